@@ -1,0 +1,229 @@
+//! Findings about a record, with their place in it; front ends render them.
+
+use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
+use serde::Serialize;
+use std::ops::Range;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// The record cannot be used.
+    Error,
+    /// The record can be used, but something in it looks wrong.
+    Warning,
+}
+
+/// A replacement that would put a finding right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fix {
+    /// First byte that is replaced.
+    pub start: usize,
+    /// The byte after the last one that is replaced.
+    pub end: usize,
+    /// The corrected text.
+    pub replacement: String,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The rule's stable name: `duplicate-key`.
+    pub rule: &'static str,
+    /// What is wrong: a lowercase fragment.
+    pub message: String,
+    /// The file as the user named it.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// First byte of the place.
+    pub start: usize,
+    /// The byte after the place.
+    pub end: usize,
+    /// What to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Replacements that put it right, in order, not overlapping.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fixes: Vec<Fix>,
+}
+
+impl Diagnostic {
+    /// A finding of severity [`Severity::Error`] at `span` of `text`; [`finish`] fills in file, line and column.
+    pub fn error(rule: &'static str, text: &str, span: Range<usize>, message: impl Into<String>) -> Self {
+        let start = floor_boundary(text, span.start);
+        let end = floor_boundary(text, span.end).max(start);
+        Diagnostic {
+            severity: Severity::Error,
+            rule,
+            message: message.into(),
+            file: String::new(),
+            line: 1,
+            column: 1,
+            start,
+            end,
+            hint: None,
+            fixes: Vec::new(),
+        }
+    }
+
+    /// The same as a warning.
+    pub fn warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
+    /// The same with advice.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with replacements.
+    pub fn fixes(mut self, fixes: Vec<Fix>) -> Self {
+        self.fixes = fixes;
+        self
+    }
+
+    /// `debian.yaml:3:1: message`, and the hint where there is one.
+    pub fn one_line(&self) -> String {
+        let hint = self.hint.as_ref().map(|h| format!(" (hint: {h})")).unwrap_or_default();
+        format!("{}:{}:{}: {}{hint}", self.file, self.line, self.column, self.message)
+    }
+
+    /// The finding in the look of rustc, with the line it is about; `colour` adds terminal escapes.
+    ///
+    /// Control characters of the file are made visible, so that a record cannot drive the terminal.
+    pub fn human(&self, text: &str, colour: bool) -> String {
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let shown = visible(text);
+        let message = printable(&self.message);
+        let mut groups = vec![
+            level.primary_title(message.as_str()).id(self.rule).element(
+                Snippet::source(shown.as_str())
+                    .path(self.file.as_str())
+                    .annotation(AnnotationKind::Primary.span(first_line(&shown, self.start, self.end))),
+            ),
+        ];
+        let hint = self.hint.as_deref().map(printable);
+        if !self.fixes.is_empty() {
+            let title = hint.as_deref().unwrap_or("the corrected text");
+            let mut snippet = Snippet::source(shown.as_str()).path(self.file.as_str());
+            for fix in &self.fixes {
+                let replacement = visible(&fix.replacement);
+                snippet = snippet.patch(Patch::new(fix.start..fix.end, replacement));
+            }
+            groups.push(Group::with_title(Level::HELP.secondary_title(title)).element(snippet));
+        } else if let Some(hint) = &hint {
+            groups.push(Group::with_title(Level::HELP.with_name("hint").secondary_title(hint.as_str())));
+        }
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        renderer.render(&groups)
+    }
+}
+
+/// Findings that are kept of one file; who has more needs the first ones.
+pub const MAX_FINDINGS: usize = 100;
+
+/// The findings of one file in its order, at most [`MAX_FINDINGS`], each with file, line and column.
+pub fn finish(mut found: Vec<Diagnostic>, text: &str, file: &str) -> Vec<Diagnostic> {
+    found.sort_by_key(|d| d.start);
+    if found.len() > MAX_FINDINGS {
+        let left_out = found.len() - MAX_FINDINGS;
+        found.truncate(MAX_FINDINGS);
+        if let Some(last) = found.last_mut() {
+            last.hint = Some(format!("{left_out} more findings are left out"));
+        }
+    }
+    for diagnostic in &mut found {
+        file.clone_into(&mut diagnostic.file);
+        (diagnostic.line, diagnostic.column) = line_column(text, diagnostic.start);
+    }
+    found
+}
+
+/// Line and column (in characters), from 1, of a byte offset.
+pub fn line_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..floor_boundary(text, offset)];
+    let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+/// `text` on one line with control characters as `\u{…}`.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| -> Box<dyn Iterator<Item = char>> {
+            if c.is_control() || is_direction_control(c) {
+                Box::new(c.escape_unicode())
+            } else {
+                Box::new(std::iter::once(c))
+            }
+        })
+        .collect()
+}
+
+/// Characters that reorder or hide text on a terminal without being control characters.
+pub(crate) fn is_direction_control(c: char) -> bool {
+    matches!(
+        c,
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}'
+    )
+}
+
+/// `text` with each byte of a control character (but newlines and tabs) replaced by one of `?`: offsets stay true.
+fn visible(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let hide = (c.is_control() && !matches!(c, '\n' | '\t' | '\r')) || is_direction_control(c);
+            let (shown, count) = if hide { ('?', c.len_utf8()) } else { (c, 1) };
+            std::iter::repeat_n(shown, count)
+        })
+        .collect()
+}
+
+/// The part of a span that is on its first line: a whole block would drown the message.
+fn first_line(text: &str, start: usize, end: usize) -> Range<usize> {
+    let start = floor_boundary(text, start);
+    let end = floor_boundary(text, end);
+    match text[start..end.max(start)].find('\n') {
+        Some(i) => start..start + i,
+        None => start..end.max(start),
+    }
+}
+
+fn floor_boundary(text: &str, offset: usize) -> usize {
+    let mut offset = offset.min(text.len());
+    while !text.is_char_boundary(offset) {
+        offset -= 1;
+    }
+    offset
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_columns_count_characters_from_one() {
+        assert_eq!(line_column("aé\nüb: c", 0), (1, 1));
+        assert_eq!(line_column("aé\nüb: c", 6), (2, 2));
+        assert_eq!(line_column("ab", 99), (1, 3));
+    }
+
+    #[test]
+    fn a_record_cannot_drive_the_terminal() {
+        let text = "distro: \u{1b}[31mred\u{202e}\n";
+        let found = Diagnostic::error("syntax", text, 8..12, "bad \u{1b}[0m value");
+        let shown = finish(vec![found], text, "x.yaml")[0].human(text, false);
+        assert!(!shown.contains('\u{1b}'), "{shown}");
+        assert!(!shown.contains('\u{202e}'), "{shown}");
+        assert!(shown.contains("x.yaml:1:9"), "{shown}");
+    }
+}

@@ -1,0 +1,134 @@
+//! Rules over a record that could be read.
+
+use crate::diagnostic::Diagnostic;
+use crate::record::{Component, Fact, Record, ReleaseEntry};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// All rules.
+pub(super) fn check(record: &Record) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    names(record, &mut found);
+    order(record, &mut found);
+    for release in &record.releases {
+        dates(record, release, &mut found);
+    }
+    let parts = record.releases.iter().map(|r| &r.parts);
+    for parts in std::iter::once(&record.defaults).chain(parts) {
+        let lists = [&parts.vmms, &parts.filesystems];
+        let mut components: Vec<&Component> = Vec::new();
+        for list in lists.into_iter().flatten() {
+            components.extend(list.value.iter().flatten());
+            twice(record, list, &mut found);
+        }
+        let single = [&parts.kernel, &parts.container_manager];
+        components.extend(single.into_iter().flatten().filter_map(|f| f.value.as_ref()));
+        for component in components {
+            packages(record, component, &mut found);
+        }
+    }
+    found
+}
+
+/// No two releases go by one name.
+fn names(record: &Record, found: &mut Vec<Diagnostic>) {
+    let mut owner: BTreeMap<&str, &ReleaseEntry> = BTreeMap::new();
+    for release in &record.releases {
+        let mut own: Vec<&str> = release.names();
+        own.sort_unstable();
+        own.dedup();
+        for name in own {
+            match owner.get(name) {
+                Some(other) => found.push(
+                    error(
+                        record,
+                        "alias-clash",
+                        release,
+                        format!("the name `{name}` belongs to release {} already", other.version),
+                    )
+                    .hint("a version, codename or alias stands for one release"),
+                ),
+                None => {
+                    owner.insert(name, release);
+                }
+            }
+        }
+    }
+}
+
+/// Numbered releases ascend; named ones come after them.
+fn order(record: &Record, found: &mut Vec<Diagnostic>) {
+    for pair in record.releases.windows(2) {
+        let [before, after] = pair else { continue };
+        let wrong = match (number(&before.version), number(&after.version)) {
+            (Some(before), Some(after)) => before > after,
+            (None, Some(_)) => true,
+            _ => false,
+        };
+        if wrong {
+            let message = format!("release {} stands after release {}", after.version, before.version);
+            found.push(
+                error(record, "unsorted", after, message)
+                    .warning()
+                    .hint("numbered releases come first, ascending; then testing, unstable, rawhide"),
+            );
+        }
+    }
+}
+
+/// `8.10` as numbers, which are more than `8.9`.
+fn number(version: &str) -> Option<Vec<u64>> {
+    version.split('.').map(|part| part.parse().ok()).collect()
+}
+
+/// A release precedes its end, and long-term support goes on after it.
+fn dates(record: &Record, release: &ReleaseEntry, found: &mut Vec<Diagnostic>) {
+    let stated = [("released", &release.released), ("eol", &release.eol), ("lts", &release.lts)];
+    let known: Vec<(&str, &Fact<jiff::civil::Date>, jiff::civil::Date)> = stated
+        .into_iter()
+        .filter_map(|(name, fact)| {
+            let fact = fact.as_ref()?;
+            Some((name, fact, fact.value?))
+        })
+        .collect();
+    for pair in known.windows(2) {
+        let [(first, _, earlier), (second, fact, later)] = pair else {
+            continue;
+        };
+        if later < earlier {
+            let message = format!("`{second}` ({later}) is before `{first}` ({earlier})");
+            found.push(Diagnostic::error("dates-out-of-order", &record.text, fact.span.clone(), message));
+        }
+    }
+}
+
+/// A component with `packages:` names one; leaving the key out says that none is needed.
+fn packages(record: &Record, component: &Component, found: &mut Vec<Diagnostic>) {
+    let Some(fact) = &component.packages else {
+        return;
+    };
+    let empty =
+        fact.value.as_ref().is_some_and(|p| p.values().is_empty() || p.values().iter().any(|names| names.is_empty()));
+    if empty {
+        let message = format!("{}: `packages` is empty", component.name);
+        found.push(
+            Diagnostic::error("empty-packages", &record.text, fact.span.clone(), message)
+                .hint("leave the key out where no package is needed; write `unknown` if nobody knows"),
+        );
+    }
+}
+
+/// A list names each component once.
+fn twice(record: &Record, list: &Fact<Vec<Component>>, found: &mut Vec<Diagnostic>) {
+    let mut seen = BTreeSet::new();
+    for component in list.value.iter().flatten() {
+        if !seen.insert(component.name.as_str()) {
+            let message = format!("`{}` stands twice in one list", component.name);
+            let span = list.span.clone();
+            found.push(Diagnostic::error("named-twice", &record.text, span, message));
+        }
+    }
+}
+
+fn error(record: &Record, rule: &'static str, release: &ReleaseEntry, message: String) -> Diagnostic {
+    Diagnostic::error(rule, &record.text, release.span.clone(), message)
+}

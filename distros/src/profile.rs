@@ -1,0 +1,293 @@
+//! Profiles: what one family of Kata versions demands of a distro.
+
+use serde::{Deserialize, Serialize};
+use std::sync::LazyLock;
+
+/// The embedded profiles, the oldest family first.
+const EMBEDDED: [&str; 4] = [
+    include_str!("../profiles/go-2.0.yaml"),
+    include_str!("../profiles/go-3.2.yaml"),
+    include_str!("../profiles/go-3.29.yaml"),
+    include_str!("../profiles/rs-4.0.yaml"),
+];
+
+static ALL: LazyLock<Vec<Profile>> = LazyLock::new(|| EMBEDDED.iter().map(|text| embedded(text)).collect());
+
+#[expect(clippy::expect_used, reason = "the files are part of the program and parsed by a test")]
+fn embedded(text: &str) -> Profile {
+    Profile::parse(text).expect("an embedded profile is well-formed")
+}
+
+/// A profile that does not exist.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown profile {name:?}, known are {}{}", .known.join(", "), .nearest.as_ref().map(|n| format!("; did you mean {n:?}?")).unwrap_or_default())]
+pub struct UnknownProfile {
+    /// What was asked for.
+    pub name: String,
+    /// Every profile there is.
+    pub known: Vec<String>,
+    /// The one that was probably meant.
+    pub nearest: Option<String>,
+}
+
+/// What one Kata family demands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Profile {
+    /// `go-3.29`: runtime and first tag.
+    pub name: String,
+    /// Which runtime's argument generator it uses.
+    pub runtime: Runtime,
+    /// The Kata versions it stands for: `3.29 on`.
+    pub range: String,
+    /// The tag it was taken from: `3.29.0`.
+    pub tag: String,
+    /// Whether upstream still maintains it; the default profiles are those.
+    pub maintained: bool,
+    /// Shared filesystems that the runtime and its guest agent know: `virtio-fs`, `virtio-9p`.
+    pub shares: Vec<String>,
+    /// What QEMU must offer.
+    pub gates: Vec<Gate>,
+    /// Guest kernel modules.
+    pub modules: Modules,
+    /// How QEMU is configured.
+    pub qemu: QemuDefaults,
+    /// How virtiofsd is driven.
+    pub virtiofsd: Virtiofsd,
+    /// Documented minimum versions: notes for a reader, which decide nothing.
+    pub minimums: Vec<Minimum>,
+    /// What a reader should know of this family.
+    pub notes: Vec<String>,
+}
+
+impl Profile {
+    /// The embedded profiles, in the order of the matrix: the oldest family first.
+    pub fn all() -> &'static [Profile] {
+        &ALL
+    }
+
+    /// The profiles of maintained Kata: what is qualified when none is asked for.
+    pub fn maintained() -> impl Iterator<Item = &'static Profile> {
+        Profile::all().iter().filter(|p| p.maintained)
+    }
+
+    /// The profile of that name.
+    ///
+    /// # Errors
+    /// When there is none, with the nearest match.
+    pub fn find(name: &str) -> Result<&'static Profile, UnknownProfile> {
+        Profile::all().iter().find(|p| p.name == name).ok_or_else(|| UnknownProfile {
+            name: name.to_owned(),
+            known: Profile::all().iter().map(|p| p.name.clone()).collect(),
+            nearest: Profile::all()
+                .iter()
+                .map(|p| (strsim::jaro_winkler(name, &p.name), p))
+                .filter(|(likeness, _)| *likeness > 0.7)
+                .max_by(|a, b| a.0.total_cmp(&b.0))
+                .map(|(_, p)| p.name.clone()),
+        })
+    }
+
+    /// Whether the runtime and its guest agent know the shared filesystem.
+    pub fn shares(&self, share: &str) -> bool {
+        self.shares.iter().any(|s| s == share)
+    }
+
+    /// What must exist for a capability, by its dotted name.
+    pub fn gates_of<'a>(&'a self, capability: &'a str) -> impl Iterator<Item = &'a Gate> {
+        self.gates.iter().filter(move |g| g.capability == capability)
+    }
+
+    /// Reads a profile from YAML.
+    ///
+    /// # Errors
+    /// When it is not a profile, with line and column where the parser knows them.
+    pub fn parse(text: &str) -> Result<Profile, serde_yaml::Error> {
+        serde_yaml::from_str(text)
+    }
+}
+
+/// What Kata's shipped x86_64 configuration says of QEMU, with an `initrd` in place of the `image`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct QemuDefaults {
+    /// `machine_type`.
+    pub machine: String,
+    /// `cpu_features`.
+    pub cpu_features: String,
+    /// `default_vcpus`.
+    pub vcpus: u32,
+    /// `default_memory`, in MiB.
+    pub memory_mib: u32,
+    /// `memory_slots`.
+    pub memory_slots: u32,
+    /// `virtio_fs_queue_size`.
+    pub virtio_fs_queue_size: u32,
+    /// `kernel_params`, after what the runtime itself puts before them.
+    pub kernel_params: Vec<String>,
+    /// Whether `scsi=off` is printed for a virtio-blk device (the Go runtime, before 3.29).
+    pub blk_scsi_off: bool,
+}
+
+/// How the runtime drives virtiofsd.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Virtiofsd {
+    /// The form of the arguments.
+    pub style: DaemonStyle,
+    /// `virtio_fs_cache`.
+    pub cache: String,
+    /// `virtio_fs_extra_args`.
+    pub extra_args: Vec<String>,
+    /// What the runtime waits for on the daemon's stderr before it starts QEMU; the Go runtime waits for nothing.
+    pub ready_line: Option<String>,
+}
+
+/// The forms in which Kata has driven virtiofsd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DaemonStyle {
+    /// `-o source=DIR --fd=3`: what the C daemon understands, and the Rust one for compatibility.
+    DashO,
+    /// `--shared-dir=DIR --fd=3`.
+    LongFd,
+    /// `--socket-path S --shared-dir DIR`.
+    LongSocket,
+}
+
+/// A minimum version that Kata documents or implies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Minimum {
+    /// `qemu`, `virtiofsd`.
+    pub component: String,
+    /// The version, as upstream counts.
+    pub version: String,
+    /// What needs it.
+    pub why: String,
+    /// Where that is seen.
+    pub source: String,
+}
+
+/// Kata's two runtimes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Runtime {
+    /// The Go runtime.
+    Go,
+    /// runtime-rs.
+    Rs,
+}
+
+/// One thing that QEMU must offer, and the capability that it decides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Gate {
+    /// Where to look.
+    pub kind: GateKind,
+    /// `vhost-user-fs-pci`.
+    pub name: String,
+    /// The dotted name of the capability it serves: `fs.virtio-fs`.
+    pub capability: String,
+    /// Where Kata asks for it.
+    pub source: String,
+}
+
+/// Which of QEMU's lists a gate is looked up in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GateKind {
+    /// `-machine help`.
+    Machine,
+    /// `-device help`.
+    Device,
+    /// `-object help`.
+    Object,
+}
+
+/// Guest kernel modules by what needs them; built-in ones count as present.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Modules {
+    /// Before the agent starts: console, transport.
+    pub boot: Vec<String>,
+    /// For Kata's vsock channel.
+    pub vsock: Vec<String>,
+    /// To mount virtio-fs.
+    pub virtio_fs: Vec<String>,
+    /// To mount 9p.
+    pub virtio_9p: Vec<String>,
+    /// To mount an ext4 disk.
+    pub virtio_blk: Vec<String>,
+    /// Everything else that a Kata guest loads: network, SCSI, RNG, overlay.
+    pub other: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_embedded_profiles_parse_and_keep_their_order() {
+        let names: Vec<&str> = Profile::all().iter().map(|p| p.name.as_str()).collect();
+        assert_eq!(names, ["go-2.0", "go-3.2", "go-3.29", "rs-4.0"]);
+        let maintained: Vec<&str> = Profile::maintained().map(|p| p.name.as_str()).collect();
+        assert_eq!(maintained, ["go-3.29", "rs-4.0"]);
+    }
+
+    /// `src/file.go@3.29.0`: a path, an at sign, a tag.
+    fn cites_a_tag(source: &str) -> bool {
+        source.split_once('@').is_some_and(|(path, tag)| {
+            path.contains('/') && tag.split('.').count() == 3 && tag.split('.').all(|n| n.parse::<u32>().is_ok())
+        })
+    }
+
+    #[test]
+    fn every_gate_serves_a_dotted_capability_and_cites_a_file_at_a_tag() {
+        for profile in Profile::all() {
+            for gate in &profile.gates {
+                let words: Vec<&str> = gate.capability.split('.').collect();
+                assert!(words.len() > 1 && words.iter().all(|w| !w.is_empty()), "{}: {gate:?}", profile.name);
+                assert!(cites_a_tag(&gate.source), "{}: {gate:?}", profile.name);
+            }
+            let mut seen: Vec<_> = profile.gates.iter().map(|g| (g.kind, &g.name)).collect();
+            seen.sort();
+            seen.dedup();
+            assert_eq!(seen.len(), profile.gates.len(), "{} lists a gate twice", profile.name);
+        }
+    }
+
+    #[test]
+    fn ninep_is_gated_exactly_where_the_agent_knows_it() {
+        for profile in Profile::all() {
+            let known = profile.shares("virtio-9p");
+            assert_eq!(known, profile.gates_of("fs.virtio-9p").next().is_some(), "{}", profile.name);
+            assert_eq!(known, !profile.modules.virtio_9p.is_empty(), "{}", profile.name);
+        }
+    }
+
+    #[test]
+    fn only_runtime_rs_waits_for_a_line() {
+        for profile in Profile::all() {
+            assert_eq!(profile.virtiofsd.ready_line.is_some(), profile.runtime == Runtime::Rs, "{}", profile.name);
+        }
+    }
+
+    #[test]
+    fn a_misspelt_profile_is_answered_with_the_nearest() {
+        let error = Profile::find("go-3.92").expect_err("no such profile");
+        assert_eq!(error.nearest.as_deref(), Some("go-3.29"));
+        assert_eq!(
+            Profile::find("zzz").expect_err("no such profile").to_string(),
+            "unknown profile \"zzz\", known are go-2.0, go-3.2, go-3.29, rs-4.0"
+        );
+        assert_eq!(Profile::find("rs-4.0").map(|p| p.tag.as_str()), Ok("4.0.0"));
+    }
+
+    #[test]
+    fn minimums_cite_their_source() {
+        for minimum in Profile::all().iter().flat_map(|p| &p.minimums) {
+            assert!(minimum.source.contains('@'), "{minimum:?}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! VMMs, filesystem drivers, kernels, container managers and package suites.
+
+use super::{Component, Confidence, Decoder, Fact, Parts, PerArch};
+use crate::release::{Archive, PackageSuite};
+use crate::syntax::{Kind, Node};
+
+const SUITE_KEYS: &[&str] = &["name", "archive", "components"];
+const COMPONENT_KEYS: &[&str] = &["name", "packages", "path", "confidence"];
+const KERNEL_KEYS: &[&str] = &["packages", "image", "confidence"];
+
+/// The keys that [`parts`] reads.
+pub(super) const PART_KEYS: &[&str] =
+    &["suites", "repositories", "modules", "image", "vmm", "fs", "kernel", "container-manager"];
+
+/// What both the top level and a release can state.
+pub(super) fn parts(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Parts {
+    let c = confidence;
+    let fs = node.get("fs");
+    let manager = "container-manager";
+    Parts {
+        suites: node.get("suites").and_then(|n| d.fact(n, c, suites)),
+        repositories: node.get("repositories").and_then(|n| d.fact(n, c, |d, n| d.strings(n, "repositories"))),
+        modules: node.get("modules").and_then(|n| d.fact(n, c, |d, n| d.strings(n, "modules"))),
+        image: node.get("image").and_then(|n| d.fact(n, c, |d, n| d.string(n, "image"))),
+        vmms: node.get("vmm").and_then(|n| d.fact(n, c, |d, n| vmms(d, n, c))),
+        filesystems: fs.and_then(|n| d.fact(n, c, |d, n| filesystems(d, n, c))),
+        preferred_filesystem: fs
+            .and_then(|n| n.get("preferred"))
+            .and_then(|n| d.string(n, "preferred"))
+            .map(|name| filesystem_name(&name)),
+        kernel: node.get("kernel").and_then(|n| d.fact(n, c, |d, n| kernel(d, n, c))),
+        container_manager: node.get(manager).and_then(|n| d.fact(n, c, |d, n| component(d, n, manager, c))),
+    }
+}
+
+fn vmms(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<Vec<Component>> {
+    match &node.kind {
+        Kind::Map(_) => Some(vec![component(d, node, "vmm", confidence)?]),
+        Kind::List(items) => d.all(items, |d, i| component(d, i, "vmm", confidence)),
+        _ => d.wrong(node, "vmm", "a map with `name`, or a list of such maps"),
+    }
+}
+
+/// A list of drivers, or a map of `preferred` and `drivers`.
+fn filesystems(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<Vec<Component>> {
+    let list = match &node.kind {
+        Kind::List(_) => node,
+        // `name:` at this place is a driver without its list mark: `fix` reports it with the corrected text.
+        Kind::Map(_) if node.get("name").is_some() => return None,
+        Kind::Map(_) => {
+            d.fields(node, "fs", &["preferred", "drivers"])?;
+            match node.get("drivers") {
+                Some(drivers) => drivers,
+                // In a release: another preference among the same drivers.
+                None => return Some(Vec::new()),
+            }
+        }
+        _ => {
+            let expected = "a list of drivers, or a map with `preferred` and `drivers`";
+            return d.wrong(node, "fs", expected);
+        }
+    };
+    let Kind::List(items) = &list.kind else {
+        return d.wrong(list, "drivers", "a list of drivers");
+    };
+    let drivers = d.all(items, |d, item| {
+        let mut driver = component(d, item, "fs", confidence)?;
+        driver.name = filesystem_name(&driver.name);
+        Some(driver)
+    })?;
+    if let Some(preferred) = node.get("preferred")
+        && let Kind::Scalar(name) = &preferred.kind
+        && !drivers.iter().any(|f| f.name == filesystem_name(name))
+    {
+        let known: Vec<&str> = drivers.iter().map(|f| f.name.as_str()).collect();
+        let hint = format!("the drivers are: {}", known.join(", "));
+        let message = format!("the preferred filesystem `{name}` is not among the drivers");
+        d.error("unknown-filesystem", preferred.span.clone(), message).hint = Some(hint);
+    }
+    Some(drivers)
+}
+
+/// `9p` is short for `virtio-9p`.
+fn filesystem_name(name: &str) -> String {
+    match name {
+        "9p" => "virtio-9p".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+fn component(d: &mut Decoder<'_>, node: &Node, what: &str, confidence: Confidence) -> Option<Component> {
+    d.fields(node, what, COMPONENT_KEYS)?;
+    let name = d.required(node, "name")?;
+    let name = d.string(name, "name")?;
+    let confidence = d.confidence(node, confidence);
+    Some(Component { name, packages: packages(d, node, confidence), path: path(d, node, "path", confidence) })
+}
+
+fn kernel(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<Component> {
+    d.fields(node, "kernel", KERNEL_KEYS)?;
+    let confidence = d.confidence(node, confidence);
+    Some(Component {
+        name: "linux".to_owned(),
+        packages: packages(d, node, confidence),
+        path: path(d, node, "image", confidence),
+    })
+}
+
+fn packages(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<Fact<PerArch<Vec<String>>>> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "+-._:@/".contains(c);
+    d.fact(node.get("packages")?, confidence, |d, n| {
+        d.per_arch(n, |d, n| {
+            let names = d.strings(n, "packages")?;
+            for name in &names {
+                // These reach a package manager's command line: an option or a shell's word must not pass for a name.
+                if name.starts_with('-') || !name.chars().all(plain) {
+                    let message = format!("`{name}` is not a package name");
+                    d.error("bad-package", n.span.clone(), message);
+                }
+            }
+            Some(names)
+        })
+    })
+}
+
+fn path(d: &mut Decoder<'_>, node: &Node, key: &str, confidence: Confidence) -> Option<Fact<PerArch<String>>> {
+    d.fact(node.get(key)?, confidence, |d, n| {
+        d.per_arch(n, |d, n| {
+            let path = d.string(n, key)?;
+            if !path.starts_with('/') {
+                let message = format!("the path `{path}` is not absolute");
+                d.error("relative-path", n.span.clone(), message).hint = Some("write the whole path, from `/`".into());
+                return None;
+            }
+            Some(path)
+        })
+    })
+}
+
+fn suites(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<PackageSuite>> {
+    match &node.kind {
+        Kind::List(items) => d.all(items, suite),
+        Kind::Scalar(_) | Kind::Map(_) => Some(vec![suite(d, node)?]),
+        Kind::Null => d.wrong(node, "suites", "a suite or a list of suites"),
+    }
+}
+
+/// A name, or a map with `name`; the archive is `main` and so are the components unless it says otherwise.
+fn suite(d: &mut Decoder<'_>, node: &Node) -> Option<PackageSuite> {
+    let main = || vec!["main".to_owned()];
+    if let Kind::Scalar(_) = node.kind {
+        return Some(PackageSuite { name: d.string(node, "suite")?, archive: Archive::Main, components: main() });
+    }
+    d.fields(node, "suite", SUITE_KEYS)?;
+    let name = d.required(node, "name")?;
+    let known = [("main", Archive::Main), ("security", Archive::Security)];
+    Some(PackageSuite {
+        name: d.string(name, "name")?,
+        archive: match node.get("archive") {
+            Some(n) => d.word(n, "archive", "unknown-archive", &known)?,
+            None => Archive::Main,
+        },
+        components: match node.get("components") {
+            Some(n) => d.strings(n, "components")?,
+            None => main(),
+        },
+    })
+}

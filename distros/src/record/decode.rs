@@ -1,0 +1,248 @@
+//! From nodes to values, collecting every mistake with its place and the accepted forms.
+
+use super::{Confidence, Fact, PerArch};
+use crate::arch::Arch;
+use crate::diagnostic::{Diagnostic, MAX_FINDINGS};
+use crate::syntax::{Entry, Kind, Node};
+use jiff::civil::Date;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Collects what is wrong while a tree is read; reading goes on after a mistake.
+pub(crate) struct Decoder<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+impl Decoder<'_> {
+    pub(crate) fn error(
+        &mut self,
+        rule: &'static str,
+        span: Range<usize>,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
+        let at = self.diagnostics.len();
+        self.diagnostics.push(Diagnostic::error(rule, self.text, span, message));
+        &mut self.diagnostics[at]
+    }
+
+    /// The value's form is not one of the accepted ones.
+    pub(crate) fn wrong<T>(&mut self, node: &Node, what: &str, expected: &str) -> Option<T> {
+        let message = format!("{what}: expected {expected}, found {}", node.describe());
+        self.error("wrong-type", node.span.clone(), message);
+        None
+    }
+
+    /// The entries of a map whose keys must be among `allowed`.
+    pub(crate) fn fields<'n>(&mut self, node: &'n Node, what: &str, allowed: &[&str]) -> Option<&'n [Entry]> {
+        let Kind::Map(entries) = &node.kind else {
+            return self.wrong(node, what, &format!("a map with {}", listed(allowed)));
+        };
+        for entry in entries {
+            if !allowed.contains(&entry.key.as_str()) {
+                let hint = suggestion(&entry.key, allowed);
+                let message = format!("{what} has no key `{}`", entry.key);
+                self.error("unknown-key", entry.key_span.clone(), message).hint = Some(hint);
+            }
+        }
+        Some(entries)
+    }
+
+    /// The value of a key that must be there.
+    pub(crate) fn required<'n>(&mut self, node: &'n Node, key: &str) -> Option<&'n Node> {
+        let found = node.get(key);
+        if found.is_none() {
+            let at = node.span.start;
+            self.error("missing-key", at..at, format!("the key `{key}` is missing"));
+        }
+        found
+    }
+
+    pub(crate) fn string(&mut self, node: &Node, what: &str) -> Option<String> {
+        match &node.kind {
+            Kind::Scalar(s) if !s.trim().is_empty() => Some(s.clone()),
+            Kind::Scalar(_) => {
+                let message = format!("{what}: expected text, found none");
+                self.error("empty", node.span.clone(), message);
+                None
+            }
+            _ => self.wrong(node, what, "text"),
+        }
+    }
+
+    /// Text or a list of texts.
+    pub(crate) fn strings(&mut self, node: &Node, what: &str) -> Option<Vec<String>> {
+        match &node.kind {
+            Kind::Scalar(_) => Some(vec![self.string(node, what)?]),
+            Kind::List(items) => self.all(items, |d, i| d.string(i, what)),
+            _ => self.wrong(node, what, "text or a list of texts"),
+        }
+    }
+
+    /// Every item, or `None` when one of them is wrong; all are looked at.
+    pub(crate) fn all<T>(
+        &mut self,
+        items: &[Node],
+        mut read: impl FnMut(&mut Self, &Node) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let all: Vec<Option<T>> = items.iter().map(|i| read(self, i)).collect();
+        all.into_iter().collect()
+    }
+
+    /// One word of a closed list.
+    pub(crate) fn word<T: Copy>(
+        &mut self,
+        node: &Node,
+        what: &str,
+        rule: &'static str,
+        known: &[(&str, T)],
+    ) -> Option<T> {
+        let word = self.string(node, what)?;
+        let found = known.iter().find(|(name, _)| *name == word);
+        if found.is_none() {
+            let names: Vec<&str> = known.iter().map(|(n, _)| *n).collect();
+            let hint = suggestion(&word, &names);
+            self.error(rule, node.span.clone(), format!("unknown {what} `{word}`")).hint = Some(hint);
+        }
+        found.map(|(_, value)| *value)
+    }
+
+    pub(crate) fn arch(&mut self, node: &Node) -> Option<Arch> {
+        let word = self.string(node, "architecture")?;
+        self.arch_word(&word, node.span.clone())
+    }
+
+    fn arch_word(&mut self, word: &str, span: Range<usize>) -> Option<Arch> {
+        let found = Arch::ALL.iter().copied().find(|a| a.name() == word);
+        if found.is_none() {
+            let names: Vec<&str> = Arch::ALL.iter().map(|a| a.name()).collect();
+            let hint = match Arch::ALL.iter().find(|a| a.debian_name() == word) {
+                Some(arch) => format!("Kata's name for `{word}` is `{arch}`"),
+                None => suggestion(word, &names),
+            };
+            let message = format!("unknown architecture `{word}`");
+            self.error("unknown-arch", span, message).hint = Some(hint);
+        }
+        found
+    }
+
+    pub(crate) fn arches(&mut self, node: &Node) -> Option<Vec<Arch>> {
+        match &node.kind {
+            Kind::Scalar(_) => Some(vec![self.arch(node)?]),
+            Kind::List(items) if !items.is_empty() => self.all(items, |d, i| d.arch(i)),
+            _ => self.wrong(node, "arch", "an architecture or a list of architectures"),
+        }
+    }
+
+    pub(crate) fn date(&mut self, node: &Node, what: &str) -> Option<Date> {
+        let text = self.string(node, what)?;
+        let date = text.parse::<Date>().ok();
+        if date.is_none() {
+            let message = format!("{what}: expected a date like 2025-08-09, found `{text}`");
+            self.error("wrong-type", node.span.clone(), message).hint =
+                Some("write `unknown` or leave the key out if the day is not known".into());
+        }
+        date
+    }
+
+    /// The `confidence:` key of a map, or what the maps around it say.
+    pub(crate) fn confidence(&mut self, node: &Node, inherited: Confidence) -> Confidence {
+        let known: Vec<(&str, Confidence)> = Confidence::ALL.iter().map(|c| (c.name(), *c)).collect();
+        node.get("confidence")
+            .and_then(|n| self.word(n, "confidence", "unknown-confidence", &known))
+            .unwrap_or(inherited)
+    }
+
+    /// A fact: the word `unknown`, or what `read` makes of it.
+    pub(crate) fn fact<T>(
+        &mut self,
+        node: &Node,
+        confidence: Confidence,
+        read: impl FnOnce(&mut Self, &Node) -> Option<T>,
+    ) -> Option<Fact<T>> {
+        let value = match is_unknown(node) {
+            true => None,
+            false => Some(read(self, node)?),
+        };
+        Some(Fact { value, confidence, span: node.span.clone() })
+    }
+
+    /// A value, or a map of values by architecture.
+    pub(crate) fn per_arch<T>(
+        &mut self,
+        node: &Node,
+        mut read: impl FnMut(&mut Self, &Node) -> Option<T>,
+    ) -> Option<PerArch<T>> {
+        let Kind::Map(entries) = &node.kind else {
+            return read(self, node).map(PerArch::All);
+        };
+        let mut map = BTreeMap::new();
+        for entry in entries {
+            let arch = self.arch_word(&entry.key, entry.key_span.clone());
+            if is_unknown(&entry.value) {
+                continue;
+            }
+            let value = read(self, &entry.value);
+            if let (Some(arch), Some(value)) = (arch, value) {
+                map.insert(arch, value);
+            }
+        }
+        Some(PerArch::Each(map))
+    }
+
+    /// Reports each key that a map repeats, anywhere in the tree.
+    pub(crate) fn duplicates(&mut self, node: &Node) {
+        if let Kind::List(items) = &node.kind {
+            items.iter().for_each(|i| self.duplicates(i));
+        }
+        let mut first_at: BTreeMap<&str, usize> = BTreeMap::new();
+        for entry in node.entries() {
+            match first_at.get(entry.key.as_str()) {
+                // Counting the first one's line takes time; a file of nothing else gets no more.
+                Some(_) if self.diagnostics.len() > MAX_FINDINGS => return,
+                Some(first) => {
+                    let (line, _) = crate::diagnostic::line_column(self.text, *first);
+                    let message = format!("the key `{}` stands twice in one map", entry.key);
+                    self.error("duplicate-key", entry.key_span.clone(), message).hint =
+                        Some(format!("it is on line {line} already; remove one"));
+                }
+                None => {
+                    first_at.insert(&entry.key, entry.key_span.start);
+                }
+            }
+            self.duplicates(&entry.value);
+        }
+    }
+}
+
+/// Whether the record says that nobody knows.
+fn is_unknown(node: &Node) -> bool {
+    matches!(&node.kind, Kind::Scalar(s) if s == "unknown")
+}
+
+/// The known name that is most like `word`, if any is like it at all.
+pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    // The comparison is quadratic, and nothing that long is a slip of the pen.
+    if word.len() > 64 {
+        return None;
+    }
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(word, name), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len().min(word.len()) / 3)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// What to write instead of `word`.
+fn suggestion(word: &str, known: &[&str]) -> String {
+    match nearest(word, known.iter().copied()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!("known are {}", listed(known)),
+    }
+}
+
+fn listed(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|n| format!("`{n}`")).collect();
+    quoted.join(", ")
+}

@@ -1,0 +1,273 @@
+//! A release as one sees it on one architecture, with the record's defaults applied.
+
+use super::{Component, Confidence, Fact, Parts, Record, ReleaseEntry, nearest};
+use crate::arch::Arch;
+use crate::release::{ContainerManager, FilesystemDriver, Kernel, PackageSuite, Release, Vmm};
+
+/// Why there is no such view of a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// No release goes by that name.
+    #[error("unknown release `{name}` of {distro}: known are {known}{}", did_you_mean(.nearest))]
+    UnknownRelease {
+        /// The distro.
+        distro: String,
+        /// What was asked for.
+        name: String,
+        /// Versions and codenames, for the message.
+        known: String,
+        /// The known name most like it.
+        nearest: Option<String>,
+    },
+    /// The release does not exist for the architecture.
+    #[error("{release} is not known for {arch}: its architectures are {known}")]
+    NoArch {
+        /// `debian:13`.
+        release: String,
+        /// What was asked for.
+        arch: Arch,
+        /// Those that it has.
+        known: String,
+    },
+}
+
+/// `; did you mean ...?`, if there is something to mean.
+pub(crate) fn did_you_mean(nearest: &Option<String>) -> String {
+    match nearest {
+        Some(name) => format!("; did you mean `{name}`?"),
+        None => String::new(),
+    }
+}
+
+/// One line of what a record says about a release: for people, with its confidence.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct StatedFact {
+    /// `vmm qemu path`.
+    pub subject: String,
+    /// The value; `None` is the record's `unknown`.
+    pub value: Option<String>,
+    /// How well it is known.
+    pub confidence: Confidence,
+}
+
+impl Record {
+    /// The release of that version, codename or alias.
+    pub fn find_release(&self, name: &str) -> Option<&ReleaseEntry> {
+        // A version outranks an alias that another release has by mistake.
+        let by_version = self.releases.iter().find(|r| r.version == name);
+        by_version.or_else(|| self.releases.iter().find(|r| r.names().contains(&name)))
+    }
+
+    /// [`Record::find_release`], with an error that says what is known.
+    ///
+    /// # Errors
+    ///
+    /// [`ResolveError::UnknownRelease`].
+    pub fn require_release(&self, name: &str) -> Result<&ReleaseEntry, ResolveError> {
+        self.find_release(name).ok_or_else(|| ResolveError::UnknownRelease {
+            distro: self.distro.clone(),
+            name: name.to_owned(),
+            known: self
+                .releases
+                .iter()
+                .map(|r| match &r.codename {
+                    Some(codename) => format!("{} ({codename})", r.version),
+                    None => r.version.clone(),
+                })
+                .collect::<Vec<_>>()
+                .join(", "),
+            nearest: nearest(name, self.releases.iter().flat_map(ReleaseEntry::names)).map(str::to_owned),
+        })
+    }
+
+    /// The architectures of a release.
+    pub fn release_arches<'r>(&'r self, release: &'r ReleaseEntry) -> &'r [Arch] {
+        release.arches.as_deref().unwrap_or(&self.arches)
+    }
+
+    /// What the record says about a release on one architecture.
+    ///
+    /// A component whose packages or path are not known there is left out.
+    ///
+    /// # Errors
+    ///
+    /// That there is no such release, or not for that architecture.
+    pub fn release(&self, name: &str, arch: Arch) -> Result<Release, ResolveError> {
+        let entry = self.require_release(name)?;
+        let arches = self.release_arches(entry);
+        if !arches.contains(&arch) {
+            let known: Vec<&str> = arches.iter().map(|a| a.name()).collect();
+            return Err(ResolveError::NoArch {
+                release: format!("{}:{}", self.distro, entry.version),
+                arch,
+                known: known.join(", "),
+            });
+        }
+        let parts = merged(&self.defaults, &entry.parts);
+        let filesystems = known(&parts.filesystems).cloned().unwrap_or_default();
+        Ok(Release {
+            distro: self.distro.clone(),
+            version: entry.version.clone(),
+            codename: entry.codename.clone(),
+            aliases: entry.aliases.clone(),
+            arch,
+            package_manager: self.package_manager,
+            suites: known(&parts.suites).cloned().unwrap_or_default(),
+            oci_image: known(&parts.image).cloned(),
+            vmms: known(&parts.vmms)
+                .into_iter()
+                .flatten()
+                .filter_map(|c| Some(Vmm { name: c.name.clone(), packages: packages(c, arch)?, path: path(c, arch)? }))
+                .collect(),
+            filesystems: preferred_first(filesystems, &parts.preferred_filesystem)
+                .iter()
+                .filter_map(|c| {
+                    // A path that is stated must be known; a driver without a daemon states none.
+                    let path = match &c.path {
+                        Some(_) => Some(path(c, arch)?),
+                        None => None,
+                    };
+                    Some(FilesystemDriver { name: c.name.clone(), packages: packages(c, arch)?, path })
+                })
+                .collect(),
+            kernel: known(&parts.kernel)
+                .and_then(|c| Some(Kernel { packages: packages(c, arch)?, image: path(c, arch)? })),
+            container_manager: known(&parts.container_manager).and_then(|c| {
+                Some(ContainerManager { name: c.name.clone(), packages: packages(c, arch)?, path: path(c, arch)? })
+            }),
+        })
+    }
+
+    /// Everything that is stated about a release, explicit unknowns included, in a fixed order.
+    pub fn facts(&self, release: &ReleaseEntry, arch: Arch) -> Vec<StatedFact> {
+        let mut facts = Vec::new();
+        for (subject, date) in [("released", &release.released), ("eol", &release.eol), ("lts", &release.lts)] {
+            state(&mut facts, subject, date, |d| Some(d.to_string()));
+        }
+        let parts = merged(&self.defaults, &release.parts);
+        state(&mut facts, "image", &parts.image, |i| Some(i.clone()));
+        state(&mut facts, "suites", &parts.suites, |suites| {
+            let names: Vec<&str> = suites.iter().map(|s: &PackageSuite| s.name.as_str()).collect();
+            Some(names.join(" "))
+        });
+        for (subject, list) in [("repositories", &parts.repositories), ("modules", &parts.modules)] {
+            state(&mut facts, subject, list, |l| Some(l.join(" ")));
+        }
+        let mut component = |kind: &str, c: &Component| {
+            let subject = format!("{kind} {}", c.name);
+            let packages = format!("{subject} packages");
+            state(&mut facts, &packages, &c.packages, |p| p.get(arch).map(|names| names.join(" ")));
+            let what = if kind == "kernel" { "image" } else { "path" };
+            let path = format!("{subject} {what}");
+            state(&mut facts, &path, &c.path, |p| p.get(arch).cloned());
+        };
+        let filesystems = known(&parts.filesystems).cloned().unwrap_or_default();
+        let filesystems = preferred_first(filesystems, &parts.preferred_filesystem);
+        for c in known(&parts.vmms).into_iter().flatten() {
+            component("vmm", c);
+        }
+        for c in &filesystems {
+            component("fs", c);
+        }
+        known(&parts.kernel).into_iter().for_each(|c| component("kernel", c));
+        known(&parts.container_manager).into_iter().for_each(|c| component("container-manager", c));
+        facts
+    }
+}
+
+fn state<T>(facts: &mut Vec<StatedFact>, subject: &str, fact: &Option<Fact<T>>, show: impl Fn(&T) -> Option<String>) {
+    if let Some(fact) = fact {
+        facts.push(StatedFact {
+            subject: subject.to_owned(),
+            value: fact.value.as_ref().and_then(show),
+            confidence: fact.confidence,
+        });
+    }
+}
+
+/// A fact's value, where it is stated and known.
+fn known<T>(fact: &Option<Fact<T>>) -> Option<&T> {
+    fact.as_ref().and_then(|f| f.value.as_ref())
+}
+
+/// The packages on `arch`: none stated is none needed, stated but not for `arch` is not known.
+fn packages(component: &Component, arch: Arch) -> Option<Vec<String>> {
+    match &component.packages {
+        None => Some(Vec::new()),
+        Some(fact) => fact.value.as_ref()?.get(arch).cloned(),
+    }
+}
+
+fn path(component: &Component, arch: Arch) -> Option<String> {
+    known(&component.path)?.get(arch).cloned()
+}
+
+fn preferred_first(mut drivers: Vec<Component>, preferred: &Option<String>) -> Vec<Component> {
+    if let Some(name) = preferred {
+        drivers.sort_by_key(|d| d.name != *name);
+    }
+    drivers
+}
+
+/// The release's parts over the defaults, key by key; components meet by name.
+fn merged(defaults: &Parts, over: &Parts) -> Parts {
+    fn pick<T: Clone>(default: &Option<T>, over: &Option<T>) -> Option<T> {
+        over.clone().or_else(|| default.clone())
+    }
+    Parts {
+        suites: pick(&defaults.suites, &over.suites),
+        repositories: pick(&defaults.repositories, &over.repositories),
+        modules: pick(&defaults.modules, &over.modules),
+        image: pick(&defaults.image, &over.image),
+        vmms: merge_fact(&defaults.vmms, &over.vmms, merge_components),
+        filesystems: merge_fact(&defaults.filesystems, &over.filesystems, merge_components),
+        preferred_filesystem: pick(&defaults.preferred_filesystem, &over.preferred_filesystem),
+        kernel: merge_fact(&defaults.kernel, &over.kernel, merge_component),
+        container_manager: merge_fact(&defaults.container_manager, &over.container_manager, |default, over| {
+            match default.name == over.name {
+                true => merge_component(default, over),
+                false => over.clone(),
+            }
+        }),
+    }
+}
+
+fn merge_fact<T: Clone>(
+    default: &Option<Fact<T>>,
+    over: &Option<Fact<T>>,
+    merge: impl Fn(&T, &T) -> T,
+) -> Option<Fact<T>> {
+    match (default, over) {
+        (Some(default), Some(over)) => Some(Fact {
+            value: match (&default.value, &over.value) {
+                (Some(default), Some(over)) => Some(merge(default, over)),
+                (_, value) => value.clone(),
+            },
+            ..over.clone()
+        }),
+        (default, over) => over.clone().or_else(|| default.clone()),
+    }
+}
+
+fn merge_component(default: &Component, over: &Component) -> Component {
+    Component {
+        name: over.name.clone(),
+        packages: over.packages.clone().or_else(|| default.packages.clone()),
+        path: over.path.clone().or_else(|| default.path.clone()),
+    }
+}
+
+// `&Vec` because both sides of `merge_fact` have the same type.
+#[expect(clippy::ptr_arg, reason = "it merges two facts' values as they are")]
+fn merge_components(defaults: &Vec<Component>, over: &Vec<Component>) -> Vec<Component> {
+    let mut all: Vec<Component> = defaults
+        .iter()
+        .map(|default| match over.iter().find(|o| o.name == default.name) {
+            Some(over) => merge_component(default, over),
+            None => default.clone(),
+        })
+        .collect();
+    let added = over.iter().filter(|o| !defaults.iter().any(|d| d.name == o.name));
+    all.extend(added.cloned());
+    all
+}

@@ -1,0 +1,142 @@
+//! One release of a distro for one architecture, with the record's defaults applied.
+
+use crate::arch::Arch;
+use serde::{Deserialize, Serialize};
+
+/// What the record says about one release on one architecture: nothing optional is left to look up elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// `debian`.
+    pub distro: String,
+    /// `13`, `testing`; always text.
+    pub version: String,
+    /// `trixie`.
+    pub codename: Option<String>,
+    /// Other names people use: `stable`.
+    pub aliases: Vec<String>,
+    /// The architecture this view is of.
+    pub arch: Arch,
+    /// The distro's package manager: `apt`, `dnf`, …
+    pub package_manager: PackageManager,
+    /// Package suites people run, in order: main, updates, security.
+    pub suites: Vec<PackageSuite>,
+    /// The OCI image of the release, without a digest: `docker.io/library/debian:13`.
+    pub oci_image: Option<String>,
+    /// VMMs, the first one preferred.
+    pub vmms: Vec<Vmm>,
+    /// Filesystem drivers, the preferred one first.
+    pub filesystems: Vec<FilesystemDriver>,
+    /// The distro's kernel.
+    pub kernel: Option<Kernel>,
+    /// The distro's container manager (containerd).
+    pub container_manager: Option<ContainerManager>,
+}
+
+impl Release {
+    /// `debian:13`.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.distro, self.version)
+    }
+
+    /// The preferred VMM.
+    pub fn qemu(&self) -> Option<&Vmm> {
+        self.vmms.iter().find(|v| v.name == "qemu")
+    }
+
+    /// The driver of that name (`virtio-fs`, `virtio-9p`).
+    pub fn filesystem(&self, name: &str) -> Option<&FilesystemDriver> {
+        self.filesystems.iter().find(|f| f.name == name)
+    }
+
+    /// All native packages that Kata needs of this release, sorted, without duplicates.
+    pub fn packages(&self) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        all.extend(self.vmms.iter().flat_map(|v| v.packages.clone()));
+        all.extend(self.filesystems.iter().flat_map(|f| f.packages.clone()));
+        all.extend(self.kernel.iter().flat_map(|k| k.packages.clone()));
+        all.sort();
+        all.dedup();
+        all
+    }
+}
+
+/// A package manager that the database knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PackageManager {
+    /// Debian, Ubuntu.
+    Apt,
+    /// Fedora, Enterprise Linux ≥ 8.
+    Dnf,
+    /// Enterprise Linux 7, Amazon Linux 2.
+    Yum,
+    /// openSUSE, SLES.
+    Zypper,
+    /// Arch.
+    Pacman,
+    /// Alpine.
+    Apk,
+}
+
+/// One suite of a package archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageSuite {
+    /// `trixie-security`.
+    pub name: String,
+    /// Which archive it is in.
+    pub archive: Archive,
+    /// `main`.
+    pub components: Vec<String>,
+}
+
+/// The archives of Debian and Ubuntu.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Archive {
+    /// The distro's own archive.
+    Main,
+    /// The security archive.
+    Security,
+}
+
+/// A VMM as the distro packages it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vmm {
+    /// `qemu`.
+    pub name: String,
+    /// Packages to install.
+    pub packages: Vec<String>,
+    /// The binary's absolute path.
+    pub path: String,
+}
+
+/// A shared filesystem as the distro packages it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesystemDriver {
+    /// `virtio-fs`, `virtio-9p`.
+    pub name: String,
+    /// Packages to install; empty where the VMM's packages bring it.
+    pub packages: Vec<String>,
+    /// The daemon's absolute path, where there is a daemon.
+    pub path: Option<String>,
+}
+
+/// The distro's kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kernel {
+    /// Packages to install.
+    pub packages: Vec<String>,
+    /// Glob of the kernel image: `/boot/vmlinuz-*`.
+    pub image: String,
+}
+
+/// The distro's container manager.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerManager {
+    /// `containerd`.
+    pub name: String,
+    /// Packages to install.
+    pub packages: Vec<String>,
+    /// The binary's absolute path.
+    pub path: String,
+}

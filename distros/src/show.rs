@@ -1,0 +1,197 @@
+//! What `show` and `list` print.
+
+use anyhow::Result;
+use jiff::civil::Date;
+use kata_osinfo::arch::Arch;
+use kata_osinfo::database::Database;
+use kata_osinfo::diagnostic::printable;
+use kata_osinfo::record::{ResolveError, StatedFact};
+use kata_osinfo::release::Release;
+use kata_osinfo::target;
+use kata_osinfo::verified::VerifiedEntry;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+/// One release with everything that is printed of it.
+pub(crate) struct Shown {
+    release: Release,
+    facts: Vec<StatedFact>,
+    verified: Vec<VerifiedEntry>,
+}
+
+/// The releases that `text` names; those that lack the architecture are left out unless none is left.
+pub(crate) fn releases(database: &Database, text: &str, arch: Arch) -> Result<Vec<Shown>> {
+    let mut shown = Vec::new();
+    let mut lacking = None;
+    for target in target::parse(text, database)? {
+        let record = database.record(&target.distro)?;
+        let release = match record.release(&target.version, arch) {
+            Ok(release) => release,
+            Err(error @ ResolveError::NoArch { .. }) => {
+                eprintln!("warning: {error}");
+                lacking = Some(error);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let entry = record.require_release(&target.version)?;
+        shown.push(Shown {
+            facts: record.facts(entry, arch),
+            verified: record
+                .verified
+                .iter()
+                .filter(|v| v.release == target.version && v.arch == arch)
+                .cloned()
+                .collect(),
+            release,
+        });
+    }
+    match lacking {
+        Some(error) if shown.is_empty() => Err(error.into()),
+        _ => Ok(shown),
+    }
+}
+
+/// For people.
+pub(crate) fn human(releases: &[Shown]) -> String {
+    let today = jiff::Zoned::now().date();
+    let blocks: Vec<String> = releases.iter().map(|r| one(r, today)).collect();
+    blocks.join("\n")
+}
+
+fn one(shown: &Shown, today: Date) -> String {
+    let release = &shown.release;
+    let mut out = release.name();
+    if let Some(codename) = &release.codename {
+        let _ = write!(out, " {codename}");
+    }
+    if !release.aliases.is_empty() {
+        let _ = write!(out, " ({})", release.aliases.join(", "));
+    }
+    let _ = writeln!(out, " on {}", release.arch);
+    let width = shown.facts.iter().map(|f| f.subject.len()).max();
+    let width = width.unwrap_or_default();
+    for fact in &shown.facts {
+        let value = fact.value.as_deref().unwrap_or("unknown");
+        let confidence = fact.confidence.name();
+        let _ = writeln!(out, "  {:width$}  {value}  [{confidence}]", fact.subject);
+    }
+    if shown.verified.is_empty() {
+        out += "  nothing verified yet: run `kata-qualify`\n";
+    } else {
+        out += &matrix(&shown.verified, today);
+    }
+    // Records may come from anywhere: each line is made safe for the terminal.
+    let safe: Vec<String> = out.lines().map(printable).collect();
+    safe.join("\n") + "\n"
+}
+
+/// Capabilities by profile and environment, then the causes.
+fn matrix(entries: &[VerifiedEntry], today: Date) -> String {
+    let head = |e: &VerifiedEntry| format!("{}/{}", e.profile, e.environment);
+    let capabilities: BTreeSet<&str> = entries.iter().flat_map(|e| e.capabilities.keys().map(String::as_str)).collect();
+    let first = capabilities.iter().map(|c| c.len()).max().unwrap_or(0);
+    let width = |e: &VerifiedEntry| head(e).len().max("not-applicable".len());
+    let mut out = String::from("  verified\n");
+    let mut row = |name: &str, cell: &dyn Fn(&VerifiedEntry) -> String| {
+        let mut line = format!("    {name:first$}");
+        for entry in entries {
+            let _ = write!(line, "  {:1$}", cell(entry), width(entry));
+        }
+        let _ = writeln!(out, "{}", line.trim_end());
+    };
+    row("", &head);
+    for name in &capabilities {
+        row(name, &|e| match e.capabilities.get(*name) {
+            Some(capability) => capability.verdict.to_string(),
+            None => "-".to_owned(),
+        });
+    }
+    row("basis", &|e| e.basis.to_string());
+    row("tested", &|e| e.tested.to_string());
+    row("age", &|e| age(e.tested, today));
+    let mut said = BTreeSet::new();
+    for entry in entries {
+        for (name, capability) in &entry.capabilities {
+            for cause in &capability.causes {
+                said.insert(format!("    {} {name}: {cause}", head(entry)));
+            }
+            if let Some(workaround) = &capability.workaround {
+                said.insert(format!("    {} {name}: workaround: {workaround}", head(entry)));
+            }
+        }
+    }
+    for line in said {
+        let _ = writeln!(out, "{line}");
+    }
+    out
+}
+
+/// How long ago a day was, in words.
+fn age(tested: Date, today: Date) -> String {
+    let days = tested.until(today).map_or(0, |span| span.get_days());
+    match days {
+        ..0 => "in the future".to_owned(),
+        0 => "today".to_owned(),
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    }
+}
+
+/// For programs.
+pub(crate) fn json(releases: &[Shown]) -> Value {
+    let releases: Vec<Value> =
+        releases.iter().map(|r| json!({ "release": r.release, "facts": r.facts, "verified": r.verified })).collect();
+    json!({ "version": 1, "releases": releases })
+}
+
+/// One line a release.
+pub(crate) fn list(database: &Database) -> String {
+    let mut out = String::new();
+    for record in database.records() {
+        for release in &record.releases {
+            let arches: Vec<&str> = record.release_arches(release).iter().map(|a| a.name()).collect();
+            let name = format!("{}:{}", record.distro, release.version);
+            let others = release.names().get(1..).unwrap_or_default().join(" ");
+            let line = format!("{name:20} {others:24} {}", arches.join(" "));
+            out += &printable(line.trim_end());
+            out.push('\n');
+        }
+    }
+    out
+}
+
+/// The same for programs.
+pub(crate) fn list_json(database: &Database) -> Value {
+    let releases: Vec<Value> = database
+        .records()
+        .flat_map(|record| {
+            record.releases.iter().map(|release| {
+                json!({
+                    "distro": record.distro,
+                    "version": release.version,
+                    "codename": release.codename,
+                    "aliases": release.aliases,
+                    "arches": record.release_arches(release),
+                })
+            })
+        })
+        .collect();
+    json!({ "version": 1, "releases": releases })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::civil::date;
+
+    #[test]
+    fn ages_are_told_in_days() {
+        let today = date(2026, 11, 21);
+        assert_eq!(age(today, today), "today");
+        assert_eq!(age(date(2026, 11, 20), today), "1 day");
+        assert_eq!(age(date(2025, 11, 21), today), "365 days");
+        assert_eq!(age(date(2027, 1, 1), today), "in the future");
+    }
+}

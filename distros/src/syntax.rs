@@ -1,0 +1,350 @@
+//! YAML as a tree that keeps every scalar's text and place.
+//!
+//! Two parsers read each file: `yaml-edit` gives the places, libyaml (through serde) the better messages.
+//! They must agree on the data; where they do not, the file is refused rather than misread.
+
+mod agree;
+
+use crate::diagnostic::Diagnostic;
+use std::ops::Range;
+use yaml_edit::{YamlFile, YamlNode};
+
+/// Bytes of the largest record that is read; real ones are a few kilobytes, with `verified:` a few hundred.
+pub const MAX_BYTES: usize = 1024 * 1024;
+
+/// The deepest nesting that is read; records need six.
+pub const MAX_DEPTH: usize = 32;
+
+/// A YAML value and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// The bytes it spans.
+    pub span: Range<usize>,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// The kinds of YAML values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing after the colon, `~` or `null`.
+    Null,
+    /// A scalar: its text, without quotes and escapes. `8.10` stays `8.10`.
+    Scalar(String),
+    /// A list.
+    List(Vec<Node>),
+    /// A map in the order of the file; keys may repeat.
+    Map(Vec<Entry>),
+}
+
+/// A key and its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The key's text.
+    pub key: String,
+    /// The bytes the key spans.
+    pub key_span: Range<usize>,
+    /// Its value.
+    pub value: Node,
+}
+
+impl Node {
+    /// What it is in words, for messages.
+    pub fn describe(&self) -> &'static str {
+        match self.kind {
+            Kind::Null => "nothing",
+            Kind::Scalar(_) => "text",
+            Kind::List(_) => "a list",
+            Kind::Map(_) => "a map",
+        }
+    }
+
+    /// The entries, if it is a map.
+    pub fn entries(&self) -> &[Entry] {
+        match &self.kind {
+            Kind::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The first value under `key`, if it is a map that has it.
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        self.entries().iter().find(|e| e.key == key).map(|e| &e.value)
+    }
+}
+
+/// Parses one YAML document whose root is a map.
+///
+/// # Errors
+///
+/// What is wrong with it as YAML, never empty; duplicate keys are not an error here.
+pub fn parse(text: &str) -> Result<Node, Vec<Diagnostic>> {
+    let refuse = |d: Diagnostic| Err(vec![d]);
+    if text.len() > MAX_BYTES {
+        return refuse(
+            Diagnostic::error(
+                "too-large",
+                "",
+                0..0,
+                format!("the file has {} bytes, but a record may have {MAX_BYTES} at most", text.len()),
+            )
+            .hint("a record holds facts about one distro; keep logs elsewhere"),
+        );
+    }
+    if let Some(at) = too_deep(text) {
+        return refuse(depth_error(text, at..at + 1));
+    }
+    if let Some((at, c)) =
+        text.char_indices().find(|(_, c)| (c.is_control() && !matches!(c, '\n' | '\r' | '\t')) || *c == '\u{feff}')
+    {
+        return refuse(
+            Diagnostic::error(
+                "syntax",
+                text,
+                at..at + c.len_utf8(),
+                format!("the character U+{:04X} cannot stand in a record", c as u32),
+            )
+            .hint("save the file as UTF-8 text without a byte order mark"),
+        );
+    }
+    let no_map = || {
+        Diagnostic::error("wrong-type", text, 0..0, "expected a map with `distro:`, `arch:`, …")
+            .hint("a record begins with `apiVersion: v1`")
+    };
+    if text.lines().all(|l| l.trim().is_empty() || l.trim_start().starts_with('#')) {
+        return refuse(no_map());
+    }
+    // libyaml goes first: what it refuses can keep the other parser busy for minutes.
+    let oracle = agree::read(text);
+    if let Err(error) = &oracle
+        && let Some(diagnostic) = error
+    {
+        return refuse(Diagnostic::clone(diagnostic));
+    }
+    let parsed = YamlFile::parse(text);
+    let errors: Vec<Diagnostic> = parsed
+        .positioned_errors()
+        .iter()
+        .map(|e| {
+            let span = e.range.start as usize..e.range.end as usize;
+            Diagnostic::error("syntax", text, span, e.message.to_lowercase())
+        })
+        .collect();
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let documents: Vec<_> = parsed.tree().documents().collect();
+    let root = match documents.as_slice() {
+        [one] => one.as_mapping().map(YamlNode::Mapping),
+        [] => None,
+        [_, second, ..] => {
+            let at = second.byte_range().start as usize;
+            return refuse(
+                Diagnostic::error("syntax", text, at..at, "a second document begins here")
+                    .hint("one file holds one record; remove `---` and what follows"),
+            );
+        }
+    };
+    let Some(root) = root else {
+        return refuse(no_map());
+    };
+    let node = build(text, &root, 0).map_err(|d| vec![*d])?;
+    match oracle {
+        Ok(shape) if shape.agrees_with(&node) => Ok(node),
+        _ => refuse(
+            Diagnostic::error("syntax", text, 0..0, "two YAML parsers read this file differently")
+                .hint("use plain block style: no tags, anchors or multi-line keys"),
+        ),
+    }
+}
+
+/// Where flow collections nest too deeply, found without recursion and before any parser sees the text.
+fn too_deep(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let (mut depth, mut quoted, mut comment, mut escaped) = (0usize, false, false, false);
+    let (mut dashes, mut leading) = (0usize, true);
+    for (i, &b) in bytes.iter().enumerate() {
+        if b == b'\n' {
+            (comment, dashes, leading) = (false, 0, true);
+            continue;
+        }
+        if comment {
+            continue;
+        }
+        if quoted {
+            match b {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => quoted = false,
+                _ => {}
+            }
+            continue;
+        }
+        let before = i.checked_sub(1).map(|j| bytes[j]);
+        match b {
+            b'#' if before.is_none_or(|c| c.is_ascii_whitespace()) => comment = true,
+            // A quote opens only where a value may begin; elsewhere it is part of plain text.
+            b'"' if before.is_none_or(|c| c.is_ascii_whitespace() || b"[{,:".contains(&c)) => {
+                quoted = true;
+            }
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'-' | b'?' | b':' if leading => dashes += 1,
+            b' ' | b'\t' | b'\r' => {}
+            _ => leading = false,
+        }
+        if depth > MAX_DEPTH || dashes > MAX_DEPTH * 4 {
+            return Some(i);
+        }
+    }
+    None
+}
+
+fn depth_error(text: &str, span: Range<usize>) -> Diagnostic {
+    Diagnostic::error("too-deep", text, span, format!("nested more than {MAX_DEPTH} levels deep"))
+        .hint("no key of a record nests deeper than six levels")
+}
+
+fn build(text: &str, node: &YamlNode, depth: usize) -> Result<Node, Box<Diagnostic>> {
+    let range = node.byte_range();
+    let span = trim(text, range.start as usize..range.end as usize);
+    if depth > MAX_DEPTH {
+        return Err(Box::new(depth_error(text, span)));
+    }
+    let kind = match node {
+        YamlNode::Scalar(scalar) if scalar.is_quoted() => Kind::Scalar(scalar.as_string()),
+        YamlNode::Scalar(scalar) => match scalar.as_string() {
+            null if matches!(null.as_str(), "" | "~" | "null" | "Null" | "NULL") => Kind::Null,
+            text => Kind::Scalar(text),
+        },
+        YamlNode::Sequence(list) => {
+            Kind::List(list.values().map(|v| build(text, &v, depth + 1)).collect::<Result<_, _>>()?)
+        }
+        YamlNode::Mapping(map) => {
+            let mut entries = Vec::new();
+            for entry in map.entries() {
+                let key = match entry.key_node() {
+                    Some(key) => build(text, &key, depth + 1)?,
+                    None => null_at(span.start),
+                };
+                let Kind::Scalar(name) = key.kind else {
+                    return Err(Box::new(Diagnostic::error(
+                        "wrong-type",
+                        text,
+                        key.span.clone(),
+                        format!("a key must be text, found {}", key.describe()),
+                    )));
+                };
+                let value = match entry.value_node() {
+                    Some(value) => build(text, &value, depth + 1)?,
+                    None => null_at(key.span.end),
+                };
+                entries.push(Entry { key: name, key_span: key.span, value });
+            }
+            Kind::Map(entries)
+        }
+        YamlNode::Alias(_) => {
+            return Err(Box::new(
+                Diagnostic::error(
+                    "alias",
+                    text,
+                    span,
+                    "anchors and aliases (`&name`, `*name`) are not accepted in a record",
+                )
+                .hint("write the value out; what releases share goes to the top level"),
+            ));
+        }
+        YamlNode::TaggedNode(_) => {
+            return Err(Box::new(
+                Diagnostic::error("tag", text, span, "tags (`!name`) are not accepted in a record")
+                    .hint("remove the tag; a version keeps its text without one"),
+            ));
+        }
+    };
+    Ok(Node { span, kind })
+}
+
+fn null_at(at: usize) -> Node {
+    Node { span: at..at, kind: Kind::Null }
+}
+
+/// A node's own bytes: yaml-edit counts white space and comments around a collection in.
+fn trim(text: &str, span: Range<usize>) -> Range<usize> {
+    let slice = text.get(span.clone()).unwrap_or_default();
+    let start = span.start + (slice.len() - slice.trim_start().len());
+    let end = (span.start + slice.trim_end().len()).max(start);
+    start..end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scalar(text: &str, key: &str) -> String {
+        let root = parse(text).expect("valid");
+        match &root.get(key).expect("key").kind {
+            Kind::Scalar(s) => s.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn numbers_keep_their_text() {
+        assert_eq!(scalar("version: 8.10\n", "version"), "8.10");
+        assert_eq!(scalar("version: 0x10\n", "version"), "0x10");
+        assert_eq!(scalar("version: '8.10' # why\n", "version"), "8.10");
+        assert_eq!(scalar("a: \"tab\\tquote\\\"\\u00e9\"\n", "a"), "tab\tquote\"é");
+    }
+
+    #[test]
+    fn duplicate_keys_are_kept_with_their_places() {
+        let text = "a: 1\r\nb: 2\r\na: 3\r\n";
+        let root = parse(text).expect("valid");
+        let places: Vec<_> = root.entries().iter().map(|e| &text[e.key_span.clone()]).collect();
+        assert_eq!(places, ["a", "b", "a"]);
+        assert_eq!(root.entries()[2].key_span.start, 12);
+    }
+
+    fn rule(text: &str) -> &'static str {
+        parse(text).expect_err("refused")[0].rule
+    }
+
+    #[test]
+    fn bad_input_is_refused_and_named() {
+        assert_eq!(rule(""), "wrong-type");
+        assert_eq!(rule("- a\n"), "wrong-type");
+        assert_eq!(rule("a: [1\n"), "syntax");
+        assert_eq!(rule("a: 1\n---\nb: 2\n"), "syntax");
+        assert_eq!(rule("a: &x 1\nb: *x\n"), "alias");
+        assert_eq!(rule("a: !tag 1\n"), "tag");
+        assert_eq!(rule("a: \u{7}\n"), "syntax");
+        assert_eq!(rule(&"a".repeat(MAX_BYTES + 1)), "too-large");
+    }
+
+    #[test]
+    fn a_syntax_error_has_its_place() {
+        let text = "é: \"ü\"\nb: [1, 2\nc: 3\n";
+        let found = parse(text).expect_err("refused");
+        let place = crate::diagnostic::line_column(text, found[0].start);
+        assert_eq!(place, (3, 2), "{found:?}");
+    }
+
+    #[test]
+    fn bombs_are_refused_quickly() {
+        let started = std::time::Instant::now();
+        assert_eq!(rule(&format!("a: {}", "[".repeat(500_000))), "too-deep");
+        assert_eq!(rule(&format!("a: {}", "{b: ".repeat(200_000))), "too-deep");
+        assert_eq!(rule(&"- ".repeat(500_000)), "too-deep");
+        let nested: String = (0..600).map(|i| format!("{}a:\n", " ".repeat(i))).collect();
+        assert!(parse(&nested).is_err());
+        let mut bomb = String::from("a0: &a0 x\n");
+        for i in 1..30 {
+            bomb += &format!("a{i}: &a{i} [*a{0}, *a{0}, *a{0}, *a{0}]\n", i - 1);
+        }
+        assert!(parse(&bomb).is_err());
+        assert_eq!(rule(&format!("a: {}", "!a ".repeat(300_000))), "syntax");
+        let text: String = (0..60_000).map(|i| format!("k{i}: v\n")).collect();
+        assert!(!crate::lint::lint(std::path::Path::new("x"), &text).is_empty());
+        assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    }
+}

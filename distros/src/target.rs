@@ -1,0 +1,108 @@
+//! What people name on the command line: `debian:13`, `debian`, `debian:11,12`, `all`.
+
+use crate::database::{Database, DatabaseError};
+use crate::record::ResolveError;
+
+/// One release of one distro.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target {
+    /// `debian`.
+    pub distro: String,
+    /// The version as the record has it, whatever name was used: `13`.
+    pub version: String,
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.distro, self.version)
+    }
+}
+
+/// Why a text names no releases.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// No such distro.
+    #[error(transparent)]
+    Distro(#[from] DatabaseError),
+    /// No such release.
+    #[error(transparent)]
+    Release(#[from] ResolveError),
+    /// Not of an accepted form.
+    #[error("`{0}` is not a target: expected `debian:13`, `debian:11,12`, `debian` or `all`")]
+    Form(String),
+}
+
+/// The releases that `text` names, in its order, each once; `debian` and `all` in the records' order.
+///
+/// # Errors
+///
+/// What is not known, with what is and the nearest match.
+pub fn parse(text: &str, database: &Database) -> Result<Vec<Target>, TargetError> {
+    let mut targets: Vec<Target> = Vec::new();
+    let mut add = |distro: &str, version: &str| {
+        let target = Target { distro: distro.to_owned(), version: version.to_owned() };
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    };
+    if text == "all" {
+        for record in database.records() {
+            record.releases.iter().for_each(|r| add(&record.distro, &r.version));
+        }
+        return Ok(targets);
+    }
+    let (distro, releases) = match text.split_once(':') {
+        Some((distro, releases)) => (distro, Some(releases)),
+        None => (text, None),
+    };
+    if distro.is_empty() {
+        return Err(TargetError::Form(text.to_owned()));
+    }
+    let record = database.record(distro)?;
+    match releases {
+        None | Some("all") => {
+            record.releases.iter().for_each(|r| add(distro, &r.version));
+        }
+        Some(names) => {
+            for name in names.split(',') {
+                if name.is_empty() {
+                    return Err(TargetError::Form(text.to_owned()));
+                }
+                add(distro, &record.require_release(name)?.version);
+            }
+        }
+    }
+    Ok(targets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(text: &str) -> Vec<String> {
+        let targets = parse(text, &Database::embedded()).expect("known");
+        targets.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn targets_are_named_in_four_ways() {
+        assert_eq!(names("debian:13"), ["debian:13"]);
+        assert_eq!(names("debian:12,bullseye,12"), ["debian:12", "debian:11"]);
+        assert_eq!(names("debian:sid"), ["debian:unstable"]);
+        let all = ["debian:11", "debian:12", "debian:13", "debian:testing", "debian:unstable"];
+        assert_eq!(names("debian"), all);
+        assert_eq!(names("all"), all);
+    }
+
+    #[test]
+    fn errors_say_what_is_known_and_what_is_near() {
+        let error = |text| parse(text, &Database::embedded()).unwrap_err().to_string();
+        assert_eq!(error("debain"), "unknown distro `debain`: known are debian; did you mean `debian`?");
+        assert_eq!(
+            error("debian:trixi"),
+            "unknown release `trixi` of debian: known are 11 (bullseye), 12 (bookworm), 13 (trixie), testing (forky), unstable (sid); did you mean `trixie`?"
+        );
+        assert!(error("debian:13,").contains("is not a target"));
+        assert!(error(":13").contains("is not a target"));
+    }
+}

@@ -1,0 +1,235 @@
+//! What runs proved: the entries of a record's `verified:`.
+
+mod decode;
+mod write;
+
+pub(crate) use decode::decode;
+pub use write::{WriteError, apply, write_file};
+
+use crate::arch::Arch;
+use crate::record::Record;
+use jiff::civil::Date;
+use serde::de::{self, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What is true of a capability under a profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Every required test ran and passed.
+    Supported,
+    /// It works with the workaround that is named.
+    Partial,
+    /// It does not work; every independent cause is named.
+    Unsupported,
+    /// The profile does not have it.
+    NotApplicable,
+    /// A required test did not run.
+    Untested,
+    /// The evidence disagrees.
+    Inconclusive,
+}
+
+impl Verdict {
+    /// All of them.
+    pub const ALL: &'static [Verdict] = &[
+        Verdict::Supported,
+        Verdict::Partial,
+        Verdict::Unsupported,
+        Verdict::NotApplicable,
+        Verdict::Untested,
+        Verdict::Inconclusive,
+    ];
+
+    /// The word in records and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Supported => "supported",
+            Verdict::Partial => "partial",
+            Verdict::Unsupported => "unsupported",
+            Verdict::NotApplicable => "not-applicable",
+            Verdict::Untested => "untested",
+            Verdict::Inconclusive => "inconclusive",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What a verdict was found on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Basis {
+    /// Hardware virtualization.
+    Hardware,
+    /// QEMU's emulation (TCG), below any nested KVM.
+    Emulated,
+}
+
+impl Basis {
+    /// Both.
+    pub const ALL: &'static [Basis] = &[Basis::Hardware, Basis::Emulated];
+
+    /// The word in records and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Basis::Hardware => "hardware",
+            Basis::Emulated => "emulated",
+        }
+    }
+}
+
+impl fmt::Display for Basis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The result of one run for one release, architecture, profile and environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct VerifiedEntry {
+    /// The release's version: `13`.
+    pub release: String,
+    /// The architecture.
+    pub arch: Arch,
+    /// The profile: `go-3.29`.
+    pub profile: String,
+    /// The environment: `container`, `vm`, `host`.
+    pub environment: String,
+    /// What the verdicts were found on.
+    pub basis: Basis,
+    /// The day of the run, UTC.
+    pub tested: Date,
+    /// The harness's version.
+    pub harness: String,
+    /// A digest of the ids of the tests that ran.
+    pub test_set: String,
+    /// Version of each component package.
+    pub versions: BTreeMap<String, String>,
+    /// Verdicts by capability.
+    pub capabilities: BTreeMap<String, VerifiedCapability>,
+}
+
+impl VerifiedEntry {
+    /// What an entry is replaced by: a new one with the same key.
+    pub fn key(&self) -> (&str, Arch, &str, &str) {
+        (&self.release, self.arch, &self.profile, &self.environment)
+    }
+}
+
+/// A capability's verdict and what there is to say about it.
+///
+/// It is written as the verdict's word alone when there is nothing to say, else as a map with `verdict`, `causes`, `workaround`; both are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedCapability {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Every independent cause.
+    pub causes: Vec<String>,
+    /// What makes it work.
+    pub workaround: Option<String>,
+}
+
+impl VerifiedCapability {
+    /// A verdict about which there is nothing more to say.
+    pub fn plain(verdict: Verdict) -> Self {
+        VerifiedCapability { verdict, causes: Vec::new(), workaround: None }
+    }
+
+    /// Whether the word says it all.
+    fn is_plain(&self) -> bool {
+        self.causes.is_empty() && self.workaround.is_none()
+    }
+}
+
+impl Serialize for VerifiedCapability {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.is_plain() {
+            return self.verdict.serialize(serializer);
+        }
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("verdict", &self.verdict)?;
+        if !self.causes.is_empty() {
+            map.serialize_entry("causes", &self.causes)?;
+        }
+        if let Some(workaround) = &self.workaround {
+            map.serialize_entry("workaround", workaround)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for VerifiedCapability {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct WordOrMap;
+        impl<'de> Visitor<'de> for WordOrMap {
+            type Value = VerifiedCapability;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a verdict's word, or a map with `verdict`, `causes`, `workaround`")
+            }
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<Self::Value, E> {
+                let found = Verdict::ALL.iter().find(|v| v.name() == word);
+                found
+                    .map(|v| VerifiedCapability::plain(*v))
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Str(word), &self))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let (mut verdict, mut causes, mut workaround) = (None, Vec::new(), None);
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "verdict" => verdict = Some(map.next_value()?),
+                        "causes" => causes = map.next_value()?,
+                        "workaround" => workaround = map.next_value()?,
+                        other => {
+                            let known = &["verdict", "causes", "workaround"];
+                            return Err(de::Error::unknown_field(other, known));
+                        }
+                    }
+                }
+                Ok(VerifiedCapability {
+                    verdict: verdict.ok_or_else(|| de::Error::missing_field("verdict"))?,
+                    causes,
+                    workaround,
+                })
+            }
+        }
+        deserializer.deserialize_any(WordOrMap)
+    }
+}
+
+/// What the record says was proved.
+pub fn read(record: &Record) -> Vec<VerifiedEntry> {
+    record.verified.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capability_is_a_word_or_a_map() {
+        let plain = VerifiedCapability::plain(Verdict::NotApplicable);
+        assert_eq!(serde_json::to_string(&plain).unwrap(), "\"not-applicable\"");
+        let full = VerifiedCapability {
+            verdict: Verdict::Partial,
+            causes: vec!["slow".into()],
+            workaround: Some("wait".into()),
+        };
+        for capability in [plain, full] {
+            let text = serde_json::to_string(&capability).unwrap();
+            assert_eq!(serde_json::from_str::<VerifiedCapability>(&text).unwrap(), capability);
+        }
+        let error = serde_json::from_str::<VerifiedCapability>("\"suported\"").unwrap_err();
+        assert!(error.to_string().contains("a verdict's word"), "{error}");
+        let error = serde_json::from_str::<VerifiedCapability>("{\"cause\":1}").unwrap_err();
+        assert!(error.to_string().contains("`causes`"), "{error}");
+    }
+}

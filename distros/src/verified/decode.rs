@@ -1,0 +1,95 @@
+//! The entries of `verified:` as they stand in a record.
+
+use super::{Basis, Verdict, VerifiedCapability, VerifiedEntry};
+use crate::record::Decoder;
+use crate::syntax::{Kind, Node};
+use std::collections::BTreeMap;
+
+const ENTRY_KEYS: &[&str] = &[
+    "release",
+    "arch",
+    "profile",
+    "environment",
+    "basis",
+    "tested",
+    "harness",
+    "test-set",
+    "versions",
+    "capabilities",
+];
+
+/// All entries, or `None` when one is wrong.
+pub(crate) fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<VerifiedEntry>> {
+    match &node.kind {
+        Kind::Null => Some(Vec::new()),
+        Kind::List(items) => d.all(items, entry),
+        _ => d.wrong(node, "verified", "a list that the harness writes"),
+    }
+}
+
+fn entry(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedEntry> {
+    d.fields(node, "a verified entry", ENTRY_KEYS)?;
+    let bases: Vec<(&str, Basis)> = Basis::ALL.iter().map(|b| (b.name(), *b)).collect();
+    let text = |d: &mut Decoder<'_>, key: &str| d.required(node, key).and_then(|n| d.string(n, key));
+    let (release, profile) = (text(d, "release"), text(d, "profile"));
+    let (environment, harness) = (text(d, "environment"), text(d, "harness"));
+    let test_set = text(d, "test-set");
+    let arch = d.required(node, "arch").and_then(|n| d.arch(n));
+    let basis = d.required(node, "basis").and_then(|n| d.word(n, "basis", "unknown-basis", &bases));
+    let tested = d.required(node, "tested").and_then(|n| d.date(n, "tested"));
+    let versions = match node.get("versions") {
+        Some(map) => by_name(d, map, "versions", |d, n| d.string(n, "a version")),
+        None => Some(BTreeMap::new()),
+    };
+    let capabilities = d.required(node, "capabilities").and_then(|map| by_name(d, map, "capabilities", capability));
+    Some(VerifiedEntry {
+        release: release?,
+        arch: arch?,
+        profile: profile?,
+        environment: environment?,
+        basis: basis?,
+        tested: tested?,
+        harness: harness?,
+        test_set: test_set?,
+        versions: versions?,
+        capabilities: capabilities?,
+    })
+}
+
+fn by_name<T>(
+    d: &mut Decoder<'_>,
+    node: &Node,
+    what: &str,
+    mut read: impl FnMut(&mut Decoder<'_>, &Node) -> Option<T>,
+) -> Option<BTreeMap<String, T>> {
+    if !matches!(node.kind, Kind::Map(_) | Kind::Null) {
+        return d.wrong(node, what, "a map");
+    }
+    let mut map = BTreeMap::new();
+    for entry in node.entries() {
+        map.insert(entry.key.clone(), read(d, &entry.value)?);
+    }
+    Some(map)
+}
+
+/// A verdict's word, or a map with `verdict`.
+fn capability(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedCapability> {
+    let words: Vec<(&str, Verdict)> = Verdict::ALL.iter().map(|v| (v.name(), *v)).collect();
+    if let Kind::Scalar(_) = node.kind {
+        let verdict = d.word(node, "verdict", "unknown-verdict", &words)?;
+        return Some(VerifiedCapability::plain(verdict));
+    }
+    d.fields(node, "a capability", &["verdict", "causes", "workaround"])?;
+    let verdict = d.required(node, "verdict")?;
+    let verdict = d.word(verdict, "verdict", "unknown-verdict", &words);
+    let causes = node.get("causes").map(|n| d.strings(n, "causes"));
+    let workaround = node.get("workaround").map(|n| d.string(n, "workaround"));
+    Some(VerifiedCapability {
+        verdict: verdict?,
+        causes: causes.unwrap_or_else(|| Some(Vec::new()))?,
+        workaround: match workaround {
+            Some(text) => Some(text?),
+            None => None,
+        },
+    })
+}

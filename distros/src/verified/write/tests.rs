@@ -1,0 +1,192 @@
+use super::*;
+use crate::arch::Arch;
+use crate::verified::{Basis, Verdict, VerifiedCapability};
+use proptest::prelude::*;
+
+const PLAIN: &str =
+    "# Mine.\ndistro: debian   # odd\nversion: [12, 13, testing]\npackage-manager:   apt\narch:  [ x86_64,aarch64 ]\n";
+
+fn entry(release: &str, profile: &str) -> VerifiedEntry {
+    let unsupported = VerifiedCapability {
+        verdict: Verdict::Unsupported,
+        causes: vec![
+            "virtiofsd: \"--fd\" is refused: it's C # really\n".into(),
+            "\u{1b}[31mred\u{0}\u{202e} ]]> <b>".into(),
+            "x".repeat(100_000),
+            "\\".into(),
+        ],
+        workaround: Some("key: value".into()),
+    };
+    let capabilities = [("vmm.boot", VerifiedCapability::plain(Verdict::Supported)), ("fs.virtio-fs", unsupported)];
+    VerifiedEntry {
+        release: release.into(),
+        arch: Arch::X86_64,
+        profile: profile.into(),
+        environment: "container".into(),
+        basis: Basis::Emulated,
+        tested: jiff::civil::date(2026, 11, 21),
+        harness: "0.1.0".into(),
+        test_set: "sha256:0e1".into(),
+        versions: [("qemu-system-x86".into(), "1:10.0.13+dfsg-0+deb13u1".into())].into(),
+        capabilities: capabilities.map(|(n, c)| (n.to_owned(), c)).into(),
+    }
+}
+
+fn read_back(text: &str) -> Vec<VerifiedEntry> {
+    Record::parse(Path::new("x"), text).unwrap().verified
+}
+
+#[test]
+fn what_is_written_is_plain_to_read() {
+    let mut one = entry("13", "go-3.29");
+    let capability = one.capabilities.get_mut("fs.virtio-fs").unwrap();
+    capability.causes.truncate(2);
+    let text = apply(PLAIN, &[one]).unwrap();
+    insta::assert_snapshot!(text.strip_prefix(PLAIN).unwrap(), @r#"
+
+    verified:
+      - release: "13"
+        arch: x86_64
+        profile: go-3.29
+        environment: container
+        basis: emulated
+        tested: 2026-11-21
+        harness: "0.1.0"
+        test-set: "sha256:0e1"
+        versions:
+          qemu-system-x86: "1:10.0.13+dfsg-0+deb13u1"
+        capabilities:
+          fs.virtio-fs:
+            verdict: unsupported
+            causes:
+              - "virtiofsd: \"--fd\" is refused: it's C # really"
+              - "[31mred ]]> <b>"
+            workaround: "key: value"
+          vmm.boot: supported
+    "#);
+}
+
+#[test]
+fn only_entries_with_the_same_key_are_replaced_and_order_does_not_matter() {
+    let (a, b) = (entry("13", "go-3.29"), entry("12", "rs-4.0"));
+    let (c, d) = (entry("testing", "go-3.29"), entry("13", "rs-4.0"));
+    let one = apply(PLAIN, &[c.clone(), a.clone(), b.clone(), d.clone()]).unwrap();
+    let two = apply(&apply(PLAIN, &[d, b]).unwrap(), &[a.clone(), c]).unwrap();
+    assert_eq!(one, two);
+    let releases: Vec<String> = read_back(&one).into_iter().map(|e| e.release).collect();
+    assert_eq!(releases, ["12", "13", "13", "testing"]);
+
+    let mut newer = a;
+    newer.capabilities.clear();
+    newer.tested = jiff::civil::date(2026, 12, 1);
+    let replaced = read_back(&apply(&one, &[newer.clone()]).unwrap());
+    assert_eq!(replaced.len(), 4);
+    assert!(replaced.contains(&newer));
+    assert_eq!(apply(&one, &[]).unwrap(), one);
+    assert_eq!(apply(PLAIN, &[]).unwrap(), PLAIN);
+}
+
+#[test]
+fn guest_output_is_one_short_safe_line() {
+    let text = apply(PLAIN, &[entry("13", "go-3.29")]).unwrap();
+    let causes = &read_back(&text)[0].capabilities["fs.virtio-fs"].causes;
+    assert_eq!(causes[1], "[31mred ]]> <b>");
+    assert_eq!(causes[2].chars().count(), MAX_CAUSE);
+    assert!(text.lines().all(|l| l.len() < 2 * MAX_CAUSE));
+}
+
+#[test]
+fn what_cannot_be_kept_is_refused() {
+    let new = [entry("13", "go-3.29")];
+    let refused = |text: &str| apply(text, &new).unwrap_err().to_string();
+    let not_last = "distro: d\nverified: []\nversion: 13\npackage-manager: apt\narch: x86_64\n";
+    assert!(refused(not_last).contains("`version` follows it"));
+    let flow = "{distro: d, version: 13, package-manager: apt, arch: x86_64}\n";
+    assert!(refused(flow).contains("first column"));
+    let comment = format!("{PLAIN}verified: []\n# a last word\n");
+    assert!(refused(&comment).contains("line 7"));
+    assert!(refused("distro: [\n").contains("record:"));
+    let twice = [new[0].clone(), new[0].clone()];
+    assert!(apply(PLAIN, &twice).is_err());
+}
+
+#[test]
+fn a_file_is_replaced_whole_and_keeps_its_mode() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let (file, link) = (dir.path().join("d.yaml"), dir.path().join("link.yaml"));
+    write_file(&file, "one").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+    std::os::unix::fs::symlink("d.yaml", &link).unwrap();
+    write_file(&link, "two").unwrap();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "two");
+    assert!(link.is_symlink());
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+    assert!(write_file(&dir.path().join("no/such.yaml"), "x").is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn bytes_before_verified_are_never_touched(
+        // Lines that mean nothing, between the lines that do.
+        noise in proptest::collection::vec(
+            prop_oneof![
+                Just(String::new()), Just("   ".into()), "# [^\\p{C}\u{2028}\u{2029}]{0,20}",
+                Just("#'\"[{".into()),
+            ],
+            5,
+        ),
+        comment in prop_oneof![Just(""), Just("  # why: [not]"), Just(" ")],
+        crlf in any::<bool>(),
+        ending in any::<bool>(),
+        existing in any::<bool>(),
+        cause in ".{0,400}",
+        name in "[ -~]{1,20}",
+    ) {
+        let newline = if crlf { "\r\n" } else { "\n" };
+        let lines = ["distro: debian", "version:  ['8.10', 8.10]", "package-manager: \"apt\"", "arch:\n- x86_64", "image: 'a: b'"];
+        let mut text = String::new();
+        for (line, noise) in lines.iter().zip(&noise) {
+            text += &format!("{noise}\n{line}{comment}\n");
+        }
+        if !ending {
+            text.truncate(text.trim_end().len());
+        }
+        let mut text = text.replace('\n', newline);
+        let mut new = entry("8.10", "go-3.29");
+        new.versions.insert(name.clone(), name);
+        new.capabilities.get_mut("fs.virtio-fs").unwrap().causes.push(cause);
+        let prefix = text.clone();
+        if existing {
+            text = apply(&text, &[entry("8.10", "rs-4.0")]).unwrap();
+        }
+        let once = apply(&text, &[new.clone()]).unwrap();
+        prop_assert!(once.starts_with(&prefix));
+        prop_assert_eq!(apply(&once, &[new]).unwrap(), once.clone());
+        prop_assert_eq!(once.contains("\r\n"), crlf);
+        prop_assert_eq!(read_back(&once).len(), 1 + usize::from(existing));
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "[a-c:\\-\\[\\]{}\"'&*!|>#?,\n\r \t~%@`é]{0,60}") {
+        let _ = Record::parse(Path::new("x"), &text);
+        let _ = crate::lint::lint(Path::new("x"), &text);
+    }
+
+    #[test]
+    fn no_damage_to_a_record_makes_the_parser_panic(at in 0usize..3000, cut in 0usize..40, put in "[:\\-\\[{\"'&*|\n \té]{0,4}") {
+        let whole = include_str!("../../../records/debian.yaml");
+        let start = at.min(whole.len());
+        let end = (start + cut).min(whole.len());
+        if let (Some(head), Some(tail)) = (whole.get(..start), whole.get(end..)) {
+            let text = format!("{head}{put}{tail}");
+            for diagnostic in crate::lint::lint(Path::new("x"), &text) {
+                let _ = diagnostic.human(&text, false);
+            }
+        }
+    }
+}

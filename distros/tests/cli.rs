@@ -1,0 +1,205 @@
+//! The command, from outside.
+#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
+
+use assert_cmd::Command;
+use std::path::Path;
+
+const RECORD: &str = "\
+distro: mini
+package-manager: apt
+arch: x86_64
+vmm: {name: qemu, packages: qemu, path: /usr/bin/qemu}
+releases:
+  - {version: 8.10, codename: first, aliases: [stable], released: unknown}
+";
+
+struct Output {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+fn run(dir: &Path, arguments: &[&str]) -> Output {
+    let output = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
+        .current_dir(dir)
+        .args(arguments)
+        .output()
+        .expect("it runs");
+    Output {
+        code: output.status.code().expect("a code"),
+        stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+        stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+    }
+}
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a folder");
+    for (name, text) in files {
+        std::fs::write(dir.path().join(name), text).expect("written");
+    }
+    dir
+}
+
+#[test]
+fn show_prints_what_is_known() {
+    let verified = "\nverified:
+  - release: \"8.10\"
+    arch: x86_64
+    profile: go-3.29
+    environment: container
+    basis: emulated
+    tested: 2020-01-02
+    harness: \"0.1.0\"
+    test-set: abc
+    capabilities:
+      vmm.boot: supported
+      fs.virtio-fs:
+        verdict: unsupported
+        causes: [\"no \\e[31mdaemon\"]
+";
+    let dir = folder(&[("mini.yaml", &format!("{RECORD}{verified}"))]);
+    let arguments = ["--records", ".", "show", "mini:stable", "--arch", "x86_64"];
+    let output = run(dir.path(), &arguments);
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
+    // The age grows by itself.
+    let days = age_cell(&output.stdout);
+    insta::assert_snapshot!(output.stdout.replace(&days, "[AGE]"), @r#"
+    mini:8.10 first (stable) on x86_64
+      released           unknown  [assumed]
+      vmm qemu packages  qemu  [assumed]
+      vmm qemu path      /usr/bin/qemu  [assumed]
+      verified
+                      go-3.29/container
+        fs.virtio-fs  unsupported
+        vmm.boot      supported
+        basis         emulated
+        tested        2020-01-02
+        age           [AGE]
+        go-3.29/container fs.virtio-fs: no \u{1b}[31mdaemon
+    "#);
+}
+
+/// The text of the age's cell.
+fn age_cell(stdout: &str) -> String {
+    let line = stdout.lines().find(|l| l.trim_start().starts_with("age "));
+    let line = line.expect("an age").trim_start();
+    line.trim_start_matches("age").trim().to_owned()
+}
+
+#[test]
+fn show_knows_debian_and_speaks_json() {
+    let dir = folder(&[]);
+    let arguments = ["show", "debian:13", "--arch", "x86_64"];
+    let output = run(dir.path(), &arguments);
+    // What was verified changes with every qualification; the record's own facts are this test's business.
+    let (facts, verified) = output.stdout.split_once("\n  verified\n").expect("Debian 13 has been verified");
+    assert!(verified.contains("go-3.29/container"), "{verified}");
+    insta::assert_snapshot!(facts, @r#"
+    debian:13 trixie (stable) on x86_64
+      released                               2025-08-09  [documented]
+      eol                                    2028-08-09  [documented]
+      lts                                    2030-06-30  [documented]
+      image                                  docker.io/library/debian:13  [documented]
+      suites                                 trixie trixie-updates trixie-security  [documented]
+      vmm qemu packages                      qemu-system-x86  [packaging]
+      vmm qemu path                          /usr/bin/qemu-system-x86_64  [packaging]
+      fs virtio-fs packages                  virtiofsd  [packaging]
+      fs virtio-fs path                      /usr/libexec/virtiofsd  [packaging]
+      kernel linux packages                  linux-image-amd64  [packaging]
+      kernel linux image                     /boot/vmlinuz-*  [packaging]
+      container-manager containerd packages  containerd  [packaging]
+      container-manager containerd path      /usr/bin/containerd  [packaging]
+    "#);
+    let output = run(dir.path(), &["show", "debian", "--format", "json", "--arch", "x86_64"]);
+    let value: serde_json::Value = serde_json::from_str(&output.stdout).expect("JSON");
+    assert_eq!(value["version"], 1);
+    assert_eq!(value["releases"].as_array().map(Vec::len), Some(5));
+    assert_eq!(value["releases"][0]["release"]["version"], "11");
+}
+
+#[test]
+fn list_has_one_line_a_release() {
+    let dir = folder(&[("mini.yaml", RECORD)]);
+    let output = run(dir.path(), &["list", "--records", "."]);
+    insta::assert_snapshot!(output.stdout, @r#"
+    debian:11            bullseye oldoldstable    x86_64 aarch64
+    debian:12            bookworm oldstable       x86_64 aarch64 ppc64le s390x
+    debian:13            trixie stable            x86_64 aarch64 ppc64le s390x
+    debian:testing       forky                    x86_64 aarch64 ppc64le s390x
+    debian:unstable      sid                      x86_64 aarch64 ppc64le s390x
+    mini:8.10            first stable             x86_64
+    "#);
+}
+
+#[test]
+fn what_is_not_known_is_named_with_what_is() {
+    let dir = folder(&[]);
+    let error = |target: &str| {
+        let output = run(dir.path(), &["show", target, "--arch", "x86_64"]);
+        assert_eq!((output.code, output.stdout.as_str()), (2, ""));
+        output.stderr
+    };
+    insta::assert_snapshot!(error("debain:13"), @"error: unknown distro `debain`: known are debian; did you mean `debian`?");
+    insta::assert_snapshot!(error("debian:bokworm"), @"error: unknown release `bokworm` of debian: known are 11 (bullseye), 12 (bookworm), 13 (trixie), testing (forky), unstable (sid); did you mean `bookworm`?");
+    assert_eq!(run(dir.path(), &["show", "--arch", "amd64"]).code, 2);
+    assert_eq!(run(dir.path(), &["lint", "no-such.yaml"]).code, 2);
+    assert_eq!(run(dir.path(), &["list", "--records", "nowhere"]).code, 2);
+}
+
+#[test]
+fn lint_shows_file_line_column_and_the_corrected_text() {
+    let mailed = include_str!("fixtures/proposal/as-mailed/debian.yaml");
+    let dir = folder(&[("debian.yaml", mailed)]);
+    let output = run(dir.path(), &["lint", "debian.yaml"]);
+    assert_eq!((output.code, output.stderr.as_str()), (1, ""));
+    insta::assert_snapshot!(output.stdout, @r#"
+    error[duplicate-key]: the key `name` stands twice in the map of `fs`
+      --> debian.yaml:13:3
+       |
+    13 |   name: virtio-9p
+       |   ^^^^
+       |
+    help: each `name` begins an entry of a list; `kata-osinfo lint --fix` writes this:
+       |
+    11 +   - name: virtio-fs
+    12 +     path: /usr/lib/qemu/virtiofsd
+    13 +   - name: virtio-9p
+       |
+    "#);
+
+    let output = run(dir.path(), &["lint", "--format", "json", "debian.yaml"]);
+    let value: serde_json::Value = serde_json::from_str(&output.stdout).expect("JSON");
+    assert_eq!(value["diagnostics"][0]["line"], 13);
+    assert_eq!(value["diagnostics"][0]["column"], 3);
+
+    let output = run(dir.path(), &["lint", "--fix", "debian.yaml"]);
+    assert_eq!((output.code, output.stdout.as_str()), (0, ""));
+    assert_eq!(output.stderr, "fixed debian.yaml\n");
+    let fixed = std::fs::read_to_string(dir.path().join("debian.yaml")).expect("read");
+    assert_eq!(fixed, include_str!("fixtures/proposal/as-meant/debian.yaml"));
+}
+
+#[test]
+fn a_broken_record_is_told_and_does_not_stand_in_the_way() {
+    let dir = folder(&[("mini.yaml", RECORD), ("debian.yaml", "distro: debian\nvresion: 13\n")]);
+    let output = run(dir.path(), &["--records", ".", "show", "mini", "--arch", "x86_64"]);
+    assert_eq!(output.code, 0);
+    assert!(output.stderr.starts_with("warning: ./debian.yaml:"), "{}", output.stderr);
+    let output = run(dir.path(), &["--records", ".", "show", "debian:13"]);
+    assert_eq!(output.code, 2);
+    assert!(output.stderr.contains("is broken"), "{}", output.stderr);
+}
+
+#[test]
+fn the_shipped_record_has_no_findings() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = run(dir, &["lint", "records/debian.yaml"]);
+    assert_eq!((output.code, output.stdout.as_str()), (0, ""));
+}
+
+#[test]
+fn help_tells_the_exit_codes() {
+    let output = run(Path::new("/"), &["--help"]);
+    assert!(output.stdout.contains("1  lint found something"));
+    assert_eq!(run(Path::new("/"), &[]).code, 2);
+}

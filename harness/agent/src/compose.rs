@@ -1,0 +1,296 @@
+//! What to start for a guest: Kata's own arguments, and the deviations that a container makes necessary.
+
+use crate::environment::SlotGuard;
+use crate::protocol::Launched;
+use kata_osinfo::profile::Profile;
+use qemu::deviation::{self, Applied, Deviation};
+use qemu::launch::{FdPurpose, InheritedFd, Launch};
+use qemu::sandbox::{Disk, Net, SHARE_TAG, Sandbox, Shared, Vsock};
+use qemu::{argv, virtiofsd};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use suites::catalogue::Configuration;
+use suites::check::Stop;
+use suites::environment::Claims;
+
+/// Size of the ext4 disk of a guest without a share, bytes; sparse.
+const DISK: u64 = 8 << 30;
+
+/// Devices of Kata's that a guest keeps although containers usually cannot have them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    /// None.
+    Nothing,
+    /// vhost-vsock.
+    Vsock,
+    /// The network interface.
+    Network,
+}
+
+/// Where a guest's files lie in the environment.
+pub struct Paths {
+    /// Logs, kept as artifacts.
+    pub dir: PathBuf,
+    /// Sockets; short, a Unix socket's path has 108 bytes.
+    sockets: PathBuf,
+    /// Kata's console, `hvc0`.
+    pub console: PathBuf,
+    /// The serial log.
+    pub serial: PathBuf,
+    /// The guest's agent.
+    pub agent: PathBuf,
+    /// QMP.
+    pub qmp: PathBuf,
+    /// virtiofsd.
+    pub virtiofsd: PathBuf,
+    /// The share's folder on the host's side.
+    pub shared_dir: PathBuf,
+    /// The share, while it is in use.
+    pub slot: Option<SlotGuard>,
+    number: u64,
+}
+
+impl Paths {
+    /// Makes the folders of guest `number`.
+    pub fn new(artifacts: &Path, shared_dir: &Path, number: u64) -> io::Result<Paths> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = artifacts.join(format!("g{number}"));
+        let sockets = PathBuf::from(format!("/run/kq/{number}"));
+        for folder in [&dir, &sockets, &shared_dir.to_owned()] {
+            std::fs::create_dir_all(folder)?;
+        }
+        // Tests act as other users, who must be able to reach their directories.
+        std::fs::set_permissions(shared_dir, std::fs::Permissions::from_mode(0o755))?;
+        Ok(Paths {
+            console: sockets.join("console"),
+            serial: sockets.join("serial"),
+            agent: sockets.join("agent"),
+            qmp: sockets.join("qmp"),
+            virtiofsd: sockets.join("virtiofsd"),
+            shared_dir: shared_dir.to_owned(),
+            slot: None,
+            dir,
+            sockets,
+            number,
+        })
+    }
+
+    /// Removes what only a running guest needs.
+    pub fn remove_sockets(&self) {
+        let _ = std::fs::remove_dir_all(&self.sockets);
+        let _ = std::fs::remove_file(self.disk());
+    }
+
+    fn disk(&self) -> PathBuf {
+        self.shared_dir.with_file_name(format!("disk{}.img", self.number))
+    }
+}
+
+impl Drop for Paths {
+    fn drop(&mut self) {
+        self.remove_sockets();
+    }
+}
+
+/// What to start.
+pub struct Composed {
+    /// QEMU's command line.
+    pub qemu: Vec<String>,
+    /// The number under which QEMU wants its listening QMP socket, if it wants one handed down.
+    pub qmp_fd: Option<i32>,
+    /// virtiofsd's command line; empty without one.
+    pub daemon: Vec<String>,
+    /// The number under which virtiofsd wants its listening socket, if it wants one handed down.
+    pub daemon_fd: Option<i32>,
+    /// Descriptors of the host's vhost and tap drivers that QEMU inherits.
+    pub vhost: Vec<InheritedFd>,
+    /// The guest's context id, where it has vhost-vsock.
+    pub guest_cid: u32,
+    deviations: Vec<Applied>,
+}
+
+impl Composed {
+    /// The evidence.
+    pub fn launched(&self) -> Launched {
+        let deviations = self.deviations.iter().map(|applied| applied.deviation.meaning().to_owned()).collect();
+        Launched { argv: self.qemu.clone(), daemon: self.daemon.clone(), deviations }
+    }
+}
+
+/// Composes the guest of a configuration; makes its disk if it has one.
+pub fn compose(
+    profile: &Profile,
+    configuration: Configuration,
+    keeps: Keeps,
+    claims: &Claims,
+    paths: &Paths,
+) -> Result<Composed, Stop> {
+    let release = &claims.release;
+    let program = release.qemu().map(|vmm| vmm.path.clone());
+    let program = program.ok_or_else(|| Stop::fail(format!("the record names no qemu for {}", release.name())))?;
+    let id = format!("kq{}-{}", std::process::id(), paths.number);
+    let mut sandbox = Sandbox::new(profile, program, id, claims.vmlinuz.clone());
+    sandbox.initrd = Some(claims.initramfs.clone());
+    sandbox.console = text(&paths.console);
+    sandbox.pid_file = text(&paths.sockets.join("pid"));
+    sandbox.uuid = format!("00000000-0000-4000-8000-{:012x}", paths.number);
+    sandbox.host_memory_mib = host_memory_mib().max(u64::from(sandbox.memory_mib));
+    sandbox.max_vcpus = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
+    if configuration == Configuration::VirtioBlk {
+        make_disk(&paths.disk())?;
+    }
+    let guest_cid = guest_cid(paths.number);
+    sandbox.vsock = Some(Vsock { guest_cid });
+    let (qemu, daemon) = launches(
+        profile,
+        configuration,
+        keeps,
+        sandbox,
+        paths,
+        release.filesystem("virtio-fs").and_then(|f| f.path.as_deref()),
+    )?;
+    let deviations = qemu.deviations.iter().chain(daemon.iter().flat_map(|d| &d.deviations)).cloned().collect();
+    Ok(Composed {
+        qmp_fd: qemu.fd(FdPurpose::Qmp),
+        vhost: qemu
+            .fds
+            .iter()
+            .filter(|fd| !matches!(fd.purpose, FdPurpose::Qmp | FdPurpose::Virtiofsd))
+            .copied()
+            .collect(),
+        guest_cid,
+        qemu: qemu.argv(),
+        daemon_fd: daemon.as_ref().and_then(|d| d.fd(FdPurpose::Virtiofsd)),
+        daemon: daemon.map(|d| d.argv()).unwrap_or_default(),
+        deviations,
+    })
+}
+
+/// Adds the configuration's share to the sandbox and applies what a container makes necessary.
+fn launches(
+    profile: &Profile,
+    configuration: Configuration,
+    keeps: Keeps,
+    mut sandbox: Sandbox,
+    paths: &Paths,
+    virtiofsd: Option<&str>,
+) -> Result<(Launch, Option<Launch>), Stop> {
+    let ours = |e: &dyn std::fmt::Display| Stop::error(format!("composing the guest's arguments: {e}"));
+    let shared_dir = text(&paths.shared_dir);
+    match configuration {
+        Configuration::Static | Configuration::Own | Configuration::Plain => {}
+        Configuration::VirtioBlk => {
+            sandbox.disks.push(Disk { id: "baseline".to_owned(), file: text(&paths.disk()), read_only: false });
+        }
+        Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl => {
+            sandbox.shared = Shared::VirtioFs { socket: text(&paths.virtiofsd), tag: SHARE_TAG.to_owned() };
+        }
+        Configuration::Virtio9p => {
+            sandbox.shared = Shared::Virtio9p { dir: shared_dir.clone(), tag: SHARE_TAG.to_owned() };
+        }
+    }
+    // As Kata has them, so that leaving them out is a deviation on record.
+    sandbox.vsock = sandbox.vsock.or(Some(Vsock { guest_cid: 3 }));
+    sandbox.net = Some(Net { tap: crate::vhost::TAP.to_owned(), mac: "02:00:ca:fe:00:01".to_owned(), queues: 1 });
+    let mut launch = argv::launch(profile, &sandbox).map_err(|e| ours(&e))?;
+    let mut changes = vec![Deviation::Accelerator, Deviation::CpuModel];
+    if keeps != Keeps::Vsock {
+        changes.push(Deviation::NoVsock);
+    }
+    if keeps != Keeps::Network {
+        changes.push(Deviation::NoNetwork);
+    }
+    changes.push(Deviation::RpcPort { socket: text(&paths.agent) });
+    changes.push(Deviation::SerialLog { socket: text(&paths.serial) });
+    deviation::apply(&mut launch, &changes).map_err(|e| ours(&e))?;
+    if !matches!(configuration, Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl) {
+        return Ok((launch, None));
+    }
+    let path = virtiofsd.ok_or_else(|| Stop::fail("the record names no virtiofsd"))?.to_owned();
+    let socket = text(&paths.virtiofsd);
+    let mut daemon = virtiofsd::launch(profile, &virtiofsd::Daemon { path, shared_dir, socket });
+    let mut changes = vec![Deviation::DaemonSandbox];
+    match configuration {
+        Configuration::VirtioFsXattr => changes.push(Deviation::DaemonXattr),
+        Configuration::VirtioFsAcl => changes.push(Deviation::DaemonAcl),
+        _ => {}
+    }
+    deviation::apply_to_daemon(&mut daemon, &changes).map_err(|e| ours(&e))?;
+    Ok((launch, Some(daemon)))
+}
+
+/// What two profiles must have in common to share a configuration: their arguments without what differs between runs.
+pub fn normalised(profile: &Profile, configuration: Configuration) -> String {
+    // Static checks compare with the profile's own gates and flags.
+    if configuration == Configuration::Static {
+        return profile.name.clone();
+    }
+    let paths = Paths {
+        dir: PathBuf::new(),
+        sockets: PathBuf::from("/nonexistent"),
+        console: "console".into(),
+        serial: "serial".into(),
+        agent: "agent".into(),
+        qmp: "qmp".into(),
+        virtiofsd: "virtiofsd".into(),
+        shared_dir: "share".into(),
+        slot: None,
+        number: 0,
+    };
+    let sandbox = Sandbox::new(profile, "qemu", "id", "kernel");
+    match launches(profile, configuration, Keeps::Nothing, sandbox, &paths, Some("virtiofsd")) {
+        Ok((qemu, daemon)) => {
+            let daemon = daemon.map(|d| d.normalised()).unwrap_or_default();
+            format!("{:?} {:?} {:?}", profile.runtime, qemu.normalised(), daemon)
+        }
+        // What cannot be composed is shared with nobody.
+        Err(_) => profile.name.clone(),
+    }
+}
+
+/// How the guest mounts a configuration's share: source, type, options, as Kata's agent is told to.
+pub fn mount(configuration: Configuration) -> Option<(&'static str, &'static str, &'static str)> {
+    match configuration {
+        Configuration::Static | Configuration::Own | Configuration::Plain => None,
+        Configuration::VirtioBlk => Some(("/dev/vda", "ext4", "")),
+        Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl => {
+            Some((SHARE_TAG, "virtiofs", ""))
+        }
+        // src/runtime/virtcontainers/kata_agent.go@3.1.0: sharedDir9pOptions and the default msize.
+        Configuration::Virtio9p => Some((SHARE_TAG, "9p", "trans=virtio,version=9p2000.L,cache=mmap,msize=8192")),
+    }
+}
+
+/// An empty ext4 filesystem in a sparse file.
+fn make_disk(path: &Path) -> Result<(), Stop> {
+    let failed = |e: String| Stop::error(format!("making the disk {}: {e}", path.display()));
+    let file = std::fs::File::create(path).map_err(|e| failed(e.to_string()))?;
+    file.set_len(DISK).map_err(|e| failed(e.to_string()))?;
+    let output = Command::new("mke2fs")
+        .args(["-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=1,nodiscard"])
+        .arg(path)
+        .output();
+    match output {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+        Err(e) => Err(failed(format!("mke2fs: {e}"))),
+    }
+}
+
+/// A context id that no other guest of this machine is likely to have; 0 to 2 are reserved.
+fn guest_cid(number: u64) -> u32 {
+    let seed = u64::from(std::process::id()) << 20 | number;
+    u32::try_from(seed % 0x7fff_0000).unwrap_or(0) + 3
+}
+
+fn host_memory_mib() -> u64 {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib: Option<u64> =
+        meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok());
+    kib.unwrap_or(0) / 1024
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

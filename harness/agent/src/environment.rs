@@ -1,0 +1,480 @@
+//! The environment's agent: runs tests, boots guests for them, and answers the harness over its standard streams.
+
+use crate::compose::{self, Keeps, Paths};
+use crate::guest::in_fresh_directory;
+use crate::launch::{DaemonProcess, NotStarted, Running, against_a_silent_daemon};
+use crate::log::Log;
+use crate::native::{self, Controls};
+use crate::process::{kill_group, prepare, wait};
+use crate::protocol::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest, GuestReply, GuestRequest, Launched};
+use crate::rehearsal::{self, Fault};
+use crate::server::{self, locked};
+use crate::{guest, probe};
+use kata_osinfo::profile::Profile;
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+use suites::catalogue::{self, Body, Configuration, Test};
+use suites::check::{Check, Stop};
+use suites::environment::{Claims, Daemon, Ending, Environment, Machine, Ran};
+use suites::filesystem::Pair;
+use suites::share::Share;
+
+/// The folder that the harness gives the agent, on a volume.
+pub const VOLUME: &str = "/kata-qualify";
+/// Where the harness puts pjdfstest.
+pub const PJDFSTEST: &str = "/kata-qualify/pjdfstest";
+/// Logs and sockets of guests.
+const ARTIFACTS: &str = "/kata-qualify/artifacts";
+
+/// Serves on standard input and output until the input ends.
+pub fn run() -> io::Result<()> {
+    fs::create_dir_all(ARTIFACTS)?;
+    serve_syslog();
+    let agent = Agent::default();
+    let input = File::from(rustix::io::dup(rustix::stdio::stdin())?);
+    let output = File::from(rustix::io::dup(rustix::stdio::stdout())?);
+    // Guests die with the agent: dropping them kills their process groups.
+    let guests = Arc::clone(&agent.guests);
+    let result = server::serve(input, output, "environment", move |request| agent.handle(request));
+    locked(&guests).clear();
+    result
+}
+
+static SYSLOG: OnceLock<Log> = OnceLock::new();
+
+/// What a process has written to syslog: lines with its id in brackets, as syslog(3) puts it.
+pub fn syslog_of(pid: u32) -> String {
+    let tag = format!("[{pid}]");
+    let text = SYSLOG.get().map(Log::text).unwrap_or_default();
+    // `<27>Nov 21 05:47:02 virtiofsd[272]: fuse: unknown option(s): …`: the words begin behind the id.
+    let words = |line: &'_ str| line.split_once(&tag).map(|(_, words)| words.trim_start_matches(':').trim().to_owned());
+    let lines: Vec<String> = text.lines().filter_map(words).collect();
+    lines.join("\n")
+}
+
+/// virtiofsd started with `--syslog` wants /dev/log; what it writes there is kept beside the other logs.
+fn serve_syslog() {
+    if Path::new("/dev/log").exists() {
+        return;
+    }
+    if let Ok(socket) = UnixDatagram::bind("/dev/log") {
+        struct Datagrams(UnixDatagram);
+        impl Read for Datagrams {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                let count = self.0.recv(&mut buffer[1..])?;
+                buffer[0] = b'\n';
+                Ok(count + 1)
+            }
+        }
+        if let Ok(log) = Log::collect(Datagrams(socket), &Path::new(ARTIFACTS).join("syslog")) {
+            let _ = SYSLOG.set(log);
+        }
+    }
+}
+
+type SharedGuest = Arc<Mutex<Option<Running>>>;
+
+#[derive(Default)]
+struct Agent {
+    claims: Mutex<Option<Arc<Claims>>>,
+    facts: Mutex<BTreeMap<String, String>>,
+    guests: Arc<Mutex<BTreeMap<u64, SharedGuest>>>,
+    next: AtomicU64,
+    slots: Arc<Slots>,
+    controls: Controls,
+    pjdfstest: Mutex<Option<Result<Vec<u8>, Stop>>>,
+}
+
+impl Agent {
+    fn handle(&self, request: EnvironmentRequest) -> EnvironmentReply {
+        let failed = |e: io::Error| failure(Stop::error(e.to_string()));
+        match request {
+            EnvironmentRequest::Probe => {
+                let facts = probe::probe(Path::new(VOLUME));
+                locked(&self.facts).clone_from(&facts);
+                EnvironmentReply::Probed { facts }
+            }
+            EnvironmentRequest::SetUp { claims } => {
+                *locked(&self.claims) = Some(Arc::from(claims));
+                EnvironmentReply::Done
+            }
+            EnvironmentRequest::PutFile { path, mode, offset, bytes } => {
+                put_file(Path::new(&path), mode, offset, &bytes.0).map_or_else(failed, |()| EnvironmentReply::Done)
+            }
+            EnvironmentRequest::GetFile { path, offset } => {
+                get_file(Path::new(&path), offset).map_or_else(failed, |bytes| EnvironmentReply::Chunk { bytes })
+            }
+            EnvironmentRequest::ListArtifacts => {
+                let mut files = Vec::new();
+                list(Path::new(ARTIFACTS), &mut files);
+                EnvironmentReply::Artifacts { files }
+            }
+            EnvironmentRequest::StartGuest { profile, configuration } => self.start_guest(&profile, configuration),
+            EnvironmentRequest::StopGuest { guest } => {
+                // Taken out first: dropping it waits for QEMU and must not hold the lock.
+                let stopped = locked(&self.guests).remove(&guest);
+                drop(stopped.map(|guest| locked(&guest).take()));
+                EnvironmentReply::Done
+            }
+            EnvironmentRequest::Rehearse { profile, fault } => match self.rehearse(&profile, fault) {
+                Ok(ending) => EnvironmentReply::Rehearsed { ending },
+                Err(stop) => failure(stop),
+            },
+            EnvironmentRequest::RunTest { test, profile, guest } => self.run_test(&test, &profile, guest),
+        }
+    }
+
+    fn claims(&self) -> Result<Arc<Claims>, Stop> {
+        locked(&self.claims).clone().ok_or_else(|| Stop::error("the environment has not been set up"))
+    }
+
+    fn paths(&self) -> Result<(Paths, SlotGuard), Stop> {
+        let slot = self.slots.take()?;
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let paths = Paths::new(Path::new(ARTIFACTS), &slot.dir(), number).map_err(|e| Stop::error(e.to_string()))?;
+        Ok((paths, slot))
+    }
+
+    fn start_guest(&self, profile: &Profile, configuration: Configuration) -> EnvironmentReply {
+        let started = self.claims().and_then(|claims| Ok((claims, self.paths()?)));
+        let (claims, (mut paths, slot)) = match started {
+            Ok(ready) => ready,
+            Err(stop) => return failure(stop),
+        };
+        paths.slot = Some(slot);
+        let dir = paths.dir.clone();
+        match Running::start(profile, configuration, Keeps::Nothing, &claims, paths) {
+            Ok(running) => {
+                let launched = running.launched().clone();
+                let guest = self.next.fetch_add(1, Ordering::Relaxed);
+                locked(&self.guests).insert(guest, Arc::new(Mutex::new(Some(running))));
+                EnvironmentReply::Started { guest, launched }
+            }
+            Err(e) => {
+                let NotStarted { stop, launched } = *e;
+                let mut files = Vec::new();
+                list(&dir, &mut files);
+                let artifacts = files.into_iter().map(|(path, _)| path).collect();
+                EnvironmentReply::Failed { stop, artifacts, launched: Some(launched) }
+            }
+        }
+    }
+
+    fn rehearse(&self, profile: &Profile, fault: Fault) -> Result<Ending, Stop> {
+        let claims = self.claims()?;
+        let (mut paths, slot) = self.paths()?;
+        paths.slot = Some(slot);
+        let started = Running::start(profile, fault.configuration(), Keeps::Nothing, &claims, paths);
+        rehearsal::rehearse(&mut started.map_err(|e| e.stop)?, fault)
+    }
+
+    fn run_test(&self, id: &str, profile: &Profile, guest: Option<u64>) -> EnvironmentReply {
+        let Some(test) = catalogue::find(id) else {
+            return failure(Stop::error(format!("the agent knows no test {id}")));
+        };
+        let Some(body) = catalogue::body(test) else { return failure(Stop::error(format!("{id} has no body"))) };
+        let claims = match self.claims() {
+            Ok(claims) => claims,
+            Err(stop) => return failure(stop),
+        };
+        let at = At {
+            agent: self,
+            claims,
+            profile,
+            notes: Mutex::default(),
+            artifacts: Mutex::default(),
+            launched: Mutex::default(),
+        };
+        let shared = guest.and_then(|guest| locked(&self.guests).get(&guest).cloned());
+        let (stop, guest_alive) = match (body, shared) {
+            (Body::Environment(body), _) => (caught(|| body(&at)).err(), true),
+            (_, None) => (Some(Stop::error(format!("{id} wants a guest that is not there"))), false),
+            (body, Some(shared)) => {
+                let mut running = locked(&shared);
+                match running.as_mut() {
+                    None => (Some(Stop::error("the guest has been stopped")), false),
+                    Some(running) => {
+                        let result = caught(|| self.run_with_guest(test, body, running));
+                        at.keep_artifacts(running);
+                        (result.err(), running.usable())
+                    }
+                }
+            }
+        };
+        EnvironmentReply::Tested {
+            stop,
+            notes: std::mem::take(&mut *locked(&at.notes)),
+            artifacts: std::mem::take(&mut *locked(&at.artifacts)),
+            launched: std::mem::take(&mut *locked(&at.launched)),
+            guest_alive,
+        }
+    }
+
+    fn run_with_guest(&self, test: &Test, body: Body, running: &mut Running) -> Check {
+        let root = native_root();
+        match body {
+            Body::Environment(_) => Err(Stop::error("an environment's body was given a guest")),
+            Body::Machine(body) => body(running),
+            Body::Guest(_) => {
+                self.controls.check(test, &root, Path::new(PJDFSTEST))?;
+                if test.name.starts_with("pjdfstest") {
+                    self.send_native_failures(running, &root)?;
+                }
+                let deadline = Duration::from_secs(u64::from(test.seconds));
+                match running.request(GuestRequest::Run { test: test.id.clone() }, deadline, "running in the guest")? {
+                    GuestReply::Ran { stop: None } => Ok(()),
+                    GuestReply::Ran { stop: Some(stop) } => Err(stop),
+                    other => Err(Stop::error(format!("running in the guest: unexpected reply {other:?}"))),
+                }
+            }
+            Body::Pair(body) => {
+                let share = test.share.unwrap_or(Share::VirtioFs);
+                let top = running.shared_dir().to_owned();
+                in_fresh_directory(&top, |host| {
+                    let relative =
+                        host.strip_prefix(&top).map(Path::to_owned).map_err(|e| Stop::error(e.to_string()))?;
+                    body(&mut Pair { host, relative, share, deadline: Duration::from_secs(10), guest: running })
+                })
+            }
+        }
+    }
+
+    /// pjdfstest is judged by what differs from the native filesystem: the guest must know what fails there.
+    fn send_native_failures(&self, running: &mut Running, root: &Path) -> Check {
+        let failures = locked(&self.pjdfstest)
+            .get_or_insert_with(|| native::pjdfstest_failures(root, Path::new(PJDFSTEST)))
+            .clone()?;
+        let path = format!("{}/{}", guest::SCRATCH, suites::filesystem::NATIVE_FAILURES);
+        let request = GuestRequest::PutFile { path, mode: 0o644, bytes: Bytes(failures) };
+        running.request(request, Duration::from_secs(30), "sending the native result to the guest").map(drop)
+    }
+}
+
+/// The environment as one test sees it.
+struct At<'a> {
+    agent: &'a Agent,
+    claims: Arc<Claims>,
+    profile: &'a Profile,
+    notes: Mutex<Vec<String>>,
+    artifacts: Mutex<Vec<String>>,
+    launched: Mutex<Vec<Launched>>,
+}
+
+impl At<'_> {
+    fn keep_artifacts(&self, running: &Running) {
+        let paths = running.artifacts().into_iter().map(|p| p.to_string_lossy().into_owned());
+        locked(&self.artifacts).extend(paths);
+    }
+
+    fn boot_as(&self, configuration: Configuration, keeps: Keeps) -> Result<Box<dyn Machine>, Stop> {
+        let (mut paths, slot) = self.agent.paths()?;
+        paths.slot = Some(slot);
+        match Running::start(self.profile, configuration, keeps, &self.claims, paths) {
+            Ok(running) => {
+                self.keep_artifacts(&running);
+                locked(&self.launched).push(running.launched().clone());
+                Ok(Box::new(running))
+            }
+            Err(e) => {
+                locked(&self.launched).push(e.launched.clone());
+                Err(e.stop)
+            }
+        }
+    }
+}
+
+impl Environment for At<'_> {
+    fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    fn profile(&self) -> &Profile {
+        self.profile
+    }
+
+    fn run(&self, argv: &[&str], deadline: Duration) -> Result<Ran, Stop> {
+        let Some((program, arguments)) = argv.split_first() else { return Err(Stop::error("no program to run")) };
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("LC_ALL", "C");
+        let mut child = match prepare(&mut command, Vec::new()).spawn() {
+            Ok(child) => child,
+            // A path of the record that is not there is a finding, not a fault of ours.
+            Err(e) => return Ok(Ran { code: None, stdout: String::new(), stderr: format!("{program}: {e}") }),
+        };
+        let stdout = child.stdout.take().map(capped);
+        let stderr = child.stderr.take().map(capped);
+        let status = wait(&mut child, deadline).map_err(|e| Stop::error(format!("waiting for {program}: {e}")))?;
+        if status.is_none() {
+            kill_group(&mut child);
+            return Err(Stop::fail(format!("{} did not end within {deadline:?}", argv.join(" "))));
+        }
+        let text =
+            |reader: Option<std::thread::JoinHandle<String>>| reader.and_then(|r| r.join().ok()).unwrap_or_default();
+        Ok(Ran { code: status.and_then(|s| s.code()), stdout: text(stdout), stderr: text(stderr) })
+    }
+
+    fn read(&self, path: &str) -> Result<String, Stop> {
+        let mut text = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(4 << 20).read_to_end(&mut text));
+        read.map_err(|e| Stop::fail(format!("reading {path}: {e}")))?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    fn start_virtiofsd(&self) -> Result<Box<dyn Daemon>, Stop> {
+        let (mut paths, slot) = self.agent.paths()?;
+        paths.slot = Some(slot);
+        let composed = compose::compose(self.profile, Configuration::VirtioFs, Keeps::Nothing, &self.claims, &paths)?;
+        locked(&self.launched).push(composed.launched());
+        let process = DaemonProcess::start(&composed, &paths)?;
+        Ok(Box::new(Alone { process, _paths: paths }))
+    }
+
+    fn start_qemu_against_a_silent_daemon(&self) -> Result<(), Stop> {
+        let (mut paths, slot) = self.agent.paths()?;
+        paths.slot = Some(slot);
+        let composed = compose::compose(self.profile, Configuration::VirtioFs, Keeps::Nothing, &self.claims, &paths)?;
+        against_a_silent_daemon(&composed, &paths)
+    }
+
+    fn boot(&self) -> Result<Box<dyn Machine>, Stop> {
+        self.boot_as(Configuration::Own, Keeps::Nothing)
+    }
+
+    fn boot_with_vsock(&self) -> Result<Box<dyn Machine>, Stop> {
+        self.boot_as(Configuration::Own, Keeps::Vsock)
+    }
+
+    fn boot_with_network(&self) -> Result<Box<dyn Machine>, Stop> {
+        self.boot_as(Configuration::Own, Keeps::Network)
+    }
+
+    fn boot_with_virtio_fs(&self) -> Result<Box<dyn Machine>, Stop> {
+        self.boot_as(Configuration::VirtioFs, Keeps::Nothing)
+    }
+
+    fn note(&self, text: String) {
+        locked(&self.notes).push(text);
+    }
+}
+
+/// A daemon without a guest; its share's slot is free again when it goes.
+struct Alone {
+    process: DaemonProcess,
+    _paths: Paths,
+}
+
+impl Daemon for Alone {
+    fn log(&self) -> String {
+        self.process.log()
+    }
+
+    fn wait(&mut self, deadline: Duration) -> Option<String> {
+        self.process.wait(deadline)
+    }
+}
+
+/// Shares that guests may use at the same time: each has a small filesystem mounted below it, which is made with the
+/// environment.
+#[derive(Default)]
+pub struct Slots {
+    taken: Mutex<Vec<usize>>,
+}
+
+/// A share in use.
+pub struct SlotGuard {
+    slots: Arc<Slots>,
+    number: usize,
+}
+
+/// Shares of an environment, each with a small filesystem mounted below it. The last one is the native control's.
+pub const SLOTS: usize = 8;
+/// Shares for guests.
+const FOR_GUESTS: usize = SLOTS - 1;
+
+impl Slots {
+    fn take(self: &Arc<Slots>) -> Result<SlotGuard, Stop> {
+        let mut taken = locked(&self.taken);
+        let number = (0..FOR_GUESTS).find(|n| !taken.contains(n));
+        let number =
+            number.ok_or_else(|| Stop::error(format!("all {FOR_GUESTS} shares of the environment are in use")))?;
+        taken.push(number);
+        Ok(SlotGuard { slots: Arc::clone(self), number })
+    }
+}
+
+impl SlotGuard {
+    fn dir(&self) -> PathBuf {
+        Path::new(VOLUME).join(format!("slot{}", self.number))
+    }
+}
+
+impl Drop for SlotGuard {
+    fn drop(&mut self) {
+        locked(&self.slots.taken).retain(|n| *n != self.number);
+    }
+}
+
+fn native_root() -> PathBuf {
+    let root = Path::new(VOLUME).join(format!("slot{FOR_GUESTS}"));
+    // Absent where the environment made no small filesystems; searchable by all for the tests as another user.
+    let _ = fs::create_dir_all(&root);
+    let _ = fs::set_permissions(&root, fs::Permissions::from_mode(0o755));
+    root
+}
+
+fn failure(stop: Stop) -> EnvironmentReply {
+    EnvironmentReply::Failed { stop, artifacts: Vec::new(), launched: None }
+}
+
+/// A body that panics is our fault.
+fn caught(body: impl FnOnce() -> Check) -> Check {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(body))
+        .unwrap_or_else(|_| Err(Stop::error("the test's body panicked; see the agent's standard error")))
+}
+
+fn capped(from: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let (mut bytes, mut from) = (Vec::new(), from);
+        let _ = (&mut from).take(4 << 20).read_to_end(&mut bytes);
+        // Whatever comes beyond the cap is read and dropped, so that the program does not block.
+        let _ = io::copy(&mut from, &mut io::sink());
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+fn put_file(path: &Path, mode: u32, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut file = OpenOptions::new().write(true).create(true).truncate(offset == 0).mode(mode).open(path)?;
+    file.seek(SeekFrom::Start(offset))?;
+    file.write_all(bytes)?;
+    file.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+fn get_file(path: &Path, offset: u64) -> io::Result<Bytes> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(offset))?;
+    let mut bytes = Vec::new();
+    file.take(CHUNK as u64).read_to_end(&mut bytes)?;
+    Ok(Bytes(bytes))
+}
+
+/// Regular files below `dir` with their sizes.
+fn list(dir: &Path, files: &mut Vec<(String, u64)>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        match entry.metadata() {
+            Ok(meta) if meta.is_dir() => list(&entry.path(), files),
+            Ok(meta) if meta.is_file() => files.push((entry.path().to_string_lossy().into_owned(), meta.len())),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! PID 1 of a guest: mounts the kernel's filesystems, loads modules, and serves requests over a virtio-serial port.
+
+use crate::protocol::{GuestReply, GuestRequest, PORT};
+use crate::{oops, server};
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{MountFlags, mount};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use suites::catalogue::{self, Body};
+use suites::check::{Check, Stop};
+use suites::environment::{Answer, Question};
+use suites::filesystem::{self, Site};
+
+/// Where a guest's share is mounted.
+pub const SHARE: &str = "/mnt/share";
+/// Where `pjdfstest` lies, if the harness sent it.
+pub const PJDFSTEST: &str = "/pjdfstest";
+/// A folder of the guest's own, for what must not lie on the share.
+pub const SCRATCH: &str = "/scratch";
+
+/// Brings the guest up and serves until the port closes; then powers off.
+///
+/// # Errors
+/// What could not be mounted, loaded or opened; the caller prints it on the console and the guest goes down.
+pub fn run() -> io::Result<()> {
+    mount_kernel_filesystems()?;
+    for name in listed("/modules/boot") {
+        load_module(&name)?;
+    }
+    let port = open_port(Duration::from_secs(20))?;
+    let output = port.try_clone()?;
+    server::serve(port, output, "guest", handle)?;
+    power_off()
+}
+
+fn mount_kernel_filesystems() -> io::Result<()> {
+    let none = c"";
+    for (source, target, fstype, options) in [
+        ("proc", "/proc", "proc", none),
+        ("sysfs", "/sys", "sysfs", none),
+        ("devtmpfs", "/dev", "devtmpfs", none),
+        ("tmpfs", "/run", "tmpfs", c"mode=0755"),
+        ("tmpfs", SCRATCH, "tmpfs", c"mode=1777"),
+        ("cgroup2", "/sys/fs/cgroup", "cgroup2", none),
+    ] {
+        fs::create_dir_all(target).or_else(|e| if Path::new(target).is_dir() { Ok(()) } else { Err(e) })?;
+        match mount(source, target, fstype, MountFlags::empty(), options) {
+            Ok(()) => {}
+            // A kernel without cgroup v2 boots all the same; the test of it says so.
+            Err(_) if fstype == "cgroup2" => {}
+            Err(rustix::io::Errno::BUSY) => {}
+            Err(e) => return Err(io::Error::other(format!("mounting {fstype} on {target}: {e}"))),
+        }
+    }
+    for dir in [SHARE, "/dev/shm", "/dev/pts", "/tmp"] {
+        fs::create_dir_all(dir)?;
+    }
+    Ok(())
+}
+
+/// Non-empty lines of a list in the initramfs; a list that is absent is empty.
+fn listed(path: &str) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned).collect()
+}
+
+/// Loads the module of that name from the initramfs; one that is there already is fine.
+fn load_module(name: &str) -> io::Result<()> {
+    let wanted = name.replace('-', "_");
+    let file = fs::read_dir("/modules")?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| module_name(path).is_some_and(|n| n == wanted))
+        .ok_or_else(|| io::Error::other(format!("module {name} is not in the initramfs")))?;
+    insert_module(&file)
+}
+
+/// `/modules/07-virtio-fs.ko` is `virtio_fs`.
+fn module_name(path: &Path) -> Option<String> {
+    let stem = path.file_name()?.to_str()?.strip_suffix(".ko")?;
+    let name = stem.split_once('-').map_or(stem, |(_, name)| name);
+    Some(name.replace('-', "_"))
+}
+
+fn insert_module(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    match rustix::system::finit_module(&file, c"", 0) {
+        // NODEV: a driver for hardware that this guest lacks, such as a CPU's own CRC32C instruction.
+        Ok(()) | Err(rustix::io::Errno::EXIST | rustix::io::Errno::NODEV) => Ok(()),
+        Err(e) => Err(io::Error::other(format!("loading {}: {e}", path.display()))),
+    }
+}
+
+/// Finds the port by its name and opens it; the device appears a moment after its driver.
+fn open_port(within: Duration) -> io::Result<Port> {
+    let end = Instant::now() + within;
+    loop {
+        for entry in fs::read_dir("/sys/class/virtio-ports").into_iter().flatten().flatten() {
+            let name = fs::read_to_string(entry.path().join("name")).unwrap_or_default();
+            if name.trim() == PORT {
+                let device = Path::new("/dev").join(entry.file_name());
+                if let Ok(fd) = rustix::fs::open(&device, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+                    return Ok(Port(File::from(fd)));
+                }
+            }
+        }
+        if Instant::now() > end {
+            return Err(io::Error::other(format!("no virtio-serial port named {PORT} within {within:?}")));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A virtio-serial port: it reads as ended while nobody is connected on the host, which is not the end of the line.
+struct Port(File);
+
+impl Port {
+    fn try_clone(&self) -> io::Result<Port> {
+        self.0.try_clone().map(Port)
+    }
+}
+
+impl Read for Port {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.read(buffer)? {
+                0 => std::thread::sleep(Duration::from_millis(20)),
+                count => return Ok(count),
+            }
+        }
+    }
+}
+
+impl Write for Port {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.0.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+fn handle(request: GuestRequest) -> GuestReply {
+    let done = match request {
+        GuestRequest::LoadModules { names } => names.iter().try_for_each(|name| load_module(name)),
+        GuestRequest::Mount { source, fstype, options, target } => mount_share(&source, &fstype, &options, &target),
+        GuestRequest::PutFile { path, mode, bytes } => put_file(&path, mode, &bytes.0),
+        GuestRequest::Run { test } => return GuestReply::Ran { stop: run_body(&test).err() },
+        GuestRequest::Act { action } => {
+            return match filesystem::perform(Path::new(SHARE), &action) {
+                Ok(reply) => GuestReply::Acted { reply },
+                Err(message) => GuestReply::Failed { message },
+            };
+        }
+        GuestRequest::Ask { question } => return GuestReply::Answered { answer: answer(question) },
+    };
+    match done {
+        Ok(()) => GuestReply::Done,
+        Err(e) => GuestReply::Failed { message: e.to_string() },
+    }
+}
+
+fn mount_share(source: &str, fstype: &str, options: &str, target: &str) -> io::Result<()> {
+    fs::create_dir_all(target)?;
+    wait_for_device(source, Duration::from_secs(10));
+    let options = std::ffi::CString::new(options)?;
+    mount(source, target, fstype, MountFlags::NODEV, options.as_c_str())
+        .map_err(|e| io::Error::other(format!("mounting {source} on {target} as {fstype}: {e}")))
+}
+
+/// A disk appears a moment after its driver; what is not a path is a tag and needs no waiting.
+fn wait_for_device(source: &str, within: Duration) {
+    let end = Instant::now() + within;
+    while source.starts_with('/') && !Path::new(source).exists() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn put_file(path: &str, mode: u32, bytes: &[u8]) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    if let Some(parent) = Path::new(path).parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::write(path, bytes)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+/// Runs a guest body in a fresh directory of the share.
+fn run_body(id: &str) -> Check {
+    let test = catalogue::find(id).ok_or_else(|| Stop::error(format!("the guest's agent knows no test {id}")))?;
+    let Some(Body::Guest(body)) = catalogue::body(test) else {
+        return Err(Stop::error(format!("{id} does not run inside a guest")));
+    };
+    let root = PathBuf::from(SHARE);
+    let small = Some(root.join("small")).filter(|s| s.is_dir());
+    let pjdfstest = Some(PathBuf::from(PJDFSTEST)).filter(|p| p.exists());
+    in_fresh_directory(&root, |dir| {
+        body(&Site { dir, small, root: root.clone(), share: test.share, pjdfstest, scratch: PathBuf::from(SCRATCH) })
+    })
+}
+
+/// Gives `body` an empty directory below `root`, 0777, and turns its panic into an error of ours.
+pub fn in_fresh_directory(root: &Path, body: impl FnOnce(PathBuf) -> Check) -> Check {
+    use std::os::unix::fs::PermissionsExt as _;
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let name = format!("t{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let dir = root.join(name);
+    let made = fs::create_dir(&dir).and_then(|()| fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)));
+    made.map_err(|e| Stop::fail(format!("making a directory on the share: {e}")))?;
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(dir.clone())));
+    // Left-overs do not matter: each test has its own directory and the share goes away with the guest.
+    let _ = fs::remove_dir_all(&dir);
+    result.unwrap_or_else(|panic| {
+        let what =
+            panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+        Err(Stop::error(format!("the test's body panicked: {}", what.unwrap_or_default())))
+    })
+}
+
+fn answer(question: Question) -> Answer {
+    let answered = match question {
+        Question::Read { path } => read_capped(&path).map(|text| Answer::Text { text }),
+        Question::Write { path, text } => {
+            let opened = fs::OpenOptions::new().write(true).open(&path);
+            opened.and_then(|mut file| file.write_all(text.as_bytes())).map(|()| Answer::Done)
+        }
+        Question::PowerOff => power_off().map(|()| Answer::Done),
+        Question::List { path } => names_in(&path).map(|text| Answer::Text { text }),
+        Question::Spin => load_poisoned(oops::SPIN).map(|()| Answer::Done),
+        Question::Oops => load_poisoned(oops::OOPS).map(|()| Answer::Done),
+    };
+    answered.unwrap_or_else(|e| Answer::Failed { message: e.to_string() })
+}
+
+fn read_capped(path: &str) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(1 << 20).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The names in a folder, one a line; what is not UTF-8 in them is replaced.
+fn names_in(path: &str) -> io::Result<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(path)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    Ok(names.join("\n"))
+}
+
+fn power_off() -> io::Result<()> {
+    rustix::fs::sync();
+    Ok(rustix::system::reboot(rustix::system::RebootCommand::PowerOff)?)
+}
+
+/// Loads a module whose initialisation begins with these instructions: one of the initramfs's that nothing has loaded yet.
+fn load_poisoned(instructions: &[u8]) -> io::Result<()> {
+    let unused = "virtio_blk";
+    let file = fs::read_dir("/modules")?
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| module_name(path).is_some_and(|name| name == unused))
+        .ok_or_else(|| io::Error::other(format!("{unused} is not in the initramfs")))?;
+    let poisoned = oops::poisoned(&fs::read(file)?, instructions).map_err(io::Error::other)?;
+    let path = Path::new(SCRATCH).join("poisoned.ko");
+    fs::write(&path, poisoned)?;
+    insert_module(&path)
+}

@@ -1,0 +1,21 @@
+//! The agent: our static binary inside an environment and inside its guests.
+//!
+//! One binary, its role by how it is started: PID 1 of a guest, or a child of an environment's container, VM or host.
+//! The harness links this library for the protocol and the client.
+
+pub mod client;
+pub mod compose;
+pub mod ending;
+pub mod environment;
+pub mod frame;
+pub mod guest;
+pub mod launch;
+pub mod log;
+pub mod native;
+pub mod oops;
+pub mod probe;
+pub mod process;
+pub mod protocol;
+pub mod rehearsal;
+pub mod server;
+pub mod vhost;

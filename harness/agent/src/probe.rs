@@ -1,0 +1,109 @@
+//! What the environment provides, found out before anything is blamed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::path::Path;
+use suites::catalogue::Need;
+
+/// The probes' results, by name; evidence for the report and the source of skips.
+pub fn probe(volume: &Path) -> BTreeMap<String, String> {
+    let mut facts = BTreeMap::new();
+    let mut say = |name: &str, value: String| drop(facts.insert(name.to_owned(), value));
+    say("cpus", std::thread::available_parallelism().map_or_else(|e| e.to_string(), |n| n.to_string()));
+    say("shm-mib", free_mib(Path::new("/dev/shm")));
+    say("volume-mib", free_mib(volume));
+    say("volume-filesystem", filesystem_of(volume));
+    say("capabilities", status_line("CapEff"));
+    say("seccomp", status_line("Seccomp"));
+    say("io-uring", io_uring());
+    say("kvm", open("/dev/kvm"));
+    say("vhost-vsock", open("/dev/vhost-vsock"));
+    say("vhost-net", open("/dev/vhost-net"));
+    say("tun", open("/dev/net/tun"));
+    say("mknod", mknod(volume));
+    say("syslog", if Path::new("/dev/log").exists() { "yes".into() } else { "no /dev/log".into() });
+    facts
+}
+
+/// Why the environment cannot give a test what it needs; `None` if it can.
+pub fn lacking(need: Need, facts: &BTreeMap<String, String>) -> Option<String> {
+    let names: &[&str] = match need {
+        Need::VhostVsock => &["vhost-vsock"],
+        Need::VhostNet => &["vhost-net", "tun"],
+        Need::Mknod => &["mknod"],
+    };
+    names.iter().find_map(|name| match facts.get(*name).map(String::as_str) {
+        Some("yes") => None,
+        Some(other) => Some(format!("the environment lacks {name}: {other}")),
+        None => Some(format!("the environment was not probed for {name}")),
+    })
+}
+
+fn open(path: &str) -> String {
+    match OpenOptions::new().read(true).write(true).open(path) {
+        Ok(_) => "yes".to_owned(),
+        Err(e) => format!("{path}: {e}"),
+    }
+}
+
+fn free_mib(path: &Path) -> String {
+    rustix::fs::statvfs(path).map_or_else(|e| e.to_string(), |s| (s.f_bavail * s.f_frsize / (1 << 20)).to_string())
+}
+
+/// The type of the filesystem mounted nearest above `path`.
+fn filesystem_of(path: &Path) -> String {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut best = (0, "unknown".to_owned());
+    for line in mounts.lines() {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let dash = fields.iter().position(|f| *f == "-").unwrap_or(usize::MAX - 1);
+        if let (Some(target), Some(kind)) = (fields.get(4), fields.get(dash + 1))
+            && path.starts_with(target)
+            && target.len() >= best.0
+        {
+            best = (target.len(), (*kind).to_owned());
+        }
+    }
+    best.1
+}
+
+fn status_line(key: &str) -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let value = status.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(':')).unwrap_or("unknown");
+    value.trim().to_owned()
+}
+
+/// io_uring_setup with no memory to write to: EFAULT means that it is there, EPERM or ENOSYS that it is not.
+fn io_uring() -> String {
+    match crate::process::io_uring_setup_errno() {
+        libc::EFAULT | libc::EINVAL => "yes".to_owned(),
+        errno => std::io::Error::from_raw_os_error(errno).to_string(),
+    }
+}
+
+fn mknod(dir: &Path) -> String {
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+    let path = dir.join(".probe-node");
+    let _ = fs::remove_file(&path);
+    match mknodat(CWD, &path, FileType::CharacterDevice, Mode::RUSR, makedev(1, 3)) {
+        Ok(()) => {
+            let _ = fs::remove_file(&path);
+            "yes".to_owned()
+        }
+        Err(e) => e.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lacking_is_named() {
+        let facts = BTreeMap::from([("vhost-vsock".to_owned(), "no such device".to_owned())]);
+        assert!(lacking(Need::VhostVsock, &facts).unwrap().contains("no such device"));
+        assert!(lacking(Need::Mknod, &facts).unwrap().contains("not probed"));
+        let facts = BTreeMap::from([("mknod".to_owned(), "yes".to_owned())]);
+        assert_eq!(lacking(Need::Mknod, &facts), None);
+    }
+}

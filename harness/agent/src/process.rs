@@ -1,0 +1,70 @@
+//! Starting and ending the programs under test.
+#![expect(unsafe_code, reason = "a child's descriptors and a thread's scheduling class have no safe interface")]
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+/// Makes `command` the leader of a process group of its own and gives it `fds` at the numbers beside them.
+///
+/// The descriptors must stay open until the child has been spawned; the closure owns them, so they do.
+pub fn prepare(command: &mut Command, fds: Vec<(OwnedFd, i32)>) -> &mut Command {
+    command.process_group(0);
+    // Out of the way of the wanted numbers, so that none is overwritten before it has been copied.
+    let fds: Vec<(OwnedFd, i32)> =
+        fds.into_iter().map(|(fd, number)| (rustix::io::fcntl_dupfd_cloexec(&fd, 64).unwrap_or(fd), number)).collect();
+    // SAFETY: between fork and exec only async-signal-safe calls may be made; dup2 and fcntl are, and nothing allocates.
+    unsafe {
+        command.pre_exec(move || {
+            for (fd, number) in &fds {
+                let raw = fd.as_raw_fd();
+                let ok = if raw == *number { libc::fcntl(raw, libc::F_SETFD, 0) } else { libc::dup2(raw, *number) };
+                if ok < 0 {
+                    return Err(io::Error::last_os_error());
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Waits for a child until `deadline`; `None` if it still runs.
+pub fn wait(child: &mut Child, deadline: Duration) -> io::Result<Option<ExitStatus>> {
+    let end = Instant::now() + deadline;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() >= end {
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Kills a child's whole process group and reaps the child.
+pub fn kill_group(child: &mut Child) {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+        // The group may be gone already.
+        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+    }
+    let _ = child.wait();
+}
+
+/// "exit code 1", "signal 9".
+pub fn how_it_ended(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "an unknown end".to_owned(),
+    }
+}
+
+/// The error number of an io_uring_setup(2) that cannot succeed: it tells whether the call is there and permitted.
+pub fn io_uring_setup_errno() -> i32 {
+    // SAFETY: with a null pointer the kernel writes nothing and answers EFAULT.
+    let result = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, std::ptr::null_mut::<u8>()) };
+    if result < 0 { io::Error::last_os_error().raw_os_error().unwrap_or(0) } else { 0 }
+}

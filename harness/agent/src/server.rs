@@ -1,0 +1,65 @@
+//! The agent's side of a line: hello, heartbeats, and a thread for each request.
+
+use crate::frame::{self, Decoder};
+use crate::protocol::{HEARTBEAT, Message, Numbered, VERSION};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Serves requests until the line ends; each request runs in a thread of its own, replies come as they are ready.
+///
+/// `ready` runs once, before the hello. Malformed requests are dropped: their sender will miss the reply.
+pub fn serve<Q, R>(
+    mut input: impl Read,
+    output: impl Write + Send + 'static,
+    role: &str,
+    handle: impl Fn(Q) -> R + Send + Sync + 'static,
+) -> std::io::Result<()>
+where
+    Q: DeserializeOwned + Send + 'static,
+    R: Serialize + Send + 'static,
+{
+    let output = Arc::new(Mutex::new(output));
+    let ended = Arc::new(AtomicBool::new(false));
+    send(&output, &Message::<R>::Hello { version: VERSION, role: role.to_owned() })?;
+    let beat = {
+        let (output, ended) = (Arc::clone(&output), Arc::clone(&ended));
+        std::thread::spawn(move || {
+            while !ended.load(Ordering::Relaxed) && send(&output, &Message::<R>::Heartbeat).is_ok() {
+                std::thread::sleep(HEARTBEAT);
+            }
+        })
+    };
+    let handle = Arc::new(handle);
+    let mut decoder = Decoder::default();
+    let result = loop {
+        match frame::read(&mut input, &mut decoder) {
+            Ok(Some(payload)) => {
+                let Ok(Numbered { id, request }) = serde_json::from_slice::<Numbered<Q>>(&payload) else { continue };
+                let (handle, output) = (Arc::clone(&handle), Arc::clone(&output));
+                std::thread::spawn(move || {
+                    let reply = handle(request);
+                    // The line may have ended meanwhile; nobody is left to tell.
+                    let _ = send(&output, &Message::Reply { id, reply });
+                });
+            }
+            Ok(None) => break Ok(()),
+            Err(e) => break Err(e),
+        }
+    };
+    ended.store(true, Ordering::Relaxed);
+    let _ = beat.join();
+    result
+}
+
+fn send<R: Serialize>(output: &Mutex<impl Write>, message: &Message<R>) -> std::io::Result<()> {
+    let payload = serde_json::to_vec(message)?;
+    frame::write(&mut *locked(output), &payload).map_err(std::io::Error::other)
+}
+
+/// Locks a mutex whether or not another thread panicked while it held it.
+pub fn locked<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

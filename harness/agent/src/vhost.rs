@@ -1,0 +1,57 @@
+//! The host's vhost and tap drivers, opened and set up as Kata's runtimes do before they start QEMU.
+#![expect(unsafe_code, reason = "the drivers are set up by ioctl, which has no safe interface")]
+
+use qemu::launch::FdPurpose;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use suites::check::Stop;
+
+/// The tap interface; it goes away with its descriptor.
+pub const TAP: &str = "tap0_kata";
+
+/// `VHOST_VSOCK_SET_GUEST_CID` of linux/vhost.h.
+const SET_GUEST_CID: libc::c_ulong = 0x4008_af60;
+/// `TUNSETIFF` of linux/if_tun.h.
+const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
+/// `IFF_TAP | IFF_NO_PI | IFF_VNET_HDR` of linux/if_tun.h.
+const TAP_FLAGS: libc::c_short = 0x0002 | 0x1000 | 0x4000;
+
+/// Opens what a descriptor of QEMU's is for.
+pub fn open(purpose: FdPurpose, guest_cid: u32) -> Result<OwnedFd, Stop> {
+    let (path, opened) = match purpose {
+        FdPurpose::Vsock => ("/dev/vhost-vsock", vsock(guest_cid)),
+        FdPurpose::VhostNet { .. } => ("/dev/vhost-net", device("/dev/vhost-net")),
+        FdPurpose::Tap { .. } => ("/dev/net/tun", tap()),
+        FdPurpose::Qmp | FdPurpose::Virtiofsd => return Err(Stop::error("a socket is not a device")),
+    };
+    opened.map_err(|e| Stop::error(format!("opening {path} for QEMU: {e}")))
+}
+
+fn device(path: &str) -> io::Result<OwnedFd> {
+    Ok(OpenOptions::new().read(true).write(true).open(path)?.into())
+}
+
+fn vsock(guest_cid: u32) -> io::Result<OwnedFd> {
+    let fd = device("/dev/vhost-vsock")?;
+    let cid = u64::from(guest_cid);
+    // SAFETY: the driver reads a u64 from the pointer, which lives until the call returns.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), SET_GUEST_CID, &cid) };
+    if result == 0 { Ok(fd) } else { Err(io::Error::last_os_error()) }
+}
+
+fn tap() -> io::Result<OwnedFd> {
+    let fd = device("/dev/net/tun")?;
+    // `struct ifreq` of linux/if.h: the name, the flags, and room for the other members of the union.
+    #[repr(C)]
+    struct Request {
+        name: [u8; 16],
+        flags: libc::c_short,
+        rest: [u8; 22],
+    }
+    let mut request = Request { name: [0; 16], flags: TAP_FLAGS, rest: [0; 22] };
+    request.name[..TAP.len()].copy_from_slice(TAP.as_bytes());
+    // SAFETY: the driver reads and writes a `struct ifreq` of 40 bytes, which this is, and it lives until the call returns.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), TUNSETIFF, &mut request) };
+    if result == 0 { Ok(fd) } else { Err(io::Error::last_os_error()) }
+}

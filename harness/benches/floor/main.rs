@@ -1,0 +1,220 @@
+//! What the harness costs over doing the same by hand, as ratios with limits.
+//!
+//! `cargo bench -p harness --bench floor` measures all; `-- warm`, `-- cold`, `-- memory` a part; `--strict` (or
+//! `BENCH_STRICT=1`) exits with 1 when a limit is exceeded. It wants root, Docker and, for a first image, a mirror.
+//! `BENCH_ROUNDS` (3) is how often each pair is measured, in turns; `BENCH_RELEASE` (13) and `BENCH_JOBS` (the CPUs)
+//! choose what; `KATA_QUALIFY_CACHE` names the image cache, as for the command.
+//!
+//! *warm*: `kata-qualify run debian:13` with a cached image, from its start to its exit, over a [`bare`] script that
+//! brings up a container of the same image and in it runs everything that the run's journal says was run: the same
+//! guests with the same arguments (which is checked), the same bodies, as often, as many side by side.
+//! The script knows beforehand what is to be run and has the initramfs ready.
+//! It plans nothing, waits for no static check to decide what is blocked, probes nothing, keeps no journal, copies no
+//! log out and writes no report: all that, asking the mirror for news and building the initramfs is the harness's cost.
+//! Guests are started and bodies run by the same agent on both sides, so what the agent itself adds is not seen here.
+//!
+//! *cold*: `images::prepare` over one bare `mmdebstrap` of the same packages; the bench of the crate `images` measures it.
+//!
+//! *memory*: the peak resident set (`VmHWM`) of the `kata-qualify` process alone, without guests, containers or tools.
+
+mod bare;
+mod measured;
+mod replay;
+
+use anyhow::Context as _;
+use kata_osinfo::database::Database;
+use kata_osinfo::profile::Profile;
+use kata_osinfo::release::Release;
+use measured::Run;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+/// Warm run over bare script, and cold image over bare mmdebstrap.
+const RATIO: f64 = 1.25;
+/// The harness's own memory, MiB.
+const MEMORY: f64 = 100.0;
+
+/// What is measured, and how often.
+struct Settings {
+    release: Release,
+    profiles: Vec<Profile>,
+    cache: PathBuf,
+    jobs: usize,
+    rounds: usize,
+    /// For everything that a measurement leaves.
+    scratch: tempfile::TempDir,
+}
+
+/// One line of the table.
+struct Row {
+    what: String,
+    value: f64,
+    limit: f64,
+    unit: &'static str,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // `cargo test --benches` runs this too.
+    if !arguments.iter().any(|a| a == "--bench") {
+        return ExitCode::SUCCESS;
+    }
+    let strict =
+        arguments.iter().any(|a| a == "--strict") || std::env::var("BENCH_STRICT").is_ok_and(|value| value == "1");
+    match measure(&arguments) {
+        Ok(rows) => {
+            print(&rows);
+            ExitCode::from(u8::from(strict && rows.iter().any(Row::exceeds)))
+        }
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+fn measure(arguments: &[String]) -> anyhow::Result<Vec<Row>> {
+    const PARTS: [&str; 3] = ["warm", "memory", "cold"];
+    let named: Vec<&str> = arguments.iter().map(String::as_str).filter(|a| !a.starts_with("--")).collect();
+    if let Some(unknown) = named.iter().find(|name| !PARTS.contains(name)) {
+        anyhow::bail!("no part {unknown}: expected one of {}", PARTS.join(", "));
+    }
+    let wanted = |part: &str| named.is_empty() || named.contains(&part);
+    let settings = settings()?;
+    let mut rows = Vec::new();
+    if wanted("warm") {
+        warm(&settings, &mut rows)?;
+    }
+    if wanted("memory") {
+        memory(&settings, &mut rows)?;
+    }
+    if wanted("cold") {
+        cold(&settings, &mut rows)?;
+    }
+    Ok(rows)
+}
+
+fn settings() -> anyhow::Result<Settings> {
+    let number = |name: &str, default: usize| match std::env::var(name) {
+        Err(_) => Ok(default),
+        Ok(text) => match text.parse() {
+            Ok(number @ 1..) => Ok(number),
+            _ => Err(anyhow::anyhow!("{name}={text}: expected a number, at least 1")),
+        },
+    };
+    let version = std::env::var("BENCH_RELEASE").unwrap_or_else(|_| "13".to_owned());
+    let arch = harness::run::this_arch().context("this machine's architecture is none of Kata's")?;
+    let release = Database::load(&[])?.record("debian")?.release(&version, arch)?;
+    let cache = match std::env::var_os("KATA_QUALIFY_CACHE").filter(|dir| !dir.is_empty()) {
+        Some(dir) => std::path::absolute(dir)?,
+        None => Path::new(env!("CARGO_TARGET_TMPDIR")).join("image-cache"),
+    };
+    let cpus = std::thread::available_parallelism().map_or(2, usize::from).min(7);
+    Ok(Settings {
+        release,
+        profiles: Profile::maintained().cloned().collect(),
+        cache,
+        jobs: number("BENCH_JOBS", cpus)?,
+        rounds: number("BENCH_ROUNDS", 3)?,
+        scratch: tempfile::tempdir()?,
+    })
+}
+
+/// Run and bare script in turns, so that a noisy neighbour disturbs both alike.
+fn warm(settings: &Settings, rows: &mut Vec<Row>) -> anyhow::Result<()> {
+    let name = settings.release.name();
+    // Makes and imports the image if need be, and brings all of it into the page cache.
+    Run::of(settings, &settings.cache, &name, &["--test", measured::CHEAP])?;
+    let options = images::Options { offline: true, accept_expired: true, ..images::Options::new(&settings.cache) };
+    let image = images::prepare(&settings.release, &options, &|_| {})?;
+    let files =
+        harness::setup::boot_files(&image, &settings.release, &settings.profiles).map_err(anyhow::Error::msg)?;
+    let (mut ratios, mut peaks) = (Vec::new(), Vec::new());
+    println!("warm, {name}, {} jobs; 1-minute load before each in brackets", settings.jobs);
+    for round in 1..=settings.rounds {
+        let load = measured::load();
+        let run = Run::of(settings, &settings.cache, &name, &[])?;
+        println!("round {round}: kata-qualify  {:6.1} s  [{load}]  {}", run.seconds, run.phases());
+        let work = replay::of(&run.journal, &settings.profiles)?;
+        let load = measured::load();
+        let floor = bare::run(&files, &work, settings.jobs, &settings.scratch.path().join("locks"))?;
+        println!("round {round}: bare script   {:6.1} s  [{load}]  {}", floor.seconds, floor.phases);
+        println!("round {round}: {}", replay::compare(&work, &floor));
+        ratios.push(run.seconds / floor.seconds);
+        peaks.push(run.peak);
+    }
+    let (least, median) = least_and_median(&mut ratios);
+    rows.push(Row { what: "warm run / bare script, least".to_owned(), value: least, limit: RATIO, unit: "" });
+    rows.push(Row { what: "warm run / bare script, median".to_owned(), value: median, limit: RATIO, unit: "" });
+    let peak = peaks.into_iter().fold(0.0, f64::max);
+    rows.push(Row { what: "memory, warm run".to_owned(), value: peak, limit: MEMORY, unit: " MiB" });
+    Ok(())
+}
+
+/// The peaks of what the warm run does not do: several releases at once, and an image made and imported.
+fn memory(settings: &Settings, rows: &mut Vec<Row>) -> anyhow::Result<()> {
+    let all = Run::of(settings, &settings.cache, "debian", &["--profile", "all", "--test", measured::CHEAP])?;
+    rows.push(Row { what: "memory, five releases at once".to_owned(), value: all.peak, limit: MEMORY, unit: " MiB" });
+    // An overlay makes the image differ from any that Docker has, so that it is imported.
+    let overlay = settings.scratch.path().join("overlay");
+    std::fs::create_dir_all(&overlay)?;
+    std::fs::write(overlay.join("bench"), jiff::Timestamp::now().to_string())?;
+    let overlay = overlay.to_string_lossy();
+    let name = settings.release.name();
+    let cache = settings.scratch.path().join("cold");
+    let made = Run::of(settings, &cache, &name, &["--overlay", &overlay, "--test", measured::CHEAP])?;
+    if let Some(image) = replay::image(&made.journal) {
+        let removed = Command::new("docker").args(["image", "rm", image]).stdout(Stdio::null()).status();
+        if !removed.is_ok_and(|status| status.success()) {
+            eprintln!("warning: the image {image} is left; docker image rm removes it");
+        }
+    }
+    rows.push(Row { what: "memory, image made, imported".to_owned(), value: made.peak, limit: MEMORY, unit: " MiB" });
+    Ok(())
+}
+
+/// Runs the bench that measures it and takes its ratio.
+fn cold(settings: &Settings, rows: &mut Vec<Row>) -> anyhow::Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["bench", "--package", "images", "--bench", "bootstrap"])
+        .env("ROUNDS", settings.rounds.to_string())
+        .env("RELEASE", &settings.release.version)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::inherit())
+        .output()
+        .context("running the bench of images")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    print!("{text}");
+    // ratio 0.48 (without initrd 1.07), limit 1.25
+    let ratio = text.lines().find(|line| line.starts_with("ratio ")).and_then(|line| {
+        let (_, rest) = line.split_once("without initrd ")?;
+        rest.split(')').next()?.parse::<f64>().ok()
+    });
+    let ratio = ratio.with_context(|| format!("the bench of images ({}) printed no ratio", output.status))?;
+    rows.push(Row { what: "cold image / bare mmdebstrap".to_owned(), value: ratio, limit: RATIO, unit: "" });
+    Ok(())
+}
+
+/// The least and the median.
+fn least_and_median(values: &mut [f64]) -> (f64, f64) {
+    values.sort_by(f64::total_cmp);
+    let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+    (at(0), (at(values.len().saturating_sub(1) / 2) + at(values.len() / 2)) / 2.0)
+}
+
+impl Row {
+    fn exceeds(&self) -> bool {
+        // Also true of what is no number.
+        !matches!(self.value.partial_cmp(&self.limit), Some(std::cmp::Ordering::Less | std::cmp::Ordering::Equal))
+    }
+}
+
+fn print(rows: &[Row]) {
+    println!("\n{:34} {:>12} {:>12}", "", "measured", "limit");
+    for row in rows {
+        let Row { what, value, limit, unit } = row;
+        let word = if row.exceeds() { "EXCEEDED" } else { "ok" };
+        println!("{what:34} {:>12} {:>12}  {word}", format!("{value:.2}{unit}"), format!("{limit:.2}{unit}"));
+    }
+}

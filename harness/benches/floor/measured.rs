@@ -1,0 +1,99 @@
+//! One run of the real command, timed and watched from outside.
+
+use crate::Settings;
+use anyhow::Context as _;
+use reports::journal::{Event, Journal, Phase};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// A test that needs no guest and that next to nothing blocks.
+pub(crate) const CHEAP: &str = "smoke::packages_are_installed";
+
+/// What a run did and took.
+pub(crate) struct Run {
+    /// From start to exit.
+    pub(crate) seconds: f64,
+    /// The process's largest resident set, MiB.
+    pub(crate) peak: f64,
+    /// What it says it did.
+    pub(crate) journal: Journal,
+    began: jiff::Timestamp,
+    ended: jiff::Timestamp,
+}
+
+impl Run {
+    /// Runs the command for these targets to its end.
+    pub(crate) fn of(settings: &Settings, cache: &Path, targets: &str, more: &[&str]) -> anyhow::Result<Run> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let out = settings.scratch.path().join(format!("run{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+        let stderr = out.with_extension("stderr");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
+        command
+            .args(["run", targets, "--accept-expired", "--jobs", &settings.jobs.to_string()])
+            .arg("--cache")
+            .arg(cache)
+            .arg("--out")
+            .arg(&out)
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(&stderr)?);
+        let (clock, began) = (Instant::now(), jiff::Timestamp::now());
+        let mut child = command.spawn().context("starting kata-qualify")?;
+        let mut peak = 0.0_f64;
+        let status = loop {
+            // Gone between the end and the reaping; the mark only ever rises, so little is missed.
+            peak = peak.max(peak_of(child.id()).unwrap_or(0.0));
+            match child.try_wait()? {
+                Some(status) => break status,
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        let (seconds, ended) = (clock.elapsed().as_secs_f64(), jiff::Timestamp::now());
+        let said = || std::fs::read_to_string(&stderr).unwrap_or_default();
+        // 0 and 1 speak of the distro, 3 of what could not be judged: a measurement of that would be worth nothing.
+        anyhow::ensure!(matches!(status.code(), Some(0 | 1)), "kata-qualify run {targets}: {status}\n{}", said());
+        let journal = reports::journal::read(&out)?;
+        Ok(Run { seconds, peak, journal, began, ended })
+    }
+
+    /// Where the time went, by the journal.
+    pub(crate) fn phases(&self) -> String {
+        let at = |wanted: &dyn Fn(&Event) -> bool| self.journal.entries.iter().find(|e| wanted(&e.event)).map(|e| e.at);
+        let phase = |wanted: Phase| at(&|e| matches!(e, Event::PhaseStarted { phase, .. } if *phase == wanted));
+        let last_test =
+            self.journal.entries.iter().rfind(|e| matches!(e.event, Event::TestFinished { .. })).map(|e| e.at);
+        let marks = [
+            ("start", Some(self.began)),
+            ("image", phase(Phase::Image)),
+            ("container", phase(Phase::Environment)),
+            ("probe", phase(Phase::Probe)),
+            ("tests", phase(Phase::Tests)),
+            ("logs and removal", last_test),
+            ("sweep and reports", at(&|e| matches!(e, Event::CellFinished { .. }))),
+            ("", Some(self.ended)),
+        ];
+        let known: Vec<_> = marks.into_iter().filter_map(|(name, at)| Some((name, at?))).collect();
+        let spans = known.windows(2).map(|pair| {
+            let [(name, from), (_, to)] = pair else { return String::new() };
+            format!("{name} {:.1}", to.duration_since(*from).as_secs_f64())
+        });
+        spans.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// `VmHWM` of a process in MiB.
+fn peak_of(pid: u32) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib / 1024.0)
+}
+
+/// The machine's 1-minute load.
+pub(crate) fn load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or("?").to_owned()
+}

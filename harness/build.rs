@@ -1,0 +1,80 @@
+//! Builds the agent: a small static binary for environments and guests, embedded into the harness.
+//!
+//! Plain cargo does it, in a target folder of its own and with scrubbed flags, so that whatever the outer build is given
+//! (coverage, sanitizers, another target) does not end up in a guest.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+const PJDFSTEST: &str = "0.2.2";
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("..");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    for path in
+        ["harness/agent", "harness/qemu", "suites", "distros/src", "distros/profiles", "Cargo.lock", "Cargo.toml"]
+    {
+        println!("cargo::rerun-if-changed={}", root.join(path).display());
+    }
+    let target_dir = out.join("agent");
+    let mut build = cargo()?;
+    build
+        .args(["build", "--locked", "--package", "agent", "--profile", "agent", "--target", TARGET])
+        .arg("--manifest-path")
+        .arg(root.join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target_dir);
+    let status = build.status()?;
+    if !status.success() {
+        return Err(format!("building the agent: cargo ended with {status}").into());
+    }
+    let binary = target_dir.join(TARGET).join("agent/kata-qualify-agent");
+    println!("cargo::rustc-env=KATA_QUALIFY_AGENT={}", binary.display());
+    pjdfstest(&out)
+}
+
+/// Builds pjdfstest, a program and not a library, from the registry; without it its tests are skipped and say so.
+fn pjdfstest(out: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let root = out.join("pjdfstest");
+    let binary = root.join("bin/pjdfstest");
+    if !binary.exists() {
+        let mut install = cargo()?;
+        install
+            .args(["install", "--locked", "--quiet", "--version", PJDFSTEST, "--target", TARGET, "--root"])
+            .arg(&root)
+            .arg("pjdfstest");
+        install.env("CARGO_PROFILE_RELEASE_STRIP", "true");
+        if !install.status().is_ok_and(|status| status.success()) {
+            println!("cargo::warning=pjdfstest {PJDFSTEST} could not be built: its tests will be skipped");
+        }
+    }
+    let expression = match binary.exists() {
+        true => format!("Some(include_bytes!({:?}))", binary.display().to_string()),
+        false => "None".to_owned(),
+    };
+    let code = format!("/// The program, if it could be built.\npub const BINARY: Option<&[u8]> = {expression};\n");
+    Ok(std::fs::write(out.join("pjdfstest.rs"), code)?)
+}
+
+/// cargo without the outer build's settings; RUSTUP_* and CARGO_HOME stay, or it would not work at all.
+fn cargo() -> Result<Command, env::VarError> {
+    const OURS: [&str; 6] = [
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_BUILD_TARGET",
+        "CARGO_TARGET_DIR",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "LLVM_PROFILE_FILE",
+    ];
+    const PREFIXES: [&str; 3] = ["CARGO_PROFILE_", "CARGO_FEATURE_", "CARGO_CFG_"];
+    let mut cargo = Command::new(env::var("CARGO")?);
+    for (name, _) in env::vars() {
+        if OURS.contains(&name.as_str()) || PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static");
+    Ok(cargo)
+}

@@ -1,0 +1,167 @@
+//! The arguments that Kata passes to QEMU: one generator a runtime family.
+
+mod go;
+mod rs;
+
+use crate::launch::{Arg, FdPurpose, Form, InheritedFd, Launch};
+use crate::sandbox::{Sandbox, Shared};
+use kata_osinfo::profile::{Profile, Runtime};
+
+/// The first descriptor after standard input, output and error.
+const FIRST_FD: i32 = 3;
+
+/// What Kata passes for this sandbox under this profile, argument by argument.
+///
+/// # Errors
+/// When the profile's runtime does not know the share, or a value cannot be written on QEMU's command line.
+pub fn launch(profile: &Profile, sandbox: &Sandbox) -> Result<Launch, ArgvError> {
+    validate(profile, sandbox)?;
+    let fds = descriptors(sandbox);
+    let generate = |form| {
+        let values = Values::new(sandbox, &fds, form);
+        match profile.runtime {
+            Runtime::Go => go::arguments(profile, sandbox, &values),
+            Runtime::Rs => rs::arguments(profile, sandbox, &values),
+        }
+    };
+    let mut launch =
+        Launch::new(&profile.name, &profile.tag, &sandbox.program, generate(Form::Real), generate(Form::Normal));
+    launch.fds = fds;
+    Ok(launch)
+}
+
+/// What cannot be expressed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ArgvError {
+    /// The runtime or its guest agent does not know the share.
+    #[error("profile {profile} does not share over {share}, only over {known}")]
+    Share {
+        /// The profile.
+        profile: String,
+        /// What was asked for.
+        share: &'static str,
+        /// What it knows.
+        known: String,
+    },
+    /// A comma separates QEMU's options, and Kata does not escape it.
+    #[error("{what} {value:?} contains a comma, which QEMU takes for the next option: use another name")]
+    Comma {
+        /// What has it.
+        what: &'static str,
+        /// Its text.
+        value: String,
+    },
+    /// A number that QEMU would refuse.
+    #[error("{what} is {value}, expected {expected}")]
+    Number {
+        /// What has it.
+        what: &'static str,
+        /// Its value.
+        value: u64,
+        /// What is allowed.
+        expected: &'static str,
+    },
+}
+
+fn validate(profile: &Profile, sandbox: &Sandbox) -> Result<(), ArgvError> {
+    let share = match &sandbox.shared {
+        Shared::None => None,
+        Shared::VirtioFs { .. } => Some("virtio-fs"),
+        Shared::Virtio9p { .. } => Some("virtio-9p"),
+    };
+    if let Some(share) = share.filter(|share| !profile.shares(share)) {
+        return Err(ArgvError::Share { profile: profile.name.clone(), share, known: profile.shares.join(", ") });
+    }
+    let mut names = vec![("sandbox id", &sandbox.id), ("console socket", &sandbox.console)];
+    match &sandbox.shared {
+        Shared::None => {}
+        Shared::VirtioFs { socket, tag } => names.extend([("virtiofsd's socket", socket), ("mount tag", tag)]),
+        Shared::Virtio9p { dir, tag } => names.extend([("shared directory", dir), ("mount tag", tag)]),
+    }
+    names.extend(sandbox.disks.iter().flat_map(|disk| [("disk id", &disk.id), ("disk image", &disk.file)]));
+    names.extend(sandbox.net.iter().flat_map(|net| [("tap name", &net.tap), ("mac address", &net.mac)]));
+    if let Some((what, value)) = names.into_iter().find(|(_, value)| value.contains(',')) {
+        return Err(ArgvError::Comma { what, value: value.clone() });
+    }
+    let numbers: [(&'static str, u64, bool, &'static str); 4] = [
+        ("memory in MiB", sandbox.memory_mib.into(), sandbox.memory_mib > 0, "at least 1"),
+        ("number of vcpus", sandbox.vcpus.into(), sandbox.vcpus > 0, "at least 1"),
+        ("maximum of vcpus", sandbox.max_vcpus.into(), sandbox.max_vcpus >= sandbox.vcpus, "at least the vcpus"),
+        (
+            "guest cid",
+            sandbox.vsock.map_or(3, |v| v.guest_cid).into(),
+            sandbox.vsock.is_none_or(|v| v.guest_cid > 2),
+            "at least 3",
+        ),
+    ];
+    match numbers.into_iter().find(|(_, _, fine, _)| !fine) {
+        Some((what, value, _, expected)) => Err(ArgvError::Number { what, value, expected }),
+        None => Ok(()),
+    }
+}
+
+/// The descriptors in the order in which the Go runtime numbers them: consecutive from 3, as `exec.Cmd` does with its
+/// `ExtraFiles` (`appendFDs` in `src/runtime/pkg/govmm/qemu/qemu.go`). runtime-rs passes whatever numbers they have;
+/// the same order serves.
+fn descriptors(sandbox: &Sandbox) -> Vec<InheritedFd> {
+    let mut purposes = vec![FdPurpose::Qmp];
+    purposes.extend(sandbox.vsock.map(|_| FdPurpose::Vsock));
+    if let Some(net) = &sandbox.net {
+        purposes.extend((0..net.queues).map(|queue| FdPurpose::VhostNet { queue }));
+        purposes.extend((0..net.queues).map(|queue| FdPurpose::Tap { queue }));
+    }
+    purposes.into_iter().zip(FIRST_FD..).map(|(purpose, number)| InheritedFd { number, purpose }).collect()
+}
+
+/// What the generators print of a sandbox that differs from run to run, either as it is or as placeholders.
+struct Values {
+    form: Form,
+    id: String,
+    uuid: String,
+    kernel: String,
+    console: String,
+    pid_file: String,
+    qmp_fd: String,
+    vsock_fd: String,
+    guest_cid: String,
+    vhost_net_fds: String,
+    tap_fds: String,
+}
+
+impl Values {
+    fn new(sandbox: &Sandbox, fds: &[InheritedFd], form: Form) -> Values {
+        let numbers = |wanted: fn(&FdPurpose) -> bool| {
+            let all: Vec<String> =
+                fds.iter().filter(|fd| wanted(&fd.purpose)).map(|fd| fd.number.to_string()).collect();
+            all.join(":")
+        };
+        Values {
+            form,
+            id: form.pick(&sandbox.id, "id"),
+            uuid: form.pick(&sandbox.uuid, "uuid"),
+            kernel: form.pick(&sandbox.kernel, "kernel"),
+            console: form.pick(&sandbox.console, "console"),
+            pid_file: form.pick(&sandbox.pid_file, "pid-file"),
+            qmp_fd: form.pick(&numbers(|p| matches!(p, FdPurpose::Qmp)), "qmp-fd"),
+            vsock_fd: form.pick(&numbers(|p| matches!(p, FdPurpose::Vsock)), "vsock-fd"),
+            guest_cid: form.pick(&sandbox.vsock.map_or(0, |v| v.guest_cid).to_string(), "cid"),
+            vhost_net_fds: form.pick(&numbers(|p| matches!(p, FdPurpose::VhostNet { .. })), "vhost-net-fds"),
+            tap_fds: form.pick(&numbers(|p| matches!(p, FdPurpose::Tap { .. })), "tap-fds"),
+        }
+    }
+
+    fn pick(&self, value: &str, placeholder: &str) -> String {
+        self.form.pick(value, placeholder)
+    }
+
+    /// `-kernel`, `-initrd` and `-append`, in this order in both runtimes.
+    fn kernel_args(&self, sandbox: &Sandbox, params: Vec<String>) -> Vec<Arg> {
+        let mut args = vec![Arg::new("-kernel", self.kernel.as_str())];
+        args.extend(sandbox.initrd.as_ref().map(|initrd| Arg::new("-initrd", self.pick(initrd, "initrd"))));
+        args.push(Arg::new("-append", params.join(" ")));
+        args
+    }
+}
+
+#[cfg(test)]
+mod tests;

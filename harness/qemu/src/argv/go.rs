@@ -1,0 +1,171 @@
+//! The Go runtime, 2.2 and later: `src/runtime/virtcontainers/qemu*.go` describes the machine, `LaunchQemu` in
+//! `src/runtime/pkg/govmm/qemu/qemu.go` prints it.
+
+use super::Values;
+use crate::launch::Arg;
+use crate::sandbox::{Disk, Net, Sandbox, Shared};
+use kata_osinfo::profile::Profile;
+
+/// `maxDevIDSize` in `qemu_arch_base.go`: QEMU's limit for ids, to which Kata cuts.
+const MAX_ID: usize = 31;
+/// What `genericMemoryTopology` in `qemu.go` adds to the maximum, for an NVDIMM that an initrd does not need.
+const MEMORY_OFFSET_MIB: u64 = 1024;
+
+/// The order is that of `LaunchQemu`; within the devices it is that in which `CreateVM`, then the agent (vsock, share),
+/// then the network add them.
+pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
+    let qemu = &profile.qemu;
+    let max_memory = values.pick(&(sandbox.host_memory_mib + MEMORY_OFFSET_MIB).to_string(), "host-memory-mib + 1024");
+    let mut args = vec![
+        Arg::new("-name", format!("sandbox-{}", values.id)),
+        Arg::new("-uuid", values.uuid.as_str()),
+        Arg::new("-machine", format!("{},accel=kvm", qemu.machine)),
+        Arg::new("-cpu", format!("host,{}", qemu.cpu_features)),
+        Arg::new("-qmp", format!("unix:fd={},server=on,wait=off", values.qmp_fd)),
+        Arg::new("-m", format!("{}M,slots={},maxmem={max_memory}M", sandbox.memory_mib, qemu.memory_slots)),
+    ];
+    args.extend(devices(profile, sandbox, values));
+    args.extend([
+        Arg::new("-rtc", "base=utc,driftfix=slew,clock=host"),
+        Arg::new("-global", "kvm-pit.lost_tick_policy=discard"),
+        Arg::new("-vga", "none"),
+        Arg::flag("-no-user-config"),
+        Arg::flag("-nodefaults"),
+        Arg::flag("-nographic"),
+        Arg::flag("--no-reboot"),
+        Arg::new("-object", memory_backend(sandbox)),
+        Arg::new("-numa", "node,memdev=dimm1"),
+    ]);
+    args.extend(values.kernel_args(sandbox, kernel_params(profile, sandbox)));
+    args.push(Arg::new("-pidfile", values.pid_file.as_str()));
+    let max = sandbox.max_vcpus;
+    args.push(Arg::new("-smp", format!("{},cores=1,threads=1,sockets={max},maxcpus={max}", sandbox.vcpus)));
+    args
+}
+
+/// `appendMemoryKnobs`; `setupFileBackedMem` makes it a shared file for virtio-fs.
+fn memory_backend(sandbox: &Sandbox) -> String {
+    let size = sandbox.memory_mib;
+    match sandbox.shared {
+        Shared::VirtioFs { .. } => {
+            format!("memory-backend-file,id=dimm1,size={size}M,mem-path=/dev/shm,share=on")
+        }
+        Shared::None | Shared::Virtio9p { .. } => {
+            format!("memory-backend-ram,id=dimm1,size={size}M")
+        }
+    }
+}
+
+fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
+    // `disableModern` in govmm prints the option with either value on PCI.
+    let modern = format!("disable-modern={}", sandbox.nested);
+    let mut args = vec![
+        Arg::new(
+            "-device",
+            "pci-bridge,bus=pcie.0,id=pci-bridge-0,chassis_nr=1,shpc=off,addr=2,io-reserve=4k,mem-reserve=1m,pref64-reserve=1m",
+        ),
+        // `max_ports=2` is set, yet printed only together with a ROM file, which Kata does not have.
+        Arg::new("-device", format!("virtio-serial-pci,{modern},id=serial0")),
+        Arg::new("-device", "virtconsole,chardev=charconsole0,id=console0"),
+        Arg::new("-chardev", format!("socket,id=charconsole0,path={},server=on,wait=off", values.console)),
+        Arg::new("-device", format!("virtio-scsi-pci,id=scsi0,{modern}")),
+        Arg::new("-object", "rng-random,id=rng0,filename=/dev/urandom"),
+        Arg::new("-device", "virtio-rng-pci,rng=rng0"),
+    ];
+    if sandbox.vsock.is_some() {
+        let (fd, cid) = (&values.vsock_fd, &values.guest_cid);
+        args.push(Arg::new("-device", format!("vhost-vsock-pci,{modern},vhostfd={fd},id=vsock-{cid},guest-cid={cid}")));
+    }
+    match &sandbox.shared {
+        Shared::None => {}
+        Shared::VirtioFs { socket, tag } => args.extend(virtio_fs(profile, sandbox, values, socket, tag)),
+        Shared::Virtio9p { dir, tag } => args.extend(virtio_9p(values, &modern, dir, tag)),
+    }
+    if let Some(net) = &sandbox.net {
+        args.extend(network(values, &modern, net));
+    }
+    args.extend(sandbox.disks.iter().flat_map(|disk| block(profile, values, &modern, disk)));
+    args
+}
+
+/// `AddDevice` in `qemu.go` names the channel by sixteen random hexadecimal digits; here they come from the UUID.
+fn virtio_fs(profile: &Profile, sandbox: &Sandbox, values: &Values, socket: &str, tag: &str) -> [Arg; 2] {
+    let digits: String = sandbox.uuid.chars().filter(char::is_ascii_hexdigit).take(16).collect();
+    let id = format!("char-{}", values.pick(&digits, "random"));
+    let socket = values.pick(socket, "virtiofsd");
+    let queue = profile.qemu.virtio_fs_queue_size;
+    [
+        Arg::new("-chardev", format!("socket,id={id},path={socket}")),
+        Arg::new("-device", format!("vhost-user-fs-pci,chardev={id},tag={tag},queue-size={queue}")),
+    ]
+}
+
+/// `generic9PVolume` in `qemu_arch_base.go`.
+fn virtio_9p(values: &Values, modern: &str, dir: &str, tag: &str) -> [Arg; 2] {
+    let id = cut(&format!("extra-9p-{tag}"));
+    let dir = values.pick(dir, "share");
+    [
+        Arg::new("-device", format!("virtio-9p-pci,{modern},fsdev={id},mount_tag={tag}")),
+        Arg::new("-fsdev", format!("local,id={id},path={dir},security_model=none,multidevs=remap")),
+    ]
+}
+
+/// `genericNetwork` in `qemu_arch_base.go`; `Script` and `DownScript` are printed only without descriptors.
+fn network(values: &Values, modern: &str, net: &Net) -> [Arg; 2] {
+    let (vhost, tap) = (&values.vhost_net_fds, &values.tap_fds);
+    let mac = values.pick(&net.mac, "mac");
+    let vectors = 2 * net.queues + 2;
+    [
+        Arg::new("-netdev", format!("tap,id=network-0,vhost=on,vhostfds={vhost},fds={tap}")),
+        Arg::new(
+            "-device",
+            format!("driver=virtio-net-pci,netdev=network-0,mac={mac},{modern},mq=on,vectors={vectors}"),
+        ),
+    ]
+}
+
+/// `genericBlockDevice` in `qemu_arch_base.go`.
+fn block(profile: &Profile, values: &Values, modern: &str, disk: &Disk) -> [Arg; 2] {
+    let id = cut(&format!("drive-{}", disk.id));
+    let file = values.pick(&disk.file, "disk");
+    let scsi = if profile.qemu.blk_scsi_off { ",scsi=off" } else { "" };
+    let read_only = if disk.read_only { ",readonly=on" } else { "" };
+    [
+        Arg::new("-device", format!("virtio-blk-pci,{modern},drive={id}{scsi},config-wce=off,serial={id}")),
+        Arg::new("-drive", format!("id={id},file={file},aio=threads,format=raw,if=none{read_only}")),
+    ]
+}
+
+/// `kernelParams` in `qemu_amd64.go`, the consoles of `appendConsole`, `kernelParamsNonDebug` in `qemu_arch_base.go`,
+/// then `kernelParameters` in `qemu.go` and what `SetKernelParams` in `src/runtime/pkg/katautils/config.go` leaves in
+/// the configuration.
+fn kernel_params(profile: &Profile, sandbox: &Sandbox) -> Vec<String> {
+    let fixed = [
+        "tsc=reliable",
+        "no_timer_check",
+        "rcupdate.rcu_expedited=1",
+        "i8042.direct=1",
+        "i8042.dumbkbd=1",
+        "i8042.nopnp=1",
+        "i8042.noaux=1",
+        "noreplace-smp",
+        "reboot=k",
+        "cryptomgr.notests",
+        "net.ifnames=0",
+        "pci=lastbus=0",
+        "console=hvc0",
+        "console=hvc1",
+        "quiet",
+        "panic=1",
+    ];
+    let mut params: Vec<String> = fixed.map(str::to_owned).into();
+    params.push(format!("nr_cpus={}", sandbox.max_vcpus));
+    params.push("selinux=0".to_owned());
+    params.extend(profile.qemu.kernel_params.iter().cloned());
+    params.extend(sandbox.extra_kernel_params.iter().cloned());
+    params
+}
+
+fn cut(id: &str) -> String {
+    id.chars().take(MAX_ID).collect()
+}

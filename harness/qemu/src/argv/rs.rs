@@ -1,0 +1,148 @@
+//! runtime-rs: `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs`, filled by `start_vm` in `inner.rs`.
+
+use super::Values;
+use crate::launch::Arg;
+use crate::sandbox::{Disk, Net, Sandbox, Shared};
+use kata_osinfo::profile::Profile;
+
+/// The order is that of `QemuCmdLine::build`; within the devices it is that of `QemuCmdLine::new`, then that in which
+/// `prepare_for_start_sandbox` in `src/runtime-rs/crates/runtimes/virt_container/src/sandbox.rs` adds them, then the
+/// console.
+pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
+    let qemu = &profile.qemu;
+    let (backend_id, backend) = memory_backend(sandbox);
+    let mut args = vec![Arg::new("-name", format!("sandbox-{}", values.id))];
+    args.extend(values.kernel_args(sandbox, kernel_params(profile, sandbox)));
+    args.push(Arg::new(
+        "-smp",
+        match sandbox.max_vcpus > sandbox.vcpus {
+            true => format!("{},maxcpus={}", sandbox.vcpus, sandbox.max_vcpus),
+            false => sandbox.vcpus.to_string(),
+        },
+    ));
+    let max_memory = values.pick(&memory(sandbox.host_memory_mib), "host-memory");
+    args.extend([
+        Arg::new("-machine", format!("{},accel=kvm,kernel_irqchip=on,memory-backend={backend_id}", qemu.machine)),
+        Arg::new("-cpu", format!("host,{}", qemu.cpu_features)),
+        // The shipped `vm_rootfs_driver`, virtio-pmem, keeps slots and maxmem beside a file backend, initrd or not.
+        Arg::new(
+            "-m",
+            format!("{},slots={},maxmem={max_memory}", memory(sandbox.memory_mib.into()), qemu.memory_slots),
+        ),
+        Arg::new("-object", backend),
+        Arg::new("-qmp", format!("unix:fd={},server=on,wait=off", values.qmp_fd)),
+    ]);
+    args.extend(devices(profile, sandbox, values));
+    args.extend([
+        Arg::new("-vga", "none"),
+        Arg::flag("-no-user-config"),
+        Arg::flag("-nodefaults"),
+        Arg::flag("-nographic"),
+        Arg::flag("-no-reboot"),
+    ]);
+    args
+}
+
+/// `format_memory`: whole GiB or MiB.
+fn memory(mib: u64) -> String {
+    match mib.is_multiple_of(1024) {
+        true => format!("{}G", mib / 1024),
+        false => format!("{mib}M"),
+    }
+}
+
+/// `add_ram_memory_backend`, or for virtio-fs `add_file_memory_backend`.
+fn memory_backend(sandbox: &Sandbox) -> (&'static str, String) {
+    let size = memory(sandbox.memory_mib.into());
+    match sandbox.shared {
+        Shared::VirtioFs { .. } => (
+            "entire-guest-memory-share",
+            format!(
+                "memory-backend-file,id=entire-guest-memory-share,mem-path=/dev/shm,size={size},share=on,prealloc=off,readonly=off"
+            ),
+        ),
+        Shared::None | Shared::Virtio9p { .. } => {
+            ("entire-guest-memory", format!("memory-backend-ram,id=entire-guest-memory,size={size}"))
+        }
+    }
+}
+
+fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
+    let modern = if sandbox.nested { ",disable-modern=true" } else { "" };
+    let mut args = vec![
+        Arg::new("-rtc", "base=utc,clock=host,driftfix=slew"),
+        Arg::new("-object", "rng-random,id=rng0,filename=/dev/urandom"),
+        Arg::new("-device", "virtio-rng-pci,rng=rng0"),
+        Arg::new(
+            "-device",
+            "pci-bridge,bus=pcie.0,id=pci-bridge-0,chassis_nr=1,shpc=off,addr=2,io-reserve=4k,mem-reserve=1m,pref64-reserve=1m",
+        ),
+        Arg::new("-device", format!("virtio-scsi-pci,id=scsi0{modern}")),
+    ];
+    if sandbox.vsock.is_some() {
+        let (fd, cid) = (&values.vsock_fd, &values.guest_cid);
+        args.push(Arg::new("-device", format!("vhost-vsock-pci{modern},vhostfd={fd},guest-cid={cid}")));
+    }
+    if let Some(net) = &sandbox.net {
+        args.extend(network(values, modern, net));
+    }
+    if let Shared::VirtioFs { socket, tag } = &sandbox.shared {
+        let queue = profile.qemu.virtio_fs_queue_size;
+        args.extend([
+            Arg::new("-chardev", format!("socket,id=virtiofsd-chardev,path={}", values.pick(socket, "virtiofsd"))),
+            Arg::new("-device", format!("vhost-user-fs-pci,chardev=virtiofsd-chardev,tag={tag},queue-size={queue}")),
+        ]);
+    }
+    args.extend(sandbox.disks.iter().flat_map(|disk| block(values, disk)));
+    args.extend([
+        Arg::new("-device", "virtio-serial-pci,id=serial0"),
+        Arg::new("-device", "virtconsole,id=console0,chardev=charconsole0"),
+        Arg::new("-chardev", format!("socket,id=charconsole0,server=on,wait=off,path={}", values.console)),
+    ]);
+    args
+}
+
+/// `get_network_device`.
+fn network(values: &Values, modern: &str, net: &Net) -> [Arg; 2] {
+    let id = format!("network-{}", values.pick(&net.tap, "tap"));
+    let (vhost, tap) = (&values.vhost_net_fds, &values.tap_fds);
+    let mac = values.pick(&net.mac, "mac");
+    let vectors = 2 * net.queues + 2;
+    [
+        Arg::new("-netdev", format!("tap,id={id},vhost=on,vhostfds={vhost},fds={tap}")),
+        Arg::new("-device", format!("virtio-net-pci,netdev={id},mac={mac}{modern},mq=on,vectors={vectors}")),
+    ]
+}
+
+/// `add_block_device`, with `block_device_cache_direct = false` as shipped.
+fn block(values: &Values, disk: &Disk) -> [Arg; 2] {
+    let id = format!("image-{}", disk.id);
+    let file = values.pick(&disk.file, "disk");
+    [
+        Arg::new(
+            "-blockdev",
+            format!(
+                "driver=file,node-name={id},filename={file},aio=threads,cache.direct=off,cache.no-flush=off,auto-read-only=on"
+            ),
+        ),
+        Arg::new("-device", format!("virtio-blk-pci,drive={id},config-wce=off,share-rw=on,serial={id}")),
+    ]
+}
+
+/// `KernelParams::new` in `src/runtime-rs/crates/hypervisor/src/kernel_param.rs`, the configuration's, then SELinux
+/// (`Kernel::new`) and the console (`add_console`).
+fn kernel_params(profile: &Profile, sandbox: &Sandbox) -> Vec<String> {
+    let fixed = [
+        "reboot=k",
+        "panic=1",
+        "systemd.unit=kata-containers.target",
+        "systemd.mask=systemd-networkd.service",
+        "systemd.mask=systemd-networkd.socket",
+    ];
+    let mut params: Vec<String> = fixed.map(str::to_owned).into();
+    params.extend(profile.qemu.kernel_params.iter().cloned());
+    params.extend(sandbox.extra_kernel_params.iter().cloned());
+    params.push("selinux=0".to_owned());
+    params.push("console=hvc0".to_owned());
+    params
+}

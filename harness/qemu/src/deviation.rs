@@ -1,0 +1,279 @@
+//! The closed list of what may differ from Kata's own arguments, because an environment takes something away.
+//!
+//! Measured with QEMU 7.2 under TCG: of Kata's arguments it refuses `-cpu host` alone.
+//! `kernel_irqchip=on` and `-global kvm-pit.lost_tick_policy=discard` are settings of the KVM accelerator and of a device
+//! that exists under KVM only; TCG takes them without a word, so they stay.
+
+use crate::launch::{Arg, Form, Launch};
+use serde::{Deserialize, Serialize};
+
+/// One deviation from what Kata passes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "deviation")]
+pub enum Deviation {
+    /// No working KVM: `accel=kvm` becomes `accel=tcg`.
+    Accelerator,
+    /// `-cpu host` needs KVM: it becomes `-cpu max`, its features stay.
+    CpuModel,
+    /// No `/dev/vhost-vsock`: the device is left out, and its descriptor with it.
+    NoVsock,
+    /// No tap device or no `/dev/vhost-net`: the interface is left out, and its descriptors with it.
+    NoNetwork,
+    /// The harness's own channel: one more port on Kata's virtio-serial device, named [`RPC_PORT`].
+    RpcPort {
+        /// Where QEMU listens for the harness.
+        socket: String,
+    },
+    /// The harness reads the kernel's log: a serial port on a socket, `console=ttyS0`, and no `quiet`.
+    /// A socket, not a file: its reader can cut a flood short.
+    SerialLog {
+        /// Where QEMU listens for the harness.
+        socket: String,
+    },
+    /// No mount namespaces for virtiofsd: its sandbox is a chroot.
+    DaemonSandbox,
+    /// virtiofsd passes extended attributes on, which Kata leaves off.
+    DaemonXattr,
+    /// virtiofsd passes POSIX ACLs on (and so extended attributes), which Kata leaves off.
+    DaemonAcl,
+    /// A slow machine: Kata's own time-outs do not hold. Changes no argument.
+    BigTimeout {
+        /// How long the harness waits instead, in seconds.
+        seconds: u64,
+    },
+}
+
+/// The name of the harness's port in the guest: `/sys/class/virtio-ports/*/name`.
+pub const RPC_PORT: &str = "org.kata-qualify.rpc";
+
+/// Whose arguments a deviation changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// QEMU's.
+    Qemu,
+    /// virtiofsd's.
+    Daemon,
+    /// Nobody's.
+    Harness,
+}
+
+impl Deviation {
+    /// What it means, in one sentence.
+    pub fn meaning(&self) -> &'static str {
+        match self {
+            Deviation::Accelerator => "the guest's processor is emulated (accel=tcg), KVM is not exercised",
+            Deviation::CpuModel => "the guest's processor is QEMU's max model, not the host's",
+            Deviation::NoVsock => "the guest has no vhost-vsock device",
+            Deviation::NoNetwork => "the guest has no network interface",
+            Deviation::RpcPort { .. } => "the guest has one more virtio-serial port, for the harness",
+            Deviation::SerialLog { .. } => "the guest has a serial port, and its kernel logs to it",
+            Deviation::DaemonSandbox => "virtiofsd confines itself by chroot, not by namespaces",
+            Deviation::DaemonXattr => "virtiofsd passes extended attributes on",
+            Deviation::DaemonAcl => "virtiofsd passes POSIX ACLs and extended attributes on",
+            Deviation::BigTimeout { .. } => "the guest gets more time than Kata would give it",
+        }
+    }
+
+    /// The capabilities, by their dotted names, that cannot be tested with it.
+    pub fn untested(&self) -> &'static [&'static str] {
+        match self {
+            Deviation::NoVsock => &["vmm.vsock"],
+            Deviation::NoNetwork => &["vmm.net"],
+            Deviation::Accelerator
+            | Deviation::CpuModel
+            | Deviation::RpcPort { .. }
+            | Deviation::SerialLog { .. }
+            | Deviation::DaemonSandbox
+            | Deviation::DaemonXattr
+            | Deviation::DaemonAcl
+            | Deviation::BigTimeout { .. } => &[],
+        }
+    }
+
+    /// Whether what is shown with it rests on emulation.
+    pub fn is_emulation(&self) -> bool {
+        matches!(self, Deviation::Accelerator)
+    }
+
+    /// Whose arguments it changes.
+    pub fn target(&self) -> Target {
+        match self {
+            Deviation::DaemonSandbox | Deviation::DaemonXattr | Deviation::DaemonAcl => Target::Daemon,
+            Deviation::BigTimeout { .. } => Target::Harness,
+            _ => Target::Qemu,
+        }
+    }
+}
+
+/// A deviation that was applied: what was taken out and what was put in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Applied {
+    /// Which.
+    pub deviation: Deviation,
+    /// Kata's arguments that are gone.
+    pub removed: Vec<String>,
+    /// Arguments that Kata does not pass.
+    pub added: Vec<String>,
+}
+
+/// A deviation that cannot be applied: Kata's arguments are not what it expects.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("applying {deviation:?} to {program}: its arguments have no {expected}")]
+pub struct Inapplicable {
+    /// Which.
+    pub deviation: Deviation,
+    /// To which program.
+    pub program: String,
+    /// What was looked for.
+    pub expected: &'static str,
+}
+
+/// Applies those deviations of the list that change QEMU's arguments, in the order of the list, and records them.
+/// [`Deviation::BigTimeout`] is recorded, too.
+///
+/// # Errors
+/// When an argument that one of them changes is not there, or it has been applied before. Those before it stay applied.
+pub fn apply(launch: &mut Launch, deviations: &[Deviation]) -> Result<(), Inapplicable> {
+    deviations
+        .iter()
+        .filter(|deviation| deviation.target() != Target::Daemon)
+        .try_for_each(|deviation| record(launch, deviation, |args, form| change_qemu(deviation, args, form)))
+}
+
+/// Applies those deviations of the list that change virtiofsd's arguments, in the order of the list, and records them.
+///
+/// # Errors
+/// When one of them has been applied before.
+pub fn apply_to_daemon(launch: &mut Launch, deviations: &[Deviation]) -> Result<(), Inapplicable> {
+    deviations
+        .iter()
+        .filter(|deviation| deviation.target() == Target::Daemon)
+        .try_for_each(|deviation| record(launch, deviation, |args, _| change_daemon(deviation, args)))
+}
+
+type Change = Result<(), &'static str>;
+
+fn record(
+    launch: &mut Launch,
+    deviation: &Deviation,
+    change: impl Fn(&mut Vec<Arg>, Form) -> Change,
+) -> Result<(), Inapplicable> {
+    let inapplicable =
+        |expected| Inapplicable { deviation: deviation.clone(), program: launch.program.clone(), expected };
+    let kind = std::mem::discriminant(deviation);
+    if launch.deviations.iter().any(|applied| std::mem::discriminant(&applied.deviation) == kind) {
+        return Err(inapplicable("argument of Kata's left for it (it has been applied already)"));
+    }
+    let before = launch.args.clone();
+    let mut edited = launch.clone();
+    edited.edit(change).map_err(inapplicable)?;
+    *launch = edited;
+    let only_in = |these: &[Arg], those: &[Arg]| -> Vec<String> {
+        these
+            .iter()
+            .filter(|arg| !those.contains(arg))
+            .map(|arg| std::iter::once(arg.flag.as_str()).chain(arg.value.as_deref()).collect::<Vec<_>>().join(" "))
+            .collect()
+    };
+    let (removed, added) = (only_in(&before, &launch.args), only_in(&launch.args, &before));
+    launch.deviations.push(Applied { deviation: deviation.clone(), removed, added });
+    // A descriptor that no argument names any more need not be opened.
+    let named: String = launch.args.iter().filter_map(|arg| arg.value.as_deref()).collect::<Vec<_>>().join(" ");
+    match deviation {
+        Deviation::NoVsock | Deviation::NoNetwork => launch.fds.retain(|fd| names_fd(&named, fd.number)),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Whether an argument refers to the descriptor: `vhostfd=4`, `fds=5:6`, `unix:fd=3`.
+fn names_fd(text: &str, number: i32) -> bool {
+    let number = number.to_string();
+    text.split([',', ' '])
+        .filter_map(|option| option.split_once('='))
+        .filter(|(key, _)| matches!(*key, "vhostfd" | "vhostfds" | "fds" | "unix:fd"))
+        .any(|(_, value)| value.split(':').any(|n| n == number))
+}
+
+fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: Form) -> Change {
+    match deviation {
+        Deviation::Accelerator => replace(args, "-machine", "accel=kvm", "accel=tcg", "-machine …,accel=kvm"),
+        Deviation::CpuModel => replace(args, "-cpu", "host", "max", "-cpu host"),
+        Deviation::NoVsock => remove(args, "-device", "vhost-vsock-pci", "-device vhost-vsock-pci"),
+        Deviation::NoNetwork => {
+            remove(args, "-netdev", "tap", "-netdev tap")?;
+            // The Go runtime writes the driver as an option.
+            let driver = if args.iter().any(|a| a.is("-device", "driver=virtio-net-pci")) { "driver=" } else { "" };
+            remove(args, "-device", &format!("{driver}virtio-net-pci"), "-device virtio-net-pci")
+        }
+        Deviation::RpcPort { socket } => {
+            let serial = args.iter().any(|a| a.is("-device", "virtio-serial-pci") && has(a, "id=serial0"));
+            serial.then_some(()).ok_or("-device virtio-serial-pci,id=serial0")?;
+            let socket = form.pick(socket, "rpc");
+            args.push(Arg::new("-chardev", format!("socket,id=charrpc0,path={socket},server=on,wait=off")));
+            let port = format!("virtserialport,bus=serial0.0,chardev=charrpc0,id=rpc0,name={RPC_PORT}");
+            args.push(Arg::new("-device", port));
+            Ok(())
+        }
+        Deviation::SerialLog { socket } => {
+            let append = args.iter_mut().find(|a| a.flag == "-append").and_then(|a| a.value.as_mut());
+            let params = append.ok_or("-append")?;
+            let loud = params.split(' ').filter(|param| *param != "quiet").chain(["console=ttyS0"]);
+            *params = loud.collect::<Vec<_>>().join(" ");
+            let socket = form.pick(socket, "serial-log");
+            args.push(Arg::new("-chardev", format!("socket,id=charserial0,path={socket},server=on,wait=off")));
+            args.push(Arg::new("-device", "isa-serial,chardev=charserial0,id=serial-log0"));
+            Ok(())
+        }
+        Deviation::BigTimeout { .. } => Ok(()),
+        Deviation::DaemonSandbox | Deviation::DaemonXattr | Deviation::DaemonAcl => Err("arguments of virtiofsd"),
+    }
+}
+
+fn change_daemon(deviation: &Deviation, args: &mut Vec<Arg>) -> Change {
+    let dash_o =
+        args.iter().any(|arg| arg.flag == "-o" && arg.value.as_deref().is_some_and(|v| v.starts_with("source=")));
+    let long = args.iter().any(|arg| arg.flag.starts_with("--shared-dir"));
+    if !dash_o && !long {
+        return Err("shared directory");
+    }
+    let mut option = |name: &str| {
+        let arg = if dash_o { Arg::new("-o", name) } else { Arg::flag(format!("--{}", name.replace('_', "-"))) };
+        if !args.contains(&arg) {
+            args.push(arg);
+        }
+    };
+    match deviation {
+        Deviation::DaemonSandbox => option("sandbox=chroot"),
+        Deviation::DaemonXattr => option("xattr"),
+        Deviation::DaemonAcl => {
+            option("xattr");
+            option("posix_acl");
+        }
+        _ => return Err("arguments of QEMU"),
+    }
+    Ok(())
+}
+
+/// Replaces one option in the value of one flag.
+fn replace(args: &mut [Arg], flag: &str, old: &str, new: &str, expected: &'static str) -> Change {
+    let arg = args.iter_mut().find(|arg| arg.flag == flag && has(arg, old)).ok_or(expected)?;
+    let options = arg.value.iter().flat_map(|value| value.split(','));
+    arg.value = Some(options.map(|option| if option == old { new } else { option }).collect::<Vec<_>>().join(","));
+    Ok(())
+}
+
+/// Removes the one argument with this flag and first word.
+fn remove(args: &mut Vec<Arg>, flag: &str, word: &str, expected: &'static str) -> Change {
+    let at = args.iter().position(|arg| arg.is(flag, word)).ok_or(expected)?;
+    args.remove(at);
+    Ok(())
+}
+
+fn has(arg: &Arg, option: &str) -> bool {
+    arg.value.as_deref().is_some_and(|value| value.split(',').any(|o| o == option))
+}
+
+#[cfg(test)]
+mod tests;

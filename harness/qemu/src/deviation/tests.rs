@@ -1,0 +1,107 @@
+use super::*;
+use crate::argv;
+use crate::launch::FdPurpose;
+use crate::sandbox::{Net, Sandbox, Vsock};
+use kata_osinfo::profile::Profile;
+
+fn launch(name: &str) -> Launch {
+    let profile = Profile::find(name).unwrap();
+    let sandbox = Sandbox {
+        vsock: Some(Vsock { guest_cid: 5 }),
+        net: Some(Net { tap: "tap0_kata".to_owned(), mac: "02:00:00:00:00:01".to_owned(), queues: 1 }),
+        ..Sandbox::new(profile, "qemu-system-x86_64", "s1", "/boot/vmlinuz")
+    };
+    argv::launch(profile, &sandbox).unwrap()
+}
+
+fn all() -> Vec<Deviation> {
+    vec![
+        Deviation::Accelerator,
+        Deviation::CpuModel,
+        Deviation::NoVsock,
+        Deviation::NoNetwork,
+        Deviation::RpcPort { socket: "/run/rpc.sock".to_owned() },
+        Deviation::SerialLog { socket: "/run/serial.sock".to_owned() },
+        Deviation::DaemonSandbox,
+        Deviation::DaemonXattr,
+        Deviation::DaemonAcl,
+        Deviation::BigTimeout { seconds: 90 },
+    ]
+}
+
+#[test]
+fn the_record_says_what_went_and_what_came() {
+    for name in ["go-3.29", "rs-4.0"] {
+        let mut launch = launch(name);
+        apply(&mut launch, &all()).unwrap();
+        let text: Vec<String> = launch
+            .deviations
+            .iter()
+            .flat_map(|applied| {
+                let head = serde_json::to_value(&applied.deviation).unwrap()["deviation"].as_str().unwrap().to_owned();
+                let removed = applied.removed.iter().map(|a| format!("  - {a}"));
+                let added = applied.added.iter().map(|a| format!("  + {a}"));
+                std::iter::once(head).chain(removed).chain(added).collect::<Vec<_>>()
+            })
+            .collect();
+        insta::assert_snapshot!(format!("record_{name}"), text.join("\n"));
+    }
+}
+
+#[test]
+fn every_profile_takes_every_deviation_exactly_once() {
+    for profile in Profile::all() {
+        let mut launch = launch(&profile.name);
+        apply(&mut launch, &all()).unwrap();
+        let argv = launch.argv().join(" ");
+        assert!(!argv.contains("kvm,") && !argv.contains(" host,"), "{argv}");
+        assert!(!argv.contains("vsock") && !argv.contains("tap") && !argv.contains("quiet"), "{argv}");
+        assert_eq!(launch.fds.len(), 1, "only QMP's descriptor is left");
+        assert_eq!(launch.fd(FdPurpose::Qmp), Some(3));
+        let before = launch.clone();
+        for deviation in all().into_iter().filter(|d| d.target() != Target::Daemon) {
+            assert!(apply(&mut launch, &[deviation]).is_err());
+        }
+        assert_eq!(launch, before, "a refused deviation changes nothing");
+    }
+}
+
+#[test]
+fn what_is_not_there_cannot_be_removed() {
+    let profile = Profile::find("rs-4.0").unwrap();
+    let sandbox = Sandbox::new(profile, "/bin/qemu", "s1", "/boot/vmlinuz");
+    let mut launch = argv::launch(profile, &sandbox).unwrap();
+    let before = launch.clone();
+    let error = apply(&mut launch, &[Deviation::NoVsock]).unwrap_err();
+    assert_eq!(error.to_string(), "applying NoVsock to /bin/qemu: its arguments have no -device vhost-vsock-pci");
+    assert!(apply(&mut launch, &[Deviation::NoNetwork]).is_err());
+    assert_eq!(launch, before);
+}
+
+#[test]
+fn removing_the_network_keeps_the_vsock_descriptor() {
+    let mut launch = launch("go-3.29");
+    apply(&mut launch, &[Deviation::NoNetwork]).unwrap();
+    assert_eq!(launch.fd(FdPurpose::Vsock), Some(4));
+    assert_eq!(launch.fds.len(), 2);
+}
+
+#[test]
+fn evidence_survives_serialisation_and_knows_no_run() {
+    let mut one = launch("go-3.29");
+    apply(&mut one, &all()).unwrap();
+    let text = serde_json::to_string(&one).unwrap();
+    assert_eq!(serde_json::from_str::<Launch>(&text).unwrap(), one);
+    let normal = one.normalised().join(" ");
+    assert!(
+        !normal.contains("/run/") && normal.contains("path=<rpc>") && normal.contains("path=<serial-log>"),
+        "{normal}"
+    );
+}
+
+#[test]
+fn what_a_deviation_takes_away_is_a_dotted_capability_that_gates_know() {
+    for capability in all().iter().flat_map(|d| d.untested()) {
+        assert!(Profile::all().iter().all(|p| p.gates_of(capability).next().is_some()), "{capability}");
+    }
+}

@@ -1,0 +1,146 @@
+//! A QEMU or virtiofsd process about to be started, and the record of it.
+
+use crate::deviation::Applied;
+use serde::{Deserialize, Serialize};
+
+/// A process as it is to be started: the program, its arguments, the descriptors it inherits, and what was changed from
+/// what Kata itself passes. Serialises as evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Launch {
+    /// The profile it follows.
+    pub profile: String,
+    /// The Kata tag that its arguments were taken from.
+    pub tag: String,
+    /// The binary.
+    pub program: String,
+    /// Its arguments, in order.
+    pub args: Vec<Arg>,
+    /// Descriptors that must be open in the process under these numbers.
+    pub fds: Vec<InheritedFd>,
+    /// What differs from Kata's own arguments, in the order of application.
+    pub deviations: Vec<Applied>,
+    /// The same arguments with what differs from run to run (ids, paths, descriptors, the host's size) replaced by
+    /// placeholders in angle brackets.
+    normal: Vec<Arg>,
+}
+
+impl Launch {
+    pub(crate) fn new(profile: &str, tag: &str, program: &str, args: Vec<Arg>, normal: Vec<Arg>) -> Launch {
+        Launch {
+            profile: profile.to_owned(),
+            tag: tag.to_owned(),
+            program: program.to_owned(),
+            args,
+            fds: Vec::new(),
+            deviations: Vec::new(),
+            normal,
+        }
+    }
+
+    /// The whole command line, the program first.
+    pub fn argv(&self) -> Vec<String> {
+        std::iter::once(self.program.clone()).chain(words(&self.args)).collect()
+    }
+
+    /// The arguments without what differs from run to run: two profiles whose launches are equal in this form are one
+    /// configuration. The program and the profile are not part of it.
+    pub fn normalised(&self) -> Vec<String> {
+        words(&self.normal).collect()
+    }
+
+    /// The number under which a descriptor must be open.
+    pub fn fd(&self, purpose: FdPurpose) -> Option<i32> {
+        self.fds.iter().find(|fd| fd.purpose == purpose).map(|fd| fd.number)
+    }
+
+    /// Changes arguments and their normalised form alike.
+    pub(crate) fn edit<E>(&mut self, mut change: impl FnMut(&mut Vec<Arg>, Form) -> Result<(), E>) -> Result<(), E> {
+        // A refused change leaves both as they were.
+        let (mut args, mut normal) = (self.args.clone(), self.normal.clone());
+        change(&mut args, Form::Real)?;
+        change(&mut normal, Form::Normal)?;
+        (self.args, self.normal) = (args, normal);
+        Ok(())
+    }
+}
+
+/// Which form of the arguments is being made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// What is passed.
+    Real,
+    /// What is compared.
+    Normal,
+}
+
+impl Form {
+    /// The value, or its placeholder.
+    pub(crate) fn pick(self, value: &str, placeholder: &str) -> String {
+        match self {
+            Form::Real => value.to_owned(),
+            Form::Normal => format!("<{placeholder}>"),
+        }
+    }
+}
+
+/// One argument: a flag, and its value when it has one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Arg {
+    /// `-machine`, `--fd=3`.
+    pub flag: String,
+    /// `q35,accel=kvm`.
+    pub value: Option<String>,
+}
+
+impl Arg {
+    pub(crate) fn new(flag: &str, value: impl Into<String>) -> Arg {
+        Arg { flag: flag.to_owned(), value: Some(value.into()) }
+    }
+
+    pub(crate) fn flag(flag: impl Into<String>) -> Arg {
+        Arg { flag: flag.into(), value: None }
+    }
+
+    /// Whether it is this flag with a value that starts with this word: `-device vhost-vsock-pci,…`.
+    pub(crate) fn is(&self, flag: &str, word: &str) -> bool {
+        self.flag == flag && self.value.as_deref().is_some_and(|v| v.split(',').next() == Some(word))
+    }
+}
+
+fn words(args: &[Arg]) -> impl Iterator<Item = String> + '_ {
+    args.iter().flat_map(|arg| std::iter::once(arg.flag.clone()).chain(arg.value.clone()))
+}
+
+/// A descriptor that the process inherits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct InheritedFd {
+    /// Its number in the process.
+    pub number: i32,
+    /// What it is.
+    pub purpose: FdPurpose,
+}
+
+/// What an inherited descriptor is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "what")]
+pub enum FdPurpose {
+    /// A listening Unix socket on which QEMU serves QMP.
+    Qmp,
+    /// `/dev/vhost-vsock` with the guest's CID claimed.
+    Vsock,
+    /// `/dev/vhost-net`, one a queue.
+    VhostNet {
+        /// Counted from 0.
+        queue: u32,
+    },
+    /// The tap device, one a queue.
+    Tap {
+        /// Counted from 0.
+        queue: u32,
+    },
+    /// A listening Unix socket on which virtiofsd serves the share.
+    Virtiofsd,
+}

@@ -1,0 +1,72 @@
+//! What was said on a QMP connection.
+
+use serde::{Deserialize, Serialize};
+
+/// Longer lines are cut.
+const MAX_LINE: usize = 64 << 10;
+/// How much is kept in all; what comes after is counted only.
+const MAX_ALL: usize = 4 << 20;
+
+/// Both sides of a QMP connection, bounded: for evidence.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Transcript {
+    /// Lines in order.
+    pub lines: Vec<Line>,
+    /// Lines that came after the transcript was full.
+    pub dropped: u64,
+    #[serde(skip)]
+    size: usize,
+}
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Line {
+    /// Who said it.
+    pub direction: Direction,
+    /// The text, cut at 64 KiB, invalid UTF-8 replaced.
+    pub text: String,
+    /// Its whole length in bytes.
+    pub length: usize,
+}
+
+/// Who said a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// The harness.
+    Sent,
+    /// QEMU.
+    Received,
+}
+
+impl Transcript {
+    pub(super) fn push(&mut self, direction: Direction, line: &[u8]) {
+        let kept = &line[..line.len().min(MAX_LINE)];
+        if self.size + kept.len() > MAX_ALL {
+            self.dropped += 1;
+            return;
+        }
+        self.size += kept.len();
+        self.lines.push(Line { direction, text: String::from_utf8_lossy(kept).into_owned(), length: line.len() });
+    }
+}
+
+impl std::fmt::Display for Transcript {
+    /// One line a message: `> {"execute": …}`, `< {"return": …}`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for line in &self.lines {
+            let sign = match line.direction {
+                Direction::Sent => '>',
+                Direction::Received => '<',
+            };
+            let cut = if line.text.len() < line.length { " … (cut)" } else { "" };
+            writeln!(f, "{sign} {}{cut}", line.text)?;
+        }
+        match self.dropped {
+            0 => Ok(()),
+            n => writeln!(f, "({n} more lines are not kept)"),
+        }
+    }
+}

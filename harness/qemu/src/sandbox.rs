@@ -1,0 +1,132 @@
+//! What one guest is made of: the input of the argument generators.
+
+use kata_osinfo::profile::Profile;
+
+/// The tag under which Kata shares its directory with the guest (`mountGuestTag` in
+/// `src/runtime/virtcontainers/kata_agent.go`, `MOUNT_GUEST_TAG` in
+/// `src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs.rs`).
+pub const SHARE_TAG: &str = "kataShared";
+
+/// One guest, in Kata's words a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sandbox {
+    /// The QEMU binary.
+    pub program: String,
+    /// Kata's sandbox id; the guest is named `sandbox-ID`.
+    pub id: String,
+    /// Machine UUID; only the Go runtime passes it.
+    pub uuid: String,
+    /// Guest kernel.
+    pub kernel: String,
+    /// Initramfs; without one the kernel panics, which is enough to see whether QEMU takes the arguments.
+    pub initrd: Option<String>,
+    /// RAM in MiB; Kata's default is in the profile.
+    pub memory_mib: u32,
+    /// The host's RAM in MiB: what the guest may grow to.
+    pub host_memory_mib: u64,
+    /// Virtual CPUs at start.
+    pub vcpus: u32,
+    /// What it may grow to: the host's CPUs by default.
+    pub max_vcpus: u32,
+    /// The shared filesystem.
+    pub shared: Shared,
+    /// Block devices.
+    pub disks: Vec<Disk>,
+    /// The agent's channel. Kata always has one.
+    pub vsock: Option<Vsock>,
+    /// The network interface.
+    pub net: Option<Net>,
+    /// Where QEMU listens for a reader of the console.
+    pub console: String,
+    /// Where QEMU writes its process id; only the Go runtime asks for it.
+    pub pid_file: String,
+    /// `kernel_params` on top of the shipped configuration's; none for what Kata itself passes.
+    pub extra_kernel_params: Vec<String>,
+    /// Whether Kata would see that its host is a virtual machine (the CPU flag `hypervisor`): then it asks for
+    /// transitional virtio devices, `disable-modern=true`. Kata's other devices do not change.
+    pub nested: bool,
+}
+
+impl Sandbox {
+    /// A sandbox with the profile's defaults, no share, disk, vsock or network, for a host of this size.
+    pub fn new(
+        profile: &Profile,
+        program: impl Into<String>,
+        id: impl Into<String>,
+        kernel: impl Into<String>,
+    ) -> Sandbox {
+        Sandbox {
+            program: program.into(),
+            id: id.into(),
+            uuid: "00000000-0000-4000-8000-000000000000".to_owned(),
+            kernel: kernel.into(),
+            initrd: None,
+            memory_mib: profile.qemu.memory_mib,
+            host_memory_mib: u64::from(profile.qemu.memory_mib),
+            vcpus: profile.qemu.vcpus,
+            max_vcpus: profile.qemu.vcpus,
+            shared: Shared::None,
+            disks: Vec::new(),
+            vsock: None,
+            net: None,
+            console: "console.sock".to_owned(),
+            pid_file: "pid".to_owned(),
+            extra_kernel_params: Vec::new(),
+            nested: false,
+        }
+    }
+}
+
+/// The shared filesystem of a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shared {
+    /// `shared_fs = "none"`: RAM is anonymous memory.
+    None,
+    /// virtio-fs: RAM is a shared file, virtiofsd serves the share.
+    VirtioFs {
+        /// Where virtiofsd listens.
+        socket: String,
+        /// The mount tag, [`SHARE_TAG`].
+        tag: String,
+    },
+    /// 9p: QEMU itself serves the share.
+    Virtio9p {
+        /// The shared directory.
+        dir: String,
+        /// The mount tag, [`SHARE_TAG`].
+        tag: String,
+    },
+}
+
+/// A virtio-blk device, cold-plugged.
+///
+/// By default Kata attaches a container's block device over QMP once the guest runs; this is how each runtime describes
+/// one on the command line (`genericBlockDevice` in `src/runtime/virtcontainers/qemu_arch_base.go`, `add_block_device` in
+/// `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// Its id: the guest sees `drive-ID` (Go) or `image-ID` (runtime-rs) as the serial number.
+    pub id: String,
+    /// A raw image or a block device.
+    pub file: String,
+    /// Whether the guest may only read; runtime-rs 4.0 lets QEMU find out by itself.
+    pub read_only: bool,
+}
+
+/// A vhost-vsock device. The caller opens `/dev/vhost-vsock`, claims the CID and hands the descriptor down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vsock {
+    /// The guest's context id, at least 3.
+    pub guest_cid: u32,
+}
+
+/// A tap device with vhost-net. The caller opens one tap and one vhost descriptor a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Net {
+    /// The tap interface's name, `tap0_kata`.
+    pub tap: String,
+    /// The guest's MAC address.
+    pub mac: String,
+    /// Queues; Kata's default is 1.
+    pub queues: u32,
+}

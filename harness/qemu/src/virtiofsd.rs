@@ -1,0 +1,154 @@
+//! virtiofsd as each family of runtimes starts it.
+
+use crate::launch::{Arg, FdPurpose, Form, InheritedFd, Launch};
+use kata_osinfo::profile::{DaemonStyle, Profile};
+
+/// The descriptor on which the Go runtime hands the listening socket down: the first after standard error
+/// (`src/runtime/virtcontainers/virtiofsd.go`).
+const SOCKET_FD: i32 = 3;
+
+/// One virtiofsd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Daemon {
+    /// The binary.
+    pub path: String,
+    /// The directory to share.
+    pub shared_dir: String,
+    /// The Unix socket that QEMU connects to. Under runtime-rs the daemon makes it; under the Go runtime the caller
+    /// listens on it and hands the listener down as [`FdPurpose::Virtiofsd`].
+    pub socket: String,
+}
+
+/// What Kata passes to virtiofsd under this profile, for the shipped configuration with guest SELinux disabled.
+pub fn launch(profile: &Profile, daemon: &Daemon) -> Launch {
+    let generate = |form| arguments(profile, daemon, form);
+    let mut launch =
+        Launch::new(&profile.name, &profile.tag, &daemon.path, generate(Form::Real), generate(Form::Normal));
+    launch.fds = match profile.virtiofsd.style {
+        DaemonStyle::DashO | DaemonStyle::LongFd => {
+            vec![InheritedFd { number: SOCKET_FD, purpose: FdPurpose::Virtiofsd }]
+        }
+        DaemonStyle::LongSocket => Vec::new(),
+    };
+    launch
+}
+
+/// The whole command line of [`launch`], the binary first.
+pub fn argv(profile: &Profile, daemon: &Daemon) -> Vec<String> {
+    launch(profile, daemon).argv()
+}
+
+fn arguments(profile: &Profile, daemon: &Daemon, form: Form) -> Vec<Arg> {
+    let dir = form.pick(&daemon.shared_dir, "share");
+    let cache = &profile.virtiofsd.cache;
+    let mut args = match profile.virtiofsd.style {
+        // `args` in src/runtime/virtcontainers/virtiofsd.go@3.1.0.
+        DaemonStyle::DashO => vec![
+            Arg::flag("--syslog"),
+            Arg::new("-o", format!("cache={cache}")),
+            Arg::new("-o", "no_posix_lock"),
+            Arg::new("-o", format!("source={dir}")),
+            Arg::flag(format!("--fd={SOCKET_FD}")),
+            Arg::flag("-f"),
+        ],
+        // `args` in src/runtime/virtcontainers/virtiofsd.go@3.2.0 and @3.29.0.
+        DaemonStyle::LongFd => vec![
+            Arg::flag("--syslog"),
+            Arg::flag(format!("--cache={cache}")),
+            Arg::flag(format!("--shared-dir={dir}")),
+            Arg::flag(format!("--fd={SOCKET_FD}")),
+        ],
+        // `virtiofsd_args` in src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.0.0.
+        DaemonStyle::LongSocket => vec![
+            Arg::new("--socket-path", form.pick(&daemon.socket, "virtiofsd")),
+            Arg::new("--shared-dir", dir),
+            Arg::new("--cache", cache.as_str()),
+        ],
+    };
+    let mut extra = profile.virtiofsd.extra_args.iter().peekable();
+    while let Some(flag) = extra.next() {
+        match extra.next_if(|next| !next.starts_with('-')) {
+            Some(value) => args.push(Arg::new(flag, value.as_str())),
+            None => args.push(Arg::flag(flag.as_str())),
+        }
+    }
+    args
+}
+
+/// How the runtime knows that the daemon serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness<'a> {
+    /// It does not ask: the socket exists before the daemon does, and QEMU's connection waits in its queue.
+    SocketIsInherited,
+    /// It reads the daemon's standard error until a line contains this, without a deadline of its own.
+    Line(&'a str),
+}
+
+/// How the profile's runtime knows that the daemon serves.
+pub fn readiness(profile: &Profile) -> Readiness<'_> {
+    match &profile.virtiofsd.ready_line {
+        Some(line) => Readiness::Line(line),
+        None => Readiness::SocketIsInherited,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deviation::{Deviation, apply_to_daemon};
+
+    fn daemon() -> Daemon {
+        Daemon {
+            path: "/usr/libexec/virtiofsd".to_owned(),
+            shared_dir: "/run/kata/shared".to_owned(),
+            socket: "/run/vc/vm/s1/vhost-fs.sock".to_owned(),
+        }
+    }
+
+    fn line(profile: &str) -> String {
+        argv(Profile::find(profile).unwrap(), &daemon()).join(" ")
+    }
+
+    #[test]
+    fn each_family_has_its_own_form() {
+        insta::assert_snapshot!(
+            ["go-2.0", "go-3.2", "go-3.29", "rs-4.0"].map(|name| format!("{name}: {}", line(name))).join("\n"),
+            @r"
+        go-2.0: /usr/libexec/virtiofsd --syslog -o cache=auto -o no_posix_lock -o source=/run/kata/shared --fd=3 -f --thread-pool-size=1 -o announce_submounts
+        go-3.2: /usr/libexec/virtiofsd --syslog --cache=auto --shared-dir=/run/kata/shared --fd=3 --thread-pool-size=1 --announce-submounts
+        go-3.29: /usr/libexec/virtiofsd --syslog --cache=auto --shared-dir=/run/kata/shared --fd=3 --thread-pool-size=1 --announce-submounts
+        rs-4.0: /usr/libexec/virtiofsd --socket-path /run/vc/vm/s1/vhost-fs.sock --shared-dir /run/kata/shared --cache auto --thread-pool-size=1 -o announce_submounts
+        "
+        );
+    }
+
+    #[test]
+    fn deviations_speak_the_form_of_the_family() {
+        let deviations = [Deviation::DaemonSandbox, Deviation::DaemonAcl, Deviation::Accelerator];
+        let ends = ["go-2.0", "go-3.29", "rs-4.0"].map(|name| {
+            let mut launch = launch(Profile::find(name).unwrap(), &daemon());
+            let before = launch.argv().len();
+            apply_to_daemon(&mut launch, &deviations).unwrap();
+            assert_eq!(launch.deviations.len(), 2, "the accelerator is QEMU's");
+            launch.argv().split_off(before).join(" ")
+        });
+        assert_eq!(
+            ends,
+            [
+                "-o sandbox=chroot -o xattr -o posix_acl",
+                "--sandbox=chroot --xattr --posix-acl",
+                "--sandbox=chroot --xattr --posix-acl"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_socket_is_inherited_or_awaited() {
+        let go = Profile::find("go-3.29").unwrap();
+        assert_eq!(readiness(go), Readiness::SocketIsInherited);
+        assert_eq!(launch(go, &daemon()).fd(FdPurpose::Virtiofsd), Some(3));
+        let rs = Profile::find("rs-4.0").unwrap();
+        assert_eq!(readiness(rs), Readiness::Line("Waiting for vhost-user socket connection"));
+        assert_eq!(launch(rs, &daemon()).fds, []);
+    }
+}

@@ -1,0 +1,202 @@
+//! A real QEMU, where one is installed, takes each profile's arguments and answers QMP.
+//!
+//! Without `/dev/kvm` and vhost this shows the arguments with their deviations for TCG; the guest's processor stays
+//! stopped (`-S`), for nothing boots here.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use kata_osinfo::profile::Profile;
+use qemu::deviation::{self, Deviation};
+use qemu::launch::{FdPurpose, Launch};
+use qemu::qmp::{Qmp, QmpError};
+use qemu::sandbox::{Disk, Net, SHARE_TAG, Sandbox, Shared, Vsock};
+use qemu::{argv, virtiofsd};
+use serde_json::{Value, json};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const QEMU: &str = "/usr/bin/qemu-system-x86_64";
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A started QEMU, killed at the end.
+struct Started(Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts QEMU with the QMP listener as its descriptor 3. A shell moves it there: the standard library hands down nothing
+/// but standard input, output and error.
+fn start(launch: &Launch, listener: UnixListener) -> Started {
+    assert_eq!(launch.fd(FdPurpose::Qmp), Some(3));
+    let child = Command::new("sh")
+        .args(["-c", "exec 3<&0 </dev/null; exec \"$@\" -S", "sh"])
+        .args(launch.argv())
+        .stdin(OwnedFd::from(listener))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    Started(child)
+}
+
+fn sandbox(profile: &Profile, dir: &Path) -> Sandbox {
+    let path = |name: &str| dir.join(name).display().to_string();
+    // Nothing runs it: QEMU takes what has no header for an ancient kernel.
+    std::fs::write(dir.join("kernel"), vec![0; 8192]).unwrap();
+    std::fs::write(dir.join("disk"), vec![0; 1 << 20]).unwrap();
+    Sandbox {
+        memory_mib: 256,
+        host_memory_mib: 2048,
+        max_vcpus: 2,
+        disks: vec![Disk { id: "0".to_owned(), file: path("disk"), read_only: false }],
+        vsock: Some(Vsock { guest_cid: 77 }),
+        net: Some(Net { tap: "tap0_kata".to_owned(), mac: "02:00:00:00:00:01".to_owned(), queues: 1 }),
+        console: path("console.sock"),
+        pid_file: path("pid"),
+        ..Sandbox::new(profile, QEMU, "s1", path("kernel"))
+    }
+}
+
+fn without_hardware(dir: &Path) -> Vec<Deviation> {
+    vec![
+        Deviation::Accelerator,
+        Deviation::CpuModel,
+        Deviation::NoVsock,
+        Deviation::NoNetwork,
+        Deviation::RpcPort { socket: dir.join("rpc.sock").display().to_string() },
+        Deviation::SerialLog { socket: dir.join("serial.sock").display().to_string() },
+    ]
+}
+
+fn connect(launch: &Launch, dir: &Path) -> (Started, Qmp<UnixStream>) {
+    let socket = dir.join("qmp.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    // Kata connects before it starts QEMU, too: when QEMU ends at once, the connection closes.
+    let stream = UnixStream::connect(&socket).unwrap();
+    let mut qemu = start(launch, listener);
+    match Qmp::connect(stream, DEADLINE) {
+        Ok(qmp) => (qemu, qmp),
+        Err(error) => {
+            let mut said = String::new();
+            if let Some(mut stderr) = qemu.0.stderr.take() {
+                let _ = qemu.0.kill();
+                let _ = std::io::Read::read_to_string(&mut stderr, &mut said);
+            }
+            panic!("{}: {error}: {said}\n{}", launch.profile, launch.argv().join(" "));
+        }
+    }
+}
+
+fn no_qemu() -> bool {
+    let missing = !Path::new(QEMU).exists();
+    if missing {
+        eprintln!("skipped: {QEMU} is not installed");
+    }
+    missing
+}
+
+#[test]
+fn every_profile_is_accepted_and_answers_query_status() {
+    if no_qemu() {
+        return;
+    }
+    for profile in Profile::all() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let mut launch = argv::launch(profile, &sandbox(profile, dir)).unwrap();
+        deviation::apply(&mut launch, &without_hardware(dir)).unwrap();
+        let (_qemu, mut qmp) = connect(&launch, dir);
+        let status = qmp.execute("query-status", Value::Null).unwrap();
+        assert_eq!(status["status"], "prelaunch", "{}", profile.name);
+        let drives = qmp.execute("query-block", json!({})).unwrap().to_string();
+        assert!(drives.contains("/disk"), "{}: {drives}", profile.name);
+        let refused = qmp.execute("no-such-command", Value::Null).unwrap_err();
+        assert!(matches!(&refused, QmpError::Command { class, .. } if class == "CommandNotFound"), "{refused}");
+        qmp.execute("quit", Value::Null).unwrap();
+        assert_eq!(qmp.wait_event("SHUTDOWN", DEADLINE).unwrap()["data"]["reason"], "host-qmp-quit");
+        let schema = qmp.execute("query-qmp-schema", Value::Null);
+        assert!(matches!(schema, Err(QmpError::Closed { .. })), "{schema:?}");
+    }
+}
+
+#[test]
+fn ninep_is_accepted_where_the_family_has_it() {
+    if no_qemu() {
+        return;
+    }
+    for profile in Profile::all().iter().filter(|p| p.shares("virtio-9p")) {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let shared = Shared::Virtio9p { dir: dir.display().to_string(), tag: SHARE_TAG.to_owned() };
+        let mut launch = argv::launch(profile, &Sandbox { shared, ..sandbox(profile, dir) }).unwrap();
+        deviation::apply(&mut launch, &without_hardware(dir)).unwrap();
+        let (_qemu, mut qmp) = connect(&launch, dir);
+        let devices = qmp.execute("query-pci", Value::Null).unwrap();
+        assert!(devices.to_string().contains("\"device\":4105"), "{}: no 9p device in {devices}", profile.name);
+    }
+}
+
+/// QEMU itself refuses what no deviation was applied for, so the deviations are not decoration.
+#[test]
+fn kata_s_own_arguments_need_what_the_deviations_take_away() {
+    if no_qemu() {
+        return;
+    }
+    let profile = Profile::find("go-3.29").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let mut launch = argv::launch(profile, &sandbox(profile, dir)).unwrap();
+    let all_but_the_model: Vec<Deviation> =
+        without_hardware(dir).into_iter().filter(|d| *d != Deviation::CpuModel).collect();
+    deviation::apply(&mut launch, &all_but_the_model).unwrap();
+    let socket = dir.join("qmp.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let stream = UnixStream::connect(&socket).unwrap();
+    let mut qemu = start(&launch, listener);
+    assert!(matches!(Qmp::connect(stream, DEADLINE), Err(QmpError::Closed { .. })));
+    let mut said = String::new();
+    std::io::Read::read_to_string(qemu.0.stderr.as_mut().unwrap(), &mut said).unwrap();
+    assert!(said.contains("CPU model 'host' requires KVM"), "{said}");
+}
+
+/// The C daemon of QEMU 7.2, where it is installed, takes the arguments of the one family that knows it and refuses the rest.
+#[test]
+fn the_c_daemon_takes_only_the_first_familys_arguments() {
+    let path = "/usr/lib/qemu/virtiofsd";
+    let version = Command::new(path).arg("--version").output();
+    if !version.is_ok_and(|v| String::from_utf8_lossy(&v.stdout).contains("virtiofsd version")) {
+        eprintln!("skipped: {path} is not the C daemon");
+        return;
+    }
+    for profile in Profile::all() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let text = |name: &str| dir.join(name).display().to_string();
+        let daemon = virtiofsd::Daemon { path: path.to_owned(), shared_dir: text(""), socket: text("vhost-fs.sock") };
+        let argv = virtiofsd::argv(profile, &daemon);
+        let listener = UnixListener::bind(dir.join("fd.sock")).unwrap();
+        // A connection that closes at once ends the daemon that took its arguments.
+        drop(UnixStream::connect(dir.join("fd.sock")).unwrap());
+        let output = Command::new("timeout")
+            .args(["20", "sh", "-c", "exec 3<&0 </dev/null; exec \"$@\"", "sh"])
+            // To see what it says: with `--syslog` its complaint goes there.
+            .args(argv.iter().filter(|arg| *arg != "--syslog"))
+            .stdin(OwnedFd::from(listener))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            said.contains("fuse: unknown option") || said.contains("fuse: invalid argument"),
+            profile.name != "go-2.0",
+            "{}: {said}",
+            profile.name
+        );
+    }
+}

@@ -1,0 +1,428 @@
+//! One cell: a release brought up in an environment, its tests run, its evidence kept, and everything removed again.
+
+use crate::container::{self, Container};
+use crate::line::{Line, LineError};
+use crate::plan::{Planned, Unit};
+use crate::progress::CellLine;
+use crate::run::Shared;
+use crate::setup::{self, Prepared};
+use agent::probe::lacking;
+use agent::protocol::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest, Launched};
+use kata_osinfo::profile::Profile;
+use kata_osinfo::release::Release;
+use reports::journal::{CellId, Event, Phase};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use suites::catalogue::{Configuration, Place};
+use suites::check::Stop;
+use suites::outcome::Outcome;
+
+/// What one cell is to do.
+pub struct Cell {
+    /// Its name.
+    pub id: CellId,
+    /// The release, by the record.
+    pub release: Release,
+    /// The profiles.
+    pub profiles: Vec<Profile>,
+    /// The work.
+    pub units: Vec<Unit>,
+    /// Its line of the progress display.
+    pub line: CellLine,
+}
+
+/// A cell that could not go on: in which phase, and why.
+struct Broken {
+    phase: Phase,
+    message: String,
+}
+
+fn broken(phase: Phase) -> impl Fn(String) -> Broken {
+    move |message| Broken { phase, message }
+}
+
+/// Runs a cell to its end; whatever goes wrong is in the journal and nowhere else.
+pub async fn run(shared: Arc<Shared>, cell: Arc<Cell>) {
+    shared.journal(Event::CellStarted { cell: cell.id.clone() });
+    match bring_up_and_test(&shared, &cell).await {
+        Ok(summary) => {
+            shared.journal(Event::CellFinished { cell: cell.id.clone() });
+            cell.line.done(&summary);
+        }
+        Err(Broken { phase, message }) => {
+            cell.line.done(&format!("error ({}): {}", phase.name(), message.lines().next().unwrap_or_default()));
+            shared.journal(Event::CellError { cell: cell.id.clone(), phase, message });
+            shared.journal(Event::CellFinished { cell: cell.id.clone() });
+        }
+    }
+}
+
+async fn bring_up_and_test(shared: &Arc<Shared>, cell: &Arc<Cell>) -> Result<String, Broken> {
+    phase(shared, cell, Phase::Image);
+    cell.line.doing("preparing the image");
+    let mut prepared = setup::prepare(shared, cell).await.map_err(broken(Phase::Image))?;
+    phase(shared, cell, Phase::Environment);
+    cell.line.doing("starting the container");
+    let container = container::start(&shared.docker, &prepared.docker_image, setup::AGENT, &shared.run, &shared.lock)
+        .await
+        .map_err(|e| broken(Phase::Environment)(error_chain(&e)))?;
+    let result = test(shared, cell, &mut prepared, &container).await;
+    if shared.keep {
+        shared.progress.say(&format!(
+            "{}: kept container {} (`kata-qualify clean` removes it)",
+            cell.id,
+            container.id()
+        ));
+        container.keep();
+    } else if let Err(e) = container.remove().await {
+        shared.progress.say(&format!("{}: {}; the next start sweeps it", cell.id, error_chain(&e)));
+    }
+    result
+}
+
+async fn test(
+    shared: &Arc<Shared>,
+    cell: &Arc<Cell>,
+    prepared: &mut Prepared,
+    container: &Container,
+) -> Result<String, Broken> {
+    let in_environment = broken(Phase::Environment);
+    let line = &container.line;
+    setup::send(line, prepared).await.map_err(&in_environment)?;
+    phase(shared, cell, Phase::Probe);
+    let probed = ask(line, EnvironmentRequest::Probe, 60).await.map_err(|e| broken(Phase::Probe)(e.to_string()))?;
+    let EnvironmentReply::Probed { facts } = probed else {
+        return Err(broken(Phase::Probe)(format!("the agent answered {probed:?}")));
+    };
+    shared.journal(Event::CellFacts { cell: cell.id.clone(), facts: setup::facts(prepared, &facts) });
+    phase(shared, cell, Phase::Tests);
+    let total = cell.units.iter().map(|unit| unit.tests.len()).sum();
+    let testing = Arc::new(Testing {
+        shared: Arc::clone(shared),
+        cell: Arc::clone(cell),
+        line: line.clone(),
+        facts,
+        standings: Mutex::default(),
+        progress: Mutex::new(Tally { total, ..Tally::default() }),
+    });
+    cell.line.doing(&format!("running {total} tests"));
+    let (first, rest): (Vec<Unit>, Vec<Unit>) =
+        cell.units.iter().cloned().partition(|u| u.configuration == Configuration::Static);
+    // Static checks block much of the rest, so their outcomes must be known first.
+    let result = match run_units(&testing, first).await {
+        Ok(()) => run_units(&testing, rest).await,
+        Err(e) => Err(e),
+    };
+    fetch_artifacts(shared, cell, line).await;
+    result.map_err(|e| broken(Phase::Tests)(e.to_string()))?;
+    let summary = locked(&testing.progress).summary();
+    Ok(summary)
+}
+
+/// Runs units side by side, as many as there are permits.
+async fn run_units(testing: &Arc<Testing>, units: Vec<Unit>) -> Result<(), LineError> {
+    let mut tasks = tokio::task::JoinSet::new();
+    for unit in units {
+        let testing = Arc::clone(testing);
+        // Taken here, in order, so that the units start in the order of the plan.
+        let permit = Arc::clone(&testing.shared.permits).acquire_owned().await;
+        tasks.spawn(async move {
+            let result = testing.unit(&unit).await;
+            drop(permit);
+            result
+        });
+    }
+    let mut result = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => result = Err(e),
+            Err(e) => result = Err(LineError::Ended(e.to_string())),
+        }
+    }
+    result
+}
+
+#[derive(Default)]
+struct Tally {
+    total: usize,
+    done: usize,
+    counts: BTreeMap<&'static str, usize>,
+}
+
+impl Tally {
+    fn summary(&self) -> String {
+        let counts: Vec<String> = self.counts.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
+        counts.join(", ")
+    }
+}
+
+/// The tests of one cell while they run.
+struct Testing {
+    shared: Arc<Shared>,
+    cell: Arc<Cell>,
+    line: Line,
+    facts: BTreeMap<String, String>,
+    /// The outcome's name of each finished test, by profile and id.
+    standings: Mutex<BTreeMap<(String, String), &'static str>>,
+    progress: Mutex<Tally>,
+}
+
+/// A shared guest of a unit, while there is one.
+struct Guest(Option<u64>);
+
+impl Testing {
+    async fn unit(&self, unit: &Unit) -> Result<(), LineError> {
+        let mut guest = Guest(None);
+        let mut result = Ok(());
+        for planned in &unit.tests {
+            result = self.planned(unit, planned, &mut guest).await;
+            if result.is_err() {
+                break;
+            }
+        }
+        self.stop(&mut guest).await;
+        result
+    }
+
+    /// Runs one test, again in a fresh guest while it fails and retries are left.
+    async fn planned(&self, unit: &Unit, planned: &Planned, guest: &mut Guest) -> Result<(), LineError> {
+        let test = planned.test;
+        let profiles = self.not_blocked(planned);
+        if profiles.is_empty() {
+            return Ok(());
+        }
+        if let Some(reason) = test.needs.iter().find_map(|need| lacking(*need, &self.facts)) {
+            self.started(&profiles, &test.id, 1);
+            self.finished(&profiles, &test.id, 1, Outcome::Skip { reason }, Instant::now(), Vec::new(), Vec::new());
+            return Ok(());
+        }
+        for attempt in 1..=1 + self.shared.retries {
+            self.started(&profiles, &test.id, attempt);
+            let began = Instant::now();
+            let (outcome, notes, artifacts) = self.attempt(unit, planned, &profiles, guest).await?;
+            let again =
+                attempt <= self.shared.retries && matches!(outcome, Outcome::Fail { .. } | Outcome::Error { .. });
+            self.finished(&profiles, &test.id, attempt, outcome, began, notes, artifacts);
+            if !again {
+                break;
+            }
+            self.stop(guest).await;
+        }
+        Ok(())
+    }
+
+    async fn attempt(
+        &self,
+        unit: &Unit,
+        planned: &Planned,
+        profiles: &[String],
+        guest: &mut Guest,
+    ) -> Result<(Outcome, Vec<String>, Vec<String>), LineError> {
+        let test = planned.test;
+        let judged = |stop: Option<Stop>| match stop {
+            None => Outcome::Pass,
+            Some(Stop::Fail { message, blames }) => Outcome::Fail { message, blames: blames.unwrap_or(test.blames) },
+            Some(Stop::Skip { reason }) => Outcome::Skip { reason },
+            Some(Stop::Error { message }) => Outcome::Error { message },
+        };
+        let wants_guest = !matches!(test.place, Place::Environment | Place::OwnGuest);
+        if wants_guest && guest.0.is_none() {
+            let request = EnvironmentRequest::StartGuest {
+                profile: Box::new(unit.profile.clone()),
+                configuration: unit.configuration,
+            };
+            match ask(&self.line, request, 300).await? {
+                EnvironmentReply::Started { guest: handle, launched } => {
+                    self.launched(unit, profiles, launched);
+                    guest.0 = Some(handle);
+                }
+                EnvironmentReply::Failed { stop, artifacts, launched } => {
+                    if let Some(launched) = launched {
+                        self.launched(unit, profiles, launched);
+                    }
+                    return Ok((judged(Some(stop)), Vec::new(), self.relative(artifacts)));
+                }
+                other => return Err(LineError::Unexpected(format!("{other:?}"))),
+            }
+        }
+        let request = EnvironmentRequest::RunTest {
+            test: test.id.clone(),
+            profile: Box::new(unit.profile.clone()),
+            guest: guest.0,
+        };
+        // Natively and in the guest, and whatever it boots itself; the body's own deadlines are shorter.
+        let deadline = u64::from(test.seconds) * 2 + 300;
+        match ask(&self.line, request, deadline).await? {
+            EnvironmentReply::Tested { stop, notes, artifacts, launched, guest_alive } => {
+                for launched in launched {
+                    self.launched(unit, profiles, launched);
+                }
+                if wants_guest && !guest_alive {
+                    self.stop(guest).await;
+                }
+                Ok((judged(stop), notes, self.relative(artifacts)))
+            }
+            EnvironmentReply::Failed { stop, artifacts, .. } => {
+                Ok((judged(Some(stop)), Vec::new(), self.relative(artifacts)))
+            }
+            other => Err(LineError::Unexpected(format!("{other:?}"))),
+        }
+    }
+
+    async fn stop(&self, guest: &mut Guest) {
+        if let Some(handle) = guest.0.take() {
+            // A guest that cannot be stopped goes with its container.
+            let _ = ask(&self.line, EnvironmentRequest::StopGuest { guest: handle }, 60).await;
+        }
+    }
+
+    /// The profiles for which nothing that has finished blocks the test; the others get their outcome here.
+    fn not_blocked(&self, planned: &Planned) -> Vec<String> {
+        let mut free = Vec::new();
+        for profile in &planned.profiles {
+            let blocker = {
+                let standings = locked(&self.standings);
+                let stands =
+                    |id: &&String| standings.get(&(profile.clone(), (*id).clone())).is_some_and(|o| *o != "pass");
+                planned.test.blocked_by.iter().find(stands).cloned()
+            };
+            match blocker {
+                None => free.push(profile.clone()),
+                Some(by) => {
+                    let profiles = [profile.clone()];
+                    self.started(&profiles, &planned.test.id, 1);
+                    self.finished(
+                        &profiles,
+                        &planned.test.id,
+                        1,
+                        Outcome::Blocked { by },
+                        Instant::now(),
+                        Vec::new(),
+                        Vec::new(),
+                    );
+                }
+            }
+        }
+        free
+    }
+
+    fn started(&self, profiles: &[String], test: &str, attempt: u32) {
+        let (profiles, test) = (profiles.to_vec(), test.to_owned());
+        let tally = locked(&self.progress);
+        self.cell.line.detail(&format!("{}/{} tests, {}: {test}", tally.done, tally.total, profiles.join("+")));
+        drop(tally);
+        self.shared.journal(Event::TestStarted { cell: self.cell.id.clone(), profiles, test, attempt });
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one event's fields")]
+    fn finished(
+        &self,
+        profiles: &[String],
+        test: &str,
+        attempt: u32,
+        outcome: Outcome,
+        began: Instant,
+        notes: Vec<String>,
+        artifacts: Vec<String>,
+    ) {
+        for profile in profiles {
+            locked(&self.standings).insert((profile.clone(), test.to_owned()), outcome.name());
+        }
+        let mut tally = locked(&self.progress);
+        tally.done += usize::from(attempt == 1);
+        *tally.counts.entry(outcome.name()).or_default() += 1;
+        drop(tally);
+        let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (cell, profiles, test) = (self.cell.id.clone(), profiles.to_vec(), test.to_owned());
+        self.shared.journal(Event::TestFinished { cell, profiles, test, attempt, outcome, millis, notes, artifacts });
+    }
+
+    fn launched(&self, unit: &Unit, profiles: &[String], launched: Launched) {
+        let Launched { argv, daemon, deviations } = launched;
+        let (cell, profiles) = (self.cell.id.clone(), profiles.to_vec());
+        let configuration = unit.configuration.name().to_owned();
+        self.shared.journal(Event::Launched { cell, profiles, configuration, argv, daemon, deviations });
+    }
+
+    /// Where the environment's artifacts will lie below the output folder.
+    fn relative(&self, artifacts: Vec<String>) -> Vec<String> {
+        artifacts.iter().map(|path| artifact_path(&self.cell.id, path)).collect()
+    }
+}
+
+/// `/kata-qualify/artifacts/g3/serial.log` of a cell, relative to the output folder.
+fn artifact_path(cell: &CellId, path: &str) -> String {
+    let below = path.strip_prefix("/kata-qualify/artifacts/").unwrap_or(path).trim_start_matches('/');
+    // The agent makes these names, but its answer came through an environment: nothing may lead out of the folder.
+    let safe: Vec<&str> = below.split('/').filter(|part| !matches!(*part, "" | "." | "..")).collect();
+    format!("artifacts/{}/{}", cell.to_string().replace([':', '/'], "-"), safe.join("/"))
+}
+
+/// Copies logs out of the environment; what cannot be copied is missed, not fatal.
+async fn fetch_artifacts(shared: &Shared, cell: &Cell, line: &Line) {
+    let Ok(EnvironmentReply::Artifacts { files }) = ask(line, EnvironmentRequest::ListArtifacts, 60).await else {
+        return;
+    };
+    let mut room: u64 = 64 << 20;
+    let mut seen = BTreeSet::new();
+    for (path, size) in files {
+        let target = shared.out.join(artifact_path(&cell.id, &path));
+        if size == 0 || size > room || !seen.insert(target.clone()) {
+            continue;
+        }
+        room -= size;
+        if let Err(e) = fetch(line, &path, &target).await {
+            tracing::debug!("fetching {path}: {e}");
+        }
+    }
+}
+
+async fn fetch(line: &Line, path: &str, target: &Path) -> Result<(), String> {
+    let mut whole = Vec::new();
+    loop {
+        let request = EnvironmentRequest::GetFile { path: path.to_owned(), offset: whole.len() as u64 };
+        match ask(line, request, 60).await.map_err(|e| e.to_string())? {
+            EnvironmentReply::Chunk { bytes: Bytes(bytes) } if bytes.is_empty() => break,
+            EnvironmentReply::Chunk { bytes: Bytes(bytes) } => {
+                let last = bytes.len() < CHUNK;
+                whole.extend_from_slice(&bytes);
+                if last || whole.len() > 16 << 20 {
+                    break;
+                }
+            }
+            other => return Err(format!("{other:?}")),
+        }
+    }
+    let parent = target.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).and_then(|()| std::fs::write(target, &whole)).map_err(|e| e.to_string())
+}
+
+/// Asks with a deadline in seconds.
+pub async fn ask(line: &Line, request: EnvironmentRequest, seconds: u64) -> Result<EnvironmentReply, LineError> {
+    line.ask(request, Duration::from_secs(seconds)).await
+}
+
+fn phase(shared: &Shared, cell: &Cell, phase: Phase) {
+    shared.journal(Event::PhaseStarted { cell: cell.id.clone(), phase });
+}
+
+/// An error with its sources, as one line.
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(e) = source {
+        let next = e.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        source = e.source();
+    }
+    text
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,109 @@
+//! The `kata-qualify` command: arguments in, valid requests out, exit codes.
+
+mod arguments;
+mod explain;
+mod report;
+mod run;
+
+use crate::{container, doctor, sweep};
+use anyhow::Context as _;
+use arguments::{Arguments, CleanArguments, Command};
+use clap::Parser as _;
+use std::process::ExitCode;
+
+/// How the process ends; `--help` lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// As recorded or better; a first record is never worse.
+    AsRecorded = 0,
+    /// Worse than recorded; under `--strict`, anything required that is not supported.
+    Worse = 1,
+    /// Bad usage or bad input; nothing was run.
+    Usage = 2,
+    /// Infrastructure: something could not be judged.
+    Infrastructure = 3,
+    /// Ctrl-C or SIGTERM.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Bad usage or input: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(e) => {
+            let exit = if e.use_stderr() { Exit::Usage } else { Exit::AsRecorded };
+            let _ = e.print();
+            return exit.into();
+        }
+    };
+    let level = if arguments.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN };
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).without_time().init();
+    match dispatch(arguments) {
+        Ok(exit) => exit.into(),
+        Err(e) => {
+            eprintln!("error: {}", redact(&format!("{e:#}")));
+            let usage = e.downcast_ref::<UsageError>().is_some();
+            if usage { Exit::Usage.into() } else { Exit::Infrastructure.into() }
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
+    match arguments.command {
+        Command::Run(run) => run::run(&run),
+        Command::List(list) => explain::list(&list),
+        Command::Explain(what) => explain::explain(&what),
+        Command::Report(what) => report::report(&what),
+        Command::Doctor(what) => doctor::doctor(what.fix),
+        Command::Clean(what) => clean(&what),
+    }
+}
+
+/// Removes everything that runs left behind and, if asked, the cache of images.
+fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
+    let cache = arguments::cache(what.cache.as_deref())?;
+    runtime()?.block_on(async {
+        match container::connect().await {
+            Ok(docker) => {
+                for removed in sweep::sweep(&docker, sweep::Which::Over).await? {
+                    println!("removed {removed}");
+                }
+                if what.images {
+                    for removed in images::container::remove_images(&docker, None).await? {
+                        println!("removed image {removed}");
+                    }
+                }
+            }
+            Err(e) => eprintln!("warning: {e}: containers and volumes, if any, were not looked at"),
+        }
+        Ok::<_, anyhow::Error>(())
+    })?;
+    if let removed @ 1.. = images::sweep(&cache)? {
+        println!("removed {removed} half images");
+    }
+    if what.images {
+        let cleaned = images::clean(&cache, &images::Clean::All).context("removing cached images")?;
+        println!("removed {} cached images", cleaned.removed.len());
+    }
+    Ok(Exit::AsRecorded)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("starting the runtime")
+}
+
+fn redact(text: &str) -> String {
+    reports::redact::text(text)
+}

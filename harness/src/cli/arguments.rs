@@ -1,0 +1,210 @@
+//! The command line's form.
+
+use crate::cli::UsageError;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::{Path, PathBuf};
+
+/// Proves what each distro offers Kata Containers: boots its releases, tests their native QEMU, virtiofsd and kernel in
+/// guests started the way Kata starts them, and writes the verified support matrix back into the records.
+#[derive(Debug, Parser)]
+#[command(name = "kata-qualify", version, max_term_width = 110, after_help = EXIT_CODES)]
+pub(super) struct Arguments {
+    /// Say more on standard error.
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    as recorded or better (a first record is never worse)
+  1    worse than recorded; with --strict: something required is not supported
+  2    bad usage or bad input, nothing was run
+  3    infrastructure: something could not be judged
+  130  interrupted";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Qualify releases: `debian:13`, `debian`, `debian:11,12`, `all`.
+    Run(RunArguments),
+    /// List tests, capabilities, profiles and releases, without running anything.
+    List(ListArguments),
+    /// Explain a test or a capability: what it proves, why Kata needs it, what is required for it.
+    Explain(ExplainArguments),
+    /// Make all reports again from a run's journal.
+    Report(ReportArguments),
+    /// Say what this machine can do and what it lacks.
+    Doctor(DoctorArguments),
+    /// Remove what earlier runs left behind, and with --images the cached images.
+    Clean(CleanArguments),
+}
+
+/// Where releases are brought up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum In {
+    /// The release's root filesystem as a Docker container.
+    Container,
+}
+
+/// Where an image's base comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum SourceArgument {
+    /// Bootstrap where the distro's tool is there, else the OCI image.
+    Auto,
+    /// The distro family's own tool (mmdebstrap).
+    Bootstrap,
+    /// The record's OCI image.
+    Oci,
+}
+
+/// The form of data on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    Human,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArguments {
+    /// Releases: `debian:13`, `debian`, `debian:11,12`, `all`.
+    #[arg(required = true, value_name = "TARGET")]
+    pub targets: Vec<String>,
+    /// Where to bring releases up.
+    #[arg(long = "in", value_enum, value_delimiter = ',', default_value = "container", value_name = "ENVIRONMENT")]
+    pub environments: Vec<In>,
+    /// Kata families to qualify for, or `all`; the default is those that upstream maintains.
+    #[arg(long = "profile", value_delimiter = ',', value_name = "PROFILE")]
+    pub profiles: Vec<String>,
+    /// Only tests whose id contains this, and what blocks them; such a run is never written back.
+    #[arg(long = "test", value_name = "FILTER")]
+    pub filter: Option<String>,
+    /// Where journal, reports and logs go [default: kata-qualify-out/<time>].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Records that replace or add to the shipped ones.
+    #[arg(long, value_name = "DIR")]
+    pub records: Option<PathBuf>,
+    /// Write what was verified back into the records (of --records, else of distros/records below this folder).
+    #[arg(long)]
+    pub write_back: bool,
+    /// Guests at the same time [default: the number of CPUs].
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=7))]
+    pub jobs: Option<u16>,
+    /// How often a failing test is tried again in a fresh guest; what passes then is flaky.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10))]
+    pub retries: u32,
+    /// Leave containers for a look; `clean` removes them.
+    #[arg(long)]
+    pub keep: bool,
+    /// Exit with 1 if anything required is not supported, whatever the record says.
+    #[arg(long)]
+    pub strict: bool,
+    /// No network: the newest cached image of each release.
+    #[arg(long)]
+    pub offline: bool,
+    /// Accept a mirror whose signed index has expired; recorded in the evidence.
+    #[arg(long)]
+    pub accept_expired: bool,
+    /// The archive to install from [default: the one that this machine's apt uses, else mmdebstrap's own].
+    #[arg(long, value_name = "URL")]
+    pub mirror: Option<String>,
+    /// Where an image's base comes from.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub source: SourceArgument,
+    /// Also install this package (a name, or a .deb file) over the release: a candidate, never written back.
+    #[arg(long = "install", value_name = "PACKAGE")]
+    pub install: Vec<String>,
+    /// Lay this folder over the release like an image layer (`.wh.NAME` deletes): a candidate, never written back.
+    #[arg(long, value_name = "DIR")]
+    pub overlay: Option<PathBuf>,
+    /// Where images are cached [default: $KATA_QUALIFY_CACHE, else ~/.cache/kata-qualify].
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// The matrix on standard output, or the results as JSON.
+    #[arg(long, value_enum, default_value = "human")]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArguments {
+    /// What to list.
+    #[arg(value_enum, default_value = "tests")]
+    pub what: ListWhat,
+    /// Only what contains this.
+    #[arg(long = "test", value_name = "FILTER")]
+    pub filter: Option<String>,
+    /// Records that replace or add to the shipped ones.
+    #[arg(long, value_name = "DIR")]
+    pub records: Option<PathBuf>,
+    /// For people or for programs.
+    #[arg(long, value_enum, default_value = "human")]
+    pub format: Format,
+}
+
+/// What `list` lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ListWhat {
+    /// Tests, with what they prove.
+    Tests,
+    /// The matrix's columns.
+    Capabilities,
+    /// Kata families.
+    Profiles,
+    /// Releases in the records.
+    Releases,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArguments {
+    /// A test's id or its last part, or a capability.
+    #[arg(value_name = "TEST|CAPABILITY")]
+    pub what: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArguments {
+    /// A run's output folder.
+    pub dir: PathBuf,
+    /// The matrix on standard output, or the results as JSON.
+    #[arg(long, value_enum, default_value = "human")]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArguments {
+    /// Install what is missing (as root; says what it does).
+    #[arg(long)]
+    pub fix: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CleanArguments {
+    /// Also remove cached images, here and in Docker.
+    #[arg(long)]
+    pub images: bool,
+    /// Where images are cached [default: $KATA_QUALIFY_CACHE, else ~/.cache/kata-qualify].
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+}
+
+/// The cache folder: the option, the environment, or the user's own.
+pub(super) fn cache(option: Option<&Path>) -> Result<PathBuf, UsageError> {
+    if let Some(dir) = option {
+        return absolute(dir);
+    }
+    if let Some(dir) = std::env::var_os("KATA_QUALIFY_CACHE").filter(|d| !d.is_empty()) {
+        return absolute(Path::new(&dir));
+    }
+    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+    base.or_else(home)
+        .map(|base| base.join("kata-qualify"))
+        .ok_or_else(|| UsageError("neither $HOME nor $XDG_CACHE_HOME is set; name the cache with --cache".to_owned()))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, UsageError> {
+    std::path::absolute(path).map_err(|e| UsageError(format!("{}: {e}", path.display())))
+}

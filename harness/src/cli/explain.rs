@@ -1,0 +1,106 @@
+//! `kata-qualify list` and `explain`: what there is and what it means, without running anything.
+
+use crate::cli::arguments::{ExplainArguments, Format, ListArguments, ListWhat};
+use crate::cli::run::{database, no_such_test};
+use crate::cli::{Exit, UsageError};
+use kata_osinfo::profile::Profile;
+use serde_json::{Value, json};
+use std::io::Write as _;
+use suites::capability::Capability;
+use suites::catalogue::{self, Test};
+
+/// Lists tests, capabilities, profiles or releases.
+pub(super) fn list(what: &ListArguments) -> anyhow::Result<Exit> {
+    let keep = |name: &str| what.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
+    let mut rows: Vec<(String, String, Value)> = Vec::new();
+    match what.what {
+        ListWhat::Tests => {
+            for test in catalogue::tests() {
+                let first = test.doc.split("\n\n").next().unwrap_or_default().replace('\n', " ");
+                let proves: Vec<&str> = test.proves.iter().map(|c| c.name()).collect();
+                let value = json!({
+                    "id": test.id, "suite": test.suite, "place": test.place, "proves": proves, "blames": test.blames,
+                    "blocked-by": test.blocked_by, "profiles": test.profiles, "needs": test.needs, "doc": test.doc,
+                });
+                rows.push((test.id.clone(), first, value));
+            }
+        }
+        ListWhat::Capabilities => {
+            for capability in Capability::ALL {
+                let value = json!({"name": capability.name(), "meaning": capability.meaning()});
+                rows.push((capability.name().to_owned(), capability.meaning().to_owned(), value));
+            }
+        }
+        ListWhat::Profiles => {
+            for profile in Profile::all() {
+                let upkeep = if profile.maintained { "maintained" } else { "end of life" };
+                let text = format!("Kata {} ({upkeep}), taken from {}", profile.range, profile.tag);
+                rows.push((profile.name.clone(), text, serde_json::to_value(profile)?));
+            }
+        }
+        ListWhat::Releases => {
+            let database = database(what.records.as_deref())?;
+            for record in database.records() {
+                for release in &record.releases {
+                    let names = release.names().join(", ");
+                    let name = format!("{}:{}", record.distro, release.version);
+                    rows.push((name.clone(), names.clone(), json!({"name": name, "names": release.names()})));
+                }
+            }
+        }
+    }
+    rows.retain(|(name, _, _)| keep(name));
+    if rows.is_empty() {
+        let filter = what.filter.clone().unwrap_or_default();
+        return Err(match what.what {
+            ListWhat::Tests => no_such_test(&filter),
+            _ => UsageError(format!("nothing has `{filter}` in its name")),
+        }
+        .into());
+    }
+    let mut out = std::io::stdout().lock();
+    match what.format {
+        Format::Json => {
+            let values: Vec<Value> = rows.into_iter().map(|(_, _, value)| value).collect();
+            writeln!(out, "{}", serde_json::to_string_pretty(&values)?)?;
+        }
+        Format::Human => {
+            let width = rows.iter().map(|(name, _, _)| name.len()).max().unwrap_or(0);
+            for (name, text, _) in rows {
+                writeln!(out, "{name:width$}  {text}")?;
+            }
+        }
+    }
+    Ok(Exit::AsRecorded)
+}
+
+/// Explains a test or a capability.
+pub(super) fn explain(what: &ExplainArguments) -> anyhow::Result<Exit> {
+    let mut out = std::io::stdout().lock();
+    if let Some(capability) = Capability::from_name(&what.what) {
+        write!(out, "{}", reports::explain::capability(capability, catalogue::tests(), Profile::all()))?;
+        return Ok(Exit::AsRecorded);
+    }
+    let named: Vec<&Test> = catalogue::tests().iter().filter(|t| t.id == what.what || t.name == what.what).collect();
+    let Some(test) = named.first() else {
+        let distance = |name: &str| strsim::damerau_levenshtein(name, &what.what);
+        let capability = Capability::ALL.iter().map(|c| c.name()).min_by_key(|name| distance(name));
+        let test = catalogue::tests().iter().min_by_key(|t| distance(&t.id).min(distance(t.name)));
+        let nearest = match (capability, test) {
+            (Some(name), Some(test)) if distance(name) <= distance(&test.id).min(distance(test.name)) => name,
+            (_, Some(test)) => &test.id,
+            _ => "",
+        };
+        return Err(UsageError(format!(
+            "`{}` is neither a test nor a capability; the nearest is {nearest} (`kata-qualify list` shows all)",
+            what.what
+        ))
+        .into());
+    };
+    write!(out, "{}", reports::explain::test(test))?;
+    if named.len() > 1 {
+        let others: Vec<&str> = named.iter().skip(1).map(|t| t.id.as_str()).collect();
+        writeln!(out, "\nthe same property elsewhere: {}", others.join(", "))?;
+    }
+    Ok(Exit::AsRecorded)
+}

@@ -1,0 +1,50 @@
+//! `kata-qualify report`: all reports again from a run's journal, the only truth.
+
+use crate::cli::arguments::{Format, ReportArguments};
+use crate::cli::{Exit, UsageError};
+use anyhow::Context as _;
+use kata_osinfo::profile::Profile;
+use reports::journal::Journal;
+use reports::matrix::Matrix;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+use suites::catalogue;
+
+/// Runs the command.
+pub(super) fn report(what: &ReportArguments) -> anyhow::Result<Exit> {
+    // A folder without a whole journal is bad input, found before anything is written.
+    read(&what.dir).map_err(|e| UsageError(format!("{e:#}")))?;
+    let matrix = write(&what.dir, Profile::all())?;
+    print(&matrix, what.format)?;
+    eprintln!("reports: {}", what.dir.display());
+    Ok(Exit::AsRecorded)
+}
+
+/// Reads a run's journal and writes every report beside it.
+pub(super) fn write(dir: &Path, profiles: &[Profile]) -> anyhow::Result<Matrix> {
+    reports::write_all(&read(dir)?, catalogue::tests(), profiles, dir).context("writing the reports")
+}
+
+fn read(dir: &Path) -> anyhow::Result<Journal> {
+    reports::journal::read(&dir.join(reports::journal::FILE)).context("reading the run")
+}
+
+/// The matrix, or the results as JSON, on standard output.
+pub(super) fn print(matrix: &Matrix, format: Format) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match format {
+        Format::Json => writeln!(out, "{}", reports::json::render(matrix)?)?,
+        Format::Human => {
+            let terminal = out.is_terminal();
+            let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+            let width = terminal_width().filter(|_| terminal).unwrap_or(100);
+            write!(out, "{}", reports::terminal::terminal(matrix, width, colour))?;
+        }
+    }
+    Ok(())
+}
+
+fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+}

@@ -1,0 +1,236 @@
+//! `kata-qualify run`: from arguments to a valid request, and from its journal to reports, record and exit code.
+
+use crate::cli::arguments::{RunArguments, SourceArgument, cache};
+use crate::cli::{Exit, UsageError, report, runtime};
+use crate::progress::Progress;
+use crate::run::{Ended, Request, this_arch};
+use crate::{container, run};
+use anyhow::Context as _;
+use kata_osinfo::database::Database;
+use kata_osinfo::profile::Profile;
+use kata_osinfo::release::Release;
+use kata_osinfo::{target, verified};
+use std::path::{Path, PathBuf};
+use suites::catalogue;
+
+/// Runs the command.
+pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
+    let database = database(arguments.records.as_deref())?;
+    let request = request(arguments, &database)?;
+    let records = arguments.write_back.then(|| records_folder(arguments.records.as_deref())).transpose()?;
+    let progress = Progress::new();
+    let (out, profiles) = (request.out.clone(), request.profiles.clone());
+    let ended = runtime()?.block_on(async {
+        let docker = container::connect().await.map_err(|e| {
+            anyhow::anyhow!(
+                "no Docker engine answers, and --in container needs one: {} (`kata-qualify doctor` says more)",
+                crate::cell::error_chain(&e)
+            )
+        })?;
+        run::run(docker, request, progress.clone()).await
+    })?;
+    let matrix = report::write(&out, &profiles)?;
+    report::print(&matrix, arguments.format)?;
+    eprintln!("journal and reports: {}", out.display());
+    if let Some(folder) = records {
+        write_back(&matrix, &database, &folder)?;
+    }
+    match ended {
+        Ended::Finished => {}
+        Ended::Interrupted => return Ok(Exit::Interrupted),
+        Ended::Broken => return Ok(Exit::Infrastructure),
+    }
+    let recorded: Vec<(String, Vec<verified::VerifiedEntry>)> =
+        database.records().map(|record| (record.distro.clone(), verified::read(record))).collect();
+    let summary = reports::compare::summary(&matrix, arguments.strict, |cell, profile| {
+        let entries = recorded.iter().find(|(distro, _)| *distro == cell.cell.distro);
+        entries.and_then(|(_, entries)| reports::compare::entry_of(entries, cell, profile))
+    });
+    Ok(match summary.exit_code() {
+        0 => Exit::AsRecorded,
+        1 => Exit::Worse,
+        _ => Exit::Infrastructure,
+    })
+}
+
+/// The shipped records, with those of `--records` on top.
+pub(super) fn database(records: Option<&Path>) -> Result<Database, UsageError> {
+    let folders: Vec<PathBuf> = records.map(Path::to_owned).into_iter().collect();
+    let database = Database::load(&folders).map_err(usage)?;
+    if let Some(problem) = database.problems().first() {
+        return Err(UsageError(problem.human(false)));
+    }
+    Ok(database)
+}
+
+fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Request> {
+    let arch = this_arch().ok_or_else(|| UsageError(format!("Kata does not support {}", std::env::consts::ARCH)))?;
+    let mut releases: Vec<Release> = Vec::new();
+    for text in &arguments.targets {
+        for target in target::parse(text, database).map_err(usage)? {
+            let record = database.record(&target.distro).map_err(usage)?;
+            let release = record.release(&target.version, arch).map_err(usage)?;
+            if !releases.contains(&release) {
+                releases.push(release);
+            }
+        }
+    }
+    let profiles = profiles(&arguments.profiles)?;
+    if let Some(filter) = &arguments.filter {
+        let chosen = |t: &&catalogue::Test| t.id.contains(filter.as_str());
+        if !catalogue::tests().iter().any(|t| chosen(&t)) {
+            return Err(no_such_test(filter).into());
+        }
+        if !catalogue::tests().iter().filter(chosen).any(|t| profiles.iter().any(|p| t.applies_to(&p.name))) {
+            let names: Vec<&str> = profiles.iter().map(|p| p.name.as_str()).collect();
+            return Err(
+                UsageError(format!("no test with `{filter}` in its name applies under {}", names.join(", "))).into()
+            );
+        }
+    }
+    let cache = cache(arguments.cache.as_deref())?;
+    let mut images = images::Options::new(&cache);
+    images.source = match arguments.source {
+        SourceArgument::Auto => images::Source::Auto,
+        SourceArgument::Bootstrap => images::Source::Bootstrap,
+        SourceArgument::Oci => images::Source::Oci,
+    };
+    images.mirror.clone_from(&arguments.mirror);
+    images.offline = arguments.offline;
+    images.accept_expired = arguments.accept_expired;
+    images.extra_packages =
+        arguments.install.iter().map(|p| p.parse().map_err(usage)).collect::<Result<_, UsageError>>()?;
+    if let Some(overlay) = &arguments.overlay {
+        if !overlay.is_dir() {
+            return Err(UsageError(format!("--overlay {}: expected a folder", overlay.display())).into());
+        }
+        images.overlay = Some(std::path::absolute(overlay)?);
+    }
+    let candidate = images.overlay.is_some() || !images.extra_packages.is_empty();
+    if candidate && arguments.write_back {
+        return Err(UsageError(
+            "--write-back does not go with --install or --overlay: a record says what the distro ships".into(),
+        )
+        .into());
+    }
+    if arguments.filter.is_some() && arguments.write_back {
+        return Err(
+            UsageError("--write-back does not go with --test: a part of the tests verifies nothing".into()).into()
+        );
+    }
+    let cpus = std::thread::available_parallelism().map_or(2, usize::from).min(7);
+    Ok(Request {
+        releases,
+        profiles,
+        filter: arguments.filter.clone(),
+        out: out(arguments.out.as_deref())?,
+        images,
+        jobs: arguments.jobs.map_or(cpus, usize::from),
+        retries: arguments.retries,
+        keep: arguments.keep,
+        options: options(arguments),
+        candidate,
+        locks: cache.join("runs"),
+    })
+}
+
+/// The named profiles in their order; by default the maintained ones.
+pub(super) fn profiles(names: &[String]) -> Result<Vec<Profile>, UsageError> {
+    let all = Profile::all();
+    if names.is_empty() {
+        return Ok(all.iter().filter(|p| p.maintained).cloned().collect());
+    }
+    if names.iter().any(|n| n == "all") {
+        return Ok(all.to_vec());
+    }
+    let mut chosen: Vec<Profile> = Vec::new();
+    for name in names {
+        let profile = Profile::find(name).map_err(usage)?;
+        if !chosen.contains(profile) {
+            chosen.push(profile.clone());
+        }
+    }
+    Ok(chosen)
+}
+
+/// No test has that in its id: what is nearest.
+pub(super) fn no_such_test(filter: &str) -> UsageError {
+    let distance = |name: &str| strsim::damerau_levenshtein(name, filter);
+    let nearest = catalogue::tests().iter().min_by_key(|t| distance(&t.id).min(distance(t.name)));
+    let hint = nearest.map(|t| format!("; the nearest is {}", t.id)).unwrap_or_default();
+    UsageError(format!("no test has `{filter}` in its name{hint} (`kata-qualify list` shows all)"))
+}
+
+/// The output folder; one that is not empty is refused, its journal belongs to another run.
+fn out(option: Option<&Path>) -> Result<PathBuf, UsageError> {
+    let dir = match option {
+        Some(dir) => dir.to_owned(),
+        None => {
+            let now = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
+            Path::new("kata-qualify-out").join(now)
+        }
+    };
+    let failed = |e: std::io::Error| UsageError(format!("--out {}: {e}", dir.display()));
+    if dir.exists() && std::fs::read_dir(&dir).map_err(failed)?.next().is_some() {
+        return Err(UsageError(format!("--out {}: expected an empty folder", dir.display())));
+    }
+    Ok(dir)
+}
+
+/// What the journal says of how the run was asked for; nothing secret, no host names.
+fn options(arguments: &RunArguments) -> Vec<String> {
+    let mut options = Vec::new();
+    for (given, word) in [
+        (arguments.accept_expired, "--accept-expired"),
+        (arguments.offline, "--offline"),
+        (arguments.mirror.is_some(), "--mirror"),
+        (arguments.overlay.is_some(), "--overlay"),
+        (arguments.records.is_some(), "--records"),
+    ] {
+        if given {
+            options.push(word.to_owned());
+        }
+    }
+    options.extend(arguments.install.iter().map(|package| format!("--install {package}")));
+    options
+}
+
+/// Where the records to be written lie.
+fn records_folder(option: Option<&Path>) -> Result<PathBuf, UsageError> {
+    let dir = option.map_or_else(|| PathBuf::from("distros/records"), Path::to_owned);
+    if dir.is_dir() {
+        return Ok(dir);
+    }
+    Err(UsageError(format!("--write-back: {} is not a folder of records; name one with --records", dir.display())))
+}
+
+/// Writes what was verified into the records, each file at once or not at all.
+fn write_back(matrix: &reports::matrix::Matrix, database: &Database, folder: &Path) -> anyhow::Result<()> {
+    let old: Vec<(String, Vec<verified::VerifiedEntry>)> =
+        database.records().map(|record| (record.distro.clone(), verified::read(record))).collect();
+    let (entries, withheld) = reports::record::verified_entries(matrix, |cell, profile| {
+        let entries = old.iter().find(|(distro, _)| *distro == cell.cell.distro);
+        entries.and_then(|(_, entries)| reports::compare::entry_of(entries, cell, profile))
+    });
+    for held in &withheld {
+        let what = held.cell.as_ref().map_or_else(|| "the whole run".to_owned(), ToString::to_string);
+        eprintln!("not written back: {what}: {}", held.reason);
+    }
+    let mut distros: Vec<&str> = entries.iter().map(|(distro, _)| distro.as_str()).collect();
+    distros.dedup();
+    for distro in distros {
+        let path = folder.join(format!("{distro}.yaml"));
+        let text = std::fs::read_to_string(&path).with_context(|| format!("reading the record {}", path.display()))?;
+        let new: Vec<verified::VerifiedEntry> =
+            entries.iter().filter(|(d, _)| d == distro).map(|(_, e)| e.clone()).collect();
+        let written =
+            verified::apply(&text, &new).with_context(|| format!("writing `verified:` into {}", path.display()))?;
+        verified::write_file(&path, &written).with_context(|| format!("writing {}", path.display()))?;
+        eprintln!("written back: {} entries into {}", new.len(), path.display());
+    }
+    Ok(())
+}
+
+fn usage(error: impl std::fmt::Display) -> UsageError {
+    UsageError(error.to_string())
+}

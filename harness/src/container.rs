@@ -1,0 +1,184 @@
+//! The container environment: a release's image as a container with the agent in it, as little privileged as will do.
+
+use crate::line::{Heard, Line, LineError};
+use agent::environment::{SLOTS, VOLUME};
+use bollard::Docker;
+use bollard::container::LogOutput;
+use bollard::exec::{StartExecOptions, StartExecResults};
+use bollard::models::{ExecConfig, VolumeCreateRequest};
+use futures_util::StreamExt as _;
+use std::collections::HashMap;
+use std::time::Duration;
+use testcontainers::CopyTargetOptions;
+use testcontainers::core::{Mount, WaitFor};
+use testcontainers::runners::AsyncRunner as _;
+use testcontainers::{ContainerAsync, GenericImage, ImageExt as _};
+
+/// Label of everything that belongs to a run: its id.
+pub const RUN_LABEL: &str = "org.kata-qualify.run";
+/// Label with the path of the run's lock; when that lock is free, the run is over.
+pub const LOCK_LABEL: &str = "org.kata-qualify.lock";
+/// Size of the small filesystem in each share, bytes: small enough to be filled.
+const SMALL: i64 = 16 << 20;
+/// Guest memory lies in /dev/shm; it is given out only as guests touch it.
+const SHM: u64 = 16 << 30;
+const AGENT: &str = "/kata-qualify-agent";
+
+/// Why a container could not be brought up.
+#[derive(Debug, thiserror::Error)]
+pub enum ContainerError {
+    /// Docker refused or failed.
+    #[error("{doing}: {source}")]
+    Docker {
+        /// A gerund.
+        doing: &'static str,
+        /// What Docker said.
+        source: bollard::errors::Error,
+    },
+    /// testcontainers failed.
+    #[error("starting a container of {image}: {source}")]
+    Start {
+        /// The image.
+        image: String,
+        /// What it said.
+        source: Box<testcontainers::TestcontainersError>,
+    },
+    /// The agent did not come up.
+    #[error(transparent)]
+    Agent(#[from] LineError),
+}
+
+/// A running container with its agent.
+pub struct Container {
+    container: ContainerAsync<GenericImage>,
+    docker: Docker,
+    volume: String,
+    /// The line to the agent.
+    pub line: Line,
+}
+
+/// Connects to the Docker engine and agrees on a version with it.
+pub async fn connect() -> Result<Docker, ContainerError> {
+    let docker = Docker::connect_with_defaults().map_err(docker_error("connecting to Docker"))?;
+    docker.negotiate_version().await.map_err(docker_error("connecting to Docker"))
+}
+
+/// Starts a container of a local image for a run, copies the agent in and opens the line to it.
+pub async fn start(
+    docker: &Docker,
+    image: &str,
+    agent: &[u8],
+    run: &str,
+    lock: &str,
+) -> Result<Container, ContainerError> {
+    let labels = HashMap::from([(RUN_LABEL.to_owned(), run.to_owned()), (LOCK_LABEL.to_owned(), lock.to_owned())]);
+    let request = VolumeCreateRequest { labels: Some(labels.clone()), ..Default::default() };
+    let volume = docker.create_volume(request).await.map_err(docker_error("creating a volume"))?.name;
+    match start_on(docker, image, agent, labels, &volume).await {
+        Ok((container, line)) => Ok(Container { container, docker: docker.clone(), volume, line }),
+        Err(e) => {
+            // The container, if there was one, has been dropped; the volume goes when it is free.
+            remove_volume(docker, &volume).await;
+            Err(e)
+        }
+    }
+}
+
+async fn start_on(
+    docker: &Docker,
+    image: &str,
+    agent: &[u8],
+    labels: HashMap<String, String>,
+    volume: &str,
+) -> Result<(ContainerAsync<GenericImage>, Line), ContainerError> {
+    let (name, tag) = image.rsplit_once(':').unwrap_or((image, "latest"));
+    let mut request = GenericImage::new(name, tag)
+        .with_wait_for(WaitFor::Nothing)
+        .with_cmd([AGENT, "idle"])
+        .with_labels(labels)
+        .with_network("none")
+        .with_shm_size(SHM)
+        .with_copy_to(CopyTargetOptions::new(AGENT).with_mode(0o755), agent.to_vec())
+        // The default filter refuses unshare(CLONE_FS), which the C virtiofsd calls, and on some engines io_uring.
+        // Lifting it gives a process no capability that it lacks; --privileged or CAP_SYS_ADMIN would.
+        .with_security_opt("seccomp=unconfined")
+        // virtiofsd 1.14 keeps this capability, for file handles, and ends when it cannot.
+        .with_cap_add("DAC_READ_SEARCH")
+        .with_host_config_modifier(|host| host.init = Some(true))
+        .with_mount(Mount::volume_mount(volume, VOLUME));
+    for slot in 0..SLOTS {
+        let small = format!("{VOLUME}/slot{slot}/small");
+        request = request.with_mount(Mount::tmpfs_mount(small).with_size_bytes(SMALL).with_mode(0o1777));
+    }
+    let container = request
+        .start()
+        .await
+        .map_err(|source| ContainerError::Start { image: image.to_owned(), source: Box::new(source) })?;
+    let line = open_line(docker, container.id()).await?;
+    Ok((container, line))
+}
+
+/// Runs the agent by an exec whose stdio is the line; testcontainers' own exec has no standard input.
+async fn open_line(docker: &Docker, container: &str) -> Result<Line, ContainerError> {
+    let config = ExecConfig {
+        attach_stdin: Some(true),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        cmd: Some(vec![AGENT.to_owned(), "environment".to_owned()]),
+        ..Default::default()
+    };
+    let doing = "running the agent in the container";
+    let exec = docker.create_exec(container, config).await.map_err(docker_error(doing))?;
+    let options = StartExecOptions { output_capacity: Some(1 << 20), ..Default::default() };
+    match docker.start_exec(&exec.id, Some(options)).await.map_err(docker_error(doing))? {
+        StartExecResults::Attached { output, input } => {
+            let heard = output.map(|item| match item {
+                Ok(LogOutput::StdErr { message }) => Ok(Heard::Words(message.to_vec())),
+                Ok(other) => Ok(Heard::Frames(other.into_bytes().to_vec())),
+                Err(e) => Err(e.to_string()),
+            });
+            Ok(Line::open(heard, input, Duration::from_secs(30)).await?)
+        }
+        StartExecResults::Detached => Err(LineError::Ended("the exec came up detached".to_owned()).into()),
+    }
+}
+
+impl Container {
+    /// The container's id.
+    pub fn id(&self) -> &str {
+        self.container.id()
+    }
+
+    /// Stops and removes the container and its volume.
+    pub async fn remove(self) -> Result<(), ContainerError> {
+        let Container { container, docker, volume, line } = self;
+        let image = container.id().to_owned();
+        drop(line);
+        container.rm().await.map_err(|source| ContainerError::Start { image, source: Box::new(source) })?;
+        remove_volume(&docker, &volume).await;
+        Ok(())
+    }
+}
+
+async fn remove_volume(docker: &Docker, volume: &str) {
+    // In use for a moment after its container was removed; what stays is swept at the next start.
+    for _ in 0..20 {
+        if docker.remove_volume(volume, None::<bollard::query_parameters::RemoveVolumeOptions>).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    tracing::warn!("volume {volume} could not be removed; the next start sweeps it");
+}
+
+fn docker_error(doing: &'static str) -> impl Fn(bollard::errors::Error) -> ContainerError {
+    move |source| ContainerError::Docker { doing, source }
+}
+
+impl Container {
+    /// Leaves the container and its volume for a look; `kata-qualify clean` removes them.
+    pub fn keep(self) {
+        // testcontainers removes a container when its value is dropped.
+        std::mem::forget(self.container);
+    }
+}

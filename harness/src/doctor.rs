@@ -1,0 +1,166 @@
+//! `kata-qualify doctor`: what this machine can do for a qualification, what it lacks, and how to mend it.
+
+use crate::cli::Exit;
+use crate::container;
+use anyhow::Context as _;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+/// One thing that was looked at.
+struct Finding {
+    what: &'static str,
+    ok: bool,
+    /// What was seen.
+    seen: String,
+    /// Debian packages that mend it.
+    packages: &'static [&'static str],
+    /// Without it nothing runs.
+    needed: bool,
+}
+
+/// Looks, reports on standard output, and with `fix` installs what is missing.
+///
+/// Exit 0 if the main job can run here, else 3.
+pub fn doctor(fix: bool) -> anyhow::Result<Exit> {
+    let mut findings = look();
+    if fix {
+        let mut missing: Vec<&str> =
+            findings.iter().filter(|f| !f.ok).flat_map(|f| f.packages.iter().copied()).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        if missing.is_empty() {
+            eprintln!("nothing to install");
+        } else {
+            install(&missing)?;
+            findings = look();
+        }
+    }
+    let mut out = std::io::stdout().lock();
+    let mut able = true;
+    for finding in &findings {
+        let mark = match (finding.ok, finding.needed) {
+            (true, _) => "ok     ",
+            (false, true) => "MISSING",
+            (false, false) => "without",
+        };
+        writeln!(out, "{mark}  {:32} {}", finding.what, finding.seen)?;
+        if !finding.ok && !finding.packages.is_empty() {
+            writeln!(out, "         hint: `kata-qualify doctor --fix` installs {}", finding.packages.join(", "))?;
+        }
+        able &= finding.ok || !finding.needed;
+    }
+    writeln!(
+        out,
+        "\n{}",
+        if able {
+            "this machine can qualify releases in containers"
+        } else {
+            "this machine cannot qualify releases yet"
+        }
+    )?;
+    Ok(if able { Exit::AsRecorded } else { Exit::Infrastructure })
+}
+
+fn look() -> Vec<Finding> {
+    let root = rustix::process::geteuid().is_root();
+    let (docker, docker_seen) = docker();
+    vec![
+        Finding {
+            what: "root",
+            ok: root,
+            seen: if root { "yes".into() } else { "no: bootstrapping and chroots need it".into() },
+            packages: &[],
+            needed: true,
+        },
+        program("mmdebstrap", "bootstraps Debian and Ubuntu", &["mmdebstrap"]),
+        program("unshare", "installs packages in a private mount namespace", &["util-linux"]),
+        program("apt-get", "reads mirrors and signed indexes", &[]),
+        Finding { what: "Docker engine", ok: docker, seen: docker_seen, packages: &["docker.io"], needed: true },
+        Finding {
+            what: "keyring of the Debian archive",
+            ok: Path::new("/usr/share/keyrings/debian-archive-keyring.gpg").exists(),
+            seen: "/usr/share/keyrings/debian-archive-keyring.gpg".into(),
+            packages: &["debian-archive-keyring"],
+            needed: true,
+        },
+        kvm(),
+        Finding {
+            what: "pjdfstest",
+            ok: crate::pjdfstest::BINARY.is_some(),
+            seen: match crate::pjdfstest::BINARY {
+                Some(bytes) => format!("built in, {} KiB", bytes.len() / 1024),
+                None => "was not built with this binary: its tests are skipped".into(),
+            },
+            packages: &[],
+            needed: false,
+        },
+        memory(),
+    ]
+}
+
+fn program(name: &'static str, why: &str, packages: &'static [&'static str]) -> Finding {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|p| p.is_file());
+    let seen = found.as_ref().map_or_else(|| format!("not found; it {why}"), |p| p.display().to_string());
+    Finding { what: name, ok: found.is_some(), seen, packages, needed: true }
+}
+
+fn docker() -> (bool, String) {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return (false, "no runtime to ask it with".into());
+    };
+    runtime.block_on(async {
+        match container::connect().await {
+            Ok(docker) => match docker.version().await {
+                Ok(version) => (true, format!("answers, version {}", version.version.unwrap_or_default())),
+                Err(e) => (false, e.to_string()),
+            },
+            Err(e) => (false, crate::cell::error_chain(&e)),
+        }
+    })
+}
+
+/// Containers run their guests under TCG whatever the host offers: the same everywhere, and it needs no device.
+fn kvm() -> Finding {
+    let seen = match std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm") {
+        Ok(_) => "/dev/kvm opens; guests in containers use TCG all the same (verdicts say `emulated`)".to_owned(),
+        Err(e) => format!("/dev/kvm: {e}; guests use TCG (verdicts say `emulated`)"),
+    };
+    Finding { what: "accelerator", ok: true, seen, packages: &[], needed: false }
+}
+
+fn memory() -> Finding {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib: u64 = meminfo
+        .lines()
+        .find_map(|l| l.strip_prefix("MemAvailable:")?.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0);
+    let gib = kib >> 20;
+    Finding {
+        what: "memory",
+        ok: gib >= 4,
+        seen: format!("{gib} GiB available; a guest is given 2 GiB and touches about a quarter of it"),
+        packages: &[],
+        needed: false,
+    }
+}
+
+fn install(packages: &[&str]) -> anyhow::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        anyhow::bail!("installing {} needs root: run `kata-qualify doctor --fix` as root", packages.join(", "));
+    }
+    for arguments in
+        [vec!["update"], [vec!["install", "--yes", "--no-install-recommends", "--"], packages.to_vec()].concat()]
+    {
+        eprintln!("running: apt-get {}", arguments.join(" "));
+        let status = Command::new("apt-get")
+            .args(&arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdout(std::io::stderr())
+            .status()
+            .context("running apt-get (only apt is known to --fix)")?;
+        anyhow::ensure!(status.success(), "apt-get {} ended with {status}", arguments.join(" "));
+    }
+    Ok(())
+}

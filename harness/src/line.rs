@@ -1,0 +1,162 @@
+//! The harness's end of a line to an environment's agent.
+
+use agent::frame::{self, Decoder};
+use agent::protocol::{EnvironmentReply, EnvironmentRequest, Message, Numbered, VERSION};
+use futures_util::{Stream, StreamExt as _};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// An agent that has said nothing, not even a heartbeat, for so long is gone.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Why an environment's agent did not answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LineError {
+    /// The line ended.
+    #[error("talking to the environment's agent: the line ended: {0}")]
+    Ended(String),
+    /// The deadline passed.
+    #[error("talking to the environment's agent: no answer within {0:?}")]
+    Late(Duration),
+    /// Nothing is heard any more.
+    #[error("talking to the environment's agent: not even a heartbeat for {0:?}")]
+    Silent(Duration),
+    /// Another version.
+    #[error("talking to the environment's agent: it speaks protocol version {0}, this is {VERSION}")]
+    Version(u32),
+    /// It answered something else than was asked for.
+    #[error("talking to the environment's agent: unexpected answer {0}")]
+    Unexpected(String),
+}
+
+/// What the agent printed or sent.
+pub enum Heard {
+    /// Bytes of its standard output: frames.
+    Frames(Vec<u8>),
+    /// Bytes of its standard error: words for a person.
+    Words(Vec<u8>),
+}
+
+type Pending = Arc<Mutex<HashMap<u64, oneshot::Sender<EnvironmentReply>>>>;
+
+/// A line to an agent; clones share it.
+#[derive(Clone)]
+pub struct Line {
+    next: Arc<AtomicU64>,
+    pending: Pending,
+    outgoing: mpsc::Sender<Vec<u8>>,
+    heard: Arc<Mutex<Instant>>,
+    ended: watch::Receiver<Option<String>>,
+}
+
+impl Line {
+    /// Takes over both directions and waits for the agent's hello.
+    pub async fn open(
+        mut output: impl Stream<Item = Result<Heard, String>> + Send + Unpin + 'static,
+        mut input: impl AsyncWrite + Send + Unpin + 'static,
+        deadline: Duration,
+    ) -> Result<Line, LineError> {
+        let (outgoing, mut queue) = mpsc::channel::<Vec<u8>>(64);
+        let (say_ended, ended) = watch::channel(None);
+        let (say_hello, hello) = oneshot::channel();
+        let pending: Pending = Arc::default();
+        let heard = Arc::new(Mutex::new(Instant::now()));
+        tokio::spawn(async move {
+            while let Some(bytes) = queue.recv().await {
+                if input.write_all(&bytes).await.is_err() || input.flush().await.is_err() {
+                    return;
+                }
+            }
+        });
+        let (waiting, last) = (Arc::clone(&pending), Arc::clone(&heard));
+        tokio::spawn(async move {
+            let mut decoder = Decoder::default();
+            let mut say_hello = Some(say_hello);
+            let mut words = String::new();
+            while let Some(item) = output.next().await {
+                match item {
+                    Ok(Heard::Frames(bytes)) => decoder.push(&bytes),
+                    Ok(Heard::Words(bytes)) => {
+                        words.push_str(&String::from_utf8_lossy(&bytes));
+                        let excess = words.len().saturating_sub(2000);
+                        let cut = (excess..=words.len()).find(|at| words.is_char_boundary(*at)).unwrap_or(0);
+                        words.drain(..cut);
+                    }
+                    Err(e) => {
+                        words.push_str(&e);
+                        break;
+                    }
+                }
+                while let Some(payload) = decoder.next_payload() {
+                    *locked(&last) = Instant::now();
+                    match serde_json::from_slice(&payload) {
+                        Ok(Message::Hello { version, .. }) => {
+                            if let Some(say) = say_hello.take() {
+                                let _ = say.send(version);
+                            }
+                        }
+                        Ok(Message::Reply { id, reply }) => {
+                            if let Some(asker) = locked(&waiting).remove(&id) {
+                                let _ = asker.send(reply);
+                            }
+                        }
+                        Ok(Message::<EnvironmentReply>::Heartbeat) | Err(_) => {}
+                    }
+                }
+            }
+            let why = words.trim();
+            let _ = say_ended.send(Some(if why.is_empty() { "it closed".to_owned() } else { why.to_owned() }));
+            locked(&waiting).clear();
+        });
+        let line = Line { next: Arc::new(AtomicU64::new(1)), pending, outgoing, heard, ended };
+        match tokio::time::timeout(deadline, hello).await {
+            Err(_) => Err(LineError::Late(deadline)),
+            Ok(Err(_)) => Err(LineError::Ended(line.why_ended())),
+            Ok(Ok(VERSION)) => Ok(line),
+            Ok(Ok(other)) => Err(LineError::Version(other)),
+        }
+    }
+
+    /// Asks and waits for the answer, as long as the agent is heard of.
+    pub async fn ask(&self, request: EnvironmentRequest, deadline: Duration) -> Result<EnvironmentReply, LineError> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let payload =
+            serde_json::to_vec(&Numbered { id, request }).map_err(|e| LineError::Unexpected(e.to_string()))?;
+        let bytes = frame::encode(&payload).map_err(|e| LineError::Unexpected(e.to_string()))?;
+        let (answer, mut wait) = oneshot::channel();
+        locked(&self.pending).insert(id, answer);
+        if self.ended.borrow().is_some() || self.outgoing.send(bytes).await.is_err() {
+            return Err(LineError::Ended(self.why_ended()));
+        }
+        let end = Instant::now() + deadline;
+        loop {
+            match tokio::time::timeout(Duration::from_millis(500), &mut wait).await {
+                Ok(Ok(reply)) => return Ok(reply),
+                Ok(Err(_)) => return Err(LineError::Ended(self.why_ended())),
+                Err(_) => {}
+            }
+            let silent = locked(&self.heard).elapsed();
+            let failure = if silent > SILENCE {
+                LineError::Silent(silent)
+            } else if Instant::now() > end {
+                LineError::Late(deadline)
+            } else {
+                continue;
+            };
+            locked(&self.pending).remove(&id);
+            return Err(failure);
+        }
+    }
+
+    fn why_ended(&self) -> String {
+        self.ended.borrow().clone().unwrap_or_else(|| "no reason known".to_owned())
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

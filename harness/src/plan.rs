@@ -1,0 +1,83 @@
+//! From catalogue and profiles to units of work: which tests run in which guest, and for which profiles at once.
+
+use kata_osinfo::profile::Profile;
+use std::collections::{BTreeMap, BTreeSet};
+use suites::catalogue::{self, Configuration, Test};
+
+/// Tests that run one after the other in one configuration, on behalf of every profile that has the same one.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// The guest.
+    pub configuration: Configuration,
+    /// Whose arguments are used; those of all `profiles` are the same.
+    pub profile: Profile,
+    /// Every profile that the unit stands for.
+    pub profiles: Vec<String>,
+    /// What to run, in order.
+    pub tests: Vec<Planned>,
+}
+
+/// A test and the profiles that its outcome counts for.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// The test.
+    pub test: &'static Test,
+    /// A subset of the unit's profiles: those that the test applies to.
+    pub profiles: Vec<String>,
+}
+
+/// The units for these profiles, the static ones first.
+///
+/// `same` gives what two profiles must have in common to share a configuration: the guest's arguments without what
+/// differs between runs. `wanted` selects tests; what blocks a wanted test comes along, else its block would be unknown.
+pub fn units(
+    profiles: &[Profile],
+    wanted: impl Fn(&Test) -> bool,
+    same: impl Fn(&Profile, Configuration) -> String,
+) -> Vec<Unit> {
+    let chosen = with_blockers(wanted);
+    let mut units: BTreeMap<(Configuration, String), Unit> = BTreeMap::new();
+    let mut order = Vec::new();
+    for profile in profiles {
+        for test in catalogue::tests().iter().filter(|t| chosen.contains(t.id.as_str()) && t.applies_to(&profile.name))
+        {
+            let key = (test.configuration(), same(profile, test.configuration()));
+            let unit = units.entry(key.clone()).or_insert_with(|| {
+                order.push(key);
+                Unit {
+                    configuration: test.configuration(),
+                    profile: profile.clone(),
+                    profiles: Vec::new(),
+                    tests: Vec::new(),
+                }
+            });
+            if !unit.profiles.contains(&profile.name) {
+                unit.profiles.push(profile.name.clone());
+            }
+            match unit.tests.iter_mut().find(|planned| planned.test.id == test.id) {
+                Some(planned) => planned.profiles.push(profile.name.clone()),
+                None => unit.tests.push(Planned { test, profiles: vec![profile.name.clone()] }),
+            }
+        }
+    }
+    let mut all: Vec<Unit> = order.into_iter().filter_map(|key| units.remove(&key)).collect();
+    // Stable: static checks first, they block the rest; then what takes longest, so that no guest is left over at the end.
+    all.sort_by_key(|unit| (unit.configuration != Configuration::Static, std::cmp::Reverse(weight(unit))));
+    all
+}
+
+fn weight(unit: &Unit) -> u32 {
+    unit.tests.iter().map(|planned| planned.test.seconds).sum()
+}
+
+/// The ids of the wanted tests and of everything that can block them.
+fn with_blockers(wanted: impl Fn(&Test) -> bool) -> BTreeSet<&'static str> {
+    let mut chosen: BTreeSet<&str> = BTreeSet::new();
+    let mut queue: Vec<&Test> = catalogue::tests().iter().filter(|t| wanted(t)).collect();
+    while let Some(test) = queue.pop() {
+        if chosen.insert(&test.id) {
+            queue.extend(test.blocked_by.iter().filter_map(|id| catalogue::find(id)));
+        }
+    }
+    chosen
+}

@@ -1,0 +1,83 @@
+//! What a person sees while cells run: one line a cell, with what it is doing and since when.
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+/// Where progress goes: live lines on a terminal, plain lines elsewhere; always standard error.
+#[derive(Clone)]
+pub struct Progress {
+    bars: Option<MultiProgress>,
+    began: Instant,
+}
+
+/// The line of one cell.
+#[derive(Clone)]
+pub struct CellLine {
+    bar: Option<ProgressBar>,
+    name: String,
+    began: Instant,
+}
+
+impl Progress {
+    /// Live if standard error is a terminal that is not `TERM=dumb`; the lines have no colour.
+    pub fn new() -> Progress {
+        let live = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        Progress { bars: live.then(MultiProgress::new), began: Instant::now() }
+    }
+
+    /// A new line, for the cell of that name.
+    pub fn cell(&self, name: &str) -> CellLine {
+        let bar = self.bars.as_ref().map(|bars| {
+            let bar = bars.add(ProgressBar::new_spinner());
+            let style = ProgressStyle::with_template("{spinner} {prefix:28} {elapsed:>4} {wide_msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            bar.set_prefix(name.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(250));
+            bar
+        });
+        CellLine { bar, name: name.to_owned(), began: self.began }
+    }
+
+    /// A line for good, above the live ones.
+    pub fn say(&self, text: &str) {
+        match &self.bars {
+            Some(bars) => drop(bars.println(text)),
+            None => eprintln!("{text}"),
+        }
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Progress {
+        Progress::new()
+    }
+}
+
+impl CellLine {
+    /// The cell is now doing this; the clock of the line starts anew.
+    pub fn doing(&self, what: &str) {
+        match &self.bar {
+            Some(bar) => {
+                bar.reset_elapsed();
+                bar.set_message(what.to_owned());
+            }
+            None => eprintln!("[{:>5.1}s] {}: {what}", self.began.elapsed().as_secs_f64(), self.name),
+        }
+    }
+
+    /// Something small changed; off a terminal nothing is printed.
+    pub fn detail(&self, what: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(what.to_owned());
+        }
+    }
+
+    /// The cell is done; its line stays.
+    pub fn done(&self, what: &str) {
+        match &self.bar {
+            Some(bar) => bar.finish_with_message(what.to_owned()),
+            None => eprintln!("[{:>5.1}s] {}: {what}", self.began.elapsed().as_secs_f64(), self.name),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Nothing stays behind: neither after Ctrl-C nor, from the next start on, after `kill -9`.
+//!
+//! Everything is looked up by this run's own id, so that other runs on the machine do not matter.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
+
+mod command;
+
+use command::{able, end, kata_qualify, results, wait_for};
+use rustix::process::{Pid, Signal, kill_process};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Long enough to bootstrap an image first.
+const UNTIL_A_GUEST_RUNS: Duration = Duration::from_secs(1500);
+const UNTIL_IT_IS_GONE: Duration = Duration::from_secs(60);
+
+#[test]
+fn ctrl_c_writes_the_reports_and_leaves_nothing_behind() {
+    if !able("ctrl_c_writes_the_reports_and_leaves_nothing_behind") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut running = Running::start(dir.path());
+    running.signal(Signal::INT);
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    running.assert_gone();
+    let out = dir.path().join("out");
+    assert_eq!(results(&out)["ending"], "interrupted");
+    for report in ["junit.xml", "matrix.md", "index.html"] {
+        assert!(out.join(report).is_file(), "no {report} after Ctrl-C: {}", ended.stderr);
+    }
+    assert!(ended.stdout.contains("debian 13"), "no matrix after Ctrl-C:\n{}", ended.stdout);
+}
+
+#[test]
+fn what_a_killed_run_left_is_swept_at_the_next_start() {
+    if !able("what_a_killed_run_left_is_swept_at_the_next_start") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut running = Running::start(dir.path());
+    running.signal(Signal::KILL);
+    assert_eq!(running.wait().code, None);
+    let clean = end(kata_qualify(dir.path()).arg("clean"));
+    assert_eq!(clean.code, Some(0), "{}", clean.stderr);
+    running.assert_gone();
+    // The journal of the killed run is still good for reports.
+    let report = end(kata_qualify(dir.path()).args(["report", "out"]));
+    assert_eq!(report.code, Some(0), "{}", report.stderr);
+    assert_eq!(results(&dir.path().join("out"))["ending"], "killed");
+}
+
+/// A run in whose container a guest is running.
+struct Running {
+    child: Option<Child>,
+    pid: Pid,
+    /// Its id.
+    run: String,
+    /// The processes in its container, the guest's QEMU among them, as this machine numbers them.
+    processes: Vec<(i32, String)>,
+}
+
+impl Running {
+    fn start(dir: &Path) -> Running {
+        let mut child = kata_qualify(dir)
+            .args(["run", "debian:13", "--profile", "go-3.29", "--test", "virtio_fs::", "--jobs", "1", "--out", "out"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = Pid::from_child(&child);
+        let journal = dir.join("out/journal.jsonl");
+        let run = wait_for("a guest that runs tests", UNTIL_A_GUEST_RUNS, || {
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("the run ended before it could be interrupted: {status}");
+            }
+            in_a_guest(&journal)
+        });
+        let container = ids(&["ps", "--quiet"], &run).pop().unwrap();
+        let processes = wait_for("QEMU in the container", Duration::from_secs(60), || {
+            let processes = processes(&container);
+            let qemu = processes.iter().any(|(_, name)| name.starts_with("qemu-system"));
+            if qemu { Ok(processes) } else { Err(format!("{processes:?}")) }
+        });
+        assert!(!ids(&["volume", "ls", "--quiet"], &run).is_empty(), "a run without a volume");
+        Running { child: Some(child), pid, run, processes }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(self.pid, signal).unwrap();
+    }
+
+    fn wait(&mut self) -> command::Ended {
+        let output = self.child.take().unwrap().wait_with_output().unwrap();
+        command::Ended {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    fn assert_gone(&self) {
+        wait_for("containers, volumes and processes of the run to be gone", UNTIL_IT_IS_GONE, || {
+            let containers = ids(&["ps", "--all", "--quiet"], &self.run);
+            let volumes = ids(&["volume", "ls", "--quiet"], &self.run);
+            let alive: Vec<&(i32, String)> =
+                self.processes.iter().filter(|(pid, name)| name_of(*pid).is_some_and(|now| now == *name)).collect();
+            if containers.is_empty() && volumes.is_empty() && alive.is_empty() {
+                return Ok(());
+            }
+            Err(format!("containers {containers:?}, volumes {volumes:?}, processes {alive:?}"))
+        });
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The run's id, once its journal shows a guest.
+fn in_a_guest(journal: &Path) -> Result<String, String> {
+    let text = std::fs::read_to_string(journal).map_err(|e| e.to_string())?;
+    let events: Vec<serde_json::Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let run = events.iter().find_map(|e| e["event"]["run"].as_str()).ok_or("no start of a run")?;
+    match events.iter().any(|e| e["event"]["event"] == "launched") {
+        true => Ok(run.to_owned()),
+        false => Err(text.lines().next_back().unwrap_or_default().to_owned()),
+    }
+}
+
+/// What `docker` lists of a run.
+fn ids(arguments: &[&str], run: &str) -> Vec<String> {
+    let filter = format!("label={}={run}", harness::container::RUN_LABEL);
+    let ended = end(Command::new("docker").args(arguments).args(["--filter", &filter]));
+    assert_eq!(ended.code, Some(0), "docker {arguments:?}: {}", ended.stderr);
+    ended.stdout.lines().map(str::to_owned).collect()
+}
+
+/// The processes of a container: number on this machine, and name.
+fn processes(container: &str) -> Vec<(i32, String)> {
+    let ended = end(Command::new("docker").args(["top", container, "-eo", "pid,comm"]));
+    let pids = ended.stdout.lines().skip(1).filter_map(|line| line.split_whitespace().next()?.parse().ok());
+    pids.filter_map(|pid| Some((pid, name_of(pid)?))).collect()
+}
+
+/// The name of a living process.
+fn name_of(pid: i32) -> Option<String> {
+    Some(std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned())
+}

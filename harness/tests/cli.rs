@@ -1,0 +1,451 @@
+//! The command line without Docker: bad input, lists, explanations, reports; the whole output each time.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
+
+use assert_cmd::Command;
+use insta::assert_snapshot;
+use jiff::Timestamp;
+use reports::journal::{CellId, Environment, Event, FILE, Phase, SCHEMA, Writer};
+use std::path::Path;
+use suites::outcome::{Component, Outcome};
+use tempfile::TempDir;
+
+/// Runs the command in an empty folder and gives exit code and both outputs, with the folder as `<DIR>`.
+fn said(arguments: &[&str]) -> String {
+    said_in(&tempfile::tempdir().unwrap(), arguments)
+}
+
+fn said_in(dir: &TempDir, arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
+    command.env_clear().current_dir(dir.path()).env("HOME", dir.path());
+    command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    let output = command.args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| {
+        let dir = dir.path().to_str().unwrap();
+        String::from_utf8(bytes).unwrap().replace(dir, "<DIR>").replace(env!("CARGO_PKG_VERSION"), "<VERSION>")
+    };
+    let code = output.status.code().unwrap();
+    format!("{}{}exit {code}\n", text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn an_unknown_distro_is_told_with_the_known_ones() {
+    assert_snapshot!(said(&["run", "debain:13"]), @r"
+    error: unknown distro `debain`: known are debian; did you mean `debian`?
+    exit 2
+    ");
+}
+
+#[test]
+fn an_unknown_release_is_told_with_the_known_ones() {
+    assert_snapshot!(said(&["run", "debian:14"]), @r"
+    error: unknown release `14` of debian: known are 11 (bullseye), 12 (bookworm), 13 (trixie), testing (forky), unstable (sid); did you mean `11`?
+    exit 2
+    ");
+}
+
+#[test]
+fn an_unknown_test_is_told_with_the_nearest() {
+    assert_snapshot!(said(&["run", "debian:13", "--test", "rename_is_atomik"]), @r"
+    error: no test has `rename_is_atomik` in its name; the nearest is filesystem::virtio_fs::rename_is_atomic (`kata-qualify list` shows all)
+    exit 2
+    ");
+}
+
+#[test]
+fn a_test_of_another_profile_is_not_silently_nothing() {
+    assert_snapshot!(said(&["run", "debian:13", "--test", "virtio_9p", "--profile", "go-3.29"]), @r"
+    error: no test with `virtio_9p` in its name applies under go-3.29
+    exit 2
+    ");
+}
+
+#[test]
+fn an_unknown_profile_is_told_with_the_known_ones() {
+    assert_snapshot!(said(&["run", "debian:13", "--profile", "go-3.92"]), @r#"
+    error: unknown profile "go-3.92", known are go-2.0, go-3.2, go-3.29, rs-4.0; did you mean "go-3.29"?
+    exit 2
+    "#);
+}
+
+#[test]
+fn an_unknown_flag_is_told_with_the_nearest() {
+    assert_snapshot!(said(&["run", "debian:13", "--profil", "all"]), @r"
+    error: unexpected argument '--profil' found
+
+      tip: a similar argument exists: '--profile'
+
+    Usage: kata-qualify run --profile <PROFILE> <TARGET>...
+
+    For more information, try '--help'.
+    exit 2
+    ");
+}
+
+#[test]
+fn no_target_is_no_run_of_everything() {
+    assert_snapshot!(said(&["run"]), @r"
+    error: the following required arguments were not provided:
+      <TARGET>...
+
+    Usage: kata-qualify run <TARGET>...
+
+    For more information, try '--help'.
+    exit 2
+    ");
+}
+
+#[test]
+fn write_back_does_not_go_with_a_filter() {
+    assert_snapshot!(said(&["run", "debian:13", "--write-back", "--test", "rename"]), @r"
+    error: --write-back does not go with --test: a part of the tests verifies nothing
+    exit 2
+    ");
+}
+
+#[test]
+fn write_back_does_not_go_with_candidates() {
+    assert_snapshot!(said(&["run", "debian:13", "--write-back", "--overlay", "."]), @r"
+    error: --write-back does not go with --install or --overlay: a record says what the distro ships
+    exit 2
+    ");
+    assert_snapshot!(said(&["run", "debian:13", "--write-back", "--install", "strace"]), @r"
+    error: --write-back does not go with --install or --overlay: a record says what the distro ships
+    exit 2
+    ");
+}
+
+#[test]
+fn write_back_needs_records_to_write_to() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_snapshot!(said_in(&dir, &["run", "debian:13", "--write-back"]), @r"
+    error: --write-back: distros/records is not a folder of records; name one with --records
+    exit 2
+    ");
+}
+
+#[test]
+fn an_overlay_must_be_a_folder() {
+    assert_snapshot!(said(&["run", "debian:13", "--overlay", "nowhere"]), @r"
+    error: --overlay nowhere: expected a folder
+    exit 2
+    ");
+}
+
+#[test]
+fn jobs_and_retries_are_bounded() {
+    assert_snapshot!(said(&["run", "debian:13", "--jobs", "0"]), @r"
+    error: invalid value '0' for '--jobs <N>': 0 is not in 1..=7
+
+    For more information, try '--help'.
+    exit 2
+    ");
+    assert_snapshot!(said(&["run", "debian:13", "--retries", "many"]), @r"
+    error: invalid value 'many' for '--retries <N>': invalid digit found in string
+
+    For more information, try '--help'.
+    exit 2
+    ");
+}
+
+#[test]
+fn an_output_folder_that_is_not_empty_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("out")).unwrap();
+    std::fs::write(dir.path().join("out/notes"), "mine").unwrap();
+    assert_snapshot!(said_in(&dir, &["run", "debian:13", "--out", "out"]), @r"
+    error: --out out: expected an empty folder
+    exit 2
+    ");
+    assert_eq!(names(&dir.path().join("out")), ["notes"]);
+}
+
+#[test]
+fn a_broken_record_is_told_with_its_place_and_what_was_expected() {
+    let dir = tempfile::tempdir().unwrap();
+    let record = "\
+apiVersion: v1
+distro: debian
+package-manager: apt
+arch: [x86_64]
+releases:
+  - version: 13
+    codename: trixie
+    released: yesterday
+";
+    std::fs::create_dir(dir.path().join("records")).unwrap();
+    std::fs::write(dir.path().join("records/debian.yaml"), record).unwrap();
+    assert_snapshot!(said_in(&dir, &["run", "debian:13", "--records", "records"]), @r"
+    error: error[wrong-type]: released: expected a date like 2025-08-09, found `yesterday`
+     --> records/debian.yaml:8:15
+      |
+    8 |     released: yesterday
+      |               ^^^^^^^^^
+      |
+    hint: write `unknown` or leave the key out if the day is not known
+    exit 2
+    ");
+    std::fs::write(dir.path().join("records/debian.yaml"), record.replace("apt\n", "atp\n")).unwrap();
+    assert_snapshot!(said_in(&dir, &["list", "releases", "--records", "records"]), @r"
+    error: error[unknown-package-manager]: unknown package manager `atp`
+     --> records/debian.yaml:3:18
+      |
+    3 | package-manager: atp
+      |                  ^^^
+      |
+    hint: did you mean `apt`?
+
+    error[wrong-type]: released: expected a date like 2025-08-09, found `yesterday`
+     --> records/debian.yaml:8:15
+      |
+    8 |     released: yesterday
+      |               ^^^^^^^^^
+      |
+    hint: write `unknown` or leave the key out if the day is not known
+    exit 2
+    ");
+}
+
+#[test]
+fn a_folder_of_records_that_is_not_there_is_told() {
+    assert_snapshot!(said(&["run", "debian:13", "--records", "nowhere"]), @r"
+    error: the records directory nowhere cannot be read: No such file or directory (os error 2)
+    exit 2
+    ");
+}
+
+#[test]
+fn without_docker_one_line_says_so_and_nothing_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = said_in(&dir, &["run", "debian:13", "--in", "container", "--out", "out"]);
+    assert_snapshot!(said, @r"
+    error: no Docker engine answers, and --in container needs one: connecting to Docker: Socket not found: /nonexistent/docker.sock (`kata-qualify doctor` says more)
+    exit 3
+    ");
+    assert_eq!(names(dir.path()), Vec::<String>::new());
+}
+
+#[test]
+fn list_shows_each_test_of_the_catalogue_on_a_line() {
+    let said = said(&["list"]);
+    let lines: Vec<&str> = said.lines().collect();
+    let (last, lines) = lines.split_last().unwrap();
+    assert_eq!(*last, "exit 0");
+    assert_eq!(lines.len(), suites::catalogue::tests().len());
+    for (line, test) in lines.iter().zip(suites::catalogue::tests()) {
+        let (id, meaning) = line.split_once("  ").unwrap();
+        assert_eq!(id, test.id);
+        assert!(!meaning.trim().is_empty(), "{id} is listed without a word");
+    }
+}
+
+#[test]
+fn list_can_be_narrowed() {
+    assert_snapshot!(said(&["list", "--test", "rename_is_atomic"]), @r"
+    filesystem::virtio_fs::rename_is_atomic   While one thread renames new versions over a name, a reader never finds the name missing, empty, or a mix of two versions; afterwards the old name is gone.
+    filesystem::virtio_9p::rename_is_atomic   While one thread renames new versions over a name, a reader never finds the name missing, empty, or a mix of two versions; afterwards the old name is gone.
+    filesystem::virtio_blk::rename_is_atomic  While one thread renames new versions over a name, a reader never finds the name missing, empty, or a mix of two versions; afterwards the old name is gone.
+    exit 0
+    ");
+    assert_snapshot!(said(&["list", "--test", "rename_is_atomik"]), @r"
+    error: no test has `rename_is_atomik` in its name; the nearest is filesystem::virtio_fs::rename_is_atomic (`kata-qualify list` shows all)
+    exit 2
+    ");
+}
+
+#[test]
+fn list_shows_releases_and_profiles() {
+    assert_snapshot!(said(&["list", "releases"]), @r"
+    debian:11        11, bullseye, oldoldstable
+    debian:12        12, bookworm, oldstable
+    debian:13        13, trixie, stable
+    debian:testing   testing, forky
+    debian:unstable  unstable, sid
+    exit 0
+    ");
+    assert_snapshot!(said(&["list", "profiles"]), @r"
+    go-2.0   Kata 2.0–3.1 (end of life), taken from 3.1.0
+    go-3.2   Kata 3.2–3.28 (end of life), taken from 3.2.0
+    go-3.29  Kata 3.29 on (maintained), taken from 3.29.0
+    rs-4.0   Kata 4.0 on (maintained), taken from 4.0.0
+    exit 0
+    ");
+}
+
+#[test]
+fn list_profiles_is_data_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = said_in(&dir, &["list", "profiles", "--format", "json"]);
+    let profiles: serde_json::Value = serde_json::from_str(said.strip_suffix("exit 0\n").unwrap()).unwrap();
+    let names: Vec<&str> = profiles.as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["go-2.0", "go-3.2", "go-3.29", "rs-4.0"]);
+    assert!(profiles.as_array().unwrap().iter().all(|p| p["tag"].is_string() && p["range"].is_string()));
+}
+
+#[test]
+fn explain_tells_what_a_capability_requires_by_profile() {
+    let said = said(&["explain", "fs.virtio-fs"]);
+    // The tests themselves are the catalogue's; how many there are, per suite, is noise here.
+    let mut shown = String::new();
+    for line in said.lines() {
+        let line = match line.trim_start().split_once("::") {
+            Some((suite, _)) => format!("    {suite}::<TESTS>"),
+            None => line.replace(|c: char| c.is_ascii_digit() && line.contains("passed ("), "N"),
+        };
+        if shown.lines().next_back().is_none_or(|last| last != line) {
+            shown.push_str(&line);
+            shown.push('\n');
+        }
+    }
+    assert_snapshot!(shown, @r"
+    fs.virtio-fs
+
+        virtio-fs works the way the profile uses it
+
+    go-2.0, go-3.2, go-3.29
+      supported when all of these have passed (NN):
+        smoke::<TESTS>
+        filesystem::<TESTS>
+    rs-4.0
+      supported when all of these have passed (NN):
+        smoke::<TESTS>
+        filesystem::<TESTS>
+    exit 0
+    ");
+    for required in
+        ["virtio_fs::rename_is_atomic", "virtio_fs::mounts_in_the_guest", "smoke::virtiofsd_accepts_the_profiles_flags"]
+    {
+        assert!(said.contains(required), "{required} is not required for fs.virtio-fs");
+    }
+}
+
+#[test]
+fn explain_tells_what_a_test_proves_and_why() {
+    assert_snapshot!(said(&["explain", "rename_is_atomic"]), @r"
+    filesystem::virtio_fs::rename_is_atomic
+
+        While one thread renames new versions over a name, a reader never finds the name missing, empty, or a mix of two versions; afterwards the old name is gone.
+
+        POSIX rename; every configuration file, package and image layer in a container is replaced this way, and a share that unlinks first or only pretends loses it.
+
+    proves      fs.virtio-fs
+    blames      virtiofsd
+    profiles    all
+    runs        inside a guest
+    share       virtio-fs
+    blocked by  filesystem::virtio_fs::mounts_in_the_guest
+    needs       nothing
+    deadline    60 s
+
+    the same property elsewhere: filesystem::virtio_9p::rename_is_atomic, filesystem::virtio_blk::rename_is_atomic
+    exit 0
+    ");
+}
+
+#[test]
+fn explain_knows_the_nearest() {
+    assert_snapshot!(said(&["explain", "fs.virtiofs"]), @r"
+    error: `fs.virtiofs` is neither a test nor a capability; the nearest is fs.virtio-fs (`kata-qualify list` shows all)
+    exit 2
+    ");
+    assert_snapshot!(said(&["explain", "virtio_fs::renames_are_atomic"]), @r"
+    error: `virtio_fs::renames_are_atomic` is neither a test nor a capability; the nearest is filesystem::virtio_fs::rename_is_atomic (`kata-qualify list` shows all)
+    exit 2
+    ");
+}
+
+#[test]
+fn report_of_a_folder_without_a_run_is_bad_input() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("empty")).unwrap();
+    assert_snapshot!(said_in(&dir, &["report", "empty"]), @r"
+    error: reading the run: reading empty/journal.jsonl: No such file or directory (os error 2)
+    exit 2
+    ");
+    assert_eq!(names(&dir.path().join("empty")), Vec::<String>::new());
+}
+
+#[test]
+fn report_of_what_is_no_journal_is_bad_input() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(FILE), "{}\nnot a journal\n").unwrap();
+    assert_snapshot!(said_in(&dir, &["report", "."]), @r"
+    error: reading the run: ./journal.jsonl:1: expected an event of the journal: missing field `at` at line 1 column 2
+    exit 2
+    ");
+}
+
+#[test]
+fn report_of_a_journal_cut_in_the_middle_tells_that_the_run_was_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    killed_run(dir.path());
+    let said = said_in(&dir, &["report", "."]);
+    assert!(said.ends_with("exit 0\n"), "{said}");
+    let results: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(dir.path().join("results.json")).unwrap()).unwrap();
+    assert_eq!(results["ending"], "killed");
+    let outcomes: Vec<(&str, &str)> = results["cells"][0]["tests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| (t["test"].as_str().unwrap(), t["outcome"].as_str().unwrap()))
+        .collect();
+    let expected =
+        [("smoke::packages_are_installed", "pass"), ("smoke::qemu_has_the_machine_type", "fail"), (CUT, "error")];
+    assert_eq!(outcomes, expected);
+}
+
+const CUT: &str = "smoke::qemu_has_the_devices_of_the_default_path";
+
+/// Writes the journal of a run that was killed while it wrote the end of its third test.
+fn killed_run(dir: &Path) {
+    let cell = CellId {
+        distro: "debian".into(),
+        release: "13".into(),
+        arch: kata_osinfo::arch::Arch::X86_64,
+        environment: Environment::Container,
+    };
+    let profiles = vec!["go-3.29".to_owned()];
+    let mut journal = Writer::create(dir).unwrap();
+    journal
+        .append(Event::RunStarted {
+            schema: SCHEMA,
+            run: format!("r{}", Timestamp::now().as_second()),
+            harness: env!("CARGO_PKG_VERSION").into(),
+            profiles: profiles.clone(),
+            cells: vec![cell.clone()],
+            filter: None,
+            candidate: false,
+            options: Vec::new(),
+        })
+        .unwrap();
+    journal.append(Event::CellStarted { cell: cell.clone() }).unwrap();
+    journal.append(Event::PhaseStarted { cell: cell.clone(), phase: Phase::Tests }).unwrap();
+    let failed = Outcome::Fail { message: "no q35".into(), blames: Component::Qemu };
+    for (test, outcome) in [
+        ("smoke::packages_are_installed", Outcome::Pass),
+        ("smoke::qemu_has_the_machine_type", failed),
+        (CUT, Outcome::Pass),
+    ] {
+        let (cell, profiles, test) = (cell.clone(), profiles.clone(), test.to_owned());
+        let started =
+            Event::TestStarted { cell: cell.clone(), profiles: profiles.clone(), test: test.clone(), attempt: 1 };
+        journal.append(started).unwrap();
+        let (notes, artifacts) = (Vec::new(), Vec::new());
+        journal
+            .append(Event::TestFinished { cell, profiles, test, attempt: 1, outcome, millis: 7, notes, artifacts })
+            .unwrap();
+    }
+    drop(journal);
+    let path = dir.join(FILE);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, &text[..text.len() - 20]).unwrap();
+}
+
+/// The names in a folder, sorted.
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}

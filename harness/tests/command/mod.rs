@@ -1,0 +1,126 @@
+//! The command under test, what it needs of this machine, and what it wrote.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// The path of `kata-qualify`.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_kata-qualify");
+
+/// Verdicts by profile and capability.
+pub(crate) type Verdicts = BTreeMap<String, BTreeMap<String, String>>;
+
+/// Where images are kept between tests and runs: the developer's own cache, or one below cargo's target folder.
+pub(crate) fn cache() -> PathBuf {
+    match std::env::var_os("KATA_QUALIFY_CACHE").filter(|dir| !dir.is_empty()) {
+        Some(dir) => PathBuf::from(dir),
+        None => Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"),
+    }
+}
+
+/// `kata-qualify` in a folder of its own, with the tests' cache, and nothing of this terminal.
+pub(crate) fn kata_qualify(folder: &Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.current_dir(folder).env("KATA_QUALIFY_CACHE", cache()).env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
+
+/// Says why a test does nothing; `eprintln` would be swallowed.
+pub(crate) fn skip(test: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
+}
+
+/// Whether this machine can make images and run containers of them; says so if not.
+pub(crate) fn able(test: &str) -> bool {
+    let quiet = |program: &str, argument: &str| {
+        let status = Command::new(program).arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        status.is_ok_and(|s| s.success())
+    };
+    let why = if !rustix::process::geteuid().is_root() {
+        "needs root"
+    } else if cfg!(not(target_arch = "x86_64")) {
+        "needs x86_64"
+    } else if !quiet("mmdebstrap", "--version") {
+        "needs mmdebstrap"
+    } else if !quiet("docker", "info") {
+        "needs a Docker engine and its command"
+    } else {
+        return true;
+    };
+    skip(test, why);
+    false
+}
+
+/// What a finished command said.
+pub(crate) struct Ended {
+    /// Its exit code; `None` after a signal.
+    pub(crate) code: Option<i32>,
+    /// Standard output.
+    pub(crate) stdout: String,
+    /// Standard error.
+    pub(crate) stderr: String,
+}
+
+/// Runs a command to its end.
+pub(crate) fn end(command: &mut Command) -> Ended {
+    let output = command.output().unwrap();
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// The `results.json` of an output folder.
+pub(crate) fn results(out: &Path) -> Value {
+    let text = std::fs::read_to_string(out.join("results.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// A cell of the results by the start of its name: `debian:13/`.
+pub(crate) fn cell<'a>(results: &'a Value, name: &str) -> &'a Value {
+    let cells = results["cells"].as_array().unwrap();
+    cells.iter().find(|c| c["cell"].as_str().unwrap().starts_with(name)).unwrap()
+}
+
+/// The messages of a cell's errors.
+pub(crate) fn errors(cell: &Value) -> Vec<String> {
+    let text = |e: &Value| format!("{}: {}", e["phase"].as_str().unwrap(), e["message"].as_str().unwrap());
+    cell["errors"].as_array().unwrap().iter().map(text).collect()
+}
+
+/// The verdicts of a cell.
+pub(crate) fn verdicts(cell: &Value) -> Verdicts {
+    let word = |j: &Value| j["verdict"].as_str().unwrap().to_owned();
+    let row = |all: &Value| all.as_object().unwrap().iter().map(|(c, j)| (c.clone(), word(j))).collect();
+    cell["verdicts"].as_object().unwrap().iter().map(|(profile, all)| (profile.clone(), row(all))).collect()
+}
+
+/// The outcome of each test under each profile: `go-3.29 smoke::x` → `pass`.
+pub(crate) fn outcomes(cell: &Value) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    for test in cell["tests"].as_array().unwrap() {
+        for profile in test["profiles"].as_array().unwrap() {
+            let name = format!("{} {}", profile.as_str().unwrap(), test["test"].as_str().unwrap());
+            all.insert(name, test["outcome"].as_str().unwrap_or("none").to_owned());
+        }
+    }
+    all
+}
+
+/// Waits until `look` gives something; `what` is told when the deadline passes, with what was seen last.
+pub(crate) fn wait_for<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let began = std::time::Instant::now();
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(seen) if began.elapsed() > deadline => panic!("waited {deadline:?} for {what}, saw last: {seen}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The ends of a guest are told apart: each is provoked on a real release, in a real guest.
+//!
+//! Needs root, mmdebstrap and Docker, as `kata-qualify doctor` says; without them it says so and passes over.
+
+use agent::protocol::{EnvironmentReply, EnvironmentRequest};
+use agent::rehearsal::Fault;
+use harness::{cell, container, run, setup, sweep};
+use kata_osinfo::database::Database;
+use kata_osinfo::profile::Profile;
+use std::path::PathBuf;
+use suites::environment::Ending;
+
+/// Where images are cached for tests, shared between them.
+fn cache() -> PathBuf {
+    let ours = || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("cache");
+    std::env::var_os("KATA_QUALIFY_CACHE").map_or_else(ours, PathBuf::from)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_bad_end_of_a_guest_has_its_own_name() {
+    let Ok(docker) = container::connect().await else {
+        eprintln!("SKIPPED: no Docker engine answers");
+        return;
+    };
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: images are made as root");
+        return;
+    }
+    let record = Database::embedded();
+    let release = record.record("debian").unwrap().release("13", run::this_arch().unwrap()).unwrap();
+    let profile = Profile::find("go-3.29").unwrap().clone();
+    let (wanted, options) = (release.clone(), images::Options::new(cache()));
+    let prepared = tokio::task::spawn_blocking(move || images::prepare(&wanted, &options, &|_| {})).await.unwrap();
+    let image = prepared.unwrap();
+    let (claims, initramfs) = setup::boot_files(&image, &release, std::slice::from_ref(&profile)).unwrap();
+    let docker_image = images::container::ensure_imported(&docker, &image).await.unwrap();
+    let mut prepared = setup::Prepared { image, docker_image, claims, initramfs, pjdfstest: None };
+    let id = format!("endings-{}", std::process::id());
+    let lock = sweep::RunLock::take(&cache().join("runs"), &id).unwrap();
+    let lock_path = lock.path().to_string_lossy().into_owned();
+    let container = container::start(&docker, &prepared.docker_image, setup::AGENT, &id, &lock_path).await.unwrap();
+    setup::send(&container.line, &mut prepared).await.unwrap();
+    let mut seen = Vec::new();
+    for fault in Fault::ALL {
+        let request = EnvironmentRequest::Rehearse { profile: Box::new(profile.clone()), fault: *fault };
+        seen.push((*fault, cell::ask(&container.line, request, 300).await));
+    }
+    container.remove().await.unwrap();
+    for (fault, reply) in seen {
+        let Ok(EnvironmentReply::Rehearsed { ending }) = reply else { panic!("{fault:?}: {reply:?}") };
+        let right = match fault {
+            Fault::Panic => matches!(&ending, Ending::Panicked { line } if line.contains("sysrq triggered crash")),
+            Fault::Oops => matches!(&ending, Ending::Oopsed { .. }),
+            Fault::Spin => matches!(&ending, Ending::Hung { silent } if *silent >= 20),
+            Fault::StopVmm => matches!(&ending, Ending::VmmStopped { .. }),
+            Fault::KillVmm => ending == Ending::VmmKilled { signal: 9 },
+            Fault::KillDaemon => matches!(&ending, Ending::DaemonDied { how } if how.contains("signal 9")),
+        };
+        assert!(right, "{fault:?} looks like {ending:?}");
+        eprintln!("{fault:?}: {ending:?}");
+    }
+}

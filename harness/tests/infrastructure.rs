@@ -1,0 +1,216 @@
+//! What is nobody's fault but the infrastructure's is told as such: which phase, what cause, exit 3, and the record stays.
+//!
+//! Needs root, mmdebstrap, Docker and a mirror; says so and passes where one is missing.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
+
+mod command;
+
+use command::{able, cell, end, errors, kata_qualify, outcomes, results};
+use jiff::civil::date;
+use kata_osinfo::arch::Arch;
+use kata_osinfo::verified::{self, Basis, Verdict, VerifiedCapability, VerifiedEntry};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+const DEBIAN: &str = include_str!("../../distros/records/debian.yaml");
+/// Nothing listens there.
+const NO_MIRROR: &str = "http://127.0.0.1:1/debian";
+
+/// A distro whose one release asks the mirror for a suite that it does not have.
+const NOWHERE: &str = "\
+apiVersion: v1
+distro: nowhere
+package-manager: apt
+arch: [x86_64]
+vmm:
+  name: qemu
+  packages: qemu-system-x86
+  path: /usr/bin/qemu-system-x86_64
+fs:
+  - name: virtio-fs
+    packages: virtiofsd
+    path: /usr/libexec/virtiofsd
+kernel:
+  packages: linux-image-amd64
+  image: /boot/vmlinuz-*
+releases:
+  - version: 1
+    codename: erewhon
+    suites: erewhon
+";
+
+/// A folder with a cache of its own and records that say of each release what an earlier run verified.
+struct Place {
+    dir: TempDir,
+    records: PathBuf,
+}
+
+impl Place {
+    fn new() -> Place {
+        let dir = tempfile::tempdir().unwrap();
+        let records = dir.path().join("records");
+        std::fs::create_dir(&records).unwrap();
+        for (name, text, release) in [("debian", DEBIAN, "13"), ("nowhere", NOWHERE, "1")] {
+            let text = verified::apply(text, &[earlier(release)]).unwrap();
+            std::fs::write(records.join(format!("{name}.yaml")), text).unwrap();
+        }
+        Place { dir, records }
+    }
+
+    /// The text of a record.
+    fn record(&self, distro: &str) -> String {
+        std::fs::read_to_string(self.records.join(format!("{distro}.yaml"))).unwrap()
+    }
+
+    /// `kata-qualify run` with these records and an output folder `out`.
+    fn run(&self, cache: &Path, arguments: &[&str]) -> Command {
+        let mut command = kata_qualify(self.dir.path());
+        command.arg("run").args(["--out", "out", "--records", "records", "--cache"]).arg(cache).args(arguments);
+        command
+    }
+
+    fn out(&self) -> PathBuf {
+        self.dir.path().join("out")
+    }
+}
+
+/// What an earlier run found, which an error must not touch.
+fn earlier(release: &str) -> VerifiedEntry {
+    let supported = VerifiedCapability::plain(Verdict::Supported);
+    VerifiedEntry {
+        release: release.to_owned(),
+        arch: Arch::X86_64,
+        profile: "go-3.29".to_owned(),
+        environment: "container".to_owned(),
+        basis: Basis::Emulated,
+        tested: date(2026, 1, 2),
+        harness: "0.0.1".to_owned(),
+        test_set: "0123456789ab".to_owned(),
+        versions: BTreeMap::from([("qemu-system-x86".to_owned(), "1:1.0".to_owned())]),
+        capabilities: BTreeMap::from([("vmm.boot".to_owned(), supported)]),
+    }
+}
+
+#[test]
+fn a_release_that_the_mirror_lacks_is_an_error_and_the_other_cells_go_on() {
+    if !able("a_release_that_the_mirror_lacks_is_an_error_and_the_other_cells_go_on") {
+        return;
+    }
+    let place = Place::new();
+    let test = "smoke::qemu_has_the_machine_type";
+    let ended =
+        end(&mut place.run(&command::cache(), &["nowhere:1", "debian:13", "--profile", "go-3.29", "--test", test]));
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    let results = results(&place.out());
+    let errors = errors(cell(&results, "nowhere:1/"));
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].starts_with("image: ") && errors[0].contains("suite erewhon is not on the mirror"), "{errors:?}");
+    let outcomes = outcomes(cell(&results, "debian:13/"));
+    assert_eq!(outcomes.get(&format!("go-3.29 {test}")).map(String::as_str), Some("pass"), "{outcomes:?}");
+    let matrix = ended.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(matrix.contains("suite erewhon is not on the mirror"), "the matrix hides the cause:\n{}", ended.stdout);
+}
+
+#[test]
+fn a_release_in_error_leaves_its_entries_in_the_record_as_they_were() {
+    if !able("a_release_in_error_leaves_its_entries_in_the_record_as_they_were") {
+        return;
+    }
+    let place = Place::new();
+    let before = place.record("nowhere");
+    assert!(before.contains("verified:"), "the record to be kept has nothing to keep");
+    let cache = place.dir.path().join("cache");
+    let ended = end(&mut place.run(&cache, &["nowhere:1", "--write-back"]));
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    assert_eq!(place.record("nowhere"), before);
+    assert!(ended.stderr.contains("not written back: nowhere:1/x86_64/container: image: "), "{}", ended.stderr);
+}
+
+#[test]
+fn a_mirror_that_cannot_be_reached_is_told_and_nothing_is_written_back() {
+    if !able("a_mirror_that_cannot_be_reached_is_told_and_nothing_is_written_back") {
+        return;
+    }
+    let place = Place::new();
+    let before = place.record("debian");
+    let cache = place.dir.path().join("cache");
+    let ended = end(&mut place.run(&cache, &["debian:13", "--mirror", NO_MIRROR, "--write-back"]));
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    let errors = errors(cell(&results(&place.out()), "debian:13/"));
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].starts_with("image: ") && errors[0].contains("the mirror cannot be reached"), "{errors:?}");
+    assert_eq!(place.record("debian"), before);
+    assert_no_image(&cache);
+}
+
+#[test]
+fn offline_without_an_image_is_an_error_that_says_what_to_do() {
+    if !able("offline_without_an_image_is_an_error_that_says_what_to_do") {
+        return;
+    }
+    let place = Place::new();
+    let before = place.record("debian");
+    let cache = place.dir.path().join("cache");
+    let ended = end(&mut place.run(&cache, &["debian:13", "--offline", "--write-back"]));
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    let errors = errors(cell(&results(&place.out()), "debian:13/"));
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].starts_with("image: ") && errors[0].contains("offline"), "{errors:?}");
+    assert_eq!(place.record("debian"), before);
+}
+
+#[test]
+fn a_full_disk_is_told_and_leaves_no_half_image() {
+    if !able("a_full_disk_is_told_and_leaves_no_half_image") {
+        return;
+    }
+    let place = Place::new();
+    let before = place.record("debian");
+    let disk = match Disk::mount(place.dir.path().join("disk"), "64m") {
+        Ok(disk) => disk,
+        Err(e) => return command::skip("a_full_disk_is_told_and_leaves_no_half_image", &e),
+    };
+    let ended = end(&mut place.run(&disk.0, &["debian:13", "--write-back"]));
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    let errors = errors(cell(&results(&place.out()), "debian:13/"));
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].starts_with("image: ") && errors[0].contains("the disk is full"), "{errors:?}");
+    assert_eq!(place.record("debian"), before);
+    assert_no_image(&disk.0);
+}
+
+/// Neither an image nor a half one.
+fn assert_no_image(cache: &Path) {
+    let images = cache.join("images");
+    let below = |dir: &Path| -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+        entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    };
+    let finished: Vec<String> = below(&images).into_iter().filter(|name| !name.starts_with('.')).collect();
+    assert_eq!((finished, below(&images.join(".tmp"))), (Vec::new(), Vec::new()), "left in {}", images.display());
+}
+
+/// A small filesystem, unmounted when dropped.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(at: PathBuf, size: &str) -> Result<Disk, String> {
+        std::fs::create_dir(&at).map_err(|e| e.to_string())?;
+        let output =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&at).output();
+        match output {
+            Ok(output) if output.status.success() => Ok(Disk(at)),
+            Ok(output) => Err(format!("mounting a tmpfs: {}", String::from_utf8_lossy(&output.stderr).trim())),
+            Err(e) => Err(format!("running mount: {e}")),
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}

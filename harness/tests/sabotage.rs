@@ -1,0 +1,243 @@
+//! Known-bad components under the public command: each fault turns exactly the capabilities that it should.
+//!
+//! The whole matrix of the sabotaged release is compared with that of the release as Debian ships it.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
+
+mod command;
+
+use command::{able, cell, end, kata_qualify, outcomes, results, verdicts};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use tempfile::TempDir;
+
+/// Ends at once, whatever it is asked.
+const DEAD_DAEMON: &str = "#!/bin/sh\nexit 1\n";
+
+/// The real daemon, whose renames succeed without being done.
+///
+/// strace replaces the call by one that does not exist, for which the daemon's own filter would kill it.
+const LYING_DAEMON: &str = "\
+#!/bin/sh
+exec strace -f -qq -o /dev/null -e trace=rename,renameat,renameat2 \\
+    -e inject=rename,renameat,renameat2:retval=0 /usr/libexec/virtiofsd.real \"$@\" --seccomp none
+";
+
+/// The real QEMU, built without vhost-user-fs-pci as far as one can tell from outside.
+const QEMU_WITHOUT_VIRTIO_FS: &str = r#"#!/bin/sh
+real=/usr/bin/qemu-system-x86_64.real
+for argument in "$@"; do
+    case $argument in
+    help)
+        "$real" "$@" >/tmp/qemu-help.$$ || exit
+        grep -v vhost-user-fs /tmp/qemu-help.$$
+        exec rm /tmp/qemu-help.$$
+        ;;
+    vhost-user-fs-pci*)
+        echo "qemu-system-x86_64: -device $argument: 'vhost-user-fs-pci' is not a valid device model name" >&2
+        exit 1
+        ;;
+    esac
+done
+exec "$real" "$@"
+"#;
+
+/// A release under one profile.
+struct Subject {
+    target: &'static str,
+    profile: &'static str,
+    /// The results of the release as it is.
+    before: OnceLock<Value>,
+}
+
+static TRIXIE: Subject = Subject { target: "debian:13", profile: "go-3.29", before: OnceLock::new() };
+static BOOKWORM: Subject = Subject { target: "debian:12", profile: "go-2.0", before: OnceLock::new() };
+
+impl Subject {
+    fn run(&self, arguments: &[&str]) -> Value {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = kata_qualify(dir.path());
+        command.args(["run", self.target, "--profile", self.profile, "--out", "out"]).args(arguments);
+        let ended = end(&mut command);
+        assert_ne!(ended.code, Some(2), "{}", ended.stderr);
+        let results = results(&dir.path().join("out"));
+        let cell = cell(&results, self.target);
+        assert_eq!(cell["errors"], Value::Array(Vec::new()), "{}", ended.stderr);
+        cell.clone()
+    }
+
+    fn before(&self) -> &Value {
+        self.before.get_or_init(|| {
+            let before = self.run(&[]);
+            let verdicts = verdicts(&before);
+            assert_eq!(verdicts[self.profile]["fs.virtio-fs"], "supported", "nothing to be lost: {verdicts:?}");
+            before
+        })
+    }
+
+    /// What changed against the release as it is: capability → verdict.
+    fn turned(&self, after: &Value) -> BTreeMap<String, String> {
+        let (before, after) = (verdicts(self.before()), verdicts(after));
+        let (before, after) = (&before[self.profile], &after[self.profile]);
+        assert!(before.keys().eq(after.keys()), "the matrices have different columns");
+        after.iter().filter(|(c, v)| before[*c] != **v).map(|(c, v)| (c.clone(), v.clone())).collect()
+    }
+
+    /// Asserts that exactly these capabilities turned to unsupported, each with a cause that blames the component and,
+    /// in one of them, says the word.
+    fn assert_lost(&self, after: &Value, lost: &[&str], component: &str, word: &str) {
+        let expected: BTreeMap<String, String> =
+            lost.iter().map(|c| ((*c).to_owned(), "unsupported".to_owned())).collect();
+        assert_eq!(self.turned(after), expected);
+        let mut messages = String::new();
+        for capability in lost {
+            let causes = after["verdicts"][self.profile][*capability]["causes"].as_array().unwrap();
+            assert!(!causes.is_empty(), "{capability} is unsupported without a cause");
+            for cause in causes {
+                assert_eq!(cause["component"], component, "{capability}: {cause}");
+                messages.push_str(cause["message"].as_str().unwrap());
+                messages.push('\n');
+            }
+        }
+        assert!(messages.contains(word), "no cause says {word}:\n{messages}");
+    }
+
+    /// The tree of the release's cached image.
+    fn tree(&self) -> PathBuf {
+        self.before();
+        let images = command::cache().join("images");
+        let version = self.target.split(':').nth(1).unwrap();
+        let plain = |dir: &Path| {
+            let manifest: Value = serde_json::from_slice(&std::fs::read(dir.join("manifest.json")).ok()?).unwrap();
+            let ours = manifest["version"] == version && manifest["derived-from"].is_null();
+            ours.then(|| (manifest["made"].as_str().unwrap().to_owned(), dir.join("rootfs")))
+        };
+        let found = std::fs::read_dir(images).unwrap().filter_map(|e| plain(&e.unwrap().path())).max();
+        found.unwrap().1
+    }
+}
+
+#[test]
+fn a_daemon_that_ends_at_once_keeps_the_share_from_mounting_and_nothing_else() {
+    if !able("a_daemon_that_ends_at_once_keeps_the_share_from_mounting_and_nothing_else") {
+        return;
+    }
+    let overlay = Overlay::new();
+    overlay.program("usr/libexec/virtiofsd", DEAD_DAEMON);
+    let mounts = "virtio_fs::mounts_in_the_guest";
+    let after = TRIXIE.run(&["--overlay", overlay.path(), "--test", mounts]);
+    let outcomes = outcomes(&after);
+    let outcome = |test: &str| outcomes.get(&format!("go-3.29 {test}")).map(String::as_str);
+    assert_eq!(outcome("smoke::kernel_boots_to_userspace"), Some("pass"), "{outcomes:?}");
+    assert_eq!(outcome("smoke::qemu_has_the_devices_of_virtio_fs"), Some("pass"), "{outcomes:?}");
+    assert_eq!(outcome("filesystem::virtio_fs::mounts_in_the_guest"), Some("blocked"), "{outcomes:?}");
+    let judged = &after["verdicts"]["go-3.29"];
+    assert_eq!(judged["fs.virtio-fs"]["verdict"], "unsupported");
+    for cause in judged["fs.virtio-fs"]["causes"].as_array().unwrap() {
+        assert_eq!(cause["component"], "virtiofsd", "{cause}");
+    }
+    for untouched in ["vmm.boot", "kernel.guest", "fs.virtio-blk"] {
+        assert_ne!(judged[untouched]["verdict"], "unsupported", "{untouched}: {}", judged[untouched]);
+    }
+}
+
+#[test]
+#[ignore = "minutes each; the nightly workflow runs them with --ignored"]
+fn a_daemon_that_ends_at_once_loses_virtio_fs() {
+    if !able("a_daemon_that_ends_at_once_loses_virtio_fs") {
+        return;
+    }
+    let overlay = Overlay::new();
+    overlay.program("usr/libexec/virtiofsd", DEAD_DAEMON);
+    let after = TRIXIE.run(&["--overlay", overlay.path()]);
+    TRIXIE.assert_lost(&after, DEAD_DAEMON_LOSES, "virtiofsd", "virtiofsd");
+}
+
+/// A daemon that does not even tell its version is not installed in any useful sense.
+const DEAD_DAEMON_LOSES: &[&str] =
+    &["packages.install", "fs.virtio-fs", "fs.virtio-fs.xattr", "fs.virtio-fs.acl", "fs.virtio-fs.posix"];
+
+#[test]
+#[ignore = "minutes each; the nightly workflow runs them with --ignored"]
+fn a_daemon_that_lies_about_renames_loses_virtio_fs() {
+    if !able("a_daemon_that_lies_about_renames_loses_virtio_fs") {
+        return;
+    }
+    let overlay = Overlay::new();
+    overlay.copy(&TRIXIE.tree().join("usr/libexec/virtiofsd"), "usr/libexec/virtiofsd.real");
+    overlay.program("usr/libexec/virtiofsd", LYING_DAEMON);
+    let after = TRIXIE.run(&["--overlay", overlay.path(), "--install", "strace"]);
+    TRIXIE.assert_lost(&after, &["fs.virtio-fs", "fs.virtio-fs.posix"], "virtiofsd", "rename");
+    let failed = outcomes(&after).into_iter().filter(|(_, outcome)| outcome == "fail").map(|(test, _)| test);
+    assert!(failed.into_iter().any(|test| test == "go-3.29 filesystem::virtio_fs::rename_is_atomic"));
+}
+
+#[test]
+#[ignore = "minutes each; the nightly workflow runs them with --ignored"]
+fn a_qemu_without_vhost_user_fs_loses_virtio_fs() {
+    if !able("a_qemu_without_vhost_user_fs_loses_virtio_fs") {
+        return;
+    }
+    let overlay = Overlay::new();
+    overlay.copy(&TRIXIE.tree().join("usr/bin/qemu-system-x86_64"), "usr/bin/qemu-system-x86_64.real");
+    overlay.program("usr/bin/qemu-system-x86_64", QEMU_WITHOUT_VIRTIO_FS);
+    let after = TRIXIE.run(&["--overlay", overlay.path()]);
+    TRIXIE.assert_lost(&after, VIRTIO_FS, "qemu", "vhost-user-fs-pci");
+}
+
+const VIRTIO_FS: &[&str] = &["fs.virtio-fs", "fs.virtio-fs.xattr", "fs.virtio-fs.acl", "fs.virtio-fs.posix"];
+
+#[test]
+#[ignore = "minutes each; the nightly workflow runs them with --ignored"]
+fn a_kernel_without_its_virtiofs_module_loses_virtio_fs() {
+    if !able("a_kernel_without_its_virtiofs_module_loses_virtio_fs") {
+        return;
+    }
+    let modules = BOOKWORM.tree().join("usr/lib/modules");
+    let kernels: Vec<_> = std::fs::read_dir(&modules).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let overlay = Overlay::new();
+    for kernel in kernels {
+        let folder = format!("lib/modules/{}/kernel/fs/fuse", kernel.to_str().unwrap());
+        assert!(BOOKWORM.tree().join(format!("usr/{folder}/virtiofs.ko")).is_file(), "no module to remove in {folder}");
+        overlay.write(&format!("{folder}/.wh.virtiofs.ko"), "", 0o644);
+    }
+    let after = BOOKWORM.run(&["--overlay", overlay.path()]);
+    BOOKWORM.assert_lost(&after, VIRTIO_FS, "kernel", "virtiofs");
+}
+
+/// A folder to be laid over a release.
+struct Overlay(TempDir);
+
+impl Overlay {
+    fn new() -> Overlay {
+        Overlay(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &str {
+        self.0.path().to_str().unwrap()
+    }
+
+    fn program(&self, path: &str, text: &str) {
+        self.write(path, text, 0o755);
+    }
+
+    fn write(&self, path: &str, text: &str, mode: u32) {
+        let path = self.place(path);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Copies with the mode.
+    fn copy(&self, from: &Path, to: &str) {
+        std::fs::copy(from, self.place(to)).unwrap();
+    }
+
+    fn place(&self, path: &str) -> PathBuf {
+        let path = self.0.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    }
+}

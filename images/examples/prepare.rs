@@ -1,0 +1,61 @@
+//! Prepares images of Debian's releases and prints what they hold:
+//! `cargo run -p images --example prepare -- CACHE [--accept-expired] [--offline] [--oci] [--mirror URL] RELEASE…`.
+
+use images::{Options, Source, prepare};
+use std::process::ExitCode;
+use std::time::Instant;
+
+#[path = "../tests/debian/mod.rs"]
+mod debian;
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    let Some(cache) = words.next() else {
+        eprintln!("usage: prepare CACHE [--accept-expired] [--offline] [--oci] [--mirror URL] RELEASE...");
+        return ExitCode::from(2);
+    };
+    let mut options = Options::new(cache);
+    let mut failed = false;
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--accept-expired" => options.accept_expired = true,
+            "--offline" => options.offline = true,
+            "--oci" => options.source = Source::Oci,
+            "--mirror" => options.mirror = words.next(),
+            version => {
+                let started = Instant::now();
+                let release = debian::release(version);
+                let result = prepare(&release, &options, &|p| {
+                    if p.detail.is_none() {
+                        eprintln!("{:7.1} s  {}  {}", started.elapsed().as_secs_f64(), p.release, p.phase);
+                    }
+                });
+                match result {
+                    Ok(image) => {
+                        println!(
+                            "{} {:?} {:.1} s {}",
+                            image.release(),
+                            image.origin,
+                            started.elapsed().as_secs_f64(),
+                            image.dir.display()
+                        );
+                        for origin in &image.manifest.origins {
+                            println!("  {} {} {}", origin.package, origin.version, origin.suites.join(" "));
+                        }
+                        for owner in &image.manifest.owners {
+                            println!("  {} -> {:?} {:?}", owner.path, owner.resolved, owner.package);
+                        }
+                    }
+                    Err(error) => {
+                        failed = true;
+                        eprintln!("{error}");
+                        if let Some(hint) = error.hint() {
+                            eprintln!("hint: {hint}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+    ExitCode::from(u8::from(failed))
+}

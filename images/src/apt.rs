@@ -1,0 +1,94 @@
+//! What apt is told wherever it runs, so that it behaves the same on every machine.
+
+use crate::command::{Runner, tied};
+use crate::error::{Failure, Phase};
+
+/// apt's settings for one `prepare`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Apt {
+    /// `Acquire::http::Proxy` and its kin, as the machine's apt has them.
+    pub(crate) proxies: Vec<(String, String)>,
+    pub(crate) accept_expired: bool,
+}
+
+/// Variables by which apt's methods find a proxy.
+pub(crate) const PROXY_VARIABLES: [&str; 6] =
+    ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+
+impl Apt {
+    /// The machine's proxy settings; a machine without apt has none.
+    pub(crate) fn of_machine(runner: &Runner<'_>, accept_expired: bool) -> Result<Apt, Failure> {
+        let dump = runner
+            .output(Phase::Resolve, tied("apt-config").args(["dump", "--no-empty", "--format", "%F\t%v%n"]))
+            .or_else(|failure| match failure.cause {
+                crate::error::Cause::Cancelled | crate::error::Cause::DeadlineExceeded { .. } => Err(failure),
+                _ => Ok(String::new()),
+            })?;
+        Ok(Apt { proxies: proxies(&dump), accept_expired })
+    }
+
+    /// URLs of proxies, to be redacted.
+    pub(crate) fn proxy_urls(&self) -> Vec<String> {
+        let of_environment = PROXY_VARIABLES.iter().filter_map(|v| std::env::var(v).ok());
+        self.proxies.iter().map(|(_, url)| url.clone()).chain(of_environment).collect()
+    }
+
+    /// Settings as `Key value` pairs.
+    ///
+    /// The checks of dates are set both ways explicitly: a machine may have switched them off for itself.
+    pub(crate) fn settings(&self) -> Vec<(String, String)> {
+        let check = if self.accept_expired { "false" } else { "true" };
+        let mut all = vec![
+            ("Acquire::Check-Valid-Until".to_owned(), check.to_owned()),
+            ("Acquire::Check-Date".to_owned(), check.to_owned()),
+            ("Acquire::Languages".to_owned(), "none".to_owned()),
+            ("Acquire::Retries".to_owned(), "2".to_owned()),
+            ("Acquire::http::Timeout".to_owned(), "30".to_owned()),
+            ("Acquire::https::Timeout".to_owned(), "30".to_owned()),
+        ];
+        all.extend(self.proxies.iter().cloned());
+        all
+    }
+
+    /// `-o Key=value` arguments.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        self.settings().into_iter().flat_map(|(k, v)| ["-o".to_owned(), format!("{k}={v}")]).collect()
+    }
+}
+
+fn proxies(dump: &str) -> Vec<(String, String)> {
+    dump.lines()
+        .filter_map(|l| l.split_once('\t'))
+        .filter(|(key, value)| {
+            let mut parts = key.split("::");
+            !value.is_empty()
+                && parts.next().is_some_and(|p| p.eq_ignore_ascii_case("Acquire"))
+                && parts.next().is_some_and(|p| p.eq_ignore_ascii_case("http") || p.eq_ignore_ascii_case("https"))
+                && parts.next().is_some_and(|p| p.eq_ignore_ascii_case("Proxy"))
+        })
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_are_taken_from_the_machine() {
+        let dump = "APT::Architecture\tamd64\nAcquire::http::Proxy\thttp://proxy.example:3128\n\
+            Acquire::http::Proxy::mirror.example\tDIRECT\nAcquire::http::Timeout\t5\nAcquire::ftp::Proxy\tx\n";
+        let keys: Vec<_> = proxies(dump).into_iter().map(|(k, _)| k).collect();
+        assert_eq!(keys, ["Acquire::http::Proxy", "Acquire::http::Proxy::mirror.example"]);
+    }
+
+    #[test]
+    fn dates_are_checked_unless_accepted() {
+        let check = |accept_expired| {
+            let apt = Apt { proxies: vec![], accept_expired };
+            apt.arguments().contains(&"Acquire::Check-Valid-Until=true".to_owned())
+        };
+        assert!(check(false));
+        assert!(!check(true));
+    }
+}

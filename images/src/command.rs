@@ -1,0 +1,321 @@
+//! Runs other programs: in their own process group, with a deadline, stoppable, their last lines kept.
+
+use crate::classify;
+use crate::error::{Cause, CommandFailure, Failure, Phase};
+use crate::options::Progress;
+use crate::redact::Redactor;
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Lines of output kept for an error.
+const TAIL: usize = 15;
+/// Lines kept to find out what went wrong: the telling line may stand before a long epilogue.
+const KEPT: usize = 400;
+/// Longer lines are cut: output is not to be trusted.
+const LINE: usize = 4096;
+/// How long a child may take to obey SIGTERM.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What all commands of one `prepare` share.
+pub(crate) struct Runner<'a> {
+    pub(crate) release: String,
+    pub(crate) cancel: &'a AtomicBool,
+    pub(crate) until: Instant,
+    pub(crate) limit: Duration,
+    pub(crate) redact: Redactor,
+    pub(crate) progress: &'a (dyn Fn(Progress) + Sync),
+}
+
+/// How a command is to be understood.
+pub(crate) struct Call<'c> {
+    pub(crate) phase: Phase,
+    pub(crate) command: &'c mut Command,
+    /// Collect stdout apart from stderr, instead of one stream of lines.
+    pub(crate) capture: bool,
+}
+
+impl Runner<'_> {
+    /// Says that a phase has started, or what is happening in it.
+    pub(crate) fn report(&self, phase: Phase, detail: Option<&str>) {
+        (self.progress)(Progress { release: self.release.clone(), phase, detail: detail.map(|d| self.redact.text(d)) });
+    }
+
+    /// Fails when the caller has cancelled or the deadline has passed.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(Cause::Cancelled.into());
+        }
+        if Instant::now() >= self.until {
+            return Err(Cause::DeadlineExceeded { seconds: self.limit.as_secs() }.into());
+        }
+        Ok(())
+    }
+
+    /// Runs a command to its end; what it prints is progress, and the evidence if it fails.
+    pub(crate) fn run(&self, phase: Phase, command: &mut Command) -> Result<(), Failure> {
+        self.call(Call { phase, command, capture: false }).map(drop)
+    }
+
+    /// Runs a command and returns its standard output.
+    pub(crate) fn output(&self, phase: Phase, command: &mut Command) -> Result<String, Failure> {
+        self.call(Call { phase, command, capture: true })
+    }
+
+    fn call(&self, call: Call<'_>) -> Result<String, Failure> {
+        self.check()?;
+        let words = self.words(call.command);
+        tracing::debug!(release = self.release, command = words, "running");
+        let spawn_error = |source: std::io::Error| -> Failure {
+            let program = call_program(&words);
+            if source.kind() == std::io::ErrorKind::NotFound {
+                Cause::ToolMissing { program }.into()
+            } else {
+                Cause::Io { context: format!("starting {program}"), source }.into()
+            }
+        };
+        let (reader, writer) = std::io::pipe().map_err(spawn_error)?;
+        let (out_reader, out_writer) = match call.capture {
+            true => std::io::pipe().map(|(r, w)| (Some(r), Stdio::from(w))).map_err(spawn_error)?,
+            false => (None, Stdio::from(writer.try_clone().map_err(spawn_error)?)),
+        };
+        call.command.stdin(Stdio::null()).stdout(out_writer).stderr(writer).process_group(0);
+        let mut child = call.command.spawn().map_err(spawn_error)?;
+        // The command holds the pipes' writing ends; without this the readers would never see the end.
+        call.command.stdout(Stdio::null()).stderr(Stdio::null());
+        let ended = std::thread::scope(|scope| {
+            let lines = scope.spawn(|| self.keep_lines(call.phase, reader));
+            let text = out_reader.map(|r| scope.spawn(move || read_all(r)));
+            let status = self.wait(&mut child);
+            let lines = lines.join().unwrap_or_default();
+            let text = text.and_then(|t| t.join().ok()).unwrap_or_default();
+            status.map(|s| (s, lines, text))
+        });
+        let (status, lines, text) = ended?;
+        if status.success() {
+            return Ok(text);
+        }
+        let raw: Vec<String> = lines.into_iter().collect();
+        let cause = classify::classify(&raw);
+        let tail = raw.iter().rev().take(TAIL).rev().map(|l| self.redact.text(l)).collect();
+        let command = CommandFailure { command: words, status: status.to_string(), tail };
+        Err(Failure { cause: self.redact_cause(cause), command: Some(Box::new(command)) })
+    }
+
+    /// The cause without mirror hosts.
+    pub(crate) fn redact_cause(&self, cause: Cause) -> Cause {
+        match cause {
+            Cause::MirrorUnreachable { detail, cached_age } => {
+                Cause::MirrorUnreachable { detail: self.redact.text(&detail), cached_age }
+            }
+            Cause::Docker { detail } => Cause::Docker { detail: self.redact.text(&detail) },
+            Cause::Untrusted { detail } => Cause::Untrusted { detail: self.redact.text(&detail) },
+            Cause::NoSuchRelease { what } => Cause::NoSuchRelease { what: self.redact.text(&what) },
+            Cause::Expired { suite } => Cause::Expired { suite: self.redact.text(&suite) },
+            other => other,
+        }
+    }
+
+    /// The command line for people; the wrapper that ties a child to us is left out.
+    fn words(&self, command: &Command) -> String {
+        let mut words: Vec<String> = vec![command.get_program().to_string_lossy().into_owned()];
+        words.extend(command.get_args().map(|a| a.to_string_lossy().into_owned()));
+        if words.starts_with(&TIED.map(str::to_owned)) {
+            words.drain(..TIED.len());
+        }
+        let quoted: Vec<String> = words
+            .iter()
+            .map(|w| match w.is_empty() || w.contains(|c: char| c.is_whitespace() || "'\"$;&|<>()".contains(c)) {
+                true => format!("'{}'", w.replace('\'', r"'\''")),
+                false => w.clone(),
+            })
+            .collect();
+        self.redact.text(&quoted.join(" "))
+    }
+
+    fn wait(&self, child: &mut Child) -> Result<ExitStatus, Failure> {
+        loop {
+            let ended = child
+                .try_wait()
+                .map_err(|source| Failure::from(Cause::Io { context: "waiting for a child".to_owned(), source }))?;
+            if let Some(status) = ended {
+                return Ok(status);
+            }
+            if let Err(stop) = self.check() {
+                end(child);
+                return Err(stop);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn keep_lines(&self, phase: Phase, reader: impl Read) -> VecDeque<String> {
+        let mut kept = VecDeque::new();
+        let mut reader = BufReader::new(reader);
+        let mut line = Vec::new();
+        let mut last = Instant::now() - Duration::from_secs(1);
+        loop {
+            line.clear();
+            match (&mut reader).take(LINE as u64).read_until(b'\n', &mut line) {
+                Ok(0) | Err(_) => return kept,
+                Ok(_) => {}
+            }
+            let text: String = String::from_utf8_lossy(&line)
+                .trim_end()
+                .chars()
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect();
+            if text.is_empty() {
+                continue;
+            }
+            if last.elapsed() >= Duration::from_millis(200) {
+                self.report(phase, Some(&text));
+                last = Instant::now();
+            }
+            kept.push_back(text);
+            if kept.len() > KEPT {
+                kept.pop_front();
+            }
+        }
+    }
+}
+
+/// Ends a child and all of its group: politely, then not.
+fn end(child: &mut Child) {
+    let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else {
+        return;
+    };
+    let _ = kill_process_group(group, Signal::TERM);
+    let patience = Instant::now() + GRACE;
+    while Instant::now() < patience {
+        if matches!(child.try_wait(), Ok(Some(_))) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = kill_process_group(group, Signal::KILL);
+    let _ = child.wait();
+}
+
+fn read_all(mut reader: impl Read) -> String {
+    let mut bytes = Vec::new();
+    let _ = reader.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn call_program(words: &str) -> String {
+    words.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// `setpriv` makes the kernel kill the child when the thread that started it dies, however that happens.
+const TIED: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
+
+/// What a contained command sees of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Network {
+    /// The machine's.
+    Machine,
+    /// Nothing: what is offline cannot reach out by mistake.
+    None,
+}
+
+/// A command that dies with us, in a mount and process namespace of its own: nothing stays mounted or running.
+///
+/// `unshare --kill-child` ends the whole process namespace when `unshare` dies, and the mounts go with the namespace.
+pub(crate) fn contained(root: Option<&std::path::Path>, network: Network) -> Command {
+    let mut command = Command::new(TIED[0]);
+    command.args(&TIED[1..]).args(["unshare", "--mount", "--pid", "--fork", "--kill-child"]);
+    command.arg("--mount-proc");
+    if network == Network::None {
+        command.arg("--net");
+    }
+    if let Some(root) = root {
+        let mut arg = std::ffi::OsString::from("--root=");
+        arg.push(root);
+        command.arg(arg);
+    }
+    command.arg("--");
+    command
+}
+
+/// A command that dies with us.
+pub(crate) fn tied(program: &str) -> Command {
+    let mut command = Command::new(TIED[0]);
+    command.args(&TIED[1..]).arg(program);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runner(cancel: &AtomicBool, seconds: u64) -> Runner<'_> {
+        let limit = Duration::from_secs(seconds);
+        Runner {
+            release: "debian:13".to_owned(),
+            cancel,
+            until: Instant::now() + limit,
+            limit,
+            redact: Redactor::new(["http://mirror.example/debian"]),
+            progress: &|_| {},
+        }
+    }
+
+    #[test]
+    fn a_failed_command_says_which_how_and_its_last_lines() {
+        let cancel = AtomicBool::new(false);
+        let script = "seq 1 100; echo gone from mirror.example; exit 7";
+        let failure = runner(&cancel, 20).run(Phase::Install, Command::new("sh").args(["-c", script])).unwrap_err();
+        let command = failure.command.unwrap();
+        assert_eq!(command.command, "sh -c 'seq 1 100; echo gone from MIRROR; exit 7'");
+        assert_eq!(command.status, "exit status: 7");
+        assert_eq!(command.tail.len(), TAIL);
+        assert_eq!(command.tail.last().unwrap(), "gone from MIRROR");
+        assert!(matches!(failure.cause, Cause::CommandFailed));
+    }
+
+    #[test]
+    fn output_is_stdout_alone() {
+        let cancel = AtomicBool::new(false);
+        let text = runner(&cancel, 20)
+            .output(Phase::Record, Command::new("sh").args(["-c", "echo out; echo err >&2"]))
+            .unwrap();
+        assert_eq!(text, "out\n");
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let cancel = AtomicBool::new(false);
+        let failure = runner(&cancel, 20).run(Phase::Resolve, &mut Command::new("no-such-program")).unwrap_err();
+        assert!(matches!(failure.cause, Cause::ToolMissing { program } if program == "no-such-program"));
+    }
+
+    #[test]
+    fn the_deadline_ends_the_whole_group() {
+        let cancel = AtomicBool::new(false);
+        let started = Instant::now();
+        let failure = runner(&cancel, 1)
+            .run(Phase::Bootstrap, Command::new("sh").args(["-c", "sleep 60 & sleep 60"]))
+            .unwrap_err();
+        assert!(matches!(failure.cause, Cause::DeadlineExceeded { seconds: 1 }));
+        // The pipe closes only when the background child is gone too.
+        assert!(started.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn cancelling_ends_a_running_command() {
+        let cancel = AtomicBool::new(false);
+        let failure = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(200));
+                cancel.store(true, Ordering::Relaxed);
+            });
+            runner(&cancel, 60).run(Phase::Bootstrap, Command::new("sleep").arg("50")).unwrap_err()
+        });
+        assert!(matches!(failure.cause, Cause::Cancelled));
+    }
+}

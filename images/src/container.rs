@@ -1,0 +1,310 @@
+//! A tree as a local Docker image.
+
+use crate::cache::Image;
+use crate::error::{Cause, Failure, ImageError, Phase};
+use bollard::Docker;
+use bollard::query_parameters::{
+    CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveContainerOptionsBuilder,
+    RemoveImageOptionsBuilder,
+};
+use futures_util::{StreamExt, stream};
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use tokio::sync::mpsc;
+
+/// The label on everything that this crate leaves with Docker; an image's value is its cache key.
+pub const LABEL: &str = "org.kata-qualify.image";
+/// The repository of imported images.
+pub const REPOSITORY: &str = "kata-qualify";
+/// Bytes sent at once.
+const CHUNK: usize = 1 << 20;
+
+/// Connects to the local Docker and agrees on a version of its API.
+///
+/// # Errors
+/// What Docker or the socket said.
+pub async fn connect() -> Result<Docker, String> {
+    let docker = Docker::connect_with_local_defaults().map_err(|e| e.to_string())?;
+    docker.negotiate_version().await.map_err(|e| e.to_string())
+}
+
+/// The tag of an image: `kata-qualify/debian:13-0123456789ab`.
+pub fn tag(image: &Image) -> String {
+    let key = image.key();
+    let manifest = &image.manifest;
+    format!("{REPOSITORY}/{}:{}-{}", manifest.distro, manifest.version, key.get(..12).unwrap_or(key))
+}
+
+/// Makes sure that Docker has the image; returns its tag.
+///
+/// The tree is streamed to Docker's import: numeric owners, hard links, file capabilities and other `security.*` and
+/// `user.*` attributes are kept; device nodes, sockets and what lies in `/proc`, `/sys` and `/dev` is left out, Docker
+/// makes its own.
+///
+/// # Errors
+/// [`ImageError`] of phase [`Phase::Import`]: Docker's complaint, or a file of the tree that cannot be read.
+pub async fn ensure_imported(docker: &Docker, image: &Image) -> Result<String, ImageError> {
+    let tag = tag(image);
+    import(docker, image, &tag).await.map_err(|f| ImageError::new(&image.release(), Phase::Import, f))?;
+    Ok(tag)
+}
+
+async fn import(docker: &Docker, image: &Image, tag: &str) -> Result<(), Failure> {
+    let found = docker.inspect_image(tag).await;
+    match found {
+        Ok(found) => {
+            let label = found.config.and_then(|c| c.labels).and_then(|l| l.get(LABEL).cloned());
+            if label.as_deref() == Some(image.key()) {
+                return Ok(());
+            }
+        }
+        Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {}
+        Err(e) => return Err(docker_failure(&e)),
+    }
+    let (repository, version) = tag.rsplit_once(':').unwrap_or((tag, "latest"));
+    let options = CreateImageOptionsBuilder::new()
+        .from_src("-")
+        .repo(repository)
+        .tag(version)
+        .changes(vec![format!("LABEL {LABEL}={}", image.key())])
+        .build();
+    let (sender, receiver) = mpsc::channel::<io::Result<Vec<u8>>>(4);
+    let tree = image.rootfs();
+    let writing = tokio::task::spawn_blocking(move || {
+        let mut sink = Sink { sender, buffer: Vec::with_capacity(CHUNK) };
+        let done = archive(&tree, &mut sink).and_then(|()| sink.flush());
+        if let Err(error) = &done {
+            // Docker must see a broken stream, not a short tree.
+            let _ = sink.sender.blocking_send(Err(io::Error::other(error.to_string())));
+        }
+        done
+    });
+    let body = stream::unfold(receiver, |mut receiver| async {
+        let chunk = receiver.recv().await?;
+        Some((chunk.map(Into::into), receiver))
+    });
+    let mut answers = docker.create_image(Some(options), Some(bollard::body_try_stream(body)), None);
+    let mut answered = Ok(());
+    while let Some(answer) = answers.next().await {
+        if let Err(e) = answer {
+            answered = Err(docker_failure(&e));
+        }
+    }
+    drop(answers);
+    let written = writing.await.unwrap_or_else(|e| Err(io::Error::other(e.to_string())));
+    match (answered, written) {
+        // When Docker hangs up, its reason is the cause and our broken pipe the consequence.
+        (Err(failure), Err(e)) if e.kind() == io::ErrorKind::BrokenPipe => Err(failure),
+        (_, Err(source)) => Err(Cause::Io { context: format!("reading {}", image.rootfs().display()), source }.into()),
+        (answered, Ok(())) => answered,
+    }
+}
+
+/// Removes the images that this crate imported, and containers that it left; returns the images' tags.
+///
+/// With `keys` only the images of those cache keys go, else all.
+///
+/// # Errors
+/// [`ImageError`] with Docker's complaint; an image that a container still uses is an error too.
+pub async fn remove_images(docker: &Docker, keys: Option<&[String]>) -> Result<Vec<String>, ImageError> {
+    let removed = match keys {
+        Some(_) => Ok(()),
+        None => remove_exports(docker).await,
+    };
+    let removed = match removed {
+        Ok(()) => remove(docker, keys).await,
+        Err(e) => Err(e),
+    };
+    removed.map_err(|e| ImageError::new("Docker's images", Phase::Import, docker_failure(&e)))
+}
+
+/// Containers that were made only to be exported, and whose maker died.
+async fn remove_exports(docker: &Docker) -> Result<(), bollard::errors::Error> {
+    let filters = HashMap::from([("label".to_owned(), vec![format!("{LABEL}=export")])]);
+    let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+    for container in docker.list_containers(Some(options)).await? {
+        let force = RemoveContainerOptionsBuilder::new().force(true).build();
+        docker.remove_container(&container.id.unwrap_or_default(), Some(force)).await?;
+    }
+    Ok(())
+}
+
+async fn remove(docker: &Docker, keys: Option<&[String]>) -> Result<Vec<String>, bollard::errors::Error> {
+    let filters = HashMap::from([("label".to_owned(), vec![LABEL.to_owned()])]);
+    let options = ListImagesOptionsBuilder::new().filters(&filters).build();
+    let mut removed = Vec::new();
+    for image in docker.list_images(Some(options)).await? {
+        let key = image.labels.get(LABEL);
+        if keys.is_some_and(|keys| key.is_none_or(|key| !keys.contains(key))) {
+            continue;
+        }
+        let mut names = image.repo_tags;
+        names.retain(|name| !name.starts_with("<none>"));
+        if names.is_empty() {
+            names.push(image.id);
+        }
+        for name in names {
+            let options = RemoveImageOptionsBuilder::new().build();
+            docker.remove_image(&name, Some(options), None).await?;
+            removed.push(name);
+        }
+    }
+    Ok(removed)
+}
+
+fn docker_failure(error: &bollard::errors::Error) -> Failure {
+    let detail = error.to_string();
+    if detail.to_lowercase().contains("no space left on device") {
+        return Cause::DiskFull.into();
+    }
+    Cause::Docker { detail }.into()
+}
+
+/// Hands the archive to the async side in pieces.
+struct Sink {
+    sender: mpsc::Sender<io::Result<Vec<u8>>>,
+    buffer: Vec<u8>,
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= CHUNK {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let full = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
+        self.sender.blocking_send(Ok(full)).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+    }
+}
+
+/// Writes a tree as a tar archive.
+pub(crate) fn archive(tree: &Path, sink: impl Write) -> io::Result<()> {
+    let mut builder = tar::Builder::new(sink);
+    builder.mode(tar::HeaderMode::Complete);
+    let mut seen: HashMap<(u64, u64), PathBuf> = HashMap::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        let mut entries = std::fs::read_dir(tree.join(&folder))?.collect::<io::Result<Vec<_>>>()?;
+        entries.sort_by_key(std::fs::DirEntry::file_name);
+        for entry in entries {
+            let path = folder.join(entry.file_name());
+            let meta = entry.metadata()?;
+            if !meta.is_dir() && !meta.is_file() && !meta.is_symlink() {
+                continue;
+            }
+            append(&mut builder, &entry.path(), &path, &meta, &mut seen)?;
+            let dockers_own = ["proc", "sys", "dev"].iter().any(|own| path == Path::new(own));
+            if meta.is_dir() && !dockers_own {
+                folders.push(path);
+            }
+        }
+    }
+    builder.into_inner()?.flush()
+}
+
+fn append(
+    builder: &mut tar::Builder<impl Write>,
+    from: &Path,
+    path: &Path,
+    meta: &std::fs::Metadata,
+    seen: &mut HashMap<(u64, u64), PathBuf>,
+) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_metadata(meta);
+    if meta.is_symlink() {
+        header.set_size(0);
+        return builder.append_link(&mut header, path, std::fs::read_link(from)?);
+    }
+    if meta.is_file() && meta.nlink() > 1 {
+        if let Some(first) = seen.get(&(meta.dev(), meta.ino())) {
+            header.set_entry_type(tar::EntryType::Link);
+            header.set_size(0);
+            return builder.append_link(&mut header, path, first);
+        }
+        seen.insert((meta.dev(), meta.ino()), path.to_owned());
+    }
+    let attributes = attributes(from)?;
+    builder.append_pax_extensions(attributes.iter().map(|(name, value)| (name.as_str(), value.as_slice())))?;
+    if meta.is_dir() {
+        header.set_size(0);
+        return builder.append_data(&mut header, path, io::empty());
+    }
+    builder.append_data(&mut header, path, std::fs::File::open(from)?)
+}
+
+/// Extended attributes as PAX records that Docker understands (`SCHILY.xattr.*`).
+fn attributes(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut names = vec![0_u8; 4096];
+    let length = match rustix::fs::llistxattr(path, names.as_mut_slice()) {
+        Ok(length) => length,
+        Err(rustix::io::Errno::NOTSUP) => return Ok(Vec::new()),
+        Err(e) => return Err(e.into()),
+    };
+    let mut all = Vec::new();
+    for name in names[..length].split(|b| *b == 0).filter(|n| !n.is_empty()) {
+        // `trusted.*` are an overlay's, `system.*` are ACLs, which Docker refuses.
+        if !(name.starts_with(b"security.capability") || name.starts_with(b"user.")) {
+            continue;
+        }
+        let mut value = vec![0_u8; 65536];
+        let length = rustix::fs::lgetxattr(path, std::ffi::OsStr::from_bytes(name), value.as_mut_slice())?;
+        value.truncate(length);
+        all.push((format!("SCHILY.xattr.{}", String::from_utf8_lossy(name)), value));
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn an_archive_keeps_modes_links_and_attributes() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path();
+        std::fs::create_dir_all(tree.join("usr/bin")).unwrap();
+        std::fs::create_dir_all(tree.join("dev/pts")).unwrap();
+        std::fs::write(tree.join("usr/bin/a"), "content").unwrap();
+        std::fs::set_permissions(tree.join("usr/bin/a"), PermissionsExt::from_mode(0o4755)).unwrap();
+        std::fs::hard_link(tree.join("usr/bin/a"), tree.join("usr/bin/b")).unwrap();
+        symlink("usr/bin", tree.join("bin")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(tree.join("socket")).unwrap();
+        let name = "user.kata";
+        let marked = rustix::fs::setxattr(tree.join("usr/bin/a"), name, b"1", rustix::fs::XattrFlags::empty()).is_ok();
+        let mut bytes = Vec::new();
+        archive(tree, &mut bytes).unwrap();
+        let mut found = HashMap::new();
+        let mut attributes = Vec::new();
+        let mut reader = tar::Archive::new(bytes.as_slice());
+        for entry in reader.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            if let Some(pax) = entry.pax_extensions().unwrap() {
+                attributes.extend(pax.map(|p| p.unwrap().key().unwrap().to_owned()));
+            }
+            let mut text = String::new();
+            entry.read_to_string(&mut text).unwrap();
+            let header = entry.header().clone();
+            let path = entry.path().unwrap().display().to_string();
+            found.insert(path.trim_end_matches('/').to_owned(), (header.entry_type(), header.mode().unwrap(), text));
+        }
+        assert_eq!(found["usr/bin/a"].1 & 0o7777, 0o4755);
+        assert_eq!(found["usr/bin/a"].2, "content");
+        assert_eq!(found["usr/bin/b"].0, tar::EntryType::Link);
+        assert_eq!(found["bin"].0, tar::EntryType::Symlink);
+        assert!(found.contains_key("dev") && !found.contains_key("dev/pts"));
+        assert!(!found.contains_key("socket"));
+        assert_eq!(attributes.contains(&"SCHILY.xattr.user.kata".to_owned()), marked);
+    }
+}

@@ -1,0 +1,52 @@
+//! Hashes of what goes into an image.
+
+use crate::error::{Context, Failure};
+use sha2::{Digest, Sha256};
+use std::io::Read;
+use std::path::Path;
+
+/// Hashes labelled fields: the same bytes under another label or split elsewhere give another key.
+#[derive(Default)]
+pub(crate) struct Fields(Sha256);
+
+impl Fields {
+    pub(crate) fn add(mut self, label: &str, value: impl AsRef<[u8]>) -> Fields {
+        for part in [label.as_bytes(), value.as_ref()] {
+            self.0.update((part.len() as u64).to_le_bytes());
+            self.0.update(part);
+        }
+        self
+    }
+
+    pub(crate) fn all<T: AsRef<[u8]>>(self, label: &str, values: impl IntoIterator<Item = T>) -> Fields {
+        values.into_iter().fold(self.add(label, ""), |fields, value| fields.add("-", value))
+    }
+
+    pub(crate) fn hex(self) -> String {
+        hex(&self.0.finalize())
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut out, b| {
+        let _ = write!(out, "{b:02x}");
+        out
+    })
+}
+
+pub(crate) fn of_bytes(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+pub(crate) fn of_file(path: &Path) -> Result<String, Failure> {
+    let mut file = std::fs::File::open(path).context("opening", path)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer).context("reading", path)? {
+            0 => return Ok(hex(&hash.finalize())),
+            n => hash.update(&buffer[..n]),
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! What can go wrong between a release and its image, told apart by phase and cause.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The steps of preparing an image, in order; an error in one is never reported as another's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Checking the request, finding the mirror, reading the signed indexes, looking into the cache.
+    Resolve,
+    /// Waiting for another process that builds the same image.
+    Wait,
+    /// Building the base tree with `mmdebstrap`.
+    Bootstrap,
+    /// Pulling the release's OCI image and unpacking it.
+    Pull,
+    /// Copying the plain release's tree.
+    Copy,
+    /// Installing packages by the release's own package manager.
+    Install,
+    /// Laying the overlay over the tree.
+    Overlay,
+    /// Writing down which versions the tree holds and where they came from.
+    Record,
+    /// Moving the finished tree into the cache.
+    Store,
+    /// Importing the tree into Docker.
+    Import,
+}
+
+impl Phase {
+    /// The word shown to people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Resolve => "resolve",
+            Phase::Wait => "wait",
+            Phase::Bootstrap => "bootstrap",
+            Phase::Pull => "pull",
+            Phase::Copy => "copy",
+            Phase::Install => "install",
+            Phase::Overlay => "overlay",
+            Phase::Record => "record",
+            Phase::Store => "store",
+            Phase::Import => "import",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A failure to prepare the image of one release.
+#[derive(Debug, thiserror::Error)]
+pub struct ImageError {
+    /// `debian:13`.
+    pub release: String,
+    /// The phase that failed.
+    pub phase: Phase,
+    /// What went wrong.
+    pub cause: Box<Cause>,
+    /// The command that failed, where one did.
+    pub command: Option<Box<CommandFailure>>,
+}
+
+impl ImageError {
+    pub(crate) fn new(release: &str, phase: Phase, failure: Failure) -> ImageError {
+        ImageError { release: release.to_owned(), phase, cause: Box::new(failure.cause), command: failure.command }
+    }
+
+    /// What to do about it, where that is known; fits after `hint:`.
+    pub fn hint(&self) -> Option<String> {
+        self.cause.hint()
+    }
+}
+
+impl fmt::Display for ImageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "prepare {}: {}: {}", self.release, self.phase, self.cause)?;
+        if let Some(command) = &self.command {
+            write!(f, "\n{command}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A command that failed: what a person needs to repeat it and to see why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandFailure {
+    /// The command line, mirrors redacted.
+    pub command: String,
+    /// `exit status: 100`, `signal: 9 (SIGKILL)`.
+    pub status: String,
+    /// The last lines it printed, mirrors redacted.
+    pub tail: Vec<String>,
+}
+
+impl fmt::Display for CommandFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "command: {}\n{}", self.command, self.status)?;
+        for line in &self.tail {
+            write!(f, "\n  | {line}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why an image could not be prepared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    /// A package that the record or the user names is in none of the release's suites.
+    #[error("package `{package}` is in none of the release's suites")]
+    PackageMissing {
+        /// The package.
+        package: String,
+    },
+    /// The mirror does not answer.
+    #[error("the mirror cannot be reached: {detail}")]
+    MirrorUnreachable {
+        /// What the attempt said, hosts redacted.
+        detail: String,
+        /// How old the newest cached image of the release is, in seconds.
+        cached_age: Option<i64>,
+    },
+    /// The mirror's signed index is past its own `Valid-Until`.
+    #[error("the mirror is stale: the Release file of {suite} has expired")]
+    Expired {
+        /// `sid`, or the file's address where the suite is not known.
+        suite: String,
+    },
+    /// The mirror has no such suite, or the registry no such image.
+    #[error("{what} is not on the mirror")]
+    NoSuchRelease {
+        /// `suite trixie-updates`.
+        what: String,
+    },
+    /// The index or a package is not signed by a key that this machine trusts, or does not match its checksum.
+    #[error("the mirror's data cannot be trusted: {detail}")]
+    Untrusted {
+        /// The tool's line.
+        detail: String,
+    },
+    /// No space left.
+    #[error("the disk is full")]
+    DiskFull,
+    /// Any other failure of a command.
+    #[error("a command failed")]
+    CommandFailed,
+    /// A program that is needed is not installed.
+    #[error("program `{program}` is not installed")]
+    ToolMissing {
+        /// The program's name.
+        program: String,
+    },
+    /// Building a tree needs root: device nodes, ownership, mount namespaces.
+    #[error("building an image needs root")]
+    NotRoot,
+    /// This machine cannot run the release's binaries.
+    #[error("the release is for {wanted}, this machine runs {machine}")]
+    WrongArchitecture {
+        /// The release's architecture, by Kata's name.
+        wanted: String,
+        /// This machine's.
+        machine: String,
+    },
+    /// A package manager for which no installer is written.
+    #[error("no installer is written for the package manager `{manager}`")]
+    UnsupportedPackageManager {
+        /// `dnf`.
+        manager: String,
+    },
+    /// The record lacks what the source of the base needs.
+    #[error("the record has no {what}, which the {source_kind} base needs")]
+    RecordLacks {
+        /// `oci_image`.
+        what: String,
+        /// `oci`.
+        source_kind: String,
+    },
+    /// Offline, and nothing suitable in the cache.
+    #[error("what is needed is not in the cache, and offline forbids fetching it")]
+    NotCached,
+    /// An extra package that is neither a valid name nor a readable `.deb`.
+    #[error("extra package `{name}`: {reason}")]
+    BadPackage {
+        /// As the user wrote it.
+        name: String,
+        /// What was expected.
+        reason: String,
+    },
+    /// An overlay that cannot be laid over the tree.
+    #[error("overlay `{path}`: {reason}")]
+    BadOverlay {
+        /// The path in the overlay.
+        path: String,
+        /// Why it is refused.
+        reason: String,
+    },
+    /// Something that must be in the finished tree is not there.
+    #[error("{what} was not found in the tree")]
+    NotInTree {
+        /// `a kernel matching /boot/vmlinuz-*`.
+        what: String,
+    },
+    /// A kernel module that cannot be read or decompressed.
+    #[error("module {path}: {reason}")]
+    BadModule {
+        /// The module's file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The user stopped it.
+    #[error("cancelled")]
+    Cancelled,
+    /// It took longer than allowed.
+    #[error("the deadline of {seconds} s passed")]
+    DeadlineExceeded {
+        /// The limit.
+        seconds: u64,
+    },
+    /// Docker refused or is not there.
+    #[error("docker: {detail}")]
+    Docker {
+        /// What it said.
+        detail: String,
+    },
+    /// A file that cannot be read or written.
+    #[error("{context}: {source}")]
+    Io {
+        /// What was being done to which file.
+        context: String,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A file in the cache that this version cannot read.
+    #[error("{path}: {reason}")]
+    BadManifest {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Cause {
+    /// What to do about it, where that is known; fits after `hint:`.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Cause::MirrorUnreachable { cached_age: Some(age), .. } => format!(
+                "an image {} old is in the cache: --offline uses it",
+                age_words(*age)
+            ),
+            Cause::MirrorUnreachable { cached_age: None, .. } => {
+                "check the network and the machine's apt sources, or name another mirror with --mirror; --offline works once an image is cached".to_owned()
+            }
+            Cause::Expired { .. } => {
+                "use a fresher mirror (--mirror), or accept its age with --accept-expired, which the evidence then records".to_owned()
+            }
+            Cause::Untrusted { .. } => {
+                "install the distro's archive keyring (debian-archive-keyring, ubuntu-keyring)".to_owned()
+            }
+            Cause::PackageMissing { .. } => {
+                "correct the record's packages or suites".to_owned()
+            }
+            Cause::DiskFull => "free space, or put the cache elsewhere; `clean` removes old images".to_owned(),
+            Cause::ToolMissing { program } => format!("install `{program}`, or use the OCI source"),
+            Cause::NotRoot => "run as root".to_owned(),
+            Cause::NotCached => "run once without --offline".to_owned(),
+            _ => return None,
+        })
+    }
+}
+
+/// `3 days`, `5 hours`, `12 minutes`: the age of a cached image for people.
+pub fn age_words(seconds: i64) -> String {
+    let (n, unit) = match seconds.max(0) {
+        s if s >= 172_800 => (s / 86_400, "day"),
+        s if s >= 7_200 => (s / 3_600, "hour"),
+        s => (s / 60, "minute"),
+    };
+    format!("{n} {unit}{}", if n == 1 { "" } else { "s" })
+}
+
+/// A cause with the command behind it, before the release and phase are known.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) cause: Cause,
+    pub(crate) command: Option<Box<CommandFailure>>,
+}
+
+impl From<Cause> for Failure {
+    fn from(cause: Cause) -> Failure {
+        Failure { cause, command: None }
+    }
+}
+
+/// Gives an I/O error the name of what was being done; a full disk becomes [`Cause::DiskFull`].
+pub(crate) trait Context<T> {
+    fn context(self, what: &str, path: &Path) -> Result<T, Failure>;
+}
+
+impl<T> Context<T> for std::io::Result<T> {
+    fn context(self, what: &str, path: &Path) -> Result<T, Failure> {
+        self.map_err(|source| {
+            if source.kind() == std::io::ErrorKind::StorageFull {
+                Cause::DiskFull.into()
+            } else {
+                Cause::Io { context: format!("{what} {}", path.display()), source }.into()
+            }
+        })
+    }
+}

@@ -1,0 +1,122 @@
+//! The archives' signed indexes: their hashes say whether an image is current, their dates whether the mirror is.
+
+use crate::apt::Apt;
+use crate::command::{Runner, tied};
+use crate::digest;
+use crate::error::{Cause, Context, Failure, Phase};
+use crate::manifest::Index;
+use crate::mirror::Mirrors;
+use jiff::Timestamp;
+use kata_osinfo::release::{Archive, PackageSuite, Release};
+use std::path::Path;
+
+/// Fetches every suite's `InRelease` through apt's own helper, which knows the machine's proxies and certificates.
+///
+/// The files are only hashed and dated here; their signatures are verified by apt when packages are installed.
+pub(crate) fn fetch(
+    runner: &Runner<'_>,
+    release: &Release,
+    mirrors: &Mirrors,
+    apt: &Apt,
+    scratch: &Path,
+) -> Result<Vec<Index>, Failure> {
+    // One download after the other would wait for the network as often as there are suites.
+    std::thread::scope(|scope| {
+        let running: Vec<_> = release
+            .suites
+            .iter()
+            .enumerate()
+            .map(|(n, suite)| {
+                let file = scratch.join(format!("InRelease.{n}"));
+                scope.spawn(move || fetch_one(runner, suite, mirrors, apt, &file))
+            })
+            .collect();
+        running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(Cause::Cancelled.into()))).collect()
+    })
+}
+
+fn fetch_one(
+    runner: &Runner<'_>,
+    suite: &PackageSuite,
+    mirrors: &Mirrors,
+    apt: &Apt,
+    file: &Path,
+) -> Result<Index, Failure> {
+    let mirror = mirrors.get(suite.archive).ok_or_else(|| Cause::RecordLacks {
+        what: format!("mirror for suite {}", suite.name),
+        source_kind: "bootstrap".to_owned(),
+    })?;
+    let url = format!("{mirror}/dists/{}/InRelease", suite.name);
+    let mut command = tied("/usr/lib/apt/apt-helper");
+    command.env("LC_ALL", "C").args(apt.arguments()).args(["-q", "download-file", &url]).arg(file);
+    runner.run(Phase::Resolve, &mut command).map_err(|mut failure| {
+        if matches!(failure.cause, Cause::NoSuchRelease { .. }) {
+            failure.cause = Cause::NoSuchRelease { what: format!("suite {}", suite.name) };
+        }
+        failure
+    })?;
+    let text = std::fs::read(file).context("reading", file)?;
+    Ok(describe(suite, &text))
+}
+
+fn describe(suite: &PackageSuite, text: &[u8]) -> Index {
+    let head = String::from_utf8_lossy(text);
+    let date =
+        |name: &str| head.lines().take(40).find_map(|l| l.strip_prefix(name)?.strip_prefix(": ")).and_then(parse_date);
+    Index {
+        suite: suite.name.clone(),
+        security: suite.archive == Archive::Security,
+        sha256: digest::of_bytes(text),
+        date: date("Date"),
+        valid_until: date("Valid-Until"),
+    }
+}
+
+/// `Fri, 06 Nov 2026 08:08:01 UTC`: RFC 2822 with the zone's name.
+fn parse_date(text: &str) -> Option<Timestamp> {
+    let text = text.trim().replace("UTC", "+0000").replace("GMT", "+0000");
+    jiff::fmt::rfc2822::parse(&text).ok().map(|zoned| zoned.timestamp())
+}
+
+/// Suites whose index is past its `Valid-Until`: an error unless that is accepted.
+pub(crate) fn expired(indexes: &[Index], now: Timestamp, accept: bool) -> Result<Vec<String>, Failure> {
+    let stale: Vec<String> =
+        indexes.iter().filter(|i| i.valid_until.is_some_and(|until| until < now)).map(|i| i.suite.clone()).collect();
+    match stale.first() {
+        Some(first) if !accept => Err(Cause::Expired { suite: first.clone() }.into()),
+        _ => Ok(stale),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn suite() -> PackageSuite {
+        PackageSuite { name: "sid".to_owned(), archive: Archive::Main, components: vec!["main".to_owned()] }
+    }
+
+    const HEAD: &[u8] = b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nOrigin: Debian\nSuite: unstable\n\
+        Date: Fri, 30 Oct 2026 08:08:01 UTC\nValid-Until: Fri, 06 Nov 2026 08:08:01 UTC\n";
+
+    #[test]
+    fn a_stale_index_is_an_error_unless_accepted() {
+        let index = describe(&suite(), HEAD);
+        assert_eq!(index.valid_until, Some("2026-11-06T08:08:01Z".parse().unwrap()));
+        let before: Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
+        let after: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
+        let indexes = [index];
+        assert!(expired(&indexes, before, false).unwrap().is_empty());
+        let failure = expired(&indexes, after, false).unwrap_err();
+        assert!(matches!(failure.cause, Cause::Expired { ref suite } if suite == "sid"));
+        assert!(failure.cause.hint().unwrap().contains("--accept-expired"));
+        assert_eq!(expired(&indexes, after, true).unwrap(), ["sid"]);
+    }
+
+    #[test]
+    fn an_index_without_an_end_never_expires() {
+        let index = describe(&suite(), b"Suite: stable\nDate: Sat, 12 Sep 2026 07:55:41 UTC\n");
+        assert_eq!(index.valid_until, None);
+        assert!(index.date.is_some());
+    }
+}

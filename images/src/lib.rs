@@ -1,0 +1,41 @@
+//! From a release to something bootable.
+//!
+//! [`prepare`] turns a [`Release`](kata_osinfo::release::Release) into an [`Image`]: a directory with the release's root
+//! filesystem, its native packages installed by its own package manager, and a manifest with the exact versions in it.
+//! Images lie in a cache, keyed by what went in.
+//! The tree has no initrd of its own: guests get one that is built here, and making the distro's costs more than all
+//! other packages together; who boots the tree itself runs `update-initramfs` in it first.
+//! From the tree come a Docker image ([`container`]), the guest's kernel ([`kernel`]), its modules ([`modules`]) and an
+//! initramfs ([`initramfs`]).
+
+pub mod cache;
+pub mod container;
+pub mod error;
+pub mod initramfs;
+pub mod kernel;
+pub mod manifest;
+pub mod modules;
+pub mod options;
+pub mod overlay;
+
+mod apt;
+mod bootstrap;
+mod classify;
+mod command;
+mod derive;
+mod digest;
+mod indexes;
+mod install;
+mod mirror;
+mod oci;
+mod prepare;
+mod record;
+mod redact;
+mod tree;
+
+pub use cache::{Clean, Cleaned, Hold, Image, Origin, clean, sweep};
+pub use error::{Cause, CommandFailure, ImageError, Phase};
+pub use initramfs::ExtraFile;
+pub use manifest::Manifest;
+pub use options::{ExtraPackage, Options, Progress, Source};
+pub use prepare::prepare;

@@ -1,0 +1,144 @@
+//! What is in an image and how it was made: `manifest.json` beside the tree.
+
+use crate::error::{Cause, Context, Failure, Phase};
+use crate::options::Source;
+use jiff::Timestamp;
+use kata_osinfo::arch::Arch;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The layout of an image and its manifest; another number makes new keys.
+pub const FORMAT: u32 = 1;
+
+/// Everything known about an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Manifest {
+    /// [`FORMAT`] of the program that wrote it.
+    pub format: u32,
+    /// The cache key: sha256 over everything that went in.
+    pub key: String,
+    /// sha256 over the record's fields and the options that matter: the same for images of different days.
+    pub request: String,
+    /// `debian`.
+    pub distro: String,
+    /// `13`.
+    pub version: String,
+    /// The architecture.
+    pub arch: Arch,
+    /// How the base was made: never [`Source::Auto`].
+    pub source: Source,
+    /// The OCI image's content digest, where the base is one.
+    pub oci_digest: Option<String>,
+    /// The key of the plain release's image that this one is derived from.
+    pub derived_from: Option<String>,
+    /// When the tree was finished.
+    pub made: Timestamp,
+    /// Suites whose index had expired and was accepted by option.
+    pub accepted_expired: Vec<String>,
+    /// The signed indexes that the packages come from.
+    pub indexes: Vec<Index>,
+    /// What the installer was asked for: the record's packages, support packages, extras.
+    pub requested: Vec<String>,
+    /// Everything that is installed, sorted by name.
+    pub packages: Vec<Package>,
+    /// Which suites the requested packages' versions came from.
+    pub origins: Vec<PackageOrigin>,
+    /// Which package owns each path that the record names.
+    pub owners: Vec<Owner>,
+    /// How long each phase took.
+    pub timings: Vec<Timing>,
+}
+
+/// A suite's signed index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Index {
+    /// `trixie-security`.
+    pub suite: String,
+    /// Whether it lies in the security archive.
+    pub security: bool,
+    /// Of the whole `InRelease`.
+    pub sha256: String,
+    /// Its `Date`.
+    pub date: Option<Timestamp>,
+    /// Its `Valid-Until`.
+    pub valid_until: Option<Timestamp>,
+}
+
+/// An installed package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Package {
+    /// `qemu-system-x86`.
+    pub name: String,
+    /// `1:10.0.3+ds-0+deb13u1`.
+    pub version: String,
+    /// The distro's name of the architecture: `amd64`, `all`.
+    pub arch: String,
+    /// The source package: `qemu`.
+    pub source: String,
+}
+
+/// Where an installed version came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PackageOrigin {
+    /// The package.
+    pub package: String,
+    /// Its installed version.
+    pub version: String,
+    /// Suites that offer this version: `trixie`, `trixie-security`; empty for a local file.
+    pub suites: Vec<String>,
+}
+
+/// The owner of a path that the record names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Owner {
+    /// As the record says: `/usr/lib/qemu/virtiofsd`.
+    pub path: String,
+    /// The file at the end of all symlinks, inside the tree; nothing where there is none.
+    pub resolved: Option<String>,
+    /// The package that owns the path, or else the file it leads to.
+    pub package: Option<String>,
+}
+
+/// The time a phase took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Timing {
+    /// The phase.
+    pub phase: Phase,
+    /// In milliseconds.
+    pub ms: u64,
+}
+
+impl Manifest {
+    /// The installed package of that name.
+    pub fn package(&self, name: &str) -> Option<&Package> {
+        self.packages.iter().find(|p| p.name == name)
+    }
+
+    /// The owner of a path as the record writes it.
+    pub fn owner(&self, path: &str) -> Option<&Owner> {
+        self.owners.iter().find(|o| o.path == path)
+    }
+
+    pub(crate) fn read(path: &Path) -> Result<Manifest, Failure> {
+        let text = std::fs::read(path).context("reading", path)?;
+        let bad = |reason: String| Cause::BadManifest { path: path.to_owned(), reason };
+        let manifest: Manifest = serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))?;
+        if manifest.format != FORMAT {
+            return Err(bad(format!("format {} where {FORMAT} was expected", manifest.format)).into());
+        }
+        Ok(manifest)
+    }
+
+    pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
+        let mut text = serde_json::to_vec_pretty(self)
+            .map_err(|e| Cause::BadManifest { path: path.to_owned(), reason: e.to_string() })?;
+        text.push(b'\n');
+        std::fs::write(path, text).context("writing", path)
+    }
+}

@@ -1,0 +1,312 @@
+//! Which of a kernel's modules a guest needs, in the order in which they must be loaded.
+
+use crate::error::{Cause, Context, Failure, ImageError, Phase};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// A module that must be loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Module {
+    /// With underscores, as the kernel shows it: `virtio_pci`.
+    pub name: String,
+    /// The file, perhaps compressed.
+    pub path: PathBuf,
+}
+
+/// What became of the modules that were wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Resolution {
+    /// The wanted modules and all they depend on, each after what it needs.
+    pub load_order: Vec<Module>,
+    /// Wanted ones that are part of the kernel image.
+    pub builtin: Vec<String>,
+    /// Wanted ones that the kernel does not have: a test's business, not an error.
+    pub missing: Vec<String>,
+}
+
+/// Finds the wanted modules and their dependencies.
+///
+/// Reads `modules.dep`, `modules.builtin`, `modules.softdep` and, for soft dependencies, `modules.alias` (modules.dep(5), modprobe.d(5)); `-` and `_` are the
+/// same in names.
+/// A file that `modules.dep` names and that is not there counts as missing, as does what depends on it.
+///
+/// # Errors
+/// When `modules.dep` cannot be read.
+pub fn resolve(modules_dir: &Path, wanted: &[String]) -> Result<Resolution, ImageError> {
+    let index = Index::read(modules_dir).map_err(|f| failed(modules_dir, f))?;
+    let mut walk = Walk { index: &index, done: BTreeSet::new(), order: Vec::new() };
+    let mut result = Resolution::default();
+    for name in wanted {
+        let name = normal(name);
+        if index.builtin.contains(&name) {
+            result.builtin.push(name);
+        } else if !walk.visit(&name, &mut Vec::new()) {
+            result.missing.push(name);
+        }
+    }
+    result.load_order = walk.order;
+    dedup(&mut result.builtin);
+    dedup(&mut result.missing);
+    Ok(result)
+}
+
+/// The modules' bytes, decompressed, in load order.
+///
+/// # Errors
+/// A file that cannot be read, or is not what its name says.
+pub fn load(modules: &[Module]) -> Result<Vec<Vec<u8>>, ImageError> {
+    modules.par_iter().map(|m| decompressed(&m.path).map_err(|f| failed(&m.path, f))).collect()
+}
+
+fn failed(path: &Path, failure: Failure) -> ImageError {
+    let folder = path.ancestors().find(|p| p.parent().is_some_and(|p| p.ends_with("modules"))).unwrap_or(path);
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    ImageError::new(&format!("the guest of kernel {name}"), Phase::Record, failure)
+}
+
+struct Index {
+    /// Name → file and the names it depends on, in the order of loading.
+    modules: BTreeMap<String, (PathBuf, Vec<String>)>,
+    builtin: BTreeSet<String>,
+    /// Soft dependencies often name what a module offers and not the module: ext4 wants `crypto-crc32c`.
+    aliases: BTreeMap<String, Vec<String>>,
+    before: BTreeMap<String, Vec<String>>,
+    after: BTreeMap<String, Vec<String>>,
+}
+
+impl Index {
+    fn read(dir: &Path) -> Result<Index, Failure> {
+        let dep = dir.join("modules.dep");
+        let text = std::fs::read_to_string(&dep).context("reading", &dep)?;
+        let mut modules = BTreeMap::new();
+        for line in text.lines() {
+            let Some((path, needs)) = line.split_once(':') else {
+                continue;
+            };
+            // modules.dep lists what to load last first.
+            let needs = needs.split_whitespace().rev().map(name_of).collect();
+            modules.insert(name_of(path), (dir.join(path), needs));
+        }
+        // Kernels without built-in modules or soft dependencies may lack these.
+        let builtin = std::fs::read_to_string(dir.join("modules.builtin")).unwrap_or_default();
+        let soft = std::fs::read_to_string(dir.join("modules.softdep")).unwrap_or_default();
+        let mut aliases: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for line in std::fs::read_to_string(dir.join("modules.alias")).unwrap_or_default().lines() {
+            let mut words = line.split_whitespace();
+            // Patterns are for devices; a soft dependency names exactly.
+            if let (Some("alias"), Some(alias), Some(module)) = (words.next(), words.next(), words.next())
+                && !alias.contains(['*', '?', '['])
+            {
+                aliases.entry(normal(alias)).or_default().push(normal(module));
+            }
+        }
+        let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
+        for line in soft.lines() {
+            let mut words = line.split_whitespace();
+            if words.next() != Some("softdep") {
+                continue;
+            }
+            let Some(name) = words.next().map(normal) else {
+                continue;
+            };
+            let mut side: Option<&mut BTreeMap<String, Vec<String>>> = None;
+            for word in words {
+                match word {
+                    "pre:" => side = Some(&mut before),
+                    "post:" => side = Some(&mut after),
+                    other => {
+                        if let Some(map) = side.as_deref_mut() {
+                            map.entry(name.clone()).or_default().push(normal(other));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(Index { modules, builtin: builtin.lines().map(name_of).collect(), aliases, before, after })
+    }
+}
+
+struct Walk<'a> {
+    index: &'a Index,
+    done: BTreeSet<String>,
+    order: Vec<Module>,
+}
+
+impl Walk<'_> {
+    /// Adds a module after all it needs; false when it or something that it needs is not there.
+    fn visit(&mut self, name: &str, above: &mut Vec<String>) -> bool {
+        if self.done.contains(name) || self.index.builtin.contains(name) {
+            return true;
+        }
+        // A circle of soft dependencies: whoever is being visited will be loaded anyway.
+        if above.iter().any(|a| a == name) {
+            return true;
+        }
+        let Some((path, needs)) = self.index.modules.get(name) else {
+            return false;
+        };
+        if !path.exists() {
+            return false;
+        }
+        above.push(name.to_owned());
+        let none = Vec::new();
+        // Soft dependencies may be missing.
+        for soft in self.index.before.get(name).unwrap_or(&none) {
+            self.visit_soft(soft, above);
+        }
+        let complete = needs.iter().all(|need| self.visit(need, above));
+        above.pop();
+        if !complete {
+            return false;
+        }
+        self.done.insert(name.to_owned());
+        self.order.push(Module { name: name.to_owned(), path: path.clone() });
+        for soft in self.index.after.get(name).unwrap_or(&none) {
+            self.visit_soft(soft, above);
+        }
+        true
+    }
+
+    /// Adds a soft dependency if it is there: the module of that name, or every one that offers it.
+    fn visit_soft(&mut self, name: &str, above: &mut Vec<String>) {
+        if !self.visit(name, above) {
+            let index = self.index;
+            for module in index.aliases.get(name).into_iter().flatten() {
+                self.visit(module, above);
+            }
+        }
+    }
+}
+
+fn dedup(names: &mut Vec<String>) {
+    let mut seen = BTreeSet::new();
+    names.retain(|n| seen.insert(n.clone()));
+}
+
+/// `kernel/fs/fuse/virtiofs.ko.xz` → `virtiofs`.
+fn name_of(path: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    normal(file.split_once(".ko").map_or(file, |(name, _)| name))
+}
+
+fn normal(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+fn decompressed(path: &Path) -> Result<Vec<u8>, Failure> {
+    let bytes = std::fs::read(path).context("reading", path)?;
+    let mut out = Vec::new();
+    let read = match path.extension().and_then(|e| e.to_str()) {
+        Some("xz") => liblzma::read::XzDecoder::new(bytes.as_slice()).read_to_end(&mut out).map(drop),
+        Some("gz") => flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut out).map(drop),
+        Some("zst") => zstd::stream::copy_decode(bytes.as_slice(), &mut out),
+        _ => {
+            out = bytes;
+            Ok(())
+        }
+    };
+    let bad = |reason: String| Cause::BadModule { path: path.to_owned(), reason };
+    read.map_err(|e| bad(e.to_string()))?;
+    if !out.starts_with(b"\x7fELF") {
+        return Err(bad("expected an ELF object".to_owned()).into());
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::io::Write;
+
+    pub(crate) const ELF: &[u8] = b"\x7fELF a made-up module";
+
+    pub(crate) fn tree() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |path: &str, bytes: &[u8]| {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        };
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(ELF).unwrap();
+        let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
+        xz.write_all(ELF).unwrap();
+        write("kernel/fs/fuse/fuse.ko.xz", &xz.finish().unwrap());
+        write("kernel/fs/fuse/virtiofs.ko.zst", &zstd::encode_all(ELF, 1).unwrap());
+        write("kernel/drivers/virtio/virtio.ko", ELF);
+        write("kernel/drivers/virtio/virtio_ring.ko.gz", &gz.finish().unwrap());
+        write("kernel/drivers/char/hw_random/virtio-rng.ko", ELF);
+        write("kernel/lib/crc.ko", ELF);
+        write("kernel/broken.ko", ELF);
+        write("kernel/text.ko", b"#!/bin/sh");
+        write(
+            "modules.dep",
+            b"kernel/fs/fuse/fuse.ko.xz:\n\
+            kernel/fs/fuse/virtiofs.ko.zst: kernel/fs/fuse/fuse.ko.xz kernel/drivers/virtio/virtio.ko kernel/drivers/virtio/virtio_ring.ko.gz\n\
+            kernel/drivers/virtio/virtio.ko: kernel/drivers/virtio/virtio_ring.ko.gz\n\
+            kernel/drivers/virtio/virtio_ring.ko.gz:\n\
+            kernel/drivers/char/hw_random/virtio-rng.ko: kernel/drivers/virtio/virtio.ko kernel/drivers/virtio/virtio_ring.ko.gz\n\
+            kernel/lib/crc.ko:\n\
+            kernel/broken.ko: kernel/gone.ko\n\
+            kernel/gone.ko:\n\
+            kernel/text.ko:\n",
+        );
+        write("modules.builtin", b"kernel/fs/ext4/ext4.ko\nkernel/drivers/char/hw-random.ko\n");
+        write(
+            "modules.softdep",
+            b"# comment\nsoftdep virtio_rng pre: crc nothing post: fuse\nsoftdep crc pre: virtio-rng\n",
+        );
+        dir
+    }
+
+    fn of(wanted: &[&str]) -> (Vec<String>, Resolution) {
+        let dir = tree();
+        let wanted: Vec<String> = wanted.iter().map(|w| (*w).to_owned()).collect();
+        let found = resolve(dir.path(), &wanted).unwrap();
+        (found.load_order.iter().map(|m| m.name.clone()).collect(), found)
+    }
+
+    #[test]
+    fn dependencies_come_first_and_once() {
+        let (order, found) = of(&["virtiofs", "virtio"]);
+        assert_eq!(order, ["virtio_ring", "virtio", "fuse", "virtiofs"]);
+        assert!(found.builtin.is_empty() && found.missing.is_empty());
+    }
+
+    #[test]
+    fn built_in_and_missing_ones_are_data() {
+        let (order, found) = of(&["ext4", "hw_random", "9p", "broken", "ext4"]);
+        assert!(order.is_empty());
+        assert_eq!(found.builtin, ["ext4", "hw_random"]);
+        assert_eq!(found.missing, ["9p", "broken"]);
+    }
+
+    #[test]
+    fn soft_dependencies_count_and_may_run_in_circles() {
+        let (order, _) = of(&["virtio-rng"]);
+        assert_eq!(order, ["crc", "virtio_ring", "virtio", "virtio_rng", "fuse"]);
+    }
+
+    #[test]
+    fn every_compression_is_undone() {
+        let dir = tree();
+        let wanted = ["virtiofs", "virtio_rng", "crc"].map(str::to_owned);
+        let found = resolve(dir.path(), &wanted).unwrap();
+        let loaded = load(&found.load_order).unwrap();
+        assert_eq!(loaded.len(), 6);
+        assert!(loaded.iter().all(|m| m == ELF));
+    }
+
+    #[test]
+    fn what_is_no_module_is_refused() {
+        let dir = tree();
+        let found = resolve(dir.path(), &["text".to_owned()]).unwrap();
+        let error = load(&found.load_order).unwrap_err();
+        assert!(matches!(*error.cause, Cause::BadModule { .. }));
+    }
+}

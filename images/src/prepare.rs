@@ -1,0 +1,339 @@
+//! The whole way from a release to its image.
+
+use crate::apt::Apt;
+use crate::cache::{Image, Store, Workshop};
+use crate::command::{Network, Runner};
+use crate::digest::Fields;
+use crate::error::{Cause, Context, Failure, ImageError, Phase};
+use crate::install::{self, Install};
+use crate::manifest::{FORMAT, Index, Manifest, Timing};
+use crate::mirror::{self, Mirrors};
+use crate::options::{ExtraPackage, Options, Progress, Source};
+use crate::{bootstrap, derive, indexes, oci, record};
+use jiff::Timestamp;
+use kata_osinfo::release::Release;
+use std::path::Path;
+use std::time::Instant;
+
+/// Makes the image of a release, or finds it in the cache.
+///
+/// Blocks for seconds to minutes; several releases may be prepared in parallel, also by several processes.
+/// The phases are told to `progress`, also from other threads.
+///
+/// # Errors
+/// [`ImageError`] names the release, the phase, the cause and the command with its last lines; whatever happens, no
+/// half image stays in the cache.
+pub fn prepare(
+    release: &Release,
+    options: &Options,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Image, ImageError> {
+    let mut job = Job {
+        release,
+        options,
+        store: Store::new(&options.cache),
+        runner: Runner {
+            release: release.name(),
+            cancel: &options.cancel,
+            until: Instant::now() + options.deadline,
+            limit: options.deadline,
+            redact: crate::redact::Redactor::default(),
+            progress,
+        },
+        phase: Phase::Resolve,
+        since: Instant::now(),
+        timings: Vec::new(),
+    };
+    job.prepare().map_err(|failure| ImageError::new(&release.name(), job.phase, failure))
+}
+
+/// One call of [`prepare`].
+pub(crate) struct Job<'a> {
+    pub(crate) release: &'a Release,
+    pub(crate) options: &'a Options,
+    pub(crate) store: Store,
+    pub(crate) runner: Runner<'a>,
+    phase: Phase,
+    since: Instant,
+    pub(crate) timings: Vec<Timing>,
+}
+
+/// What a base is made from, as found out on the network.
+struct Resolved {
+    key: String,
+    source: Source,
+    mirrors: Mirrors,
+    apt: Apt,
+    indexes: Vec<Index>,
+    oci: Option<oci::Pulled>,
+    accepted_expired: Vec<String>,
+}
+
+impl Job<'_> {
+    fn prepare(&mut self) -> Result<Image, Failure> {
+        self.enter(Phase::Resolve);
+        let wanted = install::wanted(self.release)?;
+        let extras = derive::Extras::of(self.options)?;
+        self.store.sweep()?;
+        let plain = self.plain(&wanted)?;
+        match extras {
+            None => Ok(plain),
+            Some(extras) => derive::derive(self, &plain, &extras),
+        }
+    }
+
+    /// Ends the phase before and starts the next: from here on failures are its.
+    pub(crate) fn enter(&mut self, phase: Phase) {
+        let ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if phase != self.phase {
+            self.timings.push(Timing { phase: self.phase, ms });
+            (self.phase, self.since) = (phase, Instant::now());
+        }
+        self.runner.report(phase, None);
+    }
+
+    /// The image of the release as its archive has it: without overlay and extra packages.
+    fn plain(&mut self, wanted: &[String]) -> Result<Image, Failure> {
+        let request = request(self.release, wanted);
+        let source = self.options.source;
+        let fits = |m: &Manifest| {
+            m.request == request && m.derived_from.is_none() && (source == Source::Auto || m.source == source)
+        };
+        if self.options.offline {
+            return self.store.newest(fits).ok_or_else(|| Cause::NotCached.into());
+        }
+        let scratch = tempfile::Builder::new()
+            .prefix("kata-qualify-")
+            .tempdir()
+            .context("creating a folder in", &std::env::temp_dir())?;
+        let resolved = self.resolve(&request, scratch.path()).map_err(|mut failure| {
+            if let Cause::MirrorUnreachable { cached_age, .. } = &mut failure.cause {
+                *cached_age = self.store.newest(fits).map(|i| i.age_seconds());
+            }
+            failure
+        })?;
+        if let Some(image) = self.store.find(&resolved.key)? {
+            return Ok(image);
+        }
+        able_to_build(self.release)?;
+        let _lock = self.store.lock_key(&self.runner, &resolved.key)?;
+        // Another process may have made it while this one waited.
+        if let Some(image) = self.store.find(&resolved.key)? {
+            return Ok(image);
+        }
+        let workshop = self.store.workshop(&resolved.key)?;
+        self.build(&workshop, &resolved, wanted)?;
+        let manifest = self.record(&workshop, wanted, resolved, request)?;
+        self.enter(Phase::Store);
+        workshop.finish(&self.store, &Manifest { timings: self.timings.clone(), ..manifest })
+    }
+
+    /// Finds out what the network offers now, and so the key.
+    fn resolve(&mut self, request: &str, scratch: &Path) -> Result<Resolved, Failure> {
+        let source = source_of(self.release, self.options.source);
+        let apt = Apt::of_machine(&self.runner, self.options.accept_expired)?;
+        let given = Mirrors {
+            main: self.options.mirror.clone().map(trimmed),
+            security: self.options.security_mirror.clone().map(trimmed),
+        };
+        let mut mirrors = given.or(mirror::of_machine(Path::new("/"), self.release));
+        let complete = |m: &Mirrors| self.release.suites.iter().all(|s| m.get(s.archive).is_some());
+        if !complete(&mirrors) && bootstrap::available() {
+            mirrors = mirrors.or(bootstrap::default_mirrors(&self.runner, self.release, scratch)?);
+        }
+        self.runner.redact = mirrors.redactor(&apt.proxy_urls());
+        let indexes = indexes::fetch(&self.runner, self.release, &mirrors, &apt, scratch)?;
+        let accepted_expired = indexes::expired(&indexes, Timestamp::now(), self.options.accept_expired)?;
+        let oci = match source {
+            Source::Oci => {
+                self.enter(Phase::Pull);
+                Some(oci::pull(&self.runner, self.release)?)
+            }
+            Source::Auto | Source::Bootstrap => None,
+        };
+        let key = Fields::default()
+            .add("request", request)
+            .add("source", source.name())
+            .add("oci", oci.as_ref().map_or("", |o| o.digest.as_str()))
+            .all("accepted expired", &accepted_expired)
+            .all("indexes", indexes.iter().map(|i| format!("{}={}", i.suite, i.sha256)))
+            .hex();
+        Ok(Resolved { key, source, mirrors, apt, indexes, oci, accepted_expired })
+    }
+
+    fn build(&mut self, workshop: &Workshop, resolved: &Resolved, wanted: &[String]) -> Result<(), Failure> {
+        let tree = workshop.rootfs();
+        match &resolved.oci {
+            None => {
+                self.enter(Phase::Bootstrap);
+                bootstrap::bootstrap(&self.runner, self.release, &resolved.mirrors, &resolved.apt, &tree)?;
+            }
+            Some(pulled) => {
+                self.enter(Phase::Pull);
+                oci::unpack(&self.runner, pulled, &workshop.dir, &tree)?;
+                install::write_sources(self.release, &resolved.mirrors, &tree)?;
+            }
+        }
+        self.enter(Phase::Install);
+        let step = Install {
+            tree: &tree,
+            scratch: &workshop.dir,
+            apt: &resolved.apt,
+            update: resolved.oci.is_some(),
+            network: Network::Machine,
+        };
+        let names: Vec<ExtraPackage> = wanted.iter().cloned().map(ExtraPackage::Name).collect();
+        install::install(&self.runner, &step, &names)
+    }
+
+    fn record(
+        &mut self,
+        workshop: &Workshop,
+        wanted: &[String],
+        resolved: Resolved,
+        request: String,
+    ) -> Result<Manifest, Failure> {
+        self.enter(Phase::Record);
+        let tree = workshop.rootfs();
+        let packages = record::packages(&self.runner, &tree)?;
+        let origins = record::origins(&self.runner, &tree, wanted, &packages)?;
+        install::put_lists_aside(&tree, &workshop.dir)?;
+        Ok(Manifest {
+            format: FORMAT,
+            key: resolved.key,
+            request,
+            distro: self.release.distro.clone(),
+            version: self.release.version.clone(),
+            arch: self.release.arch,
+            source: resolved.source,
+            oci_digest: resolved.oci.map(|o| o.digest),
+            derived_from: None,
+            made: Timestamp::now(),
+            accepted_expired: resolved.accepted_expired,
+            indexes: resolved.indexes,
+            requested: wanted.to_vec(),
+            packages,
+            origins,
+            owners: record::owners(&tree, self.release),
+            timings: Vec::new(),
+        })
+    }
+}
+
+/// Hashes what is asked for, apart from what the network offers: the offline image is found by it.
+fn request(release: &Release, wanted: &[String]) -> String {
+    let suites = release.suites.iter().map(|s| format!("{} {:?} {}", s.name, s.archive, s.components.join(" ")));
+    // The record's paths are looked up in the tree and stand in the manifest.
+    let paths = release.vmms.iter().map(|v| v.path.as_str());
+    let daemons = release.filesystems.iter().filter_map(|f| f.path.as_deref());
+    let kernels = release.kernel.iter().map(|k| k.image.as_str());
+    Fields::default()
+        .add("format", FORMAT.to_le_bytes())
+        .add("distro", &release.distro)
+        .add("version", &release.version)
+        .add("arch", release.arch.name())
+        .add("image", release.oci_image.as_deref().unwrap_or_default())
+        .all("suites", suites)
+        .all("packages", wanted)
+        .all("paths", paths.chain(daemons).chain(kernels))
+        .hex()
+}
+
+fn source_of(release: &Release, source: Source) -> Source {
+    match source {
+        Source::Auto if bootstrap::available() && ["debian", "ubuntu"].contains(&release.distro.as_str()) => {
+            Source::Bootstrap
+        }
+        Source::Auto => Source::Oci,
+        given => given,
+    }
+}
+
+/// Whether this process may make device nodes and run the release's binaries.
+pub(crate) fn able_to_build(release: &Release) -> Result<(), Failure> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Cause::NotRoot.into());
+    }
+    let machine = rustix::system::uname().machine().to_string_lossy().into_owned();
+    if machine != release.arch.name() {
+        return Err(Cause::WrongArchitecture { wanted: release.arch.name().to_owned(), machine }.into());
+    }
+    Ok(())
+}
+
+fn trimmed(url: String) -> String {
+    url.trim_end_matches('/').to_owned()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use kata_osinfo::arch::Arch;
+    use kata_osinfo::release::{Archive, FilesystemDriver, Kernel, PackageManager, PackageSuite, Vmm};
+
+    pub(crate) fn release(version: &str, codename: &str) -> Release {
+        let suite = |name: String, archive| PackageSuite { name, archive, components: vec!["main".to_owned()] };
+        Release {
+            distro: "debian".to_owned(),
+            version: version.to_owned(),
+            codename: Some(codename.to_owned()),
+            aliases: vec![],
+            arch: Arch::X86_64,
+            package_manager: PackageManager::Apt,
+            suites: vec![
+                suite(codename.to_owned(), Archive::Main),
+                suite(format!("{codename}-security"), Archive::Security),
+            ],
+            oci_image: None,
+            vmms: vec![Vmm {
+                name: "qemu".to_owned(),
+                packages: vec!["qemu-system-x86".to_owned()],
+                path: "/usr/bin/qemu-system-x86_64".to_owned(),
+            }],
+            filesystems: vec![FilesystemDriver {
+                name: "virtio-fs".to_owned(),
+                packages: vec!["virtiofsd".to_owned()],
+                path: Some("/usr/libexec/virtiofsd".to_owned()),
+            }],
+            kernel: Some(Kernel {
+                packages: vec!["linux-image-amd64".to_owned()],
+                image: "/boot/vmlinuz-*".to_owned(),
+            }),
+            container_manager: None,
+        }
+    }
+
+    #[test]
+    fn the_request_is_stable_and_sees_what_matters() {
+        let plain = release("13", "trixie");
+        let of = |r: &Release| request(r, &install::wanted(r).unwrap());
+        let first = of(&plain);
+        assert_eq!(first, of(&plain.clone()));
+        // Aliases and the container manager change nothing in the tree.
+        let mut same = plain.clone();
+        same.aliases.push("stable".to_owned());
+        assert_eq!(first, of(&same));
+        let mut other = plain.clone();
+        other.vmms[0].packages.push("qemu-utils".to_owned());
+        assert_ne!(first, of(&other));
+        let mut other = plain.clone();
+        other.suites.pop();
+        assert_ne!(first, of(&other));
+        let mut other = plain;
+        other.vmms[0].path = "/usr/libexec/qemu-kvm".to_owned();
+        assert_ne!(first, of(&other));
+    }
+
+    #[test]
+    fn offline_without_an_image_says_so() {
+        let cache = tempfile::tempdir().unwrap();
+        let options = Options { offline: true, ..Options::new(cache.path()) };
+        let error = prepare(&release("13", "trixie"), &options, &|_| {}).unwrap_err();
+        assert!(matches!(*error.cause, Cause::NotCached));
+        assert_eq!(error.phase, Phase::Resolve);
+        assert_eq!(
+            error.to_string(),
+            "prepare debian:13: resolve: what is needed is not in the cache, and offline forbids fetching it"
+        );
+    }
+}

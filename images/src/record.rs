@@ -1,0 +1,229 @@
+//! Writes down what a finished tree holds: exact versions, where they came from, who owns the record's paths.
+
+use crate::command::{Network, Runner};
+use crate::error::{Failure, Phase};
+use crate::kernel::KernelFiles;
+use crate::manifest::{Owner, Package, PackageOrigin};
+use crate::tree;
+use kata_osinfo::release::Release;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// All installed packages.
+pub(crate) fn packages(runner: &Runner<'_>, tree: &Path) -> Result<Vec<Package>, Failure> {
+    let mut query = tree::command(tree, Network::None, "dpkg-query");
+    query.args(["-W", "-f", "${db:Status-Abbrev}\t${Package}\t${Version}\t${Architecture}\t${source:Package}\n"]);
+    Ok(parse_packages(&runner.output(Phase::Record, &mut query)?))
+}
+
+fn parse_packages(text: &str) -> Vec<Package> {
+    let package = |line: &str| {
+        let mut fields = line.split('\t');
+        let installed = fields.next()?.starts_with("ii");
+        let mut next = || fields.next().map(str::to_owned);
+        let package = Package { name: next()?, version: next()?, arch: next()?, source: next()? };
+        installed.then_some(package)
+    };
+    let mut all: Vec<Package> = text.lines().filter_map(package).collect();
+    all.sort_by(|a, b| (&a.name, &a.arch).cmp(&(&b.name, &b.arch)));
+    all
+}
+
+/// The suites that offer the installed versions of these packages.
+///
+/// Needs the package lists in the tree.
+pub(crate) fn origins(
+    runner: &Runner<'_>,
+    tree: &Path,
+    names: &[String],
+    packages: &[Package],
+) -> Result<Vec<PackageOrigin>, Failure> {
+    let mut policy = tree::command(tree, Network::None, "apt-cache");
+    policy.args(["policy", "--"]).args(names);
+    let known = parse_policy(&runner.output(Phase::Record, &mut policy)?);
+    let origin = |name: &String| {
+        let installed = packages.iter().find(|p| p.name == *name)?;
+        let suites = known.get(&(name.clone(), installed.version.clone())).cloned().unwrap_or_default();
+        Some(PackageOrigin { package: name.clone(), version: installed.version.clone(), suites })
+    };
+    Ok(names.iter().filter_map(origin).collect())
+}
+
+/// `apt-cache policy`: the suites of every version; hosts are never read.
+fn parse_policy(text: &str) -> BTreeMap<(String, String), Vec<String>> {
+    let mut all: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    let (mut package, mut version) = (String::new(), String::new());
+    let mut table = false;
+    for line in text.lines() {
+        if !line.starts_with(' ') {
+            package = line.trim_end_matches(':').to_owned();
+            table = false;
+        } else if line.trim() == "Version table:" {
+            table = true;
+        } else if table {
+            let words: Vec<&str> = line.trim_start_matches(" ***").split_whitespace().collect();
+            match words.as_slice() {
+                // `500 URI suite/component arch Packages`, or `100 /var/lib/dpkg/status`.
+                [_, _, suite, ..] => {
+                    let suite = suite.rsplit_once('/').map_or(*suite, |(suite, _)| suite).to_owned();
+                    let suites = all.entry((package.clone(), version.clone())).or_default();
+                    if !suites.contains(&suite) {
+                        suites.push(suite);
+                    }
+                }
+                [_, source] if source.starts_with('/') => {}
+                [found, ..] => version = (*found).to_owned(),
+                [] => {}
+            }
+        }
+    }
+    all
+}
+
+/// The owners of the paths that the record names.
+pub(crate) fn owners(tree: &Path, release: &Release) -> Vec<Owner> {
+    let mut paths: Vec<String> = release.vmms.iter().map(|v| v.path.clone()).collect();
+    paths.extend(release.filesystems.iter().filter_map(|f| f.path.clone()));
+    let kernel = crate::kernel::find(tree, release).ok();
+    paths.extend(kernel.iter().filter_map(|k| tree::inside(tree, &k.vmlinuz)));
+    paths.sort();
+    paths.dedup();
+    let mut owners = owners_of(tree, &paths);
+    if let Some(kernel) = kernel {
+        own_kernel(tree, &kernel, &mut owners);
+    }
+    owners
+}
+
+/// Since Debian 14 the kernel is packed as `/usr/lib/modules/<release>/vmlinuz`, and its script links it into `/boot`.
+fn own_kernel(tree: &Path, kernel: &KernelFiles, owners: &mut [Owner]) {
+    let packed = kernel.modules_dir.join("vmlinuz");
+    let same = |a: &Path, b: &Path| match (std::fs::read(a), std::fs::read(b)) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    };
+    let (Some(image), Some(path)) = (tree::inside(tree, &kernel.vmlinuz), tree::inside(tree, &packed)) else { return };
+    let Some(owner) = owners.iter_mut().find(|o| o.path == image && o.package.is_none()) else { return };
+    if same(&kernel.vmlinuz, &packed) {
+        owner.package = owners_of(tree, &[path]).pop().and_then(|o| o.package);
+    }
+}
+
+/// dpkg's file lists know a path as it was packed: perhaps before the merge of `/usr`, perhaps as a symlink.
+fn owners_of(tree: &Path, paths: &[String]) -> Vec<Owner> {
+    let mut wanted: BTreeMap<String, Option<String>> = BTreeMap::new();
+    let mut resolved = Vec::new();
+    for path in paths {
+        let real = tree::resolve(tree, Path::new(path)).ok().filter(|r| r.exists());
+        let real = real.and_then(|r| tree::inside(tree, &r));
+        for name in spellings(path).into_iter().chain(real.iter().flat_map(|r| spellings(r))) {
+            wanted.insert(name, None);
+        }
+        resolved.push(real);
+    }
+    let info = tree.join("var/lib/dpkg/info");
+    for entry in std::fs::read_dir(info).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(package) = name.to_str().and_then(|n| n.strip_suffix(".list")) else {
+            continue;
+        };
+        let Ok(text) = std::fs::read_to_string(entry.path()) else {
+            continue;
+        };
+        for line in text.lines() {
+            if let Some(owner) = wanted.get_mut(line) {
+                *owner = Some(package.split(':').next().unwrap_or(package).to_owned());
+            }
+        }
+    }
+    let owner = |name: &str| spellings(name).iter().find_map(|s| wanted.get(s).cloned().flatten());
+    paths
+        .iter()
+        .zip(resolved)
+        .map(|(path, resolved)| Owner {
+            package: owner(path).or_else(|| owner(resolved.as_deref()?)),
+            path: path.clone(),
+            resolved,
+        })
+        .collect()
+}
+
+fn spellings(path: &str) -> Vec<String> {
+    let mut all = vec![path.to_owned()];
+    match path.strip_prefix("/usr") {
+        Some(rest) if rest.starts_with("/bin/") || rest.starts_with("/sbin/") || rest.starts_with("/lib") => {
+            all.push(rest.to_owned());
+        }
+        Some(_) => {}
+        None => all.push(format!("/usr{path}")),
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_installed_packages_count() {
+        let text = "ii \tqemu-utils\t1:7.2\tamd64\tqemu\nrc \told\t1\tall\told\nii \tadduser\t3.134\tall\tadduser\n";
+        let found = parse_packages(text);
+        assert_eq!(found.len(), 2);
+        assert_eq!((found[0].name.as_str(), found[1].source.as_str()), ("adduser", "qemu"));
+    }
+
+    #[test]
+    fn policy_names_the_suites_of_each_version() {
+        let text = "qemu-system-x86:\n  Installed: 2\n  Candidate: 2\n  Version table:\n *** 2 500\n        \
+            500 http://mirror.example/debian bookworm/main amd64 Packages\n        \
+            500 http://mirror.example/debian-security bookworm-security/main amd64 Packages\n        \
+            100 /var/lib/dpkg/status\n     1 500\n        \
+            500 http://mirror.example/debian bookworm-updates/main amd64 Packages\n\
+            local:\n  Installed: 9\n  Candidate: 9\n  Version table:\n *** 9 100\n        100 /var/lib/dpkg/status\n";
+        let found = parse_policy(text);
+        let of = |p: &str, v: &str| found.get(&(p.to_owned(), v.to_owned())).cloned().unwrap_or_default();
+        assert_eq!(of("qemu-system-x86", "2"), ["bookworm", "bookworm-security"]);
+        assert_eq!(of("qemu-system-x86", "1"), ["bookworm-updates"]);
+        assert!(of("local", "9").is_empty());
+    }
+
+    #[test]
+    fn a_kernel_linked_into_boot_belongs_to_the_package_of_its_origin() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path();
+        let modules = tree.join("usr/lib/modules/7.2.13+deb14-amd64");
+        for folder in [modules.clone(), tree.join("boot"), tree.join("var/lib/dpkg/info")] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        std::fs::write(modules.join("vmlinuz"), "kernel").unwrap();
+        std::fs::hard_link(modules.join("vmlinuz"), tree.join("boot/vmlinuz-7.2.13+deb14-amd64")).unwrap();
+        let list = "/usr/lib/modules/7.2.13+deb14-amd64/vmlinuz\n";
+        std::fs::write(tree.join("var/lib/dpkg/info/linux-binary.list"), list).unwrap();
+        let owners = owners(tree, &crate::prepare::tests::release("unstable", "sid"));
+        let kernel = owners.iter().find(|o| o.path.starts_with("/boot/")).unwrap();
+        assert_eq!(kernel.package.as_deref(), Some("linux-binary"));
+    }
+
+    #[test]
+    fn owners_are_found_through_symlinks_and_the_usr_merge() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path();
+        for folder in ["usr/lib/qemu", "usr/libexec", "usr/bin", "var/lib/dpkg/info"] {
+            std::fs::create_dir_all(tree.join(folder)).unwrap();
+        }
+        symlink("usr/bin", tree.join("bin")).unwrap();
+        std::fs::write(tree.join("usr/libexec/virtiofsd"), "").unwrap();
+        symlink("../../libexec/virtiofsd", tree.join("usr/lib/qemu/virtiofsd")).unwrap();
+        std::fs::write(tree.join("usr/bin/sh"), "").unwrap();
+        let info = tree.join("var/lib/dpkg/info");
+        std::fs::write(info.join("virtiofsd.list"), "/.\n/usr/libexec/virtiofsd\n").unwrap();
+        std::fs::write(info.join("dash:amd64.list"), "/bin/sh\n").unwrap();
+        let paths = ["/usr/lib/qemu/virtiofsd", "/usr/bin/sh", "/no/such"].map(str::to_owned);
+        let found = owners_of(tree, &paths);
+        assert_eq!(found[0].package.as_deref(), Some("virtiofsd"));
+        assert_eq!(found[0].resolved.as_deref(), Some("/usr/libexec/virtiofsd"));
+        assert_eq!(found[1].package.as_deref(), Some("dash"));
+        assert_eq!((found[2].package.as_deref(), found[2].resolved.as_deref()), (None, None));
+    }
+}

@@ -1,0 +1,44 @@
+//! Debian's releases as the tests need them, by hand: the record's parser is another crate's business.
+
+use kata_osinfo::arch::Arch;
+use kata_osinfo::release::{Archive, FilesystemDriver, Kernel, PackageManager, PackageSuite, Release, Vmm};
+
+/// Version and codename, oldest first.
+pub(crate) const RELEASES: [(&str, &str); 5] =
+    [("11", "bullseye"), ("12", "bookworm"), ("13", "trixie"), ("testing", "forky"), ("unstable", "sid")];
+
+/// One of them.
+#[expect(clippy::expect_used, reason = "a test or example with a wrong name cannot go on")]
+pub(crate) fn release(version: &str) -> Release {
+    let (_, codename) = RELEASES.iter().find(|(v, c)| *v == version || *c == version).expect("a release of Debian");
+    let version = RELEASES.iter().find(|(_, c)| c == codename).expect("known").0;
+    let suite = |name: String, archive| PackageSuite { name, archive, components: vec!["main".to_owned()] };
+    let mut suites = vec![suite((*codename).to_owned(), Archive::Main)];
+    if *codename != "sid" {
+        suites.push(suite(format!("{codename}-updates"), Archive::Main));
+        suites.push(suite(format!("{codename}-security"), Archive::Security));
+    }
+    let old = ["11", "12"].contains(&version);
+    Release {
+        distro: "debian".to_owned(),
+        version: version.to_owned(),
+        codename: Some((*codename).to_owned()),
+        aliases: vec![],
+        arch: Arch::X86_64,
+        package_manager: PackageManager::Apt,
+        suites,
+        oci_image: Some(format!("docker.io/library/debian:{version}")),
+        vmms: vec![Vmm {
+            name: "qemu".to_owned(),
+            packages: vec!["qemu-system-x86".to_owned()],
+            path: "/usr/bin/qemu-system-x86_64".to_owned(),
+        }],
+        filesystems: vec![FilesystemDriver {
+            name: "virtio-fs".to_owned(),
+            packages: vec![if old { "qemu-system-common" } else { "virtiofsd" }.to_owned()],
+            path: Some(if old { "/usr/lib/qemu/virtiofsd" } else { "/usr/libexec/virtiofsd" }.to_owned()),
+        }],
+        kernel: Some(Kernel { packages: vec!["linux-image-amd64".to_owned()], image: "/boot/vmlinuz-*".to_owned() }),
+        container_manager: None,
+    }
+}

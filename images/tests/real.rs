@@ -1,0 +1,535 @@
+//! The real thing: mmdebstrap, apt, Docker, a registry, a full disk, a killed maker.
+//!
+//! Each test says on stderr what it lacks and passes then; the base image is shared through cargo's folder for tests.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
+
+use images::{
+    Cause, ExtraPackage, ImageError, Options, Origin, Phase, Source, container, initramfs, kernel, modules, prepare,
+};
+use kata_osinfo::release::Release;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+mod debian;
+mod registry;
+
+/// Where trixie's image is kept between tests and runs.
+fn shared_cache() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("images-cache")
+}
+
+/// Says why a test does nothing; `eprintln` would be swallowed.
+fn skip(test: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
+}
+
+fn has(program: &str) -> bool {
+    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+}
+
+fn able(test: &str) -> bool {
+    let why = if !rustix::process::geteuid().is_root() {
+        "needs root"
+    } else if !has("mmdebstrap") {
+        "needs mmdebstrap"
+    } else if cfg!(not(target_arch = "x86_64")) {
+        "needs x86_64"
+    } else {
+        return true;
+    };
+    skip(test, why);
+    false
+}
+
+/// Trixie's image; nothing where the mirror cannot be reached, which is not what these tests are about.
+fn trixie(test: &str) -> Option<images::Image> {
+    let options = Options { accept_expired: true, ..Options::new(shared_cache()) };
+    match prepare(&debian::release("13"), &options, &|_| {}) {
+        Ok(image) => Some(image),
+        Err(e) if matches!(*e.cause, Cause::MirrorUnreachable { .. }) => {
+            skip(test, &e.to_string());
+            None
+        }
+        Err(e) => panic!("{e}"),
+    }
+}
+
+fn left_overs(cache: &Path) -> usize {
+    std::fs::read_dir(cache.join("images/.tmp")).map_or(0, Iterator::count)
+}
+
+#[test]
+fn trixie_becomes_a_tree_with_a_kernel_and_an_initramfs() {
+    let test = "trixie_becomes_a_tree_with_a_kernel_and_an_initramfs";
+    if !able(test) {
+        return;
+    }
+    let Some(image) = trixie(test) else { return };
+    let release = debian::release("13");
+    let manifest = &image.manifest;
+    assert_eq!(manifest.source, Source::Bootstrap);
+    assert!(manifest.package("qemu-system-x86").unwrap().version.starts_with("1:10."));
+    assert_eq!(manifest.owner("/usr/libexec/virtiofsd").unwrap().package.as_deref(), Some("virtiofsd"));
+    assert!(
+        manifest.origins.iter().all(|o| o.suites.iter().any(|s| s.starts_with("trixie"))),
+        "{:?}",
+        manifest.origins
+    );
+    let text = std::fs::read_to_string(image.dir.join("manifest.json")).unwrap();
+    assert!(!text.contains("://"), "the manifest names a mirror");
+    assert!(!image.rootfs().join("usr/sbin/policy-rc.d").exists());
+
+    let found = kernel::find(&image.rootfs(), &release).unwrap();
+    let wanted = ["virtiofs", "virtio-pci", "virtio_blk", "ext4", "9pnet_virtio", "no_such_module"].map(str::to_owned);
+    let resolution = modules::resolve(&found.modules_dir, &wanted).unwrap();
+    assert_eq!(resolution.missing, ["no_such_module"]);
+    let at = |name: &str| resolution.load_order.iter().position(|m| m.name == name);
+    assert!(at("fuse") < at("virtiofs") || resolution.load_order.iter().all(|m| m.name != "fuse"));
+    let bytes = initramfs::build(b"init", &resolution, &[]).unwrap();
+    assert!(bytes.starts_with(b"070701"));
+
+    // Unchanged: nothing is bootstrapped, and offline nobody is asked.
+    let started = Instant::now();
+    let again = trixie(test).unwrap();
+    assert_eq!((again.origin, again.key()), (Origin::Cached, image.key()));
+    assert!(started.elapsed() < Duration::from_secs(10));
+    let options =
+        Options { offline: true, mirror: Some("http://127.0.0.1:9/debian".to_owned()), ..Options::new(shared_cache()) };
+    let offline = prepare(&release, &options, &|_| {}).unwrap();
+    assert_eq!((offline.origin, offline.made), (Origin::Offline, image.made));
+}
+
+#[test]
+fn an_overlay_makes_an_image_of_its_own() {
+    let test = "an_overlay_makes_an_image_of_its_own";
+    if !able(test) {
+        return;
+    }
+    let Some(plain) = trixie(test) else { return };
+    let release = debian::release("13");
+    let files = kernel::find(&plain.rootfs(), &release).unwrap();
+    // Trixie's kernel has virtiofs built in, 9p as a module.
+    let wanted = ["9p".to_owned()];
+    let module = modules::resolve(&files.modules_dir, &wanted).unwrap().load_order.pop().unwrap().path;
+    let relative = module.strip_prefix(plain.rootfs()).unwrap().to_owned();
+    let overlay = tempfile::tempdir().unwrap();
+    let folder = overlay.path().join(relative.parent().unwrap());
+    std::fs::create_dir_all(&folder).unwrap();
+    let name = relative.file_name().unwrap().to_str().unwrap();
+    std::fs::write(folder.join(format!(".wh.{name}")), "").unwrap();
+
+    // Derived from what is cached: no network is needed.
+    let options = Options { offline: true, overlay: Some(overlay.path().to_owned()), ..Options::new(shared_cache()) };
+    let derived = prepare(&release, &options, &|_| {}).unwrap();
+    assert_ne!(derived.key(), plain.key());
+    assert_eq!(derived.manifest.derived_from.as_deref(), Some(plain.key()));
+    let files = kernel::find(&derived.rootfs(), &release).unwrap();
+    assert_eq!(modules::resolve(&files.modules_dir, &wanted).unwrap().missing, wanted);
+    assert!(module.exists(), "the plain image was changed");
+    let again = prepare(&release, &options, &|_| {}).unwrap();
+    assert_eq!(again.made, derived.made);
+    let plain_again = prepare(&release, &Options { overlay: None, ..options }, &|_| {}).unwrap();
+    assert_eq!(plain_again.key(), plain.key(), "the derived image passed for the plain one");
+    std::fs::remove_dir_all(&derived.dir).unwrap();
+}
+
+#[test]
+fn a_local_package_is_laid_over_the_release() {
+    let test = "a_local_package_is_laid_over_the_release";
+    if !able(test) {
+        return;
+    }
+    if !has("dpkg-deb") {
+        return skip(test, "needs dpkg-deb");
+    }
+    if trixie(test).is_none() {
+        return;
+    }
+    let work = tempfile::tempdir().unwrap();
+    let package = work.path().join("package");
+    std::fs::create_dir_all(package.join("DEBIAN")).unwrap();
+    std::fs::create_dir_all(package.join("usr/share/candidate")).unwrap();
+    std::fs::write(package.join("usr/share/candidate/mark"), "here").unwrap();
+    let control = "Package: kata-candidate\nVersion: 2.0\nArchitecture: all\nMaintainer: a <a@b.example>\nDescription: candidate\n";
+    std::fs::write(package.join("DEBIAN/control"), control).unwrap();
+    let deb = work.path().join("kata-candidate_2.0_all.deb");
+    let built = Command::new("dpkg-deb").arg("--build").arg(&package).arg(&deb).stdout(Stdio::null()).status().unwrap();
+    assert!(built.success());
+    let options = Options {
+        offline: true,
+        extra_packages: vec![deb.to_str().unwrap().parse().unwrap()],
+        ..Options::new(shared_cache())
+    };
+    let image = prepare(&debian::release("13"), &options, &|_| {}).unwrap();
+    assert_eq!(image.manifest.package("kata-candidate").unwrap().version, "2.0");
+    let origin = image.manifest.origins.iter().find(|o| o.package == "kata-candidate").unwrap();
+    assert!(origin.suites.is_empty());
+    assert!(image.rootfs().join("usr/share/candidate/mark").exists());
+    std::fs::remove_dir_all(&image.dir).unwrap();
+}
+
+#[test]
+fn offline_fetches_nothing() {
+    let test = "offline_fetches_nothing";
+    if !able(test) || trixie(test).is_none() {
+        return;
+    }
+    let known: ExtraPackage = "hello".parse().unwrap();
+    let options = Options { offline: true, extra_packages: vec![known], ..Options::new(shared_cache()) };
+    let error = prepare(&debian::release("13"), &options, &|_| {}).unwrap_err();
+    assert_eq!(error.phase, Phase::Install);
+    assert!(matches!(*error.cause, Cause::NotCached), "{error}");
+}
+
+#[test]
+fn a_package_that_does_not_exist_is_named() {
+    let test = "a_package_that_does_not_exist_is_named";
+    if !able(test) || trixie(test).is_none() {
+        return;
+    }
+    let missing: ExtraPackage = "no-such-package-anywhere".parse().unwrap();
+    let options = Options { offline: true, extra_packages: vec![missing], ..Options::new(shared_cache()) };
+    let error = prepare(&debian::release("13"), &options, &|_| {}).unwrap_err();
+    assert_eq!(error.phase, Phase::Install);
+    assert!(
+        matches!(&*error.cause, Cause::PackageMissing { package } if package == "no-such-package-anywhere"),
+        "{error}"
+    );
+    let command = error.command.unwrap();
+    assert!(command.command.contains("apt-get"), "{}", command.command);
+    assert_eq!(command.status, "exit status: 100");
+}
+
+/// A mirror that has exactly these files.
+fn mirror(files: &'static [(&'static str, &'static str)]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || answer(&mut stream, files));
+        }
+    });
+    format!("http://{address}/debian")
+}
+
+fn answer(stream: &mut TcpStream, files: &[(&str, &str)]) {
+    let mut pending = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(n @ 1..) = stream.read(&mut buffer) {
+        pending.extend_from_slice(&buffer[..n]);
+        while let Some(end) = pending.windows(4).position(|w| w == b"\r\n\r\n") {
+            let request = String::from_utf8_lossy(&pending[..end]).into_owned();
+            pending.drain(..end + 4);
+            let path = request.split(' ').nth(1).unwrap_or_default();
+            let found = files.iter().find(|(name, _)| *name == path);
+            let (status, body) = found.map_or(("404 Not Found", ""), |(_, body)| ("200 OK", *body));
+            let reply = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            if stream.write_all(reply.as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn from(mirror: String, accept_expired: bool) -> (tempfile::TempDir, Result<images::Image, ImageError>) {
+    let cache = tempfile::tempdir().unwrap();
+    let mut release: Release = debian::release("13");
+    release.suites.truncate(1);
+    let options = Options {
+        mirror: Some(mirror.clone()),
+        security_mirror: Some(mirror),
+        accept_expired,
+        ..Options::new(cache.path())
+    };
+    let result = prepare(&release, &options, &|_| {});
+    (cache, result)
+}
+
+#[test]
+fn a_stale_mirror_needs_to_be_accepted() {
+    if !able("a_stale_mirror_needs_to_be_accepted") {
+        return;
+    }
+    let stale = "Suite: stable\nCodename: trixie\nDate: Sat, 01 Jan 2022 00:00:00 UTC\nValid-Until: Sat, 08 Jan 2022 00:00:00 UTC\n";
+    let files: &'static [_] = Box::leak(Box::new([("/debian/dists/trixie/InRelease", stale)]));
+    let (_cache, result) = from(mirror(files), false);
+    let error = result.unwrap_err();
+    assert!(matches!(&*error.cause, Cause::Expired { suite } if suite == "trixie"), "{error}");
+    assert!(error.hint().unwrap().contains("--accept-expired"));
+    // Accepted, it fails later and for another reason: nobody signed it.
+    let (cache, result) = from(mirror(files), true);
+    let error = result.unwrap_err();
+    assert_eq!(error.phase, Phase::Bootstrap, "{error}");
+    assert!(matches!(*error.cause, Cause::Untrusted { .. }), "{error}");
+    let command = error.command.as_ref().unwrap();
+    assert!(command.command.contains("mmdebstrap") && !command.tail.is_empty() && command.tail.len() <= 15);
+    assert!(!error.to_string().contains("127.0.0.1"), "the mirror's address shows: {error}");
+    assert_eq!(left_overs(cache.path()), 0);
+    assert!(images::cache::list(cache.path()).is_empty());
+}
+
+#[test]
+fn a_release_that_the_mirror_lacks_is_named() {
+    if !able("a_release_that_the_mirror_lacks_is_named") {
+        return;
+    }
+    let (_cache, result) = from(mirror(&[]), false);
+    let error = result.unwrap_err();
+    assert_eq!(error.phase, Phase::Resolve);
+    assert!(matches!(&*error.cause, Cause::NoSuchRelease { what } if what == "suite trixie"), "{error}");
+}
+
+#[test]
+fn a_mirror_that_does_not_answer_is_told_from_all_else() {
+    if !able("a_mirror_that_does_not_answer_is_told_from_all_else") {
+        return;
+    }
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_cache, result) = from(format!("http://{free}/debian"), false);
+    let error = result.unwrap_err();
+    assert_eq!(error.phase, Phase::Resolve);
+    assert!(matches!(*error.cause, Cause::MirrorUnreachable { cached_age: None, .. }), "{error}");
+    // With an image in the cache the hint offers it.
+    if images::cache::list(&shared_cache()).iter().any(|i| i.release() == "debian:13") {
+        let options = Options { mirror: Some(format!("http://{free}/debian")), ..Options::new(shared_cache()) };
+        let error = prepare(&debian::release("13"), &options, &|_| {}).unwrap_err();
+        assert!(error.hint().unwrap().contains("--offline uses it"), "{:?}", error.hint());
+    }
+}
+
+/// A small filesystem to fill up.
+struct Tmpfs(tempfile::TempDir);
+
+impl Tmpfs {
+    fn new(size: &str) -> Option<Tmpfs> {
+        let dir = tempfile::tempdir().ok()?;
+        let option = format!("size={size},mode=755");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &option, "tmpfs"]).arg(dir.path()).status();
+        mounted.is_ok_and(|s| s.success()).then_some(Tmpfs(dir))
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_called_that() {
+    let test = "a_full_disk_is_called_that";
+    if !able(test) || trixie(test).is_none() {
+        return;
+    }
+    let Some(small) = Tmpfs::new("120m") else { return skip(test, "cannot mount") };
+    let options = Options { accept_expired: true, ..Options::new(small.0.path()) };
+    let error = prepare(&debian::release("13"), &options, &|_| {}).unwrap_err();
+    assert!(matches!(*error.cause, Cause::DiskFull), "{error}");
+    assert_eq!(left_overs(small.0.path()), 0);
+}
+
+#[test]
+fn two_makers_of_one_image_build_it_once() {
+    let test = "two_makers_of_one_image_build_it_once";
+    if !able(test) || trixie(test).is_none() {
+        return;
+    }
+    let cache = tempfile::tempdir().unwrap();
+    let options = Options { accept_expired: true, ..Options::new(cache.path()) };
+    let make = || prepare(&debian::release("13"), &options, &|_| {}).unwrap();
+    let (one, two) = std::thread::scope(|scope| {
+        let (one, two) = (scope.spawn(make), scope.spawn(make));
+        (one.join().unwrap(), two.join().unwrap())
+    });
+    let mut origins = [one.origin, two.origin];
+    origins.sort();
+    assert_eq!(origins, [Origin::Built, Origin::Cached]);
+    assert_eq!(one.manifest, two.manifest);
+}
+
+#[test]
+fn cancelling_leaves_nothing_behind() {
+    let test = "cancelling_leaves_nothing_behind";
+    if !able(test) || trixie(test).is_none() {
+        return;
+    }
+    let cache = tempfile::tempdir().unwrap();
+    let cancel = Arc::new(AtomicBool::new(false));
+    let options = Options { accept_expired: true, cancel: Arc::clone(&cancel), ..Options::new(cache.path()) };
+    let error = prepare(&debian::release("13"), &options, &|p| {
+        if p.phase == Phase::Bootstrap && p.detail.is_some() {
+            cancel.store(true, Ordering::Relaxed);
+        }
+    })
+    .unwrap_err();
+    assert!(matches!(*error.cause, Cause::Cancelled), "{error}");
+    assert_eq!(left_overs(cache.path()), 0);
+    assert_eq!(users_of(cache.path()), Vec::<String>::new());
+}
+
+/// What still uses a folder: processes started for it, mounts below it.
+fn users_of(path: &Path) -> Vec<String> {
+    let path = path.to_str().unwrap();
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+    let mut found: Vec<String> = mounts.lines().filter(|l| l.contains(path)).map(str::to_owned).collect();
+    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+        if process.file_name().to_str().is_some_and(|n| n == std::process::id().to_string()) {
+            continue;
+        }
+        let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).replace('\0', " ");
+        let root = std::fs::read_link(process.path().join("root")).unwrap_or_default();
+        if command.contains(path) || root.starts_with(path) {
+            found.push(command);
+        }
+    }
+    found
+}
+
+const MAKER: &str = "KATA_QUALIFY_TEST_MAKER";
+
+/// Not a test of its own: the process that the next one kills.
+#[test]
+fn maker() {
+    if let Some(cache) = std::env::var_os(MAKER) {
+        let options = Options { accept_expired: true, ..Options::new(cache) };
+        let _ = prepare(&debian::release("13"), &options, &|_| {});
+    }
+}
+
+#[test]
+fn a_killed_maker_leaves_no_image_no_mount_and_no_process() {
+    let test = "a_killed_maker_leaves_no_image_no_mount_and_no_process";
+    if !able(test) || trixie(test).is_none() {
+        return;
+    }
+    let cache = tempfile::tempdir().unwrap();
+    let mut maker = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "maker"])
+        .env(MAKER, cache.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let until = Instant::now() + Duration::from_secs(120);
+    let working = || {
+        let tmp = std::fs::read_dir(cache.path().join("images/.tmp")).into_iter().flatten().flatten();
+        tmp.into_iter().any(|e| e.path().join("rootfs/var/lib/dpkg").exists())
+    };
+    while !working() {
+        assert!(Instant::now() < until, "the maker never began");
+        assert!(maker.try_wait().unwrap().is_none(), "the maker ended early");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // A living maker's work is left alone.
+    assert_eq!(images::sweep(cache.path()).unwrap(), 0);
+    maker.kill().unwrap();
+    maker.wait().unwrap();
+    let until = Instant::now() + Duration::from_secs(10);
+    while !users_of(cache.path()).is_empty() {
+        assert!(Instant::now() < until, "still there: {:?}", users_of(cache.path()));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(images::cache::list(cache.path()).is_empty());
+    assert_eq!(left_overs(cache.path()), 1);
+    assert_eq!(images::sweep(cache.path()).unwrap(), 1);
+    assert_eq!(left_overs(cache.path()), 0);
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+#[test]
+fn docker_runs_the_imported_tree() {
+    let test = "docker_runs_the_imported_tree";
+    if !able(test) {
+        return;
+    }
+    let runtime = runtime();
+    let docker = match runtime.block_on(container::connect()) {
+        Ok(docker) => docker,
+        Err(e) => return skip(test, &format!("needs Docker: {e}")),
+    };
+    let Some(plain) = trixie(test) else { return };
+    // An image of its own, so that nobody else's is touched.
+    let overlay = tempfile::tempdir().unwrap();
+    std::fs::write(overlay.path().join("mark"), "docker_runs_the_imported_tree").unwrap();
+    let options = Options { offline: true, overlay: Some(overlay.path().to_owned()), ..Options::new(shared_cache()) };
+    let image = prepare(&debian::release("13"), &options, &|_| {}).unwrap();
+    assert_ne!(image.key(), plain.key());
+    runtime.block_on(async {
+        let tag = container::ensure_imported(&docker, &image).await.unwrap();
+        let id = docker.inspect_image(&tag).await.unwrap().id;
+        let started = Instant::now();
+        assert_eq!(container::ensure_imported(&docker, &image).await.unwrap(), tag);
+        assert!(started.elapsed() < Duration::from_secs(2));
+        assert_eq!(docker.inspect_image(&tag).await.unwrap().id, id, "imported twice");
+        let script = "cat /mark; qemu-system-x86_64 --version; stat -c %a /usr/bin/passwd; stat -c %U /etc/shadow";
+        let output = registry::run(&docker, &tag, script).await;
+        assert!(output.starts_with("docker_runs_the_imported_treeQEMU emulator version 10."), "{output}");
+        assert!(output.ends_with("4755\nroot\n"), "{output}");
+        let removed = container::remove_images(&docker, Some(&[image.key().to_owned()])).await.unwrap();
+        assert_eq!(removed, std::slice::from_ref(&tag));
+        assert!(docker.inspect_image(&tag).await.is_err());
+    });
+    std::fs::remove_dir_all(&image.dir).unwrap();
+}
+
+#[test]
+fn an_oci_image_takes_the_same_path() {
+    let test = "an_oci_image_takes_the_same_path";
+    if !able(test) {
+        return;
+    }
+    let runtime = runtime();
+    let docker = match runtime.block_on(container::connect()) {
+        Ok(docker) => docker,
+        Err(e) => return skip(test, &format!("needs Docker: {e}")),
+    };
+    let Some(registry) = registry::Registry::start() else { return skip(test, "needs docker-registry") };
+    let Some(plain) = trixie(test) else { return };
+    let reference = format!("{}/debian:13", registry.address);
+    // A minimal tree, as a registry would have it: the release's essential packages and apt.
+    let base = tempfile::tempdir().unwrap();
+    let tar = base.path().join("base.tar");
+    let sources = std::fs::read_to_string(plain.dir.join("apt/sources.list")).unwrap();
+    let line = sources.lines().next().unwrap();
+    let made = Command::new("mmdebstrap")
+        .args(["--mode=root", "--variant=minbase", "--quiet", "--aptopt=Acquire::Check-Valid-Until \"false\"", ""])
+        .arg(&tar)
+        .arg(line)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    runtime.block_on(registry::publish(&docker, &tar, &reference));
+
+    let cache = tempfile::tempdir().unwrap();
+    let mut release = debian::release("13");
+    release.oci_image = Some(reference.clone());
+    let options = Options { source: Source::Oci, accept_expired: true, ..Options::new(cache.path()) };
+    let image = prepare(&release, &options, &|_| {}).unwrap();
+    assert_eq!(image.manifest.source, Source::Oci);
+    assert!(image.manifest.oci_digest.as_deref().is_some_and(|d| d.starts_with("sha256:")));
+    let version = |image: &images::Image, name: &str| image.manifest.package(name).map(|p| p.version.clone());
+    for package in ["qemu-system-x86", "virtiofsd", "linux-image-amd64"] {
+        assert_eq!(version(&image, package), version(&plain, package), "{package}");
+    }
+    kernel::find(&image.rootfs(), &release).unwrap();
+    assert_eq!(prepare(&release, &options, &|_| {}).unwrap().origin, Origin::Cached);
+
+    release.oci_image = Some(format!("{}/debian:no-such-tag", registry.address));
+    let error = prepare(&release, &options, &|_| {}).unwrap_err();
+    assert_eq!(error.phase, Phase::Pull);
+    assert!(matches!(*error.cause, Cause::NoSuchRelease { .. }), "{error}");
+    runtime.block_on(registry::forget(&docker, &reference));
+    drop(registry);
+    release.oci_image = Some(reference);
+    let error = prepare(&release, &options, &|_| {}).unwrap_err();
+    assert!(matches!(*error.cause, Cause::MirrorUnreachable { cached_age: Some(_), .. }), "{error}");
+}

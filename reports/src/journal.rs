@@ -1,0 +1,75 @@
+//! The append-only journal of a run: one event a line, JSON.
+//!
+//! Whatever happened stands here, in order, and nothing else is kept about a run.
+//! A run that was killed is told by a test that has a start and no end.
+
+mod event;
+mod reader;
+mod writer;
+
+pub use event::{CellId, CellIdError, Entry, Environment, Event, Facts, Phase};
+pub use reader::{Journal, read};
+pub use writer::Writer;
+
+use std::path::PathBuf;
+
+/// The journal's file name inside a run's folder.
+pub const FILE: &str = "journal.jsonl";
+
+/// The version of the journal's format that this crate writes, and the newest it reads.
+pub const SCHEMA: u32 = 1;
+
+/// The longest line that is written or read, in bytes: a whole pjdfstest run's differences fit, a babbling guest does not.
+pub const MAX_LINE: usize = 4 << 20;
+
+/// Why a journal could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file or its folder cannot be used.
+    #[error("{doing} {path}", path = path.display())]
+    Io {
+        /// A gerund: "reading".
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The folder holds another run's journal.
+    #[error("{path}: already holds a run; choose another folder, or resume that run", path = .0.display())]
+    Exists(PathBuf),
+    /// Another process is writing this journal.
+    #[error("{path}: in use by another run; wait for it or choose another folder", path = .0.display())]
+    Busy(PathBuf),
+    /// A line is no event.
+    #[error("{path}:{line}: expected an event of the journal: {problem}", path = path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The journal was written by a newer version.
+    #[error("{path}:{line}: journal schema {found} is newer than {SCHEMA}, the newest that this version reads; use the version that wrote it", path = path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// The schema it states.
+        found: u64,
+    },
+    /// An event is too long for a line even after its texts were cut.
+    #[error("{path}: an event of {bytes} bytes is longer than the {MAX_LINE} that a line may have", path = path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        bytes: usize,
+    },
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+//! The events, and the names of what they speak of.
+
+use jiff::Timestamp;
+use kata_osinfo::arch::Arch;
+use kata_osinfo::verified::Basis;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use suites::outcome::Outcome;
+
+/// Where a target is brought up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Environment {
+    /// The release's rootfs as a container.
+    Container,
+    /// The release's rootfs as a disk, booted with its own kernel.
+    Vm,
+    /// The machine one sits at.
+    Host,
+}
+
+impl Environment {
+    /// All of them.
+    pub const ALL: &'static [Environment] = &[Environment::Container, Environment::Vm, Environment::Host];
+
+    /// The word in records, reports and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Environment::Container => "container",
+            Environment::Vm => "vm",
+            Environment::Host => "host",
+        }
+    }
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A target in an environment: `debian:13/x86_64/container`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CellId {
+    /// `debian`.
+    pub distro: String,
+    /// `13`, `testing`.
+    pub release: String,
+    /// Its architecture.
+    pub arch: Arch,
+    /// Where it is brought up.
+    pub environment: Environment,
+}
+
+/// A text is not the name of a cell.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no cell: expected DISTRO:RELEASE/ARCHITECTURE/ENVIRONMENT, for example debian:13/x86_64/container")]
+pub struct CellIdError(pub String);
+
+impl fmt::Display for CellId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}/{}/{}", self.distro, self.release, self.arch, self.environment)
+    }
+}
+
+impl FromStr for CellId {
+    type Err = CellIdError;
+
+    fn from_str(text: &str) -> Result<CellId, CellIdError> {
+        parse_cell(text).ok_or_else(|| CellIdError(text.to_owned()))
+    }
+}
+
+fn parse_cell(text: &str) -> Option<CellId> {
+    let word = |s: &str| {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "._-+~".contains(c);
+        (!s.is_empty() && s.len() <= 64 && s.chars().all(fits)).then(|| s.to_owned())
+    };
+    let mut parts = text.split('/');
+    let (distro, release) = parts.next()?.split_once(':')?;
+    let arch = parts.next()?;
+    let environment = parts.next()?;
+    if parts.next().is_some() {
+        return None;
+    }
+    Some(CellId {
+        distro: word(distro)?,
+        release: word(release)?,
+        arch: Arch::ALL.iter().copied().find(|a| a.name() == arch)?,
+        environment: Environment::ALL.iter().copied().find(|e| e.name() == environment)?,
+    })
+}
+
+impl Serialize for CellId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for CellId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<CellId, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What a cell is doing; an error in one phase is never reported as a failure of the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Making or finding the release's image.
+    Image,
+    /// Bringing the environment up.
+    Environment,
+    /// Asking the environment what it can show.
+    Probe,
+    /// Running tests.
+    Tests,
+}
+
+impl Phase {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Image => "image",
+            Phase::Environment => "environment",
+            Phase::Probe => "probe",
+            Phase::Tests => "tests",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What a cell's verdicts rest on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Facts {
+    /// Hardware virtualization or emulation.
+    pub basis: Basis,
+    /// `kvm`, `tcg`.
+    pub accelerator: String,
+    /// Component package → exact version.
+    pub versions: BTreeMap<String, String>,
+    /// Component package → the package suite it came from.
+    pub suites: BTreeMap<String, String>,
+    /// The kernel that guests boot: `uname -r`.
+    pub kernel: Option<String>,
+    /// The image's name.
+    pub image: String,
+    /// When the image was made.
+    pub image_made: Option<Timestamp>,
+    /// Whether the image came from the cache.
+    pub image_cached: bool,
+    /// What was accepted to make it: "accepted an expired Release".
+    pub image_options: Vec<String>,
+    /// What the environment answered to each probe.
+    pub environment: BTreeMap<String, String>,
+    /// Anything else a reader should know.
+    pub notes: Vec<String>,
+}
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened.
+    pub event: Event,
+}
+
+/// Something that happened in a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A run, or the resumption of one, began.
+    RunStarted {
+        /// [`SCHEMA`](crate::journal::SCHEMA).
+        schema: u32,
+        /// The run's id.
+        run: String,
+        /// The harness's version.
+        harness: String,
+        /// The profiles asked for.
+        profiles: Vec<String>,
+        /// The cells asked for.
+        cells: Vec<CellId>,
+        /// The test filter, if not all tests were asked for.
+        filter: Option<String>,
+        /// Whether candidate packages or another record were laid over: such a run is never written back.
+        candidate: bool,
+        /// Options that the results depend on.
+        options: Vec<String>,
+    },
+    /// Work on a cell began.
+    CellStarted {
+        /// The cell.
+        cell: CellId,
+    },
+    /// A cell entered a phase.
+    PhaseStarted {
+        /// The cell.
+        cell: CellId,
+        /// The phase.
+        phase: Phase,
+    },
+    /// What is known about a cell by now; later facts add to earlier ones.
+    CellFacts {
+        /// The cell.
+        cell: CellId,
+        /// The facts.
+        facts: Facts,
+    },
+    /// A guest was started.
+    Launched {
+        /// The cell.
+        cell: CellId,
+        /// The profiles whose configuration this is.
+        profiles: Vec<String>,
+        /// The configuration's name.
+        configuration: String,
+        /// QEMU's arguments.
+        argv: Vec<String>,
+        /// The filesystem daemon's arguments, if there is one.
+        daemon: Vec<String>,
+        /// Where the arguments deviate from Kata's.
+        deviations: Vec<String>,
+    },
+    /// An attempt at a test began.
+    TestStarted {
+        /// The cell.
+        cell: CellId,
+        /// The profiles that the result counts for; none means that it counts for no profile.
+        profiles: Vec<String>,
+        /// The test's id.
+        test: String,
+        /// Counted from 1.
+        attempt: u32,
+    },
+    /// An attempt at a test ended; one that never began may end too (skipped, blocked).
+    TestFinished {
+        /// The cell.
+        cell: CellId,
+        /// As at its start.
+        profiles: Vec<String>,
+        /// The test's id.
+        test: String,
+        /// Counted from 1.
+        attempt: u32,
+        /// What became of it.
+        outcome: Outcome,
+        /// How long it took.
+        millis: u64,
+        /// What a reader should know, such as pjdfstest's differences by name.
+        notes: Vec<String>,
+        /// Files beside the journal, relative to its folder.
+        artifacts: Vec<String>,
+    },
+    /// A cell could not go on; says nothing about the distro.
+    CellError {
+        /// The cell.
+        cell: CellId,
+        /// Where it happened.
+        phase: Phase,
+        /// What happened.
+        message: String,
+    },
+    /// Work on a cell ended.
+    CellFinished {
+        /// The cell.
+        cell: CellId,
+    },
+    /// The run ended in order.
+    RunFinished {
+        /// Whether somebody stopped it.
+        interrupted: bool,
+    },
+}

@@ -1,0 +1,93 @@
+//! Reading a journal.
+
+use super::{Entry, Error, MAX_LINE, SCHEMA};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+/// All that a journal says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Journal {
+    /// The events in order.
+    pub entries: Vec<Entry>,
+    /// Whether the last line was cut off, as by a kill or a full disk; it is left out.
+    pub cut: bool,
+}
+
+/// One line, or the beginning of one that is too long.
+pub(super) struct Line {
+    pub(super) bytes: Vec<u8>,
+    /// Its whole length in the file, with the line feed.
+    pub(super) length: u64,
+    /// Whether a line feed ended it.
+    pub(super) ended: bool,
+}
+
+/// Reads the journal `path`, or the journal in the folder `path`.
+///
+/// # Errors
+/// With the file and the line, when a line is no event, is longer than [`MAX_LINE`] or belongs to a newer schema.
+pub fn read(path: &Path) -> Result<Journal, Error> {
+    let path: PathBuf = if path.is_dir() { path.join(super::FILE) } else { path.to_owned() };
+    let failed = |source| Error::Io { doing: "reading", path: path.clone(), source };
+    let mut reader = BufReader::new(File::open(&path).map_err(failed)?);
+    let mut journal = Journal::default();
+    let mut number = 0;
+    while let Some(line) = next_line(&mut reader).map_err(failed)? {
+        number += 1;
+        if line.bytes.trim_ascii().is_empty() && line.ended {
+            continue;
+        }
+        if line.length > MAX_LINE as u64 {
+            let problem = format!("the line has {} bytes, more than {MAX_LINE}", line.length);
+            return Err(Error::Line { path, line: number, problem });
+        }
+        match serde_json::from_slice::<Entry>(&line.bytes) {
+            Ok(entry) => {
+                if let super::Event::RunStarted { schema, .. } = entry.event
+                    && schema > SCHEMA
+                {
+                    return Err(Error::Schema { path, line: number, found: schema.into() });
+                }
+                journal.entries.push(entry);
+            }
+            Err(_) if !line.ended => journal.cut = true,
+            // A newer schema may also have another shape: say that rather than what is missing.
+            Err(e) => {
+                return Err(match stated_schema(&line.bytes) {
+                    Some(found) if found > SCHEMA.into() => Error::Schema { path, line: number, found },
+                    _ => Error::Line { path, line: number, problem: e.to_string() },
+                });
+            }
+        }
+    }
+    Ok(journal)
+}
+
+fn stated_schema(line: &[u8]) -> Option<u64> {
+    let value: serde_json::Value = serde_json::from_slice(line).ok()?;
+    value.pointer("/event/schema")?.as_u64()
+}
+
+/// The next line without its line feed; of a line that is too long only as much is kept as shows that it is.
+pub(super) fn next_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
+    let mut line = Line { bytes: Vec::new(), length: 0, ended: false };
+    loop {
+        let buffer = reader.fill_buf()?;
+        if buffer.is_empty() {
+            return Ok((line.length > 0).then_some(line));
+        }
+        let end = buffer.iter().position(|b| *b == b'\n');
+        let taken = end.unwrap_or(buffer.len());
+        if line.bytes.len() <= MAX_LINE {
+            line.bytes.extend_from_slice(&buffer[..taken]);
+        }
+        let used = taken + usize::from(end.is_some());
+        line.length += used as u64;
+        reader.consume(used);
+        if end.is_some() {
+            line.ended = true;
+            return Ok(Some(line));
+        }
+    }
+}

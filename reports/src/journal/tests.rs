@@ -1,0 +1,163 @@
+use super::*;
+use crate::sample::{self, Maker, cell, fail};
+use std::io::Write as _;
+use suites::outcome::{Component, Outcome};
+
+fn written(dir: &std::path::Path) -> Journal {
+    let journal = sample::journal();
+    let mut writer = Writer::create(dir).unwrap();
+    for entry in &journal.entries {
+        writer.append_entry(entry.clone()).unwrap();
+    }
+    journal
+}
+
+fn append_raw(dir: &std::path::Path, bytes: &[u8]) {
+    let mut file = std::fs::OpenOptions::new().append(true).open(dir.join(FILE)).unwrap();
+    file.write_all(bytes).unwrap();
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = written(dir.path());
+    let read = read(dir.path()).unwrap();
+    assert_eq!(read.entries.len(), journal.entries.len());
+    // Only the hostile message differs: the writer cleaned it.
+    for (a, b) in journal.entries.iter_mut().zip(&read.entries) {
+        if let Event::TestFinished { outcome: Outcome::Fail { message, .. }, .. } = &mut a.event {
+            *message = crate::redact::printable(message, 1 << 20);
+        }
+        assert_eq!(a, b);
+    }
+}
+
+#[test]
+fn a_cut_last_line_is_left_out_and_repaired() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = written(dir.path());
+    append_raw(dir.path(), br#"{"at":"2026-07-25T17:20:00Z","event":{"event":"cell-sta"#);
+    let cut = read(dir.path()).unwrap();
+    assert!(cut.cut);
+    assert_eq!(cut.entries.len(), journal.entries.len());
+
+    let mut writer = Writer::reopen(dir.path()).unwrap();
+    writer.append(Event::RunFinished { interrupted: false }).unwrap();
+    let repaired = read(dir.path()).unwrap();
+    assert!(!repaired.cut);
+    assert_eq!(repaired.entries.len(), journal.entries.len() + 1);
+}
+
+#[test]
+fn a_whole_last_line_without_its_line_feed_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = written(dir.path());
+    let path = dir.path().join(FILE);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.pop();
+    std::fs::write(&path, bytes).unwrap();
+    Writer::reopen(dir.path()).unwrap().append(Event::RunFinished { interrupted: true }).unwrap();
+    assert_eq!(read(dir.path()).unwrap().entries.len(), journal.entries.len() + 1);
+}
+
+#[test]
+fn a_journal_cut_at_any_byte_is_read_and_repaired() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(dir.path()).unwrap();
+    writer.append(Event::CellStarted { cell: cell("13") }).unwrap();
+    writer.append(Event::CellFinished { cell: cell("13") }).unwrap();
+    drop(writer);
+    let path = dir.path().join(FILE);
+    let bytes = std::fs::read(&path).unwrap();
+    for at in 0..bytes.len() {
+        std::fs::write(&path, &bytes[..at]).unwrap();
+        let before = read(&path).unwrap().entries.len();
+        Writer::reopen(dir.path()).unwrap().append(Event::CellFinished { cell: cell("12") }).unwrap();
+        let after = read(&path).unwrap();
+        assert!(!after.cut, "cut at {at}");
+        assert_eq!(after.entries.len(), before + 1, "cut at {at}");
+    }
+}
+
+#[test]
+fn two_runs_never_share_a_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let writer = Writer::create(dir.path()).unwrap();
+    assert!(matches!(Writer::reopen(dir.path()), Err(Error::Busy(_))));
+    drop(writer);
+    written(dir.path());
+    let message = Writer::create(dir.path()).unwrap_err().to_string();
+    assert!(message.contains("already holds a run"), "{message}");
+}
+
+#[test]
+fn a_broken_line_in_the_middle_is_told_with_file_and_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let count = written(dir.path()).entries.len();
+    append_raw(dir.path(), b"{\"at\":\"2026-07-25T17:20:00Z\",\"event\":{\"event\":\"cell-exploded\"}}\n");
+    let message = read(dir.path()).unwrap_err().to_string();
+    assert!(message.contains(&format!("journal.jsonl:{}: ", count + 1)), "{message}");
+    assert!(message.contains("cell-exploded"), "{message}");
+}
+
+#[test]
+fn a_newer_schema_is_refused_whatever_its_shape() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE);
+    for line in [
+        r#"{"at":"2026-07-25T17:20:00Z","event":{"event":"run-started","schema":7,"whatever":1}}"#,
+        r#"{"at":"2026-07-25T17:20:00Z","event":{"event":"run-started","schema":7,"run":"x","harness":"9","profiles":[],"cells":[],"filter":null,"candidate":false,"options":[]}}"#,
+    ] {
+        std::fs::write(&path, format!("{line}\n")).unwrap();
+        let message = read(&path).unwrap_err().to_string();
+        assert!(message.contains("schema 7 is newer than 1"), "{message}");
+    }
+}
+
+#[test]
+fn an_endless_line_is_refused_and_an_endless_message_is_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::create(dir.path()).unwrap();
+    let outcome = fail(Component::Qemu, &"x\u{0}".repeat(20 << 20));
+    let mut maker = Maker::default();
+    maker.done("13", &["go-3.29"], "t", outcome);
+    for entry in maker.journal.entries {
+        writer.append_entry(entry).unwrap();
+    }
+    assert!(std::fs::metadata(writer.path()).unwrap().len() < 100 << 10);
+    drop(writer);
+    append_raw(dir.path(), &vec![b'x'; MAX_LINE + 10]);
+    append_raw(dir.path(), b"\n");
+    let message = read(dir.path()).unwrap_err().to_string();
+    assert!(message.contains("more than"), "{message}");
+}
+
+#[test]
+fn cells_are_named_and_read_back() {
+    for name in ["debian:13/x86_64/container", "centos-stream:9/aarch64/vm", "fedora:rawhide/s390x/host"] {
+        assert_eq!(name.parse::<CellId>().unwrap().to_string(), name);
+    }
+    for bad in [
+        "",
+        "debian",
+        "debian:13",
+        "debian:13/amd64/container",
+        "debian:13/x86_64/cloud",
+        "a:b/x86_64/vm/c",
+        "../x:1/x86_64/vm",
+        ":1/x86_64/vm",
+    ] {
+        let message = bad.parse::<CellId>().unwrap_err().to_string();
+        assert!(message.contains("debian:13/x86_64/container"), "{message}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_make_reading_panic(bytes: Vec<u8>) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        std::fs::write(&path, bytes).unwrap();
+        let _ = read(&path);
+    }
+}

@@ -1,0 +1,172 @@
+//! Appending to a journal.
+
+use super::reader::next_line;
+use super::{Entry, Error, Event, FILE, MAX_LINE};
+use crate::redact;
+use jiff::Timestamp;
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+/// Longest text of an event, in bytes.
+const MAX_TEXT: usize = 64 << 10;
+/// Most texts in one list of an event.
+const MAX_ITEMS: usize = 20_000;
+
+/// Appends events to a run's journal, each whole and at once.
+///
+/// The file is locked as long as the writer lives, so that two runs never share a journal.
+#[derive(Debug)]
+pub struct Writer {
+    file: File,
+    path: PathBuf,
+}
+
+impl Writer {
+    /// Begins the journal of a new run in `dir`, which is made if it does not exist.
+    ///
+    /// # Errors
+    /// When the folder already holds a run, or cannot be written.
+    pub fn create(dir: &Path) -> Result<Writer, Error> {
+        std::fs::create_dir_all(dir).map_err(|source| Error::Io { doing: "creating", path: dir.to_owned(), source })?;
+        let writer = Writer::open(dir, true)?;
+        let length = writer.file.metadata().map_err(|e| writer.failed("reading", e))?.len();
+        if length > 0 {
+            return Err(Error::Exists(writer.path));
+        }
+        Ok(writer)
+    }
+
+    /// Goes on with the journal in `dir`, for instance to resume a killed run.
+    ///
+    /// A last line that was cut off when the run was killed is removed.
+    ///
+    /// # Errors
+    /// When there is no journal, another process writes it, or it cannot be written.
+    pub fn reopen(dir: &Path) -> Result<Writer, Error> {
+        let mut writer = Writer::open(dir, false)?;
+        writer.repair()?;
+        Ok(writer)
+    }
+
+    fn open(dir: &Path, create: bool) -> Result<Writer, Error> {
+        let path = dir.join(FILE);
+        let opened = OpenOptions::new().read(true).append(true).create(create).open(&path);
+        let file = opened.map_err(|source| Error::Io { doing: "opening", path: path.clone(), source })?;
+        match file.try_lock() {
+            Ok(()) => Ok(Writer { file, path }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(Error::Busy(path)),
+            Err(std::fs::TryLockError::Error(source)) => Err(Error::Io { doing: "locking", path, source }),
+        }
+    }
+
+    /// The journal's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Appends `event` with the present time.
+    ///
+    /// Control characters are taken out of its texts, and texts and lists without measure are cut; the line reaches the file whole or, when the disk is full, not as a line at all.
+    ///
+    /// # Errors
+    /// When the line cannot be written, or is still longer than [`MAX_LINE`].
+    pub fn append(&mut self, event: Event) -> Result<(), Error> {
+        self.append_entry(Entry { at: Timestamp::now(), event })
+    }
+
+    /// Appends `entry`, for instance one of another journal.
+    ///
+    /// # Errors
+    /// As [`append`](Writer::append).
+    pub fn append_entry(&mut self, mut entry: Entry) -> Result<(), Error> {
+        bound(&mut entry.event);
+        let mut line = serde_json::to_vec(&entry).map_err(|e| self.failed("encoding an event for", e.into()))?;
+        line.push(b'\n');
+        if line.len() > MAX_LINE {
+            return Err(Error::TooLong { path: self.path.clone(), bytes: line.len() });
+        }
+        let before = self.file.metadata().map_err(|e| self.failed("reading", e))?.len();
+        if let Err(e) = self.file.write_all(&line) {
+            // Half a line would spoil the next one; if even this fails, reopening repairs it.
+            let _ = self.file.set_len(before);
+            return Err(self.failed("writing", e));
+        }
+        Ok(())
+    }
+
+    /// Removes a last line that has no end, unless it is whole but for the line feed.
+    fn repair(&mut self) -> Result<(), Error> {
+        let mut end = 0;
+        let mut tail = Vec::new();
+        let mut reader = BufReader::new(&self.file);
+        reader.seek(SeekFrom::Start(0)).map_err(|e| self.failed("reading", e))?;
+        while let Some(line) = next_line(&mut reader).map_err(|e| self.failed("reading", e))? {
+            if line.ended {
+                end += line.length;
+            } else {
+                tail = line.bytes;
+            }
+        }
+        if tail.is_empty() {
+            return Ok(());
+        }
+        if serde_json::from_slice::<Entry>(&tail).is_ok() {
+            return self.file.write_all(b"\n").map_err(|e| self.failed("writing", e));
+        }
+        self.file.set_len(end).map_err(|e| self.failed("repairing", e))
+    }
+
+    fn failed(&self, doing: &'static str, source: std::io::Error) -> Error {
+        Error::Io { doing, path: self.path.clone(), source }
+    }
+}
+
+/// Cleans and cuts what comes from guests and package managers.
+fn bound(event: &mut Event) {
+    use suites::outcome::Outcome;
+    let text = |s: &mut String| {
+        if s.len() > MAX_TEXT || s.chars().any(redact::is_unprintable) {
+            *s = redact::printable(s, MAX_TEXT);
+        }
+    };
+    let list = |items: &mut Vec<String>| {
+        if items.len() > MAX_ITEMS {
+            let cut = items.len() - MAX_ITEMS;
+            items.truncate(MAX_ITEMS);
+            items.push(format!("[{cut} more left out]"));
+        }
+        items.iter_mut().for_each(text);
+    };
+    match event {
+        Event::RunStarted { options, .. } => list(options),
+        Event::CellFacts { facts, .. } => {
+            facts.versions.values_mut().for_each(text);
+            facts.suites.values_mut().for_each(text);
+            facts.environment.values_mut().for_each(text);
+            facts.kernel.iter_mut().for_each(text);
+            list(&mut facts.image_options);
+            list(&mut facts.notes);
+        }
+        Event::Launched { argv, daemon, deviations, .. } => {
+            list(argv);
+            list(daemon);
+            list(deviations);
+        }
+        Event::TestFinished { outcome, notes, artifacts, .. } => {
+            match outcome {
+                Outcome::Fail { message, .. } | Outcome::Error { message } => text(message),
+                Outcome::Skip { reason } => text(reason),
+                Outcome::Pass | Outcome::Blocked { .. } => {}
+            }
+            list(notes);
+            list(artifacts);
+        }
+        Event::CellError { message, .. } => text(message),
+        Event::CellStarted { .. }
+        | Event::PhaseStarted { .. }
+        | Event::TestStarted { .. }
+        | Event::CellFinished { .. }
+        | Event::RunFinished { .. } => {}
+    }
+}

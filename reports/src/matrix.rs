@@ -1,0 +1,194 @@
+//! Cells × profiles × capabilities: what every report is made of.
+
+use crate::journal::{CellId, Facts, Journal, Phase};
+use crate::run::{Cell, CellFailure, Ending, Instance, Launch, Run, fold};
+use crate::verdict::{Evidence, Judgement, Standing, judge, test_set};
+use jiff::Timestamp;
+use kata_osinfo::profile::Profile;
+use kata_osinfo::verified::Basis;
+use std::collections::BTreeMap;
+use suites::capability::Capability;
+use suites::catalogue::Test;
+
+/// What a run showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Matrix {
+    /// The run's id.
+    pub run: String,
+    /// The harness's version.
+    pub harness: String,
+    /// A digest of what was required.
+    pub test_set: String,
+    /// The test filter, if not all tests were asked for.
+    pub filter: Option<String>,
+    /// Whether something was laid over the distro or the records.
+    pub candidate: bool,
+    /// Options that the results depend on.
+    pub options: Vec<String>,
+    /// When the run began.
+    pub started: Option<Timestamp>,
+    /// When its last event was.
+    pub finished: Option<Timestamp>,
+    /// How it ended.
+    pub ending: Ending,
+    /// The profiles, in the order asked for.
+    pub profiles: Vec<ProfileHead>,
+    /// Profiles that the journal names and nobody knows: they cannot be judged.
+    pub unknown_profiles: Vec<String>,
+    /// The cells.
+    pub cells: Vec<CellReport>,
+}
+
+/// What a report says about a profile itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProfileHead {
+    /// `go-3.29`.
+    pub name: String,
+    /// The Kata versions it stands for.
+    pub range: String,
+    /// Whether upstream maintains it.
+    pub maintained: bool,
+}
+
+/// What a run showed of one cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CellReport {
+    /// Which.
+    pub cell: CellId,
+    /// What the verdicts rest on.
+    pub facts: Option<Facts>,
+    /// Why it could not go on.
+    pub errors: Vec<CellFailure>,
+    /// The guests that it started.
+    pub launches: Vec<Launch>,
+    /// When work on it began.
+    pub started: Option<Timestamp>,
+    /// When its last event was.
+    pub finished: Option<Timestamp>,
+    /// Whether work on it ended in order.
+    pub complete: bool,
+    /// How long it took, in milliseconds.
+    pub millis: Option<u64>,
+    /// How long each phase took, in milliseconds.
+    pub phases: BTreeMap<Phase, u64>,
+    /// Its tests.
+    pub instances: Vec<Instance>,
+    /// Profile → capability → what is said of it.
+    pub judgements: BTreeMap<String, BTreeMap<Capability, Judgement>>,
+}
+
+impl CellReport {
+    /// Hardware or emulated; `None` if the cell never came so far as to know.
+    pub fn basis(&self) -> Option<Basis> {
+        self.facts.as_ref().map(|f| f.basis)
+    }
+
+    /// Why it could not go on, as the verdicts tell it.
+    pub fn error(&self) -> Option<String> {
+        self.errors.first().map(told)
+    }
+
+    /// What is said of a capability under a profile.
+    pub fn judgement(&self, profile: &str, capability: Capability) -> Option<&Judgement> {
+        self.judgements.get(profile)?.get(&capability)
+    }
+
+    /// The tests whose result counts for a profile.
+    pub fn instances_of(&self, profile: &str) -> impl Iterator<Item = &Instance> {
+        self.instances.iter().filter(move |i| i.profiles.iter().any(|p| p == profile))
+    }
+}
+
+impl Matrix {
+    /// Capabilities that anything is said of under a profile, in the order of the matrix: not those that no test exists for, nor those that are not applicable.
+    pub fn capabilities(&self, profile: &str) -> Vec<Capability> {
+        let said =
+            |c: &Capability| self.cells.iter().filter_map(|cell| cell.judgement(profile, *c)).any(|j| j.required > 0);
+        Capability::ALL.iter().copied().filter(said).collect()
+    }
+
+    /// Every judgement with its cell, profile and capability.
+    pub fn judgements(&self) -> impl Iterator<Item = (&CellReport, &str, Capability, &Judgement)> {
+        self.cells.iter().flat_map(|cell| {
+            cell.judgements.iter().flat_map(move |(profile, judgements)| {
+                judgements.iter().map(move |(capability, judgement)| (cell, profile.as_str(), *capability, judgement))
+            })
+        })
+    }
+}
+
+/// Judges what a journal says.
+///
+/// `profiles` are all that are known; the matrix has those that the run asked for.
+pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Matrix {
+    let run = fold(journal);
+    let known = |name: &String| profiles.iter().find(|p| p.name == *name);
+    let (asked, unknown): (Vec<_>, Vec<_>) = run.profiles.iter().partition(|name| known(name).is_some());
+    let asked: Vec<&Profile> = asked.into_iter().filter_map(known).collect();
+    let unknown_profiles: Vec<String> = unknown.into_iter().cloned().collect();
+    let Run { id, harness, filter, candidate, options, started, finished, ending, mut cells, order, profiles: _ } = run;
+    let cells =
+        order.into_iter().filter_map(|id| Some(report(id.clone(), cells.remove(&id)?, catalogue, &asked))).collect();
+    Matrix {
+        run: id,
+        harness,
+        test_set: test_set(catalogue),
+        filter,
+        candidate,
+        options,
+        started,
+        finished,
+        ending,
+        profiles: asked
+            .iter()
+            .map(|p| ProfileHead { name: p.name.clone(), range: p.range.clone(), maintained: p.maintained })
+            .collect(),
+        unknown_profiles,
+        cells,
+    }
+}
+
+fn report(id: CellId, cell: Cell, catalogue: &[Test], profiles: &[&Profile]) -> CellReport {
+    let millis = cell.millis();
+    let judgements =
+        profiles.iter().map(|p| (p.name.clone(), judge(catalogue, p, &evidence(&cell, &p.name)))).collect();
+    let order: BTreeMap<&str, usize> = catalogue.iter().enumerate().map(|(i, t)| (t.id.as_str(), i)).collect();
+    let mut instances = cell.instances;
+    instances.sort_by(|a, b| {
+        let place = |i: &Instance| order.get(i.test.as_str()).copied().unwrap_or(usize::MAX);
+        (place(a), &a.test, &a.profiles).cmp(&(place(b), &b.test, &b.profiles))
+    });
+    CellReport {
+        cell: id,
+        facts: cell.facts,
+        errors: cell.errors,
+        launches: cell.launches,
+        started: cell.started,
+        finished: cell.last,
+        complete: cell.complete,
+        millis,
+        phases: cell.phases,
+        instances,
+        judgements,
+    }
+}
+
+fn told(failure: &CellFailure) -> String {
+    format!("{}: {}", failure.phase, failure.message)
+}
+
+/// What a cell knows under one profile.
+fn evidence(cell: &Cell, profile: &str) -> Evidence {
+    let mut standings: BTreeMap<String, Standing> = BTreeMap::new();
+    for instance in cell.instances.iter().filter(|i| i.profiles.iter().any(|p| p == profile)) {
+        let Some(standing) = Standing::of(instance.attempts.iter().map(|a| &a.outcome)) else {
+            continue;
+        };
+        let standing = match standings.remove(&instance.test) {
+            Some(other) => other.worse(standing),
+            None => standing,
+        };
+        standings.insert(instance.test.clone(), standing);
+    }
+    Evidence { standings, error: cell.errors.first().map(told), basis: cell.facts.as_ref().map(|f| f.basis) }
+}

@@ -1,0 +1,397 @@
+//! What may go into a report: no mirror's host, no credentials, nothing that a terminal or a parser would act on.
+//!
+//! Text from guests, package managers and daemons is untrusted.
+//! It is cleaned once, when the journal is folded, so that every report is safe whatever it prints.
+
+use std::collections::BTreeSet;
+
+/// What stands in place of a mirror's host.
+pub const MIRROR: &str = "<mirror>";
+
+/// Longest text in a report, in bytes.
+pub const MAX_TEXT: usize = 16 << 10;
+
+/// Longest single line in a report, in bytes.
+pub const MAX_LINE: usize = 1 << 10;
+
+/// Hosts of pages that people cite; they are no mirrors.
+const CITED: &[&str] = &[
+    "bugs.debian.org",
+    "bugs.launchpad.net",
+    "bugzilla.opensuse.org",
+    "bugzilla.redhat.com",
+    "bugzilla.suse.com",
+    "docs.kernel.org",
+    "github.com",
+    "gitlab.com",
+    "localhost",
+    "www.qemu.org",
+];
+
+/// Schemes whose hosts are mirrors, registries or proxies; `file:` and the like have none.
+const SCHEMES: &[&str] = &["http", "https", "ftp", "ftps", "rsync", "ssh", "socks", "socks5", "socks5h", "docker"];
+
+/// Phrases of apt, dnf, curl and resolvers that a bare host follows.
+const PHRASES: &[&str] = &[
+    "could not resolve host: ",
+    "could not resolve proxy: ",
+    "could not resolve ",
+    "could not connect to ",
+    "cannot initiate the connection to ",
+    "unable to connect to ",
+    "failed to connect to ",
+    "connecting to ",
+    "temporary failure resolving ",
+    "something wicked happened resolving ",
+    "[ip: ",
+    "/lists/partial/",
+    "/lists/",
+];
+
+/// Redacts the hosts that any of the texts it was made from shows as a mirror.
+///
+/// apt says `Could not resolve 'mirror.example'` on one line and the URL on another, so hosts are collected over a whole run first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Redactor {
+    hosts: BTreeSet<String>,
+}
+
+impl Redactor {
+    /// Collects the hosts of all URLs in `texts`.
+    pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Redactor {
+        let mut redactor = Redactor::default();
+        for text in texts {
+            if text.contains("://") || text.contains(':') {
+                redactor.learn(text);
+            }
+        }
+        redactor
+    }
+
+    fn learn(&mut self, text: &str) {
+        urls(text, |url| {
+            let name = url.host.split(':').next().unwrap_or_default().to_ascii_lowercase();
+            // A host without a dot may be any word; it is only redacted where it stands in a URL.
+            if name.contains('.') {
+                self.hosts.insert(name);
+            }
+        });
+        phrases(text, |host| {
+            self.hosts.insert(host.to_ascii_lowercase());
+        });
+    }
+
+    /// `input` printable, without mirrors and credentials, and no longer than [`MAX_TEXT`].
+    pub fn text(&self, input: &str) -> String {
+        // Cut first, so that gigabytes cost nothing; then redact, which may lengthen a little.
+        self.mirrors(&printable(input, MAX_TEXT))
+    }
+
+    /// As [`text`](Redactor::text), on one line and no longer than [`MAX_LINE`].
+    pub fn line(&self, input: &str) -> String {
+        one_line(&self.text(input), MAX_LINE)
+    }
+
+    /// `input` without mirrors and credentials.
+    fn mirrors(&self, input: &str) -> String {
+        let mut known = self.clone();
+        known.learn(input);
+        let mut out = String::with_capacity(input.len());
+        let mut from = 0;
+        urls(input, |url| {
+            out.push_str(&without_hosts(&input[from..url.authority], &known.hosts));
+            out.push_str(if url.cited { &url.host } else { MIRROR });
+            let path = &input[url.path..url.end];
+            match path.find(['?', '#']) {
+                Some(at) => {
+                    out.push_str(&without_hosts(&path[..at], &known.hosts));
+                    out.push_str("?<redacted>");
+                }
+                None => out.push_str(&without_hosts(path, &known.hosts)),
+            }
+            from = url.end;
+        });
+        out.push_str(&without_hosts(&input[from..], &known.hosts));
+        out
+    }
+}
+
+/// `input` on one line, its middle left out where it is longer than `max` bytes.
+pub fn one_line(input: &str, max: usize) -> String {
+    shorten(&input.split_whitespace().collect::<Vec<_>>().join(" "), max, " […] ")
+}
+
+/// `input` printable, without mirrors and credentials, and no longer than [`MAX_TEXT`]; only hosts that `input` itself gives away are known.
+pub fn text(input: &str) -> String {
+    Redactor::default().text(input)
+}
+
+/// As [`text`], for output that may not be UTF-8.
+pub fn bytes(input: &[u8]) -> String {
+    let half = MAX_TEXT * 2;
+    if input.len() <= half * 2 {
+        return text(&String::from_utf8_lossy(input));
+    }
+    let head = String::from_utf8_lossy(&input[..half]);
+    let tail = String::from_utf8_lossy(&input[input.len() - half..]);
+    text(&format!("{head}{tail}"))
+}
+
+/// `input` without escape sequences and control characters but line feeds and tabs, its head and tail kept where it is longer than `max` bytes.
+pub fn printable(input: &str, max: usize) -> String {
+    // Escape sequences only shorten, so what lies beyond twice the measure cannot come back in.
+    let mut clean = String::with_capacity(input.len().min(max * 2));
+    let bounded = shorten(input, max.saturating_mul(4), "\n");
+    let mut chars = bounded.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => skip_escape(&mut chars),
+            '\u{9b}' => skip_control_sequence(&mut chars),
+            '\r' if chars.peek() == Some(&'\n') => {}
+            '\r' => clean.push('\n'),
+            c if is_unprintable(c) => {}
+            c => clean.push(c),
+        }
+    }
+    if bounded.len() < input.len() || clean.len() > max {
+        let left_out = input.len().saturating_sub(max);
+        return shorten(&clean, max, &format!("\n[… {left_out} bytes left out …]\n"));
+    }
+    clean
+}
+
+/// Whether a character has no place in a report: controls, U+FFFE and U+FFFF, and the marks that turn the direction of text around.
+pub fn is_unprintable(c: char) -> bool {
+    match c {
+        '\n' | '\t' => false,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{feff}' => true,
+        c if c.is_control() => true,
+        c => (c as u32) & 0xfffe == 0xfffe,
+    }
+}
+
+/// The head and the tail of `input` around `mark`, at most `max` bytes of it.
+fn shorten(input: &str, max: usize, mark: &str) -> String {
+    if input.len() <= max {
+        return input.to_owned();
+    }
+    let head = input.floor_char_boundary(max / 2);
+    let tail = input.ceil_char_boundary(input.len() - (max - max / 2));
+    format!("{}{mark}{}", &input[..head], &input[tail..])
+}
+
+type Chars<'a> = std::iter::Peekable<std::str::Chars<'a>>;
+
+/// After ESC: a control sequence, an operating system command, or a single character.
+fn skip_escape(chars: &mut Chars<'_>) {
+    match chars.peek() {
+        Some('[') => {
+            chars.next();
+            skip_control_sequence(chars);
+        }
+        // Ends with BEL or ESC \; an unended one must not swallow what follows the line.
+        Some(']' | 'P' | '_' | '^' | 'X') => {
+            while let Some(c) = chars.next_if(|c| *c != '\n') {
+                if c == '\u{7}' || (c == '\u{1b}' && chars.next_if_eq(&'\\').is_some()) {
+                    break;
+                }
+            }
+        }
+        Some(c) if c.is_ascii() && !c.is_ascii_control() => {
+            let intermediate = (' '..='/').contains(c);
+            chars.next();
+            if intermediate {
+                chars.next_if(|c| ('0'..='~').contains(c));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// After ESC [: parameters and a final character.
+fn skip_control_sequence(chars: &mut Chars<'_>) {
+    while chars.next_if(|c| (' '..='?').contains(c)).is_some() {}
+    chars.next_if(|c| ('@'..='~').contains(c));
+}
+
+struct Url {
+    /// Where user, host and port begin.
+    authority: usize,
+    /// Without the user, with the port.
+    host: String,
+    /// Where the path begins.
+    path: usize,
+    end: usize,
+    cited: bool,
+}
+
+/// Calls `found` for every URL with a host, in order.
+fn urls(text: &str, mut found: impl FnMut(Url)) {
+    let mut from = 0;
+    while let Some(at) = text[from..].find("://").map(|i| i + from) {
+        let authority = at + 3;
+        let letters = |c: char| c.is_ascii_alphanumeric() || "+.-".contains(c);
+        let start = text[from..at].rfind(|c| !letters(c)).map_or(from, |i| {
+            let i = i + from;
+            i + text[i..].chars().next().map_or(1, char::len_utf8)
+        });
+        let scheme = text[start..at].to_ascii_lowercase();
+        // `mirror+http`, `tor+https`, `apt-transport-http`.
+        let known = SCHEMES.contains(&scheme.rsplit(['+', '.', '-']).next().unwrap_or_default());
+        let stop = |c: char| c.is_whitespace() || c.is_control() || "\"'`<>|\\{}^".contains(c);
+        let end = text[authority..].find(stop).map_or(text.len(), |i| i + authority);
+        let path = text[authority..end].find(['/', '?', '#']).map_or(end, |i| i + authority);
+        let host = text[authority..path].rsplit('@').next().unwrap_or_default();
+        let bare = host.trim_end_matches([',', ';', ')', ']', '.', '!']);
+        let bare = if host.starts_with('[') { host } else { bare };
+        if !known || bare.is_empty() {
+            from = authority;
+            continue;
+        }
+        // Punctuation after a URL without a path belongs to the sentence.
+        let path = path - (host.len() - bare.len());
+        let name = bare.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        let cited = CITED.contains(&name.as_str());
+        let (host, end) = (bare.to_owned(), end.max(path));
+        from = end;
+        found(Url { authority, host, path, end, cited });
+    }
+}
+
+/// Calls `found` for every bare host that a known phrase gives away.
+fn phrases(text: &str, mut found: impl FnMut(&str)) {
+    // ASCII only, so that positions are those of `text`.
+    let lower = text.to_ascii_lowercase();
+    for phrase in PHRASES {
+        let mut from = 0;
+        while let Some(at) = lower[from..].find(phrase).map(|i| i + from + phrase.len()) {
+            from = at;
+            let rest = text[at..].trim_start_matches(['\'', '"', '[']);
+            let end = rest.find(|c: char| !is_host(c)).unwrap_or(rest.len());
+            let host = rest[..end].trim_end_matches('.');
+            if host.contains('.') && !host.starts_with('.') && !CITED.contains(&host.to_ascii_lowercase().as_str()) {
+                found(host);
+            }
+            // apt puts the address in parentheses: `mirror.example:80 (192.0.2.1)`.
+            let after = rest[end..].trim_start_matches(|c: char| c == ':' || c.is_ascii_digit());
+            if let Some(address) = after.strip_prefix(" (") {
+                let end = address.find(|c: char| !(is_host(c) || c == ':')).unwrap_or(address.len());
+                if address[..end].contains(['.', ':']) {
+                    found(&address[..end]);
+                }
+            }
+        }
+    }
+}
+
+fn is_host(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '-' || c == '.'
+}
+
+/// `text` with every whole occurrence of a host replaced.
+fn without_hosts(text: &str, hosts: &BTreeSet<String>) -> String {
+    let mut out = text.to_owned();
+    for host in hosts {
+        let lower = out.to_ascii_lowercase();
+        if !lower.contains(host.as_str()) {
+            continue;
+        }
+        let mut next = String::with_capacity(out.len());
+        let mut from = 0;
+        while let Some(at) = lower[from..].find(host.as_str()).map(|i| i + from) {
+            let end = at + host.len();
+            let before = out[..at].chars().next_back().is_some_and(is_host);
+            let mut after = out[end..].chars();
+            // A full stop after a host ends the sentence unless a name goes on.
+            let goes_on = match after.next() {
+                Some('.') => after.next().is_some_and(|c| c.is_ascii_alphanumeric()),
+                Some(c) => is_host(c),
+                None => false,
+            };
+            next.push_str(&out[from..at]);
+            next.push_str(if before || goes_on { &out[at..end] } else { MIRROR });
+            from = end;
+        }
+        next.push_str(&out[from..]);
+        out = next;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_loses_host_credentials_and_query_but_keeps_its_path() {
+        assert_eq!(text("deb http://mirror.example/debian sid main"), "deb http://<mirror>/debian sid main");
+        assert_eq!(text("https://user:s3cret@mirror.example:8443/x?token=abc#y"), "https://<mirror>/x?<redacted>");
+        assert_eq!(text("see mirror+https://a.b.example/list.txt."), "see mirror+https://<mirror>/list.txt.");
+        assert_eq!(text("at http://mirror.example, twice"), "at http://<mirror>, twice");
+        assert_eq!(text("http://[2001:db8::1]:80/debian"), "http://<mirror>/debian");
+        assert_eq!(text("file:///tmp/x and unix://host/y"), "file:///tmp/x and unix://host/y");
+    }
+
+    #[test]
+    fn pages_that_one_cites_stay_but_their_credentials_go() {
+        assert_eq!(text("https://bugs.debian.org/123"), "https://bugs.debian.org/123");
+        assert_eq!(text("https://me:tok@github.com/a/b"), "https://github.com/a/b");
+    }
+
+    #[test]
+    fn a_host_known_from_a_url_goes_everywhere() {
+        let redactor = Redactor::new(["Err:1 http://Mirror.example/debian sid InRelease"]);
+        assert_eq!(redactor.text("Could not resolve 'mirror.example'."), "Could not resolve '<mirror>'.");
+        assert_eq!(redactor.text("lists/mirror.example_debian_dists"), "lists/<mirror>_debian_dists");
+        assert_eq!(redactor.text("notmirror.example mirror.example.org"), "notmirror.example mirror.example.org");
+    }
+
+    #[test]
+    fn apt_gives_a_bare_host_and_its_address_away() {
+        assert_eq!(
+            text("Could not connect to mirror.example:80 (192.0.2.7), connection timed out [IP: 192.0.2.7 80]"),
+            "Could not connect to <mirror>:80 (<mirror>), connection timed out [IP: <mirror> 80]"
+        );
+        assert_eq!(text("Temporary failure resolving 'mirror.example'"), "Temporary failure resolving '<mirror>'");
+        assert_eq!(
+            text("/var/lib/apt/lists/mirror.example_debian_InRelease"),
+            "/var/lib/apt/lists/<mirror>_debian_InRelease"
+        );
+    }
+
+    #[test]
+    fn escapes_and_controls_go_and_words_stay() {
+        assert_eq!(text("\u{1b}[1;31mred\u{1b}[0m\u{0}\u{8} \u{1b}]0;title\u{7}x\u{ffff}\u{fffe}"), "red x");
+        assert_eq!(text("\u{1b}]0;never ended\nnext line"), "\nnext line");
+        assert_eq!(text("a\r\nb\rc\td"), "a\nb\nc\td");
+        assert_eq!(text("\u{202e}gpj.exe"), "gpj.exe");
+        assert_eq!(bytes(b"a\xff\x80b"), "a\u{fffd}\u{fffd}b");
+    }
+
+    #[test]
+    fn long_text_keeps_head_and_tail() {
+        let long = format!("HEAD{}TAIL", "é".repeat(1 << 20));
+        let short = text(&long);
+        assert!(short.starts_with("HEAD") && short.ends_with("TAIL"), "{short}");
+        assert!(short.contains("bytes left out") && short.len() < MAX_TEXT + 100);
+        let many = bytes(&vec![b'x'; 10 << 20]);
+        assert!(many.len() < MAX_TEXT + 100);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_become_printable_and_short(input: Vec<u8>) {
+            let out = bytes(&input);
+            proptest::prop_assert!(!out.chars().any(is_unprintable));
+            proptest::prop_assert!(out.len() <= MAX_TEXT + 100);
+        }
+
+        #[test]
+        fn any_text_with_urls_keeps_no_host(before in "\\PC{0,20}", path in "[a-z/?]{0,9}", after in "\\PC{0,20}") {
+            let input = format!("{before} https://u:p@secret.host.example/{path} {after} secret.host.example");
+            let out = text(&input);
+            proptest::prop_assert!(!out.contains("secret.host"), "{}", out);
+            proptest::prop_assert!(!out.contains("u:p@"), "{}", out);
+        }
+    }
+}

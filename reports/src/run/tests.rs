@@ -1,0 +1,94 @@
+use super::*;
+use crate::journal::Event;
+use crate::sample::{BOOT, INSTALL, Maker, POSIX, cell, error, fail, journal, strings};
+use suites::outcome::Component;
+
+fn attempts<'a>(run: &'a Run, release: &str, test: &str) -> Vec<&'a Outcome> {
+    let cell = &run.cells[&cell(release)];
+    cell.instances.iter().filter(|i| i.test == test).flat_map(|i| &i.attempts).map(|a| &a.outcome).collect()
+}
+
+#[test]
+fn a_test_without_an_end_was_killed() {
+    let run = fold(&journal());
+    assert_eq!(run.ending, Ending::Killed);
+    assert_eq!(attempts(&run, "sid", BOOT), [&error("the run was killed during this test")]);
+    assert!(!run.cells[&cell("sid")].complete);
+    assert!(run.cells[&cell("13")].complete);
+}
+
+#[test]
+fn what_a_resumed_run_did_again_is_not_held_against_it() {
+    let mut maker = Maker { journal: journal() };
+    maker.start(&["go-3.2", "go-3.29", "rs-4.0"], &["sid", "testing"]);
+    maker.push(Event::CellStarted { cell: cell("sid") });
+    maker.done("sid", &["go-3.2", "go-3.29", "rs-4.0"], BOOT, Outcome::Pass);
+    maker.push(Event::CellFinished { cell: cell("sid") });
+    maker.push(Event::CellStarted { cell: cell("testing") });
+    maker.push(Event::CellFinished { cell: cell("testing") });
+    maker.push(Event::RunFinished { interrupted: false });
+    let run = fold(&maker.journal);
+    assert_eq!(run.ending, Ending::Finished);
+    assert_eq!(attempts(&run, "sid", BOOT), [&Outcome::Pass]);
+    assert_eq!(attempts(&run, "sid", INSTALL), [&Outcome::Pass], "from before the kill");
+    assert!(run.cells[&cell("testing")].errors.is_empty());
+}
+
+#[test]
+fn a_shared_result_is_one_instance_whatever_the_order_of_its_profiles() {
+    let mut maker = Maker::default();
+    maker.start(&["a", "b"], &["13"]);
+    maker.attempt("13", &["a", "b"], BOOT, 1, fail(Component::Qemu, "x"));
+    maker.attempt("13", &["b", "a"], BOOT, 2, Outcome::Pass);
+    let run = fold(&maker.journal);
+    let instances = &run.cells[&cell("13")].instances;
+    assert_eq!(instances.len(), 1);
+    assert_eq!(instances[0].profiles, strings(&["a", "b"]));
+    assert_eq!(instances[0].attempts.len(), 2);
+}
+
+#[test]
+fn nothing_of_a_mirror_or_a_terminal_is_left() {
+    let run = format!("{:?}", fold(&journal()));
+    assert!(!run.contains("mirror.example"), "{run}");
+    assert!(!run.contains("user:pass"), "{run}");
+    assert!(!run.contains("\\u{1b}") && !run.contains("\\0"), "{run}");
+    assert!(run.contains("http://<mirror>/debian") && run.contains("Could not resolve '<mirror>'"), "{run}");
+}
+
+#[test]
+fn versions_are_kept_digit_by_digit() {
+    let mut maker = Maker::default();
+    let mut facts = crate::sample::facts(Basis::Hardware);
+    facts.notes.push("http://10.0.2+ds/".to_owned());
+    facts.notes.push("see http://10.0.2/ and http://6.12.41/".to_owned());
+    maker.push(Event::CellFacts { cell: cell("13"), facts: facts.clone() });
+    let run = fold(&maker.journal);
+    let found = run.cells[&cell("13")].facts.as_ref().unwrap();
+    assert_eq!(found.versions, facts.versions);
+    assert_eq!(found.kernel, facts.kernel);
+}
+
+#[test]
+fn later_facts_add_to_earlier_ones_and_emulation_sticks() {
+    let mut maker = Maker::default();
+    let mut more = crate::sample::facts(Basis::Hardware);
+    more.versions = [("linux-image".to_owned(), "6.12".to_owned())].into();
+    more.kernel = None;
+    maker.push(Event::CellFacts { cell: cell("13"), facts: crate::sample::facts(Basis::Emulated) });
+    maker.push(Event::CellFacts { cell: cell("13"), facts: more });
+    let run = fold(&maker.journal);
+    let facts = run.cells[&cell("13")].facts.as_ref().unwrap();
+    assert_eq!(facts.basis, Basis::Emulated);
+    assert_eq!(facts.versions.len(), 3);
+    assert!(facts.kernel.is_some());
+}
+
+#[test]
+fn a_test_is_seen_under_each_profile_it_ran_for() {
+    let run = fold(&journal());
+    let posix: Vec<_> = run.cells[&cell("13")].instances.iter().filter(|i| i.test == POSIX).collect();
+    assert_eq!(posix.len(), 1);
+    assert_eq!(posix[0].profiles.len(), 3);
+    assert_eq!(posix[0].attempts[0].notes, strings(&["chflags::eperm", "utimensat::birth_time"]));
+}

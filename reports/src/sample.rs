@@ -1,0 +1,274 @@
+//! A run for the tests of the reports: it has everything that a run can have.
+
+use crate::journal::{CellId, Entry, Environment, Event, Facts, Journal, Phase};
+use jiff::Timestamp;
+use kata_osinfo::arch::Arch;
+use kata_osinfo::profile::Profile;
+use kata_osinfo::verified::Basis;
+use suites::capability::Capability;
+use suites::catalogue::{Place, Suite, Test};
+use suites::outcome::{Component, Outcome};
+
+pub(crate) fn profile(name: &str, range: &str, maintained: bool, shares: &[&str]) -> Profile {
+    let mut profile = Profile::all()[0].clone();
+    profile.name = name.to_owned();
+    profile.range = range.to_owned();
+    profile.maintained = maintained;
+    profile.shares = strings(shares);
+    profile
+}
+
+pub(crate) fn profiles() -> Vec<Profile> {
+    vec![
+        profile("go-3.2", "3.2–3.28", false, &["virtio-fs", "virtio-9p"]),
+        profile("go-3.29", "3.29 on", true, &["virtio-fs"]),
+        profile("rs-4.0", "4.0 on", true, &["virtio-fs"]),
+    ]
+}
+
+pub(crate) fn test(
+    id: &str,
+    proves: &[Capability],
+    blames: Component,
+    blocked_by: &[&str],
+    only: &'static [&'static str],
+) -> Test {
+    Test {
+        id: id.to_owned(),
+        name: "name",
+        suite: if id.starts_with("smoke") { Suite::Smoke } else { Suite::Filesystem },
+        place: Place::Environment,
+        share: None,
+        proves: proves.to_vec(),
+        blames,
+        needs: &[],
+        blocked_by: blocked_by.iter().map(|b| (*b).to_owned()).collect(),
+        profiles: only,
+        seconds: 60,
+        doc: format!("What `{id}` proves.\n\nWhy Kata needs it."),
+    }
+}
+
+pub(crate) const INSTALL: &str = "smoke::packages_install";
+pub(crate) const BOOT: &str = "smoke::guest_boots";
+pub(crate) const QMP: &str = "smoke::qmp_replies_parse";
+pub(crate) const VSOCK: &str = "smoke::vsock_connects";
+pub(crate) const DAEMON: &str = "smoke::daemon_accepts_flags";
+pub(crate) const RENAME: &str = "filesystem::virtio_fs::rename_is_atomic";
+pub(crate) const POSIX: &str = "filesystem::virtio_fs::pjdfstest";
+pub(crate) const NINE: &str = "filesystem::virtio_9p::rename_is_atomic";
+pub(crate) const BLK: &str = "filesystem::virtio_blk::rename_is_atomic";
+pub(crate) const TDX: &str = "smoke::tdx_guest_exists";
+
+pub(crate) fn catalogue() -> Vec<Test> {
+    use Capability as C;
+    use Component::{Kernel, Packages, Qemu, Virtiofsd};
+    vec![
+        test(INSTALL, &[C::PackagesInstall], Packages, &[], &[]),
+        test(BOOT, &[C::VmmBoot, C::KernelGuest], Qemu, &[], &[]),
+        test(QMP, &[C::VmmQmp], Qemu, &[], &[]),
+        test(VSOCK, &[C::VmmVsock], Kernel, &[BOOT], &[]),
+        test(TDX, &[C::VmmTdx], Qemu, &[], &[]),
+        test(DAEMON, &[], Virtiofsd, &[], &[]),
+        test(RENAME, &[C::FsVirtioFs], Virtiofsd, &[BOOT, DAEMON], &[]),
+        test(POSIX, &[C::FsVirtioFsPosix], Virtiofsd, &[RENAME], &[]),
+        test(NINE, &[C::FsVirtio9p], Qemu, &[BOOT], &["go-2.0", "go-3.2"]),
+        test(BLK, &[C::FsVirtioBlk], Kernel, &[BOOT], &[]),
+    ]
+}
+
+pub(crate) fn cell(release: &str) -> CellId {
+    CellId {
+        distro: "debian".to_owned(),
+        release: release.to_owned(),
+        arch: Arch::X86_64,
+        environment: Environment::Container,
+    }
+}
+
+pub(crate) fn facts(basis: Basis) -> Facts {
+    let map = |items: &[(&str, &str)]| items.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Facts {
+        basis,
+        accelerator: if basis == Basis::Emulated { "tcg" } else { "kvm" }.to_owned(),
+        versions: map(&[("qemu-system-x86", "1:10.0.2+ds-2"), ("virtiofsd", "1.13.2-1")]),
+        suites: map(&[("qemu-system-x86", "trixie"), ("virtiofsd", "trixie")]),
+        kernel: Some("6.12.41+deb13-amd64".to_owned()),
+        image: "kata-qualify/debian:13".to_owned(),
+        image_made: Some(at(0)),
+        image_cached: true,
+        image_options: vec!["accepted an expired Release from http://user:pass@mirror.example/debian".to_owned()],
+        environment: map(&[("dev-shm", "1 GiB"), ("io_uring", "blocked by seccomp")]),
+        notes: vec![],
+    }
+}
+
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_785_000_000 + seconds).unwrap()
+}
+
+/// Builds a journal, a second for each event.
+#[derive(Default)]
+pub(crate) struct Maker {
+    pub(crate) journal: Journal,
+}
+
+impl Maker {
+    pub(crate) fn push(&mut self, event: Event) -> &mut Maker {
+        let at = at(self.journal.entries.len() as i64);
+        self.journal.entries.push(Entry { at, event });
+        self
+    }
+
+    pub(crate) fn start(&mut self, profiles: &[&str], releases: &[&str]) -> &mut Maker {
+        self.push(Event::RunStarted {
+            schema: 1,
+            run: "20260725-172000".to_owned(),
+            harness: "0.1.0".to_owned(),
+            profiles: strings(profiles),
+            cells: releases.iter().map(|r| cell(r)).collect(),
+            filter: None,
+            candidate: false,
+            options: vec![],
+        })
+    }
+
+    pub(crate) fn done(&mut self, release: &str, profiles: &[&str], test: &str, outcome: Outcome) -> &mut Maker {
+        self.attempt(release, profiles, test, 1, outcome)
+    }
+
+    pub(crate) fn attempt(
+        &mut self,
+        release: &str,
+        profiles: &[&str],
+        test: &str,
+        attempt: u32,
+        outcome: Outcome,
+    ) -> &mut Maker {
+        self.push(Event::TestStarted {
+            cell: cell(release),
+            profiles: strings(profiles),
+            test: test.to_owned(),
+            attempt,
+        });
+        self.push(Event::TestFinished {
+            cell: cell(release),
+            profiles: strings(profiles),
+            test: test.to_owned(),
+            attempt,
+            outcome,
+            millis: 1234,
+            notes: vec![],
+            artifacts: vec![format!("{release}/{attempt}/serial.log")],
+        })
+    }
+}
+
+pub(crate) fn strings(items: &[&str]) -> Vec<String> {
+    items.iter().map(|s| (*s).to_owned()).collect()
+}
+
+pub(crate) fn fail(blames: Component, message: &str) -> Outcome {
+    Outcome::Fail { message: message.to_owned(), blames }
+}
+
+pub(crate) fn skip(reason: &str) -> Outcome {
+    Outcome::Skip { reason: reason.to_owned() }
+}
+
+pub(crate) fn blocked(by: &str) -> Outcome {
+    Outcome::Blocked { by: by.to_owned() }
+}
+
+pub(crate) fn error(message: &str) -> Outcome {
+    Outcome::Error { message: message.to_owned() }
+}
+
+/// What a guest may print to break a report.
+pub(crate) const HOSTILE: &str = "\u{1b}[31mred\u{1b}[0m \0 ]]> <script>alert(1)</script> | `x` **b** \u{fffe}\u{ffff} & \"q\" http://user:pass@mirror.example/debian";
+
+/// Three releases: a good one on hardware, an emulated one with failures, one killed half-way beside one that never came up.
+pub(crate) fn journal() -> Journal {
+    let all: &[&str] = &["go-3.2", "go-3.29", "rs-4.0"];
+    let mut maker = Maker::default();
+    maker.start(all, &["12", "13", "testing", "sid"]);
+
+    maker.push(Event::CellStarted { cell: cell("13") });
+    maker.push(Event::PhaseStarted { cell: cell("13"), phase: Phase::Image });
+    maker.push(Event::CellFacts { cell: cell("13"), facts: facts(Basis::Hardware) });
+    maker.push(Event::PhaseStarted { cell: cell("13"), phase: Phase::Tests });
+    maker.push(Event::Launched {
+        cell: cell("13"),
+        profiles: strings(&["go-3.29"]),
+        configuration: "virtio-fs".to_owned(),
+        argv: strings(&["qemu-system-x86_64", "-machine", "q35,accel=kvm", "-append", "console=hvc0 panic=1"]),
+        daemon: strings(&["/usr/libexec/virtiofsd", "--fd=3", "--shared-dir=/share"]),
+        deviations: strings(&["daemon sandbox none: the container has no user namespaces"]),
+    });
+    for test in [INSTALL, BOOT, QMP, DAEMON, BLK] {
+        maker.done("13", all, test, Outcome::Pass);
+    }
+    maker.done("13", all, VSOCK, skip("the environment has no /dev/vhost-vsock"));
+    maker.done("13", all, TDX, fail(Component::Qemu, "-object help lists no tdx-guest"));
+    maker.attempt("13", &["go-3.2", "go-3.29"], RENAME, 1, fail(Component::Virtiofsd, "a reader saw neither name"));
+    maker.attempt("13", &["go-3.2", "go-3.29"], RENAME, 2, Outcome::Pass);
+    maker.done("13", &["rs-4.0"], RENAME, Outcome::Pass);
+    maker.done("13", &["go-3.2"], NINE, Outcome::Pass);
+    maker.push(Event::TestFinished {
+        cell: cell("13"),
+        profiles: strings(all),
+        test: POSIX.to_owned(),
+        attempt: 1,
+        outcome: fail(Component::Virtiofsd, "2 of 398 tests differ from the native filesystem"),
+        millis: 65_000,
+        notes: strings(&["chflags::eperm", "utimensat::birth_time"]),
+        artifacts: vec![],
+    });
+    maker.push(Event::CellFinished { cell: cell("13") });
+
+    maker.push(Event::CellStarted { cell: cell("12") });
+    maker.push(Event::CellFacts { cell: cell("12"), facts: facts(Basis::Emulated) });
+    for test in [INSTALL, BOOT, BLK] {
+        maker.done("12", all, test, Outcome::Pass);
+    }
+    maker.done("12", all, TDX, fail(Component::Qemu, "-object help lists no tdx-guest"));
+    maker.done("12", all, VSOCK, skip("the environment has no /dev/vhost-vsock"));
+    maker.done("12", all, QMP, fail(Component::Qemu, HOSTILE));
+    maker.attempt(
+        "12",
+        all,
+        DAEMON,
+        1,
+        fail(Component::Virtiofsd, "--shared-dir: unknown option\nusage: virtiofsd [options]"),
+    );
+    maker.attempt(
+        "12",
+        all,
+        DAEMON,
+        2,
+        fail(Component::Virtiofsd, "--shared-dir: unknown option\nusage: virtiofsd [options]"),
+    );
+    maker.done("12", all, RENAME, blocked(DAEMON));
+    maker.done("12", all, POSIX, blocked(RENAME));
+    maker.done("12", &["go-3.2"], NINE, error("the guest's console went silent"));
+    maker.push(Event::CellFinished { cell: cell("12") });
+
+    maker.push(Event::CellStarted { cell: cell("testing") });
+    maker.push(Event::PhaseStarted { cell: cell("testing"), phase: Phase::Image });
+    maker.push(Event::CellError {
+        cell: cell("testing"),
+        phase: Phase::Image,
+        message: "bootstrapping debian testing: Could not resolve 'mirror.example'".to_owned(),
+    });
+    maker.push(Event::CellFinished { cell: cell("testing") });
+
+    maker.push(Event::CellStarted { cell: cell("sid") });
+    maker.push(Event::CellFacts { cell: cell("sid"), facts: facts(Basis::Emulated) });
+    maker.done("sid", all, INSTALL, Outcome::Pass);
+    maker.push(Event::TestStarted { cell: cell("sid"), profiles: strings(all), test: BOOT.to_owned(), attempt: 1 });
+    maker.journal
+}
+
+pub(crate) fn matrix() -> crate::matrix::Matrix {
+    crate::matrix::matrix(&journal(), &catalogue(), &profiles())
+}

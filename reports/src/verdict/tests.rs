@@ -1,0 +1,214 @@
+use super::*;
+use crate::sample::{blocked, error, fail, profile, skip, test};
+use proptest::prelude::*;
+use suites::outcome::Component::{Packages, Qemu, Virtiofsd};
+
+const A: &str = "a";
+const B: &str = "b";
+const ROOT: &str = "root";
+const FS: Capability = Capability::FsVirtioFs;
+
+fn go() -> Profile {
+    profile("go-3.29", "3.29 on", true, &["virtio-fs"])
+}
+
+fn catalogue() -> Vec<Test> {
+    vec![test(ROOT, &[], Virtiofsd, &[], &[]), test(A, &[FS], Virtiofsd, &[ROOT], &[]), test(B, &[FS], Qemu, &[], &[])]
+}
+
+fn evidence(outcomes: &[(&str, &[Outcome])]) -> Evidence {
+    let standings = outcomes.iter().filter_map(|(id, o)| Some(((*id).to_owned(), Standing::of(o.iter())?)));
+    Evidence { standings: standings.collect(), error: None, basis: Some(Basis::Emulated) }
+}
+
+fn judged(outcomes: &[(&str, &[Outcome])]) -> Judgement {
+    judge(&catalogue(), &go(), &evidence(outcomes)).remove(&FS).unwrap()
+}
+
+#[test]
+fn every_required_test_passed_is_supported() {
+    let judgement = judged(&[(A, &[Outcome::Pass]), (B, &[Outcome::Pass])]);
+    assert_eq!(judgement.verdict, Verdict::Supported);
+    assert_eq!((judgement.required, judgement.passed, judgement.unrun), (2, 2, 0));
+    assert_eq!(judgement.basis, Some(Basis::Emulated));
+}
+
+#[test]
+fn a_test_that_never_ran_is_not_forgotten() {
+    let judgement = judged(&[(A, &[Outcome::Pass])]);
+    assert_eq!(judgement.verdict, Verdict::Untested);
+    assert_eq!(judgement.reasons[0].to_string(), "never ran (b)");
+    assert_eq!(judgement.unrun, 1);
+}
+
+#[test]
+fn every_independent_cause_is_named_and_a_blocked_test_leads_to_its_root() {
+    let judgement = judged(&[
+        (ROOT, &[fail(Packages, "no such flag")]),
+        (A, &[blocked(ROOT)]),
+        (B, &[fail(Qemu, "no such device"), fail(Qemu, "no such device, again")]),
+    ]);
+    assert_eq!(judgement.verdict, Verdict::Unsupported);
+    let causes: Vec<_> = judgement.causes.iter().map(|c| (c.test.as_str(), c.component, c.message.as_str())).collect();
+    assert_eq!(causes, [(B, Qemu, "no such device, again"), (ROOT, Packages, "no such flag")]);
+}
+
+#[test]
+fn one_root_that_blocks_two_tests_is_one_cause() {
+    let judgement = judged(&[(ROOT, &[fail(Virtiofsd, "x")]), (A, &[blocked(ROOT)]), (B, &[blocked(A)])]);
+    assert_eq!(judgement.causes.len(), 1);
+    assert_eq!(judgement.causes[0].test, ROOT);
+}
+
+#[test]
+fn what_blocks_decides_what_the_blocked_one_is() {
+    let verdict = |root: Option<Outcome>| {
+        let mut all = vec![(A, vec![blocked(ROOT)]), (B, vec![Outcome::Pass])];
+        all.extend(root.map(|o| (ROOT, vec![o])));
+        let all: Vec<(&str, &[Outcome])> = all.iter().map(|(id, o)| (*id, o.as_slice())).collect();
+        judged(&all).verdict
+    };
+    assert_eq!(verdict(Some(error("x"))), Verdict::Inconclusive);
+    assert_eq!(verdict(Some(skip("x"))), Verdict::Untested);
+    assert_eq!(verdict(None), Verdict::Untested);
+    assert_eq!(verdict(Some(fail(Qemu, "x"))), Verdict::Unsupported);
+    // The root passed in the end, but the test that it blocked has not run.
+    assert_eq!(verdict(Some(Outcome::Pass)), Verdict::Inconclusive);
+    assert_eq!(verdict(Some(blocked(A))), Verdict::Inconclusive, "a cycle");
+    assert_eq!(verdict(Some(blocked("nobody"))), Verdict::Inconclusive, "an unknown id");
+}
+
+#[test]
+fn a_failure_outweighs_an_error_and_an_error_a_skip() {
+    assert_eq!(judged(&[(A, &[fail(Qemu, "x")]), (B, &[error("y")])]).verdict, Verdict::Unsupported);
+    assert_eq!(judged(&[(A, &[skip("x")]), (B, &[error("y")])]).verdict, Verdict::Inconclusive);
+    assert_eq!(judged(&[(A, &[skip("x")]), (B, &[Outcome::Pass])]).verdict, Verdict::Untested);
+}
+
+#[test]
+fn fail_then_pass_is_flaky_and_counts_with_its_rate() {
+    let judgement = judged(&[(A, &[fail(Qemu, "x"), error("y"), Outcome::Pass]), (B, &[Outcome::Pass])]);
+    assert_eq!(judgement.verdict, Verdict::Supported);
+    assert_eq!(judgement.flaky, [Flaky { test: A.to_owned(), passed: 1, attempts: 2 }]);
+}
+
+#[test]
+fn the_last_attempt_that_decides_is_the_last_word() {
+    let last = |attempts: &[Outcome]| Standing::of(attempts).unwrap().outcome.name();
+    assert_eq!(last(&[fail(Qemu, "x"), error("y")]), "fail");
+    assert_eq!(last(&[Outcome::Pass, fail(Qemu, "x")]), "fail");
+    assert_eq!(last(&[error("y"), Outcome::Pass]), "pass");
+    assert_eq!(last(&[error("y"), skip("z")]), "skip");
+    assert!(!Standing::of(&[error("y"), Outcome::Pass]).unwrap().is_flaky());
+    assert!(Standing::of(&[]).is_none());
+}
+
+#[test]
+fn of_two_configurations_the_worse_counts() {
+    let of = |o: Outcome| Standing::of([&o]).unwrap();
+    assert_eq!(of(Outcome::Pass).worse(of(fail(Qemu, "x"))).outcome.name(), "fail");
+    assert_eq!(of(fail(Qemu, "x")).worse(of(Outcome::Pass)).outcome.name(), "fail");
+    assert_eq!(of(skip("x")).worse(of(error("y"))).outcome.name(), "error");
+}
+
+#[test]
+fn nobody_requires_it_or_only_others_do() {
+    let tests = vec![
+        test("nine", &[Capability::FsVirtio9p], Qemu, &[], &["go-3.2"]),
+        test("net", &[Capability::VmmNet], Qemu, &[], &["rs-4.0"]),
+        test("nine_always", &[Capability::FsVirtio9pXattr], Qemu, &[], &[]),
+    ];
+    let judgements = judge(&tests, &go(), &Evidence::default());
+    let of = |c| judgements.get(&c).unwrap().verdict;
+    assert_eq!(of(Capability::FsVirtio9p), Verdict::NotApplicable);
+    assert_eq!(of(Capability::VmmNet), Verdict::NotApplicable);
+    assert_eq!(of(Capability::FsVirtio9pXattr), Verdict::NotApplicable, "the profile has no 9p");
+    assert_eq!(of(Capability::KataSmoke), Verdict::Untested);
+    let old = profile("go-3.2", "3.2", false, &["virtio-fs", "virtio-9p"]);
+    assert_eq!(judge(&tests, &old, &Evidence::default())[&Capability::FsVirtio9pXattr].verdict, Verdict::Untested);
+}
+
+#[test]
+fn a_cell_that_could_not_go_on_leaves_the_undecided_inconclusive() {
+    let mut evidence = evidence(&[(A, &[Outcome::Pass])]);
+    evidence.error = Some("image: no mirror".to_owned());
+    let judgements = judge(&catalogue(), &go(), &evidence);
+    assert_eq!(judgements[&FS].verdict, Verdict::Inconclusive);
+    assert_eq!(judgements[&FS].reasons[0].to_string(), "image: no mirror (b)");
+    assert_eq!(judgements[&Capability::KataSmoke].verdict, Verdict::Untested, "nobody tests it anyway");
+    evidence.standings.insert(B.to_owned(), Standing::of([&fail(Qemu, "x")]).unwrap());
+    assert_eq!(judge(&catalogue(), &go(), &evidence)[&FS].verdict, Verdict::Unsupported);
+}
+
+#[test]
+fn the_test_set_changes_with_what_is_required_only() {
+    let one = test_set(&catalogue());
+    let mut other = catalogue();
+    other.reverse();
+    other[0].doc = "changed".to_owned();
+    assert_eq!(one, test_set(&other));
+    other[0].proves.push(Capability::VmmBoot);
+    assert_ne!(one, test_set(&other));
+}
+
+fn any_outcome(ids: usize) -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        4 => Just(Outcome::Pass),
+        1 => Just(fail(Qemu, "broken")),
+        1 => Just(skip("lacking")),
+        1 => (0..ids + 1).prop_map(|by| blocked(&format!("t{by}"))),
+        1 => Just(error("ours")),
+    ]
+}
+
+const TESTS: usize = 5;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Against the rule in its plainest form, over any catalogue, evidence, and cell error.
+    #[test]
+    fn supported_exactly_when_every_required_test_has_passed(
+        proves in proptest::collection::vec((any::<bool>(), 0..3usize), TESTS),
+        attempts in proptest::collection::vec(proptest::collection::vec(any_outcome(TESTS), 0..4), TESTS),
+        broken in any::<bool>(),
+    ) {
+        let profiles: [&'static [&'static str]; 3] = [&[], &["go-3.29"], &["rs-4.0"]];
+        let tests: Vec<Test> = proves
+            .iter()
+            .enumerate()
+            .map(|(i, (proves, only))| {
+                let proves: &[Capability] = if *proves { &[FS] } else { &[] };
+                test(&format!("t{i}"), proves, Qemu, &[], profiles[*only])
+            })
+            .collect();
+        let evidence = Evidence {
+            standings: attempts.iter().enumerate().filter_map(|(i, o)| Some((format!("t{i}"), Standing::of(o)?))).collect(),
+            error: broken.then(|| "image: none".to_owned()),
+            basis: None,
+        };
+        let passed = |i: usize| {
+            let decisive = attempts[i].iter().rfind(|o| matches!(o, Outcome::Pass | Outcome::Fail { .. }));
+            decisive == Some(&Outcome::Pass)
+        };
+        let required: Vec<usize> = (0..TESTS).filter(|i| proves[*i].0 && proves[*i].1 != 2).collect();
+        let judgement = judge(&tests, &go(), &evidence).remove(&FS).unwrap();
+        let all = !required.is_empty() && required.iter().all(|i| passed(*i));
+        prop_assert_eq!(judgement.verdict == Verdict::Supported, all, "{:?}", judgement);
+        prop_assert_eq!(judgement.verdict == Verdict::Unsupported, !judgement.causes.is_empty());
+        prop_assert_eq!(judgement.required, required.len());
+        prop_assert_eq!(judgement.passed, required.iter().filter(|i| passed(**i)).count());
+        let undecided = matches!(judgement.verdict, Verdict::Untested | Verdict::Inconclusive);
+        prop_assert!(!undecided || !judgement.reasons.is_empty());
+        let failed = |i: &usize| matches!(evidence.standings.get(&format!("t{i}")).map(|s| &s.outcome), Some(Outcome::Fail { .. }));
+        prop_assert!(!required.iter().any(failed) || judgement.verdict == Verdict::Unsupported);
+    }
+}
+
+#[test]
+fn a_reason_names_a_few_tests_and_counts_the_rest() {
+    let reason = |n: usize| Reason { why: "never ran".to_owned(), tests: (0..n).map(|i| format!("t{i}")).collect() };
+    assert_eq!(reason(0).to_string(), "never ran");
+    assert_eq!(reason(3).to_string(), "never ran (t0, t1, t2)");
+    assert_eq!(reason(5).to_string(), "never ran (t0, t1, t2 and 2 more)");
+}

@@ -1,0 +1,167 @@
+//! The columns of the matrix.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// One column of the matrix: something that a distro can do for a Kata version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Capability {
+    /// The native packages install, and the record's paths are true.
+    PackagesInstall,
+    /// QEMU boots a guest the way the profile does.
+    VmmBoot,
+    /// QEMU's QMP replies are what the profile's runtime parses.
+    VmmQmp,
+    /// Host and guest talk over vhost-vsock.
+    VmmVsock,
+    /// The guest has a vhost-net tap device.
+    VmmNet,
+    /// `vhost-user-blk-pci` exists.
+    VmmVhostUserBlk,
+    /// `vfio-pci` exists.
+    VmmVfio,
+    /// `amd-iommu` exists.
+    VmmAmdIommu,
+    /// `tdx-guest` exists.
+    VmmTdx,
+    /// `sev-snp-guest` exists.
+    VmmSevSnp,
+    /// The distro's kernel is usable as Kata's guest kernel.
+    KernelGuest,
+    /// The distro's kernel is usable as Kata's host kernel.
+    KernelHost,
+    /// virtio-fs with the distro's virtiofsd.
+    FsVirtioFs,
+    /// Extended attributes over virtio-fs (`--xattr`).
+    FsVirtioFsXattr,
+    /// POSIX ACLs over virtio-fs (`--posix-acl`).
+    FsVirtioFsAcl,
+    /// pjdfstest over virtio-fs differs in nothing from the native filesystem.
+    FsVirtioFsPosix,
+    /// 9p by QEMU.
+    FsVirtio9p,
+    /// Extended attributes over 9p.
+    FsVirtio9pXattr,
+    /// pjdfstest over 9p differs in nothing from the native filesystem.
+    FsVirtio9pPosix,
+    /// A block device with ext4.
+    FsVirtioBlk,
+    /// pjdfstest over the block device differs in nothing from the native filesystem.
+    FsVirtioBlkPosix,
+    /// A container runs under Kata.
+    KataSmoke,
+    /// Kata's shared filesystem works for containers.
+    KataFs,
+}
+
+impl Capability {
+    /// All of them, in the order of the matrix.
+    pub const ALL: &'static [Capability] = &[
+        Capability::PackagesInstall,
+        Capability::VmmBoot,
+        Capability::VmmQmp,
+        Capability::VmmVsock,
+        Capability::VmmNet,
+        Capability::VmmVhostUserBlk,
+        Capability::VmmVfio,
+        Capability::VmmAmdIommu,
+        Capability::VmmTdx,
+        Capability::VmmSevSnp,
+        Capability::KernelGuest,
+        Capability::KernelHost,
+        Capability::FsVirtioFs,
+        Capability::FsVirtioFsXattr,
+        Capability::FsVirtioFsAcl,
+        Capability::FsVirtioFsPosix,
+        Capability::FsVirtio9p,
+        Capability::FsVirtio9pXattr,
+        Capability::FsVirtio9pPosix,
+        Capability::FsVirtioBlk,
+        Capability::FsVirtioBlkPosix,
+        Capability::KataSmoke,
+        Capability::KataFs,
+    ];
+
+    /// The dotted name in records, reports and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Capability::PackagesInstall => "packages.install",
+            Capability::VmmBoot => "vmm.boot",
+            Capability::VmmQmp => "vmm.qmp",
+            Capability::VmmVsock => "vmm.vsock",
+            Capability::VmmNet => "vmm.net",
+            Capability::VmmVhostUserBlk => "vmm.vhost-user-blk",
+            Capability::VmmVfio => "vmm.vfio",
+            Capability::VmmAmdIommu => "vmm.amd-iommu",
+            Capability::VmmTdx => "vmm.tdx",
+            Capability::VmmSevSnp => "vmm.sev-snp",
+            Capability::KernelGuest => "kernel.guest",
+            Capability::KernelHost => "kernel.host",
+            Capability::FsVirtioFs => "fs.virtio-fs",
+            Capability::FsVirtioFsXattr => "fs.virtio-fs.xattr",
+            Capability::FsVirtioFsAcl => "fs.virtio-fs.acl",
+            Capability::FsVirtioFsPosix => "fs.virtio-fs.posix",
+            Capability::FsVirtio9p => "fs.virtio-9p",
+            Capability::FsVirtio9pXattr => "fs.virtio-9p.xattr",
+            Capability::FsVirtio9pPosix => "fs.virtio-9p.posix",
+            Capability::FsVirtioBlk => "fs.virtio-blk",
+            Capability::FsVirtioBlkPosix => "fs.virtio-blk.posix",
+            Capability::KataSmoke => "kata.smoke",
+            Capability::KataFs => "kata.fs",
+        }
+    }
+
+    /// What it means, in one sentence, for `explain`.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Capability::PackagesInstall => "the native packages install and the record's paths and owners are true",
+            Capability::VmmBoot => "the distro's QEMU boots the distro's kernel with the profile's arguments",
+            Capability::VmmQmp => "QEMU's QMP replies are what the profile's runtime parses",
+            Capability::VmmVsock => "host and guest talk over vhost-vsock, the channel of Kata's agent",
+            Capability::VmmNet => "the guest has network over a vhost-net tap device",
+            Capability::VmmVhostUserBlk => "QEMU offers vhost-user-blk (SPDK volumes)",
+            Capability::VmmVfio => "QEMU offers vfio-pci (device pass-through)",
+            Capability::VmmAmdIommu => "QEMU offers amd-iommu",
+            Capability::VmmTdx => "QEMU offers Intel TDX guests",
+            Capability::VmmSevSnp => "QEMU offers AMD SEV-SNP guests",
+            Capability::KernelGuest => "the distro's kernel works as Kata's guest kernel",
+            Capability::KernelHost => "the distro's kernel works as Kata's host kernel",
+            Capability::FsVirtioFs => "virtio-fs works the way the profile uses it",
+            Capability::FsVirtioFsXattr => "extended attributes work over virtio-fs with --xattr",
+            Capability::FsVirtioFsAcl => "POSIX ACLs work over virtio-fs with --posix-acl",
+            Capability::FsVirtioFsPosix => "pjdfstest sees no difference between virtio-fs and the native filesystem",
+            Capability::FsVirtio9p => "9p works the way the profile uses it",
+            Capability::FsVirtio9pXattr => "extended attributes work over 9p",
+            Capability::FsVirtio9pPosix => "pjdfstest sees no difference between 9p and the native filesystem",
+            Capability::FsVirtioBlk => "a virtio block device with ext4 works",
+            Capability::FsVirtioBlkPosix => {
+                "pjdfstest sees no difference between the block device and the native filesystem"
+            }
+            Capability::KataSmoke => "containers run under Kata itself",
+            Capability::KataFs => "containers share files with the host under Kata itself",
+        }
+    }
+
+    /// The capability of that dotted name.
+    pub fn from_name(name: &str) -> Option<Capability> {
+        Capability::ALL.iter().copied().find(|c| c.name() == name)
+    }
+}
+
+impl std::fmt::Display for Capability {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl Serialize for Capability {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Capability {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Capability::from_name(&name).ok_or_else(|| serde::de::Error::custom(format!("unknown capability {name:?}")))
+    }
+}

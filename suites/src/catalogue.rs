@@ -1,0 +1,228 @@
+//! The catalogue: every test with what it proves, whom it blames and what blocks it.
+
+use crate::capability::Capability;
+use crate::check::Check;
+use crate::environment::{Environment, Machine};
+use crate::filesystem::{GuestBody, PairBody};
+use crate::outcome::Component;
+use crate::share::Share;
+use std::sync::OnceLock;
+
+/// A group of tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Suite {
+    /// Packages, binaries, and whether QEMU and virtiofsd do what the profile asks.
+    Smoke,
+    /// Properties of the filesystems that a guest is given.
+    Filesystem,
+}
+
+/// Where a test's body runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// In the environment, with no guest of the harness's.
+    Environment,
+    /// In the environment, booting guests of its own (it may kill them).
+    OwnGuest,
+    /// In the environment, asking a shared guest or its VMM.
+    Machine,
+    /// Inside a shared guest.
+    Guest,
+    /// In the environment, talking to a shared guest: host and guest both act.
+    Pair,
+}
+
+/// What a body needs of the environment; the agent probes each before the tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Need {
+    /// `/dev/vhost-vsock` opens.
+    VhostVsock,
+    /// `/dev/vhost-net` and `/dev/net/tun` open.
+    VhostNet,
+    /// mknod(2) of device nodes is permitted.
+    Mknod,
+}
+
+/// One named check.
+#[derive(Debug, Clone)]
+pub struct Test {
+    /// `filesystem::virtio_fs::rename_is_atomic`.
+    pub id: String,
+    /// The body's name: `rename_is_atomic`.
+    pub name: &'static str,
+    /// Its group.
+    pub suite: Suite,
+    /// Where the body runs.
+    pub place: Place,
+    /// The share it is about, if any.
+    pub share: Option<Share>,
+    /// The capabilities it is required for.
+    pub proves: Vec<Capability>,
+    /// Whom a failure blames unless the body knows better.
+    pub blames: Component,
+    /// What the environment must provide.
+    pub needs: &'static [Need],
+    /// The ids of the tests that must have passed first.
+    pub blocked_by: Vec<String>,
+    /// The names of the profiles it applies to; empty means all.
+    pub profiles: &'static [&'static str],
+    /// Seconds the body may take under emulation.
+    pub seconds: u32,
+    /// The body's doc comment.
+    pub doc: String,
+}
+
+/// A guest (or none) that a test needs, as far as its own arguments go; tests of one configuration share a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Configuration {
+    /// No shared guest: static checks, the daemon alone.
+    Static,
+    /// A guest without a share.
+    Plain,
+    /// A guest without a share, with an ext4 disk.
+    VirtioBlk,
+    /// A guest without a share that the tests boot, and end, themselves.
+    Own,
+    /// virtio-fs as the profile uses it.
+    VirtioFs,
+    /// virtio-fs with extended attributes switched on.
+    VirtioFsXattr,
+    /// virtio-fs with ACLs switched on, which not every daemon with extended attributes has.
+    VirtioFsAcl,
+    /// 9p as the profile uses it.
+    #[serde(rename = "virtio-9p")]
+    Virtio9p,
+}
+
+impl Configuration {
+    /// The word in evidence and artifact paths.
+    pub fn name(self) -> &'static str {
+        match self {
+            Configuration::Static => "static",
+            Configuration::Plain => "plain",
+            Configuration::VirtioBlk => "virtio-blk",
+            Configuration::Own => "own",
+            Configuration::VirtioFs => "virtio-fs",
+            Configuration::VirtioFsXattr => "virtio-fs-xattr",
+            Configuration::VirtioFsAcl => "virtio-fs-acl",
+            Configuration::Virtio9p => "virtio-9p",
+        }
+    }
+
+    /// The share that the configuration's guest mounts.
+    pub fn share(self) -> Option<Share> {
+        match self {
+            Configuration::Static | Configuration::Own | Configuration::Plain => None,
+            Configuration::VirtioBlk => Some(Share::VirtioBlk),
+            Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl => {
+                Some(Share::VirtioFs)
+            }
+            Configuration::Virtio9p => Some(Share::Virtio9p),
+        }
+    }
+}
+
+impl Test {
+    /// The guest it wants.
+    pub fn configuration(&self) -> Configuration {
+        match self.place {
+            Place::Environment => Configuration::Static,
+            Place::OwnGuest => Configuration::Own,
+            Place::Machine => Configuration::Plain,
+            Place::Guest | Place::Pair => match self.share {
+                Some(Share::VirtioFs) if self.proves.contains(&Capability::FsVirtioFsXattr) => {
+                    Configuration::VirtioFsXattr
+                }
+                Some(Share::VirtioFs) if self.proves.contains(&Capability::FsVirtioFsAcl) => Configuration::VirtioFsAcl,
+                Some(Share::VirtioFs) => Configuration::VirtioFs,
+                Some(Share::Virtio9p) => Configuration::Virtio9p,
+                Some(Share::VirtioBlk) | None => Configuration::VirtioBlk,
+            },
+        }
+    }
+
+    /// Whether it applies under that profile.
+    pub fn applies_to(&self, profile: &str) -> bool {
+        self.profiles.is_empty() || self.profiles.contains(&profile)
+    }
+}
+
+/// A test's body, by what it is given.
+#[derive(Clone, Copy)]
+pub enum Body {
+    /// Runs in the environment.
+    Environment(fn(&dyn Environment) -> Check),
+    /// Runs in the environment with a shared guest.
+    Machine(fn(&mut dyn Machine) -> Check),
+    /// Runs inside the guest.
+    Guest(GuestBody),
+    /// Runs on both sides of a share.
+    Pair(PairBody),
+}
+
+/// Every test, in the order of running: what blocks others comes first.
+pub fn tests() -> &'static [Test] {
+    static TESTS: OnceLock<Vec<Test>> = OnceLock::new();
+    TESTS.get_or_init(|| {
+        let mut all = crate::smoke::tests();
+        all.extend(crate::filesystem::tests());
+        all
+    })
+}
+
+/// The test of that id.
+pub fn find(id: &str) -> Option<&'static Test> {
+    tests().iter().find(|t| t.id == id)
+}
+
+/// The body of a test.
+pub fn body(test: &Test) -> Option<Body> {
+    match test.suite {
+        Suite::Smoke => crate::smoke::body(test.name),
+        Suite::Filesystem => crate::filesystem::body(test.name).map(|body| match body {
+            crate::filesystem::Body::Guest(body) => Body::Guest(body),
+            crate::filesystem::Body::Pair(body) => Body::Pair(body),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_test_has_a_body_a_doc_and_known_blockers() {
+        let ids: BTreeSet<&str> = tests().iter().map(|t| t.id.as_str()).collect();
+        assert_eq!(ids.len(), tests().len(), "two tests have the same id");
+        for test in tests() {
+            assert!(body(test).is_some(), "{} has no body", test.id);
+            assert!(test.doc.len() > 60, "{} has no doc comment to speak of: {:?}", test.id, test.doc);
+            assert!(!test.proves.is_empty(), "{} proves nothing", test.id);
+            for blocker in &test.blocked_by {
+                assert!(ids.contains(blocker.as_str()), "{} is blocked by the unknown {blocker}", test.id);
+            }
+        }
+    }
+
+    #[test]
+    fn a_blocker_comes_before_what_it_blocks() {
+        let mut seen = BTreeSet::new();
+        for test in tests() {
+            for blocker in &test.blocked_by {
+                assert!(seen.contains(blocker.as_str()), "{} runs before its blocker {blocker}", test.id);
+            }
+            seen.insert(test.id.as_str());
+        }
+    }
+
+    #[test]
+    fn there_are_at_least_45_distinct_functions() {
+        let names: BTreeSet<&str> = tests().iter().map(|t| t.name).collect();
+        assert!(names.len() >= 45, "{}", names.len());
+    }
+}

@@ -1,0 +1,73 @@
+//! What a test's body returns, and how it says why it stopped.
+
+use crate::outcome::Component;
+
+/// The result of a test's body: nothing to say, or why it stopped.
+pub type Check = Result<(), Stop>;
+
+/// Why a body stopped before its end.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "stop")]
+pub enum Stop {
+    /// The property does not hold. `blames` overrides the component that the catalogue names.
+    Fail {
+        /// What was expected and what was seen.
+        message: String,
+        /// The component at fault, where the body knows better than the catalogue.
+        blames: Option<Component>,
+    },
+    /// The environment cannot show the property either way; the reason names what it lacks.
+    Skip {
+        /// What the environment lacks.
+        reason: String,
+    },
+    /// The harness or the infrastructure failed, never the distro.
+    Error {
+        /// What went wrong.
+        message: String,
+    },
+}
+
+impl Stop {
+    /// The property does not hold.
+    pub fn fail(message: impl Into<String>) -> Stop {
+        Stop::Fail { message: message.into(), blames: None }
+    }
+
+    /// The property does not hold, and `component` is at fault.
+    pub fn blame(component: Component, message: impl Into<String>) -> Stop {
+        Stop::Fail { message: message.into(), blames: Some(component) }
+    }
+
+    /// The environment lacks something.
+    pub fn skip(reason: impl Into<String>) -> Stop {
+        Stop::Skip { reason: reason.into() }
+    }
+
+    /// Our own fault.
+    pub fn error(message: impl Into<String>) -> Stop {
+        Stop::Error { message: message.into() }
+    }
+}
+
+/// Turns a failed system call into a failed check that says what was being done.
+pub trait Doing<T> {
+    /// `what` is a gerund with the name of the thing: "renaming a over b".
+    fn doing(self, what: impl std::fmt::Display) -> Result<T, Stop>;
+}
+
+impl<T, E: std::fmt::Display> Doing<T> for Result<T, E> {
+    fn doing(self, what: impl std::fmt::Display) -> Result<T, Stop> {
+        self.map_err(|e| Stop::fail(format!("{what}: {e}")))
+    }
+}
+
+/// Fails the check with the formatted message unless the condition holds.
+#[macro_export]
+macro_rules! ensure {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err($crate::check::Stop::fail(format!($($message)+)));
+        }
+    };
+}

@@ -1,0 +1,223 @@
+//! What a test's body may ask of the environment it runs in and of a guest it talks to.
+//!
+//! The agent implements both traits; bodies stay free of processes, sockets and argument lists.
+
+use crate::check::Stop;
+use kata_osinfo::profile::Profile;
+use kata_osinfo::release::Release;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What the harness found out about the image before anything runs; bodies compare it with what they see.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Claims {
+    /// What the record says.
+    pub release: Release,
+    /// Version of each installed package that the record names.
+    pub versions: BTreeMap<String, String>,
+    /// The release of the kernel in use, `6.12.48+deb13-amd64`.
+    pub kernel: String,
+    /// The kernel image's path in the environment.
+    pub vmlinuz: String,
+    /// The initramfs's path in the environment.
+    pub initramfs: String,
+    /// By use (`boot`, `virtio-fs`, …): the modules to load, in order, and those that the kernel lacks.
+    pub modules: BTreeMap<String, ModuleSet>,
+}
+
+/// The guest kernel modules of one use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleSet {
+    /// What the profile asks for.
+    pub wanted: Vec<String>,
+    /// Names in the order of loading, dependencies first; built-in ones are not listed.
+    pub load: Vec<String>,
+    /// Asked for and neither a module nor built in.
+    pub missing: Vec<String>,
+}
+
+/// How a finished command ended.
+#[derive(Debug, Clone)]
+pub struct Ran {
+    /// The exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output, capped.
+    pub stdout: String,
+    /// Standard error, capped.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Whether it exited with 0.
+    pub fn ok(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// Both streams' last lines, for a message.
+    pub fn tail(&self) -> String {
+        let text = format!("{}\n{}", self.stdout.trim_end(), self.stderr.trim_end());
+        let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
+        lines[lines.len().saturating_sub(6)..].join(" | ")
+    }
+}
+
+/// How a guest, its VMM or its filesystem daemon came to an end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "ending")]
+pub enum Ending {
+    /// The guest powered itself off and QEMU exited with 0.
+    PoweredOff,
+    /// The guest's kernel panicked.
+    Panicked {
+        /// The kernel's line.
+        line: String,
+    },
+    /// The guest's kernel oopsed and went on.
+    Oopsed {
+        /// The kernel's line.
+        line: String,
+    },
+    /// QEMU runs and answers, the guest does not: its CPU spins or is stuck.
+    Hung {
+        /// How long nothing was heard, in seconds.
+        silent: u64,
+    },
+    /// The QEMU process is stopped, or QEMU says that the guest is paused.
+    VmmStopped {
+        /// What told so.
+        state: String,
+    },
+    /// A signal ended QEMU.
+    VmmKilled {
+        /// Its number.
+        signal: i32,
+    },
+    /// QEMU exited by itself before the guest powered off.
+    VmmExited {
+        /// Its exit code.
+        code: i32,
+        /// The last lines of its standard error.
+        stderr: String,
+    },
+    /// virtiofsd ended while the guest was running.
+    DaemonDied {
+        /// How, and the last lines of its standard error.
+        how: String,
+    },
+}
+
+/// The environment: a place where the distro's programs run.
+pub trait Environment {
+    /// What the record and the image say.
+    fn claims(&self) -> &Claims;
+    /// The profile under test.
+    fn profile(&self) -> &Profile;
+    /// Runs one of the distro's programs to its end; `Err` only when it could not be started or outlived `deadline`.
+    fn run(&self, argv: &[&str], deadline: Duration) -> Result<Ran, Stop>;
+    /// Reads a file of the environment, capped.
+    fn read(&self, path: &str) -> Result<String, Stop>;
+    /// Starts the profile's virtiofsd as its runtime would, until it is ready or ended.
+    fn start_virtiofsd(&self) -> Result<Box<dyn Daemon>, Stop>;
+    /// Starts QEMU with the profile's virtio-fs arguments against a socket of ours in the daemon's place.
+    /// `Ok` once QEMU has spoken vhost-user on it; else QEMU's own words.
+    fn start_qemu_against_a_silent_daemon(&self) -> Result<(), Stop>;
+    /// Boots a guest of the profile without a share, to the point where its agent answers.
+    fn boot(&self) -> Result<Box<dyn Machine>, Stop>;
+    /// Boots a guest of the profile with its vhost-vsock device, which containers usually cannot have.
+    fn boot_with_vsock(&self) -> Result<Box<dyn Machine>, Stop>;
+    /// Boots a guest of the profile with its vhost-net interface on a tap of ours.
+    fn boot_with_network(&self) -> Result<Box<dyn Machine>, Stop>;
+    /// Boots a guest of the profile with virtio-fs.
+    fn boot_with_virtio_fs(&self) -> Result<Box<dyn Machine>, Stop>;
+    /// Something that the reader of the report should know, whatever the outcome.
+    fn note(&self, text: String);
+}
+
+/// A running virtiofsd.
+pub trait Daemon {
+    /// What it has written to standard error and to syslog so far.
+    fn log(&self) -> String;
+    /// Waits until it has ended; `None` if it outlives `deadline`.
+    fn wait(&mut self, deadline: Duration) -> Option<String>;
+}
+
+/// A running guest, seen from its host.
+pub trait Machine {
+    /// Asks the guest's agent.
+    fn ask(&mut self, question: Question) -> Result<Answer, Stop>;
+    /// Executes a QMP command.
+    fn qmp(&mut self, command: &str, arguments: serde_json::Value) -> Result<serde_json::Value, Stop>;
+    /// The profile whose arguments it was started with.
+    fn profile(&self) -> &Profile;
+    /// What came out of Kata's console (`hvc0`) so far.
+    fn console(&self) -> String;
+    /// What came out of the serial log so far.
+    fn serial(&self) -> String;
+    /// Waits for the end of the guest and says how it ended.
+    fn wait_for_end(&mut self, deadline: Duration) -> Result<Ending, Stop>;
+    /// Whether the guest's agent has been heard within the last `within`.
+    fn heard(&self, within: Duration) -> bool;
+    /// Kills QEMU (SIGKILL).
+    fn kill_vmm(&mut self) -> Result<(), Stop>;
+    /// Waits for virtiofsd to end by itself after QEMU has.
+    fn wait_for_daemon(&mut self, deadline: Duration) -> Result<(), Stop>;
+}
+
+/// What the guest's agent can be asked besides running a body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "question")]
+pub enum Question {
+    /// A file's content, capped at 1 MiB.
+    Read {
+        /// Absolute path in the guest.
+        path: String,
+    },
+    /// Write text to a file (a console, sysrq-trigger).
+    Write {
+        /// Absolute path in the guest.
+        path: String,
+        /// What to write.
+        text: String,
+    },
+    /// The names in a folder, sorted, one a line.
+    List {
+        /// Absolute path in the guest.
+        path: String,
+    },
+    /// Power off; no answer comes.
+    PowerOff,
+    /// Occupy the CPU in the kernel with interrupts off, for ever; no answer comes.
+    Spin,
+    /// Load a module that oopses in its initialisation; no answer comes.
+    Oops,
+}
+
+/// The guest agent's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "answer")]
+pub enum Answer {
+    /// Done, nothing to say.
+    Done,
+    /// Text, invalid UTF-8 replaced.
+    Text {
+        /// The text.
+        text: String,
+    },
+    /// It failed in the guest.
+    Failed {
+        /// Why.
+        message: String,
+    },
+}
+
+impl Answer {
+    /// The text of a `Text` answer, or a failed check.
+    pub fn text(self, what: &str) -> Result<String, Stop> {
+        match self {
+            Answer::Text { text } => Ok(text),
+            Answer::Done => Ok(String::new()),
+            Answer::Failed { message } => Err(Stop::fail(format!("{what}: {message}"))),
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! What the environment's side of a [`Pair`](super::Pair) asks the guest to do.
+
+use super::expect::errno_name;
+use super::mapping::Mapping;
+use rustix::fs::{AtFlags, CWD, Gid, Mode, Uid};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Mutex;
+
+/// Bytes of a file or a path; in messages, printable ASCII stands as it is and the rest as `%XX`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Bytes(pub Vec<u8>);
+
+impl Bytes {
+    /// These bytes as a path.
+    pub fn to_path(&self) -> PathBuf {
+        PathBuf::from(OsString::from_vec(self.0.clone()))
+    }
+}
+
+impl<T: AsRef<Path> + ?Sized> From<&T> for Bytes {
+    fn from(path: &T) -> Bytes {
+        Bytes(path.as_ref().as_os_str().as_bytes().to_vec())
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut text = String::with_capacity(self.0.len());
+        for &byte in &self.0 {
+            match byte {
+                b' '..=b'~' if !matches!(byte, b'%' | b'"' | b'\\') => text.push(char::from(byte)),
+                _ => text.push_str(&format!("%{byte:02x}")),
+            }
+        }
+        serializer.serialize_str(&text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let mut bytes = Vec::with_capacity(text.len());
+        let mut rest = text.as_bytes();
+        while let Some((&first, tail)) = rest.split_first() {
+            rest = tail;
+            if first != b'%' {
+                bytes.push(first);
+                continue;
+            }
+            let digits = tail.get(..2).and_then(|d| std::str::from_utf8(d).ok());
+            let byte = digits.and_then(|d| u8::from_str_radix(d, 16).ok());
+            bytes.push(byte.ok_or_else(|| serde::de::Error::custom("expected two hexadecimal digits after %"))?);
+            rest = &tail[2..];
+        }
+        Ok(Bytes(bytes))
+    }
+}
+
+/// One thing for the guest to do; paths are relative to the share's root unless said otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "action")]
+pub enum Action {
+    /// Creates the file if need be and replaces (or appends to) its contents; with `sync`, then fsync(2).
+    Write {
+        /// The file.
+        path: Bytes,
+        /// What to write.
+        data: Bytes,
+        /// At the end instead of in place of the old contents.
+        append: bool,
+        /// fsync(2) before the reply.
+        sync: bool,
+    },
+    /// Changes bytes through a shared mapping and calls msync(2); the file must be long enough.
+    MmapWrite {
+        /// The file.
+        path: Bytes,
+        /// The first byte to change.
+        offset: u64,
+        /// The new bytes.
+        data: Bytes,
+    },
+    /// Reads the whole file: [`Reply::Data`].
+    Read {
+        /// The file.
+        path: Bytes,
+    },
+    /// lstat(2): [`Reply::Status`].
+    Stat {
+        /// The name.
+        path: Bytes,
+    },
+    /// The names in a directory, sorted: [`Reply::Names`].
+    List {
+        /// The directory.
+        path: Bytes,
+    },
+    /// The target of a symlink, as it stands: [`Reply::Data`].
+    ReadLink {
+        /// The symlink.
+        path: Bytes,
+    },
+    /// unlink(2), or rmdir(2) of an empty directory.
+    Remove {
+        /// The name.
+        path: Bytes,
+    },
+    /// mkdir(2).
+    Mkdir {
+        /// The name.
+        path: Bytes,
+    },
+    /// rename(2).
+    Rename {
+        /// The old name.
+        from: Bytes,
+        /// The new name.
+        to: Bytes,
+    },
+    /// symlink(2); `target` stands as it is.
+    Symlink {
+        /// What the link says.
+        target: Bytes,
+        /// The link.
+        path: Bytes,
+    },
+    /// link(2).
+    Link {
+        /// The existing name.
+        from: Bytes,
+        /// The new name.
+        to: Bytes,
+    },
+    /// chmod(2).
+    Chmod {
+        /// The name.
+        path: Bytes,
+        /// The mode bits.
+        mode: u32,
+    },
+    /// lchown(2).
+    Chown {
+        /// The name.
+        path: Bytes,
+        /// The owner.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    },
+    /// truncate(2).
+    Truncate {
+        /// The file.
+        path: Bytes,
+        /// The new length.
+        length: u64,
+    },
+    /// fsync(2) of a directory.
+    SyncDirectory {
+        /// The directory.
+        path: Bytes,
+    },
+    /// Opens a file for reading and writing and keeps it open under a name of the caller's.
+    Hold {
+        /// The file.
+        path: Bytes,
+        /// What to call the open file.
+        handle: String,
+    },
+    /// Reads a held file from its beginning: [`Reply::Data`].
+    ReadHeld {
+        /// What the open file is called.
+        handle: String,
+    },
+    /// Writes at the end of a held file.
+    AppendHeld {
+        /// What the open file is called.
+        handle: String,
+        /// What to write.
+        data: Bytes,
+    },
+    /// Closes a held file.
+    Release {
+        /// What the open file is called.
+        handle: String,
+    },
+}
+
+/// What kind of thing a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A device node.
+    Device,
+}
+
+/// What lstat(2) says, as far as the tests ask.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Status {
+    /// What it is.
+    pub kind: Kind,
+    /// The mode's lower 12 bits.
+    pub mode: u32,
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The length in bytes.
+    pub size: u64,
+    /// The number of names.
+    pub links: u64,
+    /// The inode number.
+    pub inode: u64,
+}
+
+impl Status {
+    /// What lstat(2) said.
+    pub(super) fn of(metadata: &fs::Metadata) -> Status {
+        let kind = metadata.file_type();
+        Status {
+            kind: if kind.is_file() {
+                Kind::File
+            } else if kind.is_dir() {
+                Kind::Directory
+            } else if kind.is_symlink() {
+                Kind::Symlink
+            } else if kind.is_fifo() {
+                Kind::Fifo
+            } else if kind.is_socket() {
+                Kind::Socket
+            } else {
+                Kind::Device
+            },
+            mode: metadata.mode() & 0o7777,
+            uid: metadata.uid(),
+            gid: metadata.gid(),
+            size: metadata.size(),
+            links: metadata.nlink(),
+            inode: metadata.ino(),
+        }
+    }
+}
+
+/// What came of an action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "reply")]
+pub enum Reply {
+    /// It is done.
+    Done,
+    /// The bytes that were read.
+    Data {
+        /// They.
+        data: Bytes,
+    },
+    /// What lstat(2) said.
+    Status {
+        /// It.
+        status: Status,
+    },
+    /// The names in a directory, sorted.
+    Names {
+        /// They.
+        names: Vec<Bytes>,
+    },
+    /// The filesystem refused; many tests expect just that.
+    Refused {
+        /// The errno's name: `ENOENT`.
+        errno: String,
+    },
+}
+
+/// The files that [`Action::Hold`] keeps open.
+static HELD: Mutex<BTreeMap<String, File>> = Mutex::new(BTreeMap::new());
+
+/// Does what is asked under `root`, following `..` and symlinks wherever this process's own root lets them lead.
+///
+/// # Errors
+///
+/// Only when what is asked makes no sense (an absolute path, an unknown handle); a refusal by the filesystem is [`Reply::Refused`].
+pub fn perform(root: &Path, action: &Action) -> Result<Reply, String> {
+    match attempt(root, action) {
+        Ok(reply) => Ok(reply),
+        Err(error) if error.raw_os_error().is_some() => Ok(Reply::Refused { errno: errno_name(&error) }),
+        Err(error) => Err(format!("{action:?}: {error}")),
+    }
+}
+
+fn attempt(root: &Path, action: &Action) -> io::Result<Reply> {
+    let at = |path: &Bytes| below(root, path);
+    match action {
+        Action::Write { path, data, append, sync } => {
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).append(*append).truncate(!append);
+            let mut file = options.open(at(path)?)?;
+            file.write_all(&data.0)?;
+            if *sync {
+                file.sync_all()?;
+            }
+        }
+        Action::MmapWrite { path, offset, data } => {
+            let file = OpenOptions::new().read(true).write(true).open(at(path)?)?;
+            let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+            let offset = usize::try_from(*offset).map_err(io::Error::other)?;
+            if offset.saturating_add(data.0.len()) > length {
+                return Err(io::Error::other(format!("the file has only {length} bytes")));
+            }
+            let mapping = Mapping::shared(&file, length)?;
+            mapping.write(offset, &data.0);
+            mapping.sync()?;
+        }
+        Action::Read { path } => {
+            return Ok(Reply::Data { data: Bytes(fs::read(at(path)?)?) });
+        }
+        Action::Stat { path } => {
+            return Ok(Reply::Status { status: Status::of(&fs::symlink_metadata(at(path)?)?) });
+        }
+        Action::List { path } => {
+            let names: io::Result<Vec<Bytes>> =
+                fs::read_dir(at(path)?)?.map(|entry| Ok(Bytes(entry?.file_name().into_vec()))).collect();
+            let mut names = names?;
+            names.sort();
+            return Ok(Reply::Names { names });
+        }
+        Action::ReadLink { path } => {
+            return Ok(Reply::Data { data: Bytes::from(&fs::read_link(at(path)?)?) });
+        }
+        Action::Remove { path } => {
+            let path = at(path)?;
+            if fs::symlink_metadata(&path)?.is_dir() { fs::remove_dir(path)? } else { fs::remove_file(path)? }
+        }
+        Action::Mkdir { path } => fs::create_dir(at(path)?)?,
+        Action::Rename { from, to } => fs::rename(at(from)?, at(to)?)?,
+        Action::Symlink { target, path } => std::os::unix::fs::symlink(target.to_path(), at(path)?)?,
+        Action::Link { from, to } => fs::hard_link(at(from)?, at(to)?)?,
+        Action::Chmod { path, mode } => {
+            rustix::fs::chmodat(CWD, at(path)?, Mode::from_raw_mode(*mode), AtFlags::empty())?;
+        }
+        Action::Chown { path, uid, gid } => {
+            let (uid, gid) = (Uid::from_raw(*uid), Gid::from_raw(*gid));
+            rustix::fs::chownat(CWD, at(path)?, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        Action::Truncate { path, length } => OpenOptions::new().write(true).open(at(path)?)?.set_len(*length)?,
+        Action::SyncDirectory { path } => File::open(at(path)?)?.sync_all()?,
+        Action::Hold { path, handle } => {
+            let file = OpenOptions::new().read(true).write(true).open(at(path)?)?;
+            held()?.insert(handle.clone(), file);
+        }
+        Action::ReadHeld { handle } => {
+            let mut held = held()?;
+            let file = held.get_mut(handle).ok_or_else(|| unknown(handle))?;
+            let mut data = Vec::new();
+            file.seek(SeekFrom::Start(0))?;
+            file.read_to_end(&mut data)?;
+            return Ok(Reply::Data { data: Bytes(data) });
+        }
+        Action::AppendHeld { handle, data } => {
+            let mut held = held()?;
+            let file = held.get_mut(handle).ok_or_else(|| unknown(handle))?;
+            file.seek(SeekFrom::End(0))?;
+            file.write_all(&data.0)?;
+        }
+        Action::Release { handle } => {
+            held()?.remove(handle).ok_or_else(|| unknown(handle))?;
+        }
+    }
+    Ok(Reply::Done)
+}
+
+fn held() -> io::Result<std::sync::MutexGuard<'static, BTreeMap<String, File>>> {
+    HELD.lock().map_err(|_| io::Error::other("the table of held files is poisoned"))
+}
+
+fn unknown(handle: &str) -> io::Error {
+    io::Error::other(format!("no file is held as {handle:?}"))
+}
+
+fn below(root: &Path, path: &Bytes) -> io::Result<PathBuf> {
+    let path = path.to_path();
+    if path.components().any(|c| matches!(c, Component::RootDir | Component::Prefix(_))) {
+        return Err(io::Error::other("expected a path relative to the share's root"));
+    }
+    Ok(root.join(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Action, Bytes, Reply, perform};
+    use std::path::Path;
+
+    #[test]
+    fn any_bytes_survive_json_and_text_stays_legible() {
+        let all = Bytes((0..=255).collect());
+        let json = serde_json::to_string(&all).expect("bytes serialize");
+        assert_eq!(serde_json::from_str::<Bytes>(&json).expect("bytes deserialize"), all);
+        let action = Action::Read { path: Bytes::from("a b/c%") };
+        let json = serde_json::to_string(&action).expect("an action serializes");
+        assert_eq!(json, r#"{"action":"read","path":"a b/c%25"}"#);
+        assert_eq!(serde_json::from_str::<Action>(&json).expect("an action deserializes"), action);
+        assert!(serde_json::from_str::<Bytes>("\"%4\"").is_err());
+    }
+
+    #[test]
+    fn a_refusal_is_a_reply_and_nonsense_an_error() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let missing = perform(dir.path(), &Action::Read { path: Bytes::from("none") });
+        assert_eq!(missing, Ok(Reply::Refused { errno: "ENOENT".to_owned() }));
+        assert!(perform(dir.path(), &Action::Read { path: Bytes::from("/etc/passwd") }).is_err());
+        assert!(perform(Path::new("/"), &Action::Release { handle: "nobody holds this".to_owned() }).is_err());
+    }
+}

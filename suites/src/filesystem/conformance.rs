@@ -1,0 +1,208 @@
+//! pjdfstest: some four hundred checks of what POSIX says of each call.
+
+use super::Site;
+use super::row::{About, Row, guest};
+use crate::check::{Check, Stop};
+use crate::ensure;
+use crate::share::Share;
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const SOURCE: &str = include_str!("conformance.rs");
+
+pub(super) const ROWS: &[Row] = &[guest!(pjdfstest_differs_in_nothing).about(About::Posix).makes_nodes().seconds(1200)];
+
+/// The name, in [`Site::scratch`], of the file with the native filesystem's failures: a JSON list of strings.
+pub const NATIVE_FAILURES: &str = "pjdfstest-native.json";
+
+/// How long the whole suite may take: 20 s over virtio-fs in an emulated guest, minutes over 9p.
+const DEADLINE: Duration = Duration::from_secs(900);
+
+/// Those that start a program of the system or mount something, which a guest without one cannot; they say nothing of a share.
+const NEED_A_SYSTEM: &[&str] = &["open::etxtbsy", "truncate::etxtbsy", "rmdir::ebusy"];
+
+/// It makes links until LINK_MAX, which the C library tells by the filesystem's magic number.
+/// Over 9p that is the number of the host's filesystem, while the limit is not: the check waits for an EMLINK at the wrong count.
+const GUESSES_THE_LIMIT: &str = "link::link_count_max";
+
+/// pjdfstest finds no difference between the share and the native filesystem: every check that fails on the share fails natively too.
+///
+/// Kata ran this suite in its CI until 2022 (`conformance/posixfs`), first with nine 9p exceptions and then, for virtio-fs, with none; what fails is listed by name.
+fn pjdfstest_differs_in_nothing(site: &Site) -> Check {
+    let native = match site.share {
+        Some(_) => read_native(&site.scratch.join(NATIVE_FAILURES))?,
+        // Natively the run itself is what is tried: there is nothing to compare it with.
+        None => {
+            pjdfstest_failures(site)?;
+            return Ok(());
+        }
+    };
+    let failures = pjdfstest_failures(site)?;
+    let guesses = site.share.is_some_and(|share| Share::SHARED.contains(&share));
+    let differing: Vec<&str> = failures
+        .iter()
+        .filter(|name| !native.contains(name))
+        .filter(|name| !guesses || *name != GUESSES_THE_LIMIT)
+        .map(String::as_str)
+        .collect();
+    ensure!(
+        differing.is_empty(),
+        "expected pjdfstest to fail only where the native filesystem does, {} more fail: {}",
+        differing.len(),
+        differing.join(", ")
+    );
+    Ok(())
+}
+
+fn read_native(path: &Path) -> Result<Vec<String>, Stop> {
+    let text = fs::read(path).map_err(|e| {
+        Stop::error(format!("reading the native filesystem's pjdfstest failures from {}: {e}", path.display()))
+    })?;
+    serde_json::from_slice(&text)
+        .map_err(|e| Stop::error(format!("{}: expected a JSON list of names: {e}", path.display())))
+}
+
+/// Writes what [`pjdfstest_failures`] found natively to where the guest's comparison looks for it.
+///
+/// # Errors
+///
+/// When the file cannot be written.
+pub fn record_native_failures(scratch: &Path, failures: &[String]) -> Result<(), Stop> {
+    let path = scratch.join(NATIVE_FAILURES);
+    let text = serde_json::to_vec(failures).map_err(|e| Stop::error(format!("writing names as JSON: {e}")))?;
+    fs::write(&path, text).map_err(|e| Stop::error(format!("writing {}: {e}", path.display())))
+}
+
+/// Runs pjdfstest in the site's directory as root and gives the names of the checks that failed, sorted.
+///
+/// It needs `/etc/passwd` and `/etc/group` with nobody and daemon, as every distribution has and the guest is given.
+///
+/// # Errors
+///
+/// A skip when there is no binary; an error when it cannot be run or did not come to its end.
+pub fn pjdfstest_failures(site: &Site) -> Result<Vec<String>, Stop> {
+    let Some(program) = &site.pjdfstest else {
+        return Err(Stop::skip("there is no static pjdfstest binary"));
+    };
+    let configuration = site.scratch.join("pjdfstest.toml");
+    let output = site.scratch.join("pjdfstest.log");
+    let failed = |what: &str, e: &dyn std::fmt::Display| Stop::error(format!("{what}: {e}"));
+    let (user, other) = accounts()?;
+    fs::write(&configuration, toml(&user, &other)).map_err(|e| failed("writing pjdfstest's configuration", &e))?;
+    let log = File::create(&output).map_err(|e| failed("creating pjdfstest's log", &e))?;
+    let errors = log.try_clone().map_err(|e| failed("sharing pjdfstest's log", &e))?;
+    let mut child = Command::new(program)
+        .arg("--configuration-file")
+        .arg(&configuration)
+        .arg("--path")
+        .arg(&site.dir)
+        // Plain text, and no back traces that hide the names.
+        .env("NO_COLOR", "1")
+        .env("RUST_BACKTRACE", "0")
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(errors)
+        .spawn()
+        .map_err(|e| failed(&format!("running {}", program.display()), &e))?;
+    let ended = super::expect::until(DEADLINE, "pjdfstest: expected its end", || {
+        let last = || fs::read(&output).map(|text| last_line(&String::from_utf8_lossy(&text)));
+        Ok(child.try_wait().map_err(|e| failed("waiting for pjdfstest", &e))?.ok_or_else(|| format!("{:?}", last())))
+    });
+    // Not waited for: what hangs in the kernel does not end by a signal either.
+    let status = ended.inspect_err(|_| drop(child.kill()))?;
+    let text = fs::read(&output).map_err(|e| failed("reading pjdfstest's log", &e))?;
+    parse(&String::from_utf8_lossy(&text))
+        .map_err(|why| Stop::error(format!("pjdfstest ended with {status}: {why}")))
+        .map(|failures| failures.into_iter().filter(|name| !NEED_A_SYSTEM.contains(&name.as_str())).collect())
+}
+
+/// A user and the name of its primary group.
+type Account = (String, String);
+
+/// nobody and daemon with the names of their groups, which differ between distributions.
+fn accounts() -> Result<(Account, Account), Stop> {
+    let read = |path: &str| {
+        fs::read_to_string(path).map_err(|e| Stop::error(format!("reading {path}, which pjdfstest needs: {e}")))
+    };
+    let (users, groups) = (read("/etc/passwd")?, read("/etc/group")?);
+    let account = |user: &str| {
+        let found = account_in(&users, &groups, user).map(|group| (user.to_owned(), group));
+        found.ok_or_else(|| {
+            Stop::error(format!("pjdfstest needs the user {user} with its group in /etc/passwd and /etc/group"))
+        })
+    };
+    Ok((account("nobody")?, account("daemon")?))
+}
+
+/// The name of the user's primary group.
+fn account_in(users: &str, groups: &str, user: &str) -> Option<String> {
+    let fields = |line: &str| line.split(':').map(str::to_owned).collect::<Vec<_>>();
+    let entry = users.lines().map(fields).find(|entry| entry.first().is_some_and(|name| name == user))?;
+    let group = entry.get(3)?;
+    let entry = groups.lines().map(fields).find(|entry| entry.get(2) == Some(group))?;
+    entry.first().cloned()
+}
+
+fn toml(user: &Account, other: &Account) -> String {
+    // The naptime is longer than a tick of the slowest kernel clock (100 Hz), by which files are stamped.
+    format!(
+        "[features]\nposix_fallocate = {{}}\nrename_ctime = {{}}\nutime_now = {{}}\nutimensat = {{}}\n\n\
+         [settings]\nnaptime = 0.02\nallow_remount = false\n\n\
+         [dummy_auth]\nentries = [[\"{}\", \"{}\"], [\"{}\", \"{}\"]]\n",
+        user.0, user.1, other.0, other.1
+    )
+}
+
+/// The last line that says something.
+fn last_line(output: &str) -> String {
+    output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no output").to_owned()
+}
+
+/// The failed checks, sorted; an error unless the summary is there and agrees.
+fn parse(output: &str) -> Result<Vec<String>, String> {
+    let mut failed: Vec<String> = output
+        .lines()
+        .filter_map(|line| line.strip_suffix("FAILED"))
+        .map(str::trim)
+        .filter(|name| name.contains("::") && !name.contains(' '))
+        .map(str::to_owned)
+        .collect();
+    failed.sort();
+    let summary = output.lines().find_map(|line| line.strip_prefix("Summary: "));
+    let summary = summary.ok_or_else(|| format!("it printed no summary; its last line is {:?}", last_line(output)))?;
+    let number = |word: &str| -> Option<usize> {
+        summary.split(", ").find_map(|part| part.strip_suffix(word))?.trim().parse().ok()
+    };
+    let (count, total) = (number("failed"), number("total"));
+    if count != Some(failed.len()) {
+        return Err(format!("its summary says {summary:?}, but {} names are marked FAILED", failed.len()));
+    }
+    if total.is_none_or(|total| total < 300) {
+        return Err(format!("its summary says {summary:?}, expected some four hundred tests in all"));
+    }
+    Ok(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{account_in, parse};
+
+    #[test]
+    fn failures_are_read_by_name_and_the_summary_must_agree() {
+        let text = "a::b   ok\nlink::max   FAILED\n\tassertion FAILED\nopen::x   skipped\n\tno\n\n\
+                    Summary: 1 failed, 1 skipped, 396 passed, 0 expected failures, 398 total\nError: Some tests have failed\n";
+        assert_eq!(parse(text), Ok(vec!["link::max".to_owned()]));
+        assert!(parse(&text.replace("1 failed", "2 failed")).is_err_and(|e| e.contains("marked FAILED")));
+        assert!(parse(&text.replace("398 total", "3 total")).is_err());
+        assert!(parse("error: nobody: no such user\n").is_err_and(|e| e.contains("no such user")));
+    }
+
+    #[test]
+    fn a_user_has_the_group_of_its_number() {
+        let users = "root:x:0:0::/:\nnobody:x:65534:65534::/:\n";
+        assert_eq!(account_in(users, "nogroup:x:65534:\n", "nobody").as_deref(), Some("nogroup"));
+        assert_eq!(account_in(users, "nogroup:x:1:\n", "nobody"), None);
+    }
+}

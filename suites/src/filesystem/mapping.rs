@@ -1,0 +1,142 @@
+//! Files mapped into memory.
+#![expect(unsafe_code, reason = "mmap(2) has no safe form; `Mapping` keeps the pointer and its length together")]
+
+use super::Site;
+use super::expect::{noise, same_bytes};
+use super::row::{Row, guest};
+use crate::check::{Check, Doing};
+use rustix::mm::{MapFlags, MsyncFlags, ProtFlags, mmap, msync, munmap};
+use std::ffi::c_void;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::ptr;
+
+const SOURCE: &str = include_str!("mapping.rs");
+
+pub(super) const ROWS: &[Row] = &[
+    guest!(shared_mappings_agree_with_each_other),
+    guest!(shared_mappings_agree_with_read_and_write).not_on_9p(),
+    guest!(private_mappings_do_not_reach_the_file),
+    guest!(files_can_be_mapped_for_execution),
+];
+
+/// A mapping of the first bytes of a file; the file must not shrink while it lives.
+pub(super) struct Mapping {
+    start: *mut u8,
+    length: usize,
+}
+
+impl Mapping {
+    /// A readable and writable MAP_SHARED mapping.
+    pub(super) fn shared(file: &File, length: usize) -> io::Result<Mapping> {
+        Mapping::new(file, length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED)
+    }
+
+    fn new(file: &File, length: usize, protection: ProtFlags, flags: MapFlags) -> io::Result<Mapping> {
+        // SAFETY: the kernel chooses an address that nothing else uses.
+        let start = unsafe { mmap(ptr::null_mut(), length, protection, flags, file, 0) }?;
+        Ok(Mapping { start: start.cast(), length })
+    }
+
+    fn read(&self, offset: usize, length: usize) -> Vec<u8> {
+        assert!(offset + length <= self.length, "reading {length} bytes at {offset} of a mapping of {}", self.length);
+        // SAFETY: the range is inside the mapping; volatile, because others write to the same pages.
+        (offset..offset + length).map(|at| unsafe { self.start.add(at).read_volatile() }).collect()
+    }
+
+    /// Changes bytes of the mapping.
+    pub(super) fn write(&self, offset: usize, bytes: &[u8]) {
+        assert!(offset + bytes.len() <= self.length, "writing past a mapping of {}", self.length);
+        for (index, &byte) in bytes.iter().enumerate() {
+            // SAFETY: the range is inside the mapping, which is writable; volatile, because others read the same pages.
+            unsafe { self.start.add(offset + index).write_volatile(byte) };
+        }
+    }
+
+    /// msync(2) of the whole mapping.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        // SAFETY: the range is exactly the mapping.
+        Ok(unsafe { msync(self.start.cast::<c_void>(), self.length, MsyncFlags::SYNC) }?)
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range is exactly the mapping, and nothing refers to it any more.
+        let _ = unsafe { munmap(self.start.cast::<c_void>(), self.length) };
+    }
+}
+
+fn open_twice(site: &Site, name: &str, contents: &[u8]) -> Result<(File, File), crate::check::Stop> {
+    let path = site.file(name, contents)?;
+    let open = || OpenOptions::new().read(true).write(true).open(&path).doing(format_args!("opening {name}"));
+    Ok((open()?, open()?))
+}
+
+/// Two shared mappings of one file, made through two descriptors, are the same memory, and after msync(2) the file holds what was stored.
+///
+/// POSIX demands it of MAP_SHARED, and databases in containers (SQLite's WAL index, LMDB) rest on it; Kata mounted 9p with `cache=mmap` for this alone.
+fn shared_mappings_agree_with_each_other(site: &Site) -> Check {
+    let length = 3 * 4096;
+    let (one, two) = open_twice(site, "mapped", &noise(1, length))?;
+    let first = Mapping::shared(&one, length).doing("mapping through the first descriptor, MAP_SHARED")?;
+    let second = Mapping::shared(&two, length).doing("mapping through the second descriptor, MAP_SHARED")?;
+    first.write(4090, b"through the first");
+    second.write(12_000, b"through the second");
+    same_bytes(&second.read(4090, 17), b"through the first", "what the second mapping shows of a store to the first")?;
+    same_bytes(
+        &first.read(12_000, 18),
+        b"through the second",
+        "what the first mapping shows of a store to the second",
+    )?;
+    first.sync().doing("msync of the first mapping")?;
+    drop((first, second, one, two));
+    let kept = std::fs::read(site.path("mapped")).doing("reading the file after unmapping")?;
+    let mut expected = noise(1, length);
+    expected[4090..4107].copy_from_slice(b"through the first");
+    expected[12_000..12_018].copy_from_slice(b"through the second");
+    same_bytes(&kept, &expected, "the file after msync and unmapping")
+}
+
+/// A store to a shared mapping is seen at once by read(2), and a write(2) by the mapping.
+///
+/// Programs mix both on one file (SQLite, linkers), and one page cache serves both over virtio-fs; over 9p with `cache=mmap` reads go past the cache by design (Linux, Documentation/filesystems/9p), hence not on 9p.
+fn shared_mappings_agree_with_read_and_write(site: &Site) -> Check {
+    let length = 3 * 4096;
+    let (one, two) = open_twice(site, "mapped", &noise(1, length))?;
+    let mapping = Mapping::shared(&one, length).doing("mapping with MAP_SHARED")?;
+    mapping.write(4090, b"by a store");
+    let mut seen = [0; 10];
+    two.read_exact_at(&mut seen, 4090).doing("reading the mapped file")?;
+    same_bytes(&seen, b"by a store", "what read(2) shows of a store to a shared mapping")?;
+    two.write_all_at(b"by write(2)", 8000).doing("writing to the mapped file")?;
+    same_bytes(&mapping.read(8000, 11), b"by write(2)", "what a shared mapping shows of a write(2)")
+}
+
+/// A store to a MAP_PRIVATE mapping stays with its process and never reaches the file.
+///
+/// The dynamic loader maps every library this way and relocates it in place, so otherwise running one program in a container would spoil it for the next.
+fn private_mappings_do_not_reach_the_file(site: &Site) -> Check {
+    let contents = noise(2, 8192);
+    let (one, _) = open_twice(site, "private", &contents)?;
+    let mapping = Mapping::new(&one, 8192, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
+        .doing("mapping with MAP_PRIVATE")?;
+    same_bytes(&mapping.read(0, 8192), &contents, "a private mapping")?;
+    mapping.write(100, b"only here");
+    same_bytes(&mapping.read(100, 9), b"only here", "a private mapping after a store")?;
+    let kept = std::fs::read(site.path("private")).doing("reading the mapped file")?;
+    same_bytes(&kept, &contents, "the file under a private mapping with a store")
+}
+
+/// A file on the share can be mapped with PROT_EXEC, and the mapping shows the file's bytes.
+///
+/// Every program and library of a container on a shared root filesystem is run through such a mapping; a noexec share or one without mmap starts no container at all.
+fn files_can_be_mapped_for_execution(site: &Site) -> Check {
+    let contents = noise(3, 4096);
+    let path = site.file("program", &contents)?;
+    let file = File::open(&path).doing("opening the program")?;
+    let mapping = Mapping::new(&file, 4096, ProtFlags::READ | ProtFlags::EXEC, MapFlags::PRIVATE)
+        .doing("mapping with PROT_EXEC")?;
+    same_bytes(&mapping.read(0, 4096), &contents, "an executable mapping")
+}

@@ -1,0 +1,83 @@
+//! Whether the share is there at all.
+
+use super::Site;
+use super::row::{Row, guest};
+use crate::check::{Check, Doing, Stop};
+use crate::ensure;
+use crate::share::Share;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+const SOURCE: &str = include_str!("mount.rs");
+
+pub(super) const ROWS: &[Row] = &[guest!(mounts_in_the_guest)];
+
+/// The share is mounted where the guest expects it, with its own filesystem type, and takes a file.
+///
+/// Kata's agent mounts `kataShared` before any container exists (`src/agent/src/storage`), so without this no pod starts.
+fn mounts_in_the_guest(site: &Site) -> Check {
+    if let Some(share) = site.share {
+        let table = fs::read("/proc/self/mountinfo").map_err(|e| Stop::error(format!("reading mountinfo: {e}")))?;
+        let expected = match share {
+            Share::VirtioFs => "virtiofs",
+            Share::Virtio9p => "9p",
+            Share::VirtioBlk => "ext4",
+        };
+        let seen = mounted_type(&String::from_utf8_lossy(&table), &site.root);
+        ensure!(
+            seen.as_deref() == Some(expected),
+            "{}: expected a mount of type {expected}, saw {}",
+            site.root.display(),
+            seen.as_deref().unwrap_or("no mount there")
+        );
+    }
+    let status = rustix::fs::statfs(&site.root).doing(format_args!("statfs of {}", site.root.display()))?;
+    ensure!(status.f_bsize > 0, "statfs of {}: expected a block size, saw {}", site.root.display(), status.f_bsize);
+    let file = site.file("first", "a first file\n")?;
+    let seen = fs::read(&file).doing("reading the first file back")?;
+    super::expect::same_bytes(&seen, b"a first file\n", "the first file")
+}
+
+/// The type of the uppermost mount at `root`.
+fn mounted_type(mountinfo: &str, root: &Path) -> Option<String> {
+    mountinfo.lines().rev().find_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        let point = before.split(' ').nth(4)?;
+        (unescape(point) == root.as_os_str().as_bytes()).then(|| after.split(' ').next().map(str::to_owned))?
+    })
+}
+
+/// The kernel writes blanks and backslashes in mountinfo as three octal digits.
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let octal = (first == b'\\').then(|| tail.get(..3)).flatten();
+        let value = octal.and_then(|d| std::str::from_utf8(d).ok()).and_then(|d| u8::from_str_radix(d, 8).ok());
+        match value {
+            Some(value) => {
+                bytes.push(value);
+                rest = &tail[3..];
+            }
+            None => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mounted_type;
+    use std::path::Path;
+
+    #[test]
+    fn the_uppermost_mount_counts() {
+        let table = "1 0 0:1 / /a\\040b rw - tmpfs none rw\n2 0 0:2 / /a\\040b rw shared:1 - virtiofs kataShared rw\n";
+        assert_eq!(mounted_type(table, Path::new("/a b")).as_deref(), Some("virtiofs"));
+        assert_eq!(mounted_type(table, Path::new("/a")), None);
+    }
+}

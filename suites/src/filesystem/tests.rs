@@ -1,0 +1,183 @@
+//! The suite tried on itself: every property holds natively, and seeded faults are found.
+//!
+//! As root; what the machine lacks (root, mounting, strace, pjdfstest) is said on standard error and skipped.
+
+mod faults;
+mod lying_guests;
+
+use super::{Action, Body, GuestSide, Pair, Reply, Site, body, perform, rows, tests, user};
+use crate::check::{Check, Stop};
+use crate::share::Share;
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// The environment variable with the path of a static pjdfstest.
+const PJDFSTEST: &str = "PJDFSTEST";
+
+fn open_to_all(path: &Path) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("the mode can be set");
+}
+
+/// Whether this runs as root; says so if not.
+fn as_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("SKIPPED: not root");
+    }
+    root
+}
+
+/// A tree with a site of its own for each body.
+struct Native {
+    tree: TempDir,
+    small: Option<Mounted>,
+}
+
+impl Native {
+    fn new() -> Native {
+        let tree = tempfile::tempdir().expect("a temporary directory");
+        open_to_all(tree.path());
+        for name in ["share", "scratch", "small"] {
+            fs::create_dir(tree.path().join(name)).expect("a directory");
+            open_to_all(&tree.path().join(name));
+        }
+        let small = Mounted::new("tmpfs", &tree.path().join("small"), "size=16m");
+        Native { tree, small }
+    }
+
+    fn site(&self, name: &str) -> Site {
+        let root = self.tree.path().join("share");
+        site_in(&root, name, &self.tree.path().join("scratch"), self.small.as_ref().map(|small| small.at.clone()))
+    }
+}
+
+fn site_in(root: &Path, name: &str, scratch: &Path, small: Option<PathBuf>) -> Site {
+    let dir = root.join(name);
+    // What a read-only filesystem refuses is for the body to find.
+    let dir = if fs::create_dir(&dir).is_ok() { dir } else { root.to_path_buf() };
+    let _ = fs::set_permissions(&dir, fs::Permissions::from_mode(0o777));
+    let pjdfstest = std::env::var_os(PJDFSTEST).map(PathBuf::from);
+    Site { dir, small, root: root.to_path_buf(), share: None, pjdfstest, scratch: scratch.to_path_buf() }
+}
+
+/// A filesystem mounted for a test.
+struct Mounted {
+    at: PathBuf,
+}
+
+impl Mounted {
+    fn new(kind: &str, at: &Path, options: &str) -> Option<Mounted> {
+        let options_of_it = std::ffi::CString::new(options).expect("options without NUL");
+        match rustix::mount::mount(kind, at, kind, rustix::mount::MountFlags::empty(), options_of_it.as_c_str()) {
+            Ok(()) => {
+                open_to_all(at);
+                Some(Mounted { at: at.to_path_buf() })
+            }
+            Err(e) => {
+                eprintln!("SKIPPED: mounting {kind} with {options}: {e}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.at, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+/// A guest that is this machine, seen from the share's root: `..` ends there, as in a guest whose root it is.
+struct Loopback {
+    root: PathBuf,
+}
+
+impl GuestSide for Loopback {
+    fn act(&mut self, action: Action) -> Result<Reply, Stop> {
+        user::with_own_fs(|| {
+            rustix::process::chroot(&self.root).map_err(|e| Stop::error(format!("chroot: {e}")))?;
+            perform(Path::new("/"), &action).map_err(Stop::error)
+        })
+    }
+
+    fn kill_vmm(&mut self) -> Result<(), Stop> {
+        Ok(())
+    }
+}
+
+/// Runs a body between a tree on this machine and the guest made for the tree's share.
+fn run_pair<G: GuestSide>(name: &str, guest: impl FnOnce(PathBuf) -> G) -> Check {
+    let Some(Body::Pair(body)) = body(name) else { panic!("{name} is no body between host and guest") };
+    let tree = tempfile::tempdir().expect("a temporary directory");
+    open_to_all(tree.path());
+    let (root, relative) = (tree.path().join("share"), PathBuf::from("tests").join(name));
+    fs::create_dir_all(root.join(&relative)).expect("a directory");
+    open_to_all(&root.join(&relative));
+    let mut guest = guest(root.clone());
+    let deadline = Duration::from_millis(300);
+    body(&mut Pair { host: root.join(&relative), relative, share: Share::VirtioFs, deadline, guest: &mut guest })
+}
+
+#[test]
+fn every_guest_body_passes_natively() {
+    if !as_root() {
+        return;
+    }
+    let native = Native::new();
+    let mut failures = Vec::new();
+    for row in rows() {
+        let Body::Guest(body) = row.body else {
+            continue;
+        };
+        let start = std::time::Instant::now();
+        match body(&native.site(row.name)) {
+            Ok(()) => {}
+            Err(Stop::Skip { reason }) => eprintln!("SKIPPED: {}: {reason}", row.name),
+            Err(stop) => failures.push(format!("{}: {stop:?}", row.name)),
+        }
+        eprintln!("{:>6} ms {}", start.elapsed().as_millis(), row.name);
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn every_pair_body_passes_on_a_loopback() {
+    if !as_root() {
+        return;
+    }
+    let mut failures = Vec::new();
+    for row in rows().filter(|row| matches!(row.body, Body::Pair(_))) {
+        if let Err(stop) = run_pair(row.name, |root| Loopback { root }) {
+            failures.push(format!("{}: {stop:?}", row.name));
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn every_row_is_documented_and_has_an_id_and_a_body_of_its_own() {
+    let tests = tests();
+    let ids: BTreeSet<&str> = tests.iter().map(|test| test.id.as_str()).collect();
+    assert_eq!(ids.len(), tests.len(), "two rows have one id");
+    let names: BTreeSet<&str> = rows().map(|row| row.name).collect();
+    assert_eq!(names.len(), rows().count(), "two rows have one name");
+    for test in &tests {
+        let sentences = test.doc.split(['.', ';']).filter(|text| text.split_whitespace().count() > 3).count();
+        let paragraphs = test.doc.split("\n\n").count();
+        assert!(
+            sentences >= 2 && paragraphs >= 2,
+            "{}: expected what it proves and why Kata needs it: {:?}",
+            test.id,
+            test.doc
+        );
+        assert!(body(test.name).is_some(), "{} has no body", test.id);
+        let mounts = test.name == super::MOUNTS;
+        let blocker = format!("filesystem::{}::{}", test.share.expect("a share").module(), super::MOUNTS);
+        assert_eq!(test.blocked_by == [blocker], !mounts, "{}: {:?}", test.id, test.blocked_by);
+    }
+    assert!(names.len() >= 60, "only {} properties", names.len());
+}

@@ -1,0 +1,211 @@
+//! Guests that do not do what they say; each must be found out by the property it breaks.
+
+use super::{Loopback, as_root, run_pair};
+use crate::check::{Check, Stop};
+use crate::filesystem::{Action, Bytes, GuestSide, Reply, perform};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a guest does instead of what it is asked; `None` does it properly.
+type Lie = fn(&mut Liar, &Action) -> Option<Result<Reply, Stop>>;
+
+struct Liar {
+    honest: Loopback,
+    lie: Lie,
+    remembered: BTreeMap<String, Reply>,
+    unsynced: Vec<Action>,
+}
+
+impl GuestSide for Liar {
+    fn act(&mut self, action: Action) -> Result<Reply, Stop> {
+        let lie = self.lie;
+        lie(self, &action).unwrap_or_else(|| self.honest.act(action))
+    }
+
+    fn kill_vmm(&mut self) -> Result<(), Stop> {
+        self.unsynced.clear();
+        Ok(())
+    }
+}
+
+fn told(name: &str, lie: Lie) -> Check {
+    run_pair(name, |root| Liar { honest: Loopback { root }, lie, remembered: BTreeMap::new(), unsynced: Vec::new() })
+}
+
+#[track_caller]
+fn must_be_found(name: &str, lie: Lie, word: &str) {
+    match told(name, lie) {
+        Err(Stop::Fail { message, .. }) => assert!(message.contains(word), "{name}: expected {word:?} in {message:?}"),
+        other => panic!("{name}: expected a failure that says {word:?}, got {other:?}"),
+    }
+}
+
+#[test]
+fn a_rename_that_only_pretends_is_found() {
+    let lie: Lie = |_, action| matches!(action, Action::Rename { .. }).then(|| Ok(Reply::Done));
+    if as_root() {
+        must_be_found("host_sees_what_the_guest_renames_and_removes", lie, "expected old to be gone");
+        must_be_found("host_reads_whole_versions_while_the_guest_renames", lie, "after the last rename");
+        must_be_found("synced_renames_survive_killing_the_vmm", lie, "new state");
+    }
+}
+
+#[test]
+fn a_rename_that_unlinks_first_is_found() {
+    let lie: Lie = |liar, action| match action {
+        Action::Rename { to, .. } => {
+            let _ = liar.honest.act(Action::Remove { path: to.clone() });
+            std::thread::sleep(Duration::from_millis(20));
+            None
+        }
+        _ => None,
+    };
+    if as_root() {
+        must_be_found("host_reads_whole_versions_while_the_guest_renames", lie, "No such file");
+    }
+}
+
+#[test]
+fn an_append_that_overwrites_is_found() {
+    let lie: Lie = |liar, action| match action {
+        Action::Write { path, data, append: true, sync } => {
+            let (path, data) = (path.clone(), data.clone());
+            Some(liar.honest.act(Action::Write { path, data, append: false, sync: *sync }))
+        }
+        _ => None,
+    };
+    if as_root() {
+        must_be_found("host_sees_what_the_guest_writes", lie, "appended");
+    }
+}
+
+#[test]
+fn an_fsync_that_only_pretends_is_found() {
+    // Whatever is written is kept in memory until it is read or renamed, and lost with the VMM.
+    let lie: Lie = |liar, action| match action {
+        Action::Write { .. } => {
+            liar.unsynced.push(action.clone());
+            Some(Ok(Reply::Done))
+        }
+        Action::SyncDirectory { .. } => Some(Ok(Reply::Done)),
+        Action::Rename { .. } => {
+            for write in std::mem::take(&mut liar.unsynced) {
+                if let Action::Write { path, .. } = write {
+                    let empty = Action::Write { path, data: Bytes(Vec::new()), append: false, sync: false };
+                    let _ = liar.honest.act(empty);
+                }
+            }
+            None
+        }
+        _ => None,
+    };
+    if as_root() {
+        must_be_found("fsync_survives_killing_the_vmm", lie, "after the VMM was killed");
+        must_be_found("synced_renames_survive_killing_the_vmm", lie, "0 bytes");
+    }
+}
+
+#[test]
+fn a_guest_that_never_drops_its_caches_is_found() {
+    let lie: Lie = |liar, action| {
+        let (Action::Read { path } | Action::Stat { path }) = action else { return None };
+        // A name once found missing stays so whatever is asked; what was found stays by question.
+        let (missing, question) = (format!("{path:?}"), format!("{action:?}"));
+        let known = liar.remembered.get(&missing).or_else(|| liar.remembered.get(&question));
+        if let Some(reply) = known {
+            return Some(Ok(reply.clone()));
+        }
+        let reply = liar.honest.act(action.clone());
+        if let Ok(reply) = &reply {
+            let key = if matches!(reply, Reply::Refused { .. }) { missing } else { question };
+            liar.remembered.insert(key, reply.clone());
+        }
+        Some(reply)
+    };
+    if as_root() {
+        must_be_found("guest_sees_what_the_host_writes", lie, "ENOENT");
+        must_be_found("guest_sees_what_the_host_appends_and_truncates", lie, "first;");
+        must_be_found("guest_sees_a_file_that_the_host_replaces", lie, "old version");
+        must_be_found("guest_sees_a_swapped_symlink", lie, "after the swap");
+        must_be_found("guest_sees_what_the_host_renames_and_removes", lie, "ENOENT");
+    }
+}
+
+#[test]
+fn modes_owners_and_mappings_that_stay_in_the_guest_are_found() {
+    let lie: Lie = |_, action| match action {
+        Action::Chmod { .. } | Action::Chown { .. } | Action::MmapWrite { .. } => Some(Ok(Reply::Done)),
+        _ => None,
+    };
+    if as_root() {
+        must_be_found("host_sees_the_modes_and_owners_of_the_guest", lie, "expected mode 4751");
+        must_be_found("host_sees_mapped_writes_of_the_guest", lie, "after msync");
+    }
+}
+
+#[test]
+fn names_and_links_that_are_translated_are_found() {
+    let lossy: Lie = |liar, action| match action {
+        Action::Write { path, data, append, sync } => {
+            let path = Bytes(String::from_utf8_lossy(&path.0).into_owned().into_bytes());
+            Some(liar.honest.act(Action::Write { path, data: data.clone(), append: *append, sync: *sync }))
+        }
+        _ => None,
+    };
+    let copied: Lie = |liar, action| match action {
+        Action::Link { to, .. } => Some(liar.honest.act(Action::Write {
+            path: to.clone(),
+            data: Bytes(Vec::new()),
+            append: false,
+            sync: false,
+        })),
+        _ => None,
+    };
+    if as_root() {
+        must_be_found("names_of_any_bytes_pass_both_ways", lossy, "\\xe9");
+        must_be_found("links_pass_both_ways", copied, "expected one inode");
+    }
+}
+
+#[test]
+fn a_removed_file_that_cannot_be_used_is_found() {
+    let lie: Lie = |_, action| {
+        matches!(action, Action::AppendHeld { .. }).then(|| Ok(Reply::Refused { errno: "ESTALE".to_owned() }))
+    };
+    if as_root() {
+        must_be_found("guest_keeps_an_open_file_that_the_host_removes", lie, "ESTALE");
+    }
+}
+
+/// A server that resolves links and `..` on the host, as a guest whose paths are the host's.
+struct Unconfined {
+    root: PathBuf,
+}
+
+impl GuestSide for Unconfined {
+    fn act(&mut self, action: Action) -> Result<Reply, Stop> {
+        perform(&self.root, &action).map_err(Stop::error)
+    }
+
+    fn kill_vmm(&mut self) -> Result<(), Stop> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_server_that_resolves_links_on_the_host_is_found() {
+    if !as_root() {
+        return;
+    }
+    for name in
+        ["symlinks_of_the_host_do_not_lead_out", "symlinks_of_the_guest_do_not_lead_out", "dot_dot_does_not_lead_out"]
+    {
+        match run_pair(name, |root| Unconfined { root }) {
+            Err(Stop::Fail { message, .. }) => {
+                assert!(message.contains("it read the host's file"), "{name}: {message}");
+            }
+            other => panic!("{name}: expected a failure, got {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Being somebody else for a moment.
+//!
+//! Linux keeps credentials, umask and root directory per thread, so a thread of its own is enough: no fork, no helper program.
+
+use super::Site;
+use crate::check::{Doing, Stop};
+use nix::sched::{CloneFlags, unshare};
+use rustix::fs::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+/// `nobody`: a user with no rights of its own.
+pub(super) const NOBODY: u32 = 65534;
+/// Another ordinary user.
+pub(super) const OTHER: u32 = 1234;
+
+/// Runs `body` in a thread of user and group `id`, with no other groups and no capabilities.
+pub(super) fn as_user<T: Send>(site: &Site, id: u32, body: impl FnOnce() -> Result<T, Stop> + Send) -> Result<T, Stop> {
+    in_a_thread(|| {
+        become_user(id).map_err(|e| Stop::error(format!("becoming user {id}: {e} (the tests run as root)")))?;
+        std::fs::read_dir(&site.dir).map_err(|e| {
+            Stop::error(format!(
+                "user {id} cannot reach {}: {e} (its parents must be searchable by all)",
+                site.dir.display()
+            ))
+        })?;
+        body()
+    })
+}
+
+fn become_user(id: u32) -> rustix::io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
+    set_thread_groups(&[])?;
+    set_thread_res_gid(gid, gid, gid)?;
+    set_thread_res_uid(uid, uid, uid)
+}
+
+/// Runs `body` in a thread whose umask and root directory are its own.
+pub(super) fn with_own_fs<T: Send>(body: impl FnOnce() -> Result<T, Stop> + Send) -> Result<T, Stop> {
+    in_a_thread(|| {
+        unshare(CloneFlags::CLONE_FS).doing("unsharing the umask")?;
+        body()
+    })
+}
+
+fn in_a_thread<T: Send>(body: impl FnOnce() -> Result<T, Stop> + Send) -> Result<T, Stop> {
+    std::thread::scope(|scope| {
+        scope.spawn(body).join().unwrap_or_else(|_| Err(Stop::error("a thread of the test panicked")))
+    })
+}

@@ -1,0 +1,440 @@
+//! What one side does, the other sees.
+
+use super::Pair;
+use super::action::{Action, Bytes, Kind, Reply, Status};
+use super::expect::{noise, same_bytes, until};
+use super::row::{Row, pair};
+use crate::check::{Check, Doing, Stop};
+use crate::ensure;
+use std::ffi::OsStr;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+const SOURCE: &str = include_str!("visibility.rs");
+
+pub(super) const ROWS: &[Row] = &[
+    pair!(host_sees_what_the_guest_writes),
+    pair!(guest_sees_what_the_host_writes),
+    pair!(host_sees_what_the_guest_renames_and_removes),
+    pair!(guest_sees_what_the_host_renames_and_removes),
+    pair!(guest_sees_a_file_that_the_host_replaces),
+    pair!(guest_sees_a_swapped_symlink),
+    pair!(guest_sees_what_the_host_appends_and_truncates),
+    pair!(guest_keeps_an_open_file_that_the_host_removes),
+    pair!(host_sees_the_modes_and_owners_of_the_guest),
+    pair!(names_of_any_bytes_pass_both_ways),
+    pair!(links_pass_both_ways),
+    pair!(host_sees_mapped_writes_of_the_guest),
+    pair!(host_reads_whole_versions_while_the_guest_renames),
+];
+
+impl Pair<'_> {
+    /// The host's path of `name`.
+    pub(super) fn on_host(&self, name: impl AsRef<OsStr>) -> PathBuf {
+        self.host.join(name.as_ref())
+    }
+
+    /// The guest's path of `name`.
+    pub(super) fn in_guest(&self, name: impl AsRef<OsStr>) -> Bytes {
+        Bytes::from(&self.relative.join(name.as_ref()))
+    }
+
+    /// Has the guest do it; a refusal is a failure.
+    pub(super) fn done(&mut self, what: &str, action: Action) -> Result<Reply, Stop> {
+        match self.guest.act(action)? {
+            Reply::Refused { errno } => Err(Stop::fail(format!("the guest, {what}: {errno}"))),
+            reply => Ok(reply),
+        }
+    }
+
+    /// Has the guest write a file.
+    pub(super) fn guest_writes(&mut self, name: &str, data: &[u8], sync: bool) -> Check {
+        let action = Action::Write { path: self.in_guest(name), data: Bytes(data.to_vec()), append: false, sync };
+        self.done(&format!("writing {name}"), action).map(drop)
+    }
+
+    /// What the guest reads there now, or the errno.
+    pub(super) fn guest_reads(&mut self, name: &str) -> Result<Result<Vec<u8>, String>, Stop> {
+        match self.guest.act(Action::Read { path: self.in_guest(name) })? {
+            Reply::Data { data } => Ok(Ok(data.0)),
+            Reply::Refused { errno } => Ok(Err(errno)),
+            other => Err(Stop::error(format!("asked the guest to read {name}, it replied {other:?}"))),
+        }
+    }
+
+    /// What lstat says in the guest, or the errno.
+    pub(super) fn guest_stats(&mut self, name: &str) -> Result<Result<Status, String>, Stop> {
+        match self.guest.act(Action::Stat { path: self.in_guest(name) })? {
+            Reply::Status { status } => Ok(Ok(status)),
+            Reply::Refused { errno } => Ok(Err(errno)),
+            other => Err(Stop::error(format!("asked the guest to stat {name}, it replied {other:?}"))),
+        }
+    }
+
+    /// Waits until the guest reads just this.
+    fn guest_comes_to_read(&mut self, name: &str, expected: &[u8], what: &str) -> Check {
+        until(self.deadline, format_args!("{what}: expected the guest to read {}", brief(expected)), || {
+            Ok(match self.guest_reads(name)? {
+                Ok(seen) if seen == expected => Ok(()),
+                Ok(seen) => Err(brief(&seen)),
+                Err(errno) => Err(errno),
+            })
+        })
+    }
+
+    /// Waits until the host reads just this.
+    pub(super) fn host_comes_to_read(&self, name: &str, expected: &[u8], what: &str) -> Check {
+        let path = self.on_host(name);
+        until(self.deadline, format_args!("{what}: expected the host to read {}", brief(expected)), || {
+            Ok(match fs::read(&path) {
+                Ok(seen) if seen == expected => Ok(()),
+                Ok(seen) => Err(brief(&seen)),
+                Err(e) => Err(e.to_string()),
+            })
+        })
+    }
+
+    /// Waits until the name is gone for the guest.
+    fn guest_comes_to_miss(&mut self, name: &str, what: &str) -> Check {
+        until(self.deadline, format_args!("{what}: expected ENOENT for {name} in the guest"), || {
+            Ok(match self.guest_stats(name)? {
+                Err(errno) if errno == "ENOENT" => Ok(()),
+                other => Err(format!("{other:?}")),
+            })
+        })
+    }
+
+    /// Waits until the name is gone for the host.
+    fn host_comes_to_miss(&self, name: &str, what: &str) -> Check {
+        let path = self.on_host(name);
+        until(self.deadline, format_args!("{what}: expected {name} to be gone on the host"), || {
+            Ok(match fs::symlink_metadata(&path) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                other => Err(format!("{other:?}")),
+            })
+        })
+    }
+
+    fn host_writes(&self, name: &str, data: &[u8]) -> Check {
+        fs::write(self.on_host(name), data).doing(format_args!("the host, writing {name}"))
+    }
+}
+
+fn brief(bytes: &[u8]) -> String {
+    let head = String::from_utf8_lossy(&bytes[..bytes.len().min(24)]).escape_debug().to_string();
+    format!("{} bytes beginning \"{head}\"", bytes.len())
+}
+
+/// What the guest writes, small or a megabyte, new or over the old, the host reads, byte for byte, within the deadline.
+///
+/// This is what the share is for: logs, results and volumes of a pod are read on the node by kubelet and other pods.
+fn host_sees_what_the_guest_writes(pair: &mut Pair<'_>) -> Check {
+    pair.guest_writes("file", b"hello from the guest", false)?;
+    pair.host_comes_to_read("file", b"hello from the guest", "a small file")?;
+    pair.guest_writes("file", b"shorter", false)?;
+    pair.host_comes_to_read("file", b"shorter", "the file overwritten")?;
+    let append =
+        Action::Write { path: pair.in_guest("file"), data: Bytes(b", longer".to_vec()), append: true, sync: false };
+    pair.done("appending", append)?;
+    pair.host_comes_to_read("file", b"shorter, longer", "the file appended to")?;
+    let large = noise(1, 300_001);
+    pair.guest_writes("large", &large, false)?;
+    pair.host_comes_to_read("large", &large, "a file of 300001 bytes")?;
+    pair.done("making a directory", Action::Mkdir { path: pair.in_guest("directory") })?;
+    pair.guest_writes("directory/below", b"below", false)?;
+    pair.host_comes_to_read("directory/below", b"below", "a file in a new directory")
+}
+
+/// What the host writes, the guest reads, byte for byte, within the deadline, also under a name that the guest had just found missing.
+///
+/// kubelet and containerd prepare root filesystems, secrets and volumes on the node after the guest has started; a negative lookup that the guest keeps too long hides them.
+fn guest_sees_what_the_host_writes(pair: &mut Pair<'_>) -> Check {
+    let before = pair.guest_stats("file")?;
+    ensure!(before == Err("ENOENT".to_owned()), "before the host wrote: expected ENOENT in the guest, saw {before:?}");
+    pair.host_writes("file", b"hello from the host")?;
+    pair.guest_comes_to_read("file", b"hello from the host", "a file that the guest had found missing")?;
+    let large = noise(2, 300_001);
+    pair.host_writes("large", &large)?;
+    pair.guest_comes_to_read("large", &large, "a file of 300001 bytes")?;
+    fs::create_dir(pair.on_host("directory")).doing("the host, making a directory")?;
+    pair.host_writes("directory/below", b"below")?;
+    pair.guest_comes_to_read("directory/below", b"below", "a file in a new directory")?;
+    until(pair.deadline, "expected the guest to list what the host made", || {
+        let reply = pair.guest.act(Action::List { path: Bytes::from(&pair.relative) })?;
+        let expected: Vec<Bytes> = ["directory", "file", "large"].iter().map(|name| Bytes::from(*name)).collect();
+        Ok(match reply {
+            Reply::Names { names } if names == expected => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+    })
+}
+
+/// A rename and a removal by the guest really happen on the host: the new name is there with the contents, the old one gone, directories too.
+///
+/// The guest's own name cache believes a daemon that only pretends; the host's directory does not.
+fn host_sees_what_the_guest_renames_and_removes(pair: &mut Pair<'_>) -> Check {
+    pair.guest_writes("old", b"contents", false)?;
+    pair.guest_writes("target", b"replaced", false)?;
+    pair.host_comes_to_read("old", b"contents", "before the rename")?;
+    pair.done("renaming", Action::Rename { from: pair.in_guest("old"), to: pair.in_guest("target") })?;
+    pair.host_comes_to_miss("old", "after the guest renamed it")?;
+    pair.host_comes_to_read("target", b"contents", "after the guest renamed over it")?;
+    pair.done("removing a file", Action::Remove { path: pair.in_guest("target") })?;
+    pair.host_comes_to_miss("target", "after the guest removed it")?;
+    pair.done("making a directory", Action::Mkdir { path: pair.in_guest("directory") })?;
+    let moved = Action::Rename { from: pair.in_guest("directory"), to: pair.in_guest("moved") };
+    pair.done("renaming a directory", moved)?;
+    pair.host_comes_to_miss("directory", "after the guest renamed the directory")?;
+    ensure!(
+        pair.on_host("moved").is_dir(),
+        "after the guest renamed a directory: expected \"moved\" on the host, it is not there"
+    );
+    pair.done("removing a directory", Action::Remove { path: pair.in_guest("moved") })?;
+    pair.host_comes_to_miss("moved", "after the guest removed the directory")
+}
+
+/// A rename and a removal by the host are seen by a guest that has the names in its cache, within the deadline.
+///
+/// The guest caches names for a time (virtiofsd's cache=auto: a second); volumes that change on the node would otherwise stay as they were in the pod.
+fn guest_sees_what_the_host_renames_and_removes(pair: &mut Pair<'_>) -> Check {
+    pair.host_writes("old", b"contents")?;
+    pair.guest_comes_to_read("old", b"contents", "before the rename")?;
+    let before = pair.guest_stats("old")?;
+    ensure!(before.is_ok(), "before the rename: expected the guest to find old, saw {before:?}");
+    fs::rename(pair.on_host("old"), pair.on_host("new")).doing("the host, renaming")?;
+    pair.guest_comes_to_miss("old", "after the host renamed it")?;
+    pair.guest_comes_to_read("new", b"contents", "after the host renamed it")?;
+    fs::remove_file(pair.on_host("new")).doing("the host, removing")?;
+    pair.guest_comes_to_miss("new", "after the host removed it")
+}
+
+/// When the host renames a new file over one that the guest has read, the guest comes to read the new contents, of the same length too, and never a mix.
+///
+/// Configuration on the node is replaced so; the guest's page cache belongs to the old inode, and a daemon that kept handles by name would serve it for ever.
+fn guest_sees_a_file_that_the_host_replaces(pair: &mut Pair<'_>) -> Check {
+    let (old, new) = (vec![b'o'; 10_000], vec![b'n'; 10_000]);
+    pair.host_writes("file", &old)?;
+    pair.guest_comes_to_read("file", &old, "the first version")?;
+    pair.host_writes("next", &new)?;
+    fs::rename(pair.on_host("next"), pair.on_host("file")).doing("the host, renaming over the file")?;
+    until(pair.deadline, "expected the guest to read the new version", || {
+        Ok(match pair.guest_reads("file")? {
+            Ok(seen) if seen == new => Ok(()),
+            Ok(seen) if seen == old => Err("the old version".to_owned()),
+            Ok(seen) => {
+                return Err(Stop::fail(format!("expected one version or the other, the guest read {}", brief(&seen))));
+            }
+            Err(errno) => {
+                return Err(Stop::fail(format!("expected one version or the other, the guest got {errno}")));
+            }
+        })
+    })
+}
+
+/// When the host swaps a symlink to a directory for another by rename, the guest comes to read through the new one.
+///
+/// That is how kubelet updates ConfigMaps and Secrets (`..data`), which Kata shares with the pod.
+fn guest_sees_a_swapped_symlink(pair: &mut Pair<'_>) -> Check {
+    for version in ["one", "two"] {
+        fs::create_dir(pair.on_host(version)).doing("the host, making a version")?;
+        pair.host_writes(&format!("{version}/key"), version.as_bytes())?;
+    }
+    symlink("one", pair.on_host("..data")).doing("the host, making ..data")?;
+    symlink("..data/key", pair.on_host("key")).doing("the host, making key")?;
+    pair.guest_comes_to_read("key", b"one", "the first version")?;
+    symlink("two", pair.on_host("..data_tmp")).doing("the host, making ..data_tmp")?;
+    fs::rename(pair.on_host("..data_tmp"), pair.on_host("..data")).doing("the host, swapping ..data")?;
+    pair.guest_comes_to_read("key", b"two", "after the swap")
+}
+
+/// When the host appends to or truncates a file that the guest has read, the guest comes to see the new size and contents.
+///
+/// Logs grow and are cut on the node; cache=auto drops the guest's pages when a file is opened and has changed (FUSE_AUTO_INVAL_DATA).
+fn guest_sees_what_the_host_appends_and_truncates(pair: &mut Pair<'_>) -> Check {
+    pair.host_writes("log", b"first;")?;
+    pair.guest_comes_to_read("log", b"first;", "before the append")?;
+    let mut log = OpenOptions::new().append(true).open(pair.on_host("log")).doing("the host, opening the log")?;
+    log.write_all(b"second;").doing("the host, appending")?;
+    pair.guest_comes_to_read("log", b"first;second;", "after the host appended")?;
+    log.set_len(3).doing("the host, truncating")?;
+    pair.guest_comes_to_read("log", b"fir", "after the host truncated")?;
+    log.set_len(0).doing("the host, emptying")?;
+    log.write_all(b"anew").doing("the host, writing anew")?;
+    pair.guest_comes_to_read("log", b"anew", "after the host emptied and wrote again")
+}
+
+/// A file that the guest holds open stays readable and writable after the host removed its name.
+///
+/// Logs are rotated and images collected on the node while a pod has them open; a daemon that reopened by name would fail with ENOENT or ESTALE.
+fn guest_keeps_an_open_file_that_the_host_removes(pair: &mut Pair<'_>) -> Check {
+    pair.guest_writes("file", b"before", false)?;
+    pair.host_comes_to_read("file", b"before", "before the removal")?;
+    let handle = format!("{}/file", pair.relative.display());
+    pair.done("opening the file", Action::Hold { path: pair.in_guest("file"), handle: handle.clone() })?;
+    fs::remove_file(pair.on_host("file")).doing("the host, removing the file")?;
+    let used = (|| {
+        let append = Action::AppendHeld { handle: handle.clone(), data: Bytes(b" and after".to_vec()) };
+        pair.done("writing to the removed file", append)?;
+        match pair.done("reading the removed file", Action::ReadHeld { handle: handle.clone() })? {
+            Reply::Data { data } => same_bytes(&data.0, b"before and after", "the removed file in the guest"),
+            other => Err(Stop::error(format!("asked the guest to read a held file, it replied {other:?}"))),
+        }
+    })();
+    pair.done("closing the file", Action::Release { handle })?;
+    used
+}
+
+/// Mode bits and owners that the guest sets are those of the host's file, and those the host sets are the guest's.
+///
+/// Kata maps no ids: kubelet's fsGroup and the container's own chown must mean the same on both sides.
+fn host_sees_the_modes_and_owners_of_the_guest(pair: &mut Pair<'_>) -> Check {
+    pair.guest_writes("file", b"x", false)?;
+    pair.done("chown", Action::Chown { path: pair.in_guest("file"), uid: 1234, gid: 4321 })?;
+    pair.done("chmod", Action::Chmod { path: pair.in_guest("file"), mode: 0o4751 })?;
+    let path = pair.on_host("file");
+    until(pair.deadline, "expected mode 4751 and owner 1234:4321 on the host", || {
+        let status = fs::metadata(&path).doing("the host, stat")?;
+        let seen = (status.mode() & 0o7777, status.uid(), status.gid());
+        Ok(if seen == (0o4751, 1234, 4321) {
+            Ok(())
+        } else {
+            Err(format!("mode {:04o}, owner {}:{}", seen.0, seen.1, seen.2))
+        })
+    })?;
+    std::os::unix::fs::chown(&path, Some(77), Some(88)).doing("the host, chown")?;
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o640)).doing("the host, chmod")?;
+    until(pair.deadline, "expected mode 0640 and owner 77:88 in the guest", || {
+        Ok(match pair.guest_stats("file")? {
+            Ok(status) if (status.mode, status.uid, status.gid) == (0o640, 77, 88) => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+    })
+}
+
+/// Names that are not UTF-8, with newlines, or 255 bytes long are the same bytes on both sides.
+///
+/// Neither the daemon nor a 9p server may translate names: the host's tools must find the guest's files again.
+fn names_of_any_bytes_pass_both_ways(pair: &mut Pair<'_>) -> Check {
+    let long = "l".repeat(255);
+    let names: [&[u8]; 3] = [b"caf\xe9\xff", b"new\nline %41 \\x", long.as_bytes()];
+    for (index, name) in names.iter().enumerate() {
+        let shown = name.escape_ascii().to_string();
+        let path = pair.in_guest(OsStr::from_bytes(name));
+        let write = Action::Write { path: path.clone(), data: Bytes(name.to_vec()), append: false, sync: false };
+        pair.done(&format!("writing \"{shown}\""), write)?;
+        let host = pair.on_host(OsStr::from_bytes(name));
+        until(pair.deadline, format_args!("expected \"{shown}\" on the host"), || {
+            Ok(fs::read(&host)
+                .map_err(|e| e.to_string())
+                .and_then(|seen| if seen == *name { Ok(()) } else { Err(brief(&seen)) }))
+        })?;
+        let from_host = [format!("host-{index}-").as_bytes(), &name[..name.len().min(200)]].concat();
+        fs::write(pair.on_host(OsStr::from_bytes(&from_host)), &from_host).doing("the host, writing the name")?;
+    }
+    let mut expected: Vec<Bytes> = Vec::new();
+    for entry in fs::read_dir(&pair.host).doing("the host, listing")? {
+        expected.push(Bytes(entry.doing("the host, listing")?.file_name().into_vec()));
+    }
+    expected.sort();
+    ensure!(expected.len() == 6, "expected 6 names on the host, saw {expected:?}");
+    until(pair.deadline, format_args!("expected the guest to list {expected:?}"), || {
+        Ok(match pair.guest.act(Action::List { path: Bytes::from(&pair.relative) })? {
+            Reply::Names { names } if names == expected => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+    })
+}
+
+/// A symlink is a symlink with the same target on both sides, and a hard link one file with two names.
+///
+/// Image layers prepared on the node are full of both; 9p with mapped security stored symlinks as ordinary files.
+fn links_pass_both_ways(pair: &mut Pair<'_>) -> Check {
+    pair.guest_writes("file", b"x", false)?;
+    let target = Bytes::from("../some/where");
+    pair.done("making a symlink", Action::Symlink { target: target.clone(), path: pair.in_guest("by-guest") })?;
+    pair.done("linking", Action::Link { from: pair.in_guest("file"), to: pair.in_guest("second") })?;
+    let link = pair.on_host("by-guest");
+    until(pair.deadline, "expected a symlink to ../some/where on the host", || {
+        Ok(match fs::read_link(&link) {
+            Ok(seen) if seen == target.to_path() => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+    })?;
+    let (one, two) = (fs::metadata(pair.on_host("file")), fs::metadata(pair.on_host("second")));
+    let (one, two) = (one.doing("the host, stat of file")?, two.doing("the host, stat of second")?);
+    ensure!(
+        one.ino() == two.ino() && one.nlink() == 2,
+        "expected one inode with 2 names on the host, saw {} and {} with {}",
+        one.ino(),
+        two.ino(),
+        one.nlink()
+    );
+    symlink("/absolute", pair.on_host("by-host")).doing("the host, making a symlink")?;
+    fs::hard_link(pair.on_host("file"), pair.on_host("third")).doing("the host, linking")?;
+    until(pair.deadline, "expected a symlink to /absolute in the guest", || {
+        Ok(match pair.guest.act(Action::ReadLink { path: pair.in_guest("by-host") })? {
+            Reply::Data { data } if data == Bytes::from("/absolute") => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+    })?;
+    until(pair.deadline, "expected a file with 3 names in the guest", || {
+        let (first, third) = (pair.guest_stats("file")?, pair.guest_stats("third")?);
+        Ok(match (first, third) {
+            (Ok(a), Ok(b)) if a.inode == b.inode && b.links == 3 && b.kind == Kind::File => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+    })
+}
+
+/// Bytes that the guest stores through a shared mapping reach the host after msync(2).
+///
+/// Databases on volumes write this way; without it a backup taken on the node is stale though the pod has synced.
+fn host_sees_mapped_writes_of_the_guest(pair: &mut Pair<'_>) -> Check {
+    let mut expected = noise(3, 9_000);
+    pair.guest_writes("file", &expected, false)?;
+    let data = Bytes(b"by a mapping".to_vec());
+    pair.done("storing through a mapping", Action::MmapWrite { path: pair.in_guest("file"), offset: 4_090, data })?;
+    expected[4_090..4_102].copy_from_slice(b"by a mapping");
+    pair.host_comes_to_read("file", &expected, "after msync in the guest")
+}
+
+/// While the guest renames new versions over a name, the host never finds the name missing nor half a version.
+///
+/// kubelet reads what a pod publishes (termination messages, metrics files) while it changes; rename must be one step on the host, not a copy.
+fn host_reads_whole_versions_while_the_guest_renames(pair: &mut Pair<'_>) -> Check {
+    let size = 5_000;
+    pair.guest_writes("target", &vec![b'a'; size], true)?;
+    pair.host_comes_to_read("target", &vec![b'a'; size], "before the renames")?;
+    let path = pair.on_host("target");
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let seen = fs::read(&path).doing("the host, reading the name that the guest renames over")?;
+                let whole = seen.len() == size && seen.iter().all(|byte| Some(byte) == seen.first());
+                ensure!(whole, "the host: expected one whole version of {size} bytes, saw {}", brief(&seen));
+            }
+            Ok(())
+        });
+        let start = Instant::now();
+        let mut version = 0_u8;
+        let renames = (|| {
+            while start.elapsed() < Duration::from_secs(1) || version < 5 {
+                version = version.wrapping_add(1);
+                // Synced, so that what the host can see half of is the rename and not the writing.
+                pair.guest_writes("next", &vec![b'a' + version % 26; size], true)?;
+                pair.done("renaming", Action::Rename { from: pair.in_guest("next"), to: pair.in_guest("target") })?;
+            }
+            Ok(())
+        })();
+        done.store(true, Ordering::Relaxed);
+        let read = reader.join().unwrap_or_else(|_| Err(Stop::error("the reader panicked")));
+        renames.and(read)?;
+        pair.host_comes_to_read("target", &vec![b'a' + version % 26; size], "after the last rename")
+    })
+}

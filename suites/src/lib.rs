@@ -1,0 +1,15 @@
+//! What is tested: the words of the matrix, the catalogue of tests, and the tests' bodies.
+//!
+//! Bodies are compiled into the agent and run inside an environment or a guest.
+//! The harness and the reports know only the catalogue: they name a test by its id.
+//! Nothing here knows how a cell is scheduled or how a result is printed.
+
+pub mod capability;
+pub mod catalogue;
+pub mod check;
+pub mod docs;
+pub mod environment;
+pub mod filesystem;
+pub mod outcome;
+pub mod share;
+pub mod smoke;

@@ -1,0 +1,68 @@
+//! virtiofsd by itself, and QEMU's half of virtio-fs by itself: each blamed for its own refusal only.
+
+use crate::check::{Check, Stop};
+use crate::ensure;
+use crate::environment::Environment;
+use std::time::{Duration, Instant};
+
+/// The line on standard error that runtime-rs waits for, without a time-out of its own
+/// (src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.0.0).
+const RUNTIME_RS_WAITS_FOR: &str = "Waiting for vhost-user socket connection";
+
+/// virtiofsd takes the profile's flags and stays alive, waiting for QEMU to connect.
+///
+/// Kata 3.2 and later pass the Rust daemon's flags, earlier ones the C daemon's `-o` options; a daemon that refuses them
+/// exits at once, and Kata's pod never starts.
+pub(super) fn virtiofsd_accepts_the_profiles_flags(env: &dyn Environment) -> Check {
+    let mut daemon = env.start_virtiofsd()?;
+    match daemon.wait(Duration::from_secs(1)) {
+        None => Ok(()),
+        Some(how) => Err(Stop::fail(format!("virtiofsd ended at once ({how}): {}", last_lines(&daemon.log())))),
+    }
+}
+
+/// virtiofsd prints the line that runtime-rs waits for before it lets QEMU start, within ten seconds.
+///
+/// runtime-rs has no time-out there: a daemon that words it differently, or logs elsewhere, hangs every pod.
+pub(super) fn virtiofsd_prints_what_runtime_rs_waits_for(env: &dyn Environment) -> Check {
+    let mut daemon = env.start_virtiofsd()?;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline {
+        if daemon.log().contains(RUNTIME_RS_WAITS_FOR) {
+            return Ok(());
+        }
+        if let Some(how) = daemon.wait(Duration::from_millis(50)) {
+            return Err(Stop::fail(format!("virtiofsd ended ({how}): {}", last_lines(&daemon.log()))));
+        }
+    }
+    let log = daemon.log();
+    Err(Stop::fail(format!("{RUNTIME_RS_WAITS_FOR:?} did not appear within 10 s; seen: {}", last_lines(&log))))
+}
+
+/// QEMU takes the profile's virtio-fs arguments and opens the vhost-user conversation with whatever listens.
+///
+/// The listener is the harness's own and says nothing, so a refusal here is QEMU's and not the daemon's: QEMU before 6.0
+/// does not know the `readonly=` that runtime-rs always passes.
+pub(super) fn qemu_accepts_the_arguments_of_virtio_fs(env: &dyn Environment) -> Check {
+    env.start_qemu_against_a_silent_daemon()
+}
+
+/// virtiofsd exits by itself once its VMM has been killed.
+///
+/// Kata's clean-up after a crashed VMM relies on it (tests/integration/cri-containerd, TestKilledVmmCleanup): a daemon that
+/// stays behind holds the share's mounts for ever.
+pub(super) fn virtiofsd_ends_when_the_vmm_is_killed(env: &dyn Environment) -> Check {
+    let mut machine = env.boot_with_virtio_fs()?;
+    machine.kill_vmm()?;
+    let ended = machine.wait_for_daemon(Duration::from_secs(10));
+    ensure!(ended.is_ok(), "virtiofsd still runs 10 s after QEMU was killed");
+    Ok(())
+}
+
+fn last_lines(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    if lines.is_empty() {
+        return "it printed nothing".to_owned();
+    }
+    lines[lines.len().saturating_sub(8)..].join(" | ")
+}

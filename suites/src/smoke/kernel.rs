@@ -1,0 +1,164 @@
+//! The distro's kernel as Kata's guest kernel, before it is booted.
+
+use crate::check::{Check, Stop};
+use crate::ensure;
+use crate::environment::Environment;
+use std::collections::BTreeMap;
+
+/// Kernel options without which Kata's agent cannot run containers; `m` will not do, the agent loads nothing for them.
+/// From Kata's own kernel fragments, tools/packaging/kernel/configs/fragments/common/*.conf@4.1.0, less what Kata lists
+/// only for features off the default path.
+const OPTIONS: &[&str] = &[
+    "BINFMT_ELF",
+    "BLK_DEV_INITRD",
+    "CGROUPS",
+    "CGROUP_CPUACCT",
+    "CGROUP_DEVICE",
+    "CGROUP_FREEZER",
+    "CGROUP_PIDS",
+    "CGROUP_SCHED",
+    "CFS_BANDWIDTH",
+    "CPUSETS",
+    "DEVTMPFS",
+    "EPOLL",
+    "FILE_LOCKING",
+    "FUTEX",
+    "HOTPLUG_CPU",
+    "INET",
+    "INOTIFY_USER",
+    "IPC_NS",
+    "IPV6",
+    "MEMCG",
+    "MEMORY_HOTPLUG",
+    "MULTIUSER",
+    "NAMESPACES",
+    "NET_NS",
+    "PID_NS",
+    "POSIX_MQUEUE",
+    "PROC_FS",
+    "SECCOMP",
+    "SECCOMP_FILTER",
+    "SHMEM",
+    "SIGNALFD",
+    "SMP",
+    "SYSFS",
+    "TIMERFD",
+    "TMPFS",
+    "UNIX",
+    "UNIX98_PTYS",
+    "UTS_NS",
+];
+
+/// The kernel image and its modules are of the same release, and the module index is there.
+///
+/// A guest initrd is made from both; a half-upgraded kernel package boots a guest whose modules do not load.
+pub(super) fn kernel_image_has_its_modules(env: &dyn Environment) -> Check {
+    let claims = env.claims();
+    let image = env.run(&["test", "-s", &claims.vmlinuz], std::time::Duration::from_secs(10))?;
+    ensure!(image.ok(), "{} is missing or empty", claims.vmlinuz);
+    ensure!(
+        claims.vmlinuz.ends_with(&claims.kernel),
+        "the image is {}, the modules are of {}",
+        claims.vmlinuz,
+        claims.kernel
+    );
+    let index = format!("/lib/modules/{}/modules.dep", claims.kernel);
+    let there = env.run(&["test", "-s", &index], std::time::Duration::from_secs(10))?;
+    ensure!(there.ok(), "{index} is missing or empty: the kernel's modules cannot be found");
+    Ok(())
+}
+
+/// The kernel has, built in, what Kata's agent cannot run containers without: namespaces, control groups, seccomp, …
+///
+/// Kata's own guest kernels are built with these (tools/packaging/kernel/configs/fragments); the agent loads no module
+/// for them.
+pub(super) fn kernel_has_the_options_that_the_agent_needs(env: &dyn Environment) -> Check {
+    let path = format!("/boot/config-{}", env.claims().kernel);
+    let config = parse_config(&env.read(&path)?);
+    ensure!(!config.is_empty(), "{path} has no options in it");
+    let lacking: Vec<String> = OPTIONS
+        .iter()
+        .filter(|option| config.get(**option).map(String::as_str) != Some("y"))
+        .map(|option| format!("{option}={}", config.get(*option).map_or("n", String::as_str)))
+        .collect();
+    ensure!(lacking.is_empty(), "{path} lacks, as built in: {}", lacking.join(", "));
+    Ok(())
+}
+
+/// The kernel has what reaches the guest before its agent runs: the PCI transport and the console.
+///
+/// Kata's agent writes to `hvc0` and finds its devices on virtio's PCI transport (kata-agent loads no modules itself).
+pub(super) fn kernel_has_the_modules_of_boot(env: &dyn Environment) -> Check {
+    has_modules(env, "boot")
+}
+
+/// The kernel has vsock and its virtio transport.
+///
+/// The agent listens on vsock port 1024; without the transport the runtime times out ("timed out connecting to vsock").
+pub(super) fn kernel_has_the_modules_of_vsock(env: &dyn Environment) -> Check {
+    has_modules(env, "vsock")
+}
+
+/// The kernel has what containers in a guest use: network, SCSI disks, entropy, overlayfs.
+///
+/// Kata hot-plugs virtio-net and virtio-scsi and stacks container root filesystems with overlayfs.
+pub(super) fn kernel_has_the_modules_of_containers(env: &dyn Environment) -> Check {
+    has_modules(env, "other")
+}
+
+/// The kernel has virtiofs and fuse, as modules or built in.
+///
+/// Without them the guest cannot mount `kataShared`, and no container has a root filesystem.
+pub(super) fn kernel_has_the_modules_of_virtio_fs(env: &dyn Environment) -> Check {
+    has_modules(env, "virtio-fs")
+}
+
+/// The kernel has 9p and its virtio transport.
+///
+/// Kata up to 3.28 mounts 9p with `trans=virtio`; Debian's cloud kernels leave it out.
+pub(super) fn kernel_has_the_modules_of_virtio_9p(env: &dyn Environment) -> Check {
+    has_modules(env, "virtio-9p")
+}
+
+/// The kernel has virtio-blk and ext4.
+///
+/// Kata attaches block volumes and devmapper snapshots as virtio disks, usually with ext4.
+pub(super) fn kernel_has_the_modules_of_virtio_blk(env: &dyn Environment) -> Check {
+    has_modules(env, "virtio-blk")
+}
+
+fn has_modules(env: &dyn Environment, used_for: &str) -> Check {
+    let claims = env.claims();
+    let set = claims
+        .modules
+        .get(used_for)
+        .ok_or_else(|| Stop::error(format!("nobody looked up the modules for {used_for}")))?;
+    ensure!(!set.wanted.is_empty(), "profile {} names no modules for {used_for}", env.profile().name);
+    ensure!(
+        set.missing.is_empty(),
+        "kernel {} has neither a module nor built-in code for {}",
+        claims.kernel,
+        set.missing.join(", ")
+    );
+    Ok(())
+}
+
+/// The options of a kernel's `.config`, without their `CONFIG_` prefix.
+fn parse_config(text: &str) -> BTreeMap<String, String> {
+    text.lines()
+        .filter_map(|line| line.trim().strip_prefix("CONFIG_")?.split_once('='))
+        .map(|(option, value)| (option.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_config;
+
+    #[test]
+    fn config_lines_are_options_and_comments_are_not() {
+        let config = parse_config("# CONFIG_IOMMUFD is not set\nCONFIG_SMP=y\nCONFIG_HZ=250\nCONFIG_FUSE_FS=m\n");
+        assert_eq!(config.len(), 3);
+        assert_eq!(config["FUSE_FS"], "m");
+    }
+}

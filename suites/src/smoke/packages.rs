@@ -1,0 +1,227 @@
+//! The native packages and the record's claims about them.
+
+use crate::check::{Check, Stop};
+use crate::ensure;
+use crate::environment::{Environment, Ran};
+use crate::outcome::Component;
+use kata_osinfo::release::PackageManager;
+use std::time::Duration;
+
+const QUICK: Duration = Duration::from_secs(20);
+
+/// Every package that the record names for this release is installed, fully configured, at one known version.
+///
+/// Kata's installers and operators install exactly these names; one that does not exist or does not configure
+/// leaves a node without its VMM.
+pub(super) fn packages_are_installed(env: &dyn Environment) -> Check {
+    let claims = env.claims();
+    for package in claims.release.packages() {
+        let ran = query(env, &package)?;
+        ensure!(ran.ok(), "package {package} is not installed: {}", ran.tail());
+        let known = claims.versions.get(&package);
+        let version = ran.stdout.trim().to_owned();
+        ensure!(!version.is_empty(), "package {package} is not fully configured");
+        ensure!(
+            known.is_none_or(|known| *known == version),
+            "package {package} is at {version}, the image was made with {}",
+            known.map_or("no known version", String::as_str)
+        );
+    }
+    Ok(())
+}
+
+/// The VMM's path in the record is an executable file that answers `--version`.
+///
+/// The path goes into Kata's configuration (`[hypervisor.qemu] path`), which both runtimes check when they load it.
+pub(super) fn qemu_is_where_the_record_says(env: &dyn Environment) -> Check {
+    let path = qemu_path(env)?;
+    answers(env, &path, "VMM")
+}
+
+/// The daemon's path in the record is an executable file that answers `--version`.
+///
+/// The path goes into Kata's configuration (`virtio_fs_daemon`); runtime-rs refuses the whole configuration when it
+/// does not exist (`resolve_path!`).
+pub(super) fn virtiofsd_is_where_the_record_says(env: &dyn Environment) -> Check {
+    let path = virtiofsd_path(env)?;
+    answers(env, &path, "virtiofsd")
+}
+
+/// Each binary named in the record belongs to one of the packages that the record names beside it.
+///
+/// An operator that removes, holds or upgrades "the VMM's packages" must reach the binary that Kata runs, and a bug
+/// report must reach the right maintainer.
+pub(super) fn binaries_belong_to_the_packages_named(env: &dyn Environment) -> Check {
+    let release = &env.claims().release;
+    let mut claims: Vec<(String, Vec<String>)> = Vec::new();
+    if let Some(vmm) = release.qemu() {
+        claims.push((vmm.path.clone(), vmm.packages.clone()));
+    }
+    for driver in &release.filesystems {
+        // A driver without packages of its own comes with the VMM's.
+        let own = if driver.packages.is_empty() { release.packages() } else { driver.packages.clone() };
+        claims.extend(driver.path.clone().map(|path| (path, own)));
+    }
+    for (path, packages) in claims {
+        let owner = owner(env, &path)?;
+        ensure!(
+            packages.iter().any(|p| p == &owner),
+            "{path} belongs to package {owner}, the record names {}",
+            packages.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// QEMU's own version agrees with the version of the package that brings it.
+///
+/// A binary that was replaced behind the package manager's back makes every other verdict about "the distro's QEMU"
+/// worthless.
+pub(super) fn qemu_reports_the_packaged_version(env: &dyn Environment) -> Check {
+    let ran = env.run(&[&qemu_path(env)?, "--version"], QUICK)?;
+    let reported = number_after(&ran.stdout, "version ")
+        .ok_or_else(|| Stop::fail(format!("--version answered no version: {}", ran.tail())))?;
+    let release = &env.claims().release;
+    let packaged = release
+        .qemu()
+        .and_then(|vmm| vmm.packages.iter().find_map(|p| env.claims().versions.get(p)))
+        .ok_or_else(|| Stop::error("the image has no version for the VMM's packages"))?;
+    ensure!(agree(&reported, packaged), "the binary says version {reported}, the package is {packaged}");
+    env.note(format!("QEMU {reported}"));
+    Ok(())
+}
+
+/// virtiofsd answers `--version` with a version, which tells the C daemon (QEMU ≤ 7.2) from the Rust one.
+///
+/// Kata 3.2 and later, and all of runtime-rs, pass flags that only the Rust daemon (≥ 1.1 for Go) knows; the version is
+/// evidence, the flags' own test decides.
+pub(super) fn virtiofsd_reports_its_version(env: &dyn Environment) -> Check {
+    let path = virtiofsd_path(env)?;
+    let ran = env.run(&[&path, "--version"], QUICK)?;
+    let text = format!("{}{}", ran.stdout, ran.stderr);
+    // The C daemon of QEMU names its FUSE interface and, before 6.0, not itself.
+    let flavour = if text.contains("FUSE kernel interface") { "C" } else { "Rust" };
+    let version = number_after(&text, "virtiofsd version ")
+        .or_else(|| number_after(&text, "virtiofsd "))
+        .or_else(|| number_after(&text, "kernel interface version ").map(|fuse| format!("of FUSE interface {fuse}")))
+        .ok_or_else(|| Stop::fail(format!("--version answered no version: {}", ran.tail())))?;
+    env.note(format!("virtiofsd {version} ({flavour})"));
+    Ok(())
+}
+
+/// The VMM's path by the record.
+pub(super) fn qemu_path(env: &dyn Environment) -> Result<String, Stop> {
+    let release = &env.claims().release;
+    match release.qemu() {
+        Some(vmm) => Ok(vmm.path.clone()),
+        None => Err(Stop::blame(
+            Component::Record,
+            format!("the record names no qemu for {} on {}", release.name(), release.arch),
+        )),
+    }
+}
+
+/// The daemon's path by the record.
+fn virtiofsd_path(env: &dyn Environment) -> Result<String, Stop> {
+    let release = &env.claims().release;
+    release.filesystem("virtio-fs").and_then(|f| f.path.clone()).ok_or_else(|| {
+        let name = release.name();
+        Stop::blame(Component::Record, format!("the record names no virtiofsd for {name} on {}", release.arch))
+    })
+}
+
+fn answers(env: &dyn Environment, path: &str, what: &str) -> Check {
+    let found = env.run(&["test", "-x", path], QUICK)?;
+    ensure!(found.ok(), "the record says that the {what} is {path}, and no executable file is there");
+    let ran = env.run(&[path, "--version"], QUICK)?;
+    if !ran.ok() {
+        let component = if what == "VMM" { Component::Qemu } else { Component::Virtiofsd };
+        return Err(Stop::blame(component, format!("{path} --version failed with {:?}: {}", ran.code, ran.tail())));
+    }
+    Ok(())
+}
+
+fn query(env: &dyn Environment, package: &str) -> Result<Ran, Stop> {
+    match env.claims().release.package_manager {
+        PackageManager::Apt => {
+            env.run(&["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\t${Version}\n", package], QUICK).map(
+                |mut ran| {
+                    // Only `ii ` is installed and configured; several lines are several architectures.
+                    ran.stdout =
+                        ran.stdout.lines().find_map(|l| l.strip_prefix("ii \t")).unwrap_or_default().to_owned();
+                    ran
+                },
+            )
+        }
+        PackageManager::Dnf | PackageManager::Yum | PackageManager::Zypper => {
+            env.run(&["rpm", "-q", "--whatprovides", "--qf", "%{VERSION}-%{RELEASE}\n", package], QUICK)
+        }
+        PackageManager::Pacman => env.run(&["pacman", "-Q", package], QUICK),
+        PackageManager::Apk => env.run(&["apk", "info", "-v", package], QUICK),
+    }
+}
+
+fn owner(env: &dyn Environment, path: &str) -> Result<String, Stop> {
+    // The package database knows real paths; `/usr/lib/qemu/virtiofsd` may be a link, `/lib` one to `/usr/lib`.
+    let real = env.run(&["readlink", "-f", path], QUICK)?.stdout.trim().to_owned();
+    let manager = env.claims().release.package_manager;
+    for candidate in [path.to_owned(), real.clone(), real.replacen("/usr/", "/", 1)] {
+        let ran = match manager {
+            PackageManager::Apt => env.run(&["dpkg-query", "--search", &candidate], QUICK)?,
+            PackageManager::Dnf | PackageManager::Yum | PackageManager::Zypper => {
+                env.run(&["rpm", "-qf", "--qf", "%{NAME}: \n", &candidate], QUICK)?
+            }
+            PackageManager::Pacman => env.run(&["pacman", "-Qqo", &candidate], QUICK)?,
+            PackageManager::Apk => env.run(&["apk", "info", "-W", &candidate], QUICK)?,
+        };
+        let owner = ran.stdout.split([':', ' ', '\n']).next().unwrap_or_default();
+        if ran.ok() && !owner.is_empty() {
+            return Ok(owner.to_owned());
+        }
+    }
+    Err(Stop::fail(format!("no package owns {path} ({real})")))
+}
+
+/// Whether a binary's version is the package's, as far as the package tells: Debian's `1:7.2+dfsg-7+deb12u18` is 7.2 with
+/// stable updates on top, `1:10.0.13+ds-0+deb13u1` says it in full.
+fn agree(reported: &str, packaged: &str) -> bool {
+    let upstream = packaged.split_once(':').map_or(packaged, |(_, rest)| rest);
+    let numbers = |text: &str| -> Vec<u64> {
+        let dotted = text.split(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap_or_default();
+        dotted.split('.').map_while(|n| n.parse().ok()).collect()
+    };
+    let (reported, upstream) = (numbers(reported), numbers(upstream));
+    let shared = reported.len().min(upstream.len());
+    shared >= 2 && reported[..shared] == upstream[..shared]
+}
+
+/// The dotted number that follows `prefix` in `text`.
+fn number_after(text: &str, prefix: &str) -> Option<String> {
+    let rest = &text[text.find(prefix)? + prefix.len()..];
+    let number: String = rest.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    let number = number.trim_end_matches('.').to_owned();
+    (!number.is_empty()).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{agree, number_after};
+
+    #[test]
+    fn a_packages_version_may_say_less_than_the_binary_but_not_something_else() {
+        assert!(agree("7.2.22", "1:7.2+dfsg-7+deb12u18+b3"));
+        assert!(agree("5.2.0", "1:5.2+dfsg-11+deb11u5"));
+        assert!(agree("10.0.13", "1:10.0.13+ds-0+deb13u1"));
+        assert!(!agree("9.1.0", "1:7.2+dfsg-7"));
+        assert!(!agree("10.0.8", "1:10.0.13+ds-0+deb13u1"));
+        assert!(!agree("7", "1:7.2+dfsg-7"));
+    }
+
+    #[test]
+    fn versions_are_found_in_what_binaries_really_print() {
+        let qemu = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)\n";
+        assert_eq!(number_after(qemu, "version ").as_deref(), Some("7.2.22"));
+        assert_eq!(number_after("virtiofsd 1.13.2\n", "virtiofsd ").as_deref(), Some("1.13.2"));
+        assert_eq!(number_after("no number", "version "), None);
+    }
+}
