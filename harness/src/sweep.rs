@@ -43,7 +43,8 @@ impl Drop for RunLock {
 fn is_over(lock: &str) -> bool {
     match File::open(lock) {
         Err(_) => true,
-        Ok(file) => match file.try_lock() {
+        // Shared, so that two runs that sweep at the same time do not take each other for the dead one.
+        Ok(file) => match file.try_lock_shared() {
             Ok(()) => true,
             Err(TryLockError::WouldBlock | TryLockError::Error(_)) => false,
         },
@@ -68,18 +69,29 @@ pub async fn sweep(docker: &Docker, which: Which<'_>) -> Result<Vec<String>, bol
         let (Some(id), labels) = (container.id, container.labels.unwrap_or_default()) else { continue };
         if chosen(&labels, which) {
             let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
-            docker.remove_container(&id, Some(options)).await?;
-            removed.push(format!("container {}", id.chars().take(12).collect::<String>()));
+            if gone(docker.remove_container(&id, Some(options)).await)? {
+                removed.push(format!("container {}", id.chars().take(12).collect::<String>()));
+            }
         }
     }
     let options = ListVolumesOptions { filters };
     for volume in docker.list_volumes(Some(options)).await?.volumes.unwrap_or_default() {
         if chosen(&volume.labels, which) {
-            docker.remove_volume(&volume.name, Some(RemoveVolumeOptions { force: true })).await?;
-            removed.push(format!("volume {}", volume.name.chars().take(12).collect::<String>()));
+            if gone(docker.remove_volume(&volume.name, Some(RemoveVolumeOptions { force: true })).await)? {
+                removed.push(format!("volume {}", volume.name.chars().take(12).collect::<String>()));
+            }
         }
     }
     Ok(removed)
+}
+
+/// Whether it was us who removed something; another run may sweep the same left-overs at the same time.
+fn gone(answer: Result<(), bollard::errors::Error>) -> Result<bool, bollard::errors::Error> {
+    match answer {
+        Ok(()) => Ok(true),
+        Err(bollard::errors::Error::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 fn chosen(labels: &HashMap<String, String>, which: Which<'_>) -> bool {

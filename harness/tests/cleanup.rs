@@ -8,6 +8,7 @@ mod command;
 
 use command::{able, end, kata_qualify, results, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
+use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -75,7 +76,9 @@ impl Running {
         let journal = dir.join("out/journal.jsonl");
         let run = wait_for("a guest that runs tests", UNTIL_A_GUEST_RUNS, || {
             if let Some(status) = child.try_wait().unwrap() {
-                panic!("the run ended before it could be interrupted: {status}");
+                let mut said = String::new();
+                let _ = child.stderr.take().unwrap().read_to_string(&mut said);
+                panic!("the run ended before it could be interrupted: {status}\n{said}");
             }
             in_a_guest(&journal)
         });

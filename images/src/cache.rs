@@ -6,6 +6,7 @@
 //!                     /apt/lists       package lists, kept beside the tree for images derived from it
 //! <cache>/images/.tmp/<key>-<n>/       being made; its lock file is held by its maker
 //! <cache>/images/.locks/<key>          held exclusively while making, shared while in use
+//!                       /<key>.import  held while Docker is given the image
 //! <cache>/images/.gate                 held for the moment in which `.tmp` gains or loses folders
 //! ```
 
@@ -71,6 +72,14 @@ impl Image {
         let file = lock_file(&images.join(".locks").join(self.key()))?;
         file.lock_shared()?;
         Ok(Hold { _file: file })
+    }
+
+    /// Waits until nobody else hands this image to Docker.
+    pub(crate) fn lock_import(&self) -> std::io::Result<File> {
+        let images = self.dir.parent().unwrap_or(&self.dir);
+        let file = lock_file(&images.join(".locks").join(format!("{}.import", self.key())))?;
+        file.lock()?;
+        Ok(file)
     }
 
     pub(crate) fn load(dir: &Path, origin: Origin) -> Result<Option<Image>, Failure> {

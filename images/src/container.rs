@@ -1,7 +1,7 @@
 //! A tree as a local Docker image.
 
 use crate::cache::Image;
-use crate::error::{Cause, Failure, ImageError, Phase};
+use crate::error::{Cause, Context as _, Failure, ImageError, Phase};
 use bollard::Docker;
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveContainerOptionsBuilder,
@@ -48,7 +48,16 @@ pub fn tag(image: &Image) -> String {
 /// [`ImageError`] of phase [`Phase::Import`]: Docker's complaint, or a file of the tree that cannot be read.
 pub async fn ensure_imported(docker: &Docker, image: &Image) -> Result<String, ImageError> {
     let tag = tag(image);
-    import(docker, image, &tag).await.map_err(|f| ImageError::new(&image.release(), Phase::Import, f))?;
+    let imported = async {
+        let waiting = image.clone();
+        // Two runs that want the same new image at the same time import it once.
+        let _lock = tokio::task::spawn_blocking(move || waiting.lock_import())
+            .await
+            .map_err(|e| Cause::Docker { detail: e.to_string() })?
+            .context("locking the import of", &image.dir)?;
+        import(docker, image, &tag).await
+    };
+    imported.await.map_err(|f: Failure| ImageError::new(&image.release(), Phase::Import, f))?;
     Ok(tag)
 }
 
