@@ -53,7 +53,10 @@ pub fn main() -> ExitCode {
     match dispatch(arguments) {
         Ok(exit) => exit.into(),
         Err(e) => {
-            eprintln!("error: {}", redact(&format!("{e:#}")));
+            let text = redact(&format!("{e:#}"));
+            // A diagnostic of a record says so itself, with its rule: error[wrong-type].
+            let lead = if text.starts_with("error") { "" } else { "error: " };
+            eprintln!("{lead}{text}");
             let usage = e.downcast_ref::<UsageError>().is_some();
             if usage { Exit::Usage.into() } else { Exit::Infrastructure.into() }
         }

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// One thing that was looked at.
 struct Finding {
@@ -33,6 +34,9 @@ pub fn doctor(fix: bool) -> anyhow::Result<Exit> {
             eprintln!("nothing to install");
         } else {
             install(&missing)?;
+            if missing.contains(&"docker.io") {
+                start_engine();
+            }
             findings = look();
         }
     }
@@ -143,6 +147,20 @@ fn memory() -> Finding {
         seen: format!("{gib} GiB available; a guest is given 2 GiB and touches about a quarter of it"),
         packages: &[],
         needed: false,
+    }
+}
+
+/// Starts the engine that was just installed and waits until it answers; whether it does, the findings say.
+fn start_engine() {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    eprintln!("running: service docker start");
+    let started = Command::new("service").args(["docker", "start"]).stdout(std::io::stderr()).status();
+    if !started.is_ok_and(|status| status.success()) {
+        eprintln!("warning: `service docker start` failed: start the Docker engine by hand");
+        return;
+    }
+    while !docker().0 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(500));
     }
 }
 

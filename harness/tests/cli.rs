@@ -39,7 +39,7 @@ fn an_unknown_distro_is_told_with_the_known_ones() {
 #[test]
 fn an_unknown_release_is_told_with_the_known_ones() {
     assert_snapshot!(said(&["run", "debian:14"]), @r"
-    error: unknown release `14` of debian: known are 11 (bullseye), 12 (bookworm), 13 (trixie), testing (forky), unstable (sid); did you mean `11`?
+    error: unknown release `14` of debian: known are 11 (bullseye), 12 (bookworm), 13 (trixie), testing (forky), unstable (sid); did you mean `13`?
     exit 2
     ");
 }
@@ -176,7 +176,7 @@ releases:
     std::fs::create_dir(dir.path().join("records")).unwrap();
     std::fs::write(dir.path().join("records/debian.yaml"), record).unwrap();
     assert_snapshot!(said_in(&dir, &["run", "debian:13", "--records", "records"]), @r"
-    error: error[wrong-type]: released: expected a date like 2025-08-09, found `yesterday`
+    error[wrong-type]: released: expected a date like 2025-08-09, found `yesterday`
      --> records/debian.yaml:8:15
       |
     8 |     released: yesterday
@@ -187,7 +187,7 @@ releases:
     ");
     std::fs::write(dir.path().join("records/debian.yaml"), record.replace("apt\n", "atp\n")).unwrap();
     assert_snapshot!(said_in(&dir, &["list", "releases", "--records", "records"]), @r"
-    error: error[unknown-package-manager]: unknown package manager `atp`
+    error[unknown-package-manager]: unknown package manager `atp`
      --> records/debian.yaml:3:18
       |
     3 | package-manager: atp

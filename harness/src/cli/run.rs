@@ -57,8 +57,9 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
 pub(super) fn database(records: Option<&Path>) -> Result<Database, UsageError> {
     let folders: Vec<PathBuf> = records.map(Path::to_owned).into_iter().collect();
     let database = Database::load(&folders).map_err(usage)?;
-    if let Some(problem) = database.problems().first() {
-        return Err(UsageError(problem.human(false)));
+    let problems: Vec<String> = database.problems().iter().map(|problem| problem.human(false)).collect();
+    if !problems.is_empty() {
+        return Err(UsageError(problems.join("\n\n")));
     }
     Ok(database)
 }
