@@ -134,7 +134,7 @@ pub fn compose(
     sandbox.initrd = Some(claims.initramfs.clone());
     sandbox.console = text(&paths.console);
     sandbox.pid_file = text(&paths.sockets.join("pid"));
-    sandbox.uuid = format!("00000000-0000-4000-8000-{:012x}", paths.number);
+    sandbox.uuid = format!("00000000-0000-4000-8000-{:012}", paths.number);
     sandbox.host_memory_mib = host_memory_mib().max(u64::from(sandbox.memory_mib));
     sandbox.max_vcpus = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
     if configuration == Configuration::VirtioBlk {
