@@ -67,19 +67,16 @@ pub async fn sweep(docker: &Docker, which: Which<'_>) -> Result<Vec<String>, bol
     let options = ListContainersOptions { all: true, filters: filters.clone(), ..Default::default() };
     for container in docker.list_containers(Some(options)).await? {
         let (Some(id), labels) = (container.id, container.labels.unwrap_or_default()) else { continue };
-        if chosen(&labels, which) {
-            let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
-            if gone(docker.remove_container(&id, Some(options)).await)? {
-                removed.push(format!("container {}", id.chars().take(12).collect::<String>()));
-            }
+        let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+        if chosen(&labels, which) && gone(docker.remove_container(&id, Some(options)).await)? {
+            removed.push(format!("container {}", id.chars().take(12).collect::<String>()));
         }
     }
     let options = ListVolumesOptions { filters };
     for volume in docker.list_volumes(Some(options)).await?.volumes.unwrap_or_default() {
-        if chosen(&volume.labels, which) {
-            if gone(docker.remove_volume(&volume.name, Some(RemoveVolumeOptions { force: true })).await)? {
-                removed.push(format!("volume {}", volume.name.chars().take(12).collect::<String>()));
-            }
+        let options = RemoveVolumeOptions { force: true };
+        if chosen(&volume.labels, which) && gone(docker.remove_volume(&volume.name, Some(options)).await)? {
+            removed.push(format!("volume {}", volume.name.chars().take(12).collect::<String>()));
         }
     }
     Ok(removed)

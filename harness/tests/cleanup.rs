@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Long enough to bootstrap an image first.
@@ -54,6 +55,9 @@ fn what_a_killed_run_left_is_swept_at_the_next_start() {
     assert_eq!(results(&dir.path().join("out"))["ending"], "killed");
 }
 
+/// One run at a time: the second would only wait for the first one's image, or start beside its guest.
+static ONE: Mutex<()> = Mutex::new(());
+
 /// A run in whose container a guest is running.
 struct Running {
     child: Option<Child>,
@@ -62,10 +66,12 @@ struct Running {
     run: String,
     /// The processes in its container, the guest's QEMU among them, as this machine numbers them.
     processes: Vec<(i32, String)>,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Running {
     fn start(dir: &Path) -> Running {
+        let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let mut child = kata_qualify(dir)
             .args(["run", "debian:13", "--profile", "go-3.29", "--test", "virtio_fs::", "--jobs", "1", "--out", "out"])
             .stdout(Stdio::piped())
@@ -89,7 +95,7 @@ impl Running {
             if qemu { Ok(processes) } else { Err(format!("{processes:?}")) }
         });
         assert!(!ids(&["volume", "ls", "--quiet"], &run).is_empty(), "a run without a volume");
-        Running { child: Some(child), pid, run, processes }
+        Running { child: Some(child), pid, run, processes, _alone: alone }
     }
 
     fn signal(&self, signal: Signal) {

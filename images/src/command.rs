@@ -56,6 +56,16 @@ impl Runner<'_> {
         Ok(())
     }
 
+    /// Waits that long, unless the caller cancels.
+    pub(crate) fn pause(&self, time: Duration) -> Result<(), Failure> {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            self.check()?;
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+
     /// Runs a command to its end; what it prints is progress, and the evidence if it fails.
     pub(crate) fn run(&self, phase: Phase, command: &mut Command) -> Result<(), Failure> {
         self.call(Call { phase, command, capture: false }).map(drop)

@@ -9,6 +9,11 @@ use crate::mirror::Mirrors;
 use jiff::Timestamp;
 use kata_osinfo::release::{Archive, PackageSuite, Release};
 use std::path::Path;
+use std::time::Duration;
+
+/// How long to wait before a mirror that did not answer is asked again: proxies and mirrors have bad seconds, and an
+/// index that cannot be fetched costs a whole cell.
+const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(6)];
 
 /// Fetches every suite's `InRelease` through apt's own helper, which knows the machine's proxies and certificates.
 ///
@@ -47,14 +52,20 @@ fn fetch_one(
         source_kind: "bootstrap".to_owned(),
     })?;
     let url = format!("{mirror}/dists/{}/InRelease", suite.name);
-    let mut command = tied("/usr/lib/apt/apt-helper");
-    command.env("LC_ALL", "C").args(apt.arguments()).args(["-q", "download-file", &url]).arg(file);
-    runner.run(Phase::Resolve, &mut command).map_err(|mut failure| {
-        if matches!(failure.cause, Cause::NoSuchRelease { .. }) {
-            failure.cause = Cause::NoSuchRelease { what: format!("suite {}", suite.name) };
+    let mut pauses = PAUSES.iter();
+    loop {
+        let mut command = tied("/usr/lib/apt/apt-helper");
+        command.env("LC_ALL", "C").args(apt.arguments()).args(["-q", "download-file", &url]).arg(file);
+        let Err(mut failure) = runner.run(Phase::Resolve, &mut command) else { break };
+        match (&failure.cause, pauses.next()) {
+            (Cause::MirrorUnreachable { .. }, Some(pause)) => runner.pause(*pause)?,
+            (Cause::NoSuchRelease { .. }, _) => {
+                failure.cause = Cause::NoSuchRelease { what: format!("suite {}", suite.name) };
+                return Err(failure);
+            }
+            _ => return Err(failure),
         }
-        failure
-    })?;
+    }
     let text = std::fs::read(file).context("reading", file)?;
     Ok(describe(suite, &text))
 }
