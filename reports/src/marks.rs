@@ -138,6 +138,8 @@ pub(crate) struct Overview {
     pub(crate) lacking: Vec<Capability>,
     /// Required capabilities that nobody knows of.
     pub(crate) unknown: Vec<Capability>,
+    /// Columns of the overview that this environment cannot test; they decide nothing, and a reader must see them.
+    pub(crate) untested: Vec<Capability>,
 }
 
 impl Overview {
@@ -151,8 +153,18 @@ impl Overview {
         }
     }
 
-    /// In words: `all 6`, `virtio-fs; unknown: blk`.
+    /// In words: `all 6`, `all 6 tested; not tested: vsock, net`, `not virtio-fs; unknown: blk`.
     pub(crate) fn words(&self) -> String {
+        let judged = self.judged();
+        if self.untested.is_empty() || self.verdict() == Verdict::Untested {
+            return judged;
+        }
+        let names: Vec<&str> = self.untested.iter().map(|c| short(*c)).collect();
+        let tested = if self.verdict() == Verdict::Supported { " tested" } else { "" };
+        format!("{judged}{tested}; not tested: {}", names.join(", "))
+    }
+
+    fn judged(&self) -> String {
         let names = |all: &[Capability]| all.iter().map(|c| short(*c)).collect::<Vec<_>>().join(", ");
         match (self.lacking.is_empty(), self.unknown.is_empty()) {
             (true, true) if self.supported.is_empty() => "nothing tested".to_owned(),
@@ -168,7 +180,13 @@ impl Overview {
 pub(crate) fn overview(cell: &CellReport, profile: &str) -> Overview {
     let mut overview = Overview::default();
     for (capability, judgement) in cell.judgements.get(profile).into_iter().flatten() {
-        if judgement.verdict == Verdict::NotApplicable || crate::compare::is_optional(*capability, judgement) {
+        if judgement.verdict == Verdict::NotApplicable {
+            continue;
+        }
+        if crate::compare::is_optional(*capability, judgement) {
+            if judgement.verdict == Verdict::Untested && is_main(*capability) && judgement.required > 0 {
+                overview.untested.push(*capability);
+            }
             continue;
         }
         match judgement.verdict {
