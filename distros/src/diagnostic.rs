@@ -1,5 +1,6 @@
 //! Findings about a record, with their place in it; front ends render them.
 
+#[cfg(feature = "cli")]
 use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
 use serde::Serialize;
 use std::ops::Range;
@@ -95,9 +96,27 @@ impl Diagnostic {
         format!("{}:{}:{}: {}{hint}", self.file, self.line, self.column, self.message)
     }
 
+    /// The finding as a workflow command of GitHub Actions, which shows it beside the line.
+    pub fn github(&self) -> String {
+        let level = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let hint = self.hint.as_ref().map(|h| format!("\nhint: {h}")).unwrap_or_default();
+        format!(
+            "::{level} file={},line={},col={},title={}::{}",
+            property(&self.file),
+            self.line,
+            self.column,
+            property(self.rule),
+            command_data(&format!("{}{hint}", self.message)),
+        )
+    }
+
     /// The finding in the look of rustc, with the line it is about; `colour` adds terminal escapes.
     ///
     /// Control characters of the file are made visible, so that a record cannot drive the terminal.
+    #[cfg(feature = "cli")]
     pub fn human(&self, text: &str, colour: bool) -> String {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
@@ -127,6 +146,16 @@ impl Diagnostic {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         renderer.render(&groups)
     }
+}
+
+/// Text after the `::` of a workflow command; GitHub decodes these three escapes and no others.
+fn command_data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// A property of a workflow command, which `:` and `,` would end.
+fn property(text: &str) -> String {
+    command_data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
 /// Findings that are kept of one file; who has more needs the first ones.
@@ -178,6 +207,7 @@ pub(crate) fn is_direction_control(c: char) -> bool {
 }
 
 /// `text` with each byte of a control character (but newlines and tabs) replaced by one of `?`: offsets stay true.
+#[cfg(feature = "cli")]
 fn visible(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
@@ -189,6 +219,7 @@ fn visible(text: &str) -> String {
 }
 
 /// The part of a span that is on its first line: a whole block would drown the message.
+#[cfg(feature = "cli")]
 fn first_line(text: &str, start: usize, end: usize) -> Range<usize> {
     let start = floor_boundary(text, start);
     let end = floor_boundary(text, end);
@@ -217,6 +248,15 @@ mod tests {
         assert_eq!(line_column("ab", 99), (1, 3));
     }
 
+    #[test]
+    fn a_workflow_command_cannot_be_broken_out_of() {
+        let text = "a: 1\n";
+        let found = Diagnostic::error("syntax", text, 0..1, "50%\n::error::x").hint("h").warning();
+        let shown = finish(vec![found], text, "a,b:c.yaml")[0].github();
+        assert_eq!(shown, "::warning file=a%2Cb%3Ac.yaml,line=1,col=1,title=syntax::50%25%0A::error::x%0Ahint: h");
+    }
+
+    #[cfg(feature = "cli")]
     #[test]
     fn a_record_cannot_drive_the_terminal() {
         let text = "distro: \u{1b}[31mred\u{202e}\n";

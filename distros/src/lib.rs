@@ -1,13 +1,25 @@
 //! kata-osinfo: what each distro offers Kata Containers, and what each Kata version demands.
 
 pub mod arch;
+pub mod check;
+pub mod configure;
 pub mod database;
+pub mod detect;
 pub mod diagnostic;
+pub mod fallback;
 pub mod fix;
+pub mod installer;
 pub mod lint;
+pub mod os_release;
+pub mod packages;
+pub mod process;
 pub mod profile;
 pub mod record;
 pub mod release;
+pub mod requirements;
+pub mod root;
+#[cfg(feature = "cli")]
+pub mod schema;
 pub mod syntax;
 pub mod target;
 pub mod verified;

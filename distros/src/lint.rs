@@ -1,25 +1,51 @@
 //! Everything that is wrong with a record's text, or looks wrong.
 
+mod forged;
 mod rules;
 
 use crate::diagnostic::{Diagnostic, Severity, finish};
-use crate::record::parse_all;
+use crate::record::parse_draft;
 use std::path::Path;
 
 /// What the parser refuses, then what the rules find; in the order of the file.
 ///
 /// `path` is for messages only.
 pub fn lint(path: &Path, text: &str) -> Vec<Diagnostic> {
-    let (record, mut diagnostics) = parse_all(path, text);
-    if let Some(record) = &record {
-        diagnostics.extend(rules::check(record));
+    lint_as(path, text, Whole::Yes)
+}
+
+/// Whether a file must be a record by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whole {
+    /// It must; unless it names the distro that it derives from.
+    Yes,
+    /// It may be a part that lies over another file's, as the admin's do.
+    Part,
+}
+
+/// [`lint`], for a file that may be part of a record.
+pub fn lint_as(path: &Path, text: &str, whole: Whole) -> Vec<Diagnostic> {
+    let (draft, mut diagnostics) = parse_draft(path, text);
+    if let Some(draft) = draft {
+        if whole == Whole::Yes && draft.derives_from.is_none() {
+            diagnostics.extend(draft.missing());
+        }
+        if let Some(record) = draft.for_rules() {
+            diagnostics.extend(rules::check(&record));
+            diagnostics.extend(forged::check(&record));
+        }
     }
     finish(diagnostics, text, &path.display().to_string())
 }
 
 /// The text with every fix made that its diagnostics carry; `None` when there is nothing to fix.
 pub fn fix(path: &Path, text: &str) -> Option<String> {
-    let fixed = crate::fix::apply(text, &lint(path, text));
+    fix_as(path, text, Whole::Yes)
+}
+
+/// [`fix`], for a file that may be part of a record.
+pub fn fix_as(path: &Path, text: &str, whole: Whole) -> Option<String> {
+    let fixed = crate::fix::apply(text, &lint_as(path, text, whole));
     (fixed != text).then_some(fixed)
 }
 

@@ -7,6 +7,7 @@
 
 mod component;
 mod decode;
+mod layer;
 mod parse;
 mod resolve;
 
@@ -20,8 +21,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+pub use component::is_package_name;
 pub(crate) use decode::{Decoder, nearest};
-pub(crate) use parse::record as parse_all;
+pub(crate) use layer::Draft;
+pub(crate) use parse::draft as parse_draft;
+#[cfg(all(test, feature = "cli"))]
+pub(crate) use parse::keys;
 pub(crate) use resolve::did_you_mean;
 pub use resolve::{ResolveError, StatedFact};
 
@@ -64,6 +69,26 @@ pub struct Fact<T> {
     pub confidence: Confidence,
     /// Where it stands in the file.
     pub span: Range<usize>,
+    /// Which of [`Record::sources`] the file is.
+    pub source: usize,
+}
+
+/// A file that a record was read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The file; for an embedded record its name in the repository.
+    pub path: PathBuf,
+    /// Its text.
+    pub text: String,
+}
+
+/// File and line of a value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Origin {
+    /// The file; for an embedded record its name in the repository.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
 }
 
 /// A value for all architectures, or one each.
@@ -71,8 +96,8 @@ pub struct Fact<T> {
 pub enum PerArch<T> {
     /// The same everywhere.
     All(T),
-    /// By architecture; one that is missing has none.
-    Each(BTreeMap<Arch, T>),
+    /// By architecture: `None` is the record's `unknown`, and one that is missing has none.
+    Each(BTreeMap<Arch, Option<T>>),
 }
 
 impl<T> PerArch<T> {
@@ -80,7 +105,15 @@ impl<T> PerArch<T> {
     pub fn get(&self, arch: Arch) -> Option<&T> {
         match self {
             PerArch::All(value) => Some(value),
-            PerArch::Each(map) => map.get(&arch),
+            PerArch::Each(map) => map.get(&arch)?.as_ref(),
+        }
+    }
+
+    /// Whether anything is stated for one architecture, be it that nobody knows.
+    pub fn states(&self, arch: Arch) -> bool {
+        match self {
+            PerArch::All(_) => true,
+            PerArch::Each(map) => map.contains_key(&arch),
         }
     }
 
@@ -88,7 +121,7 @@ impl<T> PerArch<T> {
     pub fn values(&self) -> Vec<&T> {
         match self {
             PerArch::All(value) => vec![value],
-            PerArch::Each(map) => map.values().collect(),
+            PerArch::Each(map) => map.values().flatten().collect(),
         }
     }
 }
@@ -144,10 +177,14 @@ pub struct ReleaseEntry {
     pub lts: Option<Fact<Date>>,
     /// Architectures, where they differ from the record's.
     pub arches: Option<Vec<Arch>>,
+    /// `derives-from:`: the release of the parent distro that it is built from.
+    pub derives_from: Option<String>,
     /// What differs from the defaults.
     pub parts: Parts,
     /// Where it stands in the file.
     pub span: Range<usize>,
+    /// Which of [`Record::sources`] the file is.
+    pub source: usize,
 }
 
 impl ReleaseEntry {
@@ -167,8 +204,14 @@ pub struct Record {
     pub path: PathBuf,
     /// The file's text, for the write-back.
     pub text: String,
+    /// Every file that it was merged from, the strongest last, which is [`Record::path`].
+    pub sources: Vec<Source>,
     /// `debian`.
     pub distro: String,
+    /// `ids:`, other values of os-release's `ID` that mean this distro.
+    pub ids: Vec<String>,
+    /// `derives-from:`: the distro that it is built from, whose record is beneath this one.
+    pub derives_from: Option<String>,
     /// `package-manager:`, or `package-installer:` as the proposal had it.
     pub package_manager: PackageManager,
     /// Architectures.
@@ -188,12 +231,7 @@ impl Record {
     ///
     /// Everything that is wrong with it, with places.
     pub fn parse(path: &Path, text: &str) -> Result<Record, RecordError> {
-        let (record, mut diagnostics) = parse_all(path, text);
-        diagnostics.retain(|d| d.severity == crate::diagnostic::Severity::Error);
-        match record {
-            Some(record) if diagnostics.is_empty() => Ok(record),
-            _ => Err(RecordError { path: path.to_owned(), text: text.to_owned(), diagnostics }),
-        }
+        Draft::parse(path, text)?.complete()
     }
 
     /// Reads and parses a file of at most [`crate::syntax::MAX_BYTES`].
@@ -202,12 +240,14 @@ impl Record {
     ///
     /// That it cannot be read, or everything that is wrong with it.
     pub fn read(path: &Path) -> Result<Record, RecordError> {
-        let text = read_text(path).map_err(|d| RecordError {
-            path: path.to_owned(),
-            text: String::new(),
-            diagnostics: vec![*d],
-        })?;
-        Record::parse(path, &text)
+        Draft::read(path)?.complete()
+    }
+
+    /// File and line of a place in one of the record's sources.
+    pub fn origin(&self, source: usize, span: &Range<usize>) -> Option<Origin> {
+        let source = self.sources.get(source)?;
+        let (line, _) = crate::diagnostic::line_column(&source.text, span.start);
+        Some(Origin { file: source.path.display().to_string(), line })
     }
 }
 
@@ -223,8 +263,11 @@ pub fn read_text(path: &Path) -> Result<String, Box<Diagnostic>> {
         Box::new(Diagnostic { file: file.clone(), ..Diagnostic::error("unreadable", "", 0..0, message) })
     };
     let mut bytes = Vec::new();
-    let opened = std::fs::File::open(path).and_then(|f| {
-        // A pipe or device would never end, or block.
+    // Without waiting: opening a pipe would, for its writer.
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
+    let opened = rustix::fs::open(path, flags, rustix::fs::Mode::empty());
+    let opened = opened.map_err(std::io::Error::from).and_then(|f| {
+        let f = std::fs::File::from(f);
         if !f.metadata()?.is_file() {
             return Err(std::io::Error::other("not a regular file"));
         }
@@ -269,6 +312,7 @@ impl RecordError {
     }
 
     /// All findings as rustc would show them.
+    #[cfg(feature = "cli")]
     pub fn human(&self, colour: bool) -> String {
         let shown: Vec<String> = self.diagnostics.iter().map(|d| d.human(&self.text, colour)).collect();
         shown.join("\n\n")

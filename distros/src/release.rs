@@ -76,6 +76,10 @@ pub enum PackageManager {
     Pacman,
     /// Alpine.
     Apk,
+    /// Gentoo.
+    Emerge,
+    /// NixOS.
+    Nix,
 }
 
 /// One suite of a package archive.

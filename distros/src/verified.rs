@@ -1,6 +1,7 @@
 //! What runs proved: the entries of a record's `verified:`.
 
 mod decode;
+pub mod standing;
 mod write;
 
 pub(crate) use decode::decode;

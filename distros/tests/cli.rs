@@ -121,7 +121,9 @@ fn show_knows_debian_and_speaks_json() {
 fn list_has_one_line_a_release() {
     let dir = folder(&[("mini.yaml", RECORD)]);
     let output = run(dir.path(), &["list", "--records", "."]);
-    insta::assert_snapshot!(output.stdout, @r#"
+    let ours = |line: &&str| line.starts_with("debian:") || line.starts_with("mini:");
+    let lines: Vec<&str> = output.stdout.lines().filter(ours).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r#"
     debian:11            bullseye oldoldstable    x86_64 aarch64
     debian:12            bookworm oldstable       x86_64 aarch64 ppc64le s390x
     debian:13            trixie stable            x86_64 aarch64 ppc64le s390x
@@ -139,7 +141,7 @@ fn what_is_not_known_is_named_with_what_is() {
         assert_eq!((output.code, output.stdout.as_str()), (2, ""));
         output.stderr
     };
-    insta::assert_snapshot!(error("debain:13"), @"error: unknown distro `debain`: known are debian; did you mean `debian`?");
+    insta::assert_snapshot!(error("debain:13"), @"error: unknown distro `debain`: known are almalinux, alpine, amzn, arch, azurelinux, centos, debian, fedora, gentoo, nixos, openeuler, opensuse, rhel, rocky, sles, ubuntu; did you mean `debian`?");
     insta::assert_snapshot!(error("debian:bokworm"), @"error: unknown release `bokworm` of debian: known are 11 (bullseye), 12 (bookworm), 13 (trixie), testing (forky), unstable (sid); did you mean `bookworm`?");
     assert_eq!(run(dir.path(), &["show", "--arch", "amd64"]).code, 2);
     assert_eq!(run(dir.path(), &["lint", "no-such.yaml"]).code, 2);
@@ -200,6 +202,6 @@ fn the_shipped_record_has_no_findings() {
 #[test]
 fn help_tells_the_exit_codes() {
     let output = run(Path::new("/"), &["--help"]);
-    assert!(output.stdout.contains("1  lint found something"));
+    assert!(output.stdout.contains("1  the answer is no"));
     assert_eq!(run(Path::new("/"), &[]).code, 2);
 }

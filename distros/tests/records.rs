@@ -1,5 +1,10 @@
-//! The shipped record and the proposal's examples, through the public library.
+//! The shipped records and the proposal's examples, through the public library.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
+
+#[path = "records/corrections.rs"]
+mod corrections;
+#[path = "records/shipped.rs"]
+mod shipped;
 
 use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
@@ -111,6 +116,26 @@ fn versions_keep_their_text() {
     let versions: Vec<&str> = record.releases.iter().map(|r| r.version.as_str()).collect();
     assert_eq!(versions, ["8.10", "32", "0x1f", "1e3", "07"]);
     assert!(record.find_release("8.1").is_none());
+}
+
+#[test]
+fn nothing_on_an_architecture_is_not_the_same_as_unknown() {
+    let record = parse(
+        "vmm: {name: qemu, packages: {x86_64: q}, path: {x86_64: /q, s390x: unknown}}
+fs: [{name: 9p, packages: none}]
+kernel: unknown
+version: 1
+",
+    );
+    assert!(record.release("1", Arch::S390x).expect("1").vmms.is_empty());
+    let entry = record.find_release("1").expect("1");
+    let said = |arch| {
+        let facts = record.facts(entry, arch).into_iter();
+        facts.map(|f| format!("{}: {}", f.subject, f.value.unwrap_or_else(|| "?".into()))).collect::<Vec<_>>()
+    };
+    let shared = "fs virtio-9p packages: ";
+    assert_eq!(said(Arch::X86_64), ["kernel: ?", "vmm qemu packages: q", "vmm qemu path: /q", shared]);
+    assert_eq!(said(Arch::S390x), ["kernel: ?", "vmm qemu path: ?", shared], "no package there, and no word of a path");
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn said_in(dir: &TempDir, arguments: &[&str]) -> String {
 #[test]
 fn an_unknown_distro_is_told_with_the_known_ones() {
     assert_snapshot!(said(&["run", "debain:13"]), @r"
-    error: unknown distro `debain`: known are debian; did you mean `debian`?
+    error: unknown distro `debain`: known are almalinux, alpine, amzn, arch, azurelinux, centos, debian, fedora, gentoo, nixos, openeuler, opensuse, rhel, rocky, sles, ubuntu; did you mean `debian`?
     exit 2
     ");
 }
@@ -255,12 +255,16 @@ fn list_can_be_narrowed() {
 
 #[test]
 fn list_shows_releases_and_profiles() {
-    assert_snapshot!(said(&["list", "releases"]), @r"
-    debian:11        11, bullseye, oldoldstable
-    debian:12        12, bookworm, oldstable
-    debian:13        13, trixie, stable
-    debian:testing   testing, forky
-    debian:unstable  unstable, sid
+    // Other distros come and go in the records; how wide the first column is depends on them.
+    let all = said(&["list", "releases"]);
+    let debian = all.lines().filter(|l| l.starts_with("debian:") || l.starts_with("exit"));
+    let debian: Vec<String> = debian.map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_snapshot!(debian.join("\n"), @r"
+    debian:11 11, bullseye, oldoldstable
+    debian:12 12, bookworm, oldstable
+    debian:13 13, trixie, stable
+    debian:testing testing, forky
+    debian:unstable unstable, sid
     exit 0
     ");
     assert_snapshot!(said(&["list", "profiles"]), @r"

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) fn check(record: &Record) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     names(record, &mut found);
+    reachable(record, &mut found);
     order(record, &mut found);
     for release in &record.releases {
         dates(record, release, &mut found);
@@ -36,6 +37,10 @@ fn names(record: &Record, found: &mut Vec<Diagnostic>) {
         let mut own: Vec<&str> = release.names();
         own.sort_unstable();
         own.dedup();
+        // A version that stands twice is its own finding.
+        own.retain(|name| {
+            *name != release.version || !record.releases.iter().any(|r| r.version == *name && r.span != release.span)
+        });
         for name in own {
             match owner.get(name) {
                 Some(other) => found.push(
@@ -52,6 +57,30 @@ fn names(record: &Record, found: &mut Vec<Diagnostic>) {
                 }
             }
         }
+    }
+}
+
+/// Every release can be asked for: by a version of its own, on an architecture of the record's.
+fn reachable(record: &Record, found: &mut Vec<Diagnostic>) {
+    for (i, release) in record.releases.iter().enumerate() {
+        if record.releases[..i].iter().any(|r| r.version == release.version) {
+            let message =
+                format!("release {} cannot be reached: another one of that version stands before it", release.version);
+            found.push(
+                error(record, "unreachable", release, message).hint("give it a version of its own, or remove it"),
+            );
+        }
+        let strange = release.arches.iter().flatten().find(|a| !record.arches.contains(a));
+        if let Some(arch) = strange {
+            let message =
+                format!("release {} is for {arch}, which is not among the record's architectures", release.version);
+            found.push(error(record, "unreachable", release, message).hint("add it to the record's `arch`"));
+        }
+    }
+    if record.derives_from.as_deref() == Some(record.distro.as_str()) {
+        let at = record.text.find("derives-from").unwrap_or_default();
+        let message = format!("`{}` derives from itself", record.distro);
+        found.push(Diagnostic::error("derives-from", &record.text, at..at + "derives-from".len(), message));
     }
 }
 
@@ -102,13 +131,19 @@ fn dates(record: &Record, release: &ReleaseEntry, found: &mut Vec<Diagnostic>) {
 }
 
 /// A component with `packages:` names one; leaving the key out says that none is needed.
+///
+/// Beside a path the empty list is right: it takes the packages away that the record below names for another binary.
 fn packages(record: &Record, component: &Component, found: &mut Vec<Diagnostic>) {
     let Some(fact) = &component.packages else {
         return;
     };
+    // `none` is said on purpose.
+    if record.text.get(fact.span.clone()) == Some("none") {
+        return;
+    }
     let empty =
         fact.value.as_ref().is_some_and(|p| p.values().is_empty() || p.values().iter().any(|names| names.is_empty()));
-    if empty {
+    if empty && component.path.is_none() {
         let message = format!("{}: `packages` is empty", component.name);
         found.push(
             Diagnostic::error("empty-packages", &record.text, fact.span.clone(), message)

@@ -107,13 +107,16 @@ fn kernel(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<Co
 }
 
 fn packages(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<Fact<PerArch<Vec<String>>>> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "+-._:@/".contains(c);
     d.fact(node.get("packages")?, confidence, |d, n| {
         d.per_arch(n, |d, n| {
+            // An admin's own build: nothing is to be installed, whatever the layer below names.
+            if matches!(&n.kind, Kind::Scalar(s) if s == "none") {
+                return Some(Vec::new());
+            }
             let names = d.strings(n, "packages")?;
             for name in &names {
                 // These reach a package manager's command line: an option or a shell's word must not pass for a name.
-                if name.starts_with('-') || !name.chars().all(plain) {
+                if !is_package_name(name) {
                     let message = format!("`{name}` is not a package name");
                     d.error("bad-package", n.span.clone(), message);
                 }
@@ -123,6 +126,15 @@ fn packages(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<
     })
 }
 
+/// Whether `name` can be given to a package manager: it is no option, no path, no shell's word.
+pub fn is_package_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "+-._:@/".contains(c);
+    name.len() <= 200
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(plain)
+        && !name.contains("..")
+}
+
 fn path(d: &mut Decoder<'_>, node: &Node, key: &str, confidence: Confidence) -> Option<Fact<PerArch<String>>> {
     d.fact(node.get(key)?, confidence, |d, n| {
         d.per_arch(n, |d, n| {
@@ -130,6 +142,11 @@ fn path(d: &mut Decoder<'_>, node: &Node, key: &str, confidence: Confidence) -> 
             if !path.starts_with('/') {
                 let message = format!("the path `{path}` is not absolute");
                 d.error("relative-path", n.span.clone(), message).hint = Some("write the whole path, from `/`".into());
+                return None;
+            }
+            if path.split('/').any(|part| part == "..") {
+                let message = format!("the path `{path}` climbs with `..`");
+                d.error("climbing-path", n.span.clone(), message).hint = Some("write the path that it leads to".into());
                 return None;
             }
             Some(path)

@@ -2,7 +2,7 @@
 
 use super::{Confidence, Fact, PerArch};
 use crate::arch::Arch;
-use crate::diagnostic::{Diagnostic, MAX_FINDINGS};
+use crate::diagnostic::{Diagnostic, Fix, MAX_FINDINGS};
 use crate::syntax::{Entry, Kind, Node};
 use jiff::civil::Date;
 use std::collections::BTreeMap;
@@ -116,12 +116,18 @@ impl Decoder<'_> {
         let found = Arch::ALL.iter().copied().find(|a| a.name() == word);
         if found.is_none() {
             let names: Vec<&str> = Arch::ALL.iter().map(|a| a.name()).collect();
-            let hint = match Arch::ALL.iter().find(|a| a.debian_name() == word) {
+            let hint = match Arch::of_native_name(word) {
                 Some(arch) => format!("Kata's name for `{word}` is `{arch}`"),
                 None => suggestion(word, &names),
             };
             let message = format!("unknown architecture `{word}`");
-            self.error("unknown-arch", span, message).hint = Some(hint);
+            let known = Arch::ALL.iter().find(|a| a.debian_name() == word);
+            // Between quotes the span is the word's with them; the plain word is certain.
+            let certain = known.filter(|_| self.text.get(span.clone()) == Some(word));
+            let fix = certain.map(|a| Fix { start: span.start, end: span.end, replacement: a.name().to_owned() });
+            let found = self.error("unknown-arch", span, message);
+            found.hint = Some(hint);
+            found.fixes.extend(fix);
         }
         found
     }
@@ -164,7 +170,7 @@ impl Decoder<'_> {
             true => None,
             false => Some(read(self, node)?),
         };
-        Some(Fact { value, confidence, span: node.span.clone() })
+        Some(Fact { value, confidence, span: node.span.clone(), source: 0 })
     }
 
     /// A value, or a map of values by architecture.
@@ -179,10 +185,10 @@ impl Decoder<'_> {
         let mut map = BTreeMap::new();
         for entry in entries {
             let arch = self.arch_word(&entry.key, entry.key_span.clone());
-            if is_unknown(&entry.value) {
-                continue;
-            }
-            let value = read(self, &entry.value);
+            let value = match is_unknown(&entry.value) {
+                true => Some(None),
+                false => read(self, &entry.value).map(Some),
+            };
             if let (Some(arch), Some(value)) = (arch, value) {
                 map.insert(arch, value);
             }

@@ -1,7 +1,8 @@
 //! The record's top level and its releases.
 
 use super::component::{PART_KEYS, parts};
-use super::{Confidence, Decoder, Parts, Record, ReleaseEntry};
+use super::layer::Place;
+use super::{Confidence, Decoder, Draft, Parts, ReleaseEntry};
 use crate::diagnostic::{Diagnostic, finish};
 use crate::release::PackageManager;
 use crate::syntax::{self, Kind, Node};
@@ -10,6 +11,8 @@ use std::path::Path;
 const RECORD_KEYS: &[&str] = &[
     "apiVersion",
     "distro",
+    "ids",
+    "derives-from",
     "version",
     "package-manager",
     "package-installer",
@@ -18,7 +21,8 @@ const RECORD_KEYS: &[&str] = &[
     "releases",
     "verified",
 ];
-const RELEASE_KEYS: &[&str] = &["version", "codename", "aliases", "released", "eol", "lts", "arch", "confidence"];
+const RELEASE_KEYS: &[&str] =
+    &["version", "codename", "aliases", "derives-from", "released", "eol", "lts", "arch", "confidence"];
 
 /// The package managers by their names in a record.
 const PACKAGE_MANAGERS: &[(&str, PackageManager)] = &[
@@ -28,10 +32,19 @@ const PACKAGE_MANAGERS: &[(&str, PackageManager)] = &[
     ("zypper", PackageManager::Zypper),
     ("pacman", PackageManager::Pacman),
     ("apk", PackageManager::Apk),
+    ("emerge", PackageManager::Emerge),
+    ("nix", PackageManager::Nix),
 ];
 
-/// The record as far as it can be read, and everything that is wrong with it.
-pub(crate) fn record(path: &Path, text: &str) -> (Option<Record>, Vec<Diagnostic>) {
+/// The keys of a record's top level and of a release, for whoever describes the format elsewhere.
+#[cfg(all(test, feature = "cli"))]
+pub(crate) fn keys() -> (Vec<&'static str>, Vec<&'static str>) {
+    let with_parts = |own: &[&'static str]| own.iter().chain(PART_KEYS).copied().collect();
+    (with_parts(RECORD_KEYS), with_parts(RELEASE_KEYS))
+}
+
+/// The record as far as it can be read, and everything that is wrong with it but keys that a lower layer can supply.
+pub(crate) fn draft(path: &Path, text: &str) -> (Option<Draft>, Vec<Diagnostic>) {
     let file = path.display().to_string();
     let named = |diagnostics| finish(diagnostics, text, &file);
     let root = match syntax::parse(text) {
@@ -47,7 +60,7 @@ pub(crate) fn record(path: &Path, text: &str) -> (Option<Record>, Vec<Diagnostic
     (record, named(d.diagnostics))
 }
 
-fn top_level(d: &mut Decoder<'_>, root: &Node, path: &Path) -> Option<Record> {
+fn top_level(d: &mut Decoder<'_>, root: &Node, path: &Path) -> Option<Draft> {
     let allowed: Vec<&str> = RECORD_KEYS.iter().chain(PART_KEYS).copied().collect();
     d.fields(root, "the record", &allowed)?;
     if let Some(version) = root.get("apiVersion") {
@@ -55,7 +68,9 @@ fn top_level(d: &mut Decoder<'_>, root: &Node, path: &Path) -> Option<Record> {
     }
     let distro = distro(d, root);
     let manager = package_manager(d, root);
-    let arches = d.required(root, "arch").and_then(|n| d.arches(n));
+    let arches = or_missing(root.get("arch"), |n| Some((d.arches(n)?, Place::of(n))));
+    let ids = or_missing(root.get("ids"), |n| d.strings(n, "ids"));
+    let derives_from = or_missing(root.get("derives-from"), |n| d.string(n, "derives-from"));
     let confidence = d.confidence(root, Confidence::Assumed);
     let defaults = parts(d, root, confidence);
     let releases = releases(d, root, confidence);
@@ -63,16 +78,26 @@ fn top_level(d: &mut Decoder<'_>, root: &Node, path: &Path) -> Option<Record> {
         Some(node) => crate::verified::decode(d, node),
         None => Some(Vec::new()),
     };
-    Some(Record {
-        path: path.to_owned(),
-        text: d.text.to_owned(),
+    Some(Draft {
+        sources: vec![super::Source { path: path.to_owned(), text: d.text.to_owned() }],
         distro: distro?,
+        ids: ids?.unwrap_or_default(),
+        derives_from: derives_from?,
         package_manager: manager?,
         arches: arches?,
         defaults,
         releases: releases?,
         verified: verified?,
+        start: root.span.start,
     })
+}
+
+/// What `read` makes of a key's value: `Some(None)` where the key is missing, `None` where its value is wrong.
+fn or_missing<T>(node: Option<&Node>, read: impl FnOnce(&Node) -> Option<T>) -> Option<Option<T>> {
+    match node {
+        Some(node) => Some(Some(read(node)?)),
+        None => Some(None),
+    }
 }
 
 fn distro(d: &mut Decoder<'_>, root: &Node) -> Option<String> {
@@ -88,21 +113,22 @@ fn distro(d: &mut Decoder<'_>, root: &Node) -> Option<String> {
     Some(name)
 }
 
-fn package_manager(d: &mut Decoder<'_>, root: &Node) -> Option<PackageManager> {
+fn package_manager(d: &mut Decoder<'_>, root: &Node) -> Option<Option<(PackageManager, Place)>> {
     let node = match (root.get("package-manager"), root.get("package-installer")) {
         (Some(_), Some(second)) => {
             let message = "`package-installer` is another name for `package-manager`: give one";
             d.error("duplicate-key", second.span.clone(), message);
             return None;
         }
-        (None, Some(node)) => node,
-        (_, None) => d.required(root, "package-manager")?,
+        (None, Some(node)) | (Some(node), None) => node,
+        (None, None) => return Some(None),
     };
-    d.word(node, "package manager", "unknown-package-manager", PACKAGE_MANAGERS)
+    let word = d.word(node, "package manager", "unknown-package-manager", PACKAGE_MANAGERS)?;
+    Some(Some((word, Place::of(node))))
 }
 
 /// `releases:`, or the short form `version: [...]`.
-fn releases(d: &mut Decoder<'_>, root: &Node, confidence: Confidence) -> Option<Vec<ReleaseEntry>> {
+fn releases(d: &mut Decoder<'_>, root: &Node, confidence: Confidence) -> Option<Option<Vec<ReleaseEntry>>> {
     match (root.get("version"), root.get("releases")) {
         (Some(_), Some(releases)) => {
             let message = "`version` and `releases` cannot stand together";
@@ -110,12 +136,7 @@ fn releases(d: &mut Decoder<'_>, root: &Node, confidence: Confidence) -> Option<
                 Some("make each version an entry of `releases`".into());
             None
         }
-        (None, None) => {
-            let at = root.span.start;
-            d.error("missing-key", at..at, "the key `releases` is missing").hint =
-                Some("list the versions: `releases: [{version: 13}]`".into());
-            None
-        }
+        (None, None) => Some(None),
         (Some(versions), None) => {
             let one = |version, span| ReleaseEntry {
                 version,
@@ -125,16 +146,18 @@ fn releases(d: &mut Decoder<'_>, root: &Node, confidence: Confidence) -> Option<
                 eol: None,
                 lts: None,
                 arches: None,
+                derives_from: None,
                 parts: Parts::default(),
                 span,
+                source: 0,
             };
             match &versions.kind {
-                Kind::List(items) => d.all(items, |d, i| Some(one(d.string(i, "version")?, i.span.clone()))),
-                _ => Some(vec![one(d.string(versions, "version")?, versions.span.clone())]),
+                Kind::List(items) => d.all(items, |d, i| Some(one(d.string(i, "version")?, i.span.clone()))).map(Some),
+                _ => Some(Some(vec![one(d.string(versions, "version")?, versions.span.clone())])),
             }
         }
         (None, Some(node)) => match &node.kind {
-            Kind::List(items) => d.all(items, |d, i| release(d, i, confidence)),
+            Kind::List(items) => d.all(items, |d, i| release(d, i, confidence)).map(Some),
             _ => d.wrong(node, "releases", "a list of maps with `version`"),
         },
     }
@@ -151,6 +174,7 @@ fn release(d: &mut Decoder<'_>, node: &Node, inherited: Confidence) -> Option<Re
     };
     let (released, eol, lts) = (day(d, "released"), day(d, "eol"), day(d, "lts"));
     let codename = node.get("codename").and_then(|n| d.string(n, "codename"));
+    let derives_from = node.get("derives-from").and_then(|n| d.string(n, "derives-from"));
     let aliases = node.get("aliases").and_then(|n| d.strings(n, "aliases"));
     let arches = node.get("arch").and_then(|n| d.arches(n));
     Some(ReleaseEntry {
@@ -161,7 +185,9 @@ fn release(d: &mut Decoder<'_>, node: &Node, inherited: Confidence) -> Option<Re
         eol,
         lts,
         arches,
+        derives_from,
         parts: parts(d, node, confidence),
         span: node.span.clone(),
+        source: 0,
     })
 }

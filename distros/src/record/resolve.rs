@@ -1,7 +1,8 @@
 //! A release as one sees it on one architecture, with the record's defaults applied.
 
-use super::{Component, Confidence, Fact, Parts, Record, ReleaseEntry, nearest};
+use super::{Component, Confidence, Fact, Parts, PerArch, Record, ReleaseEntry, nearest};
 use crate::arch::Arch;
+use crate::check::Kind;
 use crate::release::{ContainerManager, FilesystemDriver, Kernel, PackageSuite, Release, Vmm};
 
 /// Why there is no such view of a record.
@@ -48,6 +49,9 @@ pub struct StatedFact {
     pub value: Option<String>,
     /// How well it is known.
     pub confidence: Confidence,
+    /// File and line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<super::Origin>,
 }
 
 impl Record {
@@ -138,28 +142,65 @@ impl Record {
         })
     }
 
+    /// The components that are stated of a release, by kind in the order asked for, the preferred filesystem first.
+    pub fn components(&self, release: &ReleaseEntry, arch: Arch, kinds: &[Kind]) -> Vec<(Kind, String)> {
+        let parts = merged(&self.defaults, &release.parts);
+        let names = |list: &[Component]| list.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
+        let of = |kind: Kind| match kind {
+            Kind::Vmm => names(known(&parts.vmms).map_or(&[], Vec::as_slice)),
+            Kind::Fs => {
+                let drivers = known(&parts.filesystems).cloned().unwrap_or_default();
+                names(&preferred_first(drivers, &parts.preferred_filesystem))
+            }
+            Kind::Kernel => known(&parts.kernel).map(|c| c.name.clone()).into_iter().collect(),
+            Kind::ContainerManager => known(&parts.container_manager).map(|c| c.name.clone()).into_iter().collect(),
+        };
+        if !self.release_arches(release).contains(&arch) {
+            return Vec::new();
+        }
+        kinds.iter().flat_map(|kind| of(*kind).into_iter().map(|name| (*kind, name))).collect()
+    }
+
+    /// Repositories and modules that must be enabled for a release, with the confidence of the weaker.
+    pub fn enables(&self, release: &ReleaseEntry) -> (Vec<String>, Vec<String>, Confidence) {
+        let parts = merged(&self.defaults, &release.parts);
+        let stated = [&parts.repositories, &parts.modules];
+        let confidence = stated.into_iter().flatten().map(|f| f.confidence).min();
+        let list = |fact| known(fact).cloned().unwrap_or_default();
+        (list(&parts.repositories), list(&parts.modules), confidence.unwrap_or(Confidence::Measured))
+    }
+
     /// Everything that is stated about a release, explicit unknowns included, in a fixed order.
     pub fn facts(&self, release: &ReleaseEntry, arch: Arch) -> Vec<StatedFact> {
         let mut facts = Vec::new();
         for (subject, date) in [("released", &release.released), ("eol", &release.eol), ("lts", &release.lts)] {
-            state(&mut facts, subject, date, |d| Some(d.to_string()));
+            self.state(&mut facts, subject, date, |d| Some(d.to_string()));
         }
         let parts = merged(&self.defaults, &release.parts);
-        state(&mut facts, "image", &parts.image, |i| Some(i.clone()));
-        state(&mut facts, "suites", &parts.suites, |suites| {
+        self.state(&mut facts, "image", &parts.image, |i| Some(i.clone()));
+        self.state(&mut facts, "suites", &parts.suites, |suites| {
             let names: Vec<&str> = suites.iter().map(|s: &PackageSuite| s.name.as_str()).collect();
             Some(names.join(" "))
         });
         for (subject, list) in [("repositories", &parts.repositories), ("modules", &parts.modules)] {
-            state(&mut facts, subject, list, |l| Some(l.join(" ")));
+            self.state(&mut facts, subject, list, |l| Some(l.join(" ")));
+        }
+        let unknown = [
+            ("vmm", whole_unknown(&parts.vmms)),
+            ("fs", whole_unknown(&parts.filesystems)),
+            ("kernel", whole_unknown(&parts.kernel)),
+            ("container-manager", whole_unknown(&parts.container_manager)),
+        ];
+        for (subject, fact) in unknown {
+            self.state(&mut facts, subject, &fact, |()| None);
         }
         let mut component = |kind: &str, c: &Component| {
             let subject = format!("{kind} {}", c.name);
-            let packages = format!("{subject} packages");
-            state(&mut facts, &packages, &c.packages, |p| p.get(arch).map(|names| names.join(" ")));
+            let packages = stated_for(&c.packages, arch);
+            self.state(&mut facts, &format!("{subject} packages"), &packages, |p| p.get(arch).map(|n| n.join(" ")));
             let what = if kind == "kernel" { "image" } else { "path" };
-            let path = format!("{subject} {what}");
-            state(&mut facts, &path, &c.path, |p| p.get(arch).cloned());
+            let path = stated_for(&c.path, arch);
+            self.state(&mut facts, &format!("{subject} {what}"), &path, |p| p.get(arch).cloned());
         };
         let filesystems = known(&parts.filesystems).cloned().unwrap_or_default();
         let filesystems = preferred_first(filesystems, &parts.preferred_filesystem);
@@ -173,16 +214,34 @@ impl Record {
         known(&parts.container_manager).into_iter().for_each(|c| component("container-manager", c));
         facts
     }
+
+    fn state<T>(
+        &self,
+        facts: &mut Vec<StatedFact>,
+        subject: &str,
+        fact: &Option<Fact<T>>,
+        show: impl Fn(&T) -> Option<String>,
+    ) {
+        if let Some(fact) = fact {
+            facts.push(StatedFact {
+                subject: subject.to_owned(),
+                value: fact.value.as_ref().and_then(show),
+                confidence: fact.confidence,
+                origin: self.origin(fact.source, &fact.span),
+            });
+        }
+    }
 }
 
-fn state<T>(facts: &mut Vec<StatedFact>, subject: &str, fact: &Option<Fact<T>>, show: impl Fn(&T) -> Option<String>) {
-    if let Some(fact) = fact {
-        facts.push(StatedFact {
-            subject: subject.to_owned(),
-            value: fact.value.as_ref().and_then(show),
-            confidence: fact.confidence,
-        });
-    }
+/// A fact that says something of `arch`, be it that nobody knows.
+fn stated_for<T: Clone>(fact: &Option<Fact<PerArch<T>>>, arch: Arch) -> Option<Fact<PerArch<T>>> {
+    fact.clone().filter(|f| f.value.as_ref().is_none_or(|p| p.states(arch)))
+}
+
+/// A fact that says of a whole list or component that it is not known.
+fn whole_unknown<T>(fact: &Option<Fact<T>>) -> Option<Fact<()>> {
+    let fact = fact.as_ref().filter(|f| f.value.is_none())?;
+    Some(Fact { value: None, confidence: fact.confidence, span: fact.span.clone(), source: fact.source })
 }
 
 /// A fact's value, where it is stated and known.
@@ -210,7 +269,7 @@ fn preferred_first(mut drivers: Vec<Component>, preferred: &Option<String>) -> V
 }
 
 /// The release's parts over the defaults, key by key; components meet by name.
-fn merged(defaults: &Parts, over: &Parts) -> Parts {
+pub(super) fn merged(defaults: &Parts, over: &Parts) -> Parts {
     fn pick<T: Clone>(default: &Option<T>, over: &Option<T>) -> Option<T> {
         over.clone().or_else(|| default.clone())
     }

@@ -150,7 +150,13 @@ fn query(env: &dyn Environment, package: &str) -> Result<Ran, Stop> {
         }
         PackageManager::Pacman => env.run(&["pacman", "-Q", package], QUICK),
         PackageManager::Apk => env.run(&["apk", "info", "-v", package], QUICK),
+        PackageManager::Emerge | PackageManager::Nix => Err(not_asked()),
     }
+}
+
+/// No environment of Gentoo or NixOS is made yet.
+fn not_asked() -> Stop {
+    Stop::error("the packages of Gentoo and NixOS are not asked yet")
 }
 
 fn owner(env: &dyn Environment, path: &str) -> Result<String, Stop> {
@@ -165,6 +171,7 @@ fn owner(env: &dyn Environment, path: &str) -> Result<String, Stop> {
             }
             PackageManager::Pacman => env.run(&["pacman", "-Qqo", &candidate], QUICK)?,
             PackageManager::Apk => env.run(&["apk", "info", "-W", &candidate], QUICK)?,
+            PackageManager::Emerge | PackageManager::Nix => return Err(not_asked()),
         };
         let owner = ran.stdout.split([':', ' ', '\n']).next().unwrap_or_default();
         if ran.ok() && !owner.is_empty() {

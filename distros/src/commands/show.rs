@@ -1,6 +1,9 @@
 //! What `show` and `list` print.
 
+use super::system::{self, Common};
+use super::{ArchName, Exit, Format, json, this_arch};
 use anyhow::Result;
+use clap::Args;
 use jiff::civil::Date;
 use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
@@ -9,19 +12,71 @@ use kata_osinfo::record::{ResolveError, StatedFact};
 use kata_osinfo::release::Release;
 use kata_osinfo::target;
 use kata_osinfo::verified::VerifiedEntry;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::io::Write as _;
+
+/// Arguments of `show`.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArguments {
+    /// `debian:13`, `debian:11,12`, `debian` or `all`; a release by version, codename or alias; by default the system's.
+    target: Option<String>,
+    /// Tell file and line of each value.
+    #[arg(long)]
+    origin: bool,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+    /// The architecture, by Kata's name; by default the system's.
+    #[arg(long, value_enum)]
+    arch: Option<ArchName>,
+}
+
+pub(crate) fn run(common: &Common, arguments: &ShowArguments) -> Result<Exit> {
+    let root = common.root()?;
+    let database = common.database(&root)?;
+    let arch = arguments.arch.map(Arch::from).or_else(|| kata_osinfo::detect::arch(&root)).unwrap_or_else(this_arch);
+    let shown = match &arguments.target {
+        Some(target) => releases(&database, target, arch)?,
+        None => {
+            let found = system::detect(&root, &database)?;
+            if found.releases.is_empty() {
+                return Err(system::unknown(&found).into());
+            }
+            let mut all = Vec::new();
+            for target in &found.releases {
+                all.extend(releases(&database, &target.to_string(), arch)?);
+            }
+            all
+        }
+    };
+    match arguments.format {
+        Format::Human => std::io::stdout().write_all(human(&shown, arguments.origin).as_bytes())?,
+        Format::Json => json(&document(&shown))?,
+    }
+    Ok(Exit::Ok)
+}
+
+/// Prints the releases that are known.
+pub(crate) fn list(common: &Common, format: Format) -> Result<Exit> {
+    let database = common.database(&common.root()?)?;
+    match format {
+        Format::Human => std::io::stdout().write_all(list_human(&database).as_bytes())?,
+        Format::Json => json(&list_json(&database))?,
+    }
+    Ok(Exit::Ok)
+}
 
 /// One release with everything that is printed of it.
-pub(crate) struct Shown {
+struct Shown {
     release: Release,
     facts: Vec<StatedFact>,
     verified: Vec<VerifiedEntry>,
 }
 
 /// The releases that `text` names; those that lack the architecture are left out unless none is left.
-pub(crate) fn releases(database: &Database, text: &str, arch: Arch) -> Result<Vec<Shown>> {
+fn releases(database: &Database, text: &str, arch: Arch) -> Result<Vec<Shown>> {
     let mut shown = Vec::new();
     let mut lacking = None;
     for target in target::parse(text, database)? {
@@ -54,13 +109,13 @@ pub(crate) fn releases(database: &Database, text: &str, arch: Arch) -> Result<Ve
 }
 
 /// For people.
-pub(crate) fn human(releases: &[Shown]) -> String {
+fn human(releases: &[Shown], origin: bool) -> String {
     let today = jiff::Zoned::now().date();
-    let blocks: Vec<String> = releases.iter().map(|r| one(r, today)).collect();
+    let blocks: Vec<String> = releases.iter().map(|r| one(r, today, origin)).collect();
     blocks.join("\n")
 }
 
-fn one(shown: &Shown, today: Date) -> String {
+fn one(shown: &Shown, today: Date, origin: bool) -> String {
     let release = &shown.release;
     let mut out = release.name();
     if let Some(codename) = &release.codename {
@@ -73,9 +128,17 @@ fn one(shown: &Shown, today: Date) -> String {
     let width = shown.facts.iter().map(|f| f.subject.len()).max();
     let width = width.unwrap_or_default();
     for fact in &shown.facts {
-        let value = fact.value.as_deref().unwrap_or("unknown");
+        let value = match fact.value.as_deref() {
+            None => "unknown",
+            Some("") => "none",
+            Some(value) => value,
+        };
         let confidence = fact.confidence.name();
-        let _ = writeln!(out, "  {:width$}  {value}  [{confidence}]", fact.subject);
+        let _ = write!(out, "  {:width$}  {value}  [{confidence}]", fact.subject);
+        if let Some(origin) = fact.origin.as_ref().filter(|_| origin) {
+            let _ = write!(out, "  {}:{}", origin.file, origin.line);
+        }
+        out.push('\n');
     }
     if shown.verified.is_empty() {
         out += "  nothing verified yet: run `kata-qualify`\n";
@@ -140,14 +203,16 @@ fn age(tested: Date, today: Date) -> String {
 }
 
 /// For programs.
-pub(crate) fn json(releases: &[Shown]) -> Value {
-    let releases: Vec<Value> =
-        releases.iter().map(|r| json!({ "release": r.release, "facts": r.facts, "verified": r.verified })).collect();
-    json!({ "version": 1, "releases": releases })
+fn document(releases: &[Shown]) -> Value {
+    let releases: Vec<Value> = releases
+        .iter()
+        .map(|r| serde_json::json!({ "release": r.release, "facts": r.facts, "verified": r.verified }))
+        .collect();
+    serde_json::json!({ "version": 1, "releases": releases })
 }
 
 /// One line a release.
-pub(crate) fn list(database: &Database) -> String {
+fn list_human(database: &Database) -> String {
     let mut out = String::new();
     for record in database.records() {
         for release in &record.releases {
@@ -163,12 +228,12 @@ pub(crate) fn list(database: &Database) -> String {
 }
 
 /// The same for programs.
-pub(crate) fn list_json(database: &Database) -> Value {
+fn list_json(database: &Database) -> Value {
     let releases: Vec<Value> = database
         .records()
         .flat_map(|record| {
             record.releases.iter().map(|release| {
-                json!({
+                serde_json::json!({
                     "distro": record.distro,
                     "version": release.version,
                     "codename": release.codename,
@@ -178,7 +243,7 @@ pub(crate) fn list_json(database: &Database) -> Value {
             })
         })
         .collect();
-    json!({ "version": 1, "releases": releases })
+    serde_json::json!({ "version": 1, "releases": releases })
 }
 
 #[cfg(test)]

@@ -1,0 +1,142 @@
+//! The command's calls, one file each, and what they share.
+
+pub(crate) mod check;
+pub(crate) mod detect;
+pub(crate) mod install;
+pub(crate) mod lint;
+pub(crate) mod show;
+pub(crate) mod system;
+pub(crate) mod verified;
+
+use clap::ValueEnum;
+use kata_osinfo::arch::Arch;
+use std::io::{Write, stdout};
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Human,
+    /// For programs, one document.
+    Json,
+}
+
+/// An architecture on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ArchName {
+    #[value(name = "x86_64")]
+    X86_64,
+    #[value(name = "aarch64")]
+    Aarch64,
+    #[value(name = "ppc64le")]
+    Ppc64le,
+    #[value(name = "s390x")]
+    S390x,
+}
+
+impl From<ArchName> for Arch {
+    fn from(name: ArchName) -> Arch {
+        match name {
+            ArchName::X86_64 => Arch::X86_64,
+            ArchName::Aarch64 => Arch::Aarch64,
+            ArchName::Ppc64le => Arch::Ppc64le,
+            ArchName::S390x => Arch::S390x,
+        }
+    }
+}
+
+/// The machine's own architecture; x86_64 on one that Kata does not know.
+pub(crate) fn this_arch() -> Arch {
+    Arch::ALL.iter().copied().find(|a| a.name() == std::env::consts::ARCH).unwrap_or(Arch::X86_64)
+}
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// All is well.
+    Ok = 0,
+    /// The answer is no: lint found something, a component is not installed, a combination is not verified.
+    No = 1,
+    /// Usage, or input that cannot be used.
+    BadInput = 2,
+    /// The system, its release or a fact is not known.
+    Unknown = 3,
+    /// The package manager failed.
+    Failed = 4,
+    /// Another package manager held its database for too long.
+    Locked = 5,
+    /// The package manager is not run by this program: the command was printed.
+    NotExercised = 6,
+    /// It is known not to work, and nobody forced it.
+    Refused = 10,
+    /// Something must be installed, or described in `/etc/kata-osinfo`, first.
+    Wanting = 11,
+    /// Nothing that is there works: it must be built.
+    NothingWorks = 12,
+    /// Written, and something else overrides it.
+    NotEffective = 13,
+}
+
+/// The table of `--help`.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0  all is well
+  1  the answer is no: lint found something, a component is not installed,
+     a combination is not verified, or its versions have changed
+  2  usage, or input that cannot be used
+  3  the system, its release or a fact is not known, or only assumed
+  4  the package manager failed
+  5  another package manager held its database for too long
+  6  the package manager is recognised, but not run by this program:
+     its command is printed
+ 10  refused: known not to work, and not forced
+ 11  something must be installed, or described in /etc/kata-osinfo, first
+ 12  nothing works: the evidence and build instructions are printed
+ 13  written, but not everything took effect";
+
+/// A call that came to no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Failed {
+    /// How the program ends.
+    pub(crate) exit: Exit,
+    /// The kind, for programs: `unknown-system`.
+    pub(crate) kind: &'static str,
+    /// What is wrong.
+    pub(crate) message: String,
+    /// What to do.
+    pub(crate) hint: Option<String>,
+}
+
+impl Failed {
+    pub(crate) fn new(exit: Exit, kind: &'static str, message: impl Into<String>) -> Failed {
+        Failed { exit, kind, message: message.into(), hint: None }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failed {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Prints one document on standard output.
+pub(crate) fn json(value: &serde_json::Value) -> anyhow::Result<()> {
+    let mut out = stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value).map_err(std::io::Error::from)?;
+    Ok(writeln!(out)?)
+}
+
+/// Prints text on standard output, its control characters made visible.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let lines: Vec<String> = text.lines().map(kata_osinfo::diagnostic::printable).collect();
+    let mut out = stdout().lock();
+    for line in lines {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+/// A yes or no for people.
+pub(crate) fn yes_no(yes: bool) -> &'static str {
+    if yes { "yes" } else { "no" }
+}

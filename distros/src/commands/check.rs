@@ -1,0 +1,173 @@
+//! `check`: what is installed, where, which version, by which package, and whether it is what was verified.
+
+use super::system::{About, Common, System};
+use super::{Exit, Failed, Format, json, print};
+use clap::Args;
+use kata_osinfo::check::{Component, Kind, Stated, component};
+use kata_osinfo::packages::{Packages, QueryError};
+use kata_osinfo::verified::standing::{Standing, standing};
+use std::fmt::Write as _;
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    /// Components: `vmm`, `fs`, `kernel`, `container-manager`, or names in the record such as `qemu`, `virtio-fs`.
+    ///
+    /// By default all are listed, and the preferred VMM, the preferred filesystem and the kernel must be there.
+    #[arg(value_name = "COMPONENT")]
+    components: Vec<String>,
+    /// Compare all versions with those that were verified; after an upgrade this says what is not proved any more.
+    #[arg(long)]
+    all: bool,
+    /// Print nothing if all is well; for timers and package managers' hooks.
+    #[arg(long)]
+    quiet: bool,
+    #[command(flatten)]
+    pub(crate) about: About,
+}
+
+pub(crate) fn run(common: &Common, arguments: &CheckArguments) -> anyhow::Result<Exit> {
+    let system = System::find(common, &arguments.about)?;
+    let stated = system.stated();
+    let chosen = chosen(&stated, &arguments.components)?;
+    let packages = packages(&system)?;
+    let mut found = Vec::new();
+    for stated in &chosen {
+        found.push(component(&system.root, packages.as_ref(), stated)?);
+    }
+    let standings = if arguments.all { standings(&system, packages.as_ref())? } else { Vec::new() };
+    let there = match arguments.components.is_empty() {
+        true => required(&found).iter().all(|c| c.installed),
+        false => found.iter().all(|c| c.installed),
+    };
+    let changed = standings.iter().any(|s| !s.matches) || arguments.all && standings.is_empty();
+    let exit = if there && !changed { Exit::Ok } else { Exit::No };
+    if arguments.quiet && exit == Exit::Ok {
+        return Ok(exit);
+    }
+    if arguments.about.format == Format::Json {
+        let mut document = serde_json::json!({
+            "version": 1, "system": system.json(), "installed": there, "components": found,
+        });
+        if arguments.all {
+            document["verified"] = serde_json::to_value(&standings)?;
+            document["matches"] = (!changed).into();
+        }
+        json(&document)?;
+        return Ok(exit);
+    }
+    let mut out = String::new();
+    for component in &found {
+        out += &line(component);
+    }
+    if arguments.all {
+        out += &changes(&standings);
+    }
+    print(&out)?;
+    Ok(exit)
+}
+
+/// The root's package database; `None` where there is none, as with an admin's hand-made root.
+pub(crate) fn packages(system: &System) -> anyhow::Result<Option<Packages<'_>>> {
+    match Packages::read(&system.root) {
+        Ok(packages) => Ok(Some(packages)),
+        Err(error @ QueryError::NoDatabase(_)) => {
+            eprintln!("warning: {error}");
+            Ok(None)
+        }
+        Err(error) => Err(Failed::new(Exit::BadInput, "unreadable-packages", error.to_string()).into()),
+    }
+}
+
+/// Every entry of `verified:` for the system's release and architecture, beside what is installed.
+fn standings(system: &System, packages: Option<&Packages<'_>>) -> anyhow::Result<Vec<Standing>> {
+    let today = jiff::Zoned::now().date();
+    let of_this = system.record.verified.iter();
+    let of_this = of_this.filter(|v| v.release == system.target.version && v.arch == system.arch);
+    Ok(of_this.map(|v| standing(v, &[], packages, today)).collect::<Result<_, _>>()?)
+}
+
+/// The components that were named, all if none was.
+pub(crate) fn chosen<'s>(stated: &'s [Stated], names: &[String]) -> Result<Vec<&'s Stated>, Failed> {
+    if names.is_empty() {
+        return Ok(stated.iter().collect());
+    }
+    let mut chosen: Vec<&Stated> = Vec::new();
+    for name in names {
+        // `vmm` and `fs` are the preferred one; the daemon goes by its own name too.
+        let name = match name.as_str() {
+            "virtiofsd" => "virtio-fs",
+            "9p" => "virtio-9p",
+            other => other,
+        };
+        let found = stated.iter().find(|s| s.kind.name() == name || s.name == name);
+        let Some(found) = found else {
+            let mut known: Vec<&str> = Vec::new();
+            for name in stated.iter().flat_map(|s| [s.kind.name(), s.name.as_str()]) {
+                if !known.contains(&name) {
+                    known.push(name);
+                }
+            }
+            let message = format!("the record has no component `{name}`: known are {}", known.join(", "));
+            return Err(Failed::new(Exit::Unknown, "unknown-component", message)
+                .hint("a component that the distro does not package can be added in /etc/kata-osinfo"));
+        };
+        if !chosen.contains(&found) {
+            chosen.push(found);
+        }
+    }
+    Ok(chosen)
+}
+
+/// What Kata cannot do without: the preferred VMM, the preferred filesystem, the kernel.
+fn required(found: &[Component]) -> Vec<&Component> {
+    let kinds = [Kind::Vmm, Kind::Fs, Kind::Kernel];
+    kinds.iter().filter_map(|kind| found.iter().find(|c| c.kind == *kind)).collect()
+}
+
+fn line(component: &Component) -> String {
+    let name = format!("{} {}", component.kind.name(), component.name);
+    let mut out = match &component.problem {
+        Some(problem) => format!("{name}: not installed: {problem}\n"),
+        None => {
+            let path = component.path.as_ref().map(|p| format!(" at {}", p.display())).unwrap_or_default();
+            let version = component.version.as_ref().map(|v| format!(", version {v}")).unwrap_or_default();
+            let owner = match (&component.package, &component.path) {
+                (Some(owner), _) => format!(", of package {}", owner.package),
+                (None, Some(_)) => ", of no package".to_owned(),
+                (None, None) if component.packages.is_empty() => ", as part of the VMM".to_owned(),
+                (None, None) => String::new(),
+            };
+            format!("{name}: installed{path}{version}{owner}\n")
+        }
+    };
+    for wanted in component.packages.iter().filter(|w| w.installed.is_empty()) {
+        let _ = writeln!(out, "  package {} is not installed", wanted.name);
+    }
+    for wanted in &component.packages {
+        for by in wanted.installed.iter().filter(|i| i.package != wanted.name) {
+            let _ = writeln!(out, "  package {} is provided by {} {}", wanted.name, by.package, by.version);
+        }
+    }
+    out
+}
+
+fn changes(standings: &[Standing]) -> String {
+    if standings.is_empty() {
+        return "nothing was verified for this release and architecture\n".to_owned();
+    }
+    let mut out = String::new();
+    for standing in standings {
+        let head = format!("{}/{} verified {}", standing.profile, standing.environment, standing.tested);
+        if standing.matches {
+            let _ = writeln!(out, "{head}: the versions are the same");
+            continue;
+        }
+        let _ = writeln!(out, "{head}: versions have changed");
+        for pair in standing.versions.iter().filter(|v| v.installed.as_ref() != Some(&v.verified)) {
+            let now = pair.installed.as_deref().unwrap_or("not installed");
+            let _ = writeln!(out, "  {} {} -> {now}", pair.package, pair.verified);
+        }
+    }
+    out
+}

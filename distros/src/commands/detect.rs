@@ -1,0 +1,58 @@
+//! `detect`: which record and release the system is.
+
+use super::system::{self, Common};
+use super::{Exit, Format, json, print};
+use clap::Args;
+use kata_osinfo::detect::{Fit, FoundBy};
+use std::fmt::Write as _;
+
+/// Arguments of `detect`.
+#[derive(Debug, Args)]
+pub(crate) struct DetectArguments {
+    /// How to print the answer.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+pub(crate) fn run(common: &Common, arguments: &DetectArguments) -> anyhow::Result<Exit> {
+    let root = common.root()?;
+    let database = common.database(&root)?;
+    let found = system::detect(&root, &database)?;
+    let exit = if found.releases.is_empty() { Exit::Unknown } else { Exit::Ok };
+    if arguments.format == Format::Json {
+        json(&serde_json::json!({ "version": 1, "root": root.path(), "system": found }))?;
+        return Ok(exit);
+    }
+    if found.releases.is_empty() {
+        return Err(system::unknown(&found).into());
+    }
+    let mut out = String::new();
+    for release in &found.releases {
+        let record = database.record(&release.distro)?;
+        let entry = record.require_release(&release.version)?;
+        let _ = write!(out, "{release}");
+        if let Some(codename) = &entry.codename {
+            let _ = write!(out, " {codename}");
+        }
+        let _ = writeln!(out, " on {}", found.arch.map_or("an unknown architecture", |a| a.name()));
+    }
+    if found.releases.len() > 1 {
+        out += "  which of them, nothing tells: os-release is the same, and apt's sources name both or neither\n";
+    }
+    if found.by == Some(FoundBy::IdLike) {
+        let _ = writeln!(
+            out,
+            "  as the relative of {}, which has no record of its own",
+            found.name.as_deref().unwrap_or(&found.id)
+        );
+    }
+    match (found.fit, &found.version_id) {
+        (Some(Fit::Prefix), Some(version)) => {
+            let _ = writeln!(out, "  for {version}, which the record does not tell from others of its major version");
+        }
+        (Some(Fit::Rolling), _) => out += "  the distro's one release, which rolls\n",
+        _ => {}
+    }
+    print(&out)?;
+    Ok(exit)
+}

@@ -1,0 +1,229 @@
+//! `installer`, `packages` and `install`.
+
+use super::check::chosen;
+use super::system::{About, Common, System};
+use super::{Exit, Failed, Format, json, print};
+use clap::Args;
+use kata_osinfo::check::{Kind, Stated};
+use kata_osinfo::installer::{self, FailureKind, InstallError, Options, Plan, Wanted};
+use kata_osinfo::record::Confidence;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Arguments of `installer`.
+#[derive(Debug, Args)]
+pub(crate) struct InstallerArguments {
+    #[command(flatten)]
+    pub(crate) about: About,
+}
+
+/// Arguments of `packages`.
+#[derive(Debug, Args)]
+pub(crate) struct PackagesArguments {
+    /// Components, as with `check`; by default the preferred VMM and filesystem, and the kernel.
+    #[arg(value_name = "COMPONENT")]
+    components: Vec<String>,
+    /// Use what the record only assumes.
+    #[arg(long)]
+    allow_assumed: bool,
+    #[command(flatten)]
+    pub(crate) about: About,
+}
+
+/// Arguments of `install`.
+#[derive(Debug, Args)]
+pub(crate) struct InstallArguments {
+    /// Components, as with `check`; by default the preferred VMM and filesystem, and the kernel.
+    #[arg(value_name = "COMPONENT")]
+    components: Vec<String>,
+    /// Print what would be done and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Use what the record only assumes.
+    #[arg(long)]
+    allow_assumed: bool,
+    /// Use the package lists that are there.
+    #[arg(long)]
+    no_refresh: bool,
+    /// Wait so many seconds for another package manager.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    lock_timeout: u64,
+    /// Give each command of the package manager so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
+    timeout: u64,
+    #[command(flatten)]
+    pub(crate) about: About,
+}
+
+pub(crate) fn installer(common: &Common, arguments: &InstallerArguments) -> anyhow::Result<Exit> {
+    let system = System::find(common, &arguments.about)?;
+    let chosen = installer::choose(&system.root, system.record.package_manager)?;
+    let there = chosen.place != installer::Place::Nowhere;
+    if arguments.about.format == Format::Json {
+        json(&serde_json::json!({
+            "version": 1,
+            "system": system.json(),
+            "installer": chosen.installer,
+            "program": there.then_some(&chosen.program),
+            "place": chosen.place,
+            "exercised": chosen.installer.is_exercised(),
+        }))?;
+    } else {
+        print(chosen.installer.name())?;
+    }
+    Ok(if there { Exit::Ok } else { Exit::No })
+}
+
+pub(crate) fn packages(common: &Common, arguments: &PackagesArguments) -> anyhow::Result<Exit> {
+    let system = System::find(common, &arguments.about)?;
+    let stated = system.stated();
+    let wanted = wanted(&system, &components(&stated, &arguments.components)?, arguments.allow_assumed)?;
+    if arguments.about.format == Format::Json {
+        json(&serde_json::json!({
+            "version": 1,
+            "system": system.json(),
+            "packages": wanted.packages,
+            "repositories": wanted.repositories,
+            "modules": wanted.modules,
+        }))?;
+        return Ok(Exit::Ok);
+    }
+    for (what, names) in [("repository", &wanted.repositories), ("module", &wanted.modules)] {
+        names.iter().for_each(|n| eprintln!("needs the {what} {n}"));
+    }
+    let mut out = String::new();
+    for package in &wanted.packages {
+        let _ = writeln!(out, "{package}");
+    }
+    print(&out)?;
+    Ok(Exit::Ok)
+}
+
+pub(crate) fn install(common: &Common, arguments: &InstallArguments) -> anyhow::Result<Exit> {
+    let system = System::find(common, &arguments.about)?;
+    let stated = system.stated();
+    let wanted = wanted(&system, &components(&stated, &arguments.components)?, arguments.allow_assumed)?;
+    let chosen = installer::choose(&system.root, system.record.package_manager)?;
+    let options = Options {
+        refresh: !arguments.no_refresh,
+        lock_timeout: Duration::from_secs(arguments.lock_timeout),
+        timeout: Duration::from_secs(arguments.timeout),
+        show: true,
+    };
+    let as_json = arguments.about.format == Format::Json;
+    if wanted.packages.is_empty() {
+        if as_json {
+            json(&serde_json::json!({ "version": 1, "system": system.json(), "installed": [] }))?;
+        } else {
+            print("no packages are needed")?;
+        }
+        return Ok(Exit::Ok);
+    }
+    if arguments.dry_run {
+        let plan = installer::plan(&chosen, &system.root, &wanted, &options).map_err(failed)?;
+        if as_json {
+            json(&serde_json::json!({ "version": 1, "system": system.json(), "plan": plan }))?;
+        } else {
+            print(&told(&plan))?;
+        }
+        return Ok(Exit::Ok);
+    }
+    match installer::install(&chosen, &system.root, &wanted, &options) {
+        Ok(done) if as_json => {
+            json(&serde_json::json!({
+                "version": 1,
+                "system": system.json(),
+                "plan": done.plan,
+                "installed": done.installed,
+                "waited-seconds": done.waited,
+            }))?;
+            Ok(Exit::Ok)
+        }
+        Ok(done) => {
+            let lines: Vec<String> = done.installed.iter().map(|i| format!("{} {}", i.package, i.version)).collect();
+            print(&lines.join("\n"))?;
+            Ok(Exit::Ok)
+        }
+        Err(InstallError::NotExercised(plan)) => {
+            if as_json {
+                json(&serde_json::json!({ "version": 1, "system": system.json(), "plan": plan }))?;
+            } else {
+                print(&told(&plan))?;
+            }
+            Ok(Exit::NotExercised)
+        }
+        Err(error) => Err(failed(error).into()),
+    }
+}
+
+fn told(plan: &Plan) -> String {
+    let mut out = plan.told();
+    if plan.commands.is_empty() {
+        out += "nothing is to be done\n";
+    } else if !plan.exercised {
+        let _ = writeln!(out, "{} is not run by this program: run the command yourself", plan.installer.name());
+    }
+    out
+}
+
+fn failed(error: InstallError) -> Failed {
+    let message = error.to_string();
+    match error {
+        InstallError::Failed(failure) => {
+            let exit = if failure.kind == FailureKind::Locked { Exit::Locked } else { Exit::Failed };
+            let kind = match failure.kind {
+                FailureKind::MissingPackage => "missing-package",
+                FailureKind::Repository => "repository",
+                FailureKind::Verification => "verification",
+                FailureKind::Locked => "locked",
+                FailureKind::DiskFull => "disk-full",
+                FailureKind::Conflict => "conflict",
+                FailureKind::Deadline => "deadline",
+                FailureKind::Other => "other",
+            };
+            Failed::new(exit, kind, message).hint(failure.kind.hint())
+        }
+        InstallError::BadName(_) | InstallError::Nothing => Failed::new(Exit::BadInput, "bad-package", message),
+        InstallError::NotRoot => Failed::new(Exit::BadInput, "not-root", message),
+        InstallError::NoProgram { .. } => Failed::new(Exit::Failed, "no-installer", message),
+        InstallError::NotExercised(_) => Failed::new(Exit::NotExercised, "not-exercised", message),
+        InstallError::Query(_) => Failed::new(Exit::BadInput, "unreadable-packages", message),
+        InstallError::NotThere { .. } => Failed::new(Exit::Failed, "not-there", message),
+    }
+}
+
+/// The components that were named; else what Kata cannot do without.
+fn components<'s>(stated: &'s [Stated], names: &[String]) -> Result<Vec<&'s Stated>, Failed> {
+    if !names.is_empty() {
+        return chosen(stated, names);
+    }
+    let kinds = [Kind::Vmm, Kind::Fs, Kind::Kernel];
+    Ok(kinds.iter().filter_map(|kind| stated.iter().find(|s| s.kind == *kind)).collect())
+}
+
+/// The packages of components, each once; what is unknown or only assumed is an error.
+fn wanted(system: &System, components: &[&Stated], allow_assumed: bool) -> Result<Wanted, Failed> {
+    let assumed = |what: &str| {
+        Failed::new(Exit::Unknown, "assumed", format!("{what} in the record of {} are only assumed", system.target))
+            .hint("check them and pass --allow-assumed, or state them in /etc/kata-osinfo with a confidence")
+    };
+    let mut packages: Vec<String> = Vec::new();
+    for component in components {
+        let Some(names) = &component.packages else {
+            let message =
+                format!("nobody knows the packages of {} on {} {}", component.name, system.target, system.arch);
+            return Err(Failed::new(Exit::Unknown, "unknown-packages", message).hint("state them in /etc/kata-osinfo"));
+        };
+        if component.packages_confidence == Confidence::Assumed && !names.is_empty() && !allow_assumed {
+            return Err(assumed(&format!("the packages of {}", component.name)));
+        }
+        packages.extend(names.iter().cloned());
+    }
+    packages.sort();
+    packages.dedup();
+    let (repositories, modules, confidence) = system.record.enables(&system.entry);
+    if confidence == Confidence::Assumed && !(repositories.is_empty() && modules.is_empty()) && !allow_assumed {
+        return Err(assumed("the repositories and modules"));
+    }
+    Ok(Wanted { packages, repositories, modules })
+}

@@ -1,0 +1,96 @@
+//! `lint`: what is wrong with records.
+
+use super::{Exit, json};
+use clap::{Args, ValueEnum};
+use kata_osinfo::diagnostic::{Diagnostic, printable};
+use kata_osinfo::lint::{Whole, fix_as, lint_as};
+use kata_osinfo::{record, verified};
+use rayon::prelude::*;
+use std::io::{IsTerminal, Write, stdout};
+use std::path::{Path, PathBuf};
+
+/// Arguments of `lint`.
+#[derive(Debug, Args)]
+pub(crate) struct LintArguments {
+    /// The records' files.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Write the corrections that are certain into the files.
+    #[arg(long)]
+    fix: bool,
+    /// The files are parts that lie over other records, as the admin's may: keys may be missing.
+    #[arg(long)]
+    part: bool,
+    /// How to print the findings.
+    #[arg(long, value_enum, default_value_t = LintFormat::Human)]
+    format: LintFormat,
+}
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LintFormat {
+    /// For people, with the lines they are about.
+    Human,
+    /// For programs, one document.
+    Json,
+    /// For GitHub Actions, which shows each beside its line.
+    Github,
+}
+
+pub(crate) fn run(arguments: &LintArguments) -> anyhow::Result<Exit> {
+    let colour = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let whole = if arguments.part { Whole::Part } else { Whole::Yes };
+    let checked: Vec<Checked> =
+        arguments.files.par_iter().map(|file| check(file, arguments.fix, whole)).collect::<anyhow::Result<_>>()?;
+    let mut out = stdout().lock();
+    for file in &checked {
+        for diagnostic in &file.found {
+            match arguments.format {
+                LintFormat::Human => writeln!(out, "{}\n", diagnostic.human(&file.text, colour))?,
+                LintFormat::Github => writeln!(out, "{}", diagnostic.github())?,
+                LintFormat::Json => {}
+            }
+        }
+    }
+    let unreadable = checked.iter().any(|file| file.unreadable);
+    let all: Vec<Diagnostic> = checked.into_iter().flat_map(|file| file.found).collect();
+    drop(out);
+    if arguments.format == LintFormat::Json {
+        json(&serde_json::json!({ "version": 1, "diagnostics": all }))?;
+    }
+    Ok(match (unreadable, all.is_empty()) {
+        (true, _) => Exit::BadInput,
+        (_, true) => Exit::Ok,
+        _ => Exit::No,
+    })
+}
+
+/// A file and what is wrong with it.
+struct Checked {
+    text: String,
+    found: Vec<Diagnostic>,
+    unreadable: bool,
+}
+
+fn check(file: &Path, fix: bool, whole: Whole) -> anyhow::Result<Checked> {
+    let text = match record::read_text(file) {
+        Ok(text) => text,
+        Err(problem) => {
+            let unreadable = problem.rule == "unreadable";
+            return Ok(Checked { text: String::new(), found: vec![*problem], unreadable });
+        }
+    };
+    let text = if fix { fixed(file, text, whole)? } else { text };
+    let found = lint_as(file, &text, whole);
+    Ok(Checked { text, found, unreadable: false })
+}
+
+/// The text with its fixes, which are in the file then.
+fn fixed(file: &Path, text: String, whole: Whole) -> anyhow::Result<String> {
+    let Some(fixed) = fix_as(file, &text, whole) else {
+        return Ok(text);
+    };
+    verified::write_file(file, &fixed).map_err(|e| anyhow::anyhow!("writing {}: {e}", file.display()))?;
+    eprintln!("fixed {}", printable(&file.display().to_string()));
+    Ok(fixed)
+}

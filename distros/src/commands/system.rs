@@ -1,0 +1,158 @@
+//! The system that a call is about: its root, its record, its release.
+
+use super::{ArchName, Exit, Failed, Format, this_arch};
+use clap::Args;
+use kata_osinfo::arch::Arch;
+use kata_osinfo::check::{Stated, stated};
+use kata_osinfo::database::Database;
+use kata_osinfo::detect::{self, Detection};
+use kata_osinfo::diagnostic::printable;
+use kata_osinfo::record::{Record, ReleaseEntry};
+use kata_osinfo::root::Root;
+use kata_osinfo::target::{self, Target};
+use std::path::PathBuf;
+
+/// What every call takes.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// Act on the system in this directory: its os-release, packages, paths and `/etc/kata-osinfo`.
+    #[arg(long, value_name = "DIR", global = true, default_value = "/")]
+    pub(crate) root: PathBuf,
+    /// Read records from this directory too; what they state wins over the others, key by key.
+    ///
+    /// Records are read from the program itself, `/usr/share/kata-osinfo`, `/etc/kata-osinfo`, the folders of the
+    /// variable KATA_OSINFO_PATH (separated by colons) and these; the later wins.
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) records: Vec<PathBuf>,
+}
+
+/// Which release a call is about, and how it answers.
+#[derive(Debug, Args)]
+pub(crate) struct About {
+    /// The release, `debian:13`; by default the one that the system is.
+    #[arg(long, value_name = "RELEASE")]
+    pub(crate) target: Option<String>,
+    /// The architecture, by Kata's name; by default the system's.
+    #[arg(long, value_enum)]
+    pub(crate) arch: Option<ArchName>,
+    /// How to print the answer.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+/// The variable with more folders of records.
+const PATH_VARIABLE: &str = "KATA_OSINFO_PATH";
+
+impl Common {
+    pub(crate) fn root(&self) -> Result<Root, Failed> {
+        Root::new(&self.root).map_err(|e| Failed::new(Exit::BadInput, "bad-root", e.to_string()))
+    }
+
+    /// The database of all layers; files that cannot be used are told and left out.
+    pub(crate) fn database(&self, root: &Root) -> Result<Database, Failed> {
+        let variable = std::env::var_os(PATH_VARIABLE).unwrap_or_default();
+        let mut folders: Vec<PathBuf> =
+            std::env::split_paths(&variable).filter(|p| !p.as_os_str().is_empty()).collect();
+        folders.extend(self.records.iter().cloned());
+        let database = Database::of_system(root, &folders)
+            .map_err(|e| Failed::new(Exit::BadInput, "bad-records", e.to_string()))?;
+        for problem in database.problems() {
+            eprintln!("warning: {}", printable(&problem.to_string()));
+        }
+        Ok(database)
+    }
+}
+
+/// A system whose release is known.
+pub(crate) struct System {
+    pub(crate) root: Root,
+    pub(crate) record: Record,
+    pub(crate) entry: ReleaseEntry,
+    pub(crate) target: Target,
+    pub(crate) arch: Arch,
+}
+
+impl System {
+    pub(crate) fn find(common: &Common, about: &About) -> Result<System, Failed> {
+        let root = common.root()?;
+        let database = common.database(&root)?;
+        let own_arch = detect::arch(&root);
+        let arch = about.arch.map(Arch::from).or(own_arch).unwrap_or_else(this_arch);
+        let target = match &about.target {
+            Some(text) => named(text, &database)?,
+            None => only(&detect(&root, &database)?)?,
+        };
+        let unknown = |e: &dyn std::fmt::Display| Failed::new(Exit::Unknown, "unknown-release", e.to_string());
+        let record = database.record(&target.distro).map_err(|e| unknown(&e))?.clone();
+        let entry = record.require_release(&target.version).map_err(|e| unknown(&e))?.clone();
+        // That it exists for the architecture.
+        record.release(&target.version, arch).map_err(|e| unknown(&e))?;
+        Ok(System { root, record, entry, target, arch })
+    }
+
+    /// Its components as the record states them.
+    pub(crate) fn stated(&self) -> Vec<Stated> {
+        stated(&self.record, &self.entry, self.arch)
+    }
+
+    /// The head of an answer for programs.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "distro": self.target.distro,
+            "release": self.target.version,
+            "codename": self.entry.codename,
+            "arch": self.arch,
+            "root": self.root.path(),
+        })
+    }
+}
+
+pub(crate) fn detect(root: &Root, database: &Database) -> Result<Detection, Failed> {
+    detect::detect(root, database).map_err(|e| {
+        Failed::new(Exit::BadInput, "unreadable-system", e.to_string())
+            .hint("name the release with --target, or the system's directory with --root")
+    })
+}
+
+/// The one release that was found.
+fn only(detection: &Detection) -> Result<Target, Failed> {
+    match detection.releases.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => Err(unknown(detection)),
+        several => {
+            let names: Vec<String> = several.iter().map(ToString::to_string).collect();
+            Err(Failed::new(
+                Exit::Unknown,
+                "ambiguous-release",
+                format!("the system is {}, and nothing tells which", names.join(" or ")),
+            )
+            .hint(format!("say which with --target {}", several[0])))
+        }
+    }
+}
+
+/// That a system is not known, and what would make it known.
+pub(crate) fn unknown(detection: &Detection) -> Failed {
+    let name = detection.name.as_deref().unwrap_or(&detection.id);
+    match &detection.distro {
+        Some(distro) => {
+            Failed::new(Exit::Unknown, "unknown-release", format!("no release of {distro} in the records is {name}"))
+                .hint(format!("add it to /etc/kata-osinfo/{distro}.yaml, or name the nearest with --target"))
+        }
+        None => Failed::new(Exit::Unknown, "unknown-system", format!("no record is of {name} (ID={})", detection.id))
+            .hint(format!("write /etc/kata-osinfo/{}.yaml, or name a release with --target", detection.id)),
+    }
+}
+
+fn named(text: &str, database: &Database) -> Result<Target, Failed> {
+    let targets =
+        target::parse(text, database).map_err(|e| Failed::new(Exit::BadInput, "unknown-target", e.to_string()))?;
+    match targets.as_slice() {
+        [one] => Ok(one.clone()),
+        _ => Err(Failed::new(
+            Exit::BadInput,
+            "unknown-target",
+            format!("`{text}` is not one release: expected `debian:13`"),
+        )),
+    }
+}

@@ -1,0 +1,106 @@
+//! `verified`: whether this combination was proved, for which profile, on what basis, how long ago, and of these versions.
+
+use super::check::packages;
+use super::system::{About, Common, System};
+use super::{Exit, Failed, Format, json, print, yes_no};
+use clap::Args;
+use kata_osinfo::check::Kind;
+use kata_osinfo::profile::Profile;
+use kata_osinfo::verified::standing::{Standing, standing};
+use std::fmt::Write as _;
+
+/// Arguments of `verified`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifiedArguments {
+    /// The profile of the Kata version: `rs-4.0`; by default those of maintained Kata.
+    #[arg(long)]
+    profile: Vec<String>,
+    /// A capability that must be supported; by default booting, the guest kernel and the preferred shared filesystem.
+    #[arg(long)]
+    capability: Vec<String>,
+    #[command(flatten)]
+    pub(crate) about: About,
+}
+
+pub(crate) fn run(common: &Common, arguments: &VerifiedArguments) -> anyhow::Result<Exit> {
+    let profiles: Vec<&Profile> = match arguments.profile.is_empty() {
+        true => Profile::maintained().collect(),
+        false => {
+            let found: Result<Vec<&Profile>, _> = arguments.profile.iter().map(|p| Profile::find(p)).collect();
+            found.map_err(|e| Failed::new(Exit::BadInput, "unknown-profile", e.to_string()))?
+        }
+    };
+    let system = System::find(common, &arguments.about)?;
+    let packages = packages(&system)?;
+    let today = jiff::Zoned::now().date();
+    let mut answers = Vec::new();
+    for profile in &profiles {
+        let capabilities = match arguments.capability.is_empty() {
+            true => usual(&system, profile),
+            false => arguments.capability.clone(),
+        };
+        let entries = system.record.verified.iter();
+        let entries = entries
+            .filter(|v| v.release == system.target.version && v.arch == system.arch && v.profile == profile.name);
+        let standings: Vec<Standing> =
+            entries.map(|v| standing(v, &capabilities, packages.as_ref(), today)).collect::<Result<_, _>>()?;
+        answers.push((profile.name.as_str(), standings));
+    }
+    // The combination is proved if one environment has proved all of it, of these versions.
+    let proved = |standings: &[Standing]| standings.iter().any(|s| s.supported && s.matches);
+    let exit = if answers.iter().all(|(_, s)| proved(s)) { Exit::Ok } else { Exit::No };
+    if arguments.about.format == Format::Json {
+        let profiles: Vec<serde_json::Value> = answers
+            .iter()
+            .map(|(profile, standings)| {
+                serde_json::json!({ "profile": profile, "verified": proved(standings), "entries": standings })
+            })
+            .collect();
+        json(&serde_json::json!({
+            "version": 1, "system": system.json(), "verified": exit == Exit::Ok, "profiles": profiles,
+        }))?;
+        return Ok(exit);
+    }
+    let mut out = String::new();
+    for (profile, standings) in &answers {
+        let _ = writeln!(out, "{profile}: {}", if proved(standings) { "verified" } else { "not verified" });
+        if standings.is_empty() {
+            let _ = writeln!(out, "  no run for {} on {} is recorded", system.target, system.arch);
+        }
+        standings.iter().for_each(|s| out += &told(s));
+    }
+    print(&out)?;
+    Ok(exit)
+}
+
+/// Booting, the guest kernel, and the first filesystem in the record that the profile knows.
+fn usual(system: &System, profile: &Profile) -> Vec<String> {
+    let mut capabilities = vec!["vmm.boot".to_owned(), "kernel.guest".to_owned()];
+    let filesystems = system.stated().into_iter().filter(|s| s.kind == Kind::Fs);
+    let share = filesystems.map(|s| s.name).find(|name| profile.shares(name));
+    capabilities.extend(share.map(|name| format!("fs.{name}")));
+    capabilities
+}
+
+fn told(standing: &Standing) -> String {
+    let mut out = format!(
+        "  {} on {} basis, {} ({} days ago), harness {}: supported {}, same versions {}\n",
+        standing.environment,
+        standing.basis,
+        standing.tested,
+        standing.age_days,
+        standing.harness,
+        yes_no(standing.supported),
+        yes_no(standing.matches),
+    );
+    for judged in &standing.capabilities {
+        let verdict = judged.verdict.map_or("not judged", |v| v.name());
+        let _ = writeln!(out, "    {} {verdict}", judged.capability);
+        judged.causes.iter().for_each(|cause| out += &format!("      {cause}\n"));
+    }
+    for pair in standing.versions.iter().filter(|v| v.installed.as_ref() != Some(&v.verified)) {
+        let now = pair.installed.as_deref().unwrap_or("not installed");
+        let _ = writeln!(out, "    {} was {}, is {now}", pair.package, pair.verified);
+    }
+    out
+}

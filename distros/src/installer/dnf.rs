@@ -1,0 +1,124 @@
+//! dnf, version 4 and 5.
+
+use super::{Action, Aside, Change, Chosen, Wanted};
+use crate::os_release::OsRelease;
+use crate::process::{Finished, Invocation};
+use crate::root::Root;
+use std::io;
+use std::path::PathBuf;
+
+/// No weak dependencies, for what is qualified is a component with its dependencies; a lock is waited for outside.
+const QUIETLY: [&str; 3] = ["--setopt=install_weak_deps=False", "--setopt=exit_on_lock=True", "--color=never"];
+
+/// dnf of the machine on another root, with that root's repositories.
+pub(super) fn outside_options(root: &Root) -> Vec<String> {
+    let at = root.path().display();
+    let mut options = vec![format!("--installroot={at}"), format!("--setopt=reposdir={at}/etc/yum.repos.d")];
+    // Repositories' addresses hold it; without, dnf looks for a package that tells it.
+    let version = OsRelease::read(root).ok().and_then(|os| os.get("VERSION_ID").map(str::to_owned));
+    options.extend(version.map(|v| format!("--releasever={v}")));
+    options
+}
+
+/// Where RPM's database is in the root: Debian's rpm would make one in its user's home.
+pub(super) fn aside(root: &Root) -> io::Result<Aside> {
+    let folder = crate::packages::rpm_folder(root).unwrap_or_else(|| PathBuf::from("/var/lib/rpm"));
+    Ok(Aside::with(".rpmmacros", &format!("%_dbpath {}\n", folder.display()))?.told("HOME", ""))
+}
+
+fn arguments<'a>(wanted: &'a Wanted, repositories: &'a [String], answer: &'a str) -> Vec<&'a str> {
+    let mut all = vec![answer];
+    all.extend(QUIETLY);
+    all.extend(repositories.iter().map(String::as_str));
+    all.extend(["install", "--"]);
+    all.extend(wanted.packages.iter().map(String::as_str));
+    all
+}
+
+/// Repositories are enabled for this command alone.
+fn repositories(wanted: &Wanted) -> Vec<String> {
+    wanted.repositories.iter().map(|r| format!("--enablerepo={r}")).collect()
+}
+
+pub(super) fn steps(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Vec<Invocation> {
+    let repositories = repositories(wanted);
+    let mut steps = Vec::new();
+    if !wanted.modules.is_empty() {
+        let mut all = vec!["--assumeyes"];
+        all.extend(QUIETLY);
+        all.extend(repositories.iter().map(String::as_str));
+        all.extend(["module", "enable"]);
+        all.extend(wanted.modules.iter().map(String::as_str));
+        steps.push(chosen.invocation(root, &all));
+    }
+    steps.push(chosen.invocation(root, &arguments(wanted, &repositories, "--assumeyes")));
+    steps
+}
+
+pub(super) fn simulation(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Invocation {
+    chosen.invocation(root, &arguments(wanted, &repositories(wanted), "--assumeno"))
+}
+
+/// The table of the transaction: sections with lines of name, architecture, version, repository, size.
+pub(super) fn changes(finished: &Finished) -> Option<Vec<Change>> {
+    let nothing = finished.is_ok() && finished.stdout.contains("Nothing to do");
+    // An answer of no to its question ends it with 1.
+    let said = |text: &str| finished.stdout.contains(text) || finished.stderr.contains(text);
+    let refused = said("Operation aborted");
+    if !nothing && !refused {
+        return None;
+    }
+    let mut found = Vec::new();
+    let mut action = None;
+    // A long name stands on a line of its own.
+    let mut name: Option<String> = None;
+    for line in finished.stdout.lines() {
+        if line == "Transaction Summary" || line.starts_with("Transaction Summary:") {
+            break;
+        }
+        if !line.starts_with(' ') {
+            action = match line.trim_end_matches(':') {
+                section if section.starts_with("Installing") => Some(Action::Install),
+                section if section.starts_with("Upgrading") || section.starts_with("Downgrading") => {
+                    Some(Action::Upgrade)
+                }
+                section if section.starts_with("Removing") => Some(Action::Remove),
+                _ => None,
+            };
+            continue;
+        }
+        let Some(action) = action else { continue };
+        let words: Vec<&str> = name.as_deref().into_iter().chain(line.split_whitespace()).collect();
+        match words[..] {
+            [only] => name = Some(only.to_owned()),
+            [package, _, version, ..] if package != "replacing" => {
+                found.push(Change { action, package: package.to_owned(), version: version.to_owned() });
+                name = None;
+            }
+            _ => name = None,
+        }
+    }
+    Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_read() {
+        let stdout = "Dependencies resolved.\n====\n Package  Arch  Version  Repo  Size\n====\nInstalling:\n qemu-kvm-core  x86_64  17:9.1.0-15.el9  appstream  4.9 M\n a-name-that-is-much-too-long-for-its-column\n                x86_64  1-2  appstream  1 k\nInstalling dependencies:\n b  noarch  3-4  baseos  1 k\nUpgrading:\n c  noarch  5-6  baseos  1 k\n     replacing  d.noarch 1-1\n\nTransaction Summary\n====\nInstall  3 Packages\n";
+        let finished = Finished { code: Some(1), stdout: stdout.into(), stderr: "Operation aborted.\n".into() };
+        let found = changes(&finished).unwrap();
+        let shown: Vec<String> = found.iter().map(|c| format!("{:?} {} {}", c.action, c.package, c.version)).collect();
+        assert_eq!(
+            shown,
+            [
+                "Install qemu-kvm-core 17:9.1.0-15.el9",
+                "Install a-name-that-is-much-too-long-for-its-column 1-2",
+                "Install b 3-4",
+                "Upgrade c 5-6"
+            ]
+        );
+    }
+}

@@ -1,0 +1,289 @@
+//! From what is wanted to what is installed.
+
+use super::{Chosen, Failure, FailureKind, Place, Plan, Wanted};
+use crate::packages::{Installed, Packages, QueryError};
+use crate::process::{Invocation, to_stderr};
+use crate::record::is_package_name;
+use crate::root::Root;
+use serde::Serialize;
+use std::time::{Duration, Instant};
+
+/// How often a lock is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The limits of one installation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Whether package lists are fetched first.
+    pub refresh: bool,
+    /// How long another package manager's lock is waited for.
+    pub lock_timeout: Duration,
+    /// How long one command may take.
+    pub timeout: Duration,
+    /// Whether what the package manager says is shown on standard error as it comes.
+    pub show: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            refresh: true,
+            lock_timeout: Duration::from_secs(120),
+            timeout: Duration::from_secs(1800),
+            show: false,
+        }
+    }
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Installation {
+    /// What was to be done.
+    pub plan: Plan,
+    /// The packages that were asked for, as they are installed now.
+    pub installed: Vec<Installed>,
+    /// Seconds that another package manager's lock was waited for.
+    pub waited: u64,
+}
+
+/// Why nothing, or not everything, was installed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// A name that is none.
+    #[error("`{0}` is not a package name: letters, digits and `+-._:@/` are expected")]
+    BadName(String),
+    /// Nothing to install.
+    #[error("no package was named")]
+    Nothing,
+    /// Not root.
+    #[error("installing packages needs root: run it as root, or with --dry-run")]
+    NotRoot,
+    /// There is no such program.
+    #[error("{installer} is neither in {root} nor on this machine")]
+    NoProgram {
+        /// The installer's name.
+        installer: &'static str,
+        /// The root.
+        root: String,
+    },
+    /// It is not run here; the commands are in the plan.
+    #[error("{} is not run by this program, for nobody has tried it: run this yourself: {}", .0.installer.name(), commands(.0))]
+    NotExercised(Box<Plan>),
+    /// The package database cannot be read.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// The installer failed.
+    #[error("{0}")]
+    Failed(Failure),
+    /// The installer was content and the package is not there.
+    #[error("{installer} ended well, but {package} is not installed")]
+    NotThere {
+        /// The installer's name.
+        installer: &'static str,
+        /// The package.
+        package: String,
+    },
+}
+
+fn commands(plan: &Plan) -> String {
+    let lines: Vec<String> = plan.commands.iter().map(|c| c.join(" ")).collect();
+    lines.join(" && ")
+}
+
+/// What installing would do; nothing is changed and nothing is fetched.
+///
+/// # Errors
+///
+/// That the installer cannot tell, which is what would happen when it is run, unless its lists are old.
+pub fn plan(chosen: &Chosen, root: &Root, wanted: &Wanted, options: &Options) -> Result<Plan, InstallError> {
+    let names = wanted.packages.iter().chain(&wanted.repositories).chain(&wanted.modules);
+    if let Some(bad) = names.into_iter().find(|n| !is_package_name(n)) {
+        return Err(InstallError::BadName(bad.clone()));
+    }
+    if wanted.packages.is_empty() {
+        return Err(InstallError::Nothing);
+    }
+    let (already, missing) = split(root, wanted)?;
+    let todo = Wanted { packages: missing, ..wanted.clone() };
+    let done = todo.packages.is_empty();
+    let steps = if done { Vec::new() } else { chosen.steps(root, &todo, options.refresh) };
+    let changes = match done {
+        true => Some(Vec::new()),
+        false if chosen.place == Place::Nowhere => None,
+        false => chosen.simulate(root, &todo, options.timeout).transpose().map_err(InstallError::Failed)?,
+    };
+    Ok(Plan {
+        installer: chosen.installer,
+        exercised: chosen.installer.is_exercised(),
+        place: chosen.place,
+        packages: wanted.packages.clone(),
+        already,
+        enables: if done { Vec::new() } else { wanted.repositories.iter().chain(&wanted.modules).cloned().collect() },
+        commands: steps.into_iter().map(|s| s.invocation.argv).collect(),
+        changes,
+    })
+}
+
+/// Installs what is wanted and looks whether it is there.
+///
+/// # Errors
+///
+/// What kept it from that.
+pub fn install(chosen: &Chosen, root: &Root, wanted: &Wanted, options: &Options) -> Result<Installation, InstallError> {
+    if chosen.installer.is_exercised() && !rustix::process::geteuid().is_root() {
+        return Err(InstallError::NotRoot);
+    }
+    let mut lock = Lock { until: Instant::now() + options.lock_timeout, waited: Duration::ZERO };
+    // Lists may be old or missing before the refresh: then only the refreshed installer can tell what will change.
+    let plan = loop {
+        match plan(chosen, root, wanted, options) {
+            Err(InstallError::Failed(failure)) if failure.kind == FailureKind::Locked => {
+                lock.pause(failure, options)?
+            }
+            Err(InstallError::Failed(_)) if options.refresh => break None,
+            plan => break Some(plan?),
+        }
+    };
+    let name = chosen.installer.name();
+    if let Some(plan) = &plan
+        && plan.commands.is_empty()
+    {
+        return Ok(Installation { installed: plan.already.clone(), plan: plan.clone(), waited: 0 });
+    }
+    if !chosen.installer.is_exercised()
+        && let Some(plan) = plan
+    {
+        return Err(InstallError::NotExercised(Box::new(plan)));
+    }
+    if chosen.place == Place::Nowhere {
+        return Err(InstallError::NoProgram { installer: name, root: root.path().display().to_string() });
+    }
+    let (already, missing) = split(root, wanted)?;
+    let todo = Wanted { packages: missing, ..wanted.clone() };
+    let steps = chosen.steps(root, &todo, options.refresh);
+    let mut told = plan;
+    for (i, step) in steps.iter().enumerate() {
+        if i + 1 == steps.len() && told.is_none() {
+            // The lists are new now: what is wrong is wrong.
+            told = match self::plan(chosen, root, wanted, options) {
+                Err(InstallError::Failed(failure)) if failure.kind == FailureKind::Locked => None,
+                plan => Some(plan?),
+            };
+        }
+        if i + 1 == steps.len()
+            && options.show
+            && let Some(plan) = &told
+        {
+            to_stderr(plan.told().as_bytes());
+        }
+        lock.run(chosen, &step.invocation, options)?;
+    }
+    let packages = Packages::read(root)?;
+    let mut installed = Vec::new();
+    for package in &wanted.packages {
+        let found = packages.installed(package)?;
+        if found.is_empty() {
+            return Err(InstallError::NotThere { installer: name, package: package.clone() });
+        }
+        installed.extend(found);
+    }
+    let plan = told.unwrap_or_else(|| Plan {
+        installer: chosen.installer,
+        exercised: true,
+        place: chosen.place,
+        packages: wanted.packages.clone(),
+        already,
+        enables: wanted.repositories.iter().chain(&wanted.modules).cloned().collect(),
+        commands: steps.into_iter().map(|s| s.invocation.argv).collect(),
+        changes: None,
+    });
+    Ok(Installation { plan, installed, waited: lock.waited.as_secs() })
+}
+
+/// The patience with another package manager's lock, over all commands.
+struct Lock {
+    until: Instant,
+    waited: Duration,
+}
+
+impl Lock {
+    /// Runs a command, again and again while another package manager is in its way.
+    fn run(&mut self, chosen: &Chosen, invocation: &Invocation, options: &Options) -> Result<(), InstallError> {
+        loop {
+            let ended = invocation.run(options.timeout, options.show.then_some(to_stderr as fn(&[u8])));
+            let failure = match ended {
+                Ok(finished) if finished.is_ok() => return Ok(()),
+                Ok(finished) => Failure::of(chosen.installer, &finished),
+                Err(error) => Failure::of_process(&error),
+            };
+            if failure.kind != FailureKind::Locked {
+                return Err(InstallError::Failed(failure));
+            }
+            self.pause(failure, options)?;
+        }
+    }
+
+    /// Lets some time pass; the failure is final when none is left.
+    fn pause(&mut self, failure: Failure, options: &Options) -> Result<(), InstallError> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(InstallError::Failed(failure));
+        }
+        if self.waited.is_zero() && options.show {
+            to_stderr(format!("waiting up to {} s for another package manager\n", left.as_secs()).as_bytes());
+        }
+        let pause = AGAIN.min(left);
+        std::thread::sleep(pause);
+        self.waited += pause;
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// The plan for people.
+    pub fn told(&self) -> String {
+        let mut out = String::new();
+        for package in &self.already {
+            out += &format!("{} {} is installed already\n", package.package, package.version);
+        }
+        for enabled in &self.enables {
+            out += &format!("enables {enabled}\n");
+        }
+        for command in &self.commands {
+            out += &format!("runs {}\n", command.join(" "));
+        }
+        for change in self.changes.iter().flatten() {
+            let verb = match change.action {
+                super::Action::Install => "installs",
+                super::Action::Upgrade => "upgrades to",
+                super::Action::Remove => "removes",
+            };
+            out += &format!("  {verb} {} {}\n", change.package, change.version);
+        }
+        if self.changes.is_none() && !self.commands.is_empty() {
+            out += "  what it changes besides cannot be told before it runs\n";
+        }
+        let lines: Vec<String> = out.lines().map(crate::diagnostic::printable).collect();
+        lines.iter().map(|l| format!("{l}\n")).collect()
+    }
+}
+
+/// What is installed of what is wanted, and what is not.
+fn split(root: &Root, wanted: &Wanted) -> Result<(Vec<Installed>, Vec<String>), InstallError> {
+    // A scratch root has no database before its first package.
+    let packages = match Packages::read(root) {
+        Ok(packages) => packages,
+        Err(QueryError::NoDatabase(_)) => return Ok((Vec::new(), wanted.packages.clone())),
+        Err(error) => return Err(error.into()),
+    };
+    let (mut already, mut missing) = (Vec::new(), Vec::new());
+    for package in &wanted.packages {
+        let found = packages.installed(package)?;
+        match found.is_empty() {
+            true => missing.push(package.clone()),
+            false => already.extend(found),
+        }
+    }
+    Ok((already, missing))
+}

@@ -1,0 +1,86 @@
+//! Entries of `verified:` that no harness can have written.
+
+use crate::diagnostic::Diagnostic;
+use crate::profile::Profile;
+use crate::record::Record;
+use crate::syntax::{self, Node};
+use crate::verified::{Verdict, VerifiedEntry};
+use jiff::ToSpan;
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+/// Digests of what was required, of every harness of this repository.
+const TEST_SETS: &str = include_str!("../../test-sets.txt");
+
+/// Where a target is brought up.
+const ENVIRONMENTS: [&str; 3] = ["container", "vm", "host"];
+
+/// All rules.
+pub(super) fn check(record: &Record) -> Vec<Diagnostic> {
+    if record.verified.is_empty() {
+        return Vec::new();
+    }
+    // The places are the tree's; a record that was decoded can be parsed again.
+    let Ok(root) = syntax::parse(&record.text) else { return Vec::new() };
+    let nodes = match root.get("verified").map(|n| &n.kind) {
+        Some(syntax::Kind::List(items)) => items.as_slice(),
+        _ => &[],
+    };
+    // A machine ahead of UTC has tomorrow's date already.
+    let latest = jiff::Zoned::now().date().checked_add(1.day()).unwrap_or(jiff::civil::Date::MAX);
+    let mut found = Vec::new();
+    let mut keys = BTreeSet::new();
+    for (entry, node) in record.verified.iter().zip(nodes) {
+        let mut forged = |key: &str, message: String, hint: &str| {
+            found.push(Diagnostic::error("forged", &record.text, place(node, key), message).hint(hint));
+        };
+        if Profile::find(&entry.profile).is_err() {
+            let known: Vec<&str> = Profile::all().iter().map(|p| p.name.as_str()).collect();
+            let message = format!("verified: there is no profile `{}`", entry.profile);
+            forged("profile", message, &format!("known are {}", known.join(", ")));
+        }
+        if !TEST_SETS.lines().any(|l| l == entry.test_set) {
+            let message = format!("verified: no harness requires the test set `{}`", entry.test_set);
+            forged(
+                "test-set",
+                message,
+                "the harness writes these entries; a new test set is listed in distros/test-sets.txt",
+            );
+        }
+        if entry.tested > latest {
+            forged("tested", format!("verified: {} is yet to come", entry.tested), "the harness writes these entries");
+        }
+        if entry.versions.is_empty() {
+            let message = "verified: no versions are stated that it was proved of".to_owned();
+            forged("versions", message, "qualify the release again");
+        }
+        if !ENVIRONMENTS.contains(&entry.environment.as_str()) {
+            let message = format!("verified: there is no environment `{}`", entry.environment);
+            forged("environment", message, &format!("known are {}", ENVIRONMENTS.join(", ")));
+        }
+        if !record.releases.is_empty() && !record.releases.iter().any(|r| r.version == entry.release) {
+            let message = format!("verified: the record has no release `{}`", entry.release);
+            forged("release", message, "remove the entry");
+        }
+        if !keys.insert(entry.key()) {
+            let message = "verified: a second entry of this release, architecture, profile and environment".to_owned();
+            forged("release", message, "remove the older one");
+        }
+        for name in unfounded(entry) {
+            let message = format!("verified: `{name}` is supported, and causes are given why it is not");
+            forged("capabilities", message, "qualify the release again");
+        }
+    }
+    found
+}
+
+/// Capabilities that are supported against stated causes.
+fn unfounded(entry: &VerifiedEntry) -> impl Iterator<Item = &str> {
+    let against = entry.capabilities.iter().filter(|(_, c)| c.verdict == Verdict::Supported && !c.causes.is_empty());
+    against.map(|(name, _)| name.as_str())
+}
+
+/// A key's value, or the entry's beginning where it has none.
+fn place(node: &Node, key: &str) -> Range<usize> {
+    node.get(key).map_or(node.span.start..node.span.start, |n| n.span.clone())
+}

@@ -1,0 +1,209 @@
+//! What is installed in a root, and which package owns a file.
+//!
+//! The databases of dpkg, pacman, apk and Portage are text and are read as they are: that needs no privilege, no tool and
+//! no root of the machine's own architecture. RPM's is read by `rpm`, the root's own where it can be run.
+
+mod apk;
+mod dpkg;
+mod pacman;
+mod portage;
+mod rpm;
+
+pub(crate) use rpm::folder as rpm_folder;
+
+use crate::process::ProcessError;
+use crate::root::{Root, RootError};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Bytes of the largest package database file that is read.
+const MAX_BYTES: u64 = 256 * 1024 * 1024;
+
+/// An installed package.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Installed {
+    /// Its name.
+    pub package: String,
+    /// Its version as the package manager writes it.
+    pub version: String,
+}
+
+/// A package as its database describes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Entry {
+    name: String,
+    version: String,
+    /// Names that it stands for, without versions.
+    provides: Vec<String>,
+}
+
+impl Entry {
+    fn installed(&self) -> Installed {
+        Installed { package: self.name.clone(), version: self.version.clone() }
+    }
+}
+
+/// Why a package database cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// There is none that is known.
+    #[error("{0} has no package database of dpkg, rpm, pacman, apk or Portage")]
+    NoDatabase(PathBuf),
+    /// A file of it.
+    #[error(transparent)]
+    Read(#[from] RootError),
+    /// The tool that reads it.
+    #[error(transparent)]
+    Tool(#[from] ProcessError),
+    /// RPM's database is there and nothing that reads it.
+    #[error(
+        "{0} has an RPM database, but there is no rpm that could read it: install rpm, or run as root so that the root's own can be used"
+    )]
+    NoRpm(PathBuf),
+    /// The tool does not understand the database.
+    #[error("rpm cannot read the database of {path}: {message}")]
+    Refused {
+        /// The root.
+        path: PathBuf,
+        /// What it said.
+        message: String,
+    },
+}
+
+/// The package databases that are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// Debian's.
+    Dpkg,
+    /// Fedora's, Enterprise Linux's and SUSE's.
+    Rpm,
+    /// Arch's.
+    Pacman,
+    /// Alpine's.
+    Apk,
+    /// Gentoo's.
+    Portage,
+}
+
+impl Format {
+    /// The format of the root's database.
+    pub fn of(root: &Root) -> Option<Format> {
+        let is_there = |path: &str| root.metadata(Path::new(path)).is_some();
+        let known = [
+            ("/var/lib/dpkg/status", Format::Dpkg),
+            ("/var/lib/pacman/local", Format::Pacman),
+            ("/lib/apk/db/installed", Format::Apk),
+            ("/var/db/pkg", Format::Portage),
+        ];
+        // A Debian system with rpm installed for its tools has both, and is dpkg's.
+        let text = known.iter().find(|(path, _)| is_there(path)).map(|(_, format)| *format);
+        text.or_else(|| rpm::folder(root).map(|_| Format::Rpm))
+    }
+}
+
+/// The packages of a root, read once.
+#[derive(Debug)]
+pub struct Packages<'r> {
+    root: &'r Root,
+    format: Format,
+    /// All of them; empty for RPM, which is asked each time.
+    entries: Vec<Entry>,
+}
+
+impl<'r> Packages<'r> {
+    /// Reads the root's database.
+    ///
+    /// # Errors
+    ///
+    /// That there is none, or it cannot be read.
+    pub fn read(root: &'r Root) -> Result<Packages<'r>, QueryError> {
+        let format = Format::of(root).ok_or_else(|| QueryError::NoDatabase(root.path().to_owned()))?;
+        let entries = match format {
+            Format::Dpkg => dpkg::entries(root)?,
+            Format::Pacman => pacman::entries(root)?,
+            Format::Apk => apk::entries(root)?,
+            Format::Portage => portage::entries(root)?,
+            Format::Rpm => Vec::new(),
+        };
+        Ok(Packages { root, format, entries })
+    }
+
+    /// The database's format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The package of that name, or those that provide it; none if it is not installed.
+    ///
+    /// # Errors
+    ///
+    /// That RPM's database cannot be asked.
+    pub fn installed(&self, name: &str) -> Result<Vec<Installed>, QueryError> {
+        if self.format == Format::Rpm {
+            return rpm::installed(self.root, name);
+        }
+        let named: Vec<Installed> = self.entries.iter().filter(|e| e.name == name).map(Entry::installed).collect();
+        if !named.is_empty() {
+            return Ok(named);
+        }
+        Ok(self.entries.iter().filter(|e| e.provides.iter().any(|p| p == name)).map(Entry::installed).collect())
+    }
+
+    /// The package that owns a file, by its path or where its links lead.
+    ///
+    /// # Errors
+    ///
+    /// That the database cannot be read.
+    pub fn owner(&self, path: &Path) -> Result<Option<Installed>, QueryError> {
+        let paths = names_of(self.root, path);
+        let owner = match self.format {
+            Format::Rpm => return rpm::owner(self.root, &paths),
+            Format::Dpkg => dpkg::owner(self.root, &paths)?,
+            Format::Pacman => pacman::owner(self.root, &paths)?,
+            Format::Apk => apk::owner(self.root, &paths)?,
+            Format::Portage => portage::owner(self.root, &paths)?,
+        };
+        Ok(owner.and_then(|name| self.entries.iter().find(|e| e.name == name)).map(Entry::installed))
+    }
+}
+
+/// The names under which a package may list a file: its own, where its links lead, and each before and after /usr was merged.
+fn names_of(root: &Root, path: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut add = |path: &Path| {
+        let Some(text) = path.to_str().filter(|t| !t.contains('\n')) else { return };
+        let other = match text.strip_prefix("/usr") {
+            Some(rest) if ["/bin/", "/sbin/", "/lib"].iter().any(|f| rest.starts_with(f)) => Some(rest.to_owned()),
+            _ if ["/bin/", "/sbin/", "/lib"].iter().any(|f| text.starts_with(f)) => Some(format!("/usr{text}")),
+            _ => None,
+        };
+        for name in std::iter::once(text.to_owned()).chain(other) {
+            if seen.insert(name.clone()) {
+                names.push(name);
+            }
+        }
+    };
+    add(path);
+    // The folder's links first: a package lists /usr/bin/kvm, and that the file is a link itself is its own business.
+    if let (Some(folder), Some(name)) = (path.parent(), path.file_name())
+        && let Ok(folder) = root.resolve(folder)
+    {
+        add(&folder.join(name));
+    }
+    if let Ok(resolved) = root.resolve(path) {
+        add(&resolved);
+    }
+    names
+}
+
+/// A provided name without its version: `libc.so=6`, `awk (= 1)`.
+fn without_version(provided: &str) -> &str {
+    let end = provided.find(|c: char| c.is_whitespace() || "=<>(:".contains(c)).unwrap_or(provided.len());
+    &provided[..end]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! Portage's database: `/var/db/pkg/CATEGORY/NAME-VERSION/CONTENTS`.
+
+use super::{Entry, MAX_BYTES};
+use crate::root::{Root, RootError};
+use std::path::{Path, PathBuf};
+
+const FOLDER: &str = "/var/db/pkg";
+
+pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, RootError> {
+    Ok(packages(root)?.into_iter().map(|(_, entry)| entry).collect())
+}
+
+pub(super) fn owner(root: &Root, paths: &[String]) -> Result<Option<String>, RootError> {
+    for (folder, entry) in packages(root)? {
+        let text = match root.read_text(&folder.join("CONTENTS"), MAX_BYTES) {
+            Err(error) if error.is_missing() => continue,
+            text => text?,
+        };
+        // `obj PATH MD5 MTIME`, `sym PATH -> TARGET MTIME`, `dir PATH`.
+        let of = |line: &str| {
+            let (kind, rest) = line.split_once(' ')?;
+            let path = match kind {
+                "obj" => rest.rsplitn(3, ' ').nth(2)?,
+                "sym" => rest.split(" -> ").next()?,
+                _ => return None,
+            };
+            Some(paths.iter().any(|p| p == path))
+        };
+        if text.lines().any(|l| of(l) == Some(true)) {
+            return Ok(Some(entry.name));
+        }
+    }
+    Ok(None)
+}
+
+fn packages(root: &Root) -> Result<Vec<(PathBuf, Entry)>, RootError> {
+    let mut found = Vec::new();
+    for category in root.list(Path::new(FOLDER))? {
+        let folder = Path::new(FOLDER).join(&category);
+        for name in root.list(&folder).unwrap_or_default() {
+            if let Some((package, version)) = split(&name) {
+                let entry = Entry {
+                    name: format!("{category}/{package}"),
+                    version: version.to_owned(),
+                    provides: vec![package.to_owned()],
+                };
+                found.push((folder.join(&name), entry));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// `qemu-9.1.2-r1` is `qemu` and `9.1.2-r1`: the version begins at the first hyphen before a digit that no word follows.
+fn split(name: &str) -> Option<(&str, &str)> {
+    let revision = |tail: &str| tail.strip_prefix('r').is_some_and(|n| n.chars().all(|c| c.is_ascii_digit()));
+    let mut end = name.len();
+    let mut pieces = name.rsplit('-').peekable();
+    if pieces.peek().is_some_and(|tail| revision(tail)) {
+        end -= pieces.next()?.len() + 1;
+    }
+    let version = pieces.next()?;
+    let at = end.checked_sub(version.len() + 1)?;
+    version.starts_with(|c: char| c.is_ascii_digit()).then(|| (&name[..at], &name[at + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn names_and_versions_come_apart() {
+        assert_eq!(super::split("qemu-9.1.2-r1"), Some(("qemu", "9.1.2-r1")));
+        assert_eq!(super::split("gtk+-3.24"), Some(("gtk+", "3.24")));
+        assert_eq!(super::split("linux-firmware-20240115"), Some(("linux-firmware", "20240115")));
+        assert_eq!(super::split("MERGING"), None);
+        assert_eq!(super::split("-r1"), None);
+    }
+}

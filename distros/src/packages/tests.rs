@@ -1,0 +1,94 @@
+use super::*;
+
+fn root(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let file = dir.path().join(path);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    }
+    let root = Root::new(dir.path()).unwrap();
+    (dir, root)
+}
+
+fn one(packages: &[Installed]) -> (&str, &str) {
+    let [one] = packages else { panic!("{packages:?}") };
+    (&one.package, &one.version)
+}
+
+#[test]
+fn pacmans_database_is_read() {
+    let (_dir, root) = root(&[
+        ("var/lib/pacman/local/ALPM_DB_VERSION", "9\n"),
+        (
+            "var/lib/pacman/local/qemu-base-9.1-1/desc",
+            "%NAME%\nqemu-base\n\n%VERSION%\n9.1-1\n\n%PROVIDES%\nqemu-headless=9.1\nqemu\n\n",
+        ),
+        ("var/lib/pacman/local/qemu-base-9.1-1/files", "%FILES%\nusr/\nusr/bin/qemu-system-x86_64\n\n%BACKUP%\n"),
+    ]);
+    let packages = Packages::read(&root).unwrap();
+    assert_eq!(packages.format(), Format::Pacman);
+    for name in ["qemu-base", "qemu", "qemu-headless"] {
+        assert_eq!(one(&packages.installed(name).unwrap()), ("qemu-base", "9.1-1"));
+    }
+    assert!(packages.installed("qemu-full").unwrap().is_empty());
+    let owner = packages.owner(Path::new("/usr/bin/qemu-system-x86_64")).unwrap().unwrap();
+    assert_eq!(owner.package, "qemu-base");
+    assert_eq!(packages.owner(Path::new("/usr/bin/none")).unwrap(), None);
+}
+
+#[test]
+fn apks_and_portages_databases_are_read() {
+    let (_dir, root_apk) = root(&[(
+        "lib/apk/db/installed",
+        "C:Q1x=\nP:qemu-system-x86_64\nV:9.1.2-r1\np:cmd:qemu-system-x86_64=9.1 so:x=1\nF:usr\nF:usr/bin\nR:qemu-system-x86_64\n\nP:b\nV:1\n",
+    )]);
+    let packages = Packages::read(&root_apk).unwrap();
+    assert_eq!(packages.format(), Format::Apk);
+    assert_eq!(one(&packages.installed("qemu-system-x86_64").unwrap()).1, "9.1.2-r1");
+    let owner = packages.owner(Path::new("/usr/bin/qemu-system-x86_64")).unwrap().unwrap();
+    assert_eq!(owner.package, "qemu-system-x86_64");
+
+    let (_dir, root_portage) = root(&[(
+        "var/db/pkg/app-emulation/qemu-9.1.2-r1/CONTENTS",
+        "dir /usr/bin\nobj /usr/bin/qemu-system-x86_64 0123 1700000000\nsym /usr/bin/qemu-kvm -> qemu-system-x86_64 1700000000\n",
+    )]);
+    let packages = Packages::read(&root_portage).unwrap();
+    for name in ["qemu", "app-emulation/qemu"] {
+        assert_eq!(one(&packages.installed(name).unwrap()), ("app-emulation/qemu", "9.1.2-r1"));
+    }
+    for path in ["/usr/bin/qemu-system-x86_64", "/usr/bin/qemu-kvm"] {
+        assert_eq!(packages.owner(Path::new(path)).unwrap().unwrap().package, "app-emulation/qemu");
+    }
+}
+
+#[test]
+fn dpkg_answers_as_its_own_tool_does() {
+    let query = Path::new("/usr/bin/dpkg-query");
+    if !query.exists() {
+        eprintln!("SKIPPED: there is no dpkg-query here");
+        return;
+    }
+    let root = Root::default();
+    let packages = Packages::read(&root).unwrap();
+    let ask = |arguments: &[&str]| {
+        let finished = crate::process::Invocation::new(query, arguments).run(std::time::Duration::from_secs(60), None);
+        finished.unwrap().stdout
+    };
+    for name in ["dpkg", "bash", "libc6"] {
+        assert_eq!(one(&packages.installed(name).unwrap()).1, ask(&["-W", "-f=${Version}", name]));
+    }
+    // A virtual package, and files before and behind links.
+    assert!(packages.installed("awk").unwrap().iter().any(|p| p.package.ends_with("awk")));
+    for path in ["/bin/bash", "/usr/bin/bash"] {
+        assert_eq!(packages.owner(Path::new(path)).unwrap().unwrap().package, "bash", "{path}");
+    }
+    let all = ask(&["-W", "-f=${db:Status-Status}\n"]).lines().filter(|l| *l == "installed").count();
+    assert_eq!(packages.entries.len(), all);
+}
+
+#[test]
+fn a_root_without_packages_says_so() {
+    let (_dir, root) = root(&[("etc/hostname", "x")]);
+    assert!(Packages::read(&root).unwrap_err().to_string().contains("no package database"));
+}

@@ -1,0 +1,291 @@
+//! Programs of a system, run without a shell, with a deadline and bounded output.
+
+use rustix::process::{Pid, PidfdFlags, Signal};
+use std::ffi::CString;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Bytes that are kept of each of a program's streams; the rest is read and dropped.
+const MAX_OUTPUT: usize = 4 * 1024 * 1024;
+
+/// How long a stream is waited for that a program's orphan still holds.
+const ORPHANS: Duration = Duration::from_secs(2);
+
+/// A program and how it is to be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invocation {
+    /// The program's absolute path, seen from inside `chroot`, and its arguments.
+    pub argv: Vec<String>,
+    /// The directory that becomes its `/`.
+    pub chroot: Option<PathBuf>,
+    /// Variables besides the fixed ones: C locale, no questions.
+    pub env: Vec<(String, String)>,
+}
+
+/// What became of a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// Its exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained about.
+    pub stderr: String,
+}
+
+/// Why a program did not run to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// It could not be started.
+    #[error("failed to start {program}: {source}")]
+    Start {
+        /// Its path.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The deadline passed; it was killed with its children.
+    #[error("{program} had not finished after {} s and was killed; it said last: {last}", .after.as_secs())]
+    Deadline {
+        /// Its path.
+        program: String,
+        /// How long it had.
+        after: Duration,
+        /// The end of its output.
+        last: String,
+    },
+}
+
+impl Invocation {
+    /// A program of the machine, or of `chroot`.
+    pub fn new(program: &Path, arguments: &[&str]) -> Invocation {
+        let mut argv = vec![program.display().to_string()];
+        argv.extend(arguments.iter().map(|a| (*a).to_owned()));
+        Invocation { argv, chroot: None, env: Vec::new() }
+    }
+
+    /// Runs it with nothing on its standard input; `show` gets both its streams as they come.
+    ///
+    /// # Errors
+    ///
+    /// That it could not be started, or had not ended by the deadline.
+    pub fn run(&self, within: Duration, show: Option<fn(&[u8])>) -> Result<Finished, ProcessError> {
+        let started = Instant::now();
+        let program = self.argv.first().cloned().unwrap_or_default();
+        let failed = |source| ProcessError::Start { program: program.clone(), source };
+        let mut child = self.command().spawn().map_err(failed)?;
+        let stdout = keep(child.stdout.take(), show);
+        let stderr = keep(child.stderr.take(), show);
+        let ended = wait(&mut child, within).map_err(failed)?;
+        let Some(status) = ended else {
+            kill_group(&mut child);
+            let mut last = text(&stderr);
+            if last.trim().is_empty() {
+                last = text(&stdout);
+            }
+            return Err(ProcessError::Deadline { program, after: started.elapsed(), last: tail(&last) });
+        };
+        let until = Instant::now() + ORPHANS;
+        for stream in [&stdout, &stderr] {
+            while !stream.ended() && Instant::now() < until {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+        }
+        Ok(Finished { code: status.code(), stdout: text(&stdout), stderr: text(&stderr) })
+    }
+
+    fn command(&self) -> Command {
+        let (program, arguments) = self.argv.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        for (name, value) in [
+            ("LC_ALL", "C"),
+            ("LANGUAGE", "C"),
+            ("DEBIAN_FRONTEND", "noninteractive"),
+            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        ] {
+            command.env(name, value);
+        }
+        command.envs(self.env.iter().map(|(n, v)| (n, v)));
+        // A group of its own, so that its children can be ended with it.
+        command.process_group(0);
+        // Made here, for nothing may be allocated after the fork.
+        let chroot = self.chroot.as_ref().and_then(|c| CString::new(c.as_os_str().as_bytes()).ok());
+        let prepare = move || {
+            // Whoever ends this program ends what it runs.
+            rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+            if let Some(root) = &chroot {
+                rustix::process::chroot(root.as_c_str())?;
+                rustix::process::chdir(c"/")?;
+            }
+            Ok(())
+        };
+        #[expect(unsafe_code, reason = "std has no stable chroot; between fork and exec only system calls are made")]
+        // SAFETY: `prepare` allocates no memory, takes no lock and calls only async-signal-safe functions.
+        unsafe {
+            command.pre_exec(prepare);
+        }
+        command
+    }
+}
+
+impl Finished {
+    /// Whether it ended with 0.
+    pub fn is_ok(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// The last lines of what it complained about, or of what it printed; for messages.
+    pub fn last_words(&self) -> String {
+        let words = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };
+        tail(words)
+    }
+}
+
+/// A stream that a thread reads.
+struct Kept {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Kept {
+    fn ended(&self) -> bool {
+        self.reader.as_ref().is_none_or(std::thread::JoinHandle::is_finished)
+    }
+}
+
+fn keep(stream: Option<impl Read + Send + 'static>, show: Option<fn(&[u8])>) -> Kept {
+    let bytes = Arc::new(Mutex::new(Vec::new()));
+    let mine = Arc::clone(&bytes);
+    let reader = stream.map(|mut stream| {
+        std::thread::spawn(move || {
+            let mut buffer = [0; 8192];
+            while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                let new = &buffer[..count];
+                if let Some(show) = show {
+                    show(new);
+                }
+                let mut kept = mine.lock().unwrap_or_else(PoisonError::into_inner);
+                let room = MAX_OUTPUT.saturating_sub(kept.len());
+                kept.extend_from_slice(&new[..room.min(count)]);
+            }
+        })
+    });
+    Kept { bytes, reader }
+}
+
+fn text(stream: &Kept) -> String {
+    String::from_utf8_lossy(&stream.bytes.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+}
+
+/// Waits for the child's end without polling; `None` when the time is over.
+fn wait(child: &mut Child, within: Duration) -> io::Result<Option<ExitStatus>> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let until = Instant::now() + within;
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let Some(pid) = pid else { return child.wait().map(Some) };
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        let left = Timespec::try_from(left).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&left)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Ends the child and its group: politely, then not.
+fn kill_group(child: &mut Child) {
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    for (signal, grace) in [(Signal::TERM, Duration::from_secs(5)), (Signal::KILL, Duration::from_secs(5))] {
+        if let Some(group) = group {
+            // It may have ended meanwhile.
+            let _ = rustix::process::kill_process_group(group, signal);
+        }
+        if matches!(wait(child, grace), Ok(Some(_))) {
+            break;
+        }
+    }
+    if let Some(group) = group {
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    }
+}
+
+/// The last three lines that say something, on one line.
+fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let last = lines[lines.len().saturating_sub(3)..].join("; ");
+    crate::diagnostic::printable(&last.chars().take(600).collect::<String>())
+}
+
+/// Passes a program's output on to standard error.
+pub fn to_stderr(bytes: &[u8]) {
+    // Nobody may be there to read it.
+    let _ = io::stderr().write_all(bytes);
+}
+
+/// How a program ended, for messages.
+pub fn ending(finished: &Finished) -> String {
+    match finished.code {
+        Some(code) => format!("exit code {code}"),
+        None => "a signal".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str, within: Duration) -> Result<Finished, ProcessError> {
+        Invocation::new(Path::new("/bin/sh"), &["-c", script]).run(within, None)
+    }
+
+    #[test]
+    fn output_and_code_are_kept() {
+        let finished = sh("echo out; echo err >&2; exit 3", Duration::from_secs(10)).unwrap();
+        assert_eq!((finished.code, finished.stdout.as_str(), finished.stderr.as_str()), (Some(3), "out\n", "err\n"));
+        assert_eq!(finished.last_words(), "err");
+        let finished = sh("kill -9 $$", Duration::from_secs(10)).unwrap();
+        assert_eq!(finished.code, None);
+        let flood = sh("head -c 9000000 /dev/zero", Duration::from_secs(20)).unwrap();
+        assert_eq!(flood.stdout.len(), MAX_OUTPUT);
+    }
+
+    #[test]
+    fn a_deadline_ends_the_children_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pid");
+        let script = format!("sleep 1000 & echo $! >{}; echo waiting >&2; wait", file.display());
+        let error = sh(&script, Duration::from_millis(500)).unwrap_err().to_string();
+        assert!(error.contains("it said last: waiting"), "{error}");
+        let pid = std::fs::read_to_string(file).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        assert!(status.is_empty() || status.contains(" Z "), "{status}");
+    }
+
+    #[test]
+    fn an_orphan_with_our_pipe_is_not_waited_for() {
+        let started = Instant::now();
+        let finished = sh("echo ready; sleep 20 >&1 2>&1 & exit 0", Duration::from_secs(10)).unwrap();
+        assert_eq!(finished.stdout, "ready\n");
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn what_cannot_be_started_is_named() {
+        let error = Invocation::new(Path::new("/no/such/program"), &[]).run(Duration::from_secs(1), None).unwrap_err();
+        assert!(error.to_string().starts_with("failed to start /no/such/program"), "{error}");
+    }
+}

@@ -1,0 +1,288 @@
+//! One file's part of a record, and how parts lie over one another.
+//!
+//! The shipped records are the lowest layer, the admin's the highest; what a higher one states wins, key by key.
+//! A higher layer's defaults are over a lower layer's releases too: the admin says `vmm: {name: qemu, path: /opt/qemu}` once.
+
+use super::resolve::merged;
+use super::{Component, Fact, Parts, PerArch, Record, RecordError, ReleaseEntry, Source, read_text};
+use crate::arch::Arch;
+use crate::diagnostic::{Diagnostic, Severity, finish};
+use crate::release::PackageManager;
+use crate::syntax::Node;
+use crate::verified::VerifiedEntry;
+use std::ops::Range;
+use std::path::Path;
+
+/// Where a value stands that is no [`Fact`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    span: Range<usize>,
+    source: usize,
+}
+
+impl Place {
+    pub(crate) fn of(node: &Node) -> Place {
+        Place { span: node.span.clone(), source: 0 }
+    }
+}
+
+/// A record from which keys may be missing that a lower layer, or the distro it derives from, supplies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Draft {
+    pub(crate) sources: Vec<Source>,
+    pub(crate) distro: String,
+    pub(crate) ids: Vec<String>,
+    pub(crate) derives_from: Option<String>,
+    pub(crate) package_manager: Option<(PackageManager, Place)>,
+    pub(crate) arches: Option<(Vec<Arch>, Place)>,
+    pub(crate) defaults: Parts,
+    pub(crate) releases: Option<Vec<ReleaseEntry>>,
+    pub(crate) verified: Vec<VerifiedEntry>,
+    /// Where the record begins in its last file.
+    pub(crate) start: usize,
+}
+
+impl Draft {
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Draft, RecordError> {
+        let (draft, mut diagnostics) = super::parse_draft(path, text);
+        diagnostics.retain(|d| d.severity == Severity::Error);
+        match draft {
+            Some(draft) if diagnostics.is_empty() => Ok(draft),
+            draft => {
+                diagnostics.extend(draft.iter().flat_map(Draft::missing));
+                let diagnostics = finish(diagnostics, text, &path.display().to_string());
+                Err(RecordError { path: path.to_owned(), text: text.to_owned(), diagnostics })
+            }
+        }
+    }
+
+    pub(crate) fn read(path: &Path) -> Result<Draft, RecordError> {
+        Draft::read_as(path, path)
+    }
+
+    /// [`Draft::read`] of a file that goes by the name at which a link to it was found.
+    pub(crate) fn read_as(name: &Path, path: &Path) -> Result<Draft, RecordError> {
+        let text = read_text(path).map_err(|d| RecordError {
+            path: name.to_owned(),
+            text: String::new(),
+            diagnostics: vec![Diagnostic { file: name.display().to_string(), ..*d }],
+        })?;
+        Draft::parse(name, &text)
+    }
+
+    /// The keys that a record needs and nobody has supplied.
+    pub(crate) fn missing(&self) -> Vec<Diagnostic> {
+        let Some(source) = self.sources.last() else { return Vec::new() };
+        let at = self.start..self.start;
+        let lacks = |key: &str| {
+            Diagnostic::error("missing-key", &source.text, at.clone(), format!("the key `{key}` is missing"))
+        };
+        let mut found = Vec::new();
+        if self.package_manager.is_none() {
+            found.push(lacks("package-manager"));
+        }
+        if self.arches.is_none() {
+            found.push(lacks("arch"));
+        }
+        if self.releases.is_none() {
+            found.push(lacks("releases").hint("list the versions: `releases: [{version: 13}]`"));
+        }
+        found
+    }
+
+    /// The record, if nothing is missing.
+    pub(crate) fn complete(self) -> Result<Record, RecordError> {
+        let missing = self.missing();
+        let (path, text) = self.sources.last().map(|s| (s.path.clone(), s.text.clone())).unwrap_or_default();
+        let (Some((package_manager, _)), Some((arches, _)), Some(releases)) =
+            (self.package_manager, self.arches, self.releases)
+        else {
+            let diagnostics = finish(missing, &text, &path.display().to_string());
+            return Err(RecordError { path, text, diagnostics });
+        };
+        Ok(Record {
+            path,
+            text,
+            sources: self.sources,
+            distro: self.distro,
+            ids: self.ids,
+            derives_from: self.derives_from,
+            package_manager,
+            arches,
+            defaults: self.defaults,
+            releases,
+            verified: self.verified,
+        })
+    }
+
+    /// The record with something in the place of what is missing, for rules that look at the rest.
+    pub(crate) fn for_rules(mut self) -> Option<Record> {
+        let place = Place { span: 0..0, source: 0 };
+        self.package_manager.get_or_insert((PackageManager::Apt, place.clone()));
+        self.arches.get_or_insert((Arch::ALL.to_vec(), place));
+        self.releases.get_or_insert_default();
+        self.complete().ok()
+    }
+
+    /// `upper` over `self`.
+    pub(crate) fn under(mut self, mut upper: Draft) -> Draft {
+        upper.renumber(self.sources.len());
+        self.sources.append(&mut upper.sources);
+        self.start = upper.start;
+        self.distro = upper.distro;
+        if !upper.ids.is_empty() {
+            self.ids = upper.ids;
+        }
+        self.derives_from = upper.derives_from.or(self.derives_from);
+        self.package_manager = upper.package_manager.or(self.package_manager);
+        self.arches = upper.arches.or(self.arches);
+        self.defaults = merged(&self.defaults, &upper.defaults);
+        for release in self.releases.iter_mut().flatten() {
+            release.parts = merged(&release.parts, &upper.defaults);
+        }
+        if let Some(over) = upper.releases {
+            let mut releases = self.releases.unwrap_or_default();
+            for release in over {
+                match releases.iter_mut().find(|r| r.version == release.version) {
+                    Some(below) => *below = release_over(below, release),
+                    None => releases.push(release),
+                }
+            }
+            self.releases = Some(releases);
+        }
+        self.verified.retain(|old| !upper.verified.iter().any(|new| new.key() == old.key()));
+        self.verified.append(&mut upper.verified);
+        self
+    }
+
+    /// The record of a distro that is built from this one.
+    ///
+    /// It has all that this one has but what was proved, which was proved of other packages.
+    /// Its releases are its own where it names any; each stands on the one that it names as `derives-from`.
+    pub(crate) fn parent_of(mut self, child: Draft) -> Draft {
+        self.verified.clear();
+        self.ids.clear();
+        if let Some(own) = &child.releases {
+            let parents = self.releases.take().unwrap_or_default();
+            let stands_on = |release: &ReleaseEntry| {
+                let name = release.derives_from.as_deref()?;
+                let parent = parents.iter().find(|p| p.names().contains(&name))?.clone();
+                Some(ReleaseEntry { version: release.version.clone(), codename: None, aliases: Vec::new(), ..parent })
+            };
+            self.releases = Some(own.iter().filter_map(stands_on).collect());
+        }
+        self.under(child)
+    }
+
+    fn renumber(&mut self, by: usize) {
+        self.package_manager.iter_mut().for_each(|(_, place)| place.source += by);
+        self.arches.iter_mut().for_each(|(_, place)| place.source += by);
+        renumber(&mut self.defaults, by);
+        for release in self.releases.iter_mut().flatten() {
+            release.source += by;
+            for date in [&mut release.released, &mut release.eol, &mut release.lts].into_iter().flatten() {
+                date.source += by;
+            }
+            renumber(&mut release.parts, by);
+        }
+    }
+}
+
+fn release_over(below: &ReleaseEntry, over: ReleaseEntry) -> ReleaseEntry {
+    let mut aliases = below.aliases.clone();
+    aliases.extend(over.aliases.iter().filter(|a| !below.aliases.contains(a)).cloned());
+    ReleaseEntry {
+        version: over.version,
+        codename: over.codename.or_else(|| below.codename.clone()),
+        aliases,
+        released: over.released.or_else(|| below.released.clone()),
+        eol: over.eol.or_else(|| below.eol.clone()),
+        lts: over.lts.or_else(|| below.lts.clone()),
+        arches: over.arches.or_else(|| below.arches.clone()),
+        derives_from: over.derives_from.or_else(|| below.derives_from.clone()),
+        parts: merged(&below.parts, &over.parts),
+        span: over.span,
+        source: over.source,
+    }
+}
+
+/// Counts every fact's source on by as many as lie beneath it now.
+fn renumber(parts: &mut Parts, by: usize) {
+    fn fact<T>(fact: &mut Option<Fact<T>>, by: usize) -> Option<&mut T> {
+        let fact = fact.as_mut()?;
+        fact.source += by;
+        fact.value.as_mut()
+    }
+    fn component(component: &mut Component, by: usize) {
+        fact::<PerArch<Vec<String>>>(&mut component.packages, by);
+        fact::<PerArch<String>>(&mut component.path, by);
+    }
+    fact(&mut parts.suites, by);
+    fact(&mut parts.repositories, by);
+    fact(&mut parts.modules, by);
+    fact(&mut parts.image, by);
+    for list in [&mut parts.vmms, &mut parts.filesystems] {
+        fact(list, by).into_iter().flatten().for_each(|c| component(c, by));
+    }
+    for one in [&mut parts.kernel, &mut parts.container_manager] {
+        fact(one, by).into_iter().for_each(|c| component(c, by));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft(path: &str, text: &str) -> Draft {
+        Draft::parse(Path::new(path), text).unwrap()
+    }
+
+    const LOW: &str = "distro: d
+package-manager: dnf
+arch: x86_64
+confidence: packaging
+vmm: {name: qemu, packages: q, path: /q}
+releases:
+  - {version: 1, codename: one, aliases: [old]}
+  - version: 2
+    vmm: {name: qemu, path: /q2}
+";
+
+    #[test]
+    fn the_higher_layer_wins_key_by_key_and_says_where() {
+        let high = "distro: d
+vmm:
+  - {name: qemu, path: /opt/q}
+  - {name: clh, path: /opt/clh, packages: none}
+releases:
+  - version: 2
+    eol: 2030-01-01
+  - version: 3
+";
+        let record = draft("low", LOW).under(draft("high", high)).complete().unwrap();
+        let versions: Vec<&str> = record.releases.iter().map(|r| r.version.as_str()).collect();
+        assert_eq!(versions, ["1", "2", "3"]);
+        for version in versions {
+            let release = record.release(version, Arch::X86_64).unwrap();
+            assert_eq!(release.vmms[0].path, "/opt/q", "{version}");
+            assert_eq!(release.vmms[0].packages, ["q"]);
+            assert_eq!(release.vmms[1].name, "clh");
+        }
+        let facts = record.facts(record.find_release("2").unwrap(), Arch::X86_64);
+        let origin = |subject: &str| {
+            let origin = facts.iter().find(|f| f.subject == subject).and_then(|f| f.origin.clone()).unwrap();
+            (origin.file, origin.line)
+        };
+        assert_eq!(origin("vmm qemu path"), ("high".into(), 3));
+        assert_eq!(origin("vmm qemu packages"), ("low".into(), 5));
+        assert_eq!(origin("eol"), ("high".into(), 7));
+        assert_eq!(record.find_release("one").unwrap().aliases, ["old"]);
+    }
+
+    #[test]
+    fn a_part_alone_says_what_it_lacks() {
+        let error = draft("high", "distro: d\nvmm: {name: qemu}\n").complete().unwrap_err();
+        let rules: Vec<&str> = error.diagnostics.iter().map(|d| d.rule).collect();
+        assert_eq!(rules, ["missing-key"; 3]);
+    }
+}

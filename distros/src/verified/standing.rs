@@ -1,0 +1,96 @@
+//! Whether what was verified still stands: for which profile, on what basis, how old, and of these versions.
+
+use super::{Basis, Verdict, VerifiedEntry};
+use crate::packages::{Packages, QueryError};
+use jiff::civil::Date;
+use serde::Serialize;
+
+/// What one entry of `verified:` says of the system at hand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Standing {
+    /// The profile.
+    pub profile: String,
+    /// The environment of the run.
+    pub environment: String,
+    /// What the verdicts were found on.
+    pub basis: Basis,
+    /// The day of the run, UTC.
+    pub tested: Date,
+    /// Days since then; negative for a day to come.
+    pub age_days: i32,
+    /// The harness's version.
+    pub harness: String,
+    /// The capabilities that were asked for, with their verdicts; `None` where the run had none.
+    pub capabilities: Vec<Judged>,
+    /// The versions that were verified beside those that are installed.
+    pub versions: Vec<VersionPair>,
+    /// Whether every capability that was asked for is supported.
+    pub supported: bool,
+    /// Whether every version is the one that was verified.
+    pub matches: bool,
+}
+
+/// A capability and its verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Judged {
+    /// `vmm.boot`.
+    pub capability: String,
+    /// Its verdict.
+    pub verdict: Option<Verdict>,
+    /// Why it is not supported.
+    pub causes: Vec<String>,
+}
+
+/// A package's version then and now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VersionPair {
+    /// The package.
+    pub package: String,
+    /// The version that was verified.
+    pub verified: String,
+    /// The version that is installed.
+    pub installed: Option<String>,
+}
+
+/// Compares an entry with what is installed.
+///
+/// # Errors
+///
+/// That the package database cannot be asked.
+pub fn standing(
+    entry: &VerifiedEntry,
+    capabilities: &[String],
+    packages: Option<&Packages<'_>>,
+    today: Date,
+) -> Result<Standing, QueryError> {
+    let mut versions = Vec::new();
+    for (package, verified) in &entry.versions {
+        let installed = match packages {
+            Some(packages) => packages.installed(package)?.into_iter().map(|i| i.version).next(),
+            None => None,
+        };
+        versions.push(VersionPair { package: package.clone(), verified: verified.clone(), installed });
+    }
+    let judged = |name: &String| {
+        let found = entry.capabilities.get(name);
+        Judged {
+            capability: name.clone(),
+            verdict: found.map(|c| c.verdict),
+            causes: found.map(|c| c.causes.clone()).unwrap_or_default(),
+        }
+    };
+    let capabilities: Vec<Judged> = capabilities.iter().map(judged).collect();
+    Ok(Standing {
+        profile: entry.profile.clone(),
+        environment: entry.environment.clone(),
+        basis: entry.basis,
+        tested: entry.tested,
+        age_days: entry.tested.until(today).map_or(0, |span| span.get_days()),
+        harness: entry.harness.clone(),
+        supported: !capabilities.is_empty() && capabilities.iter().all(|c| c.verdict == Some(Verdict::Supported)),
+        matches: !versions.is_empty() && versions.iter().all(|v| v.installed.as_ref() == Some(&v.verified)),
+        capabilities,
+        versions,
+    })
+}

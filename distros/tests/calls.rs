@@ -1,0 +1,184 @@
+//! The operator's calls on a root of files: what they say, to people and to programs.
+#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+const PACKAGED: &str = "distro: alpine
+package-manager: apk
+arch: x86_64
+confidence: packaging
+vmm: {name: qemu, packages: qemu-system-x86_64, path: /usr/bin/qemu-system-x86_64}
+fs: [{name: virtio-fs, packages: virtiofsd, path: /usr/libexec/virtiofsd}]
+kernel: {packages: linux-virt, image: /boot/vmlinuz-*, confidence: assumed}
+releases:
+  - {version: 3.20, released: 2024-05-22}
+verified:
+  - release: \"3.20\"
+    arch: x86_64
+    profile: rs-4.0
+    environment: container
+    basis: emulated
+    tested: 2024-06-01
+    harness: \"0.1.0\"
+    test-set: d3dcb968b1d5
+    versions: {qemu-system-x86_64: 9.0.0-r0}
+    capabilities: {vmm.boot: supported, kernel.guest: supported, fs.virtio-fs: supported}
+";
+
+const ADMINS: &str = "distro: alpine
+vmm:
+  - name: cloud-hypervisor
+    confidence: documented
+    packages: none
+    path: /opt/clh
+";
+
+const INSTALLED: &str = "P:qemu-system-x86_64
+V:9.0.1-r0
+F:usr/bin
+R:qemu-system-x86_64
+
+P:virtiofsd-ng
+V:1.11-r0
+p:virtiofsd=1.11
+F:usr/libexec
+R:virtiofsd
+";
+
+fn root() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a root");
+    let write = |path: &str, text: &str, mode| {
+        let file = dir.path().join(path);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+        std::fs::write(&file, text).expect("written");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("set");
+    };
+    write(
+        "etc/os-release",
+        "NAME=\"Alpine Linux\"\nID=alpine\nVERSION_ID=3.20.7\nPRETTY_NAME=\"Alpine Linux v3.20\"\n",
+        0o644,
+    );
+    write("usr/share/kata-osinfo/alpine.yaml", PACKAGED, 0o644);
+    write("etc/kata-osinfo/alpine.yaml", ADMINS, 0o644);
+    write("lib/apk/db/installed", INSTALLED, 0o644);
+    write("usr/bin/qemu-system-x86_64", "", 0o755);
+    write("usr/libexec/virtiofsd", "", 0o755);
+    dir
+}
+
+/// Code, standard output, standard error; the root's path becomes `[ROOT]`.
+fn run(root: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"))
+        .arg("--root")
+        .arg(root)
+        .args(arguments)
+        .env_remove("KATA_OSINFO_PATH")
+        .output()
+        .expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&root.display().to_string(), "[ROOT]");
+    let code = output.status.code().expect("a code");
+    format!("{}{}exit code {code}", text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn people_are_told_what_there_is() {
+    let dir = root();
+    let mut all = String::new();
+    for arguments in [
+        &["detect"][..],
+        &["show", "--origin", "--arch", "x86_64"],
+        &["check", "--arch", "x86_64"],
+        &["check", "vmm", "virtiofsd", "--arch", "x86_64"],
+        &["check", "firecracker", "--arch", "x86_64"],
+        &["check", "cloud-hypervisor", "--arch", "x86_64"],
+        &["installer", "--arch", "x86_64"],
+        &["packages", "--arch", "x86_64"],
+        &["packages", "--allow-assumed", "--arch", "x86_64"],
+        &["packages", "cloud-hypervisor", "--arch", "x86_64"],
+        &["install", "vmm", "fs", "--arch", "x86_64"],
+        &["install", "--dry-run", "kernel", "--allow-assumed", "--arch", "x86_64"],
+        &["check", "--target", "debian:99"],
+    ] {
+        all += &format!("$ kata-osinfo {}\n{}\n\n", arguments.join(" "), run(dir.path(), arguments));
+    }
+    // The age grows by itself.
+    let days = |line: &str| match line.trim_start().starts_with("age  ") {
+        true => "    age           [AGE]\n".to_owned(),
+        false => format!("{line}\n"),
+    };
+    let all: String = all.lines().map(days).collect();
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn programs_get_one_document_also_when_it_fails() {
+    let dir = root();
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        let output = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"))
+            .arg("--root")
+            .arg(dir.path())
+            .args(arguments)
+            .args(["--format", "json"])
+            .output()
+            .expect("it runs");
+        let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
+        assert_eq!(value["version"], 1);
+        value
+    };
+    assert_eq!(json(&["detect"])["system"]["fit"], "prefix");
+    let check = json(&["check", "--all", "--arch", "x86_64"]);
+    assert_eq!(check["matches"], false);
+    assert_eq!(check["verified"][0]["versions"][0]["installed"], "9.0.1-r0");
+    let verified = json(&["verified", "--profile", "rs-4.0", "--arch", "x86_64"]);
+    let entry = &verified["profiles"][0]["entries"][0];
+    assert_eq!((&entry["supported"], &entry["matches"]), (&true.into(), &false.into()));
+    assert_eq!((&entry["basis"], &verified["verified"]), (&"emulated".into(), &false.into()));
+    assert!(entry["age-days"].as_i64().is_some_and(|days| days > 365), "{entry}");
+    assert_eq!(json(&["packages", "kernel", "--arch", "x86_64"])["error"]["kind"], "assumed");
+    assert_eq!(json(&["verified", "--profile", "rs-4.9", "--arch", "x86_64"])["error"]["kind"], "unknown-profile");
+    let plan = json(&["install", "--dry-run", "kernel", "--allow-assumed", "--arch", "x86_64"]);
+    assert_eq!(plan["plan"]["exercised"], false);
+    assert_eq!(json(&["list", "--records", "/nowhere"])["error"]["kind"], "bad-records");
+}
+
+#[test]
+fn what_was_verified_stands_while_the_versions_do() {
+    let dir = root();
+    let installed = dir.path().join("lib/apk/db/installed");
+    std::fs::write(installed, INSTALLED.replace("9.0.1-r0", "9.0.0-r0")).expect("written");
+    let answer = run(dir.path(), &["verified", "--profile", "rs-4.0", "--arch", "x86_64"]);
+    assert!(answer.starts_with("rs-4.0: verified\n") && answer.ends_with("exit code 0"), "{answer}");
+    // Quiet when all is well, for timers and hooks; not when the kernel is missing.
+    let answer = run(dir.path(), &["check", "--all", "--quiet", "vmm", "--arch", "x86_64"]);
+    assert_eq!(answer, "exit code 0");
+    let answer = run(dir.path(), &["check", "--all", "--quiet", "--arch", "x86_64"]);
+    assert!(answer.contains("linux-virt is not installed") && answer.ends_with("exit code 1"), "{answer}");
+    let answer =
+        run(dir.path(), &["verified", "--capability", "fs.virtio-9p", "--profile", "rs-4.0", "--arch", "x86_64"]);
+    assert!(answer.ends_with("exit code 1"), "{answer}");
+}
+
+#[test]
+fn records_come_from_the_variable_and_the_option_too() {
+    let dir = root();
+    let folder = |name: &str, path: &str| {
+        let folder = dir.path().join(name);
+        std::fs::create_dir(&folder).expect("made");
+        let text = format!("distro: alpine\nvmm: {{name: qemu, path: {path}}}\n");
+        std::fs::write(folder.join("alpine.yaml"), text).expect("written");
+        folder
+    };
+    let (variable, option) = (folder("variable", "/variable"), folder("option", "/option"));
+    let shown = |option: Option<&Path>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"));
+        command.arg("--root").arg(dir.path()).args(["show", "--arch", "x86_64"]).env("KATA_OSINFO_PATH", &variable);
+        if let Some(option) = option {
+            command.arg("--records").arg(option);
+        }
+        String::from_utf8(command.output().expect("it runs").stdout).expect("UTF-8")
+    };
+    assert!(shown(None).contains("  /variable  "), "{}", shown(None));
+    assert!(shown(Some(&option)).contains("  /option  "));
+}

@@ -1,0 +1,118 @@
+//! What systems say of themselves in os-release, and what that is here.
+#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
+
+use kata_osinfo::database::Database;
+use kata_osinfo::detect::{Detection, detect};
+use kata_osinfo::root::Root;
+use std::path::Path;
+
+struct Section {
+    name: String,
+    expected: String,
+    /// Paths in the root and their text.
+    files: Vec<(String, String)>,
+}
+
+/// The sections of `fixtures/os-release.txt`, whose head tells the format.
+fn sections() -> Vec<Section> {
+    let mut sections: Vec<Section> = Vec::new();
+    for line in include_str!("fixtures/os-release.txt").lines().filter(|l| !l.starts_with('#')) {
+        if let Some(head) = line.strip_prefix("== ") {
+            let parts: Vec<&str> = head.split(" | ").collect();
+            let [name, source, expected] = parts[..] else { panic!("{head}") };
+            assert!(!source.is_empty());
+            let files = vec![("/etc/os-release".to_owned(), String::new())];
+            sections.push(Section { name: name.into(), expected: expected.into(), files });
+            continue;
+        }
+        let Some(section) = sections.last_mut() else { continue };
+        let (path, text) = match line.strip_prefix('@') {
+            Some(rest) => rest.split_once(' ').expect("a path and a text"),
+            None => ("/etc/os-release", line),
+        };
+        match section.files.iter_mut().find(|(p, _)| p == path) {
+            Some((_, all)) => *all += &format!("{text}\n"),
+            None => section.files.push((path.into(), format!("{text}\n"))),
+        }
+    }
+    sections
+}
+
+fn answer(detection: &Detection) -> String {
+    let Some(distro) = &detection.distro else { return "- -".to_owned() };
+    let word = |value: Option<serde_json::Value>| value.and_then(|v| v.as_str().map(str::to_owned));
+    let by = word(detection.by.map(|b| serde_json::to_value(b).expect("JSON"))).expect("found somehow");
+    let Some(fit) = word(detection.fit.map(|f| serde_json::to_value(f).expect("JSON"))) else {
+        return format!("{distro} - {by}");
+    };
+    let versions: Vec<&str> = detection.releases.iter().map(|r| r.version.as_str()).collect();
+    format!("{distro}:{} {fit} {by}", versions.join(","))
+}
+
+#[test]
+fn every_system_of_public_record_is_what_it_is() {
+    let records = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/records");
+    let database = Database::only(&[records]).expect("the fixtures' records");
+    assert!(database.problems().is_empty(), "{:?}", database.problems());
+    let sections = sections();
+    assert!(sections.len() >= 40, "{}", sections.len());
+    let mut wrong = Vec::new();
+    for section in &sections {
+        let dir = tempfile::tempdir().expect("a root");
+        for (path, text) in &section.files {
+            let file = dir.path().join(path.trim_start_matches('/'));
+            std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+            std::fs::write(file, text).expect("written");
+        }
+        let root = Root::new(dir.path()).expect("a root");
+        let answer = answer(&detect(&root, &database).expect("readable"));
+        if answer != section.expected {
+            wrong.push(format!("{}: expected {}, got {answer}", section.name, section.expected));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn hostile_roots_are_answered_or_refused_and_never_waited_for() {
+    let database = Database::embedded();
+    let with = |make: &dyn Fn(&Path)| {
+        let dir = tempfile::tempdir().expect("a root");
+        std::fs::create_dir_all(dir.path().join("etc/apt/sources.list.d")).expect("made");
+        std::fs::create_dir_all(dir.path().join("usr/lib")).expect("made");
+        make(dir.path());
+        let root = Root::new(dir.path()).expect("a root");
+        detect(&root, &database).map(|d| answer(&d)).map_err(|e| e.to_string())
+    };
+    let fifo = |path: &Path| {
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
+    };
+    let error = with(&|root| fifo(&root.join("etc/os-release"))).expect_err("a pipe");
+    assert!(error.contains("not a regular file"), "{error}");
+    let error = with(&|root| {
+        let file = std::fs::File::create(root.join("etc/os-release")).expect("made");
+        file.set_len(100 << 20).expect("100 MiB");
+    })
+    .expect_err("100 MiB");
+    assert!(error.contains("more than 65536 bytes"), "{error}");
+    let error = with(&|root| std::os::unix::fs::symlink("os-release", root.join("etc/os-release")).expect("a loop"))
+        .expect_err("a loop");
+    assert!(error.contains("symbolic links"), "{error}");
+    assert!(with(&|_| ()).expect_err("nothing there").contains("os-release"));
+    // An absolute link stays inside, and the machine's own file is not read.
+    let absolute = with(&|root| {
+        std::os::unix::fs::symlink("/usr/lib/os-release", root.join("etc/os-release")).expect("a link");
+        std::fs::write(root.join("usr/lib/os-release"), "ID=debian\nVERSION_ID=11\n").expect("written");
+    });
+    assert_eq!(absolute.as_deref(), Ok("debian:11 exact id"));
+    let junk = with(&|root| std::fs::write(root.join("etc/os-release"), [0xff, 0, b'=', 1, 0xfe]).expect("written"));
+    assert_eq!(junk.as_deref(), Ok("- -"));
+    let rolling = "PRETTY_NAME=\"Debian GNU/Linux forky/sid\"\nID=debian\n";
+    let error = with(&|root| {
+        std::fs::write(root.join("etc/os-release"), rolling).expect("written");
+        fifo(&root.join("etc/apt/sources.list.d/x.list"));
+    })
+    .expect_err("a pipe among the sources");
+    assert!(error.contains("x.list"), "{error}");
+}

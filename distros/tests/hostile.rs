@@ -1,0 +1,150 @@
+//! Input that nobody means well: a diagnostic each time, never a panic, a hang or unbounded memory.
+#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// What any of it may take; a debug build on a busy machine needs some seconds for a mebibyte.
+const WITHIN: Duration = Duration::from_secs(90);
+
+/// Runs the command with 1 GiB of address space at most.
+fn run(arguments: &[&str], folder: &Path) -> (i32, String, String) {
+    let started = Instant::now();
+    let output = Command::new("/bin/sh")
+        .args(["-c", "ulimit -v 1048576; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_kata-osinfo")])
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .expect("it runs");
+    assert!(started.elapsed() < WITHIN, "{arguments:?} took {:?}", started.elapsed());
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code().expect("no signal ended it"), text(output.stdout), text(output.stderr))
+}
+
+const SOUND: &str = "distro: sound\npackage-manager: apt\narch: x86_64\nversion: 1\n";
+
+/// Files by name, in a folder.
+fn hostile(folder: &Path) -> Vec<(&'static str, i32)> {
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.join(name), bytes).expect("written");
+    let noise: Vec<u8> = (0..200_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    write("binary.yaml", &noise);
+    let huge = std::fs::File::create(folder.join("huge.yaml")).expect("made");
+    huge.set_len(100 << 20).expect("100 MiB");
+    mknodat(CWD, folder.join("pipe.yaml"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+    std::fs::create_dir(folder.join("folder.yaml")).expect("made");
+    std::os::unix::fs::symlink("loop.yaml", folder.join("loop.yaml")).expect("a link");
+    std::os::unix::fs::symlink("nowhere", folder.join("dangling.yaml")).expect("a link");
+    let mut bomb = String::from("a0: &a0 x\n");
+    for i in 1..40 {
+        bomb += &format!("a{i}: &a{i} [*a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}]\n", i - 1);
+    }
+    write("bomb.yaml", bomb.as_bytes());
+    write("merge.yaml", b"distro: &d x\n<<: *d\n");
+    write("deep.yaml", format!("a: {}", "[".repeat(900_000)).as_bytes());
+    write("indented.yaml", (0..900).map(|i| format!("{}a:\n", " ".repeat(i))).collect::<String>().as_bytes());
+    write("keys.yaml", (0..10_000).map(|i| format!("k{i}: v\n")).collect::<String>().as_bytes());
+    write("tabs.yaml", b"distro:\tx\n\tarch: x86_64\n");
+    write("mark.yaml", format!("\u{feff}{SOUND}").as_bytes());
+    write("utf16.yaml", &SOUND.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>());
+    write("zeros.yaml", &[0; 1000]);
+    write("empty.yaml", b"");
+    vec![
+        ("binary.yaml", 1),
+        ("huge.yaml", 2),
+        ("pipe.yaml", 2),
+        ("folder.yaml", 2),
+        ("loop.yaml", 2),
+        ("dangling.yaml", 2),
+        ("bomb.yaml", 1),
+        ("merge.yaml", 1),
+        ("deep.yaml", 1),
+        ("indented.yaml", 1),
+        ("keys.yaml", 1),
+        ("tabs.yaml", 1),
+        ("mark.yaml", 1),
+        ("utf16.yaml", 1),
+        ("zeros.yaml", 1),
+        ("empty.yaml", 1),
+    ]
+}
+
+#[test]
+fn each_has_its_diagnostic() {
+    let dir = tempfile::tempdir().expect("a folder");
+    for (name, expected) in hostile(dir.path()) {
+        let (code, stdout, stderr) = run(&["lint", name], dir.path());
+        assert_eq!(code, expected, "{name}: {stdout}{stderr}");
+        assert!(stdout.starts_with("error["), "{name}: {stdout}");
+        assert!(stdout.len() < 200_000, "{name}: {} bytes", stdout.len());
+        assert!(!stderr.contains("panicked"), "{name}: {stderr}");
+        assert!(!stdout.contains('\u{1b}') && !stdout.contains('\0'), "{name}");
+        for format in ["json", "github"] {
+            let (code, out, _) = run(&["lint", "--format", format, name], dir.path());
+            assert_eq!(code, expected, "{name} as {format}: {out}");
+        }
+    }
+}
+
+#[test]
+fn line_ends_do_not_matter() {
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::write(dir.path().join("crlf.yaml"), SOUND.replace('\n', "\r\n")).expect("written");
+    assert_eq!(run(&["lint", "crlf.yaml"], dir.path()), (0, String::new(), String::new()));
+}
+
+#[test]
+fn one_bad_file_of_the_admin_does_not_take_the_others_down() {
+    let dir = tempfile::tempdir().expect("a root");
+    let etc = dir.path().join("etc/kata-osinfo");
+    std::fs::create_dir_all(&etc).expect("made");
+    let bad = hostile(&etc);
+    std::fs::write(etc.join("sound.yaml"), SOUND).expect("written");
+    std::fs::write(dir.path().join("etc/os-release"), "ID=sound\nVERSION_ID=1\n").expect("written");
+    let (code, stdout, stderr) = run(&["--root", ".", "detect"], dir.path());
+    assert_eq!((code, stdout.as_str()), (0, "sound:1 on an unknown architecture\n"), "{stderr}");
+    let told = stderr.lines().filter(|l| l.starts_with("warning: ")).count();
+    assert_eq!(told, bad.len(), "{stderr}");
+    for (name, _) in bad {
+        assert!(stderr.contains(name), "{name} is not reported: {stderr}");
+    }
+    assert!(run(&["--root", ".", "list"], dir.path()).1.contains("debian:13"));
+}
+
+/// Figures for a release build; a debug build is not judged.
+#[test]
+fn a_thousand_records_are_linted_in_time() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let names: Vec<String> = (0..1000).map(|i| format!("d{i}.yaml")).collect();
+    for (i, name) in names.iter().enumerate() {
+        let record = format!(
+            "apiVersion: v1\ndistro: d{i}\npackage-manager: dnf\narch: [x86_64, aarch64]\nconfidence: packaging\nvmm:\n  name: qemu\n  packages: qemu-kvm-core\n  path: /usr/libexec/qemu-kvm\nfs:\n  - name: virtio-fs\n    packages: virtiofsd\n    path: /usr/libexec/virtiofsd\nkernel:\n  packages: kernel-core\n  image: /usr/lib/modules/*/vmlinuz\nreleases:\n  - version: 8\n    released: 2019-05-07\n    modules: virt:rhel\n  - version: 9\n    released: 2022-05-17\n"
+        );
+        std::fs::write(dir.path().join(name), record).expect("written");
+    }
+    let mut arguments = vec!["lint"];
+    arguments.extend(names.iter().map(String::as_str));
+    // Processor time over all threads, which a busy machine does not stretch; `times` tells it on its second line.
+    let output = Command::new("/bin/sh")
+        .args(["-c", "\"$0\" \"$@\" && times", env!("CARGO_BIN_EXE_kata-osinfo")])
+        .args(&arguments)
+        .current_dir(dir.path())
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{told}");
+    let seconds = |word: &str| -> f64 {
+        let (minutes, seconds) = word.trim_end_matches('s').split_once('m').expect("0m0.09s");
+        minutes.parse::<f64>().expect("minutes") * 60.0 + seconds.parse::<f64>().expect("seconds")
+    };
+    let took = Duration::from_secs_f64(told.lines().nth(1).expect("two lines").split_whitespace().map(seconds).sum());
+    eprintln!("1,000 records: {} ms", took.as_millis());
+    if cfg!(debug_assertions) {
+        eprintln!(
+            "SKIPPED: the limit of 200 ms is for a release build: `cargo test --release -p kata-osinfo --test hostile`"
+        );
+    } else {
+        assert!(took < Duration::from_millis(200), "{took:?}");
+    }
+}

@@ -1,0 +1,83 @@
+//! apt and dpkg.
+
+use crate::scratch::{Scratch, damage, package_file, run, tree};
+use kata_osinfo::installer::FailureKind;
+use kata_osinfo::release::PackageManager;
+use std::process::{Command, Stdio};
+
+fn scratch() -> Option<Scratch> {
+    let scratch = Scratch::new(PackageManager::Apt, &["apt-get", "dpkg", "dpkg-deb", "dpkg-scanpackages"])?;
+    for folder in [
+        "var/lib/dpkg/info",
+        "var/lib/dpkg/updates",
+        "var/lib/apt/lists/partial",
+        "var/log/apt",
+        "var/cache/apt/archives/partial",
+        "etc/apt/apt.conf.d",
+        "etc/apt/preferences.d",
+        "etc/apt/sources.list.d",
+        "etc/apt/trusted.gpg.d",
+    ] {
+        std::fs::create_dir_all(scratch.root_path().join(folder)).expect("made");
+    }
+    scratch.write("var/lib/dpkg/status", "");
+    scratch.write("etc/apt/sources.list", &format!("deb [trusted=yes] copy:{} ./\n", scratch.repository().display()));
+    for (package, fields) in [("kq-vmm", "Depends: kq-lib\nProvides: kq-virtual\n"), ("kq-lib", ""), ("kq-big", "")] {
+        let tree = tree(scratch.path(), package);
+        let control = format!(
+            "Package: {package}\nVersion: 1:1.0-1\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\n{fields}Description: {package}\n"
+        );
+        std::fs::create_dir(tree.join("DEBIAN")).expect("made");
+        std::fs::write(tree.join("DEBIAN/control"), control).expect("written");
+        run(Command::new("dpkg-deb")
+            .args(["--build", "--root-owner-group", "-Znone"])
+            .arg(&tree)
+            .arg(scratch.repository()));
+    }
+    index(&scratch);
+    Some(scratch)
+}
+
+fn index(scratch: &Scratch) {
+    let list = Command::new("dpkg-scanpackages").arg(".").current_dir(scratch.repository()).output().expect("it runs");
+    std::fs::write(scratch.repository().join("Packages"), list.stdout).expect("written");
+}
+
+#[test]
+fn packages_are_installed_and_found() {
+    let Some(scratch) = scratch() else { return };
+    scratch.installs_and_answers("1:1.0-1");
+}
+
+#[test]
+fn failures_are_told_apart() {
+    let Some(mut scratch) = scratch() else { return };
+    scratch.fails("kq-none", FailureKind::MissingPackage);
+    damage(&package_file(&scratch, "kq-lib"));
+    scratch.fails("kq-vmm", FailureKind::Verification);
+    std::fs::write(scratch.repository().join("Packages"), "no index at all").expect("written");
+    scratch.fails("kq-big", FailureKind::Repository);
+    index(&scratch);
+    scratch.shrink(8);
+    scratch.fails("kq-big", FailureKind::DiskFull);
+}
+
+#[test]
+fn a_lock_is_waited_for() {
+    let Some(scratch) = scratch() else { return };
+    // dpkg's locks are of fcntl, which belong to a process: another one holds it.
+    let lock = scratch.root_path().join("var/lib/dpkg/lock-frontend");
+    let script = "import fcntl,sys\nf=open(sys.argv[1],'w')\nfcntl.lockf(f,fcntl.LOCK_EX)\nprint('held',end='',flush=True)\nsys.stdin.read()\n";
+    let mut holder = Command::new("python3")
+        .args(["-c", script])
+        .arg(&lock)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3");
+    let mut held = [0; 4];
+    std::io::Read::read_exact(&mut holder.stdout.take().expect("piped"), &mut held).expect("held");
+    let stdin = holder.stdin.take();
+    scratch.waits_for(move || drop(stdin));
+    holder.wait().expect("ended");
+}

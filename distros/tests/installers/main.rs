@@ -1,0 +1,11 @@
+//! Installers with the real tools: small repositories, scratch roots, and everything that can go wrong.
+//!
+//! Debian's packages dnf, zypper, pacman-package-manager, makepkg, rpm, createrepo-c, dpkg-dev, libarchive-tools and zstd bring them;
+//! what is missing, root included, is told as SKIPPED.
+#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
+
+mod apt;
+mod dnf;
+mod pacman;
+mod scratch;
+mod zypper;

@@ -1,0 +1,71 @@
+//! pacman.
+
+use crate::scratch::{Scratch, damage, package_file, run, tree};
+use kata_osinfo::installer::FailureKind;
+use kata_osinfo::release::PackageManager;
+use std::process::Command;
+
+fn scratch() -> Option<Scratch> {
+    let scratch = Scratch::new(PackageManager::Pacman, &["pacman", "repo-add", "bsdtar", "zstd"])?;
+    for folder in
+        ["var/lib/pacman/local", "var/cache/pacman/pkg", "var/log", "etc/pacman.d/gnupg", "etc/pacman.d/hooks"]
+    {
+        std::fs::create_dir_all(scratch.root_path().join(folder)).expect("made");
+    }
+    let at = scratch.repository().display().to_string();
+    scratch.write(
+        "etc/pacman.conf",
+        &format!("[options]\nArchitecture = auto\nSigLevel = Never\nCheckSpace\n[kq]\nServer = file://{at}\n"),
+    );
+    for (package, fields) in [("kq-vmm", "depend = kq-lib\nprovides = kq-virtual=1\n"), ("kq-lib", ""), ("kq-big", "")]
+    {
+        let tree = tree(scratch.path(), package);
+        let size = if package == "kq-big" { 16 << 20 } else { 100 };
+        let info = format!("pkgname = {package}\npkgver = 1:1.0-1\npkgdesc = x\narch = any\nsize = {size}\n{fields}");
+        std::fs::write(tree.join(".PKGINFO"), info).expect("written");
+        let file = scratch.repository().join(format!("{package}-1:1.0-1-any.pkg.tar"));
+        run(Command::new("bsdtar").arg("-cf").arg(file).arg("-C").arg(&tree).args([".PKGINFO", "usr"]));
+    }
+    index(&scratch);
+    Some(scratch)
+}
+
+fn index(scratch: &Scratch) {
+    let at = scratch.repository();
+    let files = ["kq-vmm", "kq-lib", "kq-big"].map(|p| at.join(format!("{p}-1:1.0-1-any.pkg.tar")));
+    run(Command::new("repo-add").arg("--quiet").arg(at.join("kq.db.tar.gz")).args(files));
+}
+
+/// pacman fetches databases only where there are none; the tests want them new.
+fn forget(scratch: &Scratch) {
+    let _ = std::fs::remove_dir_all(scratch.root_path().join("var/lib/pacman/sync"));
+}
+
+#[test]
+fn packages_are_installed_and_found() {
+    let Some(scratch) = scratch() else { return };
+    scratch.installs_and_answers("1:1.0-1");
+}
+
+#[test]
+fn failures_are_told_apart() {
+    let Some(mut scratch) = scratch() else { return };
+    scratch.fails("kq-none", FailureKind::MissingPackage);
+    damage(&package_file(&scratch, "kq-lib"));
+    scratch.fails("kq-vmm", FailureKind::Verification);
+    forget(&scratch);
+    std::fs::remove_file(scratch.repository().join("kq.db")).expect("removed");
+    scratch.fails("kq-big", FailureKind::Repository);
+    forget(&scratch);
+    index(&scratch);
+    scratch.shrink(8);
+    scratch.fails("kq-big", FailureKind::DiskFull);
+}
+
+#[test]
+fn a_lock_is_waited_for() {
+    let Some(scratch) = scratch() else { return };
+    scratch.write("var/lib/pacman/db.lck", "");
+    let lock = scratch.root_path().join("var/lib/pacman/db.lck");
+    scratch.waits_for(move || std::fs::remove_file(lock).expect("removed"));
+}

@@ -1,0 +1,218 @@
+//! A root and a repository in one temporary folder, and the questions that every package manager is asked.
+
+use kata_osinfo::installer::{self, Failure, FailureKind, InstallError, Installation, Options, Place, Wanted};
+use kata_osinfo::packages::Packages;
+use kata_osinfo::release::PackageManager;
+use kata_osinfo::root::Root;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// The packages of every repository: `kq-vmm` needs `kq-lib`, provides `kq-virtual` and has a program; `kq-big` has 16 MiB.
+pub(crate) const VMM: &str = "/usr/bin/kq-vmm";
+
+pub(crate) struct Scratch {
+    folder: tempfile::TempDir,
+    manager: PackageManager,
+    mounted: bool,
+}
+
+impl Scratch {
+    /// An empty root and an empty repository; `None`, and said so, where a tool or root is missing.
+    pub(crate) fn new(manager: PackageManager, tools: &[&str]) -> Option<Scratch> {
+        let machine = Root::default();
+        let missing: Vec<&str> = tools.iter().copied().filter(|t| machine.which(t).is_none()).collect();
+        if !missing.is_empty() {
+            eprintln!("SKIPPED: {} is missing here", missing.join(", "));
+            return None;
+        }
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: installing needs root");
+            return None;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        // apt's helper user reads the repository.
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("readable");
+        let scratch = Scratch { folder, manager, mounted: false };
+        std::fs::create_dir_all(scratch.repository()).expect("made");
+        std::fs::create_dir_all(scratch.root_path()).expect("made");
+        scratch.write("etc/os-release", "ID=scratch\nVERSION_ID=1\n");
+        Some(scratch)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn repository(&self) -> PathBuf {
+        self.path().join("repository")
+    }
+
+    pub(crate) fn root_path(&self) -> PathBuf {
+        self.path().join("root")
+    }
+
+    pub(crate) fn root(&self) -> Root {
+        Root::new(&self.root_path()).expect("a root")
+    }
+
+    /// Writes a file of the root.
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        let file = self.root_path().join(path);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+        std::fs::write(file, text).expect("written");
+    }
+
+    /// Makes the root a file system of so many MiB.
+    pub(crate) fn shrink(&mut self, mebibytes: u32) {
+        let kept = self.path().join("kept");
+        run(Command::new("cp").arg("-a").arg(self.root_path()).arg(&kept));
+        run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"])
+            .arg(self.root_path()));
+        self.mounted = true;
+        run(Command::new("cp").arg("-a").arg(kept.join(".")).arg(self.root_path()));
+    }
+
+    pub(crate) fn install(&self, package: &str, lock_timeout: Duration) -> Result<Installation, InstallError> {
+        let root = self.root();
+        let chosen = installer::choose(&root, self.manager).expect("settings");
+        assert_eq!(chosen.place, Place::Outside);
+        let wanted = Wanted { packages: vec![package.to_owned()], ..Wanted::default() };
+        let options = Options { lock_timeout, timeout: Duration::from_secs(120), ..Options::default() };
+        installer::install(&chosen, &root, &wanted, &options)
+    }
+
+    fn failure(&self, package: &str) -> Failure {
+        match self.install(package, Duration::ZERO) {
+            Err(InstallError::Failed(failure)) => failure,
+            other => panic!("expected a failure of the package manager, got {other:?}"),
+        }
+    }
+
+    pub(crate) fn fails(&self, package: &str, kind: FailureKind) {
+        let failure = self.failure(package);
+        assert_eq!(failure.kind, kind, "{}", failure.message);
+        let installed = Packages::read(&self.root()).map(|p| p.installed(package).expect("asked"));
+        assert!(installed.is_err() || installed.is_ok_and(|i| i.is_empty()), "it must not be there");
+    }
+
+    /// A dry run tells what will change and changes nothing; an installation is found by name, by what it provides and
+    /// by its file; a second one does nothing.
+    pub(crate) fn installs_and_answers(&self, version: &str) {
+        let root = self.root();
+        let chosen = installer::choose(&root, self.manager).expect("settings");
+        let wanted = Wanted { packages: vec!["kq-vmm".into()], ..Wanted::default() };
+        let options = Options { timeout: Duration::from_secs(120), ..Options::default() };
+
+        let done = self.install("kq-vmm", Duration::ZERO).expect("installed");
+        let names: Vec<(&str, &str)> =
+            done.installed.iter().map(|i| (i.package.as_str(), i.version.as_str())).collect();
+        assert_eq!(names, [("kq-vmm", version)]);
+        let changes: Vec<&str> = done.plan.changes.iter().flatten().map(|c| c.package.as_str()).collect();
+        assert!(changes.contains(&"kq-vmm") && changes.contains(&"kq-lib"), "{changes:?}");
+        assert!(root.is_program(Path::new(VMM)));
+
+        let packages = Packages::read(&root).expect("packages");
+        for name in ["kq-vmm", "kq-virtual"] {
+            let found = packages.installed(name).expect("asked");
+            assert_eq!(found.first().map(|i| i.package.as_str()), Some("kq-vmm"), "{name}");
+        }
+        let owner = packages.owner(Path::new(VMM)).expect("asked").expect("owned");
+        assert_eq!((owner.package.as_str(), owner.version.as_str()), ("kq-vmm", version));
+        assert_eq!(packages.owner(Path::new("/etc/os-release")).expect("asked"), None);
+
+        let again = installer::install(&chosen, &root, &wanted, &options).expect("nothing to do");
+        assert!(again.plan.commands.is_empty());
+
+        let big = Wanted { packages: vec!["kq-big".into()], ..Wanted::default() };
+        let plan = installer::plan(&chosen, &root, &big, &options).expect("a plan");
+        let changes: Vec<&str> = plan.changes.iter().flatten().map(|c| c.package.as_str()).collect();
+        assert_eq!(changes, ["kq-big"]);
+        assert!(Packages::read(&root).expect("packages").installed("kq-big").expect("asked").is_empty());
+    }
+
+    /// While `locked` is held it fails, no sooner than it was told to wait; when it is let go in time, it goes on.
+    pub(crate) fn waits_for(&self, locked: impl FnOnce() + Send) {
+        let started = Instant::now();
+        match self.install("kq-vmm", Duration::from_secs(2)) {
+            Err(InstallError::Failed(failure)) => assert_eq!(failure.kind, FailureKind::Locked, "{}", failure.message),
+            other => panic!("expected a lock, got {other:?}"),
+        }
+        let reached = started.elapsed();
+        assert!(reached >= Duration::from_secs(2));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Long enough for it to come to the lock, however slow the machine is.
+                std::thread::sleep(reached + Duration::from_secs(2));
+                locked();
+            });
+            let done = self.install("kq-vmm", Duration::from_secs(60)).expect("installed after the lock");
+            assert!(done.waited >= 1, "{done:?}");
+        });
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if self.mounted {
+            run(Command::new("umount").arg(self.root_path()));
+        }
+    }
+}
+
+/// Runs a tool that a test needs; its output is shown when it fails.
+pub(crate) fn run(command: &mut Command) {
+    let output = command.output().expect("the tool starts");
+    assert!(
+        output.status.success(),
+        "{command:?}: {}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Bytes that do not compress, the same each time.
+pub(crate) fn noise(count: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let step = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    (0..count).map(step).collect()
+}
+
+/// A folder with a package's files.
+pub(crate) fn tree(at: &Path, package: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = at.join(format!("tree-{package}"));
+    let (path, bytes) = match package {
+        "kq-vmm" => ("usr/bin/kq-vmm", b"#!/bin/sh\n".to_vec()),
+        "kq-lib" => ("usr/share/kq-lib", b"x".to_vec()),
+        _ => ("usr/share/kq-big", noise(16 << 20)),
+    };
+    let file = folder.join(path);
+    std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+    std::fs::write(&file, bytes).expect("written");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("set");
+    folder
+}
+
+/// Changes a byte in the middle of a file.
+pub(crate) fn damage(file: &Path) {
+    let mut bytes = std::fs::read(file).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    std::fs::write(file, bytes).expect("written");
+}
+
+/// The one file of the repository whose name begins so.
+pub(crate) fn package_file(scratch: &Scratch, start: &str) -> PathBuf {
+    let files = std::fs::read_dir(scratch.repository()).expect("listed");
+    let mut files = files.map(|e| e.expect("an entry").path());
+    let named = |p: &PathBuf| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(start));
+    files.find(named).expect("the package")
+}

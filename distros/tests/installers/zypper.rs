@@ -1,0 +1,64 @@
+//! zypper.
+
+use crate::dnf::{break_index, index, rpms};
+use crate::scratch::{Scratch, damage, package_file};
+use kata_osinfo::installer::FailureKind;
+use kata_osinfo::release::PackageManager;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+fn scratch() -> Option<Scratch> {
+    let scratch = Scratch::new(PackageManager::Zypper, &["zypper", "rpm", "rpmbuild", "createrepo_c"])?;
+    scratch.write("etc/zypp/zypp.conf", "[main]\n");
+    scratch.write(
+        "etc/zypp/repos.d/local.repo",
+        &format!(
+            "[local]\nname=local\nenabled=1\nautorefresh=1\nbaseurl=dir:{}\ngpgcheck=0\n",
+            scratch.repository().display()
+        ),
+    );
+    rpms(&scratch);
+    Some(scratch)
+}
+
+#[test]
+fn packages_are_installed_and_found() {
+    let Some(scratch) = scratch() else { return };
+    scratch.installs_and_answers("1:1.0-1");
+}
+
+#[test]
+fn failures_are_told_apart() {
+    let Some(mut scratch) = scratch() else { return };
+    scratch.fails("kq-none", FailureKind::MissingPackage);
+    damage(&package_file(&scratch, "kq-lib"));
+    scratch.fails("kq-vmm", FailureKind::Verification);
+    break_index(&scratch);
+    scratch.fails("kq-big", FailureKind::Repository);
+    index(&scratch);
+    scratch.shrink(8);
+    scratch.fails("kq-big", FailureKind::DiskFull);
+}
+
+#[test]
+fn a_lock_is_waited_for() {
+    let Some(scratch) = scratch() else { return };
+    // Its shell holds the lock for as long as somebody talks to it.
+    let mut holder = Command::new("zypper")
+        .args(["--non-interactive", "--no-refresh", "--root"])
+        .arg(scratch.root_path())
+        .arg("shell")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("zypper");
+    let stdin = holder.stdin.take();
+    let lock = scratch.root_path().join("run/zypp.pid");
+    let until = Instant::now() + Duration::from_secs(30);
+    while std::fs::read_to_string(&lock).unwrap_or_default().trim().is_empty() {
+        assert!(Instant::now() < until, "zypper's shell made no lock");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    scratch.waits_for(move || drop(stdin));
+    holder.wait().expect("ended");
+}

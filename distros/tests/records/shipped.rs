@@ -1,0 +1,282 @@
+//! What all shipped records have in common, and what they must not say.
+
+use super::*;
+use kata_osinfo::detect::{Fit, detect};
+use kata_osinfo::root::Root;
+use std::collections::BTreeSet;
+
+/// Distros that ship Enterprise Linux's QEMU.
+const ENTERPRISE_LINUX: [&str; 4] = ["almalinux", "centos", "rhel", "rocky"];
+
+/// Registries from which distros publish their images.
+const REGISTRIES: [&str; 7] = [
+    "docker.io",
+    "mcr.microsoft.com",
+    "quay.io",
+    "registry.access.redhat.com",
+    "registry.fedoraproject.org",
+    "registry.opensuse.org",
+    "registry.suse.com",
+];
+
+/// A record's top-level keys in the order in which a reader looks for them.
+const ORDER: [&str; 15] = [
+    "apiVersion",
+    "distro",
+    "ids",
+    "derives-from",
+    "package-manager",
+    "arch",
+    "confidence",
+    "repositories",
+    "modules",
+    "vmm",
+    "fs",
+    "kernel",
+    "container-manager",
+    "releases",
+    "verified",
+];
+
+fn files() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("records");
+    let mut files: Vec<(String, String)> = std::fs::read_dir(folder)
+        .expect("records")
+        .map(|entry| {
+            let path = entry.expect("entry").path();
+            let name = path.file_stem().and_then(|s| s.to_str()).expect("a name").to_owned();
+            (name, std::fs::read_to_string(&path).expect("text"))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// `text` of every release on every of its architectures.
+fn of_every_release(mut text: impl FnMut(&Record, &Release) -> Vec<String>) -> Vec<String> {
+    let database = Database::embedded();
+    let mut lines = Vec::new();
+    for record in database.records() {
+        for entry in &record.releases {
+            for arch in record.release_arches(entry) {
+                let release = record.release(&entry.version, *arch).expect("a release's own architecture");
+                lines.extend(text(record, &release));
+            }
+        }
+    }
+    lines
+}
+
+#[test]
+fn every_file_is_built_in_under_its_distros_name() {
+    let database = Database::embedded();
+    assert!(database.problems().is_empty(), "{:?}", database.problems());
+    let embedded: Vec<&str> = database.records().map(|r| r.distro.as_str()).collect();
+    let files = files();
+    let files: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(embedded, files);
+}
+
+#[test]
+fn every_record_lints_clean_and_is_sorted() {
+    for (name, text) in files() {
+        let found = lint::lint(Path::new(&name), &text);
+        assert!(found.is_empty(), "{name}: {found:?}");
+        let yaml: serde_yaml::Mapping = serde_yaml::from_str(&text).expect("a map");
+        let keys: Vec<&str> = yaml.keys().filter_map(|k| k.as_str()).collect();
+        let at = |key: &str| ORDER.iter().position(|o| *o == key).expect("a key that is in the order");
+        assert!(keys.is_sorted_by_key(|key| at(key)), "{name}: the keys {keys:?} are not in the usual order");
+        assert!(keys.contains(&"confidence"), "{name} leaves all its facts assumed without saying so");
+    }
+}
+
+#[test]
+fn every_release_resolves_for_each_architecture_by_each_name() {
+    let database = Database::embedded();
+    for record in database.records() {
+        for entry in &record.releases {
+            for name in entry.names() {
+                assert_eq!(record.find_release(name).map(|r| &r.version), Some(&entry.version), "{name}");
+            }
+            for arch in Arch::ALL {
+                let resolved = record.release(&entry.version, *arch);
+                let stated = record.release_arches(entry).contains(arch);
+                assert_eq!(resolved.is_ok(), stated, "{}:{} on {arch}", record.distro, entry.version);
+            }
+        }
+    }
+}
+
+/// What a release lacks is on purpose; a slip in a record shows up here.
+#[test]
+fn what_a_release_does_not_offer_is_known() {
+    let lacking = of_every_release(|_, release| {
+        let mut lacks = Vec::new();
+        lacks.extend(release.vmms.is_empty().then_some("a VMM"));
+        lacks.extend(release.filesystem("virtio-fs").is_none().then_some("virtio-fs"));
+        lacks.extend(release.filesystem("virtio-9p").is_none().then_some("virtio-9p"));
+        lacks.extend(release.kernel.is_none().then_some("a kernel"));
+        lacks.extend(release.container_manager.is_none().then_some("a container manager"));
+        lacks.extend(release.oci_image.is_none().then_some("an image"));
+        if lacks.is_empty() {
+            return Vec::new();
+        }
+        vec![format!("{} on {}: {}", release.name(), release.arch, lacks.join(", "))]
+    });
+    insta::assert_snapshot!(lacking.join("\n"));
+}
+
+#[test]
+fn enterprise_linux_has_its_own_qemu_and_no_9p() {
+    let database = Database::embedded();
+    for distro in ENTERPRISE_LINUX {
+        let record = database.record(distro).expect(distro);
+        for entry in &record.releases {
+            let numbers = |c: char| !c.is_ascii_digit();
+            let major = entry.version.trim_start_matches(numbers).split('.').next().expect("a number");
+            for arch in record.release_arches(entry) {
+                let release = record.release(&entry.version, *arch).expect("release");
+                let names: Vec<&str> = release.filesystems.iter().map(|f| f.name.as_str()).collect();
+                // POWER has had neither since 9.
+                let expected: &[&str] = if *arch == Arch::Ppc64le && major != "8" { &[] } else { &["virtio-fs"] };
+                assert_eq!(names, expected, "{} on {arch}", release.name());
+                assert_eq!(release.vmms.len(), expected.len(), "{} on {arch}", release.name());
+                assert!(release.vmms.iter().all(|v| v.path == "/usr/libexec/qemu-kvm"));
+                // The C daemon came with QEMU, the Rust one is a package.
+                let package = if major == "8" { "qemu-kvm-common" } else { "virtiofsd" };
+                assert!(release.filesystems.iter().all(|f| f.packages == [package]), "{}", release.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_must_be_enabled_is_named() {
+    let database = Database::embedded();
+    let enabled = |distro: &str, release: &str, subject: &str| {
+        let record = database.record(distro).expect(distro);
+        let entry = record.require_release(release).expect(release);
+        let facts = record.facts(entry, record.release_arches(entry)[0]);
+        facts.iter().find(|f| f.subject == subject).and_then(|f| f.value.clone())
+    };
+    for distro in ["almalinux", "rhel", "rocky"] {
+        assert_eq!(enabled(distro, "8", "modules").as_deref(), Some("virt:rhel"));
+        assert_eq!(enabled(distro, "9", "modules"), None, "modularity of virt ended with 8");
+    }
+    assert_eq!(enabled("centos", "8.2.2004", "repositories").as_deref(), Some("advanced-virtualization"));
+    assert_eq!(enabled("alpine", "3.24", "repositories").as_deref(), Some("community"));
+    assert_eq!(enabled("alpine", "edge", "repositories").as_deref(), Some("community testing"));
+    let modules = "sle-module-server-applications sle-module-containers";
+    assert_eq!(enabled("sles", "15-SP7", "repositories").as_deref(), Some(modules));
+    assert_eq!(enabled("sles", "16", "repositories"), None);
+    assert_eq!(enabled("fedora", "rawhide", "repositories"), None);
+    // Ubuntu's Rust daemon is in universe.
+    let noble = database.record("ubuntu").expect("ubuntu").release("noble", Arch::X86_64).expect("noble");
+    assert!(noble.suites.iter().all(|s| s.components == ["main", "universe"]));
+    assert_eq!(noble.suites[2].archive, Archive::Security);
+}
+
+#[test]
+fn the_daemon_is_where_the_packaging_puts_it() {
+    let database = Database::embedded();
+    for (target, package, path) in [
+        ("ubuntu:jammy", "qemu-system-common", "/usr/lib/qemu/virtiofsd"),
+        ("ubuntu:noble", "virtiofsd", "/usr/libexec/virtiofsd"),
+        ("fedora:32", "qemu-common", "/usr/libexec/virtiofsd"),
+        ("fedora:rawhide", "virtiofsd", "/usr/libexec/virtiofsd"),
+        ("rhel:8.10", "qemu-kvm-common", "/usr/libexec/virtiofsd"),
+        ("centos:stream10", "virtiofsd", "/usr/libexec/virtiofsd"),
+        ("opensuse:15.6", "virtiofsd", "/usr/lib/virtiofsd/virtiofsd"),
+        ("opensuse:tumbleweed", "virtiofsd", "/usr/libexec/virtiofsd"),
+        ("sles:15-SP6", "virtiofsd", "/usr/lib/virtiofsd/virtiofsd"),
+        ("sles:16.0", "virtiofsd", "/usr/libexec/virtiofsd"),
+        ("arch:rolling", "virtiofsd", "/usr/lib/virtiofsd"),
+        ("gentoo:rolling", "app-emulation/virtiofsd", "/usr/libexec/virtiofsd"),
+        ("nixos:unstable", "virtiofsd", "/run/current-system/sw/bin/virtiofsd"),
+    ] {
+        let (distro, release) = target.split_once(':').expect("a target");
+        let release = database.record(distro).expect(distro).release(release, Arch::X86_64).expect(target);
+        let driver = release.filesystem("virtio-fs").expect(target);
+        assert_eq!((driver.packages.as_slice(), driver.path.as_deref()), (&[package.to_owned()][..], Some(path)));
+    }
+    let focal = database.record("ubuntu").expect("ubuntu").release("focal", Arch::X86_64).expect("focal");
+    assert!(focal.filesystem("virtio-fs").is_none(), "QEMU 4.2 had no daemon");
+}
+
+#[test]
+fn images_come_from_the_distros_registries() {
+    let wrong = of_every_release(|_, release| {
+        let Some(image) = &release.oci_image else { return Vec::new() };
+        let host = image.split('/').next().unwrap_or_default();
+        let named = REGISTRIES.contains(&host) && !image.contains('@');
+        if named { Vec::new() } else { vec![format!("{}: {image}", release.name())] }
+    });
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+/// What nobody checked is marked so, and what nobody knows says so; what is here is not installed unasked.
+#[test]
+fn what_is_assumed_or_unknown_is_marked() {
+    let database = Database::embedded();
+    let mut lines: Vec<String> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for record in database.records() {
+        for entry in &record.releases {
+            for arch in record.release_arches(entry) {
+                for fact in record.facts(entry, *arch) {
+                    let what = match (&fact.value, fact.confidence) {
+                        (None, _) => "unknown",
+                        (_, Confidence::Assumed) => "assumed",
+                        _ => continue,
+                    };
+                    let line = format!("{}:{} {}: {what}", record.distro, entry.version, fact.subject);
+                    if seen.insert(line.clone()) {
+                        lines.push(line);
+                    }
+                }
+            }
+        }
+    }
+    insta::assert_snapshot!(lines.join("\n"));
+    let deep = ["debian", "fedora", "rhel", "centos", "rocky", "almalinux"];
+    let assumed_deep = |l: &&String| l.ends_with("assumed") && deep.iter().any(|d| l.starts_with(&format!("{d}:")));
+    assert_eq!(lines.iter().find(assumed_deep), None, "each fact about these distros has a source");
+}
+
+/// A shipped record is of use to a system only if the system is recognised.
+#[test]
+fn systems_find_their_records() {
+    let database = Database::embedded();
+    for (os_release, expected) in [
+        ("ID=almalinux\nVERSION_ID=9.6\n", "almalinux:9"),
+        ("ID=alpine\nVERSION_ID=3.24.1\n", "alpine:3.24"),
+        ("ID=amzn\nVERSION_ID=2023\n", "amzn:2023"),
+        ("ID=arch\nVERSION_ID=20261101.0\n", "arch:rolling"),
+        ("ID=azurelinux\nVERSION_ID=3.0\n", "azurelinux:3.0"),
+        ("NAME='CentOS Stream'\nID=centos\nVERSION_ID=9\n", "centos:stream9"),
+        ("ID=fedora\nVERSION_ID=44\n", "fedora:44"),
+        ("ID=gentoo\nVERSION_ID=2.18\n", "gentoo:rolling"),
+        ("ID=nixos\nVERSION_ID=26.05\n", "nixos:26.05"),
+        ("ID=openEuler\nVERSION_ID=24.03\n", "openeuler:24.03"),
+        ("ID=opensuse-leap\nVERSION_ID=16.0\n", "opensuse:16.0"),
+        ("ID=opensuse-tumbleweed\nVERSION_ID=20261120\n", "opensuse:tumbleweed"),
+        ("ID=rhel\nVERSION_ID=10.1\n", "rhel:10"),
+        ("ID=rocky\nVERSION_ID=8.10\n", "rocky:8"),
+        ("ID=sles\nVERSION_ID=15.7\n", "sles:15.7"),
+        ("ID=ubuntu\nVERSION_ID=26.10\n", "ubuntu:26.10"),
+    ] {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(dir.path().join("etc")).expect("etc");
+        std::fs::write(dir.path().join("etc/os-release"), os_release).expect("written");
+        let detection = detect(&Root::new(dir.path()).expect("a root"), &database).expect("an answer");
+        let found: Vec<String> = detection.releases.iter().map(ToString::to_string).collect();
+        assert_eq!(found, [expected], "{os_release}");
+        assert!(detection.fit.is_some_and(|fit| fit <= Fit::Rolling));
+    }
+    // A release that the record does not have is not mistaken for another.
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(dir.path().join("etc")).expect("etc");
+    std::fs::write(dir.path().join("etc/os-release"), "ID=opensuse-leap\nVERSION_ID=15.5\n").expect("written");
+    let detection = detect(&Root::new(dir.path()).expect("a root"), &database).expect("an answer");
+    assert_eq!((detection.distro.as_deref(), detection.releases.len()), (Some("opensuse"), 0));
+}
