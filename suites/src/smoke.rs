@@ -125,6 +125,7 @@ pub fn tests() -> Vec<Test> {
             needs: row.needs,
             blocked_by: row.blocked_by.iter().map(|name| id(name)).collect(),
             profiles: row.profiles,
+            environments: &[],
             seconds: row.seconds,
             doc: doc_of(row.source, row.name),
         })
