@@ -14,3 +14,4 @@ pub mod host;
 pub mod outcome;
 pub mod share;
 pub mod smoke;
+pub mod vsock;
