@@ -70,8 +70,7 @@ async fn bring_up_and_test(shared: &Arc<Shared>, cell: &Arc<Cell>) -> Result<Str
         Environment::Container | Environment::Host => None,
     };
     cell.line.doing(environment::doing(cell.id.environment));
-    let mut brought =
-        environment::bring_up(shared, &cell.id, &prepared).await.map_err(broken(Phase::Environment))?;
+    let mut brought = environment::bring_up(shared, &cell.id, &prepared).await.map_err(broken(Phase::Environment))?;
     let mut result = test(shared, cell, &mut prepared, &brought).await;
     if let Err(broken) = &mut result
         && let Some(how) = brought.ending().await

@@ -100,7 +100,9 @@ impl Brought {
             }
             Brought::Vm(vm) => {
                 vm.stop().await;
-                keep.then(|| "a virtual machine is not kept: it ends with the run, and its disk's layer with it".to_owned())
+                keep.then(|| {
+                    "a virtual machine is not kept: it ends with the run, and its disk's layer with it".to_owned()
+                })
             }
             Brought::Host(host) => {
                 drop(host);

@@ -226,19 +226,15 @@ pub fn provided(environment: Environment) -> Provided {
 /// How many virtual machines fit beside each other: as many as there are jobs, in half of what memory is free.
 fn machines(size: Size, jobs: usize) -> usize {
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let available = meminfo.lines().find_map(|l| l.strip_prefix("MemAvailable:")?.split_whitespace().next()?.parse::<usize>().ok());
+    let available =
+        meminfo.lines().find_map(|l| l.strip_prefix("MemAvailable:")?.split_whitespace().next()?.parse::<usize>().ok());
     let fit = available.unwrap_or(0) / 1024 / 2 / usize::try_from(size.memory_mib).unwrap_or(usize::MAX).max(1);
     fit.clamp(1, jobs.max(1))
 }
 
 /// The cell of a release on this machine's architecture, in an environment.
 fn cell_id(release: &Release, environment: Environment) -> CellId {
-    CellId {
-        distro: release.distro.clone(),
-        release: release.version.clone(),
-        arch: release.arch,
-        environment,
-    }
+    CellId { distro: release.distro.clone(), release: release.version.clone(), arch: release.arch, environment }
 }
 
 /// This machine's architecture, if Kata knows it.

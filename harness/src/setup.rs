@@ -98,7 +98,8 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, String> {
                 let disk = disk.map_err(|e| error_chain(&e))?;
                 let (mut claims, initramfs) = boot_files_of(&disk.image, &release, &profiles)?;
                 let manager = release.container_manager.iter().flat_map(|m| m.packages.clone());
-                claims.versions = versions(&disk.host.manifest, &release.packages().into_iter().chain(manager).collect::<Vec<_>>());
+                claims.versions =
+                    versions(&disk.host.manifest, &release.packages().into_iter().chain(manager).collect::<Vec<_>>());
                 Ok((disk, claims, initramfs))
             })
             .await?;
@@ -269,7 +270,9 @@ pub fn facts(prepared: &Prepared, environment: BTreeMap<String, String>, outer: 
         _ => (Basis::Emulated, "tcg"),
     };
     let (image, made, cached) = match &prepared.base {
-        Base::Container { image, docker_image } => (docker_image.clone(), Some(image.made), image.origin != Origin::Built),
+        Base::Container { image, docker_image } => {
+            (docker_image.clone(), Some(image.made), image.origin != Origin::Built)
+        }
         Base::Vm { disk } => {
             let key = disk.host.key();
             (format!("disk {}", key.get(..12).unwrap_or(key)), Some(disk.host.made), disk.host.origin != Origin::Built)

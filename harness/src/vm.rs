@@ -18,7 +18,7 @@ use outer::Outer;
 use process::Process;
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -86,13 +86,7 @@ pub struct Vm {
 ///
 /// # Errors
 /// How the machine ended, or what it said last.
-pub async fn start(
-    outer: &Outer,
-    disk: &Disk,
-    size: Size,
-    seed: &[(&str, &[u8])],
-    logs: &Path,
-) -> Result<Vm, String> {
+pub async fn start(outer: &Outer, disk: &Disk, size: Size, seed: &[(&str, &[u8])], logs: &Path) -> Result<Vm, String> {
     let ours = |doing: &str, e: io::Error| format!("{doing}: {e}");
     std::fs::create_dir_all(logs).map_err(|e| ours("making the folder of the machine's logs", e))?;
     let (line_here, line_there) = UnixStream::pair().map_err(|e| ours("making the agent's line", e))?;
@@ -130,9 +124,10 @@ fn arguments(disk: &Disk, size: Size) -> Vec<String> {
     let path = |path: &Path| path.to_string_lossy().into_owned();
     // A comma in a path would end an option of QEMU's; two of them are one.
     let option = |file: &Path| path(file).replace(',', ",,");
-    let mut words: Vec<String> = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "kata-qualify"]
-        .map(str::to_owned)
-        .into();
+    let mut words: Vec<String> =
+        ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "kata-qualify"]
+            .map(str::to_owned)
+            .into();
     let mut add = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
     add("-machine", "q35".to_owned());
     add("-smp", size.cpus.to_string());
@@ -169,7 +164,8 @@ fn pack(files: &[(&str, &[u8])]) -> io::Result<File> {
     let length = file.stream_position()?;
     file.set_len(length.next_multiple_of(1 << 20))?;
     file.flush()?;
-    Ok(file)
+    // QEMU takes a descriptor only if it was opened as the disk is to be used: for reading alone.
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 impl Vm {
@@ -241,9 +237,8 @@ mod tests {
 
     #[test]
     fn the_seed_is_an_archive_of_whole_sectors() {
-        let mut file = pack(&[("agent", b"binary"), ("initramfs", &[7; 3000])]).unwrap();
+        let file = pack(&[("agent", b"binary"), ("initramfs", &[7; 3000])]).unwrap();
         assert_eq!(file.metadata().unwrap().len() % 512, 0);
-        file.rewind().unwrap();
         let names: Vec<String> = tar::Archive::new(file)
             .entries()
             .unwrap()

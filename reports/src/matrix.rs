@@ -151,8 +151,10 @@ pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Ma
 
 fn report(id: CellId, cell: Cell, catalogue: &[Test], profiles: &[&Profile]) -> CellReport {
     let millis = cell.millis();
-    let judgements =
-        profiles.iter().map(|p| (p.name.clone(), judge(catalogue, p, &evidence(id.environment, &cell, &p.name)))).collect();
+    let judgements = profiles
+        .iter()
+        .map(|p| (p.name.clone(), judge(catalogue, p, &evidence(id.environment, &cell, &p.name))))
+        .collect();
     let order: BTreeMap<&str, usize> = catalogue.iter().enumerate().map(|(i, t)| (t.id.as_str(), i)).collect();
     let mut instances = cell.instances;
     instances.sort_by(|a, b| {

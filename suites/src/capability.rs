@@ -159,7 +159,9 @@ impl Capability {
             Capability::KernelHost => "the distro's kernel works as Kata's host kernel",
             Capability::HostKvm => "KVM runs a vCPU on the release's kernel",
             Capability::HostVhost => "the release's kernel gives Kata vhost-vsock and vhost-net",
-            Capability::HostNetwork => "the release's kernel can tie a pod's interface to a tap (tun, ingress, u32, mirred)",
+            Capability::HostNetwork => {
+                "the release's kernel can tie a pod's interface to a tap (tun, ingress, u32, mirred)"
+            }
             Capability::HostCgroups => "the host's cgroups have the controllers that Kata puts sandboxes under",
             Capability::HostMemory => "guest memory fits /dev/shm, where virtio-fs wants it",
             Capability::HostIoUring => "the release's QEMU reads disks by io_uring on the release's kernel",

@@ -1,13 +1,15 @@
 //! The environment's agent: runs tests, boots guests for them, and answers the harness over its standard streams.
 
 use crate::compose::{self, Keeps, Paths, Provided};
-use crate::home::{Home, SLOTS};
 use crate::guest::in_fresh_directory;
+use crate::home::{Home, SLOTS};
 use crate::launch::{DaemonProcess, NotStarted, Running, against_a_silent_daemon};
 use crate::log::Log;
 use crate::native::{self, Controls};
 use crate::process::{kill_group, prepare, wait};
-use crate::protocol::{Bytes, CHUNK, VM_PORT, EnvironmentReply, EnvironmentRequest, GuestReply, GuestRequest, Launched};
+use crate::protocol::{
+    Bytes, CHUNK, EnvironmentReply, EnvironmentRequest, GuestReply, GuestRequest, Launched, VM_PORT,
+};
 use crate::rehearsal::{self, Fault};
 use crate::server::{self, locked};
 use crate::{guest, probe};

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use suites::catalogue::{self, Body};
 use suites::check::{Check, Stop};
 use suites::environment::{Answer, Question};
-use suites::vsock;
 use suites::filesystem::{self, Site};
+use suites::vsock;
 
 /// Where a guest's share is mounted.
 pub const SHARE: &str = "/mnt/share";

@@ -65,12 +65,7 @@ impl Page {
         use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
         // SAFETY: a new private mapping at an address of the kernel's choice touches no other memory.
         let address = unsafe {
-            mmap_anonymous(
-                std::ptr::null_mut(),
-                Page::SIZE,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::PRIVATE,
-            )
+            mmap_anonymous(std::ptr::null_mut(), Page::SIZE, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
         }?;
         Ok(Page(address.cast()))
     }

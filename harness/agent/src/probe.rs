@@ -1,10 +1,10 @@
 //! What the environment provides, found out before anything is blamed.
 
+use crate::compose::Provided;
+use crate::home::Home;
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::path::Path;
-use crate::compose::Provided;
-use crate::home::Home;
 use suites::catalogue::Need;
 use suites::environment::Kind;
 

@@ -51,9 +51,14 @@ pub(crate) fn of(journal: &Journal, profiles: &[Profile]) -> anyhow::Result<Work
         tried.iter().map(|(test, _, passed)| ((*test).to_owned(), *passed)).collect();
     outcomes.sort();
     let mut units = Vec::new();
-    for unit in plan::units(profiles, Kind::Container, |_| true, |profile, configuration| {
-        agent::compose::normalised(profile, configuration, agent::compose::Provided::default())
-    }) {
+    for unit in plan::units(
+        profiles,
+        Kind::Container,
+        |_| true,
+        |profile, configuration| {
+            agent::compose::normalised(profile, configuration, agent::compose::Provided::default())
+        },
+    ) {
         let mut tests = Vec::new();
         for planned in unit.tests {
             // A part of the planned profiles where the test was blocked for the others.

@@ -74,8 +74,9 @@ impl Outer {
         let release = record.release(PINNED.1, kata_osinfo::arch::Arch::X86_64).map_err(|e| e.to_string())?;
         // Candidates are laid over the releases under test, never over what boots them.
         let options = Options { extra_packages: Vec::new(), overlay: None, ..options.clone() };
-        let image = images::prepare(&release, &options, progress)
-            .map_err(|e| format!("preparing {} for its QEMU, which boots virtual machines: {}", release.name(), error_chain(&e)))?;
+        let image = images::prepare(&release, &options, progress).map_err(|e| {
+            format!("preparing {} for its QEMU, which boots virtual machines: {}", release.name(), error_chain(&e))
+        })?;
         let mut outer = Outer::of(&image)?;
         outer.accelerator = outer.find_accelerator(&image, &release);
         Ok(outer)
@@ -160,7 +161,17 @@ impl Outer {
         let (here, there) = UnixStream::pair().map_err(io)?;
         let fds: Vec<(OwnedFd, i32)> = vec![(there.into(), 10)];
         let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
-        let mut arguments = words(&["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35", "-m", "512M"]);
+        let mut arguments = words(&[
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+            "-machine",
+            "q35",
+            "-m",
+            "512M",
+        ]);
         arguments.extend(words(&["-append", "panic=-1 quiet", "-kernel"]));
         arguments.push(vmlinuz.to_string_lossy().into_owned());
         arguments.push("-initrd".to_owned());

@@ -26,7 +26,11 @@ pub(super) fn cgroups_have_the_controllers_of_sandboxes(env: &dyn Environment) -
     lacking(1, enabled(&known).into_iter(), |name| if name == "io" { "blkio" } else { name })
 }
 
-fn lacking<'a>(version: u8, has: impl Iterator<Item = &'a str>, called: impl Fn(&'static str) -> &'static str) -> Check {
+fn lacking<'a>(
+    version: u8,
+    has: impl Iterator<Item = &'a str>,
+    called: impl Fn(&'static str) -> &'static str,
+) -> Check {
     let has: Vec<&str> = has.collect();
     let missing: Vec<&str> = CONTROLLERS.into_iter().map(called).filter(|c| !has.contains(c)).collect();
     ensure!(missing.is_empty(), "cgroup version {version} lacks {}; it has {}", missing.join(", "), has.join(", "));
@@ -36,7 +40,9 @@ fn lacking<'a>(version: u8, has: impl Iterator<Item = &'a str>, called: impl Fn(
 /// Of /proc/cgroups, the controllers whose last column says that they are enabled.
 fn enabled(table: &str) -> Vec<&str> {
     let rows = table.lines().filter(|line| !line.starts_with('#'));
-    rows.filter(|line| line.split_whitespace().nth(3) == Some("1")).filter_map(|l| l.split_whitespace().next()).collect()
+    rows.filter(|line| line.split_whitespace().nth(3) == Some("1"))
+        .filter_map(|l| l.split_whitespace().next())
+        .collect()
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ use crate::environment::Environment;
 /// warning only, which is noted.
 pub(super) fn rules_of_kata_runtime_check_hold(env: &dyn Environment) -> Check {
     let cpu = Cpu::of(env)?;
-    let (flag, vendor) = cpu.virtualization().ok_or_else(|| Stop::skip("the environment's processor is unknown to Kata"))?;
+    let (flag, vendor) =
+        cpu.virtualization().ok_or_else(|| Stop::skip("the environment's processor is unknown to Kata"))?;
     let missing: Vec<&str> = [flag, "lm", "sse4_1"].into_iter().filter(|f| !cpu.has(f)).collect();
     ensure!(missing.is_empty(), "the CPU lacks {}", missing.join(", "));
     load(env, &["kvm", vendor, "vhost", "vhost_net"])?;

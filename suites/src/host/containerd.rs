@@ -18,7 +18,8 @@ pub(super) fn containerd_runs(env: &dyn Environment) -> Check {
     ensure!(ran.ok(), "{} --version failed with {:?}: {}", manager.path, ran.code, ran.tail());
     // `containerd github.com/containerd/containerd 1.7.24~ds1 1.7.24~ds1-6+deb13u1`
     let version = ran.stdout.split_whitespace().find(|word| word.trim_start_matches('v').starts_with(char::is_numeric));
-    let version = version.ok_or_else(|| Stop::fail(format!("{} --version names no version: {}", manager.path, ran.tail())))?;
+    let version =
+        version.ok_or_else(|| Stop::fail(format!("{} --version names no version: {}", manager.path, ran.tail())))?;
     env.note(format!("{} is version {version}", manager.name));
     Ok(())
 }

@@ -47,7 +47,10 @@ impl Cpu {
 pub(super) fn cpu_can_virtualize(env: &dyn Environment) -> Check {
     let cpu = Cpu::of(env)?;
     let Some((flag, _)) = cpu.virtualization() else {
-        return Err(Stop::skip(format!("the environment's processor is of {:?}, which Kata does not know", cpu.vendor)));
+        return Err(Stop::skip(format!(
+            "the environment's processor is of {:?}, which Kata does not know",
+            cpu.vendor
+        )));
     };
     let missing: Vec<&str> = [flag, "lm", "sse4_1"].into_iter().filter(|f| !cpu.has(f)).collect();
     if !missing.is_empty() {

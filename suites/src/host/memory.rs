@@ -21,8 +21,12 @@ pub(super) fn shm_takes_guest_memory(env: &dyn Environment) -> Check {
         env.note(format!("/dev/shm has {total_mib} MiB, less than the profile's guest of {wanted_mib} MiB"));
     }
     let path = format!("/dev/shm/kata-qualify-{}", std::process::id());
-    let mut file =
-        std::fs::File::options().read(true).write(true).create_new(true).open(&path).doing("making a file in /dev/shm")?;
+    let mut file = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .doing("making a file in /dev/shm")?;
     // Removed at once: the memory goes with the descriptor, however this ends.
     std::fs::remove_file(&path).doing("removing a file of /dev/shm")?;
     let last = (wanted_mib << 20) - 4;

@@ -68,7 +68,10 @@ pub(super) fn load(env: &dyn Environment, modules: &[&str]) -> Check {
         return Ok(());
     }
     if !rustix::process::geteuid().is_root() {
-        return Err(Stop::skip(format!("the environment lacks root, and so modprobe cannot load {}", missing.join(", "))));
+        return Err(Stop::skip(format!(
+            "the environment lacks root, and so modprobe cannot load {}",
+            missing.join(", ")
+        )));
     }
     Err(Stop::fail(format!("the kernel does not load {}", missing.join(", "))))
 }
