@@ -7,6 +7,7 @@ use crate::progress::CellLine;
 use crate::run::Shared;
 use crate::setup::{self, Prepared};
 use crate::vm::outer::Accelerator;
+use agent::environment::patience;
 use agent::probe::lacking;
 use agent::protocol::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest, Launched};
 use kata_osinfo::profile::Profile;
@@ -321,7 +322,7 @@ impl Testing {
             guest: guest.0,
         };
         // Natively and in the guest, and whatever it boots itself; the body's own deadlines are shorter.
-        let deadline = u64::from(test.seconds) * 2 + 300;
+        let deadline = u64::from(test.seconds) * 2 * patience(self.cell.id.environment) + 300;
         match ask(&self.line, request, deadline).await? {
             EnvironmentReply::Tested { stop, notes, artifacts, launched, guest_alive } => {
                 for launched in launched {

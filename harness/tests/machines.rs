@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails by panicking")]
 
-use agent::protocol::{EnvironmentReply, EnvironmentRequest};
+use agent::protocol::EnvironmentRequest;
 use harness::cell::ask;
 use harness::setup;
 use harness::vm::outer::Outer;
@@ -14,15 +14,22 @@ use images::{Disk, Options, prepare_disk};
 use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// The tests count processes by their disk, which they share.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 struct Ready {
+    _turn: MutexGuard<'static, ()>,
     outer: Outer,
     disk: Disk,
     folder: tempfile::TempDir,
 }
 
 fn ready(test: &str) -> Option<Ready> {
+    let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if !rustix::process::geteuid().is_root() {
         eprintln!("SKIPPED {test}: making a disk of a release needs root");
         return None;
@@ -38,7 +45,7 @@ fn ready(test: &str) -> Option<Ready> {
         }
     };
     let outer = Outer::prepare(&options, &|_| {}).unwrap();
-    Some(Ready { outer, disk, folder: tempfile::tempdir().unwrap() })
+    Some(Ready { _turn: turn, outer, disk, folder: tempfile::tempdir().unwrap() })
 }
 
 impl Ready {
@@ -66,6 +73,7 @@ async fn ends(vm: &Vm, within: Duration) -> String {
     }
 }
 
+#[expect(clippy::await_holding_lock, reason = "the other test is to wait for all of this one")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_ends_of_a_machine_are_told_apart() {
     let Some(ready) = ready("the_ends_of_a_machine_are_told_apart") else { return };
@@ -91,21 +99,57 @@ async fn the_ends_of_a_machine_are_told_apart() {
     let _ = tokio::time::timeout(Duration::from_secs(20), asking).await.unwrap();
     killed.stop().await;
 
-    // A flood on the serial line costs a bounded log; then the agent in it is killed, which the unit tells.
+    // A flood on the serial line costs a bounded log, and the machine goes on.
     let flooded = ready.boot("flooded").await;
-    write(&flooded, "/run/flood", "#!/bin/sh\n(sleep 1; head -c 100000000 /dev/zero | tr '\\0' x | fold -w 1000 > /dev/kmsg; exec kill -9 \"$1\") &\n")
-        .await;
-    let listed = ask(&flooded.line, EnvironmentRequest::ListArtifacts, 60).await.unwrap();
-    assert!(matches!(listed, EnvironmentReply::Artifacts { .. }));
+    let flood = "x".repeat(1 << 20);
+    for _ in 0..agent::log::DISK_CAP / (1 << 20) + 2 {
+        let bytes = agent::protocol::Bytes(flood.clone().into_bytes());
+        let request = EnvironmentRequest::PutFile { path: "/dev/ttyS0".to_owned(), mode: 0o600, offset: 0, bytes };
+        ask(&flooded.line, request, 300).await.unwrap();
+    }
     let log = ready.folder.path().join("flooded/serial.log");
-    assert!(std::fs::metadata(log).unwrap().len() <= agent::log::DISK_CAP + 200);
-    let before = own_processes(&ready.disk);
-    assert_eq!(before, 1, "one machine of this disk runs");
+    let size = std::fs::metadata(log).unwrap().len();
+    assert!((agent::log::DISK_CAP..agent::log::DISK_CAP + 200).contains(&size), "{size}");
+
+    // The agent in it is killed, with everything in its unit.
+    write(&flooded, "/sys/fs/cgroup/system.slice/kata-qualify.service/cgroup.kill", "1").await;
+    let how = ends(&flooded, Duration::from_secs(60)).await;
+    assert!(how.contains("the agent in it ended"), "{how}");
+    assert_eq!(own_processes(&ready.disk), 1, "one machine of this disk runs");
     flooded.stop().await;
     assert_eq!(own_processes(&ready.disk), 0, "nothing of a machine stays");
 }
 
-/// How many processes of this machine have the disk in their arguments.
+/// A run that is killed takes its machines along: the kernel ends them, for nobody else is left to.
+#[test]
+fn a_killed_run_leaves_no_machine() {
+    let Some(ready) = ready("a_killed_run_leaves_no_machine") else { return };
+    let mut run = Command::new(env!("CARGO_BIN_EXE_kata-qualify"))
+        .args(["run", "debian:13", "--in", "vm", "--vm-memory", "1024", "--test", "host::cpu_can_virtualize"])
+        .arg("--cache")
+        .arg(cache())
+        .arg("--out")
+        .arg(ready.folder.path().join("out"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for(|| own_processes(&ready.disk) == 1, Duration::from_secs(120), "the machine to be started");
+    run.kill().unwrap();
+    run.wait().unwrap();
+    wait_for(|| own_processes(&ready.disk) == 0, Duration::from_secs(10), "the machine to be gone");
+}
+
+fn wait_for(mut condition: impl FnMut() -> bool, within: Duration, what: &str) {
+    let end = Instant::now() + within;
+    while !condition() {
+        assert!(Instant::now() < end, "waited {within:?} for {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// How many processes that this test started, directly or not, have the disk in their arguments.
 fn own_processes(disk: &Disk) -> usize {
     let wanted = disk.root.to_string_lossy().into_owned();
     let mine = std::process::id();

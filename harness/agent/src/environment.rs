@@ -299,7 +299,7 @@ impl Agent {
                 if test.name.starts_with("pjdfstest") {
                     self.send_native_failures(running, &root)?;
                 }
-                let deadline = Duration::from_secs(u64::from(test.seconds));
+                let deadline = Duration::from_secs(u64::from(test.seconds) * patience(self.home.kind));
                 match running.request(GuestRequest::Run { test: test.id.clone() }, deadline, "running in the guest")? {
                     GuestReply::Ran { stop: None } => Ok(()),
                     GuestReply::Ran { stop: Some(stop) } => Err(stop),
@@ -497,6 +497,11 @@ impl Drop for SlotGuard {
     }
 }
 
+/// How many times as long as under plain emulation a test may take: guests of emulated machines are slower still.
+pub fn patience(kind: Kind) -> u64 {
+    if kind == Kind::Vm { 3 } else { 1 }
+}
+
 fn native_root(home: &Home) -> PathBuf {
     let root = home.slot(FOR_GUESTS);
     // Absent where the environment made no small filesystems; searchable by all for the tests as another user.
@@ -530,7 +535,10 @@ fn put_file(path: &Path, mode: u32, offset: u64, bytes: &[u8]) -> io::Result<()>
         fs::create_dir_all(parent)?;
     }
     let mut file = OpenOptions::new().write(true).create(true).truncate(offset == 0).mode(mode).open(path)?;
-    file.seek(SeekFrom::Start(offset))?;
+    // A device at its beginning may have no place to seek to.
+    if offset > 0 {
+        file.seek(SeekFrom::Start(offset))?;
+    }
     file.write_all(bytes)?;
     file.set_permissions(fs::Permissions::from_mode(mode))
 }

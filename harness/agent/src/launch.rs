@@ -540,7 +540,10 @@ pub fn against_a_silent_daemon(composed: &Composed, paths: &Paths) -> Result<(),
     let listener = UnixListener::bind(&paths.virtiofsd).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     let qmp = UnixListener::bind(&paths.qmp).map_err(failed)?;
-    let fds = composed.qmp_fd.map(|number| (OwnedFd::from(qmp), number)).into_iter().collect();
+    let mut fds: Vec<(OwnedFd, i32)> = composed.qmp_fd.map(|number| (OwnedFd::from(qmp), number)).into_iter().collect();
+    for fd in &composed.vhost {
+        fds.push((crate::vhost::open(fd.purpose, composed.guest_cid)?, fd.number));
+    }
     if composed.qmp_fd.is_none() {
         let _ = std::fs::remove_file(&paths.qmp);
     }
