@@ -115,9 +115,9 @@ async fn the_ends_of_a_machine_are_told_apart() {
     write(&flooded, "/sys/fs/cgroup/system.slice/kata-qualify.service/cgroup.kill", "1").await;
     let how = ends(&flooded, Duration::from_secs(60)).await;
     assert!(how.contains("the agent in it ended"), "{how}");
-    assert_eq!(own_processes(&ready.disk), 1, "one machine of this disk runs");
+    assert_eq!(machines_of(std::process::id(), &ready.disk), [flooded.pid()], "the others are gone");
     flooded.stop().await;
-    assert_eq!(own_processes(&ready.disk), 0, "nothing of a machine stays");
+    assert!(machines_of(std::process::id(), &ready.disk).is_empty(), "nothing of a machine stays");
 }
 
 /// A run that is killed takes its machines along: the kernel ends them, for nobody else is left to.
@@ -135,10 +135,19 @@ fn a_killed_run_leaves_no_machine() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    wait_for(|| own_processes(&ready.disk) == 1, Duration::from_secs(120), "the machine to be started");
+    let mut machines = Vec::new();
+    wait_for(
+        || {
+            machines = machines_of(run.id(), &ready.disk);
+            !machines.is_empty()
+        },
+        Duration::from_secs(120),
+        "the machine to be started",
+    );
     run.kill().unwrap();
     run.wait().unwrap();
-    wait_for(|| own_processes(&ready.disk) == 0, Duration::from_secs(10), "the machine to be gone");
+    let gone = || machines.iter().all(|pid| !is_machine(*pid, &ready.disk));
+    wait_for(gone, Duration::from_secs(10), "the machine to be gone");
 }
 
 fn wait_for(mut condition: impl FnMut() -> bool, within: Duration, what: &str) {
@@ -149,17 +158,20 @@ fn wait_for(mut condition: impl FnMut() -> bool, within: Duration, what: &str) {
     }
 }
 
-/// How many processes that this test started, directly or not, have the disk in their arguments.
-fn own_processes(disk: &Disk) -> usize {
-    let wanted = disk.root.to_string_lossy().into_owned();
-    let mine = std::process::id();
-    std::fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok_and(|pid| pid != mine))
-        .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
-        .filter(|cmdline| String::from_utf8_lossy(cmdline).contains(&wanted))
-        .count()
+/// The processes that `parent` started for machines of this disk; other runs may use the same one.
+fn machines_of(parent: u32, disk: &Disk) -> Vec<u32> {
+    let parent = format!("PPid:\t{parent}\n");
+    let child =
+        |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| status.contains(&parent));
+    let pids = std::fs::read_dir("/proc").unwrap().flatten();
+    pids.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok())
+        .filter(|pid| child(pid) && is_machine(*pid, disk))
+        .collect()
+}
+
+fn is_machine(pid: u32, disk: &Disk) -> bool {
+    let cmdline = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&cmdline).contains(&*disk.root.to_string_lossy())
 }
 
 fn cache() -> PathBuf {
