@@ -302,7 +302,7 @@ impl Testing {
                 profile: Box::new(unit.profile.clone()),
                 configuration: unit.configuration,
             };
-            match ask(&self.line, request, 300).await? {
+            match ask(&self.line, request, 400).await? {
                 EnvironmentReply::Started { guest: handle, launched } => {
                     self.launched(unit, profiles, launched);
                     guest.0 = Some(handle);
@@ -322,7 +322,7 @@ impl Testing {
             guest: guest.0,
         };
         // Natively and in the guest, and whatever it boots itself; the body's own deadlines are shorter.
-        let deadline = u64::from(test.seconds) * 2 * patience(self.cell.id.environment) + 300;
+        let deadline = u64::from(test.seconds) * 2 * patience(self.cell.id.environment) + 800;
         match ask(&self.line, request, deadline).await? {
             EnvironmentReply::Tested { stop, notes, artifacts, launched, guest_alive } => {
                 for launched in launched {
