@@ -93,10 +93,10 @@ pub async fn sweep(docker: &Docker, which: Which<'_>) -> Result<Vec<String>, bol
     }
     let options = ListVolumesOptions { filters };
     for volume in docker.list_volumes(Some(options)).await?.volumes.unwrap_or_default() {
-        if chosen(&volume.labels, which) {
-            if gone(docker.remove_volume(&volume.name, Some(RemoveVolumeOptions { force: true })).await)? {
-                removed.push(format!("volume {}", volume.name.chars().take(12).collect::<String>()));
-            }
+        if chosen(&volume.labels, which)
+            && gone(docker.remove_volume(&volume.name, Some(RemoveVolumeOptions { force: true })).await)?
+        {
+            removed.push(format!("volume {}", volume.name.chars().take(12).collect::<String>()));
         }
     }
     Ok(removed)
