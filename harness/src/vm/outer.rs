@@ -141,6 +141,7 @@ impl Outer {
     fn kvm_works(&self, image: &Image, release: &kata_osinfo::release::Release) -> Result<(), String> {
         let opened = std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
         opened.map_err(|e| format!("/dev/kvm: {e}"))?;
+        self.boots_under_kvm(image, release)?;
         let nests = ["kvm_amd", "kvm_intel"].iter().any(|module| {
             let value = std::fs::read_to_string(format!("/sys/module/{module}/parameters/nested"));
             value.is_ok_and(|v| matches!(v.trim(), "1" | "Y"))
@@ -148,7 +149,7 @@ impl Outer {
         if !nests {
             return Err("KVM here does not nest: a virtual machine would have no KVM of its own".to_owned());
         }
-        self.boots_under_kvm(image, release)
+        Ok(())
     }
 
     /// Boots a guest with our agent as its init; where KVM is broken QEMU exits, or hangs until the deadline.
