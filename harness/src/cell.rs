@@ -1,16 +1,18 @@
 //! One cell: a release brought up in an environment, its tests run, its evidence kept, and everything removed again.
 
-use crate::container::{self, Container};
+use crate::environment::{self, Brought};
 use crate::line::{Line, LineError};
 use crate::plan::{Planned, Unit};
 use crate::progress::CellLine;
 use crate::run::Shared;
 use crate::setup::{self, Prepared};
+use crate::vm::outer::Accelerator;
+use agent::environment::patience;
 use agent::probe::lacking;
 use agent::protocol::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest, Launched};
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
-use reports::journal::{CellId, Event, Phase};
+use reports::journal::{CellId, Environment, Event, Phase};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,20 +66,39 @@ async fn bring_up_and_test(shared: &Arc<Shared>, cell: &Arc<Cell>) -> Result<Str
     cell.line.doing("preparing the image");
     let mut prepared = setup::prepare(shared, cell).await.map_err(broken(Phase::Image))?;
     phase(shared, cell, Phase::Environment);
-    cell.line.doing("starting the container");
-    let container = container::start(&shared.docker, &prepared.docker_image, setup::AGENT, &shared.run, &shared.lock)
-        .await
-        .map_err(|e| broken(Phase::Environment)(error_chain(&e)))?;
-    let result = test(shared, cell, &mut prepared, &container).await;
-    if shared.keep {
-        shared.progress.say(&format!(
-            "{}: kept container {} (`kata-qualify clean` removes it)",
-            cell.id,
-            container.id()
-        ));
-        container.keep();
-    } else if let Err(e) = container.remove().await {
-        shared.progress.say(&format!("{}: {}; the next start sweeps it", cell.id, error_chain(&e)));
+    // Machines are few at a time, as their memory and the guests in them ask for.
+    let _machine = match cell.id.environment {
+        Environment::Vm => Some(Arc::clone(&shared.machines).acquire_owned().await),
+        Environment::Container | Environment::Host => None,
+    };
+    let mut done = Standings::new();
+    let mut result = Ok(String::new());
+    // What fails in a guest of an emulated machine must fail in a fresh machine, too, before it can blame anybody.
+    for machine in 1..=1 + shared.retries.min(1) {
+        let units = match machine {
+            1 => cell.units.clone(),
+            _ => nested_failures(&cell.units, &mut done),
+        };
+        if units.is_empty() {
+            break;
+        }
+        cell.line.doing(environment::doing(cell.id.environment));
+        let mut brought =
+            environment::bring_up(shared, &cell.id, &prepared).await.map_err(broken(Phase::Environment))?;
+        let mut tested = test(shared, cell, &mut prepared, &brought, Part { units, machine }, &mut done).await;
+        if let Err(broken) = &mut tested
+            && let Some(how) = brought.ending().await
+        {
+            broken.message = format!("{how} ({})", broken.message);
+        }
+        if let Some(said) = brought.take_down(shared.keep).await {
+            shared.progress.say(&format!("{}: {said}", cell.id));
+        }
+        result = tested;
+        let emulated = shared.outer_if_known().is_some_and(|outer| outer.accelerator != Accelerator::Kvm);
+        if result.is_err() || cell.id.environment != Environment::Vm || !emulated {
+            break;
+        }
     }
     result
 }
@@ -86,39 +107,85 @@ async fn test(
     shared: &Arc<Shared>,
     cell: &Arc<Cell>,
     prepared: &mut Prepared,
-    container: &Container,
+    brought: &Brought,
+    part: Part,
+    done: &mut Standings,
 ) -> Result<String, Broken> {
+    let Part { units, machine } = part;
     let in_environment = broken(Phase::Environment);
-    let line = &container.line;
+    let line = &brought.line();
     setup::send(line, prepared).await.map_err(&in_environment)?;
     phase(shared, cell, Phase::Probe);
-    let probed = ask(line, EnvironmentRequest::Probe, 60).await.map_err(|e| broken(Phase::Probe)(e.to_string()))?;
+    let Some(profile) = cell.profiles.first() else {
+        return Err(broken(Phase::Probe)("no profile was asked for".to_owned()));
+    };
+    let probe = EnvironmentRequest::Probe { profile: Box::new(profile.clone()) };
+    let probed = ask(line, probe, 180).await.map_err(|e| broken(Phase::Probe)(e.to_string()))?;
     let EnvironmentReply::Probed { facts } = probed else {
         return Err(broken(Phase::Probe)(format!("the agent answered {probed:?}")));
     };
-    shared.journal(Event::CellFacts { cell: cell.id.clone(), facts: setup::facts(prepared, &facts) });
+    let mut said = brought.facts(shared);
+    said.extend(facts.clone());
+    let evidence = setup::facts(prepared, said, shared.outer_if_known());
+    shared.journal(Event::CellFacts { cell: cell.id.clone(), facts: evidence });
     phase(shared, cell, Phase::Tests);
-    let total = cell.units.iter().map(|unit| unit.tests.len()).sum();
+    let total = units.iter().map(|unit| unit.tests.len()).sum();
     let testing = Arc::new(Testing {
         shared: Arc::clone(shared),
         cell: Arc::clone(cell),
         line: line.clone(),
         facts,
-        standings: Mutex::default(),
+        machine: if cell.id.environment == Environment::Vm { machine } else { 0 },
+        standings: Mutex::new(std::mem::take(done)),
         progress: Mutex::new(Tally { total, ..Tally::default() }),
     });
     cell.line.doing(&format!("running {total} tests"));
     let (first, rest): (Vec<Unit>, Vec<Unit>) =
-        cell.units.iter().cloned().partition(|u| u.configuration == Configuration::Static);
+        units.into_iter().partition(|u| u.configuration == Configuration::Static);
     // Static checks block much of the rest, so their outcomes must be known first.
     let result = match run_units(&testing, first).await {
         Ok(()) => run_units(&testing, rest).await,
         Err(e) => Err(e),
     };
     fetch_artifacts(shared, cell, line).await;
+    done.clone_from(&locked(&testing.standings));
     result.map_err(|e| broken(Phase::Tests)(e.to_string()))?;
     let summary = locked(&testing.progress).summary();
     Ok(summary)
+}
+
+/// The outcome's name of each finished test, by profile and id.
+type Standings = BTreeMap<(String, String), &'static str>;
+
+/// What one environment of a cell is to run.
+struct Part {
+    units: Vec<Unit>,
+    /// Which environment of the cell, counted from 1.
+    machine: u32,
+}
+
+/// What is left of the units when only failed tests of nested guests are to run again; these are forgotten, so that they
+/// do not block each other by their old outcomes.
+fn nested_failures(units: &[Unit], done: &mut Standings) -> Vec<Unit> {
+    let mut left = Vec::new();
+    for unit in units {
+        let mut again = unit.clone();
+        for planned in &mut again.tests {
+            let (test, nested) = (planned.test, reports::agreement::is_nested(planned.test));
+            let failed = |profile: &String| done.get(&(profile.clone(), test.id.clone())).is_some_and(|o| *o == "fail");
+            planned.profiles.retain(|profile| nested && failed(profile));
+        }
+        again.tests.retain(|planned| !planned.profiles.is_empty());
+        if !again.tests.is_empty() {
+            left.push(again);
+        }
+    }
+    for planned in left.iter().flat_map(|unit| &unit.tests) {
+        for profile in &planned.profiles {
+            done.remove(&(profile.clone(), planned.test.id.clone()));
+        }
+    }
+    left
 }
 
 /// Runs units side by side, as many as there are permits.
@@ -165,8 +232,9 @@ struct Testing {
     cell: Arc<Cell>,
     line: Line,
     facts: BTreeMap<String, String>,
-    /// The outcome's name of each finished test, by profile and id.
-    standings: Mutex<BTreeMap<(String, String), &'static str>>,
+    /// Which virtual machine of the cell it is; 0 where there is none.
+    machine: u32,
+    standings: Mutex<Standings>,
     progress: Mutex<Tally>,
 }
 
@@ -234,7 +302,7 @@ impl Testing {
                 profile: Box::new(unit.profile.clone()),
                 configuration: unit.configuration,
             };
-            match ask(&self.line, request, 300).await? {
+            match ask(&self.line, request, 400).await? {
                 EnvironmentReply::Started { guest: handle, launched } => {
                     self.launched(unit, profiles, launched);
                     guest.0 = Some(handle);
@@ -254,7 +322,7 @@ impl Testing {
             guest: guest.0,
         };
         // Natively and in the guest, and whatever it boots itself; the body's own deadlines are shorter.
-        let deadline = u64::from(test.seconds) * 2 + 300;
+        let deadline = u64::from(test.seconds) * 2 * patience(self.cell.id.environment) + 800;
         match ask(&self.line, request, deadline).await? {
             EnvironmentReply::Tested { stop, notes, artifacts, launched, guest_alive } => {
                 for launched in launched {
@@ -274,7 +342,7 @@ impl Testing {
 
     async fn stop(&self, guest: &mut Guest) {
         if let Some(handle) = guest.0.take() {
-            // A guest that cannot be stopped goes with its container.
+            // A guest that cannot be stopped goes with its environment.
             let _ = ask(&self.line, EnvironmentRequest::StopGuest { guest: handle }, 60).await;
         }
     }
@@ -337,7 +405,18 @@ impl Testing {
         drop(tally);
         let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (cell, profiles, test) = (self.cell.id.clone(), profiles.to_vec(), test.to_owned());
-        self.shared.journal(Event::TestFinished { cell, profiles, test, attempt, outcome, millis, notes, artifacts });
+        let machine = self.machine;
+        self.shared.journal(Event::TestFinished {
+            cell,
+            profiles,
+            test,
+            attempt,
+            machine,
+            outcome,
+            millis,
+            notes,
+            artifacts,
+        });
     }
 
     fn launched(&self, unit: &Unit, profiles: &[String], launched: Launched) {
@@ -355,10 +434,15 @@ impl Testing {
 
 /// `/kata-qualify/artifacts/g3/serial.log` of a cell, relative to the output folder.
 fn artifact_path(cell: &CellId, path: &str) -> String {
-    let below = path.strip_prefix("/kata-qualify/artifacts/").unwrap_or(path).trim_start_matches('/');
+    let below = path.split_once("/artifacts/").map_or(path, |(_, below)| below).trim_start_matches('/');
     // The agent makes these names, but its answer came through an environment: nothing may lead out of the folder.
     let safe: Vec<&str> = below.split('/').filter(|part| !matches!(*part, "" | "." | "..")).collect();
-    format!("artifacts/{}/{}", cell.to_string().replace([':', '/'], "-"), safe.join("/"))
+    format!("{}/{}", artifact_folder(cell), safe.join("/"))
+}
+
+/// Where a cell's artifacts lie, relative to the output folder.
+pub fn artifact_folder(cell: &CellId) -> String {
+    format!("artifacts/{}", cell.to_string().replace([':', '/'], "-"))
 }
 
 /// Copies logs out of the environment; what cannot be copied is missed, not fatal.

@@ -44,6 +44,7 @@ pub(crate) fn test(
         needs: &[],
         blocked_by: blocked_by.iter().map(|b| (*b).to_owned()).collect(),
         profiles: only,
+        environments: &[],
         seconds: 60,
         doc: format!("What `{id}` proves.\n\nWhy Kata needs it."),
     }
@@ -156,6 +157,7 @@ impl Maker {
             profiles: strings(profiles),
             test: test.to_owned(),
             attempt,
+            machine: 0,
             outcome,
             millis: 1234,
             notes: vec![],
@@ -219,6 +221,7 @@ pub(crate) fn journal() -> Journal {
         profiles: strings(all),
         test: POSIX.to_owned(),
         attempt: 1,
+        machine: 0,
         outcome: fail(Component::Virtiofsd, "2 of 398 tests differ from the native filesystem"),
         millis: 65_000,
         notes: strings(&["chflags::eperm", "utimensat::birth_time"]),
