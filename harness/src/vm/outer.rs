@@ -183,13 +183,16 @@ impl Outer {
         let (process, stderr) = Process::start(command, fds).map_err(io)?;
         let stderr = Log::collect(stderr, &folder.path().join("stderr")).map_err(io)?;
         let client: Client<GuestReply> = Client::new(here).map_err(io)?;
-        let booted = client.wait_for_hello(KVM_BOOT, || process.ended().is_none());
+        // A QEMU whose KVM refuses it may say so and go on for ever.
+        let refused = || stderr.text().contains(" error: ");
+        let booted = client.wait_for_hello(KVM_BOOT, || process.ended().is_none() && !refused());
         let end = Instant::now() + Duration::from_secs(2);
         while booted.is_err() && process.ended().is_some() && !stderr.closed() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(10));
         }
         booted.map_err(|_| match process.ended() {
             Some(how) => format!("no guest boots under KVM: QEMU ended ({how}): {}", first_line(&stderr.text())),
+            None if refused() => format!("no guest boots under KVM: {}", first_line(&stderr.text())),
             None => format!(
                 "no guest boots under KVM: nothing within {} s: {}",
                 KVM_BOOT.as_secs(),
