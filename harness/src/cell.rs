@@ -1,6 +1,6 @@
 //! One cell: a release brought up in an environment, its tests run, its evidence kept, and everything removed again.
 
-use crate::container::{self, Container};
+use crate::environment::{self, Brought};
 use crate::line::{Line, LineError};
 use crate::plan::{Planned, Unit};
 use crate::progress::CellLine;
@@ -10,7 +10,7 @@ use agent::probe::lacking;
 use agent::protocol::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest, Launched};
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
-use reports::journal::{CellId, Event, Phase};
+use reports::journal::{CellId, Environment, Event, Phase};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,20 +64,21 @@ async fn bring_up_and_test(shared: &Arc<Shared>, cell: &Arc<Cell>) -> Result<Str
     cell.line.doing("preparing the image");
     let mut prepared = setup::prepare(shared, cell).await.map_err(broken(Phase::Image))?;
     phase(shared, cell, Phase::Environment);
-    cell.line.doing("starting the container");
-    let container = container::start(&shared.docker, &prepared.docker_image, setup::AGENT, &shared.run, &shared.lock)
-        .await
-        .map_err(|e| broken(Phase::Environment)(error_chain(&e)))?;
-    let result = test(shared, cell, &mut prepared, &container).await;
-    if shared.keep {
-        shared.progress.say(&format!(
-            "{}: kept container {} (`kata-qualify clean` removes it)",
-            cell.id,
-            container.id()
-        ));
-        container.keep();
-    } else if let Err(e) = container.remove().await {
-        shared.progress.say(&format!("{}: {}; the next start sweeps it", cell.id, error_chain(&e)));
+    // Machines are few at a time, as their memory and the guests in them ask for.
+    let _machine = match cell.id.environment {
+        Environment::Vm => Some(Arc::clone(&shared.machines).acquire_owned().await),
+        Environment::Container | Environment::Host => None,
+    };
+    cell.line.doing(environment::doing(cell.id.environment));
+    let mut brought = environment::bring_up(shared, &cell.id, &prepared).await.map_err(broken(Phase::Environment))?;
+    let mut result = test(shared, cell, &mut prepared, &brought).await;
+    if let Err(broken) = &mut result
+        && let Some(how) = brought.ending().await
+    {
+        broken.message = format!("{how} ({})", broken.message);
+    }
+    if let Some(said) = brought.take_down(shared.keep).await {
+        shared.progress.say(&format!("{}: {said}", cell.id));
     }
     result
 }
@@ -86,17 +87,24 @@ async fn test(
     shared: &Arc<Shared>,
     cell: &Arc<Cell>,
     prepared: &mut Prepared,
-    container: &Container,
+    brought: &Brought,
 ) -> Result<String, Broken> {
     let in_environment = broken(Phase::Environment);
-    let line = &container.line;
+    let line = &brought.line();
     setup::send(line, prepared).await.map_err(&in_environment)?;
     phase(shared, cell, Phase::Probe);
-    let probed = ask(line, EnvironmentRequest::Probe, 60).await.map_err(|e| broken(Phase::Probe)(e.to_string()))?;
+    let Some(profile) = cell.profiles.first() else {
+        return Err(broken(Phase::Probe)("no profile was asked for".to_owned()));
+    };
+    let probe = EnvironmentRequest::Probe { profile: Box::new(profile.clone()) };
+    let probed = ask(line, probe, 180).await.map_err(|e| broken(Phase::Probe)(e.to_string()))?;
     let EnvironmentReply::Probed { facts } = probed else {
         return Err(broken(Phase::Probe)(format!("the agent answered {probed:?}")));
     };
-    shared.journal(Event::CellFacts { cell: cell.id.clone(), facts: setup::facts(prepared, &facts) });
+    let mut said = brought.facts(shared);
+    said.extend(facts.clone());
+    let evidence = setup::facts(prepared, said, shared.outer_if_known());
+    shared.journal(Event::CellFacts { cell: cell.id.clone(), facts: evidence });
     phase(shared, cell, Phase::Tests);
     let total = cell.units.iter().map(|unit| unit.tests.len()).sum();
     let testing = Arc::new(Testing {
@@ -274,7 +282,7 @@ impl Testing {
 
     async fn stop(&self, guest: &mut Guest) {
         if let Some(handle) = guest.0.take() {
-            // A guest that cannot be stopped goes with its container.
+            // A guest that cannot be stopped goes with its environment.
             let _ = ask(&self.line, EnvironmentRequest::StopGuest { guest: handle }, 60).await;
         }
     }
@@ -355,10 +363,15 @@ impl Testing {
 
 /// `/kata-qualify/artifacts/g3/serial.log` of a cell, relative to the output folder.
 fn artifact_path(cell: &CellId, path: &str) -> String {
-    let below = path.strip_prefix("/kata-qualify/artifacts/").unwrap_or(path).trim_start_matches('/');
+    let below = path.split_once("/artifacts/").map_or(path, |(_, below)| below).trim_start_matches('/');
     // The agent makes these names, but its answer came through an environment: nothing may lead out of the folder.
     let safe: Vec<&str> = below.split('/').filter(|part| !matches!(*part, "" | "." | "..")).collect();
-    format!("artifacts/{}/{}", cell.to_string().replace([':', '/'], "-"), safe.join("/"))
+    format!("{}/{}", artifact_folder(cell), safe.join("/"))
+}
+
+/// Where a cell's artifacts lie, relative to the output folder.
+pub fn artifact_folder(cell: &CellId) -> String {
+    format!("artifacts/{}", cell.to_string().replace([':', '/'], "-"))
 }
 
 /// Copies logs out of the environment; what cannot be copied is missed, not fatal.

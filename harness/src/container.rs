@@ -1,7 +1,7 @@
 //! The container environment: a release's image as a container with the agent in it, as little privileged as will do.
 
 use crate::line::{Heard, Line, LineError};
-use agent::environment::{SLOTS, VOLUME};
+use agent::home::{SLOTS, SMALL, VOLUME};
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::exec::{StartExecOptions, StartExecResults};
@@ -18,8 +18,6 @@ use testcontainers::{ContainerAsync, GenericImage, ImageExt as _};
 pub const RUN_LABEL: &str = "org.kata-qualify.run";
 /// Label with the path of the run's lock; when that lock is free, the run is over.
 pub const LOCK_LABEL: &str = "org.kata-qualify.lock";
-/// Size of the small filesystem in each share, bytes: small enough to be filled.
-const SMALL: i64 = 16 << 20;
 /// Guest memory lies in /dev/shm; it is given out only as guests touch it.
 const SHM: u64 = 16 << 30;
 const AGENT: &str = "/kata-qualify-agent";
@@ -108,7 +106,7 @@ async fn start_on(
         .with_mount(Mount::volume_mount(volume, VOLUME));
     for slot in 0..SLOTS {
         let small = format!("{VOLUME}/slot{slot}/small");
-        request = request.with_mount(Mount::tmpfs_mount(small).with_size_bytes(SMALL).with_mode(0o1777));
+        request = request.with_mount(Mount::tmpfs_mount(small).with_size_bytes(SMALL.cast_signed()).with_mode(0o1777));
     }
     let container = request
         .start()

@@ -1,6 +1,6 @@
 //! How cells are run: plan, environments, scheduling, and nothing left behind.
 //!
-//! [`run`] runs [`cell`]s side by side; a cell is [`setup`], brought up in an environment ([`container`]), asked over a
+//! [`run`] runs [`cell`]s side by side; a cell is [`setup`], brought up in an [`environment`] ([`container`], [`vm`], [`host`]), asked over a
 //! [`line`] to the agent in it, and torn down.
 //! [`plan`] says which tests share a guest; [`sweep`] removes what a run that is over left behind.
 
@@ -8,6 +8,8 @@ pub mod cell;
 pub mod cli;
 pub mod container;
 pub mod doctor;
+pub mod environment;
+pub mod host;
 pub mod line;
 pub mod pjdfstest;
 pub mod plan;
@@ -15,3 +17,4 @@ pub mod progress;
 pub mod run;
 pub mod setup;
 pub mod sweep;
+pub mod vm;

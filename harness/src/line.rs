@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// An agent that has said nothing, not even a heartbeat, for so long is gone.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -49,6 +49,7 @@ pub struct Line {
     next: Arc<AtomicU64>,
     pending: Pending,
     outgoing: mpsc::Sender<Vec<u8>>,
+    close: Arc<Notify>,
     heard: Arc<Mutex<Instant>>,
     ended: watch::Receiver<Option<String>>,
 }
@@ -65,8 +66,15 @@ impl Line {
         let (say_hello, hello) = oneshot::channel();
         let pending: Pending = Arc::default();
         let heard = Arc::new(Mutex::new(Instant::now()));
+        let close = Arc::new(Notify::new());
+        let closed = Arc::clone(&close);
         tokio::spawn(async move {
-            while let Some(bytes) = queue.recv().await {
+            loop {
+                let bytes = tokio::select! {
+                    next = queue.recv() => next,
+                    () = closed.notified() => return,
+                };
+                let Some(bytes) = bytes else { return };
                 if input.write_all(&bytes).await.is_err() || input.flush().await.is_err() {
                     return;
                 }
@@ -112,13 +120,18 @@ impl Line {
             let _ = say_ended.send(Some(if why.is_empty() { "it closed".to_owned() } else { why.to_owned() }));
             locked(&waiting).clear();
         });
-        let line = Line { next: Arc::new(AtomicU64::new(1)), pending, outgoing, heard, ended };
+        let line = Line { next: Arc::new(AtomicU64::new(1)), pending, outgoing, close, heard, ended };
         match tokio::time::timeout(deadline, hello).await {
             Err(_) => Err(LineError::Late(deadline)),
             Ok(Err(_)) => Err(LineError::Ended(line.why_ended())),
             Ok(Ok(VERSION)) => Ok(line),
             Ok(Ok(other)) => Err(LineError::Version(other)),
         }
+    }
+
+    /// Ends our direction of the line, whoever still shares it.
+    pub fn close(&self) {
+        self.close.notify_one();
     }
 
     /// Asks and waits for the answer, as long as the agent is heard of.

@@ -3,6 +3,7 @@
 use kata_osinfo::profile::Profile;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::catalogue::{self, Configuration, Test};
+use suites::environment::Kind;
 
 /// Tests that run one after the other in one configuration, on behalf of every profile that has the same one.
 #[derive(Debug, Clone)]
@@ -26,21 +27,22 @@ pub struct Planned {
     pub profiles: Vec<String>,
 }
 
-/// The units for these profiles, the static ones first.
+/// The units for these profiles in an environment of that kind, the static ones first.
 ///
 /// `same` gives what two profiles must have in common to share a configuration: the guest's arguments without what
 /// differs between runs. `wanted` selects tests; what blocks a wanted test comes along, else its block would be unknown.
 pub fn units(
     profiles: &[Profile],
+    environment: Kind,
     wanted: impl Fn(&Test) -> bool,
     same: impl Fn(&Profile, Configuration) -> String,
 ) -> Vec<Unit> {
-    let chosen = with_blockers(wanted);
+    let chosen = with_blockers(|test| test.applies_in(environment) && wanted(test));
     let mut units: BTreeMap<(Configuration, String), Unit> = BTreeMap::new();
     let mut order = Vec::new();
     for profile in profiles {
-        for test in catalogue::tests().iter().filter(|t| chosen.contains(t.id.as_str()) && t.applies_to(&profile.name))
-        {
+        let applies = |t: &&Test| t.applies_to(&profile.name) && t.applies_in(environment);
+        for test in catalogue::tests().iter().filter(|t| chosen.contains(t.id.as_str())).filter(applies) {
             let key = (test.configuration(), same(profile, test.configuration()));
             let unit = units.entry(key.clone()).or_insert_with(|| {
                 order.push(key);

@@ -3,7 +3,10 @@
 use crate::cell::{self, Cell};
 use crate::plan;
 use crate::progress::Progress;
-use crate::sweep::{RunLock, Which, sweep};
+use crate::sweep::{RunLock, Which, sweep, sweep_folders};
+use crate::vm::Size;
+use crate::vm::outer::Outer;
+use agent::compose::{Provided, normalised};
 use bollard::Docker;
 use kata_osinfo::arch::Arch;
 use kata_osinfo::profile::Profile;
@@ -13,12 +16,16 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use suites::catalogue::Test;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OnceCell, Semaphore};
 
 /// What a run is asked to do; everything in it is valid.
 pub struct Request {
     /// Releases with the record's word for each.
     pub releases: Vec<Release>,
+    /// Where each of them is brought up.
+    pub environments: Vec<Environment>,
+    /// What a virtual machine is given.
+    pub size: Size,
     /// Profiles.
     pub profiles: Vec<Profile>,
     /// Part of a test's id, or nothing for all.
@@ -43,8 +50,16 @@ pub struct Request {
 
 /// What the cells of a run have in common.
 pub struct Shared {
-    /// The Docker engine.
-    pub docker: Docker,
+    /// The Docker engine, where one answers.
+    pub docker: Option<Docker>,
+    /// What a virtual machine is given.
+    pub size: Size,
+    /// One permit a virtual machine.
+    pub machines: Arc<Semaphore>,
+    /// The agent's folder on this machine.
+    pub host_folder: PathBuf,
+    /// The QEMU that boots virtual machines, once one was wanted.
+    outer: OnceCell<Result<Arc<Outer>, String>>,
     /// The run's id.
     pub run: String,
     /// The path of the run's lock.
@@ -68,6 +83,24 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// The QEMU that boots virtual machines; prepared once in a run.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub async fn outer(&self) -> Result<Arc<Outer>, String> {
+        let options = self.images.clone();
+        let prepare = || async {
+            let prepared = tokio::task::spawn_blocking(move || Outer::prepare(&options, &|_| {})).await;
+            prepared.map_err(|e| e.to_string()).flatten().map(Arc::new)
+        };
+        self.outer.get_or_init(prepare).await.clone()
+    }
+
+    /// The same, if it is known by now.
+    pub fn outer_if_known(&self) -> Option<&Outer> {
+        self.outer.get()?.as_ref().ok().map(AsRef::as_ref)
+    }
+
     /// Writes an event; a journal that cannot be written ends the run, for it is the only truth.
     pub fn journal(&self, event: Event) {
         // What follows the first loss would only look like a whole journal.
@@ -95,27 +128,37 @@ pub enum Ended {
 }
 
 /// Runs all cells and cleans up after them, also when interrupted.
-pub async fn run(docker: Docker, request: Request, progress: Progress) -> anyhow::Result<Ended> {
+pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -> anyhow::Result<Ended> {
     let run = format!("{:x}-{}", jiff::Timestamp::now().as_millisecond(), std::process::id());
     let lock = RunLock::take(&request.locks, &run)?;
-    for removed in sweep(&docker, Which::Over).await? {
+    if let Some(docker) = &docker {
+        for removed in sweep(docker, Which::Over).await? {
+            progress.say(&format!("swept {removed} of a run that is over"));
+        }
+    }
+    for removed in sweep_folders(&request.locks)? {
         progress.say(&format!("swept {removed} of a run that is over"));
     }
     if let removed @ 1.. = images::sweep(&request.images.cache)? {
         progress.say(&format!("swept {removed} half images of preparations that are over"));
     }
     let wanted = |test: &Test| request.filter.as_ref().is_none_or(|part| test.id.contains(part.as_str()));
+    let several = request.environments.len() > 1;
     let cells: Vec<Cell> = request
         .releases
         .iter()
-        .map(|release| {
-            let id = cell_id(release);
+        .flat_map(|release| request.environments.iter().map(move |environment| (release, *environment)))
+        .map(|(release, environment)| {
+            let id = cell_id(release, environment);
+            let name = format!("{}:{}", release.distro, release.version);
+            let provided = provided(environment);
+            let same = |profile: &Profile, configuration| normalised(profile, configuration, provided);
             Cell {
-                line: progress.cell(&format!("{}:{}", release.distro, release.version)),
+                line: progress.cell(&if several { format!("{name} {environment}") } else { name }),
                 id,
                 release: release.clone(),
                 profiles: request.profiles.clone(),
-                units: plan::units(&request.profiles, wanted, agent::compose::normalised),
+                units: plan::units(&request.profiles, environment, wanted, same),
             }
         })
         .collect();
@@ -134,6 +177,10 @@ pub async fn run(docker: Docker, request: Request, progress: Progress) -> anyhow
     let cancel = Arc::clone(&request.images.cancel);
     let shared = Arc::new(Shared {
         docker: docker.clone(),
+        size: request.size,
+        machines: Arc::new(Semaphore::new(machines(request.size, request.jobs))),
+        host_folder: request.locks.join(format!("{run}.host")),
+        outer: OnceCell::new(),
         run: run.clone(),
         lock: lock.path().to_string_lossy().into_owned(),
         out: request.out.clone(),
@@ -162,20 +209,32 @@ pub async fn run(docker: Docker, request: Request, progress: Progress) -> anyhow
         tasks.shutdown().await;
     }
     shared.journal(Event::RunFinished { interrupted: ended != Ended::Finished });
-    if !shared.keep || ended != Ended::Finished {
-        sweep(&docker, Which::Run(&run)).await?;
+    if let Some(docker) = docker.as_ref().filter(|_| !shared.keep || ended != Ended::Finished) {
+        sweep(docker, Which::Run(&run)).await?;
     }
     Ok(ended)
 }
 
-/// The cell of a release on this machine's architecture, in a container.
-fn cell_id(release: &Release) -> CellId {
-    CellId {
-        distro: release.distro.clone(),
-        release: release.version.clone(),
-        arch: release.arch,
-        environment: Environment::Container,
+/// What an environment is planned to provide, before it is there to be asked.
+pub fn provided(environment: Environment) -> Provided {
+    match environment {
+        Environment::Container => Provided::default(),
+        Environment::Vm | Environment::Host => Provided::EVERYTHING,
     }
+}
+
+/// How many virtual machines fit beside each other: as many as there are jobs, in half of what memory is free.
+fn machines(size: Size, jobs: usize) -> usize {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let available =
+        meminfo.lines().find_map(|l| l.strip_prefix("MemAvailable:")?.split_whitespace().next()?.parse::<usize>().ok());
+    let fit = available.unwrap_or(0) / 1024 / 2 / usize::try_from(size.memory_mib).unwrap_or(usize::MAX).max(1);
+    fit.clamp(1, jobs.max(1))
+}
+
+/// The cell of a release on this machine's architecture, in an environment.
+fn cell_id(release: &Release, environment: Environment) -> CellId {
+    CellId { distro: release.distro.clone(), release: release.version.clone(), arch: release.arch, environment }
 }
 
 /// This machine's architecture, if Kata knows it.

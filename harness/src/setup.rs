@@ -3,26 +3,24 @@
 use crate::cell::{Cell, ask, error_chain};
 use crate::line::Line;
 use crate::run::Shared;
+use crate::vm::outer::{Accelerator, Outer};
+use agent::home::VOLUME;
 use agent::protocol::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
-use images::{ExtraFile, Image, Origin, container, initramfs, kernel, modules};
+use images::{Disk, ExtraFile, Image, Manifest, Origin, container, initramfs, kernel, modules};
 use kata_osinfo::profile::Profile;
+use kata_osinfo::release::Release;
 use kata_osinfo::verified::Basis;
-use reports::journal::Facts;
+use reports::journal::{Environment, Facts};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use suites::environment::{Claims, ModuleSet};
 
 /// The agent: a static binary, built with the harness.
 pub const AGENT: &[u8] = include_bytes!(env!("KATA_QUALIFY_AGENT"));
-/// Where the initramfs lies in an environment.
-const INITRAMFS: &str = "/kata-qualify/initramfs";
-
 /// A cell, ready to be started.
 pub struct Prepared {
-    /// The image.
-    pub image: Image,
-    /// Its name for Docker.
-    pub docker_image: String,
+    /// What it is started from.
+    pub base: Base,
     /// What is known of it.
     pub claims: Claims,
     /// The guests' initramfs, until it has been sent.
@@ -31,23 +29,110 @@ pub struct Prepared {
     pub pjdfstest: Option<&'static [u8]>,
 }
 
+/// What an environment is started from.
+pub enum Base {
+    /// An image that Docker has.
+    Container {
+        /// The image.
+        image: Box<Image>,
+        /// Its name for Docker.
+        docker_image: String,
+    },
+    /// A disk.
+    Vm {
+        /// The disk.
+        disk: Box<Disk>,
+    },
+    /// This machine.
+    Host {
+        /// The agent's folder.
+        dir: PathBuf,
+    },
+}
+
+impl Prepared {
+    /// Everything that is installed, where an image knows.
+    fn manifest(&self) -> Option<&Manifest> {
+        match &self.base {
+            Base::Container { image, .. } => Some(&image.manifest),
+            Base::Vm { disk } => Some(&disk.host.manifest),
+            Base::Host { .. } => None,
+        }
+    }
+
+    /// The agent's folder in the environment.
+    fn folder(&self) -> &Path {
+        match &self.base {
+            Base::Container { .. } | Base::Vm { .. } => Path::new(VOLUME),
+            Base::Host { dir } => dir,
+        }
+    }
+}
+
 /// Prepares image and initramfs; the error says what failed and what to do.
 pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, String> {
     let (release, options, line) = (cell.release.clone(), shared.images.clone(), cell.line.clone());
     let profiles = cell.profiles.clone();
-    let blocking = tokio::task::spawn_blocking(move || {
-        let image = images::prepare(&release, &options, &move |progress: images::Progress| match progress.detail {
-            None => line.doing(&format!("image: {}", progress.phase.name())),
-            Some(detail) => line.detail(&format!("image: {}: {detail}", progress.phase.name())),
-        })
-        .map_err(|e| error_chain(&e))?;
-        let (claims, initramfs) = boot_files(&image, &release, &profiles)?;
-        Ok::<_, String>((image, claims, initramfs))
-    });
-    let (image, claims, initramfs) = blocking.await.map_err(|e| e.to_string())??;
-    cell.line.doing("importing the image into Docker");
-    let docker_image = container::ensure_imported(&shared.docker, &image).await.map_err(|e| error_chain(&e))?;
-    Ok(Prepared { image, docker_image, claims, initramfs, pjdfstest: crate::pjdfstest::BINARY })
+    let told = move |progress: images::Progress| match progress.detail {
+        None => line.doing(&format!("image: {}", progress.phase.name())),
+        Some(detail) => line.detail(&format!("image: {}: {detail}", progress.phase.name())),
+    };
+    let pjdfstest = crate::pjdfstest::BINARY;
+    match cell.id.environment {
+        Environment::Container => {
+            let (image, claims, initramfs) = blocking(move || {
+                let image = images::prepare(&release, &options, &told).map_err(|e| error_chain(&e))?;
+                let (claims, initramfs) = boot_files_of(&image, &release, &profiles)?;
+                Ok((image, claims, initramfs))
+            })
+            .await?;
+            cell.line.doing("importing the image into Docker");
+            let docker = shared.docker.as_ref().ok_or("no Docker engine answers")?;
+            let docker_image = container::ensure_imported(docker, &image).await.map_err(|e| error_chain(&e))?;
+            let base = Base::Container { image: Box::new(image), docker_image };
+            Ok(Prepared { base, claims, initramfs, pjdfstest })
+        }
+        Environment::Vm => {
+            let (disk, claims, initramfs) = blocking(move || {
+                let disk = images::prepare_disk(&release, &options, &crate::vm::files(), &told);
+                let disk = disk.map_err(|e| error_chain(&e))?;
+                let (mut claims, initramfs) = boot_files_of(&disk.image, &release, &profiles)?;
+                let manager = release.container_manager.iter().flat_map(|m| m.packages.clone());
+                claims.versions =
+                    versions(&disk.host.manifest, &release.packages().into_iter().chain(manager).collect::<Vec<_>>());
+                Ok((disk, claims, initramfs))
+            })
+            .await?;
+            cell.line.doing("preparing the QEMU that boots it");
+            shared.outer().await?;
+            Ok(Prepared { base: Base::Vm { disk: Box::new(disk) }, claims, initramfs, pjdfstest })
+        }
+        Environment::Host => {
+            let dir = shared.host_folder.clone();
+            let within = dir.clone();
+            let (claims, initramfs) = blocking(move || {
+                let manager = release.container_manager.iter().flat_map(|m| m.packages.clone());
+                let packages: Vec<String> = release.packages().into_iter().chain(manager).collect();
+                let versions = crate::host::versions(&packages);
+                boot_files(Path::new("/"), &within, versions, &release, &profiles)
+            })
+            .await?;
+            Ok(Prepared { base: Base::Host { dir }, claims, initramfs, pjdfstest })
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| e.to_string())?
+}
+
+/// [`boot_files`] of an image, for an environment whose folder is the usual one.
+///
+/// # Errors
+/// As [`boot_files`].
+pub fn boot_files_of(image: &Image, release: &Release, profiles: &[Profile]) -> Result<(Claims, Vec<u8>), String> {
+    let versions = versions(&image.manifest, &release.packages());
+    boot_files(&image.rootfs(), Path::new(VOLUME), versions, release, profiles)
 }
 
 /// The guest's initramfs and what the tests compare with: the record's claims, versions, modules.
@@ -55,12 +140,13 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, String> {
 /// # Errors
 /// When the tree has no kernel or the archive cannot be made; modules that the kernel lacks are data for a test.
 pub fn boot_files(
-    image: &Image,
-    release: &kata_osinfo::release::Release,
+    tree: &Path,
+    folder: &Path,
+    versions: BTreeMap<String, String>,
+    release: &Release,
     profiles: &[Profile],
 ) -> Result<(Claims, Vec<u8>), String> {
-    let tree = image.rootfs();
-    let kernel = kernel::find(&tree, release).map_err(|e| error_chain(&e))?;
+    let kernel = kernel::find(tree, release).map_err(|e| error_chain(&e))?;
     let wanted = wanted_modules(profiles);
     let mut sets = BTreeMap::new();
     for (used_for, names) in &wanted {
@@ -80,16 +166,30 @@ pub fn boot_files(
     extra.extend(crate::pjdfstest::BINARY.map(|bytes| file("/pjdfstest", 0o755, bytes.to_vec())));
     let initramfs = initramfs::build(AGENT, &all, &extra).map_err(|e| error_chain(&e))?;
     let within =
-        |path: &Path| Path::new("/").join(path.strip_prefix(&tree).unwrap_or(path)).to_string_lossy().into_owned();
+        |path: &Path| Path::new("/").join(path.strip_prefix(tree).unwrap_or(path)).to_string_lossy().into_owned();
     let claims = Claims {
         release: release.clone(),
-        versions: versions(image, &release.packages()),
+        versions,
         kernel: kernel.release.clone(),
         vmlinuz: within(&kernel.vmlinuz),
-        initramfs: INITRAMFS.to_owned(),
+        initramfs: folder.join("initramfs").to_string_lossy().into_owned(),
         modules: sets,
     };
     Ok((claims, initramfs))
+}
+
+/// The smallest guest that says hello: the agent with what a virtio-serial port needs, and the kernel for it.
+///
+/// # Errors
+/// As [`boot_files`].
+pub fn tiny_guest(tree: &Path, release: &Release) -> Result<(Vec<u8>, PathBuf), String> {
+    let kernel = kernel::find(tree, release).map_err(|e| error_chain(&e))?;
+    let names = ["virtio_pci", "virtio_console"].map(str::to_owned);
+    let found = modules::resolve(&kernel.modules_dir, &names).map_err(|e| error_chain(&e))?;
+    let load: Vec<&str> = found.load_order.iter().map(|m| m.name.as_str()).collect();
+    let list = file("/modules/boot", 0o644, load.join("\n").into_bytes());
+    let initramfs = initramfs::build(AGENT, &found, &[list]).map_err(|e| error_chain(&e))?;
+    Ok((initramfs, kernel.vmlinuz))
 }
 
 /// By use, what any of the profiles asks for.
@@ -121,18 +221,22 @@ fn file(path: &str, mode: u32, bytes: Vec<u8>) -> ExtraFile {
 }
 
 /// The installed versions of these packages.
-fn versions(image: &Image, packages: &[String]) -> BTreeMap<String, String> {
-    let version = |name: &String| image.manifest.package(name).map(|p| (name.clone(), p.version.clone()));
+fn versions(manifest: &Manifest, packages: &[String]) -> BTreeMap<String, String> {
+    let version = |name: &String| manifest.package(name).map(|p| (name.clone(), p.version.clone()));
     packages.iter().filter_map(version).collect()
 }
 
-/// Hands everything to the environment's agent.
+/// Hands everything to the environment's agent; a virtual machine has the files since it was booted.
 ///
 /// The initramfs is not kept: it is the largest thing that the harness would hold while a cell runs.
 pub async fn send(line: &Line, prepared: &mut Prepared) -> Result<(), String> {
-    put(line, INITRAMFS, 0o644, &std::mem::take(&mut prepared.initramfs)).await?;
-    if let Some(pjdfstest) = prepared.pjdfstest {
-        put(line, agent::environment::PJDFSTEST, 0o755, pjdfstest).await?;
+    let initramfs = std::mem::take(&mut prepared.initramfs);
+    if !matches!(prepared.base, Base::Vm { .. }) {
+        let folder = prepared.folder().to_owned();
+        put(line, &prepared.claims.initramfs, 0o644, &initramfs).await?;
+        if let Some(pjdfstest) = prepared.pjdfstest {
+            put(line, &folder.join("pjdfstest").to_string_lossy(), 0o755, pjdfstest).await?;
+        }
     }
     let request = EnvironmentRequest::SetUp { claims: Box::new(prepared.claims.clone()) };
     done(ask(line, request, 30).await)
@@ -156,25 +260,41 @@ fn done(reply: Result<EnvironmentReply, crate::line::LineError>) -> Result<(), S
 }
 
 /// The evidence of a cell: versions and where they came from, and what the environment provides.
-pub fn facts(prepared: &Prepared, environment: &BTreeMap<String, String>) -> Facts {
-    let image = &prepared.image;
-    let packages = prepared.claims.release.packages();
+pub fn facts(prepared: &Prepared, environment: BTreeMap<String, String>, outer: Option<&Outer>) -> Facts {
+    let manifest = prepared.manifest();
+    let nested = environment.get("kvm").is_some_and(|kvm| kvm == "yes");
+    let (basis, accelerator) = match (&prepared.base, outer.map(|o| &o.accelerator)) {
+        (Base::Vm { .. }, Some(Accelerator::Kvm)) if nested => (Basis::Hardware, "kvm in kvm"),
+        (Base::Vm { .. }, _) if nested => (Basis::Emulated, "kvm in tcg"),
+        (Base::Host { .. }, _) if nested => (Basis::Hardware, "kvm"),
+        _ => (Basis::Emulated, "tcg"),
+    };
+    let (image, made, cached) = match &prepared.base {
+        Base::Container { image, docker_image } => {
+            (docker_image.clone(), Some(image.made), image.origin != Origin::Built)
+        }
+        Base::Vm { disk } => {
+            let key = disk.host.key();
+            (format!("disk {}", key.get(..12).unwrap_or(key)), Some(disk.host.made), disk.host.origin != Origin::Built)
+        }
+        Base::Host { .. } => ("this machine".to_owned(), None, false),
+    };
+    let origins = manifest.iter().flat_map(|m| &m.origins);
     Facts {
-        basis: Basis::Emulated,
-        accelerator: "tcg".to_owned(),
-        versions: versions(image, &packages),
-        suites: image.manifest.origins.iter().map(|o| (o.package.clone(), o.suites.join(", "))).collect(),
+        basis,
+        accelerator: accelerator.to_owned(),
+        versions: prepared.claims.versions.clone(),
+        suites: origins.map(|o| (o.package.clone(), o.suites.join(", "))).collect(),
         kernel: Some(prepared.claims.kernel.clone()),
-        image: prepared.docker_image.clone(),
-        image_made: Some(image.made),
-        image_cached: image.origin != Origin::Built,
-        image_options: image
-            .manifest
-            .accepted_expired
+        image,
+        image_made: made,
+        image_cached: cached,
+        image_options: manifest
             .iter()
+            .flat_map(|m| &m.accepted_expired)
             .map(|s| format!("accepted the expired Release of {s}"))
             .collect(),
-        environment: environment.clone(),
+        environment,
         notes: Vec::new(),
     }
 }

@@ -60,6 +60,23 @@ pub enum Which<'a> {
     Run(&'a str),
 }
 
+/// Removes the folders of agents on this machine whose runs are over, and says what it removed.
+///
+/// # Errors
+/// When the folder of locks cannot be read or a folder cannot be removed.
+pub fn sweep_folders(locks: &Path) -> std::io::Result<Vec<String>> {
+    let mut removed = Vec::new();
+    for entry in std::fs::read_dir(locks)?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(run) = name.strip_suffix(".host") else { continue };
+        if is_over(&locks.join(format!("{run}.lock")).to_string_lossy()) {
+            std::fs::remove_dir_all(entry.path())?;
+            removed.push(format!("folder {name}"));
+        }
+    }
+    Ok(removed)
+}
+
 /// Removes containers and volumes, and says what it removed.
 pub async fn sweep(docker: &Docker, which: Which<'_>) -> Result<Vec<String>, bollard::errors::Error> {
     let filters = Some(HashMap::from([("label".to_owned(), vec![RUN_LABEL.to_owned()])]));

@@ -32,13 +32,18 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
     let (wanted, options) = (release.clone(), images::Options::new(cache()));
     let prepared = tokio::task::spawn_blocking(move || images::prepare(&wanted, &options, &|_| {})).await.unwrap();
     let image = prepared.unwrap();
-    let (claims, initramfs) = setup::boot_files(&image, &release, std::slice::from_ref(&profile)).unwrap();
+    let (claims, initramfs) = setup::boot_files_of(&image, &release, std::slice::from_ref(&profile)).unwrap();
     let docker_image = images::container::ensure_imported(&docker, &image).await.unwrap();
-    let mut prepared = setup::Prepared { image, docker_image, claims, initramfs, pjdfstest: None };
+    let mut prepared = setup::Prepared {
+        base: setup::Base::Container { image: Box::new(image), docker_image: docker_image.clone() },
+        claims,
+        initramfs,
+        pjdfstest: None,
+    };
     let id = format!("endings-{}", std::process::id());
     let lock = sweep::RunLock::take(&cache().join("runs"), &id).unwrap();
     let lock_path = lock.path().to_string_lossy().into_owned();
-    let container = container::start(&docker, &prepared.docker_image, setup::AGENT, &id, &lock_path).await.unwrap();
+    let container = container::start(&docker, &docker_image, setup::AGENT, &id, &lock_path).await.unwrap();
     setup::send(&container.line, &mut prepared).await.unwrap();
     let mut seen = Vec::new();
     for fault in Fault::ALL {

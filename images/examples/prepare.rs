@@ -1,7 +1,7 @@
 //! Prepares images of Debian's releases and prints what they hold:
-//! `cargo run -p images --example prepare -- CACHE [--accept-expired] [--offline] [--oci] [--mirror URL] RELEASE…`.
+//! `cargo run -p images --example prepare -- CACHE [--accept-expired] [--offline] [--oci] [--mirror URL] [--disk] RELEASE…`.
 
-use images::{Options, Source, prepare};
+use images::{Options, Source, prepare, prepare_disk};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -11,25 +11,30 @@ mod debian;
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     let Some(cache) = words.next() else {
-        eprintln!("usage: prepare CACHE [--accept-expired] [--offline] [--oci] [--mirror URL] RELEASE...");
+        eprintln!("usage: prepare CACHE [--accept-expired] [--offline] [--oci] [--mirror URL] [--disk] RELEASE...");
         return ExitCode::from(2);
     };
     let mut options = Options::new(cache);
-    let mut failed = false;
+    let (mut failed, mut disk) = (false, false);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--accept-expired" => options.accept_expired = true,
             "--offline" => options.offline = true,
+            "--disk" => disk = true,
             "--oci" => options.source = Source::Oci,
             "--mirror" => options.mirror = words.next(),
             version => {
                 let started = Instant::now();
                 let release = debian::release(version);
-                let result = prepare(&release, &options, &|p| {
+                let tell = |p: images::Progress| {
                     if p.detail.is_none() {
                         eprintln!("{:7.1} s  {}  {}", started.elapsed().as_secs_f64(), p.release, p.phase);
                     }
-                });
+                };
+                let result = match disk {
+                    false => prepare(&release, &options, &tell),
+                    true => prepare_disk(&release, &options, &[], &tell).map(|disk| disk.host),
+                };
                 match result {
                     Ok(image) => {
                         println!(

@@ -24,6 +24,8 @@ pub enum Phase {
     Overlay,
     /// Writing down which versions the tree holds and where they came from.
     Record,
+    /// Making the initrd and the disk.
+    Disk,
     /// Moving the finished tree into the cache.
     Store,
     /// Importing the tree into Docker.
@@ -42,6 +44,7 @@ impl Phase {
             Phase::Install => "install",
             Phase::Overlay => "overlay",
             Phase::Record => "record",
+            Phase::Disk => "disk",
             Phase::Store => "store",
             Phase::Import => "import",
         }

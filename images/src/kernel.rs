@@ -31,7 +31,7 @@ pub fn find(tree: &Path, release: &Release) -> Result<KernelFiles, ImageError> {
     files(tree, release).map_err(|f| ImageError::new(&release.name(), Phase::Record, f))
 }
 
-fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failure> {
+pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failure> {
     let glob = release
         .kernel
         .as_ref()

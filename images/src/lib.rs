@@ -4,12 +4,13 @@
 //! filesystem, its native packages installed by its own package manager, and a manifest with the exact versions in it.
 //! Images lie in a cache, keyed by what went in.
 //! The tree has no initrd of its own: guests get one that is built here, and making the distro's costs more than all
-//! other packages together; who boots the tree itself runs `update-initramfs` in it first.
+//! other packages together; who boots the tree itself wants a [`disk`], which has one.
 //! From the tree come a Docker image ([`container`]), the guest's kernel ([`kernel`]), its modules ([`modules`]) and an
 //! initramfs ([`initramfs`]).
 
 pub mod cache;
 pub mod container;
+pub mod disk;
 pub mod error;
 pub mod initramfs;
 pub mod kernel;
@@ -34,6 +35,7 @@ mod redact;
 mod tree;
 
 pub use cache::{Clean, Cleaned, Hold, Image, Origin, clean, sweep};
+pub use disk::{Disk, prepare_disk};
 pub use error::{Cause, CommandFailure, ImageError, Phase};
 pub use initramfs::ExtraFile;
 pub use manifest::Manifest;

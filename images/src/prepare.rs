@@ -28,22 +28,7 @@ pub fn prepare(
     options: &Options,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Image, ImageError> {
-    let mut job = Job {
-        release,
-        options,
-        store: Store::new(&options.cache),
-        runner: Runner {
-            release: release.name(),
-            cancel: &options.cancel,
-            until: Instant::now() + options.deadline,
-            limit: options.deadline,
-            redact: crate::redact::Redactor::default(),
-            progress,
-        },
-        phase: Phase::Resolve,
-        since: Instant::now(),
-        timings: Vec::new(),
-    };
+    let mut job = Job::new(release, options, progress);
     job.prepare().map_err(|failure| ImageError::new(&release.name(), job.phase, failure))
 }
 
@@ -67,6 +52,32 @@ struct Resolved {
     indexes: Vec<Index>,
     oci: Option<oci::Pulled>,
     accepted_expired: Vec<String>,
+}
+
+impl<'a> Job<'a> {
+    pub(crate) fn new(release: &'a Release, options: &'a Options, progress: &'a (dyn Fn(Progress) + Sync)) -> Job<'a> {
+        Job {
+            release,
+            options,
+            store: Store::new(&options.cache),
+            runner: Runner {
+                release: release.name(),
+                cancel: &options.cancel,
+                until: Instant::now() + options.deadline,
+                limit: options.deadline,
+                redact: crate::redact::Redactor::default(),
+                progress,
+            },
+            phase: Phase::Resolve,
+            since: Instant::now(),
+            timings: Vec::new(),
+        }
+    }
+
+    /// What it is doing.
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
 }
 
 impl Job<'_> {

@@ -86,6 +86,14 @@ pub fn is_optional(capability: Capability, judgement: &Judgement) -> bool {
         | Capability::FsVirtio9pPosix
         | Capability::FsVirtioBlkPosix
         | Capability::KernelHost
+        | Capability::HostKvm
+        | Capability::HostVhost
+        | Capability::HostNetwork
+        | Capability::HostCgroups
+        | Capability::HostMemory
+        | Capability::HostIoUring
+        | Capability::HostContainerd
+        | Capability::HostCheck
         | Capability::KataSmoke
         | Capability::KataFs => true,
         // The environment took them away; a test that never ran is another matter.

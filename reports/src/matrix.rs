@@ -9,6 +9,7 @@ use kata_osinfo::verified::Basis;
 use std::collections::BTreeMap;
 use suites::capability::Capability;
 use suites::catalogue::Test;
+use suites::environment::Kind;
 
 /// What a run showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,8 +151,10 @@ pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Ma
 
 fn report(id: CellId, cell: Cell, catalogue: &[Test], profiles: &[&Profile]) -> CellReport {
     let millis = cell.millis();
-    let judgements =
-        profiles.iter().map(|p| (p.name.clone(), judge(catalogue, p, &evidence(&cell, &p.name)))).collect();
+    let judgements = profiles
+        .iter()
+        .map(|p| (p.name.clone(), judge(catalogue, p, &evidence(id.environment, &cell, &p.name))))
+        .collect();
     let order: BTreeMap<&str, usize> = catalogue.iter().enumerate().map(|(i, t)| (t.id.as_str(), i)).collect();
     let mut instances = cell.instances;
     instances.sort_by(|a, b| {
@@ -178,7 +181,7 @@ fn told(failure: &CellFailure) -> String {
 }
 
 /// What a cell knows under one profile.
-fn evidence(cell: &Cell, profile: &str) -> Evidence {
+fn evidence(environment: Kind, cell: &Cell, profile: &str) -> Evidence {
     let mut standings: BTreeMap<String, Standing> = BTreeMap::new();
     for instance in cell.instances.iter().filter(|i| i.profiles.iter().any(|p| p == profile)) {
         let Some(standing) = Standing::of(instance.attempts.iter().map(|a| &a.outcome)) else {
@@ -190,5 +193,10 @@ fn evidence(cell: &Cell, profile: &str) -> Evidence {
         };
         standings.insert(instance.test.clone(), standing);
     }
-    Evidence { standings, error: cell.errors.first().map(told), basis: cell.facts.as_ref().map(|f| f.basis) }
+    Evidence {
+        standings,
+        error: cell.errors.first().map(told),
+        basis: cell.facts.as_ref().map(|f| f.basis),
+        environment: Some(environment),
+    }
 }

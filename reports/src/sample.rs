@@ -44,6 +44,7 @@ pub(crate) fn test(
         needs: &[],
         blocked_by: blocked_by.iter().map(|b| (*b).to_owned()).collect(),
         profiles: only,
+        environments: &[],
         seconds: 60,
         doc: format!("What `{id}` proves.\n\nWhy Kata needs it."),
     }

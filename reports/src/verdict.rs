@@ -6,7 +6,7 @@
 //! - Else any required test is in error, is blocked by one in error, or never ran because the cell could not go on: `inconclusive`.
 //! - Else any required test was skipped, is blocked by one that was skipped, or never ran: `untested`.
 //! - Else every required test has passed: `supported`.
-//! - No test is required under this profile: `not-applicable` if other profiles require one or the profile does not know the share, `untested` if nobody does.
+//! - No test is required under this profile in this environment: `not-applicable` if another profile or environment requires one or the profile does not know the share, `untested` if nobody does.
 //!
 //! A false `supported` is the worst mistake this project can make: the last rule is the only way to it.
 
@@ -15,6 +15,7 @@ use kata_osinfo::verified::{Basis, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::catalogue::Test;
+use suites::environment::Kind;
 use suites::outcome::{Component, Outcome};
 
 /// What is said of a capability under a profile.
@@ -146,6 +147,8 @@ pub struct Evidence {
     pub error: Option<String>,
     /// What the cell ran on.
     pub basis: Option<Basis>,
+    /// Where the cell was brought up; tests that this cannot show are not part of the cell.
+    pub environment: Option<Kind>,
 }
 
 /// The tests required for a capability under a profile.
@@ -175,7 +178,8 @@ fn judge_one(catalogue: &[Test], capability: Capability, profile: &Profile, evid
         judgement.verdict = Verdict::NotApplicable;
         return judgement;
     }
-    let tests = required(catalogue, capability, profile);
+    let mut tests = required(catalogue, capability, profile);
+    tests.retain(|test| evidence.environment.is_none_or(|kind| test.applies_in(kind)));
     if tests.is_empty() {
         if catalogue.iter().any(|t| t.proves.contains(&capability)) {
             judgement.verdict = Verdict::NotApplicable;

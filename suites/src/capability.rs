@@ -29,6 +29,22 @@ pub enum Capability {
     KernelGuest,
     /// The distro's kernel is usable as Kata's host kernel.
     KernelHost,
+    /// The host's KVM runs vCPUs.
+    HostKvm,
+    /// The host has the vhost drivers that Kata hands to QEMU.
+    HostVhost,
+    /// The host can tie a pod's interface to a guest's.
+    HostNetwork,
+    /// The host's cgroups have what Kata needs.
+    HostCgroups,
+    /// The host has room for shared guest memory.
+    HostMemory,
+    /// QEMU's `aio=io_uring` works on the host.
+    HostIoUring,
+    /// The distro's containerd runs.
+    HostContainerd,
+    /// The rules of Kata's own checks hold.
+    HostCheck,
     /// virtio-fs with the distro's virtiofsd.
     FsVirtioFs,
     /// Extended attributes over virtio-fs (`--xattr`).
@@ -68,6 +84,14 @@ impl Capability {
         Capability::VmmSevSnp,
         Capability::KernelGuest,
         Capability::KernelHost,
+        Capability::HostKvm,
+        Capability::HostVhost,
+        Capability::HostNetwork,
+        Capability::HostCgroups,
+        Capability::HostMemory,
+        Capability::HostIoUring,
+        Capability::HostContainerd,
+        Capability::HostCheck,
         Capability::FsVirtioFs,
         Capability::FsVirtioFsXattr,
         Capability::FsVirtioFsAcl,
@@ -96,6 +120,14 @@ impl Capability {
             Capability::VmmSevSnp => "vmm.sev-snp",
             Capability::KernelGuest => "kernel.guest",
             Capability::KernelHost => "kernel.host",
+            Capability::HostKvm => "host.kvm",
+            Capability::HostVhost => "host.vhost",
+            Capability::HostNetwork => "host.network",
+            Capability::HostCgroups => "host.cgroups",
+            Capability::HostMemory => "host.memory",
+            Capability::HostIoUring => "host.io-uring",
+            Capability::HostContainerd => "host.containerd",
+            Capability::HostCheck => "host.check",
             Capability::FsVirtioFs => "fs.virtio-fs",
             Capability::FsVirtioFsXattr => "fs.virtio-fs.xattr",
             Capability::FsVirtioFsAcl => "fs.virtio-fs.acl",
@@ -125,6 +157,16 @@ impl Capability {
             Capability::VmmSevSnp => "QEMU offers AMD SEV-SNP guests",
             Capability::KernelGuest => "the distro's kernel works as Kata's guest kernel",
             Capability::KernelHost => "the distro's kernel works as Kata's host kernel",
+            Capability::HostKvm => "KVM runs a vCPU on the release's kernel",
+            Capability::HostVhost => "the release's kernel gives Kata vhost-vsock and vhost-net",
+            Capability::HostNetwork => {
+                "the release's kernel can tie a pod's interface to a tap (tun, ingress, u32, mirred)"
+            }
+            Capability::HostCgroups => "the host's cgroups have the controllers that Kata puts sandboxes under",
+            Capability::HostMemory => "guest memory fits /dev/shm, where virtio-fs wants it",
+            Capability::HostIoUring => "the release's QEMU reads disks by io_uring on the release's kernel",
+            Capability::HostContainerd => "the release's containerd is there and runs",
+            Capability::HostCheck => "what `kata-runtime check` and `kata-ctl check` ask of a host holds",
             Capability::FsVirtioFs => "virtio-fs works the way the profile uses it",
             Capability::FsVirtioFsXattr => "extended attributes work over virtio-fs with --xattr",
             Capability::FsVirtioFsAcl => "POSIX ACLs work over virtio-fs with --posix-acl",

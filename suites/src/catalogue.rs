@@ -2,7 +2,7 @@
 
 use crate::capability::Capability;
 use crate::check::Check;
-use crate::environment::{Environment, Machine};
+use crate::environment::{Environment, Kind, Machine};
 use crate::filesystem::{GuestBody, PairBody};
 use crate::outcome::Component;
 use crate::share::Share;
@@ -16,6 +16,8 @@ pub enum Suite {
     Smoke,
     /// Properties of the filesystems that a guest is given.
     Filesystem,
+    /// The release as Kata's host: its kernel, its devices, its container manager.
+    Host,
 }
 
 /// Where a test's body runs.
@@ -69,6 +71,8 @@ pub struct Test {
     pub blocked_by: Vec<String>,
     /// The names of the profiles it applies to; empty means all.
     pub profiles: &'static [&'static str],
+    /// The environments that can show it; empty means all.
+    pub environments: &'static [Kind],
     /// Seconds the body may take under emulation.
     pub seconds: u32,
     /// The body's doc comment.
@@ -151,6 +155,13 @@ impl Test {
     }
 }
 
+impl Test {
+    /// Whether an environment of that kind can show it.
+    pub fn applies_in(&self, environment: Kind) -> bool {
+        self.environments.is_empty() || self.environments.contains(&environment)
+    }
+}
+
 /// A test's body, by what it is given.
 #[derive(Clone, Copy)]
 pub enum Body {
@@ -169,6 +180,7 @@ pub fn tests() -> &'static [Test] {
     static TESTS: OnceLock<Vec<Test>> = OnceLock::new();
     TESTS.get_or_init(|| {
         let mut all = crate::smoke::tests();
+        all.extend(crate::host::tests());
         all.extend(crate::filesystem::tests());
         all
     })
@@ -183,6 +195,7 @@ pub fn find(id: &str) -> Option<&'static Test> {
 pub fn body(test: &Test) -> Option<Body> {
     match test.suite {
         Suite::Smoke => crate::smoke::body(test.name),
+        Suite::Host => crate::host::body(test.name),
         Suite::Filesystem => crate::filesystem::body(test.name).map(|body| match body {
             crate::filesystem::Body::Guest(body) => Body::Guest(body),
             crate::filesystem::Body::Pair(body) => Body::Pair(body),

@@ -9,6 +9,40 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Where a target is brought up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The release's rootfs as a container.
+    Container,
+    /// The release's rootfs as a disk, booted with its own kernel.
+    Vm,
+    /// The machine one sits at.
+    Host,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: &'static [Kind] = &[Kind::Container, Kind::Vm, Kind::Host];
+    /// Those with the release's own kernel as Kata's host.
+    pub const WITH_A_KERNEL: &'static [Kind] = &[Kind::Vm, Kind::Host];
+
+    /// The word in records, reports and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Container => "container",
+            Kind::Vm => "vm",
+            Kind::Host => "host",
+        }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
 /// What the harness found out about the image before anything runs; bodies compare it with what they see.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Claims {
@@ -130,8 +164,20 @@ pub trait Environment {
     fn boot_with_network(&self) -> Result<Box<dyn Machine>, Stop>;
     /// Boots a guest of the profile with virtio-fs.
     fn boot_with_virtio_fs(&self) -> Result<Box<dyn Machine>, Stop>;
+    /// Runs one vCPU of a machine of its own through KVM, and gives the API's version and how the vCPU came back;
+    /// the error names the call of KVM's that failed.
+    fn run_a_vcpu(&self) -> Result<VcpuRun, String>;
     /// Something that the reader of the report should know, whatever the outcome.
     fn note(&self, text: String);
+}
+
+/// What KVM did with one vCPU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VcpuRun {
+    /// KVM_GET_API_VERSION.
+    pub api: i32,
+    /// What the vCPU wrote to port 0xe9, and that it halted after that; else the exit that was seen.
+    pub exits: String,
 }
 
 /// A running virtiofsd.
@@ -158,6 +204,10 @@ pub trait Machine {
     fn wait_for_end(&mut self, deadline: Duration) -> Result<Ending, Stop>;
     /// Whether the guest's agent has been heard within the last `within`.
     fn heard(&self, within: Duration) -> bool;
+    /// QEMU's process id.
+    fn vmm_pid(&self) -> u32;
+    /// The guest's context id, if it has a vsock device.
+    fn guest_cid(&self) -> Option<u32>;
     /// Kills QEMU (SIGKILL).
     fn kill_vmm(&mut self) -> Result<(), Stop>;
     /// Waits for virtiofsd to end by itself after QEMU has.
@@ -184,6 +234,18 @@ pub enum Question {
     List {
         /// Absolute path in the guest.
         path: String,
+    },
+    /// Listen on a vsock port and send back what the first connection sends, in the background.
+    VsockEcho {
+        /// The port.
+        port: u32,
+    },
+    /// Connect to a vsock port of the host, send this many bytes and say how many came back unchanged.
+    VsockDial {
+        /// The port.
+        port: u32,
+        /// How many bytes.
+        bytes: u32,
     },
     /// Power off; no answer comes.
     PowerOff,

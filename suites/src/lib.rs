@@ -10,6 +10,8 @@ pub mod check;
 pub mod docs;
 pub mod environment;
 pub mod filesystem;
+pub mod host;
 pub mod outcome;
 pub mod share;
 pub mod smoke;
+pub mod vsock;

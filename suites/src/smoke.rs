@@ -102,6 +102,7 @@ fn rows() -> Vec<Row> {
         row!(qmp::query_qmp_schema_is_parsed, Machine, Machine, Qemu, &[C::VmmQmp], blocked_by: BOOTS, profiles: &["go-2.0", "go-3.2", "go-3.29"]),
         row!(qmp::stop_and_cont_pause_the_guest, Machine, Machine, Qemu, &[C::VmmQmp], blocked_by: BOOTS),
         row!(vhost::guest_has_a_vsock_transport, OwnGuest, Environment, Qemu, &[C::VmmVsock], blocked_by: &["kernel_boots_to_userspace", "qemu_has_vhost_vsock", "kernel_has_the_modules_of_vsock"], needs: &[Need::VhostVsock], seconds: 120),
+        row!(vhost::vsock_carries_bytes_both_ways, OwnGuest, Environment, Qemu, &[C::VmmVsock], blocked_by: &["guest_has_a_vsock_transport"], needs: &[Need::VhostVsock], seconds: 120),
         row!(vhost::guest_has_a_network_interface, OwnGuest, Environment, Qemu, &[C::VmmNet], blocked_by: &["kernel_boots_to_userspace", "qemu_has_virtio_net", "kernel_has_the_modules_of_containers"], needs: &[Need::VhostNet], seconds: 120),
         row!(boot::guest_powers_off, OwnGuest, Environment, Qemu, BOOT, blocked_by: BOOTS, seconds: 120),
         row!(boot::guest_panic_is_reported, OwnGuest, Environment, Kernel, &[C::VmmBoot, C::KernelGuest], blocked_by: BOOTS, seconds: 120),
@@ -125,6 +126,7 @@ pub fn tests() -> Vec<Test> {
             needs: row.needs,
             blocked_by: row.blocked_by.iter().map(|name| id(name)).collect(),
             profiles: row.profiles,
+            environments: &[],
             seconds: row.seconds,
             doc: doc_of(row.source, row.name),
         })

@@ -1,6 +1,7 @@
-//! What to start for a guest: Kata's own arguments, and the deviations that a container makes necessary.
+//! What to start for a guest: Kata's own arguments, and the deviations that the environment makes necessary.
 
 use crate::environment::SlotGuard;
+use crate::home::Home;
 use crate::protocol::Launched;
 use kata_osinfo::profile::Profile;
 use qemu::deviation::{self, Applied, Deviation};
@@ -28,6 +29,50 @@ pub enum Keeps {
     Network,
 }
 
+/// What an environment provides of what Kata gives a guest; what it does not is a deviation on record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Provided {
+    /// KVM runs guests.
+    pub kvm: bool,
+    /// vhost-vsock.
+    pub vsock: bool,
+    /// vhost-net, and taps in network namespaces of their own.
+    pub network: bool,
+    /// Namespaces for virtiofsd's sandbox.
+    pub namespaces: bool,
+    /// Kata would see that its host is a virtual machine, and ask for transitional virtio devices.
+    pub nested: bool,
+}
+
+impl Provided {
+    /// What a virtual machine that is an environment provides, before it has been probed.
+    pub const EVERYTHING: Provided = Provided { kvm: true, vsock: true, network: true, namespaces: true, nested: true };
+
+    /// With a device that a test insists on.
+    pub fn with(self, keeps: Keeps) -> Provided {
+        match keeps {
+            Keeps::Nothing => self,
+            Keeps::Vsock => Provided { vsock: true, ..self },
+            Keeps::Network => Provided { network: true, ..self },
+        }
+    }
+
+    /// The deviations of QEMU's arguments that what is lacking makes necessary.
+    fn lacking(self) -> Vec<Deviation> {
+        let mut changes = Vec::new();
+        if !self.kvm {
+            changes.extend([Deviation::Accelerator, Deviation::CpuModel]);
+        }
+        if !self.vsock {
+            changes.push(Deviation::NoVsock);
+        }
+        if !self.network {
+            changes.push(Deviation::NoNetwork);
+        }
+        changes
+    }
+}
+
 /// Where a guest's files lie in the environment.
 pub struct Paths {
     /// Logs, kept as artifacts.
@@ -53,10 +98,10 @@ pub struct Paths {
 
 impl Paths {
     /// Makes the folders of guest `number`.
-    pub fn new(artifacts: &Path, shared_dir: &Path, number: u64) -> io::Result<Paths> {
+    pub fn new(home: &Home, shared_dir: &Path, number: u64) -> io::Result<Paths> {
         use std::os::unix::fs::PermissionsExt as _;
-        let dir = artifacts.join(format!("g{number}"));
-        let sockets = PathBuf::from(format!("/run/kq/{number}"));
+        let dir = home.artifacts().join(format!("g{number}"));
+        let sockets = home.sockets.join(number.to_string());
         for folder in [&dir, &sockets, &shared_dir.to_owned()] {
             std::fs::create_dir_all(folder)?;
         }
@@ -122,7 +167,7 @@ impl Composed {
 pub fn compose(
     profile: &Profile,
     configuration: Configuration,
-    keeps: Keeps,
+    provided: Provided,
     claims: &Claims,
     paths: &Paths,
 ) -> Result<Composed, Stop> {
@@ -145,7 +190,7 @@ pub fn compose(
     let (qemu, daemon) = launches(
         profile,
         configuration,
-        keeps,
+        provided,
         sandbox,
         paths,
         release.filesystem("virtio-fs").and_then(|f| f.path.as_deref()),
@@ -167,11 +212,11 @@ pub fn compose(
     })
 }
 
-/// Adds the configuration's share to the sandbox and applies what a container makes necessary.
+/// Adds the configuration's share to the sandbox and applies what the environment makes necessary.
 fn launches(
     profile: &Profile,
     configuration: Configuration,
-    keeps: Keeps,
+    provided: Provided,
     mut sandbox: Sandbox,
     paths: &Paths,
     virtiofsd: Option<&str>,
@@ -190,17 +235,12 @@ fn launches(
             sandbox.shared = Shared::Virtio9p { dir: shared_dir.clone(), tag: SHARE_TAG.to_owned() };
         }
     }
+    sandbox.nested = provided.nested;
     // As Kata has them, so that leaving them out is a deviation on record.
     sandbox.vsock = sandbox.vsock.or(Some(Vsock { guest_cid: 3 }));
     sandbox.net = Some(Net { tap: crate::vhost::TAP.to_owned(), mac: "02:00:ca:fe:00:01".to_owned(), queues: 1 });
     let mut launch = argv::launch(profile, &sandbox).map_err(|e| ours(&e))?;
-    let mut changes = vec![Deviation::Accelerator, Deviation::CpuModel];
-    if keeps != Keeps::Vsock {
-        changes.push(Deviation::NoVsock);
-    }
-    if keeps != Keeps::Network {
-        changes.push(Deviation::NoNetwork);
-    }
+    let mut changes = provided.lacking();
     changes.push(Deviation::RpcPort { socket: text(&paths.agent) });
     changes.push(Deviation::SerialLog { socket: text(&paths.serial) });
     deviation::apply(&mut launch, &changes).map_err(|e| ours(&e))?;
@@ -210,7 +250,7 @@ fn launches(
     let path = virtiofsd.ok_or_else(|| Stop::fail("the record names no virtiofsd"))?.to_owned();
     let socket = text(&paths.virtiofsd);
     let mut daemon = virtiofsd::launch(profile, &virtiofsd::Daemon { path, shared_dir, socket });
-    let mut changes = vec![Deviation::DaemonSandbox];
+    let mut changes = if provided.namespaces { Vec::new() } else { vec![Deviation::DaemonSandbox] };
     match configuration {
         Configuration::VirtioFsXattr => changes.push(Deviation::DaemonXattr),
         Configuration::VirtioFsAcl => changes.push(Deviation::DaemonAcl),
@@ -221,7 +261,7 @@ fn launches(
 }
 
 /// What two profiles must have in common to share a configuration: their arguments without what differs between runs.
-pub fn normalised(profile: &Profile, configuration: Configuration) -> String {
+pub fn normalised(profile: &Profile, configuration: Configuration, provided: Provided) -> String {
     // Static checks compare with the profile's own gates and flags.
     if configuration == Configuration::Static {
         return profile.name.clone();
@@ -239,7 +279,7 @@ pub fn normalised(profile: &Profile, configuration: Configuration) -> String {
         number: 0,
     };
     let sandbox = Sandbox::new(profile, "qemu", "id", "kernel");
-    match launches(profile, configuration, Keeps::Nothing, sandbox, &paths, Some("virtiofsd")) {
+    match launches(profile, configuration, provided, sandbox, &paths, Some("virtiofsd")) {
         Ok((qemu, daemon)) => {
             let daemon = daemon.map(|d| d.normalised()).unwrap_or_default();
             format!("{:?} {:?} {:?}", profile.runtime, qemu.normalised(), daemon)

@@ -1,12 +1,15 @@
 //! The environment's agent: runs tests, boots guests for them, and answers the harness over its standard streams.
 
-use crate::compose::{self, Keeps, Paths};
+use crate::compose::{self, Keeps, Paths, Provided};
 use crate::guest::in_fresh_directory;
+use crate::home::{Home, SLOTS};
 use crate::launch::{DaemonProcess, NotStarted, Running, against_a_silent_daemon};
 use crate::log::Log;
 use crate::native::{self, Controls};
 use crate::process::{kill_group, prepare, wait};
-use crate::protocol::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest, GuestReply, GuestRequest, Launched};
+use crate::protocol::{
+    Bytes, CHUNK, EnvironmentReply, EnvironmentRequest, GuestReply, GuestRequest, Launched, VM_PORT,
+};
 use crate::rehearsal::{self, Fault};
 use crate::server::{self, locked};
 use crate::{guest, probe};
@@ -23,28 +26,34 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use suites::catalogue::{self, Body, Configuration, Test};
 use suites::check::{Check, Stop};
-use suites::environment::{Claims, Daemon, Ending, Environment, Machine, Ran};
+use suites::environment::{Claims, Daemon, Ending, Environment, Kind, Machine, Ran, VcpuRun};
 use suites::filesystem::Pair;
 use suites::share::Share;
 
-/// The folder that the harness gives the agent, on a volume.
-pub const VOLUME: &str = "/kata-qualify";
-/// Where the harness puts pjdfstest.
-pub const PJDFSTEST: &str = "/kata-qualify/pjdfstest";
-/// Logs and sockets of guests.
-const ARTIFACTS: &str = "/kata-qualify/artifacts";
+/// How long a guest may take to boot under KVM before KVM counts as unusable; a machine without hangs for ever.
+const KVM_BOOT: Duration = Duration::from_secs(60);
 
-/// Serves on standard input and output until the input ends.
-pub fn run() -> io::Result<()> {
-    fs::create_dir_all(ARTIFACTS)?;
-    serve_syslog();
-    let agent = Agent::default();
+/// Serves until the line ends: over standard input and output, or in a virtual machine over its virtio-serial port.
+pub fn run(home: Home) -> io::Result<()> {
+    home.settle()?;
+    if home.kind == Kind::Vm {
+        let port = guest::open_port(VM_PORT, Duration::from_secs(60))?;
+        let output = port.try_clone()?;
+        return serve(home, port, output);
+    }
     let input = File::from(rustix::io::dup(rustix::stdio::stdin())?);
     let output = File::from(rustix::io::dup(rustix::stdio::stdout())?);
+    serve(home, input, output)
+}
+
+fn serve(home: Home, input: impl Read, output: impl Write + Send + 'static) -> io::Result<()> {
+    serve_syslog(&home.artifacts());
+    let agent = Agent::new(home.clone());
     // Guests die with the agent: dropping them kills their process groups.
     let guests = Arc::clone(&agent.guests);
     let result = server::serve(input, output, "environment", move |request| agent.handle(request));
     locked(&guests).clear();
+    home.leave();
     result
 }
 
@@ -52,6 +61,9 @@ static SYSLOG: OnceLock<Log> = OnceLock::new();
 
 /// What a process has written to syslog: lines with its id in brackets, as syslog(3) puts it.
 pub fn syslog_of(pid: u32) -> String {
+    if SYSLOG.get().is_none() {
+        return journal_of(pid);
+    }
     let tag = format!("[{pid}]");
     let text = SYSLOG.get().map(Log::text).unwrap_or_default();
     // `<27>Nov 21 05:47:02 virtiofsd[272]: fuse: unknown option(s): …`: the words begin behind the id.
@@ -60,8 +72,19 @@ pub fn syslog_of(pid: u32) -> String {
     lines.join("\n")
 }
 
+/// Where systemd owns /dev/log, its journal has what a process wrote; it takes a moment to get there.
+fn journal_of(pid: u32) -> String {
+    let output = Command::new("journalctl")
+        .args(["--quiet", "--no-pager", "--output=cat", "--lines=50"])
+        .arg(format!("_PID={pid}"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+}
+
 /// virtiofsd started with `--syslog` wants /dev/log; what it writes there is kept beside the other logs.
-fn serve_syslog() {
+fn serve_syslog(artifacts: &Path) {
     if Path::new("/dev/log").exists() {
         return;
     }
@@ -74,7 +97,7 @@ fn serve_syslog() {
                 Ok(count + 1)
             }
         }
-        if let Ok(log) = Log::collect(Datagrams(socket), &Path::new(ARTIFACTS).join("syslog")) {
+        if let Ok(log) = Log::collect(Datagrams(socket), &artifacts.join("syslog")) {
             let _ = SYSLOG.set(log);
         }
     }
@@ -82,8 +105,10 @@ fn serve_syslog() {
 
 type SharedGuest = Arc<Mutex<Option<Running>>>;
 
-#[derive(Default)]
 struct Agent {
+    home: Home,
+    /// What the environment provides of what Kata wants, once it has been probed.
+    provided: Mutex<Provided>,
     claims: Mutex<Option<Arc<Claims>>>,
     facts: Mutex<BTreeMap<String, String>>,
     guests: Arc<Mutex<BTreeMap<u64, SharedGuest>>>,
@@ -94,11 +119,29 @@ struct Agent {
 }
 
 impl Agent {
+    fn new(home: Home) -> Agent {
+        Agent {
+            slots: Arc::new(Slots { home: home.clone(), taken: Mutex::default() }),
+            home,
+            provided: Mutex::default(),
+            claims: Mutex::default(),
+            facts: Mutex::default(),
+            guests: Arc::default(),
+            next: AtomicU64::default(),
+            controls: Controls::default(),
+            pjdfstest: Mutex::default(),
+        }
+    }
+
     fn handle(&self, request: EnvironmentRequest) -> EnvironmentReply {
         let failed = |e: io::Error| failure(Stop::error(e.to_string()));
         match request {
-            EnvironmentRequest::Probe => {
-                let facts = probe::probe(Path::new(VOLUME));
+            EnvironmentRequest::Probe { profile } => {
+                let mut facts = probe::probe(&self.home);
+                if self.home.kind == Kind::Host {
+                    facts.insert("kvm".to_owned(), self.kvm_by_booting(&profile));
+                }
+                *locked(&self.provided) = probe::provided(self.home.kind, &facts);
                 locked(&self.facts).clone_from(&facts);
                 EnvironmentReply::Probed { facts }
             }
@@ -114,7 +157,7 @@ impl Agent {
             }
             EnvironmentRequest::ListArtifacts => {
                 let mut files = Vec::new();
-                list(Path::new(ARTIFACTS), &mut files);
+                list(&self.home.artifacts(), &mut files);
                 EnvironmentReply::Artifacts { files }
             }
             EnvironmentRequest::StartGuest { profile, configuration } => self.start_guest(&profile, configuration),
@@ -139,8 +182,35 @@ impl Agent {
     fn paths(&self) -> Result<(Paths, SlotGuard), Stop> {
         let slot = self.slots.take()?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let paths = Paths::new(Path::new(ARTIFACTS), &slot.dir(), number).map_err(|e| Stop::error(e.to_string()))?;
+        let paths = Paths::new(&self.home, &slot.dir(), number).map_err(|e| Stop::error(e.to_string()))?;
         Ok((paths, slot))
+    }
+
+    /// What a guest may be given here, with what its test insists on.
+    fn terms(&self, keeps: Keeps) -> Provided {
+        locked(&self.provided).with(keeps)
+    }
+
+    /// Whether KVM boots a guest: `yes`, or why not.
+    fn kvm_by_booting(&self, profile: &Profile) -> String {
+        if let Err(e) = crate::kvm::run_a_vcpu() {
+            return e;
+        }
+        let started = self.claims().and_then(|claims| Ok((claims, self.paths()?)));
+        let (claims, (mut paths, slot)) = match started {
+            Ok(ready) => ready,
+            Err(stop) => return format!("{stop:?}"),
+        };
+        paths.slot = Some(slot);
+        let terms = Provided { kvm: true, ..Provided::default() };
+        match Running::start_within(profile, Configuration::Plain, Keeps::Nothing, terms, &claims, paths, KVM_BOOT) {
+            Ok(_) => "yes".to_owned(),
+            Err(e) => match e.stop {
+                Stop::Fail { message, .. } | Stop::Error { message } | Stop::Skip { reason: message } => {
+                    format!("no guest boots under KVM: {message}")
+                }
+            },
+        }
     }
 
     fn start_guest(&self, profile: &Profile, configuration: Configuration) -> EnvironmentReply {
@@ -151,7 +221,7 @@ impl Agent {
         };
         paths.slot = Some(slot);
         let dir = paths.dir.clone();
-        match Running::start(profile, configuration, Keeps::Nothing, &claims, paths) {
+        match Running::start(profile, configuration, Keeps::Nothing, self.terms(Keeps::Nothing), &claims, paths) {
             Ok(running) => {
                 let launched = running.launched().clone();
                 let guest = self.next.fetch_add(1, Ordering::Relaxed);
@@ -172,7 +242,8 @@ impl Agent {
         let claims = self.claims()?;
         let (mut paths, slot) = self.paths()?;
         paths.slot = Some(slot);
-        let started = Running::start(profile, fault.configuration(), Keeps::Nothing, &claims, paths);
+        let terms = self.terms(Keeps::Nothing);
+        let started = Running::start(profile, fault.configuration(), Keeps::Nothing, terms, &claims, paths);
         rehearsal::rehearse(&mut started.map_err(|e| e.stop)?, fault)
     }
 
@@ -219,12 +290,12 @@ impl Agent {
     }
 
     fn run_with_guest(&self, test: &Test, body: Body, running: &mut Running) -> Check {
-        let root = native_root();
+        let root = native_root(&self.home);
         match body {
             Body::Environment(_) => Err(Stop::error("an environment's body was given a guest")),
             Body::Machine(body) => body(running),
             Body::Guest(_) => {
-                self.controls.check(test, &root, Path::new(PJDFSTEST))?;
+                self.controls.check(test, &root, &self.home.pjdfstest())?;
                 if test.name.starts_with("pjdfstest") {
                     self.send_native_failures(running, &root)?;
                 }
@@ -250,7 +321,7 @@ impl Agent {
     /// pjdfstest is judged by what differs from the native filesystem: the guest must know what fails there.
     fn send_native_failures(&self, running: &mut Running, root: &Path) -> Check {
         let failures = locked(&self.pjdfstest)
-            .get_or_insert_with(|| native::pjdfstest_failures(root, Path::new(PJDFSTEST)))
+            .get_or_insert_with(|| native::pjdfstest_failures(root, &self.home.pjdfstest()))
             .clone()?;
         let path = format!("{}/{}", guest::SCRATCH, suites::filesystem::NATIVE_FAILURES);
         let request = GuestRequest::PutFile { path, mode: 0o644, bytes: Bytes(failures) };
@@ -277,7 +348,7 @@ impl At<'_> {
     fn boot_as(&self, configuration: Configuration, keeps: Keeps) -> Result<Box<dyn Machine>, Stop> {
         let (mut paths, slot) = self.agent.paths()?;
         paths.slot = Some(slot);
-        match Running::start(self.profile, configuration, keeps, &self.claims, paths) {
+        match Running::start(self.profile, configuration, keeps, self.agent.terms(keeps), &self.claims, paths) {
             Ok(running) => {
                 self.keep_artifacts(&running);
                 locked(&self.launched).push(running.launched().clone());
@@ -331,7 +402,8 @@ impl Environment for At<'_> {
     fn start_virtiofsd(&self) -> Result<Box<dyn Daemon>, Stop> {
         let (mut paths, slot) = self.agent.paths()?;
         paths.slot = Some(slot);
-        let composed = compose::compose(self.profile, Configuration::VirtioFs, Keeps::Nothing, &self.claims, &paths)?;
+        let terms = self.agent.terms(Keeps::Nothing);
+        let composed = compose::compose(self.profile, Configuration::VirtioFs, terms, &self.claims, &paths)?;
         locked(&self.launched).push(composed.launched());
         let process = DaemonProcess::start(&composed, &paths)?;
         Ok(Box::new(Alone { process, _paths: paths }))
@@ -340,7 +412,8 @@ impl Environment for At<'_> {
     fn start_qemu_against_a_silent_daemon(&self) -> Result<(), Stop> {
         let (mut paths, slot) = self.agent.paths()?;
         paths.slot = Some(slot);
-        let composed = compose::compose(self.profile, Configuration::VirtioFs, Keeps::Nothing, &self.claims, &paths)?;
+        let terms = self.agent.terms(Keeps::Nothing);
+        let composed = compose::compose(self.profile, Configuration::VirtioFs, terms, &self.claims, &paths)?;
         against_a_silent_daemon(&composed, &paths)
     }
 
@@ -358,6 +431,10 @@ impl Environment for At<'_> {
 
     fn boot_with_virtio_fs(&self) -> Result<Box<dyn Machine>, Stop> {
         self.boot_as(Configuration::VirtioFs, Keeps::Nothing)
+    }
+
+    fn run_a_vcpu(&self) -> Result<VcpuRun, String> {
+        crate::kvm::run_a_vcpu()
     }
 
     fn note(&self, text: String) {
@@ -383,8 +460,8 @@ impl Daemon for Alone {
 
 /// Shares that guests may use at the same time: each has a small filesystem mounted below it, which is made with the
 /// environment.
-#[derive(Default)]
 pub struct Slots {
+    home: Home,
     taken: Mutex<Vec<usize>>,
 }
 
@@ -394,8 +471,6 @@ pub struct SlotGuard {
     number: usize,
 }
 
-/// Shares of an environment, each with a small filesystem mounted below it. The last one is the native control's.
-pub const SLOTS: usize = 8;
 /// Shares for guests.
 const FOR_GUESTS: usize = SLOTS - 1;
 
@@ -412,7 +487,7 @@ impl Slots {
 
 impl SlotGuard {
     fn dir(&self) -> PathBuf {
-        Path::new(VOLUME).join(format!("slot{}", self.number))
+        self.slots.home.slot(self.number)
     }
 }
 
@@ -422,8 +497,8 @@ impl Drop for SlotGuard {
     }
 }
 
-fn native_root() -> PathBuf {
-    let root = Path::new(VOLUME).join(format!("slot{FOR_GUESTS}"));
+fn native_root(home: &Home) -> PathBuf {
+    let root = home.slot(FOR_GUESTS);
     // Absent where the environment made no small filesystems; searchable by all for the tests as another user.
     let _ = fs::create_dir_all(&root);
     let _ = fs::set_permissions(&root, fs::Permissions::from_mode(0o755));

@@ -13,6 +13,7 @@ use suites::catalogue::{self, Body};
 use suites::check::{Check, Stop};
 use suites::environment::{Answer, Question};
 use suites::filesystem::{self, Site};
+use suites::vsock;
 
 /// Where a guest's share is mounted.
 pub const SHARE: &str = "/mnt/share";
@@ -30,7 +31,7 @@ pub fn run() -> io::Result<()> {
     for name in listed("/modules/boot") {
         load_module(&name)?;
     }
-    let port = open_port(Duration::from_secs(20))?;
+    let port = open_port(PORT, Duration::from_secs(20))?;
     let output = port.try_clone()?;
     server::serve(port, output, "guest", handle)?;
     power_off()
@@ -95,12 +96,12 @@ fn insert_module(path: &Path) -> io::Result<()> {
 }
 
 /// Finds the port by its name and opens it; the device appears a moment after its driver.
-fn open_port(within: Duration) -> io::Result<Port> {
+pub(crate) fn open_port(wanted: &str, within: Duration) -> io::Result<Port> {
     let end = Instant::now() + within;
     loop {
         for entry in fs::read_dir("/sys/class/virtio-ports").into_iter().flatten().flatten() {
             let name = fs::read_to_string(entry.path().join("name")).unwrap_or_default();
-            if name.trim() == PORT {
+            if name.trim() == wanted {
                 let device = Path::new("/dev").join(entry.file_name());
                 if let Ok(fd) = rustix::fs::open(&device, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
                     return Ok(Port(File::from(fd)));
@@ -108,17 +109,17 @@ fn open_port(within: Duration) -> io::Result<Port> {
             }
         }
         if Instant::now() > end {
-            return Err(io::Error::other(format!("no virtio-serial port named {PORT} within {within:?}")));
+            return Err(io::Error::other(format!("no virtio-serial port named {wanted} within {within:?}")));
         }
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
 /// A virtio-serial port: it reads as ended while nobody is connected on the host, which is not the end of the line.
-struct Port(File);
+pub(crate) struct Port(File);
 
 impl Port {
-    fn try_clone(&self) -> io::Result<Port> {
+    pub(crate) fn try_clone(&self) -> io::Result<Port> {
         self.0.try_clone().map(Port)
     }
 }
@@ -227,6 +228,10 @@ fn answer(question: Question) -> Answer {
         Question::Write { path, text } => {
             let opened = fs::OpenOptions::new().write(true).open(&path);
             opened.and_then(|mut file| file.write_all(text.as_bytes())).map(|()| Answer::Done)
+        }
+        Question::VsockEcho { port } => vsock::echo(port).map(|()| Answer::Done),
+        Question::VsockDial { port, bytes } => {
+            vsock::dial(vsock::HOST, port, bytes).map(|same| Answer::Text { text: same.to_string() })
         }
         Question::PowerOff => power_off().map(|()| Answer::Done),
         Question::List { path } => names_in(&path).map(|text| Answer::Text { text }),

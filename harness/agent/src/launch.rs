@@ -1,13 +1,14 @@
 //! Guests: virtiofsd and QEMU started as the profile's runtime starts them, watched until their end.
 
 use crate::client::{Client, ClientError};
-use crate::compose::{self, Composed, Keeps, Paths};
+use crate::compose::{self, Composed, Keeps, Paths, Provided};
 use crate::ending::{oops_line, panic_line, process_state, verdict};
 use crate::guest::SHARE;
 use crate::log::Log;
 use crate::process::{how_it_ended, kill_group, prepare, wait};
 use crate::protocol::{GuestReply, GuestRequest, Launched};
 use kata_osinfo::profile::Profile;
+use qemu::launch::FdPurpose;
 use qemu::qmp::Qmp;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -23,7 +24,7 @@ use suites::filesystem::{Action, GuestSide, Reply};
 use suites::outcome::Component;
 
 /// How long a guest may take to its agent's hello under emulation on a busy machine.
-const BOOT: Duration = Duration::from_secs(90);
+const BOOT: Duration = Duration::from_secs(150);
 /// A guest that has not been heard of for so long hangs; heartbeats come twice a second.
 const SILENCE: Duration = Duration::from_secs(20);
 /// How long QEMU may take to answer QMP.
@@ -100,6 +101,7 @@ impl Drop for DaemonProcess {
 pub struct Running {
     profile: Profile,
     launched: Launched,
+    guest_cid: Option<u32>,
     paths: Paths,
     qemu: Child,
     qemu_ended: Option<ExitStatus>,
@@ -125,15 +127,30 @@ impl Running {
         profile: &Profile,
         configuration: Configuration,
         keeps: Keeps,
+        provided: Provided,
         claims: &Claims,
         paths: Paths,
     ) -> Result<Running, Box<NotStarted>> {
+        Running::start_within(profile, configuration, keeps, provided, claims, paths, BOOT)
+    }
+
+    /// As [`Running::start`], with a deadline of the caller's for the guest's boot.
+    #[expect(clippy::too_many_arguments, reason = "what a guest is made of")]
+    pub fn start_within(
+        profile: &Profile,
+        configuration: Configuration,
+        keeps: Keeps,
+        provided: Provided,
+        claims: &Claims,
+        paths: Paths,
+        boot: Duration,
+    ) -> Result<Running, Box<NotStarted>> {
         let nothing = |stop| Box::new(NotStarted { stop, launched: Launched::default() });
-        let composed = compose::compose(profile, configuration, keeps, claims, &paths).map_err(nothing)?;
+        let composed = compose::compose(profile, configuration, provided, claims, &paths).map_err(nothing)?;
         let launched = composed.launched();
         let not_started = |stop| Box::new(NotStarted { stop, launched: launched.clone() });
         let mut running = Running::spawn(profile, &composed, paths).map_err(&not_started)?;
-        running.connect().and_then(|()| running.mount(configuration, keeps, claims)).map_err(not_started)?;
+        running.connect(boot).and_then(|()| running.mount(configuration, keeps, claims)).map_err(not_started)?;
         Ok(running)
     }
 
@@ -166,6 +183,7 @@ impl Running {
         Ok(Running {
             profile: profile.clone(),
             launched: composed.launched(),
+            guest_cid: composed.vhost.iter().any(|fd| fd.purpose == FdPurpose::Vsock).then_some(composed.guest_cid),
             paths,
             qemu,
             qemu_ended: None,
@@ -179,7 +197,7 @@ impl Running {
     }
 
     /// Connects to QEMU's sockets and waits for the guest's agent.
-    fn connect(&mut self) -> Result<(), Stop> {
+    fn connect(&mut self, boot: Duration) -> Result<(), Stop> {
         let serial = self.connect_to(self.paths.serial.clone())?;
         self.serial = Some(log_socket(serial, &self.paths.dir.join("serial.log"))?);
         let console = self.connect_to(self.paths.console.clone())?;
@@ -199,7 +217,7 @@ impl Running {
         let qemu = &mut self.qemu;
         let mut ended = self.qemu_ended;
         let hello = self.agent.as_ref().map_or(Err(ClientError::Ended), |agent| {
-            agent.wait_for_hello(BOOT, || {
+            agent.wait_for_hello(boot, || {
                 ended = ended.or(wait(qemu, Duration::ZERO).ok().flatten());
                 ended.is_none() && serial.as_ref().is_none_or(|log| panic_line(&log.text()).is_none())
             })
@@ -444,6 +462,14 @@ impl Machine for Running {
 
     fn heard(&self, within: Duration) -> bool {
         self.agent.as_ref().is_some_and(|agent| agent.silent_for() < within)
+    }
+
+    fn vmm_pid(&self) -> u32 {
+        Running::vmm_pid(self)
+    }
+
+    fn guest_cid(&self) -> Option<u32> {
+        self.guest_cid
     }
 
     fn kill_vmm(&mut self) -> Result<(), Stop> {

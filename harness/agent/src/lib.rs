@@ -9,6 +9,8 @@ pub mod ending;
 pub mod environment;
 pub mod frame;
 pub mod guest;
+pub mod home;
+pub mod kvm;
 pub mod launch;
 pub mod log;
 pub mod native;

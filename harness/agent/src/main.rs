@@ -1,18 +1,24 @@
 //! The agent's binary: PID 1 of a guest, or the agent of an environment.
 
+use agent::home::Home;
 use agent::{environment, guest};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let role = std::env::args().nth(1);
     let result = match role.as_deref() {
-        Some("environment") => environment::run(),
+        Some("environment") => environment::run(Home::container()),
+        Some("vm") => environment::run(Home::vm()),
+        Some("host") => match std::env::args_os().nth(2) {
+            Some(dir) => environment::run(Home::host(dir.as_ref())),
+            None => Err(std::io::Error::other("usage: kata-qualify-agent host FOLDER")),
+        },
         // Keeps a container alive; its init reaps and forwards signals.
         Some("idle") => loop {
             std::thread::park();
         },
         _ if std::process::id() == 1 => guest::run(),
-        _ => Err(std::io::Error::other("usage: kata-qualify-agent environment|idle (or as PID 1 of a guest)")),
+        _ => Err(std::io::Error::other("usage: kata-qualify-agent environment|vm|host|idle (or as PID 1 of a guest)")),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,12 +1,16 @@
 //! What the environment provides, found out before anything is blamed.
 
+use crate::compose::Provided;
+use crate::home::Home;
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 use suites::catalogue::Need;
+use suites::environment::Kind;
 
 /// The probes' results, by name; evidence for the report and the source of skips.
-pub fn probe(volume: &Path) -> BTreeMap<String, String> {
+pub fn probe(home: &Home) -> BTreeMap<String, String> {
+    let volume = home.dir.as_path();
     let mut facts = BTreeMap::new();
     let mut say = |name: &str, value: String| drop(facts.insert(name.to_owned(), value));
     say("cpus", std::thread::available_parallelism().map_or_else(|e| e.to_string(), |n| n.to_string()));
@@ -16,10 +20,12 @@ pub fn probe(volume: &Path) -> BTreeMap<String, String> {
     say("capabilities", status_line("CapEff"));
     say("seccomp", status_line("Seccomp"));
     say("io-uring", io_uring());
-    say("kvm", open("/dev/kvm"));
+    say("kvm", if home.kind == Kind::Container { open("/dev/kvm") } else { vcpu() });
     say("vhost-vsock", open("/dev/vhost-vsock"));
     say("vhost-net", open("/dev/vhost-net"));
     say("tun", open("/dev/net/tun"));
+    say("namespaces", if rustix::process::geteuid().is_root() { "yes".into() } else { "not root".into() });
+    say("hypervisor", if under_a_hypervisor() { "yes".into() } else { "no".into() });
     say("mknod", mknod(volume));
     say("syslog", if Path::new("/dev/log").exists() { "yes".into() } else { "no /dev/log".into() });
     facts
@@ -37,6 +43,38 @@ pub fn lacking(need: Need, facts: &BTreeMap<String, String>) -> Option<String> {
         Some(other) => Some(format!("the environment lacks {name}: {other}")),
         None => Some(format!("the environment was not probed for {name}")),
     })
+}
+
+/// What guests may be given: in a container nothing that needs its host's drivers, whatever it happens to have.
+pub fn provided(kind: Kind, facts: &BTreeMap<String, String>) -> Provided {
+    if kind == Kind::Container {
+        return Provided::default();
+    }
+    let has = |name: &str| facts.get(name).is_some_and(|value| value == "yes");
+    Provided {
+        kvm: has("kvm"),
+        vsock: has("vhost-vsock"),
+        network: has("vhost-net") && has("tun") && has("namespaces"),
+        namespaces: has("namespaces"),
+        nested: has("hypervisor"),
+    }
+}
+
+/// Whether a vCPU runs under KVM: `yes`, or why not.
+fn vcpu() -> String {
+    match crate::kvm::run_a_vcpu() {
+        Ok(run) if run.exits.ends_with("hlt") => "yes".to_owned(),
+        Ok(run) => format!("a vCPU did not come to its end: {}", run.exits),
+        Err(e) => e,
+    }
+}
+
+/// Whether this machine is a virtual one by its own processor: what Kata looks for before it asks for transitional
+/// virtio devices.
+fn under_a_hypervisor() -> bool {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let flags = cpuinfo.lines().find(|line| line.starts_with("flags"));
+    flags.is_some_and(|line| line.split_whitespace().any(|flag| flag == "hypervisor"))
 }
 
 fn open(path: &str) -> String {

@@ -16,10 +16,12 @@ use suites::environment::{Answer, Claims, Ending, Question};
 use suites::filesystem::{Action, Reply};
 
 /// Version of the protocol; both sides must agree exactly.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// How often an agent says that it lives.
 pub const HEARTBEAT: Duration = Duration::from_millis(500);
 pub use qemu::deviation::RPC_PORT as PORT;
+/// The name of the harness's port in a virtual machine that is an environment.
+pub const VM_PORT: &str = "org.kata-qualify.environment";
 
 /// What an agent sends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,7 +59,10 @@ pub struct Numbered<Q> {
 #[serde(rename_all = "kebab-case", tag = "request")]
 pub enum EnvironmentRequest {
     /// Find out what the environment provides.
-    Probe,
+    Probe {
+        /// Whose arguments a guest is booted with, where only booting one tells.
+        profile: Box<Profile>,
+    },
     /// Here is what is known of the image; everything else builds on it.
     SetUp {
         /// Record and image.

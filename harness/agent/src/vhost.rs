@@ -22,7 +22,7 @@ pub fn open(purpose: FdPurpose, guest_cid: u32) -> Result<OwnedFd, Stop> {
     let (path, opened) = match purpose {
         FdPurpose::Vsock => ("/dev/vhost-vsock", vsock(guest_cid)),
         FdPurpose::VhostNet { .. } => ("/dev/vhost-net", device("/dev/vhost-net")),
-        FdPurpose::Tap { .. } => ("/dev/net/tun", tap()),
+        FdPurpose::Tap { .. } => ("/dev/net/tun", tap_apart()),
         FdPurpose::Qmp | FdPurpose::Virtiofsd => return Err(Stop::error("a socket is not a device")),
     };
     opened.map_err(|e| Stop::error(format!("opening {path} for QEMU: {e}")))
@@ -38,6 +38,17 @@ fn vsock(guest_cid: u32) -> io::Result<OwnedFd> {
     // SAFETY: the driver reads a u64 from the pointer, which lives until the call returns.
     let result = unsafe { libc::ioctl(fd.as_raw_fd(), SET_GUEST_CID, &cid) };
     if result == 0 { Ok(fd) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A tap in a network namespace of its own, as a pod's is: guests that run side by side have the same interface's name.
+/// The namespace lives as long as the descriptor.
+fn tap_apart() -> io::Result<OwnedFd> {
+    let apart = std::thread::spawn(|| {
+        // SAFETY: only this thread's network namespace is unshared; no file descriptor changes its meaning.
+        unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }?;
+        tap()
+    });
+    apart.join().unwrap_or_else(|_| Err(io::Error::other("the thread that makes the tap panicked")))
 }
 
 fn tap() -> io::Result<OwnedFd> {

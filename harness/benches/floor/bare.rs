@@ -2,7 +2,7 @@
 
 use crate::replay::{Unit, Work, normalised};
 use agent::client::Client;
-use agent::environment::{SLOTS, VOLUME};
+use agent::home::{SLOTS, VOLUME};
 use agent::protocol::{EnvironmentReply, EnvironmentRequest, Launched};
 use anyhow::Context as _;
 use harness::container::{LOCK_LABEL, RUN_LABEL};

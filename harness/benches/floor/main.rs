@@ -128,7 +128,7 @@ fn warm(settings: &Settings, rows: &mut Vec<Row>) -> anyhow::Result<()> {
     let options = images::Options { offline: true, accept_expired: true, ..images::Options::new(&settings.cache) };
     let image = images::prepare(&settings.release, &options, &|_| {})?;
     let files =
-        harness::setup::boot_files(&image, &settings.release, &settings.profiles).map_err(anyhow::Error::msg)?;
+        harness::setup::boot_files_of(&image, &settings.release, &settings.profiles).map_err(anyhow::Error::msg)?;
     let (mut ratios, mut peaks) = (Vec::new(), Vec::new());
     println!("warm, {name}, {} jobs; 1-minute load before each in brackets", settings.jobs);
     for round in 1..=settings.rounds {

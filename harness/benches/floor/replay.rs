@@ -6,6 +6,7 @@ use kata_osinfo::profile::Profile;
 use reports::journal::{Event, Journal};
 use std::collections::BTreeMap;
 use suites::catalogue::{Configuration, Test};
+use suites::environment::Kind;
 use suites::outcome::Outcome;
 
 /// All that a run ran.
@@ -50,7 +51,14 @@ pub(crate) fn of(journal: &Journal, profiles: &[Profile]) -> anyhow::Result<Work
         tried.iter().map(|(test, _, passed)| ((*test).to_owned(), *passed)).collect();
     outcomes.sort();
     let mut units = Vec::new();
-    for unit in plan::units(profiles, |_| true, agent::compose::normalised) {
+    for unit in plan::units(
+        profiles,
+        Kind::Container,
+        |_| true,
+        |profile, configuration| {
+            agent::compose::normalised(profile, configuration, agent::compose::Provided::default())
+        },
+    ) {
         let mut tests = Vec::new();
         for planned in unit.tests {
             // A part of the planned profiles where the test was blocked for the others.

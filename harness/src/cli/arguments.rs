@@ -2,6 +2,7 @@
 
 use crate::cli::UsageError;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use reports::journal::Environment;
 use std::path::{Path, PathBuf};
 
 /// Proves what each distro offers Kata Containers: boots its releases, tests their native QEMU, virtiofsd and kernel in
@@ -45,6 +46,20 @@ pub(super) enum Command {
 pub(super) enum In {
     /// The release's root filesystem as a Docker container.
     Container,
+    /// The release's root filesystem as a disk, booted with its own kernel and init.
+    Vm,
+    /// This machine, as it is; nothing is installed.
+    Host,
+}
+
+impl From<In> for Environment {
+    fn from(place: In) -> Environment {
+        match place {
+            In::Container => Environment::Container,
+            In::Vm => Environment::Vm,
+            In::Host => Environment::Host,
+        }
+    }
 }
 
 /// Where an image's base comes from.
@@ -69,12 +84,15 @@ pub(super) enum Format {
 
 #[derive(Debug, Args)]
 pub(super) struct RunArguments {
-    /// Releases: `debian:13`, `debian`, `debian:11,12`, `all`.
-    #[arg(required = true, value_name = "TARGET")]
+    /// Releases: `debian:13`, `debian`, `debian:11,12`, `all`; none with `--in host`, which is what this machine runs.
+    #[arg(required_unless_present = "environments", value_name = "TARGET")]
     pub targets: Vec<String>,
-    /// Where to bring releases up.
-    #[arg(long = "in", value_enum, value_delimiter = ',', default_value = "container", value_name = "ENVIRONMENT")]
+    /// Where to bring releases up [default: container, or vm where no Docker engine answers].
+    #[arg(long = "in", value_enum, value_delimiter = ',', value_name = "ENVIRONMENT")]
     pub environments: Vec<In>,
+    /// Memory of a virtual machine; guests run in it.
+    #[arg(long, default_value_t = 4096, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1024..=1 << 20))]
+    pub vm_memory: u32,
     /// Kata families to qualify for, or `all`; the default is those that upstream maintains.
     #[arg(long = "profile", value_delimiter = ',', value_name = "PROFILE")]
     pub profiles: Vec<String>,

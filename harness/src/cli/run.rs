@@ -1,15 +1,17 @@
 //! `kata-qualify run`: from arguments to a valid request, and from its journal to reports, record and exit code.
 
-use crate::cli::arguments::{RunArguments, SourceArgument, cache};
+use crate::cli::arguments::{In, RunArguments, SourceArgument, cache};
 use crate::cli::{Exit, UsageError, report, runtime};
 use crate::progress::Progress;
 use crate::run::{Ended, Request, this_arch};
+use crate::vm::Size;
 use crate::{container, run};
 use anyhow::Context as _;
 use kata_osinfo::database::Database;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
 use kata_osinfo::{target, verified};
+use reports::journal::Environment;
 use std::path::{Path, PathBuf};
 use suites::catalogue;
 
@@ -20,13 +22,10 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     let records = arguments.write_back.then(|| records_folder(arguments.records.as_deref())).transpose()?;
     let progress = Progress::new();
     let (out, profiles) = (request.out.clone(), request.profiles.clone());
+    let asked = !arguments.environments.is_empty();
     let ended = runtime()?.block_on(async {
-        let docker = container::connect().await.map_err(|e| {
-            anyhow::anyhow!(
-                "no Docker engine answers, and --in container needs one: {} (`kata-qualify doctor` says more)",
-                crate::cell::error_chain(&e)
-            )
-        })?;
+        let mut request = request;
+        let docker = docker(&mut request.environments, asked).await?;
         run::run(docker, request, progress.clone()).await
     })?;
     let matrix = report::write(&out, &profiles)?;
@@ -53,6 +52,26 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     })
 }
 
+/// The Docker engine, if a container is to be brought up; where none answers and nobody asked for containers, virtual
+/// machines take their place.
+async fn docker(environments: &mut Vec<Environment>, asked: bool) -> anyhow::Result<Option<bollard::Docker>> {
+    if !environments.contains(&Environment::Container) {
+        return Ok(None);
+    }
+    match container::connect().await {
+        Ok(docker) => Ok(Some(docker)),
+        Err(e) if asked => Err(anyhow::anyhow!(
+            "no Docker engine answers, and --in container needs one: {} (`--in vm` needs none; `kata-qualify doctor` says more)",
+            crate::cell::error_chain(&e)
+        )),
+        Err(_) => {
+            eprintln!("note: no Docker engine answers: releases are booted as virtual machines (--in vm)");
+            *environments = vec![Environment::Vm];
+            Ok(None)
+        }
+    }
+}
+
 /// The shipped records, with those of `--records` on top.
 pub(super) fn database(records: Option<&Path>) -> Result<Database, UsageError> {
     let folders: Vec<PathBuf> = records.map(Path::to_owned).into_iter().collect();
@@ -66,7 +85,16 @@ pub(super) fn database(records: Option<&Path>) -> Result<Database, UsageError> {
 
 fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Request> {
     let arch = this_arch().ok_or_else(|| UsageError(format!("Kata does not support {}", std::env::consts::ARCH)))?;
+    let environments = environments(&arguments.environments)?;
     let mut releases: Vec<Release> = Vec::new();
+    if environments.contains(&Environment::Host) {
+        if !arguments.targets.is_empty() {
+            return Err(UsageError("--in host takes no target: it is what this machine runs".into()).into());
+        }
+        releases.push(crate::host::release(database, arch).map_err(UsageError)?);
+    } else if arguments.targets.is_empty() {
+        return Err(UsageError("name what to qualify, for example debian:13".into()).into());
+    }
     for text in &arguments.targets {
         for target in target::parse(text, database).map_err(usage)? {
             let record = database.record(&target.distro).map_err(usage)?;
@@ -120,8 +148,11 @@ fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Requ
         );
     }
     let cpus = std::thread::available_parallelism().map_or(2, usize::from).min(7);
+    let memory_mib = arguments.vm_memory;
     Ok(Request {
         releases,
+        environments,
+        size: Size { memory_mib, cpus: u32::try_from(cpus).unwrap_or(1).min(4) },
         profiles,
         filter: arguments.filter.clone(),
         out: out(arguments.out.as_deref())?,
@@ -133,6 +164,23 @@ fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Requ
         candidate,
         locks: cache.join("runs"),
     })
+}
+
+/// Where to bring releases up, each once; containers unless said otherwise.
+fn environments(asked: &[In]) -> Result<Vec<Environment>, UsageError> {
+    let mut all: Vec<Environment> = Vec::new();
+    for environment in asked.iter().map(|place| Environment::from(*place)) {
+        if !all.contains(&environment) {
+            all.push(environment);
+        }
+    }
+    if all.contains(&Environment::Host) && all.len() > 1 {
+        return Err(UsageError("--in host goes with no other environment".into()));
+    }
+    if all.is_empty() {
+        all.push(Environment::Container);
+    }
+    Ok(all)
 }
 
 /// The named profiles in their order; by default the maintained ones.
@@ -191,6 +239,9 @@ fn options(arguments: &RunArguments) -> Vec<String> {
         if given {
             options.push(word.to_owned());
         }
+    }
+    if arguments.environments.iter().any(|place| *place == In::Vm) {
+        options.push(format!("--vm-memory {}", arguments.vm_memory));
     }
     options.extend(arguments.install.iter().map(|package| format!("--install {package}")));
     options

@@ -9,37 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 use suites::outcome::Outcome;
 
-/// Where a target is brought up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Environment {
-    /// The release's rootfs as a container.
-    Container,
-    /// The release's rootfs as a disk, booted with its own kernel.
-    Vm,
-    /// The machine one sits at.
-    Host,
-}
-
-impl Environment {
-    /// All of them.
-    pub const ALL: &'static [Environment] = &[Environment::Container, Environment::Vm, Environment::Host];
-
-    /// The word in records, reports and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Environment::Container => "container",
-            Environment::Vm => "vm",
-            Environment::Host => "host",
-        }
-    }
-}
-
-impl fmt::Display for Environment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
+pub use suites::environment::Kind as Environment;
 
 /// A target in an environment: `debian:13/x86_64/container`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -128,6 +128,7 @@ impl Row {
             needs: if share == Share::VirtioBlk { &[] } else { self.needs },
             blocked_by: if self.name == super::MOUNTS { mount_blockers(share) } else { vec![mounts] },
             profiles: profiles(share),
+            environments: &[],
             seconds: self.seconds,
             doc: doc_of(self.source, self.name),
         }

@@ -3,6 +3,7 @@
 use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::{Environment, Machine, Question};
+use crate::vsock;
 use std::time::{Duration, Instant};
 
 /// A guest with Kata's vhost-vsock device binds it to its vsock transport.
@@ -18,6 +19,42 @@ pub(super) fn guest_has_a_vsock_transport(env: &dyn Environment) -> Check {
         |name| name.starts_with("virtio"),
         "a virtio device bound to the vsock transport",
     )
+}
+
+/// 1 MiB goes from the host to the guest and back over vsock on port 1024, and as much from the guest to the host and
+/// back.
+///
+/// Port 1024 is where Kata's agent listens (`vsock://-1:1024`); a guest that is told to (`agent.log_vport`) dials its host
+/// with its logs (src/runtime/virtcontainers/kata_agent.go@3.29.0).
+pub(super) fn vsock_carries_bytes_both_ways(env: &dyn Environment) -> Check {
+    let bytes = 1 << 20;
+    let mut machine = env.boot_with_vsock()?;
+    let cid = machine.guest_cid().ok_or_else(|| Stop::error("the guest was given no vsock device"))?;
+    machine.ask(Question::VsockEcho { port: vsock::AGENT_PORT })?.text("listening on vsock in the guest")?;
+    let host = within(Duration::from_secs(60), "dialling the guest over vsock", move || {
+        vsock::dial(cid, vsock::AGENT_PORT, bytes)
+    })?;
+    ensure!(host == bytes, "of {bytes} bytes to the guest, {host} came back unchanged");
+    // The host's side is the machine's: a port that somebody else listens on is taken in another run.
+    let port = 0x4b51_0000 + cid % 10_000;
+    vsock::echo(port).map_err(|e| Stop::error(format!("listening on vsock on the host: {e}")))?;
+    let guest = machine.ask(Question::VsockDial { port, bytes })?.text("dialling the host over vsock")?;
+    ensure!(guest == bytes.to_string(), "of {bytes} bytes to the host, {guest} came back unchanged");
+    Ok(())
+}
+
+/// Runs something that may block for ever in a thread of its own, which is then left behind.
+fn within<T: Send + 'static>(
+    deadline: Duration,
+    doing: &str,
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, Stop> {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(work()));
+    match told.recv_timeout(deadline) {
+        Ok(result) => result.map_err(|e| Stop::fail(format!("{doing}: {e}"))),
+        Err(_) => Err(Stop::fail(format!("{doing}: not finished within {deadline:?}"))),
+    }
 }
 
 /// A guest with Kata's vhost-net interface sees a network device besides its loopback.

@@ -1,0 +1,113 @@
+//! Where a cell is brought up: one of three kinds, alike in that an agent answers at the end of a line.
+
+use crate::cell::error_chain;
+use crate::container::{self, Container};
+use crate::host::{self, Host};
+use crate::line::Line;
+use crate::run::Shared;
+use crate::setup::{self, Base, Prepared};
+use crate::vm::{self, Vm};
+use reports::journal::{CellId, Environment};
+use std::collections::BTreeMap;
+
+/// An environment that is up.
+pub enum Brought {
+    /// A container.
+    Container(Box<Container>),
+    /// A virtual machine.
+    Vm(Box<Vm>),
+    /// This machine.
+    Host(Box<Host>),
+}
+
+/// What to say while it is done.
+pub fn doing(kind: Environment) -> &'static str {
+    match kind {
+        Environment::Container => "starting the container",
+        Environment::Vm => "booting the virtual machine",
+        Environment::Host => "starting the agent",
+    }
+}
+
+/// Brings a prepared cell up.
+///
+/// # Errors
+/// What failed, for a person.
+pub async fn bring_up(shared: &Shared, cell: &CellId, prepared: &Prepared) -> Result<Brought, String> {
+    match &prepared.base {
+        Base::Container { docker_image, .. } => {
+            let docker = shared.docker.as_ref().ok_or("no Docker engine answers")?;
+            let started = container::start(docker, docker_image, setup::AGENT, &shared.run, &shared.lock).await;
+            started.map(|c| Brought::Container(Box::new(c))).map_err(|e| error_chain(&e))
+        }
+        Base::Vm { disk } => {
+            let outer = shared.outer().await?;
+            let mut seed: Vec<(&str, &[u8])> = vec![("agent", setup::AGENT), ("initramfs", &prepared.initramfs)];
+            seed.extend(prepared.pjdfstest.map(|bytes| ("pjdfstest", bytes)));
+            let logs = shared.out.join(crate::cell::artifact_folder(cell)).join("machine");
+            vm::start(&outer, disk, shared.size, &seed, &logs).await.map(|vm| Brought::Vm(Box::new(vm)))
+        }
+        Base::Host { dir } => host::start(setup::AGENT, dir).await.map(|host| Brought::Host(Box::new(host))),
+    }
+}
+
+impl Brought {
+    /// The line to the agent.
+    pub fn line(&self) -> Line {
+        match self {
+            Brought::Container(container) => container.line.clone(),
+            Brought::Vm(vm) => vm.line.clone(),
+            Brought::Host(host) => host.line(),
+        }
+    }
+
+    /// Why the line may have ended, beyond what was heard on it.
+    pub async fn ending(&mut self) -> Option<String> {
+        match self {
+            Brought::Container(_) => None,
+            Brought::Vm(vm) => vm.ending().await,
+            Brought::Host(host) => host.ending(),
+        }
+    }
+
+    /// What the evidence says of it, beyond what its agent finds.
+    pub fn facts(&self, shared: &Shared) -> BTreeMap<String, String> {
+        let mut facts = BTreeMap::new();
+        if let (Brought::Vm(_), Some(outer)) = (self, shared.outer_if_known()) {
+            let mut say = |name: &str, value: String| drop(facts.insert(name.to_owned(), value));
+            say("machine-qemu", format!("{} of debian:13, whatever this machine has", outer.version));
+            say("machine-accelerator", outer.accelerator.arguments().join(" "));
+            say("machine-memory-mib", shared.size.memory_mib.to_string());
+            say("machine-cpus", shared.size.cpus.to_string());
+            if let vm::outer::Accelerator::Tcg { why } = &outer.accelerator {
+                say("machine-without-kvm", why.clone());
+            }
+        }
+        facts
+    }
+
+    /// Takes it down, or with `keep` leaves what can be looked at later; gives what to tell a person.
+    pub async fn take_down(self, keep: bool) -> Option<String> {
+        match self {
+            Brought::Container(container) if keep => {
+                let said = format!("kept container {} (`kata-qualify clean` removes it)", container.id());
+                container.keep();
+                Some(said)
+            }
+            Brought::Container(container) => {
+                let removed = container.remove().await;
+                removed.err().map(|e| format!("{}; the next start sweeps it", error_chain(&e)))
+            }
+            Brought::Vm(vm) => {
+                vm.stop().await;
+                keep.then(|| {
+                    "a virtual machine is not kept: it ends with the run, and its disk's layer with it".to_owned()
+                })
+            }
+            Brought::Host(host) => {
+                drop(host);
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The VM environment: a release's disk booted with its own kernel, initrd and init, the agent in it behind a
+//! virtio-serial port.
+//!
+//! The disk is never written to (QEMU's `snapshot=on` writes to a file without a name), everything else that the machine
+//! is given travels through descriptors, so that nothing of it has a path that could be left behind.
+//! QEMU dies with the harness (`PR_SET_PDEATHSIG`), however that ends.
+
+pub mod outer;
+pub mod process;
+
+use crate::line::{Heard, Line};
+use agent::ending::panic_line;
+use agent::log::Log;
+use agent::protocol::VM_PORT;
+use futures_util::StreamExt as _;
+use images::{Disk, ExtraFile};
+use outer::Outer;
+use process::Process;
+use std::fs::File;
+use std::io::{self, Seek as _, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tokio_util::io::ReaderStream;
+
+/// How long a release may take from QEMU's start to its agent's hello: under emulation on a busy machine.
+const BOOT: Duration = Duration::from_secs(420);
+/// How long the end of a machine may take to show after its line has ended.
+const SHOWS: Duration = Duration::from_secs(3);
+/// Where the agent and what it needs are unpacked in the machine.
+const FOLDER: &str = agent::home::VOLUME;
+/// The serial number by which the machine knows the disk with the agent on it.
+const SEED: &str = "kata-qualify";
+/// What the unit prints on the console when the agent ends.
+const AGENT_ENDED: &str = "kata-qualify: the agent ended:";
+
+/// What is put into the tree before it becomes a disk: a unit that starts the agent, and nothing of this build of it.
+pub fn files() -> Vec<ExtraFile> {
+    let unit = format!(
+        "[Unit]\n\
+         Description=Qualification agent\n\
+         [Service]\n\
+         Type=simple\n\
+         ExecStartPre=/bin/mkdir -p {FOLDER}\n\
+         ExecStartPre=/bin/tar -xf /dev/disk/by-id/virtio-{SEED} -C {FOLDER}\n\
+         ExecStart={FOLDER}/agent vm\n\
+         ExecStopPost=/bin/sh -c 'echo \"{AGENT_ENDED} $$SERVICE_RESULT $$EXIT_CODE $$EXIT_STATUS\" > /dev/console'\n\
+         StandardOutput=journal+console\n\
+         StandardError=journal+console\n\
+         TasksMax=infinity\n\
+         LimitMEMLOCK=infinity\n\
+         OOMScoreAdjust=-900\n"
+    );
+    let drop_in = "[Unit]\nWants=kata-qualify.service\n";
+    let text = |path: &str, content: &str| ExtraFile { path: path.to_owned(), mode: 0o644, content: content.into() };
+    vec![
+        text("/etc/systemd/system/kata-qualify.service", &unit),
+        text("/etc/systemd/system/multi-user.target.d/kata-qualify.conf", drop_in),
+        // Fixed, so that systemd does not take each boot for the first one.
+        text("/etc/machine-id", "6b6174612d7175616c69667900000001\n"),
+        text("/etc/hostname", "kata-qualify\n"),
+        text("/etc/fstab", "/dev/vda / ext4 defaults 0 0\n"),
+    ]
+}
+
+/// What a machine is made of besides its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Memory, MiB.
+    pub memory_mib: u32,
+    /// Virtual CPUs.
+    pub cpus: u32,
+}
+
+/// A booted release with its agent.
+pub struct Vm {
+    process: Process,
+    serial: Log,
+    stderr: Log,
+    /// The line to the agent.
+    pub line: Line,
+}
+
+/// Boots a disk and waits for the agent in it; `seed` are the files that the agent needs, by their names in its folder.
+///
+/// # Errors
+/// How the machine ended, or what it said last.
+pub async fn start(outer: &Outer, disk: &Disk, size: Size, seed: &[(&str, &[u8])], logs: &Path) -> Result<Vm, String> {
+    let ours = |doing: &str, e: io::Error| format!("{doing}: {e}");
+    std::fs::create_dir_all(logs).map_err(|e| ours("making the folder of the machine's logs", e))?;
+    let (line_here, line_there) = UnixStream::pair().map_err(|e| ours("making the agent's line", e))?;
+    let (serial_here, serial_there) = UnixStream::pair().map_err(|e| ours("making the serial line", e))?;
+    let seed = pack(seed).map_err(|e| ours("packing the agent", e))?;
+    // The numbers in `arguments`.
+    let fds: Vec<(OwnedFd, i32)> =
+        vec![(line_there.into(), LINE_FD), (serial_there.into(), SERIAL_FD), (seed.into(), SEED_FD)];
+    let arguments = arguments(disk, size);
+    let command = outer.command(&arguments);
+    tracing::debug!("booting a machine: {command:?}");
+    let (process, stderr) = Process::start(command, fds).map_err(|e| ours("starting the machine's QEMU", e))?;
+    let serial = Log::collect(serial_here, &logs.join("serial.log")).map_err(|e| ours("logging the serial line", e))?;
+    let stderr = Log::collect(stderr, &logs.join("qemu.log")).map_err(|e| ours("logging QEMU", e))?;
+    line_here.set_nonblocking(true).map_err(|e| ours("setting the agent's line up", e))?;
+    let stream = tokio::net::UnixStream::from_std(line_here).map_err(|e| ours("setting the agent's line up", e))?;
+    let (from, to) = stream.into_split();
+    let heard = ReaderStream::with_capacity(from, 64 << 10)
+        .map(|read| read.map(|bytes| Heard::Frames(bytes.to_vec())).map_err(|e| e.to_string()));
+    match Line::open(heard, to, BOOT).await {
+        Ok(line) => Ok(Vm { process, serial, stderr, line }),
+        Err(e) => {
+            let why = ending(&process, &serial, &stderr).await;
+            Err(format!("booting the release: {}", why.unwrap_or_else(|| still(&e.to_string(), &serial))))
+        }
+    }
+}
+
+const LINE_FD: i32 = 10;
+const SERIAL_FD: i32 = 11;
+const SEED_FD: i32 = 12;
+
+/// QEMU's arguments apart from the accelerator's.
+fn arguments(disk: &Disk, size: Size) -> Vec<String> {
+    let path = |path: &Path| path.to_string_lossy().into_owned();
+    // A comma in a path would end an option of QEMU's; two of them are one.
+    let option = |file: &Path| path(file).replace(',', ",,");
+    let mut words: Vec<String> =
+        ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "kata-qualify"]
+            .map(str::to_owned)
+            .into();
+    let mut add = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
+    add("-machine", "q35".to_owned());
+    add("-smp", size.cpus.to_string());
+    add("-m", format!("{}M", size.memory_mib));
+    add("-kernel", path(&disk.vmlinuz));
+    add("-initrd", path(&disk.initrd));
+    // The kernel that panics ends at once, and with -no-reboot so does QEMU.
+    add("-append", "root=/dev/vda rw console=ttyS0 panic=-1 systemd.show_status=0".to_owned());
+    add("-drive", format!("file={},format=raw,if=none,id=root,snapshot=on,cache=unsafe", option(&disk.root)));
+    add("-device", "virtio-blk-pci,drive=root,serial=root".to_owned());
+    add("-add-fd", format!("fd={SEED_FD},set=1"));
+    add("-drive", "file=/dev/fdset/1,format=raw,if=none,id=seed,readonly=on".to_owned());
+    add("-device", format!("virtio-blk-pci,drive=seed,serial={SEED}"));
+    add("-object", "rng-random,id=rng,filename=/dev/urandom".to_owned());
+    add("-device", "virtio-rng-pci,rng=rng".to_owned());
+    add("-chardev", format!("socket,id=serial,fd={SERIAL_FD}"));
+    add("-serial", "chardev:serial".to_owned());
+    add("-chardev", format!("socket,id=line,fd={LINE_FD}"));
+    add("-device", "virtio-serial-pci,id=ports".to_owned());
+    add("-device", format!("virtserialport,bus=ports.0,chardev=line,name={VM_PORT}"));
+    words
+}
+
+/// The agent and its files as an archive in a file without a name, as long as a disk's sectors ask for.
+fn pack(files: &[(&str, &[u8])]) -> io::Result<File> {
+    let mut archive = tar::Builder::new(tempfile::tempfile()?);
+    for (name, bytes) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o755);
+        archive.append_data(&mut header, name, *bytes)?;
+    }
+    let mut file = archive.into_inner()?;
+    let length = file.stream_position()?;
+    file.set_len(length.next_multiple_of(1 << 20))?;
+    file.flush()?;
+    // QEMU takes a descriptor only if it was opened as the disk is to be used: for reading alone.
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+impl Vm {
+    /// How the machine or its agent ended; `None` if both seem well.
+    pub async fn ending(&self) -> Option<String> {
+        ending(&self.process, &self.serial, &self.stderr).await
+    }
+
+    /// What came out of the serial line last.
+    pub fn last_words(&self) -> String {
+        self.serial.last_lines(3)
+    }
+
+    /// QEMU's process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Ends the machine; nothing of it stays.
+    pub async fn stop(self) {
+        let Vm { process, line, .. } = self;
+        drop(line);
+        // Killing and reaping take a moment, which must not hold up the other cells.
+        let _ = tokio::task::spawn_blocking(move || drop(process)).await;
+    }
+}
+
+/// The kernel's last words and the exit race each other through different pipes: waits a moment for both.
+async fn ending(process: &Process, serial: &Log, stderr: &Log) -> Option<String> {
+    let end = Instant::now() + SHOWS;
+    while process.ended().is_none() && Instant::now() < end && agent_ended(&serial.text()).is_none() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let text = serial.text();
+    if let Some(line) = panic_line(&text) {
+        return Some(format!("the virtual machine's kernel panicked: {line}"));
+    }
+    if let Some(how) = process.ended() {
+        let said = stderr.last_lines(4);
+        return Some(match how.as_str() {
+            "exit code 0" => "the virtual machine powered off or was reset by itself".to_owned(),
+            _ if said.is_empty() => format!("the virtual machine's QEMU ended: {how}"),
+            _ => format!("the virtual machine's QEMU ended: {how}: {said}"),
+        });
+    }
+    agent_ended(&text).map(|how| format!("the virtual machine runs, the agent in it ended: {how}"))
+}
+
+/// What the unit said of the agent's end: `signal killed KILL`.
+fn agent_ended(serial: &str) -> Option<String> {
+    let line = serial.lines().rev().find_map(|line| line.split_once(AGENT_ENDED))?.1;
+    Some(line.chars().filter(|c| !c.is_control()).take(100).collect::<String>().trim().to_owned())
+}
+
+fn still(error: &str, serial: &Log) -> String {
+    format!("{error}; the virtual machine runs; last on its serial line: {}", serial.last_lines(3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agents_end_is_read_from_a_babbling_console() {
+        let serial = "[  OK  ] x\r\nlogin: kata-qualify: the agent ended: signal killed KILL\r\n[ 9.1] y\r\n";
+        assert_eq!(agent_ended(serial).as_deref(), Some("signal killed KILL"));
+        assert_eq!(agent_ended("[ 9.1] y\n"), None);
+    }
+
+    #[test]
+    fn the_seed_is_an_archive_of_whole_sectors() {
+        let file = pack(&[("agent", b"binary"), ("initramfs", &[7; 3000])]).unwrap();
+        assert_eq!(file.metadata().unwrap().len() % 512, 0);
+        let names: Vec<String> = tar::Archive::new(file)
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().unwrap().to_string_lossy().into_owned())
+            .collect();
+        assert_eq!(names, ["agent", "initramfs"]);
+    }
+}

@@ -1,0 +1,225 @@
+//! The QEMU that boots releases: pinned, whatever the machine has, and with the accelerator that works here.
+//!
+//! Emulating a processor that virtualizes is the hardest thing that QEMU is asked here, and its versions differ in it:
+//! 7.2 and 11.1 were seen to break guests of the guest, 10.0 was not.
+//! So it is Debian 13's, taken out of that release's image and run with that image's own dynamic loader.
+
+use crate::cell::error_chain;
+use crate::vm::process::Process;
+use agent::client::Client;
+use agent::log::Log;
+use agent::protocol::{GuestReply, PORT};
+use images::{Hold, Image, Options, Progress};
+use kata_osinfo::database::Database;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// The release whose QEMU it is.
+const PINNED: (&str, &str) = ("debian", "13");
+/// How long a guest of a second or two may take to boot under KVM; where KVM hangs, it hangs for ever.
+const KVM_BOOT: Duration = Duration::from_secs(30);
+
+/// How releases' processors run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accelerator {
+    /// Hardware virtualization, which was seen to boot a guest and nests.
+    Kvm,
+    /// Emulation of a processor that virtualizes.
+    Tcg {
+        /// Why not KVM.
+        why: String,
+    },
+}
+
+impl Accelerator {
+    /// The word in the evidence.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Accelerator::Kvm => "kvm",
+            Accelerator::Tcg { .. } => "tcg",
+        }
+    }
+
+    /// QEMU's arguments.
+    pub fn arguments(&self) -> &'static [&'static str] {
+        match self {
+            Accelerator::Kvm => &["-accel", "kvm", "-cpu", "host"],
+            // A processor of AMD's with its virtualization: nested paging makes guests of guests bearable.
+            Accelerator::Tcg { .. } => &["-accel", "tcg,thread=multi", "-cpu", "EPYC,+svm,+npt"],
+        }
+    }
+}
+
+/// The pinned QEMU.
+pub struct Outer {
+    tree: PathBuf,
+    /// The version of its package.
+    pub version: String,
+    /// How it runs processors here.
+    pub accelerator: Accelerator,
+    _hold: Hold,
+}
+
+impl Outer {
+    /// Prepares the image that the QEMU comes from, or finds it in the cache, and finds out which accelerator works.
+    ///
+    /// # Errors
+    /// When the image cannot be had.
+    pub fn prepare(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Result<Outer, String> {
+        let database = Database::embedded();
+        let record = database.record(PINNED.0).map_err(|e| e.to_string())?;
+        let release = record.release(PINNED.1, kata_osinfo::arch::Arch::X86_64).map_err(|e| e.to_string())?;
+        // Candidates are laid over the releases under test, never over what boots them.
+        let options = Options { extra_packages: Vec::new(), overlay: None, ..options.clone() };
+        let image = images::prepare(&release, &options, progress).map_err(|e| {
+            format!("preparing {} for its QEMU, which boots virtual machines: {}", release.name(), error_chain(&e))
+        })?;
+        let mut outer = Outer::of(&image)?;
+        outer.accelerator = outer.find_accelerator(&image, &release);
+        Ok(outer)
+    }
+
+    /// The QEMU of a prepared image, with no accelerator tried.
+    ///
+    /// # Errors
+    /// When the image lacks QEMU or the dynamic loader.
+    pub fn of(image: &Image) -> Result<Outer, String> {
+        let hold = image.hold().map_err(|e| format!("holding {}: {e}", image.release()))?;
+        let version = image.manifest.package("qemu-system-x86").map(|p| p.version.clone());
+        let version = version.ok_or_else(|| format!("{} has no qemu-system-x86", image.release()))?;
+        let accelerator = Accelerator::Tcg { why: "KVM was not tried".to_owned() };
+        let outer = Outer { tree: image.rootfs(), version, accelerator, _hold: hold };
+        match [outer.loader(), outer.program()].into_iter().find(|file| !file.exists()) {
+            Some(missing) => Err(format!("{} is not in the image of {}", missing.display(), image.release())),
+            None => Ok(outer),
+        }
+    }
+
+    fn loader(&self) -> PathBuf {
+        self.tree.join("lib64/ld-linux-x86-64.so.2")
+    }
+
+    fn program(&self) -> PathBuf {
+        self.tree.join("usr/bin/qemu-system-x86_64")
+    }
+
+    /// QEMU with these arguments and the accelerator's, tied to the thread that starts it.
+    pub fn command(&self, arguments: &[String]) -> Command {
+        self.command_under(&self.accelerator, arguments)
+    }
+
+    fn command_under(&self, accelerator: &Accelerator, arguments: &[String]) -> Command {
+        let libraries = self.tree.join("usr/lib/x86_64-linux-gnu");
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(self.loader())
+            .arg("--library-path")
+            .arg(&libraries)
+            .arg(self.program())
+            .arg("-L")
+            .arg(self.tree.join("usr/share/qemu"))
+            .arg("-L")
+            .arg(self.tree.join("usr/share/seabios"))
+            .args(accelerator.arguments())
+            .args(arguments)
+            .env("QEMU_MODULE_DIR", libraries.join("qemu"));
+        command
+    }
+
+    /// KVM where it boots the pinned release's kernel to our agent and would let guests have it, too; else emulation.
+    fn find_accelerator(&self, image: &Image, release: &kata_osinfo::release::Release) -> Accelerator {
+        match self.kvm_works(image, release) {
+            Ok(()) => Accelerator::Kvm,
+            Err(why) => Accelerator::Tcg { why },
+        }
+    }
+
+    fn kvm_works(&self, image: &Image, release: &kata_osinfo::release::Release) -> Result<(), String> {
+        let opened = std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
+        opened.map_err(|e| format!("/dev/kvm: {e}"))?;
+        let nests = ["kvm_amd", "kvm_intel"].iter().any(|module| {
+            let value = std::fs::read_to_string(format!("/sys/module/{module}/parameters/nested"));
+            value.is_ok_and(|v| matches!(v.trim(), "1" | "Y"))
+        });
+        if !nests {
+            return Err("KVM here does not nest: a virtual machine would have no KVM of its own".to_owned());
+        }
+        self.boots_under_kvm(image, release)
+    }
+
+    /// Boots a guest with our agent as its init; where KVM is broken QEMU exits, or hangs until the deadline.
+    fn boots_under_kvm(&self, image: &Image, release: &kata_osinfo::release::Release) -> Result<(), String> {
+        let io = |e: std::io::Error| format!("trying KVM: {e}");
+        let (initramfs, vmlinuz) = crate::setup::tiny_guest(&image.rootfs(), release)?;
+        let folder = tempfile::tempdir().map_err(io)?;
+        let file = folder.path().join("initramfs");
+        std::fs::write(&file, initramfs).map_err(io)?;
+        let (here, there) = UnixStream::pair().map_err(io)?;
+        let fds: Vec<(OwnedFd, i32)> = vec![(there.into(), 10)];
+        let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+        let mut arguments = words(&[
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+            "-machine",
+            "q35",
+            "-m",
+            "512M",
+        ]);
+        arguments.extend(words(&["-append", "panic=-1 quiet", "-kernel"]));
+        arguments.push(vmlinuz.to_string_lossy().into_owned());
+        arguments.push("-initrd".to_owned());
+        arguments.push(file.to_string_lossy().into_owned());
+        arguments.extend(words(&["-device", "virtio-serial-pci,id=ports", "-chardev", "socket,id=line,fd=10"]));
+        arguments.extend(words(&["-device", &format!("virtserialport,bus=ports.0,chardev=line,name={PORT}")]));
+        let command = self.command_under(&Accelerator::Kvm, &arguments);
+        let (process, stderr) = Process::start(command, fds).map_err(io)?;
+        let stderr = Log::collect(stderr, &folder.path().join("stderr")).map_err(io)?;
+        let client: Client<GuestReply> = Client::new(here).map_err(io)?;
+        let booted = client.wait_for_hello(KVM_BOOT, || process.ended().is_none());
+        let end = Instant::now() + Duration::from_secs(2);
+        while booted.is_err() && process.ended().is_some() && !stderr.closed() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        booted.map_err(|_| match process.ended() {
+            Some(how) => format!("no guest boots under KVM: QEMU ended ({how}): {}", first_line(&stderr.text())),
+            None => format!(
+                "no guest boots under KVM: nothing within {} s: {}",
+                KVM_BOOT.as_secs(),
+                first_line(&stderr.text())
+            ),
+        })
+    }
+}
+
+/// The line that tells; after it QEMU prints a page of registers.
+fn first_line(text: &str) -> String {
+    let tells = |line: &&str| !line.contains("warning:") && !line.trim().is_empty();
+    text.lines().find(tells).unwrap_or("it printed nothing").chars().take(200).collect()
+}
+
+/// Whether the pinned release's image is in the cache already, for a look without preparing anything.
+pub fn cached(cache: &Path) -> Option<Image> {
+    let name = format!("{}:{}", PINNED.0, PINNED.1);
+    let plain = |image: &Image| image.release() == name && image.manifest.derived_from.is_none();
+    images::cache::list(cache).into_iter().find(plain)
+}
+
+/// The accelerator that works here, by the cached image of the pinned release.
+///
+/// # Errors
+/// When there is no such image or it lacks QEMU.
+pub fn try_cached(image: &Image) -> Result<Outer, String> {
+    let database = Database::embedded();
+    let record = database.record(PINNED.0).map_err(|e| e.to_string())?;
+    let release = record.release(PINNED.1, kata_osinfo::arch::Arch::X86_64).map_err(|e| e.to_string())?;
+    let mut outer = Outer::of(image)?;
+    outer.accelerator = outer.find_accelerator(image, &release);
+    Ok(outer)
+}

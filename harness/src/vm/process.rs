@@ -1,0 +1,124 @@
+//! QEMU as a process that is ours: its group killed when it is no longer wanted, itself killed when we die.
+
+use agent::process::{how_it_ended, kill_group, prepare};
+use rustix::process::{Pid, Signal};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::{ChildStderr, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A running QEMU; dropping it kills its process group.
+///
+/// A thread of its own starts it and waits for it: the kernel's death signal goes by the thread that started a child, and
+/// a thread of a pool may end long before the process does.
+pub struct Process {
+    pid: u32,
+    wanted: Arc<AtomicBool>,
+    ended: Arc<Mutex<Option<String>>>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+impl Process {
+    /// Starts a command with descriptors at fixed numbers; gives its standard error to read.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(mut command: Command, fds: Vec<(OwnedFd, i32)>) -> io::Result<(Process, ChildStderr)> {
+        let (tell, told) = mpsc::channel();
+        let wanted = Arc::new(AtomicBool::new(true));
+        let ended: Arc<Mutex<Option<String>>> = Arc::default();
+        let (keep, say) = (Arc::clone(&wanted), Arc::clone(&ended));
+        let keeper = std::thread::Builder::new().name("machine".to_owned()).spawn(move || {
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+            let spawned = prepare(&mut command, fds).spawn();
+            // It holds our ends of its descriptors: while they are open its end would not be seen.
+            drop(command);
+            let mut child = match spawned {
+                Ok(child) => child,
+                Err(e) => return drop(tell.send(Err(e))),
+            };
+            let stderr = child.stderr.take().ok_or_else(|| io::Error::other("no pipe for standard error"));
+            let _ = tell.send(stderr.map(|stderr| (child.id(), stderr)));
+            while keep.load(Ordering::Relaxed) {
+                if let Ok(Some(status)) = child.try_wait() {
+                    *say.lock().unwrap_or_else(PoisonError::into_inner) = Some(how_it_ended(status));
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            kill_group(&mut child);
+        })?;
+        let (pid, stderr) = told.recv().map_err(io::Error::other)??;
+        Ok((Process { pid, wanted, ended, keeper: Some(keeper) }, stderr))
+    }
+
+    /// How it ended, if it has: `exit code 1`, `signal 9`.
+    pub fn ended(&self) -> Option<String> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Its process id, which is its group's, too.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Sends it a signal while it runs.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).filter(|_| self.ended().is_none());
+        if let Some(pid) = pid {
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.wanted.store(false, Ordering::Relaxed);
+        if let Some(keeper) = self.keeper.take() {
+            let _ = keeper.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+    use std::time::Instant;
+
+    fn sh(script: &str) -> (Process, ChildStderr) {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        Process::start(command, Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn its_end_is_told_and_its_words_are_read() {
+        let (process, mut stderr) = sh("echo words >&2; exit 7");
+        let mut words = String::new();
+        stderr.read_to_string(&mut words).unwrap();
+        let end = Instant::now() + Duration::from_secs(10);
+        while process.ended().is_none() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!((words.as_str(), process.ended().as_deref()), ("words\n", Some("exit code 7")));
+    }
+
+    #[test]
+    fn dropping_it_ends_its_whole_group() {
+        let (process, mut stderr) = sh("sleep 300 & sleep 300");
+        let began = Instant::now();
+        drop(process);
+        // The pipe closes only when the background child is gone, too.
+        stderr.read_to_end(&mut Vec::new()).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_an_error() {
+        assert!(Process::start(Command::new("/no/such/program"), Vec::new()).is_err());
+    }
+}

@@ -1,0 +1,274 @@
+//! A release as a disk: its tree with the release's own init, kernel and initrd, booted as a virtual machine.
+//!
+//! The tree is copied, what a host needs is installed by the release's own package manager, its initrd is made by its
+//! own tool, and `mke2fs -d` turns it into a file: nothing is mounted and no loop device is needed.
+//! The file is made once and never written to; whoever boots it writes to a layer of his own.
+
+use crate::apt::Apt;
+use crate::cache::{Image, Store};
+use crate::command::{Network, tied};
+use crate::digest::Fields;
+use crate::error::{Cause, Context, Failure, ImageError, Phase};
+use crate::initramfs::ExtraFile;
+use crate::install::{self, Install};
+use crate::kernel;
+use crate::manifest::Manifest;
+use crate::options::{ExtraPackage, Options, Progress, valid_name};
+use crate::prepare::{Job, able_to_build};
+use crate::{record, tree};
+use jiff::Timestamp;
+use kata_osinfo::release::Release;
+use std::path::{Path, PathBuf};
+
+/// Size of the disk, bytes; sparse, so that only what is in it takes room.
+const SIZE: u64 = 24 << 30;
+/// The layout of what this module makes; another number makes new keys.
+const FORMAT: u32 = 1;
+/// What a Debian host consists of besides its kernel and its container manager.
+const HOST: [&str; 5] = ["dbus", "initramfs-tools", "kmod", "systemd-sysv", "udev"];
+/// mke2fs's settings, so that the machine's own `mke2fs.conf` does not decide what a release's kernel must understand.
+/// The features are those that every kernel since 3.6 mounts.
+const MKE2FS_CONF: &str = "\
+[defaults]
+base_features = sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr
+default_mntopts = acl,user_xattr
+enable_periodic_fsck = 0
+blocksize = 4096
+inode_size = 256
+inode_ratio = 16384
+[fs_types]
+ext4 = {
+features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,extra_isize
+}
+";
+
+/// A release that can be booted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// The image that the disk was made of.
+    pub image: Image,
+    /// The image of the disk itself; its manifest knows the packages that a host has besides.
+    pub host: Image,
+    /// The root filesystem, ext4, without a partition table; never to be written to.
+    pub root: PathBuf,
+    /// The release's kernel.
+    pub vmlinuz: PathBuf,
+    /// The release's initrd.
+    pub initrd: PathBuf,
+}
+
+/// Prepares the image of a release and makes a disk of it, or finds both in the cache.
+///
+/// `files` are laid over the tree: what the caller wants to be started in the machine.
+///
+/// # Errors
+/// As [`prepare`](crate::prepare()); and when the release's kernel, initrd tool or `mke2fs` fails or is missing.
+pub fn prepare_disk(
+    release: &Release,
+    options: &Options,
+    files: &[ExtraFile],
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Disk, ImageError> {
+    let image = crate::prepare(release, options, progress)?;
+    let mut job = Job::new(release, options, progress);
+    let made = job.disk(&image, files);
+    let host = made.map_err(|failure| ImageError::new(&release.name(), job.phase(), failure))?;
+    let at = |name: &str| host.dir.join(name);
+    Ok(Disk { root: at(ROOT), vmlinuz: at("vmlinuz"), initrd: at("initrd"), image, host })
+}
+
+const ROOT: &str = "root.ext4";
+
+impl Job<'_> {
+    fn disk(&mut self, image: &Image, files: &[ExtraFile]) -> Result<Image, Failure> {
+        let packages = host_packages(self.release)?;
+        let key = key(image, &packages, files);
+        let _hold = image.hold().context("locking", &image.dir)?;
+        if let Some(found) = self.store.find(&key)? {
+            return Ok(found);
+        }
+        able_to_build(self.release)?;
+        let _lock = self.store.lock_key(&self.runner, &key)?;
+        if let Some(found) = self.store.find(&key)? {
+            return Ok(found);
+        }
+        let store: Store = self.store.clone();
+        let workshop = store.workshop(&key)?;
+        let tree = workshop.rootfs();
+        self.enter(Phase::Copy);
+        let mut copy = tied("cp");
+        copy.args(["-a", "--reflink=auto", "--"]).arg(image.rootfs()).arg(&tree).env("LC_ALL", "C");
+        self.runner.run(Phase::Copy, &mut copy)?;
+        let manifest = self.host(image, &tree, &workshop.dir, &packages)?;
+        self.enter(Phase::Disk);
+        let kernel = kernel::files(&tree, self.release)?;
+        let initrd = self.initrd(&tree, &kernel.release)?;
+        lay(files, &tree)?;
+        std::fs::copy(&kernel.vmlinuz, workshop.dir.join("vmlinuz")).context("copying", &kernel.vmlinuz)?;
+        std::fs::copy(&initrd, workshop.dir.join("initrd")).context("copying", &initrd)?;
+        self.filesystem(&tree, &workshop.dir, &key, born(image))?;
+        // The plain image has the tree; the disk has all that was added.
+        std::fs::remove_dir_all(&tree).context("removing", &tree)?;
+        self.enter(Phase::Store);
+        let manifest = Manifest {
+            request: Fields::default().add("disk of", &image.manifest.request).hex(),
+            derived_from: Some(image.key().to_owned()),
+            made: Timestamp::now(),
+            timings: self.timings.clone(),
+            key,
+            ..manifest
+        };
+        workshop.finish(&store, &manifest)
+    }
+
+    /// Installs what makes a host of the tree, and writes down what is in it then.
+    fn host(&mut self, image: &Image, tree: &Path, scratch: &Path, packages: &[String]) -> Result<Manifest, Failure> {
+        self.enter(Phase::Install);
+        // A derived image has no lists of its own: those of the plain one are beside it.
+        let images = image.dir.parent().unwrap_or(&image.dir);
+        let plain = image.manifest.derived_from.as_ref().map_or_else(|| image.dir.clone(), |key| images.join(key));
+        install::bring_lists_back(&plain, tree)?;
+        let apt = Apt::of_machine(&self.runner, self.options.accept_expired)?;
+        let network = if self.options.offline { Network::None } else { Network::Machine };
+        let step = Install { tree, scratch, apt: &apt, update: false, network };
+        let names: Vec<ExtraPackage> = packages.iter().cloned().map(ExtraPackage::Name).collect();
+        install::install(&self.runner, &step, &names)?;
+        self.enter(Phase::Record);
+        let mut manifest = image.manifest.clone();
+        manifest.requested.extend(packages.iter().cloned());
+        manifest.packages = record::packages(&self.runner, tree)?;
+        manifest.origins = record::origins(&self.runner, tree, &manifest.requested, &manifest.packages)?;
+        install::put_lists_aside(tree, scratch)?;
+        let aside = scratch.join("apt");
+        std::fs::remove_dir_all(&aside).context("removing", &aside)?;
+        Ok(manifest)
+    }
+
+    /// Makes the initrd by the release's own tool.
+    fn initrd(&self, tree: &Path, kernel: &str) -> Result<PathBuf, Failure> {
+        let mut update = tree::command(tree, Network::None, "update-initramfs");
+        update.args(["-c", "-k", kernel]);
+        self.runner.run(Phase::Disk, &mut update)?;
+        let path = tree::at(tree, &format!("boot/initrd.img-{kernel}"))?;
+        match path.is_file() {
+            true => Ok(path),
+            false => Err(Cause::NotInTree { what: format!("/boot/initrd.img-{kernel}") }.into()),
+        }
+    }
+
+    /// Turns the tree into an ext4 filesystem: the same tree gives the same bytes.
+    fn filesystem(&self, tree: &Path, folder: &Path, key: &str, born: i64) -> Result<(), Failure> {
+        let image = folder.join(ROOT);
+        let settings = folder.join("mke2fs.conf");
+        std::fs::write(&settings, MKE2FS_CONF).context("writing", &settings)?;
+        let file = std::fs::File::create(&image).context("creating", &image)?;
+        file.set_len(SIZE).context("sizing", &image)?;
+        self.runner.run(Phase::Disk, &mut mke2fs(tree, &image, &settings, &uuid(key), born))?;
+        std::fs::remove_file(&settings).context("removing", &settings)
+    }
+}
+
+/// `mke2fs -d` with everything fixed that it would otherwise take from the clock, from chance or from the machine.
+fn mke2fs(tree: &Path, image: &Path, settings: &Path, uuid: &str, born: i64) -> std::process::Command {
+    let mut command = tied("mke2fs");
+    command
+        .args(["-q", "-F", "-t", "ext4", "-L", "root", "-U", uuid, "-E"])
+        .arg(format!("hash_seed={uuid},lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0"))
+        .arg("-d")
+        .args([tree, image])
+        .env("E2FSPROGS_FAKE_TIME", born.to_string())
+        .env("MKE2FS_CONFIG", settings)
+        .env("LC_ALL", "C");
+    command
+}
+
+/// What is installed to make a host of the release, checked: the names become arguments.
+fn host_packages(release: &Release) -> Result<Vec<String>, Failure> {
+    // Checks the package manager, too.
+    install::wanted(release)?;
+    let mut all: Vec<String> = HOST.map(str::to_owned).into();
+    all.extend(release.container_manager.iter().flat_map(|manager| manager.packages.clone()));
+    all.sort();
+    all.dedup();
+    match all.iter().find(|name| !valid_name(name)) {
+        Some(name) => {
+            let reason = "expected a Debian package name in the record".to_owned();
+            Err(Cause::BadPackage { name: name.clone(), reason }.into())
+        }
+        None => Ok(all),
+    }
+}
+
+fn key(image: &Image, packages: &[String], files: &[ExtraFile]) -> String {
+    let mut fields = Fields::default()
+        .add("disk of", image.key())
+        .add("disk format", FORMAT.to_le_bytes())
+        .add("size", SIZE.to_le_bytes())
+        .add("settings", MKE2FS_CONF)
+        .all("packages", packages);
+    for file in files {
+        fields = fields.add("path", &file.path).add("mode", file.mode.to_le_bytes()).add("content", &file.content);
+    }
+    fields.hex()
+}
+
+/// A time that only depends on what went in: that of the newest index.
+fn born(image: &Image) -> i64 {
+    image.manifest.indexes.iter().filter_map(|index| index.date).max().map_or(1, Timestamp::as_second)
+}
+
+/// The first digits of a key as a UUID.
+fn uuid(key: &str) -> String {
+    let digits: String = key.chars().filter(char::is_ascii_hexdigit).chain(std::iter::repeat('0')).take(32).collect();
+    let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default().to_owned();
+    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
+}
+
+fn lay(files: &[ExtraFile], tree: &Path) -> Result<(), Failure> {
+    for file in files {
+        let path = tree::at(tree, file.path.trim_start_matches('/'))?;
+        let _ = std::fs::remove_file(&path);
+        std::fs::write(&path, &file.content).context("writing", &path)?;
+        tree::mode(&path, file.mode)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+
+    #[test]
+    fn a_key_becomes_a_uuid() {
+        assert_eq!(uuid("0123456789abcdef0123456789abcdef0123"), "01234567-89ab-cdef-0123-456789abcdef");
+        assert_eq!(uuid("12"), "12000000-0000-0000-0000-000000000000");
+    }
+
+    #[test]
+    fn the_same_tree_gives_the_same_bytes() {
+        if !install::in_path("mke2fs") && !Path::new("/sbin/mke2fs").exists() {
+            eprintln!("SKIPPED the_same_tree_gives_the_same_bytes: mke2fs is not installed");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path().join("tree");
+        std::fs::create_dir_all(tree.join("etc")).unwrap();
+        std::fs::write(tree.join("etc/hostname"), "kata\n").unwrap();
+        std::os::unix::fs::symlink("etc/hostname", tree.join("name")).unwrap();
+        let settings = dir.path().join("mke2fs.conf");
+        std::fs::write(&settings, MKE2FS_CONF).unwrap();
+        let make = |name: &str, wait: u64| {
+            std::thread::sleep(std::time::Duration::from_millis(wait));
+            let image = dir.path().join(name);
+            std::fs::File::create(&image).unwrap().set_len(32 << 20).unwrap();
+            let status = mke2fs(&tree, &image, &settings, &uuid("ab12"), 1_700_000_000).status().unwrap();
+            assert!(status.success());
+            let mut bytes = Vec::new();
+            std::fs::File::open(&image).unwrap().read_to_end(&mut bytes).unwrap();
+            bytes
+        };
+        // More than a second apart, for that is how fine the filesystem's own times are.
+        assert!(make("one", 0) == make("two", 1100), "two disks of one tree differ");
+    }
+}

@@ -1,0 +1,57 @@
+//! The rules of Kata's own checks of a host, applied here whether or not Kata is installed.
+
+use super::kvm::Cpu;
+use super::modules::{is_loaded, load};
+use crate::check::{Check, Stop};
+use crate::ensure;
+use crate::environment::Environment;
+
+/// What fails `kata-runtime check` does not fail here: CPU flags, `kvm`, its vendor's module, `vhost`, `vhost_net`, and a
+/// machine that KVM makes.
+///
+/// The Go runtime's check (src/runtime/cmd/kata-runtime/kata-check*.go@3.29.0) counts a missing `vhost_vsock` as a
+/// warning only, which is noted.
+pub(super) fn rules_of_kata_runtime_check_hold(env: &dyn Environment) -> Check {
+    let cpu = Cpu::of(env)?;
+    let (flag, vendor) =
+        cpu.virtualization().ok_or_else(|| Stop::skip("the environment's processor is unknown to Kata"))?;
+    let missing: Vec<&str> = [flag, "lm", "sse4_1"].into_iter().filter(|f| !cpu.has(f)).collect();
+    ensure!(missing.is_empty(), "the CPU lacks {}", missing.join(", "));
+    load(env, &["kvm", vendor, "vhost", "vhost_net"])?;
+    if load(env, &["vhost_vsock"]).is_err() {
+        env.note("kata-runtime check would warn: vhost_vsock is missing".to_owned());
+    }
+    env.run_a_vcpu().map(drop).map_err(|e| Stop::fail(format!("kata-runtime check makes a machine of KVM's: {e}")))
+}
+
+/// What fails `kata-ctl check` does not fail here: KVM's API has version 12, it makes a machine, and the parameters that
+/// are wrong rather than missing.
+///
+/// kata-ctl (src/tools/kata-ctl/src/arch/x86_64/mod.rs@4.0.0) wants `kvm.kvmclock_periodic_sync=Y`, and on Intel
+/// `kvm_intel.unrestricted_guest=Y` unless it runs in a virtual machine itself; a missing module is a warning.
+pub(super) fn rules_of_kata_ctl_check_hold(env: &dyn Environment) -> Check {
+    let run = env.run_a_vcpu().map_err(|e| Stop::fail(format!("kata-ctl check makes a machine of KVM's: {e}")))?;
+    ensure!(run.api == 12, "KVM's API has version {}, kata-ctl wants 12", run.api);
+    let cpu = Cpu::of(env)?;
+    let mut wrong = Vec::new();
+    let mut parameters = vec![("kvm", "kvmclock_periodic_sync")];
+    if !cpu.has("hypervisor") {
+        parameters.push(("kvm_intel", "unrestricted_guest"));
+    }
+    for (module, parameter) in parameters.into_iter().filter(|(module, _)| is_loaded(module)) {
+        let value = env.read(&format!("/sys/module/{module}/parameters/{parameter}"));
+        match value.as_deref().map(str::trim) {
+            Ok("Y") => {}
+            Ok(other) => wrong.push(format!("{module}.{parameter} is {other}")),
+            Err(_) => wrong.push(format!("{module} has no parameter {parameter}")),
+        }
+    }
+    ensure!(wrong.is_empty(), "kata-ctl wants Y: {}", wrong.join(", "));
+    for module in ["vhost", "vhost_net", "vhost_vsock"].into_iter().filter(|module| !is_loaded(module)) {
+        env.note(format!("kata-ctl check would warn: {module} is not loaded"));
+    }
+    for tool in ["/sbin/modinfo", "/sbin/modprobe"].into_iter().filter(|tool| !std::path::Path::new(tool).exists()) {
+        env.note(format!("kata-ctl check wants {tool}, which is not there"));
+    }
+    Ok(())
+}

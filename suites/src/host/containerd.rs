@@ -1,0 +1,25 @@
+//! The release's container manager.
+
+use crate::check::{Check, Stop};
+use crate::ensure;
+use crate::environment::Environment;
+use std::time::Duration;
+
+/// The record's containerd is there, runs and says its version, which is noted.
+///
+/// Kata is started by a container manager.
+/// Kata documents 1.7 as the oldest supported one (`externals.containerd.minimum` in versions.yaml@4.1.0); a documented
+/// minimum decides nothing here, only use does.
+pub(super) fn containerd_runs(env: &dyn Environment) -> Check {
+    let Some(manager) = env.claims().release.container_manager.clone() else {
+        return Err(Stop::skip("the record names no container manager"));
+    };
+    let ran = env.run(&[&manager.path, "--version"], Duration::from_secs(30))?;
+    ensure!(ran.ok(), "{} --version failed with {:?}: {}", manager.path, ran.code, ran.tail());
+    // `containerd github.com/containerd/containerd 1.7.24~ds1 1.7.24~ds1-6+deb13u1`
+    let version = ran.stdout.split_whitespace().find(|word| word.trim_start_matches('v').starts_with(char::is_numeric));
+    let version =
+        version.ok_or_else(|| Stop::fail(format!("{} --version names no version: {}", manager.path, ran.tail())))?;
+    env.note(format!("{} is version {version}", manager.name));
+    Ok(())
+}

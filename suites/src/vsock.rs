@@ -1,0 +1,79 @@
+//! Bytes over vsock, both ways: the same few lines on the guest's side and on the host's.
+
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, VsockAddr, accept4, bind, connect, listen, socket};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+
+/// The host's context id, as a guest dials it (`VMADDR_CID_HOST` of linux/vm_sockets.h).
+pub const HOST: u32 = 2;
+/// Any context id, to listen on (`VMADDR_CID_ANY`).
+const ANY: u32 = u32::MAX;
+/// The port of Kata's agent.
+pub const AGENT_PORT: u32 = 1024;
+
+/// Connects, sends `bytes` bytes while it reads, and counts those that come back unchanged.
+///
+/// # Errors
+/// What the connection says.
+pub fn dial(cid: u32, port: u32, bytes: u32) -> io::Result<u32> {
+    let stream = socket(AddressFamily::Vsock, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    connect(stream.as_raw_fd(), &VsockAddr::new(cid, port))?;
+    let mut stream = File::from(stream);
+    let mut writer = stream.try_clone()?;
+    let sender = std::thread::spawn(move || (0..bytes).try_for_each(|at| send(&mut writer, at, bytes)));
+    let mut back = vec![0; 64 << 10];
+    let (mut seen, mut same) = (0_u32, 0_u32);
+    while seen < bytes {
+        let count = stream.read(&mut back)?;
+        if count == 0 {
+            break;
+        }
+        for byte in &back[..count] {
+            same += u32::from(*byte == pattern(seen));
+            seen = seen.saturating_add(1);
+        }
+    }
+    sender.join().map_err(|_| io::Error::other("the sending thread panicked"))??;
+    Ok(same)
+}
+
+/// Sends the chunk that begins at `at`, if one does.
+fn send(writer: &mut File, at: u32, bytes: u32) -> io::Result<()> {
+    const CHUNK: u32 = 16 << 10;
+    if !at.is_multiple_of(CHUNK) {
+        return Ok(());
+    }
+    let chunk: Vec<u8> = (at..bytes.min(at.saturating_add(CHUNK))).map(pattern).collect();
+    writer.write_all(&chunk)
+}
+
+/// A byte that tells its place, so that what is lost or doubled shows.
+fn pattern(at: u32) -> u8 {
+    (at ^ (at >> 8) ^ (at >> 16)).to_le_bytes()[0]
+}
+
+/// Listens on a port, then in the background sends one connection back what it sends.
+///
+/// # Errors
+/// What listening says; what happens to the connection its other side sees.
+pub fn echo(port: u32) -> io::Result<()> {
+    let listener = socket(AddressFamily::Vsock, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    bind(listener.as_raw_fd(), &VsockAddr::new(ANY, port))?;
+    listen(&listener, Backlog::new(1)?)?;
+    std::thread::spawn(move || serve_one(&listener));
+    Ok(())
+}
+
+fn serve_one(listener: &OwnedFd) -> io::Result<()> {
+    let raw = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC)?;
+    let mut stream = accepted(raw);
+    let mut writer = stream.try_clone()?;
+    io::copy(&mut stream, &mut writer).map(drop)
+}
+
+#[expect(unsafe_code, reason = "nix gives an accepted connection as a number")]
+fn accepted(raw: i32) -> File {
+    // SAFETY: accept4 has just made this descriptor, and nobody else knows it.
+    unsafe { File::from_raw_fd(raw) }
+}
