@@ -88,6 +88,7 @@ pub fn boot_files(
         vmlinuz: within(&kernel.vmlinuz),
         initramfs: INITRAMFS.to_owned(),
         modules: sets,
+        kata: None,
     };
     Ok((claims, initramfs))
 }

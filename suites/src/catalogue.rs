@@ -2,6 +2,7 @@
 
 use crate::capability::Capability;
 use crate::check::Check;
+use crate::containers::ContainersBody;
 use crate::environment::{Environment, Machine};
 use crate::filesystem::{GuestBody, PairBody};
 use crate::outcome::Component;
@@ -16,6 +17,8 @@ pub enum Suite {
     Smoke,
     /// Properties of the filesystems that a guest is given.
     Filesystem,
+    /// Containers under the distro's containerd, by runc and by Kata.
+    Containers,
 }
 
 /// Where a test's body runs.
@@ -32,6 +35,10 @@ pub enum Place {
     Guest,
     /// In the environment, talking to a shared guest: host and guest both act.
     Pair,
+    /// In the environment, running containers under runc: the control of [`Place::Kata`].
+    Runc,
+    /// In the environment, running containers under Kata.
+    Kata,
 }
 
 /// What a body needs of the environment; the agent probes each before the tests.
@@ -96,6 +103,10 @@ pub enum Configuration {
     /// 9p as the profile uses it.
     #[serde(rename = "virtio-9p")]
     Virtio9p,
+    /// Containers under runc; the same for every profile.
+    Runc,
+    /// Containers under Kata, which boots its guests itself.
+    Kata,
 }
 
 impl Configuration {
@@ -110,13 +121,19 @@ impl Configuration {
             Configuration::VirtioFsXattr => "virtio-fs-xattr",
             Configuration::VirtioFsAcl => "virtio-fs-acl",
             Configuration::Virtio9p => "virtio-9p",
+            Configuration::Runc => "runc",
+            Configuration::Kata => "kata",
         }
     }
 
     /// The share that the configuration's guest mounts.
     pub fn share(self) -> Option<Share> {
         match self {
-            Configuration::Static | Configuration::Own | Configuration::Plain => None,
+            Configuration::Static
+            | Configuration::Own
+            | Configuration::Plain
+            | Configuration::Runc
+            | Configuration::Kata => None,
             Configuration::VirtioBlk => Some(Share::VirtioBlk),
             Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl => {
                 Some(Share::VirtioFs)
@@ -133,6 +150,8 @@ impl Test {
             Place::Environment => Configuration::Static,
             Place::OwnGuest => Configuration::Own,
             Place::Machine => Configuration::Plain,
+            Place::Runc => Configuration::Runc,
+            Place::Kata => Configuration::Kata,
             Place::Guest | Place::Pair => match self.share {
                 Some(Share::VirtioFs) if self.proves.contains(&Capability::FsVirtioFsXattr) => {
                     Configuration::VirtioFsXattr
@@ -162,6 +181,8 @@ pub enum Body {
     Guest(GuestBody),
     /// Runs on both sides of a share.
     Pair(PairBody),
+    /// Runs in the environment with a runtime for containers.
+    Containers(ContainersBody),
 }
 
 /// Every test, in the order of running: what blocks others comes first.
@@ -170,6 +191,7 @@ pub fn tests() -> &'static [Test] {
     TESTS.get_or_init(|| {
         let mut all = crate::smoke::tests();
         all.extend(crate::filesystem::tests());
+        all.extend(crate::containers::tests());
         all
     })
 }
@@ -187,6 +209,7 @@ pub fn body(test: &Test) -> Option<Body> {
             crate::filesystem::Body::Guest(body) => Body::Guest(body),
             crate::filesystem::Body::Pair(body) => Body::Pair(body),
         }),
+        Suite::Containers => crate::containers::body(test.name).map(Body::Containers),
     }
 }
 
