@@ -119,7 +119,7 @@ mod tests {
         let manifest: Value = serde_json::from_slice(&blob(&index["manifests"][0])).unwrap();
         let config: Value = serde_json::from_slice(&blob(&manifest["config"])).unwrap();
         let layer = blob(&manifest["layers"][0]);
-        assert_eq!(config["rootfs"]["diff_ids"][0], super::digest(&layer));
+        assert_eq!(config["rootfs"]["diff_ids"][0], digest(&layer));
         let mut archive = tar::Archive::new(&layer[..]);
         let paths: Vec<String> = archive
             .entries()
