@@ -148,7 +148,9 @@ impl Capability {
             Capability::FsVirtioBlkPosix => {
                 "pjdfstest sees no difference between the block device and the native filesystem"
             }
-            Capability::ContainersRunc => "containers run under the distro's containerd and runc, the control of Kata's",
+            Capability::ContainersRunc => {
+                "containers run under the distro's containerd and runc, the control of Kata's"
+            }
             Capability::KataSmoke => "containers run under Kata itself",
             Capability::KataFs => "containers share files with the host under Kata itself",
             Capability::KataLimits => "limits on processes, memory and CPU time hold under Kata itself",

@@ -56,10 +56,12 @@ mod tests {
 
     #[test]
     fn placeholders_stand_for_what_differs_and_nothing_else() {
-        let golden = words("-name sandbox-<id>,debug-threads=on -m 2048M -device vhost-vsock-pci,vhostfd=<fd>,guest-cid=<cid>");
+        let golden =
+            words("-name sandbox-<id>,debug-threads=on -m 2048M -device vhost-vsock-pci,vhostfd=<fd>,guest-cid=<cid>");
         let same = words("-m 2048M -name sandbox-kq1,debug-threads=on -device vhost-vsock-pci,vhostfd=3,guest-cid=77");
         assert_eq!(differences(&golden, &same), Vec::<String>::new());
-        let other = words("-m 512M -name sandbox-kq1,debug-threads=on -device vhost-vsock-pci,vhostfd=3,guest-cid=77,x=y");
+        let other =
+            words("-m 512M -name sandbox-kq1,debug-threads=on -device vhost-vsock-pci,vhostfd=3,guest-cid=77,x=y");
         let found = differences(&golden, &other);
         assert_eq!(found.len(), 4, "{found:?}");
         assert!(found[0].starts_with("missing -m 2048M"), "{found:?}");

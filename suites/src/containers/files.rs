@@ -102,9 +102,8 @@ pub(super) fn a_read_only_bind_mount_refuses_writing(containers: &dyn Containers
 ///
 /// `emptyDir` with `medium: Memory` and `/dev/shm` are tmpfs; without its limit one container eats the pod's memory.
 pub(super) fn a_tmpfs_has_its_size(containers: &dyn Containers) -> Check {
-    let container = |command: &[&str]| {
-        Container::new(command).with(Mount::Tmpfs { to: "/mnt/memory".to_owned(), kib: 4096 })
-    };
+    let container =
+        |command: &[&str]| Container::new(command).with(Mount::Tmpfs { to: "/mnt/memory".to_owned(), kib: 4096 });
     let seen = parse_file(&containers.run(&container(&["stat", "/mnt/memory"]), &[])?)?;
     ensure!(seen.filesystem == "tmpfs", "expected a tmpfs, it is {}", seen.filesystem);
     ensure!(seen.filesystem_kib == 4096, "4096 KiB were asked for, it has {}", seen.filesystem_kib);

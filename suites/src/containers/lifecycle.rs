@@ -50,7 +50,8 @@ pub(super) fn the_vmm_is_the_distros_with_the_profiles_arguments(containers: &dy
         Runtime::Kata => {
             let release = &containers.claims().release;
             let kata = containers.claims().kata.as_ref().ok_or_else(|| Stop::error("no Kata was given"))?;
-            let path = |name: &str, distros: Option<&str>| kata.brought.get(name).cloned().or(distros.map(str::to_owned));
+            let path =
+                |name: &str, distros: Option<&str>| kata.brought.get(name).cloned().or(distros.map(str::to_owned));
             let qemu = path("qemu", release.qemu().map(|v| v.path.as_str()));
             let virtiofsd = path("virtiofsd", release.filesystem("virtio-fs").and_then(|f| f.path.as_deref()));
             let vmm = is_the_binary(vmm, qemu, "QEMU", &processes)?;

@@ -27,7 +27,11 @@ pub(super) fn the_limit_on_memory_is_seen_inside(containers: &dyn Containers) ->
     let bytes = 96 << 20;
     let limits = Limits { memory: Some(bytes), ..Limits::default() };
     let facts = parse_facts(&containers.run(&Container { limits, ..Container::new(&["facts"]) }, &[])?)?;
-    ensure!(facts.memory_max == Some(bytes.to_string()), "{bytes} bytes were asked for, inside: {:?}", facts.memory_max);
+    ensure!(
+        facts.memory_max == Some(bytes.to_string()),
+        "{bytes} bytes were asked for, inside: {:?}",
+        facts.memory_max
+    );
     Ok(())
 }
 

@@ -15,10 +15,8 @@ use std::time::{Duration, Instant};
 /// traffic control (`sch_ingress`, `cls_u32`, `act_mirred`) on the host's kernel.
 pub(super) fn a_ready_made_network_carries_both_ways(containers: &dyn Containers) -> Check {
     let network = containers.network()?;
-    let within = |command: &[&str]| Container {
-        netns: Some(network.path()),
-        ..Container::new(command).within(Sandbox::Alone)
-    };
+    let within =
+        |command: &[&str]| Container { netns: Some(network.path()), ..Container::new(command).within(Sandbox::Alone) };
     let task = containers.start(&within(&["serve", "8080"]))?;
     let facts = parse_facts(&task.exec(&["facts"], &[])?)?;
     ensure!(facts.interfaces.iter().any(|i| i == "eth0"), "no eth0 inside, only {}", facts.interfaces.join(", "));

@@ -15,7 +15,11 @@ const STREAM: usize = 1 << 20;
 /// the runtime mounts it, and under Kata virtio-fs carries it into the guest.
 pub(super) fn an_image_runs_from_its_snapshot(containers: &dyn Containers) -> Check {
     let read = containers.run_image(&["rewrite", "/etc/greeting", "kata-qualify"])?;
-    ensure!(read.code == 0 && read.text() == "kata-qualify", "expected to read back what was written: {}", read.summary());
+    ensure!(
+        read.code == 0 && read.text() == "kata-qualify",
+        "expected to read back what was written: {}",
+        read.summary()
+    );
     Ok(())
 }
 
@@ -116,8 +120,7 @@ pub(super) fn the_working_directory_is_the_one_asked_for(containers: &dyn Contai
 ///
 /// `runAsUser`, `fsGroup` and `supplementalGroups` of a pod come down to this.
 pub(super) fn user_and_groups_are_the_ones_asked_for(containers: &dyn Containers) -> Check {
-    let container =
-        Container { user: 1000, group: 1001, groups: vec![2001, 2002], ..Container::new(&["facts"]) };
+    let container = Container { user: 1000, group: 1001, groups: vec![2001, 2002], ..Container::new(&["facts"]) };
     let facts = parse_facts(&containers.run(&container, &[])?)?;
     ensure!((facts.user, facts.group) == (1000, 1001), "expected 1000:1001, it runs as {}:{}", facts.user, facts.group);
     let others: Vec<u32> = facts.groups.into_iter().filter(|g| *g != 1001).collect();

@@ -61,7 +61,9 @@ impl Engine {
         })?;
         if kata.profile != profile.name {
             let (version, theirs) = (&kata.version, &kata.profile);
-            return Err(Stop::skip(format!("the Kata given is {version}, of the profile {theirs}: this profile has none")));
+            return Err(Stop::skip(format!(
+                "the Kata given is {version}, of the profile {theirs}: this profile has none"
+            )));
         }
         let known = locked(&self.controls).get(test.name).cloned();
         let control = known.unwrap_or_else(|| self.control(test.name, body, settings, claims, profile, left));

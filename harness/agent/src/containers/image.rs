@@ -121,11 +121,8 @@ mod tests {
         let layer = blob(&manifest["layers"][0]);
         assert_eq!(config["rootfs"]["diff_ids"][0], digest(&layer));
         let mut archive = tar::Archive::new(&layer[..]);
-        let paths: Vec<String> = archive
-            .entries()
-            .unwrap()
-            .map(|e| e.unwrap().path().unwrap().to_string_lossy().into_owned())
-            .collect();
+        let paths: Vec<String> =
+            archive.entries().unwrap().map(|e| e.unwrap().path().unwrap().to_string_lossy().into_owned()).collect();
         assert!(paths.contains(&"probe".to_owned()) && paths.contains(&"work/".to_owned()), "{paths:?}");
         assert_eq!(bytes, super::archive(b"the probe").unwrap());
     }

@@ -79,7 +79,9 @@ impl Instance {
         let name = format!("kq{}x{}", std::process::id(), GENERATION.fetch_add(1, Ordering::Relaxed));
         if !settings.containerd.exists() {
             let path = settings.containerd.display();
-            return Err(Stop::skip(format!("the environment has no containerd at {path}: install the distro's package")));
+            return Err(Stop::skip(format!(
+                "the environment has no containerd at {path}: install the distro's package"
+            )));
         }
         let (run, disk) = (Path::new(RUN).join(&name), settings.disk.join(&name));
         let failed = |e: io::Error| Stop::error(format!("making the folders of containerd: {e}"));
@@ -94,7 +96,8 @@ impl Instance {
             Stop::blame(Component::Containerd, format!("{} does not start: {e}", settings.containerd.display()))
         })?;
         fs::create_dir_all(&settings.artifacts).map_err(failed)?;
-        let log = child.stderr.take().map(|stderr| Log::collect(stderr, &settings.artifacts.join(format!("{name}.log"))));
+        let log =
+            child.stderr.take().map(|stderr| Log::collect(stderr, &settings.artifacts.join(format!("{name}.log"))));
         let log = log.unwrap_or_else(|| Err(io::Error::other("it has no standard error"))).map_err(failed)?;
         let snapshotter = if crate::probe::filesystem_of(&disk) == "overlay" { "native" } else { "overlayfs" };
         let instance = Instance {

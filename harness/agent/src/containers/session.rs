@@ -1,12 +1,12 @@
 //! What one container test is given: a runtime in a running containerd.
 
 use super::engine::Pods;
+use super::host;
 use super::image;
 use super::instance::{COMMAND, Instance};
 use super::network::Namespace;
 use super::spec::{self, Surroundings};
 use super::task::{ContainerTask, patience};
-use super::host;
 use crate::server::locked;
 use kata_osinfo::profile::{self, Profile};
 use qemu::sandbox::{SHARE_TAG, Sandbox as Guest, Shared, Vsock};
@@ -207,4 +207,3 @@ impl Drop for Session<'_> {
         }
     }
 }
-

@@ -142,9 +142,7 @@ fn namespaces(container: &Container, around: &Surroundings) -> Vec<Value> {
 }
 
 fn mounts(container: &Container) -> Vec<Value> {
-    let kernel = |to: &str, kind: &str, options: &[&str]| {
-        json!({ "destination": to, "type": kind, "source": kind, "options": options })
-    };
+    let kernel = |to: &str, kind: &str, options: &[&str]| json!({ "destination": to, "type": kind, "source": kind, "options": options });
     let mut all = vec![
         kernel("/proc", "proc", &["nosuid", "noexec", "nodev"]),
         kernel("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -236,7 +234,8 @@ mod tests {
     fn limits_are_in_the_specifications_units() {
         let limits = Limits { pids: Some(5), memory: Some(1 << 20), cpu_millis: Some(250) };
         let container = Container { limits, ..Container::new(&["stay"]) };
-        let resources = specification(&container, &Surroundings { swap: true, ..around() })["linux"]["resources"].clone();
+        let resources =
+            specification(&container, &Surroundings { swap: true, ..around() })["linux"]["resources"].clone();
         assert_eq!(resources["pids"]["limit"], 5);
         assert_eq!(resources["memory"], json!({ "limit": 1 << 20, "swap": 1 << 20 }));
         assert_eq!(resources["cpu"], json!({ "quota": 25_000, "period": 100_000 }));
