@@ -174,6 +174,7 @@ pub fn boot_files(
         vmlinuz: within(&kernel.vmlinuz),
         initramfs: folder.join("initramfs").to_string_lossy().into_owned(),
         modules: sets,
+        kata: None,
     };
     Ok((claims, initramfs))
 }

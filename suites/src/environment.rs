@@ -3,6 +3,7 @@
 //! The agent implements both traits; bodies stay free of processes, sockets and argument lists.
 
 use crate::check::Stop;
+use crate::containers::Kata;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,9 @@ pub struct Claims {
     pub initramfs: String,
     /// By use (`boot`, `virtio-fs`, …): the modules to load, in order, and those that the kernel lacks.
     pub modules: BTreeMap<String, ModuleSet>,
+    /// The Kata that was brought along, if any.
+    #[serde(default)]
+    pub kata: Option<Kata>,
 }
 
 /// The guest kernel modules of one use.

@@ -1,0 +1,161 @@
+//! The containers of an environment: one containerd for all tests, a shared pod for each runtime, the controls' results.
+
+use super::instance::Instance;
+use super::session::Session;
+use super::task::ContainerTask;
+use crate::server::locked;
+use kata_osinfo::profile::Profile;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use suites::catalogue::{Place, Test};
+use suites::check::{Check, Stop};
+use suites::containers::{ContainersBody, Runtime};
+use suites::environment::Claims;
+
+pub use super::instance::Settings;
+
+/// The pods that tests share, by runtime.
+#[derive(Default)]
+pub struct Pods(pub(super) Mutex<BTreeMap<Runtime, ContainerTask>>);
+
+/// Runs container tests.
+#[derive(Default)]
+pub struct Engine {
+    instance: Mutex<Option<Arc<Instance>>>,
+    pods: Pods,
+    /// What each body did under runc, by its name.
+    controls: Mutex<BTreeMap<&'static str, Check>>,
+    /// One test of a runtime at a time: what stays behind is counted.
+    runc: Mutex<()>,
+    kata: Mutex<()>,
+}
+
+/// What a test left for the report.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// What its body noted.
+    pub notes: Vec<String>,
+    /// Logs.
+    pub artifacts: Vec<String>,
+}
+
+impl Engine {
+    /// Runs a test's body under its runtime; under Kata after its control has passed.
+    ///
+    /// # Errors
+    /// As the body says; without Kata a skip, with a failing control an error.
+    pub fn run(
+        &self,
+        test: &Test,
+        body: ContainersBody,
+        settings: &Settings,
+        claims: &Claims,
+        profile: &Profile,
+        left: &mut Left,
+    ) -> Check {
+        if test.place != Place::Kata {
+            return self.control(test.name, body, settings, claims, profile, left);
+        }
+        let kata = claims.kata.as_ref().ok_or_else(|| {
+            Stop::skip("no Kata was given to run containers with: name a release of it by --kata PATH|URL[#sha256]")
+        })?;
+        if kata.profile != profile.name {
+            let (version, theirs) = (&kata.version, &kata.profile);
+            return Err(Stop::skip(format!(
+                "the Kata given is {version}, of the profile {theirs}: this profile has none"
+            )));
+        }
+        let known = locked(&self.controls).get(test.name).cloned();
+        let control = known.unwrap_or_else(|| self.control(test.name, body, settings, claims, profile, left));
+        control.map_err(|stop| match stop {
+            Stop::Fail { message, .. } => {
+                Stop::error(format!("the same fails under runc, so that Kata cannot be judged by it: {message}"))
+            }
+            other => other,
+        })?;
+        let _one_at_a_time = locked(&self.kata);
+        self.run_under(Runtime::Kata, body, settings, claims, profile, left)
+    }
+
+    fn control(
+        &self,
+        name: &'static str,
+        body: ContainersBody,
+        settings: &Settings,
+        claims: &Claims,
+        profile: &Profile,
+        left: &mut Left,
+    ) -> Check {
+        let _one_at_a_time = locked(&self.runc);
+        let result = self.run_under(Runtime::Runc, body, settings, claims, profile, left);
+        locked(&self.controls).insert(name, result.clone());
+        result
+    }
+
+    fn run_under(
+        &self,
+        runtime: Runtime,
+        body: ContainersBody,
+        settings: &Settings,
+        claims: &Claims,
+        profile: &Profile,
+        left: &mut Left,
+    ) -> Check {
+        let instance = self.instance(settings)?;
+        left.artifacts.push(instance.log_path().to_string_lossy().into_owned());
+        let notes = Mutex::new(Vec::new());
+        let session = Session {
+            instance: Arc::clone(&instance),
+            runtime,
+            claims,
+            profile,
+            pods: &self.pods,
+            notes: &notes,
+            folders: Mutex::default(),
+        };
+        let mut result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(&session)))
+            .unwrap_or_else(|_| Err(Stop::error("the test's body panicked; see the agent's standard error")));
+        drop(session);
+        left.notes.extend(notes.into_inner().unwrap_or_default());
+        if result.is_err() {
+            // Whatever it is, the next attempt has a fresh sandbox.
+            let pod = locked(&self.pods.0).remove(&runtime);
+            drop(pod);
+        }
+        if instance.ended().is_some() {
+            // Whatever the body made of it: containerd's end explains the rest.
+            result = Err(instance.crash());
+            self.stop();
+        }
+        result
+    }
+
+    fn instance(&self, settings: &Settings) -> Result<Arc<Instance>, Stop> {
+        let mut instance = locked(&self.instance);
+        if let Some(running) = instance.as_ref() {
+            return Ok(Arc::clone(running));
+        }
+        let started = Arc::new(Instance::start(settings)?);
+        *instance = Some(Arc::clone(&started));
+        Ok(started)
+    }
+
+    /// Ends containerd and everything that runs in it.
+    pub fn stop(&self) {
+        let pods = std::mem::take(&mut *locked(&self.pods.0));
+        drop(pods);
+        let instance = locked(&self.instance).take();
+        drop(instance);
+    }
+
+    /// containerd's process, while one runs.
+    pub fn containerd(&self) -> Option<u32> {
+        locked(&self.instance).as_ref().map(|instance| instance.pid())
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
