@@ -17,6 +17,7 @@ use crate::capability::Capability as C;
 use crate::catalogue::{Place, Suite, Test};
 use crate::check::Check;
 use crate::docs::doc_of;
+use crate::environment::Kind;
 use crate::outcome::Component as K;
 
 pub use container::{Container, Facts, FileFacts, Finished, Limits, Mount, PROBE, Sandbox};
@@ -119,6 +120,7 @@ fn test(runtime: Runtime, row: Row) -> Test {
         needs: &[],
         blocked_by,
         profiles: &[],
+        environments: Kind::WITH_A_KERNEL,
         seconds: row.seconds,
         doc,
     }
