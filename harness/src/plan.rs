@@ -2,7 +2,7 @@
 
 use kata_osinfo::profile::Profile;
 use std::collections::{BTreeMap, BTreeSet};
-use suites::catalogue::{self, Configuration, Test};
+use suites::catalogue::{self, Configuration, Place, Test};
 
 /// Tests that run one after the other in one configuration, on behalf of every profile that has the same one.
 #[derive(Debug, Clone)]
@@ -35,7 +35,8 @@ pub fn units(
     wanted: impl Fn(&Test) -> bool,
     same: impl Fn(&Profile, Configuration) -> String,
 ) -> Vec<Unit> {
-    let chosen = with_blockers(wanted);
+    // No environment of today's can run a containerd: a container has not the privileges.
+    let chosen = with_blockers(|test| !matches!(test.place, Place::Runc | Place::Kata) && wanted(test));
     let mut units: BTreeMap<(Configuration, String), Unit> = BTreeMap::new();
     let mut order = Vec::new();
     for profile in profiles {
