@@ -29,6 +29,9 @@ pub(crate) fn short(capability: Capability) -> &'static str {
         Capability::KernelHost => "host",
         Capability::KataSmoke => "kata",
         Capability::KataFs => "kata fs",
+        Capability::KataLimits => "kata limits",
+        Capability::KataNet => "kata net",
+        Capability::ContainersRunc => "runc",
         other => other.name().strip_prefix("vmm.").unwrap_or(other.name()),
     }
 }

@@ -134,6 +134,7 @@ impl Agent {
             guests: Arc::default(),
             next: AtomicU64::default(),
             controls: Controls::default(),
+            containers: Arc::default(),
             pjdfstest: Mutex::default(),
         }
     }
