@@ -1,7 +1,7 @@
 //! containerd's handler: a drop-in where containerd merges those, an edit of its configuration where it does not.
 
 use super::change::{Change, State, original};
-use super::edit::{EditError, edited};
+use super::edit::{EditError, LineEnds, edited};
 use super::runtime_files::{HandlerError, NAME};
 use super::{Root, Setting};
 use crate::profile::Runtime;
@@ -110,10 +110,11 @@ fn imports(document: &DocumentMut) -> Vec<String> {
 
 fn with_import(text: &str) -> Result<String, EditError> {
     let mut document: DocumentMut = text.parse()?;
+    let line_ends = LineEnds::of(text, &document)?;
     let item = document.entry("imports").or_insert_with(|| toml_edit::Array::new().into());
     let list = item.as_array_mut().ok_or_else(|| EditError::NotATable("imports".to_owned()))?;
     list.push(DROP_IN);
-    Ok(document.to_string())
+    Ok(line_ends.put(document.to_string()))
 }
 
 /// The first imported file that has the plugin's section.

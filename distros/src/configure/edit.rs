@@ -46,6 +46,11 @@ pub enum EditError {
     /// It does not parse.
     #[error("not TOML: {0}")]
     Syntax(#[from] toml_edit::TomlError),
+    /// It would not stay as it is.
+    #[error(
+        "an edit would change more than it should: lines end in different ways, or it begins with a byte order mark"
+    )]
+    Layout,
     /// Something else stands where a table must.
     #[error("`{0}` is not a table there")]
     NotATable(String),
@@ -58,6 +63,7 @@ pub enum EditError {
 /// That the text is not TOML, or has a value where a table must be.
 pub fn edited(text: &str, settings: &[Setting]) -> Result<String, EditError> {
     let mut document: DocumentMut = text.parse()?;
+    let line_ends = LineEnds::of(text, &document)?;
     for setting in settings {
         let mut table: &mut dyn TableLike = document.as_table_mut();
         for (depth, name) in setting.table.iter().enumerate() {
@@ -72,8 +78,36 @@ pub fn edited(text: &str, settings: &[Setting]) -> Result<String, EditError> {
         }
         set(table, &setting.key, &setting.value);
     }
-    // A document of CRLF lines is parsed without their CRs in what separates them.
-    Ok(document.to_string())
+    Ok(line_ends.put(document.to_string()))
+}
+
+/// How lines end; the parser makes LF of all of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum LineEnds {
+    Unix,
+    Dos,
+}
+
+impl LineEnds {
+    /// What makes the unchanged document the text that it was parsed from.
+    pub(super) fn of(text: &str, document: &DocumentMut) -> Result<LineEnds, EditError> {
+        let plain = document.to_string();
+        [LineEnds::Unix, LineEnds::Dos]
+            .into_iter()
+            // A last line without its end gets one.
+            .find(|ends| {
+                let again = ends.put(plain.clone());
+                again == text || again == format!("{text}{}", ends.put("\n".to_owned()))
+            })
+            .ok_or(EditError::Layout)
+    }
+
+    pub(super) fn put(self, text: String) -> String {
+        match self {
+            LineEnds::Unix => text,
+            LineEnds::Dos => text.replace('\n', "\r\n"),
+        }
+    }
 }
 
 /// Assigns a value and keeps the comment behind the old one.
@@ -146,6 +180,16 @@ mod tests {
         hypervisor_name = "qemu"
         "##);
         assert_eq!(edited(OLD, &[]).unwrap(), OLD);
+    }
+
+    #[test]
+    fn line_ends_stay_and_a_mixture_is_refused() {
+        let settings = [setting(&["a"], "x", json!(2))];
+        assert_eq!(edited("[a]\r\nx = 1 # c\r\n", &settings).unwrap(), "[a]\r\nx = 2 # c\r\n");
+        assert_eq!(edited("[a]\nx = 1", &settings).unwrap(), "[a]\nx = 2\n");
+        for text in ["[a]\r\nx = 1\n", "\u{feff}[a]\nx = 1\n"] {
+            assert!(matches!(edited(text, &settings), Err(EditError::Layout)), "{text:?}");
+        }
     }
 
     #[test]
