@@ -68,7 +68,7 @@ impl Merged {
         Merged::read_with(root, located, runtime, kata, &BTreeMap::new())
     }
 
-    /// What the configuration would be with some files replaced, or added to its drop-ins: for a dry run.
+    /// What the configuration would be with some files replaced, removed, or added to its drop-ins: for a dry run.
     ///
     /// # Errors
     ///
@@ -78,11 +78,11 @@ impl Merged {
         located: &Located,
         runtime: Runtime,
         kata: KataVersion,
-        replaced: &BTreeMap<PathBuf, String>,
+        replaced: &BTreeMap<PathBuf, Option<String>>,
     ) -> Result<Merged, RootError> {
         let main = match replaced.get(&located.path) {
-            Some(text) => text.clone(),
-            None => root.read(&located.path)?,
+            Some(Some(text)) => text.clone(),
+            _ => root.read(&located.path)?,
         };
         let mut merged = Merged::default();
         let mut drop_ins: BTreeMap<PathBuf, String> = BTreeMap::new();
@@ -99,7 +99,8 @@ impl Merged {
                 }
             }
             let beside = |p: &&PathBuf| p.parent() == Some(folder.as_path());
-            drop_ins.extend(replaced.iter().filter(|(p, _)| beside(p)).map(|(p, t)| (p.clone(), t.clone())));
+            let replaced = replaced.iter().filter(|(p, _)| beside(p));
+            drop_ins.extend(replaced.filter_map(|(p, t)| Some((p.clone(), t.clone()?))));
         }
         merged.add(&located.path, &main, None);
         for (path, text) in drop_ins {
@@ -225,4 +226,106 @@ fn plain(value: &toml_edit::Value) -> Value {
 
 fn line_of(text: &str, at: usize) -> usize {
     text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A machine with a configuration and drop-ins.
+    fn machine(main: &str, drop_ins: &[(&str, &str)]) -> (tempfile::TempDir, Root, Located) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("k/config.d")).unwrap();
+        std::fs::write(dir.path().join("k/configuration.toml"), main).unwrap();
+        for (name, text) in drop_ins {
+            std::fs::write(dir.path().join("k/config.d").join(name), text).unwrap();
+        }
+        let root = Root::new(dir.path()).unwrap();
+        let path = PathBuf::from("/k/configuration.toml");
+        let located = Located { named: path.clone(), path, by: "test".to_owned(), others: Vec::new() };
+        (dir, root, located)
+    }
+
+    const MAIN: &str =
+        "[hypervisor.qemu]\npath = \"/a\"\npflashes = [\"1\", \"2\"]\n\n[runtime]\nsandbox_cgroup_only = true\n";
+    const GO: KataVersion = KataVersion::new(3, 30, 0);
+
+    fn wanted(key: &str, value: Value) -> Setting {
+        Setting { table: vec!["hypervisor".into(), "qemu".into()], key: key.into(), value, why: String::new() }
+    }
+
+    #[test]
+    fn later_names_win_key_by_key_and_lists_are_replaced() {
+        let drop_ins = [
+            ("50-b.toml", "[hypervisor.qemu]\npath = \"/b\"\npflashes = []\n"),
+            // Not an extension that matters, and 9 comes after 50 by its bytes.
+            ("9-c", "# mine\n[hypervisor]\nqemu = { path = \"/c\" }\n"),
+        ];
+        let (_dir, root, located) = machine(MAIN, &drop_ins);
+        for (runtime, kata) in [(Runtime::Go, GO), (Runtime::Rs, KataVersion::new(4, 0, 0))] {
+            let merged = Merged::read(&root, &located, runtime, kata).unwrap();
+            assert_eq!(merged.problems(), []);
+            assert_eq!(merged.get(&["hypervisor", "qemu", "pflashes"]), Some(&json!([])));
+            assert_eq!(merged.get(&["runtime", "sandbox_cgroup_only"]), Some(&json!(true)));
+            assert_eq!(
+                merged.not_effective(&[wanted("path", json!("/b")), wanted("pflashes", json!([]))]),
+                [NotEffective {
+                    key: "hypervisor.qemu.path".into(),
+                    wanted: json!("/b"),
+                    found: Some(json!("/c")),
+                    file: Some("/k/config.d/9-c".into()),
+                    line: Some(3),
+                }]
+            );
+        }
+    }
+
+    #[test]
+    fn before_2_5_drop_ins_are_not_read() {
+        let (_dir, root, located) = machine(MAIN, &[("50.toml", "[hypervisor.qemu]\npath = \"/b\"\n")]);
+        let merged = Merged::read(&root, &located, Runtime::Go, KataVersion::new(2, 4, 3)).unwrap();
+        let found = merged.not_effective(&[wanted("path", json!("/b")), wanted("initrd", json!("/i"))]);
+        assert_eq!((found[0].line, found[0].file.as_deref()), (Some(2), Some(located.path.as_path())));
+        assert_eq!((&found[1].found, found[1].line), (&None, None));
+    }
+
+    #[test]
+    fn what_a_runtime_refuses_is_told_with_file_and_line() {
+        let (dir, root, located) =
+            machine(MAIN, &[("a.toml", "[hypervisor.qemu]\n\nblock_device_aio = \"threads\"\n"), ("b", "x = [\n")]);
+        std::fs::create_dir(dir.path().join("k/config.d/c")).unwrap();
+        std::os::unix::fs::symlink("a.toml", dir.path().join("k/config.d/d.toml")).unwrap();
+        let told = |runtime, kata| {
+            let merged = Merged::read(&root, &located, runtime, kata).unwrap();
+            let mut told: Vec<(String, Option<usize>)> = merged
+                .problems()
+                .iter()
+                .map(|p| (p.file.file_name().unwrap().to_str().unwrap().to_owned(), p.line))
+                .collect();
+            told.sort();
+            told
+        };
+        let name = |n: &str, line| (n.to_owned(), line);
+        let syntax = Some(1);
+        assert_eq!(
+            told(Runtime::Go, KataVersion::new(2, 5, 0)),
+            [name("a.toml", Some(3)), name("b", syntax), name("c", None), name("d.toml", Some(3))]
+        );
+        assert_eq!(told(Runtime::Go, GO), [name("b", syntax), name("c", None)]);
+        // The Rust runtime takes no links.
+        assert_eq!(
+            told(Runtime::Rs, KataVersion::new(4, 0, 0)),
+            [name("b", syntax), name("c", None), name("d.toml", None)]
+        );
+    }
+
+    #[test]
+    fn a_value_in_the_place_of_a_table_replaces_it() {
+        let (_dir, root, located) = machine(MAIN, &[("a", "hypervisor = 1\n"), ("b", "[runtime.x]\ny = 1\n")]);
+        let merged = Merged::read(&root, &located, Runtime::Rs, KataVersion::new(4, 0, 0)).unwrap();
+        assert!(!merged.has_table(&["hypervisor", "qemu"]));
+        assert_eq!(merged.get(&["hypervisor"]), Some(&json!(1)));
+        assert!(merged.has_table(&["runtime"]));
+    }
 }

@@ -319,3 +319,6 @@ fn machine(profile: &Profile, arch: Arch) -> String {
         Arch::S390x => "s390-ccw-virtio".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,10 +105,28 @@ fn virtiofsd(release: &Release, profile: &Profile) -> Instructions {
     let dependencies = match release.package_manager {
         // bookworm's own rustc is 1.63; rustc-web is the one that its browsers are built with.
         PackageManager::Apt if bookworm => {
-            vec!["rustc-web", "cargo-web", "gcc", "libc6-dev", "pkg-config", "libcap-ng-dev", "libseccomp-dev"]
+            vec![
+                "rustc-web",
+                "cargo-web",
+                "gcc",
+                "libc6-dev",
+                "pkg-config",
+                "libcap-ng-dev",
+                "libseccomp-dev",
+                "ca-certificates",
+            ]
         }
         PackageManager::Apt => {
-            vec!["rustc", "cargo", "gcc", "libc6-dev", "pkg-config", "libcap-ng-dev", "libseccomp-dev"]
+            vec![
+                "rustc",
+                "cargo",
+                "gcc",
+                "libc6-dev",
+                "pkg-config",
+                "libcap-ng-dev",
+                "libseccomp-dev",
+                "ca-certificates",
+            ]
         }
         PackageManager::Dnf | PackageManager::Yum => {
             vec!["rust", "cargo", "gcc", "libcap-ng-devel", "libseccomp-devel"]
@@ -294,7 +312,7 @@ fn qemu(release: &Release, profile: &Profile) -> Instructions {
 
 fn install(manager: PackageManager, packages: &[&str]) -> String {
     let command = match manager {
-        PackageManager::Apt => "apt-get install -y --no-install-recommends",
+        PackageManager::Apt => "apt-get update && apt-get install -y --no-install-recommends",
         PackageManager::Dnf => "dnf install -y",
         PackageManager::Yum => "yum install -y",
         PackageManager::Zypper => "zypper --non-interactive install",
