@@ -59,6 +59,8 @@ impl Machine {
         machine.file("m/usr/libexec/virtiofsd", "\x7fELF --shared-dir");
         machine.file("m/boot/vmlinuz-6.1", "");
         machine.file("m/boot/kata.img", "");
+        machine.file("m/opt/kata/vmlinux", "");
+        machine.file("m/opt/kata/image", "");
         machine.file("m/opt/kata/bin/containerd-shim-kata-v2", "");
         machine.file(&format!("m/{BASE}/configuration-qemu.toml"), KATA);
         symlink("configuration-qemu.toml", machine.path(&format!("m/{BASE}/configuration.toml"))).expect("a link");
@@ -271,6 +273,19 @@ fn what_overrides_it_is_told_with_file_and_line() {
         );
         assert!(output.stderr.contains(&expected), "{}", output.stderr);
     }
+}
+
+#[test]
+fn a_file_that_the_configuration_names_and_that_is_not_there_is_told() {
+    let machine = Machine::new();
+    std::fs::remove_file(machine.path("m/opt/kata/image")).expect("removed");
+    let output = machine.run(&["configure", "--profile", "go-3.29"]);
+    assert_eq!(output.code, 13, "{}", output.stderr);
+    let expected =
+        format!("/{BASE}/configuration-qemu.toml:6: hypervisor.qemu.image is /opt/kata/image, which is not there");
+    assert!(output.stderr.contains(&expected), "{}", output.stderr);
+    // With a kernel and an initrd of one's own it is not needed.
+    assert_eq!(machine.run(&with(&["configure", "--profile", "go-3.29"], &[])).code, 0);
 }
 
 #[test]

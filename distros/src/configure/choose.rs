@@ -114,7 +114,7 @@ fn judge(
         }
     };
     let (against, evidence) =
-        said(verified, release, profile, &format!("fs.{}", driver.name), &components(driver, release));
+        said(verified, release, profile, &format!("fs.{}", driver.name), &components(driver, release), found);
     if !against.is_empty() && no.why.is_empty() {
         no.forceable = Some(share.clone());
     }
@@ -145,19 +145,26 @@ fn said(
     profile: &Profile,
     capability: &str,
     packages: &Option<Vec<String>>,
+    found: &Found,
 ) -> (Vec<String>, Vec<String>) {
     let Some(packages) = packages else { return (Vec::new(), Vec::new()) };
     let about = |e: &&VerifiedEntry| packages.iter().all(|p| e.versions.contains_key(p));
     let entries = strongest(verified, &release.version, release.arch, &profile.name, capability, about);
     let (mut against, mut evidence) = (Vec::new(), Vec::new());
     for entry in entries {
-        let Some(found) = entry.capabilities.get(capability) else { continue };
-        let run = format!("{} on {} in a {} run of {}", capability, entry.basis, entry.environment, entry.tested);
-        match found.verdict {
-            Verdict::Unsupported if found.causes.is_empty() => against.push(format!("unsupported: {run}")),
-            Verdict::Unsupported => against.extend(found.causes.iter().map(|c| format!("{c} ({run})"))),
+        let Some(judged) = entry.capabilities.get(capability) else { continue };
+        let run = format!(
+            "{capability} on {} in a {} run of {}{}",
+            entry.basis,
+            entry.environment,
+            entry.tested,
+            differences(entry, found)
+        );
+        match judged.verdict {
+            Verdict::Unsupported if judged.causes.is_empty() => against.push(format!("unsupported: {run}")),
+            Verdict::Unsupported => against.extend(judged.causes.iter().map(|c| format!("{c} ({run})"))),
             Verdict::Partial => {
-                let workaround = found.workaround.as_deref().unwrap_or("no workaround is named");
+                let workaround = judged.workaround.as_deref().unwrap_or("no workaround is named");
                 evidence.push(format!("partial: {run}: {workaround}"));
             }
             Verdict::Supported => evidence.push(format!("supported: {run}")),
@@ -173,8 +180,18 @@ pub fn evidence(
     release: &Release,
     profile: &Profile,
     capability: &str,
+    found: &Found,
 ) -> (Vec<String>, Vec<String>) {
-    said(verified, release, profile, capability, &Some(Vec::new()))
+    said(verified, release, profile, capability, &Some(Vec::new()), found)
+}
+
+/// Where what is installed is not what was tested: ` with virtiofsd 1.13.2-1, installed is 1.14.0-1`.
+fn differences(entry: &VerifiedEntry, found: &Found) -> String {
+    let differing = entry.versions.iter().filter_map(|(package, tested)| {
+        let installed = found.packages.get(package).filter(|installed| *installed != tested)?;
+        Some(format!(" with {package} {tested}, installed is {installed}"))
+    });
+    differing.collect::<Vec<_>>().join(",")
 }
 
 /// The entries of the strongest environment that decided a capability.

@@ -185,7 +185,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
     let hypervisor = hypervisor(inputs)?;
     let mut forced = false;
     let mut refuse = |what: &str, instead: &str| -> Result<Vec<String>, PlanError> {
-        let (against, evidence) = evidence(inputs.verified, release, profile, what);
+        let (against, evidence) = evidence(inputs.verified, release, profile, what, found);
         if against.is_empty() {
             return Ok(evidence);
         }

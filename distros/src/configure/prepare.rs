@@ -110,7 +110,7 @@ pub fn prepare(
     let merged = Merged::read_with(root, located, configuration.runtime, configuration.kata, &replaced)?;
     Ok(Prepared {
         not_effective: merged.not_effective(&settings),
-        problems: merged.problems().to_vec(),
+        problems: problems(root, &merged),
         settings,
         changes,
         old,
@@ -152,6 +152,10 @@ impl Prepared {
     ) -> Result<(Vec<NotEffective>, Vec<Problem>), PrepareError> {
         change::apply(root, self.old.as_ref(), self.new)?;
         let merged = Merged::read(root, located, configuration.runtime, configuration.kata)?;
-        Ok((merged.not_effective(&self.settings), merged.problems().to_vec()))
+        Ok((merged.not_effective(&self.settings), problems(root, &merged)))
     }
+}
+
+fn problems(root: &Root, merged: &Merged) -> Vec<Problem> {
+    merged.problems().iter().cloned().chain(merged.missing_files(root)).collect()
 }

@@ -227,6 +227,16 @@ fn a_run_in_a_vm_outranks_a_containers() {
 }
 
 #[test]
+fn evidence_says_where_the_installed_version_is_another() {
+    let yes = "      fs.virtio-fs: supported\n";
+    let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry("rs-4.0", "container", yes)), "rs-4.0");
+    let note = |case: &Case| case.plan().unwrap().notes.into_iter().find(|n| n.about == "shared_fs").unwrap().text;
+    assert!(note(&case).ends_with("run of 2026-11-21"));
+    case.found.packages = [("virtiofsd".to_owned(), "1.14".to_owned()), ("qemu-kvm".to_owned(), "9".to_owned())].into();
+    assert!(note(&case).ends_with("run of 2026-11-21 with virtiofsd 1.13, installed is 1.14"), "{}", note(&case));
+}
+
+#[test]
 fn what_is_known_not_to_work_is_refused_unless_forced() {
     let no_boot = "      vmm.boot: {verdict: unsupported, causes: [\"qemu: exits\"]}\n";
     let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry("go-3.29", "container", no_boot)), "go-3.29");
