@@ -337,7 +337,7 @@ fn nothing_works_gives_the_evidence_and_instructions_whose_record_works() {
     let answer = machine.run(&["fallback", "--profile", "rs-4.0", "--format", "json"]).json();
     assert_eq!(answer["outcome"], json!("build"));
     // What the instructions state, laid over the record as they say, is what is configured then.
-    let record = answer["instructions"]["record"].as_str().expect("a record");
+    let record = answer["instructions"][0]["record"].as_str().expect("a record");
     machine.file("own/mini.yaml", record);
     let lint = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
         .arg("lint")

@@ -86,6 +86,10 @@ fn judge(
         no.why.push(format!("Kata {} has no {}: it has {}", profile.range, driver.name, profile.shares.join(", ")));
         return Err(no);
     }
+    if found.lacks.contains(&driver.name) {
+        let qemu = found.hypervisor.as_deref().unwrap_or("QEMU");
+        no.why.push(format!("{qemu} was built without a device for {}", driver.name));
+    }
     let share = match (driver.name.as_str(), &driver.path) {
         ("virtio-fs", Some(path)) => match &found.daemon {
             Some(daemon) if daemon.path == *path => {

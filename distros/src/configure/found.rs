@@ -51,6 +51,8 @@ pub struct Found {
     pub hypervisor: Option<String>,
     /// Whether that QEMU was linked with liburing; `None` where it cannot be told (statically linked).
     pub io_uring: Option<bool>,
+    /// Shared filesystems that this QEMU has no device for: `virtio-9p` in Enterprise Linux's.
+    pub lacks: Vec<String>,
     /// Whether the kernel lets nobody use io_uring (`kernel.io_uring_disabled` is 2).
     pub io_uring_forbidden: bool,
     /// The record's virtio-fs daemon, where it is there.
@@ -70,9 +72,11 @@ impl Found {
     pub fn gather(root: &Root, release: &Release) -> Found {
         let hypervisor = release.qemu().map(|v| v.path.clone()).filter(|p| root.has_file(Path::new(p)));
         let daemon = release.filesystem("virtio-fs").and_then(|f| f.path.clone());
+        let qemu = hypervisor.as_deref().and_then(|p| binary(root, p));
         let sysctl = root.read_if_any(Path::new("/proc/sys/kernel/io_uring_disabled")).ok().flatten();
         Found {
-            io_uring: hypervisor.as_deref().and_then(|p| links_liburing(&binary(root, p)?)),
+            io_uring: qemu.as_deref().and_then(links_liburing),
+            lacks: qemu.as_deref().map(lacks).unwrap_or_default(),
             io_uring_forbidden: sysctl.is_some_and(|v| v.trim() == "2"),
             hypervisor,
             daemon: daemon.and_then(|path| {
@@ -106,6 +110,17 @@ fn links_liburing(binary: &[u8]) -> Option<bool> {
         (false, true) => Some(false),
         (false, false) => None,
     }
+}
+
+/// The shared filesystems whose device a QEMU does not name; neither is ever a module of its own.
+fn lacks(qemu: &[u8]) -> Vec<String> {
+    let known = |text: &str| memchr::memmem::find(qemu, text.as_bytes()).is_some();
+    // What does not look like a QEMU, a wrapper perhaps, says nothing.
+    if !known("virtio-blk") {
+        return Vec::new();
+    }
+    let devices = [("virtio-fs", "vhost-user-fs-"), ("virtio-9p", "virtio-9p-")];
+    devices.iter().filter(|(_, device)| !known(device)).map(|(share, _)| (*share).to_owned()).collect()
 }
 
 /// The file with the highest version that a glob matches: `*` in the last component, `/boot/vmlinuz-*`.
@@ -170,6 +185,13 @@ mod tests {
         assert_eq!(links_liburing(b"\0libc.so.6\0liburing.so.2\0"), Some(true));
         assert_eq!(links_liburing(b"\0libc.so.6\0libaio.so.1\0"), Some(false));
         assert_eq!(links_liburing(b"static"), None);
+    }
+
+    #[test]
+    fn a_qemu_without_a_device_lacks_its_filesystem() {
+        assert_eq!(lacks(b"virtio-blk-pci\0vhost-user-fs-pci\0"), ["virtio-9p"]);
+        assert_eq!(lacks(b"virtio-blk-ccw\0vhost-user-fs-ccw\0virtio-9p-ccw\0"), Vec::<String>::new());
+        assert_eq!(lacks(b"#!/bin/sh"), Vec::<String>::new());
     }
 
     #[test]

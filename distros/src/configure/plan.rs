@@ -143,7 +143,7 @@ pub enum PlanError {
         /// The architecture.
         arch: Arch,
     },
-    /// It is there and known not to work, or a file is not where it is said to be.
+    /// It is there and known not to work.
     #[error("{what} is known not to work: {}", .why.join("; "))]
     Unsupported {
         /// `vmm.boot`, `kernel.guest`.
@@ -159,17 +159,6 @@ pub enum PlanError {
     NothingWorks {
         /// All that were tried.
         passed_over: Vec<PassedOver>,
-    },
-    /// A file that was named is not there.
-    #[error("{what} {path}: no such file: {hint}")]
-    NoFile {
-        /// `initrd`.
-        #[serde(rename = "file")]
-        what: String,
-        /// Where it was looked for.
-        path: String,
-        /// What to do.
-        hint: String,
     },
 }
 
@@ -195,7 +184,10 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
         forced = true;
         Ok(against.into_iter().map(|a| format!("forced although known not to work: {a}")).collect())
     };
-    for line in refuse("vmm.boot", "use another release or VMM, or another profile")? {
+    for line in refuse(
+        "vmm.boot",
+        "use another release or profile, or a VMM of your own (`kata-osinfo fallback --build qemu`)",
+    )? {
         note("path", line);
     }
     let boot = match inputs.guest {

@@ -17,9 +17,7 @@ use std::io::Write;
 pub(crate) fn configure(out: &mut impl Write, arguments: &Configure, database: &Database) -> anyhow::Result<Exit> {
     let here = Here::look(&arguments.machine, database)?;
     let format = arguments.machine.format;
-    if let Some(error) = here.missing_file() {
-        return Err(error.into());
-    }
+    here.files_are_there()?;
     if !here.assumed.is_empty() && !arguments.machine.allow_assumed {
         for fact in &here.assumed {
             eprintln!("error: nobody has checked the record's {}", printable(fact));

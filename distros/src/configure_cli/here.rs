@@ -3,7 +3,7 @@
 use super::Machine;
 use anyhow::Context as _;
 use kata_osinfo::arch::Arch;
-use kata_osinfo::configure::{Found, Guest, Inputs, KataVersion, PlanError, Root};
+use kata_osinfo::configure::{Found, Guest, Inputs, KataVersion, Root};
 use kata_osinfo::database::Database;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::record::Confidence;
@@ -107,17 +107,15 @@ impl Here {
         self.guest != Guest::Kata
     }
 
-    /// A named kernel or initrd that is not there.
-    pub(super) fn missing_file(&self) -> Option<PlanError> {
-        let Guest::Own { kernel, initrd } = &self.guest else { return None };
-        let missing = |what: &str, path: &str| {
-            (!self.root.has_file(Path::new(path))).then(|| PlanError::NoFile {
-                what: what.to_owned(),
-                path: path.to_owned(),
-                hint: "give the path as the machine itself has it, below --root".to_owned(),
-            })
-        };
-        missing("initrd", initrd).or_else(|| kernel.as_deref().and_then(|k| missing("kernel", k)))
+    /// That a named kernel and initrd are there.
+    pub(super) fn files_are_there(&self) -> anyhow::Result<()> {
+        let Guest::Own { kernel, initrd } = &self.guest else { return Ok(()) };
+        for (what, path) in kernel.iter().map(|k| ("kernel", k)).chain([("initrd", initrd)]) {
+            if !self.root.has_file(Path::new(path)) {
+                anyhow::bail!("{what} {path}: no such file: give the path as the machine itself has it, below --root");
+            }
+        }
+        Ok(())
     }
 }
 

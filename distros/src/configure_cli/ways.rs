@@ -85,7 +85,9 @@ pub(super) fn print(out: &mut impl Write, way: &Way, here: &Here, format: Format
                 for line in evidence(all) {
                     writeln!(out, "# {line}")?;
                 }
-                write!(out, "{}", instructions.script(&name))?;
+                for instructions in instructions {
+                    write!(out, "{}", instructions.script(&name))?;
+                }
             }
             eprintln!("error: no shared filesystem of {name} works with Kata {}", here.profile.range);
             if all.iter().any(|p| p.forceable.is_some()) {
@@ -93,7 +95,6 @@ pub(super) fn print(out: &mut impl Write, way: &Way, here: &Here, format: Format
             }
             Ok(Exit::NothingWorks)
         }
-        Way::NoFile { message } => anyhow::bail!("{message}"),
     }
 }
 

@@ -188,6 +188,18 @@ fn what_is_verified_not_to_work_is_passed_over_both_ways_round() {
 }
 
 #[test]
+fn a_filesystem_without_its_device_in_qemu_is_passed_over() {
+    let mut case = Case::new(RECORD, "go-3.2");
+    case.found.lacks = vec!["virtio-fs".to_owned()];
+    let configuration = case.plan().unwrap();
+    assert_eq!(configuration.share, Share::Virtio9p);
+    assert_eq!(configuration.passed_over[0].why, ["/usr/libexec/qemu-kvm was built without a device for virtio-fs"]);
+    // Packages of a daemon would not help.
+    case.found = Found { lacks: vec!["virtio-fs".to_owned(), "virtio-9p".to_owned()], daemon: None, ..all() };
+    assert!(matches!(case.plan(), Err(PlanError::NothingWorks { .. })));
+}
+
+#[test]
 fn the_c_daemon_serves_only_families_that_speak_its_language() {
     let mut case = Case::new(RECORD, "go-2.0");
     case.found.daemon = Some(Daemon { path: "/usr/libexec/virtiofsd".into(), flavour: Flavour::C });
