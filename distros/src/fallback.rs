@@ -9,7 +9,7 @@ use serde::Serialize;
 
 /// The way out, in the order in which they are tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "outcome")]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "outcome")]
 pub enum Way {
     /// Kata can be configured with what is there; what was preferred and passed over is in it.
     Configure {

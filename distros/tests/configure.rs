@@ -224,6 +224,75 @@ fn what_is_written_takes_effect_and_is_taken_back_to_the_byte() {
 }
 
 #[test]
+fn the_answer_for_programs_keeps_its_form() {
+    let machine = Machine::new();
+    let output = machine.run(&["configure", "--profile", "go-3.29", "--dry-run", "--format", "json"]);
+    let mut answer = output.json();
+    for long in ["settings", "diff"] {
+        answer[long] = json!(answer[long].as_array().is_some_and(|a| !a.is_empty()) || answer[long].is_string());
+    }
+    insta::assert_snapshot!(serde_json::to_string_pretty(&answer).expect("JSON"), @r#"
+    {
+      "arch": "x86_64",
+      "configuration": {
+        "block-aio": "threads",
+        "boot": {
+          "what": "kata"
+        },
+        "cache": "auto",
+        "emulated": false,
+        "extra-args": [
+          "--thread-pool-size=1",
+          "--announce-submounts"
+        ],
+        "hypervisor": "/usr/libexec/qemu-kvm",
+        "kata": "3.29.0",
+        "machine": "q35",
+        "notes": [
+          {
+            "about": "kernel",
+            "text": "Kata's own kernel stays: not for production"
+          },
+          {
+            "about": "shared_fs",
+            "text": "virtio-fs has never been verified here under go-3.29"
+          },
+          {
+            "about": "block_device_aio",
+            "text": "/usr/libexec/qemu-kvm was built without io_uring, Kata's default"
+          }
+        ],
+        "passed-over": [],
+        "production": false,
+        "profile": "go-3.29",
+        "runtime": "go",
+        "share": {
+          "daemon": "/usr/libexec/virtiofsd",
+          "name": "virtio-fs"
+        }
+      },
+      "diff": true,
+      "files": [
+        "/opt/kata/share/defaults/kata-containers/config.d/50-kata-osinfo.toml"
+      ],
+      "kata-config": {
+        "named-by": "the runtime's own search",
+        "others": [],
+        "path": "/opt/kata/share/defaults/kata-containers/configuration-qemu.toml",
+        "siblings": []
+      },
+      "not-effective": [],
+      "outcome": "configure",
+      "problems": [],
+      "release": "mini:1",
+      "settings": true,
+      "version": 1,
+      "written": false
+    }
+    "#);
+}
+
+#[test]
 fn before_2_5_the_configuration_is_edited_and_keeps_its_comments() {
     let machine = Machine::new();
     let output = machine.run(&with(&["configure", "--profile", "go-2.0"], &["--kata-version", "2.4.0"]));

@@ -52,7 +52,7 @@ pub enum BlockAio {
 
 /// What the guest boots.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "what")]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "what")]
 pub enum Boot {
     /// A kernel with an initrd, no image.
     Initrd {
@@ -123,7 +123,7 @@ pub struct Wanting {
 
 /// Why there is no configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "what")]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "what")]
 pub enum PlanError {
     /// The distro has it, the machine does not.
     #[error("{} is not installed: {}; install {}", .wanting.component, .wanting.why, .wanting.packages.join(" "))]
