@@ -82,7 +82,7 @@ pub(crate) struct Configure {
     /// The configuration that Kata reads; by default what containerd's handler names, else Kata's own search.
     #[arg(long, value_name = "PATH")]
     pub(crate) kata_config: Option<PathBuf>,
-    /// Also make Kata a handler of the container manager.
+    /// Also make Kata a handler of the container manager; without it a handler that was written before is taken back.
     #[arg(long, value_enum)]
     pub(crate) handler: Option<HandlerName>,
     /// containerd's version, `2.1`; by default that of this machine's containerd.

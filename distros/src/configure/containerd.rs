@@ -163,14 +163,16 @@ pub(super) fn config_paths(root: &Root, runtime: Runtime) -> Vec<String> {
             for (_, handler) in runtimes.into_iter().flat_map(TableLike::iter) {
                 let kind = handler.get("runtime_type").and_then(Item::as_str).unwrap_or_default();
                 let path = handler.get("options").and_then(|o| o.get("ConfigPath")).and_then(Item::as_str);
-                if kind.starts_with("io.containerd.kata") {
+                let shim = handler.get("runtime_path").and_then(Item::as_str).unwrap_or_default();
+                // Kata keeps the Rust runtime's shim and configurations apart by these names.
+                let rust = [shim, path.unwrap_or_default()].iter().any(|p| p.contains("runtime-rs"))
+                    || shim.ends_with("/containerd-shim-kata-rs-v2");
+                if kind.starts_with("io.containerd.kata") && rust == (runtime == Runtime::Rs) {
                     paths.extend(path.map(str::to_owned));
                 }
             }
         }
     }
-    // Kata keeps the Rust runtime's configurations apart by this name.
-    paths.retain(|p| p.contains("runtime-rs") == (runtime == Runtime::Rs));
     paths
 }
 

@@ -193,6 +193,31 @@ mod tests {
     }
 
     #[test]
+    fn deep_nesting_is_refused_and_not_followed_down() {
+        let settings = [setting(&["a"], "x", json!(2))];
+        for text in [
+            format!("x = {}", "[".repeat(200_000)),
+            format!("{}x = 1\n", "a.".repeat(200_000)),
+            format!("[{}a]\n", "a.".repeat(200_000)),
+            format!("x = {}", "{a = ".repeat(200_000)),
+        ] {
+            assert!(edited(&text, &settings).is_err(), "{}", &text[..20]);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_stands_there_stays_or_is_refused(text in "([a-z#\\[\\]=\"'{}.\\\\ \r\n0-9]|é){0,60}") {
+            let settings = [setting(&["hypervisor", "qemu"], "path", json!("/usr/bin/q"))];
+            if let Ok(after) = edited(&text, &settings) {
+                let read: DocumentMut = after.parse().unwrap();
+                assert_eq!(read["hypervisor"]["qemu"]["path"].as_str(), Some("/usr/bin/q"));
+                assert_eq!(edited(&after, &settings).unwrap(), after);
+            }
+        }
+    }
+
+    #[test]
     fn text_that_cannot_be_edited_is_refused() {
         let settings = [setting(&["hypervisor", "qemu"], "path", json!("x"))];
         assert!(matches!(edited("[a\n", &settings), Err(EditError::Syntax(_))));

@@ -167,6 +167,14 @@ mod tests {
         let two = format!("version = 2\n{}{}", handler("a", "/k/go.toml"), handler("b", "/k/other.toml"));
         std::fs::write(&config, two).unwrap();
         assert!(matches!(locate(&root, Runtime::Go, None), Err(LocateError::Several(_))));
+        // The shim tells them apart too.
+        let rust = handler("b", "/k/other.toml")
+            .replace("\nruntime_type", "\nruntime_path = \"/opt/kata/runtime-rs/bin/s\"\nruntime_type");
+        std::fs::write(&config, format!("version = 2\n{}{rust}", handler("a", "/k/go.toml"))).unwrap();
+        assert_eq!(locate(&root, Runtime::Go, None).unwrap().path, Path::new("/k/go.toml"));
+        assert!(
+            matches!(locate(&root, Runtime::Rs, None), Err(LocateError::Missing(p)) if p == Path::new("/k/other.toml"))
+        );
         let named = locate(&root, Runtime::Go, Some(Path::new("/k/go.toml"))).unwrap();
         assert_eq!(named.by, "--kata-config");
         assert!(matches!(locate(&root, Runtime::Go, Some(Path::new("/k/no"))), Err(LocateError::Missing(_))));
