@@ -1,5 +1,6 @@
 //! `kata-osinfo`: asks and checks the database of distros.
 
+mod configure_cli;
 mod show;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -53,6 +54,10 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
     },
+    Configure(Box<configure_cli::Configure>),
+    Unconfigure(configure_cli::Unconfigure),
+    Fallback(Box<configure_cli::Fallback>),
+    Requirements(configure_cli::Requirements),
     /// List the releases that are known.
     List {
         /// How to print them.
@@ -119,20 +124,20 @@ fn main() -> ExitCode {
     let exit = match run(&Arguments::parse()) {
         Ok(exit) => exit,
         // Whoever read the output has seen enough: `kata-osinfo show | head`.
-        Err(error) if is_broken_pipe(&error) => Exit::Ok,
+        Err(error) if is_broken_pipe(&error) => Exit::Ok as u8,
         Err(error) => {
             eprintln!("error: {}", printable(&format!("{error:#}")));
-            Exit::BadInput
+            Exit::BadInput as u8
         }
     };
-    ExitCode::from(exit as u8)
+    ExitCode::from(exit)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
+fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let mut out = std::io::stdout().lock();
     match &arguments.command {
         Command::Show { target, format, arch } => {
@@ -142,7 +147,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
                 Format::Human => out.write_all(show::human(&releases).as_bytes())?,
                 Format::Json => json(&mut out, &show::json(&releases))?,
             }
-            Ok(Exit::Ok)
+            Ok(Exit::Ok as u8)
         }
         Command::List { format } => {
             let database = load(&arguments.records)?;
@@ -150,9 +155,13 @@ fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
                 Format::Human => out.write_all(show::list(&database).as_bytes())?,
                 Format::Json => json(&mut out, &show::list_json(&database))?,
             }
-            Ok(Exit::Ok)
+            Ok(Exit::Ok as u8)
         }
-        Command::Lint { files, fix, format } => lint_files(&mut out, files, *fix, *format),
+        Command::Lint { files, fix, format } => Ok(lint_files(&mut out, files, *fix, *format)? as u8),
+        Command::Configure(a) => Ok(configure_cli::configure(&mut out, a, &load(&arguments.records)?)? as u8),
+        Command::Unconfigure(a) => Ok(configure_cli::unconfigure(&mut out, a)? as u8),
+        Command::Fallback(a) => Ok(configure_cli::fallback(&mut out, a, &load(&arguments.records)?)? as u8),
+        Command::Requirements(a) => Ok(configure_cli::requirements(&mut out, a)? as u8),
     }
 }
 

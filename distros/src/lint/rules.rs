@@ -102,13 +102,15 @@ fn dates(record: &Record, release: &ReleaseEntry, found: &mut Vec<Diagnostic>) {
 }
 
 /// A component with `packages:` names one; leaving the key out says that none is needed.
+///
+/// Beside a path the empty list is right: it takes the packages away that the record below names for another binary.
 fn packages(record: &Record, component: &Component, found: &mut Vec<Diagnostic>) {
     let Some(fact) = &component.packages else {
         return;
     };
     let empty =
         fact.value.as_ref().is_some_and(|p| p.values().is_empty() || p.values().iter().any(|names| names.is_empty()));
-    if empty {
+    if empty && component.path.is_none() {
         let message = format!("{}: `packages` is empty", component.name);
         found.push(
             Diagnostic::error("empty-packages", &record.text, fact.span.clone(), message)

@@ -44,6 +44,7 @@ fn each_rule_finds_its_mistake() {
     assert_eq!(releases("  - {version: 1, released: soon}\n"), ["wrong-type"]);
     assert_eq!(rules("version: 13\nvmm: {name: q, path: usr/bin/q}\n"), ["relative-path"]);
     assert_eq!(rules("version: 13\nvmm: {name: q, packages: []}\n"), ["empty-packages"]);
+    assert!(rules("version: 13\nvmm: {name: q, packages: [], path: /usr/local/bin/q}\n").is_empty());
     assert_eq!(rules("version: 13\nvmm: {name: q, packages: --force}\n"), ["bad-package"]);
     assert_eq!(rules("version: 13\nvmm: [{name: q}, {name: q}]\n"), ["named-twice"]);
     assert_eq!(rules("version: 13\nversion: 14\n"), ["duplicate-key"]);

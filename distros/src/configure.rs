@@ -1,0 +1,34 @@
+//! Kata's configuration for a machine: from a record, a profile and what is installed.
+//!
+//! [`plan`] is pure: it decides from facts that were gathered before ([`Found`]).
+//! Everything that touches files is apart from it: what is there ([`Found::gather`], [`locate`]), what Kata would read
+//! ([`Merged`]), what is written and taken back ([`change`]).
+
+pub mod change;
+mod choose;
+mod containerd;
+mod crio;
+mod edit;
+mod found;
+mod locate;
+mod merged;
+mod plan;
+mod prepare;
+mod root;
+mod runtime_files;
+mod settings;
+mod version;
+
+pub use choose::{PassedOver, Share, ShareChoice, evidence};
+pub use containerd::containerd;
+pub use crio::crio;
+pub use edit::{DROP_IN, drop_in, edited};
+pub use found::{Daemon, Flavour, Found};
+pub use locate::{LocateError, Located, locate, siblings};
+pub use merged::{Merged, NotEffective, Problem};
+pub use plan::{BlockAio, Boot, Configuration, Guest, Inputs, Note, PlanError, Wanting, plan};
+pub use prepare::{HandlerChoice, PrepareError, Prepared, prepare};
+pub use root::{Root, RootError};
+pub use runtime_files::{Handler, HandlerError, shim};
+pub use settings::{Setting, settings};
+pub use version::{KataVersion, key_since, reads_drop_ins};

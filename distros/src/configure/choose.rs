@@ -1,0 +1,228 @@
+//! Which shared filesystem: by the record's preference, by what is there, and by what was verified.
+
+use super::{Flavour, Found};
+use crate::arch::Arch;
+use crate::profile::{DaemonStyle, Profile};
+use crate::release::{FilesystemDriver, Release};
+use crate::verified::{Verdict, VerifiedEntry};
+use serde::Serialize;
+
+/// A shared filesystem that Kata can be told to use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "name")]
+pub enum Share {
+    /// `virtio-fs`, with the daemon's path.
+    VirtioFs {
+        /// `virtio_fs_daemon`.
+        daemon: String,
+    },
+    /// `virtio-9p`, which is built into QEMU.
+    #[serde(rename = "virtio-9p")]
+    Virtio9p,
+}
+
+impl Share {
+    /// Kata's word for it, `shared_fs`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Share::VirtioFs { .. } => "virtio-fs",
+            Share::Virtio9p => "virtio-9p",
+        }
+    }
+}
+
+/// A filesystem that cannot be used, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PassedOver {
+    /// `virtio-fs`.
+    pub name: String,
+    /// Every independent reason, with its evidence.
+    pub why: Vec<String>,
+    /// Packages that would bring it, where only they are missing.
+    pub install: Vec<String>,
+    /// Whether `--force` can choose it all the same: the profile knows it and it is there.
+    pub forceable: Option<Share>,
+}
+
+/// What the choice came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ShareChoice {
+    /// The first one that works, by preference.
+    pub share: Option<Share>,
+    /// What is verified of it: one line each; empty is never verified.
+    pub evidence: Vec<String>,
+    /// Those preferred to it that do not.
+    pub passed_over: Vec<PassedOver>,
+}
+
+impl ShareChoice {
+    /// Goes through the release's filesystems, the preferred one first.
+    pub fn of(release: &Release, verified: &[VerifiedEntry], profile: &Profile, found: &Found) -> ShareChoice {
+        let mut choice = ShareChoice { share: None, evidence: Vec::new(), passed_over: Vec::new() };
+        for driver in &release.filesystems {
+            match judge(driver, release, verified, profile, found) {
+                Ok((share, evidence)) => {
+                    choice.share = Some(share);
+                    choice.evidence = evidence;
+                    break;
+                }
+                Err(passed_over) => choice.passed_over.push(passed_over),
+            }
+        }
+        choice
+    }
+}
+
+fn judge(
+    driver: &FilesystemDriver,
+    release: &Release,
+    verified: &[VerifiedEntry],
+    profile: &Profile,
+    found: &Found,
+) -> Result<(Share, Vec<String>), PassedOver> {
+    let mut no = PassedOver { name: driver.name.clone(), why: Vec::new(), install: Vec::new(), forceable: None };
+    if !profile.shares(&driver.name) {
+        no.why.push(format!("Kata {} has no {}: it has {}", profile.range, driver.name, profile.shares.join(", ")));
+        return Err(no);
+    }
+    if found.lacks.contains(&driver.name) {
+        let qemu = found.hypervisor.as_deref().unwrap_or("QEMU");
+        no.why.push(format!("{qemu} was built without a device for {}", driver.name));
+    }
+    let share = match (driver.name.as_str(), &driver.path) {
+        ("virtio-fs", Some(path)) => match &found.daemon {
+            Some(daemon) if daemon.path == *path => {
+                if daemon.flavour == Flavour::C && profile.virtiofsd.style != DaemonStyle::DashO {
+                    no.why.push(format!(
+                        "{path} is the C daemon of QEMU, which knows none of the options that Kata {} passes",
+                        profile.range
+                    ));
+                }
+                Share::VirtioFs { daemon: path.clone() }
+            }
+            _ => {
+                no.why.push(format!("{path} is not there"));
+                no.install.clone_from(&driver.packages);
+                Share::VirtioFs { daemon: path.clone() }
+            }
+        },
+        ("virtio-fs", None) => {
+            no.why.push(format!("the record of {} names no daemon", release.distro));
+            return Err(no);
+        }
+        ("virtio-9p", _) => Share::Virtio9p,
+        (other, _) => {
+            no.why.push(format!("{other} is not a filesystem that this program can configure"));
+            return Err(no);
+        }
+    };
+    let (against, evidence) =
+        said(verified, release, profile, &format!("fs.{}", driver.name), &components(driver, release), found);
+    if !against.is_empty() && no.why.is_empty() {
+        no.forceable = Some(share.clone());
+    }
+    no.why.extend(against);
+    match no.why.is_empty() {
+        true => Ok((share, evidence)),
+        false => Err(no),
+    }
+}
+
+/// The packages that a verdict on a driver is about: the driver's own, and the VMM's where it has none.
+///
+/// `None` where the daemon is from no package: then no verdict of the distro's packages is about it.
+fn components(driver: &FilesystemDriver, release: &Release) -> Option<Vec<String>> {
+    match (&driver.path, driver.packages.is_empty()) {
+        (_, false) => Some(driver.packages.clone()),
+        (None, true) => Some(release.qemu().map(|v| v.packages.clone()).unwrap_or_default()),
+        (Some(_), true) => None,
+    }
+}
+
+/// What runs say of a capability: what speaks against it, and one line for each run that speaks for it.
+///
+/// A run in a VM or on the host outranks a container's; an entry that is not about `packages` says nothing.
+fn said(
+    verified: &[VerifiedEntry],
+    release: &Release,
+    profile: &Profile,
+    capability: &str,
+    packages: &Option<Vec<String>>,
+    found: &Found,
+) -> (Vec<String>, Vec<String>) {
+    let Some(packages) = packages else { return (Vec::new(), Vec::new()) };
+    let about = |e: &&VerifiedEntry| packages.iter().all(|p| e.versions.contains_key(p));
+    let entries = strongest(verified, &release.version, release.arch, &profile.name, capability, about);
+    let (mut against, mut evidence) = (Vec::new(), Vec::new());
+    for entry in entries {
+        let Some(judged) = entry.capabilities.get(capability) else { continue };
+        let run = format!(
+            "{capability} on {} in a {} run of {}{}",
+            entry.basis,
+            entry.environment,
+            entry.tested,
+            differences(entry, found)
+        );
+        match judged.verdict {
+            Verdict::Unsupported if judged.causes.is_empty() => against.push(format!("unsupported: {run}")),
+            Verdict::Unsupported => against.extend(judged.causes.iter().map(|c| format!("{c} ({run})"))),
+            Verdict::Partial => {
+                let workaround = judged.workaround.as_deref().unwrap_or("no workaround is named");
+                evidence.push(format!("partial: {run}: {workaround}"));
+            }
+            Verdict::Supported => evidence.push(format!("supported: {run}")),
+            Verdict::NotApplicable | Verdict::Untested | Verdict::Inconclusive => {}
+        }
+    }
+    (against, evidence)
+}
+
+/// What runs proved of a capability of a release: what speaks against it, and what for it.
+pub fn evidence(
+    verified: &[VerifiedEntry],
+    release: &Release,
+    profile: &Profile,
+    capability: &str,
+    found: &Found,
+) -> (Vec<String>, Vec<String>) {
+    said(verified, release, profile, capability, &Some(Vec::new()), found)
+}
+
+/// Where what is installed is not what was tested: ` with virtiofsd 1.13.2-1, installed is 1.14.0-1`.
+fn differences(entry: &VerifiedEntry, found: &Found) -> String {
+    let differing = entry.versions.iter().filter_map(|(package, tested)| {
+        let installed = found.packages.get(package).filter(|installed| *installed != tested)?;
+        Some(format!(" with {package} {tested}, installed is {installed}"))
+    });
+    differing.collect::<Vec<_>>().join(",")
+}
+
+/// The entries of the strongest environment that decided a capability.
+fn strongest<'a>(
+    verified: &'a [VerifiedEntry],
+    version: &str,
+    arch: Arch,
+    profile: &str,
+    capability: &str,
+    about: impl Fn(&&VerifiedEntry) -> bool,
+) -> Vec<&'a VerifiedEntry> {
+    let decided = |e: &&VerifiedEntry| {
+        e.capabilities
+            .get(capability)
+            .is_some_and(|c| matches!(c.verdict, Verdict::Supported | Verdict::Partial | Verdict::Unsupported))
+    };
+    let mut entries: Vec<&VerifiedEntry> = verified
+        .iter()
+        .filter(|e| e.release == version && e.arch == arch && e.profile == profile)
+        .filter(|e| decided(e) && about(e))
+        .collect();
+    let rank = |e: &VerifiedEntry| match e.environment.as_str() {
+        "host" => 2,
+        "vm" => 1,
+        _ => 0,
+    };
+    let best = entries.iter().map(|e| rank(e)).max();
+    entries.retain(|e| Some(rank(e)) == best);
+    entries
+}

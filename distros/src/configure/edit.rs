@@ -1,0 +1,227 @@
+//! Settings as text: a drop-in of their own, or edits in a `configuration.toml` that keep everything else as it is.
+
+use super::{Configuration, Setting};
+use serde_json::Value;
+use toml_edit::{Array, DocumentMut, Item, Table, TableLike};
+
+/// The drop-in's name. Kata merges by the order of names: an admin's `60-…` wins over it.
+pub const DROP_IN: &str = "50-kata-osinfo.toml";
+
+/// The drop-in's text.
+pub fn drop_in(configuration: &Configuration, settings: &[Setting]) -> String {
+    let mut text = format!(
+        "# Written by kata-osinfo for profile {} (Kata {}); `kata-osinfo unconfigure` removes it.\n\
+         # A drop-in with a later name overrides it.\n",
+        configuration.profile, configuration.kata
+    );
+    if !configuration.production {
+        text += "# NOT FOR PRODUCTION: see the notes.\n";
+    }
+    for note in &configuration.notes {
+        text += &format!("# {}: {}\n", one_line(&note.about), one_line(&note.text));
+    }
+    let mut tables: Vec<&[String]> = Vec::new();
+    for setting in settings {
+        if !tables.contains(&setting.table.as_slice()) {
+            tables.push(&setting.table);
+        }
+    }
+    for table in tables {
+        text += &format!("\n[{}]\n", table.join("."));
+        for setting in settings.iter().filter(|s| s.table == table) {
+            text += &format!("# {}\n{} = {}\n", one_line(&setting.why), setting.key, toml_value(&setting.value));
+        }
+    }
+    text
+}
+
+/// Causes come from guests' logs: nothing in them may end the comment.
+fn one_line(text: &str) -> String {
+    crate::diagnostic::printable(text)
+}
+
+/// Why a configuration file cannot be edited.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    /// It does not parse.
+    #[error("not TOML: {0}")]
+    Syntax(#[from] toml_edit::TomlError),
+    /// It would not stay as it is.
+    #[error(
+        "an edit would change more than it should: lines end in different ways, or it begins with a byte order mark"
+    )]
+    Layout,
+    /// Something else stands where a table must.
+    #[error("`{0}` is not a table there")]
+    NotATable(String),
+}
+
+/// A configuration's text with settings in it: values are replaced in place, comments, order and layout stay.
+///
+/// # Errors
+///
+/// That the text is not TOML, or has a value where a table must be.
+pub fn edited(text: &str, settings: &[Setting]) -> Result<String, EditError> {
+    let mut document: DocumentMut = text.parse()?;
+    let line_ends = LineEnds::of(text, &document)?;
+    for setting in settings {
+        let mut table: &mut dyn TableLike = document.as_table_mut();
+        for (depth, name) in setting.table.iter().enumerate() {
+            let last = depth + 1 == setting.table.len();
+            let item = table.entry(name).or_insert_with(|| {
+                let mut new = Table::new();
+                // `[hypervisor]` alone need not stand above `[hypervisor.qemu]`.
+                new.set_implicit(!last);
+                Item::Table(new)
+            });
+            table = item.as_table_like_mut().ok_or_else(|| EditError::NotATable(setting.table[..=depth].join(".")))?;
+        }
+        set(table, &setting.key, &setting.value);
+    }
+    Ok(line_ends.put(document.to_string()))
+}
+
+/// How lines end; the parser makes LF of all of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum LineEnds {
+    Unix,
+    Dos,
+}
+
+impl LineEnds {
+    /// What makes the unchanged document the text that it was parsed from.
+    pub(super) fn of(text: &str, document: &DocumentMut) -> Result<LineEnds, EditError> {
+        let plain = document.to_string();
+        [LineEnds::Unix, LineEnds::Dos]
+            .into_iter()
+            // A last line without its end gets one.
+            .find(|ends| {
+                let again = ends.put(plain.clone());
+                again == text || again == format!("{text}{}", ends.put("\n".to_owned()))
+            })
+            .ok_or(EditError::Layout)
+    }
+
+    pub(super) fn put(self, text: String) -> String {
+        match self {
+            LineEnds::Unix => text,
+            LineEnds::Dos => text.replace('\n', "\r\n"),
+        }
+    }
+}
+
+/// Assigns a value and keeps the comment behind the old one.
+fn set(table: &mut dyn TableLike, key: &str, value: &Value) {
+    let mut new = toml_value(value);
+    match table.get_mut(key) {
+        Some(Item::Value(old)) => {
+            *new.decor_mut() = old.decor().clone();
+            *old = new;
+        }
+        _ => {
+            table.insert(key, Item::Value(new));
+        }
+    }
+}
+
+fn toml_value(value: &Value) -> toml_edit::Value {
+    match value {
+        Value::Bool(b) => (*b).into(),
+        Value::Number(n) => n.as_i64().unwrap_or_default().into(),
+        Value::Array(items) => toml_edit::Value::Array(items.iter().map(toml_value).collect::<Array>()),
+        Value::String(s) => s.as_str().into(),
+        // Settings are texts, whole numbers and lists of texts.
+        Value::Null | Value::Object(_) => value.to_string().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn setting(table: &[&str], key: &str, value: Value) -> Setting {
+        Setting {
+            table: table.iter().map(|t| (*t).to_owned()).collect(),
+            key: key.to_owned(),
+            value,
+            why: String::new(),
+        }
+    }
+
+    const OLD: &str = "# Kata's own words\n\n[hypervisor.qemu]\npath = \"/opt/q\"   # the VMM\nimage = \"/opt/i\"\n\
+                       #initrd = \"no\"\n\n# Extra\nvirtio_fs_extra_args = [\n  \"a\", # one\n]\n[agent.kata]\nkernel_modules=[]\n";
+
+    #[test]
+    fn an_edit_changes_the_values_and_nothing_else() {
+        let settings = [
+            setting(&["hypervisor", "qemu"], "path", json!("/usr/bin/q")),
+            setting(&["hypervisor", "qemu"], "initrd", json!("/boot/i")),
+            setting(&["hypervisor", "qemu"], "virtio_fs_extra_args", json!(["-o", "x"])),
+            setting(&["agent", "kata"], "dial_timeout", json!(300)),
+            setting(&["runtime"], "hypervisor_name", json!("qemu")),
+        ];
+        insta::assert_snapshot!(edited(OLD, &settings).unwrap(), @r##"
+        # Kata's own words
+
+        [hypervisor.qemu]
+        path = "/usr/bin/q"   # the VMM
+        image = "/opt/i"
+        #initrd = "no"
+
+        # Extra
+        virtio_fs_extra_args = ["-o", "x"]
+        initrd = "/boot/i"
+        [agent.kata]
+        kernel_modules=[]
+        dial_timeout = 300
+
+        [runtime]
+        hypervisor_name = "qemu"
+        "##);
+        assert_eq!(edited(OLD, &[]).unwrap(), OLD);
+    }
+
+    #[test]
+    fn line_ends_stay_and_a_mixture_is_refused() {
+        let settings = [setting(&["a"], "x", json!(2))];
+        assert_eq!(edited("[a]\r\nx = 1 # c\r\n", &settings).unwrap(), "[a]\r\nx = 2 # c\r\n");
+        assert_eq!(edited("[a]\nx = 1", &settings).unwrap(), "[a]\nx = 2\n");
+        for text in ["[a]\r\nx = 1\n", "\u{feff}[a]\nx = 1\n"] {
+            assert!(matches!(edited(text, &settings), Err(EditError::Layout)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_and_not_followed_down() {
+        let settings = [setting(&["a"], "x", json!(2))];
+        for text in [
+            format!("x = {}", "[".repeat(200_000)),
+            format!("{}x = 1\n", "a.".repeat(200_000)),
+            format!("[{}a]\n", "a.".repeat(200_000)),
+            format!("x = {}", "{a = ".repeat(200_000)),
+        ] {
+            assert!(edited(&text, &settings).is_err(), "{}", &text[..20]);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_stands_there_stays_or_is_refused(text in "([a-z#\\[\\]=\"'{}.\\\\ \r\n0-9]|é){0,60}") {
+            let settings = [setting(&["hypervisor", "qemu"], "path", json!("/usr/bin/q"))];
+            if let Ok(after) = edited(&text, &settings) {
+                let read: DocumentMut = after.parse().unwrap();
+                assert_eq!(read["hypervisor"]["qemu"]["path"].as_str(), Some("/usr/bin/q"));
+                assert_eq!(edited(&after, &settings).unwrap(), after);
+            }
+        }
+    }
+
+    #[test]
+    fn text_that_cannot_be_edited_is_refused() {
+        let settings = [setting(&["hypervisor", "qemu"], "path", json!("x"))];
+        assert!(matches!(edited("[a\n", &settings), Err(EditError::Syntax(_))));
+        let error = edited("hypervisor = 1\n", &settings).unwrap_err().to_string();
+        assert_eq!(error, "`hypervisor` is not a table there");
+    }
+}

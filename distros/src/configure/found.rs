@@ -1,0 +1,218 @@
+//! What a machine has: paths, the daemon's flavour, what QEMU was built with.
+//!
+//! Binaries are read, never run: the root may be another machine's, or another architecture's.
+
+use super::{KataVersion, Root};
+use crate::release::Release;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Bytes of a binary that are searched; QEMU's are some 30 MB.
+const MAX_BINARY: u64 = 512 << 20;
+
+/// The two programs called virtiofsd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flavour {
+    /// Part of QEMU 4.2 to 7.2; `-o` options only.
+    C,
+    /// The one of the virtio-fs project; `--shared-dir` and `-o` options.
+    Rust,
+    /// Neither is recognised: a wrapper, perhaps.
+    Unknown,
+}
+
+impl Flavour {
+    /// Told by an option that only the Rust daemon has, and by a message that only libfuse has.
+    fn of(binary: &[u8]) -> Flavour {
+        let has = |text: &str| memchr::memmem::find(binary, text.as_bytes()).is_some();
+        match (has("shared-dir"), has("fuse: unknown option(s)")) {
+            (true, _) => Flavour::Rust,
+            (false, true) => Flavour::C,
+            (false, false) => Flavour::Unknown,
+        }
+    }
+}
+
+/// A virtio-fs daemon that is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Daemon {
+    /// Its path.
+    pub path: String,
+    /// Which of the two.
+    pub flavour: Flavour,
+}
+
+/// What was found on a machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Found {
+    /// The record's VMM, where its binary is there: its path.
+    pub hypervisor: Option<String>,
+    /// Whether that QEMU was linked with liburing; `None` where it cannot be told (statically linked).
+    pub io_uring: Option<bool>,
+    /// Shared filesystems that this QEMU has no device for: `virtio-9p` in Enterprise Linux's.
+    pub lacks: Vec<String>,
+    /// Whether the kernel lets nobody use io_uring (`kernel.io_uring_disabled` is 2).
+    pub io_uring_forbidden: bool,
+    /// The record's virtio-fs daemon, where it is there.
+    pub daemon: Option<Daemon>,
+    /// The newest file that the record's kernel glob matches.
+    pub kernel: Option<String>,
+    /// Kata's version by its `VERSION` file, where there is one.
+    pub kata: Option<KataVersion>,
+    /// Versions of installed packages, as far as the caller knows them; empty is not known.
+    pub packages: BTreeMap<String, String>,
+}
+
+impl Found {
+    /// Looks below a root for what a release's record names.
+    ///
+    /// What cannot be read counts as not there.
+    pub fn gather(root: &Root, release: &Release) -> Found {
+        let hypervisor = release.qemu().map(|v| v.path.clone()).filter(|p| root.has_file(Path::new(p)));
+        let daemon = release.filesystem("virtio-fs").and_then(|f| f.path.clone());
+        let qemu = hypervisor.as_deref().and_then(|p| binary(root, p));
+        let sysctl = root.read_if_any(Path::new("/proc/sys/kernel/io_uring_disabled")).ok().flatten();
+        Found {
+            io_uring: qemu.as_deref().and_then(links_liburing),
+            lacks: qemu.as_deref().map(lacks).unwrap_or_default(),
+            io_uring_forbidden: sysctl.is_some_and(|v| v.trim() == "2"),
+            hypervisor,
+            daemon: daemon.and_then(|path| {
+                let flavour = Flavour::of(&binary(root, &path)?);
+                Some(Daemon { path, flavour })
+            }),
+            kernel: release.kernel.as_ref().and_then(|k| newest(root, &k.image)),
+            kata: root.read_if_any(Path::new("/opt/kata/VERSION")).ok().flatten().and_then(|v| v.parse().ok()),
+            packages: BTreeMap::new(),
+        }
+    }
+}
+
+fn binary(root: &Root, path: &str) -> Option<Vec<u8>> {
+    use std::io::Read as _;
+    let path = root.outside(&root.resolve(Path::new(path)).ok()?);
+    // Opening a pipe would wait.
+    if !std::fs::metadata(&path).ok()?.is_file() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).ok()?.take(MAX_BINARY).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// The name of a needed library stands in a dynamically linked program as it is.
+fn links_liburing(binary: &[u8]) -> Option<bool> {
+    let has = |text: &str| memchr::memmem::find(binary, text.as_bytes()).is_some();
+    match (has("liburing.so"), has("libc.so.")) {
+        (true, _) => Some(true),
+        (false, true) => Some(false),
+        (false, false) => None,
+    }
+}
+
+/// The shared filesystems whose device a QEMU does not name; neither is ever a module of its own.
+fn lacks(qemu: &[u8]) -> Vec<String> {
+    let known = |text: &str| memchr::memmem::find(qemu, text.as_bytes()).is_some();
+    // What does not look like a QEMU, a wrapper perhaps, says nothing.
+    if !known("virtio-blk") {
+        return Vec::new();
+    }
+    let devices = [("virtio-fs", "vhost-user-fs-"), ("virtio-9p", "virtio-9p-")];
+    devices.iter().filter(|(_, device)| !known(device)).map(|(share, _)| (*share).to_owned()).collect()
+}
+
+/// The file with the highest version that a glob matches: `*` in the last component, `/boot/vmlinuz-*`.
+pub(super) fn newest(root: &Root, glob: &str) -> Option<String> {
+    let path = Path::new(glob);
+    let (folder, pattern) = (path.parent()?, path.file_name()?.to_str()?);
+    let Some((before, after)) = pattern.split_once('*') else {
+        return root.has_file(path).then(|| glob.to_owned());
+    };
+    let mut found: Vec<(Vec<Part>, PathBuf)> = Vec::new();
+    for name in root.names(folder).ok()? {
+        let Some(name) = name.to_str() else { continue };
+        let Some(middle) = name.strip_prefix(before).and_then(|n| n.strip_suffix(after)) else { continue };
+        // What maintainers' scripts and admins leave beside kernels.
+        let leftover = [".old", ".bak", ".dpkg-tmp", ".dpkg-new"].iter().any(|e| name.ends_with(e));
+        // Fedora's, for rescue only.
+        let rescue = middle.starts_with("0-rescue-");
+        if !leftover && !rescue && root.has_file(&folder.join(name)) {
+            found.push((parts(middle), folder.join(name)));
+        }
+    }
+    found.sort();
+    found.pop().and_then(|(_, path)| path.to_str().map(str::to_owned))
+}
+
+/// A version's parts: numbers by value, everything else by its letters.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Text(String),
+    Number(u128),
+}
+
+fn parts(version: &str) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut rest = version;
+    while let Some(first) = rest.chars().next() {
+        let digits = first.is_ascii_digit();
+        let end = rest.find(|c: char| c.is_ascii_digit() != digits).unwrap_or(rest.len());
+        let (part, after) = rest.split_at(end);
+        parts.push(match part.parse() {
+            Ok(number) if digits => Part::Number(number),
+            _ => Part::Text(part.to_owned()),
+        });
+        rest = after;
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn daemons_are_told_apart_by_what_is_in_them() {
+        assert_eq!(Flavour::of(b"..fuse: unknown option(s): `.."), Flavour::C);
+        assert_eq!(Flavour::of(b"..--shared-dir.."), Flavour::Rust);
+        assert_eq!(Flavour::of(b"#!/bin/sh\nexec real \"$@\"\n"), Flavour::Unknown);
+    }
+
+    #[test]
+    fn liburing_shows_in_what_a_program_needs() {
+        assert_eq!(links_liburing(b"\0libc.so.6\0liburing.so.2\0"), Some(true));
+        assert_eq!(links_liburing(b"\0libc.so.6\0libaio.so.1\0"), Some(false));
+        assert_eq!(links_liburing(b"static"), None);
+    }
+
+    #[test]
+    fn a_qemu_without_a_device_lacks_its_filesystem() {
+        assert_eq!(lacks(b"virtio-blk-pci\0vhost-user-fs-pci\0"), ["virtio-9p"]);
+        assert_eq!(lacks(b"virtio-blk-ccw\0vhost-user-fs-ccw\0virtio-9p-ccw\0"), Vec::<String>::new());
+        assert_eq!(lacks(b"#!/bin/sh"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_newest_kernel_is_the_one_with_the_highest_version() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("boot")).unwrap();
+        let names = [
+            "vmlinuz-6.1.0-9-amd64",
+            "vmlinuz-6.1.0-28-amd64",
+            "vmlinuz-6.12.43.old",
+            "vmlinuz-0-rescue-abc",
+            "config-7",
+        ];
+        for name in names {
+            std::fs::write(dir.path().join("boot").join(name), "").unwrap();
+        }
+        // A directory of that name is no kernel.
+        std::fs::create_dir(dir.path().join("boot/vmlinuz-9")).unwrap();
+        let root = Root::new(dir.path()).unwrap();
+        assert_eq!(newest(&root, "/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-6.1.0-28-amd64"));
+        assert_eq!(newest(&root, "/boot/vmlinux-*"), None);
+        assert_eq!(newest(&root, "/boot/config-7").as_deref(), Some("/boot/config-7"));
+    }
+}

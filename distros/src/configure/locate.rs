@@ -1,0 +1,182 @@
+//! Which configuration Kata really reads.
+
+use super::{Root, RootError, containerd};
+use crate::profile::Runtime;
+use std::path::{Path, PathBuf};
+
+/// Where the Go runtime looks: the system's file, then that of the prefix it was built for.
+///
+/// `GetDefaultConfigFilePaths` in `src/runtime/pkg/katautils/config.go@3.30.0`, with the paths of
+/// `src/runtime/Makefile@3.30.0` for the prefixes `/usr` and `/opt/kata`, and those of Fedora's package.
+const GO: &[&str] = &[
+    "/etc/kata-containers/configuration.toml",
+    "/usr/share/defaults/kata-containers/configuration.toml",
+    "/opt/kata/share/defaults/kata-containers/configuration.toml",
+    "/usr/share/kata-containers/defaults/configuration.toml",
+];
+
+/// Where the Rust runtime looks, in this order: `src/libs/kata-types/src/config/default.rs@4.0.0`.
+const RS: &[&str] = &[
+    "/etc/kata-containers/runtime-rs/configuration.toml",
+    "/usr/share/defaults/kata-containers/runtime-rs/configuration.toml",
+    "/opt/kata/share/defaults/kata-containers/runtime-rs/configuration.toml",
+];
+
+/// The configuration that is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// As it is named: by the caller, by containerd, or in the runtime's list.
+    pub named: PathBuf,
+    /// Where it lies with all links followed; drop-ins are looked for beside this one.
+    pub path: PathBuf,
+    /// Who named it.
+    pub by: String,
+    /// Others that another build of the runtime would read instead.
+    pub others: Vec<PathBuf>,
+}
+
+impl Located {
+    /// The directory of its drop-ins.
+    pub fn drop_ins(&self) -> PathBuf {
+        self.path.with_file_name("config.d")
+    }
+}
+
+/// Why no configuration was found.
+#[derive(Debug, thiserror::Error)]
+pub enum LocateError {
+    /// It is not where it is said to be.
+    #[error("no Kata configuration at {0}: give the file that Kata reads with --kata-config")]
+    Missing(PathBuf),
+    /// None of the runtime's places has one.
+    #[error("no Kata configuration at {}: install Kata first, or give the file with --kata-config", .0.join(", "))]
+    Nowhere(Vec<&'static str>),
+    /// Handlers disagree.
+    #[error("containerd's Kata handlers read {}: choose one with --kata-config", .0.join(", "))]
+    Several(Vec<String>),
+    /// A link or directory on the way cannot be followed.
+    #[error(transparent)]
+    Root(#[from] RootError),
+}
+
+/// Finds the configuration that a runtime reads: the one that is named, containerd's `ConfigPath`, or the first of the
+/// runtime's own list.
+///
+/// # Errors
+///
+/// That there is none, or that containerd's handlers of this runtime name several.
+pub fn locate(root: &Root, runtime: Runtime, named: Option<&Path>) -> Result<Located, LocateError> {
+    if let Some(named) = named {
+        return at(root, named, "--kata-config");
+    }
+    let mut paths = containerd::config_paths(root, runtime);
+    paths.sort();
+    paths.dedup();
+    match paths.as_slice() {
+        [] => {}
+        [one] => return at(root, Path::new(one), "containerd's ConfigPath"),
+        _ => return Err(LocateError::Several(paths)),
+    }
+    let places = match runtime {
+        Runtime::Go => GO,
+        Runtime::Rs => RS,
+    };
+    let mut found = places.iter().map(Path::new).filter(|p| root.has_file(p));
+    let Some(first) = found.next() else { return Err(LocateError::Nowhere(places.to_vec())) };
+    let mut located = at(root, first, "the runtime's own search")?;
+    // The Rust runtime, and /etc before all, have one order; among Go's prefixes the build decides.
+    if runtime == Runtime::Go && first != Path::new(places[0]) {
+        located.others = found.map(Path::to_owned).collect();
+    }
+    Ok(located)
+}
+
+fn at(root: &Root, named: &Path, by: &str) -> Result<Located, LocateError> {
+    if !root.has_file(named) {
+        return Err(LocateError::Missing(named.to_owned()));
+    }
+    Ok(Located { named: named.to_owned(), path: root.resolve(named)?, by: by.to_owned(), others: Vec::new() })
+}
+
+/// Other configurations for the same hypervisor in the same directory: its drop-ins are theirs too.
+pub fn siblings(root: &Root, located: &Located) -> Vec<PathBuf> {
+    let Some(folder) = located.path.parent() else { return Vec::new() };
+    let is_one = |path: &PathBuf| {
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        name.starts_with("configuration")
+            && name.ends_with(".toml")
+            && root.resolve(path).is_ok_and(|p| p != located.path && p == *path)
+            && root.read(path).is_ok_and(|text| {
+                text.parse::<toml_edit::DocumentMut>()
+                    .is_ok_and(|d| d.get("hypervisor").and_then(|h| h.get("qemu")).is_some())
+            })
+    };
+    root.names(folder).unwrap_or_default().into_iter().map(|n| folder.join(n)).filter(is_one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    const QEMU: &str = "[hypervisor.qemu]\npath = \"/usr/bin/q\"\n";
+
+    #[test]
+    fn go_reads_etc_first_and_drop_ins_lie_beside_the_real_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(dir.path()).unwrap();
+        let error = locate(&root, Runtime::Go, None).unwrap_err().to_string();
+        assert!(error.contains("install Kata first"), "{error}");
+        let opt = dir.path().join("opt/kata/share/defaults/kata-containers");
+        std::fs::create_dir_all(&opt).unwrap();
+        for name in ["configuration-qemu.toml", "configuration-qemu-snp.toml"] {
+            std::fs::write(opt.join(name), QEMU).unwrap();
+        }
+        std::fs::write(opt.join("configuration-clh.toml"), "[hypervisor.clh]\n").unwrap();
+        symlink("configuration-qemu.toml", opt.join("configuration.toml")).unwrap();
+        let located = locate(&root, Runtime::Go, None).unwrap();
+        assert_eq!(located.drop_ins(), Path::new("/opt/kata/share/defaults/kata-containers/config.d"));
+        assert!(located.path.ends_with("configuration-qemu.toml"));
+        assert_eq!(
+            siblings(&root, &located),
+            [Path::new("/opt/kata/share/defaults/kata-containers/configuration-qemu-snp.toml")]
+        );
+        std::fs::create_dir_all(dir.path().join("etc/kata-containers")).unwrap();
+        std::fs::write(dir.path().join("etc/kata-containers/configuration.toml"), QEMU).unwrap();
+        let located = locate(&root, Runtime::Go, None).unwrap();
+        assert_eq!(located.path, Path::new("/etc/kata-containers/configuration.toml"));
+        assert!(matches!(locate(&root, Runtime::Rs, None), Err(LocateError::Nowhere(_))));
+    }
+
+    #[test]
+    fn what_containerd_names_goes_before_the_list() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(dir.path()).unwrap();
+        std::fs::create_dir_all(dir.path().join("etc/containerd")).unwrap();
+        std::fs::create_dir_all(dir.path().join("k")).unwrap();
+        std::fs::write(dir.path().join("k/go.toml"), QEMU).unwrap();
+        let handler = |name: &str, path: &str| {
+            format!(
+                "[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.{name}]\nruntime_type = \"io.containerd.kata.v2\"\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.{name}.options]\nConfigPath = \"{path}\"\n"
+            )
+        };
+        let config = dir.path().join("etc/containerd/config.toml");
+        std::fs::write(&config, format!("version = 2\n{}", handler("kata", "/k/go.toml"))).unwrap();
+        assert_eq!(locate(&root, Runtime::Go, None).unwrap().path, Path::new("/k/go.toml"));
+        // A path with runtime-rs in it is the other runtime's.
+        let two = format!("version = 2\n{}{}", handler("a", "/k/go.toml"), handler("b", "/k/other.toml"));
+        std::fs::write(&config, two).unwrap();
+        assert!(matches!(locate(&root, Runtime::Go, None), Err(LocateError::Several(_))));
+        // The shim tells them apart too.
+        let rust = handler("b", "/k/other.toml")
+            .replace("\nruntime_type", "\nruntime_path = \"/opt/kata/runtime-rs/bin/s\"\nruntime_type");
+        std::fs::write(&config, format!("version = 2\n{}{rust}", handler("a", "/k/go.toml"))).unwrap();
+        assert_eq!(locate(&root, Runtime::Go, None).unwrap().path, Path::new("/k/go.toml"));
+        assert!(
+            matches!(locate(&root, Runtime::Rs, None), Err(LocateError::Missing(p)) if p == Path::new("/k/other.toml"))
+        );
+        let named = locate(&root, Runtime::Go, Some(Path::new("/k/go.toml"))).unwrap();
+        assert_eq!(named.by, "--kata-config");
+        assert!(matches!(locate(&root, Runtime::Go, Some(Path::new("/k/no"))), Err(LocateError::Missing(_))));
+    }
+}

@@ -1,0 +1,352 @@
+//! Kata's configuration as Kata would read it: the file, then its drop-ins, by the runtime's own rules.
+
+use super::{KataVersion, Located, Root, RootError, Setting, key_since, reads_drop_ins};
+use crate::profile::Runtime;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use toml_edit::{Document, Item, TableLike};
+
+/// A value and where it was set.
+#[derive(Debug, Clone, PartialEq)]
+struct Leaf {
+    value: Value,
+    file: PathBuf,
+    line: usize,
+}
+
+/// What a runtime would have after reading everything.
+#[derive(Debug, Clone, Default)]
+pub struct Merged {
+    leaves: BTreeMap<Vec<String>, Leaf>,
+    problems: Vec<Problem>,
+}
+
+/// Something for which Kata would refuse its configuration, or read it otherwise than one thinks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, from 1; `None` where it is about the whole file.
+    pub line: Option<usize>,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+/// A key that does not have the value it was to have.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NotEffective {
+    /// `hypervisor.qemu.path`.
+    pub key: String,
+    /// What it was to be.
+    pub wanted: Value,
+    /// What it is; `None` where it is nowhere set.
+    pub found: Option<Value>,
+    /// The file that sets it.
+    pub file: Option<PathBuf>,
+    /// The line in it, from 1.
+    pub line: Option<usize>,
+}
+
+impl Merged {
+    /// Reads a configuration and its drop-ins.
+    ///
+    /// Both runtimes read every file in `config.d` by the order of its name's bytes, whatever its extension, and a later
+    /// file's keys win, key by key; lists are replaced.
+    /// They differ in what they refuse: Go anything that is a directory, and keys below `hypervisor` and `agent` that it
+    /// does not know; Rust everything that is not itself a regular file, symbolic links included.
+    /// Go: `decodeDropIns`, `updateFromDropIn` in `src/runtime/pkg/katautils/config.go@3.30.0`.
+    /// Rust: `src/libs/kata-types/src/config/drop_in.rs@4.0.0`.
+    ///
+    /// # Errors
+    ///
+    /// That the main file cannot be read; what is wrong with drop-ins is a [`Problem`].
+    pub fn read(root: &Root, located: &Located, runtime: Runtime, kata: KataVersion) -> Result<Merged, RootError> {
+        Merged::read_with(root, located, runtime, kata, &BTreeMap::new())
+    }
+
+    /// What the configuration would be with some files replaced, removed, or added to its drop-ins: for a dry run.
+    ///
+    /// # Errors
+    ///
+    /// As [`Merged::read`].
+    pub fn read_with(
+        root: &Root,
+        located: &Located,
+        runtime: Runtime,
+        kata: KataVersion,
+        replaced: &BTreeMap<PathBuf, Option<String>>,
+    ) -> Result<Merged, RootError> {
+        let main = match replaced.get(&located.path) {
+            Some(Some(text)) => text.clone(),
+            _ => root.read(&located.path)?,
+        };
+        let mut merged = Merged::default();
+        let mut drop_ins: BTreeMap<PathBuf, String> = BTreeMap::new();
+        if reads_drop_ins(runtime, kata) {
+            let folder = located.drop_ins();
+            for name in root.names(&folder)? {
+                let path = folder.join(&name);
+                if replaced.contains_key(&path) {
+                    continue;
+                }
+                match drop_in_text(root, &path, &name, runtime) {
+                    Ok(text) => drop_ins.extend([(path, text)]),
+                    Err(message) => merged.problems.push(Problem { file: path, line: None, message }),
+                }
+            }
+            let beside = |p: &&PathBuf| p.parent() == Some(folder.as_path());
+            let replaced = replaced.iter().filter(|(p, _)| beside(p));
+            drop_ins.extend(replaced.filter_map(|(p, t)| Some((p.clone(), t.clone()?))));
+        }
+        merged.add(&located.path, &main, None);
+        for (path, text) in drop_ins {
+            merged.add(&path, &text, Some((runtime, kata)));
+        }
+        Ok(merged)
+    }
+
+    /// Merges one file; `drop_in` says that the stricter rules of drop-ins hold.
+    fn add(&mut self, file: &Path, text: &str, drop_in: Option<(Runtime, KataVersion)>) {
+        let document = match Document::parse(text) {
+            Ok(document) => document,
+            Err(e) => {
+                let line = e.span().map(|s| line_of(text, s.start));
+                let message = format!("not TOML, Kata would not start: {}", e.message());
+                self.problems.push(Problem { file: file.to_owned(), line, message });
+                return;
+            }
+        };
+        let mut leaves = Vec::new();
+        flatten(document.as_table(), &mut Vec::new(), text, &mut leaves);
+        for (path, value, line) in leaves {
+            if let Some((Runtime::Go, kata)) = drop_in
+                && matches!(path.first().map(String::as_str), Some("hypervisor" | "agent"))
+                && let Some(key) = path.get(2)
+                && let Some(since) = key_since(Runtime::Go, key).filter(|since| kata < *since)
+            {
+                let message = format!(
+                    "Kata {kata} does not know `{key}` (it came with {since}) and would refuse its configuration"
+                );
+                self.problems.push(Problem { file: file.to_owned(), line: Some(line), message });
+            }
+            // A value in the place of a table, or a table in the place of a value, replaces it.
+            self.leaves.retain(|old, _| !(old.starts_with(&path) || path.starts_with(old)) || *old == path);
+            self.leaves.insert(path, Leaf { value, file: file.to_owned(), line });
+        }
+    }
+
+    /// Files that the configuration names and that are not there: Kata would not start, or no guest.
+    ///
+    /// Both runtimes resolve these paths when they load the configuration (`resolve_path!` in
+    /// `src/libs/kata-types/src/config/hypervisor/mod.rs@4.0.0`, `ResolvePath` in
+    /// `src/runtime/pkg/katautils/config.go@3.30.0`).
+    pub fn missing_files(&self, root: &Root) -> Vec<Problem> {
+        let virtio_fs = self.get(&["hypervisor", "qemu", "shared_fs"]).and_then(Value::as_str) == Some("virtio-fs");
+        let daemon = virtio_fs.then_some("virtio_fs_daemon");
+        ["path", "kernel", "initrd", "image", "firmware"]
+            .into_iter()
+            .chain(daemon)
+            .filter_map(|key| {
+                let path = ["hypervisor", "qemu", key].map(str::to_owned).to_vec();
+                let leaf = self.leaves.get(&path)?;
+                let named = leaf.value.as_str().filter(|n| n.starts_with('/') && !root.has_file(Path::new(n)))?;
+                let message = format!("hypervisor.qemu.{key} is {named}, which is not there: Kata would not start");
+                Some(Problem { file: leaf.file.clone(), line: Some(leaf.line), message })
+            })
+            .collect()
+    }
+
+    /// What would keep Kata from starting, or surprises.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// A value, where it is set.
+    pub fn get(&self, path: &[&str]) -> Option<&Value> {
+        let path: Vec<String> = path.iter().map(|p| (*p).to_owned()).collect();
+        self.leaves.get(&path).map(|l| &l.value)
+    }
+
+    /// Whether anything is set below a table.
+    pub fn has_table(&self, path: &[&str]) -> bool {
+        self.leaves.keys().any(|k| k.len() > path.len() && k.iter().zip(path).all(|(a, b)| a == b))
+    }
+
+    /// The settings that did not take effect, in their order.
+    pub fn not_effective(&self, wanted: &[Setting]) -> Vec<NotEffective> {
+        let differs = |setting: &&Setting| self.leaves.get(&setting.path()).map(|l| &l.value) != Some(&setting.value);
+        wanted
+            .iter()
+            .filter(differs)
+            .map(|setting| {
+                let found = self.leaves.get(&setting.path());
+                NotEffective {
+                    key: setting.name(),
+                    wanted: setting.value.clone(),
+                    found: found.map(|l| l.value.clone()),
+                    file: found.map(|l| l.file.clone()),
+                    line: found.map(|l| l.line),
+                }
+            })
+            .collect()
+    }
+}
+
+fn drop_in_text(root: &Root, path: &Path, name: &OsStr, runtime: Runtime) -> Result<String, String> {
+    let meta = std::fs::symlink_metadata(root.outside(path)).map_err(|e| e.to_string())?;
+    if runtime == Runtime::Rs && !meta.is_file() {
+        return Err("Kata would not start: it accepts only regular files here, no links and no directories".to_owned());
+    }
+    root.read(path).map_err(|e| format!("Kata would not start: {} cannot be read: {e}", name.display()))
+}
+
+fn flatten(table: &dyn TableLike, path: &mut Vec<String>, text: &str, leaves: &mut Vec<(Vec<String>, Value, usize)>) {
+    for (key, item) in table.iter() {
+        path.push(key.to_owned());
+        match item.as_table_like() {
+            Some(table) => flatten(table, path, text, leaves),
+            None => {
+                let start = item.span().map_or(0, |s| s.start);
+                leaves.push((path.clone(), value_of(item), line_of(text, start)));
+            }
+        }
+        path.pop();
+    }
+}
+
+/// TOML as JSON; dates as their text.
+fn value_of(item: &Item) -> Value {
+    match item {
+        Item::Value(value) => plain(value),
+        Item::Table(table) => table_of(table),
+        Item::ArrayOfTables(tables) => tables.iter().map(|t| table_of(t)).collect(),
+        Item::None => Value::Null,
+    }
+}
+
+fn table_of(table: &dyn TableLike) -> Value {
+    table.iter().map(|(k, v)| (k.to_owned(), value_of(v))).collect::<serde_json::Map<_, _>>().into()
+}
+
+fn plain(value: &toml_edit::Value) -> Value {
+    use toml_edit::Value as Toml;
+    match value {
+        Toml::String(s) => s.value().clone().into(),
+        Toml::Integer(i) => (*i.value()).into(),
+        Toml::Float(f) => (*f.value()).into(),
+        Toml::Boolean(b) => (*b.value()).into(),
+        Toml::Datetime(d) => d.value().to_string().into(),
+        Toml::Array(array) => array.iter().map(plain).collect(),
+        Toml::InlineTable(table) => table_of(table),
+    }
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A machine with a configuration and drop-ins.
+    fn machine(main: &str, drop_ins: &[(&str, &str)]) -> (tempfile::TempDir, Root, Located) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("k/config.d")).unwrap();
+        std::fs::write(dir.path().join("k/configuration.toml"), main).unwrap();
+        for (name, text) in drop_ins {
+            std::fs::write(dir.path().join("k/config.d").join(name), text).unwrap();
+        }
+        let root = Root::new(dir.path()).unwrap();
+        let path = PathBuf::from("/k/configuration.toml");
+        let located = Located { named: path.clone(), path, by: "test".to_owned(), others: Vec::new() };
+        (dir, root, located)
+    }
+
+    const MAIN: &str =
+        "[hypervisor.qemu]\npath = \"/a\"\npflashes = [\"1\", \"2\"]\n\n[runtime]\nsandbox_cgroup_only = true\n";
+    const GO: KataVersion = KataVersion::new(3, 30, 0);
+
+    fn wanted(key: &str, value: Value) -> Setting {
+        Setting { table: vec!["hypervisor".into(), "qemu".into()], key: key.into(), value, why: String::new() }
+    }
+
+    #[test]
+    fn later_names_win_key_by_key_and_lists_are_replaced() {
+        let drop_ins = [
+            ("50-b.toml", "[hypervisor.qemu]\npath = \"/b\"\npflashes = []\n"),
+            // Not an extension that matters, and 9 comes after 50 by its bytes.
+            ("9-c", "# mine\n[hypervisor]\nqemu = { path = \"/c\" }\n"),
+        ];
+        let (_dir, root, located) = machine(MAIN, &drop_ins);
+        for (runtime, kata) in [(Runtime::Go, GO), (Runtime::Rs, KataVersion::new(4, 0, 0))] {
+            let merged = Merged::read(&root, &located, runtime, kata).unwrap();
+            assert_eq!(merged.problems(), []);
+            assert_eq!(merged.get(&["hypervisor", "qemu", "pflashes"]), Some(&json!([])));
+            assert_eq!(merged.get(&["runtime", "sandbox_cgroup_only"]), Some(&json!(true)));
+            assert_eq!(
+                merged.not_effective(&[wanted("path", json!("/b")), wanted("pflashes", json!([]))]),
+                [NotEffective {
+                    key: "hypervisor.qemu.path".into(),
+                    wanted: json!("/b"),
+                    found: Some(json!("/c")),
+                    file: Some("/k/config.d/9-c".into()),
+                    line: Some(3),
+                }]
+            );
+        }
+    }
+
+    #[test]
+    fn before_2_5_drop_ins_are_not_read() {
+        let (_dir, root, located) = machine(MAIN, &[("50.toml", "[hypervisor.qemu]\npath = \"/b\"\n")]);
+        let merged = Merged::read(&root, &located, Runtime::Go, KataVersion::new(2, 4, 3)).unwrap();
+        let found = merged.not_effective(&[wanted("path", json!("/b")), wanted("initrd", json!("/i"))]);
+        assert_eq!((found[0].line, found[0].file.as_deref()), (Some(2), Some(located.path.as_path())));
+        assert_eq!((&found[1].found, found[1].line), (&None, None));
+    }
+
+    #[test]
+    fn what_a_runtime_refuses_is_told_with_file_and_line() {
+        let (dir, root, located) =
+            machine(MAIN, &[("a.toml", "[hypervisor.qemu]\n\nblock_device_aio = \"threads\"\n"), ("b", "x = [\n")]);
+        std::fs::create_dir(dir.path().join("k/config.d/c")).unwrap();
+        std::os::unix::fs::symlink("a.toml", dir.path().join("k/config.d/d.toml")).unwrap();
+        let told = |runtime, kata| {
+            let merged = Merged::read(&root, &located, runtime, kata).unwrap();
+            let mut told: Vec<(String, Option<usize>)> = merged
+                .problems()
+                .iter()
+                .map(|p| (p.file.file_name().unwrap().to_str().unwrap().to_owned(), p.line))
+                .collect();
+            told.sort();
+            told
+        };
+        let name = |n: &str, line| (n.to_owned(), line);
+        let syntax = Some(1);
+        assert_eq!(
+            told(Runtime::Go, KataVersion::new(2, 5, 0)),
+            [name("a.toml", Some(3)), name("b", syntax), name("c", None), name("d.toml", Some(3))]
+        );
+        assert_eq!(told(Runtime::Go, GO), [name("b", syntax), name("c", None)]);
+        // The Rust runtime takes no links.
+        assert_eq!(
+            told(Runtime::Rs, KataVersion::new(4, 0, 0)),
+            [name("b", syntax), name("c", None), name("d.toml", None)]
+        );
+    }
+
+    #[test]
+    fn a_value_in_the_place_of_a_table_replaces_it() {
+        let (_dir, root, located) = machine(MAIN, &[("a", "hypervisor = 1\n"), ("b", "[runtime.x]\ny = 1\n")]);
+        let merged = Merged::read(&root, &located, Runtime::Rs, KataVersion::new(4, 0, 0)).unwrap();
+        assert!(!merged.has_table(&["hypervisor", "qemu"]));
+        assert_eq!(merged.get(&["hypervisor"]), Some(&json!(1)));
+        assert!(merged.has_table(&["runtime"]));
+    }
+}

@@ -1,0 +1,316 @@
+//! The pure part: from facts to a configuration, or to what is missing.
+
+use super::{Found, KataVersion, PassedOver, Share, ShareChoice, evidence};
+use crate::arch::Arch;
+use crate::profile::{Profile, Runtime};
+use crate::release::Release;
+use crate::verified::VerifiedEntry;
+use serde::Serialize;
+
+/// Which kernel the guests boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Guest {
+    /// This kernel with this initrd, which holds Kata's agent and the kernel's modules.
+    Own {
+        /// The kernel's path; `None` is the newest of the distro's.
+        kernel: Option<String>,
+        /// The initrd's path.
+        initrd: String,
+    },
+    /// What Kata's configuration names already: Kata's own kernel, not for production.
+    Kata,
+}
+
+/// Everything that a configuration follows from.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The record's view of the release.
+    pub release: &'a Release,
+    /// What runs proved of it.
+    pub verified: &'a [VerifiedEntry],
+    /// The Kata family.
+    pub profile: &'a Profile,
+    /// The very version of Kata.
+    pub kata: KataVersion,
+    /// What the machine has.
+    pub found: &'a Found,
+    /// The guest's kernel.
+    pub guest: &'a Guest,
+    /// Whether the machine has no hardware virtualization, so that everything takes longer.
+    pub emulated: bool,
+    /// Whether what is known not to work is configured all the same.
+    pub force: bool,
+}
+
+/// What QEMU does block devices' I/O with, `block_device_aio`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BlockAio {
+    /// A pool of threads: works with every QEMU and kernel.
+    Threads,
+}
+
+/// What the guest boots.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "what")]
+pub enum Boot {
+    /// A kernel with an initrd, no image.
+    Initrd {
+        /// `kernel`.
+        kernel: String,
+        /// `initrd`.
+        initrd: String,
+    },
+    /// What Kata's configuration says, untouched.
+    Kata,
+}
+
+/// Kata's configuration for a machine, in our words; [`super::settings`] has it in Kata's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Configuration {
+    /// The profile's name.
+    pub profile: String,
+    /// Which runtime reads it.
+    pub runtime: Runtime,
+    /// Its version.
+    pub kata: KataVersion,
+    /// `path`.
+    pub hypervisor: String,
+    /// `machine_type`.
+    pub machine: String,
+    /// `shared_fs`.
+    pub share: Share,
+    /// `virtio_fs_cache`, for virtio-fs.
+    pub cache: String,
+    /// `virtio_fs_extra_args`, for virtio-fs.
+    pub extra_args: Vec<String>,
+    /// `block_device_aio`, where Kata's default does not work here.
+    pub block_aio: Option<BlockAio>,
+    /// The guest's kernel.
+    pub boot: Boot,
+    /// Whether deadlines are stretched for emulation.
+    pub emulated: bool,
+    /// Whether this is fit for production: a kernel that the distro maintains, and nothing forced.
+    pub production: bool,
+    /// Why it is as it is; what a reader should know.
+    pub notes: Vec<Note>,
+    /// Filesystems that were preferred and do not work.
+    pub passed_over: Vec<PassedOver>,
+}
+
+/// One thing to know about a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Note {
+    /// What it is about: `shared_fs`.
+    pub about: String,
+    /// The note.
+    pub text: String,
+}
+
+/// What is not on the machine, and can be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Wanting {
+    /// `qemu`, `virtio-fs`.
+    pub component: String,
+    /// What exactly is missing.
+    pub why: String,
+    /// Packages of the distro that bring it.
+    pub packages: Vec<String>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "what")]
+pub enum PlanError {
+    /// The distro has it, the machine does not.
+    #[error("{} is not installed: {}; install {}", .wanting.component, .wanting.why, .wanting.packages.join(" "))]
+    Missing {
+        /// What to install.
+        wanting: Wanting,
+    },
+    /// The record knows no package: an admin's entry is needed.
+    #[error(
+        "{component} is not packaged by {release} for {arch}, as far as its record knows: describe yours in /etc/kata-osinfo"
+    )]
+    NotPackaged {
+        /// `qemu`.
+        component: String,
+        /// `debian:12`.
+        release: String,
+        /// The architecture.
+        arch: Arch,
+    },
+    /// It is there and known not to work.
+    #[error("{what} is known not to work: {}", .why.join("; "))]
+    Unsupported {
+        /// `vmm.boot`, `kernel.guest`.
+        #[serde(rename = "capability")]
+        what: String,
+        /// Each independent cause.
+        why: Vec<String>,
+        /// What to do instead.
+        instead: String,
+    },
+    /// No shared filesystem works.
+    #[error("no shared filesystem works: {}", .passed_over.iter().map(|p| format!("{}: {}", p.name, p.why.join("; "))).collect::<Vec<_>>().join(" | "))]
+    NothingWorks {
+        /// All that were tried.
+        passed_over: Vec<PassedOver>,
+    },
+}
+
+/// Decides Kata's configuration.
+///
+/// # Errors
+///
+/// What is missing, known not to work, or nowhere to be had; `force` overrides only what is known not to work.
+pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
+    let Inputs { release, profile, found, .. } = *inputs;
+    let mut notes = Vec::new();
+    let mut note = |about: &str, text: String| notes.push(Note { about: about.to_owned(), text });
+    let hypervisor = hypervisor(inputs)?;
+    let mut forced = false;
+    let mut refuse = |what: &str, instead: &str| -> Result<Vec<String>, PlanError> {
+        let (against, evidence) = evidence(inputs.verified, release, profile, what, found);
+        if against.is_empty() {
+            return Ok(evidence);
+        }
+        if !inputs.force {
+            return Err(PlanError::Unsupported { what: what.to_owned(), why: against, instead: instead.to_owned() });
+        }
+        forced = true;
+        Ok(against.into_iter().map(|a| format!("forced although known not to work: {a}")).collect())
+    };
+    for line in refuse(
+        "vmm.boot",
+        "use another release or profile, or a VMM of your own (`kata-osinfo fallback --build qemu`)",
+    )? {
+        note("path", line);
+    }
+    let boot = match inputs.guest {
+        Guest::Kata => {
+            note("kernel", "Kata's own kernel stays: not for production".to_owned());
+            Boot::Kata
+        }
+        Guest::Own { kernel, initrd } => {
+            let of_distro = kernel.is_none();
+            let Some(kernel) = kernel.clone().or_else(|| found.kernel.clone()) else {
+                return Err(no_kernel(release));
+            };
+            if of_distro {
+                let instead = "take Kata's own kernel with `--kernel kata` (not for production), or name another";
+                for line in refuse("kernel.guest", instead)? {
+                    note("kernel", line);
+                }
+            }
+            Boot::Initrd { kernel, initrd: initrd.clone() }
+        }
+    };
+    let choice = ShareChoice::of(release, inputs.verified, profile, found);
+    let (share, was_forced) = share(&choice, inputs.force)?;
+    if choice.evidence.is_empty() && !was_forced {
+        note("shared_fs", format!("{} has never been verified here under {}", share.name(), profile.name));
+    }
+    choice.evidence.iter().for_each(|line| note("shared_fs", line.clone()));
+    let block_aio = match (found.io_uring, found.io_uring_forbidden) {
+        (Some(false), _) => {
+            note("block_device_aio", format!("{hypervisor} was built without io_uring, Kata's default"));
+            Some(BlockAio::Threads)
+        }
+        (_, true) => {
+            note("block_device_aio", "kernel.io_uring_disabled is 2: nobody may use io_uring here".to_owned());
+            Some(BlockAio::Threads)
+        }
+        _ => None,
+    };
+    Ok(Configuration {
+        profile: profile.name.clone(),
+        runtime: profile.runtime,
+        kata: inputs.kata,
+        hypervisor,
+        machine: machine(profile, release.arch),
+        share,
+        cache: profile.virtiofsd.cache.clone(),
+        extra_args: profile.virtiofsd.extra_args.clone(),
+        block_aio,
+        production: boot != Boot::Kata && !forced && !was_forced,
+        boot,
+        emulated: inputs.emulated,
+        notes,
+        passed_over: choice.passed_over,
+    })
+}
+
+fn hypervisor(inputs: &Inputs<'_>) -> Result<String, PlanError> {
+    let Some(vmm) = inputs.release.qemu() else {
+        return Err(PlanError::NotPackaged {
+            component: "qemu".to_owned(),
+            release: inputs.release.name(),
+            arch: inputs.release.arch,
+        });
+    };
+    match &inputs.found.hypervisor {
+        Some(path) => Ok(path.clone()),
+        None => Err(PlanError::Missing {
+            wanting: Wanting {
+                component: vmm.name.clone(),
+                why: format!("{} is not there", vmm.path),
+                packages: vmm.packages.clone(),
+            },
+        }),
+    }
+}
+
+fn no_kernel(release: &Release) -> PlanError {
+    match &release.kernel {
+        Some(kernel) => PlanError::Missing {
+            wanting: Wanting {
+                component: "kernel".to_owned(),
+                why: format!("{} matches nothing", kernel.image),
+                packages: kernel.packages.clone(),
+            },
+        },
+        None => PlanError::NotPackaged { component: "kernel".to_owned(), release: release.name(), arch: release.arch },
+    }
+}
+
+/// The chosen filesystem, and whether it was forced.
+fn share(choice: &ShareChoice, force: bool) -> Result<(Share, bool), PlanError> {
+    if let Some(share) = &choice.share {
+        return Ok((share.clone(), false));
+    }
+    // What only needs its packages is better than what must be forced or built.
+    let installable =
+        choice.passed_over.iter().find(|p| !p.install.is_empty() && p.why.len() == 1 && p.forceable.is_none());
+    if let Some(passed_over) = installable {
+        return Err(PlanError::Missing {
+            wanting: Wanting {
+                component: passed_over.name.clone(),
+                why: passed_over.why.join("; "),
+                packages: passed_over.install.clone(),
+            },
+        });
+    }
+    if force && let Some(share) = choice.passed_over.iter().find_map(|p| p.forceable.clone()) {
+        return Ok((share, true));
+    }
+    Err(PlanError::NothingWorks { passed_over: choice.passed_over.clone() })
+}
+
+/// `machine_type`: the profile's for x86_64, of which it is taken; the others' is the same in every Kata from 2.2 on.
+///
+/// `src/runtime/arch/*-options.mk@3.30.0`, `src/runtime-rs/arch/*-options.mk@4.0.0`.
+fn machine(profile: &Profile, arch: Arch) -> String {
+    match arch {
+        Arch::X86_64 => profile.qemu.machine.clone(),
+        Arch::Aarch64 => "virt".to_owned(),
+        Arch::Ppc64le => "pseries".to_owned(),
+        Arch::S390x => "s390-ccw-virtio".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,300 @@
+use super::*;
+use crate::configure::{Daemon, Flavour, Setting, settings};
+use crate::record::Record;
+use serde_json::json;
+use std::path::Path;
+
+const RECORD: &str = "\
+distro: mini
+package-manager: dnf
+arch: [x86_64, s390x]
+vmm: {name: qemu, packages: qemu-kvm, path: /usr/libexec/qemu-kvm}
+fs:
+  - {name: virtio-fs, packages: virtiofsd, path: /usr/libexec/virtiofsd}
+  - {name: virtio-9p}
+kernel: {packages: kernel, image: /boot/vmlinuz-*}
+releases:
+  - version: 1
+";
+
+/// The head of an entry of `verified:`, to which capabilities are added.
+fn entry(profile: &str, environment: &str, capabilities: &str) -> String {
+    format!(
+        "  - release: \"1\"\n    arch: x86_64\n    profile: {profile}\n    environment: {environment}\n    basis: emulated\n    tested: 2026-11-21\n    harness: \"0.1.0\"\n    test-set: abc\n    versions: {{qemu-kvm: \"9\", virtiofsd: \"1.13\", kernel: \"6\"}}\n    capabilities:\n{capabilities}"
+    )
+}
+
+fn record(text: &str) -> Record {
+    Record::parse(Path::new("mini.yaml"), text).unwrap()
+}
+
+/// Everything is there, and QEMU has io_uring.
+fn all() -> Found {
+    Found {
+        hypervisor: Some("/usr/libexec/qemu-kvm".into()),
+        io_uring: Some(true),
+        daemon: Some(Daemon { path: "/usr/libexec/virtiofsd".into(), flavour: Flavour::Rust }),
+        kernel: Some("/boot/vmlinuz-6".into()),
+        ..Found::default()
+    }
+}
+
+fn own() -> Guest {
+    Guest::Own { kernel: None, initrd: "/boot/kata.img".into() }
+}
+
+struct Case {
+    record: Record,
+    profile: &'static str,
+    kata: KataVersion,
+    found: Found,
+    guest: Guest,
+    emulated: bool,
+    force: bool,
+    arch: Arch,
+}
+
+impl Case {
+    fn new(record_text: &str, profile: &'static str) -> Case {
+        Case {
+            record: record(record_text),
+            profile,
+            kata: Profile::find(profile).unwrap().tag.parse().unwrap(),
+            found: all(),
+            guest: own(),
+            emulated: false,
+            force: false,
+            arch: Arch::X86_64,
+        }
+    }
+
+    fn plan(&self) -> Result<Configuration, PlanError> {
+        plan(&Inputs {
+            release: &self.record.release("1", self.arch).unwrap(),
+            verified: &self.record.verified,
+            profile: Profile::find(self.profile).unwrap(),
+            kata: self.kata,
+            found: &self.found,
+            guest: &self.guest,
+            emulated: self.emulated,
+            force: self.force,
+        })
+    }
+
+    fn settings(&self) -> Vec<Setting> {
+        settings(&self.plan().unwrap())
+    }
+}
+
+fn shown(settings: &[Setting]) -> String {
+    settings.iter().map(|s| format!("{} = {}\n", s.name(), s.value)).collect()
+}
+
+fn value(settings: &[Setting], name: &str) -> Option<serde_json::Value> {
+    settings.iter().find(|s| s.name() == name).map(|s| s.value.clone())
+}
+
+#[test]
+fn the_rust_runtime_gets_its_keys() {
+    let mut case = Case::new(RECORD, "rs-4.0");
+    case.emulated = true;
+    insta::assert_snapshot!(shown(&case.settings()), @r#"
+    hypervisor.qemu.path = "/usr/libexec/qemu-kvm"
+    hypervisor.qemu.valid_hypervisor_paths = ["/usr/libexec/qemu-kvm"]
+    hypervisor.qemu.machine_type = "q35"
+    hypervisor.qemu.kernel = "/boot/vmlinuz-6"
+    hypervisor.qemu.initrd = "/boot/kata.img"
+    hypervisor.qemu.image = ""
+    hypervisor.qemu.shared_fs = "virtio-fs"
+    hypervisor.qemu.virtio_fs_daemon = "/usr/libexec/virtiofsd"
+    hypervisor.qemu.valid_virtio_fs_daemon_paths = ["/usr/libexec/virtiofsd"]
+    hypervisor.qemu.virtio_fs_cache = "auto"
+    hypervisor.qemu.virtio_fs_extra_args = ["--thread-pool-size=1","-o","announce_submounts"]
+    runtime.hypervisor_name = "qemu"
+    agent.kata.reconnect_timeout_ms = 300000
+    agent.kata.create_container_timeout = 300
+    "#);
+    assert!(case.plan().unwrap().production);
+}
+
+#[test]
+fn keys_that_a_version_does_not_know_are_left_out() {
+    let mut case = Case::new(RECORD, "go-2.0");
+    case.emulated = true;
+    case.found.io_uring = Some(false);
+    let has = |case: &Case, name: &str| value(&case.settings(), name).is_some();
+    assert!(has(&case, "hypervisor.qemu.block_device_aio"));
+    assert!(has(&case, "agent.kata.dial_timeout"));
+    assert!(!has(&case, "runtime.create_container_timeout"));
+    case.kata = KataVersion::new(2, 5, 0);
+    assert!(!has(&case, "hypervisor.qemu.block_device_aio"));
+    case.kata = KataVersion::new(2, 0, 0);
+    assert!(!has(&case, "agent.kata.dial_timeout"));
+}
+
+#[test]
+fn io_uring_is_avoided_only_where_it_does_not_work() {
+    let mut case = Case::new(RECORD, "go-3.29");
+    let aio = |case: &Case| value(&case.settings(), "hypervisor.qemu.block_device_aio");
+    assert_eq!(aio(&case), None);
+    case.found.io_uring = None;
+    assert_eq!(aio(&case), None);
+    case.found.io_uring_forbidden = true;
+    assert_eq!(aio(&case), Some(json!("threads")));
+    case.found = Found { io_uring: Some(false), ..all() };
+    assert_eq!(aio(&case), Some(json!("threads")));
+}
+
+#[test]
+fn katas_own_kernel_stays_untouched_and_is_not_for_production() {
+    let mut case = Case::new(RECORD, "go-3.29");
+    case.guest = Guest::Kata;
+    let configuration = case.plan().unwrap();
+    assert!(!configuration.production);
+    assert!(configuration.notes.iter().any(|n| n.text.contains("not for production")));
+    for key in ["kernel", "initrd", "image"] {
+        assert_eq!(value(&settings(&configuration), &format!("hypervisor.qemu.{key}")), None);
+    }
+}
+
+#[test]
+fn the_machine_type_follows_the_architecture() {
+    let mut case = Case::new(RECORD, "go-3.29");
+    case.arch = Arch::S390x;
+    assert_eq!(value(&case.settings(), "hypervisor.qemu.machine_type"), Some(json!("s390-ccw-virtio")));
+}
+
+#[test]
+fn what_is_verified_not_to_work_is_passed_over_both_ways_round() {
+    let no_fs =
+        "      fs.virtio-fs: {verdict: unsupported, causes: [\"virtiofsd: too old\"]}\n      fs.virtio-9p: supported\n";
+    let case = Case::new(&format!("{RECORD}verified:\n{}", entry("go-3.2", "container", no_fs)), "go-3.2");
+    let configuration = case.plan().unwrap();
+    assert_eq!(configuration.share, Share::Virtio9p);
+    assert_eq!(configuration.passed_over.len(), 1);
+    assert!(configuration.passed_over[0].why[0].starts_with("virtiofsd: too old (fs.virtio-fs on emulated"));
+    assert_eq!(value(&settings(&configuration), "hypervisor.qemu.virtio_fs_daemon"), None);
+    // The other way round: 9p preferred, and not in this QEMU.
+    let ninep_first = RECORD
+        .replace("fs:\n", "fs:\n  preferred: virtio-9p\n  drivers:\n")
+        .replace("  - {name: virtio", "    - {name: virtio");
+    let no_9p = "      fs.virtio-9p: {verdict: unsupported, causes: [\"qemu: no virtio-9p-pci\"]}\n";
+    let case = Case::new(&format!("{ninep_first}verified:\n{}", entry("go-3.2", "container", no_9p)), "go-3.2");
+    let configuration = case.plan().unwrap();
+    assert_eq!((configuration.share.name(), configuration.passed_over[0].name.as_str()), ("virtio-fs", "virtio-9p"));
+    // A family without 9p says so, whatever was verified.
+    let configuration = Case::new(&ninep_first, "rs-4.0").plan().unwrap();
+    assert!(configuration.passed_over[0].why[0].contains("has no virtio-9p"), "{configuration:?}");
+}
+
+#[test]
+fn a_filesystem_without_its_device_in_qemu_is_passed_over() {
+    let mut case = Case::new(RECORD, "go-3.2");
+    case.found.lacks = vec!["virtio-fs".to_owned()];
+    let configuration = case.plan().unwrap();
+    assert_eq!(configuration.share, Share::Virtio9p);
+    assert_eq!(configuration.passed_over[0].why, ["/usr/libexec/qemu-kvm was built without a device for virtio-fs"]);
+    // Packages of a daemon would not help.
+    case.found = Found { lacks: vec!["virtio-fs".to_owned(), "virtio-9p".to_owned()], daemon: None, ..all() };
+    assert!(matches!(case.plan(), Err(PlanError::NothingWorks { .. })));
+}
+
+#[test]
+fn the_c_daemon_serves_only_families_that_speak_its_language() {
+    let mut case = Case::new(RECORD, "go-2.0");
+    case.found.daemon = Some(Daemon { path: "/usr/libexec/virtiofsd".into(), flavour: Flavour::C });
+    assert_eq!(case.plan().unwrap().share.name(), "virtio-fs");
+    case.profile = "rs-4.0";
+    let Err(PlanError::NothingWorks { passed_over }) = case.plan() else { panic!("a C daemon under rs-4.0") };
+    assert!(passed_over[0].why[0].contains("C daemon"), "{passed_over:?}");
+    // Force does not make a program understand options that it does not have.
+    case.force = true;
+    assert!(matches!(case.plan(), Err(PlanError::NothingWorks { .. })));
+}
+
+#[test]
+fn an_admins_own_daemon_is_not_judged_by_the_distros() {
+    let own_daemon =
+        RECORD.replace("packages: virtiofsd, path: /usr/libexec", "packages: [], path: /usr/local/libexec");
+    let no_fs = "      fs.virtio-fs: {verdict: unsupported, causes: [\"virtiofsd: too old\"]}\n";
+    let mut case = Case::new(&format!("{own_daemon}verified:\n{}", entry("rs-4.0", "vm", no_fs)), "rs-4.0");
+    case.found.daemon = Some(Daemon { path: "/usr/local/libexec/virtiofsd".into(), flavour: Flavour::Rust });
+    let configuration = case.plan().unwrap();
+    assert_eq!(configuration.share, Share::VirtioFs { daemon: "/usr/local/libexec/virtiofsd".into() });
+    assert!(configuration.notes.iter().any(|n| n.text.contains("never been verified")), "{configuration:?}");
+}
+
+#[test]
+fn a_run_in_a_vm_outranks_a_containers() {
+    let no = "      fs.virtio-fs: {verdict: unsupported, causes: [\"x\"]}\n";
+    let yes = "      fs.virtio-fs: supported\n";
+    let with = |container: &str, vm: &str| {
+        let entries = entry("rs-4.0", "container", container) + &entry("rs-4.0", "vm", vm);
+        Case::new(&format!("{RECORD}verified:\n{entries}"), "rs-4.0").plan()
+    };
+    assert!(with(no, yes).is_ok());
+    assert!(matches!(with(yes, no), Err(PlanError::NothingWorks { .. })));
+    // What did not decide does not outrank anything.
+    assert!(matches!(with(no, "      fs.virtio-fs: untested\n"), Err(PlanError::NothingWorks { .. })));
+}
+
+#[test]
+fn evidence_says_where_the_installed_version_is_another() {
+    let yes = "      fs.virtio-fs: supported\n";
+    let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry("rs-4.0", "container", yes)), "rs-4.0");
+    let note = |case: &Case| case.plan().unwrap().notes.into_iter().find(|n| n.about == "shared_fs").unwrap().text;
+    assert!(note(&case).ends_with("run of 2026-11-21"));
+    case.found.packages = [("virtiofsd".to_owned(), "1.14".to_owned()), ("qemu-kvm".to_owned(), "9".to_owned())].into();
+    assert!(note(&case).ends_with("run of 2026-11-21 with virtiofsd 1.13, installed is 1.14"), "{}", note(&case));
+}
+
+#[test]
+fn what_is_known_not_to_work_is_refused_unless_forced() {
+    let no_boot = "      vmm.boot: {verdict: unsupported, causes: [\"qemu: exits\"]}\n";
+    let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry("go-3.29", "container", no_boot)), "go-3.29");
+    let error = case.plan().unwrap_err();
+    assert!(error.to_string().starts_with("vmm.boot is known not to work: qemu: exits"), "{error}");
+    // Another family's verdict is not this one's.
+    case.profile = "rs-4.0";
+    assert!(case.plan().is_ok());
+    case.profile = "go-3.29";
+    case.force = true;
+    let configuration = case.plan().unwrap();
+    assert!(!configuration.production);
+    assert!(configuration.notes[0].text.starts_with("forced although"));
+    // The distro's kernel likewise, but not one that was named.
+    let no_kernel = "      kernel.guest: {verdict: unsupported, causes: [\"kernel: panics\"]}\n";
+    let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry("go-3.29", "container", no_kernel)), "go-3.29");
+    assert!(matches!(case.plan(), Err(PlanError::Unsupported { what, .. }) if what == "kernel.guest"));
+    case.guest = Guest::Own { kernel: Some("/k".into()), initrd: "/i".into() };
+    assert!(case.plan().is_ok());
+}
+
+#[test]
+fn what_is_missing_is_installed_and_what_is_not_packaged_described() {
+    let mut case = Case::new(RECORD, "rs-4.0");
+    case.found.hypervisor = None;
+    let Err(PlanError::Missing { wanting }) = case.plan() else { panic!("no QEMU") };
+    assert_eq!((wanting.component.as_str(), wanting.packages.as_slice()), ("qemu", ["qemu-kvm".to_owned()].as_slice()));
+    case.found = Found { daemon: None, ..all() };
+    let Err(PlanError::Missing { wanting }) = case.plan() else { panic!("no virtiofsd") };
+    assert_eq!(wanting.packages, ["virtiofsd"]);
+    case.found = Found { kernel: None, ..all() };
+    let Err(PlanError::Missing { wanting }) = case.plan() else { panic!("no kernel") };
+    assert_eq!(wanting.packages, ["kernel"]);
+    let case = Case::new(&RECORD.replace("vmm: {name: qemu", "vmm: {name: firecracker"), "rs-4.0");
+    assert!(matches!(case.plan(), Err(PlanError::NotPackaged { component, .. }) if component == "qemu"));
+}
+
+#[test]
+fn a_share_that_only_needs_packages_is_better_than_one_that_is_forced() {
+    let no_9p = "      fs.virtio-9p: {verdict: unsupported, causes: [\"qemu: mtime\"]}\n";
+    let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry("go-3.2", "container", no_9p)), "go-3.2");
+    case.found.daemon = None;
+    case.force = true;
+    assert!(matches!(case.plan(), Err(PlanError::Missing { .. })));
+    // Nothing to install, so the force of it.
+    case.found.daemon = Some(Daemon { path: "/usr/libexec/virtiofsd".into(), flavour: Flavour::C });
+    let configuration = case.plan().unwrap();
+    assert_eq!((configuration.share, configuration.production), (Share::Virtio9p, false));
+}

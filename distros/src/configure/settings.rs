@@ -1,0 +1,93 @@
+//! A configuration in Kata's keys, for one runtime and version.
+
+use super::plan::{BlockAio, Boot, Configuration};
+use super::{Share, key_since};
+use crate::profile::Runtime;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// One key of Kata's configuration, and why it has its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// Where it stands: `["hypervisor", "qemu"]`.
+    pub table: Vec<String>,
+    /// `virtio_fs_daemon`.
+    pub key: String,
+    /// Its value: text, a number or a list of texts.
+    pub value: Value,
+    /// Why, on one line.
+    pub why: String,
+}
+
+impl Setting {
+    /// Table and key in one: `hypervisor.qemu.path`.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.table.join("."), self.key)
+    }
+
+    /// Table and key as a path.
+    pub fn path(&self) -> Vec<String> {
+        self.table.iter().chain([&self.key]).cloned().collect()
+    }
+}
+
+/// How long a guest and its agent may take where nothing is accelerated.
+///
+/// Kata's own limits (45 s for the Go runtime's `dial_timeout` at 3.30.0, 3 s for the Rust runtime's
+/// `reconnect_timeout_ms` and 30 s for a container at 4.0.0) are meant for hardware.
+const EMULATED_SECONDS: u64 = 300;
+
+/// What must stand in Kata's configuration.
+///
+/// With an initrd the image goes, for both runtimes refuse to have both.
+/// `rootfs_type` and `vm_rootfs_driver` stay as they are: neither reaches the guest's command line then
+/// (`Kernel::new` in `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0`), and another
+/// `vm_rootfs_driver` would take the memory slots away (`add_file_memory_backend`, same file), with which a release
+/// was qualified.
+pub fn settings(configuration: &Configuration) -> Vec<Setting> {
+    let c = configuration;
+    let mut all = Vec::new();
+    let qemu = ["hypervisor", "qemu"];
+    let agent = ["agent", "kata"];
+    let mut set = |table: &[&str], key: &str, value: Value, why: &str| {
+        if key_since(c.runtime, key).is_none_or(|since| c.kata >= since) {
+            let table = table.iter().map(|t| (*t).to_owned()).collect();
+            all.push(Setting { table, key: key.to_owned(), value, why: why.to_owned() });
+        }
+    };
+    set(&qemu, "path", json!(c.hypervisor), "the distro's QEMU");
+    set(&qemu, "valid_hypervisor_paths", json!([c.hypervisor]), "what an annotation may name");
+    set(&qemu, "machine_type", json!(c.machine), "what the release was qualified with");
+    if let Boot::Initrd { kernel, initrd } = &c.boot {
+        set(&qemu, "kernel", json!(kernel), "the distro's kernel");
+        set(&qemu, "initrd", json!(initrd), "a distro's kernel has its drivers in modules");
+        set(&qemu, "image", json!(""), "it excludes an initrd");
+    }
+    set(&qemu, "shared_fs", json!(c.share.name()), "the preferred one that works");
+    if let Share::VirtioFs { daemon } = &c.share {
+        set(&qemu, "virtio_fs_daemon", json!(daemon), "the distro's daemon");
+        set(&qemu, "valid_virtio_fs_daemon_paths", json!([daemon]), "what an annotation may name");
+        set(&qemu, "virtio_fs_cache", json!(c.cache), "what the release was qualified with");
+        set(&qemu, "virtio_fs_extra_args", json!(c.extra_args), "what the release was qualified with");
+    }
+    if let Some(BlockAio::Threads) = c.block_aio {
+        set(&qemu, "block_device_aio", json!("threads"), "Kata's default, io_uring, does not work here");
+    }
+    if c.runtime == Runtime::Rs {
+        set(&["runtime"], "hypervisor_name", json!("qemu"), "the section that this file is about");
+    }
+    if c.emulated {
+        let why = "nothing is accelerated here";
+        match c.runtime {
+            Runtime::Go => {
+                set(&agent, "dial_timeout", json!(EMULATED_SECONDS), why);
+                set(&["runtime"], "create_container_timeout", json!(EMULATED_SECONDS), why);
+            }
+            Runtime::Rs => {
+                set(&agent, "reconnect_timeout_ms", json!(EMULATED_SECONDS * 1000), why);
+                set(&agent, "create_container_timeout", json!(EMULATED_SECONDS), why);
+            }
+        }
+    }
+    all
+}

@@ -1,0 +1,107 @@
+//! Kata's versions, and what of its configuration came with which.
+
+use crate::profile::Runtime;
+use std::fmt;
+use std::str::FromStr;
+
+/// A version of Kata: `3.30.0`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KataVersion {
+    /// 3
+    pub major: u32,
+    /// 30
+    pub minor: u32,
+    /// 0
+    pub patch: u32,
+}
+
+impl KataVersion {
+    /// A version from its numbers.
+    pub const fn new(major: u32, minor: u32, patch: u32) -> Self {
+        KataVersion { major, minor, patch }
+    }
+}
+
+impl fmt::Display for KataVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+impl serde::Serialize for KataVersion {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Why a text is no version of Kata.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a version of Kata: expected three numbers, `3.30.0`")]
+pub struct NotAVersion(String);
+
+impl FromStr for KataVersion {
+    type Err = NotAVersion;
+
+    /// Reads `3.30.0`, `3.30`, `3.2.0-rc0` and what Kata's VERSION file has around it.
+    fn from_str(text: &str) -> Result<Self, NotAVersion> {
+        let wrong = || NotAVersion(text.chars().take(40).collect());
+        let plain = text.trim().split(['-', '+']).next().unwrap_or_default();
+        let mut numbers = plain.split('.').map(str::parse::<u32>);
+        let mut next = || numbers.next().transpose().map_err(|_| wrong());
+        let (major, minor, patch) = (next()?, next()?, next()?);
+        match (major, minor, next()?) {
+            (Some(major), Some(minor), None) => Ok(KataVersion { major, minor, patch: patch.unwrap_or(0) }),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+/// Whether the runtime reads `config.d` beside its configuration.
+///
+/// Go: `decodeDropIns` in `src/runtime/pkg/katautils/config.go@2.5.0`, absent at 2.4.0.
+/// Rust: `src/libs/kata-types/src/config/drop_in.rs@3.0.0`.
+pub fn reads_drop_ins(runtime: Runtime, kata: KataVersion) -> bool {
+    match runtime {
+        Runtime::Go => kata >= KataVersion::new(2, 5, 0),
+        Runtime::Rs => kata >= KataVersion::new(3, 0, 0),
+    }
+}
+
+/// Since when a runtime knows a key that is not as old as the runtime; `None` for all others.
+///
+/// From `src/runtime/pkg/katautils/config.go` at the tags before and at each version.
+/// It matters: the Go runtime refuses a drop-in with a key below `hypervisor` or `agent` that it does not know
+/// (`copyFieldValue` in the same file at 2.5.0).
+pub fn key_since(runtime: Runtime, key: &str) -> Option<KataVersion> {
+    match (runtime, key) {
+        (Runtime::Go, "block_device_aio") => Some(KataVersion::new(3, 0, 0)),
+        (Runtime::Go, "rootfs_type") => Some(KataVersion::new(3, 1, 0)),
+        (Runtime::Go, "dial_timeout") => Some(KataVersion::new(2, 1, 0)),
+        (Runtime::Go, "create_container_timeout") => Some(KataVersion::new(3, 4, 0)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_and_ordered() {
+        let version = |t: &str| t.parse::<KataVersion>();
+        assert_eq!(version("3.30.0\n"), Ok(KataVersion::new(3, 30, 0)));
+        assert_eq!(version("2.5"), Ok(KataVersion::new(2, 5, 0)));
+        assert_eq!(version("3.2.0-rc0"), Ok(KataVersion::new(3, 2, 0)));
+        assert!(version("3.9.0").unwrap() < version("3.30.0").unwrap());
+        for wrong in ["", "3", "3.x.0", "3.2.0.1", "v3.2.0", "99999999999.0.0"] {
+            assert!(version(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn drop_ins_came_with_2_5() {
+        assert!(!reads_drop_ins(Runtime::Go, KataVersion::new(2, 4, 3)));
+        assert!(reads_drop_ins(Runtime::Go, KataVersion::new(2, 5, 0)));
+        assert!(reads_drop_ins(Runtime::Rs, KataVersion::new(4, 0, 0)));
+    }
+}

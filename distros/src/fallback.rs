@@ -1,0 +1,187 @@
+//! What to do where a distro does not have what Kata needs: use the next best, install, describe one's own, or build.
+
+mod build;
+
+pub use build::{Component, Instructions, instructions};
+
+use crate::configure::{Configuration, Inputs, PassedOver, PlanError, Wanting, plan};
+use serde::Serialize;
+
+/// The way out, in the order in which they are tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "outcome")]
+pub enum Way {
+    /// Kata can be configured with what is there; what was preferred and passed over is in it.
+    Configure {
+        /// The configuration.
+        configuration: Box<Configuration>,
+    },
+    /// Packages of the distro are missing.
+    Install {
+        /// What is missing and what brings it.
+        wanting: Wanting,
+    },
+    /// The distro does not package it: the admin's own must be described.
+    Describe {
+        /// `qemu`, `kernel`.
+        component: String,
+        /// A record for `/etc/kata-osinfo`, to be completed.
+        record: String,
+    },
+    /// It is there and known not to work; nothing here replaces it.
+    Unsupported {
+        /// The capability: `vmm.boot`.
+        capability: String,
+        /// Each independent cause.
+        why: Vec<String>,
+        /// What to do instead.
+        instead: String,
+    },
+    /// No shared filesystem works: one must be built.
+    Build {
+        /// All that were tried, with the evidence.
+        passed_over: Vec<PassedOver>,
+        /// How to build what would, one component each.
+        instructions: Vec<Instructions>,
+    },
+}
+
+/// Goes through the ways out and takes the first that leads anywhere.
+pub fn fallback(inputs: &Inputs<'_>) -> Way {
+    let release = inputs.release;
+    match plan(inputs) {
+        Ok(configuration) => Way::Configure { configuration: Box::new(configuration) },
+        Err(PlanError::Missing { wanting }) => Way::Install { wanting },
+        Err(PlanError::NotPackaged { component, .. }) => {
+            Way::Describe { record: build::own_component(release, &component), component }
+        }
+        Err(PlanError::Unsupported { what, why, instead }) => Way::Unsupported { capability: what, why, instead },
+        Err(PlanError::NothingWorks { passed_over }) => Way::Build {
+            instructions: blamed(inputs, &passed_over)
+                .into_iter()
+                .map(|component| instructions(component, release, inputs.profile))
+                .collect(),
+            passed_over,
+        },
+    }
+}
+
+/// What must be built for virtio-fs, which every family has: what is blamed for it, the daemon where nothing else is.
+fn blamed(inputs: &Inputs<'_>, passed_over: &[PassedOver]) -> Vec<Component> {
+    let why: Vec<&str> =
+        passed_over.iter().filter(|p| p.name == "virtio-fs").flat_map(|p| &p.why).map(String::as_str).collect();
+    let device = inputs.found.lacks.iter().any(|share| share == "virtio-fs");
+    // A verdict's cause begins with the component that it blames.
+    let qemu = device || why.iter().any(|w| w.starts_with("qemu:"));
+    let own = why.iter().filter(|w| !w.starts_with("qemu:")).count() > usize::from(device);
+    match (qemu, own) {
+        (true, true) => vec![Component::Qemu, Component::Virtiofsd],
+        (true, false) => vec![Component::Qemu],
+        (false, _) => vec![Component::Virtiofsd],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::configure::{Daemon, Flavour, Found, Guest};
+    use crate::database::Database;
+    use crate::profile::Profile;
+
+    fn way(release: &str, profile: &str, found: &Found) -> Way {
+        let database = Database::embedded();
+        let record = database.record("debian").unwrap();
+        let profile = Profile::find(profile).unwrap();
+        fallback(&Inputs {
+            release: &record.release(release, crate::arch::Arch::X86_64).unwrap(),
+            // Facts of this test's own, whatever the record has by now.
+            verified: &[],
+            profile,
+            kata: profile.tag.parse().unwrap(),
+            found,
+            guest: &Guest::Kata,
+            emulated: false,
+            force: false,
+        })
+    }
+
+    fn found(flavour: Flavour, lacks: &[&str]) -> Found {
+        Found {
+            hypervisor: Some("/usr/bin/qemu-system-x86_64".into()),
+            daemon: Some(Daemon { path: "/usr/lib/qemu/virtiofsd".into(), flavour }),
+            lacks: lacks.iter().map(|l| (*l).to_owned()).collect(),
+            ..Found::default()
+        }
+    }
+
+    fn built(way: &Way) -> Vec<Component> {
+        let Way::Build { instructions, .. } = way else { panic!("{way:?}") };
+        instructions.iter().map(|i| i.component).collect()
+    }
+
+    #[test]
+    fn what_is_blamed_is_what_is_built() {
+        use Component::{Qemu, Virtiofsd};
+        assert_eq!(built(&way("12", "rs-4.0", &found(Flavour::C, &[]))), [Virtiofsd]);
+        assert_eq!(built(&way("12", "rs-4.0", &found(Flavour::C, &["virtio-fs"]))), [Qemu, Virtiofsd]);
+        assert_eq!(built(&way("12", "rs-4.0", &found(Flavour::Rust, &["virtio-fs"]))), [Qemu]);
+        // 9p goes on serving the families that have it.
+        let ninep = way("12", "go-3.2", &found(Flavour::C, &[]));
+        assert!(matches!(ninep, Way::Configure { configuration } if configuration.share.name() == "virtio-9p"));
+    }
+
+    #[test]
+    fn instructions_for_bookworm_are_those_that_were_run() {
+        let Way::Build { instructions, .. } = way("12", "rs-4.0", &found(Flavour::C, &[])) else { panic!("no build") };
+        insta::assert_snapshot!(instructions[0].script("debian:12"), @r#"
+        #!/bin/sh
+        # virtiofsd 1.13.3 for debian:12, as versions.yaml@4.0.0 has it.
+        # These commands have been run: on Debian 12 with rustc 1.96.0 from rustc-web, in 4 to 9 minutes on two shared cores.
+        # Kata builds it with Rust 1.85.1 (versions.yaml@4.0.0); Rust 1.63 was seen to fail, 1.96 to work.
+        # bookworm's rustc (1.63) builds neither this version nor 1.10.1 or 1.8.0 with their lock files: rustc-web, kept up to date by the security archive, does; it cannot be installed beside rustc.
+        set -e
+        apt-get update && apt-get install -y --no-install-recommends rustc-web cargo-web gcc libc6-dev pkg-config libcap-ng-dev libseccomp-dev ca-certificates
+        cargo install --locked --version 1.13.3 --root /usr/local/lib/kata-virtiofsd virtiofsd
+        install -D -m 755 /usr/local/lib/kata-virtiofsd/bin/virtiofsd /usr/local/libexec/virtiofsd
+        /usr/local/libexec/virtiofsd --version
+        # An admin's own record is not overwritten: if there is one, add this to it by hand.
+        mkdir -p /etc/kata-osinfo
+        set -C
+        cat > /etc/kata-osinfo/debian.yaml <<'RECORD'
+        # What this machine's admin has built; it is laid over the shipped record of debian.
+        apiVersion: v1
+        distro: debian
+        package-manager: apt
+        arch: x86_64
+        releases:
+          - version: 12
+            fs:
+              - name: virtio-fs
+                confidence: measured
+                packages: []
+                path: /usr/local/libexec/virtiofsd
+        RECORD
+        kata-osinfo lint /etc/kata-osinfo/debian.yaml
+        "#);
+    }
+
+    #[test]
+    fn every_distros_instructions_name_its_packages_and_a_record_that_parses() {
+        use crate::release::PackageManager::{Apk, Apt, Dnf, Pacman, Yum, Zypper};
+        let database = Database::embedded();
+        let mut release = database.record("debian").unwrap().release("13", crate::arch::Arch::X86_64).unwrap();
+        for manager in [Apt, Dnf, Yum, Zypper, Pacman, Apk] {
+            release.package_manager = manager;
+            for profile in Profile::all() {
+                for component in [Component::Qemu, Component::Virtiofsd] {
+                    let built = instructions(component, &release, profile);
+                    assert!(built.commands[0].ends_with(&built.dependencies.join(" ")), "{built:?}");
+                    assert_eq!(built.exercised, None);
+                    let record = crate::record::Record::parse("own.yaml".as_ref(), &built.record);
+                    assert!(record.is_ok(), "{record:?}");
+                    assert_eq!(crate::lint::lint("own.yaml".as_ref(), &built.record), []);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! Instructions to build what a distro does not have.
+
+use crate::arch::Arch;
+use crate::configure::KataVersion;
+use crate::profile::{DaemonStyle, Profile};
+use crate::release::{PackageManager, Release};
+use serde::Serialize;
+
+/// A component that can be built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Component {
+    /// The VMM.
+    Qemu,
+    /// The virtio-fs daemon, the Rust one.
+    Virtiofsd,
+}
+
+impl Component {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Component::Qemu => "qemu",
+            Component::Virtiofsd => "virtiofsd",
+        }
+    }
+}
+
+/// How to build a component on a distro and make it known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Instructions {
+    /// What is built.
+    pub component: Component,
+    /// The version, and where Kata names it.
+    pub version: String,
+    /// Where Kata names that version.
+    pub source: String,
+    /// Packages that the build needs.
+    pub dependencies: Vec<String>,
+    /// Commands, in order, for a POSIX shell, as root.
+    pub commands: Vec<String>,
+    /// The record for `/etc/kata-osinfo`.
+    pub record: String,
+    /// Where the record goes.
+    pub record_path: String,
+    /// Whether these very commands have been run on this release, and what was seen.
+    pub exercised: Option<String>,
+    /// What to know before.
+    pub notes: Vec<String>,
+}
+
+impl Instructions {
+    /// As a shell script with comments; the record goes in by a here-document.
+    pub fn script(&self, release: &str) -> String {
+        let mut text = format!(
+            "#!/bin/sh\n# {} {} for {release}, as {} has it.\n",
+            self.component.name(),
+            self.version,
+            self.source
+        );
+        match &self.exercised {
+            Some(seen) => text += &format!("# These commands have been run: {seen}.\n"),
+            None => text += "# These commands have not been run on this release.\n",
+        }
+        for note in &self.notes {
+            text += &format!("# {note}\n");
+        }
+        text += "set -e\n";
+        for command in &self.commands {
+            text += &format!("{command}\n");
+        }
+        text += &format!(
+            "# An admin's own record is not overwritten: if there is one, add this to it by hand.\nmkdir -p /etc/kata-osinfo\nset -C\ncat > {} <<'RECORD'\n{}RECORD\n",
+            self.record_path, self.record
+        );
+        text += "kata-osinfo lint ";
+        text += &self.record_path;
+        text.push('\n');
+        text
+    }
+}
+
+/// The daemon's place: where Kata's own prefix would have it on a machine that it was built on.
+const DAEMON: &str = "/usr/local/libexec/virtiofsd";
+
+/// How to build a component for a profile on a release.
+pub fn instructions(component: Component, release: &Release, profile: &Profile) -> Instructions {
+    match component {
+        Component::Virtiofsd => virtiofsd(release, profile),
+        Component::Qemu => qemu(release, profile),
+    }
+}
+
+/// The version that Kata builds: `versions.yaml` at the profile's tag, or at the first tag that names a Rust daemon.
+fn virtiofsd_version(profile: &Profile) -> (&'static str, &'static str) {
+    match profile.virtiofsd.style {
+        // Its 1.3.0 is of 2022; the same options are in 1.13.3.
+        DaemonStyle::DashO => ("1.13.3", "versions.yaml@3.30.0"),
+        DaemonStyle::LongFd => ("1.13.3", "versions.yaml@3.30.0"),
+        DaemonStyle::LongSocket => ("1.13.3", "versions.yaml@4.0.0"),
+    }
+}
+
+fn virtiofsd(release: &Release, profile: &Profile) -> Instructions {
+    let (version, source) = virtiofsd_version(profile);
+    let bookworm = release.distro == "debian" && release.version == "12";
+    let dependencies = match release.package_manager {
+        // bookworm's own rustc is 1.63; rustc-web is the one that its browsers are built with.
+        PackageManager::Apt if bookworm => {
+            vec![
+                "rustc-web",
+                "cargo-web",
+                "gcc",
+                "libc6-dev",
+                "pkg-config",
+                "libcap-ng-dev",
+                "libseccomp-dev",
+                "ca-certificates",
+            ]
+        }
+        PackageManager::Apt => {
+            vec![
+                "rustc",
+                "cargo",
+                "gcc",
+                "libc6-dev",
+                "pkg-config",
+                "libcap-ng-dev",
+                "libseccomp-dev",
+                "ca-certificates",
+            ]
+        }
+        PackageManager::Dnf | PackageManager::Yum => {
+            vec!["rust", "cargo", "gcc", "libcap-ng-devel", "libseccomp-devel"]
+        }
+        PackageManager::Zypper => vec!["rust", "cargo", "gcc", "libcap-ng-devel", "libseccomp-devel"],
+        PackageManager::Pacman => vec!["rust", "gcc", "libcap-ng", "libseccomp"],
+        PackageManager::Apk => vec!["rust", "cargo", "build-base", "libcap-ng-dev", "libseccomp-dev"],
+    };
+    let mut notes = vec![
+        "Kata builds it with Rust 1.85.1 (versions.yaml@4.0.0); Rust 1.63 was seen to fail, 1.96 to work.".to_owned(),
+    ];
+    if bookworm {
+        notes.push("bookworm's rustc (1.63) builds neither this version nor 1.10.1 or 1.8.0 with their lock files: rustc-web, kept up to date by the security archive, does; it cannot be installed beside rustc.".to_owned());
+    }
+    Instructions {
+        component: Component::Virtiofsd,
+        version: version.to_owned(),
+        source: source.to_owned(),
+        commands: vec![
+            install(release.package_manager, &dependencies),
+            format!("cargo install --locked --version {version} --root /usr/local/lib/kata-virtiofsd virtiofsd"),
+            format!("install -D -m 755 /usr/local/lib/kata-virtiofsd/bin/virtiofsd {DAEMON}"),
+            format!("{DAEMON} --version"),
+        ],
+        dependencies: dependencies.into_iter().map(str::to_owned).collect(),
+        record: record(
+            release,
+            &format!("fs:\n  - name: virtio-fs\n    confidence: measured\n    packages: []\n    path: {DAEMON}\n"),
+        ),
+        record_path: format!("/etc/kata-osinfo/{}.yaml", release.distro),
+        exercised: (bookworm && release.arch == Arch::X86_64)
+            .then(|| "on Debian 12 with rustc 1.96.0 from rustc-web, in 4 to 9 minutes on two shared cores".to_owned()),
+        notes,
+    }
+}
+
+/// `configure` options of Kata's own QEMU that decide what a guest can have; those that only leave things out are not
+/// among them.
+///
+/// `tools/packaging/scripts/configure-hypervisor.sh@4.0.0`.
+const QEMU_OPTIONS: &[&str] = &[
+    "--enable-kvm",
+    "--enable-vhost-net",
+    "--enable-vhost-kernel",
+    "--enable-vhost-user",
+    "--enable-linux-aio",
+    "--enable-linux-io-uring",
+    "--enable-numa",
+    "--enable-virtfs",
+    "--enable-attr",
+    "--enable-cap-ng",
+    "--enable-seccomp",
+    "--enable-malloc-trim",
+    "--disable-libpmem",
+    "--disable-docs",
+    "--disable-gtk",
+    "--disable-sdl",
+    "--disable-spice",
+    "--disable-vnc",
+    "--disable-curl",
+    "--disable-slirp",
+    "--disable-libusb",
+    "--disable-tools",
+    "--disable-guest-agent",
+];
+
+fn qemu(release: &Release, profile: &Profile) -> Instructions {
+    // From 7.2 on Kata carries no patches: tools/packaging/qemu/patches@4.0.0.
+    let (version, source) = match profile.tag.parse::<KataVersion>() {
+        Ok(tag) if tag < KataVersion::new(3, 2, 0) => ("7.2.0", "versions.yaml@3.1.0"),
+        Ok(tag) if tag < KataVersion::new(4, 0, 0) => ("10.2.1", "versions.yaml@3.30.0"),
+        _ => ("11.0.1", "versions.yaml@4.0.0"),
+    };
+    let dependencies = match release.package_manager {
+        PackageManager::Apt => vec![
+            "gcc",
+            "make",
+            "ninja-build",
+            "pkg-config",
+            "python3-venv",
+            "flex",
+            "bison",
+            "libglib2.0-dev",
+            "libcap-ng-dev",
+            "libseccomp-dev",
+            "libattr1-dev",
+            "libaio-dev",
+            "liburing-dev",
+            "libnuma-dev",
+        ],
+        PackageManager::Dnf | PackageManager::Yum => vec![
+            "gcc",
+            "make",
+            "ninja-build",
+            "pkgconf-pkg-config",
+            "python3",
+            "flex",
+            "bison",
+            "glib2-devel",
+            "libcap-ng-devel",
+            "libseccomp-devel",
+            "libattr-devel",
+            "libaio-devel",
+            "liburing-devel",
+            "numactl-devel",
+        ],
+        PackageManager::Zypper => vec![
+            "gcc",
+            "make",
+            "ninja",
+            "pkg-config",
+            "python3",
+            "flex",
+            "bison",
+            "glib2-devel",
+            "libcap-ng-devel",
+            "libseccomp-devel",
+            "libattr-devel",
+            "libaio-devel",
+            "liburing-devel",
+            "libnuma-devel",
+        ],
+        PackageManager::Pacman => vec![
+            "base-devel",
+            "ninja",
+            "python",
+            "glib2",
+            "libcap-ng",
+            "libseccomp",
+            "attr",
+            "libaio",
+            "liburing",
+            "numactl",
+        ],
+        PackageManager::Apk => vec![
+            "build-base",
+            "samurai",
+            "pkgconf",
+            "python3",
+            "flex",
+            "bison",
+            "glib-dev",
+            "libcap-ng-dev",
+            "libseccomp-dev",
+            "attr-dev",
+            "libaio-dev",
+            "liburing-dev",
+            "numactl-dev",
+            "linux-headers",
+        ],
+    };
+    let target = match release.arch {
+        // One emulator serves both byte orders.
+        Arch::Ppc64le => "ppc64",
+        other => other.name(),
+    };
+    let path = format!("/usr/local/bin/qemu-system-{target}");
+    Instructions {
+        component: Component::Qemu,
+        version: version.to_owned(),
+        source: source.to_owned(),
+        commands: vec![
+            install(release.package_manager, &dependencies),
+            format!("# In the unpacked source of QEMU {version}:"),
+            format!("./configure --prefix=/usr/local --target-list={target}-softmmu {}", QEMU_OPTIONS.join(" ")),
+            "make -j\"$(nproc)\"".to_owned(),
+            "make install".to_owned(),
+            format!("{path} --version"),
+        ],
+        dependencies: dependencies.into_iter().map(str::to_owned).collect(),
+        record: record(
+            release,
+            &format!("vmm:\n  name: qemu\n  confidence: measured\n  packages: []\n  path: {path}\n"),
+        ),
+        record_path: format!("/etc/kata-osinfo/{}.yaml", release.distro),
+        exercised: None,
+        notes: vec![
+            "Kata's own script leaves out much more, tcg included; what is left out here is what needs further libraries."
+                .to_owned(),
+        ],
+    }
+}
+
+fn install(manager: PackageManager, packages: &[&str]) -> String {
+    let command = match manager {
+        PackageManager::Apt => "apt-get update && apt-get install -y --no-install-recommends",
+        PackageManager::Dnf => "dnf install -y",
+        PackageManager::Yum => "yum install -y",
+        PackageManager::Zypper => "zypper --non-interactive install",
+        PackageManager::Pacman => "pacman -S --noconfirm --needed",
+        PackageManager::Apk => "apk add",
+    };
+    format!("{command} {}", packages.join(" "))
+}
+
+/// A record that states one thing of one release; what it does not state is that of the record below it.
+fn record(release: &Release, part: &str) -> String {
+    let manager = serde_json::to_value(release.package_manager).ok();
+    let manager = manager.as_ref().and_then(|m| m.as_str()).unwrap_or("apt").to_owned();
+    let indented: String = part.lines().map(|l| format!("    {l}\n")).collect();
+    format!(
+        "# What this machine's admin has built; it is laid over the shipped record of {0}.\n\
+         apiVersion: v1\ndistro: {0}\npackage-manager: {manager}\narch: {1}\nreleases:\n  - version: {2}\n{indented}",
+        release.distro, release.arch, release.version
+    )
+}
+
+/// A record for a component that the distro does not package, with a path to be put right.
+pub(super) fn own_component(release: &Release, component: &str) -> String {
+    let part = match component {
+        "kernel" => "kernel:\n  confidence: measured\n  packages: []\n  image: /boot/vmlinuz-*\n".to_owned(),
+        name => format!(
+            "vmm:\n  name: {name}\n  confidence: measured\n  packages: []\n  # The absolute path of yours:\n  path: /usr/local/bin/qemu-system-{}\n",
+            release.arch
+        ),
+    };
+    record(release, &part)
+}

@@ -1,0 +1,217 @@
+//! What a package must have for Kata, with Kata's source for each demand: for `debian/rules` or a spec file.
+
+use crate::profile::{DaemonStyle, GateKind, Profile};
+use serde::Serialize;
+
+/// A component of which something is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Component {
+    /// The VMM.
+    Qemu,
+    /// The virtio-fs daemon.
+    Virtiofsd,
+    /// The kernel, as a guest's.
+    Kernel,
+    /// The container manager.
+    Containerd,
+}
+
+/// One demand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Requirement {
+    /// What it serves: `vmm.boot`; the default path is `vmm.boot`, `fs.virtio-fs`, `vmm.vsock` and `vmm.net`.
+    pub serves: String,
+    /// The kind: `device`, `option`, `module`, `version`, …
+    pub kind: &'static str,
+    /// What must be there: `vhost-user-fs-pci`.
+    pub what: String,
+    /// Whether it decides anything, or is a documented minimum that only informs.
+    pub binding: bool,
+    /// Why, where the name does not say it.
+    pub why: Option<String>,
+    /// File and tag of Kata.
+    pub source: String,
+}
+
+/// What a profile asks of a component, the default path first.
+pub fn requirements(profile: &Profile, component: Component) -> Vec<Requirement> {
+    let mut all = match component {
+        Component::Qemu => qemu(profile),
+        Component::Virtiofsd => virtiofsd(profile),
+        Component::Kernel => kernel(profile),
+        Component::Containerd => Vec::new(),
+    };
+    let name = match component {
+        Component::Qemu => "qemu",
+        Component::Virtiofsd => "virtiofsd",
+        Component::Kernel => "kernel",
+        Component::Containerd => "containerd",
+    };
+    all.extend(profile.minimums.iter().filter(|m| m.component == name).map(|m| Requirement {
+        serves: "-".to_owned(),
+        kind: "version",
+        what: format!("{} or later", m.version),
+        binding: false,
+        why: Some(m.why.clone()),
+        source: m.source.clone(),
+    }));
+    all
+}
+
+fn qemu(profile: &Profile) -> Vec<Requirement> {
+    profile
+        .gates
+        .iter()
+        .map(|gate| Requirement {
+            serves: gate.capability.clone(),
+            kind: match gate.kind {
+                GateKind::Machine => "machine",
+                GateKind::Device => "device",
+                GateKind::Object => "object",
+            },
+            what: gate.name.clone(),
+            binding: true,
+            why: None,
+            source: gate.source.clone(),
+        })
+        .collect()
+}
+
+/// The options that the runtime passes, and what else it waits for.
+fn virtiofsd(profile: &Profile) -> Vec<Requirement> {
+    let source = match profile.virtiofsd.style {
+        DaemonStyle::DashO | DaemonStyle::LongFd => "src/runtime/virtcontainers/virtiofsd.go",
+        DaemonStyle::LongSocket => "src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs",
+    };
+    let source = format!("{source}@{}", profile.tag);
+    let options: &[&str] = match profile.virtiofsd.style {
+        DaemonStyle::DashO => &["--syslog", "-o cache=MODE", "-o no_posix_lock", "-o source=DIR", "--fd=N", "-f"],
+        DaemonStyle::LongFd => &["--syslog", "--cache=MODE", "--shared-dir=DIR", "--fd=N"],
+        DaemonStyle::LongSocket => &["--socket-path PATH", "--shared-dir DIR", "--cache MODE"],
+    };
+    let requirement = |kind, what: String, why: Option<&str>, source: String| Requirement {
+        serves: "fs.virtio-fs".to_owned(),
+        kind,
+        what,
+        binding: true,
+        why: why.map(str::to_owned),
+        source,
+    };
+    let mut all: Vec<Requirement> =
+        options.iter().map(|o| requirement("option", (*o).to_owned(), None, source.clone())).collect();
+    let cache = format!("MODE is {}", profile.virtiofsd.cache);
+    for r in all.iter_mut().filter(|r| r.what.contains("MODE")) {
+        r.why = Some(cache.clone());
+    }
+    let shipped = match profile.virtiofsd.style {
+        DaemonStyle::LongSocket => format!("src/runtime-rs/Makefile@{}", profile.tag),
+        _ => format!("src/runtime/Makefile@{}", profile.tag),
+    };
+    let mut extra = profile.virtiofsd.extra_args.iter();
+    while let Some(argument) = extra.next() {
+        let what = match argument.as_str() {
+            "-o" => format!("-o {}", extra.next().map_or("", String::as_str)),
+            other => other.to_owned(),
+        };
+        all.push(requirement("option", what, Some("virtio_fs_extra_args as shipped"), shipped.clone()));
+    }
+    if let Some(line) = &profile.virtiofsd.ready_line {
+        let why = "on stderr: the runtime waits for it, without a deadline";
+        all.push(requirement("line", line.clone(), Some(why), source));
+    }
+    all
+}
+
+fn kernel(profile: &Profile) -> Vec<Requirement> {
+    let modules = &profile.modules;
+    let groups: [(&str, &Vec<String>, &str); 6] = [
+        ("kernel.guest", &modules.boot, "before the agent starts"),
+        ("vmm.vsock", &modules.vsock, "before the agent starts: its channel"),
+        ("fs.virtio-fs", &modules.virtio_fs, "before the sandbox is created"),
+        ("fs.virtio-9p", &modules.virtio_9p, "before the sandbox is created"),
+        ("fs.virtio-blk", &modules.virtio_blk, "before a container is created"),
+        ("kernel.guest", &modules.other, "before a container is created"),
+    ];
+    groups
+        .into_iter()
+        .flat_map(|(serves, names, why)| {
+            names.iter().map(move |name| Requirement {
+                serves: serves.to_owned(),
+                kind: "module",
+                what: name.clone(),
+                binding: true,
+                why: Some(format!("built in or a module, {why}")),
+                source: format!("tools/packaging/kernel/configs/fragments@{}", profile.tag),
+            })
+        })
+        .collect()
+}
+
+/// For people: a table.
+pub fn human(profile: &Profile, component: &str, all: &[Requirement]) -> String {
+    use std::fmt::Write as _;
+    let mut out = format!("{component} for Kata {} (profile {})\n", profile.range, profile.name);
+    let width = |f: fn(&Requirement) -> usize| all.iter().map(f).max().unwrap_or(0);
+    let (serves, kind, what) = (width(|r| r.serves.len()), width(|r| r.kind.len()), width(|r| r.what.len()));
+    for r in all {
+        let note = if r.binding { "" } else { "  (informs only)" };
+        let why = r.why.as_ref().map(|w| format!("  {w}")).unwrap_or_default();
+        let _ = writeln!(out, "  {:serves$}  {:kind$}  {:what$}  {}{note}{why}", r.serves, r.kind, r.what, r.source);
+    }
+    if all.is_empty() {
+        out += "  nothing is asked\n";
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn profile(name: &str) -> &'static Profile {
+        Profile::find(name).unwrap()
+    }
+
+    #[test]
+    fn every_demand_cites_a_file_of_kata_at_a_tag() {
+        for profile in Profile::all() {
+            for component in [Component::Qemu, Component::Virtiofsd, Component::Kernel, Component::Containerd] {
+                let all = requirements(profile, component);
+                assert!(!all.is_empty(), "{} asks nothing of {component:?}", profile.name);
+                for r in all {
+                    assert!(r.source.contains('@'), "{r:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_daemon_of_runtime_rs_is_asked_for_its_options_and_its_line() {
+        insta::assert_snapshot!(
+            human(profile("rs-4.0"), "virtiofsd", &requirements(profile("rs-4.0"), Component::Virtiofsd)),
+            @r#"
+        virtiofsd for Kata 4.0 on (profile rs-4.0)
+          fs.virtio-fs  option   --socket-path PATH                        src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.0.0
+          fs.virtio-fs  option   --shared-dir DIR                          src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.0.0
+          fs.virtio-fs  option   --cache MODE                              src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.0.0  MODE is auto
+          fs.virtio-fs  option   --thread-pool-size=1                      src/runtime-rs/Makefile@4.0.0  virtio_fs_extra_args as shipped
+          fs.virtio-fs  option   -o announce_submounts                     src/runtime-rs/Makefile@4.0.0  virtio_fs_extra_args as shipped
+          fs.virtio-fs  line     Waiting for vhost-user socket connection  src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.0.0  on stderr: the runtime waits for it, without a deadline
+          -             version  1.0.0 or later                            src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.0.0  (informs only)  the long options; no C daemon has them
+        "#
+        );
+    }
+
+    #[test]
+    fn no_demand_is_made_twice() {
+        for profile in Profile::all() {
+            let all = requirements(profile, Component::Qemu);
+            let mut names: Vec<_> = all.iter().map(|r| (r.kind, &r.what)).collect();
+            names.sort();
+            names.dedup();
+            assert_eq!(names.len(), all.len());
+        }
+    }
+}

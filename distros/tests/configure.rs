@@ -1,0 +1,571 @@
+//! `configure`, `unconfigure`, `fallback` and `requirements`, from outside, on machines made up in a folder.
+#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
+
+use assert_cmd::Command;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+const RECORD: &str = "\
+distro: mini
+package-manager: dnf
+arch: x86_64
+confidence: packaging
+vmm: {name: qemu, packages: qemu-kvm, path: /usr/libexec/qemu-kvm}
+fs:
+  - {name: virtio-fs, packages: virtiofsd, path: /usr/libexec/virtiofsd}
+kernel: {packages: kernel, image: /boot/vmlinuz-*}
+releases:
+  - version: 1
+    codename: first
+";
+
+/// In the manner of Kata's, with what an edit must not lose.
+const KATA: &str = "\
+# Shipped configuration
+
+[hypervisor.qemu]
+path = \"/opt/kata/bin/qemu\"   # the VMM
+kernel = \"/opt/kata/vmlinux\"
+image = \"/opt/kata/image\"
+#initrd = \"unset\"
+machine_type = \"q35\"
+
+# Shared file system
+shared_fs = \"virtio-9p\"
+virtio_fs_extra_args = [
+  \"--a\", # first
+]
+
+[agent.kata]
+kernel_modules=[]
+
+[runtime]
+internetworking_model=\"tcfilter\"
+";
+
+const BASE: &str = "opt/kata/share/defaults/kata-containers";
+
+struct Machine(tempfile::TempDir);
+
+impl Machine {
+    /// QEMU without io_uring, the Rust daemon, a kernel, an initrd, and Kata's static release.
+    fn new() -> Machine {
+        let machine = Machine(tempfile::tempdir().expect("a folder"));
+        machine.file("records/mini.yaml", RECORD);
+        machine.file("m/etc/os-release", "NAME=\"Mini\"\nID=mini\nVERSION_ID=\"1\"\n");
+        machine.file("m/usr/libexec/qemu-kvm", "\x7fELF libc.so.6 libaio.so.1");
+        machine.file("m/usr/libexec/virtiofsd", "\x7fELF --shared-dir");
+        machine.file("m/boot/vmlinuz-6.1", "");
+        machine.file("m/boot/kata.img", "");
+        machine.file("m/opt/kata/vmlinux", "");
+        machine.file("m/opt/kata/image", "");
+        machine.file("m/opt/kata/bin/containerd-shim-kata-v2", "");
+        machine.file(&format!("m/{BASE}/configuration-qemu.toml"), KATA);
+        symlink("configuration-qemu.toml", machine.path(&format!("m/{BASE}/configuration.toml"))).expect("a link");
+        machine
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn file(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(path, text).expect("written");
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).expect("readable")
+    }
+
+    /// Runs the command with the machine as `--root`, and its records.
+    fn run(&self, arguments: &[&str]) -> Output {
+        let output = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
+            .args(["--records".as_ref(), self.path("records").as_os_str()])
+            .args(&arguments[..1])
+            .args(["--root".as_ref(), self.path("m").as_os_str()])
+            .args(&arguments[1..])
+            .output()
+            .expect("it runs");
+        Output {
+            code: output.status.code().expect("a code"),
+            stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+        }
+    }
+
+    /// Everything on the machine: bytes, modes and links.
+    fn everything(&self) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+        use std::os::unix::fs::PermissionsExt;
+        let mut all = BTreeMap::new();
+        let mut todo = vec![self.path("m")];
+        while let Some(folder) = todo.pop() {
+            for entry in std::fs::read_dir(folder).expect("listed") {
+                let path = entry.expect("an entry").path();
+                let meta = std::fs::symlink_metadata(&path).expect("there");
+                let bytes = if meta.is_symlink() {
+                    std::fs::read_link(&path).expect("a link").into_os_string().into_encoded_bytes()
+                } else if meta.is_dir() {
+                    todo.push(path.clone());
+                    Vec::new()
+                } else {
+                    std::fs::read(&path).expect("readable")
+                };
+                all.insert(path, (meta.permissions().mode(), bytes));
+            }
+        }
+        all
+    }
+}
+
+struct Output {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Output {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {} {}", self.stdout, self.stderr))
+    }
+}
+
+const OWN: [&str; 4] = ["--kernel", "distro", "--initrd", "/boot/kata.img"];
+
+fn with<'a>(call: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+    call.iter().chain(&OWN).chain(more).copied().collect()
+}
+
+#[test]
+fn a_dry_run_shows_a_diff_and_changes_nothing() {
+    let machine = Machine::new();
+    let before = machine.everything();
+    let output = machine.run(&with(&["configure", "--profile", "go-3.29"], &["--dry-run", "--emulated"]));
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    insta::assert_snapshot!(output.stdout, @r#"
+    --- /dev/null
+    +++ b/opt/kata/share/defaults/kata-containers/config.d/50-kata-osinfo.toml
+    @@ -0,0 +1,38 @@
+    +# Written by kata-osinfo for profile go-3.29 (Kata 3.29.0); `kata-osinfo unconfigure` removes it.
+    +# A drop-in with a later name overrides it.
+    +# shared_fs: virtio-fs has never been verified here under go-3.29
+    +# block_device_aio: /usr/libexec/qemu-kvm was built without io_uring, Kata's default
+    +
+    +[hypervisor.qemu]
+    +# the distro's QEMU
+    +path = "/usr/libexec/qemu-kvm"
+    +# what an annotation may name
+    +valid_hypervisor_paths = ["/usr/libexec/qemu-kvm"]
+    +# what the release was qualified with
+    +machine_type = "q35"
+    +# the distro's kernel
+    +kernel = "/boot/vmlinuz-6.1"
+    +# a distro's kernel has its drivers in modules
+    +initrd = "/boot/kata.img"
+    +# it excludes an initrd
+    +image = ""
+    +# the preferred one that works
+    +shared_fs = "virtio-fs"
+    +# the distro's daemon
+    +virtio_fs_daemon = "/usr/libexec/virtiofsd"
+    +# what an annotation may name
+    +valid_virtio_fs_daemon_paths = ["/usr/libexec/virtiofsd"]
+    +# what the release was qualified with
+    +virtio_fs_cache = "auto"
+    +# what the release was qualified with
+    +virtio_fs_extra_args = ["--thread-pool-size=1", "--announce-submounts"]
+    +# Kata's default, io_uring, does not work here
+    +block_device_aio = "threads"
+    +
+    +[agent.kata]
+    +# nothing is accelerated here
+    +dial_timeout = 300
+    +
+    +[runtime]
+    +# nothing is accelerated here
+    +create_container_timeout = 300
+    "#);
+    assert_eq!(machine.everything(), before);
+}
+
+#[test]
+fn what_is_written_takes_effect_and_is_taken_back_to_the_byte() {
+    let machine = Machine::new();
+    machine.file("m/etc/containerd/config.toml", "version = 2 # ours\n");
+    let before = machine.everything();
+    // A drop-in, then the same as an edit, with handlers of both kinds: each on what the one before left.
+    for (profile, version, handler) in
+        [("go-3.29", "3.30.0", "containerd"), ("go-2.0", "2.4.0", "crio"), ("go-3.29", "3.30.0", "crio")]
+    {
+        let arguments = ["--kata-version", version, "--handler", handler, "--format", "json"];
+        let output = machine.run(&with(&["configure", "--profile", profile], &arguments));
+        assert_eq!(output.code, 0, "{}", output.stderr);
+        let answer = output.json();
+        assert_eq!(answer["not-effective"], json!([]));
+        assert_eq!(answer["configuration"]["production"], json!(true));
+        assert_ne!(machine.everything(), before);
+        // Once more changes nothing.
+        let once = machine.everything();
+        let again = machine.run(&with(&["configure", "--profile", profile], &arguments)).json();
+        assert_eq!(again["diff"], json!(""));
+        assert_eq!(machine.everything(), once);
+    }
+    let dry = machine.run(&["unconfigure", "--dry-run"]);
+    assert!(dry.stdout.contains("-shared_fs = \"virtio-fs\""), "{}", dry.stdout);
+    let output = machine.run(&["unconfigure"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert_eq!(machine.everything(), before);
+    let output = machine.run(&["unconfigure"]);
+    assert_eq!((output.code, output.stdout.as_str()), (0, ""));
+    assert!(output.stderr.contains("nothing is configured"));
+}
+
+#[test]
+fn the_answer_for_programs_keeps_its_form() {
+    let machine = Machine::new();
+    let output = machine.run(&["configure", "--profile", "go-3.29", "--dry-run", "--format", "json"]);
+    let mut answer = output.json();
+    for long in ["settings", "diff"] {
+        answer[long] = json!(answer[long].as_array().is_some_and(|a| !a.is_empty()) || answer[long].is_string());
+    }
+    insta::assert_snapshot!(serde_json::to_string_pretty(&answer).expect("JSON"), @r#"
+    {
+      "arch": "x86_64",
+      "configuration": {
+        "block-aio": "threads",
+        "boot": {
+          "what": "kata"
+        },
+        "cache": "auto",
+        "emulated": false,
+        "extra-args": [
+          "--thread-pool-size=1",
+          "--announce-submounts"
+        ],
+        "hypervisor": "/usr/libexec/qemu-kvm",
+        "kata": "3.29.0",
+        "machine": "q35",
+        "notes": [
+          {
+            "about": "kernel",
+            "text": "Kata's own kernel stays: not for production"
+          },
+          {
+            "about": "shared_fs",
+            "text": "virtio-fs has never been verified here under go-3.29"
+          },
+          {
+            "about": "block_device_aio",
+            "text": "/usr/libexec/qemu-kvm was built without io_uring, Kata's default"
+          }
+        ],
+        "passed-over": [],
+        "production": false,
+        "profile": "go-3.29",
+        "runtime": "go",
+        "share": {
+          "daemon": "/usr/libexec/virtiofsd",
+          "name": "virtio-fs"
+        }
+      },
+      "diff": true,
+      "files": [
+        "/opt/kata/share/defaults/kata-containers/config.d/50-kata-osinfo.toml"
+      ],
+      "kata-config": {
+        "named-by": "the runtime's own search",
+        "others": [],
+        "path": "/opt/kata/share/defaults/kata-containers/configuration-qemu.toml",
+        "siblings": []
+      },
+      "not-effective": [],
+      "outcome": "configure",
+      "problems": [],
+      "release": "mini:1",
+      "settings": true,
+      "version": 1,
+      "written": false
+    }
+    "#);
+}
+
+#[test]
+fn before_2_5_the_configuration_is_edited_and_keeps_its_comments() {
+    let machine = Machine::new();
+    let output = machine.run(&with(&["configure", "--profile", "go-2.0"], &["--kata-version", "2.4.0"]));
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert!(!machine.path(&format!("m/{BASE}/config.d")).exists());
+    insta::assert_snapshot!(machine.read(&format!("m/{BASE}/configuration.toml")), @r##"
+    # Shipped configuration
+
+    [hypervisor.qemu]
+    path = "/usr/libexec/qemu-kvm"   # the VMM
+    kernel = "/boot/vmlinuz-6.1"
+    image = ""
+    #initrd = "unset"
+    machine_type = "q35"
+
+    # Shared file system
+    shared_fs = "virtio-fs"
+    virtio_fs_extra_args = ["--thread-pool-size=1", "-o", "announce_submounts"]
+    valid_hypervisor_paths = ["/usr/libexec/qemu-kvm"]
+    initrd = "/boot/kata.img"
+    virtio_fs_daemon = "/usr/libexec/virtiofsd"
+    valid_virtio_fs_daemon_paths = ["/usr/libexec/virtiofsd"]
+    virtio_fs_cache = "auto"
+
+    [agent.kata]
+    kernel_modules=[]
+
+    [runtime]
+    internetworking_model="tcfilter"
+    "##);
+    // The link is still one.
+    assert!(machine.path(&format!("m/{BASE}/configuration.toml")).is_symlink());
+}
+
+#[test]
+fn what_overrides_it_is_told_with_file_and_line() {
+    let machine = Machine::new();
+    machine.file(&format!("m/{BASE}/config.d/90-admin.toml"), "# mine\n[hypervisor.qemu]\nshared_fs = \"none\"\n");
+    for more in [&["--dry-run"][..], &[][..]] {
+        let output = machine.run(&with(
+            &["configure", "--profile", "rs-4.0", "--kata-config", &format!("/{BASE}/configuration.toml")],
+            more,
+        ));
+        assert_eq!(output.code, 13, "{}", output.stderr);
+        let expected = format!(
+            "warning: /{BASE}/config.d/90-admin.toml:3: hypervisor.qemu.shared_fs is \"none\", wanted \"virtio-fs\"\n"
+        );
+        assert!(output.stderr.contains(&expected), "{}", output.stderr);
+    }
+}
+
+#[test]
+fn a_file_that_the_configuration_names_and_that_is_not_there_is_told() {
+    let machine = Machine::new();
+    std::fs::remove_file(machine.path("m/opt/kata/image")).expect("removed");
+    let output = machine.run(&["configure", "--profile", "go-3.29"]);
+    assert_eq!(output.code, 13, "{}", output.stderr);
+    let expected =
+        format!("/{BASE}/configuration-qemu.toml:6: hypervisor.qemu.image is /opt/kata/image, which is not there");
+    assert!(output.stderr.contains(&expected), "{}", output.stderr);
+    // With a kernel and an initrd of one's own it is not needed.
+    assert_eq!(machine.run(&with(&["configure", "--profile", "go-3.29"], &[])).code, 0);
+}
+
+#[test]
+fn katas_own_kernel_is_said_and_recorded_to_be_not_for_production() {
+    let machine = Machine::new();
+    let output = machine.run(&["configure", "--profile", "go-3.29"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert!(output.stderr.contains("warning: not for production"), "{}", output.stderr);
+    assert!(machine.read(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).contains("# NOT FOR PRODUCTION"));
+    let state: Value = serde_json::from_str(&machine.read("m/var/lib/kata-osinfo/configured.json")).expect("JSON");
+    assert_eq!(state["production"], json!(false));
+}
+
+#[test]
+fn what_is_not_there_is_named_with_a_code_of_its_own() {
+    let machine = Machine::new();
+    std::fs::remove_file(machine.path("m/usr/libexec/qemu-kvm")).expect("removed");
+    let output = machine.run(&["configure", "--profile", "rs-4.0", "--format", "json"]);
+    assert_eq!(output.code, 11, "{}", output.stderr);
+    assert_eq!(output.json()["outcome"], json!("install"));
+    assert_eq!(output.json()["wanting"]["packages"], json!(["qemu-kvm"]));
+    machine.file(
+        "records/mini.yaml",
+        &RECORD.replace("vmm: {name: qemu, packages: qemu-kvm, path: /usr/libexec/qemu-kvm}\n", ""),
+    );
+    let output = machine.run(&["fallback", "--profile", "rs-4.0"]);
+    assert_eq!(output.code, 11, "{}", output.stderr);
+    assert!(output.stdout.contains("/etc/kata-osinfo/mini.yaml"), "{}", output.stdout);
+}
+
+#[test]
+fn what_is_only_assumed_is_not_used_unasked() {
+    let machine = Machine::new();
+    machine.file("records/mini.yaml", &RECORD.replace("packaging", "assumed"));
+    let output = machine.run(&["configure", "--profile", "go-3.29"]);
+    assert_eq!((output.code, output.stdout.as_str()), (10, ""));
+    assert!(output.stderr.contains("vmm qemu path: /usr/libexec/qemu-kvm"), "{}", output.stderr);
+    assert_eq!(machine.run(&["configure", "--profile", "go-3.29", "--allow-assumed"]).code, 0);
+}
+
+#[test]
+fn nothing_works_gives_the_evidence_and_instructions_whose_record_works() {
+    let machine = Machine::new();
+    machine.file("m/usr/libexec/virtiofsd", "fuse: unknown option(s)");
+    let output = machine.run(&["configure", "--profile", "rs-4.0"]);
+    assert_eq!(output.code, 12, "{}", output.stderr);
+    assert!(output.stdout.starts_with("# not virtio-fs: /usr/libexec/virtiofsd is the C daemon"), "{}", output.stdout);
+    assert!(output.stdout.contains("dnf install -y rust cargo gcc libcap-ng-devel libseccomp-devel"));
+    let answer = machine.run(&["fallback", "--profile", "rs-4.0", "--format", "json"]).json();
+    assert_eq!(answer["outcome"], json!("build"));
+    // What the instructions state, laid over the record as they say, is what is configured then.
+    let record = answer["instructions"][0]["record"].as_str().expect("a record");
+    machine.file("own/mini.yaml", record);
+    let lint = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
+        .arg("lint")
+        .arg(machine.path("own/mini.yaml"))
+        .output()
+        .expect("it runs");
+    assert!(lint.status.success(), "{}", String::from_utf8_lossy(&lint.stdout));
+    let release = record.split_once("  - version: 1\n").expect("the release").1;
+    machine.file("records/mini.yaml", &format!("{}{release}", RECORD.replace("    codename: first\n", "")));
+    machine.file("m/usr/local/libexec/virtiofsd", "--shared-dir");
+    let output =
+        machine.run(&["configure", "--profile", "rs-4.0", "--kata-config", &format!("/{BASE}/configuration.toml")]);
+    assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
+    let drop_in = machine.read(&format!("m/{BASE}/config.d/50-kata-osinfo.toml"));
+    assert!(drop_in.contains("virtio_fs_daemon = \"/usr/local/libexec/virtiofsd\""), "{drop_in}");
+}
+
+#[test]
+fn bad_input_is_told() {
+    let machine = Machine::new();
+    let told = |arguments: &[&str], expected: &str| {
+        let output = machine.run(arguments);
+        assert_eq!(output.code, 2, "{arguments:?}: {}", output.stderr);
+        assert!(output.stderr.contains(expected), "{arguments:?}: {}", output.stderr);
+    };
+    told(&["configure", "--profile", "go-9"], "unknown profile");
+    told(&["configure", "--profile", "rs-4.0"], "no Kata configuration at /etc/kata-containers/runtime-rs");
+    told(&["configure", "--profile", "go-3.29", "--initrd", "/nowhere"], "initrd /nowhere: no such file");
+    told(&["configure", "--profile", "go-3.29", "--kernel", "distro"], "needs --initrd");
+    told(&["configure", "--profile", "go-3.29", "--kata-version", "x"], "not a version of Kata");
+    told(&["configure", "mini:7", "--profile", "go-3.29"], "unknown release");
+    machine.file("m/k/clh.toml", "[hypervisor.clh]\npath = \"/x\"\n");
+    told(&["configure", "--profile", "go-3.29", "--kata-config", "/k/clh.toml"], "no [hypervisor.qemu]");
+    machine.file("m/k/bad.toml", "[hypervisor.qemu\n");
+    told(&["configure", "--profile", "go-3.29", "--kata-config", "/k/bad.toml"], "not TOML");
+    machine.file("m/etc/containerd/config.toml", "[plugins.cri]\n");
+    told(&["configure", "--profile", "go-3.29", "--handler", "containerd"], "config migrate");
+    let no_root = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
+        .args(["configure", "--profile", "go-3.29", "--root", "/no/such/root"])
+        .output()
+        .expect("it runs");
+    assert_eq!(no_root.status.code(), Some(2));
+}
+
+#[test]
+fn what_others_changed_since_is_not_lost_unasked() {
+    let machine = Machine::new();
+    assert_eq!(machine.run(&["configure", "--profile", "go-3.29"]).code, 0);
+    let drop_in = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
+    machine.file(&drop_in, "# mine\n");
+    for call in [&["configure", "--profile", "go-3.29"][..], &["unconfigure"][..]] {
+        let output = machine.run(call);
+        assert_eq!(output.code, 2, "{}", output.stderr);
+        assert!(output.stderr.contains("has been changed since"), "{}", output.stderr);
+    }
+    assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);
+    assert!(!machine.path(&drop_in).exists());
+}
+
+#[test]
+fn requirements_are_for_people_and_programs() {
+    let run = |arguments: &[&str]| {
+        let output = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
+            .args(["requirements", "--profile", "rs-4.0", "--component"])
+            .args(arguments)
+            .output()
+            .expect("it runs");
+        assert!(output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    insta::assert_snapshot!(run(&["containerd"]), @r"
+    containerd for Kata 4.0 on (profile rs-4.0)
+      -  version  1.7 or later  versions.yaml@4.0.0  (informs only)  externals.containerd.minimum
+    ");
+    let json: Value = serde_json::from_str(&run(&["qemu", "--format", "json"])).expect("JSON");
+    let all = json["requirements"].as_array().expect("a list");
+    assert!(all.iter().any(|r| r["what"] == json!("vhost-user-fs-pci") && r["binding"] == json!(true)), "{all:?}");
+    assert!(run(&["kernel"]).contains("virtiofs"));
+}
+
+/// Kata's own configurations, as `TAG/configuration-qemu.toml.in`: 2.4.0, 2.5.0, 3.1.0, 3.30.0 from
+/// `src/runtime/config/configuration-qemu.toml.in`, 4.0.0 from
+/// `src/runtime-rs/config/configuration-qemu-runtime-rs.toml.in`, of Kata's source at these tags.
+#[test]
+fn katas_own_configurations_are_configured_and_restored() {
+    let Some(folder) = std::env::var_os("KATA_CONFIGURATIONS") else {
+        eprintln!("SKIPPED: KATA_CONFIGURATIONS names no folder with Kata's configurations");
+        return;
+    };
+    let tags =
+        [("go-2.0", "2.4.0"), ("go-2.0", "2.5.0"), ("go-2.0", "3.1.0"), ("go-3.29", "3.30.0"), ("rs-4.0", "4.0.0")];
+    for (profile, tag) in tags {
+        let machine = Machine::new();
+        let template = Path::new(&folder).join(tag).join("configuration-qemu.toml.in");
+        let text = filled(&std::fs::read_to_string(&template).expect("Kata's configuration"));
+        machine.file("m/k/configuration-qemu.toml", &text);
+        let before = machine.everything();
+        let arguments = ["--kata-version", tag, "--kata-config", "/k/configuration-qemu.toml", "--format", "json"];
+        let output = machine.run(&with(&["configure", "--emulated", "--profile", profile], &arguments));
+        assert_eq!(output.code, 0, "{tag}: {}", output.stderr);
+        let answer = output.json();
+        let settings = answer["settings"].as_array().expect("settings").len();
+        assert!(settings >= 11, "{tag}: {settings}");
+        let edited = machine.read("m/k/configuration-qemu.toml");
+        assert_eq!(edited == text, tag != "2.4.0", "{tag}");
+        // Every line that is not one of ours stays, comments and all.
+        let lost = text.lines().filter(|l| !edited.lines().any(|e| e == *l)).count();
+        assert!(lost <= settings, "{tag}: {lost} lines lost");
+        assert_eq!(machine.run(&["unconfigure"]).code, 0, "{tag}");
+        assert_eq!(machine.everything(), before, "{tag}");
+    }
+}
+
+/// A template with every `@NAME@` as a text: the merge looks at no types.
+fn filled(template: &str) -> String {
+    let mut text = String::new();
+    for line in template.lines() {
+        let value = line.split_once('=').map(|(_, v)| v.trim()).unwrap_or_default();
+        let bare = value.starts_with('@') && value.ends_with('@') && !line.starts_with('#');
+        let line = if bare { line.replace(value, &format!("\"{value}\"")) } else { line.to_owned() };
+        text += &line.replace("@PROJECT_TYPE@", "kata");
+        text.push('\n');
+    }
+    text
+}
+
+/// containerd itself reads what was written for it, and what else its configuration said stays.
+#[test]
+fn containerd_takes_the_handler_over() {
+    let Ok(version) = std::process::Command::new("containerd").arg("--version").output() else {
+        eprintln!("SKIPPED: no containerd here");
+        return;
+    };
+    let version = String::from_utf8_lossy(&version.stdout).into_owned();
+    let machine = Machine::new();
+    let two = version.split_whitespace().any(|w| w.trim_start_matches('v').starts_with("2."));
+    let (form, plugin) = match two {
+        true => (3, "io.containerd.cri.v1.images"),
+        false => (2, "io.containerd.grpc.v1.cri"),
+    };
+    let main = format!("version = {form}\n\n[plugins.\"{plugin}\"]\n  max_concurrent_downloads = 17\n");
+    machine.file("m/etc/containerd/config.toml", &main);
+    let given = if two { "2.0" } else { "1.6" };
+    let arguments = ["--handler", "containerd", "--containerd-version", given];
+    let output = machine.run(&with(&["configure", "--profile", "go-3.29"], &arguments));
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    // The drop-in's path is the machine's, not this one's.
+    let config = machine.path("m/etc/containerd/config.toml");
+    let text = std::fs::read_to_string(&config).expect("readable");
+    let outside = machine.path("m/etc/containerd/conf.d").display().to_string();
+    std::fs::write(&config, text.replace("/etc/containerd/conf.d", &outside)).expect("written");
+    let dump = std::process::Command::new("containerd")
+        .arg("--config")
+        .arg(&config)
+        .args(["config", "dump"])
+        .output()
+        .expect("it runs");
+    let dump = String::from_utf8_lossy(&dump.stdout).into_owned();
+    for expected in ["max_concurrent_downloads = 17", "runtimes.kata]", "io.containerd.kata.v2", "configuration.toml"] {
+        assert!(dump.contains(expected), "no {expected} in {dump}");
+    }
+}
