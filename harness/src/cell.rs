@@ -6,6 +6,8 @@ use crate::plan::{Planned, Unit};
 use crate::progress::CellLine;
 use crate::run::Shared;
 use crate::setup::{self, Prepared};
+use crate::vm::outer::Accelerator;
+use agent::environment::patience;
 use agent::probe::lacking;
 use agent::protocol::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest, Launched};
 use kata_osinfo::profile::Profile;
@@ -69,16 +71,34 @@ async fn bring_up_and_test(shared: &Arc<Shared>, cell: &Arc<Cell>) -> Result<Str
         Environment::Vm => Some(Arc::clone(&shared.machines).acquire_owned().await),
         Environment::Container | Environment::Host => None,
     };
-    cell.line.doing(environment::doing(cell.id.environment));
-    let mut brought = environment::bring_up(shared, &cell.id, &prepared).await.map_err(broken(Phase::Environment))?;
-    let mut result = test(shared, cell, &mut prepared, &brought).await;
-    if let Err(broken) = &mut result
-        && let Some(how) = brought.ending().await
-    {
-        broken.message = format!("{how} ({})", broken.message);
-    }
-    if let Some(said) = brought.take_down(shared.keep).await {
-        shared.progress.say(&format!("{}: {said}", cell.id));
+    let mut done = Standings::new();
+    let mut result = Ok(String::new());
+    // What fails in a guest of an emulated machine must fail in a fresh machine, too, before it can blame anybody.
+    for machine in 1..=1 + shared.retries.min(1) {
+        let units = match machine {
+            1 => cell.units.clone(),
+            _ => nested_failures(&cell.units, &mut done),
+        };
+        if units.is_empty() {
+            break;
+        }
+        cell.line.doing(environment::doing(cell.id.environment));
+        let mut brought =
+            environment::bring_up(shared, &cell.id, &prepared).await.map_err(broken(Phase::Environment))?;
+        let mut tested = test(shared, cell, &mut prepared, &brought, Part { units, machine }, &mut done).await;
+        if let Err(broken) = &mut tested
+            && let Some(how) = brought.ending().await
+        {
+            broken.message = format!("{how} ({})", broken.message);
+        }
+        if let Some(said) = brought.take_down(shared.keep).await {
+            shared.progress.say(&format!("{}: {said}", cell.id));
+        }
+        result = tested;
+        let emulated = shared.outer_if_known().is_some_and(|outer| outer.accelerator != Accelerator::Kvm);
+        if result.is_err() || cell.id.environment != Environment::Vm || !emulated {
+            break;
+        }
     }
     result
 }
@@ -88,7 +108,10 @@ async fn test(
     cell: &Arc<Cell>,
     prepared: &mut Prepared,
     brought: &Brought,
+    part: Part,
+    done: &mut Standings,
 ) -> Result<String, Broken> {
+    let Part { units, machine } = part;
     let in_environment = broken(Phase::Environment);
     let line = &brought.line();
     setup::send(line, prepared).await.map_err(&in_environment)?;
@@ -106,27 +129,63 @@ async fn test(
     let evidence = setup::facts(prepared, said, shared.outer_if_known());
     shared.journal(Event::CellFacts { cell: cell.id.clone(), facts: evidence });
     phase(shared, cell, Phase::Tests);
-    let total = cell.units.iter().map(|unit| unit.tests.len()).sum();
+    let total = units.iter().map(|unit| unit.tests.len()).sum();
     let testing = Arc::new(Testing {
         shared: Arc::clone(shared),
         cell: Arc::clone(cell),
         line: line.clone(),
         facts,
-        standings: Mutex::default(),
+        machine: if cell.id.environment == Environment::Vm { machine } else { 0 },
+        standings: Mutex::new(std::mem::take(done)),
         progress: Mutex::new(Tally { total, ..Tally::default() }),
     });
     cell.line.doing(&format!("running {total} tests"));
     let (first, rest): (Vec<Unit>, Vec<Unit>) =
-        cell.units.iter().cloned().partition(|u| u.configuration == Configuration::Static);
+        units.into_iter().partition(|u| u.configuration == Configuration::Static);
     // Static checks block much of the rest, so their outcomes must be known first.
     let result = match run_units(&testing, first).await {
         Ok(()) => run_units(&testing, rest).await,
         Err(e) => Err(e),
     };
     fetch_artifacts(shared, cell, line).await;
+    done.clone_from(&locked(&testing.standings));
     result.map_err(|e| broken(Phase::Tests)(e.to_string()))?;
     let summary = locked(&testing.progress).summary();
     Ok(summary)
+}
+
+/// The outcome's name of each finished test, by profile and id.
+type Standings = BTreeMap<(String, String), &'static str>;
+
+/// What one environment of a cell is to run.
+struct Part {
+    units: Vec<Unit>,
+    /// Which environment of the cell, counted from 1.
+    machine: u32,
+}
+
+/// What is left of the units when only failed tests of nested guests are to run again; these are forgotten, so that they
+/// do not block each other by their old outcomes.
+fn nested_failures(units: &[Unit], done: &mut Standings) -> Vec<Unit> {
+    let mut left = Vec::new();
+    for unit in units {
+        let mut again = unit.clone();
+        for planned in &mut again.tests {
+            let (test, nested) = (planned.test, reports::agreement::is_nested(planned.test));
+            let failed = |profile: &String| done.get(&(profile.clone(), test.id.clone())).is_some_and(|o| *o == "fail");
+            planned.profiles.retain(|profile| nested && failed(profile));
+        }
+        again.tests.retain(|planned| !planned.profiles.is_empty());
+        if !again.tests.is_empty() {
+            left.push(again);
+        }
+    }
+    for planned in left.iter().flat_map(|unit| &unit.tests) {
+        for profile in &planned.profiles {
+            done.remove(&(profile.clone(), planned.test.id.clone()));
+        }
+    }
+    left
 }
 
 /// Runs units side by side, as many as there are permits.
@@ -173,8 +232,9 @@ struct Testing {
     cell: Arc<Cell>,
     line: Line,
     facts: BTreeMap<String, String>,
-    /// The outcome's name of each finished test, by profile and id.
-    standings: Mutex<BTreeMap<(String, String), &'static str>>,
+    /// Which virtual machine of the cell it is; 0 where there is none.
+    machine: u32,
+    standings: Mutex<Standings>,
     progress: Mutex<Tally>,
 }
 
@@ -242,7 +302,7 @@ impl Testing {
                 profile: Box::new(unit.profile.clone()),
                 configuration: unit.configuration,
             };
-            match ask(&self.line, request, 300).await? {
+            match ask(&self.line, request, 400).await? {
                 EnvironmentReply::Started { guest: handle, launched } => {
                     self.launched(unit, profiles, launched);
                     guest.0 = Some(handle);
@@ -262,7 +322,7 @@ impl Testing {
             guest: guest.0,
         };
         // Natively and in the guest, and whatever it boots itself; the body's own deadlines are shorter.
-        let deadline = u64::from(test.seconds) * 2 + 300;
+        let deadline = u64::from(test.seconds) * 2 * patience(self.cell.id.environment) + 800;
         match ask(&self.line, request, deadline).await? {
             EnvironmentReply::Tested { stop, notes, artifacts, launched, guest_alive } => {
                 for launched in launched {
@@ -345,7 +405,18 @@ impl Testing {
         drop(tally);
         let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (cell, profiles, test) = (self.cell.id.clone(), profiles.to_vec(), test.to_owned());
-        self.shared.journal(Event::TestFinished { cell, profiles, test, attempt, outcome, millis, notes, artifacts });
+        let machine = self.machine;
+        self.shared.journal(Event::TestFinished {
+            cell,
+            profiles,
+            test,
+            attempt,
+            machine,
+            outcome,
+            millis,
+            notes,
+            artifacts,
+        });
     }
 
     fn launched(&self, unit: &Unit, profiles: &[String], launched: Launched) {

@@ -74,6 +74,14 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
     }
 }
 
+/// The cache of a command without an option for it.
+///
+/// # Errors
+/// When neither the environment nor a home folder names one.
+pub(crate) fn cache_folder() -> Result<std::path::PathBuf, UsageError> {
+    arguments::cache(None)
+}
+
 /// Removes everything that runs left behind and, if asked, the cache of images.
 fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     let cache = arguments::cache(what.cache.as_deref())?;

@@ -2,6 +2,7 @@
 
 use crate::cli::Exit;
 use crate::container;
+use crate::vm::outer::{self, Accelerator};
 use anyhow::Context as _;
 use std::io::Write as _;
 use std::path::Path;
@@ -57,10 +58,10 @@ pub fn doctor(fix: bool) -> anyhow::Result<Exit> {
     writeln!(
         out,
         "\n{}",
-        if able {
-            "this machine can qualify releases in containers"
-        } else {
-            "this machine cannot qualify releases yet"
+        match (able, findings.iter().any(|f| f.what == "Docker engine" && f.ok)) {
+            (true, true) => "this machine can qualify releases in containers and in virtual machines",
+            (true, false) => "this machine can qualify releases in virtual machines",
+            (false, _) => "this machine cannot qualify releases yet",
         }
     )?;
     Ok(if able { Exit::AsRecorded } else { Exit::Infrastructure })
@@ -80,7 +81,9 @@ fn look() -> Vec<Finding> {
         program("mmdebstrap", "bootstraps Debian and Ubuntu", &["mmdebstrap"]),
         program("unshare", "installs packages in a private mount namespace", &["util-linux"]),
         program("apt-get", "reads mirrors and signed indexes", &[]),
-        Finding { what: "Docker engine", ok: docker, seen: docker_seen, packages: &["docker.io"], needed: true },
+        Finding { what: "Docker engine", ok: docker, seen: docker_seen, packages: &["docker.io"], needed: false },
+        program("mke2fs", "makes disks of releases", &["e2fsprogs"]),
+        program("setpriv", "ties virtual machines to the harness", &["util-linux"]),
         Finding {
             what: "keyring of the Debian archive",
             ok: Path::new("/usr/share/keyrings/debian-archive-keyring.gpg").exists(),
@@ -89,6 +92,7 @@ fn look() -> Vec<Finding> {
             needed: true,
         },
         kvm(),
+        machines(),
         Finding {
             what: "pjdfstest",
             ok: crate::pjdfstest::BINARY.is_some(),
@@ -105,7 +109,9 @@ fn look() -> Vec<Finding> {
 
 fn program(name: &'static str, why: &str, packages: &'static [&'static str]) -> Finding {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|p| p.is_file());
+    // Administrators' programs are not in everybody's PATH.
+    let more = ["/usr/sbin", "/sbin"].map(std::path::PathBuf::from);
+    let found = std::env::split_paths(&path).chain(more).map(|dir| dir.join(name)).find(|p| p.is_file());
     let seen = found.as_ref().map_or_else(|| format!("not found; it {why}"), |p| p.display().to_string());
     Finding { what: name, ok: found.is_some(), seen, packages, needed: true }
 }
@@ -123,6 +129,36 @@ fn docker() -> (bool, String) {
             Err(e) => (false, crate::cell::error_chain(&e)),
         }
     })
+}
+
+/// Virtual machines are booted by a QEMU of their own, under KVM where a guest was seen to boot under it.
+fn machines() -> Finding {
+    let finding = |ok, seen| Finding { what: "virtual machines", ok, seen, packages: &[], needed: false };
+    let cache = match crate::cli::cache_folder() {
+        Ok(cache) => cache,
+        Err(e) => return finding(false, e.to_string()),
+    };
+    let Some(image) = outer::cached(&cache) else {
+        return finding(
+            true,
+            "not tried: the QEMU for them is taken from debian:13, whose image is not in the cache yet".into(),
+        );
+    };
+    match outer::try_cached(&image) {
+        Ok(outer) => {
+            let how = match &outer.accelerator {
+                Accelerator::Kvm => "KVM boots guests and nests: verdicts say `hardware`".to_owned(),
+                Accelerator::Tcg { why } => {
+                    format!(
+                        "`{}`, verdicts say `emulated`; why not KVM: {why}",
+                        outer.accelerator.arguments().join(" ")
+                    )
+                }
+            };
+            finding(true, format!("QEMU {} of debian:13; {how}", outer.version))
+        }
+        Err(e) => finding(false, e),
+    }
 }
 
 /// Containers run their guests under TCG whatever the host offers: the same everywhere, and it needs no device.

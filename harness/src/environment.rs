@@ -45,7 +45,15 @@ pub async fn bring_up(shared: &Shared, cell: &CellId, prepared: &Prepared) -> Re
             let mut seed: Vec<(&str, &[u8])> = vec![("agent", setup::AGENT), ("initramfs", &prepared.initramfs)];
             seed.extend(prepared.pjdfstest.map(|bytes| ("pjdfstest", bytes)));
             let logs = shared.out.join(crate::cell::artifact_folder(cell)).join("machine");
-            vm::start(&outer, disk, shared.size, &seed, &logs).await.map(|vm| Brought::Vm(Box::new(vm)))
+            let started = match vm::start(&outer, disk, shared.size, &seed, &logs).await {
+                Ok(vm) => Ok(vm),
+                // Emulation fails a boot now and then; the logs of the first one stay beside those of the second.
+                Err(why) => {
+                    shared.progress.say(&format!("{cell}: {why}; once more"));
+                    vm::start(&outer, disk, shared.size, &seed, &logs.join("again")).await
+                }
+            };
+            started.map(|vm| Brought::Vm(Box::new(vm)))
         }
         Base::Host { dir } => host::start(setup::AGENT, dir).await.map(|host| Brought::Host(Box::new(host))),
     }

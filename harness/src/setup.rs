@@ -231,8 +231,8 @@ fn versions(manifest: &Manifest, packages: &[String]) -> BTreeMap<String, String
 ///
 /// The initramfs is not kept: it is the largest thing that the harness would hold while a cell runs.
 pub async fn send(line: &Line, prepared: &mut Prepared) -> Result<(), String> {
-    let initramfs = std::mem::take(&mut prepared.initramfs);
     if !matches!(prepared.base, Base::Vm { .. }) {
+        let initramfs = std::mem::take(&mut prepared.initramfs);
         let folder = prepared.folder().to_owned();
         put(line, &prepared.claims.initramfs, 0o644, &initramfs).await?;
         if let Some(pjdfstest) = prepared.pjdfstest {

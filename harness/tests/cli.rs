@@ -433,7 +433,17 @@ fn killed_run(dir: &Path) {
         journal.append(started).unwrap();
         let (notes, artifacts) = (Vec::new(), Vec::new());
         journal
-            .append(Event::TestFinished { cell, profiles, test, attempt: 1, outcome, millis: 7, notes, artifacts })
+            .append(Event::TestFinished {
+                cell,
+                profiles,
+                test,
+                attempt: 1,
+                machine: 0,
+                outcome,
+                millis: 7,
+                notes,
+                artifacts,
+            })
             .unwrap();
     }
     drop(journal);

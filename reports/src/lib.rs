@@ -4,6 +4,7 @@
 //! [`run`] folds it into what became of each test, [`verdict`] judges that against the catalogue, [`matrix`] is the result, and the rest are projections of the matrix: they run nothing and can be made again at any time.
 //! What a guest or a package manager printed is untrusted: it passes [`redact`] once, when the journal is folded, and every report is safe from there on.
 
+pub mod agreement;
 pub mod compare;
 pub mod explain;
 pub mod html;

@@ -27,6 +27,14 @@ pub(crate) fn short(capability: Capability) -> &'static str {
         Capability::FsVirtioBlkPosix => "blk posix",
         Capability::KernelGuest => "kernel",
         Capability::KernelHost => "host",
+        Capability::HostKvm => "kvm",
+        Capability::HostVhost => "vhost",
+        Capability::HostNetwork => "h net",
+        Capability::HostCgroups => "cgroups",
+        Capability::HostMemory => "shm",
+        Capability::HostIoUring => "io_uring",
+        Capability::HostContainerd => "containerd",
+        Capability::HostCheck => "check",
         Capability::KataSmoke => "kata",
         Capability::KataFs => "kata fs",
         Capability::KataLimits => "kata limits",
@@ -50,6 +58,14 @@ pub(crate) fn is_main(capability: Capability) -> bool {
             | Capability::VmmAmdIommu
             | Capability::VmmTdx
             | Capability::VmmSevSnp
+            | Capability::HostKvm
+            | Capability::HostVhost
+            | Capability::HostNetwork
+            | Capability::HostCgroups
+            | Capability::HostMemory
+            | Capability::HostIoUring
+            | Capability::HostContainerd
+            | Capability::HostCheck
             | Capability::FsVirtioFsXattr
             | Capability::FsVirtioFsAcl
             | Capability::FsVirtioFsPosix
@@ -99,6 +115,7 @@ pub(crate) fn caveats(matrix: &Matrix) -> Vec<String> {
     if matrix.candidate {
         out.push("Candidate packages or another record were laid over; nothing is written back.".to_owned());
     }
+    out.extend(crate::agreement::disagreements(matrix));
     for profile in &matrix.unknown_profiles {
         out.push(format!("Profile {profile} is in the journal but is not known here: it is not judged."));
     }

@@ -1,15 +1,17 @@
 //! Cells × profiles × capabilities: what every report is made of.
 
+use crate::agreement;
 use crate::journal::{CellId, Facts, Journal, Phase};
 use crate::run::{Cell, CellFailure, Ending, Instance, Launch, Run, fold};
 use crate::verdict::{Evidence, Judgement, Standing, judge, test_set};
 use jiff::Timestamp;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::verified::Basis;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::catalogue::Test;
 use suites::environment::Kind;
+use suites::outcome::Outcome;
 
 /// What a run showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,8 +130,17 @@ pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Ma
     let asked: Vec<&Profile> = asked.into_iter().filter_map(known).collect();
     let unknown_profiles: Vec<String> = unknown.into_iter().cloned().collect();
     let Run { id, harness, filter, candidate, options, started, finished, ending, mut cells, order, profiles: _ } = run;
-    let cells =
-        order.into_iter().filter_map(|id| Some(report(id.clone(), cells.remove(&id)?, catalogue, &asked))).collect();
+    let containers: BTreeMap<(CellId, String), Evidence> = cells
+        .iter()
+        .filter(|(id, _)| id.environment == Kind::Container)
+        .flat_map(|(id, cell)| {
+            asked.iter().map(move |p| ((id.clone(), p.name.clone()), evidence(Kind::Container, cell, &p.name)))
+        })
+        .collect();
+    let cells = order
+        .into_iter()
+        .filter_map(|id| Some(report(id.clone(), cells.remove(&id)?, catalogue, &asked, &containers)))
+        .collect();
     Matrix {
         run: id,
         harness,
@@ -149,12 +160,22 @@ pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Ma
     }
 }
 
-fn report(id: CellId, cell: Cell, catalogue: &[Test], profiles: &[&Profile]) -> CellReport {
+fn report(
+    id: CellId,
+    cell: Cell,
+    catalogue: &[Test],
+    profiles: &[&Profile],
+    containers: &BTreeMap<(CellId, String), Evidence>,
+) -> CellReport {
     let millis = cell.millis();
-    let judgements = profiles
-        .iter()
-        .map(|p| (p.name.clone(), judge(catalogue, p, &evidence(id.environment, &cell, &p.name))))
-        .collect();
+    let judged = |p: &&Profile| {
+        let sibling = CellId { environment: Kind::Container, ..id.clone() };
+        let container = containers.get(&(sibling, p.name.clone()));
+        let known = evidence(id.environment, &cell, &p.name);
+        let weighed = agreement::weigh(catalogue, known, &repeated(&cell, &p.name), container);
+        (p.name.clone(), judge(catalogue, p, &weighed))
+    };
+    let judgements = profiles.iter().map(judged).collect();
     let order: BTreeMap<&str, usize> = catalogue.iter().enumerate().map(|(i, t)| (t.id.as_str(), i)).collect();
     let mut instances = cell.instances;
     instances.sort_by(|a, b| {
@@ -178,6 +199,16 @@ fn report(id: CellId, cell: Cell, catalogue: &[Test], profiles: &[&Profile]) -> 
 
 fn told(failure: &CellFailure) -> String {
     format!("{}: {}", failure.phase, failure.message)
+}
+
+/// The tests that failed in more than one virtual machine of the cell.
+fn repeated(cell: &Cell, profile: &str) -> BTreeSet<String> {
+    let mut machines: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
+    for instance in cell.instances.iter().filter(|i| i.profiles.iter().any(|p| p == profile)) {
+        let failed = instance.attempts.iter().filter(|a| matches!(a.outcome, Outcome::Fail { .. }));
+        machines.entry(&instance.test).or_default().extend(failed.map(|a| a.machine));
+    }
+    machines.into_iter().filter(|(_, seen)| seen.len() > 1).map(|(test, _)| test.to_owned()).collect()
 }
 
 /// What a cell knows under one profile.

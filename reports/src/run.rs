@@ -118,6 +118,8 @@ pub struct Instance {
 /// One attempt at a test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
+    /// In which virtual machine of the cell; 0 where there is none to speak of.
+    pub machine: u32,
     /// What became of it.
     pub outcome: Outcome,
     /// How long it took.
@@ -233,10 +235,11 @@ impl Folding {
             Event::TestStarted { profiles, test, .. } => {
                 self.open.insert(key(test, profiles, redactor));
             }
-            Event::TestFinished { profiles, test, attempt: _, outcome, millis, notes, artifacts, .. } => {
+            Event::TestFinished { profiles, test, attempt: _, machine, outcome, millis, notes, artifacts, .. } => {
                 let key = key(test, profiles, redactor);
                 self.open.remove(&key);
                 let attempt = Attempt {
+                    machine: *machine,
                     outcome: clean_outcome(outcome, redactor),
                     millis: *millis,
                     notes: notes.iter().map(|n| redactor.line(n)).collect(),
@@ -303,7 +306,7 @@ impl Folding {
         };
         for key in std::mem::take(&mut self.open) {
             let outcome = Outcome::Error { message: message.to_owned() };
-            self.attempt(key, Attempt { outcome, millis: 0, notes: Vec::new(), artifacts: Vec::new() });
+            self.attempt(key, Attempt { machine: 0, outcome, millis: 0, notes: Vec::new(), artifacts: Vec::new() });
         }
         self.cell
     }

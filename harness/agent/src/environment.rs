@@ -313,7 +313,7 @@ impl Agent {
                 if test.name.starts_with("pjdfstest") {
                     self.send_native_failures(running, &root)?;
                 }
-                let deadline = Duration::from_secs(u64::from(test.seconds));
+                let deadline = Duration::from_secs(u64::from(test.seconds) * patience(self.home.kind));
                 match running.request(GuestRequest::Run { test: test.id.clone() }, deadline, "running in the guest")? {
                     GuestReply::Ran { stop: None } => Ok(()),
                     GuestReply::Ran { stop: Some(stop) } => Err(stop),
@@ -522,6 +522,10 @@ fn container_settings(home: &Home, claims: &Claims) -> Settings {
         programs: Vec::new(),
         kata_shim: claims.kata.as_ref().map(|kata| PathBuf::from(&kata.shim)),
     }
+
+/// How many times as long as under plain emulation a test may take: guests of emulated machines are slower still.
+pub fn patience(kind: Kind) -> u64 {
+    if kind == Kind::Vm { 3 } else { 1 }
 }
 
 fn native_root(home: &Home) -> PathBuf {
@@ -557,7 +561,10 @@ fn put_file(path: &Path, mode: u32, offset: u64, bytes: &[u8]) -> io::Result<()>
         fs::create_dir_all(parent)?;
     }
     let mut file = OpenOptions::new().write(true).create(true).truncate(offset == 0).mode(mode).open(path)?;
-    file.seek(SeekFrom::Start(offset))?;
+    // A device at its beginning may have no place to seek to.
+    if offset > 0 {
+        file.seek(SeekFrom::Start(offset))?;
+    }
     file.write_all(bytes)?;
     file.set_permissions(fs::Permissions::from_mode(mode))
 }

@@ -24,7 +24,7 @@ use suites::filesystem::{Action, GuestSide, Reply};
 use suites::outcome::Component;
 
 /// How long a guest may take to its agent's hello under emulation on a busy machine.
-const BOOT: Duration = Duration::from_secs(150);
+const BOOT: Duration = Duration::from_secs(100);
 /// A guest that has not been heard of for so long hangs; heartbeats come twice a second.
 const SILENCE: Duration = Duration::from_secs(20);
 /// How long QEMU may take to answer QMP.
@@ -131,11 +131,12 @@ impl Running {
         claims: &Claims,
         paths: Paths,
     ) -> Result<Running, Box<NotStarted>> {
-        Running::start_within(profile, configuration, keeps, provided, claims, paths, BOOT)
+        // A guest of an emulated machine is emulated twice over.
+        let boot = if provided.nested { BOOT * 3 } else { BOOT };
+        Running::start_within(profile, configuration, keeps, provided, claims, paths, boot)
     }
 
     /// As [`Running::start`], with a deadline of the caller's for the guest's boot.
-    #[expect(clippy::too_many_arguments, reason = "what a guest is made of")]
     pub fn start_within(
         profile: &Profile,
         configuration: Configuration,
@@ -540,7 +541,10 @@ pub fn against_a_silent_daemon(composed: &Composed, paths: &Paths) -> Result<(),
     let listener = UnixListener::bind(&paths.virtiofsd).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     let qmp = UnixListener::bind(&paths.qmp).map_err(failed)?;
-    let fds = composed.qmp_fd.map(|number| (OwnedFd::from(qmp), number)).into_iter().collect();
+    let mut fds: Vec<(OwnedFd, i32)> = composed.qmp_fd.map(|number| (OwnedFd::from(qmp), number)).into_iter().collect();
+    for fd in &composed.vhost {
+        fds.push((crate::vhost::open(fd.purpose, composed.guest_cid)?, fd.number));
+    }
     if composed.qmp_fd.is_none() {
         let _ = std::fs::remove_file(&paths.qmp);
     }

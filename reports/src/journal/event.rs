@@ -222,6 +222,9 @@ pub enum Event {
         test: String,
         /// Counted from 1.
         attempt: u32,
+        /// In which virtual machine of the cell, counted from 1; 0 where there is none to speak of.
+        #[serde(default)]
+        machine: u32,
         /// What became of it.
         outcome: Outcome,
         /// How long it took.

@@ -18,7 +18,7 @@ fn catalogue() -> Vec<Test> {
 
 fn evidence(outcomes: &[(&str, &[Outcome])]) -> Evidence {
     let standings = outcomes.iter().filter_map(|(id, o)| Some(((*id).to_owned(), Standing::of(o.iter())?)));
-    Evidence { standings: standings.collect(), error: None, basis: Some(Basis::Emulated) }
+    Evidence { standings: standings.collect(), error: None, basis: Some(Basis::Emulated), environment: None }
 }
 
 fn judged(outcomes: &[(&str, &[Outcome])]) -> Judgement {
@@ -183,6 +183,7 @@ proptest! {
             })
             .collect();
         let evidence = Evidence {
+            environment: None,
             standings: attempts.iter().enumerate().filter_map(|(i, o)| Some((format!("t{i}"), Standing::of(o)?))).collect(),
             error: broken.then(|| "image: none".to_owned()),
             basis: None,

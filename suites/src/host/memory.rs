@@ -12,8 +12,9 @@ use std::io::{Read as _, Seek as _, Write as _};
 /// A size smaller than the default guest is noted, for the admin decides it.
 pub(super) fn shm_takes_guest_memory(env: &dyn Environment) -> Check {
     let mounts = env.read("/proc/self/mounts")?;
-    let kind = mounts.lines().filter(|l| l.split(' ').nth(1) == Some("/dev/shm")).filter_map(|l| l.split(' ').nth(2));
-    ensure!(kind.last() == Some("tmpfs"), "/dev/shm is no tmpfs of its own");
+    let mut kind =
+        mounts.lines().filter(|l| l.split(' ').nth(1) == Some("/dev/shm")).filter_map(|l| l.split(' ').nth(2));
+    ensure!(kind.next_back() == Some("tmpfs"), "/dev/shm is no tmpfs of its own");
     let space = rustix::fs::statvfs("/dev/shm").doing("asking how large /dev/shm is")?;
     let total_mib = (space.f_blocks * space.f_frsize) >> 20;
     let wanted_mib = u64::from(env.profile().qemu.memory_mib);

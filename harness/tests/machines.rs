@@ -1,0 +1,182 @@
+//! The VM environment on this very machine: a release is booted, and what ends it is told by its name.
+//!
+//! One boot under emulation takes from seconds to minutes, so the faults share what they can.
+//! Root, mmdebstrap and a mirror or a warm cache are needed; without them this says SKIPPED.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails by panicking")]
+
+use agent::protocol::EnvironmentRequest;
+use harness::cell::ask;
+use harness::setup;
+use harness::vm::outer::Outer;
+use harness::vm::{self, Size, Vm};
+use images::{Disk, Options, prepare_disk};
+use kata_osinfo::arch::Arch;
+use kata_osinfo::database::Database;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The tests count processes by their disk, which they share.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+struct Ready {
+    _turn: MutexGuard<'static, ()>,
+    outer: Outer,
+    disk: Disk,
+    folder: tempfile::TempDir,
+}
+
+fn ready(test: &str) -> Option<Ready> {
+    let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED {test}: making a disk of a release needs root");
+        return None;
+    }
+    let options = Options::new(cache());
+    let database = Database::embedded();
+    let release = database.record("debian").unwrap().release("13", Arch::X86_64).unwrap();
+    let disk = match prepare_disk(&release, &options, &vm::files(), &|_| {}) {
+        Ok(disk) => disk,
+        Err(e) => {
+            eprintln!("SKIPPED {test}: no disk of debian:13: {e}");
+            return None;
+        }
+    };
+    let outer = Outer::prepare(&options, &|_| {}).unwrap();
+    Some(Ready { _turn: turn, outer, disk, folder: tempfile::tempdir().unwrap() })
+}
+
+impl Ready {
+    async fn boot(&self, name: &str) -> Vm {
+        let size = Size { memory_mib: 1024, cpus: 1 };
+        let logs = self.folder.path().join(name);
+        vm::start(&self.outer, &self.disk, size, &[("agent", setup::AGENT)], &logs).await.unwrap()
+    }
+}
+
+/// Writes to a file of the machine; the machine may be gone before it answers.
+async fn write(vm: &Vm, path: &str, text: &str) {
+    let bytes = agent::protocol::Bytes(text.as_bytes().to_vec());
+    let request = EnvironmentRequest::PutFile { path: path.to_owned(), mode: 0o600, offset: 0, bytes };
+    let _ = ask(&vm.line, request, 5).await;
+}
+
+async fn ends(vm: &Vm, within: Duration) -> String {
+    let end = Instant::now() + within;
+    loop {
+        if let Some(how) = vm.ending().await {
+            return how;
+        }
+        assert!(Instant::now() < end, "nothing was seen for {within:?}; last: {}", vm.last_words());
+    }
+}
+
+#[expect(clippy::await_holding_lock, reason = "the other test is to wait for all of this one")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ends_of_a_machine_are_told_apart() {
+    let Some(ready) = ready("the_ends_of_a_machine_are_told_apart") else { return };
+
+    // Its kernel panics.
+    let panics = ready.boot("panics").await;
+    write(&panics, "/proc/sysrq-trigger", "c").await;
+    let how = ends(&panics, Duration::from_secs(60)).await;
+    assert!(how.contains("kernel panicked"), "{how}");
+    panics.stop().await;
+
+    // Its QEMU is killed from outside while it is asked something.
+    let killed = ready.boot("killed").await;
+    let pid = rustix::process::Pid::from_raw(i32::try_from(killed.pid()).unwrap()).unwrap();
+    let asking = {
+        let line = killed.line.clone();
+        tokio::spawn(async move { line.ask(EnvironmentRequest::ListArtifacts, Duration::from_secs(60)).await })
+    };
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let how = ends(&killed, Duration::from_secs(30)).await;
+    assert!(how.contains("signal 9"), "{how}");
+    // The question ends with the machine, not with its deadline.
+    let _ = tokio::time::timeout(Duration::from_secs(20), asking).await.unwrap();
+    killed.stop().await;
+
+    // A flood on the serial line costs a bounded log, and the machine goes on.
+    let flooded = ready.boot("flooded").await;
+    let flood = "x".repeat(1 << 20);
+    for _ in 0..agent::log::DISK_CAP / (1 << 20) + 2 {
+        let bytes = agent::protocol::Bytes(flood.clone().into_bytes());
+        let request = EnvironmentRequest::PutFile { path: "/dev/ttyS0".to_owned(), mode: 0o600, offset: 0, bytes };
+        ask(&flooded.line, request, 300).await.unwrap();
+    }
+    let log = ready.folder.path().join("flooded/serial.log");
+    let size = std::fs::metadata(log).unwrap().len();
+    assert!((agent::log::DISK_CAP..agent::log::DISK_CAP + 200).contains(&size), "{size}");
+
+    // The agent in it is killed, with everything in its unit.
+    write(&flooded, "/sys/fs/cgroup/system.slice/kata-qualify.service/cgroup.kill", "1").await;
+    let how = ends(&flooded, Duration::from_secs(60)).await;
+    assert!(how.contains("the agent in it ended"), "{how}");
+    assert_eq!(machines_of(std::process::id(), &ready.disk), [flooded.pid()], "the others are gone");
+    flooded.stop().await;
+    assert!(machines_of(std::process::id(), &ready.disk).is_empty(), "nothing of a machine stays");
+}
+
+/// A run that is killed takes its machines along: the kernel ends them, for nobody else is left to.
+#[test]
+fn a_killed_run_leaves_no_machine() {
+    let Some(ready) = ready("a_killed_run_leaves_no_machine") else { return };
+    let mut run = Command::new(env!("CARGO_BIN_EXE_kata-qualify"))
+        .args(["run", "debian:13", "--in", "vm", "--vm-memory", "1024", "--test", "host::cpu_can_virtualize"])
+        .arg("--cache")
+        .arg(cache())
+        .arg("--out")
+        .arg(ready.folder.path().join("out"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut machines = Vec::new();
+    wait_for(
+        || {
+            machines = machines_of(run.id(), &ready.disk);
+            !machines.is_empty()
+        },
+        Duration::from_secs(120),
+        "the machine to be started",
+    );
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let gone = || machines.iter().all(|pid| !is_machine(*pid, &ready.disk));
+    wait_for(gone, Duration::from_secs(10), "the machine to be gone");
+}
+
+fn wait_for(mut condition: impl FnMut() -> bool, within: Duration, what: &str) {
+    let end = Instant::now() + within;
+    while !condition() {
+        assert!(Instant::now() < end, "waited {within:?} for {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The processes that `parent` started for machines of this disk; other runs may use the same one.
+fn machines_of(parent: u32, disk: &Disk) -> Vec<u32> {
+    let parent = format!("PPid:\t{parent}\n");
+    let child =
+        |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| status.contains(&parent));
+    let pids = std::fs::read_dir("/proc").unwrap().flatten();
+    pids.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok())
+        .filter(|pid| child(pid) && is_machine(*pid, disk))
+        .collect()
+}
+
+fn is_machine(pid: u32, disk: &Disk) -> bool {
+    let cmdline = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&cmdline).contains(&*disk.root.to_string_lossy())
+}
+
+fn cache() -> PathBuf {
+    match std::env::var_os("KATA_QUALIFY_CACHE").filter(|dir| !dir.is_empty()) {
+        Some(dir) => std::path::absolute(dir).unwrap(),
+        None => Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"),
+    }
+}

@@ -1,0 +1,81 @@
+use super::*;
+use crate::verdict::{Standing, judge};
+use kata_osinfo::profile::Profile;
+use suites::capability::Capability;
+use suites::catalogue;
+use suites::outcome::Component;
+
+const NESTED: &str = "smoke::kernel_boots_to_userspace";
+const STATIC: &str = "smoke::qemu_has_the_machine_type";
+
+fn fail() -> Outcome {
+    Outcome::Fail { message: "broken".to_owned(), blames: Component::Kernel }
+}
+
+/// Everything that boots a guest passes, but for what is given.
+fn evidence(environment: Kind, differs: &[(&str, Outcome)]) -> Evidence {
+    let outcome = |id: &str| differs.iter().find(|(test, _)| *test == id).map_or(Outcome::Pass, |(_, o)| o.clone());
+    let standings = catalogue::tests()
+        .iter()
+        .filter(|test| test.applies_in(environment))
+        .map(|test| (test.id.clone(), Standing { outcome: outcome(&test.id), passed: 0, decided: 1 }))
+        .collect();
+    Evidence { standings, error: None, basis: Some(Basis::Emulated), environment: Some(environment) }
+}
+
+fn boot(evidence: &Evidence) -> Verdict {
+    let profile = Profile::find("go-3.29").unwrap();
+    judge(catalogue::tests(), profile, evidence)[&Capability::VmmBoot].verdict
+}
+
+fn weighed(vm: Evidence, repeated: &[&str], container: Option<&Evidence>) -> Verdict {
+    let repeated = repeated.iter().map(|id| (*id).to_owned()).collect();
+    boot(&weigh(catalogue::tests(), vm, &repeated, container))
+}
+
+#[test]
+fn a_nested_failure_blames_only_when_it_repeats_and_shows_in_a_container() {
+    let vm = || evidence(Kind::Vm, &[(NESTED, fail())]);
+    let (bad, good) = (evidence(Kind::Container, &[(NESTED, fail())]), evidence(Kind::Container, &[]));
+    let skipped = evidence(Kind::Container, &[(NESTED, Outcome::Skip { reason: "no vhost".to_owned() })]);
+    for (repeated, container, expected) in [
+        (&[NESTED][..], Some(&bad), Verdict::Unsupported),
+        (&[], Some(&bad), Verdict::Inconclusive),
+        (&[NESTED], Some(&good), Verdict::Inconclusive),
+        (&[NESTED], Some(&skipped), Verdict::Inconclusive),
+        (&[NESTED], None, Verdict::Inconclusive),
+        (&[], None, Verdict::Inconclusive),
+    ] {
+        assert_eq!(weighed(vm(), repeated, container), expected, "{repeated:?} {}", container.is_some());
+    }
+}
+
+#[test]
+fn what_needs_no_nested_guest_is_believed_at_once() {
+    assert_eq!(weighed(evidence(Kind::Vm, &[(STATIC, fail())]), &[], None), Verdict::Unsupported);
+}
+
+#[test]
+fn hardware_and_containers_are_not_weighed() {
+    let mut hardware = evidence(Kind::Vm, &[(NESTED, fail())]);
+    hardware.basis = Some(Basis::Hardware);
+    assert_eq!(weighed(hardware, &[], None), Verdict::Unsupported);
+    assert_eq!(weighed(evidence(Kind::Container, &[(NESTED, fail())]), &[], None), Verdict::Unsupported);
+}
+
+#[test]
+fn a_pass_stays_a_pass_and_outranks_the_container() {
+    let bad = evidence(Kind::Container, &[(NESTED, fail())]);
+    assert_eq!(weighed(evidence(Kind::Vm, &[]), &[], Some(&bad)), Verdict::Supported);
+    for (vm, container, counts) in [
+        (Verdict::Supported, Verdict::Unsupported, Verdict::Supported),
+        (Verdict::Inconclusive, Verdict::Unsupported, Verdict::Unsupported),
+        (Verdict::Inconclusive, Verdict::Supported, Verdict::Supported),
+        (Verdict::Unsupported, Verdict::Supported, Verdict::Unsupported),
+        (Verdict::Untested, Verdict::Untested, Verdict::Untested),
+        (Verdict::NotApplicable, Verdict::Untested, Verdict::Untested),
+        (Verdict::Inconclusive, Verdict::NotApplicable, Verdict::Inconclusive),
+    ] {
+        assert_eq!(settle(vm, container), counts, "{vm:?} {container:?}");
+    }
+}
