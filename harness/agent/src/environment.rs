@@ -2,7 +2,7 @@
 
 use crate::compose::{self, Keeps, Paths};
 use crate::containers::engine::Left;
-use crate::containers::{Engine, Settings};
+use crate::containers::{Engine, Patience, Settings};
 use crate::guest::in_fresh_directory;
 use crate::launch::{DaemonProcess, NotStarted, Running, against_a_silent_daemon};
 use crate::log::Log;
@@ -445,6 +445,7 @@ fn container_settings(claims: &Claims) -> Settings {
         probe: PathBuf::from("/proc/self/exe"),
         programs: Vec::new(),
         kata_shim: claims.kata.as_ref().map(|kata| PathBuf::from(&kata.shim)),
+        patience: Patience::default(),
     }
 }
 

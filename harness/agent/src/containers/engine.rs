@@ -12,7 +12,7 @@ use suites::check::{Check, Stop};
 use suites::containers::{ContainersBody, Runtime};
 use suites::environment::Claims;
 
-pub use super::instance::Settings;
+pub use super::instance::{Patience, Settings};
 
 /// The pods that tests share, by runtime.
 #[derive(Default)]

@@ -36,7 +36,11 @@ fn blamed(text: &str) -> Option<Component> {
 pub fn silence(vmm: bool, daemon: bool, seconds: u64, log: &str) -> Stop {
     let said = if log.is_empty() { String::new() } else { format!("; Kata said: {log}") };
     match (vmm, daemon) {
-        (_, false) => Stop::blame(
+        // One took the other along, and nobody has seen which was first: the catalogue's word stands.
+        (false, false) => Stop::fail(format!(
+            "no answer from the sandbox within {seconds} s, and neither its QEMU nor its virtiofsd runs{said}"
+        )),
+        (true, false) => Stop::blame(
             Component::Virtiofsd,
             format!("no answer from the sandbox within {seconds} s, and its virtiofsd is gone: it has exited{said}"),
         ),
@@ -76,6 +80,7 @@ mod tests {
         };
         assert_eq!(blames(true, false), Some(Component::Virtiofsd));
         assert_eq!(blames(false, true), Some(Component::Qemu));
+        assert_eq!(blames(false, false), None);
         assert_eq!(blames(true, true), Some(Component::Kernel));
     }
 }
