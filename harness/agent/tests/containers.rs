@@ -3,6 +3,8 @@
 //! They need root, containerd with its `ctr`, and runc; without them they say SKIPPED on standard error.
 //! `KATA_QUALIFY_CONTAINERD` names another containerd, `KATA_QUALIFY_PROBE` a static agent that has been built already.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test")]
+
 use agent::containers::engine::Left;
 use agent::containers::{Engine, Patience, Settings, host};
 use kata_osinfo::arch::Arch;
@@ -353,6 +355,29 @@ fn a_kata_that_hangs_is_ended_within_its_deadline() {
     bench.engine.stop();
     let folder = bench.folder.path().to_string_lossy().into_owned();
     assert_eq!(host::processes(&folder), [], "nothing of it runs on");
+}
+
+#[test]
+fn what_a_killed_agent_has_left_is_removed_by_the_next_one() {
+    if !possible() {
+        return;
+    }
+    let bench = Bench::new();
+    // No process has this id: it is the largest that a kernel gives out, and more.
+    let name = "kq4194305x0";
+    let run = Path::new("/run/kata-qualify/containers").join(name);
+    let disk = bench.folder.path().join("left").join(name);
+    fs::create_dir_all(&run).unwrap();
+    fs::create_dir_all(disk.join("root")).unwrap();
+    let owner = format!(r#"{{"pid":4194305,"started":1,"name":"{name}","disk":{disk:?}}}"#);
+    fs::write(run.join("owner"), owner).unwrap();
+    let id = format!("{name}r-1");
+    let mut stray = Command::new("sh").args(["-c", "sleep 600; :", &id]).spawn().unwrap();
+    let reaper = std::thread::spawn(move || stray.wait());
+    assert_eq!(bench.run("containers::runc::exit_codes_are_told"), Ok(()));
+    reaper.join().unwrap().unwrap();
+    assert_eq!(host::processes(&id), []);
+    assert!(!run.exists() && !disk.exists());
 }
 
 /// Real Kata, where the environment says where it is: `KATA_QUALIFY_KATA_SHIM`, `…_CONFIGURATION`, `…_INITRD`,

@@ -110,7 +110,7 @@ impl Instance {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let spawned = prepare(&mut command, Vec::new()).spawn();
         let mut child = spawned.map_err(|e| {
-            host::remove(&format!("{name}"), &[]);
+            clean_up(&name, &disk);
             Stop::blame(Component::Containerd, format!("{} does not start: {e}", settings.containerd.display()))
         })?;
         fs::create_dir_all(&settings.artifacts).map_err(failed)?;
