@@ -17,4 +17,4 @@ pub mod signatures;
 pub mod spec;
 pub mod task;
 
-pub use engine::{Engine, Settings};
+pub use engine::{Engine, Patience, Settings};

@@ -2,7 +2,7 @@
 
 use crate::compose::{self, Keeps, Paths, Provided};
 use crate::containers::engine::Left;
-use crate::containers::{Engine, Settings};
+use crate::containers::{Engine, Patience, Settings};
 use crate::guest::in_fresh_directory;
 use crate::home::{Home, SLOTS};
 use crate::launch::{DaemonProcess, NotStarted, Running, against_a_silent_daemon};
@@ -521,6 +521,7 @@ fn container_settings(home: &Home, claims: &Claims) -> Settings {
         probe: PathBuf::from("/proc/self/exe"),
         programs: Vec::new(),
         kata_shim: claims.kata.as_ref().map(|kata| PathBuf::from(&kata.shim)),
+        patience: Patience::default(),
     }
 
 /// How many times as long as under plain emulation a test may take: guests of emulated machines are slower still.

@@ -3,8 +3,10 @@
 //! They need root, containerd with its `ctr`, and runc; without them they say SKIPPED on standard error.
 //! `KATA_QUALIFY_CONTAINERD` names another containerd, `KATA_QUALIFY_PROBE` a static agent that has been built already.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test")]
+
 use agent::containers::engine::Left;
-use agent::containers::{Engine, Settings, host};
+use agent::containers::{Engine, Patience, Settings, host};
 use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
 use kata_osinfo::profile::{self, Profile};
@@ -78,6 +80,7 @@ impl Bench {
             probe: probe().to_owned(),
             programs: Vec::new(),
             kata_shim: None,
+            patience: Patience::default(),
         };
         let release = Database::embedded().record("debian").unwrap().release("12", Arch::X86_64).unwrap();
         let claims = Claims {
@@ -325,4 +328,92 @@ fn a_kata_that_is_not_there_fails_with_containerds_words() {
     bench.claims.kata = Some(some_kata("go-3.29"));
     let (message, _) = failure(bench.run("containers::kata::the_working_directory_is_the_one_asked_for"));
     assert!(message.contains("ctr: "), "{message}");
+}
+
+#[test]
+fn a_kata_that_hangs_is_ended_within_its_deadline() {
+    if !possible() {
+        return;
+    }
+    let mut bench = Bench::new();
+    let shim = bench.folder.path().join("shim");
+    // A shim whose `start` never answers, which is what Kata's does when its virtiofsd has exited.
+    fs::write(&shim, "#!/bin/sh\nfor a; do [ \"$a\" = start ] && sleep 1000; done\n").unwrap();
+    fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).unwrap();
+    bench.settings.kata_shim = Some(shim);
+    bench.settings.patience.kata = std::time::Duration::from_secs(4);
+    bench.claims.kata = Some(some_kata("go-3.29"));
+    // The control first, so that its time does not count.
+    let name = "the_working_directory_is_the_one_asked_for";
+    assert_eq!(bench.run(&format!("containers::runc::{name}")), Ok(()));
+    let began = std::time::Instant::now();
+    let (message, blames) = failure(bench.run(&format!("containers::kata::{name}")));
+    assert!(message.contains("no answer from the sandbox within 4 s"), "{message}");
+    assert_eq!(blames, None, "nobody has seen whose fault it is");
+    assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
+    assert_eq!(bench.run(&format!("containers::runc::{name}")), Ok(()), "containerd serves on");
+    bench.engine.stop();
+    let folder = bench.folder.path().to_string_lossy().into_owned();
+    assert_eq!(host::processes(&folder), [], "nothing of it runs on");
+}
+
+#[test]
+fn what_a_killed_agent_has_left_is_removed_by_the_next_one() {
+    if !possible() {
+        return;
+    }
+    let bench = Bench::new();
+    // No process has this id: it is the largest that a kernel gives out, and more.
+    let name = "kq4194305x0";
+    let run = Path::new("/run/kata-qualify/containers").join(name);
+    let disk = bench.folder.path().join("left").join(name);
+    fs::create_dir_all(&run).unwrap();
+    fs::create_dir_all(disk.join("root")).unwrap();
+    let owner = format!(r#"{{"pid":4194305,"started":1,"name":"{name}","disk":{disk:?}}}"#);
+    fs::write(run.join("owner"), owner).unwrap();
+    let id = format!("{name}r-1");
+    let mut stray = Command::new("sh").args(["-c", "sleep 600; :", &id]).spawn().unwrap();
+    let reaper = std::thread::spawn(move || stray.wait());
+    assert_eq!(bench.run("containers::runc::exit_codes_are_told"), Ok(()));
+    reaper.join().unwrap().unwrap();
+    assert_eq!(host::processes(&id), []);
+    assert!(!run.exists() && !disk.exists());
+}
+
+/// Real Kata, where the environment says where it is: `KATA_QUALIFY_KATA_SHIM`, `…_CONFIGURATION`, `…_INITRD`,
+/// `…_VERSION`, `…_KERNEL` (the guest's release).
+#[test]
+fn every_twin_passes_under_real_kata() {
+    let variable = |name: &str| std::env::var(format!("KATA_QUALIFY_KATA_{name}")).ok();
+    let Some(shim) = variable("SHIM").filter(|_| possible()) else {
+        eprintln!("SKIPPED: container tests under Kata: KATA_QUALIFY_KATA_SHIM names no shim");
+        return;
+    };
+    let version = variable("VERSION").unwrap_or_else(|| "3.30.0".to_owned());
+    let rust = version.starts_with("4.") && variable("GO").is_none();
+    let mut bench = Bench::new();
+    let name = if rust { "rs-4.0" } else { "go-3.29" };
+    bench.profile = Profile::find(name).unwrap().clone();
+    bench.settings.kata_shim = Some(PathBuf::from(&shim));
+    bench.claims.kernel = variable("KERNEL").unwrap_or_default();
+    bench.claims.kata = Some(Kata {
+        version,
+        kind: if rust { profile::Runtime::Rs } else { profile::Runtime::Go },
+        profile: name.to_owned(),
+        shim,
+        configuration: variable("CONFIGURATION").unwrap_or_default(),
+        initrd: variable("INITRD").unwrap_or_default(),
+        brought: BTreeMap::new(),
+    });
+    let only = variable("ONLY").unwrap_or_default();
+    let mut wrong = Vec::new();
+    for test in catalogue::tests().iter().filter(|t| t.place == Place::Kata && t.name.contains(&only)) {
+        let began = std::time::Instant::now();
+        let result = bench.run_test(test);
+        eprintln!("{:>6} ms  {}  {result:?}", began.elapsed().as_millis(), test.id);
+        if result.is_err() {
+            wrong.push(test.name);
+        }
+    }
+    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), bench.containerds_log());
 }

@@ -2,6 +2,7 @@
 
 use super::instance::Instance;
 use super::session::Session;
+use super::signatures;
 use super::task::ContainerTask;
 use crate::server::locked;
 use kata_osinfo::profile::Profile;
@@ -12,7 +13,7 @@ use suites::check::{Check, Stop};
 use suites::containers::{ContainersBody, Runtime};
 use suites::environment::Claims;
 
-pub use super::instance::Settings;
+pub use super::instance::{Patience, Settings};
 
 /// The pods that tests share, by runtime.
 #[derive(Default)]
@@ -74,7 +75,8 @@ impl Engine {
             other => other,
         })?;
         let _one_at_a_time = locked(&self.kata);
-        self.run_under(Runtime::Kata, body, settings, claims, profile, left)
+        let result = self.run_under(Runtime::Kata, body, settings, claims, profile, left);
+        result.map_err(|stop| signatures::settle(stop, &record_paths(claims)))
     }
 
     fn control(
@@ -152,6 +154,14 @@ impl Engine {
     pub fn containerd(&self) -> Option<u32> {
         locked(&self.instance).as_ref().map(|instance| instance.pid())
     }
+}
+
+/// The paths that the record names, without those in whose place something was brought along.
+fn record_paths(claims: &Claims) -> Vec<String> {
+    let brought = |name: &str| claims.kata.as_ref().is_some_and(|kata| kata.brought.contains_key(name));
+    let qemu = claims.release.qemu().map(|vmm| vmm.path.clone()).filter(|_| !brought("qemu"));
+    let virtiofsd = claims.release.filesystem("virtio-fs").and_then(|f| f.path.clone());
+    qemu.into_iter().chain(virtiofsd.filter(|_| !brought("virtiofsd"))).collect()
 }
 
 impl Drop for Engine {

@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].pid, child.id());
         assert!(traces(&id, &[]).iter().any(|line| line.starts_with("process ")));
-        assert_eq!(started(child.id()).is_some(), true);
+        assert!(started(child.id()).is_some());
         let reaper = std::thread::spawn(move || child.wait());
         remove(&id, &[]);
         reaper.join().unwrap().unwrap();

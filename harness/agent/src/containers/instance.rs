@@ -43,6 +43,24 @@ pub struct Settings {
     pub programs: Vec<PathBuf>,
     /// Kata's shim, if there is one.
     pub kata_shim: Option<PathBuf>,
+    /// How long containers may take.
+    pub patience: Patience,
+}
+
+/// How long a container may take to start, and a short one to its end.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Under runc.
+    pub runc: Duration,
+    /// Under Kata, which boots a virtual machine for it, perhaps under emulation, and does not give up by itself when
+    /// its virtiofsd has exited.
+    pub kata: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { runc: Duration::from_secs(60), kata: Duration::from_secs(120) }
+    }
 }
 
 /// Whose instance it is, kept beside its socket: what a killed agent has left is removed by the next one.
@@ -92,7 +110,7 @@ impl Instance {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let spawned = prepare(&mut command, Vec::new()).spawn();
         let mut child = spawned.map_err(|e| {
-            host::remove(&format!("{name}"), &[]);
+            clean_up(&name, &disk);
             Stop::blame(Component::Containerd, format!("{} does not start: {e}", settings.containerd.display()))
         })?;
         fs::create_dir_all(&settings.artifacts).map_err(failed)?;
@@ -207,6 +225,14 @@ impl Instance {
     /// The probe's program.
     pub fn probe(&self) -> &Path {
         &self.settings.probe
+    }
+
+    /// How long a container of that runtime may take.
+    pub fn patience(&self, runtime: Runtime) -> Duration {
+        match runtime {
+            Runtime::Runc => self.settings.patience.runc,
+            Runtime::Kata => self.settings.patience.kata,
+        }
     }
 
     /// containerd's log so far, its last lines.

@@ -6,7 +6,7 @@ use super::image;
 use super::instance::{COMMAND, Instance};
 use super::network::Namespace;
 use super::spec::{self, Surroundings};
-use super::task::{ContainerTask, patience};
+use super::task::ContainerTask;
 use crate::server::locked;
 use kata_osinfo::profile::{self, Profile};
 use qemu::sandbox::{SHARE_TAG, Sandbox as Guest, Shared, Vsock};
@@ -112,7 +112,7 @@ impl Containers for Session<'_> {
     }
 
     fn run(&self, container: &Container, input: &[u8]) -> Result<Finished, Stop> {
-        self.begin(container, input)?.wait(patience(self.runtime))
+        self.begin(container, input)?.wait(self.instance.patience(self.runtime))
     }
 
     fn run_image(&self, command: &[&str]) -> Result<Finished, Stop> {
@@ -127,7 +127,8 @@ impl Containers for Session<'_> {
         let mut rest = vec![image::NAME, id.as_str(), suites::containers::PROBE];
         rest.extend(command);
         let arguments = self.run_arguments(&options, &rest);
-        ContainerTask::start(&self.instance, self.runtime, &id, None, &arguments, &[])?.wait(patience(self.runtime))
+        ContainerTask::start(&self.instance, self.runtime, &id, None, &arguments, &[])?
+            .wait(self.instance.patience(self.runtime))
     }
 
     fn start(&self, container: &Container) -> Result<Box<dyn Task>, Stop> {

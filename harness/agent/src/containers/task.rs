@@ -13,15 +13,6 @@ use std::time::{Duration, Instant};
 use suites::check::Stop;
 use suites::containers::{Finished, PROBE, Process, Runtime, Task};
 
-/// How long a container may take to start, and a short one to its end: Kata boots a virtual machine for it, perhaps
-/// under emulation, and does not give up by itself when its virtiofsd has exited.
-pub fn patience(runtime: Runtime) -> Duration {
-    match runtime {
-        Runtime::Runc => Duration::from_secs(60),
-        Runtime::Kata => Duration::from_secs(120),
-    }
-}
-
 /// A container started by `ctr run`; it is removed when this is dropped.
 pub struct ContainerTask {
     instance: Arc<Instance>,
@@ -65,7 +56,7 @@ impl ContainerTask {
     /// # Errors
     /// When it ended before, or said nothing within the deadline.
     pub fn wait_until_ready(&mut self) -> Result<(), Stop> {
-        let deadline = patience(self.runtime);
+        let deadline = self.instance.patience(self.runtime);
         let end = Instant::now() + deadline;
         loop {
             if self.stdout().lines().any(|line| line == probe::READY) {
@@ -138,7 +129,7 @@ impl Task for ContainerTask {
         }
         let mut attached = Attached::start(&mut self.instance.command(&arguments), input)
             .map_err(|e| Stop::error(format!("starting ctr: {e}")))?;
-        let deadline = patience(self.runtime);
+        let deadline = self.instance.patience(self.runtime);
         match attached.wait(deadline) {
             Some(finished) => self.judge(finished),
             None if self.instance.ended().is_some() => Err(self.instance.crash()),
@@ -168,12 +159,14 @@ impl Task for ContainerTask {
 impl Drop for ContainerTask {
     fn drop(&mut self) {
         if !self.finished && self.instance.ended().is_none() {
-            let _ = self.instance.ctr(&["tasks", "kill", "--signal", "9", &self.id], COMMAND);
-            // The attached ctr removes task and container when the process has ended.
-            if locked(&self.attached).wait(COMMAND).is_none() {
+            let killed = self.instance.ctr(&["tasks", "kill", "--signal", "9", &self.id], COMMAND);
+            // The attached ctr removes task and container when the process has ended; where there is no task to kill,
+            // or nobody hears of its end, all of it is removed from outside.
+            let heard = killed.is_ok_and(|finished| finished.code == 0);
+            if !heard || locked(&self.attached).wait(COMMAND).is_none() {
+                host::remove(&self.id, &self.instance.folders());
                 let _ = self.instance.ctr(&["tasks", "delete", "--force", &self.id], COMMAND);
                 let _ = self.instance.ctr(&["containers", "delete", &self.id], COMMAND);
-                host::remove(&self.id, &[]);
             }
         }
         if let Some(folder) = &self.folder {
