@@ -59,9 +59,16 @@ pub struct Claims {
     pub initramfs: String,
     /// By use (`boot`, `virtio-fs`, …): the modules to load, in order, and those that the kernel lacks.
     pub modules: BTreeMap<String, ModuleSet>,
-    /// The Kata that was brought along, if any.
+    /// Kata as it was brought along: at most one for each profile.
     #[serde(default)]
-    pub kata: Option<Kata>,
+    pub kata: Vec<Kata>,
+}
+
+impl Claims {
+    /// The Kata that serves a profile.
+    pub fn kata_for(&self, profile: &str) -> Option<&Kata> {
+        self.kata.iter().find(|kata| kata.profile == profile)
+    }
 }
 
 /// The guest kernel modules of one use.

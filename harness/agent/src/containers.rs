@@ -10,6 +10,7 @@ pub mod host;
 pub mod image;
 pub mod init;
 pub mod instance;
+pub mod kata;
 pub mod network;
 pub mod probe;
 pub mod session;

@@ -520,9 +520,10 @@ fn container_settings(home: &Home, claims: &Claims) -> Settings {
         artifacts: home.artifacts().join("containerd"),
         probe: PathBuf::from("/proc/self/exe"),
         programs: Vec::new(),
-        kata_shim: claims.kata.as_ref().map(|kata| PathBuf::from(&kata.shim)),
+        kata_shims: claims.kata.iter().map(|kata| (kata.shim_name().to_owned(), PathBuf::from(&kata.shim))).collect(),
         patience: Patience::default(),
     }
+}
 
 /// How many times as long as under plain emulation a test may take: guests of emulated machines are slower still.
 pub fn patience(kind: Kind) -> u64 {

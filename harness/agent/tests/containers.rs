@@ -79,7 +79,7 @@ impl Bench {
             artifacts: folder.path().join("artifacts"),
             probe: probe().to_owned(),
             programs: Vec::new(),
-            kata_shim: None,
+            kata_shims: BTreeMap::new(),
             patience: Patience::default(),
         };
         let release = Database::embedded().record("debian").unwrap().release("12", Arch::X86_64).unwrap();
@@ -90,7 +90,7 @@ impl Bench {
             vmlinuz: String::new(),
             initramfs: String::new(),
             modules: BTreeMap::new(),
-            kata: None,
+            kata: Vec::new(),
         };
         let profile = Profile::find("go-3.29").unwrap().clone();
         Bench { settings, claims, profile, engine: Engine::default(), folder }
@@ -290,8 +290,10 @@ fn some_kata(profile: &str) -> Kata {
         kind: profile::Runtime::Go,
         profile: profile.to_owned(),
         shim: "/nonexistent/containerd-shim-kata-v2".to_owned(),
+        shipped: None,
         configuration: "/nonexistent/configuration.toml".to_owned(),
         initrd: "/nonexistent/initrd".to_owned(),
+        emulated: false,
         brought: BTreeMap::new(),
     }
 }
@@ -307,12 +309,12 @@ fn kata_is_untested_without_artifacts_and_never_failed_by_its_control() {
         Err(Stop::Skip { reason }) => assert!(reason.contains("--kata"), "{reason}"),
         other => panic!("{other:?}"),
     }
-    bench.claims.kata = Some(some_kata("rs-4.0"));
+    bench.claims.kata = vec![some_kata("rs-4.0")];
     match bench.run(twin) {
         Err(Stop::Skip { reason }) => assert!(reason.contains("rs-4.0"), "{reason}"),
         other => panic!("{other:?}"),
     }
-    bench.claims.kata = Some(some_kata("go-3.29"));
+    bench.claims.kata = vec![some_kata("go-3.29")];
     match bench.run(twin) {
         Err(Stop::Error { message }) => assert!(message.contains("under runc"), "{message}"),
         other => panic!("{other:?}"),
@@ -325,7 +327,7 @@ fn a_kata_that_is_not_there_fails_with_containerds_words() {
         return;
     }
     let mut bench = Bench::new();
-    bench.claims.kata = Some(some_kata("go-3.29"));
+    bench.claims.kata = vec![some_kata("go-3.29")];
     let (message, _) = failure(bench.run("containers::kata::the_working_directory_is_the_one_asked_for"));
     assert!(message.contains("ctr: "), "{message}");
 }
@@ -340,9 +342,9 @@ fn a_kata_that_hangs_is_ended_within_its_deadline() {
     // A shim whose `start` never answers, which is what Kata's does when its virtiofsd has exited.
     fs::write(&shim, "#!/bin/sh\nfor a; do [ \"$a\" = start ] && sleep 1000; done\n").unwrap();
     fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).unwrap();
-    bench.settings.kata_shim = Some(shim);
+    bench.settings.kata_shims = BTreeMap::from([("containerd-shim-kata-v2".to_owned(), shim)]);
     bench.settings.patience.kata = std::time::Duration::from_secs(4);
-    bench.claims.kata = Some(some_kata("go-3.29"));
+    bench.claims.kata = vec![some_kata("go-3.29")];
     // The control first, so that its time does not count.
     let name = "the_working_directory_is_the_one_asked_for";
     assert_eq!(bench.run(&format!("containers::runc::{name}")), Ok(()));
@@ -394,17 +396,20 @@ fn every_twin_passes_under_real_kata() {
     let mut bench = Bench::new();
     let name = if rust { "rs-4.0" } else { "go-3.29" };
     bench.profile = Profile::find(name).unwrap().clone();
-    bench.settings.kata_shim = Some(PathBuf::from(&shim));
     bench.claims.kernel = variable("KERNEL").unwrap_or_default();
-    bench.claims.kata = Some(Kata {
+    let kata = Kata {
         version,
         kind: if rust { profile::Runtime::Rs } else { profile::Runtime::Go },
         profile: name.to_owned(),
         shim,
+        shipped: None,
         configuration: variable("CONFIGURATION").unwrap_or_default(),
         initrd: variable("INITRD").unwrap_or_default(),
+        emulated: false,
         brought: BTreeMap::new(),
-    });
+    };
+    bench.settings.kata_shims = BTreeMap::from([(kata.shim_name().to_owned(), PathBuf::from(&kata.shim))]);
+    bench.claims.kata = vec![kata];
     let only = variable("ONLY").unwrap_or_default();
     let mut wrong = Vec::new();
     for test in catalogue::tests().iter().filter(|t| t.place == Place::Kata && t.name.contains(&only)) {

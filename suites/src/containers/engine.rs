@@ -29,13 +29,6 @@ impl Runtime {
         }
     }
 
-    /// The name that containerd knows it by.
-    pub fn handler(self) -> &'static str {
-        match self {
-            Runtime::Runc => "io.containerd.runc.v2",
-            Runtime::Kata => "io.containerd.kata.v2",
-        }
-    }
 }
 
 /// The Kata that was brought along, ready to run in an environment.
@@ -49,13 +42,35 @@ pub struct Kata {
     pub profile: String,
     /// The shim's path in the environment.
     pub shim: String,
-    /// The configuration's path in the environment. The Rust shim of 4.0 reads only its own default paths, so there it
-    /// must be one of these (`is_shipped_kata_config_path` in `src/runtime-rs/crates/runtimes/src/manager.rs`).
+    /// Where the configuration that came with it lies in the environment; `None` if its place has one that is to stay.
+    pub shipped: Option<String>,
+    /// Where it is to be put in the environment. The Rust shim of 4.0 reads only its own default paths, so it is one of
+    /// these (`is_shipped_kata_config_path` in `src/runtime-rs/crates/runtimes/src/manager.rs`).
     pub configuration: String,
-    /// The guest's initrd in the environment, for comparing QEMU's arguments.
+    /// The guest's initrd in the environment.
     pub initrd: String,
+    /// Whether nothing is accelerated there, so that Kata's deadlines are stretched.
+    pub emulated: bool,
     /// Components brought along in the distro's place, by name (`qemu`, `virtiofsd`): their paths in the environment.
     pub brought: BTreeMap<String, String>,
+}
+
+impl Kata {
+    /// The name that containerd knows its runtime by, a Go one's and a Rust one's beside each other.
+    pub fn handler(&self) -> &'static str {
+        match self.kind {
+            profile::Runtime::Go => "io.containerd.kata.v2",
+            profile::Runtime::Rs => "io.containerd.kata-rs.v2",
+        }
+    }
+
+    /// The program that containerd makes of that name.
+    pub fn shim_name(&self) -> &'static str {
+        match self.kind {
+            profile::Runtime::Go => "containerd-shim-kata-v2",
+            profile::Runtime::Rs => "containerd-shim-kata-rs-v2",
+        }
+    }
 }
 
 /// A process of the host that belongs to containers of a test.

@@ -49,7 +49,8 @@ pub(super) fn the_vmm_is_the_distros_with_the_profiles_arguments(containers: &dy
         }
         Runtime::Kata => {
             let release = &containers.claims().release;
-            let kata = containers.claims().kata.as_ref().ok_or_else(|| Stop::error("no Kata was given"))?;
+            let kata = containers.claims().kata_for(&containers.profile().name);
+            let kata = kata.ok_or_else(|| Stop::error("no Kata was given for this profile"))?;
             let path =
                 |name: &str, distros: Option<&str>| kata.brought.get(name).cloned().or(distros.map(str::to_owned));
             let qemu = path("qemu", release.qemu().map(|v| v.path.as_str()));

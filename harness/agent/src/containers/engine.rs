@@ -1,23 +1,27 @@
 //! The containers of an environment: one containerd for all tests, a shared pod for each runtime, the controls' results.
 
 use super::instance::Instance;
+use super::kata;
 use super::session::Session;
 use super::signatures;
 use super::task::ContainerTask;
 use crate::server::locked;
+use kata_osinfo::configure::Root;
 use kata_osinfo::profile::Profile;
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use suites::catalogue::{Place, Test};
 use suites::check::{Check, Stop};
-use suites::containers::{ContainersBody, Runtime};
+use suites::containers::{ContainersBody, Kata, Runtime};
 use suites::environment::Claims;
 
 pub use super::instance::{Patience, Settings};
 
-/// The pods that tests share, by runtime.
+/// The pods that tests share, by the names that containerd knows their runtimes by.
 #[derive(Default)]
-pub struct Pods(pub(super) Mutex<BTreeMap<Runtime, ContainerTask>>);
+pub struct Pods(pub(super) Mutex<BTreeMap<&'static str, ContainerTask>>);
 
 /// Runs container tests.
 #[derive(Default)]
@@ -26,6 +30,8 @@ pub struct Engine {
     pods: Pods,
     /// What each body did under runc, by its name.
     controls: Mutex<BTreeMap<&'static str, Check>>,
+    /// What became of each Kata's configuration, by profile.
+    configured: Mutex<BTreeMap<String, Check>>,
     /// One test of a runtime at a time: what stays behind is counted.
     runc: Mutex<()>,
     kata: Mutex<()>,
@@ -57,15 +63,7 @@ impl Engine {
         if test.place != Place::Kata {
             return self.control(test.name, body, settings, claims, profile, left);
         }
-        let kata = claims.kata.as_ref().ok_or_else(|| {
-            Stop::skip("no Kata was given to run containers with: name a release of it by --kata PATH|URL[#sha256]")
-        })?;
-        if kata.profile != profile.name {
-            let (version, theirs) = (&kata.version, &kata.profile);
-            return Err(Stop::skip(format!(
-                "the Kata given is {version}, of the profile {theirs}: this profile has none"
-            )));
-        }
+        let kata = claims.kata_for(&profile.name).ok_or_else(|| none_for(claims))?;
         let known = locked(&self.controls).get(test.name).cloned();
         let control = known.unwrap_or_else(|| self.control(test.name, body, settings, claims, profile, left));
         control.map_err(|stop| match stop {
@@ -75,8 +73,34 @@ impl Engine {
             other => other,
         })?;
         let _one_at_a_time = locked(&self.kata);
+        self.configured(settings, claims, profile, kata, left)?;
         let result = self.run_under(Runtime::Kata, body, settings, claims, profile, left);
-        result.map_err(|stop| signatures::settle(stop, &record_paths(claims)))
+        result.map_err(|stop| signatures::settle(stop, &record_paths(claims, kata)))
+    }
+
+    /// Configures a Kata before its first test; what went wrong then is every test's answer.
+    fn configured(
+        &self,
+        settings: &Settings,
+        claims: &Claims,
+        profile: &Profile,
+        kata: &Kata,
+        left: &mut Left,
+    ) -> Check {
+        let mut known = locked(&self.configured);
+        if let Some(result) = known.get(&profile.name) {
+            return result.clone();
+        }
+        let root = Root::new(Path::new("/")).map_err(|e| Stop::error(e.to_string()))?;
+        let result = kata::configure(&root, claims, profile, kata).map(|configured| {
+            let Some(configured) = configured else { return };
+            let copy = settings.artifacts.join(format!("kata-{}.toml", profile.name));
+            let kept = fs::create_dir_all(&settings.artifacts).and_then(|()| fs::write(&copy, &configured.text));
+            left.artifacts.extend(kept.is_ok().then(|| copy.to_string_lossy().into_owned()));
+            left.notes.extend(configured.notes);
+        });
+        known.insert(profile.name.clone(), result.clone());
+        result
     }
 
     fn control(
@@ -117,13 +141,12 @@ impl Engine {
         };
         let mut result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(&session)))
             .unwrap_or_else(|_| Err(Stop::error("the test's body panicked; see the agent's standard error")));
-        drop(session);
-        left.notes.extend(notes.into_inner().unwrap_or_default());
         if result.is_err() {
             // Whatever it is, the next attempt has a fresh sandbox.
-            let pod = locked(&self.pods.0).remove(&runtime);
-            drop(pod);
+            session.forget_pod();
         }
+        drop(session);
+        left.notes.extend(notes.into_inner().unwrap_or_default());
         if instance.ended().is_some() {
             // Whatever the body made of it: containerd's end explains the rest.
             result = Err(instance.crash());
@@ -156,9 +179,18 @@ impl Engine {
     }
 }
 
+/// Why nothing can be shown for a profile.
+fn none_for(claims: &Claims) -> Stop {
+    let given: Vec<String> = claims.kata.iter().map(|k| format!("{} of the profile {}", k.version, k.profile)).collect();
+    if given.is_empty() {
+        return Stop::skip("no Kata was given to run containers with: name a release of it by --kata PATH|URL[#sha256]");
+    }
+    Stop::skip(format!("the Kata given is {}: this profile has none (--kata may be given twice)", given.join(" and ")))
+}
+
 /// The paths that the record names, without those in whose place something was brought along.
-fn record_paths(claims: &Claims) -> Vec<String> {
-    let brought = |name: &str| claims.kata.as_ref().is_some_and(|kata| kata.brought.contains_key(name));
+fn record_paths(claims: &Claims, kata: &Kata) -> Vec<String> {
+    let brought = |name: &str| kata.brought.contains_key(name);
     let qemu = claims.release.qemu().map(|vmm| vmm.path.clone()).filter(|_| !brought("qemu"));
     let virtiofsd = claims.release.filesystem("virtio-fs").and_then(|f| f.path.clone());
     qemu.into_iter().chain(virtiofsd.filter(|_| !brought("virtiofsd"))).collect()

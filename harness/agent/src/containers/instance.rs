@@ -7,6 +7,7 @@ use crate::log::Log;
 use crate::process::{how_it_ended, kill_group, prepare};
 use crate::server::locked;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -41,8 +42,8 @@ pub struct Settings {
     pub probe: PathBuf,
     /// Folders that are searched for programs before `PATH`.
     pub programs: Vec<PathBuf>,
-    /// Kata's shim, if there is one.
-    pub kata_shim: Option<PathBuf>,
+    /// Kata's shims, by the names that containerd looks for.
+    pub kata_shims: BTreeMap<String, PathBuf>,
     /// How long containers may take.
     pub patience: Patience,
 }
@@ -348,9 +349,8 @@ fn lay_out(name: &str, settings: &Settings, run: &Path, disk: &Path) -> io::Resu
     let started = host::started(pid).ok_or_else(|| io::Error::other("reading the own start time"))?;
     let owner = Owner { pid, started, name: name.to_owned(), disk: disk.to_owned() };
     fs::write(run.join("owner"), serde_json::to_vec(&owner)?)?;
-    if let Some(shim) = &settings.kata_shim {
-        // containerd makes the shim's name of the runtime's: `io.containerd.kata.v2`.
-        symlink(shim, run.join("bin/containerd-shim-kata-v2"))?;
+    for (name, shim) in &settings.kata_shims {
+        symlink(shim, run.join("bin").join(name))?;
     }
     fs::write(run.join("config.toml"), configuration(run, disk))
 }

@@ -38,7 +38,15 @@ pub struct Session<'a> {
 
 impl Session<'_> {
     fn kata(&self) -> Option<&Kata> {
-        self.claims.kata.as_ref().filter(|_| self.runtime == Runtime::Kata)
+        match self.runtime {
+            Runtime::Runc => None,
+            Runtime::Kata => self.claims.kata_for(&self.profile.name),
+        }
+    }
+
+    /// The name that containerd knows the runtime by.
+    fn handler(&self) -> &'static str {
+        self.kata().map_or("io.containerd.runc.v2", Kata::handler)
     }
 
     fn begin(&self, container: &Container, input: &[u8]) -> Result<ContainerTask, Stop> {
@@ -72,22 +80,28 @@ impl Session<'_> {
     /// `ctr run` in the foreground: it gives the streams through, tells the exit code, and removes the container.
     fn run_arguments(&self, options: &[&str], rest: &[&str]) -> Vec<String> {
         let fifos = self.instance.fifos();
-        let always = ["run", "--rm", "--runtime", self.runtime.handler(), "--fifo-dir"].map(str::to_owned);
+        let always = ["run", "--rm", "--runtime", self.handler(), "--fifo-dir"].map(str::to_owned);
         let words = options.iter().chain(rest).map(|word| (*word).to_owned());
         always.into_iter().chain([fifos.to_string_lossy().into_owned()]).chain(words).collect()
     }
 
-    /// The pod of this runtime that tests share: its id and process, started by the first test that wants it.
+    /// The pod of this handler that tests share: its id and process, started by the first test that wants it.
     fn shared_pod(&self) -> Result<(String, u32), Stop> {
         let mut pods = locked(&self.pods.0);
-        if let Some(pod) = pods.get(&self.runtime) {
+        if let Some(pod) = pods.get(self.handler()) {
             return Ok((pod.id().to_owned(), pod.pid()?));
         }
         let mut pod = self.begin(&Container::pod(), &[])?;
         pod.wait_until_ready()?;
         let found = (pod.id().to_owned(), pod.pid()?);
-        pods.insert(self.runtime, pod);
+        pods.insert(self.handler(), pod);
         Ok(found)
+    }
+
+    /// Ends the shared pod; the next test that wants one starts another.
+    pub fn forget_pod(&self) {
+        let pod = locked(&self.pods.0).remove(self.handler());
+        drop(pod);
     }
 
     fn sandbox_pid(&self, id: &str) -> Result<u32, Stop> {
