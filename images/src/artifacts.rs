@@ -57,7 +57,13 @@ impl Source {
         Ok(Source { place: place.to_owned(), sha256: Some(sum) })
     }
 
-    fn is_address(&self) -> bool {
+    /// What it is called where neither hosts nor this machine's folders are to show: the last part of the place.
+    pub fn name(&self) -> &str {
+        self.place.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+    }
+
+    /// Whether it has to be fetched.
+    pub fn is_address(&self) -> bool {
         self.place.starts_with("https://") || self.place.starts_with("http://")
     }
 }
@@ -293,14 +299,16 @@ fn inspect(
     let programs: Vec<PathBuf> = SHIMS.iter().map(|name| prefix.join(name)).filter(|path| path.is_file()).collect();
     let version = version(prefix, &programs)?;
     let mut shims = Vec::new();
+    // Upstream's 3.x has a Rust runtime beside the Go one, which no profile is about.
+    let mut unknown = None;
     for path in programs {
         let bytes = doing(fs::read(&path), "reading", &path)?;
         // The linker of Go marks its programs so (`debug/buildinfo`).
         let kind = if contains(&bytes, b"\xff Go buildinf:") { Runtime::Go } else { Runtime::Rs };
-        let profile = profile_of(kind, &version).ok_or_else(|| ArtifactsError::Version {
-            version: version.clone(),
-            runtime: if kind == Runtime::Go { "go" } else { "rust" },
-        })?;
+        let Some(profile) = profile_of(kind, &version) else {
+            unknown = Some(kind);
+            continue;
+        };
         let defaults = prefix.join("share/defaults/kata-containers");
         let names = match kind {
             Runtime::Go => ["configuration-qemu.toml", "configuration.toml"],
@@ -310,6 +318,10 @@ fn inspect(
         if !shims.iter().any(|shim: &Shim| shim.kind == kind) {
             shims.push(Shim { kind, path, configuration, profile });
         }
+    }
+    if let Some(kind) = unknown.filter(|_| shims.is_empty()) {
+        let runtime = if kind == Runtime::Go { "go" } else { "rust" };
+        return Err(ArtifactsError::Version { version, runtime });
     }
     shims.sort_by_key(|shim| shim.kind != Runtime::Go);
     let first = |names: &[&str]| names.iter().map(|name| prefix.join(name)).find(|path| path.is_file());
