@@ -93,6 +93,9 @@ impl Brought {
             say("machine-accelerator", outer.accelerator.arguments().join(" "));
             say("machine-memory-mib", shared.size.memory_mib.to_string());
             say("machine-cpus", shared.size.cpus.to_string());
+            for (name, value) in shared.kata.facts() {
+                say(&name, value);
+            }
             if let vm::outer::Accelerator::Tcg { why } = &outer.accelerator {
                 say("machine-without-kvm", why.clone());
             }

@@ -10,6 +10,7 @@ use images::artifacts::{self, Artifacts, Source};
 use images::{kernel, modules};
 use kata_osinfo::profile::{Profile, Runtime};
 use kata_osinfo::release::Release;
+use reports::matrix::BROUGHT;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,8 +20,46 @@ use suites::containers::Kata;
 #[derive(Debug, Default)]
 pub struct Given {
     runtimes: Vec<Serving>,
+    /// With what evidence says of each.
+    components: Vec<(Component, String)>,
     /// Archives are unpacked into folders that go with these.
     _opened: Vec<Artifacts>,
+}
+
+/// What Kata is to use in the place of the distro's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Component {
+    /// `virtiofsd`.
+    pub name: &'static str,
+    /// The file here.
+    pub path: PathBuf,
+}
+
+impl Component {
+    /// The components that can be brought along.
+    pub const NAMES: [&str; 3] = ["kernel", "qemu", "virtiofsd"];
+
+    /// Reads `NAME=PATH`.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub fn parse(text: &str) -> Result<Component, String> {
+        let expected = || format!("`{text}`: expected NAME=PATH, with a name of {}", Component::NAMES.join(", "));
+        let (name, path) = text.split_once('=').ok_or_else(expected)?;
+        let name = Component::NAMES.into_iter().find(|known| *known == name).ok_or_else(expected)?;
+        let path = PathBuf::from(path);
+        if !path.is_file() {
+            return Err(format!("{} is not there: expected the file to use in the place of {name}", path.display()));
+        }
+        Ok(Component { name, path })
+    }
+
+    /// What evidence says of it: its file's name and checksum.
+    fn said(&self) -> Result<String, String> {
+        let sum = images::artifacts::sha256(&self.path).map_err(|e| error_chain(&e))?;
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        Ok(format!("{name} (sha256 {})", sum.get(..16).unwrap_or(&sum)))
+    }
 }
 
 /// A runtime for one profile.
@@ -41,8 +80,16 @@ impl Given {
     ///
     /// # Errors
     /// What is wrong with a source, or that it serves none of the profiles.
-    pub fn open(sources: &[Source], profiles: &[Profile], scratch: &Path) -> Result<Given, String> {
+    pub fn open(
+        sources: &[Source],
+        components: &[Component],
+        profiles: &[Profile],
+        scratch: &Path,
+    ) -> Result<Given, String> {
         let mut given = Given::default();
+        for component in components {
+            given.components.push((component.clone(), component.said()?));
+        }
         for source in sources {
             let name = source.name();
             let failed = |e: &dyn std::error::Error| format!("--kata {name}: {}", error_chain(e));
@@ -94,6 +141,16 @@ impl Given {
         self.runtimes.iter().map(said).collect()
     }
 
+    /// What the evidence says of a cell with it, by name.
+    pub fn facts(&self) -> impl Iterator<Item = (String, String)> {
+        let runtimes = self.runtimes.iter().map(|one| {
+            let sum = one.sha256.as_ref().map(|sum| format!(", sha256 {sum}")).unwrap_or_default();
+            (format!("kata-{}", one.profile), format!("{} ({}{sum})", one.version, language(one.kind)))
+        });
+        let components = self.components.iter();
+        runtimes.chain(components.map(|(component, said)| (format!("{BROUGHT}{}", component.name), said.clone())))
+    }
+
     /// Makes ready what a virtual machine of a release gets: its files, and what the tests are told of them.
     ///
     /// # Errors
@@ -110,11 +167,16 @@ impl Given {
         if self.is_empty() {
             return Ok((claims, files));
         }
+        let mut brought = BTreeMap::new();
+        for (Component { name, path }, _) in &self.components {
+            let file = format!("brought/{name}");
+            brought.insert((*name).to_owned(), folder.join(&file).to_string_lossy().into_owned());
+            files.push(SeedFile { name: file, content: Content::File(path.clone()) });
+        }
         let kernel = kernel::find(tree, release).map_err(|e| error_chain(&e))?;
         for one in &self.runtimes {
             let Some(profile) = profiles.iter().find(|p| p.name == one.profile) else { continue };
-            let found =
-                modules::resolve(&kernel.modules_dir, &guest_modules(profile)).map_err(|e| error_chain(&e))?;
+            let found = modules::resolve(&kernel.modules_dir, &guest_modules(profile)).map_err(|e| error_chain(&e))?;
             let initrd = artifacts::guest_initrd(AGENT, &found, one.agent.as_ref().clone());
             let initrd = initrd.map_err(|e| error_chain(&e))?;
             let mut add = |name: &str, content: Content| {
@@ -132,7 +194,7 @@ impl Given {
                 configuration: place(one.kind).to_owned(),
                 initrd: add("initrd", Content::Bytes(initrd.into())),
                 emulated,
-                brought: BTreeMap::new(),
+                brought: brought.clone(),
             });
         }
         Ok((claims, files))

@@ -2,7 +2,7 @@
 
 use crate::cell::{self, Cell};
 use crate::cli::UsageError;
-use crate::kata::Given;
+use crate::kata::{Component, Given};
 use crate::plan;
 use crate::progress::Progress;
 use crate::sweep::{RunLock, Which, sweep, sweep_folders};
@@ -33,6 +33,8 @@ pub struct Request {
     pub profiles: Vec<Profile>,
     /// Where Kata comes from, for virtual machines.
     pub kata: Vec<Source>,
+    /// What Kata is to use in the place of the distro's own.
+    pub components: Vec<Component>,
     /// Part of a test's id, or nothing for all.
     pub filter: Option<String>,
     /// The output folder, which is empty or does not exist yet.
@@ -149,14 +151,14 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
     if let removed @ 1.. = images::sweep(&request.images.cache)? {
         progress.say(&format!("swept {removed} half images of preparations that are over"));
     }
-    let (sources, profiles) = (request.kata.clone(), request.profiles.clone());
+    let (sources, components, profiles) = (request.kata.clone(), request.components.clone(), request.profiles.clone());
     let scratch = request.locks.join(format!("{run}.kata"));
     // Declared after the lock, so that its folder goes while the lock is still held.
     let folder = Folder(scratch.clone());
     if !sources.is_empty() {
         progress.say("opening Kata");
     }
-    let opened = tokio::task::spawn_blocking(move || Given::open(&sources, &profiles, &scratch)).await?;
+    let opened = tokio::task::spawn_blocking(move || Given::open(&sources, &components, &profiles, &scratch)).await?;
     let kata = Arc::new(opened.map_err(UsageError)?);
     let wanted = |test: &Test| request.filter.as_ref().is_none_or(|part| test.id.contains(part.as_str()));
     let several = request.environments.len() > 1;

@@ -126,13 +126,7 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, String> {
                 boot_files(Path::new("/"), &within, versions, &release, &profiles)
             })
             .await?;
-            Ok(Prepared {
-                base: Base::Host { dir },
-                claims,
-                initramfs: initramfs.into(),
-                files: Vec::new(),
-                pjdfstest,
-            })
+            Ok(Prepared { base: Base::Host { dir }, claims, initramfs: initramfs.into(), files: Vec::new(), pjdfstest })
         }
     }
 }

@@ -202,10 +202,7 @@ impl Artifacts {
         } else {
             place
         };
-        let found = digest::of_file(&archive).map_err(|f| ArtifactsError::Io {
-            context: "reading the archive".to_owned(),
-            source: io::Error::other(f.cause),
-        })?;
+        let found = sha256(&archive)?;
         if let Some(expected) = source.sha256.as_ref().filter(|expected| **expected != found) {
             return Err(ArtifactsError::Mismatch { found, expected: expected.clone() });
         }
@@ -269,6 +266,17 @@ pub fn guest_initrd(init: &[u8], modules: &Resolution, kata_agent: Vec<u8>) -> R
         ExtraFile { path: "/etc/hostname".to_owned(), mode: 0o644, content: b"kata\n".to_vec() },
     ];
     initramfs::build(init, modules, &extra)
+}
+
+/// The SHA-256 of a file, in lower case.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn sha256(path: &Path) -> Result<String, ArtifactsError> {
+    digest::of_file(path).map_err(|f| ArtifactsError::Io {
+        context: format!("reading {}", path.display()),
+        source: io::Error::other(f.cause),
+    })
 }
 
 /// The profile that a version belongs to.

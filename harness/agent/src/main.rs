@@ -1,7 +1,7 @@
 //! The agent's binary: PID 1 of a guest, the agent of an environment, or the probe inside a container.
 
-use agent::home::Home;
 use agent::containers::{init, probe};
+use agent::home::Home;
 use agent::{environment, guest};
 use std::process::ExitCode;
 

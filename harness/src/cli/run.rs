@@ -2,6 +2,7 @@
 
 use crate::cli::arguments::{In, RunArguments, SourceArgument, cache};
 use crate::cli::{Exit, UsageError, report, runtime};
+use crate::kata::Component;
 use crate::progress::Progress;
 use crate::run::{Ended, Request, this_arch};
 use crate::vm::Size;
@@ -151,8 +152,11 @@ fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Requ
     let cpus = std::thread::available_parallelism().map_or(2, usize::from).min(7);
     let memory_mib = arguments.vm_memory;
     let kata = kata(arguments, &environments)?;
+    let component = |text: &String| Component::parse(text).map_err(|e| UsageError(format!("--component {e}")));
+    let components = arguments.components.iter().map(component).collect::<Result<_, _>>()?;
     Ok(Request {
         kata,
+        components,
         releases,
         environments,
         size: Size { memory_mib, cpus: u32::try_from(cpus).unwrap_or(1).min(4) },

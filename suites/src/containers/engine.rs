@@ -28,7 +28,6 @@ impl Runtime {
             Runtime::Kata => "kata",
         }
     }
-
 }
 
 /// The Kata that was brought along, ready to run in an environment.

@@ -25,6 +25,11 @@ pub(super) fn the_kernel_inside_is_the_runtimes(containers: &dyn Containers) -> 
         Runtime::Kata => {
             ensure!(facts.boot_id != host_boot.trim(), "the boot id inside is the host's: there is no virtual machine");
             let claimed = &containers.claims().kernel;
+            let kata = containers.claims().kata_for(&containers.profile().name);
+            if kata.is_some_and(|kata| kata.brought.contains_key("kernel")) {
+                containers.note(format!("the guest's kernel, brought along, is {}", facts.kernel));
+                return Ok(());
+            }
             ensure!(&facts.kernel == claimed, "the guest's kernel is {}, the release's is {claimed}", facts.kernel);
         }
     }

@@ -181,9 +181,12 @@ impl Engine {
 
 /// Why nothing can be shown for a profile.
 fn none_for(claims: &Claims) -> Stop {
-    let given: Vec<String> = claims.kata.iter().map(|k| format!("{} of the profile {}", k.version, k.profile)).collect();
+    let given: Vec<String> =
+        claims.kata.iter().map(|k| format!("{} of the profile {}", k.version, k.profile)).collect();
     if given.is_empty() {
-        return Stop::skip("no Kata was given to run containers with: name a release of it by --kata PATH|URL[#sha256]");
+        return Stop::skip(
+            "no Kata was given to run containers with: name a release of it by --kata PATH|URL[#sha256]",
+        );
     }
     Stop::skip(format!("the Kata given is {}: this profile has none (--kata may be given twice)", given.join(" and ")))
 }

@@ -51,7 +51,8 @@ pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -
     }
     let settings = settings(&configuration);
     let (file, text) = written(root, &located, &configuration, &settings).map_err(|e| doing("configuring")(&e))?;
-    let merged = Merged::read(root, &located, kata.kind, version).map_err(|e| doing("reading the configuration")(&e))?;
+    let merged =
+        Merged::read(root, &located, kata.kind, version).map_err(|e| doing("reading the configuration")(&e))?;
     took_effect(root, &merged, &settings)?;
     let mut notes = vec![format!("Kata {} reads {} with {}", kata.version, located.path.display(), file.display())];
     notes.extend(configuration.notes.iter().map(|note| format!("{}: {}", note.about, note.text)));
@@ -148,8 +149,7 @@ fn took_effect(root: &Root, merged: &Merged, settings: &[Setting]) -> Result<(),
         format!("{} is {} by {file}, not {}", n.key, n.found.unwrap_or_default(), n.wanted)
     });
     let problems = merged.problems().iter().cloned().chain(merged.missing_files(root));
-    let wrong: Vec<String> =
-        differs.chain(problems.map(|p| format!("{}: {}", p.file.display(), p.message))).collect();
+    let wrong: Vec<String> = differs.chain(problems.map(|p| format!("{}: {}", p.file.display(), p.message))).collect();
     if wrong.is_empty() {
         return Ok(());
     }

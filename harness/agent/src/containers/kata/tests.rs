@@ -77,7 +77,11 @@ fn each_runtime_is_configured_beside_what_it_reads() {
     let machine = Machine::new();
     let go = machine.configure(&kata(Runtime::Go)).unwrap();
     assert_eq!(go.file, Path::new("/etc/kata-containers/config.d/50-kata-osinfo.toml"));
-    assert!(go.text.contains("kernel = \"/boot/vmlinuz-6.12\"") && go.text.contains("dial_timeout = 300"), "{}", go.text);
+    assert!(
+        go.text.contains("kernel = \"/boot/vmlinuz-6.12\"") && go.text.contains("dial_timeout = 300"),
+        "{}",
+        go.text
+    );
     let rs = machine.configure(&kata(Runtime::Rs)).unwrap();
     assert_eq!(rs.file, Path::new("/etc/kata-containers/runtime-rs/config.d/50-kata-osinfo.toml"));
     assert!(rs.text.contains("reconnect_timeout_ms = 300000"), "{}", rs.text);
