@@ -296,7 +296,7 @@ impl Testing {
             Some(Stop::Skip { reason }) => Outcome::Skip { reason },
             Some(Stop::Error { message }) => Outcome::Error { message },
         };
-        let wants_guest = !matches!(test.place, Place::Environment | Place::OwnGuest);
+        let wants_guest = !matches!(test.place, Place::Environment | Place::OwnGuest | Place::Runc | Place::Kata);
         if wants_guest && guest.0.is_none() {
             let request = EnvironmentRequest::StartGuest {
                 profile: Box::new(unit.profile.clone()),

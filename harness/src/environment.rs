@@ -6,9 +6,10 @@ use crate::host::{self, Host};
 use crate::line::Line;
 use crate::run::Shared;
 use crate::setup::{self, Base, Prepared};
-use crate::vm::{self, Vm};
+use crate::vm::{self, Content, SeedFile, Vm};
 use reports::journal::{CellId, Environment};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// An environment that is up.
 pub enum Brought {
@@ -42,8 +43,13 @@ pub async fn bring_up(shared: &Shared, cell: &CellId, prepared: &Prepared) -> Re
         }
         Base::Vm { disk } => {
             let outer = shared.outer().await?;
-            let mut seed: Vec<(&str, &[u8])> = vec![("agent", setup::AGENT), ("initramfs", &prepared.initramfs)];
-            seed.extend(prepared.pjdfstest.map(|bytes| ("pjdfstest", bytes)));
+            let of = |name: &str, content: Content| SeedFile { name: name.to_owned(), content };
+            let mut seed = vec![
+                of("agent", Content::Static(setup::AGENT)),
+                of("initramfs", Content::Bytes(Arc::clone(&prepared.initramfs))),
+            ];
+            seed.extend(prepared.pjdfstest.map(|bytes| of("pjdfstest", Content::Static(bytes))));
+            seed.extend(prepared.files.iter().cloned());
             let logs = shared.out.join(crate::cell::artifact_folder(cell)).join("machine");
             let started = match vm::start(&outer, disk, shared.size, &seed, &logs).await {
                 Ok(vm) => Ok(vm),
@@ -87,6 +93,9 @@ impl Brought {
             say("machine-accelerator", outer.accelerator.arguments().join(" "));
             say("machine-memory-mib", shared.size.memory_mib.to_string());
             say("machine-cpus", shared.size.cpus.to_string());
+            for (name, value) in shared.kata.facts() {
+                say(&name, value);
+            }
             if let vm::outer::Accelerator::Tcg { why } = &outer.accelerator {
                 say("machine-without-kvm", why.clone());
             }

@@ -10,6 +10,7 @@ pub mod container;
 pub mod doctor;
 pub mod environment;
 pub mod host;
+pub mod kata;
 pub mod line;
 pub mod pjdfstest;
 pub mod plan;

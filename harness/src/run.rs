@@ -1,6 +1,8 @@
 //! A run: its lock, its journal, its cells side by side, and nothing left behind.
 
 use crate::cell::{self, Cell};
+use crate::cli::UsageError;
+use crate::kata::{Component, Given};
 use crate::plan;
 use crate::progress::Progress;
 use crate::sweep::{RunLock, Which, sweep, sweep_folders};
@@ -8,6 +10,7 @@ use crate::vm::Size;
 use crate::vm::outer::Outer;
 use agent::compose::{Provided, normalised};
 use bollard::Docker;
+use images::artifacts::Source;
 use kata_osinfo::arch::Arch;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
@@ -28,6 +31,10 @@ pub struct Request {
     pub size: Size,
     /// Profiles.
     pub profiles: Vec<Profile>,
+    /// Where Kata comes from, for virtual machines.
+    pub kata: Vec<Source>,
+    /// What Kata is to use in the place of the distro's own.
+    pub components: Vec<Component>,
     /// Part of a test's id, or nothing for all.
     pub filter: Option<String>,
     /// The output folder, which is empty or does not exist yet.
@@ -56,6 +63,8 @@ pub struct Shared {
     pub size: Size,
     /// One permit a virtual machine.
     pub machines: Arc<Semaphore>,
+    /// The Kata that was brought along.
+    pub kata: Arc<Given>,
     /// The agent's folder on this machine.
     pub host_folder: PathBuf,
     /// The QEMU that boots virtual machines, once one was wanted.
@@ -142,6 +151,15 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
     if let removed @ 1.. = images::sweep(&request.images.cache)? {
         progress.say(&format!("swept {removed} half images of preparations that are over"));
     }
+    let (sources, components, profiles) = (request.kata.clone(), request.components.clone(), request.profiles.clone());
+    let scratch = request.locks.join(format!("{run}.kata"));
+    // Declared after the lock, so that its folder goes while the lock is still held.
+    let folder = Folder(scratch.clone());
+    if !sources.is_empty() {
+        progress.say("opening Kata");
+    }
+    let opened = tokio::task::spawn_blocking(move || Given::open(&sources, &components, &profiles, &scratch)).await?;
+    let kata = Arc::new(opened.map_err(UsageError)?);
     let wanted = |test: &Test| request.filter.as_ref().is_none_or(|part| test.id.contains(part.as_str()));
     let several = request.environments.len() > 1;
     let cells: Vec<Cell> = request
@@ -172,13 +190,14 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
         cells: cells.iter().map(|c| c.id.clone()).collect(),
         filter: request.filter.clone(),
         candidate: request.candidate,
-        options: request.options.clone(),
+        options: request.options.iter().cloned().chain(kata.said()).collect(),
     })?;
     let cancel = Arc::clone(&request.images.cancel);
     let shared = Arc::new(Shared {
         docker: docker.clone(),
         size: request.size,
         machines: Arc::new(Semaphore::new(machines(request.size, request.jobs))),
+        kata,
         host_folder: request.locks.join(format!("{run}.host")),
         outer: OnceCell::new(),
         run: run.clone(),
@@ -212,7 +231,17 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
     if let Some(docker) = docker.as_ref().filter(|_| !shared.keep || ended != Ended::Finished) {
         sweep(docker, Which::Run(&run)).await?;
     }
+    drop(folder);
     Ok(ended)
+}
+
+/// A folder that goes with this.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// What an environment is planned to provide, before it is there to be asked.

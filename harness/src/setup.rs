@@ -3,6 +3,7 @@
 use crate::cell::{Cell, ask, error_chain};
 use crate::line::Line;
 use crate::run::Shared;
+use crate::vm::SeedFile;
 use crate::vm::outer::{Accelerator, Outer};
 use agent::home::VOLUME;
 use agent::protocol::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
@@ -13,6 +14,7 @@ use kata_osinfo::verified::Basis;
 use reports::journal::{Environment, Facts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use suites::environment::{Claims, ModuleSet};
 
 /// The agent: a static binary, built with the harness.
@@ -24,7 +26,9 @@ pub struct Prepared {
     /// What is known of it.
     pub claims: Claims,
     /// The guests' initramfs, until it has been sent.
-    pub initramfs: Vec<u8>,
+    pub initramfs: Arc<[u8]>,
+    /// What else a virtual machine is given.
+    pub files: Vec<SeedFile>,
     /// pjdfstest, where it was built.
     pub pjdfstest: Option<&'static [u8]>,
 }
@@ -90,22 +94,27 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, String> {
             let docker = shared.docker.as_ref().ok_or("no Docker engine answers")?;
             let docker_image = container::ensure_imported(docker, &image).await.map_err(|e| error_chain(&e))?;
             let base = Base::Container { image: Box::new(image), docker_image };
-            Ok(Prepared { base, claims, initramfs, pjdfstest })
+            Ok(Prepared { base, claims, initramfs: initramfs.into(), files: Vec::new(), pjdfstest })
         }
         Environment::Vm => {
-            let (disk, claims, initramfs) = blocking(move || {
+            cell.line.doing("preparing the QEMU that boots it");
+            let emulated = matches!(shared.outer().await?.accelerator, Accelerator::Tcg { .. });
+            let kata = Arc::clone(&shared.kata);
+            let (disk, claims, initramfs, files) = blocking(move || {
                 let disk = images::prepare_disk(&release, &options, &crate::vm::files(), &told);
                 let disk = disk.map_err(|e| error_chain(&e))?;
                 let (mut claims, initramfs) = boot_files_of(&disk.image, &release, &profiles)?;
                 let manager = release.container_manager.iter().flat_map(|m| m.packages.clone());
                 claims.versions =
                     versions(&disk.host.manifest, &release.packages().into_iter().chain(manager).collect::<Vec<_>>());
-                Ok((disk, claims, initramfs))
+                let tree = disk.image.rootfs();
+                let (brought, files) = kata.prepare(&tree, Path::new(VOLUME), &release, &profiles, emulated)?;
+                claims.kata = brought;
+                Ok((disk, claims, initramfs, files))
             })
             .await?;
-            cell.line.doing("preparing the QEMU that boots it");
-            shared.outer().await?;
-            Ok(Prepared { base: Base::Vm { disk: Box::new(disk) }, claims, initramfs, pjdfstest })
+            let base = Base::Vm { disk: Box::new(disk) };
+            Ok(Prepared { base, claims, initramfs: initramfs.into(), files, pjdfstest })
         }
         Environment::Host => {
             let dir = shared.host_folder.clone();
@@ -117,7 +126,7 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, String> {
                 boot_files(Path::new("/"), &within, versions, &release, &profiles)
             })
             .await?;
-            Ok(Prepared { base: Base::Host { dir }, claims, initramfs, pjdfstest })
+            Ok(Prepared { base: Base::Host { dir }, claims, initramfs: initramfs.into(), files: Vec::new(), pjdfstest })
         }
     }
 }
@@ -174,6 +183,7 @@ pub fn boot_files(
         vmlinuz: within(&kernel.vmlinuz),
         initramfs: folder.join("initramfs").to_string_lossy().into_owned(),
         modules: sets,
+        kata: Vec::new(),
     };
     Ok((claims, initramfs))
 }

@@ -60,7 +60,7 @@ pub enum Which<'a> {
     Run(&'a str),
 }
 
-/// Removes the folders of agents on this machine whose runs are over, and says what it removed.
+/// Removes the folders of agents on this machine, and of unpacked Kata, whose runs are over, and says what it removed.
 ///
 /// # Errors
 /// When the folder of locks cannot be read or a folder cannot be removed.
@@ -68,7 +68,7 @@ pub fn sweep_folders(locks: &Path) -> std::io::Result<Vec<String>> {
     let mut removed = Vec::new();
     for entry in std::fs::read_dir(locks)?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(run) = name.strip_suffix(".host") else { continue };
+        let Some(run) = [".host", ".kata"].iter().find_map(|end| name.strip_suffix(end)) else { continue };
         if is_over(&locks.join(format!("{run}.lock")).to_string_lossy()) {
             std::fs::remove_dir_all(entry.path())?;
             removed.push(format!("folder {name}"));

@@ -17,10 +17,11 @@ use images::{Disk, ExtraFile};
 use outer::Outer;
 use process::Process;
 use std::fs::File;
-use std::io::{self, Seek as _, Write as _};
+use std::io::{self, Read, Seek as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::io::ReaderStream;
 
@@ -73,6 +74,26 @@ pub struct Size {
     pub cpus: u32,
 }
 
+/// A file that the machine is given, by its name in the agent's folder.
+#[derive(Debug, Clone)]
+pub struct SeedFile {
+    /// `kata/go-3.29/initrd`.
+    pub name: String,
+    /// What is in it.
+    pub content: Content,
+}
+
+/// Where a file's content is.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// In the program.
+    Static(&'static [u8]),
+    /// In memory.
+    Bytes(Arc<[u8]>),
+    /// In a file here.
+    File(PathBuf),
+}
+
 /// A booted release with its agent.
 pub struct Vm {
     process: Process,
@@ -86,7 +107,7 @@ pub struct Vm {
 ///
 /// # Errors
 /// How the machine ended, or what it said last.
-pub async fn start(outer: &Outer, disk: &Disk, size: Size, seed: &[(&str, &[u8])], logs: &Path) -> Result<Vm, String> {
+pub async fn start(outer: &Outer, disk: &Disk, size: Size, seed: &[SeedFile], logs: &Path) -> Result<Vm, String> {
     let ours = |doing: &str, e: io::Error| format!("{doing}: {e}");
     std::fs::create_dir_all(logs).map_err(|e| ours("making the folder of the machine's logs", e))?;
     let (line_here, line_there) = UnixStream::pair().map_err(|e| ours("making the agent's line", e))?;
@@ -153,13 +174,24 @@ fn arguments(disk: &Disk, size: Size) -> Vec<String> {
 }
 
 /// The agent and its files as an archive in a file without a name, as long as a disk's sectors ask for.
-fn pack(files: &[(&str, &[u8])]) -> io::Result<File> {
+fn pack(files: &[SeedFile]) -> io::Result<File> {
     let mut archive = tar::Builder::new(tempfile::tempfile()?);
-    for (name, bytes) in files {
+    for SeedFile { name, content } in files {
         let mut header = tar::Header::new_gnu();
-        header.set_size(bytes.len() as u64);
         header.set_mode(0o755);
-        archive.append_data(&mut header, name, *bytes)?;
+        let mut add = |size: u64, from: &mut dyn Read| {
+            header.set_size(size);
+            archive.append_data(&mut header, name, from)
+        };
+        match content {
+            &Content::Static(mut bytes) => add(bytes.len() as u64, &mut bytes)?,
+            Content::Bytes(bytes) => add(bytes.len() as u64, &mut bytes.as_ref())?,
+            Content::File(path) => {
+                let named = |e: io::Error| io::Error::other(format!("{}: {e}", path.display()));
+                let mut file = File::open(path).map_err(named)?;
+                add(file.metadata().map_err(named)?.len(), &mut file)?;
+            }
+        }
     }
     let mut file = archive.into_inner()?;
     let length = file.stream_position()?;
@@ -238,13 +270,24 @@ mod tests {
 
     #[test]
     fn the_seed_is_an_archive_of_whole_sectors() {
-        let file = pack(&[("agent", b"binary"), ("initramfs", &[7; 3000])]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("shim");
+        std::fs::write(&path, [9; 700]).unwrap();
+        let of = |name: &str, content: Content| SeedFile { name: name.to_owned(), content };
+        let files = [
+            of("agent", Content::Static(b"binary")),
+            of("initramfs", Content::Bytes(Arc::from([7; 3000]))),
+            of("kata/shim", Content::File(path)),
+        ];
+        let file = pack(&files).unwrap();
         assert_eq!(file.metadata().unwrap().len() % 512, 0);
         let names: Vec<String> = tar::Archive::new(file)
             .entries()
             .unwrap()
             .map(|entry| entry.unwrap().path().unwrap().to_string_lossy().into_owned())
             .collect();
-        assert_eq!(names, ["agent", "initramfs"]);
+        assert_eq!(names, ["agent", "initramfs", "kata/shim"]);
+        let gone = pack(&[of("x", Content::File("/nonexistent/x".into()))]).unwrap_err().to_string();
+        assert!(gone.contains("/nonexistent/x"), "{gone}");
     }
 }

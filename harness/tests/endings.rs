@@ -37,7 +37,8 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
     let mut prepared = setup::Prepared {
         base: setup::Base::Container { image: Box::new(image), docker_image: docker_image.clone() },
         claims,
-        initramfs,
+        initramfs: initramfs.into(),
+        files: Vec::new(),
         pjdfstest: None,
     };
     let id = format!("endings-{}", std::process::id());

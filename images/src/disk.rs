@@ -24,8 +24,8 @@ use std::path::{Path, PathBuf};
 const SIZE: u64 = 24 << 30;
 /// The layout of what this module makes; another number makes new keys.
 const FORMAT: u32 = 1;
-/// What a Debian host consists of besides its kernel and its container manager.
-const HOST: [&str; 5] = ["dbus", "initramfs-tools", "kmod", "systemd-sysv", "udev"];
+/// What a Debian host consists of besides its kernel and its container manager; `ip` makes networks for containers.
+const HOST: [&str; 6] = ["dbus", "initramfs-tools", "iproute2", "kmod", "systemd-sysv", "udev"];
 /// mke2fs's settings, so that the machine's own `mke2fs.conf` does not decide what a release's kernel must understand.
 /// The features are those that every kernel since 3.6 mounts.
 const MKE2FS_CONF: &str = "\

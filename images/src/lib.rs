@@ -7,7 +7,9 @@
 //! other packages together; who boots the tree itself wants a [`disk`], which has one.
 //! From the tree come a Docker image ([`container`]), the guest's kernel ([`kernel`]), its modules ([`modules`]) and an
 //! initramfs ([`initramfs`]).
+//! Kata's own files, where they are brought along, are unpacked by [`artifacts`].
 
+pub mod artifacts;
 pub mod cache;
 pub mod container;
 pub mod disk;

@@ -94,8 +94,11 @@ pub fn is_optional(capability: Capability, judgement: &Judgement) -> bool {
         | Capability::HostIoUring
         | Capability::HostContainerd
         | Capability::HostCheck
+        | Capability::ContainersRunc
         | Capability::KataSmoke
-        | Capability::KataFs => true,
+        | Capability::KataFs
+        | Capability::KataLimits
+        | Capability::KataNet => true,
         // The environment took them away; a test that never ran is another matter.
         Capability::VmmVsock | Capability::VmmNet => judgement.verdict == Verdict::Untested && judgement.unrun == 0,
         Capability::PackagesInstall

@@ -75,6 +75,8 @@ fn place(place: Place) -> &'static str {
         Place::Guest => "inside a guest",
         Place::Pair => "in the environment and inside a guest",
         Place::Machine => "in the environment, asking a guest or its VMM",
+        Place::Runc => "in the environment, in containers under runc",
+        Place::Kata => "in the environment, in containers under Kata",
     }
 }
 

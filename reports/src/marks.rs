@@ -37,6 +37,9 @@ pub(crate) fn short(capability: Capability) -> &'static str {
         Capability::HostCheck => "check",
         Capability::KataSmoke => "kata",
         Capability::KataFs => "kata fs",
+        Capability::KataLimits => "kata limits",
+        Capability::KataNet => "kata net",
+        Capability::ContainersRunc => "runc",
         other => other.name().strip_prefix("vmm.").unwrap_or(other.name()),
     }
 }

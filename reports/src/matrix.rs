@@ -13,6 +13,9 @@ use suites::catalogue::Test;
 use suites::environment::Kind;
 use suites::outcome::Outcome;
 
+/// How the facts of a component that was brought along begin: `brought-virtiofsd`.
+pub const BROUGHT: &str = "brought-";
+
 /// What a run showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matrix {
@@ -211,6 +214,12 @@ fn repeated(cell: &Cell, profile: &str) -> BTreeSet<String> {
     machines.into_iter().filter(|(_, seen)| seen.len() > 1).map(|(test, _)| test.to_owned()).collect()
 }
 
+/// The components in whose place others were brought along, as the harness puts them into the facts.
+fn brought(facts: &Facts) -> Vec<String> {
+    let named = facts.environment.iter().filter_map(|(key, what)| Some((key.strip_prefix(BROUGHT)?, what)));
+    named.map(|(component, what)| format!("{component} {what}")).collect()
+}
+
 /// What a cell knows under one profile.
 fn evidence(environment: Kind, cell: &Cell, profile: &str) -> Evidence {
     let mut standings: BTreeMap<String, Standing> = BTreeMap::new();
@@ -229,5 +238,6 @@ fn evidence(environment: Kind, cell: &Cell, profile: &str) -> Evidence {
         error: cell.errors.first().map(told),
         basis: cell.facts.as_ref().map(|f| f.basis),
         environment: Some(environment),
+        brought: cell.facts.iter().flat_map(brought).collect(),
     }
 }

@@ -5,7 +5,7 @@
 //! - Any required test fails, or is blocked by a test that failed: `unsupported`, with every independent cause.
 //! - Else any required test is in error, is blocked by one in error, or never ran because the cell could not go on: `inconclusive`.
 //! - Else any required test was skipped, is blocked by one that was skipped, or never ran: `untested`.
-//! - Else every required test has passed: `supported`.
+//! - Else every required test has passed: `supported`, but `partial` if Kata was given components in the place of the distro's own, and naming them.
 //! - No test is required under this profile in this environment: `not-applicable` if another profile or environment requires one or the profile does not know the share, `untested` if nobody does.
 //!
 //! A false `supported` is the worst mistake this project can make: the last rule is the only way to it.
@@ -149,6 +149,8 @@ pub struct Evidence {
     pub basis: Option<Basis>,
     /// Where the cell was brought up; tests that this cannot show are not part of the cell.
     pub environment: Option<Kind>,
+    /// What Kata was given in the place of the distro's own components, in words.
+    pub brought: Vec<String>,
 }
 
 /// The tests required for a capability under a profile.
@@ -223,9 +225,18 @@ fn judge_one(catalogue: &[Test], capability: Capability, profile: &Profile, evid
     } else {
         Verdict::Supported
     };
+    if judgement.verdict == Verdict::Supported && under_kata(capability) && !evidence.brought.is_empty() {
+        judgement.verdict = Verdict::Partial;
+        judgement.workaround = Some(format!("with components brought along: {}", evidence.brought.join(", ")));
+    }
     judgement.causes = causes.into_iter().collect();
     judgement.reasons = errors.list().chain(gaps.list()).collect();
     judgement
+}
+
+/// Whether a capability is shown by containers under Kata.
+fn under_kata(capability: Capability) -> bool {
+    matches!(capability, Capability::KataSmoke | Capability::KataFs | Capability::KataLimits | Capability::KataNet)
 }
 
 /// The share that a capability is about, if the profile decides whether there is one.

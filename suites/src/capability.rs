@@ -63,10 +63,16 @@ pub enum Capability {
     FsVirtioBlk,
     /// pjdfstest over the block device differs in nothing from the native filesystem.
     FsVirtioBlkPosix,
+    /// Containers run under the distro's containerd and runc: the control of everything under Kata.
+    ContainersRunc,
     /// A container runs under Kata.
     KataSmoke,
     /// Kata's shared filesystem works for containers.
     KataFs,
+    /// Limits of containers hold under Kata.
+    KataLimits,
+    /// Containers have a network under Kata.
+    KataNet,
 }
 
 impl Capability {
@@ -101,8 +107,11 @@ impl Capability {
         Capability::FsVirtio9pPosix,
         Capability::FsVirtioBlk,
         Capability::FsVirtioBlkPosix,
+        Capability::ContainersRunc,
         Capability::KataSmoke,
         Capability::KataFs,
+        Capability::KataLimits,
+        Capability::KataNet,
     ];
 
     /// The dotted name in records, reports and on the command line.
@@ -137,8 +146,11 @@ impl Capability {
             Capability::FsVirtio9pPosix => "fs.virtio-9p.posix",
             Capability::FsVirtioBlk => "fs.virtio-blk",
             Capability::FsVirtioBlkPosix => "fs.virtio-blk.posix",
+            Capability::ContainersRunc => "containers.runc",
             Capability::KataSmoke => "kata.smoke",
             Capability::KataFs => "kata.fs",
+            Capability::KataLimits => "kata.limits",
+            Capability::KataNet => "kata.net",
         }
     }
 
@@ -178,8 +190,13 @@ impl Capability {
             Capability::FsVirtioBlkPosix => {
                 "pjdfstest sees no difference between the block device and the native filesystem"
             }
+            Capability::ContainersRunc => {
+                "containers run under the distro's containerd and runc, the control of Kata's"
+            }
             Capability::KataSmoke => "containers run under Kata itself",
             Capability::KataFs => "containers share files with the host under Kata itself",
+            Capability::KataLimits => "limits on processes, memory and CPU time hold under Kata itself",
+            Capability::KataNet => "containers have a network under Kata itself",
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::capability::Capability;
 use crate::check::Check;
+use crate::containers::ContainersBody;
 use crate::environment::{Environment, Kind, Machine};
 use crate::filesystem::{GuestBody, PairBody};
 use crate::outcome::Component;
@@ -18,6 +19,8 @@ pub enum Suite {
     Filesystem,
     /// The release as Kata's host: its kernel, its devices, its container manager.
     Host,
+    /// Containers under the distro's containerd, by runc and by Kata.
+    Containers,
 }
 
 /// Where a test's body runs.
@@ -34,6 +37,10 @@ pub enum Place {
     Guest,
     /// In the environment, talking to a shared guest: host and guest both act.
     Pair,
+    /// In the environment, running containers under runc: the control of [`Place::Kata`].
+    Runc,
+    /// In the environment, running containers under Kata.
+    Kata,
 }
 
 /// What a body needs of the environment; the agent probes each before the tests.
@@ -100,6 +107,10 @@ pub enum Configuration {
     /// 9p as the profile uses it.
     #[serde(rename = "virtio-9p")]
     Virtio9p,
+    /// Containers under runc; the same for every profile.
+    Runc,
+    /// Containers under Kata, which boots its guests itself.
+    Kata,
 }
 
 impl Configuration {
@@ -114,13 +125,19 @@ impl Configuration {
             Configuration::VirtioFsXattr => "virtio-fs-xattr",
             Configuration::VirtioFsAcl => "virtio-fs-acl",
             Configuration::Virtio9p => "virtio-9p",
+            Configuration::Runc => "runc",
+            Configuration::Kata => "kata",
         }
     }
 
     /// The share that the configuration's guest mounts.
     pub fn share(self) -> Option<Share> {
         match self {
-            Configuration::Static | Configuration::Own | Configuration::Plain => None,
+            Configuration::Static
+            | Configuration::Own
+            | Configuration::Plain
+            | Configuration::Runc
+            | Configuration::Kata => None,
             Configuration::VirtioBlk => Some(Share::VirtioBlk),
             Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl => {
                 Some(Share::VirtioFs)
@@ -137,6 +154,8 @@ impl Test {
             Place::Environment => Configuration::Static,
             Place::OwnGuest => Configuration::Own,
             Place::Machine => Configuration::Plain,
+            Place::Runc => Configuration::Runc,
+            Place::Kata => Configuration::Kata,
             Place::Guest | Place::Pair => match self.share {
                 Some(Share::VirtioFs) if self.proves.contains(&Capability::FsVirtioFsXattr) => {
                     Configuration::VirtioFsXattr
@@ -173,6 +192,8 @@ pub enum Body {
     Guest(GuestBody),
     /// Runs on both sides of a share.
     Pair(PairBody),
+    /// Runs in the environment with a runtime for containers.
+    Containers(ContainersBody),
 }
 
 /// Every test, in the order of running: what blocks others comes first.
@@ -182,6 +203,7 @@ pub fn tests() -> &'static [Test] {
         let mut all = crate::smoke::tests();
         all.extend(crate::host::tests());
         all.extend(crate::filesystem::tests());
+        all.extend(crate::containers::tests());
         all
     })
 }
@@ -200,6 +222,7 @@ pub fn body(test: &Test) -> Option<Body> {
             crate::filesystem::Body::Guest(body) => Body::Guest(body),
             crate::filesystem::Body::Pair(body) => Body::Pair(body),
         }),
+        Suite::Containers => crate::containers::body(test.name).map(Body::Containers),
     }
 }
 

@@ -3,6 +3,7 @@
 //! The agent implements both traits; bodies stay free of processes, sockets and argument lists.
 
 use crate::check::Stop;
+use crate::containers::Kata;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,16 @@ pub struct Claims {
     pub initramfs: String,
     /// By use (`boot`, `virtio-fs`, …): the modules to load, in order, and those that the kernel lacks.
     pub modules: BTreeMap<String, ModuleSet>,
+    /// Kata as it was brought along: at most one for each profile.
+    #[serde(default)]
+    pub kata: Vec<Kata>,
+}
+
+impl Claims {
+    /// The Kata that serves a profile.
+    pub fn kata_for(&self, profile: &str) -> Option<&Kata> {
+        self.kata.iter().find(|kata| kata.profile == profile)
+    }
 }
 
 /// The guest kernel modules of one use.

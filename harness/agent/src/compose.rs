@@ -224,7 +224,11 @@ fn launches(
     let ours = |e: &dyn std::fmt::Display| Stop::error(format!("composing the guest's arguments: {e}"));
     let shared_dir = text(&paths.shared_dir);
     match configuration {
-        Configuration::Static | Configuration::Own | Configuration::Plain => {}
+        Configuration::Static
+        | Configuration::Own
+        | Configuration::Plain
+        | Configuration::Runc
+        | Configuration::Kata => {}
         Configuration::VirtioBlk => {
             sandbox.disks.push(Disk { id: "baseline".to_owned(), file: text(&paths.disk()), read_only: false });
         }
@@ -263,8 +267,12 @@ fn launches(
 /// What two profiles must have in common to share a configuration: their arguments without what differs between runs.
 pub fn normalised(profile: &Profile, configuration: Configuration, provided: Provided) -> String {
     // Static checks compare with the profile's own gates and flags.
-    if configuration == Configuration::Static {
+    if configuration == Configuration::Static || configuration == Configuration::Kata {
         return profile.name.clone();
+    }
+    // The control knows nothing of profiles.
+    if configuration == Configuration::Runc {
+        return configuration.name().to_owned();
     }
     let paths = Paths {
         dir: PathBuf::new(),
@@ -292,7 +300,11 @@ pub fn normalised(profile: &Profile, configuration: Configuration, provided: Pro
 /// How the guest mounts a configuration's share: source, type, options, as Kata's agent is told to.
 pub fn mount(configuration: Configuration) -> Option<(&'static str, &'static str, &'static str)> {
     match configuration {
-        Configuration::Static | Configuration::Own | Configuration::Plain => None,
+        Configuration::Static
+        | Configuration::Own
+        | Configuration::Plain
+        | Configuration::Runc
+        | Configuration::Kata => None,
         Configuration::VirtioBlk => Some(("/dev/vda", "ext4", "")),
         Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl => {
             Some((SHARE_TAG, "virtiofs", ""))

@@ -1,6 +1,8 @@
 //! The environment's agent: runs tests, boots guests for them, and answers the harness over its standard streams.
 
 use crate::compose::{self, Keeps, Paths, Provided};
+use crate::containers::engine::Left;
+use crate::containers::{Engine, Patience, Settings};
 use crate::guest::in_fresh_directory;
 use crate::home::{Home, SLOTS};
 use crate::launch::{DaemonProcess, NotStarted, Running, against_a_silent_daemon};
@@ -51,8 +53,10 @@ fn serve(home: Home, input: impl Read, output: impl Write + Send + 'static) -> i
     let agent = Agent::new(home.clone());
     // Guests die with the agent: dropping them kills their process groups.
     let guests = Arc::clone(&agent.guests);
+    let containers = Arc::clone(&agent.containers);
     let result = server::serve(input, output, "environment", move |request| agent.handle(request));
     locked(&guests).clear();
+    containers.stop();
     home.leave();
     result
 }
@@ -115,6 +119,7 @@ struct Agent {
     next: AtomicU64,
     slots: Arc<Slots>,
     controls: Controls,
+    containers: Arc<Engine>,
     pjdfstest: Mutex<Option<Result<Vec<u8>, Stop>>>,
 }
 
@@ -129,6 +134,7 @@ impl Agent {
             guests: Arc::default(),
             next: AtomicU64::default(),
             controls: Controls::default(),
+            containers: Arc::default(),
             pjdfstest: Mutex::default(),
         }
     }
@@ -267,6 +273,14 @@ impl Agent {
         let shared = guest.and_then(|guest| locked(&self.guests).get(&guest).cloned());
         let (stop, guest_alive) = match (body, shared) {
             (Body::Environment(body), _) => (caught(|| body(&at)).err(), true),
+            (Body::Containers(body), _) => {
+                let mut left = Left::default();
+                let settings = container_settings(&self.home, &at.claims);
+                let result = self.containers.run(test, body, &settings, &at.claims, profile, &mut left);
+                locked(&at.notes).append(&mut left.notes);
+                locked(&at.artifacts).append(&mut left.artifacts);
+                (result.err(), true)
+            }
             (_, None) => (Some(Stop::error(format!("{id} wants a guest that is not there"))), false),
             (body, Some(shared)) => {
                 let mut running = locked(&shared);
@@ -292,7 +306,7 @@ impl Agent {
     fn run_with_guest(&self, test: &Test, body: Body, running: &mut Running) -> Check {
         let root = native_root(&self.home);
         match body {
-            Body::Environment(_) => Err(Stop::error("an environment's body was given a guest")),
+            Body::Environment(_) | Body::Containers(_) => Err(Stop::error("an environment's body was given a guest")),
             Body::Machine(body) => body(running),
             Body::Guest(_) => {
                 self.controls.check(test, &root, &self.home.pjdfstest())?;
@@ -494,6 +508,20 @@ impl SlotGuard {
 impl Drop for SlotGuard {
     fn drop(&mut self) {
         locked(&self.slots.taken).retain(|n| *n != self.number);
+    }
+}
+
+/// The release's containerd, and this program as the probe of its containers.
+fn container_settings(home: &Home, claims: &Claims) -> Settings {
+    let manager = claims.release.container_manager.as_ref();
+    Settings {
+        containerd: manager.map_or_else(|| PathBuf::from("/usr/bin/containerd"), |m| PathBuf::from(&m.path)),
+        disk: home.dir.join("containers"),
+        artifacts: home.artifacts().join("containerd"),
+        probe: PathBuf::from("/proc/self/exe"),
+        programs: Vec::new(),
+        kata_shims: claims.kata.iter().map(|kata| (kata.shim_name().to_owned(), PathBuf::from(&kata.shim))).collect(),
+        patience: Patience::default(),
     }
 }
 

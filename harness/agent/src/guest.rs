@@ -86,7 +86,7 @@ fn module_name(path: &Path) -> Option<String> {
     Some(name.replace('-', "_"))
 }
 
-fn insert_module(path: &Path) -> io::Result<()> {
+pub(crate) fn insert_module(path: &Path) -> io::Result<()> {
     let file = File::open(path)?;
     match rustix::system::finit_module(&file, c"", 0) {
         // NODEV: a driver for hardware that this guest lacks, such as a CPU's own CRC32C instruction.

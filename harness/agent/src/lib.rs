@@ -1,10 +1,12 @@
 //! The agent: our static binary inside an environment and inside its guests.
 //!
-//! One binary, its role by how it is started: PID 1 of a guest, or a child of an environment's container, VM or host.
+//! One binary, its role by how it is started: PID 1 of a guest, a child of an environment's container, VM or host, or the
+//! probe inside a test's container.
 //! The harness links this library for the protocol and the client.
 
 pub mod client;
 pub mod compose;
+pub mod containers;
 pub mod ending;
 pub mod environment;
 pub mod frame;

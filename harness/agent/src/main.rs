@@ -1,10 +1,14 @@
-//! The agent's binary: PID 1 of a guest, or the agent of an environment.
+//! The agent's binary: PID 1 of a guest, the agent of an environment, or the probe inside a container.
 
+use agent::containers::{init, probe};
 use agent::home::Home;
 use agent::{environment, guest};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if probe::is_wanted() {
+        return probe::run();
+    }
     let role = std::env::args().nth(1);
     let result = match role.as_deref() {
         Some("environment") => environment::run(Home::container()),
@@ -17,6 +21,7 @@ fn main() -> ExitCode {
         Some("idle") => loop {
             std::thread::park();
         },
+        _ if std::process::id() == 1 && init::is_wanted() => init::run(),
         _ if std::process::id() == 1 => guest::run(),
         _ => Err(std::io::Error::other("usage: kata-qualify-agent environment|vm|host|idle (or as PID 1 of a guest)")),
     };

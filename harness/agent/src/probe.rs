@@ -89,7 +89,7 @@ fn free_mib(path: &Path) -> String {
 }
 
 /// The type of the filesystem mounted nearest above `path`.
-fn filesystem_of(path: &Path) -> String {
+pub(crate) fn filesystem_of(path: &Path) -> String {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mut best = (0, "unknown".to_owned());
     for line in mounts.lines() {

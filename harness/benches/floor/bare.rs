@@ -96,7 +96,7 @@ fn run_unit(line: &Client<EnvironmentReply>, unit: &Unit, done: &Mutex<Done>) ->
     let mut guest = None;
     for (test, times) in &unit.tests {
         for time in 1..=*times {
-            let wants_guest = !matches!(test.place, Place::Environment | Place::OwnGuest);
+            let wants_guest = !matches!(test.place, Place::Environment | Place::OwnGuest | Place::Runc | Place::Kata);
             if wants_guest && guest.is_none() {
                 let profile = Box::new(unit.profile.clone());
                 match ask(line, EnvironmentRequest::StartGuest { profile, configuration: unit.configuration })? {

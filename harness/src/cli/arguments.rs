@@ -96,6 +96,13 @@ pub(super) struct RunArguments {
     /// Kata families to qualify for, or `all`; the default is those that upstream maintains.
     #[arg(long = "profile", value_delimiter = ',', value_name = "PROFILE")]
     pub profiles: Vec<String>,
+    /// Kata to run containers with: a release archive (kata-static-*.tar.xz or .zst) or a folder like it, and the SHA-256
+    /// that the archive must have. Once for a Go runtime and once for a Rust one; what it contains decides. Needs --in vm.
+    #[arg(long, value_name = "PATH|URL[#SHA256]")]
+    pub kata: Vec<String>,
+    /// What Kata is to use in the place of the distro's own: virtiofsd, qemu or kernel. Its verdicts become `partial`.
+    #[arg(long = "component", value_name = "NAME=PATH", requires = "kata")]
+    pub components: Vec<String>,
     /// Only tests whose id contains this, and what blocks them; such a run is never written back.
     #[arg(long = "test", value_name = "FILTER")]
     pub filter: Option<String>,

@@ -2,11 +2,13 @@
 
 use crate::cli::arguments::{In, RunArguments, SourceArgument, cache};
 use crate::cli::{Exit, UsageError, report, runtime};
+use crate::kata::Component;
 use crate::progress::Progress;
 use crate::run::{Ended, Request, this_arch};
 use crate::vm::Size;
 use crate::{container, run};
 use anyhow::Context as _;
+use images::artifacts::Source;
 use kata_osinfo::database::Database;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
@@ -149,7 +151,12 @@ fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Requ
     }
     let cpus = std::thread::available_parallelism().map_or(2, usize::from).min(7);
     let memory_mib = arguments.vm_memory;
+    let kata = kata(arguments, &environments)?;
+    let component = |text: &String| Component::parse(text).map_err(|e| UsageError(format!("--component {e}")));
+    let components = arguments.components.iter().map(component).collect::<Result<_, _>>()?;
     Ok(Request {
+        kata,
+        components,
         releases,
         environments,
         size: Size { memory_mib, cpus: u32::try_from(cpus).unwrap_or(1).min(4) },
@@ -164,6 +171,26 @@ fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Requ
         candidate,
         locks: cache.join("runs"),
     })
+}
+
+/// The sources of Kata, as far as they can be checked before anything is opened.
+fn kata(arguments: &RunArguments, environments: &[Environment]) -> Result<Vec<Source>, UsageError> {
+    let failed = |e: String| UsageError(format!("--kata: {e}"));
+    if !arguments.kata.is_empty() && !environments.contains(&Environment::Vm) {
+        return Err(failed("it runs in virtual machines only: add --in vm".to_owned()));
+    }
+    let mut sources = Vec::new();
+    for text in &arguments.kata {
+        let source = Source::parse(text).map_err(|e| failed(e.to_string()))?;
+        if !source.is_address() && !Path::new(&source.place).exists() {
+            return Err(failed(format!(
+                "{} is not there: expected a release archive, a folder like it, or an https:// address",
+                source.place
+            )));
+        }
+        sources.push(source);
+    }
+    Ok(sources)
 }
 
 /// Where to bring releases up, each once; containers unless said otherwise.

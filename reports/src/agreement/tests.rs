@@ -20,7 +20,8 @@ fn evidence(environment: Kind, differs: &[(&str, Outcome)]) -> Evidence {
         .filter(|test| test.applies_in(environment))
         .map(|test| (test.id.clone(), Standing { outcome: outcome(&test.id), passed: 0, decided: 1 }))
         .collect();
-    Evidence { standings, error: None, basis: Some(Basis::Emulated), environment: Some(environment) }
+    let environment = Some(environment);
+    Evidence { standings, basis: Some(Basis::Emulated), environment, ..Evidence::default() }
 }
 
 fn boot(evidence: &Evidence) -> Verdict {
@@ -53,6 +54,23 @@ fn a_nested_failure_blames_only_when_it_repeats_and_shows_in_a_container() {
 #[test]
 fn what_needs_no_nested_guest_is_believed_at_once() {
     assert_eq!(weighed(evidence(Kind::Vm, &[(STATIC, fail())]), &[], None), Verdict::Unsupported);
+}
+
+#[test]
+fn kata_is_weighed_by_its_control_and_the_control_by_nothing() {
+    let kata = |evidence: Evidence, repeated: &[&str]| {
+        let repeated = repeated.iter().map(|id| (*id).to_owned()).collect();
+        let weighed = weigh(catalogue::tests(), evidence, &repeated, None);
+        let judged = judge(catalogue::tests(), Profile::find("go-3.29").unwrap(), &weighed);
+        (judged[&Capability::KataSmoke].verdict, judged[&Capability::ContainersRunc].verdict)
+    };
+    const TWIN: &str = "containers::kata::exit_codes_are_told";
+    const CONTROL: &str = "containers::runc::exit_codes_are_told";
+    let vm = || evidence(Kind::Vm, &[(TWIN, fail())]);
+    assert_eq!(kata(vm(), &[TWIN]), (Verdict::Unsupported, Verdict::Supported));
+    assert_eq!(kata(vm(), &[]), (Verdict::Inconclusive, Verdict::Supported));
+    let control = evidence(Kind::Vm, &[(CONTROL, fail())]);
+    assert_eq!(kata(control, &[]).1, Verdict::Unsupported);
 }
 
 #[test]

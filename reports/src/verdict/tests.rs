@@ -18,7 +18,7 @@ fn catalogue() -> Vec<Test> {
 
 fn evidence(outcomes: &[(&str, &[Outcome])]) -> Evidence {
     let standings = outcomes.iter().filter_map(|(id, o)| Some(((*id).to_owned(), Standing::of(o.iter())?)));
-    Evidence { standings: standings.collect(), error: None, basis: Some(Basis::Emulated), environment: None }
+    Evidence { standings: standings.collect(), error: None, basis: Some(Basis::Emulated), ..Evidence::default() }
 }
 
 fn judged(outcomes: &[(&str, &[Outcome])]) -> Judgement {
@@ -212,4 +212,31 @@ fn a_reason_names_a_few_tests_and_counts_the_rest() {
     assert_eq!(reason(0).to_string(), "never ran");
     assert_eq!(reason(3).to_string(), "never ran (t0, t1, t2)");
     assert_eq!(reason(5).to_string(), "never ran (t0, t1, t2 and 2 more)");
+}
+
+#[test]
+fn what_was_brought_along_makes_katas_verdicts_partial_and_no_others() {
+    let ids: Vec<String> = suites::catalogue::tests().iter().map(|t| t.id.clone()).collect();
+    let pass = [Outcome::Pass];
+    let all: Vec<(&str, &[Outcome])> = ids.iter().map(|id| (id.as_str(), &pass[..])).collect();
+    let mut evidence = evidence(&all);
+    evidence.environment = Some(Kind::Vm);
+    evidence.brought = vec!["virtiofsd mine (sha256 0123)".to_owned()];
+    let profile = Profile::find("go-3.29").unwrap();
+    let judged = judge(suites::catalogue::tests(), profile, &evidence);
+    assert_eq!(judged[&Capability::KataFs].verdict, Verdict::Partial);
+    let workaround = judged[&Capability::KataFs].workaround.clone().unwrap();
+    assert!(workaround.contains("virtiofsd mine"), "{workaround}");
+    assert_eq!(judged[&Capability::ContainersRunc].verdict, Verdict::Supported);
+}
+
+/// `kata-osinfo lint` calls entries of any other test set forged.
+#[test]
+fn the_linter_knows_the_test_set_of_this_catalogue() {
+    let known = include_str!("../../../distros/test-sets.txt");
+    let current = test_set(suites::catalogue::tests());
+    assert!(
+        known.lines().any(|line| line.trim() == current),
+        "the catalogue has changed: append {current} to distros/test-sets.txt"
+    );
 }

@@ -1,0 +1,178 @@
+//! What the host shows of containers: processes, mounts, control groups, folders; and the removal of all of it.
+
+use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use suites::containers::Process;
+
+/// Folders of the host in which runtimes keep something for each container or sandbox.
+const RUNTIMES_FOLDERS: [&str; 7] = [
+    "/run/kata-containers/shared/sandboxes",
+    "/run/kata-containers",
+    "/run/kata",
+    "/run/vc/vm",
+    "/run/vc/sbs",
+    "/run/containerd/s",
+    "/run/netns",
+];
+
+/// The processes whose arguments, program or control group name `id`.
+pub fn processes(id: &str) -> Vec<Process> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        if pid == std::process::id() {
+            continue;
+        }
+        let argv = arguments(&entry.path());
+        let ours = argv.iter().any(|argument| names(argument, id)) || {
+            names(&fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default(), id)
+        };
+        if ours {
+            let program = fs::read_link(entry.path().join("exe")).unwrap_or_default();
+            found.push(Process { pid, program: program.to_string_lossy().into_owned(), argv });
+        }
+    }
+    found.sort_by_key(|process| process.pid);
+    found
+}
+
+fn arguments(process: &Path) -> Vec<String> {
+    let bytes = fs::read(process.join("cmdline")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    text.trim_end_matches('\0').split('\0').map(str::to_owned).collect()
+}
+
+/// Whether a text has the id, and not a longer one that begins like it: `kq1r-1` is not in `kq1r-12`.
+///
+/// An id that ends in `-` stands for all that begin with it.
+fn names(text: &str, id: &str) -> bool {
+    text.match_indices(id).any(|(at, _)| {
+        id.ends_with('-') || !text[at + id.len()..].starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-')
+    })
+}
+
+/// The targets of the mounts whose line in mountinfo names `id`, the deepest first.
+fn mounts(id: &str) -> Vec<String> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut targets: Vec<String> =
+        table.lines().filter(|l| names(l, id)).filter_map(|l| l.split(' ').nth(4)).map(unescape).collect();
+    targets.sort_by_key(|target| std::cmp::Reverse(target.len()));
+    targets
+}
+
+/// mountinfo writes blanks as `\040`.
+fn unescape(target: &str) -> String {
+    target.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+}
+
+/// Control groups whose path names `id`, the deepest first.
+fn control_groups(id: &str) -> Vec<PathBuf> {
+    fn walk(folder: &Path, depth: usize, id: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                walk(&entry.path(), depth - 1, id, found);
+                if names(&entry.path().to_string_lossy(), id) {
+                    found.push(entry.path());
+                }
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(Path::new("/sys/fs/cgroup"), 5, id, &mut found);
+    found
+}
+
+/// Entries of runtimes' folders that name `id`.
+fn folders(id: &str, more: &[PathBuf]) -> Vec<PathBuf> {
+    let all = RUNTIMES_FOLDERS.iter().map(PathBuf::from).chain(more.iter().cloned());
+    let entries = all.flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
+    entries.map(|entry| entry.path()).filter(|path| names(&path.to_string_lossy(), id)).collect()
+}
+
+/// Everything that names `id`, one line each; `more` are further folders to look into.
+pub fn traces(id: &str, more: &[PathBuf]) -> BTreeSet<String> {
+    let mut lines = BTreeSet::new();
+    for process in processes(id) {
+        let name = process.program.rsplit('/').next().unwrap_or_default().to_owned();
+        lines.insert(format!("process {} ({name})", process.pid));
+    }
+    lines.extend(mounts(id).into_iter().map(|target| format!("mount {target}")));
+    lines.extend(control_groups(id).into_iter().map(|path| format!("control group {}", path.display())));
+    lines.extend(folders(id, more).into_iter().map(|path| format!("folder {}", path.display())));
+    lines
+}
+
+/// Kills every process that names `id`, takes its mounts and control groups away, and removes its folders.
+pub fn remove(id: &str, more: &[PathBuf]) {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        let left = processes(id);
+        if left.is_empty() || Instant::now() > end {
+            break;
+        }
+        for process in left {
+            kill(process.pid);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for target in mounts(id) {
+        // Lazily: a virtiofsd that is still dying may hold it.
+        let _ = unmount(&target, UnmountFlags::DETACH);
+    }
+    for group in control_groups(id) {
+        let _ = fs::remove_dir(group);
+    }
+    for path in folders(id, more) {
+        let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+    }
+}
+
+/// SIGKILL by process id; a process that has gone is fine.
+pub fn kill(pid: u32) -> bool {
+    i32::try_from(pid).ok().and_then(Pid::from_raw).is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok())
+}
+
+/// When a process was started, in clock ticks since boot: with its id it names a process for ever.
+pub fn started(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may have blanks and parentheses in it; the fields begin behind the last one.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_not_its_own_beginning() {
+        assert!(names("/kq1r/kq1r-1/x", "kq1r-1"));
+        assert!(names("-id kq1r-1", "kq1r-1"));
+        assert!(!names("/kq1r/kq1r-12", "kq1r-1"));
+        assert!(names("kq1r-12 kq1r-1", "kq1r-1"));
+        assert!(names("/kq1r/kq1r-12", "kq1r-"));
+        assert!(!names("/kq1r", "kq1r-"));
+    }
+
+    #[test]
+    fn a_process_is_found_by_its_arguments_and_removed() {
+        let id = format!("kqtest{}-1", std::process::id());
+        let mut child = std::process::Command::new("sh").args(["-c", "sleep 1000; :", &id]).spawn().unwrap();
+        let end = Instant::now() + Duration::from_secs(5);
+        while processes(&id).is_empty() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let found = processes(&id);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].pid, child.id());
+        assert!(traces(&id, &[]).iter().any(|line| line.starts_with("process ")));
+        assert!(started(child.id()).is_some());
+        let reaper = std::thread::spawn(move || child.wait());
+        remove(&id, &[]);
+        reaper.join().unwrap().unwrap();
+        assert!(traces(&id, &[]).is_empty());
+    }
+}

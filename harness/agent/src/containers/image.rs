@@ -1,0 +1,129 @@
+//! The test's image, made here: one layer with the probe in it, as an OCI image archive that `ctr images import` takes.
+//!
+//! The format is that of the OCI image specification 1.0 (image layout, manifest, configuration).
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::io;
+
+/// The image's name in containerd.
+pub const NAME: &str = "localhost/kata-qualify/probe:1";
+/// The folders of the image's root filesystem; `/work` is its working directory.
+pub const FOLDERS: [&str; 9] = ["dev", "etc", "mnt", "proc", "run", "srv", "sys", "tmp", "work"];
+
+/// The archive with this program as the probe.
+///
+/// # Errors
+/// Only when the archive cannot be written to memory.
+pub fn archive(probe: &[u8]) -> io::Result<Vec<u8>> {
+    let layer = layer(probe)?;
+    let config = json!({
+        "architecture": architecture(),
+        "os": "linux",
+        "config": {
+            "Env": ["PATH=/", "KATA_QUALIFY_IMAGE=yes"],
+            "WorkingDir": "/work",
+            "Entrypoint": [suites::containers::PROBE],
+        },
+        "rootfs": { "type": "layers", "diff_ids": [digest(&layer)] },
+    });
+    let config = serde_json::to_vec(&config)?;
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
+        "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
+    });
+    let manifest = serde_json::to_vec(&manifest)?;
+    let mut entry = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
+    entry["annotations"] = json!({ "io.containerd.image.name": NAME });
+    let index = serde_json::to_vec(&json!({ "schemaVersion": 2, "manifests": [entry] }))?;
+    let mut tar = tar::Builder::new(Vec::new());
+    file(&mut tar, "oci-layout", 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    file(&mut tar, "index.json", 0o644, &index)?;
+    for blob in [&config, &manifest, &layer] {
+        let name = digest(blob).replace(':', "/");
+        file(&mut tar, &format!("blobs/{name}"), 0o644, blob)?;
+    }
+    tar.into_inner()
+}
+
+fn layer(probe: &[u8]) -> io::Result<Vec<u8>> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for folder in FOLDERS {
+        let mut header = header(if folder == "tmp" { 0o1777 } else { 0o755 }, 0);
+        header.set_entry_type(tar::EntryType::Directory);
+        tar.append_data(&mut header, format!("{folder}/"), io::empty())?;
+    }
+    file(&mut tar, suites::containers::PROBE.trim_start_matches('/'), 0o755, probe)?;
+    tar.into_inner()
+}
+
+fn file(tar: &mut tar::Builder<Vec<u8>>, path: &str, mode: u32, bytes: &[u8]) -> io::Result<()> {
+    tar.append_data(&mut header(mode, bytes.len() as u64), path, bytes)
+}
+
+/// Root's, of the epoch: the same bytes give the same digest.
+fn header(mode: u32, size: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header
+}
+
+fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
+    json!({ "mediaType": media_type, "digest": digest(bytes), "size": bytes.len() })
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+/// Go's name of the architecture, which images use.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "powerpc64" => "ppc64le",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+
+    #[test]
+    fn every_digest_names_a_blob_and_the_probe_is_in_the_layer() {
+        let bytes = archive(b"the probe").unwrap();
+        let mut entries = std::collections::BTreeMap::new();
+        for entry in tar::Archive::new(&bytes[..]).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            entries.insert(entry.path().unwrap().to_string_lossy().into_owned(), content);
+        }
+        let blob = |descriptor: &Value| {
+            let digest = descriptor["digest"].as_str().unwrap();
+            let content = entries[&format!("blobs/{}", digest.replace(':', "/"))].clone();
+            assert_eq!(super::digest(&content), digest);
+            assert_eq!(descriptor["size"], content.len());
+            content
+        };
+        let index: Value = serde_json::from_slice(&entries["index.json"]).unwrap();
+        let manifest: Value = serde_json::from_slice(&blob(&index["manifests"][0])).unwrap();
+        let config: Value = serde_json::from_slice(&blob(&manifest["config"])).unwrap();
+        let layer = blob(&manifest["layers"][0]);
+        assert_eq!(config["rootfs"]["diff_ids"][0], digest(&layer));
+        let mut archive = tar::Archive::new(&layer[..]);
+        let paths: Vec<String> =
+            archive.entries().unwrap().map(|e| e.unwrap().path().unwrap().to_string_lossy().into_owned()).collect();
+        assert!(paths.contains(&"probe".to_owned()) && paths.contains(&"work/".to_owned()), "{paths:?}");
+        assert_eq!(bytes, super::archive(b"the probe").unwrap());
+    }
+}

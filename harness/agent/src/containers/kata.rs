@@ -1,0 +1,161 @@
+//! Kata's configuration in an environment: what came with it, and a drop-in from the configuration core beside it.
+//!
+//! The same code configures a machine for `kata-osinfo configure`; what differs is that nothing known beforehand keeps
+//! Kata from being tried, for only use decides a verdict.
+
+use kata_osinfo::configure::{
+    Configuration, DROP_IN, Flavour, Found, Guest, Inputs, KataVersion, Located, Merged, PlanError, Root, Setting,
+    drop_in, edited, locate, plan, reads_drop_ins, settings,
+};
+use kata_osinfo::profile::Profile;
+use kata_osinfo::release::Release;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use suites::check::Stop;
+use suites::containers::Kata;
+use suites::environment::Claims;
+use suites::outcome::Component;
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configured {
+    /// The file with the settings, in the environment.
+    pub file: PathBuf,
+    /// Its text.
+    pub text: String,
+    /// What a reader of the report should know.
+    pub notes: Vec<String>,
+}
+
+/// Puts the shipped configuration where its runtime reads it, the settings for this release beside it, and reads both
+/// again as the runtime would; `root` is `/` in an environment.
+///
+/// # Errors
+/// A failure that blames the record where a path of its is not there; an error where the configuration that was made
+/// would not take effect.
+pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -> Result<Option<Configured>, Stop> {
+    let Some(shipped) = &kata.shipped else { return Ok(None) };
+    let doing = |what: &str| {
+        let what = format!("{what} for Kata {}", kata.version);
+        move |e: &dyn std::fmt::Display| Stop::error(format!("{what}: {e}"))
+    };
+    let place = root.outside(Path::new(&kata.configuration));
+    put(&root.outside(Path::new(shipped)), &place).map_err(|e| doing("placing the configuration")(&e))?;
+    let version: KataVersion = kata.version.parse().map_err(|e| doing("reading the version")(&e))?;
+    let configuration = planned(root, claims, profile, kata, version)?;
+    let located = locate(root, kata.kind, None).map_err(|e| doing("looking for the configuration")(&e))?;
+    if located.named != Path::new(&kata.configuration) {
+        let (found, ours) = (located.named.display(), &kata.configuration);
+        return Err(Stop::error(format!("Kata {} would read {found} and not {ours}", kata.version)));
+    }
+    let settings = settings(&configuration);
+    let (file, text) = written(root, &located, &configuration, &settings).map_err(|e| doing("configuring")(&e))?;
+    let merged =
+        Merged::read(root, &located, kata.kind, version).map_err(|e| doing("reading the configuration")(&e))?;
+    took_effect(root, &merged, &settings)?;
+    let mut notes = vec![format!("Kata {} reads {} with {}", kata.version, located.path.display(), file.display())];
+    notes.extend(configuration.notes.iter().map(|note| format!("{}: {}", note.about, note.text)));
+    if kata.emulated {
+        notes.push("deviation: Kata's own deadlines are stretched, for nothing is accelerated here".to_owned());
+    }
+    Ok(Some(Configured { file, text, notes }))
+}
+
+fn put(from: &Path, to: &Path) -> io::Result<()> {
+    let named = |path: &Path, e: io::Error| io::Error::other(format!("{}: {e}", path.display()));
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder).map_err(|e| named(folder, e))?;
+    }
+    let bytes = fs::read(from).map_err(|e| named(from, e))?;
+    fs::write(to, bytes).map_err(|e| named(to, e))
+}
+
+fn planned(
+    root: &Root,
+    claims: &Claims,
+    profile: &Profile,
+    kata: &Kata,
+    version: KataVersion,
+) -> Result<Configuration, Stop> {
+    let release = with_brought(&claims.release, kata);
+    let mut found = Found::gather(root, &release);
+    // Which of the two daemons it is would decide before it has been tried.
+    if let Some(daemon) = &mut found.daemon {
+        daemon.flavour = Flavour::Unknown;
+    }
+    let kernel = kata.brought.get("kernel").unwrap_or(&claims.vmlinuz).clone();
+    let inputs = Inputs {
+        release: &release,
+        verified: &[],
+        profile,
+        kata: version,
+        found: &found,
+        guest: &Guest::Own { kernel: Some(kernel), initrd: kata.initrd.clone() },
+        emulated: kata.emulated,
+        force: true,
+    };
+    plan(&inputs).map_err(|e| match e {
+        PlanError::Missing { .. } | PlanError::NotPackaged { .. } => Stop::blame(Component::Record, e.to_string()),
+        PlanError::Unsupported { .. } | PlanError::NothingWorks { .. } => Stop::fail(e.to_string()),
+    })
+}
+
+/// The release with what was brought along in the place of the distro's own.
+fn with_brought(release: &Release, kata: &Kata) -> Release {
+    let mut release = release.clone();
+    if let Some(path) = kata.brought.get("qemu") {
+        for vmm in release.vmms.iter_mut().filter(|vmm| vmm.name == "qemu") {
+            vmm.path.clone_from(path);
+            vmm.packages.clear();
+        }
+    }
+    if let Some(path) = kata.brought.get("virtiofsd") {
+        for driver in release.filesystems.iter_mut().filter(|driver| driver.name == "virtio-fs") {
+            driver.path = Some(path.clone());
+            driver.packages.clear();
+        }
+    }
+    release
+}
+
+/// A drop-in where the runtime reads one, else the settings in the configuration itself.
+fn written(
+    root: &Root,
+    located: &Located,
+    configuration: &Configuration,
+    settings: &[Setting],
+) -> Result<(PathBuf, String), String> {
+    let (path, text) = if reads_drop_ins(configuration.runtime, configuration.kata) {
+        (located.drop_ins().join(DROP_IN), drop_in(configuration, settings))
+    } else {
+        let text = root.read(&located.path).map_err(|e| e.to_string())?;
+        (located.path.clone(), edited(&text, settings).map_err(|e| e.to_string())?)
+    };
+    let outside = root.outside(&path);
+    let write = || -> io::Result<()> {
+        if let Some(folder) = outside.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        fs::write(&outside, &text)
+    };
+    write().map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok((path, text))
+}
+
+fn took_effect(root: &Root, merged: &Merged, settings: &[Setting]) -> Result<(), Stop> {
+    let differs = merged.not_effective(settings).into_iter().map(|n| {
+        let file = n.file.map(|file| file.display().to_string()).unwrap_or_default();
+        format!("{} is {} by {file}, not {}", n.key, n.found.unwrap_or_default(), n.wanted)
+    });
+    let problems = merged.problems().iter().cloned().chain(merged.missing_files(root));
+    let wrong: Vec<String> = differs.chain(problems.map(|p| format!("{}: {}", p.file.display(), p.message))).collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(Stop::error(format!("Kata's configuration did not take effect: {}", wrong.join("; "))))
+}
+
+#[cfg(test)]
+#[path = "kata/tests.rs"]
+mod tests;

@@ -1,0 +1,124 @@
+use super::*;
+use kata_osinfo::arch::Arch;
+use kata_osinfo::database::Database;
+use kata_osinfo::profile::Runtime;
+use std::collections::BTreeMap;
+
+/// A root with what the record of Debian 13 names, and a Kata's shipped configuration.
+struct Machine {
+    dir: tempfile::TempDir,
+    root: Root,
+    claims: Claims,
+}
+
+impl Machine {
+    fn new() -> Machine {
+        let dir = tempfile::tempdir().unwrap();
+        let release = Database::embedded().record("debian").unwrap().release("13", Arch::X86_64).unwrap();
+        let shipped = "[hypervisor.qemu]\npath = \"/opt/q\"\nimage = \"/opt/i\"\ninitrd = \"\"\nkernel = \"/opt/k\"\n\
+                       shared_fs = \"virtio-fs\"\n[agent.kata]\n[runtime]\n";
+        let machine = Machine {
+            root: Root::new(dir.path()).unwrap(),
+            claims: Claims {
+                release,
+                versions: BTreeMap::new(),
+                kernel: "6.12".to_owned(),
+                vmlinuz: "/boot/vmlinuz-6.12".to_owned(),
+                initramfs: String::new(),
+                modules: BTreeMap::new(),
+                kata: Vec::new(),
+            },
+            dir,
+        };
+        for (path, text) in [
+            ("usr/bin/qemu-system-x86_64", "virtio-blk vhost-user-fs- libc.so.6 liburing.so.2"),
+            ("usr/libexec/virtiofsd", "fuse: unknown option(s)"),
+            ("boot/vmlinuz-6.12", "k"),
+            ("k/initrd", "i"),
+            ("k/shipped.toml", shipped),
+        ] {
+            machine.put(path, text);
+        }
+        machine
+    }
+
+    fn put(&self, path: &str, text: &str) {
+        let path = self.dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn configure(&self, kata: &Kata) -> Result<Configured, Stop> {
+        let profile = Profile::find(&kata.profile).unwrap();
+        configure(&self.root, &self.claims, profile, kata).map(|configured| configured.unwrap())
+    }
+}
+
+fn kata(kind: Runtime) -> Kata {
+    let (profile, version, configuration) = match kind {
+        Runtime::Go => ("go-3.29", "3.30.0", "/etc/kata-containers/configuration.toml"),
+        Runtime::Rs => ("rs-4.0", "4.0.0", "/etc/kata-containers/runtime-rs/configuration.toml"),
+    };
+    Kata {
+        version: version.to_owned(),
+        kind,
+        profile: profile.to_owned(),
+        shim: String::new(),
+        shipped: Some("/k/shipped.toml".to_owned()),
+        configuration: configuration.to_owned(),
+        initrd: "/k/initrd".to_owned(),
+        emulated: true,
+        brought: BTreeMap::new(),
+    }
+}
+
+#[test]
+fn each_runtime_is_configured_beside_what_it_reads() {
+    let machine = Machine::new();
+    let go = machine.configure(&kata(Runtime::Go)).unwrap();
+    assert_eq!(go.file, Path::new("/etc/kata-containers/config.d/50-kata-osinfo.toml"));
+    assert!(
+        go.text.contains("kernel = \"/boot/vmlinuz-6.12\"") && go.text.contains("dial_timeout = 300"),
+        "{}",
+        go.text
+    );
+    let rs = machine.configure(&kata(Runtime::Rs)).unwrap();
+    assert_eq!(rs.file, Path::new("/etc/kata-containers/runtime-rs/config.d/50-kata-osinfo.toml"));
+    assert!(rs.text.contains("reconnect_timeout_ms = 300000"), "{}", rs.text);
+    assert!(rs.notes.iter().any(|note| note.starts_with("deviation: ")), "{:?}", rs.notes);
+}
+
+#[test]
+fn a_daemon_that_is_known_not_to_fit_is_tried_all_the_same() {
+    // The daemon in this root is the C one, which `kata-osinfo configure` passes over.
+    let go = Machine::new().configure(&kata(Runtime::Go)).unwrap();
+    assert!(go.text.contains("virtio_fs_daemon = \"/usr/libexec/virtiofsd\""), "{}", go.text);
+}
+
+#[test]
+fn what_is_brought_along_stands_in_the_configuration() {
+    let machine = Machine::new();
+    machine.put("k/virtiofsd", "shared-dir");
+    let brought = BTreeMap::from([("virtiofsd".to_owned(), "/k/virtiofsd".to_owned())]);
+    let go = machine.configure(&Kata { brought, ..kata(Runtime::Go) }).unwrap();
+    assert!(go.text.contains("virtio_fs_daemon = \"/k/virtiofsd\""), "{}", go.text);
+}
+
+#[test]
+fn a_path_that_is_not_there_blames_the_record_and_a_lost_setting_is_ours() {
+    let machine = Machine::new();
+    fs::remove_file(machine.dir.path().join("usr/libexec/virtiofsd")).unwrap();
+    match machine.configure(&kata(Runtime::Go)) {
+        Err(Stop::Fail { message, blames }) => {
+            assert_eq!(blames, Some(Component::Record), "{message}");
+            assert!(message.contains("/usr/libexec/virtiofsd"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let machine = Machine::new();
+    machine.put("etc/kata-containers/config.d/90-admin.toml", "[hypervisor.qemu]\nkernel = \"/k/initrd\"\n");
+    match machine.configure(&kata(Runtime::Go)) {
+        Err(Stop::Error { message }) => assert!(message.contains("90-admin.toml"), "{message}"),
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,0 +1,75 @@
+//! A network namespace with a pair of virtual interfaces, one end inside as `eth0`, one with the host.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use suites::check::Stop;
+use suites::containers::Network;
+
+/// A namespace that goes when this is dropped.
+pub struct Namespace {
+    name: String,
+    link: String,
+    inside: Ipv4Addr,
+    outside: Ipv4Addr,
+}
+
+impl Namespace {
+    /// Makes the namespace `name`; the number makes link names and addresses its own.
+    ///
+    /// # Errors
+    /// A skip where the environment has no `ip` or the kernel no virtual Ethernet.
+    pub fn make(name: &str, number: u64) -> Result<Namespace, Stop> {
+        // From the range for measurements (RFC 2544): nobody routes it. Four addresses a namespace.
+        let block = u8::try_from(number % 64).unwrap_or(0) * 4;
+        let address = |last| Ipv4Addr::new(198, 18, u8::try_from(number / 64 % 256).unwrap_or(0), block + last);
+        let (outside, inside) = (address(1), address(2));
+        let link = format!("kq{:x}v{number}", std::process::id());
+        // Dropped on an early return, it removes what has been made so far.
+        let made = Namespace { name: name.to_owned(), link: link.clone(), inside, outside };
+        ip(&["netns", "add", name])?;
+        ip(&["link", "add", &link, "type", "veth", "peer", "name", "eth0", "netns", name])?;
+        ip(&["addr", "add", &format!("{outside}/30"), "dev", &link])?;
+        ip(&["link", "set", &link, "up"])?;
+        ip(&["-n", name, "addr", "add", &format!("{inside}/30"), "dev", "eth0"])?;
+        ip(&["-n", name, "link", "set", "eth0", "up"])?;
+        ip(&["-n", name, "link", "set", "lo", "up"])?;
+        Ok(made)
+    }
+}
+
+impl Network for Namespace {
+    fn path(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.name)
+    }
+
+    fn inside(&self) -> Ipv4Addr {
+        self.inside
+    }
+
+    fn outside(&self) -> Ipv4Addr {
+        self.outside
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // Either end takes the other one along; a namespace that was never made is fine.
+        let _ = ip(&["link", "del", &self.link]);
+        let _ = ip(&["netns", "del", &self.name]);
+    }
+}
+
+/// Runs the distro's `ip`; what it cannot do is the environment's lack.
+fn ip(arguments: &[&str]) -> Result<(), Stop> {
+    let output = Command::new("ip").args(arguments).output();
+    match output {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(Stop::skip(format!(
+            "the environment cannot make a network: ip {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        ))),
+        Err(e) => Err(Stop::skip(format!("the environment has no ip command to make a network with: {e}"))),
+    }
+}

@@ -1,0 +1,224 @@
+//! What one container test is given: a runtime in a running containerd.
+
+use super::engine::Pods;
+use super::host;
+use super::image;
+use super::instance::{COMMAND, Instance};
+use super::network::Namespace;
+use super::spec::{self, Surroundings};
+use super::task::ContainerTask;
+use crate::server::locked;
+use kata_osinfo::profile::{self, Profile};
+use qemu::sandbox::{SHARE_TAG, Sandbox as Guest, Shared, Vsock};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use suites::check::Stop;
+use suites::containers::{Container, Containers, Finished, Kata, Network, Process, Runtime, Sandbox, Task};
+use suites::environment::Claims;
+
+/// A runtime, as one test sees it.
+pub struct Session<'a> {
+    /// The containerd.
+    pub instance: Arc<Instance>,
+    /// The runtime.
+    pub runtime: Runtime,
+    /// What the record and the image say.
+    pub claims: &'a Claims,
+    /// The profile under test.
+    pub profile: &'a Profile,
+    /// The pods that tests share.
+    pub pods: &'a Pods,
+    /// What the body noted.
+    pub notes: &'a Mutex<Vec<String>>,
+    /// Folders that go with the test.
+    pub folders: Mutex<Vec<PathBuf>>,
+}
+
+impl Session<'_> {
+    fn kata(&self) -> Option<&Kata> {
+        match self.runtime {
+            Runtime::Runc => None,
+            Runtime::Kata => self.claims.kata_for(&self.profile.name),
+        }
+    }
+
+    /// The name that containerd knows the runtime by.
+    fn handler(&self) -> &'static str {
+        self.kata().map_or("io.containerd.runc.v2", Kata::handler)
+    }
+
+    fn begin(&self, container: &Container, input: &[u8]) -> Result<ContainerTask, Stop> {
+        let pod = match &container.sandbox {
+            Sandbox::Alone | Sandbox::Pod => None,
+            Sandbox::Shared => Some(self.shared_pod()?),
+            Sandbox::In(id) => Some((id.clone(), self.sandbox_pid(id)?)),
+        };
+        let id = self.instance.fresh_id(self.runtime);
+        let folder = self.instance.disk().join("containers").join(&id);
+        let root = folder.join("rootfs");
+        let around = Surroundings {
+            root: root.clone(),
+            cgroup: self.instance.control_group(&id),
+            id: id.clone(),
+            pod,
+            // The Rust shim knows no such annotation: it reads its default paths.
+            kata_configuration: self.kata().filter(|k| k.kind == profile::Runtime::Go).map(|k| k.configuration.clone()),
+            unified: Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+            swap: fs::read_to_string("/proc/swaps").is_ok_and(|table| table.lines().count() > 1),
+        };
+        let specification = spec::specification(container, &around);
+        let file = folder.join("config.json");
+        let made = spec::make_root(&root, self.instance.probe(), &container.folder)
+            .and_then(|()| fs::write(&file, specification.to_string()));
+        made.map_err(|e| Stop::error(format!("making the container {id}: {e}")))?;
+        let arguments = self.run_arguments(&["--config", &file.to_string_lossy()], &[&id]);
+        ContainerTask::start(&self.instance, self.runtime, &id, Some(folder), &arguments, input)
+    }
+
+    /// `ctr run` in the foreground: it gives the streams through, tells the exit code, and removes the container.
+    fn run_arguments(&self, options: &[&str], rest: &[&str]) -> Vec<String> {
+        let fifos = self.instance.fifos();
+        let always = ["run", "--rm", "--runtime", self.handler(), "--fifo-dir"].map(str::to_owned);
+        let words = options.iter().chain(rest).map(|word| (*word).to_owned());
+        always.into_iter().chain([fifos.to_string_lossy().into_owned()]).chain(words).collect()
+    }
+
+    /// The pod of this handler that tests share: its id and process, started by the first test that wants it.
+    fn shared_pod(&self) -> Result<(String, u32), Stop> {
+        let mut pods = locked(&self.pods.0);
+        if let Some(pod) = pods.get(self.handler()) {
+            return Ok((pod.id().to_owned(), pod.pid()?));
+        }
+        let mut pod = self.begin(&Container::pod(), &[])?;
+        pod.wait_until_ready()?;
+        let found = (pod.id().to_owned(), pod.pid()?);
+        pods.insert(self.handler(), pod);
+        Ok(found)
+    }
+
+    /// Ends the shared pod; the next test that wants one starts another.
+    pub fn forget_pod(&self) {
+        let pod = locked(&self.pods.0).remove(self.handler());
+        drop(pod);
+    }
+
+    fn sandbox_pid(&self, id: &str) -> Result<u32, Stop> {
+        let listed = self.instance.ctr(&["tasks", "list"], COMMAND)?.text();
+        let row = listed.lines().find(|line| line.split_whitespace().next() == Some(id));
+        row.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
+            .ok_or_else(|| Stop::fail(format!("containerd does not list the pod's sandbox {id}: {listed}")))
+    }
+}
+
+impl Containers for Session<'_> {
+    fn runtime(&self) -> Runtime {
+        self.runtime
+    }
+
+    fn claims(&self) -> &Claims {
+        self.claims
+    }
+
+    fn profile(&self) -> &Profile {
+        self.profile
+    }
+
+    fn run(&self, container: &Container, input: &[u8]) -> Result<Finished, Stop> {
+        self.begin(container, input)?.wait(self.instance.patience(self.runtime))
+    }
+
+    fn run_image(&self, command: &[&str]) -> Result<Finished, Stop> {
+        let id = self.instance.fresh_id(self.runtime);
+        let group = self.instance.control_group(&id);
+        let mut options = vec!["--snapshotter", self.instance.snapshotter(), "--cgroup", &group];
+        let configuration;
+        if let Some(kata) = self.kata().filter(|k| k.kind == profile::Runtime::Go) {
+            configuration = format!("io.katacontainers.config_path={}", kata.configuration);
+            options.extend(["--annotation", &configuration]);
+        }
+        let mut rest = vec![image::NAME, id.as_str(), suites::containers::PROBE];
+        rest.extend(command);
+        let arguments = self.run_arguments(&options, &rest);
+        ContainerTask::start(&self.instance, self.runtime, &id, None, &arguments, &[])?
+            .wait(self.instance.patience(self.runtime))
+    }
+
+    fn start(&self, container: &Container) -> Result<Box<dyn Task>, Stop> {
+        let mut task = self.begin(container, &[])?;
+        task.wait_until_ready()?;
+        Ok(Box::new(task))
+    }
+
+    fn folder(&self) -> Result<PathBuf, Stop> {
+        let path = self.instance.disk().join(format!("bind{}", self.instance.fresh_id(self.runtime)));
+        fs::create_dir(&path).map_err(|e| Stop::error(format!("making {}: {e}", path.display())))?;
+        locked(&self.folders).push(path.clone());
+        Ok(path)
+    }
+
+    fn network(&self) -> Result<Box<dyn Network>, Stop> {
+        let name = self.instance.fresh_id(self.runtime);
+        let number = name.rsplit('-').next().and_then(|n| n.parse().ok()).unwrap_or(0);
+        Ok(Box::new(Namespace::make(&name, number)?))
+    }
+
+    fn read_host(&self, path: &str) -> Result<String, Stop> {
+        fs::read_to_string(path).map_err(|e| Stop::error(format!("reading {path}: {e}")))
+    }
+
+    fn processes(&self, id: &str) -> Vec<Process> {
+        // The `ctr` that is attached to it is ours.
+        let ours = |process: &Process| process.argv.first().is_some_and(|name| name.ends_with("/ctr"));
+        host::processes(id).into_iter().filter(|process| !ours(process)).collect()
+    }
+
+    fn kill_process(&self, pid: u32) -> Result<(), Stop> {
+        if host::kill(pid) { Ok(()) } else { Err(Stop::error(format!("there is no process {pid} to kill"))) }
+    }
+
+    fn traces(&self) -> BTreeSet<String> {
+        let prefix = self.instance.prefix(self.runtime);
+        let mut all = host::traces(&prefix, &self.instance.folders());
+        for (what, command) in [
+            ("container", ["containers", "list", "--quiet"].as_slice()),
+            ("task", ["tasks", "list", "--quiet"].as_slice()),
+            ("snapshot", ["snapshots", "--snapshotter", self.instance.snapshotter(), "list"].as_slice()),
+        ] {
+            let listed = self.instance.ctr(command, COMMAND).map(|finished| finished.text()).unwrap_or_default();
+            let ids = listed.lines().filter_map(|line| line.split_whitespace().next());
+            all.extend(ids.filter(|id| id.starts_with(&prefix)).map(|id| format!("{what} {id} of containerd's")));
+        }
+        all
+    }
+
+    fn events(&self, id: &str) -> Vec<String> {
+        self.instance.events(id)
+    }
+
+    fn golden_arguments(&self, id: &str) -> Result<Vec<String>, Stop> {
+        let qemu = self.claims.release.qemu().map(|vmm| vmm.path.clone()).unwrap_or_default();
+        let mut guest = Guest::new(self.profile, qemu, id, "kernel");
+        guest.initrd = Some("initrd".to_owned());
+        guest.shared = Shared::VirtioFs { socket: "socket".to_owned(), tag: SHARE_TAG.to_owned() };
+        guest.vsock = Some(Vsock { guest_cid: 3 });
+        guest.nested = self.read_host("/proc/cpuinfo")?.lines().any(|l| l.split(' ').any(|w| w == "hypervisor"));
+        let launch = qemu::argv::launch(self.profile, &guest);
+        launch
+            .map(|launch| launch.normalised())
+            .map_err(|e| Stop::error(format!("the profile's arguments for the sandbox {id}: {e}")))
+    }
+
+    fn note(&self, text: String) {
+        locked(self.notes).push(text);
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        for folder in locked(&self.folders).drain(..) {
+            let _ = fs::remove_dir_all(folder);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Whom a refusal of Kata's blames, by the words that it is known for.
+
+use suites::check::Stop;
+use suites::outcome::Component;
+
+/// Turns a runtime's refusal into a failed check, laid at the component that its words point to.
+///
+/// The words were seen with Kata 3.30 and 4.0; what has none of them is laid at whom the catalogue names.
+pub fn refusal(text: &str) -> Stop {
+    match blamed(text) {
+        Some(component) => Stop::blame(component, text.to_owned()),
+        None => Stop::fail(text.to_owned()),
+    }
+}
+
+fn blamed(text: &str) -> Option<Component> {
+    let text = text.to_lowercase();
+    let has = |words: &str| text.contains(words);
+    if has("host system doesn't support vsock") || has("/dev/vhost-vsock") || has("/dev/kvm") || has("/dev/vhost-net") {
+        return Some(Component::Kernel);
+    }
+    if has("virtiofsd") || has("virtio-fs daemon") || has("failed to read msg header") {
+        return Some(Component::Virtiofsd);
+    }
+    if has("qemu-system") || has("qmp") || has("error running command: exit status 1") {
+        return Some(Component::Qemu);
+    }
+    // The guest came up under QEMU, and its agent was never heard: kernel, initrd or its modules.
+    if has("timed out connecting to vsock") || has("dial timeout") || has("failed to connect to agent") {
+        return Some(Component::Kernel);
+    }
+    None
+}
+
+/// What a refusal means beside what the record says: `record` are the paths that the shipped record names.
+///
+/// A path that is not there is the record's fault where the record names it, and ours where only the configuration does,
+/// which the harness has made; without a syslog, which the Go shim insists on, the environment cannot show anything.
+pub fn settle(stop: Stop, record: &[String]) -> Stop {
+    let Stop::Fail { message, .. } = &stop else { return stop };
+    if !message.starts_with("ctr: ") {
+        return stop;
+    }
+    if message.contains("Unix syslog delivery error") {
+        return Stop::skip("the environment has no /dev/log, which Kata's Go shim writes to");
+    }
+    let absent = message.contains("does not exist") || message.contains("no such file or directory");
+    if absent && record.iter().any(|path| message.contains(path.as_str())) {
+        return Stop::blame(Component::Record, message.clone());
+    }
+    if message.contains(".toml: file ") && absent {
+        return Stop::error(format!("the configuration names what is not there: {message}"));
+    }
+    stop
+}
+
+/// Why a sandbox may not have come up within its deadline, by which of its processes are there.
+pub fn silence(vmm: bool, daemon: bool, seconds: u64, log: &str) -> Stop {
+    let said = if log.is_empty() { String::new() } else { format!("; Kata said: {log}") };
+    match (vmm, daemon) {
+        // One took the other along, and nobody has seen which was first: the catalogue's word stands.
+        (false, false) => Stop::fail(format!(
+            "no answer from the sandbox within {seconds} s, and neither its QEMU nor its virtiofsd runs{said}"
+        )),
+        (true, false) => Stop::blame(
+            Component::Virtiofsd,
+            format!("no answer from the sandbox within {seconds} s, and its virtiofsd is gone: it has exited{said}"),
+        ),
+        (false, true) => Stop::blame(
+            Component::Qemu,
+            format!("no answer from the sandbox within {seconds} s, and its QEMU is gone: it has exited{said}"),
+        ),
+        (true, true) => Stop::blame(
+            Component::Kernel,
+            format!("QEMU and virtiofsd run, and the agent in the guest did not answer within {seconds} s{said}"),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_words_point_to_their_component() {
+        for (text, component) in [
+            ("ctr: host system doesn't support vsock: stat /dev/vhost-vsock: no such file", Some(Component::Kernel)),
+            ("ctr: fork/exec /usr/libexec/virtiofsd: no such file or directory", Some(Component::Virtiofsd)),
+            ("ctr: timed out connecting to vsock 77:1024", Some(Component::Kernel)),
+            ("ctr: failed to launch qemu: /usr/bin/qemu-system-x86_64: -foo", Some(Component::Qemu)),
+            ("ctr: something else", None),
+        ] {
+            assert_eq!(blamed(text), component, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_not_there_blames_who_names_it() {
+        let record = ["/usr/bin/qemu-system-x86_64".to_owned(), "/usr/libexec/virtiofsd".to_owned()];
+        let refused = |text: &str| settle(refusal(text), &record);
+        let blamed = |stop| match stop {
+            Stop::Fail { blames, .. } => blames,
+            other => panic!("{other:?}"),
+        };
+        let missing = "ctr: failed to create shim task: /etc/kata/configuration.toml: file";
+        assert_eq!(
+            blamed(refused(&format!("{missing} /usr/bin/qemu-system-x86_64 does not exist: not found"))),
+            Some(Component::Record)
+        );
+        let ours = refused(&format!("{missing} /opt/kata/initrd.img does not exist: not found"));
+        assert!(matches!(&ours, Stop::Error { message } if message.contains("initrd.img")), "{ours:?}");
+        let fork = "ctr: failed to create shim task: fork/exec /usr/libexec/virtiofsd: no such file or directory";
+        assert_eq!(blamed(refused(fork)), Some(Component::Record));
+        let vsock = "ctr: host system doesn't support vsock: stat /dev/vhost-vsock: no such file or directory";
+        assert_eq!(blamed(refused(vsock)), Some(Component::Kernel));
+        let syslog = refused("ctr: failed to create shim task: Unix syslog delivery error: unknown");
+        assert!(matches!(syslog, Stop::Skip { .. }), "{syslog:?}");
+        assert_eq!(blamed(settle(Stop::fail("/usr/libexec/virtiofsd does not exist"), &record)), None);
+    }
+
+    #[test]
+    fn silence_blames_the_one_that_is_missing() {
+        let blames = |vmm, daemon| match silence(vmm, daemon, 100, "") {
+            Stop::Fail { blames, .. } => blames,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(blames(true, false), Some(Component::Virtiofsd));
+        assert_eq!(blames(false, true), Some(Component::Qemu));
+        assert_eq!(blames(false, false), None);
+        assert_eq!(blames(true, true), Some(Component::Kernel));
+    }
+}

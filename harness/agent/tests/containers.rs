@@ -1,0 +1,424 @@
+//! Container tests under a real containerd and runc, and under runtimes that lie.
+//!
+//! They need root, containerd with its `ctr`, and runc; without them they say SKIPPED on standard error.
+//! `KATA_QUALIFY_CONTAINERD` names another containerd, `KATA_QUALIFY_PROBE` a static agent that has been built already.
+
+#![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test")]
+
+use agent::containers::engine::Left;
+use agent::containers::{Engine, Patience, Settings, host};
+use kata_osinfo::arch::Arch;
+use kata_osinfo::database::Database;
+use kata_osinfo::profile::{self, Profile};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use suites::catalogue::{self, Body, Place, Test};
+use suites::check::{Check, Stop};
+use suites::containers::Kata;
+use suites::environment::Claims;
+use suites::outcome::Component;
+
+/// The agent as a static program: a container's root filesystem has no libraries.
+fn probe() -> &'static Path {
+    static PROBE: OnceLock<PathBuf> = OnceLock::new();
+    PROBE.get_or_init(|| {
+        if let Some(path) = std::env::var_os("KATA_QUALIFY_PROBE") {
+            return path.into();
+        }
+        let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("static");
+        let status = Command::new(env!("CARGO"))
+            .args(["build", "--locked", "--quiet", "--package", "agent", "--target", &target, "--target-dir"])
+            .arg(&folder)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .env("RUSTFLAGS", "-C target-feature=+crt-static")
+            .env("CARGO_PROFILE_DEV_STRIP", "true")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS")
+            .status()
+            .unwrap();
+        assert!(status.success(), "building the static agent: {status}");
+        folder.join(target).join("debug/kata-qualify-agent")
+    })
+}
+
+/// Why containers cannot be run here.
+fn lacking() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("not root".to_owned());
+    }
+    let containerd = containerd();
+    if !containerd.exists() {
+        return Some(format!("no {}", containerd.display()));
+    }
+    let runc = ["/usr/sbin/runc", "/usr/bin/runc", "/sbin/runc"].iter().any(|path| Path::new(path).exists());
+    (!runc).then(|| "no runc".to_owned())
+}
+
+fn containerd() -> PathBuf {
+    std::env::var_os("KATA_QUALIFY_CONTAINERD").map_or_else(|| "/usr/bin/containerd".into(), PathBuf::from)
+}
+
+struct Bench {
+    settings: Settings,
+    claims: Claims,
+    profile: Profile,
+    engine: Engine,
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let folder = tempfile::Builder::new().prefix("kq-containers").tempdir().unwrap();
+        let settings = Settings {
+            containerd: containerd(),
+            disk: folder.path().join("disk"),
+            artifacts: folder.path().join("artifacts"),
+            probe: probe().to_owned(),
+            programs: Vec::new(),
+            kata_shims: BTreeMap::new(),
+            patience: Patience::default(),
+        };
+        let release = Database::embedded().record("debian").unwrap().release("12", Arch::X86_64).unwrap();
+        let claims = Claims {
+            release,
+            versions: BTreeMap::new(),
+            kernel: String::new(),
+            vmlinuz: String::new(),
+            initramfs: String::new(),
+            modules: BTreeMap::new(),
+            kata: Vec::new(),
+        };
+        let profile = Profile::find("go-3.29").unwrap().clone();
+        Bench { settings, claims, profile, engine: Engine::default(), folder }
+    }
+
+    /// With a runc that runs this shell script first when a container is created, with `$BUNDLE` set; see [`Bench::lie`].
+    fn with_lying_runc(script: &str) -> Bench {
+        let mut bench = Bench::new();
+        let programs = bench.folder.path().join("programs");
+        fs::create_dir(&programs).unwrap();
+        bench.lie(script);
+        let (runc, lie) = (programs.join("runc"), programs.join("lie"));
+        let lie = lie.display();
+        let text = format!(
+            "#!/bin/sh\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\nBUNDLE= p=\nfor a; do [ \"$p\" = --bundle ] && BUNDLE=$a; p=$a; done\n\
+             if [ -n \"$BUNDLE\" ]; then . {lie}; fi\nexec runc \"$@\"\n"
+        );
+        fs::write(&runc, text).unwrap();
+        fs::set_permissions(&runc, fs::Permissions::from_mode(0o755)).unwrap();
+        bench.settings.programs.push(programs);
+        bench
+    }
+
+    /// Replaces the script of a lying runc.
+    fn lie(&self, script: &str) {
+        fs::write(self.folder.path().join("programs/lie"), script).unwrap();
+    }
+
+    fn run(&self, id: &str) -> Check {
+        let test = catalogue::find(id).unwrap();
+        self.run_test(test)
+    }
+
+    fn run_test(&self, test: &Test) -> Check {
+        let Some(Body::Containers(body)) = catalogue::body(test) else { panic!("{} runs no containers", test.id) };
+        let mut left = Left::default();
+        self.engine.run(test, body, &self.settings, &self.claims, &self.profile, &mut left)
+    }
+
+    fn containerds_log(&self) -> String {
+        let logs = fs::read_dir(&self.settings.artifacts).into_iter().flatten().flatten();
+        let mut text: Vec<String> = logs.filter_map(|log| fs::read_to_string(log.path()).ok()).collect();
+        text.iter_mut().for_each(|text| *text = text.lines().rev().take(20).collect::<Vec<_>>().join("\n"));
+        text.join("\n")
+    }
+}
+
+/// Whether the test is to run; says SKIPPED if not.
+fn possible() -> bool {
+    match lacking() {
+        None => true,
+        Some(reason) => {
+            eprintln!("SKIPPED: container tests need root, containerd and runc: {reason}");
+            false
+        }
+    }
+}
+
+fn failure(check: Check) -> (String, Option<Component>) {
+    match check {
+        Err(Stop::Fail { message, blames }) => (message, blames),
+        other => panic!("expected a failure, got {other:?}"),
+    }
+}
+
+#[test]
+fn every_control_passes_and_nothing_stays_behind() {
+    if !possible() {
+        return;
+    }
+    let bench = Bench::new();
+    let mut wrong = Vec::new();
+    for test in catalogue::tests().iter().filter(|t| t.place == Place::Runc) {
+        let began = std::time::Instant::now();
+        let result = bench.run_test(test);
+        eprintln!("{:>6} ms  {}  {result:?}", began.elapsed().as_millis(), test.id);
+        match result {
+            Ok(()) => {}
+            Err(Stop::Skip { reason }) => eprintln!("SKIPPED: {}: {reason}", test.id),
+            Err(stop) => wrong.push(format!("{}: {stop:?}", test.id)),
+        }
+    }
+    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), bench.containerds_log());
+    bench.engine.stop();
+    let ours = format!("kq{}x", std::process::id());
+    let left: Vec<String> = fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok())
+        .filter(|cmdline| cmdline.contains(&ours) && cmdline.contains("containerd"))
+        .collect();
+    // Tests run side by side: only what belongs to this bench's folder counts.
+    let folder = bench.folder.path().to_string_lossy().into_owned();
+    assert!(left.iter().all(|cmdline| !cmdline.contains(&folder)), "{left:?}");
+    assert!(fs::read_to_string("/proc/self/mountinfo").unwrap().lines().all(|line| !line.contains(&folder)));
+    assert_eq!(fs::read_dir(&bench.settings.disk).unwrap().count(), 0, "containerd's folder has been removed");
+}
+
+/// A runtime that breaks one thing makes the test of that thing fail, and the control of another still pass.
+#[test]
+fn runtimes_that_lie_are_found_out() {
+    if !possible() {
+        return;
+    }
+    let edit = |expression: &str| format!("sed -i -E '{expression}' \"$BUNDLE/config.json\"");
+    let lies = [
+        ("environment_variables_arrive", edit(r#"s/"env":\[[^]]*\]/"env":["PATH=\/"]/"#)),
+        ("exit_codes_are_told", edit(r#"s/"exit","7"/"exit","0"/"#)),
+        ("the_working_directory_is_the_one_asked_for", edit(r#"s/"cwd":"[^"]*"/"cwd":"\/"/"#)),
+        ("user_and_groups_are_the_ones_asked_for", edit(r#"s/"additionalGids":\[[^]]*\]/"additionalGids":[]/"#)),
+        ("a_read_only_root_refuses_writing", edit(r#"s/"readonly":true/"readonly":false/"#)),
+        ("a_read_only_bind_mount_refuses_writing", edit(r#"s/"rprivate","ro"/"rprivate","rw"/"#)),
+        ("a_tmpfs_has_its_size", edit(r#"s/"size=4096k"/"size=65536k"/"#)),
+        ("the_hostname_is_the_one_asked_for", edit(r#"s/"hostname":"[^"]*"/"hostname":"other"/"#)),
+        ("seccomp_denies_what_the_profile_denies", edit(r#"s/"mkdir","mkdirat"/"reboot"/"#)),
+        ("the_limit_on_processes_holds", edit(r#"s/"pids":\{"limit":12\}/"pids":{"limit":100}/"#)),
+        ("the_limit_on_memory_is_seen_inside", edit(r#"s/"limit":100663296/"limit":200663296/"#)),
+        ("the_limit_on_cpu_time_is_seen_inside", edit(r#"s/"quota":50000/"quota":90000/"#)),
+        ("standard_input_arrives_whole", edit(r#"s/"\/probe","cat"/"\/probe","flood","1000"/"#)),
+        ("the_first_process_has_id_1", edit(r#"s/\{"type":"pid"\},//"#)),
+    ];
+    let bench = Bench::with_lying_runc("true");
+    for (name, script) in lies {
+        bench.lie(&script);
+        let (message, _) = failure(bench.run(&format!("containers::runc::{name}")));
+        eprintln!("{name}: {message}");
+    }
+}
+
+#[test]
+fn a_runtime_that_leaves_something_behind_is_found_out() {
+    if !possible() {
+        return;
+    }
+    // A process named like the container, as a virtiofsd that does not end would be.
+    let script = "setsid sh -c 'sleep 600; :' \"$BUNDLE\" >/dev/null 2>&1 </dev/null &";
+    let bench = Bench::with_lying_runc(script);
+    let (message, _) = failure(bench.run("containers::runc::nothing_stays_behind"));
+    assert!(message.contains("process "), "{message}");
+    let prefix = format!("kq{}x", std::process::id());
+    bench.engine.stop();
+    let left = host::processes("sleep 600; :");
+    assert!(left.iter().all(|p| !p.argv.join(" ").contains(&prefix)), "{left:?}");
+}
+
+#[test]
+fn the_end_of_containerd_is_named_and_the_next_test_has_a_new_one() {
+    if !possible() {
+        return;
+    }
+    let bench = Bench::new();
+    let exit_codes = "containers::runc::exit_codes_are_told";
+    assert_eq!(bench.run(exit_codes), Ok(()));
+    for (signal, blamed) in [(libc::SIGABRT, true), (libc::SIGKILL, false)] {
+        let pid = i32::try_from(bench.engine.containerd().unwrap()).unwrap();
+        let killed = std::thread::scope(|scope| {
+            let test = scope.spawn(|| bench.run("containers::runc::nothing_stays_behind"));
+            std::thread::sleep(std::time::Duration::from_millis(400));
+            let signal = rustix::process::Signal::from_named_raw(signal).unwrap();
+            rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal).unwrap();
+            test.join().unwrap()
+        });
+        match killed {
+            Err(Stop::Fail { message, blames }) => {
+                assert!(blamed && blames == Some(Component::Containerd), "{signal}: {message}, {blames:?}");
+                assert!(message.contains("containerd ended"), "{message}");
+            }
+            Err(Stop::Error { message }) => assert!(!blamed && message.contains("containerd ended"), "{message}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(bench.run(exit_codes), Ok(()), "after signal {signal}");
+    }
+}
+
+#[test]
+fn a_containerd_that_does_not_start_is_blamed_or_missed() {
+    if !possible() {
+        return;
+    }
+    let mut bench = Bench::new();
+    bench.settings.containerd = bench.folder.path().join("containerd");
+    match bench.run("containers::runc::exit_codes_are_told") {
+        Err(Stop::Skip { reason }) => assert!(reason.contains("install the distro's package"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    fs::write(&bench.settings.containerd, "#!/bin/sh\necho broken library >&2\nexit 127\n").unwrap();
+    fs::set_permissions(&bench.settings.containerd, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy("/usr/bin/ctr", bench.folder.path().join("ctr")).unwrap();
+    let (message, blames) = failure(bench.run("containers::runc::exit_codes_are_told"));
+    assert!(message.contains("exit code 127") && message.contains("broken library"), "{message}");
+    assert_eq!(blames, Some(Component::Containerd));
+}
+
+fn some_kata(profile: &str) -> Kata {
+    Kata {
+        version: "3.30.0".to_owned(),
+        kind: profile::Runtime::Go,
+        profile: profile.to_owned(),
+        shim: "/nonexistent/containerd-shim-kata-v2".to_owned(),
+        shipped: None,
+        configuration: "/nonexistent/configuration.toml".to_owned(),
+        initrd: "/nonexistent/initrd".to_owned(),
+        emulated: false,
+        brought: BTreeMap::new(),
+    }
+}
+
+#[test]
+fn kata_is_untested_without_artifacts_and_never_failed_by_its_control() {
+    if !possible() {
+        return;
+    }
+    let twin = "containers::kata::environment_variables_arrive";
+    let mut bench = Bench::with_lying_runc(r#"sed -i -E 's/"env":\[[^]]*\]/"env":["PATH=\/"]/' "$BUNDLE/config.json""#);
+    match bench.run(twin) {
+        Err(Stop::Skip { reason }) => assert!(reason.contains("--kata"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    bench.claims.kata = vec![some_kata("rs-4.0")];
+    match bench.run(twin) {
+        Err(Stop::Skip { reason }) => assert!(reason.contains("rs-4.0"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    bench.claims.kata = vec![some_kata("go-3.29")];
+    match bench.run(twin) {
+        Err(Stop::Error { message }) => assert!(message.contains("under runc"), "{message}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_kata_that_is_not_there_fails_with_containerds_words() {
+    if !possible() {
+        return;
+    }
+    let mut bench = Bench::new();
+    bench.claims.kata = vec![some_kata("go-3.29")];
+    let (message, _) = failure(bench.run("containers::kata::the_working_directory_is_the_one_asked_for"));
+    assert!(message.contains("ctr: "), "{message}");
+}
+
+#[test]
+fn a_kata_that_hangs_is_ended_within_its_deadline() {
+    if !possible() {
+        return;
+    }
+    let mut bench = Bench::new();
+    let shim = bench.folder.path().join("shim");
+    // A shim whose `start` never answers, which is what Kata's does when its virtiofsd has exited.
+    fs::write(&shim, "#!/bin/sh\nfor a; do [ \"$a\" = start ] && sleep 1000; done\n").unwrap();
+    fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).unwrap();
+    bench.settings.kata_shims = BTreeMap::from([("containerd-shim-kata-v2".to_owned(), shim)]);
+    bench.settings.patience.kata = std::time::Duration::from_secs(4);
+    bench.claims.kata = vec![some_kata("go-3.29")];
+    // The control first, so that its time does not count.
+    let name = "the_working_directory_is_the_one_asked_for";
+    assert_eq!(bench.run(&format!("containers::runc::{name}")), Ok(()));
+    let began = std::time::Instant::now();
+    let (message, blames) = failure(bench.run(&format!("containers::kata::{name}")));
+    assert!(message.contains("no answer from the sandbox within 4 s"), "{message}");
+    assert_eq!(blames, None, "nobody has seen whose fault it is");
+    assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
+    assert_eq!(bench.run(&format!("containers::runc::{name}")), Ok(()), "containerd serves on");
+    bench.engine.stop();
+    let folder = bench.folder.path().to_string_lossy().into_owned();
+    assert_eq!(host::processes(&folder), [], "nothing of it runs on");
+}
+
+#[test]
+fn what_a_killed_agent_has_left_is_removed_by_the_next_one() {
+    if !possible() {
+        return;
+    }
+    let bench = Bench::new();
+    // No process has this id: it is the largest that a kernel gives out, and more.
+    let name = "kq4194305x0";
+    let run = Path::new("/run/kata-qualify/containers").join(name);
+    let disk = bench.folder.path().join("left").join(name);
+    fs::create_dir_all(&run).unwrap();
+    fs::create_dir_all(disk.join("root")).unwrap();
+    let owner = format!(r#"{{"pid":4194305,"started":1,"name":"{name}","disk":{disk:?}}}"#);
+    fs::write(run.join("owner"), owner).unwrap();
+    let id = format!("{name}r-1");
+    let mut stray = Command::new("sh").args(["-c", "sleep 600; :", &id]).spawn().unwrap();
+    let reaper = std::thread::spawn(move || stray.wait());
+    assert_eq!(bench.run("containers::runc::exit_codes_are_told"), Ok(()));
+    reaper.join().unwrap().unwrap();
+    assert_eq!(host::processes(&id), []);
+    assert!(!run.exists() && !disk.exists());
+}
+
+/// Real Kata, where the environment says where it is: `KATA_QUALIFY_KATA_SHIM`, `…_CONFIGURATION`, `…_INITRD`,
+/// `…_VERSION`, `…_KERNEL` (the guest's release).
+#[test]
+fn every_twin_passes_under_real_kata() {
+    let variable = |name: &str| std::env::var(format!("KATA_QUALIFY_KATA_{name}")).ok();
+    let Some(shim) = variable("SHIM").filter(|_| possible()) else {
+        eprintln!("SKIPPED: container tests under Kata: KATA_QUALIFY_KATA_SHIM names no shim");
+        return;
+    };
+    let version = variable("VERSION").unwrap_or_else(|| "3.30.0".to_owned());
+    let rust = version.starts_with("4.") && variable("GO").is_none();
+    let mut bench = Bench::new();
+    let name = if rust { "rs-4.0" } else { "go-3.29" };
+    bench.profile = Profile::find(name).unwrap().clone();
+    bench.claims.kernel = variable("KERNEL").unwrap_or_default();
+    let kata = Kata {
+        version,
+        kind: if rust { profile::Runtime::Rs } else { profile::Runtime::Go },
+        profile: name.to_owned(),
+        shim,
+        shipped: None,
+        configuration: variable("CONFIGURATION").unwrap_or_default(),
+        initrd: variable("INITRD").unwrap_or_default(),
+        emulated: false,
+        brought: BTreeMap::new(),
+    };
+    bench.settings.kata_shims = BTreeMap::from([(kata.shim_name().to_owned(), PathBuf::from(&kata.shim))]);
+    bench.claims.kata = vec![kata];
+    let only = variable("ONLY").unwrap_or_default();
+    let mut wrong = Vec::new();
+    for test in catalogue::tests().iter().filter(|t| t.place == Place::Kata && t.name.contains(&only)) {
+        let began = std::time::Instant::now();
+        let result = bench.run_test(test);
+        eprintln!("{:>6} ms  {}  {result:?}", began.elapsed().as_millis(), test.id);
+        if result.is_err() {
+            wrong.push(test.name);
+        }
+    }
+    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), bench.containerds_log());
+}

@@ -1,0 +1,225 @@
+//! The Kata that is brought along: which of it serves which profile, and what of it goes into a virtual machine.
+//!
+//! Everything of a profile lies below `kata/PROFILE` in the agent's folder; the agent configures it there, where the
+//! release's own files are.
+
+use crate::cell::error_chain;
+use crate::setup::AGENT;
+use crate::vm::{Content, SeedFile};
+use images::artifacts::{self, Artifacts, Source};
+use images::{kernel, modules};
+use kata_osinfo::profile::{Profile, Runtime};
+use kata_osinfo::release::Release;
+use reports::matrix::BROUGHT;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use suites::containers::Kata;
+
+/// What was given by `--kata`, opened.
+#[derive(Debug, Default)]
+pub struct Given {
+    runtimes: Vec<Serving>,
+    /// With what evidence says of each.
+    components: Vec<(Component, String)>,
+    /// Archives are unpacked into folders that go with these.
+    _opened: Vec<Artifacts>,
+}
+
+/// What Kata is to use in the place of the distro's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Component {
+    /// `virtiofsd`.
+    pub name: &'static str,
+    /// The file here.
+    pub path: PathBuf,
+}
+
+impl Component {
+    /// The components that can be brought along.
+    pub const NAMES: [&str; 3] = ["kernel", "qemu", "virtiofsd"];
+
+    /// Reads `NAME=PATH`.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub fn parse(text: &str) -> Result<Component, String> {
+        let expected = || format!("`{text}`: expected NAME=PATH, with a name of {}", Component::NAMES.join(", "));
+        let (name, path) = text.split_once('=').ok_or_else(expected)?;
+        let name = Component::NAMES.into_iter().find(|known| *known == name).ok_or_else(expected)?;
+        let path = PathBuf::from(path);
+        if !path.is_file() {
+            return Err(format!("{} is not there: expected the file to use in the place of {name}", path.display()));
+        }
+        Ok(Component { name, path })
+    }
+
+    /// What evidence says of it: its file's name and checksum.
+    fn said(&self) -> Result<String, String> {
+        let sum = images::artifacts::sha256(&self.path).map_err(|e| error_chain(&e))?;
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        Ok(format!("{name} (sha256 {})", sum.get(..16).unwrap_or(&sum)))
+    }
+}
+
+/// A runtime for one profile.
+#[derive(Debug)]
+struct Serving {
+    kind: Runtime,
+    profile: &'static str,
+    version: String,
+    sha256: Option<String>,
+    shim: PathBuf,
+    configuration: PathBuf,
+    /// Kata's agent, for the guest's initrd.
+    agent: Arc<Vec<u8>>,
+}
+
+impl Given {
+    /// Opens every source; of two that serve the same profile the first one does.
+    ///
+    /// # Errors
+    /// What is wrong with a source, or that it serves none of the profiles.
+    pub fn open(
+        sources: &[Source],
+        components: &[Component],
+        profiles: &[Profile],
+        scratch: &Path,
+    ) -> Result<Given, String> {
+        let mut given = Given::default();
+        for component in components {
+            given.components.push((component.clone(), component.said()?));
+        }
+        for source in sources {
+            let name = source.name();
+            let failed = |e: &dyn std::error::Error| format!("--kata {name}: {}", error_chain(e));
+            let opened = Artifacts::open(source, scratch).map_err(|e| failed(&e))?;
+            let wanted = |shim: &&artifacts::Shim| profiles.iter().any(|p| p.name == shim.profile);
+            let serving: Vec<&artifacts::Shim> = opened.shims.iter().filter(wanted).collect();
+            if serving.is_empty() {
+                let theirs: Vec<&str> = opened.shims.iter().map(|shim| shim.profile).collect();
+                return Err(format!(
+                    "--kata {name}: Kata {} serves {}, which is not among the profiles asked for (--profile)",
+                    opened.version,
+                    theirs.join(" and ")
+                ));
+            }
+            let agent = Arc::new(opened.agent().map_err(|e| failed(&e))?);
+            for shim in serving {
+                if given.runtimes.iter().any(|known| known.profile == shim.profile) {
+                    continue;
+                }
+                let configuration = shim.configuration.clone();
+                given.runtimes.push(Serving {
+                    kind: shim.kind,
+                    profile: shim.profile,
+                    version: opened.version.clone(),
+                    sha256: opened.sha256.clone(),
+                    shim: shim.path.clone(),
+                    configuration: configuration.ok_or_else(|| {
+                        format!("--kata {name}: no configuration for QEMU below share/defaults/kata-containers")
+                    })?,
+                    agent: Arc::clone(&agent),
+                });
+            }
+            given._opened.push(opened);
+        }
+        Ok(given)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.runtimes.is_empty()
+    }
+
+    /// What a journal says of it, a line for each runtime.
+    pub fn said(&self) -> Vec<String> {
+        let said = |one: &Serving| {
+            let sum = one.sha256.as_ref().map(|sum| format!(" sha256 {sum}")).unwrap_or_default();
+            format!("--kata {} {} for {}{sum}", one.version, language(one.kind), one.profile)
+        };
+        self.runtimes.iter().map(said).collect()
+    }
+
+    /// What the evidence says of a cell with it, by name.
+    pub fn facts(&self) -> impl Iterator<Item = (String, String)> {
+        let runtimes = self.runtimes.iter().map(|one| {
+            let sum = one.sha256.as_ref().map(|sum| format!(", sha256 {sum}")).unwrap_or_default();
+            (format!("kata-{}", one.profile), format!("{} ({}{sum})", one.version, language(one.kind)))
+        });
+        let components = self.components.iter();
+        runtimes.chain(components.map(|(component, said)| (format!("{BROUGHT}{}", component.name), said.clone())))
+    }
+
+    /// Makes ready what a virtual machine of a release gets: its files, and what the tests are told of them.
+    ///
+    /// # Errors
+    /// When the release's kernel or a guest's initrd cannot be made.
+    pub fn prepare(
+        &self,
+        tree: &Path,
+        folder: &Path,
+        release: &Release,
+        profiles: &[Profile],
+        emulated: bool,
+    ) -> Result<(Vec<Kata>, Vec<SeedFile>), String> {
+        let (mut claims, mut files) = (Vec::new(), Vec::new());
+        if self.is_empty() {
+            return Ok((claims, files));
+        }
+        let mut brought = BTreeMap::new();
+        for (Component { name, path }, _) in &self.components {
+            let file = format!("brought/{name}");
+            brought.insert((*name).to_owned(), folder.join(&file).to_string_lossy().into_owned());
+            files.push(SeedFile { name: file, content: Content::File(path.clone()) });
+        }
+        let kernel = kernel::find(tree, release).map_err(|e| error_chain(&e))?;
+        for one in &self.runtimes {
+            let Some(profile) = profiles.iter().find(|p| p.name == one.profile) else { continue };
+            let found = modules::resolve(&kernel.modules_dir, &guest_modules(profile)).map_err(|e| error_chain(&e))?;
+            let initrd = artifacts::guest_initrd(AGENT, &found, one.agent.as_ref().clone());
+            let initrd = initrd.map_err(|e| error_chain(&e))?;
+            let mut add = |name: &str, content: Content| {
+                let name = format!("kata/{}/{name}", one.profile);
+                let path = folder.join(&name).to_string_lossy().into_owned();
+                files.push(SeedFile { name, content });
+                path
+            };
+            claims.push(Kata {
+                version: one.version.clone(),
+                kind: one.kind,
+                profile: one.profile.to_owned(),
+                shim: add("containerd-shim-kata-v2", Content::File(one.shim.clone())),
+                shipped: Some(add("configuration.toml", Content::File(one.configuration.clone()))),
+                configuration: place(one.kind).to_owned(),
+                initrd: add("initrd", Content::Bytes(initrd.into())),
+                emulated,
+                brought: brought.clone(),
+            });
+        }
+        Ok((claims, files))
+    }
+}
+
+/// Where each runtime looks first: `src/runtime/pkg/katautils/config.go@3.30.0`,
+/// `src/libs/kata-types/src/config/default.rs@4.0.0`.
+fn place(kind: Runtime) -> &'static str {
+    match kind {
+        Runtime::Go => "/etc/kata-containers/configuration.toml",
+        Runtime::Rs => "/etc/kata-containers/runtime-rs/configuration.toml",
+    }
+}
+
+fn language(kind: Runtime) -> &'static str {
+    match kind {
+        Runtime::Go => "go",
+        Runtime::Rs => "rust",
+    }
+}
+
+/// What Kata's agent and its devices need of a kernel, for the agent loads no module before it is asked to.
+fn guest_modules(profile: &Profile) -> Vec<String> {
+    let uses = &profile.modules;
+    let all = [&uses.boot, &uses.vsock, &uses.virtio_fs, &uses.virtio_9p, &uses.virtio_blk, &uses.other];
+    all.into_iter().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect()
+}

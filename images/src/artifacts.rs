@@ -1,0 +1,487 @@
+//! Kata's own files, brought along: a release archive, or a folder like it.
+//!
+//! Upstream's `kata-static-VERSION-ARCH.tar.{xz,zst}` has everything below `opt/kata/`; a folder may have that, or be it.
+//! What it contains decides which runtime it is: a Go shim and a Rust shim have the same name.
+
+use crate::ImageError;
+use crate::digest;
+use crate::initramfs::{self, ExtraFile};
+use crate::modules::Resolution;
+use crate::redact::Redactor;
+use kata_osinfo::profile::Runtime;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Entries of an archive at most, and the bytes they may unpack to: upstream's has some hundreds, and about 2 GiB.
+const ENTRIES: usize = 100_000;
+const BYTES: u64 = 16 << 30;
+/// The names of the shims' file; Fedora's Rust shim has one of its own.
+const SHIMS: [&str; 4] = [
+    "bin/containerd-shim-kata-v2",
+    "runtime-rs/bin/containerd-shim-kata-v2",
+    "bin/containerd-shim-kata-rs-v2",
+    "containerd-shim-kata-v2",
+];
+/// Where Kata's agent lies by itself, and inside a guest's initrd.
+const AGENTS: [&str; 5] =
+    ["bin/kata-agent", "usr/bin/kata-agent", "kata-agent", "libexec/kata-agent", "share/kata-agent"];
+const AGENTS_IN_INITRD: [&str; 4] = ["usr/bin/kata-agent", "sbin/init", "usr/sbin/init", "bin/kata-agent"];
+
+/// Where Kata comes from: a path or an address, and the checksum that it must have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Source {
+    /// A folder, an archive, or an `https://` address of an archive.
+    pub place: String,
+    /// SHA-256 of the archive, lower case.
+    pub sha256: Option<String>,
+}
+
+impl Source {
+    /// Reads `PATH|URL[#sha256]`.
+    ///
+    /// # Errors
+    /// When what stands behind `#` is no SHA-256.
+    pub fn parse(text: &str) -> Result<Source, ArtifactsError> {
+        let Some((place, sum)) = text.rsplit_once('#') else {
+            return Ok(Source { place: text.to_owned(), sha256: None });
+        };
+        let sum = sum.strip_prefix("sha256:").or(sum.strip_prefix("sha256=")).unwrap_or(sum).to_ascii_lowercase();
+        if sum.len() != 64 || !sum.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(ArtifactsError::Checksum { text: sum });
+        }
+        Ok(Source { place: place.to_owned(), sha256: Some(sum) })
+    }
+
+    /// What it is called where neither hosts nor this machine's folders are to show: the last part of the place.
+    pub fn name(&self) -> &str {
+        self.place.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+    }
+
+    /// Whether it has to be fetched.
+    pub fn is_address(&self) -> bool {
+        self.place.starts_with("https://") || self.place.starts_with("http://")
+    }
+}
+
+/// Why there is no Kata to run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArtifactsError {
+    /// What stands behind `#` is no checksum.
+    #[error("`{text}` is no sha-256: expected 64 hexadecimal digits behind the #")]
+    Checksum {
+        /// What stood there.
+        text: String,
+    },
+    /// The archive is not the one that the checksum is of.
+    #[error("the archive has the sha-256 {found}, expected {expected}: it is another file, or damaged on its way")]
+    Mismatch {
+        /// As computed.
+        found: String,
+        /// As asked for.
+        expected: String,
+    },
+    /// A checksum was given for a folder.
+    #[error("{path} is a folder, which has no sha-256: leave it out, or name the archive")]
+    FolderChecksum {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The address gave nothing.
+    #[error("fetching {address}: {detail}")]
+    Fetch {
+        /// Redacted.
+        address: String,
+        /// What curl said.
+        detail: String,
+    },
+    /// The archive has an entry that leads out of the folder, or is too large.
+    #[error("the archive's entry {entry}: {reason}")]
+    Entry {
+        /// Its path.
+        entry: String,
+        /// Why it is refused.
+        reason: String,
+    },
+    /// A part that is needed is not there.
+    #[error("no {what} in {place}: expected {expected}")]
+    Missing {
+        /// `shim`.
+        what: &'static str,
+        /// Where.
+        place: String,
+        /// What would have served.
+        expected: String,
+    },
+    /// The version is of no profile.
+    #[error("kata {version} ({runtime}) belongs to no profile: expected go 2.0 or later, or rust 4.0 or later")]
+    Version {
+        /// As found.
+        version: String,
+        /// `go`, `rust`.
+        runtime: &'static str,
+    },
+    /// The agent needs libraries that the guest does not have.
+    #[error("{path} is dynamically linked: a guest's initrd needs a static kata-agent (built with LIBC=musl)")]
+    DynamicAgent {
+        /// The agent.
+        path: String,
+    },
+    /// A file that cannot be read or written.
+    #[error("{context}: {source}")]
+    Io {
+        /// What was being done to which file.
+        context: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+fn doing<T>(result: io::Result<T>, what: &str, path: &Path) -> Result<T, ArtifactsError> {
+    result.map_err(|source| ArtifactsError::Io { context: format!("{what} {}", path.display()), source })
+}
+
+/// A runtime among the artifacts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shim {
+    /// Go or Rust.
+    pub kind: Runtime,
+    /// Its program.
+    pub path: PathBuf,
+    /// The shipped configuration for QEMU, where there is one.
+    pub configuration: Option<PathBuf>,
+    /// The profile whose range holds the version.
+    pub profile: &'static str,
+}
+
+/// Kata's files, unpacked.
+#[derive(Debug)]
+pub struct Artifacts {
+    /// The prefix: the folder with `bin` in it.
+    pub prefix: PathBuf,
+    /// `3.30.0`.
+    pub version: String,
+    /// SHA-256 of the archive; a folder has none.
+    pub sha256: Option<String>,
+    /// The runtimes, Go first.
+    pub shims: Vec<Shim>,
+    /// `kata-runtime` and `kata-ctl`, where they are.
+    pub checkers: Vec<PathBuf>,
+    /// Kata's own guest kernel, not for production use with a distro.
+    pub kernel: Option<PathBuf>,
+    /// Kata's own guest initrd.
+    pub initrd: Option<PathBuf>,
+    /// What was unpacked goes with this.
+    _unpacked: Option<tempfile::TempDir>,
+}
+
+impl Artifacts {
+    /// Fetches, verifies and unpacks below `scratch`, and finds out what is in it; a folder is used where it is.
+    ///
+    /// # Errors
+    /// What is wrong with the source, by name; nothing is unpacked before the checksum has been verified.
+    pub fn open(source: &Source, scratch: &Path) -> Result<Artifacts, ArtifactsError> {
+        let place = PathBuf::from(&source.place);
+        if !source.is_address() && place.is_dir() {
+            if source.sha256.is_some() {
+                return Err(ArtifactsError::FolderChecksum { path: place });
+            }
+            return inspect(&place, None, None);
+        }
+        doing(fs::create_dir_all(scratch), "making", scratch)?;
+        let folder = doing(tempfile::Builder::new().prefix("kata").tempdir_in(scratch), "making a folder in", scratch)?;
+        let archive = if source.is_address() {
+            let archive = folder.path().join("archive");
+            fetch(&source.place, &archive)?;
+            archive
+        } else {
+            place
+        };
+        let found = sha256(&archive)?;
+        if let Some(expected) = source.sha256.as_ref().filter(|expected| **expected != found) {
+            return Err(ArtifactsError::Mismatch { found, expected: expected.clone() });
+        }
+        let tree = folder.path().join("tree");
+        doing(fs::create_dir(&tree), "making", &tree)?;
+        unpack(&archive, &tree)?;
+        inspect(&tree, Some(found), Some(folder))
+    }
+
+    /// Kata's agent: a file of its own, or the one inside Kata's initrd.
+    ///
+    /// # Errors
+    /// When there is none, or it is not static.
+    pub fn agent(&self) -> Result<Vec<u8>, ArtifactsError> {
+        let (path, bytes) = match AGENTS.iter().map(|name| self.prefix.join(name)).find(|path| path.is_file()) {
+            Some(path) => (path.display().to_string(), doing(fs::read(&path), "reading", &path)?),
+            None => self.agent_of_initrd()?,
+        };
+        if is_dynamic(&bytes) {
+            return Err(ArtifactsError::DynamicAgent { path });
+        }
+        Ok(bytes)
+    }
+
+    fn agent_of_initrd(&self) -> Result<(String, Vec<u8>), ArtifactsError> {
+        let missing = || ArtifactsError::Missing {
+            what: "kata-agent",
+            place: self.prefix.display().to_string(),
+            expected: format!("one of {}, or an initrd with one", AGENTS.join(", ")),
+        };
+        let initrd = self.initrd.as_ref().ok_or_else(missing)?;
+        let mut found: Option<(usize, Vec<u8>)> = None;
+        let reader = decompressed(initrd)?;
+        let walked = walk_cpio(reader, |name, content| {
+            let rank = AGENTS_IN_INITRD.iter().position(|wanted| *wanted == name);
+            if let Some(rank) = rank.filter(|rank| found.as_ref().is_none_or(|(best, _)| rank < best)) {
+                let mut bytes = Vec::new();
+                content.read_to_end(&mut bytes)?;
+                // A link's content is its target; systemd is an init, and no agent.
+                if bytes.starts_with(b"\x7fELF") && contains(&bytes, b"kata-agent") {
+                    found = Some((rank, bytes));
+                }
+            }
+            Ok(())
+        });
+        doing(walked, "reading", initrd)?;
+        let (rank, bytes) = found.ok_or_else(missing)?;
+        Ok((format!("{} in {}", AGENTS_IN_INITRD[rank], initrd.display()), bytes))
+    }
+}
+
+/// The initrd of a Kata guest on a distro's kernel: our agent as PID 1, which inserts the modules in their order and then
+/// executes `/sbin/init`, Kata's agent, which has to be PID 1 itself.
+///
+/// # Errors
+/// As [`initramfs::build`].
+pub fn guest_initrd(init: &[u8], modules: &Resolution, kata_agent: Vec<u8>) -> Result<Vec<u8>, ImageError> {
+    let extra = [
+        ExtraFile { path: "/sbin/init".to_owned(), mode: 0o755, content: kata_agent },
+        // The agent reads it to name the guest.
+        ExtraFile { path: "/etc/hostname".to_owned(), mode: 0o644, content: b"kata\n".to_vec() },
+    ];
+    initramfs::build(init, modules, &extra)
+}
+
+/// The SHA-256 of a file, in lower case.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn sha256(path: &Path) -> Result<String, ArtifactsError> {
+    digest::of_file(path).map_err(|f| ArtifactsError::Io {
+        context: format!("reading {}", path.display()),
+        source: io::Error::other(f.cause),
+    })
+}
+
+/// The profile that a version belongs to.
+pub fn profile_of(kind: Runtime, version: &str) -> Option<&'static str> {
+    let mut numbers = version.split(['.', '-', '+']).map_while(|part| part.parse::<u32>().ok());
+    let (major, minor) = (numbers.next()?, numbers.next().unwrap_or(0));
+    match kind {
+        Runtime::Go if major < 2 => None,
+        Runtime::Go if (major, minor) < (3, 2) => Some("go-2.0"),
+        Runtime::Go if (major, minor) < (3, 29) => Some("go-3.2"),
+        Runtime::Go => Some("go-3.29"),
+        Runtime::Rs => (major >= 4).then_some("rs-4.0"),
+    }
+}
+
+fn inspect(
+    root: &Path,
+    sha256: Option<String>,
+    unpacked: Option<tempfile::TempDir>,
+) -> Result<Artifacts, ArtifactsError> {
+    let prefixes = [root.join("opt/kata"), root.join("usr"), root.to_owned()];
+    let has_shim = |prefix: &&PathBuf| SHIMS.iter().any(|name| prefix.join(name).is_file());
+    let prefix = prefixes.iter().find(has_shim).ok_or_else(|| ArtifactsError::Missing {
+        what: "shim",
+        place: root.display().to_string(),
+        expected: format!("one of {}, below opt/kata or by itself", SHIMS.join(", ")),
+    })?;
+    let programs: Vec<PathBuf> = SHIMS.iter().map(|name| prefix.join(name)).filter(|path| path.is_file()).collect();
+    let version = version(prefix, &programs)?;
+    let mut shims = Vec::new();
+    // Upstream's 3.x has a Rust runtime beside the Go one, which no profile is about.
+    let mut unknown = None;
+    for path in programs {
+        let bytes = doing(fs::read(&path), "reading", &path)?;
+        // The linker of Go marks its programs so (`debug/buildinfo`).
+        let kind = if contains(&bytes, b"\xff Go buildinf:") { Runtime::Go } else { Runtime::Rs };
+        let Some(profile) = profile_of(kind, &version) else {
+            unknown = Some(kind);
+            continue;
+        };
+        let defaults = prefix.join("share/defaults/kata-containers");
+        let names = match kind {
+            Runtime::Go => ["configuration-qemu.toml", "configuration.toml"],
+            Runtime::Rs => ["runtime-rs/configuration-qemu-runtime-rs.toml", "runtime-rs/configuration.toml"],
+        };
+        let configuration = names.iter().map(|name| defaults.join(name)).find(|path| path.is_file());
+        if !shims.iter().any(|shim: &Shim| shim.kind == kind) {
+            shims.push(Shim { kind, path, configuration, profile });
+        }
+    }
+    if let Some(kind) = unknown.filter(|_| shims.is_empty()) {
+        let runtime = if kind == Runtime::Go { "go" } else { "rust" };
+        return Err(ArtifactsError::Version { version, runtime });
+    }
+    shims.sort_by_key(|shim| shim.kind != Runtime::Go);
+    let first = |names: &[&str]| names.iter().map(|name| prefix.join(name)).find(|path| path.is_file());
+    let share = "share/kata-containers";
+    Ok(Artifacts {
+        version,
+        sha256,
+        shims,
+        checkers: ["bin/kata-runtime", "bin/kata-ctl"].iter().filter_map(|name| first(&[name])).collect(),
+        kernel: first(&[&format!("{share}/vmlinux.container"), &format!("{share}/vmlinuz.container")]),
+        initrd: first(&[&format!("{share}/kata-containers-initrd.img"), "kata-containers-initrd.img"]),
+        prefix: prefix.clone(),
+        _unpacked: unpacked,
+    })
+}
+
+/// The release's `VERSION`; without it what the shim says of itself.
+fn version(prefix: &Path, shims: &[PathBuf]) -> Result<String, ArtifactsError> {
+    if let Ok(text) = fs::read_to_string(prefix.join("VERSION"))
+        && !text.trim().is_empty()
+    {
+        return Ok(text.trim().to_owned());
+    }
+    let said = shims.first().and_then(|shim| Command::new(shim).arg("--version").output().ok());
+    let said = said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    // Both say `…, version: 3.30.0, commit: …`.
+    said.split("version:")
+        .nth(1)
+        .and_then(|rest| rest.trim().split([',', ' ', '\n']).next())
+        .map(str::to_owned)
+        .ok_or_else(|| ArtifactsError::Missing {
+            what: "version",
+            place: prefix.display().to_string(),
+            expected: "a file VERSION, or a shim that answers --version".to_owned(),
+        })
+}
+
+/// Downloads by curl, which knows proxies and certificates.
+fn fetch(address: &str, to: &Path) -> Result<(), ArtifactsError> {
+    const MINUTES: u64 = 30;
+    let deadline = Duration::from_secs(MINUTES * 60).as_secs().to_string();
+    let output = Command::new("curl")
+        .args(["--fail", "--silent", "--show-error", "--location", "--proto", "=https,http", "--max-time", &deadline])
+        .arg("--output")
+        .arg(to)
+        .arg("--")
+        .arg(address)
+        .output();
+    let redactor = Redactor::new([address]);
+    let failed =
+        |detail: String| ArtifactsError::Fetch { address: redactor.text(address), detail: redactor.text(&detail) };
+    match output {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(failed("program `curl` is not installed".to_owned())),
+        Err(e) => Err(failed(e.to_string())),
+    }
+}
+
+/// A file's content, decompressed by what it begins with.
+fn decompressed(path: &Path) -> Result<Box<dyn Read>, ArtifactsError> {
+    let mut file = doing(File::open(path), "opening", path)?;
+    let mut magic = Vec::new();
+    doing((&mut file).take(6).read_to_end(&mut magic), "reading", path)?;
+    let file = doing(File::open(path), "opening", path)?;
+    Ok(match magic.as_slice() {
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(doing(zstd::stream::read::Decoder::new(file), "reading", path)?),
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => Box::new(liblzma::read::XzDecoder::new(io::BufReader::new(file))),
+        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::new(file))),
+        _ => Box::new(io::BufReader::new(file)),
+    })
+}
+
+/// Unpacks an archive into an empty folder; nothing of it can lie, or point, outside.
+fn unpack(archive: &Path, folder: &Path) -> Result<(), ArtifactsError> {
+    let mut tar = tar::Archive::new(decompressed(archive)?);
+    tar.set_preserve_permissions(true);
+    tar.set_preserve_ownerships(false);
+    let (mut count, mut bytes) = (0, 0);
+    for entry in doing(tar.entries(), "reading", archive)? {
+        let mut entry = doing(entry, "reading", archive)?;
+        let path = doing(entry.path(), "reading", archive)?.into_owned();
+        let refuse =
+            |reason: &str| ArtifactsError::Entry { entry: path.display().to_string(), reason: reason.to_owned() };
+        count += 1;
+        bytes += entry.size();
+        if count > ENTRIES || bytes > BYTES {
+            return Err(refuse("the archive is larger than any release of Kata"));
+        }
+        if !stays_inside(&path) {
+            return Err(refuse("it leads out of the folder"));
+        }
+        let kind = entry.header().entry_type();
+        if let Some(target) = doing(entry.link_name(), "reading", archive)? {
+            let from = if kind.is_symlink() { path.parent().unwrap_or(Path::new("")) } else { Path::new("") };
+            // Upstream's links are relative; an absolute one would be resolved on this machine.
+            if target.is_absolute() || !stays_inside(&from.join(&target)) {
+                return Err(refuse("it is a link that leads out of the folder"));
+            }
+        } else if !(kind.is_file() || kind.is_dir() || kind.is_gnu_sparse()) {
+            return Err(refuse("it is neither a file, a folder nor a link"));
+        }
+        if !doing(entry.unpack_in(folder), "unpacking", &path)? {
+            return Err(refuse("it leads out of the folder"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a relative path, taken word by word, never climbs above where it starts.
+fn stays_inside(path: &Path) -> bool {
+    let mut depth = 0_i32;
+    path.components().all(|component| {
+        depth += match component {
+            Component::Normal(_) => 1,
+            Component::CurDir => 0,
+            Component::ParentDir => -1,
+            Component::RootDir | Component::Prefix(_) => return false,
+        };
+        depth >= 0
+    })
+}
+
+/// Gives every entry of a `newc` archive to `visit`, up to its trailer.
+fn walk_cpio(mut from: impl Read, mut visit: impl FnMut(&str, &mut dyn Read) -> io::Result<()>) -> io::Result<()> {
+    loop {
+        let mut reader = cpio::NewcReader::new(from)?;
+        if reader.entry().is_trailer() {
+            return Ok(());
+        }
+        let name = reader.entry().name().trim_start_matches("./").trim_start_matches('/').to_owned();
+        visit(&name, &mut reader)?;
+        from = reader.finish()?;
+    }
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+/// Whether an ELF file of 64 bits names an interpreter.
+fn is_dynamic(bytes: &[u8]) -> bool {
+    const INTERPRETER: u32 = 3;
+    let half = |at: usize| bytes.get(at..at + 2).map(|b| usize::from(u16::from_le_bytes([b[0], b[1]])));
+    let Some(offset) = bytes.get(32..40).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes) else { return false };
+    let (Some(size), Some(count), Ok(offset)) = (half(54), half(56), usize::try_from(offset)) else { return false };
+    (0..count).any(|index| {
+        let at = index.checked_mul(size).and_then(|skip| offset.checked_add(skip));
+        let kind = at.and_then(|at| bytes.get(at..at.checked_add(4)?));
+        kind.is_some_and(|kind| kind == INTERPRETER.to_le_bytes())
+    })
+}
+
+#[cfg(test)]
+mod tests;

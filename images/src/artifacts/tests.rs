@@ -1,0 +1,204 @@
+use super::*;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+
+const GO: &[u8] = b"\x7fELF ... \xff Go buildinf: ...";
+const RUST: &[u8] = b"\x7fELF ... rust ...";
+
+/// An ELF head with one program header of that type, and the agent's name.
+fn agent(kind: u32) -> Vec<u8> {
+    let mut bytes = vec![0; 120];
+    bytes[..4].copy_from_slice(b"\x7fELF");
+    bytes[32..40].copy_from_slice(&64_u64.to_le_bytes());
+    bytes[54..56].copy_from_slice(&56_u16.to_le_bytes());
+    bytes[56..58].copy_from_slice(&1_u16.to_le_bytes());
+    bytes[64..68].copy_from_slice(&kind.to_le_bytes());
+    bytes.extend_from_slice(b"kata-agent");
+    bytes
+}
+
+fn tarball(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (path, content) in entries {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o755);
+        header.set_size(content.len() as u64);
+        // Written past the builder's own check of the path.
+        header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_cksum();
+        tar.append(&header, *content).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+fn release(version: &str) -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("./opt/kata/VERSION", version.as_bytes().to_vec()),
+        ("./opt/kata/bin/containerd-shim-kata-v2", GO.to_vec()),
+        ("./opt/kata/bin/kata-runtime", b"x".to_vec()),
+        ("./opt/kata/runtime-rs/bin/containerd-shim-kata-v2", RUST.to_vec()),
+        ("./opt/kata/share/defaults/kata-containers/configuration-qemu.toml", b"go".to_vec()),
+        ("./opt/kata/share/defaults/kata-containers/runtime-rs/configuration-qemu-runtime-rs.toml", b"rs".to_vec()),
+        ("./opt/kata/share/kata-containers/vmlinux.container", b"k".to_vec()),
+        ("./opt/kata/share/kata-containers/kata-containers-initrd.img", initrd(agent(1))),
+    ]
+}
+
+fn initrd(agent: Vec<u8>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (name, content) in
+        [("./sbin", Vec::new()), ("./sbin/init", b"\x7fELF systemd".to_vec()), ("./usr/bin/kata-agent", agent)]
+    {
+        let mut writer = cpio::NewcBuilder::new(name).mode(0o100_755).write(&mut out, content.len() as u32);
+        writer.write_all(&content).unwrap();
+        writer.finish().unwrap();
+    }
+    let out = cpio::newc::trailer(out).unwrap();
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(&out).unwrap();
+    gz.finish().unwrap()
+}
+
+fn archive(folder: &Path, entries: &[(&str, Vec<u8>)]) -> PathBuf {
+    let borrowed: Vec<(&str, &[u8])> = entries.iter().map(|(path, content)| (*path, content.as_slice())).collect();
+    let path = folder.join("kata-static.tar.zst");
+    fs::write(&path, zstd::encode_all(&tarball(&borrowed)[..], 1).unwrap()).unwrap();
+    path
+}
+
+fn open(path: &Path, scratch: &Path) -> Result<Artifacts, ArtifactsError> {
+    Artifacts::open(&Source::parse(&path.to_string_lossy()).unwrap(), scratch)
+}
+
+#[test]
+fn a_release_is_verified_unpacked_and_understood() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = archive(dir.path(), &release("4.0.0\n"));
+    let sum = digest::of_bytes(&fs::read(&path).unwrap());
+    let source = Source::parse(&format!("{}#{}", path.display(), sum.to_uppercase())).unwrap();
+    let kata = Artifacts::open(&source, &dir.path().join("scratch")).unwrap();
+    assert_eq!((kata.version.as_str(), kata.sha256.as_deref()), ("4.0.0", Some(sum.as_str())));
+    let kinds: Vec<_> = kata.shims.iter().map(|shim| (shim.kind, shim.profile)).collect();
+    assert_eq!(kinds, [(Runtime::Go, "go-3.29"), (Runtime::Rs, "rs-4.0")]);
+    for (shim, content) in kata.shims.iter().zip(["go", "rs"]) {
+        assert_eq!(fs::read_to_string(shim.configuration.as_ref().unwrap()).unwrap(), content);
+        assert_eq!(fs::metadata(&shim.path).unwrap().permissions().mode() & 0o111, 0o111);
+    }
+    assert_eq!(kata.checkers.len(), 1);
+    assert!(kata.kernel.is_some());
+    assert_eq!(kata.agent().unwrap(), agent(1), "the agent is in the initrd, systemd is not it");
+    let prefix = kata.prefix.clone();
+    drop(kata);
+    assert!(!prefix.exists(), "what was unpacked goes with its value");
+}
+
+#[test]
+fn xz_archives_and_folders_serve_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let entries = release("3.5.0");
+    let borrowed: Vec<(&str, &[u8])> =
+        entries.iter().filter(|(path, _)| !path.contains("runtime-rs")).map(|(p, c)| (*p, c.as_slice())).collect();
+    let path = dir.path().join("kata-static.tar.xz");
+    let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
+    xz.write_all(&tarball(&borrowed)).unwrap();
+    fs::write(&path, xz.finish().unwrap()).unwrap();
+    let kata = open(&path, dir.path()).unwrap();
+    assert_eq!(kata.shims.len(), 1);
+    assert_eq!(kata.shims[0].profile, "go-3.2");
+    // The unpacked tree, and its prefix by itself.
+    let tree = kata.prefix.parent().unwrap().parent().unwrap();
+    for folder in [tree, &kata.prefix] {
+        let again = open(folder, dir.path()).unwrap();
+        assert_eq!((again.version.as_str(), again.sha256), ("3.5.0", None));
+    }
+    assert!(kata.prefix.exists(), "a folder that was only used stays");
+}
+
+#[test]
+fn a_wrong_checksum_unpacks_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = archive(dir.path(), &release("4.0.0"));
+    let source = Source { place: path.to_string_lossy().into_owned(), sha256: Some("0".repeat(64)) };
+    let scratch = dir.path().join("scratch");
+    let error = Artifacts::open(&source, &scratch).unwrap_err();
+    assert!(matches!(error, ArtifactsError::Mismatch { .. }), "{error}");
+    assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0);
+    assert!(matches!(Source::parse("x#123"), Err(ArtifactsError::Checksum { .. })));
+    let folder = Source { place: dir.path().to_string_lossy().into_owned(), sha256: Some("0".repeat(64)) };
+    assert!(matches!(Artifacts::open(&folder, &scratch), Err(ArtifactsError::FolderChecksum { .. })));
+}
+
+#[test]
+fn nothing_is_written_outside_the_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    for evil in ["../evil", "opt/../../evil", "/evil"] {
+        let mut entries = release("4.0.0");
+        entries.insert(0, (evil, b"x".to_vec()));
+        let error = open(&archive(dir.path(), &entries), &dir.path().join("scratch")).unwrap_err();
+        assert!(matches!(&error, ArtifactsError::Entry { .. }), "{evil}: {error}");
+    }
+    for (kind, name, target) in [
+        (tar::EntryType::Symlink, "opt/link", "../../outside"),
+        (tar::EntryType::Symlink, "link", "/etc"),
+        (tar::EntryType::Link, "hard", "../outside"),
+        (tar::EntryType::Fifo, "fifo", ""),
+    ] {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        match target {
+            "" => tar.append_data(&mut header, name, io::empty()).unwrap(),
+            _ => tar.append_link(&mut header, name, target).unwrap(),
+        }
+        let path = dir.path().join("links.tar");
+        fs::write(&path, tar.into_inner().unwrap()).unwrap();
+        let error = open(&path, &dir.path().join("scratch")).unwrap_err();
+        assert!(matches!(&error, ArtifactsError::Entry { .. }), "{name}: {error}");
+    }
+    assert!(!dir.path().join("evil").exists() && !dir.path().join("outside").exists());
+}
+
+#[test]
+fn an_agent_by_itself_comes_first_and_must_be_static() {
+    let dir = tempfile::tempdir().unwrap();
+    let bin = dir.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    fs::write(bin.join("containerd-shim-kata-v2"), GO).unwrap();
+    fs::write(dir.path().join("VERSION"), "3.30.0").unwrap();
+    let kata = open(dir.path(), dir.path()).unwrap();
+    let error = kata.agent().unwrap_err().to_string();
+    assert!(error.contains("no kata-agent"), "{error}");
+    fs::write(bin.join("kata-agent"), agent(1)).unwrap();
+    assert_eq!(kata.agent().unwrap(), agent(1));
+    fs::write(bin.join("kata-agent"), agent(3)).unwrap();
+    assert!(matches!(kata.agent(), Err(ArtifactsError::DynamicAgent { .. })));
+}
+
+#[test]
+fn versions_belong_to_profiles() {
+    for (kind, version, profile) in [
+        (Runtime::Go, "2.5.2", Some("go-2.0")),
+        (Runtime::Go, "3.1.3", Some("go-2.0")),
+        (Runtime::Go, "3.2.0-rc0", Some("go-3.2")),
+        (Runtime::Go, "3.28.0", Some("go-3.2")),
+        (Runtime::Go, "3.29.0", Some("go-3.29")),
+        (Runtime::Go, "4.1.0", Some("go-3.29")),
+        (Runtime::Rs, "4.0.0-rc1", Some("rs-4.0")),
+        (Runtime::Rs, "3.30.0", None),
+        (Runtime::Go, "1.12.1", None),
+        (Runtime::Go, "what", None),
+    ] {
+        assert_eq!(profile_of(kind, version), profile, "{version}");
+    }
+}
+
+#[test]
+fn an_empty_folder_says_what_was_expected() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = open(dir.path(), dir.path()).unwrap_err().to_string();
+    assert!(error.starts_with("no shim in ") && error.contains("bin/containerd-shim-kata-v2"), "{error}");
+    let address = Source::parse("http://user:secret@127.0.0.1:1/kata.tar.xz").unwrap();
+    let error = Artifacts::open(&address, dir.path()).unwrap_err().to_string();
+    assert!(error.starts_with("fetching ") && !error.contains("secret"), "{error}");
+}

@@ -1,0 +1,153 @@
+//! Containers under the distro's containerd: the same bodies under runc, as the control, and under Kata.
+//!
+//! Every body is two tests, `containers::runc::NAME` and `containers::kata::NAME`.
+//! The control decides nothing about Kata but whether the environment can judge it: where a body fails under runc, its
+//! twin is an error and not a failure of the distro.
+
+mod arguments;
+mod container;
+mod engine;
+mod files;
+mod lifecycle;
+mod limits;
+mod network;
+mod process;
+
+use crate::capability::Capability as C;
+use crate::catalogue::{Place, Suite, Test};
+use crate::check::Check;
+use crate::docs::doc_of;
+use crate::environment::Kind;
+use crate::outcome::Component as K;
+
+pub use container::{Container, Facts, FileFacts, Finished, Limits, Mount, PROBE, Sandbox};
+pub use engine::{Containers, Kata, Network, Process, Runtime, Task};
+pub use process::pattern;
+
+/// A body that is given a runtime.
+pub type ContainersBody = fn(&dyn Containers) -> Check;
+
+struct Row {
+    name: &'static str,
+    body: ContainersBody,
+    source: &'static str,
+    /// What the Kata twin proves.
+    proves: &'static [C],
+    /// Whom the Kata twin blames; a failing control is laid at containerd.
+    blames: K,
+    /// Seconds under emulation for the Kata twin.
+    seconds: u32,
+}
+
+macro_rules! row {
+    ($module:ident::$name:ident, $capability:ident, $blames:ident, $seconds:expr) => {
+        Row {
+            name: stringify!($name),
+            body: $module::$name,
+            source: include_str!(concat!("containers/", stringify!($module), ".rs")),
+            proves: &[C::$capability],
+            blames: K::$blames,
+            seconds: $seconds,
+        }
+    };
+}
+
+/// The body without which no other makes sense.
+const FIRST: &str = "exit_codes_are_told";
+
+#[rustfmt::skip]
+fn rows() -> Vec<Row> {
+    vec![
+        row!(process::exit_codes_are_told, KataSmoke, Qemu, 240),
+        row!(process::an_image_runs_from_its_snapshot, KataSmoke, Qemu, 180),
+        row!(process::an_image_brings_its_settings, KataSmoke, Qemu, 180),
+        row!(process::a_missing_program_is_refused, KataSmoke, Qemu, 120),
+        row!(process::standard_input_arrives_whole, KataSmoke, Qemu, 120),
+        row!(process::standard_output_and_error_arrive_whole, KataSmoke, Qemu, 120),
+        row!(process::environment_variables_arrive, KataSmoke, Qemu, 120),
+        row!(process::the_working_directory_is_the_one_asked_for, KataSmoke, Qemu, 120),
+        row!(process::user_and_groups_are_the_ones_asked_for, KataSmoke, Qemu, 120),
+        row!(process::the_first_process_has_id_1, KataSmoke, Kernel, 120),
+        row!(process::further_processes_run_in_a_container, KataSmoke, Qemu, 120),
+        row!(process::signals_reach_the_process, KataSmoke, Qemu, 120),
+        row!(process::sigkill_ends_what_ignores_sigterm, KataSmoke, Qemu, 120),
+        row!(process::the_hostname_is_the_one_asked_for, KataSmoke, Kernel, 180),
+        row!(process::seccomp_denies_what_the_profile_denies, KataSmoke, Kernel, 120),
+        row!(lifecycle::the_kernel_inside_is_the_runtimes, KataSmoke, Kernel, 120),
+        row!(lifecycle::the_vmm_is_the_distros_with_the_profiles_arguments, KataSmoke, Qemu, 180),
+        row!(files::a_read_only_root_refuses_writing, KataFs, Virtiofsd, 120),
+        row!(files::a_bind_mount_goes_both_ways, KataFs, Virtiofsd, 120),
+        row!(files::ownership_is_the_same_on_both_sides, KataFs, Virtiofsd, 120),
+        row!(files::a_read_only_bind_mount_refuses_writing, KataFs, Virtiofsd, 120),
+        row!(files::a_tmpfs_has_its_size, KataFs, Kernel, 120),
+        row!(files::root_filesystems_are_apart, KataFs, Virtiofsd, 120),
+        row!(limits::the_limit_on_processes_holds, KataLimits, Kernel, 120),
+        row!(limits::the_limit_on_memory_is_seen_inside, KataLimits, Kernel, 120),
+        row!(limits::the_limit_on_cpu_time_is_seen_inside, KataLimits, Kernel, 120),
+        row!(limits::running_out_of_memory_is_reported, KataLimits, Kernel, 180),
+        row!(network::without_a_network_there_is_only_lo, KataNet, Kernel, 120),
+        row!(network::a_ready_made_network_carries_both_ways, KataNet, Kernel, 240),
+        row!(lifecycle::a_pod_shares_one_sandbox, KataSmoke, Qemu, 240),
+        row!(lifecycle::nothing_stays_behind, KataSmoke, Qemu, 600),
+        row!(lifecycle::killing_what_carries_it_cleans_up, KataSmoke, Virtiofsd, 240),
+    ]
+}
+
+/// The tests of this suite: every control first, then every twin.
+pub fn tests() -> Vec<Test> {
+    let mut all = Vec::new();
+    for runtime in [Runtime::Runc, Runtime::Kata] {
+        all.extend(rows().into_iter().map(|row| test(runtime, row)));
+    }
+    all
+}
+
+fn test(runtime: Runtime, row: Row) -> Test {
+    let blocked_by = if row.name == FIRST { Vec::new() } else { vec![id(runtime, FIRST)] };
+    let doc = doc_of(row.source, row.name);
+    let (place, proves, blames) = match runtime {
+        Runtime::Runc => (Place::Runc, vec![C::ContainersRunc], K::Containerd),
+        Runtime::Kata => (Place::Kata, row.proves.to_vec(), row.blames),
+    };
+    Test {
+        id: id(runtime, row.name),
+        name: row.name,
+        suite: Suite::Containers,
+        place,
+        share: None,
+        proves,
+        blames,
+        needs: &[],
+        blocked_by,
+        profiles: &[],
+        environments: Kind::WITH_A_KERNEL,
+        seconds: row.seconds,
+        doc,
+    }
+}
+
+/// The body of that name.
+pub fn body(name: &str) -> Option<ContainersBody> {
+    rows().into_iter().find(|row| row.name == name).map(|row| row.body)
+}
+
+fn id(runtime: Runtime, name: &str) -> String {
+    format!("containers::{}::{name}", runtime.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_body_has_a_control_and_a_twin() {
+        let all = tests();
+        assert!(rows().len() >= 20, "{}", rows().len());
+        for row in rows() {
+            for runtime in [Runtime::Runc, Runtime::Kata] {
+                let test = all.iter().find(|t| t.id == id(runtime, row.name)).unwrap();
+                assert_eq!(test.place == Place::Runc, test.proves == [C::ContainersRunc], "{}", test.id);
+            }
+        }
+    }
+}

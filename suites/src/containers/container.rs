@@ -1,0 +1,214 @@
+//! A container as a test describes it, and what is seen inside one.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The path of the probe, the only program of the test's image.
+pub const PROBE: &str = "/probe";
+
+/// A container to run: a process of the probe with everything that an OCI runtime can be asked for here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// What the probe is to do: `["exit", "7"]`.
+    pub command: Vec<String>,
+    /// Environment variables, besides `PATH`.
+    pub environment: Vec<(String, String)>,
+    /// The working directory; made in the root filesystem if it is not there.
+    pub folder: String,
+    /// User id.
+    pub user: u32,
+    /// Group id.
+    pub group: u32,
+    /// Supplementary group ids.
+    pub groups: Vec<u32>,
+    /// The host name, where the container does not share its pod's.
+    pub hostname: Option<String>,
+    /// Whether the root filesystem is read-only.
+    pub read_only: bool,
+    /// Mounts besides the kernel's filesystems.
+    pub mounts: Vec<Mount>,
+    /// Limits of its control group.
+    pub limits: Limits,
+    /// System calls that its seccomp filter answers with EPERM.
+    pub denied: Vec<String>,
+    /// A network namespace made beforehand.
+    pub netns: Option<PathBuf>,
+    /// Where it runs.
+    pub sandbox: Sandbox,
+}
+
+/// With whom a container shares its virtual machine (Kata) or its namespaces (runc).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sandbox {
+    /// In the pod that tests share.
+    Shared,
+    /// With nobody: a single container, as `ctr run` and `docker run` start it.
+    Alone,
+    /// It is the sandbox of a new pod, as CRI's pause container is.
+    Pod,
+    /// In the pod of that sandbox.
+    In(String),
+}
+
+/// A mount of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mount {
+    /// A folder of the host.
+    Bind {
+        /// On the host.
+        from: PathBuf,
+        /// In the container.
+        to: String,
+        /// Whether the container may only read.
+        read_only: bool,
+    },
+    /// Memory.
+    Tmpfs {
+        /// In the container.
+        to: String,
+        /// Its size, KiB.
+        kib: u32,
+    },
+}
+
+/// Limits of a container; `None` is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Processes and threads.
+    pub pids: Option<u32>,
+    /// Memory, bytes; swap is not allowed on top of it.
+    pub memory: Option<u64>,
+    /// CPU time, thousandths of one CPU.
+    pub cpu_millis: Option<u32>,
+}
+
+impl Container {
+    /// A container of root in the shared pod that runs the probe with these words.
+    pub fn new(command: &[&str]) -> Container {
+        Container {
+            command: command.iter().map(|w| (*w).to_owned()).collect(),
+            environment: Vec::new(),
+            folder: "/".to_owned(),
+            user: 0,
+            group: 0,
+            groups: Vec::new(),
+            hostname: None,
+            read_only: false,
+            mounts: Vec::new(),
+            limits: Limits::default(),
+            denied: Vec::new(),
+            netns: None,
+            sandbox: Sandbox::Shared,
+        }
+    }
+
+    /// The sandbox of a new pod: it runs until it is killed.
+    pub fn pod() -> Container {
+        Container { sandbox: Sandbox::Pod, ..Container::new(&["stay"]) }
+    }
+
+    /// The same container somewhere else.
+    #[must_use]
+    pub fn within(self, sandbox: Sandbox) -> Container {
+        Container { sandbox, ..self }
+    }
+
+    /// The same container with one mount more.
+    #[must_use]
+    pub fn with(mut self, mount: Mount) -> Container {
+        self.mounts.push(mount);
+        self
+    }
+}
+
+/// How a container's process, or one executed in it, came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// The exit code; 128 plus the signal's number where a signal ended it.
+    pub code: i32,
+    /// What it wrote to standard output, capped at 16 MiB.
+    pub stdout: Vec<u8>,
+    /// What it wrote to standard error, capped at 16 MiB.
+    pub stderr: Vec<u8>,
+}
+
+impl Finished {
+    /// Standard output as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).trim().to_owned()
+    }
+
+    /// Exit code and the last lines of both streams, for a message.
+    pub fn summary(&self) -> String {
+        let text = format!("{}\n{}", self.text(), String::from_utf8_lossy(&self.stderr));
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+        let last: Vec<String> =
+            lines[lines.len().saturating_sub(4)..].iter().map(|line| line.chars().take(400).collect()).collect();
+        format!("exit code {}, {}", self.code, if last.is_empty() { "no output".to_owned() } else { last.join(" | ") })
+    }
+}
+
+/// What the probe sees of itself and of the machine around it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Environment variables.
+    pub environment: BTreeMap<String, String>,
+    /// The working directory.
+    pub folder: String,
+    /// Effective user id.
+    pub user: u32,
+    /// Effective group id.
+    pub group: u32,
+    /// Supplementary group ids, sorted.
+    pub groups: Vec<u32>,
+    /// The host name.
+    pub hostname: String,
+    /// The running kernel's release.
+    pub kernel: String,
+    /// The running kernel's boot id.
+    pub boot_id: String,
+    /// Its process id in its own namespace.
+    pub pid: u32,
+    /// `Seccomp` of `/proc/self/status`: `2` is a filter.
+    pub seccomp: String,
+    /// `pids.max` of its control group, where it is visible.
+    pub pids_max: Option<String>,
+    /// `memory.max` or `memory.limit_in_bytes`.
+    pub memory_max: Option<String>,
+    /// `cpu.max`, or the quota and period of cgroup v1 in the same form.
+    pub cpu_max: Option<String>,
+    /// Names of the network interfaces, sorted.
+    pub interfaces: Vec<String>,
+}
+
+/// What the probe says of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFacts {
+    /// Owner.
+    pub user: u32,
+    /// Group.
+    pub group: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Bytes.
+    pub size: u64,
+    /// The type of the filesystem it lies on: `ext4`, `virtiofs`, `tmpfs`.
+    pub filesystem: String,
+    /// The size of that filesystem, KiB.
+    pub filesystem_kib: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_is_short_whatever_was_printed() {
+        let flood = Finished { code: 3, stdout: vec![b'x'; 1 << 20], stderr: b"\n\nlast words\n".to_vec() };
+        let summary = flood.summary();
+        assert!(summary.starts_with("exit code 3, xxx") && summary.ends_with("| last words"), "{summary}");
+        assert!(summary.len() < 600, "{}", summary.len());
+        assert_eq!(Finished { code: 0, stdout: vec![], stderr: vec![] }.summary(), "exit code 0, no output");
+    }
+}

@@ -1,0 +1,189 @@
+//! What a container test may ask: containers of one runtime, and what the host sees of them.
+
+use super::container::{Container, Finished};
+use crate::check::Stop;
+use crate::environment::Claims;
+use kata_osinfo::profile::{self, Profile};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What runs the containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Runtime {
+    /// runc, the control: it shows what the environment and containerd can do without Kata.
+    Runc,
+    /// Kata.
+    Kata,
+}
+
+impl Runtime {
+    /// The word in ids and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Runtime::Runc => "runc",
+            Runtime::Kata => "kata",
+        }
+    }
+}
+
+/// The Kata that was brought along, ready to run in an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kata {
+    /// Its version, `3.30.0`.
+    pub version: String,
+    /// Go or Rust.
+    pub kind: profile::Runtime,
+    /// The profile whose range holds that version.
+    pub profile: String,
+    /// The shim's path in the environment.
+    pub shim: String,
+    /// Where the configuration that came with it lies in the environment; `None` if its place has one that is to stay.
+    pub shipped: Option<String>,
+    /// Where it is to be put in the environment. The Rust shim of 4.0 reads only its own default paths, so it is one of
+    /// these (`is_shipped_kata_config_path` in `src/runtime-rs/crates/runtimes/src/manager.rs`).
+    pub configuration: String,
+    /// The guest's initrd in the environment.
+    pub initrd: String,
+    /// Whether nothing is accelerated there, so that Kata's deadlines are stretched.
+    pub emulated: bool,
+    /// Components brought along in the distro's place, by name (`qemu`, `virtiofsd`): their paths in the environment.
+    pub brought: BTreeMap<String, String>,
+}
+
+impl Kata {
+    /// The name that containerd knows its runtime by, a Go one's and a Rust one's beside each other.
+    pub fn handler(&self) -> &'static str {
+        match self.kind {
+            profile::Runtime::Go => "io.containerd.kata.v2",
+            profile::Runtime::Rs => "io.containerd.kata-rs.v2",
+        }
+    }
+
+    /// The program that containerd makes of that name.
+    pub fn shim_name(&self) -> &'static str {
+        match self.kind {
+            profile::Runtime::Go => "containerd-shim-kata-v2",
+            profile::Runtime::Rs => "containerd-shim-kata-rs-v2",
+        }
+    }
+}
+
+/// A process of the host that belongs to containers of a test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Its id.
+    pub pid: u32,
+    /// The program, symbolic links resolved.
+    pub program: String,
+    /// Its arguments, the program's name first.
+    pub argv: Vec<String>,
+}
+
+impl Process {
+    /// Whether it is QEMU, by its program's name.
+    pub fn is_vmm(&self) -> bool {
+        let name = self.program.rsplit('/').next().unwrap_or_default();
+        name.starts_with("qemu-system-") || name == "qemu-kvm"
+    }
+
+    /// Whether it is virtiofsd, by its program's name.
+    pub fn is_daemon(&self) -> bool {
+        self.program.rsplit('/').next().unwrap_or_default().starts_with("virtiofsd")
+    }
+}
+
+/// Containers of one runtime.
+pub trait Containers {
+    /// Which runtime runs them.
+    fn runtime(&self) -> Runtime;
+    /// What the record and the image say.
+    fn claims(&self) -> &Claims;
+    /// The profile under test.
+    fn profile(&self) -> &Profile;
+    /// Runs a container to its end with this standard input, and removes it.
+    ///
+    /// # Errors
+    /// When it could not be created or started, or outlives the deadline; the runtime's own words are in the message.
+    fn run(&self, container: &Container, input: &[u8]) -> Result<Finished, Stop>;
+    /// Runs the probe from the imported image, root filesystem by containerd's snapshotter, in a sandbox of its own.
+    ///
+    /// # Errors
+    /// As for [`Containers::run`].
+    fn run_image(&self, command: &[&str]) -> Result<Finished, Stop>;
+    /// Starts a container whose probe stays, and waits until the probe says that it is there.
+    ///
+    /// # Errors
+    /// As for [`Containers::run`].
+    fn start(&self, container: &Container) -> Result<Box<dyn Task>, Stop>;
+    /// A fresh folder of the host, for bind mounts; removed after the test.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    fn folder(&self) -> Result<PathBuf, Stop>;
+    /// A fresh network namespace with one interface whose other end is the host's.
+    ///
+    /// # Errors
+    /// A skip where the environment has not what it takes.
+    fn network(&self) -> Result<Box<dyn Network>, Stop>;
+    /// A file of the host as text.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn read_host(&self, path: &str) -> Result<String, Stop>;
+    /// The host's processes that belong to the container or sandbox of that id, shim and VMM included.
+    fn processes(&self, id: &str) -> Vec<Process>;
+    /// Kills a process of the host (SIGKILL).
+    ///
+    /// # Errors
+    /// When it is not there.
+    fn kill_process(&self, pid: u32) -> Result<(), Stop>;
+    /// What containers other than the shared pod have left on the host: processes, mounts, control groups, folders,
+    /// containerd's own records. Each line names one.
+    fn traces(&self) -> BTreeSet<String>;
+    /// The events that containerd published about the container of that id, as JSON lines behind their topics.
+    fn events(&self, id: &str) -> Vec<String>;
+    /// What the profile passes to QEMU for a sandbox of that id, with `<placeholders>` for what differs from run to run.
+    ///
+    /// # Errors
+    /// When no arguments can be made for the profile.
+    fn golden_arguments(&self, id: &str) -> Result<Vec<String>, Stop>;
+    /// Something that the reader of the report should know, whatever the outcome.
+    fn note(&self, text: String);
+}
+
+/// A container that runs.
+pub trait Task {
+    /// Its id.
+    fn id(&self) -> &str;
+    /// Runs the probe once more inside it.
+    ///
+    /// # Errors
+    /// When it could not be started or outlives the deadline.
+    fn exec(&self, command: &[&str], input: &[u8]) -> Result<Finished, Stop>;
+    /// Sends a signal, by its number, to the container's first process.
+    ///
+    /// # Errors
+    /// When containerd refuses.
+    fn signal(&self, number: i32) -> Result<(), Stop>;
+    /// What it has written to standard output so far.
+    fn stdout(&self) -> String;
+    /// Waits for its end and for its removal.
+    ///
+    /// # Errors
+    /// When it outlives the deadline.
+    fn wait(&mut self, deadline: Duration) -> Result<Finished, Stop>;
+}
+
+/// A network namespace, ready for a container; it goes when this is dropped.
+pub trait Network {
+    /// Its path.
+    fn path(&self) -> PathBuf;
+    /// The address inside.
+    fn inside(&self) -> Ipv4Addr;
+    /// The host's address on the same link.
+    fn outside(&self) -> Ipv4Addr;
+}

@@ -1,0 +1,65 @@
+//! Limits of a container: seen inside, and in force.
+
+use super::container::{Container, Limits};
+use super::engine::Containers;
+use super::process::{parse_facts, wait_for};
+use crate::check::{Check, Stop};
+use crate::ensure;
+
+/// A limit on processes is seen inside and in force: a container limited to 12 cannot have 30.
+///
+/// Under Kata the limit is set in the guest; without it one container's fork bomb takes its whole pod down.
+pub(super) fn the_limit_on_processes_holds(containers: &dyn Containers) -> Check {
+    let limits = Limits { pids: Some(12), ..Limits::default() };
+    let limited = |command: &[&str]| Container { limits, ..Container::new(command) };
+    let facts = parse_facts(&containers.run(&limited(&["facts"]), &[])?)?;
+    ensure!(facts.pids_max.as_deref() == Some("12"), "pids.max is {:?} inside", facts.pids_max);
+    let forked = containers.run(&limited(&["fork", "30"]), &[])?;
+    let count: u32 = forked.text().parse().map_err(|_| Stop::fail(format!("no count: {}", forked.summary())))?;
+    ensure!((1..12).contains(&count), "limited to 12 processes, the container could make {count} more of 30");
+    Ok(())
+}
+
+/// A limit on memory is seen inside.
+///
+/// Language runtimes size their heaps by it; under Kata it is the control group in the guest that tells.
+pub(super) fn the_limit_on_memory_is_seen_inside(containers: &dyn Containers) -> Check {
+    let bytes = 96 << 20;
+    let limits = Limits { memory: Some(bytes), ..Limits::default() };
+    let facts = parse_facts(&containers.run(&Container { limits, ..Container::new(&["facts"]) }, &[])?)?;
+    ensure!(
+        facts.memory_max == Some(bytes.to_string()),
+        "{bytes} bytes were asked for, inside: {:?}",
+        facts.memory_max
+    );
+    Ok(())
+}
+
+/// A limit on CPU time is seen inside, as the same share of a CPU.
+///
+/// Go and Java choose their number of threads by it.
+pub(super) fn the_limit_on_cpu_time_is_seen_inside(containers: &dyn Containers) -> Check {
+    let limits = Limits { cpu_millis: Some(500), ..Limits::default() };
+    let facts = parse_facts(&containers.run(&Container { limits, ..Container::new(&["facts"]) }, &[])?)?;
+    let seen = facts.cpu_max.clone().unwrap_or_default();
+    let numbers: Vec<u64> = seen.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+    let half = matches!(numbers[..], [quota, period] if period > 0 && quota * 2 == period);
+    ensure!(half, "half a CPU was asked for, inside cpu.max is {:?}", facts.cpu_max);
+    Ok(())
+}
+
+/// A container that uses more memory than its limit is killed, told as 137, and containerd publishes an OOM event.
+///
+/// `OOMKilled` in a pod's status comes from this event; under Kata the agent has to notice it in the guest and the shim
+/// has to pass it on.
+pub(super) fn running_out_of_memory_is_reported(containers: &dyn Containers) -> Check {
+    let limits = Limits { memory: Some(48 << 20), ..Limits::default() };
+    let mut task = containers.start(&Container { limits, ..Container::new(&["eat", "256"]) })?;
+    let id = task.id().to_owned();
+    let finished = task.wait(std::time::Duration::from_secs(120))?;
+    ensure!(finished.code == 137, "a container of 48 MiB used 256 MiB: {}", finished.summary());
+    wait_for(
+        || containers.events(&id).iter().any(|event| event.contains("/tasks/oom")),
+        || format!("no OOM event; containerd published {}", containers.events(&id).join(" | ")),
+    )
+}

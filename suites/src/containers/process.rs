@@ -1,0 +1,237 @@
+//! A container's process: how it ends, what it reads and writes, who it is.
+
+use super::container::{Container, Facts, Finished, Sandbox};
+use super::engine::Containers;
+use crate::check::{Check, Stop};
+use crate::ensure;
+use std::time::Duration;
+
+/// How much is sent through each stream, bytes.
+const STREAM: usize = 1 << 20;
+
+/// A container started the plain way from an imported image runs, and its root filesystem can be written and read.
+///
+/// This is the first thing that anybody tries (`ctr run`): containerd's own snapshotter provides the root filesystem,
+/// the runtime mounts it, and under Kata virtio-fs carries it into the guest.
+pub(super) fn an_image_runs_from_its_snapshot(containers: &dyn Containers) -> Check {
+    let read = containers.run_image(&["rewrite", "/etc/greeting", "kata-qualify"])?;
+    ensure!(
+        read.code == 0 && read.text() == "kata-qualify",
+        "expected to read back what was written: {}",
+        read.summary()
+    );
+    Ok(())
+}
+
+/// The image's own settings are in force: its environment, working directory and user.
+///
+/// They are the image's half of the contract between who builds an image and who runs it.
+pub(super) fn an_image_brings_its_settings(containers: &dyn Containers) -> Check {
+    let facts = parse_facts(&containers.run_image(&["facts"])?)?;
+    let variable = facts.environment.get("KATA_QUALIFY_IMAGE").map(String::as_str);
+    ensure!(variable == Some("yes"), "the image's variable KATA_QUALIFY_IMAGE is {variable:?} inside");
+    ensure!(facts.folder == "/work", "the image's working directory is /work, inside it is {}", facts.folder);
+    Ok(())
+}
+
+/// Exit codes come back as they are, 0 and 255 included.
+///
+/// Kubernetes decides by them whether a job has succeeded and whether a container is to be restarted.
+pub(super) fn exit_codes_are_told(containers: &dyn Containers) -> Check {
+    for code in [0, 7, 255] {
+        let finished = containers.run(&Container::new(&["exit", &code.to_string()]), &[])?;
+        ensure!(finished.code == code, "a process exited with {code}, told was {}", finished.summary());
+    }
+    Ok(())
+}
+
+/// A program that is not there is refused with an error, and not reported as if it had run.
+///
+/// Under Kata it is the agent in the guest that finds out, and the refusal has to come all the way back.
+pub(super) fn a_missing_program_is_refused(containers: &dyn Containers) -> Check {
+    let task = containers.start(&Container::new(&["stay"]))?;
+    // `!` tells the engine that the word is a program of its own and not one for the probe.
+    let told = match task.exec(&["!/no/such/program"], &[]) {
+        Ok(finished) if finished.code == 0 => return Err(Stop::fail("/no/such/program is said to have succeeded")),
+        Ok(finished) => finished.summary(),
+        Err(Stop::Fail { message, .. }) => message,
+        Err(other) => return Err(other),
+    };
+    let words = ["no such file", "not found", "ENOENT"];
+    ensure!(words.iter().any(|w| told.contains(w)), "expected a refusal that says that the file is not there: {told}");
+    Ok(())
+}
+
+/// 1 MiB on standard input comes out of standard output again, whole and unchanged.
+///
+/// Kata carries the streams over vsock in pieces; one that is lost or repeated at a buffer's end shows here.
+pub(super) fn standard_input_arrives_whole(containers: &dyn Containers) -> Check {
+    let sent = pattern(STREAM);
+    let finished = containers.run(&Container::new(&["cat"]), &sent)?;
+    ensure!(finished.code == 0, "cat ended with {}", String::from_utf8_lossy(&finished.stderr));
+    same_bytes("standard output", &finished.stdout, &sent)
+}
+
+/// 1 MiB each on standard output and standard error arrive whole, and not mixed with each other.
+///
+/// A process may end while its last words are still on their way: they must not be cut off.
+pub(super) fn standard_output_and_error_arrive_whole(containers: &dyn Containers) -> Check {
+    let finished = containers.run(&Container::new(&["flood", &STREAM.to_string()]), &[])?;
+    ensure!(finished.code == 0, "the writer ended with {}", finished.code);
+    same_bytes("standard output", &finished.stdout, &pattern(STREAM))?;
+    let mut reversed = pattern(STREAM);
+    reversed.reverse();
+    same_bytes("standard error", &finished.stderr, &reversed)
+}
+
+/// Environment variables arrive: with spaces, quotes, an equals sign, UTF-8, an empty one, and 32 KiB in one.
+///
+/// Configuration and service addresses reach containers this way.
+pub(super) fn environment_variables_arrive(containers: &dyn Containers) -> Check {
+    let long = "x".repeat(32 << 10);
+    let wanted = [
+        ("KQ_PLAIN", "value"),
+        ("KQ_ODD", "a b 'c' \"d\" $e =f"),
+        ("KQ_UTF8", "žlutý kůň"),
+        ("KQ_EMPTY", ""),
+        ("KQ_LONG", long.as_str()),
+    ];
+    let environment = wanted.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let facts = parse_facts(&containers.run(&Container { environment, ..Container::new(&["facts"]) }, &[])?)?;
+    for (name, value) in wanted {
+        let seen = facts.environment.get(name);
+        let shown = seen.map(|s| s.chars().take(60).collect::<String>());
+        ensure!(seen.map(String::as_str) == Some(value), "{name} ({} bytes) is {shown:?} inside", value.len());
+    }
+    Ok(())
+}
+
+/// The process starts in the working directory asked for.
+///
+/// Images rely on it (`WORKDIR`); under Kata the agent changes to it in the guest.
+pub(super) fn the_working_directory_is_the_one_asked_for(containers: &dyn Containers) -> Check {
+    let container = Container { folder: "/srv/deep/folder".to_owned(), ..Container::new(&["facts"]) };
+    let facts = parse_facts(&containers.run(&container, &[])?)?;
+    ensure!(facts.folder == "/srv/deep/folder", "expected /srv/deep/folder, inside it is {}", facts.folder);
+    Ok(())
+}
+
+/// The process has the user, group and supplementary groups asked for, and no other group.
+///
+/// `runAsUser`, `fsGroup` and `supplementalGroups` of a pod come down to this.
+pub(super) fn user_and_groups_are_the_ones_asked_for(containers: &dyn Containers) -> Check {
+    let container = Container { user: 1000, group: 1001, groups: vec![2001, 2002], ..Container::new(&["facts"]) };
+    let facts = parse_facts(&containers.run(&container, &[])?)?;
+    ensure!((facts.user, facts.group) == (1000, 1001), "expected 1000:1001, it runs as {}:{}", facts.user, facts.group);
+    let others: Vec<u32> = facts.groups.into_iter().filter(|g| *g != 1001).collect();
+    ensure!(others == [2001, 2002], "expected the supplementary groups 2001 and 2002, it has {others:?}");
+    Ok(())
+}
+
+/// The first process has id 1 in a namespace of its own.
+///
+/// What signals reach it and who reaps orphans depends on that.
+pub(super) fn the_first_process_has_id_1(containers: &dyn Containers) -> Check {
+    let facts = parse_facts(&containers.run(&Container::new(&["facts"]), &[])?)?;
+    ensure!(facts.pid == 1, "the container's first process has the id {}", facts.pid);
+    Ok(())
+}
+
+/// Further processes run in a running container, see its files, and their exit codes and streams come back.
+///
+/// `kubectl exec` and exec probes are this; Kata's shim multiplexes them over one connection to the agent.
+pub(super) fn further_processes_run_in_a_container(containers: &dyn Containers) -> Check {
+    let task = containers.start(&Container::new(&["stay"]))?;
+    let written = task.exec(&["rewrite", "/tmp/from-exec", "here"], &[])?;
+    ensure!(written.code == 0, "writing a file: {}", written.summary());
+    let read = task.exec(&["read", "/tmp/from-exec"], &[])?;
+    ensure!(read.text() == "here", "another process of the container does not see the file: {}", read.summary());
+    let code = task.exec(&["exit", "42"], &[])?;
+    ensure!(code.code == 42, "a further process exited with 42, told was {}", code.summary());
+    let sent = pattern(64 << 10);
+    let echoed = task.exec(&["cat"], &sent)?;
+    same_bytes("a further process's standard output", &echoed.stdout, &sent)
+}
+
+/// Signals reach the container's first process, and it may handle them: SIGUSR1, then SIGTERM.
+///
+/// Graceful termination of a pod is a SIGTERM that the process handles.
+pub(super) fn signals_reach_the_process(containers: &dyn Containers) -> Check {
+    let mut task = containers.start(&Container::new(&["handle"]))?;
+    task.signal(10)?;
+    wait_for(|| task.stdout().contains("signal 10"), || format!("SIGUSR1 was sent, printed was {:?}", task.stdout()))?;
+    task.signal(15)?;
+    let finished = task.wait(Duration::from_secs(60))?;
+    ensure!(finished.code == 33, "the handler of SIGTERM exits with 33: {}", finished.summary());
+    ensure!(finished.text().contains("signal 15"), "the handler of SIGTERM did not run: {}", finished.summary());
+    Ok(())
+}
+
+/// A process that ignores SIGTERM is ended by SIGKILL, told as 137.
+///
+/// It is how a pod's grace period ends.
+pub(super) fn sigkill_ends_what_ignores_sigterm(containers: &dyn Containers) -> Check {
+    let mut task = containers.start(&Container::new(&["defy"]))?;
+    task.signal(15)?;
+    wait_for(|| task.stdout().contains("signal 15"), || format!("SIGTERM was sent, printed was {:?}", task.stdout()))?;
+    task.signal(9)?;
+    let finished = task.wait(Duration::from_secs(60))?;
+    ensure!(finished.code == 137, "killed by signal 9, told was {}", finished.summary());
+    Ok(())
+}
+
+/// The container has the host name asked for.
+///
+/// A pod's name is its host name; peers of a StatefulSet find each other by it.
+pub(super) fn the_hostname_is_the_one_asked_for(containers: &dyn Containers) -> Check {
+    let container = Container { hostname: Some("kata-qualify-host".to_owned()), ..Container::new(&["facts"]) };
+    let facts = parse_facts(&containers.run(&container.within(Sandbox::Alone), &[])?)?;
+    ensure!(facts.hostname == "kata-qualify-host", "expected kata-qualify-host, inside it is {}", facts.hostname);
+    Ok(())
+}
+
+/// A system call that the container's seccomp profile denies fails with EPERM, and others go on working.
+///
+/// Kata applies the profile inside the guest, by the guest kernel's seccomp, where its configuration does not switch
+/// that off.
+pub(super) fn seccomp_denies_what_the_profile_denies(containers: &dyn Containers) -> Check {
+    let free = containers.run(&Container::new(&["mkdir", "/tmp/free"]), &[])?;
+    ensure!(free.code == 0, "without a profile mkdir works: {}", free.summary());
+    let denied = vec!["mkdir".to_owned(), "mkdirat".to_owned()];
+    let container = Container { denied, ..Container::new(&["mkdir", "/tmp/denied"]) };
+    let refused = containers.run(&container, &[])?;
+    ensure!(refused.code != 0, "mkdir is denied by the profile, and still succeeded");
+    ensure!(refused.text().contains("EPERM"), "mkdir is denied with EPERM: {}", refused.summary());
+    Ok(())
+}
+
+/// What the probe said of itself.
+pub(super) fn parse_facts(finished: &Finished) -> Result<Facts, Stop> {
+    serde_json::from_slice(&finished.stdout)
+        .map_err(|e| Stop::fail(format!("the container did not tell about itself ({e}): {}", finished.summary())))
+}
+
+/// Bytes with a period that divides no buffer size, so that a lost or repeated piece shows.
+pub fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|i| (i % 251) as u8).collect()
+}
+
+fn same_bytes(what: &str, seen: &[u8], wanted: &[u8]) -> Check {
+    ensure!(seen.len() == wanted.len(), "{what} has {} bytes, expected {}", seen.len(), wanted.len());
+    match seen.iter().zip(wanted).position(|(a, b)| a != b) {
+        None => Ok(()),
+        Some(at) => Err(Stop::fail(format!("{what} differs from what was sent at byte {at} of {}", wanted.len()))),
+    }
+}
+
+/// Waits for a condition for a minute; `seen` says on its failure what was seen last.
+pub(super) fn wait_for(holds: impl Fn() -> bool, seen: impl Fn() -> String) -> Check {
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    while std::time::Instant::now() < end {
+        if holds() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Err(Stop::fail(format!("waited 60 s: {}", seen())))
+}
