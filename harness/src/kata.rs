@@ -56,7 +56,7 @@ impl Component {
 
     /// What evidence says of it: its file's name and checksum.
     fn said(&self) -> Result<String, String> {
-        let sum = images::artifacts::sha256(&self.path).map_err(|e| error_chain(&e))?;
+        let sum = artifacts::sha256(&self.path).map_err(|e| error_chain(&e))?;
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         Ok(format!("{name} (sha256 {})", sum.get(..16).unwrap_or(&sum)))
     }
@@ -222,4 +222,71 @@ fn guest_modules(profile: &Profile) -> Vec<String> {
     let uses = &profile.modules;
     let all = [&uses.boot, &uses.vsock, &uses.virtio_fs, &uses.virtio_9p, &uses.virtio_blk, &uses.other];
     all.into_iter().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// A folder like a release's, with a Go runtime, a Rust one or both; the agent is no ELF file, which is static.
+    fn release(version: &str, go: bool, rust: bool) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |path: &str, content: &[u8]| {
+            let path = dir.path().join("opt/kata").join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        };
+        put("VERSION", version.as_bytes());
+        put("libexec/kata-agent", b"agent");
+        if go {
+            put("bin/containerd-shim-kata-v2", b"\xff Go buildinf:");
+            put("share/defaults/kata-containers/configuration-qemu.toml", b"");
+        }
+        if rust {
+            put("runtime-rs/bin/containerd-shim-kata-v2", b"rust");
+            put("share/defaults/kata-containers/runtime-rs/configuration-qemu-runtime-rs.toml", b"");
+        }
+        dir
+    }
+
+    fn open(releases: &[&tempfile::TempDir], profiles: &[&str]) -> Result<Given, String> {
+        let source = |dir: &&tempfile::TempDir| Source::parse(&dir.path().to_string_lossy()).unwrap();
+        let sources: Vec<Source> = releases.iter().map(source).collect();
+        let profiles: Vec<Profile> = profiles.iter().map(|name| Profile::find(name).unwrap().clone()).collect();
+        Given::open(&sources, &[], &profiles, Path::new("/nonexistent"))
+    }
+
+    #[test]
+    fn each_runtime_serves_the_profile_of_its_version_and_the_first_one_given_counts() {
+        let (go, both) = (release("3.30.0", true, true), release("4.0.0", true, true));
+        let given = open(&[&go, &both], &["go-3.29", "rs-4.0"]).unwrap();
+        assert_eq!(given.said(), ["--kata 3.30.0 go for go-3.29", "--kata 4.0.0 rust for rs-4.0"]);
+        let given = open(&[&both], &["go-3.29", "rs-4.0"]).unwrap();
+        assert_eq!(given.said(), ["--kata 4.0.0 go for go-3.29", "--kata 4.0.0 rust for rs-4.0"]);
+    }
+
+    #[test]
+    fn a_release_that_serves_no_profile_asked_for_is_refused() {
+        let error = open(&[&release("3.1.3", true, false)], &["go-3.29", "rs-4.0"]).unwrap_err();
+        assert!(error.contains("Kata 3.1.3 serves go-2.0, which is not among the profiles"), "{error}");
+        let error = open(&[&release("3.30.0", false, true)], &["rs-4.0"]).unwrap_err();
+        assert!(error.contains("rust 4.0 or later"), "{error}");
+    }
+
+    #[test]
+    fn a_component_is_a_known_name_and_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("virtiofsd");
+        fs::write(&path, "daemon").unwrap();
+        let component = Component::parse(&format!("virtiofsd={}", path.display())).unwrap();
+        let said = component.said().unwrap();
+        assert_eq!(said, "virtiofsd (sha256 f77b12a53ece5f6b)");
+        for (wrong, expected) in
+            [("virtiofsd", "NAME=PATH"), ("runc=/x", "kernel, qemu, virtiofsd"), ("qemu=/", "is not there")]
+        {
+            let error = Component::parse(wrong).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
 }

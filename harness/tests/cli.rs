@@ -53,6 +53,16 @@ fn an_unknown_test_is_told_with_the_nearest() {
 }
 
 #[test]
+fn a_kata_that_cannot_be_is_refused_before_anything_runs() {
+    assert_snapshot!(said(&["run", "debian:13", "--kata", "/nonexistent/kata"]), @"");
+    assert_snapshot!(said(&["run", "debian:13", "--in", "vm", "--kata", "/nonexistent/kata"]), @"");
+    assert_snapshot!(said(&["run", "debian:13", "--in", "vm", "--kata", "kata.tar.xz#123"]), @"");
+    assert_snapshot!(said(&["run", "debian:13", "--in", "vm", "--component", "virtiofsd=x"]), @"");
+    assert_snapshot!(said(&["run", "debian:13", "--in", "vm", "--kata", "/", "--component", "runc=x"]), @"");
+    assert_snapshot!(said(&["run", "debian:13", "--in", "vm", "--kata", "."]), @"");
+}
+
+#[test]
 fn a_test_of_another_profile_is_not_silently_nothing() {
     assert_snapshot!(said(&["run", "debian:13", "--test", "virtio_9p", "--profile", "go-3.29"]), @r"
     error: no test with `virtio_9p` in its name applies under go-3.29

@@ -202,3 +202,11 @@ fn an_empty_folder_says_what_was_expected() {
     let error = Artifacts::open(&address, dir.path()).unwrap_err().to_string();
     assert!(error.starts_with("fetching ") && !error.contains("secret"), "{error}");
 }
+
+#[test]
+fn a_rust_runtime_older_than_every_profile_is_left_out_beside_a_go_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let found = open(&archive(dir.path(), &release("3.30.0")), dir.path()).unwrap();
+    let shims: Vec<(Runtime, &str)> = found.shims.iter().map(|s| (s.kind, s.profile)).collect();
+    assert_eq!(shims, [(Runtime::Go, "go-3.29")]);
+}

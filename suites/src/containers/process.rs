@@ -198,7 +198,8 @@ pub(super) fn seccomp_denies_what_the_profile_denies(containers: &dyn Containers
     let free = containers.run(&Container::new(&["mkdir", "/tmp/free"]), &[])?;
     ensure!(free.code == 0, "without a profile mkdir works: {}", free.summary());
     let denied = vec!["mkdir".to_owned(), "mkdirat".to_owned()];
-    let container = Container { denied, ..Container::new(&["mkdir", "/tmp/denied"]) };
+    // Whether seccomp is on is decided when a sandbox is made.
+    let container = Container { denied, ..Container::new(&["mkdir", "/tmp/denied"]).within(Sandbox::Alone) };
     let refused = containers.run(&container, &[])?;
     ensure!(refused.code != 0, "mkdir is denied by the profile, and still succeeded");
     ensure!(refused.text().contains("EPERM"), "mkdir is denied with EPERM: {}", refused.summary());

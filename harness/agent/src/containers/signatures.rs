@@ -44,6 +44,9 @@ pub fn settle(stop: Stop, record: &[String]) -> Stop {
     if message.contains("Unix syslog delivery error") {
         return Stop::skip("the environment has no /dev/log, which Kata's Go shim writes to");
     }
+    if message.contains("agent does not support seccomp") {
+        return Stop::skip("the Kata given has an agent that was built without seccomp");
+    }
     let absent = message.contains("does not exist") || message.contains("no such file or directory");
     if absent && record.iter().any(|path| message.contains(path.as_str())) {
         return Stop::blame(Component::Record, message.clone());
@@ -115,6 +118,10 @@ mod tests {
         assert_eq!(blamed(refused(vsock)), Some(Component::Kernel));
         let syslog = refused("ctr: failed to create shim task: Unix syslog delivery error: unknown");
         assert!(matches!(syslog, Stop::Skip { .. }), "{syslog:?}");
+        let words =
+            "ctr: Seccomp profiles are passed to the virtual machine, but the Kata agent does not support seccomp";
+        let seccomp = refused(words);
+        assert!(matches!(seccomp, Stop::Skip { .. }), "{seccomp:?}");
         assert_eq!(blamed(settle(Stop::fail("/usr/libexec/virtiofsd does not exist"), &record)), None);
     }
 

@@ -181,8 +181,10 @@ fn annotations(container: &Container, around: &Surroundings) -> Value {
         // `ConfigPathKey` in src/runtime/virtcontainers/pkg/annotations/annotations.go@3.30.0.
         say("io.katacontainers.config_path", path);
     }
-    // Kata's shipped configuration switches seccomp in the guest off; the tests are about what it does when it is on.
-    say("io.katacontainers.config.runtime.disable_guest_seccomp", "false");
+    if !container.denied.is_empty() {
+        // Kata's shipped configuration switches seccomp in the guest off; an agent may be built without it.
+        say("io.katacontainers.config.runtime.disable_guest_seccomp", "false");
+    }
     Value::Object(all)
 }
 
