@@ -54,12 +54,17 @@ fn an_unknown_test_is_told_with_the_nearest() {
 
 #[test]
 fn a_kata_that_cannot_be_is_refused_before_anything_runs() {
-    assert_snapshot!(said(&["run", "debian:13", "--kata", "/nonexistent/kata"]), @"");
-    assert_snapshot!(said(&["run", "debian:13", "--in", "vm", "--kata", "/nonexistent/kata"]), @"");
-    assert_snapshot!(said(&["run", "debian:13", "--in", "vm", "--kata", "kata.tar.xz#123"]), @"");
-    assert_snapshot!(said(&["run", "debian:13", "--in", "vm", "--component", "virtiofsd=x"]), @"");
-    assert_snapshot!(said(&["run", "debian:13", "--in", "vm", "--kata", "/", "--component", "runc=x"]), @"");
-    assert_snapshot!(said(&["run", "debian:13", "--in", "vm", "--kata", "."]), @"");
+    for (arguments, expected) in [
+        (&["--kata", "/nonexistent/kata"][..], "--kata: it runs in virtual machines only: add --in vm"),
+        (&["--in", "vm", "--kata", "/nonexistent/kata"], "--kata: /nonexistent/kata is not there"),
+        (&["--in", "vm", "--kata", "kata.tar.xz#123"], "`123` is no sha-256: expected 64 hexadecimal digits"),
+        (&["--in", "vm", "--component", "virtiofsd=x"], "--kata <PATH|URL[#SHA256]>"),
+        (&["--in", "vm", "--kata", "/", "--component", "runc=x"], "--component `runc=x`: expected NAME=PATH"),
+        (&["--in", "vm", "--kata", "."], "no shim in"),
+    ] {
+        let said = said(&[&["run", "debian:13"], arguments].concat());
+        assert!(said.contains(expected) && said.ends_with("exit 2\n"), "{arguments:?}: {said}");
+    }
 }
 
 #[test]

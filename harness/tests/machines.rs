@@ -9,7 +9,7 @@ use agent::protocol::EnvironmentRequest;
 use harness::cell::ask;
 use harness::setup;
 use harness::vm::outer::Outer;
-use harness::vm::{self, Size, Vm};
+use harness::vm::{self, Content, SeedFile, Size, Vm};
 use images::{Disk, Options, prepare_disk};
 use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
@@ -52,7 +52,8 @@ impl Ready {
     async fn boot(&self, name: &str) -> Vm {
         let size = Size { memory_mib: 1024, cpus: 1 };
         let logs = self.folder.path().join(name);
-        vm::start(&self.outer, &self.disk, size, &[("agent", setup::AGENT)], &logs).await.unwrap()
+        let agent = SeedFile { name: "agent".to_owned(), content: Content::Static(setup::AGENT) };
+        vm::start(&self.outer, &self.disk, size, &[agent], &logs).await.unwrap()
     }
 }
 

@@ -187,6 +187,7 @@ proptest! {
             standings: attempts.iter().enumerate().filter_map(|(i, o)| Some((format!("t{i}"), Standing::of(o)?))).collect(),
             error: broken.then(|| "image: none".to_owned()),
             basis: None,
+            brought: Vec::new(),
         };
         let passed = |i: usize| {
             let decisive = attempts[i].iter().rfind(|o| matches!(o, Outcome::Pass | Outcome::Fail { .. }));

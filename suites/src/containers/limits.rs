@@ -8,7 +8,7 @@ use crate::ensure;
 
 /// A limit on processes is seen inside and in force: a container limited to 12 cannot have 30.
 ///
-/// Under Kata the limit is set in the guest; without it one container's fork bomb takes its whole pod down.
+/// Without it one container's fork bomb takes its whole pod down. Kata passes no such limit on, so this is a control only.
 pub(super) fn the_limit_on_processes_holds(containers: &dyn Containers) -> Check {
     let limits = Limits { pids: Some(12), ..Limits::default() };
     let limited = |command: &[&str]| Container { limits, ..Container::new(command) };

@@ -55,6 +55,7 @@ impl Session<'_> {
             Sandbox::Shared => Some(self.shared_pod()?),
             Sandbox::In(id) => Some((id.clone(), self.sandbox_pid(id)?)),
         };
+        let within = pod.as_ref().map(|(id, _)| id.clone());
         let id = self.instance.fresh_id(self.runtime);
         let folder = self.instance.disk().join("containers").join(&id);
         let root = folder.join("rootfs");
@@ -74,7 +75,8 @@ impl Session<'_> {
             .and_then(|()| fs::write(&file, specification.to_string()));
         made.map_err(|e| Stop::error(format!("making the container {id}: {e}")))?;
         let arguments = self.run_arguments(&["--config", &file.to_string_lossy()], &[&id]);
-        ContainerTask::start(&self.instance, self.runtime, &id, Some(folder), &arguments, input)
+        let task = ContainerTask::start(&self.instance, self.runtime, &id, Some(folder), &arguments, input)?;
+        Ok(task.in_pod(within))
     }
 
     /// `ctr run` in the foreground: it gives the streams through, tells the exit code, and removes the container.

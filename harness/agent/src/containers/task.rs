@@ -23,6 +23,8 @@ pub struct ContainerTask {
     /// Its root filesystem and specification.
     folder: Option<PathBuf>,
     finished: bool,
+    /// The pod that it is in.
+    pod: Option<String>,
 }
 
 impl ContainerTask {
@@ -48,7 +50,15 @@ impl ContainerTask {
             next_exec: AtomicU64::new(1),
             folder,
             finished: false,
+            pod: None,
         })
+    }
+
+    /// Says that it is in a pod, whose processes carry it.
+    #[must_use]
+    pub fn in_pod(mut self, pod: Option<String>) -> ContainerTask {
+        self.pod = pod;
+        self
     }
 
     /// Waits until the probe inside has said that it is there.
@@ -97,7 +107,7 @@ impl ContainerTask {
         match self.runtime {
             Runtime::Runc => Stop::fail(format!("the container did not get ready or end within {seconds} s")),
             Runtime::Kata => {
-                let processes = host::processes(&self.id);
+                let processes = host::processes(self.pod.as_ref().unwrap_or(&self.id));
                 let (vmm, daemon) = (processes.iter().any(Process::is_vmm), processes.iter().any(Process::is_daemon));
                 signatures::silence(vmm, daemon, seconds, &self.instance.last_words())
             }
