@@ -42,7 +42,7 @@ pub async fn start(agent: &[u8], dir: &Path) -> Result<Host, String> {
             let frames = frames.map(Some).chain(futures_util::stream::iter([None]));
             let heard = futures_util::stream::select(frames, words.map(Some))
                 .take_while(|item| std::future::ready(item.is_some()))
-                .filter_map(|item| std::future::ready(item))
+                .filter_map(std::future::ready)
                 .map(|item| item.map_err(|e| e.to_string()));
             Line::open(heard, stdin, Duration::from_secs(60)).await.map_err(|e| e.to_string())
         }

@@ -52,7 +52,8 @@ impl Ready {
     async fn boot(&self, name: &str) -> Vm {
         let size = Size { memory_mib: 1024, cpus: 1 };
         let logs = self.folder.path().join(name);
-        vm::start(&self.outer, &self.disk, size, &[("agent", setup::AGENT)], &logs).await.unwrap()
+        let agent = vm::SeedFile { name: "agent".to_owned(), content: vm::Content::Static(setup::AGENT) };
+        vm::start(&self.outer, &self.disk, size, &[agent], &logs).await.unwrap()
     }
 }
 

@@ -28,7 +28,7 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Qualify releases: `debian:13`, `debian`, `debian:11,12`, `all`.
-    Run(RunArguments),
+    Run(Box<RunArguments>),
     /// List tests, capabilities, profiles and releases, without running anything.
     List(ListArguments),
     /// Explain a test or a capability: what it proves, why Kata needs it, what is required for it.

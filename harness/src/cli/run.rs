@@ -267,7 +267,7 @@ fn options(arguments: &RunArguments) -> Vec<String> {
             options.push(word.to_owned());
         }
     }
-    if arguments.environments.iter().any(|place| *place == In::Vm) {
+    if arguments.environments.contains(&In::Vm) {
         options.push(format!("--vm-memory {}", arguments.vm_memory));
     }
     options.extend(arguments.install.iter().map(|package| format!("--install {package}")));
