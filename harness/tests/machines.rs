@@ -74,7 +74,6 @@ async fn ends(vm: &Vm, within: Duration) -> String {
     }
 }
 
-#[expect(clippy::await_holding_lock, reason = "the other test is to wait for all of this one")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_ends_of_a_machine_are_told_apart() {
     let Some(ready) = ready("the_ends_of_a_machine_are_told_apart") else { return };

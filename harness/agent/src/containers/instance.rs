@@ -64,6 +64,22 @@ impl Default for Patience {
     }
 }
 
+/// How many of Kata's lines a message has.
+const WORDS: usize = 3;
+
+/// The Go shim writes `name=containerd-shim-v2 … sandbox=ID` as logfmt, the Rust one JSON with the id in it.
+fn words_about(log: &str, sandbox: &str) -> String {
+    let about =
+        |line: &&str| line.contains(sandbox) && (line.contains("source=virtcontainers") || line.contains("\"source\""));
+    // One of these for every file that is mounted, and none of them explains anything.
+    let lines: Vec<&str> = log.lines().filter(about).filter(|l| !l.contains("Block device not supported")).collect();
+    let message = |line: &&str| {
+        let rest = line.split_once("msg=").map_or(*line, |(_, rest)| rest);
+        rest.chars().take(400).collect::<String>()
+    };
+    lines[lines.len().saturating_sub(WORDS)..].iter().map(message).collect::<Vec<_>>().join(" | ")
+}
+
 /// Whose instance it is, kept beside its socket: what a killed agent has left is removed by the next one.
 #[derive(Debug, Serialize, Deserialize)]
 struct Owner {
@@ -241,6 +257,11 @@ impl Instance {
         self.log.last_lines(6)
     }
 
+    /// What Kata has written to containerd's log about a sandbox: errors and warnings, the last ones.
+    pub fn words_of_kata(&self, sandbox: &str) -> String {
+        words_about(&self.log.text(), sandbox)
+    }
+
     /// Where the log is kept.
     pub fn log_path(&self) -> &Path {
         self.log.path()
@@ -391,6 +412,16 @@ fn search_path(run: &Path, programs: &[PathBuf]) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_kata_said_of_a_sandbox_is_found_among_the_rest() {
+        let log = "level=info msg=\"loading plugin\"\n\
+                   level=error msg=\"QEMU exited\" name=containerd-shim-v2 sandbox=kq1k-5 source=virtcontainers\n\
+                   level=warning msg=\"Block device not supported\" sandbox=kq1k-5 source=virtcontainers\n\
+                   level=error msg=\"other\" sandbox=kq1k-6 source=virtcontainers\n";
+        let words = words_about(log, "kq1k-5");
+        assert!(words.starts_with("\"QEMU exited\"") && !words.contains("other") && !words.contains('|'), "{words}");
+    }
 
     #[test]
     fn the_configuration_keeps_everything_in_its_folders() {
