@@ -234,7 +234,7 @@ fn without_docker_one_line_says_so_and_nothing_is_left() {
     let dir = tempfile::tempdir().unwrap();
     let said = said_in(&dir, &["run", "debian:13", "--in", "container", "--out", "out"]);
     assert_snapshot!(said, @r"
-    error: no Docker engine answers, and --in container needs one: connecting to Docker: Socket not found: /nonexistent/docker.sock (`kata-qualify doctor` says more)
+    error: no Docker engine answers, and --in container needs one: connecting to Docker: Socket not found: /nonexistent/docker.sock (`--in vm` needs none; `kata-qualify doctor` says more)
     exit 3
     ");
     assert_eq!(names(dir.path()), Vec::<String>::new());

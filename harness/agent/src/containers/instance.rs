@@ -7,6 +7,7 @@ use crate::log::Log;
 use crate::process::{how_it_ended, kill_group, prepare};
 use crate::server::locked;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -127,7 +128,7 @@ impl Instance {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let spawned = prepare(&mut command, Vec::new()).spawn();
         let mut child = spawned.map_err(|e| {
-            clean_up(&name, &disk);
+            clean_up(&name, &disk, 0);
             Stop::blame(Component::Containerd, format!("{} does not start: {e}", settings.containerd.display()))
         })?;
         fs::create_dir_all(&settings.artifacts).map_err(failed)?;
@@ -320,15 +321,19 @@ impl Drop for Instance {
             }
         }
         kill_group(&mut locked(&self.child));
-        clean_up(&self.name, &self.disk);
+        clean_up(&self.name, &self.disk, self.next.load(Ordering::Relaxed));
     }
 }
 
 /// Takes everything of an instance away: processes, mounts, control groups, sockets, folders.
-fn clean_up(name: &str, disk: &Path) {
+///
+/// `ids` is the highest number that it has given to a container.
+fn clean_up(name: &str, disk: &Path, ids: u64) {
     let run = Path::new(RUN).join(name);
-    for address in shims_sockets(&run.join("state/io.containerd.runtime.v2.task").join(name)) {
-        let _ = fs::remove_file(address);
+    for number in 1..=ids {
+        for letter in ['r', 'k'] {
+            let _ = fs::remove_file(shims_socket(&run.join("sock"), name, &format!("{name}{letter}-{number}")));
+        }
     }
     for id in [format!("{name}r-"), format!("{name}k-"), name.to_owned()] {
         host::remove(&id, &[]);
@@ -342,11 +347,13 @@ fn clean_up(name: &str, disk: &Path) {
     }
 }
 
-/// The sockets of shims that were not removed: containerd keeps their addresses beside each container.
-fn shims_sockets(tasks: &Path) -> Vec<PathBuf> {
-    let containers = fs::read_dir(tasks).into_iter().flatten().flatten();
-    let addresses = containers.filter_map(|entry| fs::read_to_string(entry.path().join("address")).ok());
-    addresses.filter_map(|text| text.trim().strip_prefix("unix://").map(PathBuf::from)).collect()
+/// Where the shim of a container listens (`SocketAddress` in containerd's `runtime/v2/shim/util_unix.go`): a shim of
+/// Kata's that refuses its first container leaves its socket there.
+fn shims_socket(address: &Path, namespace: &str, id: &str) -> PathBuf {
+    let hashed = address.join(namespace).join(id);
+    let digest = Sha256::digest(hashed.as_os_str().as_encoded_bytes());
+    let name: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    Path::new("/run/containerd/s").join(name)
 }
 
 /// Removes what agents that were killed have left.
@@ -357,7 +364,8 @@ fn sweep() {
             && host::started(owner.pid) != Some(owner.started)
             && entry.file_name().to_str() == Some(&owner.name)
         {
-            clean_up(&owner.name, &owner.disk);
+            // Nobody knows any more how many there were: more than a run has containers.
+            clean_up(&owner.name, &owner.disk, 1000);
         }
     }
 }
