@@ -91,8 +91,9 @@ pub async fn sweep(docker: &Docker, which: Which<'_>) -> Result<Vec<String>, bol
     }
     let options = ListVolumesOptions { filters };
     for volume in docker.list_volumes(Some(options)).await?.volumes.unwrap_or_default() {
-        let options = RemoveVolumeOptions { force: true };
-        if chosen(&volume.labels, which) && gone(docker.remove_volume(&volume.name, Some(options)).await)? {
+        if chosen(&volume.labels, which)
+            && gone(docker.remove_volume(&volume.name, Some(RemoveVolumeOptions { force: true })).await)?
+        {
             removed.push(format!("volume {}", volume.name.chars().take(12).collect::<String>()));
         }
     }

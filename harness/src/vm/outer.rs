@@ -141,6 +141,7 @@ impl Outer {
     fn kvm_works(&self, image: &Image, release: &kata_osinfo::release::Release) -> Result<(), String> {
         let opened = std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
         opened.map_err(|e| format!("/dev/kvm: {e}"))?;
+        self.boots_under_kvm(image, release)?;
         let nests = ["kvm_amd", "kvm_intel"].iter().any(|module| {
             let value = std::fs::read_to_string(format!("/sys/module/{module}/parameters/nested"));
             value.is_ok_and(|v| matches!(v.trim(), "1" | "Y"))
@@ -148,7 +149,7 @@ impl Outer {
         if !nests {
             return Err("KVM here does not nest: a virtual machine would have no KVM of its own".to_owned());
         }
-        self.boots_under_kvm(image, release)
+        Ok(())
     }
 
     /// Boots a guest with our agent as its init; where KVM is broken QEMU exits, or hangs until the deadline.
@@ -182,13 +183,16 @@ impl Outer {
         let (process, stderr) = Process::start(command, fds).map_err(io)?;
         let stderr = Log::collect(stderr, &folder.path().join("stderr")).map_err(io)?;
         let client: Client<GuestReply> = Client::new(here).map_err(io)?;
-        let booted = client.wait_for_hello(KVM_BOOT, || process.ended().is_none());
+        // A QEMU whose KVM refuses it may say so and go on for ever.
+        let refused = || stderr.text().contains(" error: ");
+        let booted = client.wait_for_hello(KVM_BOOT, || process.ended().is_none() && !refused());
         let end = Instant::now() + Duration::from_secs(2);
         while booted.is_err() && process.ended().is_some() && !stderr.closed() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(10));
         }
         booted.map_err(|_| match process.ended() {
             Some(how) => format!("no guest boots under KVM: QEMU ended ({how}): {}", first_line(&stderr.text())),
+            None if refused() => format!("no guest boots under KVM: {}", first_line(&stderr.text())),
             None => format!(
                 "no guest boots under KVM: nothing within {} s: {}",
                 KVM_BOOT.as_secs(),
