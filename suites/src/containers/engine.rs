@@ -55,6 +55,11 @@ pub struct Kata {
 }
 
 impl Kata {
+    /// Whether it is of Kata 2 or 3.
+    pub fn is_before_4(&self) -> bool {
+        self.version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major < 4)
+    }
+
     /// The name that containerd knows its runtime by, a Go one's and a Rust one's beside each other.
     pub fn handler(&self) -> &'static str {
         match self.kind {

@@ -146,6 +146,7 @@ pub fn started(pid: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::process::CommandExt as _;
 
     #[test]
     fn an_id_is_not_its_own_beginning() {
@@ -160,7 +161,7 @@ mod tests {
     #[test]
     fn a_process_is_found_by_its_arguments_and_removed() {
         let id = format!("kqtest{}-1", std::process::id());
-        let mut child = std::process::Command::new("sh").args(["-c", "sleep 1000; :", &id]).spawn().unwrap();
+        let mut child = std::process::Command::new("sleep").arg0(&id).arg("1000").spawn().unwrap();
         let end = Instant::now() + Duration::from_secs(5);
         while processes(&id).is_empty() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(5));

@@ -7,6 +7,7 @@ use crate::log::Log;
 use crate::process::{how_it_ended, kill_group, prepare};
 use crate::server::locked;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
@@ -64,6 +65,22 @@ impl Default for Patience {
     }
 }
 
+/// How many of Kata's lines a message has.
+const WORDS: usize = 3;
+
+/// The Go shim writes `name=containerd-shim-v2 … sandbox=ID` as logfmt, the Rust one JSON with the id in it.
+fn words_about(log: &str, sandbox: &str) -> String {
+    let about =
+        |line: &&str| line.contains(sandbox) && (line.contains("source=virtcontainers") || line.contains("\"source\""));
+    // One of these for every file that is mounted, and none of them explains anything.
+    let lines: Vec<&str> = log.lines().filter(about).filter(|l| !l.contains("Block device not supported")).collect();
+    let message = |line: &&str| {
+        let rest = line.split_once("msg=").map_or(*line, |(_, rest)| rest);
+        rest.chars().take(400).collect::<String>()
+    };
+    lines[lines.len().saturating_sub(WORDS)..].iter().map(message).collect::<Vec<_>>().join(" | ")
+}
+
 /// Whose instance it is, kept beside its socket: what a killed agent has left is removed by the next one.
 #[derive(Debug, Serialize, Deserialize)]
 struct Owner {
@@ -111,7 +128,7 @@ impl Instance {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let spawned = prepare(&mut command, Vec::new()).spawn();
         let mut child = spawned.map_err(|e| {
-            clean_up(&name, &disk);
+            clean_up(&name, &disk, 0);
             Stop::blame(Component::Containerd, format!("{} does not start: {e}", settings.containerd.display()))
         })?;
         fs::create_dir_all(&settings.artifacts).map_err(failed)?;
@@ -241,6 +258,11 @@ impl Instance {
         self.log.last_lines(6)
     }
 
+    /// What Kata has written to containerd's log about a sandbox: errors and warnings, the last ones.
+    pub fn words_of_kata(&self, sandbox: &str) -> String {
+        words_about(&self.log.text(), sandbox)
+    }
+
     /// Where the log is kept.
     pub fn log_path(&self) -> &Path {
         self.log.path()
@@ -299,15 +321,19 @@ impl Drop for Instance {
             }
         }
         kill_group(&mut locked(&self.child));
-        clean_up(&self.name, &self.disk);
+        clean_up(&self.name, &self.disk, self.next.load(Ordering::Relaxed));
     }
 }
 
 /// Takes everything of an instance away: processes, mounts, control groups, sockets, folders.
-fn clean_up(name: &str, disk: &Path) {
+///
+/// `ids` is the highest number that it has given to a container.
+fn clean_up(name: &str, disk: &Path, ids: u64) {
     let run = Path::new(RUN).join(name);
-    for address in shims_sockets(&run.join("state/io.containerd.runtime.v2.task").join(name)) {
-        let _ = fs::remove_file(address);
+    for number in 1..=ids {
+        for letter in ['r', 'k'] {
+            let _ = fs::remove_file(shims_socket(&run.join("sock"), name, &format!("{name}{letter}-{number}")));
+        }
     }
     for id in [format!("{name}r-"), format!("{name}k-"), name.to_owned()] {
         host::remove(&id, &[]);
@@ -321,11 +347,13 @@ fn clean_up(name: &str, disk: &Path) {
     }
 }
 
-/// The sockets of shims that were not removed: containerd keeps their addresses beside each container.
-fn shims_sockets(tasks: &Path) -> Vec<PathBuf> {
-    let containers = fs::read_dir(tasks).into_iter().flatten().flatten();
-    let addresses = containers.filter_map(|entry| fs::read_to_string(entry.path().join("address")).ok());
-    addresses.filter_map(|text| text.trim().strip_prefix("unix://").map(PathBuf::from)).collect()
+/// Where the shim of a container listens (`SocketAddress` in containerd's `runtime/v2/shim/util_unix.go`): a shim of
+/// Kata's that refuses its first container leaves its socket there.
+fn shims_socket(address: &Path, namespace: &str, id: &str) -> PathBuf {
+    let hashed = address.join(namespace).join(id);
+    let digest = Sha256::digest(hashed.as_os_str().as_encoded_bytes());
+    let name: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    Path::new("/run/containerd/s").join(name)
 }
 
 /// Removes what agents that were killed have left.
@@ -336,7 +364,8 @@ fn sweep() {
             && host::started(owner.pid) != Some(owner.started)
             && entry.file_name().to_str() == Some(&owner.name)
         {
-            clean_up(&owner.name, &owner.disk);
+            // Nobody knows any more how many there were: more than a run has containers.
+            clean_up(&owner.name, &owner.disk, 1000);
         }
     }
 }
@@ -391,6 +420,16 @@ fn search_path(run: &Path, programs: &[PathBuf]) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_kata_said_of_a_sandbox_is_found_among_the_rest() {
+        let log = "level=info msg=\"loading plugin\"\n\
+                   level=error msg=\"QEMU exited\" name=containerd-shim-v2 sandbox=kq1k-5 source=virtcontainers\n\
+                   level=warning msg=\"Block device not supported\" sandbox=kq1k-5 source=virtcontainers\n\
+                   level=error msg=\"other\" sandbox=kq1k-6 source=virtcontainers\n";
+        let words = words_about(log, "kq1k-5");
+        assert!(words.starts_with("\"QEMU exited\"") && !words.contains("other") && !words.contains('|'), "{words}");
+    }
 
     #[test]
     fn the_configuration_keeps_everything_in_its_folders() {

@@ -39,7 +39,7 @@ fn act(words: &[&str]) -> io::Result<u8> {
     let number = |text: &str| text.parse::<usize>().map_err(io::Error::other);
     match *words {
         ["exit", code] => return code.parse().map_err(io::Error::other),
-        ["cat"] => drop(io::copy(&mut io::stdin().lock(), &mut io::stdout().lock())?),
+        ["cat", length] => cat(number(length)?)?,
         ["flood", length] => flood(number(length)?)?,
         ["facts"] => println!("{}", serde_json::to_string(&facts()?)?),
         ["stat", path] => println!("{}", serde_json::to_string(&file_facts(Path::new(path))?)?),
@@ -75,6 +75,11 @@ fn act(words: &[&str]) -> io::Result<u8> {
 fn ready() -> io::Result<()> {
     println!("{READY}");
     io::stdout().flush()
+}
+
+/// Gives so many bytes of standard input back; its end need not come.
+fn cat(length: usize) -> io::Result<()> {
+    io::copy(&mut io::stdin().lock().take(length as u64), &mut io::stdout().lock()).map(drop)
 }
 
 /// Half of it forwards to standard output, the other half backwards to standard error, both at once.

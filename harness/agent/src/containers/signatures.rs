@@ -61,6 +61,11 @@ pub fn settle(stop: Stop, record: &[String]) -> Stop {
 pub fn silence(vmm: bool, daemon: bool, seconds: u64, log: &str) -> Stop {
     let said = if log.is_empty() { String::new() } else { format!("; Kata said: {log}") };
     match (vmm, daemon) {
+        // QEMU found the daemon's socket and nobody behind it.
+        (false, false) if log.contains("vhost-fs.sock': Connection refused") => Stop::blame(
+            Component::Virtiofsd,
+            format!("no answer from the sandbox within {seconds} s: its virtiofsd had exited before QEMU came{said}"),
+        ),
         // One took the other along, and nobody has seen which was first: the catalogue's word stands.
         (false, false) => Stop::fail(format!(
             "no answer from the sandbox within {seconds} s, and neither its QEMU nor its virtiofsd runs{said}"
@@ -132,6 +137,12 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(blames(true, false), Some(Component::Virtiofsd));
+        let words = "qemu-system-x86_64: -chardev socket,path=/run/vc/vm/x/vhost-fs.sock: Failed to connect to \
+                     '/run/vc/vm/x/vhost-fs.sock': Connection refused";
+        match silence(false, false, 100, words) {
+            Stop::Fail { blames, .. } => assert_eq!(blames, Some(Component::Virtiofsd)),
+            other => panic!("{other:?}"),
+        }
         assert_eq!(blames(false, true), Some(Component::Qemu));
         assert_eq!(blames(false, false), None);
         assert_eq!(blames(true, true), Some(Component::Kernel));

@@ -107,9 +107,10 @@ impl ContainerTask {
         match self.runtime {
             Runtime::Runc => Stop::fail(format!("the container did not get ready or end within {seconds} s")),
             Runtime::Kata => {
-                let processes = host::processes(self.pod.as_ref().unwrap_or(&self.id));
+                let sandbox = self.pod.as_ref().unwrap_or(&self.id);
+                let processes = host::processes(sandbox);
                 let (vmm, daemon) = (processes.iter().any(Process::is_vmm), processes.iter().any(Process::is_daemon));
-                signatures::silence(vmm, daemon, seconds, &self.instance.last_words())
+                signatures::silence(vmm, daemon, seconds, &self.instance.words_of_kata(sandbox))
             }
         }
     }
