@@ -176,15 +176,21 @@ pub(super) fn sigkill_ends_what_ignores_sigterm(containers: &dyn Containers) -> 
     wait_for(|| task.stdout().contains("signal 15"), || format!("SIGTERM was sent, printed was {:?}", task.stdout()))?;
     task.signal(9)?;
     let finished = task.wait(Duration::from_secs(60))?;
-    // Before 4.0 Kata's agent tells the signal's bare number (`src/agent/src/signal.rs@3.30.0`, and at 4.0.0).
+    ensure!(was_killed(containers, &finished), "killed by signal 9, told was {}", finished.summary());
+    Ok(())
+}
+
+/// Whether the exit code says that SIGKILL ended it: 137.
+///
+/// Before 4.0 Kata's agent tells the signal's bare number (`src/agent/src/signal.rs@3.30.0`, and at 4.0.0).
+pub(super) fn was_killed(containers: &dyn Containers, finished: &Finished) -> bool {
     let kata = containers.claims().kata_for(&containers.profile().name);
     let bare = containers.runtime() == Runtime::Kata && kata.is_some_and(|kata| kata.is_before_4());
     if bare && finished.code == 9 {
         containers.note("Kata before 4.0 tells 9 for a process that SIGKILL ended, not 137".to_owned());
-        return Ok(());
+        return true;
     }
-    ensure!(finished.code == 137, "killed by signal 9, told was {}", finished.summary());
-    Ok(())
+    finished.code == 137
 }
 
 /// The container has the host name asked for.

@@ -205,6 +205,11 @@ impl Containers for Session<'_> {
         guest.initrd = Some("initrd".to_owned());
         guest.shared = Shared::VirtioFs { socket: "socket".to_owned(), tag: SHARE_TAG.to_owned() };
         guest.vsock = Some(Vsock { guest_cid: 3 });
+        if self.profile.runtime == profile::Runtime::Go {
+            // `default_maxvcpus = 0`: as many as the host has. The Rust runtime's shipped configuration for QEMU sizes
+            // sandboxes statically, so that none are added.
+            guest.max_vcpus = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
+        }
         guest.nested = self.read_host("/proc/cpuinfo")?.lines().any(|l| l.split(' ').any(|w| w == "hypervisor"));
         let launch = qemu::argv::launch(self.profile, &guest);
         launch
