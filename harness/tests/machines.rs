@@ -75,6 +75,7 @@ async fn ends(vm: &Vm, within: Duration) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 async fn the_ends_of_a_machine_are_told_apart() {
     let Some(ready) = ready("the_ends_of_a_machine_are_told_apart") else { return };
 
@@ -122,6 +123,7 @@ async fn the_ends_of_a_machine_are_told_apart() {
 
 /// A run that is killed takes its machines along: the kernel ends them, for nobody else is left to.
 #[test]
+#[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_killed_run_leaves_no_machine() {
     let Some(ready) = ready("a_killed_run_leaves_no_machine") else { return };
     let mut run = Command::new(env!("CARGO_BIN_EXE_kata-qualify"))
