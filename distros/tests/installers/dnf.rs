@@ -4,6 +4,7 @@ use crate::scratch::{Scratch, damage, package_file, run, tree};
 use kata_osinfo::installer::FailureKind;
 use kata_osinfo::release::PackageManager;
 use std::process::Command;
+use std::time::Duration;
 
 /// The same three packages as RPMs, with their index.
 pub(crate) fn rpms(scratch: &Scratch) {
@@ -69,6 +70,8 @@ fn failures_are_told_apart() {
     damage(&package_file(&scratch, "kq-lib"));
     scratch.fails("kq-vmm", FailureKind::Verification);
     break_index(&scratch);
+    // An index that was read in this second is not yet older than `metadata_expire=0`: dnf would not look again.
+    std::thread::sleep(Duration::from_secs(2));
     scratch.fails("kq-big", FailureKind::Repository);
     index(&scratch);
     scratch.shrink(8);
