@@ -14,6 +14,9 @@ const MAX_LINKS: usize = 40;
 /// Names that are looked at in one directory.
 const MAX_ENTRIES: usize = 100_000;
 
+/// Bytes of a configuration file.
+const MAX_CONFIGURATION: u64 = 4 << 20;
+
 /// A directory taken as `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root {
@@ -46,6 +49,12 @@ pub enum RootError {
         path: PathBuf,
         /// The cap in bytes.
         limit: u64,
+    },
+    /// A text that cannot be written again as it is.
+    #[error("{path}: expected UTF-8 text")]
+    NotText {
+        /// Seen from outside.
+        path: PathBuf,
     },
 }
 
@@ -130,6 +139,21 @@ impl Root {
         Ok(done)
     }
 
+    /// [`Root::resolve`] of what is to be written: directories before the last component may be missing, they can be made.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Root::resolve`], but for what is missing.
+    pub fn resolve_new(&self, inside: &Path) -> Result<PathBuf, RootError> {
+        match self.resolve(inside) {
+            Err(error) if error.is_missing() => match (inside.parent(), inside.components().next_back()) {
+                (Some(folder), Some(Component::Normal(name))) => Ok(self.resolve_new(folder)?.join(name)),
+                _ => Err(error),
+            },
+            resolved => resolved,
+        }
+    }
+
     /// The bytes of a regular file of at most `limit` bytes.
     ///
     /// A FIFO or a device is refused, never waited for.
@@ -173,6 +197,29 @@ impl Root {
         Ok(String::from_utf8_lossy(&self.read(inside, limit)?).into_owned())
     }
 
+    /// The text of a configuration file, at most 4 MiB, to the byte: it may be written again.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Root::read`], and that it is not UTF-8.
+    pub fn utf8(&self, inside: &Path) -> Result<String, RootError> {
+        let bytes = self.read(inside, MAX_CONFIGURATION)?;
+        String::from_utf8(bytes).map_err(|_| RootError::NotText { path: self.outer(inside) })
+    }
+
+    /// [`Root::utf8`], `None` where there is no such file.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Root::utf8`], but for a missing file.
+    pub fn utf8_if_any(&self, inside: &Path) -> Result<Option<String>, RootError> {
+        match self.utf8(inside) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The names in a directory, sorted; none if there is no such directory.
     ///
     /// # Errors
@@ -197,6 +244,11 @@ impl Root {
     /// What stands at a path, links followed; `None` if nothing does.
     pub fn metadata(&self, inside: &Path) -> Option<std::fs::Metadata> {
         std::fs::symlink_metadata(self.outer(&self.resolve(inside).ok()?)).ok()
+    }
+
+    /// Whether a regular file stands at the path, links followed.
+    pub fn has_file(&self, inside: &Path) -> bool {
+        self.metadata(inside).is_some_and(|m| m.is_file())
     }
 
     /// Whether a regular file with an execute bit stands at the path.
@@ -303,6 +355,28 @@ mod tests {
         // A file is no folder.
         assert!(root.read(Path::new("/usr/lib/os-release/x"), 10).unwrap_err().is_missing());
         assert!(Root::new(Path::new("/etc/hostname-of-nobody")).is_err());
+    }
+
+    #[test]
+    fn what_is_to_be_written_may_lack_its_folders() {
+        let (dir, root) = root();
+        symlink("/usr", dir.path().join("etc/up")).unwrap();
+        assert_eq!(root.resolve_new(Path::new("/etc/up/none/file")).unwrap(), Path::new("/usr/none/file"));
+        symlink("b", dir.path().join("a")).unwrap();
+        symlink("a", dir.path().join("b")).unwrap();
+        assert!(!root.resolve_new(Path::new("/a/file")).unwrap_err().is_missing());
+    }
+
+    #[test]
+    fn configuration_is_read_to_the_byte_or_not_at_all() {
+        let (dir, root) = root();
+        std::fs::write(dir.path().join("junk"), [0xff, 0xfe]).unwrap();
+        assert!(root.utf8(Path::new("/junk")).unwrap_err().to_string().contains("UTF-8"));
+        assert_eq!(root.utf8_if_any(Path::new("/none")).unwrap(), None);
+        assert_eq!(root.utf8_if_any(Path::new("/usr/lib/os-release")).unwrap().as_deref(), Some("ID=inside\n"));
+        assert!(root.has_file(Path::new("/usr/lib/os-release")) && !root.has_file(Path::new("/usr/lib")));
+        assert_eq!(root.list(Path::new("/none")).unwrap(), Vec::<String>::new());
+        assert_eq!(root.list(Path::new("/")).unwrap(), ["etc", "junk", "usr"]);
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub fn main() -> ExitCode {
         Err(e) => {
             let text = redact(&format!("{e:#}"));
             // A diagnostic of a record says so itself, with its rule: error[wrong-type].
-            let lead = if text.starts_with("error") { "" } else { "error: " };
+            let lead = if text.starts_with("error[") { "" } else { "error: " };
             eprintln!("{lead}{text}");
             let usage = e.downcast_ref::<UsageError>().is_some();
             if usage { Exit::Usage.into() } else { Exit::Infrastructure.into() }

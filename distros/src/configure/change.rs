@@ -3,7 +3,7 @@
 //! What was written, and what stood there before, is kept in a state file below `/var/lib/kata-osinfo`; it is written
 //! before the first file is touched, so that a crash in between can be taken back too.
 
-use super::{Root, RootError};
+use crate::root::{Root, RootError};
 use crate::verified::write_file;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -91,7 +91,7 @@ pub enum ChangeError {
 ///
 /// That the state cannot be read.
 pub fn state(root: &Root) -> Result<Option<State>, ChangeError> {
-    let Some(text) = root.read_if_any(Path::new(STATE))? else { return Ok(None) };
+    let Some(text) = root.utf8_if_any(Path::new(STATE))? else { return Ok(None) };
     let state: State = serde_json::from_str(&text)?;
     match state.version {
         1 => Ok(Some(state)),
@@ -105,7 +105,7 @@ pub fn state(root: &Root) -> Result<Option<State>, ChangeError> {
 ///
 /// That it cannot be read, or has been changed since.
 pub fn original(root: &Root, state: Option<&State>, path: &Path) -> Result<Option<String>, ChangeError> {
-    let now = root.read_if_any(path)?;
+    let now = root.utf8_if_any(path)?;
     let Some(ours) = state.and_then(|s| s.files.iter().find(|f| f.path == path)) else { return Ok(now) };
     match now {
         Some(text) if text == ours.after => Ok(ours.before.clone()),
@@ -162,7 +162,7 @@ pub fn apply(root: &Root, old: Option<&State>, mut new: State) -> Result<(), Cha
 pub fn revert(root: &Root, state: &State, force: bool, dry_run: bool) -> Result<Vec<Change>, ChangeError> {
     let mut restored = Vec::new();
     for file in &state.files {
-        let now = root.read_if_any(&file.path)?;
+        let now = root.utf8_if_any(&file.path)?;
         if !force {
             original(root, Some(state), &file.path)?;
         }
@@ -180,7 +180,7 @@ pub fn revert(root: &Root, state: &State, force: bool, dry_run: bool) -> Result<
     put(root, Path::new(STATE), None)?;
     for folder in state.directories.iter().rev() {
         // Others may have put something there; then it stays.
-        let _ = std::fs::remove_dir(root.outside(folder));
+        let _ = std::fs::remove_dir(root.outer(folder));
     }
     Ok(restored)
 }
@@ -194,8 +194,8 @@ fn write_state(root: &Root, state: &State) -> Result<(), ChangeError> {
 /// A file with this text, or no file.
 fn put(root: &Root, path: &Path, text: Option<&str>) -> Result<(), ChangeError> {
     let failed = |source| ChangeError::Write { path: path.to_owned(), source };
-    let inside = root.resolve(path)?;
-    let outside = root.outside(&inside);
+    let inside = root.resolve_new(path)?;
+    let outside = root.outer(&inside);
     match text {
         Some(text) => {
             if let Some(folder) = outside.parent() {
@@ -219,7 +219,7 @@ fn missing_folders(root: &Root, path: &Path) -> Vec<PathBuf> {
     let mut missing: Vec<PathBuf> = path
         .ancestors()
         .skip(1)
-        .take_while(|folder| root.resolve(folder).is_ok_and(|f| !root.outside(&f).exists()))
+        .take_while(|folder| root.resolve_new(folder).is_ok_and(|f| !root.outer(&f).exists()))
         .map(Path::to_owned)
         .collect();
     missing.reverse();

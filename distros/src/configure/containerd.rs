@@ -1,10 +1,11 @@
 //! containerd's handler: a drop-in where containerd merges those, an edit of its configuration where it does not.
 
+use super::Setting;
 use super::change::{Change, State, original};
 use super::edit::{EditError, LineEnds, edited};
 use super::runtime_files::{HandlerError, NAME};
-use super::{Root, Setting};
 use crate::profile::Runtime;
+use crate::root::Root;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item, TableLike};
@@ -37,7 +38,7 @@ pub fn containerd(
     config: &Path,
     containerd: Option<(u32, u32)>,
 ) -> Result<Vec<Change>, HandlerError> {
-    let main = root.resolve(Path::new(MAIN))?;
+    let main = root.resolve_new(Path::new(MAIN))?;
     let before = original(root, state, &main)?;
     let merges = containerd.is_some_and(|v| v >= (2, 0));
     let edit = |source| HandlerError::Edit { path: main.clone(), source };
@@ -67,7 +68,7 @@ pub fn containerd(
         let after = edited(&text, &settings).map_err(edit)?;
         return Ok(vec![Change { path: main, before, after }]);
     }
-    let path = root.resolve(Path::new(DROP_IN))?;
+    let path = root.resolve_new(Path::new(DROP_IN))?;
     let head = format!("# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.\nversion = {version}\n");
     let after = edited(&head, &settings).map_err(edit)?;
     let mut changes = vec![Change { before: original(root, state, &path)?, path, after }];
@@ -142,16 +143,16 @@ fn imported(root: &Root, document: &DocumentMut) -> Vec<(PathBuf, String)> {
             continue;
         };
         let folder = path.with_file_name("");
-        let names = root.names(&folder).unwrap_or_default();
+        let names = root.list(&folder).unwrap_or_default();
         let names = names.iter().map(String::as_str);
         files.extend(names.filter(|n| n.starts_with(&before) && n.ends_with(&after)).map(|n| folder.join(n)));
     }
-    files.into_iter().filter_map(|path| Some((path.clone(), root.read(&path).ok()?))).collect()
+    files.into_iter().filter_map(|path| Some((path.clone(), root.utf8(&path).ok()?))).collect()
 }
 
 /// The `ConfigPath` of every Kata handler for a runtime, in the main file and what it imports.
 pub(super) fn config_paths(root: &Root, runtime: Runtime) -> Vec<String> {
-    let Ok(Some(main)) = root.read_if_any(Path::new(MAIN)) else { return Vec::new() };
+    let Ok(Some(main)) = root.utf8_if_any(Path::new(MAIN)) else { return Vec::new() };
     let Ok(document) = main.parse::<DocumentMut>() else { return Vec::new() };
     let texts = imported(root, &document).into_iter().map(|(_, text)| text);
     let mut paths = Vec::new();

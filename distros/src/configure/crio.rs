@@ -1,8 +1,8 @@
 //! CRI-O's handler.
 
-use super::Root;
 use super::change::{Change, State, original};
 use super::runtime_files::{HandlerError, NAME};
+use crate::root::Root;
 use std::path::Path;
 
 /// CRI-O reads this directory after its configuration, in the order of names.
@@ -28,6 +28,6 @@ pub fn crio(root: &Root, state: Option<&State>, shim: &Path, config: &Path) -> R
         quoted(shim),
         quoted(config)
     );
-    let path = root.resolve(Path::new(FILE))?;
+    let path = root.resolve_new(Path::new(FILE))?;
     Ok(vec![Change { before: original(root, state, &path)?, path, after }])
 }

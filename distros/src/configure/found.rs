@@ -2,8 +2,9 @@
 //!
 //! Binaries are read, never run: the root may be another machine's, or another architecture's.
 
-use super::{KataVersion, Root};
+use super::KataVersion;
 use crate::release::Release;
+use crate::root::Root;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -73,7 +74,7 @@ impl Found {
         let hypervisor = release.qemu().map(|v| v.path.clone()).filter(|p| root.has_file(Path::new(p)));
         let daemon = release.filesystem("virtio-fs").and_then(|f| f.path.clone());
         let qemu = hypervisor.as_deref().and_then(|p| binary(root, p));
-        let sysctl = root.read_if_any(Path::new("/proc/sys/kernel/io_uring_disabled")).ok().flatten();
+        let sysctl = root.utf8_if_any(Path::new("/proc/sys/kernel/io_uring_disabled")).ok().flatten();
         Found {
             io_uring: qemu.as_deref().and_then(links_liburing),
             lacks: qemu.as_deref().map(lacks).unwrap_or_default(),
@@ -84,7 +85,7 @@ impl Found {
                 Some(Daemon { path, flavour })
             }),
             kernel: release.kernel.as_ref().and_then(|k| newest(root, &k.image)),
-            kata: root.read_if_any(Path::new("/opt/kata/VERSION")).ok().flatten().and_then(|v| v.parse().ok()),
+            kata: root.utf8_if_any(Path::new("/opt/kata/VERSION")).ok().flatten().and_then(|v| v.parse().ok()),
             packages: BTreeMap::new(),
         }
     }
@@ -123,7 +124,7 @@ pub(super) fn newest(root: &Root, glob: &str) -> Option<String> {
         return root.has_file(path).then(|| glob.to_owned());
     };
     let mut found: Vec<(Vec<Part>, PathBuf)> = Vec::new();
-    for name in root.names(folder).ok()? {
+    for name in root.list(folder).ok()? {
         let name = name.as_str();
         let Some(middle) = name.strip_prefix(before).and_then(|n| n.strip_suffix(after)) else { continue };
         // What maintainers' scripts and admins leave beside kernels.

@@ -1,7 +1,8 @@
 //! Which configuration Kata really reads.
 
-use super::{Root, RootError, containerd};
+use super::containerd;
 use crate::profile::Runtime;
+use crate::root::{Root, RootError};
 use std::path::{Path, PathBuf};
 
 /// Where the Go runtime looks: the system's file, then that of the prefix it was built for.
@@ -95,7 +96,7 @@ fn at(root: &Root, named: &Path, by: &str) -> Result<Located, LocateError> {
     if !root.has_file(named) {
         return Err(LocateError::Missing(named.to_owned()));
     }
-    Ok(Located { named: named.to_owned(), path: root.resolve(named)?, by: by.to_owned(), others: Vec::new() })
+    Ok(Located { named: named.to_owned(), path: root.resolve_new(named)?, by: by.to_owned(), others: Vec::new() })
 }
 
 /// Other configurations for the same hypervisor in the same directory: its drop-ins are theirs too.
@@ -105,13 +106,13 @@ pub fn siblings(root: &Root, located: &Located) -> Vec<PathBuf> {
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
         name.starts_with("configuration")
             && name.ends_with(".toml")
-            && root.resolve(path).is_ok_and(|p| p != located.path && p == *path)
-            && root.read(path).is_ok_and(|text| {
+            && root.resolve_new(path).is_ok_and(|p| p != located.path && p == *path)
+            && root.utf8(path).is_ok_and(|text| {
                 text.parse::<toml_edit::DocumentMut>()
                     .is_ok_and(|d| d.get("hypervisor").and_then(|h| h.get("qemu")).is_some())
             })
     };
-    root.names(folder).unwrap_or_default().into_iter().map(|n| folder.join(n)).filter(is_one).collect()
+    root.list(folder).unwrap_or_default().into_iter().map(|n| folder.join(n)).filter(is_one).collect()
 }
 
 #[cfg(test)]

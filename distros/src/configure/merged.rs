@@ -1,7 +1,8 @@
 //! Kata's configuration as Kata would read it: the file, then its drop-ins, by the runtime's own rules.
 
-use super::{KataVersion, Located, Root, RootError, Setting, key_since, reads_drop_ins};
+use super::{KataVersion, Located, Setting, key_since, reads_drop_ins};
 use crate::profile::Runtime;
+use crate::root::{Root, RootError};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -81,13 +82,13 @@ impl Merged {
     ) -> Result<Merged, RootError> {
         let main = match replaced.get(&located.path) {
             Some(Some(text)) => text.clone(),
-            _ => root.read(&located.path)?,
+            _ => root.utf8(&located.path)?,
         };
         let mut merged = Merged::default();
         let mut drop_ins: BTreeMap<PathBuf, String> = BTreeMap::new();
         if reads_drop_ins(runtime, kata) {
             let folder = located.drop_ins();
-            for name in root.names(&folder)? {
+            for name in root.list(&folder)? {
                 let path = folder.join(&name);
                 if replaced.contains_key(&path) {
                     continue;
@@ -196,11 +197,11 @@ impl Merged {
 }
 
 fn drop_in_text(root: &Root, path: &Path, name: &str, runtime: Runtime) -> Result<String, String> {
-    let meta = std::fs::symlink_metadata(root.outside(path)).map_err(|e| e.to_string())?;
+    let meta = std::fs::symlink_metadata(root.outer(path)).map_err(|e| e.to_string())?;
     if runtime == Runtime::Rs && !meta.is_file() {
         return Err("Kata would not start: it accepts only regular files here, no links and no directories".to_owned());
     }
-    root.read(path).map_err(|e| format!("Kata would not start: {name} cannot be read: {e}"))
+    root.utf8(path).map_err(|e| format!("Kata would not start: {name} cannot be read: {e}"))
 }
 
 fn flatten(table: &dyn TableLike, path: &mut Vec<String>, text: &str, leaves: &mut Vec<(Vec<String>, Value, usize)>) {

@@ -3,9 +3,10 @@
 use super::change::{self, Change, ChangeError, State, original};
 use super::edit::{DROP_IN, EditError, drop_in, edited};
 use super::{
-    Configuration, Handler, HandlerError, Located, Merged, NotEffective, Problem, Root, RootError, Setting, containerd,
-    crio, reads_drop_ins, settings, shim,
+    Configuration, Handler, HandlerError, Located, Merged, NotEffective, Problem, Setting, containerd, crio,
+    reads_drop_ins, settings, shim,
 };
+use crate::root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -81,7 +82,7 @@ pub fn prepare(
     let mut changes = Vec::new();
     if reads_drop_ins(configuration.runtime, configuration.kata) {
         let path = located.drop_ins().join(DROP_IN);
-        let path = root.resolve(&path)?;
+        let path = root.resolve_new(&path)?;
         let before = original(root, old.as_ref(), &path)?;
         changes.push(Change { path, before, after: drop_in(configuration, &settings) });
     } else {
@@ -129,10 +130,10 @@ impl Prepared {
         let dropped = self.old.iter().flat_map(|s| &s.files).filter(|f| !self.changes.iter().any(|c| c.path == f.path));
         for file in dropped {
             let after = file.before.clone().unwrap_or_default();
-            text += &Change { path: file.path.clone(), before: root.read_if_any(&file.path)?, after }.diff();
+            text += &Change { path: file.path.clone(), before: root.utf8_if_any(&file.path)?, after }.diff();
         }
         for change in &self.changes {
-            text += &Change { before: root.read_if_any(&change.path)?, ..change.clone() }.diff();
+            text += &Change { before: root.utf8_if_any(&change.path)?, ..change.clone() }.diff();
         }
         Ok(text)
     }

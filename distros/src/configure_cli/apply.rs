@@ -6,10 +6,11 @@ use crate::commands::system::Common;
 use crate::commands::{Exit, Format, json};
 use kata_osinfo::configure::change::{self, Change};
 use kata_osinfo::configure::{
-    Configuration, Handler, HandlerChoice, Located, NotEffective, Prepared, Problem, Root, locate, prepare, siblings,
+    Configuration, Handler, HandlerChoice, Located, NotEffective, Prepared, Problem, locate, prepare, siblings,
 };
 use kata_osinfo::diagnostic::printable;
 use kata_osinfo::fallback::{Way, fallback};
+use kata_osinfo::root::Root;
 use serde_json::{Value, json};
 use std::io::Write;
 
@@ -155,7 +156,7 @@ fn containerd_version(root: &Root, given: Option<&str>) -> anyhow::Result<Option
             .map_err(|_| anyhow::anyhow!("`{given}` is not a version of containerd: expected `2.1` or `1.7.24`"))?;
         return Ok(Some((version.major, version.minor)));
     }
-    if !root.is_host() {
+    if !root.is_running_system() {
         return Ok(None);
     }
     // `containerd github.com/containerd/containerd 1.7.24~ds1 …`
@@ -170,7 +171,7 @@ fn containerd_version(root: &Root, given: Option<&str>) -> anyhow::Result<Option
 
 /// Takes everything back.
 pub(crate) fn unconfigure(common: &Common, arguments: &Unconfigure) -> anyhow::Result<Exit> {
-    let root = Root::from(common.root()?);
+    let root = common.root()?;
     let restored = match change::state(&root)? {
         Some(state) => change::revert(&root, &state, arguments.force, arguments.dry_run)?,
         None => {

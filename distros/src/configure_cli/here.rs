@@ -2,11 +2,12 @@
 
 use super::Machine;
 use crate::commands::system::{Common, System};
-use kata_osinfo::configure::{Found, Guest, Inputs, KataVersion, Root};
+use kata_osinfo::configure::{Found, Guest, Inputs, KataVersion};
 use kata_osinfo::packages::Packages;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::record::Confidence;
 use kata_osinfo::release::Release;
+use kata_osinfo::root::Root;
 use kata_osinfo::verified::VerifiedEntry;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,7 +35,6 @@ impl Here {
         let System { root, record, entry, target, arch } = System::find(common, &machine.about)?;
         let release = record.release(&target.version, arch)?;
         let packages = installed(&root, &release);
-        let root = Root::from(root);
         let profile = Profile::find(&machine.profile)?;
         let found = Found { packages, ..Found::gather(&root, &release) };
         let (kata, kata_by) = match (&machine.kata_version, found.kata) {
@@ -110,7 +110,7 @@ impl Here {
 }
 
 /// Versions of the release's packages, as far as the machine's package database can be read.
-fn installed(root: &kata_osinfo::root::Root, release: &Release) -> BTreeMap<String, String> {
+fn installed(root: &Root, release: &Release) -> BTreeMap<String, String> {
     let Ok(packages) = Packages::read(root) else { return BTreeMap::new() };
     let version = |name: &String| Some((name.clone(), packages.installed(name).ok()?.first()?.version.clone()));
     release.packages().iter().filter_map(version).collect()

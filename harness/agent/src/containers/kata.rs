@@ -4,11 +4,12 @@
 //! Kata from being tried, for only use decides a verdict.
 
 use kata_osinfo::configure::{
-    Configuration, DROP_IN, Flavour, Found, Guest, Inputs, KataVersion, Located, Merged, PlanError, Root, Setting,
-    drop_in, edited, locate, plan, reads_drop_ins, settings,
+    Configuration, DROP_IN, Flavour, Found, Guest, Inputs, KataVersion, Located, Merged, PlanError, Setting, drop_in,
+    edited, locate, plan, reads_drop_ins, settings,
 };
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
+use kata_osinfo::root::Root;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -40,8 +41,8 @@ pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -
         let what = format!("{what} for Kata {}", kata.version);
         move |e: &dyn std::fmt::Display| Stop::error(format!("{what}: {e}"))
     };
-    let place = root.outside(Path::new(&kata.configuration));
-    put(&root.outside(Path::new(shipped)), &place).map_err(|e| doing("placing the configuration")(&e))?;
+    let place = root.outer(Path::new(&kata.configuration));
+    put(&root.outer(Path::new(shipped)), &place).map_err(|e| doing("placing the configuration")(&e))?;
     let version: KataVersion = kata.version.parse().map_err(|e| doing("reading the version")(&e))?;
     let configuration = planned(root, claims, profile, kata, version)?;
     let located = locate(root, kata.kind, None).map_err(|e| doing("looking for the configuration")(&e))?;
@@ -129,10 +130,10 @@ fn written(
     let (path, text) = if reads_drop_ins(configuration.runtime, configuration.kata) {
         (located.drop_ins().join(DROP_IN), drop_in(configuration, settings))
     } else {
-        let text = root.read(&located.path).map_err(|e| e.to_string())?;
+        let text = root.utf8(&located.path).map_err(|e| e.to_string())?;
         (located.path.clone(), edited(&text, settings).map_err(|e| e.to_string())?)
     };
-    let outside = root.outside(&path);
+    let outside = root.outer(&path);
     let write = || -> io::Result<()> {
         if let Some(folder) = outside.parent() {
             fs::create_dir_all(folder)?;
