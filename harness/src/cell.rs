@@ -71,36 +71,72 @@ async fn bring_up_and_test(shared: &Arc<Shared>, cell: &Arc<Cell>) -> Result<Str
         Environment::Vm => Some(Arc::clone(&shared.machines).acquire_owned().await),
         Environment::Container | Environment::Host => None,
     };
-    let mut done = Standings::new();
-    let mut result = Ok(String::new());
-    // What fails in a guest of an emulated machine must fail in a fresh machine, too, before it can blame anybody.
-    for machine in 1..=1 + shared.retries.min(1) {
-        let units = match machine {
-            1 => cell.units.clone(),
-            _ => nested_failures(&cell.units, &mut done),
-        };
-        if units.is_empty() {
-            break;
-        }
+    let mut done = Done::default();
+    let mut units = cell.units.clone();
+    let mut lost = 0;
+    let mut repeated = false;
+    let mut machine = 0;
+    loop {
+        machine += 1;
         cell.line.doing(environment::doing(cell.id.environment));
         let mut brought =
             environment::bring_up(shared, &cell.id, &prepared).await.map_err(broken(Phase::Environment))?;
-        let mut tested = test(shared, cell, &mut prepared, &brought, Part { units, machine }, &mut done).await;
-        if let Err(broken) = &mut tested
-            && let Some(how) = brought.ending().await
-        {
-            broken.message = format!("{how} ({})", broken.message);
+        let mut tested =
+            test(shared, cell, &mut prepared, &brought, Part { units: units.clone(), machine }, &mut done).await;
+        let mut ended = None;
+        if let Err(broken) = &mut tested {
+            ended = brought.ending().await;
+            if let Some(how) = &ended {
+                broken.message = format!("{how} ({})", broken.message);
+            }
         }
         if let Some(said) = brought.take_down(shared.keep).await {
             shared.progress.say(&format!("{}: {said}", cell.id));
         }
-        result = tested;
-        let emulated = shared.outer_if_known().is_some_and(|outer| outer.accelerator != Accelerator::Kvm);
-        if result.is_err() || cell.id.environment != Environment::Vm || !emulated {
-            break;
+        let is_vm = cell.id.environment == Environment::Vm;
+        units = match (tested, ended) {
+            // Emulation loses a machine now and then, and so may one test: the others go on in a fresh one.
+            (Err(broken), Some(how)) if is_vm && shared.retries > 0 && lost < LOSSES => {
+                lost += 1;
+                shared.progress.say(&format!("{}: {}; the rest goes on in a fresh one", cell.id, broken.message));
+                for (profiles, test, attempt, began) in done.lose() {
+                    let outcome = Outcome::Error { message: format!("during this test, {how}") };
+                    let millis = millis(began);
+                    let (cell, notes, artifacts) = (cell.id.clone(), Vec::new(), Vec::new());
+                    shared.journal(Event::TestFinished {
+                        cell,
+                        profiles,
+                        test,
+                        attempt,
+                        machine,
+                        outcome,
+                        millis,
+                        notes,
+                        artifacts,
+                    });
+                }
+                remaining(&units, |planned, profile| !done.standings.contains_key(&of(planned, profile)))
+            }
+            (Err(broken), _) => return Err(broken),
+            (Ok(summary), _) => {
+                let emulated = shared.outer_if_known().is_some_and(|outer| outer.accelerator != Accelerator::Kvm);
+                if repeated || !is_vm || !emulated || shared.retries == 0 {
+                    return Ok(summary);
+                }
+                // What fails in a guest of an emulated machine must fail in a fresh machine, too, before it can blame
+                // anybody.
+                repeated = true;
+                let failed = nested_failures(&cell.units, &mut done);
+                if failed.is_empty() {
+                    return Ok(summary);
+                }
+                failed
+            }
+        };
+        if units.is_empty() {
+            return Ok(done.summary());
         }
     }
-    result
 }
 
 async fn test(
@@ -109,7 +145,7 @@ async fn test(
     prepared: &mut Prepared,
     brought: &Brought,
     part: Part,
-    done: &mut Standings,
+    done: &mut Done,
 ) -> Result<String, Broken> {
     let Part { units, machine } = part;
     let in_environment = broken(Phase::Environment);
@@ -136,8 +172,7 @@ async fn test(
         line: line.clone(),
         facts,
         machine: if cell.id.environment == Environment::Vm { machine } else { 0 },
-        standings: Mutex::new(std::mem::take(done)),
-        progress: Mutex::new(Tally { total, ..Tally::default() }),
+        done: Mutex::new(Done { total, finished: 0, ..std::mem::take(done) }),
     });
     cell.line.doing(&format!("running {total} tests"));
     let (first, rest): (Vec<Unit>, Vec<Unit>) =
@@ -148,14 +183,85 @@ async fn test(
         Err(e) => Err(e),
     };
     fetch_artifacts(shared, cell, line).await;
-    done.clone_from(&locked(&testing.standings));
+    *done = std::mem::take(&mut *locked(&testing.done));
     result.map_err(|e| broken(Phase::Tests)(e.to_string()))?;
-    let summary = locked(&testing.progress).summary();
-    Ok(summary)
+    Ok(done.summary())
 }
 
-/// The outcome's name of each finished test, by profile and id.
-type Standings = BTreeMap<(String, String), &'static str>;
+/// How many machines a cell may lose before it is given up.
+const LOSSES: u32 = 4;
+/// How often a test is begun anew that was under way when the machine was lost.
+const LOST: u32 = 2;
+
+/// A test under one profile.
+type Key = (String, String);
+
+fn of(planned: &Planned, profile: &str) -> Key {
+    (profile.to_owned(), planned.test.id.clone())
+}
+
+/// What is known of the tests of a cell, across its environments.
+#[derive(Default)]
+struct Done {
+    /// The outcome's name of each finished test.
+    standings: BTreeMap<Key, &'static str>,
+    /// The tests under way: by profiles and id, which attempt since when.
+    under_way: BTreeMap<(Vec<String>, String), (u32, Instant)>,
+    /// How many machines were lost during a test.
+    lost: BTreeMap<Key, u32>,
+    /// How many tests this environment has before it.
+    total: usize,
+    /// How many of them have finished.
+    finished: usize,
+    /// How many attempts ended how.
+    counts: BTreeMap<&'static str, usize>,
+}
+
+impl Done {
+    fn summary(&self) -> String {
+        let counts: Vec<String> = self.counts.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
+        counts.join(", ")
+    }
+
+    /// Ends the tests that were under way in a machine that is lost: gives their profiles, id, attempt and beginning.
+    /// They are to be begun anew, unless it is not their first machine.
+    fn lose(&mut self) -> Vec<(Vec<String>, String, u32, Instant)> {
+        let mut ended = Vec::new();
+        for ((profiles, test), (attempt, began)) in std::mem::take(&mut self.under_way) {
+            for profile in &profiles {
+                let key = (profile.clone(), test.clone());
+                let lost = self.lost.entry(key.clone()).or_default();
+                *lost += 1;
+                if *lost < LOST {
+                    self.standings.remove(&key);
+                } else {
+                    self.standings.insert(key, "error");
+                }
+            }
+            *self.counts.entry("error").or_default() += 1;
+            ended.push((profiles, test, attempt, began));
+        }
+        ended
+    }
+}
+
+/// The units with those tests and profiles that are chosen.
+fn remaining(units: &[Unit], chosen: impl Fn(&Planned, &str) -> bool) -> Vec<Unit> {
+    let mut left = Vec::new();
+    for unit in units {
+        let mut again = unit.clone();
+        for planned in &mut again.tests {
+            let mut profiles = std::mem::take(&mut planned.profiles);
+            profiles.retain(|profile| chosen(planned, profile));
+            planned.profiles = profiles;
+        }
+        again.tests.retain(|planned| !planned.profiles.is_empty());
+        if !again.tests.is_empty() {
+            left.push(again);
+        }
+    }
+    left
+}
 
 /// What one environment of a cell is to run.
 struct Part {
@@ -166,23 +272,14 @@ struct Part {
 
 /// What is left of the units when only failed tests of nested guests are to run again; these are forgotten, so that they
 /// do not block each other by their old outcomes.
-fn nested_failures(units: &[Unit], done: &mut Standings) -> Vec<Unit> {
-    let mut left = Vec::new();
-    for unit in units {
-        let mut again = unit.clone();
-        for planned in &mut again.tests {
-            let (test, nested) = (planned.test, reports::agreement::is_nested(planned.test));
-            let failed = |profile: &String| done.get(&(profile.clone(), test.id.clone())).is_some_and(|o| *o == "fail");
-            planned.profiles.retain(|profile| nested && failed(profile));
-        }
-        again.tests.retain(|planned| !planned.profiles.is_empty());
-        if !again.tests.is_empty() {
-            left.push(again);
-        }
-    }
+fn nested_failures(units: &[Unit], done: &mut Done) -> Vec<Unit> {
+    let left = remaining(units, |planned, profile| {
+        reports::agreement::is_nested(planned.test)
+            && done.standings.get(&of(planned, profile)).is_some_and(|outcome| *outcome == "fail")
+    });
     for planned in left.iter().flat_map(|unit| &unit.tests) {
         for profile in &planned.profiles {
-            done.remove(&(profile.clone(), planned.test.id.clone()));
+            done.standings.remove(&of(planned, profile));
         }
     }
     left
@@ -212,20 +309,6 @@ async fn run_units(testing: &Arc<Testing>, units: Vec<Unit>) -> Result<(), LineE
     result
 }
 
-#[derive(Default)]
-struct Tally {
-    total: usize,
-    done: usize,
-    counts: BTreeMap<&'static str, usize>,
-}
-
-impl Tally {
-    fn summary(&self) -> String {
-        let counts: Vec<String> = self.counts.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
-        counts.join(", ")
-    }
-}
-
 /// The tests of one cell while they run.
 struct Testing {
     shared: Arc<Shared>,
@@ -234,8 +317,7 @@ struct Testing {
     facts: BTreeMap<String, String>,
     /// Which virtual machine of the cell it is; 0 where there is none.
     machine: u32,
-    standings: Mutex<Standings>,
-    progress: Mutex<Tally>,
+    done: Mutex<Done>,
 }
 
 /// A shared guest of a unit, while there is one.
@@ -352,9 +434,9 @@ impl Testing {
         let mut free = Vec::new();
         for profile in &planned.profiles {
             let blocker = {
-                let standings = locked(&self.standings);
+                let done = locked(&self.done);
                 let stands =
-                    |id: &&String| standings.get(&(profile.clone(), (*id).clone())).is_some_and(|o| *o != "pass");
+                    |id: &&String| done.standings.get(&(profile.clone(), (*id).clone())).is_some_and(|o| *o != "pass");
                 planned.test.blocked_by.iter().find(stands).cloned()
             };
             match blocker {
@@ -379,9 +461,10 @@ impl Testing {
 
     fn started(&self, profiles: &[String], test: &str, attempt: u32) {
         let (profiles, test) = (profiles.to_vec(), test.to_owned());
-        let tally = locked(&self.progress);
-        self.cell.line.detail(&format!("{}/{} tests, {}: {test}", tally.done, tally.total, profiles.join("+")));
-        drop(tally);
+        let mut done = locked(&self.done);
+        self.cell.line.detail(&format!("{}/{} tests, {}: {test}", done.finished, done.total, profiles.join("+")));
+        done.under_way.insert((profiles.clone(), test.clone()), (attempt, Instant::now()));
+        drop(done);
         self.shared.journal(Event::TestStarted { cell: self.cell.id.clone(), profiles, test, attempt });
     }
 
@@ -396,15 +479,16 @@ impl Testing {
         notes: Vec<String>,
         artifacts: Vec<String>,
     ) {
-        for profile in profiles {
-            locked(&self.standings).insert((profile.clone(), test.to_owned()), outcome.name());
-        }
-        let mut tally = locked(&self.progress);
-        tally.done += usize::from(attempt == 1);
-        *tally.counts.entry(outcome.name()).or_default() += 1;
-        drop(tally);
-        let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (cell, profiles, test) = (self.cell.id.clone(), profiles.to_vec(), test.to_owned());
+        let mut done = locked(&self.done);
+        for profile in &profiles {
+            done.standings.insert((profile.clone(), test.clone()), outcome.name());
+        }
+        done.under_way.remove(&(profiles.clone(), test.clone()));
+        done.finished += usize::from(attempt == 1);
+        *done.counts.entry(outcome.name()).or_default() += 1;
+        drop(done);
+        let millis = millis(began);
         let machine = self.machine;
         self.shared.journal(Event::TestFinished {
             cell,
@@ -487,6 +571,10 @@ async fn fetch(line: &Line, path: &str, target: &Path) -> Result<(), String> {
 /// Asks with a deadline in seconds.
 pub async fn ask(line: &Line, request: EnvironmentRequest, seconds: u64) -> Result<EnvironmentReply, LineError> {
     line.ask(request, Duration::from_secs(seconds)).await
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn phase(shared: &Shared, cell: &Cell, phase: Phase) {

@@ -86,14 +86,14 @@ impl Brought {
 
     /// What the evidence says of it, beyond what its agent finds.
     pub fn facts(&self, shared: &Shared) -> BTreeMap<String, String> {
-        let mut facts = BTreeMap::new();
+        let mut facts: BTreeMap<String, String> = shared.kata.component_facts().collect();
         if let (Brought::Vm(_), Some(outer)) = (self, shared.outer_if_known()) {
             let mut say = |name: &str, value: String| drop(facts.insert(name.to_owned(), value));
             say("machine-qemu", format!("{} of debian:13, whatever this machine has", outer.version));
             say("machine-accelerator", outer.accelerator.arguments().join(" "));
             say("machine-memory-mib", shared.size.memory_mib.to_string());
             say("machine-cpus", shared.size.cpus.to_string());
-            for (name, value) in shared.kata.facts() {
+            for (name, value) in shared.kata.runtime_facts() {
                 say(&name, value);
             }
             if let vm::outer::Accelerator::Tcg { why } = &outer.accelerator {

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use suites::containers::Kata;
+use suites::environment::Claims;
 
 /// What was given by `--kata`, opened.
 #[derive(Debug, Default)]
@@ -26,7 +27,7 @@ pub struct Given {
     _opened: Vec<Artifacts>,
 }
 
-/// What Kata is to use in the place of the distro's own.
+/// What is to be used in the place of the distro's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Component {
     /// `virtiofsd`.
@@ -52,6 +53,16 @@ impl Component {
             return Err(format!("{} is not there: expected the file to use in the place of {name}", path.display()));
         }
         Ok(Component { name, path })
+    }
+
+    /// Its name in the agent's folder.
+    fn file(&self) -> String {
+        format!("brought/{}", self.name)
+    }
+
+    /// Where it is in an environment whose agent has this folder.
+    fn within(&self, folder: &Path) -> String {
+        folder.join(self.file()).to_string_lossy().into_owned()
     }
 
     /// What evidence says of it: its file's name and checksum.
@@ -132,23 +143,49 @@ impl Given {
         self.runtimes.is_empty()
     }
 
-    /// What a journal says of it, a line for each runtime.
+    /// What a journal says of it, a line for each runtime and each component.
     pub fn said(&self) -> Vec<String> {
         let said = |one: &Serving| {
             let sum = one.sha256.as_ref().map(|sum| format!(" sha256 {sum}")).unwrap_or_default();
             format!("--kata {} {} for {}{sum}", one.version, language(one.kind), one.profile)
         };
-        self.runtimes.iter().map(said).collect()
+        let components = self.components.iter().map(|(c, what)| format!("--component {} {what}", c.name));
+        self.runtimes.iter().map(said).chain(components).collect()
     }
 
-    /// What the evidence says of a cell with it, by name.
-    pub fn facts(&self) -> impl Iterator<Item = (String, String)> {
-        let runtimes = self.runtimes.iter().map(|one| {
+    /// What the evidence says of a cell whose containers run under it, by name.
+    pub fn runtime_facts(&self) -> impl Iterator<Item = (String, String)> {
+        self.runtimes.iter().map(|one| {
             let sum = one.sha256.as_ref().map(|sum| format!(", sha256 {sum}")).unwrap_or_default();
             (format!("kata-{}", one.profile), format!("{} ({}{sum})", one.version, language(one.kind)))
-        });
-        let components = self.components.iter();
-        runtimes.chain(components.map(|(component, said)| (format!("{BROUGHT}{}", component.name), said.clone())))
+        })
+    }
+
+    /// What the evidence says of every cell with components brought along, by name.
+    pub fn component_facts(&self) -> impl Iterator<Item = (String, String)> {
+        self.components.iter().map(|(component, said)| (format!("{BROUGHT}{}", component.name), said.clone()))
+    }
+
+    /// Puts what was brought along into the place of the release's own, for guests without Kata too, and gives its files.
+    ///
+    /// A kernel is for Kata's guests alone: the modules of the others are the release's.
+    pub fn bring(&self, claims: &mut Claims, folder: &Path) -> Vec<SeedFile> {
+        let mut files = Vec::new();
+        for (component, _) in &self.components {
+            let path = component.within(folder);
+            match component.name {
+                "qemu" => {
+                    claims.release.vmms.iter_mut().filter(|v| v.name == "qemu").for_each(|v| v.path.clone_from(&path))
+                }
+                "virtiofsd" => {
+                    let drivers = claims.release.filesystems.iter_mut().filter(|f| f.name == "virtio-fs");
+                    drivers.for_each(|f| f.path = Some(path.clone()));
+                }
+                _ => {}
+            }
+            files.push(SeedFile { name: component.file(), content: Content::File(component.path.clone()) });
+        }
+        files
     }
 
     /// Makes ready what a virtual machine of a release gets: its files, and what the tests are told of them.
@@ -167,12 +204,8 @@ impl Given {
         if self.is_empty() {
             return Ok((claims, files));
         }
-        let mut brought = BTreeMap::new();
-        for (Component { name, path }, _) in &self.components {
-            let file = format!("brought/{name}");
-            brought.insert((*name).to_owned(), folder.join(&file).to_string_lossy().into_owned());
-            files.push(SeedFile { name: file, content: Content::File(path.clone()) });
-        }
+        let pair = |component: &Component| (component.name.to_owned(), component.within(folder));
+        let brought: BTreeMap<String, String> = self.components.iter().map(|(c, _)| pair(c)).collect();
         let kernel = kernel::find(tree, release).map_err(|e| error_chain(&e))?;
         for one in &self.runtimes {
             let Some(profile) = profiles.iter().find(|p| p.name == one.profile) else { continue };
@@ -272,6 +305,34 @@ mod tests {
         assert!(error.contains("Kata 3.1.3 serves go-2.0, which is not among the profiles"), "{error}");
         let error = open(&[&release("3.30.0", false, true)], &["rs-4.0"]).unwrap_err();
         assert!(error.contains("rust 4.0 or later"), "{error}");
+    }
+
+    #[test]
+    fn what_is_brought_along_takes_the_place_of_the_releases_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("my-virtiofsd");
+        fs::write(&path, "daemon").unwrap();
+        let component = Component::parse(&format!("virtiofsd={}", path.display())).unwrap();
+        let given = Given::open(&[], &[component], &[], Path::new("/nonexistent")).unwrap();
+        let database = kata_osinfo::database::Database::embedded();
+        let release = database.record("debian").unwrap().release("12", kata_osinfo::arch::Arch::X86_64).unwrap();
+        let qemu = release.qemu().unwrap().path.clone();
+        let mut claims = Claims {
+            release,
+            versions: BTreeMap::new(),
+            kernel: String::new(),
+            vmlinuz: String::new(),
+            initramfs: String::new(),
+            modules: BTreeMap::new(),
+            kata: Vec::new(),
+        };
+        let files = given.bring(&mut claims, Path::new("/agent"));
+        assert_eq!(files.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["brought/virtiofsd"]);
+        let daemon = claims.release.filesystem("virtio-fs").unwrap().path.as_deref();
+        assert_eq!(daemon, Some("/agent/brought/virtiofsd"));
+        assert_eq!(claims.release.qemu().unwrap().path, qemu, "what was not brought is the release's");
+        let facts: Vec<(String, String)> = given.component_facts().collect();
+        assert_eq!(facts, [("brought-virtiofsd".to_owned(), "my-virtiofsd (sha256 f77b12a53ece5f6b)".to_owned())]);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use crate::cell::{Cell, ask, error_chain};
 use crate::line::Line;
 use crate::run::Shared;
-use crate::vm::SeedFile;
 use crate::vm::outer::{Accelerator, Outer};
+use crate::vm::{Content, SeedFile};
 use agent::home::VOLUME;
 use agent::protocol::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
 use images::{Disk, ExtraFile, Image, Manifest, Origin, container, initramfs, kernel, modules};
@@ -27,7 +27,7 @@ pub struct Prepared {
     pub claims: Claims,
     /// The guests' initramfs, until it has been sent.
     pub initramfs: Arc<[u8]>,
-    /// What else a virtual machine is given.
+    /// What else the agent is given.
     pub files: Vec<SeedFile>,
     /// pjdfstest, where it was built.
     pub pjdfstest: Option<&'static [u8]>,
@@ -82,7 +82,8 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, String> {
         Some(detail) => line.detail(&format!("image: {}: {detail}", progress.phase.name())),
     };
     let pjdfstest = crate::pjdfstest::BINARY;
-    match cell.id.environment {
+    let kata = Arc::clone(&shared.kata);
+    let mut prepared = match cell.id.environment {
         Environment::Container => {
             let (image, claims, initramfs) = blocking(move || {
                 let image = images::prepare(&release, &options, &told).map_err(|e| error_chain(&e))?;
@@ -94,19 +95,17 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, String> {
             let docker = shared.docker.as_ref().ok_or("no Docker engine answers")?;
             let docker_image = container::ensure_imported(docker, &image).await.map_err(|e| error_chain(&e))?;
             let base = Base::Container { image: Box::new(image), docker_image };
-            Ok(Prepared { base, claims, initramfs: initramfs.into(), files: Vec::new(), pjdfstest })
+            Prepared { base, claims, initramfs: initramfs.into(), files: Vec::new(), pjdfstest }
         }
         Environment::Vm => {
             cell.line.doing("preparing the QEMU that boots it");
             let emulated = matches!(shared.outer().await?.accelerator, Accelerator::Tcg { .. });
-            let kata = Arc::clone(&shared.kata);
+            let kata = Arc::clone(&kata);
             let (disk, claims, initramfs, files) = blocking(move || {
                 let disk = images::prepare_disk(&release, &options, &crate::vm::files(), &told);
                 let disk = disk.map_err(|e| error_chain(&e))?;
                 let (mut claims, initramfs) = boot_files_of(&disk.image, &release, &profiles)?;
-                let manager = release.container_manager.iter().flat_map(|m| m.packages.clone());
-                claims.versions =
-                    versions(&disk.host.manifest, &release.packages().into_iter().chain(manager).collect::<Vec<_>>());
+                claims.versions = versions(&disk.host.manifest, &host_packages(&release));
                 let tree = disk.image.rootfs();
                 let (brought, files) = kata.prepare(&tree, Path::new(VOLUME), &release, &profiles, emulated)?;
                 claims.kata = brought;
@@ -114,21 +113,28 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, String> {
             })
             .await?;
             let base = Base::Vm { disk: Box::new(disk) };
-            Ok(Prepared { base, claims, initramfs: initramfs.into(), files, pjdfstest })
+            Prepared { base, claims, initramfs: initramfs.into(), files, pjdfstest }
         }
         Environment::Host => {
             let dir = shared.host_folder.clone();
             let within = dir.clone();
             let (claims, initramfs) = blocking(move || {
-                let manager = release.container_manager.iter().flat_map(|m| m.packages.clone());
-                let packages: Vec<String> = release.packages().into_iter().chain(manager).collect();
-                let versions = crate::host::versions(&packages);
+                let versions = crate::host::versions(&host_packages(&release));
                 boot_files(Path::new("/"), &within, versions, &release, &profiles)
             })
             .await?;
-            Ok(Prepared { base: Base::Host { dir }, claims, initramfs: initramfs.into(), files: Vec::new(), pjdfstest })
+            Prepared { base: Base::Host { dir }, claims, initramfs: initramfs.into(), files: Vec::new(), pjdfstest }
         }
-    }
+    };
+    let folder = prepared.folder().to_owned();
+    prepared.files.extend(kata.bring(&mut prepared.claims, &folder));
+    Ok(prepared)
+}
+
+/// The packages of a release as Kata's host: those of its guests, and its container manager's.
+fn host_packages(release: &Release) -> Vec<String> {
+    let manager = release.container_manager.iter().flat_map(|m| m.packages.clone());
+    release.packages().into_iter().chain(manager).collect()
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
@@ -246,6 +252,18 @@ pub async fn send(line: &Line, prepared: &mut Prepared) -> Result<(), String> {
         put(line, &prepared.claims.initramfs, 0o644, &initramfs).await?;
         if let Some(pjdfstest) = prepared.pjdfstest {
             put(line, &folder.join("pjdfstest").to_string_lossy(), 0o755, pjdfstest).await?;
+        }
+        for SeedFile { name, content } in &prepared.files {
+            let read;
+            let bytes: &[u8] = match content {
+                Content::Static(bytes) => bytes,
+                Content::Bytes(bytes) => bytes,
+                Content::File(path) => {
+                    read = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+                    &read
+                }
+            };
+            put(line, &folder.join(name).to_string_lossy(), 0o755, bytes).await?;
         }
     }
     let request = EnvironmentRequest::SetUp { claims: Box::new(prepared.claims.clone()) };

@@ -58,8 +58,8 @@ fn a_kata_that_cannot_be_is_refused_before_anything_runs() {
         (&["--kata", "/nonexistent/kata"][..], "--kata: it runs in virtual machines only: add --in vm"),
         (&["--in", "vm", "--kata", "/nonexistent/kata"], "--kata: /nonexistent/kata is not there"),
         (&["--in", "vm", "--kata", "kata.tar.xz#123"], "`123` is no sha-256: expected 64 hexadecimal digits"),
-        (&["--in", "vm", "--component", "virtiofsd=x"], "--kata <PATH|URL[#SHA256]>"),
-        (&["--in", "vm", "--kata", "/", "--component", "runc=x"], "--component `runc=x`: expected NAME=PATH"),
+        (&["--component", "virtiofsd=/nonexistent/x"], "--component /nonexistent/x is not there"),
+        (&["--component", "runc=x"], "--component `runc=x`: expected NAME=PATH"),
         (&["--in", "vm", "--kata", "."], "no shim in"),
     ] {
         let said = said(&[&["run", "debian:13"], arguments].concat());

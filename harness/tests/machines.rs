@@ -103,7 +103,7 @@ async fn the_ends_of_a_machine_are_told_apart() {
     // A flood on the serial line costs a bounded log, and the machine goes on.
     let flooded = ready.boot("flooded").await;
     let flood = "x".repeat(1 << 20);
-    for _ in 0..agent::log::DISK_CAP / (1 << 20) + 2 {
+    for _ in 0..100 {
         let bytes = agent::protocol::Bytes(flood.clone().into_bytes());
         let request = EnvironmentRequest::PutFile { path: "/dev/ttyS0".to_owned(), mode: 0o600, offset: 0, bytes };
         ask(&flooded.line, request, 300).await.unwrap();
@@ -150,6 +150,42 @@ fn a_killed_run_leaves_no_machine() {
     run.wait().unwrap();
     let gone = || machines.iter().all(|pid| !is_machine(*pid, &ready.disk));
     wait_for(gone, Duration::from_secs(10), "the machine to be gone");
+}
+
+/// A machine that is killed in mid-test costs that test an attempt; it and the others go on in a fresh machine.
+#[test]
+#[ignore = "minutes each; the nightly workflow runs them with --ignored"]
+fn the_rest_goes_on_in_a_fresh_machine() {
+    let Some(ready) = ready("the_rest_goes_on_in_a_fresh_machine") else { return };
+    let out = ready.folder.path().join("out");
+    let mut run = Command::new(env!("CARGO_BIN_EXE_kata-qualify"))
+        .args(["run", "debian:13", "--in", "vm", "--vm-memory", "1024", "--profile", "go-3.29", "--test", "host::"])
+        .arg("--cache")
+        .arg(cache())
+        .arg("--out")
+        .arg(&out)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let journal = || std::fs::read_to_string(out.join("journal.jsonl")).unwrap_or_default();
+    wait_for(|| journal().contains("test-started"), Duration::from_secs(400), "the first test");
+    let machines = machines_of(run.id(), &ready.disk);
+    let [machine] = machines[..] else { panic!("{machines:?}") };
+    let pid = rustix::process::Pid::from_raw(i32::try_from(machine).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let status = run.wait().unwrap();
+
+    let journal = journal();
+    let killed: Vec<&str> = journal.lines().filter(|line| line.contains("QEMU ended: signal 9")).collect();
+    assert!(!killed.is_empty(), "the loss has a name: {journal}");
+    assert!(!journal.contains("cell-error"), "the cell goes on: {killed:?}");
+    let results: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(out.join("results.json")).unwrap()).unwrap();
+    let text = results.to_string();
+    assert!(!text.contains("could not go on"), "{text}");
+    assert_eq!(status.code(), Some(0), "everything required of the host passed in the end: {text}");
 }
 
 fn wait_for(mut condition: impl FnMut() -> bool, within: Duration, what: &str) {

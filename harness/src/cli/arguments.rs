@@ -100,8 +100,9 @@ pub(super) struct RunArguments {
     /// that the archive must have. Once for a Go runtime and once for a Rust one; what it contains decides. Needs --in vm.
     #[arg(long, value_name = "PATH|URL[#SHA256]")]
     pub kata: Vec<String>,
-    /// What Kata is to use in the place of the distro's own: virtiofsd, qemu or kernel. Its verdicts become `partial`.
-    #[arg(long = "component", value_name = "NAME=PATH", requires = "kata")]
+    /// What to use in the place of the distro's own: virtiofsd, qemu, or for Kata's guests the kernel. Verdicts become
+    /// `partial`.
+    #[arg(long = "component", value_name = "NAME=PATH")]
     pub components: Vec<String>,
     /// Only tests whose id contains this, and what blocks them; such a run is never written back.
     #[arg(long = "test", value_name = "FILTER")]
