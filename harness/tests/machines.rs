@@ -103,7 +103,7 @@ async fn the_ends_of_a_machine_are_told_apart() {
     // A flood on the serial line costs a bounded log, and the machine goes on.
     let flooded = ready.boot("flooded").await;
     let flood = "x".repeat(1 << 20);
-    for _ in 0..100 {
+    for _ in 0..agent::log::DISK_CAP / (1 << 20) + 2 {
         let bytes = agent::protocol::Bytes(flood.clone().into_bytes());
         let request = EnvironmentRequest::PutFile { path: "/dev/ttyS0".to_owned(), mode: 0o600, offset: 0, bytes };
         ask(&flooded.line, request, 300).await.unwrap();

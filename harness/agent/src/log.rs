@@ -80,9 +80,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_is_cut_on_disk_and_its_end_kept_in_memory() {
+    fn a_flood_of_100_mb_is_cut_on_disk_and_its_end_kept_in_memory() {
         let dir = tempfile::tempdir().unwrap();
-        let flood = std::io::repeat(b'x').take(DISK_CAP + 5).chain(&b"\nthe end\n"[..]);
+        let flood = std::io::repeat(b'x').take(100 << 20).chain(&b"\nthe end\n"[..]);
         let log = Log::collect(flood, &dir.path().join("log")).unwrap();
         while !log.closed() {
             std::thread::sleep(std::time::Duration::from_millis(5));
