@@ -25,9 +25,10 @@ pub(crate) fn run(arguments: &GenerateArguments, command: Command) -> anyhow::Re
 
 fn write(directory: &Path, command: &Command) -> std::io::Result<()> {
     std::fs::create_dir_all(directory)?;
-    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+    for shell in [Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut command.clone(), command.get_name(), directory)?;
     }
+    std::fs::write(directory.join("kata-osinfo.bash"), bash(command)?)?;
     // Only a built command knows its global options and its calls' full names.
     let mut whole = command.clone().disable_help_subcommand(true);
     whole.build();
@@ -38,6 +39,14 @@ fn write(directory: &Path, command: &Command) -> std::io::Result<()> {
         std::fs::write(directory.join(format!("{name}.1")), out)?;
     }
     Ok(())
+}
+
+/// clap_complete 4.6 spells the hyphen of a program's name in two ways, so that no call's options would be found.
+fn bash(command: &Command) -> std::io::Result<String> {
+    let mut script = Vec::new();
+    clap_complete::generate(Shell::Bash, &mut command.clone(), command.get_name(), &mut script);
+    let script = String::from_utf8(script).map_err(std::io::Error::other)?;
+    Ok(script.replace("kata__subcmd__osinfo", "kata__osinfo"))
 }
 
 /// One page; the whole command's has what all of them share.
