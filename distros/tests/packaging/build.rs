@@ -14,7 +14,7 @@ impl Built {
     /// The package of this program, built once by debhelper; `None`, and said so, where a tool is missing.
     pub(crate) fn get() -> Option<&'static Built> {
         static BUILT: OnceLock<Option<Built>> = OnceLock::new();
-        BUILT.get_or_init(|| has(&["dpkg-buildpackage", "dh", "fakeroot"]).then(Built::new)).as_ref()
+        BUILT.get_or_init(|| has(&["dpkg-buildpackage", "dh"]).then(Built::new)).as_ref()
     }
 
     fn new() -> Built {
