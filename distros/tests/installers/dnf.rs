@@ -49,7 +49,8 @@ pub(crate) fn break_index(scratch: &Scratch) {
 
 fn scratch() -> Option<Scratch> {
     let scratch = Scratch::new(PackageManager::Dnf, &["dnf", "rpm", "rpmbuild", "createrepo_c"])?;
-    scratch.write("etc/dnf/dnf.conf", "[main]\n");
+    // The machine's plugin `local` would keep what is installed, and offer it to the next test.
+    scratch.write("etc/dnf/dnf.conf", "[main]\nplugins=0\n");
     scratch.write(
         "etc/yum.repos.d/local.repo",
         &format!(
