@@ -2,6 +2,7 @@
 
 use crate::arch::Arch;
 use crate::installer::can_run_inside;
+use crate::kernel_image::newest;
 use crate::packages::{Installed, Packages, QueryError};
 use crate::process::Invocation;
 use crate::record::{Confidence, Record, ReleaseEntry};
@@ -133,7 +134,7 @@ pub fn component(root: &Root, packages: Option<&Packages<'_>>, stated: &Stated) 
         wanted.push(Wanted { name: name.clone(), installed });
     }
     let found = match (&stated.path, stated.kind) {
-        (Some(pattern), Kind::Kernel) => newest(root.glob(pattern)),
+        (Some(pattern), Kind::Kernel) => newest(root, pattern),
         (Some(path), _) => Some(PathBuf::from(path)).filter(|p| root.is_program(p)),
         (None, _) => None,
     };
@@ -173,18 +174,6 @@ pub fn component(root: &Root, packages: Option<&Packages<'_>>, stated: &Stated) 
     })
 }
 
-/// The image with the highest version in its path, numbers compared as numbers.
-fn newest(images: Vec<PathBuf>) -> Option<PathBuf> {
-    // A rescue image is no distro's kernel.
-    let images = images.into_iter().filter(|p| !p.to_string_lossy().contains("rescue"));
-    images.max_by_key(|p| {
-        let text = p.to_string_lossy().into_owned();
-        let digits = |c: char| c.is_ascii_digit();
-        let numbers: Vec<u64> = text.split(|c| !digits(c)).filter_map(|n| n.parse().ok()).collect();
-        (numbers, text)
-    })
-}
-
 /// The first line of `--version`; nothing where the root's programs cannot be run.
 fn says(root: &Root, program: &Path) -> Option<String> {
     let mut invocation = Invocation::new(program, &["--version"]);
@@ -203,13 +192,6 @@ fn says(root: &Root, program: &Path) -> Option<String> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
-
-    #[test]
-    fn numbers_in_versions_are_compared_as_numbers() {
-        let images = ["/boot/vmlinuz-6.9.1-1", "/boot/vmlinuz-6.12.1-1", "/boot/vmlinuz-0-rescue-99"];
-        assert_eq!(newest(images.map(PathBuf::from).to_vec()), Some("/boot/vmlinuz-6.12.1-1".into()));
-        assert_eq!(newest(Vec::new()), None);
-    }
 
     #[test]
     fn an_admins_own_program_tells_its_version_itself() {

@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod detect;
+pub(crate) mod generate;
 pub(crate) mod install;
 pub(crate) mod lint;
 pub(crate) mod show;

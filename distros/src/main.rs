@@ -3,9 +3,9 @@
 mod commands;
 mod configure_cli;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use commands::system::Common;
-use commands::{EXIT_CODES, Exit, Failed, Format, check, detect, install, lint, show, verified};
+use commands::{EXIT_CODES, Exit, Failed, Format, check, detect, generate, install, lint, show, verified};
 use kata_osinfo::diagnostic::printable;
 use std::process::ExitCode;
 
@@ -43,6 +43,7 @@ enum Command {
     Lint(lint::LintArguments),
     /// Print the JSON Schema of a record.
     Schema,
+    Generate(generate::GenerateArguments),
     /// List the releases that are known.
     List {
         /// How to print them.
@@ -68,7 +69,7 @@ impl Command {
             Command::Requirements(arguments) => arguments.format,
             Command::List { format } => *format,
             // Its errors are findings.
-            Command::Lint(_) | Command::Schema => Format::Human,
+            Command::Lint(_) | Command::Schema | Command::Generate(_) => Format::Human,
         };
         format == Format::Json
     }
@@ -128,6 +129,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
             commands::print(&kata_osinfo::schema::record()?)?;
             Ok(Exit::Ok)
         }
+        Command::Generate(arguments) => generate::run(arguments, Arguments::command()),
         Command::List { format } => show::list(common, *format),
     }
 }

@@ -155,6 +155,7 @@ fn what_was_verified_stands_while_the_versions_do() {
     assert_eq!(answer, "exit code 0");
     let answer = run(dir.path(), &["check", "--all", "--quiet", "--arch", "x86_64"]);
     assert!(answer.contains("linux-virt is not installed") && answer.ends_with("exit code 1"), "{answer}");
+    assert!(!answer.contains("vmm qemu") && !answer.contains("the same"), "only what is not well: {answer}");
     let answer =
         run(dir.path(), &["verified", "--capability", "fs.virtio-9p", "--profile", "rs-4.0", "--arch", "x86_64"]);
     assert!(answer.ends_with("exit code 1"), "{answer}");

@@ -533,6 +533,114 @@ fn filled(template: &str) -> String {
     text
 }
 
+/// Debian's containerd of a release, with the configuration that its package ships.
+///
+/// It takes the packages from the machine's own mirror, without installing them, which takes seconds:
+/// `cargo test -p kata-osinfo --test configure -- --ignored`, as root.
+#[test]
+#[ignore = "fetches containerd 1.7 of Debian 13: root and a mirror"]
+fn debian_13s_containerd_takes_the_handler_over() {
+    debians_containerd_takes_the_handler_over("trixie", "1.7");
+}
+
+#[test]
+#[ignore = "fetches containerd 2 of Debian sid: root and a mirror"]
+fn debian_sids_containerd_takes_the_handler_over() {
+    debians_containerd_takes_the_handler_over("sid", "2.");
+}
+
+fn debians_containerd_takes_the_handler_over(suite: &str, expected: &str) {
+    let sites = ["indextargets", "--format", "$(SITE)", "Created-By: Packages"];
+    let sites = std::process::Command::new("apt-get").args(sites).output().map(|o| o.stdout).unwrap_or_default();
+    let sites = String::from_utf8_lossy(&sites).into_owned();
+    let mirror = sites.lines().find(|l| !l.contains("security"));
+    let Some(mirror) = mirror.filter(|_| Path::new("/usr/bin/mmdebstrap").exists()) else {
+        eprintln!("SKIPPED: needs mmdebstrap and a Debian mirror in apt's sources");
+        return;
+    };
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: needs root");
+        return;
+    }
+    let machine = Machine::new();
+    let tree = tempfile::tempdir().expect("a folder");
+    let must = |command: &mut std::process::Command| {
+        let output = command.output().expect("it starts");
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{command:?}: {out}{err}");
+        out.into_owned()
+    };
+    must(
+        std::process::Command::new("mmdebstrap")
+            .args(["--quiet", "--variant=extract", "--mode=root", "--include=base-files,containerd"])
+            // The mirror may be a snapshot, whose signatures of moving suites have expired.
+            .args(["--aptopt=Acquire::Check-Valid-Until \"false\"", "--aptopt=Acquire::Languages \"none\"", suite])
+            .arg(tree.path())
+            .arg(format!("deb {mirror} {suite} main")),
+    );
+    // Kata, QEMU and the daemon are made up; the distro is one that has them there.
+    must(std::process::Command::new("cp").args(["--archive", "--force"]).arg(machine.path("m/.")).arg(tree.path()));
+    let inside = |arguments: &[&str]| {
+        must(std::process::Command::new("chroot").arg(tree.path()).arg("/usr/bin/containerd").args(arguments))
+    };
+    let version = inside(&["--version"]);
+    let version = version.split_whitespace().nth(2).expect("a version").trim_start_matches('v');
+    assert!(version.starts_with(expected), "{version}");
+    let version: Vec<&str> = version.split('.').take(2).collect();
+    let own = std::fs::read_to_string(tree.path().join("etc/containerd/config.toml")).expect("the package's");
+    let shipped = inside(&["config", "dump"]);
+    assert!(!shipped.contains("kata"), "{shipped}");
+
+    let ours = |arguments: &[&str]| {
+        let records = machine.path("records");
+        must(
+            std::process::Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
+                .arg("--records")
+                .arg(records)
+                .arg("--root")
+                .arg(tree.path())
+                .args(arguments),
+        )
+    };
+    let versioned = ["--handler", "containerd", "--containerd-version", &version.join(".")];
+    ours(&with(&["configure", "--profile", "go-3.29"], &versioned));
+    let dump = inside(&["config", "dump"]);
+    let merged: toml_edit::DocumentMut = dump.parse().unwrap_or_else(|e| panic!("{e}: {dump}"));
+    let plugin = if expected == "2." { "io.containerd.cri.v1.runtime" } else { "io.containerd.grpc.v1.cri" };
+    let runtimes = &merged["plugins"][plugin]["containerd"]["runtimes"];
+    assert_eq!(runtimes["kata"]["runtime_type"].as_str(), Some("io.containerd.kata.v2"), "{dump}");
+    let config = runtimes["kata"]["options"]["ConfigPath"].as_str().expect("a path");
+    assert!(tree.path().join(config.trim_start_matches('/')).exists(), "{config}");
+    assert_eq!(runtimes["runc"]["runtime_type"].as_str(), Some("io.containerd.runc.v2"), "{dump}");
+    // What the package's own configuration says still holds.
+    let values = own.lines().filter_map(|l| Some(l.split_once(" = \"")?.1.trim_end_matches('"')));
+    let lost: Vec<&str> = values.filter(|v| !dump.contains(*v)).collect();
+    assert!(own.contains("/usr/lib/cni"), "{own}");
+    assert_eq!(lost, Vec::<&str>::new(), "{dump}");
+    // And it is one that CRI starts with.
+    let mut daemon = std::process::Command::new("timeout");
+    daemon.args(["60", "chroot"]).arg(tree.path()).arg("/usr/bin/containerd");
+    daemon.args(["--root", "/tmp/root", "--state", "/tmp/state", "--address", "/tmp/containerd.sock"]);
+    let mut daemon = daemon.stderr(std::process::Stdio::piped()).spawn().expect("containerd");
+    let log = std::io::BufReader::new(daemon.stderr.take().expect("piped"));
+    let mut said = String::new();
+    for line in std::io::BufRead::lines(log).map_while(Result::ok) {
+        said += &line;
+        said.push('\n');
+        if line.contains("successfully booted") {
+            break;
+        }
+    }
+    // `timeout` hands it on to containerd.
+    rustix::process::kill_process(rustix::process::Pid::from_child(&daemon), rustix::process::Signal::TERM)
+        .expect("sent");
+    daemon.wait().expect("ended");
+    assert!(said.contains("successfully booted"), "{said}");
+    assert!(!said.contains("invalid plugin config") && !said.contains("invalid cri"), "{said}");
+    ours(&["unconfigure"]);
+    assert_eq!(inside(&["config", "dump"]), shipped);
+}
+
 /// containerd itself reads what was written for it, and what else its configuration said stays.
 #[test]
 fn containerd_takes_the_handler_over() {
@@ -565,7 +673,14 @@ fn containerd_takes_the_handler_over() {
         .output()
         .expect("it runs");
     let dump = String::from_utf8_lossy(&dump.stdout).into_owned();
-    for expected in ["max_concurrent_downloads = 17", "runtimes.kata]", "io.containerd.kata.v2", "configuration.toml"] {
+    // The default runtime too: without it containerd's CRI does not start.
+    for expected in [
+        "max_concurrent_downloads = 17",
+        "runtimes.runc]",
+        "runtimes.kata]",
+        "io.containerd.kata.v2",
+        "configuration.toml",
+    ] {
         assert!(dump.contains(expected), "no {expected} in {dump}");
     }
 }

@@ -148,3 +148,47 @@ fn a_thousand_records_are_linted_in_time() {
         assert!(took < Duration::from_millis(200), "{took:?}");
     }
 }
+
+/// root reads everything, so another user asks.
+#[test]
+fn a_file_that_may_not_be_read_is_told_and_the_others_are_used() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let dir = tempfile::tempdir().expect("a root");
+    let admins = dir.path().join("etc/kata-osinfo");
+    std::fs::create_dir_all(&admins).expect("made");
+    std::fs::write(dir.path().join("etc/os-release"), "ID=debian\nVERSION_ID=13\n").expect("written");
+    let record = |name: &str| format!("distro: {name}\nkernel: {{image: /mine/*}}\n");
+    for name in ["debian", "fedora"] {
+        std::fs::write(admins.join(format!("{name}.yaml")), record(name)).expect("written");
+    }
+    let secret = admins.join("fedora.yaml");
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o000)).expect("set");
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("set");
+    let is_root = std::fs::metadata(&secret).expect("there").uid() == 0;
+    let program = dir.path().join("kata-osinfo");
+    std::fs::copy(env!("CARGO_BIN_EXE_kata-osinfo"), &program).expect("copied");
+    let run = |target: &str| {
+        let mut command = match is_root {
+            true => Command::new("setpriv"),
+            false => Command::new("env"),
+        };
+        if is_root {
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "--bounding-set=-all"]);
+        }
+        command.arg(&program).arg("--root").arg(dir.path()).args(["show", target, "--arch", "x86_64"]);
+        let output = command.output().expect("it runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, shown, told) = run("debian:13");
+    assert_eq!(code, Some(0), "{told}");
+    assert!(shown.contains("/mine/*"), "{shown}");
+    assert!(
+        told.starts_with("warning: ") && told.contains("fedora.yaml") && told.contains("ermission denied"),
+        "{told}"
+    );
+    // The built-in record does not stand in for what the admin wrote.
+    let (code, _, told) = run("fedora");
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("is broken") && !told.contains("panicked"), "{told}");
+}

@@ -11,7 +11,7 @@ use images::{kernel, modules};
 use kata_osinfo::profile::{Profile, Runtime};
 use kata_osinfo::release::Release;
 use reports::matrix::BROUGHT;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use suites::containers::Kata;
@@ -53,16 +53,6 @@ impl Component {
             return Err(format!("{} is not there: expected the file to use in the place of {name}", path.display()));
         }
         Ok(Component { name, path })
-    }
-
-    /// Its name in the agent's folder.
-    fn file(&self) -> String {
-        format!("brought/{}", self.name)
-    }
-
-    /// Where it is in an environment whose agent has this folder.
-    fn within(&self, folder: &Path) -> String {
-        folder.join(self.file()).to_string_lossy().into_owned()
     }
 
     /// What evidence says of it: its file's name and checksum.
@@ -166,24 +156,14 @@ impl Given {
         self.components.iter().map(|(component, said)| (format!("{BROUGHT}{}", component.name), said.clone()))
     }
 
-    /// Puts what was brought along into the place of the release's own, for guests without Kata too, and gives its files.
-    ///
-    /// A kernel is for Kata's guests alone: the modules of the others are the release's.
+    /// Claims what was brought along, and gives its files.
     pub fn bring(&self, claims: &mut Claims, folder: &Path) -> Vec<SeedFile> {
         let mut files = Vec::new();
         for (component, _) in &self.components {
-            let path = component.within(folder);
-            match component.name {
-                "qemu" => {
-                    claims.release.vmms.iter_mut().filter(|v| v.name == "qemu").for_each(|v| v.path.clone_from(&path))
-                }
-                "virtiofsd" => {
-                    let drivers = claims.release.filesystems.iter_mut().filter(|f| f.name == "virtio-fs");
-                    drivers.for_each(|f| f.path = Some(path.clone()));
-                }
-                _ => {}
-            }
-            files.push(SeedFile { name: component.file(), content: Content::File(component.path.clone()) });
+            let name = format!("brought/{}", component.name);
+            let path = folder.join(&name).to_string_lossy().into_owned();
+            claims.brought.insert(component.name.to_owned(), path);
+            files.push(SeedFile { name, content: Content::File(component.path.clone()) });
         }
         files
     }
@@ -204,8 +184,6 @@ impl Given {
         if self.is_empty() {
             return Ok((claims, files));
         }
-        let pair = |component: &Component| (component.name.to_owned(), component.within(folder));
-        let brought: BTreeMap<String, String> = self.components.iter().map(|(c, _)| pair(c)).collect();
         let kernel = kernel::find(tree, release).map_err(|e| error_chain(&e))?;
         for one in &self.runtimes {
             let Some(profile) = profiles.iter().find(|p| p.name == one.profile) else { continue };
@@ -227,7 +205,6 @@ impl Given {
                 configuration: place(one.kind).to_owned(),
                 initrd: add("initrd", Content::Bytes(initrd.into())),
                 emulated,
-                brought: brought.clone(),
             });
         }
         Ok((claims, files))
@@ -260,6 +237,7 @@ fn guest_modules(profile: &Profile) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
     use std::fs;
 
     /// A folder like a release's, with a Go runtime, a Rust one or both; the agent is no ELF file, which is static.
@@ -325,12 +303,18 @@ mod tests {
             initramfs: String::new(),
             modules: BTreeMap::new(),
             kata: Vec::new(),
+            brought: BTreeMap::new(),
         };
         let files = given.bring(&mut claims, Path::new("/agent"));
         assert_eq!(files.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["brought/virtiofsd"]);
-        let daemon = claims.release.filesystem("virtio-fs").unwrap().path.as_deref();
-        assert_eq!(daemon, Some("/agent/brought/virtiofsd"));
-        assert_eq!(claims.release.qemu().unwrap().path, qemu, "what was not brought is the release's");
+        let daemon = |release: &Release| release.filesystem("virtio-fs").unwrap().path.clone().unwrap();
+        assert_eq!(daemon(&claims.in_use()), "/agent/brought/virtiofsd");
+        assert_eq!(
+            daemon(&claims.release),
+            "/usr/lib/qemu/virtiofsd",
+            "the packages' tests are about the distro's own"
+        );
+        assert_eq!(claims.in_use().qemu().unwrap().path, qemu, "what was not brought is the release's");
         let facts: Vec<(String, String)> = given.component_facts().collect();
         assert_eq!(facts, [("brought-virtiofsd".to_owned(), "my-virtiofsd (sha256 f77b12a53ece5f6b)".to_owned())]);
     }

@@ -190,6 +190,7 @@ pub fn boot_files(
         initramfs: folder.join("initramfs").to_string_lossy().into_owned(),
         modules: sets,
         kata: Vec::new(),
+        brought: BTreeMap::new(),
     };
     Ok((claims, initramfs))
 }

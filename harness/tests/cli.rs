@@ -121,11 +121,11 @@ fn write_back_does_not_go_with_a_filter() {
 #[test]
 fn write_back_does_not_go_with_candidates() {
     assert_snapshot!(said(&["run", "debian:13", "--write-back", "--overlay", "."]), @r"
-    error: --write-back does not go with --install or --overlay: a record says what the distro ships
+    error: --write-back does not go with --install, --overlay or --component: a record says what the distro ships
     exit 2
     ");
     assert_snapshot!(said(&["run", "debian:13", "--write-back", "--install", "strace"]), @r"
-    error: --write-back does not go with --install or --overlay: a record says what the distro ships
+    error: --write-back does not go with --install, --overlay or --component: a record says what the distro ships
     exit 2
     ");
 }

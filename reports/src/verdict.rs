@@ -225,18 +225,29 @@ fn judge_one(catalogue: &[Test], capability: Capability, profile: &Profile, evid
     } else {
         Verdict::Supported
     };
-    if judgement.verdict == Verdict::Supported && under_kata(capability) && !evidence.brought.is_empty() {
+    let brought: Vec<&str> = evidence.brought.iter().map(String::as_str).filter(|b| rests_on(capability, b)).collect();
+    if judgement.verdict == Verdict::Supported && !brought.is_empty() {
         judgement.verdict = Verdict::Partial;
-        judgement.workaround = Some(format!("with components brought along: {}", evidence.brought.join(", ")));
+        judgement.workaround = Some(format!("with components brought along: {}", brought.join(", ")));
     }
     judgement.causes = causes.into_iter().collect();
     judgement.reasons = errors.list().chain(gaps.list()).collect();
     judgement
 }
 
-/// Whether a capability is shown by containers under Kata.
-fn under_kata(capability: Capability) -> bool {
-    matches!(capability, Capability::KataSmoke | Capability::KataFs | Capability::KataLimits | Capability::KataNet)
+/// Whether a capability was shown with a component that was brought along, `virtiofsd NAME (sha256 …)`; when in doubt it
+/// was, for a distro gets no credit for what it does not ship.
+fn rests_on(capability: Capability, brought: &str) -> bool {
+    let name = capability.name();
+    if name.starts_with("kata.") {
+        return true;
+    }
+    match brought.split(' ').next() {
+        Some("virtiofsd") => name.starts_with("fs.virtio-fs"),
+        // The release's modules do not fit another kernel, so that only Kata's guests get one.
+        Some("kernel") => false,
+        _ => !["packages.", "host.", "kernel.host", "containers."].iter().any(|own| name.starts_with(own)),
+    }
 }
 
 /// The share that a capability is about, if the profile decides whether there is one.

@@ -62,9 +62,33 @@ pub struct Claims {
     /// Kata as it was brought along: at most one for each profile.
     #[serde(default)]
     pub kata: Vec<Kata>,
+    /// Components brought along in the distro's place, by name (`qemu`, `virtiofsd`, `kernel`): their paths in the
+    /// environment.
+    #[serde(default)]
+    pub brought: BTreeMap<String, String>,
 }
 
 impl Claims {
+    /// What guests run: the release with what was brought along in the place of the distro's own.
+    ///
+    /// A kernel is for Kata's guests alone, for the modules of the others are the release's.
+    pub fn in_use(&self) -> Release {
+        let mut release = self.release.clone();
+        if let Some(path) = self.brought.get("qemu") {
+            for vmm in release.vmms.iter_mut().filter(|vmm| vmm.name == "qemu") {
+                vmm.path.clone_from(path);
+                vmm.packages.clear();
+            }
+        }
+        if let Some(path) = self.brought.get("virtiofsd") {
+            for driver in release.filesystems.iter_mut().filter(|driver| driver.name == "virtio-fs") {
+                driver.path = Some(path.clone());
+                driver.packages.clear();
+            }
+        }
+        release
+    }
+
     /// The Kata that serves a profile.
     pub fn kata_for(&self, profile: &str) -> Option<&Kata> {
         self.kata.iter().find(|kata| kata.profile == profile)

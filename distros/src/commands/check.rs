@@ -19,7 +19,7 @@ pub(crate) struct CheckArguments {
     /// Compare all versions with those that were verified; after an upgrade this says what is not proved any more.
     #[arg(long)]
     all: bool,
-    /// Print nothing if all is well; for timers and package managers' hooks.
+    /// Print only what is not well; for timers and package managers' hooks.
     #[arg(long)]
     quiet: bool,
     #[command(flatten)]
@@ -36,10 +36,11 @@ pub(crate) fn run(common: &Common, arguments: &CheckArguments) -> anyhow::Result
         found.push(component(&system.root, packages.as_ref(), stated)?);
     }
     let standings = if arguments.all { standings(&system, packages.as_ref())? } else { Vec::new() };
-    let there = match arguments.components.is_empty() {
-        true => required(&found).iter().all(|c| c.installed),
-        false => found.iter().all(|c| c.installed),
+    let needed: Vec<&Component> = match arguments.components.is_empty() {
+        true => required(&found),
+        false => found.iter().collect(),
     };
+    let there = needed.iter().all(|c| c.installed);
     let changed = standings.iter().any(|s| !s.matches) || arguments.all && standings.is_empty();
     let exit = if there && !changed { Exit::Ok } else { Exit::No };
     if arguments.quiet && exit == Exit::Ok {
@@ -57,11 +58,12 @@ pub(crate) fn run(common: &Common, arguments: &CheckArguments) -> anyhow::Result
         return Ok(exit);
     }
     let mut out = String::new();
-    for component in &found {
-        out += &line(component);
+    match arguments.quiet {
+        true => needed.iter().filter(|c| !c.installed).for_each(|c| out += &line(c)),
+        false => found.iter().for_each(|c| out += &line(c)),
     }
-    if arguments.all {
-        out += &changes(&standings);
+    if arguments.all && (changed || !arguments.quiet) {
+        out += &changes(&standings, arguments.quiet);
     }
     print(&out)?;
     Ok(exit)
@@ -152,19 +154,25 @@ fn line(component: &Component) -> String {
     out
 }
 
-fn changes(standings: &[Standing]) -> String {
+/// Entries that say the same of the same day are told together: a run makes one for each profile.
+fn changes(standings: &[Standing], only_changed: bool) -> String {
     if standings.is_empty() {
         return "nothing was verified for this release and architecture\n".to_owned();
     }
     let mut out = String::new();
-    for standing in standings {
-        let head = format!("{}/{} verified {}", standing.profile, standing.environment, standing.tested);
-        if standing.matches {
+    let alike = |a: &Standing, b: &Standing| {
+        (&a.environment, a.tested, &a.versions, a.matches) == (&b.environment, b.tested, &b.versions, b.matches)
+    };
+    for group in standings.chunk_by(alike).filter(|g| !only_changed || !g[0].matches) {
+        let first = &group[0];
+        let profiles: Vec<&str> = group.iter().map(|s| s.profile.as_str()).collect();
+        let head = format!("{}/{} verified {}", profiles.join(","), first.environment, first.tested);
+        if first.matches {
             let _ = writeln!(out, "{head}: the versions are the same");
             continue;
         }
         let _ = writeln!(out, "{head}: versions have changed");
-        for pair in standing.versions.iter().filter(|v| v.installed.as_ref() != Some(&v.verified)) {
+        for pair in first.versions.iter().filter(|v| v.installed.as_ref() != Some(&v.verified)) {
             let now = pair.installed.as_deref().unwrap_or("not installed");
             let _ = writeln!(out, "  {} {} -> {now}", pair.package, pair.verified);
         }

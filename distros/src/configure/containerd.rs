@@ -26,7 +26,9 @@ fn plugin(version: i64) -> &'static str {
 /// containerd before 2.0 replaces a plugin's whole section by that of an imported file, so there the main file is edited;
 /// from 2.0 on a drop-in is written and imported, unless the main file imports its directory already; 2.2 and later read
 /// it by themselves where there is no main file.
-/// Measured with containerd 1.6; `tools/packaging/kata-deploy/binary/src/runtime/manager.rs` and `config.rs` at Kata 4.1.0.
+/// Before 2.0 the main file's runtimes also replace the default ones, and the CRI plugin does not start without the one
+/// that it takes by default: where the file names none, `runc` is written out beside Kata.
+/// Measured with containerd 1.6, 1.7 and 2.1; `tools/packaging/kata-deploy/binary/src/runtime/manager.rs` and `config.rs` at Kata 4.1.0.
 ///
 /// # Errors
 ///
@@ -55,12 +57,13 @@ pub fn containerd(
     if version < 2 {
         return Err(HandlerError::OldConfig { path: main, version });
     }
-    let settings = settings(plugin(version), shim, config);
+    let mut settings = settings(plugin(version), shim, config);
     // The form's version 3 is containerd 2's.
     if !merges && version < 3 {
         if let Some(import) = replacing_import(root, &document, plugin(version)) {
             return Err(HandlerError::Replaced { import, main, plugin: plugin(version) });
         }
+        settings.extend(default_runtime(&document, plugin(version)));
         let text = match &before {
             Some(text) if !text.trim().is_empty() => text.clone(),
             _ => format!("version = {version}\n"),
@@ -81,15 +84,23 @@ pub fn containerd(
     Ok(changes)
 }
 
+fn setting(table: &[&str], key: &str, value: serde_json::Value) -> Setting {
+    Setting { table: table.iter().map(|t| (*t).to_owned()).collect(), key: key.to_owned(), value, why: String::new() }
+}
+
+/// The runtime that containerd takes by default, as it describes it itself, unless the file has runtimes or another default.
+fn default_runtime(document: &DocumentMut, plugin: &str) -> Option<Setting> {
+    let section = document.get("plugins").and_then(|p| p.get(plugin)).and_then(|c| c.get("containerd"));
+    let stated = |key: &str| section.and_then(|s| s.get(key));
+    let named = stated("default_runtime_name").and_then(Item::as_str);
+    let runc = stated("runtimes").is_none() && stated("default_runtime").is_none() && named.is_none_or(|n| n == "runc");
+    let table = ["plugins", plugin, "containerd", "runtimes", "runc"];
+    runc.then(|| setting(&table, "runtime_type", json!("io.containerd.runc.v2")))
+}
+
 fn settings(plugin: &str, shim: &Path, config: &Path) -> Vec<Setting> {
     let runtime = ["plugins", plugin, "containerd", "runtimes", NAME];
     let options: Vec<&str> = runtime.into_iter().chain(["options"]).collect();
-    let setting = |table: &[&str], key: &str, value| Setting {
-        table: table.iter().map(|t| (*t).to_owned()).collect(),
-        key: key.to_owned(),
-        value,
-        why: String::new(),
-    };
     vec![
         setting(&runtime, "runtime_type", json!("io.containerd.kata.v2")),
         setting(&runtime, "runtime_path", json!(shim.display().to_string())),
@@ -218,7 +229,25 @@ mod tests {
 
         [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.kata.options]
         ConfigPath = "/opt/kata/configuration.toml"
+
+        [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+        runtime_type = "io.containerd.runc.v2"
         "#);
+    }
+
+    #[test]
+    fn runtimes_that_containerd_1_has_are_not_added_to() {
+        let section = "plugins.\"io.containerd.grpc.v1.cri\".containerd";
+        for stated in [
+            format!("[{section}]\ndefault_runtime_name = \"mine\"\n"),
+            format!("[{section}.runtimes.crun]\nruntime_type = \"io.containerd.runc.v2\"\n"),
+        ] {
+            let (_dir, root) = machine(Some(&format!("version = 2\n{stated}")));
+            let changes = changes(&root, Some((1, 7))).unwrap();
+            assert!(!changes[0].after.contains("runtimes.runc"), "{}", changes[0].after);
+        }
+        let (_dir, root) = machine(Some(&format!("version = 2\n[{section}]\ndefault_runtime_name = \"runc\"\n")));
+        assert!(changes(&root, Some((1, 7))).unwrap()[0].after.contains("runtimes.runc"));
     }
 
     #[test]

@@ -3,11 +3,12 @@
 //! Binaries are read, never run: the root may be another machine's, or another architecture's.
 
 use super::KataVersion;
+use crate::kernel_image::newest;
 use crate::release::Release;
 use crate::root::Root;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Bytes of a binary that are searched; QEMU's are some 30 MB.
 const MAX_BINARY: u64 = 512 << 20;
@@ -84,7 +85,7 @@ impl Found {
                 let flavour = Flavour::of(&binary(root, &path)?);
                 Some(Daemon { path, flavour })
             }),
-            kernel: release.kernel.as_ref().and_then(|k| newest(root, &k.image)),
+            kernel: release.kernel.as_ref().and_then(|k| newest(root, &k.image)?.to_str().map(str::to_owned)),
             kata: root.utf8_if_any(Path::new("/opt/kata/VERSION")).ok().flatten().and_then(|v| v.parse().ok()),
             packages: BTreeMap::new(),
         }
@@ -116,52 +117,6 @@ fn lacks(qemu: &[u8]) -> Vec<String> {
     devices.iter().filter(|(_, device)| !known(device)).map(|(share, _)| (*share).to_owned()).collect()
 }
 
-/// The file with the highest version that a glob matches: `*` in the last component, `/boot/vmlinuz-*`.
-pub(super) fn newest(root: &Root, glob: &str) -> Option<String> {
-    let path = Path::new(glob);
-    let (folder, pattern) = (path.parent()?, path.file_name()?.to_str()?);
-    let Some((before, after)) = pattern.split_once('*') else {
-        return root.has_file(path).then(|| glob.to_owned());
-    };
-    let mut found: Vec<(Vec<Part>, PathBuf)> = Vec::new();
-    for name in root.list(folder).ok()? {
-        let name = name.as_str();
-        let Some(middle) = name.strip_prefix(before).and_then(|n| n.strip_suffix(after)) else { continue };
-        // What maintainers' scripts and admins leave beside kernels.
-        let leftover = [".old", ".bak", ".dpkg-tmp", ".dpkg-new"].iter().any(|e| name.ends_with(e));
-        // Fedora's, for rescue only.
-        let rescue = middle.starts_with("0-rescue-");
-        if !leftover && !rescue && root.has_file(&folder.join(name)) {
-            found.push((parts(middle), folder.join(name)));
-        }
-    }
-    found.sort();
-    found.pop().and_then(|(_, path)| path.to_str().map(str::to_owned))
-}
-
-/// A version's parts: numbers by value, everything else by its letters.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
-    Text(String),
-    Number(u128),
-}
-
-fn parts(version: &str) -> Vec<Part> {
-    let mut parts = Vec::new();
-    let mut rest = version;
-    while let Some(first) = rest.chars().next() {
-        let digits = first.is_ascii_digit();
-        let end = rest.find(|c: char| c.is_ascii_digit() != digits).unwrap_or(rest.len());
-        let (part, after) = rest.split_at(end);
-        parts.push(match part.parse() {
-            Ok(number) if digits => Part::Number(number),
-            _ => Part::Text(part.to_owned()),
-        });
-        rest = after;
-    }
-    parts
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,27 +140,5 @@ mod tests {
         assert_eq!(lacks(b"virtio-blk-pci\0vhost-user-fs-pci\0"), ["virtio-9p"]);
         assert_eq!(lacks(b"virtio-blk-ccw\0vhost-user-fs-ccw\0virtio-9p-ccw\0"), Vec::<String>::new());
         assert_eq!(lacks(b"#!/bin/sh"), Vec::<String>::new());
-    }
-
-    #[test]
-    fn the_newest_kernel_is_the_one_with_the_highest_version() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("boot")).unwrap();
-        let names = [
-            "vmlinuz-6.1.0-9-amd64",
-            "vmlinuz-6.1.0-28-amd64",
-            "vmlinuz-6.12.43.old",
-            "vmlinuz-0-rescue-abc",
-            "config-7",
-        ];
-        for name in names {
-            std::fs::write(dir.path().join("boot").join(name), "").unwrap();
-        }
-        // A directory of that name is no kernel.
-        std::fs::create_dir(dir.path().join("boot/vmlinuz-9")).unwrap();
-        let root = Root::new(dir.path()).unwrap();
-        assert_eq!(newest(&root, "/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-6.1.0-28-amd64"));
-        assert_eq!(newest(&root, "/boot/vmlinux-*"), None);
-        assert_eq!(newest(&root, "/boot/config-7").as_deref(), Some("/boot/config-7"));
     }
 }

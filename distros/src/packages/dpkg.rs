@@ -5,9 +5,11 @@ use crate::root::{Root, RootError};
 use std::path::Path;
 
 const STATUS: &str = "/var/lib/dpkg/status";
+/// While dpkg runs, what it did since it last wrote `status`: a file for each package, in the order of their names.
+const UPDATES: &str = "/var/lib/dpkg/updates";
 const INFO: &str = "/var/lib/dpkg/info";
 
-/// Packages whose state is `installed`; of what was removed the configuration is still listed.
+/// Packages that are configured; of what was removed the configuration is still listed.
 pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, RootError> {
     let mut text = root.read_text(Path::new(STATUS), MAX_BYTES)?;
     // Distroless images have one file a package instead.
@@ -15,33 +17,64 @@ pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, RootError> {
         text += "\n\n";
         text += &root.read_text(&Path::new("/var/lib/dpkg/status.d").join(name), MAX_BYTES)?;
     }
-    Ok(parse(&text))
+    let mut stanzas = parse(&text);
+    // A hook that runs within dpkg's run asks before `status` is written.
+    let is_update = |name: &&String| name.bytes().all(|b| b.is_ascii_digit());
+    for name in root.list(Path::new(UPDATES))?.iter().filter(is_update) {
+        let text = match root.read_text(&Path::new(UPDATES).join(name), MAX_BYTES) {
+            // dpkg has come to write `status` meanwhile.
+            Err(error) if error.is_missing() => continue,
+            text => text?,
+        };
+        for newer in parse(&text) {
+            stanzas.retain(|s| (&s.entry.name, &s.arch) != (&newer.entry.name, &newer.arch));
+            stanzas.push(newer);
+        }
+    }
+    Ok(stanzas.into_iter().filter(|s| s.installed).map(|s| s.entry).collect())
 }
 
-fn parse(text: &str) -> Vec<Entry> {
-    let mut entries = Vec::new();
-    let mut entry = Entry::default();
-    let mut installed = true;
+/// What dpkg knows of one package on one architecture.
+struct Stanza {
+    entry: Entry,
+    arch: String,
+    installed: bool,
+}
+
+impl Stanza {
+    fn new() -> Stanza {
+        // Distroless images' files have no state.
+        Stanza { entry: Entry::default(), arch: String::new(), installed: true }
+    }
+}
+
+fn parse(text: &str) -> Vec<Stanza> {
+    let mut stanzas = Vec::new();
+    let mut stanza = Stanza::new();
     for line in text.lines().chain([""]) {
         if line.is_empty() {
-            let whole = std::mem::take(&mut entry);
-            if installed && !whole.name.is_empty() {
-                entries.push(whole);
+            let whole = std::mem::replace(&mut stanza, Stanza::new());
+            if !whole.entry.name.is_empty() {
+                stanzas.push(whole);
             }
-            installed = true;
             continue;
         }
         match line.split_once(": ") {
-            Some(("Package", name)) => entry.name = name.trim().to_owned(),
-            Some(("Version", version)) => entry.version = version.trim().to_owned(),
-            Some(("Status", status)) => installed = status.split_whitespace().last() == Some("installed"),
+            Some(("Package", name)) => stanza.entry.name = name.trim().to_owned(),
+            Some(("Version", version)) => stanza.entry.version = version.trim().to_owned(),
+            Some(("Architecture", arch)) => stanza.arch = arch.trim().to_owned(),
+            Some(("Status", status)) => {
+                // Triggers come after a package is configured.
+                let state = status.split_whitespace().last();
+                stanza.installed = matches!(state, Some("installed" | "triggers-awaited" | "triggers-pending"));
+            }
             Some(("Provides", list)) => {
-                entry.provides = list.split(',').map(|p| without_version(p.trim()).to_owned()).collect();
+                stanza.entry.provides = list.split(',').map(|p| without_version(p.trim()).to_owned()).collect();
             }
             _ => {}
         }
     }
-    entries
+    stanzas
 }
 
 /// The name of the package whose list has one of the paths.
@@ -62,12 +95,40 @@ pub(super) fn owner(root: &Root, paths: &[String]) -> Result<Option<String>, Roo
 mod tests {
     use super::*;
 
+    fn installed(status: &str, updates: &[(&str, &str)]) -> Vec<(String, String)> {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("var/lib/dpkg/updates");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(dir.path().join("var/lib/dpkg/status"), status).unwrap();
+        for (name, text) in updates {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+        let entries = entries(&Root::new(dir.path()).unwrap()).unwrap();
+        entries.into_iter().map(|e| (e.name, e.version)).collect()
+    }
+
     #[test]
     fn only_what_is_installed_counts() {
-        let text = "Package: a\nStatus: install ok installed\nVersion: 1:2\nProvides: b (= 1), c,\n d\nDescription: x\n y: z\n\nPackage: gone\nStatus: deinstall ok config-files\nVersion: 1\n\nPackage: half\nStatus: install ok half-installed\n";
-        let entries = parse(text);
-        assert_eq!(entries.len(), 1, "{entries:?}");
-        assert_eq!((entries[0].name.as_str(), entries[0].version.as_str()), ("a", "1:2"));
-        assert_eq!(entries[0].provides[..2], ["b", "c"]);
+        let text = "Package: a\nStatus: install ok installed\nVersion: 1:2\n\nPackage: gone\nStatus: deinstall ok config-files\nVersion: 1\n\nPackage: half\nStatus: install ok half-installed\n\nPackage: b\nStatus: install ok triggers-awaited\nVersion: 3\n";
+        assert_eq!(installed(text, &[]), [("a".into(), "1:2".into()), ("b".into(), "3".into())]);
+        let provides = parse("Package: a\nProvides: b (= 1), c,\n d\nDescription: x\n y: z\n").remove(0).entry.provides;
+        assert_eq!(provides[..2], ["b", "c"]);
+    }
+
+    #[test]
+    fn what_dpkg_has_not_yet_written_down_counts() {
+        let stanza = |arch: &str, version: &str, state: &str| {
+            format!("Package: a\nArchitecture: {arch}\nStatus: install ok {state}\nVersion: {version}\n")
+        };
+        let status = format!("{}\n{}", stanza("amd64", "1", "installed"), stanza("i386", "1", "installed"));
+        let updates = [
+            ("0000", stanza("amd64", "2", "unpacked")),
+            ("0001", stanza("amd64", "2", "installed")),
+            ("tmp.i", stanza("i386", "3", "installed")),
+        ];
+        let updates = updates.each_ref().map(|(name, text)| (*name, text.as_str()));
+        let now = |amd64: &str, i386: &str| [("a".to_owned(), i386.to_owned()), ("a".to_owned(), amd64.to_owned())];
+        assert_eq!(installed(&status, &updates), now("2", "1"));
+        assert_eq!(installed(&status, &updates[..1]), now("2", "1")[..1], "it is only unpacked");
     }
 }

@@ -3,35 +3,39 @@
 use crate::scratch::{Scratch, damage, package_file, run, tree};
 use kata_osinfo::installer::FailureKind;
 use kata_osinfo::release::PackageManager;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 /// The same three packages as RPMs, with their index.
 pub(crate) fn rpms(scratch: &Scratch) {
     for (package, fields) in [("kq-vmm", "Requires: kq-lib\nProvides: kq-virtual\n"), ("kq-lib", ""), ("kq-big", "")] {
-        let tree = tree(scratch.path(), package);
-        let spec = format!(
-            "Name: {package}\nEpoch: 1\nVersion: 1.0\nRelease: 1\nSummary: {package}\nLicense: none\nBuildArch: noarch\nAutoReqProv: no\n{fields}%description\n%install\ncp -a {}/. %{{buildroot}}\n%files\n/usr\n",
-            tree.display()
-        );
-        let file = scratch.path().join(format!("{package}.spec"));
-        std::fs::write(&file, spec).expect("written");
-        run(Command::new("rpmbuild")
-            .args([
-                "-bb",
-                "--quiet",
-                "--nodeps",
-                "--define",
-                "_build_id_links none",
-                "--define",
-                "__os_install_post %{nil}",
-            ])
-            .args(["--define", &format!("_topdir {}", scratch.path().join("build").display())])
-            .args(["--define", &format!("_rpmdir {}", scratch.repository().display())])
-            .args(["--define", "_rpmfilename %%{NAME}-%%{VERSION}.rpm", "--define", "_binary_payload w0.ufdio"])
-            .arg(file));
+        rpm(scratch, package, "1.0", &tree(scratch.path(), package), fields);
     }
     index(scratch);
+}
+
+fn rpm(scratch: &Scratch, package: &str, version: &str, tree: &Path, fields: &str) {
+    let spec = format!(
+        "Name: {package}\nEpoch: 1\nVersion: {version}\nRelease: 1\nSummary: {package}\nLicense: none\nBuildArch: noarch\nAutoReqProv: no\n{fields}%description\n%install\ncp -a {}/. %{{buildroot}}\n%files\n/usr\n",
+        tree.display()
+    );
+    let file = scratch.path().join(format!("{package}.spec"));
+    std::fs::write(&file, spec).expect("written");
+    run(Command::new("rpmbuild")
+        .args([
+            "-bb",
+            "--quiet",
+            "--nodeps",
+            "--define",
+            "_build_id_links none",
+            "--define",
+            "__os_install_post %{nil}",
+        ])
+        .args(["--define", &format!("_topdir {}", scratch.path().join("build").display())])
+        .args(["--define", &format!("_rpmdir {}", scratch.repository().display())])
+        .args(["--define", "_rpmfilename %%{NAME}-%%{VERSION}.rpm", "--define", "_binary_payload w0.ufdio"])
+        .arg(file));
 }
 
 pub(crate) fn index(scratch: &Scratch) {
@@ -45,7 +49,8 @@ pub(crate) fn break_index(scratch: &Scratch) {
 
 fn scratch() -> Option<Scratch> {
     let scratch = Scratch::new(PackageManager::Dnf, &["dnf", "rpm", "rpmbuild", "createrepo_c"])?;
-    scratch.write("etc/dnf/dnf.conf", "[main]\n");
+    // The machine's plugin `local` would keep what is installed, and offer it to the next test.
+    scratch.write("etc/dnf/dnf.conf", "[main]\nplugins=0\n");
     scratch.write(
         "etc/yum.repos.d/local.repo",
         &format!(
@@ -85,4 +90,81 @@ fn a_lock_is_waited_for() {
     scratch.write("var/lib/dnf/rpmdb_lock.pid", &std::process::id().to_string());
     let lock = scratch.root_path().join("var/lib/dnf/rpmdb_lock.pid");
     scratch.waits_for(move || std::fs::remove_file(lock).expect("removed"));
+}
+
+/// dnf on the root, with the hook that packages ship and a `kata-osinfo` that does `program`; what it printed.
+fn upgrade_with_hook(scratch: &Scratch, program: &str, package: &str) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let bin = scratch.path().join("bin");
+    std::fs::create_dir_all(&bin).expect("made");
+    let file = bin.join("kata-osinfo");
+    std::fs::write(&file, format!("#!/bin/sh\n{program}\n")).expect("written");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("set");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("a path"));
+    // The plugin of Debian 12 calls libdnf by a name that its libdnf has no longer.
+    let name = "import libdnf.conf\nif not hasattr(libdnf.conf, 'ConfigParser_substitute'):\n    libdnf.conf.ConfigParser_substitute = libdnf.conf.ConfigParser.substitute\n";
+    std::fs::write(bin.join("sitecustomize.py"), name).expect("written");
+    let output = Command::new("dnf")
+        .env("PYTHONPATH", &bin)
+        .arg(format!("--installroot={}", scratch.root_path().display()))
+        .arg(format!("--setopt=reposdir={}", scratch.root_path().join("etc/yum.repos.d").display()))
+        .args(["--disableplugin=*", "--enableplugin=post-transaction-actions"])
+        .args(["--releasever=1", "--assumeyes", "install", package])
+        .env("PATH", path)
+        .env("HOME", scratch.path())
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .expect("dnf");
+    let said = [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned()).concat();
+    assert!(output.status.success(), "{said}");
+    said
+}
+
+#[test]
+fn the_packaged_hook_tells_what_is_not_as_it_was_verified() {
+    let hook = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/dnf/kata-osinfo.action");
+    if !Path::new("/etc/dnf/plugins/post-transaction-actions.conf").exists() {
+        eprintln!("SKIPPED: dnf's plugin post-transaction-actions is missing here");
+        return;
+    }
+    let Some(scratch) = scratch() else { return };
+    let plugins = scratch.root_path().join("etc/dnf/plugins");
+    let actions = plugins.join("post-transaction-actions.d/");
+    std::fs::create_dir_all(&actions).expect("made");
+    std::fs::copy(hook, actions.join("kata-osinfo.action")).expect("copied");
+    let enabled = format!("[main]\nenabled=1\nactiondir={}/\n", actions.display());
+    std::fs::write(plugins.join("post-transaction-actions.conf"), enabled).expect("written");
+    scratch.write("etc/dnf/dnf.conf", &format!("[main]\npluginconfpath={}\n", plugins.display()));
+    std::fs::write(scratch.path().join(".rpmmacros"), "%_dbpath /var/lib/rpm\n").expect("written");
+    scratch.write(
+        "etc/kata-osinfo/scratch.yaml",
+        "distro: scratch
+package-manager: dnf
+arch: [x86_64, aarch64, ppc64le, s390x]
+confidence: documented
+vmm: {name: qemu, packages: qemu-kvm, path: /usr/bin/kq-vmm}
+releases: [{version: 1}]
+verified:
+  - {release: \"1\", arch: x86_64, profile: rs-4.0, environment: vm, basis: emulated, tested: 2026-01-01, harness: \"0.1.0\", test-set: d3dcb968b1d5, versions: {qemu-kvm: \"1:1.0-1\"}, capabilities: {vmm.boot: supported}}
+",
+    );
+    let tree = tree(scratch.path(), "kq-vmm");
+    for version in ["1.0", "2.0", "3.0"] {
+        rpm(&scratch, "qemu-kvm", version, &tree, "");
+    }
+    index(&scratch);
+    let check = format!(
+        "exec {} --root {} \"$@\" --arch x86_64",
+        env!("CARGO_BIN_EXE_kata-osinfo"),
+        scratch.root_path().display()
+    );
+    let said = upgrade_with_hook(&scratch, &check, "qemu-kvm-1.0");
+    assert!(!said.contains("post-transaction-actions"), "{said}");
+    let said = upgrade_with_hook(&scratch, &check, "qemu-kvm-2.0");
+    let told = "rs-4.0/vm verified 2026-01-01: versions have changed\n  qemu-kvm 1:1.0-1 -> 1:2.0-1\n";
+    assert!(said.contains(told), "{said}");
+    let said = upgrade_with_hook(&scratch, "echo told; exit 3", "qemu-kvm-3.0");
+    assert!(said.contains("post-transaction-actions: told"), "{said}");
+    let said = upgrade_with_hook(&scratch, "echo told", "kq-lib");
+    assert!(!said.contains("told"), "a package that is none of Kata's: {said}");
 }

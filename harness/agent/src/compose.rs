@@ -171,7 +171,7 @@ pub fn compose(
     claims: &Claims,
     paths: &Paths,
 ) -> Result<Composed, Stop> {
-    let release = &claims.release;
+    let release = claims.in_use();
     let program = release.qemu().map(|vmm| vmm.path.clone());
     let program = program.ok_or_else(|| Stop::fail(format!("the record names no qemu for {}", release.name())))?;
     let id = format!("kq{}-{}", std::process::id(), paths.number);

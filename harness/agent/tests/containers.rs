@@ -92,6 +92,7 @@ impl Bench {
             initramfs: String::new(),
             modules: BTreeMap::new(),
             kata: Vec::new(),
+            brought: BTreeMap::new(),
         };
         let profile = Profile::find("go-3.29").unwrap().clone();
         Bench { settings, claims, profile, engine: Engine::default(), folder }
@@ -297,7 +298,6 @@ fn some_kata(profile: &str) -> Kata {
         configuration: "/nonexistent/configuration.toml".to_owned(),
         initrd: "/nonexistent/initrd".to_owned(),
         emulated: false,
-        brought: BTreeMap::new(),
     }
 }
 
@@ -409,7 +409,6 @@ fn every_twin_passes_under_real_kata() {
         configuration: variable("CONFIGURATION").unwrap_or_default(),
         initrd: variable("INITRD").unwrap_or_default(),
         emulated: false,
-        brought: BTreeMap::new(),
     };
     bench.settings.kata_shims = BTreeMap::from([(kata.shim_name().to_owned(), PathBuf::from(&kata.shim))]);
     bench.claims.kata = vec![kata];

@@ -137,10 +137,11 @@ fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Requ
         }
         images.overlay = Some(std::path::absolute(overlay)?);
     }
-    let candidate = images.overlay.is_some() || !images.extra_packages.is_empty();
+    let candidate = images.overlay.is_some() || !images.extra_packages.is_empty() || !arguments.components.is_empty();
     if candidate && arguments.write_back {
         return Err(UsageError(
-            "--write-back does not go with --install or --overlay: a record says what the distro ships".into(),
+            "--write-back does not go with --install, --overlay or --component: a record says what the distro ships"
+                .into(),
         )
         .into());
     }

@@ -216,7 +216,7 @@ fn a_reason_names_a_few_tests_and_counts_the_rest() {
 }
 
 #[test]
-fn what_was_brought_along_makes_katas_verdicts_partial_and_no_others() {
+fn what_was_brought_along_makes_the_verdicts_that_rest_on_it_partial_and_no_others() {
     let ids: Vec<String> = suites::catalogue::tests().iter().map(|t| t.id.clone()).collect();
     let pass = [Outcome::Pass];
     let all: Vec<(&str, &[Outcome])> = ids.iter().map(|id| (id.as_str(), &pass[..])).collect();
@@ -228,7 +228,20 @@ fn what_was_brought_along_makes_katas_verdicts_partial_and_no_others() {
     assert_eq!(judged[&Capability::KataFs].verdict, Verdict::Partial);
     let workaround = judged[&Capability::KataFs].workaround.clone().unwrap();
     assert!(workaround.contains("virtiofsd mine"), "{workaround}");
+    assert_eq!(judged[&Capability::FsVirtioFs].verdict, Verdict::Partial);
+    assert_eq!(judged[&Capability::VmmBoot].verdict, Verdict::Supported);
     assert_eq!(judged[&Capability::ContainersRunc].verdict, Verdict::Supported);
+    evidence.brought = vec!["qemu mine (sha256 4567)".to_owned()];
+    let judged = judge(suites::catalogue::tests(), profile, &evidence);
+    for (capability, expected) in [
+        (Capability::VmmBoot, Verdict::Partial),
+        (Capability::FsVirtioBlk, Verdict::Partial),
+        (Capability::KataSmoke, Verdict::Partial),
+        (Capability::PackagesInstall, Verdict::Supported),
+        (Capability::ContainersRunc, Verdict::Supported),
+    ] {
+        assert_eq!(judged[&capability].verdict, expected, "{capability:?}");
+    }
 }
 
 /// `kata-osinfo lint` calls entries of any other test set forged.

@@ -5,7 +5,7 @@ use crate::check::Stop;
 use crate::environment::Claims;
 use kata_osinfo::profile::{self, Profile};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -50,8 +50,6 @@ pub struct Kata {
     pub initrd: String,
     /// Whether nothing is accelerated there, so that Kata's deadlines are stretched.
     pub emulated: bool,
-    /// Components brought along in the distro's place, by name (`qemu`, `virtiofsd`): their paths in the environment.
-    pub brought: BTreeMap<String, String>,
 }
 
 impl Kata {

@@ -25,8 +25,7 @@ pub(super) fn the_kernel_inside_is_the_runtimes(containers: &dyn Containers) -> 
         Runtime::Kata => {
             ensure!(facts.boot_id != host_boot.trim(), "the boot id inside is the host's: there is no virtual machine");
             let claimed = &containers.claims().kernel;
-            let kata = containers.claims().kata_for(&containers.profile().name);
-            if kata.is_some_and(|kata| kata.brought.contains_key("kernel")) {
+            if containers.claims().brought.contains_key("kernel") {
                 containers.note(format!("the guest's kernel, brought along, is {}", facts.kernel));
                 return Ok(());
             }
@@ -53,13 +52,9 @@ pub(super) fn the_vmm_is_the_distros_with_the_profiles_arguments(containers: &dy
             Ok(())
         }
         Runtime::Kata => {
-            let release = &containers.claims().release;
-            let kata = containers.claims().kata_for(&containers.profile().name);
-            let kata = kata.ok_or_else(|| Stop::error("no Kata was given for this profile"))?;
-            let path =
-                |name: &str, distros: Option<&str>| kata.brought.get(name).cloned().or(distros.map(str::to_owned));
-            let qemu = path("qemu", release.qemu().map(|v| v.path.as_str()));
-            let virtiofsd = path("virtiofsd", release.filesystem("virtio-fs").and_then(|f| f.path.as_deref()));
+            let release = containers.claims().in_use();
+            let qemu = release.qemu().map(|vmm| vmm.path.clone());
+            let virtiofsd = release.filesystem("virtio-fs").and_then(|driver| driver.path.clone());
             let vmm = is_the_binary(vmm, qemu, "QEMU", &processes)?;
             is_the_binary(daemon, virtiofsd, "virtiofsd", &processes)?;
             let golden = containers.golden_arguments(task.id())?;

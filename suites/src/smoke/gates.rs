@@ -1,6 +1,6 @@
 //! What QEMU must offer, by its own lists: the profile's gates, each with the capability that it decides.
 
-use super::packages::qemu_path;
+use super::packages::qemu_in_use;
 use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::Environment;
@@ -107,7 +107,7 @@ fn offered(env: &dyn Environment, capability: &str, kinds: &[GateKind]) -> Check
             missing.extend(absent.map(|g| format!("{} {} ({})", flag(*kind), g.name, g.source)));
         }
     }
-    ensure!(missing.is_empty(), "{} does not offer {}", qemu_path(env)?, missing.join(", "));
+    ensure!(missing.is_empty(), "{} does not offer {}", qemu_in_use(env)?, missing.join(", "));
     Ok(())
 }
 
@@ -121,7 +121,7 @@ fn flag(kind: GateKind) -> &'static str {
 
 /// The names in QEMU's own list.
 fn help(env: &dyn Environment, kind: GateKind) -> Result<Vec<String>, Stop> {
-    let path = qemu_path(env)?;
+    let path = qemu_in_use(env)?;
     let ran = env.run(&[&path, flag(kind), "help"], Duration::from_secs(60))?;
     if !ran.ok() {
         return Err(Stop::fail(format!("{path} {} help failed with {:?}: {}", flag(kind), ran.code, ran.tail())));

@@ -4,7 +4,7 @@ use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::{Environment, Ran};
 use crate::outcome::Component;
-use kata_osinfo::release::PackageManager;
+use kata_osinfo::release::{PackageManager, Release};
 use std::time::Duration;
 
 const QUICK: Duration = Duration::from_secs(20);
@@ -93,7 +93,7 @@ pub(super) fn qemu_reports_the_packaged_version(env: &dyn Environment) -> Check 
 /// Kata 3.2 and later, and all of runtime-rs, pass flags that only the Rust daemon (≥ 1.1 for Go) knows; the version is
 /// evidence, the flags' own test decides.
 pub(super) fn virtiofsd_reports_its_version(env: &dyn Environment) -> Check {
-    let path = virtiofsd_path(env)?;
+    let path = path_of_virtiofsd(&env.claims().in_use())?;
     let ran = env.run(&[&path, "--version"], QUICK)?;
     let text = format!("{}{}", ran.stdout, ran.stderr);
     // The C daemon of QEMU names its FUSE interface and, before 6.0, not itself.
@@ -107,8 +107,16 @@ pub(super) fn virtiofsd_reports_its_version(env: &dyn Environment) -> Check {
 }
 
 /// The VMM's path by the record.
-pub(super) fn qemu_path(env: &dyn Environment) -> Result<String, Stop> {
-    let release = &env.claims().release;
+fn qemu_path(env: &dyn Environment) -> Result<String, Stop> {
+    path_of_qemu(&env.claims().release)
+}
+
+/// The VMM that guests run: the record's, or the one that was brought along.
+pub(super) fn qemu_in_use(env: &dyn Environment) -> Result<String, Stop> {
+    path_of_qemu(&env.claims().in_use())
+}
+
+fn path_of_qemu(release: &Release) -> Result<String, Stop> {
     match release.qemu() {
         Some(vmm) => Ok(vmm.path.clone()),
         None => Err(Stop::blame(
@@ -120,7 +128,10 @@ pub(super) fn qemu_path(env: &dyn Environment) -> Result<String, Stop> {
 
 /// The daemon's path by the record.
 fn virtiofsd_path(env: &dyn Environment) -> Result<String, Stop> {
-    let release = &env.claims().release;
+    path_of_virtiofsd(&env.claims().release)
+}
+
+fn path_of_virtiofsd(release: &Release) -> Result<String, Stop> {
     release.filesystem("virtio-fs").and_then(|f| f.path.clone()).ok_or_else(|| {
         let name = release.name();
         Stop::blame(Component::Record, format!("the record names no virtiofsd for {name} on {}", release.arch))

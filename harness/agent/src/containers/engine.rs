@@ -75,7 +75,7 @@ impl Engine {
         let _one_at_a_time = locked(&self.kata);
         self.configured(settings, claims, profile, kata, left)?;
         let result = self.run_under(Runtime::Kata, body, settings, claims, profile, left);
-        result.map_err(|stop| signatures::settle(stop, &record_paths(claims, kata)))
+        result.map_err(|stop| signatures::settle(stop, &record_paths(claims)))
     }
 
     /// Configures a Kata before its first test; what went wrong then is every test's answer.
@@ -192,8 +192,8 @@ fn none_for(claims: &Claims) -> Stop {
 }
 
 /// The paths that the record names, without those in whose place something was brought along.
-fn record_paths(claims: &Claims, kata: &Kata) -> Vec<String> {
-    let brought = |name: &str| kata.brought.contains_key(name);
+fn record_paths(claims: &Claims) -> Vec<String> {
+    let brought = |name: &str| claims.brought.contains_key(name);
     let qemu = claims.release.qemu().map(|vmm| vmm.path.clone()).filter(|_| !brought("qemu"));
     let virtiofsd = claims.release.filesystem("virtio-fs").and_then(|f| f.path.clone());
     qemu.into_iter().chain(virtiofsd.filter(|_| !brought("virtiofsd"))).collect()

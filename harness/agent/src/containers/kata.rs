@@ -8,7 +8,6 @@ use kata_osinfo::configure::{
     edited, locate, plan, reads_drop_ins, settings,
 };
 use kata_osinfo::profile::Profile;
-use kata_osinfo::release::Release;
 use kata_osinfo::root::Root;
 use std::fs;
 use std::io;
@@ -79,13 +78,13 @@ fn planned(
     kata: &Kata,
     version: KataVersion,
 ) -> Result<Configuration, Stop> {
-    let release = with_brought(&claims.release, kata);
+    let release = claims.in_use();
     let mut found = Found::gather(root, &release);
     // Which of the two daemons it is would decide before it has been tried.
     if let Some(daemon) = &mut found.daemon {
         daemon.flavour = Flavour::Unknown;
     }
-    let kernel = kata.brought.get("kernel").unwrap_or(&claims.vmlinuz).clone();
+    let kernel = claims.brought.get("kernel").unwrap_or(&claims.vmlinuz).clone();
     let inputs = Inputs {
         release: &release,
         verified: &[],
@@ -100,24 +99,6 @@ fn planned(
         PlanError::Missing { .. } | PlanError::NotPackaged { .. } => Stop::blame(Component::Record, e.to_string()),
         PlanError::Unsupported { .. } | PlanError::NothingWorks { .. } => Stop::fail(e.to_string()),
     })
-}
-
-/// The release with what was brought along in the place of the distro's own.
-fn with_brought(release: &Release, kata: &Kata) -> Release {
-    let mut release = release.clone();
-    if let Some(path) = kata.brought.get("qemu") {
-        for vmm in release.vmms.iter_mut().filter(|vmm| vmm.name == "qemu") {
-            vmm.path.clone_from(path);
-            vmm.packages.clear();
-        }
-    }
-    if let Some(path) = kata.brought.get("virtiofsd") {
-        for driver in release.filesystems.iter_mut().filter(|driver| driver.name == "virtio-fs") {
-            driver.path = Some(path.clone());
-            driver.packages.clear();
-        }
-    }
-    release
 }
 
 /// A drop-in where the runtime reads one, else the settings in the configuration itself.

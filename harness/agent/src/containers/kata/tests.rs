@@ -27,6 +27,7 @@ impl Machine {
                 initramfs: String::new(),
                 modules: BTreeMap::new(),
                 kata: Vec::new(),
+                brought: BTreeMap::new(),
             },
             dir,
         };
@@ -68,7 +69,6 @@ fn kata(kind: Runtime) -> Kata {
         configuration: configuration.to_owned(),
         initrd: "/k/initrd".to_owned(),
         emulated: true,
-        brought: BTreeMap::new(),
     }
 }
 
@@ -97,10 +97,10 @@ fn a_daemon_that_is_known_not_to_fit_is_tried_all_the_same() {
 
 #[test]
 fn what_is_brought_along_stands_in_the_configuration() {
-    let machine = Machine::new();
+    let mut machine = Machine::new();
     machine.put("k/virtiofsd", "shared-dir");
-    let brought = BTreeMap::from([("virtiofsd".to_owned(), "/k/virtiofsd".to_owned())]);
-    let go = machine.configure(&Kata { brought, ..kata(Runtime::Go) }).unwrap();
+    machine.claims.brought.insert("virtiofsd".to_owned(), "/k/virtiofsd".to_owned());
+    let go = machine.configure(&kata(Runtime::Go)).unwrap();
     assert!(go.text.contains("virtio_fs_daemon = \"/k/virtiofsd\""), "{}", go.text);
 }
 

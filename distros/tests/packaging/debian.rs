@@ -1,0 +1,208 @@
+//! The Debian package: what is in it, and its life on a real system.
+
+use crate::build::{Built, program};
+use crate::system::System;
+use crate::{has, must, repository, run};
+use kata_osinfo::arch::Arch;
+use kata_osinfo::database::Database;
+use std::collections::BTreeSet;
+use std::process::Command;
+
+/// The admin's, and not to be touched by anything that the package does.
+const ADMINS: &str = "distro: debian\nvmm: {name: mine, packages: none, path: /opt/mine, confidence: documented}\n";
+
+#[test]
+fn the_packages_version_is_this_versions() {
+    let changelog = std::fs::read_to_string(repository("debian/changelog")).expect("read");
+    let version = changelog.split(['(', ')']).nth(1);
+    assert_eq!(version, Some(env!("CARGO_PKG_VERSION")), "debian/changelog needs an entry for this version");
+}
+
+#[test]
+fn every_path_in_dpkgs_records_wakes_the_check() {
+    let triggers = std::fs::read_to_string(repository("debian/kata-osinfo.triggers")).expect("read");
+    let watched: BTreeSet<&str> = triggers.lines().filter_map(|l| l.strip_prefix("interest-noawait ")).collect();
+    let database = Database::embedded();
+    let mut used = BTreeSet::new();
+    for distro in ["debian", "ubuntu"] {
+        let record = database.record(distro).expect("shipped");
+        for (entry, arch) in record.releases.iter().flat_map(|e| Arch::ALL.iter().map(move |arch| (e, *arch))) {
+            for path in kata_osinfo::check::stated(record, entry, arch).into_iter().filter_map(|s| s.path) {
+                // Kernels' images are files of a folder that is watched.
+                used.insert(path.split_once("/vmlinu").map_or(path.clone(), |(folder, _)| folder.to_owned()));
+            }
+        }
+    }
+    assert!(used.len() > 5, "{used:?}");
+    assert_eq!(watched, used.iter().map(String::as_str).collect());
+}
+
+#[test]
+fn its_files_are_where_they_belong() {
+    let Some(built) = Built::get() else { return };
+    let listed = must(Command::new("dpkg-deb").arg("--contents").arg(built.package()));
+    let mut files = String::new();
+    for line in listed.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words[1], "root/root", "{line}");
+        // Folders that hold something are no news; the folder of units is debhelper's choice.
+        if !line.ends_with('/') || line.ends_with("/etc/kata-osinfo/") {
+            files += &format!("{} {}\n", words[0], words[5].replace("./usr/lib/systemd", "./lib/systemd"));
+        }
+    }
+    insta::assert_snapshot!(files);
+    let conffiles = must(Command::new("dpkg-deb").args(["--info"]).arg(built.package()));
+    assert!(!conffiles.contains("conffiles"), "nothing in it may be changed by the admin: {conffiles}");
+    if has(&["lintian"]) {
+        let (code, said) =
+            run(Command::new("lintian").args(["--allow-root", "--fail-on", "error,warning"]).arg(built.changes()));
+        assert_eq!(code, 0, "{said}");
+    }
+}
+
+#[test]
+fn it_is_installed_upgraded_and_removed_without_a_trace() {
+    let (Some(built), Some(system)) = (Built::get(), System::new()) else { return };
+    let before = system.differences();
+    assert_eq!(before, Vec::<String>::new());
+
+    system.copy(&built.package(), "tmp/first.deb");
+    system.must(&["apt-get", "install", "--yes", "-q", "/tmp/first.deb"]);
+    assert!(system.differences().contains(&"usr/bin/kata-osinfo".to_owned()));
+    works(&system);
+
+    // The admin's own, and the timer.
+    system.write("etc/kata-osinfo/debian.yaml", ADMINS.as_bytes());
+    system.must(&["systemctl", "enable", "kata-osinfo-check.timer"]);
+    let wanted = "etc/systemd/system/timers.target.wants/kata-osinfo-check.timer";
+    assert!(system.differences().contains(&wanted.to_owned()));
+
+    let later = built.later("9.0", |tree| {
+        std::fs::remove_file(tree.join("usr/share/kata-osinfo/nixos.yaml")).expect("removed");
+        std::fs::write(tree.join("usr/share/kata-osinfo/new.yaml"), "distro: new\n").expect("written");
+    });
+    system.copy(&later, "tmp/later.deb");
+    system.must(&["apt-get", "install", "--yes", "-q", "/tmp/later.deb"]);
+    assert_eq!(system.must(&["dpkg-query", "-W", "-f=${Version} ${db:Status-Status}", "kata-osinfo"]), "9.0 installed");
+    let now = system.differences();
+    assert!(now.contains(&"usr/share/kata-osinfo/new.yaml".to_owned()), "{now:?}");
+    assert!(!now.contains(&"usr/share/kata-osinfo/nixos.yaml".to_owned()), "what it has no longer is gone: {now:?}");
+    assert!(now.contains(&wanted.to_owned()), "the timer is still wanted: {now:?}");
+    assert_eq!(system.must(&["cat", "/etc/kata-osinfo/debian.yaml"]), ADMINS);
+    assert!(system.must(&["kata-osinfo", "show", "debian:13", "--arch", "x86_64"]).contains("/opt/mine"));
+
+    system.must(&["apt-get", "remove", "--yes", "-q", "kata-osinfo"]);
+    let (code, _) = run(&mut system.command(&["sh", "-c", "command -v kata-osinfo"]));
+    assert_ne!(code, 0);
+    assert_eq!(system.must(&["cat", "/etc/kata-osinfo/debian.yaml"]), ADMINS);
+    system.must(&["dpkg", "--purge", "kata-osinfo"]);
+    assert_eq!(system.differences(), ["etc/kata-osinfo", "etc/kata-osinfo/debian.yaml"]);
+    assert_eq!(system.must(&["cat", "/etc/kata-osinfo/debian.yaml"]), ADMINS);
+    assert_eq!(system.must(&["dpkg", "--audit"]), "");
+
+    // Without the admin's file nothing is left at all.
+    system.must(&["apt-get", "install", "--yes", "-q", "/tmp/first.deb"]);
+    system.must(&["rm", "/etc/kata-osinfo/debian.yaml"]);
+    system.must(&["apt-get", "purge", "--yes", "-q", "kata-osinfo"]);
+    assert_eq!(system.differences(), before);
+}
+
+/// The command, its page, its completion and its units, as a user meets them.
+fn works(system: &System) {
+    let os = system.must(&["sh", "-c", ". /etc/os-release; echo $ID:${VERSION_ID:-}"]);
+    let detected = system.must(&["kata-osinfo", "detect"]);
+    assert!(detected.starts_with(os.trim()) || detected.contains("unstable"), "{detected} is not {os}");
+    // The records are there twice, built in and as files, and say the same.
+    let shown = system.must(&["kata-osinfo", "show", "debian:13", "--arch", "x86_64", "--origin"]);
+    assert!(shown.contains("/usr/share/kata-osinfo/debian.yaml"), "{shown}");
+    let verified = |command: &mut Command| {
+        run(command.args(["verified", "--target", "debian:13", "--arch", "x86_64", "--root", "/tmp"]))
+    };
+    let installed = verified(&mut system.command(&["kata-osinfo"]));
+    assert_eq!(installed, verified(&mut Command::new(env!("CARGO_BIN_EXE_kata-osinfo"))));
+
+    if has(&["man"]) {
+        for page in ["kata-osinfo", "kata-osinfo-check"] {
+            let read = system.must(&["sh", "-c", "man \"$0\" | col -b", page]);
+            assert!(read.contains("SYNOPSIS") && read.contains(page), "{read}");
+        }
+    }
+    // As an interactive shell finds it, by the file's name.
+    let bash =
+        "source /usr/share/bash-completion/bash_completion; _completion_loader kata-osinfo; complete -p kata-osinfo";
+    if std::path::Path::new("/usr/share/bash-completion/bash_completion").exists() {
+        assert!(system.must(&["bash", "-c", bash]).contains("kata-osinfo"));
+    } else {
+        eprintln!("SKIPPED: bash-completion is missing here");
+    }
+    if has(&["systemd-analyze"]) {
+        let units =
+            ["kata-osinfo-check.timer", "kata-osinfo-check.service"].map(|u| format!("/lib/systemd/system/{u}"));
+        for unit in &units {
+            assert_eq!(system.must(&["systemd-analyze", "verify", unit]), "");
+        }
+        assert_eq!(system.must(&["sh", "-c", "systemctl is-enabled kata-osinfo-check.timer || true"]), "disabled\n");
+    }
+}
+
+#[test]
+fn an_upgrade_of_what_was_verified_says_so_and_is_never_stopped() {
+    let (Some(built), Some(system)) = (Built::get(), System::new()) else { return };
+    system.copy(&built.package(), "tmp/ours.deb");
+    let path = "usr/bin/cloud-hypervisor";
+    for version in ["1.0", "2.0", "3.0", "4.0", "5.0"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        system.copy(&program(folder.path(), "kq-vmm", version, path), &format!("tmp/{version}.deb"));
+    }
+    // A distro of our own, of which version 1.0 was verified.
+    system.write("etc/os-release", b"ID=kqtest\nVERSION_ID=1\n");
+    let record = "distro: kqtest
+package-manager: apt
+arch: [x86_64, aarch64, ppc64le, s390x]
+confidence: documented
+vmm: {name: cloud-hypervisor, packages: kq-vmm, path: /usr/bin/cloud-hypervisor}
+releases: [{version: 1}]
+verified:
+";
+    let entry = |arch: &str, profile: &str| {
+        format!(
+            "  - {{release: \"1\", arch: {arch}, profile: {profile}, environment: vm, basis: emulated, tested: 2026-01-01, harness: \"0.1.0\", test-set: d3dcb968b1d5, versions: {{kq-vmm: \"1.0\"}}, capabilities: {{vmm.boot: supported}}}}\n"
+        )
+    };
+    let arch = std::env::consts::ARCH;
+    let record = [record, &entry(arch, "go-3.29"), &entry(arch, "rs-4.0")].concat();
+    system.write("etc/kata-osinfo/kqtest.yaml", record.as_bytes());
+    let apt = |version: &str| system.must(&["apt-get", "install", "--yes", "-q", &format!("/tmp/{version}.deb")]);
+
+    apt("1.0");
+    let said = system.must(&["apt-get", "install", "--yes", "-q", "/tmp/ours.deb"]);
+    assert!(!said.contains("versions have changed"), "{said}");
+    assert_eq!(system.must(&["kata-osinfo", "check", "--all", "--quiet"]), "");
+    let told = |from: &str, to: &str| {
+        format!("go-3.29,rs-4.0/vm verified 2026-01-01: versions have changed\n  kq-vmm {from} -> {to}\n")
+    };
+    let said = apt("2.0");
+    assert!(said.contains(&told("1.0", "2.0")), "{said}");
+    // Without apt, in a single run of dpkg, which has not yet written down what it did.
+    let said = system.must(&["dpkg", "--install", "/tmp/3.0.deb"]);
+    assert!(said.contains(&told("1.0", "3.0")), "{said}");
+    // Removed, and as it was.
+    let said = system.must(&["apt-get", "remove", "--yes", "-q", "kq-vmm"]);
+    assert!(said.contains(&told("1.0", "not installed")), "{said}");
+    let said = system.must(&["apt-get", "install", "--yes", "-q", "/tmp/1.0.deb"]);
+    assert!(said.contains("Processing triggers for kata-osinfo") && !said.contains("have changed"), "{said}");
+
+    // Whatever becomes of the check, apt goes on.
+    system.write("etc/kata-osinfo/kqtest.yaml", b"distro: [\n");
+    let said = apt("2.0");
+    assert!(said.contains("kqtest"), "it is told: {said}");
+    for (version, program) in [("3.0", "exit 77"), ("4.0", "kill -9 $$"), ("5.0", "echo broken >&2; exit 2")] {
+        system.must(&["sh", "-c", "printf '#!/bin/sh\\n%s\\n' \"$1\" >/usr/bin/kata-osinfo", "sh", program]);
+        let said = apt(version);
+        assert!(said.contains("Processing triggers for kata-osinfo"), "{said}");
+    }
+    let state = ["dpkg-query", "-W", "-f=${Package} ${Version} ${db:Status-Status}\n", "kata-osinfo", "kq-vmm"];
+    let ours = format!("kata-osinfo {} installed\nkq-vmm 5.0 installed\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(system.must(&state), ours);
+    assert_eq!(system.must(&["dpkg", "--audit"]), "");
+}

@@ -1,0 +1,44 @@
+//! What packages ship: the Debian package on a real system, what is generated for it, hooks, the example manifest.
+//!
+//! Debian's packages debhelper, dpkg-dev, lintian, man-db, groff, bash-completion, zsh, fish and systemd are made use of;
+//! what is missing, root included, is told as SKIPPED.
+#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
+
+mod build;
+mod debian;
+mod generated;
+mod kubernetes;
+mod system;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A path of the repository.
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join(path)
+}
+
+/// Whether all these programs are here; what is not is told.
+fn has(tools: &[&str]) -> bool {
+    let machine = kata_osinfo::root::Root::default();
+    let missing: Vec<&str> = tools.iter().copied().filter(|t| machine.which(t).is_none()).collect();
+    if !missing.is_empty() {
+        eprintln!("SKIPPED: {} is missing here", missing.join(", "));
+    }
+    missing.is_empty()
+}
+
+/// What a program that must succeed says, on both streams.
+fn must(command: &mut Command) -> String {
+    let (code, said) = run(command);
+    assert_eq!(code, 0, "{command:?}: {said}");
+    said
+}
+
+/// A program's exit code and what it says, on both streams.
+fn run(command: &mut Command) -> (i32, String) {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    // apt gives dpkg a terminal, which ends its lines its own way.
+    let said = [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).replace("\r\n", "\n")).concat();
+    (output.status.code().unwrap_or_else(|| panic!("{command:?}: {}: {said}", output.status)), said)
+}
