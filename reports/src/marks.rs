@@ -113,7 +113,9 @@ pub(crate) fn caveats(matrix: &Matrix) -> Vec<String> {
         out.push(format!("Only tests matching `{filter}` were asked for; nothing is written back."));
     }
     if matrix.candidate {
-        out.push("Candidate packages, components or another record were laid over; nothing is written back.".to_owned());
+        out.push(
+            "Candidate packages, components or another record were laid over; nothing is written back.".to_owned(),
+        );
     }
     out.extend(crate::agreement::disagreements(matrix));
     for profile in &matrix.unknown_profiles {
