@@ -42,6 +42,20 @@ pub(crate) fn index(scratch: &Scratch) {
     run(Command::new("createrepo_c").arg("--quiet").arg(scratch.repository()));
 }
 
+/// A second repository, with one package; its folder.
+pub(crate) fn extra(scratch: &Scratch) -> PathBuf {
+    let folder = scratch.path().join("extra");
+    std::fs::create_dir(&folder).expect("made");
+    let tree = scratch.path().join("tree-kq-extra");
+    std::fs::create_dir_all(tree.join("usr/share")).expect("made");
+    std::fs::write(tree.join("usr/share/kq-extra"), "x").expect("written");
+    rpm(scratch, "kq-extra", "1.0", &tree, "");
+    let package = package_file(scratch, "kq-extra");
+    std::fs::rename(&package, folder.join(package.file_name().expect("a name"))).expect("moved");
+    run(Command::new("createrepo_c").arg("--quiet").arg(&folder));
+    folder
+}
+
 /// Breaks the index of the repository.
 pub(crate) fn break_index(scratch: &Scratch) {
     std::fs::write(scratch.repository().join("repodata/repomd.xml"), "no index at all").expect("written");
@@ -81,6 +95,42 @@ fn failures_are_told_apart() {
     index(&scratch);
     scratch.shrink(8);
     scratch.fails("kq-big", FailureKind::DiskFull);
+}
+
+#[test]
+fn repositories_and_modules_are_enabled_first() {
+    let Some(scratch) = scratch() else { return };
+    let folder = extra(&scratch);
+    let module = "---
+document: modulemd
+version: 2
+data:
+  name: kq
+  stream: rhel
+  version: 1
+  context: '00000000'
+  arch: noarch
+  summary: kq
+  description: kq
+  license: {module: [MIT]}
+  artifacts: {rpms: ['kq-extra-1:1.0-1.noarch']}
+...
+";
+    let file = scratch.path().join("modules.yaml");
+    std::fs::write(&file, module).expect("written");
+    run(Command::new("modifyrepo_c").arg("--mdtype=modules").arg(&file).arg(folder.join("repodata")));
+    scratch.write(
+        "etc/yum.repos.d/extra.repo",
+        &format!(
+            "[extra]\nname=extra\nenabled=0\nbaseurl=file://{}\ngpgcheck=0\nmodule_hotfixes=0\n",
+            folder.display()
+        ),
+    );
+    // Modules are of a platform, which the release's own package names there.
+    scratch.write("etc/dnf/dnf.conf", "[main]\nplugins=0\nmodule_platform_id=platform:el1\n");
+    scratch.enables_first(&["extra"], &["kq:rhel"]);
+    let enabled = std::fs::read_to_string(scratch.root_path().join("etc/dnf/modules.d/kq.module")).expect("told");
+    assert!(enabled.contains("state=enabled"), "{enabled}");
 }
 
 #[test]

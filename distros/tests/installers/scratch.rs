@@ -76,12 +76,40 @@ impl Scratch {
     }
 
     pub(crate) fn install(&self, package: &str, lock_timeout: Duration) -> Result<Installation, InstallError> {
+        self.install_wanted(&Wanted { packages: vec![package.to_owned()], ..Wanted::default() }, lock_timeout)
+    }
+
+    pub(crate) fn install_wanted(&self, wanted: &Wanted, lock_timeout: Duration) -> Result<Installation, InstallError> {
         let root = self.root();
         let chosen = installer::choose(&root, self.manager).expect("settings");
         assert_eq!(chosen.place, Place::Outside);
-        let wanted = Wanted { packages: vec![package.to_owned()], ..Wanted::default() };
         let options = Options { lock_timeout, timeout: Duration::from_secs(120), ..Options::default() };
-        installer::install(&chosen, &root, &wanted, &options)
+        installer::install(&chosen, &root, wanted, &options)
+    }
+
+    /// `kq-extra` is found once what it needs is enabled and no sooner, and what is enabled is told.
+    pub(crate) fn enables_first(&self, repositories: &[&str], modules: &[&str]) {
+        let wanted = |repositories: &[&str], modules: &[&str]| Wanted {
+            packages: vec!["kq-extra".to_owned()],
+            repositories: repositories.iter().map(|r| (*r).to_owned()).collect(),
+            modules: modules.iter().map(|m| (*m).to_owned()).collect(),
+        };
+        let mut short = vec![wanted(&[], &[])];
+        if !modules.is_empty() {
+            short.push(wanted(repositories, &[]));
+        }
+        for wanted in short {
+            match self.install_wanted(&wanted, Duration::ZERO) {
+                Err(InstallError::Failed(failure)) => {
+                    assert_eq!(failure.kind, FailureKind::MissingPackage, "{wanted:?}: {}", failure.message);
+                }
+                other => panic!("{wanted:?}: expected a missing package, got {other:?}"),
+            }
+        }
+        let done = self.install_wanted(&wanted(repositories, modules), Duration::ZERO).expect("installed");
+        assert_eq!(done.plan.enables, [repositories, modules].concat());
+        let found = Packages::read(&self.root()).expect("packages").installed("kq-extra").expect("asked");
+        assert_eq!(found.len(), 1, "{found:?}");
     }
 
     fn failure(&self, package: &str) -> Failure {

@@ -1,6 +1,6 @@
 //! zypper.
 
-use crate::dnf::{break_index, index, rpms};
+use crate::dnf::{break_index, extra, index, rpms};
 use crate::scratch::{Scratch, damage, package_file};
 use kata_osinfo::installer::FailureKind;
 use kata_osinfo::release::PackageManager;
@@ -38,6 +38,16 @@ fn failures_are_told_apart() {
     index(&scratch);
     scratch.shrink(8);
     scratch.fails("kq-big", FailureKind::DiskFull);
+}
+
+#[test]
+fn repositories_are_enabled_first() {
+    let Some(scratch) = scratch() else { return };
+    let folder = extra(&scratch);
+    let repository =
+        format!("[extra]\nname=extra\nenabled=0\nautorefresh=1\nbaseurl=dir:{}\ngpgcheck=0\n", folder.display());
+    scratch.write("etc/zypp/repos.d/extra.repo", &repository);
+    scratch.enables_first(&["extra"], &[]);
 }
 
 #[test]
