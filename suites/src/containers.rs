@@ -21,7 +21,7 @@ use crate::environment::Kind;
 use crate::outcome::Component as K;
 
 pub use container::{Container, Facts, FileFacts, Finished, Limits, Mount, PROBE, Sandbox};
-pub use engine::{Containers, Kata, Network, Process, Runtime, Task};
+pub use engine::{Containers, EMPTY, Kata, Network, Process, Runtime, Task};
 pub use process::pattern;
 
 /// A body that is given a runtime.

@@ -30,6 +30,9 @@ impl Runtime {
     }
 }
 
+/// How the trace of a control group ends in which no process is.
+pub const EMPTY: &str = " (empty)";
+
 /// The Kata that was brought along, ready to run in an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kata {
@@ -145,7 +148,7 @@ pub trait Containers {
     /// When it is not there.
     fn kill_process(&self, pid: u32) -> Result<(), Stop>;
     /// What containers other than the shared pod have left on the host: processes, mounts, control groups, folders,
-    /// containerd's own records. Each line names one.
+    /// containerd's own records. Each line names one; that of a control group without processes ends with [`EMPTY`].
     fn traces(&self) -> BTreeSet<String>;
     /// The events that containerd published about the container of that id, as JSON lines behind their topics.
     fn events(&self, id: &str) -> Vec<String>;

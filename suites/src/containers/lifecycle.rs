@@ -2,11 +2,13 @@
 
 use super::arguments;
 use super::container::{Container, Sandbox};
-use super::engine::{Containers, Process, Runtime};
+use super::engine::{Containers, EMPTY, Process, Runtime};
 use super::process::{parse_facts, wait_for};
 use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::outcome::Component;
+use kata_osinfo::profile;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Kernel and boot id inside a container are not the host's; under the control they are.
@@ -96,6 +98,7 @@ pub(super) fn a_pod_shares_one_sandbox(containers: &dyn Containers) -> Check {
 /// Containers that were created, run and deleted again leave nothing on the host: 20 under runc, 5 under Kata.
 ///
 /// No process, mount, control group, folder or record of containerd's may stay: a node lives for months.
+/// Empty control groups of Kata's Go runtime are noted and not held against the distro: Kata's own issues 6422 and 11815.
 pub(super) fn nothing_stays_behind(containers: &dyn Containers) -> Check {
     let rounds = match containers.runtime() {
         Runtime::Runc => 20,
@@ -107,8 +110,28 @@ pub(super) fn nothing_stays_behind(containers: &dyn Containers) -> Check {
         let finished = containers.run(&Container::new(&["exit", "0"]).within(Sandbox::Alone), &[])?;
         ensure!(finished.code == 0, "in round {round} of {rounds}: {}", finished.summary());
     }
-    let left = || -> Vec<String> { containers.traces().difference(&before).cloned().collect() };
-    wait_for(|| left().is_empty(), || format!("after {rounds} containers there still is: {}", left().join(", ")))
+    gone(containers, &before, &format!("after {rounds} containers"))
+}
+
+/// Waits until nothing new is left, but for what Kata's Go runtime is known to leave on any distro.
+fn gone(containers: &dyn Containers, before: &BTreeSet<String>, when: &str) -> Check {
+    let kata = containers.claims().kata_for(&containers.profile().name);
+    let excused = containers.runtime() == Runtime::Kata && kata.is_some_and(|kata| kata.kind == profile::Runtime::Go);
+    let new = || -> BTreeSet<String> { containers.traces().difference(before).cloned().collect() };
+    let known = |trace: &String| excused && trace.starts_with("control group ") && trace.ends_with(EMPTY);
+    wait_for(
+        || new().iter().all(known),
+        || {
+            let left: Vec<String> = new().into_iter().filter(|trace| !known(trace)).collect();
+            format!("{when} there still is: {}", left.join(", "))
+        },
+    )?;
+    let empty = new().iter().filter(|trace| known(trace)).count();
+    if empty > 0 {
+        let issues = "kata-containers issues 6422 and 11815";
+        containers.note(format!("{when} Kata's Go runtime leaves {empty} empty control groups ({issues})"));
+    }
+    Ok(())
 }
 
 /// What carries a container may be killed, and everything else of it goes away: under Kata QEMU is killed, under runc
@@ -128,8 +151,7 @@ pub(super) fn killing_what_carries_it_cleans_up(containers: &dyn Containers) -> 
     containers.kill_process(victim.pid)?;
     let finished = task.wait(Duration::from_secs(90))?;
     ensure!(finished.code != 0, "its carrier was killed, and the container is said to have exited with 0");
-    let left = || -> Vec<String> { containers.traces().difference(&before).cloned().collect() };
-    wait_for(|| left().is_empty(), || format!("after the kill there still is: {}", left().join(", ")))
+    gone(containers, &before, "after the kill")
 }
 
 fn is_the_binary<'a>(

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use suites::containers::Process;
+use suites::containers::{EMPTY, Process};
 
 /// Folders of the host in which runtimes keep something for each container or sandbox.
 const RUNTIMES_FOLDERS: [&str; 7] = [
@@ -93,6 +93,14 @@ fn folders(id: &str, more: &[PathBuf]) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).filter(|path| names(&path.to_string_lossy(), id)).collect()
 }
 
+/// Whether no process is in a control group or below it.
+fn is_empty(group: &Path) -> bool {
+    let none = |path: PathBuf| fs::read_to_string(path).is_ok_and(|pids| pids.trim().is_empty());
+    let below = fs::read_dir(group).into_iter().flatten().flatten();
+    let mut below = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    none(group.join("cgroup.procs")) && below.all(|entry| is_empty(&entry.path()))
+}
+
 /// Everything that names `id`, one line each; `more` are further folders to look into.
 pub fn traces(id: &str, more: &[PathBuf]) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
@@ -101,7 +109,10 @@ pub fn traces(id: &str, more: &[PathBuf]) -> BTreeSet<String> {
         lines.insert(format!("process {} ({name})", process.pid));
     }
     lines.extend(mounts(id).into_iter().map(|target| format!("mount {target}")));
-    lines.extend(control_groups(id).into_iter().map(|path| format!("control group {}", path.display())));
+    lines.extend(control_groups(id).into_iter().map(|path| {
+        let empty = if is_empty(&path) { EMPTY } else { "" };
+        format!("control group {}{empty}", path.display())
+    }));
     lines.extend(folders(id, more).into_iter().map(|path| format!("folder {}", path.display())));
     lines
 }
@@ -147,6 +158,23 @@ pub fn started(pid: u32) -> Option<u64> {
 mod tests {
     use super::*;
     use std::os::unix::process::CommandExt as _;
+
+    #[test]
+    fn a_control_group_is_empty_if_all_below_it_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |path: &str, pids: &str| {
+            let file = dir.path().join(path).join("cgroup.procs");
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, pids).unwrap();
+        };
+        put("", "");
+        put("a/b", "");
+        put("a", "\n");
+        assert!(is_empty(dir.path()));
+        put("a/b", "17\n");
+        assert!(!is_empty(dir.path()));
+        assert!(!is_empty(&dir.path().join("gone")), "what cannot be read is not known to be empty");
+    }
 
     #[test]
     fn an_id_is_not_its_own_beginning() {
