@@ -1,6 +1,7 @@
 //! Profiles: what one family of Kata versions demands of a distro.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 /// The embedded profiles, the oldest family first.
@@ -221,6 +222,14 @@ pub struct Modules {
     pub virtio_blk: Vec<String>,
     /// Everything else that a Kata guest loads: network, SCSI, RNG, overlay.
     pub other: Vec<String>,
+}
+
+impl Modules {
+    /// All of them, each once and in the order of their names: Kata's agent loads none before it is asked to.
+    pub fn all(&self) -> Vec<String> {
+        let uses = [&self.boot, &self.vsock, &self.virtio_fs, &self.virtio_9p, &self.virtio_blk, &self.other];
+        uses.into_iter().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect()
+    }
 }
 
 #[cfg(test)]

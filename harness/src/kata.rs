@@ -11,10 +11,9 @@ use images::{kernel, modules};
 use kata_osinfo::profile::{Profile, Runtime};
 use kata_osinfo::release::Release;
 use reports::matrix::BROUGHT;
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use suites::containers::Kata;
+use suites::containers::{Kata, OwnGuest};
 use suites::environment::Claims;
 
 /// What was given by `--kata`, opened.
@@ -73,7 +72,11 @@ struct Serving {
     shim: PathBuf,
     configuration: PathBuf,
     /// Kata's agent, for the guest's initrd.
-    agent: Arc<Vec<u8>>,
+    agent: Arc<[u8]>,
+    /// The program that checks the host.
+    checker: Option<PathBuf>,
+    /// Kata's own guest kernel and initrd.
+    own: Option<(PathBuf, PathBuf)>,
 }
 
 impl Given {
@@ -105,7 +108,7 @@ impl Given {
                     theirs.join(" and ")
                 ));
             }
-            let agent = Arc::new(opened.agent().map_err(|e| failed(&e))?);
+            let agent: Arc<[u8]> = opened.agent().map_err(|e| failed(&e))?.into();
             for shim in serving {
                 if given.runtimes.iter().any(|known| known.profile == shim.profile) {
                     continue;
@@ -121,6 +124,8 @@ impl Given {
                         format!("--kata {name}: no configuration for QEMU below share/defaults/kata-containers")
                     })?,
                     agent: Arc::clone(&agent),
+                    checker: opened.checker(shim.kind).map(Path::to_owned),
+                    own: opened.kernel.clone().zip(opened.initrd.clone()),
                 });
             }
             given._opened.push(opened);
@@ -187,8 +192,8 @@ impl Given {
         let kernel = kernel::find(tree, release).map_err(|e| error_chain(&e))?;
         for one in &self.runtimes {
             let Some(profile) = profiles.iter().find(|p| p.name == one.profile) else { continue };
-            let found = modules::resolve(&kernel.modules_dir, &guest_modules(profile)).map_err(|e| error_chain(&e))?;
-            let initrd = artifacts::guest_initrd(AGENT, &found, one.agent.as_ref().clone());
+            let found = modules::resolve(&kernel.modules_dir, &profile.modules.all()).map_err(|e| error_chain(&e))?;
+            let initrd = artifacts::guest_initrd(AGENT, &found, one.agent.to_vec());
             let initrd = initrd.map_err(|e| error_chain(&e))?;
             let mut add = |name: &str, content: Content| {
                 let name = format!("kata/{}/{name}", one.profile);
@@ -196,6 +201,10 @@ impl Given {
                 files.push(SeedFile { name, content });
                 path
             };
+            let own = one.own.as_ref().map(|(kernel, initrd)| OwnGuest {
+                kernel: add("own-kernel", Content::File(kernel.clone())),
+                initrd: add("own-initrd", Content::File(initrd.clone())),
+            });
             claims.push(Kata {
                 version: one.version.clone(),
                 kind: one.kind,
@@ -204,6 +213,9 @@ impl Given {
                 shipped: Some(add("configuration.toml", Content::File(one.configuration.clone()))),
                 configuration: place(one.kind).to_owned(),
                 initrd: add("initrd", Content::Bytes(initrd.into())),
+                agent: add("kata-agent", Content::Bytes(Arc::clone(&one.agent))),
+                checker: one.checker.as_ref().map(|path| add("check", Content::File(path.clone()))),
+                own,
                 emulated,
             });
         }
@@ -225,13 +237,6 @@ fn language(kind: Runtime) -> &'static str {
         Runtime::Go => "go",
         Runtime::Rs => "rust",
     }
-}
-
-/// What Kata's agent and its devices need of a kernel, for the agent loads no module before it is asked to.
-fn guest_modules(profile: &Profile) -> Vec<String> {
-    let uses = &profile.modules;
-    let all = [&uses.boot, &uses.vsock, &uses.virtio_fs, &uses.virtio_9p, &uses.virtio_blk, &uses.other];
-    all.into_iter().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 #[cfg(test)]

@@ -227,6 +227,15 @@ impl Artifacts {
         Ok(bytes)
     }
 
+    /// The program that checks a host for a runtime: `kata-runtime` for the Go one, `kata-ctl` for the Rust one.
+    pub fn checker(&self, kind: Runtime) -> Option<&Path> {
+        let name = match kind {
+            Runtime::Go => "kata-runtime",
+            Runtime::Rs => "kata-ctl",
+        };
+        self.checkers.iter().map(PathBuf::as_path).find(|path| path.file_name().is_some_and(|found| found == name))
+    }
+
     fn agent_of_initrd(&self) -> Result<(String, Vec<u8>), ArtifactsError> {
         let missing = || ArtifactsError::Missing {
             what: "kata-agent",

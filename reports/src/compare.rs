@@ -98,7 +98,10 @@ pub fn is_optional(capability: Capability, judgement: &Judgement) -> bool {
         | Capability::KataSmoke
         | Capability::KataFs
         | Capability::KataLimits
-        | Capability::KataNet => true,
+        | Capability::KataNet
+        | Capability::KataCheck
+        | Capability::KataInitrd
+        | Capability::KataKernel => true,
         // The environment took them away; a test that never ran is another matter.
         Capability::VmmVsock | Capability::VmmNet => judgement.verdict == Verdict::Untested && judgement.unrun == 0,
         Capability::PackagesInstall

@@ -39,6 +39,9 @@ pub(crate) fn short(capability: Capability) -> &'static str {
         Capability::KataFs => "kata fs",
         Capability::KataLimits => "kata limits",
         Capability::KataNet => "kata net",
+        Capability::KataCheck => "kata check",
+        Capability::KataInitrd => "kata initrd",
+        Capability::KataKernel => "kata kernel",
         Capability::ContainersRunc => "runc",
         other => other.name().strip_prefix("vmm.").unwrap_or(other.name()),
     }
@@ -72,6 +75,9 @@ pub(crate) fn is_main(capability: Capability) -> bool {
             | Capability::FsVirtio9pXattr
             | Capability::FsVirtio9pPosix
             | Capability::FsVirtioBlkPosix
+            | Capability::KataCheck
+            | Capability::KataInitrd
+            | Capability::KataKernel
     )
 }
 

@@ -73,6 +73,12 @@ pub enum Capability {
     KataLimits,
     /// Containers have a network under Kata.
     KataNet,
+    /// Kata's own check of the host passes.
+    KataCheck,
+    /// The distro's own tool makes an initrd for Kata's guests.
+    KataInitrd,
+    /// Kata's own guest kernel boots under the distro's VMM.
+    KataKernel,
 }
 
 impl Capability {
@@ -112,6 +118,9 @@ impl Capability {
         Capability::KataFs,
         Capability::KataLimits,
         Capability::KataNet,
+        Capability::KataCheck,
+        Capability::KataInitrd,
+        Capability::KataKernel,
     ];
 
     /// The dotted name in records, reports and on the command line.
@@ -151,6 +160,9 @@ impl Capability {
             Capability::KataFs => "kata.fs",
             Capability::KataLimits => "kata.limits",
             Capability::KataNet => "kata.net",
+            Capability::KataCheck => "kata.check",
+            Capability::KataInitrd => "kata.initrd",
+            Capability::KataKernel => "kata.kernel",
         }
     }
 
@@ -197,6 +209,11 @@ impl Capability {
             Capability::KataFs => "containers share files with the host under Kata itself",
             Capability::KataLimits => "limits on processes, memory and CPU time hold under Kata itself",
             Capability::KataNet => "containers have a network under Kata itself",
+            Capability::KataCheck => "`kata-runtime check` or `kata-ctl check` itself accepts the host",
+            Capability::KataInitrd => "the distro's own initramfs tool makes an initrd that Kata's guests boot",
+            Capability::KataKernel => {
+                "Kata's own guest kernel boots under the distro's VMM; not for production with a distro"
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Containers under the distro's containerd: the same bodies under runc, as the control, and under Kata.
 //!
-//! Every body is two tests, `containers::runc::NAME` and `containers::kata::NAME`, but for [`CONTROLS_ONLY`].
+//! Every body is two tests, `containers::runc::NAME` and `containers::kata::NAME`, but for [`CONTROLS_ONLY`] and those of
+//! [`guests`], which ask for what only Kata has.
 //! The control decides nothing about Kata but whether the environment can judge it: where a body fails under runc, its
 //! twin is an error and not a failure of the distro.
 
@@ -8,6 +9,7 @@ mod arguments;
 mod container;
 mod engine;
 mod files;
+mod guests;
 mod lifecycle;
 mod limits;
 mod network;
@@ -21,7 +23,7 @@ use crate::environment::Kind;
 use crate::outcome::Component as K;
 
 pub use container::{Container, Facts, FileFacts, Finished, Limits, Mount, PROBE, Sandbox};
-pub use engine::{Containers, EMPTY, Kata, Network, Process, Runtime, Task};
+pub use engine::{Containers, EMPTY, GuestFiles, Kata, Network, OwnGuest, Process, Runtime, Task};
 pub use process::pattern;
 
 /// A body that is given a runtime.
@@ -58,6 +60,13 @@ macro_rules! row {
 /// (`src/runtime/virtcontainers/kata_agent.go@3.30.0`); the agent keeps the limit only when the request has none
 /// (`if !resources.has_Pids()` in `src/libs/protocols/src/trans.rs@4.0.0`).
 const CONTROLS_ONLY: [&str; 1] = ["the_limit_on_processes_holds"];
+
+/// Bodies that have no control: runc has no guest and checks no host.
+const KATA_ONLY: [&str; 3] =
+    ["katas_own_check_accepts_the_host", "an_initrd_of_the_distros_tool_boots", "katas_own_kernel_boots"];
+
+/// Kata's own check boots nothing: what it says is worth most where no container starts.
+const UNBLOCKED: &str = KATA_ONLY[0];
 
 /// The body without which no other makes sense.
 const FIRST: &str = "exit_codes_are_told";
@@ -97,6 +106,9 @@ fn rows() -> Vec<Row> {
         row!(lifecycle::a_pod_shares_one_sandbox, KataSmoke, Qemu, 240),
         row!(lifecycle::nothing_stays_behind, KataSmoke, Qemu, 600),
         row!(lifecycle::killing_what_carries_it_cleans_up, KataSmoke, Virtiofsd, 240),
+        row!(guests::katas_own_check_accepts_the_host, KataCheck, Kernel, 120),
+        row!(guests::an_initrd_of_the_distros_tool_boots, KataInitrd, Kernel, 600),
+        row!(guests::katas_own_kernel_boots, KataKernel, Qemu, 240),
     ]
 }
 
@@ -104,14 +116,17 @@ fn rows() -> Vec<Row> {
 pub fn tests() -> Vec<Test> {
     let mut all = Vec::new();
     for runtime in [Runtime::Runc, Runtime::Kata] {
-        let has = |row: &Row| runtime == Runtime::Runc || !CONTROLS_ONLY.contains(&row.name);
+        let has = |row: &Row| match runtime {
+            Runtime::Runc => has_control(row.name),
+            Runtime::Kata => !CONTROLS_ONLY.contains(&row.name),
+        };
         all.extend(rows().into_iter().filter(has).map(|row| test(runtime, row)));
     }
     all
 }
 
 fn test(runtime: Runtime, row: Row) -> Test {
-    let blocked_by = if row.name == FIRST { Vec::new() } else { vec![id(runtime, FIRST)] };
+    let blocked_by = if [FIRST, UNBLOCKED].contains(&row.name) { Vec::new() } else { vec![id(runtime, FIRST)] };
     let doc = doc_of(row.source, row.name);
     let (place, proves, blames) = match runtime {
         Runtime::Runc => (Place::Runc, vec![C::ContainersRunc], K::Containerd),
@@ -134,6 +149,11 @@ fn test(runtime: Runtime, row: Row) -> Test {
     }
 }
 
+/// Whether the body of that name is also run under runc, and must pass there first.
+pub fn has_control(name: &str) -> bool {
+    !KATA_ONLY.contains(&name)
+}
+
 /// The body of that name.
 pub fn body(name: &str) -> Option<ContainersBody> {
     rows().into_iter().find(|row| row.name == name).map(|row| row.body)
@@ -148,13 +168,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_body_has_a_control_and_a_twin() {
+    fn every_body_has_a_control_and_a_twin_but_for_those_that_cannot() {
         let all = tests();
         assert!(rows().len() >= 20, "{}", rows().len());
+        for name in KATA_ONLY.iter().chain(&CONTROLS_ONLY) {
+            assert!(rows().iter().any(|row| row.name == *name), "no body is called {name}");
+        }
         for row in rows() {
             for runtime in [Runtime::Runc, Runtime::Kata] {
                 let Some(test) = all.iter().find(|t| t.id == id(runtime, row.name)) else {
-                    assert!(runtime == Runtime::Kata && CONTROLS_ONLY.contains(&row.name), "{}", row.name);
+                    let lone = if runtime == Runtime::Kata { &CONTROLS_ONLY[..] } else { &KATA_ONLY[..] };
+                    assert!(lone.contains(&row.name), "{}", row.name);
                     continue;
                 };
                 assert_eq!(test.place == Place::Runc, test.proves == [C::ContainersRunc], "{}", test.id);

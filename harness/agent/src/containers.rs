@@ -6,6 +6,7 @@
 
 pub mod capture;
 pub mod engine;
+pub mod guests;
 pub mod host;
 pub mod image;
 pub mod init;

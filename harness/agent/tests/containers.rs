@@ -297,6 +297,9 @@ fn some_kata(profile: &str) -> Kata {
         shipped: None,
         configuration: "/nonexistent/configuration.toml".to_owned(),
         initrd: "/nonexistent/initrd".to_owned(),
+        agent: "/nonexistent/kata-agent".to_owned(),
+        checker: None,
+        own: None,
         emulated: false,
     }
 }
@@ -408,6 +411,9 @@ fn every_twin_passes_under_real_kata() {
         shipped: None,
         configuration: variable("CONFIGURATION").unwrap_or_default(),
         initrd: variable("INITRD").unwrap_or_default(),
+        agent: variable("AGENT").unwrap_or_default(),
+        checker: variable("CHECKER"),
+        own: None,
         emulated: false,
     };
     bench.settings.kata_shims = BTreeMap::from([(kata.shim_name().to_owned(), PathBuf::from(&kata.shim))]);

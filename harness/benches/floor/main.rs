@@ -1,6 +1,6 @@
 //! What the harness costs over doing the same by hand, as ratios with limits.
 //!
-//! `cargo bench -p harness --bench floor` measures all; `-- warm`, `-- cold`, `-- memory` a part; `--strict` (or
+//! `cargo bench -p harness --bench floor` measures all; `-- warm`, `-- cold`, `-- memory`, `-- vm` a part; `--strict` (or
 //! `BENCH_STRICT=1`) exits with 1 when a limit is exceeded. It wants root, Docker and, for a first image, a mirror.
 //! `BENCH_ROUNDS` (3) is how often each pair is measured, in turns; `BENCH_RELEASE` (13) and `BENCH_JOBS` (the CPUs)
 //! choose what; `KATA_QUALIFY_CACHE` names the image cache, as for the command.
@@ -15,9 +15,13 @@
 //!
 //! *cold*: `images::prepare` over one bare `mmdebstrap` of the same packages; the bench of the crate `images` measures it.
 //!
+//! *vm*: `kata-qualify run debian:13 --in vm` with a cached disk, from its start to the start of its first test inside
+//! the machine, over one bare QEMU command that boots the same disk to systemd's `multi-user.target`.
+//!
 //! *memory*: the peak resident set (`VmHWM`) of the `kata-qualify` process alone, without guests, containers or tools.
 
 mod bare;
+mod machine;
 mod measured;
 mod replay;
 
@@ -31,6 +35,8 @@ use std::process::{Command, ExitCode, Stdio};
 
 /// Warm run over bare script, and cold image over bare mmdebstrap.
 const RATIO: f64 = 1.25;
+/// The start of a virtual machine over that of a bare one.
+const VM_RATIO: f64 = 1.3;
 /// The harness's own memory, MiB.
 const MEMORY: f64 = 100.0;
 
@@ -74,7 +80,7 @@ fn main() -> ExitCode {
 }
 
 fn measure(arguments: &[String]) -> anyhow::Result<Vec<Row>> {
-    const PARTS: [&str; 3] = ["warm", "memory", "cold"];
+    const PARTS: [&str; 4] = ["warm", "memory", "cold", "vm"];
     let named: Vec<&str> = arguments.iter().map(String::as_str).filter(|a| !a.starts_with("--")).collect();
     if let Some(unknown) = named.iter().find(|name| !PARTS.contains(name)) {
         anyhow::bail!("no part {unknown}: expected one of {}", PARTS.join(", "));
@@ -90,6 +96,9 @@ fn measure(arguments: &[String]) -> anyhow::Result<Vec<Row>> {
     }
     if wanted("cold") {
         cold(&settings, &mut rows)?;
+    }
+    if wanted("vm") {
+        vm(&settings, &mut rows)?;
     }
     Ok(rows)
 }
@@ -193,6 +202,30 @@ fn cold(settings: &Settings, rows: &mut Vec<Row>) -> anyhow::Result<()> {
     });
     let ratio = ratio.with_context(|| format!("the bench of images ({}) printed no ratio", output.status))?;
     rows.push(Row { what: "cold image / bare mmdebstrap".to_owned(), value: ratio, limit: RATIO, unit: "" });
+    Ok(())
+}
+
+/// Machine and bare machine in turns.
+fn vm(settings: &Settings, rows: &mut Vec<Row>) -> anyhow::Result<()> {
+    let name = settings.release.name();
+    let options = images::Options { accept_expired: true, ..images::Options::new(&settings.cache) };
+    let disk = images::prepare_disk(&settings.release, &options, &harness::vm::files(), &|_| {})?;
+    let outer = harness::vm::outer::Outer::prepare(&options, &|_| {}).map_err(anyhow::Error::msg)?;
+    let mut ratios = Vec::new();
+    println!("vm, {name}, {}; 1-minute load before each in brackets", outer.accelerator.name());
+    for round in 1..=settings.rounds {
+        let load = measured::load();
+        let run = Run::of(settings, &settings.cache, &name, &["--in", "vm", "--test", measured::CHEAP_HOST])?;
+        let start = run.until_first_test().context("the run's journal has no test that started")?;
+        println!("round {round}: kata-qualify  {start:6.1} s  [{load}]  {}", run.phases());
+        let load = measured::load();
+        let floor = machine::boot(&outer, &disk, measured::machine_cpus())?;
+        println!("round {round}: bare QEMU     {floor:6.1} s  [{load}]");
+        ratios.push(start / floor);
+    }
+    let (least, median) = least_and_median(&mut ratios);
+    rows.push(Row { what: "start of a VM / bare QEMU, least".to_owned(), value: least, limit: VM_RATIO, unit: "" });
+    rows.push(Row { what: "start of a VM / bare QEMU, median".to_owned(), value: median, limit: VM_RATIO, unit: "" });
     Ok(())
 }
 

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// A test that needs no guest and that next to nothing blocks.
 pub(crate) const CHEAP: &str = "smoke::packages_are_installed";
 
+/// A test of a machine that needs no guest and nothing else before it.
+pub(crate) const CHEAP_HOST: &str = "host::cgroups_have_the_controllers_of_sandboxes";
+
 /// What a run did and took.
 pub(crate) struct Run {
     /// From start to exit.
@@ -59,6 +62,12 @@ impl Run {
         Ok(Run { seconds, peak, journal, began, ended })
     }
 
+    /// Seconds from its start to that of its first test.
+    pub(crate) fn until_first_test(&self) -> Option<f64> {
+        let first = self.journal.entries.iter().find(|e| matches!(e.event, Event::TestStarted { .. }))?;
+        Some(first.at.duration_since(self.began).as_secs_f64())
+    }
+
     /// Where the time went, by the journal.
     pub(crate) fn phases(&self) -> String {
         let at = |wanted: &dyn Fn(&Event) -> bool| self.journal.entries.iter().find(|e| wanted(&e.event)).map(|e| e.at);
@@ -68,7 +77,7 @@ impl Run {
         let marks = [
             ("start", Some(self.began)),
             ("image", phase(Phase::Image)),
-            ("container", phase(Phase::Environment)),
+            ("environment", phase(Phase::Environment)),
             ("probe", phase(Phase::Probe)),
             ("tests", phase(Phase::Tests)),
             ("logs and removal", last_test),
@@ -90,6 +99,11 @@ fn peak_of(pid: u32) -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kib / 1024.0)
+}
+
+/// CPUs of a virtual machine, as the harness chooses them.
+pub(crate) fn machine_cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(4)
 }
 
 /// The machine's 1-minute load.

@@ -51,8 +51,34 @@ pub struct Kata {
     pub configuration: String,
     /// The guest's initrd in the environment.
     pub initrd: String,
+    /// Kata's agent in the environment, for an initrd of the distro's own tool.
+    pub agent: String,
+    /// `kata-runtime` or `kata-ctl` in the environment, where it came along.
+    #[serde(default)]
+    pub checker: Option<String>,
+    /// Kata's own kernel and initrd in the environment, where both came along.
+    #[serde(default)]
+    pub own: Option<OwnGuest>,
     /// Whether nothing is accelerated there, so that Kata's deadlines are stretched.
     pub emulated: bool,
+}
+
+/// Kata's own kernel and initrd, which are not for production with a distro.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnGuest {
+    /// The kernel in the environment.
+    pub kernel: String,
+    /// The initrd in the environment, with Kata's agent in it.
+    pub initrd: String,
+}
+
+/// What a guest of Kata boots, where it is not the release's kernel with the initrd of the other tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuestFiles {
+    /// The release's kernel, and an initrd made by the distro's own tool.
+    DistrosInitrd,
+    /// Kata's own kernel and initrd.
+    Katas,
 }
 
 impl Kata {
@@ -115,6 +141,16 @@ pub trait Containers {
     /// # Errors
     /// When it could not be created or started, or outlives the deadline; the runtime's own words are in the message.
     fn run(&self, container: &Container, input: &[u8]) -> Result<Finished, Stop>;
+    /// Runs a container to its end in a sandbox of its own that boots these files.
+    ///
+    /// # Errors
+    /// As for [`Containers::run`]; a skip where they are not to be had.
+    fn run_with(&self, files: GuestFiles, container: &Container) -> Result<Finished, Stop>;
+    /// Runs Kata's own check of the host, without its looks at the network.
+    ///
+    /// # Errors
+    /// A skip where it did not come along.
+    fn run_katas_check(&self) -> Result<Finished, Stop>;
     /// Runs the probe from the imported image, root filesystem by containerd's snapshotter, in a sandbox of its own.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use suites::catalogue::{Place, Test};
 use suites::check::{Check, Stop};
-use suites::containers::{ContainersBody, Kata, Runtime};
+use suites::containers::{ContainersBody, Kata, Runtime, has_control};
 use suites::environment::Claims;
 
 pub use super::instance::{Patience, Settings};
@@ -47,7 +47,7 @@ pub struct Left {
 }
 
 impl Engine {
-    /// Runs a test's body under its runtime; under Kata after its control has passed.
+    /// Runs a test's body under its runtime; under Kata after its control, if it has one, has passed.
     ///
     /// # Errors
     /// As the body says; without Kata a skip, with a failing control an error.
@@ -64,14 +64,16 @@ impl Engine {
             return self.control(test.name, body, settings, claims, profile, left);
         }
         let kata = claims.kata_for(&profile.name).ok_or_else(|| none_for(claims))?;
-        let known = locked(&self.controls).get(test.name).cloned();
-        let control = known.unwrap_or_else(|| self.control(test.name, body, settings, claims, profile, left));
-        control.map_err(|stop| match stop {
-            Stop::Fail { message, .. } => {
-                Stop::error(format!("the same fails under runc, so that Kata cannot be judged by it: {message}"))
-            }
-            other => other,
-        })?;
+        if has_control(test.name) {
+            let known = locked(&self.controls).get(test.name).cloned();
+            let control = known.unwrap_or_else(|| self.control(test.name, body, settings, claims, profile, left));
+            control.map_err(|stop| match stop {
+                Stop::Fail { message, .. } => {
+                    Stop::error(format!("the same fails under runc, so that Kata cannot be judged by it: {message}"))
+                }
+                other => other,
+            })?;
+        }
         let _one_at_a_time = locked(&self.kata);
         self.configured(settings, claims, profile, kata, left)?;
         let result = self.run_under(Runtime::Kata, body, settings, claims, profile, left);

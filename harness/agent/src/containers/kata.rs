@@ -140,4 +140,4 @@ fn took_effect(root: &Root, merged: &Merged, settings: &[Setting]) -> Result<(),
 
 #[cfg(test)]
 #[path = "kata/tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,7 @@
 //! What one container test is given: a runtime in a running containerd.
 
 use super::engine::Pods;
+use super::guests;
 use super::host;
 use super::image;
 use super::instance::{COMMAND, Instance};
@@ -15,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use suites::check::Stop;
-use suites::containers::{Container, Containers, Finished, Kata, Network, Process, Runtime, Sandbox, Task};
+use suites::containers::{Container, Containers, Finished, GuestFiles, Kata, Network, Process, Runtime, Sandbox, Task};
 use suites::environment::Claims;
 
 /// A runtime, as one test sees it.
@@ -129,6 +130,27 @@ impl Containers for Session<'_> {
 
     fn run(&self, container: &Container, input: &[u8]) -> Result<Finished, Stop> {
         self.begin(container, input)?.wait(self.instance.patience(self.runtime))
+    }
+
+    fn run_with(&self, files: GuestFiles, container: &Container) -> Result<Finished, Stop> {
+        let kata = self.kata().ok_or_else(|| Stop::skip("runc has no guests"))?;
+        let files = match files {
+            GuestFiles::DistrosInitrd => guests::distros(self.instance.disk(), self.claims, self.profile, kata)?,
+            GuestFiles::Katas => guests::katas(kata)?,
+        };
+        // The shim reads its configuration for every sandbox; a shared one would be an older one's.
+        let container = Container { sandbox: Sandbox::Alone, ..container.clone() };
+        let result =
+            guests::configure(self.claims, self.profile, kata, Some(&files)).and_then(|()| self.run(&container, &[]));
+        guests::configure(self.claims, self.profile, kata, None)?;
+        result
+    }
+
+    fn run_katas_check(&self) -> Result<Finished, Stop> {
+        let kata = self.kata().ok_or_else(|| Stop::skip("runc has no check of the host"))?;
+        let finished = guests::check(kata, self.instance.patience(self.runtime))?;
+        self.note(format!("Kata's own check said: {}", finished.summary()));
+        Ok(finished)
     }
 
     fn run_image(&self, command: &[&str]) -> Result<Finished, Stop> {

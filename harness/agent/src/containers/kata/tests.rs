@@ -55,7 +55,7 @@ impl Machine {
     }
 }
 
-fn kata(kind: Runtime) -> Kata {
+pub(crate) fn kata(kind: Runtime) -> Kata {
     let (profile, version, configuration) = match kind {
         Runtime::Go => ("go-3.29", "3.30.0", "/etc/kata-containers/configuration.toml"),
         Runtime::Rs => ("rs-4.0", "4.0.0", "/etc/kata-containers/runtime-rs/configuration.toml"),
@@ -68,6 +68,9 @@ fn kata(kind: Runtime) -> Kata {
         shipped: Some("/k/shipped.toml".to_owned()),
         configuration: configuration.to_owned(),
         initrd: "/k/initrd".to_owned(),
+        agent: String::new(),
+        checker: None,
+        own: None,
         emulated: true,
     }
 }

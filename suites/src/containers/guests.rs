@@ -1,0 +1,42 @@
+//! What only Kata has: a check of its own, and guests that boot something else than what the other tests boot.
+
+use super::container::Container;
+use super::engine::{Containers, GuestFiles};
+use super::process::parse_facts;
+use crate::check::Check;
+use crate::ensure;
+
+/// `kata-runtime check`, or `kata-ctl check`, finds this machine fit for Kata; without its looks at the network.
+///
+/// The suite of the host applies the same rules whether or not there is a Kata; this is Kata's own word.
+pub(super) fn katas_own_check_accepts_the_host(containers: &dyn Containers) -> Check {
+    let finished = containers.run_katas_check()?;
+    ensure!(finished.code == 0, "Kata's own check of the host: {}", finished.summary());
+    Ok(())
+}
+
+/// The distro's own initramfs tool makes an initrd with Kata's agent in it, and a container runs in a guest of that and
+/// the release's kernel.
+///
+/// The other tests' initrd is made by the harness; this one has the distro's init, udev and modules up to the moment when
+/// Kata's agent takes over as process 1.
+pub(super) fn an_initrd_of_the_distros_tool_boots(containers: &dyn Containers) -> Check {
+    let finished = containers.run_with(GuestFiles::DistrosInitrd, &Container::new(&["facts"]))?;
+    let facts = parse_facts(&finished)?;
+    let claimed = &containers.claims().kernel;
+    ensure!(&facts.kernel == claimed, "the guest's kernel is {}, the release's is {claimed}", facts.kernel);
+    Ok(())
+}
+
+/// A container runs in a guest of Kata's own kernel and initrd, under the distro's VMM.
+///
+/// A smoke test, for telling a fault of the distro's kernel from one of its VMM; a distro's users get the distro's kernel,
+/// and this pair is not for production there.
+pub(super) fn katas_own_kernel_boots(containers: &dyn Containers) -> Check {
+    let finished = containers.run_with(GuestFiles::Katas, &Container::new(&["facts"]))?;
+    let facts = parse_facts(&finished)?;
+    let host = containers.read_host("/proc/sys/kernel/random/boot_id")?;
+    ensure!(facts.boot_id != host.trim(), "the boot id inside is the host's: there is no virtual machine");
+    containers.note(format!("Kata's own kernel {}, not for production with a distro", facts.kernel));
+    Ok(())
+}
