@@ -374,7 +374,10 @@ impl Testing {
         let test = planned.test;
         let judged = |stop: Option<Stop>| match stop {
             None => Outcome::Pass,
-            Some(Stop::Fail { message, blames }) => Outcome::Fail { message, blames: blames.unwrap_or(test.blames) },
+            Some(Stop::Fail { message, blames }) => {
+                let outcome = Outcome::Fail { message, blames: blames.unwrap_or(test.blames) };
+                self.shared.admins.settle(&self.cell.release.name(), outcome)
+            }
             Some(Stop::Skip { reason }) => Outcome::Skip { reason },
             Some(Stop::Error { message }) => Outcome::Error { message },
         };

@@ -2,8 +2,9 @@
 //!
 //! [`run`] runs [`cell`]s side by side; a cell is [`setup`], brought up in an [`environment`] ([`container`], [`vm`], [`host`]), asked over a
 //! [`line`] to the agent in it, and torn down.
-//! [`plan`] says which tests share a guest; [`sweep`] removes what a run that is over left behind.
+//! [`plan`] says which tests share a guest; [`admin`] tells the admin's mistakes from the distro's; [`sweep`] removes what a run that is over left behind.
 
+pub mod admin;
 pub mod cell;
 pub mod cli;
 pub mod container;

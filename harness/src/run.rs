@@ -1,5 +1,6 @@
 //! A run: its lock, its journal, its cells side by side, and nothing left behind.
 
+use crate::admin::Admins;
 use crate::cell::{self, Cell};
 use crate::cli::UsageError;
 use crate::kata::{Component, Given};
@@ -25,6 +26,8 @@ use tokio::sync::{Notify, OnceCell, Semaphore};
 pub struct Request {
     /// Releases with the record's word for each.
     pub releases: Vec<Release>,
+    /// What the admin's own records say of them.
+    pub admins: Admins,
     /// Where each of them is brought up.
     pub environments: Vec<Environment>,
     /// What a virtual machine is given.
@@ -65,6 +68,8 @@ pub struct Shared {
     pub machines: Arc<Semaphore>,
     /// The Kata that was brought along.
     pub kata: Arc<Given>,
+    /// What the admin's own records say.
+    pub admins: Admins,
     /// The agent's folder on this machine.
     pub host_folder: PathBuf,
     /// The QEMU that boots virtual machines, once one was wanted.
@@ -198,6 +203,7 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
         size: request.size,
         machines: Arc::new(Semaphore::new(machines(request.size, request.jobs))),
         kata,
+        admins: request.admins,
         host_folder: request.locks.join(format!("{run}.host")),
         outer: OnceCell::new(),
         run: run.clone(),

@@ -1,5 +1,6 @@
 //! `kata-qualify run`: from arguments to a valid request, and from its journal to reports, record and exit code.
 
+use crate::admin::Admins;
 use crate::cli::arguments::{In, RunArguments, SourceArgument, cache};
 use crate::cli::{Exit, UsageError, report, runtime};
 use crate::kata::Component;
@@ -158,6 +159,7 @@ fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Requ
     Ok(Request {
         kata,
         components,
+        admins: Admins::of(database, &releases),
         releases,
         environments,
         size: Size { memory_mib, cpus: u32::try_from(cpus).unwrap_or(1).min(4) },
