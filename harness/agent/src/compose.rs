@@ -181,7 +181,7 @@ pub fn compose(
     sandbox.pid_file = text(&paths.sockets.join("pid"));
     sandbox.uuid = format!("00000000-0000-4000-8000-{:012}", paths.number);
     sandbox.host_memory_mib = host_memory_mib().max(u64::from(sandbox.memory_mib));
-    sandbox.max_vcpus = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
+    sandbox.for_host_with(crate::home::cpus(), profile);
     if configuration == Configuration::VirtioBlk {
         make_disk(&paths.disk())?;
     }

@@ -1,6 +1,6 @@
 //! What one guest is made of: the input of the argument generators.
 
-use kata_osinfo::profile::Profile;
+use kata_osinfo::profile::{Profile, Runtime};
 
 /// The tag under which Kata shares its directory with the guest (`mountGuestTag` in
 /// `src/runtime/virtcontainers/kata_agent.go`, `MOUNT_GUEST_TAG` in
@@ -74,6 +74,17 @@ impl Sandbox {
             extra_kernel_params: Vec::new(),
             nested: false,
         }
+    }
+
+    /// Lets as many vCPUs be added later as the runtime would on a host with `cpus` of them.
+    ///
+    /// Go's `default_maxvcpus = 0` means all that the host has; the Rust runtime's shipped configuration for QEMU sizes
+    /// sandboxes once (`static_sandbox_resource_mgmt`, `configuration-qemu-runtime-rs.toml.in@4.0.0`), so that none are.
+    pub fn for_host_with(&mut self, cpus: u32, profile: &Profile) {
+        self.max_vcpus = match profile.runtime {
+            Runtime::Go => cpus.max(self.vcpus),
+            Runtime::Rs => self.vcpus,
+        };
     }
 }
 

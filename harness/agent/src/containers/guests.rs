@@ -105,6 +105,14 @@ fn write_settings(folder: &Path, profile: &Profile) -> io::Result<()> {
     fs::write(folder.join("scripts/kata"), MOUNTROOT)
 }
 
+/// An initrd's path and size, for the report.
+pub fn described(initrd: &str) -> String {
+    match fs::metadata(initrd) {
+        Ok(meta) => format!("{initrd} ({:.1} MiB)", meta.len() as f64 / f64::from(1 << 20)),
+        Err(e) => format!("{initrd} ({e})"),
+    }
+}
+
 /// Configures Kata for these files, or for the harness's own again.
 ///
 /// # Errors

@@ -138,6 +138,7 @@ impl Containers for Session<'_> {
             GuestFiles::DistrosInitrd => guests::distros(self.instance.disk(), self.claims, self.profile, kata)?,
             GuestFiles::Katas => guests::katas(kata)?,
         };
+        self.note(format!("the guest boots {} with {}", files.kernel, guests::described(&files.initrd)));
         // The shim reads its configuration for every sandbox; a shared one would be an older one's.
         let container = Container { sandbox: Sandbox::Alone, ..container.clone() };
         let result =
@@ -227,11 +228,7 @@ impl Containers for Session<'_> {
         guest.initrd = Some("initrd".to_owned());
         guest.shared = Shared::VirtioFs { socket: "socket".to_owned(), tag: SHARE_TAG.to_owned() };
         guest.vsock = Some(Vsock { guest_cid: 3 });
-        if self.profile.runtime == profile::Runtime::Go {
-            // `default_maxvcpus = 0`: as many as the host has. The Rust runtime's shipped configuration for QEMU sizes
-            // sandboxes statically, so that none are added.
-            guest.max_vcpus = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
-        }
+        guest.for_host_with(crate::home::cpus(), self.profile);
         guest.nested = self.read_host("/proc/cpuinfo")?.lines().any(|l| l.split(' ').any(|w| w == "hypervisor"));
         let launch = qemu::argv::launch(self.profile, &guest);
         launch
