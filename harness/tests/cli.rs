@@ -57,7 +57,7 @@ fn a_kata_that_cannot_be_is_refused_before_anything_runs() {
     for (arguments, expected) in [
         (&["--kata", "/nonexistent/kata"][..], "--kata: it runs in virtual machines only: add --in vm"),
         (&["--in", "vm", "--kata", "/nonexistent/kata"], "--kata: /nonexistent/kata is not there"),
-        (&["--in", "vm", "--kata", "kata.tar.xz#123"], "`123` is no sha-256: expected 64 hexadecimal digits"),
+        (&["--in", "vm", "--kata", "kata.tar.xz#123"], "`123` is no checksum: expected 64 hexadecimal digits"),
         (&["--component", "virtiofsd=/nonexistent/x"], "--component /nonexistent/x is not there"),
         (&["--component", "runc=x"], "--component `runc=x`: expected NAME=PATH"),
         (&["--in", "vm", "--kata", "."], "no shim in"),

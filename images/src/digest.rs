@@ -1,7 +1,7 @@
 //! Hashes of what goes into an image.
 
 use crate::error::{Context, Failure};
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 use std::io::Read;
 use std::path::Path;
 
@@ -40,8 +40,16 @@ pub(crate) fn of_bytes(bytes: &[u8]) -> String {
 }
 
 pub(crate) fn of_file(path: &Path) -> Result<String, Failure> {
+    hashed::<Sha256>(path)
+}
+
+pub(crate) fn sha512_of_file(path: &Path) -> Result<String, Failure> {
+    hashed::<Sha512>(path)
+}
+
+fn hashed<D: Digest>(path: &Path) -> Result<String, Failure> {
     let mut file = std::fs::File::open(path).context("opening", path)?;
-    let mut hash = Sha256::new();
+    let mut hash = D::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
         match file.read(&mut buffer).context("reading", path)? {
