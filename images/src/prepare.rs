@@ -372,7 +372,22 @@ pub(crate) mod tests {
         let mut other = plain.clone();
         other.suites.pop();
         assert_ne!(first, of(&other));
-        let mut other = plain;
+        #[derive(Debug)]
+        struct Given(&'static str);
+        impl Base for Given {
+            fn identity(&self) -> String {
+                self.0.to_owned()
+            }
+            fn read(&self, _: &Task<'_>) -> Result<crate::base::Archive, String> {
+                Err(String::new())
+            }
+            fn accept(&self, _: &Path) -> Result<(), String> {
+                Ok(())
+            }
+        }
+        let on = |base| request(&plain, &install::wanted(&plain).unwrap(), Some(&Given(base)));
+        assert!(first != on("a") && on("a") != on("b") && on("a") == on("a"));
+        let mut other = plain.clone();
         other.vmms[0].path = "/usr/libexec/qemu-kvm".to_owned();
         assert_ne!(first, of(&other));
     }

@@ -199,8 +199,8 @@ mod tests {
         put(24, &(cluster as u64).to_be_bytes());
         put(36, &1_u32.to_be_bytes());
         put(40, &(cluster as u64).to_be_bytes());
-        put(cluster, &(1 << 63 | 2 * cluster as u64).to_be_bytes());
-        put(2 * cluster, &(1 << 63 | 3 * cluster as u64).to_be_bytes());
+        put(cluster, &((1 << 63) | (2 * cluster as u64)).to_be_bytes());
+        put(2 * cluster, &((1 << 63) | (3 * cluster as u64)).to_be_bytes());
         image
     }
 
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(opened(&old), Ok(()));
         // A compressed cluster whose last sector is not full.
         let mut compressed = sample();
-        compressed[2 << 16..(2 << 16) + 8].copy_from_slice(&(COMPRESSED | 3 << 16).to_be_bytes());
+        compressed[2 << 16..(2 << 16) + 8].copy_from_slice(&(COMPRESSED | (3 << 16)).to_be_bytes());
         compressed.truncate((3 << 16) + 100);
         assert_eq!(opened(&compressed), Ok(()));
     }
