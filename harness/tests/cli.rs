@@ -68,6 +68,29 @@ fn a_kata_that_cannot_be_is_refused_before_anything_runs() {
 }
 
 #[test]
+fn a_cloud_image_that_cannot_be_is_refused_before_anything_runs() {
+    let sum = "0".repeat(64);
+    let address = format!("https://images.example/debian-13.qcow2#{sum}");
+    for (arguments, expected) in [
+        (&["debian:12,13", "--cloud-image", &address][..], "it is of one release, and 2 are named"),
+        (
+            &["debian:13", "--cloud-image", "https://images.example/x.qcow2"],
+            "x.qcow2 has no checksum: put the vendor's",
+        ),
+        (&["debian:13", "--cloud-image", "x.qcow2#12"], "`12` is no checksum: expected 64 hexadecimal digits"),
+        (&["debian:13", "--cloud-image", "x.qcow2"], "x.qcow2 is no file: expected a qcow2 image"),
+        (
+            &["debian:13", "--cloud-image", &address, "--source", "oci"],
+            "'--cloud-image <PATH|URL#CHECKSUM>' cannot be used",
+        ),
+        (&["--in", "host", "--cloud-image", &address], "--in host tests this machine as it is"),
+    ] {
+        let said = said(&[&["run"], arguments].concat());
+        assert!(said.contains(expected) && said.ends_with("exit 2\n"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
 fn a_test_of_another_profile_is_not_silently_nothing() {
     assert_snapshot!(said(&["run", "debian:13", "--test", "virtio_9p", "--profile", "go-3.29"]), @r"
     error: no test with `virtio_9p` in its name applies under go-3.29

@@ -224,7 +224,7 @@ mod tests {
             source: Source::parse("/somewhere/made.qcow2").unwrap(),
             checksum: Checksum::Sha256("0".repeat(64)),
             release,
-            database: database.clone(),
+            database,
             pinned: Arc::new(Pinned::new(Options::new("/nonexistent"))),
             cancel: Arc::default(),
         }
