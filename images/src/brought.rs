@@ -87,10 +87,10 @@ impl Checksum {
     }
 
     /// The checksum of the same kind of what is in a file.
-    fn again(&self, path: &Path) -> Result<Checksum, SourceError> {
+    fn again(&self, path: &Path, cancel: &AtomicBool) -> Result<Checksum, SourceError> {
         let computed = match self {
-            Checksum::Sha256(_) => digest::of_file(path).map(Checksum::Sha256),
-            Checksum::Sha512(_) => digest::sha512_of_file(path).map(Checksum::Sha512),
+            Checksum::Sha256(_) => digest::sha256_of_file(path, cancel).map(Checksum::Sha256),
+            Checksum::Sha512(_) => digest::sha512_of_file(path, cancel).map(Checksum::Sha512),
         };
         computed.map_err(unreadable)
     }
@@ -140,14 +140,14 @@ impl Source {
             false => PathBuf::from(&self.place),
         };
         if let Some(expected) = &self.checksum {
-            let found = expected.again(&path)?;
+            let found = expected.again(&path, cancel)?;
             if found != *expected {
                 return Err(SourceError::Mismatch { name: self.name().to_owned(), found, expected: expected.clone() });
             }
         }
         let sha256 = match &self.checksum {
             Some(Checksum::Sha256(digits)) => digits.clone(),
-            Some(Checksum::Sha512(_)) | None => digest::of_file(&path).map_err(unreadable)?,
+            Some(Checksum::Sha512(_)) | None => digest::sha256_of_file(&path, cancel).map_err(unreadable)?,
         };
         Ok((path, sha256))
     }
