@@ -8,7 +8,7 @@ use crate::plan;
 use crate::progress::Progress;
 use crate::sweep::{RunLock, Which, sweep, sweep_folders};
 use crate::vm::Size;
-use crate::vm::outer::Outer;
+use crate::vm::outer::{Outer, Pinned};
 use agent::compose::{Provided, normalised};
 use bollard::Docker;
 use images::artifacts::Source;
@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use suites::catalogue::Test;
-use tokio::sync::{Notify, OnceCell, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 
 /// What a run is asked to do; everything in it is valid.
 pub struct Request {
@@ -44,6 +44,8 @@ pub struct Request {
     pub out: PathBuf,
     /// How images are made.
     pub images: images::Options,
+    /// The QEMU that boots virtual machines.
+    pub pinned: Arc<Pinned>,
     /// Guests at the same time, over all cells.
     pub jobs: usize,
     /// How often a failing test is tried again in a fresh guest.
@@ -73,7 +75,7 @@ pub struct Shared {
     /// The agent's folder on this machine.
     pub host_folder: PathBuf,
     /// The QEMU that boots virtual machines, once one was wanted.
-    outer: OnceCell<Result<Arc<Outer>, String>>,
+    pinned: Arc<Pinned>,
     /// The run's id.
     pub run: String,
     /// The path of the run's lock.
@@ -102,17 +104,13 @@ impl Shared {
     /// # Errors
     /// When it cannot be had.
     pub async fn outer(&self) -> Result<Arc<Outer>, String> {
-        let options = self.images.clone();
-        let prepare = || async {
-            let prepared = tokio::task::spawn_blocking(move || Outer::prepare(&options, &|_| {})).await;
-            prepared.map_err(|e| e.to_string()).flatten().map(Arc::new)
-        };
-        self.outer.get_or_init(prepare).await.clone()
+        let pinned = Arc::clone(&self.pinned);
+        tokio::task::spawn_blocking(move || pinned.get()).await.map_err(|e| e.to_string())?
     }
 
     /// The same, if it is known by now.
     pub fn outer_if_known(&self) -> Option<&Outer> {
-        self.outer.get()?.as_ref().ok().map(AsRef::as_ref)
+        self.pinned.if_known()
     }
 
     /// Writes an event; a journal that cannot be written ends the run, for it is the only truth.
@@ -205,7 +203,7 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
         kata,
         admins: request.admins,
         host_folder: request.locks.join(format!("{run}.host")),
-        outer: OnceCell::new(),
+        pinned: request.pinned,
         run: run.clone(),
         lock: lock.path().to_string_lossy().into_owned(),
         out: request.out.clone(),

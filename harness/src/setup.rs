@@ -195,13 +195,14 @@ pub fn boot_files(
     Ok((claims, initramfs))
 }
 
-/// The smallest guest that says hello: the agent with what a virtio-serial port needs, and the kernel for it.
+/// The smallest guest that says hello: the agent with what a virtio-serial port needs and these modules besides, and the
+/// kernel for it.
 ///
 /// # Errors
 /// As [`boot_files`].
-pub fn tiny_guest(tree: &Path, release: &Release) -> Result<(Vec<u8>, PathBuf), String> {
+pub fn tiny_guest(tree: &Path, release: &Release, more: &[&str]) -> Result<(Vec<u8>, PathBuf), String> {
     let kernel = kernel::find(tree, release).map_err(|e| error_chain(&e))?;
-    let names = ["virtio_pci", "virtio_console"].map(str::to_owned);
+    let names: Vec<String> = ["virtio_pci", "virtio_console"].iter().chain(more).map(|n| (*n).to_owned()).collect();
     let found = modules::resolve(&kernel.modules_dir, &names).map_err(|e| error_chain(&e))?;
     let load: Vec<&str> = found.load_order.iter().map(|m| m.name.as_str()).collect();
     let list = file("/modules/boot", 0o644, load.join("\n").into_bytes());
@@ -322,6 +323,7 @@ pub fn facts(prepared: &Prepared, environment: BTreeMap<String, String>, outer: 
             .iter()
             .flat_map(|m| &m.accepted_expired)
             .map(|s| format!("accepted the expired Release of {s}"))
+            .chain(manifest.iter().filter_map(|m| Some(format!("cloud image sha256:{}", m.cloud_sha256.as_ref()?))))
             .collect(),
         environment,
         notes: Vec::new(),

@@ -5,8 +5,11 @@
 //! is given travels through descriptors, so that nothing of it has a path that could be left behind.
 //! QEMU dies with the harness (`PR_SET_PDEATHSIG`), however that ends.
 
+pub mod cloud;
 pub mod outer;
 pub mod process;
+
+mod tiny;
 
 use crate::line::{Heard, Line};
 use agent::ending::panic_line;

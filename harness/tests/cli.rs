@@ -57,12 +57,35 @@ fn a_kata_that_cannot_be_is_refused_before_anything_runs() {
     for (arguments, expected) in [
         (&["--kata", "/nonexistent/kata"][..], "--kata: it runs in virtual machines only: add --in vm"),
         (&["--in", "vm", "--kata", "/nonexistent/kata"], "--kata: /nonexistent/kata is not there"),
-        (&["--in", "vm", "--kata", "kata.tar.xz#123"], "`123` is no sha-256: expected 64 hexadecimal digits"),
+        (&["--in", "vm", "--kata", "kata.tar.xz#123"], "`123` is no checksum: expected 64 hexadecimal digits"),
         (&["--component", "virtiofsd=/nonexistent/x"], "--component /nonexistent/x is not there"),
         (&["--component", "runc=x"], "--component `runc=x`: expected NAME=PATH"),
         (&["--in", "vm", "--kata", "."], "no shim in"),
     ] {
         let said = said(&[&["run", "debian:13"], arguments].concat());
+        assert!(said.contains(expected) && said.ends_with("exit 2\n"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_cloud_image_that_cannot_be_is_refused_before_anything_runs() {
+    let sum = "0".repeat(64);
+    let address = format!("https://images.example/debian-13.qcow2#{sum}");
+    for (arguments, expected) in [
+        (&["debian:12,13", "--cloud-image", &address][..], "it is of one release, and 2 are named"),
+        (
+            &["debian:13", "--cloud-image", "https://images.example/x.qcow2"],
+            "x.qcow2 has no checksum: put the vendor's",
+        ),
+        (&["debian:13", "--cloud-image", "x.qcow2#12"], "`12` is no checksum: expected 64 hexadecimal digits"),
+        (&["debian:13", "--cloud-image", "x.qcow2"], "x.qcow2 is no file: expected a qcow2 image"),
+        (
+            &["debian:13", "--cloud-image", &address, "--source", "oci"],
+            "'--cloud-image <PATH|URL#CHECKSUM>' cannot be used",
+        ),
+        (&["--in", "host", "--cloud-image", &address], "--in host tests this machine as it is"),
+    ] {
+        let said = said(&[&["run"], arguments].concat());
         assert!(said.contains(expected) && said.ends_with("exit 2\n"), "{arguments:?}: {said}");
     }
 }

@@ -4,17 +4,17 @@
 //! What it contains decides which runtime it is: a Go shim and a Rust shim have the same name.
 
 use crate::ImageError;
+pub use crate::brought::Source;
+use crate::brought::SourceError;
 use crate::digest;
 use crate::initramfs::{self, ExtraFile};
 use crate::modules::Resolution;
-use crate::redact::Redactor;
 use kata_osinfo::profile::Runtime;
-use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
 
 /// Entries of an archive at most, and the bytes they may unpack to: upstream's has some hundreds, and about 2 GiB.
 const ENTRIES: usize = 100_000;
@@ -31,74 +31,18 @@ const AGENTS: [&str; 5] =
     ["bin/kata-agent", "usr/bin/kata-agent", "kata-agent", "libexec/kata-agent", "share/kata-agent"];
 const AGENTS_IN_INITRD: [&str; 4] = ["usr/bin/kata-agent", "sbin/init", "usr/sbin/init", "bin/kata-agent"];
 
-/// Where Kata comes from: a path or an address, and the checksum that it must have.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Source {
-    /// A folder, an archive, or an `https://` address of an archive.
-    pub place: String,
-    /// SHA-256 of the archive, lower case.
-    pub sha256: Option<String>,
-}
-
-impl Source {
-    /// Reads `PATH|URL[#sha256]`.
-    ///
-    /// # Errors
-    /// When what stands behind `#` is no SHA-256.
-    pub fn parse(text: &str) -> Result<Source, ArtifactsError> {
-        let Some((place, sum)) = text.rsplit_once('#') else {
-            return Ok(Source { place: text.to_owned(), sha256: None });
-        };
-        let sum = sum.strip_prefix("sha256:").or(sum.strip_prefix("sha256=")).unwrap_or(sum).to_ascii_lowercase();
-        if sum.len() != 64 || !sum.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(ArtifactsError::Checksum { text: sum });
-        }
-        Ok(Source { place: place.to_owned(), sha256: Some(sum) })
-    }
-
-    /// What it is called where neither hosts nor this machine's folders are to show: the last part of the place.
-    pub fn name(&self) -> &str {
-        self.place.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
-    }
-
-    /// Whether it has to be fetched.
-    pub fn is_address(&self) -> bool {
-        self.place.starts_with("https://") || self.place.starts_with("http://")
-    }
-}
-
 /// Why there is no Kata to run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArtifactsError {
-    /// What stands behind `#` is no checksum.
-    #[error("`{text}` is no sha-256: expected 64 hexadecimal digits behind the #")]
-    Checksum {
-        /// What stood there.
-        text: String,
-    },
-    /// The archive is not the one that the checksum is of.
-    #[error("the archive has the sha-256 {found}, expected {expected}: it is another file, or damaged on its way")]
-    Mismatch {
-        /// As computed.
-        found: String,
-        /// As asked for.
-        expected: String,
-    },
+    /// The archive is not to be had, or not the one that the checksum is of.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// A checksum was given for a folder.
-    #[error("{path} is a folder, which has no sha-256: leave it out, or name the archive")]
+    #[error("{path} is a folder, which has no checksum: leave it out, or name the archive")]
     FolderChecksum {
         /// The folder.
         path: PathBuf,
-    },
-    /// The address gave nothing.
-    #[error("fetching {address}: {detail}")]
-    Fetch {
-        /// Redacted.
-        address: String,
-        /// What curl said.
-        detail: String,
     },
     /// The archive has an entry that leads out of the folder, or is too large.
     #[error("the archive's entry {entry}: {reason}")]
@@ -188,24 +132,14 @@ impl Artifacts {
     pub fn open(source: &Source, scratch: &Path) -> Result<Artifacts, ArtifactsError> {
         let place = PathBuf::from(&source.place);
         if !source.is_address() && place.is_dir() {
-            if source.sha256.is_some() {
+            if source.checksum.is_some() {
                 return Err(ArtifactsError::FolderChecksum { path: place });
             }
             return inspect(&place, None, None);
         }
         doing(fs::create_dir_all(scratch), "making", scratch)?;
         let folder = doing(tempfile::Builder::new().prefix("kata").tempdir_in(scratch), "making a folder in", scratch)?;
-        let archive = if source.is_address() {
-            let archive = folder.path().join("archive");
-            fetch(&source.place, &archive)?;
-            archive
-        } else {
-            place
-        };
-        let found = sha256(&archive)?;
-        if let Some(expected) = source.sha256.as_ref().filter(|expected| **expected != found) {
-            return Err(ArtifactsError::Mismatch { found, expected: expected.clone() });
-        }
+        let (archive, found) = source.open(&folder.path().join("archive"), &AtomicBool::new(false))?;
         let tree = folder.path().join("tree");
         doing(fs::create_dir(&tree), "making", &tree)?;
         unpack(&archive, &tree)?;
@@ -374,28 +308,6 @@ fn version(prefix: &Path, shims: &[PathBuf]) -> Result<String, ArtifactsError> {
             place: prefix.display().to_string(),
             expected: "a file VERSION, or a shim that answers --version".to_owned(),
         })
-}
-
-/// Downloads by curl, which knows proxies and certificates.
-fn fetch(address: &str, to: &Path) -> Result<(), ArtifactsError> {
-    const MINUTES: u64 = 30;
-    let deadline = Duration::from_secs(MINUTES * 60).as_secs().to_string();
-    let output = Command::new("curl")
-        .args(["--fail", "--silent", "--show-error", "--location", "--proto", "=https,http", "--max-time", &deadline])
-        .arg("--output")
-        .arg(to)
-        .arg("--")
-        .arg(address)
-        .output();
-    let redactor = Redactor::new([address]);
-    let failed =
-        |detail: String| ArtifactsError::Fetch { address: redactor.text(address), detail: redactor.text(&detail) };
-    match output {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(failed("program `curl` is not installed".to_owned())),
-        Err(e) => Err(failed(e.to_string())),
-    }
 }
 
 /// A file's content, decompressed by what it begins with.

@@ -350,6 +350,7 @@ pub(crate) mod tests {
             arch: Arch::X86_64,
             source: Source::Bootstrap,
             oci_digest: None,
+            cloud_sha256: None,
             derived_from: None,
             made: made.parse().unwrap(),
             accepted_expired: vec![],

@@ -1,9 +1,10 @@
 //! Hashes of what goes into an image.
 
-use crate::error::{Context, Failure};
-use sha2::{Digest, Sha256};
+use crate::error::{Cause, Context, Failure};
+use sha2::{Digest, Sha256, Sha512};
 use std::io::Read;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Hashes labelled fields: the same bytes under another label or split elsewhere give another key.
 #[derive(Default)]
@@ -40,10 +41,27 @@ pub(crate) fn of_bytes(bytes: &[u8]) -> String {
 }
 
 pub(crate) fn of_file(path: &Path) -> Result<String, Failure> {
+    sha256_of_file(path, &AtomicBool::new(false))
+}
+
+/// Of a file so large that who waits may change their mind.
+pub(crate) fn sha256_of_file(path: &Path, cancel: &AtomicBool) -> Result<String, Failure> {
+    hashed::<Sha256>(path, cancel)
+}
+
+/// As [`sha256_of_file`].
+pub(crate) fn sha512_of_file(path: &Path, cancel: &AtomicBool) -> Result<String, Failure> {
+    hashed::<Sha512>(path, cancel)
+}
+
+fn hashed<D: Digest>(path: &Path, cancel: &AtomicBool) -> Result<String, Failure> {
     let mut file = std::fs::File::open(path).context("opening", path)?;
-    let mut hash = Sha256::new();
+    let mut hash = D::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
+        if cancel.load(Ordering::Relaxed) {
+            return Err(Cause::Cancelled.into());
+        }
         match file.read(&mut buffer).context("reading", path)? {
             0 => return Ok(hex(&hash.finalize())),
             n => hash.update(&buffer[..n]),

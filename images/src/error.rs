@@ -16,6 +16,8 @@ pub enum Phase {
     Bootstrap,
     /// Pulling the release's OCI image and unpacking it.
     Pull,
+    /// Reading the base that the caller gave, a cloud image, and unpacking it.
+    Read,
     /// Copying the plain release's tree.
     Copy,
     /// Installing packages by the release's own package manager.
@@ -40,6 +42,7 @@ impl Phase {
             Phase::Wait => "wait",
             Phase::Bootstrap => "bootstrap",
             Phase::Pull => "pull",
+            Phase::Read => "read",
             Phase::Copy => "copy",
             Phase::Install => "install",
             Phase::Overlay => "overlay",
@@ -202,6 +205,20 @@ pub enum Cause {
         /// The path in the overlay.
         path: String,
         /// Why it is refused.
+        reason: String,
+    },
+    /// A base that the caller gave cannot be read, or is not what it should be.
+    #[error("the cloud image: {detail}")]
+    BadBase {
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// An entry of a root filesystem's archive is refused.
+    #[error("the archive's entry {entry}: {reason}")]
+    BadArchive {
+        /// Its path.
+        entry: String,
+        /// Why.
         reason: String,
     },
     /// Something that must be in the finished tree is not there.

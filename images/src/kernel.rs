@@ -21,7 +21,8 @@ pub struct KernelFiles {
     pub config: Option<PathBuf>,
 }
 
-/// The newest kernel in the tree that the record's glob matches.
+/// The newest kernel in the tree that the record's glob matches, of the record's packages where another lies beside it, as
+/// a cloud image's own does.
 ///
 /// What the glob's `*` stands for is the kernel's release: `/boot/vmlinuz-*`, `/usr/lib/modules/*/vmlinuz`.
 ///
@@ -54,7 +55,8 @@ pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failu
         .filter_map(|n| n.strip_prefix(prefix)?.strip_suffix(suffix).map(str::to_owned))
         .filter(|version| !version.is_empty())
         .collect();
-    names.sort_by(|a, b| compare(b, a));
+    let named = named_by_packages(tree, release);
+    names.sort_by(|a, b| named.contains(b).cmp(&named.contains(a)).then_with(|| compare(b, a)));
     for version in names {
         let image = format!("{before}{version}{after}");
         let modules = format!("/lib/modules/{version}");
@@ -68,6 +70,19 @@ pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failu
         }
     }
     Err(missing().into())
+}
+
+/// The kernels that the record's packages stand for: what they depend on, by dpkg's own words.
+fn named_by_packages(tree: &Path, release: &Release) -> Vec<String> {
+    const PREFIX: &str = "linux-image-";
+    let status = tree::resolve(tree, Path::new("/var/lib/dpkg/status")).and_then(std::fs::read_to_string);
+    let status = status.unwrap_or_default();
+    let packages = release.kernel.iter().flat_map(|kernel| &kernel.packages);
+    let wanted: Vec<String> = packages.map(|name| format!("Package: {name}")).collect();
+    let paragraphs = status.split("\n\n").filter(|paragraph| wanted.iter().any(|w| paragraph.lines().any(|l| l == w)));
+    let depends = paragraphs.flat_map(|paragraph| paragraph.lines().filter_map(|line| line.strip_prefix("Depends: ")));
+    let names = depends.flat_map(|list| list.split([',', '|'])).filter_map(|one| one.split_whitespace().next());
+    names.filter_map(|name| name.strip_prefix(PREFIX)).map(str::to_owned).collect()
 }
 
 /// Compares versions as people read them: runs of digits as numbers.
@@ -156,6 +171,22 @@ mod tests {
         assert_eq!(found.release, "6.1.0-56-amd64");
         assert_eq!(found.modules_dir, tree.join("usr/lib/modules/6.1.0-56-amd64"));
         assert_eq!(found.config, Some(tree.join("boot/config-6.1.0-56-amd64")));
+    }
+
+    #[test]
+    fn the_kernel_of_the_records_packages_goes_before_a_vendors_own() {
+        let dir = tempfile::tempdir().unwrap();
+        for version in ["6.12.9+deb13-amd64", "6.12.9+deb13-cloud-amd64"] {
+            std::fs::create_dir_all(dir.path().join("lib/modules").join(version)).unwrap();
+            std::fs::create_dir_all(dir.path().join("boot")).unwrap();
+            std::fs::write(dir.path().join(format!("boot/vmlinuz-{version}")), "").unwrap();
+        }
+        let release = release("13", "trixie");
+        assert_eq!(find(dir.path(), &release).unwrap().release, "6.12.9+deb13-cloud-amd64");
+        std::fs::create_dir_all(dir.path().join("var/lib/dpkg")).unwrap();
+        let status = "Package: linux-image-cloud-amd64\nDepends: linux-image-6.12.9+deb13-cloud-amd64 (= 6.12.9-1)\n\nPackage: linux-image-amd64\nStatus: install ok installed\nDepends: linux-image-6.12.9+deb13-amd64 (= 6.12.9-1)\n\n";
+        std::fs::write(dir.path().join("var/lib/dpkg/status"), status).unwrap();
+        assert_eq!(find(dir.path(), &release).unwrap().release, "6.12.9+deb13-amd64");
     }
 
     #[test]

@@ -8,8 +8,11 @@
 //! From the tree come a Docker image ([`container`]), the guest's kernel ([`kernel`]), its modules ([`modules`]) and an
 //! initramfs ([`initramfs`]).
 //! Kata's own files, where they are brought along, are unpacked by [`artifacts`].
+//! A vendor's cloud image is a base that the caller reads ([`base`]), once [`qcow2`] has found nothing wrong with it.
 
 pub mod artifacts;
+pub mod base;
+pub mod brought;
 pub mod cache;
 pub mod container;
 pub mod disk;
@@ -20,6 +23,7 @@ pub mod manifest;
 pub mod modules;
 pub mod options;
 pub mod overlay;
+pub mod qcow2;
 
 mod apt;
 mod bootstrap;
@@ -35,6 +39,7 @@ mod prepare;
 mod record;
 mod redact;
 mod tree;
+mod unpack;
 
 pub use cache::{Clean, Cleaned, Hold, Image, Origin, clean, sweep};
 pub use disk::{Disk, prepare_disk};

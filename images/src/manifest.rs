@@ -30,6 +30,9 @@ pub struct Manifest {
     pub source: Source,
     /// The OCI image's content digest, where the base is one.
     pub oci_digest: Option<String>,
+    /// The SHA-256 of the cloud image, where the base is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud_sha256: Option<String>,
     /// The key of the plain release's image that this one is derived from.
     pub derived_from: Option<String>,
     /// When the tree was finished.

@@ -3,6 +3,7 @@
 use crate::command::Runner;
 use crate::container::{self, LABEL};
 use crate::error::{Cause, Context, Failure, Phase};
+use crate::unpack;
 use bollard::Docker;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
@@ -69,14 +70,7 @@ pub(crate) fn unpack(runner: &Runner<'_>, pulled: &Pulled, scratch: &Path, tree:
         exported?;
         removed.map_err(|e| failed(&pulled.reference, &e))
     })?;
-    std::fs::create_dir_all(tree).context("creating", tree)?;
-    let file = std::fs::File::open(&archive).context("opening", &archive)?;
-    let mut reader = tar::Archive::new(std::io::BufReader::with_capacity(1 << 20, file));
-    reader.set_preserve_permissions(true);
-    reader.set_preserve_ownerships(true);
-    reader.set_unpack_xattrs(true);
-    reader.set_preserve_mtime(true);
-    reader.unpack(tree).context("unpacking into", tree)?;
+    unpack::unpack(runner, &archive, tree)?;
     std::fs::remove_file(&archive).context("removing", &archive)
 }
 

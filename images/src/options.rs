@@ -1,5 +1,6 @@
 //! What the caller may choose, and what it is told while an image is made.
 
+use crate::base::Base;
 use crate::error::{Cause, Phase};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -20,6 +21,8 @@ pub enum Source {
     Bootstrap,
     /// The record's OCI image, through Docker.
     Oci,
+    /// A vendor's cloud image, which [`Options::base`] reads; without one as [`Source::Auto`].
+    Cloud,
 }
 
 impl Source {
@@ -29,6 +32,7 @@ impl Source {
             Source::Auto => "auto",
             Source::Bootstrap => "bootstrap",
             Source::Oci => "oci",
+            Source::Cloud => "cloud",
         }
     }
 }
@@ -40,6 +44,8 @@ pub struct Options {
     pub cache: PathBuf,
     /// Where the base comes from.
     pub source: Source,
+    /// What the caller reads the base from, in the place of `source`.
+    pub base: Option<Arc<dyn Base>>,
     /// The main archive, instead of the one that the machine's apt uses.
     pub mirror: Option<String>,
     /// The security archive, instead of the one that the machine's apt uses.
@@ -64,6 +70,7 @@ impl Options {
         Options {
             cache: cache.into(),
             source: Source::Auto,
+            base: None,
             mirror: None,
             security_mirror: None,
             extra_packages: Vec::new(),

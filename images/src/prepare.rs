@@ -1,6 +1,7 @@
 //! The whole way from a release to its image.
 
 use crate::apt::Apt;
+use crate::base::{Base, Task};
 use crate::cache::{Image, Store, Workshop};
 use crate::command::{Network, Runner};
 use crate::digest::Fields;
@@ -9,7 +10,7 @@ use crate::install::{self, Install};
 use crate::manifest::{FORMAT, Index, Manifest, Timing};
 use crate::mirror::{self, Mirrors};
 use crate::options::{ExtraPackage, Options, Progress, Source};
-use crate::{bootstrap, derive, indexes, oci, record};
+use crate::{bootstrap, derive, indexes, oci, record, unpack};
 use jiff::Timestamp;
 use kata_osinfo::release::Release;
 use std::path::Path;
@@ -105,8 +106,8 @@ impl Job<'_> {
 
     /// The image of the release as its archive has it: without overlay and extra packages.
     fn plain(&mut self, wanted: &[String]) -> Result<Image, Failure> {
-        let request = request(self.release, wanted);
-        let source = self.options.source;
+        let request = request(self.release, wanted, self.options.base.as_deref());
+        let source = if self.options.base.is_some() { Source::Cloud } else { self.options.source };
         let fits = |m: &Manifest| {
             m.request == request && m.derived_from.is_none() && (source == Source::Auto || m.source == source)
         };
@@ -133,15 +134,15 @@ impl Job<'_> {
             return Ok(image);
         }
         let workshop = self.store.workshop(&resolved.key)?;
-        self.build(&workshop, &resolved, wanted)?;
+        let cloud_sha256 = self.build(&workshop, &resolved, wanted)?;
         let manifest = self.record(&workshop, wanted, resolved, request)?;
         self.enter(Phase::Store);
-        workshop.finish(&self.store, &Manifest { timings: self.timings.clone(), ..manifest })
+        workshop.finish(&self.store, &Manifest { timings: self.timings.clone(), cloud_sha256, ..manifest })
     }
 
     /// Finds out what the network offers now, and so the key.
     fn resolve(&mut self, request: &str, scratch: &Path) -> Result<Resolved, Failure> {
-        let source = source_of(self.release, self.options.source);
+        let source = source_of(self.release, self.options);
         let apt = Apt::of_machine(&self.runner, self.options.accept_expired)?;
         let given = Mirrors {
             main: self.options.mirror.clone().map(trimmed),
@@ -160,7 +161,7 @@ impl Job<'_> {
                 self.enter(Phase::Pull);
                 Some(oci::pull(&self.runner, self.release)?)
             }
-            Source::Auto | Source::Bootstrap => None,
+            Source::Auto | Source::Bootstrap | Source::Cloud => None,
         };
         let key = Fields::default()
             .add("request", request)
@@ -172,17 +173,29 @@ impl Job<'_> {
         Ok(Resolved { key, source, mirrors, apt, indexes, oci, accepted_expired })
     }
 
-    fn build(&mut self, workshop: &Workshop, resolved: &Resolved, wanted: &[String]) -> Result<(), Failure> {
+    /// Makes the tree; gives the SHA-256 of the cloud image that it was made from, if it was.
+    fn build(
+        &mut self,
+        workshop: &Workshop,
+        resolved: &Resolved,
+        wanted: &[String],
+    ) -> Result<Option<String>, Failure> {
         let tree = workshop.rootfs();
-        match &resolved.oci {
-            None => {
-                self.enter(Phase::Bootstrap);
-                bootstrap::bootstrap(&self.runner, self.release, &resolved.mirrors, &resolved.apt, &tree)?;
+        let mut cloud_sha256 = None;
+        match (&resolved.oci, &self.options.base) {
+            (_, Some(base)) => {
+                self.enter(Phase::Read);
+                cloud_sha256 = Some(self.read(base.as_ref(), &workshop.dir, &tree)?);
+                install::write_sources(self.release, &resolved.mirrors, &tree)?;
             }
-            Some(pulled) => {
+            (Some(pulled), None) => {
                 self.enter(Phase::Pull);
                 oci::unpack(&self.runner, pulled, &workshop.dir, &tree)?;
                 install::write_sources(self.release, &resolved.mirrors, &tree)?;
+            }
+            (None, None) => {
+                self.enter(Phase::Bootstrap);
+                bootstrap::bootstrap(&self.runner, self.release, &resolved.mirrors, &resolved.apt, &tree)?;
             }
         }
         self.enter(Phase::Install);
@@ -190,11 +203,33 @@ impl Job<'_> {
             tree: &tree,
             scratch: &workshop.dir,
             apt: &resolved.apt,
-            update: resolved.oci.is_some(),
+            update: resolved.source != Source::Bootstrap,
             network: Network::Machine,
         };
         let names: Vec<ExtraPackage> = wanted.iter().cloned().map(ExtraPackage::Name).collect();
-        install::install(&self.runner, &step, &names)
+        install::install(&self.runner, &step, &names)?;
+        Ok(cloud_sha256)
+    }
+
+    /// Unpacks the caller's base, if it is of the release; gives the SHA-256 of what it was read from.
+    fn read(&self, base: &dyn Base, workshop: &Path, tree: &Path) -> Result<String, Failure> {
+        let folder = workshop.join("base");
+        std::fs::create_dir(&folder).context("creating", &folder)?;
+        let task = Task {
+            folder: &folder,
+            go_on: &|| self.runner.check().is_ok(),
+            tell: &|doing| self.runner.report(Phase::Read, Some(doing)),
+        };
+        let read = base.read(&task);
+        // What was stopped fails in its own words, which are not why.
+        self.runner.check()?;
+        let bad = |detail| Failure::from(Cause::BadBase { detail });
+        let archive = read.map_err(bad)?;
+        self.runner.report(Phase::Read, Some("unpacking"));
+        unpack::unpack(&self.runner, &archive.tar, tree)?;
+        std::fs::remove_dir_all(&folder).context("removing", &folder)?;
+        base.accept(tree).map_err(bad)?;
+        Ok(archive.sha256)
     }
 
     fn record(
@@ -218,6 +253,7 @@ impl Job<'_> {
             arch: self.release.arch,
             source: resolved.source,
             oci_digest: resolved.oci.map(|o| o.digest),
+            cloud_sha256: None,
             derived_from: None,
             made: Timestamp::now(),
             accepted_expired: resolved.accepted_expired,
@@ -232,13 +268,13 @@ impl Job<'_> {
 }
 
 /// Hashes what is asked for, apart from what the network offers: the offline image is found by it.
-fn request(release: &Release, wanted: &[String]) -> String {
+fn request(release: &Release, wanted: &[String], base: Option<&dyn Base>) -> String {
     let suites = release.suites.iter().map(|s| format!("{} {:?} {}", s.name, s.archive, s.components.join(" ")));
     // The record's paths are looked up in the tree and stand in the manifest.
     let paths = release.vmms.iter().map(|v| v.path.as_str());
     let daemons = release.filesystems.iter().filter_map(|f| f.path.as_deref());
     let kernels = release.kernel.iter().map(|k| k.image.as_str());
-    Fields::default()
+    let fields = Fields::default()
         .add("format", FORMAT.to_le_bytes())
         .add("distro", &release.distro)
         .add("version", &release.version)
@@ -246,16 +282,22 @@ fn request(release: &Release, wanted: &[String]) -> String {
         .add("image", release.oci_image.as_deref().unwrap_or_default())
         .all("suites", suites)
         .all("packages", wanted)
-        .all("paths", paths.chain(daemons).chain(kernels))
-        .hex()
+        .all("paths", paths.chain(daemons).chain(kernels));
+    match base {
+        None => fields.hex(),
+        Some(base) => fields.add("base", base.identity()).hex(),
+    }
 }
 
-fn source_of(release: &Release, source: Source) -> Source {
-    match source {
-        Source::Auto if bootstrap::available() && ["debian", "ubuntu"].contains(&release.distro.as_str()) => {
+fn source_of(release: &Release, options: &Options) -> Source {
+    match options.source {
+        _ if options.base.is_some() => Source::Cloud,
+        Source::Auto | Source::Cloud
+            if bootstrap::available() && ["debian", "ubuntu"].contains(&release.distro.as_str()) =>
+        {
             Source::Bootstrap
         }
-        Source::Auto => Source::Oci,
+        Source::Auto | Source::Cloud => Source::Oci,
         given => given,
     }
 }
@@ -317,7 +359,7 @@ pub(crate) mod tests {
     #[test]
     fn the_request_is_stable_and_sees_what_matters() {
         let plain = release("13", "trixie");
-        let of = |r: &Release| request(r, &install::wanted(r).unwrap());
+        let of = |r: &Release| request(r, &install::wanted(r).unwrap(), None);
         let first = of(&plain);
         assert_eq!(first, of(&plain.clone()));
         // Aliases and the container manager change nothing in the tree.
@@ -330,7 +372,22 @@ pub(crate) mod tests {
         let mut other = plain.clone();
         other.suites.pop();
         assert_ne!(first, of(&other));
-        let mut other = plain;
+        #[derive(Debug)]
+        struct Given(&'static str);
+        impl Base for Given {
+            fn identity(&self) -> String {
+                self.0.to_owned()
+            }
+            fn read(&self, _: &Task<'_>) -> Result<crate::base::Archive, String> {
+                Err(String::new())
+            }
+            fn accept(&self, _: &Path) -> Result<(), String> {
+                Ok(())
+            }
+        }
+        let on = |base| request(&plain, &install::wanted(&plain).unwrap(), Some(&Given(base)));
+        assert!(first != on("a") && on("a") != on("b") && on("a") == on("a"));
+        let mut other = plain.clone();
         other.vmms[0].path = "/usr/libexec/qemu-kvm".to_owned();
         assert_ne!(first, of(&other));
     }

@@ -138,6 +138,11 @@ impl Scaffold {
         let policy = b"#!/bin/sh\nexit 101\n";
         let path = scaffold.put(tree, "usr/sbin/policy-rc.d", &aside.join("policy"), policy)?;
         mode(&path, 0o755)?;
+        // A cloud image has a boot loader, whose hook looks for the disk that the tree no longer lies on.
+        if at(tree, "usr/sbin/update-grub")?.exists() {
+            let path = scaffold.put(tree, "usr/sbin/update-grub", &aside.join("grub"), b"#!/bin/sh\nexit 0\n")?;
+            mode(&path, 0o755)?;
+        }
         Ok(scaffold)
     }
 
@@ -169,7 +174,7 @@ pub(crate) fn mode(path: &Path, mode: u32) -> Result<(), Failure> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).context("changing the mode of", path)
 }
 
-/// The device nodes that maintainer scripts use; a tree from an OCI image has none.
+/// The device nodes that maintainer scripts use; a tree from an OCI or a cloud image has none.
 fn devices(tree: &Path) -> Result<(), Failure> {
     use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
     let dev = folder(tree, "dev")?;

@@ -1,7 +1,7 @@
 //! PID 1 of a guest: mounts the kernel's filesystems, loads modules, and serves requests over a virtio-serial port.
 
 use crate::protocol::{GuestReply, GuestRequest, PORT};
-use crate::{oops, server};
+use crate::{disk, oops, server};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, mount};
 use std::fs::{self, File};
@@ -150,6 +150,12 @@ fn handle(request: GuestRequest) -> GuestReply {
         GuestRequest::LoadModules { names } => names.iter().try_for_each(|name| load_module(name)),
         GuestRequest::Mount { source, fstype, options, target } => mount_share(&source, &fstype, &options, &target),
         GuestRequest::PutFile { path, mode, bytes } => put_file(&path, mode, &bytes.0),
+        GuestRequest::Archive { disk, to } => {
+            return match disk::archive(&disk, Path::new(&to)) {
+                Ok(disk::Archived { bytes, from }) => GuestReply::Archived { bytes, from },
+                Err(e) => GuestReply::Failed { message: e.to_string() },
+            };
+        }
         GuestRequest::Run { test } => return GuestReply::Ran { stop: run_body(&test).err() },
         GuestRequest::Act { action } => {
             return match filesystem::perform(Path::new(SHARE), &action) {

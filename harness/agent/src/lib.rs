@@ -7,6 +7,7 @@
 pub mod client;
 pub mod compose;
 pub mod containers;
+pub mod disk;
 pub mod ending;
 pub mod environment;
 pub mod frame;

@@ -16,7 +16,7 @@ use suites::environment::{Answer, Claims, Ending, Question};
 use suites::filesystem::{Action, Reply};
 
 /// Version of the protocol; both sides must agree exactly.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// How often an agent says that it lives.
 pub const HEARTBEAT: Duration = Duration::from_millis(500);
 pub use qemu::deviation::RPC_PORT as PORT;
@@ -215,6 +215,13 @@ pub enum GuestRequest {
         /// The bytes.
         bytes: Bytes,
     },
+    /// Write the root filesystem of a disk to another one, as a tar archive.
+    Archive {
+        /// The kernel's name of the disk: `vda`.
+        disk: String,
+        /// The other one's device.
+        to: String,
+    },
     /// Run a guest body.
     Run {
         /// The test's id.
@@ -238,6 +245,13 @@ pub enum GuestRequest {
 pub enum GuestReply {
     /// Done.
     Done,
+    /// A root filesystem was archived.
+    Archived {
+        /// The archive's length.
+        bytes: u64,
+        /// What it was read from, for people.
+        from: String,
+    },
     /// A body ended; `None`: it passed.
     Ran {
         /// Why it stopped.

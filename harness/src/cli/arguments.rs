@@ -140,6 +140,10 @@ pub(super) struct RunArguments {
     /// Where an image's base comes from.
     #[arg(long, value_enum, default_value = "auto")]
     pub source: SourceArgument,
+    /// The vendor's cloud image (qcow2) as the base of the one release that is named, and the checksum that it must have:
+    /// `#sha256:HEX` or `#sha512:HEX`, which an address needs and a path may have.
+    #[arg(long, value_name = "PATH|URL#CHECKSUM", conflicts_with = "source")]
+    pub cloud_image: Option<String>,
     /// Also install this package (a name, or a .deb file) over the release: a candidate, never written back.
     #[arg(long = "install", value_name = "PACKAGE")]
     pub install: Vec<String>,

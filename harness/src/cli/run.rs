@@ -7,15 +7,19 @@ use crate::kata::Component;
 use crate::progress::Progress;
 use crate::run::{Ended, Request, this_arch};
 use crate::vm::Size;
+use crate::vm::cloud::CloudImage;
+use crate::vm::outer::Pinned;
 use crate::{container, run};
 use anyhow::Context as _;
 use images::artifacts::Source;
+use images::base::Base;
 use kata_osinfo::database::Database;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
 use kata_osinfo::{target, verified};
 use reports::journal::Environment;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use suites::catalogue;
 
 /// Runs the command.
@@ -151,6 +155,10 @@ fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Requ
             UsageError("--write-back does not go with --test: a part of the tests verifies nothing".into()).into()
         );
     }
+    let pinned = Arc::new(Pinned::new(images.clone()));
+    if let Some(text) = &arguments.cloud_image {
+        images.base = Some(cloud_image(text, &environments, &releases, database, &pinned, &images)?);
+    }
     let cpus = std::thread::available_parallelism().map_or(2, usize::from).min(7);
     let memory_mib = arguments.vm_memory;
     let kata = kata(arguments, &environments)?;
@@ -167,6 +175,7 @@ fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Requ
         filter: arguments.filter.clone(),
         out: out(arguments.out.as_deref())?,
         images,
+        pinned,
         jobs: arguments.jobs.map_or(cpus, usize::from),
         retries: arguments.retries,
         keep: arguments.keep,
@@ -174,6 +183,31 @@ fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Requ
         candidate,
         locks: cache.join("runs"),
     })
+}
+
+/// The cloud image, checked as far as it can be before anything runs.
+fn cloud_image(
+    text: &str,
+    environments: &[Environment],
+    releases: &[Release],
+    database: &Database,
+    pinned: &Arc<Pinned>,
+    images: &images::Options,
+) -> Result<Arc<dyn Base>, UsageError> {
+    let failed = |e: String| UsageError(format!("--cloud-image: {e}"));
+    if environments.contains(&Environment::Host) {
+        return Err(failed("--in host tests this machine as it is: use --in container or --in vm".to_owned()));
+    }
+    let [release] = releases else {
+        let count = releases.len();
+        return Err(failed(format!(
+            "it is of one release, and {count} are named: name the one, for example debian:13"
+        )));
+    };
+    let source = Source::parse(text).map_err(|e| failed(e.to_string()))?;
+    let cancel = Arc::clone(&images.cancel);
+    let opened = CloudImage::open(source, release, database, Arc::clone(pinned), cancel).map_err(failed)?;
+    Ok(Arc::new(opened))
 }
 
 /// The sources of Kata, as far as they can be checked before anything is opened.
@@ -273,6 +307,8 @@ fn options(arguments: &RunArguments) -> Vec<String> {
     if arguments.environments.contains(&In::Vm) {
         options.push(format!("--vm-memory {}", arguments.vm_memory));
     }
+    let cloud = arguments.cloud_image.iter().filter_map(|text| Source::parse(text).ok());
+    options.extend(cloud.map(|source| format!("--cloud-image {}", source.name())));
     options.extend(arguments.install.iter().map(|package| format!("--install {package}")));
     options
 }

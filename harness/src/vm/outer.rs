@@ -5,17 +5,14 @@
 //! So it is Debian 13's, taken out of that release's image and run with that image's own dynamic loader.
 
 use crate::cell::error_chain;
-use crate::vm::process::Process;
-use agent::client::Client;
-use agent::log::Log;
-use agent::protocol::{GuestReply, PORT};
-use images::{Hold, Image, Options, Progress};
+use crate::vm::tiny::{Extras, Tiny, first_line};
+use images::{Hold, Image, Options, Progress, Source};
 use kata_osinfo::database::Database;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use kata_osinfo::release::Release;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// The release whose QEMU it is.
 const PINNED: (&str, &str) = ("debian", "13");
@@ -56,6 +53,7 @@ impl Accelerator {
 /// The pinned QEMU.
 pub struct Outer {
     tree: PathBuf,
+    release: Release,
     /// The version of its package.
     pub version: String,
     /// How it runs processors here.
@@ -69,16 +67,14 @@ impl Outer {
     /// # Errors
     /// When the image cannot be had.
     pub fn prepare(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Result<Outer, String> {
-        let database = Database::embedded();
-        let record = database.record(PINNED.0).map_err(|e| e.to_string())?;
-        let release = record.release(PINNED.1, kata_osinfo::arch::Arch::X86_64).map_err(|e| e.to_string())?;
-        // Candidates are laid over the releases under test, never over what boots them.
-        let options = Options { extra_packages: Vec::new(), overlay: None, ..options.clone() };
+        let release = pinned_release()?;
+        // Candidates and cloud images are under test; they are never what boots the others.
+        let options = Options { extra_packages: Vec::new(), overlay: None, base: None, ..options.clone() };
         let image = images::prepare(&release, &options, progress).map_err(|e| {
             format!("preparing {} for its QEMU, which boots virtual machines: {}", release.name(), error_chain(&e))
         })?;
         let mut outer = Outer::of(&image)?;
-        outer.accelerator = outer.find_accelerator(&image, &release);
+        outer.accelerator = outer.find_accelerator();
         Ok(outer)
     }
 
@@ -91,11 +87,21 @@ impl Outer {
         let version = image.manifest.package("qemu-system-x86").map(|p| p.version.clone());
         let version = version.ok_or_else(|| format!("{} has no qemu-system-x86", image.release()))?;
         let accelerator = Accelerator::Tcg { why: "KVM was not tried".to_owned() };
-        let outer = Outer { tree: image.rootfs(), version, accelerator, _hold: hold };
+        let outer = Outer { tree: image.rootfs(), release: pinned_release()?, version, accelerator, _hold: hold };
         match [outer.loader(), outer.program()].into_iter().find(|file| !file.exists()) {
             Some(missing) => Err(format!("{} is not in the image of {}", missing.display(), image.release())),
             None => Ok(outer),
         }
+    }
+
+    /// The root filesystem that it comes from.
+    pub(super) fn tree(&self) -> &Path {
+        &self.tree
+    }
+
+    /// The release that it comes from.
+    pub(super) fn release(&self) -> &Release {
+        &self.release
     }
 
     fn loader(&self) -> PathBuf {
@@ -111,7 +117,7 @@ impl Outer {
         self.command_under(&self.accelerator, arguments)
     }
 
-    fn command_under(&self, accelerator: &Accelerator, arguments: &[String]) -> Command {
+    pub(super) fn command_under(&self, accelerator: &Accelerator, arguments: &[String]) -> Command {
         let libraries = self.tree.join("usr/lib/x86_64-linux-gnu");
         let mut command = Command::new("setpriv");
         command
@@ -131,17 +137,17 @@ impl Outer {
     }
 
     /// KVM where it boots the pinned release's kernel to our agent and would let guests have it, too; else emulation.
-    fn find_accelerator(&self, image: &Image, release: &kata_osinfo::release::Release) -> Accelerator {
-        match self.kvm_works(image, release) {
+    fn find_accelerator(&self) -> Accelerator {
+        match self.kvm_works() {
             Ok(()) => Accelerator::Kvm,
             Err(why) => Accelerator::Tcg { why },
         }
     }
 
-    fn kvm_works(&self, image: &Image, release: &kata_osinfo::release::Release) -> Result<(), String> {
+    fn kvm_works(&self) -> Result<(), String> {
         let opened = std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
         opened.map_err(|e| format!("/dev/kvm: {e}"))?;
-        self.boots_under_kvm(image, release)?;
+        self.boots_under_kvm()?;
         let nests = ["kvm_amd", "kvm_intel"].iter().any(|module| {
             let value = std::fs::read_to_string(format!("/sys/module/{module}/parameters/nested"));
             value.is_ok_and(|v| matches!(v.trim(), "1" | "Y"))
@@ -153,65 +159,63 @@ impl Outer {
     }
 
     /// Boots a guest with our agent as its init; where KVM is broken QEMU exits, or hangs until the deadline.
-    fn boots_under_kvm(&self, image: &Image, release: &kata_osinfo::release::Release) -> Result<(), String> {
-        let io = |e: std::io::Error| format!("trying KVM: {e}");
-        let (initramfs, vmlinuz) = crate::setup::tiny_guest(&image.rootfs(), release)?;
-        let folder = tempfile::tempdir().map_err(io)?;
-        let file = folder.path().join("initramfs");
-        std::fs::write(&file, initramfs).map_err(io)?;
-        let (here, there) = UnixStream::pair().map_err(io)?;
-        let fds: Vec<(OwnedFd, i32)> = vec![(there.into(), 10)];
-        let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
-        let mut arguments = words(&[
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-no-reboot",
-            "-machine",
-            "q35",
-            "-m",
-            "512M",
-        ]);
-        arguments.extend(words(&["-append", "panic=-1 quiet", "-kernel"]));
-        arguments.push(vmlinuz.to_string_lossy().into_owned());
-        arguments.push("-initrd".to_owned());
-        arguments.push(file.to_string_lossy().into_owned());
-        arguments.extend(words(&["-device", "virtio-serial-pci,id=ports", "-chardev", "socket,id=line,fd=10"]));
-        arguments.extend(words(&["-device", &format!("virtserialport,bus=ports.0,chardev=line,name={PORT}")]));
-        let command = self.command_under(&Accelerator::Kvm, &arguments);
-        let (process, stderr) = Process::start(command, fds).map_err(io)?;
-        let stderr = Log::collect(stderr, &folder.path().join("stderr")).map_err(io)?;
-        let client: Client<GuestReply> = Client::new(here).map_err(io)?;
+    fn boots_under_kvm(&self) -> Result<(), String> {
+        let tiny = Tiny::start(self, &Accelerator::Kvm, Extras::default()).map_err(|e| format!("trying KVM: {e}"))?;
         // A QEMU whose KVM refuses it may say so and go on for ever.
-        let refused = || stderr.text().contains(" error: ");
-        let booted = client.wait_for_hello(KVM_BOOT, || process.ended().is_none() && !refused());
-        let end = Instant::now() + Duration::from_secs(2);
-        while booted.is_err() && process.ended().is_some() && !stderr.closed() && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        booted.map_err(|_| match process.ended() {
-            Some(how) => format!("no guest boots under KVM: QEMU ended ({how}): {}", first_line(&stderr.text())),
-            None if refused() => format!("no guest boots under KVM: {}", first_line(&stderr.text())),
+        let refused = || tiny.said().contains(" error: ");
+        let booted = tiny.client.wait_for_hello(KVM_BOOT, || tiny.runs() && !refused());
+        booted.map_err(|_| match tiny.ending() {
+            Some(how) => format!("no guest boots under KVM: {how}"),
+            None if refused() => format!("no guest boots under KVM: {}", first_line(&tiny.said())),
             None => format!(
                 "no guest boots under KVM: nothing within {} s: {}",
                 KVM_BOOT.as_secs(),
-                first_line(&stderr.text())
+                first_line(&tiny.said())
             ),
         })
     }
 }
 
-/// The line that tells; after it QEMU prints a page of registers.
-fn first_line(text: &str) -> String {
-    let tells = |line: &&str| !line.contains("warning:") && !line.trim().is_empty();
-    text.lines().find(tells).unwrap_or("it printed nothing").chars().take(200).collect()
+/// The pinned QEMU of a run, prepared when it is first wanted.
+pub struct Pinned {
+    options: Options,
+    outer: OnceLock<Result<Arc<Outer>, String>>,
+}
+
+impl Pinned {
+    /// One that will be prepared so.
+    pub fn new(options: Options) -> Pinned {
+        Pinned { options, outer: OnceLock::new() }
+    }
+
+    /// The QEMU; blocks while it is prepared.
+    ///
+    /// # Errors
+    /// When it cannot be had; the same error from then on.
+    pub fn get(&self) -> Result<Arc<Outer>, String> {
+        self.outer.get_or_init(|| Outer::prepare(&self.options, &|_| {}).map(Arc::new)).clone()
+    }
+
+    /// The same, if it is known by now.
+    pub fn if_known(&self) -> Option<&Outer> {
+        self.outer.get()?.as_ref().ok().map(AsRef::as_ref)
+    }
+}
+
+/// The release whose QEMU it is.
+fn pinned_release() -> Result<Release, String> {
+    let database = Database::embedded();
+    let record = database.record(PINNED.0).map_err(|e| e.to_string())?;
+    record.release(PINNED.1, kata_osinfo::arch::Arch::X86_64).map_err(|e| e.to_string())
 }
 
 /// Whether the pinned release's image is in the cache already, for a look without preparing anything.
 pub fn cached(cache: &Path) -> Option<Image> {
     let name = format!("{}:{}", PINNED.0, PINNED.1);
-    let plain = |image: &Image| image.release() == name && image.manifest.derived_from.is_none();
+    let plain = |image: &Image| {
+        let manifest = &image.manifest;
+        image.release() == name && manifest.derived_from.is_none() && manifest.source != Source::Cloud
+    };
     images::cache::list(cache).into_iter().find(plain)
 }
 
@@ -220,10 +224,7 @@ pub fn cached(cache: &Path) -> Option<Image> {
 /// # Errors
 /// When there is no such image or it lacks QEMU.
 pub fn try_cached(image: &Image) -> Result<Outer, String> {
-    let database = Database::embedded();
-    let record = database.record(PINNED.0).map_err(|e| e.to_string())?;
-    let release = record.release(PINNED.1, kata_osinfo::arch::Arch::X86_64).map_err(|e| e.to_string())?;
     let mut outer = Outer::of(image)?;
-    outer.accelerator = outer.find_accelerator(image, &release);
+    outer.accelerator = outer.find_accelerator();
     Ok(outer)
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::brought::Checksum;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -118,13 +119,15 @@ fn xz_archives_and_folders_serve_too() {
 fn a_wrong_checksum_unpacks_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = archive(dir.path(), &release("4.0.0"));
-    let source = Source { place: path.to_string_lossy().into_owned(), sha256: Some("0".repeat(64)) };
+    let source =
+        Source { place: path.to_string_lossy().into_owned(), checksum: Some(Checksum::Sha256("0".repeat(64))) };
     let scratch = dir.path().join("scratch");
     let error = Artifacts::open(&source, &scratch).unwrap_err();
-    assert!(matches!(error, ArtifactsError::Mismatch { .. }), "{error}");
+    assert!(matches!(error, ArtifactsError::Source(SourceError::Mismatch { .. })), "{error}");
     assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0);
-    assert!(matches!(Source::parse("x#123"), Err(ArtifactsError::Checksum { .. })));
-    let folder = Source { place: dir.path().to_string_lossy().into_owned(), sha256: Some("0".repeat(64)) };
+    assert!(matches!(Source::parse("x#123"), Err(SourceError::Checksum { .. })));
+    let folder =
+        Source { place: dir.path().to_string_lossy().into_owned(), checksum: Some(Checksum::Sha256("0".repeat(64))) };
     assert!(matches!(Artifacts::open(&folder, &scratch), Err(ArtifactsError::FolderChecksum { .. })));
 }
 

@@ -1,0 +1,44 @@
+//! A base that the caller reads from a place of its own.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Where a release's base comes from, if neither from its archive nor from a registry.
+///
+/// Reading a cloud image takes a virtual machine, of which this crate knows nothing.
+pub trait Base: fmt::Debug + Send + Sync {
+    /// What tells it from every other: its checksum.
+    /// It is known before anything is fetched or read, for the cache is asked first.
+    fn identity(&self) -> String;
+
+    /// Fetches and reads it; everything that this needs lies in `task.folder`, which goes afterwards.
+    ///
+    /// # Errors
+    /// What failed, in words that fit after "read the base".
+    fn read(&self, task: &Task<'_>) -> Result<Archive, String>;
+
+    /// Whether a tree is of the release that is wanted.
+    ///
+    /// # Errors
+    /// What it is instead.
+    fn accept(&self, tree: &Path) -> Result<(), String>;
+}
+
+/// What reading a base is given.
+pub struct Task<'a> {
+    /// A folder of its own.
+    pub folder: &'a Path,
+    /// Whether to go on: neither cancelled nor late.
+    pub go_on: &'a dyn Fn() -> bool,
+    /// Told what is being done.
+    pub tell: &'a dyn Fn(&str),
+}
+
+/// A base that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archive {
+    /// Its root filesystem as a tar archive; not trusted.
+    pub tar: PathBuf,
+    /// The SHA-256 of what it was read from.
+    pub sha256: String,
+}
