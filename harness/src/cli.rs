@@ -5,10 +5,12 @@ mod explain;
 mod report;
 mod run;
 
+use crate::progress::tell;
 use crate::{container, doctor, sweep};
 use anyhow::Context as _;
 use arguments::{Arguments, CleanArguments, Command};
 use clap::Parser as _;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 /// How the process ends; `--help` lists them.
@@ -56,7 +58,7 @@ pub fn main() -> ExitCode {
             let text = redact(&format!("{e:#}"));
             // A diagnostic of a record says so itself, with its rule: error[wrong-type].
             let lead = if text.starts_with("error[") { "" } else { "error: " };
-            eprintln!("{lead}{text}");
+            tell(format_args!("{lead}{text}"));
             let usage = e.downcast_ref::<UsageError>().is_some();
             if usage { Exit::Usage.into() } else { Exit::Infrastructure.into() }
         }
@@ -89,24 +91,24 @@ fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
         match container::connect().await {
             Ok(docker) => {
                 for removed in sweep::sweep(&docker, sweep::Which::Over).await? {
-                    println!("removed {removed}");
+                    let _ = writeln!(std::io::stdout(), "removed {removed}");
                 }
                 if what.images {
                     for removed in images::container::remove_images(&docker, None).await? {
-                        println!("removed image {removed}");
+                        let _ = writeln!(std::io::stdout(), "removed image {removed}");
                     }
                 }
             }
-            Err(e) => eprintln!("warning: {e}: containers and volumes, if any, were not looked at"),
+            Err(e) => tell(format_args!("warning: {e}: containers and volumes, if any, were not looked at")),
         }
         Ok::<_, anyhow::Error>(())
     })?;
     if let removed @ 1.. = images::sweep(&cache)? {
-        println!("removed {removed} half images");
+        let _ = writeln!(std::io::stdout(), "removed {removed} half images");
     }
     if what.images {
         let cleaned = images::clean(&cache, &images::Clean::All).context("removing cached images")?;
-        println!("removed {} cached images", cleaned.removed.len());
+        let _ = writeln!(std::io::stdout(), "removed {} cached images", cleaned.removed.len());
     }
     Ok(Exit::AsRecorded)
 }

@@ -2,6 +2,7 @@
 
 use crate::cli::Exit;
 use crate::container;
+use crate::progress::tell;
 use crate::vm::outer::{self, Accelerator};
 use anyhow::Context as _;
 use std::io::Write as _;
@@ -32,7 +33,7 @@ pub fn doctor(fix: bool) -> anyhow::Result<Exit> {
         missing.sort_unstable();
         missing.dedup();
         if missing.is_empty() {
-            eprintln!("nothing to install");
+            tell(format_args!("nothing to install"));
         } else {
             install(&missing)?;
             if missing.contains(&"docker.io") {
@@ -189,10 +190,10 @@ fn memory() -> Finding {
 /// Starts the engine that was just installed and waits until it answers; whether it does, the findings say.
 fn start_engine() {
     let deadline = Instant::now() + Duration::from_secs(30);
-    eprintln!("running: service docker start");
+    tell(format_args!("running: service docker start"));
     let started = Command::new("service").args(["docker", "start"]).stdout(std::io::stderr()).status();
     if !started.is_ok_and(|status| status.success()) {
-        eprintln!("warning: `service docker start` failed: start the Docker engine by hand");
+        tell(format_args!("warning: `service docker start` failed: start the Docker engine by hand"));
         return;
     }
     while !docker().0 && Instant::now() < deadline {
@@ -207,7 +208,7 @@ fn install(packages: &[&str]) -> anyhow::Result<()> {
     for arguments in
         [vec!["update"], [vec!["install", "--yes", "--no-install-recommends", "--"], packages.to_vec()].concat()]
     {
-        eprintln!("running: apt-get {}", arguments.join(" "));
+        tell(format_args!("running: apt-get {}", arguments.join(" ")));
         let status = Command::new("apt-get")
             .args(&arguments)
             .env("DEBIAN_FRONTEND", "noninteractive")

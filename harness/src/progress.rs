@@ -2,6 +2,7 @@
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::io::IsTerminal as _;
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 /// Where progress goes: live lines on a terminal, plain lines elsewhere; always standard error.
@@ -43,9 +44,16 @@ impl Progress {
     pub fn say(&self, text: &str) {
         match &self.bars {
             Some(bars) => drop(bars.println(text)),
-            None => eprintln!("{text}"),
+            None => tell(format_args!("{text}")),
         }
     }
+}
+
+/// Writes a line to standard error.
+///
+/// Whoever read it may be gone, and what is under way must come to its end in order all the same: no panic.
+pub fn tell(text: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 impl Default for Progress {
@@ -62,7 +70,7 @@ impl CellLine {
                 bar.reset_elapsed();
                 bar.set_message(what.to_owned());
             }
-            None => eprintln!("[{:>5.1}s] {}: {what}", self.began.elapsed().as_secs_f64(), self.name),
+            None => tell(format_args!("[{:>5.1}s] {}: {what}", self.began.elapsed().as_secs_f64(), self.name)),
         }
     }
 
@@ -77,7 +85,7 @@ impl CellLine {
     pub fn done(&self, what: &str) {
         match &self.bar {
             Some(bar) => bar.finish_with_message(what.to_owned()),
-            None => eprintln!("[{:>5.1}s] {}: {what}", self.began.elapsed().as_secs_f64(), self.name),
+            None => tell(format_args!("[{:>5.1}s] {}: {what}", self.began.elapsed().as_secs_f64(), self.name)),
         }
     }
 }

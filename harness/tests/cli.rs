@@ -501,3 +501,28 @@ fn names(dir: &Path) -> Vec<String> {
     names.sort();
     names
 }
+
+/// What a run has made is only removed by a run that comes to its end.
+#[test]
+fn whoever_read_standard_error_may_be_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
+    command.args([
+        "run",
+        "debian:13",
+        "--in",
+        "vm",
+        "--offline",
+        "--test",
+        "host::",
+        "--cache",
+        "cache",
+        "--out",
+        "out",
+    ]);
+    let status = command.current_dir(dir.path()).stdout(std::process::Stdio::null()).stderr(writer).status().unwrap();
+    assert_eq!(status.code(), Some(3), "there is nothing in the cache");
+    assert!(dir.path().join("out/junit.xml").exists(), "the reports were made");
+}

@@ -1,13 +1,15 @@
 //! A file that somebody brings along: a path or an address, and the checksum that it must have.
 
+use crate::command::tied;
 use crate::digest;
 use crate::error::Failure;
+use crate::install;
 use crate::redact::Redactor;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -164,7 +166,10 @@ fn fetch(address: &str, to: &Path, cancel: &AtomicBool) -> Result<(), SourceErro
     let redactor = Redactor::new([address]);
     let failed =
         |detail: String| SourceError::Fetch { address: redactor.text(address), detail: redactor.text(&detail) };
-    let spawned = Command::new("curl")
+    if !install::in_path("curl") {
+        return Err(failed("program `curl` is not installed".to_owned()));
+    }
+    let spawned = tied("curl")
         .args(["--fail", "--silent", "--show-error", "--location", "--proto", "=https,http", "--max-time", &deadline])
         .arg("--output")
         .arg(to)
@@ -176,9 +181,6 @@ fn fetch(address: &str, to: &Path, cancel: &AtomicBool) -> Result<(), SourceErro
         .spawn();
     let mut child = match spawned {
         Ok(child) => child,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            return Err(failed("program `curl` is not installed".to_owned()));
-        }
         Err(e) => return Err(failed(e.to_string())),
     };
     let status = loop {

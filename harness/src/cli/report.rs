@@ -2,6 +2,7 @@
 
 use crate::cli::arguments::{Format, ReportArguments};
 use crate::cli::{Exit, UsageError};
+use crate::progress::tell;
 use anyhow::Context as _;
 use kata_osinfo::profile::Profile;
 use reports::journal::Journal;
@@ -16,7 +17,7 @@ pub(super) fn report(what: &ReportArguments) -> anyhow::Result<Exit> {
     read(&what.dir).map_err(|e| UsageError(format!("{e:#}")))?;
     let matrix = write(&what.dir, Profile::all())?;
     print(&matrix, what.format)?;
-    eprintln!("reports: {}", what.dir.display());
+    tell(format_args!("reports: {}", what.dir.display()));
     Ok(Exit::AsRecorded)
 }
 

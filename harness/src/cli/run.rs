@@ -4,7 +4,7 @@ use crate::admin::Admins;
 use crate::cli::arguments::{In, RunArguments, SourceArgument, cache};
 use crate::cli::{Exit, UsageError, report, runtime};
 use crate::kata::Component;
-use crate::progress::Progress;
+use crate::progress::{Progress, tell};
 use crate::run::{Ended, Request, this_arch};
 use crate::vm::Size;
 use crate::vm::cloud::CloudImage;
@@ -37,7 +37,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     })?;
     let matrix = report::write(&out, &profiles)?;
     report::print(&matrix, arguments.format)?;
-    eprintln!("journal and reports: {}", out.display());
+    tell(format_args!("journal and reports: {}", out.display()));
     if let Some(folder) = records {
         write_back(&matrix, &database, &folder)?;
     }
@@ -72,7 +72,7 @@ async fn docker(environments: &mut Vec<Environment>, asked: bool) -> anyhow::Res
             crate::cell::error_chain(&e)
         )),
         Err(_) => {
-            eprintln!("note: no Docker engine answers: releases are booted as virtual machines (--in vm)");
+            tell(format_args!("note: no Docker engine answers: releases are booted as virtual machines (--in vm)"));
             *environments = vec![Environment::Vm];
             Ok(None)
         }
@@ -332,7 +332,7 @@ fn write_back(matrix: &reports::matrix::Matrix, database: &Database, folder: &Pa
     });
     for held in &withheld {
         let what = held.cell.as_ref().map_or_else(|| "the whole run".to_owned(), ToString::to_string);
-        eprintln!("not written back: {what}: {}", held.reason);
+        tell(format_args!("not written back: {what}: {}", held.reason));
     }
     let mut distros: Vec<&str> = entries.iter().map(|(distro, _)| distro.as_str()).collect();
     distros.dedup();
@@ -344,7 +344,7 @@ fn write_back(matrix: &reports::matrix::Matrix, database: &Database, folder: &Pa
         let written =
             verified::apply(&text, &new).with_context(|| format!("writing `verified:` into {}", path.display()))?;
         verified::write_file(&path, &written).with_context(|| format!("writing {}", path.display()))?;
-        eprintln!("written back: {} entries into {}", new.len(), path.display());
+        tell(format_args!("written back: {} entries into {}", new.len(), path.display()));
     }
     Ok(())
 }
