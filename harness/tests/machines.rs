@@ -152,14 +152,15 @@ fn a_killed_run_leaves_no_machine() {
     wait_for(gone, Duration::from_secs(10), "the machine to be gone");
 }
 
-/// A machine that is killed in mid-test costs that test an attempt; it and the others go on in a fresh machine.
+/// A machine that is killed in mid-test costs that test an attempt; it and the others go on in a fresh machine, and the
+/// other cell never hears of it.
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn the_rest_goes_on_in_a_fresh_machine() {
     let Some(ready) = ready("the_rest_goes_on_in_a_fresh_machine") else { return };
     let out = ready.folder.path().join("out");
     let mut run = Command::new(env!("CARGO_BIN_EXE_kata-qualify"))
-        .args(["run", "debian:13", "--in", "vm", "--vm-memory", "1024", "--profile", "go-3.29", "--test", "host::"])
+        .args(["run", "debian:12,13", "--in", "vm", "--vm-memory", "1024", "--profile", "go-3.29", "--test", "host::"])
         .arg("--cache")
         .arg(cache())
         .arg("--out")
@@ -170,7 +171,12 @@ fn the_rest_goes_on_in_a_fresh_machine() {
         .spawn()
         .unwrap();
     let journal = || std::fs::read_to_string(out.join("journal.jsonl")).unwrap_or_default();
-    wait_for(|| journal().contains("test-started"), Duration::from_secs(400), "the first test");
+    let finished = |journal: &str, release: &str| {
+        let of = |line: &&str| line.contains("test-finished") && line.contains(&format!("{release}/x86_64/vm"));
+        journal.lines().filter(of).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let begun = |line: &str| line.contains("test-started") && line.contains("debian:13/");
+    wait_for(|| journal().lines().any(begun), Duration::from_secs(900), "the first test");
     let machines = machines_of(run.id(), &ready.disk);
     let [machine] = machines[..] else { panic!("{machines:?}") };
     let pid = rustix::process::Pid::from_raw(i32::try_from(machine).unwrap()).unwrap();
@@ -181,6 +187,10 @@ fn the_rest_goes_on_in_a_fresh_machine() {
     let killed: Vec<&str> = journal.lines().filter(|line| line.contains("QEMU ended: signal 9")).collect();
     assert!(!killed.is_empty(), "the loss has a name: {journal}");
     assert!(!journal.contains("cell-error"), "the cell goes on: {killed:?}");
+    let other = finished(&journal, "debian:12");
+    let untouched = |line: &String| line.contains("\"machine\":1") && !line.contains("\"outcome\":\"error\"");
+    assert!(!other.is_empty() && other.iter().all(untouched), "{other:#?}");
+    assert!(finished(&journal, "debian:13").iter().any(|line| line.contains("\"machine\":2")), "{journal}");
     let results: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(out.join("results.json")).unwrap()).unwrap();
     let text = results.to_string();
