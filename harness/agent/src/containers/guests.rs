@@ -18,6 +18,83 @@ use suites::outcome::Component;
 /// How long the distro's tool may take; under emulation it compresses for minutes.
 const TOOL: Duration = Duration::from_secs(480);
 
+/// What a distro makes its initramfs with, the first that is there: a release has one as a rule, and who has only the
+/// core of dracut beside initramfs-tools boots with the latter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Tool {
+    Mkinitramfs,
+    Dracut,
+}
+
+impl Tool {
+    const ALL: [Self; 2] = [Self::Mkinitramfs, Self::Dracut];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mkinitramfs => "mkinitramfs",
+            Self::Dracut => "dracut",
+        }
+    }
+
+    /// The command that makes the initrd, once its settings are below `settings`.
+    fn command(self, settings: &Path, initrd: &Path, kernel: &str, modules: &[String], agent: &str) -> Command {
+        let mut command = Command::new(self.name());
+        command.env("LC_ALL", "C");
+        match self {
+            Self::Mkinitramfs => {
+                command.arg("-d").arg(settings).arg("-o").arg(initrd).arg(kernel).env("KATA_AGENT", agent);
+            }
+            Self::Dracut => {
+                // Only the shell's init and udev, and none of what the machine's own settings would add.
+                command.args(["--quiet", "--force", "--no-hostonly", "--no-early-microcode", "--nostrip", "--gzip"]);
+                command.args(["--modules", "base", "--conf", "/dev/null", "--confdir"]).arg(settings.join("conf"));
+                command.arg("--tmpdir").arg(settings).arg("--add-drivers").arg(modules.join(" "));
+                command.args(["--include", agent, "/sbin/kata-agent"]);
+                for (hook, _) in DRACUT_HOOKS {
+                    // After dracut's own, which ask the kernel's command line for a root filesystem.
+                    let place = format!("/lib/dracut/hooks/{hook}/99-kata.sh");
+                    command.arg("--include").arg(settings.join(hook)).arg(place);
+                }
+                command.arg("--include").arg(settings.join("modules")).arg("/etc/kata-modules");
+                command.arg(initrd).arg(kernel);
+            }
+        }
+        command
+    }
+
+    fn write_settings(self, folder: &Path, modules: &[String]) -> io::Result<()> {
+        if folder.exists() {
+            fs::remove_dir_all(folder)?;
+        }
+        fs::create_dir_all(folder)?;
+        let lines: String = modules.iter().map(|module| format!("{module}\n")).collect();
+        fs::write(folder.join("modules"), lines)?;
+        match self {
+            Self::Mkinitramfs => {
+                for part in ["conf.d", "hooks", "scripts"] {
+                    fs::create_dir(folder.join(part))?;
+                }
+                fs::write(folder.join("initramfs.conf"), INITRAMFS_CONF)?;
+                // Read beside the other one, by name.
+                fs::write(folder.join("update-initramfs.conf"), "")?;
+                let hook = folder.join("hooks/kata");
+                fs::write(&hook, HOOK)?;
+                fs::set_permissions(&hook, fs::Permissions::from_mode(0o755))?;
+                fs::write(folder.join("scripts/kata"), MOUNTROOT)
+            }
+            Self::Dracut => {
+                fs::create_dir(folder.join("conf"))?;
+                for (hook, text) in DRACUT_HOOKS {
+                    let path = folder.join(hook);
+                    fs::write(&path, text)?;
+                    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
 /// initramfs-tools' settings: only the modules asked for, and a `mountroot` of ours instead of a root filesystem.
 const INITRAMFS_CONF: &str =
     "MODULES=list\nBUSYBOX=auto\nKEYMAP=n\nCOMPRESS=gzip\nBOOT=kata\nRUNSIZE=10%\nFSTYPE=auto\n";
@@ -49,6 +126,24 @@ mountroot()
 }
 ";
 
+/// dracut's hooks, sourced by its shell init in process 1: there is no root filesystem to wait for, and before one would
+/// be mounted the modules are inserted and Kata's agent takes over.
+const DRACUT_HOOKS: [(&str, &str); 2] = [
+    ("cmdline", "root=kata\nrootok=1\n"),
+    (
+        "pre-mount",
+        "\
+while read -r module; do modprobe \"$module\"; done < /etc/kata-modules
+udevadm settle --timeout=10
+udevadm control --exit
+for folder in /run /dev/pts /dev/shm /sys /proc; do
+	umount \"$folder\"
+done
+exec /sbin/kata-agent
+",
+    ),
+];
+
 /// Kata's own kernel and initrd.
 ///
 /// # Errors
@@ -64,45 +159,33 @@ pub fn katas(kata: &Kata) -> Result<OwnGuest, Stop> {
 /// A skip where the tool is none that is known here; a failure that blames the kernel's tools where it fails.
 pub fn distros(folder: &Path, claims: &Claims, profile: &Profile, kata: &Kata) -> Result<OwnGuest, Stop> {
     let kernel = claims.brought.get("kernel").unwrap_or(&claims.vmlinuz).clone();
-    let settings = folder.join("initramfs-tools");
+    let settings = folder.join("initramfs-settings");
     let initrd = folder.join("distros-initrd");
-    let ours = |e: io::Error| Stop::error(format!("writing initramfs-tools' settings: {e}"));
-    write_settings(&settings, profile).map_err(ours)?;
-    let mut command = Command::new("mkinitramfs");
-    command
-        .arg("-d")
-        .arg(&settings)
-        .arg("-o")
-        .arg(&initrd)
-        .arg(&claims.kernel)
-        .env("LC_ALL", "C")
-        .env("KATA_AGENT", &kata.agent);
-    let finished = finish(&mut command, TOOL)
-        .map_err(|e| Stop::skip(format!("the release has no initramfs-tools, the only one known here: {e}")))?;
-    let finished = finished.ok_or_else(|| Stop::error(format!("mkinitramfs took longer than {} s", TOOL.as_secs())))?;
-    if finished.code != 0 {
-        return Err(Stop::blame(Component::Kernel, format!("mkinitramfs: {}", finished.summary())));
+    let modules: Vec<_> = profile.modules.all().into_iter().filter(|name| has_module(&claims.kernel, name)).collect();
+    for tool in Tool::ALL {
+        let name = tool.name();
+        let ours = |e: io::Error| Stop::error(format!("writing {name}'s settings: {e}"));
+        tool.write_settings(&settings, &modules).map_err(ours)?;
+        let mut command = tool.command(&settings, &initrd, &claims.kernel, &modules, &kata.agent);
+        let finished = match finish(&mut command, TOOL) {
+            Ok(finished) => finished,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(Stop::error(format!("starting {name}: {e}"))),
+        };
+        let finished = finished.ok_or_else(|| Stop::error(format!("{name} took longer than {} s", TOOL.as_secs())))?;
+        if finished.code != 0 {
+            return Err(Stop::blame(Component::Kernel, format!("{name}: {}", finished.summary())));
+        }
+        return Ok(OwnGuest { kernel, initrd: initrd.to_string_lossy().into_owned() });
     }
-    Ok(OwnGuest { kernel, initrd: initrd.to_string_lossy().into_owned() })
+    Err(Stop::skip("the release has neither initramfs-tools nor dracut, and no other tool is known here"))
 }
 
-fn write_settings(folder: &Path, profile: &Profile) -> io::Result<()> {
-    if folder.exists() {
-        fs::remove_dir_all(folder)?;
-    }
-    for part in ["conf.d", "hooks", "scripts"] {
-        fs::create_dir_all(folder.join(part))?;
-    }
-    fs::write(folder.join("initramfs.conf"), INITRAMFS_CONF)?;
-    // Read beside the other one, by name.
-    fs::write(folder.join("update-initramfs.conf"), "")?;
-    let modules = profile.modules.all();
-    let lines: String = modules.into_iter().map(|module| format!("{module}\n")).collect();
-    fs::write(folder.join("modules"), lines)?;
-    let hook = folder.join("hooks/kata");
-    fs::write(&hook, HOOK)?;
-    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755))?;
-    fs::write(folder.join("scripts/kata"), MOUNTROOT)
+/// Whether this kernel has the module, built in or not: dracut leaves out what comes after one that is missing.
+fn has_module(kernel: &str, name: &str) -> bool {
+    let mut modinfo = Command::new("modinfo");
+    modinfo.args(["--set-version", kernel, "--field", "filename", name]);
+    modinfo.output().is_ok_and(|output| output.status.success())
 }
 
 /// An initrd's path and size, for the report.
@@ -159,14 +242,14 @@ mod tests {
     fn the_tools_settings_bring_the_agent_and_the_profiles_modules() {
         let dir = tempfile::tempdir().unwrap();
         let settings = dir.path().join("initramfs-tools");
-        let profile = Profile::find("rs-4.0").unwrap();
+        let modules = Profile::find("rs-4.0").unwrap().modules.all();
         // What an earlier attempt left goes.
         fs::create_dir_all(settings.join("hooks")).unwrap();
         fs::write(settings.join("hooks/old"), "").unwrap();
-        write_settings(&settings, profile).unwrap();
+        Tool::Mkinitramfs.write_settings(&settings, &modules).unwrap();
         assert!(!settings.join("hooks/old").exists());
-        let modules = fs::read_to_string(settings.join("modules")).unwrap();
-        assert_eq!(modules.lines().collect::<Vec<_>>(), profile.modules.all());
+        let written = fs::read_to_string(settings.join("modules")).unwrap();
+        assert_eq!(written.lines().collect::<Vec<_>>(), modules);
 
         let agent = dir.path().join("an agent; with a bad name");
         fs::write(&agent, "agent").unwrap();
@@ -182,6 +265,38 @@ mod tests {
         assert_eq!(fs::read_to_string(dir.path().join("sbin/kata-agent")).unwrap(), "agent");
         let checked = Command::new("sh").arg("-n").arg(settings.join("scripts/kata")).status().unwrap();
         assert!(checked.success());
+    }
+
+    #[test]
+    fn dracut_is_given_the_agent_the_modules_and_hooks_that_are_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let modules = Profile::find("go-3.29").unwrap().modules.all();
+        Tool::Dracut.write_settings(dir.path(), &modules).unwrap();
+        let command =
+            Tool::Dracut.command(dir.path(), Path::new("/initrd"), "6.12.1", &modules, "/opt/an agent; of Kata");
+        let arguments: Vec<_> = command.get_args().map(|a| a.to_str().unwrap()).collect();
+        assert_eq!(arguments[arguments.len() - 2..], ["/initrd", "6.12.1"]);
+        let included: Vec<_> =
+            arguments.windows(3).filter(|a| a[0] == "--include").map(|a| (a[1].to_owned(), a[2])).collect();
+        let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        assert_eq!(
+            included,
+            [
+                ("/opt/an agent; of Kata".to_owned(), "/sbin/kata-agent"),
+                (at("cmdline"), "/lib/dracut/hooks/cmdline/99-kata.sh"),
+                (at("pre-mount"), "/lib/dracut/hooks/pre-mount/99-kata.sh"),
+                (at("modules"), "/etc/kata-modules"),
+            ]
+        );
+        for (source, _) in &included[1..] {
+            assert!(Path::new(source).is_file(), "{source}");
+        }
+        for (hook, _) in DRACUT_HOOKS {
+            assert!(Command::new("sh").arg("-n").arg(at(hook)).status().unwrap().success());
+        }
+        let drivers = arguments.windows(2).find(|a| a[0] == "--add-drivers").unwrap()[1];
+        let written = fs::read_to_string(at("modules")).unwrap();
+        assert_eq!(written.lines().collect::<Vec<_>>().join(" "), drivers);
     }
 
     #[test]

@@ -81,6 +81,26 @@ fn words_about(log: &str, sandbox: &str) -> String {
     lines[lines.len().saturating_sub(WORDS)..].iter().map(message).collect::<Vec<_>>().join(" | ")
 }
 
+/// The client's version in what `ctr version` says, which tells the server's after it.
+fn client_version(said: &str) -> String {
+    let version = said.lines().find_map(|line| line.trim().strip_prefix("Version:"));
+    version.unwrap_or_default().trim().to_owned()
+}
+
+/// Deleting a task, these close their ends of its streams first and wait for the copying afterwards (`task.Delete` in
+/// containerd's `task.go`, 1.6.0 to 1.6.21 and 1.7.0 to 1.7.2): what was still in the pipes is lost, and the shim waits
+/// two seconds for somebody to read it.
+fn drops_last_words(version: &str) -> bool {
+    let mut numbers = version.trim_start_matches('v').split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().ok());
+    match (numbers.next().flatten(), numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(1), Some(6), Some(patch)) => patch <= 21,
+        (Some(1), Some(7), Some(patch)) => patch <= 2,
+        (Some::<u32>(_), Some::<u32>(_), Some::<u32>(_)) => false,
+        // Of an unknown one nothing is lost by lingering.
+        _ => true,
+    }
+}
+
 /// Whose instance it is, kept beside its socket: what a killed agent has left is removed by the next one.
 #[derive(Debug, Serialize, Deserialize)]
 struct Owner {
@@ -102,6 +122,8 @@ pub struct Instance {
     events: Mutex<Option<Attached>>,
     next: AtomicU64,
     snapshotter: &'static str,
+    /// The version of `ctr`.
+    version: String,
 }
 
 impl Instance {
@@ -136,7 +158,7 @@ impl Instance {
             child.stderr.take().map(|stderr| Log::collect(stderr, &settings.artifacts.join(format!("{name}.log"))));
         let log = log.unwrap_or_else(|| Err(io::Error::other("it has no standard error"))).map_err(failed)?;
         let snapshotter = if crate::probe::filesystem_of(&disk) == "overlay" { "native" } else { "overlayfs" };
-        let instance = Instance {
+        let mut instance = Instance {
             name,
             settings: settings.clone(),
             run,
@@ -146,19 +168,21 @@ impl Instance {
             events: Mutex::new(None),
             next: AtomicU64::new(1),
             snapshotter,
+            version: String::new(),
         };
-        instance.wait_until_it_serves()?;
+        instance.version = client_version(&instance.wait_until_it_serves()?.text());
         instance.import()?;
         *locked(&instance.events) = Attached::start(&mut instance.command(&["events"]), &[]).ok();
         Ok(instance)
     }
 
-    fn wait_until_it_serves(&self) -> Result<(), Stop> {
+    /// Gives what `ctr version` said.
+    fn wait_until_it_serves(&self) -> Result<Finished, Stop> {
         let end = Instant::now() + START;
         loop {
             let finished = self.ctr(&["version"], COMMAND);
             match finished {
-                Ok(finished) if finished.code == 0 => return Ok(()),
+                Ok(finished) if finished.code == 0 => return Ok(finished),
                 _ if self.ended().is_some() => return Err(self.crash()),
                 _ if Instant::now() > end => {
                     let log = self.log.last_lines(4);
@@ -182,6 +206,11 @@ impl Instance {
             0 => Ok(()),
             _ => Err(Stop::blame(Component::Containerd, format!("importing an OCI image: {}", imported.summary()))),
         }
+    }
+
+    /// The version of `ctr`, if it is one that drops what it has not yet read of a task's output when the task ends.
+    pub fn drops_last_words(&self) -> Option<&str> {
+        drops_last_words(&self.version).then_some(&self.version)
     }
 
     /// A command of `ctr` that talks to this instance.
@@ -420,6 +449,18 @@ fn search_path(run: &Path, programs: &[PathBuf]) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_versions_that_drop_output_are_known() {
+        let said = "Client:\n  Version:  1.6.20~ds1\n  Revision: 1\n\nServer:\n  Version:  9.9.9\n";
+        assert_eq!(client_version(said), "1.6.20~ds1");
+        for version in ["1.6.0", "1.6.20~ds1", "v1.6.21", "1.7.2", "", "unknown"] {
+            assert!(drops_last_words(version), "{version}");
+        }
+        for version in ["1.4.13~ds1", "1.5.18", "1.6.22", "1.7.3", "1.7.24~ds1", "v2.1.9", "2.3.4+unknown"] {
+            assert!(!drops_last_words(version), "{version}");
+        }
+    }
 
     #[test]
     fn what_kata_said_of_a_sandbox_is_found_among_the_rest() {

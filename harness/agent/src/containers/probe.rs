@@ -22,17 +22,26 @@ pub fn is_wanted() -> bool {
     std::env::args().next().is_some_and(|name| name == PROBE)
 }
 
+/// The variable that makes the probe stay for so many milliseconds after its last words.
+pub const LINGER: &str = "KATA_QUALIFY_LINGER";
+
 /// Does what the arguments say.
 pub fn run() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match act(&words) {
+    let code = match act(&words) {
         Ok(code) => ExitCode::from(code),
         Err(e) => {
             println!("{}: {e}", name_of(&e));
             ExitCode::FAILURE
         }
+    };
+    if let Some(milliseconds) = std::env::var(LINGER).ok().and_then(|value| value.parse().ok()) {
+        // Where the output goes to nobody there is nobody to wait for.
+        let _ = io::stdout().flush();
+        std::thread::sleep(Duration::from_millis(milliseconds));
     }
+    code
 }
 
 fn act(words: &[&str]) -> io::Result<u8> {

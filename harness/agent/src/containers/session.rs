@@ -6,6 +6,7 @@ use super::host;
 use super::image;
 use super::instance::{COMMAND, Instance};
 use super::network::Namespace;
+use super::probe;
 use super::spec::{self, Surroundings};
 use super::task::ContainerTask;
 use crate::server::locked;
@@ -18,6 +19,9 @@ use std::sync::{Arc, Mutex};
 use suites::check::Stop;
 use suites::containers::{Container, Containers, Finished, GuestFiles, Kata, Network, Process, Runtime, Sandbox, Task};
 use suites::environment::Claims;
+
+/// How long the probe stays after its last words where `ctr` may drop them, in milliseconds.
+const LAST_WORDS: u32 = 500;
 
 /// A runtime, as one test sees it.
 pub struct Session<'a> {
@@ -69,6 +73,7 @@ impl Session<'_> {
             kata_configuration: self.kata().filter(|k| k.kind == profile::Runtime::Go).map(|k| k.configuration.clone()),
             unified: Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
             swap: fs::read_to_string("/proc/swaps").is_ok_and(|table| table.lines().count() > 1),
+            linger: self.linger(),
         };
         let specification = spec::specification(container, &around);
         let file = folder.join("config.json");
@@ -86,6 +91,16 @@ impl Session<'_> {
         let always = ["run", "--rm", "--runtime", self.handler(), "--fifo-dir"].map(str::to_owned);
         let words = options.iter().chain(rest).map(|word| (*word).to_owned());
         always.into_iter().chain([fifos.to_string_lossy().into_owned()]).chain(words).collect()
+    }
+
+    /// How long the probe is to stay after its last words: not at all, where `ctr` reads them whatever comes.
+    fn linger(&self) -> Option<u32> {
+        let version = self.instance.drops_last_words()?;
+        let note = format!("processes end {LAST_WORDS} ms late: ctr {version} drops unread output when a task ends");
+        if !locked(self.notes).contains(&note) {
+            self.note(note);
+        }
+        Some(LAST_WORDS)
     }
 
     /// The pod of this handler that tests share: its id and process, started by the first test that wants it.
@@ -162,6 +177,10 @@ impl Containers for Session<'_> {
         if let Some(kata) = self.kata().filter(|k| k.kind == profile::Runtime::Go) {
             configuration = format!("io.katacontainers.config_path={}", kata.configuration);
             options.extend(["--annotation", &configuration]);
+        }
+        let linger = self.linger().map(|milliseconds| format!("{}={milliseconds}", probe::LINGER));
+        if let Some(linger) = &linger {
+            options.extend(["--env", linger]);
         }
         let mut rest = vec![image::NAME, id.as_str(), suites::containers::PROBE];
         rest.extend(command);

@@ -1,6 +1,7 @@
 //! A container as an OCI runtime specification (1.0), and its root filesystem on disk.
 
 use super::image::FOLDERS;
+use super::probe::LINGER;
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::io;
@@ -47,12 +48,15 @@ pub struct Surroundings {
     pub unified: bool,
     /// Whether the host has swap, which a limit on memory must then forbid.
     pub swap: bool,
+    /// How long the probe stays after its last words, in milliseconds.
+    pub linger: Option<u32>,
 }
 
 /// The specification as JSON.
 pub fn specification(container: &Container, around: &Surroundings) -> Value {
     let mut environment = vec!["PATH=/".to_owned()];
     environment.extend(container.environment.iter().map(|(name, value)| format!("{name}={value}")));
+    environment.extend(around.linger.map(|milliseconds| format!("{LINGER}={milliseconds}")));
     let mut arguments = vec![PROBE.to_owned()];
     arguments.extend(container.command.iter().cloned());
     let mut groups = vec![container.group];
@@ -216,6 +220,7 @@ mod tests {
             kata_configuration: None,
             unified: false,
             swap: false,
+            linger: None,
         }
     }
 
@@ -230,6 +235,16 @@ mod tests {
         assert_eq!(joined["annotations"][SANDBOX_ID], "kq1r-0");
         let text = joined["linux"]["namespaces"].to_string();
         assert!(text.contains("/proc/77/ns/uts") && text.contains("/proc/77/ns/net"), "{text}");
+    }
+
+    #[test]
+    fn only_where_it_is_to_linger_is_the_probe_told_so() {
+        let environment = |linger| {
+            let container = Container::new(&["exit", "0"]);
+            specification(&container, &Surroundings { linger, ..around() })["process"]["env"].clone()
+        };
+        assert_eq!(environment(None), json!(["PATH=/"]));
+        assert_eq!(environment(Some(20)), json!(["PATH=/", "KATA_QUALIFY_LINGER=20"]));
     }
 
     #[test]
