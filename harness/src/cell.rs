@@ -270,13 +270,35 @@ struct Part {
     machine: u32,
 }
 
-/// What is left of the units when only failed tests of nested guests are to run again; these are forgotten, so that they
-/// do not block each other by their old outcomes.
+/// What is left of the units when only those tests of nested guests are to run again that failed or could not be judged,
+/// and what they blocked; these are forgotten, so that they do not block each other by their old outcomes.
 fn nested_failures(units: &[Unit], done: &mut Done) -> Vec<Unit> {
-    let left = remaining(units, |planned, profile| {
-        reports::agreement::is_nested(planned.test)
-            && done.standings.get(&of(planned, profile)).is_some_and(|outcome| *outcome == "fail")
-    });
+    let mut again: BTreeSet<Key> = BTreeSet::new();
+    let tests: Vec<(&Planned, &String)> = units
+        .iter()
+        .flat_map(|unit| &unit.tests)
+        .flat_map(|planned| planned.profiles.iter().map(move |profile| (planned, profile)))
+        .collect();
+    loop {
+        let before = again.len();
+        for (planned, profile) in &tests {
+            let key = of(planned, profile);
+            let chosen = match done.standings.get(&key) {
+                Some(&("fail" | "error")) => reports::agreement::is_nested(planned.test),
+                Some(&"blocked") => {
+                    planned.test.blocked_by.iter().any(|by| again.contains(&((*profile).clone(), by.clone())))
+                }
+                _ => false,
+            };
+            if chosen {
+                again.insert(key);
+            }
+        }
+        if again.len() == before {
+            break;
+        }
+    }
+    let left = remaining(units, |planned, profile| again.contains(&of(planned, profile)));
     for planned in left.iter().flat_map(|unit| &unit.tests) {
         for profile in &planned.profiles {
             done.standings.remove(&of(planned, profile));
@@ -600,4 +622,36 @@ pub fn error_chain(error: &dyn std::error::Error) -> String {
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan;
+    use suites::environment::Kind;
+
+    #[test]
+    fn what_a_failed_guest_blocked_runs_again_with_it() {
+        let profile = Profile::find("go-3.29").unwrap();
+        let units = plan::units(std::slice::from_ref(profile), Kind::Vm, |_| true, |p, _| p.name.clone());
+        let key = |test: &str| ("go-3.29".to_owned(), test.to_owned());
+        let mut done = Done::default();
+        for planned in units.iter().flat_map(|unit| &unit.tests) {
+            done.standings.insert(of(planned, "go-3.29"), "pass");
+        }
+        let mut set = |test: &str, outcome| done.standings.insert(key(test), outcome).unwrap();
+        // The guest did not come up, and two tests one behind the other never had one.
+        set("filesystem::virtio_blk::mounts_in_the_guest", "error");
+        set("filesystem::virtio_blk::rename_is_atomic", "blocked");
+        // A finding that does not rest on a nested guest, and what it blocks, stay as they are.
+        set("smoke::virtiofsd_accepts_the_profiles_flags", "fail");
+        set("filesystem::virtio_fs::mounts_in_the_guest", "blocked");
+        set("filesystem::virtio_fs::rename_is_atomic", "blocked");
+        let again = nested_failures(&units, &mut done);
+        let ids: Vec<&str> =
+            again.iter().flat_map(|unit| &unit.tests).map(|planned| planned.test.id.as_str()).collect();
+        assert_eq!(ids, ["filesystem::virtio_blk::mounts_in_the_guest", "filesystem::virtio_blk::rename_is_atomic"]);
+        assert!(!done.standings.contains_key(&key("filesystem::virtio_blk::rename_is_atomic")), "it would block");
+        assert_eq!(done.standings[&key("filesystem::virtio_fs::rename_is_atomic")], "blocked");
+    }
 }

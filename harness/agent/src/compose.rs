@@ -42,11 +42,14 @@ pub struct Provided {
     pub namespaces: bool,
     /// Kata would see that its host is a virtual machine, and ask for transitional virtio devices.
     pub nested: bool,
+    /// The serial line is so slow that only warnings are to go there.
+    pub terse: bool,
 }
 
 impl Provided {
     /// What a virtual machine that is an environment provides, before it has been probed.
-    pub const EVERYTHING: Provided = Provided { kvm: true, vsock: true, network: true, namespaces: true, nested: true };
+    pub const EVERYTHING: Provided =
+        Provided { kvm: true, vsock: true, network: true, namespaces: true, nested: true, terse: true };
 
     /// With a device that a test insists on.
     pub fn with(self, keeps: Keeps) -> Provided {
@@ -246,7 +249,7 @@ fn launches(
     let mut launch = argv::launch(profile, &sandbox).map_err(|e| ours(&e))?;
     let mut changes = provided.lacking();
     changes.push(Deviation::RpcPort { socket: text(&paths.agent) });
-    changes.push(Deviation::SerialLog { socket: text(&paths.serial) });
+    changes.push(Deviation::SerialLog { socket: text(&paths.serial), terse: provided.terse });
     deviation::apply(&mut launch, &changes).map_err(|e| ours(&e))?;
     if !matches!(configuration, Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl) {
         return Ok((launch, None));

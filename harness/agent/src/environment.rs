@@ -23,7 +23,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use suites::catalogue::{self, Body, Configuration, Test};
@@ -121,6 +121,8 @@ struct Agent {
     controls: Controls,
     containers: Arc<Engine>,
     pjdfstest: Mutex<Option<Result<Vec<u8>, Stop>>>,
+    /// A guest has not come up: whatever it costs, the next one's kernel tells everything.
+    wary: AtomicBool,
 }
 
 impl Agent {
@@ -136,6 +138,7 @@ impl Agent {
             controls: Controls::default(),
             containers: Arc::default(),
             pjdfstest: Mutex::default(),
+            wary: AtomicBool::default(),
         }
     }
 
@@ -194,7 +197,8 @@ impl Agent {
 
     /// What a guest may be given here, with what its test insists on.
     fn terms(&self, keeps: Keeps) -> Provided {
-        locked(&self.provided).with(keeps)
+        let provided = locked(&self.provided).with(keeps);
+        Provided { terse: provided.terse && !self.wary.load(Ordering::Relaxed), ..provided }
     }
 
     /// Whether KVM boots a guest: `yes`, or why not.
@@ -235,6 +239,7 @@ impl Agent {
                 EnvironmentReply::Started { guest, launched }
             }
             Err(e) => {
+                self.wary.store(true, Ordering::Relaxed);
                 let NotStarted { stop, launched } = *e;
                 let mut files = Vec::new();
                 list(&dir, &mut files);
@@ -369,6 +374,7 @@ impl At<'_> {
                 Ok(Box::new(running))
             }
             Err(e) => {
+                self.agent.wary.store(true, Ordering::Relaxed);
                 locked(&self.launched).push(e.launched.clone());
                 Err(e.stop)
             }

@@ -57,6 +57,7 @@ pub fn provided(kind: Kind, facts: &BTreeMap<String, String>) -> Provided {
         network: has("vhost-net") && has("tun") && has("namespaces"),
         namespaces: has("namespaces"),
         nested: has("hypervisor"),
+        terse: has("hypervisor"),
     }
 }
 

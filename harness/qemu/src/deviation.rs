@@ -29,6 +29,9 @@ pub enum Deviation {
     SerialLog {
         /// Where QEMU listens for the harness.
         socket: String,
+        /// Only warnings and worse (`loglevel=5`, which has oopses and panics whole): under nested virtualization every
+        /// byte is an exit through two hypervisors, and the kernel's usual 30 KB take longer than the rest of its boot.
+        terse: bool,
     },
     /// No mount namespaces for virtiofsd: its sandbox is a chroot.
     DaemonSandbox,
@@ -66,7 +69,10 @@ impl Deviation {
             Deviation::NoVsock => "the guest has no vhost-vsock device",
             Deviation::NoNetwork => "the guest has no network interface",
             Deviation::RpcPort { .. } => "the guest has one more virtio-serial port, for the harness",
-            Deviation::SerialLog { .. } => "the guest has a serial port, and its kernel logs to it",
+            Deviation::SerialLog { terse: false, .. } => "the guest has a serial port, and its kernel logs to it",
+            Deviation::SerialLog { terse: true, .. } => {
+                "the guest has a serial port, and its kernel logs warnings to it"
+            }
             Deviation::DaemonSandbox => "virtiofsd confines itself by chroot, not by namespaces",
             Deviation::DaemonXattr => "virtiofsd passes extended attributes on",
             Deviation::DaemonAcl => "virtiofsd passes POSIX ACLs and extended attributes on",
@@ -216,10 +222,11 @@ fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: Form) -> Change
             args.push(Arg::new("-device", port));
             Ok(())
         }
-        Deviation::SerialLog { socket } => {
+        Deviation::SerialLog { socket, terse } => {
             let append = args.iter_mut().find(|a| a.flag == "-append").and_then(|a| a.value.as_mut());
             let params = append.ok_or("-append")?;
-            let loud = params.split(' ').filter(|param| *param != "quiet").chain(["console=ttyS0"]);
+            let level = terse.then_some("loglevel=5");
+            let loud = params.split(' ').filter(|param| *param != "quiet").chain(level).chain(["console=ttyS0"]);
             *params = loud.collect::<Vec<_>>().join(" ");
             let socket = form.pick(socket, "serial-log");
             args.push(Arg::new("-chardev", format!("socket,id=charserial0,path={socket},server=on,wait=off")));

@@ -71,7 +71,7 @@ fn without_hardware(dir: &Path) -> Vec<Deviation> {
         Deviation::NoVsock,
         Deviation::NoNetwork,
         Deviation::RpcPort { socket: dir.join("rpc.sock").display().to_string() },
-        Deviation::SerialLog { socket: dir.join("serial.sock").display().to_string() },
+        Deviation::SerialLog { socket: dir.join("serial.sock").display().to_string(), terse: false },
     ]
 }
 

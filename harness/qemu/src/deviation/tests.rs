@@ -21,7 +21,7 @@ fn all() -> Vec<Deviation> {
         Deviation::NoVsock,
         Deviation::NoNetwork,
         Deviation::RpcPort { socket: "/run/rpc.sock".to_owned() },
-        Deviation::SerialLog { socket: "/run/serial.sock".to_owned() },
+        Deviation::SerialLog { socket: "/run/serial.sock".to_owned(), terse: false },
         Deviation::DaemonSandbox,
         Deviation::DaemonXattr,
         Deviation::DaemonAcl,
