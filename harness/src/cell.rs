@@ -80,7 +80,7 @@ async fn bring_up_and_test(shared: &Arc<Shared>, cell: &Arc<Cell>) -> Result<Str
         machine += 1;
         cell.line.doing(environment::doing(cell.id.environment));
         let mut brought =
-            environment::bring_up(shared, &cell.id, &prepared).await.map_err(broken(Phase::Environment))?;
+            environment::bring_up(shared, &cell.id, &prepared, machine).await.map_err(broken(Phase::Environment))?;
         let mut tested =
             test(shared, cell, &mut prepared, &brought, Part { units: units.clone(), machine }, &mut done).await;
         let mut ended = None;

@@ -34,7 +34,7 @@ pub fn doing(kind: Environment) -> &'static str {
 ///
 /// # Errors
 /// What failed, for a person.
-pub async fn bring_up(shared: &Shared, cell: &CellId, prepared: &Prepared) -> Result<Brought, String> {
+pub async fn bring_up(shared: &Shared, cell: &CellId, prepared: &Prepared, machine: u32) -> Result<Brought, String> {
     match &prepared.base {
         Base::Container { docker_image, .. } => {
             let docker = shared.docker.as_ref().ok_or("no Docker engine answers")?;
@@ -50,7 +50,7 @@ pub async fn bring_up(shared: &Shared, cell: &CellId, prepared: &Prepared) -> Re
             ];
             seed.extend(prepared.pjdfstest.map(|bytes| of("pjdfstest", Content::Static(bytes))));
             seed.extend(prepared.files.iter().cloned());
-            let logs = shared.out.join(crate::cell::artifact_folder(cell)).join("machine");
+            let logs = shared.out.join(crate::cell::artifact_folder(cell)).join(format!("machine-{machine}"));
             let started = match vm::start(&outer, disk, shared.size, &seed, &logs).await {
                 Ok(vm) => Ok(vm),
                 // Emulation fails a boot now and then; the logs of the first one stay beside those of the second.
