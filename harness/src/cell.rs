@@ -119,8 +119,7 @@ async fn bring_up_and_test(shared: &Arc<Shared>, cell: &Arc<Cell>) -> Result<Str
             }
             (Err(broken), _) => return Err(broken),
             (Ok(summary), _) => {
-                let emulated = shared.outer_if_known().is_some_and(|outer| outer.accelerator != Accelerator::Kvm);
-                if repeated || !is_vm || !emulated || shared.retries == 0 {
+                if repeated || !is_vm || !is_emulated(shared) || shared.retries == 0 {
                     return Ok(summary);
                 }
                 // What fails in a guest of an emulated machine must fail in a fresh machine, too, before it can blame
@@ -175,17 +174,33 @@ async fn test(
         done: Mutex::new(Done { total, finished: 0, ..std::mem::take(done) }),
     });
     cell.line.doing(&format!("running {total} tests"));
-    let (first, rest): (Vec<Unit>, Vec<Unit>) =
-        units.into_iter().partition(|u| u.configuration == Configuration::Static);
-    // Static checks block much of the rest, so their outcomes must be known first.
-    let result = match run_units(&testing, first).await {
-        Ok(()) => run_units(&testing, rest).await,
-        Err(e) => Err(e),
-    };
+    let mut result = Ok(());
+    for units in in_turn(units, is_emulated(shared)) {
+        if result.is_ok() {
+            result = run_units(&testing, units).await;
+        }
+    }
     fetch_artifacts(shared, cell, line).await;
     *done = std::mem::take(&mut *locked(&testing.done));
     result.map_err(|e| broken(Phase::Tests)(e.to_string()))?;
     Ok(done.summary())
+}
+
+/// Whether virtual machines run without hardware virtualization.
+fn is_emulated(shared: &Shared) -> bool {
+    shared.outer_if_known().is_some_and(|outer| outer.accelerator != Accelerator::Kvm)
+}
+
+/// The units in groups, one after the other; those of a group run side by side.
+///
+/// Static checks block much of the rest, so their outcomes must be known first. In an emulated machine nothing runs beside
+/// Kata, whose own deadlines know nothing of emulation.
+fn in_turn(units: Vec<Unit>, emulated: bool) -> Vec<Vec<Unit>> {
+    let (first, rest): (Vec<Unit>, Vec<Unit>) =
+        units.into_iter().partition(|unit| unit.configuration == Configuration::Static);
+    let (alone, rest): (Vec<Unit>, Vec<Unit>) =
+        rest.into_iter().partition(|unit| emulated && unit.configuration == Configuration::Kata);
+    [first, rest].into_iter().chain(alone.into_iter().map(|unit| vec![unit])).collect()
 }
 
 /// How many machines a cell may lose before it is given up.
@@ -629,6 +644,22 @@ mod tests {
     use super::*;
     use crate::plan;
     use suites::environment::Kind;
+
+    #[test]
+    fn nothing_runs_beside_kata_in_an_emulated_machine() {
+        let profiles: Vec<_> = ["go-3.29", "rs-4.0"].map(|name| Profile::find(name).unwrap().clone()).into();
+        let units = plan::units(&profiles, Kind::Vm, |_| true, |p, _| p.name.clone());
+        let groups = |emulated| {
+            let groups = in_turn(units.clone(), emulated);
+            assert_eq!(groups.iter().map(Vec::len).sum::<usize>(), units.len());
+            groups.iter().map(|g| g.iter().map(|u| u.configuration).collect::<BTreeSet<_>>()).collect::<Vec<_>>()
+        };
+        let [first, rest, kata, other] = &groups(true)[..] else { panic!("one group for each Kata") };
+        assert_eq!(first, &BTreeSet::from([Configuration::Static]));
+        assert!(rest.contains(&Configuration::Runc) && !rest.contains(&Configuration::Kata));
+        assert_eq!((kata, other), (&BTreeSet::from([Configuration::Kata]), &BTreeSet::from([Configuration::Kata])));
+        assert_eq!(groups(false).len(), 2);
+    }
 
     #[test]
     fn what_a_failed_guest_blocked_runs_again_with_it() {
