@@ -111,6 +111,8 @@ pub struct Running {
     serial: Option<Log>,
     qmp: Option<Qmp<UnixStream>>,
     agent: Option<Client<GuestReply>>,
+    /// How long it may be silent before it hangs.
+    silence: Duration,
 }
 
 /// What it took to fail: why, and how it was tried.
@@ -151,6 +153,10 @@ impl Running {
         let launched = composed.launched();
         let not_started = |stop| Box::new(NotStarted { stop, launched: launched.clone() });
         let mut running = Running::spawn(profile, &composed, paths).map_err(&not_started)?;
+        if provided.nested {
+            // A guest of an emulated machine has stood still for half a minute and gone on.
+            running.silence = SILENCE * 3;
+        }
         running.connect(boot).and_then(|()| running.mount(configuration, keeps, claims)).map_err(not_started)?;
         Ok(running)
     }
@@ -194,6 +200,7 @@ impl Running {
             serial: None,
             qmp: None,
             agent: None,
+            silence: SILENCE,
         })
     }
 
@@ -277,7 +284,7 @@ impl Running {
         let reply = agent.ask(request, deadline, || {
             ended = ended.or(wait(qemu, Duration::ZERO).ok().flatten());
             let panicked = || serial.as_ref().is_some_and(|log| panic_line(&log.text()).is_some());
-            ended.is_none() && agent.silent_for() < SILENCE && !panicked()
+            ended.is_none() && agent.silent_for() < self.silence && !panicked()
         });
         self.qemu_ended = ended;
         match reply {
@@ -396,7 +403,7 @@ impl Running {
             return Some(Ending::VmmStopped { state: "its process is in state T".to_owned() });
         }
         let silent = self.agent.as_ref().map_or(Duration::ZERO, Client::silent_for);
-        if silent < SILENCE {
+        if silent < self.silence {
             return None;
         }
         match self.qmp("query-status", serde_json::json!({})) {
