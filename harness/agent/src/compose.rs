@@ -99,6 +99,20 @@ pub struct Paths {
     number: u64,
 }
 
+/// Empties a share but for `small`, a mount that is emptied, too: a guest that died on its way has removed nothing, and the
+/// next one would find its directories there and take them for the share's fault.
+fn empty(share: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(share)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true if entry.file_name() == "small" => empty(&entry.path())?,
+            true => std::fs::remove_dir_all(entry.path())?,
+            false => std::fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
+}
+
 impl Paths {
     /// Makes the folders of guest `number`.
     pub fn new(home: &Home, shared_dir: &Path, number: u64) -> io::Result<Paths> {
@@ -108,6 +122,7 @@ impl Paths {
         for folder in [&dir, &sockets, &shared_dir.to_owned()] {
             std::fs::create_dir_all(folder)?;
         }
+        empty(shared_dir)?;
         // Tests act as other users, who must be able to reach their directories.
         std::fs::set_permissions(shared_dir, std::fs::Permissions::from_mode(0o755))?;
         Ok(Paths {
@@ -348,4 +363,27 @@ fn host_memory_mib() -> u64 {
 
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_share_is_empty_again_for_the_next_guest() {
+        let dir = tempfile::tempdir().unwrap();
+        let share = dir.path().join("share");
+        fs::create_dir_all(share.join("t1-0/deep")).unwrap();
+        fs::write(share.join("t1-0/deep/file"), "").unwrap();
+        fs::create_dir_all(share.join("small/t1-1")).unwrap();
+        fs::write(dir.path().join("outside"), "stays").unwrap();
+        // What a guest has made is not followed.
+        std::os::unix::fs::symlink(dir.path(), share.join("link")).unwrap();
+        empty(&share).unwrap();
+        let names = |path: &Path| fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>();
+        assert_eq!(names(&share), ["small"]);
+        assert!(names(&share.join("small")).is_empty());
+        assert_eq!(fs::read_to_string(dir.path().join("outside")).unwrap(), "stays");
+    }
 }
