@@ -50,9 +50,10 @@ impl Tool {
                 command.args(["--modules", "base", "--conf", "/dev/null", "--confdir"]).arg(settings.join("conf"));
                 command.arg("--tmpdir").arg(settings).arg("--add-drivers").arg(modules.join(" "));
                 command.args(["--include", agent, "/sbin/kata-agent"]);
+                let hooks = dracuts_hooks(Path::new("/usr/lib/dracut/modules.d"));
                 for (hook, _) in DRACUT_HOOKS {
                     // After dracut's own, which ask the kernel's command line for a root filesystem.
-                    let place = format!("/lib/dracut/hooks/{hook}/99-kata.sh");
+                    let place = format!("{hooks}/{hook}/99-kata.sh");
                     command.arg("--include").arg(settings.join(hook)).arg(place);
                 }
                 command.arg("--include").arg(settings.join("modules")).arg("/etc/kata-modules");
@@ -160,10 +161,10 @@ pub fn katas(kata: &Kata) -> Result<OwnGuest, Stop> {
 pub fn distros(folder: &Path, claims: &Claims, profile: &Profile, kata: &Kata) -> Result<OwnGuest, Stop> {
     let kernel = claims.brought.get("kernel").unwrap_or(&claims.vmlinuz).clone();
     let settings = folder.join("initramfs-settings");
-    let initrd = folder.join("distros-initrd");
     let modules: Vec<_> = profile.modules.all().into_iter().filter(|name| has_module(&claims.kernel, name)).collect();
     for tool in Tool::ALL {
         let name = tool.name();
+        let initrd = folder.join(format!("{name}-initrd"));
         let ours = |e: io::Error| Stop::error(format!("writing {name}'s settings: {e}"));
         tool.write_settings(&settings, &modules).map_err(ours)?;
         let mut command = tool.command(&settings, &initrd, &claims.kernel, &modules, &kata.agent);
@@ -179,6 +180,16 @@ pub fn distros(folder: &Path, claims: &Claims, profile: &Profile, kata: &Kata) -
         return Ok(OwnGuest { kernel, initrd: initrd.to_string_lossy().into_owned() });
     }
     Err(Stop::skip("the release has neither initramfs-tools nor dracut, and no other tool is known here"))
+}
+
+/// Where this dracut's initrds have their hooks, by the library of its init: `/lib/dracut/hooks` up to 106, below `/var` in
+/// 112.
+fn dracuts_hooks(modules: &Path) -> String {
+    let libraries = fs::read_dir(modules).into_iter().flatten().flatten();
+    let libraries = libraries.filter(|entry| entry.file_name().to_string_lossy().ends_with("base"));
+    let mut texts = libraries.filter_map(|entry| fs::read_to_string(entry.path().join("dracut-lib.sh")).ok());
+    let found = texts.find_map(|text| Some(text.lines().find_map(|line| line.strip_prefix("hookdir="))?.to_owned()));
+    found.unwrap_or_else(|| "/lib/dracut/hooks".to_owned())
 }
 
 /// Whether this kernel has the module, built in or not: dracut leaves out what comes after one that is missing.
@@ -297,6 +308,17 @@ mod tests {
         let drivers = arguments.windows(2).find(|a| a[0] == "--add-drivers").unwrap()[1];
         let written = fs::read_to_string(at("modules")).unwrap();
         assert_eq!(written.lines().collect::<Vec<_>>().join(" "), drivers);
+    }
+
+    #[test]
+    fn dracuts_hooks_are_where_its_init_looks() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(dracuts_hooks(&dir.path().join("none")), "/lib/dracut/hooks");
+        fs::create_dir_all(dir.path().join("10systemd")).unwrap();
+        let base = dir.path().join("80base");
+        fs::create_dir_all(&base).unwrap();
+        fs::write(base.join("dracut-lib.sh"), "#!/bin/sh\n\nhookdir=/var/lib/dracut/hooks\nexport hookdir\n").unwrap();
+        assert_eq!(dracuts_hooks(dir.path()), "/var/lib/dracut/hooks");
     }
 
     #[test]
