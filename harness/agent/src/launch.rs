@@ -154,7 +154,7 @@ impl Running {
         let not_started = |stop| Box::new(NotStarted { stop, launched: launched.clone() });
         let mut running = Running::spawn(profile, &composed, paths).map_err(&not_started)?;
         if provided.nested {
-            // A guest of an emulated machine has stood still for half a minute and gone on.
+            // On a busy machine 20 s without a heartbeat say little of a guest that is emulated twice over.
             running.silence = SILENCE * 3;
         }
         running.connect(boot).and_then(|()| running.mount(configuration, keeps, claims)).map_err(not_started)?;
