@@ -10,6 +10,7 @@ use crate::vm::{self, Content, SeedFile, Vm};
 use reports::journal::{CellId, Environment};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An environment that is up.
 pub enum Brought {
@@ -79,7 +80,12 @@ impl Brought {
     pub async fn ending(&mut self) -> Option<String> {
         match self {
             Brought::Container(_) => None,
-            Brought::Vm(vm) => vm.ending().await,
+            Brought::Vm(vm) => {
+                let still = |silent: Duration| {
+                    format!("the virtual machine runs, and nothing was heard of it for {} s", silent.as_secs())
+                };
+                vm.ending().await.or_else(|| vm.line.silent().map(still))
+            }
             Brought::Host(host) => host.ending(),
         }
     }

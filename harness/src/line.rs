@@ -152,8 +152,7 @@ impl Line {
                 Ok(Err(_)) => return Err(LineError::Ended(self.why_ended())),
                 Err(_) => {}
             }
-            let silent = locked(&self.heard).elapsed();
-            let failure = if silent > SILENCE {
+            let failure = if let Some(silent) = self.silent() {
                 LineError::Silent(silent)
             } else if Instant::now() > end {
                 LineError::Late(deadline)
@@ -163,6 +162,11 @@ impl Line {
             locked(&self.pending).remove(&id);
             return Err(failure);
         }
+    }
+
+    /// How long nothing has been heard of the agent, if that is so long that it is gone.
+    pub fn silent(&self) -> Option<Duration> {
+        Some(locked(&self.heard).elapsed()).filter(|silent| *silent > SILENCE)
     }
 
     fn why_ended(&self) -> String {

@@ -13,6 +13,7 @@ use harness::vm::{self, Content, SeedFile, Size, Vm};
 use images::{Disk, Options, prepare_disk};
 use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
+use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -93,7 +94,7 @@ async fn the_ends_of_a_machine_are_told_apart() {
         let line = killed.line.clone();
         tokio::spawn(async move { line.ask(EnvironmentRequest::ListArtifacts, Duration::from_secs(60)).await })
     };
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    rustix::process::kill_process(pid, Signal::KILL).unwrap();
     let how = ends(&killed, Duration::from_secs(30)).await;
     assert!(how.contains("signal 9"), "{how}");
     // The question ends with the machine, not with its deadline.
@@ -158,9 +159,28 @@ fn a_killed_run_leaves_no_machine() {
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn the_rest_goes_on_in_a_fresh_machine() {
     let Some(ready) = ready("the_rest_goes_on_in_a_fresh_machine") else { return };
+    let journal = lose_a_machine_of_debian_13(&ready, "debian:12,13", Signal::KILL);
+    assert!(journal.contains("QEMU ended: signal 9"), "the loss has a name: {journal}");
+    let other = finished(&journal, "debian:12");
+    let untouched = |line: &String| !line.contains("during this test") && !line.contains("\"outcome\":\"error\"");
+    assert!(!other.is_empty() && other.iter().all(untouched), "{other:#?}");
+}
+
+/// A machine that runs and of which nothing is heard any more is lost like one that has ended.
+#[test]
+#[ignore = "minutes each; the nightly workflow runs them with --ignored"]
+fn a_machine_that_stands_still_is_lost() {
+    let Some(ready) = ready("a_machine_that_stands_still_is_lost") else { return };
+    let journal = lose_a_machine_of_debian_13(&ready, "debian:13", Signal::STOP);
+    assert!(journal.contains("runs, and nothing was heard of it for"), "the loss has a name: {journal}");
+}
+
+/// Runs the host suite, sends the machine of Debian 13 the signal in its first test, and gives the journal of a run that
+/// came to a good end all the same.
+fn lose_a_machine_of_debian_13(ready: &Ready, releases: &str, signal: Signal) -> String {
     let out = ready.folder.path().join("out");
     let mut run = Command::new(env!("CARGO_BIN_EXE_kata-qualify"))
-        .args(["run", "debian:12,13", "--in", "vm", "--vm-memory", "3072", "--profile", "go-3.29", "--test", "host::"])
+        .args(["run", releases, "--in", "vm", "--vm-memory", "3072", "--profile", "go-3.29", "--test", "host::"])
         .arg("--cache")
         .arg(cache())
         .arg("--out")
@@ -171,31 +191,29 @@ fn the_rest_goes_on_in_a_fresh_machine() {
         .spawn()
         .unwrap();
     let journal = || std::fs::read_to_string(out.join("journal.jsonl")).unwrap_or_default();
-    let finished = |journal: &str, release: &str| {
-        let of = |line: &&str| line.contains("test-finished") && line.contains(&format!("{release}/x86_64/vm"));
-        journal.lines().filter(of).map(str::to_owned).collect::<Vec<_>>()
-    };
     let begun = |line: &str| line.contains("test-started") && line.contains("debian:13/");
     wait_for(|| journal().lines().any(begun), Duration::from_secs(900), "the first test");
     let machines = machines_of(run.id(), &ready.disk);
     let [machine] = machines[..] else { panic!("{machines:?}") };
     let pid = rustix::process::Pid::from_raw(i32::try_from(machine).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
     let status = run.wait().unwrap();
 
     let journal = journal();
-    let killed: Vec<&str> = journal.lines().filter(|line| line.contains("QEMU ended: signal 9")).collect();
-    assert!(!killed.is_empty(), "the loss has a name: {journal}");
-    assert!(!journal.contains("cell-error"), "the cell goes on: {killed:?}");
-    let other = finished(&journal, "debian:12");
-    let untouched = |line: &String| !line.contains("during this test") && !line.contains("\"outcome\":\"error\"");
-    assert!(!other.is_empty() && other.iter().all(untouched), "{other:#?}");
+    assert!(!journal.contains("cell-error"), "the cell goes on: {journal}");
     assert!(finished(&journal, "debian:13").iter().any(|line| line.contains("\"machine\":2")), "{journal}");
     let results: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(out.join("results.json")).unwrap()).unwrap();
     let text = results.to_string();
     assert!(!text.contains("could not go on"), "{text}");
     assert_eq!(status.code(), Some(0), "everything required of the host passed in the end: {text}");
+    journal
+}
+
+/// The lines of the journal on tests of that release's machine that have ended.
+fn finished(journal: &str, release: &str) -> Vec<String> {
+    let of = |line: &&str| line.contains("test-finished") && line.contains(&format!("{release}/x86_64/vm"));
+    journal.lines().filter(of).map(str::to_owned).collect()
 }
 
 fn wait_for(mut condition: impl FnMut() -> bool, within: Duration, what: &str) {

@@ -54,7 +54,25 @@ impl Session<'_> {
         self.kata().map_or("io.containerd.runc.v2", Kata::handler)
     }
 
+    /// Starts a container; in an emulated machine one that brings a sandbox of its own takes the place of the shared pod.
     fn begin(&self, container: &Container, input: &[u8]) -> Result<ContainerTask, Stop> {
+        if matches!(container.sandbox, Sandbox::Alone | Sandbox::Pod) {
+            self.make_room();
+        }
+        self.start_task(container, input)
+    }
+
+    /// Ends the shared pod where a second sandbox beside it would be one guest too many.
+    ///
+    /// QEMU's emulation of nested virtualization loses the machine, or one of the two guests, more often than not when
+    /// a guest boots beside another one on kernel 7.2.
+    fn make_room(&self) {
+        if self.kata().is_some_and(|kata| kata.emulated) {
+            self.forget_pod();
+        }
+    }
+
+    fn start_task(&self, container: &Container, input: &[u8]) -> Result<ContainerTask, Stop> {
         let pod = match &container.sandbox {
             Sandbox::Alone | Sandbox::Pod => None,
             Sandbox::Shared => Some(self.shared_pod()?),
@@ -109,7 +127,7 @@ impl Session<'_> {
         if let Some(pod) = pods.get(self.handler()) {
             return Ok((pod.id().to_owned(), pod.pid()?));
         }
-        let mut pod = self.begin(&Container::pod(), &[])?;
+        let mut pod = self.start_task(&Container::pod(), &[])?;
         pod.wait_until_ready()?;
         let found = (pod.id().to_owned(), pod.pid()?);
         pods.insert(self.handler(), pod);
@@ -170,6 +188,7 @@ impl Containers for Session<'_> {
     }
 
     fn run_image(&self, command: &[&str]) -> Result<Finished, Stop> {
+        self.make_room();
         let id = self.instance.fresh_id(self.runtime);
         let group = self.instance.control_group(&id);
         let mut options = vec!["--snapshotter", self.instance.snapshotter(), "--cgroup", &group];
