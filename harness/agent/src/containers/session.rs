@@ -193,7 +193,11 @@ impl Containers for Session<'_> {
         let group = self.instance.control_group(&id);
         let mut options = vec!["--snapshotter", self.instance.snapshotter(), "--cgroup", &group];
         let configuration;
-        if let Some(kata) = self.kata().filter(|k| k.kind == profile::Runtime::Go) {
+        let go = self.kata().filter(|kata| kata.kind == profile::Runtime::Go);
+        // The `ctr` of containerd 1.4 has no such option; the configuration is where the shim looks first, too.
+        if let Some(kata) = go
+            && self.instance.ctr(&["run", "--help"], COMMAND)?.text().contains("--annotation")
+        {
             configuration = format!("io.katacontainers.config_path={}", kata.configuration);
             options.extend(["--annotation", &configuration]);
         }

@@ -5,8 +5,12 @@ use suites::outcome::Component;
 
 /// Turns a runtime's refusal into a failed check, laid at the component that its words point to.
 ///
-/// The words were seen with Kata 3.30 and 4.0; what has none of them is laid at whom the catalogue names.
+/// The words were seen with Kata 3.30 and 4.0; what has none of them is laid at whom the catalogue names, and what `ctr`
+/// itself does not understand at nobody.
 pub fn refusal(text: &str) -> Stop {
+    if text.starts_with("ctr: flag provided but not defined") {
+        return Stop::error(format!("the release's ctr does not know an option that it was given: {text}"));
+    }
     match blamed(text) {
         Some(component) => Stop::blame(component, text.to_owned()),
         None => Stop::fail(text.to_owned()),
@@ -128,6 +132,12 @@ mod tests {
         let seccomp = refused(words);
         assert!(matches!(seccomp, Stop::Skip { .. }), "{seccomp:?}");
         assert_eq!(blamed(settle(Stop::fail("/usr/libexec/virtiofsd does not exist"), &record)), None);
+    }
+
+    #[test]
+    fn an_option_that_an_old_ctr_does_not_know_is_our_fault() {
+        let stop = refusal("ctr: flag provided but not defined: -annotation");
+        assert!(matches!(&stop, Stop::Error { message } if message.contains("-annotation")), "{stop:?}");
     }
 
     #[test]
