@@ -49,6 +49,11 @@ impl Session<'_> {
         }
     }
 
+    /// Whether sandboxes are guests of an emulated machine.
+    fn emulated(&self) -> bool {
+        self.kata().is_some_and(|kata| kata.emulated)
+    }
+
     /// The name that containerd knows the runtime by.
     fn handler(&self) -> &'static str {
         self.kata().map_or("io.containerd.runc.v2", Kata::handler)
@@ -67,7 +72,7 @@ impl Session<'_> {
     /// QEMU's emulation of nested virtualization loses the machine, or one of the two guests, more often than not when
     /// a guest boots beside another one on kernel 7.2.
     fn make_room(&self) {
-        if self.kata().is_some_and(|kata| kata.emulated) {
+        if self.emulated() {
             self.forget_pod();
         }
     }
@@ -100,7 +105,7 @@ impl Session<'_> {
         made.map_err(|e| Stop::error(format!("making the container {id}: {e}")))?;
         let arguments = self.run_arguments(&["--config", &file.to_string_lossy()], &[&id]);
         let task = ContainerTask::start(&self.instance, self.runtime, &id, Some(folder), &arguments, input)?;
-        Ok(task.in_pod(within))
+        Ok(task.in_pod(within).emulated(self.emulated()))
     }
 
     /// `ctr run` in the foreground: it gives the streams through, tells the exit code, and removes the container.
@@ -209,6 +214,7 @@ impl Containers for Session<'_> {
         rest.extend(command);
         let arguments = self.run_arguments(&options, &rest);
         ContainerTask::start(&self.instance, self.runtime, &id, None, &arguments, &[])?
+            .emulated(self.emulated())
             .wait(self.instance.patience(self.runtime))
     }
 

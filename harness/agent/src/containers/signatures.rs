@@ -62,7 +62,10 @@ pub fn settle(stop: Stop, record: &[String]) -> Stop {
 }
 
 /// Why a sandbox may not have come up within its deadline, by which of its processes are there.
-pub fn silence(vmm: bool, daemon: bool, seconds: u64, log: &str) -> Stop {
+///
+/// An emulated machine ends a guest, or is too slow for it, by itself; there only the daemon, which is a process like
+/// any other, can be blamed for silence.
+pub fn silence(vmm: bool, daemon: bool, seconds: u64, log: &str, emulated: bool) -> Stop {
     let said = if log.is_empty() { String::new() } else { format!("; Kata said: {log}") };
     match (vmm, daemon) {
         // QEMU found the daemon's socket and nobody behind it.
@@ -70,6 +73,12 @@ pub fn silence(vmm: bool, daemon: bool, seconds: u64, log: &str) -> Stop {
             Component::Virtiofsd,
             format!("no answer from the sandbox within {seconds} s: its virtiofsd had exited before QEMU came{said}"),
         ),
+        (_, true) | (false, false) if emulated => Stop::error(format!(
+            "no answer from the sandbox within {seconds} s, its QEMU {} and its virtiofsd {}, which emulation may bring \
+             about by itself{said}",
+            if vmm { "runs" } else { "is gone" },
+            if daemon { "runs" } else { "is gone" },
+        )),
         // One took the other along, and nobody has seen which was first: the catalogue's word stands.
         (false, false) => Stop::fail(format!(
             "no answer from the sandbox within {seconds} s, and neither its QEMU nor its virtiofsd runs{said}"
@@ -142,19 +151,31 @@ mod tests {
 
     #[test]
     fn silence_blames_the_one_that_is_missing() {
-        let blames = |vmm, daemon| match silence(vmm, daemon, 100, "") {
+        let blames = |vmm, daemon| match silence(vmm, daemon, 100, "", false) {
             Stop::Fail { blames, .. } => blames,
             other => panic!("{other:?}"),
         };
         assert_eq!(blames(true, false), Some(Component::Virtiofsd));
         let words = "qemu-system-x86_64: -chardev socket,path=/run/vc/vm/x/vhost-fs.sock: Failed to connect to \
                      '/run/vc/vm/x/vhost-fs.sock': Connection refused";
-        match silence(false, false, 100, words) {
-            Stop::Fail { blames, .. } => assert_eq!(blames, Some(Component::Virtiofsd)),
-            other => panic!("{other:?}"),
+        for emulated in [false, true] {
+            match silence(false, false, 100, words, emulated) {
+                Stop::Fail { blames, .. } => assert_eq!(blames, Some(Component::Virtiofsd)),
+                other => panic!("{other:?}"),
+            }
         }
         assert_eq!(blames(false, true), Some(Component::Qemu));
         assert_eq!(blames(false, false), None);
         assert_eq!(blames(true, true), Some(Component::Kernel));
+    }
+
+    #[test]
+    fn under_emulation_silence_blames_nobody_but_a_daemon_that_is_gone() {
+        for (vmm, daemon) in [(true, true), (false, true), (false, false)] {
+            let stop = silence(vmm, daemon, 100, "", true);
+            assert!(matches!(&stop, Stop::Error { message } if message.contains("emulation")), "{stop:?}");
+        }
+        let gone = silence(true, false, 100, "", true);
+        assert!(matches!(gone, Stop::Fail { blames: Some(Component::Virtiofsd), .. }), "{gone:?}");
     }
 }

@@ -25,6 +25,7 @@ pub struct ContainerTask {
     finished: bool,
     /// The pod that it is in.
     pod: Option<String>,
+    emulated: bool,
 }
 
 impl ContainerTask {
@@ -51,6 +52,7 @@ impl ContainerTask {
             folder,
             finished: false,
             pod: None,
+            emulated: false,
         })
     }
 
@@ -58,6 +60,13 @@ impl ContainerTask {
     #[must_use]
     pub fn in_pod(mut self, pod: Option<String>) -> ContainerTask {
         self.pod = pod;
+        self
+    }
+
+    /// Says whether its sandbox is a guest of an emulated machine, whose silence blames hardly anybody.
+    #[must_use]
+    pub fn emulated(mut self, emulated: bool) -> ContainerTask {
+        self.emulated = emulated;
         self
     }
 
@@ -110,7 +119,7 @@ impl ContainerTask {
                 let sandbox = self.pod.as_ref().unwrap_or(&self.id);
                 let processes = host::processes(sandbox);
                 let (vmm, daemon) = (processes.iter().any(Process::is_vmm), processes.iter().any(Process::is_daemon));
-                signatures::silence(vmm, daemon, seconds, &self.instance.words_of_kata(sandbox))
+                signatures::silence(vmm, daemon, seconds, &self.instance.words_of_kata(sandbox), self.emulated)
             }
         }
     }
