@@ -284,8 +284,8 @@ mod tests {
 
     #[test]
     fn a_release_that_serves_no_profile_asked_for_is_refused() {
-        let error = open(&[&release("3.1.3", true, false)], &["go-3.29", "rs-4.0"]).unwrap_err();
-        assert!(error.contains("Kata 3.1.3 serves go-2.0, which is not among the profiles"), "{error}");
+        let error = open(&[&release("3.1.2", true, false)], &["go-3.29", "rs-4.0"]).unwrap_err();
+        assert!(error.contains("Kata 3.1.2 serves go-2.0, which is not among the profiles"), "{error}");
         let error = open(&[&release("3.30.0", false, true)], &["rs-4.0"]).unwrap_err();
         assert!(error.contains("rust 4.0 or later"), "{error}");
     }

@@ -306,8 +306,8 @@ fn list_shows_releases_and_profiles() {
     exit 0
     ");
     assert_snapshot!(said(&["list", "profiles"]), @r"
-    go-2.0   Kata 2.0–3.1 (end of life), taken from 3.1.0
-    go-3.2   Kata 3.2–3.28 (end of life), taken from 3.2.0
+    go-2.0   Kata 2.0–3.1.2 (end of life), taken from 3.1.0
+    go-3.2   Kata 3.1.3–3.28 (end of life), taken from 3.2.0
     go-3.29  Kata 3.29 on (maintained), taken from 3.29.0
     rs-4.0   Kata 4.0 on (maintained), taken from 4.0.0
     exit 0

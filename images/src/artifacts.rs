@@ -225,10 +225,11 @@ pub fn sha256(path: &Path) -> Result<String, ArtifactsError> {
 /// The profile that a version belongs to.
 pub fn profile_of(kind: Runtime, version: &str) -> Option<&'static str> {
     let mut numbers = version.split(['.', '-', '+']).map_while(|part| part.parse::<u32>().ok());
-    let (major, minor) = (numbers.next()?, numbers.next().unwrap_or(0));
+    let (major, minor, patch) = (numbers.next()?, numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     match kind {
         Runtime::Go if major < 2 => None,
-        Runtime::Go if (major, minor) < (3, 2) => Some("go-2.0"),
+        // 3.1.3 drives virtiofsd as 3.2 does (`src/runtime/virtcontainers/virtiofsd.go@3.1.3`).
+        Runtime::Go if (major, minor, patch) < (3, 1, 3) => Some("go-2.0"),
         Runtime::Go if (major, minor) < (3, 29) => Some("go-3.2"),
         Runtime::Go => Some("go-3.29"),
         Runtime::Rs => (major >= 4).then_some("rs-4.0"),

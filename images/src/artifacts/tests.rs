@@ -182,7 +182,8 @@ fn an_agent_by_itself_comes_first_and_must_be_static() {
 fn versions_belong_to_profiles() {
     for (kind, version, profile) in [
         (Runtime::Go, "2.5.2", Some("go-2.0")),
-        (Runtime::Go, "3.1.3", Some("go-2.0")),
+        (Runtime::Go, "3.1.2", Some("go-2.0")),
+        (Runtime::Go, "3.1.3", Some("go-3.2")),
         (Runtime::Go, "3.2.0-rc0", Some("go-3.2")),
         (Runtime::Go, "3.28.0", Some("go-3.2")),
         (Runtime::Go, "3.29.0", Some("go-3.29")),
