@@ -1,6 +1,6 @@
 //! The pure part: from facts to a configuration, or to what is missing.
 
-use super::{Found, KataVersion, PassedOver, Share, ShareChoice, evidence};
+use super::{Found, KataVersion, PassedOver, Share, ShareChoice, evidence, version};
 use crate::arch::Arch;
 use crate::profile::{Profile, Runtime};
 use crate::release::Release;
@@ -209,6 +209,16 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
             Boot::Initrd { kernel, initrd: initrd.clone() }
         }
     };
+    if boot != Boot::Kata && version::agent_wants_reuse_of_ports(inputs.kata) {
+        note(
+            "kernel",
+            format!(
+                "the agent of Kata {} does not start on kernels that refuse SO_REUSEPORT on vsock, as Linux does since \
+                 6.13 and stable branches since January 2025: take Kata 3.14.0 or newer, or an older kernel",
+                inputs.kata
+            ),
+        );
+    }
     let choice = ShareChoice::of(release, inputs.verified, profile, found);
     let (share, was_forced) = share(&choice, inputs.force)?;
     if choice.evidence.is_empty() && !was_forced {

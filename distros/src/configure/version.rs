@@ -82,6 +82,15 @@ pub fn key_since(runtime: Runtime, key: &str) -> Option<KataVersion> {
     }
 }
 
+/// Whether the agent insists on `SO_REUSEPORT` for its listener, which Linux refuses on vsock since 6.13 and its stable
+/// branches since January 2025 ("net: restrict SO_REUSEPORT to inet sockets"; Debian 12 since 6.1.124).
+///
+/// ttrpc 0.5.2 to 0.8.3 (`do_bind` in `src/common.rs`; 0.5.1 did not mind a refusal), in `src/agent/Cargo.lock@2.3.1` to
+/// `@3.13.0`; seen with 3.1.2 on Debian 12, and reported as kata-containers issue 10774.
+pub(super) fn agent_wants_reuse_of_ports(kata: KataVersion) -> bool {
+    (KataVersion::new(2, 3, 1)..KataVersion::new(3, 14, 0)).contains(&kata)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,5 +112,12 @@ mod tests {
         assert!(!reads_drop_ins(Runtime::Go, KataVersion::new(2, 4, 3)));
         assert!(reads_drop_ins(Runtime::Go, KataVersion::new(2, 5, 0)));
         assert!(reads_drop_ins(Runtime::Rs, KataVersion::new(4, 0, 0)));
+    }
+
+    #[test]
+    fn agents_of_some_years_want_reuse_of_ports() {
+        for (kata, wants) in [("2.3.0", false), ("2.3.1", true), ("3.1.2", true), ("3.13.0", true), ("3.14.0", false)] {
+            assert_eq!(agent_wants_reuse_of_ports(kata.parse().unwrap()), wants, "{kata}");
+        }
     }
 }

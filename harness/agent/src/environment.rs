@@ -527,7 +527,7 @@ fn container_settings(home: &Home, claims: &Claims) -> Settings {
         probe: PathBuf::from("/proc/self/exe"),
         programs: Vec::new(),
         kata_shims: claims.kata.iter().map(|kata| (kata.shim_name().to_owned(), PathBuf::from(&kata.shim))).collect(),
-        patience: Patience::default(),
+        patience: Patience::new(claims.kata.iter().any(|kata| kata.emulated)),
     }
 }
 

@@ -81,7 +81,7 @@ impl Bench {
             probe: probe().to_owned(),
             programs: Vec::new(),
             kata_shims: BTreeMap::new(),
-            patience: Patience::default(),
+            patience: Patience::new(false),
         };
         let release = Database::embedded().record("debian").unwrap().release("12", Arch::X86_64).unwrap();
         let claims = Claims {

@@ -298,3 +298,17 @@ fn a_share_that_only_needs_packages_is_better_than_one_that_is_forced() {
     let configuration = case.plan().unwrap();
     assert_eq!((configuration.share, configuration.production), (Share::Virtio9p, false));
 }
+
+#[test]
+fn an_agent_that_new_kernels_do_not_let_listen_is_told() {
+    let told = |kata: &str, guest: Guest| {
+        let mut case = Case::new(RECORD, "go-3.2");
+        case.kata = kata.parse().unwrap();
+        case.guest = guest;
+        let configuration = case.plan().unwrap();
+        configuration.notes.iter().any(|n| n.about == "kernel" && n.text.contains("SO_REUSEPORT"))
+    };
+    assert!(told("3.13.0", own()));
+    assert!(!told("3.14.0", own()));
+    assert!(!told("3.13.0", Guest::Kata), "Kata's own kernel is its own affair");
+}
