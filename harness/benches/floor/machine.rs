@@ -30,7 +30,7 @@ pub(crate) fn boot(outer: &Outer, disk: &Disk, cpus: usize) -> anyhow::Result<f6
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let drive = format!("file={},format=raw,if=virtio,snapshot=on,cache=unsafe", path(&disk.root).replace(',', ",,"));
     // The agent's unit has no disk to unpack the agent from here.
-    let append = "root=/dev/vda rw console=ttyS0 panic=-1 no_timer_check systemd.show_status=1 \
+    let append = "root=/dev/vda rw console=ttyS0 panic=-1 tsc=reliable no_timer_check systemd.show_status=1 \
                   systemd.mask=kata-qualify.service";
     let arguments = [
         "-nodefaults",
