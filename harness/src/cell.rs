@@ -81,8 +81,10 @@ async fn bring_up_and_test(shared: &Arc<Shared>, cell: &Arc<Cell>) -> Result<Str
         cell.line.doing(environment::doing(cell.id.environment));
         let mut brought =
             environment::bring_up(shared, &cell.id, &prepared, machine).await.map_err(broken(Phase::Environment))?;
-        let mut tested =
-            test(shared, cell, &mut prepared, &brought, Part { units: units.clone(), machine }, &mut done).await;
+        let is_vm = cell.id.environment == Environment::Vm;
+        let trade = is_vm && is_emulated(shared) && shared.retries > 0 && lost < LOSSES;
+        let part = Part { units: units.clone(), machine, trade };
+        let mut tested = test(shared, cell, &mut prepared, &brought, part, &mut done).await;
         let mut ended = None;
         if let Err(broken) = &mut tested {
             ended = brought.ending().await;
@@ -93,12 +95,12 @@ async fn bring_up_and_test(shared: &Arc<Shared>, cell: &Arc<Cell>) -> Result<Str
         if let Some(said) = brought.take_down(shared.keep).await {
             shared.progress.say(&format!("{}: {said}", cell.id));
         }
-        let is_vm = cell.id.environment == Environment::Vm;
         units = match (tested, ended) {
             // Emulation loses a machine now and then, and so may one test: the others go on in a fresh one.
             (Err(broken), Some(how)) if is_vm && shared.retries > 0 && lost < LOSSES => {
                 lost += 1;
                 shared.progress.say(&format!("{}: {}; the rest goes on in a fresh one", cell.id, broken.message));
+                done.trade();
                 for (profiles, test, attempt, began) in done.lose() {
                     let outcome = Outcome::Error { message: format!("during this test, {how}") };
                     let millis = millis(began);
@@ -118,6 +120,12 @@ async fn bring_up_and_test(shared: &Arc<Shared>, cell: &Arc<Cell>) -> Result<Str
                 remaining(&units, |planned, profile| !done.standings.contains_key(&of(planned, profile)))
             }
             (Err(broken), _) => return Err(broken),
+            (Ok(_), _) if done.trade() => {
+                lost += 1;
+                let said = "a sandbox of Kata's came to nothing in this emulated machine; the rest goes on in a fresh one";
+                shared.progress.say(&format!("{}: {said}", cell.id));
+                remaining(&units, |planned, profile| !done.standings.contains_key(&of(planned, profile)))
+            }
             (Ok(summary), _) => {
                 if repeated || !is_vm || !is_emulated(shared) || shared.retries == 0 {
                     return Ok(summary);
@@ -146,7 +154,7 @@ async fn test(
     part: Part,
     done: &mut Done,
 ) -> Result<String, Broken> {
-    let Part { units, machine } = part;
+    let Part { units, machine, trade } = part;
     let in_environment = broken(Phase::Environment);
     let line = &brought.line();
     setup::send(line, prepared).await.map_err(&in_environment)?;
@@ -171,12 +179,13 @@ async fn test(
         line: line.clone(),
         facts,
         machine: if cell.id.environment == Environment::Vm { machine } else { 0 },
+        trade,
         done: Mutex::new(Done { total, finished: 0, ..std::mem::take(done) }),
     });
     cell.line.doing(&format!("running {total} tests"));
     let mut result = Ok(());
     for units in in_turn(units, is_emulated(shared)) {
-        if result.is_ok() {
+        if result.is_ok() && !testing.is_spoilt() {
             result = run_units(&testing, units).await;
         }
     }
@@ -224,6 +233,8 @@ struct Done {
     under_way: BTreeMap<(Vec<String>, String), (u32, Instant)>,
     /// How many machines were lost during a test.
     lost: BTreeMap<Key, u32>,
+    /// The tests of Kata that could not be judged in the present machine, which is to be traded for a fresh one.
+    spoilt: Vec<Key>,
     /// How many tests this environment has before it.
     total: usize,
     /// How many of them have finished.
@@ -244,19 +255,31 @@ impl Done {
         let mut ended = Vec::new();
         for ((profiles, test), (attempt, began)) in std::mem::take(&mut self.under_way) {
             for profile in &profiles {
-                let key = (profile.clone(), test.clone());
-                let lost = self.lost.entry(key.clone()).or_default();
-                *lost += 1;
-                if *lost < LOST {
-                    self.standings.remove(&key);
-                } else {
-                    self.standings.insert(key, "error");
-                }
+                self.lose_machine((profile.clone(), test.clone()));
             }
             *self.counts.entry("error").or_default() += 1;
             ended.push((profiles, test, attempt, began));
         }
         ended
+    }
+
+    /// Counts a machine that ended, or is to end, during a test, which is begun anew unless it is not its first one.
+    fn lose_machine(&mut self, key: Key) {
+        let lost = self.lost.entry(key.clone()).or_default();
+        *lost += 1;
+        if *lost < LOST {
+            self.standings.remove(&key);
+        } else {
+            self.standings.insert(key, "error");
+        }
+    }
+
+    /// Whether the machine is to be traded for a fresh one; the tests for whose sake it is are to be begun anew.
+    fn trade(&mut self) -> bool {
+        let spoilt = std::mem::take(&mut self.spoilt);
+        let any = !spoilt.is_empty();
+        spoilt.into_iter().for_each(|key| self.lose_machine(key));
+        any
     }
 }
 
@@ -283,6 +306,8 @@ struct Part {
     units: Vec<Unit>,
     /// Which environment of the cell, counted from 1.
     machine: u32,
+    /// Whether a machine in which a sandbox of Kata's comes to nothing is to be traded for a fresh one.
+    trade: bool,
 }
 
 /// What is left of the units when only those tests of nested guests are to run again that failed or could not be judged,
@@ -354,6 +379,8 @@ struct Testing {
     facts: BTreeMap<String, String>,
     /// Which virtual machine of the cell it is; 0 where there is none.
     machine: u32,
+    /// As in [`Part`].
+    trade: bool,
     done: Mutex<Done>,
 }
 
@@ -366,7 +393,7 @@ impl Testing {
         let mut result = Ok(());
         for planned in &unit.tests {
             result = self.planned(unit, planned, &mut guest).await;
-            if result.is_err() {
+            if result.is_err() || self.is_spoilt() {
                 break;
             }
         }
@@ -390,15 +417,26 @@ impl Testing {
             self.started(&profiles, &test.id, attempt);
             let began = Instant::now();
             let (outcome, notes, artifacts) = self.attempt(unit, planned, &profiles, guest).await?;
-            let again =
-                attempt <= self.shared.retries && matches!(outcome, Outcome::Fail { .. } | Outcome::Error { .. });
+            let is_error = matches!(outcome, Outcome::Error { .. });
+            let again = attempt <= self.shared.retries && (is_error || matches!(outcome, Outcome::Fail { .. }));
             self.finished(&profiles, &test.id, attempt, outcome, began, notes, artifacts);
+            // Where emulation made one sandbox hang, the next ones hang, too, each until its deadline.
+            if self.trade && is_error && unit.configuration == Configuration::Kata {
+                let spoilt = profiles.iter().map(|profile| (profile.clone(), test.id.clone()));
+                locked(&self.done).spoilt.extend(spoilt);
+                break;
+            }
             if !again {
                 break;
             }
             self.stop(guest).await;
         }
         Ok(())
+    }
+
+    /// Whether nothing more is to be run in this machine.
+    fn is_spoilt(&self) -> bool {
+        !locked(&self.done).spoilt.is_empty()
     }
 
     async fn attempt(
@@ -659,6 +697,20 @@ mod tests {
         assert!(rest.contains(&Configuration::Runc) && !rest.contains(&Configuration::Kata));
         assert_eq!((kata, other), (&BTreeSet::from([Configuration::Kata]), &BTreeSet::from([Configuration::Kata])));
         assert_eq!(groups(false).len(), 2);
+    }
+
+    #[test]
+    fn a_test_has_two_machines_to_be_judged_in() {
+        let key = ("go-3.29".to_owned(), "containers::kata::starts".to_owned());
+        let mut done = Done::default();
+        assert!(!done.trade());
+        for left in [None, Some("error")] {
+            done.standings.insert(key.clone(), "error");
+            done.spoilt.push(key.clone());
+            assert!(done.trade());
+            assert_eq!(done.standings.get(&key).copied(), left);
+            assert!(done.spoilt.is_empty());
+        }
     }
 
     #[test]

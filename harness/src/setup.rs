@@ -98,12 +98,15 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, String> {
             Prepared { base, claims, initramfs: initramfs.into(), files: Vec::new(), pjdfstest }
         }
         Environment::Vm => {
-            cell.line.doing("preparing the QEMU that boots it");
-            let emulated = matches!(shared.outer().await?.accelerator, Accelerator::Tcg { .. });
+            let named = release.clone();
+            let disk = blocking(move || {
+                images::prepare_disk(&named, &options, &crate::vm::files(), &told).map_err(|e| error_chain(&e))
+            });
+            // The QEMU that boots the disk comes from an image of its own, and finding its accelerator takes a moment.
+            let (disk, outer) = tokio::join!(disk, shared.outer());
+            let (disk, emulated) = (disk?, matches!(outer?.accelerator, Accelerator::Tcg { .. }));
             let kata = Arc::clone(&kata);
             let (disk, claims, initramfs, files) = blocking(move || {
-                let disk = images::prepare_disk(&release, &options, &crate::vm::files(), &told);
-                let disk = disk.map_err(|e| error_chain(&e))?;
                 let (mut claims, initramfs) = boot_files_of(&disk.image, &release, &profiles)?;
                 claims.versions = versions(&disk.host.manifest, &host_packages(&release));
                 let tree = disk.image.rootfs();

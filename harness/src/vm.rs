@@ -160,7 +160,7 @@ fn arguments(disk: &Disk, size: Size) -> Vec<String> {
     add("-initrd", path(&disk.initrd));
     // The kernel that panics ends at once, and with -no-reboot so does QEMU.
     // On a busy machine an emulated timer is late, which an x86 kernel takes for a broken one unless told not to look.
-    // For the same reason 7.2's watchdog gives up the TSC for the HPET, and a guest inside then crawls or hangs.
+    // For the same reason 7.2's watchdog gives up the TSC for the HPET, each reading of which leaves the machine.
     add(
         "-append",
         "root=/dev/vda rw console=ttyS0 panic=-1 tsc=reliable no_timer_check systemd.show_status=0".to_owned(),
