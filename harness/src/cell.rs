@@ -7,6 +7,7 @@ use crate::progress::CellLine;
 use crate::run::Shared;
 use crate::setup::{self, Prepared};
 use crate::vm::outer::Accelerator;
+use agent::containers::signatures::is_silence;
 use agent::environment::patience;
 use agent::probe::lacking;
 use agent::protocol::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest, Launched};
@@ -73,7 +74,7 @@ async fn bring_up_and_test(shared: &Arc<Shared>, cell: &Arc<Cell>) -> Result<Str
     };
     let mut done = Done::default();
     let mut units = cell.units.clone();
-    let mut lost = 0;
+    let (mut lost, mut traded) = (0, 0);
     let mut repeated = false;
     let mut machine = 0;
     loop {
@@ -82,7 +83,7 @@ async fn bring_up_and_test(shared: &Arc<Shared>, cell: &Arc<Cell>) -> Result<Str
         let mut brought =
             environment::bring_up(shared, &cell.id, &prepared, machine).await.map_err(broken(Phase::Environment))?;
         let is_vm = cell.id.environment == Environment::Vm;
-        let trade = is_vm && is_emulated(shared) && shared.retries > 0 && lost < LOSSES;
+        let trade = is_vm && is_emulated(shared) && shared.retries > 0 && traded < TRADES;
         let part = Part { units: units.clone(), machine, trade };
         let mut tested = test(shared, cell, &mut prepared, &brought, part, &mut done).await;
         let mut ended = None;
@@ -95,7 +96,7 @@ async fn bring_up_and_test(shared: &Arc<Shared>, cell: &Arc<Cell>) -> Result<Str
         if let Some(said) = brought.take_down(shared.keep).await {
             shared.progress.say(&format!("{}: {said}", cell.id));
         }
-        units = match (tested, ended) {
+        let mut left = match (tested, ended) {
             // Emulation loses a machine now and then, and so may one test: the others go on in a fresh one.
             (Err(broken), Some(how)) if is_vm && shared.retries > 0 && lost < LOSSES => {
                 lost += 1;
@@ -121,28 +122,25 @@ async fn bring_up_and_test(shared: &Arc<Shared>, cell: &Arc<Cell>) -> Result<Str
             }
             (Err(broken), _) => return Err(broken),
             (Ok(_), _) if done.trade() => {
-                lost += 1;
-                let said = "a sandbox of Kata's came to nothing in this emulated machine; the rest goes on in a fresh one";
+                traded += 1;
+                let said = "no answer from a sandbox of Kata's; the rest goes on in a fresh machine";
                 shared.progress.say(&format!("{}: {said}", cell.id));
                 remaining(&units, |planned, profile| !done.standings.contains_key(&of(planned, profile)))
             }
-            (Ok(summary), _) => {
-                if repeated || !is_vm || !is_emulated(shared) || shared.retries == 0 {
-                    return Ok(summary);
-                }
-                // What fails in a guest of an emulated machine must fail in a fresh machine, too, before it can blame
-                // anybody.
-                repeated = true;
-                let failed = nested_failures(&cell.units, &mut done);
-                if failed.is_empty() {
-                    return Ok(summary);
-                }
-                failed
-            }
+            (Ok(()), _) => Vec::new(),
         };
-        if units.is_empty() {
-            return Ok(done.summary());
+        if left.is_empty() {
+            if repeated || !is_vm || !is_emulated(shared) || shared.retries == 0 {
+                return Ok(done.summary());
+            }
+            // What fails in a guest of an emulated machine must fail in a fresh machine, too, before it can blame anybody.
+            repeated = true;
+            left = nested_failures(&cell.units, &mut done);
+            if left.is_empty() {
+                return Ok(done.summary());
+            }
         }
+        units = left;
     }
 }
 
@@ -153,7 +151,7 @@ async fn test(
     brought: &Brought,
     part: Part,
     done: &mut Done,
-) -> Result<String, Broken> {
+) -> Result<(), Broken> {
     let Part { units, machine, trade } = part;
     let in_environment = broken(Phase::Environment);
     let line = &brought.line();
@@ -191,8 +189,7 @@ async fn test(
     }
     fetch_artifacts(shared, cell, line).await;
     *done = std::mem::take(&mut *locked(&testing.done));
-    result.map_err(|e| broken(Phase::Tests)(e.to_string()))?;
-    Ok(done.summary())
+    result.map_err(|e| broken(Phase::Tests)(e.to_string()))
 }
 
 /// Whether virtual machines run without hardware virtualization.
@@ -214,6 +211,8 @@ fn in_turn(units: Vec<Unit>, emulated: bool) -> Vec<Vec<Unit>> {
 
 /// How many machines a cell may lose before it is given up.
 const LOSSES: u32 = 4;
+/// How many machines a cell may trade for fresh ones; from then on tests are repeated where they are.
+const TRADES: u32 = 8;
 /// How often a test is begun anew that was under way when the machine was lost.
 const LOST: u32 = 2;
 
@@ -418,10 +417,11 @@ impl Testing {
             let began = Instant::now();
             let (outcome, notes, artifacts) = self.attempt(unit, planned, &profiles, guest).await?;
             let is_error = matches!(outcome, Outcome::Error { .. });
+            let is_silent = matches!(&outcome, Outcome::Error { message } if is_silence(message));
             let again = attempt <= self.shared.retries && (is_error || matches!(outcome, Outcome::Fail { .. }));
             self.finished(&profiles, &test.id, attempt, outcome, began, notes, artifacts);
             // Where emulation made one sandbox hang, the next ones hang, too, each until its deadline.
-            if self.trade && is_error && unit.configuration == Configuration::Kata {
+            if self.trade && is_silent {
                 let spoilt = profiles.iter().map(|profile| (profile.clone(), test.id.clone()));
                 locked(&self.done).spoilt.extend(spoilt);
                 break;

@@ -62,18 +62,17 @@ pub struct Outer {
 }
 
 impl Outer {
-    /// Prepares the image that the QEMU comes from, or finds it in the cache, and finds out which accelerator works.
+    /// Finds the image that the QEMU comes from in the cache, or prepares it, and finds out which accelerator works.
+    ///
+    /// A cached image serves as it is: it is a tool here, of which the mirror need not be asked for news.
     ///
     /// # Errors
     /// When the image cannot be had.
     pub fn prepare(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Result<Outer, String> {
-        let release = pinned_release()?;
-        // Candidates and cloud images are under test; they are never what boots the others.
-        let options = Options { extra_packages: Vec::new(), overlay: None, base: None, ..options.clone() };
-        let image = images::prepare(&release, &options, progress).map_err(|e| {
-            format!("preparing {} for its QEMU, which boots virtual machines: {}", release.name(), error_chain(&e))
-        })?;
-        let mut outer = Outer::of(&image)?;
+        let mut outer = match cached(&options.cache).and_then(|image| Outer::of(&image).ok()) {
+            Some(outer) => outer,
+            None => Outer::of(&prepare_image(options, progress)?)?,
+        };
         outer.accelerator = outer.find_accelerator();
         Ok(outer)
     }
@@ -202,6 +201,15 @@ impl Pinned {
     }
 }
 
+fn prepare_image(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Result<Image, String> {
+    let release = pinned_release()?;
+    // Candidates and cloud images are under test; they are never what boots the others.
+    let options = Options { extra_packages: Vec::new(), overlay: None, base: None, ..options.clone() };
+    images::prepare(&release, &options, progress).map_err(|e| {
+        format!("preparing {} for its QEMU, which boots virtual machines: {}", release.name(), error_chain(&e))
+    })
+}
+
 /// The release whose QEMU it is.
 fn pinned_release() -> Result<Release, String> {
     let database = Database::embedded();
@@ -209,7 +217,7 @@ fn pinned_release() -> Result<Release, String> {
     record.release(PINNED.1, kata_osinfo::arch::Arch::X86_64).map_err(|e| e.to_string())
 }
 
-/// Whether the pinned release's image is in the cache already, for a look without preparing anything.
+/// The newest image of the pinned release in the cache, as the distro ships it.
 pub fn cached(cache: &Path) -> Option<Image> {
     let name = format!("{}:{}", PINNED.0, PINNED.1);
     let plain = |image: &Image| {

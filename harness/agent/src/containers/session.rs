@@ -167,7 +167,7 @@ impl Containers for Session<'_> {
     }
 
     fn run(&self, container: &Container, input: &[u8]) -> Result<Finished, Stop> {
-        self.begin(container, input)?.wait(self.instance.patience(self.runtime))
+        self.begin(container, input)?.wait_to_end()
     }
 
     fn run_with(&self, files: GuestFiles, container: &Container) -> Result<Finished, Stop> {
@@ -215,7 +215,7 @@ impl Containers for Session<'_> {
         let arguments = self.run_arguments(&options, &rest);
         ContainerTask::start(&self.instance, self.runtime, &id, None, &arguments, &[])?
             .emulated(self.emulated())
-            .wait(self.instance.patience(self.runtime))
+            .wait_to_end()
     }
 
     fn start(&self, container: &Container) -> Result<Box<dyn Task>, Stop> {

@@ -68,6 +68,14 @@ pub fn settle(stop: Stop, record: &[String]) -> Stop {
     stop
 }
 
+/// How [`silence`] begins, unless all its processes run.
+const SILENCE: &str = "no answer from the sandbox within";
+
+/// Whether an error is the silence of a sandbox.
+pub fn is_silence(error: &str) -> bool {
+    error.contains(SILENCE)
+}
+
 /// Why a sandbox may not have come up within its deadline, by which of its processes are there.
 ///
 /// An emulated machine ends a guest, or is too slow for it, by itself; there only the daemon, which is a process like
@@ -78,25 +86,25 @@ pub fn silence(vmm: bool, daemon: bool, seconds: u64, log: &str, emulated: bool)
         // QEMU found the daemon's socket and nobody behind it.
         (false, false) if log.contains("vhost-fs.sock': Connection refused") => Stop::blame(
             Component::Virtiofsd,
-            format!("no answer from the sandbox within {seconds} s: its virtiofsd had exited before QEMU came{said}"),
+            format!("{SILENCE} {seconds} s: its virtiofsd had exited before QEMU came{said}"),
         ),
         (_, true) | (false, false) if emulated => Stop::error(format!(
-            "no answer from the sandbox within {seconds} s, its QEMU {} and its virtiofsd {}, which emulation may bring \
+            "{SILENCE} {seconds} s, its QEMU {} and its virtiofsd {}, which emulation may bring \
              about by itself{said}",
             if vmm { "runs" } else { "is gone" },
             if daemon { "runs" } else { "is gone" },
         )),
         // One took the other along, and nobody has seen which was first: the catalogue's word stands.
         (false, false) => Stop::fail(format!(
-            "no answer from the sandbox within {seconds} s, and neither its QEMU nor its virtiofsd runs{said}"
+            "{SILENCE} {seconds} s, and neither its QEMU nor its virtiofsd runs{said}"
         )),
         (true, false) => Stop::blame(
             Component::Virtiofsd,
-            format!("no answer from the sandbox within {seconds} s, and its virtiofsd is gone: it has exited{said}"),
+            format!("{SILENCE} {seconds} s, and its virtiofsd is gone: it has exited{said}"),
         ),
         (false, true) => Stop::blame(
             Component::Qemu,
-            format!("no answer from the sandbox within {seconds} s, and its QEMU is gone: it has exited{said}"),
+            format!("{SILENCE} {seconds} s, and its QEMU is gone: it has exited{said}"),
         ),
         (true, true) => Stop::blame(
             Component::Kernel,

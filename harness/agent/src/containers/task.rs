@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 use suites::check::Stop;
 use suites::containers::{Finished, PROBE, Process, Runtime, Task};
 
+/// How long a sandbox may outlive its VMM: Kata may say why that has ended, and ends itself where all is well.
+const GONE: Duration = Duration::from_secs(60);
+
 /// A container started by `ctr run`; it is removed when this is dropped.
 pub struct ContainerTask {
     instance: Arc<Instance>,
@@ -73,27 +76,56 @@ impl ContainerTask {
     /// Waits until the probe inside has said that it is there.
     ///
     /// # Errors
-    /// When it ended before, or said nothing within the deadline.
+    /// When it ended before, said nothing within the deadline, or its VMM has gone.
     pub fn wait_until_ready(&mut self) -> Result<(), Stop> {
+        let ready = |task: &ContainerTask| task.stdout().lines().any(|line| line == probe::READY);
+        self.wait_for(|task| ready(task) || task.has_ended())?;
+        if ready(self) {
+            return Ok(());
+        }
+        let finished = self.wait(COMMAND)?;
+        match ready(self) {
+            // It said so and ended at once; that is its test's business.
+            true => Ok(()),
+            false => Err(Stop::fail(format!("the container ended before it was ready: {}", finished.summary()))),
+        }
+    }
+
+    /// Waits for the end of one that does all it has to do by itself.
+    ///
+    /// # Errors
+    /// As [`ContainerTask::wait_until_ready`], and when `ctr` refused it.
+    pub fn wait_to_end(&mut self) -> Result<Finished, Stop> {
+        self.wait_for(ContainerTask::has_ended)?;
+        self.wait(COMMAND)
+    }
+
+    /// Waits for what is expected from a container that has just been started.
+    fn wait_for(&self, expected: impl Fn(&ContainerTask) -> bool) -> Result<(), Stop> {
         let deadline = self.instance.patience(self.runtime);
-        let end = Instant::now() + deadline;
-        loop {
-            if self.stdout().lines().any(|line| line == probe::READY) {
-                return Ok(());
-            }
-            if locked(&self.attached).ended() {
-                let finished = self.wait(COMMAND)?;
-                return Err(match self.stdout().lines().any(|line| line == probe::READY) {
-                    // It said so and ended at once; that is its test's business.
-                    true => return Ok(()),
-                    false => Stop::fail(format!("the container ended before it was ready: {}", finished.summary())),
-                });
-            }
-            if Instant::now() > end {
-                return Err(self.silence(deadline));
+        let began = Instant::now();
+        let mut vmm = Vmm::default();
+        while !expected(self) {
+            // Without its VMM a sandbox never comes up, yet Kata may wait for it far beyond any deadline.
+            if began.elapsed() > deadline || self.runtime == Runtime::Kata && vmm.has_gone(|| self.vmm_runs()) {
+                return Err(self.silence(began.elapsed()));
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+        Ok(())
+    }
+
+    fn has_ended(&self) -> bool {
+        locked(&self.attached).ended()
+    }
+
+    fn vmm_runs(&self) -> bool {
+        host::processes(self.sandbox()).iter().any(Process::is_vmm)
+    }
+
+    /// The id of the sandbox in which the container runs.
+    fn sandbox(&self) -> &str {
+        self.pod.as_ref().unwrap_or(&self.id)
     }
 
     /// The process that containerd names as the container's.
@@ -116,7 +148,7 @@ impl ContainerTask {
         match self.runtime {
             Runtime::Runc => Stop::fail(format!("the container did not get ready or end within {seconds} s")),
             Runtime::Kata => {
-                let sandbox = self.pod.as_ref().unwrap_or(&self.id);
+                let sandbox = self.sandbox();
                 let processes = host::processes(sandbox);
                 let (vmm, daemon) = (processes.iter().any(Process::is_vmm), processes.iter().any(Process::is_daemon));
                 signatures::silence(vmm, daemon, seconds, &self.instance.words_of_kata(sandbox), self.emulated)
@@ -176,6 +208,31 @@ impl Task for ContainerTask {
     }
 }
 
+/// What has been seen of a sandbox's VMM.
+#[derive(Default)]
+struct Vmm {
+    looked: Option<Instant>,
+    seen: bool,
+    /// Since when it is no longer there.
+    gone: Option<Instant>,
+}
+
+impl Vmm {
+    /// Whether it was there and has not been for [`GONE`]; looks once a second, for a look goes through all processes.
+    fn has_gone(&mut self, runs: impl FnOnce() -> bool) -> bool {
+        let now = Instant::now();
+        if self.looked.is_none_or(|looked| now - looked >= Duration::from_secs(1)) {
+            self.looked = Some(now);
+            match runs() {
+                true => (self.seen, self.gone) = (true, None),
+                false if self.seen => drop(self.gone.get_or_insert(now)),
+                false => {}
+            }
+        }
+        self.gone.is_some_and(|gone| now - gone >= GONE)
+    }
+}
+
 impl Drop for ContainerTask {
     fn drop(&mut self) {
         if !self.finished && self.instance.ended().is_none() {
@@ -205,6 +262,23 @@ fn refused(finished: &Finished) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_vmm_that_was_there_can_have_gone() {
+        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds));
+        let mut vmm = Vmm::default();
+        assert!(!vmm.has_gone(|| false));
+        assert!(vmm.gone.is_none(), "it has not come yet");
+        vmm.looked = ago(2);
+        assert!(!vmm.has_gone(|| true) && vmm.seen);
+        assert!(!vmm.has_gone(|| panic!("looked twice within a second")));
+        vmm.looked = ago(2);
+        assert!(!vmm.has_gone(|| false) && vmm.gone.is_some());
+        vmm.gone = ago(GONE.as_secs());
+        assert!(vmm.has_gone(|| false));
+        vmm.looked = ago(2);
+        assert!(!vmm.has_gone(|| true), "another one came");
+    }
 
     #[test]
     fn only_ctrs_own_complaints_are_refusals() {
