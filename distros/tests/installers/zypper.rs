@@ -3,6 +3,7 @@
 use crate::dnf::{break_index, extra, index, rpms};
 use crate::scratch::{Scratch, damage, package_file};
 use kata_osinfo::installer::FailureKind;
+use kata_osinfo::packages::Packages;
 use kata_osinfo::release::PackageManager;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -67,6 +68,11 @@ fn a_lock_is_waited_for() {
     let until = Instant::now() + Duration::from_secs(30);
     while std::fs::read_to_string(&lock).unwrap_or_default().trim().is_empty() {
         assert!(Instant::now() < until, "zypper's shell made no lock");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // It makes the database behind the lock, which cannot be asked before.
+    while Packages::read(&scratch.root()).is_ok_and(|packages| packages.installed("kq-vmm").is_err()) {
+        assert!(Instant::now() < until, "zypper's shell made no database");
         std::thread::sleep(Duration::from_millis(50));
     }
     scratch.waits_for(move || drop(stdin));
