@@ -114,11 +114,9 @@ impl Job<'_> {
         if self.options.offline {
             return self.store.newest(fits).ok_or_else(|| Cause::NotCached.into());
         }
-        let scratch = tempfile::Builder::new()
-            .prefix("kata-qualify-")
-            .tempdir()
-            .context("creating a folder in", &std::env::temp_dir())?;
-        let resolved = self.resolve(&request, scratch.path()).map_err(|mut failure| {
+        // A workshop, for what a killed process leaves of it is swept at the next start.
+        let scratch = self.store.workshop("indexes")?;
+        let resolved = self.resolve(&request, &scratch.dir).map_err(|mut failure| {
             if let Cause::MirrorUnreachable { cached_age, .. } = &mut failure.cause {
                 *cached_age = self.store.newest(fits).map(|i| i.age_seconds());
             }

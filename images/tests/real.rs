@@ -436,8 +436,9 @@ fn a_killed_maker_leaves_no_image_no_mount_and_no_process() {
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(images::cache::list(cache.path()).is_empty());
-    assert_eq!(left_overs(cache.path()), 1);
-    assert_eq!(images::sweep(cache.path()).unwrap(), 1);
+    // The image's workshop, and that of the indexes it was resolved by.
+    assert_eq!(left_overs(cache.path()), 2);
+    assert_eq!(images::sweep(cache.path()).unwrap(), 2);
     assert_eq!(left_overs(cache.path()), 0);
 }
 
