@@ -305,7 +305,7 @@ struct Part {
     units: Vec<Unit>,
     /// Which environment of the cell, counted from 1.
     machine: u32,
-    /// Whether a machine in which a sandbox of Kata's comes to nothing is to be traded for a fresh one.
+    /// Whether a machine in which a sandbox of Kata's gives no answer is to be traded for a fresh one.
     trade: bool,
 }
 
@@ -420,7 +420,7 @@ impl Testing {
             let is_silent = matches!(&outcome, Outcome::Error { message } if is_silence(message));
             let again = attempt <= self.shared.retries && (is_error || matches!(outcome, Outcome::Fail { .. }));
             self.finished(&profiles, &test.id, attempt, outcome, began, notes, artifacts);
-            // Where emulation made one sandbox hang, the next ones hang, too, each until its deadline.
+            // Where emulation made one sandbox hang, the next ones often do, each until its deadline.
             if self.trade && is_silent {
                 let spoilt = profiles.iter().map(|profile| (profile.clone(), test.id.clone()));
                 locked(&self.done).spoilt.extend(spoilt);

@@ -151,7 +151,7 @@ pub(crate) struct Store {
     pub(crate) images: PathBuf,
 }
 
-/// A folder in which an image is made; gone with its value unless it is finished.
+/// A folder in which an image is made, or what it takes is fetched; gone with its value unless it is finished.
 #[derive(Debug)]
 pub(crate) struct Workshop {
     pub(crate) dir: PathBuf,
@@ -321,7 +321,7 @@ impl Drop for Workshop {
         }
         if let Err(error) = std::fs::remove_dir_all(&self.dir) {
             // The next sweep tries again.
-            tracing::warn!(dir = %self.dir.display(), %error, "a half image was not removed");
+            tracing::warn!(dir = %self.dir.display(), %error, "a workshop was not removed");
         }
     }
 }

@@ -68,7 +68,7 @@ pub fn settle(stop: Stop, record: &[String]) -> Stop {
     stop
 }
 
-/// How [`silence`] begins, unless all its processes run.
+/// How [`silence`] begins, unless it blames the kernel.
 const SILENCE: &str = "no answer from the sandbox within";
 
 /// Whether an error is the silence of a sandbox.
