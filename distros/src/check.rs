@@ -134,7 +134,9 @@ pub fn component(root: &Root, packages: Option<&Packages<'_>>, stated: &Stated) 
         wanted.push(Wanted { name: name.clone(), installed });
     }
     let found = match (&stated.path, stated.kind) {
-        (Some(pattern), Kind::Kernel) => newest(root, pattern),
+        (Some(pattern), Kind::Kernel) => {
+            newest(root, pattern, stated.packages.as_deref().unwrap_or_default())?.map(|kernel| kernel.path)
+        }
         (Some(path), _) => Some(PathBuf::from(path)).filter(|p| root.is_program(p)),
         (None, _) => None,
     };

@@ -1,66 +1,165 @@
-//! The newest of a root's kernels.
+//! The kernel of a root: the one that is proved, checked and configured.
 
-use crate::root::Root;
-use std::path::PathBuf;
+mod order;
 
-/// The file with the highest version that a pattern of a record matches: `/boot/vmlinuz-*`, `/lib/modules/*/vmlinuz`.
-pub(crate) fn newest(root: &Root, pattern: &str) -> Option<PathBuf> {
-    let images = root.glob(pattern).into_iter().filter(|image| {
-        let path = image.to_string_lossy();
-        // What maintainers' scripts and admins leave beside kernels, and Fedora's, which is for rescue only.
-        let leftover = [".old", ".bak", ".dpkg-tmp", ".dpkg-new"].iter().any(|e| path.ends_with(e));
-        !leftover && !path.contains("-0-rescue-") && root.has_file(image)
-    });
-    images.max_by_key(|image| parts(&image.to_string_lossy()))
+use crate::packages::Format;
+use crate::root::{Root, RootError};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Bytes of the largest status file of dpkg that is read.
+const MAX_STATUS: u64 = 256 << 20;
+
+/// A kernel's files, seen from inside the root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelImage {
+    /// The bootable image.
+    pub path: PathBuf,
+    /// What the pattern's `*` stands for, `6.12.41+deb13-amd64`; `None` where the pattern has not exactly one.
+    pub release: Option<String>,
+    /// Its modules, `/lib/modules/<release>`; `None` of a left-over of a removed package, and of one that needs none.
+    pub modules: Option<PathBuf>,
 }
 
-/// A version's parts: numbers by value, everything else by its letters.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
-    Text(String),
-    Number(u128),
-}
-
-fn parts(version: &str) -> Vec<Part> {
-    let runs = version.as_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
-    let part = |run: &[u8]| {
-        let text = String::from_utf8_lossy(run).into_owned();
-        match text.parse() {
-            Ok(number) if run[0].is_ascii_digit() => Part::Number(number),
-            _ => Part::Text(text),
-        }
+/// The kernel that counts of those that a record's pattern matches: `/boot/vmlinuz-*`, `/usr/lib/modules/*/vmlinuz`.
+///
+/// One with its modules goes before a left-over, one that the record's packages stand for before a vendor's own flavour,
+/// and then the newest in the order of the root's package manager. Everything that names a kernel asks here, so that the
+/// one that is proved is the one that is configured.
+///
+/// # Errors
+///
+/// That a folder is there and cannot be looked into.
+pub fn newest(root: &Root, pattern: &str, packages: &[String]) -> Result<Option<KernelImage>, RootError> {
+    let mut images: Vec<KernelImage> =
+        root.glob(pattern)?.into_iter().filter_map(|p| image(root, pattern, p)).collect();
+    let format = Format::of(root);
+    // Asked only where there is a choice: dpkg's file is large.
+    let named = match images.len() {
+        0 | 1 => BTreeSet::new(),
+        _ => named_by(root, packages),
     };
-    runs.map(part).collect()
+    let release = |i: &KernelImage| i.release.clone().unwrap_or_else(|| i.path.to_string_lossy().into_owned());
+    images.sort_by(|a, b| {
+        let known = |i: &KernelImage| (i.modules.is_some(), named.contains(&release(i)));
+        known(b).cmp(&known(a)).then_with(|| order::compare(format, &release(b), &release(a)))
+    });
+    Ok(images.into_iter().next())
+}
+
+/// A path that matched, unless it is no kernel.
+fn image(root: &Root, pattern: &str, path: PathBuf) -> Option<KernelImage> {
+    let text = path.to_str()?;
+    // What maintainers' scripts and admins leave beside kernels, and Fedora's, which is for rescue only.
+    let leftover = [".old", ".bak", ".dpkg-tmp", ".dpkg-new"].iter().any(|e| text.ends_with(e));
+    if leftover || text.contains("-0-rescue-") || !root.has_file(&path) {
+        return None;
+    }
+    let (before, after) = pattern.split_once('*').filter(|(_, after)| !after.contains('*')).unzip();
+    let release = before.and_then(|b| text.strip_prefix(b)?.strip_suffix(after?)).map(str::to_owned);
+    if release.as_ref().is_some_and(String::is_empty) {
+        return None;
+    }
+    let modules = release.as_ref().and_then(|release| {
+        let folders = [format!("/lib/modules/{release}"), format!("/usr/lib/modules/{release}")];
+        folders.map(PathBuf::from).into_iter().find(|f| root.metadata(f).is_some_and(|m| m.is_dir()))
+    });
+    Some(KernelImage { path, release, modules })
+}
+
+/// The releases of the kernels that packages stand for, by what dpkg says that they depend on, at any remove:
+/// `linux-image-generic` depends on `linux-image-6.8.0-45-generic`.
+fn named_by(root: &Root, packages: &[String]) -> BTreeSet<String> {
+    const PREFIX: &str = "linux-image-";
+    let status = root.read_text(Path::new("/var/lib/dpkg/status"), MAX_STATUS).unwrap_or_default();
+    let stanzas = || status.split("\n\n");
+    let mut wanted: Vec<String> = packages.to_vec();
+    let mut seen = BTreeSet::new();
+    while let Some(package) = wanted.pop().filter(|_| seen.len() < 256) {
+        if !seen.insert(package.clone()) {
+            continue;
+        }
+        let line = format!("Package: {package}");
+        let stanza = stanzas().filter(|stanza| stanza.lines().any(|l| l == line));
+        let depends = stanza.flat_map(|stanza| stanza.lines().filter_map(|l| l.strip_prefix("Depends: ")));
+        let names = depends.flat_map(|list| list.split([',', '|'])).filter_map(|one| one.split_whitespace().next());
+        wanted.extend(names.filter(|name| name.starts_with(PREFIX)).map(str::to_owned));
+    }
+    seen.iter().filter_map(|name| name.strip_prefix(PREFIX)).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    struct Tree(tempfile::TempDir);
+
+    impl Tree {
+        fn with(files: &[&str]) -> Tree {
+            let tree = Tree(tempfile::tempdir().unwrap());
+            files.iter().for_each(|name| tree.write(name, ""));
+            tree
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            let file = self.0.path().join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        }
+
+        fn newest(&self, pattern: &str) -> Option<String> {
+            let packages = ["linux-image-amd64".to_owned()];
+            let root = Root::new(self.0.path()).unwrap();
+            newest(&root, pattern, &packages).unwrap().map(|k| k.path.display().to_string())
+        }
+    }
+
     #[test]
     fn the_newest_kernel_is_the_one_with_the_highest_version() {
-        let dir = tempfile::tempdir().unwrap();
-        let names = [
+        let tree = Tree::with(&[
             "boot/vmlinuz-6.1.0-9-amd64",
             "boot/vmlinuz-6.1.0-28-amd64",
             "boot/vmlinuz-6.12.43.old",
             "boot/vmlinuz-0-rescue-abc",
+            "boot/vmlinuz-",
             "boot/config-7",
             "lib/modules/6.9.1/vmlinuz",
             "lib/modules/6.12.1/vmlinuz",
             // A directory of that name is no kernel.
             "boot/vmlinuz-9/file",
-        ];
-        for name in names {
-            let file = dir.path().join(name);
-            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-            std::fs::write(file, "").unwrap();
-        }
-        let root = Root::new(dir.path()).unwrap();
-        let newest = |pattern: &str| newest(&root, pattern).map(|p| p.display().to_string());
-        assert_eq!(newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-6.1.0-28-amd64"));
-        assert_eq!(newest("/boot/vmlinux-*"), None);
-        assert_eq!(newest("/boot/config-7").as_deref(), Some("/boot/config-7"));
-        assert_eq!(newest("/lib/modules/*/vmlinuz").as_deref(), Some("/lib/modules/6.12.1/vmlinuz"));
+        ]);
+        assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-6.1.0-28-amd64"));
+        assert_eq!(tree.newest("/boot/vmlinux-*"), None);
+        assert_eq!(tree.newest("/boot/config-7").as_deref(), Some("/boot/config-7"));
+        assert_eq!(tree.newest("/lib/modules/*/vmlinuz").as_deref(), Some("/lib/modules/6.12.1/vmlinuz"));
+    }
+
+    #[test]
+    fn the_order_is_that_of_the_roots_package_manager() {
+        let beside = ["boot/vmlinuz-7.2~rc1", "boot/vmlinuz-7.2"];
+        assert_eq!(Tree::with(&beside).newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-7.2"));
+        // A caret is after the end for rpm; for dpkg it is a character, and before a dot by none of its rules.
+        let tree = Tree::with(&["boot/vmlinuz-7.2^1", "boot/vmlinuz-7.2.1"]);
+        assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-7.2^1"));
+        tree.write("usr/lib/sysimage/rpm/rpmdb.sqlite", "");
+        assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-7.2.1"));
+    }
+
+    #[test]
+    fn a_kernel_without_its_modules_goes_last() {
+        let tree = Tree::with(&["boot/vmlinuz-6.1.0-9-amd64", "boot/vmlinuz-6.1.0-99-amd64"]);
+        tree.write("usr/lib/modules/6.1.0-9-amd64/modules.dep", "");
+        assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-6.1.0-9-amd64"));
+    }
+
+    #[test]
+    fn the_kernel_of_the_records_packages_goes_before_a_vendors_own() {
+        let tree = Tree::with(&["boot/vmlinuz-6.12.9+deb13-amd64", "boot/vmlinuz-6.12.9+deb13-cloud-amd64"]);
+        assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-6.12.9+deb13-cloud-amd64"));
+        let status = "Package: linux-image-cloud-amd64\nDepends: linux-image-6.12.9+deb13-cloud-amd64 (= 6.12.9-1)\n\n\
+            Package: linux-image-amd64\nStatus: install ok installed\nDepends: linux-image-latest | other\n\n\
+            Package: linux-image-latest\nDepends: kmod, linux-image-6.12.9+deb13-amd64 (= 6.12.9-1)\n\n";
+        tree.write("var/lib/dpkg/status", status);
+        assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-6.12.9+deb13-amd64"));
     }
 }

@@ -9,7 +9,7 @@ pub mod diagnostic;
 pub mod fallback;
 pub mod fix;
 pub mod installer;
-mod kernel_image;
+pub mod kernel_image;
 pub mod lint;
 pub mod os_release;
 pub mod packages;

@@ -64,6 +64,12 @@ impl RootError {
         let RootError::Read { source, .. } = self else { return false };
         matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
     }
+
+    /// Whether its links lead to nothing but themselves, for everybody.
+    fn is_circle(&self) -> bool {
+        let RootError::Read { source, .. } = self else { return false };
+        source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+    }
 }
 
 impl Default for Root {
@@ -241,9 +247,25 @@ impl Root {
         Ok(names)
     }
 
-    /// What stands at a path, links followed; `None` if nothing does.
+    /// What stands at a path, links followed; `None` if nothing does, or nobody can tell.
     pub fn metadata(&self, inside: &Path) -> Option<std::fs::Metadata> {
-        std::fs::symlink_metadata(self.outer(&self.resolve(inside).ok()?)).ok()
+        self.look(inside).ok().flatten()
+    }
+
+    /// [`Root::metadata`] that tells what is not there from what cannot be looked at.
+    ///
+    /// # Errors
+    ///
+    /// That a folder on the way cannot be searched.
+    pub fn look(&self, inside: &Path) -> Result<Option<std::fs::Metadata>, RootError> {
+        let found = self.resolve(inside).and_then(|resolved| {
+            let path = self.outer(&resolved);
+            std::fs::symlink_metadata(&path).map_err(|source| RootError::Read { path, source })
+        });
+        match found {
+            Err(error) if error.is_missing() || error.is_circle() => Ok(None),
+            found => found.map(Some),
+        }
     }
 
     /// Whether a regular file stands at the path, links followed.
@@ -264,23 +286,36 @@ impl Root {
     }
 
     /// The files that match a pattern with `*` in its components, sorted, seen from inside.
-    pub fn glob(&self, pattern: &str) -> Vec<PathBuf> {
+    ///
+    /// # Errors
+    ///
+    /// That a folder is there and cannot be looked into.
+    pub fn glob(&self, pattern: &str) -> Result<Vec<PathBuf>, RootError> {
         let mut found = vec![PathBuf::from("/")];
         for part in parts(Path::new(pattern)) {
-            let Some(part) = part.to_str().map(str::to_owned) else { return Vec::new() };
+            let Some(part) = part.to_str().map(str::to_owned) else { return Ok(Vec::new()) };
             let mut next = Vec::new();
             for folder in &found {
                 if !part.contains('*') {
                     next.push(folder.join(&part));
                     continue;
                 }
-                let names = self.list(folder).unwrap_or_default();
+                let names = match self.list(folder) {
+                    // A file where the pattern wants a folder.
+                    Err(RootError::Read { source, .. }) if source.kind() == io::ErrorKind::NotADirectory => continue,
+                    names => names?,
+                };
                 next.extend(names.iter().filter(|n| matches(&part, n)).map(|n| folder.join(n)));
             }
             found = next;
         }
-        found.retain(|p| self.metadata(p).is_some());
-        found
+        let mut there = Vec::new();
+        for path in found {
+            if self.look(&path)?.is_some() {
+                there.push(path);
+            }
+        }
+        Ok(there)
     }
 }
 
@@ -387,10 +422,13 @@ mod tests {
             std::fs::create_dir_all(&folder).unwrap();
             std::fs::write(folder.join(name), "").unwrap();
         }
-        let found = root.glob("/usr/lib/modules/*/vmlinuz");
+        let found = root.glob("/usr/lib/modules/*/vmlinuz").unwrap();
         let expected = ["/usr/lib/modules/6.1/vmlinuz", "/usr/lib/modules/6.2/vmlinuz"];
         assert_eq!(found, expected.map(PathBuf::from));
-        assert!(root.glob("/boot/vmlinuz-*").is_empty());
+        assert!(root.glob("/boot/vmlinuz-*").unwrap().is_empty());
+        symlink("circle", dir.path().join("usr/lib/circle")).unwrap();
+        assert!(root.glob("/usr/lib/circl*").unwrap().is_empty());
+        assert!(root.glob("/usr/lib/os-release/*").unwrap().is_empty());
         assert!(matches("a*b*c", "a1b2c") && matches("*", "x") && !matches("a*b", "ac") && !matches("ab*b", "ab"));
     }
 }

@@ -1,10 +1,10 @@
 //! The release's kernel in its tree.
 
 use crate::error::{Cause, Failure, ImageError, Phase};
-use crate::tree;
+use kata_osinfo::kernel_image;
 use kata_osinfo::release::Release;
+use kata_osinfo::root::{Root, RootError};
 use serde::{Deserialize, Serialize};
-use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
 /// The files of one kernel.
@@ -21,10 +21,7 @@ pub struct KernelFiles {
     pub config: Option<PathBuf>,
 }
 
-/// The newest kernel in the tree that the record's glob matches, of the record's packages where another lies beside it, as
-/// a cloud image's own does.
-///
-/// What the glob's `*` stands for is the kernel's release: `/boot/vmlinuz-*`, `/usr/lib/modules/*/vmlinuz`.
+/// The kernel in the tree that counts, as [`kernel_image::newest`] says, with its modules.
 ///
 /// # Errors
 /// The record names no kernel, its glob has not exactly one `*`, or nothing matches.
@@ -33,127 +30,36 @@ pub fn find(tree: &Path, release: &Release) -> Result<KernelFiles, ImageError> {
 }
 
 pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failure> {
-    let glob = release
-        .kernel
-        .as_ref()
-        .map(|k| k.image.as_str())
-        .ok_or_else(|| Cause::RecordLacks { what: "kernel".to_owned(), source_kind: "guest".to_owned() })?;
-    let missing = || Cause::NotInTree { what: format!("a kernel matching {glob}") };
-    let Some((before, after)) = glob.split_once('*').filter(|(_, after)| !after.contains('*')) else {
-        return Err(
-            Cause::RecordLacks { what: format!("single `*` in {glob}"), source_kind: "guest".to_owned() }.into()
-        );
+    let lacks = |what: String| Cause::RecordLacks { what, source_kind: "guest".to_owned() };
+    let kernel = release.kernel.as_ref().ok_or_else(|| lacks("kernel".to_owned()))?;
+    let glob = &kernel.image;
+    if glob.matches('*').count() != 1 {
+        return Err(lacks(format!("single `*` in {glob}")).into());
+    }
+    let missing = || Failure::from(Cause::NotInTree { what: format!("a kernel with its modules, matching {glob}") });
+    let unreadable = |e: RootError| {
+        Failure::from(Cause::Io { context: format!("looking for {glob}"), source: std::io::Error::other(e) })
     };
-    let (folder, prefix) = before.rsplit_once('/').unwrap_or(("", before));
-    let real = tree::resolve(tree, Path::new(folder)).map_err(|_| missing())?;
-    // Of `*/vmlinuz`, the star's own component ends at the slash.
-    let suffix = after.split('/').next().unwrap_or_default();
-    let mut names: Vec<String> = std::fs::read_dir(&real)
-        .map_err(|_| missing())?
-        .flatten()
-        .filter_map(|e| e.file_name().into_string().ok())
-        .filter_map(|n| n.strip_prefix(prefix)?.strip_suffix(suffix).map(str::to_owned))
-        .filter(|version| !version.is_empty())
-        .collect();
-    let named = named_by_packages(tree, release);
-    names.sort_by(|a, b| named.contains(b).cmp(&named.contains(a)).then_with(|| compare(b, a)));
-    for version in names {
-        let image = format!("{before}{version}{after}");
-        let modules = format!("/lib/modules/{version}");
-        let at = |path: &str| tree::resolve(tree, Path::new(path)).ok().filter(|p| p.exists());
-        // A kernel without its modules is a left-over of a removed package.
-        if let (Some(vmlinuz), Some(modules_dir)) = (at(&image), at(&modules).or_else(|| at(&format!("/usr{modules}"))))
-            && vmlinuz.is_file()
-        {
-            let config = at(&format!("/boot/config-{version}")).or_else(|| at(&format!("/usr{modules}/config")));
-            return Ok(KernelFiles { release: version, vmlinuz, modules_dir, config });
-        }
-    }
-    Err(missing().into())
-}
-
-/// The kernels that the record's packages stand for: what they depend on, by dpkg's own words.
-fn named_by_packages(tree: &Path, release: &Release) -> Vec<String> {
-    const PREFIX: &str = "linux-image-";
-    let status = tree::resolve(tree, Path::new("/var/lib/dpkg/status")).and_then(std::fs::read_to_string);
-    let status = status.unwrap_or_default();
-    let packages = release.kernel.iter().flat_map(|kernel| &kernel.packages);
-    let wanted: Vec<String> = packages.map(|name| format!("Package: {name}")).collect();
-    let paragraphs = status.split("\n\n").filter(|paragraph| wanted.iter().any(|w| paragraph.lines().any(|l| l == w)));
-    let depends = paragraphs.flat_map(|paragraph| paragraph.lines().filter_map(|line| line.strip_prefix("Depends: ")));
-    let names = depends.flat_map(|list| list.split([',', '|'])).filter_map(|one| one.split_whitespace().next());
-    names.filter_map(|name| name.strip_prefix(PREFIX)).map(str::to_owned).collect()
-}
-
-/// Compares versions as people read them: runs of digits as numbers.
-fn compare(a: &str, b: &str) -> Ordering {
-    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
-    loop {
-        let number = |s: &[u8]| s.iter().take_while(|c| c.is_ascii_digit()).count();
-        match (number(a), number(b)) {
-            (0, 0) => match (a.split_first(), b.split_first()) {
-                (None, None) => return Ordering::Equal,
-                (None, Some((c, _))) => return pre_release(*c).reverse(),
-                (Some((c, _)), None) => return pre_release(*c),
-                (Some((x, left)), Some((y, right))) => {
-                    // `~` sorts before everything (Debian policy 5.6.12).
-                    match (*x == b'~', *y == b'~') {
-                        (true, false) => return Ordering::Less,
-                        (false, true) => return Ordering::Greater,
-                        _ if x != y => return x.cmp(y),
-                        _ => (a, b) = (left, right),
-                    }
-                }
-            },
-            (0, _) => {
-                return a.first().map_or(Ordering::Less, |c| if *c == b'~' { Ordering::Less } else { c.cmp(&b[0]) });
-            }
-            (_, 0) => {
-                return b.first().map_or(
-                    Ordering::Greater,
-                    |c| {
-                        if *c == b'~' { Ordering::Greater } else { a[0].cmp(c) }
-                    },
-                );
-            }
-            (n, m) => {
-                let zeros = |s: &[u8], n: usize| s[..n].iter().take_while(|c| **c == b'0').count();
-                let (x, y) = (&a[zeros(a, n)..n], &b[zeros(b, m)..m]);
-                match x.len().cmp(&y.len()).then_with(|| x.cmp(y)) {
-                    Ordering::Equal => (a, b) = (&a[n..], &b[m..]),
-                    other => return other,
-                }
-            }
-        }
-    }
-}
-
-/// How a version with a rest compares with the same version without.
-fn pre_release(next: u8) -> Ordering {
-    if next == b'~' { Ordering::Less } else { Ordering::Greater }
+    let root = Root::new(tree).map_err(unreadable)?;
+    let found = kernel_image::newest(&root, glob, &kernel.packages).map_err(unreadable)?.ok_or_else(missing)?;
+    let (Some(version), Some(modules)) = (found.release, found.modules) else { return Err(missing()) };
+    let at = |path: &Path| root.resolve(path).map(|inside| root.outer(&inside)).map_err(unreadable);
+    let configs = [format!("/boot/config-{version}"), format!("{}/config", modules.display())];
+    let config = configs.iter().find(|path| root.has_file(Path::new(path)));
+    Ok(KernelFiles {
+        vmlinuz: at(&found.path)?,
+        modules_dir: at(&modules)?,
+        config: config.map(|path| at(Path::new(path))).transpose()?,
+        release: version,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::prepare::tests::release;
+    use kata_osinfo::configure::Found;
     use std::os::unix::fs::symlink;
-
-    #[test]
-    fn versions_compare_as_people_read_them() {
-        for (less, more) in [
-            ("6.1.0-9-amd64", "6.1.0-56-amd64"),
-            ("5.10.0-30-amd64", "6.1.0-1-amd64"),
-            ("6.12.9+deb13-amd64", "6.12.10+deb13-amd64"),
-            ("7.2~rc1-amd64", "7.2-amd64"),
-            ("7.2~rc1-amd64", "7.2.1-amd64"),
-            ("6.1", "6.1.1"),
-        ] {
-            assert_eq!(compare(less, more), Ordering::Less, "{less} {more}");
-            assert_eq!(compare(more, less), Ordering::Greater, "{more} {less}");
-        }
-        assert_eq!(compare("6.1.0-9", "6.1.0-9"), Ordering::Equal);
-    }
 
     #[test]
     fn the_newest_kernel_with_modules_is_found_through_the_usr_merge() {
@@ -173,20 +79,25 @@ mod tests {
         assert_eq!(found.config, Some(tree.join("boot/config-6.1.0-56-amd64")));
     }
 
+    /// Nothing else may order kernels: what is proved here is what is checked and configured there.
     #[test]
-    fn the_kernel_of_the_records_packages_goes_before_a_vendors_own() {
+    fn the_kernel_that_is_proved_is_the_one_that_is_configured() {
         let dir = tempfile::tempdir().unwrap();
-        for version in ["6.12.9+deb13-amd64", "6.12.9+deb13-cloud-amd64"] {
+        std::fs::create_dir_all(dir.path().join("boot")).unwrap();
+        let release = release("13", "trixie");
+        let mut versions = vec!["7.2~rc1-amd64", "7.2-amd64", "7.2-cloud-amd64", "7.10-amd64"];
+        for version in &versions {
             std::fs::create_dir_all(dir.path().join("lib/modules").join(version)).unwrap();
-            std::fs::create_dir_all(dir.path().join("boot")).unwrap();
             std::fs::write(dir.path().join(format!("boot/vmlinuz-{version}")), "").unwrap();
         }
-        let release = release("13", "trixie");
-        assert_eq!(find(dir.path(), &release).unwrap().release, "6.12.9+deb13-cloud-amd64");
-        std::fs::create_dir_all(dir.path().join("var/lib/dpkg")).unwrap();
-        let status = "Package: linux-image-cloud-amd64\nDepends: linux-image-6.12.9+deb13-cloud-amd64 (= 6.12.9-1)\n\nPackage: linux-image-amd64\nStatus: install ok installed\nDepends: linux-image-6.12.9+deb13-amd64 (= 6.12.9-1)\n\n";
-        std::fs::write(dir.path().join("var/lib/dpkg/status"), status).unwrap();
-        assert_eq!(find(dir.path(), &release).unwrap().release, "6.12.9+deb13-amd64");
+        let root = Root::new(dir.path()).unwrap();
+        while let Some(expected) = versions.pop() {
+            let proved = find(dir.path(), &release).unwrap();
+            let configured = Found::gather(&root, &release).kernel.unwrap();
+            assert_eq!(format!("/boot/vmlinuz-{}", proved.release), configured);
+            assert_eq!(proved.release, expected);
+            std::fs::remove_file(&proved.vmlinuz).unwrap();
+        }
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub struct Found {
     pub io_uring_forbidden: bool,
     /// The record's virtio-fs daemon, where it is there.
     pub daemon: Option<Daemon>,
-    /// The newest file that the record's kernel glob matches.
+    /// The image of the kernel that counts; see [`newest`].
     pub kernel: Option<String>,
     /// Kata's version by its `VERSION` file, where there is one.
     pub kata: Option<KataVersion>,
@@ -85,7 +85,10 @@ impl Found {
                 let flavour = Flavour::of(&binary(root, &path)?);
                 Some(Daemon { path, flavour })
             }),
-            kernel: release.kernel.as_ref().and_then(|k| newest(root, &k.image)?.to_str().map(str::to_owned)),
+            kernel: release.kernel.as_ref().and_then(|kernel| {
+                let newest = newest(root, &kernel.image, &kernel.packages).ok().flatten()?;
+                newest.path.to_str().map(str::to_owned)
+            }),
             kata: root.utf8_if_any(Path::new("/opt/kata/VERSION")).ok().flatten().and_then(|v| v.parse().ok()),
             packages: BTreeMap::new(),
         }

@@ -1,0 +1,141 @@
+//! Which of two kernels is newer, as the package manager counts that installed them.
+
+use crate::packages::Format;
+use std::cmp::Ordering;
+
+/// Compares two kernels' releases, `6.12.9+deb13-amd64`, in the order of the database's family.
+///
+/// A root without a database is compared as dpkg would.
+pub(super) fn compare(format: Option<Format>, a: &str, b: &str) -> Ordering {
+    let (a, b) = (candidate(a), candidate(b));
+    match format {
+        // pacman's order is rpm's.
+        Some(Format::Rpm | Format::Pacman) => rpm_version::rpm_evr_compare(&a, &b),
+        Some(Format::Dpkg | Format::Apk | Format::Portage) | None => dpkg(&a, &b),
+    }
+}
+
+/// The kernel's own name for a release candidate, `7.2.0-rc1`, as packages write what comes before: `7.2.0~rc1`.
+fn candidate(release: &str) -> String {
+    let mut release = release.to_owned();
+    for (at, _) in release.clone().match_indices("rc") {
+        let before = release[..at].ends_with(['-', '_']);
+        let after = release[at + 2..].starts_with(|c: char| c.is_ascii_digit());
+        if before && after {
+            release.replace_range(at - 1..at, "~");
+        }
+    }
+    release
+}
+
+/// The order of dpkg's versions (Debian policy 5.6.12), of names that need not be versions for dpkg.
+///
+/// What is no digit goes first, letters before all else and `~` before the end; then the number, by its value.
+fn dpkg(a: &str, b: &str) -> Ordering {
+    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
+    while !a.is_empty() || !b.is_empty() {
+        let (text_a, text_b) = (taken(&mut a, |c| !c.is_ascii_digit()), taken(&mut b, |c| !c.is_ascii_digit()));
+        for at in 0..text_a.len().max(text_b.len()) {
+            let order = weight(text_a.get(at)).cmp(&weight(text_b.get(at)));
+            if order.is_ne() {
+                return order;
+            }
+        }
+        let (number_a, number_b) = (number(&mut a), number(&mut b));
+        let order = number_a.len().cmp(&number_b.len()).then_with(|| number_a.cmp(number_b));
+        if order.is_ne() {
+            return order;
+        }
+    }
+    Ordering::Equal
+}
+
+/// The bytes in front that are of a kind.
+fn taken<'t>(text: &mut &'t [u8], is: impl Fn(&u8) -> bool) -> &'t [u8] {
+    let (front, rest) = text.split_at(text.iter().take_while(|c| is(c)).count());
+    *text = rest;
+    front
+}
+
+/// The digits in front, without leading zeros: of two, the longer is the larger.
+fn number<'t>(text: &mut &'t [u8]) -> &'t [u8] {
+    taken(text, |c| *c == b'0');
+    taken(text, u8::is_ascii_digit)
+}
+
+fn weight(character: Option<&u8>) -> i32 {
+    match character {
+        None => 0,
+        Some(b'~') => -1,
+        Some(c) if c.is_ascii_alphabetic() => i32::from(*c),
+        Some(c) => i32::from(*c) + 256,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rises(format: Option<Format>, releases: &[&str]) {
+        for (at, less) in releases.iter().enumerate() {
+            assert_eq!(compare(format, less, less), Ordering::Equal, "{less}");
+            for more in &releases[at + 1..] {
+                assert_eq!(compare(format, less, more), Ordering::Less, "{format:?}: {less} {more}");
+                assert_eq!(compare(format, more, less), Ordering::Greater, "{format:?}: {more} {less}");
+            }
+        }
+    }
+
+    #[test]
+    fn dpkgs_order() {
+        for format in [Some(Format::Dpkg), None] {
+            rises(
+                format,
+                &[
+                    "5.10.0-30-amd64",
+                    "6.1.0-9-amd64",
+                    "6.1.0-9-cloud-amd64",
+                    "6.1.0-56-amd64",
+                    "6.12.9+deb13-amd64",
+                    "6.12.10+deb13-amd64",
+                    "7.2~rc1-amd64",
+                    "7.2-rc2-amd64",
+                    "7.2-amd64",
+                    "7.2.1-amd64",
+                ],
+            );
+            rises(format, &["7.2~rc1", "7.2", "7.2.1"]);
+            // A number of any length, and leading zeros.
+            rises(format, &["6.09", "6.10", "6.99999999999999999999999999999999999999999"]);
+        }
+    }
+
+    #[test]
+    fn rpms_order() {
+        rises(
+            Some(Format::Rpm),
+            &[
+                "5.14.0-70.el9.x86_64",
+                "5.14.0-503.11.1.el9_5.x86_64",
+                "6.12.0-55.el10.x86_64",
+                "7.2.0-0.rc1.20.fc45.x86_64",
+                "7.2.0-0.rc10.1.fc45.x86_64",
+                "7.2.0-200.fc45.x86_64",
+                "7.2.1-100.fc45.x86_64",
+            ],
+        );
+        // Separators count for nothing here, and a caret comes after the end: neither is so with dpkg.
+        rises(Some(Format::Rpm), &["7.2~rc1", "7.2", "7.2^20261101", "7.2.1"]);
+        assert_eq!(compare(Some(Format::Rpm), "7.2_1", "7.2.1"), Ordering::Equal);
+        rises(Some(Format::Pacman), &["7.2.0-rc1-1-mainline", "7.2.0-arch1-1", "7.2.0-arch2-1", "7.2.1-arch1-1"]);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_names_have_an_order(a in ".{0,24}", b in "[0-9a-z~^.+_-]{0,24}") {
+            for format in [None, Some(Format::Rpm)] {
+                proptest::prop_assert_eq!(compare(format, &a, &b), compare(format, &b, &a).reverse());
+            }
+        }
+    }
+}
