@@ -1,143 +1,12 @@
 //! `configure`, `unconfigure`, `fallback` and `requirements`, from outside, on machines made up in a folder.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
+mod machine;
+
 use assert_cmd::Command;
+use machine::{BASE, Machine, RECORD, with};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-
-const RECORD: &str = "\
-distro: mini
-package-manager: dnf
-arch: x86_64
-confidence: packaging
-vmm: {name: qemu, packages: qemu-kvm, path: /usr/libexec/qemu-kvm}
-fs:
-  - {name: virtio-fs, packages: virtiofsd, path: /usr/libexec/virtiofsd}
-kernel: {packages: kernel, image: /boot/vmlinuz-*}
-releases:
-  - version: 1
-    codename: first
-";
-
-/// In the manner of Kata's, with what an edit must not lose.
-const KATA: &str = "\
-# Shipped configuration
-
-[hypervisor.qemu]
-path = \"/opt/kata/bin/qemu\"   # the VMM
-kernel = \"/opt/kata/vmlinux\"
-image = \"/opt/kata/image\"
-#initrd = \"unset\"
-machine_type = \"q35\"
-
-# Shared file system
-shared_fs = \"virtio-9p\"
-virtio_fs_extra_args = [
-  \"--a\", # first
-]
-
-[agent.kata]
-kernel_modules=[]
-
-[runtime]
-internetworking_model=\"tcfilter\"
-";
-
-const BASE: &str = "opt/kata/share/defaults/kata-containers";
-
-struct Machine(tempfile::TempDir);
-
-impl Machine {
-    /// QEMU without io_uring, the Rust daemon, a kernel, an initrd, and Kata's static release.
-    fn new() -> Machine {
-        let machine = Machine(tempfile::tempdir().expect("a folder"));
-        machine.file("records/mini.yaml", RECORD);
-        machine.file("m/etc/os-release", "NAME=\"Mini\"\nID=mini\nVERSION_ID=\"1\"\n");
-        machine.file("m/usr/libexec/qemu-kvm", "\x7fELF libc.so.6 libaio.so.1");
-        machine.file("m/usr/libexec/virtiofsd", "\x7fELF --shared-dir");
-        machine.file("m/boot/vmlinuz-6.1", "");
-        machine.file("m/boot/kata.img", "");
-        machine.file("m/opt/kata/vmlinux", "");
-        machine.file("m/opt/kata/image", "");
-        machine.file("m/opt/kata/bin/containerd-shim-kata-v2", "");
-        machine.file(&format!("m/{BASE}/configuration-qemu.toml"), KATA);
-        symlink("configuration-qemu.toml", machine.path(&format!("m/{BASE}/configuration.toml"))).expect("a link");
-        machine
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn file(&self, name: &str, text: &str) {
-        let path = self.path(name);
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
-        std::fs::write(path, text).expect("written");
-    }
-
-    fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.path(name)).expect("readable")
-    }
-
-    /// Runs the command with the machine as `--root`, and its records.
-    fn run(&self, arguments: &[&str]) -> Output {
-        let output = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
-            .args(["--records".as_ref(), self.path("records").as_os_str()])
-            .args(&arguments[..1])
-            .args(["--root".as_ref(), self.path("m").as_os_str()])
-            .args(&arguments[1..])
-            .output()
-            .expect("it runs");
-        Output {
-            code: output.status.code().expect("a code"),
-            stdout: String::from_utf8(output.stdout).expect("UTF-8"),
-            stderr: String::from_utf8(output.stderr).expect("UTF-8"),
-        }
-    }
-
-    /// Everything on the machine: bytes, modes and links.
-    fn everything(&self) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
-        use std::os::unix::fs::PermissionsExt;
-        let mut all = BTreeMap::new();
-        let mut todo = vec![self.path("m")];
-        while let Some(folder) = todo.pop() {
-            for entry in std::fs::read_dir(folder).expect("listed") {
-                let path = entry.expect("an entry").path();
-                let meta = std::fs::symlink_metadata(&path).expect("there");
-                let bytes = if meta.is_symlink() {
-                    std::fs::read_link(&path).expect("a link").into_os_string().into_encoded_bytes()
-                } else if meta.is_dir() {
-                    todo.push(path.clone());
-                    Vec::new()
-                } else {
-                    std::fs::read(&path).expect("readable")
-                };
-                all.insert(path, (meta.permissions().mode(), bytes));
-            }
-        }
-        all
-    }
-}
-
-struct Output {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl Output {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {} {}", self.stdout, self.stderr))
-    }
-}
-
-const OWN: [&str; 4] = ["--kernel", "distro", "--initrd", "/boot/kata.img"];
-
-fn with<'a>(call: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
-    call.iter().chain(&OWN).chain(more).copied().collect()
-}
+use std::path::Path;
 
 #[test]
 fn a_dry_run_shows_a_diff_and_changes_nothing() {
@@ -276,6 +145,7 @@ fn the_answer_for_programs_keeps_its_form() {
         "/opt/kata/share/defaults/kata-containers/config.d/50-kata-osinfo.toml"
       ],
       "kata-config": {
+        "copied-from": null,
         "named-by": "the runtime's own search",
         "others": [],
         "path": "/opt/kata/share/defaults/kata-containers/configuration-qemu.toml",
@@ -287,6 +157,7 @@ fn the_answer_for_programs_keeps_its_form() {
       "release": "mini:1",
       "settings": true,
       "version": 1,
+      "warnings": [],
       "written": false
     }
     "#);

@@ -1,9 +1,11 @@
 //! Which configuration Kata really reads.
 
-use super::containerd;
+use super::{containerd, own};
 use crate::profile::Runtime;
 use crate::root::{Root, RootError};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
+use toml_edit::{DocumentMut, Item};
 
 /// Where the Go runtime looks: the system's file, then that of the prefix it was built for.
 ///
@@ -34,6 +36,8 @@ pub struct Located {
     pub by: String,
     /// Others that another build of the runtime would read instead.
     pub others: Vec<PathBuf>,
+    /// Whether the runtime finds it by its own search, with nobody naming it.
+    pub searched: bool,
 }
 
 impl Located {
@@ -49,6 +53,16 @@ pub enum LocateError {
     /// It is not where it is said to be.
     #[error("no Kata configuration at {0}: give the file that Kata reads with --kata-config")]
     Missing(PathBuf),
+    /// What a copy was made of is gone.
+    #[error(
+        "{copy} is kata-osinfo's copy of {of}, which is not there: run `kata-osinfo unconfigure`, then configure again"
+    )]
+    SourceGone {
+        /// The copy.
+        copy: PathBuf,
+        /// What it was copied from.
+        of: PathBuf,
+    },
     /// None of the runtime's places has one.
     #[error("no Kata configuration at {}: install Kata first, or give the file with --kata-config", .0.join(", "))]
     Nowhere(Vec<&'static str>),
@@ -67,52 +81,96 @@ pub enum LocateError {
 ///
 /// That there is none, or that containerd's handlers of this runtime name several.
 pub fn locate(root: &Root, runtime: Runtime, named: Option<&Path>) -> Result<Located, LocateError> {
-    if let Some(named) = named {
-        return at(root, named, "--kata-config");
-    }
+    let searched = search(root, runtime);
     let mut paths = containerd::config_paths(root, runtime);
     paths.sort();
     paths.dedup();
-    match paths.as_slice() {
-        [] => {}
-        [one] => return at(root, Path::new(one), "containerd's ConfigPath"),
-        _ => return Err(LocateError::Several(paths)),
+    if let Some(named) = named {
+        let located = at(root, named, "--kata-config")?;
+        let found = paths.is_empty() && searched.is_ok_and(|s| s.path == located.path);
+        return Ok(Located { searched: found, ..located });
     }
+    match paths.as_slice() {
+        [] => searched,
+        [one] => at(root, Path::new(one), "containerd's ConfigPath"),
+        _ => Err(LocateError::Several(paths)),
+    }
+}
+
+/// The first file of the runtime's own list.
+fn search(root: &Root, runtime: Runtime) -> Result<Located, LocateError> {
     let places = match runtime {
         Runtime::Go => GO,
         Runtime::Rs => RS,
     };
     let mut found = places.iter().map(Path::new).filter(|p| root.has_file(p));
     let Some(first) = found.next() else { return Err(LocateError::Nowhere(places.to_vec())) };
-    let mut located = at(root, first, "the runtime's own search")?;
+    let mut located = Located { searched: true, ..at(root, first, "the runtime's own search")? };
     // The Rust runtime, and /etc before all, have one order; among Go's prefixes the build decides.
-    if runtime == Runtime::Go && first != Path::new(places[0]) {
+    if runtime == Runtime::Go && located.named == first && first != Path::new(places[0]) {
         located.others = found.map(Path::to_owned).collect();
     }
     Ok(located)
 }
 
+/// Where the runtime looks before all.
+pub(super) fn first_place(runtime: Runtime) -> &'static Path {
+    Path::new(match runtime {
+        Runtime::Go => GO[0],
+        Runtime::Rs => RS[0],
+    })
+}
+
+/// What stands there, or what it is this program's copy of.
 fn at(root: &Root, named: &Path, by: &str) -> Result<Located, LocateError> {
     if !root.has_file(named) {
         return Err(LocateError::Missing(named.to_owned()));
     }
-    Ok(Located { named: named.to_owned(), path: root.resolve_new(named)?, by: by.to_owned(), others: Vec::new() })
+    let path = root.resolve_new(named)?;
+    let named = match own::source(&root.utf8(&path)?) {
+        Some(source) if !root.has_file(&source) => return Err(LocateError::SourceGone { copy: path, of: source }),
+        Some(source) => source,
+        None => named.to_owned(),
+    };
+    let path = root.resolve_new(&named)?;
+    Ok(Located { named, path, by: by.to_owned(), others: Vec::new(), searched: false })
 }
 
-/// Other configurations for the same hypervisor in the same directory: its drop-ins are theirs too.
-pub fn siblings(root: &Root, located: &Located) -> Vec<PathBuf> {
+/// A configuration in the same directory as another one: its drop-ins are the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Sibling {
+    /// Its path.
+    pub path: PathBuf,
+    /// Whether it is for ordinary guests of QEMU too, and not for another VMM or for confidential guests.
+    pub alike: bool,
+}
+
+/// Other configurations in the same directory.
+pub fn siblings(root: &Root, located: &Located) -> Vec<Sibling> {
     let Some(folder) = located.path.parent() else { return Vec::new() };
-    let is_one = |path: &PathBuf| {
+    let sibling = |path: PathBuf| {
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        name.starts_with("configuration")
+        let other = name.starts_with("configuration")
             && name.ends_with(".toml")
-            && root.resolve_new(path).is_ok_and(|p| p != located.path && p == *path)
-            && root.utf8(path).is_ok_and(|text| {
-                text.parse::<toml_edit::DocumentMut>()
-                    .is_ok_and(|d| d.get("hypervisor").and_then(|h| h.get("qemu")).is_some())
-            })
+            && root.resolve_new(&path).is_ok_and(|p| p != located.path && p == path);
+        let text = if other { root.utf8(&path).ok()? } else { return None };
+        let document: DocumentMut = text.parse().ok()?;
+        let hypervisor = document.get("hypervisor")?;
+        let alike = hypervisor.get("qemu").is_some_and(|qemu| {
+            confidential(qemu).is_none() && qemu.get("shared_fs").and_then(Item::as_str) != Some("none")
+        });
+        Some(Sibling { path, alike })
     };
-    root.list(folder).unwrap_or_default().into_iter().map(|n| folder.join(n)).filter(is_one).collect()
+    root.list(folder).unwrap_or_default().into_iter().filter_map(|n| sibling(folder.join(n))).collect()
+}
+
+/// The key that makes a QEMU's guests confidential: such guests boot a measured kernel and share no filesystem.
+///
+/// `src/runtime/config/configuration-qemu-snp.toml.in@3.30.0` and its likes for TDX, Secure Execution and CCA.
+pub(super) fn confidential(qemu: &Item) -> Option<&'static str> {
+    let on = |key: &&&str| qemu.get(**key).and_then(Item::as_bool) == Some(true);
+    ["confidential_guest", "sev_snp_guest"].iter().find(on).copied()
 }
 
 #[cfg(test)]
@@ -138,10 +196,17 @@ mod tests {
         let located = locate(&root, Runtime::Go, None).unwrap();
         assert_eq!(located.drop_ins(), Path::new("/opt/kata/share/defaults/kata-containers/config.d"));
         assert!(located.path.ends_with("configuration-qemu.toml"));
-        assert_eq!(
-            siblings(&root, &located),
-            [Path::new("/opt/kata/share/defaults/kata-containers/configuration-qemu-snp.toml")]
-        );
+        std::fs::write(opt.join("configuration-qemu-snp.toml"), format!("{QEMU}confidential_guest = true\n")).unwrap();
+        std::fs::write(opt.join("configuration-qemu-two.toml"), QEMU).unwrap();
+        std::fs::write(opt.join("configuration-note.toml"), "x = 1\n").unwrap();
+        let others: Vec<(PathBuf, bool)> =
+            siblings(&root, &located).into_iter().map(|s| (s.path.file_name().unwrap().into(), s.alike)).collect();
+        let expected = [
+            ("configuration-clh.toml", false),
+            ("configuration-qemu-snp.toml", false),
+            ("configuration-qemu-two.toml", true),
+        ];
+        assert_eq!(others, expected.map(|(n, a)| (PathBuf::from(n), a)));
         std::fs::create_dir_all(dir.path().join("etc/kata-containers")).unwrap();
         std::fs::write(dir.path().join("etc/kata-containers/configuration.toml"), QEMU).unwrap();
         let located = locate(&root, Runtime::Go, None).unwrap();

@@ -264,7 +264,7 @@ mod tests {
         }
         let root = Root::new(dir.path()).unwrap();
         let path = PathBuf::from("/k/configuration.toml");
-        let located = Located { named: path.clone(), path, by: "test".to_owned(), others: Vec::new() };
+        let located = Located { named: path.clone(), path, by: "test".to_owned(), others: Vec::new(), searched: true };
         (dir, root, located)
     }
 

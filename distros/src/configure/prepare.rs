@@ -2,8 +2,9 @@
 
 use super::change::{self, Change, ChangeError, State, original};
 use super::edit::{DROP_IN, EditError, drop_in, edited};
+use super::locate::{confidential, siblings};
 use super::{
-    Configuration, Handler, HandlerError, Located, Merged, NotEffective, Problem, Setting, containerd, crio,
+    Configuration, Handler, HandlerError, Located, Merged, NotEffective, Problem, Setting, containerd, crio, own,
     reads_drop_ins, settings, shim,
 };
 use crate::root::{Root, RootError};
@@ -22,6 +23,8 @@ pub struct HandlerChoice {
 /// Files that are ready to be written.
 #[derive(Debug, Clone)]
 pub struct Prepared {
+    /// The configuration that Kata will read: the one that was found, or a copy with drop-ins of its own.
+    pub located: Located,
     /// Kata's keys.
     pub settings: Vec<Setting>,
     /// Files, each with its text before this program ever touched it and its new one.
@@ -30,6 +33,8 @@ pub struct Prepared {
     pub not_effective: Vec<NotEffective>,
     /// What else would keep Kata from starting.
     pub problems: Vec<Problem>,
+    /// What changes besides, and a reader may not expect.
+    pub warnings: Vec<String>,
     /// What is configured now.
     old: Option<State>,
     new: State,
@@ -58,6 +63,26 @@ pub enum PrepareError {
     /// It is for another VMM.
     #[error("{0} has no [hypervisor.qemu]: give Kata's configuration for QEMU with --kata-config")]
     NotQemu(PathBuf),
+    /// Its guests are confidential.
+    #[error(
+        "{path} is for confidential guests ({key} = true), which boot a measured kernel and share no filesystem: give the configuration for ordinary ones with --kata-config"
+    )]
+    Confidential {
+        /// The file.
+        path: PathBuf,
+        /// What says so.
+        key: &'static str,
+    },
+    /// Its drop-ins are others' too, and a copy would not be read.
+    #[error(
+        "{path} shares its drop-ins with {}, which are not for ordinary guests of QEMU: pass --handler, so that a copy with drop-ins of its own is read", .others.join(", ")
+    )]
+    Shared {
+        /// The file.
+        path: PathBuf,
+        /// The others.
+        others: Vec<String>,
+    },
 }
 
 /// Works out which files to write.
@@ -72,17 +97,39 @@ pub fn prepare(
     handler: Option<HandlerChoice>,
 ) -> Result<Prepared, PrepareError> {
     let old = change::state(root)?;
-    let settings = settings(configuration);
+    let mut settings = settings(configuration);
     let base = original(root, old.as_ref(), &located.path)?.unwrap_or_default();
     let edit = |source| PrepareError::Edit { path: located.path.clone(), source };
     let document: toml_edit::DocumentMut = base.parse().map_err(|e| edit(EditError::Syntax(e)))?;
-    if document.get("hypervisor").and_then(|h| h.get("qemu")).is_none() {
+    let Some(qemu) = document.get("hypervisor").and_then(|h| h.get("qemu")) else {
         return Err(PrepareError::NotQemu(located.path.clone()));
+    };
+    if let Some(key) = confidential(qemu) {
+        return Err(PrepareError::Confidential { path: located.path.clone(), key });
     }
+    let drop_ins = reads_drop_ins(configuration.runtime, configuration.kata);
     let mut changes = Vec::new();
-    if reads_drop_ins(configuration.runtime, configuration.kata) {
-        let path = located.drop_ins().join(DROP_IN);
-        let path = root.resolve_new(&path)?;
+    let mut warnings = Vec::new();
+    let others = own::unlike(&siblings(root, located));
+    let located = if drop_ins && !others.is_empty() {
+        let Some(own) = own::place(root, located, configuration.runtime, handler.is_some())? else {
+            return Err(PrepareError::Shared { path: located.path.clone(), others });
+        };
+        let before = original(root, old.as_ref(), &own.path)?;
+        changes.push(Change { path: own.path.clone(), before, after: own::copy(&located.path, &base) });
+        warnings.extend(left_behind(root, located, &own, old.as_ref())?);
+        own
+    } else {
+        located.clone()
+    };
+    let mut replaced = restored(old.as_ref());
+    if drop_ins {
+        let path = root.resolve_new(&located.drop_ins().join(DROP_IN))?;
+        // What stands there without ours decides what need not be said again.
+        replaced.insert(path.clone(), None);
+        replaced.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
+        let without = Merged::read_with(root, &located, configuration.runtime, configuration.kata, &replaced)?;
+        settings.retain(|s| s.key != "hypervisor_name" || without.get(&["runtime", &s.key]) != Some(&s.value));
         let before = original(root, old.as_ref(), &path)?;
         changes.push(Change { path, before, after: drop_in(configuration, &settings) });
     } else {
@@ -104,16 +151,15 @@ pub fn prepare(
         files: changes.clone(),
         directories: Vec::new(),
     };
-    // Files that were written before and no longer are go back to what they were.
-    let dropped = old.iter().flat_map(|s| &s.files).map(|f| (f.path.clone(), f.before.clone()));
-    let mut replaced: BTreeMap<PathBuf, Option<String>> = dropped.collect();
     replaced.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
-    let merged = Merged::read_with(root, located, configuration.runtime, configuration.kata, &replaced)?;
+    let merged = Merged::read_with(root, &located, configuration.runtime, configuration.kata, &replaced)?;
     Ok(Prepared {
         not_effective: merged.not_effective(&settings),
         problems: problems(root, &merged),
+        located,
         settings,
         changes,
+        warnings,
         old,
         new,
     })
@@ -148,13 +194,29 @@ impl Prepared {
     pub fn write(
         self,
         root: &Root,
-        located: &Located,
         configuration: &Configuration,
     ) -> Result<(Vec<NotEffective>, Vec<Problem>), PrepareError> {
         change::apply(root, self.old.as_ref(), self.new)?;
-        let merged = Merged::read(root, located, configuration.runtime, configuration.kata)?;
+        let merged = Merged::read(root, &self.located, configuration.runtime, configuration.kata)?;
         Ok((merged.not_effective(&self.settings), problems(root, &merged)))
     }
+}
+
+/// Files that were written before go back to what they were, unless they are written again.
+fn restored(old: Option<&State>) -> BTreeMap<PathBuf, Option<String>> {
+    old.iter().flat_map(|s| &s.files).map(|f| (f.path.clone(), f.before.clone())).collect()
+}
+
+/// Drop-ins of the configuration that was copied: the copy has its own.
+fn left_behind(root: &Root, from: &Located, own: &Located, old: Option<&State>) -> Result<Vec<String>, PrepareError> {
+    let folder = from.drop_ins();
+    let ours = |path: &PathBuf| old.is_some_and(|s| s.files.iter().any(|f| f.path == *path && f.before.is_none()));
+    let names = root.list(&folder)?;
+    let theirs = names.iter().map(|n| folder.join(n)).filter(|p| !ours(p));
+    let drop_ins = own.drop_ins();
+    Ok(theirs
+        .map(|p| format!("{} is not read by it: what it is to have goes to {}", p.display(), drop_ins.display()))
+        .collect())
 }
 
 fn problems(root: &Root, merged: &Merged) -> Vec<Problem> {

@@ -45,11 +45,11 @@ pub(crate) fn configure(common: &Common, arguments: &Configure) -> anyhow::Resul
     let prepared = prepare(&here.root, &located, &configuration, handler)?;
     let diff = prepared.diff(&here.root)?;
     let mut answer = answer(&here, &configuration, &located, &prepared);
-    say(&here, &configuration, &located);
+    say(&here, &configuration, &located, &prepared);
     let (not_effective, problems) = if arguments.dry_run {
         (prepared.not_effective.clone(), prepared.problems.clone())
     } else {
-        prepared.write(&here.root, &located, &configuration)?
+        prepared.write(&here.root, &configuration)?
     };
     let effective = not_effective.is_empty() && problems.is_empty();
     for line in complaints(&not_effective, &problems) {
@@ -80,15 +80,26 @@ fn answer(here: &Here, configuration: &Configuration, located: &Located, prepare
         "outcome": "configure",
         "release": here.release.name(),
         "arch": here.release.arch,
-        "kata-config": { "path": located.path, "named-by": located.by, "others": located.others, "siblings": siblings(&here.root, located) },
+        "kata-config": {
+            "path": prepared.located.path,
+            "copied-from": copied_from(located, prepared),
+            "named-by": located.by,
+            "others": located.others,
+            "siblings": siblings(&here.root, &prepared.located),
+        },
+        "warnings": prepared.warnings,
         "configuration": configuration,
         "settings": prepared.settings,
         "files": files,
     })
 }
 
+fn copied_from<'a>(located: &'a Located, prepared: &Prepared) -> Option<&'a std::path::Path> {
+    (located.path != prepared.located.path).then_some(located.path.as_path())
+}
+
 /// What a reader should know, on stderr.
-fn say(here: &Here, configuration: &Configuration, located: &Located) {
+fn say(here: &Here, configuration: &Configuration, located: &Located, prepared: &Prepared) {
     eprintln!(
         "note: Kata {} (by {}) reads {} (by {})",
         configuration.kata,
@@ -96,6 +107,15 @@ fn say(here: &Here, configuration: &Configuration, located: &Located) {
         printable(&located.path.display().to_string()),
         located.by
     );
+    if copied_from(located, prepared).is_some() {
+        eprintln!(
+            "note: others beside it that are not for ordinary guests of QEMU have the same drop-ins: Kata is to read a copy with its own, {}",
+            printable(&prepared.located.path.display().to_string())
+        );
+    }
+    for warning in &prepared.warnings {
+        eprintln!("warning: {}", printable(warning));
+    }
     for passed_over in &configuration.passed_over {
         for why in &passed_over.why {
             eprintln!("note: not {}: {}", passed_over.name, printable(why));
@@ -110,8 +130,8 @@ fn say(here: &Here, configuration: &Configuration, located: &Located) {
             "warning: {other} is there too: a runtime built for that prefix reads it instead; name the right one with --kata-config"
         );
     }
-    for sibling in siblings(&here.root, located) {
-        let sibling = printable(&sibling.display().to_string());
+    for sibling in siblings(&here.root, &prepared.located) {
+        let sibling = printable(&sibling.path.display().to_string());
         eprintln!("warning: {sibling} lies beside it and has the same drop-ins");
     }
     if !configuration.production {

@@ -1,0 +1,58 @@
+//! A folder of our own for Kata's configuration, where the shipped one's drop-ins are other handlers' too.
+//!
+//! Kata's static release has the configurations of all VMMs in one folder, and every runtime merges all of its
+//! `config.d`: a `[hypervisor.qemu]` there gives Go's Cloud Hypervisor a second VMM, of which a random one is taken
+//! (`updateRuntimeConfigHypervisor` in `src/runtime/pkg/katautils/config.go@3.30.0` goes over a map).
+//! kata-deploy copies each configuration to a folder of its own for that (`setup_runtime_directory` in
+//! `tools/packaging/kata-deploy/binary/src/artifacts/install.rs@4.1.0`).
+
+use super::locate::{Located, Sibling, first_place, siblings};
+use crate::profile::Runtime;
+use crate::root::{Root, RootError};
+use std::path::{Path, PathBuf};
+
+/// How a copy begins; what it was copied from follows, up to the end of the line.
+const HEAD: &str = "# `kata-osinfo unconfigure` removes this file, a copy for drop-ins of its own of ";
+
+/// The text of a copy.
+pub(super) fn copy(from: &Path, text: &str) -> String {
+    format!("{HEAD}{}\n{text}", from.display())
+}
+
+/// What a text is a copy of, where it is one of ours.
+pub(super) fn source(text: &str) -> Option<PathBuf> {
+    let path = text.lines().next()?.strip_prefix(HEAD)?;
+    path.starts_with('/').then(|| PathBuf::from(path))
+}
+
+/// Where the copy goes: to a folder that only our handler names, else to where the runtime looks first.
+///
+/// `None` where neither would be read, or where others lie there too.
+pub(super) fn place(
+    root: &Root,
+    located: &Located,
+    runtime: Runtime,
+    handler: bool,
+) -> Result<Option<Located>, RootError> {
+    let named = match (handler, located.searched) {
+        (true, _) => PathBuf::from(match runtime {
+            Runtime::Go => "/etc/kata-containers/kata-osinfo/configuration-qemu.toml",
+            Runtime::Rs => "/etc/kata-containers/kata-osinfo/runtime-rs/configuration-qemu.toml",
+        }),
+        (false, true) => first_place(runtime).to_owned(),
+        (false, false) => return Ok(None),
+    };
+    let path = root.resolve_new(&named)?;
+    let free = match root.utf8_if_any(&path)? {
+        Some(text) => source(&text).is_some(),
+        None => true,
+    };
+    let own = Located { named, path, by: "a copy of its own".to_owned(), others: Vec::new(), searched: !handler };
+    let alone = own.path.parent() != located.path.parent() && siblings(root, &own).iter().all(|s| s.alike);
+    Ok((free && alone).then_some(own))
+}
+
+/// The names of those whose drop-ins must not be ours.
+pub(super) fn unlike(siblings: &[Sibling]) -> Vec<String> {
+    siblings.iter().filter(|s| !s.alike).map(|s| s.path.display().to_string()).collect()
+}

@@ -1,0 +1,176 @@
+//! `configure` where several of Kata's configurations lie in one folder, and so have the same drop-ins.
+#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
+
+mod machine;
+
+use kata_osinfo::configure::{KataVersion, Merged, locate};
+use kata_osinfo::profile::Runtime;
+use kata_osinfo::root::Root;
+use machine::{BASE, KATA, Machine};
+use serde_json::{Value, json};
+use std::path::Path;
+
+const RS: &str = "opt/kata/share/defaults/kata-containers/runtime-rs";
+
+/// The layout of Kata's static release: other VMMs, and QEMU with confidential guests, beside the one for QEMU.
+fn everything_in_one_folder() -> Machine {
+    let machine = Machine::new();
+    for vmm in ["clh", "firecracker", "stratovirt"] {
+        machine.file(&format!("m/{BASE}/configuration-{vmm}.toml"), &other(vmm));
+    }
+    let snp = "[hypervisor.qemu]\npath = \"/snp\"\nconfidential_guest = true\nshared_fs = \"none\"\n";
+    machine.file(&format!("m/{BASE}/configuration-qemu-snp.toml"), snp);
+    for vmm in ["clh", "dragonball"] {
+        machine.file(&format!("m/{RS}/configuration-{vmm}.toml"), &other(vmm));
+    }
+    machine.file(&format!("m/{RS}/configuration.toml"), &rust());
+    machine.file("m/opt/kata/runtime-rs/bin/containerd-shim-kata-v2", "");
+    machine
+}
+
+fn other(vmm: &str) -> String {
+    format!("[hypervisor.{vmm}]\npath = \"/{vmm}\"\n\n[runtime]\nhypervisor_name = \"{vmm}\"\n")
+}
+
+fn rust() -> String {
+    KATA.replace("[runtime]\n", "[runtime]\nhypervisor_name = \"qemu\"\n")
+}
+
+/// What a runtime has of one configuration after all of its drop-ins.
+fn merged(machine: &Machine, configuration: &str, runtime: Runtime) -> Merged {
+    let root = Root::new(&machine.path("m")).expect("a root");
+    let located = locate(&root, runtime, Some(Path::new(configuration))).expect("it is there");
+    assert_eq!(located.path, Path::new(configuration));
+    let kata = if runtime == Runtime::Go { KataVersion::new(3, 30, 0) } else { KataVersion::new(4, 0, 0) };
+    Merged::read(&root, &located, runtime, kata).expect("readable")
+}
+
+#[test]
+fn other_vmms_and_confidential_guests_keep_their_configurations() {
+    let machine = everything_in_one_folder();
+    let before = machine.everything();
+    for handler in [&[][..], &["--handler", "containerd", "--containerd-version", "1.7"][..]] {
+        for (profile, runtime, folder) in [("go-3.29", Runtime::Go, BASE), ("rs-4.0", Runtime::Rs, RS)] {
+            let output = machine.run(&[&["configure", "--profile", profile, "--format", "json"], handler].concat());
+            assert_eq!(output.code, 0, "{profile}: {}", output.stderr);
+            let names = std::fs::read_dir(machine.path(&format!("m/{folder}"))).expect("listed");
+            let mut others = 0;
+            for name in names.map(|e| e.expect("an entry").file_name().into_string().expect("UTF-8")) {
+                let Some(vmm) = name.strip_prefix("configuration-").and_then(|n| n.strip_suffix(".toml")) else {
+                    continue;
+                };
+                let merged = merged(&machine, &format!("/{folder}/{name}"), runtime);
+                if vmm == "qemu-snp" {
+                    assert_eq!(merged.get(&["hypervisor", "qemu", "shared_fs"]), Some(&json!("none")));
+                    others += 1;
+                } else if vmm != "qemu" {
+                    assert!(!merged.has_table(&["hypervisor", "qemu"]), "{profile}: {name}");
+                    assert_eq!(merged.get(&["runtime", "hypervisor_name"]), Some(&json!(vmm)));
+                    others += 1;
+                }
+            }
+            assert!(others >= 2, "{others}");
+            // And ours is what the runtime reads: by its own search, or by what its handler names.
+            let answer = output.json();
+            let path = answer["kata-config"]["path"].as_str().expect("a path");
+            assert!(path.starts_with("/etc/kata-containers/"), "{path}");
+            if !handler.is_empty() {
+                let config = machine.read("m/etc/containerd/config.toml");
+                assert!(config.contains(&format!("ConfigPath = \"{path}\"")), "{config}");
+            }
+            let text = machine.read(&format!("m{path}"));
+            let (head, rest) = text.split_once('\n').expect("a first line");
+            assert!(head.ends_with(answer["kata-config"]["copied-from"].as_str().expect("a path")), "{head}");
+            assert_eq!(rest, if runtime == Runtime::Go { KATA.to_owned() } else { rust() });
+            // Once more finds what was copied, not the copy.
+            let again = machine.run(&[&["configure", "--profile", profile, "--format", "json"], handler].concat());
+            assert_eq!(again.json()["diff"], json!(""), "{}", again.stderr);
+            for what in ["path", "copied-from"] {
+                assert_eq!(again.json()["kata-config"][what], answer["kata-config"][what]);
+            }
+            assert_eq!(machine.run(&["unconfigure"]).code, 0);
+            assert_eq!(machine.everything(), before);
+        }
+    }
+}
+
+#[test]
+fn the_hypervisors_name_is_written_only_where_it_is_another() {
+    let machine = Machine::new();
+    let configuration = format!("/{RS}/configuration.toml");
+    let wrote = |text: &str| {
+        machine.file(&format!("m{configuration}"), text);
+        let output = machine.run(&["configure", "--profile", "rs-4.0", "--format", "json"]);
+        assert_eq!(output.code, 0, "{}", output.stderr);
+        let settings = output.json()["settings"].clone();
+        let drop_in = machine.read(&format!("m/{RS}/config.d/50-kata-osinfo.toml"));
+        let wrote = drop_in.contains("hypervisor_name");
+        let names = |s: &Value| s.as_array().is_some_and(|a| a.iter().any(|s| s["key"] == json!("hypervisor_name")));
+        assert_eq!(names(&settings), wrote);
+        assert_eq!(
+            merged(&machine, &configuration, Runtime::Rs).get(&["runtime", "hypervisor_name"]),
+            Some(&json!("qemu"))
+        );
+        wrote
+    };
+    assert!(!wrote(&rust()));
+    // Again, with the drop-in there.
+    assert!(!wrote(&rust()));
+    assert!(wrote(KATA));
+    assert!(wrote(KATA));
+}
+
+#[test]
+fn what_a_copy_would_not_reach_is_refused() {
+    let machine = everything_in_one_folder();
+    let before = machine.everything();
+    // A handler of another's names the shipped file: a copy is not what it reads.
+    let named = format!("/{BASE}/configuration-qemu.toml");
+    let handler = format!(
+        "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.mine]\nruntime_type = \"io.containerd.kata.v2\"\n\
+         [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.mine.options]\nConfigPath = \"{named}\"\n"
+    );
+    machine.file("m/etc/containerd/config.toml", &handler);
+    for more in [&[][..], &["--kata-config", &named][..]] {
+        let output = machine.run(&[&["configure", "--profile", "go-3.29"], more].concat());
+        assert_eq!(output.code, 2, "{}", output.stderr);
+        assert!(output.stderr.contains("configuration-clh.toml, ") && output.stderr.contains("pass --handler"));
+    }
+    std::fs::remove_dir_all(machine.path("m/etc/containerd")).expect("removed");
+    // The first place is another's.
+    let taken = "/etc/kata-containers/configuration.toml";
+    machine.file(&format!("m{taken}"), "[hypervisor.clh]\n");
+    let output = machine.run(&["configure", "--profile", "go-3.29", "--kata-config", &named]);
+    assert_eq!(output.code, 2, "{}", output.stderr);
+    std::fs::remove_dir_all(machine.path("m/etc/kata-containers")).expect("removed");
+    // A link leads back to the shared folder.
+    std::os::unix::fs::symlink(format!("/{BASE}"), machine.path("m/etc/kata-containers")).expect("a link");
+    let output = machine.run(&["configure", "--profile", "go-3.29"]);
+    assert_eq!(output.code, 2, "{}", output.stderr);
+    std::fs::remove_file(machine.path("m/etc/kata-containers")).expect("removed");
+    // Confidential guests are another matter.
+    let snp = format!("/{BASE}/configuration-qemu-snp.toml");
+    let output = machine.run(&["configure", "--profile", "go-3.29", "--kata-config", &snp]);
+    assert_eq!(output.code, 2, "{}", output.stderr);
+    assert!(output.stderr.contains("confidential_guest = true"), "{}", output.stderr);
+    assert_eq!(machine.everything(), before);
+}
+
+#[test]
+fn drop_ins_that_a_copy_does_not_have_are_told() {
+    let machine = everything_in_one_folder();
+    machine.file(&format!("m/{BASE}/config.d/60-mine.toml"), "[hypervisor.qemu]\nenable_debug = true\n");
+    for _ in 0..2 {
+        let output = machine.run(&["configure", "--profile", "go-3.29"]);
+        assert_eq!(output.code, 0, "{}", output.stderr);
+        let told = format!("warning: /{BASE}/config.d/60-mine.toml is not read by it");
+        assert_eq!(output.stderr.matches(&told).count(), 1, "{}", output.stderr);
+        assert!(!output.stderr.contains("50-kata-osinfo.toml is not read"), "{}", output.stderr);
+    }
+    // What was copied goes away, as an upgrade of Kata's release makes it.
+    std::fs::remove_dir_all(machine.path("m/opt/kata/share")).expect("removed");
+    let output = machine.run(&["configure", "--profile", "go-3.29"]);
+    assert_eq!(output.code, 2, "{}", output.stderr);
+    assert!(output.stderr.contains("copy of /opt/kata/share/defaults"), "{}", output.stderr);
+    assert_eq!(machine.run(&["unconfigure"]).code, 0);
+}

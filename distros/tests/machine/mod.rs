@@ -1,0 +1,141 @@
+//! A machine made up in a folder, on which the command runs.
+#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use assert_cmd::Command;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+pub(crate) const RECORD: &str = "\
+distro: mini
+package-manager: dnf
+arch: x86_64
+confidence: packaging
+vmm: {name: qemu, packages: qemu-kvm, path: /usr/libexec/qemu-kvm}
+fs:
+  - {name: virtio-fs, packages: virtiofsd, path: /usr/libexec/virtiofsd}
+kernel: {packages: kernel, image: /boot/vmlinuz-*}
+releases:
+  - version: 1
+    codename: first
+";
+
+/// In the manner of Kata's, with what an edit must not lose.
+pub(crate) const KATA: &str = "\
+# Shipped configuration
+
+[hypervisor.qemu]
+path = \"/opt/kata/bin/qemu\"   # the VMM
+kernel = \"/opt/kata/vmlinux\"
+image = \"/opt/kata/image\"
+#initrd = \"unset\"
+machine_type = \"q35\"
+
+# Shared file system
+shared_fs = \"virtio-9p\"
+virtio_fs_extra_args = [
+  \"--a\", # first
+]
+
+[agent.kata]
+kernel_modules=[]
+
+[runtime]
+internetworking_model=\"tcfilter\"
+";
+
+pub(crate) const BASE: &str = "opt/kata/share/defaults/kata-containers";
+
+pub(crate) struct Machine(tempfile::TempDir);
+
+impl Machine {
+    /// QEMU without io_uring, the Rust daemon, a kernel, an initrd, and Kata's static release.
+    pub(crate) fn new() -> Machine {
+        let machine = Machine(tempfile::tempdir().expect("a folder"));
+        machine.file("records/mini.yaml", RECORD);
+        machine.file("m/etc/os-release", "NAME=\"Mini\"\nID=mini\nVERSION_ID=\"1\"\n");
+        machine.file("m/usr/libexec/qemu-kvm", "\x7fELF libc.so.6 libaio.so.1");
+        machine.file("m/usr/libexec/virtiofsd", "\x7fELF --shared-dir");
+        machine.file("m/boot/vmlinuz-6.1", "");
+        machine.file("m/boot/kata.img", "");
+        machine.file("m/opt/kata/vmlinux", "");
+        machine.file("m/opt/kata/image", "");
+        machine.file("m/opt/kata/bin/containerd-shim-kata-v2", "");
+        machine.file(&format!("m/{BASE}/configuration-qemu.toml"), KATA);
+        symlink("configuration-qemu.toml", machine.path(&format!("m/{BASE}/configuration.toml"))).expect("a link");
+        machine
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn file(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(path, text).expect("written");
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).expect("readable")
+    }
+
+    /// Runs the command with the machine as `--root`, and its records.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        let output = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
+            .args(["--records".as_ref(), self.path("records").as_os_str()])
+            .args(&arguments[..1])
+            .args(["--root".as_ref(), self.path("m").as_os_str()])
+            .args(&arguments[1..])
+            .output()
+            .expect("it runs");
+        Output {
+            code: output.status.code().expect("a code"),
+            stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+        }
+    }
+
+    /// Everything on the machine: bytes, modes and links.
+    pub(crate) fn everything(&self) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+        use std::os::unix::fs::PermissionsExt;
+        let mut all = BTreeMap::new();
+        let mut todo = vec![self.path("m")];
+        while let Some(folder) = todo.pop() {
+            for entry in std::fs::read_dir(folder).expect("listed") {
+                let path = entry.expect("an entry").path();
+                let meta = std::fs::symlink_metadata(&path).expect("there");
+                let bytes = if meta.is_symlink() {
+                    std::fs::read_link(&path).expect("a link").into_os_string().into_encoded_bytes()
+                } else if meta.is_dir() {
+                    todo.push(path.clone());
+                    Vec::new()
+                } else {
+                    std::fs::read(&path).expect("readable")
+                };
+                all.insert(path, (meta.permissions().mode(), bytes));
+            }
+        }
+        all
+    }
+}
+
+pub(crate) struct Output {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Output {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {} {}", self.stdout, self.stderr))
+    }
+}
+
+pub(crate) const OWN: [&str; 4] = ["--kernel", "distro", "--initrd", "/boot/kata.img"];
+
+pub(crate) fn with<'a>(call: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+    call.iter().chain(&OWN).chain(more).copied().collect()
+}
