@@ -18,10 +18,10 @@ pub(crate) fn default_mirrors(runner: &Runner<'_>, release: &Release, scratch: &
         return Err(Cause::RecordLacks { what: "suite".to_owned(), source_kind: "bootstrap".to_owned() }.into());
     };
     let target = scratch.join("skeleton");
-    let mut command = contained(None, Network::Machine);
+    let mut command = contained(None, Network::Machine, "mmdebstrap")?;
     command
         .env("LC_ALL", "C")
-        .args(["mmdebstrap", "--mode=root", "--variant=custom", "--format=directory"])
+        .args(["--mode=root", "--variant=custom", "--format=directory"])
         .args(["--skip=update,download,extract,cleanup,check/signed-by", &suite.name])
         .arg(&target);
     runner.run(Phase::Resolve, &mut command)?;
@@ -47,10 +47,10 @@ pub(crate) fn bootstrap(
     apt: &Apt,
     tree: &Path,
 ) -> Result<(), Failure> {
-    let mut command = contained(None, Network::Machine);
+    let mut command = contained(None, Network::Machine, "mmdebstrap")?;
     command
         .env("LC_ALL", "C")
-        .args(["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"])
+        .args(["--mode=root", "--variant=minbase", "--format=directory"])
         // The lists are needed at once for the native packages: fetching them again would double the download.
         .arg("--skip=cleanup/apt/lists")
         .arg(format!("--architectures={}", release.arch.debian_name()))

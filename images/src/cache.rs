@@ -260,7 +260,8 @@ impl Store {
             match std::fs::remove_dir_all(path) {
                 Ok(()) => removed += 1,
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => return Err(e).context("removing", path),
+                // One that cannot be removed, or that somebody still writes to, is in nobody's way.
+                Err(error) => tracing::warn!(dir = %path.display(), %error, "a left-over was not removed"),
             }
         }
         Ok(removed)

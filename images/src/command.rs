@@ -1,13 +1,16 @@
 //! Runs other programs: in their own process group, with a deadline, stoppable, their last lines kept.
 
+use crate::cage::Cage;
+pub(crate) use crate::cage::Network;
 use crate::classify;
-use crate::error::{Cause, CommandFailure, Failure, Phase};
+use crate::error::{Cause, CommandFailure, Context, Failure, Phase};
 use crate::options::Progress;
 use crate::redact::Redactor;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -224,35 +227,30 @@ fn call_program(words: &str) -> String {
 /// `setpriv` makes the kernel kill the child when the thread that started it dies, however that happens.
 const TIED: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
 
-/// What a contained command sees of the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Network {
-    /// The machine's.
-    Machine,
-    /// Nothing: what is offline cannot reach out by mistake.
-    None,
-}
-
-/// A command that dies with us, in a mount and process namespace of its own: nothing stays mounted or running.
+/// A program with all that it starts in a cage: with the machine's files, or with a tree's and nothing else.
 ///
-/// `unshare --kill-child` ends the whole process namespace when `unshare` dies, and the mounts go with the namespace.
-pub(crate) fn contained(root: Option<&std::path::Path>, network: Network) -> Command {
-    let mut command = Command::new(TIED[0]);
-    command.args(&TIED[1..]).args(["unshare", "--mount", "--pid", "--fork", "--kill-child"]);
-    command.arg("--mount-proc");
-    if network == Network::None {
-        command.arg("--net");
-    }
-    if let Some(root) = root {
-        let mut arg = std::ffi::OsString::from("--root=");
-        arg.push(root);
-        command.arg(arg);
-    }
-    command.arg("--");
-    command
+/// Whatever becomes of us, nothing stays mounted or running.
+pub(crate) fn contained(root: Option<&Path>, network: Network, program: &str) -> Result<Command, Failure> {
+    let mut command = Command::new(program);
+    let cage = match root {
+        None => Cage::machine(network),
+        Some(tree) => Cage::tree(tree, network).context("taking for a root", tree)?,
+    };
+    let closed = cage.close_around(&mut command);
+    closed.map_err(|source| Cause::Io { context: format!("making namespaces for {program}"), source })?;
+    Ok(command)
 }
 
-/// A command that dies with us.
+/// A program of this machine that may change its user, which takes the kernel's death signal from it: caged where that is
+/// allowed; elsewhere it has no other user to change to.
+pub(crate) fn changing_its_user(program: &str) -> Result<Command, Failure> {
+    match rustix::process::geteuid().is_root() {
+        true => contained(None, Network::Machine, program),
+        false => Ok(tied(program)),
+    }
+}
+
+/// A command that dies with us, as long as it stays the user that it is.
 pub(crate) fn tied(program: &str) -> Command {
     let mut command = Command::new(TIED[0]);
     command.args(&TIED[1..]).arg(program);

@@ -146,7 +146,7 @@ impl Job<'_> {
 
     /// Makes the initrd by the release's own tool.
     fn initrd(&self, tree: &Path, kernel: &str) -> Result<PathBuf, Failure> {
-        let mut update = tree::command(tree, Network::None, "update-initramfs");
+        let mut update = tree::command(tree, Network::None, "update-initramfs")?;
         update.args(["-c", "-k", kernel]);
         self.runner.run(Phase::Disk, &mut update)?;
         let path = tree::at(tree, &format!("boot/initrd.img-{kernel}"))?;

@@ -1,7 +1,7 @@
 //! The archives' signed indexes: their hashes say whether an image is current, their dates whether the mirror is.
 
 use crate::apt::Apt;
-use crate::command::{Runner, tied};
+use crate::command::{Runner, changing_its_user};
 use crate::digest;
 use crate::error::{Cause, Context, Failure, Phase};
 use crate::manifest::Index;
@@ -54,7 +54,7 @@ fn fetch_one(
     let url = format!("{mirror}/dists/{}/InRelease", suite.name);
     let mut pauses = PAUSES.iter();
     loop {
-        let mut command = tied("/usr/lib/apt/apt-helper");
+        let mut command = changing_its_user("/usr/lib/apt/apt-helper")?;
         command.env("LC_ALL", "C").args(apt.arguments()).args(["-q", "download-file", &url]).arg(file);
         let Err(mut failure) = runner.run(Phase::Resolve, &mut command) else { break };
         match (&failure.cause, pauses.next()) {

@@ -48,7 +48,7 @@ pub(crate) fn install(runner: &Runner<'_>, step: &Install<'_>, packages: &[Extra
     let aside = step.scratch.join("aside");
     let scaffold = Scaffold::raise(step.tree, &aside)?;
     if step.update {
-        let mut update = tree::command(step.tree, step.network, "apt-get");
+        let mut update = tree::command(step.tree, step.network, "apt-get")?;
         update.args(step.apt.arguments()).args(["-q", "--error-on=any", "update"]);
         runner.run(Phase::Install, &mut update)?;
     }
@@ -60,7 +60,7 @@ pub(crate) fn install(runner: &Runner<'_>, step: &Install<'_>, packages: &[Extra
             ExtraPackage::File(path) => words.push(bring(path, &drop_in)?),
         }
     }
-    let mut apt = tree::command(step.tree, step.network, "apt-get");
+    let mut apt = tree::command(step.tree, step.network, "apt-get")?;
     apt.args(step.apt.arguments())
         .args(["-q", "-y", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0"])
         // A tree that a power cut damages is thrown away: no need to sync each file.

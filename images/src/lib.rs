@@ -27,6 +27,7 @@ pub mod qcow2;
 
 mod apt;
 mod bootstrap;
+mod cage;
 mod classify;
 mod command;
 mod derive;

@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// All installed packages.
 pub(crate) fn packages(runner: &Runner<'_>, tree: &Path) -> Result<Vec<Package>, Failure> {
-    let mut query = tree::command(tree, Network::None, "dpkg-query");
+    let mut query = tree::command(tree, Network::None, "dpkg-query")?;
     query.args(["-W", "-f", "${db:Status-Abbrev}\t${Package}\t${Version}\t${Architecture}\t${source:Package}\n"]);
     Ok(parse_packages(&runner.output(Phase::Record, &mut query)?))
 }
@@ -38,7 +38,7 @@ pub(crate) fn origins(
     names: &[String],
     packages: &[Package],
 ) -> Result<Vec<PackageOrigin>, Failure> {
-    let mut policy = tree::command(tree, Network::None, "apt-cache");
+    let mut policy = tree::command(tree, Network::None, "apt-cache")?;
     policy.args(["policy", "--"]).args(names);
     let known = parse_policy(&runner.output(Phase::Record, &mut policy)?);
     let origin = |name: &String| {

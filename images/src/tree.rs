@@ -85,10 +85,9 @@ pub(crate) fn inside(tree: &Path, real: &Path) -> Option<String> {
 }
 
 /// A command inside the tree: own mounts and processes, a clean environment, no services, no questions.
-pub(crate) fn command(tree: &Path, network: Network, program: &str) -> Command {
-    let mut command = contained(Some(tree), network);
+pub(crate) fn command(tree: &Path, network: Network, program: &str) -> Result<Command, Failure> {
+    let mut command = contained(Some(tree), network, program)?;
     command
-        .arg(program)
         .env_clear()
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         .env("HOME", "/root")
@@ -103,7 +102,7 @@ pub(crate) fn command(tree: &Path, network: Network, program: &str) -> Command {
             command.env(variable, value);
         }
     }
-    command
+    Ok(command)
 }
 
 /// The files that make a bare tree usable by a package manager, taken away again when dropped.

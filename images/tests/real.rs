@@ -151,16 +151,7 @@ fn a_local_package_is_laid_over_the_release() {
     if trixie(test).is_none() {
         return;
     }
-    let work = tempfile::tempdir().unwrap();
-    let package = work.path().join("package");
-    std::fs::create_dir_all(package.join("DEBIAN")).unwrap();
-    std::fs::create_dir_all(package.join("usr/share/candidate")).unwrap();
-    std::fs::write(package.join("usr/share/candidate/mark"), "here").unwrap();
-    let control = "Package: kata-candidate\nVersion: 2.0\nArchitecture: all\nMaintainer: a <a@b.example>\nDescription: candidate\n";
-    std::fs::write(package.join("DEBIAN/control"), control).unwrap();
-    let deb = work.path().join("kata-candidate_2.0_all.deb");
-    let built = Command::new("dpkg-deb").arg("--build").arg(&package).arg(&deb).stdout(Stdio::null()).status().unwrap();
-    assert!(built.success());
+    let (_work, deb) = package("kata-candidate", "#!/bin/sh\n");
     let options = Options {
         offline: true,
         extra_packages: vec![deb.to_str().unwrap().parse().unwrap()],
@@ -172,6 +163,36 @@ fn a_local_package_is_laid_over_the_release() {
     assert!(origin.suites.is_empty());
     assert!(image.rootfs().join("usr/share/candidate/mark").exists());
     std::fs::remove_dir_all(&image.dir).unwrap();
+}
+
+/// A package with a mark in it and this postinst, and the folder that it lies in.
+fn package(name: &str, postinst: &str) -> (tempfile::TempDir, PathBuf) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let work = tempfile::tempdir().unwrap();
+    let package = work.path().join("package");
+    std::fs::create_dir_all(package.join("DEBIAN")).unwrap();
+    std::fs::create_dir_all(package.join("usr/share/candidate")).unwrap();
+    std::fs::write(package.join("usr/share/candidate/mark"), "here").unwrap();
+    let control = format!(
+        "Package: {name}\nVersion: 2.0\nArchitecture: all\nMaintainer: a <a@b.example>\nDescription: candidate\n"
+    );
+    std::fs::write(package.join("DEBIAN/control"), control).unwrap();
+    let script = package.join("DEBIAN/postinst");
+    std::fs::write(&script, postinst).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let deb = work.path().join(format!("{name}_2.0_all.deb"));
+    let built = Command::new("dpkg-deb").arg("--build").arg(&package).arg(&deb).stdout(Stdio::null()).status().unwrap();
+    assert!(built.success());
+    (work, deb)
+}
+
+/// A cache of its own that has an image of another.
+fn borrowed(image: &images::Image) -> tempfile::TempDir {
+    let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    std::fs::create_dir(cache.path().join("images")).unwrap();
+    let copied = Command::new("cp").arg("-al").arg(&image.dir).arg(cache.path().join("images")).status().unwrap();
+    assert!(copied.success());
+    cache
 }
 
 #[test]
@@ -373,20 +394,21 @@ fn cancelling_leaves_nothing_behind() {
     assert_eq!(users_of(cache.path()), Vec::<String>::new());
 }
 
-/// What still uses a folder: processes started for it, mounts below it.
+/// What still uses a folder: processes started for it, mounts of it in any namespace.
 fn users_of(path: &Path) -> Vec<String> {
-    let path = path.to_str().unwrap();
-    let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
-    let mut found: Vec<String> = mounts.lines().filter(|l| l.contains(path)).map(str::to_owned).collect();
+    // Mounts name it by its own filesystem.
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let mut found = Vec::new();
     for process in std::fs::read_dir("/proc").unwrap().flatten() {
         if process.file_name().to_str().is_some_and(|n| n == std::process::id().to_string()) {
             continue;
         }
         let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
-        let root = std::fs::read_link(process.path().join("root")).unwrap_or_default();
-        if command.contains(path) || root.starts_with(path) {
-            found.push(command);
+        // Names the folder also where it has become the root.
+        let mounts = std::fs::read_to_string(process.path().join("mountinfo")).unwrap_or_default();
+        if command.contains(name) || mounts.contains(name) {
+            found.push(format!("{} {command}", process.file_name().display()));
         }
     }
     found
@@ -394,13 +416,55 @@ fn users_of(path: &Path) -> Vec<String> {
 
 const MAKER: &str = "KATA_QUALIFY_TEST_MAKER";
 
-/// Not a test of its own: the process that the next one kills.
+/// A package that the maker lays over the cached release, and a mirror that it asks.
+const PACKAGE: &str = "KATA_QUALIFY_TEST_PACKAGE";
+const MIRROR: &str = "KATA_QUALIFY_TEST_MIRROR";
+
+/// Not a test of its own: the process that the next ones kill.
 #[test]
 fn maker() {
-    if let Some(cache) = std::env::var_os(MAKER) {
-        let options = Options { accept_expired: true, ..Options::new(cache) };
-        let _ = prepare(&debian::release("13"), &options, &|_| {});
+    let Some(cache) = std::env::var_os(MAKER) else { return };
+    let mut options = Options { accept_expired: true, ..Options::new(cache) };
+    if let Ok(package) = std::env::var(PACKAGE) {
+        options = Options { offline: true, extra_packages: vec![package.parse().unwrap()], ..options };
     }
+    if let Ok(mirror) = std::env::var(MIRROR) {
+        options = Options { mirror: Some(mirror.clone()), security_mirror: Some(mirror), ..options };
+    }
+    let _ = prepare(&debian::release("13"), &options, &|_| {});
+}
+
+/// Starts a maker, waits until it is where it is to be killed, kills it, and waits until nothing of it is left.
+fn kill_maker(cache: &Path, more: &[(&str, &str)], working: impl Fn() -> bool) {
+    let mut maker = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "maker"])
+        .env(MAKER, cache)
+        .envs(more.iter().copied())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let until = Instant::now() + Duration::from_secs(240);
+    while !working() {
+        assert!(Instant::now() < until, "the maker never began");
+        assert!(maker.try_wait().unwrap().is_none(), "the maker ended early");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(users_of(cache).len() > 1, "its programs cannot be seen, so neither can their end");
+    // A living maker's work is left alone.
+    assert_eq!(images::sweep(cache).unwrap(), 0);
+    maker.kill().unwrap();
+    maker.wait().unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    while !users_of(cache).is_empty() {
+        assert!(Instant::now() < until, "still there: {:?}", users_of(cache));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Whether a file is in a tree that is being made.
+fn made(cache: &Path, file: &str) -> bool {
+    let tmp = std::fs::read_dir(cache.join("images/.tmp")).into_iter().flatten().flatten();
+    tmp.into_iter().any(|e| e.path().join("rootfs").join(file).exists())
 }
 
 #[test]
@@ -410,35 +474,53 @@ fn a_killed_maker_leaves_no_image_no_mount_and_no_process() {
         return;
     }
     let cache = tempfile::tempdir().unwrap();
-    let mut maker = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "maker"])
-        .env(MAKER, cache.path())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let until = Instant::now() + Duration::from_secs(120);
-    let working = || {
-        let tmp = std::fs::read_dir(cache.path().join("images/.tmp")).into_iter().flatten().flatten();
-        tmp.into_iter().any(|e| e.path().join("rootfs/var/lib/dpkg").exists())
-    };
-    while !working() {
-        assert!(Instant::now() < until, "the maker never began");
-        assert!(maker.try_wait().unwrap().is_none(), "the maker ended early");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    // A living maker's work is left alone.
-    assert_eq!(images::sweep(cache.path()).unwrap(), 0);
-    maker.kill().unwrap();
-    maker.wait().unwrap();
-    let until = Instant::now() + Duration::from_secs(10);
-    while !users_of(cache.path()).is_empty() {
-        assert!(Instant::now() < until, "still there: {:?}", users_of(cache.path()));
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    kill_maker(cache.path(), &[], || made(cache.path(), "var/lib/dpkg"));
     assert!(images::cache::list(cache.path()).is_empty());
     // The image's workshop, and that of the indexes it was resolved by.
     assert_eq!(left_overs(cache.path()), 2);
     assert_eq!(images::sweep(cache.path()).unwrap(), 2);
+    assert_eq!(left_overs(cache.path()), 0);
+}
+
+#[test]
+fn a_maker_killed_while_apt_is_another_user_leaves_no_process() {
+    let test = "a_maker_killed_while_apt_is_another_user_leaves_no_process";
+    if !able(test) {
+        return;
+    }
+    // Takes connections and never answers.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mirror = format!("http://{}/debian", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicBool::new(false));
+    let tell = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for stream in listener.incoming().flatten() {
+            tell.store(true, Ordering::Relaxed);
+            open.push(stream);
+        }
+    });
+    let cache = tempfile::tempdir().unwrap();
+    kill_maker(cache.path(), &[(MIRROR, &mirror)], || asked.load(Ordering::Relaxed));
+    assert_eq!(images::sweep(cache.path()).unwrap(), 1);
+}
+
+#[test]
+fn a_maker_killed_in_a_postinst_leaves_nothing_that_blocks_the_next() {
+    let test = "a_maker_killed_in_a_postinst_leaves_nothing_that_blocks_the_next";
+    if !able(test) {
+        return;
+    }
+    if !has("dpkg-deb") {
+        return skip(test, "needs dpkg-deb");
+    }
+    let Some(plain) = trixie(test) else { return };
+    let script = "#!/bin/sh\ntouch /in-postinst\nsetsid sleep 600 &\nsleep 600\n";
+    let (_work, deb) = package("kata-slow", script);
+    let name = deb.to_str().unwrap();
+    let cache = borrowed(&plain);
+    kill_maker(cache.path(), &[(PACKAGE, name)], || made(cache.path(), "in-postinst"));
+    assert_eq!(images::sweep(cache.path()).unwrap(), 1);
     assert_eq!(left_overs(cache.path()), 0);
 }
 
