@@ -203,23 +203,13 @@ impl Layers {
         let names = match root.list(folder) {
             Ok(names) => names,
             Err(error) => {
-                self.problems.push(unreadable(&root.outer(folder), &error.to_string()));
+                self.problems.push(unreadable(&root.shown(folder), &error.to_string()));
                 return;
             }
         };
         for name in names.iter().filter(|n| n.ends_with(".yaml")) {
             let inside = folder.join(name);
-            match root.resolve(&inside) {
-                Ok(resolved) => {
-                    let name = root.outer(&inside);
-                    self.add(&name, Draft::read_as(&name, &root.outer(&resolved)));
-                }
-                Err(error) => {
-                    let path = root.outer(&inside);
-                    let error = unreadable(&path, &error.to_string());
-                    self.add(&path, Err(error));
-                }
-            }
+            self.add(&root.shown(&inside), Draft::read_in(root, &inside));
         }
     }
 

@@ -257,22 +257,30 @@ impl Record {
 ///
 /// One finding: of rule `unreadable` where there is no text to check.
 pub fn read_text(path: &Path) -> Result<String, Box<Diagnostic>> {
+    // Without waiting: opening a pipe would, for its writer.
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
+    let opened = rustix::fs::open(path, flags, rustix::fs::Mode::empty());
+    let opened = opened.map_err(std::io::Error::from).and_then(|f| {
+        let f = std::fs::File::from(f);
+        if f.metadata()?.is_file() { Ok(f) } else { Err(std::io::Error::other("not a regular file")) }
+    });
+    text_of(path, opened)
+}
+
+/// The text of a record's file, capped.
+pub(crate) fn text_of<E: std::fmt::Display>(
+    path: &Path,
+    opened: Result<std::fs::File, E>,
+) -> Result<String, Box<Diagnostic>> {
     use std::io::Read;
     let file = path.display().to_string();
     let failed = |message: String| {
         Box::new(Diagnostic { file: file.clone(), ..Diagnostic::error("unreadable", "", 0..0, message) })
     };
     let mut bytes = Vec::new();
-    // Without waiting: opening a pipe would, for its writer.
-    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
-    let opened = rustix::fs::open(path, flags, rustix::fs::Mode::empty());
-    let opened = opened.map_err(std::io::Error::from).and_then(|f| {
-        let f = std::fs::File::from(f);
-        if !f.metadata()?.is_file() {
-            return Err(std::io::Error::other("not a regular file"));
-        }
-        f.take(crate::syntax::MAX_BYTES as u64 + 1).read_to_end(&mut bytes)
-    });
+    let opened = opened
+        .map_err(|e| e.to_string())
+        .and_then(|f| f.take(crate::syntax::MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|e| e.to_string()));
     opened.map_err(|e| failed(format!("the record cannot be read: {e}")))?;
     if bytes.len() > crate::syntax::MAX_BYTES {
         return Err(failed(format!(

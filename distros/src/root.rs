@@ -3,10 +3,21 @@
 //! Paths here are absolute and seen from inside; symbolic links are followed as a process would that had changed its root
 //! there, so `/host/etc/os-release -> /usr/lib/os-release` is a file of the node and not of the pod.
 
-use rustix::fs::{Mode, OFlags};
+mod open;
+mod place;
+
+pub use place::{Attributes, Held, Place};
+
+use open::{IN_ROOT, open};
+use rustix::fs::{AtFlags, Dir, OFlags};
+use rustix::io::Errno;
 use std::collections::VecDeque;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 /// Symbolic links that are followed in one path, as Linux does.
 const MAX_LINKS: usize = 40;
@@ -15,12 +26,17 @@ const MAX_LINKS: usize = 40;
 const MAX_ENTRIES: usize = 100_000;
 
 /// Bytes of a configuration file.
-const MAX_CONFIGURATION: u64 = 4 << 20;
+pub(crate) const MAX_CONFIGURATION: u64 = 4 << 20;
 
-/// A directory taken as `/`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A directory taken as `/`, by its descriptor.
+///
+/// Every file of it is opened below that descriptor by `openat2` with `RESOLVE_IN_ROOT`, so that neither a link nor a
+/// rename in between leads out; that holds for the running system's `/` too.
+#[derive(Debug, Clone)]
 pub struct Root {
     outer: PathBuf,
+    /// What kept the running system's `/` from being opened is told by the first call.
+    top: Arc<Result<OwnedFd, Errno>>,
 }
 
 /// Why a file of the root cannot be used.
@@ -42,6 +58,14 @@ pub enum RootError {
         /// Why.
         source: io::Error,
     },
+    /// One file or directory.
+    #[error("{path} cannot be written: {source}")]
+    Write {
+        /// Seen from outside.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// More bytes than anything of its kind has.
     #[error("{path} has more than {limit} bytes, more than a file of its kind can have")]
     TooLarge {
@@ -49,6 +73,14 @@ pub enum RootError {
         path: PathBuf,
         /// The cap in bytes.
         limit: u64,
+    },
+    /// More names than any folder of a system has.
+    #[error("{path} has more than {limit} names, more than a folder of its kind can have")]
+    TooMany {
+        /// Seen from outside.
+        path: PathBuf,
+        /// The cap.
+        limit: usize,
     },
     /// A text that cannot be written again as it is.
     #[error("{path}: expected UTF-8 text")]
@@ -62,19 +94,22 @@ impl RootError {
     /// Whether there is no such file, which is often an answer and not an error.
     pub fn is_missing(&self) -> bool {
         let RootError::Read { source, .. } = self else { return false };
-        matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        is_missing(source)
     }
+}
 
-    /// Whether its links lead to nothing but themselves, for everybody.
-    fn is_circle(&self) -> bool {
-        let RootError::Read { source, .. } = self else { return false };
-        source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
-    }
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Whether links lead to nothing but themselves, for everybody.
+fn is_circle(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
 
 impl Default for Root {
     fn default() -> Self {
-        Root { outer: PathBuf::from("/") }
+        Root { outer: PathBuf::from("/"), top: Arc::new(open::top(Path::new("/"))) }
     }
 }
 
@@ -83,12 +118,12 @@ impl Root {
     ///
     /// # Errors
     ///
-    /// That it is no directory that can be looked into.
+    /// That it is no directory that can be looked into, or that the kernel cannot confine paths to it (before Linux 5.6).
     pub fn new(path: &Path) -> Result<Root, RootError> {
         let failed = |source| RootError::Root { path: path.to_owned(), source };
         let outer = std::fs::canonicalize(path).map_err(failed)?;
-        std::fs::read_dir(&outer).map_err(failed)?;
-        Ok(Root { outer })
+        let top = open::top(&outer).map_err(|e| failed(open::said(e)))?;
+        Ok(Root { outer, top: Arc::new(Ok(top)) })
     }
 
     /// Whether this is the running system itself.
@@ -96,23 +131,56 @@ impl Root {
         self.outer == Path::new("/")
     }
 
-    /// Where the root lies.
+    /// Where the root lies: for messages, and for programs that take a root themselves.
     pub fn path(&self) -> &Path {
         &self.outer
     }
 
-    /// Where a path of the inside lies; links are not followed.
-    pub fn outer(&self, inside: &Path) -> PathBuf {
+    /// A path of the inside as it is named from outside, for messages: opening it would follow links out of the root.
+    pub fn shown(&self, inside: &Path) -> PathBuf {
         self.outer.join(inside.strip_prefix("/").unwrap_or(inside))
     }
 
+    fn top(&self) -> io::Result<&OwnedFd> {
+        self.top.as_ref().as_ref().map_err(|e| open::said(*e))
+    }
+
+    fn open(&self, inside: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        open(self.top()?, inside, flags, IN_ROOT)
+    }
+
+    /// What stands at a path, without opening it: a device's opening can have effects.
+    fn seen(&self, inside: &Path) -> io::Result<Metadata> {
+        File::from(self.open(inside, OFlags::PATH)?).metadata()
+    }
+
+    fn cannot_read(&self, inside: &Path) -> impl Fn(io::Error) -> RootError + use<> {
+        let path = self.shown(inside);
+        move |source| RootError::Read { path: path.clone(), source }
+    }
+
     /// The path with every symbolic link followed inside the root; the last component need not exist.
+    ///
+    /// It is for telling and comparing paths, and for writing beside the real file.
     ///
     /// # Errors
     ///
     /// More than 40 links, or a directory that cannot be looked into.
     pub fn resolve(&self, inside: &Path) -> Result<PathBuf, RootError> {
-        let failed = |source| RootError::Read { path: self.outer(inside), source };
+        self.followed(inside, false)
+    }
+
+    /// [`Root::resolve`] of what is to be written: whatever is missing can be made.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Root::resolve`], but for what is missing.
+    pub fn resolve_new(&self, inside: &Path) -> Result<PathBuf, RootError> {
+        self.followed(inside, true)
+    }
+
+    fn followed(&self, inside: &Path, new: bool) -> Result<PathBuf, RootError> {
+        let failed = self.cannot_read(inside);
         let mut todo: VecDeque<PathBuf> = parts(inside).collect();
         let mut done = PathBuf::from("/");
         let mut links = 0;
@@ -123,13 +191,12 @@ impl Root {
                 continue;
             }
             let next = done.join(&part);
-            match std::fs::symlink_metadata(self.outer(&next)) {
-                Ok(found) if found.is_symlink() => {
+            match self.link(&next) {
+                Ok(Some(to)) => {
                     links += 1;
                     if links > MAX_LINKS {
-                        return Err(failed(rustix::io::Errno::LOOP.into()));
+                        return Err(failed(Errno::LOOP.into()));
                     }
-                    let to = std::fs::read_link(self.outer(&next)).map_err(failed)?;
                     if to.is_absolute() {
                         done = PathBuf::from("/");
                     }
@@ -137,26 +204,22 @@ impl Root {
                         todo.push_front(part);
                     }
                 }
-                Ok(_) => done = next,
-                Err(error) if error.kind() == io::ErrorKind::NotFound && todo.is_empty() => done = next,
+                Ok(None) => done = next,
+                Err(error) if error.kind() == io::ErrorKind::NotFound && (new || todo.is_empty()) => done = next,
                 Err(error) => return Err(failed(error)),
             }
         }
         Ok(done)
     }
 
-    /// [`Root::resolve`] of what is to be written: directories before the last component may be missing, they can be made.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Root::resolve`], but for what is missing.
-    pub fn resolve_new(&self, inside: &Path) -> Result<PathBuf, RootError> {
-        match self.resolve(inside) {
-            Err(error) if error.is_missing() => match (inside.parent(), inside.components().next_back()) {
-                (Some(folder), Some(Component::Normal(name))) => Ok(self.resolve_new(folder)?.join(name)),
-                _ => Err(error),
-            },
-            resolved => resolved,
+    /// Where a symbolic link leads; `None` if something else stands there.
+    fn link(&self, inside: &Path) -> io::Result<Option<PathBuf>> {
+        let found = self.open(inside, OFlags::PATH | OFlags::NOFOLLOW)?;
+        match rustix::fs::readlinkat(&found, c"", Vec::new()) {
+            Ok(to) => Ok(Some(PathBuf::from(std::ffi::OsStr::from_bytes(to.as_bytes())))),
+            // Neither an empty path nor a link: what stands there is something else.
+            Err(Errno::INVAL | Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
         }
     }
 
@@ -170,7 +233,7 @@ impl Root {
     pub fn read(&self, inside: &Path, limit: u64) -> Result<Vec<u8>, RootError> {
         let bytes = self.head(inside, limit.saturating_add(1))?;
         if bytes.len() as u64 > limit {
-            return Err(RootError::TooLarge { path: self.outer(inside), limit });
+            return Err(RootError::TooLarge { path: self.shown(inside), limit });
         }
         Ok(bytes)
     }
@@ -181,17 +244,29 @@ impl Root {
     ///
     /// [`RootError::Read`].
     pub fn head(&self, inside: &Path, count: u64) -> Result<Vec<u8>, RootError> {
-        let path = self.outer(&self.resolve(inside)?);
-        let failed = |source| RootError::Read { path: path.clone(), source };
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY;
-        let file = rustix::fs::open(&path, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
-        let file = std::fs::File::from(file);
-        if !file.metadata().map_err(failed)?.is_file() {
-            return Err(failed(io::Error::other("not a regular file")));
-        }
         let mut bytes = Vec::new();
-        file.take(count).read_to_end(&mut bytes).map_err(failed)?;
+        self.file(inside)?.take(count).read_to_end(&mut bytes).map_err(self.cannot_read(inside))?;
         Ok(bytes)
+    }
+
+    /// A regular file, open for reading.
+    ///
+    /// # Errors
+    ///
+    /// [`RootError::Read`], also for what is no regular file.
+    pub fn file(&self, inside: &Path) -> Result<File, RootError> {
+        let failed = self.cannot_read(inside);
+        let not_regular = || failed(io::Error::other("not a regular file"));
+        if !self.seen(inside).map_err(&failed)?.is_file() {
+            return Err(not_regular());
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = File::from(self.open(inside, flags).map_err(&failed)?);
+        // It may have been exchanged in between.
+        if !file.metadata().map_err(&failed)?.is_file() {
+            return Err(not_regular());
+        }
+        Ok(file)
     }
 
     /// [`Root::read`] as text; what is not UTF-8 becomes U+FFFD.
@@ -210,7 +285,7 @@ impl Root {
     /// Those of [`Root::read`], and that it is not UTF-8.
     pub fn utf8(&self, inside: &Path) -> Result<String, RootError> {
         let bytes = self.read(inside, MAX_CONFIGURATION)?;
-        String::from_utf8(bytes).map_err(|_| RootError::NotText { path: self.outer(inside) })
+        String::from_utf8(bytes).map_err(|_| RootError::NotText { path: self.shown(inside) })
     }
 
     /// [`Root::utf8`], `None` where there is no such file.
@@ -230,25 +305,39 @@ impl Root {
     ///
     /// # Errors
     ///
-    /// That it is there and cannot be listed.
+    /// That it is there and cannot be listed, or has more names than any has.
     pub fn list(&self, inside: &Path) -> Result<Vec<String>, RootError> {
-        let resolved = match self.resolve(inside) {
-            Err(error) if error.is_missing() => return Ok(Vec::new()),
-            resolved => resolved?,
+        self.list_up_to(inside, MAX_ENTRIES)
+    }
+
+    fn list_up_to(&self, inside: &Path, limit: usize) -> Result<Vec<String>, RootError> {
+        let failed = self.cannot_read(inside);
+        match self.seen(inside) {
+            Err(error) if is_missing(&error) => return Ok(Vec::new()),
+            found => found.map_err(&failed)?,
         };
-        let path = self.outer(&resolved);
-        let entries = match std::fs::read_dir(&path) {
+        let folder = match self.open(inside, OFlags::RDONLY | OFlags::DIRECTORY) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(|source| RootError::Read { path, source })?,
+            folder => folder.map_err(&failed)?,
         };
-        let names = entries.take(MAX_ENTRIES).filter_map(|e| e.ok()?.file_name().into_string().ok());
-        let mut names: Vec<String> = names.collect();
+        let mut names = Vec::new();
+        for entry in Dir::new(folder).map_err(|e| failed(e.into()))? {
+            let entry = entry.map_err(|e| failed(e.into()))?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if name == "." || name == ".." {
+                continue;
+            }
+            if names.len() == limit {
+                return Err(RootError::TooMany { path: self.shown(inside), limit });
+            }
+            names.push(name.to_owned());
+        }
         names.sort();
         Ok(names)
     }
 
     /// What stands at a path, links followed; `None` if nothing does, or nobody can tell.
-    pub fn metadata(&self, inside: &Path) -> Option<std::fs::Metadata> {
+    pub fn metadata(&self, inside: &Path) -> Option<Metadata> {
         self.look(inside).ok().flatten()
     }
 
@@ -257,15 +346,21 @@ impl Root {
     /// # Errors
     ///
     /// That a folder on the way cannot be searched.
-    pub fn look(&self, inside: &Path) -> Result<Option<std::fs::Metadata>, RootError> {
-        let found = self.resolve(inside).and_then(|resolved| {
-            let path = self.outer(&resolved);
-            std::fs::symlink_metadata(&path).map_err(|source| RootError::Read { path, source })
-        });
-        match found {
-            Err(error) if error.is_missing() || error.is_circle() => Ok(None),
-            found => found.map(Some),
+    pub fn look(&self, inside: &Path) -> Result<Option<Metadata>, RootError> {
+        match self.seen(inside) {
+            Err(error) if is_missing(&error) || is_circle(&error) => Ok(None),
+            found => found.map(Some).map_err(self.cannot_read(inside)),
         }
+    }
+
+    /// What stands at a path; a link in the last component is told and not followed.
+    ///
+    /// # Errors
+    ///
+    /// That nothing does, or that a folder cannot be looked into.
+    pub fn symlink_metadata(&self, inside: &Path) -> Result<Metadata, RootError> {
+        let found = self.open(inside, OFlags::PATH | OFlags::NOFOLLOW);
+        found.and_then(|f| File::from(f).metadata()).map_err(self.cannot_read(inside))
     }
 
     /// Whether a regular file stands at the path, links followed.
@@ -317,6 +412,40 @@ impl Root {
         }
         Ok(there)
     }
+
+    /// Writes a file whole, or leaves the old one: its folders are made, its attributes kept.
+    ///
+    /// # Errors
+    ///
+    /// [`RootError::Write`].
+    pub fn write(&self, inside: &Path, bytes: &[u8]) -> Result<(), RootError> {
+        let place = self.make_place(inside)?;
+        place.write(bytes, place.attributes()?.as_ref())
+    }
+
+    /// Removes an empty folder that a path names without links; one that is not there, or not empty, stays so.
+    ///
+    /// # Errors
+    ///
+    /// [`RootError::Write`].
+    pub fn remove_empty_folder(&self, inside: &Path) -> Result<(), RootError> {
+        let Some(place) = self.place(inside)? else { return Ok(()) };
+        if place.path() != inside {
+            return Ok(());
+        }
+        match rustix::fs::unlinkat(place.folder(), place.name(), AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR | Errno::BUSY) => Ok(()),
+            Err(errno) => Err(RootError::Write { path: self.shown(inside), source: errno.into() }),
+        }
+    }
+
+    /// The directories that must be made for a file, the outermost first.
+    pub fn missing_folders(&self, inside: &Path) -> Vec<PathBuf> {
+        let is_missing = |folder: &&Path| self.seen(folder).is_err_and(|e| is_missing(&e));
+        let mut missing: Vec<PathBuf> = inside.ancestors().skip(1).take_while(is_missing).map(Path::to_owned).collect();
+        missing.reverse();
+        missing
+    }
 }
 
 /// The components of a path but `/` and `.`.
@@ -348,87 +477,4 @@ fn matches(pattern: &str, name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::symlink;
-
-    fn root() -> (tempfile::TempDir, Root) {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(dir.path().join("usr/lib")).unwrap();
-        std::fs::create_dir_all(dir.path().join("etc")).unwrap();
-        std::fs::write(dir.path().join("usr/lib/os-release"), "ID=inside\n").unwrap();
-        let root = Root::new(dir.path()).unwrap();
-        (dir, root)
-    }
-
-    #[test]
-    fn links_are_followed_inside() {
-        let (dir, root) = root();
-        symlink("/usr/lib/os-release", dir.path().join("etc/absolute")).unwrap();
-        symlink("../../../../usr/lib/os-release", dir.path().join("etc/climbing")).unwrap();
-        symlink("usr/lib", dir.path().join("lib")).unwrap();
-        for path in ["/etc/absolute", "/etc/climbing", "/lib/os-release", "/etc/../lib/os-release"] {
-            assert_eq!(root.read_text(Path::new(path), 100).unwrap(), "ID=inside\n", "{path}");
-            assert_eq!(root.resolve(Path::new(path)).unwrap(), Path::new("/usr/lib/os-release"));
-        }
-    }
-
-    #[test]
-    fn what_is_no_small_regular_file_is_refused_and_never_waited_for() {
-        let (dir, root) = root();
-        symlink("loop", dir.path().join("loop")).unwrap();
-        let error = root.read(Path::new("/loop"), 10).unwrap_err();
-        assert!(error.to_string().contains("symbolic links"), "{error}");
-        rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("fifo"), rustix::fs::FileType::Fifo, Mode::RUSR, 0)
-            .unwrap();
-        let error = root.read(Path::new("/fifo"), 10).unwrap_err();
-        assert!(error.to_string().contains("not a regular file"), "{error}");
-        assert!(root.read(Path::new("/etc"), 10).is_err());
-        assert!(matches!(root.read(Path::new("/usr/lib/os-release"), 9).unwrap_err(), RootError::TooLarge { .. }));
-        assert_eq!(root.read(Path::new("/usr/lib/os-release"), 10).unwrap().len(), 10);
-        assert!(root.read(Path::new("/usr/none/x"), 10).unwrap_err().is_missing());
-        // A file is no folder.
-        assert!(root.read(Path::new("/usr/lib/os-release/x"), 10).unwrap_err().is_missing());
-        assert!(Root::new(Path::new("/etc/hostname-of-nobody")).is_err());
-    }
-
-    #[test]
-    fn what_is_to_be_written_may_lack_its_folders() {
-        let (dir, root) = root();
-        symlink("/usr", dir.path().join("etc/up")).unwrap();
-        assert_eq!(root.resolve_new(Path::new("/etc/up/none/file")).unwrap(), Path::new("/usr/none/file"));
-        symlink("b", dir.path().join("a")).unwrap();
-        symlink("a", dir.path().join("b")).unwrap();
-        assert!(!root.resolve_new(Path::new("/a/file")).unwrap_err().is_missing());
-    }
-
-    #[test]
-    fn configuration_is_read_to_the_byte_or_not_at_all() {
-        let (dir, root) = root();
-        std::fs::write(dir.path().join("junk"), [0xff, 0xfe]).unwrap();
-        assert!(root.utf8(Path::new("/junk")).unwrap_err().to_string().contains("UTF-8"));
-        assert_eq!(root.utf8_if_any(Path::new("/none")).unwrap(), None);
-        assert_eq!(root.utf8_if_any(Path::new("/usr/lib/os-release")).unwrap().as_deref(), Some("ID=inside\n"));
-        assert!(root.has_file(Path::new("/usr/lib/os-release")) && !root.has_file(Path::new("/usr/lib")));
-        assert_eq!(root.list(Path::new("/none")).unwrap(), Vec::<String>::new());
-        assert_eq!(root.list(Path::new("/")).unwrap(), ["etc", "junk", "usr"]);
-    }
-
-    #[test]
-    fn globs_match_within_components() {
-        let (dir, root) = root();
-        for (version, name) in [("6.1", "vmlinuz"), ("6.2", "vmlinuz"), (".x", "vmlinuz")] {
-            let folder = dir.path().join("usr/lib/modules").join(version);
-            std::fs::create_dir_all(&folder).unwrap();
-            std::fs::write(folder.join(name), "").unwrap();
-        }
-        let found = root.glob("/usr/lib/modules/*/vmlinuz").unwrap();
-        let expected = ["/usr/lib/modules/6.1/vmlinuz", "/usr/lib/modules/6.2/vmlinuz"];
-        assert_eq!(found, expected.map(PathBuf::from));
-        assert!(root.glob("/boot/vmlinuz-*").unwrap().is_empty());
-        symlink("circle", dir.path().join("usr/lib/circle")).unwrap();
-        assert!(root.glob("/usr/lib/circl*").unwrap().is_empty());
-        assert!(root.glob("/usr/lib/os-release/*").unwrap().is_empty());
-        assert!(matches("a*b*c", "a1b2c") && matches("*", "x") && !matches("a*b", "ac") && !matches("ab*b", "ab"));
-    }
-}
+mod tests;

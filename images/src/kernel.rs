@@ -43,7 +43,7 @@ pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failu
     let root = Root::new(tree).map_err(unreadable)?;
     let found = kernel_image::newest(&root, glob, &kernel.packages).map_err(unreadable)?.ok_or_else(missing)?;
     let (Some(version), Some(modules)) = (found.release, found.modules) else { return Err(missing()) };
-    let at = |path: &Path| root.resolve(path).map(|inside| root.outer(&inside)).map_err(unreadable);
+    let at = |path: &Path| root.resolve(path).map(|inside| root.shown(&inside)).map_err(unreadable);
     let configs = [format!("/boot/config-{version}"), format!("{}/config", modules.display())];
     let config = configs.iter().find(|path| root.has_file(Path::new(path)));
     Ok(KernelFiles {

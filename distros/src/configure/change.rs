@@ -3,8 +3,7 @@
 //! What was written, and what stood there before, is kept in a state file below `/var/lib/kata-osinfo`; it is written
 //! before the first file is touched, so that a crash in between can be taken back too.
 
-use crate::root::{Root, RootError};
-use crate::verified::write_file;
+use crate::root::{MAX_CONFIGURATION, Root, RootError};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -75,14 +74,6 @@ pub enum ChangeError {
         "{0} has been changed since kata-osinfo wrote it: move what was changed to a drop-in of your own, then `kata-osinfo unconfigure --force`"
     )]
     Changed(PathBuf),
-    /// The operating system refused.
-    #[error("writing {path}: {source}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
 }
 
 /// What was configured, if anything.
@@ -132,7 +123,7 @@ pub fn apply(root: &Root, old: Option<&State>, mut new: State) -> Result<(), Cha
     }
     new.directories = old.map(|s| s.directories.clone()).unwrap_or_default();
     for path in new.files.iter().map(|f| f.path.as_path()).chain([Path::new(STATE)]) {
-        for folder in missing_folders(root, path) {
+        for folder in root.missing_folders(&root.resolve_new(path)?) {
             if !new.directories.contains(&folder) {
                 new.directories.push(folder);
             }
@@ -180,7 +171,7 @@ pub fn revert(root: &Root, state: &State, force: bool, dry_run: bool) -> Result<
     put(root, Path::new(STATE), None)?;
     for folder in state.directories.iter().rev() {
         // Others may have put something there; then it stays.
-        let _ = std::fs::remove_dir(root.outer(folder));
+        root.remove_empty_folder(folder)?;
     }
     Ok(restored)
 }
@@ -193,37 +184,16 @@ fn write_state(root: &Root, state: &State) -> Result<(), ChangeError> {
 
 /// A file with this text, or no file.
 fn put(root: &Root, path: &Path, text: Option<&str>) -> Result<(), ChangeError> {
-    let failed = |source| ChangeError::Write { path: path.to_owned(), source };
-    let inside = root.resolve_new(path)?;
-    let outside = root.outer(&inside);
-    match text {
-        Some(text) => {
-            if let Some(folder) = outside.parent() {
-                std::fs::create_dir_all(folder).map_err(failed)?;
-            }
-            // Nothing to do is done without a new inode.
-            if std::fs::read(&outside).is_ok_and(|old| old == text.as_bytes()) {
-                return Ok(());
-            }
-            write_file(&outside, text).map_err(failed)
-        }
-        None => match std::fs::remove_file(&outside) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed(e)),
-            _ => Ok(()),
-        },
+    let Some(text) = text else {
+        return Ok(root.place(path)?.map_or(Ok(()), |place| place.remove())?);
+    };
+    let place = root.make_place(path)?;
+    let old = place.read(MAX_CONFIGURATION)?;
+    // Nothing to do is done without a new inode.
+    if old.as_ref().is_some_and(|old| old.bytes == text.as_bytes()) {
+        return Ok(());
     }
-}
-
-/// The directories that must be made for a file, the outermost first.
-fn missing_folders(root: &Root, path: &Path) -> Vec<PathBuf> {
-    let mut missing: Vec<PathBuf> = path
-        .ancestors()
-        .skip(1)
-        .take_while(|folder| root.resolve_new(folder).is_ok_and(|f| !root.outer(&f).exists()))
-        .map(Path::to_owned)
-        .collect();
-    missing.reverse();
-    missing
+    Ok(place.write(text.as_bytes(), old.map(|o| o.attributes).as_ref())?)
 }
 
 #[cfg(test)]

@@ -197,7 +197,7 @@ impl Merged {
 }
 
 fn drop_in_text(root: &Root, path: &Path, name: &str, runtime: Runtime) -> Result<String, String> {
-    let meta = std::fs::symlink_metadata(root.outer(path)).map_err(|e| e.to_string())?;
+    let meta = root.symlink_metadata(path).map_err(|e| e.to_string())?;
     if runtime == Runtime::Rs && !meta.is_file() {
         return Err("Kata would not start: it accepts only regular files here, no links and no directories".to_owned());
     }

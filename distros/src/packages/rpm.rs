@@ -70,7 +70,7 @@ fn outside(root: &Root, arguments: &[&str]) -> Result<Finished, QueryError> {
     let none = || QueryError::NoRpm(root.path().to_owned());
     let rpm = Root::default().which("rpm").ok_or_else(none)?;
     let folder = folder(root).unwrap_or_else(|| PathBuf::from("/var/lib/rpm"));
-    let folder = root.outer(&root.resolve(Path::new(&folder))?).display().to_string();
+    let folder = root.shown(&root.resolve(Path::new(&folder))?).display().to_string();
     let mut all = vec!["--dbpath", folder.as_str()];
     all.extend(arguments);
     Ok(Invocation::new(&rpm, &all).run(WITHIN, None)?)

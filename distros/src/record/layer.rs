@@ -4,10 +4,11 @@
 //! A higher layer's defaults are over a lower layer's releases too: the admin says `vmm: {name: qemu, path: /opt/qemu}` once.
 
 use super::resolve::merged;
-use super::{Component, Fact, Parts, PerArch, Record, RecordError, ReleaseEntry, Source, read_text};
+use super::{Component, Fact, Parts, PerArch, Record, RecordError, ReleaseEntry, Source, read_text, text_of};
 use crate::arch::Arch;
 use crate::diagnostic::{Diagnostic, Severity, finish};
 use crate::release::PackageManager;
+use crate::root::{Root, RootError};
 use crate::syntax::Node;
 use crate::verified::VerifiedEntry;
 use std::ops::Range;
@@ -57,17 +58,23 @@ impl Draft {
     }
 
     pub(crate) fn read(path: &Path) -> Result<Draft, RecordError> {
-        Draft::read_as(path, path)
+        Draft::of_text(path, read_text(path))
     }
 
-    /// [`Draft::read`] of a file that goes by the name at which a link to it was found.
-    pub(crate) fn read_as(name: &Path, path: &Path) -> Result<Draft, RecordError> {
-        let text = read_text(path).map_err(|d| RecordError {
-            path: name.to_owned(),
-            text: String::new(),
-            diagnostics: vec![Diagnostic { file: name.display().to_string(), ..*d }],
-        })?;
-        Draft::parse(name, &text)
+    /// [`Draft::read`] of a file of a root, by its path on the inside.
+    pub(crate) fn read_in(root: &Root, inside: &Path) -> Result<Draft, RecordError> {
+        let name = root.shown(inside);
+        let opened = root.file(inside).map_err(|e| match e {
+            RootError::Read { source, .. } => source.to_string(),
+            other => other.to_string(),
+        });
+        Draft::of_text(&name, text_of(&name, opened))
+    }
+
+    fn of_text(path: &Path, text: Result<String, Box<Diagnostic>>) -> Result<Draft, RecordError> {
+        let unreadable =
+            |d: Box<Diagnostic>| RecordError { path: path.to_owned(), text: String::new(), diagnostics: vec![*d] };
+        Draft::parse(path, &text.map_err(unreadable)?)
     }
 
     /// The keys that a record needs and nobody has supplied.

@@ -3,10 +3,11 @@
 use super::VerifiedEntry;
 use crate::diagnostic::is_direction_control;
 use crate::record::{Record, RecordError};
+use crate::root::Place;
 use crate::syntax::{self, Kind, Node};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 
 /// Characters of a cause or workaround that are kept.
@@ -80,31 +81,17 @@ pub fn apply(record_text: &str, new: &[VerifiedEntry]) -> Result<String, WriteEr
     Ok(text)
 }
 
-/// Replaces a file atomically: a crash leaves the old text or the new one, whole; permissions stay.
+/// Replaces a file atomically: a crash leaves the old text or the new one, whole; owner, permissions and attributes stay.
+///
+/// A symbolic link stays one: its target is replaced.
 ///
 /// # Errors
 ///
 /// What the file system refused.
 pub fn write_file(path: &Path, text: &str) -> io::Result<()> {
-    // A symbolic link stays one: its target is replaced.
-    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    match std::fs::metadata(&path) {
-        Ok(old) => file.as_file().set_permissions(old.permissions())?,
-        Err(_) => {
-            use std::os::unix::fs::PermissionsExt;
-            let readable = std::fs::Permissions::from_mode(0o644);
-            file.as_file().set_permissions(readable)?;
-        }
-    }
-    file.as_file().sync_all()?;
-    file.persist(&path)?;
-    std::fs::File::open(folder)?.sync_all()
+    let place = Place::of_file(path)?;
+    let old = place.attributes().map_err(io::Error::other)?;
+    place.write(text.as_bytes(), old.as_ref()).map_err(io::Error::other)
 }
 
 fn tree(text: &str) -> Result<Node, WriteError> {

@@ -8,14 +8,15 @@ use kata_osinfo::configure::{
     edited, locate, plan, reads_drop_ins, settings,
 };
 use kata_osinfo::profile::Profile;
-use kata_osinfo::root::Root;
-use std::fs;
-use std::io;
+use kata_osinfo::root::{Root, RootError};
 use std::path::{Path, PathBuf};
 use suites::check::Stop;
 use suites::containers::Kata;
 use suites::environment::Claims;
 use suites::outcome::Component;
+
+/// Bytes of a configuration that comes with Kata.
+const MAX_SHIPPED: u64 = 4 << 20;
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +41,8 @@ pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -
         let what = format!("{what} for Kata {}", kata.version);
         move |e: &dyn std::fmt::Display| Stop::error(format!("{what}: {e}"))
     };
-    let place = root.outer(Path::new(&kata.configuration));
-    put(&root.outer(Path::new(shipped)), &place).map_err(|e| doing("placing the configuration")(&e))?;
+    place(root, Path::new(shipped), Path::new(&kata.configuration))
+        .map_err(|e| doing("placing the configuration")(&e))?;
     let version: KataVersion = kata.version.parse().map_err(|e| doing("reading the version")(&e))?;
     let configuration = planned(root, claims, profile, kata, version)?;
     let located = locate(root, kata.kind, None).map_err(|e| doing("looking for the configuration")(&e))?;
@@ -62,13 +63,8 @@ pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -
     Ok(Some(Configured { file, text, notes }))
 }
 
-fn put(from: &Path, to: &Path) -> io::Result<()> {
-    let named = |path: &Path, e: io::Error| io::Error::other(format!("{}: {e}", path.display()));
-    if let Some(folder) = to.parent() {
-        fs::create_dir_all(folder).map_err(|e| named(folder, e))?;
-    }
-    let bytes = fs::read(from).map_err(|e| named(from, e))?;
-    fs::write(to, bytes).map_err(|e| named(to, e))
+fn place(root: &Root, from: &Path, to: &Path) -> Result<(), RootError> {
+    root.write(to, &root.read(from, MAX_SHIPPED)?)
 }
 
 fn planned(
@@ -114,14 +110,7 @@ fn written(
         let text = root.utf8(&located.path).map_err(|e| e.to_string())?;
         (located.path.clone(), edited(&text, settings).map_err(|e| e.to_string())?)
     };
-    let outside = root.outer(&path);
-    let write = || -> io::Result<()> {
-        if let Some(folder) = outside.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        fs::write(&outside, &text)
-    };
-    write().map_err(|e| format!("{}: {e}", path.display()))?;
+    root.write(&path, text.as_bytes()).map_err(|e| e.to_string())?;
     Ok((path, text))
 }
 

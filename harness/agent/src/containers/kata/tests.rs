@@ -3,6 +3,7 @@ use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
 use kata_osinfo::profile::Runtime;
 use std::collections::BTreeMap;
+use std::fs;
 
 /// A root with what the record of Debian 13 names, and a Kata's shipped configuration.
 struct Machine {

@@ -1,0 +1,259 @@
+use super::*;
+use rustix::fs::Mode;
+use std::os::unix::fs::symlink;
+
+fn root() -> (tempfile::TempDir, Root) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("usr/lib")).unwrap();
+    std::fs::create_dir_all(dir.path().join("etc")).unwrap();
+    std::fs::write(dir.path().join("usr/lib/os-release"), "ID=inside\n").unwrap();
+    let root = Root::new(dir.path()).unwrap();
+    (dir, root)
+}
+
+#[test]
+fn links_are_followed_inside() {
+    let (dir, root) = root();
+    symlink("/usr/lib/os-release", dir.path().join("etc/absolute")).unwrap();
+    symlink("../../../../usr/lib/os-release", dir.path().join("etc/climbing")).unwrap();
+    symlink("usr/lib", dir.path().join("lib")).unwrap();
+    for path in ["/etc/absolute", "/etc/climbing", "/lib/os-release", "/etc/../lib/os-release"] {
+        assert_eq!(root.read_text(Path::new(path), 100).unwrap(), "ID=inside\n", "{path}");
+        assert_eq!(root.resolve(Path::new(path)).unwrap(), Path::new("/usr/lib/os-release"));
+    }
+}
+
+#[test]
+fn what_is_no_small_regular_file_is_refused_and_never_waited_for() {
+    let (dir, root) = root();
+    symlink("loop", dir.path().join("loop")).unwrap();
+    let error = root.read(Path::new("/loop"), 10).unwrap_err();
+    assert!(error.to_string().contains("symbolic links"), "{error}");
+    rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("fifo"), rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+    let error = root.read(Path::new("/fifo"), 10).unwrap_err();
+    assert!(error.to_string().contains("not a regular file"), "{error}");
+    assert!(root.read(Path::new("/etc"), 10).is_err());
+    assert!(matches!(root.read(Path::new("/usr/lib/os-release"), 9).unwrap_err(), RootError::TooLarge { .. }));
+    assert_eq!(root.read(Path::new("/usr/lib/os-release"), 10).unwrap().len(), 10);
+    assert!(root.read(Path::new("/usr/none/x"), 10).unwrap_err().is_missing());
+    // A file is no folder.
+    assert!(root.read(Path::new("/usr/lib/os-release/x"), 10).unwrap_err().is_missing());
+    assert!(Root::new(Path::new("/etc/hostname-of-nobody")).is_err());
+}
+
+/// A folder of this machine, and links in a root that lead there if they are followed by path.
+fn outside() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), "precious\n").unwrap();
+    std::fs::create_dir(dir.path().join("empty")).unwrap();
+    let path = dir.path().canonicalize().unwrap();
+    (dir, path)
+}
+
+#[test]
+fn no_link_leads_out_for_reading_or_writing() {
+    let ((dir, root), (_kept, victim)) = (root(), outside());
+    let link = |to: &Path, name: &str| symlink(to, dir.path().join(name)).unwrap();
+    link(&victim.join("file"), "file");
+    link(&victim, "folder");
+    link(Path::new("file"), "chain");
+    let climbing = Path::new("../../../../../../../..").join(victim.strip_prefix("/").unwrap());
+    link(&climbing, "etc/climbing");
+    let paths = ["/file", "/chain", "/folder/file", "/etc/climbing/file", "/etc/../folder/file"];
+    for path in paths.map(Path::new) {
+        assert!(root.read(path, 100).unwrap_err().is_missing(), "{}", path.display());
+        assert!(root.metadata(path).is_none() && root.place(path).unwrap().is_none(), "{}", path.display());
+    }
+    assert_eq!(root.list(Path::new("/folder")).unwrap(), Vec::<String>::new());
+    for path in paths.map(Path::new) {
+        root.write(path, b"ours").unwrap();
+        assert_eq!(root.read(path, 100).unwrap(), b"ours", "{}", path.display());
+    }
+    // Links stay links, and lead to the same place inside.
+    assert!(dir.path().join("file").is_symlink() && dir.path().join("chain").is_symlink());
+    assert_eq!(std::fs::read(dir.path().join(victim.strip_prefix("/").unwrap()).join("file")).unwrap(), b"ours");
+    root.remove_empty_folder(&victim.join("empty")).unwrap();
+    root.remove_empty_folder(Path::new("/folder/empty")).unwrap();
+    for name in ["/../../../x", "/folder"] {
+        root.remove_empty_folder(Path::new(name)).unwrap();
+    }
+    assert!(victim.join("empty").is_dir());
+    assert_eq!(std::fs::read_to_string(victim.join("file")).unwrap(), "precious\n");
+    assert_eq!(std::fs::read_dir(&victim).unwrap().count(), 2);
+}
+
+#[test]
+fn only_empty_folders_without_links_are_removed() {
+    let (dir, root) = root();
+    std::fs::create_dir(dir.path().join("etc/made")).unwrap();
+    symlink("etc", dir.path().join("e")).unwrap();
+    for name in ["/e/made", "/usr", "/none", "/none/at/all", "/usr/lib/os-release"] {
+        root.remove_empty_folder(Path::new(name)).unwrap();
+    }
+    assert!(dir.path().join("etc/made").is_dir() && dir.path().join("usr/lib/os-release").is_file());
+    root.remove_empty_folder(Path::new("/etc/made")).unwrap();
+    assert!(!dir.path().join("etc/made").exists());
+}
+
+#[test]
+fn devices_are_not_even_opened() {
+    let (dir, root) = root();
+    let device = |name: &str, major, minor| {
+        let mode = Mode::from_raw_mode(0o666);
+        let kind = rustix::fs::FileType::CharacterDevice;
+        let at = dir.path().join(name);
+        rustix::fs::mknodat(rustix::fs::CWD, at, kind, mode, rustix::fs::makedev(major, minor))
+    };
+    if device("zero", 1, 5).is_err() {
+        eprintln!("SKIPPED: devices cannot be made here");
+        return;
+    }
+    symlink("zero", dir.path().join("link")).unwrap();
+    for name in ["/zero", "/link"] {
+        let error = root.read(Path::new(name), 10).unwrap_err();
+        assert!(error.to_string().contains("not a regular file"), "{error}");
+        let error = root.write(Path::new(name), b"x").unwrap_err();
+        assert!(error.to_string().contains("not a regular file"), "{error}");
+    }
+    // No such driver: opening it would say so.
+    device("odd", 4000, 1).unwrap();
+    let error = root.read(Path::new("/odd"), 10).unwrap_err();
+    assert!(error.to_string().contains("not a regular file"), "{error}");
+}
+
+#[test]
+fn a_folder_of_too_many_names_is_refused_and_not_cut() {
+    let (dir, root) = root();
+    for name in ["a", "b", "c"] {
+        std::fs::write(dir.path().join("etc").join(name), "").unwrap();
+    }
+    let error = root.list_up_to(Path::new("/etc"), 2).unwrap_err();
+    assert!(error.to_string().contains("etc has more than 2 names"), "{error}");
+    assert_eq!(root.list_up_to(Path::new("/etc"), 3).unwrap(), ["a", "b", "c"]);
+}
+
+/// Two names are exchanged all the time while they are read and written: a file and a link that leads out.
+fn race(rounds: usize) {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let ((dir, root), (_kept, victim)) = (root(), outside());
+    let decoy = dir.path().join(victim.strip_prefix("/").unwrap());
+    std::fs::create_dir_all(&decoy).unwrap();
+    std::fs::write(decoy.join("file"), "decoy").unwrap();
+    std::fs::write(dir.path().join("etc/config"), "decoy").unwrap();
+    symlink(victim.join("file"), dir.path().join("etc/other")).unwrap();
+    std::fs::create_dir(dir.path().join("conf")).unwrap();
+    symlink(&victim, dir.path().join("elsewhere")).unwrap();
+    let over = AtomicBool::new(false);
+    let mut written = 0;
+    std::thread::scope(|scope| {
+        let swap = |a: &str, b: &str| {
+            let (a, b) = (dir.path().join(a), dir.path().join(b));
+            let over = &over;
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let _ = renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE);
+                }
+            });
+        };
+        swap("etc/config", "etc/other");
+        swap("conf", "elsewhere");
+        for round in 0..rounds {
+            let text = format!("ours {round}");
+            for path in ["/etc/config", "/conf/file", "/etc/../conf/file"].map(Path::new) {
+                assert!(!root.read(path, 100).is_ok_and(|b| b.starts_with(b"precious")), "round {round}");
+                written += usize::from(root.write(path, text.as_bytes()).is_ok());
+                let _ = root.place(path).map(|p| p.map(|p| p.remove()));
+                let _ = root.remove_empty_folder(Path::new("/conf/empty"));
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(std::fs::read_to_string(victim.join("file")).unwrap(), "precious\n");
+    assert_eq!(std::fs::read_dir(&victim).unwrap().count(), 2, "{written} were written");
+    assert!(written > 0);
+}
+
+#[test]
+fn no_race_leads_out() {
+    race(30);
+}
+
+#[test]
+#[ignore = "minutes: the same, long enough to be lost by whoever opens by path"]
+fn no_long_race_leads_out() {
+    race(2_000);
+}
+
+#[test]
+fn a_file_keeps_owner_mode_attributes_and_links() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let (dir, root) = root();
+    let file = dir.path().join("etc/config");
+    std::fs::write(&file, "old").unwrap();
+    let is_root = std::os::unix::fs::chown(&file, Some(1234), Some(5678)).is_ok();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o4640)).unwrap();
+    let noted = rustix::fs::setxattr(&file, "user.note", b"a\0b", rustix::fs::XattrFlags::empty()).is_ok();
+    symlink("config", dir.path().join("etc/link")).unwrap();
+    for links in [1, 2] {
+        let before = std::fs::metadata(&file).unwrap();
+        assert_eq!(before.nlink(), links);
+        root.write(Path::new("/etc/link"), format!("new {links}").as_bytes()).unwrap();
+        let meta = std::fs::metadata(&file).unwrap();
+        assert_eq!((meta.uid(), meta.gid(), meta.mode()), (before.uid(), before.gid(), before.mode()));
+        assert!(!is_root || (meta.uid(), meta.gid()) == (1234, 5678));
+        let mut note = [0; 10];
+        let length = rustix::fs::getxattr(&file, "user.note", &mut note).unwrap_or_default();
+        assert!(!noted || note[..length] == *b"a\0b");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("new {links}"));
+        // A second name is not parted from the first.
+        assert_eq!(meta.ino() == before.ino(), links == 2);
+        if links == 1 {
+            std::fs::hard_link(&file, dir.path().join("etc/hard")).unwrap();
+        }
+    }
+    assert_eq!(std::fs::read_to_string(dir.path().join("etc/hard")).unwrap(), "new 2");
+    assert_eq!(root.list(Path::new("/etc")).unwrap(), ["config", "hard", "link"]);
+}
+
+#[test]
+fn what_is_to_be_written_may_lack_its_folders() {
+    let (dir, root) = root();
+    symlink("/usr", dir.path().join("etc/up")).unwrap();
+    assert_eq!(root.resolve_new(Path::new("/etc/up/none/file")).unwrap(), Path::new("/usr/none/file"));
+    symlink("b", dir.path().join("a")).unwrap();
+    symlink("a", dir.path().join("b")).unwrap();
+    symlink("/gone/../far/away", dir.path().join("dangling")).unwrap();
+    assert_eq!(root.resolve_new(Path::new("/dangling/file")).unwrap(), Path::new("/far/away/file"));
+    assert!(!root.resolve_new(Path::new("/a/file")).unwrap_err().is_missing());
+}
+
+#[test]
+fn configuration_is_read_to_the_byte_or_not_at_all() {
+    let (dir, root) = root();
+    std::fs::write(dir.path().join("junk"), [0xff, 0xfe]).unwrap();
+    assert!(root.utf8(Path::new("/junk")).unwrap_err().to_string().contains("UTF-8"));
+    assert_eq!(root.utf8_if_any(Path::new("/none")).unwrap(), None);
+    assert_eq!(root.utf8_if_any(Path::new("/usr/lib/os-release")).unwrap().as_deref(), Some("ID=inside\n"));
+    assert!(root.has_file(Path::new("/usr/lib/os-release")) && !root.has_file(Path::new("/usr/lib")));
+    assert_eq!(root.list(Path::new("/none")).unwrap(), Vec::<String>::new());
+    assert_eq!(root.list(Path::new("/")).unwrap(), ["etc", "junk", "usr"]);
+}
+
+#[test]
+fn globs_match_within_components() {
+    let (dir, root) = root();
+    for (version, name) in [("6.1", "vmlinuz"), ("6.2", "vmlinuz"), (".x", "vmlinuz")] {
+        let folder = dir.path().join("usr/lib/modules").join(version);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(name), "").unwrap();
+    }
+    let found = root.glob("/usr/lib/modules/*/vmlinuz").unwrap();
+    let expected = ["/usr/lib/modules/6.1/vmlinuz", "/usr/lib/modules/6.2/vmlinuz"];
+    assert_eq!(found, expected.map(PathBuf::from));
+    assert!(root.glob("/boot/vmlinuz-*").unwrap().is_empty());
+    symlink("circle", dir.path().join("usr/lib/circle")).unwrap();
+    assert!(root.glob("/usr/lib/circl*").unwrap().is_empty());
+    assert!(root.glob("/usr/lib/os-release/*").unwrap().is_empty());
+    assert!(matches("a*b*c", "a1b2c") && matches("*", "x") && !matches("a*b", "ac") && !matches("ab*b", "ab"));
+}
