@@ -2,6 +2,7 @@
 //!
 //! apt, dnf, zypper and pacman are run; the others are recognised and their command is told, for nobody has tried it here.
 //! Nothing goes through a shell, nothing asks questions, and nothing is removed to make room.
+//! From outside, a root's configuration is data: what it would have run is not run on this machine.
 
 mod apt;
 mod dnf;
@@ -9,13 +10,14 @@ mod failure;
 mod other;
 mod pacman;
 mod run;
+mod settings;
 mod zypper;
 
 pub use failure::{Failure, FailureKind};
 pub use run::{InstallError, Installation, Options, install, plan};
 
 use crate::arch::Arch;
-use crate::process::{Finished, Invocation};
+use crate::process::{Confinement, Finished, Invocation};
 use crate::release::PackageManager;
 use crate::root::Root;
 use serde::Serialize;
@@ -114,6 +116,8 @@ pub struct Chosen {
 }
 
 /// A folder of settings, and the variables that lead to them.
+///
+/// A configuration can name commands: hooks, solvers, plugins, ways to fetch. Of a root's only data go in here, by name.
 #[derive(Debug)]
 struct Aside {
     folder: tempfile::TempDir,
@@ -126,6 +130,12 @@ impl Aside {
         let folder = tempfile::Builder::new().prefix("kata-osinfo-").tempdir()?;
         std::fs::write(folder.path().join(name), text)?;
         Ok(Aside { folder, env: Vec::new() })
+    }
+
+    /// One more file.
+    fn and(self, name: &str, text: &str) -> io::Result<Aside> {
+        std::fs::write(self.folder.path().join(name), text)?;
+        Ok(self)
     }
 
     /// The same, told by a variable.
@@ -196,7 +206,9 @@ pub fn choose(root: &Root, manager: PackageManager) -> io::Result<Chosen> {
     };
     let aside = match (place, installer) {
         (Place::Outside, Installer::Apt) => Some(apt::aside(root)?),
-        (Place::Outside, Installer::Dnf | Installer::Zypper) => Some(dnf::aside(root)?),
+        (Place::Outside, Installer::Dnf) => Some(dnf::aside(root)?),
+        (Place::Outside, Installer::Zypper) => Some(zypper::aside(root)?),
+        (Place::Outside, Installer::Pacman) => Some(pacman::aside(root)?),
         _ => None,
     };
     Ok(Chosen { installer, program, place, aside: aside.map(Arc::new) })
@@ -286,12 +298,17 @@ impl Chosen {
         invocation
     }
 
+    /// The folder of our settings for another root.
+    fn settings(&self) -> Option<&Path> {
+        self.aside.as_ref().map(|aside| aside.folder.path())
+    }
+
     fn outside_options(&self, root: &Root) -> Vec<String> {
         match self.installer {
             Installer::Apt => apt::outside_options(root),
-            Installer::Dnf | Installer::Yum | Installer::Microdnf => dnf::outside_options(root),
+            Installer::Dnf | Installer::Yum | Installer::Microdnf => dnf::outside_options(root, self.settings()),
             Installer::Zypper => zypper::outside_options(root),
-            Installer::Pacman => pacman::outside_options(root),
+            Installer::Pacman => pacman::outside_options(root, self.settings()),
             Installer::Apk => vec!["--root".to_owned(), root.path().display().to_string()],
             Installer::Emerge => vec![format!("--root={}", root.path().display())],
             Installer::RpmOstree | Installer::TransactionalUpdate | Installer::Nix => Vec::new(),
@@ -310,24 +327,46 @@ impl Chosen {
         invocations.into_iter().map(|invocation| Step { invocation }).collect()
     }
 
-    /// What would be changed, by the installer's own simulation.
+    /// What would be changed, by the installer's own simulation; `None` where it does not tell.
+    ///
+    /// `confinement` is that of a root's own program.
     pub(crate) fn simulate(
         &self,
         root: &Root,
         wanted: &Wanted,
         within: Duration,
+        confinement: Confinement,
     ) -> Option<Result<Vec<Change>, Failure>> {
-        let (invocation, read): (Invocation, Reader) = match self.installer {
+        let (mut invocation, read): (Invocation, Reader) = match self.installer {
             Installer::Apt => (apt::simulation(self, root, wanted), apt::changes),
             Installer::Dnf => (dnf::simulation(self, root, wanted), dnf::changes),
+            Installer::Zypper
+                if self.place == Place::Outside && confinement != Confinement::Free && zypper::has_programs(root) =>
+            {
+                return None;
+            }
             Installer::Zypper => (zypper::simulation(self, root, wanted), zypper::changes),
             Installer::Pacman => (pacman::simulation(self, root, wanted), pacman::changes),
             _ => return None,
         };
-        Some(match invocation.run(within, None) {
+        let mut confined = false;
+        if self.place == Place::Inside {
+            invocation.confinement = confinement;
+            confined = confinement != Confinement::Free;
+        }
+        let told = match invocation.run(within, None) {
             Err(error) => Err(Failure::of_process(&error)),
             Ok(finished) => read(&finished).ok_or_else(|| Failure::of(self.installer, &finished)),
-        })
+        };
+        // Some want to be root, or to write, before they tell anything: only what they know for sure is an answer.
+        match told {
+            Err(failure)
+                if confined && !matches!(failure.kind, FailureKind::MissingPackage | FailureKind::Conflict) =>
+            {
+                None
+            }
+            told => Some(told),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is installed in a root, and which package owns a file.
 //!
 //! The databases of dpkg, pacman, apk and Portage are text and are read as they are: that needs no privilege, no tool and
-//! no root of the machine's own architecture. RPM's is read by `rpm`, the root's own where it can be run.
+//! no root of the machine's own architecture. RPM's is read by this machine's `rpm`; a root's own program is never run.
 
 mod apk;
 mod dpkg;
@@ -58,11 +58,11 @@ pub enum QueryError {
     Tool(#[from] ProcessError),
     /// RPM's database is there and nothing that reads it.
     #[error(
-        "{0} has an RPM database, but there is no rpm that could read it: install rpm, or run as root so that the root's own can be used"
+        "{0} has an RPM database, which cannot be read here: it needs rpm on this machine; the root's own is not run"
     )]
     NoRpm(PathBuf),
     /// The tool does not understand the database.
-    #[error("rpm cannot read the database of {path}: {message}")]
+    #[error("this machine's rpm cannot read the database of {path}: {message}")]
     Refused {
         /// The root.
         path: PathBuf,
@@ -110,6 +110,7 @@ pub struct Packages<'r> {
     format: Format,
     /// All of them; empty for RPM, which is asked each time.
     entries: Vec<Entry>,
+    rpm: Option<rpm::Database>,
 }
 
 impl<'r> Packages<'r> {
@@ -118,6 +119,8 @@ impl<'r> Packages<'r> {
     /// # Errors
     ///
     /// That there is none, or it cannot be read.
+    ///
+    /// Nothing of the root is run for it.
     pub fn read(root: &'r Root) -> Result<Packages<'r>, QueryError> {
         let format = Format::of(root).ok_or_else(|| QueryError::NoDatabase(root.path().to_owned()))?;
         let entries = match format {
@@ -127,7 +130,8 @@ impl<'r> Packages<'r> {
             Format::Portage => portage::entries(root)?,
             Format::Rpm => Vec::new(),
         };
-        Ok(Packages { root, format, entries })
+        let rpm = (format == Format::Rpm).then(|| rpm::Database::of(root)).transpose()?;
+        Ok(Packages { root, format, entries, rpm })
     }
 
     /// The database's format.
@@ -141,8 +145,8 @@ impl<'r> Packages<'r> {
     ///
     /// That RPM's database cannot be asked.
     pub fn installed(&self, name: &str) -> Result<Vec<Installed>, QueryError> {
-        if self.format == Format::Rpm {
-            return rpm::installed(self.root, name);
+        if let Some(rpm) = &self.rpm {
+            return rpm.installed(name);
         }
         let named: Vec<Installed> = self.entries.iter().filter(|e| e.name == name).map(Entry::installed).collect();
         if !named.is_empty() {
@@ -158,8 +162,11 @@ impl<'r> Packages<'r> {
     /// That the database cannot be read.
     pub fn owner(&self, path: &Path) -> Result<Option<Installed>, QueryError> {
         let paths = names_of(self.root, path);
+        if let Some(rpm) = &self.rpm {
+            return rpm.owner(&paths);
+        }
         let owner = match self.format {
-            Format::Rpm => return rpm::owner(self.root, &paths),
+            Format::Rpm => None,
             Format::Dpkg => dpkg::owner(self.root, &paths)?,
             Format::Pacman => pacman::owner(self.root, &paths)?,
             Format::Apk => apk::owner(self.root, &paths)?,

@@ -1,5 +1,7 @@
 //! Programs of a system, run without a shell, with a deadline and bounded output.
 
+mod confine;
+
 use rustix::process::{Pid, PidfdFlags, Signal};
 use std::ffi::CString;
 use std::io::{self, Read, Write};
@@ -7,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 /// Bytes that are kept of each of a program's streams; the rest is read and dropped.
@@ -15,6 +17,10 @@ const MAX_OUTPUT: usize = 4 * 1024 * 1024;
 
 /// How long a stream is waited for that a program's orphan still holds.
 const ORPHANS: Duration = Duration::from_secs(2);
+
+/// How a program is ended, and how long each is waited for.
+const GRACES: [(Signal, Duration); 2] =
+    [(Signal::TERM, Duration::from_secs(5)), (Signal::KILL, Duration::from_secs(5))];
 
 /// A program and how it is to be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +31,26 @@ pub struct Invocation {
     pub chroot: Option<PathBuf>,
     /// Variables besides the fixed ones: C locale, no questions.
     pub env: Vec<(String, String)>,
+    /// What is kept from it.
+    pub confinement: Confinement,
 }
+
+/// What is kept from a program: it runs as nobody, gains no privileges, has namespaces of its own, without a network, and
+/// whatever it started ends with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confinement {
+    /// Nothing.
+    Free,
+    /// The program is this machine's and what it reads a stranger's: all of it that the caller may do.
+    ///
+    /// Without root it runs as the caller, in a container of few capabilities without namespaces.
+    Reader,
+    /// The program is a stranger's: all of it, or it is not run.
+    Stranger,
+}
+
+/// The user and group without rights: `nobody`, by the number that all distros have for the kernel's overflow.
+pub(crate) const NOBODY: u32 = 65534;
 
 /// What became of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +91,7 @@ impl Invocation {
     pub fn new(program: &Path, arguments: &[&str]) -> Invocation {
         let mut argv = vec![program.display().to_string()];
         argv.extend(arguments.iter().map(|a| (*a).to_owned()));
-        Invocation { argv, chroot: None, env: Vec::new() }
+        Invocation { argv, chroot: None, env: Vec::new(), confinement: Confinement::Free }
     }
 
     /// Runs it with nothing on its standard input; `show` gets both its streams as they come.
@@ -75,15 +100,45 @@ impl Invocation {
     ///
     /// That it could not be started, or had not ended by the deadline.
     pub fn run(&self, within: Duration, show: Option<fn(&[u8])>) -> Result<Finished, ProcessError> {
+        if self.confinement == Confinement::Free {
+            let child = self.command().spawn();
+            return self.attend(child, within, show);
+        }
+        // A namespace is for what one thread starts, which from then on starts no thread; and the child dies with it.
+        std::thread::scope(|scope| {
+            let (give, take) = mpsc::channel();
+            let (ended, end) = mpsc::channel::<()>();
+            scope.spawn(move || {
+                let child = confine::processes(self.confinement).and_then(|()| self.command().spawn());
+                if give.send(child).is_ok() {
+                    // Nobody sends: it ends when the other side is gone.
+                    let _ = end.recv();
+                }
+            });
+            let child = take.recv().unwrap_or_else(|error| Err(io::Error::other(error)));
+            let finished = self.attend(child, within, show);
+            drop(ended);
+            finished
+        })
+    }
+
+    fn attend(
+        &self,
+        child: io::Result<Child>,
+        within: Duration,
+        show: Option<fn(&[u8])>,
+    ) -> Result<Finished, ProcessError> {
         let started = Instant::now();
         let program = self.argv.first().cloned().unwrap_or_default();
         let failed = |source| ProcessError::Start { program: program.clone(), source };
-        let mut child = self.command().spawn().map_err(failed)?;
+        let mut child = child.map_err(failed)?;
         let stdout = keep(child.stdout.take(), show);
         let stderr = keep(child.stderr.take(), show);
         let ended = wait(&mut child, within).map_err(failed)?;
         let Some(status) = ended else {
-            kill_group(&mut child);
+            // The first process of a namespace hears nothing that it does not want to, but for this.
+            let graces = if self.confinement == Confinement::Free { &GRACES[..] } else { &GRACES[1..] };
+            kill_group(&mut child, graces);
             let mut last = text(&stderr);
             if last.trim().is_empty() {
                 last = text(&stdout);
@@ -116,12 +171,19 @@ impl Invocation {
         command.process_group(0);
         // Made here, for nothing may be allocated after the fork.
         let chroot = self.chroot.as_ref().and_then(|c| CString::new(c.as_os_str().as_bytes()).ok());
+        let confinement = self.confinement;
         let prepare = move || {
             // Whoever ends this program ends what it runs.
-            rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+            let signal = if confinement == Confinement::Free { Signal::TERM } else { Signal::KILL };
+            rustix::process::set_parent_process_death_signal(Some(signal))?;
             if let Some(root) = &chroot {
                 rustix::process::chroot(root.as_c_str())?;
                 rustix::process::chdir(c"/")?;
+            }
+            confine::this_process(confinement)?;
+            if confinement != Confinement::Free {
+                // A change of user takes it back.
+                rustix::process::set_parent_process_death_signal(Some(signal))?;
             }
             Ok(())
         };
@@ -207,9 +269,9 @@ fn wait(child: &mut Child, within: Duration) -> io::Result<Option<ExitStatus>> {
 }
 
 /// Ends the child and its group: politely, then not.
-fn kill_group(child: &mut Child) {
+fn kill_group(child: &mut Child, graces: &[(Signal, Duration)]) {
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    for (signal, grace) in [(Signal::TERM, Duration::from_secs(5)), (Signal::KILL, Duration::from_secs(5))] {
+    for (signal, grace) in graces.iter().copied() {
         if let Some(group) = group {
             // It may have ended meanwhile.
             let _ = rustix::process::kill_process_group(group, signal);
@@ -289,6 +351,41 @@ mod tests {
         let finished = sh("echo ready; sleep 20 >&1 2>&1 & exit 0", Duration::from_secs(10)).unwrap();
         assert_eq!(finished.stdout, "ready\n");
         assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn who_is_confined_has_no_rights_no_network_and_leaves_nothing() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: confinement needs root");
+            return;
+        }
+        let confined = |script: &str, within| {
+            let mut invocation = Invocation::new(Path::new("/bin/sh"), &["-c", script]);
+            invocation.confinement = Confinement::Stranger;
+            invocation.run(within, None)
+        };
+        let script = "echo $(id -u) $(id -g) $(id -G) $$; grep -c : /proc/net/dev; grep -E 'NoNewPrivs|CapEff' /proc/self/status; setsid sleep 1000 & echo $!";
+        let finished = confined(script, Duration::from_secs(20)).unwrap();
+        let lines: Vec<&str> = finished.stdout.lines().collect();
+        assert_eq!(lines[0], "65534 65534 65534 1", "{finished:?}");
+        assert_eq!(lines[1], "1", "loopback alone: {finished:?}");
+        assert!(finished.stdout.contains("NoNewPrivs:\t1") && finished.stdout.contains("CapEff:\t0000000000000000"));
+        // Its own sleeper cannot be told by its number, which is the namespace's: by a time that nobody else sleeps.
+        let marked = "31536001.5";
+        let started = Instant::now();
+        let error = confined(&format!("trap '' TERM; setsid sleep {marked} & echo on; wait"), Duration::from_secs(1));
+        assert!(matches!(error, Err(ProcessError::Deadline { .. })), "{error:?}");
+        assert!(started.elapsed() < Duration::from_secs(5), "nobody is asked politely: {:?}", started.elapsed());
+        let alive = || {
+            let all =
+                std::fs::read_dir("/proc").unwrap().filter_map(|e| std::fs::read(e.ok()?.path().join("cmdline")).ok());
+            all.filter(|line| line.ends_with(format!("{marked}\0").as_bytes())).count()
+        };
+        let end = Instant::now() + Duration::from_secs(20);
+        while alive() > 0 {
+            assert!(Instant::now() < end, "it outlives its deadline");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(crate) fn run(common: &Common, arguments: &CheckArguments) -> anyhow::Result
     let packages = packages(&system)?;
     let mut found = Vec::new();
     for stated in &chosen {
-        found.push(component(&system.root, packages.as_ref(), stated)?);
+        found.push(component(&system.root, packages.as_ref(), stated).map_err(|e| unreadable(&e))?);
     }
     let standings = if arguments.all { standings(&system, packages.as_ref())? } else { Vec::new() };
     let needed: Vec<&Component> = match arguments.components.is_empty() {
@@ -77,7 +77,22 @@ pub(crate) fn packages(system: &System) -> anyhow::Result<Option<Packages<'_>>> 
             eprintln!("warning: {error}");
             Ok(None)
         }
-        Err(error) => Err(Failed::new(Exit::BadInput, "unreadable-packages", error.to_string()).into()),
+        Err(error) => Err(unreadable(&error).into()),
+    }
+}
+
+/// That a package database does not answer; where only this machine's rpm is to blame, nothing is known.
+pub(crate) fn unreadable(error: &QueryError) -> Failed {
+    let exit = match error {
+        QueryError::NoRpm(_) | QueryError::Refused { .. } => Exit::Unknown,
+        _ => Exit::BadInput,
+    };
+    let failed = Failed::new(exit, "unreadable-packages", error.to_string());
+    match exit {
+        Exit::Unknown => {
+            failed.hint("install an rpm that reads this database, or run kata-osinfo on that system itself")
+        }
+        _ => failed,
     }
 }
 
@@ -86,7 +101,7 @@ fn standings(system: &System, packages: Option<&Packages<'_>>) -> anyhow::Result
     let today = jiff::Zoned::now().date();
     let of_this = system.record.verified.iter();
     let of_this = of_this.filter(|v| v.release == system.target.version && v.arch == system.arch);
-    Ok(of_this.map(|v| standing(v, &[], packages, today)).collect::<Result<_, _>>()?)
+    Ok(of_this.map(|v| standing(v, &[], packages, today)).collect::<Result<_, _>>().map_err(|e| unreadable(&e))?)
 }
 
 /// The components that were named, all if none was.

@@ -187,7 +187,7 @@ fn failed(error: InstallError) -> Failed {
         InstallError::NotRoot => Failed::new(Exit::BadInput, "not-root", message),
         InstallError::NoProgram { .. } => Failed::new(Exit::Failed, "no-installer", message),
         InstallError::NotExercised(_) => Failed::new(Exit::NotExercised, "not-exercised", message),
-        InstallError::Query(_) => Failed::new(Exit::BadInput, "unreadable-packages", message),
+        InstallError::Query(error) => super::check::unreadable(&error),
         InstallError::NotThere { .. } => Failed::new(Exit::Failed, "not-there", message),
     }
 }

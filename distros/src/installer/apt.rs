@@ -1,9 +1,12 @@
 //! apt-get, whose options have the same meaning since Debian 8.
 
 use super::{Action, Aside, Change, Chosen, Wanted};
-use crate::process::{Finished, Invocation};
+use crate::process::{Confinement, Finished, Invocation};
 use crate::root::Root;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// The answers to all questions: keep changed configuration, remove nothing, bring no recommendations.
 ///
@@ -34,11 +37,83 @@ pub(super) fn outside_options(root: &Root) -> Vec<String> {
     options.into_iter().flat_map(|o| ["-o".to_owned(), o]).collect()
 }
 
-/// The root's own settings in place of the machine's, whose hooks would act on the machine.
+/// What of the root's configuration says where packages come from and which are taken; a `*` is any one part.
+const DATA: [&str; 11] = [
+    "acquire::check-valid-until",
+    "acquire::forceipv4",
+    "acquire::forceipv6",
+    "acquire::http::proxy",
+    "acquire::http::proxy::*",
+    "acquire::https::proxy",
+    "acquire::https::proxy::*",
+    "acquire::languages::*",
+    "acquire::max-valid-until",
+    "acquire::retries",
+    "apt::default-release",
+];
+
+/// Bytes of the root's configuration that are read, and the time it is given.
+const MAX_BYTES: u64 = 1 << 20;
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// Settings in place of the machine's and of the root's, whose hooks, solvers, planners and helpers are commands: what is
+/// data in the root's, and nothing of the machine's.
 pub(super) fn aside(root: &Root) -> io::Result<Aside> {
-    let at = root.path().display().to_string().replace(['\\', '"'], "?");
-    let text = format!("Dir::Etc::parts \"{at}/etc/apt/apt.conf.d\";\nDir::Etc::main \"{at}/etc/apt/apt.conf\";\n");
-    Ok(Aside::with("apt.conf", &text)?.told("APT_CONFIG", "apt.conf"))
+    let aside = Aside::with("apt.conf", "")?;
+    let folder = aside.folder.path().display().to_string();
+    let empty = format!("Dir::Etc::parts \"{folder}/none.d\";\nDir::Etc::main \"{folder}/none\";\n");
+    // These would run a program of the machine in the name of a source of the root.
+    let ways = ["ssh", "rsh"].map(|way| format!("Dir::Bin::Methods::{way} \"false\";\n")).concat();
+    let data: String = data_of(root)?.iter().map(|(key, value)| format!("{key} \"{value}\";\n")).collect();
+    Ok(aside.and("apt.conf", &format!("{empty}{ways}{data}"))?.told("APT_CONFIG", "apt.conf"))
+}
+
+/// The root's settings that are data, as this machine's apt-config reads them: as nobody, from copies.
+fn data_of(root: &Root) -> io::Result<Vec<(String, String)>> {
+    let Some(program) = Root::default().which("apt-config") else { return Ok(Vec::new()) };
+    let copies = tempfile::Builder::new().prefix("kata-osinfo-").tempdir()?;
+    let at = copies.path();
+    std::fs::set_permissions(at, std::fs::Permissions::from_mode(0o755))?;
+    std::fs::create_dir(at.join("parts"))?;
+    let mut any = false;
+    let files =
+        root.glob("/etc/apt/apt.conf.d/*").unwrap_or_default().into_iter().chain([PathBuf::from("/etc/apt/apt.conf")]);
+    for file in files {
+        let Ok(text) = root.read_text(&file, MAX_BYTES) else { continue };
+        // A file that names others reads on this machine.
+        if text.lines().any(|line| line.trim_start().starts_with("#include")) {
+            continue;
+        }
+        let name = file.file_name().unwrap_or_default();
+        let to = if file.ends_with("apt.conf") { at.to_owned() } else { at.join("parts") };
+        std::fs::write(to.join(name), text)?;
+        any = true;
+    }
+    if !any {
+        return Ok(Vec::new());
+    }
+    let read = format!("Dir::Etc::parts \"{0}/parts\";\nDir::Etc::main \"{0}/apt.conf\";\n", at.display());
+    std::fs::write(at.join("read"), read)?;
+    // Without a list of architectures it would ask what the root calls its dpkg.
+    let arguments = ["-o", "APT::Architectures::=all", "dump", "--no-empty", "--format", "%F %v%n"];
+    let mut invocation = Invocation::new(&program, &arguments);
+    invocation.env.push(("APT_CONFIG".to_owned(), at.join("read").display().to_string()));
+    invocation.confinement = Confinement::Reader;
+    let dumped = invocation.run(WITHIN, None).map_err(io::Error::other)?;
+    let setting = |line: &str| {
+        let (key, value) = line.split_once(' ')?;
+        let plain = !value.chars().any(|c| c.is_control() || "\"\\".contains(c));
+        (plain && is_data(key) && !value.is_empty()).then(|| (key.to_owned(), value.to_owned()))
+    };
+    Ok(dumped.stdout.lines().filter_map(setting).collect())
+}
+
+fn is_data(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    DATA.iter().any(|data| match data.strip_suffix('*') {
+        Some(before) => key.strip_prefix(before).is_some_and(|last| !last.contains("::")),
+        None => key == *data,
+    })
 }
 
 pub(super) fn steps(chosen: &Chosen, root: &Root, wanted: &Wanted, refresh: bool) -> Vec<Invocation> {
@@ -84,6 +159,41 @@ pub(super) fn changes(finished: &Finished) -> Option<Vec<Change>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_roots_configuration_only_data_is_taken() {
+        if Root::default().which("apt-config").is_none() {
+            eprintln!("SKIPPED: there is no apt-config here");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let parts = dir.path().join("etc/apt/apt.conf.d");
+        std::fs::create_dir_all(&parts).unwrap();
+        let text = r#"
+Acquire { Retries "7"; http { Proxy "http://proxy.example:3128"; Proxy-Auto-Detect "/evil"; Proxy::a.example "DIRECT"; }; };
+APT::Update::Pre-Invoke { "/evil"; };
+APT::Solver "evil";
+DPkg::Pre-Install-Pkgs { "/evil"; };
+DPkg::Options { "--pre-invoke=/evil"; };
+Dir::Bin::solvers { "/evil"; };
+Dir::Bin::methods "/evil";
+Acquire::https::Proxy "x\u{1}y";
+"#;
+        std::fs::write(parts.join("50x"), text).unwrap();
+        std::fs::write(parts.join("60y"), "#include \"/etc/passwd\";\nAcquire::Retries \"8\";\n").unwrap();
+        std::fs::write(dir.path().join("etc/apt/apt.conf"), "APT::Default-Release \"stable\";\n").unwrap();
+        let aside = aside(&Root::new(dir.path()).unwrap()).unwrap();
+        let written = std::fs::read_to_string(aside.folder.path().join("apt.conf")).unwrap();
+        for kept in [
+            "Acquire::Retries \"7\";",
+            "Proxy \"http://proxy.example:3128\";",
+            "a.example \"DIRECT\";",
+            "Default-Release \"stable\";",
+        ] {
+            assert!(written.contains(kept), "{kept}: {written}");
+        }
+        assert!(!written.contains("evil") && !written.contains("\"8\""), "{written}");
+    }
 
     #[test]
     fn the_simulation_is_read() {

@@ -1,29 +1,74 @@
 //! dnf, version 4 and 5.
 
-use super::{Action, Aside, Change, Chosen, Wanted};
+use super::{Action, Aside, Change, Chosen, Wanted, settings};
 use crate::os_release::OsRelease;
 use crate::process::{Finished, Invocation};
 use crate::root::Root;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// No weak dependencies, for what is qualified is a component with its dependencies; a lock is waited for outside.
 const QUIETLY: [&str; 3] = ["--setopt=install_weak_deps=False", "--setopt=exit_on_lock=True", "--color=never"];
 
 /// dnf of the machine on another root, with that root's repositories.
-pub(super) fn outside_options(root: &Root) -> Vec<String> {
+pub(super) fn outside_options(root: &Root, settings: Option<&Path>) -> Vec<String> {
     let at = root.path().display();
     let mut options = vec![format!("--installroot={at}"), format!("--setopt=reposdir={at}/etc/yum.repos.d")];
+    // Plugins are programs, and the root's configuration says where they are: ours is read in its place.
+    options.push("--noplugins".to_owned());
+    options.extend(settings.map(|folder| format!("--config={}", folder.join(CONFIGURATION).display())));
     // Repositories' addresses hold it; without, dnf looks for a package that tells it.
     let version = OsRelease::read(root).ok().and_then(|os| os.get("VERSION_ID").map(str::to_owned));
     options.extend(version.map(|v| format!("--releasever={v}")));
     options
 }
 
+/// What of the root's `[main]` says how packages are fetched, chosen and verified.
+const DATA: [&str; 25] = [
+    "best",
+    "exclude",
+    "excludepkgs",
+    "fastestmirror",
+    "gpgcheck",
+    "ip_resolve",
+    "localpkg_gpgcheck",
+    "max_parallel_downloads",
+    "metadata_expire",
+    "minrate",
+    "module_platform_id",
+    "obsoletes",
+    "password",
+    "proxy",
+    "proxy_auth_method",
+    "proxy_password",
+    "proxy_username",
+    "repo_gpgcheck",
+    "retries",
+    "skip_if_unavailable",
+    "sslverify",
+    "strict",
+    "throttle",
+    "timeout",
+    "username",
+];
+
+const CONFIGURATION: &str = "dnf.conf";
+
 /// Where RPM's database is in the root: Debian's rpm would make one in its user's home.
-pub(super) fn aside(root: &Root) -> io::Result<Aside> {
+pub(super) fn database(root: &Root) -> io::Result<Aside> {
     let folder = crate::packages::rpm_folder(root).unwrap_or_else(|| PathBuf::from("/var/lib/rpm"));
     Ok(Aside::with(".rpmmacros", &format!("%_dbpath {}\n", folder.display()))?.told("HOME", ""))
+}
+
+/// The root's data, and where its database is.
+pub(super) fn aside(root: &Root) -> io::Result<Aside> {
+    let mut text = "[main]\nplugins=0\n".to_owned();
+    for (section, key, value) in settings::ini(root, Path::new("/etc/dnf/dnf.conf")) {
+        if section == "main" && DATA.contains(&key.as_str()) {
+            text += &format!("{key}={value}\n");
+        }
+    }
+    database(root)?.and(CONFIGURATION, &text)
 }
 
 fn arguments<'a>(wanted: &'a Wanted, repositories: &'a [String], answer: &'a str) -> Vec<&'a str> {

@@ -1,16 +1,39 @@
 //! pacman.
 
-use super::{Action, Change, Chosen, Wanted};
+use super::{Action, Aside, Change, Chosen, Wanted, settings};
 use crate::process::{Finished, Invocation};
 use crate::root::Root;
+use std::io;
 use std::path::Path;
 
-/// pacman of the machine on another root, with that root's configuration, keys and hooks.
-pub(super) fn outside_options(root: &Root) -> Vec<String> {
+const CONFIGURATION: &str = "pacman.conf";
+
+/// What of the root's `[options]` says which packages are taken and how they are verified.
+const DATA: [&str; 13] = [
+    "Architecture",
+    "CheckSpace",
+    "DisableDownloadTimeout",
+    "HoldPkg",
+    "IgnoreGroup",
+    "IgnorePkg",
+    "LocalFileSigLevel",
+    "NoExtract",
+    "NoUpgrade",
+    "ParallelDownloads",
+    "RemoteFileSigLevel",
+    "SigLevel",
+    "UseSyslog",
+];
+/// The same of a repository.
+const OF_REPOSITORY: [&str; 4] = ["CacheServer", "Server", "SigLevel", "Usage"];
+
+/// pacman of the machine on another root, with that root's repositories and keys.
+///
+/// Hooks that packages of the root bring run inside of it, as their install scripts do.
+pub(super) fn outside_options(root: &Root, settings: Option<&Path>) -> Vec<String> {
     let at = root.path().display();
-    [
+    let mut options: Vec<String> = [
         ("--root", ""),
-        ("--config", "/etc/pacman.conf"),
         ("--dbpath", "/var/lib/pacman"),
         ("--cachedir", "/var/cache/pacman/pkg"),
         ("--gpgdir", "/etc/pacman.d/gnupg"),
@@ -19,7 +42,40 @@ pub(super) fn outside_options(root: &Root) -> Vec<String> {
     ]
     .into_iter()
     .flat_map(|(option, path)| [option.to_owned(), format!("{at}{path}")])
-    .collect()
+    .collect();
+    options.extend(
+        settings.iter().flat_map(|folder| ["--config".to_owned(), folder.join(CONFIGURATION).display().to_string()]),
+    );
+    options
+}
+
+/// The root's configuration without what it would run to fetch, and without files of this machine.
+pub(super) fn aside(root: &Root) -> io::Result<Aside> {
+    let mut text = String::new();
+    let mut last = String::new();
+    let mut add = |section: &str, key: &str, value: &str| {
+        let data = if section == "options" { &DATA[..] } else { &OF_REPOSITORY[..] };
+        if !data.contains(&key) {
+            return;
+        }
+        if section != last {
+            text += &format!("[{section}]\n");
+            section.clone_into(&mut last);
+        }
+        text += &if value.is_empty() { format!("{key}\n") } else { format!("{key} = {value}\n") };
+    };
+    for (section, key, value) in settings::ini(root, Path::new("/etc/pacman.conf")) {
+        if key != "Include" {
+            add(&section, &key, &value);
+            continue;
+        }
+        for file in root.glob(&value).unwrap_or_default() {
+            for (inner, key, value) in settings::ini(root, &file) {
+                add(if inner.is_empty() { &section } else { &inner }, &key, &value);
+            }
+        }
+    }
+    Aside::with(CONFIGURATION, &text)
 }
 
 pub(super) fn steps(chosen: &Chosen, root: &Root, wanted: &Wanted, refresh: bool) -> Vec<Invocation> {

@@ -2,7 +2,7 @@
 
 use super::{Chosen, Failure, FailureKind, Place, Plan, Wanted};
 use crate::packages::{Installed, Packages, QueryError};
-use crate::process::{Invocation, to_stderr};
+use crate::process::{Confinement, Invocation, to_stderr};
 use crate::record::is_package_name;
 use crate::root::Root;
 use serde::Serialize;
@@ -93,10 +93,23 @@ fn commands(plan: &Plan) -> String {
 
 /// What installing would do; nothing is changed and nothing is fetched.
 ///
+/// A root's own installer is asked as nobody, without a network; one that does not answer so leaves the changes untold.
+///
 /// # Errors
 ///
 /// That the installer cannot tell, which is what would happen when it is run, unless its lists are old.
 pub fn plan(chosen: &Chosen, root: &Root, wanted: &Wanted, options: &Options) -> Result<Plan, InstallError> {
+    plan_as(chosen, root, wanted, options, Confinement::Stranger)
+}
+
+/// [`plan`]; `confinement` is that of a root's own installer, which is free once it is to install.
+fn plan_as(
+    chosen: &Chosen,
+    root: &Root,
+    wanted: &Wanted,
+    options: &Options,
+    confinement: Confinement,
+) -> Result<Plan, InstallError> {
     let names = wanted.packages.iter().chain(&wanted.repositories).chain(&wanted.modules);
     if let Some(bad) = names.into_iter().find(|n| !is_package_name(n)) {
         return Err(InstallError::BadName(bad.clone()));
@@ -111,7 +124,10 @@ pub fn plan(chosen: &Chosen, root: &Root, wanted: &Wanted, options: &Options) ->
     let changes = match done {
         true => Some(Vec::new()),
         false if chosen.place == Place::Nowhere => None,
-        false => chosen.simulate(root, &todo, options.timeout).transpose().map_err(InstallError::Failed)?,
+        false => {
+            let simulated = chosen.simulate(root, &todo, options.timeout, confinement);
+            simulated.transpose().map_err(InstallError::Failed)?
+        }
     };
     Ok(Plan {
         installer: chosen.installer,
@@ -166,7 +182,7 @@ pub fn install(chosen: &Chosen, root: &Root, wanted: &Wanted, options: &Options)
     for (i, step) in steps.iter().enumerate() {
         if i + 1 == steps.len() && told.is_none() {
             // The lists are new now: what is wrong is wrong.
-            told = match self::plan(chosen, root, wanted, options) {
+            told = match plan_as(chosen, root, wanted, options, Confinement::Free) {
                 Err(InstallError::Failed(failure)) if failure.kind == FailureKind::Locked => None,
                 plan => Some(plan?),
             };

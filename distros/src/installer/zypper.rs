@@ -1,12 +1,44 @@
 //! zypper.
 
-use super::{Action, Change, Chosen, Wanted};
+use super::{Action, Aside, Change, Chosen, Wanted, settings};
 use crate::process::{Finished, Invocation};
 use crate::root::Root;
+use std::io;
+use std::path::Path;
 
 /// zypper of the machine on another root, with that root's repositories.
+///
+/// It looks for plugins in the root, and runs those of services with the root as their `/`.
 pub(super) fn outside_options(root: &Root) -> Vec<String> {
     vec!["--root".to_owned(), root.path().display().to_string()]
+}
+
+/// What of the root's zypp.conf says which packages are taken and how they are verified.
+const DATA: [&str; 8] = [
+    "arch",
+    "gpgcheck",
+    "multiversion",
+    "pkg_gpgcheck",
+    "repo_gpgcheck",
+    "solver.allowvendorchange",
+    "solver.onlyrequires",
+    "solver.upgradetestcasestokeep",
+];
+
+/// The root's data, and where its database is.
+pub(super) fn aside(root: &Root) -> io::Result<Aside> {
+    let mut text = "[main]\n".to_owned();
+    for (section, key, value) in settings::ini(root, Path::new("/etc/zypp/zypp.conf")) {
+        if section == "main" && DATA.contains(&key.to_ascii_lowercase().as_str()) {
+            text += &format!("{key} = {value}\n");
+        }
+    }
+    Ok(super::dnf::database(root)?.and("zypp.conf", &text)?.told("ZYPP_CONF", "zypp.conf"))
+}
+
+/// Whether the root has services that are programs: zypper would ask them even for a simulation.
+pub(super) fn has_programs(root: &Root) -> bool {
+    !matches!(root.list(Path::new("/usr/lib/zypp/plugins/services")), Ok(names) if names.is_empty())
 }
 
 /// Signatures are never taken on trust: `--gpg-auto-import-keys` is left out on purpose.

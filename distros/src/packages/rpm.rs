@@ -1,8 +1,12 @@
-//! RPM's database, by way of `rpm`.
+//! RPM's database, by way of this machine's `rpm`.
+//!
+//! The rpm of another root is never run. This machine's reads a copy of the database: as nobody, in namespaces of its own,
+//! with its own macros, so that nothing but the database is the root's.
 
-use super::{Installed, QueryError};
-use crate::process::{Finished, Invocation};
-use crate::root::Root;
+use super::{Installed, MAX_BYTES, QueryError};
+use crate::process::{Confinement, Finished, Invocation, NOBODY};
+use crate::root::{Root, RootError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,62 +22,99 @@ pub(crate) fn folder(root: &Root) -> Option<PathBuf> {
         .find(|folder| files.iter().any(|file| root.metadata(&folder.join(file)).is_some()))
 }
 
-pub(super) fn installed(root: &Root, name: &str) -> Result<Vec<Installed>, QueryError> {
-    let named = ask(root, &["-q", "--qf", FORMAT, "--", name])?;
-    if named.is_ok() {
-        return Ok(lines(&named.stdout));
-    }
-    let provided = ask(root, &["-q", "--whatprovides", "--qf", FORMAT, "--", name])?;
-    if provided.is_ok() { Ok(lines(&provided.stdout)) } else { Ok(Vec::new()) }
+/// A database that can be asked.
+#[derive(Debug)]
+pub(super) struct Database {
+    root: PathBuf,
+    rpm: PathBuf,
+    /// Of another root; goes with this.
+    copy: Option<tempfile::TempDir>,
 }
 
-pub(super) fn owner(root: &Root, paths: &[String]) -> Result<Option<Installed>, QueryError> {
-    for path in paths {
-        // Unlike `-qf`, this asks the database only, and not for the file.
-        let found = ask(root, &["-q", "--whatprovides", "--qf", FORMAT, "--", path])?;
-        if found.is_ok()
-            && let Some(owner) = lines(&found.stdout).into_iter().next()
-        {
-            return Ok(Some(owner));
+impl Database {
+    /// The running system's own, or a copy of another root's.
+    pub(super) fn of(root: &Root) -> Result<Database, QueryError> {
+        let none = || QueryError::NoRpm(root.path().to_owned());
+        let rpm = Root::default().which("rpm").ok_or_else(none)?;
+        let copy = if root.is_running_system() { None } else { Some(copy(root)?) };
+        Ok(Database { root: root.path().to_owned(), rpm, copy })
+    }
+
+    pub(super) fn installed(&self, name: &str) -> Result<Vec<Installed>, QueryError> {
+        let named = self.ask(&["-q", "--qf", FORMAT, "--", name])?;
+        if named.is_ok() {
+            return Ok(lines(&named.stdout));
         }
+        let provided = self.ask(&["-q", "--whatprovides", "--qf", FORMAT, "--", name])?;
+        if provided.is_ok() { Ok(lines(&provided.stdout)) } else { Ok(Vec::new()) }
     }
-    Ok(None)
-}
 
-/// Asks the root's own rpm if it can be run, for it knows its own database best; else the machine's.
-fn ask(root: &Root, arguments: &[&str]) -> Result<Finished, QueryError> {
-    let own = root.which("rpm");
-    let finished = match own {
-        Some(rpm) if root.is_running_system() => Invocation::new(&rpm, arguments).run(WITHIN, None)?,
-        own => {
-            let inside = own.filter(|_| crate::installer::can_run_inside(root));
-            match inside {
-                Some(rpm) => {
-                    let mut invocation = Invocation::new(&rpm, arguments);
-                    invocation.chroot = Some(root.path().to_owned());
-                    invocation.run(WITHIN, None)?
-                }
-                None => outside(root, arguments)?,
+    pub(super) fn owner(&self, paths: &[String]) -> Result<Option<Installed>, QueryError> {
+        for path in paths {
+            // Unlike `-qf`, this asks the database only, and not for the file.
+            let found = self.ask(&["-q", "--whatprovides", "--qf", FORMAT, "--", path])?;
+            if found.is_ok()
+                && let Some(owner) = lines(&found.stdout).into_iter().next()
+            {
+                return Ok(Some(owner));
             }
         }
-    };
-    // No answer and no complaint but `is not installed`: that is an answer.
-    let broken =
-        !finished.is_ok() && finished.stderr.lines().any(|l| l.starts_with("error:") && !l.contains("not owned"));
-    match broken {
-        true => Err(QueryError::Refused { path: root.path().to_owned(), message: finished.last_words() }),
-        false => Ok(finished),
+        Ok(None)
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Result<Finished, QueryError> {
+        let folder = self.copy.as_ref().map(|copy| copy.path().display().to_string());
+        let mut all = Vec::new();
+        if let Some(folder) = &folder {
+            all.extend(["--dbpath", folder.as_str()]);
+        }
+        all.extend(arguments);
+        let mut invocation = Invocation::new(&self.rpm, &all);
+        if self.copy.is_some() {
+            // No macros of anybody's home.
+            invocation.env.push(("HOME".to_owned(), "/nonexistent".to_owned()));
+            invocation.confinement = Confinement::Reader;
+        }
+        let finished = invocation.run(WITHIN, None)?;
+        // No answer and no complaint but `is not installed`: that is an answer.
+        let broken =
+            !finished.is_ok() && finished.stderr.lines().any(|l| l.starts_with("error:") && !l.contains("not owned"));
+        match broken || finished.code.is_none() {
+            true => Err(QueryError::Refused { path: self.root.clone(), message: finished.last_words() }),
+            false => Ok(finished),
+        }
     }
 }
 
-fn outside(root: &Root, arguments: &[&str]) -> Result<Finished, QueryError> {
-    let none = || QueryError::NoRpm(root.path().to_owned());
-    let rpm = Root::default().which("rpm").ok_or_else(none)?;
-    let folder = folder(root).unwrap_or_else(|| PathBuf::from("/var/lib/rpm"));
-    let folder = root.shown(&root.resolve(Path::new(&folder))?).display().to_string();
-    let mut all = vec!["--dbpath", folder.as_str()];
-    all.extend(arguments);
-    Ok(Invocation::new(&rpm, &all).run(WITHIN, None)?)
+/// The database's files in a folder of nobody's.
+fn copy(root: &Root) -> Result<tempfile::TempDir, QueryError> {
+    let from = folder(root).unwrap_or_else(|| PathBuf::from("/var/lib/rpm"));
+    let copied = tempfile::Builder::new().prefix("kata-osinfo-").tempdir();
+    let to = copied.map_err(|source| RootError::Read { path: std::env::temp_dir(), source })?;
+    let failed = |source: io::Error| RootError::Read { path: to.path().to_owned(), source };
+    let give = |path: &Path| match rustix::process::geteuid().is_root() {
+        // Where it may not be given away, it is not read as nobody either.
+        true => match std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            given => given,
+        },
+        false => Ok(()),
+    };
+    give(to.path()).map_err(failed)?;
+    let mut left = MAX_BYTES;
+    for name in root.list(&from)? {
+        let path = from.join(&name);
+        // Locks and shared memory of whoever has it open; what they are about is in the other files.
+        let passing = name.starts_with('.') || name.starts_with("__db.") || name.ends_with("-shm");
+        if passing || !root.has_file(&path) {
+            continue;
+        }
+        let bytes = root.read(&path, left)?;
+        left -= bytes.len() as u64;
+        let file = to.path().join(&name);
+        std::fs::write(&file, bytes).and_then(|()| give(&file)).map_err(failed)?;
+    }
+    Ok(to)
 }
 
 fn lines(text: &str) -> Vec<Installed> {

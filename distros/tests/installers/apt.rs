@@ -63,6 +63,31 @@ fn failures_are_told_apart() {
 }
 
 #[test]
+fn hooks_solvers_and_helpers_of_the_root_do_not_run_here() {
+    let Some(scratch) = scratch() else { return };
+    let stranger = scratch.stranger();
+    let folder = scratch.path().join("helpers");
+    std::fs::create_dir(&folder).expect("made");
+    for name in ["evil", "copy", "http", "apt"] {
+        std::fs::copy(&stranger, folder.join(name)).expect("copied");
+    }
+    let helpers = folder.display();
+    scratch.write(
+        "etc/apt/apt.conf.d/99evil",
+        &format!(
+            "APT::Update::Pre-Invoke {{ \"{stranger} update\"; }};\nAPT::Update::Post-Invoke {{ \"{stranger} update\"; }};\n\
+             DPkg::Pre-Invoke {{ \"{stranger} dpkg\"; }};\nDPkg::Post-Invoke {{ \"{stranger} dpkg\"; }};\n\
+             DPkg::Pre-Install-Pkgs {{ \"{stranger} packages\"; }};\nDPkg::Options {{ \"--pre-invoke={stranger}\"; }};\n\
+             APT::Solver \"evil\";\nAPT::Solver::evil::RunAsUser \"root\";\nAPT::Planner \"evil\";\n\
+             Dir::Bin::solvers {{ \"{helpers}\"; }};\nDir::Bin::planners {{ \"{helpers}\"; }};\n\
+             Dir::Bin::methods \"{helpers}/\";\nDir::Bin::dpkg \"{stranger}\";\nDir::Bin::gpg \"{stranger}\";\n\
+             Acquire::http::Proxy-Auto-Detect \"{stranger}\";\nAcquire::Changelogs::URI \"x\";\n"
+        ),
+    );
+    scratch.runs_no_strangers();
+}
+
+#[test]
 fn a_lock_is_waited_for() {
     let Some(scratch) = scratch() else { return };
     // dpkg's locks are of fcntl, which belong to a process: another one holds it.

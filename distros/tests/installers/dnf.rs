@@ -98,6 +98,18 @@ fn failures_are_told_apart() {
 }
 
 #[test]
+fn plugins_of_the_root_do_not_run_here() {
+    let Some(scratch) = scratch() else { return };
+    let stranger = scratch.stranger();
+    let folder = scratch.root_path().join("plugins");
+    std::fs::create_dir(&folder).expect("made");
+    let code = format!("import subprocess\nsubprocess.call(['{stranger}', 'plugin'])\n");
+    std::fs::write(folder.join("evil.py"), code).expect("written");
+    scratch.write("etc/dnf/dnf.conf", &format!("[main]\nplugins=1\npluginpath={}\n", folder.display()));
+    scratch.runs_no_strangers();
+}
+
+#[test]
 fn repositories_and_modules_are_enabled_first() {
     let Some(scratch) = scratch() else { return };
     let folder = extra(&scratch);

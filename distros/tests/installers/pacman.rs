@@ -63,6 +63,21 @@ fn failures_are_told_apart() {
 }
 
 #[test]
+fn what_the_root_fetches_with_does_not_run_here() {
+    let Some(scratch) = scratch() else { return };
+    let stranger = scratch.stranger();
+    let at = scratch.repository().display().to_string();
+    scratch.write("etc/pacman.d/mirrors", &format!("Server = file://{at}\n"));
+    scratch.write(
+        "etc/pacman.conf",
+        &format!(
+            "[options]\nArchitecture = auto\nSigLevel = Never\nXferCommand = {stranger} %u\n[kq]\nInclude = /etc/pacman.d/mirror*\n"
+        ),
+    );
+    scratch.runs_no_strangers();
+}
+
+#[test]
 fn a_lock_is_waited_for() {
     let Some(scratch) = scratch() else { return };
     scratch.write("var/lib/pacman/db.lck", "");

@@ -112,6 +112,35 @@ impl Scratch {
         assert_eq!(found.len(), 1, "{found:?}");
     }
 
+    /// A command that tells that it ran, for a configuration of the root; see [`Scratch::nothing_ran`].
+    pub(crate) fn stranger(&self) -> String {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = self.path().join("strangers");
+        std::fs::create_dir_all(&folder).expect("made");
+        // Whoever runs it, apt's helper user included.
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).expect("set");
+        let program = self.path().join("stranger");
+        std::fs::write(&program, format!("#!/bin/sh\necho \"$0 $*\" >>{}/ran\nexit 1\n", folder.display()))
+            .expect("written");
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("set");
+        program.display().to_string()
+    }
+
+    /// A dry run and an installation run nothing of what the root's configuration names, and go well.
+    pub(crate) fn runs_no_strangers(&self) {
+        let root = self.root();
+        let chosen = installer::choose(&root, self.manager).expect("settings");
+        let wanted = Wanted { packages: vec!["kq-vmm".into()], ..Wanted::default() };
+        let options = Options { timeout: Duration::from_secs(120), ..Options::default() };
+        let told = || std::fs::read_to_string(self.path().join("strangers/ran")).unwrap_or_default();
+        // It may fail, for no lists have been fetched.
+        let _ = installer::plan(&chosen, &root, &wanted, &options);
+        assert_eq!(told(), "", "in a dry run");
+        let done = installer::install(&chosen, &root, &wanted, &options);
+        assert_eq!(told(), "", "while installing");
+        assert_eq!(done.expect("installed").installed.len(), 1);
+    }
+
     fn failure(&self, package: &str) -> Failure {
         match self.install(package, Duration::ZERO) {
             Err(InstallError::Failed(failure)) => failure,

@@ -2,7 +2,7 @@
 
 use crate::dnf::{break_index, extra, index, rpms};
 use crate::scratch::{Scratch, damage, package_file};
-use kata_osinfo::installer::FailureKind;
+use kata_osinfo::installer::{FailureKind, Options, Wanted};
 use kata_osinfo::packages::Packages;
 use kata_osinfo::release::PackageManager;
 use std::process::{Command, Stdio};
@@ -49,6 +49,21 @@ fn repositories_are_enabled_first() {
         format!("[extra]\nname=extra\nenabled=0\nautorefresh=1\nbaseurl=dir:{}\ngpgcheck=0\n", folder.display());
     scratch.write("etc/zypp/repos.d/extra.repo", &repository);
     scratch.enables_first(&["extra"], &[]);
+}
+
+#[test]
+fn a_service_that_is_a_program_is_not_asked_in_a_dry_run() {
+    let Some(scratch) = scratch() else { return };
+    let plan = || {
+        let root = scratch.root();
+        let chosen = kata_osinfo::installer::choose(&root, PackageManager::Zypper).expect("settings");
+        let wanted = Wanted { packages: vec!["kq-vmm".into()], ..Wanted::default() };
+        let options = Options { timeout: Duration::from_secs(120), ..Options::default() };
+        kata_osinfo::installer::plan(&chosen, &root, &wanted, &options).expect("a plan").changes
+    };
+    assert!(plan().is_some(), "a simulation tells");
+    scratch.write("usr/lib/zypp/plugins/services/evil", "#!/bin/sh\n");
+    assert_eq!(plan(), None, "none is made");
 }
 
 #[test]

@@ -1,0 +1,54 @@
+//! Taking from a program what it could do harm with.
+
+use super::{Confinement, NOBODY};
+use rustix::io::Errno;
+use rustix::process::{Gid, Resource, Rlimit, Uid};
+use rustix::thread::UnshareFlags;
+use std::io;
+
+/// Address space of a confined program, in bytes: far more than any database or version needs.
+const MEMORY: u64 = 4 << 30;
+
+/// What this thread starts from now on has a process namespace of its own.
+pub(super) fn processes(confinement: Confinement) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() && confinement == Confinement::Reader {
+        return Ok(());
+    }
+    Ok(bearable(confinement, unshare(UnshareFlags::NEWPID))?)
+}
+
+/// The same for everything else; between fork and exec, so only system calls are made.
+pub(super) fn this_process(confinement: Confinement) -> Result<(), Errno> {
+    if confinement == Confinement::Free {
+        return Ok(());
+    }
+    rustix::process::setrlimit(Resource::Core, limit(0))?;
+    rustix::process::setrlimit(Resource::As, limit(MEMORY))?;
+    if confinement == Confinement::Stranger || rustix::process::geteuid().is_root() {
+        let apart = UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
+        bearable(confinement, unshare(apart))?;
+        let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+        bearable(confinement, rustix::thread::set_thread_groups(&[]))?;
+        bearable(confinement, rustix::thread::set_thread_res_gid(group, group, group))?;
+        bearable(confinement, rustix::thread::set_thread_res_uid(user, user, user))?;
+    }
+    rustix::thread::set_no_new_privs(true)
+}
+
+fn limit(value: u64) -> Rlimit {
+    Rlimit { current: Some(value), maximum: Some(value) }
+}
+
+#[expect(unsafe_code, reason = "unshare is unsafe where threads share what is taken apart; no file table is, here")]
+fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
+    // SAFETY: CLONE_FILES is not among the flags, so no other thread's descriptors change their meaning.
+    unsafe { rustix::thread::unshare_unsafe(flags) }
+}
+
+/// A reader is content with what the caller may do.
+fn bearable(confinement: Confinement, result: Result<(), Errno>) -> Result<(), Errno> {
+    match result {
+        Err(Errno::PERM) if confinement == Confinement::Reader => Ok(()),
+        result => result,
+    }
+}

@@ -1,0 +1,171 @@
+//! What runs, and as whom, when a root is looked at whose programs are a stranger's.
+#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+/// Tells below its root's `/tmp` that it ran and as whom; static, for such a root has no libraries.
+const STRANGER: &str = r#"
+#include <stdio.h>
+#include <unistd.h>
+#include <fcntl.h>
+int main(int argc, char **argv) {
+    const char *name = argv[0];
+    for (const char *c = argv[0]; *c; c++) if (*c == '/') name = c + 1;
+    char path[200];
+    snprintf(path, sizeof path, "/tmp/%s-as-%d", name, getuid());
+    close(open(path, O_CREAT | O_WRONLY, 0666));
+    puts("stranger version 1.0");
+    return 0;
+}
+"#;
+
+const PROGRAMS: [&str; 11] = [
+    "usr/bin/qemu-system-x86_64",
+    "usr/libexec/virtiofsd",
+    "usr/bin/rpm",
+    "usr/bin/containerd",
+    "usr/bin/apt-get",
+    "usr/bin/dpkg",
+    "usr/bin/pacman",
+    "usr/bin/dnf",
+    "usr/bin/zypper",
+    "bin/sh",
+    "usr/bin/which",
+];
+
+struct Planted {
+    dir: tempfile::TempDir,
+}
+
+impl Planted {
+    /// A root full of planted programs; `None`, and said so, where none can be made or run.
+    fn new(os_release: &str) -> Option<Planted> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: programs of a root could only be run by root");
+            return None;
+        }
+        let dir = tempfile::tempdir().expect("a root");
+        let set = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("set");
+        };
+        set(dir.path(), 0o755);
+        let source = dir.path().join("stranger.c");
+        std::fs::write(&source, STRANGER).expect("written");
+        let program = dir.path().join("stranger");
+        let built = Command::new("cc").args(["-static", "-o"]).arg(&program).arg(&source).output();
+        if !built.is_ok_and(|output| output.status.success()) {
+            eprintln!("SKIPPED: no C compiler that links statically");
+            return None;
+        }
+        let planted = Planted { dir };
+        for path in PROGRAMS {
+            let file = planted.dir.path().join(path);
+            std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+            std::fs::copy(&program, &file).expect("copied");
+        }
+        planted.write("etc/os-release", os_release);
+        planted.write("tmp/.keep", "");
+        set(&planted.dir.path().join("tmp"), 0o777);
+        Some(planted)
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let file = self.dir.path().join(path);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+        std::fs::write(file, text).expect("written");
+    }
+
+    fn call(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"))
+            .arg("--root")
+            .arg(self.dir.path())
+            .args(arguments)
+            .output()
+            .expect("it runs");
+        let said = [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned()).concat();
+        (output.status.code(), said)
+    }
+
+    /// What ran: `NAME-as-UID`.
+    fn ran(&self) -> Vec<String> {
+        let names = std::fs::read_dir(self.dir.path().join("tmp")).expect("listed");
+        let mut names: Vec<String> = names
+            .filter_map(|e| e.expect("an entry").file_name().into_string().ok())
+            .filter(|n| n != ".keep")
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+const READING: [&[&str]; 8] = [
+    &["detect"],
+    &["show"],
+    &["check"],
+    &["check", "--all"],
+    &["packages", "--allow-assumed"],
+    &["installer"],
+    &["fallback", "--profile", "rs-4.0"],
+    &["configure", "--dry-run", "--profile", "rs-4.0", "--handler", "containerd", "--allow-assumed"],
+];
+
+#[test]
+fn calls_that_read_run_nothing_of_the_root() {
+    let Some(planted) = Planted::new("ID=debian\nVERSION_ID=13\n") else { return };
+    planted.write("var/lib/dpkg/status", "");
+    for arguments in READING {
+        planted.call(arguments);
+        assert_eq!(planted.ran(), Vec::<String>::new(), "{arguments:?}");
+    }
+    let (_, said) = planted.call(&["check", "qemu"]);
+    assert!(said.contains("at /usr/bin/qemu-system-x86_64, of no package"), "{said}");
+}
+
+#[test]
+fn a_roots_own_rpm_is_never_run() {
+    let Some(planted) = Planted::new("ID=fedora\nVERSION_ID=44\n") else { return };
+    planted.write("etc/kata-osinfo/fedora.yaml", "distro: fedora\npackage-manager: dnf\narch: x86_64\nconfidence: documented\nvmm: {name: qemu, packages: qemu-kvm-core, path: /usr/bin/qemu-system-x86_64}\nversion: 44\n");
+    // No database at all, but what one begins with.
+    planted.write("var/lib/rpm/rpmdb.sqlite", "SQLite format 3\0");
+    for arguments in READING.iter().copied().chain([&["install", "--dry-run"][..]]) {
+        planted.call(arguments);
+        assert_eq!(planted.ran(), Vec::<String>::new(), "{arguments:?}");
+    }
+    let (code, said) = planted.call(&["check"]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("rpm on this machine") || said.contains("this machine's rpm cannot read"), "{said}");
+}
+
+#[test]
+fn a_dry_run_runs_the_roots_installer_as_nobody_at_most() {
+    for (os_release, record, database) in [
+        ("ID=debian\nVERSION_ID=13\n", "", "var/lib/dpkg/status"),
+        (
+            "ID=arch\n",
+            "distro: arch\npackage-manager: pacman\narch: x86_64\nconfidence: documented\nvmm: {name: qemu, packages: qemu-base, path: /usr/bin/q}\nversion: rolling\n",
+            "var/lib/pacman/local/ALPM_DB_VERSION",
+        ),
+        (
+            "ID=scratch\nVERSION_ID=1\n",
+            "distro: scratch\npackage-manager: dnf\narch: x86_64\nconfidence: documented\nvmm: {name: qemu, packages: qemu-base, path: /usr/bin/q}\nversion: 1\n",
+            "var/lib/dpkg/status",
+        ),
+        (
+            "ID=scratch\nVERSION_ID=1\n",
+            "distro: scratch\npackage-manager: zypper\narch: x86_64\nconfidence: documented\nvmm: {name: qemu, packages: qemu-base, path: /usr/bin/q}\nversion: 1\n",
+            "var/lib/dpkg/status",
+        ),
+    ] {
+        let Some(planted) = Planted::new(os_release) else { return };
+        if !record.is_empty() {
+            planted.write("etc/kata-osinfo/own.yaml", record);
+        }
+        planted.write(database, "");
+        let (code, said) = planted.call(&["install", "--dry-run", "--allow-assumed", "--arch", "x86_64", "vmm"]);
+        let ran = planted.ran();
+        assert!(ran.iter().all(|name| name.ends_with("-as-65534")), "{os_release}: {ran:?} {said}");
+        assert_eq!(code, Some(0), "{os_release}: {said}");
+    }
+}
