@@ -10,9 +10,13 @@ use kata_osinfo::configure::{
 };
 use kata_osinfo::diagnostic::printable;
 use kata_osinfo::fallback::{Way, fallback};
+use kata_osinfo::packages::Packages;
+use kata_osinfo::process::Invocation;
 use kata_osinfo::root::Root;
 use serde_json::{Value, json};
 use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
 
 /// Writes Kata's configuration, or says why not.
 pub(crate) fn configure(common: &Common, arguments: &Configure) -> anyhow::Result<Exit> {
@@ -74,7 +78,7 @@ pub(crate) fn configure(common: &Common, arguments: &Configure) -> anyhow::Resul
 }
 
 fn answer(here: &Here, configuration: &Configuration, located: &Located, prepared: &Prepared) -> Value {
-    let files: Vec<&std::path::Path> = prepared.changes.iter().map(|c| c.path.as_path()).collect();
+    let files: Vec<&Path> = prepared.changes.iter().map(|c| c.path.as_path()).collect();
     json!({
         "version": 1,
         "outcome": "configure",
@@ -145,7 +149,7 @@ fn say(here: &Here, configuration: &Configuration, located: &Located, prepared: 
 }
 
 fn complaints(not_effective: &[NotEffective], problems: &[Problem]) -> Vec<String> {
-    let place = |file: &std::path::Path, line: Option<usize>| match line {
+    let place = |file: &Path, line: Option<usize>| match line {
         Some(line) => format!("{}:{line}", file.display()),
         None => file.display().to_string(),
     };
@@ -168,7 +172,10 @@ fn print(text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Given, or asked of this machine's own containerd; another machine's is not run.
+/// How long containerd may take to say its version.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// Given; else that of the package that owns the program; else, on the running system alone, what the program says.
 fn containerd_version(root: &Root, given: Option<&str>) -> anyhow::Result<Option<(u32, u32)>> {
     if let Some(given) = given {
         let version: kata_osinfo::configure::KataVersion = given
@@ -176,17 +183,32 @@ fn containerd_version(root: &Root, given: Option<&str>) -> anyhow::Result<Option
             .map_err(|_| anyhow::anyhow!("`{given}` is not a version of containerd: expected `2.1` or `1.7.24`"))?;
         return Ok(Some((version.major, version.minor)));
     }
+    let Some(program) = root.which("containerd") else { return Ok(None) };
+    let owner = Packages::read(root).ok().and_then(|packages| packages.owner(&program).ok().flatten());
+    if let Some(owner) = owner {
+        // `1:2.1.3-1`, `1.7.24~ds1-6`
+        return Ok(owner.version.split(':').next_back().and_then(major_minor));
+    }
     if !root.is_running_system() {
         return Ok(None);
     }
-    // `containerd github.com/containerd/containerd 1.7.24~ds1 …`
-    let Ok(output) = std::process::Command::new("containerd").arg("--version").output() else { return Ok(None) };
-    let text = String::from_utf8_lossy(&output.stdout);
-    let numbers = |word: &str| {
-        let mut parts = word.trim_start_matches('v').split('.').map(|p| p.parse::<u32>().ok());
-        Some((parts.next()??, parts.next()??))
-    };
-    Ok(text.split_whitespace().find_map(numbers))
+    Ok(says(&program, WITHIN))
+}
+
+/// `containerd github.com/containerd/containerd v2.1.3 …`
+fn says(program: &Path, within: Duration) -> Option<(u32, u32)> {
+    match Invocation::new(program, &["--version"]).run(within, None) {
+        Ok(finished) => finished.stdout.split_whitespace().find_map(major_minor),
+        Err(error) => {
+            eprintln!("warning: {}: name it with --containerd-version", printable(&error.to_string()));
+            None
+        }
+    }
+}
+
+fn major_minor(word: &str) -> Option<(u32, u32)> {
+    let mut parts = word.trim_start_matches('v').split('.').map(|p| p.parse::<u32>().ok());
+    Some((parts.next()??, parts.next()??))
 }
 
 /// Takes everything back.
@@ -202,7 +224,7 @@ pub(crate) fn unconfigure(common: &Common, arguments: &Unconfigure) -> anyhow::R
     let diff: String = restored.iter().map(Change::diff).collect();
     match (arguments.format, arguments.dry_run) {
         (Format::Json, dry_run) => {
-            let files: Vec<&std::path::Path> = restored.iter().map(|c| c.path.as_path()).collect();
+            let files: Vec<&Path> = restored.iter().map(|c| c.path.as_path()).collect();
             json(
                 &json!({ "version": 1, "outcome": "unconfigure", "written": !dry_run, "files": files, "diff": diff }),
             )?;
@@ -215,4 +237,49 @@ pub(crate) fn unconfigure(common: &Common, arguments: &Unconfigure) -> anyhow::R
         }
     }
     Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn containerd_is_not_waited_for_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("containerd");
+        let script = |text: &str| {
+            std::fs::write(&program, format!("#!/bin/sh\n{text}\n")).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        script("echo containerd github.com/containerd/containerd v2.1.3 deadbeef");
+        assert_eq!(says(&program, Duration::from_secs(20)), Some((2, 1)));
+        script("echo containerd github.com/containerd/containerd 1.7.24~ds1 1.7.24~ds1-6");
+        assert_eq!(says(&program, Duration::from_secs(20)), Some((1, 7)));
+        script("sleep 1000");
+        let started = std::time::Instant::now();
+        assert_eq!(says(&program, Duration::from_millis(300)), None);
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn a_package_says_which_containerd_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let file = dir.path().join(path);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, text).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        write("usr/bin/containerd", "no program that could be run");
+        let root = Root::new(dir.path()).unwrap();
+        assert_eq!(containerd_version(&root, None).unwrap(), None);
+        write("var/lib/dpkg/info/containerd.io.list", "/usr/bin/containerd\n");
+        for (version, expected) in [("1:2.1.3-1", (2, 1)), ("1.7.24~ds1-6+b4", (1, 7))] {
+            let status = format!("Package: containerd.io\nStatus: install ok installed\nVersion: {version}\n");
+            write("var/lib/dpkg/status", &status);
+            assert_eq!(containerd_version(&root, None).unwrap(), Some(expected));
+        }
+        assert_eq!(containerd_version(&root, Some("2.0")).unwrap(), Some((2, 0)));
+    }
 }
