@@ -165,6 +165,7 @@ async fn test(
     let EnvironmentReply::Probed { facts } = probed else {
         return Err(broken(Phase::Probe)(format!("the agent answered {probed:?}")));
     };
+    brought.is_closed(&facts).map_err(broken(Phase::Environment))?;
     let mut said = brought.facts(shared);
     said.extend(facts.clone());
     let evidence = setup::facts(prepared, said, shared.outer_if_known());

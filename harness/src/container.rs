@@ -1,5 +1,7 @@
 //! The container environment: a release's image as a container with the agent in it, as little privileged as will do.
 
+pub mod seccomp;
+
 use crate::line::{Heard, Line, LineError};
 use agent::home::{SLOTS, SMALL, VOLUME};
 use bollard::Docker;
@@ -97,10 +99,10 @@ async fn start_on(
         .with_network("none")
         .with_shm_size(SHM)
         .with_copy_to(CopyTargetOptions::new(AGENT).with_mode(0o755), agent.to_vec())
-        // The default filter refuses unshare(CLONE_FS), which the C virtiofsd calls, and on some engines io_uring.
-        // Lifting it gives a process no capability that it lacks; --privileged or CAP_SYS_ADMIN would.
-        .with_security_opt("seccomp=unconfined")
-        // virtiofsd 1.14 keeps this capability, for file handles, and ends when it cannot.
+        // An engine's own filter refuses unshare(CLONE_FS), which the C virtiofsd calls, and allows what opens files of
+        // the host to whoever has the capability below.
+        .with_security_opt(format!("seccomp={}", seccomp::profile()))
+        // virtiofsd 1.14 keeps this capability, for file handles, and ends when it cannot; the filter keeps the handles.
         .with_cap_add("DAC_READ_SEARCH")
         .with_host_config_modifier(|host| host.init = Some(true))
         .with_mount(Mount::volume_mount(volume, VOLUME));

@@ -22,6 +22,15 @@ pub enum Brought {
     Host(Box<Host>),
 }
 
+const OPEN: &str = "the Docker engine did not apply the seccomp profile that it was given, and without one a container can \
+                    open its host's files: expected an engine of version 20.10.10 or later that `docker info` says has seccomp";
+
+/// Whether the agent in a container runs under a filter (mode 2 in its status), and one that refuses file handles.
+fn is_filtered(facts: &BTreeMap<String, String>) -> bool {
+    let fact = |name: &str| facts.get(name).map(String::as_str);
+    fact("seccomp") == Some("2") && fact("file-handles").is_some_and(|handles| handles != "yes")
+}
+
 /// What to say while it is done.
 pub fn doing(kind: Environment) -> &'static str {
     match kind {
@@ -90,6 +99,17 @@ impl Brought {
         }
     }
 
+    /// Whether it is closed to the machine around it as far as its agent has found; a container's filter must be in force.
+    ///
+    /// # Errors
+    /// What is open, for a person.
+    pub fn is_closed(&self, facts: &BTreeMap<String, String>) -> Result<(), String> {
+        match self {
+            Brought::Container(_) if !is_filtered(facts) => Err(OPEN.to_owned()),
+            _ => Ok(()),
+        }
+    }
+
     /// What the evidence says of it, beyond what its agent finds.
     pub fn facts(&self, shared: &Shared) -> BTreeMap<String, String> {
         let mut facts: BTreeMap<String, String> = shared.kata.component_facts().collect();
@@ -132,5 +152,25 @@ impl Brought {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_without_our_filter_is_told_by_its_agent() {
+        let facts = |seccomp: &str, handles: &str| {
+            BTreeMap::from([
+                ("seccomp".to_owned(), seccomp.to_owned()),
+                ("file-handles".to_owned(), handles.to_owned()),
+            ])
+        };
+        assert!(is_filtered(&facts("2", "Operation not permitted (os error 1)")));
+        // Docker's own filter lets the call through to whoever has the capability.
+        assert!(!is_filtered(&facts("2", "yes")));
+        assert!(!is_filtered(&facts("0", "Operation not supported (os error 95)")));
+        assert!(!is_filtered(&BTreeMap::new()));
     }
 }

@@ -40,6 +40,8 @@ pub struct Provided {
     pub network: bool,
     /// Namespaces for virtiofsd's sandbox.
     pub namespaces: bool,
+    /// Files are opened by their handles, as virtiofsd likes to.
+    pub handles: bool,
     /// Kata would see that its host is a virtual machine, and ask for transitional virtio devices.
     pub nested: bool,
     /// The serial line is so slow that only warnings are to go there.
@@ -49,7 +51,7 @@ pub struct Provided {
 impl Provided {
     /// What a virtual machine that is an environment provides, before it has been probed.
     pub const EVERYTHING: Provided =
-        Provided { kvm: true, vsock: true, network: true, namespaces: true, nested: true, terse: true };
+        Provided { kvm: true, vsock: true, network: true, namespaces: true, handles: true, nested: true, terse: true };
 
     /// With a device that a test insists on.
     pub fn with(self, keeps: Keeps) -> Provided {
@@ -73,6 +75,13 @@ impl Provided {
             changes.push(Deviation::NoNetwork);
         }
         changes
+    }
+
+    /// The deviations of virtiofsd's.
+    fn lacking_for_the_daemon(self) -> Vec<Deviation> {
+        let sandbox = (!self.namespaces).then_some(Deviation::DaemonSandbox);
+        let handles = (!self.handles).then_some(Deviation::DaemonHandles);
+        sandbox.into_iter().chain(handles).collect()
     }
 }
 
@@ -272,7 +281,7 @@ fn launches(
     let path = virtiofsd.ok_or_else(|| Stop::fail("the record names no virtiofsd"))?.to_owned();
     let socket = text(&paths.virtiofsd);
     let mut daemon = virtiofsd::launch(profile, &virtiofsd::Daemon { path, shared_dir, socket });
-    let mut changes = if provided.namespaces { Vec::new() } else { vec![Deviation::DaemonSandbox] };
+    let mut changes = provided.lacking_for_the_daemon();
     match configuration {
         Configuration::VirtioFsXattr => changes.push(Deviation::DaemonXattr),
         Configuration::VirtioFsAcl => changes.push(Deviation::DaemonAcl),

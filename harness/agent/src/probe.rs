@@ -20,6 +20,7 @@ pub fn probe(home: &Home) -> BTreeMap<String, String> {
     say("capabilities", status_line("CapEff"));
     say("seccomp", status_line("Seccomp"));
     say("io-uring", io_uring());
+    say("file-handles", crate::process::open_by_handle(volume).map_or_else(|e| e.to_string(), |()| "yes".to_owned()));
     say("kvm", if home.kind == Kind::Container { open("/dev/kvm") } else { vcpu() });
     say("vhost-vsock", open("/dev/vhost-vsock"));
     say("vhost-net", open("/dev/vhost-net"));
@@ -56,6 +57,7 @@ pub fn provided(kind: Kind, facts: &BTreeMap<String, String>) -> Provided {
         vsock: has("vhost-vsock"),
         network: has("vhost-net") && has("tun") && has("namespaces"),
         namespaces: has("namespaces"),
+        handles: has("file-handles"),
         nested: has("hypervisor"),
         terse: has("hypervisor"),
     }

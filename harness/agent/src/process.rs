@@ -1,9 +1,10 @@
 //! Starting and ending the programs under test.
-#![expect(unsafe_code, reason = "a child's descriptors and a thread's scheduling class have no safe interface")]
+#![expect(unsafe_code, reason = "a child's descriptors, file handles and what io_uring answers have no safe interface")]
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -67,4 +68,39 @@ pub fn io_uring_setup_errno() -> i32 {
     // SAFETY: with a null pointer the kernel writes nothing and answers EFAULT.
     let result = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, std::ptr::null_mut::<u8>()) };
     if result < 0 { io::Error::last_os_error().raw_os_error().unwrap_or(0) } else { 0 }
+}
+
+/// Opens a folder by its file handle, which takes CAP_DAC_READ_SEARCH and a filter that lets it.
+///
+/// # Errors
+/// What name_to_handle_at(2) or open_by_handle_at(2) said.
+pub fn open_by_handle(folder: &Path) -> io::Result<()> {
+    /// `struct file_handle` with room for the largest (MAX_HANDLE_SZ).
+    #[repr(C)]
+    struct Handle {
+        bytes: u32,
+        kind: i32,
+        data: [u8; 128],
+    }
+    let anchor = std::fs::File::open(folder)?;
+    let mut handle = Handle { bytes: 128, kind: 0, data: [0; 128] };
+    let mut mount = 0_i32;
+    let fd = anchor.as_raw_fd();
+    let asked = std::ptr::from_mut(&mut handle);
+    // SAFETY: the empty path ends with its NUL; the kernel writes a header, at most `bytes` bytes after it, and one int.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_name_to_handle_at, fd, c"".as_ptr(), asked, &raw mut mount, libc::AT_EMPTY_PATH)
+    };
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the handle is the one that the kernel has just filled in.
+    let opened = unsafe { libc::syscall(libc::SYS_open_by_handle_at, fd, asked, libc::O_PATH | libc::O_CLOEXEC) };
+    let opened = i32::try_from(opened).unwrap_or(-1);
+    if opened < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new and nobody else's.
+    drop(unsafe { OwnedFd::from_raw_fd(opened) });
+    Ok(())
 }

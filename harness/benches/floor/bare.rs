@@ -157,7 +157,9 @@ impl Script {
     fn bring_up(&mut self, image: &str, folder: &Path) -> anyhow::Result<Client<EnvironmentReply>> {
         let mut create = Command::new("docker");
         create.args(["create", "--name", &self.name, "--network=none", "--init", "--shm-size=16g"]);
-        create.args(["--security-opt=seccomp=unconfined", "--cap-add=DAC_READ_SEARCH"]);
+        let filter = folder.join("seccomp.json");
+        std::fs::write(&filter, harness::container::seccomp::profile().to_string())?;
+        create.arg(format!("--security-opt=seccomp={}", filter.display())).arg("--cap-add=DAC_READ_SEARCH");
         create.arg(format!("--label={RUN_LABEL}={}", self.name)).arg(format!("--label={LOCK_LABEL}={}", self.lock));
         create.arg(format!("--mount=type=volume,target={VOLUME}"));
         for slot in 0..SLOTS {

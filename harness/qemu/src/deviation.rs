@@ -35,6 +35,9 @@ pub enum Deviation {
     },
     /// No mount namespaces for virtiofsd: its sandbox is a chroot.
     DaemonSandbox,
+    /// No open_by_handle_at(2) for virtiofsd: its default, to prefer file handles, falls back to descriptors that stay
+    /// open. Changes no argument; a daemon written in C has no handles to prefer.
+    DaemonHandles,
     /// virtiofsd passes extended attributes on, which Kata leaves off.
     DaemonXattr,
     /// virtiofsd passes POSIX ACLs on (and so extended attributes), which Kata leaves off.
@@ -74,6 +77,7 @@ impl Deviation {
                 "the guest has a serial port, and its kernel logs warnings to it"
             }
             Deviation::DaemonSandbox => "virtiofsd confines itself by chroot, not by namespaces",
+            Deviation::DaemonHandles => "virtiofsd may open nothing by a file handle and keeps descriptors instead",
             Deviation::DaemonXattr => "virtiofsd passes extended attributes on",
             Deviation::DaemonAcl => "virtiofsd passes POSIX ACLs and extended attributes on",
             Deviation::BigTimeout { .. } => "the guest gets more time than Kata would give it",
@@ -90,6 +94,7 @@ impl Deviation {
             | Deviation::RpcPort { .. }
             | Deviation::SerialLog { .. }
             | Deviation::DaemonSandbox
+            | Deviation::DaemonHandles
             | Deviation::DaemonXattr
             | Deviation::DaemonAcl
             | Deviation::BigTimeout { .. } => &[],
@@ -104,7 +109,9 @@ impl Deviation {
     /// Whose arguments it changes.
     pub fn target(&self) -> Target {
         match self {
-            Deviation::DaemonSandbox | Deviation::DaemonXattr | Deviation::DaemonAcl => Target::Daemon,
+            Deviation::DaemonSandbox | Deviation::DaemonHandles | Deviation::DaemonXattr | Deviation::DaemonAcl => {
+                Target::Daemon
+            }
             Deviation::BigTimeout { .. } => Target::Harness,
             _ => Target::Qemu,
         }
@@ -234,7 +241,9 @@ fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: Form) -> Change
             Ok(())
         }
         Deviation::BigTimeout { .. } => Ok(()),
-        Deviation::DaemonSandbox | Deviation::DaemonXattr | Deviation::DaemonAcl => Err("arguments of virtiofsd"),
+        Deviation::DaemonSandbox | Deviation::DaemonHandles | Deviation::DaemonXattr | Deviation::DaemonAcl => {
+            Err("arguments of virtiofsd")
+        }
     }
 }
 
@@ -253,6 +262,7 @@ fn change_daemon(deviation: &Deviation, args: &mut Vec<Arg>) -> Change {
     };
     match deviation {
         Deviation::DaemonSandbox => option("sandbox=chroot"),
+        Deviation::DaemonHandles => {}
         Deviation::DaemonXattr => option("xattr"),
         Deviation::DaemonAcl => {
             option("xattr");

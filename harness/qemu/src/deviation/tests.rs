@@ -23,6 +23,7 @@ fn all() -> Vec<Deviation> {
         Deviation::RpcPort { socket: "/run/rpc.sock".to_owned() },
         Deviation::SerialLog { socket: "/run/serial.sock".to_owned(), terse: false },
         Deviation::DaemonSandbox,
+        Deviation::DaemonHandles,
         Deviation::DaemonXattr,
         Deviation::DaemonAcl,
         Deviation::BigTimeout { seconds: 90 },

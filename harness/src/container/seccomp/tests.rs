@@ -1,0 +1,102 @@
+use super::*;
+use rustix::thread::UnshareFlags;
+use std::collections::BTreeSet;
+
+fn decided() -> Vec<&'static str> {
+    let groups = ALLOWED.iter().chain([&TRACING.1]).chain(BY_ARGUMENT).chain(ABSENT).chain(REFUSED);
+    groups.flat_map(|group| group.calls).copied().collect()
+}
+
+fn rules() -> Vec<Value> {
+    profile()["syscalls"].as_array().unwrap().clone()
+}
+
+fn names(rule: &Value) -> Vec<String> {
+    rule["names"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_call_is_decided_once_and_with_a_reason() {
+    let mut seen = BTreeSet::new();
+    for call in decided() {
+        assert!(seen.insert(call), "{call} stands twice in the table");
+    }
+    let groups = ALLOWED.iter().chain([&TRACING.1]).chain(BY_ARGUMENT).chain(ABSENT).chain(REFUSED);
+    groups.for_each(|group| assert!(!group.why.is_empty() && !group.calls.is_empty(), "{:?}", group.calls));
+}
+
+/// A call that the table has forgotten is refused; whether that is meant, its place in the table says.
+#[test]
+fn every_call_of_this_kernels_headers_is_decided() {
+    let headers = ["/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "/usr/include/asm/unistd_64.h"];
+    let Some(text) = headers.iter().find_map(|path| std::fs::read_to_string(path).ok()) else {
+        eprintln!("SKIPPED every_call_of_this_kernels_headers_is_decided: needs the kernel's headers of x86_64");
+        return;
+    };
+    let decided: BTreeSet<&str> = decided().into_iter().collect();
+    let calls = text.lines().filter_map(|line| line.strip_prefix("#define __NR_")?.split_whitespace().next());
+    let forgotten: Vec<&str> = calls.filter(|call| !decided.contains(call)).collect();
+    assert!(forgotten.is_empty(), "neither allowed nor refused: {forgotten:?}");
+}
+
+#[test]
+fn the_profile_allows_what_the_table_allows_and_nothing_else() {
+    let mut allowed = BTreeSet::new();
+    for rule in rules() {
+        match rule["action"].as_str().unwrap() {
+            "SCMP_ACT_ALLOW" => allowed.extend(names(&rule)),
+            "SCMP_ACT_ERRNO" => {
+                assert_eq!((names(&rule), rule["errnoRet"].as_u64()), (vec!["clone3".to_owned()], Some(38)))
+            }
+            other => panic!("{other}"),
+        }
+    }
+    let groups = ALLOWED.iter().chain([&TRACING.1]).chain(BY_ARGUMENT);
+    let table: BTreeSet<String> = groups.flat_map(|group| group.calls).map(|call| (*call).to_owned()).collect();
+    assert_eq!(allowed, table);
+    assert_eq!(profile()["defaultAction"], "SCMP_ACT_ERRNO");
+}
+
+#[test]
+fn what_is_allowed_by_its_arguments_is_never_allowed_without_them() {
+    let by_argument: Vec<&str> = BY_ARGUMENT.iter().flat_map(|group| group.calls).copied().collect();
+    for rule in rules() {
+        for name in names(&rule).iter().filter(|name| by_argument.contains(&name.as_str())) {
+            assert_eq!(rule["args"].as_array().map(Vec::len), Some(1), "{name}: {rule}");
+        }
+    }
+}
+
+/// The numbers are an ABI's; the library's names say whether one is missing.
+#[test]
+fn no_flag_of_a_namespace_passes_clone_or_unshare() {
+    let in_clone = [
+        UnshareFlags::NEWNS,
+        UnshareFlags::NEWCGROUP,
+        UnshareFlags::NEWUTS,
+        UnshareFlags::NEWIPC,
+        UnshareFlags::NEWUSER,
+        UnshareFlags::NEWPID,
+        UnshareFlags::NEWNET,
+    ];
+    let in_clone = in_clone.into_iter().collect::<UnshareFlags>().bits();
+    assert_eq!(u64::from(in_clone), NEW_NAMESPACE);
+    assert_eq!(u64::from(UnshareFlags::NEWTIME.bits()), NEW_TIME_NAMESPACE);
+    let masks = |call: &str| -> Vec<(u64, u64, u64)> {
+        let rules = rules().into_iter().filter(|rule| names(rule) == [call]);
+        rules.map(|rule| rule["args"][0].clone()).map(|a| (u(&a["index"]), u(&a["value"]), u(&a["valueTwo"]))).collect()
+    };
+    assert_eq!(masks("unshare"), [(0, NEW_NAMESPACE | NEW_TIME_NAMESPACE, 0)]);
+    assert_eq!(masks("clone"), [(0, NEW_NAMESPACE, 0), (1, NEW_NAMESPACE, 0)]);
+}
+
+fn u(value: &Value) -> u64 {
+    value.as_u64().unwrap()
+}
+
+#[test]
+fn no_second_abi_is_let_in() {
+    for entry in profile()["archMap"].as_array().unwrap() {
+        assert_eq!(entry["subArchitectures"], serde_json::json!([]), "{entry}");
+    }
+}

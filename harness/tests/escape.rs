@@ -1,0 +1,75 @@
+//! A program of the release, root in its container, opens nothing of the host and gains no namespace.
+//!
+//! `escape/escape.c` tries every mount as an anchor; a container without our filter shows that it can get through.
+//! Needs Docker, its command and a C compiler that links statically; says so and passes where one is missing.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
+
+mod command;
+
+use command::{Ended, end};
+use harness::container;
+use harness::sweep::RunLock;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_the_host_is_opened_from_a_container() {
+    const NAME: &str = "nothing_of_the_host_is_opened_from_a_container";
+    let dir = tempfile::tempdir().unwrap();
+    let image = match Image::with_the_exploit(dir.path()) {
+        Ok(image) => image,
+        Err(why) => return command::skip(NAME, &why),
+    };
+    let control = without_our_filter(&image.0);
+    if control.code != Some(1) || !control.stdout.contains("not refused") {
+        return command::skip(
+            NAME,
+            &format!("the exploit fails without a filter, too: {}{}", control.stdout, control.stderr),
+        );
+    }
+    let lock = RunLock::take(dir.path(), &image.0).unwrap();
+    let docker = container::connect().await.unwrap();
+    let agent = harness::setup::AGENT;
+    let path = lock.path().to_string_lossy();
+    let container = container::start(&docker, &image.0, agent, "escape", &path).await.unwrap();
+    let tried = end(Command::new("docker").args(["exec", container.id(), "/escape"]));
+    container.remove().await.unwrap();
+    assert_eq!(tried.code, Some(0), "{}{}", tried.stdout, tried.stderr);
+    assert!(tried.stdout.contains(" 0 passed"), "{}", tried.stdout);
+}
+
+/// The same capabilities and the same kind of volume, and no filter.
+fn without_our_filter(image: &str) -> Ended {
+    end(Command::new("docker")
+        .args(["run", "--rm", "--network=none", "--cap-add=DAC_READ_SEARCH", "--security-opt=seccomp=unconfined"])
+        .args(["--mount=type=volume,target=/kata-qualify", image, "/escape", "handles"]))
+}
+
+/// An image of nothing but the exploit; goes with the value.
+struct Image(String);
+
+impl Image {
+    fn with_the_exploit(dir: &Path) -> Result<Image, String> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/escape/escape.c");
+        let program: PathBuf = dir.join("escape");
+        succeed(Command::new("cc").args(["-static", "-O1", "-o"]).arg(&program).arg(source))?;
+        succeed(Command::new("docker").arg("info"))?;
+        let name = format!("kata-qualify-escape:{}", std::process::id());
+        succeed(Command::new("tar").args(["--create", "--file=image.tar", "escape"]).current_dir(dir))?;
+        succeed(Command::new("docker").arg("import").arg(dir.join("image.tar")).arg(&name))?;
+        Ok(Image(name))
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = succeed(Command::new("docker").args(["image", "rm", &self.0]));
+    }
+}
+
+fn succeed(command: &mut Command) -> Result<(), String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {}", said.trim())) }
+}
