@@ -13,12 +13,13 @@ use kata_osinfo::profile::Runtime;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
 /// Entries of an archive at most, and the bytes they may unpack to: upstream's has some hundreds, and about 2 GiB.
 const ENTRIES: usize = 100_000;
 const BYTES: u64 = 16 << 30;
+/// Bytes of a file VERSION.
+const MAX_VERSION: u64 = 256;
 /// The names of the shims' file; Fedora's Rust shim has one of its own.
 const SHIMS: [&str; 4] = [
     "bin/containerd-shim-kata-v2",
@@ -135,7 +136,7 @@ impl Artifacts {
             if source.checksum.is_some() {
                 return Err(ArtifactsError::FolderChecksum { path: place });
             }
-            return inspect(&place, None, None);
+            return inspect(&place, source.name(), None, None);
         }
         doing(fs::create_dir_all(scratch), "making", scratch)?;
         let folder = doing(tempfile::Builder::new().prefix("kata").tempdir_in(scratch), "making a folder in", scratch)?;
@@ -143,7 +144,8 @@ impl Artifacts {
         let tree = folder.path().join("tree");
         doing(fs::create_dir(&tree), "making", &tree)?;
         unpack(&archive, &tree)?;
-        inspect(&tree, Some(found), Some(folder))
+        links_stay_inside(&tree)?;
+        inspect(&tree, source.name(), Some(found), Some(folder))
     }
 
     /// Kata's agent: a file of its own, or the one inside Kata's initrd.
@@ -238,6 +240,7 @@ pub fn profile_of(kind: Runtime, version: &str) -> Option<&'static str> {
 
 fn inspect(
     root: &Path,
+    name: &str,
     sha256: Option<String>,
     unpacked: Option<tempfile::TempDir>,
 ) -> Result<Artifacts, ArtifactsError> {
@@ -249,7 +252,7 @@ fn inspect(
         expected: format!("one of {}, below opt/kata or by itself", SHIMS.join(", ")),
     })?;
     let programs: Vec<PathBuf> = SHIMS.iter().map(|name| prefix.join(name)).filter(|path| path.is_file()).collect();
-    let version = version(prefix, &programs)?;
+    let version = version(prefix, name)?;
     let mut shims = Vec::new();
     // Upstream's 3.x has a Rust runtime beside the Go one, which no profile is about.
     let mut unknown = None;
@@ -290,25 +293,42 @@ fn inspect(
     })
 }
 
-/// The release's `VERSION`; without it what the shim says of itself.
-fn version(prefix: &Path, shims: &[PathBuf]) -> Result<String, ArtifactsError> {
-    if let Ok(text) = fs::read_to_string(prefix.join("VERSION"))
-        && !text.trim().is_empty()
-    {
-        return Ok(text.trim().to_owned());
+/// The release's `VERSION`; without it what the archive's or folder's name says.
+///
+/// Nothing of the archive is run to be asked; and in the shims' bytes a version is no more than digits among others.
+fn version(prefix: &Path, name: &str) -> Result<String, ArtifactsError> {
+    let mut text = String::new();
+    if let Ok(file) = File::open(prefix.join("VERSION")) {
+        doing(file.take(MAX_VERSION).read_to_string(&mut text), "reading", &prefix.join("VERSION"))?;
     }
-    let said = shims.first().and_then(|shim| Command::new(shim).arg("--version").output().ok());
-    let said = said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    // Both say `…, version: 3.30.0, commit: …`.
-    said.split("version:")
-        .nth(1)
-        .and_then(|rest| rest.trim().split([',', ' ', '\n']).next())
-        .map(str::to_owned)
-        .ok_or_else(|| ArtifactsError::Missing {
+    let named = || ["kata-static-", "kata-containers-"].iter().find_map(|start| name.strip_prefix(start));
+    let found = match text.trim() {
+        "" => named().map(of_name).unwrap_or_default(),
+        version => version,
+    };
+    let word = found.starts_with(|c: char| c.is_ascii_digit())
+        && found.chars().all(|c| c.is_ascii_alphanumeric() || ".-+~".contains(c));
+    match word {
+        true => Ok(found.to_owned()),
+        false => Err(ArtifactsError::Missing {
             what: "version",
             place: prefix.display().to_string(),
-            expected: "a file VERSION, or a shim that answers --version".to_owned(),
-        })
+            expected: "a file VERSION such as 3.30.0, or a name such as kata-static-3.30.0-amd64.tar.zst".to_owned(),
+        }),
+    }
+}
+
+/// `3.30.0-rc0` of `3.30.0-rc0-amd64.tar.xz`.
+fn of_name(rest: &str) -> &str {
+    let first = rest.find('-').unwrap_or(rest.len());
+    let candidate = rest[first..].strip_prefix("-rc").or_else(|| rest[first..].strip_prefix("-alpha"));
+    let end = match candidate {
+        Some(after) => after.find('-').map_or(rest.len(), |at| rest.len() - after.len() + at),
+        None => first,
+    };
+    // Without an architecture the suffix comes at once.
+    let word = &rest[..end];
+    word.find(".tar").map_or(word, |at| &word[..at])
 }
 
 /// A file's content, decompressed by what it begins with.
@@ -356,6 +376,35 @@ fn unpack(archive: &Path, folder: &Path) -> Result<(), ArtifactsError> {
         }
         if !doing(entry.unpack_in(folder), "unpacking", &path)? {
             return Err(refuse("it leads out of the folder"));
+        }
+    }
+    Ok(())
+}
+
+/// That no link of an unpacked archive leads out of it, however many others it passes through.
+///
+/// The folder is ours alone, so what is so now stays so.
+fn links_stay_inside(folder: &Path) -> Result<(), ArtifactsError> {
+    let top = doing(fs::canonicalize(folder), "resolving", folder)?;
+    let mut todo = vec![top.clone()];
+    while let Some(folder) = todo.pop() {
+        for entry in doing(fs::read_dir(&folder), "listing", &folder)? {
+            let path = doing(entry, "listing", &folder)?.path();
+            let kind = doing(fs::symlink_metadata(&path), "reading", &path)?;
+            if kind.is_dir() {
+                todo.push(path);
+            } else if kind.is_symlink() {
+                let outside = match fs::canonicalize(&path) {
+                    Ok(target) => !target.starts_with(&top),
+                    // A release's own links may lead to what it leaves out; nobody reads through them.
+                    Err(error) => error.kind() != io::ErrorKind::NotFound,
+                };
+                if outside {
+                    let entry = path.strip_prefix(&top).unwrap_or(&path).display().to_string();
+                    let reason = "it is a link that leads out of the folder".to_owned();
+                    return Err(ArtifactsError::Entry { entry, reason });
+                }
+            }
         }
     }
     Ok(())

@@ -13,6 +13,9 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+/// Bytes that are fetched at most.
+const MAX_FETCHED: u64 = 16 << 30;
+
 /// Where a file comes from, and the checksum that it must have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -52,6 +55,12 @@ pub enum SourceError {
         found: Checksum,
         /// As asked for.
         expected: Checksum,
+    },
+    /// An address without a checksum: whoever is in between could put anything in its place.
+    #[error("{address} has no checksum: append #SHA256, as whoever publishes it names it")]
+    Unpinned {
+        /// Redacted.
+        address: String,
     },
     /// The address gave nothing.
     #[error("fetching {address}: {detail}")]
@@ -129,14 +138,26 @@ impl Source {
         self.place.starts_with("https://") || self.place.starts_with("http://")
     }
 
+    /// That what has to be fetched has a checksum.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn is_pinned(&self) -> Result<(), SourceError> {
+        match self.is_address() && self.checksum.is_none() {
+            true => Err(SourceError::Unpinned { address: Redactor::new([self.place.as_str()]).text(&self.place) }),
+            false => Ok(()),
+        }
+    }
+
     /// The file with its SHA-256, verified; one that has to be fetched is put to `fetched`.
     ///
     /// # Errors
     /// When it cannot be fetched or read, is not what the checksum is of, or `cancel` was set.
     pub fn open(&self, fetched: &Path, cancel: &AtomicBool) -> Result<(PathBuf, String), SourceError> {
+        self.is_pinned()?;
         let path = match self.is_address() {
             true => {
-                fetch(&self.place, fetched, cancel)?;
+                fetch(&self.place, fetched, MAX_FETCHED, cancel)?;
                 fetched.to_owned()
             }
             false => PathBuf::from(&self.place),
@@ -160,7 +181,7 @@ fn unreadable(failure: Failure) -> SourceError {
 }
 
 /// Downloads by curl, which knows proxies and certificates, and dies with us.
-fn fetch(address: &str, to: &Path, cancel: &AtomicBool) -> Result<(), SourceError> {
+fn fetch(address: &str, to: &Path, limit: u64, cancel: &AtomicBool) -> Result<(), SourceError> {
     const MINUTES: u64 = 30;
     let deadline = Duration::from_secs(MINUTES * 60).as_secs().to_string();
     let redactor = Redactor::new([address]);
@@ -186,14 +207,20 @@ fn fetch(address: &str, to: &Path, cancel: &AtomicBool) -> Result<(), SourceErro
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,
-            Ok(None) if !cancel.load(Ordering::Relaxed) => std::thread::sleep(Duration::from_millis(50)),
+            Ok(None) if !cancel.load(Ordering::Relaxed) && !is_larger(to, limit) => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
             ended => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(failed(ended.err().map_or("cancelled".to_owned(), |e| e.to_string())));
+                let why = if is_larger(to, limit) { too_large(limit) } else { "cancelled".to_owned() };
+                return Err(failed(ended.err().map_or(why, |e| e.to_string())));
             }
         }
     };
+    if is_larger(to, limit) {
+        return Err(failed(too_large(limit)));
+    }
     if status.success() {
         return Ok(());
     }
@@ -201,6 +228,15 @@ fn fetch(address: &str, to: &Path, cancel: &AtomicBool) -> Result<(), SourceErro
     let mut said = String::new();
     let _ = child.stderr.take().map(|stderr| stderr.take(4096).read_to_string(&mut said));
     Err(failed(said.trim().to_owned()))
+}
+
+/// A server that never ends would fill the disk; curl's own limit asks what the server announces.
+fn is_larger(file: &Path, limit: u64) -> bool {
+    std::fs::metadata(file).is_ok_and(|found| found.len() > limit)
+}
+
+fn too_large(limit: u64) -> String {
+    format!("it is larger than {limit} bytes, more than any release or cloud image has")
 }
 
 #[cfg(test)]
@@ -229,6 +265,26 @@ mod tests {
         ] {
             assert!(matches!(Checksum::parse(text), Err(SourceError::Checksum { .. })), "{text}");
         }
+    }
+
+    #[test]
+    fn an_address_that_never_ends_is_given_up() {
+        use std::io::Write as _;
+        if !install::in_path("curl") {
+            eprintln!("SKIPPED: there is no curl here");
+            return;
+        }
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}/endless", server.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut line, _) = server.accept().unwrap();
+            let _ = line.write_all(b"HTTP/1.0 200 OK\r\n\r\n");
+            while line.write_all(&[0; 65536]).is_ok() {}
+        });
+        let dir = tempfile::tempdir().unwrap();
+        let to = dir.path().join("fetched");
+        let error = fetch(&address, &to, 1 << 20, &AtomicBool::new(false)).unwrap_err().to_string();
+        assert!(error.contains("larger than 1048576 bytes"), "{error}");
     }
 
     #[test]

@@ -219,6 +219,7 @@ fn kata(arguments: &RunArguments, environments: &[Environment]) -> Result<Vec<So
     let mut sources = Vec::new();
     for text in &arguments.kata {
         let source = Source::parse(text).map_err(|e| failed(e.to_string()))?;
+        source.is_pinned().map_err(|e| failed(e.to_string()))?;
         if !source.is_address() && !Path::new(&source.place).exists() {
             return Err(failed(format!(
                 "{} is not there: expected a release archive, a folder like it, or an https:// address",

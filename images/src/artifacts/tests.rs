@@ -163,6 +163,69 @@ fn nothing_is_written_outside_the_folder() {
 }
 
 #[test]
+fn a_chain_of_links_does_not_lead_out_either() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    fs::write(&secret, "3.30.0").unwrap();
+    let deep = "opt/kata/1/2/3/4/5/6/7/8/9/10";
+    let up = "../".repeat(12);
+    // Word by word it never climbs; through the link, which leads to the top, it does.
+    let through = format!(
+        "1/2/3/4/5/6/7/8/9/10/top/{}{}",
+        "../".repeat(10),
+        secret.display().to_string().trim_start_matches('/')
+    );
+    for (name, target) in [("opt/kata/VERSION", through.as_str()), ("opt/kata/bin/loop", "loop")] {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut add = |name: &str, target: &str| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_size(0);
+            tar.append_link(&mut header, name, target).unwrap();
+        };
+        add(&format!("{deep}/top"), &up);
+        add(name, target);
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o755);
+        header.set_size(GO.len() as u64);
+        tar.append_data(&mut header, "opt/kata/bin/containerd-shim-kata-v2", GO).unwrap();
+        let path = dir.path().join("kata-static-3.30.0-amd64.tar");
+        fs::write(&path, tar.into_inner().unwrap()).unwrap();
+        let error = open(&path, &dir.path().join("a/b/c/scratch")).unwrap_err();
+        assert!(matches!(&error, ArtifactsError::Entry { entry, .. } if entry == name), "{error}");
+    }
+}
+
+#[test]
+fn nothing_is_run_to_learn_the_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran = dir.path().join("ran");
+    let shim = format!("#!/bin/sh\n: >{}\necho version: 3.30.0, commit: x\n", ran.display());
+    let entries = [("opt/kata/bin/containerd-shim-kata-v2", shim.into_bytes())];
+    let unnamed = archive(dir.path(), &entries);
+    fs::rename(&unnamed, dir.path().join("kata.tar.zst")).unwrap();
+    let error = open(&dir.path().join("kata.tar.zst"), dir.path()).unwrap_err().to_string();
+    assert!(error.starts_with("no version in "), "{error}");
+    assert!(!ran.exists(), "the shim was run");
+    for (name, version) in [
+        ("kata-static-4.0.0-amd64.tar.zst", "4.0.0"),
+        ("kata-static-4.0.0-rc1-x86_64.tar.zst", "4.0.0-rc1"),
+        ("kata-static-4.1.0.tar.zst", "4.1.0"),
+        ("kata-containers-4.0.0", "4.0.0"),
+    ] {
+        fs::copy(dir.path().join("kata.tar.zst"), dir.path().join(name)).unwrap();
+        assert_eq!(open(&dir.path().join(name), dir.path()).unwrap().version, version, "{name}");
+    }
+    for bad in ["\u{1b}[31m3.30.0", "x", "3.30.0 and more"] {
+        let mut entries = entries.to_vec();
+        entries.push(("opt/kata/VERSION", bad.as_bytes().to_vec()));
+        let error = open(&archive(dir.path(), &entries), dir.path()).unwrap_err().to_string();
+        assert!(error.starts_with("no version in "), "{bad}: {error}");
+    }
+    assert!(!ran.exists(), "the shim was run");
+}
+
+#[test]
 fn an_agent_by_itself_comes_first_and_must_be_static() {
     let dir = tempfile::tempdir().unwrap();
     let bin = dir.path().join("bin");
@@ -202,9 +265,13 @@ fn an_empty_folder_says_what_was_expected() {
     let dir = tempfile::tempdir().unwrap();
     let error = open(dir.path(), dir.path()).unwrap_err().to_string();
     assert!(error.starts_with("no shim in ") && error.contains("bin/containerd-shim-kata-v2"), "{error}");
-    let address = Source::parse("http://user:secret@127.0.0.1:1/kata.tar.xz").unwrap();
-    let error = Artifacts::open(&address, dir.path()).unwrap_err().to_string();
+    let place = "http://user:secret@127.0.0.1:1/kata.tar.xz";
+    let open = |text: &str| Artifacts::open(&Source::parse(text).unwrap(), dir.path()).unwrap_err();
+    let error = open(&format!("{place}#{}", "0".repeat(64))).to_string();
     assert!(error.starts_with("fetching ") && !error.contains("secret"), "{error}");
+    let error = open(place);
+    assert!(matches!(&error, ArtifactsError::Source(SourceError::Unpinned { .. })), "{error}");
+    assert!(!error.to_string().contains("secret"), "{error}");
 }
 
 #[test]
