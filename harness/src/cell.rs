@@ -408,7 +408,7 @@ impl Testing {
         if profiles.is_empty() {
             return Ok(());
         }
-        if let Some(reason) = test.needs.iter().find_map(|need| lacking(*need, &self.facts)) {
+        if let Some(reason) = test.all_needs().into_iter().find_map(|need| lacking(need, &self.facts)) {
             self.started(&profiles, &test.id, 1);
             self.finished(&profiles, &test.id, 1, Outcome::Skip { reason }, Instant::now(), Vec::new(), Vec::new());
             return Ok(());

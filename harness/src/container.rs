@@ -7,7 +7,7 @@ use agent::home::{SLOTS, SMALL, VOLUME};
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::exec::{StartExecOptions, StartExecResults};
-use bollard::models::{ExecConfig, VolumeCreateRequest};
+use bollard::models::{ExecConfig, ResourcesUlimits, VolumeCreateRequest};
 use futures_util::StreamExt as _;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -22,6 +22,11 @@ pub const RUN_LABEL: &str = "org.kata-qualify.run";
 pub const LOCK_LABEL: &str = "org.kata-qualify.lock";
 /// Guest memory lies in /dev/shm; it is given out only as guests touch it.
 const SHM: u64 = 16 << 30;
+/// Limits that a container asks for, instead of its engine's defaults: those under which Kata's own daemons run.
+/// `virtiofsd` raises its limit of open files to a million (`--rlimit-nofile`), for which it has no capability here; root's
+/// daemons are bound by no limit of processes and may lock any memory.
+const LIMITS: [(&str, i64); 3] = [("nofile", 1_000_000), ("nproc", UNLIMITED), ("memlock", UNLIMITED)];
+const UNLIMITED: i64 = -1;
 const AGENT: &str = "/kata-qualify-agent";
 
 /// Why a container could not be brought up.
@@ -74,7 +79,14 @@ pub async fn start(
     let labels = HashMap::from([(RUN_LABEL.to_owned(), run.to_owned()), (LOCK_LABEL.to_owned(), lock.to_owned())]);
     let request = VolumeCreateRequest { labels: Some(labels.clone()), ..Default::default() };
     let volume = docker.create_volume(request).await.map_err(docker_error("creating a volume"))?.name;
-    match start_on(docker, image, agent, labels, &volume).await {
+    let mut started = start_on(docker, image, agent, labels.clone(), &volume, &LIMITS).await;
+    if let Some(why) = started.as_ref().err().map(|e| crate::cell::error_chain(e)).filter(|why| why.contains("rlimit"))
+    {
+        // A rootless engine can raise nothing. Which of its limits matters is for the agent's probe to find out.
+        tracing::warn!("the Docker engine could not set the limits of a container: {why}");
+        started = start_on(docker, image, agent, labels, &volume, &[]).await;
+    }
+    match started {
         Ok((container, line)) => Ok(Container { container, docker: docker.clone(), volume, line }),
         Err(e) => {
             // The container, if there was one, has been dropped; the volume goes when it is free.
@@ -90,8 +102,15 @@ async fn start_on(
     agent: &[u8],
     labels: HashMap<String, String>,
     volume: &str,
+    limits: &[(&str, i64)],
 ) -> Result<(ContainerAsync<GenericImage>, Line), ContainerError> {
     let (name, tag) = image.rsplit_once(':').unwrap_or((image, "latest"));
+    let limit = |(name, value): &(&str, i64)| ResourcesUlimits {
+        name: Some((*name).to_owned()),
+        soft: Some(*value),
+        hard: Some(*value),
+    };
+    let ulimits: Vec<ResourcesUlimits> = limits.iter().map(limit).collect();
     let mut request = GenericImage::new(name, tag)
         .with_wait_for(WaitFor::Nothing)
         .with_cmd([AGENT, "idle"])
@@ -104,7 +123,11 @@ async fn start_on(
         .with_security_opt(format!("seccomp={}", seccomp::profile()))
         // virtiofsd 1.14 keeps this capability, for file handles, and ends when it cannot; the filter keeps the handles.
         .with_cap_add("DAC_READ_SEARCH")
-        .with_host_config_modifier(|host| host.init = Some(true))
+        .with_host_config_modifier(move |host| {
+            host.init = Some(true);
+            host.ulimits = Some(ulimits.clone());
+            host.pids_limit = Some(UNLIMITED);
+        })
         .with_mount(Mount::volume_mount(volume, VOLUME));
     for slot in 0..SLOTS {
         let small = format!("{VOLUME}/slot{slot}/small");

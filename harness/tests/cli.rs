@@ -376,7 +376,7 @@ fn explain_tells_what_a_test_proves_and_why() {
     runs        inside a guest
     share       virtio-fs
     blocked by  filesystem::virtio_fs::mounts_in_the_guest
-    needs       nothing
+    needs       processes, memory
     deadline    60 s
 
     the same property elsewhere: filesystem::virtio_9p::rename_is_atomic, filesystem::virtio_blk::rename_is_atomic

@@ -25,7 +25,7 @@ pub fn test(test: &Test) -> String {
         row("share", share.name());
     }
     row("blocked by", &or_nothing(test.blocked_by.join(", ")));
-    let needs: Vec<String> = test.needs.iter().filter_map(word).collect();
+    let needs: Vec<String> = test.all_needs().iter().filter_map(word).collect();
     row("needs", &or_nothing(needs.join(", ")));
     row("deadline", &format!("{} s", test.seconds));
     out

@@ -53,6 +53,24 @@ pub enum Need {
     VhostNet,
     /// mknod(2) of device nodes is permitted.
     Mknod,
+    /// A daemon may have 12,000 files open: virtiofsd keeps one for each file that its guest has looked at.
+    OpenFiles,
+    /// Room for 256 processes and threads: QEMU, its workers, the daemon and the agent beside each other.
+    Processes,
+    /// Room for 1 GiB of memory: what a guest touches, and what an emulated processor's code takes.
+    Memory,
+}
+
+impl Need {
+    /// How much of it, for a need that is an amount.
+    pub fn amount(self) -> Option<u64> {
+        match self {
+            Need::VhostVsock | Need::VhostNet | Need::Mknod => None,
+            Need::OpenFiles => Some(12_000),
+            Need::Processes => Some(256),
+            Need::Memory => Some(1024),
+        }
+    }
 }
 
 /// One named check.
@@ -72,7 +90,7 @@ pub struct Test {
     pub proves: Vec<Capability>,
     /// Whom a failure blames unless the body knows better.
     pub blames: Component,
-    /// What the environment must provide.
+    /// What its row says that the environment must provide; see [`Test::all_needs`].
     pub needs: &'static [Need],
     /// The ids of the tests that must have passed first.
     pub blocked_by: Vec<String>,
@@ -84,6 +102,19 @@ pub struct Test {
     pub seconds: u32,
     /// The body's doc comment.
     pub doc: String,
+}
+
+impl Test {
+    /// What the environment must provide: what its row says, and room for a guest where it has one.
+    pub fn all_needs(&self) -> Vec<Need> {
+        let guest: &[Need] = match self.place {
+            Place::Environment | Place::Runc => &[],
+            Place::OwnGuest | Place::Machine | Place::Guest | Place::Pair | Place::Kata => {
+                &[Need::Processes, Need::Memory]
+            }
+        };
+        self.needs.iter().chain(guest).copied().collect()
+    }
 }
 
 /// A guest (or none) that a test needs, as far as its own arguments go; tests of one configuration share a guest.

@@ -15,6 +15,7 @@ pub mod guest;
 pub mod home;
 pub mod kvm;
 pub mod launch;
+pub mod limits;
 pub mod log;
 pub mod native;
 pub mod oops;

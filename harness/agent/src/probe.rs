@@ -13,6 +13,7 @@ pub fn probe(home: &Home) -> BTreeMap<String, String> {
     let volume = home.dir.as_path();
     let mut facts = BTreeMap::new();
     let mut say = |name: &str, value: String| drop(facts.insert(name.to_owned(), value));
+    crate::limits::facts().into_iter().for_each(|(name, limit)| say(name, limit));
     say("cpus", std::thread::available_parallelism().map_or_else(|e| e.to_string(), |n| n.to_string()));
     say("shm-mib", free_mib(Path::new("/dev/shm")));
     say("volume-mib", free_mib(volume));
@@ -38,12 +39,27 @@ pub fn lacking(need: Need, facts: &BTreeMap<String, String>) -> Option<String> {
         Need::VhostVsock => &["vhost-vsock"],
         Need::VhostNet => &["vhost-net", "tun"],
         Need::Mknod => &["mknod"],
+        Need::OpenFiles => return too_few("limit-open-files", need.amount(), facts),
+        Need::Processes => return too_few("limit-processes", need.amount(), facts),
+        Need::Memory => return too_few("limit-memory-mib", need.amount(), facts),
     };
     names.iter().find_map(|name| match facts.get(*name).map(String::as_str) {
         Some("yes") => None,
         Some(other) => Some(format!("the environment lacks {name}: {other}")),
         None => Some(format!("the environment was not probed for {name}")),
     })
+}
+
+/// Why a limit is too low for an amount; `None` if it is not, or if there is none.
+fn too_few(name: &str, wanted: Option<u64>, facts: &BTreeMap<String, String>) -> Option<String> {
+    let Some(limit) = facts.get(name) else { return Some(format!("the environment was not probed for {name}")) };
+    match (crate::limits::amount(limit), wanted) {
+        (Ok(Some(has)), Some(wanted)) if has < wanted => {
+            Some(format!("the environment's {name} is {limit}, expected {wanted} or more"))
+        }
+        (Ok(_), _) => None,
+        (Err(other), _) => Some(format!("the environment's {name} could not be read: {other}")),
+    }
 }
 
 /// What guests may be given: in a container nothing that needs its host's drivers, whatever it happens to have.
@@ -146,5 +162,16 @@ mod tests {
         assert!(lacking(Need::Mknod, &facts).unwrap().contains("not probed"));
         let facts = BTreeMap::from([("mknod".to_owned(), "yes".to_owned())]);
         assert_eq!(lacking(Need::Mknod, &facts), None);
+    }
+
+    #[test]
+    fn a_limit_that_is_too_low_is_named_with_its_value() {
+        let facts = |limit: &str| BTreeMap::from([("limit-open-files".to_owned(), limit.to_owned())]);
+        let why = lacking(Need::OpenFiles, &facts("4096 (RLIMIT_NOFILE)"));
+        let expected = "the environment's limit-open-files is 4096 (RLIMIT_NOFILE), expected 12000 or more";
+        assert_eq!(why.as_deref(), Some(expected));
+        assert_eq!(lacking(Need::OpenFiles, &facts("12000 (fs.nr_open)")), None);
+        assert_eq!(lacking(Need::OpenFiles, &facts("unlimited")), None);
+        assert!(lacking(Need::Processes, &facts("unlimited")).unwrap().contains("not probed for limit-processes"));
     }
 }

@@ -160,6 +160,7 @@ impl Script {
         let filter = folder.join("seccomp.json");
         std::fs::write(&filter, harness::container::seccomp::profile().to_string())?;
         create.arg(format!("--security-opt=seccomp={}", filter.display())).arg("--cap-add=DAC_READ_SEARCH");
+        create.args(["--ulimit=nofile=1000000", "--ulimit=nproc=-1", "--ulimit=memlock=-1", "--pids-limit=-1"]);
         create.arg(format!("--label={RUN_LABEL}={}", self.name)).arg(format!("--label={LOCK_LABEL}={}", self.lock));
         create.arg(format!("--mount=type=volume,target={VOLUME}"));
         for slot in 0..SLOTS {

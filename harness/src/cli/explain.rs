@@ -20,7 +20,7 @@ pub(super) fn list(what: &ListArguments) -> anyhow::Result<Exit> {
                 let proves: Vec<&str> = test.proves.iter().map(|c| c.name()).collect();
                 let value = json!({
                     "id": test.id, "suite": test.suite, "place": test.place, "proves": proves, "blames": test.blames,
-                    "blocked-by": test.blocked_by, "profiles": test.profiles, "needs": test.needs, "doc": test.doc,
+                    "blocked-by": test.blocked_by, "profiles": test.profiles, "needs": test.all_needs(), "doc": test.doc,
                 });
                 rows.push((test.id.clone(), first, value));
             }

@@ -13,7 +13,7 @@ use std::path::Path;
 const SOURCE: &str = include_str!("directories.rs");
 
 pub(super) const ROWS: &[Row] = &[
-    guest!(ten_thousand_entries_are_listed_once).seconds(300),
+    guest!(ten_thousand_entries_are_listed_once).opens_thousands().seconds(300),
     guest!(deleting_while_listing_hides_nothing).seconds(120),
     guest!(a_listing_can_be_resumed_at_any_entry),
     guest!(a_directory_lists_what_was_just_made_and_removed),

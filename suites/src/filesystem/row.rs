@@ -95,6 +95,12 @@ impl Row {
         self
     }
 
+    /// A daemon has thousands of files open for it.
+    pub(super) const fn opens_thousands(mut self) -> Row {
+        self.needs = &[Need::OpenFiles];
+        self
+    }
+
     /// It may take so many seconds under emulation.
     pub(super) const fn seconds(mut self, seconds: u32) -> Row {
         self.seconds = seconds;
