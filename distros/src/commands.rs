@@ -74,7 +74,7 @@ pub(crate) enum Exit {
     Wanting = 11,
     /// Nothing that is there works: it must be built.
     NothingWorks = 12,
-    /// Written, and something else overrides it.
+    /// Written, and something else overrides it; or not all of it was taken back.
     NotEffective = 13,
 }
 
@@ -93,7 +93,7 @@ Exit codes:
  10  refused: known not to work, and not forced
  11  something must be installed, or described in /etc/kata-osinfo, first
  12  nothing works: the evidence and build instructions are printed
- 13  written, but not everything took effect";
+ 13  written, or taken back, but not everything took effect";
 
 /// A call that came to no answer.
 #[derive(Debug, thiserror::Error)]

@@ -10,13 +10,16 @@ mod containerd;
 mod crio;
 mod edit;
 mod found;
+mod keys;
 mod locate;
+pub mod lock;
 mod merged;
 mod own;
 mod plan;
 mod prepare;
 mod runtime_files;
 mod settings;
+mod today;
 mod version;
 
 pub use choose::{PassedOver, Share, ShareChoice, evidence};

@@ -59,10 +59,10 @@ pub(crate) struct Configure {
     pub(crate) dry_run: bool,
 }
 
-/// Take back everything that `configure` wrote, to the byte.
+/// Take back everything that `configure` wrote, to the byte; what others have changed since stays.
 #[derive(Debug, Args)]
 pub(crate) struct Unconfigure {
-    /// Take back also files that were changed since.
+    /// Take back also what of it was changed since.
     #[arg(long)]
     pub(crate) force: bool,
     /// Print what would change as a diff, and change nothing.

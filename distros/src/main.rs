@@ -1,5 +1,13 @@
 //! `kata-osinfo`: asks and checks the database of distros.
 
+/// In the place of the standard one, which panics where standard error cannot be written: the exit code is left then.
+macro_rules! eprintln {
+    ($($arguments:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($arguments)*);
+    }};
+}
+
 mod commands;
 mod configure_cli;
 

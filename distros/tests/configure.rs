@@ -328,9 +328,9 @@ fn what_others_changed_since_is_not_lost_unasked() {
     assert_eq!(machine.run(&["configure", "--profile", "go-3.29"]).code, 0);
     let drop_in = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
     machine.file(&drop_in, "# mine\n");
-    for call in [&["configure", "--profile", "go-3.29"][..], &["unconfigure"][..]] {
+    for (call, code) in [(&["configure", "--profile", "go-3.29"][..], 2), (&["unconfigure"][..], 13)] {
         let output = machine.run(call);
-        assert_eq!(output.code, 2, "{}", output.stderr);
+        assert_eq!(output.code, code, "{}", output.stderr);
         assert!(output.stderr.contains("has been changed since"), "{}", output.stderr);
     }
     assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);

@@ -10,6 +10,11 @@ use kata_osinfo::record::Confidence;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+/// A year of seconds at most: more is a slip, and more than a clock can be asked for.
+fn seconds() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(..=365 * 24 * 60 * 60)
+}
+
 /// Arguments of `installer`.
 #[derive(Debug, Args)]
 pub(crate) struct InstallerArguments {
@@ -46,10 +51,10 @@ pub(crate) struct InstallArguments {
     #[arg(long)]
     no_refresh: bool,
     /// Wait so many seconds for another package manager.
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = seconds())]
     lock_timeout: u64,
     /// Give each command of the package manager so many seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = seconds())]
     timeout: u64,
     #[command(flatten)]
     pub(crate) about: About,

@@ -1,11 +1,16 @@
 //! Files that are written and taken back.
 //!
-//! What was written, and what stood there before, is kept in a state file below `/var/lib/kata-osinfo`; it is written
-//! before the first file is touched, so that a crash in between can be taken back too.
+//! What was written, and what stood there before, is kept in a state file below `/var/lib/kata-osinfo`, for root alone; it
+//! is written before the first file is touched, with the old texts and the new ones, so that whatever a crash leaves is
+//! known. Of a file that others have edited since only our own keys are taken back ([`super::keys`]).
 
-use crate::root::{MAX_CONFIGURATION, Root, RootError};
+use super::keys;
+use super::lock::Lock;
+use super::today::{Today, today};
+use crate::root::{Attributes, Held, MAX_CONFIGURATION, Place, Root, RootError};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
 
 /// Where the state of a machine is kept.
 pub const STATE: &str = "/var/lib/kata-osinfo/configured.json";
@@ -43,7 +48,7 @@ impl Change {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
-    /// The state's form: 1.
+    /// The state's form: 2. Of form 1 there were no attributes, and no texts of an unfinished change.
     pub version: u32,
     /// The profile's name.
     pub profile: String,
@@ -55,25 +60,64 @@ pub struct State {
     pub files: Vec<Change>,
     /// Directories that were made, the outermost first.
     pub directories: Vec<PathBuf>,
+    /// Owner, mode and attributes of files that were there before.
+    #[serde(default)]
+    pub attributes: BTreeMap<PathBuf, Attributes>,
+    /// Texts that stood there when a change began that is not finished.
+    #[serde(default)]
+    pub earlier: BTreeMap<PathBuf, String>,
+    /// Files of several names, which are being written in place: what stands there may be half of it.
+    #[serde(default)]
+    pub in_place: Vec<PathBuf>,
+}
+
+/// The form that is written.
+const VERSION: u32 = 2;
+
+/// Bytes of a state: it has several texts of each file.
+const MAX_STATE: u64 = 64 << 20;
+
+/// Something of ours that was not taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub why: String,
+}
+
+/// What became of everything that was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reverted {
+    /// Each as a change from what stood there to what stands there now; an empty `after` with the file gone.
+    pub restored: Vec<Change>,
+    /// What is still there.
+    pub kept: Vec<Kept>,
 }
 
 /// Why files were not written or not taken back.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
-    /// Below the root something cannot be read.
+    /// Below the root something cannot be read or written.
     #[error(transparent)]
     Root(#[from] RootError),
     /// The state is not one of ours.
     #[error("{STATE} is not a state of this program: {0}; look at it, then remove it")]
-    State(#[from] serde_json::Error),
+    State(String),
     /// The state is of another version of this program.
-    #[error("{STATE} has the form {0}, this program knows 1: use the kata-osinfo that wrote it")]
+    #[error("{STATE} has the form {0}, this program knows 1 and 2: use the kata-osinfo that wrote it")]
     Version(u32),
-    /// A file is not as this program left it.
+    /// A file of ours is not as this program left it.
     #[error(
-        "{0} has been changed since kata-osinfo wrote it: move what was changed to a drop-in of your own, then `kata-osinfo unconfigure --force`"
+        "{0} has been changed since kata-osinfo wrote it: move what was changed to a drop-in of your own and remove the file, or `kata-osinfo unconfigure --force`"
     )]
     Changed(PathBuf),
+    /// A file is not as it was looked at.
+    #[error("{0} was changed in the very moment: try again")]
+    Meanwhile(PathBuf),
+    /// Another one holds the lock.
+    #[error("another kata-osinfo is configuring this machine, for more than {0} s now: wait for it or end it")]
+    Locked(u64),
 }
 
 /// What was configured, if anything.
@@ -82,209 +126,291 @@ pub enum ChangeError {
 ///
 /// That the state cannot be read.
 pub fn state(root: &Root) -> Result<Option<State>, ChangeError> {
-    let Some(text) = root.utf8_if_any(Path::new(STATE))? else { return Ok(None) };
-    let state: State = serde_json::from_str(&text)?;
-    match state.version {
-        1 => Ok(Some(state)),
-        other => Err(ChangeError::Version(other)),
+    let Some(held) = root.place_itself(Path::new(STATE))?.map(|p| p.read(MAX_STATE)).transpose()?.flatten() else {
+        return Ok(None);
+    };
+    let broken = |e: serde_json::Error| ChangeError::State(e.to_string());
+    let state: State = serde_json::from_slice(&held.bytes).map_err(broken)?;
+    if !(1..=VERSION).contains(&state.version) {
+        return Err(ChangeError::Version(state.version));
+    }
+    let paths = state.files.iter().map(|f| &f.path).chain(&state.directories);
+    match paths.into_iter().find(|p| !is_plain(p)) {
+        Some(odd) => Err(ChangeError::State(format!("{} is no plain absolute path", odd.display()))),
+        None => Ok(Some(state)),
     }
 }
 
-/// A file's text as it was before this program touched it; `None` where there was none.
+fn is_plain(path: &Path) -> bool {
+    path.is_absolute() && path.components().skip(1).all(|c| matches!(c, Component::Normal(_)))
+}
+
+/// A file's text without what this program has put there: as it was before, with what others have edited since.
+///
+/// `None` where there is none.
 ///
 /// # Errors
 ///
-/// That it cannot be read, or has been changed since.
+/// That it cannot be read, or is one of our own and was changed since.
 pub fn original(root: &Root, state: Option<&State>, path: &Path) -> Result<Option<String>, ChangeError> {
     let now = root.utf8_if_any(path)?;
-    let Some(ours) = state.and_then(|s| s.files.iter().find(|f| f.path == path)) else { return Ok(now) };
-    match now {
-        Some(text) if text == ours.after => Ok(ours.before.clone()),
-        // Never written, or taken back by hand.
-        now if now == ours.before => Ok(now),
-        // A drop-in that was removed by hand.
-        None => Ok(None),
-        Some(_) => Err(ChangeError::Changed(path.to_owned())),
+    let Some((state, ours)) = state.and_then(|s| Some((s, s.files.iter().find(|f| f.path == path)?))) else {
+        return Ok(now);
+    };
+    match today(state, ours, now.as_deref()) {
+        Today::Ours => Ok(ours.before.clone()),
+        Today::Edited(taken) => Ok(taken.text),
+        Today::Back | Today::Gone => Ok(now),
+        Today::Foreign if keys::is_whole(ours) => Err(ChangeError::Changed(path.to_owned())),
+        Today::Foreign => Ok(now),
+    }
+}
+
+/// What files of a state go back to when they are written no more; what was changed by hand stays.
+pub(super) fn originals(root: &Root, state: &State) -> Result<BTreeMap<PathBuf, Option<String>>, ChangeError> {
+    let mut all = BTreeMap::new();
+    for file in &state.files {
+        let text = match original(root, Some(state), &file.path) {
+            Err(ChangeError::Changed(path)) => root.utf8_if_any(&path)?,
+            text => text?,
+        };
+        all.insert(file.path.clone(), text);
+    }
+    Ok(all)
+}
+
+/// A file on its way from one text to another.
+struct Step {
+    file: Change,
+    /// What is to stand there.
+    target: Option<String>,
+    /// What stands there, by the folder that it lies in; `None` where that is missing.
+    place: Option<Place>,
+    now: Option<Held>,
+    /// Whether something that is no file of ours stands in the way.
+    blocked: bool,
+}
+
+impl Step {
+    fn new(root: &Root, file: Change, target: Option<String>) -> Result<Step, RootError> {
+        let place = root.place(&file.path)?;
+        let now = place.as_ref().map(|p| p.read(MAX_CONFIGURATION)).transpose()?.flatten();
+        Ok(Step { file, target, place, now, blocked: false })
+    }
+
+    /// The text of today, where it is one.
+    fn text(&self) -> Option<&str> {
+        self.now.as_ref().and_then(|n| str::from_utf8(&n.bytes).ok())
+    }
+
+    fn is_done(&self) -> bool {
+        !self.blocked && self.now.as_ref().map(|n| n.bytes.as_slice()) == self.target.as_ref().map(String::as_bytes)
+    }
+
+    /// Writes what is to stand there; `was` is for a file that has gone.
+    fn take(self, root: &Root, was: Option<&Attributes>) -> Result<(), ChangeError> {
+        if self.is_done() {
+            return Ok(());
+        }
+        if self.blocked {
+            self.place.iter().try_for_each(Place::remove)?;
+        }
+        let Some(text) = &self.target else {
+            return Ok(self.place.map_or(Ok(()), |place| place.remove())?);
+        };
+        let place = match self.place {
+            Some(place) => place,
+            None => root.make_place(&self.file.path)?,
+        };
+        if place.read(MAX_CONFIGURATION)? != self.now {
+            return Err(ChangeError::Meanwhile(self.file.path));
+        }
+        Ok(place.write(text.as_bytes(), self.now.as_ref().map(|n| &n.attributes).or(was))?)
     }
 }
 
 /// Writes files and the state that takes them back; files of the state before that are no longer in it are restored.
 ///
-/// Each file is replaced atomically.
+/// Each file is replaced atomically. What was changed by hand in a file of our own that is no longer written stays, and
+/// stays in the state.
 ///
 /// # Errors
 ///
 /// What could not be written; the state names everything that was, and what was to be.
-pub fn apply(root: &Root, old: Option<&State>, mut new: State) -> Result<(), ChangeError> {
-    let dropped: Vec<Change> =
-        old.iter().flat_map(|s| &s.files).filter(|f| !new.files.iter().any(|n| n.path == f.path)).cloned().collect();
-    for file in &dropped {
-        original(root, old, &file.path)?;
+pub fn apply(root: &Root, lock: &Lock, old: Option<&State>, mut new: State) -> Result<(), ChangeError> {
+    new.version = VERSION;
+    let mut steps = Vec::new();
+    for file in &new.files {
+        if original(root, old, &file.path)? != file.before {
+            return Err(ChangeError::Meanwhile(file.path.clone()));
+        }
+        steps.push(Step::new(root, file.clone(), Some(file.after.clone()))?);
     }
-    new.directories = old.map(|s| s.directories.clone()).unwrap_or_default();
-    for path in new.files.iter().map(|f| f.path.as_path()).chain([Path::new(STATE)]) {
-        for folder in root.missing_folders(&root.resolve_new(path)?) {
-            if !new.directories.contains(&folder) {
-                new.directories.push(folder);
+    let dropped = old.iter().flat_map(|s| &s.files).filter(|f| !new.files.iter().any(|n| n.path == f.path));
+    let mut kept = Vec::new();
+    for file in dropped {
+        match original(root, old, &file.path) {
+            Err(ChangeError::Changed(_)) => kept.push(file.clone()),
+            before => {
+                let before = before?;
+                steps.push(Step::new(root, Change { before: before.clone(), ..file.clone() }, before)?);
             }
         }
     }
-    // Until all is done the state knows both.
-    let both = State { files: new.files.iter().chain(&dropped).cloned().collect(), ..new.clone() };
-    write_state(root, &both)?;
-    for file in &dropped {
-        put(root, &file.path, file.before.as_deref())?;
-    }
+    new.directories = old.map(|s| s.directories.clone()).unwrap_or_default();
+    let mut missing = lock.made().to_vec();
     for file in &new.files {
-        put(root, &file.path, Some(&file.after))?;
+        missing.extend(root.missing_folders(&file.path));
+    }
+    missing.retain(|folder| !new.directories.contains(folder));
+    new.directories.extend(missing);
+    new.files.extend(kept);
+    new.attributes = old.map(|s| s.attributes.clone()).unwrap_or_default();
+    for step in steps.iter().filter(|s| s.file.before.is_some()) {
+        if let Some(now) = &step.now {
+            new.attributes.entry(step.file.path.clone()).or_insert_with(|| now.attributes.clone());
+        }
+    }
+    // Until all is done the state knows what stands there, what stood there before, and what is to stand there.
+    let mut both = new.clone();
+    let dropped = steps.iter().map(|s| &s.file).filter(|f| !new.files.iter().any(|n| n.path == f.path));
+    both.files.extend(dropped.cloned());
+    new.attributes.retain(|path, _| new.files.iter().any(|f| f.path == *path));
+    begin(&mut both, &steps);
+    write_state(root, &both)?;
+    for step in steps {
+        let attributes = both.attributes.get(&step.file.path);
+        step.take(root, attributes)?;
     }
     write_state(root, &new)
 }
 
-/// Takes everything back; with `force` also files that were changed since.
+/// Notes down what stands there, for whatever a crash leaves of the steps.
+fn begin(state: &mut State, steps: &[Step]) {
+    for step in steps.iter().filter(|s| !s.is_done()) {
+        let path = step.file.path.clone();
+        if step.now.as_ref().is_some_and(|n| n.links > 1) {
+            state.in_place.push(path.clone());
+        }
+        state.earlier.extend(step.text().map(|text| (path, text.to_owned())));
+    }
+}
+
+/// Takes everything back: whole files of ours that are as they were written, our keys in those that we edited.
 ///
-/// Returns what was restored, each as a change from what stood there to what stands there now (an empty `after` with
-/// the file gone).
+/// What others changed of ours stays, and stays in the state, unless it is forced; what cannot be taken back does not
+/// keep the rest from it.
 ///
 /// # Errors
 ///
-/// That a file was changed since, or could not be written; then nothing, or not everything, was taken back and it can
-/// be tried again.
-pub fn revert(root: &Root, state: &State, force: bool, dry_run: bool) -> Result<Vec<Change>, ChangeError> {
-    let mut restored = Vec::new();
+/// That the state cannot be written; then it can be tried again.
+pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> Result<Reverted, ChangeError> {
+    let mut reverted = Reverted::default();
+    let mut steps = Vec::new();
     for file in &state.files {
-        let now = root.utf8_if_any(&file.path)?;
-        if !force {
-            original(root, Some(state), &file.path)?;
+        let keep = |why: String| Kept { path: file.path.clone(), why };
+        match back(root, state, file, force) {
+            Ok((step, changed)) => {
+                if !changed.is_empty() && !force {
+                    reverted.kept.push(keep(format!("{} has another value by now", changed.join(", "))));
+                }
+                steps.push(step);
+            }
+            Err(why) => reverted.kept.push(keep(why)),
         }
-        if now != file.before {
-            let after = file.before.clone().unwrap_or_default();
-            restored.push(Change { path: file.path.clone(), before: now, after });
+    }
+    let change = |step: &Step| Change {
+        path: step.file.path.clone(),
+        before: step.now.as_ref().map(|n| String::from_utf8_lossy(&n.bytes).into_owned()),
+        after: step.target.clone().unwrap_or_default(),
+    };
+    if lock.is_none() {
+        reverted.restored = steps.iter().filter(|s| !s.is_done()).map(change).collect();
+        return Ok(reverted);
+    }
+    let mut left = state.clone();
+    begin(&mut left, &steps);
+    if left != *state {
+        write_state(root, &left)?;
+    }
+    for step in steps {
+        let (path, restored) = (step.file.path.clone(), (!step.is_done()).then(|| change(&step)));
+        match step.take(root, state.attributes.get(&path)) {
+            Ok(()) => reverted.restored.extend(restored),
+            Err(error) => reverted.kept.push(Kept { path, why: error.to_string() }),
         }
     }
-    if dry_run {
-        return Ok(restored);
+    if !reverted.kept.is_empty() {
+        let kept = |file: &Change| reverted.kept.iter().any(|k| k.path == file.path);
+        left = State { version: VERSION, earlier: BTreeMap::new(), in_place: Vec::new(), ..state.clone() };
+        left.files.retain(kept);
+        write_state(root, &left)?;
+        return Ok(reverted);
     }
-    for file in &state.files {
-        put(root, &file.path, file.before.as_deref())?;
-    }
-    put(root, Path::new(STATE), None)?;
-    for folder in state.directories.iter().rev() {
+    let (above, others): (Vec<_>, Vec<_>) = state.directories.iter().partition(|d| Path::new(STATE).starts_with(d));
+    for folder in others.iter().rev() {
         // Others may have put something there; then it stays.
         root.remove_empty_folder(folder)?;
     }
-    Ok(restored)
+    if let Some(place) = root.place_itself(Path::new(STATE))? {
+        place.remove()?;
+    }
+    let own = Path::new(STATE).parent().map(Path::to_owned);
+    for folder in own.iter().chain(above.into_iter().rev()) {
+        root.remove_empty_folder(folder)?;
+    }
+    Ok(reverted)
+}
+
+/// What takes a file back, and the keys that were changed by others; or why it stays.
+fn back(root: &Root, state: &State, file: &Change, force: bool) -> Result<(Step, Vec<String>), String> {
+    let mut step = match Step::new(root, file.clone(), None) {
+        Ok(step) => step,
+        // A FIFO, something huge: the folder is the same, and what stands there is replaced.
+        Err(error) if force => {
+            let place = root.place(&file.path).map_err(|e| e.to_string())?.ok_or_else(|| error.to_string())?;
+            let target = file.before.clone();
+            let step = Step { file: file.clone(), target, place: Some(place), now: None, blocked: true };
+            return Ok((step, Vec::new()));
+        }
+        Err(error) => return Err(error.to_string()),
+    };
+    if step.now.is_some() && step.text().is_none() && !force {
+        return Err("expected UTF-8 text".to_owned());
+    }
+    let text = step.text().map(str::to_owned);
+    let found = match &step.now {
+        Some(_) if text.is_none() => Today::Foreign,
+        _ => today(state, file, text.as_deref()),
+    };
+    let (target, changed) = match found {
+        Today::Ours => (file.before.clone(), Vec::new()),
+        Today::Gone if !force => (None, Vec::new()),
+        Today::Back => (text, Vec::new()),
+        Today::Edited(taken) if !force || taken.changed.is_empty() => (taken.text, taken.changed),
+        Today::Edited(_) => {
+            let now = text.unwrap_or_default();
+            let forced = keys::take_back(&now, file.before.as_deref(), &file.after, true);
+            (forced.map_err(|e| e.to_string())?.text, Vec::new())
+        }
+        Today::Foreign if !force => return Err("it has been changed since kata-osinfo wrote it".to_owned()),
+        Today::Gone | Today::Foreign => (file.before.clone(), Vec::new()),
+    };
+    step.target = target;
+    Ok((step, changed))
 }
 
 fn write_state(root: &Root, state: &State) -> Result<(), ChangeError> {
-    let mut text = serde_json::to_string_pretty(state)?;
+    let mut text = serde_json::to_string_pretty(state).map_err(|e| ChangeError::State(e.to_string()))?;
     text.push('\n');
-    put(root, Path::new(STATE), Some(&text))
-}
-
-/// A file with this text, or no file.
-fn put(root: &Root, path: &Path, text: Option<&str>) -> Result<(), ChangeError> {
-    let Some(text) = text else {
-        return Ok(root.place(path)?.map_or(Ok(()), |place| place.remove())?);
-    };
-    let place = root.make_place(path)?;
-    let old = place.read(MAX_CONFIGURATION)?;
-    // Nothing to do is done without a new inode.
-    if old.as_ref().is_some_and(|old| old.bytes == text.as_bytes()) {
+    let place = root.make_place_itself(Path::new(STATE))?;
+    // What it holds may be secret, and whoever may not read the files may not read their copies either.
+    let own = Attributes::private();
+    if place.read(MAX_STATE)?.is_some_and(|old| old.bytes == text.as_bytes() && old.attributes.mode == own.mode) {
         return Ok(());
     }
-    Ok(place.write(text.as_bytes(), old.map(|o| o.attributes).as_ref())?)
+    Ok(place.write(text.as_bytes(), Some(&own))?)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn change(path: &str, before: Option<&str>, after: &str) -> Change {
-        Change { path: path.into(), before: before.map(str::to_owned), after: after.to_owned() }
-    }
-
-    fn new(files: Vec<Change>) -> State {
-        State { version: 1, profile: "p".into(), production: true, notes: Vec::new(), files, directories: Vec::new() }
-    }
-
-    /// Every path below a folder, with its text.
-    fn tree(dir: &Path) -> Vec<(PathBuf, Option<String>)> {
-        let mut all = Vec::new();
-        let mut todo = vec![dir.to_owned()];
-        while let Some(folder) = todo.pop() {
-            for entry in std::fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    todo.push(path.clone());
-                }
-                all.push((path.clone(), std::fs::read_to_string(path).ok()));
-            }
-        }
-        all.sort();
-        all
-    }
-
-    #[test]
-    fn what_was_written_is_taken_back_to_the_byte() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = Root::new(dir.path()).unwrap();
-        std::fs::create_dir(dir.path().join("etc")).unwrap();
-        std::fs::write(dir.path().join("etc/main"), "old\r\nno newline").unwrap();
-        let before = tree(dir.path());
-        let first = vec![change("/etc/main", Some("old\r\nno newline"), "new\n"), change("/etc/a/b/c", None, "x\n")];
-        apply(&root, None, new(first)).unwrap();
-        assert_eq!(std::fs::read_to_string(dir.path().join("etc/main")).unwrap(), "new\n");
-        // A second time, with other files: originals stay what they were, files no longer wanted go.
-        let old = state(&root).unwrap().unwrap();
-        let again = original(&root, Some(&old), Path::new("/etc/main")).unwrap();
-        assert_eq!(again.as_deref(), Some("old\r\nno newline"));
-        apply(&root, Some(&old), new(vec![change("/etc/main", again.as_deref(), "newer\n")])).unwrap();
-        assert!(!dir.path().join("etc/a/b/c").exists());
-        let last = state(&root).unwrap().unwrap();
-        let restored = revert(&root, &last, false, true).unwrap();
-        assert_eq!(restored.len(), 1);
-        assert!(restored[0].diff().contains("-newer"), "{}", restored[0].diff());
-        assert_ne!(tree(dir.path()), before, "a dry run takes nothing back");
-        revert(&root, &last, false, false).unwrap();
-        assert_eq!(tree(dir.path()), before);
-        assert!(state(&root).unwrap().is_none());
-    }
-
-    #[test]
-    fn what_others_changed_is_not_overwritten_unasked() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = Root::new(dir.path()).unwrap();
-        apply(&root, None, new(vec![change("/f", None, "ours\n")])).unwrap();
-        std::fs::write(dir.path().join("f"), "ours\ntheirs\n").unwrap();
-        let old = state(&root).unwrap().unwrap();
-        assert!(matches!(original(&root, Some(&old), Path::new("/f")), Err(ChangeError::Changed(_))));
-        assert!(matches!(revert(&root, &old, false, false), Err(ChangeError::Changed(_))));
-        assert!(dir.path().join("f").exists());
-        revert(&root, &old, true, false).unwrap();
-        assert!(!dir.path().join("f").exists());
-    }
-
-    #[test]
-    fn a_state_of_another_form_is_not_touched() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = Root::new(dir.path()).unwrap();
-        std::fs::create_dir_all(dir.path().join("var/lib/kata-osinfo")).unwrap();
-        std::fs::write(dir.path().join(&STATE[1..]), "{}").unwrap();
-        assert!(matches!(state(&root), Err(ChangeError::State(_))));
-        let next = State { version: 2, ..State::default() };
-        std::fs::write(dir.path().join(&STATE[1..]), serde_json::to_string(&next).unwrap()).unwrap();
-        assert!(matches!(state(&root), Err(ChangeError::Version(2))));
-    }
-
-    #[test]
-    fn a_diff_names_new_files_as_new() {
-        insta::assert_snapshot!(change("/etc/x", None, "a\nb\n").diff(), @r"
-        --- /dev/null
-        +++ b/etc/x
-        @@ -0,0 +1,2 @@
-        +a
-        +b
-        ");
-    }
-}
+mod tests;

@@ -219,7 +219,7 @@ fn flatten(table: &dyn TableLike, path: &mut Vec<String>, text: &str, leaves: &m
 }
 
 /// TOML as JSON; dates as their text.
-fn value_of(item: &Item) -> Value {
+pub(super) fn value_of(item: &Item) -> Value {
     match item {
         Item::Value(value) => plain(value),
         Item::Table(table) => table_of(table),

@@ -1,8 +1,9 @@
 //! From a configuration to the files that make Kata have it, and to the proof that it will.
 
-use super::change::{self, Change, ChangeError, State, original};
+use super::change::{self, Change, ChangeError, State, original, originals};
 use super::edit::{DROP_IN, EditError, drop_in, edited};
 use super::locate::{confidential, siblings};
+use super::lock::Lock;
 use super::{
     Configuration, Handler, HandlerError, Located, Merged, NotEffective, Problem, Setting, containerd, crio, own,
     reads_drop_ins, settings, shim,
@@ -35,6 +36,8 @@ pub struct Prepared {
     pub problems: Vec<Problem>,
     /// What changes besides, and a reader may not expect.
     pub warnings: Vec<String>,
+    /// Files that are no longer written, and what they go back to.
+    back: BTreeMap<PathBuf, Option<String>>,
     /// What is configured now.
     old: Option<State>,
     new: State,
@@ -122,7 +125,9 @@ pub fn prepare(
     } else {
         located.clone()
     };
-    let mut replaced = restored(old.as_ref());
+    // Files that were written before go back to what they were, unless they are written again.
+    let back = old.as_ref().map(|old| originals(root, old)).transpose()?.unwrap_or_default();
+    let mut replaced = back.clone();
     if drop_ins {
         let path = root.resolve_new(&located.drop_ins().join(DROP_IN))?;
         // What stands there without ours decides what need not be said again.
@@ -144,12 +149,11 @@ pub fn prepare(
         });
     }
     let new = State {
-        version: 1,
         profile: configuration.profile.clone(),
         production: configuration.production,
         notes: configuration.notes.iter().map(|n| format!("{}: {}", n.about, n.text)).collect(),
         files: changes.clone(),
-        directories: Vec::new(),
+        ..State::default()
     };
     replaced.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
     let merged = Merged::read_with(root, &located, configuration.runtime, configuration.kata, &replaced)?;
@@ -158,8 +162,9 @@ pub fn prepare(
         problems: problems(root, &merged),
         located,
         settings,
-        changes,
         warnings,
+        back: back.into_iter().filter(|(path, _)| !changes.iter().any(|c| c.path == *path)).collect(),
+        changes,
         old,
         new,
     })
@@ -173,10 +178,9 @@ impl Prepared {
     /// That a file cannot be read.
     pub fn diff(&self, root: &Root) -> Result<String, PrepareError> {
         let mut text = String::new();
-        let dropped = self.old.iter().flat_map(|s| &s.files).filter(|f| !self.changes.iter().any(|c| c.path == f.path));
-        for file in dropped {
-            let after = file.before.clone().unwrap_or_default();
-            text += &Change { path: file.path.clone(), before: root.utf8_if_any(&file.path)?, after }.diff();
+        for (path, after) in &self.back {
+            let after = after.clone().unwrap_or_default();
+            text += &Change { path: path.clone(), before: root.utf8_if_any(path)?, after }.diff();
         }
         for change in &self.changes {
             text += &Change { before: root.utf8_if_any(&change.path)?, ..change.clone() }.diff();
@@ -194,17 +198,13 @@ impl Prepared {
     pub fn write(
         self,
         root: &Root,
+        lock: &Lock,
         configuration: &Configuration,
     ) -> Result<(Vec<NotEffective>, Vec<Problem>), PrepareError> {
-        change::apply(root, self.old.as_ref(), self.new)?;
+        change::apply(root, lock, self.old.as_ref(), self.new)?;
         let merged = Merged::read(root, &self.located, configuration.runtime, configuration.kata)?;
         Ok((merged.not_effective(&self.settings), problems(root, &merged)))
     }
-}
-
-/// Files that were written before go back to what they were, unless they are written again.
-fn restored(old: Option<&State>) -> BTreeMap<PathBuf, Option<String>> {
-    old.iter().flat_map(|s| &s.files).map(|f| (f.path.clone(), f.before.clone())).collect()
 }
 
 /// Drop-ins of the configuration that was copied: the copy has its own.

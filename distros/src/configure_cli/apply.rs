@@ -4,7 +4,8 @@ use super::here::Here;
 use super::{Configure, HandlerName, Unconfigure, ways};
 use crate::commands::system::Common;
 use crate::commands::{Exit, Format, json};
-use kata_osinfo::configure::change::{self, Change};
+use kata_osinfo::configure::change::{self, Change, Kept, Reverted};
+use kata_osinfo::configure::lock::lock;
 use kata_osinfo::configure::{
     Configuration, Handler, HandlerChoice, Located, NotEffective, Prepared, Problem, locate, prepare, siblings,
 };
@@ -37,6 +38,8 @@ pub(crate) fn configure(common: &Common, arguments: &Configure) -> anyhow::Resul
         Way::Configure { configuration } => configuration,
         way => return ways::print(&way, &here, format),
     };
+    // Before anything is looked at that another one could be changing.
+    let lock = if arguments.dry_run { None } else { Some(lock(&here.root)?) };
     let located = locate(&here.root, here.profile.runtime, arguments.kata_config.as_deref())?;
     let handler = match arguments.handler {
         Some(HandlerName::Containerd) => Some(HandlerChoice {
@@ -50,10 +53,9 @@ pub(crate) fn configure(common: &Common, arguments: &Configure) -> anyhow::Resul
     let diff = prepared.diff(&here.root)?;
     let mut answer = answer(&here, &configuration, &located, &prepared);
     say(&here, &configuration, &located, &prepared);
-    let (not_effective, problems) = if arguments.dry_run {
-        (prepared.not_effective.clone(), prepared.problems.clone())
-    } else {
-        prepared.write(&here.root, &configuration)?
+    let (not_effective, problems) = match &lock {
+        None => (prepared.not_effective.clone(), prepared.problems.clone()),
+        Some(lock) => prepared.write(&here.root, lock, &configuration)?,
     };
     let effective = not_effective.is_empty() && problems.is_empty();
     for line in complaints(&not_effective, &problems) {
@@ -98,7 +100,7 @@ fn answer(here: &Here, configuration: &Configuration, located: &Located, prepare
     })
 }
 
-fn copied_from<'a>(located: &'a Located, prepared: &Prepared) -> Option<&'a std::path::Path> {
+fn copied_from<'a>(located: &'a Located, prepared: &Prepared) -> Option<&'a Path> {
     (located.path != prepared.located.path).then_some(located.path.as_path())
 }
 
@@ -214,19 +216,32 @@ fn major_minor(word: &str) -> Option<(u32, u32)> {
 /// Takes everything back.
 pub(crate) fn unconfigure(common: &Common, arguments: &Unconfigure) -> anyhow::Result<Exit> {
     let root = common.root()?;
-    let restored = match change::state(&root)? {
-        Some(state) => change::revert(&root, &state, arguments.force, arguments.dry_run)?,
+    // Without a folder of states there is none, and nothing that a crash could have left.
+    let is_there = root.place_itself(Path::new(change::STATE))?.is_some();
+    let lock = if arguments.dry_run || !is_there { None } else { Some(lock(&root)?) };
+    let Reverted { restored, kept } = match change::state(&root)? {
+        Some(state) => change::revert(&root, lock.as_ref(), &state, arguments.force)?,
         None => {
             eprintln!("note: nothing is configured");
-            Vec::new()
+            if lock.is_some() {
+                root.remove_empty_folder(Path::new(change::STATE).parent().unwrap_or(Path::new("/")))?;
+            }
+            Reverted::default()
         }
     };
+    for Kept { path, why } in &kept {
+        let path = printable(&path.display().to_string());
+        eprintln!("warning: {path} is not taken back, or not all of it: {}", printable(why));
+    }
+    if !kept.is_empty() && !arguments.force {
+        eprintln!("hint: `kata-osinfo unconfigure --force` takes that back, too");
+    }
     let diff: String = restored.iter().map(Change::diff).collect();
     match (arguments.format, arguments.dry_run) {
         (Format::Json, dry_run) => {
             let files: Vec<&Path> = restored.iter().map(|c| c.path.as_path()).collect();
             json(
-                &json!({ "version": 1, "outcome": "unconfigure", "written": !dry_run, "files": files, "diff": diff }),
+                &json!({ "version": 1, "outcome": "unconfigure", "written": !dry_run, "files": files, "kept": kept, "diff": diff }),
             )?;
         }
         (Format::Human, true) => print(&diff)?,
@@ -236,7 +251,7 @@ pub(crate) fn unconfigure(common: &Common, arguments: &Unconfigure) -> anyhow::R
             }
         }
     }
-    Ok(Exit::Ok)
+    Ok(if kept.is_empty() { Exit::Ok } else { Exit::NotEffective })
 }
 
 #[cfg(test)]

@@ -79,8 +79,38 @@ impl Root {
         self.find_place(inside, true)?.ok_or_else(gone)
     }
 
+    /// [`Root::place`] of the file itself: a link in the last component is not followed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Root::place`].
+    pub fn place_itself(&self, inside: &Path) -> Result<Option<Place>, RootError> {
+        self.place_at(self.itself(inside)?, false)
+    }
+
+    /// [`Root::make_place`] of the file itself: a link in the last component is not followed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Root::make_place`].
+    pub fn make_place_itself(&self, inside: &Path) -> Result<Place, RootError> {
+        let gone = || RootError::Write { path: self.shown(inside), source: Errno::NOENT.into() };
+        self.place_at(self.itself(inside)?, true)?.ok_or_else(gone)
+    }
+
+    fn itself(&self, inside: &Path) -> Result<PathBuf, RootError> {
+        match (inside.parent(), inside.file_name()) {
+            (Some(folder), Some(name)) => Ok(self.resolve_new(folder)?.join(name)),
+            _ => Ok(PathBuf::from("/")),
+        }
+    }
+
     fn find_place(&self, inside: &Path, make: bool) -> Result<Option<Place>, RootError> {
-        let path = self.resolve_new(inside)?;
+        self.place_at(self.resolve_new(inside)?, make)
+    }
+
+    /// The place of a path that has no links in its folders.
+    fn place_at(&self, path: PathBuf, make: bool) -> Result<Option<Place>, RootError> {
         let shown = self.shown(&path);
         let failed = |source| RootError::Write { path: shown.clone(), source };
         let Some(name) = path.file_name() else { return Err(failed(Errno::ISDIR.into())) };
@@ -293,9 +323,18 @@ impl Place {
         }
     }
 
+    /// The folder, open in earnest: it can be synchronised and locked.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system refused.
+    pub fn open_folder(&self) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&self.folder, c".", flags, Mode::empty())?.into())
+    }
+
     fn sync(&self) -> io::Result<()> {
-        let folder = rustix::fs::openat(&self.folder, c".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(rustix::fs::fsync(folder)?)
+        self.open_folder()?.sync_all()
     }
 }
 
@@ -316,6 +355,12 @@ fn fill(mut file: &File, bytes: &[u8], attributes: Option<&Attributes>) -> io::R
 }
 
 impl Attributes {
+    /// Those of a file that is for whoever writes it alone.
+    pub fn private() -> Attributes {
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        Attributes { uid, gid, mode: 0o600, extended: BTreeMap::new() }
+    }
+
     fn of(file: &File) -> io::Result<Attributes> {
         let meta = file.metadata()?;
         Ok(Attributes { uid: meta.uid(), gid: meta.gid(), mode: meta.mode() & 0o7777, extended: extended(file)? })

@@ -82,6 +82,14 @@ impl Machine {
         std::fs::read_to_string(self.path(name)).expect("readable")
     }
 
+    /// The same once more.
+    pub(crate) fn copy(&self) -> Machine {
+        let copy = Machine(tempfile::tempdir().expect("a folder"));
+        let copied = std::process::Command::new("cp").arg("-a").arg(self.path(".")).arg(copy.path(".")).status();
+        assert!(copied.expect("cp").success());
+        copy
+    }
+
     /// Runs the command with the machine as `--root`, and its records.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let output = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
@@ -115,6 +123,7 @@ impl Machine {
                 } else {
                     std::fs::read(&path).expect("readable")
                 };
+                let path = path.strip_prefix(self.path("m")).expect("below").to_owned();
                 all.insert(path, (meta.permissions().mode(), bytes));
             }
         }

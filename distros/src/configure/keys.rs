@@ -1,0 +1,225 @@
+//! Taking our own keys back out of a file that others have edited since.
+
+use super::change::Change;
+use super::edit::{EditError, LineEnds};
+use super::merged::value_of;
+use serde_json::Value;
+use toml_edit::{Array, DocumentMut, Item, TableLike};
+
+/// A file's text without what we set in it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// The text; `None` where nothing is left of a file that we made.
+    pub(super) text: Option<String>,
+    /// Keys of ours that somebody has given other values.
+    pub(super) changed: Vec<String>,
+}
+
+/// Whether a file is all ours: it says so itself.
+pub(super) fn is_whole(file: &Change) -> bool {
+    file.after.lines().next().is_some_and(|line| line.starts_with('#') && line.contains("`kata-osinfo unconfigure`"))
+}
+
+/// Takes back what turned `before` into `after`, in the text of today.
+///
+/// A key that has our value gets its old one, or goes, with the tables that were made for it. What others put there
+/// stays; a key of ours that they changed stays, too, unless it is forced.
+///
+/// # Errors
+///
+/// That one of the texts is no TOML, or cannot be kept as it is.
+pub(super) fn take_back(now: &str, before: Option<&str>, after: &str, force: bool) -> Result<Taken, EditError> {
+    let mut document: DocumentMut = now.parse()?;
+    let line_ends = LineEnds::of(now, &document)?;
+    let old: DocumentMut = before.unwrap_or_default().parse()?;
+    let new: DocumentMut = after.parse()?;
+    let mut changed = Vec::new();
+    for path in leaves(new.as_table()) {
+        let (ours, was) = (item(&new, &path), item(&old, &path));
+        if plain(ours) == plain(was) {
+            continue;
+        }
+        let Some(found) = item(&document, &path) else { continue };
+        let found = Some(found);
+        // Without it others' keys would be read by the rules of another version.
+        let must_stay = before.is_none() && path == ["version"];
+        if plain(found) == plain(was) || must_stay {
+            continue;
+        }
+        if plain(found) == plain(ours) {
+            restore(&mut document, &old, &path);
+        } else if let Some(rest) = without_added(&path, ours, was, found) {
+            put(&mut document, &path, Item::Value(rest.into()));
+        } else {
+            changed.push(path.join("."));
+            if force {
+                restore(&mut document, &old, &path);
+            }
+        }
+    }
+    let left = document.iter().any(|(key, _)| key != "version");
+    let text = (left || before.is_some()).then(|| line_ends.put(document.to_string()));
+    Ok(Taken { text, changed })
+}
+
+/// The paths of all values.
+fn leaves(table: &dyn TableLike) -> Vec<Vec<String>> {
+    let mut all = Vec::new();
+    for (key, item) in table.iter() {
+        match item.as_table_like() {
+            Some(table) => all.extend(leaves(table).into_iter().map(|mut path| {
+                path.insert(0, key.to_owned());
+                path
+            })),
+            None => all.push(vec![key.to_owned()]),
+        }
+    }
+    all
+}
+
+fn item<'d>(document: &'d DocumentMut, path: &[String]) -> Option<&'d Item> {
+    let mut item = document.as_item();
+    for name in path {
+        item = item.as_table_like()?.get(name)?;
+    }
+    Some(item)
+}
+
+fn plain(item: Option<&Item>) -> Option<Value> {
+    item.map(value_of)
+}
+
+/// A list without the elements that we added at its end, where others have added theirs.
+fn without_added(path: &[String], ours: Option<&Item>, was: Option<&Item>, found: Option<&Item>) -> Option<Array> {
+    let values = |array: &Array| array.iter().map(|v| value_of(&Item::Value(v.clone()))).collect::<Vec<_>>();
+    let ours = values(ours?.as_array()?);
+    let was = match was {
+        Some(was) => values(was.as_array()?),
+        // Everybody's, whoever made it.
+        None if path == ["imports"] => Vec::new(),
+        None => return None,
+    };
+    let added = ours.strip_prefix(was.as_slice())?;
+    let mut rest = found?.as_array()?.clone();
+    for value in added {
+        let at = values(&rest).iter().position(|v| v == value)?;
+        rest.remove(at);
+    }
+    Some(rest)
+}
+
+/// The key as it was: with its old value, or not there, nor the tables that were made for it.
+fn restore(document: &mut DocumentMut, old: &DocumentMut, path: &[String]) {
+    if let Some(was) = item(old, path) {
+        put(document, path, was.clone());
+        return;
+    }
+    for length in (1..=path.len()).rev() {
+        let (key, folder) = (&path[length - 1], &path[..length - 1]);
+        let Some(table) = table(document, folder) else { return };
+        let empty = |item: &Item| item.as_table_like().is_none_or(TableLike::is_empty);
+        if item(old, &path[..length]).is_some() || !table.get(key).is_some_and(empty) {
+            return;
+        }
+        table.remove(key);
+    }
+}
+
+fn put(document: &mut DocumentMut, path: &[String], item: Item) {
+    if let Some((key, folder)) = path.split_last()
+        && let Some(table) = table(document, folder)
+        && let Some(place) = table.get_mut(key)
+    {
+        *place = item;
+    }
+}
+
+fn table<'d>(document: &'d mut DocumentMut, path: &[String]) -> Option<&'d mut dyn TableLike> {
+    let mut table: &mut dyn TableLike = document.as_table_mut();
+    for name in path {
+        table = table.get_mut(name)?.as_table_like_mut()?;
+    }
+    Some(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEFORE: &str = "\
+version = 2
+imports = [\"/etc/a.toml\"]
+
+[plugins.cri] # theirs
+  image = \"p:1\"
+";
+    const AFTER: &str = "\
+version = 2
+imports = [\"/etc/a.toml\", \"/etc/ours.toml\"]
+
+[plugins.cri] # theirs
+  image = \"p:2\"
+
+[plugins.cri.runtimes.kata]
+type = \"kata\"
+list = [\"x\"]
+
+[plugins.cri.runtimes.kata.options]
+path = \"/k\"
+";
+    const NVIDIA: &str = "\n[plugins.cri.runtimes.nvidia]\ntype = \"nvidia\" # theirs\n";
+
+    fn taken(now: &str, force: bool) -> Taken {
+        take_back(now, Some(BEFORE), AFTER, force).unwrap()
+    }
+
+    #[test]
+    fn what_others_added_stays_and_ours_goes() {
+        assert_eq!(taken(AFTER, false), Taken { text: Some(BEFORE.to_owned()), changed: Vec::new() });
+        let now = format!("{AFTER}{NVIDIA}").replace("ours.toml\"", "ours.toml\", \"/etc/b.toml\"");
+        let expected = format!("{BEFORE}{NVIDIA}").replace("a.toml\"", "a.toml\", \"/etc/b.toml\"");
+        for force in [false, true] {
+            assert_eq!(taken(&now, force), Taken { text: Some(expected.clone()), changed: Vec::new() });
+        }
+        // Once more changes nothing, nor does it where ours was never.
+        assert_eq!(taken(&expected, false).text.unwrap(), expected);
+        let crlf = taken(&now.replace('\n', "\r\n"), false).text.unwrap();
+        assert_eq!(crlf, expected.replace('\n', "\r\n"));
+    }
+
+    #[test]
+    fn a_key_of_ours_that_was_changed_stays_unless_it_is_forced() {
+        let now = AFTER.replace("\"/k\"", "\"/mine\"").replace("\"p:2\"", "\"p:3\"");
+        let kept = taken(&now, false);
+        assert_eq!(kept.changed, ["plugins.cri.image", "plugins.cri.runtimes.kata.options.path"]);
+        let text = kept.text.unwrap();
+        assert!(text.contains("path = \"/mine\"") && text.contains("p:3") && !text.contains("type ="), "{text}");
+        let forced = taken(&text, true);
+        assert_eq!(forced.text.unwrap(), BEFORE);
+    }
+
+    #[test]
+    fn what_others_put_into_our_table_or_removed_stays_so() {
+        let now = AFTER.replace("list = [\"x\"]", "snapshotter = \"s\"");
+        let text = taken(&now, true).text.unwrap();
+        assert!(text.contains("[plugins.cri.runtimes.kata]\nsnapshotter = \"s\"\n"), "{text}");
+        assert!(!text.contains("options") && !text.contains("type"), "{text}");
+        // Their own key, which they removed.
+        let text = taken(&AFTER.replace("  image = \"p:2\"\n", ""), false).text.unwrap();
+        assert!(!text.contains("image"), "{text}");
+    }
+
+    #[test]
+    fn a_file_that_we_made_goes_with_our_last_key() {
+        let after = "version = 3\nimports = [\"/etc/ours.toml\"]\n";
+        assert_eq!(take_back(after, None, after, false).unwrap().text, None);
+        let now = format!("{after}{NVIDIA}");
+        assert_eq!(take_back(&now, None, after, false).unwrap().text.unwrap(), format!("version = 3\n{NVIDIA}"));
+    }
+
+    #[test]
+    fn what_is_no_toml_is_an_error() {
+        assert!(take_back("[a\n", Some(BEFORE), AFTER, true).is_err());
+        assert!(take_back("a = 1\r\nb = 2\n", Some(BEFORE), AFTER, false).is_err());
+    }
+}

@@ -1,0 +1,99 @@
+//! One at a time: a lock for everything that configures a root.
+
+use super::change::{self, ChangeError, STATE};
+use crate::root::{Place, Root, RootError};
+use rustix::fs::{FlockOperation, Mode, flock};
+use rustix::io::Errno;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long another one is waited for.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// The lock of a root; it is given back when dropped, also by a crash.
+///
+/// It lies on the folder of the state, which nobody else may open, so that no left-over of it ever stands in the way.
+#[derive(Debug)]
+pub struct Lock {
+    root: Root,
+    made: Vec<PathBuf>,
+    _folder: File,
+}
+
+/// Takes the lock and sweeps what a crash has left.
+///
+/// # Errors
+///
+/// That another one holds it for a minute, or that the state's folder cannot be made.
+pub fn lock(root: &Root) -> Result<Lock, ChangeError> {
+    let started = Instant::now();
+    let mut made = Vec::new();
+    loop {
+        for folder in root.missing_folders(&root.resolve_new(Path::new(STATE))?) {
+            if !made.contains(&folder) {
+                made.push(folder);
+            }
+        }
+        let place = root.make_place_itself(Path::new(STATE))?;
+        let failed = |source| RootError::Write { path: root.shown(place.path()), source };
+        let folder = place.open_folder().map_err(failed)?;
+        loop {
+            match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(Errno::AGAIN | Errno::INTR) if started.elapsed() < WITHIN => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(Errno::AGAIN | Errno::INTR) => return Err(ChangeError::Locked(WITHIN.as_secs())),
+                Err(errno) => return Err(failed(errno.into()).into()),
+            }
+        }
+        // Whoever had it before may have removed the folder.
+        if !is_still_there(root, &folder) {
+            continue;
+        }
+        if place.path() == Path::new(STATE) {
+            rustix::fs::fchmod(&folder, Mode::RWXU).map_err(|e| failed(e.into()))?;
+        }
+        let lock = Lock { root: root.clone(), made, _folder: folder };
+        sweep(root, &place)?;
+        return Ok(lock);
+    }
+}
+
+fn is_still_there(root: &Root, folder: &File) -> bool {
+    let same = |a: &std::fs::Metadata, b: &std::fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+    let now = Path::new(STATE).parent().and_then(|p| root.metadata(p));
+    now.zip(folder.metadata().ok()).is_some_and(|(a, b)| same(&a, &b))
+}
+
+/// Removes what a crash has left beside the state, and beside every file that it names.
+fn sweep(root: &Root, place: &Place) -> Result<(), ChangeError> {
+    let swept =
+        |place: &Place| place.sweep().map_err(|source| RootError::Write { path: root.shown(place.path()), source });
+    swept(place)?;
+    // A broken state is told by whoever needs it.
+    for file in change::state(root).ok().flatten().iter().flat_map(|s| &s.files) {
+        if let Some(place) = root.place(&file.path)? {
+            swept(&place)?;
+        }
+    }
+    Ok(())
+}
+
+impl Lock {
+    /// The folders that were made for it, the outermost first.
+    pub(super) fn made(&self) -> &[PathBuf] {
+        &self.made
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // With a state in them they stay.
+        for folder in self.made.iter().rev() {
+            let _ = self.root.remove_empty_folder(folder);
+        }
+    }
+}

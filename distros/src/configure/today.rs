@@ -1,0 +1,45 @@
+//! What stands in a written file today, seen against what was written.
+
+use super::change::{Change, State};
+use super::keys::{self, Taken};
+
+/// What became of a file that this program wrote.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Today {
+    /// As it was written, or as a crash left it.
+    Ours,
+    /// As it was before.
+    Back,
+    /// Removed by hand; it was there before.
+    Gone,
+    /// Edited by others: our keys can be told from theirs.
+    Edited(Taken),
+    /// Something else altogether.
+    Foreign,
+}
+
+/// Compares a file's text with all that are known of it.
+pub(super) fn today(state: &State, file: &Change, now: Option<&str>) -> Today {
+    let earlier = state.earlier.get(&file.path);
+    let Some(now) = now else {
+        return if file.before.is_none() { Today::Back } else { Today::Gone };
+    };
+    if file.before.as_deref() == Some(now) {
+        return Today::Back;
+    }
+    if now == file.after || earlier.is_some_and(|e| e == now) || state.in_place.contains(&file.path) {
+        return Today::Ours;
+    }
+    if keys::is_whole(file) {
+        return Today::Foreign;
+    }
+    // A crash and an edit: what was ours then is not ours any more.
+    let text = match earlier.map(|e| keys::take_back(now, file.before.as_deref(), e, false)) {
+        Some(Ok(Taken { text: Some(text), .. })) => text,
+        _ => now.to_owned(),
+    };
+    match keys::take_back(&text, file.before.as_deref(), &file.after, false) {
+        Ok(taken) => Today::Edited(taken),
+        Err(_) => Today::Foreign,
+    }
+}

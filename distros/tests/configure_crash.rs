@@ -1,0 +1,389 @@
+//! `configure` and `unconfigure` that are killed, run out of space, run at the same time, or find others' edits.
+#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
+
+mod machine;
+
+use machine::{BASE, Machine, Output, with};
+use serde_json::Value;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const MAIN: &str = "m/etc/containerd/config.toml";
+const STATE: &str = "m/var/lib/kata-osinfo/configured.json";
+const CRI: &str = "plugins.\"io.containerd.grpc.v1.cri\"";
+
+/// With a secret in containerd's configuration, which is for root alone.
+fn machine() -> Machine {
+    let machine = Machine::new();
+    let text = format!(
+        "version = 2\n\n[{CRI}]\n  sandbox_image = \"p:1\"\n[{CRI}.registry.configs.\"r\".auth]\n  password = \"S3CRET\"\n"
+    );
+    machine.file(MAIN, &text);
+    std::fs::set_permissions(machine.path(MAIN), PermissionsExt::from_mode(0o600)).expect("set");
+    std::fs::create_dir_all(machine.path("m/var/lib")).expect("made");
+    machine
+}
+
+const EDIT: &[&str] = &["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "1.7"];
+const DROP_IN: &[&str] =
+    &["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "2.1"];
+const OTHER: &[&str] = &["configure", "--profile", "go-2.0", "--kata-version", "2.4.0", "--emulated"];
+const MORE: &[&str] =
+    &["configure", "--profile", "go-3.29", "--emulated", "--handler", "containerd", "--containerd-version", "1.7"];
+const BACK: &[&str] = &["unconfigure"];
+
+fn must(machine: &Machine, call: &[&str]) -> Output {
+    let output = machine.run(call);
+    assert_eq!(output.code, 0, "{call:?}: {}", output.stderr);
+    output
+}
+
+/// The command under strace, which meddles with one system call.
+fn meddled(machine: &Machine, call: &[&str], inject: &str) -> Option<i32> {
+    let status = Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={inject}")])
+        .arg(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
+        .args(["--records".as_ref(), machine.path("records").as_os_str()])
+        .args(["--root".as_ref(), machine.path("m").as_os_str()])
+        .args(call)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .expect("strace");
+    status.code()
+}
+
+fn has_strace() -> bool {
+    let found = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status().is_ok_and(|s| s.success());
+    if !found {
+        eprintln!("SKIPPED: strace does not run here");
+    }
+    found
+}
+
+/// A name, what was done before, and the call that is meddled with.
+type Scenario = (&'static str, &'static [&'static [&'static str]], &'static [&'static str]);
+
+const SCENARIOS: [Scenario; 8] = [
+    ("fresh", &[], EDIT),
+    ("fresh drop-in", &[], DROP_IN),
+    ("again", &[EDIT], MORE),
+    ("drop", &[DROP_IN], EDIT),
+    ("other", &[EDIT], OTHER),
+    ("un", &[EDIT], BACK),
+    ("again, of several names", &[EDIT], MORE),
+    ("un, of several names", &[EDIT], BACK),
+];
+
+const CALLS: [&str; 14] = [
+    "openat2",
+    "openat",
+    "write",
+    "pwrite64",
+    "ftruncate",
+    "fsync",
+    "renameat",
+    "renameat2",
+    "unlinkat",
+    "mkdirat",
+    "fchmod",
+    "fchown",
+    "flock",
+    "close",
+];
+
+/// Kills (or fails) every `step`th of these calls; nothing may be stuck or left behind. Returns how many points there were.
+fn every_point(scenario: &Scenario, calls: &[&str], step: usize, how: &str) -> usize {
+    let (name, before, call) = scenario;
+    let mut points = 0;
+    for system_call in calls {
+        for n in (1..).step_by(step) {
+            let point = format!("{name}: {system_call} {n} {how}");
+            let machine = machine();
+            if name.ends_with("names") {
+                std::fs::hard_link(machine.path(MAIN), machine.path("m/etc/hard")).expect("linked");
+            }
+            let originally = machine.everything();
+            before.iter().for_each(|call| drop(must(&machine, call)));
+            let code = meddled(&machine, call, &format!("{system_call}:{how}:when={n}"));
+            // Past the last one: nothing happened to it.
+            if code == Some(0) {
+                break;
+            }
+            points += 1;
+            // Whoever reads a folder whole finds nothing that is not whole.
+            for folder in [format!("m/{BASE}/config.d"), "m/etc/containerd/conf.d".to_owned()] {
+                let names = std::fs::read_dir(machine.path(&folder)).into_iter().flatten();
+                let names: Vec<_> = names.map(|e| e.expect("an entry").file_name()).collect();
+                assert!(names.iter().all(|n| n == "50-kata-osinfo.toml"), "{point}: {names:?}");
+            }
+            let left = machine.copy();
+            let output = left.run(BACK);
+            assert_eq!(output.code, 0, "{point}: {}", output.stderr);
+            assert_eq!(left.everything(), originally, "{point}");
+            let again = if call[0] == "configure" { call } else { &EDIT };
+            must(&machine, again);
+            must(&machine, BACK);
+            assert_eq!(machine.everything(), originally, "{point}, again");
+        }
+    }
+    eprintln!("{name} {how}: {points} points");
+    points
+}
+
+#[test]
+fn a_kill_leaves_nothing_stuck() {
+    if !has_strace() {
+        return;
+    }
+    for scenario in [&SCENARIOS[2], &SCENARIOS[5]] {
+        assert!(every_point(scenario, &["renameat", "unlinkat"], 2, "signal=KILL") > 2);
+    }
+}
+
+#[test]
+fn no_space_leaves_nothing_stuck() {
+    if !has_strace() {
+        return;
+    }
+    assert!(every_point(&SCENARIOS[2], &["fsync"], 2, "error=ENOSPC") > 2);
+}
+
+#[test]
+#[ignore = "half an hour: every point of every scenario"]
+fn no_kill_anywhere_leaves_anything_stuck() {
+    assert!(has_strace());
+    let points: usize = SCENARIOS.iter().map(|s| every_point(s, &CALLS, 1, "signal=KILL")).sum();
+    eprintln!("{points} points");
+    assert!(points > 300);
+}
+
+#[test]
+#[ignore = "minutes: every point of every scenario"]
+fn no_lack_of_space_leaves_anything_stuck() {
+    assert!(has_strace());
+    let calls = ["write", "fsync", "renameat", "mkdirat", "unlinkat", "ftruncate"];
+    for scenario in &SCENARIOS {
+        every_point(scenario, &calls, 1, "error=ENOSPC");
+    }
+}
+
+/// Eight at a time, and then it is all taken back.
+fn at_once(rounds: usize) {
+    let calls = [EDIT, DROP_IN, OTHER, MORE];
+    for round in 0..rounds {
+        let machine = machine();
+        let before = machine.everything();
+        std::thread::scope(|scope| {
+            let run = |i: usize| must(&machine, calls[(round + i * (round + 1)) % 4]);
+            for i in 0..8 {
+                scope.spawn(move || run(i));
+            }
+        });
+        must(&machine, BACK);
+        assert_eq!(machine.everything(), before, "round {round}");
+    }
+}
+
+#[test]
+fn eight_at_once_take_turns() {
+    at_once(2);
+}
+
+#[test]
+#[ignore = "minutes"]
+fn eight_at_once_take_turns_every_time() {
+    at_once(25);
+}
+
+#[test]
+fn whoever_may_not_read_a_file_may_not_read_its_copy() {
+    let machine = machine();
+    // As an earlier version left it.
+    machine.file("m/var/lib/kata-osinfo/x", "");
+    std::fs::remove_file(machine.path("m/var/lib/kata-osinfo/x")).expect("removed");
+    must(&machine, EDIT);
+    let mode = |name: &str| std::fs::metadata(machine.path(name)).expect("there").permissions().mode() & 0o7777;
+    assert!(machine.read(STATE).contains("S3CRET"));
+    assert_eq!((mode(STATE), mode("m/var/lib/kata-osinfo"), mode(MAIN)), (0o600, 0o700, 0o600));
+}
+
+#[test]
+fn an_edited_file_keeps_what_it_is_and_gets_it_again() {
+    let machine = machine();
+    let file = machine.path(MAIN);
+    let is_root = std::os::unix::fs::chown(&file, Some(1234), Some(5678)).is_ok();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o4640)).expect("set");
+    let note = |path: &Path| {
+        let mut value = [0; 16];
+        rustix::fs::getxattr(path, "user.note", &mut value).map(|n| value[..n].to_vec()).ok()
+    };
+    let noted = rustix::fs::setxattr(&file, "user.note", b"mine", rustix::fs::XattrFlags::empty()).is_ok();
+    let is = || {
+        let meta = std::fs::metadata(&file).expect("there");
+        (meta.uid(), meta.gid(), meta.mode(), note(&file))
+    };
+    let before = (is(), machine.everything());
+    for call in [EDIT, MORE, BACK] {
+        must(&machine, call);
+        assert_eq!(is(), before.0, "{call:?}");
+    }
+    assert_eq!(machine.everything(), before.1);
+    assert!(!is_root || (before.0.0, before.0.1) == (1234, 5678));
+    assert!(!noted || before.0.3.as_deref() == Some(b"mine"));
+    // Removed by the admin, and wanted again.
+    must(&machine, EDIT);
+    std::fs::remove_file(&file).expect("removed");
+    must(&machine, &["unconfigure", "--force"]);
+    assert_eq!((is(), machine.everything()), before);
+    // Two names stay one file.
+    std::fs::hard_link(&file, machine.path("m/etc/hard")).expect("linked");
+    let inode = std::fs::metadata(&file).expect("there").ino();
+    for call in [EDIT, BACK] {
+        must(&machine, call);
+        assert_eq!(machine.read("m/etc/hard"), machine.read(MAIN));
+        assert_eq!(std::fs::metadata(&file).expect("there").ino(), inode);
+    }
+}
+
+const NVIDIA: &str = "\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.nvidia]\nruntime_type = \"io.containerd.runc.v2\" # theirs\n";
+
+#[test]
+fn what_others_add_locks_nobody_out_and_stays() {
+    let machine = machine();
+    let original = machine.read(MAIN);
+    let before = machine.everything();
+    must(&machine, EDIT);
+    machine.file(MAIN, &(machine.read(MAIN) + NVIDIA));
+    let with_both = machine.read(MAIN);
+    for call in [EDIT, EDIT] {
+        must(&machine, call);
+        for runtime in ["runtimes.nvidia]", "runtimes.kata]"] {
+            assert_eq!(machine.read(MAIN).matches(runtime).count(), 1, "{}", machine.read(MAIN));
+        }
+    }
+    // Without the handler ours goes, and Kata's drop-in is made anew.
+    let copy = machine.copy();
+    must(&copy, &["configure", "--profile", "go-3.29"]);
+    assert_eq!(copy.read(MAIN), format!("{original}{NVIDIA}"));
+    for force in [&["unconfigure"][..], &["unconfigure", "--force"]] {
+        let copy = machine.copy();
+        must(&copy, force);
+        assert_eq!(copy.read(MAIN), format!("{original}{NVIDIA}"));
+        copy.file(MAIN, &original);
+        assert_eq!(copy.everything(), before);
+    }
+    assert_ne!(with_both, original);
+}
+
+#[test]
+fn what_others_changed_of_ours_is_told_and_stays_unless_it_is_forced() {
+    let machine = machine();
+    let before = machine.everything();
+    must(&machine, EDIT);
+    let changed =
+        machine.read(MAIN).replace("privileged_without_host_devices = true", "privileged_without_host_devices = false");
+    machine.file(MAIN, &changed);
+    let drop_in = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
+    machine.file(&drop_in, &(machine.read(&drop_in) + "\n# mine\n"));
+    let output = machine.run(&["unconfigure", "--format", "json"]);
+    assert_eq!(output.code, 13, "{}", output.stderr);
+    let kept = output.json()["kept"].as_array().expect("a list").len();
+    assert_eq!(kept, 2, "{}", output.stdout);
+    assert!(output.stderr.contains("privileged_without_host_devices has another value"), "{}", output.stderr);
+    assert!(output.stderr.contains("50-kata-osinfo.toml is not taken back"), "{}", output.stderr);
+    assert!(output.stderr.contains("unconfigure --force"), "{}", output.stderr);
+    assert!(machine.read(MAIN).contains("privileged_without_host_devices = false"));
+    assert!(!machine.read(MAIN).contains("runtime_path") && machine.read(&drop_in).contains("# mine"));
+    // Its own drop-in is not overwritten unasked.
+    assert_eq!(machine.run(EDIT).code, 2);
+    must(&machine, &["unconfigure", "--force"]);
+    assert_eq!(machine.everything(), before);
+}
+
+#[test]
+fn a_state_of_the_form_before_is_understood() {
+    let machine = machine();
+    let before = machine.everything();
+    must(&machine, EDIT);
+    let mut state: Value = serde_json::from_str(&machine.read(STATE)).expect("JSON");
+    let state = state.as_object_mut().expect("an object");
+    state.insert("version".to_owned(), 1.into());
+    for new in ["attributes", "earlier", "in_place"] {
+        assert!(state.remove(new).is_some(), "{new}");
+    }
+    machine.file(STATE, &serde_json::to_string(state).expect("JSON"));
+    must(&machine, BACK);
+    assert_eq!(machine.everything(), before);
+}
+
+/// Absolute links whose targets are there on this machine and not in the root.
+#[test]
+fn dangling_links_lead_into_the_root() {
+    let outside = tempfile::tempdir().expect("a folder");
+    let victim = outside.path().canonicalize().expect("a path");
+    std::fs::write(victim.join("file"), "precious").expect("written");
+    for name in ["containerd", "drop-ins", "empty"] {
+        std::fs::create_dir(victim.join(name)).expect("made");
+    }
+    let machine = machine();
+    symlink(victim.join("drop-ins"), machine.path(&format!("m/{BASE}/config.d"))).expect("a link");
+    std::fs::remove_dir_all(machine.path("m/etc/containerd")).expect("removed");
+    symlink(victim.join("containerd"), machine.path("m/etc/containerd")).expect("a link");
+    let before = machine.everything();
+    must(&machine, DROP_IN);
+    let inside = machine.path("m").join(victim.strip_prefix("/").expect("absolute"));
+    assert!(inside.join("drop-ins/50-kata-osinfo.toml").is_file() && inside.join("containerd/config.toml").is_file());
+    must(&machine, BACK);
+    assert_eq!(machine.everything(), before);
+    // The state itself.
+    std::fs::create_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("made");
+    symlink(victim.join("file"), machine.path(STATE)).expect("a link");
+    let output = machine.run(DROP_IN);
+    assert_eq!(output.code, 2, "{}", output.stderr);
+    assert!(output.stderr.contains("configured.json"), "{}", output.stderr);
+    // Folders that a forged state names.
+    std::fs::remove_file(machine.path(STATE)).expect("removed");
+    must(&machine, EDIT);
+    let forged = |folder: PathBuf| {
+        let mut state: Value = serde_json::from_str(&machine.read(STATE)).expect("JSON");
+        state["directories"].as_array_mut().expect("a list").push(folder.display().to_string().into());
+        let copy = machine.copy();
+        copy.file(STATE, &state.to_string());
+        copy.run(BACK).code
+    };
+    assert_eq!(
+        forged(Path::new("/../../../../../..").join(victim.strip_prefix("/").expect("absolute")).join("empty")),
+        2
+    );
+    assert_eq!(forged(victim.join("empty")), 0);
+    assert_eq!(std::fs::read_to_string(victim.join("file")).expect("readable"), "precious");
+    let found =
+        ["", "containerd", "drop-ins", "empty"].map(|n| std::fs::read_dir(victim.join(n)).expect("there").count());
+    assert_eq!(found, [4, 0, 0, 0]);
+}
+
+#[test]
+fn nobody_to_tell_is_no_reason_to_panic() {
+    let machine = machine();
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    for call in [&["configure", "--profile", "go-3.29", "--dry-run"][..], &["configure", "--profile", "nope"], BACK] {
+        let status = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
+            .args(["--records".as_ref(), machine.path("records").as_os_str()])
+            .args(["--root".as_ref(), machine.path("m").as_os_str()])
+            .args(call)
+            .stdout(Stdio::null())
+            .stderr(full())
+            .status()
+            .expect("it runs");
+        assert!(matches!(status.code(), Some(0 | 2)), "{call:?}: {status}");
+    }
+    for option in ["--timeout", "--lock-timeout"] {
+        let output = machine.run(&["install", option, "18446744073709551615", "--dry-run"]);
+        assert_eq!(output.code, 2, "{}", output.stderr);
+        assert!(output.stderr.contains(option) && !output.stderr.contains("panicked"), "{}", output.stderr);
+    }
+    let output = machine.run(&with(&["configure", "--profile", "go-3.29"], &["--dry-run"]));
+    assert_eq!(output.code, 0, "{}", output.stderr);
+}
