@@ -97,7 +97,7 @@ mod tests {
             // Facts of this test's own, whatever the record has by now.
             verified: &[],
             profile,
-            kata: profile.tag.parse().unwrap(),
+            kata: profile.version(),
             found,
             guest: &Guest::Kata,
             emulated: false,

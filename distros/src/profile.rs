@@ -1,23 +1,19 @@
-//! Profiles: what one family of Kata versions demands of a distro.
+//! Profiles: what one range of Kata versions demands of a distro.
+//!
+//! They are not written one by one: each runtime has a base and what changed at which release ([`Family`]), from which
+//! the profiles and their ranges are derived.
 
+mod family;
+
+pub use family::{Beyond, Change, Family, FamilyError};
+
+use crate::configure::KataVersion;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-/// The embedded profiles, the oldest family first.
-const EMBEDDED: [&str; 4] = [
-    include_str!("../profiles/go-2.0.yaml"),
-    include_str!("../profiles/go-3.2.yaml"),
-    include_str!("../profiles/go-3.29.yaml"),
-    include_str!("../profiles/rs-4.0.yaml"),
-];
-
-static ALL: LazyLock<Vec<Profile>> = LazyLock::new(|| EMBEDDED.iter().map(|text| embedded(text)).collect());
-
-#[expect(clippy::expect_used, reason = "the files are part of the program and parsed by a test")]
-fn embedded(text: &str) -> Profile {
-    Profile::parse(text).expect("an embedded profile is well-formed")
-}
+static ALL: LazyLock<Vec<Profile>> =
+    LazyLock::new(|| Family::all().iter().flat_map(|family| family.profiles().iter().cloned()).collect());
 
 /// A profile that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,20 +27,22 @@ pub struct UnknownProfile {
     pub nearest: Option<String>,
 }
 
-/// What one Kata family demands.
+/// What one range of Kata versions demands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Profile {
-    /// `go-3.29`: runtime and first tag.
+    /// `go-3.29`: runtime and first release, the older of two where a point release changed.
     pub name: String,
     /// Which runtime's argument generator it uses.
     pub runtime: Runtime,
-    /// The Kata versions it stands for: `3.29 on`.
+    /// The Kata releases it stands for: `3.29.0–3.31.0`.
     pub range: String,
-    /// The tag it was taken from: `3.29.0`.
+    /// The tag it was taken from, the first of its range: `3.29.0`, or `main`.
     pub tag: String,
-    /// Whether upstream still maintains it; the default profiles are those.
+    /// Whether upstream still maintains it, which is the newest release; the default profiles are those.
     pub maintained: bool,
+    /// What sets it apart from the profile before it.
+    pub changes: Vec<Change>,
     /// Shared filesystems that the runtime and its guest agent know: `virtio-fs`, `virtio-9p`.
     pub shares: Vec<String>,
     /// What QEMU must offer.
@@ -57,12 +55,12 @@ pub struct Profile {
     pub virtiofsd: Virtiofsd,
     /// Documented minimum versions: notes for a reader, which decide nothing.
     pub minimums: Vec<Minimum>,
-    /// What a reader should know of this family.
+    /// What a reader should know of it.
     pub notes: Vec<String>,
 }
 
 impl Profile {
-    /// The embedded profiles, in the order of the matrix: the oldest family first.
+    /// Every profile, in the order of the matrix: the Go runtime's before runtime-rs's, the oldest first.
     pub fn all() -> &'static [Profile] {
         &ALL
     }
@@ -89,6 +87,24 @@ impl Profile {
         })
     }
 
+    /// The profile of a Kata, by the version that it gives itself.
+    ///
+    /// # Errors
+    /// When no profile is about it: never the nearest one.
+    pub fn of(runtime: Runtime, version: &str) -> Result<&'static Profile, Beyond> {
+        Family::of(runtime).profile_of(version)
+    }
+
+    /// The release it was taken from; one that no release has yet is as new as the newest.
+    pub fn version(&self) -> KataVersion {
+        self.tag.parse().unwrap_or_else(|_| Family::of(self.runtime).newest())
+    }
+
+    /// Whether upstream no longer maintains it; what no release has yet has not ended.
+    pub fn ended(&self) -> bool {
+        !self.maintained && self.tag.parse::<KataVersion>().is_ok()
+    }
+
     /// Whether the runtime and its guest agent know the shared filesystem.
     pub fn shares(&self, share: &str) -> bool {
         self.shares.iter().any(|s| s == share)
@@ -98,14 +114,6 @@ impl Profile {
     pub fn gates_of<'a>(&'a self, capability: &'a str) -> impl Iterator<Item = &'a Gate> {
         self.gates.iter().filter(move |g| g.capability == capability)
     }
-
-    /// Reads a profile from YAML.
-    ///
-    /// # Errors
-    /// When it is not a profile, with line and column where the parser knows them.
-    pub fn parse(text: &str) -> Result<Profile, serde_yaml::Error> {
-        serde_yaml::from_str(text)
-    }
 }
 
 /// What Kata's shipped x86_64 configuration says of QEMU, with an `initrd` in place of the `image`.
@@ -114,6 +122,8 @@ impl Profile {
 pub struct QemuDefaults {
     /// `machine_type`.
     pub machine: String,
+    /// What the runtime puts after it.
+    pub machine_options: String,
     /// `cpu_features`.
     pub cpu_features: String,
     /// `default_vcpus`.
@@ -122,12 +132,51 @@ pub struct QemuDefaults {
     pub memory_mib: u32,
     /// `memory_slots`.
     pub memory_slots: u32,
-    /// `virtio_fs_queue_size`.
-    pub virtio_fs_queue_size: u32,
-    /// `kernel_params`, after what the runtime itself puts before them.
-    pub kernel_params: Vec<String>,
-    /// Whether `scsi=off` is printed for a virtio-blk device (the Go runtime, before 3.29).
+    /// Whether QEMU stays in the foreground and is handed the socket that it serves QMP on; else it becomes a daemon and
+    /// makes the socket itself.
+    pub foreground: bool,
+    /// The options of the PCI bridge after its chassis number.
+    pub bridge: String,
+    /// The bus that network, vsock and virtio-fs devices are put on by name.
+    pub root_bus: Option<String>,
+    /// `virtio_fs_queue_size`, where the runtime has it.
+    pub virtio_fs_queue_size: Option<u32>,
+    /// Whether `scsi=off` is printed for a virtio-blk device.
     pub blk_scsi_off: bool,
+    /// How a disk's file is named.
+    pub blk_source: BlkSource,
+    /// How a disk is said to be read-only.
+    pub blk_read_only: BlkReadOnly,
+    /// The kernel parameters that the runtime itself puts first.
+    pub runtime_params: Vec<String>,
+    /// What the runtime tells the guest of SELinux: it is off, as shipped.
+    pub guest_selinux: Option<String>,
+    /// `kernel_params`, and what the configuration makes the runtime put before them.
+    pub kernel_params: Vec<String>,
+}
+
+/// How a disk's file is named to QEMU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BlkSource {
+    /// By its path.
+    Path,
+    /// The runtime opens it and hands the descriptor down: `-add-fd`, `/dev/fdset/N`.
+    Fdset,
+}
+
+/// How a disk is said to be read-only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BlkReadOnly {
+    /// `readonly`, or nothing.
+    Readonly,
+    /// `readonly=on`, or nothing.
+    ReadonlyOn,
+    /// `auto-read-only=on|off`.
+    AutoReadOnly,
+    /// `read-only=on|off`.
+    ReadOnly,
 }
 
 /// How the runtime drives virtiofsd.
@@ -236,18 +285,10 @@ impl Modules {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_embedded_profiles_parse_and_keep_their_order() {
-        let names: Vec<&str> = Profile::all().iter().map(|p| p.name.as_str()).collect();
-        assert_eq!(names, ["go-2.0", "go-3.2", "go-3.29", "rs-4.0"]);
-        let maintained: Vec<&str> = Profile::maintained().map(|p| p.name.as_str()).collect();
-        assert_eq!(maintained, ["go-3.29", "rs-4.0"]);
-    }
-
     /// `src/file.go@3.29.0`: a path, an at sign, a tag.
     fn cites_a_tag(source: &str) -> bool {
         source.split_once('@').is_some_and(|(path, tag)| {
-            path.contains('/') && tag.split('.').count() == 3 && tag.split('.').all(|n| n.parse::<u32>().is_ok())
+            path.contains('/') && (tag == "main" || tag.parse::<KataVersion>().is_ok_and(|v| v.to_string() == tag))
         })
     }
 
@@ -286,10 +327,9 @@ mod tests {
     fn a_misspelt_profile_is_answered_with_the_nearest() {
         let error = Profile::find("go-3.92").expect_err("no such profile");
         assert_eq!(error.nearest.as_deref(), Some("go-3.29"));
-        assert_eq!(
-            Profile::find("zzz").expect_err("no such profile").to_string(),
-            "unknown profile \"zzz\", known are go-2.0, go-3.2, go-3.29, rs-4.0"
-        );
+        let unknown = Profile::find("zzz").expect_err("no such profile").to_string();
+        assert!(unknown.starts_with("unknown profile \"zzz\", known are go-2.2, go-2.3, "), "{unknown}");
+        assert!(unknown.ends_with("go-3.32, rs-4.0, rs-4.1, rs-main"), "{unknown}");
         assert_eq!(Profile::find("rs-4.0").map(|p| p.tag.as_str()), Ok("4.0.0"));
     }
 

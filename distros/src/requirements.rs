@@ -179,7 +179,8 @@ mod tests {
         for profile in Profile::all() {
             for component in [Component::Qemu, Component::Virtiofsd, Component::Kernel, Component::Containerd] {
                 let all = requirements(profile, component);
-                assert!(!all.is_empty(), "{} asks nothing of {component:?}", profile.name);
+                let none = component == Component::Containerd && ["go-2.2", "go-2.3"].contains(&profile.name.as_str());
+                assert_eq!(all.is_empty(), none, "{} of {component:?}", profile.name);
                 for r in all {
                     assert!(r.source.contains('@'), "{r:?}");
                 }
@@ -192,7 +193,7 @@ mod tests {
         insta::assert_snapshot!(
             human(profile("rs-4.0"), "virtiofsd", &requirements(profile("rs-4.0"), Component::Virtiofsd)),
             @r#"
-        virtiofsd for Kata 4.0 on (profile rs-4.0)
+        virtiofsd for Kata 4.0.0 (profile rs-4.0)
           fs.virtio-fs  option   --socket-path PATH                        src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.0.0
           fs.virtio-fs  option   --shared-dir DIR                          src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.0.0
           fs.virtio-fs  option   --cache MODE                              src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.0.0  MODE is auto

@@ -67,7 +67,7 @@ fn what_is_written_takes_effect_and_is_taken_back_to_the_byte() {
     let before = machine.everything();
     // A drop-in, then the same as an edit, with handlers of both kinds: each on what the one before left.
     for (profile, version, handler) in
-        [("go-3.29", "3.30.0", "containerd"), ("go-2.0", "2.4.0", "crio"), ("go-3.29", "3.30.0", "crio")]
+        [("go-3.29", "3.30.0", "containerd"), ("go-2.4", "2.4.0", "crio"), ("go-3.29", "3.30.0", "crio")]
     {
         let arguments = ["--kata-version", version, "--handler", handler, "--format", "json"];
         let output = machine.run(&with(&["configure", "--profile", profile], &arguments));
@@ -166,7 +166,7 @@ fn the_answer_for_programs_keeps_its_form() {
 #[test]
 fn before_2_5_the_configuration_is_edited_and_keeps_its_comments() {
     let machine = Machine::new();
-    let output = machine.run(&with(&["configure", "--profile", "go-2.0"], &["--kata-version", "2.4.0"]));
+    let output = machine.run(&with(&["configure", "--profile", "go-2.4"], &["--kata-version", "2.4.0"]));
     assert_eq!(output.code, 0, "{}", output.stderr);
     assert!(!machine.path(&format!("m/{BASE}/config.d")).exists());
     insta::assert_snapshot!(machine.read(&format!("m/{BASE}/configuration.toml")), @r##"
@@ -349,7 +349,7 @@ fn requirements_are_for_people_and_programs() {
         String::from_utf8(output.stdout).expect("UTF-8")
     };
     insta::assert_snapshot!(run(&["containerd"]), @r"
-    containerd for Kata 4.0 on (profile rs-4.0)
+    containerd for Kata 4.0.0 (profile rs-4.0)
       -  version  1.7 or later  versions.yaml@4.0.0  (informs only)  externals.containerd.minimum
     ");
     let json: Value = serde_json::from_str(&run(&["qemu", "--format", "json"])).expect("JSON");
@@ -368,7 +368,7 @@ fn katas_own_configurations_are_configured_and_restored() {
         return;
     };
     let tags =
-        [("go-2.0", "2.4.0"), ("go-2.0", "2.5.0"), ("go-2.0", "3.1.0"), ("go-3.29", "3.30.0"), ("rs-4.0", "4.0.0")];
+        [("go-2.4", "2.4.0"), ("go-2.5", "2.5.0"), ("go-3.1", "3.1.0"), ("go-3.29", "3.30.0"), ("rs-4.0", "4.0.0")];
     for (profile, tag) in tags {
         let machine = Machine::new();
         let template = Path::new(&folder).join(tag).join("configuration-qemu.toml.in");

@@ -103,9 +103,10 @@ impl Given {
             if serving.is_empty() {
                 let theirs: Vec<&str> = opened.shims.iter().map(|shim| shim.profile).collect();
                 return Err(format!(
-                    "--kata {name}: Kata {} serves {}, which is not among the profiles asked for (--profile)",
+                    "--kata {name}: Kata {} serves {}, which is not among the profiles asked for: give --profile {}",
                     opened.version,
-                    theirs.join(" and ")
+                    theirs.join(" and "),
+                    theirs.join(",")
                 ));
             }
             let agent: Arc<[u8]> = opened.agent().map_err(|e| failed(&e))?.into();
@@ -278,16 +279,28 @@ mod tests {
         let (go, both) = (release("3.30.0", true, true), release("4.0.0", true, true));
         let given = open(&[&go, &both], &["go-3.29", "rs-4.0"]).unwrap();
         assert_eq!(given.said(), ["--kata 3.30.0 go for go-3.29", "--kata 4.0.0 rust for rs-4.0"]);
-        let given = open(&[&both], &["go-3.29", "rs-4.0"]).unwrap();
-        assert_eq!(given.said(), ["--kata 4.0.0 go for go-3.29", "--kata 4.0.0 rust for rs-4.0"]);
+        let given = open(&[&both], &["go-3.32", "rs-4.0"]).unwrap();
+        assert_eq!(given.said(), ["--kata 4.0.0 go for go-3.32", "--kata 4.0.0 rust for rs-4.0"]);
+    }
+
+    /// The nearest profile would judge a distro by arguments that this Kata does not print.
+    #[test]
+    fn a_release_that_is_newer_than_every_profile_is_refused() {
+        for (go, rust) in [(true, false), (false, true), (true, true)] {
+            let error = open(&[&release("4.1.1", go, rust)], &["go-3.32", "rs-4.1"]).unwrap_err();
+            assert!(
+                error.contains("kata 4.1.1 is newer than 4.1.0") && error.contains("profiles --against"),
+                "{error}"
+            );
+        }
     }
 
     #[test]
     fn a_release_that_serves_no_profile_asked_for_is_refused() {
         let error = open(&[&release("3.1.2", true, false)], &["go-3.29", "rs-4.0"]).unwrap_err();
-        assert!(error.contains("Kata 3.1.2 serves go-2.0, which is not among the profiles"), "{error}");
+        assert!(error.contains("Kata 3.1.2 serves go-3.1, which is not among the profiles"), "{error}");
         let error = open(&[&release("3.30.0", false, true)], &["rs-4.0"]).unwrap_err();
-        assert!(error.contains("rust 4.0 or later"), "{error}");
+        assert!(error.contains("older than 4.0.0, the oldest release of this runtime"), "{error}");
     }
 
     #[test]

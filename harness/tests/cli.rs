@@ -101,7 +101,7 @@ fn a_test_of_another_profile_is_not_silently_nothing() {
 #[test]
 fn an_unknown_profile_is_told_with_the_known_ones() {
     assert_snapshot!(said(&["run", "debian:13", "--profile", "go-3.92"]), @r#"
-    error: unknown profile "go-3.92", known are go-2.0, go-3.2, go-3.29, rs-4.0; did you mean "go-3.29"?
+    error: unknown profile "go-3.92", known are go-2.2, go-2.3, go-2.4, go-2.5, go-3.0.2, go-3.1, go-3.2, go-3.8, go-3.14, go-3.24, go-3.29, go-3.32, rs-4.0, rs-4.1, rs-main; did you mean "go-3.29"?
     exit 2
     "#);
 }
@@ -306,10 +306,21 @@ fn list_shows_releases_and_profiles() {
     exit 0
     ");
     assert_snapshot!(said(&["list", "profiles"]), @r"
-    go-2.0   Kata 2.0–3.1.2 (end of life), taken from 3.1.0
-    go-3.2   Kata 3.1.3–3.28 (end of life), taken from 3.2.0
-    go-3.29  Kata 3.29 on (maintained), taken from 3.29.0
-    rs-4.0   Kata 4.0 on (maintained), taken from 4.0.0
+    go-2.2    Kata 2.2.0–2.2.3 (end of life), taken from 2.2.0
+    go-2.3    Kata 2.3.0–2.3.3 (end of life), taken from 2.3.0
+    go-2.4    Kata 2.4.0–2.4.3 (end of life), taken from 2.4.0
+    go-2.5    Kata 2.5.0–3.0.1 (end of life), taken from 2.5.0
+    go-3.0.2  Kata 3.0.2 (end of life), taken from 3.0.2
+    go-3.1    Kata 3.1.0–3.1.2 (end of life), taken from 3.1.0
+    go-3.2    Kata 3.1.3–3.7.0 (end of life), taken from 3.1.3
+    go-3.8    Kata 3.8.0–3.13.0 (end of life), taken from 3.8.0
+    go-3.14   Kata 3.14.0–3.23.0 (end of life), taken from 3.14.0
+    go-3.24   Kata 3.24.0–3.28.0 (end of life), taken from 3.24.0
+    go-3.29   Kata 3.29.0–3.31.0 (end of life), taken from 3.29.0
+    go-3.32   Kata 3.32.0–4.1.0 (maintained), taken from 3.32.0
+    rs-4.0    Kata 4.0.0 (end of life), taken from 4.0.0
+    rs-4.1    Kata 4.1.0 (maintained), taken from 4.1.0
+    rs-main   Kata main after 4.1.0 (not released), taken from main
     exit 0
     ");
 }
@@ -320,7 +331,8 @@ fn list_profiles_is_data_too() {
     let said = said_in(&dir, &["list", "profiles", "--format", "json"]);
     let profiles: serde_json::Value = serde_json::from_str(said.strip_suffix("exit 0\n").unwrap()).unwrap();
     let names: Vec<&str> = profiles.as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["go-2.0", "go-3.2", "go-3.29", "rs-4.0"]);
+    let all: Vec<&str> = kata_osinfo::profile::Profile::all().iter().map(|p| p.name.as_str()).collect();
+    assert_eq!(names, all);
     assert!(profiles.as_array().unwrap().iter().all(|p| p["tag"].is_string() && p["range"].is_string()));
 }
 
@@ -344,11 +356,11 @@ fn explain_tells_what_a_capability_requires_by_profile() {
 
         virtio-fs works the way the profile uses it
 
-    go-2.0, go-3.2, go-3.29
+    go-2.2, go-2.3, go-2.4, go-2.5, go-3.0.2, go-3.1, go-3.2, go-3.8, go-3.14, go-3.24, go-3.29, go-3.32
       supported when all of these have passed (NN):
         smoke::<TESTS>
         filesystem::<TESTS>
-    rs-4.0
+    rs-4.0, rs-4.1, rs-main
       supported when all of these have passed (NN):
         smoke::<TESTS>
         filesystem::<TESTS>

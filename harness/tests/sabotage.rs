@@ -54,7 +54,7 @@ struct Subject {
 }
 
 static TRIXIE: Subject = Subject { target: "debian:13", profile: "go-3.29", before: OnceLock::new() };
-static BOOKWORM: Subject = Subject { target: "debian:12", profile: "go-2.0", before: OnceLock::new() };
+static BOOKWORM: Subject = Subject { target: "debian:12", profile: "go-3.1", before: OnceLock::new() };
 
 impl Subject {
     fn run(&self, arguments: &[&str]) -> Value {

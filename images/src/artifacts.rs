@@ -9,7 +9,7 @@ use crate::brought::SourceError;
 use crate::digest;
 use crate::initramfs::{self, ExtraFile};
 use crate::modules::Resolution;
-use kata_osinfo::profile::Runtime;
+use kata_osinfo::profile::{Beyond, Profile, Runtime};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
@@ -64,12 +64,12 @@ pub enum ArtifactsError {
         expected: String,
     },
     /// The version is of no profile.
-    #[error("kata {version} ({runtime}) belongs to no profile: expected go 2.0 or later, or rust 4.0 or later")]
+    #[error("no profile is about its {runtime} runtime")]
     Version {
-        /// As found.
-        version: String,
         /// `go`, `rust`.
         runtime: &'static str,
+        /// Why.
+        source: Beyond,
     },
     /// The agent needs libraries that the guest does not have.
     #[error("{path} is dynamically linked: a guest's initrd needs a static kata-agent (built with LIBC=musl)")]
@@ -224,20 +224,6 @@ pub fn sha256(path: &Path) -> Result<String, ArtifactsError> {
     })
 }
 
-/// The profile that a version belongs to.
-pub fn profile_of(kind: Runtime, version: &str) -> Option<&'static str> {
-    let mut numbers = version.split(['.', '-', '+']).map_while(|part| part.parse::<u32>().ok());
-    let (major, minor, patch) = (numbers.next()?, numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    match kind {
-        Runtime::Go if major < 2 => None,
-        // 3.1.3 drives virtiofsd as 3.2 does (`src/runtime/virtcontainers/virtiofsd.go@3.1.3`).
-        Runtime::Go if (major, minor, patch) < (3, 1, 3) => Some("go-2.0"),
-        Runtime::Go if (major, minor) < (3, 29) => Some("go-3.2"),
-        Runtime::Go => Some("go-3.29"),
-        Runtime::Rs => (major >= 4).then_some("rs-4.0"),
-    }
-}
-
 fn inspect(
     root: &Path,
     name: &str,
@@ -254,15 +240,23 @@ fn inspect(
     let programs: Vec<PathBuf> = SHIMS.iter().map(|name| prefix.join(name)).filter(|path| path.is_file()).collect();
     let version = version(prefix, name)?;
     let mut shims = Vec::new();
-    // Upstream's 3.x has a Rust runtime beside the Go one, which no profile is about.
+    let refused = |kind, source| {
+        let runtime = if kind == Runtime::Go { "go" } else { "rust" };
+        ArtifactsError::Version { runtime, source }
+    };
     let mut unknown = None;
     for path in programs {
         let bytes = doing(fs::read(&path), "reading", &path)?;
         // The linker of Go marks its programs so (`debug/buildinfo`).
         let kind = if contains(&bytes, b"\xff Go buildinf:") { Runtime::Go } else { Runtime::Rs };
-        let Some(profile) = profile_of(kind, &version) else {
-            unknown = Some(kind);
-            continue;
+        let profile = match Profile::of(kind, &version) {
+            Ok(profile) => profile.name.as_str(),
+            // Upstream's 3.x has a Rust runtime beside the Go one, which no profile is about.
+            Err(source @ Beyond::Older { .. }) => {
+                unknown = Some(refused(kind, source));
+                continue;
+            }
+            Err(source) => return Err(refused(kind, source)),
         };
         let defaults = prefix.join("share/defaults/kata-containers");
         let names = match kind {
@@ -274,9 +268,8 @@ fn inspect(
             shims.push(Shim { kind, path, configuration, profile });
         }
     }
-    if let Some(kind) = unknown.filter(|_| shims.is_empty()) {
-        let runtime = if kind == Runtime::Go { "go" } else { "rust" };
-        return Err(ArtifactsError::Version { version, runtime });
+    if let Some(error) = unknown.filter(|_| shims.is_empty()) {
+        return Err(error);
     }
     shims.sort_by_key(|shim| shim.kind != Runtime::Go);
     let first = |names: &[&str]| names.iter().map(|name| prefix.join(name)).find(|path| path.is_file());

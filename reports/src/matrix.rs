@@ -156,7 +156,7 @@ pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Ma
         ending,
         profiles: asked
             .iter()
-            .map(|p| ProfileHead { name: p.name.clone(), range: p.range.clone(), maintained: p.maintained })
+            .map(|p| ProfileHead { name: p.name.clone(), range: p.range.clone(), maintained: !p.ended() })
             .collect(),
         unknown_profiles,
         cells,

@@ -73,7 +73,7 @@ pub(crate) fn catalogue() -> Vec<Test> {
         test(DAEMON, &[], Virtiofsd, &[], &[]),
         test(RENAME, &[C::FsVirtioFs], Virtiofsd, &[BOOT, DAEMON], &[]),
         test(POSIX, &[C::FsVirtioFsPosix], Virtiofsd, &[RENAME], &[]),
-        test(NINE, &[C::FsVirtio9p], Qemu, &[BOOT], &["go-2.0", "go-3.2"]),
+        test(NINE, &[C::FsVirtio9p], Qemu, &[BOOT], &["go-3.2"]),
         test(BLK, &[C::FsVirtioBlk], Kernel, &[BOOT], &[]),
     ]
 }

@@ -15,4 +15,5 @@ pub mod host;
 pub mod outcome;
 pub mod share;
 pub mod smoke;
+mod under;
 pub mod vsock;

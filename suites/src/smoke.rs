@@ -12,6 +12,7 @@ use crate::capability::Capability as C;
 use crate::catalogue::{Body, Need, Place, Suite, Test};
 use crate::docs::doc_of;
 use crate::outcome::Component as K;
+use crate::under;
 
 /// One row: body, source, what it proves, whom it blames. Rows are completed below.
 struct Row {
@@ -66,24 +67,24 @@ fn rows() -> Vec<Row> {
         row!(gates::qemu_has_the_devices_of_the_default_path, Environment, Environment, Qemu, BOOT, blocked_by: QEMU_THERE),
         row!(gates::qemu_has_the_objects_of_the_default_path, Environment, Environment, Qemu, BOOT, blocked_by: QEMU_THERE),
         row!(gates::qemu_has_the_devices_of_virtio_fs, Environment, Environment, Qemu, &[C::FsVirtioFs], blocked_by: QEMU_THERE),
-        row!(gates::qemu_has_the_devices_of_virtio_9p, Environment, Environment, Qemu, &[C::FsVirtio9p], blocked_by: QEMU_THERE, profiles: &["go-2.0", "go-3.2"]),
+        row!(gates::qemu_has_the_devices_of_virtio_9p, Environment, Environment, Qemu, &[C::FsVirtio9p], blocked_by: QEMU_THERE, profiles: &under::NINEP),
         row!(gates::qemu_has_vhost_vsock, Environment, Environment, Qemu, &[C::VmmVsock], blocked_by: QEMU_THERE),
         row!(gates::qemu_has_virtio_net, Environment, Environment, Qemu, &[C::VmmNet], blocked_by: QEMU_THERE),
         row!(gates::qemu_has_vhost_user_blk, Environment, Environment, Qemu, &[C::VmmVhostUserBlk], blocked_by: QEMU_THERE),
         row!(gates::qemu_has_vfio, Environment, Environment, Qemu, &[C::VmmVfio], blocked_by: QEMU_THERE),
-        row!(gates::qemu_has_amd_iommu, Environment, Environment, Qemu, &[C::VmmAmdIommu], blocked_by: QEMU_THERE, profiles: &["go-3.29", "rs-4.0"]),
+        row!(gates::qemu_has_amd_iommu, Environment, Environment, Qemu, &[C::VmmAmdIommu], blocked_by: QEMU_THERE, profiles: &under::AMD_IOMMU),
         row!(gates::qemu_has_tdx, Environment, Environment, Qemu, &[C::VmmTdx], blocked_by: QEMU_THERE),
-        row!(gates::qemu_has_sev_snp, Environment, Environment, Qemu, &[C::VmmSevSnp], blocked_by: QEMU_THERE),
+        row!(gates::qemu_has_sev_snp, Environment, Environment, Qemu, &[C::VmmSevSnp], blocked_by: QEMU_THERE, profiles: &under::SEV_SNP),
         row!(kernel::kernel_image_has_its_modules, Environment, Environment, Kernel, &[C::KernelGuest]),
         row!(kernel::kernel_has_the_options_that_the_agent_needs, Environment, Environment, Kernel, &[C::KernelGuest]),
         row!(kernel::kernel_has_the_modules_of_boot, Environment, Environment, Kernel, &[C::KernelGuest]),
         row!(kernel::kernel_has_the_modules_of_vsock, Environment, Environment, Kernel, &[C::KernelGuest, C::VmmVsock]),
         row!(kernel::kernel_has_the_modules_of_containers, Environment, Environment, Kernel, &[C::KernelGuest]),
         row!(kernel::kernel_has_the_modules_of_virtio_fs, Environment, Environment, Kernel, &[C::FsVirtioFs]),
-        row!(kernel::kernel_has_the_modules_of_virtio_9p, Environment, Environment, Kernel, &[C::FsVirtio9p], profiles: &["go-2.0", "go-3.2"]),
+        row!(kernel::kernel_has_the_modules_of_virtio_9p, Environment, Environment, Kernel, &[C::FsVirtio9p], profiles: &under::NINEP),
         row!(kernel::kernel_has_the_modules_of_virtio_blk, Environment, Environment, Kernel, &[C::FsVirtioBlk]),
         row!(daemon::virtiofsd_accepts_the_profiles_flags, Environment, Environment, Virtiofsd, &[C::FsVirtioFs], blocked_by: DAEMON_THERE, seconds: 30),
-        row!(daemon::virtiofsd_prints_what_runtime_rs_waits_for, Environment, Environment, Virtiofsd, &[C::FsVirtioFs], blocked_by: &["virtiofsd_accepts_the_profiles_flags"], profiles: &["rs-4.0"], seconds: 30),
+        row!(daemon::virtiofsd_prints_what_runtime_rs_waits_for, Environment, Environment, Virtiofsd, &[C::FsVirtioFs], blocked_by: &["virtiofsd_accepts_the_profiles_flags"], profiles: &under::READY_LINE, seconds: 30),
         row!(daemon::qemu_accepts_the_arguments_of_virtio_fs, Environment, Environment, Qemu, &[C::FsVirtioFs], blocked_by: &["qemu_has_the_devices_of_virtio_fs"], seconds: 60),
         row!(boot::kernel_boots_to_userspace, Machine, Machine, Kernel, &[C::VmmBoot, C::KernelGuest], blocked_by: &["qemu_has_the_machine_type", "qemu_has_the_devices_of_the_default_path", "qemu_has_the_objects_of_the_default_path", "kernel_has_the_modules_of_boot"], seconds: 120),
         row!(boot::guest_has_the_cpus_and_memory_asked_for, Machine, Machine, Qemu, BOOT, blocked_by: BOOTS),
@@ -97,9 +98,9 @@ fn rows() -> Vec<Row> {
         row!(qmp::query_cpus_fast_is_parsed, Machine, Machine, Qemu, &[C::VmmQmp], blocked_by: BOOTS),
         row!(qmp::query_hotpluggable_cpus_is_parsed, Machine, Machine, Qemu, &[C::VmmQmp], blocked_by: BOOTS),
         row!(qmp::query_memory_devices_is_parsed, Machine, Machine, Qemu, &[C::VmmQmp], blocked_by: BOOTS),
-        row!(qmp::query_pci_is_parsed, Machine, Machine, Qemu, &[C::VmmQmp], blocked_by: BOOTS, profiles: &["rs-4.0"]),
-        row!(qmp::query_fdsets_is_parsed, Machine, Machine, Qemu, &[C::VmmQmp], blocked_by: BOOTS, profiles: &["rs-4.0"]),
-        row!(qmp::query_qmp_schema_is_parsed, Machine, Machine, Qemu, &[C::VmmQmp], blocked_by: BOOTS, profiles: &["go-2.0", "go-3.2", "go-3.29"]),
+        row!(qmp::query_pci_is_parsed, Machine, Machine, Qemu, &[C::VmmQmp], blocked_by: BOOTS, profiles: &under::RS),
+        row!(qmp::query_fdsets_is_parsed, Machine, Machine, Qemu, &[C::VmmQmp], blocked_by: BOOTS, profiles: &under::FDSETS),
+        row!(qmp::query_qmp_schema_is_parsed, Machine, Machine, Qemu, &[C::VmmQmp], blocked_by: BOOTS, profiles: &under::GO),
         row!(qmp::stop_and_cont_pause_the_guest, Machine, Machine, Qemu, &[C::VmmQmp], blocked_by: BOOTS),
         row!(vhost::guest_has_a_vsock_transport, OwnGuest, Environment, Qemu, &[C::VmmVsock], blocked_by: &["kernel_boots_to_userspace", "qemu_has_vhost_vsock", "kernel_has_the_modules_of_vsock"], needs: &[Need::VhostVsock], seconds: 120),
         row!(vhost::vsock_carries_bytes_both_ways, OwnGuest, Environment, Qemu, &[C::VmmVsock], blocked_by: &["guest_has_a_vsock_transport"], needs: &[Need::VhostVsock], seconds: 120),

@@ -40,7 +40,7 @@ impl Here {
         let (kata, kata_by) = match (&machine.kata_version, found.kata) {
             (Some(version), _) => (version.parse()?, "--kata-version"),
             (None, Some(version)) => (version, "/opt/kata/VERSION"),
-            (None, None) => (profile.tag.parse()?, "the profile"),
+            (None, None) => (profile.version(), "the profile"),
         };
         let guest = match (machine.kernel.as_deref(), &machine.initrd) {
             (Some("kata"), None) | (None, None) => Guest::Kata,

@@ -201,9 +201,9 @@ const QEMU_OPTIONS: &[&str] = &[
 
 fn qemu(release: &Release, profile: &Profile) -> Instructions {
     // From 7.2 on Kata carries no patches: tools/packaging/qemu/patches@4.0.0.
-    let (version, source) = match profile.tag.parse::<KataVersion>() {
-        Ok(tag) if tag < KataVersion::new(3, 2, 0) => ("7.2.0", "versions.yaml@3.1.0"),
-        Ok(tag) if tag < KataVersion::new(4, 0, 0) => ("10.2.1", "versions.yaml@3.30.0"),
+    let (version, source) = match profile.version() {
+        tag if tag < KataVersion::new(3, 2, 0) => ("7.2.0", "versions.yaml@3.1.0"),
+        tag if tag < KataVersion::new(4, 0, 0) => ("10.2.1", "versions.yaml@3.30.0"),
         _ => ("11.0.1", "versions.yaml@4.0.0"),
     };
     let dependencies = match release.package_manager {

@@ -175,10 +175,12 @@ pub struct Composed {
     pub daemon: Vec<String>,
     /// The number under which virtiofsd wants its listening socket, if it wants one handed down.
     pub daemon_fd: Option<i32>,
-    /// Descriptors of the host's vhost and tap drivers that QEMU inherits.
+    /// Descriptors of the host's vhost and tap drivers, and of a disk, that QEMU inherits.
     pub vhost: Vec<InheritedFd>,
     /// The guest's context id, where it has vhost-vsock.
     pub guest_cid: u32,
+    /// The disk's file, where QEMU inherits it opened.
+    pub disk: PathBuf,
     deviations: Vec<Applied>,
 }
 
@@ -232,6 +234,7 @@ pub fn compose(
             .copied()
             .collect(),
         guest_cid,
+        disk: paths.disk(),
         qemu: qemu.argv(),
         daemon_fd: daemon.as_ref().and_then(|d| d.fd(FdPurpose::Virtiofsd)),
         daemon: daemon.map(|d| d.argv()).unwrap_or_default(),
@@ -272,6 +275,7 @@ fn launches(
     sandbox.net = Some(Net { tap: crate::vhost::TAP.to_owned(), mac: "02:00:ca:fe:00:01".to_owned(), queues: 1 });
     let mut launch = argv::launch(profile, &sandbox).map_err(|e| ours(&e))?;
     let mut changes = provided.lacking();
+    changes.extend((!profile.qemu.foreground).then_some(Deviation::Foreground));
     changes.push(Deviation::RpcPort { socket: text(&paths.agent) });
     changes.push(Deviation::SerialLog { socket: text(&paths.serial), terse: provided.terse });
     deviation::apply(&mut launch, &changes).map_err(|e| ours(&e))?;

@@ -177,7 +177,7 @@ impl Running {
         let mut fds: Vec<(OwnedFd, i32)> =
             composed.qmp_fd.map(|number| (OwnedFd::from(listener), number)).into_iter().collect();
         for fd in &composed.vhost {
-            fds.push((crate::vhost::open(fd.purpose, composed.guest_cid)?, fd.number));
+            fds.push((crate::vhost::open(fd.purpose, composed.guest_cid, &composed.disk)?, fd.number));
         }
         if composed.qmp_fd.is_none() {
             // QEMU binds the path itself; the listener above has been dropped.
@@ -550,7 +550,7 @@ pub fn against_a_silent_daemon(composed: &Composed, paths: &Paths) -> Result<(),
     let qmp = UnixListener::bind(&paths.qmp).map_err(failed)?;
     let mut fds: Vec<(OwnedFd, i32)> = composed.qmp_fd.map(|number| (OwnedFd::from(qmp), number)).into_iter().collect();
     for fd in &composed.vhost {
-        fds.push((crate::vhost::open(fd.purpose, composed.guest_cid)?, fd.number));
+        fds.push((crate::vhost::open(fd.purpose, composed.guest_cid, &composed.disk)?, fd.number));
     }
     if composed.qmp_fd.is_none() {
         let _ = std::fs::remove_file(&paths.qmp);

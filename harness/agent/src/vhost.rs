@@ -5,6 +5,7 @@ use qemu::launch::FdPurpose;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::Path;
 use suites::check::Stop;
 
 /// The tap interface; it goes away with its descriptor.
@@ -17,12 +18,14 @@ const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
 /// `IFF_TAP | IFF_NO_PI | IFF_VNET_HDR` of linux/if_tun.h.
 const TAP_FLAGS: libc::c_short = 0x0002 | 0x1000 | 0x4000;
 
-/// Opens what a descriptor of QEMU's is for.
-pub fn open(purpose: FdPurpose, guest_cid: u32) -> Result<OwnedFd, Stop> {
+/// Opens what a descriptor of QEMU's is for; a guest has one disk at most.
+pub fn open(purpose: FdPurpose, guest_cid: u32, disk: &Path) -> Result<OwnedFd, Stop> {
+    let disk = disk.to_string_lossy();
     let (path, opened) = match purpose {
         FdPurpose::Vsock => ("/dev/vhost-vsock", vsock(guest_cid)),
         FdPurpose::VhostNet { .. } => ("/dev/vhost-net", device("/dev/vhost-net")),
         FdPurpose::Tap { .. } => ("/dev/net/tun", tap_apart()),
+        FdPurpose::Disk { .. } => (&*disk, device(&disk)),
         FdPurpose::Qmp | FdPurpose::Virtiofsd => return Err(Stop::error("a socket is not a device")),
     };
     opened.map_err(|e| Stop::error(format!("opening {path} for QEMU: {e}")))

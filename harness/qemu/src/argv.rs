@@ -3,12 +3,10 @@
 mod go;
 mod rs;
 
-use crate::launch::{Arg, FdPurpose, Form, InheritedFd, Launch};
+use crate::launch::{Arg, FIRST_FD, FdPurpose, Form, InheritedFd, Launch};
 use crate::sandbox::{Sandbox, Shared};
-use kata_osinfo::profile::{Profile, Runtime};
-
-/// The first descriptor after standard input, output and error.
-const FIRST_FD: i32 = 3;
+use kata_osinfo::profile::{BlkSource, Profile, Runtime};
+use std::path::Path;
 
 /// What Kata passes for this sandbox under this profile, argument by argument.
 ///
@@ -16,9 +14,9 @@ const FIRST_FD: i32 = 3;
 /// When the profile's runtime does not know the share, or a value cannot be written on QEMU's command line.
 pub fn launch(profile: &Profile, sandbox: &Sandbox) -> Result<Launch, ArgvError> {
     validate(profile, sandbox)?;
-    let fds = descriptors(sandbox);
+    let fds = descriptors(profile, sandbox);
     let generate = |form| {
-        let values = Values::new(sandbox, &fds, form);
+        let values = Values::new(profile, sandbox, &fds, form);
         match profile.runtime {
             Runtime::Go => go::arguments(profile, sandbox, &values),
             Runtime::Rs => rs::arguments(profile, sandbox, &values),
@@ -103,12 +101,16 @@ fn validate(profile: &Profile, sandbox: &Sandbox) -> Result<(), ArgvError> {
 /// The descriptors in the order in which the Go runtime numbers them: consecutive from 3, as `exec.Cmd` does with its
 /// `ExtraFiles` (`appendFDs` in `src/runtime/pkg/govmm/qemu/qemu.go`). runtime-rs passes whatever numbers they have;
 /// the same order serves.
-fn descriptors(sandbox: &Sandbox) -> Vec<InheritedFd> {
-    let mut purposes = vec![FdPurpose::Qmp];
+fn descriptors(profile: &Profile, sandbox: &Sandbox) -> Vec<InheritedFd> {
+    let mut purposes = Vec::new();
+    purposes.extend(profile.qemu.foreground.then_some(FdPurpose::Qmp));
     purposes.extend(sandbox.vsock.map(|_| FdPurpose::Vsock));
     if let Some(net) = &sandbox.net {
         purposes.extend((0..net.queues).map(|queue| FdPurpose::VhostNet { queue }));
         purposes.extend((0..net.queues).map(|queue| FdPurpose::Tap { queue }));
+    }
+    if profile.qemu.blk_source == BlkSource::Fdset {
+        purposes.extend((0u32..).zip(&sandbox.disks).map(|(index, _)| FdPurpose::Disk { index }));
     }
     purposes.into_iter().zip(FIRST_FD..).map(|(purpose, number)| InheritedFd { number, purpose }).collect()
 }
@@ -121,15 +123,17 @@ struct Values {
     kernel: String,
     console: String,
     pid_file: String,
-    qmp_fd: String,
+    /// `fd=3`, or the path of the socket that QEMU makes: `qmpSocketPath` beside the file of the process id.
+    qmp: String,
     vsock_fd: String,
     guest_cid: String,
     vhost_net_fds: String,
     tap_fds: String,
+    disk_fds: Vec<String>,
 }
 
 impl Values {
-    fn new(sandbox: &Sandbox, fds: &[InheritedFd], form: Form) -> Values {
+    fn new(profile: &Profile, sandbox: &Sandbox, fds: &[InheritedFd], form: Form) -> Values {
         let numbers = |wanted: fn(&FdPurpose) -> bool| {
             let all: Vec<String> =
                 fds.iter().filter(|fd| wanted(&fd.purpose)).map(|fd| fd.number.to_string()).collect();
@@ -142,12 +146,27 @@ impl Values {
             kernel: form.pick(&sandbox.kernel, "kernel"),
             console: form.pick(&sandbox.console, "console"),
             pid_file: form.pick(&sandbox.pid_file, "pid-file"),
-            qmp_fd: form.pick(&numbers(|p| matches!(p, FdPurpose::Qmp)), "qmp-fd"),
+            qmp: match profile.qemu.foreground {
+                true => format!("fd={}", form.pick(&numbers(|p| matches!(p, FdPurpose::Qmp)), "qmp-fd")),
+                false => {
+                    let socket = Path::new(&sandbox.pid_file).with_file_name("qmp.sock");
+                    form.pick(&socket.to_string_lossy(), "qmp")
+                }
+            },
             vsock_fd: form.pick(&numbers(|p| matches!(p, FdPurpose::Vsock)), "vsock-fd"),
             guest_cid: form.pick(&sandbox.vsock.map_or(0, |v| v.guest_cid).to_string(), "cid"),
             vhost_net_fds: form.pick(&numbers(|p| matches!(p, FdPurpose::VhostNet { .. })), "vhost-net-fds"),
             tap_fds: form.pick(&numbers(|p| matches!(p, FdPurpose::Tap { .. })), "tap-fds"),
+            disk_fds: fds
+                .iter()
+                .filter(|fd| matches!(fd.purpose, FdPurpose::Disk { .. }))
+                .map(|fd| form.pick(&fd.number.to_string(), "disk-fd"))
+                .collect(),
         }
+    }
+
+    fn disk_fd(&self, index: usize) -> &str {
+        self.disk_fds.get(index).map_or("", String::as_str)
     }
 
     fn pick(&self, value: &str, placeholder: &str) -> String {

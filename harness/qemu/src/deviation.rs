@@ -4,7 +4,7 @@
 //! `kernel_irqchip=on` and `-global kvm-pit.lost_tick_policy=discard` are settings of the KVM accelerator and of a device
 //! that exists under KVM only; TCG takes them without a word, so they stay.
 
-use crate::launch::{Arg, Form, Launch};
+use crate::launch::{Arg, FIRST_FD, FdPurpose, Form, InheritedFd, Launch};
 use serde::{Deserialize, Serialize};
 
 /// One deviation from what Kata passes.
@@ -15,6 +15,8 @@ pub enum Deviation {
     Accelerator,
     /// `-cpu host` needs KVM: it becomes `-cpu max`, its features stay.
     CpuModel,
+    /// QEMU is kept in the foreground and handed its QMP socket, as later Kata does: `-daemonize` is left out.
+    Foreground,
     /// No `/dev/vhost-vsock`: the device is left out, and its descriptor with it.
     NoVsock,
     /// No tap device or no `/dev/vhost-net`: the interface is left out, and its descriptors with it.
@@ -69,6 +71,7 @@ impl Deviation {
         match self {
             Deviation::Accelerator => "the guest's processor is emulated (accel=tcg), KVM is not exercised",
             Deviation::CpuModel => "the guest's processor is QEMU's max model, not the host's",
+            Deviation::Foreground => "QEMU stays in the foreground and is handed its QMP socket",
             Deviation::NoVsock => "the guest has no vhost-vsock device",
             Deviation::NoNetwork => "the guest has no network interface",
             Deviation::RpcPort { .. } => "the guest has one more virtio-serial port, for the harness",
@@ -91,6 +94,7 @@ impl Deviation {
             Deviation::NoNetwork => &["vmm.net"],
             Deviation::Accelerator
             | Deviation::CpuModel
+            | Deviation::Foreground
             | Deviation::RpcPort { .. }
             | Deviation::SerialLog { .. }
             | Deviation::DaemonSandbox
@@ -151,7 +155,7 @@ pub fn apply(launch: &mut Launch, deviations: &[Deviation]) -> Result<(), Inappl
     deviations
         .iter()
         .filter(|deviation| deviation.target() != Target::Daemon)
-        .try_for_each(|deviation| record(launch, deviation, |args, form| change_qemu(deviation, args, form)))
+        .try_for_each(|deviation| record(launch, deviation, |args, form, qmp| change_qemu(deviation, args, form, qmp)))
 }
 
 /// Applies those deviations of the list that change virtiofsd's arguments, in the order of the list, and records them.
@@ -162,7 +166,7 @@ pub fn apply_to_daemon(launch: &mut Launch, deviations: &[Deviation]) -> Result<
     deviations
         .iter()
         .filter(|deviation| deviation.target() == Target::Daemon)
-        .try_for_each(|deviation| record(launch, deviation, |args, _| change_daemon(deviation, args)))
+        .try_for_each(|deviation| record(launch, deviation, |args, _, _| change_daemon(deviation, args)))
 }
 
 type Change = Result<(), &'static str>;
@@ -170,7 +174,7 @@ type Change = Result<(), &'static str>;
 fn record(
     launch: &mut Launch,
     deviation: &Deviation,
-    change: impl Fn(&mut Vec<Arg>, Form) -> Change,
+    change: impl Fn(&mut Vec<Arg>, Form, i32) -> Change,
 ) -> Result<(), Inapplicable> {
     let inapplicable =
         |expected| Inapplicable { deviation: deviation.clone(), program: launch.program.clone(), expected };
@@ -180,7 +184,12 @@ fn record(
     }
     let before = launch.args.clone();
     let mut edited = launch.clone();
-    edited.edit(change).map_err(inapplicable)?;
+    if *deviation == Deviation::Foreground {
+        let next = edited.fds.iter().map(|fd| fd.number + 1).max().unwrap_or(FIRST_FD);
+        edited.fds.push(InheritedFd { number: next, purpose: FdPurpose::Qmp });
+    }
+    let qmp = edited.fd(FdPurpose::Qmp).unwrap_or_default();
+    edited.edit(|args, form| change(args, form, qmp)).map_err(inapplicable)?;
     *launch = edited;
     let only_in = |these: &[Arg], those: &[Arg]| -> Vec<String> {
         these
@@ -205,14 +214,23 @@ fn names_fd(text: &str, number: i32) -> bool {
     let number = number.to_string();
     text.split([',', ' '])
         .filter_map(|option| option.split_once('='))
-        .filter(|(key, _)| matches!(*key, "vhostfd" | "vhostfds" | "fds" | "unix:fd"))
+        .filter(|(key, _)| matches!(*key, "vhostfd" | "vhostfds" | "fds" | "fd" | "unix:fd"))
         .any(|(_, value)| value.split(':').any(|n| n == number))
 }
 
-fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: Form) -> Change {
+/// `qmp` is the descriptor of the socket that QEMU serves QMP on.
+fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: Form, qmp: i32) -> Change {
     match deviation {
         Deviation::Accelerator => replace(args, "-machine", "accel=kvm", "accel=tcg", "-machine …,accel=kvm"),
         Deviation::CpuModel => replace(args, "-cpu", "host", "max", "-cpu host"),
+        Deviation::Foreground => {
+            let daemonize = args.iter().position(|arg| arg.flag == "-daemonize").ok_or("-daemonize")?;
+            args.remove(daemonize);
+            let qmp = form.pick(&qmp.to_string(), "qmp-fd");
+            let arg = args.iter_mut().find(|arg| arg.flag == "-qmp").ok_or("-qmp")?;
+            arg.value = Some(format!("unix:fd={qmp},server=on,wait=off"));
+            Ok(())
+        }
         Deviation::NoVsock => remove(args, "-device", "vhost-vsock-pci", "-device vhost-vsock-pci"),
         Deviation::NoNetwork => {
             remove(args, "-netdev", "tap", "-netdev tap")?;

@@ -113,6 +113,9 @@ fn words(args: &[Arg]) -> impl Iterator<Item = String> + '_ {
     args.iter().flat_map(|arg| std::iter::once(arg.flag.clone()).chain(arg.value.clone()))
 }
 
+/// The first descriptor after standard input, output and error.
+pub(crate) const FIRST_FD: i32 = 3;
+
 /// A descriptor that the process inherits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -140,6 +143,11 @@ pub enum FdPurpose {
     Tap {
         /// Counted from 0.
         queue: u32,
+    },
+    /// A disk's file.
+    Disk {
+        /// Counted from 0.
+        index: u32,
     },
     /// A listening Unix socket on which virtiofsd serves the share.
     Virtiofsd,

@@ -42,7 +42,7 @@ fn arguments(profile: &Profile, daemon: &Daemon, form: Form) -> Vec<Arg> {
     let dir = form.pick(&daemon.shared_dir, "share");
     let cache = &profile.virtiofsd.cache;
     let mut args = match profile.virtiofsd.style {
-        // `args` in src/runtime/virtcontainers/virtiofsd.go@3.1.0.
+        // `args` in src/runtime/virtcontainers/virtiofsd.go@2.2.0 and @3.1.2.
         DaemonStyle::DashO => vec![
             Arg::flag("--syslog"),
             Arg::new("-o", format!("cache={cache}")),
@@ -51,7 +51,7 @@ fn arguments(profile: &Profile, daemon: &Daemon, form: Form) -> Vec<Arg> {
             Arg::flag(format!("--fd={SOCKET_FD}")),
             Arg::flag("-f"),
         ],
-        // `args` in src/runtime/virtcontainers/virtiofsd.go@3.2.0 and @3.29.0.
+        // `args` in src/runtime/virtcontainers/virtiofsd.go@3.1.3 and @4.1.0.
         DaemonStyle::LongFd => vec![
             Arg::flag("--syslog"),
             Arg::flag(format!("--cache={cache}")),
@@ -112,12 +112,13 @@ mod tests {
     #[test]
     fn each_family_has_its_own_form() {
         insta::assert_snapshot!(
-            ["go-2.0", "go-3.2", "go-3.29", "rs-4.0"].map(|name| format!("{name}: {}", line(name))).join("\n"),
+            ["go-2.2", "go-2.4", "go-3.2", "go-3.32", "rs-4.1"].map(|name| format!("{name}: {}", line(name))).join("\n"),
             @r"
-        go-2.0: /usr/libexec/virtiofsd --syslog -o cache=auto -o no_posix_lock -o source=/run/kata/shared --fd=3 -f --thread-pool-size=1 -o announce_submounts
+        go-2.2: /usr/libexec/virtiofsd --syslog -o cache=auto -o no_posix_lock -o source=/run/kata/shared --fd=3 -f --thread-pool-size=1
+        go-2.4: /usr/libexec/virtiofsd --syslog -o cache=auto -o no_posix_lock -o source=/run/kata/shared --fd=3 -f --thread-pool-size=1 -o announce_submounts
         go-3.2: /usr/libexec/virtiofsd --syslog --cache=auto --shared-dir=/run/kata/shared --fd=3 --thread-pool-size=1 --announce-submounts
-        go-3.29: /usr/libexec/virtiofsd --syslog --cache=auto --shared-dir=/run/kata/shared --fd=3 --thread-pool-size=1 --announce-submounts
-        rs-4.0: /usr/libexec/virtiofsd --socket-path /run/vc/vm/s1/vhost-fs.sock --shared-dir /run/kata/shared --cache auto --thread-pool-size=1 -o announce_submounts
+        go-3.32: /usr/libexec/virtiofsd --syslog --cache=auto --shared-dir=/run/kata/shared --fd=3 --thread-pool-size=1 --announce-submounts
+        rs-4.1: /usr/libexec/virtiofsd --socket-path /run/vc/vm/s1/vhost-fs.sock --shared-dir /run/kata/shared --cache auto --thread-pool-size=1 -o announce_submounts
         "
         );
     }
@@ -125,7 +126,7 @@ mod tests {
     #[test]
     fn deviations_speak_the_form_of_the_family() {
         let deviations = [Deviation::DaemonSandbox, Deviation::DaemonAcl, Deviation::Accelerator];
-        let ends = ["go-2.0", "go-3.29", "rs-4.0"].map(|name| {
+        let ends = ["go-3.1", "go-3.32", "rs-4.1"].map(|name| {
             let mut launch = launch(Profile::find(name).unwrap(), &daemon());
             let before = launch.argv().len();
             apply_to_daemon(&mut launch, &deviations).unwrap();

@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use kata_osinfo::profile::Profile;
+use kata_osinfo::profile::{BlkSource, DaemonStyle, Profile};
 use qemu::deviation::{self, Deviation};
 use qemu::launch::{FdPurpose, Launch};
 use qemu::qmp::{Qmp, QmpError};
@@ -33,10 +33,12 @@ impl Drop for Started {
 
 /// Starts QEMU with the QMP listener as its descriptor 3. A shell moves it there: the standard library hands down nothing
 /// but standard input, output and error.
-fn start(launch: &Launch, listener: UnixListener) -> Started {
+fn start(launch: &Launch, dir: &Path, listener: UnixListener) -> Started {
     assert_eq!(launch.fd(FdPurpose::Qmp), Some(3));
+    let disk = launch.fd(FdPurpose::Disk { index: 0 }).map(|fd| format!("exec {fd}<>\"$DISK\"; ")).unwrap_or_default();
     let child = Command::new("sh")
-        .args(["-c", "exec 3<&0 </dev/null; exec \"$@\" -S", "sh"])
+        .args(["-c", &format!("exec 3<&0 </dev/null; {disk}exec \"$@\" -S"), "sh"])
+        .env("DISK", dir.join("disk"))
         .args(launch.argv())
         .stdin(OwnedFd::from(listener))
         .stdout(Stdio::null())
@@ -64,15 +66,17 @@ fn sandbox(profile: &Profile, dir: &Path) -> Sandbox {
     }
 }
 
-fn without_hardware(dir: &Path) -> Vec<Deviation> {
-    vec![
+fn without_hardware(profile: &Profile, dir: &Path) -> Vec<Deviation> {
+    let mut all = vec![
         Deviation::Accelerator,
         Deviation::CpuModel,
         Deviation::NoVsock,
         Deviation::NoNetwork,
         Deviation::RpcPort { socket: dir.join("rpc.sock").display().to_string() },
         Deviation::SerialLog { socket: dir.join("serial.sock").display().to_string(), terse: false },
-    ]
+    ];
+    all.extend((!profile.qemu.foreground).then_some(Deviation::Foreground));
+    all
 }
 
 fn connect(launch: &Launch, dir: &Path) -> (Started, Qmp<UnixStream>) {
@@ -80,7 +84,7 @@ fn connect(launch: &Launch, dir: &Path) -> (Started, Qmp<UnixStream>) {
     let listener = UnixListener::bind(&socket).unwrap();
     // Kata connects before it starts QEMU, too: when QEMU ends at once, the connection closes.
     let stream = UnixStream::connect(&socket).unwrap();
-    let mut qemu = start(launch, listener);
+    let mut qemu = start(launch, dir, listener);
     match Qmp::connect(stream, DEADLINE) {
         Ok(qmp) => (qemu, qmp),
         Err(error) => {
@@ -111,12 +115,14 @@ fn every_profile_is_accepted_and_answers_query_status() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         let mut launch = argv::launch(profile, &sandbox(profile, dir)).unwrap();
-        deviation::apply(&mut launch, &without_hardware(dir)).unwrap();
+        deviation::apply(&mut launch, &without_hardware(profile, dir)).unwrap();
         let (_qemu, mut qmp) = connect(&launch, dir);
         let status = qmp.execute("query-status", Value::Null).unwrap();
         assert_eq!(status["status"], "prelaunch", "{}", profile.name);
         let drives = qmp.execute("query-block", json!({})).unwrap().to_string();
-        assert!(drives.contains("/disk"), "{}: {drives}", profile.name);
+        // One that was handed down is named by its set.
+        let named = if profile.qemu.blk_source == BlkSource::Fdset { "/dev/fdset/1" } else { "/disk" };
+        assert!(drives.contains(named), "{}: {drives}", profile.name);
         let refused = qmp.execute("no-such-command", Value::Null).unwrap_err();
         assert!(matches!(&refused, QmpError::Command { class, .. } if class == "CommandNotFound"), "{refused}");
         qmp.execute("quit", Value::Null).unwrap();
@@ -136,7 +142,7 @@ fn ninep_is_accepted_where_the_family_has_it() {
         let dir = dir.path();
         let shared = Shared::Virtio9p { dir: dir.display().to_string(), tag: SHARE_TAG.to_owned() };
         let mut launch = argv::launch(profile, &Sandbox { shared, ..sandbox(profile, dir) }).unwrap();
-        deviation::apply(&mut launch, &without_hardware(dir)).unwrap();
+        deviation::apply(&mut launch, &without_hardware(profile, dir)).unwrap();
         let (_qemu, mut qmp) = connect(&launch, dir);
         let devices = qmp.execute("query-pci", Value::Null).unwrap();
         assert!(devices.to_string().contains("\"device\":4105"), "{}: no 9p device in {devices}", profile.name);
@@ -154,12 +160,12 @@ fn kata_s_own_arguments_need_what_the_deviations_take_away() {
     let dir = dir.path();
     let mut launch = argv::launch(profile, &sandbox(profile, dir)).unwrap();
     let all_but_the_model: Vec<Deviation> =
-        without_hardware(dir).into_iter().filter(|d| *d != Deviation::CpuModel).collect();
+        without_hardware(profile, dir).into_iter().filter(|d| *d != Deviation::CpuModel).collect();
     deviation::apply(&mut launch, &all_but_the_model).unwrap();
     let socket = dir.join("qmp.sock");
     let listener = UnixListener::bind(&socket).unwrap();
     let stream = UnixStream::connect(&socket).unwrap();
-    let mut qemu = start(&launch, listener);
+    let mut qemu = start(&launch, dir, listener);
     assert!(matches!(Qmp::connect(stream, DEADLINE), Err(QmpError::Closed { .. })));
     let mut said = String::new();
     std::io::Read::read_to_string(qemu.0.stderr.as_mut().unwrap(), &mut said).unwrap();
@@ -194,7 +200,7 @@ fn the_c_daemon_takes_only_the_first_familys_arguments() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(
             said.contains("fuse: unknown option") || said.contains("fuse: invalid argument"),
-            profile.name != "go-2.0",
+            profile.virtiofsd.style != DaemonStyle::DashO,
             "{}: {said}",
             profile.name
         );

@@ -33,7 +33,11 @@ pub(super) fn list(what: &ListArguments) -> anyhow::Result<Exit> {
         }
         ListWhat::Profiles => {
             for profile in Profile::all() {
-                let upkeep = if profile.maintained { "maintained" } else { "end of life" };
+                let upkeep = match (profile.maintained, profile.ended()) {
+                    (true, _) => "maintained",
+                    (false, true) => "end of life",
+                    (false, false) => "not released",
+                };
                 let text = format!("Kata {} ({upkeep}), taken from {}", profile.range, profile.tag);
                 rows.push((profile.name.clone(), text, serde_json::to_value(profile)?));
             }

@@ -1,11 +1,32 @@
 //! A process's arguments compared with the profile's, word for word, modulo what differs from run to run.
 
+use crate::check::{Check, Stop};
+
+/// Whether the words that Kata printed are those that the profile expects of it.
+///
+/// Kata prints them by itself, and QEMU has taken them when they are seen: a difference says that the profile is not about
+/// this Kata, which is our fault and never the distro's.
+pub(super) fn agree(profile: &str, kata: &str, expected: &[String], seen: &[String]) -> Check {
+    let differences = differences(expected, seen);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Stop::error(format!(
+        "the profile {profile} does not say what Kata {kata} prints, which is no fault of QEMU's: {}\n\
+         profile: {}\nkata:    {}\n\
+         hold the profiles against Kata's source: kata-qualify profiles --against CHECKOUT",
+        differences.join("; "),
+        expected.join(" "),
+        seen.join(" ")
+    )))
+}
+
 /// What differs between the words expected, in which `<placeholders>` stand for any text without a comma or blank, and
 /// the words seen: one line a difference, empty if there is none.
 ///
 /// Order counts only between a flag and its value: QEMU reads most options in any order, and the profile's generator
 /// states the set.
-pub(super) fn differences(expected: &[String], seen: &[String]) -> Vec<String> {
+fn differences(expected: &[String], seen: &[String]) -> Vec<String> {
     let expected = options(expected);
     let mut unmatched = options(seen);
     let mut lines = Vec::new();
@@ -66,6 +87,23 @@ mod tests {
         assert_eq!(found.len(), 4, "{found:?}");
         assert!(found[0].starts_with("missing -m 2048M"), "{found:?}");
         assert!(found[3].contains("x=y"), "{found:?}");
+    }
+
+    /// Neither QEMU nor any other component is to blame, and both sides are there to read.
+    #[test]
+    fn a_difference_is_our_error_and_shows_both_sides() {
+        let golden = words("-name sandbox-<id> -device virtio-blk-pci,scsi=off,drive=<disk>");
+        let seen = words("-name sandbox-kq1 -device virtio-blk-pci,drive=d");
+        assert_eq!(
+            agree("go-3.2", "3.8.0", &golden, &words("-name sandbox-a -device virtio-blk-pci,scsi=off,drive=d")),
+            Ok(())
+        );
+        let Err(Stop::Error { message }) = agree("go-3.2", "3.8.0", &golden, &seen) else { panic!("an error") };
+        for part in
+            ["go-3.2", "Kata 3.8.0", "profile: -name sandbox-<id>", "kata:    -name sandbox-kq1", "missing -device"]
+        {
+            assert!(message.contains(part), "{message}");
+        }
     }
 
     #[test]

@@ -166,7 +166,7 @@ fn blames(share: Share) -> Component {
 /// 9p is gone from Kata's guest agent since 3.29, and runtime-rs never had it.
 fn profiles(share: Share) -> &'static [&'static str] {
     match share {
-        Share::Virtio9p => &["go-2.0", "go-3.2"],
+        Share::Virtio9p => &crate::under::NINEP,
         Share::VirtioFs | Share::VirtioBlk => &[],
     }
 }

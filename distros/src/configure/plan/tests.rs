@@ -59,7 +59,7 @@ impl Case {
         Case {
             record: record(record_text),
             profile,
-            kata: Profile::find(profile).unwrap().tag.parse().unwrap(),
+            kata: Profile::find(profile).unwrap().version(),
             found: all(),
             guest: own(),
             emulated: false,
@@ -119,7 +119,7 @@ fn the_rust_runtime_gets_its_keys() {
 
 #[test]
 fn keys_that_a_version_does_not_know_are_left_out() {
-    let mut case = Case::new(RECORD, "go-2.0");
+    let mut case = Case::new(RECORD, "go-3.1");
     case.emulated = true;
     case.found.io_uring = Some(false);
     let has = |case: &Case, name: &str| value(&case.settings(), name).is_some();
@@ -201,7 +201,7 @@ fn a_filesystem_without_its_device_in_qemu_is_passed_over() {
 
 #[test]
 fn the_c_daemon_serves_only_families_that_speak_its_language() {
-    let mut case = Case::new(RECORD, "go-2.0");
+    let mut case = Case::new(RECORD, "go-3.1");
     case.found.daemon = Some(Daemon { path: "/usr/libexec/virtiofsd".into(), flavour: Flavour::C });
     assert_eq!(case.plan().unwrap().share.name(), "virtio-fs");
     case.profile = "rs-4.0";

@@ -4,7 +4,7 @@
 use super::Values;
 use crate::launch::Arg;
 use crate::sandbox::{Disk, Net, Sandbox, Shared};
-use kata_osinfo::profile::Profile;
+use kata_osinfo::profile::{BlkReadOnly, Profile};
 
 /// `maxDevIDSize` in `qemu_arch_base.go`: QEMU's limit for ids, to which Kata cuts.
 const MAX_ID: usize = 31;
@@ -19,9 +19,9 @@ pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -
     let mut args = vec![
         Arg::new("-name", format!("sandbox-{}", values.id)),
         Arg::new("-uuid", values.uuid.as_str()),
-        Arg::new("-machine", format!("{},accel=kvm", qemu.machine)),
+        Arg::new("-machine", format!("{},{}", qemu.machine, qemu.machine_options)),
         Arg::new("-cpu", format!("host,{}", qemu.cpu_features)),
-        Arg::new("-qmp", format!("unix:fd={},server=on,wait=off", values.qmp_fd)),
+        Arg::new("-qmp", format!("unix:{},server=on,wait=off", values.qmp)),
         Arg::new("-m", format!("{}M,slots={},maxmem={max_memory}M", sandbox.memory_mib, qemu.memory_slots)),
     ];
     args.extend(devices(profile, sandbox, values));
@@ -33,9 +33,11 @@ pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -
         Arg::flag("-nodefaults"),
         Arg::flag("-nographic"),
         Arg::flag("--no-reboot"),
-        Arg::new("-object", memory_backend(sandbox)),
-        Arg::new("-numa", "node,memdev=dimm1"),
     ]);
+    if !qemu.foreground {
+        args.push(Arg::flag("-daemonize"));
+    }
+    args.extend([Arg::new("-object", memory_backend(sandbox)), Arg::new("-numa", "node,memdev=dimm1")]);
     args.extend(values.kernel_args(sandbox, kernel_params(profile, sandbox)));
     args.push(Arg::new("-pidfile", values.pid_file.as_str()));
     let max = sandbox.max_vcpus;
@@ -60,10 +62,7 @@ fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
     // `disableModern` in govmm prints the option with either value on PCI.
     let modern = format!("disable-modern={}", sandbox.nested);
     let mut args = vec![
-        Arg::new(
-            "-device",
-            "pci-bridge,bus=pcie.0,id=pci-bridge-0,chassis_nr=1,shpc=off,addr=2,io-reserve=4k,mem-reserve=1m,pref64-reserve=1m",
-        ),
+        Arg::new("-device", format!("pci-bridge,bus=pcie.0,id=pci-bridge-0,chassis_nr=1,{}", profile.qemu.bridge)),
         // `max_ports=2` is set, yet printed only together with a ROM file, which Kata does not have.
         Arg::new("-device", format!("virtio-serial-pci,{modern},id=serial0")),
         Arg::new("-device", "virtconsole,chardev=charconsole0,id=console0"),
@@ -74,7 +73,11 @@ fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
     ];
     if sandbox.vsock.is_some() {
         let (fd, cid) = (&values.vsock_fd, &values.guest_cid);
-        args.push(Arg::new("-device", format!("vhost-vsock-pci,{modern},vhostfd={fd},id=vsock-{cid},guest-cid={cid}")));
+        let bus = root_bus(profile);
+        args.push(Arg::new(
+            "-device",
+            format!("vhost-vsock-pci,{modern},vhostfd={fd},id=vsock-{cid},guest-cid={cid}{bus}"),
+        ));
     }
     match &sandbox.shared {
         Shared::None => {}
@@ -82,7 +85,7 @@ fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
         Shared::Virtio9p { dir, tag } => args.extend(virtio_9p(values, &modern, dir, tag)),
     }
     if let Some(net) = &sandbox.net {
-        args.extend(network(values, &modern, net));
+        args.extend(network(profile, values, &modern, net));
     }
     args.extend(sandbox.disks.iter().flat_map(|disk| block(profile, values, &modern, disk)));
     args
@@ -93,11 +96,17 @@ fn virtio_fs(profile: &Profile, sandbox: &Sandbox, values: &Values, socket: &str
     let digits: String = sandbox.uuid.chars().filter(char::is_ascii_hexdigit).take(16).collect();
     let id = format!("char-{}", values.pick(&digits, "random"));
     let socket = values.pick(socket, "virtiofsd");
-    let queue = profile.qemu.virtio_fs_queue_size;
+    let queue = profile.qemu.virtio_fs_queue_size.map(|size| format!(",queue-size={size}")).unwrap_or_default();
+    let bus = root_bus(profile);
     [
         Arg::new("-chardev", format!("socket,id={id},path={socket}")),
-        Arg::new("-device", format!("vhost-user-fs-pci,chardev={id},tag={tag},queue-size={queue}")),
+        Arg::new("-device", format!("vhost-user-fs-pci,chardev={id},tag={tag}{queue}{bus}")),
     ]
+}
+
+/// `hasPCIeRoot` in govmm's `qemu.go`: devices are kept off other root buses by name.
+fn root_bus(profile: &Profile) -> String {
+    profile.qemu.root_bus.as_ref().map(|bus| format!(",bus={bus}")).unwrap_or_default()
 }
 
 /// `generic9PVolume` in `qemu_arch_base.go`.
@@ -111,7 +120,8 @@ fn virtio_9p(values: &Values, modern: &str, dir: &str, tag: &str) -> [Arg; 2] {
 }
 
 /// `genericNetwork` in `qemu_arch_base.go`; `Script` and `DownScript` are printed only without descriptors.
-fn network(values: &Values, modern: &str, net: &Net) -> [Arg; 2] {
+fn network(profile: &Profile, values: &Values, modern: &str, net: &Net) -> [Arg; 2] {
+    let bus = root_bus(profile);
     let (vhost, tap) = (&values.vhost_net_fds, &values.tap_fds);
     let mac = values.pick(&net.mac, "mac");
     let vectors = 2 * net.queues + 2;
@@ -119,7 +129,7 @@ fn network(values: &Values, modern: &str, net: &Net) -> [Arg; 2] {
         Arg::new("-netdev", format!("tap,id=network-0,vhost=on,vhostfds={vhost},fds={tap}")),
         Arg::new(
             "-device",
-            format!("driver=virtio-net-pci,netdev=network-0,mac={mac},{modern},mq=on,vectors={vectors}"),
+            format!("driver=virtio-net-pci,netdev=network-0,mac={mac}{bus},{modern},mq=on,vectors={vectors}"),
         ),
     ]
 }
@@ -129,7 +139,11 @@ fn block(profile: &Profile, values: &Values, modern: &str, disk: &Disk) -> [Arg;
     let id = cut(&format!("drive-{}", disk.id));
     let file = values.pick(&disk.file, "disk");
     let scsi = if profile.qemu.blk_scsi_off { ",scsi=off" } else { "" };
-    let read_only = if disk.read_only { ",readonly=on" } else { "" };
+    let read_only = match (disk.read_only, profile.qemu.blk_read_only) {
+        (false, _) => "",
+        (true, BlkReadOnly::Readonly) => ",readonly",
+        (true, _) => ",readonly=on",
+    };
     [
         Arg::new("-device", format!("virtio-blk-pci,{modern},drive={id}{scsi},config-wce=off,serial={id}")),
         Arg::new("-drive", format!("id={id},file={file},aio=threads,format=raw,if=none{read_only}")),
@@ -140,27 +154,9 @@ fn block(profile: &Profile, values: &Values, modern: &str, disk: &Disk) -> [Arg;
 /// then `kernelParameters` in `qemu.go` and what `SetKernelParams` in `src/runtime/pkg/katautils/config.go` leaves in
 /// the configuration.
 fn kernel_params(profile: &Profile, sandbox: &Sandbox) -> Vec<String> {
-    let fixed = [
-        "tsc=reliable",
-        "no_timer_check",
-        "rcupdate.rcu_expedited=1",
-        "i8042.direct=1",
-        "i8042.dumbkbd=1",
-        "i8042.nopnp=1",
-        "i8042.noaux=1",
-        "noreplace-smp",
-        "reboot=k",
-        "cryptomgr.notests",
-        "net.ifnames=0",
-        "pci=lastbus=0",
-        "console=hvc0",
-        "console=hvc1",
-        "quiet",
-        "panic=1",
-    ];
-    let mut params: Vec<String> = fixed.map(str::to_owned).into();
+    let mut params = profile.qemu.runtime_params.clone();
     params.push(format!("nr_cpus={}", sandbox.max_vcpus));
-    params.push("selinux=0".to_owned());
+    params.extend(profile.qemu.guest_selinux.clone());
     params.extend(profile.qemu.kernel_params.iter().cloned());
     params.extend(sandbox.extra_kernel_params.iter().cloned());
     params

@@ -3,7 +3,7 @@
 use super::Values;
 use crate::launch::Arg;
 use crate::sandbox::{Disk, Net, Sandbox, Shared};
-use kata_osinfo::profile::Profile;
+use kata_osinfo::profile::{BlkReadOnly, BlkSource, Profile};
 
 /// The order is that of `QemuCmdLine::build`; within the devices it is that of `QemuCmdLine::new`, then that in which
 /// `prepare_for_start_sandbox` in `src/runtime-rs/crates/runtimes/virt_container/src/sandbox.rs` adds them, then the
@@ -22,7 +22,7 @@ pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -
     ));
     let max_memory = values.pick(&memory(sandbox.host_memory_mib), "host-memory");
     args.extend([
-        Arg::new("-machine", format!("{},accel=kvm,kernel_irqchip=on,memory-backend={backend_id}", qemu.machine)),
+        Arg::new("-machine", format!("{},{},memory-backend={backend_id}", qemu.machine, qemu.machine_options)),
         Arg::new("-cpu", format!("host,{}", qemu.cpu_features)),
         // The shipped `vm_rootfs_driver`, virtio-pmem, keeps slots and maxmem beside a file backend, initrd or not.
         Arg::new(
@@ -30,7 +30,7 @@ pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -
             format!("{},slots={},maxmem={max_memory}", memory(sandbox.memory_mib.into()), qemu.memory_slots),
         ),
         Arg::new("-object", backend),
-        Arg::new("-qmp", format!("unix:fd={},server=on,wait=off", values.qmp_fd)),
+        Arg::new("-qmp", format!("unix:{},server=on,wait=off", values.qmp)),
     ]);
     args.extend(devices(profile, sandbox, values));
     args.extend([
@@ -73,10 +73,7 @@ fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
         Arg::new("-rtc", "base=utc,clock=host,driftfix=slew"),
         Arg::new("-object", "rng-random,id=rng0,filename=/dev/urandom"),
         Arg::new("-device", "virtio-rng-pci,rng=rng0"),
-        Arg::new(
-            "-device",
-            "pci-bridge,bus=pcie.0,id=pci-bridge-0,chassis_nr=1,shpc=off,addr=2,io-reserve=4k,mem-reserve=1m,pref64-reserve=1m",
-        ),
+        Arg::new("-device", format!("pci-bridge,bus=pcie.0,id=pci-bridge-0,chassis_nr=1,{}", profile.qemu.bridge)),
         Arg::new("-device", format!("virtio-scsi-pci,id=scsi0{modern}")),
     ];
     if sandbox.vsock.is_some() {
@@ -87,13 +84,13 @@ fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
         args.extend(network(values, modern, net));
     }
     if let Shared::VirtioFs { socket, tag } = &sandbox.shared {
-        let queue = profile.qemu.virtio_fs_queue_size;
+        let queue = profile.qemu.virtio_fs_queue_size.map(|size| format!(",queue-size={size}")).unwrap_or_default();
         args.extend([
             Arg::new("-chardev", format!("socket,id=virtiofsd-chardev,path={}", values.pick(socket, "virtiofsd"))),
-            Arg::new("-device", format!("vhost-user-fs-pci,chardev=virtiofsd-chardev,tag={tag},queue-size={queue}")),
+            Arg::new("-device", format!("vhost-user-fs-pci,chardev=virtiofsd-chardev,tag={tag}{queue}")),
         ]);
     }
-    args.extend(sandbox.disks.iter().flat_map(|disk| block(values, disk)));
+    args.extend(sandbox.disks.iter().enumerate().flat_map(|(index, disk)| block(profile, values, index, disk)));
     args.extend([
         Arg::new("-device", "virtio-serial-pci,id=serial0"),
         Arg::new("-device", "virtconsole,id=console0,chardev=charconsole0"),
@@ -114,35 +111,44 @@ fn network(values: &Values, modern: &str, net: &Net) -> [Arg; 2] {
     ]
 }
 
-/// `add_block_device`, with `block_device_cache_direct = false` as shipped.
-fn block(values: &Values, disk: &Disk) -> [Arg; 2] {
+/// `add_block_device`, with `block_device_cache_direct = false` as shipped; the descriptor sets are counted from 1.
+fn block(profile: &Profile, values: &Values, index: usize, disk: &Disk) -> Vec<Arg> {
     let id = format!("image-{}", disk.id);
-    let file = values.pick(&disk.file, "disk");
-    [
+    let mut args = Vec::new();
+    let file = match profile.qemu.blk_source {
+        BlkSource::Path => values.pick(&disk.file, "disk"),
+        BlkSource::Fdset => {
+            let (fd, set) = (values.disk_fd(index), index + 1);
+            let opaque = format!("kata-block:{}:block-source", disk.id);
+            args.push(Arg::new("-add-fd", format!("fd={fd},set={set},opaque={opaque}")));
+            format!("/dev/fdset/{set}")
+        }
+    };
+    let read_only = match (profile.qemu.blk_read_only, disk.read_only) {
+        // 4.0 never says which it is, and QEMU finds out by itself.
+        (BlkReadOnly::AutoReadOnly, _) => "auto-read-only=on",
+        (_, true) => "read-only=on",
+        (_, false) => "read-only=off",
+    };
+    args.extend([
         Arg::new(
             "-blockdev",
             format!(
-                "driver=file,node-name={id},filename={file},aio=threads,cache.direct=off,cache.no-flush=off,auto-read-only=on"
+                "driver=file,node-name={id},filename={file},aio=threads,cache.direct=off,cache.no-flush=off,{read_only}"
             ),
         ),
         Arg::new("-device", format!("virtio-blk-pci,drive={id},config-wce=off,share-rw=on,serial={id}")),
-    ]
+    ]);
+    args
 }
 
 /// `KernelParams::new` in `src/runtime-rs/crates/hypervisor/src/kernel_param.rs`, the configuration's, then SELinux
 /// (`Kernel::new`) and the console (`add_console`).
 fn kernel_params(profile: &Profile, sandbox: &Sandbox) -> Vec<String> {
-    let fixed = [
-        "reboot=k",
-        "panic=1",
-        "systemd.unit=kata-containers.target",
-        "systemd.mask=systemd-networkd.service",
-        "systemd.mask=systemd-networkd.socket",
-    ];
-    let mut params: Vec<String> = fixed.map(str::to_owned).into();
+    let mut params = profile.qemu.runtime_params.clone();
     params.extend(profile.qemu.kernel_params.iter().cloned());
     params.extend(sandbox.extra_kernel_params.iter().cloned());
-    params.push("selinux=0".to_owned());
+    params.extend(profile.qemu.guest_selinux.clone());
     params.push("console=hvc0".to_owned());
     params
 }

@@ -43,80 +43,58 @@ fn lines(launch: &Launch) -> String {
     args.collect::<Vec<_>>().join("\n")
 }
 
-/// `LaunchQemu` in src/runtime/pkg/govmm/qemu/qemu.go@3.1.0, filled by `CreateVM` in
-/// src/runtime/virtcontainers/qemu.go@3.1.0; defaults of src/runtime/Makefile@3.1.0.
+/// The whole command line of the first profile and of each that a change sets apart: the Go runtime's from `LaunchQemu`
+/// in govmm's `qemu.go`, filled by `CreateVM` in `src/runtime/virtcontainers/qemu.go`, runtime-rs's from
+/// `QemuCmdLine::build` in `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs`, filled by `start_vm` in
+/// `inner.rs`; each at the profile's own tag, with the defaults of its Makefile and its architecture's options file.
 #[test]
-fn go_2_0_with_virtio_fs() {
-    insta::assert_snapshot!(golden("go-2.0", virtio_fs()));
+fn with_virtio_fs() {
+    for profile in Profile::all() {
+        insta::assert_snapshot!(format!("{}_with_virtio_fs", profile.name), golden(&profile.name, virtio_fs()));
+    }
 }
 
 /// As above, with `generic9PVolume` in src/runtime/virtcontainers/qemu_arch_base.go@3.1.0.
 #[test]
-fn go_2_0_with_virtio_9p() {
-    insta::assert_snapshot!(golden("go-2.0", virtio_9p()));
+fn with_virtio_9p() {
+    for name in ["go-2.2", "go-3.24"] {
+        insta::assert_snapshot!(format!("{name}_with_virtio_9p"), golden(name, virtio_9p()));
+    }
 }
 
-/// `LaunchQemu` in src/runtime/pkg/govmm/qemu/qemu.go@3.2.0, filled by `CreateVM` in
-/// src/runtime/virtcontainers/qemu.go@3.2.0; defaults of src/runtime/Makefile@3.2.0.
+/// As above, with `shared_fs = "none"`: `appendMemoryKnobs` in src/runtime/pkg/govmm/qemu/qemu.go@3.32.0,
+/// `add_ram_memory_backend` in src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0.
 #[test]
-fn go_3_2_with_virtio_fs() {
-    insta::assert_snapshot!(golden("go-3.2", virtio_fs()));
+fn without_a_share() {
+    for name in ["go-3.32", "rs-4.1"] {
+        insta::assert_snapshot!(format!("{name}_without_a_share"), golden(name, Shared::None));
+    }
 }
 
-/// As above, with `generic9PVolume` in src/runtime/virtcontainers/qemu_arch_base.go@3.2.0.
+/// `genericBlockDevice` in `src/runtime/virtcontainers/qemu_arch_base.go`, `QemuParams` of `BlockDevice` in govmm's
+/// `qemu.go` (from 3.8.0 on without `scsi=off`), `add_block_device` in
+/// `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs`; each at the profile's own tag.
 #[test]
-fn go_3_2_with_virtio_9p() {
-    insta::assert_snapshot!(golden("go-3.2", virtio_9p()));
-}
-
-/// `LaunchQemu` in src/runtime/pkg/govmm/qemu/qemu.go@3.29.0, filled by `CreateVM` in
-/// src/runtime/virtcontainers/qemu.go@3.29.0; defaults of src/runtime/Makefile@3.29.0 and
-/// src/runtime/arch/amd64-options.mk@3.29.0.
-#[test]
-fn go_3_29_with_virtio_fs() {
-    insta::assert_snapshot!(golden("go-3.29", virtio_fs()));
-}
-
-/// As above, with `shared_fs = "none"`: `appendMemoryKnobs` in src/runtime/pkg/govmm/qemu/qemu.go@3.29.0.
-#[test]
-fn go_3_29_without_a_share() {
-    insta::assert_snapshot!(golden("go-3.29", Shared::None));
-}
-
-/// `QemuCmdLine::build` in src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0, filled by `start_vm` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/inner.rs@4.0.0; defaults of src/runtime-rs/Makefile@4.0.0 and
-/// src/runtime-rs/arch/x86_64-options.mk@4.0.0.
-#[test]
-fn rs_4_0_with_virtio_fs() {
-    insta::assert_snapshot!(golden("rs-4.0", virtio_fs()));
-}
-
-/// As above, with `shared_fs = "none"`: `add_ram_memory_backend` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0.
-#[test]
-fn rs_4_0_without_a_share() {
-    insta::assert_snapshot!(golden("rs-4.0", Shared::None));
-}
-
-/// `genericBlockDevice` in src/runtime/virtcontainers/qemu_arch_base.go@3.1.0 and @3.29.0, `QemuParams` of `BlockDevice`
-/// in src/runtime/pkg/govmm/qemu/qemu.go@3.1.0 and @3.29.0 (which no longer prints `scsi=off`), `add_block_device` in
-/// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0.
-#[test]
-fn a_disk_is_described_in_each_familys_way() {
-    let all = ["go-2.0", "go-3.29", "rs-4.0"].map(|name| {
-        let profile = profile(name);
-        let mut sandbox = sandbox(profile, Shared::None);
-        let without = launch(profile, &sandbox).unwrap();
-        sandbox.disks = vec![Disk { id: "0".to_owned(), file: "/d.img".to_owned(), read_only: true }];
-        let with = launch(profile, &sandbox).unwrap();
-        let new: Vec<String> = with
-            .args
-            .iter()
-            .filter(|a| !without.args.contains(a))
-            .map(|a| format!("{} {}", a.flag, a.value.clone().unwrap()))
-            .collect();
-        format!("{name}\n{}", new.join("\n"))
-    });
+fn a_disk_is_described_in_each_profiles_way() {
+    let all: Vec<String> = Profile::all()
+        .iter()
+        .map(|profile| {
+            let new = [true, false].map(|read_only| {
+                let mut sandbox = sandbox(profile, Shared::None);
+                let without = launch(profile, &sandbox).unwrap();
+                sandbox.disks = vec![Disk { id: "0".to_owned(), file: "/d.img".to_owned(), read_only }];
+                let with = launch(profile, &sandbox).unwrap();
+                let new: Vec<String> = with
+                    .args
+                    .iter()
+                    .filter(|a| !without.args.contains(a))
+                    .map(|a| format!("{} {}", a.flag, a.value.clone().unwrap()))
+                    .collect();
+                new.join("\n")
+            });
+            format!("{}\n{}", profile.name, new.join("\n"))
+        })
+        .collect();
     insta::assert_snapshot!(all.join("\n\n"));
 }
 
@@ -187,12 +165,38 @@ fn the_normalised_form_knows_no_run() {
     }
 }
 
-/// Between 3.1 and 3.2 QEMU's arguments did not change, only virtiofsd's; 3.29 has other kernel parameters.
+/// Which profiles a guest with virtio-fs sets apart; the others differ in disks, in 9p or in virtiofsd's arguments.
 #[test]
-fn two_families_share_a_configuration() {
+fn some_profiles_share_a_configuration() {
     let of = |name| launch(profile(name), &sandbox(profile(name), virtio_fs())).unwrap().normalised();
-    assert_eq!(of("go-2.0"), of("go-3.2"));
-    assert_ne!(of("go-3.2"), of("go-3.29"));
+    for (one, other, same) in [
+        ("go-2.2", "go-2.3", false),
+        ("go-2.3", "go-2.4", true),
+        ("go-2.4", "go-2.5", false),
+        ("go-2.5", "go-3.0.2", false),
+        ("go-3.0.2", "go-3.1", false),
+        ("go-3.1", "go-3.2", true),
+        ("go-3.2", "go-3.8", true),
+        ("go-3.8", "go-3.14", false),
+        ("go-3.14", "go-3.24", false),
+        ("go-3.24", "go-3.29", true),
+        ("go-3.29", "go-3.32", false),
+        ("rs-4.0", "rs-4.1", true),
+        ("rs-4.1", "rs-main", true),
+    ] {
+        assert_eq!(of(one) == of(other), same, "{one} and {other}");
+    }
+}
+
+#[test]
+fn a_disk_of_a_descriptor_set_is_opened_by_the_runtime() {
+    let profile = profile("rs-main");
+    let mut sandbox = sandbox(profile, Shared::None);
+    sandbox.disks = vec![Disk { id: "0".to_owned(), file: "/d.img".to_owned(), read_only: true }];
+    let launch = launch(profile, &sandbox).unwrap();
+    let fd = launch.fd(FdPurpose::Disk { index: 0 }).unwrap();
+    assert!(lines(&launch).contains(&format!("-add-fd fd={fd},set=1,opaque=kata-block:0:block-source")));
+    assert!(!lines(&launch).contains("/d.img"));
 }
 
 #[test]
@@ -209,5 +213,5 @@ fn what_cannot_be_expressed_is_refused() {
     );
     assert!(of("rs-4.0", |s| s.console = "/a,b".to_owned()).starts_with("console socket \"/a,b\" contains a comma"));
     assert_eq!(of("rs-4.0", |s| s.max_vcpus = 0), "maximum of vcpus is 0, expected at least the vcpus");
-    assert!(of("go-3.2", |s| s.vsock = Some(Vsock { guest_cid: 2 })).starts_with("guest cid is 2"));
+    assert!(of("go-2.2", |s| s.vsock = Some(Vsock { guest_cid: 2 })).starts_with("guest cid is 2"));
 }

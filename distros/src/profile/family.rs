@@ -1,0 +1,350 @@
+//! A runtime's profiles, derived from a base and what changed at which release.
+
+use super::{Gate, Profile, Runtime};
+use crate::configure::KataVersion;
+use serde::{Deserialize, Serialize};
+use serde_yaml::{Mapping, Value};
+use std::sync::LazyLock;
+
+const EMBEDDED: [&str; 2] = [include_str!("../../profiles/go.yaml"), include_str!("../../profiles/rs.yaml")];
+
+static ALL: LazyLock<Vec<Family>> = LazyLock::new(|| EMBEDDED.iter().map(|text| embedded(text)).collect());
+
+#[expect(clippy::expect_used, reason = "the files are part of the program and parsed by a test")]
+fn embedded(text: &str) -> Family {
+    Family::parse(text).expect("an embedded family is well-formed")
+}
+
+/// What `from:` says of a change that no release has yet.
+const UNRELEASED: &str = "main";
+
+/// One runtime: the releases that were read, and the profiles that they fall into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Family {
+    runtime: Runtime,
+    releases: Vec<KataVersion>,
+    profiles: Vec<Profile>,
+}
+
+/// What sets a profile apart from the one before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Change {
+    /// In a few words.
+    pub what: String,
+    /// Where it is seen: `src/runtime/pkg/govmm/qemu/qemu.go@3.8.0`.
+    pub source: String,
+}
+
+/// Why a file of a family is none.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FamilyError {
+    /// It is no such YAML.
+    #[error(transparent)]
+    Yaml(#[from] serde_yaml::Error),
+    /// A profile cannot be made of what the file says.
+    #[error("profile {name}: {source}")]
+    Profile {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        source: serde_yaml::Error,
+    },
+    /// The ranges are not in order, or begin at a release that is not listed.
+    #[error("profile {name} begins at {from}, expected {expected}")]
+    From {
+        /// Its name.
+        name: String,
+        /// As written.
+        from: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+    /// A change takes away a gate that is not there.
+    #[error("profile {name} drops the gate {gate}, which the profile before it does not have")]
+    Gate {
+        /// The profile's name.
+        name: String,
+        /// The gate's.
+        gate: String,
+    },
+}
+
+/// Why a version of Kata has no profile.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Beyond {
+    /// It is no version.
+    #[error("`{version}` is not a version of Kata: expected three numbers, `3.30.0`")]
+    NotAVersion {
+        /// As found.
+        version: String,
+    },
+    /// It is newer than every release that was read.
+    #[error(
+        "kata {version} is newer than {newest}, the newest release whose arguments are known: a profile has to be \
+         written or extended first, for which `kata-qualify profiles --against CHECKOUT` says what has changed"
+    )]
+    Newer {
+        /// As found.
+        version: String,
+        /// The newest that is known.
+        newest: KataVersion,
+    },
+    /// It is older than every profile.
+    #[error("kata {version} is older than {oldest}, the oldest release of this runtime that a profile is for")]
+    Older {
+        /// As found.
+        version: String,
+        /// The oldest that is known.
+        oldest: KataVersion,
+    },
+    /// It is between two releases that were read, and none of them.
+    #[error("kata {version} is none of the releases that were read: the nearest are {before} and {after}")]
+    Unread {
+        /// As found.
+        version: String,
+        /// The release before it.
+        before: KataVersion,
+        /// The release after it.
+        after: KataVersion,
+    },
+    /// It is on the way to a release in which the arguments changed, and may print either form.
+    #[error("kata {version} was made on the way to {release}, in which the arguments changed: use the release itself")]
+    PreRelease {
+        /// As found.
+        version: String,
+        /// The release.
+        release: KataVersion,
+    },
+}
+
+/// A family's file.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct File {
+    runtime: Runtime,
+    releases: Vec<String>,
+    base: Base,
+    deltas: Vec<Delta>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Base {
+    name: String,
+    from: String,
+    /// A profile's keys but for its name and range.
+    demands: Mapping,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Delta {
+    name: String,
+    from: String,
+    changes: Vec<Difference>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Difference {
+    what: String,
+    source: String,
+    /// Keys that get another value; a mapping's other keys stay.
+    #[serde(default)]
+    set: Mapping,
+    /// Gates that are new, or have another capability or source.
+    #[serde(default)]
+    gates: Vec<Gate>,
+    /// Gates that are gone, by name.
+    #[serde(default)]
+    drop_gates: Vec<String>,
+}
+
+impl Family {
+    /// Both families: the Go runtime's, then runtime-rs's.
+    pub fn all() -> &'static [Family] {
+        &ALL
+    }
+
+    /// A runtime's family.
+    pub fn of(runtime: Runtime) -> &'static Family {
+        match runtime {
+            Runtime::Go => &ALL[0],
+            Runtime::Rs => &ALL[1],
+        }
+    }
+
+    /// Which runtime's.
+    pub fn runtime(&self) -> Runtime {
+        self.runtime
+    }
+
+    /// Every release that was read, the oldest first.
+    pub fn releases(&self) -> &[KataVersion] {
+        &self.releases
+    }
+
+    /// The newest of them.
+    pub fn newest(&self) -> KataVersion {
+        self.releases.last().copied().unwrap_or(KataVersion::new(0, 0, 0))
+    }
+
+    /// Its profiles, the oldest first; their ranges meet and do not overlap.
+    pub fn profiles(&self) -> &[Profile] {
+        &self.profiles
+    }
+
+    /// What is expected of the branch after the newest release: the last profile.
+    pub fn unreleased(&self) -> Option<&Profile> {
+        self.profiles.last()
+    }
+
+    /// The profile of a version, as Kata gives it: `3.30.0`, `3.2.0-rc0`.
+    ///
+    /// # Errors
+    /// When no profile is about it.
+    pub fn profile_of(&self, version: &str) -> Result<&Profile, Beyond> {
+        let text = || version.trim().chars().take(40).collect::<String>();
+        let number: KataVersion = version.parse().map_err(|_| Beyond::NotAVersion { version: text() })?;
+        let Some((oldest, newest)) = self.releases.first().zip(self.releases.last()) else {
+            return Err(Beyond::NotAVersion { version: text() });
+        };
+        if number > *newest {
+            return Err(Beyond::Newer { version: text(), newest: *newest });
+        }
+        let at = self.releases.partition_point(|release| *release < number);
+        if at == 0 && number != *oldest {
+            return Err(Beyond::Older { version: text(), oldest: *oldest });
+        }
+        if self.releases[at] != number {
+            return Err(Beyond::Unread { version: text(), before: self.releases[at - 1], after: self.releases[at] });
+        }
+        let mut released = self.profiles.iter().filter(|profile| profile.tag != UNRELEASED).rev();
+        let profile = released.find(|profile| profile.version() <= number);
+        let profile = profile.ok_or_else(|| Beyond::Older { version: text(), oldest: *oldest })?;
+        let before_release = ["-alpha", "-beta", "-rc"].iter().any(|mark| version.contains(mark));
+        match before_release && profile.version() == number {
+            true => Err(Beyond::PreRelease { version: text(), release: number }),
+            false => Ok(profile),
+        }
+    }
+
+    /// Reads a family from YAML and derives its profiles.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Family, FamilyError> {
+        let file: File = serde_yaml::from_str(text)?;
+        let wrong = |name: &str, from: &str, expected| FamilyError::From {
+            name: name.to_owned(),
+            from: from.to_owned(),
+            expected,
+        };
+        let mut releases: Vec<KataVersion> = Vec::new();
+        for release in &file.releases {
+            match release.parse::<KataVersion>() {
+                Ok(version) if releases.last().is_none_or(|last| *last < version) => releases.push(version),
+                _ => return Err(wrong("releases", release, "versions in their order")),
+            }
+        }
+        let starts: Vec<(&str, &str)> = std::iter::once((file.base.name.as_str(), file.base.from.as_str()))
+            .chain(file.deltas.iter().map(|delta| (delta.name.as_str(), delta.from.as_str())))
+            .collect();
+        // Where in the list of releases each profile begins.
+        let mut begins: Vec<usize> = Vec::new();
+        for (position, (name, from)) in starts.iter().enumerate() {
+            let at = match from.parse::<KataVersion>() {
+                Ok(version) => releases.iter().position(|release| *release == version),
+                Err(_) => (*from == UNRELEASED && position + 1 == starts.len()).then_some(releases.len()),
+            };
+            match (at, begins.last()) {
+                (Some(0), None) => begins.push(0),
+                (Some(at), Some(last)) if at > *last => begins.push(at),
+                (_, None) => return Err(wrong(name, from, "the first release")),
+                (_, Some(_)) => {
+                    return Err(wrong(name, from, "a release after the profile before it, or main at last"));
+                }
+            }
+        }
+        let mut demands = file.base.demands;
+        let mut profiles: Vec<Profile> = Vec::new();
+        let changes = std::iter::once(&[][..]).chain(file.deltas.iter().map(|delta| delta.changes.as_slice()));
+        for (position, ((name, from), differences)) in starts.iter().zip(changes).enumerate() {
+            let broken = |source| FamilyError::Profile { name: (*name).to_owned(), source };
+            for difference in differences {
+                overlay(&mut demands, &difference.set);
+                change_gates(&mut demands, difference, name)?;
+            }
+            let mut whole = demands.clone();
+            let ends = begins.get(position + 1).copied().unwrap_or(releases.len());
+            let stated: Vec<Change> =
+                differences.iter().map(|d| Change { what: d.what.clone(), source: d.source.clone() }).collect();
+            let range = range(&releases, begins[position], ends);
+            let maintained = begins[position] < releases.len() && ends == releases.len();
+            let own: [(&str, Value); 6] = [
+                ("name", (*name).into()),
+                ("runtime", serde_yaml::to_value(file.runtime).map_err(broken)?),
+                ("range", range.into()),
+                ("tag", (*from).into()),
+                ("maintained", maintained.into()),
+                ("changes", serde_yaml::to_value(stated).map_err(broken)?),
+            ];
+            whole.extend(own.map(|(key, value)| (Value::from(key), value)));
+            let mut profile: Profile = serde_yaml::from_value(Value::Mapping(whole)).map_err(broken)?;
+            for gate in profile.gates.iter_mut().filter(|gate| !gate.source.contains('@')) {
+                gate.source = format!("{}@{from}", gate.source);
+            }
+            profiles.push(profile);
+        }
+        Ok(Family { runtime: file.runtime, releases, profiles })
+    }
+}
+
+/// `3.29.0–3.31.0`, `4.0.0`, `main after 4.1.0`.
+fn range(releases: &[KataVersion], begin: usize, end: usize) -> String {
+    match (releases.get(begin), releases.get(end.saturating_sub(1))) {
+        (Some(first), Some(last)) if first == last => first.to_string(),
+        (Some(first), Some(last)) => format!("{first}–{last}"),
+        (None, Some(newest)) => format!("main after {newest}"),
+        (_, None) => String::new(),
+    }
+}
+
+/// Puts the new values over the old ones, key by key.
+fn overlay(old: &mut Mapping, new: &Mapping) {
+    for (key, value) in new {
+        match (old.get_mut(key), value) {
+            (Some(Value::Mapping(below)), Value::Mapping(above)) => overlay(below, above),
+            _ => {
+                old.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+fn change_gates(demands: &mut Mapping, difference: &Difference, profile: &str) -> Result<(), FamilyError> {
+    let broken = |source| FamilyError::Profile { name: profile.to_owned(), source };
+    let mut gates: Vec<Gate> = match demands.get("gates") {
+        Some(gates) => serde_yaml::from_value(gates.clone()).map_err(broken)?,
+        None => Vec::new(),
+    };
+    for name in &difference.drop_gates {
+        let at = gates.iter().position(|gate| gate.name == *name);
+        let at = at.ok_or_else(|| FamilyError::Gate { name: profile.to_owned(), gate: name.clone() })?;
+        gates.remove(at);
+    }
+    for new in &difference.gates {
+        match gates.iter_mut().find(|gate| (gate.kind, &gate.name) == (new.kind, &new.name)) {
+            Some(gate) => *gate = new.clone(),
+            None => gates.push(new.clone()),
+        }
+    }
+    demands.insert("gates".into(), serde_yaml::to_value(gates).map_err(broken)?);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

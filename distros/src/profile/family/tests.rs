@@ -1,0 +1,185 @@
+use super::*;
+
+fn names(runtime: Runtime) -> Vec<(&'static str, &'static str)> {
+    Family::of(runtime).profiles().iter().map(|p| (p.name.as_str(), p.range.as_str())).collect()
+}
+
+#[test]
+fn the_ranges_are_those_in_which_katas_source_does_not_change() {
+    assert_eq!(
+        names(Runtime::Go),
+        [
+            ("go-2.2", "2.2.0–2.2.3"),
+            ("go-2.3", "2.3.0–2.3.3"),
+            ("go-2.4", "2.4.0–2.4.3"),
+            ("go-2.5", "2.5.0–3.0.1"),
+            ("go-3.0.2", "3.0.2"),
+            ("go-3.1", "3.1.0–3.1.2"),
+            ("go-3.2", "3.1.3–3.7.0"),
+            ("go-3.8", "3.8.0–3.13.0"),
+            ("go-3.14", "3.14.0–3.23.0"),
+            ("go-3.24", "3.24.0–3.28.0"),
+            ("go-3.29", "3.29.0–3.31.0"),
+            ("go-3.32", "3.32.0–4.1.0"),
+        ]
+    );
+    assert_eq!(names(Runtime::Rs), [("rs-4.0", "4.0.0"), ("rs-4.1", "4.1.0"), ("rs-main", "main after 4.1.0")]);
+    let maintained: Vec<&str> = Profile::maintained().map(|p| p.name.as_str()).collect();
+    assert_eq!(maintained, ["go-3.32", "rs-4.1"], "what upstream maintains at 4.1.0");
+}
+
+/// From the oldest release to the newest there is one profile for each, and the profiles follow each other.
+#[test]
+fn ranges_have_neither_gap_nor_overlap() {
+    for family in Family::all() {
+        let mut seen = Vec::new();
+        for release in family.releases() {
+            let name = family.profile_of(&release.to_string()).unwrap().name.as_str();
+            if seen.last() != Some(&name) {
+                seen.push(name);
+            }
+        }
+        let released: Vec<&str> =
+            family.profiles().iter().filter(|p| p.tag != UNRELEASED).map(|p| p.name.as_str()).collect();
+        assert_eq!(seen, released, "each profile once, in their order");
+        for profile in family.profiles().iter().filter(|p| p.tag != UNRELEASED) {
+            assert_eq!(family.profile_of(&profile.tag).unwrap().name, profile.name);
+        }
+    }
+    assert_eq!(Family::of(Runtime::Go).releases().len(), 57);
+    assert_eq!(Family::of(Runtime::Go).newest(), Family::of(Runtime::Rs).newest(), "both are released together");
+}
+
+/// Up to 3.7.0 `scsi=off` is printed (`BlockDevice.QemuParams` in src/runtime/pkg/govmm/qemu/qemu.go@3.7.0), and never
+/// again (@3.8.0).
+#[test]
+fn scsi_off_ended_at_3_8_0() {
+    let family = Family::of(Runtime::Go);
+    for release in family.releases() {
+        let says = family.profile_of(&release.to_string()).unwrap().qemu.blk_scsi_off;
+        assert_eq!(says, *release < KataVersion::new(3, 8, 0), "{release}");
+    }
+}
+
+#[test]
+fn a_version_is_of_its_own_profile_or_of_none() {
+    let of = |runtime, version: &str| match Profile::of(runtime, version) {
+        Ok(profile) => profile.name.clone(),
+        Err(beyond) => beyond.to_string(),
+    };
+    for (version, expected) in [
+        ("2.2.0", "go-2.2"),
+        ("2.5.2", "go-2.5"),
+        ("3.0.1", "go-2.5"),
+        ("3.0.2", "go-3.0.2"),
+        ("3.1.2", "go-3.1"),
+        ("3.1.3", "go-3.2"),
+        ("3.7.0", "go-3.2"),
+        ("3.8.0", "go-3.8"),
+        ("3.13.0", "go-3.8"),
+        ("3.14.0\n", "go-3.14"),
+        ("3.23.0", "go-3.14"),
+        ("3.24.0", "go-3.24"),
+        ("3.28.0", "go-3.24"),
+        ("3.29.0", "go-3.29"),
+        ("3.29.0-2", "go-3.29"),
+        ("3.31.0", "go-3.29"),
+        ("3.32.0", "go-3.32"),
+        ("4.1.0", "go-3.32"),
+        ("3.0.0-rc1", "go-2.5"),
+        ("1.12.1", "kata 1.12.1 is older than 2.2.0, the oldest release of this runtime that a profile is for"),
+        ("2.1.1", "kata 2.1.1 is older than 2.2.0, the oldest release of this runtime that a profile is for"),
+        ("3.8.1", "kata 3.8.1 is none of the releases that were read: the nearest are 3.8.0 and 3.9.0"),
+        ("what", "`what` is not a version of Kata: expected three numbers, `3.30.0`"),
+        (
+            "2.4.0-alpha0",
+            "kata 2.4.0-alpha0 was made on the way to 2.4.0, in which the arguments changed: use the release itself",
+        ),
+    ] {
+        assert_eq!(of(Runtime::Go, version), expected, "{version}");
+    }
+    assert_eq!(of(Runtime::Rs, "4.0.0"), "rs-4.0");
+    assert_eq!(of(Runtime::Rs, "4.1.0"), "rs-4.1");
+    assert!(of(Runtime::Rs, "3.30.0").contains("older than 4.0.0"));
+    assert!(of(Runtime::Rs, "4.0.0-rc1").contains("on the way to 4.0.0"));
+}
+
+#[test]
+fn a_newer_version_is_refused_with_what_to_do() {
+    for (runtime, version) in [(Runtime::Go, "4.1.1"), (Runtime::Rs, "4.2.0-alpha0"), (Runtime::Go, "5.0.0")] {
+        let error = Profile::of(runtime, version).unwrap_err();
+        assert_eq!(error, Beyond::Newer { version: version.to_owned(), newest: KataVersion::new(4, 1, 0) });
+        assert!(error.to_string().contains("newer than 4.1.0") && error.to_string().contains("profiles --against"));
+    }
+}
+
+#[test]
+fn every_change_cites_the_release_it_came_with() {
+    for profile in Family::all().iter().flat_map(|f| f.profiles()) {
+        assert_eq!(
+            profile.changes.is_empty(),
+            profile.name == "go-2.2" || profile.name == "rs-4.0",
+            "{}",
+            profile.name
+        );
+        for change in &profile.changes {
+            let (path, tag) = change.source.split_once('@').unwrap();
+            // A gate may come of the newest build's list.
+            assert!(path.contains('/') || path == "versions.yaml", "{}: {change:?}", profile.name);
+            assert!(tag == profile.tag || path.ends_with("build-qemu.sh"), "{}: {change:?}", profile.name);
+        }
+    }
+}
+
+const SMALL: &str = r#"
+runtime: rs
+releases: [1.0.0, 1.1.0, 2.0.0]
+base:
+  name: a
+  from: 1.0.0
+  demands:
+    shares: [virtio-fs]
+    gates: [{kind: device, name: d, capability: vmm.boot, source: src/d.rs}, {kind: object, name: o, capability: vmm.boot, source: src/o.rs@1.0.0}]
+    modules: {boot: [], vsock: [], virtio-fs: [], virtio-9p: [], virtio-blk: [], other: []}
+    qemu: {machine: q35, machine-options: x, cpu-features: y, vcpus: 1, memory-mib: 1, memory-slots: 1, foreground: true, bridge: b, root-bus: null, virtio-fs-queue-size: 1, blk-scsi-off: false, blk-source: path, blk-read-only: read-only, runtime-params: [p], guest-selinux: null, kernel-params: []}
+    virtiofsd: {style: long-fd, cache: auto, extra-args: [], ready-line: null}
+    minimums: []
+    notes: []
+deltas:
+  - name: b
+    from: 2.0.0
+    changes:
+      - {what: w, source: src/d.rs@2.0.0, set: {qemu: {vcpus: 2}}, gates: [{kind: device, name: n, capability: vmm.net, source: src/n.rs}], drop-gates: [o]}
+"#;
+
+#[test]
+fn a_delta_changes_what_it_names_and_nothing_else() {
+    let family = Family::parse(SMALL).unwrap();
+    let [a, b] = family.profiles() else { panic!("two profiles") };
+    assert_eq!((a.range.as_str(), b.range.as_str()), ("1.0.0–1.1.0", "2.0.0"));
+    assert_eq!((a.maintained, b.maintained), (false, true));
+    let gates = |p: &Profile| p.gates.iter().map(|g| format!("{} {}", g.name, g.source)).collect::<Vec<_>>();
+    assert_eq!(gates(a), ["d src/d.rs@1.0.0", "o src/o.rs@1.0.0"]);
+    assert_eq!(gates(b), ["d src/d.rs@2.0.0", "n src/n.rs@2.0.0"]);
+    let mut same = b.clone();
+    same.qemu.vcpus = 1;
+    assert_eq!(same.qemu, a.qemu);
+    assert_eq!((&b.virtiofsd, &b.modules, &b.shares), (&a.virtiofsd, &a.modules, &a.shares));
+}
+
+#[test]
+fn a_family_that_is_wrong_says_where() {
+    for (old, new, expected) in [
+        ("from: 2.0.0", "from: 1.0.0", "profile b begins at 1.0.0, expected a release after the profile before it"),
+        ("from: 2.0.0", "from: 1.5.0", "profile b begins at 1.5.0"),
+        ("from: 1.0.0", "from: 1.1.0", "profile a begins at 1.1.0, expected the first release"),
+        ("[1.0.0, 1.1.0, 2.0.0]", "[1.1.0, 1.0.0, 2.0.0]", "profile releases begins at 1.0.0, expected versions in"),
+        ("drop-gates: [o]", "drop-gates: [z]", "profile b drops the gate z"),
+        ("vcpus: 2", "vcpu: 2", "profile b: unknown field `vcpu`"),
+        ("what: w", "why: w", "unknown field `why`"),
+    ] {
+        assert!(SMALL.contains(old));
+        let error = Family::parse(&SMALL.replace(old, new)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}

@@ -1,0 +1,41 @@
+//! Which profiles a test applies to, by what they demand.
+
+use kata_osinfo::profile::{BlkSource, Profile, Runtime};
+use std::sync::LazyLock;
+
+/// Names of profiles, in the order of the matrix.
+pub(crate) type Names = LazyLock<Vec<&'static str>>;
+
+/// The runtime and its guest agent know 9p: up to 3.28, runtime-rs never.
+pub(crate) static NINEP: Names = LazyLock::new(|| of(|p| p.shares("virtio-9p")));
+/// Kata's build of QEMU has an AMD IOMMU.
+pub(crate) static AMD_IOMMU: Names = LazyLock::new(|| of(|p| p.gates_of("vmm.amd-iommu").next().is_some()));
+/// The runtime can protect a guest by AMD SEV-SNP.
+pub(crate) static SEV_SNP: Names = LazyLock::new(|| of(|p| p.gates_of("vmm.sev-snp").next().is_some()));
+/// The runtime waits for a line of virtiofsd's.
+pub(crate) static READY_LINE: Names = LazyLock::new(|| of(|p| p.virtiofsd.ready_line.is_some()));
+/// The Go runtime.
+pub(crate) static GO: Names = LazyLock::new(|| of(|p| p.runtime == Runtime::Go));
+/// runtime-rs.
+pub(crate) static RS: Names = LazyLock::new(|| of(|p| p.runtime == Runtime::Rs));
+/// The runtime hands disks down in descriptor sets, and asks QEMU for them.
+pub(crate) static FDSETS: Names = LazyLock::new(|| of(|p| p.qemu.blk_source == BlkSource::Fdset));
+
+fn of(demands: fn(&Profile) -> bool) -> Vec<&'static str> {
+    Profile::all().iter().filter(|profile| demands(profile)).map(|profile| profile.name.as_str()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No name would mean every profile.
+    #[test]
+    fn each_demand_is_of_some_profiles_and_not_of_all() {
+        for names in [&NINEP, &AMD_IOMMU, &SEV_SNP, &READY_LINE, &GO, &RS, &FDSETS] {
+            assert!(!names.is_empty() && names.len() < Profile::all().len(), "{:?}", **names);
+        }
+        assert_eq!(NINEP.last(), Some(&"go-3.24"));
+        assert_eq!(*READY_LINE, *RS);
+    }
+}
