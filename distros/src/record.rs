@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-pub use component::is_package_name;
+pub use component::{is_name_for, is_package_name};
 pub(crate) use decode::{Decoder, nearest};
 pub(crate) use layer::Draft;
 pub(crate) use parse::draft as parse_draft;

@@ -2,6 +2,7 @@
 
 use crate::arch::Arch;
 use crate::configure::KataVersion;
+use crate::diagnostic::printable;
 use crate::profile::{DaemonStyle, Profile};
 use crate::release::{PackageManager, Release};
 use serde::Serialize;
@@ -53,31 +54,38 @@ pub struct Instructions {
 impl Instructions {
     /// As a shell script with comments; the record goes in by a here-document.
     pub fn script(&self, release: &str) -> String {
-        let mut text = format!(
-            "#!/bin/sh\n# {} {} for {release}, as {} has it.\n",
-            self.component.name(),
-            self.version,
-            self.source
-        );
+        let mut text = String::from("#!/bin/sh\n");
+        let mut comment = |line: String| text += &format!("# {}\n", printable(&line));
+        comment(format!("{} {} for {release}, as {} has it.", self.component.name(), self.version, self.source));
         match &self.exercised {
-            Some(seen) => text += &format!("# These commands have been run: {seen}.\n"),
-            None => text += "# These commands have not been run on this release.\n",
+            Some(seen) => comment(format!("These commands have been run: {seen}.")),
+            None => comment("These commands have not been run on this release.".to_owned()),
         }
-        for note in &self.notes {
-            text += &format!("# {note}\n");
-        }
+        self.notes.iter().for_each(|note| comment(note.clone()));
         text += "set -e\n";
         for command in &self.commands {
             text += &format!("{command}\n");
         }
+        // A line that no line of the record is.
+        let mut end = "RECORD".to_owned();
+        while self.record.lines().any(|line| line == end) {
+            end.push('_');
+        }
+        let path = quoted(&self.record_path);
         text += &format!(
-            "# An admin's own record is not overwritten: if there is one, add this to it by hand.\nmkdir -p /etc/kata-osinfo\nset -C\ncat > {} <<'RECORD'\n{}RECORD\n",
-            self.record_path, self.record
+            "# An admin's own record is not overwritten: if there is one, add this to it by hand.\nmkdir -p /etc/kata-osinfo\nset -C\ncat > {path} <<'{end}'\n{}{end}\nkata-osinfo lint {path}\n",
+            self.record
         );
-        text += "kata-osinfo lint ";
-        text += &self.record_path;
-        text.push('\n');
         text
+    }
+}
+
+/// A word of a shell's, whatever is in it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "+-._/:@%,".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
     }
 }
 
@@ -353,6 +361,7 @@ fn install(manager: PackageManager, packages: &[&str]) -> String {
         PackageManager::Emerge => "emerge --noreplace",
         PackageManager::Nix => "nix-shell -p",
     };
+    let packages: Vec<String> = packages.iter().map(|p| quoted(p)).collect();
     format!("{command} {}", packages.join(" "))
 }
 
@@ -364,8 +373,20 @@ fn record(release: &Release, part: &str) -> String {
     format!(
         "# What this machine's admin has built; it is laid over the shipped record of {0}.\n\
          apiVersion: v1\ndistro: {0}\npackage-manager: {manager}\narch: {1}\nreleases:\n  - version: {2}\n{indented}",
-        release.distro, release.arch, release.version
+        printable(&release.distro),
+        release.arch,
+        scalar(&release.version)
     )
+}
+
+/// A scalar of YAML: as it is where it is a plain word, else between quotes.
+fn scalar(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    match text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain) {
+        true => text.to_owned(),
+        // JSON's text is YAML's.
+        false => serde_json::Value::from(text).to_string(),
+    }
 }
 
 /// A record for a component that the distro does not package, with a path to be put right.
@@ -373,9 +394,53 @@ pub(super) fn own_component(release: &Release, component: &str) -> String {
     let part = match component {
         "kernel" => "kernel:\n  confidence: measured\n  packages: []\n  image: /boot/vmlinuz-*\n".to_owned(),
         name => format!(
-            "vmm:\n  name: {name}\n  confidence: measured\n  packages: []\n  # The absolute path of yours:\n  path: /usr/local/bin/qemu-system-{}\n",
+            "vmm:\n  name: {}\n  confidence: measured\n  packages: []\n  # The absolute path of yours:\n  path: /usr/local/bin/qemu-system-{}\n",
+            scalar(name),
             release.arch
         ),
     };
     record(release, &part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever reaches it, the script is commands of ours, comments, and a record between its marks.
+    #[test]
+    fn nothing_of_a_record_becomes_a_command() {
+        let release = Release {
+            version: "x\ntouch /pwned\nRECORD\n$(touch /pwned)".to_owned(),
+            distro: "d'; touch /pwned; '".to_owned(),
+            codename: None,
+            aliases: Vec::new(),
+            arch: Arch::X86_64,
+            package_manager: PackageManager::Apt,
+            suites: Vec::new(),
+            oci_image: None,
+            vmms: Vec::new(),
+            filesystems: Vec::new(),
+            kernel: None,
+            container_manager: None,
+        };
+        for component in [Component::Qemu, Component::Virtiofsd] {
+            let profile = Profile::all().first().unwrap();
+            let script =
+                instructions(component, &release, profile).script(&format!("{} {}", release.distro, release.version));
+            let mut record = false;
+            for line in script.lines() {
+                record = (record || line.starts_with("cat > ")) && line != "RECORD";
+                let command = !record && !line.starts_with('#');
+                assert!(
+                    !command
+                        || !line.contains("pwned")
+                        || line.contains("'/etc/kata-osinfo/d'\\''; touch /pwned; '\\''.yaml'"),
+                    "{line}"
+                );
+            }
+            // The shell agrees about where words end.
+            let parsed = std::process::Command::new("sh").args(["-n", "-c", &script]).output().unwrap();
+            assert!(parsed.status.success(), "{script}");
+        }
+    }
 }

@@ -34,6 +34,48 @@ fn a_sound_record_has_no_findings() {
 }
 
 #[test]
+fn nothing_of_a_record_ends_a_line_or_names_a_place() {
+    for tail in [
+        r#"releases: [{version: "x\ntouch /pwned\n#"}]"#,
+        r#"version: "1\0""#,
+        r#"releases: [{version: 1, codename: "a\e[31m"}]"#,
+        r#"releases: [{version: 1, aliases: ["a\r"]}]"#,
+        r#"{version: 1, vmm: {name: q, path: "/usr/bin/q\nx"}}"#,
+        r#"{version: 1, vmm: {name: "q\u202e", path: /q}}"#,
+    ] {
+        let tail = tail.trim_start_matches('{').trim_end_matches("}}").to_owned()
+            + if tail.starts_with('{') { "}" } else { "" };
+        let tail = tail.replace(", vmm", "\nvmm");
+        assert_eq!(rules(&format!("{tail}\n")), ["control-character"], "{tail}");
+    }
+    for version in ["a b", "$(x)", "-x", "../x", "x/y", "a;b", "'`'"] {
+        assert_eq!(rules(&format!("releases: [{{version: \"{version}\"}}]\n")), ["bad-name"], "{version}");
+    }
+    for (manager, bad, good) in [
+        (
+            "apt",
+            &["http://mirror.example/x.deb", "Qemu", "a/b", "x.deb", "a_b", "a@b"][..],
+            &["qemu-system-x86", "libc6:amd64", "g++"][..],
+        ),
+        ("dnf", &["https://mirror.example/x.rpm", "x.rpm", "a/b", "file:/x"], &["qemu-kvm-core", "java-1.8", "libX11"]),
+        ("zypper", &["dir:/x", "a@b"], &["qemu", "patterns-base"]),
+        ("pacman", &["core/linux", "x.pkg.tar.zst", "Qemu"], &["qemu-base", "lib32-glibc"]),
+        ("apk", &["x.apk", "a:b", "a/b"], &["qemu-system-x86_64"]),
+        ("emerge", &["a/b/c", "x/y.ebuild"], &["app-emulation/qemu", "dev-lang/python:3.12"]),
+        ("nix", &["a/b", "a:b"], &["qemu_kvm", "linuxPackages.kernel"]),
+    ] {
+        let with = |name: &str| {
+            let text = format!(
+                "distro: d\npackage-manager: {manager}\narch: x86_64\nversion: 1\nvmm: {{name: q, packages: \"{name}\", path: /q}}\n"
+            );
+            found(&text).into_iter().map(|f| f.0).collect::<Vec<_>>()
+        };
+        bad.iter().for_each(|name| assert_eq!(with(name), ["bad-package"], "{manager}: {name}"));
+        good.iter().for_each(|name| assert_eq!(with(name), Vec::<&str>::new(), "{manager}: {name}"));
+    }
+}
+
+#[test]
 fn each_rule_finds_its_mistake() {
     let releases = |list: &str| rules(&format!("releases:\n{list}"));
     assert_eq!(releases("  - {version: 12, codename: a}\n  - {version: 13, aliases: [a]}\n"), ["alias-clash"]);

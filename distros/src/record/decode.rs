@@ -2,7 +2,7 @@
 
 use super::{Confidence, Fact, PerArch};
 use crate::arch::Arch;
-use crate::diagnostic::{Diagnostic, Fix, MAX_FINDINGS};
+use crate::diagnostic::{Diagnostic, Fix, MAX_FINDINGS, is_direction_control};
 use crate::syntax::{Entry, Kind, Node};
 use jiff::civil::Date;
 use std::collections::BTreeMap;
@@ -60,13 +60,44 @@ impl Decoder<'_> {
 
     pub(crate) fn string(&mut self, node: &Node, what: &str) -> Option<String> {
         match &node.kind {
-            Kind::Scalar(s) if !s.trim().is_empty() => Some(s.clone()),
+            Kind::Scalar(s) if !s.trim().is_empty() => self.printable(node.span.clone(), s).then(|| s.clone()),
             Kind::Scalar(_) => {
                 let message = format!("{what}: expected text, found none");
                 self.error("empty", node.span.clone(), message);
                 None
             }
             _ => self.wrong(node, what, "text"),
+        }
+    }
+
+    /// Refuses what would end a line or act on a terminal where the text is told.
+    pub(crate) fn printable(&mut self, span: Range<usize>, text: &str) -> bool {
+        let found = text.chars().find(|c| c.is_control() || is_direction_control(*c));
+        if let Some(c) = found {
+            let message = format!("the character U+{:04X} cannot stand in a record, escaped or not", c as u32);
+            self.error("control-character", span, message).hint = Some("a value is one line of printable text".into());
+        }
+        found.is_none()
+    }
+
+    /// A word that a release goes by.
+    pub(crate) fn name(&mut self, node: &Node, what: &str) -> Option<String> {
+        let name = self.string(node, what)?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._+~".contains(c);
+        if name.len() <= 64 && name.chars().all(plain) && !name.starts_with(['-', '.']) {
+            return Some(name);
+        }
+        let message = format!("{what}: `{name}` is no name of a release");
+        self.error("bad-name", node.span.clone(), message).hint =
+            Some("use letters, digits, `-`, `.`, `_`, `+` and `~`, at most 64".into());
+        None
+    }
+
+    /// A name or a list of names; see [`Decoder::name`].
+    pub(crate) fn names(&mut self, node: &Node, what: &str) -> Option<Vec<String>> {
+        match &node.kind {
+            Kind::List(items) => self.all(items, |d, i| d.name(i, what)),
+            _ => Some(vec![self.name(node, what)?]),
         }
     }
 

@@ -152,8 +152,8 @@ fn releases(d: &mut Decoder<'_>, root: &Node, confidence: Confidence) -> Option<
                 source: 0,
             };
             match &versions.kind {
-                Kind::List(items) => d.all(items, |d, i| Some(one(d.string(i, "version")?, i.span.clone()))).map(Some),
-                _ => Some(Some(vec![one(d.string(versions, "version")?, versions.span.clone())])),
+                Kind::List(items) => d.all(items, |d, i| Some(one(d.name(i, "version")?, i.span.clone()))).map(Some),
+                _ => Some(Some(vec![one(d.name(versions, "version")?, versions.span.clone())])),
             }
         }
         (None, Some(node)) => match &node.kind {
@@ -166,16 +166,16 @@ fn releases(d: &mut Decoder<'_>, root: &Node, confidence: Confidence) -> Option<
 fn release(d: &mut Decoder<'_>, node: &Node, inherited: Confidence) -> Option<ReleaseEntry> {
     let allowed: Vec<&str> = RELEASE_KEYS.iter().chain(PART_KEYS).copied().collect();
     d.fields(node, "a release", &allowed)?;
-    let version = d.required(node, "version").and_then(|n| d.string(n, "version"));
+    let version = d.required(node, "version").and_then(|n| d.name(n, "version"));
     let confidence = d.confidence(node, inherited);
     let day = |d: &mut Decoder<'_>, key: &str| {
         let node = node.get(key)?;
         d.fact(node, confidence, |d, n| d.date(n, key))
     };
     let (released, eol, lts) = (day(d, "released"), day(d, "eol"), day(d, "lts"));
-    let codename = node.get("codename").and_then(|n| d.string(n, "codename"));
+    let codename = node.get("codename").and_then(|n| d.name(n, "codename"));
     let derives_from = node.get("derives-from").and_then(|n| d.string(n, "derives-from"));
-    let aliases = node.get("aliases").and_then(|n| d.strings(n, "aliases"));
+    let aliases = node.get("aliases").and_then(|n| d.names(n, "aliases"));
     let arches = node.get("arch").and_then(|n| d.arches(n));
     Some(ReleaseEntry {
         version: version?,

@@ -67,6 +67,9 @@ fn by_name<T>(
     }
     let mut map = BTreeMap::new();
     for entry in node.entries() {
+        if !d.printable(entry.key_span.clone(), &entry.key) {
+            return None;
+        }
         map.insert(entry.key.clone(), read(d, &entry.value)?);
     }
     Some(map)
