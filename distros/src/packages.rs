@@ -17,8 +17,19 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Bytes of the largest package database file that is read.
+/// Bytes of the largest package database file that is read, and of all that are kept together.
 const MAX_BYTES: u64 = 256 * 1024 * 1024;
+
+/// What is left to be read of a database of many files.
+struct Budget(u64);
+
+impl Budget {
+    fn text(&mut self, root: &Root, path: &Path) -> Result<String, RootError> {
+        let text = root.read_text(path, self.0)?;
+        self.0 = self.0.saturating_sub(text.len() as u64);
+        Ok(text)
+    }
+}
 
 /// An installed package.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]

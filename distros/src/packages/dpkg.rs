@@ -1,6 +1,6 @@
 //! dpkg's `status` and file lists.
 
-use super::{Entry, MAX_BYTES, without_version};
+use super::{Budget, Entry, MAX_BYTES, without_version};
 use crate::root::{Root, RootError};
 use std::path::Path;
 
@@ -11,17 +11,18 @@ const INFO: &str = "/var/lib/dpkg/info";
 
 /// Packages that are configured; of what was removed the configuration is still listed.
 pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, RootError> {
-    let mut text = root.read_text(Path::new(STATUS), MAX_BYTES)?;
+    let mut budget = Budget(MAX_BYTES);
+    let mut text = budget.text(root, Path::new(STATUS))?;
     // Distroless images have one file a package instead.
     for name in root.list(Path::new("/var/lib/dpkg/status.d"))?.iter().filter(|n| !n.ends_with(".md5sums")) {
         text += "\n\n";
-        text += &root.read_text(&Path::new("/var/lib/dpkg/status.d").join(name), MAX_BYTES)?;
+        text += &budget.text(root, &Path::new("/var/lib/dpkg/status.d").join(name))?;
     }
     let mut stanzas = parse(&text);
     // A hook that runs within dpkg's run asks before `status` is written.
     let is_update = |name: &&String| name.bytes().all(|b| b.is_ascii_digit());
     for name in root.list(Path::new(UPDATES))?.iter().filter(is_update) {
-        let text = match root.read_text(&Path::new(UPDATES).join(name), MAX_BYTES) {
+        let text = match budget.text(root, &Path::new(UPDATES).join(name)) {
             // dpkg has come to write `status` meanwhile.
             Err(error) if error.is_missing() => continue,
             text => text?,
@@ -105,6 +106,20 @@ mod tests {
         }
         let entries = entries(&Root::new(dir.path()).unwrap()).unwrap();
         entries.into_iter().map(|e| (e.name, e.version)).collect()
+    }
+
+    #[test]
+    fn many_files_have_one_measure() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("var/lib/dpkg/status.d");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(dir.path().join("var/lib/dpkg/status"), "").unwrap();
+        for name in ["a", "b", "c"] {
+            let file = std::fs::File::create(folder.join(name)).unwrap();
+            file.set_len(MAX_BYTES / 5 * 2).unwrap();
+        }
+        let error = entries(&Root::new(dir.path()).unwrap()).err().unwrap();
+        assert!(matches!(error, RootError::TooLarge { .. }), "{error}");
     }
 
     #[test]

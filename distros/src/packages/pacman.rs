@@ -1,6 +1,6 @@
 //! pacman's local database: a folder a package, with `desc` and `files`.
 
-use super::{Entry, MAX_BYTES, without_version};
+use super::{Budget, Entry, MAX_BYTES, without_version};
 use crate::root::{Root, RootError};
 use std::path::{Path, PathBuf};
 
@@ -35,9 +35,10 @@ pub(super) fn owner(root: &Root, paths: &[String]) -> Result<Option<String>, Roo
 /// Each package's folder and description.
 fn folders(root: &Root) -> Result<Vec<(PathBuf, String)>, RootError> {
     let mut folders = Vec::new();
+    let mut budget = Budget(MAX_BYTES);
     for name in root.list(Path::new(LOCAL))? {
         let folder = Path::new(LOCAL).join(name);
-        match root.read_text(&folder.join("desc"), MAX_BYTES) {
+        match budget.text(root, &folder.join("desc")) {
             Ok(desc) => folders.push((folder, desc)),
             // The folder's own `ALPM_DB_VERSION` is a file.
             Err(error) if error.is_missing() => {}
