@@ -93,7 +93,7 @@ impl Diagnostic {
     /// `debian.yaml:3:1: message`, and the hint where there is one.
     pub fn one_line(&self) -> String {
         let hint = self.hint.as_ref().map(|h| format!(" (hint: {h})")).unwrap_or_default();
-        format!("{}:{}:{}: {}{hint}", self.file, self.line, self.column, self.message)
+        printable(&format!("{}:{}:{}: {}{hint}", self.file, self.line, self.column, self.message))
     }
 
     /// The finding as a workflow command of GitHub Actions, which shows it beside the line.
@@ -149,8 +149,11 @@ impl Diagnostic {
 }
 
 /// Text after the `::` of a workflow command; GitHub decodes these three escapes and no others.
+///
+/// What else acts on a terminal, or turns text around, stands there as its number.
 fn command_data(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    let lines: Vec<String> = text.split('\n').map(|line| printable(line.trim_end_matches('\r'))).collect();
+    lines.join("\n").replace('%', "%25").replace('\n', "%0A")
 }
 
 /// A property of a workflow command, which `:` and `,` would end.
@@ -254,6 +257,14 @@ mod tests {
         let found = Diagnostic::error("syntax", text, 0..1, "50%\n::error::x").hint("h").warning();
         let shown = finish(vec![found], text, "a,b:c.yaml")[0].github();
         assert_eq!(shown, "::warning file=a%2Cb%3Ac.yaml,line=1,col=1,title=syntax::50%25%0A::error::x%0Ahint: h");
+    }
+
+    #[test]
+    fn a_workflow_command_is_printable() {
+        let found = Diagnostic::error("syntax", "a", 0..1, "x\u{1b}[31m\u{7}\r\u{202e}\u{0}").hint("\u{9b}1m");
+        let shown = finish(vec![found], "a", "b\u{1b}\n\u{7}.yaml")[0].github();
+        assert!(!shown.chars().any(|c| c.is_control() || is_direction_control(c)), "{shown:?}");
+        assert!(shown.contains("x\\u{1b}[31m"), "{shown}");
     }
 
     #[cfg(feature = "cli")]

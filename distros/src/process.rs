@@ -292,10 +292,19 @@ fn tail(text: &str) -> String {
     crate::diagnostic::printable(&last.chars().take(600).collect::<String>())
 }
 
-/// Passes a program's output on to standard error.
+/// Passes a program's output on to standard error, its control characters but line feeds made visible.
 pub fn to_stderr(bytes: &[u8]) {
     // Nobody may be there to read it.
-    let _ = io::stderr().write_all(bytes);
+    let _ = io::stderr().write_all(shown(bytes).as_bytes());
+}
+
+fn shown(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n").replace('\r', "\n");
+    let lines: Vec<String> = text
+        .split('\n')
+        .map(|line| line.split('\t').map(crate::diagnostic::printable).collect::<Vec<_>>().join("\t"))
+        .collect();
+    lines.join("\n")
 }
 
 /// How a program ended, for messages.
@@ -386,6 +395,11 @@ mod tests {
             assert!(Instant::now() < end, "it outlives its deadline");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    #[test]
+    fn what_a_program_says_cannot_drive_the_terminal() {
+        assert_eq!(shown(b"10%\r20%\r\n\x1b]0;x\x07\tb\xff\n"), "10%\n20%\n\\u{1b}]0;x\\u{7}\tb\u{fffd}\n");
     }
 
     #[test]
