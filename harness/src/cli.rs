@@ -87,14 +87,21 @@ pub(crate) fn cache_folder() -> Result<std::path::PathBuf, UsageError> {
 /// Removes everything that runs left behind and, if asked, the cache of images.
 fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     let cache = arguments::cache(what.cache.as_deref())?;
+    let id = images::cache::id(&cache)?;
+    let locks = cache.join("runs");
+    let mine = sweep::Mine { cache: &id, locks: &locks };
     runtime()?.block_on(async {
         match container::connect().await {
             Ok(docker) => {
-                for removed in sweep::sweep(&docker, sweep::Which::Over).await? {
+                let swept = sweep::sweep(&docker, sweep::Which::Over(mine)).await?;
+                for removed in swept.removed {
                     let _ = writeln!(std::io::stdout(), "removed {removed}");
                 }
+                for left in swept.left {
+                    tell(format_args!("warning: left {left}"));
+                }
                 if what.images {
-                    for removed in images::container::remove_images(&docker, None).await? {
+                    for removed in images::container::remove_images(&docker, &id, None).await? {
                         let _ = writeln!(std::io::stdout(), "removed image {removed}");
                     }
                 }
@@ -103,6 +110,9 @@ fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
         }
         Ok::<_, anyhow::Error>(())
     })?;
+    for removed in sweep::sweep_folders(&locks).context("removing what runs left")? {
+        let _ = writeln!(std::io::stdout(), "removed {removed}");
+    }
     if let removed @ 1.. = images::sweep(&cache)? {
         let _ = writeln!(std::io::stdout(), "removed {removed} half images");
     }

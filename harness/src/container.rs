@@ -18,6 +18,8 @@ use testcontainers::{ContainerAsync, GenericImage, ImageExt as _};
 
 /// Label of everything that belongs to a run: its id.
 pub const RUN_LABEL: &str = "org.kata-qualify.run";
+/// Label with the name of the run's cache, by which the same cache is known wherever it is mounted.
+pub const CACHE_LABEL: &str = images::container::CACHE_LABEL;
 /// Label with the path of the run's lock; when that lock is free, the run is over.
 pub const LOCK_LABEL: &str = "org.kata-qualify.lock";
 /// Guest memory lies in /dev/shm; it is given out only as guests touch it.
@@ -53,6 +55,24 @@ pub enum ContainerError {
     Agent(#[from] LineError),
 }
 
+/// The run that something in Docker belongs to.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner<'a> {
+    /// The run's id.
+    pub run: &'a str,
+    /// The path of its lock.
+    pub lock: &'a str,
+    /// The name of its cache, [`images::cache::id`].
+    pub cache: &'a str,
+}
+
+impl Owner<'_> {
+    fn labels(&self) -> HashMap<String, String> {
+        let all = [(RUN_LABEL, self.run), (LOCK_LABEL, self.lock), (CACHE_LABEL, self.cache)];
+        all.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    }
+}
+
 /// A running container with its agent.
 pub struct Container {
     container: ContainerAsync<GenericImage>,
@@ -69,14 +89,8 @@ pub async fn connect() -> Result<Docker, ContainerError> {
 }
 
 /// Starts a container of a local image for a run, copies the agent in and opens the line to it.
-pub async fn start(
-    docker: &Docker,
-    image: &str,
-    agent: &[u8],
-    run: &str,
-    lock: &str,
-) -> Result<Container, ContainerError> {
-    let labels = HashMap::from([(RUN_LABEL.to_owned(), run.to_owned()), (LOCK_LABEL.to_owned(), lock.to_owned())]);
+pub async fn start(docker: &Docker, image: &str, agent: &[u8], owner: Owner<'_>) -> Result<Container, ContainerError> {
+    let labels = owner.labels();
     let request = VolumeCreateRequest { labels: Some(labels.clone()), ..Default::default() };
     let volume = docker.create_volume(request).await.map_err(docker_error("creating a volume"))?.name;
     let mut started = start_on(docker, image, agent, labels.clone(), &volume, &LIMITS).await;

@@ -48,7 +48,7 @@ pub async fn bring_up(shared: &Shared, cell: &CellId, prepared: &Prepared, machi
     match &prepared.base {
         Base::Container { docker_image, .. } => {
             let docker = shared.docker.as_ref().ok_or("no Docker engine answers")?;
-            let started = container::start(docker, docker_image, setup::AGENT, &shared.run, &shared.lock).await;
+            let started = container::start(docker, docker_image, setup::AGENT, shared.owner()).await;
             started.map(|c| Brought::Container(Box::new(c))).map_err(|e| error_chain(&e))
         }
         Base::Vm { disk } => {

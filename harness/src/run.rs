@@ -3,10 +3,11 @@
 use crate::admin::Admins;
 use crate::cell::{self, Cell};
 use crate::cli::UsageError;
+use crate::container::Owner;
 use crate::kata::{Component, Given};
 use crate::plan;
 use crate::progress::Progress;
-use crate::sweep::{RunLock, Which, sweep, sweep_folders};
+use crate::sweep::{Mine, RunLock, Which, sweep, sweep_folders};
 use crate::vm::Size;
 use crate::vm::outer::{Outer, Pinned};
 use agent::compose::{Provided, normalised};
@@ -16,7 +17,7 @@ use kata_osinfo::arch::Arch;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
 use reports::journal::{CellId, Environment, Event, SCHEMA, Writer};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use suites::catalogue::Test;
@@ -58,6 +59,8 @@ pub struct Request {
     pub candidate: bool,
     /// Where run locks lie.
     pub locks: PathBuf,
+    /// How much the cache may take, bytes.
+    pub budget: u64,
 }
 
 /// What the cells of a run have in common.
@@ -80,6 +83,8 @@ pub struct Shared {
     pub run: String,
     /// The path of the run's lock.
     pub lock: String,
+    /// The name of the run's cache.
+    pub cache: String,
     /// The output folder.
     pub out: PathBuf,
     /// How images are made.
@@ -99,6 +104,11 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Whom what the run makes in Docker belongs to.
+    pub fn owner(&self) -> Owner<'_> {
+        Owner { run: &self.run, lock: &self.lock, cache: &self.cache }
+    }
+
     /// The QEMU that boots virtual machines; prepared once in a run.
     ///
     /// # Errors
@@ -142,9 +152,11 @@ pub enum Ended {
 /// Runs all cells and cleans up after them, also when interrupted.
 pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -> anyhow::Result<Ended> {
     let run = format!("{:x}-{}", jiff::Timestamp::now().as_millisecond(), std::process::id());
+    let cache = images::cache::id(&request.images.cache)?;
     let lock = RunLock::take(&request.locks, &run)?;
     if let Some(docker) = &docker {
-        for removed in sweep(docker, Which::Over).await? {
+        let mine = Mine { cache: &cache, locks: &request.locks };
+        for removed in sweep(docker, Which::Over(mine)).await?.removed {
             progress.say(&format!("swept {removed} of a run that is over"));
         }
     }
@@ -196,6 +208,7 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
         options: request.options.iter().cloned().chain(kata.said()).collect(),
     })?;
     let cancel = Arc::clone(&request.images.cancel);
+    let (images_folder, budget) = (request.images.cache.clone(), request.budget);
     let shared = Arc::new(Shared {
         docker: docker.clone(),
         size: request.size,
@@ -206,6 +219,7 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
         pinned: request.pinned,
         run: run.clone(),
         lock: lock.path().to_string_lossy().into_owned(),
+        cache,
         out: request.out.clone(),
         images: request.images,
         permits: Arc::new(Semaphore::new(request.jobs)),
@@ -235,8 +249,42 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
     if let Some(docker) = docker.as_ref().filter(|_| !shared.keep || ended != Ended::Finished) {
         sweep(docker, Which::Run(&run)).await?;
     }
+    drop(shared);
+    if ended == Ended::Finished {
+        trim(docker.as_ref(), &images_folder, budget, &progress).await;
+    }
     drop(folder);
     Ok(ended)
+}
+
+/// Keeps the cache within its budget, and Docker's images of it to those that the cache has.
+///
+/// What does not work is told and costs the run nothing: it has its results.
+async fn trim(docker: Option<&Docker>, cache: &Path, budget: u64, progress: &Progress) {
+    let warn = |what: &str, e: images::ImageError| progress.say(&format!("warning: {what}: {}", cell::error_chain(&e)));
+    let folder = cache.to_owned();
+    let trimmed = match tokio::task::spawn_blocking(move || images::trim(&folder, budget)).await {
+        Ok(Ok(trimmed)) => trimmed,
+        Ok(Err(e)) => return warn("the cache was not looked through", e),
+        Err(e) => return progress.say(&format!("warning: the cache was not looked through: {e}")),
+    };
+    for gone in &trimmed.removed {
+        let (release, used) = (&gone.release, gone.used.strftime("%F"));
+        progress.say(&format!("removed an image of {release} from the cache, last used {used}: the cache was full"));
+    }
+    if trimmed.left > budget {
+        let gib = |bytes: u64| bytes.div_ceil(1 << 30);
+        progress.say(&format!(
+            "warning: the cache takes {} GiB of its {}, and runs that go on need all of it",
+            gib(trimmed.left),
+            gib(budget)
+        ));
+    }
+    let Some(docker) = docker else { return };
+    match images::container::remove_orphans(docker, cache).await {
+        Ok(removed) => removed.iter().for_each(|tag| progress.say(&format!("removed {tag} from Docker"))),
+        Err(e) => warn("Docker's images were not looked through", e),
+    }
 }
 
 /// A folder that goes with this.

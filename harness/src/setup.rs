@@ -7,7 +7,7 @@ use crate::vm::outer::{Accelerator, Outer};
 use crate::vm::{Content, SeedFile};
 use agent::home::VOLUME;
 use agent::protocol::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
-use images::{Disk, ExtraFile, Image, Manifest, Origin, container, initramfs, kernel, modules};
+use images::{Disk, ExtraFile, Hold, Image, Manifest, Origin, container, initramfs, kernel, modules};
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
 use kata_osinfo::verified::Basis;
@@ -23,6 +23,8 @@ pub const AGENT: &[u8] = include_bytes!(env!("KATA_QUALIFY_AGENT"));
 pub struct Prepared {
     /// What it is started from.
     pub base: Base,
+    /// Keeps what it is made of in the cache.
+    pub holds: Vec<Hold>,
     /// What is known of it.
     pub claims: Claims,
     /// The guests' initramfs, until it has been sent.
@@ -85,26 +87,31 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, String> {
     let kata = Arc::clone(&shared.kata);
     let mut prepared = match cell.id.environment {
         Environment::Container => {
-            let (image, claims, initramfs) = blocking(move || {
+            let (image, hold, claims, initramfs) = blocking(move || {
                 let image = images::prepare(&release, &options, &told).map_err(|e| error_chain(&e))?;
+                let hold = hold(&image)?;
                 let (claims, initramfs) = boot_files_of(&image, &release, &profiles)?;
-                Ok((image, claims, initramfs))
+                Ok((image, hold, claims, initramfs))
             })
             .await?;
             cell.line.doing("importing the image into Docker");
             let docker = shared.docker.as_ref().ok_or("no Docker engine answers")?;
             let docker_image = container::ensure_imported(docker, &image).await.map_err(|e| error_chain(&e))?;
             let base = Base::Container { image: Box::new(image), docker_image };
-            Prepared { base, claims, initramfs: initramfs.into(), files: Vec::new(), pjdfstest }
+            let holds = vec![hold];
+            Prepared { base, holds, claims, initramfs: initramfs.into(), files: Vec::new(), pjdfstest }
         }
         Environment::Vm => {
             let named = release.clone();
             let disk = blocking(move || {
-                images::prepare_disk(&named, &options, &crate::vm::files(), &told).map_err(|e| error_chain(&e))
+                let disk = images::prepare_disk(&named, &options, &crate::vm::files(), &told);
+                let disk = disk.map_err(|e| error_chain(&e))?;
+                let holds = vec![hold(&disk.image)?, hold(&disk.host)?];
+                Ok((disk, holds))
             });
             // The QEMU that boots the disk comes from an image of its own, and finding its accelerator takes a moment.
             let (disk, outer) = tokio::join!(disk, shared.outer());
-            let (disk, emulated) = (disk?, matches!(outer?.accelerator, Accelerator::Tcg { .. }));
+            let ((disk, holds), emulated) = (disk?, matches!(outer?.accelerator, Accelerator::Tcg { .. }));
             let kata = Arc::clone(&kata);
             let (disk, claims, initramfs, files) = blocking(move || {
                 let (mut claims, initramfs) = boot_files_of(&disk.image, &release, &profiles)?;
@@ -116,7 +123,7 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, String> {
             })
             .await?;
             let base = Base::Vm { disk: Box::new(disk) };
-            Prepared { base, claims, initramfs: initramfs.into(), files, pjdfstest }
+            Prepared { base, holds, claims, initramfs: initramfs.into(), files, pjdfstest }
         }
         Environment::Host => {
             let dir = shared.host_folder.clone();
@@ -126,7 +133,8 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, String> {
                 boot_files(Path::new("/"), &within, versions, &release, &profiles)
             })
             .await?;
-            Prepared { base: Base::Host { dir }, claims, initramfs: initramfs.into(), files: Vec::new(), pjdfstest }
+            let (base, holds, files) = (Base::Host { dir }, Vec::new(), Vec::new());
+            Prepared { base, holds, claims, initramfs: initramfs.into(), files, pjdfstest }
         }
     };
     let folder = prepared.folder().to_owned();
@@ -138,6 +146,11 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, String> {
 fn host_packages(release: &Release) -> Vec<String> {
     let manager = release.container_manager.iter().flat_map(|m| m.packages.clone());
     release.packages().into_iter().chain(manager).collect()
+}
+
+/// Keeps an image in the cache for as long as the cell lives.
+fn hold(image: &Image) -> Result<Hold, String> {
+    image.hold().map_err(|e| format!("holding {} in the cache: {e}", image.release()))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {

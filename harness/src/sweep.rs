@@ -1,12 +1,15 @@
 //! Nothing stays behind: what belongs to a run carries its label, and a run whose lock is free is over.
 
-use crate::container::{LOCK_LABEL, RUN_LABEL};
+use crate::container::{CACHE_LABEL, LOCK_LABEL, RUN_LABEL};
 use bollard::Docker;
 use bollard::query_parameters::{
     ListContainersOptions, ListVolumesOptions, RemoveContainerOptions, RemoveVolumeOptions,
 };
-use std::collections::HashMap;
+use images::cache::trust;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// Held for as long as a run lives; the kernel gives it up when the process ends, however it ends.
@@ -17,12 +20,20 @@ pub struct RunLock {
 
 impl RunLock {
     /// Takes the lock of a new run.
-    pub fn take(folder: &Path, run: &str) -> std::io::Result<RunLock> {
-        std::fs::create_dir_all(folder)?;
+    ///
+    /// # Errors
+    /// When the folder is not this user's alone, or somebody holds the lock.
+    pub fn take(folder: &Path, run: &str) -> io::Result<RunLock> {
+        trust::make(folder)?;
         let path = folder.join(format!("{run}.lock"));
-        let file = File::create(&path)?;
-        file.try_lock().map_err(std::io::Error::other)?;
-        Ok(RunLock { path, file })
+        loop {
+            let file = trust::lock(&path)?;
+            file.try_lock().map_err(io::Error::other)?;
+            // A sweep that came in between takes it for a dead run's and removes it.
+            if std::fs::metadata(&path).is_ok_and(|there| file.metadata().is_ok_and(|mine| mine.ino() == there.ino())) {
+                return Ok(RunLock { path, file });
+            }
+        }
     }
 
     /// Its path, for labels.
@@ -39,15 +50,55 @@ impl Drop for RunLock {
     }
 }
 
-/// Whether the run that this lock belongs to is over.
-fn is_over(lock: &str) -> bool {
-    match File::open(lock) {
-        Err(_) => true,
+/// What a lock says of the run that it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Somebody holds it.
+    Held,
+    /// Nobody does: the run is over.
+    Free,
+    /// There is none: here the run is over, elsewhere it may be in another mount namespace.
+    Gone,
+    /// It could not be looked at.
+    Unknown,
+}
+
+fn state(lock: &Path) -> State {
+    match trust::existing_lock(lock) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => State::Gone,
+        Err(_) => State::Unknown,
         // Shared, so that two runs that sweep at the same time do not take each other for the dead one.
         Ok(file) => match file.try_lock_shared() {
-            Ok(()) => true,
-            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => false,
+            Ok(()) => State::Free,
+            Err(TryLockError::WouldBlock) => State::Held,
+            Err(TryLockError::Error(_)) => State::Unknown,
         },
+    }
+}
+
+/// The cache whose runs are swept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mine<'a> {
+    /// Its name, [`images::cache::id`].
+    pub cache: &'a str,
+    /// Its folder of locks.
+    pub locks: &'a Path,
+}
+
+impl Mine<'_> {
+    /// What is known of the run that something with these labels belongs to.
+    ///
+    /// Runs of this cache have their locks in this folder, however it is called where they run.
+    /// Another cache's lock says something only while it is there.
+    fn state(&self, labels: &HashMap<String, String>) -> State {
+        let (Some(run), Some(lock)) = (labels.get(RUN_LABEL), labels.get(LOCK_LABEL)) else { return State::Unknown };
+        if labels.get(CACHE_LABEL).is_some_and(|cache| cache == self.cache) && !run.contains('/') {
+            return state(&self.locks.join(format!("{run}.lock")));
+        }
+        match state(Path::new(lock)) {
+            State::Gone => State::Unknown,
+            known => known,
+        }
     }
 }
 
@@ -55,48 +106,89 @@ fn is_over(lock: &str) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which<'a> {
     /// Those of runs that are over, however they ended.
-    Over,
+    Over(Mine<'a>),
     /// Those of this run.
     Run(&'a str),
 }
 
-/// Removes the folders of agents on this machine, and of unpacked Kata, whose runs are over, and says what it removed.
+/// Removes the folders of agents on this machine, and of unpacked Kata, whose runs are over, and those runs' locks; says
+/// which folders it removed.
 ///
 /// # Errors
-/// When the folder of locks cannot be read or a folder cannot be removed.
-pub fn sweep_folders(locks: &Path) -> std::io::Result<Vec<String>> {
-    let mut removed = Vec::new();
+/// When the folder of locks cannot be read or is not this user's alone, or something cannot be removed.
+pub fn sweep_folders(locks: &Path) -> io::Result<Vec<String>> {
+    trust::make(locks)?;
+    let mut runs: BTreeSet<String> = BTreeSet::new();
     for entry in std::fs::read_dir(locks)?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(run) = [".host", ".kata"].iter().find_map(|end| name.strip_suffix(end)) else { continue };
-        if is_over(&locks.join(format!("{run}.lock")).to_string_lossy()) {
-            std::fs::remove_dir_all(entry.path())?;
-            removed.push(format!("folder {name}"));
+        let run = [".host", ".kata", ".lock"].iter().find_map(|end| name.strip_suffix(end));
+        runs.extend(run.map(str::to_owned));
+    }
+    let mut removed = Vec::new();
+    for run in runs {
+        let lock = locks.join(format!("{run}.lock"));
+        // Held while its belongings go, so that nobody takes it for a new run's in between.
+        let held = trust::existing_lock(&lock).ok().filter(|file| file.try_lock().is_ok());
+        if held.is_none() && state(&lock) != State::Gone {
+            continue;
+        }
+        for name in [format!("{run}.host"), format!("{run}.kata")] {
+            match std::fs::remove_dir_all(locks.join(&name)) {
+                Ok(()) => removed.push(format!("folder {name}")),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        match std::fs::remove_file(&lock) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
         }
     }
     Ok(removed)
 }
 
+/// What a sweep did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// What it removed.
+    pub removed: Vec<String>,
+    /// What it left because nothing says whether its run is over, with what a person can do about it.
+    pub left: Vec<String>,
+}
+
 /// Removes containers and volumes, and says what it removed.
-pub async fn sweep(docker: &Docker, which: Which<'_>) -> Result<Vec<String>, bollard::errors::Error> {
+pub async fn sweep(docker: &Docker, which: Which<'_>) -> Result<Swept, bollard::errors::Error> {
     let filters = Some(HashMap::from([("label".to_owned(), vec![RUN_LABEL.to_owned()])]));
-    let mut removed = Vec::new();
+    let mut swept = Swept::default();
     let options = ListContainersOptions { all: true, filters: filters.clone(), ..Default::default() };
     for container in docker.list_containers(Some(options)).await? {
         let (Some(id), labels) = (container.id, container.labels.unwrap_or_default()) else { continue };
-        let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
-        if chosen(&labels, which) && gone(docker.remove_container(&id, Some(options)).await)? {
-            removed.push(format!("container {}", id.chars().take(12).collect::<String>()));
+        let short = id.chars().take(12).collect::<String>();
+        match choose(&labels, which) {
+            Choice::Leave => {}
+            Choice::Ask(lock) => swept.left.push(format!(
+                "container {short} of a run whose lock, {lock}, says nothing from here; if that run is over: docker rm \
+                 --force --volumes {short}"
+            )),
+            Choice::Remove => {
+                let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+                if gone(docker.remove_container(&id, Some(options)).await)? {
+                    swept.removed.push(format!("container {short}"));
+                }
+            }
         }
     }
     let options = ListVolumesOptions { filters };
     for volume in docker.list_volumes(Some(options)).await?.volumes.unwrap_or_default() {
         let options = RemoveVolumeOptions { force: true };
-        if chosen(&volume.labels, which) && gone(docker.remove_volume(&volume.name, Some(options)).await)? {
-            removed.push(format!("volume {}", volume.name.chars().take(12).collect::<String>()));
+        // A volume that is left belongs to a container that is left, and goes with it.
+        if choose(&volume.labels, which) == Choice::Remove
+            && gone(docker.remove_volume(&volume.name, Some(options)).await)?
+        {
+            swept.removed.push(format!("volume {}", volume.name.chars().take(12).collect::<String>()));
         }
     }
-    Ok(removed)
+    Ok(swept)
 }
 
 /// Whether it was us who removed something; another run may sweep the same left-overs at the same time.
@@ -108,10 +200,23 @@ fn gone(answer: Result<(), bollard::errors::Error>) -> Result<bool, bollard::err
     }
 }
 
-fn chosen(labels: &HashMap<String, String>, which: Which<'_>) -> bool {
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Choice {
+    Remove,
+    Leave,
+    /// A person must know; with the lock's path.
+    Ask(String),
+}
+
+fn choose(labels: &HashMap<String, String>, which: Which<'_>) -> Choice {
     match which {
-        Which::Run(run) => labels.get(RUN_LABEL).is_some_and(|r| r == run),
-        Which::Over => labels.get(LOCK_LABEL).is_none_or(|lock| is_over(lock)),
+        Which::Run(run) if labels.get(RUN_LABEL).is_some_and(|r| r == run) => Choice::Remove,
+        Which::Run(_) => Choice::Leave,
+        Which::Over(mine) => match mine.state(labels) {
+            State::Free | State::Gone => Choice::Remove,
+            State::Held => Choice::Leave,
+            State::Unknown => Choice::Ask(labels.get(LOCK_LABEL).cloned().unwrap_or_default()),
+        },
     }
 }
 
@@ -119,17 +224,69 @@ fn chosen(labels: &HashMap<String, String>, which: Which<'_>) -> bool {
 mod tests {
     use super::*;
 
+    fn labels(cache: &str, lock: &Path) -> HashMap<String, String> {
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        HashMap::from([
+            (RUN_LABEL.to_owned(), "r1".to_owned()),
+            (LOCK_LABEL.to_owned(), text(lock)),
+            (CACHE_LABEL.to_owned(), cache.to_owned()),
+        ])
+    }
+
     #[test]
-    fn a_run_is_over_when_its_lock_is_free_or_gone() {
+    fn a_run_of_this_cache_is_over_when_its_lock_is_free_or_gone() {
         let dir = tempfile::tempdir().unwrap();
+        let mine = Mine { cache: "mine", locks: dir.path() };
         let lock = RunLock::take(dir.path(), "r1").unwrap();
-        let path = lock.path().to_string_lossy().into_owned();
+        let path = lock.path().to_owned();
+        let labels = labels("mine", &path);
         // Locks are per open file description, so this process sees its own lock as taken.
-        assert!(!is_over(&path));
+        assert_eq!(choose(&labels, Which::Over(mine)), Choice::Leave);
         drop(lock);
-        assert!(is_over(&path));
+        assert_eq!(choose(&labels, Which::Over(mine)), Choice::Remove);
         // As after `kill -9`: the file is there, nobody holds it.
         std::fs::write(&path, "").unwrap();
-        assert!(is_over(&path));
+        assert_eq!(choose(&labels, Which::Over(mine)), Choice::Remove);
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_looked_at_says_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mine = Mine { cache: "mine", locks: dir.path() };
+        // Another mount namespace's path, as where jobs of a CI share Docker's socket.
+        let elsewhere = dir.path().join("elsewhere/r1.lock");
+        let ask = Choice::Ask(elsewhere.to_string_lossy().into_owned());
+        assert_eq!(choose(&labels("other", &elsewhere), Which::Over(mine)), ask);
+        // One that does not open: root opens everything, but no link and no folder as a lock.
+        let link = dir.path().join("r1.lock");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        assert_eq!(choose(&labels("mine", &link), Which::Over(mine)), Choice::Ask(link.to_string_lossy().into_owned()));
+        std::fs::remove_file(&link).unwrap();
+        // A free lock of another cache that is there is free.
+        std::fs::write(&link, "").unwrap();
+        assert_eq!(choose(&labels("other", &link), Which::Over(mine)), Choice::Remove);
+        // Whatever has our label and no lock is not ours to judge.
+        let bare = HashMap::from([(RUN_LABEL.to_owned(), "r1".to_owned())]);
+        assert_eq!(choose(&bare, Which::Over(mine)), Choice::Ask(String::new()));
+        // A run's name leads out of no folder.
+        let mut outside = labels("mine", &elsewhere);
+        outside.insert(RUN_LABEL.to_owned(), "../r1".to_owned());
+        assert_eq!(choose(&outside, Which::Over(mine)), ask);
+    }
+
+    #[test]
+    fn what_runs_that_are_over_left_goes_with_their_locks_and_the_living_keep_theirs() {
+        let dir = tempfile::tempdir().unwrap();
+        let living = RunLock::take(dir.path(), "living").unwrap();
+        for name in ["living.host", "dead.host", "dead.kata", "lockless.kata"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        std::fs::write(dir.path().join("dead.lock"), "").unwrap();
+        let removed = sweep_folders(dir.path()).unwrap();
+        assert_eq!(removed, ["folder dead.host", "folder dead.kata", "folder lockless.kata"]);
+        let mut left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["living.host", "living.lock"]);
+        drop(living);
     }
 }

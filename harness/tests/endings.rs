@@ -36,6 +36,7 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
     let docker_image = images::container::ensure_imported(&docker, &image).await.unwrap();
     let mut prepared = setup::Prepared {
         base: setup::Base::Container { image: Box::new(image), docker_image: docker_image.clone() },
+        holds: Vec::new(),
         claims,
         initramfs: initramfs.into(),
         files: Vec::new(),
@@ -44,7 +45,8 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
     let id = format!("endings-{}", std::process::id());
     let lock = sweep::RunLock::take(&cache().join("runs"), &id).unwrap();
     let lock_path = lock.path().to_string_lossy().into_owned();
-    let container = container::start(&docker, &docker_image, setup::AGENT, &id, &lock_path).await.unwrap();
+    let owner = container::Owner { run: &id, lock: &lock_path, cache: &images::cache::id(&cache()).unwrap() };
+    let container = container::start(&docker, &docker_image, setup::AGENT, owner).await.unwrap();
     setup::send(&container.line, &mut prepared).await.unwrap();
     let mut seen = Vec::new();
     for fault in Fault::ALL {

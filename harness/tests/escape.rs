@@ -8,7 +8,7 @@
 mod command;
 
 use command::{Ended, end};
-use harness::container;
+use harness::container::{self, Owner};
 use harness::sweep::RunLock;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -32,7 +32,8 @@ async fn nothing_of_the_host_is_opened_from_a_container() {
     let docker = container::connect().await.unwrap();
     let agent = harness::setup::AGENT;
     let path = lock.path().to_string_lossy();
-    let container = container::start(&docker, &image.0, agent, "escape", &path).await.unwrap();
+    let owner = Owner { run: &image.0, lock: &path, cache: "none" };
+    let container = container::start(&docker, &image.0, agent, owner).await.unwrap();
     let tried = end(Command::new("docker").args(["exec", container.id(), "/escape"]));
     container.remove().await.unwrap();
     assert_eq!(tried.code, Some(0), "{}{}", tried.stdout, tried.stderr);

@@ -8,9 +8,18 @@
 //! <cache>/images/.locks/<key>          held exclusively while making, shared while in use
 //!                       /<key>.import  held while Docker is given the image
 //! <cache>/images/.gate                 held for the moment in which `.tmp` gains or loses folders
+//! <cache>/id                           a random word: what Docker has of this cache is known by it
 //! ```
+//!
+//! Nothing of a cache is used that somebody else could have put there: see [`trust`].
+
+mod budget;
+pub mod trust;
+
+pub use budget::{Gone, Trimmed, trim};
 
 use crate::command::Runner;
+use crate::digest::Fields;
 use crate::error::{Context, Failure, ImageError, Phase};
 use crate::manifest::Manifest;
 use jiff::Timestamp;
@@ -66,20 +75,52 @@ impl Image {
         Timestamp::now().as_second() - self.made.as_second()
     }
 
-    /// Keeps [`clean`] away from the image until the value is dropped or the process dies.
+    /// Keeps [`clean`] and [`trim`] away from the image until the value is dropped or the process dies, and counts as its
+    /// use.
+    ///
+    /// # Errors
+    /// When the image has been removed meanwhile, or the lock cannot be had.
     pub fn hold(&self) -> std::io::Result<Hold> {
         let images = self.dir.parent().unwrap_or(&self.dir);
-        let file = lock_file(&images.join(".locks").join(self.key()))?;
-        file.lock_shared()?;
+        let path = images.join(".locks").join(self.key());
+        let file = loop {
+            let file = trust::lock(&path)?;
+            file.lock_shared()?;
+            if is_still_at(&file, &path) {
+                break file;
+            }
+        };
+        if !self.dir.join("manifest.json").exists() {
+            let gone = format!("{} has been removed from the cache meanwhile; run it again", self.release());
+            return Err(std::io::Error::new(std::io::ErrorKind::NotFound, gone));
+        }
+        file.set_modified(std::time::SystemTime::now())?;
         Ok(Hold { _file: file })
+    }
+
+    /// The image that it is derived from, if the cache still has it.
+    pub(crate) fn base(&self) -> Result<Option<Image>, Failure> {
+        let images = self.dir.parent().unwrap_or(&self.dir);
+        let base = self.manifest.derived_from.as_ref().map(|key| Image::load(&images.join(key), Origin::Cached));
+        Ok(base.transpose()?.flatten())
+    }
+
+    /// The name of the cache that it lies in.
+    pub(crate) fn cache_id(&self) -> Result<String, Failure> {
+        Store { images: self.dir.parent().unwrap_or(&self.dir).to_owned() }.id()
     }
 
     /// Waits until nobody else hands this image to Docker.
     pub(crate) fn lock_import(&self) -> std::io::Result<File> {
         let images = self.dir.parent().unwrap_or(&self.dir);
-        let file = lock_file(&images.join(".locks").join(format!("{}.import", self.key())))?;
-        file.lock()?;
-        Ok(file)
+        let path = images.join(".locks").join(format!("{}.import", self.key()));
+        loop {
+            let file = trust::lock(&path)?;
+            file.lock()?;
+            if is_still_at(&file, &path) {
+                return Ok(file);
+            }
+        }
     }
 
     pub(crate) fn load(dir: &Path, origin: Origin) -> Result<Option<Image>, Failure> {
@@ -87,6 +128,7 @@ impl Image {
         if !path.exists() {
             return Ok(None);
         }
+        trust::check(dir).context("using", dir)?;
         let manifest = Manifest::read(&path)?;
         Ok(Some(Image { dir: dir.to_owned(), made: manifest.made, origin, manifest }))
     }
@@ -124,7 +166,11 @@ pub struct Cleaned {
 /// When the cache cannot be read or a left-over cannot be removed.
 pub fn sweep(cache: &Path) -> Result<usize, ImageError> {
     let store = Store::new(cache);
-    store.sweep().map_err(|failure| ImageError::new("the cache", Phase::Store, failure))
+    let sweep = || {
+        store.check()?;
+        store.sweep()
+    };
+    sweep().map_err(|failure| ImageError::new("the cache", Phase::Store, failure))
 }
 
 /// Removes images from the cache, and left-overs of makers that died.
@@ -134,13 +180,28 @@ pub fn sweep(cache: &Path) -> Result<usize, ImageError> {
 pub fn clean(cache: &Path, what: &Clean) -> Result<Cleaned, ImageError> {
     let store = Store::new(cache);
     let clean = || {
+        store.check()?;
         store.sweep()?;
         store.clean(what)
     };
     clean().map_err(|failure| ImageError::new("the cache", Phase::Store, failure))
 }
 
-/// The images in the cache, newest first; what cannot be read is left out.
+/// The cache's own name, which is made with the cache: what is elsewhere, as Docker's images and containers are, is
+/// known by it.
+///
+/// # Errors
+/// When the cache is not to be used, or the name cannot be read or written.
+pub fn id(cache: &Path) -> Result<String, ImageError> {
+    let store = Store::new(cache);
+    let id = || {
+        store.check()?;
+        store.id()
+    };
+    id().map_err(|failure| ImageError::new("the cache", Phase::Store, failure))
+}
+
+/// The images in the cache, newest first; what cannot be read is left out, and so is all of a cache that is not to be used.
 pub fn list(cache: &Path) -> Vec<Image> {
     Store::new(cache).list()
 }
@@ -166,6 +227,40 @@ impl Store {
         Store { images: cache.join("images") }
     }
 
+    /// Makes the cache's folders, or checks those that are there.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let cache = self.images.parent().unwrap_or(&self.images);
+        let own = [cache.to_owned(), self.images.clone(), self.images.join(".tmp"), self.images.join(".locks")];
+        own.iter().try_for_each(|folder| trust::make(folder).context("using", folder))
+    }
+
+    pub(crate) fn id(&self) -> Result<String, Failure> {
+        let path = self.images.with_file_name("id");
+        loop {
+            match trust::existing_lock(&path) {
+                Ok(mut file) => {
+                    let mut text = String::new();
+                    std::io::Read::read_to_string(&mut file, &mut text).context("reading", &path)?;
+                    return Ok(text.trim().to_owned());
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e).context("using", &path),
+            }
+            // Whole under its name, or not there; of two makers the second finds the first one's.
+            let cache = self.images.parent().unwrap_or(&self.images);
+            let mut made = tempfile::NamedTempFile::new_in(cache).context("creating a file in", cache)?;
+            let seed = [std::process::id().to_le_bytes().to_vec(), random()].concat();
+            let id = Fields::default().add("id", seed).hex();
+            std::io::Write::write_all(&mut made, id.get(..16).unwrap_or(&id).as_bytes()).context("writing", &path)?;
+            match made.persist_noclobber(&path) {
+                Err(e) if e.error.kind() != std::io::ErrorKind::AlreadyExists => {
+                    return Err(e.error).context("creating", &path);
+                }
+                _ => {}
+            }
+        }
+    }
+
     pub(crate) fn find(&self, key: &str) -> Result<Option<Image>, Failure> {
         Image::load(&self.images.join(key), Origin::Cached)
     }
@@ -178,6 +273,13 @@ impl Store {
     }
 
     fn list(&self) -> Vec<Image> {
+        let cache = self.images.parent().unwrap_or(&self.images);
+        if let Some(error) = [cache, &self.images].into_iter().find_map(|folder| trust::check(folder).err()) {
+            if error.kind() != std::io::ErrorKind::NotFound {
+                tracing::warn!("{error}");
+            }
+            return Vec::new();
+        }
         let Ok(dir) = std::fs::read_dir(&self.images) else {
             return Vec::new();
         };
@@ -192,7 +294,7 @@ impl Store {
 
     fn gate(&self) -> Result<File, Failure> {
         let path = self.images.join(".gate");
-        let file = lock_file(&path).context("opening", &path)?;
+        let file = trust::lock(&path).context("opening", &path)?;
         file.lock().context("locking", &path)?;
         Ok(file)
     }
@@ -200,11 +302,15 @@ impl Store {
     /// Waits until nobody else makes this image.
     pub(crate) fn lock_key(&self, runner: &Runner<'_>, key: &str) -> Result<File, Failure> {
         let path = self.images.join(".locks").join(key);
-        let file = lock_file(&path).context("opening", &path)?;
+        let mut file = trust::lock(&path).context("opening", &path)?;
         let mut told = false;
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(file),
+                Ok(()) if is_still_at(&file, &path) => return Ok(file),
+                Ok(()) => {
+                    file = trust::lock(&path).context("opening", &path)?;
+                    continue;
+                }
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(e)) => return Err(e).context("locking", &path),
             }
@@ -219,7 +325,7 @@ impl Store {
 
     pub(crate) fn workshop(&self, key: &str) -> Result<Workshop, Failure> {
         let tmp = self.images.join(".tmp");
-        std::fs::create_dir_all(&tmp).context("creating", &tmp)?;
+        self.check()?;
         let _gate = self.gate()?;
         let prefix = format!("{}-", key.get(..12).unwrap_or(key));
         // Readable by all, as the tree's own modes say: apt's sandbox user must get through.
@@ -230,7 +336,7 @@ impl Store {
             .context("creating a folder in", &tmp)?
             .keep();
         let path = dir.join("lock");
-        let lock = lock_file(&path).context("opening", &path)?;
+        let lock = trust::lock(&path).context("opening", &path)?;
         lock.lock().context("locking", &path)?;
         Ok(Workshop { dir, _lock: lock, finished: false })
     }
@@ -244,14 +350,13 @@ impl Store {
         {
             let _gate = self.gate()?;
             for entry in std::fs::read_dir(&tmp).context("reading", &tmp)?.flatten() {
-                let lock = File::open(entry.path().join("lock"));
-                // Without a lock file the maker died in the middle of being removed, or before the gate opened.
-                if lock.is_err() {
-                    dead.push((entry.path(), None));
-                } else if let Ok(lock) = lock
-                    && lock.try_lock().is_ok()
-                {
-                    dead.push((entry.path(), Some(lock)));
+                match trust::existing_lock(&entry.path().join("lock")) {
+                    Ok(lock) if lock.try_lock().is_ok() => dead.push((entry.path(), Some(lock))),
+                    Ok(_) => {}
+                    // Its maker died in the middle of being removed, or before the gate opened.
+                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => dead.push((entry.path(), None)),
+                    // What cannot be opened says nothing of its maker.
+                    Err(error) => tracing::warn!(dir = %entry.path().display(), %error, "a workshop's lock"),
                 }
             }
         }
@@ -280,20 +385,43 @@ impl Store {
             if !wanted {
                 continue;
             }
-            let path = self.images.join(".locks").join(image.key());
-            let lock = lock_file(&path).context("opening", &path)?;
-            if lock.try_lock().is_err() {
-                done.in_use.push(image.key().to_owned());
-                continue;
-            }
-            // First out of sight, then slowly away: a killed `clean` leaves no half image either.
-            let workshop = self.workshop(image.key())?;
-            let aside = workshop.dir.join("removed");
-            std::fs::rename(&image.dir, &aside).context("moving away", &image.dir)?;
-            drop(workshop);
-            done.removed.push(image.key().to_owned());
+            let removed = self.remove(&image)?;
+            if removed { &mut done.removed } else { &mut done.in_use }.push(image.key().to_owned());
         }
+        self.remove_stale_locks()?;
         Ok(done)
+    }
+
+    /// Removes an image with its locks, unless somebody holds it.
+    fn remove(&self, image: &Image) -> Result<bool, Failure> {
+        let path = self.images.join(".locks").join(image.key());
+        let lock = trust::lock(&path).context("opening", &path)?;
+        if lock.try_lock().is_err() || !is_still_at(&lock, &path) {
+            return Ok(false);
+        }
+        // First out of sight, then slowly away: a killed `clean` leaves no half image either.
+        let workshop = self.workshop(image.key())?;
+        let aside = workshop.dir.join("removed");
+        std::fs::rename(&image.dir, &aside).context("moving away", &image.dir)?;
+        drop(workshop);
+        std::fs::remove_file(&path).context("removing", &path)?;
+        Ok(true)
+    }
+
+    /// Removes the locks that nobody holds of images that are not there.
+    fn remove_stale_locks(&self) -> Result<(), Failure> {
+        let locks = self.images.join(".locks");
+        for entry in std::fs::read_dir(&locks).context("reading", &locks)?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let key = name.trim_end_matches(".import");
+            let free = trust::existing_lock(&entry.path()).is_ok_and(|lock| match lock.try_lock() {
+                // Whoever waits for it finds it gone and makes it anew.
+                Ok(()) => !self.images.join(key).exists() && std::fs::remove_file(entry.path()).is_ok(),
+                Err(_) => false,
+            });
+            tracing::debug!(name, free, "a lock");
+        }
+        Ok(())
     }
 }
 
@@ -327,11 +455,17 @@ impl Drop for Workshop {
     }
 }
 
-fn lock_file(path: &Path) -> std::io::Result<File> {
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    File::options().create(true).truncate(false).write(true).read(true).open(path)
+/// Whether an open lock is still the one of that name: a lock is removed with its image by whoever holds it.
+fn is_still_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let of = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+    file.metadata().ok().map(of) == std::fs::symlink_metadata(path).ok().map(of)
+}
+
+fn random() -> Vec<u8> {
+    let mut bytes = [0_u8; 16];
+    let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).unwrap_or(0);
+    bytes[..got].to_vec()
 }
 
 #[cfg(test)]
@@ -364,7 +498,7 @@ pub(crate) mod tests {
         }
     }
 
-    fn make(store: &Store, key: &str, version: &str, made: &str) -> Image {
+    pub(super) fn make(store: &Store, key: &str, version: &str, made: &str) -> Image {
         let workshop = store.workshop(key).unwrap();
         std::fs::create_dir(workshop.rootfs()).unwrap();
         workshop.finish(store, &manifest(key, version, made)).unwrap()
@@ -429,6 +563,37 @@ pub(crate) mod tests {
         drop(hold);
         assert_eq!(clean(cache.path(), &Clean::Release("debian:13".to_owned())).unwrap().removed, ["new"]);
         assert!(list(cache.path()).is_empty());
+        // Nothing is left of them, their locks included.
+        assert_eq!(std::fs::read_dir(store.images.join(".locks")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_cache_of_another_kind_is_refused_and_what_it_points_to_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let precious = dir.path().join("precious");
+        std::fs::create_dir_all(precious.join("data")).unwrap();
+        let (cache, images) = (dir.path().join("cache"), dir.path().join("cache/images"));
+        std::fs::create_dir_all(&images).unwrap();
+        let link = |name: &str| std::os::unix::fs::symlink(precious.join("data"), images.join(name)).unwrap();
+        link(".tmp");
+        for done in [sweep(&cache).map(drop), clean(&cache, &Clean::All).map(drop), trim(&cache, 0).map(drop)] {
+            let chain = format!("{:?}", done.unwrap_err());
+            assert!(chain.contains("is a link"), "{chain}");
+        }
+        assert!(precious.join("data").exists());
+        std::fs::remove_file(images.join(".tmp")).unwrap();
+        std::os::unix::fs::symlink(precious.join("made"), images.join(".gate")).unwrap();
+        assert!(clean(&cache, &Clean::All).is_err());
+        assert!(!precious.join("made").exists());
+    }
+
+    #[test]
+    fn a_cache_has_one_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = id(dir.path()).unwrap();
+        assert_eq!(first.len(), 16);
+        assert_eq!(id(dir.path()).unwrap(), first);
+        assert_ne!(id(tempfile::tempdir().unwrap().path()).unwrap(), first);
     }
 
     #[test]

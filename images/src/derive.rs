@@ -9,7 +9,7 @@ use crate::install::{self, Install};
 use crate::manifest::Manifest;
 use crate::options::{ExtraPackage, Options, valid_name};
 use crate::prepare::{Job, able_to_build};
-use crate::{overlay, record};
+use crate::{overlay, record, share};
 use jiff::Timestamp;
 use std::path::PathBuf;
 
@@ -91,6 +91,12 @@ pub(crate) fn derive(job: &mut Job<'_>, plain: &Image, extras: &Extras) -> Resul
     job.enter(Phase::Record);
     manifest.owners = record::owners(&tree, job.release);
     job.enter(Phase::Store);
+    // From here on nothing writes to the tree.
+    share::share(&plain.rootfs(), &tree).context("sharing unchanged files of", &tree)?;
+    let (lists, aside) = (plain.dir.join("apt"), workshop.dir.join("apt"));
+    if aside.is_dir() {
+        share::share(&lists, &aside).context("sharing unchanged files of", &aside)?;
+    }
     let manifest = Manifest {
         key,
         request,

@@ -39,10 +39,11 @@ mod oci;
 mod prepare;
 mod record;
 mod redact;
+mod share;
 mod tree;
 mod unpack;
 
-pub use cache::{Clean, Cleaned, Hold, Image, Origin, clean, sweep};
+pub use cache::{Clean, Cleaned, Gone, Hold, Image, Origin, Trimmed, clean, sweep, trim};
 pub use disk::{Disk, prepare_disk};
 pub use error::{Cause, CommandFailure, ImageError, Phase};
 pub use initramfs::ExtraFile;

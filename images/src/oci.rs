@@ -1,7 +1,7 @@
 //! The base tree from the record's OCI image, through Docker: pulled, exported, unpacked.
 
 use crate::command::Runner;
-use crate::container::{self, LABEL};
+use crate::container::{self, CACHE_LABEL, LABEL};
 use crate::error::{Cause, Context, Failure, Phase};
 use crate::unpack;
 use bollard::Docker;
@@ -52,14 +52,23 @@ pub(crate) fn pull(runner: &Runner<'_>, release: &Release) -> Result<Pulled, Fai
 }
 
 /// Unpacks the image's filesystem as a tree, with owners, modes and capabilities.
-pub(crate) fn unpack(runner: &Runner<'_>, pulled: &Pulled, scratch: &Path, tree: &Path) -> Result<(), Failure> {
+pub(crate) fn unpack(
+    runner: &Runner<'_>,
+    pulled: &Pulled,
+    cache: &str,
+    scratch: &Path,
+    tree: &Path,
+) -> Result<(), Failure> {
     let archive = scratch.join("base.tar");
     wait_for(runner, async |docker| {
         let body = ContainerCreateBody {
             image: Some(pulled.reference.clone()),
             // Never run; Docker wants a command where the image names none.
             cmd: Some(vec!["/bin/true".to_owned()]),
-            labels: Some(HashMap::from([(LABEL.to_owned(), "export".to_owned())])),
+            labels: Some(HashMap::from([
+                (LABEL.to_owned(), "export".to_owned()),
+                (CACHE_LABEL.to_owned(), cache.to_owned()),
+            ])),
             ..ContainerCreateBody::default()
         };
         let options = CreateContainerOptionsBuilder::new().build();

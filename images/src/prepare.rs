@@ -86,6 +86,7 @@ impl Job<'_> {
         self.enter(Phase::Resolve);
         let wanted = install::wanted(self.release)?;
         let extras = derive::Extras::of(self.options)?;
+        self.store.check()?;
         self.store.sweep()?;
         let plain = self.plain(&wanted)?;
         match extras {
@@ -188,7 +189,7 @@ impl Job<'_> {
             }
             (Some(pulled), None) => {
                 self.enter(Phase::Pull);
-                oci::unpack(&self.runner, pulled, &workshop.dir, &tree)?;
+                oci::unpack(&self.runner, pulled, &self.store.id()?, &workshop.dir, &tree)?;
                 install::write_sources(self.release, &resolved.mirrors, &tree)?;
             }
             (None, None) => {

@@ -557,7 +557,10 @@ fn docker_runs_the_imported_tree() {
         let output = registry::run(&docker, &tag, script).await;
         assert!(output.starts_with("docker_runs_the_imported_treeQEMU emulator version 10."), "{output}");
         assert!(output.ends_with("4755\nroot\n"), "{output}");
-        let removed = container::remove_images(&docker, Some(&[image.key().to_owned()])).await.unwrap();
+        let cache = images::cache::id(&shared_cache()).unwrap();
+        // Another cache's clean leaves it alone.
+        assert!(container::remove_images(&docker, "other", None).await.unwrap().is_empty());
+        let removed = container::remove_images(&docker, &cache, Some(&[image.key().to_owned()])).await.unwrap();
         assert_eq!(removed, std::slice::from_ref(&tag));
         assert!(docker.inspect_image(&tag).await.is_err());
     });

@@ -37,7 +37,7 @@ pub(super) enum Command {
     Report(ReportArguments),
     /// Say what this machine can do and what it lacks.
     Doctor(DoctorArguments),
-    /// Remove what earlier runs left behind, and with --images the cached images.
+    /// Remove what earlier runs left behind, and with --images the cached images, here and in Docker.
     Clean(CleanArguments),
 }
 
@@ -153,6 +153,10 @@ pub(super) struct RunArguments {
     /// Where images are cached [default: $KATA_QUALIFY_CACHE, else ~/.cache/kata-qualify].
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
+    /// How many GiB cached images may take; at a run's end those go that were not used for the longest time and are not in
+    /// use. Docker's copies go with them and are not counted [default: $KATA_QUALIFY_CACHE_SIZE, else 20].
+    #[arg(long, value_name = "GIB")]
+    pub cache_size: Option<u64>,
     /// The matrix on standard output, or the results as JSON.
     #[arg(long, value_enum, default_value = "human")]
     pub format: Format,
@@ -233,6 +237,24 @@ pub(super) fn cache(option: Option<&Path>) -> Result<PathBuf, UsageError> {
     base.or_else(home)
         .map(|base| base.join("kata-qualify"))
         .ok_or_else(|| UsageError("neither $HOME nor $XDG_CACHE_HOME is set; name the cache with --cache".to_owned()))
+}
+
+/// How much the cache may take, in GiB, unless somebody says otherwise: the five releases of Debian as containers and as
+/// disks take about 10.
+const CACHE_SIZE: u64 = 20;
+
+/// How much the cache may take, in bytes: the option, the environment, or the default.
+pub(super) fn budget(option: Option<u64>) -> Result<u64, UsageError> {
+    let given = std::env::var("KATA_QUALIFY_CACHE_SIZE").ok().filter(|text| !text.is_empty());
+    let gib = match (option, given) {
+        (Some(gib), _) => gib,
+        (None, Some(text)) => text
+            .trim()
+            .parse()
+            .map_err(|_| UsageError(format!("KATA_QUALIFY_CACHE_SIZE is `{text}`: expected a number of GiB")))?,
+        (None, None) => CACHE_SIZE,
+    };
+    Ok(gib.saturating_mul(1 << 30))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, UsageError> {

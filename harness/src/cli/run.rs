@@ -1,7 +1,7 @@
 //! `kata-qualify run`: from arguments to a valid request, and from its journal to reports, record and exit code.
 
 use crate::admin::Admins;
-use crate::cli::arguments::{In, RunArguments, SourceArgument, cache};
+use crate::cli::arguments::{In, RunArguments, SourceArgument, budget, cache};
 use crate::cli::{Exit, UsageError, report, runtime};
 use crate::kata::Component;
 use crate::progress::{Progress, tell};
@@ -182,6 +182,7 @@ fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Requ
         options: options(arguments),
         candidate,
         locks: cache.join("runs"),
+        budget: budget(arguments.cache_size)?,
     })
 }
 

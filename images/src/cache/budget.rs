@@ -1,0 +1,192 @@
+//! How much room the images of a cache may take: beyond that, those go that were not used for the longest time.
+
+use super::{Image, Store};
+use crate::error::{Context as _, Failure, ImageError, Phase};
+use jiff::Timestamp;
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// An image that was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gone {
+    /// Its key.
+    pub key: String,
+    /// `debian:13`.
+    pub release: String,
+    /// When it was used last.
+    pub used: Timestamp,
+}
+
+/// What [`trim`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trimmed {
+    /// The images that are gone, in the order in which they went.
+    pub removed: Vec<Gone>,
+    /// What is left on the disk, in bytes; more than the budget where the rest is in use.
+    pub left: u64,
+}
+
+/// Removes the least recently used images until what is left takes no more than `budget` bytes on the disk.
+///
+/// A file that several images share counts once, and is gone only with the last of them.
+/// What a live process holds ([`Image::hold`]) stays. What Docker has of the images is not counted.
+///
+/// # Errors
+/// When the cache is not to be used, cannot be read, or an image cannot be removed.
+pub fn trim(cache: &Path, budget: u64) -> Result<Trimmed, ImageError> {
+    let store = Store::new(cache);
+    let trim = || {
+        store.check()?;
+        store.trim(budget)
+    };
+    trim().map_err(|failure| ImageError::new("the cache", Phase::Store, failure))
+}
+
+impl Store {
+    fn trim(&self, budget: u64) -> Result<Trimmed, Failure> {
+        let mut images: Vec<(Timestamp, Image)> =
+            self.list().into_iter().map(|image| (self.last_use(&image), image)).collect();
+        images.sort_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.made.cmp(&y.made)));
+        let mut room = Room::default();
+        for (_, image) in &images {
+            room.add(&image.dir)?;
+        }
+        let mut done = Trimmed { removed: Vec::new(), left: room.bytes };
+        for (used, image) in images {
+            if room.bytes <= budget {
+                break;
+            }
+            if self.remove(&image)? {
+                room.take(&image.dir);
+                done.removed.push(Gone { key: image.key().to_owned(), release: image.release(), used });
+            }
+        }
+        done.left = room.bytes;
+        Ok(done)
+    }
+
+    /// When somebody last held the image: the time of its lock.
+    fn last_use(&self, image: &Image) -> Timestamp {
+        let lock = std::fs::metadata(self.images.join(".locks").join(image.key()));
+        let held = lock.and_then(|meta| meta.modified()).ok().and_then(|time| Timestamp::try_from(time).ok());
+        held.map_or(image.made, |held| held.max(image.made))
+    }
+}
+
+/// What some images take, each file once.
+#[derive(Default)]
+struct Room {
+    bytes: u64,
+    /// By device and inode: what it takes, and how many of the images have it.
+    files: HashMap<(u64, u64), (u64, usize)>,
+    of: HashMap<PathBuf, Vec<(u64, u64)>>,
+}
+
+impl Room {
+    fn add(&mut self, dir: &Path) -> Result<(), Failure> {
+        let mut mine = Vec::new();
+        let mut folders = vec![dir.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).context("reading", &folder)? {
+                let entry = entry.context("reading", &folder)?;
+                let meta = entry.metadata().context("reading", &entry.path())?;
+                if meta.is_dir() {
+                    folders.push(entry.path());
+                }
+                mine.push(((meta.dev(), meta.ino()), meta.blocks() * 512));
+            }
+        }
+        // A file's second name in the same image is no second use.
+        mine.sort_unstable();
+        mine.dedup();
+        for (file, size) in &mine {
+            let (_, users) = self.files.entry(*file).or_insert_with(|| {
+                self.bytes += size;
+                (*size, 0)
+            });
+            *users += 1;
+        }
+        self.of.insert(dir.to_owned(), mine.into_iter().map(|(file, _)| file).collect());
+        Ok(())
+    }
+
+    fn take(&mut self, dir: &Path) {
+        for file in self.of.remove(dir).unwrap_or_default() {
+            if let Some((size, users)) = self.files.get_mut(&file) {
+                *users -= 1;
+                if *users == 0 {
+                    self.bytes = self.bytes.saturating_sub(*size);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::make;
+    use super::*;
+    use std::time::{Duration, SystemTime};
+
+    const MIB: usize = 1 << 20;
+
+    /// An image with one file of a MiB, used so many seconds after the epoch.
+    fn image(store: &Store, key: &str, used: u64) -> Image {
+        let image = make(store, key, "13", "1970-01-01T00:00:00Z");
+        std::fs::write(image.rootfs().join(key), vec![1; MIB]).unwrap();
+        drop(image.hold().unwrap());
+        let lock = super::super::trust::lock(&store.images.join(".locks").join(key)).unwrap();
+        lock.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(used)).unwrap();
+        image
+    }
+
+    fn keys(done: &Trimmed) -> Vec<&str> {
+        done.removed.iter().map(|gone| gone.key.as_str()).collect()
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_until_the_rest_fits() {
+        let cache = tempfile::tempdir().unwrap();
+        let store = Store::new(cache.path());
+        for (key, used) in [("newest", 30), ("oldest", 10), ("middle", 20)] {
+            image(&store, key, used);
+        }
+        assert!(trim(cache.path(), 4 * MIB as u64).unwrap().removed.is_empty());
+        let done = trim(cache.path(), 2 * MIB as u64 + MIB as u64 / 2).unwrap();
+        assert_eq!(keys(&done), ["oldest"]);
+        assert!(done.left >= 2 * MIB as u64 && done.left <= 2 * MIB as u64 + MIB as u64 / 2, "{}", done.left);
+        // Its use makes the older one the newer.
+        drop(store.find("middle").unwrap().unwrap().hold().unwrap());
+        assert_eq!(keys(&trim(cache.path(), MIB as u64 * 3 / 2).unwrap()), ["newest"]);
+    }
+
+    #[test]
+    fn what_is_held_stays_and_is_said_to_be_left() {
+        let cache = tempfile::tempdir().unwrap();
+        let store = Store::new(cache.path());
+        let old = image(&store, "old", 10);
+        image(&store, "new", 20);
+        let hold = old.hold().unwrap();
+        let done = trim(cache.path(), 0).unwrap();
+        assert_eq!(keys(&done), ["new"]);
+        assert!(done.left >= MIB as u64, "{}", done.left);
+        drop(hold);
+        assert_eq!(keys(&trim(cache.path(), 0).unwrap()), ["old"]);
+        assert!(old.hold().unwrap_err().to_string().contains("removed"), "a hold of an image that is gone");
+    }
+
+    #[test]
+    fn what_is_shared_counts_once_and_goes_with_the_last() {
+        let cache = tempfile::tempdir().unwrap();
+        let store = Store::new(cache.path());
+        let base = image(&store, "base", 10);
+        let derived = image(&store, "derived", 20);
+        std::fs::remove_file(derived.rootfs().join("derived")).unwrap();
+        std::fs::hard_link(base.rootfs().join("base"), derived.rootfs().join("base")).unwrap();
+        let all = trim(cache.path(), u64::MAX).unwrap().left;
+        assert!(all < MIB as u64 * 3 / 2, "{all}");
+        // Without the base as much is left, so the derived one goes, too.
+        assert_eq!(keys(&trim(cache.path(), MIB as u64 / 2).unwrap()), ["base", "derived"]);
+    }
+}

@@ -1,0 +1,162 @@
+//! A cache is used only if nobody else can change it: root acts on what its folders hold.
+//!
+//! Each of its own folders and locks must be no link, belong to this user or to root, and be closed to others for writing.
+//! What lies above the cache is the machine's business.
+
+use rustix::fs::{Mode, OFlags};
+use std::fs::{DirBuilder, File, Metadata};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+/// A part of a cache that somebody else could have made or could change.
+#[derive(Debug, thiserror::Error)]
+#[error("{} {reason}: expected a folder or file of your own that nobody else may write to", .path.display())]
+pub struct Foreign {
+    /// Which.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Checks a folder of a cache that is there.
+///
+/// # Errors
+/// [`Foreign`] inside an error of the kind `PermissionDenied`; or that the folder cannot be looked at.
+pub fn check(folder: &Path) -> io::Result<()> {
+    let meta = std::fs::symlink_metadata(folder)?;
+    let reason = if meta.is_symlink() {
+        Some("is a link".to_owned())
+    } else if meta.is_dir() {
+        not_ours(&meta)
+    } else {
+        Some("is no folder".to_owned())
+    };
+    refuse(folder, reason)
+}
+
+/// Makes a folder of a cache, with what is missing above it, or checks the one that is there.
+///
+/// # Errors
+/// As [`check`]; or that it cannot be made.
+pub fn make(folder: &Path) -> io::Result<()> {
+    match check(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        other => return other,
+    }
+    if let Some(above) = folder.parent() {
+        std::fs::create_dir_all(above)?;
+    }
+    match DirBuilder::new().mode(0o755).create(folder) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+        _ => check(folder),
+    }
+}
+
+/// Opens a lock of a cache, and makes it if it is not there.
+///
+/// # Errors
+/// [`Foreign`] as in [`check`], for a link too; or that it cannot be opened.
+pub fn lock(path: &Path) -> io::Result<File> {
+    open(path, OFlags::RDWR | OFlags::CREATE)
+}
+
+/// Opens a lock of a cache that is there.
+///
+/// # Errors
+/// As [`lock`]; and that there is none.
+pub fn existing_lock(path: &Path) -> io::Result<File> {
+    open(path, OFlags::RDONLY)
+}
+
+fn open(path: &Path, flags: OFlags) -> io::Result<File> {
+    // Not blocking: a pipe would wait for its other end.
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = match rustix::fs::open(path, flags, Mode::from_raw_mode(0o644)) {
+        Ok(fd) => File::from(fd),
+        Err(rustix::io::Errno::LOOP) => return Err(foreign(path, "is a link".to_owned())),
+        Err(e) => return Err(e.into()),
+    };
+    let meta = file.metadata()?;
+    let reason = if meta.is_file() { not_ours(&meta) } else { Some("is no regular file".to_owned()) };
+    refuse(path, reason)?;
+    Ok(file)
+}
+
+fn not_ours(meta: &Metadata) -> Option<String> {
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    if meta.uid() != user && meta.uid() != 0 {
+        return Some(format!("belongs to user {}, and this is user {user}", meta.uid()));
+    }
+    if meta.mode() & 0o002 != 0 {
+        return Some(format!("may be written to by everybody (mode {:o})", meta.mode() & 0o7777));
+    }
+    // With a group of one's own the usual file mode of some distros opens new folders to it.
+    if meta.mode() & 0o020 != 0 && meta.gid() != group && meta.gid() != 0 {
+        return Some(format!("may be written to by group {} (mode {:o})", meta.gid(), meta.mode() & 0o7777));
+    }
+    None
+}
+
+fn refuse(path: &Path, reason: Option<String>) -> io::Result<()> {
+    reason.map_or(Ok(()), |reason| Err(foreign(path, reason)))
+}
+
+fn foreign(path: &Path, reason: String) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, Foreign { path: path.to_owned(), reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    fn said(result: io::Result<()>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_folder_of_ones_own_is_made_and_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = dir.path().join("a/b/cache");
+        make(&cache).unwrap();
+        assert_eq!(std::fs::metadata(&cache).unwrap().mode() & 0o7777, 0o755);
+        make(&cache).unwrap();
+        lock(&cache.join("lock")).unwrap();
+        existing_lock(&cache.join("lock")).unwrap();
+        assert_eq!(existing_lock(&cache.join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn links_and_what_everybody_may_write_to_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+        std::fs::create_dir(&real).unwrap();
+        symlink(&real, &link).unwrap();
+        assert!(said(make(&link)).contains("is a link"), "{}", said(make(&link)));
+        std::fs::set_permissions(&real, PermissionsExt::from_mode(0o777)).unwrap();
+        assert!(said(check(&real)).contains("may be written to by everybody (mode 777)"), "{}", said(check(&real)));
+        // A lock that is a link would be made wherever it points.
+        let target = dir.path().join("target");
+        symlink(&target, dir.path().join("lock")).unwrap();
+        assert!(said(lock(&dir.path().join("lock")).map(drop)).contains("is a link"));
+        assert!(!target.exists());
+        assert!(said(lock(dir.path()).map(drop)).contains("irectory"));
+    }
+
+    #[test]
+    fn what_belongs_to_another_user_is_refused() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED what_belongs_to_another_user_is_refused: needs root");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, file) = (dir.path().join("folder"), dir.path().join("file"));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(&file, "").unwrap();
+        chown(&folder, Some(65534), None).unwrap();
+        chown(&file, Some(65534), None).unwrap();
+        assert!(said(make(&folder)).contains("belongs to user 65534"), "{}", said(make(&folder)));
+        assert!(said(lock(&file).map(drop)).contains("belongs to user 65534"));
+    }
+}

@@ -1,0 +1,245 @@
+//! What is alike in a derived tree and the one that it comes from lies on the disk once.
+//!
+//! The derived tree is a whole copy while packages and overlays are written into it; only when nothing writes to it any
+//! more do its unchanged files become hard links to those of the other tree.
+//! Finished trees are read and never written to, so that no change of one can show in another.
+
+use std::collections::BTreeSet;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// Makes hard links of the files of `tree` that `base` has under the same path with the same content, owner, mode, times
+/// and attributes; gives how many.
+///
+/// # Errors
+/// What could not be read or linked; what has been linked by then stays, and is as good.
+pub(crate) fn share(base: &Path, tree: &Path) -> io::Result<usize> {
+    let mut shared = 0;
+    walk(tree, &mut |folder, entries| {
+        let theirs = base.join(folder);
+        // Links are not followed: a tree's own could lead out of it.
+        let same_folder = std::fs::symlink_metadata(&theirs).is_ok_and(|meta| meta.is_dir());
+        if !same_folder {
+            return Ok(());
+        }
+        let times = std::fs::symlink_metadata(tree.join(folder))?;
+        let before = shared;
+        for (name, meta) in entries.iter().filter(|(_, meta)| meta.is_file() && meta.nlink() == 1) {
+            let (mine, other) = (tree.join(folder).join(name), theirs.join(name));
+            if std::fs::symlink_metadata(&other).is_ok_and(|seen| alike(&seen, meta))
+                && attributes(&mine)? == attributes(&other)?
+                && same_content(&mine, &other)?
+            {
+                // Under a name that no package has, for the instant before it takes the place of the copy.
+                let aside = tree.join(folder).join(".kata-qualify-shared");
+                // A filesystem may have no hard links, or no more for this file: the copy is as good.
+                if std::fs::hard_link(&other, &aside).is_ok() {
+                    std::fs::rename(&aside, &mine)?;
+                    shared += 1;
+                }
+            }
+        }
+        if shared > before { keep_times(&tree.join(folder), &times) } else { Ok(()) }
+    })?;
+    Ok(shared)
+}
+
+/// What of `tree` is not in `base` as it is, folders included; `None` where something of `base` is gone or has become
+/// another kind of file, which a layer on top cannot say by its files alone.
+///
+/// # Errors
+/// What could not be read.
+pub(crate) fn changed(base: &Path, tree: &Path) -> io::Result<Option<BTreeSet<PathBuf>>> {
+    let mut changed = BTreeSet::new();
+    walk(tree, &mut |folder, entries| {
+        for (name, meta) in entries {
+            let path = folder.join(name);
+            let same = match std::fs::symlink_metadata(base.join(&path)) {
+                Ok(seen) if (seen.dev(), seen.ino()) == (meta.dev(), meta.ino()) => true,
+                Ok(seen) => is_the_same(&seen, meta, &base.join(&path), &tree.join(&path))?,
+                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => false,
+                Err(e) => return Err(e),
+            };
+            if !same {
+                changed.insert(path);
+            }
+        }
+        Ok(())
+    })?;
+    let mut whole = true;
+    walk(base, &mut |folder, entries| {
+        for (name, meta) in entries {
+            let there = std::fs::symlink_metadata(tree.join(folder).join(name));
+            whole &= there.is_ok_and(|there| there.file_type() == meta.file_type());
+        }
+        Ok(())
+    })?;
+    Ok(whole.then_some(changed))
+}
+
+fn is_the_same(seen: &Metadata, meta: &Metadata, base: &Path, tree: &Path) -> io::Result<bool> {
+    if !alike(seen, meta) || attributes(base)? != attributes(tree)? {
+        return Ok(false);
+    }
+    if meta.is_symlink() {
+        return Ok(std::fs::read_link(base)? == std::fs::read_link(tree)?);
+    }
+    Ok(!meta.is_file() || same_content(base, tree)?)
+}
+
+/// A folder with its entries, and so on down.
+type Visit<'a> = &'a mut dyn FnMut(&Path, &[(std::ffi::OsString, Metadata)]) -> io::Result<()>;
+
+fn walk(tree: &Path, visit: Visit<'_>) -> io::Result<()> {
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        let mut entries = Vec::new();
+        for entry in std::fs::read_dir(tree.join(&folder))? {
+            let entry = entry?;
+            entries.push((entry.file_name(), entry.metadata()?));
+        }
+        visit(&folder, &entries)?;
+        folders.extend(entries.iter().filter(|(_, meta)| meta.is_dir()).map(|(name, _)| folder.join(name)));
+    }
+    Ok(())
+}
+
+/// Owner, mode, size, time of change of content, kind, and the device that a node stands for. A folder's size is its filesystem's business.
+fn alike(a: &Metadata, b: &Metadata) -> bool {
+    let of = |m: &Metadata| (m.mode(), m.uid(), m.gid(), m.mtime(), m.mtime_nsec(), m.rdev());
+    of(a) == of(b) && (a.is_dir() || a.len() == b.len())
+}
+
+fn attributes(path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut names = vec![0_u8; 1 << 16];
+    let length = match rustix::fs::llistxattr(path, names.as_mut_slice()) {
+        Ok(length) => length,
+        Err(rustix::io::Errno::NOTSUP) => return Ok(Vec::new()),
+        Err(e) => return Err(e.into()),
+    };
+    let mut all = Vec::new();
+    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let mut value = vec![0_u8; 1 << 16];
+        let length = rustix::fs::lgetxattr(path, std::ffi::OsStr::from_bytes(name), value.as_mut_slice())?;
+        value.truncate(length);
+        all.push((name.to_vec(), value));
+    }
+    all.sort();
+    Ok(all)
+}
+
+fn same_content(a: &Path, b: &Path) -> io::Result<bool> {
+    let (mut a, mut b) = (File::open(a)?, File::open(b)?);
+    let (mut left, mut right) = (vec![0_u8; 1 << 17], vec![0_u8; 1 << 17]);
+    loop {
+        let count = a.read(&mut left)?;
+        if count == 0 {
+            return Ok(b.read(&mut right)? == 0);
+        }
+        match b.read_exact(&mut right[..count]) {
+            Ok(()) if left[..count] == right[..count] => {}
+            Ok(()) => return Ok(false),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+fn keep_times(folder: &Path, meta: &Metadata) -> io::Result<()> {
+    let at = |seconds, nanoseconds| rustix::fs::Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+    let times = rustix::fs::Timestamps {
+        last_access: at(meta.atime(), meta.atime_nsec()),
+        last_modification: at(meta.mtime(), meta.mtime_nsec()),
+    };
+    Ok(rustix::fs::utimensat(rustix::fs::CWD, folder, &times, rustix::fs::AtFlags::empty())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
+    struct Trees {
+        dir: tempfile::TempDir,
+    }
+
+    impl Trees {
+        /// A base with a few files, and a copy of it.
+        fn new() -> Trees {
+            let dir = tempfile::tempdir().unwrap();
+            let base = dir.path().join("base");
+            std::fs::create_dir_all(base.join("usr/bin")).unwrap();
+            for name in ["same", "other-content", "other-mode", "other-time"] {
+                std::fs::write(base.join("usr/bin").join(name), "content").unwrap();
+            }
+            std::os::unix::fs::symlink("same", base.join("usr/bin/link")).unwrap();
+            let trees = Trees { dir };
+            let copied = Command::new("cp").arg("-a").args([trees.base(), trees.tree()]).status().unwrap();
+            assert!(copied.success());
+            trees
+        }
+
+        fn base(&self) -> PathBuf {
+            self.dir.path().join("base")
+        }
+
+        fn tree(&self) -> PathBuf {
+            self.dir.path().join("tree")
+        }
+
+        /// What differs is other than the base only in what its name says.
+        fn edit(&self) {
+            let bin = self.tree().join("usr/bin");
+            let time = std::fs::metadata(bin.join("other-content")).unwrap().modified().unwrap();
+            std::fs::write(bin.join("other-content"), "CONTENT").unwrap();
+            File::options().write(true).open(bin.join("other-content")).unwrap().set_modified(time).unwrap();
+            std::fs::set_permissions(bin.join("other-mode"), PermissionsExt::from_mode(0o4755)).unwrap();
+            let later = time + std::time::Duration::from_secs(1);
+            File::options().write(true).open(bin.join("other-time")).unwrap().set_modified(later).unwrap();
+            std::fs::write(bin.join("new"), "content").unwrap();
+        }
+    }
+
+    fn inode(path: PathBuf) -> u64 {
+        std::fs::symlink_metadata(path).unwrap().ino()
+    }
+
+    #[test]
+    fn only_what_is_alike_in_everything_is_shared_and_nothing_is_lost() {
+        let trees = Trees::new();
+        trees.edit();
+        let stamp = std::fs::metadata(trees.tree().join("usr/bin")).unwrap().modified().unwrap();
+        assert_eq!(share(&trees.base(), &trees.tree()).unwrap(), 1);
+        let of = |tree: PathBuf, name: &str| inode(tree.join("usr/bin").join(name));
+        assert_eq!(of(trees.base(), "same"), of(trees.tree(), "same"));
+        for name in ["other-content", "other-mode", "other-time"] {
+            assert_ne!(of(trees.base(), name), of(trees.tree(), name), "{name}");
+        }
+        let read = |name: &str| std::fs::read_to_string(trees.tree().join("usr/bin").join(name)).unwrap();
+        assert_eq!(
+            (read("other-content"), read("link"), read("new")),
+            ("CONTENT".into(), "content".into(), "content".into())
+        );
+        assert_eq!(std::fs::metadata(trees.tree().join("usr/bin")).unwrap().modified().unwrap(), stamp);
+    }
+
+    #[test]
+    fn a_layer_has_what_differs_and_none_is_made_of_what_is_gone() {
+        let trees = Trees::new();
+        share(&trees.base(), &trees.tree()).unwrap();
+        assert_eq!(changed(&trees.base(), &trees.tree()).unwrap(), Some(BTreeSet::new()));
+        let bin = trees.tree().join("usr/bin");
+        std::fs::remove_file(bin.join("other-content")).unwrap();
+        std::fs::write(bin.join("other-content"), "CONTENT").unwrap();
+        std::fs::write(bin.join("new"), "").unwrap();
+        let layer = changed(&trees.base(), &trees.tree()).unwrap().unwrap();
+        let names: Vec<&str> = layer.iter().filter_map(|path| path.to_str()).collect();
+        assert_eq!(names, ["usr/bin", "usr/bin/new", "usr/bin/other-content"]);
+        std::fs::remove_file(bin.join("same")).unwrap();
+        assert_eq!(changed(&trees.base(), &trees.tree()).unwrap(), None);
+    }
+}
