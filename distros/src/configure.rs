@@ -23,8 +23,7 @@ mod today;
 mod version;
 
 pub use choose::{PassedOver, Share, ShareChoice, evidence};
-pub use containerd::containerd;
-pub use crio::crio;
+pub use containerd::{Place, place};
 pub use edit::{DROP_IN, drop_in, edited};
 pub use found::{Daemon, Flavour, Found};
 pub use locate::{LocateError, Located, Sibling, locate, siblings};

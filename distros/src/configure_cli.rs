@@ -51,6 +51,9 @@ pub(crate) struct Configure {
     /// Also make Kata a handler of the container manager; without it a handler that was written before is taken back.
     #[arg(long, value_enum)]
     pub(crate) handler: Option<HandlerName>,
+    /// containerd's main configuration; by default that of the k3s, RKE2, k0s or MicroK8s that is there, else /etc/containerd/config.toml.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) containerd_config: Option<PathBuf>,
     /// containerd's version, `2.1`; by default that of this machine's containerd.
     #[arg(long, value_name = "VERSION")]
     pub(crate) containerd_version: Option<String>,

@@ -314,7 +314,7 @@ fn bad_input_is_told() {
     machine.file("m/k/bad.toml", "[hypervisor.qemu\n");
     told(&["configure", "--profile", "go-3.29", "--kata-config", "/k/bad.toml"], "not TOML");
     machine.file("m/etc/containerd/config.toml", "[plugins.cri]\n");
-    told(&["configure", "--profile", "go-3.29", "--handler", "containerd"], "config migrate");
+    told(&["configure", "--profile", "go-3.29", "--handler", "containerd"], "has version 1 of");
     let no_root = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
         .args(["configure", "--profile", "go-3.29", "--root", "/no/such/root"])
         .output()

@@ -1,90 +1,332 @@
 //! containerd's handler: a drop-in where containerd merges those, an edit of its configuration where it does not.
+//!
+//! What is written is first held against a model of how that containerd reads it ([`loaded`]): the handler must come
+//! out as it was meant, and everything else as it was.
 
-use super::Setting;
+mod glob;
+mod loaded;
+mod place;
+
+pub use place::{Place, place};
+
 use super::change::{Change, State, original};
 use super::edit::{EditError, LineEnds, edited};
 use super::runtime_files::{HandlerError, NAME};
+use super::{Problem, Setting};
 use crate::profile::Runtime;
 use crate::root::Root;
-use serde_json::json;
+use loaded::{File, Files, GRPC, Loaded, Loading, RUNTIME, join, read};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use toml_edit::{DocumentMut, Item, TableLike};
+use toml_edit::{DocumentMut, Item};
 
-const MAIN: &str = "/etc/containerd/config.toml";
-const DROP_IN: &str = "/etc/containerd/conf.d/50-kata-osinfo.toml";
+/// The type of the runtime that containerd has by default.
+const RUNC: &str = "io.containerd.runc.v2";
 
 /// The CRI plugin's section, by the version of the configuration's form.
 fn plugin(version: i64) -> &'static str {
     match version {
-        ..3 => "io.containerd.grpc.v1.cri",
-        _ => "io.containerd.cri.v1.runtime",
+        ..3 => GRPC,
+        _ => RUNTIME,
     }
 }
 
-/// The files that make Kata a handler of containerd of version `containerd` (major and minor; `None` is not known).
+/// What a machine's containerd is to have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    /// The shim.
+    pub(super) shim: &'a Path,
+    /// Kata's configuration.
+    pub(super) config: &'a Path,
+    /// containerd's major and minor version; `None` is not known.
+    pub(super) version: Option<(u32, u32)>,
+}
+
+/// A handler that was written, to be looked for when everything is read again.
+#[derive(Debug, Clone)]
+pub(super) struct Written {
+    main: PathBuf,
+    /// What is read in the place of a file, by a distribution that joins drop-ins itself.
+    instead: Replaced,
+    loadings: Vec<Loading>,
+    handler: Map<String, Value>,
+}
+
+/// Files by their paths with links followed, as they are to be; `None` is a file that goes.
+pub(super) type Replaced = BTreeMap<PathBuf, Option<String>>;
+
+/// The files that make Kata a handler of the containerd that reads `place`.
 ///
 /// containerd before 2.0 replaces a plugin's whole section by that of an imported file, so there the main file is edited;
-/// from 2.0 on a drop-in is written and imported, unless the main file imports its directory already; 2.2 and later read
-/// it by themselves where there is no main file.
+/// later ones get a drop-in, in the version of the form that this containerd takes it from, and an import of it where
+/// nothing imports it already. No containerd reads a drop-in where there is no main file (`cmd/containerd/command/main.go`
+/// at v2.3.4), so then there is one that only imports.
 /// Before 2.0 the main file's runtimes also replace the default ones, and the CRI plugin does not start without the one
 /// that it takes by default: where the file names none, `runc` is written out beside Kata.
-/// Measured with containerd 1.6, 1.7 and 2.1; `tools/packaging/kata-deploy/binary/src/runtime/manager.rs` and `config.rs` at Kata 4.1.0.
 ///
 /// # Errors
 ///
-/// What cannot be read, edited, or would be undone by an import.
-pub fn containerd(
+/// What cannot be read or edited, would be undone by an import, or would change more than the handler.
+pub(super) fn containerd(
     root: &Root,
     state: Option<&State>,
-    shim: &Path,
-    config: &Path,
-    containerd: Option<(u32, u32)>,
-) -> Result<Vec<Change>, HandlerError> {
-    let main = root.resolve_new(Path::new(MAIN))?;
-    let before = original(root, state, &main)?;
-    let merges = containerd.is_some_and(|v| v >= (2, 0));
-    let edit = |source| HandlerError::Edit { path: main.clone(), source };
+    place: &Place,
+    wanted: Wanted<'_>,
+    replaced: &Replaced,
+) -> Result<(Vec<Change>, Written), HandlerError> {
+    let path = root.resolve_new(&place.main)?;
+    let before = original(root, state, &path)?;
+    let edit = |source| HandlerError::Edit { path: path.clone(), source };
     let document: DocumentMut =
         before.as_deref().unwrap_or_default().parse().map_err(|e| edit(EditError::Syntax(e)))?;
-    let version = match (document.get("version").and_then(Item::as_integer), &before) {
-        (Some(version), _) => version,
-        (None, None) if merges => 3,
-        (None, None) => 2,
-        // Without the key it is version 1: containerd 1.x's own rule.
-        (None, Some(text)) if text.trim().is_empty() => 2,
-        (None, Some(_)) => 1,
-    };
-    if version < 2 {
-        return Err(HandlerError::OldConfig { path: main, version });
+    let stated = document.get("version").and_then(Item::as_integer);
+    let form = stated.unwrap_or(if document.is_empty() { 0 } else { 1 });
+    let mut replaced = replaced.clone();
+    replaced.insert(path.clone(), before.clone());
+    let mut loadings: Vec<Loading> = Loading::all(wanted.version).to_vec();
+    let mut instead = Replaced::new();
+    if place.joins_drop_ins_itself(&imports(&document)) {
+        let folder = place.drop_in.with_file_name("*.toml");
+        instead.insert(path.clone(), Some(format!("version = 2\nimports = [\"{}\"]\n", folder.display())));
+        replaced.extend(instead.clone());
+        loadings = vec![Loading::MergesThenMigrates];
     }
-    let mut settings = settings(plugin(version), shim, config);
-    // The form's version 3 is containerd 2's.
-    if !merges && version < 3 {
-        if let Some(import) = replacing_import(root, &document, plugin(version)) {
-            return Err(HandlerError::Replaced { import, main, plugin: plugin(version) });
+    // A form says which containerds read it, and containerd 1 reads none without a version but its first.
+    let mut why = String::new();
+    let mut now: Vec<(Loading, Loaded)> = Vec::new();
+    for loading in loadings {
+        match loaded(root, &replaced, &place.main, loading) {
+            Ok((_, loaded)) => now.push((loading, loaded)),
+            Err(told) => why = told,
         }
-        settings.extend(default_runtime(&document, plugin(version)));
-        let text = match &before {
-            Some(text) if !text.trim().is_empty() => text.clone(),
-            _ => format!("version = {version}\n"),
-        };
-        let after = edited(&text, &settings).map_err(edit)?;
-        return Ok(vec![Change { path: main, before, after }]);
     }
-    let path = root.resolve_new(Path::new(DROP_IN))?;
-    let head = format!("# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.\nversion = {version}\n");
-    let after = edited(&head, &settings).map_err(edit)?;
-    let mut changes = vec![Change { before: original(root, state, &path)?, path, after }];
-    let alone = before.is_none() && containerd.is_some_and(|v| v >= (2, 2));
-    if !alone && !imports(&document).iter().any(|i| covers(i)) {
-        let text = before.clone().unwrap_or_else(|| format!("version = {version}\n"));
-        let after = with_import(&text).map_err(edit)?;
-        changes.push(Change { path: main, before, after });
+    if now.is_empty() {
+        return Err(HandlerError::WouldNotStart { main: path, why });
     }
-    Ok(changes)
+    let old = now.iter().any(|(l, _)| *l == Loading::Replaces);
+    if old && form == 1 || stated == Some(1) {
+        return Err(HandlerError::OldConfig { path, migrate: !old });
+    }
+    let candidates =
+        Candidates { root, state, place, wanted, path: &path, before: before.as_deref(), replaced: &replaced };
+    let candidates = match old && place.made_anew.is_none() {
+        true => vec![candidates.edit(&document, form).map_err(edit)?],
+        false => candidates.drop_ins(form)?,
+    };
+    let written = Written {
+        main: place.main.clone(),
+        instead,
+        loadings: now.iter().map(|(l, _)| *l).collect(),
+        handler: handler(wanted),
+    };
+    let mut harm = String::new();
+    let mut second = None;
+    for changes in candidates {
+        match written.outcome(root, &replaced, &changes, &now) {
+            Outcome::Good => return Ok((changes, written)),
+            Outcome::NotEffective => second = second.or(Some(changes)),
+            Outcome::Harm(what) => harm = what,
+        }
+    }
+    if let Some(import) = replacing(root, &replaced, place, &now) {
+        return Err(HandlerError::Replaced { import, main: path, plugin: GRPC });
+    }
+    match (second, &place.made_anew) {
+        (Some(changes), _) => Ok((changes, written)),
+        (None, Some(advice)) if harm.is_empty() => {
+            Err(HandlerError::NotImported { main: path, advice: advice.clone() })
+        }
+        (None, _) => Err(HandlerError::Harm { main: path, what: harm }),
+    }
 }
 
-fn setting(table: &[&str], key: &str, value: serde_json::Value) -> Setting {
+/// The ways in which the handler could be written.
+struct Candidates<'a> {
+    root: &'a Root,
+    state: Option<&'a State>,
+    place: &'a Place,
+    wanted: Wanted<'a>,
+    path: &'a Path,
+    before: Option<&'a str>,
+    replaced: &'a Replaced,
+}
+
+impl Candidates<'_> {
+    /// An edit of the main file.
+    fn edit(&self, document: &DocumentMut, form: i64) -> Result<Vec<Change>, EditError> {
+        let form = form.max(2);
+        let mut settings = settings(plugin(form), self.wanted);
+        settings.extend(default_runtime(document, plugin(form)));
+        // Comments alone have no version yet.
+        let text = match document.is_empty() {
+            true => format!("version = {form}\n{}", self.before.unwrap_or_default()),
+            false => self.before.unwrap_or_default().to_owned(),
+        };
+        let after = edited(&text, &settings)?;
+        Ok(vec![Change { path: self.path.to_owned(), before: self.before.map(str::to_owned), after }])
+    }
+
+    /// A drop-in in each form, with an import of it where there is none.
+    fn drop_ins(&self, form: i64) -> Result<Vec<Vec<Change>>, HandlerError> {
+        let edit = |source| HandlerError::Edit { path: self.path.to_owned(), source };
+        let path = self.root.resolve_new(&self.place.drop_in)?;
+        let first = if form < 2 { 3 } else { form };
+        let mut forms = vec![first];
+        // Without a main file there is nothing that another form could be needed for.
+        if self.before.is_some() {
+            forms.extend([3, 2].into_iter().filter(|f| *f != first));
+        }
+        let mut all = Vec::new();
+        for form in forms {
+            let head = format!("# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.\nversion = {form}\n");
+            let after = edited(&head, &settings(plugin(form), self.wanted)).map_err(edit)?;
+            let mut replaced = self.replaced.clone();
+            replaced.insert(path.clone(), Some(after.clone()));
+            let mut changes =
+                vec![Change { before: original(self.root, self.state, &path)?, path: path.clone(), after }];
+            let files = Files { root: self.root, replaced: &replaced };
+            let read = read(&files, &self.place.main, Loading::MergesThenMigrates);
+            if read.is_ok_and(|files| !files.iter().any(|f| f.path == self.place.drop_in)) {
+                if self.place.made_anew.is_some() {
+                    continue;
+                }
+                let text = self.before.map_or_else(|| format!("version = {form}\n"), str::to_owned);
+                let after = with_import(&text, &self.place.drop_in).map_err(edit)?;
+                let before = self.before.map(str::to_owned);
+                changes.push(Change { path: self.path.to_owned(), before, after });
+            }
+            all.push(changes);
+        }
+        Ok(all)
+    }
+}
+
+/// What a way of writing the handler comes to.
+enum Outcome {
+    Good,
+    /// The handler is not the one that was meant.
+    NotEffective,
+    /// Something else changes.
+    Harm(String),
+}
+
+impl Written {
+    fn outcome(&self, root: &Root, replaced: &Replaced, changes: &[Change], now: &[(Loading, Loaded)]) -> Outcome {
+        let mut then = replaced.clone();
+        then.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
+        let mut outcome = Outcome::Good;
+        for (loading, before) in now {
+            let (_, after) = match loaded(root, &then, &self.main, *loading) {
+                Ok(loaded) => loaded,
+                Err(why) => return Outcome::Harm(format!("containerd would not start: {why}")),
+            };
+            let others = |l: &Loaded| {
+                let mut others = l.runtimes.clone();
+                others.remove(NAME);
+                others
+            };
+            let mut left = others(&after);
+            // The default one, written out.
+            if !before.runtimes.contains_key("runc") && left.get("runc") == Some(&json!({ "runtime_type": RUNC })) {
+                left.remove("runc");
+            }
+            if others(before) != left {
+                return Outcome::Harm("other handlers would change".to_owned());
+            }
+            if before.rest != after.rest {
+                return Outcome::Harm("other settings of the CRI plugin would change".to_owned());
+            }
+            if !self.differences(&after).is_empty() {
+                outcome = Outcome::NotEffective;
+            }
+        }
+        outcome
+    }
+
+    /// The handler's keys that are not as they were meant, with what they are.
+    fn differences(&self, loaded: &Loaded) -> Vec<(Vec<String>, Value, Option<Value>)> {
+        let none = Map::new();
+        let found = loaded.runtimes.get(NAME).and_then(Value::as_object).unwrap_or(&none);
+        let mut all = Vec::new();
+        for (key, wanted) in &self.handler {
+            match wanted {
+                Value::Object(options) => {
+                    for (name, wanted) in options {
+                        let found = found.get(key).and_then(|o| o.get(name));
+                        all.push((vec![key.clone(), name.clone()], wanted.clone(), found.cloned()));
+                    }
+                }
+                _ => all.push((vec![key.clone()], wanted.clone(), found.get(key).cloned())),
+            }
+        }
+        all.retain(|(_, wanted, found)| found.as_ref() != Some(wanted));
+        all
+    }
+
+    /// Why the handler would not be there, or not as it was meant.
+    pub(super) fn problems(&self, root: &Root, replaced: &Replaced) -> Vec<Problem> {
+        let mut replaced = replaced.clone();
+        replaced.extend(self.instead.clone());
+        let mut problems: Vec<Problem> = Vec::new();
+        let mut tell = |file: &Path, line, message: String| {
+            let problem = Problem { file: file.to_owned(), line, message };
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        };
+        for loading in &self.loadings {
+            let (files, loaded) = match loaded(root, &replaced, &self.main, *loading) {
+                Ok(loaded) => loaded,
+                Err(why) => {
+                    tell(&self.main, None, format!("containerd would not start: {why}"));
+                    continue;
+                }
+            };
+            if let Some(file) = &loaded.disabled {
+                let message =
+                    "disabled_plugins has containerd's CRI plugin: no handler has an effect until it is taken out";
+                tell(file, line_in(&files, file, &["disabled_plugins"]), message.to_owned());
+            }
+            for (key, wanted, found) in self.differences(&loaded) {
+                let keys: Vec<&str> = key.iter().map(String::as_str).collect();
+                let (file, line) = set_by(&files, &keys).unwrap_or((self.main.as_path(), None));
+                let found = found.map_or_else(|| "not set".to_owned(), |v| v.to_string());
+                tell(file, line, format!("handler {NAME}: {} is {found}, wanted {wanted}", key.join(".")));
+            }
+        }
+        problems
+    }
+}
+
+fn loaded(root: &Root, replaced: &Replaced, main: &Path, loading: Loading) -> Result<(Vec<File>, Loaded), String> {
+    let files = read(&Files { root, replaced }, main, loading)?;
+    let loaded = join(&files, loading)?;
+    Ok((files, loaded))
+}
+
+/// The imported file whose section takes the place of the main file's.
+fn replacing(root: &Root, replaced: &Replaced, place: &Place, now: &[(Loading, Loaded)]) -> Option<PathBuf> {
+    now.iter().find(|(l, _)| *l == Loading::Replaces)?;
+    let files = read(&Files { root, replaced }, &place.main, Loading::Replaces).ok()?;
+    files.into_iter().rev().find(|f| f.path != place.main && f.has(GRPC)).map(|f| f.path)
+}
+
+/// The last file that sets a key of the handler, and the line in it.
+fn set_by<'a>(files: &'a [File], key: &[&str]) -> Option<(&'a Path, Option<usize>)> {
+    files.iter().rev().find_map(|file| {
+        [RUNTIME, GRPC].iter().find_map(|plugin| {
+            let path = [&["plugins", plugin, "containerd", "runtimes", NAME], key].concat();
+            Some((file.path.as_path(), Some(file.line(&path)?)))
+        })
+    })
+}
+
+fn line_in(files: &[File], file: &Path, key: &[&str]) -> Option<usize> {
+    files.iter().find(|f| f.path == file)?.line(key)
+}
+
+fn setting(table: &[&str], key: &str, value: Value) -> Setting {
     Setting { table: table.iter().map(|t| (*t).to_owned()).collect(), key: key.to_owned(), value, why: String::new() }
 }
 
@@ -95,24 +337,31 @@ fn default_runtime(document: &DocumentMut, plugin: &str) -> Option<Setting> {
     let named = stated("default_runtime_name").and_then(Item::as_str);
     let runc = stated("runtimes").is_none() && stated("default_runtime").is_none() && named.is_none_or(|n| n == "runc");
     let table = ["plugins", plugin, "containerd", "runtimes", "runc"];
-    runc.then(|| setting(&table, "runtime_type", json!("io.containerd.runc.v2")))
+    runc.then(|| setting(&table, "runtime_type", json!(RUNC)))
 }
 
-fn settings(plugin: &str, shim: &Path, config: &Path) -> Vec<Setting> {
+/// The handler's keys.
+fn handler(wanted: Wanted<'_>) -> Map<String, Value> {
+    let handler = json!({
+        "runtime_type": "io.containerd.kata.v2",
+        "runtime_path": wanted.shim.display().to_string(),
+        "privileged_without_host_devices": true,
+        "pod_annotations": ["io.katacontainers.*"],
+        "options": { "ConfigPath": wanted.config.display().to_string() },
+    });
+    if let Value::Object(map) = handler { map } else { Map::new() }
+}
+
+fn settings(plugin: &str, wanted: Wanted<'_>) -> Vec<Setting> {
     let runtime = ["plugins", plugin, "containerd", "runtimes", NAME];
     let options: Vec<&str> = runtime.into_iter().chain(["options"]).collect();
-    vec![
-        setting(&runtime, "runtime_type", json!("io.containerd.kata.v2")),
-        setting(&runtime, "runtime_path", json!(shim.display().to_string())),
-        setting(&runtime, "privileged_without_host_devices", json!(true)),
-        setting(&runtime, "pod_annotations", json!(["io.katacontainers.*"])),
-        setting(&options, "ConfigPath", json!(config.display().to_string())),
-    ]
-}
-
-/// Whether an `imports` entry covers the drop-in.
-fn covers(import: &str) -> bool {
-    import == DROP_IN || import == "/etc/containerd/conf.d/*.toml" || import == "/etc/containerd/conf.d/*"
+    let handler = handler(wanted);
+    let of = |key: &str| handler.get(key).cloned().unwrap_or_default();
+    let config = of("options").get("ConfigPath").cloned().unwrap_or_default();
+    let keys = ["runtime_type", "runtime_path", "privileged_without_host_devices", "pod_annotations"];
+    let mut all: Vec<Setting> = keys.iter().map(|key| setting(&runtime, key, of(key))).collect();
+    all.push(setting(&options, "ConfigPath", config));
+    all
 }
 
 fn imports(document: &DocumentMut) -> Vec<String> {
@@ -120,183 +369,42 @@ fn imports(document: &DocumentMut) -> Vec<String> {
     list.into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
 }
 
-fn with_import(text: &str) -> Result<String, EditError> {
+fn with_import(text: &str, drop_in: &Path) -> Result<String, EditError> {
     let mut document: DocumentMut = text.parse()?;
     let line_ends = LineEnds::of(text, &document)?;
     let item = document.entry("imports").or_insert_with(|| toml_edit::Array::new().into());
     let list = item.as_array_mut().ok_or_else(|| EditError::NotATable("imports".to_owned()))?;
-    list.push(DROP_IN);
+    list.push(drop_in.display().to_string());
     Ok(line_ends.put(document.to_string()))
 }
 
-/// The first imported file that has the plugin's section.
-fn replacing_import(root: &Root, document: &DocumentMut, plugin: &str) -> Option<PathBuf> {
-    imported(root, document)
-        .into_iter()
-        .find(|(_, text)| {
-            text.parse::<DocumentMut>().is_ok_and(|d| d.get("plugins").and_then(|p| p.get(plugin)).is_some())
-        })
-        .map(|(path, _)| path)
-}
-
-/// The imported files with their texts; a `*` is one in the last component.
-fn imported(root: &Root, document: &DocumentMut) -> Vec<(PathBuf, String)> {
-    let mut files = Vec::new();
-    for import in imports(document) {
-        let path = Path::new(MAIN).with_file_name("").join(&import);
-        let Some((before, after)) = path
-            .file_name()
-            .and_then(|n| n.to_str())
-            .and_then(|n| n.split_once('*'))
-            .map(|(b, a)| (b.to_owned(), a.to_owned()))
-        else {
-            files.push(path);
-            continue;
-        };
-        let folder = path.with_file_name("");
-        let names = root.list(&folder).unwrap_or_default();
-        let names = names.iter().map(String::as_str);
-        files.extend(names.filter(|n| n.starts_with(&before) && n.ends_with(&after)).map(|n| folder.join(n)));
-    }
-    files.into_iter().filter_map(|path| Some((path.clone(), root.utf8(&path).ok()?))).collect()
-}
-
-/// The `ConfigPath` of every Kata handler for a runtime, in the main file and what it imports.
+/// The `ConfigPath` of every Kata handler for a runtime, of every containerd that is there.
 pub(super) fn config_paths(root: &Root, runtime: Runtime) -> Vec<String> {
-    let Ok(Some(main)) = root.utf8_if_any(Path::new(MAIN)) else { return Vec::new() };
-    let Ok(document) = main.parse::<DocumentMut>() else { return Vec::new() };
-    let texts = imported(root, &document).into_iter().map(|(_, text)| text);
-    let mut paths = Vec::new();
-    for document in std::iter::once(main.clone()).chain(texts).filter_map(|t| t.parse::<DocumentMut>().ok()) {
-        for plugin in [plugin(2), plugin(3)] {
-            let runtimes = ["plugins", plugin, "containerd", "runtimes"]
-                .iter()
-                .try_fold(document.as_table() as &dyn TableLike, |t, k| t.get(k).and_then(Item::as_table_like));
-            for (_, handler) in runtimes.into_iter().flat_map(TableLike::iter) {
-                let kind = handler.get("runtime_type").and_then(Item::as_str).unwrap_or_default();
-                let path = handler.get("options").and_then(|o| o.get("ConfigPath")).and_then(Item::as_str);
-                let shim = handler.get("runtime_path").and_then(Item::as_str).unwrap_or_default();
-                // Kata keeps the Rust runtime's shim and configurations apart by these names.
-                let rust = [shim, path.unwrap_or_default()].iter().any(|p| p.contains("runtime-rs"))
-                    || shim.ends_with("/containerd-shim-kata-rs-v2");
-                if kind.starts_with("io.containerd.kata") && rust == (runtime == Runtime::Rs) {
-                    paths.extend(path.map(str::to_owned));
-                }
+    let replaced = Replaced::new();
+    let mut handlers = BTreeMap::new();
+    for place in place::present(root) {
+        let files = read(&Files { root, replaced: &replaced }, &place.main, Loading::MergesThenMigrates);
+        for file in files.unwrap_or_default() {
+            for (name, handler) in [GRPC, RUNTIME].into_iter().filter_map(|p| file.runtimes(p)).flatten() {
+                handlers.insert((place.owner, name.clone()), handler.clone());
             }
+        }
+    }
+    let text = |handler: &Value, key: &str| handler.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut paths = Vec::new();
+    for handler in handlers.values() {
+        let path = handler.get("options").map(|o| text(o, "ConfigPath")).unwrap_or_default();
+        let shim = text(handler, "runtime_path");
+        // Kata keeps the Rust runtime's shim and configurations apart by these names.
+        let rust =
+            [&shim, &path].iter().any(|p| p.contains("runtime-rs")) || shim.ends_with("/containerd-shim-kata-rs-v2");
+        let kata = text(handler, "runtime_type").starts_with("io.containerd.kata");
+        if kata && rust == (runtime == Runtime::Rs) && !path.is_empty() {
+            paths.push(path);
         }
     }
     paths
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SHIM: &str = "/opt/kata/bin/containerd-shim-kata-v2";
-    const CONFIG: &str = "/opt/kata/configuration.toml";
-
-    fn machine(main: Option<&str>) -> (tempfile::TempDir, Root) {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(dir.path().join("etc/containerd/conf.d")).unwrap();
-        if let Some(text) = main {
-            std::fs::write(dir.path().join("etc/containerd/config.toml"), text).unwrap();
-        }
-        let root = Root::new(dir.path()).unwrap();
-        (dir, root)
-    }
-
-    fn changes(root: &Root, version: Option<(u32, u32)>) -> Result<Vec<Change>, HandlerError> {
-        containerd(root, None, Path::new(SHIM), Path::new(CONFIG), version)
-    }
-
-    #[test]
-    fn containerd_1_is_edited_in_place() {
-        let main = "version = 2\n\n[plugins.\"io.containerd.grpc.v1.cri\"] # CRI\n  sandbox_image = \"p:1\"\n";
-        let (_dir, root) = machine(Some(main));
-        let changes = changes(&root, Some((1, 6))).unwrap();
-        assert_eq!(changes.len(), 1);
-        insta::assert_snapshot!(changes[0].after, @r#"
-        version = 2
-
-        [plugins."io.containerd.grpc.v1.cri"] # CRI
-          sandbox_image = "p:1"
-
-        [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.kata]
-        runtime_type = "io.containerd.kata.v2"
-        runtime_path = "/opt/kata/bin/containerd-shim-kata-v2"
-        privileged_without_host_devices = true
-        pod_annotations = ["io.katacontainers.*"]
-
-        [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.kata.options]
-        ConfigPath = "/opt/kata/configuration.toml"
-
-        [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-        runtime_type = "io.containerd.runc.v2"
-        "#);
-    }
-
-    #[test]
-    fn runtimes_that_containerd_1_has_are_not_added_to() {
-        let section = "plugins.\"io.containerd.grpc.v1.cri\".containerd";
-        for stated in [
-            format!("[{section}]\ndefault_runtime_name = \"mine\"\n"),
-            format!("[{section}.runtimes.crun]\nruntime_type = \"io.containerd.runc.v2\"\n"),
-        ] {
-            let (_dir, root) = machine(Some(&format!("version = 2\n{stated}")));
-            let changes = changes(&root, Some((1, 7))).unwrap();
-            assert!(!changes[0].after.contains("runtimes.runc"), "{}", changes[0].after);
-        }
-        let (_dir, root) = machine(Some(&format!("version = 2\n[{section}]\ndefault_runtime_name = \"runc\"\n")));
-        assert!(changes(&root, Some((1, 7))).unwrap()[0].after.contains("runtimes.runc"));
-    }
-
-    #[test]
-    fn containerd_2_gets_a_drop_in_that_is_imported_once() {
-        let (_dir, root) = machine(Some("version = 3\nimports = [\"/etc/other.toml\"]\n"));
-        let two = changes(&root, Some((2, 1))).unwrap();
-        assert_eq!(two.len(), 2);
-        insta::assert_snapshot!(two[0].after, @r#"
-        # Written by kata-osinfo; `kata-osinfo unconfigure` removes it.
-        version = 3
-
-        [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.kata]
-        runtime_type = "io.containerd.kata.v2"
-        runtime_path = "/opt/kata/bin/containerd-shim-kata-v2"
-        privileged_without_host_devices = true
-        pod_annotations = ["io.katacontainers.*"]
-
-        [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.kata.options]
-        ConfigPath = "/opt/kata/configuration.toml"
-        "#);
-        assert_eq!(
-            two[1].after,
-            "version = 3\nimports = [\"/etc/other.toml\", \"/etc/containerd/conf.d/50-kata-osinfo.toml\"]\n"
-        );
-        let (_dir, root) = machine(Some("version = 3\nimports = ['/etc/containerd/conf.d/*.toml']\n"));
-        assert_eq!(changes(&root, Some((2, 2))).unwrap().len(), 1);
-        let (_dir, root) = machine(None);
-        assert_eq!(changes(&root, Some((2, 2))).unwrap().len(), 1);
-        assert_eq!(changes(&root, Some((2, 0))).unwrap().len(), 2);
-        // A form of version 3 says that it is containerd 2, a form of version 2 does not say which.
-        let (_dir, root) = machine(Some("version = 3\n"));
-        assert_eq!(changes(&root, None).unwrap().len(), 2);
-        let (_dir, root) = machine(Some("version = 2\n"));
-        let in_place = changes(&root, None).unwrap();
-        assert_eq!((in_place.len(), in_place[0].path.as_path()), (1, Path::new(MAIN)));
-    }
-
-    #[test]
-    fn what_would_be_undone_or_is_too_old_is_refused() {
-        let (dir, root) = machine(Some("version = 2\nimports = [\"conf.d/*.toml\"]\n"));
-        let import = dir.path().join("etc/containerd/conf.d/x.toml");
-        std::fs::write(&import, "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"p\"\n").unwrap();
-        assert!(matches!(changes(&root, Some((1, 7))), Err(HandlerError::Replaced { .. })));
-        std::fs::write(&import, "[plugins.\"other\"]\nx = 1\n").unwrap();
-        assert!(changes(&root, Some((1, 7))).is_ok());
-        let (_dir, root) = machine(Some("[plugins.cri]\nx = 1\n"));
-        let error = changes(&root, None).unwrap_err().to_string();
-        assert!(error.contains("version 1") && error.contains("config migrate"), "{error}");
-        let (_dir, root) = machine(Some("version = [\n"));
-        assert!(matches!(changes(&root, None), Err(HandlerError::Edit { .. })));
-    }
-}
+mod tests;

@@ -228,7 +228,7 @@ pub(super) fn value_of(item: &Item) -> Value {
     }
 }
 
-fn table_of(table: &dyn TableLike) -> Value {
+pub(super) fn table_of(table: &dyn TableLike) -> Value {
     table.iter().map(|(k, v)| (k.to_owned(), value_of(v))).collect::<serde_json::Map<_, _>>().into()
 }
 
@@ -245,7 +245,7 @@ fn plain(value: &toml_edit::Value) -> Value {
     }
 }
 
-fn line_of(text: &str, at: usize) -> usize {
+pub(super) fn line_of(text: &str, at: usize) -> usize {
     text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1
 }
 

@@ -5,18 +5,20 @@ use super::edit::{DROP_IN, EditError, drop_in, edited};
 use super::locate::{confidential, siblings};
 use super::lock::Lock;
 use super::{
-    Configuration, Handler, HandlerError, Located, Merged, NotEffective, Problem, Setting, containerd, crio, own,
-    reads_drop_ins, settings, shim,
+    Configuration, Handler, HandlerError, Located, Merged, NotEffective, Problem, Setting, containerd,
+    containerd::Wanted, crio, own, reads_drop_ins, settings, shim,
 };
 use crate::root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// A handler to be written, and what is known of its container manager.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HandlerChoice {
     /// Which container manager.
     pub handler: Handler,
+    /// containerd's configuration, where it is not the one that is there.
+    pub config: Option<PathBuf>,
     /// containerd's major and minor version, where known.
     pub version: Option<(u32, u32)>,
 }
@@ -38,9 +40,17 @@ pub struct Prepared {
     pub warnings: Vec<String>,
     /// Files that are no longer written, and what they go back to.
     back: BTreeMap<PathBuf, Option<String>>,
+    handler: Option<WrittenHandler>,
     /// What is configured now.
     old: Option<State>,
     new: State,
+}
+
+/// What is to be found of a handler when everything is read again.
+#[derive(Debug, Clone)]
+enum WrittenHandler {
+    Containerd(containerd::Written),
+    Crio(crio::Written),
 }
 
 /// Why nothing can be written.
@@ -141,12 +151,23 @@ pub fn prepare(
         let after = edited(&base, &settings).map_err(edit)?;
         changes.push(Change { path: located.path.clone(), before: Some(base), after });
     }
+    let mut written = None;
     if let Some(choice) = handler {
         let shim = shim(root, configuration.runtime)?;
-        changes.extend(match choice.handler {
-            Handler::Containerd => containerd(root, old.as_ref(), &shim, &located.named, choice.version)?,
-            Handler::Crio => crio(root, old.as_ref(), &shim, &located.named)?,
-        });
+        match choice.handler {
+            Handler::Containerd => {
+                let place = containerd::place(root, choice.config.as_deref())?;
+                let wanted = Wanted { shim: &shim, config: &located.named, version: choice.version };
+                let (files, handler) = containerd::containerd(root, old.as_ref(), &place, wanted, &replaced)?;
+                changes.extend(files);
+                written = Some(WrittenHandler::Containerd(handler));
+            }
+            Handler::Crio => {
+                let (files, handler) = crio::crio(root, old.as_ref(), &shim, &located.named)?;
+                changes.extend(files);
+                written = Some(WrittenHandler::Crio(handler));
+            }
+        }
     }
     let new = State {
         profile: configuration.profile.clone(),
@@ -159,7 +180,8 @@ pub fn prepare(
     let merged = Merged::read_with(root, &located, configuration.runtime, configuration.kata, &replaced)?;
     Ok(Prepared {
         not_effective: merged.not_effective(&settings),
-        problems: problems(root, &merged),
+        problems: problems(root, &merged, written.as_ref(), &replaced),
+        handler: written,
         located,
         settings,
         warnings,
@@ -203,7 +225,8 @@ impl Prepared {
     ) -> Result<(Vec<NotEffective>, Vec<Problem>), PrepareError> {
         change::apply(root, lock, self.old.as_ref(), self.new)?;
         let merged = Merged::read(root, &self.located, configuration.runtime, configuration.kata)?;
-        Ok((merged.not_effective(&self.settings), problems(root, &merged)))
+        let problems = problems(root, &merged, self.handler.as_ref(), &BTreeMap::new());
+        Ok((merged.not_effective(&self.settings), problems))
     }
 }
 
@@ -219,6 +242,16 @@ fn left_behind(root: &Root, from: &Located, own: &Located, old: Option<&State>) 
         .collect())
 }
 
-fn problems(root: &Root, merged: &Merged) -> Vec<Problem> {
-    merged.problems().iter().cloned().chain(merged.missing_files(root)).collect()
+fn problems(
+    root: &Root,
+    merged: &Merged,
+    handler: Option<&WrittenHandler>,
+    replaced: &BTreeMap<PathBuf, Option<String>>,
+) -> Vec<Problem> {
+    let handler = match handler {
+        Some(WrittenHandler::Containerd(written)) => written.problems(root, replaced),
+        Some(WrittenHandler::Crio(written)) => written.problems(root, replaced),
+        None => Vec::new(),
+    };
+    merged.problems().iter().cloned().chain(merged.missing_files(root)).chain(handler).collect()
 }

@@ -37,13 +37,47 @@ pub enum HandlerError {
         /// Why.
         source: super::edit::EditError,
     },
-    /// A version of its form for which there is no rule.
-    #[error("{path} has version {version}: expected 2 or later; bring it up with `containerd config migrate`")]
+    /// The first form of its configuration.
+    #[error(
+        "{path} has version 1 of containerd's configuration, expected 2 or later: {}", match .migrate {
+            true => "bring it up with `containerd config migrate`",
+            false => "say what it says in version 2, beginning with `version = 2`; `containerd config default` prints one",
+        }
+    )]
     OldConfig {
         /// The file.
         path: PathBuf,
-        /// What it has.
-        version: i64,
+        /// Whether that containerd can bring it up itself: 2.0 and later.
+        migrate: bool,
+    },
+    /// Several containerds are there.
+    #[error("several containerds have a configuration here: choose one with --containerd-config: {}", .0.join(", "))]
+    Several(Vec<String>),
+    /// It does not start with what is there.
+    #[error("containerd would not start with {main} as it is: {why}")]
+    WouldNotStart {
+        /// The main file.
+        main: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A file that is made anew does not import ours.
+    #[error("{main} does not import a file of ours: {advice}")]
+    NotImported {
+        /// The main file.
+        main: PathBuf,
+        /// How it can be made to.
+        advice: String,
+    },
+    /// No way of writing it leaves everything else as it is.
+    #[error(
+        "a handler cannot be added to {main} without harm: {what}; add it by hand, or bring all of its files to one version (and name containerd's with --containerd-version)"
+    )]
+    Harm {
+        /// The main file.
+        main: PathBuf,
+        /// What would happen.
+        what: String,
     },
     /// An imported file would undo the edit.
     #[error(

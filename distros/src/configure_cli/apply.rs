@@ -7,7 +7,8 @@ use crate::commands::{Exit, Format, json};
 use kata_osinfo::configure::change::{self, Change, Kept, Reverted};
 use kata_osinfo::configure::lock::lock;
 use kata_osinfo::configure::{
-    Configuration, Handler, HandlerChoice, Located, NotEffective, Prepared, Problem, locate, prepare, siblings,
+    Configuration, Handler, HandlerChoice, Located, NotEffective, Place, Prepared, Problem, locate, place, prepare,
+    siblings,
 };
 use kata_osinfo::diagnostic::printable;
 use kata_osinfo::fallback::{Way, fallback};
@@ -42,11 +43,16 @@ pub(crate) fn configure(common: &Common, arguments: &Configure) -> anyhow::Resul
     let lock = if arguments.dry_run { None } else { Some(lock(&here.root)?) };
     let located = locate(&here.root, here.profile.runtime, arguments.kata_config.as_deref())?;
     let handler = match arguments.handler {
-        Some(HandlerName::Containerd) => Some(HandlerChoice {
-            handler: Handler::Containerd,
-            version: containerd_version(&here.root, arguments.containerd_version.as_deref())?,
-        }),
-        Some(HandlerName::Crio) => Some(HandlerChoice { handler: Handler::Crio, version: None }),
+        Some(HandlerName::Containerd) => {
+            let place = place(&here.root, arguments.containerd_config.as_deref())?;
+            let given = arguments.containerd_version.as_deref();
+            Some(HandlerChoice {
+                handler: Handler::Containerd,
+                config: Some(place.main.clone()),
+                version: containerd_version(&here.root, given, &place)?,
+            })
+        }
+        Some(HandlerName::Crio) => Some(HandlerChoice { handler: Handler::Crio, config: None, version: None }),
         None => None,
     };
     let prepared = prepare(&here.root, &located, &configuration, handler)?;
@@ -178,14 +184,16 @@ fn print(text: &str) -> anyhow::Result<()> {
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// Given; else that of the package that owns the program; else, on the running system alone, what the program says.
-fn containerd_version(root: &Root, given: Option<&str>) -> anyhow::Result<Option<(u32, u32)>> {
+fn containerd_version(root: &Root, given: Option<&str>, place: &Place) -> anyhow::Result<Option<(u32, u32)>> {
     if let Some(given) = given {
         let version: kata_osinfo::configure::KataVersion = given
             .parse()
             .map_err(|_| anyhow::anyhow!("`{given}` is not a version of containerd: expected `2.1` or `1.7.24`"))?;
         return Ok(Some((version.major, version.minor)));
     }
-    let Some(program) = root.which("containerd") else { return Ok(None) };
+    // Those of Kubernetes' distributions are in no search path.
+    let program = root.which("containerd").filter(|_| place.is_standard());
+    let Some(program) = program else { return Ok(None) };
     let owner = Packages::read(root).ok().and_then(|packages| packages.owner(&program).ok().flatten());
     if let Some(owner) = owner {
         // `1:2.1.3-1`, `1.7.24~ds1-6`
@@ -288,13 +296,17 @@ mod tests {
         };
         write("usr/bin/containerd", "no program that could be run");
         let root = Root::new(dir.path()).unwrap();
-        assert_eq!(containerd_version(&root, None).unwrap(), None);
+        let said = |given| containerd_version(&root, given, &place(&root, None).unwrap()).unwrap();
+        assert_eq!(said(None), None);
         write("var/lib/dpkg/info/containerd.io.list", "/usr/bin/containerd\n");
         for (version, expected) in [("1:2.1.3-1", (2, 1)), ("1.7.24~ds1-6+b4", (1, 7))] {
             let status = format!("Package: containerd.io\nStatus: install ok installed\nVersion: {version}\n");
             write("var/lib/dpkg/status", &status);
-            assert_eq!(containerd_version(&root, None).unwrap(), Some(expected));
+            assert_eq!(said(None), Some(expected));
         }
-        assert_eq!(containerd_version(&root, Some("2.0")).unwrap(), Some((2, 0)));
+        assert_eq!(said(Some("2.0")), Some((2, 0)));
+        // A distribution of Kubernetes has its own.
+        let theirs = place(&root, Some(Path::new("/var/lib/rancher/k3s/agent/etc/containerd/config.toml"))).unwrap();
+        assert_eq!(containerd_version(&root, None, &theirs).unwrap(), None);
     }
 }

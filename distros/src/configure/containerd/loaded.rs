@@ -1,0 +1,329 @@
+//! What a containerd makes of its configuration: the files it reads, and the runtimes it ends up with.
+//!
+//! `LoadConfig`, `resolveImports`, `mergeConfig` and `ValidateV2` in `services/server/config/config.go` at v1.6.20 and
+//! v1.7.24; the same and `MigrateConfigTo` in `cmd/containerd/server/config/config.go` at v2.0.0 to v2.2.7, which differ
+//! in nothing that matters here; `LoadConfigWithPlugins` at v2.3.4; `migrateConfig` in `plugins/cri/runtime/plugin.go`
+//! at v2.1.4. Held against `containerd config dump` of 1.6, 1.7 and 2.1 by tests.
+
+use super::super::merged::{line_of, table_of};
+use super::glob::glob;
+use crate::root::Root;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
+use toml_edit::{Document, DocumentMut, Item};
+
+/// The CRI plugin's section up to version 2 of the configuration's form, and its name in version 1.
+pub(super) const GRPC: &str = "io.containerd.grpc.v1.cri";
+/// Its runtimes' section from version 3 on.
+pub(super) const RUNTIME: &str = "io.containerd.cri.v1.runtime";
+const V1: &str = "cri";
+
+/// More files than this are not followed.
+const MAX_FILES: usize = 1000;
+
+/// How a containerd joins the files of its configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Loading {
+    /// 1.x: a plugin's section of a later file takes the place of the one before.
+    Replaces,
+    /// 2.0 to 2.2: sections are merged key by key, then brought to version 3 if the last file's version is lower.
+    MergesThenMigrates,
+    /// 2.3 and later: every file is brought to the newest version, then they are merged; no import may have a version
+    /// above the main file's.
+    MigratesThenMerges,
+}
+
+impl Loading {
+    /// All that a containerd may be whose major and minor version is this, `None` where it is not known.
+    pub(super) fn all(version: Option<(u32, u32)>) -> &'static [Loading] {
+        use Loading::{MergesThenMigrates, MigratesThenMerges, Replaces};
+        match version {
+            None => &[Replaces, MergesThenMigrates, MigratesThenMerges],
+            Some(v) if v < (2, 0) => &[Replaces],
+            Some(v) if v < (2, 3) => &[MergesThenMigrates],
+            Some(_) => &[MigratesThenMerges],
+        }
+    }
+
+    /// The highest version of the form that it reads.
+    fn newest(self) -> i64 {
+        match self {
+            Loading::Replaces => 2,
+            Loading::MergesThenMigrates => 3,
+            Loading::MigratesThenMerges => 4,
+        }
+    }
+}
+
+/// The files of a root, some of them as they are to be.
+#[derive(Clone, Copy)]
+pub(super) struct Files<'a> {
+    pub(super) root: &'a Root,
+    /// By their paths with links followed; `None` is a file that goes.
+    pub(super) replaced: &'a BTreeMap<PathBuf, Option<String>>,
+}
+
+impl Files<'_> {
+    /// A file's text; `None` where it is not there.
+    fn text(&self, path: &Path) -> Result<Option<String>, String> {
+        let said = |e: crate::root::RootError| e.to_string();
+        let resolved = self.root.resolve_new(path).map_err(said)?;
+        match self.replaced.get(&resolved) {
+            Some(text) => Ok(text.clone()),
+            None => self.root.utf8_if_any(path).map_err(said),
+        }
+    }
+
+    /// The names in a folder, sorted; none where it cannot be listed.
+    pub(super) fn names(&self, folder: &Path) -> Vec<String> {
+        let Ok(resolved) = self.root.resolve_new(folder) else { return Vec::new() };
+        let mut names: BTreeSet<String> = self.root.list(folder).unwrap_or_default().into_iter().collect();
+        for (path, text) in self.replaced.iter().filter(|(p, _)| p.parent() == Some(&resolved)) {
+            let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
+            match text {
+                Some(_) => names.insert(name.to_owned()),
+                None => names.remove(name),
+            };
+        }
+        names.into_iter().collect()
+    }
+
+    pub(super) fn is_there(&self, path: &Path) -> bool {
+        self.text(path).is_ok_and(|t| t.is_some()) || self.root.metadata(path).is_some_and(|m| !m.is_file())
+    }
+}
+
+/// One file of the configuration.
+#[derive(Debug, Clone)]
+pub(super) struct File {
+    pub(super) path: PathBuf,
+    text: String,
+    version: i64,
+    plugins: Map<String, Value>,
+    disabled: Vec<String>,
+}
+
+impl File {
+    pub(super) fn has(&self, plugin: &str) -> bool {
+        self.plugins.contains_key(plugin)
+    }
+
+    /// The handlers in one plugin's section.
+    pub(super) fn runtimes(&self, plugin: &str) -> Option<&Map<String, Value>> {
+        self.plugins.get(plugin)?.get("containerd")?.get("runtimes")?.as_object()
+    }
+
+    /// The line, from 1, where a key is set.
+    pub(super) fn line(&self, key: &[&str]) -> Option<usize> {
+        let document = Document::parse(self.text.as_str()).ok()?;
+        let item = key.iter().try_fold(document.as_item(), |item, key| item.get(key))?;
+        Some(line_of(&self.text, item.span()?.start))
+    }
+}
+
+/// What a containerd has in the end.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Loaded {
+    /// The handlers, each with its keys.
+    pub(super) runtimes: Map<String, Value>,
+    /// Everything else that the CRI plugin is told.
+    pub(super) rest: Map<String, Value>,
+    /// The file that disables the CRI plugin.
+    pub(super) disabled: Option<PathBuf>,
+}
+
+/// The files in the order in which they are read; none where there is no main file.
+///
+/// # Errors
+///
+/// Why containerd would not start.
+pub(super) fn read(files: &Files<'_>, main: &Path, loading: Loading) -> Result<Vec<File>, String> {
+    let mut all = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut pending = VecDeque::from([main.to_owned()]);
+    while let Some(path) = pending.pop_front() {
+        if !seen.insert(path.clone()) || all.len() == MAX_FILES {
+            continue;
+        }
+        let Some(text) = files.text(&path)? else {
+            if path == main {
+                return Ok(all);
+            }
+            return Err(format!("{} is imported and is not there", path.display()));
+        };
+        let document: DocumentMut = text.parse().map_err(|e| format!("{}: not TOML: {e}", path.display()))?;
+        for import in texts(document.get("imports")) {
+            pending.extend(resolve(files, &path, &import, loading)?);
+        }
+        let plugins = document.get("plugins").and_then(Item::as_table_like).map(table_of);
+        all.push(File {
+            version: document.get("version").and_then(Item::as_integer).unwrap_or_default(),
+            plugins: plugins
+                .and_then(|p| if let Value::Object(map) = p { Some(map) } else { None })
+                .unwrap_or_default(),
+            disabled: texts(document.get("disabled_plugins")),
+            path,
+            text,
+        });
+    }
+    Ok(all)
+}
+
+fn texts(item: Option<&Item>) -> Vec<String> {
+    let list = item.and_then(Item::as_array);
+    list.into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+}
+
+/// The files that one import is; a relative one starts at the file that has it.
+fn resolve(files: &Files<'_>, parent: &Path, import: &str, loading: Loading) -> Result<Vec<PathBuf>, String> {
+    let beside = clean(&parent.with_file_name("").join(import));
+    if !import.contains('*') {
+        return Ok(vec![beside]);
+    }
+    let wrong = || format!("{}: `{import}` is not a pattern", parent.display());
+    let mut found = glob(files, &beside).ok_or_else(wrong)?;
+    // Up to some 1.7 a relative pattern starts where containerd runs: a service at the root.
+    if loading == Loading::Replaces && !import.starts_with('/') {
+        found.extend(glob(files, &clean(&Path::new("/").join(import))).ok_or_else(wrong)?);
+    }
+    Ok(found)
+}
+
+/// A path without `.` and `..`, as Go's `filepath.Clean` makes it.
+fn clean(path: &Path) -> PathBuf {
+    use std::path::Component;
+    let mut clean = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => {
+                clean.pop();
+            }
+            _ => {}
+        }
+    }
+    clean
+}
+
+/// What the files come to.
+///
+/// # Errors
+///
+/// Why containerd would not start.
+pub(super) fn join(files: &[File], loading: Loading) -> Result<Loaded, String> {
+    let newest = loading.newest();
+    // containerd 2 starts from its own version, and a file's takes its place; version 1 is read as what is there then.
+    let mut version = if loading == Loading::Replaces { 0 } else { newest };
+    let mut cap = 0;
+    let mut plugins = Map::new();
+    let mut disabled: Vec<(String, &Path)> = Vec::new();
+    for file in files {
+        let mut own = file.plugins.clone();
+        let too_new = |limit: i64| {
+            format!("{} has version {}, this containerd reads up to {limit} here", file.path.display(), file.version)
+        };
+        if file.version > newest {
+            return Err(too_new(newest));
+        }
+        let old = loading != Loading::Replaces && file.version < 2;
+        if old {
+            rename(&mut own);
+        }
+        match loading {
+            Loading::Replaces => {
+                version = if file.version == 0 { version } else { file.version };
+                plugins.extend(own);
+            }
+            Loading::MergesThenMigrates => {
+                version = if old { version } else { file.version };
+                merge(&mut plugins, own);
+            }
+            Loading::MigratesThenMerges => {
+                cap = if cap == 0 { file.version } else { cap };
+                if file.version > cap {
+                    return Err(too_new(cap));
+                }
+                if file.version < 3 {
+                    migrate(&mut own);
+                }
+                merge(&mut plugins, own);
+            }
+        }
+        let name = |d: &String| if old && d == V1 { GRPC.to_owned() } else { d.clone() };
+        disabled.extend(file.disabled.iter().map(|d| (name(d), file.path.as_path())));
+    }
+    let section = match (loading, version) {
+        (Loading::Replaces, ..2) => V1,
+        (Loading::Replaces, _) => GRPC,
+        _ => RUNTIME,
+    };
+    let parts = if section == GRPC { 4 } else { 2 };
+    let named =
+        disabled.iter().map(|(d, _)| d.as_str()).chain(plugins.keys().map(String::as_str).filter(|_| parts == 4));
+    if section != V1
+        && let Some(short) = named.into_iter().find(|d| d.split('.').count() < parts)
+    {
+        return Err(format!("`{short}` is not a plugin's name in this version of the configuration"));
+    }
+    if loading == Loading::MergesThenMigrates && version < 3 {
+        migrate(&mut plugins);
+    }
+    // What is left in a section that is not read says nothing.
+    let read =
+        |name: &String| name == section || (loading != Loading::Replaces && name.starts_with("io.containerd.cri."));
+    let mut rest: Map<String, Value> = plugins.into_iter().filter(|(name, _)| read(name)).collect();
+    let runtimes = rest
+        .get_mut(section)
+        .and_then(|s| s.get_mut("containerd")?.as_object_mut()?.remove("runtimes"))
+        .and_then(|r| if let Value::Object(map) = r { Some(map) } else { None })
+        .unwrap_or_default();
+    prune(&mut rest);
+    let off = disabled.iter().find(|(d, _)| d == section || (d == GRPC && section != V1));
+    Ok(Loaded { runtimes, rest, disabled: off.map(|(_, path)| (*path).to_owned()) })
+}
+
+/// Sections that say nothing are like none.
+fn prune(map: &mut Map<String, Value>) {
+    map.values_mut().filter_map(Value::as_object_mut).for_each(prune);
+    map.retain(|_, v| v.as_object().is_none_or(|m| !m.is_empty()));
+}
+
+/// From version 1 to 2: the plugin gets its whole name.
+fn rename(plugins: &mut Map<String, Value>) {
+    if let Some(cri) = plugins.remove(V1) {
+        plugins.insert(GRPC.to_owned(), cri);
+    }
+}
+
+/// From version 2 to 3: what version 3's section does not have yet is taken from version 2's.
+fn migrate(plugins: &mut Map<String, Value>) {
+    let Some(Value::Object(old)) = plugins.remove(GRPC) else { return };
+    let empty = || Value::Object(Map::new());
+    let Some(new) = plugins.entry(RUNTIME).or_insert_with(empty).as_object_mut() else { return };
+    for (key, value) in &old {
+        match (key.as_str(), value) {
+            ("containerd" | "cni", Value::Object(old)) => {
+                let Some(new) = new.entry(key).or_insert_with(empty).as_object_mut() else { continue };
+                for (key, value) in old {
+                    new.entry(key).or_insert_with(|| value.clone());
+                }
+            }
+            _ => {
+                new.entry(key).or_insert_with(|| value.clone());
+            }
+        }
+    }
+}
+
+/// Key by key, lists are replaced.
+fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Object(into)), Value::Object(from)) => merge(into, from),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Where a machine's containerd reads its configuration: the distributions of Kubernetes bring one of their own.
+
+use super::super::runtime_files::HandlerError;
+use crate::root::Root;
+use std::path::{Path, PathBuf};
+
+/// Where containerd itself looks.
+const STANDARD: &str = "/etc/containerd/config.toml";
+
+/// One containerd's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Whose it is: `containerd`, `k3s`.
+    pub owner: &'static str,
+    /// The file that it reads first, or that this is made from.
+    pub main: PathBuf,
+    /// The file that is ours alone, where drop-ins are read.
+    pub(super) drop_in: PathBuf,
+    /// The main file is made anew at each start: what to do where it does not import our file.
+    pub(super) made_anew: Option<String>,
+}
+
+/// k3s and RKE2, k0s, MicroK8s, with the file that tells that they are there.
+///
+/// `get_containerd_paths` in `tools/packaging/kata-deploy/binary/src/config.rs` and `containerdConfPath` in
+/// `helm-chart/kata-deploy/templates/_helpers.tpl` at Kata 4.1.0, and for k0s its own `docs/runtime.md` at 1.36.
+const DISTRIBUTIONS: &[(&str, &str)] = &[
+    ("k3s", "/var/lib/rancher/k3s/agent/etc/containerd/config.toml"),
+    ("rke2", "/var/lib/rancher/rke2/agent/etc/containerd/config.toml"),
+    ("k0s", "/etc/k0s/containerd.toml"),
+    ("microk8s", "/var/snap/microk8s/current/args/containerd-template.toml"),
+];
+
+/// How k0s marks a file that it writes itself; only then it reads `containerd.d`.
+const K0S_OWN: &str = "# k0s_managed=true";
+
+impl Place {
+    /// Whether it is containerd's own, so that the `containerd` of the system is the one that reads it.
+    pub fn is_standard(&self) -> bool {
+        self.owner == "containerd"
+    }
+
+    fn new(root: &Root, main: &Path) -> Place {
+        let owner = DISTRIBUTIONS.iter().find(|(_, path)| Path::new(path) == main).map_or("containerd", |(o, _)| o);
+        let beside = |name: &str| main.with_file_name("").join(name);
+        let text = || root.utf8_if_any(main).ok().flatten().unwrap_or_default();
+        let (folder, made_anew) = match owner {
+            "k3s" | "rke2" => {
+                let new = text()
+                    .parse::<toml_edit::DocumentMut>()
+                    .is_ok_and(|d| d.get("version").and_then(toml_edit::Item::as_integer).is_some_and(|v| v >= 3));
+                let name = if new { "config-v3.toml" } else { "config.toml" };
+                let folder = beside(&format!("{name}.d"));
+                let advice = format!(
+                    "{owner} makes it anew at each start: have `imports = [\"{}/*.toml\"]` in {}, and restart {owner}",
+                    folder.display(),
+                    beside(&format!("{name}.tmpl")).display()
+                );
+                (folder, Some(advice))
+            }
+            "k0s" => {
+                let folder = beside("containerd.d");
+                let advice = "k0s makes it anew at each start: restart k0s, so that it imports containerd.d";
+                let own = text().lines().next() == Some(K0S_OWN);
+                (folder, own.then(|| advice.to_owned()))
+            }
+            _ => (beside("conf.d"), None),
+        };
+        Place { owner, main: main.to_owned(), drop_in: folder.join("50-kata-osinfo.toml"), made_anew }
+    }
+
+    /// Up to 1.35 k0s joins the files of `containerd.d` itself, for the containerd 1.7 that it brings.
+    pub(super) fn joins_drop_ins_itself(&self, imports: &[String]) -> bool {
+        let folder = self.drop_in.with_file_name("").display().to_string();
+        self.owner == "k0s" && self.made_anew.is_some() && !imports.iter().any(|i| i.starts_with(&folder))
+    }
+}
+
+/// All that are there.
+pub(super) fn present(root: &Root) -> Vec<Place> {
+    let mains = DISTRIBUTIONS.iter().map(|(_, main)| *main).chain([STANDARD]);
+    mains.map(Path::new).filter(|main| root.has_file(main)).map(|main| Place::new(root, main)).collect()
+}
+
+/// The place that is named, else the one that is there, else containerd's own.
+///
+/// # Errors
+///
+/// That there are several.
+pub fn place(root: &Root, named: Option<&Path>) -> Result<Place, HandlerError> {
+    if let Some(main) = named {
+        return Ok(Place::new(root, main));
+    }
+    let mut present = present(root);
+    match present.len() {
+        0 => Ok(Place::new(root, Path::new(STANDARD))),
+        1 => Ok(present.remove(0)),
+        _ => Err(HandlerError::Several(present.into_iter().map(|p| p.main.display().to_string()).collect())),
+    }
+}

@@ -1,0 +1,117 @@
+use super::*;
+
+const SHIM: &str = "/opt/kata/bin/containerd-shim-kata-v2";
+const CONFIG: &str = "/opt/kata/configuration.toml";
+
+fn machine(main: Option<&str>) -> (tempfile::TempDir, Root) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("etc/containerd/conf.d")).unwrap();
+    if let Some(text) = main {
+        std::fs::write(dir.path().join("etc/containerd/config.toml"), text).unwrap();
+    }
+    let root = Root::new(dir.path()).unwrap();
+    (dir, root)
+}
+
+fn changes(root: &Root, version: Option<(u32, u32)>) -> Result<Vec<Change>, HandlerError> {
+    let wanted = Wanted { shim: Path::new(SHIM), config: Path::new(CONFIG), version };
+    Ok(containerd(root, None, &place(root, None)?, wanted, &Replaced::new())?.0)
+}
+
+#[test]
+fn containerd_1_is_edited_in_place() {
+    let main = "version = 2\n\n[plugins.\"io.containerd.grpc.v1.cri\"] # CRI\n  sandbox_image = \"p:1\"\n";
+    let (_dir, root) = machine(Some(main));
+    let changes = changes(&root, Some((1, 6))).unwrap();
+    assert_eq!(changes.len(), 1);
+    insta::assert_snapshot!(changes[0].after, @r#"
+    version = 2
+
+    [plugins."io.containerd.grpc.v1.cri"] # CRI
+      sandbox_image = "p:1"
+
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.kata]
+    runtime_type = "io.containerd.kata.v2"
+    runtime_path = "/opt/kata/bin/containerd-shim-kata-v2"
+    privileged_without_host_devices = true
+    pod_annotations = ["io.katacontainers.*"]
+
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.kata.options]
+    ConfigPath = "/opt/kata/configuration.toml"
+
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    "#);
+}
+
+#[test]
+fn runtimes_that_containerd_1_has_are_not_added_to() {
+    let section = "plugins.\"io.containerd.grpc.v1.cri\".containerd";
+    for stated in [
+        format!("[{section}]\ndefault_runtime_name = \"mine\"\n"),
+        format!("[{section}.runtimes.crun]\nruntime_type = \"io.containerd.runc.v2\"\n"),
+    ] {
+        let (_dir, root) = machine(Some(&format!("version = 2\n{stated}")));
+        let changes = changes(&root, Some((1, 7))).unwrap();
+        assert!(!changes[0].after.contains("runtimes.runc"), "{}", changes[0].after);
+    }
+    let (_dir, root) = machine(Some(&format!("version = 2\n[{section}]\ndefault_runtime_name = \"runc\"\n")));
+    assert!(changes(&root, Some((1, 7))).unwrap()[0].after.contains("runtimes.runc"));
+}
+
+#[test]
+fn containerd_2_gets_a_drop_in_that_is_imported_once() {
+    let (dir, root) = machine(Some("version = 3\nimports = [\"/etc/other.toml\"]\n"));
+    std::fs::write(dir.path().join("etc/other.toml"), "").unwrap();
+    let two = changes(&root, Some((2, 1))).unwrap();
+    assert_eq!(two.len(), 2);
+    insta::assert_snapshot!(two[0].after, @r#"
+    # Written by kata-osinfo; `kata-osinfo unconfigure` removes it.
+    version = 3
+
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.kata]
+    runtime_type = "io.containerd.kata.v2"
+    runtime_path = "/opt/kata/bin/containerd-shim-kata-v2"
+    privileged_without_host_devices = true
+    pod_annotations = ["io.katacontainers.*"]
+
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.kata.options]
+    ConfigPath = "/opt/kata/configuration.toml"
+    "#);
+    assert_eq!(
+        two[1].after,
+        "version = 3\nimports = [\"/etc/other.toml\", \"/etc/containerd/conf.d/50-kata-osinfo.toml\"]\n"
+    );
+    let (_dir, root) = machine(Some("version = 3\nimports = ['/etc/containerd/conf.d/*.toml']\n"));
+    assert_eq!(changes(&root, Some((2, 2))).unwrap().len(), 1);
+    let (_dir, root) = machine(None);
+    for version in [(2, 0), (2, 2), (2, 3)] {
+        let both = changes(&root, Some(version)).unwrap();
+        assert_eq!(both[1].after, "version = 3\nimports = [\"/etc/containerd/conf.d/50-kata-osinfo.toml\"]\n");
+    }
+    // A form of version 3 says that it is containerd 2, a form of version 2 does not say which.
+    let (_dir, root) = machine(Some("version = 3\n"));
+    assert_eq!(changes(&root, None).unwrap().len(), 2);
+    let (_dir, root) = machine(Some("version = 2\n"));
+    let in_place = changes(&root, None).unwrap();
+    assert_eq!((in_place.len(), in_place[0].path.as_path()), (1, Path::new("/etc/containerd/config.toml")));
+}
+
+#[test]
+fn what_would_be_undone_or_is_too_old_is_refused() {
+    let (dir, root) = machine(Some("version = 2\nimports = [\"conf.d/*.toml\"]\n"));
+    let import = dir.path().join("etc/containerd/conf.d/x.toml");
+    std::fs::write(&import, "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"p\"\n").unwrap();
+    assert!(matches!(changes(&root, Some((1, 7))), Err(HandlerError::Replaced { .. })));
+    std::fs::write(&import, "[plugins.\"io.containerd.internal.v1.opt\"]\nx = 1\n").unwrap();
+    assert!(changes(&root, Some((1, 7))).is_ok());
+    let (_dir, root) = machine(Some("[plugins.cri]\nx = 1\n"));
+    for (version, advice) in [(None, "config default"), (Some((1, 7)), "config default"), (Some((2, 0)), "a drop-in")] {
+        match changes(&root, version) {
+            Err(e) => assert!(e.to_string().contains("version 1 of") && e.to_string().contains(advice), "{e}"),
+            Ok(changes) => assert_eq!((advice, changes.len()), ("a drop-in", 2)),
+        }
+    }
+    let (_dir, root) = machine(Some("version = [\n"));
+    assert!(matches!(changes(&root, None), Err(HandlerError::Edit { .. })));
+}
