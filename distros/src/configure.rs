@@ -19,6 +19,7 @@ mod plan;
 mod prepare;
 mod runtime_files;
 mod settings;
+mod standing;
 mod today;
 mod version;
 
@@ -32,4 +33,5 @@ pub use plan::{BlockAio, Boot, Configuration, Guest, Inputs, Note, PlanError, Wa
 pub use prepare::{HandlerChoice, PrepareError, Prepared, prepare};
 pub use runtime_files::{Handler, HandlerError, shim};
 pub use settings::{Setting, settings};
+pub use standing::standing;
 pub use version::{KataVersion, key_since, reads_drop_ins};

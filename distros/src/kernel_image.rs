@@ -19,6 +19,8 @@ pub struct KernelImage {
     pub release: Option<String>,
     /// Its modules, `/lib/modules/<release>`; `None` of a left-over of a removed package, and of one that needs none.
     pub modules: Option<PathBuf>,
+    /// Whether other flavours lie beside it, `cloud`, `rt`, a vendor's own, and nothing says which one the record means.
+    pub in_doubt: bool,
 }
 
 /// The kernel that counts of those that a record's pattern matches: `/boot/vmlinuz-*`, `/usr/lib/modules/*/vmlinuz`.
@@ -44,15 +46,33 @@ pub fn newest(root: &Root, pattern: &str, packages: &[String]) -> Result<Option<
         let known = |i: &KernelImage| (i.modules.is_some(), named.contains(&release(i)));
         known(b).cmp(&known(a)).then_with(|| order::compare(format, &release(b), &release(a)))
     });
-    Ok(images.into_iter().next())
+    let flavours: BTreeSet<Vec<String>> = images.iter().filter_map(|i| Some(flavour(i.release.as_deref()?))).collect();
+    Ok(images.into_iter().next().map(|first| {
+        let in_doubt = flavours.len() > 1 && !named.contains(&release(&first));
+        KernelImage { in_doubt, ..first }
+    }))
+}
+
+/// The words of a release that are no version: `cloud` and `amd64` of `6.12.48+deb13-cloud-amd64`.
+fn flavour(release: &str) -> Vec<String> {
+    let word = |part: &&str| part.starts_with(|c: char| c.is_ascii_alphabetic()) && !part.starts_with("rc");
+    release.split(['-', '_']).skip(1).filter(word).map(str::to_owned).collect()
+}
+
+/// What maintainers' scripts, editors and admins leave beside kernels: `.old`, `.bak~`, `.dpkg-new`, `.efi.signed`.
+fn is_leftover(name: &str) -> bool {
+    let known = ["old", "bak", "orig", "save", "saved", "backup", "signed", "unsigned", "old-dkms", "tmp", "disabled"];
+    name.ends_with('~')
+        || name.split('.').skip(1).any(|word| {
+            known.contains(&word) || word.starts_with("dpkg-") || ["rpmsave", "rpmnew", "rpmorig"].contains(&word)
+        })
 }
 
 /// A path that matched, unless it is no kernel.
 fn image(root: &Root, pattern: &str, path: PathBuf) -> Option<KernelImage> {
     let text = path.to_str()?;
-    // What maintainers' scripts and admins leave beside kernels, and Fedora's, which is for rescue only.
-    let leftover = [".old", ".bak", ".dpkg-tmp", ".dpkg-new"].iter().any(|e| text.ends_with(e));
-    if leftover || text.contains("-0-rescue-") || !root.has_file(&path) {
+    // Fedora has one that is for rescue only.
+    if is_leftover(path.file_name()?.to_str()?) || text.contains("-0-rescue-") || !root.has_file(&path) {
         return None;
     }
     let (before, after) = pattern.split_once('*').filter(|(_, after)| !after.contains('*')).unzip();
@@ -64,7 +84,7 @@ fn image(root: &Root, pattern: &str, path: PathBuf) -> Option<KernelImage> {
         let folders = [format!("/lib/modules/{release}"), format!("/usr/lib/modules/{release}")];
         folders.map(PathBuf::from).into_iter().find(|f| root.metadata(f).is_some_and(|m| m.is_dir()))
     });
-    Some(KernelImage { path, release, modules })
+    Some(KernelImage { path, release, modules, in_doubt: false })
 }
 
 /// The releases of the kernels that packages stand for, by what dpkg says that they depend on, at any remove:
@@ -161,5 +181,43 @@ mod tests {
             Package: linux-image-latest\nDepends: kmod, linux-image-6.12.9+deb13-amd64 (= 6.12.9-1)\n\n";
         tree.write("var/lib/dpkg/status", status);
         assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-6.12.9+deb13-amd64"));
+    }
+
+    #[test]
+    fn leftovers_are_no_kernels_and_flavours_raise_a_doubt() {
+        let doubt = |tree: &Tree| {
+            let root = Root::new(tree.0.path()).unwrap();
+            newest(&root, "/boot/vmlinuz-*", &["linux-image-amd64".to_owned()]).unwrap().map(|k| k.in_doubt)
+        };
+        let tree = Tree::with(&["boot/vmlinuz-6.12.48+deb13-amd64", "boot/vmlinuz-6.12.9+deb13-amd64"]);
+        for left in ["bak~", "bak", "efi.signed", "old-dkms", "dpkg-bak", "rpmsave", "old"] {
+            tree.write(&format!("boot/vmlinuz-6.16.3+deb13-amd64.{left}"), "");
+        }
+        let ours = "/boot/vmlinuz-6.12.48+deb13-amd64";
+        assert_eq!((tree.newest("/boot/vmlinuz-*").as_deref(), doubt(&tree)), (Some(ours), Some(false)));
+        for flavour in ["6.14.11-4-pve", "6.12.48+deb13-cloud-amd64", "6.12.48+deb13-rt-amd64"] {
+            tree.write(&format!("boot/vmlinuz-{flavour}"), "");
+            assert_eq!(doubt(&tree), Some(true), "{flavour}");
+        }
+        // dpkg's word takes the doubt away.
+        tree.write(
+            "var/lib/dpkg/status",
+            "Package: linux-image-amd64\nDepends: linux-image-6.12.48+deb13-amd64 (= 6.12.48-1)\n",
+        );
+        assert_eq!((tree.newest("/boot/vmlinuz-*").as_deref(), doubt(&tree)), (Some(ours), Some(false)));
+    }
+
+    #[test]
+    fn versions_are_no_flavours() {
+        for (release, expected) in [
+            ("6.12.48+deb13-amd64", &["amd64"][..]),
+            ("6.12.48+deb13-cloud-amd64", &["cloud", "amd64"]),
+            ("6.11.4-301.fc41.x86_64", &[]),
+            ("6.8.0-45-generic", &["generic"]),
+            ("6.14.11-4-pve", &["pve"]),
+            ("7.2-rc1-amd64", &["amd64"]),
+        ] {
+            assert_eq!(flavour(release), expected, "{release}");
+        }
     }
 }

@@ -174,3 +174,32 @@ fn drop_ins_that_a_copy_does_not_have_are_told() {
     assert!(output.stderr.contains("copy of /opt/kata/share/defaults"), "{}", output.stderr);
     assert_eq!(machine.run(&["unconfigure"]).code, 0);
 }
+
+#[test]
+fn what_was_configured_and_is_no_longer_there_is_told() {
+    let machine = everything_in_one_folder();
+    machine.file("m/usr/libexec/qemu-kvm", "\x7fELF");
+    let told = || {
+        let output = machine.run(&["check", "--all", "--format", "json"]);
+        let problems = output.json()["configured"].as_array().expect("a list").clone();
+        problems.iter().map(|p| p["message"].as_str().expect("a text").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(), Vec::<String>::new());
+    let own = ["--kernel", "/boot/vmlinuz-6.1", "--initrd", "/boot/kata.img"];
+    assert_eq!(machine.run(&[&["configure", "--profile", "go-3.29"], &own[..]].concat()).code, 0);
+    assert_eq!(told(), Vec::<String>::new());
+    std::fs::rename(machine.path("m/boot/vmlinuz-6.1"), machine.path("m/boot/vmlinuz-6.2")).expect("moved");
+    assert_eq!(told(), ["hypervisor.qemu.kernel is /boot/vmlinuz-6.1, which is not there: configure again"]);
+    let quiet = machine.run(&["check", "--all", "--quiet"]);
+    assert!(
+        quiet.stdout.contains("configured: /etc/kata-containers/config.d/50-kata-osinfo.toml:"),
+        "{}",
+        quiet.stdout
+    );
+    assert_ne!(quiet.code, 0);
+    std::fs::rename(machine.path("m/boot/vmlinuz-6.2"), machine.path("m/boot/vmlinuz-6.1")).expect("moved");
+    machine.file(&format!("m/{BASE}/configuration-qemu.toml"), &format!("{KATA}# a new version\n"));
+    assert!(told()[0].contains("which it is a copy of, has changed"), "{:?}", told());
+    std::fs::remove_dir_all(machine.path("m/etc/kata-containers")).expect("removed");
+    assert_eq!(told().iter().filter(|t| t.contains("it is gone")).count(), 2, "{:?}", told());
+}

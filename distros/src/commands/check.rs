@@ -16,7 +16,7 @@ pub(crate) struct CheckArguments {
     /// By default all are listed, and the preferred VMM, the preferred filesystem and the kernel must be there.
     #[arg(value_name = "COMPONENT")]
     components: Vec<String>,
-    /// Compare all versions with those that were verified; after an upgrade this says what is not proved any more.
+    /// Compare all versions with those that were verified, and look whether what was configured is still there; after an upgrade this says what is not proved any more.
     #[arg(long)]
     all: bool,
     /// Print only what is not well; for timers and package managers' hooks.
@@ -40,9 +40,10 @@ pub(crate) fn run(common: &Common, arguments: &CheckArguments) -> anyhow::Result
         true => required(&found),
         false => found.iter().collect(),
     };
+    let configured = if arguments.all { kata_osinfo::configure::standing(&system.root)? } else { Vec::new() };
     let there = needed.iter().all(|c| c.installed);
     let changed = standings.iter().any(|s| !s.matches) || arguments.all && standings.is_empty();
-    let exit = if there && !changed { Exit::Ok } else { Exit::No };
+    let exit = if there && !changed && configured.is_empty() { Exit::Ok } else { Exit::No };
     if arguments.quiet && exit == Exit::Ok {
         return Ok(exit);
     }
@@ -53,6 +54,7 @@ pub(crate) fn run(common: &Common, arguments: &CheckArguments) -> anyhow::Result
         if arguments.all {
             document["verified"] = serde_json::to_value(&standings)?;
             document["matches"] = (!changed).into();
+            document["configured"] = serde_json::to_value(&configured)?;
         }
         json(&document)?;
         return Ok(exit);
@@ -64,6 +66,10 @@ pub(crate) fn run(common: &Common, arguments: &CheckArguments) -> anyhow::Result
     }
     if arguments.all && (changed || !arguments.quiet) {
         out += &changes(&standings, arguments.quiet);
+    }
+    for problem in &configured {
+        let line = problem.line.map(|l| format!(":{l}")).unwrap_or_default();
+        let _ = writeln!(out, "configured: {}{line}: {}", problem.file.display(), problem.message);
     }
     print(&out)?;
     Ok(exit)

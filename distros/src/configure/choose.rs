@@ -102,8 +102,16 @@ fn judge(
                 Share::VirtioFs { daemon: path.clone() }
             }
             _ => {
-                no.why.push(format!("{path} is not there"));
-                no.install.clone_from(&driver.packages);
+                match installed(&driver.packages, found) {
+                    // To install them again would bring nothing.
+                    Some(packages) => {
+                        no.why.push(format!("{path} is not there: {packages} is installed, a version without it"));
+                    }
+                    None => {
+                        no.why.push(format!("{path} is not there"));
+                        no.install.clone_from(&driver.packages);
+                    }
+                }
                 Share::VirtioFs { daemon: path.clone() }
             }
         },
@@ -127,6 +135,12 @@ fn judge(
         true => Ok((share, evidence)),
         false => Err(no),
     }
+}
+
+/// Packages with their versions, where all of them are installed.
+fn installed(packages: &[String], found: &Found) -> Option<String> {
+    let versions = packages.iter().map(|p| Some(format!("{p} {}", found.packages.get(p)?)));
+    versions.collect::<Option<Vec<_>>>().filter(|all| !all.is_empty()).map(|all| all.join(", "))
 }
 
 /// The packages that a verdict on a driver is about: the driver's own, and the VMM's where it has none.

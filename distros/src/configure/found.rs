@@ -61,6 +61,8 @@ pub struct Found {
     pub daemon: Option<Daemon>,
     /// The image of the kernel that counts; see [`newest`].
     pub kernel: Option<String>,
+    /// Whether other flavours lie beside it, and nothing says which one the record means.
+    pub kernel_in_doubt: bool,
     /// Kata's version by its `VERSION` file, where there is one.
     pub kata: Option<KataVersion>,
     /// Versions of installed packages, as far as the caller knows them; empty is not known.
@@ -76,6 +78,8 @@ impl Found {
         let daemon = release.filesystem("virtio-fs").and_then(|f| f.path.clone());
         let qemu = hypervisor.as_deref().and_then(|p| binary(root, p));
         let sysctl = root.utf8_if_any(Path::new("/proc/sys/kernel/io_uring_disabled")).ok().flatten();
+        let kernel =
+            release.kernel.as_ref().and_then(|kernel| newest(root, &kernel.image, &kernel.packages).ok().flatten());
         Found {
             io_uring: qemu.as_deref().and_then(links_liburing),
             lacks: qemu.as_deref().map(lacks).unwrap_or_default(),
@@ -85,10 +89,8 @@ impl Found {
                 let flavour = Flavour::of(&binary(root, &path)?);
                 Some(Daemon { path, flavour })
             }),
-            kernel: release.kernel.as_ref().and_then(|kernel| {
-                let newest = newest(root, &kernel.image, &kernel.packages).ok().flatten()?;
-                newest.path.to_str().map(str::to_owned)
-            }),
+            kernel_in_doubt: kernel.as_ref().is_some_and(|k| k.in_doubt),
+            kernel: kernel.and_then(|k| k.path.to_str().map(str::to_owned)),
             kata: root.utf8_if_any(Path::new("/opt/kata/VERSION")).ok().flatten().and_then(|v| v.parse().ok()),
             packages: BTreeMap::new(),
         }

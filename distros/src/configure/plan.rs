@@ -89,6 +89,9 @@ pub struct Configuration {
     pub block_aio: Option<BlockAio>,
     /// The guest's kernel.
     pub boot: Boot,
+    /// Whether Kata's image must be a disk, `disable_image_nvdimm`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub image_as_disk: bool,
     /// Whether deadlines are stretched for emulation.
     pub emulated: bool,
     /// Whether this is fit for production: a kernel that the distro maintains, and nothing forced.
@@ -190,6 +193,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
     )? {
         note("path", line);
     }
+    let mut doubts = false;
     let boot = match inputs.guest {
         Guest::Kata => {
             note("kernel", "Kata's own kernel stays: not for production".to_owned());
@@ -200,6 +204,19 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
             let Some(kernel) = kernel.clone().or_else(|| found.kernel.clone()) else {
                 return Err(no_kernel(release));
             };
+            if of_distro && found.kernel_in_doubt {
+                doubts = true;
+                note(
+                    "kernel",
+                    format!(
+                        "{kernel} lies beside kernels of other flavours, and nothing says which one was qualified: name one with --kernel"
+                    ),
+                );
+            }
+            if let Some(doubt) = initrd_in_doubt(&kernel, initrd, inputs.kata) {
+                doubts = true;
+                note("initrd", doubt);
+            }
             if of_distro {
                 let instead = "take Kata's own kernel with `--kernel kata` (not for production), or name another";
                 for line in refuse("kernel.guest", instead)? {
@@ -217,6 +234,13 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
                  6.13 and stable branches since January 2025: take Kata 3.14.0 or newer, or an older kernel",
                 inputs.kata
             ),
+        );
+    }
+    let image_as_disk = boot == Boot::Kata && image_needs_a_disk(inputs);
+    if image_as_disk {
+        note(
+            "disable_image_nvdimm",
+            "QEMU before 6.0 knows no read-only memory backend, which Kata's image would be".to_owned(),
         );
     }
     let choice = ShareChoice::of(release, inputs.verified, profile, found);
@@ -246,12 +270,60 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
         cache: profile.virtiofsd.cache.clone(),
         extra_args: profile.virtiofsd.extra_args.clone(),
         block_aio,
-        production: boot != Boot::Kata && !forced && !was_forced,
+        production: boot != Boot::Kata && !forced && !was_forced && !doubts,
+        image_as_disk,
         boot,
         emulated: inputs.emulated,
         notes,
         passed_over: choice.passed_over,
     })
+}
+
+/// What an initrd's name says against it.
+fn initrd_in_doubt(kernel: &str, initrd: &str, kata: KataVersion) -> Option<String> {
+    let name = initrd.rsplit('/').next()?;
+    let release = match kernel.rsplit('/').next()? {
+        "vmlinuz" | "vmlinux" | "Image" => kernel.rsplit('/').nth(1)?,
+        name => name.split_once('-')?.1,
+    };
+    if name.contains(release) {
+        // As dracut, initramfs-tools and mkinitrd call them.
+        let hosts = ["initrd.img-", "initramfs-", "initrd-"]
+            .iter()
+            .any(|p| name.strip_prefix(p).is_some_and(|n| n.starts_with(release)));
+        return hosts.then(|| {
+            format!("{initrd} is what this machine itself boots, by its name: Kata needs one with its agent")
+        });
+    }
+    let versions = name
+        .split(['-', '_'])
+        .filter(|w| w.split('.').take(2).filter(|n| n.starts_with(|c: char| c.is_ascii_digit())).count() == 2);
+    // Kata's own version is another matter.
+    let kata = format!("{}.{}", kata.major, kata.minor);
+    let another =
+        versions.into_iter().any(|w| !w.starts_with(&kata) && !release.starts_with(w.trim_end_matches(".img")));
+    another
+        .then(|| format!("{initrd} is of another kernel than {kernel}, by its name: its modules are not this kernel's"))
+}
+
+/// Whether Kata hands its image to QEMU as a read-only memory backend, which QEMU has since 6.0.
+///
+/// `appendNvdimmImage` in `src/runtime/virtcontainers/qemu_arch_base.go@2.2.0`, which 2.1.0 did not do read-only.
+fn image_needs_a_disk(inputs: &Inputs<'_>) -> bool {
+    let packages = inputs.release.qemu().map(|v| v.packages.as_slice()).unwrap_or_default();
+    let verified = |name: &String| {
+        let of_this =
+            inputs.verified.iter().filter(|e| e.release == inputs.release.version && e.arch == inputs.release.arch);
+        of_this.filter_map(|e| e.versions.get(name)).next_back()
+    };
+    let versions = packages.iter().filter_map(|name| inputs.found.packages.get(name).or_else(|| verified(name)));
+    let major = |version: &String| -> Option<u32> {
+        let version = version.split(':').next_back()?;
+        version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    };
+    inputs.profile.runtime == Runtime::Go
+        && inputs.kata >= KataVersion::new(2, 2, 0)
+        && versions.filter_map(major).any(|major| major < 6)
 }
 
 fn hypervisor(inputs: &Inputs<'_>) -> Result<String, PlanError> {

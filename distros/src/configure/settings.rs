@@ -63,6 +63,9 @@ pub fn settings(configuration: &Configuration) -> Vec<Setting> {
         set(&qemu, "initrd", json!(initrd), "a distro's kernel has its drivers in modules");
         set(&qemu, "image", json!(""), "it excludes an initrd");
     }
+    if c.image_as_disk {
+        set(&qemu, "disable_image_nvdimm", json!(true), "this QEMU has no read-only memory backend");
+    }
     set(&qemu, "shared_fs", json!(c.share.name()), "the preferred one that works");
     if let Share::VirtioFs { daemon } = &c.share {
         set(&qemu, "virtio_fs_daemon", json!(daemon), "the distro's daemon");

@@ -312,3 +312,80 @@ fn an_agent_that_new_kernels_do_not_let_listen_is_told() {
     assert!(!told("3.14.0", own()));
     assert!(!told("3.13.0", Guest::Kata), "Kata's own kernel is its own affair");
 }
+
+#[test]
+fn an_initrd_that_is_not_made_for_it_is_not_for_production() {
+    let note = |kernel: &str, initrd: &str| {
+        let mut case = Case::new(RECORD, "go-3.29");
+        case.guest = Guest::Own { kernel: Some(kernel.into()), initrd: initrd.into() };
+        let configuration = case.plan().unwrap();
+        let note = configuration.notes.iter().find(|n| n.about == "initrd").map(|n| n.text.clone());
+        assert_eq!(configuration.production, note.is_none(), "{note:?}");
+        note.unwrap_or_default()
+    };
+    let debian = "/boot/vmlinuz-6.12.48+deb13-amd64";
+    assert!(note(debian, "/boot/initrd.img-6.1.0-9-amd64").contains("another kernel than"));
+    assert!(note(debian, "/boot/kata-6.1.0.img").contains("another kernel than"));
+    assert!(note(debian, "/boot/initrd.img-6.12.48+deb13-amd64").contains("this machine itself boots"));
+    let fedora = "/lib/modules/6.11.4-301.fc41.x86_64/vmlinuz";
+    assert!(note(fedora, "/boot/initramfs-6.11.4-301.fc41.x86_64.img").contains("this machine itself boots"));
+    for fine in [
+        "/boot/kata-initrd",
+        "/opt/kata/kata-3.29.img",
+        "/var/kata/6.12.48+deb13-amd64/initrd",
+        "/boot/kata-6.12.48+deb13-amd64.img",
+        "/boot/kata-6.12.img",
+    ] {
+        assert_eq!(note(debian, fine), "", "{fine}");
+    }
+}
+
+#[test]
+fn a_kernel_among_other_flavours_is_not_for_production_until_it_is_named() {
+    let mut case = Case::new(RECORD, "go-3.29");
+    case.found.kernel_in_doubt = true;
+    assert!(!case.plan().unwrap().production);
+    case.guest = Guest::Own { kernel: Some("/boot/vmlinuz-6".into()), initrd: "/boot/kata.img".into() };
+    assert!(case.plan().unwrap().production);
+}
+
+#[test]
+fn a_daemon_that_its_installed_package_lacks_is_not_installed_again() {
+    let mut case = Case::new(RECORD, "rs-4.0");
+    case.found.daemon = None;
+    assert!(matches!(case.plan(), Err(PlanError::Missing { .. })));
+    case.found.packages.insert("virtiofsd".into(), "2~bpo12+1".into());
+    match case.plan() {
+        Err(PlanError::NothingWorks { passed_over }) => {
+            let why = "/usr/libexec/virtiofsd is not there: virtiofsd 2~bpo12+1 is installed, a version without it";
+            assert_eq!(passed_over[0].why, [why]);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_image_is_a_disk_where_qemu_has_no_read_only_memory_backend() {
+    let mut case = Case::new(RECORD, "go-2.0");
+    case.guest = Guest::Kata;
+    let disk = |case: &Case| value(&case.settings(), "hypervisor.qemu.disable_image_nvdimm");
+    for (version, kata, expected) in [
+        ("1:5.2+dfsg-11+deb11u5", "2.5.0", Some(json!(true))),
+        ("1:5.2+dfsg-11+deb11u5", "2.1.0", None),
+        ("1:7.2+dfsg-7", "2.5.0", None),
+        ("10.0.2", "2.5.0", None),
+    ] {
+        case.found.packages.insert("qemu-kvm".into(), version.into());
+        case.kata = kata.parse().unwrap();
+        assert_eq!(disk(&case), expected, "{version} {kata}");
+    }
+    // Verified versions stand for what is installed.
+    let verified =
+        entry("go-2.0", "container", "      vmm.boot: supported\n").replace("qemu-kvm: \"9\"", "qemu-kvm: \"5.2\"");
+    let mut case = Case::new(&format!("{RECORD}verified:\n{verified}"), "go-2.0");
+    case.kata = "2.5.0".parse().unwrap();
+    case.guest = Guest::Kata;
+    assert_eq!(disk(&case), Some(json!(true)));
+    case.guest = own();
+    assert_eq!(disk(&case), None);
+}

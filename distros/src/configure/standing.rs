@@ -1,0 +1,57 @@
+//! Whether what was configured is still there: files and packages come and go.
+
+use super::change::{self, ChangeError, State};
+use super::merged::line_of;
+use super::{Problem, own};
+use crate::root::Root;
+use std::path::Path;
+use toml_edit::Document;
+
+/// Keys of Kata's configuration whose files must be there.
+const FILES: [&str; 4] = ["path", "kernel", "initrd", "virtio_fs_daemon"];
+
+/// What is wrong with what this program configured on a machine; nothing where it configured nothing.
+///
+/// A kernel that an upgrade removed, a drop-in that went with the folder it lay in.
+///
+/// # Errors
+///
+/// That the state or a file cannot be read.
+pub fn standing(root: &Root) -> Result<Vec<Problem>, ChangeError> {
+    change::state(root)?.map_or_else(|| Ok(Vec::new()), |state| problems(root, &state))
+}
+
+fn problems(root: &Root, state: &State) -> Result<Vec<Problem>, ChangeError> {
+    let mut problems = Vec::new();
+    let mut tell = |file: &Path, line, message: String| {
+        problems.push(Problem { file: file.to_owned(), line, message: format!("{message}: configure again") });
+    };
+    for file in &state.files {
+        let Some(now) = root.utf8_if_any(&file.path)? else {
+            tell(&file.path, None, "kata-osinfo wrote it, and it is gone".to_owned());
+            continue;
+        };
+        if file.before.as_ref() == Some(&now) && file.after != now {
+            tell(&file.path, None, "it is again as it was before kata-osinfo edited it".to_owned());
+        }
+        if let Some(source) = own::source(&file.after) {
+            match root.utf8_if_any(&source)? {
+                Some(text) if own::copy(&source, &text) == file.after => {}
+                Some(_) => tell(&file.path, None, format!("{}, which it is a copy of, has changed", source.display())),
+                None => tell(&file.path, None, format!("{}, which it is a copy of, is gone", source.display())),
+            }
+        }
+        let Ok(document) = Document::parse(now.as_str()) else { continue };
+        let Some(qemu) = document.get("hypervisor").and_then(|h| h.get("qemu")) else { continue };
+        for key in FILES {
+            let Some(item) = qemu.get(key) else { continue };
+            let named = item.as_str().filter(|n| n.starts_with('/') && !root.has_file(Path::new(n)));
+            // A copy names what the shipped configuration has, and its drop-in what counts.
+            if let Some(named) = named.filter(|_| own::source(&now).is_none()) {
+                let line = item.span().map(|s| line_of(&now, s.start));
+                tell(&file.path, line, format!("hypervisor.qemu.{key} is {named}, which is not there"));
+            }
+        }
+    }
+    Ok(problems)
+}
