@@ -28,7 +28,7 @@ fn machine() -> Machine {
 const EDIT: &[&str] = &["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "1.7"];
 const DROP_IN: &[&str] =
     &["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "2.1"];
-const OTHER: &[&str] = &["configure", "--profile", "go-2.0", "--kata-version", "2.4.0", "--emulated"];
+const OTHER: &[&str] = &["configure", "--profile", "go-2.4", "--kata-version", "2.4.0", "--emulated"];
 const MORE: &[&str] =
     &["configure", "--profile", "go-3.29", "--emulated", "--handler", "containerd", "--containerd-version", "1.7"];
 const BACK: &[&str] = &["unconfigure"];

@@ -366,7 +366,7 @@ fn a_daemon_that_its_installed_package_lacks_is_not_installed_again() {
 
 #[test]
 fn an_image_is_a_disk_where_qemu_has_no_read_only_memory_backend() {
-    let mut case = Case::new(RECORD, "go-2.0");
+    let mut case = Case::new(RECORD, "go-2.2");
     case.guest = Guest::Kata;
     let disk = |case: &Case| value(&case.settings(), "hypervisor.qemu.disable_image_nvdimm");
     for (version, kata, expected) in [
@@ -381,8 +381,8 @@ fn an_image_is_a_disk_where_qemu_has_no_read_only_memory_backend() {
     }
     // Verified versions stand for what is installed.
     let verified =
-        entry("go-2.0", "container", "      vmm.boot: supported\n").replace("qemu-kvm: \"9\"", "qemu-kvm: \"5.2\"");
-    let mut case = Case::new(&format!("{RECORD}verified:\n{verified}"), "go-2.0");
+        entry("go-2.2", "container", "      vmm.boot: supported\n").replace("qemu-kvm: \"9\"", "qemu-kvm: \"5.2\"");
+    let mut case = Case::new(&format!("{RECORD}verified:\n{verified}"), "go-2.2");
     case.kata = "2.5.0".parse().unwrap();
     case.guest = Guest::Kata;
     assert_eq!(disk(&case), Some(json!(true)));
