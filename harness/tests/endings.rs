@@ -62,7 +62,10 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
             Fault::Spin => matches!(&ending, Ending::Hung { silent } if *silent >= 20),
             Fault::StopVmm => matches!(&ending, Ending::VmmStopped { .. }),
             Fault::KillVmm => ending == Ending::VmmKilled { signal: 9 },
-            Fault::KillDaemon => matches!(&ending, Ending::DaemonDied { how } if how.contains("signal 9")),
+            Fault::CrashVmm => ending == Ending::VmmKilled { signal: 11 },
+            Fault::KillDaemon => ending == Ending::DaemonKilled { signal: 9 },
+            Fault::StopDaemon => ending == Ending::DaemonStopped,
+            Fault::CrashDaemon => matches!(&ending, Ending::DaemonDied { how } if how.contains("signal 11")),
         };
         assert!(right, "{fault:?} looks like {ending:?}");
         eprintln!("{fault:?}: {ending:?}");

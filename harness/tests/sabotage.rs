@@ -184,6 +184,143 @@ fn a_qemu_without_vhost_user_fs_loses_virtio_fs() {
     TRIXIE.assert_lost(&after, VIRTIO_FS, "qemu", "vhost-user-fs-pci");
 }
 
+/// The real QEMU, which gets a signal some seconds after a guest's start. The shell's number is QEMU's after exec.
+fn qemu_that_is_sent(signal: &str, seconds: u32) -> String {
+    format!(
+        "#!/bin/sh\n\
+         case \"$*\" in *-append*) (sleep {seconds}; kill -{signal} $$) </dev/null >/dev/null 2>&1 & ;; esac\n\
+         exec /usr/bin/qemu-system-x86_64.real \"$@\"\n"
+    )
+}
+
+/// The real QEMU, with its arguments changed by bash: `a` is each of them.
+fn qemu_with(change: &str) -> String {
+    format!(
+        "#!/bin/bash\n\
+         new=()\n\
+         for a in \"$@\"; do {change}; new+=(\"$a\"); done\n\
+         exec /usr/bin/qemu-system-x86_64.real \"${{new[@]}}\"\n"
+    )
+}
+
+/// The real daemon, which is sent a signal as soon as it has served for some seconds.
+fn daemon_that_is_sent(signal: &str, seconds: u32) -> String {
+    format!(
+        "#!/bin/sh\n\
+         (sleep {seconds}; kill -{signal} $$) </dev/null >/dev/null 2>&1 &\n\
+         exec /usr/libexec/virtiofsd.real \"$@\"\n"
+    )
+}
+
+/// A test that did not pass: its id, its outcome, whom it blames, what it says.
+struct Bad {
+    test: String,
+    outcome: String,
+    blames: String,
+    message: String,
+}
+
+impl Subject {
+    /// Runs with a wrapper in a program's place, each test once; what neither passed nor was blocked by it.
+    fn bad_with(&self, program: &str, wrapper: &str, filter: &str) -> Vec<Bad> {
+        let overlay = Overlay::new();
+        overlay.copy(&self.tree().join(program), &format!("{program}.real"));
+        overlay.program(program, wrapper);
+        let after = self.run(&["--overlay", overlay.path(), "--retries", "0", "--test", filter]);
+        let tests = after["tests"].as_array().unwrap().iter();
+        let bad = tests.filter(|t| matches!(t["outcome"].as_str(), Some("fail" | "error"))).map(|test| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let last = &test["attempts"].as_array().unwrap().last().unwrap()["outcome"];
+            Bad {
+                test: text(&test["test"]),
+                outcome: text(&test["outcome"]),
+                blames: text(&last["blames"]),
+                message: text(&last["message"]),
+            }
+        });
+        let bad: Vec<Bad> = bad.collect();
+        assert!(!bad.is_empty(), "everything passed: {after}");
+        bad
+    }
+}
+
+const QEMU: &str = "usr/bin/qemu-system-x86_64";
+
+#[test]
+#[ignore = "minutes each; the nightly workflow runs them with --ignored"]
+fn a_qemu_that_crashes_is_named_by_every_test_that_it_fails() {
+    if !able("a_qemu_that_crashes_is_named_by_every_test_that_it_fails") {
+        return;
+    }
+    for bad in TRIXIE.bad_with(QEMU, &qemu_that_is_sent("SEGV", 8), "smoke::") {
+        assert_eq!((bad.outcome.as_str(), bad.blames.as_str()), ("fail", "qemu"), "{}: {}", bad.test, bad.message);
+        assert!(
+            bad.message.contains("signal 11") || bad.message.contains("signal: 11"),
+            "{}: {}",
+            bad.test,
+            bad.message
+        );
+    }
+}
+
+#[test]
+#[ignore = "minutes each; the nightly workflow runs them with --ignored"]
+fn a_qemu_that_is_killed_from_outside_blames_nobody() {
+    if !able("a_qemu_that_is_killed_from_outside_blames_nobody") {
+        return;
+    }
+    for bad in TRIXIE.bad_with(QEMU, &qemu_that_is_sent("KILL", 8), "smoke::q") {
+        assert_eq!(bad.outcome, "error", "{}: {}", bad.test, bad.message);
+        assert!(bad.message.contains("killed from outside with signal 9"), "{}: {}", bad.test, bad.message);
+    }
+}
+
+#[test]
+#[ignore = "minutes each; the nightly workflow runs them with --ignored"]
+fn a_qemu_that_keeps_the_guests_memory_to_itself_is_blamed_and_not_the_daemon() {
+    if !able("a_qemu_that_keeps_the_guests_memory_to_itself_is_blamed_and_not_the_daemon") {
+        return;
+    }
+    let wrapper = qemu_with("a=${a/,share=on/}");
+    let bad = TRIXIE.bad_with(QEMU, &wrapper, "virtio_fs::mounts_in_the_guest");
+    for bad in &bad {
+        assert_eq!((bad.outcome.as_str(), bad.blames.as_str()), ("fail", "qemu"), "{}: {}", bad.test, bad.message);
+    }
+    let mount = bad.iter().find(|bad| bad.test == "filesystem::virtio_fs::mounts_in_the_guest").unwrap();
+    assert!(mount.message.contains("share=on"), "{}", mount.message);
+}
+
+#[test]
+#[ignore = "minutes each; the nightly workflow runs them with --ignored"]
+fn a_guest_that_panics_is_the_kernels_though_qemu_goes_with_it() {
+    if !able("a_guest_that_panics_is_the_kernels_though_qemu_goes_with_it") {
+        return;
+    }
+    // Without a first program the kernel panics at the end of its boot.
+    let wrapper = qemu_with(r#"[[ $a == *panic=1* ]] && a="$a rdinit=/none root=/none""#);
+    for bad in TRIXIE.bad_with(QEMU, &wrapper, "kernel_boots_to_userspace") {
+        assert_eq!((bad.outcome.as_str(), bad.blames.as_str()), ("fail", "kernel"), "{}: {}", bad.test, bad.message);
+        assert!(bad.message.contains("Kernel panic"), "{}: {}", bad.test, bad.message);
+    }
+}
+
+#[test]
+#[ignore = "minutes each; the nightly workflow runs them with --ignored"]
+fn a_daemon_that_crashes_is_blamed_and_one_that_is_stopped_is_not() {
+    if !able("a_daemon_that_crashes_is_blamed_and_one_that_is_stopped_is_not") {
+        return;
+    }
+    let daemon = "usr/libexec/virtiofsd";
+    let bad = TRIXIE.bad_with(daemon, &daemon_that_is_sent("SEGV", 10), "virtio_fs::data");
+    for bad in bad {
+        assert_eq!((bad.outcome.as_str(), bad.blames.as_str()), ("fail", "virtiofsd"), "{}: {}", bad.test, bad.message);
+    }
+    for bad in TRIXIE.bad_with(daemon, &daemon_that_is_sent("STOP", 10), "virtio_fs::rename_is_atomic") {
+        assert_eq!(bad.outcome, "error", "{}: {}", bad.test, bad.message);
+        assert!(bad.message.contains("stopped from outside"), "{}: {}", bad.test, bad.message);
+    }
+}
+
 const VIRTIO_FS: &[&str] = &["fs.virtio-fs", "fs.virtio-fs.xattr", "fs.virtio-fs.acl", "fs.virtio-fs.posix"];
 
 #[test]

@@ -4,6 +4,7 @@
 
 use crate::check::Stop;
 use crate::containers::Kata;
+pub use crate::ending::Ending;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
 use serde::{Deserialize, Serialize};
@@ -131,51 +132,6 @@ impl Ran {
     }
 }
 
-/// How a guest, its VMM or its filesystem daemon came to an end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "ending")]
-pub enum Ending {
-    /// The guest powered itself off and QEMU exited with 0.
-    PoweredOff,
-    /// The guest's kernel panicked.
-    Panicked {
-        /// The kernel's line.
-        line: String,
-    },
-    /// The guest's kernel oopsed and went on.
-    Oopsed {
-        /// The kernel's line.
-        line: String,
-    },
-    /// QEMU runs and answers, the guest does not: its CPU spins or is stuck.
-    Hung {
-        /// How long nothing was heard, in seconds.
-        silent: u64,
-    },
-    /// The QEMU process is stopped, or QEMU says that the guest is paused.
-    VmmStopped {
-        /// What told so.
-        state: String,
-    },
-    /// A signal ended QEMU.
-    VmmKilled {
-        /// Its number.
-        signal: i32,
-    },
-    /// QEMU exited by itself before the guest powered off.
-    VmmExited {
-        /// Its exit code.
-        code: i32,
-        /// The last lines of its standard error.
-        stderr: String,
-    },
-    /// virtiofsd ended while the guest was running.
-    DaemonDied {
-        /// How, and the last lines of its standard error.
-        how: String,
-    },
-}
-
 /// The environment: a place where the distro's programs run.
 pub trait Environment {
     /// What the record and the image say.
@@ -237,6 +193,8 @@ pub trait Machine {
     fn serial(&self) -> String;
     /// Waits for the end of the guest and says how it ended.
     fn wait_for_end(&mut self, deadline: Duration) -> Result<Ending, Stop>;
+    /// How long the guest may be silent before it counts as hung: by where it runs.
+    fn silence(&self) -> Duration;
     /// Whether the guest's agent has been heard within the last `within`.
     fn heard(&self, within: Duration) -> bool;
     /// QEMU's process id.

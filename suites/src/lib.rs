@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod check;
 pub mod containers;
 pub mod docs;
+pub mod ending;
 pub mod environment;
 pub mod filesystem;
 pub mod host;

@@ -111,6 +111,11 @@ impl<R: DeserializeOwned + Send + 'static> Client<R> {
         locked(&self.shared.state).heard.elapsed()
     }
 
+    /// Whether the other side has closed the line.
+    pub fn ended(&self) -> bool {
+        locked(&self.shared.state).ended
+    }
+
     /// Waits until `take` finds what it looks for; `alive` is asked ten times a second.
     fn wait<T>(
         &self,

@@ -1,8 +1,153 @@
-//! How a guest came to an end: read from its logs, its VMM's process and QMP.
+//! How a guest came to an end: one table from all that is known of it, the first row that fits.
+//!
+//! Nothing is judged by the first sign alone: a line that ends, a daemon that goes and a kernel's last words may all come
+//! of the same crash, so [`crate::launch`] awaits the processes first and then hands over every fact at once.
 
-use suites::check::Stop;
-use suites::environment::Ending;
-use suites::outcome::Component;
+use suites::ending::{Ending, is_crash};
+
+/// What is known of a guest that gave no answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The kernel's line about its panic.
+    pub panic: Option<String>,
+    /// The kernel's line about an oops.
+    pub oops: Option<String>,
+    /// QEMU.
+    pub vmm: Process,
+    /// virtiofsd, if the guest has one.
+    pub daemon: Option<Process>,
+    /// Whether QEMU has closed the line to the guest's agent.
+    pub line_ended: bool,
+    /// For how many seconds the guest has been silent, if that is too long.
+    pub silent: Option<u64>,
+    /// What QMP says of a silent guest; nobody else is asked about.
+    pub qmp: Option<Qmp>,
+}
+
+/// A program under test.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Process {
+    /// It runs.
+    #[default]
+    Runs,
+    /// A signal stopped it (process state `T`).
+    Stopped,
+    /// It has ended.
+    Ended {
+        /// How.
+        end: End,
+        /// Its last words.
+        words: String,
+    },
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// By itself, with this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// What QMP answered to `query-status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Qmp {
+    /// That the guest runs.
+    Running,
+    /// Something else.
+    Other(String),
+    /// Nothing.
+    Nothing,
+}
+
+impl End {
+    /// By `status`; a shell that waits for the real program repeats the signal that ended it as 128 and its number.
+    pub fn of(status: std::process::ExitStatus) -> End {
+        use std::os::unix::process::ExitStatusExt as _;
+        match (status.code(), status.signal()) {
+            (Some(code @ 129..=192), _) => End::Signal(code - 128),
+            (Some(code), _) => End::Code(code),
+            (None, signal) => End::Signal(signal.unwrap_or(0)),
+        }
+    }
+
+    fn is_crash(self) -> bool {
+        matches!(self, End::Signal(signal) if is_crash(signal))
+    }
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            End::Code(code) => write!(f, "exit code {code}"),
+            End::Signal(signal) => write!(f, "signal {signal}"),
+        }
+    }
+}
+
+/// The table: the first row that fits is the ending; `None` if nothing is wrong.
+pub fn judge(facts: &Facts) -> Option<Ending> {
+    use Process::{Ended, Stopped};
+    let daemon = facts.daemon.as_ref();
+    Some(match (&facts.panic, &facts.vmm, daemon) {
+        // The kernel's last words come before whatever its death brings about.
+        (Some(line), _, _) => Ending::Panicked { line: line.clone() },
+        // Two crashes at once: which of them led to the other is not known.
+        (_, Ended { end: End::Signal(signal), .. }, Some(Ended { end, words }))
+            if is_crash(*signal) && end.is_crash() =>
+        {
+            Ending::BothCrashed { vmm: *signal, daemon: format!("{end}: {words}") }
+        }
+        (_, Ended { end: End::Signal(signal), .. }, _) => Ending::VmmKilled { signal: *signal },
+        // A QEMU that gives up after its daemon has crashed, or was killed, is not at fault.
+        (_, Ended { end: End::Code(1..), .. }, Some(Ended { end: end @ End::Signal(_), words })) => {
+            daemon_ended(*end, words)
+        }
+        (_, Ended { end: End::Code(0), .. }, _) => match &facts.oops {
+            Some(line) => Ending::Oopsed { line: line.clone() },
+            None => Ending::PoweredOff,
+        },
+        (_, Ended { end: End::Code(code), words }, _) => Ending::VmmExited { code: *code, stderr: words.clone() },
+        (_, _, Some(Ended { end, words })) => daemon_ended(*end, words),
+        (_, Stopped, _) => Ending::VmmStopped { state: "its process is in state T".to_owned() },
+        (_, _, Some(Stopped)) => Ending::DaemonStopped,
+        _ => return judge_the_living(facts),
+    })
+}
+
+/// The rows where every process runs.
+fn judge_the_living(facts: &Facts) -> Option<Ending> {
+    if let Some(line) = &facts.oops {
+        return Some(Ending::Oopsed { line: line.clone() });
+    }
+    if facts.line_ended {
+        return Some(Ending::LineClosed);
+    }
+    let silent = facts.silent?;
+    match facts.qmp.as_ref()? {
+        Qmp::Running => Some(Ending::Hung { silent }),
+        Qmp::Other(status) => Some(Ending::VmmStopped { state: format!("QMP says {status}") }),
+        Qmp::Nothing => Some(Ending::VmmMute),
+    }
+}
+
+/// The ending of a guest whose QEMU was not there any more.
+pub fn vmm_ended(end: End, words: &str) -> Ending {
+    match end {
+        End::Signal(signal) => Ending::VmmKilled { signal },
+        End::Code(0) => Ending::PoweredOff,
+        End::Code(code) => Ending::VmmExited { code, stderr: words.to_owned() },
+    }
+}
+
+/// The ending of a guest whose daemon went away.
+pub fn daemon_ended(end: End, words: &str) -> Ending {
+    match end {
+        End::Signal(signal) if !is_crash(signal) => Ending::DaemonKilled { signal },
+        end => Ending::DaemonDied { how: format!("{end}: {words}") },
+    }
+}
 
 /// Beginnings of the lines by which a Linux kernel reports its own death.
 const PANIC: &[&str] = &["Kernel panic - not syncing"];
@@ -32,63 +177,5 @@ pub fn process_state(pid: u32) -> Option<char> {
     stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
-/// What an unexpected end says about the distro, with `doing` for the message.
-///
-/// A crash is laid at the component that crashed; a kill or a stop from outside is nobody's.
-pub fn verdict(doing: &str, ending: &Ending) -> Stop {
-    match ending {
-        Ending::PoweredOff => Stop::blame(Component::Kernel, format!("{doing}: the guest powered off by itself")),
-        Ending::Panicked { line } => {
-            Stop::blame(Component::Kernel, format!("{doing}: the guest's kernel panicked: {line}"))
-        }
-        Ending::Oopsed { line } => {
-            Stop::blame(Component::Kernel, format!("{doing}: the guest's kernel oopsed: {line}"))
-        }
-        Ending::Hung { silent } => Stop::blame(
-            Component::Kernel,
-            format!("{doing}: the guest hangs: QEMU runs, its vCPU is busy, and nothing was heard for {silent} s"),
-        ),
-        Ending::VmmStopped { state } => Stop::error(format!("{doing}: QEMU was stopped from outside ({state})")),
-        Ending::VmmKilled { signal } if matches!(signal, 4 | 6 | 7 | 8 | 11) => {
-            Stop::blame(Component::Qemu, format!("{doing}: QEMU crashed with signal {signal}"))
-        }
-        Ending::VmmKilled { signal } => {
-            Stop::error(format!("{doing}: QEMU was killed from outside with signal {signal}"))
-        }
-        Ending::VmmExited { code, stderr } => {
-            Stop::blame(Component::Qemu, format!("{doing}: QEMU exited with {code}: {stderr}"))
-        }
-        Ending::DaemonDied { how } => Stop::blame(Component::Virtiofsd, format!("{doing}: virtiofsd ended: {how}")),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn panics_and_oopses_are_told_apart_in_real_logs() {
-        let panic = "[    3.1] sysrq: Trigger a crash\n[    3.2] Kernel panic - not syncing: sysrq triggered crash\n";
-        assert_eq!(panic_line(panic).as_deref(), Some("[    3.2] Kernel panic - not syncing: sysrq triggered crash"));
-        assert_eq!(oops_line(panic), None);
-        let oops = "[    5.0] invalid opcode: 0000 [#1] PREEMPT SMP NOPTI\n";
-        assert!(oops_line(oops).is_some());
-        assert_eq!(panic_line(oops), None);
-    }
-
-    #[test]
-    fn a_kill_from_outside_is_never_the_distros_fault() {
-        for ending in [Ending::VmmKilled { signal: 9 }, Ending::VmmStopped { state: "T".into() }] {
-            assert!(matches!(verdict("x", &ending), Stop::Error { .. }), "{ending:?}");
-        }
-        assert!(matches!(
-            verdict("x", &Ending::VmmKilled { signal: 11 }),
-            Stop::Fail { blames: Some(Component::Qemu), .. }
-        ));
-    }
-
-    #[test]
-    fn this_very_process_runs() {
-        assert!(matches!(process_state(std::process::id()), Some('R' | 'S')));
-    }
-}
+mod tests;

@@ -3,9 +3,10 @@
 use crate::compose::{self, Keeps, Paths, Provided};
 use crate::containers::engine::Left;
 use crate::containers::{Engine, Patience, Settings};
+use crate::daemon::DaemonProcess;
 use crate::guest::in_fresh_directory;
 use crate::home::{Home, SLOTS};
-use crate::launch::{DaemonProcess, NotStarted, Running, against_a_silent_daemon};
+use crate::launch::{NotStarted, Running, against_a_silent_daemon};
 use crate::log::Log;
 use crate::native::{self, Controls};
 use crate::process::{kill_group, prepare, wait};
@@ -14,6 +15,7 @@ use crate::protocol::{
 };
 use crate::rehearsal::{self, Fault};
 use crate::server::{self, locked};
+use crate::waiting::{Waiting, patience};
 use crate::{guest, probe};
 use kata_osinfo::profile::Profile;
 use std::collections::BTreeMap;
@@ -213,7 +215,8 @@ impl Agent {
         };
         paths.slot = Some(slot);
         let terms = Provided { kvm: true, ..Provided::default() };
-        match Running::start_within(profile, Configuration::Plain, Keeps::Nothing, terms, &claims, paths, KVM_BOOT) {
+        let waiting = Waiting { boot: KVM_BOOT, ..Waiting::of(false) };
+        match Running::start_within(profile, Configuration::Plain, Keeps::Nothing, terms, &claims, paths, waiting) {
             Ok(_) => "yes".to_owned(),
             Err(e) => match e.stop {
                 Stop::Fail { message, .. } | Stop::Error { message } | Stop::Skip { reason: message } => {
@@ -529,11 +532,6 @@ fn container_settings(home: &Home, claims: &Claims) -> Settings {
         kata_shims: claims.kata.iter().map(|kata| (kata.shim_name().to_owned(), PathBuf::from(&kata.shim))).collect(),
         patience: Patience::new(claims.kata.iter().any(|kata| kata.emulated)),
     }
-}
-
-/// How many times as long as under plain emulation a test may take: guests of emulated machines are slower still.
-pub fn patience(kind: Kind) -> u64 {
-    if kind == Kind::Vm { 3 } else { 1 }
 }
 
 fn native_root(home: &Home) -> PathBuf {

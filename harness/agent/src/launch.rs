@@ -2,18 +2,20 @@
 
 use crate::client::{Client, ClientError};
 use crate::compose::{self, Composed, Keeps, Paths, Provided};
-use crate::ending::{oops_line, panic_line, process_state, verdict};
+use crate::daemon::DaemonProcess;
+use crate::ending::{End, Facts, Process, Qmp as QmpFact, judge, oops_line, panic_line, process_state, vmm_ended};
 use crate::guest::SHARE;
 use crate::log::Log;
-use crate::process::{how_it_ended, kill_group, prepare, wait};
+use crate::memory::{self, Memory};
+use crate::process::{kill_group, prepare, wait};
 use crate::protocol::{GuestReply, GuestRequest, Launched};
+use crate::waiting::Waiting;
 use kata_osinfo::profile::Profile;
 use qemu::launch::FdPurpose;
-use qemu::qmp::Qmp;
+use qemu::qmp::{Qmp, QmpError};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -22,80 +24,6 @@ use suites::check::Stop;
 use suites::environment::{Answer, Claims, Ending, Machine, ModuleSet, Question};
 use suites::filesystem::{Action, GuestSide, Reply};
 use suites::outcome::Component;
-
-/// How long a guest may take to its agent's hello under emulation on a busy machine.
-const BOOT: Duration = Duration::from_secs(100);
-/// A guest that has not been heard of for so long hangs; heartbeats come twice a second.
-const SILENCE: Duration = Duration::from_secs(20);
-/// How long QEMU may take to answer QMP.
-const QMP: Duration = Duration::from_secs(20);
-
-/// A virtiofsd that was started.
-pub struct DaemonProcess {
-    child: Child,
-    ended: Option<ExitStatus>,
-    log: Log,
-}
-
-impl DaemonProcess {
-    /// Starts the profile's daemon for a share.
-    pub fn start(composed: &Composed, paths: &Paths) -> Result<DaemonProcess, Stop> {
-        let argv = &composed.daemon;
-        let failed = |e: io::Error| Stop::error(format!("starting {}: {e}", argv[0]));
-        let fds = match composed.daemon_fd {
-            // Go listens itself and hands the listener down; runtime-rs lets the daemon listen.
-            Some(number) => vec![(OwnedFd::from(UnixListener::bind(&paths.virtiofsd).map_err(failed)?), number)],
-            None => Vec::new(),
-        };
-        let mut child = spawn(argv, fds)
-            .map_err(|e| Stop::blame(Component::Virtiofsd, format!("{} does not start: {e}", argv[0])))?;
-        let log = stderr_log(&mut child, &paths.dir.join("virtiofsd.log")).map_err(failed)?;
-        let mut daemon = DaemonProcess { child, ended: None, log };
-        let end = Instant::now() + Duration::from_secs(15);
-        // Without a listener of its own there is nothing to wait for: QEMU's connection waits in the queue.
-        while composed.daemon_fd.is_none() && !paths.virtiofsd.exists() && Instant::now() < end {
-            if suites::environment::Daemon::wait(&mut daemon, Duration::from_millis(20)).is_some() {
-                break;
-            }
-        }
-        Ok(daemon)
-    }
-}
-
-impl DaemonProcess {
-    /// Its last words, for a message.
-    fn last_lines(&self) -> String {
-        let text = suites::environment::Daemon::log(self);
-        let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
-        if lines.is_empty() {
-            return "it printed nothing".to_owned();
-        }
-        lines[lines.len().saturating_sub(8)..].join(" | ")
-    }
-}
-
-impl suites::environment::Daemon for DaemonProcess {
-    fn log(&self) -> String {
-        // With --syslog a refusal goes there and nowhere else.
-        format!("{}\n{}", self.log.text(), crate::environment::syslog_of(self.child.id()))
-    }
-
-    fn wait(&mut self, deadline: Duration) -> Option<String> {
-        if self.ended.is_none() {
-            self.ended = wait(&mut self.child, deadline).ok().flatten();
-            if self.ended.is_some() {
-                settle(&self.log);
-            }
-        }
-        self.ended.map(how_it_ended)
-    }
-}
-
-impl Drop for DaemonProcess {
-    fn drop(&mut self) {
-        kill_group(&mut self.child);
-    }
-}
 
 /// A running guest.
 pub struct Running {
@@ -111,8 +39,7 @@ pub struct Running {
     serial: Option<Log>,
     qmp: Option<Qmp<UnixStream>>,
     agent: Option<Client<GuestReply>>,
-    /// How long it may be silent before it hangs.
-    silence: Duration,
+    waiting: Waiting,
 }
 
 /// What it took to fail: why, and how it was tried.
@@ -133,12 +60,11 @@ impl Running {
         claims: &Claims,
         paths: Paths,
     ) -> Result<Running, Box<NotStarted>> {
-        // A guest of an emulated machine is emulated twice over.
-        let boot = if provided.nested { BOOT * 3 } else { BOOT };
-        Running::start_within(profile, configuration, keeps, provided, claims, paths, boot)
+        let waiting = Waiting::of(provided.nested);
+        Running::start_within(profile, configuration, keeps, provided, claims, paths, waiting)
     }
 
-    /// As [`Running::start`], with a deadline of the caller's for the guest's boot.
+    /// As [`Running::start`], with deadlines of the caller's.
     pub fn start_within(
         profile: &Profile,
         configuration: Configuration,
@@ -146,31 +72,26 @@ impl Running {
         provided: Provided,
         claims: &Claims,
         paths: Paths,
-        boot: Duration,
+        waiting: Waiting,
     ) -> Result<Running, Box<NotStarted>> {
         let nothing = |stop| Box::new(NotStarted { stop, launched: Launched::default() });
         let composed = compose::compose(profile, configuration, provided, claims, &paths).map_err(nothing)?;
         let launched = composed.launched();
         let not_started = |stop| Box::new(NotStarted { stop, launched: launched.clone() });
-        let mut running = Running::spawn(profile, &composed, paths).map_err(&not_started)?;
-        if provided.nested {
-            // On a busy machine 20 s without a heartbeat say little of a guest that is emulated twice over.
-            running.silence = SILENCE * 3;
-        }
-        running.connect(boot).and_then(|()| running.mount(configuration, keeps, claims)).map_err(not_started)?;
+        let mut running = Running::spawn(profile, &composed, paths, waiting).map_err(&not_started)?;
+        running.connect().and_then(|()| running.mount(configuration, keeps, claims)).map_err(not_started)?;
         Ok(running)
     }
 
-    fn spawn(profile: &Profile, composed: &Composed, paths: Paths) -> Result<Running, Stop> {
+    fn spawn(profile: &Profile, composed: &Composed, paths: Paths, waiting: Waiting) -> Result<Running, Stop> {
         let mut daemon = match composed.daemon.is_empty() {
             true => None,
             false => Some(DaemonProcess::start(composed, &paths)?),
         };
         if let Some(daemon) = &mut daemon
-            && let Some(how) = suites::environment::Daemon::wait(daemon, Duration::from_millis(50))
+            && let Some(ending) = daemon.ending(Duration::from_millis(50))
         {
-            let said = daemon.last_lines();
-            return Err(Stop::blame(Component::Virtiofsd, format!("virtiofsd ended at once ({how}): {said}")));
+            return Err(ending.stop("starting virtiofsd"));
         }
         let listener =
             UnixListener::bind(&paths.qmp).map_err(|e| Stop::error(format!("binding {}: {e}", paths.qmp.display())))?;
@@ -200,12 +121,12 @@ impl Running {
             serial: None,
             qmp: None,
             agent: None,
-            silence: SILENCE,
+            waiting,
         })
     }
 
     /// Connects to QEMU's sockets and waits for the guest's agent.
-    fn connect(&mut self, boot: Duration) -> Result<(), Stop> {
+    fn connect(&mut self) -> Result<(), Stop> {
         let serial = self.connect_to(self.paths.serial.clone())?;
         self.serial = Some(log_socket(serial, &self.paths.dir.join("serial.log"))?);
         let console = self.connect_to(self.paths.console.clone())?;
@@ -213,25 +134,21 @@ impl Running {
         let agent = self.connect_to(self.paths.agent.clone())?;
         self.agent = Some(Client::new(agent).map_err(|e| Stop::error(format!("listening to the guest's agent: {e}")))?);
         let qmp = self.connect_to(self.paths.qmp.clone())?;
-        match Qmp::connect(qmp, QMP) {
+        match Qmp::connect(qmp, self.waiting.qmp) {
             Ok(qmp) => self.qmp = Some(qmp),
-            Err(e) => {
-                // A QEMU that refuses its arguments closes its sockets a moment before it exits.
-                self.qemu_ended = wait(&mut self.qemu, Duration::from_secs(2)).ok().flatten();
-                return Err(self.why("starting QEMU", &e.to_string()));
-            }
+            Err(e) => return Err(self.why("starting QEMU", &e.to_string(), Component::Qemu)),
         }
         let serial = self.serial.clone();
         let qemu = &mut self.qemu;
         let mut ended = self.qemu_ended;
         let hello = self.agent.as_ref().map_or(Err(ClientError::Ended), |agent| {
-            agent.wait_for_hello(boot, || {
+            agent.wait_for_hello(self.waiting.boot, || {
                 ended = ended.or(wait(qemu, Duration::ZERO).ok().flatten());
                 ended.is_none() && serial.as_ref().is_none_or(|log| panic_line(&log.text()).is_none())
             })
         });
         self.qemu_ended = ended;
-        hello.map_err(|e| self.why("booting the guest to userspace", &e.to_string()))
+        hello.map_err(|e| self.why("booting the guest to userspace", &e.to_string(), Component::Kernel))
     }
 
     /// Connects to a socket that QEMU listens on, as soon as it does.
@@ -243,7 +160,8 @@ impl Running {
                 Err(e) => e,
             };
             if self.ended() || Instant::now() > end {
-                return Err(self.why("starting QEMU", &format!("{} does not answer: {error}", path.display())));
+                let seen = format!("{} does not answer: {error}", path.display());
+                return Err(self.why("starting QEMU", &seen, Component::Qemu));
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -284,21 +202,26 @@ impl Running {
         let reply = agent.ask(request, deadline, || {
             ended = ended.or(wait(qemu, Duration::ZERO).ok().flatten());
             let panicked = || serial.as_ref().is_some_and(|log| panic_line(&log.text()).is_some());
-            ended.is_none() && agent.silent_for() < self.silence && !panicked()
+            ended.is_none() && agent.silent_for() < self.waiting.silence && !panicked()
         });
         self.qemu_ended = ended;
         match reply {
             Ok(GuestReply::Failed { message }) => Err(Stop::fail(format!("{doing}: {message}"))),
             Ok(reply) => Ok(reply),
-            Err(ClientError::Late(after)) if self.agent.as_ref().is_some_and(|a| a.silent_for() < SILENCE) => {
-                if let Some(ending @ Ending::DaemonDied { .. }) = self.how_it_is() {
-                    return Err(verdict(doing, &ending));
-                }
+            Err(ClientError::Late(after)) if self.how_it_is().is_none() => {
                 // The guest lives, what it was asked for does not end.
-                Err(Stop::fail(format!("{doing}: not finished within {after:?}; the guest is alive")))
+                let late = format!("{doing}: not finished within {after:?}; the guest is alive");
+                Err(memory::blame(&late, self.memory()))
             }
-            Err(e) => Err(self.why(doing, &e.to_string())),
+            Err(e) => Err(self.why(doing, &e.to_string(), Component::Kernel)),
         }
+    }
+
+    /// Whether what the daemon writes into the guest's memory can reach the guest; `None` without a daemon.
+    fn memory(&mut self) -> Option<Memory> {
+        let daemon = self.daemon.as_ref()?.pid();
+        let said = self.qmp.as_mut().and_then(|qmp| qmp.execute("query-memdev", serde_json::json!({})).ok());
+        Some(memory::between(self.qemu.id(), daemon, said.as_ref()))
     }
 
     /// Whether QEMU has ended.
@@ -309,10 +232,7 @@ impl Running {
 
     /// Whether the guest can serve another test.
     pub fn usable(&mut self) -> bool {
-        !self.ended()
-            && self.agent.as_ref().is_some_and(|a| a.silent_for() < SILENCE)
-            && self.kernel_line(panic_line).is_none()
-            && self.kernel_line(oops_line).is_none()
+        self.how_it_is().is_none()
     }
 
     /// QEMU's process id.
@@ -322,16 +242,12 @@ impl Running {
 
     /// Sends QEMU a signal.
     pub fn signal_vmm(&self, signal: rustix::process::Signal) -> Result<(), Stop> {
-        let pid = i32::try_from(self.qemu.id()).ok().and_then(rustix::process::Pid::from_raw);
-        let pid = pid.ok_or_else(|| Stop::error("QEMU has no process id"))?;
-        rustix::process::kill_process(pid, signal).map_err(|e| Stop::error(format!("sending QEMU {signal:?}: {e}")))
+        crate::process::signal(self.qemu.id(), signal).map_err(|e| Stop::error(format!("QEMU: {e}")))
     }
 
-    /// Kills virtiofsd, if there is one.
-    pub fn kill_daemon(&mut self) {
-        if let Some(daemon) = &mut self.daemon {
-            kill_group(&mut daemon.child);
-        }
+    /// Sends virtiofsd a signal.
+    pub fn signal_daemon(&self, signal: rustix::process::Signal) -> Result<(), Stop> {
+        self.daemon.as_ref().ok_or_else(|| Stop::error("the guest has no virtiofsd"))?.signal(signal)
     }
 
     /// How it was started.
@@ -362,58 +278,82 @@ impl Running {
         [&self.serial, &self.console].into_iter().flatten().find_map(|log| find(&log.text()))
     }
 
-    /// The stop for an unexpected end, or for silence without an end.
-    fn why(&mut self, doing: &str, seen: &str) -> Stop {
+    /// The stop for an unexpected end, which is awaited first; without one `otherwise` is blamed for what was seen.
+    fn why(&mut self, doing: &str, seen: &str, otherwise: Component) -> Stop {
+        self.await_the_vmms_end();
         match self.how_it_is() {
-            Some(ending) => verdict(doing, &ending),
+            Some(ending) => ending.stop(doing),
             None => {
                 let last = self.serial.as_ref().map(|log| log.last_lines(3)).unwrap_or_default();
-                Stop::blame(Component::Kernel, format!("{doing}: {seen}; last on the serial console: {last}"))
+                Stop::blame(otherwise, format!("{doing}: {seen}; last on the serial console: {last}"))
             }
+        }
+    }
+
+    /// Lines and daemons end a moment before the process whose crash ended them can be reaped.
+    fn await_the_vmms_end(&mut self) {
+        if self.qemu_ended.is_none() {
+            self.qemu_ended = wait(&mut self.qemu, self.waiting.end).ok().flatten();
         }
     }
 
     /// How the guest ended, or what is wrong with it; `None` if nothing is.
     pub fn how_it_is(&mut self) -> Option<Ending> {
-        // The kernel's last words and the exit race each other through different sockets.
-        if self.ended() {
+        let facts = self.facts();
+        judge(&facts)
+    }
+
+    fn facts(&mut self) -> Facts {
+        let line_ended = self.agent.as_ref().is_some_and(Client::ended);
+        let daemon_ended = self.daemon.as_mut().is_some_and(|daemon| daemon.end(Duration::ZERO).is_some());
+        if line_ended || daemon_ended {
+            self.await_the_vmms_end();
+        }
+        let ended = self.ended();
+        if ended {
+            // The kernel's last words and the exit race each other through different sockets.
             for log in [&self.serial, &self.console, &Some(self.stderr.clone())].into_iter().flatten() {
-                settle(log);
+                log.settle();
             }
         }
-        if let Some(line) = self.kernel_line(panic_line) {
-            return Some(Ending::Panicked { line });
-        }
-        if let Some(status) = self.qemu_ended {
-            return Some(match (status.code(), status.signal()) {
-                (Some(0), _) => Ending::PoweredOff,
-                (Some(code), _) => Ending::VmmExited { code, stderr: self.stderr.last_lines(4) },
-                (None, signal) => Ending::VmmKilled { signal: signal.unwrap_or(0) },
-            });
-        }
-        if let Some(daemon) = &mut self.daemon
-            && let Some(how) = suites::environment::Daemon::wait(daemon, Duration::ZERO)
-        {
-            return Some(Ending::DaemonDied { how: format!("{how}: {}", daemon.last_lines()) });
-        }
-        if let Some(line) = self.kernel_line(oops_line) {
-            return Some(Ending::Oopsed { line });
-        }
-        if process_state(self.qemu.id()) == Some('T') {
-            return Some(Ending::VmmStopped { state: "its process is in state T".to_owned() });
-        }
+        let daemon_has = if ended { Duration::from_secs(1) } else { Duration::ZERO };
+        let mut facts = Facts {
+            panic: self.kernel_line(panic_line),
+            oops: self.kernel_line(oops_line),
+            vmm: match self.qemu_ended {
+                Some(status) => Process::Ended { end: End::of(status), words: self.stderr.last_lines(4) },
+                None => living(self.qemu.id()),
+            },
+            daemon: self.daemon.as_mut().map(|daemon| match daemon.end(daemon_has) {
+                Some(end) => Process::Ended { end, words: daemon.last_lines() },
+                None => living(daemon.pid()),
+            }),
+            line_ended,
+            silent: None,
+            qmp: None,
+        };
         let silent = self.agent.as_ref().map_or(Duration::ZERO, Client::silent_for);
-        if silent < self.silence {
-            return None;
+        if silent >= self.waiting.silence && facts.vmm == Process::Runs {
+            facts.silent = Some(silent.as_secs());
+            facts.qmp = Some(self.status());
         }
-        match self.qmp("query-status", serde_json::json!({})) {
-            Err(_) => Some(Ending::VmmStopped { state: "QMP does not answer".to_owned() }),
-            Ok(status) if status.get("status") == Some(&"running".into()) => {
-                Some(Ending::Hung { silent: silent.as_secs() })
-            }
-            Ok(status) => Some(Ending::VmmStopped { state: format!("QMP says {status}") }),
+        facts
+    }
+
+    fn status(&mut self) -> QmpFact {
+        let Some(qmp) = &mut self.qmp else { return QmpFact::Nothing };
+        match qmp.execute("query-status", serde_json::json!({})) {
+            Ok(status) if status.get("status") == Some(&"running".into()) => QmpFact::Running,
+            Ok(status) => QmpFact::Other(status.to_string()),
+            Err(QmpError::Command { description, .. }) => QmpFact::Other(description),
+            Err(_) => QmpFact::Nothing,
         }
     }
+}
+
+/// A process that has not been reaped: stopped, or else running.
+fn living(pid: u32) -> Process {
+    if process_state(pid) == Some('T') { Process::Stopped } else { Process::Runs }
 }
 
 impl Machine for Running {
@@ -435,7 +375,13 @@ impl Machine for Running {
 
     fn qmp(&mut self, command: &str, arguments: serde_json::Value) -> Result<serde_json::Value, Stop> {
         let Some(qmp) = &mut self.qmp else { return Err(Stop::error("the guest has no QMP connection")) };
-        qmp.execute(command, arguments).map_err(|e| Stop::blame(Component::Qemu, format!("QMP {command}: {e}")))
+        qmp.execute(command, arguments).map_err(|e| match e {
+            QmpError::Command { .. } | QmpError::Protocol { .. } => {
+                Stop::blame(Component::Qemu, format!("QMP {command}: {e}"))
+            }
+            // The connection is gone or silent: QEMU's end says whose fault that is.
+            _ => self.why(&format!("QMP {command}"), &e.to_string(), Component::Qemu),
+        })
     }
 
     fn profile(&self) -> &Profile {
@@ -458,7 +404,12 @@ impl Machine for Running {
             }
             if Instant::now() > end {
                 let last = self.serial.as_ref().map(|log| log.last_lines(3)).unwrap_or_default();
-                let state = self.how_it_is().map_or_else(|| "alive".to_owned(), |ending| format!("{ending:?}"));
+                let state = match self.how_it_is() {
+                    Some(ending @ (Ending::VmmStopped { .. } | Ending::DaemonStopped | Ending::LineClosed)) => {
+                        return Err(ending.stop("waiting for QEMU's end"));
+                    }
+                    ending => ending.map_or_else(|| "alive".to_owned(), |ending| format!("{ending:?}")),
+                };
                 return Err(Stop::fail(format!(
                     "QEMU did not end within {deadline:?}; the guest is {state}; last on the serial console: {last}"
                 )));
@@ -466,6 +417,10 @@ impl Machine for Running {
             std::thread::sleep(Duration::from_millis(20));
         }
         self.how_it_is().ok_or_else(|| Stop::error("QEMU ended in an unknown way"))
+    }
+
+    fn silence(&self) -> Duration {
+        self.waiting.silence
     }
 
     fn heard(&self, within: Duration) -> bool {
@@ -489,9 +444,7 @@ impl Machine for Running {
     fn wait_for_daemon(&mut self, deadline: Duration) -> Result<(), Stop> {
         match &mut self.daemon {
             None => Ok(()),
-            Some(daemon) => suites::environment::Daemon::wait(daemon, deadline)
-                .map(drop)
-                .ok_or_else(|| Stop::fail("virtiofsd still runs")),
+            Some(daemon) => daemon.end(deadline).map(drop).ok_or_else(|| Stop::fail("virtiofsd still runs")),
         }
     }
 }
@@ -519,27 +472,19 @@ impl Drop for Running {
 }
 
 /// Starts a program with no input and a pipe for its standard error.
-fn spawn(argv: &[String], fds: Vec<(OwnedFd, i32)>) -> io::Result<Child> {
+pub(crate) fn spawn(argv: &[String], fds: Vec<(OwnedFd, i32)>) -> io::Result<Child> {
     let mut command = Command::new(&argv[0]);
     command.args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     prepare(&mut command, fds).spawn()
 }
 
-fn stderr_log(child: &mut Child, path: &Path) -> io::Result<Log> {
+pub(crate) fn stderr_log(child: &mut Child, path: &Path) -> io::Result<Log> {
     let stderr = child.stderr.take().ok_or_else(|| io::Error::other("no pipe for standard error"))?;
     Log::collect(stderr, path)
 }
 
 fn log_socket(stream: UnixStream, path: &Path) -> Result<Log, Stop> {
     Log::collect(stream, path).map_err(|e| Stop::error(format!("logging to {}: {e}", path.display())))
-}
-
-/// Gives a log's collector a moment to see the end of a program that has ended.
-fn settle(log: &Log) {
-    let end = Instant::now() + Duration::from_secs(2);
-    while !log.closed() && Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Starts QEMU's virtio-fs half against a listener of ours; `Ok` when it has begun to speak vhost-user.
@@ -582,8 +527,9 @@ fn spoken_to(listener: &UnixListener, qemu: &mut Child, log: &Path) -> Result<()
             return Ok(());
         }
         if let Some(status) = wait(qemu, Duration::from_millis(10)).map_err(|e| Stop::error(e.to_string()))? {
-            settle(&stderr);
-            return Err(Stop::fail(format!("QEMU refused ({}): {}", how_it_ended(status), stderr.last_lines(4))));
+            stderr.settle();
+            let ending = vmm_ended(End::of(status), &stderr.last_lines(4));
+            return Err(ending.stop("starting QEMU against a listener of ours"));
         }
     }
     Err(Stop::fail(format!("QEMU did not speak vhost-user within 30 s: {}", stderr.last_lines(4))))

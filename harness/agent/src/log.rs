@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// Bytes kept on disk of one log; a flood beyond it is counted, not kept.
 pub const DISK_CAP: u64 = 8 << 20;
@@ -67,6 +68,14 @@ impl Log {
         locked(&self.state).closed
     }
 
+    /// Gives the collector a moment to see the end of a program that has ended.
+    pub fn settle(&self) {
+        let end = Instant::now() + Duration::from_secs(2);
+        while !self.closed() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// The last `count` lines that are not empty, joined by ` | `.
     pub fn last_lines(&self, count: usize) -> String {
         let text = self.text();
@@ -85,7 +94,7 @@ mod tests {
         let flood = std::io::repeat(b'x').take(100 << 20).chain(&b"\nthe end\n"[..]);
         let log = Log::collect(flood, &dir.path().join("log")).unwrap();
         while !log.closed() {
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(5));
         }
         assert_eq!(log.last_lines(1), "the end");
         assert!(std::fs::metadata(log.path()).unwrap().len() < DISK_CAP + 100);

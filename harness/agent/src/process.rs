@@ -54,6 +54,13 @@ pub fn kill_group(child: &mut Child) {
     let _ = child.wait();
 }
 
+/// Sends a signal to a process of ours that has not been reaped.
+pub fn signal(pid: u32, signal: rustix::process::Signal) -> io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = pid.ok_or_else(|| io::Error::other("no process id"))?;
+    Ok(rustix::process::kill_process(pid, signal)?)
+}
+
 /// "exit code 1", "signal 9".
 pub fn how_it_ended(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {

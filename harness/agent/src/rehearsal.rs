@@ -2,6 +2,7 @@
 
 use crate::ending::process_state;
 use crate::launch::Running;
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 use suites::catalogue::Configuration;
@@ -22,19 +23,34 @@ pub enum Fault {
     StopVmm,
     /// The QEMU process is killed.
     KillVmm,
+    /// The QEMU process gets the signal of a crash.
+    CrashVmm,
     /// The virtiofsd process is killed.
     KillDaemon,
+    /// The virtiofsd process is stopped.
+    StopDaemon,
+    /// The virtiofsd process gets the signal of a crash.
+    CrashDaemon,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: &'static [Fault] =
-        &[Fault::Panic, Fault::Oops, Fault::Spin, Fault::StopVmm, Fault::KillVmm, Fault::KillDaemon];
+    pub const ALL: &'static [Fault] = &[
+        Fault::Panic,
+        Fault::Oops,
+        Fault::Spin,
+        Fault::StopVmm,
+        Fault::KillVmm,
+        Fault::CrashVmm,
+        Fault::KillDaemon,
+        Fault::StopDaemon,
+        Fault::CrashDaemon,
+    ];
 
     /// The guest that it is done to.
     pub fn configuration(self) -> Configuration {
         match self {
-            Fault::KillDaemon => Configuration::VirtioFs,
+            Fault::CrashVmm | Fault::KillDaemon | Fault::StopDaemon | Fault::CrashDaemon => Configuration::VirtioFs,
             _ => Configuration::Own,
         }
     }
@@ -49,14 +65,17 @@ pub fn rehearse(running: &mut Running, fault: Fault) -> Result<Ending, Stop> {
         Fault::Oops => drop(running.ask(Question::Oops)?),
         Fault::Spin => drop(running.ask(Question::Spin)?),
         Fault::StopVmm => {
-            running.signal_vmm(rustix::process::Signal::STOP)?;
+            running.signal_vmm(Signal::STOP)?;
             let end = Instant::now() + Duration::from_secs(5);
             while process_state(running.vmm_pid()) != Some('T') && Instant::now() < end {
                 std::thread::sleep(Duration::from_millis(10));
             }
         }
-        Fault::KillVmm => running.signal_vmm(rustix::process::Signal::KILL)?,
-        Fault::KillDaemon => running.kill_daemon(),
+        Fault::KillVmm => running.signal_vmm(Signal::KILL)?,
+        Fault::CrashVmm => running.signal_vmm(Signal::SEGV)?,
+        Fault::KillDaemon => running.signal_daemon(Signal::KILL)?,
+        Fault::StopDaemon => running.signal_daemon(Signal::STOP)?,
+        Fault::CrashDaemon => running.signal_daemon(Signal::SEGV)?,
     }
     let end = Instant::now() + Duration::from_secs(90);
     while Instant::now() < end {

@@ -128,7 +128,7 @@ pub(super) fn guest_powers_off(env: &dyn Environment) -> Check {
     machine.ask(Question::PowerOff)?;
     match machine.wait_for_end(Duration::from_secs(30))? {
         Ending::PoweredOff => Ok(()),
-        other => Err(Stop::fail(format!("the guest was told to power off, but {other:?}"))),
+        other => Err(other.stop("the guest was told to power off")),
     }
 }
 
@@ -143,7 +143,7 @@ pub(super) fn guest_panic_is_reported(env: &dyn Environment) -> Check {
             env.note(format!("reported as: {line}"));
             Ok(())
         }
-        other => Err(Stop::fail(format!("the guest was made to panic, but {other:?}"))),
+        other => Err(other.stop("the guest was made to panic")),
     }
 }
 
@@ -156,11 +156,13 @@ pub(super) fn two_guests_run_at_once(env: &dyn Environment) -> Check {
     let boot_id = "/proc/sys/kernel/random/boot_id";
     let (one, two) = (read(first.as_mut(), boot_id)?, read(second.as_mut(), boot_id)?);
     ensure!(one != two, "two guests have the same boot id {}", one.trim());
-    ensure!(first.heard(Duration::from_secs(20)), "the first guest fell silent when the second one ran");
+    ensure!(first.heard(first.silence()), "the first guest fell silent when the second one ran");
     for machine in [&mut first, &mut second] {
         machine.ask(Question::PowerOff)?;
-        let ending = machine.wait_for_end(Duration::from_secs(30))?;
-        ensure!(ending == Ending::PoweredOff, "one of two guests was told to power off, but {ending:?}");
+        match machine.wait_for_end(Duration::from_secs(30))? {
+            Ending::PoweredOff => {}
+            other => return Err(other.stop("one of two guests was told to power off")),
+        }
     }
     Ok(())
 }

@@ -92,9 +92,10 @@ pub(super) fn stop_and_cont_pause_the_guest(machine: &mut dyn Machine) -> Check 
     ensure!(paused.get("status") == Some(&json!("paused")), "after `stop` QMP says {paused}");
     let status = machine.qmp("query-status", json!({}))?;
     ensure!(status.get("status") == Some(&json!("running")), "after `cont` QMP says {status}");
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    let silence = machine.silence();
+    let deadline = std::time::Instant::now() + silence;
     while !machine.heard(Duration::from_secs(2)) {
-        ensure!(std::time::Instant::now() < deadline, "the guest was not heard within 20 s of `cont`");
+        ensure!(std::time::Instant::now() < deadline, "the guest was not heard within {silence:?} of `cont`");
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(())

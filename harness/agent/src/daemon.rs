@@ -1,0 +1,101 @@
+//! virtiofsd, started as the profile's runtime starts it.
+
+use crate::compose::{Composed, Paths};
+use crate::ending::{End, daemon_ended};
+use crate::launch::{spawn, stderr_log};
+use crate::log::Log;
+use crate::process::{self, kill_group, wait};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::process::Child;
+use std::time::{Duration, Instant};
+use suites::check::Stop;
+use suites::environment::{Daemon, Ending};
+use suites::outcome::Component;
+
+/// A virtiofsd that was started.
+pub struct DaemonProcess {
+    child: Child,
+    ended: Option<End>,
+    log: Log,
+}
+
+impl DaemonProcess {
+    /// Starts the profile's daemon for a share.
+    pub fn start(composed: &Composed, paths: &Paths) -> Result<DaemonProcess, Stop> {
+        let argv = &composed.daemon;
+        let failed = |e: io::Error| Stop::error(format!("starting {}: {e}", argv[0]));
+        let fds = match composed.daemon_fd {
+            // Go listens itself and hands the listener down; runtime-rs lets the daemon listen.
+            Some(number) => vec![(OwnedFd::from(UnixListener::bind(&paths.virtiofsd).map_err(failed)?), number)],
+            None => Vec::new(),
+        };
+        let mut child = spawn(argv, fds)
+            .map_err(|e| Stop::blame(Component::Virtiofsd, format!("{} does not start: {e}", argv[0])))?;
+        let log = stderr_log(&mut child, &paths.dir.join("virtiofsd.log")).map_err(failed)?;
+        let mut daemon = DaemonProcess { child, ended: None, log };
+        let end = Instant::now() + Duration::from_secs(15);
+        // Without a listener of its own there is nothing to wait for: QEMU's connection waits in the queue.
+        while composed.daemon_fd.is_none() && !paths.virtiofsd.exists() && Instant::now() < end {
+            if daemon.end(Duration::from_millis(20)).is_some() {
+                break;
+            }
+        }
+        Ok(daemon)
+    }
+
+    /// How it ended, if it has within `deadline`.
+    pub fn end(&mut self, deadline: Duration) -> Option<End> {
+        if self.ended.is_none() {
+            self.ended = wait(&mut self.child, deadline).ok().flatten().map(End::of);
+            if self.ended.is_some() {
+                self.log.settle();
+            }
+        }
+        self.ended
+    }
+
+    /// The same as an ending of a guest.
+    pub fn ending(&mut self, deadline: Duration) -> Option<Ending> {
+        let end = self.end(deadline)?;
+        Some(daemon_ended(end, &self.last_lines()))
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) -> Result<(), Stop> {
+        process::signal(self.child.id(), signal).map_err(|e| Stop::error(format!("virtiofsd: {e}")))
+    }
+
+    /// Its last words, for a message.
+    pub fn last_lines(&self) -> String {
+        let text = self.log();
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+        if lines.is_empty() {
+            return "it printed nothing".to_owned();
+        }
+        lines[lines.len().saturating_sub(8)..].join(" | ")
+    }
+}
+
+impl Daemon for DaemonProcess {
+    fn log(&self) -> String {
+        // With --syslog a refusal goes there and nowhere else.
+        format!("{}\n{}", self.log.text(), crate::environment::syslog_of(self.child.id()))
+    }
+
+    fn wait(&mut self, deadline: Duration) -> Option<String> {
+        self.end(deadline).map(|end| end.to_string())
+    }
+}
+
+impl Drop for DaemonProcess {
+    fn drop(&mut self) {
+        kill_group(&mut self.child);
+    }
+}

@@ -1,0 +1,47 @@
+//! How long a guest is waited for: the one place that says so, by where the guest runs.
+
+use std::time::Duration;
+use suites::environment::Kind;
+
+/// How many times as long as under plain emulation things may take: guests of emulated machines are slower still.
+pub fn patience(kind: Kind) -> u64 {
+    if kind == Kind::Vm { NESTED.into() } else { 1 }
+}
+
+/// A guest of an emulated machine is emulated twice over.
+const NESTED: u32 = 3;
+
+/// The deadlines of one guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// To its agent's hello, under emulation on a busy machine.
+    pub boot: Duration,
+    /// What has not been heard of for so long hangs; heartbeats come twice a second.
+    pub silence: Duration,
+    /// How long QEMU may take to answer QMP.
+    pub qmp: Duration,
+    /// Between a line's end and the end of the process at its other side, a wrapper's included.
+    pub end: Duration,
+}
+
+impl Waiting {
+    /// The deadlines for a guest, nested in a virtual machine or not.
+    pub fn of(nested: bool) -> Waiting {
+        let times = if nested { NESTED } else { 1 };
+        let seconds = |plain| Duration::from_secs(plain) * times;
+        Waiting { boot: seconds(100), silence: seconds(20), qmp: seconds(20), end: seconds(5) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nested_guest_has_three_times_as_long_for_everything() {
+        let (plain, nested) = (Waiting::of(false), Waiting::of(true));
+        assert_eq!((plain.silence.as_secs(), nested.silence.as_secs()), (20, 60));
+        assert_eq!((nested.boot, nested.qmp, nested.end), (plain.boot * 3, plain.qmp * 3, plain.end * 3));
+        assert_eq!(u64::from(NESTED), patience(Kind::Vm));
+    }
+}

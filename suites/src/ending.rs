@@ -1,0 +1,144 @@
+//! The ends that a guest can come to, and whom each of them blames.
+
+use crate::check::Stop;
+use crate::outcome::Component;
+use serde::{Deserialize, Serialize};
+
+/// How a guest, its VMM or its filesystem daemon came to an end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "ending")]
+pub enum Ending {
+    /// The guest powered itself off and QEMU exited with 0.
+    PoweredOff,
+    /// The guest's kernel panicked.
+    Panicked {
+        /// The kernel's line.
+        line: String,
+    },
+    /// The guest's kernel oopsed and went on.
+    Oopsed {
+        /// The kernel's line.
+        line: String,
+    },
+    /// QEMU runs and answers, the guest does not: its CPU spins or is stuck.
+    Hung {
+        /// How long nothing was heard, in seconds.
+        silent: u64,
+    },
+    /// The QEMU process is stopped, or QEMU says that the guest is paused.
+    VmmStopped {
+        /// What told so.
+        state: String,
+    },
+    /// A signal ended QEMU.
+    VmmKilled {
+        /// Its number.
+        signal: i32,
+    },
+    /// QEMU runs and does not answer QMP.
+    VmmMute,
+    /// QEMU runs and has closed the line to the guest's agent.
+    LineClosed,
+    /// QEMU exited by itself before the guest powered off.
+    VmmExited {
+        /// Its exit code.
+        code: i32,
+        /// The last lines of its standard error.
+        stderr: String,
+    },
+    /// virtiofsd ended or crashed while the guest was running.
+    DaemonDied {
+        /// How, and the last lines of its standard error.
+        how: String,
+    },
+    /// A signal that is none of a crash ended virtiofsd.
+    DaemonKilled {
+        /// Its number.
+        signal: i32,
+    },
+    /// The virtiofsd process is stopped.
+    DaemonStopped,
+    /// QEMU and virtiofsd have both crashed; which of them first is not known.
+    BothCrashed {
+        /// The signal that ended QEMU.
+        vmm: i32,
+        /// How virtiofsd ended, and its last words.
+        daemon: String,
+    },
+}
+
+/// Whether a signal is a program's own crash: SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, or SIGSYS by its own filter.
+pub fn is_crash(signal: i32) -> bool {
+    matches!(signal, 4..=8 | 11 | 31)
+}
+
+impl Ending {
+    /// What an unexpected end says about the distro, with `doing` for the message.
+    ///
+    /// A crash is laid at the component that crashed; a kill or a stop from outside is nobody's.
+    pub fn stop(&self, doing: &str) -> Stop {
+        let blame = |component, what: String| Stop::blame(component, format!("{doing}: {what}"));
+        let nobody = |what: String| Stop::error(format!("{doing}: {what}"));
+        match self {
+            Ending::PoweredOff => blame(Component::Kernel, "the guest powered off by itself".to_owned()),
+            Ending::Panicked { line } => blame(Component::Kernel, format!("the guest's kernel panicked: {line}")),
+            Ending::Oopsed { line } => blame(Component::Kernel, format!("the guest's kernel oopsed: {line}")),
+            Ending::Hung { silent } => blame(
+                Component::Kernel,
+                format!("the guest hangs: QEMU runs, its vCPU is busy, and nothing was heard for {silent} s"),
+            ),
+            Ending::VmmStopped { state } => nobody(format!("QEMU was stopped from outside ({state})")),
+            Ending::VmmKilled { signal } if is_crash(*signal) => {
+                blame(Component::Qemu, format!("QEMU crashed with signal {signal}"))
+            }
+            Ending::VmmKilled { signal } => nobody(format!("QEMU was killed from outside with signal {signal}")),
+            Ending::VmmExited { code, stderr } => blame(Component::Qemu, format!("QEMU exited with {code}: {stderr}")),
+            Ending::VmmMute => blame(Component::Qemu, "QEMU runs and does not answer QMP".to_owned()),
+            Ending::LineClosed => nobody("QEMU closed the guest's port, and runs".to_owned()),
+            Ending::DaemonDied { how } => blame(Component::Virtiofsd, format!("virtiofsd ended: {how}")),
+            Ending::DaemonKilled { signal } => {
+                nobody(format!("virtiofsd was killed from outside with signal {signal}"))
+            }
+            Ending::DaemonStopped => nobody("virtiofsd was stopped from outside".to_owned()),
+            Ending::BothCrashed { vmm, daemon } => {
+                nobody(format!("QEMU crashed with signal {vmm} and virtiofsd, too, with {daemon}"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_ending_blames_whom_the_table_says() {
+        let line = || "line".to_owned();
+        let rows = [
+            (Ending::PoweredOff, Some(Component::Kernel)),
+            (Ending::Panicked { line: line() }, Some(Component::Kernel)),
+            (Ending::Oopsed { line: line() }, Some(Component::Kernel)),
+            (Ending::Hung { silent: 20 }, Some(Component::Kernel)),
+            (Ending::VmmStopped { state: line() }, None),
+            (Ending::VmmKilled { signal: 9 }, None),
+            (Ending::VmmKilled { signal: 11 }, Some(Component::Qemu)),
+            (Ending::VmmExited { code: 1, stderr: line() }, Some(Component::Qemu)),
+            (Ending::VmmMute, Some(Component::Qemu)),
+            (Ending::LineClosed, None),
+            (Ending::DaemonDied { how: line() }, Some(Component::Virtiofsd)),
+            (Ending::DaemonKilled { signal: 9 }, None),
+            (Ending::DaemonStopped, None),
+            (Ending::BothCrashed { vmm: 11, daemon: line() }, None),
+        ];
+        for (ending, expected) in rows {
+            match (ending.stop("doing it"), expected) {
+                (Stop::Fail { blames, message }, Some(expected)) => {
+                    assert_eq!(blames, Some(expected), "{ending:?}");
+                    assert!(message.starts_with("doing it: "), "{message}");
+                }
+                (Stop::Error { message }, None) => assert!(message.starts_with("doing it: "), "{message}"),
+                (stop, _) => panic!("{ending:?}: {stop:?}"),
+            }
+        }
+    }
+}
