@@ -219,6 +219,8 @@ pub enum Body {
     Environment(fn(&dyn Environment) -> Check),
     /// Runs in the environment with a shared guest.
     Machine(fn(&mut dyn Machine) -> Check),
+    /// Runs inside a shared guest without a share.
+    Inside(fn() -> Check),
     /// Runs inside the guest.
     Guest(GuestBody),
     /// Runs on both sides of a share.

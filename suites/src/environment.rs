@@ -149,6 +149,8 @@ pub trait Environment {
     fn start_qemu_against_a_silent_daemon(&self) -> Result<(), Stop>;
     /// Boots a guest of the profile without a share, to the point where its agent answers.
     fn boot(&self) -> Result<Box<dyn Machine>, Stop>;
+    /// Boots a guest of the profile that starts with so many CPUs.
+    fn boot_with_vcpus(&self, vcpus: u32) -> Result<Box<dyn Machine>, Stop>;
     /// Boots a guest of the profile with its vhost-vsock device, which containers usually cannot have.
     fn boot_with_vsock(&self) -> Result<Box<dyn Machine>, Stop>;
     /// Boots a guest of the profile with its vhost-net interface on a tap of ours.
@@ -240,6 +242,8 @@ pub enum Question {
         /// How many bytes.
         bytes: u32,
     },
+    /// Do work on each CPU that is online, and say which of them did it.
+    WorkOnEachCpu,
     /// Power off; no answer comes.
     PowerOff,
     /// Occupy the CPU in the kernel with interrupts off, for ever; no answer comes.

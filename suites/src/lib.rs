@@ -7,6 +7,7 @@
 pub mod capability;
 pub mod catalogue;
 pub mod check;
+pub mod child;
 pub mod containers;
 pub mod docs;
 pub mod ending;

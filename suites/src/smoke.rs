@@ -3,6 +3,7 @@
 mod boot;
 mod daemon;
 mod gates;
+mod inside;
 mod kernel;
 mod packages;
 mod qmp;
@@ -89,11 +90,11 @@ fn rows() -> Vec<Row> {
         row!(boot::kernel_boots_to_userspace, Machine, Machine, Kernel, &[C::VmmBoot, C::KernelGuest], blocked_by: &["qemu_has_the_machine_type", "qemu_has_the_devices_of_the_default_path", "qemu_has_the_objects_of_the_default_path", "kernel_has_the_modules_of_boot"], seconds: 120),
         row!(boot::guest_has_the_cpus_and_memory_asked_for, Machine, Machine, Qemu, BOOT, blocked_by: BOOTS),
         row!(boot::guest_console_reaches_the_host, Machine, Machine, Qemu, BOOT, blocked_by: BOOTS),
-        row!(boot::guest_has_entropy_from_virtio_rng, Machine, Machine, Qemu, BOOT, blocked_by: BOOTS),
-        row!(boot::guest_has_cgroup_v2_and_its_controllers, Machine, Machine, Kernel, &[C::KernelGuest], blocked_by: BOOTS),
-        row!(boot::guest_has_all_namespaces, Machine, Machine, Kernel, &[C::KernelGuest], blocked_by: BOOTS),
-        row!(boot::guest_has_seccomp_filters, Machine, Machine, Kernel, &[C::KernelGuest], blocked_by: BOOTS),
-        row!(boot::guest_loads_overlayfs, Machine, Machine, Kernel, &[C::KernelGuest], blocked_by: &["kernel_boots_to_userspace", "kernel_has_the_modules_of_containers"]),
+        row!(inside::guest_has_entropy_from_virtio_rng, Machine, Inside, Qemu, BOOT, blocked_by: BOOTS),
+        row!(inside::guest_has_cgroup_v2_and_its_controllers, Machine, Inside, Kernel, &[C::KernelGuest], blocked_by: BOOTS),
+        row!(inside::guest_has_all_namespaces, Machine, Inside, Kernel, &[C::KernelGuest], blocked_by: BOOTS),
+        row!(inside::guest_has_seccomp_filters, Machine, Inside, Kernel, &[C::KernelGuest], blocked_by: BOOTS),
+        row!(inside::guest_loads_overlayfs, Machine, Inside, Kernel, &[C::KernelGuest], blocked_by: &["kernel_boots_to_userspace", "kernel_has_the_modules_of_containers"]),
         row!(qmp::query_status_is_parsed, Machine, Machine, Qemu, &[C::VmmQmp], blocked_by: BOOTS),
         row!(qmp::query_cpus_fast_is_parsed, Machine, Machine, Qemu, &[C::VmmQmp], blocked_by: BOOTS),
         row!(qmp::query_hotpluggable_cpus_is_parsed, Machine, Machine, Qemu, &[C::VmmQmp], blocked_by: BOOTS),
@@ -107,6 +108,7 @@ fn rows() -> Vec<Row> {
         row!(vhost::guest_has_a_network_interface, OwnGuest, Environment, Qemu, &[C::VmmNet], blocked_by: &["kernel_boots_to_userspace", "qemu_has_virtio_net", "kernel_has_the_modules_of_containers"], needs: &[Need::VhostNet], seconds: 120),
         row!(boot::guest_powers_off, OwnGuest, Environment, Qemu, BOOT, blocked_by: BOOTS, seconds: 120),
         row!(boot::guest_panic_is_reported, OwnGuest, Environment, Kernel, &[C::VmmBoot, C::KernelGuest], blocked_by: BOOTS, seconds: 120),
+        row!(boot::two_cpus_both_work, OwnGuest, Environment, Qemu, BOOT, blocked_by: BOOTS, seconds: 120),
         row!(boot::two_guests_run_at_once, OwnGuest, Environment, Qemu, BOOT, blocked_by: BOOTS, seconds: 240),
         row!(daemon::virtiofsd_ends_when_the_vmm_is_killed, OwnGuest, Environment, Virtiofsd, &[C::FsVirtioFs], blocked_by: &["kernel_boots_to_userspace", "virtiofsd_accepts_the_profiles_flags", "qemu_accepts_the_arguments_of_virtio_fs", "kernel_has_the_modules_of_virtio_fs"], seconds: 120),
     ]

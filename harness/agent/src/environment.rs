@@ -316,17 +316,13 @@ impl Agent {
         match body {
             Body::Environment(_) | Body::Containers(_) => Err(Stop::error("an environment's body was given a guest")),
             Body::Machine(body) => body(running),
+            Body::Inside(_) => run_inside(self.home.kind, test, running),
             Body::Guest(_) => {
                 self.controls.check(test, &root, &self.home.pjdfstest())?;
                 if test.name.starts_with("pjdfstest") {
                     self.send_native_failures(running, &root)?;
                 }
-                let deadline = Duration::from_secs(u64::from(test.seconds) * patience(self.home.kind));
-                match running.request(GuestRequest::Run { test: test.id.clone() }, deadline, "running in the guest")? {
-                    GuestReply::Ran { stop: None } => Ok(()),
-                    GuestReply::Ran { stop: Some(stop) } => Err(stop),
-                    other => Err(Stop::error(format!("running in the guest: unexpected reply {other:?}"))),
-                }
+                run_inside(self.home.kind, test, running)
             }
             Body::Pair(body) => {
                 let share = test.share.unwrap_or(Share::VirtioFs);
@@ -351,6 +347,16 @@ impl Agent {
     }
 }
 
+/// Runs a body in the guest, to the test's deadline.
+fn run_inside(kind: Kind, test: &Test, running: &mut Running) -> Check {
+    let deadline = Duration::from_secs(u64::from(test.seconds) * patience(kind));
+    match running.request(GuestRequest::Run { test: test.id.clone() }, deadline, "running in the guest")? {
+        GuestReply::Ran { stop: None } => Ok(()),
+        GuestReply::Ran { stop: Some(stop) } => Err(stop),
+        other => Err(Stop::error(format!("running in the guest: unexpected reply {other:?}"))),
+    }
+}
+
 /// The environment as one test sees it.
 struct At<'a> {
     agent: &'a Agent,
@@ -368,9 +374,18 @@ impl At<'_> {
     }
 
     fn boot_as(&self, configuration: Configuration, keeps: Keeps) -> Result<Box<dyn Machine>, Stop> {
+        self.boot_profile(self.profile, configuration, keeps)
+    }
+
+    fn boot_profile(
+        &self,
+        profile: &Profile,
+        configuration: Configuration,
+        keeps: Keeps,
+    ) -> Result<Box<dyn Machine>, Stop> {
         let (mut paths, slot) = self.agent.paths()?;
         paths.slot = Some(slot);
-        match Running::start(self.profile, configuration, keeps, self.agent.terms(keeps), &self.claims, paths) {
+        match Running::start(profile, configuration, keeps, self.agent.terms(keeps), &self.claims, paths) {
             Ok(running) => {
                 self.keep_artifacts(&running);
                 locked(&self.launched).push(running.launched().clone());
@@ -442,6 +457,12 @@ impl Environment for At<'_> {
 
     fn boot(&self) -> Result<Box<dyn Machine>, Stop> {
         self.boot_as(Configuration::Own, Keeps::Nothing)
+    }
+
+    fn boot_with_vcpus(&self, vcpus: u32) -> Result<Box<dyn Machine>, Stop> {
+        let mut profile = self.profile.clone();
+        profile.qemu.vcpus = vcpus;
+        self.boot_profile(&profile, Configuration::Own, Keeps::Nothing)
     }
 
     fn boot_with_vsock(&self) -> Result<Box<dyn Machine>, Stop> {

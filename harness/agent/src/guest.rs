@@ -199,8 +199,10 @@ fn put_file(path: &str, mode: u32, bytes: &[u8]) -> io::Result<()> {
 /// Runs a guest body in a fresh directory of the share.
 fn run_body(id: &str) -> Check {
     let test = catalogue::find(id).ok_or_else(|| Stop::error(format!("the guest's agent knows no test {id}")))?;
-    let Some(Body::Guest(body)) = catalogue::body(test) else {
-        return Err(Stop::error(format!("{id} does not run inside a guest")));
+    let body = match catalogue::body(test) {
+        Some(Body::Guest(body)) => body,
+        Some(Body::Inside(body)) => return survived(body),
+        _ => return Err(Stop::error(format!("{id} does not run inside a guest"))),
     };
     let root = PathBuf::from(SHARE);
     let small = Some(root.join("small")).filter(|s| s.is_dir());
@@ -218,10 +220,15 @@ pub fn in_fresh_directory(root: &Path, body: impl FnOnce(PathBuf) -> Check) -> C
     let dir = root.join(name);
     let made = fs::create_dir(&dir).and_then(|()| fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)));
     made.map_err(|e| Stop::fail(format!("making a directory on the share: {e}")))?;
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(dir.clone())));
+    let result = survived(|| body(dir.clone()));
     // Left-overs do not matter: each test has its own directory and the share goes away with the guest.
     let _ = fs::remove_dir_all(&dir);
-    result.unwrap_or_else(|panic| {
+    result
+}
+
+/// A body that panics is our fault.
+fn survived(body: impl FnOnce() -> Check) -> Check {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).unwrap_or_else(|panic| {
         let what =
             panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
         Err(Stop::error(format!("the test's body panicked: {}", what.unwrap_or_default())))
@@ -239,12 +246,34 @@ fn answer(question: Question) -> Answer {
         Question::VsockDial { port, bytes } => {
             vsock::dial(vsock::HOST, port, bytes).map(|same| Answer::Text { text: same.to_string() })
         }
+        Question::WorkOnEachCpu => work_on_each_cpu().map(|text| Answer::Text { text }),
         Question::PowerOff => power_off().map(|()| Answer::Done),
         Question::List { path } => names_in(&path).map(|text| Answer::Text { text }),
         Question::Spin => load_poisoned(oops::SPIN).map(|()| Answer::Done),
         Question::Oops => load_poisoned(oops::OOPS).map(|()| Answer::Done),
     };
     answered.unwrap_or_else(|e| Answer::Failed { message: e.to_string() })
+}
+
+/// Binds a thread to each CPU that there may be, works there, and names those on which it ran.
+fn work_on_each_cpu() -> io::Result<String> {
+    let possible = fs::read_dir("/sys/devices/system/cpu")?.flatten();
+    let number = |name: &str| name.strip_prefix("cpu")?.parse::<usize>().ok();
+    let mut cpus: Vec<usize> = possible.filter_map(|entry| number(entry.file_name().to_str()?)).collect();
+    cpus.sort_unstable();
+    let works = |cpu: usize| {
+        std::thread::spawn(move || {
+            let mut set = rustix::thread::CpuSet::new();
+            set.set(cpu);
+            // One that is offline cannot be bound to.
+            rustix::thread::sched_setaffinity(None, &set).ok()?;
+            let sum = (0..1_000_000_u64).fold(0, |sum, n| std::hint::black_box(n ^ sum));
+            (rustix::thread::sched_getcpu() == cpu && sum != 1).then_some(cpu.to_string())
+        })
+    };
+    let threads: Vec<_> = cpus.into_iter().map(works).collect();
+    let worked: Vec<String> = threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect();
+    Ok(worked.join(" "))
 }
 
 fn read_capped(path: &str) -> io::Result<String> {

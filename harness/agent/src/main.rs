@@ -4,6 +4,7 @@ use agent::containers::{init, probe};
 use agent::home::Home;
 use agent::{environment, guest};
 use std::process::ExitCode;
+use suites::child;
 
 fn main() -> ExitCode {
     if probe::is_wanted() {
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
             Some(dir) => environment::run(Home::host(dir.as_ref())),
             None => Err(std::io::Error::other("usage: kata-qualify-agent host FOLDER")),
         },
+        Some(child::ROLE) => return child::live(&std::env::args().skip(2).collect::<Vec<_>>()),
         // Keeps a container alive; its init reaps and forwards signals.
         Some("idle") => loop {
             std::thread::park();

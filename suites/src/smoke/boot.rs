@@ -17,12 +17,12 @@ pub(super) fn kernel_boots_to_userspace(machine: &mut dyn Machine) -> Check {
     Ok(())
 }
 
-/// The guest sees the number of CPUs and about the memory that QEMU was told to give it.
+/// The guest sees the number of CPUs and about the memory that QEMU was told to give it, and each CPU works.
 ///
 /// Kata sizes the VM by the pod's limits; a guest that sees less runs out of memory early.
 pub(super) fn guest_has_the_cpus_and_memory_asked_for(machine: &mut dyn Machine) -> Check {
-    let cpus = read(machine, "/sys/devices/system/cpu/online")?;
-    ensure!(cpus.trim() == "0", "one CPU was asked for, online are {:?}", cpus.trim());
+    let asked = machine.profile().qemu.vcpus;
+    cpus_work(machine, asked)?;
     let meminfo = read(machine, "/proc/meminfo")?;
     let total_kib: u64 = meminfo
         .lines()
@@ -31,6 +31,27 @@ pub(super) fn guest_has_the_cpus_and_memory_asked_for(machine: &mut dyn Machine)
     let asked_mib = total_asked(machine)?;
     let share = total_kib as f64 / 1024.0 / asked_mib as f64;
     ensure!((0.80..=1.0).contains(&share), "{asked_mib} MiB were asked for, the guest sees {} MiB", total_kib / 1024);
+    Ok(())
+}
+
+/// A guest that is started with two CPUs has both online, and both do work.
+///
+/// `default_vcpus`, and with static sizing every pod with a limit, starts a guest with more than one.
+pub(super) fn two_cpus_both_work(env: &dyn Environment) -> Check {
+    let mut machine = env.boot_with_vcpus(2)?;
+    cpus_work(machine.as_mut(), 2)
+}
+
+/// As many CPUs as were asked for are online, and a thread bound to each ran on it.
+fn cpus_work(machine: &mut dyn Machine, asked: u32) -> Check {
+    let online = read(machine, "/sys/devices/system/cpu/online")?;
+    let worked = machine.ask(Question::WorkOnEachCpu)?.text("working on each CPU of the guest")?;
+    let expected: Vec<String> = (0..asked).map(|number| number.to_string()).collect();
+    ensure!(
+        worked.split_whitespace().eq(expected.iter().map(String::as_str)),
+        "{asked} CPUs were asked for, online are {:?}, and those that did work are {worked:?}",
+        online.trim()
+    );
     Ok(())
 }
 
@@ -50,74 +71,6 @@ pub(super) fn guest_console_reaches_the_host(machine: &mut dyn Machine) -> Check
         std::thread::sleep(Duration::from_millis(20));
     }
     Err(Stop::fail("a line written to /dev/hvc0 did not reach the console socket within 10 s"))
-}
-
-/// The guest's hardware random number generator is virtio-rng and gives bytes.
-///
-/// Kata always attaches it (`rng-random` with /dev/urandom): a guest short of entropy stalls at its first TLS handshake.
-pub(super) fn guest_has_entropy_from_virtio_rng(machine: &mut dyn Machine) -> Check {
-    let current = read(machine, "/sys/class/misc/hw_random/rng_current")?;
-    ensure!(current.trim().starts_with("virtio_rng"), "the guest's random number generator is {:?}", current.trim());
-    let available = read(machine, "/sys/class/misc/hw_random/rng_available")?;
-    ensure!(available.contains("virtio_rng"), "available are only {:?}", available.trim());
-    Ok(())
-}
-
-/// The guest mounts cgroup v2 and has the controllers that container limits need.
-///
-/// Kata's agent options ask for the unified hierarchy (`systemd.unified_cgroup_hierarchy=1`); limits inside the guest are
-/// set through these controllers.
-pub(super) fn guest_has_cgroup_v2_and_its_controllers(machine: &mut dyn Machine) -> Check {
-    let controllers = read(machine, "/sys/fs/cgroup/cgroup.controllers")?;
-    let missing: Vec<&str> = ["cpu", "cpuset", "io", "memory", "pids"]
-        .into_iter()
-        .filter(|c| !controllers.split_whitespace().any(|x| x == *c))
-        .collect();
-    ensure!(missing.is_empty(), "cgroup v2 lacks {}; it has {:?}", missing.join(", "), controllers.trim());
-    Ok(())
-}
-
-/// The guest's kernel offers every namespace that a container is made of.
-///
-/// The agent creates mount, pid, net, ipc and uts namespaces for each container (and user and cgroup ones on request).
-pub(super) fn guest_has_all_namespaces(machine: &mut dyn Machine) -> Check {
-    let folder = "/proc/self/ns";
-    let names = machine.ask(Question::List { path: folder.into() })?.text("listing the guest's namespaces")?;
-    let missing: Vec<&str> = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"]
-        .into_iter()
-        .filter(|wanted| !names.lines().any(|name| name == *wanted))
-        .collect();
-    ensure!(
-        missing.is_empty(),
-        "the guest's kernel lacks the namespaces {}; it has {}",
-        missing.join(", "),
-        names.replace('\n', ", ")
-    );
-    Ok(())
-}
-
-/// The guest's kernel filters system calls (seccomp mode 2).
-///
-/// Kata's agent applies the container's seccomp profile inside the guest and reports support for it to the runtime.
-pub(super) fn guest_has_seccomp_filters(machine: &mut dyn Machine) -> Check {
-    let actions = read(machine, "/proc/sys/kernel/seccomp/actions_avail")?;
-    for action in ["kill_process", "errno", "allow"] {
-        ensure!(
-            actions.split_whitespace().any(|a| a == action),
-            "seccomp has no action {action}; it has {:?}",
-            actions.trim()
-        );
-    }
-    Ok(())
-}
-
-/// The guest's kernel loads its modules: overlayfs comes up and is listed.
-///
-/// The agent stacks image layers with overlayfs; a module that was built for another kernel would fail here.
-pub(super) fn guest_loads_overlayfs(machine: &mut dyn Machine) -> Check {
-    let known = read(machine, "/proc/filesystems")?;
-    ensure!(known.split_whitespace().any(|f| f == "overlay"), "overlay is not among the guest's filesystems");
-    Ok(())
 }
 
 /// A guest that powers itself off ends QEMU with exit code 0, soon.

@@ -27,7 +27,8 @@ pub(super) fn query_status_is_parsed(machine: &mut dyn Machine) -> Check {
 pub(super) fn query_cpus_fast_is_parsed(machine: &mut dyn Machine) -> Check {
     let cpus = reply::<Vec<qapi::CpuInfoFast>>(machine, "query-cpus-fast", &["cpu-index", "thread-id", "qom-path"])?;
     let count = cpus.as_array().map_or(0, Vec::len);
-    ensure!(count == 1, "one CPU was asked for, QMP lists {count}");
+    let asked = machine.profile().qemu.vcpus;
+    ensure!(u32::try_from(count) == Ok(asked), "{asked} CPUs were asked for, QMP lists {count}");
     Ok(())
 }
 

@@ -1,0 +1,233 @@
+//! What a test in a guest does in a process of its own, because a process cannot take it back: namespaces, a filter of
+//! system calls, memory that is too much.
+//!
+//! The agent's own program is that process: the guest has no other.
+#![expect(unsafe_code, reason = "seccomp and unshare of every kind have no safe interface")]
+
+use crate::check::{Check, Doing as _, Stop};
+use std::io::{Read as _, Write as _};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// The word after the program's name by which the agent knows that it is such a process.
+pub const ROLE: &str = "child";
+/// The number that a refused system call answers with: ENODATA, which the call would not give by itself.
+const REFUSED: i32 = libc::ENODATA;
+
+/// A process of a test's, which waits to be told to begin.
+pub struct Own(Child);
+
+impl Own {
+    /// Starts the program in that role; it waits for [`Own::finish`] before it does anything.
+    ///
+    /// # Errors
+    /// When the process cannot be started.
+    pub fn start(task: &[&str]) -> Result<Own, Stop> {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg(ROLE).args(task).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().map(Own).map_err(|e| Stop::error(format!("starting a process of the test's: {e}")))
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Lets it begin and waits for its end; gives how it ended and what it wrote.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn finish(mut self) -> Result<(ExitStatus, String), Stop> {
+        drop(self.0.stdin.take());
+        let output =
+            self.0.wait_with_output().map_err(|e| Stop::error(format!("waiting for the test's process: {e}")))?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok((output.status, String::from_utf8_lossy(&text).trim().to_owned()))
+    }
+}
+
+/// Runs a task in a process of its own; `doing` begins the message of its failure.
+///
+/// # Errors
+/// What the process said.
+pub fn run(task: &[&str], doing: &str) -> Check {
+    let (status, said) = Own::start(task)?.finish()?;
+    if status.success() { Ok(()) } else { Err(Stop::fail(format!("{doing}: {status}: {said}"))) }
+}
+
+/// The whole life of such a process; `task` is what followed [`ROLE`].
+pub fn live(task: &[String]) -> ExitCode {
+    // The test moves it where it is to be, and closes its standard input.
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    let words: Vec<&str> = task.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["unshare", name] => unshare(name),
+        ["first"] => first(),
+        ["refused"] => refused(),
+        ["killed"] => killed(),
+        ["fork"] => fork(),
+        ["fill", mib] => fill(mib),
+        ["spin", millis] => spin(millis),
+        _ => Err(Stop::error(format!("no such task: {words:?}"))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Stop::Fail { message, .. } | Stop::Error { message } | Stop::Skip { reason: message }) => {
+            let _ = writeln!(std::io::stderr(), "{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a namespace is called below `/proc/self/ns`, and how it is asked for.
+pub const NAMESPACES: &[(&str, i32)] = &[
+    ("cgroup", libc::CLONE_NEWCGROUP),
+    ("ipc", libc::CLONE_NEWIPC),
+    ("mnt", libc::CLONE_NEWNS),
+    ("net", libc::CLONE_NEWNET),
+    ("pid", libc::CLONE_NEWPID),
+    ("user", libc::CLONE_NEWUSER),
+    ("uts", libc::CLONE_NEWUTS),
+];
+/// The host name inside a UTS namespace of a test's.
+pub const INNER_NAME: &str = "kata-qualify-inside";
+/// Where a test mounts something inside a mount namespace of its own.
+pub const INNER_MOUNT: &str = "/scratch/inside";
+
+/// Leaves a namespace and looks whether what is in the new one is apart.
+fn unshare(name: &str) -> Check {
+    let (_, flag) = NAMESPACES.iter().find(|(known, _)| *known == name).ok_or_else(|| Stop::error("which?"))?;
+    // A PID namespace is its maker's children's.
+    let link =
+        if name == "pid" { "/proc/self/ns/pid_for_children".to_owned() } else { format!("/proc/self/ns/{name}") };
+    let before = std::fs::read_link(&link).doing(format!("reading {link}"))?;
+    // SAFETY: this process has one thread and has opened nothing that the namespaces could take from it.
+    if unsafe { libc::unshare(*flag) } != 0 {
+        return Err(Stop::fail(format!("unshare: {}", std::io::Error::last_os_error())));
+    }
+    // The new namespace of its children has no name before the first child.
+    if name != "pid" {
+        let after = std::fs::read_link(&link).doing(format!("reading {link}"))?;
+        crate::ensure!(before != after, "{link} is {} before and after", before.display());
+    }
+    match name {
+        "pid" => run(&["first"], "starting the first process of a PID namespace"),
+        "uts" => {
+            rustix::system::sethostname(INNER_NAME.as_bytes()).doing("setting the host name")?;
+            let seen = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            crate::ensure!(seen == INNER_NAME, "the host name was set, and is {seen:?}");
+            Ok(())
+        }
+        "mnt" => {
+            use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+            mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
+                .doing("making mounts private")?;
+            std::fs::create_dir_all(INNER_MOUNT).doing("making a folder")?;
+            mount("tmpfs", INNER_MOUNT, "tmpfs", MountFlags::empty(), c"mode=0755").doing("mounting a tmpfs")?;
+            std::fs::write(format!("{INNER_MOUNT}/file"), "inside").doing("writing into it")
+        }
+        "net" => {
+            let devices = std::fs::read_to_string("/proc/self/net/dev").doing("reading /proc/self/net/dev")?;
+            let names: Vec<&str> = devices.lines().filter_map(|line| Some(line.split_once(':')?.0.trim())).collect();
+            crate::ensure!(names == ["lo"], "a new network namespace has the interfaces {names:?}");
+            Ok(())
+        }
+        "user" => {
+            let stranger = rustix::process::getuid().as_raw();
+            crate::ensure!(stranger != 0, "in a new user namespace without a map the user is still 0");
+            std::fs::write("/proc/self/uid_map", "0 0 1").doing("writing the map of users")?;
+            let mapped = rustix::process::getuid().as_raw();
+            crate::ensure!(mapped == 0, "user 0 was mapped to 0, and is {mapped}");
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn first() -> Check {
+    let number = std::process::id();
+    crate::ensure!(number == 1, "the first process of a PID namespace has number {number} in it");
+    Ok(())
+}
+
+/// Installs a filter that answers getppid(2) with `action` and lets everything else through.
+fn filter(action: u32) -> Check {
+    let number = u32::try_from(libc::SYS_getppid).map_err(|e| Stop::error(e.to_string()))?;
+    let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut program = [
+        // The call's number is the first word of `struct seccomp_data`.
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, action),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: 4, filter: program.as_mut_ptr() };
+    rustix::thread::set_no_new_privs(true).doing("giving up new privileges")?;
+    // SAFETY: the kernel copies the program, which lives until the call returns.
+    let done = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &program) };
+    if done != 0 {
+        return Err(Stop::fail(format!("installing a filter: {}", std::io::Error::last_os_error())));
+    }
+    Ok(())
+}
+
+/// getppid(2) past the C library: its answer, or the number of its error.
+fn parent() -> Result<i64, i32> {
+    // SAFETY: the call takes no argument and touches no memory.
+    let answer = unsafe { libc::syscall(libc::SYS_getppid) };
+    if answer < 0 { Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { Ok(answer) }
+}
+
+fn refused() -> Check {
+    crate::ensure!(parent().is_ok(), "getppid fails without a filter: {:?}", parent());
+    filter(libc::SECCOMP_RET_ERRNO | REFUSED.unsigned_abs())?;
+    crate::ensure!(
+        parent() == Err(REFUSED),
+        "the filter refuses getppid with {REFUSED}, and it answers {:?}",
+        parent()
+    );
+    let status = std::fs::read_to_string("/proc/self/status").doing("reading /proc/self/status under the filter")?;
+    let mode = status.lines().find_map(|line| line.strip_prefix("Seccomp:")).unwrap_or_default().trim();
+    crate::ensure!(mode == "2", "with a filter the kernel says Seccomp: {mode:?}");
+    Ok(())
+}
+
+fn killed() -> Check {
+    filter(libc::SECCOMP_RET_KILL_PROCESS)?;
+    Err(Stop::fail(format!("the filter kills who calls getppid, and it answers {:?}", parent())))
+}
+
+/// Succeeds when no other process can be made.
+fn fork() -> Check {
+    match Command::new("/proc/self/exe").args([ROLE, "first"]).stdin(Stdio::null()).stderr(Stdio::null()).spawn() {
+        Ok(mut child) => {
+            let _ = child.wait();
+            Err(Stop::fail("a second process was made"))
+        }
+        Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => Ok(()),
+        Err(e) => Err(Stop::fail(format!("making a second process: {e}"))),
+    }
+}
+
+/// Touches memory.
+fn fill(mib: &str) -> Check {
+    let mib: usize = mib.parse().map_err(|_| Stop::error("how much?"))?;
+    let mut taken: Vec<Vec<u8>> = Vec::new();
+    for number in 0..mib {
+        taken.push(vec![(number % 251) as u8 + 1; 1 << 20]);
+    }
+    let same = taken.iter().enumerate().filter(|(number, bytes)| bytes[4096] == (number % 251) as u8 + 1).count();
+    crate::ensure!(same == mib, "of {mib} MiB, {same} kept what was written");
+    Ok(())
+}
+
+/// Works for so long by the clock.
+fn spin(millis: &str) -> Check {
+    let millis: u64 = millis.parse().map_err(|_| Stop::error("how long?"))?;
+    let end = Instant::now() + Duration::from_millis(millis);
+    let mut sum = 0_u64;
+    while Instant::now() < end {
+        sum = std::hint::black_box(sum.wrapping_mul(31).wrapping_add(1));
+    }
+    Ok(())
+}

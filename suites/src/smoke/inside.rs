@@ -1,0 +1,213 @@
+//! What a guest's kernel does for containers, done inside the guest: namespaces, filters, control groups, layers, entropy.
+
+use crate::check::{Check, Doing as _, Stop};
+use crate::child::{self, INNER_MOUNT, INNER_NAME, NAMESPACES, Own};
+use crate::ensure;
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+
+/// The guest's hardware random number generator is virtio-rng, and 4 KiB read from it are no pattern.
+///
+/// Kata always attaches it (`rng-random` with /dev/urandom): a guest short of entropy stalls at its first TLS handshake.
+pub(super) fn guest_has_entropy_from_virtio_rng() -> Check {
+    let current =
+        fs::read_to_string("/sys/class/misc/hw_random/rng_current").doing("asking for the generator in use")?;
+    ensure!(current.trim().starts_with("virtio_rng"), "the guest's random number generator is {:?}", current.trim());
+    let mut device = File::open("/dev/hwrng").doing("opening /dev/hwrng")?;
+    let mut bytes = [0; 4096];
+    device.read_exact(&mut bytes).doing("reading 4096 bytes from /dev/hwrng")?;
+    let mut seen = [0_u32; 256];
+    for byte in bytes {
+        seen[usize::from(byte)] += 1;
+    }
+    // Of 4096 random bytes each value comes about 16 times, and all but never more than 50 times.
+    let (kinds, most) = (seen.iter().filter(|count| **count > 0).count(), seen.iter().max().copied().unwrap_or(0));
+    ensure!(
+        kinds > 200 && most < 64,
+        "4096 bytes of /dev/hwrng have {kinds} different values, one of them {most} times"
+    );
+    let (first, second) = bytes.split_at(2048);
+    ensure!(first != second, "/dev/hwrng repeats itself after 2048 bytes");
+    Ok(())
+}
+
+/// A process of the guest leaves each of its namespaces for a new one, and what it does there is not seen outside.
+///
+/// The agent makes mount, pid, net, ipc and uts namespaces for each container (and user and cgroup ones on request).
+pub(super) fn guest_has_all_namespaces() -> Check {
+    for (name, _) in NAMESPACES {
+        child::run(&["unshare", name], &format!("leaving the {name} namespace"))?;
+    }
+    let outside = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    ensure!(outside != INNER_NAME, "a host name set in a UTS namespace is the guest's own");
+    let file = format!("{INNER_MOUNT}/file");
+    ensure!(!Path::new(&file).exists(), "what was mounted in a mount namespace is seen outside, at {file}");
+    Ok(())
+}
+
+/// A filter of system calls (seccomp mode 2) refuses one call, lets the others through, and kills where it is told to.
+///
+/// Kata's agent applies the container's seccomp profile inside the guest and reports support for it to the runtime.
+pub(super) fn guest_has_seccomp_filters() -> Check {
+    child::run(&["refused"], "a process under a filter that refuses getppid")?;
+    let (status, said) = Own::start(&["killed"])?.finish()?;
+    // SIGSYS.
+    ensure!(status.signal() == Some(31), "a process whose filter kills it for getppid ended with {status}: {said}");
+    Ok(())
+}
+
+/// The guest's cgroup v2 has the controllers of container limits, each takes a limit in a group, and the limits hold.
+///
+/// Kata's agent options ask for the unified hierarchy (`systemd.unified_cgroup_hierarchy=1`); limits inside the guest are
+/// set through these controllers.
+pub(super) fn guest_has_cgroup_v2_and_its_controllers() -> Check {
+    let root = Path::new("/sys/fs/cgroup");
+    let controllers = fs::read_to_string(root.join("cgroup.controllers")).doing("reading cgroup.controllers")?;
+    let wanted = ["cpu", "cpuset", "io", "memory", "pids"];
+    let missing: Vec<&str> =
+        wanted.into_iter().filter(|c| !controllers.split_whitespace().any(|there| there == *c)).collect();
+    ensure!(missing.is_empty(), "cgroup v2 lacks {}; it has {:?}", missing.join(", "), controllers.trim());
+    for controller in wanted {
+        fs::write(root.join("cgroup.subtree_control"), format!("+{controller}"))
+            .doing(format!("enabling {controller}"))?;
+    }
+    let group = Group::new(root)?;
+    group.set("pids.max", "1")?;
+    group.holds(&["fork"], "a process in a group with pids.max 1")?;
+    group.set("pids.max", "max")?;
+    group.set("memory.max", "33554432")?;
+    let (status, said) = group.run(&["fill", "96"])?;
+    ensure!(status.signal() == Some(9), "a process that took 96 MiB in a group of 32 ended with {status}: {said}");
+    let kills = group.counted("memory.events", "oom_kill")?;
+    ensure!(kills > 0, "a process was killed in a group of 32 MiB, and memory.events counts no oom_kill");
+    group.set("memory.max", "max")?;
+    group.set("cpu.max", "10000 100000")?;
+    group.holds(&["spin", "600"], "a process in a group with a tenth of a CPU")?;
+    let throttled = group.counted("cpu.stat", "nr_throttled")?;
+    ensure!(throttled > 0, "a process worked for 600 ms in a group with a tenth of a CPU and was never throttled");
+    group.set("cpu.max", "max")?;
+    group.set("cpuset.cpus", "0")?;
+    let bound = group.get("cpuset.cpus.effective")?;
+    ensure!(bound == "0", "a group was bound to CPU 0, cpuset.cpus.effective is {bound:?}");
+    match first_disk() {
+        Some(device) => {
+            group.set("io.max", &format!("{device} rbps=1048576"))?;
+            let limit = group.get("io.max")?;
+            ensure!(limit.contains("rbps=1048576"), "io.max was set for {device}, and reads {limit:?}");
+        }
+        // A guest without a disk has nothing whose use could be limited.
+        None => drop(group.get("io.max")?),
+    }
+    Ok(())
+}
+
+/// Major and minor number of the guest's first disk.
+fn first_disk() -> Option<String> {
+    let mut names: Vec<PathBuf> = fs::read_dir("/sys/block").ok()?.flatten().map(|entry| entry.path()).collect();
+    names.sort();
+    let number = fs::read_to_string(names.into_iter().find(|path| path.join("device").exists())?.join("dev")).ok()?;
+    Some(number.trim().to_owned())
+}
+
+/// A control group of a test's, removed when dropped.
+struct Group(PathBuf);
+
+impl Group {
+    fn new(root: &Path) -> Result<Group, Stop> {
+        let path = root.join("kata-qualify");
+        let _ = fs::remove_dir(&path);
+        fs::create_dir(&path).doing("making a control group")?;
+        Ok(Group(path))
+    }
+
+    fn set(&self, file: &str, value: &str) -> Check {
+        fs::write(self.0.join(file), value).doing(format!("writing {value:?} to {file} of a control group"))
+    }
+
+    fn get(&self, file: &str) -> Result<String, Stop> {
+        let text = fs::read_to_string(self.0.join(file)).doing(format!("reading {file} of a control group"))?;
+        Ok(text.trim().to_owned())
+    }
+
+    fn counted(&self, file: &str, key: &str) -> Result<u64, Stop> {
+        let text = self.get(file)?;
+        let count = text.lines().find_map(|line| line.strip_prefix(key)?.trim().parse().ok());
+        count.ok_or_else(|| Stop::fail(format!("{file} of a control group has no {key}: {text}")))
+    }
+
+    fn run(&self, task: &[&str]) -> Result<(std::process::ExitStatus, String), Stop> {
+        let process = Own::start(task)?;
+        self.set("cgroup.procs", &process.pid().to_string())?;
+        process.finish()
+    }
+
+    fn holds(&self, task: &[&str], what: &str) -> Check {
+        let (status, said) = self.run(task)?;
+        ensure!(status.success(), "{what}: {status}: {said}");
+        Ok(())
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// The guest's overlayfs stacks two layers: both are seen, what is written is copied up, what is removed is whited out.
+///
+/// The agent stacks image layers with overlayfs; a module that was built for another kernel would fail here.
+pub(super) fn guest_loads_overlayfs() -> Check {
+    let layers = Layers::mount()?;
+    let merged = |name: &str| layers.0.join("merged").join(name);
+    let text = |path: PathBuf| fs::read_to_string(&path).doing(format!("reading {}", path.display()));
+    for (name, from) in [("bottom", "bottom"), ("top", "top"), ("both", "top")] {
+        let seen = text(merged(name))?;
+        ensure!(seen == from, "{name} of the stack should be the {from} layer's, and says {seen:?}");
+    }
+    fs::write(merged("bottom"), "written").doing("writing through the stack")?;
+    let (below, above) = (text(layers.0.join("lower1/bottom"))?, text(layers.0.join("upper/bottom"))?);
+    ensure!(below == "bottom", "what was written through the stack reached the layer below: {below:?}");
+    ensure!(above == "written", "what was written through the stack was not copied up: {above:?}");
+    fs::remove_file(merged("top")).doing("removing through the stack")?;
+    ensure!(!merged("top").exists(), "a file that was removed is still seen");
+    ensure!(layers.0.join("lower2/top").exists(), "a file that was removed through the stack is gone from its layer");
+    let white = fs::symlink_metadata(layers.0.join("upper/top")).doing("looking for the whiteout")?;
+    ensure!(white.file_type().is_char_device() && white.rdev() == 0, "the whiteout is no character device 0:0");
+    Ok(())
+}
+
+/// Two read-only layers and a writable one, mounted; taken apart when dropped.
+struct Layers(PathBuf);
+
+impl Layers {
+    fn mount() -> Result<Layers, Stop> {
+        let layers = Layers(PathBuf::from("/scratch/layers"));
+        for folder in ["lower1", "lower2", "upper", "work", "merged"] {
+            fs::create_dir_all(layers.0.join(folder)).doing(format!("making the folder {folder}"))?;
+        }
+        for (layer, file, text) in [
+            ("lower1", "bottom", "bottom"),
+            ("lower1", "both", "bottom"),
+            ("lower2", "top", "top"),
+            ("lower2", "both", "top"),
+        ] {
+            fs::write(layers.0.join(layer).join(file), text).doing(format!("filling {layer}"))?;
+        }
+        let options = c"lowerdir=/scratch/layers/lower2:/scratch/layers/lower1,upperdir=/scratch/layers/upper,workdir=/scratch/layers/work";
+        mount("overlay", layers.0.join("merged"), "overlay", MountFlags::empty(), options)
+            .doing("mounting an overlayfs")?;
+        Ok(layers)
+    }
+}
+
+impl Drop for Layers {
+    fn drop(&mut self) {
+        let _ = unmount(self.0.join("merged"), UnmountFlags::DETACH);
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
