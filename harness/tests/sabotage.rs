@@ -248,6 +248,34 @@ const QEMU: &str = "usr/bin/qemu-system-x86_64";
 
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
+fn a_qemu_that_cannot_hotplug_loses_hotplug_and_nothing_else() {
+    if !able("a_qemu_that_cannot_hotplug_loses_hotplug_and_nothing_else") {
+        return;
+    }
+    // No memory slots, as many CPU slots as CPUs, no bridge, no SCSI controller.
+    let wrapper = qemu_with(
+        "case $a in \
+         *,slots=*,maxmem=*) a=${a%%,slots=*};; \
+         *,maxcpus=*) a=1;; \
+         pci-bridge,*|virtio-scsi-pci,*) unset 'new[-1]'; continue;; \
+         esac",
+    );
+    let overlay = Overlay::new();
+    overlay.copy(&TRIXIE.tree().join(QEMU), &format!("{QEMU}.real"));
+    overlay.program(QEMU, &wrapper);
+    let after = TRIXIE.run(&["--overlay", overlay.path(), "--retries", "0", "--test", "is_hotplugged"]);
+    let judged = &after["verdicts"][TRIXIE.profile];
+    for lost in ["vmm.hotplug.memory", "vmm.hotplug.cpu", "vmm.hotplug.blk", "vmm.hotplug.net"] {
+        assert_eq!(judged[lost]["verdict"], "unsupported", "{lost}: {}", judged[lost]);
+        for cause in judged[lost]["causes"].as_array().unwrap() {
+            assert_eq!(cause["component"], "qemu", "{lost}: {cause}");
+        }
+    }
+    assert_ne!(judged["vmm.boot"]["verdict"], "unsupported", "{}", judged["vmm.boot"]);
+}
+
+#[test]
+#[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_qemu_that_crashes_is_named_by_every_test_that_it_fails() {
     if !able("a_qemu_that_crashes_is_named_by_every_test_that_it_fails") {
         return;

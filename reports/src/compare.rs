@@ -103,10 +103,15 @@ pub fn is_optional(capability: Capability, judgement: &Judgement) -> bool {
         | Capability::KataInitrd
         | Capability::KataKernel => true,
         // The environment took them away; a test that never ran is another matter.
-        Capability::VmmVsock | Capability::VmmNet => judgement.verdict == Verdict::Untested && judgement.unrun == 0,
+        Capability::VmmVsock | Capability::VmmNet | Capability::VmmHotplugCpu => {
+            judgement.verdict == Verdict::Untested && judgement.unrun == 0
+        }
         Capability::PackagesInstall
         | Capability::VmmBoot
         | Capability::VmmQmp
+        | Capability::VmmHotplugMemory
+        | Capability::VmmHotplugBlk
+        | Capability::VmmHotplugNet
         | Capability::KernelGuest
         | Capability::FsVirtioFs
         | Capability::FsVirtio9p

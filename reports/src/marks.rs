@@ -16,6 +16,10 @@ pub(crate) fn basis(basis: Option<Basis>) -> &'static str {
 pub(crate) fn short(capability: Capability) -> &'static str {
     match capability {
         Capability::PackagesInstall => "install",
+        Capability::VmmHotplugMemory => "hot mem",
+        Capability::VmmHotplugCpu => "hot cpu",
+        Capability::VmmHotplugBlk => "hot blk",
+        Capability::VmmHotplugNet => "hot net",
         Capability::FsVirtioFs => "virtio-fs",
         Capability::FsVirtioFsXattr => "vfs xattr",
         Capability::FsVirtioFsAcl => "vfs acl",

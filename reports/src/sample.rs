@@ -59,6 +59,7 @@ pub(crate) const RENAME: &str = "filesystem::virtio_fs::rename_is_atomic";
 pub(crate) const POSIX: &str = "filesystem::virtio_fs::pjdfstest";
 pub(crate) const NINE: &str = "filesystem::virtio_9p::rename_is_atomic";
 pub(crate) const BLK: &str = "filesystem::virtio_blk::rename_is_atomic";
+pub(crate) const HOTPLUG: &str = "smoke::memory_is_hotplugged";
 pub(crate) const TDX: &str = "smoke::tdx_guest_exists";
 
 pub(crate) fn catalogue() -> Vec<Test> {
@@ -69,6 +70,7 @@ pub(crate) fn catalogue() -> Vec<Test> {
         test(BOOT, &[C::VmmBoot, C::KernelGuest], Qemu, &[], &[]),
         test(QMP, &[C::VmmQmp], Qemu, &[], &[]),
         test(VSOCK, &[C::VmmVsock], Kernel, &[BOOT], &[]),
+        test(HOTPLUG, &[C::VmmHotplugMemory, C::VmmHotplugBlk, C::VmmHotplugNet], Qemu, &[BOOT], &[]),
         test(TDX, &[C::VmmTdx], Qemu, &[], &[]),
         test(DAEMON, &[], Virtiofsd, &[], &[]),
         test(RENAME, &[C::FsVirtioFs], Virtiofsd, &[BOOT, DAEMON], &[]),
@@ -207,7 +209,7 @@ pub(crate) fn journal() -> Journal {
         daemon: strings(&["/usr/libexec/virtiofsd", "--fd=3", "--shared-dir=/share"]),
         deviations: strings(&["daemon sandbox none: the container has no user namespaces"]),
     });
-    for test in [INSTALL, BOOT, QMP, DAEMON, BLK] {
+    for test in [INSTALL, BOOT, QMP, HOTPLUG, DAEMON, BLK] {
         maker.done("13", all, test, Outcome::Pass);
     }
     maker.done("13", all, VSOCK, skip("the environment has no /dev/vhost-vsock"));
@@ -237,6 +239,7 @@ pub(crate) fn journal() -> Journal {
     maker.done("12", all, TDX, fail(Component::Qemu, "-object help lists no tdx-guest"));
     maker.done("12", all, VSOCK, skip("the environment has no /dev/vhost-vsock"));
     maker.done("12", all, QMP, fail(Component::Qemu, HOSTILE));
+    maker.done("12", all, HOTPLUG, Outcome::Pass);
     maker.attempt(
         "12",
         all,

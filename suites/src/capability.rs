@@ -15,6 +15,14 @@ pub enum Capability {
     VmmVsock,
     /// The guest has a vhost-net tap device.
     VmmNet,
+    /// Memory is plugged into a running guest.
+    VmmHotplugMemory,
+    /// CPUs are plugged into a running guest.
+    VmmHotplugCpu,
+    /// Disks are plugged into a running guest.
+    VmmHotplugBlk,
+    /// Network interfaces are plugged into a running guest.
+    VmmHotplugNet,
     /// `vhost-user-blk-pci` exists.
     VmmVhostUserBlk,
     /// `vfio-pci` exists.
@@ -89,6 +97,10 @@ impl Capability {
         Capability::VmmQmp,
         Capability::VmmVsock,
         Capability::VmmNet,
+        Capability::VmmHotplugMemory,
+        Capability::VmmHotplugCpu,
+        Capability::VmmHotplugBlk,
+        Capability::VmmHotplugNet,
         Capability::VmmVhostUserBlk,
         Capability::VmmVfio,
         Capability::VmmAmdIommu,
@@ -131,6 +143,10 @@ impl Capability {
             Capability::VmmQmp => "vmm.qmp",
             Capability::VmmVsock => "vmm.vsock",
             Capability::VmmNet => "vmm.net",
+            Capability::VmmHotplugMemory => "vmm.hotplug.memory",
+            Capability::VmmHotplugCpu => "vmm.hotplug.cpu",
+            Capability::VmmHotplugBlk => "vmm.hotplug.blk",
+            Capability::VmmHotplugNet => "vmm.hotplug.net",
             Capability::VmmVhostUserBlk => "vmm.vhost-user-blk",
             Capability::VmmVfio => "vmm.vfio",
             Capability::VmmAmdIommu => "vmm.amd-iommu",
@@ -174,6 +190,14 @@ impl Capability {
             Capability::VmmQmp => "QEMU's QMP replies are what the profile's runtime parses",
             Capability::VmmVsock => "host and guest talk over vhost-vsock, the channel of Kata's agent",
             Capability::VmmNet => "the guest has network over a vhost-net tap device",
+            Capability::VmmHotplugMemory => "memory that is plugged into a running guest is the guest's",
+            Capability::VmmHotplugCpu => "a CPU that is plugged into a running guest works, and can be unplugged",
+            Capability::VmmHotplugBlk => {
+                "a disk that is plugged into a running guest is where Kata predicts, and holds data"
+            }
+            Capability::VmmHotplugNet => {
+                "a network interface that is plugged into a running guest is where Kata predicts, and carries packets"
+            }
             Capability::VmmVhostUserBlk => "QEMU offers vhost-user-blk (SPDK volumes)",
             Capability::VmmVfio => "QEMU offers vfio-pci (device pass-through)",
             Capability::VmmAmdIommu => "QEMU offers amd-iommu",

@@ -9,6 +9,7 @@ use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Where a target is brought up.
@@ -155,6 +156,9 @@ pub trait Environment {
     fn boot_with_vsock(&self) -> Result<Box<dyn Machine>, Stop>;
     /// Boots a guest of the profile with its vhost-net interface on a tap of ours.
     fn boot_with_network(&self) -> Result<Box<dyn Machine>, Stop>;
+    /// Boots a guest of the profile with its network interface, on a tap whose other end sends test packets back; where the
+    /// environment has no taps, QEMU connects the interface to `peer`.
+    fn boot_with_peer(&self, peer: SocketAddr) -> Result<Box<dyn Machine>, Stop>;
     /// Boots a guest of the profile with virtio-fs.
     fn boot_with_virtio_fs(&self) -> Result<Box<dyn Machine>, Stop>;
     /// Runs one vCPU of a machine of its own through KVM, and gives the API's version and how the vCPU came back;
@@ -187,6 +191,18 @@ pub trait Machine {
     fn ask(&mut self, question: Question) -> Result<Answer, Stop>;
     /// Executes a QMP command.
     fn qmp(&mut self, command: &str, arguments: serde_json::Value) -> Result<serde_json::Value, Stop>;
+    /// Waits for a QMP event of that name and takes it; `None` if none comes within `deadline`.
+    fn wait_for_event(&mut self, name: &str, deadline: Duration) -> Result<Option<serde_json::Value>, Stop>;
+    /// Loads the modules that the guest's kernel has for a use: `virtio-blk`.
+    fn load_modules(&mut self, used_for: &str) -> Result<(), Stop>;
+    /// How long it took to its agent's hello.
+    fn boot_time(&self) -> Duration;
+    /// Whether KVM runs it.
+    fn has_kvm(&self) -> bool;
+    /// Whether its processor is emulated, be it by a machine around it.
+    fn is_emulated(&self) -> bool;
+    /// How many CPUs it may grow to by its arguments.
+    fn max_vcpus(&self) -> u32;
     /// The profile whose arguments it was started with.
     fn profile(&self) -> &Profile;
     /// What came out of Kata's console (`hvc0`) so far.
@@ -241,6 +257,20 @@ pub enum Question {
         port: u32,
         /// How many bytes.
         bytes: u32,
+    },
+    /// Read the first byte of a disk, answer with it, and write so many bytes from its beginning.
+    WriteDisk {
+        /// The device's path in the guest.
+        device: String,
+        /// How many bytes.
+        bytes: u32,
+    },
+    /// Bring a network interface up, send so many packets, and say how many came back unchanged.
+    Packets {
+        /// The interface's name in the guest.
+        interface: String,
+        /// How many packets.
+        count: u32,
     },
     /// Do work on each CPU that is online, and say which of them did it.
     WorkOnEachCpu,

@@ -3,9 +3,11 @@
 mod boot;
 mod daemon;
 mod gates;
+mod hotplug;
 mod inside;
 mod kernel;
 mod packages;
+mod peer;
 mod qmp;
 mod vhost;
 
@@ -52,6 +54,7 @@ macro_rules! row {
 const QEMU_THERE: &[&str] = &["qemu_is_where_the_record_says"];
 const DAEMON_THERE: &[&str] = &["virtiofsd_is_where_the_record_says"];
 const BOOTS: &[&str] = &["kernel_boots_to_userspace"];
+const CONTAINERS: &[&str] = &["kernel_boots_to_userspace", "kernel_has_the_modules_of_containers"];
 /// What a guest without a share proves: VMM and kernel at once, so each test's blame decides which is at fault.
 const BOOT: &[C] = &[C::VmmBoot];
 
@@ -98,7 +101,6 @@ fn rows() -> Vec<Row> {
         row!(qmp::query_status_is_parsed, Machine, Machine, Qemu, &[C::VmmQmp], blocked_by: BOOTS),
         row!(qmp::query_cpus_fast_is_parsed, Machine, Machine, Qemu, &[C::VmmQmp], blocked_by: BOOTS),
         row!(qmp::query_hotpluggable_cpus_is_parsed, Machine, Machine, Qemu, &[C::VmmQmp], blocked_by: BOOTS),
-        row!(qmp::query_memory_devices_is_parsed, Machine, Machine, Qemu, &[C::VmmQmp], blocked_by: BOOTS),
         row!(qmp::query_pci_is_parsed, Machine, Machine, Qemu, &[C::VmmQmp], blocked_by: BOOTS, profiles: &under::RS),
         row!(qmp::query_fdsets_is_parsed, Machine, Machine, Qemu, &[C::VmmQmp], blocked_by: BOOTS, profiles: &under::FDSETS),
         row!(qmp::query_qmp_schema_is_parsed, Machine, Machine, Qemu, &[C::VmmQmp], blocked_by: BOOTS, profiles: &under::GO),
@@ -106,6 +108,13 @@ fn rows() -> Vec<Row> {
         row!(vhost::guest_has_a_vsock_transport, OwnGuest, Environment, Qemu, &[C::VmmVsock], blocked_by: &["kernel_boots_to_userspace", "qemu_has_vhost_vsock", "kernel_has_the_modules_of_vsock"], needs: &[Need::VhostVsock], seconds: 120),
         row!(vhost::vsock_carries_bytes_both_ways, OwnGuest, Environment, Qemu, &[C::VmmVsock], blocked_by: &["guest_has_a_vsock_transport"], needs: &[Need::VhostVsock], seconds: 120),
         row!(vhost::guest_has_a_network_interface, OwnGuest, Environment, Qemu, &[C::VmmNet], blocked_by: &["kernel_boots_to_userspace", "qemu_has_virtio_net", "kernel_has_the_modules_of_containers"], needs: &[Need::VhostNet], seconds: 120),
+        row!(vhost::packets_cross_the_network, OwnGuest, Environment, Qemu, &[C::VmmNet], blocked_by: &["kernel_boots_to_userspace", "qemu_has_virtio_net", "kernel_has_the_modules_of_containers"], seconds: 120),
+        row!(hotplug::memory_is_hotplugged, OwnGuest, Environment, Qemu, &[C::VmmHotplugMemory], blocked_by: BOOTS, seconds: 180),
+        row!(hotplug::query_memory_devices_is_parsed, OwnGuest, Environment, Qemu, &[C::VmmQmp], blocked_by: &["memory_is_hotplugged"], seconds: 180),
+        row!(hotplug::cpu_is_hotplugged, OwnGuest, Environment, Qemu, &[C::VmmHotplugCpu], blocked_by: BOOTS, profiles: &under::GO, seconds: 180),
+        row!(hotplug::scsi_disk_is_hotplugged, OwnGuest, Environment, Qemu, &[C::VmmHotplugBlk], blocked_by: CONTAINERS, seconds: 180),
+        row!(hotplug::pci_disk_is_hotplugged, OwnGuest, Environment, Qemu, &[C::VmmHotplugBlk], blocked_by: &["kernel_boots_to_userspace", "kernel_has_the_modules_of_virtio_blk"], seconds: 180),
+        row!(hotplug::network_interface_is_hotplugged, OwnGuest, Environment, Qemu, &[C::VmmHotplugNet], blocked_by: CONTAINERS, seconds: 180),
         row!(boot::guest_powers_off, OwnGuest, Environment, Qemu, BOOT, blocked_by: BOOTS, seconds: 120),
         row!(boot::guest_panic_is_reported, OwnGuest, Environment, Kernel, &[C::VmmBoot, C::KernelGuest], blocked_by: BOOTS, seconds: 120),
         row!(boot::two_cpus_both_work, OwnGuest, Environment, Qemu, BOOT, blocked_by: BOOTS, seconds: 120),

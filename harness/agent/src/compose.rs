@@ -9,6 +9,7 @@ use qemu::launch::{FdPurpose, InheritedFd, Launch};
 use qemu::sandbox::{Disk, Net, SHARE_TAG, Sandbox, Shared, Vsock};
 use qemu::{argv, virtiofsd};
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use suites::catalogue::Configuration;
@@ -27,6 +28,8 @@ pub enum Keeps {
     Vsock,
     /// The network interface.
     Network,
+    /// The network interface, its other end where the environment has no tap at this address.
+    Peer(SocketAddr),
 }
 
 /// What an environment provides of what Kata gives a guest; what it does not is a deviation on record.
@@ -46,12 +49,22 @@ pub struct Provided {
     pub nested: bool,
     /// The serial line is so slow that only warnings are to go there.
     pub terse: bool,
+    /// Where the harness listens in the place of a tap.
+    pub peer: Option<SocketAddr>,
 }
 
 impl Provided {
     /// What a virtual machine that is an environment provides, before it has been probed.
-    pub const EVERYTHING: Provided =
-        Provided { kvm: true, vsock: true, network: true, namespaces: true, handles: true, nested: true, terse: true };
+    pub const EVERYTHING: Provided = Provided {
+        kvm: true,
+        vsock: true,
+        network: true,
+        namespaces: true,
+        handles: true,
+        nested: true,
+        terse: true,
+        peer: None,
+    };
 
     /// With a device that a test insists on.
     pub fn with(self, keeps: Keeps) -> Provided {
@@ -59,6 +72,7 @@ impl Provided {
             Keeps::Nothing => self,
             Keeps::Vsock => Provided { vsock: true, ..self },
             Keeps::Network => Provided { network: true, ..self },
+            Keeps::Peer(address) => Provided { peer: Some(address), ..self },
         }
     }
 
@@ -72,7 +86,10 @@ impl Provided {
             changes.push(Deviation::NoVsock);
         }
         if !self.network {
-            changes.push(Deviation::NoNetwork);
+            changes.push(match self.peer {
+                Some(address) => Deviation::SocketNetwork { address: address.to_string() },
+                None => Deviation::NoNetwork,
+            });
         }
         changes
     }
@@ -181,6 +198,8 @@ pub struct Composed {
     pub guest_cid: u32,
     /// The disk's file, where QEMU inherits it opened.
     pub disk: PathBuf,
+    /// How many vCPUs the guest may grow to.
+    pub max_vcpus: u32,
     deviations: Vec<Applied>,
 }
 
@@ -215,6 +234,7 @@ pub fn compose(
         make_disk(&paths.disk())?;
     }
     let guest_cid = guest_cid(paths.number);
+    let max_vcpus = sandbox.max_vcpus;
     sandbox.vsock = Some(Vsock { guest_cid });
     let (qemu, daemon) = launches(
         profile,
@@ -235,6 +255,7 @@ pub fn compose(
             .collect(),
         guest_cid,
         disk: paths.disk(),
+        max_vcpus,
         qemu: qemu.argv(),
         daemon_fd: daemon.as_ref().and_then(|d| d.fd(FdPurpose::Virtiofsd)),
         daemon: daemon.map(|d| d.argv()).unwrap_or_default(),

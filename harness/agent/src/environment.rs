@@ -21,6 +21,7 @@ use kata_osinfo::profile::Profile;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -471,6 +472,10 @@ impl Environment for At<'_> {
 
     fn boot_with_network(&self) -> Result<Box<dyn Machine>, Stop> {
         self.boot_as(Configuration::Own, Keeps::Network)
+    }
+
+    fn boot_with_peer(&self, peer: SocketAddr) -> Result<Box<dyn Machine>, Stop> {
+        self.boot_as(Configuration::Own, Keeps::Peer(peer))
     }
 
     fn boot_with_virtio_fs(&self) -> Result<Box<dyn Machine>, Stop> {

@@ -246,6 +246,10 @@ fn answer(question: Question) -> Answer {
         Question::VsockDial { port, bytes } => {
             vsock::dial(vsock::HOST, port, bytes).map(|same| Answer::Text { text: same.to_string() })
         }
+        Question::WriteDisk { device, bytes } => suites::disk::write(&device, bytes).map(|text| Answer::Text { text }),
+        Question::Packets { interface, count } => {
+            suites::packets::exchange(&interface, count).map(|back| Answer::Text { text: back.to_string() })
+        }
         Question::WorkOnEachCpu => work_on_each_cpu().map(|text| Answer::Text { text }),
         Question::PowerOff => power_off().map(|()| Answer::Done),
         Question::List { path } => names_in(&path).map(|text| Answer::Text { text }),

@@ -13,6 +13,7 @@ use crate::waiting::Waiting;
 use kata_osinfo::profile::Profile;
 use qemu::launch::FdPurpose;
 use qemu::qmp::{Qmp, QmpError};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -40,6 +41,11 @@ pub struct Running {
     qmp: Option<Qmp<UnixStream>>,
     agent: Option<Client<GuestReply>>,
     waiting: Waiting,
+    provided: Provided,
+    max_vcpus: u32,
+    /// What each use's modules are.
+    modules: BTreeMap<String, ModuleSet>,
+    boot_time: Duration,
 }
 
 /// What it took to fail: why, and how it was tried.
@@ -79,7 +85,8 @@ impl Running {
         let launched = composed.launched();
         let not_started = |stop| Box::new(NotStarted { stop, launched: launched.clone() });
         let mut running = Running::spawn(profile, &composed, paths, waiting).map_err(&not_started)?;
-        running.connect().and_then(|()| running.mount(configuration, keeps, claims)).map_err(not_started)?;
+        (running.provided, running.modules) = (provided, claims.modules.clone());
+        running.connect().and_then(|()| running.mount(configuration, keeps)).map_err(not_started)?;
         Ok(running)
     }
 
@@ -122,11 +129,16 @@ impl Running {
             qmp: None,
             agent: None,
             waiting,
+            provided: Provided::default(),
+            max_vcpus: composed.max_vcpus,
+            modules: BTreeMap::new(),
+            boot_time: Duration::ZERO,
         })
     }
 
     /// Connects to QEMU's sockets and waits for the guest's agent.
     fn connect(&mut self) -> Result<(), Stop> {
+        let began = Instant::now();
         let serial = self.connect_to(self.paths.serial.clone())?;
         self.serial = Some(log_socket(serial, &self.paths.dir.join("serial.log"))?);
         let console = self.connect_to(self.paths.console.clone())?;
@@ -148,6 +160,7 @@ impl Running {
             })
         });
         self.qemu_ended = ended;
+        self.boot_time = began.elapsed();
         hello.map_err(|e| self.why("booting the guest to userspace", &e.to_string(), Component::Kernel))
     }
 
@@ -167,7 +180,7 @@ impl Running {
         }
     }
 
-    fn mount(&mut self, configuration: Configuration, keeps: Keeps, claims: &Claims) -> Result<(), Stop> {
+    fn mount(&mut self, configuration: Configuration, keeps: Keeps) -> Result<(), Stop> {
         // What containers need is loaded in plain guests only; a share's guest shows what the share needs.
         let used_for: &[&str] = match configuration {
             _ if keeps == Keeps::Vsock => &["vsock"],
@@ -176,10 +189,7 @@ impl Running {
             Configuration::VirtioBlk => &["virtio-blk"],
             _ => &["other"],
         };
-        let sets: Vec<ModuleSet> = used_for.iter().filter_map(|u| claims.modules.get(*u).cloned()).collect();
-        for set in sets {
-            self.request(GuestRequest::LoadModules { names: set.load }, Duration::from_secs(60), "loading modules")?;
-        }
+        used_for.iter().try_for_each(|used_for| self.load_modules(used_for))?;
         if let Some((source, fstype, options)) = compose::mount(configuration) {
             let request = GuestRequest::Mount {
                 source: source.to_owned(),
@@ -382,6 +392,37 @@ impl Machine for Running {
             // The connection is gone or silent: QEMU's end says whose fault that is.
             _ => self.why(&format!("QMP {command}"), &e.to_string(), Component::Qemu),
         })
+    }
+
+    fn wait_for_event(&mut self, name: &str, deadline: Duration) -> Result<Option<serde_json::Value>, Stop> {
+        let Some(qmp) = &mut self.qmp else { return Err(Stop::error("the guest has no QMP connection")) };
+        match qmp.wait_event(name, deadline) {
+            Ok(event) => Ok(Some(event)),
+            Err(QmpError::Timeout { .. }) => Ok(None),
+            Err(e) => Err(self.why(&format!("waiting for {name}"), &e.to_string(), Component::Qemu)),
+        }
+    }
+
+    fn load_modules(&mut self, used_for: &str) -> Result<(), Stop> {
+        let Some(set) = self.modules.get(used_for).cloned() else { return Ok(()) };
+        let request = GuestRequest::LoadModules { names: set.load };
+        self.request(request, Duration::from_secs(60), "loading modules").map(drop)
+    }
+
+    fn boot_time(&self) -> Duration {
+        self.boot_time
+    }
+
+    fn has_kvm(&self) -> bool {
+        self.provided.kvm
+    }
+
+    fn is_emulated(&self) -> bool {
+        !self.provided.kvm || self.provided.nested
+    }
+
+    fn max_vcpus(&self) -> u32 {
+        self.max_vcpus
     }
 
     fn profile(&self) -> &Profile {

@@ -76,6 +76,7 @@ pub fn provided(kind: Kind, facts: &BTreeMap<String, String>) -> Provided {
         handles: has("file-handles"),
         nested: has("hypervisor"),
         terse: has("hypervisor"),
+        peer: None,
     }
 }
 

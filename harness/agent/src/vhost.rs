@@ -49,7 +49,10 @@ fn tap_apart() -> io::Result<OwnedFd> {
     let apart = std::thread::spawn(|| {
         // SAFETY: only this thread's network namespace is unshared; no file descriptor changes its meaning.
         unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }?;
-        tap()
+        let tap = tap()?;
+        // As Kata has the pod's interface there, there is something at the other end: it answers test packets.
+        suites::packets::echo_on(TAP)?;
+        Ok(tap)
     });
     apart.join().unwrap_or_else(|_| Err(io::Error::other("the thread that makes the tap panicked")))
 }

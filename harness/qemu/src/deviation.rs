@@ -21,6 +21,11 @@ pub enum Deviation {
     NoVsock,
     /// No tap device or no `/dev/vhost-net`: the interface is left out, and its descriptors with it.
     NoNetwork,
+    /// No tap device or no `/dev/vhost-net`, and the test needs an interface: its other end is a socket of the harness's.
+    SocketNetwork {
+        /// Where the harness listens for QEMU.
+        address: String,
+    },
     /// The harness's own channel: one more port on Kata's virtio-serial device, named [`RPC_PORT`].
     RpcPort {
         /// Where QEMU listens for the harness.
@@ -74,6 +79,9 @@ impl Deviation {
             Deviation::Foreground => "QEMU stays in the foreground and is handed its QMP socket",
             Deviation::NoVsock => "the guest has no vhost-vsock device",
             Deviation::NoNetwork => "the guest has no network interface",
+            Deviation::SocketNetwork { .. } => {
+                "the other end of the guest's network interface is a socket of the harness's, not a tap with vhost"
+            }
             Deviation::RpcPort { .. } => "the guest has one more virtio-serial port, for the harness",
             Deviation::SerialLog { terse: false, .. } => "the guest has a serial port, and its kernel logs to it",
             Deviation::SerialLog { terse: true, .. } => {
@@ -91,7 +99,7 @@ impl Deviation {
     pub fn untested(&self) -> &'static [&'static str] {
         match self {
             Deviation::NoVsock => &["vmm.vsock"],
-            Deviation::NoNetwork => &["vmm.net"],
+            Deviation::NoNetwork | Deviation::SocketNetwork { .. } => &["vmm.net"],
             Deviation::Accelerator
             | Deviation::CpuModel
             | Deviation::Foreground
@@ -203,7 +211,9 @@ fn record(
     // A descriptor that no argument names any more need not be opened.
     let named: String = launch.args.iter().filter_map(|arg| arg.value.as_deref()).collect::<Vec<_>>().join(" ");
     match deviation {
-        Deviation::NoVsock | Deviation::NoNetwork => launch.fds.retain(|fd| names_fd(&named, fd.number)),
+        Deviation::NoVsock | Deviation::NoNetwork | Deviation::SocketNetwork { .. } => {
+            launch.fds.retain(|fd| names_fd(&named, fd.number))
+        }
         _ => {}
     }
     Ok(())
@@ -237,6 +247,13 @@ fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: Form, qmp: i32)
             // The Go runtime writes the driver as an option.
             let driver = if args.iter().any(|a| a.is("-device", "driver=virtio-net-pci")) { "driver=" } else { "" };
             remove(args, "-device", &format!("{driver}virtio-net-pci"), "-device virtio-net-pci")
+        }
+        Deviation::SocketNetwork { address } => {
+            let netdev = args.iter_mut().find(|a| a.is("-netdev", "tap")).and_then(|a| a.value.as_mut());
+            let netdev = netdev.ok_or("-netdev tap")?;
+            let id = netdev.split(',').find(|option| option.starts_with("id=")).ok_or("-netdev tap,id=…")?.to_owned();
+            *netdev = format!("socket,{id},connect={}", form.pick(address, "peer"));
+            Ok(())
         }
         Deviation::RpcPort { socket } => {
             let serial = args.iter().any(|a| a.is("-device", "virtio-serial-pci") && has(a, "id=serial0"));

@@ -26,7 +26,7 @@ fn run(change: impl Fn(&str) -> Option<Outcome>) -> Maker {
     maker.start(&["go-3.29"], &["13"]);
     maker.push(Event::CellStarted { cell: cell("13") });
     maker.push(Event::CellFacts { cell: cell("13"), facts: facts(Basis::Emulated) });
-    for test in [INSTALL, BOOT, QMP, DAEMON, RENAME, BLK, sample::POSIX] {
+    for test in [INSTALL, BOOT, QMP, sample::HOTPLUG, DAEMON, RENAME, BLK, sample::POSIX] {
         maker.done("13", &["go-3.29"], test, change(test).unwrap_or(Outcome::Pass));
     }
     maker.done("13", &["go-3.29"], VSOCK, skip("the environment has no /dev/vhost-vsock"));

@@ -46,13 +46,6 @@ pub(super) fn query_hotpluggable_cpus_is_parsed(machine: &mut dyn Machine) -> Ch
     Ok(())
 }
 
-/// `query-memory-devices` answers in the form that the runtime parses.
-///
-/// Kata reads it before it hot-plugs memory.
-pub(super) fn query_memory_devices_is_parsed(machine: &mut dyn Machine) -> Check {
-    reply::<Vec<qapi::MemoryDeviceInfo>>(machine, "query-memory-devices", &["type", "data"]).map(drop)
-}
-
 /// `query-pci` answers in the form that runtime-rs parses.
 ///
 /// runtime-rs walks it to find the guest's PCI path of a hot-plugged device.
@@ -103,7 +96,11 @@ pub(super) fn stop_and_cont_pause_the_guest(machine: &mut dyn Machine) -> Check 
 }
 
 /// The reply to `command`, parsed the way the machine's runtime does: into `T` by runtime-rs, by `fields` by Go.
-fn reply<T: DeserializeOwned>(machine: &mut dyn Machine, command: &str, fields: &[&str]) -> Result<Value, Stop> {
+pub(super) fn reply<T: DeserializeOwned>(
+    machine: &mut dyn Machine,
+    command: &str,
+    fields: &[&str],
+) -> Result<Value, Stop> {
     let reply = machine.qmp(command, json!({}))?;
     match machine.profile().runtime {
         Runtime::Rs => parsed_by_rs::<T>(command, &reply)?,

@@ -1,5 +1,6 @@
 //! What needs the host's vhost drivers: vsock and the network. An environment without them skips these.
 
+use super::peer::Peer;
 use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::{Environment, Machine, Question};
@@ -63,6 +64,24 @@ fn within<T: Send + 'static>(
 pub(super) fn guest_has_a_network_interface(env: &dyn Environment) -> Check {
     let mut machine = env.boot_with_network()?;
     appears(machine.as_mut(), "/sys/class/net", |name| name != "lo", "a network interface besides lo")
+}
+
+/// Packets cross the guest's network interface both ways, unchanged.
+///
+/// An interface that is listed and carries nothing leaves a pod without a network. Where the environment has no taps, the
+/// other end is a socket of the harness's, which shows the guest's driver and QEMU's device, and leaves vhost-net and the
+/// capability to environments that have them.
+pub(super) fn packets_cross_the_network(env: &dyn Environment) -> Check {
+    let peer = Peer::listen()?;
+    let mut machine = env.boot_with_peer(peer.address())?;
+    appears(machine.as_mut(), "/sys/class/net", |name| name != "lo", "a network interface besides lo")?;
+    let names =
+        machine.ask(Question::List { path: "/sys/class/net".into() })?.text("listing the guest's interfaces")?;
+    let interface = names.lines().find(|name| *name != "lo").unwrap_or_default().to_owned();
+    let packets = 16;
+    let back = machine.ask(Question::Packets { interface, count: packets })?.text("sending packets from the guest")?;
+    ensure!(back == packets.to_string(), "of {packets} packets that the guest sent, {back} came back unchanged");
+    Ok(())
 }
 
 /// Waits until a folder of the guest has such a name.

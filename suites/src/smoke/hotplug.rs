@@ -1,0 +1,307 @@
+//! Hot-plugging in Kata's own forms: memory, CPUs, disks and network interfaces, found where Kata looks for them, used, and
+//! unplugged.
+
+mod forms;
+mod waits;
+
+use super::peer::Peer;
+use crate::check::{Check, Doing as _, Stop};
+use crate::ensure;
+use crate::environment::{Environment, Machine, Question};
+use forms::{Bridge, delete};
+use kata_osinfo::profile::Runtime;
+use qapi_qmp as qapi;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::Duration;
+use waits::{Wait, within};
+
+/// How long Kata's agent waits for a device that it was told of (`hotplug_timeout`, src/agent/src/config.rs@4.1.0).
+const DEVICE: Duration = Duration::from_secs(3);
+/// How long it tries to bring CPUs online: 100 times, 50 ms apart (`online_cpus`, src/agent/src/sandbox.rs@4.1.0); memory
+/// it brings online in the same request.
+const ONLINE: Duration = Duration::from_secs(5);
+
+/// What the guest's kernel needs to see memory that is plugged.
+const FOR_MEMORY: &[&str] = &["MEMORY_HOTPLUG", "ACPI_HOTPLUG_MEMORY"];
+/// The same for CPUs.
+const FOR_CPUS: &[&str] = &["HOTPLUG_CPU", "ACPI_HOTPLUG_CPU"];
+/// The same for what is plugged into the PCI bridge.
+const FOR_PCI: &[&str] = &["HOTPLUG_PCI", "HOTPLUG_PCI_ACPI"];
+/// The same for SCSI disks.
+const FOR_SCSI: &[&str] = &["SCSI_VIRTIO", "BLK_DEV_SD"];
+
+/// A DIMM that is plugged as the runtime plugs it makes the guest's memory larger by its size.
+///
+/// Without static sizing Kata plugs what a pod's containers ask for on top of the default guest (`hotplugAddMemory` in
+/// src/runtime/virtcontainers/qemu.go@3.30.0, `hotplug_pc_dimm` in src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0);
+/// the agent then brings the new blocks online. A QEMU without memory slots leaves every container the default's memory.
+pub(super) fn memory_is_hotplugged(env: &dyn Environment) -> Check {
+    let mut machine = env.boot()?;
+    let machine = machine.as_mut();
+    let before = total_kib(machine)?;
+    let size = plug_memory(machine)?;
+    let wait = Wait::new(machine, ONLINE, "the guest's memory grew by that of a DIMM");
+    let grown = |machine: &mut dyn Machine| {
+        bring_online(machine, "/sys/devices/system/memory", "memory")?;
+        let more = total_kib(machine)?.saturating_sub(before) * 1024;
+        // The kernel keeps a little of each block for its own tables.
+        Ok((more >= size / 10 * 9).then_some(()))
+    };
+    let progress = |machine: &mut dyn Machine| {
+        let more = total_kib(machine)?.saturating_sub(before);
+        Ok((more > 0).then(|| format!("the guest has {more} KiB more, of {}", size / 1024)))
+    };
+    within(env, machine, &wait, FOR_MEMORY, grown, progress)?;
+    let summary = machine.qmp("query-memory-size-summary", json!({}))?;
+    let plugged = summary.get("plugged-memory").and_then(Value::as_u64);
+    ensure!(plugged == Some(size), "a DIMM of {size} bytes was plugged, QEMU counts {plugged:?}");
+    Ok(())
+}
+
+/// `query-memory-devices` describes a plugged DIMM in the form that the runtime parses.
+///
+/// Both runtimes read it before they plug memory, for the next free slot (Go) and for what there is already (Rust).
+pub(super) fn query_memory_devices_is_parsed(env: &dyn Environment) -> Check {
+    let mut machine = env.boot()?;
+    let machine = machine.as_mut();
+    let size = plug_memory(machine)?;
+    let reply = super::qmp::reply::<Vec<qapi::MemoryDeviceInfo>>(machine, "query-memory-devices", &["type", "data"])?;
+    let devices = reply.as_array().map(Vec::as_slice).unwrap_or_default();
+    ensure!(devices.len() == 1, "one DIMM was plugged, QMP lists {}: {reply}", devices.len());
+    let data = devices[0].get("data").cloned().unwrap_or_default();
+    for field in ["id", "addr", "slot", "node", "memdev", "size", "hotpluggable", "hotplugged"] {
+        ensure!(data.get(field).is_some(), "the DIMM in query-memory-devices has no {field:?}: {reply}");
+    }
+    ensure!(data["size"] == json!(size), "a DIMM of {size} bytes was plugged, QMP says {}", data["size"]);
+    ensure!(data["hotplugged"] == json!(true), "a DIMM was hot-plugged, QMP says it was not: {reply}");
+    Ok(())
+}
+
+/// A CPU from `query-hotpluggable-cpus` that is plugged as the runtime plugs it comes online, does work, and goes again.
+///
+/// Without static sizing the Go runtime plugs the CPUs of a pod's limits (`hotplugAddCPUs` in
+/// src/runtime/virtcontainers/qemu.go@3.30.0) and unplugs them again; runtime-rs ships with static sizing for QEMU and asks
+/// for no slots. Under plain TCG a guest's kernel counts only the CPUs that are present, so that slots are all there is to
+/// see.
+pub(super) fn cpu_is_hotplugged(env: &dyn Environment) -> Check {
+    let mut machine = env.boot()?;
+    let machine = machine.as_mut();
+    let (present, most) = (machine.profile().qemu.vcpus, machine.max_vcpus());
+    if most <= present {
+        return Err(Stop::skip(format!("the environment has {most} CPU, for which Kata asks for no slot")));
+    }
+    let slots = machine.qmp("query-hotpluggable-cpus", json!({}))?;
+    let slots = slots.as_array().cloned().unwrap_or_default();
+    let free: Vec<&Value> = slots.iter().filter(|slot| slot.get("qom-path").is_none()).collect();
+    ensure!(
+        slots.len() == usize::try_from(most).unwrap_or(0) && free.len() == usize::try_from(most - present).unwrap_or(0),
+        "QEMU was asked for {most} CPUs, {present} of them at start, and has {} slots, {} of them free",
+        slots.len(),
+        free.len()
+    );
+    if !machine.has_kvm() {
+        return Err(Stop::skip(
+            "the environment runs guests under plain TCG, where the kernel allows no CPU besides those present; \
+             QEMU has the slots",
+        ));
+    }
+    // The list begins with the last one.
+    let slot = free.first().copied().cloned().unwrap_or_default();
+    let id = forms::plug_cpu(machine, &slot)?;
+    let wait = Wait::new(machine, ONLINE, "the guest did work on a plugged CPU");
+    let works = |machine: &mut dyn Machine| {
+        bring_online(machine, "/sys/devices/system/cpu", "cpu")?;
+        let worked = machine.ask(Question::WorkOnEachCpu)?.text("working on each CPU of the guest")?;
+        Ok((worked.split_whitespace().count() > usize::try_from(present).unwrap_or(0)).then_some(()))
+    };
+    let progress = |machine: &mut dyn Machine| {
+        let there = list(machine, "/sys/devices/system/cpu")?;
+        let count = there.iter().filter(|name| is_numbered(name, "cpu")).count();
+        Ok((count > usize::try_from(present).unwrap_or(0)).then(|| format!("the guest has {count} CPUs, not online")))
+    };
+    within(env, machine, &wait, FOR_CPUS, works, progress)?;
+    delete(machine, &id)
+}
+
+/// A disk that is plugged into Kata's SCSI controller is found at the address that Kata predicts, holds what is written to
+/// it, and goes again.
+///
+/// virtio-scsi is the shipped `block_device_driver` of both runtimes; the guest's kernel is told not to look by itself
+/// (`scsi_mod.scan=none`), the agent asks it to by the address.
+pub(super) fn scsi_disk_is_hotplugged(env: &dyn Environment) -> Check {
+    let mut machine = env.boot()?;
+    let machine = machine.as_mut();
+    let disk = Disk::new()?;
+    let id = forms::plug_scsi_disk(machine, &disk.0)?;
+    for host in list(machine, "/sys/class/scsi_host")? {
+        let path = format!("/sys/class/scsi_host/{host}/scan");
+        machine
+            .ask(Question::Write { path, text: "0 0 0".into() })?
+            .text("asking the guest to look for a SCSI disk")?;
+    }
+    let wait = Wait::new(machine, DEVICE, "the guest had the SCSI disk 0:0:0:0");
+    let folder = "/sys/bus/scsi/devices";
+    let found = |machine: &mut dyn Machine| {
+        let Some(device) = list(machine, folder)?.into_iter().find(|name| name.ends_with(":0:0:0")) else {
+            return Ok(None);
+        };
+        Ok(list(machine, &format!("{folder}/{device}/block"))?.into_iter().next())
+    };
+    let progress = |machine: &mut dyn Machine| {
+        let devices = list(machine, folder)?;
+        Ok(devices.iter().any(|name| name.contains(":0:")).then(|| format!("{folder} has {}", devices.join(", "))))
+    };
+    let name = within(env, machine, &wait, FOR_SCSI, found, progress)?;
+    disk.is_used(machine, &name)?;
+    delete(machine, &id)?;
+    machine.qmp("blockdev-del", json!({ "node-name": forms::DISK })).map(drop)
+}
+
+/// A disk that is plugged into Kata's PCI bridge is found at the address that Kata predicts, holds what is written to it,
+/// and goes again.
+///
+/// With `block_device_driver = "virtio-blk"` (containers' devices and root filesystems of block snapshotters) each disk goes
+/// to the first free slot of `pci-bridge-0`, and the agent waits for it at bridge and slot.
+pub(super) fn pci_disk_is_hotplugged(env: &dyn Environment) -> Check {
+    let mut machine = env.boot()?;
+    let machine = machine.as_mut();
+    machine.load_modules("virtio-blk")?;
+    let disk = Disk::new()?;
+    let id = forms::plug_pci_disk(machine, &disk.0)?;
+    let name = on_the_bridge(env, machine, "block", "the guest had a disk in slot 1 of pci-bridge-0")?;
+    disk.is_used(machine, &name)?;
+    delete(machine, &id)?;
+    machine.qmp("blockdev-del", json!({ "node-name": forms::DISK })).map(drop)
+}
+
+/// A network interface that is plugged into Kata's PCI bridge is found at the address that Kata predicts, carries packets
+/// both ways, and goes again.
+///
+/// Kata plugs the interfaces of a pod's network that appear after the sandbox has started (`hotplugNetDevice` in
+/// src/runtime/virtcontainers/qemu.go@3.30.0, `hotplug_network_device` in runtime-rs 4.1). Its other end is a socket of
+/// ours here, not a tap.
+pub(super) fn network_interface_is_hotplugged(env: &dyn Environment) -> Check {
+    let mut machine = env.boot()?;
+    let machine = machine.as_mut();
+    let peer = Peer::listen()?;
+    env.note("the plugged interface's other end is a socket of the harness's, not a tap".to_owned());
+    let id = forms::plug_interface(machine, &peer.address().to_string())?;
+    let name = on_the_bridge(env, machine, "net", "the guest had a network interface in slot 1 of pci-bridge-0")?;
+    let packets = 16;
+    let back =
+        machine.ask(Question::Packets { interface: name, count: packets })?.text("sending packets from the guest")?;
+    ensure!(
+        back == packets.to_string(),
+        "of {packets} packets that the guest sent, {} reached the other end and {back} came back unchanged",
+        peer.seen()
+    );
+    delete(machine, &id)?;
+    machine.qmp("netdev_del", json!({ "id": forms::NETDEV })).map(drop)
+}
+
+/// Waits for a virtio device with something of `class` in the first slot of the bridge; gives that thing's name.
+fn on_the_bridge(env: &dyn Environment, machine: &mut dyn Machine, class: &str, what: &str) -> Result<String, Stop> {
+    let wait = Wait::new(machine, DEVICE, what);
+    let found = |machine: &mut dyn Machine| {
+        let Some(device) = Bridge::slot(machine, 1)? else { return Ok(None) };
+        let virtio = list(machine, &device)?.into_iter().find(|name| is_numbered(name, "virtio"));
+        let Some(virtio) = virtio else { return Ok(None) };
+        Ok(list(machine, &format!("{device}/{virtio}/{class}"))?.into_iter().next())
+    };
+    let progress =
+        |machine: &mut dyn Machine| Bridge::slot(machine, 1).map(|slot| slot.map(|path| format!("{path} is there")));
+    within(env, machine, &wait, FOR_PCI, found, progress)
+}
+
+/// Plugs a DIMM of at least one block of the guest's; gives its size in bytes.
+fn plug_memory(machine: &mut dyn Machine) -> Result<u64, Stop> {
+    let block = read(machine, "/sys/devices/system/memory/block_size_bytes");
+    // A kernel without it has no memory hotplug, which the wait will say.
+    let block = block.ok().and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(128 << 20);
+    let size = block.max(256 << 20);
+    forms::plug_memory(machine, size)?;
+    Ok(size)
+}
+
+/// Brings online what is offline, as the agent does (`online_resources`).
+fn bring_online(machine: &mut dyn Machine, folder: &str, prefix: &str) -> Check {
+    for name in list(machine, folder)?.into_iter().filter(|name| is_numbered(name, prefix)) {
+        let path = format!("{folder}/{name}/online");
+        if read(machine, &path).is_ok_and(|state| state.trim() == "0") {
+            machine.ask(Question::Write { path, text: "1".into() })?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a name is the prefix and a number.
+fn is_numbered(name: &str, prefix: &str) -> bool {
+    name.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn total_kib(machine: &mut dyn Machine) -> Result<u64, Stop> {
+    let meminfo = read(machine, "/proc/meminfo")?;
+    let total = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok());
+    total.ok_or_else(|| Stop::fail("/proc/meminfo has no MemTotal"))
+}
+
+fn read(machine: &mut dyn Machine, path: &str) -> Result<String, Stop> {
+    machine.ask(Question::Read { path: path.into() })?.text(&format!("reading {path} in the guest"))
+}
+
+/// The names in a folder of the guest's; none where it is not there.
+fn list(machine: &mut dyn Machine, folder: &str) -> Result<Vec<String>, Stop> {
+    let answer = machine.ask(Question::List { path: folder.into() })?;
+    Ok(answer.text("").map(|names| names.lines().map(str::to_owned).collect()).unwrap_or_default())
+}
+
+/// A disk's file, removed when dropped.
+struct Disk(PathBuf);
+
+const DISK_BYTES: usize = 8 << 20;
+
+impl Disk {
+    fn new() -> Result<Disk, Stop> {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let disk = Disk(PathBuf::from(format!("/var/tmp/kata-qualify-disk-{}-{number}", std::process::id())));
+        std::fs::write(&disk.0, vec![b'-'; DISK_BYTES]).map_err(|e| Stop::error(format!("making a disk: {e}")))?;
+        Ok(disk)
+    }
+
+    /// The guest reads what the host put there, and the host finds what the guest wrote.
+    fn is_used(&self, machine: &mut dyn Machine, name: &str) -> Check {
+        let device = format!("/dev/{name}");
+        let said = machine.ask(Question::WriteDisk { device, bytes: 1 << 20 })?.text("using the disk in the guest")?;
+        ensure!(said == "-", "a disk of dashes reads in the guest as {said:?}");
+        let content = std::fs::read(&self.0).doing("reading the disk's file")?;
+        let written = content.iter().enumerate().take_while(|(at, byte)| **byte == crate::disk::pattern(*at)).count();
+        ensure!(written >= 1 << 20, "the guest wrote 1 MiB to the disk, and {written} bytes of it reached the file");
+        ensure!(content[2 << 20..].iter().all(|byte| *byte == b'-'), "the guest's write spread beyond what it wrote");
+        Ok(())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Whether the profile is one of the Go runtime's.
+fn is_go(machine: &dyn Machine) -> bool {
+    machine.profile().runtime == Runtime::Go
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_numbered;
+
+    #[test]
+    fn a_numbered_name_is_the_prefix_and_a_number() {
+        assert!(is_numbered("memory40", "memory") && is_numbered("cpu0", "cpu"));
+        assert!(!is_numbered("cpufreq", "cpu") && !is_numbered("cpu", "cpu") && !is_numbered("virtio0x", "virtio"));
+    }
+}

@@ -1,0 +1,142 @@
+//! The QMP commands by which each runtime plugs a device, argument by argument.
+//!
+//! Go: src/runtime/pkg/govmm/qemu/qmp.go and src/runtime/virtcontainers/qemu.go@3.30.0.
+//! Rust: src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0.
+
+use super::is_go;
+use crate::check::{Check, Stop};
+use crate::environment::Machine;
+use crate::outcome::Component;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The node name of a plugged disk: Go's are of the device's id, Rust's of its index.
+pub(super) const DISK: &str = "drive-0";
+/// The id of the back end of a plugged interface.
+pub(super) const NETDEV: &str = "tap1_kata";
+/// The guest's address of a plugged interface.
+const MAC: &str = "02:00:ca:fe:00:02";
+
+/// Plugs a DIMM of a shared file, as both runtimes do where virtio-fs is the shared filesystem.
+pub(super) fn plug_memory(machine: &mut dyn Machine, bytes: u64) -> Check {
+    let (backend, dimm) = match is_go(machine) {
+        true => ("mem0", "dimmmem0"),
+        false => ("hotplugged-0", "frontend-to-hotplugged-0"),
+    };
+    let memory = json!({
+        "qom-type": "memory-backend-file", "id": backend, "size": bytes, "mem-path": "/dev/shm", "share": true,
+    });
+    machine.qmp("object-add", memory)?;
+    device_add(machine, json!({ "driver": "pc-dimm", "id": dimm, "memdev": backend })).map(drop)
+}
+
+/// Plugs a CPU into a slot of `query-hotpluggable-cpus`; gives its id.
+pub(super) fn plug_cpu(machine: &mut dyn Machine, slot: &Value) -> Result<String, Stop> {
+    let props = slot.get("props").cloned().unwrap_or_default();
+    let core = props.get("core-id").cloned().unwrap_or_else(|| json!(0));
+    let id = if is_go(machine) { "cpu-0".to_owned() } else { format!("cpu-{core}") };
+    let mut arguments = json!({ "driver": slot.get("type"), "id": id, "core-id": core });
+    // Rust passes no die.
+    let more: &[&str] =
+        if is_go(machine) { &["socket-id", "thread-id", "die-id"] } else { &["socket-id", "thread-id"] };
+    for key in more {
+        if let Some(value) = props.get(key) {
+            arguments[*key] = value.clone();
+        }
+    }
+    device_add(machine, arguments)
+}
+
+/// Plugs the first disk of Kata's SCSI controller; gives its id.
+pub(super) fn plug_scsi_disk(machine: &mut dyn Machine, file: &Path) -> Result<String, Stop> {
+    add_node(machine, file)?;
+    let id = if is_go(machine) { format!("virtio-{DISK}") } else { DISK.to_owned() };
+    let scsi = json!({
+        "driver": "scsi-hd", "id": id, "drive": DISK, "bus": "scsi0.0", "scsi-id": 0, "lun": 0, "share-rw": true,
+    });
+    device_add(machine, scsi)
+}
+
+/// Plugs a virtio-blk disk into the first slot of Kata's PCI bridge; gives its id.
+pub(super) fn plug_pci_disk(machine: &mut dyn Machine, file: &Path) -> Result<String, Stop> {
+    add_node(machine, file)?;
+    let go = is_go(machine);
+    let id = if go { format!("virtio-{DISK}") } else { DISK.to_owned() };
+    let mut disk = json!({
+        "driver": "virtio-blk-pci", "id": id, "drive": DISK, "bus": "pci-bridge-0", "addr": "01", "share-rw": true,
+    });
+    if go {
+        disk["romfile"] = json!("");
+        disk["num-queues"] = json!(machine.profile().qemu.vcpus);
+    }
+    device_add(machine, disk)
+}
+
+fn add_node(machine: &mut dyn Machine, file: &Path) -> Check {
+    let mut node = json!({
+        "driver": "raw", "node-name": DISK, "read-only": false,
+        "file": { "driver": "file", "filename": file, "aio": "threads" },
+    });
+    if !is_go(machine) {
+        node["file"]["read-only"] = json!(false);
+    }
+    machine.qmp("blockdev-add", node).map(drop)
+}
+
+/// Plugs an interface into the first slot of Kata's PCI bridge, its other end at `address`; gives its id.
+pub(super) fn plug_interface(machine: &mut dyn Machine, address: &str) -> Result<String, Stop> {
+    machine.qmp("netdev_add", json!({ "type": "socket", "id": NETDEV, "connect": address }))?;
+    let go = is_go(machine);
+    let id = if go { "virtio-network-1".to_owned() } else { format!("frontend-{NETDEV}") };
+    let vectors = 2 * machine.profile().qemu.vcpus + 2;
+    let mut interface = json!({
+        "driver": "virtio-net-pci", "id": id, "netdev": NETDEV, "mac": MAC, "bus": "pci-bridge-0", "addr": "01",
+        "mq": true, "vectors": vectors,
+    });
+    if go {
+        interface["romfile"] = json!("");
+    }
+    device_add(machine, interface)
+}
+
+/// Plugs a device; gives its id.
+pub(super) fn device_add(machine: &mut dyn Machine, arguments: Value) -> Result<String, Stop> {
+    let id = arguments.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+    machine.qmp("device_add", arguments)?;
+    Ok(id)
+}
+
+/// Unplugs a device and waits until QEMU says that the guest has let it go, ten seconds as runtime-rs does, times what the
+/// guest is slower.
+pub(super) fn delete(machine: &mut dyn Machine, id: &str) -> Check {
+    machine.qmp("device_del", json!({ "id": id }))?;
+    let deadline = super::Wait::new(machine, Duration::from_secs(10), "").scaled();
+    let end = Instant::now() + deadline;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        match machine.wait_for_event("DEVICE_DELETED", left)? {
+            Some(event) if event.pointer("/data/device") == Some(&json!(id)) => return Ok(()),
+            Some(_) => {}
+            None => {
+                let what = format!("no DEVICE_DELETED for {id} within {deadline:.1?} of device_del");
+                return Err(Stop::blame(Component::Qemu, what));
+            }
+        }
+    }
+}
+
+/// Kata's PCI bridge as the guest sees it: device 2 of bus 0, by `addr=2` of its argument.
+pub(super) struct Bridge;
+
+impl Bridge {
+    /// The folder of the device in a slot, if the guest has one.
+    pub(super) fn slot(machine: &mut dyn Machine, slot: u32) -> Result<Option<String>, Stop> {
+        let bridge = "/sys/devices/pci0000:00/0000:00:02.0";
+        // The bus behind the bridge has the number that the guest's firmware gave it.
+        let Some(bus) = super::list(machine, &format!("{bridge}/pci_bus"))?.into_iter().next() else { return Ok(None) };
+        let device = format!("{bus}:{slot:02x}.0");
+        let there = super::list(machine, bridge)?.contains(&device);
+        Ok(there.then(|| format!("{bridge}/{device}")))
+    }
+}

@@ -1,0 +1,84 @@
+//! The other end of a guest's network interface: a socket that sends each test packet back.
+
+use crate::check::Stop;
+use crate::packets::TYPE;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The longest frame that is taken: an Ethernet frame has 1514 bytes.
+const LONGEST: usize = 64 << 10;
+
+/// A peer that QEMU connects to, by `-netdev socket`.
+pub(super) struct Peer {
+    address: SocketAddr,
+    seen: Arc<AtomicU64>,
+}
+
+impl Peer {
+    /// Waits for QEMU in the background, on a port of this machine's loopback.
+    pub(super) fn listen() -> Result<Peer, Stop> {
+        let ours = |e: io::Error| Stop::error(format!("listening for the guest's interface: {e}"));
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(ours)?;
+        let address = listener.local_addr().map_err(ours)?;
+        let seen = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&seen);
+        // Ends with QEMU's connection; without one, with the agent.
+        std::thread::spawn(move || {
+            listener.accept().and_then(|(stream, _)| echo(stream.try_clone()?, stream, &counted))
+        });
+        Ok(Peer { address, seen })
+    }
+
+    /// Where QEMU is to connect to.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many test packets have come.
+    pub(super) fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Relaxed)
+    }
+}
+
+/// Sends each test packet back, its two addresses exchanged; each frame has its length before it, big-endian.
+fn echo(mut from: impl Read, mut to: impl Write, seen: &AtomicU64) -> io::Result<()> {
+    let mut length = [0; 4];
+    loop {
+        from.read_exact(&mut length)?;
+        let count = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+        if count > LONGEST {
+            return Err(io::Error::other("a frame of more than 64 KiB"));
+        }
+        let mut frame = vec![0; count];
+        from.read_exact(&mut frame)?;
+        // What the guest's kernel sends by itself is not answered.
+        if frame.len() < 14 || frame[12..14] != TYPE.to_be_bytes() {
+            continue;
+        }
+        seen.fetch_add(1, Ordering::Relaxed);
+        let (receiver, rest) = frame.split_at_mut(6);
+        receiver.swap_with_slice(&mut rest[..6]);
+        to.write_all(&length)?;
+        to.write_all(&frame)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_packet_comes_back_with_its_addresses_exchanged_and_nothing_else_does() {
+        let frame = |kind: [u8; 2]| [&[1; 6][..], &[2; 6], &kind, b"payload"].concat();
+        let sent = |frame: &[u8]| [&u32::try_from(frame.len()).unwrap().to_be_bytes()[..], frame].concat();
+        let (ours, arp) = (frame(TYPE.to_be_bytes()), frame([8, 6]));
+        let (mut back, seen) = (Vec::new(), AtomicU64::new(0));
+        let ended = echo([sent(&arp), sent(&ours), sent(&[0; 3])].concat().as_slice(), &mut back, &seen);
+        assert!(ended.is_err_and(|e| e.kind() == io::ErrorKind::UnexpectedEof));
+        assert_eq!(seen.load(Ordering::Relaxed), 1);
+        assert_eq!(back, sent(&[&[2; 6][..], &[1; 6], &TYPE.to_be_bytes(), b"payload"].concat()));
+        assert!(echo(&[0xff; 8][..], io::sink(), &seen).is_err());
+    }
+}
