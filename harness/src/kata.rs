@@ -6,7 +6,7 @@
 use crate::cell::error_chain;
 use crate::setup::AGENT;
 use crate::vm::{Content, SeedFile};
-use images::artifacts::{self, Artifacts, Source};
+use images::artifacts::{self, Agent, Artifacts, Source};
 use images::{kernel, modules};
 use kata_osinfo::profile::{Profile, Runtime};
 use kata_osinfo::release::Release;
@@ -72,7 +72,7 @@ struct Serving {
     shim: PathBuf,
     configuration: PathBuf,
     /// Kata's agent, for the guest's initrd.
-    agent: Arc<[u8]>,
+    agent: Arc<Agent>,
     /// The program that checks the host.
     checker: Option<PathBuf>,
     /// Kata's own guest kernel and initrd.
@@ -109,7 +109,7 @@ impl Given {
                     theirs.join(",")
                 ));
             }
-            let agent: Arc<[u8]> = opened.agent().map_err(|e| failed(&e))?.into();
+            let agent = Arc::new(opened.agent().map_err(|e| failed(&e))?);
             for shim in serving {
                 if given.runtimes.iter().any(|known| known.profile == shim.profile) {
                     continue;
@@ -194,7 +194,7 @@ impl Given {
         for one in &self.runtimes {
             let Some(profile) = profiles.iter().find(|p| p.name == one.profile) else { continue };
             let found = modules::resolve(&kernel.modules_dir, &profile.modules.all()).map_err(|e| error_chain(&e))?;
-            let initrd = artifacts::guest_initrd(AGENT, &found, one.agent.to_vec());
+            let initrd = artifacts::guest_initrd(AGENT, &found, &one.agent);
             let initrd = initrd.map_err(|e| error_chain(&e))?;
             let mut add = |name: &str, content: Content| {
                 let name = format!("kata/{}/{name}", one.profile);
@@ -214,7 +214,7 @@ impl Given {
                 shipped: Some(add("configuration.toml", Content::File(one.configuration.clone()))),
                 configuration: place(one.kind).to_owned(),
                 initrd: add("initrd", Content::Bytes(initrd.into())),
-                agent: add("kata-agent", Content::Bytes(Arc::clone(&one.agent))),
+                agent: one.agent.alone().map(|bytes| add("kata-agent", Content::Bytes(bytes.into()))),
                 checker: one.checker.as_ref().map(|path| add("check", Content::File(path.clone()))),
                 own,
                 emulated,

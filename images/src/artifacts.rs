@@ -3,17 +3,17 @@
 //! Upstream's `kata-static-VERSION-ARCH.tar.{xz,zst}` has everything below `opt/kata/`; a folder may have that, or be it.
 //! What it contains decides which runtime it is: a Go shim and a Rust shim have the same name.
 
-use crate::ImageError;
+pub use self::guest::{Agent, guest_initrd, lay_over};
 pub use crate::brought::Source;
 use crate::brought::SourceError;
 use crate::digest;
-use crate::initramfs::{self, ExtraFile};
-use crate::modules::Resolution;
 use kata_osinfo::profile::{Beyond, Profile, Runtime};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+
+mod guest;
 
 /// Entries of an archive at most, and the bytes they may unpack to: upstream's has some hundreds, and about 2 GiB.
 const ENTRIES: usize = 100_000;
@@ -27,11 +27,6 @@ const SHIMS: [&str; 4] = [
     "bin/containerd-shim-kata-rs-v2",
     "containerd-shim-kata-v2",
 ];
-/// Where Kata's agent lies by itself, and inside a guest's initrd.
-const AGENTS: [&str; 5] =
-    ["bin/kata-agent", "usr/bin/kata-agent", "kata-agent", "libexec/kata-agent", "share/kata-agent"];
-const AGENTS_IN_INITRD: [&str; 4] = ["usr/bin/kata-agent", "sbin/init", "usr/sbin/init", "bin/kata-agent"];
-
 /// Why there is no Kata to run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -72,7 +67,10 @@ pub enum ArtifactsError {
         source: Beyond,
     },
     /// The agent needs libraries that the guest does not have.
-    #[error("{path} is dynamically linked: a guest's initrd needs a static kata-agent (built with LIBC=musl)")]
+    #[error(
+        "{path} is dynamically linked, and there is no initrd of Kata's with its libraries: bring the archive that has \
+         share/kata-containers/kata-containers-initrd.img, too, or a static kata-agent (built with LIBC=musl)"
+    )]
     DynamicAgent {
         /// The agent.
         path: String,
@@ -148,19 +146,12 @@ impl Artifacts {
         inspect(&tree, source.name(), Some(found), Some(folder))
     }
 
-    /// Kata's agent: a file of its own, or the one inside Kata's initrd.
+    /// Kata's agent: a file of its own, or the one inside Kata's initrd with its libraries.
     ///
     /// # Errors
-    /// When there is none, or it is not static.
-    pub fn agent(&self) -> Result<Vec<u8>, ArtifactsError> {
-        let (path, bytes) = match AGENTS.iter().map(|name| self.prefix.join(name)).find(|path| path.is_file()) {
-            Some(path) => (path.display().to_string(), doing(fs::read(&path), "reading", &path)?),
-            None => self.agent_of_initrd()?,
-        };
-        if is_dynamic(&bytes) {
-            return Err(ArtifactsError::DynamicAgent { path });
-        }
-        Ok(bytes)
+    /// When there is none, or a library is missing.
+    pub fn agent(&self) -> Result<Agent, ArtifactsError> {
+        guest::find(&self.prefix, self.initrd.as_deref())
     }
 
     /// The program that checks a host for a runtime: `kata-runtime` for the Go one, `kata-ctl` for the Rust one.
@@ -171,46 +162,6 @@ impl Artifacts {
         };
         self.checkers.iter().map(PathBuf::as_path).find(|path| path.file_name().is_some_and(|found| found == name))
     }
-
-    fn agent_of_initrd(&self) -> Result<(String, Vec<u8>), ArtifactsError> {
-        let missing = || ArtifactsError::Missing {
-            what: "kata-agent",
-            place: self.prefix.display().to_string(),
-            expected: format!("one of {}, or an initrd with one", AGENTS.join(", ")),
-        };
-        let initrd = self.initrd.as_ref().ok_or_else(missing)?;
-        let mut found: Option<(usize, Vec<u8>)> = None;
-        let reader = decompressed(initrd)?;
-        let walked = walk_cpio(reader, |name, content| {
-            let rank = AGENTS_IN_INITRD.iter().position(|wanted| *wanted == name);
-            if let Some(rank) = rank.filter(|rank| found.as_ref().is_none_or(|(best, _)| rank < best)) {
-                let mut bytes = Vec::new();
-                content.read_to_end(&mut bytes)?;
-                // A link's content is its target; systemd is an init, and no agent.
-                if bytes.starts_with(b"\x7fELF") && contains(&bytes, b"kata-agent") {
-                    found = Some((rank, bytes));
-                }
-            }
-            Ok(())
-        });
-        doing(walked, "reading", initrd)?;
-        let (rank, bytes) = found.ok_or_else(missing)?;
-        Ok((format!("{} in {}", AGENTS_IN_INITRD[rank], initrd.display()), bytes))
-    }
-}
-
-/// The initrd of a Kata guest on a distro's kernel: our agent as PID 1, which inserts the modules in their order and then
-/// executes `/sbin/init`, Kata's agent, which has to be PID 1 itself.
-///
-/// # Errors
-/// As [`initramfs::build`].
-pub fn guest_initrd(init: &[u8], modules: &Resolution, kata_agent: Vec<u8>) -> Result<Vec<u8>, ImageError> {
-    let extra = [
-        ExtraFile { path: "/sbin/init".to_owned(), mode: 0o755, content: kata_agent },
-        // The agent reads it to name the guest.
-        ExtraFile { path: "/etc/hostname".to_owned(), mode: 0o644, content: b"kata\n".to_vec() },
-    ];
-    initramfs::build(init, modules, &extra)
 }
 
 /// The SHA-256 of a file, in lower case.
@@ -417,34 +368,8 @@ fn stays_inside(path: &Path) -> bool {
     })
 }
 
-/// Gives every entry of a `newc` archive to `visit`, up to its trailer.
-fn walk_cpio(mut from: impl Read, mut visit: impl FnMut(&str, &mut dyn Read) -> io::Result<()>) -> io::Result<()> {
-    loop {
-        let mut reader = cpio::NewcReader::new(from)?;
-        if reader.entry().is_trailer() {
-            return Ok(());
-        }
-        let name = reader.entry().name().trim_start_matches("./").trim_start_matches('/').to_owned();
-        visit(&name, &mut reader)?;
-        from = reader.finish()?;
-    }
-}
-
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
-}
-
-/// Whether an ELF file of 64 bits names an interpreter.
-fn is_dynamic(bytes: &[u8]) -> bool {
-    const INTERPRETER: u32 = 3;
-    let half = |at: usize| bytes.get(at..at + 2).map(|b| usize::from(u16::from_le_bytes([b[0], b[1]])));
-    let Some(offset) = bytes.get(32..40).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes) else { return false };
-    let (Some(size), Some(count), Ok(offset)) = (half(54), half(56), usize::try_from(offset)) else { return false };
-    (0..count).any(|index| {
-        let at = index.checked_mul(size).and_then(|skip| offset.checked_add(skip));
-        let kind = at.and_then(|at| bytes.get(at..at.checked_add(4)?));
-        kind.is_some_and(|kind| kind == INTERPRETER.to_le_bytes())
-    })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::io::Write;
 const FOLDERS: [&str; 10] = ["dev", "etc", "mnt", "modules", "proc", "root", "run", "sys", "tmp", "var"];
 const FOLDER: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
+const LINK: u32 = 0o120_000;
 const CHARACTER_DEVICE: u32 = 0o020_000;
 
 /// A file to put into the initramfs besides `/init` and the modules.
@@ -36,49 +37,53 @@ pub fn build(init: &[u8], modules: &Resolution, extra: &[ExtraFile]) -> Result<V
     archive(init, modules, &loaded, extra).map_err(|f| ImageError::new("the guest", Phase::Record, f))
 }
 
+/// Builds a root filesystem to lay [`layer`] over: folders, the two nodes that PID 1 needs, and these files.
+///
+/// # Errors
+/// A file whose path is not absolute or is already taken.
+pub fn root(files: &[ExtraFile]) -> Result<Vec<u8>, ImageError> {
+    let built = || {
+        let mut image = Writer::new(files.iter().map(|file| file.content.len()).sum());
+        image.skeleton()?;
+        image.files(files)?;
+        image.end()
+    };
+    built().map_err(|f| ImageError::new("the guest", Phase::Record, f))
+}
+
+/// Builds what is laid over a foreign initrd: `/init` and one folder, which has the modules and `files`, and nothing else:
+/// an entry for a folder that is a link there (`/usr`'s, where it is merged) would take the link away.
+///
+/// `FOLDER/modules/order` lists the modules as [`build`] does. `/init` is there first as a link and then as itself: a
+/// foreign one that is a second name of another file would be written through.
+///
+/// # Errors
+/// A module that cannot be read or decompressed.
+pub fn layer(init: &[u8], modules: &Resolution, folder: &str, files: &[(&str, &[u8])]) -> Result<Vec<u8>, ImageError> {
+    let loaded = modules::load(&modules.load_order)?;
+    let built = || {
+        let mut image = Writer::new(loaded.iter().map(Vec::len).sum::<usize>() + init.len());
+        image.entry("init", LINK | 0o777, None, folder.as_bytes())?;
+        image.entry("init", FILE | 0o755, None, init)?;
+        image.entry(folder, FOLDER | 0o755, None, &[])?;
+        image.entry(&format!("{folder}/modules"), FOLDER | 0o755, None, &[])?;
+        image.modules(&format!("{folder}/modules"), modules, &loaded)?;
+        for (name, content) in files {
+            image.entry(&format!("{folder}/{name}"), FILE | 0o644, None, content)?;
+        }
+        image.end()
+    };
+    built().map_err(|f| ImageError::new("the guest", Phase::Record, f))
+}
+
 fn archive(init: &[u8], modules: &Resolution, loaded: &[Vec<u8>], extra: &[ExtraFile]) -> Result<Vec<u8>, Failure> {
     let size: usize = loaded.iter().map(Vec::len).sum::<usize>() + extra.iter().map(|e| e.content.len()).sum::<usize>();
-    let mut image = Writer { out: Vec::with_capacity(size + init.len() + 65536), next: 1, taken: BTreeSet::new() };
-    for folder in FOLDERS {
-        // `/tmp` is everybody's, `/root` is root's.
-        let mode = match folder {
-            "tmp" => 0o1777,
-            "root" => 0o700,
-            _ => 0o755,
-        };
-        image.entry(folder, FOLDER | mode, None, &[])?;
-    }
-    // The kernel opens it for PID 1's standard streams before anything can be mounted.
-    image.entry("dev/console", CHARACTER_DEVICE | 0o600, Some((5, 1)), &[])?;
-    image.entry("dev/null", CHARACTER_DEVICE | 0o666, Some((1, 3)), &[])?;
+    let mut image = Writer::new(size + init.len());
+    image.skeleton()?;
     image.entry("init", FILE | 0o755, None, init)?;
-    let mut order = String::new();
-    for (n, (module, bytes)) in modules.load_order.iter().zip(loaded).enumerate() {
-        let name = format!("{n:02}-{}.ko", module.name);
-        image.entry(&format!("modules/{name}"), FILE | 0o644, None, bytes)?;
-        order.push_str(&name);
-        order.push('\n');
-    }
-    image.entry("modules/order", FILE | 0o644, None, order.as_bytes())?;
-    for file in extra {
-        let refuse = |reason: &str| Cause::BadOverlay { path: file.path.clone(), reason: reason.to_owned() };
-        let path = file.path.strip_prefix('/').ok_or_else(|| refuse("expected an absolute path"))?;
-        let parts: Vec<&str> = path.split('/').collect();
-        if parts.iter().any(|p| ["", ".", ".."].contains(p)) {
-            return Err(refuse("expected a plain absolute path").into());
-        }
-        for depth in 1..parts.len() {
-            let folder = parts[..depth].join("/");
-            if !image.taken.contains(&folder) {
-                image.entry(&folder, FOLDER | 0o755, None, &[])?;
-            }
-        }
-        if image.taken.contains(path) {
-            return Err(refuse("is there already").into());
-        }
-        image.entry(path, FILE | (file.mode & 0o7777), None, &file.content)?;
-    }
-    trailer(image.out).map_err(io_failure)
+    image.modules("modules", modules, loaded)?;
+    image.files(extra)?;
+    image.end()
 }
 
 struct Writer {
@@ -88,6 +93,64 @@ struct Writer {
 }
 
 impl Writer {
+    fn new(size: usize) -> Writer {
+        Writer { out: Vec::with_capacity(size + 65536), next: 1, taken: BTreeSet::new() }
+    }
+
+    fn skeleton(&mut self) -> Result<(), Failure> {
+        for folder in FOLDERS {
+            // `/tmp` is everybody's, `/root` is root's.
+            let mode = match folder {
+                "tmp" => 0o1777,
+                "root" => 0o700,
+                _ => 0o755,
+            };
+            self.entry(folder, FOLDER | mode, None, &[])?;
+        }
+        // The kernel opens it for PID 1's standard streams before anything can be mounted.
+        self.entry("dev/console", CHARACTER_DEVICE | 0o600, Some((5, 1)), &[])?;
+        self.entry("dev/null", CHARACTER_DEVICE | 0o666, Some((1, 3)), &[])
+    }
+
+    /// The modules below a folder that is there, and their order.
+    fn modules(&mut self, folder: &str, modules: &Resolution, loaded: &[Vec<u8>]) -> Result<(), Failure> {
+        let mut order = String::new();
+        for (n, (module, bytes)) in modules.load_order.iter().zip(loaded).enumerate() {
+            let name = format!("{n:02}-{}.ko", module.name);
+            self.entry(&format!("{folder}/{name}"), FILE | 0o644, None, bytes)?;
+            order.push_str(&name);
+            order.push('\n');
+        }
+        self.entry(&format!("{folder}/order"), FILE | 0o644, None, order.as_bytes())
+    }
+
+    /// Files with the folders that they need.
+    fn files(&mut self, files: &[ExtraFile]) -> Result<(), Failure> {
+        for file in files {
+            let refuse = |reason: &str| Cause::BadOverlay { path: file.path.clone(), reason: reason.to_owned() };
+            let path = file.path.strip_prefix('/').ok_or_else(|| refuse("expected an absolute path"))?;
+            let parts: Vec<&str> = path.split('/').collect();
+            if parts.iter().any(|p| ["", ".", ".."].contains(p)) {
+                return Err(refuse("expected a plain absolute path").into());
+            }
+            for depth in 1..parts.len() {
+                let folder = parts[..depth].join("/");
+                if !self.taken.contains(&folder) {
+                    self.entry(&folder, FOLDER | 0o755, None, &[])?;
+                }
+            }
+            if self.taken.contains(path) {
+                return Err(refuse("is there already").into());
+            }
+            self.entry(path, FILE | (file.mode & 0o7777), None, &file.content)?;
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<Vec<u8>, Failure> {
+        trailer(self.out).map_err(io_failure)
+    }
+
     fn entry(&mut self, name: &str, mode: u32, device: Option<(u32, u32)>, content: &[u8]) -> Result<(), Failure> {
         let (major, minor) = device.unwrap_or_default();
         let links = if mode & 0o170_000 == FOLDER { 2 } else { 1 };

@@ -18,6 +18,7 @@ pub mod container;
 pub mod disk;
 pub mod error;
 pub mod initramfs;
+pub mod initrd;
 pub mod kernel;
 pub mod manifest;
 pub mod modules;

@@ -1,22 +1,12 @@
+use super::guest::tests::elf;
 use super::*;
 use crate::brought::Checksum;
+use crate::initrd;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 
 const GO: &[u8] = b"\x7fELF ... \xff Go buildinf: ...";
 const RUST: &[u8] = b"\x7fELF ... rust ...";
-
-/// An ELF head with one program header of that type, and the agent's name.
-fn agent(kind: u32) -> Vec<u8> {
-    let mut bytes = vec![0; 120];
-    bytes[..4].copy_from_slice(b"\x7fELF");
-    bytes[32..40].copy_from_slice(&64_u64.to_le_bytes());
-    bytes[54..56].copy_from_slice(&56_u16.to_le_bytes());
-    bytes[56..58].copy_from_slice(&1_u16.to_le_bytes());
-    bytes[64..68].copy_from_slice(&kind.to_le_bytes());
-    bytes.extend_from_slice(b"kata-agent");
-    bytes
-}
 
 fn tarball(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
@@ -41,23 +31,19 @@ fn release(version: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("./opt/kata/share/defaults/kata-containers/configuration-qemu.toml", b"go".to_vec()),
         ("./opt/kata/share/defaults/kata-containers/runtime-rs/configuration-qemu-runtime-rs.toml", b"rs".to_vec()),
         ("./opt/kata/share/kata-containers/vmlinux.container", b"k".to_vec()),
-        ("./opt/kata/share/kata-containers/kata-containers-initrd.img", initrd(agent(1))),
+        ("./opt/kata/share/kata-containers/kata-containers-initrd.img", initrd(elf(None))),
     ]
 }
 
 fn initrd(agent: Vec<u8>) -> Vec<u8> {
-    let mut out = Vec::new();
-    for (name, content) in
-        [("./sbin", Vec::new()), ("./sbin/init", b"\x7fELF systemd".to_vec()), ("./usr/bin/kata-agent", agent)]
-    {
-        let mut writer = cpio::NewcBuilder::new(name).mode(0o100_755).write(&mut out, content.len() as u32);
-        writer.write_all(&content).unwrap();
-        writer.finish().unwrap();
-    }
-    let out = cpio::newc::trailer(out).unwrap();
-    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gz.write_all(&out).unwrap();
-    gz.finish().unwrap()
+    let (folder, file) = (0o040_755, 0o100_755);
+    initrd::tests::gzip(&initrd::tests::archive(&[
+        ("./sbin", folder, (1, 2), b""),
+        ("./sbin/init", file, (2, 1), b"\x7fELF systemd"),
+        ("./usr", folder, (3, 2), b""),
+        ("./usr/bin", folder, (4, 2), b""),
+        ("./usr/bin/kata-agent", file, (5, 1), &agent),
+    ]))
 }
 
 fn archive(folder: &Path, entries: &[(&str, Vec<u8>)]) -> PathBuf {
@@ -87,7 +73,7 @@ fn a_release_is_verified_unpacked_and_understood() {
     }
     assert_eq!(kata.checkers.len(), 1);
     assert!(kata.kernel.is_some());
-    assert_eq!(kata.agent().unwrap(), agent(1), "the agent is in the initrd, systemd is not it");
+    assert_eq!(kata.agent().unwrap().alone().unwrap(), elf(None), "the agent is in the initrd, systemd is not it");
     let prefix = kata.prefix.clone();
     drop(kata);
     assert!(!prefix.exists(), "what was unpacked goes with its value");
@@ -226,7 +212,7 @@ fn nothing_is_run_to_learn_the_version() {
 }
 
 #[test]
-fn an_agent_by_itself_comes_first_and_must_be_static() {
+fn an_agent_by_itself_comes_first_and_is_static_or_has_an_initrd_with_its_libraries() {
     let dir = tempfile::tempdir().unwrap();
     let bin = dir.path().join("bin");
     fs::create_dir(&bin).unwrap();
@@ -235,9 +221,9 @@ fn an_agent_by_itself_comes_first_and_must_be_static() {
     let kata = open(dir.path(), dir.path()).unwrap();
     let error = kata.agent().unwrap_err().to_string();
     assert!(error.contains("no kata-agent"), "{error}");
-    fs::write(bin.join("kata-agent"), agent(1)).unwrap();
-    assert_eq!(kata.agent().unwrap(), agent(1));
-    fs::write(bin.join("kata-agent"), agent(3)).unwrap();
+    fs::write(bin.join("kata-agent"), elf(None)).unwrap();
+    assert_eq!(kata.agent().unwrap().alone().unwrap(), elf(None));
+    fs::write(bin.join("kata-agent"), elf(Some("/lib64/ld.so"))).unwrap();
     assert!(matches!(kata.agent(), Err(ArtifactsError::DynamicAgent { .. })));
 }
 

@@ -51,8 +51,9 @@ pub struct Kata {
     pub configuration: String,
     /// The guest's initrd in the environment.
     pub initrd: String,
-    /// Kata's agent in the environment, for an initrd of the distro's own tool.
-    pub agent: String,
+    /// Kata's agent in the environment, for an initrd of the distro's own tool; `None` if it needs libraries of Kata's.
+    #[serde(default)]
+    pub agent: Option<String>,
     /// `kata-runtime` or `kata-ctl` in the environment, where it came along.
     #[serde(default)]
     pub checker: Option<String>,

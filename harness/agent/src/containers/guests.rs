@@ -159,6 +159,11 @@ pub fn katas(kata: &Kata) -> Result<OwnGuest, Stop> {
 /// # Errors
 /// A skip where the tool is none that is known here; a failure that blames the kernel's tools where it fails.
 pub fn distros(folder: &Path, claims: &Claims, profile: &Profile, kata: &Kata) -> Result<OwnGuest, Stop> {
+    let agent = kata.agent.as_ref().ok_or_else(|| {
+        Stop::skip(
+            "this Kata's agent is dynamically linked, and the release's tool has not the libraries of Kata's initrd",
+        )
+    })?;
     let kernel = claims.brought.get("kernel").unwrap_or(&claims.vmlinuz).clone();
     let settings = folder.join("initramfs-settings");
     let modules: Vec<_> = profile.modules.all().into_iter().filter(|name| has_module(&claims.kernel, name)).collect();
@@ -167,7 +172,7 @@ pub fn distros(folder: &Path, claims: &Claims, profile: &Profile, kata: &Kata) -
         let initrd = folder.join(format!("{name}-initrd"));
         let ours = |e: io::Error| Stop::error(format!("writing {name}'s settings: {e}"));
         tool.write_settings(&settings, &modules).map_err(ours)?;
-        let mut command = tool.command(&settings, &initrd, &claims.kernel, &modules, &kata.agent);
+        let mut command = tool.command(&settings, &initrd, &claims.kernel, &modules, agent);
         let finished = match finish(&mut command, TOOL) {
             Ok(finished) => finished,
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,

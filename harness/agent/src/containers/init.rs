@@ -10,25 +10,27 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
-/// Where the initramfs has Kata's agent.
-pub const NEXT: &str = "/sbin/init";
+/// The folder that `images::artifacts` lays over Kata's initrd: the modules, and what is to be executed after them.
+const FOLDER: &str = "/kata-qualify";
 
-/// Whether this process 1 is that of a Kata guest: our own guests have no other init.
+/// Whether this process 1 is that of a Kata guest: our own guests have no such folder.
 pub fn is_wanted() -> bool {
-    Path::new(NEXT).exists()
+    Path::new(FOLDER).join("next").exists()
 }
 
-/// Inserts the modules in the order of `/modules/order` and executes [`NEXT`].
+/// Inserts the modules in the order of `modules/order` and executes the program that `next` names.
 ///
 /// A module that cannot be inserted is said on the console and not fatal: what needs it fails by its own name.
 ///
 /// # Errors
-/// Only when [`NEXT`] cannot be executed.
+/// Only when there is nothing to execute, or it cannot be.
 pub fn run() -> io::Result<()> {
-    for name in fs::read_to_string("/modules/order").unwrap_or_default().lines() {
-        if let Err(e) = insert_module(&Path::new("/modules").join(name)) {
+    let modules = Path::new(FOLDER).join("modules");
+    for name in fs::read_to_string(modules.join("order")).unwrap_or_default().lines() {
+        if let Err(e) = insert_module(&modules.join(name)) {
             eprintln!("kata-qualify-agent: {e}");
         }
     }
-    Err(io::Error::other(format!("executing {NEXT}: {}", Command::new(NEXT).arg0("init").exec())))
+    let next = fs::read_to_string(Path::new(FOLDER).join("next"))?;
+    Err(io::Error::other(format!("executing {next}: {}", Command::new(&next).arg0("init").exec())))
 }

@@ -69,7 +69,7 @@ pub(crate) fn kata(kind: Runtime) -> Kata {
         shipped: Some("/k/shipped.toml".to_owned()),
         configuration: configuration.to_owned(),
         initrd: "/k/initrd".to_owned(),
-        agent: String::new(),
+        agent: None,
         checker: None,
         own: None,
         emulated: true,
