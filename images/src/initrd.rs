@@ -15,7 +15,6 @@ const ENTRIES: usize = 500_000;
 /// Links followed on the way to one file, as the kernel does (`MAXSYMLINKS`).
 const LINKS: usize = 40;
 const KIND: u32 = 0o170_000;
-const FOLDER: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
 const LINK: u32 = 0o120_000;
 
@@ -226,6 +225,8 @@ fn decompress(bytes: &[u8], limit: usize) -> io::Result<(Vec<u8>, usize)> {
 pub(crate) mod tests {
     use super::*;
     use std::io::Write as _;
+
+    const FOLDER: u32 = 0o040_000;
 
     /// What a made archive has: path, mode, inode with its number of names, content.
     pub(crate) type Made<'a> = (&'a str, u32, (u32, u32), &'a [u8]);
