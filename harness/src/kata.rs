@@ -11,8 +11,9 @@ use images::{kernel, modules};
 use kata_osinfo::profile::{Profile, Runtime};
 use kata_osinfo::release::Release;
 use reports::matrix::BROUGHT;
+use std::iter;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::ptr;
 use suites::containers::{Kata, OwnGuest};
 use suites::environment::Claims;
 
@@ -22,8 +23,8 @@ pub struct Given {
     runtimes: Vec<Serving>,
     /// With what evidence says of each.
     components: Vec<(Component, String)>,
-    /// Archives are unpacked into folders that go with these.
-    _opened: Vec<Artifacts>,
+    /// By their names; archives are unpacked into folders that go with these.
+    opened: Vec<(String, Artifacts)>,
 }
 
 /// What is to be used in the place of the distro's own.
@@ -72,7 +73,7 @@ struct Serving {
     shim: PathBuf,
     configuration: PathBuf,
     /// Kata's agent, for the guest's initrd.
-    agent: Arc<Agent>,
+    agent: Agent,
     /// The program that checks the host.
     checker: Option<PathBuf>,
     /// Kata's own guest kernel and initrd.
@@ -96,40 +97,51 @@ impl Given {
         }
         for source in sources {
             let name = source.name();
-            let failed = |e: &dyn std::error::Error| format!("--kata {name}: {}", error_chain(e));
-            let opened = Artifacts::open(source, scratch).map_err(|e| failed(&e))?;
-            let wanted = |shim: &&artifacts::Shim| profiles.iter().any(|p| p.name == shim.profile);
-            let serving: Vec<&artifacts::Shim> = opened.shims.iter().filter(wanted).collect();
-            if serving.is_empty() {
-                let theirs: Vec<&str> = opened.shims.iter().map(|shim| shim.profile).collect();
-                return Err(format!(
-                    "--kata {name}: Kata {} serves {}, which is not among the profiles asked for: give --profile {}",
-                    opened.version,
-                    theirs.join(" and "),
-                    theirs.join(",")
-                ));
+            let opened = Artifacts::open(source, scratch).map_err(|e| format!("--kata {name}: {}", error_chain(&e)))?;
+            given.opened.push((name, opened));
+        }
+        let wanted = |shim: &&artifacts::Shim| profiles.iter().any(|p| p.name == shim.profile);
+        for (name, one) in &given.opened {
+            // A release is several archives: what one lacks another of the same version may have.
+            let release = || {
+                let others = given.opened.iter().map(|(_, other)| other);
+                iter::once(one).chain(others.filter(|other| other.version == one.version && !ptr::eq(*other, one)))
+            };
+            if !release().any(|part| part.shims.iter().any(|shim| wanted(&shim))) {
+                let theirs: Vec<&str> = release().flat_map(|part| &part.shims).map(|shim| shim.profile).collect();
+                return Err(match theirs.is_empty() {
+                    true => format!("--kata {name}: no runtime of Kata {} was given beside it", one.version),
+                    false => format!(
+                        "--kata {name}: Kata {} serves {}, which is not among the profiles asked for: give --profile {}",
+                        one.version,
+                        theirs.join(" and "),
+                        theirs.join(",")
+                    ),
+                });
             }
-            let agent = Arc::new(opened.agent().map_err(|e| failed(&e))?);
-            for shim in serving {
+            for shim in one.shims.iter().filter(wanted) {
                 if given.runtimes.iter().any(|known| known.profile == shim.profile) {
                     continue;
                 }
-                let configuration = shim.configuration.clone();
+                let agent = match release().find_map(|part| part.agent().ok()) {
+                    Some(agent) => agent,
+                    None => one.agent().map_err(|e| format!("--kata {name}: {}", error_chain(&e)))?,
+                };
+                let own = release().find_map(|part| part.kernel.clone().zip(part.initrd.clone()));
                 given.runtimes.push(Serving {
                     kind: shim.kind,
                     profile: shim.profile,
-                    version: opened.version.clone(),
-                    sha256: opened.sha256.clone(),
+                    version: one.version.clone(),
+                    sha256: one.sha256.clone(),
                     shim: shim.path.clone(),
-                    configuration: configuration.ok_or_else(|| {
+                    configuration: shim.configuration.clone().ok_or_else(|| {
                         format!("--kata {name}: no configuration for QEMU below share/defaults/kata-containers")
                     })?,
-                    agent: Arc::clone(&agent),
-                    checker: opened.checker(shim.kind).map(Path::to_owned),
-                    own: opened.kernel.clone().zip(opened.initrd.clone()),
+                    agent,
+                    checker: release().find_map(|part| part.checker(shim.kind)).map(Path::to_owned),
+                    own,
                 });
             }
-            given._opened.push(opened);
         }
         Ok(given)
     }
@@ -301,6 +313,24 @@ mod tests {
         assert!(error.contains("Kata 3.1.2 serves go-3.1, which is not among the profiles"), "{error}");
         let error = open(&[&release("3.30.0", false, true)], &["rs-4.0"]).unwrap_err();
         assert!(error.contains("older than 4.0.0, the oldest release of this runtime"), "{error}");
+    }
+
+    #[test]
+    fn what_one_archive_lacks_another_of_the_same_version_has() {
+        let (go, rust) = (release("4.0.0", true, false), release("4.0.0", false, true));
+        let without_agent = |dir: &tempfile::TempDir| fs::remove_file(dir.path().join("opt/kata/libexec/kata-agent"));
+        without_agent(&go).unwrap();
+        let tools = tempfile::tempdir().unwrap();
+        fs::create_dir_all(tools.path().join("opt/kata/bin")).unwrap();
+        fs::write(tools.path().join("opt/kata/VERSION"), "4.0.0").unwrap();
+        fs::write(tools.path().join("opt/kata/bin/kata-ctl"), "").unwrap();
+        let given = open(&[&tools, &go, &rust], &["go-3.32", "rs-4.0"]).unwrap();
+        let found: Vec<(&str, bool)> = given.runtimes.iter().map(|r| (r.profile, r.checker.is_some())).collect();
+        assert_eq!(found, [("go-3.32", false), ("rs-4.0", true)]);
+        let error = open(&[&go], &["go-3.32"]).unwrap_err();
+        assert!(error.contains("no kata-agent"), "{error}");
+        let error = open(&[&tools, &release("3.30.0", true, false)], &["go-3.29"]).unwrap_err();
+        assert!(error.contains("no runtime of Kata 4.0.0 was given beside it"), "{error}");
     }
 
     #[test]

@@ -27,6 +27,14 @@ const SHIMS: [&str; 4] = [
     "bin/containerd-shim-kata-rs-v2",
     "containerd-shim-kata-v2",
 ];
+/// How an archive's name begins, before its version: `kata-static-4.1.0-amd64.tar.zst`. From 4.0.0 on `kata-ctl` is in an
+/// archive of its own, from 4.1.0 on the Go runtime is, too.
+const NAMES: [&str; 4] = ["kata-static-", "kata-tools-static-", "kata-go-static-", "kata-containers-"];
+/// The programs that check a host, the Go runtime's and the Rust one's.
+const CHECKERS: [&str; 2] = ["bin/kata-runtime", "bin/kata-ctl"];
+/// Kata's own guest initrd.
+const INITRDS: [&str; 2] = ["share/kata-containers/kata-containers-initrd.img", "kata-containers-initrd.img"];
+
 /// Why there is no Kata to run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -182,11 +190,17 @@ fn inspect(
     unpacked: Option<tempfile::TempDir>,
 ) -> Result<Artifacts, ArtifactsError> {
     let prefixes = [root.join("opt/kata"), root.join("usr"), root.to_owned()];
-    let has_shim = |prefix: &&PathBuf| SHIMS.iter().any(|name| prefix.join(name).is_file());
-    let prefix = prefixes.iter().find(has_shim).ok_or_else(|| ArtifactsError::Missing {
-        what: "shim",
+    let has = |prefix: &PathBuf, names: &[&str]| names.iter().any(|name| prefix.join(name).is_file());
+    let with_shim = prefixes.iter().find(|prefix| has(prefix, &SHIMS));
+    // Since 4.0.0 a release is several archives, and only some of them have a runtime.
+    let other_parts = || prefixes.iter().find(|prefix| has(prefix, &CHECKERS) || has(prefix, &INITRDS));
+    let prefix = with_shim.or_else(other_parts).ok_or_else(|| ArtifactsError::Missing {
+        what: "part of Kata",
         place: root.display().to_string(),
-        expected: format!("one of {}, below opt/kata or by itself", SHIMS.join(", ")),
+        expected: format!(
+            "one of {}, below opt/kata or by itself",
+            [SHIMS.as_slice(), &CHECKERS, &INITRDS].concat().join(", ")
+        ),
     })?;
     let programs: Vec<PathBuf> = SHIMS.iter().map(|name| prefix.join(name)).filter(|path| path.is_file()).collect();
     let version = version(prefix, name)?;
@@ -229,9 +243,9 @@ fn inspect(
         version,
         sha256,
         shims,
-        checkers: ["bin/kata-runtime", "bin/kata-ctl"].iter().filter_map(|name| first(&[name])).collect(),
+        checkers: CHECKERS.iter().filter_map(|name| first(&[name])).collect(),
         kernel: first(&[&format!("{share}/vmlinux.container"), &format!("{share}/vmlinuz.container")]),
-        initrd: first(&[&format!("{share}/kata-containers-initrd.img"), "kata-containers-initrd.img"]),
+        initrd: first(&INITRDS),
         prefix: prefix.clone(),
         _unpacked: unpacked,
     })
@@ -245,7 +259,7 @@ fn version(prefix: &Path, name: &str) -> Result<String, ArtifactsError> {
     if let Ok(file) = File::open(prefix.join("VERSION")) {
         doing(file.take(MAX_VERSION).read_to_string(&mut text), "reading", &prefix.join("VERSION"))?;
     }
-    let named = || ["kata-static-", "kata-containers-"].iter().find_map(|start| name.strip_prefix(start));
+    let named = || NAMES.iter().find_map(|start| name.strip_prefix(start));
     let found = match text.trim() {
         "" => named().map(of_name).unwrap_or_default(),
         version => version,

@@ -197,6 +197,8 @@ fn nothing_is_run_to_learn_the_version() {
         ("kata-static-4.0.0-amd64.tar.zst", "4.0.0"),
         ("kata-static-4.0.0-rc1-x86_64.tar.zst", "4.0.0-rc1"),
         ("kata-static-4.1.0.tar.zst", "4.1.0"),
+        ("kata-go-static-4.1.0-amd64.tar.zst", "4.1.0"),
+        ("kata-tools-static-4.1.0-amd64.tar.zst", "4.1.0"),
         ("kata-containers-4.0.0", "4.0.0"),
     ] {
         fs::copy(dir.path().join("kata.tar.zst"), dir.path().join(name)).unwrap();
@@ -239,7 +241,7 @@ fn a_version_that_is_newer_than_every_profile_is_refused() {
 fn an_empty_folder_says_what_was_expected() {
     let dir = tempfile::tempdir().unwrap();
     let error = open(dir.path(), dir.path()).unwrap_err().to_string();
-    assert!(error.starts_with("no shim in ") && error.contains("bin/containerd-shim-kata-v2"), "{error}");
+    assert!(error.starts_with("no part of Kata in ") && error.contains("bin/containerd-shim-kata-v2"), "{error}");
     let place = "http://user:secret@127.0.0.1:1/kata.tar.xz";
     let open = |text: &str| Artifacts::open(&Source::parse(text).unwrap(), dir.path()).unwrap_err();
     let error = open(&format!("{place}#{}", "0".repeat(64))).to_string();
@@ -247,6 +249,15 @@ fn an_empty_folder_says_what_was_expected() {
     let error = open(place);
     assert!(matches!(&error, ArtifactsError::Source(SourceError::Unpinned { .. })), "{error}");
     assert!(!error.to_string().contains("secret"), "{error}");
+}
+
+#[test]
+fn an_archive_of_tools_has_no_runtime_and_serves_beside_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let entries = [("./opt/kata/VERSION", b"4.1.0\n".to_vec()), ("./opt/kata/bin/kata-ctl", b"x".to_vec())];
+    let tools = open(&archive(dir.path(), &entries), dir.path()).unwrap();
+    assert_eq!((tools.version.as_str(), tools.shims.len()), ("4.1.0", 0));
+    assert!(tools.checker(Runtime::Rs).is_some() && tools.checker(Runtime::Go).is_none());
 }
 
 #[test]
