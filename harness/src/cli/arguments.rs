@@ -33,6 +33,8 @@ pub(super) enum Command {
     List(ListArguments),
     /// Explain a test or a capability: what it proves, why Kata needs it, what is required for it.
     Explain(ExplainArguments),
+    /// For maintainers: hold the profiles against a checkout of Kata's source, release by release.
+    Profiles(ProfilesArguments),
     /// Make all reports again from a run's journal.
     Report(ReportArguments),
     /// Say what this machine can do and what it lacks.
@@ -259,4 +261,15 @@ pub(super) fn budget(option: Option<u64>) -> Result<u64, UsageError> {
 
 fn absolute(path: &Path) -> Result<PathBuf, UsageError> {
     std::path::absolute(path).map_err(|e| UsageError(format!("{}: {e}", path.display())))
+}
+
+/// `kata-qualify profiles`.
+#[derive(Debug, Args)]
+pub(super) struct ProfilesArguments {
+    /// A git repository with Kata's tags and its branch `main`, bare or not; it is only read.
+    #[arg(long, value_name = "CHECKOUT")]
+    pub against: PathBuf,
+    /// Seconds that reading it may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    pub within: u64,
 }

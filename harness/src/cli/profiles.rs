@@ -1,0 +1,35 @@
+//! `kata-qualify profiles`: the profiles held against Kata's source.
+
+use super::arguments::ProfilesArguments;
+use super::{Exit, UsageError};
+use anyhow::Context as _;
+use std::io::Write as _;
+use std::time::Duration;
+use upstream::{Checkout, CheckoutError};
+
+/// Prints what differs, a line each; exit code 1 if anything does.
+pub(super) fn profiles(what: &ProfilesArguments) -> anyhow::Result<Exit> {
+    let checkout = Checkout::open(&what.against, Duration::from_secs(what.within));
+    let checkout = checkout.map_err(|e| match e {
+        CheckoutError::NoRepository { .. } => UsageError(format!("--against: {e}")).into(),
+        other => anyhow::Error::from(other),
+    })?;
+    let report = upstream::compare(&checkout).context("holding the profiles against Kata's source")?;
+    let mut out = std::io::stdout().lock();
+    for difference in &report.differences {
+        writeln!(out, "{difference}")?;
+    }
+    writeln!(
+        out,
+        "{} releases read, {} facts and {} changed functions compared: {}",
+        report.releases,
+        report.facts,
+        report.changes,
+        match report.differences.len() {
+            0 => "the profiles say what Kata's source says".to_owned(),
+            1 => "1 difference".to_owned(),
+            n => format!("{n} differences"),
+        }
+    )?;
+    Ok(if report.differences.is_empty() { Exit::AsRecorded } else { Exit::Worse })
+}

@@ -1,0 +1,150 @@
+//! Files of a git repository at a tag.
+
+use kata_osinfo::configure::KataVersion;
+use kata_osinfo::process::{Invocation, ProcessError};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+const GIT: &str = "/usr/bin/git";
+/// The longest that one call of git may take.
+const CALL: Duration = Duration::from_secs(60);
+
+/// A git repository with Kata's source, bare or not.
+#[derive(Debug)]
+pub struct Checkout {
+    dir: PathBuf,
+    until: Instant,
+    /// A file's text by its object: most files are the same from one release to the next.
+    texts: RefCell<BTreeMap<String, Rc<str>>>,
+}
+
+/// Why a checkout cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckoutError {
+    /// It is none.
+    #[error("{dir} is no git repository with Kata's source: {said}")]
+    NoRepository {
+        /// The folder.
+        dir: String,
+        /// What git said.
+        said: String,
+    },
+    /// git could not be run to its end.
+    #[error("reading the checkout")]
+    Process(#[from] ProcessError),
+    /// It was not read in time.
+    #[error("the checkout was not read to its end within {} s", .within.as_secs())]
+    Deadline {
+        /// How long it had.
+        within: Duration,
+    },
+    /// An object that a tag names is not there.
+    #[error("git cannot read {object}: {said}")]
+    Object {
+        /// The object.
+        object: String,
+        /// What git said.
+        said: String,
+    },
+}
+
+/// Some files at one tag, by path.
+#[derive(Debug, Default)]
+pub(crate) struct Tree {
+    files: BTreeMap<String, Rc<str>>,
+}
+
+impl Tree {
+    /// The first of the files that is there, with its path: files move between releases.
+    pub(crate) fn first<'a>(&'a self, paths: &[&'a str]) -> Option<(&'a str, &'a str)> {
+        paths.iter().find_map(|path| self.files.get(*path).map(|text| (*path, &**text)))
+    }
+}
+
+impl Checkout {
+    /// Opens a repository that is to be read within that time.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn open(dir: &Path, within: Duration) -> Result<Checkout, CheckoutError> {
+        let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+        let checkout = Checkout { dir, until: Instant::now() + within, texts: RefCell::default() };
+        let no = |said: String| CheckoutError::NoRepository { dir: checkout.dir.display().to_string(), said };
+        if !checkout.dir.is_dir() {
+            return Err(no("there is no such folder".to_owned()));
+        }
+        match checkout.git(&["rev-parse", "--git-dir"])? {
+            Ok(_) => Ok(checkout),
+            Err(said) => Err(no(said)),
+        }
+    }
+
+    /// The tags of releases after this one, in their order.
+    pub(crate) fn releases_after(&self, newest: KataVersion) -> Result<Vec<String>, CheckoutError> {
+        let tags = self.git(&["tag", "--list", "[0-9]*.[0-9]*.[0-9]*"])?.unwrap_or_default();
+        let mut versions: Vec<KataVersion> = tags
+            .lines()
+            .filter_map(|tag| tag.parse::<KataVersion>().ok().filter(|version| version.to_string() == tag))
+            .filter(|version| *version > newest)
+            .collect();
+        versions.sort();
+        Ok(versions.iter().map(KataVersion::to_string).collect())
+    }
+
+    /// Those of the files that are there at a tag; `None` without the tag.
+    pub(crate) fn tree(&self, tag: &str, paths: &[&str]) -> Result<Option<Tree>, CheckoutError> {
+        let references = ["refs/tags/", "refs/heads/", "refs/remotes/origin/"];
+        let mut listed = None;
+        for reference in references.map(|folder| format!("{folder}{tag}")) {
+            let known = self.git(&["rev-parse", "--verify", "--quiet", &format!("{reference}^{{tree}}")])?;
+            if let Ok(tree) = known {
+                listed = Some(tree.trim().to_owned());
+                break;
+            }
+        }
+        let Some(tree) = listed else { return Ok(None) };
+        let mut arguments = vec!["ls-tree", "-r", "--full-tree", &tree, "--"];
+        arguments.extend(paths);
+        let objects = self.git(&arguments)?.map_err(|said| CheckoutError::Object { object: tag.to_owned(), said })?;
+        let mut files = BTreeMap::new();
+        for line in objects.lines() {
+            // `100644 blob OBJECT<tab>PATH`
+            let Some((about, path)) = line.split_once('\t') else { continue };
+            let Some(object) = about.split(' ').nth(2).filter(|_| about.contains(" blob ")) else { continue };
+            files.insert(path.to_owned(), self.text(object)?);
+        }
+        Ok(Some(Tree { files }))
+    }
+
+    fn text(&self, object: &str) -> Result<Rc<str>, CheckoutError> {
+        if let Some(text) = self.texts.borrow().get(object) {
+            return Ok(Rc::clone(text));
+        }
+        let read = self.git(&["cat-file", "blob", object])?;
+        let text: Rc<str> = read.map_err(|said| CheckoutError::Object { object: object.to_owned(), said })?.into();
+        self.texts.borrow_mut().insert(object.to_owned(), Rc::clone(&text));
+        Ok(text)
+    }
+
+    /// Runs git; what it printed, or what it complained about.
+    fn git(&self, arguments: &[&str]) -> Result<Result<String, String>, CheckoutError> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(CheckoutError::Deadline { within: CALL });
+        }
+        let dir = self.dir.display().to_string();
+        // The checkout may be another user's; nothing of its configuration is run by reading objects.
+        let all = [&["-C", dir.as_str(), "-c", "safe.directory=*", "--no-optional-locks"], arguments].concat();
+        let mut call = Invocation::new(Path::new(GIT), &all);
+        call.env.push(("GIT_NO_LAZY_FETCH".to_owned(), "1".to_owned()));
+        let finished = call.run(left.min(CALL), None)?;
+        Ok(match finished.code {
+            Some(0) => Ok(finished.stdout),
+            _ => Err(finished.stderr.trim().to_owned()),
+        })
+    }
+}

@@ -1,0 +1,155 @@
+//! Which functions were read, and what was said of each of their changes.
+
+use crate::Difference;
+use crate::checkout::Tree;
+use crate::source::{items, meaning};
+use kata_osinfo::profile::{Family, Runtime};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+static GO: LazyLock<Readings> = LazyLock::new(|| embedded(include_str!("../readings/go.yaml")));
+static RS: LazyLock<Readings> = LazyLock::new(|| embedded(include_str!("../readings/rs.yaml")));
+
+#[expect(clippy::expect_used, reason = "the files are part of the program and parsed by a test")]
+fn embedded(text: &str) -> Readings {
+    Readings::parse(text).expect("embedded readings are well-formed")
+}
+
+/// Why readings are none.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct ReadingsError(#[from] serde_yaml::Error);
+
+/// The functions of a runtime that make arguments, and every change of theirs that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Readings {
+    read: Vec<Read>,
+    changes: Vec<Changed>,
+}
+
+/// Functions of one file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Read {
+    /// Its path, and those it had before.
+    file: Vec<String>,
+    /// Its items.
+    items: Vec<String>,
+}
+
+/// Items that changed at a release.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Changed {
+    /// The release, or `main`.
+    at: String,
+    /// The items.
+    items: Vec<String>,
+    /// The profile that begins there and has the change.
+    profile: Option<String>,
+    /// Why it has no effect on the arguments that a profile is about.
+    no_effect: Option<String>,
+}
+
+impl Readings {
+    /// Those of a runtime that are part of the program.
+    pub fn of(runtime: Runtime) -> &'static Readings {
+        match runtime {
+            Runtime::Go => &GO,
+            Runtime::Rs => &RS,
+        }
+    }
+
+    /// Reads them from YAML.
+    ///
+    /// # Errors
+    /// When they are none.
+    pub fn parse(text: &str) -> Result<Readings, ReadingsError> {
+        Ok(serde_yaml::from_str(text)?)
+    }
+
+    pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
+        self.read.iter().flat_map(|read| read.file.iter().map(String::as_str))
+    }
+
+    pub(crate) fn reader(&self) -> Reader<'_> {
+        Reader { readings: self, before: None, used: BTreeSet::new() }
+    }
+}
+
+/// Goes through the releases and remembers each item's meaning.
+pub(crate) struct Reader<'a> {
+    readings: &'a Readings,
+    before: Option<BTreeMap<String, String>>,
+    used: BTreeSet<(String, String)>,
+}
+
+impl Reader<'_> {
+    /// The next release: every change since the last one has to be accounted for. Says how many there were.
+    pub(crate) fn next(&mut self, tag: &str, tree: &Tree, family: &Family, found: &mut Vec<Difference>) -> usize {
+        let mut now = BTreeMap::new();
+        let mut places = BTreeMap::new();
+        for read in &self.readings.read {
+            let paths: Vec<&str> = read.file.iter().map(String::as_str).collect();
+            let Some((path, text)) = tree.first(&paths) else { continue };
+            for item in items(text).into_iter().filter(|item| read.items.contains(&item.name)) {
+                places.insert(item.name.clone(), format!("{path}:{}", item.line));
+                now.insert(item.name, meaning(item.text));
+            }
+        }
+        let Some(before) = self.before.replace(now.clone()) else {
+            let read: BTreeSet<&String> = self.readings.read.iter().flat_map(|read| &read.items).collect();
+            found.extend(
+                read.into_iter()
+                    .filter(|name| !now.contains_key(*name))
+                    .filter(|name| !self.readings.changes.iter().any(|change| change.items.contains(name)))
+                    .map(|name| Difference {
+                        tag: tag.to_owned(),
+                        place: "-".to_owned(),
+                        what: format!("`{name}` is to be read and is nowhere"),
+                    }),
+            );
+            return 0;
+        };
+        let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+        let changed: Vec<&String> = names.into_iter().filter(|name| before.get(*name) != now.get(*name)).collect();
+        for name in &changed {
+            let said = self.readings.changes.iter().find(|change| change.at == tag && change.items.contains(name));
+            let what = match said.map(|change| (change.profile.as_deref(), change.no_effect.as_deref())) {
+                Some((Some(profile), _)) => {
+                    let begins = family.profiles().iter().any(|p| p.name == *profile && p.tag == tag);
+                    (!begins).then(|| {
+                        format!("`{name}` changed; the profile {profile}, said to have it, does not begin here")
+                    })
+                }
+                Some((None, Some(why))) if !why.trim().is_empty() => None,
+                Some((None, _)) => {
+                    Some(format!("`{name}` changed; nothing says which profile has it or why that has no effect"))
+                }
+                None => Some(format!("`{name}` changed, and no reading accounts for it")),
+            };
+            self.used.insert((tag.to_owned(), (*name).clone()));
+            let place = places.get(*name).cloned().unwrap_or_else(|| "-".to_owned());
+            found.extend(what.map(|what| Difference { tag: tag.to_owned(), place, what }));
+        }
+        changed.len()
+    }
+
+    /// What the readings speak of and did not happen.
+    pub(crate) fn unused(self) -> Vec<Difference> {
+        let Reader { readings, used, .. } = self;
+        let all = readings
+            .changes
+            .iter()
+            .flat_map(|change| change.items.iter().map(|name| (change.at.clone(), name.clone())));
+        all.filter(|one| !used.contains(one))
+            .map(|(tag, name)| Difference {
+                tag,
+                place: "-".to_owned(),
+                what: format!("`{name}` did not change, though a reading says so"),
+            })
+            .collect()
+    }
+}

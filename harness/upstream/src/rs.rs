@@ -1,0 +1,160 @@
+//! What runtime-rs's source says of the values in its profiles.
+
+use crate::checkout::Tree;
+use crate::facts::{Fact, yes};
+use crate::go::extra_args;
+use crate::source::{item, line_of, make, strings};
+use kata_osinfo::profile::{BlkReadOnly, BlkSource, Profile};
+
+const GENERATOR: &str = "src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs";
+const INNER: &str = "src/runtime-rs/crates/hypervisor/src/qemu/inner.rs";
+const QMP: &str = "src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs";
+const PARAMS: &str = "src/runtime-rs/crates/hypervisor/src/kernel_param.rs";
+const DAEMON: &str = "src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs";
+const AGENT: &str = "src/libs/kata-types/src/config/agent.rs";
+const MAKEFILE: &str = "src/runtime-rs/Makefile";
+const OPTIONS: &str = "src/runtime-rs/arch/x86_64-options.mk";
+const BUILD: &str = "tools/packaging/static-build/qemu/build-qemu.sh";
+
+/// Everything that is read.
+pub(crate) const FILES: &[&str] = &[GENERATOR, INNER, QMP, PARAMS, DAEMON, AGENT, MAKEFILE, OPTIONS, BUILD];
+
+pub(crate) fn facts(tree: &Tree, profile: &Profile) -> Vec<Fact> {
+    let qemu = &profile.qemu;
+    let text = |path: &'static str| tree.first(&[path]).map(|(_, text)| text).unwrap_or_default();
+    let made = |key, path: &'static str, variable: &str, expected: String| {
+        Fact::new(key, path, make(text(path), variable).map(|(value, line)| (value, Some(line))), expected)
+    };
+    let within = |key, path: &'static str, name: &str, see: &dyn Fn(&str) -> String, expected: &str| {
+        let found = item(text(path), name);
+        Fact::new(key, path, found.map(|item| (see(item.text), Some(item.line))), expected)
+    };
+    let has = |needle: &'static str| move |text: &str| yes(text.contains(needle)).to_owned();
+    let sized = qemu.virtio_fs_queue_size.map(|size| size.to_string()).unwrap_or_default();
+    let mut all = vec![
+        made("machine", OPTIONS, "MACHINETYPE", qemu.machine.clone()),
+        made("cpu-features", OPTIONS, "CPUFEATURES", qemu.cpu_features.clone()),
+        made("vcpus", MAKEFILE, "DEFVCPUS_QEMU", qemu.vcpus.to_string()),
+        made("memory-mib", MAKEFILE, "DEFMEMSZ", qemu.memory_mib.to_string()),
+        made("memory-slots", MAKEFILE, "DEFMEMSLOTS", qemu.memory_slots.to_string()),
+        made("cache", MAKEFILE, "DEFVIRTIOFSCACHE", profile.virtiofsd.cache.clone()),
+        made("extra-args", MAKEFILE, "DEFVIRTIOFSEXTRAARGS", extra_args(&profile.virtiofsd.extra_args)),
+        made("virtio-fs-queue-size", MAKEFILE, "DEFVIRTIOFSQUEUESIZE", sized),
+    ];
+    all.push(kernel_params(tree, &qemu.kernel_params));
+    let machine = |text: &str| {
+        let value = |field: &str| {
+            text.lines().find_map(|line| line.trim().strip_prefix(field)).and_then(|v| strings(v).first().copied())
+        };
+        format!("accel={},kernel_irqchip={}", value("accel:").unwrap_or("?"), value("kernel_irqchip:").unwrap_or("?"))
+    };
+    all.push(within("machine-options", GENERATOR, "impl Machine", &machine, &qemu.machine_options));
+    all.push(within("foreground", GENERATOR, "impl ToQemuParams for QmpSocket", &has("fd="), yes(qemu.foreground)));
+    let bridge = |text: &str| {
+        let field = |name: &str| {
+            let value = text.lines().find_map(|line| line.trim().strip_prefix(name)).unwrap_or("?");
+            strings(value).first().copied().unwrap_or(value.trim().trim_end_matches(',')).to_owned()
+        };
+        let shpc = if field("shpc:") == "false" { "off" } else { "on" };
+        let (io, mem, pref64) = (field("io_reserve:"), field("mem_reserve:"), field("pref64_reserve:"));
+        format!("shpc={shpc},addr=2,io-reserve={io},mem-reserve={mem},pref64-reserve={pref64}")
+    };
+    all.push(within("bridge", GENERATOR, "impl DevicePciBridge", &bridge, &qemu.bridge));
+    let read_only = match qemu.blk_read_only {
+        BlkReadOnly::AutoReadOnly => "auto-read-only=",
+        BlkReadOnly::ReadOnly => "read-only=",
+        BlkReadOnly::Readonly | BlkReadOnly::ReadonlyOn => "readonly",
+    };
+    let seen = ["auto-read-only=", "read-only="].into_iter().find_map(|option| {
+        // Up to the tests, which name what must not be there.
+        let code = text(GENERATOR).split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        line_of(code, option).map(|line| (option, Some(line)))
+    });
+    all.push(Fact::new("blk-read-only", GENERATOR, seen, read_only));
+    let fdset = line_of(text(GENERATOR), "\"-add-fd\"");
+    let source = |fdset: bool| if fdset { "fdset" } else { "path" };
+    let seen = Some((source(fdset.is_some()), fdset));
+    all.push(Fact::new("blk-source", GENERATOR, seen, source(qemu.blk_source == BlkSource::Fdset)));
+    let asks = line_of(text(QMP), "query_fdsets");
+    all.push(Fact::new(
+        "query-fdsets",
+        QMP,
+        Some((yes(asks.is_some()), asks)),
+        yes(qemu.blk_source == BlkSource::Fdset),
+    ));
+    let fixed = |text: &str| {
+        let new = text.split("fn new(").nth(1).unwrap_or_default().split("if debug").next().unwrap_or_default();
+        strings(new).chunks(2).map(|pair| pair.join("=")).collect::<Vec<_>>().join(" ")
+    };
+    all.push(within("runtime-params", PARAMS, "impl KernelParams", &fixed, &qemu.runtime_params.join(" ")));
+    let selinux =
+        |text: &str| yes(text.contains("\"selinux={}\"") && text.contains("disable_guest_selinux")).to_owned();
+    all.push(within("guest-selinux", GENERATOR, "impl Kernel", &selinux, yes(qemu.guest_selinux.is_some())));
+    let daemon = text(DAEMON);
+    let options =
+        daemon.split("fn virtiofsd_args").nth(1).unwrap_or_default().split("extra_args").next().unwrap_or_default();
+    let options: Vec<&str> = strings(options).into_iter().filter(|option| option.starts_with("--")).collect();
+    let seen = (options.join(" "), line_of(daemon, "fn virtiofsd_args"));
+    all.push(Fact::new("style", DAEMON, Some(seen), "--socket-path --shared-dir --cache"));
+    let line = profile.virtiofsd.ready_line.as_deref().unwrap_or_default();
+    let waits = line_of(daemon, line);
+    all.push(Fact::new("ready-line", DAEMON, Some((yes(waits.is_some()), waits)), "yes"));
+    all.push(gates(tree, profile));
+    if profile.maintained {
+        all.push(built(tree, profile));
+    }
+    all
+}
+
+/// The agent's own, then the shipped ones.
+fn kernel_params(tree: &Tree, expected: &[String]) -> Fact {
+    let mut seen = Vec::new();
+    let agent = tree.first(&[AGENT]).map(|(_, text)| text).unwrap_or_default();
+    let default = item(agent, "fn default_cdh_api_timeout_ms");
+    let milliseconds =
+        default.and_then(|item| item.text.lines().find_map(|line| line.trim().replace('_', "").parse::<u32>().ok()));
+    seen.extend(milliseconds.map(|ms| format!("agent.cdh_api_timeout={}", ms / 1000)));
+    let own = tree.first(&[OPTIONS]).and_then(|(_, text)| make(text, "KERNELPARAMS"));
+    seen.extend(own.into_iter().flat_map(|(words, _)| words.split(' ')).filter(|w| !w.is_empty()).map(str::to_owned));
+    Fact::new("kernel-params", OPTIONS, Some((seen.join(" "), own.map(|(_, line)| line))), expected.join(" "))
+}
+
+/// The names of the profile's gates that the runtime's source nowhere has; the transport is put behind a device's name.
+fn gates(tree: &Tree, profile: &Profile) -> Fact {
+    let texts: Vec<&str> =
+        [GENERATOR, INNER, QMP, OPTIONS].iter().filter_map(|path| tree.first(&[path])).map(|(_, t)| t).collect();
+    let of_the_runtime = profile.gates.iter().filter(|gate| !gate.source.contains("build-qemu.sh"));
+    let missing: Vec<&str> = of_the_runtime
+        .map(|gate| gate.name.as_str())
+        .filter(|name| !texts.iter().any(|text| text.contains(name.trim_end_matches("-pci"))))
+        .collect();
+    Fact::new("gates that the source does not have", GENERATOR, Some((missing.join(" "), None)), "")
+}
+
+/// What Kata's own build of QEMU must have on x86_64, and the profile does not ask for.
+fn built(tree: &Tree, profile: &Profile) -> Fact {
+    let (_, text) = tree.first(&[BUILD]).unwrap_or_default();
+    let groups = [
+        "_pci_devs",
+        "_mem_devs",
+        "_balloon_devs",
+        "_shared_fs_devs",
+        "_dax_devs",
+        "_pcie_topology",
+        "_iommu_devs",
+        "_tee_objs",
+    ];
+    let mut names: Vec<&str> = groups
+        .iter()
+        .filter_map(|group| text.split_once(&format!("\n{group}=("))?.1.split_once(')'))
+        .flat_map(|(list, _)| list.split_whitespace())
+        .collect();
+    names.extend(text.contains("pvpanic").then_some("pvpanic"));
+    names.retain(|name| *name != "virtio-9p-pci" && !profile.gates.iter().any(|gate| gate.name == *name));
+    Fact::new(
+        "devices of Kata's build without a gate",
+        BUILD,
+        Some((names.join(" "), line_of(text, "_pci_devs=("))),
+        "",
+    )
+}

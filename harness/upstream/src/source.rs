@@ -1,0 +1,167 @@
+//! Pieces of Go and Rust source: whole items, values, lines.
+
+/// A top-level item: from a line without indentation to the closing brace without one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Item<'a> {
+    /// `BlockDevice.QemuParams`, `impl ToQemuParams for BlockBackend`.
+    pub(crate) name: String,
+    /// The number of its first line.
+    pub(crate) line: usize,
+    /// Its lines.
+    pub(crate) text: &'a str,
+}
+
+/// Every top-level item with braces.
+pub(crate) fn items(source: &str) -> Vec<Item<'_>> {
+    let mut items = Vec::new();
+    let mut open: Option<(String, usize, usize, &str)> = None;
+    let mut offset = 0;
+    for (number, line) in source.split_inclusive('\n').enumerate() {
+        let plain = line.trim_end();
+        match &open {
+            None if begins(plain) => {
+                let name = name(plain);
+                match plain.ends_with('}') {
+                    true => items.push(Item { name, line: number + 1, text: plain }),
+                    false => open = Some((name, number + 1, offset, closing(plain))),
+                }
+            }
+            Some((name, first, start, closing)) if plain == *closing => {
+                items.push(Item { name: name.clone(), line: *first, text: &source[*start..offset + line.len()] });
+                open = None;
+            }
+            _ => {}
+        }
+        offset += line.len();
+    }
+    items
+}
+
+/// The item of that name.
+pub(crate) fn item<'a>(source: &'a str, name: &str) -> Option<Item<'a>> {
+    items(source).into_iter().find(|item| item.name == name)
+}
+
+/// How an item ends: a group of constants with a parenthesis, everything else with a brace.
+fn closing(head: &str) -> &'static str {
+    let group = head.ends_with('(') && (head.starts_with("const ") || head.starts_with("var "));
+    if group { ")" } else { "}" }
+}
+
+fn begins(line: &str) -> bool {
+    let words = [
+        "func ",
+        "impl ",
+        "impl<",
+        "fn ",
+        "pub fn ",
+        "pub(crate) fn ",
+        "pub(super) fn ",
+        "async fn ",
+        "var ",
+        "const ",
+    ];
+    words.iter().any(|word| line.starts_with(word)) && line.contains(['{', '('])
+}
+
+/// Go's functions by receiver and name, everything else by its head.
+fn name(head: &str) -> String {
+    if let Some(function) = head.strip_prefix("func ") {
+        let (receiver, rest) = match function.strip_prefix('(').and_then(|rest| rest.split_once(") ")) {
+            Some((receiver, rest)) => (receiver.rsplit([' ', '*']).next().unwrap_or_default(), rest),
+            None => ("", function),
+        };
+        let name = rest.split(['(', '[']).next().unwrap_or_default();
+        return if receiver.is_empty() { name.to_owned() } else { format!("{receiver}.{name}") };
+    }
+    let head = head.trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ").trim_start_matches("pub ");
+    let head = head.split(" = ").next().unwrap_or_default();
+    let ends: &[char] = if head.starts_with("impl") { &['{'] } else { &['(', '<'] };
+    head.split(ends).next().unwrap_or_default().trim().to_owned()
+}
+
+/// A text without comments, blank lines and indentation: what is left means the same.
+pub(crate) fn meaning(text: &str) -> String {
+    let mut plain = String::new();
+    for line in text.lines() {
+        let line = line.trim();
+        let code = match line.find("//") {
+            // An address is no comment.
+            Some(at) if !line[..at].ends_with(':') => line[..at].trim_end(),
+            _ => line,
+        };
+        if !code.is_empty() {
+            plain.push_str(code);
+            plain.push('\n');
+        }
+    }
+    plain
+}
+
+/// The number of the first line with that text.
+pub(crate) fn line_of(source: &str, text: &str) -> Option<usize> {
+    source.lines().position(|line| line.contains(text)).map(|at| at + 1)
+}
+
+/// What a Makefile sets a variable to: the last of its assignments, `?=` and `:=` alike.
+pub(crate) fn make<'a>(source: &'a str, variable: &str) -> Option<(&'a str, usize)> {
+    let mut found = None;
+    for (number, line) in source.lines().enumerate() {
+        let Some(rest) = line.trim_start().strip_prefix(variable) else { continue };
+        let rest = rest.trim_start();
+        let value = ["?=", ":=", "="].iter().find_map(|sign| rest.strip_prefix(sign));
+        if let Some(value) = value {
+            found = Some((value.trim(), number + 1));
+        }
+    }
+    found
+}
+
+/// The strings between double quotes in a text, in their order.
+pub(crate) fn strings(text: &str) -> Vec<&str> {
+    text.split('"').skip(1).step_by(2).collect()
+}
+
+/// The value after a Go or Rust field or constant: `defaultQemuMachineOptions = "accel=kvm"`.
+pub(crate) fn quoted_after<'a>(source: &'a str, name: &str) -> Option<(&'a str, usize)> {
+    source.lines().enumerate().find_map(|(number, line)| {
+        let rest = line.trim_start().strip_prefix(name)?.trim_start().strip_prefix('=')?;
+        strings(rest).first().map(|value| (*value, number + 1))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GO: &str = "package q\nconst (\n\tone = 1\n)\nvar params = []Param{\n\t{\"a\", \"1\"},\n}\n\n// Says.\nfunc (dev *BlockDevice) QemuParams(c *Config) []string {\n\tif !dev.SCSI { // off\n\t\tadd(\"scsi=off\")\n\t}\n}\n\nfunc short() {}\nfunc (c Config) name() {\n}\n";
+
+    #[test]
+    fn items_have_names_and_lines() {
+        let names: Vec<(String, usize)> = items(GO).into_iter().map(|item| (item.name, item.line)).collect();
+        let expected =
+            [("const", 2), ("var params", 5), ("BlockDevice.QemuParams", 10), ("short", 16), ("Config.name", 17)];
+        assert_eq!(names, expected.map(|(name, line)| (name.to_owned(), line)));
+        let rust = "impl ToQemuParams for Block<'_> {\n    fn x() {\n    }\n}\npub(crate) fn new(a: u8) {\n}\n";
+        let names: Vec<String> = items(rust).into_iter().map(|item| item.name).collect();
+        assert_eq!(names, ["impl ToQemuParams for Block<'_>", "fn new"]);
+    }
+
+    #[test]
+    fn comments_and_blanks_mean_nothing() {
+        let item = item(GO, "BlockDevice.QemuParams").unwrap();
+        let other = item.text.replace(" // off", "").replace('\t', "    ");
+        assert_eq!(meaning(item.text), meaning(&other));
+        assert_ne!(meaning(item.text), meaning(&other.replace("scsi=off", "scsi=on")));
+        assert_eq!(meaning("see http://x\n"), "see http://x\n");
+    }
+
+    #[test]
+    fn values_are_read_out() {
+        let text = "A ?= 1\nB := x y\n  A := 2\nAB = 3\n";
+        assert_eq!((make(text, "A"), make(text, "B"), make(text, "C")), (Some(("2", 3)), Some(("x y", 2)), None));
+        assert_eq!(strings("{\"a\", \"b c\"}, \"\""), ["a", "b c", ""]);
+        assert_eq!(quoted_after("x\n\tdefaultOptions = \"accel=kvm\"\n", "defaultOptions"), Some(("accel=kvm", 2)));
+        assert_eq!(line_of("a\nb", "b"), Some(2));
+    }
+}

@@ -1,0 +1,220 @@
+//! The comparison on small repositories made here: what is planted has to be reported, and nothing else.
+
+use kata_osinfo::profile::Family;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+use upstream::{Checkout, CheckoutError, Readings, Report, compare_family};
+
+const GENERATOR: &str = "src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs";
+const MAKEFILE: &str = "src/runtime-rs/Makefile";
+
+const READINGS: &str = "
+read:
+  - {file: [src/moved.rs, src/old.rs], items: [fn prints]}
+changes:
+  - {at: 2.0.0, items: [fn prints], profile: b}
+  - {at: 2.1.0, items: [fn prints], no-effect: a log line}
+";
+
+const FAMILY: &str = r#"
+runtime: rs
+releases: [1.0.0, 2.0.0, 2.1.0]
+base:
+  name: a
+  from: 1.0.0
+  demands:
+    shares: [virtio-fs]
+    gates: []
+    modules: {boot: [], vsock: [], virtio-fs: [], virtio-9p: [], virtio-blk: [], other: []}
+    qemu: {machine: q35, machine-options: "accel=kvm,kernel_irqchip=on", cpu-features: pmu=off, vcpus: 1, memory-mib: 2048, memory-slots: 10, foreground: true, bridge: "shpc=off,addr=2,io-reserve=4k,mem-reserve=1m,pref64-reserve=1m", root-bus: null, virtio-fs-queue-size: 1024, blk-scsi-off: false, blk-source: path, blk-read-only: auto-read-only, runtime-params: [reboot=k], guest-selinux: selinux=0, kernel-params: [agent.cdh_api_timeout=50]}
+    virtiofsd: {style: long-socket, cache: auto, extra-args: ["--x"], ready-line: Waiting}
+    minimums: []
+    notes: []
+deltas:
+  - name: b
+    from: 2.0.0
+    changes: [{what: w, source: src/x.rs@2.0.0, set: {qemu: {blk-read-only: read-only}}}]
+"#;
+
+struct Repository(tempfile::TempDir);
+
+impl Repository {
+    fn new() -> Repository {
+        let repository = Repository(tempfile::tempdir().unwrap());
+        repository.git(&["init", "-q", "-b", "main"]);
+        repository
+    }
+
+    fn git(&self, arguments: &[&str]) {
+        let identity = ["-c", "user.name=k", "-c", "user.email=k@localhost", "-c", "commit.gpgsign=false"];
+        let output = Command::new("git").arg("-C").arg(self.0.path()).args(identity).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.0.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn release(&self, tag: &str) {
+        self.git(&["add", "-A"]);
+        self.git(&["commit", "-q", "--allow-empty", "-m", tag]);
+        self.git(&["tag", tag]);
+    }
+
+    /// Everything that the family expects, with this of a disk.
+    fn source(&self, read_only: &str) {
+        self.write(
+            "src/runtime-rs/arch/x86_64-options.mk",
+            "MACHINETYPE := q35\nKERNELPARAMS :=\nCPUFEATURES := pmu=off\n",
+        );
+        self.write(
+            MAKEFILE,
+            "DEFVCPUS_QEMU := 1\nDEFMEMSZ := 2048\nDEFMEMSLOTS := 10\nDEFVIRTIOFSCACHE ?= auto\nDEFVIRTIOFSQUEUESIZE ?= 1024\nDEFVIRTIOFSEXTRAARGS ?= [\\\"--x\\\"]\n",
+        );
+        let generator = format!(
+            "impl Kernel {{\n    if disable_guest_selinux {{ p(\"selinux={{}}\") }}\n}}\nimpl Machine {{\n    accel: \"kvm\".to_owned(),\n    kernel_irqchip: Some(\"on\".to_owned()),\n}}\nimpl ToQemuParams for QmpSocket {{\n    p(\"fd=\")\n}}\nimpl DevicePciBridge {{\n    shpc: false,\n    io_reserve: \"4k\".to_owned(),\n    mem_reserve: \"1m\".to_owned(),\n    pref64_reserve: \"1m\".to_owned(),\n}}\nimpl ToQemuParams for BlockBackend {{\n    p(\"{read_only}on\")\n}}\n"
+        );
+        self.write(GENERATOR, &generator);
+        self.write(
+            "src/runtime-rs/crates/hypervisor/src/kernel_param.rs",
+            "impl KernelParams {\n    fn new(debug: bool) {\n        p(\"reboot\", \"k\");\n        if debug {}\n    }\n}\n",
+        );
+        self.write(
+            "src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs",
+            "fn virtiofsd_args() {\n    \"--socket-path\" \"--shared-dir\" \"--cache\" extra_args\n}\n// Waiting\n",
+        );
+        self.write(
+            "src/libs/kata-types/src/config/agent.rs",
+            "fn default_cdh_api_timeout_ms() -> u32 {\n    50_000\n}\n",
+        );
+    }
+
+    /// As the family and the readings say it was.
+    fn as_expected() -> Repository {
+        let repository = Repository::new();
+        repository.source("auto-read-only=");
+        repository.write("src/old.rs", "// One.\nfn prints() {\n    a()\n}\n");
+        repository.release("1.0.0");
+        repository.source("read-only=");
+        repository.write("src/old.rs", "fn prints() {\n    b()\n}\n");
+        repository.release("2.0.0");
+        // A file that moves, comments and blanks are no change; a log line is one, and was read.
+        std::fs::remove_file(repository.0.path().join("src/old.rs")).unwrap();
+        repository.write("src/moved.rs", "// Two.\nfn prints() {\n\n        b(); log()\n}\n");
+        repository.release("2.1.0");
+        repository
+    }
+
+    fn compare(&self) -> Report {
+        let checkout = Checkout::open(self.0.path(), Duration::from_secs(120)).unwrap();
+        let mut report = Report::default();
+        let (family, readings) = (Family::parse(FAMILY).unwrap(), Readings::parse(READINGS).unwrap());
+        compare_family(&checkout, &family, &readings, &mut report).unwrap();
+        report
+    }
+
+    fn said(&self) -> Vec<String> {
+        self.compare().differences.iter().map(ToString::to_string).filter(|d| !d.contains("build-qemu.sh")).collect()
+    }
+}
+
+#[test]
+fn a_source_that_is_as_the_profiles_say_differs_in_nothing() {
+    let repository = Repository::as_expected();
+    assert_eq!(repository.said(), [""; 0]);
+    let report = repository.compare();
+    assert_eq!((report.releases, report.changes), (4, 2), "three tags and main");
+    assert!(report.facts > 60, "{}", report.facts);
+}
+
+#[test]
+fn a_planted_value_is_reported_with_file_and_line() {
+    let repository = Repository::as_expected();
+    repository
+        .write(MAKEFILE, &std::fs::read_to_string(repository.0.path().join(MAKEFILE)).unwrap().replace("2048", "1024"));
+    repository.git(&["commit", "-q", "-a", "-m", "m"]);
+    let expected = format!("main {MAKEFILE}:2: memory-mib: Kata says `1024`, the profile b `2048`");
+    assert_eq!(repository.said(), [expected]);
+}
+
+#[test]
+fn a_planted_change_of_a_function_that_nobody_read_is_reported() {
+    let repository = Repository::as_expected();
+    repository.write("src/moved.rs", "fn prints() {\n    c()\n}\n");
+    repository.git(&["commit", "-q", "-a", "-m", "m"]);
+    assert_eq!(repository.said(), ["main src/moved.rs:1: `fn prints` changed, and no reading accounts for it"]);
+}
+
+#[test]
+fn a_boundary_at_the_wrong_release_is_reported() {
+    let repository = Repository::new();
+    repository.source("read-only=");
+    repository.write("src/old.rs", "fn prints() {\n    a()\n}\n");
+    repository.release("1.0.0");
+    repository.release("2.0.0");
+    repository.release("2.1.0");
+    assert_eq!(
+        repository.said(),
+        [
+            format!("1.0.0 {GENERATOR}:18: blk-read-only: Kata says `read-only=`, the profile a `auto-read-only=`"),
+            "2.0.0 -: `fn prints` did not change, though a reading says so".to_owned(),
+            "2.1.0 -: `fn prints` did not change, though a reading says so".to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn a_release_that_was_not_read_and_one_that_is_missing_are_reported() {
+    let repository = Repository::as_expected();
+    repository.release("2.2.0");
+    repository.release("3.0.0-rc0");
+    repository.git(&["tag", "-d", "1.0.0"]);
+    let said = repository.said();
+    assert!(
+        said.contains(&"2.2.0 -: this release has not been read; the newest that was is 2.1.0".to_owned()),
+        "{said:?}"
+    );
+    assert!(said.contains(&"1.0.0 -: there is no such tag in the checkout".to_owned()), "{said:?}");
+    assert!(!said.iter().any(|line| line.starts_with("3.0.0")), "{said:?}");
+}
+
+#[test]
+fn what_is_no_repository_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for path in [dir.path(), Path::new("/nonexistent")] {
+        let error = Checkout::open(path, Duration::from_secs(60)).unwrap_err();
+        assert!(matches!(error, CheckoutError::NoRepository { .. }), "{error}");
+    }
+}
+
+#[test]
+fn the_deadline_holds() {
+    let repository = Repository::as_expected();
+    let error = Checkout::open(repository.0.path(), Duration::ZERO).unwrap_err();
+    assert!(matches!(error, CheckoutError::Deadline { .. }), "{error}");
+}
+
+/// The readings of the program: each change names a profile that exists, or a reason.
+#[test]
+fn the_programs_own_readings_are_well_formed() {
+    for family in Family::all() {
+        assert_ne!(*Readings::of(family.runtime()), Readings::parse("read: []\nchanges: []").unwrap());
+    }
+}
+
+/// Kata's own source, where `KATA_CHECKOUT` names a repository with its tags and `main`.
+#[test]
+fn the_profiles_say_what_katas_source_says() {
+    let Some(dir) = std::env::var_os("KATA_CHECKOUT") else {
+        eprintln!("SKIPPED: KATA_CHECKOUT names no checkout of Kata's source");
+        return;
+    };
+    let checkout = Checkout::open(Path::new(&dir), Duration::from_secs(900)).unwrap();
+    let report = upstream::compare(&checkout).unwrap();
+    let said: Vec<String> = report.differences.iter().map(ToString::to_string).collect();
+    assert_eq!(said, [""; 0]);
+    eprintln!("{} releases, {} facts, {} changed functions", report.releases, report.facts, report.changes);
+}
