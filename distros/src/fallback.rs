@@ -4,6 +4,7 @@ mod build;
 
 pub use build::{Component, Instructions, instructions};
 
+use crate::capability::Capability;
 use crate::configure::{Configuration, Inputs, PassedOver, PlanError, Wanting, plan};
 use serde::Serialize;
 
@@ -31,7 +32,7 @@ pub enum Way {
     /// It is there and known not to work; nothing here replaces it.
     Unsupported {
         /// The capability: `vmm.boot`.
-        capability: String,
+        capability: Capability,
         /// Each independent cause.
         why: Vec<String>,
         /// What to do instead.

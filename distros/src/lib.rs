@@ -1,6 +1,7 @@
 //! kata-osinfo: what each distro offers Kata Containers, and what each Kata version demands.
 
 pub mod arch;
+pub mod capability;
 pub mod check;
 pub mod configure;
 pub mod database;

@@ -7,6 +7,7 @@ mod family;
 
 pub use family::{Beyond, Change, Family, FamilyError};
 
+use crate::capability::Capability;
 use crate::configure::KataVersion;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -110,8 +111,8 @@ impl Profile {
         self.shares.iter().any(|s| s == share)
     }
 
-    /// What must exist for a capability, by its dotted name.
-    pub fn gates_of<'a>(&'a self, capability: &'a str) -> impl Iterator<Item = &'a Gate> {
+    /// What must exist for a capability.
+    pub fn gates_of(&self, capability: Capability) -> impl Iterator<Item = &Gate> {
         self.gates.iter().filter(move |g| g.capability == capability)
     }
 }
@@ -237,8 +238,8 @@ pub struct Gate {
     pub kind: GateKind,
     /// `vhost-user-fs-pci`.
     pub name: String,
-    /// The dotted name of the capability it serves: `fs.virtio-fs`.
-    pub capability: String,
+    /// The capability it serves: `fs.virtio-fs`.
+    pub capability: Capability,
     /// Where Kata asks for it.
     pub source: String,
 }
@@ -293,11 +294,9 @@ mod tests {
     }
 
     #[test]
-    fn every_gate_serves_a_dotted_capability_and_cites_a_file_at_a_tag() {
+    fn every_gate_cites_a_file_at_a_tag() {
         for profile in Profile::all() {
             for gate in &profile.gates {
-                let words: Vec<&str> = gate.capability.split('.').collect();
-                assert!(words.len() > 1 && words.iter().all(|w| !w.is_empty()), "{}: {gate:?}", profile.name);
                 assert!(cites_a_tag(&gate.source), "{}: {gate:?}", profile.name);
             }
             let mut seen: Vec<_> = profile.gates.iter().map(|g| (g.kind, &g.name)).collect();
@@ -311,9 +310,18 @@ mod tests {
     fn ninep_is_gated_exactly_where_the_agent_knows_it() {
         for profile in Profile::all() {
             let known = profile.shares("virtio-9p");
-            assert_eq!(known, profile.gates_of("fs.virtio-9p").next().is_some(), "{}", profile.name);
+            assert_eq!(known, profile.gates_of(Capability::FsVirtio9p).next().is_some(), "{}", profile.name);
             assert_eq!(known, !profile.modules.virtio_9p.is_empty(), "{}", profile.name);
         }
+    }
+
+    #[test]
+    fn a_mistyped_capability_of_a_gate_is_refused_with_the_nearest() {
+        let text = include_str!("../profiles/rs.yaml");
+        let mistyped = text.replacen("capability: fs.virtio-fs,", "capability: fs.virtio-fz,", 1);
+        assert_ne!(text, mistyped);
+        let error = format!("{:?}", Family::parse(&mistyped).unwrap_err());
+        assert!(error.contains("unknown capability `fs.virtio-fz`: did you mean `fs.virtio-fs`?"), "{error}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a package must have for Kata, with Kata's source for each demand: for `debian/rules` or a spec file.
 
+use crate::capability::Capability as C;
 use crate::profile::{DaemonStyle, GateKind, Profile};
 use serde::Serialize;
 
@@ -65,7 +66,7 @@ fn qemu(profile: &Profile) -> Vec<Requirement> {
         .gates
         .iter()
         .map(|gate| Requirement {
-            serves: gate.capability.clone(),
+            serves: gate.capability.to_string(),
             kind: match gate.kind {
                 GateKind::Machine => "machine",
                 GateKind::Device => "device",
@@ -92,7 +93,7 @@ fn virtiofsd(profile: &Profile) -> Vec<Requirement> {
         DaemonStyle::LongSocket => &["--socket-path PATH", "--shared-dir DIR", "--cache MODE"],
     };
     let requirement = |kind, what: String, why: Option<&str>, source: String| Requirement {
-        serves: "fs.virtio-fs".to_owned(),
+        serves: C::FsVirtioFs.to_string(),
         kind,
         what,
         binding: true,
@@ -126,19 +127,19 @@ fn virtiofsd(profile: &Profile) -> Vec<Requirement> {
 
 fn kernel(profile: &Profile) -> Vec<Requirement> {
     let modules = &profile.modules;
-    let groups: [(&str, &Vec<String>, &str); 6] = [
-        ("kernel.guest", &modules.boot, "before the agent starts"),
-        ("vmm.vsock", &modules.vsock, "before the agent starts: its channel"),
-        ("fs.virtio-fs", &modules.virtio_fs, "before the sandbox is created"),
-        ("fs.virtio-9p", &modules.virtio_9p, "before the sandbox is created"),
-        ("fs.virtio-blk", &modules.virtio_blk, "before a container is created"),
-        ("kernel.guest", &modules.other, "before a container is created"),
+    let groups: [(C, &Vec<String>, &str); 6] = [
+        (C::KernelGuest, &modules.boot, "before the agent starts"),
+        (C::VmmVsock, &modules.vsock, "before the agent starts: its channel"),
+        (C::FsVirtioFs, &modules.virtio_fs, "before the sandbox is created"),
+        (C::FsVirtio9p, &modules.virtio_9p, "before the sandbox is created"),
+        (C::FsVirtioBlk, &modules.virtio_blk, "before a container is created"),
+        (C::KernelGuest, &modules.other, "before a container is created"),
     ];
     groups
         .into_iter()
         .flat_map(|(serves, names, why)| {
             names.iter().map(move |name| Requirement {
-                serves: serves.to_owned(),
+                serves: serves.to_string(),
                 kind: "module",
                 what: name.clone(),
                 binding: true,

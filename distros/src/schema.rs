@@ -309,7 +309,14 @@ struct VerifiedFile {
     /// Version of each component package.
     versions: Option<BTreeMap<String, Version>>,
     /// Verdicts by capability.
+    #[schemars(extend("propertyNames" = capability_names()))]
     capabilities: BTreeMap<String, Judged>,
+}
+
+/// The names of the one table.
+fn capability_names() -> serde_json::Value {
+    let names: Vec<&str> = crate::capability::Capability::ALL.iter().map(|c| c.name()).collect();
+    serde_json::json!({ "enum": names })
 }
 
 /// Where a target is brought up.

@@ -8,6 +8,7 @@ pub(crate) use decode::decode;
 pub use write::{WriteError, apply, write_file};
 
 use crate::arch::Arch;
+use crate::capability::Capability;
 use crate::record::Record;
 use jiff::civil::Date;
 use serde::de::{self, MapAccess, Visitor};
@@ -116,7 +117,7 @@ pub struct VerifiedEntry {
     /// Version of each component package.
     pub versions: BTreeMap<String, String>,
     /// Verdicts by capability.
-    pub capabilities: BTreeMap<String, VerifiedCapability>,
+    pub capabilities: BTreeMap<Capability, VerifiedCapability>,
 }
 
 impl VerifiedEntry {

@@ -60,6 +60,7 @@ fn sound_records_are_valid_and_broken_ones_are_not() {
         "wrong-type-path",
         "relative-path",
         "verified-unknown-verdict",
+        "verified-unknown-capability",
         "verified-unknown-environment",
         "verified-without-basis",
     ] {

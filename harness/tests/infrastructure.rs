@@ -90,7 +90,7 @@ fn earlier(release: &str) -> VerifiedEntry {
         harness: "0.0.1".to_owned(),
         test_set: "0123456789ab".to_owned(),
         versions: BTreeMap::from([("qemu-system-x86".to_owned(), "1:1.0".to_owned())]),
-        capabilities: BTreeMap::from([("vmm.boot".to_owned(), supported)]),
+        capabilities: BTreeMap::from([(kata_osinfo::capability::Capability::VmmBoot, supported)]),
     }
 }
 

@@ -64,7 +64,7 @@ pub fn against(recorded: Option<&VerifiedEntry>, cell: &CellReport, profile: &st
     let judgements = cell.judgements.get(profile).into_iter().flatten();
     judgements
         .map(|(capability, judgement)| {
-            let recorded = recorded.and_then(|r| r.capabilities.get(capability.name())).map(|c| c.verdict);
+            let recorded = recorded.and_then(|r| r.capabilities.get(capability)).map(|c| c.verdict);
             let change = change(recorded, judgement, filtered);
             Comparison { capability: *capability, recorded, found: judgement.verdict, change }
         })

@@ -74,14 +74,14 @@ fn entry(matrix: &Matrix, cell: &CellReport, profile: &str, old: Option<&Verifie
     let facts = cell.facts.as_ref()?;
     let mut capabilities = BTreeMap::new();
     for (capability, judgement) in cell.judgements.get(profile)? {
-        let kept = old.and_then(|o| o.capabilities.get(capability.name()));
+        let kept = old.and_then(|o| o.capabilities.get(capability));
         let written = match judgement.verdict {
             Verdict::Inconclusive => kept.cloned(),
             Verdict::Untested if judgement.required == 0 => None,
             _ => Some(capability_of(judgement)),
         };
         if let Some(written) = written {
-            capabilities.insert(capability.name().to_owned(), written);
+            capabilities.insert(*capability, written);
         }
     }
     if capabilities.is_empty() {

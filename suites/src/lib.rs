@@ -4,7 +4,6 @@
 //! The harness and the reports know only the catalogue: they name a test by its id.
 //! Nothing here knows how a cell is scheduled or how a result is printed.
 
-pub mod capability;
 pub mod catalogue;
 pub mod check;
 pub mod child;
@@ -21,3 +20,5 @@ pub mod share;
 pub mod smoke;
 mod under;
 pub mod vsock;
+
+pub use kata_osinfo::capability;

@@ -1,5 +1,6 @@
 //! Which profiles a test applies to, by what they demand.
 
+use kata_osinfo::capability::Capability;
 use kata_osinfo::profile::{BlkSource, Profile, Runtime};
 use std::sync::LazyLock;
 
@@ -9,9 +10,9 @@ pub(crate) type Names = LazyLock<Vec<&'static str>>;
 /// The runtime and its guest agent know 9p: up to 3.28, runtime-rs never.
 pub(crate) static NINEP: Names = LazyLock::new(|| of(|p| p.shares("virtio-9p")));
 /// Kata's build of QEMU has an AMD IOMMU.
-pub(crate) static AMD_IOMMU: Names = LazyLock::new(|| of(|p| p.gates_of("vmm.amd-iommu").next().is_some()));
+pub(crate) static AMD_IOMMU: Names = LazyLock::new(|| of(|p| p.gates_of(Capability::VmmAmdIommu).next().is_some()));
 /// The runtime can protect a guest by AMD SEV-SNP.
-pub(crate) static SEV_SNP: Names = LazyLock::new(|| of(|p| p.gates_of("vmm.sev-snp").next().is_some()));
+pub(crate) static SEV_SNP: Names = LazyLock::new(|| of(|p| p.gates_of(Capability::VmmSevSnp).next().is_some()));
 /// The runtime waits for a line of virtiofsd's.
 pub(crate) static READY_LINE: Names = LazyLock::new(|| of(|p| p.virtiofsd.ready_line.is_some()));
 /// The Go runtime.

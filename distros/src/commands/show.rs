@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use jiff::civil::Date;
 use kata_osinfo::arch::Arch;
+use kata_osinfo::capability::Capability;
 use kata_osinfo::database::Database;
 use kata_osinfo::diagnostic::printable;
 use kata_osinfo::record::{ResolveError, StatedFact};
@@ -153,8 +154,8 @@ fn one(shown: &Shown, today: Date, origin: bool) -> String {
 /// Capabilities by profile and environment, then the causes.
 fn matrix(entries: &[VerifiedEntry], today: Date) -> String {
     let head = |e: &VerifiedEntry| format!("{}/{}", e.profile, e.environment);
-    let capabilities: BTreeSet<&str> = entries.iter().flat_map(|e| e.capabilities.keys().map(String::as_str)).collect();
-    let first = capabilities.iter().map(|c| c.len()).max().unwrap_or(0);
+    let capabilities: BTreeSet<Capability> = entries.iter().flat_map(|e| e.capabilities.keys().copied()).collect();
+    let first = capabilities.iter().map(|c| c.name().len()).max().unwrap_or(0);
     let width = |e: &VerifiedEntry| head(e).len().max("not-applicable".len());
     let mut out = String::from("  verified\n");
     let mut row = |name: &str, cell: &dyn Fn(&VerifiedEntry) -> String| {
@@ -165,8 +166,8 @@ fn matrix(entries: &[VerifiedEntry], today: Date) -> String {
         let _ = writeln!(out, "{}", line.trim_end());
     };
     row("", &head);
-    for name in &capabilities {
-        row(name, &|e| match e.capabilities.get(*name) {
+    for shown in &capabilities {
+        row(shown.name(), &|e| match e.capabilities.get(shown) {
             Some(capability) => capability.verdict.to_string(),
             None => "-".to_owned(),
         });

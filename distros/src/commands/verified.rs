@@ -4,6 +4,7 @@ use super::check::packages;
 use super::system::{About, Common, System};
 use super::{Exit, Failed, Format, json, print, yes_no};
 use clap::Args;
+use kata_osinfo::capability::Capability;
 use kata_osinfo::check::Kind;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::verified::standing::{Standing, standing};
@@ -17,7 +18,7 @@ pub(crate) struct VerifiedArguments {
     profile: Vec<String>,
     /// A capability that must be supported; by default booting, the guest kernel and the preferred shared filesystem.
     #[arg(long)]
-    capability: Vec<String>,
+    capability: Vec<Capability>,
     #[command(flatten)]
     pub(crate) about: About,
 }
@@ -74,11 +75,11 @@ pub(crate) fn run(common: &Common, arguments: &VerifiedArguments) -> anyhow::Res
 }
 
 /// Booting, the guest kernel, and the first filesystem in the record that the profile knows.
-fn usual(system: &System, profile: &Profile) -> Vec<String> {
-    let mut capabilities = vec!["vmm.boot".to_owned(), "kernel.guest".to_owned()];
+fn usual(system: &System, profile: &Profile) -> Vec<Capability> {
+    let mut capabilities = vec![Capability::VmmBoot, Capability::KernelGuest];
     let filesystems = system.stated().into_iter().filter(|s| s.kind == Kind::Fs);
     let share = filesystems.map(|s| s.name).find(|name| profile.shares(name));
-    capabilities.extend(share.map(|name| format!("fs.{name}")));
+    capabilities.extend(share.and_then(|name| Capability::of_share(&name)));
     capabilities
 }
 

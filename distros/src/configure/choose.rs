@@ -2,6 +2,7 @@
 
 use super::{Flavour, Found};
 use crate::arch::Arch;
+use crate::capability::Capability;
 use crate::profile::{DaemonStyle, Profile};
 use crate::release::{FilesystemDriver, Release};
 use crate::verified::{Verdict, VerifiedEntry};
@@ -125,8 +126,10 @@ fn judge(
             return Err(no);
         }
     };
-    let (against, evidence) =
-        said(verified, release, profile, &format!("fs.{}", driver.name), &components(driver, release), found);
+    let (against, evidence) = match Capability::of_share(&driver.name) {
+        Some(capability) => said(verified, release, profile, capability, &components(driver, release), found),
+        None => (Vec::new(), Vec::new()),
+    };
     if !against.is_empty() && no.why.is_empty() {
         no.forceable = Some(share.clone());
     }
@@ -161,7 +164,7 @@ fn said(
     verified: &[VerifiedEntry],
     release: &Release,
     profile: &Profile,
-    capability: &str,
+    capability: Capability,
     packages: &Option<Vec<String>>,
     found: &Found,
 ) -> (Vec<String>, Vec<String>) {
@@ -170,7 +173,7 @@ fn said(
     let entries = strongest(verified, &release.version, release.arch, &profile.name, capability, about);
     let (mut against, mut evidence) = (Vec::new(), Vec::new());
     for entry in entries {
-        let Some(judged) = entry.capabilities.get(capability) else { continue };
+        let Some(judged) = entry.capabilities.get(&capability) else { continue };
         let run = format!(
             "{capability} on {} in a {} run of {}{}",
             entry.basis,
@@ -197,7 +200,7 @@ pub fn evidence(
     verified: &[VerifiedEntry],
     release: &Release,
     profile: &Profile,
-    capability: &str,
+    capability: Capability,
     found: &Found,
 ) -> (Vec<String>, Vec<String>) {
     said(verified, release, profile, capability, &Some(Vec::new()), found)
@@ -218,12 +221,12 @@ fn strongest<'a>(
     version: &str,
     arch: Arch,
     profile: &str,
-    capability: &str,
+    capability: Capability,
     about: impl Fn(&&VerifiedEntry) -> bool,
 ) -> Vec<&'a VerifiedEntry> {
     let decided = |e: &&VerifiedEntry| {
         e.capabilities
-            .get(capability)
+            .get(&capability)
             .is_some_and(|c| matches!(c.verdict, Verdict::Supported | Verdict::Partial | Verdict::Unsupported))
     };
     let mut entries: Vec<&VerifiedEntry> = verified

@@ -2,6 +2,7 @@
 
 use super::{Found, KataVersion, PassedOver, Share, ShareChoice, evidence, version};
 use crate::arch::Arch;
+use crate::capability::Capability;
 use crate::profile::{Profile, Runtime};
 use crate::release::Release;
 use crate::verified::VerifiedEntry;
@@ -151,7 +152,7 @@ pub enum PlanError {
     Unsupported {
         /// `vmm.boot`, `kernel.guest`.
         #[serde(rename = "capability")]
-        what: String,
+        what: Capability,
         /// Each independent cause.
         why: Vec<String>,
         /// What to do instead.
@@ -176,19 +177,19 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
     let mut note = |about: &str, text: String| notes.push(Note { about: about.to_owned(), text });
     let hypervisor = hypervisor(inputs)?;
     let mut forced = false;
-    let mut refuse = |what: &str, instead: &str| -> Result<Vec<String>, PlanError> {
+    let mut refuse = |what: Capability, instead: &str| -> Result<Vec<String>, PlanError> {
         let (against, evidence) = evidence(inputs.verified, release, profile, what, found);
         if against.is_empty() {
             return Ok(evidence);
         }
         if !inputs.force {
-            return Err(PlanError::Unsupported { what: what.to_owned(), why: against, instead: instead.to_owned() });
+            return Err(PlanError::Unsupported { what, why: against, instead: instead.to_owned() });
         }
         forced = true;
         Ok(against.into_iter().map(|a| format!("forced although known not to work: {a}")).collect())
     };
     for line in refuse(
-        "vmm.boot",
+        Capability::VmmBoot,
         "use another release or profile, or a VMM of your own (`kata-osinfo fallback --build qemu`)",
     )? {
         note("path", line);
@@ -219,7 +220,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
             }
             if of_distro {
                 let instead = "take Kata's own kernel with `--kernel kata` (not for production), or name another";
-                for line in refuse("kernel.guest", instead)? {
+                for line in refuse(Capability::KernelGuest, instead)? {
                     note("kernel", line);
                 }
             }

@@ -1,5 +1,6 @@
 //! Entries of `verified:` that no harness can have written.
 
+use crate::capability::Capability;
 use crate::diagnostic::Diagnostic;
 use crate::profile::Profile;
 use crate::record::Record;
@@ -75,9 +76,9 @@ pub(super) fn check(record: &Record) -> Vec<Diagnostic> {
 }
 
 /// Capabilities that are supported against stated causes.
-fn unfounded(entry: &VerifiedEntry) -> impl Iterator<Item = &str> {
+fn unfounded(entry: &VerifiedEntry) -> impl Iterator<Item = Capability> {
     let against = entry.capabilities.iter().filter(|(_, c)| c.verdict == Verdict::Supported && !c.causes.is_empty());
-    against.map(|(name, _)| name.as_str())
+    against.map(|(capability, _)| *capability)
 }
 
 /// A key's value, or the entry's beginning where it has none.

@@ -129,11 +129,23 @@ impl Decoder<'_> {
         known: &[(&str, T)],
     ) -> Option<T> {
         let word = self.string(node, what)?;
+        self.known(what, rule, &word, &node.span, known)
+    }
+
+    /// The value that a word stands for.
+    pub(crate) fn known<T: Copy>(
+        &mut self,
+        what: &str,
+        rule: &'static str,
+        word: &str,
+        span: &Range<usize>,
+        known: &[(&str, T)],
+    ) -> Option<T> {
         let found = known.iter().find(|(name, _)| *name == word);
         if found.is_none() {
             let names: Vec<&str> = known.iter().map(|(n, _)| *n).collect();
-            let hint = suggestion(&word, &names);
-            self.error(rule, node.span.clone(), format!("unknown {what} `{word}`")).hint = Some(hint);
+            let hint = suggestion(word, &names);
+            self.error(rule, span.clone(), format!("unknown {what} `{word}`")).hint = Some(hint);
         }
         found.map(|(_, value)| *value)
     }

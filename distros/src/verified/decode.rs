@@ -1,8 +1,9 @@
 //! The entries of `verified:` as they stand in a record.
 
 use super::{Basis, Verdict, VerifiedCapability, VerifiedEntry};
+use crate::capability::Capability;
 use crate::record::Decoder;
-use crate::syntax::{Kind, Node};
+use crate::syntax::{Entry, Kind, Node};
 use std::collections::BTreeMap;
 
 const ENTRY_KEYS: &[&str] = &[
@@ -38,10 +39,11 @@ fn entry(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedEntry> {
     let basis = d.required(node, "basis").and_then(|n| d.word(n, "basis", "unknown-basis", &bases));
     let tested = d.required(node, "tested").and_then(|n| d.date(n, "tested"));
     let versions = match node.get("versions") {
-        Some(map) => by_name(d, map, "versions", |d, n| d.string(n, "a version")),
+        Some(map) => by_name(d, map, "versions", |_, e| Some(e.key.clone()), |d, n| d.string(n, "a version")),
         None => Some(BTreeMap::new()),
     };
-    let capabilities = d.required(node, "capabilities").and_then(|map| by_name(d, map, "capabilities", capability));
+    let capabilities = d.required(node, "capabilities");
+    let capabilities = capabilities.and_then(|map| by_name(d, map, "capabilities", name, capability));
     Some(VerifiedEntry {
         release: release?,
         arch: arch?,
@@ -56,12 +58,13 @@ fn entry(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedEntry> {
     })
 }
 
-fn by_name<T>(
+fn by_name<K: Ord, T>(
     d: &mut Decoder<'_>,
     node: &Node,
     what: &str,
+    mut key: impl FnMut(&mut Decoder<'_>, &Entry) -> Option<K>,
     mut read: impl FnMut(&mut Decoder<'_>, &Node) -> Option<T>,
-) -> Option<BTreeMap<String, T>> {
+) -> Option<BTreeMap<K, T>> {
     if !matches!(node.kind, Kind::Map(_) | Kind::Null) {
         return d.wrong(node, what, "a map");
     }
@@ -70,9 +73,15 @@ fn by_name<T>(
         if !d.printable(entry.key_span.clone(), &entry.key) {
             return None;
         }
-        map.insert(entry.key.clone(), read(d, &entry.value)?);
+        map.insert(key(d, entry)?, read(d, &entry.value)?);
     }
     Some(map)
+}
+
+/// A capability's name.
+fn name(d: &mut Decoder<'_>, entry: &Entry) -> Option<Capability> {
+    let known: Vec<(&str, Capability)> = Capability::ALL.iter().map(|c| (c.name(), *c)).collect();
+    d.known("capability", "unknown-capability", &entry.key, &entry.key_span, &known)
 }
 
 /// A verdict's word, or a map with `verdict`.

@@ -1,6 +1,7 @@
 //! Whether what was verified still stands: for which profile, on what basis, how old, and of these versions.
 
 use super::{Basis, Verdict, VerifiedEntry};
+use crate::capability::Capability;
 use crate::packages::{Packages, QueryError};
 use jiff::civil::Date;
 use serde::Serialize;
@@ -35,7 +36,7 @@ pub struct Standing {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Judged {
     /// `vmm.boot`.
-    pub capability: String,
+    pub capability: Capability,
     /// Its verdict.
     pub verdict: Option<Verdict>,
     /// Why it is not supported.
@@ -60,7 +61,7 @@ pub struct VersionPair {
 /// That the package database cannot be asked.
 pub fn standing(
     entry: &VerifiedEntry,
-    capabilities: &[String],
+    capabilities: &[Capability],
     packages: Option<&Packages<'_>>,
     today: Date,
 ) -> Result<Standing, QueryError> {
@@ -72,10 +73,10 @@ pub fn standing(
         };
         versions.push(VersionPair { package: package.clone(), verified: verified.clone(), installed });
     }
-    let judged = |name: &String| {
-        let found = entry.capabilities.get(name);
+    let judged = |capability: &Capability| {
+        let found = entry.capabilities.get(capability);
         Judged {
-            capability: name.clone(),
+            capability: *capability,
             verdict: found.map(|c| c.verdict),
             causes: found.map(|c| c.causes.clone()).unwrap_or_default(),
         }

@@ -171,8 +171,6 @@ fn safe(entry: &VerifiedEntry) -> VerifiedEntry {
             *workaround = line(workaround);
         }
     }
-    let capabilities = std::mem::take(&mut entry.capabilities);
-    entry.capabilities = capabilities.into_iter().map(|(name, capability)| (line(&name), capability)).collect();
     entry
 }
 
@@ -224,7 +222,9 @@ fn render(entries: &[VerifiedEntry]) -> String {
             true => "    capabilities: {}\n",
             false => "    capabilities:\n",
         };
-        for (name, capability) in &entry.capabilities {
+        let mut capabilities: Vec<_> = entry.capabilities.iter().map(|(c, verdict)| (c.name(), verdict)).collect();
+        capabilities.sort_unstable_by_key(|(name, _)| *name);
+        for (name, capability) in capabilities {
             if capability.is_plain() {
                 let _ = writeln!(out, "      {}: {}", quoted(name), capability.verdict);
                 continue;

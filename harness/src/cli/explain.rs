@@ -81,7 +81,7 @@ pub(super) fn list(what: &ListArguments) -> anyhow::Result<Exit> {
 /// Explains a test or a capability.
 pub(super) fn explain(what: &ExplainArguments) -> anyhow::Result<Exit> {
     let mut out = std::io::stdout().lock();
-    if let Some(capability) = Capability::from_name(&what.what) {
+    if let Ok(capability) = what.what.parse::<Capability>() {
         write!(out, "{}", reports::explain::capability(capability, catalogue::tests(), Profile::all()))?;
         return Ok(Exit::AsRecorded);
     }

@@ -124,12 +124,12 @@ fn what_is_written_back() {
         ("13", "go-3.29", "container")
     );
     assert_eq!(entry.basis, Basis::Emulated);
-    let verdict = |c: Capability| entry.capabilities.get(c.name()).map(|c| c.verdict);
+    let verdict = |c: Capability| entry.capabilities.get(&c).map(|c| c.verdict);
     assert_eq!(verdict(Capability::FsVirtioFs), Some(Verdict::Supported));
     assert_eq!(verdict(Capability::VmmVsock), Some(Verdict::Untested));
     assert_eq!(verdict(Capability::FsVirtio9p), Some(Verdict::NotApplicable));
     assert_eq!(verdict(Capability::KataSmoke), None, "nobody tests it");
-    assert_eq!(entry.capabilities["vmm.tdx"].causes, ["qemu: no tdx-guest (smoke::tdx_guest_exists)"]);
+    assert_eq!(entry.capabilities[&Capability::VmmTdx].causes, ["qemu: no tdx-guest (smoke::tdx_guest_exists)"]);
 }
 
 #[test]
@@ -142,12 +142,12 @@ fn the_same_journal_gives_the_same_entries() {
 #[test]
 fn what_is_inconclusive_keeps_the_old_word() {
     let mut entries = recorded();
-    entries[0].capabilities.insert("fs.virtio-fs".to_owned(), VerifiedCapability::plain(Verdict::Partial));
+    entries[0].capabilities.insert(Capability::FsVirtioFs, VerifiedCapability::plain(Verdict::Partial));
     let error = judged(&run(|t| (t == RENAME).then(|| sample::error("ours"))));
     let new = verified_entries(&error, |c, p| entry_of(&entries, c, p)).0;
-    assert_eq!(new[0].1.capabilities["fs.virtio-fs"].verdict, Verdict::Partial);
+    assert_eq!(new[0].1.capabilities[&Capability::FsVirtioFs].verdict, Verdict::Partial);
     let first = verified_entries(&error, |_, _| None).0;
-    assert!(!first[0].1.capabilities.contains_key("fs.virtio-fs"));
+    assert!(!first[0].1.capabilities.contains_key(&Capability::FsVirtioFs));
 }
 
 #[test]

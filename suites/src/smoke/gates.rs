@@ -1,6 +1,7 @@
 //! What QEMU must offer, by its own lists: the profile's gates, each with the capability that it decides.
 
 use super::packages::qemu_in_use;
+use crate::capability::Capability as C;
 use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::Environment;
@@ -11,7 +12,7 @@ use std::time::Duration;
 ///
 /// Kata's Go runtime refuses any other spelling ("unrecognised machinetype"), so an alias such as `q35` must exist.
 pub(super) fn qemu_has_the_machine_type(env: &dyn Environment) -> Check {
-    offered(env, "vmm.boot", &[GateKind::Machine])
+    offered(env, C::VmmBoot, &[GateKind::Machine])
 }
 
 /// QEMU has every device that Kata puts on its default command line.
@@ -19,83 +20,82 @@ pub(super) fn qemu_has_the_machine_type(env: &dyn Environment) -> Check {
 /// Kata's own QEMU build fails its packaging step when one of them is missing
 /// (tools/packaging/static-build/qemu/build-qemu.sh); a distro's build may have left them out.
 pub(super) fn qemu_has_the_devices_of_the_default_path(env: &dyn Environment) -> Check {
-    offered(env, "vmm.boot", &[GateKind::Device])
+    offered(env, C::VmmBoot, &[GateKind::Device])
 }
 
 /// QEMU has every object (memory back ends, random number source) that Kata puts on its default command line.
 ///
 /// Without them QEMU refuses Kata's `-object` arguments and no guest starts.
 pub(super) fn qemu_has_the_objects_of_the_default_path(env: &dyn Environment) -> Check {
-    offered(env, "vmm.boot", &[GateKind::Object])
+    offered(env, C::VmmBoot, &[GateKind::Object])
 }
 
 /// QEMU has the device and the memory back end that virtio-fs needs.
 ///
 /// virtio-fs is Kata's default shared filesystem since 2.0; without `vhost-user-fs` no daemon can be attached.
 pub(super) fn qemu_has_the_devices_of_virtio_fs(env: &dyn Environment) -> Check {
-    offered(env, "fs.virtio-fs", &[GateKind::Device, GateKind::Object])
+    offered(env, C::FsVirtioFs, &[GateKind::Device, GateKind::Object])
 }
 
 /// QEMU has its 9p server built in.
 ///
 /// Kata up to 3.28 can share files over 9p; Enterprise Linux builds QEMU with `--disable-virtfs`.
 pub(super) fn qemu_has_the_devices_of_virtio_9p(env: &dyn Environment) -> Check {
-    offered(env, "fs.virtio-9p", &[GateKind::Device])
+    offered(env, C::FsVirtio9p, &[GateKind::Device])
 }
 
 /// QEMU has the vhost-vsock device.
 ///
 /// It is the channel to Kata's guest agent; there is no other for QEMU.
 pub(super) fn qemu_has_vhost_vsock(env: &dyn Environment) -> Check {
-    offered(env, "vmm.vsock", &[GateKind::Device])
+    offered(env, C::VmmVsock, &[GateKind::Device])
 }
 
 /// QEMU has the virtio network device.
 ///
 /// Kata attaches the pod's network to the guest with it.
 pub(super) fn qemu_has_virtio_net(env: &dyn Environment) -> Check {
-    offered(env, "vmm.net", &[GateKind::Device])
+    offered(env, C::VmmNet, &[GateKind::Device])
 }
 
 /// QEMU has the vhost-user-blk device.
 ///
 /// SPDK volumes reach a Kata guest through it; nothing on the default path needs it.
 pub(super) fn qemu_has_vhost_user_blk(env: &dyn Environment) -> Check {
-    offered(env, "vmm.vhost-user-blk", &[GateKind::Device])
+    offered(env, C::VmmVhostUserBlk, &[GateKind::Device])
 }
 
 /// QEMU has vfio-pci and the ports that Kata plugs it into.
 ///
 /// Device pass-through needs it; nothing on the default path does.
 pub(super) fn qemu_has_vfio(env: &dyn Environment) -> Check {
-    offered(env, "vmm.vfio", &[GateKind::Device, GateKind::Object])
+    offered(env, C::VmmVfio, &[GateKind::Device, GateKind::Object])
 }
 
 /// QEMU has the AMD IOMMU.
 ///
 /// Kata's build gate asks for it; Enterprise Linux leaves it out, and only pass-through on AMD misses it.
 pub(super) fn qemu_has_amd_iommu(env: &dyn Environment) -> Check {
-    offered(env, "vmm.amd-iommu", &[GateKind::Device])
+    offered(env, C::VmmAmdIommu, &[GateKind::Device])
 }
 
 /// QEMU can make Intel TDX guests.
 ///
 /// Kata's confidential containers on Intel need the `tdx-guest` object (QEMU 10.1 on).
 pub(super) fn qemu_has_tdx(env: &dyn Environment) -> Check {
-    offered(env, "vmm.tdx", &[GateKind::Object])
+    offered(env, C::VmmTdx, &[GateKind::Object])
 }
 
 /// QEMU can make AMD SEV-SNP guests.
 ///
 /// Kata's confidential containers on AMD need the `sev-snp-guest` object (QEMU 9.1 on).
 pub(super) fn qemu_has_sev_snp(env: &dyn Environment) -> Check {
-    offered(env, "vmm.sev-snp", &[GateKind::Object])
+    offered(env, C::VmmSevSnp, &[GateKind::Object])
 }
 
 /// Every gate of that capability and those kinds is in QEMU's list; all that are missing are named.
-fn offered(env: &dyn Environment, capability: &str, kinds: &[GateKind]) -> Check {
-    let gates: Vec<&Gate> =
-        env.profile().gates.iter().filter(|g| g.capability == capability && kinds.contains(&g.kind)).collect();
+fn offered(env: &dyn Environment, capability: C, kinds: &[GateKind]) -> Check {
+    let gates: Vec<&Gate> = env.profile().gates_of(capability).filter(|g| kinds.contains(&g.kind)).collect();
     if gates.is_empty() {
         return Err(Stop::error(format!("profile {} has no gate for {capability}", env.profile().name)));
     }

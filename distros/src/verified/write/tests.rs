@@ -1,5 +1,6 @@
 use super::*;
 use crate::arch::Arch;
+use crate::capability::Capability;
 use crate::verified::{Basis, Verdict, VerifiedCapability};
 use proptest::prelude::*;
 
@@ -17,7 +18,8 @@ fn entry(release: &str, profile: &str) -> VerifiedEntry {
         ],
         workaround: Some("key: value".into()),
     };
-    let capabilities = [("vmm.boot", VerifiedCapability::plain(Verdict::Supported)), ("fs.virtio-fs", unsupported)];
+    let capabilities =
+        [(Capability::VmmBoot, VerifiedCapability::plain(Verdict::Supported)), (Capability::FsVirtioFs, unsupported)];
     VerifiedEntry {
         release: release.into(),
         arch: Arch::X86_64,
@@ -28,7 +30,7 @@ fn entry(release: &str, profile: &str) -> VerifiedEntry {
         harness: "0.1.0".into(),
         test_set: "sha256:0e1".into(),
         versions: [("qemu-system-x86".into(), "1:10.0.13+dfsg-0+deb13u1".into())].into(),
-        capabilities: capabilities.map(|(n, c)| (n.to_owned(), c)).into(),
+        capabilities: capabilities.into(),
     }
 }
 
@@ -39,7 +41,7 @@ fn read_back(text: &str) -> Vec<VerifiedEntry> {
 #[test]
 fn what_is_written_is_plain_to_read() {
     let mut one = entry("13", "go-3.29");
-    let capability = one.capabilities.get_mut("fs.virtio-fs").unwrap();
+    let capability = one.capabilities.get_mut(&Capability::FsVirtioFs).unwrap();
     capability.causes.truncate(2);
     let text = apply(PLAIN, &[one]).unwrap();
     insta::assert_snapshot!(text.strip_prefix(PLAIN).unwrap(), @r#"
@@ -89,7 +91,7 @@ fn only_entries_with_the_same_key_are_replaced_and_order_does_not_matter() {
 #[test]
 fn guest_output_is_one_short_safe_line() {
     let text = apply(PLAIN, &[entry("13", "go-3.29")]).unwrap();
-    let causes = &read_back(&text)[0].capabilities["fs.virtio-fs"].causes;
+    let causes = &read_back(&text)[0].capabilities[&Capability::FsVirtioFs].causes;
     assert_eq!(causes[1], "[31mred ]]> <b>");
     assert_eq!(causes[2].chars().count(), MAX_CAUSE);
     assert!(text.lines().all(|l| l.len() < 2 * MAX_CAUSE));
@@ -159,7 +161,7 @@ proptest! {
         let mut text = text.replace('\n', newline);
         let mut new = entry("8.10", "go-3.29");
         new.versions.insert(name.clone(), name);
-        new.capabilities.get_mut("fs.virtio-fs").unwrap().causes.push(cause);
+        new.capabilities.get_mut(&Capability::FsVirtioFs).unwrap().causes.push(cause);
         let prefix = text.clone();
         if existing {
             text = apply(&text, &[entry("8.10", "rs-4.0")]).unwrap();

@@ -1,4 +1,4 @@
-//! The columns of the matrix.
+//! Capabilities, the columns of the matrix: the one table of their names, for records, profiles, suites and reports.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -241,9 +241,37 @@ impl Capability {
         }
     }
 
-    /// The capability of that dotted name.
-    pub fn from_name(name: &str) -> Option<Capability> {
-        Capability::ALL.iter().copied().find(|c| c.name() == name)
+    /// That of a shared filesystem, `virtio-fs`, where there is one.
+    pub fn of_share(share: &str) -> Option<Capability> {
+        format!("fs.{share}").parse().ok()
+    }
+}
+
+/// A name that no capability has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown capability `{name}`: {}", .nearest.map_or_else(all_names, |n| format!("did you mean `{n}`?")))]
+pub struct UnknownCapability {
+    /// What was said.
+    pub name: String,
+    /// The one that was probably meant.
+    pub nearest: Option<Capability>,
+}
+
+fn all_names() -> String {
+    let names: Vec<&str> = Capability::ALL.iter().map(|c| c.name()).collect();
+    format!("known are {}", names.join(", "))
+}
+
+impl std::str::FromStr for Capability {
+    type Err = UnknownCapability;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let same = Capability::ALL.iter().copied().find(|c| c.name() == name);
+        same.ok_or_else(|| {
+            let nearest = crate::record::nearest(name, Capability::ALL.iter().map(|c| c.name()));
+            let nearest = nearest.and_then(|n| Capability::ALL.iter().copied().find(|c| c.name() == n));
+            UnknownCapability { name: name.to_owned(), nearest }
+        })
     }
 }
 
@@ -262,6 +290,31 @@ impl Serialize for Capability {
 impl<'de> Deserialize<'de> for Capability {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
-        Capability::from_name(&name).ok_or_else(|| serde::de::Error::custom(format!("unknown capability {name:?}")))
+        name.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_read_again() {
+        for (at, capability) in Capability::ALL.iter().enumerate() {
+            assert_eq!(capability.name().parse(), Ok(*capability));
+            assert!(!Capability::ALL[..at].iter().any(|c| c.name() == capability.name()), "{capability}");
+        }
+        assert_eq!(Capability::of_share("virtio-9p"), Some(Capability::FsVirtio9p));
+        assert_eq!(Capability::of_share("nfs"), None);
+    }
+
+    #[test]
+    fn a_mistyped_name_is_answered_with_the_nearest() {
+        let said = |name: &str| name.parse::<Capability>().unwrap_err().to_string();
+        assert_eq!(said("fs.virtio-fz"), "unknown capability `fs.virtio-fz`: did you mean `fs.virtio-fs`?");
+        assert!(said("zzz").contains("known are packages.install, vmm.boot"), "{}", said("zzz"));
+        assert!(
+            serde_json::from_str::<Capability>("\"fs.virtio-fz\"").unwrap_err().to_string().contains("did you mean")
+        );
     }
 }
