@@ -241,6 +241,18 @@ impl Capability {
         }
     }
 
+    /// Whether all that is looked at is a list, QEMU's of its devices or objects: it is `offered` at best, for nobody used it.
+    pub fn is_only_listed(self) -> bool {
+        matches!(
+            self,
+            Capability::VmmVhostUserBlk
+                | Capability::VmmVfio
+                | Capability::VmmAmdIommu
+                | Capability::VmmTdx
+                | Capability::VmmSevSnp
+        )
+    }
+
     /// That of a shared filesystem, `virtio-fs`, where there is one.
     pub fn of_share(share: &str) -> Option<Capability> {
         format!("fs.{share}").parse().ok()

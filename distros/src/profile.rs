@@ -46,7 +46,7 @@ pub struct Profile {
     pub changes: Vec<Change>,
     /// Shared filesystems that the runtime and its guest agent know: `virtio-fs`, `virtio-9p`.
     pub shares: Vec<String>,
-    /// What QEMU must offer.
+    /// What QEMU and the host's kernel must offer.
     pub gates: Vec<Gate>,
     /// Guest kernel modules.
     pub modules: Modules,
@@ -230,7 +230,7 @@ pub enum Runtime {
     Rs,
 }
 
-/// One thing that QEMU must offer, and the capability that it decides.
+/// One thing that QEMU, or the host's kernel, must offer, and the capability that it decides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Gate {
@@ -244,7 +244,7 @@ pub struct Gate {
     pub source: String,
 }
 
-/// Which of QEMU's lists a gate is looked up in.
+/// Which list a gate is looked up in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GateKind {
@@ -254,6 +254,8 @@ pub enum GateKind {
     Device,
     /// `-object help`.
     Object,
+    /// None of QEMU's: the configuration of the release's kernel, where it is built in or a module.
+    KernelOption,
 }
 
 /// Guest kernel modules by what needs them; built-in ones count as present.

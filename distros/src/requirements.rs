@@ -65,12 +65,14 @@ fn qemu(profile: &Profile) -> Vec<Requirement> {
     profile
         .gates
         .iter()
+        .filter(|gate| gate.kind != GateKind::KernelOption)
         .map(|gate| Requirement {
             serves: gate.capability.to_string(),
             kind: match gate.kind {
                 GateKind::Machine => "machine",
                 GateKind::Device => "device",
                 GateKind::Object => "object",
+                GateKind::KernelOption => "option",
             },
             what: gate.name.clone(),
             binding: true,
@@ -135,19 +137,26 @@ fn kernel(profile: &Profile) -> Vec<Requirement> {
         (C::FsVirtioBlk, &modules.virtio_blk, "before a container is created"),
         (C::KernelGuest, &modules.other, "before a container is created"),
     ];
-    groups
-        .into_iter()
-        .flat_map(|(serves, names, why)| {
-            names.iter().map(move |name| Requirement {
-                serves: serves.to_string(),
-                kind: "module",
-                what: name.clone(),
-                binding: true,
-                why: Some(format!("built in or a module, {why}")),
-                source: format!("tools/packaging/kernel/configs/fragments@{}", profile.tag),
-            })
+    let modules = groups.into_iter().flat_map(|(serves, names, why)| {
+        names.iter().map(move |name| Requirement {
+            serves: serves.to_string(),
+            kind: "module",
+            what: name.clone(),
+            binding: true,
+            why: Some(format!("built in or a module, {why}")),
+            source: format!("tools/packaging/kernel/configs/fragments@{}", profile.tag),
         })
-        .collect()
+    });
+    let options = profile.gates.iter().filter(|gate| gate.kind == GateKind::KernelOption);
+    let options = options.map(|gate| Requirement {
+        serves: gate.capability.to_string(),
+        kind: "option",
+        what: format!("CONFIG_{}", gate.name),
+        binding: true,
+        why: Some("built in or a module, of the host's kernel".to_owned()),
+        source: gate.source.clone(),
+    });
+    modules.chain(options).collect()
 }
 
 /// For people: a table.

@@ -364,6 +364,7 @@ struct JudgedMap {
 enum Verdict {
     Supported,
     Partial,
+    Offered,
     Unsupported,
     NotApplicable,
     Untested,

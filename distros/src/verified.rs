@@ -25,6 +25,8 @@ pub enum Verdict {
     Supported,
     /// It works with the workaround that is named.
     Partial,
+    /// It stands in a list, QEMU's of its devices; nothing has used it.
+    Offered,
     /// It does not work; every independent cause is named.
     Unsupported,
     /// The profile does not have it.
@@ -40,17 +42,24 @@ impl Verdict {
     pub const ALL: &'static [Verdict] = &[
         Verdict::Supported,
         Verdict::Partial,
+        Verdict::Offered,
         Verdict::Unsupported,
         Verdict::NotApplicable,
         Verdict::Untested,
         Verdict::Inconclusive,
     ];
 
+    /// Whether something was found out, for or against.
+    pub fn is_decided(self) -> bool {
+        matches!(self, Verdict::Supported | Verdict::Partial | Verdict::Offered | Verdict::Unsupported)
+    }
+
     /// The word in records and reports.
     pub fn name(self) -> &'static str {
         match self {
             Verdict::Supported => "supported",
             Verdict::Partial => "partial",
+            Verdict::Offered => "offered",
             Verdict::Unsupported => "unsupported",
             Verdict::NotApplicable => "not-applicable",
             Verdict::Untested => "untested",

@@ -70,8 +70,8 @@ fn show_prints_what_is_known() {
       vmm qemu path      /usr/bin/qemu  [assumed]
       verified
                       go-3.29/container
-        fs.virtio-fs  unsupported
         vmm.boot      supported
+        fs.virtio-fs  unsupported
         basis         emulated
         tested        2020-01-02
         age           [AGE]

@@ -56,8 +56,7 @@ pub fn is_nested(test: &Test) -> bool {
 
 /// Of the verdicts of a virtual machine and of a container on one capability, the one that counts.
 pub fn settle(vm: Verdict, container: Verdict) -> Verdict {
-    let decided = |v: Verdict| matches!(v, Verdict::Supported | Verdict::Partial | Verdict::Unsupported);
-    match (decided(vm), decided(container)) {
+    match (vm.is_decided(), container.is_decided()) {
         (true, _) => vm,
         (false, true) => container,
         (false, false) if vm == Verdict::NotApplicable => container,
@@ -77,8 +76,10 @@ pub fn disagreements(matrix: &Matrix) -> Vec<String> {
             b.distro == a.distro && b.release == a.release && b.arch == a.arch && a.environment == Kind::Container
         });
         let Some(other) = sibling.and_then(|c| c.judgement(profile, capability)) else { continue };
-        let decided = |v: Verdict| matches!(v, Verdict::Supported | Verdict::Partial | Verdict::Unsupported);
-        if decided(other.verdict) && judgement.verdict != other.verdict && judgement.verdict != Verdict::NotApplicable {
+        if other.verdict.is_decided()
+            && judgement.verdict != other.verdict
+            && judgement.verdict != Verdict::NotApplicable
+        {
             said.push(format!(
                 "{} {}: {capability} under {profile} is {} in a virtual machine and {} in a container: {} counts.",
                 cell.cell.distro,

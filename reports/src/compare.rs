@@ -40,8 +40,9 @@ pub struct Comparison {
 /// In a filtered run, what was not asked for is not held against it.
 pub fn change(recorded: Option<Verdict>, found: &Judgement, filtered: bool) -> Change {
     let rank = |v: Verdict| match v {
-        Verdict::Supported => Some(3),
-        Verdict::Partial => Some(2),
+        Verdict::Supported => Some(4),
+        Verdict::Partial => Some(3),
+        Verdict::Offered => Some(2),
         Verdict::Unsupported => Some(1),
         Verdict::NotApplicable | Verdict::Untested | Verdict::Inconclusive => None,
     };
@@ -54,7 +55,7 @@ pub fn change(recorded: Option<Verdict>, found: &Judgement, filtered: bool) -> C
         (Some(old), Some(new)) if new < old => Change::Worse,
         (Some(_), Some(_)) => Change::Same,
         // It was recorded as not shown, and now it is.
-        (None, Some(3)) if recorded.is_some() => Change::Better,
+        (None, Some(4)) if recorded.is_some() => Change::Better,
         (None, Some(_)) => Change::Same,
     }
 }

@@ -44,7 +44,8 @@ pub fn capability(capability: Capability, catalogue: &[Test], profiles: &[Profil
             Some(j) if j.required == 0 => vec!["no test exists for it yet".to_owned()],
             Some(j) => {
                 let strict = if is_optional(capability, &j) { ", optional under --strict" } else { "" };
-                let head = format!("supported when all of these have passed ({}{strict}):", j.required);
+                let word = if capability.is_only_listed() { "offered, and no more," } else { "supported" };
+                let head = format!("{word} when all of these have passed ({}{strict}):", j.required);
                 let tests = required(catalogue, capability, profile);
                 std::iter::once(head).chain(tests.iter().map(|t| format!("  {}", t.id))).collect()
             }

@@ -54,6 +54,7 @@ fn legend() -> Markup {
         (Verdict::Supported, None),
         (Verdict::Supported, Some(Basis::Emulated)),
         (Verdict::Partial, None),
+        (Verdict::Offered, None),
         (Verdict::Unsupported, None),
         (Verdict::Untested, None),
         (Verdict::Inconclusive, None),
@@ -73,6 +74,7 @@ fn meaning(verdict: Verdict, basis: Option<Basis>) -> &'static str {
         (_, Some(Basis::Emulated)) => "emulated: shown without hardware virtualization",
         (Verdict::Supported, _) => "supported",
         (Verdict::Partial, _) => "with a workaround",
+        (Verdict::Offered, _) => "offered: QEMU lists it, nothing used it",
         (Verdict::Unsupported, _) => "unsupported",
         (Verdict::Untested, _) => "untested",
         (Verdict::Inconclusive, _) => "inconclusive",
@@ -86,6 +88,7 @@ fn badge(verdict: Verdict, basis: Option<Basis>, flaky: bool) -> Markup {
     let word = match verdict {
         Verdict::Supported => "yes",
         Verdict::Partial => "partial",
+        Verdict::Offered => "offered",
         Verdict::Unsupported => "no",
         Verdict::NotApplicable => "n/a",
         Verdict::Untested => "–",

@@ -26,7 +26,10 @@ fn write_all(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
     for caveat in marks::caveats(matrix) {
         writeln!(out, "> **Mind:** {}\n", escape(&caveat))?;
     }
-    writeln!(out, "✓ supported · ✗ unsupported · ◐ partial · – untested · ? inconclusive · n/a not applicable  ")?;
+    writeln!(
+        out,
+        "✓ supported · ✗ unsupported · ◐ partial · ○ offered · – untested · ? inconclusive · n/a not applicable  "
+    )?;
     writeln!(out, "**ᵉ emulated**: shown without hardware virtualization; a mark without it was shown on hardware\n")?;
 
     writeln!(out, "## Summary\n")?;
@@ -90,6 +93,7 @@ fn mark(verdict: Verdict, basis: Option<Basis>) -> String {
     let mark = match verdict {
         Verdict::Supported => "✓",
         Verdict::Partial => "◐",
+        Verdict::Offered => "○",
         Verdict::Unsupported => "✗",
         Verdict::NotApplicable => "n/a",
         Verdict::Untested => "–",

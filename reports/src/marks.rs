@@ -224,7 +224,9 @@ pub(crate) fn overview(cell: &CellReport, profile: &str) -> Overview {
         match judgement.verdict {
             Verdict::Supported => overview.supported.push(*capability),
             Verdict::Unsupported | Verdict::Partial => overview.lacking.push(*capability),
-            Verdict::Untested | Verdict::Inconclusive | Verdict::NotApplicable => overview.unknown.push(*capability),
+            Verdict::Offered | Verdict::Untested | Verdict::Inconclusive | Verdict::NotApplicable => {
+                overview.unknown.push(*capability);
+            }
         }
     }
     overview

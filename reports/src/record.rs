@@ -107,7 +107,7 @@ fn capability_of(judgement: &Judgement) -> VerifiedCapability {
             judgement.causes.iter().map(|c| format!("{}: {} ({})", c.component, c.message, c.test)).collect()
         }
         Verdict::Untested => judgement.reasons.iter().map(Reason::to_string).collect(),
-        Verdict::Supported | Verdict::NotApplicable | Verdict::Inconclusive => Vec::new(),
+        Verdict::Supported | Verdict::Offered | Verdict::NotApplicable | Verdict::Inconclusive => Vec::new(),
     };
     VerifiedCapability {
         verdict: judgement.verdict,

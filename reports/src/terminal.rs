@@ -117,6 +117,7 @@ impl Out {
         let (word, colour) = match judgement.verdict {
             Verdict::Supported => ("yes", Colour::Green),
             Verdict::Partial => ("part", Colour::Yellow),
+            Verdict::Offered => ("list", Colour::Plain),
             Verdict::Unsupported => ("NO", Colour::Red),
             Verdict::NotApplicable => ("n/a", Colour::Dim),
             Verdict::Untested => ("-", Colour::Dim),
@@ -140,6 +141,7 @@ impl Out {
             ("yes", "supported"),
             ("NO", "unsupported"),
             ("part", "with a workaround"),
+            ("list", "offered: QEMU lists it, nothing used it"),
             ("-", "untested"),
             ("?", "inconclusive"),
             ("n/a", "not applicable"),

@@ -6,6 +6,7 @@
 //! - Else any required test is in error, is blocked by one in error, or never ran because the cell could not go on: `inconclusive`.
 //! - Else any required test was skipped, is blocked by one that was skipped, or never ran: `untested`.
 //! - Else every required test has passed: `supported`, but `partial` if Kata was given components in the place of the distro's own, and naming them.
+//!   Where all that tests look at is a list of QEMU's ([`Capability::is_only_listed`]), it is `offered` instead: nothing was used.
 //! - No test is required under this profile in this environment: `not-applicable` if another profile or environment requires one or the profile does not know the share, `untested` if nobody does.
 //!
 //! A false `supported` is the worst mistake this project can make: the last rule is the only way to it.
@@ -222,12 +223,16 @@ fn judge_one(catalogue: &[Test], capability: Capability, profile: &Profile, evid
         Verdict::Inconclusive
     } else if !gaps.is_empty() || judgement.passed != judgement.required {
         Verdict::Untested
+    } else if capability.is_only_listed() {
+        Verdict::Offered
     } else {
         Verdict::Supported
     };
     let brought: Vec<&str> = evidence.brought.iter().map(String::as_str).filter(|b| rests_on(capability, b)).collect();
-    if judgement.verdict == Verdict::Supported && !brought.is_empty() {
-        judgement.verdict = Verdict::Partial;
+    if matches!(judgement.verdict, Verdict::Supported | Verdict::Offered) && !brought.is_empty() {
+        if judgement.verdict == Verdict::Supported {
+            judgement.verdict = Verdict::Partial;
+        }
         judgement.workaround = Some(format!("with components brought along: {}", brought.join(", ")));
     }
     judgement.causes = causes.into_iter().collect();

@@ -278,6 +278,17 @@ mod tests {
         }
     }
 
+    /// A test that reads a list is `qemu_has_…` or `kernel_has_…`.
+    #[test]
+    fn only_what_no_test_uses_is_only_listed() {
+        for capability in Capability::ALL {
+            let mut proofs = tests().iter().filter(|t| t.proves.contains(capability)).peekable();
+            let exists = proofs.peek().is_some();
+            let listed = proofs.all(|t| t.name.starts_with("qemu_has_") || t.name.starts_with("kernel_has_"));
+            assert_eq!(capability.is_only_listed(), exists && listed, "{capability}");
+        }
+    }
+
     #[test]
     fn a_blocker_comes_before_what_it_blocks() {
         let mut seen = BTreeSet::new();

@@ -79,6 +79,7 @@ fn rows() -> Vec<Row> {
         row!(gates::qemu_has_amd_iommu, Environment, Environment, Qemu, &[C::VmmAmdIommu], blocked_by: QEMU_THERE, profiles: &under::AMD_IOMMU),
         row!(gates::qemu_has_tdx, Environment, Environment, Qemu, &[C::VmmTdx], blocked_by: QEMU_THERE),
         row!(gates::qemu_has_sev_snp, Environment, Environment, Qemu, &[C::VmmSevSnp], blocked_by: QEMU_THERE, profiles: &under::SEV_SNP),
+        row!(kernel::kernel_has_iommufd, Environment, Environment, Kernel, &[C::VmmVfio], profiles: &under::RS),
         row!(kernel::kernel_image_has_its_modules, Environment, Environment, Kernel, &[C::KernelGuest]),
         row!(kernel::kernel_has_the_options_that_the_agent_needs, Environment, Environment, Kernel, &[C::KernelGuest]),
         row!(kernel::kernel_has_the_modules_of_boot, Environment, Environment, Kernel, &[C::KernelGuest]),

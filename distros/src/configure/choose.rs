@@ -189,7 +189,7 @@ fn said(
                 evidence.push(format!("partial: {run}: {workaround}"));
             }
             Verdict::Supported => evidence.push(format!("supported: {run}")),
-            Verdict::NotApplicable | Verdict::Untested | Verdict::Inconclusive => {}
+            Verdict::Offered | Verdict::NotApplicable | Verdict::Untested | Verdict::Inconclusive => {}
         }
     }
     (against, evidence)

@@ -43,7 +43,10 @@ fn entry(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedEntry> {
         None => Some(BTreeMap::new()),
     };
     let capabilities = d.required(node, "capabilities");
-    let capabilities = capabilities.and_then(|map| by_name(d, map, "capabilities", name, capability));
+    let capabilities = capabilities.and_then(|map| {
+        let read = by_name(d, map, "capabilities", name, capability)?;
+        used(d, map, &read).then_some(read)
+    });
     Some(VerifiedEntry {
         release: release?,
         arch: arch?,
@@ -82,6 +85,19 @@ fn by_name<K: Ord, T>(
 fn name(d: &mut Decoder<'_>, entry: &Entry) -> Option<Capability> {
     let known: Vec<(&str, Capability)> = Capability::ALL.iter().map(|c| (c.name(), *c)).collect();
     d.known("capability", "unknown-capability", &entry.key, &entry.key_span, &known)
+}
+
+/// Whether nothing is called supported that was only seen in a list; where such a thing is, it is an error.
+fn used(d: &mut Decoder<'_>, map: &Node, capabilities: &BTreeMap<Capability, VerifiedCapability>) -> bool {
+    let says_used = |c: &VerifiedCapability| matches!(c.verdict, Verdict::Supported | Verdict::Partial);
+    let mut all = true;
+    for (capability, _) in capabilities.iter().filter(|(name, c)| name.is_only_listed() && says_used(c)) {
+        let span = map.get(capability.name()).map_or_else(|| map.span.clone(), |n| n.span.clone());
+        let message = format!("`{capability}` is only looked up in a list, so that it is `offered` at best");
+        d.error("never-used", span, message).hint = Some("delete the line, or qualify the release again".to_owned());
+        all = false;
+    }
+    all
 }
 
 /// A verdict's word, or a map with `verdict`.

@@ -46,7 +46,7 @@ fn recorded() -> Vec<VerifiedEntry> {
 
 #[test]
 fn the_whole_table_of_changes() {
-    use Verdict::{Inconclusive, NotApplicable, Partial, Supported, Unsupported, Untested};
+    use Verdict::{Inconclusive, NotApplicable, Offered, Partial, Supported, Unsupported, Untested};
     let of = |old, new| change(old, &judgement(new, 0), false);
     for new in [Supported, Partial, Unsupported, NotApplicable, Untested] {
         assert_eq!(of(None, new), Change::Same, "a first record is never worse: {new}");
@@ -64,6 +64,12 @@ fn the_whole_table_of_changes() {
             assert_eq!(of(Some(old), new), expected, "{old} → {new}");
         }
     }
+    assert_eq!(of(Some(Offered), Supported), Change::Better);
+    assert_eq!(of(Some(Offered), Unsupported), Change::Worse);
+    assert_eq!(of(Some(Unsupported), Offered), Change::Better);
+    assert_eq!(of(Some(Supported), Offered), Change::Worse);
+    assert_eq!(of(Some(Offered), Offered), Change::Same);
+    assert_eq!(of(Some(Offered), Untested), Change::Unjudged);
     assert_eq!(change(Some(Supported), &judgement(Untested, 1), true), Change::Same, "not asked for");
     assert_eq!(change(Some(Supported), &judgement(Unsupported, 1), true), Change::Worse, "asked for and failed");
 }

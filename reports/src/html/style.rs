@@ -37,6 +37,7 @@ tbody tr:hover { background: var(--panel); }
 .badge.unsupported { color: var(--no); background: var(--no-bg); font-weight: 600; }
 .badge.partial { color: var(--part); background: var(--part-bg); }
 .badge.inconclusive { color: var(--unk); background: var(--unk-bg); }
+.badge.offered { color: var(--muted); border-style: dotted; }
 .badge.untested, .badge.not-applicable { border-color: transparent; }
 section { border: 1px solid var(--line); border-radius: .6rem; padding: .9rem 1.1rem; margin: .9rem 0; }
 section:target { border-color: var(--link); }

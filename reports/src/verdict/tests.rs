@@ -254,3 +254,24 @@ fn the_linter_knows_the_test_set_of_this_catalogue() {
         "the catalogue has changed: append {current} to distros/test-sets.txt"
     );
 }
+
+#[test]
+fn what_only_a_list_shows_is_offered_and_never_supported() {
+    for capability in Capability::ALL {
+        let catalogue = vec![test(A, &[*capability], Qemu, &[], &[])];
+        let mut profile = go();
+        profile.shares = vec!["virtio-fs".to_owned(), "virtio-9p".to_owned()];
+        let judge = |outcome: Outcome| {
+            judge(&catalogue, &profile, &evidence(&[(A, &[outcome])])).remove(capability).unwrap().verdict
+        };
+        let best = if capability.is_only_listed() { Verdict::Offered } else { Verdict::Supported };
+        assert_eq!(judge(Outcome::Pass), best, "{capability}");
+        assert_eq!(judge(fail(Qemu, "no such device")), Verdict::Unsupported, "{capability}");
+    }
+    // A component that was brought along changes nothing about it, but is named.
+    let catalogue = vec![test(A, &[Capability::VmmVfio], Qemu, &[], &[])];
+    let evidence = Evidence { brought: vec!["qemu mine (sha256 1)".to_owned()], ..evidence(&[(A, &[Outcome::Pass])]) };
+    let judgement = judge(&catalogue, &go(), &evidence).remove(&Capability::VmmVfio).unwrap();
+    assert_eq!(judgement.verdict, Verdict::Offered);
+    assert!(judgement.workaround.unwrap().contains("qemu mine"));
+}

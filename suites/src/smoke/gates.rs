@@ -116,11 +116,15 @@ fn flag(kind: GateKind) -> &'static str {
         GateKind::Machine => "-machine",
         GateKind::Device => "-device",
         GateKind::Object => "-object",
+        GateKind::KernelOption => "CONFIG_",
     }
 }
 
 /// The names in QEMU's own list.
 fn help(env: &dyn Environment, kind: GateKind) -> Result<Vec<String>, Stop> {
+    if kind == GateKind::KernelOption {
+        return Err(Stop::error("a kernel's option is in no list of QEMU's"));
+    }
     let path = qemu_in_use(env)?;
     let ran = env.run(&[&path, flag(kind), "help"], Duration::from_secs(60))?;
     if !ran.ok() {
@@ -138,7 +142,7 @@ fn names(text: &str, kind: GateKind) -> Vec<String> {
     text.lines()
         .filter_map(|line| match kind {
             GateKind::Device => line.strip_prefix("name \"")?.split('"').next(),
-            GateKind::Machine | GateKind::Object => line.split_whitespace().next(),
+            GateKind::Machine | GateKind::Object | GateKind::KernelOption => line.split_whitespace().next(),
         })
         .map(str::to_owned)
         .collect()

@@ -1,8 +1,10 @@
 //! The distro's kernel as Kata's guest kernel, before it is booted.
 
+use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::Environment;
+use kata_osinfo::profile::{Gate, GateKind};
 use std::collections::BTreeMap;
 
 /// Kernel options without which Kata's agent cannot run containers; `m` will not do, the agent loads nothing for them.
@@ -127,6 +129,27 @@ pub(super) fn kernel_has_the_modules_of_virtio_blk(env: &dyn Environment) -> Che
     has_modules(env, "virtio-blk")
 }
 
+/// The kernel can give user space an IOMMU by iommufd.
+///
+/// runtime-rs puts an `iommufd` object before every device that it passes through
+/// (src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0), and QEMU refuses to start where there is no
+/// /dev/iommu behind it.
+pub(super) fn kernel_has_iommufd(env: &dyn Environment) -> Check {
+    let path = format!("/boot/config-{}", env.claims().kernel);
+    let config = parse_config(&env.read(&path)?);
+    ensure!(!config.is_empty(), "{path} has no options in it");
+    let gates = env.profile().gates_of(Capability::VmmVfio).filter(|g| g.kind == GateKind::KernelOption);
+    let lacking = lacking(&config, gates);
+    ensure!(lacking.is_empty(), "{path} lacks, built in or as modules: {}", lacking.join(", "));
+    Ok(())
+}
+
+/// The options of gates that a kernel has in no form.
+fn lacking<'g>(config: &BTreeMap<String, String>, gates: impl Iterator<Item = &'g Gate>) -> Vec<&'g str> {
+    let there = |option: &str| matches!(config.get(option).map(String::as_str), Some("y" | "m"));
+    gates.map(|gate| gate.name.as_str()).filter(|option| !there(option)).collect()
+}
+
 fn has_modules(env: &dyn Environment, used_for: &str) -> Check {
     let claims = env.claims();
     let set = claims
@@ -153,12 +176,23 @@ fn parse_config(text: &str) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_config;
+    use super::*;
+    use kata_osinfo::profile::Profile;
 
     #[test]
     fn config_lines_are_options_and_comments_are_not() {
         let config = parse_config("# CONFIG_IOMMUFD is not set\nCONFIG_SMP=y\nCONFIG_HZ=250\nCONFIG_FUSE_FS=m\n");
         assert_eq!(config.len(), 3);
         assert_eq!(config["FUSE_FS"], "m");
+    }
+
+    #[test]
+    fn runtime_rs_wants_iommufd_of_the_kernel_in_any_form() {
+        let profile = Profile::all().iter().find(|p| p.name.starts_with("rs-")).unwrap();
+        let gates = || profile.gates_of(Capability::VmmVfio).filter(|g| g.kind == GateKind::KernelOption);
+        for config in ["CONFIG_IOMMUFD=y\n", "CONFIG_IOMMUFD=m\n"] {
+            assert!(lacking(&parse_config(config), gates()).is_empty(), "{config}");
+        }
+        assert_eq!(lacking(&parse_config("# CONFIG_IOMMUFD is not set\n"), gates()), ["IOMMUFD"]);
     }
 }
