@@ -5,7 +5,10 @@ use agent::process::{kill_group, prepare};
 use futures_util::StreamExt as _;
 use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
+use kata_osinfo::detect::{FoundBy, detect};
+use kata_osinfo::diagnostic::printable;
 use kata_osinfo::release::Release;
+use kata_osinfo::root::Root;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -99,34 +102,45 @@ fn end(child: &mut Child, dir: &Path) {
     let _ = std::fs::remove_dir_all(dir);
 }
 
-/// The release that this machine runs, by its /etc/os-release and the records.
+/// What a machine runs, in words of the records.
+pub struct Runs {
+    /// The release.
+    pub release: Release,
+    /// What it is itself, where it only is the release's relative: `Linux Mint 22`.
+    pub relative: Option<String>,
+}
+
+/// The release that the machine in `root` runs, as `kata-osinfo detect` finds it.
 ///
 /// # Errors
-/// When no record fits.
-pub fn release(database: &Database, arch: Arch) -> Result<Release, String> {
-    let text = std::fs::read_to_string("/etc/os-release")
-        .or_else(|_| std::fs::read_to_string("/usr/lib/os-release"))
-        .map_err(|e| format!("reading /etc/os-release: {e}"))?;
-    release_of(&text, database, arch)
-}
-
-fn release_of(os_release: &str, database: &Database, arch: Arch) -> Result<Release, String> {
-    let fields = fields(os_release);
-    let field = |name: &str| fields.get(name).map(String::as_str);
-    let distro = field("ID").ok_or("/etc/os-release has no ID: this machine's distro is unknown")?;
-    let record = database.record(distro).map_err(|e| format!("this machine runs {distro}: {e}"))?;
-    let words = [field("VERSION_ID"), field("VERSION_CODENAME")];
-    let found = words.into_iter().flatten().find_map(|word| record.release(word, arch).ok());
-    found.ok_or_else(|| {
-        let said = words.into_iter().flatten().collect::<Vec<_>>().join(" ");
-        format!("this machine runs {distro} {said}, which the record of {distro} does not have for {arch}")
-    })
-}
-
-/// `KEY=value` lines with shell quotes, as os-release(5) has them.
-fn fields(text: &str) -> BTreeMap<String, String> {
-    let pairs = text.lines().filter_map(|line| line.trim().split_once('='));
-    pairs.map(|(key, value)| (key.to_owned(), value.trim_matches(['"', '\'']).to_owned())).collect()
+/// When no record fits, or two releases fit and nothing tells which it is.
+pub fn release(root: &Root, database: &Database, arch: Arch) -> Result<Runs, String> {
+    let found = detect(root, database).map_err(|e| format!("{e}: this machine's distro is unknown"))?;
+    let name = found.name.clone().unwrap_or_else(|| {
+        let version = found.version_id.as_deref().or(found.codename.as_deref());
+        format!("{} {}", found.id, version.unwrap_or("of no version"))
+    });
+    let name = printable(&name);
+    match (found.releases.as_slice(), &found.distro) {
+        ([target], _) => {
+            let record = database.record(&target.distro).map_err(|e| e.to_string())?;
+            let release =
+                record.release(&target.version, arch).map_err(|e| format!("this machine runs {name}: {e}"))?;
+            let relative = (found.by == Some(FoundBy::IdLike)).then_some(name);
+            Ok(Runs { release, relative })
+        }
+        ([], Some(distro)) => Err(format!("this machine runs {name}, which the record of {distro} does not have")),
+        ([], None) => {
+            Err(format!("this machine runs {name} (ID={}), of which there is no record", printable(&found.id)))
+        }
+        (several, _) => {
+            let names: Vec<String> = several.iter().map(ToString::to_string).collect();
+            Err(format!(
+                "this machine runs {name}, which is {}, and nothing tells which: name its suite in apt's sources",
+                names.join(" or ")
+            ))
+        }
+    }
 }
 
 /// The installed versions of these packages, as dpkg or rpm says; what is not installed is left out.
@@ -149,15 +163,46 @@ fn version(package: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    /// A machine with that os-release and those apt sources, in a word: release, and what it is a relative of.
+    fn runs(os_release: &str, sources: &str) -> Result<(String, Option<String>), String> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("etc/apt")).unwrap();
+        std::fs::write(dir.path().join("etc/os-release"), os_release).unwrap();
+        std::fs::write(dir.path().join("etc/apt/sources.list"), sources).unwrap();
+        let root = Root::new(dir.path()).unwrap();
+        release(&root, &Database::embedded(), Arch::X86_64).map(|runs| (runs.release.name(), runs.relative))
+    }
+
+    fn itself(name: &str) -> Result<(String, Option<String>), String> {
+        Ok((name.to_owned(), None))
+    }
+
     #[test]
-    fn a_release_is_found_by_its_version_or_codename() {
-        let database = Database::embedded();
-        let find = |text: &str| release_of(text, &database, Arch::X86_64).map(|r| r.version);
-        assert_eq!(find("ID=debian\nVERSION_ID=\"13\"\nVERSION_CODENAME=trixie\n").unwrap(), "13");
-        assert_eq!(find("ID=debian\nVERSION_CODENAME=forky\n").unwrap(), "testing");
-        let unknown = find("ID=debian\nVERSION_ID=\"7\"\n").unwrap_err();
-        assert!(unknown.contains("debian 7"), "{unknown}");
-        assert!(find("ID=plan9\n").unwrap_err().contains("plan9"));
-        assert!(find("NAME=x\n").is_err());
+    fn the_release_is_the_one_that_detect_finds() {
+        let leap = "ID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"\nVERSION_ID=\"15.6\"\nPRETTY_NAME=\"openSUSE Leap 15.6\"\n";
+        let rocky = "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\nVERSION_ID=\"9.5\"\nPLATFORM_ID=\"platform:el9\"\n";
+        assert_eq!(runs("ID=debian\nVERSION_ID=\"13\"\nVERSION_CODENAME=trixie\n", ""), itself("debian:13"));
+        for (text, distro) in [(leap, "opensuse:"), (rocky, "rocky:9")] {
+            let (name, relative) = runs(text, "").unwrap();
+            assert!(name.starts_with(distro) && relative.is_none(), "{name} {relative:?}");
+        }
+        assert!(runs("ID=plan9\n", "").unwrap_err().contains("ID=plan9"));
+        assert!(runs("ID=debian\nVERSION_ID=\"7\"\nPRETTY_NAME=\"Debian 7\"\n", "").unwrap_err().contains("Debian 7"));
+    }
+
+    #[test]
+    fn unstable_is_not_taken_for_testing() {
+        let both = "ID=debian\nPRETTY_NAME=\"Debian GNU/Linux forky/sid\"\nVERSION_CODENAME=forky\n";
+        let list = |suite: &str| format!("deb http://mirror.example/debian {suite} main\n");
+        assert_eq!(runs(both, &list("sid")), itself("debian:unstable"));
+        assert_eq!(runs(both, &list("forky")), itself("debian:testing"));
+        let error = runs(both, "").unwrap_err();
+        assert!(error.contains("debian:testing or debian:unstable"), "{error}");
+    }
+
+    #[test]
+    fn a_relative_is_known_as_one() {
+        let mint = "ID=linuxmint\nID_LIKE=\"ubuntu debian\"\nVERSION_ID=\"22\"\nPRETTY_NAME=\"Linux Mint 22\"\nUBUNTU_CODENAME=noble\n";
+        assert_eq!(runs(mint, ""), Ok(("ubuntu:24.04".to_owned(), Some("Linux Mint 22".to_owned()))));
     }
 }

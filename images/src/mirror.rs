@@ -1,7 +1,9 @@
 //! Where the machine's own apt gets its packages: no mirror is ever written into this program.
 
 use crate::redact::Redactor;
+use kata_osinfo::os_release::OsRelease;
 use kata_osinfo::release::{Archive, Release};
+use kata_osinfo::root::Root;
 use std::path::Path;
 
 /// The base URLs of a distro's archives.
@@ -40,15 +42,11 @@ struct Entry {
 
 /// The mirrors that the machine's apt uses for the release's distro; nothing on a machine of another distro.
 pub(crate) fn of_machine(root: &Path, release: &Release) -> Mirrors {
-    let os = std::fs::read_to_string(root.join("etc/os-release")).unwrap_or_default();
-    let field = |name: &str| {
-        os.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix('=')).map(|v| v.trim_matches('"').to_owned())
-    };
-    if field("ID").as_deref() != Some(release.distro.as_str()) {
+    let os = Root::new(root).and_then(|root| OsRelease::read(&root)).unwrap_or_default();
+    if os.id() != release.distro {
         return Mirrors::default();
     }
-    let codename = field("VERSION_CODENAME");
-    choose(&entries(root), &release.distro, codename.as_deref(), root)
+    choose(&entries(root), &release.distro, os.get("VERSION_CODENAME"), root)
 }
 
 /// All `deb` entries of a `sources.list` text, as mmdebstrap writes one.
@@ -233,7 +231,10 @@ mod tests {
         let etc = root.path().join("etc/apt");
         std::fs::create_dir_all(etc.join("mirrors")).unwrap();
         std::fs::create_dir_all(etc.join("sources.list.d")).unwrap();
-        std::fs::write(root.path().join("etc/os-release"), "ID=debian\nVERSION_CODENAME=trixie\n").unwrap();
+        // Quoted as a shell would, and where it is when /etc has none.
+        std::fs::create_dir_all(root.path().join("usr/lib")).unwrap();
+        let os = "# a comment\nID='debian'\nVERSION_CODENAME=\"trixie\" # now\n";
+        std::fs::write(root.path().join("usr/lib/os-release"), os).unwrap();
         std::fs::write(etc.join("mirrors/debian.list"), "# first wins\nhttps://mirror.example/debian\n").unwrap();
         std::fs::write(
             etc.join("sources.list.d/debian.sources"),

@@ -16,6 +16,7 @@ use images::base::Base;
 use kata_osinfo::database::Database;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
+use kata_osinfo::root::Root;
 use kata_osinfo::{target, verified};
 use reports::journal::Environment;
 use std::path::{Path, PathBuf};
@@ -94,11 +95,25 @@ fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Requ
     let arch = this_arch().ok_or_else(|| UsageError(format!("Kata does not support {}", std::env::consts::ARCH)))?;
     let environments = environments(&arguments.environments)?;
     let mut releases: Vec<Release> = Vec::new();
+    // What a relative shows is never its distro's.
+    let mut relative = false;
     if environments.contains(&Environment::Host) {
         if !arguments.targets.is_empty() {
             return Err(UsageError("--in host takes no target: it is what this machine runs".into()).into());
         }
-        releases.push(crate::host::release(database, arch).map_err(UsageError)?);
+        let runs = crate::host::release(&Root::default(), database, arch).map_err(UsageError)?;
+        if let Some(relative) = &runs.relative {
+            tell(format_args!("note: this machine runs {relative}, and is judged as {}", runs.release.name()));
+            if arguments.write_back {
+                return Err(UsageError(format!(
+                    "--write-back: this machine runs {relative}, and the record of {} speaks of that distro alone",
+                    runs.release.distro
+                ))
+                .into());
+            }
+        }
+        relative = runs.relative.is_some();
+        releases.push(runs.release);
     } else if arguments.targets.is_empty() {
         return Err(UsageError("name what to qualify, for example debian:13".into()).into());
     }
