@@ -205,3 +205,39 @@ fn help_tells_the_exit_codes() {
     assert!(output.stdout.contains("1  the answer is no"));
     assert_eq!(run(Path::new("/"), &[]).code, 2);
 }
+
+/// `kata-osinfo show | head` and its like: whoever has seen enough hears no complaint.
+#[test]
+fn a_closed_standard_output_is_a_quiet_end() {
+    let dir = folder(&[("mini.yaml", RECORD), ("bad.yaml", "distro: [\n")]);
+    std::fs::create_dir(dir.path().join("root")).expect("made");
+    let system = ["--root", "root", "--target", "debian:13"];
+    for call in [
+        &["detect"][..],
+        &["show", "all"],
+        &["show", "debian:13", "--format", "json"],
+        &["check"],
+        &["check", "--format", "json"],
+        &["verified"],
+        &["installer"],
+        &["packages"],
+        &["fallback"],
+        &["requirements", "qemu"],
+        &["lint", "mini.yaml"],
+        &["lint", "bad.yaml"],
+        &["schema"],
+        &["list"],
+        &["list", "--format", "json"],
+        &["--help"],
+    ] {
+        let about = ["check", "verified", "installer", "packages", "fallback"].contains(&call[0]);
+        let more: &[&str] = if about { &system } else { &[] };
+        let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"));
+        let ended = command.current_dir(dir.path()).args(call).args(more).stdout(writer).output().expect("it runs");
+        let said = String::from_utf8(ended.stderr).expect("UTF-8");
+        assert!(ended.status.code().is_some_and(|code| code != 101), "{call:?}: {:?} {said}", ended.status);
+        assert!(!said.contains("ipe") && !said.contains("panicked"), "{call:?}: {said}");
+    }
+}

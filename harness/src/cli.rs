@@ -125,6 +125,18 @@ fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     Ok(Exit::AsRecorded)
 }
 
+/// Prints an answer on standard output.
+///
+/// Whoever has seen enough and closed it, `kata-qualify list | head`, gets no more, and no complaint: what a run found and
+/// its exit code do not hang on it.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("writing to standard output"),
+    }
+}
+
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("starting the runtime")
 }

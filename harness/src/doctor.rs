@@ -1,11 +1,11 @@
 //! `kata-qualify doctor`: what this machine can do for a qualification, what it lacks, and how to mend it.
 
-use crate::cli::Exit;
+use crate::cli::{Exit, print};
 use crate::container;
 use crate::progress::tell;
 use crate::vm::outer::{self, Accelerator};
 use anyhow::Context as _;
-use std::io::Write as _;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ pub fn doctor(fix: bool) -> anyhow::Result<Exit> {
             findings = look();
         }
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = String::new();
     let mut able = true;
     for finding in &findings {
         let mark = match (finding.ok, finding.needed) {
@@ -65,6 +65,7 @@ pub fn doctor(fix: bool) -> anyhow::Result<Exit> {
             (false, _) => "this machine cannot qualify releases yet",
         }
     )?;
+    print(&out)?;
     Ok(if able { Exit::AsRecorded } else { Exit::Infrastructure })
 }
 

@@ -45,6 +45,44 @@ fn an_unknown_release_is_told_with_the_known_ones() {
 }
 
 #[test]
+fn a_release_of_which_no_image_can_be_had_is_refused_before_anything_starts() {
+    assert_snapshot!(said(&["run", "fedora:43", "rocky:9"]), @r"
+    error: fedora:43: no installer is written for the package manager `dnf`
+    rocky:9: no installer is written for the package manager `dnf`
+    hint: images are made of releases with apt so far; run `kata-qualify run --in host` on such a system itself
+    exit 2
+    ");
+}
+
+/// `kata-qualify list | head` and its like: whoever has seen enough hears no complaint.
+#[test]
+fn a_closed_standard_output_is_a_quiet_end() {
+    let dir = tempfile::tempdir().unwrap();
+    killed_run(dir.path());
+    let run = dir.path().to_str().unwrap();
+    for (arguments, codes) in [
+        (&["list"][..], &[0][..]),
+        (&["list", "capabilities", "--format", "json"], &[0]),
+        (&["explain", "vmm.boot"], &[0]),
+        (&["explain", "rename_is_atomic"], &[0]),
+        (&["report", run], &[0]),
+        (&["report", run, "--format", "json"], &[0]),
+        (&["doctor"], &[0, 3]),
+        (&["clean", "--cache", run], &[0]),
+        (&["--help"], &[0]),
+    ] {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        drop(reader);
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
+        command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock").stdout(writer);
+        let ended = command.args(arguments).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert!(codes.contains(&ended.status.code().unwrap()), "{arguments:?}: {:?} {said}", ended.status);
+        assert!(!said.contains("ipe") && !said.contains("panicked"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
 fn an_unknown_test_is_told_with_the_nearest() {
     assert_snapshot!(said(&["run", "debian:13", "--test", "rename_is_atomik"]), @r"
     error: no test has `rename_is_atomik` in its name; the nearest is filesystem::virtio_fs::rename_is_atomic (`kata-qualify list` shows all)

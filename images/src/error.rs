@@ -291,6 +291,11 @@ impl Cause {
             Cause::DiskFull => "free space, or put the cache elsewhere; `clean` removes old images".to_owned(),
             Cause::ToolMissing { program } => format!("install `{program}`, or use the OCI source"),
             Cause::NotRoot => "run as root".to_owned(),
+            Cause::UnsupportedPackageManager { .. } => {
+                "images are made of releases with apt so far; run `kata-qualify run --in host` on such a system itself"
+                    .to_owned()
+            }
+            Cause::WrongArchitecture { .. } => "run on a machine of that architecture".to_owned(),
             Cause::NotCached => "run once without --offline".to_owned(),
             _ => return None,
         })

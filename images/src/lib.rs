@@ -50,4 +50,4 @@ pub use error::{Cause, CommandFailure, ImageError, Phase};
 pub use initramfs::ExtraFile;
 pub use manifest::Manifest;
 pub use options::{ExtraPackage, Options, Progress, Source};
-pub use prepare::prepare;
+pub use prepare::{attainable, prepare};

@@ -33,6 +33,34 @@ pub fn prepare(
     job.prepare().map_err(|failure| ImageError::new(&release.name(), job.phase, failure))
 }
 
+/// Whether this machine has any way to an image of the release; neither network nor Docker is asked.
+///
+/// # Errors
+/// Why it has none: no installer for the package manager, no base to begin with, another architecture, not root.
+pub fn attainable(release: &Release, options: &Options) -> Result<(), ImageError> {
+    any_way(release, options).map_err(|failure| ImageError::new(&release.name(), Phase::Resolve, failure))
+}
+
+fn any_way(release: &Release, options: &Options) -> Result<(), Failure> {
+    let wanted = install::wanted(release)?;
+    derive::Extras::of(options)?;
+    let request = request(release, &wanted, options.base.as_deref());
+    let is_cached = |m: &Manifest| m.request == request && m.derived_from.is_none();
+    if options.offline || Store::new(&options.cache).newest(is_cached).is_some() {
+        return Ok(());
+    }
+    able_to_build(release)?;
+    let lacks = |what: &str, kind: &str| Cause::RecordLacks { what: what.to_owned(), source_kind: kind.to_owned() };
+    match source_of(release, options) {
+        Source::Oci if release.oci_image.is_none() => Err(lacks("image", "oci").into()),
+        Source::Bootstrap if !bootstrap::available() => {
+            Err(Cause::ToolMissing { program: "mmdebstrap".to_owned() }.into())
+        }
+        _ if release.suites.is_empty() => Err(lacks("suite", "apt").into()),
+        _ => Ok(()),
+    }
+}
+
 /// One call of [`prepare`].
 pub(crate) struct Job<'a> {
     pub(crate) release: &'a Release,

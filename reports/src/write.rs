@@ -37,7 +37,9 @@ pub fn write_all(journal: &Journal, catalogue: &[Test], profiles: &[Profile], ou
     write_atomically(&out_dir.join("junit.xml"), junit::render(&matrix, catalogue)?.as_bytes())?;
     write_atomically(&out_dir.join("results.json"), json::render(&matrix)?.as_bytes())?;
     write_atomically(&out_dir.join("matrix.md"), markdown::render(&matrix).as_bytes())?;
-    write_atomically(&out_dir.join("index.html"), html::render(&matrix, catalogue).as_bytes())?;
+    // Nothing but a file: a link could lead anywhere.
+    let is_there = |file: &str| std::fs::symlink_metadata(out_dir.join(file)).is_ok_and(|m| m.is_file());
+    write_atomically(&out_dir.join("index.html"), html::render(&matrix, catalogue, &is_there).as_bytes())?;
     Ok(matrix)
 }
 

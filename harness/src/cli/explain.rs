@@ -2,10 +2,9 @@
 
 use crate::cli::arguments::{ExplainArguments, Format, ListArguments, ListWhat};
 use crate::cli::run::{database, no_such_test};
-use crate::cli::{Exit, UsageError};
+use crate::cli::{Exit, UsageError, print};
 use kata_osinfo::profile::Profile;
 use serde_json::{Value, json};
-use std::io::Write as _;
 use suites::capability::Capability;
 use suites::catalogue::{self, Test};
 
@@ -62,17 +61,15 @@ pub(super) fn list(what: &ListArguments) -> anyhow::Result<Exit> {
         }
         .into());
     }
-    let mut out = std::io::stdout().lock();
     match what.format {
         Format::Json => {
             let values: Vec<Value> = rows.into_iter().map(|(_, _, value)| value).collect();
-            writeln!(out, "{}", serde_json::to_string_pretty(&values)?)?;
+            print(&format!("{}\n", serde_json::to_string_pretty(&values)?))?;
         }
         Format::Human => {
             let width = rows.iter().map(|(name, _, _)| name.len()).max().unwrap_or(0);
-            for (name, text, _) in rows {
-                writeln!(out, "{name:width$}  {text}")?;
-            }
+            let lines = rows.iter().map(|(name, text, _)| format!("{name:width$}  {text}\n"));
+            print(&lines.collect::<String>())?;
         }
     }
     Ok(Exit::AsRecorded)
@@ -80,9 +77,8 @@ pub(super) fn list(what: &ListArguments) -> anyhow::Result<Exit> {
 
 /// Explains a test or a capability.
 pub(super) fn explain(what: &ExplainArguments) -> anyhow::Result<Exit> {
-    let mut out = std::io::stdout().lock();
     if let Ok(capability) = what.what.parse::<Capability>() {
-        write!(out, "{}", reports::explain::capability(capability, catalogue::tests(), Profile::all()))?;
+        print(&reports::explain::capability(capability, catalogue::tests(), Profile::all()))?;
         return Ok(Exit::AsRecorded);
     }
     let named: Vec<&Test> = catalogue::tests().iter().filter(|t| t.id == what.what || t.name == what.what).collect();
@@ -101,10 +97,10 @@ pub(super) fn explain(what: &ExplainArguments) -> anyhow::Result<Exit> {
         ))
         .into());
     };
-    write!(out, "{}", reports::explain::test(test))?;
+    print(&reports::explain::test(test))?;
     if named.len() > 1 {
         let others: Vec<&str> = named.iter().skip(1).map(|t| t.id.as_str()).collect();
-        writeln!(out, "\nthe same property elsewhere: {}", others.join(", "))?;
+        print(&format!("\nthe same property elsewhere: {}\n", others.join(", ")))?;
     }
     Ok(Exit::AsRecorded)
 }

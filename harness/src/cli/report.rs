@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use kata_osinfo::profile::Profile;
 use reports::journal::Journal;
 use reports::matrix::Matrix;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::Path;
 use suites::catalogue;
 
@@ -32,17 +32,15 @@ fn read(dir: &Path) -> anyhow::Result<Journal> {
 
 /// The matrix, or the results as JSON, on standard output.
 pub(super) fn print(matrix: &Matrix, format: Format) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
     match format {
-        Format::Json => writeln!(out, "{}", reports::json::render(matrix)?)?,
+        Format::Json => crate::cli::print(&format!("{}\n", reports::json::render(matrix)?)),
         Format::Human => {
-            let terminal = out.is_terminal();
+            let terminal = std::io::stdout().is_terminal();
             let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
             let width = terminal_width().filter(|_| terminal).unwrap_or(100);
-            write!(out, "{}", reports::terminal::terminal(matrix, width, colour))?;
+            crate::cli::print(&reports::terminal::terminal(matrix, width, colour))
         }
     }
-    Ok(())
 }
 
 fn terminal_width() -> Option<usize> {

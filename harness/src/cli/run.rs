@@ -11,6 +11,7 @@ use crate::vm::cloud::CloudImage;
 use crate::vm::outer::Pinned;
 use crate::{container, run};
 use anyhow::Context as _;
+use images::ImageError;
 use images::artifacts::Source;
 use images::base::Base;
 use kata_osinfo::database::Database;
@@ -174,6 +175,9 @@ fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Requ
     if let Some(text) = &arguments.cloud_image {
         images.base = Some(cloud_image(text, &environments, &releases, database, &pinned, &images)?);
     }
+    if !environments.contains(&Environment::Host) {
+        attainable(&releases, &images)?;
+    }
     let cpus = std::thread::available_parallelism().map_or(2, usize::from).min(7);
     let memory_mib = arguments.vm_memory;
     let kata = kata(arguments, &environments)?;
@@ -195,10 +199,23 @@ fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Requ
         retries: arguments.retries,
         keep: arguments.keep,
         options: options(arguments),
-        candidate,
+        candidate: candidate || relative,
         locks: cache.join("runs"),
         budget: budget(arguments.cache_size)?,
     })
+}
+
+/// Refuses releases of which this machine cannot get an image by any way, before anything starts.
+fn attainable(releases: &[Release], options: &images::Options) -> Result<(), UsageError> {
+    let refused: Vec<ImageError> = releases.iter().filter_map(|r| images::attainable(r, options).err()).collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let mut lines: Vec<String> = refused.iter().map(|e| format!("{}: {}", e.release, e.cause)).collect();
+    let mut hints: Vec<String> = refused.iter().filter_map(ImageError::hint).collect();
+    hints.dedup();
+    lines.extend(hints.iter().map(|hint| format!("hint: {hint}")));
+    Err(UsageError(lines.join("\n")))
 }
 
 /// The cloud image, checked as far as it can be before anything runs.

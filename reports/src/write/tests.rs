@@ -41,3 +41,35 @@ fn a_folder_that_cannot_be_made_is_named() {
     let error = write_all(&sample::journal(), &[], &[], &file.join("out")).unwrap_err();
     assert!(error.to_string().contains("file/out"), "{error}");
 }
+
+/// Empty logs and those beyond the room are never copied out of an environment.
+#[test]
+fn every_link_of_the_page_leads_somewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = || {
+        write_all(&sample::journal(), &sample::catalogue(), &sample::profiles(), dir.path()).unwrap();
+        std::fs::read_to_string(dir.path().join("index.html")).unwrap()
+    };
+    let links = |page: &str| -> Vec<String> {
+        let parts = page.split("href=\"").skip(1);
+        parts.map(|part| part.split('"').next().unwrap_or_default().to_owned()).collect()
+    };
+    let without = page();
+    assert!(without.contains("serial.log") && links(&without).iter().all(|link| link.starts_with('#')));
+    let kept = dir.path().join("13/1/serial.log");
+    std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
+    std::fs::write(&kept, "boots").unwrap();
+    // A link to a file is not what a run wrote.
+    std::fs::create_dir_all(dir.path().join("12/1")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", dir.path().join("12/1/serial.log")).unwrap();
+    let with = page();
+    let files: Vec<String> = links(&with).into_iter().filter(|link| !link.starts_with('#')).collect();
+    assert!(!files.is_empty() && files.iter().all(|file| file == "13/1/serial.log"), "{files:?}");
+    for link in links(&with) {
+        let there = match link.strip_prefix('#') {
+            Some(id) => with.contains(&format!("id=\"{id}\"")),
+            None => dir.path().join(&link).is_file(),
+        };
+        assert!(there, "{link} leads nowhere");
+    }
+}
