@@ -4,7 +4,7 @@ use crate::arch::Arch;
 use crate::kernel_image::newest;
 use crate::packages::{Installed, Packages, QueryError};
 use crate::record::{Confidence, Record, ReleaseEntry};
-use crate::root::Root;
+use crate::root::{Root, RootError};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -41,6 +41,11 @@ pub struct Stated {
     pub kind: Kind,
     /// `qemu`, `virtio-fs`, `linux`, `containerd`.
     pub name: String,
+    /// Whether it is packaged for the architecture at all; where it is not, nothing below says anything.
+    pub packaged: bool,
+    /// The VMM that brings a filesystem without packages and daemon of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<Box<Stated>>,
     /// Packages to install; `None` where the record says that nobody knows.
     pub packages: Option<Vec<String>>,
     /// How well the packages are known.
@@ -51,6 +56,40 @@ pub struct Stated {
     pub path_confidence: Confidence,
 }
 
+/// Whether a component can be used, and if not, why nobody can say so or what is in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Presence {
+    /// The file that the record names is there, or all packages where it names none.
+    Installed,
+    /// It is not.
+    NotInstalled,
+    /// The distro does not package it for this architecture.
+    NotPackaged,
+    /// It may be there: a folder on the way to it cannot be looked into.
+    Unreadable,
+    /// The record does not know where it would be.
+    Unknown,
+}
+
+impl Presence {
+    /// Whether the answer is neither yes nor no.
+    pub fn is_open(self) -> bool {
+        matches!(self, Presence::NotPackaged | Presence::Unreadable | Presence::Unknown)
+    }
+
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Presence::Installed => "installed",
+            Presence::NotInstalled => "not installed",
+            Presence::NotPackaged => "not packaged for this architecture",
+            Presence::Unreadable => "cannot be read",
+            Presence::Unknown => "not known",
+        }
+    }
+}
+
 /// A component as it is on a system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -59,8 +98,10 @@ pub struct Component {
     pub kind: Kind,
     /// Its name in the record.
     pub name: String,
-    /// Whether it can be used: the file that the record names is there, or all packages where it names none.
+    /// Whether it can be used.
     pub installed: bool,
+    /// The same with what is not known told apart from what is not there.
+    pub presence: Presence,
     /// The file, or the newest kernel image.
     pub path: Option<PathBuf>,
     /// Where its links lead, if elsewhere.
@@ -96,12 +137,15 @@ pub fn stated(record: &Record, entry: &ReleaseEntry, arch: Arch) -> Vec<Stated> 
         };
         let packages = fact("packages");
         let path = fact(if kind == Kind::Kernel { "image" } else { "path" });
-        // A path that is stated, but not for this architecture, makes nothing of the rest.
-        if path.is_some_and(|p| p.value.is_none()) && packages.is_some_and(|p| p.value.is_none()) {
-            continue;
-        }
+        let packaged = !record.is_elsewhere(entry, arch, kind, &name);
+        // Nothing of its own: it comes with the VMM, and is not there without it.
+        let is_part = kind == Kind::Fs && packaged && packages.is_none() && path.is_none();
+        let vmm = || all.iter().filter(|s| s.kind == Kind::Vmm).min_by_key(|s| !s.packaged).cloned();
+        let part_of = if is_part { vmm().map(Box::new) } else { None };
         all.push(Stated {
             kind,
+            packaged,
+            part_of,
             packages: match packages {
                 None => Some(Vec::new()),
                 Some(fact) => fact.value.as_ref().map(|v| v.split_whitespace().map(str::to_owned).collect()),
@@ -130,40 +174,63 @@ pub fn component(root: &Root, packages: Option<&Packages<'_>>, stated: &Stated) 
         };
         wanted.push(Wanted { name: name.clone(), installed });
     }
-    let found = match (&stated.path, stated.kind) {
+    let looked = match (&stated.path, stated.kind) {
         (Some(pattern), Kind::Kernel) => {
-            newest(root, pattern, stated.packages.as_deref().unwrap_or_default())?.map(|kernel| kernel.path)
+            let packages = stated.packages.as_deref().unwrap_or_default();
+            newest(root, pattern, packages).map(|kernel| kernel.map(|k| k.path))
         }
-        (Some(path), _) => Some(PathBuf::from(path)).filter(|p| root.is_program(p)),
-        (None, _) => None,
+        (Some(path), _) => program(root, path),
+        (None, _) => Ok(None),
+    };
+    let (found, unreadable) = match looked {
+        Ok(found) => (found, None),
+        Err(error) => (None, Some(error)),
     };
     let owner = match (&found, packages) {
         (Some(path), Some(packages)) => packages.owner(path)?,
         _ => None,
     };
     let all_there = !wanted.is_empty() && wanted.iter().all(|w| !w.installed.is_empty());
-    let installed = if stated.path.is_some() { found.is_some() } else { all_there || wanted.is_empty() };
+    let vmm = match &stated.part_of {
+        Some(vmm) => Some(component(root, packages, vmm)?),
+        None => None,
+    };
+    let there = |yes: bool| if yes { Presence::Installed } else { Presence::NotInstalled };
+    let presence = match (&unreadable, &vmm) {
+        (Some(_), _) => Presence::Unreadable,
+        _ if found.is_some() => Presence::Installed,
+        _ if !stated.packaged => Presence::NotPackaged,
+        (None, Some(vmm)) => vmm.presence,
+        _ if stated.path.is_some() => Presence::NotInstalled,
+        _ if wanted.is_empty() => Presence::Unknown,
+        _ => there(all_there),
+    };
+    let installed = presence == Presence::Installed;
     let version = match (&owner, &found) {
         (Some(owner), _) => Some(owner.version.clone()),
         // Its own word would have to be asked for, and nothing of a root is run to look at it.
         (None, Some(_)) => None,
         (None, None) => wanted.first().and_then(|w| w.installed.first()).map(|i| i.version.clone()),
     };
-    let problem = match (&stated.path, installed) {
-        (Some(path), false) if all_there => Some(format!("its packages are installed, but {path} is not there")),
-        (Some(path), false) => match root.metadata(Path::new(path)) {
+    let problem = match (presence, &stated.path) {
+        (Presence::Installed, _) => None,
+        (Presence::Unreadable, _) => unreadable.map(|e| e.to_string()),
+        (Presence::NotPackaged, _) if vmm.is_none() => Some("the record has it for others".to_owned()),
+        _ if vmm.is_some() => vmm.map(|v| format!("it is a part of {}, which is {}", v.name, v.presence.words())),
+        (_, Some(path)) if all_there => Some(format!("its packages are installed, but {path} is not there")),
+        (_, Some(path)) => match root.metadata(Path::new(path)) {
             Some(_) => Some(format!("{path} is no program")),
             None => Some(format!("{path} is not there")),
         },
-        (None, false) if stated.packages.is_none() => Some("the record does not know its packages".to_owned()),
-        (None, false) => Some("its packages are not installed".to_owned()),
-        (_, true) => None,
+        (Presence::Unknown, None) => Some("the record does not know its packages".to_owned()),
+        (_, None) => Some("its packages are not installed".to_owned()),
     };
     let resolved = found.as_ref().and_then(|p| root.resolve(p).ok()).filter(|r| Some(r) != found.as_ref());
     Ok(Component {
         kind: stated.kind,
         name: stated.name.clone(),
         installed,
+        presence,
         path: found,
         resolved,
         package: owner,
@@ -171,6 +238,13 @@ pub fn component(root: &Root, packages: Option<&Packages<'_>>, stated: &Stated) 
         packages: wanted,
         problem,
     })
+}
+
+/// A program at a path.
+fn program(root: &Root, path: &str) -> Result<Option<PathBuf>, RootError> {
+    let path = PathBuf::from(path);
+    root.look(&path)?;
+    Ok(Some(path).filter(|p| root.is_program(p)))
 }
 
 #[cfg(test)]
@@ -187,6 +261,8 @@ mod tests {
         let stated = Stated {
             kind: Kind::Vmm,
             name: "qemu".into(),
+            packaged: true,
+            part_of: None,
             packages: Some(Vec::new()),
             packages_confidence: Confidence::Documented,
             path: Some(program.display().to_string()),

@@ -183,3 +183,75 @@ fn records_come_from_the_variable_and_the_option_too() {
     assert!(shown(None).contains("  /variable  "), "{}", shown(None));
     assert!(shown(Some(&option)).contains("  /option  "));
 }
+
+/// What is not packaged for an architecture is told, and never taken for something that needs no package.
+#[test]
+fn what_is_not_packaged_for_the_architecture_is_listed() {
+    let dir = tempfile::tempdir().expect("a root");
+    let root = dir.path().to_str().expect("UTF-8");
+    let call = |arguments: &[&str]| {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"));
+        let output = command.args(["--root", root]).args(arguments).output().expect("it runs");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let power = ["--target", "rhel:9", "--arch", "ppc64le"];
+    let with = |arguments: &[&'static str]| call(&[arguments, &power].concat());
+    let (code, out, _) = with(&["check", "vmm", "fs"]);
+    assert_eq!(code, Some(3), "{out}");
+    for line in ["vmm qemu: not packaged for this architecture", "fs virtio-fs: not packaged for this architecture"] {
+        assert!(out.contains(line), "{out}");
+    }
+    assert_eq!(with(&["check"]).0, Some(3));
+    let (code, out, error) = with(&["packages"]);
+    assert_eq!((code, out.as_str()), (Some(3), "kernel-core\n"));
+    assert!(error.contains("rhel:9 does not package for ppc64le: vmm qemu, fs virtio-fs"), "{error}");
+    let (code, out, _) = with(&["packages", "--format", "json"]);
+    assert!(code == Some(3) && out.contains("\"fs virtio-fs\""), "{out}");
+    let (code, _, error) = with(&["install", "--dry-run"]);
+    assert!(code == Some(3) && error.contains("vmm qemu, fs virtio-fs"), "{error}");
+    assert_eq!(with(&["packages", "kernel"]).0, Some(0), "what was named is all there");
+    // 9p has nothing of its own: it is there with the VMM, and comes with its packages.
+    let (code, out, _) = call(&["check", "9p", "--target", "debian:13", "--arch", "x86_64"]);
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("fs virtio-9p: not installed: it is a part of qemu, which is not installed"), "{out}");
+    let (code, out, _) = call(&["packages", "9p", "--target", "debian:13", "--arch", "x86_64"]);
+    assert_eq!((code, out.as_str()), (Some(0), "qemu-system-x86\n"));
+}
+
+/// A folder that cannot be looked into, as Azure Linux's /boot by others than root, hides what may be there.
+#[test]
+fn what_cannot_be_read_is_not_told_as_absent() {
+    use std::os::unix::process::CommandExt;
+    // As root nothing is hidden, so that the call gives its identity up.
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can become somebody else");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a root");
+    for folder in ["boot", "usr/bin"] {
+        std::fs::create_dir_all(dir.path().join(folder)).expect("made");
+    }
+    let program = dir.path().join("kata-osinfo");
+    std::fs::copy(assert_cmd::cargo::cargo_bin!("kata-osinfo"), &program).expect("copied");
+    std::fs::write(dir.path().join("boot/vmlinuz-6.6"), "").expect("written");
+    let mode = |path: &str, mode| {
+        let path = dir.path().join(path);
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("set");
+    };
+    ["", "boot", "usr", "usr/bin", "kata-osinfo"].iter().for_each(|path| mode(path, 0o755));
+    let check = |component: &str| {
+        let mut command = Command::new(&program);
+        command.args(["check", component, "--target", "debian:13", "--arch", "x86_64"]).env_clear();
+        let output = command.arg("--root").arg(dir.path()).uid(65534).gid(65534).output().expect("it runs");
+        (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
+    };
+    assert_eq!(check("kernel").0, Some(0));
+    mode("boot", 0o700);
+    mode("usr/bin", 0o700);
+    for (component, name) in [("kernel", "kernel linux"), ("vmm", "vmm qemu")] {
+        let (code, out) = check(component);
+        assert_eq!(code, Some(3), "{out}");
+        assert!(out.contains(&format!("{name}: cannot be read: ")), "{out}");
+    }
+}

@@ -3,7 +3,7 @@
 use super::system::{About, Common, System};
 use super::{Exit, Failed, Format, json, print};
 use clap::Args;
-use kata_osinfo::check::{Component, Kind, Stated, component};
+use kata_osinfo::check::{Component, Kind, Presence, Stated, component};
 use kata_osinfo::packages::{Packages, QueryError};
 use kata_osinfo::verified::standing::{Standing, standing};
 use std::fmt::Write as _;
@@ -41,15 +41,21 @@ pub(crate) fn run(common: &Common, arguments: &CheckArguments) -> anyhow::Result
         false => found.iter().collect(),
     };
     let configured = if arguments.all { kata_osinfo::configure::standing(&system.root)? } else { Vec::new() };
-    let there = needed.iter().all(|c| c.installed);
+    let lacking = if arguments.components.is_empty() { lacking(&stated) } else { Vec::new() };
+    let there = needed.iter().all(|c| c.installed) && lacking.is_empty();
+    let open = needed.iter().any(|c| c.presence.is_open()) || !lacking.is_empty();
     let changed = standings.iter().any(|s| !s.matches) || arguments.all && standings.is_empty();
-    let exit = if there && !changed && configured.is_empty() { Exit::Ok } else { Exit::No };
+    let exit = match (there && !changed && configured.is_empty(), open) {
+        (true, _) => Exit::Ok,
+        (false, true) => Exit::Unknown,
+        (false, false) => Exit::No,
+    };
     if arguments.quiet && exit == Exit::Ok {
         return Ok(exit);
     }
     if arguments.about.format == Format::Json {
         let mut document = serde_json::json!({
-            "version": 1, "system": system.json(), "installed": there, "components": found,
+            "version": 1, "system": system.json(), "installed": there, "components": found, "not-in-record": lacking,
         });
         if arguments.all {
             document["verified"] = serde_json::to_value(&standings)?;
@@ -63,6 +69,9 @@ pub(crate) fn run(common: &Common, arguments: &CheckArguments) -> anyhow::Result
     match arguments.quiet {
         true => needed.iter().filter(|c| !c.installed).for_each(|c| out += &line(c)),
         false => found.iter().for_each(|c| out += &line(c)),
+    }
+    for kind in &lacking {
+        let _ = writeln!(out, "{kind}: not packaged: the record of {} has none", system.target);
     }
     if arguments.all && (changed || !arguments.quiet) {
         out += &changes(&standings, arguments.quiet);
@@ -143,15 +152,26 @@ pub(crate) fn chosen<'s>(stated: &'s [Stated], names: &[String]) -> Result<Vec<&
 }
 
 /// What Kata cannot do without: the preferred VMM, the preferred filesystem, the kernel.
+///
+/// One that is packaged for the architecture goes before a preferred one that is not.
 fn required(found: &[Component]) -> Vec<&Component> {
-    let kinds = [Kind::Vmm, Kind::Fs, Kind::Kernel];
-    kinds.iter().filter_map(|kind| found.iter().find(|c| c.kind == *kind)).collect()
+    let first =
+        |kind: Kind| found.iter().filter(move |c| c.kind == kind).min_by_key(|c| c.presence == Presence::NotPackaged);
+    NEEDED.iter().filter_map(|kind| first(*kind)).collect()
+}
+
+/// What Kata cannot do without.
+pub(crate) const NEEDED: [Kind; 3] = [Kind::Vmm, Kind::Fs, Kind::Kernel];
+
+/// The kinds of [`NEEDED`] of which the record has no component at all.
+pub(crate) fn lacking(stated: &[Stated]) -> Vec<&'static str> {
+    NEEDED.iter().filter(|kind| !stated.iter().any(|s| s.kind == **kind)).map(|kind| kind.name()).collect()
 }
 
 fn line(component: &Component) -> String {
     let name = format!("{} {}", component.kind.name(), component.name);
     let mut out = match &component.problem {
-        Some(problem) => format!("{name}: not installed: {problem}\n"),
+        Some(problem) => format!("{name}: {}: {problem}\n", component.presence.words()),
         None => {
             let path = component.path.as_ref().map(|p| format!(" at {}", p.display())).unwrap_or_default();
             let version = component.version.as_ref().map(|v| format!(", version {v}")).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! `installer`, `packages` and `install`.
 
-use super::check::chosen;
+use super::check::{NEEDED, chosen, lacking};
 use super::system::{About, Common, System};
 use super::{Exit, Failed, Format, json, print};
 use clap::Args;
@@ -82,7 +82,10 @@ pub(crate) fn installer(common: &Common, arguments: &InstallerArguments) -> anyh
 pub(crate) fn packages(common: &Common, arguments: &PackagesArguments) -> anyhow::Result<Exit> {
     let system = System::find(common, &arguments.about)?;
     let stated = system.stated();
-    let wanted = wanted(&system, &components(&stated, &arguments.components)?, arguments.allow_assumed)?;
+    let components = components(&stated, &arguments.components)?;
+    let missing = missing(&stated, &components, &arguments.components);
+    let wanted = wanted(&system, &components, arguments.allow_assumed)?;
+    let exit = if missing.is_empty() { Exit::Ok } else { Exit::Unknown };
     if arguments.about.format == Format::Json {
         json(&serde_json::json!({
             "version": 1,
@@ -90,8 +93,9 @@ pub(crate) fn packages(common: &Common, arguments: &PackagesArguments) -> anyhow
             "packages": wanted.packages,
             "repositories": wanted.repositories,
             "modules": wanted.modules,
+            "not-packaged": missing,
         }))?;
-        return Ok(Exit::Ok);
+        return Ok(exit);
     }
     for (what, names) in [("repository", &wanted.repositories), ("module", &wanted.modules)] {
         names.iter().for_each(|n| eprintln!("needs the {what} {n}"));
@@ -101,13 +105,38 @@ pub(crate) fn packages(common: &Common, arguments: &PackagesArguments) -> anyhow
         let _ = writeln!(out, "{package}");
     }
     print(&out)?;
-    Ok(Exit::Ok)
+    match missing.is_empty() {
+        true => Ok(Exit::Ok),
+        false => Err(not_packaged(&system, &missing).into()),
+    }
+}
+
+/// What of the components the distro does not package for the architecture, or at all.
+fn missing(stated: &[Stated], components: &[&Stated], named: &[String]) -> Vec<String> {
+    let elsewhere = |s: &&&Stated| !s.packaged || s.part_of.as_ref().is_some_and(|vmm| !vmm.packaged);
+    let mut missing: Vec<String> =
+        components.iter().filter(elsewhere).map(|s| format!("{} {}", s.kind.name(), s.name)).collect();
+    if named.is_empty() {
+        missing.extend(lacking(stated).into_iter().map(str::to_owned));
+    }
+    missing
+}
+
+fn not_packaged(system: &System, missing: &[String]) -> Failed {
+    let message = format!("{} does not package for {}: {}", system.target, system.arch, missing.join(", "));
+    Failed::new(Exit::Unknown, "not-packaged", message)
+        .hint("describe your own in /etc/kata-osinfo, or name the components that are to be installed")
 }
 
 pub(crate) fn install(common: &Common, arguments: &InstallArguments) -> anyhow::Result<Exit> {
     let system = System::find(common, &arguments.about)?;
     let stated = system.stated();
-    let wanted = wanted(&system, &components(&stated, &arguments.components)?, arguments.allow_assumed)?;
+    let components = components(&stated, &arguments.components)?;
+    let missing = missing(&stated, &components, &arguments.components);
+    if !missing.is_empty() {
+        return Err(not_packaged(&system, &missing).into());
+    }
+    let wanted = wanted(&system, &components, arguments.allow_assumed)?;
     let chosen = installer::choose(&system.root, system.record.package_manager)?;
     let options = Options {
         refresh: !arguments.no_refresh,
@@ -202,8 +231,8 @@ fn components<'s>(stated: &'s [Stated], names: &[String]) -> Result<Vec<&'s Stat
     if !names.is_empty() {
         return chosen(stated, names);
     }
-    let kinds = [Kind::Vmm, Kind::Fs, Kind::Kernel];
-    Ok(kinds.iter().filter_map(|kind| stated.iter().find(|s| s.kind == *kind)).collect())
+    let first = |kind: Kind| stated.iter().filter(move |s| s.kind == kind).min_by_key(|s| !s.packaged);
+    Ok(NEEDED.iter().filter_map(|kind| first(*kind)).collect())
 }
 
 /// The packages of components, each once; what is unknown or only assumed is an error.
@@ -213,7 +242,9 @@ fn wanted(system: &System, components: &[&Stated], allow_assumed: bool) -> Resul
             .hint("check them and pass --allow-assumed, or state them in /etc/kata-osinfo with a confidence")
     };
     let mut packages: Vec<String> = Vec::new();
-    for component in components {
+    // A filesystem that comes with the VMM is given by the VMM's packages.
+    let with_vmm = components.iter().flat_map(|s| [Some(*s), s.part_of.as_deref()]).flatten();
+    for component in with_vmm.filter(|s| s.packaged) {
         let Some(names) = &component.packages else {
             let message =
                 format!("nobody knows the packages of {} on {} {}", component.name, system.target, system.arch);

@@ -161,6 +161,23 @@ impl Record {
         kinds.iter().flat_map(|kind| of(*kind).into_iter().map(|name| (*kind, name))).collect()
     }
 
+    /// Whether a component is stated for other architectures only: it is not packaged for this one.
+    pub fn is_elsewhere(&self, release: &ReleaseEntry, arch: Arch, kind: Kind, name: &str) -> bool {
+        let parts = merged(&self.defaults, &release.parts);
+        let list = |fact| known(fact).cloned().unwrap_or_default();
+        let all: Vec<Component> = match kind {
+            Kind::Vmm => list(&parts.vmms),
+            Kind::Fs => list(&parts.filesystems),
+            Kind::Kernel => known(&parts.kernel).cloned().into_iter().collect(),
+            Kind::ContainerManager => known(&parts.container_manager).cloned().into_iter().collect(),
+        };
+        all.iter().find(|c| c.name == name).is_some_and(|c| match (known(&c.packages), known(&c.path)) {
+            (Some(packages), _) => !packages.states(arch),
+            (None, Some(path)) => c.packages.is_none() && !path.states(arch),
+            (None, None) => false,
+        })
+    }
+
     /// Repositories and modules that must be enabled for a release, with the confidence of the weaker.
     pub fn enables(&self, release: &ReleaseEntry) -> (Vec<String>, Vec<String>, Confidence) {
         let parts = merged(&self.defaults, &release.parts);
