@@ -6,7 +6,7 @@ mod profiles;
 mod report;
 mod run;
 
-use crate::progress::tell;
+use crate::progress::{Printable, tell};
 use crate::{container, doctor, sweep};
 use anyhow::Context as _;
 use arguments::{Arguments, CleanArguments, Command};
@@ -52,7 +52,7 @@ pub fn main() -> ExitCode {
         }
     };
     let level = if arguments.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).without_time().init();
+    tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(|| Printable).without_time().init();
     match dispatch(arguments) {
         Ok(exit) => exit.into(),
         Err(e) => {

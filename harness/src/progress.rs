@@ -5,6 +5,9 @@ use std::io::IsTerminal as _;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
+/// Bytes of one message at most.
+const MAX_TOLD: usize = 64 << 10;
+
 /// Where progress goes: live lines on a terminal, plain lines elsewhere; always standard error.
 #[derive(Clone)]
 pub struct Progress {
@@ -43,7 +46,7 @@ impl Progress {
     /// A line for good, above the live ones.
     pub fn say(&self, text: &str) {
         match &self.bars {
-            Some(bars) => drop(bars.println(text)),
+            Some(bars) => drop(bars.println(printable(text))),
             None => tell(format_args!("{text}")),
         }
     }
@@ -53,7 +56,36 @@ impl Progress {
 ///
 /// Whoever read it may be gone, and what is under way must come to its end in order all the same: no panic.
 pub fn tell(text: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", printable(&text.to_string()));
+}
+
+/// What programs, guests and files said is among it: nothing that acts on a terminal gets there.
+pub fn printable(text: &str) -> String {
+    reports::redact::printable(text, MAX_TOLD)
+}
+
+/// Standard error, for what writes there by itself.
+pub struct Printable;
+
+impl std::io::Write for Printable {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        std::io::stderr().write_all(printable(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_acts_on_a_terminal_is_told() {
+        assert_eq!(printable("a\u{1b}]0;title\u{7}b\u{1b}[2Jc\u{8}\u{9b}1m\u{202e}d\te\n"), "abcd\te\n");
+    }
 }
 
 impl Default for Progress {
@@ -68,7 +100,7 @@ impl CellLine {
         match &self.bar {
             Some(bar) => {
                 bar.reset_elapsed();
-                bar.set_message(what.to_owned());
+                bar.set_message(printable(what));
             }
             None => tell(format_args!("[{:>5.1}s] {}: {what}", self.began.elapsed().as_secs_f64(), self.name)),
         }
@@ -77,14 +109,14 @@ impl CellLine {
     /// Something small changed; off a terminal nothing is printed.
     pub fn detail(&self, what: &str) {
         if let Some(bar) = &self.bar {
-            bar.set_message(what.to_owned());
+            bar.set_message(printable(what));
         }
     }
 
     /// The cell is done; its line stays.
     pub fn done(&self, what: &str) {
         match &self.bar {
-            Some(bar) => bar.finish_with_message(what.to_owned()),
+            Some(bar) => bar.finish_with_message(printable(what)),
             None => tell(format_args!("[{:>5.1}s] {}: {what}", self.began.elapsed().as_secs_f64(), self.name)),
         }
     }

@@ -138,6 +138,9 @@ impl Shared {
     }
 }
 
+/// How long the engine may take to remove what a run leaves.
+const SWEEPING: std::time::Duration = std::time::Duration::from_secs(120);
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
@@ -247,7 +250,15 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
     }
     shared.journal(Event::RunFinished { interrupted: ended != Ended::Finished });
     if let Some(docker) = docker.as_ref().filter(|_| !shared.keep || ended != Ended::Finished) {
-        sweep(docker, Which::Run(&run)).await?;
+        // An engine that has gone, or stands still, takes no reports with it: the journal has all that there is.
+        let failed = match tokio::time::timeout(SWEEPING, sweep(docker, Which::Run(&run))).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(e)) => Some(cell::error_chain(&e)),
+            Err(_) => Some(format!("the engine has not answered for {} s", SWEEPING.as_secs())),
+        };
+        if let Some(why) = failed {
+            progress.say(&format!("warning: containers of this run may be left, which the next run removes: {why}"));
+        }
     }
     drop(shared);
     if ended == Ended::Finished {

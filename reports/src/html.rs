@@ -9,7 +9,7 @@ use crate::run::{Attempt, Instance, Launch};
 use crate::verdict::{Judgement, Reason, Standing};
 use kata_osinfo::verified::{Basis, Verdict};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::catalogue::Test;
 use suites::outcome::Outcome;
@@ -254,21 +254,24 @@ fn fact(name: &str, value: &str) -> Markup {
 fn tests(matrix: &Matrix, cell: &CellReport, page: &Page<'_>) -> Markup {
     // A test once, with a column for each profile: a shared result shows in both.
     let mut ids: Vec<&str> = Vec::new();
+    let mut of: BTreeMap<&str, Vec<&Instance>> = BTreeMap::new();
     for instance in &cell.instances {
-        if !ids.contains(&instance.test.as_str()) {
+        let all = of.entry(&instance.test).or_default();
+        if all.is_empty() {
             ids.push(&instance.test);
         }
+        all.push(instance);
     }
     html! {
         div.scroll { table.tests {
             thead { tr { th { "test" } @for profile in &matrix.profiles { th { (profile.name) } } } }
-            tbody { @for id in ids { tr {
+            tbody { @for (id, instances) in ids.iter().filter_map(|id| Some((*id, of.get(id)?))) { tr {
                 th scope="row" title=(page.docs.get(id).copied().unwrap_or_default()) {
                     code { (id) }
-                    (what_happened(cell, id, page))
+                    (what_happened(instances, page))
                 }
                 @for profile in &matrix.profiles {
-                    td { @for instance in cell.instances_of(&profile.name).filter(|i| i.test == id) { (result(instance)) } }
+                    td { @for instance in instances.iter().filter(|i| i.profiles.contains(&profile.name)) { (result(instance)) } }
                 }
             } } }
         } }
@@ -276,23 +279,17 @@ fn tests(matrix: &Matrix, cell: &CellReport, page: &Page<'_>) -> Markup {
 }
 
 /// The messages of all configurations of a test, each once.
-fn what_happened(cell: &CellReport, id: &str, page: &Page<'_>) -> Markup {
-    let instances = cell.instances.iter().filter(|i| i.test == id);
+fn what_happened(instances: &[&Instance], page: &Page<'_>) -> Markup {
     let mut lines: Vec<String> = Vec::new();
-    let mut notes: Vec<&str> = Vec::new();
-    let mut artifacts: Vec<&str> = Vec::new();
-    for Attempt { outcome, notes: n, artifacts: a, .. } in instances.flat_map(|i| &i.attempts) {
+    let (mut notes, mut artifacts): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+    let mut seen: [BTreeSet<String>; 3] = Default::default();
+    for Attempt { outcome, notes: n, artifacts: a, .. } in instances.iter().flat_map(|i| &i.attempts) {
         let detail = marks::detail(outcome);
-        if !detail.is_empty() && !lines.contains(&detail) {
+        if !detail.is_empty() && seen[0].insert(detail.clone()) {
             lines.push(detail);
         }
-        for (list, new) in [(&mut notes, n), (&mut artifacts, a)] {
-            for item in new {
-                if !list.contains(&item.as_str()) {
-                    list.push(item);
-                }
-            }
-        }
+        notes.extend(n.iter().filter(|item| seen[1].insert((*item).clone())).map(String::as_str));
+        artifacts.extend(a.iter().filter(|item| seen[2].insert((*item).clone())).map(String::as_str));
     }
     html! {
         @for line in &lines { div.detail { (message(line)) } }

@@ -22,6 +22,9 @@ pub const SCHEMA: u32 = 1;
 /// The longest line that is written or read, in bytes: a whole pjdfstest run's differences fit, a babbling guest does not.
 pub const MAX_LINE: usize = 4 << 20;
 
+/// The largest journal that is read, in bytes: a run of all releases in all environments has some tens of MiB.
+pub const MAX_JOURNAL: u64 = 1 << 30;
+
 /// Why a journal could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -94,24 +94,26 @@ impl Redactor {
 
     /// `input` without mirrors and credentials.
     fn mirrors(&self, input: &str) -> String {
-        let mut known = self.clone();
-        known.learn(input);
+        // What this text gives away besides.
+        let mut own = Redactor::default();
+        own.learn(input);
+        let without_hosts = |text: &str| without_hosts(text, &[&self.hosts, &own.hosts]);
         let mut out = String::with_capacity(input.len());
         let mut from = 0;
         urls(input, |url| {
-            out.push_str(&without_hosts(&input[from..url.authority], &known.hosts));
+            out.push_str(&without_hosts(&input[from..url.authority]));
             out.push_str(if url.cited { &url.host } else { MIRROR });
             let path = &input[url.path..url.end];
             match path.find(['?', '#']) {
                 Some(at) => {
-                    out.push_str(&without_hosts(&path[..at], &known.hosts));
+                    out.push_str(&without_hosts(&path[..at]));
                     out.push_str("?<redacted>");
                 }
-                None => out.push_str(&without_hosts(path, &known.hosts)),
+                None => out.push_str(&without_hosts(path)),
             }
             from = url.end;
         });
-        out.push_str(&without_hosts(&input[from..], &known.hosts));
+        out.push_str(&without_hosts(&input[from..]));
         out
     }
 }
@@ -288,34 +290,72 @@ fn is_host(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '-' || c == '.'
 }
 
-/// `text` with every whole occurrence of a host replaced.
-fn without_hosts(text: &str, hosts: &BTreeSet<String>) -> String {
-    let mut out = text.to_owned();
-    for host in hosts {
-        let lower = out.to_ascii_lowercase();
-        if !lower.contains(host.as_str()) {
+/// `text` with every whole occurrence of a host replaced; in one pass, however many hosts are known.
+fn without_hosts(text: &str, hosts: &[&BTreeSet<String>]) -> String {
+    if hosts.iter().all(|set| set.is_empty()) {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(is_of_host) {
+        out.push_str(&rest[..start]);
+        let run = &rest[start..];
+        let end = run.find(|c: char| !is_of_host(c)).unwrap_or(run.len());
+        hosts_of_run(&run[..end], hosts, &mut out);
+        rest = &run[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// What may stand in a host that is known: the characters of names, and what addresses and odd names have besides.
+fn is_of_host(c: char) -> bool {
+    is_host(c) || ODD.contains(c) || (!c.is_ascii() && c.is_alphanumeric())
+}
+
+/// Characters that may be a host's own or stand beside one: `[IP: 2001:db8::1 80]`, `lists/mirror.example_debian`.
+const ODD: &str = ":_~%";
+
+/// Longest host that is looked for; names have 253 bytes at most.
+const MAX_HOST: usize = 256;
+/// Places in a run where a host may end, that are tried from one beginning.
+const MAX_ENDS: usize = 16;
+
+/// Replaces the hosts in a run of their characters, the longest from each place where one may begin.
+fn hosts_of_run(run: &str, hosts: &[&BTreeSet<String>], out: &mut String) {
+    let bytes = run.as_bytes();
+    let begins = |at: usize| at == 0 || !is_host(bytes[at - 1] as char);
+    let ends = |at: usize| match bytes.get(at) {
+        // A full stop after a host ends the sentence unless a name goes on.
+        Some(b'.') => !bytes.get(at + 1).is_some_and(u8::is_ascii_alphanumeric),
+        Some(byte) => !is_host(*byte as char),
+        None => true,
+    };
+    let mut from = 0;
+    let mut at = 0;
+    while at < run.len() {
+        if !run.is_char_boundary(at) || !begins(at) {
+            at += 1;
             continue;
         }
-        let mut next = String::with_capacity(out.len());
-        let mut from = 0;
-        while let Some(at) = lower[from..].find(host.as_str()).map(|i| i + from) {
-            let end = at + host.len();
-            let before = out[..at].chars().next_back().is_some_and(is_host);
-            let mut after = out[end..].chars();
-            // A full stop after a host ends the sentence unless a name goes on.
-            let goes_on = match after.next() {
-                Some('.') => after.next().is_some_and(|c| c.is_ascii_alphanumeric()),
-                Some(c) => is_host(c),
-                None => false,
-            };
-            next.push_str(&out[from..at]);
-            next.push_str(if before || goes_on { &out[at..end] } else { MIRROR });
-            from = end;
+        let possible = (at + 1..=run.len().min(at + MAX_HOST))
+            .filter(|end| run.is_char_boundary(*end) && ends(*end))
+            .take(MAX_ENDS);
+        let known = possible.filter(|end| {
+            let host = run[at..*end].to_ascii_lowercase();
+            hosts.iter().any(|set| set.contains(&host))
+        });
+        match known.last() {
+            Some(end) => {
+                out.push_str(&run[from..at]);
+                out.push_str(MIRROR);
+                from = end;
+                at = end;
+            }
+            None => at += 1,
         }
-        next.push_str(&out[from..]);
-        out = next;
     }
-    out
+    out.push_str(&run[from..]);
 }
 
 #[cfg(test)]

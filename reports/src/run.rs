@@ -133,6 +133,9 @@ pub struct Attempt {
 /// Most guests of one cell whose arguments a report shows.
 const MAX_LAUNCHES: usize = 200;
 
+/// Most notes, options or errors of one cell, and notes and files of one attempt, that a report shows.
+const MAX_ITEMS: usize = 1000;
+
 /// Folds a journal into what became of its run.
 ///
 /// A journal may hold several beginnings, when a killed run was resumed: what was done again then counts, and a test that was under way at the kill and was run again is not held against the cell.
@@ -152,6 +155,7 @@ pub fn fold(journal: &Journal) -> Run {
         order: Vec::new(),
     };
     let mut folding: BTreeMap<CellId, Folding> = BTreeMap::new();
+    let mut listed: BTreeSet<CellId> = BTreeSet::new();
     for entry in &journal.entries {
         run.started.get_or_insert(entry.at);
         run.finished = Some(entry.at);
@@ -166,7 +170,7 @@ pub fn fold(journal: &Journal) -> Run {
                 run.ending = Ending::Killed;
                 for cell in cells {
                     folding.entry(cell.clone()).or_default();
-                    if !run.order.contains(cell) {
+                    if listed.insert(cell.clone()) {
                         run.order.push(cell.clone());
                     }
                 }
@@ -187,7 +191,7 @@ pub fn fold(journal: &Journal) -> Run {
         }
     }
     for (id, cell) in folding {
-        if !run.order.contains(&id) {
+        if listed.insert(id.clone()) {
             run.order.push(id.clone());
         }
         run.cells.insert(id, cell.finish(run.ending));
@@ -242,14 +246,14 @@ impl Folding {
                     machine: *machine,
                     outcome: clean_outcome(outcome, redactor),
                     millis: *millis,
-                    notes: notes.iter().map(|n| redactor.line(n)).collect(),
-                    artifacts: artifacts.iter().map(|a| redactor.line(a)).collect(),
+                    notes: notes.iter().take(MAX_ITEMS).map(|n| redactor.line(n)).collect(),
+                    artifacts: artifacts.iter().take(MAX_ITEMS).map(|a| redactor.line(a)).collect(),
                 };
                 self.attempt(key, attempt);
             }
             Event::CellError { phase, message, .. } => {
                 let failure = CellFailure { phase: *phase, message: redactor.text(message) };
-                if !self.cell.errors.contains(&failure) {
+                if self.cell.errors.len() < MAX_ITEMS && !self.cell.errors.contains(&failure) {
                     self.cell.errors.push(failure);
                 }
             }
@@ -325,7 +329,7 @@ fn sorted(mut items: Vec<String>) -> Vec<String> {
 
 fn extend(list: &mut Vec<String>, items: impl Iterator<Item = String>) {
     for item in items {
-        if !list.contains(&item) {
+        if list.len() < MAX_ITEMS && !list.contains(&item) {
             list.push(item);
         }
     }

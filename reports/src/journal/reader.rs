@@ -1,8 +1,8 @@
 //! Reading a journal.
 
-use super::{Entry, Error, MAX_LINE, SCHEMA};
+use super::{Entry, Error, MAX_JOURNAL, MAX_LINE, SCHEMA};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 /// All that a journal says.
@@ -30,7 +30,15 @@ pub(super) struct Line {
 pub fn read(path: &Path) -> Result<Journal, Error> {
     let path: PathBuf = if path.is_dir() { path.join(super::FILE) } else { path.to_owned() };
     let failed = |source| Error::Io { doing: "reading", path: path.clone(), source };
-    let mut reader = BufReader::new(File::open(&path).map_err(failed)?);
+    // A FIFO would be waited for, and a device has no end.
+    if !std::fs::metadata(&path).map_err(failed)?.is_file() {
+        return Err(failed(io::Error::other("not a regular file")));
+    }
+    let file = File::open(&path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.len() > MAX_JOURNAL {
+        return Err(failed(io::Error::other(format!("more than {MAX_JOURNAL} bytes, more than any run has"))));
+    }
+    let mut reader = BufReader::new(file.take(MAX_JOURNAL));
     let mut journal = Journal::default();
     let mut number = 0;
     while let Some(line) = next_line(&mut reader).map_err(failed)? {

@@ -161,3 +161,17 @@ proptest::proptest! {
         let _ = read(&path);
     }
 }
+
+#[test]
+fn what_is_no_regular_file_is_refused_and_never_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let zero = dir.path().join("zero");
+    std::os::unix::fs::symlink("/dev/zero", &zero).unwrap();
+    for path in [&pipe, &zero] {
+        let error = read(path).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(source, "not a regular file", "{}", path.display());
+    }
+}

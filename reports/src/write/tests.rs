@@ -1,4 +1,5 @@
 use super::*;
+use crate::journal::Event;
 use crate::sample;
 
 #[test]
@@ -72,4 +73,62 @@ fn every_link_of_the_page_leads_somewhere() {
         };
         assert!(there, "{link} leads nowhere");
     }
+}
+/// Seconds that this thread has had a processor.
+fn cpu() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    text.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1e9
+}
+
+/// Twice the journal takes about twice the time, whatever it is full of.
+#[test]
+fn time_grows_as_the_journal_does() {
+    type Kind = (&'static str, fn(&mut sample::Maker, usize));
+    let kinds: [Kind; 5] = [
+        ("notes", |m, n| finish(m, "a::b".into(), numbered("note", n), Vec::new())),
+        ("files", |m, n| finish(m, "a::b".into(), Vec::new(), numbered("file", n))),
+        ("tests", |m, n| (0..n).for_each(|i| finish(m, format!("a::t{i}"), Vec::new(), Vec::new()))),
+        ("hosts", |m, n| {
+            (0..n)
+                .for_each(|i| finish(m, "a::b".into(), vec![format!("see http://h{i}.mirror.example/x")], Vec::new()));
+        }),
+        ("cells", |m, n| {
+            (0..n / 4).for_each(|i| drop(m.push(Event::CellStarted { cell: sample::cell(&format!("r{i}")) })))
+        }),
+    ];
+    for (kind, fill) in kinds {
+        let took = |n: usize| {
+            let mut maker = sample::Maker::default();
+            maker.start(&["rs-4.0"], &["13"]);
+            fill(&mut maker, n);
+            let dir = tempfile::tempdir().unwrap();
+            let time = |_| {
+                let started = cpu();
+                write_all(&maker.journal, &sample::catalogue(), &sample::profiles(), dir.path()).unwrap();
+                cpu() - started
+            };
+            (0..3).map(time).fold(f64::MAX, f64::min)
+        };
+        let (once, fourfold) = (took(500), took(2000));
+        // The square would be sixteenfold; below some milliseconds all is noise.
+        assert!(fourfold < 8.0 * once + 0.05, "{kind}: {once} s, then {fourfold} s");
+    }
+}
+
+fn numbered(what: &str, count: usize) -> Vec<String> {
+    (0..count).map(|i| format!("{what} {i}")).collect()
+}
+
+fn finish(maker: &mut sample::Maker, test: String, notes: Vec<String>, artifacts: Vec<String>) {
+    maker.push(Event::TestFinished {
+        cell: sample::cell("13"),
+        profiles: sample::strings(&["rs-4.0"]),
+        test,
+        attempt: 1,
+        machine: 0,
+        outcome: suites::outcome::Outcome::Pass,
+        millis: 1,
+        notes,
+        artifacts,
+    });
 }
