@@ -1,10 +1,11 @@
 //! Which of a kernel's modules a guest needs, in the order in which they must be loaded.
 
 use crate::error::{Cause, Context, Failure, ImageError, Phase};
+use kata_osinfo::root::{Place, Root, RootError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// A module that must be loaded.
@@ -69,9 +70,25 @@ fn failed(path: &Path, failure: Failure) -> ImageError {
     ImageError::new(&format!("the guest of kernel {name}"), Phase::Record, failure)
 }
 
+/// Bytes of an index, of a module's file, and of a module unpacked.
+const MAX_INDEX: u64 = 64 << 20;
+const MAX_MODULE: u64 = 256 << 20;
+
+/// The tree that a folder of modules belongs to, and its path there: what lies above `[usr/]lib/modules`.
+fn tree_of(modules_dir: &Path) -> Result<(Root, PathBuf), RootError> {
+    let above = modules_dir.ancestors().find(|p| p.ends_with("lib/modules")).and_then(|p| p.parent()?.parent());
+    let tree = match above {
+        Some(usr) if usr.ends_with("usr") => usr.parent().unwrap_or(usr),
+        Some(tree) => tree,
+        None => modules_dir,
+    };
+    let inside = modules_dir.strip_prefix(tree).unwrap_or(Path::new(""));
+    Ok((Root::new(tree)?, Path::new("/").join(inside)))
+}
+
 struct Index {
     /// Name → file and the names it depends on, in the order of loading.
-    modules: BTreeMap<String, (PathBuf, Vec<String>)>,
+    modules: BTreeMap<String, (Option<PathBuf>, Vec<String>)>,
     builtin: BTreeSet<String>,
     /// Soft dependencies often name what a module offers and not the module: ext4 wants `crypto-crc32c`.
     aliases: BTreeMap<String, Vec<String>>,
@@ -81,8 +98,18 @@ struct Index {
 
 impl Index {
     fn read(dir: &Path) -> Result<Index, Failure> {
-        let dep = dir.join("modules.dep");
-        let text = std::fs::read_to_string(&dep).context("reading", &dep)?;
+        let cannot = |e: RootError| Cause::Io {
+            context: "reading the kernel's modules".to_owned(),
+            source: io::Error::other(e),
+        };
+        let (root, inside) = tree_of(dir).map_err(cannot)?;
+        let read = |name: &str| root.read_text(&inside.join(name), MAX_INDEX);
+        let text = read("modules.dep").map_err(cannot)?;
+        // A file of the tree with its links followed there; where that leads nowhere it counts as missing.
+        let file = |path: &str| {
+            let path = inside.join(path);
+            root.resolve(&path).ok().filter(|p| root.has_file(p)).map(|p| root.shown(&p))
+        };
         let mut modules = BTreeMap::new();
         for line in text.lines() {
             let Some((path, needs)) = line.split_once(':') else {
@@ -90,13 +117,13 @@ impl Index {
             };
             // modules.dep lists what to load last first.
             let needs = needs.split_whitespace().rev().map(name_of).collect();
-            modules.insert(name_of(path), (dir.join(path), needs));
+            modules.insert(name_of(path), (file(path), needs));
         }
         // Kernels without built-in modules or soft dependencies may lack these.
-        let builtin = std::fs::read_to_string(dir.join("modules.builtin")).unwrap_or_default();
-        let soft = std::fs::read_to_string(dir.join("modules.softdep")).unwrap_or_default();
+        let builtin = read("modules.builtin").unwrap_or_default();
+        let soft = read("modules.softdep").unwrap_or_default();
         let mut aliases: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for line in std::fs::read_to_string(dir.join("modules.alias")).unwrap_or_default().lines() {
+        for line in read("modules.alias").unwrap_or_default().lines() {
             let mut words = line.split_whitespace();
             // Patterns are for devices; a soft dependency names exactly.
             if let (Some("alias"), Some(alias), Some(module)) = (words.next(), words.next(), words.next())
@@ -147,12 +174,9 @@ impl Walk<'_> {
         if above.iter().any(|a| a == name) {
             return true;
         }
-        let Some((path, needs)) = self.index.modules.get(name) else {
+        let Some((Some(path), needs)) = self.index.modules.get(name) else {
             return false;
         };
-        if !path.exists() {
-            return false;
-        }
         above.push(name.to_owned());
         let none = Vec::new();
         // Soft dependencies may be missing.
@@ -199,12 +223,17 @@ fn normal(name: &str) -> String {
 }
 
 fn decompressed(path: &Path) -> Result<Vec<u8>, Failure> {
-    let bytes = std::fs::read(path).context("reading", path)?;
+    let place = Place::of_file(path).context("reading", path)?;
+    let held = place.read(MAX_MODULE).map_err(io::Error::other).context("reading", path)?;
+    let bytes = held.ok_or(io::ErrorKind::NotFound).map_err(io::Error::from).context("reading", path)?.bytes;
     let mut out = Vec::new();
+    let whole = MAX_MODULE + 1;
     let read = match path.extension().and_then(|e| e.to_str()) {
-        Some("xz") => liblzma::read::XzDecoder::new(bytes.as_slice()).read_to_end(&mut out).map(drop),
-        Some("gz") => flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut out).map(drop),
-        Some("zst") => zstd::stream::copy_decode(bytes.as_slice(), &mut out),
+        Some("xz") => liblzma::read::XzDecoder::new(bytes.as_slice()).take(whole).read_to_end(&mut out).map(drop),
+        Some("gz") => flate2::read::MultiGzDecoder::new(bytes.as_slice()).take(whole).read_to_end(&mut out).map(drop),
+        Some("zst") => zstd::stream::Decoder::new(bytes.as_slice())
+            .and_then(|decoder| decoder.take(whole).read_to_end(&mut out))
+            .map(drop),
         _ => {
             out = bytes;
             Ok(())
@@ -212,6 +241,9 @@ fn decompressed(path: &Path) -> Result<Vec<u8>, Failure> {
     };
     let bad = |reason: String| Cause::BadModule { path: path.to_owned(), reason };
     read.map_err(|e| bad(e.to_string()))?;
+    if out.len() as u64 > MAX_MODULE {
+        return Err(bad(format!("it has more than {MAX_MODULE} bytes")).into());
+    }
     if !out.starts_with(b"\x7fELF") {
         return Err(bad("expected an ELF object".to_owned()).into());
     }
@@ -300,6 +332,32 @@ pub(crate) mod tests {
         let loaded = load(&found.load_order).unwrap();
         assert_eq!(loaded.len(), 6);
         assert!(loaded.iter().all(|m| m == ELF));
+    }
+
+    #[test]
+    fn nothing_outside_of_the_tree_is_a_module() {
+        use std::os::unix::fs::symlink;
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let victim = outside.path().canonicalize().unwrap().join("victim.ko");
+        std::fs::write(&victim, ELF).unwrap();
+        let folder = dir.path().join("usr/lib/modules/1");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::create_dir(dir.path().join("usr/share")).unwrap();
+        std::fs::write(dir.path().join("usr/share/far.ko"), ELF).unwrap();
+        symlink(&victim, folder.join("link.ko")).unwrap();
+        symlink("/usr/share/far.ko", folder.join("inside.ko")).unwrap();
+        let climbing = format!("../../../../../../../..{}", victim.display());
+        let dep = format!("{}:\n{climbing}.x.ko:\nlink.ko:\ninside.ko:\n", victim.display());
+        std::fs::write(folder.join("modules.dep"), dep).unwrap();
+        let wanted = ["victim", "link", "inside"].map(str::to_owned);
+        let found = resolve(&folder, &wanted).unwrap();
+        assert_eq!(found.missing, ["victim", "link"]);
+        assert_eq!(load(&found.load_order).unwrap(), [ELF]);
+        symlink("/dev/zero", folder.join("modules.alias")).unwrap();
+        assert!(resolve(&folder, &wanted).is_ok());
+        std::fs::remove_file(folder.join("modules.dep")).unwrap();
+        symlink(&victim, folder.join("modules.dep")).unwrap();
+        assert!(resolve(&folder, &wanted).is_err());
     }
 
     #[test]

@@ -6,8 +6,14 @@ use crate::kernel::KernelFiles;
 use crate::manifest::{Owner, Package, PackageOrigin};
 use crate::tree;
 use kata_osinfo::release::Release;
+use kata_osinfo::root::Root;
 use std::collections::BTreeMap;
 use std::path::Path;
+
+/// Bytes of a kernel's image, of one of dpkg's lists of files, and of all of them.
+const MAX_KERNEL: u64 = 512 << 20;
+const MAX_LIST: u64 = 64 << 20;
+const MAX_LISTS: u64 = 1 << 30;
 
 /// All installed packages.
 pub(crate) fn packages(runner: &Runner<'_>, tree: &Path) -> Result<Vec<Package>, Failure> {
@@ -98,38 +104,41 @@ pub(crate) fn owners(tree: &Path, release: &Release) -> Vec<Owner> {
 /// Since Debian 14 the kernel is packed as `/usr/lib/modules/<release>/vmlinuz`, and its script links it into `/boot`.
 fn own_kernel(tree: &Path, kernel: &KernelFiles, owners: &mut [Owner]) {
     let packed = kernel.modules_dir.join("vmlinuz");
-    let same = |a: &Path, b: &Path| match (std::fs::read(a), std::fs::read(b)) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => false,
-    };
     let (Some(image), Some(path)) = (tree::inside(tree, &kernel.vmlinuz), tree::inside(tree, &packed)) else { return };
     let Some(owner) = owners.iter_mut().find(|o| o.path == image && o.package.is_none()) else { return };
-    if same(&kernel.vmlinuz, &packed) {
+    let Ok(root) = Root::new(tree) else { return };
+    let bytes = |path: &str| root.read(Path::new(path), MAX_KERNEL).ok();
+    if bytes(&image).is_some_and(|image| Some(image) == bytes(&path)) {
         owner.package = owners_of(tree, &[path]).pop().and_then(|o| o.package);
     }
 }
 
 /// dpkg's file lists know a path as it was packed: perhaps before the merge of `/usr`, perhaps as a symlink.
+///
+/// An overlay may have put anything there: only regular files of the tree are read, and only so much of them.
 fn owners_of(tree: &Path, paths: &[String]) -> Vec<Owner> {
+    let root = Root::new(tree).ok();
     let mut wanted: BTreeMap<String, Option<String>> = BTreeMap::new();
     let mut resolved = Vec::new();
     for path in paths {
-        let real = tree::resolve(tree, Path::new(path)).ok().filter(|r| r.exists());
-        let real = real.and_then(|r| tree::inside(tree, &r));
+        let inside = Path::new(path);
+        let real = root.as_ref().filter(|r| r.metadata(inside).is_some()).and_then(|r| r.resolve(inside).ok());
+        let real = real.map(|r| r.display().to_string());
         for name in spellings(path).into_iter().chain(real.iter().flat_map(|r| spellings(r))) {
             wanted.insert(name, None);
         }
         resolved.push(real);
     }
-    let info = tree.join("var/lib/dpkg/info");
-    for entry in std::fs::read_dir(info).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let Some(package) = name.to_str().and_then(|n| n.strip_suffix(".list")) else {
+    let info = Path::new("/var/lib/dpkg/info");
+    let mut left = MAX_LISTS;
+    for name in root.iter().flat_map(|r| r.list(info).unwrap_or_default()) {
+        let Some(package) = name.strip_suffix(".list") else {
             continue;
         };
-        let Ok(text) = std::fs::read_to_string(entry.path()) else {
+        let Some(Ok(text)) = root.as_ref().map(|r| r.read_text(&info.join(&name), left.min(MAX_LIST))) else {
             continue;
         };
+        left = left.saturating_sub(text.len() as u64);
         for line in text.lines() {
             if let Some(owner) = wanted.get_mut(line) {
                 *owner = Some(package.split(':').next().unwrap_or(package).to_owned());
@@ -202,6 +211,29 @@ mod tests {
         let owners = owners(tree, &crate::prepare::tests::release("unstable", "sid"));
         let kernel = owners.iter().find(|o| o.path.starts_with("/boot/")).unwrap();
         assert_eq!(kernel.package.as_deref(), Some("linux-binary"));
+    }
+
+    #[test]
+    fn only_regular_files_of_the_tree_are_read() {
+        use std::os::unix::fs::symlink;
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let info = dir.path().join("var/lib/dpkg/info");
+        std::fs::create_dir_all(&info).unwrap();
+        std::fs::write(outside.path().join("list"), "/usr/bin/sh\n").unwrap();
+        symlink(outside.path().join("list"), info.join("aaa.list")).unwrap();
+        symlink("/dev/zero", info.join("bbb.list")).unwrap();
+        symlink("/proc/kmsg", info.join("ccc.list")).unwrap();
+        let mode = rustix::fs::Mode::RUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, info.join("ddd.list"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let huge = std::fs::File::create(info.join("eee.list")).unwrap();
+        huge.set_len(MAX_LIST + 1).unwrap();
+        std::fs::write(info.join("zzz.list"), "/bin/sh\n").unwrap();
+        std::fs::create_dir_all(dir.path().join("dev")).unwrap();
+        let zero = rustix::fs::makedev(1, 5);
+        let kind = rustix::fs::FileType::CharacterDevice;
+        let _ = rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("dev/zero"), kind, mode, zero);
+        let found = owners_of(dir.path(), &["/usr/bin/sh".to_owned()]);
+        assert_eq!(found[0].package.as_deref(), Some("zzz"));
     }
 
     #[test]
