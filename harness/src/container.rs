@@ -8,6 +8,7 @@ use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::{ExecConfig, ResourcesUlimits, VolumeCreateRequest};
+use bollard::query_parameters::{ListContainersOptions, RemoveContainerOptions};
 use futures_util::StreamExt as _;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -98,6 +99,7 @@ pub async fn start(docker: &Docker, image: &str, agent: &[u8], owner: Owner<'_>)
     {
         // A rootless engine can raise nothing. Which of its limits matters is for the agent's probe to find out.
         tracing::warn!("the Docker engine could not set the limits of a container: {why}");
+        remove_users(docker, &volume).await;
         started = start_on(docker, image, agent, labels, &volume, &[]).await;
     }
     match started {
@@ -194,6 +196,17 @@ impl Container {
         container.rm().await.map_err(|source| ContainerError::Start { image, source: Box::new(source) })?;
         remove_volume(&docker, &volume).await;
         Ok(())
+    }
+}
+
+/// Removes the container that was made for a volume and did not start: it would keep the volume.
+async fn remove_users(docker: &Docker, volume: &str) {
+    let filters = Some(HashMap::from([("volume".to_owned(), vec![volume.to_owned()])]));
+    let options = ListContainersOptions { all: true, filters, ..Default::default() };
+    // What stays is swept at the run's end.
+    for container in docker.list_containers(Some(options)).await.unwrap_or_default() {
+        let options = RemoveContainerOptions { force: true, ..Default::default() };
+        let _ = docker.remove_container(&container.id.unwrap_or_default(), Some(options)).await;
     }
 }
 
