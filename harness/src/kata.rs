@@ -98,7 +98,7 @@ impl Given {
         for source in sources {
             let name = source.name();
             let opened = Artifacts::open(source, scratch).map_err(|e| format!("--kata {name}: {}", error_chain(&e)))?;
-            given.opened.push((name, opened));
+            given.opened.push((name.to_owned(), opened));
         }
         let wanted = |shim: &&artifacts::Shim| profiles.iter().any(|p| p.name == shim.profile);
         for (name, one) in &given.opened {
