@@ -78,16 +78,6 @@ impl std::io::Write for Printable {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_that_acts_on_a_terminal_is_told() {
-        assert_eq!(printable("a\u{1b}]0;title\u{7}b\u{1b}[2Jc\u{8}\u{9b}1m\u{202e}d\te\n"), "abcd\te\n");
-    }
-}
-
 impl Default for Progress {
     fn default() -> Progress {
         Progress::new()
@@ -119,5 +109,15 @@ impl CellLine {
             Some(bar) => bar.finish_with_message(printable(what)),
             None => tell(format_args!("[{:>5.1}s] {}: {what}", self.began.elapsed().as_secs_f64(), self.name)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_acts_on_a_terminal_is_told() {
+        assert_eq!(printable("a\u{1b}]0;title\u{7}b\u{1b}[2Jc\u{8}\u{9b}1m\u{202e}d\te\n"), "abcd\te\n");
     }
 }

@@ -1,5 +1,7 @@
 //! The comparison on small repositories made here: what is planted has to be reported, and nothing else.
 
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
+
 use kata_osinfo::profile::Family;
 use std::path::Path;
 use std::process::Command;
