@@ -27,6 +27,8 @@ pub enum Capability {
     VmmVhostUserBlk,
     /// `vfio-pci` exists.
     VmmVfio,
+    /// Every device exists that Kata's own build of QEMU insists on and only settings ask for.
+    VmmBuildGate,
     /// `amd-iommu` exists.
     VmmAmdIommu,
     /// `tdx-guest` exists.
@@ -103,6 +105,7 @@ impl Capability {
         Capability::VmmHotplugNet,
         Capability::VmmVhostUserBlk,
         Capability::VmmVfio,
+        Capability::VmmBuildGate,
         Capability::VmmAmdIommu,
         Capability::VmmTdx,
         Capability::VmmSevSnp,
@@ -149,6 +152,7 @@ impl Capability {
             Capability::VmmHotplugNet => "vmm.hotplug.net",
             Capability::VmmVhostUserBlk => "vmm.vhost-user-blk",
             Capability::VmmVfio => "vmm.vfio",
+            Capability::VmmBuildGate => "vmm.build-gate",
             Capability::VmmAmdIommu => "vmm.amd-iommu",
             Capability::VmmTdx => "vmm.tdx",
             Capability::VmmSevSnp => "vmm.sev-snp",
@@ -200,6 +204,7 @@ impl Capability {
             }
             Capability::VmmVhostUserBlk => "QEMU offers vhost-user-blk (SPDK volumes)",
             Capability::VmmVfio => "QEMU offers vfio-pci (device pass-through)",
+            Capability::VmmBuildGate => "QEMU offers what Kata's own build of it insists on and only settings ask for",
             Capability::VmmAmdIommu => "QEMU offers amd-iommu",
             Capability::VmmTdx => "QEMU offers Intel TDX guests",
             Capability::VmmSevSnp => "QEMU offers AMD SEV-SNP guests",
@@ -247,6 +252,7 @@ impl Capability {
             self,
             Capability::VmmVhostUserBlk
                 | Capability::VmmVfio
+                | Capability::VmmBuildGate
                 | Capability::VmmAmdIommu
                 | Capability::VmmTdx
                 | Capability::VmmSevSnp

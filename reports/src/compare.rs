@@ -77,6 +77,7 @@ pub fn is_optional(capability: Capability, judgement: &Judgement) -> bool {
     match capability {
         Capability::VmmVhostUserBlk
         | Capability::VmmVfio
+        | Capability::VmmBuildGate
         | Capability::VmmAmdIommu
         | Capability::VmmTdx
         | Capability::VmmSevSnp

@@ -62,6 +62,7 @@ pub(crate) fn is_main(capability: Capability) -> bool {
         capability,
         Capability::VmmVhostUserBlk
             | Capability::VmmVfio
+            | Capability::VmmBuildGate
             | Capability::VmmAmdIommu
             | Capability::VmmTdx
             | Capability::VmmSevSnp

@@ -76,6 +76,7 @@ fn rows() -> Vec<Row> {
         row!(gates::qemu_has_virtio_net, Environment, Environment, Qemu, &[C::VmmNet], blocked_by: QEMU_THERE),
         row!(gates::qemu_has_vhost_user_blk, Environment, Environment, Qemu, &[C::VmmVhostUserBlk], blocked_by: QEMU_THERE),
         row!(gates::qemu_has_vfio, Environment, Environment, Qemu, &[C::VmmVfio], blocked_by: QEMU_THERE),
+        row!(gates::qemu_has_what_katas_build_insists_on, Environment, Environment, Qemu, &[C::VmmBuildGate], blocked_by: QEMU_THERE, profiles: &under::BUILD_GATE),
         row!(gates::qemu_has_amd_iommu, Environment, Environment, Qemu, &[C::VmmAmdIommu], blocked_by: QEMU_THERE, profiles: &under::AMD_IOMMU),
         row!(gates::qemu_has_tdx, Environment, Environment, Qemu, &[C::VmmTdx], blocked_by: QEMU_THERE),
         row!(gates::qemu_has_sev_snp, Environment, Environment, Qemu, &[C::VmmSevSnp], blocked_by: QEMU_THERE, profiles: &under::SEV_SNP),

@@ -72,6 +72,14 @@ pub(super) fn qemu_has_vfio(env: &dyn Environment) -> Check {
     offered(env, C::VmmVfio, &[GateKind::Device, GateKind::Object])
 }
 
+/// QEMU has the devices that Kata's own build of it insists on, beyond those of the default path.
+///
+/// A balloon, nvdimm, virtio-mem, bridges and IOMMUs that only settings ask for; Kata's packaging of QEMU fails without
+/// them (tools/packaging/static-build/qemu/build-qemu.sh@4.1.0).
+pub(super) fn qemu_has_what_katas_build_insists_on(env: &dyn Environment) -> Check {
+    offered(env, C::VmmBuildGate, &[GateKind::Device])
+}
+
 /// QEMU has the AMD IOMMU.
 ///
 /// Kata's build gate asks for it; Enterprise Linux leaves it out, and only pass-through on AMD misses it.
