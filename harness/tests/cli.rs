@@ -98,7 +98,7 @@ fn a_kata_that_cannot_be_is_refused_before_anything_runs() {
         (&["--in", "vm", "--kata", "kata.tar.xz#123"], "`123` is no checksum: expected 64 hexadecimal digits"),
         (&["--component", "virtiofsd=/nonexistent/x"], "--component /nonexistent/x is not there"),
         (&["--component", "runc=x"], "--component `runc=x`: expected NAME=PATH"),
-        (&["--in", "vm", "--kata", "."], "no shim in"),
+        (&["--in", "vm", "--kata", "."], "no part of Kata in"),
     ] {
         let said = said(&[&["run", "debian:13"], arguments].concat());
         assert!(said.contains(expected) && said.ends_with("exit 2\n"), "{arguments:?}: {said}");
