@@ -55,7 +55,7 @@ fn show_prints_what_is_known() {
       vmm.boot: supported
       fs.virtio-fs:
         verdict: unsupported
-        causes: [\"no \\e[31mdaemon\"]
+        causes: [\"no daemon\"]
 ";
     let dir = folder(&[("mini.yaml", &format!("{RECORD}{verified}"))]);
     let arguments = ["--records", ".", "show", "mini:stable", "--arch", "x86_64"];
@@ -75,7 +75,7 @@ fn show_prints_what_is_known() {
         basis         emulated
         tested        2020-01-02
         age           [AGE]
-        go-3.29/container fs.virtio-fs: no \u{1b}[31mdaemon
+        go-3.29/container fs.virtio-fs: no daemon
     "#);
 }
 

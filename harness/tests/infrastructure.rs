@@ -101,8 +101,10 @@ fn a_release_that_the_mirror_lacks_is_an_error_and_the_other_cells_go_on() {
     }
     let place = Place::new();
     let test = "smoke::qemu_has_the_machine_type";
-    let ended =
-        end(&mut place.run(&command::cache(), &["nowhere:1", "debian:13", "--profile", "go-3.29", "--test", test]));
+    let ended = end(&mut place.run(
+        &command::cache(),
+        &["nowhere:1", "debian:13", "--source", "bootstrap", "--profile", "go-3.29", "--test", test],
+    ));
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     let results = results(&place.out());
     let errors = errors(cell(&results, "nowhere:1/"));
@@ -123,7 +125,7 @@ fn a_release_in_error_leaves_its_entries_in_the_record_as_they_were() {
     let before = place.record("nowhere");
     assert!(before.contains("verified:"), "the record to be kept has nothing to keep");
     let cache = place.dir.path().join("cache");
-    let ended = end(&mut place.run(&cache, &["nowhere:1", "--write-back"]));
+    let ended = end(&mut place.run(&cache, &["nowhere:1", "--source", "bootstrap", "--write-back"]));
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     assert_eq!(place.record("nowhere"), before);
     assert!(ended.stderr.contains("not written back: nowhere:1/x86_64/container: image: "), "{}", ended.stderr);
@@ -199,8 +201,10 @@ struct Disk(PathBuf);
 impl Disk {
     fn mount(at: PathBuf, size: &str) -> Result<Disk, String> {
         std::fs::create_dir(&at).map_err(|e| e.to_string())?;
-        let output =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&at).output();
+        let output = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size},mode=755"), "tmpfs"])
+            .arg(&at)
+            .output();
         match output {
             Ok(output) if output.status.success() => Ok(Disk(at)),
             Ok(output) => Err(format!("mounting a tmpfs: {}", String::from_utf8_lossy(&output.stderr).trim())),

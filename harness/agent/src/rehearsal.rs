@@ -29,8 +29,6 @@ pub enum Fault {
     KillDaemon,
     /// The virtiofsd process is stopped.
     StopDaemon,
-    /// The virtiofsd process gets the signal of a crash.
-    CrashDaemon,
 }
 
 impl Fault {
@@ -44,13 +42,12 @@ impl Fault {
         Fault::CrashVmm,
         Fault::KillDaemon,
         Fault::StopDaemon,
-        Fault::CrashDaemon,
     ];
 
     /// The guest that it is done to.
     pub fn configuration(self) -> Configuration {
         match self {
-            Fault::CrashVmm | Fault::KillDaemon | Fault::StopDaemon | Fault::CrashDaemon => Configuration::VirtioFs,
+            Fault::CrashVmm | Fault::KillDaemon | Fault::StopDaemon => Configuration::VirtioFs,
             _ => Configuration::Own,
         }
     }
@@ -75,7 +72,6 @@ pub fn rehearse(running: &mut Running, fault: Fault) -> Result<Ending, Stop> {
         Fault::CrashVmm => running.signal_vmm(Signal::SEGV)?,
         Fault::KillDaemon => running.signal_daemon(Signal::KILL)?,
         Fault::StopDaemon => running.signal_daemon(Signal::STOP)?,
-        Fault::CrashDaemon => running.signal_daemon(Signal::SEGV)?,
     }
     let end = Instant::now() + Duration::from_secs(90);
     while Instant::now() < end {
