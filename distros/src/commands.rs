@@ -48,7 +48,7 @@ impl From<ArchName> for Arch {
 
 /// The machine's own architecture; x86_64 on one that Kata does not know.
 pub(crate) fn this_arch() -> Arch {
-    Arch::ALL.iter().copied().find(|a| a.name() == std::env::consts::ARCH).unwrap_or(Arch::X86_64)
+    Arch::of_machine().unwrap_or(Arch::X86_64)
 }
 
 /// How the program ends.

@@ -161,10 +161,8 @@ pub enum Place {
 
 /// Whether programs of the root can be run: as root, and of the machine's architecture.
 pub fn can_run_inside(root: &Root) -> bool {
-    rustix::process::geteuid().is_root() && {
-        let machine = Arch::ALL.iter().find(|a| a.name() == std::env::consts::ARCH);
-        machine.is_some() && crate::detect::arch(root).as_ref() == machine
-    }
+    let machine = Arch::of_machine();
+    rustix::process::geteuid().is_root() && machine.is_some() && crate::detect::arch(root) == machine
 }
 
 /// The installer of a root whose record names `manager`.

@@ -83,10 +83,9 @@ pub struct Container {
     pub line: Line,
 }
 
-/// Connects to the Docker engine and agrees on a version with it.
+/// Connects to the Docker engine, as everything of ours does.
 pub async fn connect() -> Result<Docker, ContainerError> {
-    let docker = Docker::connect_with_defaults().map_err(docker_error("connecting to Docker"))?;
-    docker.negotiate_version().await.map_err(docker_error("connecting to Docker"))
+    images::container::connect().await.map_err(docker_error("connecting to Docker"))
 }
 
 /// Starts a container of a local image for a run, copies the agent in and opens the line to it.

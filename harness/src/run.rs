@@ -13,7 +13,6 @@ use crate::vm::outer::{Outer, Pinned};
 use agent::compose::{Provided, normalised};
 use bollard::Docker;
 use images::artifacts::Source;
-use kata_osinfo::arch::Arch;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
 use reports::journal::{CellId, Environment, Event, SCHEMA, Writer};
@@ -327,11 +326,6 @@ fn machines(size: Size, jobs: usize) -> usize {
 /// The cell of a release on this machine's architecture, in an environment.
 fn cell_id(release: &Release, environment: Environment) -> CellId {
     CellId { distro: release.distro.clone(), release: release.version.clone(), arch: release.arch, environment }
-}
-
-/// This machine's architecture, if Kata knows it.
-pub fn this_arch() -> Option<Arch> {
-    Arch::ALL.iter().copied().find(|arch| arch.name() == std::env::consts::ARCH)
 }
 
 async fn interrupted() {

@@ -4,7 +4,8 @@
 
 use agent::protocol::{EnvironmentReply, EnvironmentRequest};
 use agent::rehearsal::Fault;
-use harness::{cell, container, run, setup, sweep};
+use harness::{cell, container, setup, sweep};
+use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
 use kata_osinfo::profile::Profile;
 use std::path::PathBuf;
@@ -27,7 +28,7 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
         return;
     }
     let record = Database::embedded();
-    let release = record.record("debian").unwrap().release("13", run::this_arch().unwrap()).unwrap();
+    let release = record.record("debian").unwrap().release("13", Arch::of_machine().unwrap()).unwrap();
     let profile = Profile::find("go-3.29").unwrap().clone();
     let (wanted, options) = (release.clone(), images::Options::new(cache()));
     let prepared = tokio::task::spawn_blocking(move || images::prepare(&wanted, &options, &|_| {})).await.unwrap();

@@ -27,13 +27,12 @@ pub const REPOSITORY: &str = "kata-qualify";
 /// Bytes sent at once.
 const CHUNK: usize = 1 << 20;
 
-/// Connects to the local Docker and agrees on a version of its API.
+/// Connects to the Docker engine that `DOCKER_HOST` names, else to the local one, and agrees on a version of its API.
 ///
 /// # Errors
 /// What Docker or the socket said.
-pub async fn connect() -> Result<Docker, String> {
-    let docker = Docker::connect_with_local_defaults().map_err(|e| e.to_string())?;
-    docker.negotiate_version().await.map_err(|e| e.to_string())
+pub async fn connect() -> Result<Docker, bollard::errors::Error> {
+    Docker::connect_with_defaults()?.negotiate_version().await
 }
 
 /// The tag of an image: `kata-qualify/debian:13-0123456789ab`.

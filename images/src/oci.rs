@@ -103,7 +103,7 @@ where
         .build()
         .map_err(|source| Cause::Io { context: "starting a runtime".to_owned(), source })?;
     runtime.block_on(async {
-        let docker = container::connect().await.map_err(|detail| Cause::Docker { detail })?;
+        let docker = container::connect().await.map_err(|e| Cause::Docker { detail: e.to_string() })?;
         let stop = async {
             loop {
                 if let Err(stop) = runner.check() {

@@ -12,6 +12,7 @@ use crate::mirror::{self, Mirrors};
 use crate::options::{ExtraPackage, Options, Progress, Source};
 use crate::{bootstrap, derive, indexes, oci, record, unpack};
 use jiff::Timestamp;
+use kata_osinfo::arch::Arch;
 use kata_osinfo::release::Release;
 use std::path::Path;
 use std::time::Instant;
@@ -334,8 +335,8 @@ pub(crate) fn able_to_build(release: &Release) -> Result<(), Failure> {
     if !rustix::process::geteuid().is_root() {
         return Err(Cause::NotRoot.into());
     }
-    let machine = rustix::system::uname().machine().to_string_lossy().into_owned();
-    if machine != release.arch.name() {
+    if Arch::of_machine() != Some(release.arch) {
+        let machine = std::env::consts::ARCH.to_owned();
         return Err(Cause::WrongArchitecture { wanted: release.arch.name().to_owned(), machine }.into());
     }
     Ok(())
@@ -348,7 +349,6 @@ fn trimmed(url: String) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use kata_osinfo::arch::Arch;
     use kata_osinfo::release::{Archive, FilesystemDriver, Kernel, PackageManager, PackageSuite, Vmm};
 
     pub(crate) fn release(version: &str, codename: &str) -> Release {

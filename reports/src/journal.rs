@@ -39,7 +39,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The folder holds another run's journal.
-    #[error("{path}: already holds a run; choose another folder, or resume that run", path = .0.display())]
+    #[error("{path}: already holds a run; choose another folder", path = .0.display())]
     Exists(PathBuf),
     /// Another process is writing this journal.
     #[error("{path}: in use by another run; wait for it or choose another folder", path = .0.display())]

@@ -26,6 +26,7 @@ mod measured;
 mod replay;
 
 use anyhow::Context as _;
+use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
@@ -112,7 +113,7 @@ fn settings() -> anyhow::Result<Settings> {
         },
     };
     let version = std::env::var("BENCH_RELEASE").unwrap_or_else(|_| "13".to_owned());
-    let arch = harness::run::this_arch().context("this machine's architecture is none of Kata's")?;
+    let arch = Arch::of_machine().context("this machine's architecture is none of Kata's")?;
     let release = Database::load(&[])?.record("debian")?.release(&version, arch)?;
     let cache = match std::env::var_os("KATA_QUALIFY_CACHE").filter(|dir| !dir.is_empty()) {
         Some(dir) => std::path::absolute(dir)?,

@@ -5,7 +5,7 @@ use crate::cli::arguments::{In, RunArguments, SourceArgument, budget, cache};
 use crate::cli::{Exit, UsageError, report, runtime};
 use crate::kata::Component;
 use crate::progress::{Progress, tell};
-use crate::run::{Ended, Request, this_arch};
+use crate::run::{Ended, Request};
 use crate::vm::Size;
 use crate::vm::cloud::CloudImage;
 use crate::vm::outer::Pinned;
@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use images::ImageError;
 use images::artifacts::Source;
 use images::base::Base;
+use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
@@ -93,7 +94,8 @@ pub(super) fn database(records: Option<&Path>) -> Result<Database, UsageError> {
 }
 
 fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Request> {
-    let arch = this_arch().ok_or_else(|| UsageError(format!("Kata does not support {}", std::env::consts::ARCH)))?;
+    let arch =
+        Arch::of_machine().ok_or_else(|| UsageError(format!("Kata does not support {}", std::env::consts::ARCH)))?;
     let environments = environments(&arguments.environments)?;
     let mut releases: Vec<Release> = Vec::new();
     // What a relative shows is never its distro's.

@@ -2,6 +2,7 @@
 //!
 //! The format is that of the OCI image specification 1.0 (image layout, manifest, configuration).
 
+use kata_osinfo::arch::Arch;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::io;
@@ -18,7 +19,7 @@ pub const FOLDERS: [&str; 9] = ["dev", "etc", "mnt", "proc", "run", "srv", "sys"
 pub fn archive(probe: &[u8]) -> io::Result<Vec<u8>> {
     let layer = layer(probe)?;
     let config = json!({
-        "architecture": architecture(),
+        "architecture": Arch::of_machine().map(Arch::oci_name),
         "os": "linux",
         "config": {
             "Env": ["PATH=/", "KATA_QUALIFY_IMAGE=yes"],
@@ -81,16 +82,6 @@ fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
 fn digest(bytes: &[u8]) -> String {
     let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
-}
-
-/// Go's name of the architecture, which images use.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "powerpc64" => "ppc64le",
-        other => other,
-    }
 }
 
 #[cfg(test)]
