@@ -16,6 +16,24 @@ use std::sync::LazyLock;
 static ALL: LazyLock<Vec<Profile>> =
     LazyLock::new(|| Family::all().iter().flat_map(|family| family.profiles().iter().cloned()).collect());
 
+/// Why a Kata does not print a profile's arguments.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotItsVersion {
+    /// It prints another's.
+    #[error("kata {version} prints the arguments of {profile}, not those of {asked}: pass --profile {profile}")]
+    Another {
+        /// Kata's version.
+        version: KataVersion,
+        /// The profile that has it.
+        profile: String,
+        /// The one that was asked about.
+        asked: String,
+    },
+    /// Nobody knows what it prints.
+    #[error(transparent)]
+    Unknown(#[from] Beyond),
+}
+
 /// A profile that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown profile {name:?}, known are {}{}", .known.join(", "), .nearest.as_ref().map(|n| format!("; did you mean {n:?}?")).unwrap_or_default())]
@@ -94,6 +112,26 @@ impl Profile {
     /// When no profile is about it: never the nearest one.
     pub fn of(runtime: Runtime, version: &str) -> Result<&'static Profile, Beyond> {
         Family::of(runtime).profile_of(version)
+    }
+
+    /// Whether a Kata of that version prints this profile's arguments.
+    ///
+    /// # Errors
+    ///
+    /// Which profile has it, or that none is known to.
+    pub fn holds(&self, version: KataVersion) -> Result<(), NotItsVersion> {
+        let family = Family::of(self.runtime);
+        let unreleased = self.tag.parse::<KataVersion>().is_err();
+        if unreleased && version > family.newest() {
+            return Ok(());
+        }
+        match family.profile_of(&version.to_string()) {
+            Ok(profile) if profile.name == self.name => Ok(()),
+            Ok(profile) => {
+                Err(NotItsVersion::Another { version, profile: profile.name.clone(), asked: self.name.clone() })
+            }
+            Err(beyond) => Err(NotItsVersion::Unknown(beyond)),
+        }
     }
 
     /// The release it was taken from; one that no release has yet is as new as the newest.

@@ -1,6 +1,6 @@
 //! Which shared filesystem: by the record's preference, by what is there, and by what was verified.
 
-use super::{Flavour, Found};
+use super::{Flavour, Found, PackageDatabase};
 use crate::arch::Arch;
 use crate::capability::Capability;
 use crate::profile::{DaemonStyle, Profile};
@@ -179,7 +179,7 @@ fn said(
             entry.basis,
             entry.environment,
             entry.tested,
-            differences(entry, found)
+            differences(entry, release, found)
         );
         match judged.verdict {
             Verdict::Unsupported if judged.causes.is_empty() => against.push(format!("unsupported: {run}")),
@@ -206,11 +206,18 @@ pub fn evidence(
     said(verified, release, profile, capability, &Some(Vec::new()), found)
 }
 
-/// Where what is installed is not what was tested: ` with virtiofsd 1.13.2-1, installed is 1.14.0-1`.
-fn differences(entry: &VerifiedEntry, found: &Found) -> String {
-    let differing = entry.versions.iter().filter_map(|(package, tested)| {
-        let installed = found.packages.get(package).filter(|installed| *installed != tested)?;
-        Some(format!(" with {package} {tested}, installed is {installed}"))
+/// Where what is installed is not what was tested, or is not known: ` with virtiofsd 1.13.2-1, installed is 1.14.0-1`.
+fn differences(entry: &VerifiedEntry, release: &Release, found: &Found) -> String {
+    if let PackageDatabase::Unread(why) = &found.database {
+        let tested: Vec<String> =
+            entry.versions.iter().map(|(package, version)| format!("{package} {version}")).collect();
+        return format!(" with {}; which of them are installed is not known: {why}", tested.join(", "));
+    }
+    let asked = if found.database == PackageDatabase::Read { release.packages() } else { Vec::new() };
+    let differing = entry.versions.iter().filter_map(|(package, tested)| match found.packages.get(package) {
+        Some(installed) if installed == tested => None,
+        Some(installed) => Some(format!(" with {package} {tested}, installed is {installed}")),
+        None => asked.contains(package).then(|| format!(" with {package} {tested}, which is not installed")),
     });
     differing.collect::<Vec<_>>().join(",")
 }

@@ -65,8 +65,23 @@ pub struct Found {
     pub kernel_in_doubt: bool,
     /// Kata's version by its `VERSION` file, where there is one.
     pub kata: Option<KataVersion>,
-    /// Versions of installed packages, as far as the caller knows them; empty is not known.
+    /// Versions of the release's packages that are installed.
     pub packages: BTreeMap<String, String>,
+    /// Whether those are known.
+    pub database: PackageDatabase,
+}
+
+/// What came of asking the package database.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PackageDatabase {
+    /// It was not asked.
+    #[default]
+    NotAsked,
+    /// It was read.
+    Read,
+    /// It cannot be read, and why.
+    Unread(String),
 }
 
 impl Found {
@@ -93,6 +108,7 @@ impl Found {
             kernel: kernel.and_then(|k| k.path.to_str().map(str::to_owned)),
             kata: root.utf8_if_any(Path::new("/opt/kata/VERSION")).ok().flatten().and_then(|v| v.parse().ok()),
             packages: BTreeMap::new(),
+            database: PackageDatabase::NotAsked,
         }
     }
 }

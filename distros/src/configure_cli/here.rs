@@ -2,8 +2,9 @@
 
 use super::Machine;
 use crate::commands::system::{Common, System};
-use kata_osinfo::configure::{Found, Guest, Inputs, KataVersion};
-use kata_osinfo::packages::Packages;
+use crate::commands::{Exit, Failed};
+use kata_osinfo::configure::{Found, Guest, Inputs, KataVersion, PackageDatabase};
+use kata_osinfo::packages::{Packages, QueryError};
 use kata_osinfo::profile::Profile;
 use kata_osinfo::record::Confidence;
 use kata_osinfo::release::Release;
@@ -34,14 +35,23 @@ impl Here {
     pub(super) fn look(common: &Common, machine: &Machine) -> anyhow::Result<Here> {
         let System { root, record, entry, target, arch } = System::find(common, &machine.about)?;
         let release = record.release(&target.version, arch)?;
-        let packages = installed(&root, &release);
+        let (packages, database) = installed(&root, &release);
         let profile = Profile::find(&machine.profile)?;
-        let found = Found { packages, ..Found::gather(&root, &release) };
+        let found = Found { packages, database, ..Found::gather(&root, &release) };
         let (kata, kata_by) = match (&machine.kata_version, found.kata) {
             (Some(version), _) => (version.parse()?, "--kata-version"),
             (None, Some(version)) => (version, "/opt/kata/VERSION"),
             (None, None) => (profile.version(), "the profile"),
         };
+        // What runs proved of a profile's arguments says nothing of a Kata that passes others.
+        let mut verified = record.verified.clone();
+        if let Some(why) = profile.holds(kata).err().filter(|_| kata_by != "the profile") {
+            if !machine.force {
+                return Err(Failed::new(Exit::BadInput, "another-profile", format!("{kata_by}: {why}")).into());
+            }
+            eprintln!("warning: {kata_by}: {why}; nothing that was proved is counted");
+            verified.clear();
+        }
         let guest = match (machine.kernel.as_deref(), &machine.initrd) {
             (Some("kata"), None) | (None, None) => Guest::Kata,
             (Some("kata"), Some(_)) => {
@@ -64,7 +74,7 @@ impl Here {
             .map(|f| format!("{}: {}", f.subject, f.value.as_deref().unwrap_or("unknown")))
             .collect();
         Ok(Here {
-            verified: record.verified.clone(),
+            verified,
             root,
             release,
             profile,
@@ -110,8 +120,19 @@ impl Here {
 }
 
 /// Versions of the release's packages, as far as the machine's package database can be read.
-fn installed(root: &Root, release: &Release) -> BTreeMap<String, String> {
-    let Ok(packages) = Packages::read(root) else { return BTreeMap::new() };
-    let version = |name: &String| Some((name.clone(), packages.installed(name).ok()?.first()?.version.clone()));
-    release.packages().iter().filter_map(version).collect()
+fn installed(root: &Root, release: &Release) -> (BTreeMap<String, String>, PackageDatabase) {
+    let read = || {
+        let packages = Packages::read(root)?;
+        let mut versions = BTreeMap::new();
+        for name in release.packages() {
+            if let Some(installed) = packages.installed(&name)?.into_iter().next() {
+                versions.insert(name, installed.version);
+            }
+        }
+        Ok::<_, QueryError>(versions)
+    };
+    match read() {
+        Ok(versions) => (versions, PackageDatabase::Read),
+        Err(why) => (BTreeMap::new(), PackageDatabase::Unread(why.to_string())),
+    }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::configure::{Daemon, Flavour, Setting, settings};
+use crate::configure::{Daemon, Flavour, PackageDatabase, Setting, settings};
 use crate::record::Record;
 use serde_json::json;
 use std::path::Path;
@@ -388,4 +388,19 @@ fn an_image_is_a_disk_where_qemu_has_no_read_only_memory_backend() {
     assert_eq!(disk(&case), Some(json!(true)));
     case.guest = own();
     assert_eq!(disk(&case), None);
+}
+
+#[test]
+fn what_is_not_known_to_be_installed_is_said_beside_what_was_proved() {
+    let verified = entry("go-2.2", "container", "      vmm.boot: supported\n");
+    let mut case = Case::new(&format!("{RECORD}verified:\n{verified}"), "go-2.2");
+    let told = |case: &Case| {
+        let notes = case.plan().unwrap().notes;
+        notes.into_iter().find(|n| n.text.starts_with("supported: vmm.boot")).unwrap().text
+    };
+    assert!(!told(&case).contains("installed"), "nobody asked: {}", told(&case));
+    case.found.database = PackageDatabase::Read;
+    assert!(told(&case).contains("qemu-kvm 9, which is not installed"), "{}", told(&case));
+    case.found.database = PackageDatabase::Unread("Permission denied".into());
+    assert!(told(&case).contains("is not known: Permission denied"), "{}", told(&case));
 }

@@ -183,3 +183,23 @@ fn a_family_that_is_wrong_says_where() {
         assert!(error.contains(expected), "{error}");
     }
 }
+
+#[test]
+fn a_profile_holds_for_its_own_versions_alone() {
+    let holds = |profile: &str, version: &str| {
+        Profile::find(profile).unwrap().holds(version.parse().unwrap()).map_err(|why| why.to_string())
+    };
+    assert_eq!(holds("go-3.29", "3.30.0"), Ok(()));
+    assert_eq!(holds("rs-main", "4.2.0"), Ok(()), "what no release has yet is after all of them");
+    for (profile, version, says) in [
+        ("go-3.29", "3.28.0", "pass --profile go-3.24"),
+        ("rs-4.0", "4.1.0", "pass --profile rs-4.1"),
+        ("go-3.32", "4.2.0", "newer than 4.1.0"),
+        ("go-2.2", "2.1.0", "older than 2.2.0"),
+        ("go-3.29", "3.30.1", "none of the releases that were read"),
+        ("rs-main", "4.1.0", "pass --profile rs-4.1"),
+    ] {
+        let why = holds(profile, version).unwrap_err();
+        assert!(why.contains(says), "{profile} and {version}: {why}");
+    }
+}
