@@ -19,15 +19,16 @@ pub struct KernelImage {
     pub release: Option<String>,
     /// Its modules, `/lib/modules/<release>`; `None` of a left-over of a removed package, and of one that needs none.
     pub modules: Option<PathBuf>,
-    /// Whether other flavours lie beside it, `cloud`, `rt`, a vendor's own, and nothing says which one the record means.
+    /// Whether nothing says that the record means this one: other flavours lie beside it, `cloud`, `rt`, or it is a
+    /// vendor's own.
     pub in_doubt: bool,
 }
 
 /// The kernel that counts of those that a record's pattern matches: `/boot/vmlinuz-*`, `/usr/lib/modules/*/vmlinuz`.
 ///
-/// One with its modules goes before a left-over, one that the record's packages stand for before a vendor's own flavour,
-/// and then the newest in the order of the root's package manager. Everything that names a kernel asks here, so that the
-/// one that is proved is the one that is configured.
+/// One that the record's packages stand for goes before a vendor's own, one with its modules before a left-over, and then
+/// the newest in the order of the root's package manager. Everything that names a kernel asks here, so that the one that
+/// is proved is the one that is configured.
 ///
 /// # Errors
 ///
@@ -36,22 +37,30 @@ pub fn newest(root: &Root, pattern: &str, packages: &[String]) -> Result<Option<
     let mut images: Vec<KernelImage> =
         root.glob(pattern)?.into_iter().filter_map(|p| image(root, pattern, p)).collect();
     let format = Format::of(root);
-    // Asked only where there is a choice: dpkg's file is large.
+    let flavours: BTreeSet<Vec<String>> = images.iter().filter_map(|i| Some(flavour(i.release.as_deref()?))).collect();
+    let meant: BTreeSet<Vec<String>> =
+        packages.iter().filter_map(|p| p.strip_prefix(PREFIX)).map(|rest| flavour(&format!("-{rest}"))).collect();
+    // No kernel of another flavour than the package's name has is the package's, unless dpkg says so.
+    let is_plain = flavours.len() < 2 && (meant.is_empty() || flavours.is_subset(&meant));
+    // Asked only where there is a choice or a doubt: dpkg's file is large.
     let named = match images.len() {
-        0 | 1 => BTreeSet::new(),
+        0 => BTreeSet::new(),
+        1 if is_plain => BTreeSet::new(),
         _ => named_by(root, packages),
     };
     let release = |i: &KernelImage| i.release.clone().unwrap_or_else(|| i.path.to_string_lossy().into_owned());
     images.sort_by(|a, b| {
-        let known = |i: &KernelImage| (i.modules.is_some(), named.contains(&release(i)));
+        let known = |i: &KernelImage| (named.contains(&release(i)), i.modules.is_some());
         known(b).cmp(&known(a)).then_with(|| order::compare(format, &release(b), &release(a)))
     });
-    let flavours: BTreeSet<Vec<String>> = images.iter().filter_map(|i| Some(flavour(i.release.as_deref()?))).collect();
     Ok(images.into_iter().next().map(|first| {
-        let in_doubt = flavours.len() > 1 && !named.contains(&release(&first));
+        let in_doubt = !is_plain && !named.contains(&release(&first));
         KernelImage { in_doubt, ..first }
     }))
 }
+
+/// How the kernels' packages of Debian and its relatives begin; the flavour follows.
+const PREFIX: &str = "linux-image-";
 
 /// The words of a release that are no version: `cloud` and `amd64` of `6.12.48+deb13-cloud-amd64`.
 fn flavour(release: &str) -> Vec<String> {
@@ -90,7 +99,6 @@ fn image(root: &Root, pattern: &str, path: PathBuf) -> Option<KernelImage> {
 /// The releases of the kernels that packages stand for, by what dpkg says that they depend on, at any remove:
 /// `linux-image-generic` depends on `linux-image-6.8.0-45-generic`.
 fn named_by(root: &Root, packages: &[String]) -> BTreeSet<String> {
-    const PREFIX: &str = "linux-image-";
     let status = root.read_text(Path::new("/var/lib/dpkg/status"), MAX_STATUS).unwrap_or_default();
     let stanzas = || status.split("\n\n");
     let mut wanted: Vec<String> = packages.to_vec();
@@ -195,11 +203,14 @@ mod tests {
         }
         let ours = "/boot/vmlinuz-6.12.48+deb13-amd64";
         assert_eq!((tree.newest("/boot/vmlinuz-*").as_deref(), doubt(&tree)), (Some(ours), Some(false)));
+        let alone = Tree::with(&["boot/vmlinuz-6.14.11-4-pve"]);
+        assert_eq!(doubt(&alone), Some(true), "a vendor's own is not the record's, though nothing lies beside it");
         for flavour in ["6.14.11-4-pve", "6.12.48+deb13-cloud-amd64", "6.12.48+deb13-rt-amd64"] {
             tree.write(&format!("boot/vmlinuz-{flavour}"), "");
             assert_eq!(doubt(&tree), Some(true), "{flavour}");
         }
-        // dpkg's word takes the doubt away.
+        // A vendor's own has its modules; dpkg's word counts more.
+        tree.write("lib/modules/6.14.11-4-pve/modules.dep", "");
         tree.write(
             "var/lib/dpkg/status",
             "Package: linux-image-amd64\nDepends: linux-image-6.12.48+deb13-amd64 (= 6.12.48-1)\n",

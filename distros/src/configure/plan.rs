@@ -210,7 +210,8 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
                 note(
                     "kernel",
                     format!(
-                        "{kernel} lies beside kernels of other flavours, and nothing says which one was qualified: name one with --kernel"
+                        "nothing says that {kernel} is the kernel of {}: it is of another flavour or lies beside others; name one with --kernel",
+                        release.kernel.as_ref().map(|k| k.packages.join(", ")).unwrap_or_default()
                     ),
                 );
             }
@@ -218,7 +219,8 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
                 doubts = true;
                 note("initrd", doubt);
             }
-            if of_distro {
+            // What was proved of the distro's kernel says nothing of one that may be another's.
+            if of_distro && !found.kernel_in_doubt {
                 let instead = "take Kata's own kernel with `--kernel kata` (not for production), or name another";
                 for line in refuse(Capability::KernelGuest, instead)? {
                     note("kernel", line);
