@@ -194,9 +194,17 @@ impl Layers {
         // The order of a directory is not one.
         files.sort();
         for file in files {
-            self.add(&file, Draft::read(&file));
+            self.add_file(&file, Draft::read(&file));
         }
         Ok(())
+    }
+
+    /// A file that is not built in; of `verified:` it keeps what a harness can have written.
+    fn add_file(&mut self, path: &Path, mut draft: Result<Draft, RecordError>) {
+        if let Ok(draft) = &mut draft {
+            self.problems.extend(draft.drop_forged());
+        }
+        self.add(path, draft);
     }
 
     fn system_folder(&mut self, root: &Root, folder: &Path) {
@@ -209,7 +217,7 @@ impl Layers {
         };
         for name in names.iter().filter(|n| n.ends_with(".yaml")) {
             let inside = folder.join(name);
-            self.add(&root.shown(&inside), Draft::read_in(root, &inside));
+            self.add_file(&root.shown(&inside), Draft::read_in(root, &inside));
         }
     }
 
@@ -311,6 +319,34 @@ mod tests {
         let error = database.record("fedra").unwrap_err().to_string();
         assert!(error.ends_with("did you mean `fedora`?"), "{error}");
     }
+
+    #[test]
+    fn what_no_harness_can_have_written_proves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let set = include_str!("../test-sets.txt").lines().find(|l| !l.is_empty() && !l.starts_with('#')).unwrap();
+        let genuine = FORGED_SET.replace("made-up", set);
+        let with = |entry: &str| {
+            let record = format!("distro: d\nversion: 1\npackage-manager: apt\narch: x86_64\nverified:\n{entry}");
+            std::fs::write(dir.path().join("d.yaml"), record).unwrap();
+            let database = Database::load(&[dir.path().to_owned()]).unwrap();
+            (database.record("d").unwrap().verified.len(), database.problems().len())
+        };
+        assert_eq!(with(&genuine), (1, 0));
+        assert_eq!(with(FORGED_SET), (0, 1), "no harness has such tests");
+        assert_eq!(with(&genuine.replace("{q: \"1\"}", "{}")), (0, 1), "of no version");
+    }
+
+    const FORGED_SET: &str = "  - release: \"1\"
+    arch: x86_64
+    profile: go-3.29
+    environment: host
+    basis: hardware
+    tested: 2026-11-01
+    harness: 0.1.0
+    test-set: made-up
+    versions: {q: \"1\"}
+    capabilities: {vmm.boot: supported}
+";
 
     #[test]
     fn a_distro_stands_on_the_one_it_derives_from() {

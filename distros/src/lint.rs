@@ -1,10 +1,10 @@
 //! Everything that is wrong with a record's text, or looks wrong.
 
-mod forged;
 mod rules;
 
 use crate::diagnostic::{Diagnostic, Severity, finish};
 use crate::record::parse_draft;
+use crate::verified::forged;
 use std::path::Path;
 
 /// What the parser refuses, then what the rules find; in the order of the file.

@@ -1,6 +1,7 @@
 //! What runs proved: the entries of a record's `verified:`.
 
 mod decode;
+pub(crate) mod forged;
 pub mod standing;
 mod write;
 

@@ -50,7 +50,8 @@ fn show_prints_what_is_known() {
     basis: emulated
     tested: 2020-01-02
     harness: \"0.1.0\"
-    test-set: abc
+    test-set: d3dcb968b1d5
+    versions: {qemu: \"1\"}
     capabilities:
       vmm.boot: supported
       fs.virtio-fs:

@@ -62,8 +62,9 @@ fn names(record: &Record, found: &mut Vec<Diagnostic>) {
 
 /// Every release can be asked for: by a version of its own, on an architecture of the record's.
 fn reachable(record: &Record, found: &mut Vec<Diagnostic>) {
-    for (i, release) in record.releases.iter().enumerate() {
-        if record.releases[..i].iter().any(|r| r.version == release.version) {
+    let mut seen = BTreeSet::new();
+    for release in &record.releases {
+        if !seen.insert(release.version.as_str()) {
             let message =
                 format!("release {} cannot be reached: another one of that version stands before it", release.version);
             found.push(

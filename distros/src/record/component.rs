@@ -151,11 +151,15 @@ pub fn is_name_for(manager: PackageManager, name: &str) -> bool {
             // Debian Policy 5.6.7, and the architecture behind it.
             PackageManager::Apt => {
                 let (name, arch) = name.split_once(':').unwrap_or((name, "any"));
-                lower && all(name, "+-.") && all(arch, "-") && !name.ends_with(".deb")
+                // apt takes a last `-` for "remove it".
+                lower && all(name, "+-.") && all(arch, "-") && !name.ends_with(".deb") && !name.ends_with('-')
             }
-            // Names, with a version or an architecture behind it.
+            // Names, with an epoch and a version or an architecture behind it; zypper takes `pattern:x` for no package.
             PackageManager::Dnf | PackageManager::Yum | PackageManager::Zypper => {
-                all(name, "+-._:") && !name.ends_with(".rpm")
+                let epoch_only = name.split_once(':').is_none_or(|(before, _)| {
+                    before.rsplit('-').next().is_some_and(|e| !e.is_empty() && e.chars().all(|c| c.is_ascii_digit()))
+                });
+                all(name, "+-._:") && epoch_only && !name.ends_with(".rpm")
             }
             PackageManager::Pacman => lower && all(name, "+-._@") && !name.contains(".pkg.tar"),
             PackageManager::Apk => all(name, "+-._") && !name.ends_with(".apk"),

@@ -10,7 +10,8 @@ use crate::diagnostic::{Diagnostic, Severity, finish};
 use crate::release::PackageManager;
 use crate::root::{Root, RootError};
 use crate::syntax::Node;
-use crate::verified::VerifiedEntry;
+use crate::verified::{VerifiedEntry, forged};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 
@@ -75,6 +76,22 @@ impl Draft {
         let unreadable =
             |d: Box<Diagnostic>| RecordError { path: path.to_owned(), text: String::new(), diagnostics: vec![*d] };
         Draft::parse(path, &text.map_err(unreadable)?)
+    }
+
+    /// Takes away the entries of `verified:` that no harness can have written, and says what is wrong with them.
+    pub(crate) fn drop_forged(&mut self) -> Option<RecordError> {
+        let source = self.sources.last()?;
+        let releases: Vec<&str> = self.releases.iter().flatten().map(|r| r.version.as_str()).collect();
+        let found = forged::among(&source.text, &self.verified, &releases);
+        let (wrong, diagnostics): (BTreeSet<usize>, Vec<Diagnostic>) = found.into_iter().unzip();
+        let mut numbers = 0_usize..;
+        self.verified.retain(|_| numbers.next().is_some_and(|number| !wrong.contains(&number)));
+        let diagnostics = finish(diagnostics, &source.text, &source.path.display().to_string());
+        (!diagnostics.is_empty()).then(|| RecordError {
+            path: source.path.clone(),
+            text: source.text.clone(),
+            diagnostics,
+        })
     }
 
     /// The keys that a record needs and nobody has supplied.

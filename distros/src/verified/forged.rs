@@ -1,11 +1,11 @@
 //! Entries of `verified:` that no harness can have written.
 
+use super::{Verdict, VerifiedEntry};
 use crate::capability::Capability;
 use crate::diagnostic::Diagnostic;
 use crate::profile::Profile;
 use crate::record::Record;
 use crate::syntax::{self, Node};
-use crate::verified::{Verdict, VerifiedEntry};
 use jiff::ToSpan;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -17,12 +17,20 @@ const TEST_SETS: &str = include_str!("../../test-sets.txt");
 const ENVIRONMENTS: [&str; 3] = ["container", "vm", "host"];
 
 /// All rules.
-pub(super) fn check(record: &Record) -> Vec<Diagnostic> {
-    if record.verified.is_empty() {
+pub(crate) fn check(record: &Record) -> Vec<Diagnostic> {
+    let releases: Vec<&str> = record.releases.iter().map(|r| r.version.as_str()).collect();
+    among(&record.text, &record.verified, &releases).into_iter().map(|(_, finding)| finding).collect()
+}
+
+/// What is wrong with the entries of a file, each with the entry's place among them.
+///
+/// `releases` are those of the file, none where it states none.
+pub(crate) fn among(text: &str, verified: &[VerifiedEntry], releases: &[&str]) -> Vec<(usize, Diagnostic)> {
+    if verified.is_empty() {
         return Vec::new();
     }
     // The places are the tree's; a record that was decoded can be parsed again.
-    let Ok(root) = syntax::parse(&record.text) else { return Vec::new() };
+    let Ok(root) = syntax::parse(text) else { return Vec::new() };
     let nodes = match root.get("verified").map(|n| &n.kind) {
         Some(syntax::Kind::List(items)) => items.as_slice(),
         _ => &[],
@@ -31,9 +39,9 @@ pub(super) fn check(record: &Record) -> Vec<Diagnostic> {
     let latest = jiff::Zoned::now().date().checked_add(1.day()).unwrap_or(jiff::civil::Date::MAX);
     let mut found = Vec::new();
     let mut keys = BTreeSet::new();
-    for (entry, node) in record.verified.iter().zip(nodes) {
+    for (number, (entry, node)) in verified.iter().zip(nodes).enumerate() {
         let mut forged = |key: &str, message: String, hint: &str| {
-            found.push(Diagnostic::error("forged", &record.text, place(node, key), message).hint(hint));
+            found.push((number, Diagnostic::error("forged", text, place(node, key), message).hint(hint)));
         };
         if Profile::find(&entry.profile).is_err() {
             let known: Vec<&str> = Profile::all().iter().map(|p| p.name.as_str()).collect();
@@ -59,7 +67,7 @@ pub(super) fn check(record: &Record) -> Vec<Diagnostic> {
             let message = format!("verified: there is no environment `{}`", entry.environment);
             forged("environment", message, &format!("known are {}", ENVIRONMENTS.join(", ")));
         }
-        if !record.releases.is_empty() && !record.releases.iter().any(|r| r.version == entry.release) {
+        if !releases.is_empty() && !releases.contains(&entry.release.as_str()) {
             let message = format!("verified: the record has no release `{}`", entry.release);
             forged("release", message, "remove the entry");
         }
