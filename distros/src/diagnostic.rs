@@ -175,7 +175,8 @@ pub fn finish(mut found: Vec<Diagnostic>, text: &str, file: &str) -> Vec<Diagnos
         }
     }
     for diagnostic in &mut found {
-        file.clone_into(&mut diagnostic.file);
+        // A name may hold a line feed, and a line of its own may be a command to whoever reads it.
+        diagnostic.file = printable(file);
         (diagnostic.line, diagnostic.column) = line_column(text, diagnostic.start);
     }
     found
@@ -186,6 +187,20 @@ pub fn line_column(text: &str, offset: usize) -> (usize, usize) {
     let before = &text[..floor_boundary(text, offset)];
     let line_start = before.rfind('\n').map_or(0, |i| i + 1);
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+/// An error with its sources, on one line; what an error already says of its source is not said again.
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(e) = source {
+        let next = e.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        source = e.source();
+    }
+    text
 }
 
 /// `text` on one line with control characters as `\u{…}`.
@@ -243,6 +258,19 @@ fn floor_boundary(text: &str, offset: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_cause_is_told_twice() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("x cannot be read: {source}")]
+        struct Outer {
+            source: std::io::Error,
+        }
+        let outer = Outer { source: std::io::Error::other("no regular file") };
+        assert_eq!(error_chain(&outer), "x cannot be read: no regular file");
+        let outer = anyhow::Error::new(std::io::Error::other("no regular file")).context("reading x");
+        assert_eq!(error_chain(outer.as_ref()), "reading x: no regular file");
+    }
 
     #[test]
     fn lines_and_columns_count_characters_from_one() {

@@ -14,7 +14,7 @@ mod configure_cli;
 use clap::{CommandFactory, Parser, Subcommand};
 use commands::system::Common;
 use commands::{EXIT_CODES, Exit, Failed, Format, check, detect, generate, install, lint, show, verified};
-use kata_osinfo::diagnostic::printable;
+use kata_osinfo::diagnostic::{error_chain, printable};
 use std::process::ExitCode;
 
 /// What each Linux distro offers Kata Containers, what of it is installed here, and what was proved of it.
@@ -96,7 +96,7 @@ fn main() -> ExitCode {
 
 /// Tells what went wrong, on standard error and, to a program, as the answer.
 fn report(error: &anyhow::Error, as_json: bool) -> Exit {
-    let message = format!("{error:#}");
+    let message = error_chain(error.as_ref());
     let failed = error.downcast_ref::<Failed>();
     let (exit, kind) = failed.map_or((Exit::BadInput, "bad-input"), |f| (f.exit, f.kind));
     let hint = failed.and_then(|f| f.hint.as_deref());

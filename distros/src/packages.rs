@@ -104,6 +104,7 @@ impl Format {
         let is_there = |path: &str| root.metadata(Path::new(path)).is_some();
         let known = [
             ("/var/lib/dpkg/status", Format::Dpkg),
+            ("/var/lib/dpkg/status.d", Format::Dpkg),
             ("/var/lib/pacman/local", Format::Pacman),
             ("/lib/apk/db/installed", Format::Apk),
             ("/var/db/pkg", Format::Portage),

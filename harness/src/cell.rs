@@ -1,5 +1,7 @@
 //! One cell: a release brought up in an environment, its tests run, its evidence kept, and everything removed again.
 
+pub use kata_osinfo::diagnostic::error_chain;
+
 use crate::environment::{self, Brought};
 use crate::line::{Line, LineError};
 use crate::plan::{Planned, Unit};
@@ -658,20 +660,6 @@ fn millis(since: Instant) -> u64 {
 
 fn phase(shared: &Shared, cell: &Cell, phase: Phase) {
     shared.journal(Event::PhaseStarted { cell: cell.id.clone(), phase });
-}
-
-/// An error with its sources, as one line.
-pub fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(e) = source {
-        let next = e.to_string();
-        if !text.contains(&next) {
-            text = format!("{text}: {next}");
-        }
-        source = e.source();
-    }
-    text
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
