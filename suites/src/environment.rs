@@ -195,6 +195,8 @@ pub trait Machine {
     fn wait_for_event(&mut self, name: &str, deadline: Duration) -> Result<Option<serde_json::Value>, Stop>;
     /// Loads the modules that the guest's kernel has for a use: `virtio-blk`.
     fn load_modules(&mut self, used_for: &str) -> Result<(), Stop>;
+    /// The release of the kernel that it was given, `6.12.48+deb13-amd64`.
+    fn kernel(&self) -> &str;
     /// How long it took to its agent's hello.
     fn boot_time(&self) -> Duration;
     /// Whether KVM runs it.
@@ -209,7 +211,7 @@ pub trait Machine {
     fn console(&self) -> String;
     /// What came out of the serial log so far.
     fn serial(&self) -> String;
-    /// Waits for the end of the guest and says how it ended.
+    /// Waits for the end of the guest and says how it ended; where guests are slow the deadline is as much longer.
     fn wait_for_end(&mut self, deadline: Duration) -> Result<Ending, Stop>;
     /// How long the guest may be silent before it counts as hung: by where it runs.
     fn silence(&self) -> Duration;

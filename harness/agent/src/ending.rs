@@ -104,9 +104,11 @@ pub fn judge(facts: &Facts) -> Option<Ending> {
         (_, Ended { end: End::Code(1..), .. }, Some(Ended { end: end @ End::Signal(_), words })) => {
             daemon_ended(*end, words)
         }
-        (_, Ended { end: End::Code(0), .. }, _) => match &facts.oops {
-            Some(line) => Ending::Oopsed { line: line.clone() },
-            None => Ending::PoweredOff,
+        (_, Ended { end: End::Code(0), .. }, daemon) => match (&facts.oops, daemon) {
+            (Some(line), _) => Ending::Oopsed { line: line.clone() },
+            // A guest may well give up when its files are gone.
+            (None, Some(Ended { end, words })) if end.is_crash() => daemon_ended(*end, words),
+            (None, _) => Ending::PoweredOff,
         },
         (_, Ended { end: End::Code(code), words }, _) => Ending::VmmExited { code: *code, stderr: words.clone() },
         (_, _, Some(Ended { end, words })) => daemon_ended(*end, words),

@@ -43,6 +43,8 @@ pub struct Running {
     waiting: Waiting,
     provided: Provided,
     max_vcpus: u32,
+    /// The release of the kernel that it was given.
+    kernel: String,
     /// What each use's modules are.
     modules: BTreeMap<String, ModuleSet>,
     boot_time: Duration,
@@ -86,6 +88,7 @@ impl Running {
         let not_started = |stop| Box::new(NotStarted { stop, launched: launched.clone() });
         let mut running = Running::spawn(profile, &composed, paths, waiting).map_err(&not_started)?;
         (running.provided, running.modules) = (provided, claims.modules.clone());
+        running.kernel.clone_from(&claims.kernel);
         running.connect().and_then(|()| running.mount(configuration, keeps)).map_err(not_started)?;
         Ok(running)
     }
@@ -131,6 +134,7 @@ impl Running {
             waiting,
             provided: Provided::default(),
             max_vcpus: composed.max_vcpus,
+            kernel: String::new(),
             modules: BTreeMap::new(),
             boot_time: Duration::ZERO,
         })
@@ -166,7 +170,7 @@ impl Running {
 
     /// Connects to a socket that QEMU listens on, as soon as it does.
     fn connect_to(&mut self, path: PathBuf) -> Result<UnixStream, Stop> {
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + self.waiting.start;
         loop {
             let error = match UnixStream::connect(&path) {
                 Ok(stream) => return Ok(stream),
@@ -377,7 +381,7 @@ impl Machine for Running {
             let sent = self.agent.as_ref().map(|agent| agent.send(GuestRequest::Ask { question }));
             return sent.transpose().map(|_| Answer::Done).map_err(|e| Stop::error(e.to_string()));
         }
-        match self.request(GuestRequest::Ask { question }, Duration::from_secs(40), "asking the guest")? {
+        match self.request(GuestRequest::Ask { question }, self.waiting.answer, "asking the guest")? {
             GuestReply::Answered { answer } => Ok(answer),
             other => Err(Stop::error(format!("asking the guest: unexpected reply {other:?}"))),
         }
@@ -406,7 +410,11 @@ impl Machine for Running {
     fn load_modules(&mut self, used_for: &str) -> Result<(), Stop> {
         let Some(set) = self.modules.get(used_for).cloned() else { return Ok(()) };
         let request = GuestRequest::LoadModules { names: set.load };
-        self.request(request, Duration::from_secs(60), "loading modules").map(drop)
+        self.request(request, Duration::from_secs(60) * self.waiting.times, "loading modules").map(drop)
+    }
+
+    fn kernel(&self) -> &str {
+        &self.kernel
     }
 
     fn boot_time(&self) -> Duration {
@@ -438,6 +446,7 @@ impl Machine for Running {
     }
 
     fn wait_for_end(&mut self, deadline: Duration) -> Result<Ending, Stop> {
+        let deadline = deadline * self.waiting.times;
         let end = Instant::now() + deadline;
         loop {
             if self.ended() {

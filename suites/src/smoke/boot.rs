@@ -12,7 +12,12 @@ use std::time::{Duration, Instant};
 pub(super) fn kernel_boots_to_userspace(machine: &mut dyn Machine) -> Check {
     let running = read(machine, "/proc/sys/kernel/osrelease")?;
     let cmdline = read(machine, "/proc/cmdline")?;
-    ensure!(!running.trim().is_empty(), "the guest has no kernel release");
+    ensure!(
+        running.trim() == machine.kernel(),
+        "the guest was given the kernel {}, and runs {:?}",
+        machine.kernel(),
+        running.trim()
+    );
     ensure!(cmdline.contains("panic=1"), "the guest's command line is not Kata's: {}", cmdline.trim());
     Ok(())
 }
