@@ -24,6 +24,8 @@ pub const MAX_LINE: usize = 4 << 20;
 
 /// The largest journal that is read, in bytes: a run of all releases in all environments has some tens of MiB.
 pub const MAX_JOURNAL: u64 = 1 << 30;
+/// The most cells that a journal is read of: all distros' releases in every environment are fewer.
+pub const MAX_CELLS: usize = 1000;
 
 /// Why a journal could not be read or written.
 #[derive(Debug, thiserror::Error)]

@@ -178,15 +178,10 @@ pub fn fold(journal: &Journal) -> Run {
             Event::RunFinished { interrupted } => {
                 run.ending = if *interrupted { Ending::Interrupted } else { Ending::Finished };
             }
-            Event::CellStarted { cell }
-            | Event::PhaseStarted { cell, .. }
-            | Event::CellFacts { cell, .. }
-            | Event::Launched { cell, .. }
-            | Event::TestStarted { cell, .. }
-            | Event::TestFinished { cell, .. }
-            | Event::CellError { cell, .. }
-            | Event::CellFinished { cell } => {
-                folding.entry(cell.clone()).or_default().event(entry.at, &entry.event, &redactor);
+            event => {
+                for cell in event.cells() {
+                    folding.entry(cell.clone()).or_default().event(entry.at, event, &redactor);
+                }
             }
         }
     }

@@ -282,8 +282,11 @@ fn answer(catalogue: &[Test], evidence: &Evidence, required: &str) -> Answer {
     loop {
         let blocker = if at == required { String::new() } else { format!("blocked by {at}: ") };
         let Some(standing) = evidence.standings.get(&at) else {
+            // What is required stands in the catalogue.
+            if at == required {
+                return Answer::NeverRan;
+            }
             return match catalogue.iter().any(|t| t.id == at) {
-                true if at == required => Answer::NeverRan,
                 true => match &evidence.error {
                     Some(error) => Answer::Erred(error.clone()),
                     None => Answer::Skipped(format!("{blocker}never ran")),

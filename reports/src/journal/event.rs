@@ -254,3 +254,21 @@ pub enum Event {
         interrupted: bool,
     },
 }
+
+impl Event {
+    /// The cells that it is about.
+    pub fn cells(&self) -> &[CellId] {
+        match self {
+            Event::RunStarted { cells, .. } => cells,
+            Event::RunFinished { .. } => &[],
+            Event::CellStarted { cell }
+            | Event::PhaseStarted { cell, .. }
+            | Event::CellFacts { cell, .. }
+            | Event::Launched { cell, .. }
+            | Event::TestStarted { cell, .. }
+            | Event::TestFinished { cell, .. }
+            | Event::CellError { cell, .. }
+            | Event::CellFinished { cell } => std::slice::from_ref(cell),
+        }
+    }
+}

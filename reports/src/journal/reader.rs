@@ -1,6 +1,7 @@
 //! Reading a journal.
 
-use super::{Entry, Error, MAX_JOURNAL, MAX_LINE, SCHEMA};
+use super::{Entry, Error, MAX_CELLS, MAX_JOURNAL, MAX_LINE, SCHEMA};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -41,6 +42,7 @@ pub fn read(path: &Path) -> Result<Journal, Error> {
     let mut reader = BufReader::new(file.take(MAX_JOURNAL));
     let mut journal = Journal::default();
     let mut number = 0;
+    let mut cells = BTreeSet::new();
     while let Some(line) = next_line(&mut reader).map_err(failed)? {
         number += 1;
         if line.bytes.trim_ascii().is_empty() && line.ended {
@@ -56,6 +58,11 @@ pub fn read(path: &Path) -> Result<Journal, Error> {
                     && schema > SCHEMA
                 {
                     return Err(Error::Schema { path, line: number, found: schema.into() });
+                }
+                cells.extend(entry.event.cells().iter().cloned());
+                if cells.len() > MAX_CELLS {
+                    let problem = format!("the journal speaks of more than {MAX_CELLS} cells, more than any run has");
+                    return Err(Error::Line { path, line: number, problem });
                 }
                 journal.entries.push(entry);
             }

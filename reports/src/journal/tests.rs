@@ -175,3 +175,20 @@ fn what_is_no_regular_file_is_refused_and_never_waited_for() {
         assert_eq!(source, "not a regular file", "{}", path.display());
     }
 }
+
+#[test]
+fn a_journal_of_more_cells_than_there_can_be_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE);
+    let with = |count: usize| {
+        let line = |n| {
+            format!(
+                r#"{{"at":"2026-11-28T00:00:00Z","event":{{"event":"cell-finished","cell":"d:{n}/x86_64/container"}}}}"#
+            )
+        };
+        std::fs::write(&path, (0..count).map(line).collect::<Vec<_>>().join("\n") + "\n").unwrap();
+        read(&path)
+    };
+    assert_eq!(with(MAX_CELLS).unwrap().entries.len(), MAX_CELLS);
+    assert!(with(MAX_CELLS + 1).unwrap_err().to_string().contains("more than 1000 cells"));
+}
