@@ -63,6 +63,15 @@ impl Tree {
     pub(crate) fn first<'a>(&'a self, paths: &[&'a str]) -> Option<(&'a str, &'a str)> {
         paths.iter().find_map(|path| self.files.get(*path).map(|text| (*path, &**text)))
     }
+
+    /// The file of that path, or the files of that folder that end so, by path.
+    pub(crate) fn below<'a>(&'a self, path: &'a str, end: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.files.iter().filter_map(move |(file, text)| {
+            let inside = file.strip_prefix(path)?;
+            let name = inside.strip_prefix('/').is_some_and(|name| !name.contains('/') && name.ends_with(end));
+            (inside.is_empty() || name).then_some((file.as_str(), &**text))
+        })
+    }
 }
 
 impl Checkout {
@@ -83,16 +92,16 @@ impl Checkout {
         }
     }
 
-    /// The tags of releases after this one, in their order.
-    pub(crate) fn releases_after(&self, newest: KataVersion) -> Result<Vec<String>, CheckoutError> {
+    /// The tags of releases from this one on, in their order.
+    pub(crate) fn releases_from(&self, oldest: KataVersion) -> Result<Vec<KataVersion>, CheckoutError> {
         let tags = self.git(&["tag", "--list", "[0-9]*.[0-9]*.[0-9]*"])?.unwrap_or_default();
         let mut versions: Vec<KataVersion> = tags
             .lines()
             .filter_map(|tag| tag.parse::<KataVersion>().ok().filter(|version| version.to_string() == tag))
-            .filter(|version| *version > newest)
+            .filter(|version| *version >= oldest)
             .collect();
         versions.sort();
-        Ok(versions.iter().map(KataVersion::to_string).collect())
+        Ok(versions)
     }
 
     /// Those of the files that are there at a tag; `None` without the tag.

@@ -1,9 +1,9 @@
 //! The profiles held against Kata's source, release by release.
 //!
 //! Two nets, for each runtime. *Facts* are read out of the source at every release and compared with what the profile of
-//! that release says: a value that differs is wrong in the profile. *Readings* are the functions that make arguments: when
-//! the text of one changes, a person has to have read it and said which profile accounts for it, or why it has no effect.
-//! Whatever a profile says nothing about falls into the second net.
+//! that release says: a value that differs is wrong in the profile. *Readings* are the functions that make arguments, the
+//! shipped settings and the guest kernel's options: when one changes, a person has to have read it and said which profile
+//! accounts for it, or why it has no effect. Whatever a profile says nothing about falls into the second net.
 //!
 //! Only git is run, read-only and with a deadline.
 
@@ -30,7 +30,7 @@ pub struct Report {
     pub releases: usize,
     /// How many facts were compared.
     pub facts: usize,
-    /// How many changes of functions were looked up.
+    /// How many changes of functions and settings were looked up.
     pub changes: usize,
     /// What the profiles or the readings say otherwise.
     pub differences: Vec<Difference>,
@@ -86,9 +86,11 @@ pub fn compare_family(
         let profile = family.profile_of(&name).ok();
         tags.push((name, profile));
     }
-    for unread in checkout.releases_after(family.newest())? {
+    let oldest = family.releases().first().copied().unwrap_or_else(|| family.newest());
+    let tagged = checkout.releases_from(oldest)?;
+    for unread in tagged.iter().filter(|tag| !family.releases().contains(*tag)) {
         let what = format!("this release has not been read; the newest that was is {}", family.newest());
-        report.differences.push(Difference { tag: unread, place: "-".to_owned(), what });
+        report.differences.push(Difference { tag: unread.to_string(), place: "-".to_owned(), what });
     }
     tags.push((MAIN.to_owned(), family.unreleased()));
     let mut reader = readings.reader();

@@ -1,8 +1,8 @@
-//! Which functions were read, and what was said of each of their changes.
+//! Which functions and settings were read, and what was said of each of their changes.
 
 use crate::Difference;
 use crate::checkout::Tree;
-use crate::source::{items, meaning};
+use crate::source::{assignments, items, meaning};
 use kata_osinfo::profile::{Family, Runtime};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,11 +21,13 @@ fn embedded(text: &str) -> Readings {
 #[error(transparent)]
 pub struct ReadingsError(#[from] serde_yaml::Error);
 
-/// The functions of a runtime that make arguments, and every change of theirs that was read.
+/// The functions of a runtime that make arguments, what it ships, and every change of theirs that was read.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Readings {
     read: Vec<Read>,
+    #[serde(default)]
+    settings: Vec<Assigned>,
     changes: Vec<Changed>,
 }
 
@@ -37,6 +39,27 @@ struct Read {
     file: Vec<String>,
     /// Its items.
     items: Vec<String>,
+}
+
+/// Assignments of some files: of a Makefile, of the shipped configuration, of the guest kernel's.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Assigned {
+    /// Their paths; a folder stands for the files in it that end in `.conf`.
+    files: Vec<String>,
+    /// How the names begin that are read; none for all.
+    #[serde(default)]
+    begin: Vec<String>,
+    /// What stands in the names of other VMMs' and platforms' settings, which are not read.
+    #[serde(default)]
+    others: Vec<String>,
+}
+
+impl Assigned {
+    fn is_read(&self, name: &str) -> bool {
+        let begins = self.begin.is_empty() || self.begin.iter().any(|begin| name.starts_with(begin.as_str()));
+        begins && !self.others.iter().any(|other| name.split('_').skip(1).any(|word| word == other))
+    }
 }
 
 /// Items that changed at a release.
@@ -71,7 +94,8 @@ impl Readings {
     }
 
     pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
-        self.read.iter().flat_map(|read| read.file.iter().map(String::as_str))
+        let settings = self.settings.iter().flat_map(|set| &set.files);
+        self.read.iter().flat_map(|read| &read.file).chain(settings).map(String::as_str)
     }
 
     pub(crate) fn reader(&self) -> Reader<'_> {
@@ -97,6 +121,17 @@ impl Reader<'_> {
             for item in items(text).into_iter().filter(|item| read.items.contains(&item.name)) {
                 places.insert(item.name.clone(), format!("{path}:{}", item.line));
                 now.insert(item.name, meaning(item.text));
+            }
+        }
+        for set in &self.readings.settings {
+            for (path, text) in set.files.iter().flat_map(|path| tree.below(path, ".conf")) {
+                for (name, value, line) in assignments(text).into_iter().filter(|(name, ..)| set.is_read(name)) {
+                    places.entry(name.clone()).or_insert_with(|| format!("{path}:{line}"));
+                    // Where a condition decides, all its values count.
+                    let values: &mut String = now.entry(name).or_default();
+                    values.push_str(value);
+                    values.push('\n');
+                }
             }
         }
         let Some(before) = self.before.replace(now.clone()) else {

@@ -100,7 +100,7 @@ pub(crate) fn facts(tree: &Tree, profile: &Profile) -> Vec<Fact> {
     let waits = line_of(daemon, line);
     all.push(Fact::new("ready-line", DAEMON, Some((yes(waits.is_some()), waits)), "yes"));
     all.push(gates(tree, profile));
-    if profile.maintained {
+    if !profile.ended() {
         all.push(built(tree, profile));
     }
     all

@@ -117,6 +117,29 @@ pub(crate) fn make<'a>(source: &'a str, variable: &str) -> Option<(&'a str, usiz
     found
 }
 
+/// Every assignment of a Makefile, a TOML file or a kernel's configuration, with its line: `DEFVCPUS`,
+/// `[runtime]vfio_mode`, `CONFIG_FUSE_FS`.
+pub(crate) fn assignments(source: &str) -> Vec<(String, &str, usize)> {
+    let mut section = "";
+    let mut all = Vec::new();
+    for (number, line) in source.lines().enumerate() {
+        let line = line.trim();
+        if line.starts_with('#') {
+            continue;
+        }
+        if line.starts_with('[') && line.ends_with(']') {
+            section = line;
+            continue;
+        }
+        let Some((name, value)) = line.split_once('=') else { continue };
+        let name = name.trim_end_matches([':', '?', '+']).trim();
+        if !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)) {
+            all.push((format!("{section}{name}"), value.trim(), number + 1));
+        }
+    }
+    all
+}
+
 /// The strings between double quotes in a text, in their order.
 pub(crate) fn strings(text: &str) -> Vec<&str> {
     text.split('"').skip(1).step_by(2).collect()
@@ -163,5 +186,8 @@ mod tests {
         assert_eq!(strings("{\"a\", \"b c\"}, \"\""), ["a", "b c", ""]);
         assert_eq!(quoted_after("x\n\tdefaultOptions = \"accel=kvm\"\n", "defaultOptions"), Some(("accel=kvm", 2)));
         assert_eq!(line_of("a\nb", "b"), Some(2));
+        let text = "# a = 1\n  DEFA ?= 1\nB := x=y\n[s.t]\nc_d = [\"e\"]\nCONFIG_F=y\n$(x) = 1\n\tif [ a = b ]\n";
+        let expected = [("DEFA", "1", 2), ("B", "x=y", 3), ("[s.t]c_d", "[\"e\"]", 5), ("[s.t]CONFIG_F", "y", 6)];
+        assert_eq!(assignments(text), expected.map(|(name, value, line)| (name.to_owned(), value, line)));
     }
 }

@@ -14,6 +14,9 @@ const MAKEFILE: &str = "src/runtime-rs/Makefile";
 const READINGS: &str = "
 read:
   - {file: [src/moved.rs, src/old.rs], items: [fn prints]}
+settings:
+  - {files: [src/runtime-rs/Makefile], begin: [DEF], others: [CLH]}
+  - {files: [kernel/fragments]}
 changes:
   - {at: 2.0.0, items: [fn prints], profile: b}
   - {at: 2.1.0, items: [fn prints], no-effect: a log line}
@@ -139,7 +142,9 @@ fn a_planted_value_is_reported_with_file_and_line() {
         .write(MAKEFILE, &std::fs::read_to_string(repository.0.path().join(MAKEFILE)).unwrap().replace("2048", "1024"));
     repository.git(&["commit", "-q", "-a", "-m", "m"]);
     let expected = format!("main {MAKEFILE}:2: memory-mib: Kata says `1024`, the profile b `2048`");
-    assert_eq!(repository.said(), [expected]);
+    // What a profile says and what was read are two nets.
+    let unread = format!("main {MAKEFILE}:2: `DEFMEMSZ` changed, and no reading accounts for it");
+    assert_eq!(repository.said(), [expected, unread]);
 }
 
 #[test]
@@ -148,6 +153,24 @@ fn a_planted_change_of_a_function_that_nobody_read_is_reported() {
     repository.write("src/moved.rs", "fn prints() {\n    c()\n}\n");
     repository.git(&["commit", "-q", "-a", "-m", "m"]);
     assert_eq!(repository.said(), ["main src/moved.rs:1: `fn prints` changed, and no reading accounts for it"]);
+}
+
+#[test]
+fn a_planted_setting_and_a_planted_option_of_the_kernel_are_reported() {
+    let repository = Repository::as_expected();
+    let makefile = std::fs::read_to_string(repository.0.path().join(MAKEFILE)).unwrap();
+    repository.write(MAKEFILE, &format!("{makefile}DEFBRIDGES := 2\nDEFBRIDGES_CLH := 3\nOTHER := 1\n"));
+    repository.write("kernel/fragments/fs.conf", "# CONFIG_A=y\nCONFIG_FUSE_FS=y\n");
+    repository.write("kernel/fragments/deeper/x.conf", "CONFIG_DEEPER=y\n");
+    repository.git(&["add", "-A"]);
+    repository.git(&["commit", "-q", "-m", "m"]);
+    assert_eq!(
+        repository.said(),
+        [
+            "main kernel/fragments/fs.conf:2: `CONFIG_FUSE_FS` changed, and no reading accounts for it".to_owned(),
+            format!("main {MAKEFILE}:7: `DEFBRIDGES` changed, and no reading accounts for it"),
+        ]
+    );
 }
 
 #[test]
@@ -172,6 +195,8 @@ fn a_boundary_at_the_wrong_release_is_reported() {
 fn a_release_that_was_not_read_and_one_that_is_missing_are_reported() {
     let repository = Repository::as_expected();
     repository.release("2.2.0");
+    // A branch that is maintained has releases below the newest.
+    repository.release("2.0.1");
     repository.release("3.0.0-rc0");
     repository.git(&["tag", "-d", "1.0.0"]);
     let said = repository.said();
@@ -179,6 +204,7 @@ fn a_release_that_was_not_read_and_one_that_is_missing_are_reported() {
         said.contains(&"2.2.0 -: this release has not been read; the newest that was is 2.1.0".to_owned()),
         "{said:?}"
     );
+    assert!(said.iter().any(|line| line.starts_with("2.0.1 -: this release has not been read")), "{said:?}");
     assert!(said.contains(&"1.0.0 -: there is no such tag in the checkout".to_owned()), "{said:?}");
     assert!(!said.iter().any(|line| line.starts_with("3.0.0")), "{said:?}");
 }
