@@ -23,6 +23,12 @@ pub enum Capability {
     VmmHotplugBlk,
     /// Network interfaces are plugged into a running guest.
     VmmHotplugNet,
+    /// Something is plugged into a PCIe root port of a running guest.
+    VmmHotplugRootPort,
+    /// QEMU gives a guest Kata's image as an NVDIMM.
+    VmmImageNvdimm,
+    /// QEMU gives a guest Kata's image as a virtio-blk disk.
+    VmmImageBlk,
     /// `vhost-user-blk-pci` exists.
     VmmVhostUserBlk,
     /// `vfio-pci` exists.
@@ -103,6 +109,9 @@ impl Capability {
         Capability::VmmHotplugCpu,
         Capability::VmmHotplugBlk,
         Capability::VmmHotplugNet,
+        Capability::VmmHotplugRootPort,
+        Capability::VmmImageNvdimm,
+        Capability::VmmImageBlk,
         Capability::VmmVhostUserBlk,
         Capability::VmmVfio,
         Capability::VmmBuildGate,
@@ -150,6 +159,9 @@ impl Capability {
             Capability::VmmHotplugCpu => "vmm.hotplug.cpu",
             Capability::VmmHotplugBlk => "vmm.hotplug.blk",
             Capability::VmmHotplugNet => "vmm.hotplug.net",
+            Capability::VmmHotplugRootPort => "vmm.hotplug.root-port",
+            Capability::VmmImageNvdimm => "vmm.image.nvdimm",
+            Capability::VmmImageBlk => "vmm.image.blk",
             Capability::VmmVhostUserBlk => "vmm.vhost-user-blk",
             Capability::VmmVfio => "vmm.vfio",
             Capability::VmmBuildGate => "vmm.build-gate",
@@ -201,6 +213,17 @@ impl Capability {
             }
             Capability::VmmHotplugNet => {
                 "a network interface that is plugged into a running guest is where Kata predicts, and carries packets"
+            }
+            Capability::VmmHotplugRootPort => {
+                "a device that is plugged into a PCIe root port works, where Kata plugs VFIO devices if told to"
+            }
+            Capability::VmmImageNvdimm => {
+                "QEMU gives a guest Kata's image as an NVDIMM, and its root filesystem is read there by DAX; the \
+                 kernel of such a guest is Kata's own, for without an initrd a distro's has no drivers"
+            }
+            Capability::VmmImageBlk => {
+                "QEMU gives a guest Kata's image as a virtio-blk disk, and its root filesystem is read there; the \
+                 kernel of such a guest is Kata's own, for without an initrd a distro's has no drivers"
             }
             Capability::VmmVhostUserBlk => "QEMU offers vhost-user-blk (SPDK volumes)",
             Capability::VmmVfio => "QEMU offers vfio-pci (device pass-through)",

@@ -10,6 +10,7 @@ mod containerd;
 mod crio;
 mod edit;
 mod found;
+mod image;
 mod keys;
 mod locate;
 pub mod lock;

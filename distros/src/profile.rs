@@ -218,6 +218,16 @@ pub enum BlkReadOnly {
     ReadOnly,
 }
 
+/// How a guest is given Kata's image, where it boots from one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImageDriver {
+    /// As an NVDIMM, `/dev/pmem0`, which both runtimes' shipped x86_64 configurations say.
+    Nvdimm,
+    /// As a virtio-blk disk, `/dev/vda`: `disable_image_nvdimm` of the Go runtime, `vm_rootfs_driver` of runtime-rs.
+    Blk,
+}
+
 /// How the runtime drives virtiofsd.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -310,12 +320,15 @@ pub struct Modules {
     pub virtio_9p: Vec<String>,
     /// To mount an ext4 disk.
     pub virtio_blk: Vec<String>,
+    /// To mount an ext4 image that is an NVDIMM; no guest with an initrd has one.
+    pub nvdimm: Vec<String>,
     /// Everything else that a Kata guest loads: network, SCSI, RNG, overlay.
     pub other: Vec<String>,
 }
 
 impl Modules {
-    /// All of them, each once and in the order of their names: Kata's agent loads none before it is asked to.
+    /// All that a guest with an initrd may need, each once and in the order of their names: Kata's agent loads none
+    /// before it is asked to.
     pub fn all(&self) -> Vec<String> {
         let uses = [&self.boot, &self.vsock, &self.virtio_fs, &self.virtio_9p, &self.virtio_blk, &self.other];
         uses.into_iter().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect()

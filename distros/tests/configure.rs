@@ -123,6 +123,10 @@ fn the_answer_for_programs_keeps_its_form() {
             "text": "Kata's own kernel stays: not for production"
           },
           {
+            "about": "image",
+            "text": "that QEMU hands Kata's image over has never been verified here: vmm.image.nvdimm"
+          },
+          {
             "about": "shared_fs",
             "text": "virtio-fs has never been verified here under go-3.29"
           },
@@ -138,7 +142,8 @@ fn the_answer_for_programs_keeps_its_form() {
         "share": {
           "daemon": "/usr/libexec/virtiofsd",
           "name": "virtio-fs"
-        }
+        },
+        "unproven-image": true
       },
       "diff": true,
       "files": [

@@ -237,6 +237,7 @@ fn wanted_modules(profiles: &[Profile]) -> BTreeMap<String, Vec<String>> {
             ("virtio-fs", &modules.virtio_fs),
             ("virtio-9p", &modules.virtio_9p),
             ("virtio-blk", &modules.virtio_blk),
+            ("nvdimm", &modules.nvdimm),
             ("other", &modules.other),
         ] {
             let list = wanted.entry(used_for.to_owned()).or_default();

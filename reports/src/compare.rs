@@ -75,7 +75,8 @@ pub fn against(recorded: Option<&VerifiedEntry>, cell: &CellReport, profile: &st
 /// Whether `--strict` does without a capability: nobody needs it for running Kata, or this environment cannot show it.
 pub fn is_optional(capability: Capability, judgement: &Judgement) -> bool {
     match capability {
-        Capability::VmmVhostUserBlk
+        Capability::VmmHotplugRootPort
+        | Capability::VmmVhostUserBlk
         | Capability::VmmVfio
         | Capability::VmmBuildGate
         | Capability::VmmAmdIommu
@@ -103,6 +104,8 @@ pub fn is_optional(capability: Capability, judgement: &Judgement) -> bool {
         | Capability::KataNet
         | Capability::KataCheck
         | Capability::KataInitrd
+        | Capability::VmmImageNvdimm
+        | Capability::VmmImageBlk
         | Capability::KataKernel => true,
         // The environment took them away; a test that never ran is another matter.
         Capability::VmmVsock | Capability::VmmNet | Capability::VmmHotplugCpu => {

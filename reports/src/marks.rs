@@ -60,7 +60,8 @@ pub(crate) fn rests(verdict: Verdict) -> bool {
 pub(crate) fn is_main(capability: Capability) -> bool {
     !matches!(
         capability,
-        Capability::VmmVhostUserBlk
+        Capability::VmmHotplugRootPort
+            | Capability::VmmVhostUserBlk
             | Capability::VmmVfio
             | Capability::VmmBuildGate
             | Capability::VmmAmdIommu

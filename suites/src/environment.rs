@@ -5,11 +5,12 @@
 use crate::check::Stop;
 use crate::containers::Kata;
 pub use crate::ending::Ending;
-use kata_osinfo::profile::Profile;
+use kata_osinfo::profile::{ImageDriver, Profile};
 use kata_osinfo::release::Release;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 /// Where a target is brought up.
@@ -161,6 +162,10 @@ pub trait Environment {
     fn boot_with_peer(&self, peer: SocketAddr) -> Result<Box<dyn Machine>, Stop>;
     /// Boots a guest of the profile with virtio-fs.
     fn boot_with_virtio_fs(&self) -> Result<Box<dyn Machine>, Stop>;
+    /// Boots a guest of the profile with a file of the environment's in the place of Kata's image, and our initramfs.
+    fn boot_with_image(&self, file: &Path, driver: ImageDriver) -> Result<Box<dyn Machine>, Stop>;
+    /// Boots a guest of the profile with one PCIe root port.
+    fn boot_with_a_root_port(&self) -> Result<Box<dyn Machine>, Stop>;
     /// Runs one vCPU of a machine of its own through KVM, and gives the API's version and how the vCPU came back;
     /// the error names the call of KVM's that failed.
     fn run_a_vcpu(&self) -> Result<VcpuRun, String>;
@@ -247,6 +252,16 @@ pub enum Question {
     List {
         /// Absolute path in the guest.
         path: String,
+    },
+    /// A text file's content, read through a mapping of it.
+    ReadMapped {
+        /// Absolute path in the guest.
+        path: String,
+    },
+    /// Mount the root filesystem that the kernel was told of, with the options and as read-only as it was told.
+    MountRoot {
+        /// Absolute path in the guest.
+        target: String,
     },
     /// Listen on a vsock port and send back what the first connection sends, in the background.
     VsockEcho {

@@ -41,6 +41,7 @@ use std::time::Duration;
 
 pub use action::{Action, Bytes, Kind, Reply, Status, perform};
 pub use conformance::{NATIVE_FAILURES, pjdfstest_failures, record_native_failures};
+pub use mapping::read_mapped;
 pub use site::Site;
 
 /// A body that runs inside the guest (or natively).

@@ -4,6 +4,7 @@ mod boot;
 mod daemon;
 mod gates;
 mod hotplug;
+mod image;
 mod inside;
 mod kernel;
 mod packages;
@@ -72,6 +73,7 @@ fn rows() -> Vec<Row> {
         row!(gates::qemu_has_the_objects_of_the_default_path, Environment, Environment, Qemu, BOOT, blocked_by: QEMU_THERE),
         row!(gates::qemu_has_the_devices_of_virtio_fs, Environment, Environment, Qemu, &[C::FsVirtioFs], blocked_by: QEMU_THERE),
         row!(gates::qemu_has_the_devices_of_virtio_9p, Environment, Environment, Qemu, &[C::FsVirtio9p], blocked_by: QEMU_THERE, profiles: &under::NINEP),
+        row!(gates::qemu_has_an_nvdimm, Environment, Environment, Qemu, &[C::VmmImageNvdimm], blocked_by: QEMU_THERE),
         row!(gates::qemu_has_vhost_vsock, Environment, Environment, Qemu, &[C::VmmVsock], blocked_by: QEMU_THERE),
         row!(gates::qemu_has_virtio_net, Environment, Environment, Qemu, &[C::VmmNet], blocked_by: QEMU_THERE),
         row!(gates::qemu_has_vhost_user_blk, Environment, Environment, Qemu, &[C::VmmVhostUserBlk], blocked_by: QEMU_THERE),
@@ -116,7 +118,10 @@ fn rows() -> Vec<Row> {
         row!(hotplug::cpu_is_hotplugged, OwnGuest, Environment, Qemu, &[C::VmmHotplugCpu], blocked_by: BOOTS, profiles: &under::GO, seconds: 180),
         row!(hotplug::scsi_disk_is_hotplugged, OwnGuest, Environment, Qemu, &[C::VmmHotplugBlk], blocked_by: CONTAINERS, seconds: 180),
         row!(hotplug::pci_disk_is_hotplugged, OwnGuest, Environment, Qemu, &[C::VmmHotplugBlk], blocked_by: &["kernel_boots_to_userspace", "kernel_has_the_modules_of_virtio_blk"], seconds: 180),
+        row!(hotplug::pci_disk_is_hotplugged_into_a_root_port, OwnGuest, Environment, Qemu, &[C::VmmHotplugRootPort], blocked_by: &["kernel_boots_to_userspace", "kernel_has_the_modules_of_virtio_blk"], profiles: &under::ROOT_PORTS, seconds: 180),
         row!(hotplug::network_interface_is_hotplugged, OwnGuest, Environment, Qemu, &[C::VmmHotplugNet], blocked_by: CONTAINERS, seconds: 180),
+        row!(image::image_is_read_as_an_nvdimm, OwnGuest, Environment, Qemu, &[C::VmmImageNvdimm], blocked_by: &["kernel_boots_to_userspace", "qemu_has_an_nvdimm"], seconds: 180),
+        row!(image::image_is_read_as_a_disk, OwnGuest, Environment, Qemu, &[C::VmmImageBlk], blocked_by: BOOTS, seconds: 180),
         row!(boot::guest_powers_off, OwnGuest, Environment, Qemu, BOOT, blocked_by: BOOTS, seconds: 120),
         row!(boot::guest_panic_is_reported, OwnGuest, Environment, Kernel, &[C::VmmBoot, C::KernelGuest], blocked_by: BOOTS, seconds: 120),
         row!(boot::two_cpus_both_work, OwnGuest, Environment, Qemu, BOOT, blocked_by: BOOTS, seconds: 120),

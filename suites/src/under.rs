@@ -1,6 +1,7 @@
 //! Which profiles a test applies to, by what they demand.
 
 use kata_osinfo::capability::Capability;
+use kata_osinfo::configure::KataVersion;
 use kata_osinfo::profile::{BlkSource, Profile, Runtime};
 use std::sync::LazyLock;
 
@@ -21,6 +22,9 @@ pub(crate) static READY_LINE: Names = LazyLock::new(|| of(|p| p.virtiofsd.ready_
 pub(crate) static GO: Names = LazyLock::new(|| of(|p| p.runtime == Runtime::Go));
 /// runtime-rs.
 pub(crate) static RS: Names = LazyLock::new(|| of(|p| p.runtime == Runtime::Rs));
+/// PCIe root ports are all alike: from 2.5 to 3.27 the Go runtime reserved windows in them by the size of the host's GPUs
+/// (`getBARsMaxAddressableMemory` in src/runtime/virtcontainers/qemu_arch_base.go@3.24.0).
+pub(crate) static ROOT_PORTS: Names = LazyLock::new(|| of(|p| p.version() >= KataVersion::new(3, 29, 0)));
 /// The runtime hands disks down in descriptor sets, and asks QEMU for them.
 pub(crate) static FDSETS: Names = LazyLock::new(|| of(|p| p.qemu.blk_source == BlkSource::Fdset));
 
@@ -35,7 +39,7 @@ mod tests {
     /// No name would mean every profile.
     #[test]
     fn each_demand_is_of_some_profiles_and_not_of_all() {
-        for names in [&NINEP, &BUILD_GATE, &AMD_IOMMU, &SEV_SNP, &READY_LINE, &GO, &RS, &FDSETS] {
+        for names in [&NINEP, &BUILD_GATE, &AMD_IOMMU, &SEV_SNP, &READY_LINE, &GO, &RS, &ROOT_PORTS, &FDSETS] {
             assert!(!names.is_empty() && names.len() < Profile::all().len(), "{:?}", **names);
         }
         assert_eq!(NINEP.last(), Some(&"go-3.24"));

@@ -1,9 +1,10 @@
 //! The pure part: from facts to a configuration, or to what is missing.
 
+use super::image::image_boot;
 use super::{Found, KataVersion, PassedOver, Share, ShareChoice, evidence, version};
 use crate::arch::Arch;
 use crate::capability::Capability;
-use crate::profile::{Profile, Runtime};
+use crate::profile::{ImageDriver, Profile, Runtime};
 use crate::release::Release;
 use crate::verified::VerifiedEntry;
 use serde::Serialize;
@@ -90,9 +91,12 @@ pub struct Configuration {
     pub block_aio: Option<BlockAio>,
     /// The guest's kernel.
     pub boot: Boot,
-    /// Whether Kata's image must be a disk, `disable_image_nvdimm`.
+    /// Whether Kata's image must be a disk: `disable_image_nvdimm`, `vm_rootfs_driver`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub image_as_disk: bool,
+    /// Whether guests boot Kata's image, and no run proved that they can.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unproven_image: bool,
     /// Whether deadlines are stretched for emulation.
     pub emulated: bool,
     /// Whether this is fit for production: a kernel that the distro maintains, and nothing forced.
@@ -239,13 +243,11 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
             ),
         );
     }
-    let image_as_disk = boot == Boot::Kata && image_needs_a_disk(inputs);
-    if image_as_disk {
-        note(
-            "disable_image_nvdimm",
-            "QEMU before 6.0 knows no read-only memory backend, which Kata's image would be".to_owned(),
-        );
-    }
+    let image = match boot {
+        Boot::Kata => Some(image_boot(inputs)?),
+        Boot::Initrd { .. } => None,
+    };
+    image.iter().flat_map(|image| &image.notes).for_each(|line| note("image", line.clone()));
     let choice = ShareChoice::of(release, inputs.verified, profile, found);
     let (share, was_forced) = share(&choice, inputs.force)?;
     if choice.evidence.is_empty() && !was_forced {
@@ -274,7 +276,8 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
         extra_args: profile.virtiofsd.extra_args.clone(),
         block_aio,
         production: boot != Boot::Kata && !forced && !was_forced && !doubts,
-        image_as_disk,
+        image_as_disk: image.as_ref().is_some_and(|image| image.changed && image.driver == ImageDriver::Blk),
+        unproven_image: image.is_some_and(|image| !image.proven),
         boot,
         emulated: inputs.emulated,
         notes,
@@ -307,26 +310,6 @@ fn initrd_in_doubt(kernel: &str, initrd: &str, kata: KataVersion) -> Option<Stri
         versions.into_iter().any(|w| !w.starts_with(&kata) && !release.starts_with(w.trim_end_matches(".img")));
     another
         .then(|| format!("{initrd} is of another kernel than {kernel}, by its name: its modules are not this kernel's"))
-}
-
-/// Whether Kata hands its image to QEMU as a read-only memory backend, which QEMU has since 6.0.
-///
-/// `appendNvdimmImage` in `src/runtime/virtcontainers/qemu_arch_base.go@2.2.0`, which 2.1.0 did not do read-only.
-fn image_needs_a_disk(inputs: &Inputs<'_>) -> bool {
-    let packages = inputs.release.qemu().map(|v| v.packages.as_slice()).unwrap_or_default();
-    let verified = |name: &String| {
-        let of_this =
-            inputs.verified.iter().filter(|e| e.release == inputs.release.version && e.arch == inputs.release.arch);
-        of_this.filter_map(|e| e.versions.get(name)).next_back()
-    };
-    let versions = packages.iter().filter_map(|name| inputs.found.packages.get(name).or_else(|| verified(name)));
-    let major = |version: &String| -> Option<u32> {
-        let version = version.split(':').next_back()?;
-        version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-    };
-    inputs.profile.runtime == Runtime::Go
-        && inputs.kata >= KataVersion::new(2, 2, 0)
-        && versions.filter_map(major).any(|major| major < 6)
 }
 
 fn hypervisor(inputs: &Inputs<'_>) -> Result<String, PlanError> {

@@ -64,7 +64,11 @@ pub fn settings(configuration: &Configuration) -> Vec<Setting> {
         set(&qemu, "image", json!(""), "it excludes an initrd");
     }
     if c.image_as_disk {
-        set(&qemu, "disable_image_nvdimm", json!(true), "this QEMU has no read-only memory backend");
+        let why = "as an NVDIMM it does not work with this QEMU";
+        match c.runtime {
+            Runtime::Go => set(&qemu, "disable_image_nvdimm", json!(true), why),
+            Runtime::Rs => set(&qemu, "vm_rootfs_driver", json!("virtio-blk-pci"), why),
+        }
     }
     set(&qemu, "shared_fs", json!(c.share.name()), "the preferred one that works");
     if let Share::VirtioFs { daemon } = &c.share {

@@ -48,7 +48,15 @@ pub(super) fn print(way: &Way, here: &Here, format: Format) -> anyhow::Result<Ex
         Way::Configure { configuration } => {
             if human {
                 passed_over(out, &configuration.passed_over)?;
-                writeln!(out, "{name} can run Kata {} with {}", here.profile.range, configuration.share.name())?;
+                let (range, share) = (&here.profile.range, configuration.share.name());
+                match configuration.unproven_image {
+                    false => writeln!(out, "{name} can run Kata {range} with {share}")?,
+                    true => writeln!(
+                        out,
+                        "{name} is not known to run Kata {range}: with {share} it can, but no run has proved that its \
+                         guests boot Kata's image"
+                    )?,
+                }
                 for note in &configuration.notes {
                     writeln!(out, "  {}: {}", printable(&note.about), printable(&note.text))?;
                 }

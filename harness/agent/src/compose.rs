@@ -3,10 +3,10 @@
 use crate::environment::SlotGuard;
 use crate::home::Home;
 use crate::protocol::Launched;
-use kata_osinfo::profile::Profile;
+use kata_osinfo::profile::{ImageDriver, Profile};
 use qemu::deviation::{self, Applied, Deviation};
 use qemu::launch::{FdPurpose, InheritedFd, Launch};
-use qemu::sandbox::{Disk, Net, SHARE_TAG, Sandbox, Shared, Vsock};
+use qemu::sandbox::{Disk, Image, Net, SHARE_TAG, Sandbox, Shared, Vsock};
 use qemu::{argv, virtiofsd};
 use std::io;
 use std::net::SocketAddr;
@@ -102,6 +102,23 @@ impl Provided {
     }
 }
 
+/// What a guest has by settings that are not the shipped ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Extra {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A file in the place of Kata's image.
+    Image {
+        /// The file.
+        file: PathBuf,
+        /// What the guest sees it as.
+        driver: ImageDriver,
+    },
+    /// One PCIe root port.
+    RootPort,
+}
+
 /// Where a guest's files lie in the environment.
 pub struct Paths {
     /// Logs, kept as artifacts.
@@ -122,6 +139,8 @@ pub struct Paths {
     pub shared_dir: PathBuf,
     /// The share, while it is in use.
     pub slot: Option<SlotGuard>,
+    /// What a test asks for besides what every guest has.
+    pub extra: Extra,
     number: u64,
 }
 
@@ -159,6 +178,7 @@ impl Paths {
             virtiofsd: sockets.join("virtiofsd"),
             shared_dir: shared_dir.to_owned(),
             slot: None,
+            extra: Extra::Nothing,
             dir,
             sockets,
             number,
@@ -236,6 +256,10 @@ pub fn compose(
     let guest_cid = guest_cid(paths.number);
     let max_vcpus = sandbox.max_vcpus;
     sandbox.vsock = Some(Vsock { guest_cid });
+    let disk = match &paths.extra {
+        Extra::Image { file, .. } => file.clone(),
+        Extra::Nothing | Extra::RootPort => paths.disk(),
+    };
     let (qemu, daemon) = launches(
         profile,
         configuration,
@@ -254,7 +278,7 @@ pub fn compose(
             .copied()
             .collect(),
         guest_cid,
-        disk: paths.disk(),
+        disk,
         max_vcpus,
         qemu: qemu.argv(),
         daemon_fd: daemon.as_ref().and_then(|d| d.fd(FdPurpose::Virtiofsd)),
@@ -290,6 +314,17 @@ fn launches(
             sandbox.shared = Shared::Virtio9p { dir: shared_dir.clone(), tag: SHARE_TAG.to_owned() };
         }
     }
+    let mut initramfs = None;
+    match &paths.extra {
+        Extra::Nothing => {}
+        Extra::RootPort => sandbox.root_ports = 1,
+        Extra::Image { file, driver } => {
+            let bytes = std::fs::metadata(file).map_or(0, |meta| meta.len());
+            sandbox.image = Some(Image { file: text(file), bytes, driver: *driver });
+            // Kata has one or the other.
+            initramfs = sandbox.initrd.take();
+        }
+    }
     sandbox.nested = provided.nested;
     // As Kata has them, so that leaving them out is a deviation on record.
     sandbox.vsock = sandbox.vsock.or(Some(Vsock { guest_cid: 3 }));
@@ -297,6 +332,7 @@ fn launches(
     let mut launch = argv::launch(profile, &sandbox).map_err(|e| ours(&e))?;
     let mut changes = provided.lacking();
     changes.extend((!profile.qemu.foreground).then_some(Deviation::Foreground));
+    changes.extend(initramfs.map(|path| Deviation::Initramfs { path }));
     changes.push(Deviation::RpcPort { socket: text(&paths.agent) });
     changes.push(Deviation::SerialLog { socket: text(&paths.serial), terse: provided.terse });
     deviation::apply(&mut launch, &changes).map_err(|e| ours(&e))?;
@@ -326,27 +362,43 @@ pub fn normalised(profile: &Profile, configuration: Configuration, provided: Pro
     if configuration == Configuration::Runc {
         return configuration.name().to_owned();
     }
-    let paths = Paths {
-        dir: PathBuf::new(),
-        sockets: PathBuf::from("/nonexistent"),
-        console: "console".into(),
-        serial: "serial".into(),
-        agent: "agent".into(),
-        qmp: "qmp".into(),
-        virtiofsd: "virtiofsd".into(),
-        shared_dir: "share".into(),
-        slot: None,
-        number: 0,
-    };
-    let sandbox = Sandbox::new(profile, "qemu", "id", "kernel");
-    match launches(profile, configuration, provided, sandbox, &paths, Some("virtiofsd")) {
-        Ok((qemu, daemon)) => {
-            let daemon = daemon.map(|d| d.normalised()).unwrap_or_default();
-            format!("{:?} {:?} {:?}", profile.runtime, qemu.normalised(), daemon)
+    let form = |configuration, extra| {
+        let paths = Paths {
+            dir: PathBuf::new(),
+            sockets: PathBuf::from("/nonexistent"),
+            console: "console".into(),
+            serial: "serial".into(),
+            agent: "agent".into(),
+            qmp: "qmp".into(),
+            virtiofsd: "virtiofsd".into(),
+            shared_dir: "share".into(),
+            slot: None,
+            extra,
+            number: 0,
+        };
+        let sandbox = Sandbox { initrd: Some("initrd".to_owned()), ..Sandbox::new(profile, "qemu", "id", "kernel") };
+        match launches(profile, configuration, provided, sandbox, &paths, Some("virtiofsd")) {
+            Ok((qemu, daemon)) => {
+                let daemon = daemon.map(|d| d.normalised()).unwrap_or_default();
+                format!("{:?} {:?} {:?}", profile.runtime, qemu.normalised(), daemon)
+            }
+            // What cannot be composed is shared with nobody.
+            Err(_) => profile.name.clone(),
         }
-        // What cannot be composed is shared with nobody.
-        Err(_) => profile.name.clone(),
+    };
+    if configuration != Configuration::Own {
+        return form(configuration, Extra::Nothing);
     }
+    // What the tests with guests of their own boot: profiles share them only where all of it is equal.
+    let image = |driver| Extra::Image { file: PathBuf::from("image"), driver };
+    let guests = [
+        (Configuration::Own, Extra::Nothing),
+        (Configuration::VirtioFs, Extra::Nothing),
+        (Configuration::Own, image(ImageDriver::Nvdimm)),
+        (Configuration::Own, image(ImageDriver::Blk)),
+        (Configuration::Own, Extra::RootPort),
+    ];
+    guests.map(|(configuration, extra)| form(configuration, extra)).join("\n")
 }
 
 /// How the guest mounts a configuration's share: source, type, options, as Kata's agent is told to.

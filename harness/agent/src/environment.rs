@@ -1,6 +1,6 @@
 //! The environment's agent: runs tests, boots guests for them, and answers the harness over its standard streams.
 
-use crate::compose::{self, Keeps, Paths, Provided};
+use crate::compose::{self, Extra, Keeps, Paths, Provided};
 use crate::containers::engine::Left;
 use crate::containers::{Engine, Patience, Settings};
 use crate::daemon::DaemonProcess;
@@ -17,7 +17,7 @@ use crate::rehearsal::{self, Fault};
 use crate::server::{self, locked};
 use crate::waiting::{Waiting, patience};
 use crate::{guest, probe};
-use kata_osinfo::profile::Profile;
+use kata_osinfo::profile::{ImageDriver, Profile};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -375,7 +375,7 @@ impl At<'_> {
     }
 
     fn boot_as(&self, configuration: Configuration, keeps: Keeps) -> Result<Box<dyn Machine>, Stop> {
-        self.boot_profile(self.profile, configuration, keeps)
+        self.boot_profile(self.profile, configuration, keeps, Extra::Nothing)
     }
 
     fn boot_profile(
@@ -383,9 +383,11 @@ impl At<'_> {
         profile: &Profile,
         configuration: Configuration,
         keeps: Keeps,
+        extra: Extra,
     ) -> Result<Box<dyn Machine>, Stop> {
         let (mut paths, slot) = self.agent.paths()?;
         paths.slot = Some(slot);
+        paths.extra = extra;
         match Running::start(profile, configuration, keeps, self.agent.terms(keeps), &self.claims, paths) {
             Ok(running) => {
                 self.keep_artifacts(&running);
@@ -463,7 +465,7 @@ impl Environment for At<'_> {
     fn boot_with_vcpus(&self, vcpus: u32) -> Result<Box<dyn Machine>, Stop> {
         let mut profile = self.profile.clone();
         profile.qemu.vcpus = vcpus;
-        self.boot_profile(&profile, Configuration::Own, Keeps::Nothing)
+        self.boot_profile(&profile, Configuration::Own, Keeps::Nothing, Extra::Nothing)
     }
 
     fn boot_with_vsock(&self) -> Result<Box<dyn Machine>, Stop> {
@@ -480,6 +482,15 @@ impl Environment for At<'_> {
 
     fn boot_with_virtio_fs(&self) -> Result<Box<dyn Machine>, Stop> {
         self.boot_as(Configuration::VirtioFs, Keeps::Nothing)
+    }
+
+    fn boot_with_image(&self, file: &Path, driver: ImageDriver) -> Result<Box<dyn Machine>, Stop> {
+        let extra = Extra::Image { file: file.to_owned(), driver };
+        self.boot_profile(self.profile, Configuration::Own, Keeps::Nothing, extra)
+    }
+
+    fn boot_with_a_root_port(&self) -> Result<Box<dyn Machine>, Stop> {
+        self.boot_profile(self.profile, Configuration::Own, Keeps::Nothing, Extra::RootPort)
     }
 
     fn run_a_vcpu(&self) -> Result<VcpuRun, String> {

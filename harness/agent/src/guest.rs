@@ -1,7 +1,7 @@
 //! PID 1 of a guest: mounts the kernel's filesystems, loads modules, and serves requests over a virtio-serial port.
 
 use crate::protocol::{GuestReply, GuestRequest, PORT};
-use crate::{disk, oops, server};
+use crate::{disk, oops, root, server};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, mount};
 use std::fs::{self, File};
@@ -242,6 +242,11 @@ fn answer(question: Question) -> Answer {
             let opened = fs::OpenOptions::new().write(true).open(&path);
             opened.and_then(|mut file| file.write_all(text.as_bytes())).map(|()| Answer::Done)
         }
+        Question::ReadMapped { path } => {
+            let bytes = filesystem::read_mapped(&path, 1 << 20);
+            bytes.map(|bytes| Answer::Text { text: String::from_utf8_lossy(&bytes).into_owned() })
+        }
+        Question::MountRoot { target } => root::mount(Path::new(&target)).map(|()| Answer::Done),
         Question::VsockEcho { port } => vsock::echo(port).map(|()| Answer::Done),
         Question::VsockDial { port, bytes } => {
             vsock::dial(vsock::HOST, port, bytes).map(|same| Answer::Text { text: same.to_string() })

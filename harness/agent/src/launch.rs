@@ -1,7 +1,7 @@
 //! Guests: virtiofsd and QEMU started as the profile's runtime starts them, watched until their end.
 
 use crate::client::{Client, ClientError};
-use crate::compose::{self, Composed, Keeps, Paths, Provided};
+use crate::compose::{self, Composed, Extra, Keeps, Paths, Provided};
 use crate::daemon::DaemonProcess;
 use crate::ending::{End, Facts, Process, Qmp as QmpFact, judge, oops_line, panic_line, process_state, vmm_ended};
 use crate::guest::SHARE;
@@ -188,6 +188,8 @@ impl Running {
         // What containers need is loaded in plain guests only; a share's guest shows what the share needs.
         let used_for: &[&str] = match configuration {
             _ if keeps == Keeps::Vsock => &["vsock"],
+            // Their tests load what they need, and say what is missing.
+            _ if self.paths.extra != Extra::Nothing => &[],
             Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl => &["virtio-fs"],
             Configuration::Virtio9p => &["virtio-9p"],
             Configuration::VirtioBlk => &["virtio-blk"],

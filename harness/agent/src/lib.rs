@@ -25,6 +25,7 @@ pub mod probe;
 pub mod process;
 pub mod protocol;
 pub mod rehearsal;
+mod root;
 pub mod server;
 pub mod vhost;
 pub mod waiting;

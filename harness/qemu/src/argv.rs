@@ -4,8 +4,8 @@ mod go;
 mod rs;
 
 use crate::launch::{Arg, FIRST_FD, FdPurpose, Form, InheritedFd, Launch};
-use crate::sandbox::{Sandbox, Shared};
-use kata_osinfo::profile::{BlkSource, Profile, Runtime};
+use crate::sandbox::{Disk, Sandbox, Shared};
+use kata_osinfo::profile::{BlkSource, ImageDriver, Profile, Runtime};
 use std::path::Path;
 
 /// What Kata passes for this sandbox under this profile, argument by argument.
@@ -76,6 +76,7 @@ fn validate(profile: &Profile, sandbox: &Sandbox) -> Result<(), ArgvError> {
         Shared::VirtioFs { socket, tag } => names.extend([("virtiofsd's socket", socket), ("mount tag", tag)]),
         Shared::Virtio9p { dir, tag } => names.extend([("shared directory", dir), ("mount tag", tag)]),
     }
+    names.extend(sandbox.image.iter().map(|image| ("guest image", &image.file)));
     names.extend(sandbox.disks.iter().flat_map(|disk| [("disk id", &disk.id), ("disk image", &disk.file)]));
     names.extend(sandbox.net.iter().flat_map(|net| [("tap name", &net.tap), ("mac address", &net.mac)]));
     if let Some((what, value)) = names.into_iter().find(|(_, value)| value.contains(',')) {
@@ -110,9 +111,31 @@ fn descriptors(profile: &Profile, sandbox: &Sandbox) -> Vec<InheritedFd> {
         purposes.extend((0..net.queues).map(|queue| FdPurpose::Tap { queue }));
     }
     if profile.qemu.blk_source == BlkSource::Fdset {
-        purposes.extend((0u32..).zip(&sandbox.disks).map(|(index, _)| FdPurpose::Disk { index }));
+        let disks = image_disk(sandbox).into_iter().count() + sandbox.disks.len();
+        purposes.extend((0u32..).take(disks).map(|index| FdPurpose::Disk { index }));
     }
     purposes.into_iter().zip(FIRST_FD..).map(|(purpose, number)| InheritedFd { number, purpose }).collect()
+}
+
+/// The image as a disk, where it is one; it comes before all others.
+fn image_disk(sandbox: &Sandbox) -> Option<Disk> {
+    let image = sandbox.image.as_ref().filter(|image| image.driver == ImageDriver::Blk)?;
+    // runtime-rs takes eight random bytes.
+    let id = sandbox.uuid.chars().filter(char::is_ascii_hexdigit).take(16).collect();
+    Some(Disk { id, file: image.file.clone(), read_only: true })
+}
+
+/// How the kernel is told to mount an image's first partition, which is ext4 as shipped; both runtimes say the same, and
+/// say behind the flags, in the same parameter, that it is to be read-only.
+///
+/// `GetKernelRootParams` in `src/runtime/virtcontainers/hypervisor.go@3.32.0` and its lists before 3.1,
+/// `new_rootfs_kernel_params` in `src/runtime-rs/crates/hypervisor/src/kernel_param.rs@4.1.0`.
+fn root_params(driver: ImageDriver) -> [String; 3] {
+    let (root, flags) = match driver {
+        ImageDriver::Nvdimm => ("/dev/pmem0p1", "dax,data=ordered,errors=remount-ro ro"),
+        ImageDriver::Blk => ("/dev/vda1", "data=ordered,errors=remount-ro ro"),
+    };
+    [format!("root={root}"), format!("rootflags={flags}"), "rootfstype=ext4".to_owned()]
 }
 
 /// What the generators print of a sandbox that differs from run to run, either as it is or as placeholders.

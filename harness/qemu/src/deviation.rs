@@ -31,6 +31,12 @@ pub enum Deviation {
         /// Where QEMU listens for the harness.
         socket: String,
     },
+    /// The distro's kernel has its drivers in modules, which somebody must load before the image can be mounted: the guest
+    /// boots the harness's initramfs beside its image, which Kata never has.
+    Initramfs {
+        /// Its path.
+        path: String,
+    },
     /// The harness reads the kernel's log: a serial port on a socket, `console=ttyS0`, and no `quiet`.
     /// A socket, not a file: its reader can cut a flood short.
     SerialLog {
@@ -83,6 +89,9 @@ impl Deviation {
                 "the other end of the guest's network interface is a socket of the harness's, not a tap with vhost"
             }
             Deviation::RpcPort { .. } => "the guest has one more virtio-serial port, for the harness",
+            Deviation::Initramfs { .. } => {
+                "the guest boots the harness's initramfs beside its image, for its drivers are modules"
+            }
             Deviation::SerialLog { terse: false, .. } => "the guest has a serial port, and its kernel logs to it",
             Deviation::SerialLog { terse: true, .. } => {
                 "the guest has a serial port, and its kernel logs warnings to it"
@@ -104,6 +113,7 @@ impl Deviation {
             | Deviation::CpuModel
             | Deviation::Foreground
             | Deviation::RpcPort { .. }
+            | Deviation::Initramfs { .. }
             | Deviation::SerialLog { .. }
             | Deviation::DaemonSandbox
             | Deviation::DaemonHandles
@@ -262,6 +272,14 @@ fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: Form, qmp: i32)
             args.push(Arg::new("-chardev", format!("socket,id=charrpc0,path={socket},server=on,wait=off")));
             let port = format!("virtserialport,bus=serial0.0,chardev=charrpc0,id=rpc0,name={RPC_PORT}");
             args.push(Arg::new("-device", port));
+            Ok(())
+        }
+        Deviation::Initramfs { path } => {
+            let kernel = args.iter().position(|arg| arg.flag == "-kernel").ok_or("-kernel")?;
+            if args.iter().any(|arg| arg.flag == "-initrd") {
+                return Err("image in the place of an initrd");
+            }
+            args.insert(kernel + 1, Arg::new("-initrd", form.pick(path, "initramfs")));
             Ok(())
         }
         Deviation::SerialLog { socket, terse } => {

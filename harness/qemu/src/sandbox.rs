@@ -1,6 +1,6 @@
 //! What one guest is made of: the input of the argument generators.
 
-use kata_osinfo::profile::{Profile, Runtime};
+use kata_osinfo::profile::{ImageDriver, Profile, Runtime};
 
 /// The tag under which Kata shares its directory with the guest (`mountGuestTag` in
 /// `src/runtime/virtcontainers/kata_agent.go`, `MOUNT_GUEST_TAG` in
@@ -20,6 +20,8 @@ pub struct Sandbox {
     pub kernel: String,
     /// Initramfs; without one the kernel panics, which is enough to see whether QEMU takes the arguments.
     pub initrd: Option<String>,
+    /// Kata's guest image, which excludes an initrd: the root filesystem.
+    pub image: Option<Image>,
     /// RAM in MiB; Kata's default is in the profile.
     pub memory_mib: u32,
     /// The host's RAM in MiB: what the guest may grow to.
@@ -32,6 +34,8 @@ pub struct Sandbox {
     pub shared: Shared,
     /// Block devices.
     pub disks: Vec<Disk>,
+    /// `pcie_root_port`, with `hot_plug_vfio = "root-port"` for the Go runtime: ports into which devices can be plugged.
+    pub root_ports: u32,
     /// The agent's channel. Kata always has one.
     pub vsock: Option<Vsock>,
     /// The network interface.
@@ -61,12 +65,14 @@ impl Sandbox {
             uuid: "00000000-0000-4000-8000-000000000000".to_owned(),
             kernel: kernel.into(),
             initrd: None,
+            image: None,
             memory_mib: profile.qemu.memory_mib,
             host_memory_mib: u64::from(profile.qemu.memory_mib),
             vcpus: profile.qemu.vcpus,
             max_vcpus: profile.qemu.vcpus,
             shared: Shared::None,
             disks: Vec::new(),
+            root_ports: 0,
             vsock: None,
             net: None,
             console: "console.sock".to_owned(),
@@ -122,6 +128,17 @@ pub struct Disk {
     pub file: String,
     /// Whether the guest may only read; runtime-rs 4.0 lets QEMU find out by itself.
     pub read_only: bool,
+}
+
+/// The image that `image =` names in Kata's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Its path.
+    pub file: String,
+    /// Its size.
+    pub bytes: u64,
+    /// What the guest sees it as.
+    pub driver: ImageDriver,
 }
 
 /// A vhost-vsock device. The caller opens `/dev/vhost-vsock`, claims the CID and hands the descriptor down.

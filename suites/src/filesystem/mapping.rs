@@ -61,6 +61,17 @@ impl Mapping {
     }
 }
 
+/// What a file holds, at most `most` bytes of it, read through a private mapping.
+///
+/// # Errors
+/// Where it cannot be opened or mapped.
+pub fn read_mapped(path: &str, most: u64) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let length = usize::try_from(file.metadata()?.len().min(most)).map_err(io::Error::other)?;
+    let mapping = Mapping::new(&file, length, ProtFlags::READ, MapFlags::PRIVATE)?;
+    Ok(mapping.read(0, length))
+}
+
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: the range is exactly the mapping, and nothing refers to it any more.

@@ -44,6 +44,14 @@ pub(super) fn qemu_has_the_devices_of_virtio_9p(env: &dyn Environment) -> Check 
     offered(env, C::FsVirtio9p, &[GateKind::Device])
 }
 
+/// QEMU has the NVDIMM that Kata's image is by default.
+///
+/// Both runtimes' shipped configurations for x86_64 hand the image over as one; `disable_image_nvdimm` or
+/// `vm_rootfs_driver` can say otherwise.
+pub(super) fn qemu_has_an_nvdimm(env: &dyn Environment) -> Check {
+    offered(env, C::VmmImageNvdimm, &[GateKind::Device])
+}
+
 /// QEMU has the vhost-vsock device.
 ///
 /// It is the channel to Kata's guest agent; there is no other for QEMU.
@@ -74,7 +82,7 @@ pub(super) fn qemu_has_vfio(env: &dyn Environment) -> Check {
 
 /// QEMU has the devices that Kata's own build of it insists on, beyond those of the default path.
 ///
-/// A balloon, nvdimm, virtio-mem, bridges and IOMMUs that only settings ask for; Kata's packaging of QEMU fails without
+/// A balloon, virtio-mem, bridges and IOMMUs that only settings ask for; Kata's packaging of QEMU fails without
 /// them (tools/packaging/static-build/qemu/build-qemu.sh@4.1.0).
 pub(super) fn qemu_has_what_katas_build_insists_on(env: &dyn Environment) -> Check {
     offered(env, C::VmmBuildGate, &[GateKind::Device])

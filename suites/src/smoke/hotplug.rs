@@ -2,7 +2,7 @@
 //! unplugged.
 
 mod forms;
-mod waits;
+pub(super) mod waits;
 
 use super::peer::Peer;
 use crate::check::{Check, Doing as _, Stop};
@@ -28,6 +28,8 @@ const FOR_MEMORY: &[&str] = &["MEMORY_HOTPLUG", "ACPI_HOTPLUG_MEMORY"];
 const FOR_CPUS: &[&str] = &["HOTPLUG_CPU", "ACPI_HOTPLUG_CPU"];
 /// The same for what is plugged into the PCI bridge.
 const FOR_PCI: &[&str] = &["HOTPLUG_PCI", "HOTPLUG_PCI_ACPI"];
+/// The same for what is plugged into a PCIe root port, by ACPI or natively.
+const FOR_ROOT_PORT: &[&str] = &["HOTPLUG_PCI", "HOTPLUG_PCI_ACPI", "HOTPLUG_PCI_PCIE"];
 /// The same for SCSI disks.
 const FOR_SCSI: &[&str] = &["SCSI_VIRTIO", "BLK_DEV_SD"];
 
@@ -175,6 +177,38 @@ pub(super) fn pci_disk_is_hotplugged(env: &dyn Environment) -> Check {
     machine.qmp("blockdev-del", json!({ "node-name": forms::DISK })).map(drop)
 }
 
+/// A disk that is plugged into a PCIe root port, as the runtime plugs a VFIO device there, is found behind that port, holds
+/// what is written to it, and goes again.
+///
+/// With `pcie_root_port`, and for the Go runtime `hot_plug_vfio = "root-port"`, a device with a large window goes there
+/// (`hotplugVFIODeviceRootPort` in src/runtime/virtcontainers/qemu.go@3.32.0, `hotplug_vfio_device` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0). Neither runtime plugs disks into root ports; a disk stands in
+/// for the device of a host that a test cannot have.
+pub(super) fn pci_disk_is_hotplugged_into_a_root_port(env: &dyn Environment) -> Check {
+    let mut machine = env.boot_with_a_root_port()?;
+    let machine = machine.as_mut();
+    env.note("a virtio-blk disk is plugged into the root port, in the place of a VFIO device".to_owned());
+    machine.load_modules("virtio-blk")?;
+    let disk = Disk::new()?;
+    let id = forms::plug_root_port_disk(machine, &disk.0)?;
+    let Some(port) = forms::slot_of(machine, "rp0")? else {
+        return Err(Stop::fail("query-pci lists no device rp0, though QEMU was started with a root port of that id"));
+    };
+    let wait = Wait::new(machine, DEVICE, "the guest had a disk behind its PCIe root port");
+    let folder = format!("/sys/devices/pci0000:00/0000:00:{port:02x}.0");
+    let found = |machine: &mut dyn Machine| {
+        let Some(device) = behind(machine, &folder)? else { return Ok(None) };
+        thing_of(machine, &device, "block")
+    };
+    let progress = |machine: &mut dyn Machine| {
+        behind(machine, &folder).map(|device| device.map(|path| format!("{path} is there")))
+    };
+    let name = within(env, machine, &wait, FOR_ROOT_PORT, found, progress)?;
+    disk.is_used(machine, &name)?;
+    delete(machine, &id)?;
+    machine.qmp("blockdev-del", json!({ "node-name": forms::DISK })).map(drop)
+}
+
 /// A network interface that is plugged into Kata's PCI bridge is found at the address that Kata predicts, carries packets
 /// both ways, and goes again.
 ///
@@ -205,13 +239,24 @@ fn on_the_bridge(env: &dyn Environment, machine: &mut dyn Machine, class: &str, 
     let wait = Wait::new(machine, DEVICE, what);
     let found = |machine: &mut dyn Machine| {
         let Some(device) = Bridge::slot(machine, 1)? else { return Ok(None) };
-        let virtio = list(machine, &device)?.into_iter().find(|name| is_numbered(name, "virtio"));
-        let Some(virtio) = virtio else { return Ok(None) };
-        Ok(list(machine, &format!("{device}/{virtio}/{class}"))?.into_iter().next())
+        thing_of(machine, &device, class)
     };
     let progress =
         |machine: &mut dyn Machine| Bridge::slot(machine, 1).map(|slot| slot.map(|path| format!("{path} is there")));
     within(env, machine, &wait, FOR_PCI, found, progress)
+}
+
+/// The folder of the device behind a port, which is its device 0, if the guest has one.
+fn behind(machine: &mut dyn Machine, port: &str) -> Result<Option<String>, Stop> {
+    let device = list(machine, port)?.into_iter().find(|name| name.starts_with("0000:") && name.ends_with(":00.0"));
+    Ok(device.map(|device| format!("{port}/{device}")))
+}
+
+/// What a virtio device is in the guest: `vdb` of the class `block`.
+fn thing_of(machine: &mut dyn Machine, device: &str, class: &str) -> Result<Option<String>, Stop> {
+    let virtio = list(machine, device)?.into_iter().find(|name| is_numbered(name, "virtio"));
+    let Some(virtio) = virtio else { return Ok(None) };
+    Ok(list(machine, &format!("{device}/{virtio}/{class}"))?.into_iter().next())
 }
 
 /// Plugs a DIMM of at least one block of the guest's; gives its size in bytes.
@@ -246,12 +291,12 @@ fn total_kib(machine: &mut dyn Machine) -> Result<u64, Stop> {
     total.ok_or_else(|| Stop::fail("/proc/meminfo has no MemTotal"))
 }
 
-fn read(machine: &mut dyn Machine, path: &str) -> Result<String, Stop> {
+pub(super) fn read(machine: &mut dyn Machine, path: &str) -> Result<String, Stop> {
     machine.ask(Question::Read { path: path.into() })?.text(&format!("reading {path} in the guest"))
 }
 
 /// The names in a folder of the guest's; none where it is not there.
-fn list(machine: &mut dyn Machine, folder: &str) -> Result<Vec<String>, Stop> {
+pub(super) fn list(machine: &mut dyn Machine, folder: &str) -> Result<Vec<String>, Stop> {
     let answer = machine.ask(Question::List { path: folder.into() })?;
     Ok(answer.text("").map(|names| names.lines().map(str::to_owned).collect()).unwrap_or_default())
 }

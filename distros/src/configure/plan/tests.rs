@@ -404,3 +404,44 @@ fn what_is_not_known_to_be_installed_is_said_beside_what_was_proved() {
     case.found.database = PackageDatabase::Unread("Permission denied".into());
     assert!(told(&case).contains("is not known: Permission denied"), "{}", told(&case));
 }
+
+#[test]
+fn an_image_is_what_was_verified_of_it() {
+    let with = |profile: &'static str, capabilities: &str| {
+        let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry(profile, "container", capabilities)), profile);
+        case.guest = Guest::Kata;
+        case
+    };
+    let nvdimm = "      vmm.image.nvdimm: supported\n";
+    let no_nvdimm = "      vmm.image.nvdimm: {verdict: unsupported, causes: [\"qemu: exits\"]}\n";
+    let no_disk = "      vmm.image.blk: {verdict: unsupported, causes: [\"qemu: no disk\"]}\n";
+    // What nobody tried is not known to run.
+    let untried = with("go-3.29", "      vmm.boot: supported\n").plan().unwrap();
+    assert!(untried.unproven_image && !untried.image_as_disk, "{untried:?}");
+    assert!(untried.notes.iter().any(|n| n.about == "image" && n.text.contains("never been verified")));
+    assert!(with("go-3.29", "      vmm.image.nvdimm: untested\n").plan().unwrap().unproven_image);
+    // The other form's verdict is another matter.
+    assert!(with("go-3.29", "      vmm.image.blk: supported\n").plan().unwrap().unproven_image);
+    let proven = with("go-3.29", nvdimm).plan().unwrap();
+    assert!(!proven.unproven_image && !proven.image_as_disk, "{proven:?}");
+    // A disk in the place of an NVDIMM, in each runtime's words.
+    for (profile, key, told) in
+        [("go-3.29", "disable_image_nvdimm", json!(true)), ("rs-4.0", "vm_rootfs_driver", json!("virtio-blk-pci"))]
+    {
+        let disk = with(profile, &format!("{no_nvdimm}      vmm.image.blk: supported\n"));
+        assert_eq!(value(&disk.settings(), &format!("hypervisor.qemu.{key}")), Some(told));
+        assert!(!disk.plan().unwrap().unproven_image);
+        assert!(with(profile, no_nvdimm).plan().unwrap().unproven_image);
+    }
+    // Neither.
+    let mut neither = with("go-3.29", &format!("{no_nvdimm}{no_disk}"));
+    let error = neither.plan().unwrap_err().to_string();
+    assert!(error.starts_with("vmm.image.nvdimm is known not to work: qemu: exits"), "{error}");
+    assert!(error.contains("qemu: no disk"), "{error}");
+    neither.force = true;
+    assert!(neither.plan().unwrap().unproven_image);
+    // An initrd of one's own needs no image.
+    neither.force = false;
+    neither.guest = own();
+    assert!(!neither.plan().unwrap().unproven_image);
+}

@@ -3,8 +3,8 @@
 
 use super::Values;
 use crate::launch::Arg;
-use crate::sandbox::{Disk, Net, Sandbox, Shared};
-use kata_osinfo::profile::{BlkReadOnly, Profile};
+use crate::sandbox::{Disk, Image, Net, Sandbox, Shared};
+use kata_osinfo::profile::{BlkReadOnly, ImageDriver, Profile};
 
 /// `maxDevIDSize` in `qemu_arch_base.go`: QEMU's limit for ids, to which Kata cuts.
 const MAX_ID: usize = 31;
@@ -19,7 +19,7 @@ pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -
     let mut args = vec![
         Arg::new("-name", format!("sandbox-{}", values.id)),
         Arg::new("-uuid", values.uuid.as_str()),
-        Arg::new("-machine", format!("{},{}", qemu.machine, qemu.machine_options)),
+        Arg::new("-machine", format!("{},{}{}", qemu.machine, qemu.machine_options, nvdimm(sandbox))),
         Arg::new("-cpu", format!("host,{}", qemu.cpu_features)),
         Arg::new("-qmp", format!("unix:{},server=on,wait=off", values.qmp)),
         Arg::new("-m", format!("{}M,slots={},maxmem={max_memory}M", sandbox.memory_mib, qemu.memory_slots)),
@@ -45,6 +45,14 @@ pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -
     args
 }
 
+/// `handleImagePath` in `qemu_arch_base.go`.
+fn nvdimm(sandbox: &Sandbox) -> &'static str {
+    match &sandbox.image {
+        Some(Image { driver: ImageDriver::Nvdimm, .. }) => ",nvdimm=on",
+        _ => "",
+    }
+}
+
 /// `appendMemoryKnobs`; `setupFileBackedMem` makes it a shared file for virtio-fs.
 fn memory_backend(sandbox: &Sandbox) -> String {
     let size = sandbox.memory_mib;
@@ -67,10 +75,17 @@ fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
         Arg::new("-device", format!("virtio-serial-pci,{modern},id=serial0")),
         Arg::new("-device", "virtconsole,chardev=charconsole0,id=console0"),
         Arg::new("-chardev", format!("socket,id=charconsole0,path={},server=on,wait=off", values.console)),
+    ];
+    args.extend(sandbox.image.iter().flat_map(|given| image(profile, sandbox, values, &modern, given)));
+    args.extend([
         Arg::new("-device", format!("virtio-scsi-pci,id=scsi0,{modern}")),
         Arg::new("-object", "rng-random,id=rng0,filename=/dev/urandom"),
         Arg::new("-device", "virtio-rng-pci,rng=rng0"),
-    ];
+    ]);
+    // `genericAppendPCIeRootPort` in `qemu.go`.
+    args.extend((0..sandbox.root_ports).map(|slot| {
+        Arg::new("-device", format!("pcie-root-port,id=rp{slot},bus=pcie.0,chassis=0,slot={slot},multifunction=off"))
+    }));
     if sandbox.vsock.is_some() {
         let (fd, cid) = (&values.vsock_fd, &values.guest_cid);
         let bus = root_bus(profile);
@@ -91,10 +106,27 @@ fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
     args
 }
 
+/// `appendNvdimmImage`, or `genericImage` with eight random bytes in its id, both in `qemu_arch_base.go`.
+fn image(profile: &Profile, sandbox: &Sandbox, values: &Values, modern: &str, image: &Image) -> [Arg; 2] {
+    let file = values.pick(&image.file, "image");
+    match image.driver {
+        ImageDriver::Nvdimm => {
+            let bytes = values.pick(&image.bytes.to_string(), "image-bytes");
+            [
+                Arg::new("-device", "nvdimm,id=nv0,memdev=mem0,unarmed=on"),
+                Arg::new("-object", format!("memory-backend-file,id=mem0,mem-path={file},size={bytes},readonly=on")),
+            ]
+        }
+        ImageDriver::Blk => {
+            let id = format!("image-{}", values.pick(&random(sandbox), "random"));
+            virtio_blk(profile, modern, &id, &file, ",share-rw=on", true)
+        }
+    }
+}
+
 /// `AddDevice` in `qemu.go` names the channel by sixteen random hexadecimal digits; here they come from the UUID.
 fn virtio_fs(profile: &Profile, sandbox: &Sandbox, values: &Values, socket: &str, tag: &str) -> [Arg; 2] {
-    let digits: String = sandbox.uuid.chars().filter(char::is_ascii_hexdigit).take(16).collect();
-    let id = format!("char-{}", values.pick(&digits, "random"));
+    let id = format!("char-{}", values.pick(&random(sandbox), "random"));
     let socket = values.pick(socket, "virtiofsd");
     let queue = profile.qemu.virtio_fs_queue_size.map(|size| format!(",queue-size={size}")).unwrap_or_default();
     let bus = root_bus(profile);
@@ -102,6 +134,11 @@ fn virtio_fs(profile: &Profile, sandbox: &Sandbox, values: &Values, socket: &str
         Arg::new("-chardev", format!("socket,id={id},path={socket}")),
         Arg::new("-device", format!("vhost-user-fs-pci,chardev={id},tag={tag}{queue}{bus}")),
     ]
+}
+
+/// Sixteen hexadecimal digits, which Kata takes at random.
+fn random(sandbox: &Sandbox) -> String {
+    sandbox.uuid.chars().filter(char::is_ascii_hexdigit).take(16).collect()
 }
 
 /// `hasPCIeRoot` in govmm's `qemu.go`: devices are kept off other root buses by name.
@@ -137,15 +174,19 @@ fn network(profile: &Profile, values: &Values, modern: &str, net: &Net) -> [Arg;
 /// `genericBlockDevice` in `qemu_arch_base.go`.
 fn block(profile: &Profile, values: &Values, modern: &str, disk: &Disk) -> [Arg; 2] {
     let id = cut(&format!("drive-{}", disk.id));
-    let file = values.pick(&disk.file, "disk");
+    virtio_blk(profile, modern, &id, &values.pick(&disk.file, "disk"), "", disk.read_only)
+}
+
+/// `QemuParams` of `BlockDevice` in govmm's `qemu.go`.
+fn virtio_blk(profile: &Profile, modern: &str, id: &str, file: &str, share: &str, read_only: bool) -> [Arg; 2] {
     let scsi = if profile.qemu.blk_scsi_off { ",scsi=off" } else { "" };
-    let read_only = match (disk.read_only, profile.qemu.blk_read_only) {
+    let read_only = match (read_only, profile.qemu.blk_read_only) {
         (false, _) => "",
         (true, BlkReadOnly::Readonly) => ",readonly",
         (true, _) => ",readonly=on",
     };
     [
-        Arg::new("-device", format!("virtio-blk-pci,{modern},drive={id}{scsi},config-wce=off,serial={id}")),
+        Arg::new("-device", format!("virtio-blk-pci,{modern},drive={id}{scsi},config-wce=off{share},serial={id}")),
         Arg::new("-drive", format!("id={id},file={file},aio=threads,format=raw,if=none{read_only}")),
     ]
 }
@@ -153,10 +194,27 @@ fn block(profile: &Profile, values: &Values, modern: &str, disk: &Disk) -> [Arg;
 /// `kernelParams` in `qemu_amd64.go`, the consoles of `appendConsole`, `kernelParamsNonDebug` in `qemu_arch_base.go`,
 /// then `kernelParameters` in `qemu.go` and what `SetKernelParams` in `src/runtime/pkg/katautils/config.go` leaves in
 /// the configuration.
+///
+/// An image brings `handleImagePath` in `qemu_arch_base.go`, behind what the runtime has of its own and before the
+/// consoles where these are added later, and `getKernelParams` in `src/runtime/pkg/katautils/create.go`.
 fn kernel_params(profile: &Profile, sandbox: &Sandbox) -> Vec<String> {
     let mut params = profile.qemu.runtime_params.clone();
+    if let Some(image) = &sandbox.image {
+        let own = params.iter().position(|param| param == "pci=lastbus=0").map_or(0, |last| last + 1);
+        params.splice(own..own, super::root_params(image.driver));
+        let quiet = params.iter().position(|param| param == "quiet").map_or(params.len(), |quiet| quiet + 1);
+        params.insert(quiet, "systemd.show_status=false".to_owned());
+    }
     params.push(format!("nr_cpus={}", sandbox.max_vcpus));
     params.extend(profile.qemu.guest_selinux.clone());
+    if sandbox.image.is_some() {
+        let systemd = [
+            "systemd.unit=kata-containers.target",
+            "systemd.mask=systemd-networkd.service",
+            "systemd.mask=systemd-networkd.socket",
+        ];
+        params.extend(systemd.map(str::to_owned));
+    }
     params.extend(profile.qemu.kernel_params.iter().cloned());
     params.extend(sandbox.extra_kernel_params.iter().cloned());
     params

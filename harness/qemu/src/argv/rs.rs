@@ -2,8 +2,8 @@
 
 use super::Values;
 use crate::launch::Arg;
-use crate::sandbox::{Disk, Net, Sandbox, Shared};
-use kata_osinfo::profile::{BlkReadOnly, BlkSource, Profile};
+use crate::sandbox::{Disk, Image, Net, Sandbox, Shared};
+use kata_osinfo::profile::{BlkReadOnly, BlkSource, ImageDriver, Profile};
 
 /// The order is that of `QemuCmdLine::build`; within the devices it is that of `QemuCmdLine::new`, then that in which
 /// `prepare_for_start_sandbox` in `src/runtime-rs/crates/runtimes/virt_container/src/sandbox.rs` adds them, then the
@@ -22,7 +22,7 @@ pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -
     ));
     let max_memory = values.pick(&memory(sandbox.host_memory_mib), "host-memory");
     args.extend([
-        Arg::new("-machine", format!("{},{},memory-backend={backend_id}", qemu.machine, qemu.machine_options)),
+        Arg::new("-machine", machine(profile, sandbox, backend_id)),
         Arg::new("-cpu", format!("host,{}", qemu.cpu_features)),
         // The shipped `vm_rootfs_driver`, virtio-pmem, keeps slots and maxmem beside a file backend, initrd or not.
         Arg::new(
@@ -41,6 +41,18 @@ pub(super) fn arguments(profile: &Profile, sandbox: &Sandbox, values: &Values) -
         Arg::flag("-no-reboot"),
     ]);
     args
+}
+
+/// `ToQemuParams` for `Machine`: an NVDIMM is switched on before the interrupt controller is named.
+fn machine(profile: &Profile, sandbox: &Sandbox, backend: &str) -> String {
+    let options = &profile.qemu.machine_options;
+    let options = match &sandbox.image {
+        Some(Image { driver: ImageDriver::Nvdimm, .. }) => {
+            options.replace(",kernel_irqchip", ",nvdimm=on,kernel_irqchip")
+        }
+        _ => options.clone(),
+    };
+    format!("{},{options},memory-backend={backend}", profile.qemu.machine)
 }
 
 /// `format_memory`: whole GiB or MiB.
@@ -90,7 +102,13 @@ fn devices(profile: &Profile, sandbox: &Sandbox, values: &Values) -> Vec<Arg> {
             Arg::new("-device", format!("vhost-user-fs-pci,chardev=virtiofsd-chardev,tag={tag}{queue}")),
         ]);
     }
-    args.extend(sandbox.disks.iter().enumerate().flat_map(|(index, disk)| block(profile, values, index, disk)));
+    args.extend(sandbox.image.iter().flat_map(|given| image(profile, sandbox, values, given)));
+    let first = super::image_disk(sandbox).into_iter().count();
+    args.extend(sandbox.disks.iter().enumerate().flat_map(|(index, disk)| block(profile, values, first + index, disk)));
+    // `add_pcie_root_ports`, from the pool of ports.
+    args.extend((0..sandbox.root_ports).map(|slot| {
+        Arg::new("-device", format!("pcie-root-port,id=rp{slot},chassis=0,slot={slot},bus=pcie.0,multifunction=off"))
+    }));
     args.extend([
         Arg::new("-device", "virtio-serial-pci,id=serial0"),
         Arg::new("-device", "virtconsole,id=console0,chardev=charconsole0"),
@@ -109,6 +127,28 @@ fn network(values: &Values, modern: &str, net: &Net) -> [Arg; 2] {
         Arg::new("-netdev", format!("tap,id={id},vhost=on,vhostfds={vhost},fds={tap}")),
         Arg::new("-device", format!("virtio-net-pci,netdev={id},mac={mac}{modern},mq=on,vectors={vectors}")),
     ]
+}
+
+/// `add_nvdimm`, whose ids are the word TODO, or `add_block_device`.
+fn image(profile: &Profile, sandbox: &Sandbox, values: &Values, image: &Image) -> Vec<Arg> {
+    match image.driver {
+        ImageDriver::Nvdimm => {
+            let file = values.pick(&image.file, "image");
+            let mib = image.bytes >> 20;
+            let size = values
+                .pick(&if mib << 20 == image.bytes { memory(mib) } else { image.bytes.to_string() }, "image-bytes");
+            vec![
+                Arg::new(
+                    "-object",
+                    format!(
+                        "memory-backend-file,id=TODO,mem-path={file},size={size},share=off,prealloc=off,readonly=on"
+                    ),
+                ),
+                Arg::new("-device", "nvdimm,memdev=TODO,unarmed=on"),
+            ]
+        }
+        ImageDriver::Blk => super::image_disk(sandbox).map(|disk| block(profile, values, 0, &disk)).unwrap_or_default(),
+    }
 }
 
 /// `add_block_device`, with `block_device_cache_direct = false` as shipped; the descriptor sets are counted from 1.
@@ -142,10 +182,11 @@ fn block(profile: &Profile, values: &Values, index: usize, disk: &Disk) -> Vec<A
     args
 }
 
-/// `KernelParams::new` in `src/runtime-rs/crates/hypervisor/src/kernel_param.rs`, the configuration's, then SELinux
-/// (`Kernel::new`) and the console (`add_console`).
+/// `KernelParams::new` in `src/runtime-rs/crates/hypervisor/src/kernel_param.rs`, there `new_rootfs_kernel_params` for an
+/// image, the configuration's, then SELinux (`Kernel::new`) and the console (`add_console`).
 fn kernel_params(profile: &Profile, sandbox: &Sandbox) -> Vec<String> {
     let mut params = profile.qemu.runtime_params.clone();
+    params.extend(sandbox.image.iter().flat_map(|image| super::root_params(image.driver)));
     params.extend(profile.qemu.kernel_params.iter().cloned());
     params.extend(sandbox.extra_kernel_params.iter().cloned());
     params.extend(profile.qemu.guest_selinux.clone());

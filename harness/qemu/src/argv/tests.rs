@@ -1,5 +1,5 @@
 use super::*;
-use crate::sandbox::{Disk, Net, SHARE_TAG, Vsock};
+use crate::sandbox::{Disk, Image, Net, SHARE_TAG, Vsock};
 
 fn profile(name: &str) -> &'static Profile {
     Profile::find(name).unwrap()
@@ -93,6 +93,45 @@ fn a_disk_is_described_in_each_profiles_way() {
                 new.join("\n")
             });
             format!("{}\n{}", profile.name, new.join("\n"))
+        })
+        .collect();
+    insta::assert_snapshot!(all.join("\n\n"));
+}
+
+/// What an image and a root port add to the arguments, or change in them; an initrd is not beside an image.
+///
+/// `appendNvdimmImage`, `appendBlockImage` and `handleImagePath` in `src/runtime/virtcontainers/qemu_arch_base.go`,
+/// `MemoryBackendFile` of `Object` in govmm's `qemu.go`, `genericAppendPCIeRootPort` in
+/// `src/runtime/virtcontainers/qemu.go`; `add_nvdimm`, `add_block_device` and `add_pcie_root_ports` in
+/// `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs`, `new_rootfs_kernel_params` in `kernel_param.rs`; each
+/// at the profile's own tag.
+#[test]
+fn an_image_and_a_root_port_are_described_in_each_profiles_way() {
+    let all: Vec<String> = ["go-2.2", "go-3.8", "go-3.32", "rs-4.0", "rs-4.1", "rs-main"]
+        .iter()
+        .map(|name| {
+            let profile = profile(name);
+            let without = launch(profile, &sandbox(profile, Shared::None)).unwrap();
+            let new = |change: &dyn Fn(&mut Sandbox)| {
+                let mut sandbox = sandbox(profile, Shared::None);
+                change(&mut sandbox);
+                let with = launch(profile, &sandbox).unwrap();
+                let new: Vec<String> = with
+                    .args
+                    .iter()
+                    .filter(|a| !without.args.contains(a))
+                    .map(|a| format!("{} {}", a.flag, a.value.clone().unwrap()))
+                    .collect();
+                new.join("\n")
+            };
+            let image = |driver| {
+                new(&move |sandbox: &mut Sandbox| {
+                    sandbox.initrd = None;
+                    sandbox.image = Some(Image { file: "/kata.img".to_owned(), bytes: 128 << 20, driver });
+                })
+            };
+            let port = new(&|sandbox: &mut Sandbox| sandbox.root_ports = 1);
+            format!("{name}\n{}\n{}\n{port}", image(ImageDriver::Nvdimm), image(ImageDriver::Blk))
         })
         .collect();
     insta::assert_snapshot!(all.join("\n\n"));

@@ -73,6 +73,30 @@ pub(super) fn plug_pci_disk(machine: &mut dyn Machine, file: &Path) -> Result<St
     device_add(machine, disk)
 }
 
+/// Plugs a virtio-blk disk into the first PCIe root port, with what the runtime says there of a VFIO device; gives its id.
+pub(super) fn plug_root_port_disk(machine: &mut dyn Machine, file: &Path) -> Result<String, Stop> {
+    add_node(machine, file)?;
+    let go = is_go(machine);
+    let id = if go { "vfio-0" } else { "hostdev-0" };
+    let mut disk = json!({ "driver": "virtio-blk-pci", "id": id, "drive": DISK, "bus": "rp0", "share-rw": true });
+    if go {
+        disk["romfile"] = json!("");
+    } else {
+        // Text for a switch: QEMU 7.2 takes it as on its command line, 10.0 insists on true or false.
+        disk["addr"] = json!("0x0");
+        disk["multifunction"] = json!("off");
+    }
+    device_add(machine, disk)
+}
+
+/// The slot on the root bus of the device with this id.
+pub(super) fn slot_of(machine: &mut dyn Machine, id: &str) -> Result<Option<u64>, Stop> {
+    let buses = machine.qmp("query-pci", json!({}))?;
+    let mut devices = buses.as_array().into_iter().flatten().filter_map(|bus| bus.get("devices")?.as_array()).flatten();
+    let device = devices.find(|device| device.get("qdev_id").and_then(Value::as_str) == Some(id));
+    Ok(device.and_then(|device| device.get("slot")?.as_u64()))
+}
+
 fn add_node(machine: &mut dyn Machine, file: &Path) -> Check {
     let mut node = json!({
         "driver": "raw", "node-name": DISK, "read-only": false,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const ON_HARDWARE: Duration = Duration::from_secs(1);
 
 /// A condition with its two deadlines.
-pub(super) struct Wait {
+pub(in crate::smoke) struct Wait {
     what: String,
     kata: Duration,
     scaled: Duration,
@@ -18,14 +18,14 @@ pub(super) struct Wait {
 
 impl Wait {
     /// Kata's own deadline, which on hardware is the only one.
-    pub(super) fn new(machine: &dyn Machine, kata: Duration, what: &str) -> Wait {
+    pub(in crate::smoke) fn new(machine: &dyn Machine, kata: Duration, what: &str) -> Wait {
         let boot = machine.boot_time();
         let factor = if machine.is_emulated() { factor(boot) } else { 1.0 };
         Wait { what: what.to_owned(), kata, scaled: kata.mul_f64(factor), boot }
     }
 
     /// The deadline that counts.
-    pub(super) fn scaled(&self) -> Duration {
+    pub(in crate::smoke) fn scaled(&self) -> Duration {
         self.scaled
     }
 
@@ -51,7 +51,7 @@ fn factor(boot: Duration) -> f64 {
 /// # Errors
 /// At the deadline: an error if there is progress, for the machine was slow; else a failure, which blames the kernel where
 /// it lacks one of the `options`.
-pub(super) fn within<T>(
+pub(in crate::smoke) fn within<T>(
     env: &dyn Environment,
     machine: &mut dyn Machine,
     wait: &Wait,
@@ -87,7 +87,7 @@ pub(super) fn within<T>(
 }
 
 /// The options that a kernel's configuration neither builds in nor has as modules; none where there is no configuration.
-fn lacking<'a>(config: &str, options: &[&'a str]) -> Vec<&'a str> {
+pub(in crate::smoke) fn lacking<'a>(config: &str, options: &[&'a str]) -> Vec<&'a str> {
     let has = |option: &str| {
         config.lines().any(|line| line == format!("CONFIG_{option}=y") || line == format!("CONFIG_{option}=m"))
     };

@@ -1,0 +1,98 @@
+//! Kata's own guest image: as what the guest is given it, and whether that was ever seen to work.
+//!
+//! Without an initrd of one's own, Kata boots the image that its configuration names. That a QEMU runs guests with an
+//! initrd says nothing of that, so it needs verdicts of its own.
+
+use super::plan::{Inputs, PlanError};
+use super::{KataVersion, evidence};
+use crate::arch::Arch;
+use crate::capability::Capability;
+use crate::profile::{ImageDriver, Runtime};
+
+/// How guests are given Kata's image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ImageBoot {
+    /// What the guest sees it as.
+    pub(super) driver: ImageDriver,
+    /// Whether that is not what Kata would do by itself.
+    pub(super) changed: bool,
+    /// Whether a run proved it.
+    pub(super) proven: bool,
+    /// What is to be said of it.
+    pub(super) notes: Vec<String>,
+}
+
+/// Takes what Kata does by itself, unless that is known not to work: then the other, unless that is, too.
+///
+/// # Errors
+/// When neither works and nothing is forced.
+pub(super) fn image_boot(inputs: &Inputs<'_>) -> Result<ImageBoot, PlanError> {
+    let shipped = shipped(inputs);
+    let of = |driver| evidence(inputs.verified, inputs.release, inputs.profile, capability(driver), inputs.found);
+    let (mut against, evidence) = of(shipped);
+    if shipped == ImageDriver::Nvdimm && has_no_read_only_memory(inputs) {
+        against.push("QEMU before 6.0 knows no read-only memory backend, which Kata's image would be".to_owned());
+    }
+    if against.is_empty() {
+        return Ok(boot(shipped, false, evidence));
+    }
+    if shipped == ImageDriver::Nvdimm {
+        let (against_disk, evidence) = of(ImageDriver::Blk);
+        if against_disk.is_empty() {
+            let mut boot = boot(ImageDriver::Blk, true, evidence);
+            boot.notes.splice(0..0, against.into_iter().map(|why| format!("a disk, not an NVDIMM: {why}")));
+            return Ok(boot);
+        }
+        against.extend(against_disk);
+    }
+    if !inputs.force {
+        let instead = "boot a kernel with an initrd that has Kata's agent (`--initrd`)".to_owned();
+        return Err(PlanError::Unsupported { what: capability(shipped), why: against, instead });
+    }
+    let notes = against.into_iter().map(|why| format!("forced although known not to work: {why}")).collect();
+    Ok(ImageBoot { driver: shipped, changed: false, proven: false, notes })
+}
+
+fn boot(driver: ImageDriver, changed: bool, evidence: Vec<String>) -> ImageBoot {
+    let proven = !evidence.is_empty();
+    let never =
+        || vec![format!("that QEMU hands Kata's image over has never been verified here: {}", capability(driver))];
+    ImageBoot { driver, changed, proven, notes: if proven { evidence } else { never() } }
+}
+
+fn capability(driver: ImageDriver) -> Capability {
+    match driver {
+        ImageDriver::Nvdimm => Capability::VmmImageNvdimm,
+        ImageDriver::Blk => Capability::VmmImageBlk,
+    }
+}
+
+/// What Kata's shipped configuration makes of the image: an NVDIMM on x86_64.
+///
+/// `appendImage` in `src/runtime/virtcontainers/qemu_*.go@3.32.0`, which for s390x has no NVDIMM;
+/// `VMROOTFSDRIVER_QEMU` in `src/runtime-rs/Makefile@4.1.0`.
+fn shipped(inputs: &Inputs<'_>) -> ImageDriver {
+    match (inputs.profile.runtime, inputs.release.arch) {
+        (_, Arch::S390x) | (Runtime::Rs, Arch::Aarch64) => ImageDriver::Blk,
+        _ => ImageDriver::Nvdimm,
+    }
+}
+
+/// Whether Kata asks for a read-only memory backend, and QEMU is known to be older than that.
+///
+/// `appendNvdimmImage` in `src/runtime/virtcontainers/qemu_arch_base.go@2.2.0`, which 2.1.0 did not do read-only;
+/// `add_nvdimm` in `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0`.
+fn has_no_read_only_memory(inputs: &Inputs<'_>) -> bool {
+    let packages = inputs.release.qemu().map(|v| v.packages.as_slice()).unwrap_or_default();
+    let verified = |name: &String| {
+        let of_this =
+            inputs.verified.iter().filter(|e| e.release == inputs.release.version && e.arch == inputs.release.arch);
+        of_this.filter_map(|e| e.versions.get(name)).next_back()
+    };
+    let versions = packages.iter().filter_map(|name| inputs.found.packages.get(name).or_else(|| verified(name)));
+    let major = |version: &String| -> Option<u32> {
+        let version = version.split(':').next_back()?;
+        version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    };
+    inputs.kata >= KataVersion::new(2, 2, 0) && versions.filter_map(major).any(|major| major < 6)
+}
