@@ -43,10 +43,22 @@ pub fn write(to: &mut impl Write, payload: &[u8]) -> Result<(), FrameError> {
     Ok(to.flush()?)
 }
 
-/// Takes bytes as they come and gives back whole payloads.
+/// How many times as much as has come may be read in vain for checksums; see [`Decoder::next_payload`].
+const PATIENCE: u64 = 16;
+
+/// Takes bytes as they come and gives back whole payloads, in time that grows with the bytes and with nothing else:
+/// whoever is at the other end may be a guest that means harm.
 #[derive(Debug, Default)]
 pub struct Decoder {
     buffer: Vec<u8>,
+    /// What of the buffer has been dealt with.
+    done: usize,
+    /// Bytes that have come.
+    taken: u64,
+    /// Bytes read for checksums that were wrong.
+    in_vain: u64,
+    /// Bytes looked at or moved.
+    work: u64,
     /// Bytes skipped because they belonged to no frame.
     pub foreign: u64,
 }
@@ -54,38 +66,53 @@ pub struct Decoder {
 impl Decoder {
     /// Adds what was read.
     pub fn push(&mut self, bytes: &[u8]) {
+        // Moved only when more has been dealt with than is left, so that each byte is moved once on average.
+        if self.done > self.buffer.len() / 2 {
+            self.buffer.drain(..self.done);
+            self.work += self.buffer.len() as u64;
+            self.done = 0;
+        }
         self.buffer.extend_from_slice(bytes);
+        self.taken += bytes.len() as u64;
     }
 
     /// The next whole payload, if it has arrived.
+    ///
+    /// Behind a wrong checksum the next magic number may lie within what the frame says to be its payload, where one that
+    /// was torn ends. Where that has led to more and more in vain, such a frame is skipped whole.
     pub fn next_payload(&mut self) -> Option<Vec<u8>> {
         loop {
-            let start = find_magic(&self.buffer);
+            let start = find_magic(&self.buffer[self.done..]);
+            self.work += start as u64;
             self.skip(start);
-            if self.buffer.len() < HEADER {
+            let frame = &self.buffer[self.done..];
+            if frame.len() < HEADER {
                 return None;
             }
-            let length = word(&self.buffer[4..8]) as usize;
+            let length = word(&frame[4..8]) as usize;
             if length > MAX_PAYLOAD {
                 self.skip(1);
                 continue;
             }
-            if self.buffer.len() < HEADER + length {
+            if frame.len() < HEADER + length {
                 return None;
             }
-            let payload = &self.buffer[HEADER..HEADER + length];
-            if crc32fast::hash(payload) != word(&self.buffer[8..12]) {
-                self.skip(1);
+            let payload = &frame[HEADER..HEADER + length];
+            self.work += length as u64;
+            if crc32fast::hash(payload) != word(&frame[8..12]) {
+                self.in_vain += length as u64;
+                let patient = self.in_vain <= PATIENCE * self.taken;
+                self.skip(if patient { 1 } else { HEADER + length });
                 continue;
             }
             let payload = payload.to_vec();
-            self.buffer.drain(..HEADER + length);
+            self.done += HEADER + length;
             return Some(payload);
         }
     }
 
     fn skip(&mut self, count: usize) {
-        self.buffer.drain(..count);
+        self.done += count;
         self.foreign += count as u64;
     }
 }
@@ -151,6 +178,31 @@ mod tests {
     fn a_clean_end_is_none() {
         let mut decoder = Decoder::default();
         assert!(read(&mut &b"babble"[..], &mut decoder).unwrap().is_none());
+    }
+
+    /// The bytes that are looked at or moved for a stream, by its length.
+    fn work_for(stream: &[u8]) -> u64 {
+        let mut decoder = Decoder::default();
+        for part in stream.chunks(64 << 10) {
+            decoder.push(part);
+            while decoder.next_payload().is_some() {}
+        }
+        decoder.work / stream.len() as u64
+    }
+
+    #[test]
+    fn no_stream_costs_more_than_its_length_times_a_constant() {
+        let mut too_long = MAGIC.to_vec();
+        too_long.extend_from_slice(&u32::MAX.to_le_bytes());
+        let mut damaged = MAGIC.to_vec();
+        damaged.extend_from_slice(&(1_u32 << 20).to_le_bytes());
+        damaged.extend_from_slice(&[0; 4]);
+        let frames = encode(b"x").unwrap();
+        for part in [MAGIC.to_vec(), too_long, damaged, frames, vec![0], b"babble".to_vec()] {
+            let stream: Vec<u8> = part.iter().copied().cycle().take(8 << 20).collect();
+            let work = work_for(&stream);
+            assert!(work <= 2 * PATIENCE + 4, "{part:?} costs {work} times its length");
+        }
     }
 
     proptest! {
