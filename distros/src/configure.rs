@@ -6,6 +6,7 @@
 
 pub mod change;
 mod choose;
+mod configured;
 mod containerd;
 mod crio;
 mod edit;
@@ -21,6 +22,7 @@ mod prepare;
 mod runtime_files;
 mod settings;
 mod standing;
+mod theirs;
 mod today;
 mod version;
 
@@ -35,4 +37,5 @@ pub use prepare::{HandlerChoice, PrepareError, Prepared, prepare};
 pub use runtime_files::{Handler, HandlerError, shim};
 pub use settings::{Setting, settings};
 pub use standing::standing;
+pub use theirs::{Fate, Theirs};
 pub use version::{KataVersion, key_since, reads_drop_ins};

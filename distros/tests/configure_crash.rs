@@ -303,19 +303,31 @@ fn what_others_changed_of_ours_is_told_and_stays_unless_it_is_forced() {
 }
 
 #[test]
-fn a_state_of_the_form_before_is_understood() {
-    let machine = machine();
-    let before = machine.everything();
-    must(&machine, EDIT);
-    let mut state: Value = serde_json::from_str(&machine.read(STATE)).expect("JSON");
-    let state = state.as_object_mut().expect("an object");
-    state.insert("version".to_owned(), 1.into());
-    for new in ["attributes", "earlier", "in_place"] {
-        assert!(state.remove(new).is_some(), "{new}");
+fn states_of_the_forms_before_are_understood() {
+    for form in [1, 2] {
+        let machine = machine();
+        let before = machine.everything();
+        must(&machine, EDIT);
+        let state: Value = serde_json::from_str(&machine.read(STATE)).expect("JSON");
+        let mut state = state.as_object().expect("an object").clone();
+        let configured = state.remove("configurations").expect("a list")[0].clone();
+        for key in ["profile", "production", "notes"] {
+            state.insert(key.to_owned(), configured[key].clone());
+        }
+        state.insert("version".to_owned(), form.into());
+        for new in ["attributes", "earlier", "in_place"].iter().filter(|_| form == 1) {
+            assert!(state.remove(*new).is_some(), "{new}");
+        }
+        machine.file(STATE, &Value::from(state).to_string());
+        // What is configured next takes the place of it, for it is the same configuration.
+        let copy = machine.copy();
+        must(&copy, &["configure", "--profile", "go-3.29"]);
+        assert!(!copy.read(MAIN).contains("runtimes.kata"), "{}", copy.read(MAIN));
+        for machine in [&machine, &copy] {
+            must(machine, BACK);
+            assert_eq!(machine.everything(), before);
+        }
     }
-    machine.file(STATE, &serde_json::to_string(state).expect("JSON"));
-    must(&machine, BACK);
-    assert_eq!(machine.everything(), before);
 }
 
 /// Absolute links whose targets are there on this machine and not in the root.

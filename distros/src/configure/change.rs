@@ -4,6 +4,8 @@
 //! is written before the first file is touched, with the old texts and the new ones, so that whatever a crash leaves is
 //! known. Of a file that others have edited since only our own keys are taken back ([`super::keys`]).
 
+pub use super::configured::Configured;
+use super::configured::{Form, Older};
 use super::keys;
 use super::lock::Lock;
 use super::today::{Today, today};
@@ -48,14 +50,10 @@ impl Change {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
-    /// The state's form: 2. Of form 1 there were no attributes, and no texts of an unfinished change.
+    /// The state's form: 3. Up to form 2 there was one configuration.
     pub version: u32,
-    /// The profile's name.
-    pub profile: String,
-    /// Whether the configuration is fit for production.
-    pub production: bool,
-    /// What was to be known about it.
-    pub notes: Vec<String>,
+    /// Each of Kata's configurations, the last one last.
+    pub configurations: Vec<Configured>,
     /// Every file that was written.
     pub files: Vec<Change>,
     /// Directories that were made, the outermost first.
@@ -72,7 +70,7 @@ pub struct State {
 }
 
 /// The form that is written.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Bytes of a state: it has several texts of each file.
 const MAX_STATE: u64 = 64 << 20;
@@ -105,7 +103,7 @@ pub enum ChangeError {
     #[error("{STATE} is not a state of this program: {0}; look at it, then remove it")]
     State(String),
     /// The state is of another version of this program.
-    #[error("{STATE} has the form {0}, this program knows 1 and 2: use the kata-osinfo that wrote it")]
+    #[error("{STATE} has the form {0}, this program knows 1 to {VERSION}: use the kata-osinfo that wrote it")]
     Version(u32),
     /// A file of ours is not as this program left it.
     #[error(
@@ -130,10 +128,12 @@ pub fn state(root: &Root) -> Result<Option<State>, ChangeError> {
         return Ok(None);
     };
     let broken = |e: serde_json::Error| ChangeError::State(e.to_string());
-    let state: State = serde_json::from_slice(&held.bytes).map_err(broken)?;
-    if !(1..=VERSION).contains(&state.version) {
-        return Err(ChangeError::Version(state.version));
-    }
+    let Form { version } = serde_json::from_slice(&held.bytes).map_err(broken)?;
+    let state: State = match version {
+        1 | 2 => serde_json::from_slice::<Older>(&held.bytes).map_err(broken)?.into(),
+        VERSION => serde_json::from_slice(&held.bytes).map_err(broken)?,
+        _ => return Err(ChangeError::Version(version)),
+    };
     let paths = state.files.iter().map(|f| &f.path).chain(&state.directories);
     match paths.into_iter().find(|p| !is_plain(p)) {
         Some(odd) => Err(ChangeError::State(format!("{} is no plain absolute path", odd.display()))),
@@ -166,10 +166,14 @@ pub fn original(root: &Root, state: Option<&State>, path: &Path) -> Result<Optio
     }
 }
 
-/// What files of a state go back to when they are written no more; what was changed by hand stays.
-pub(super) fn originals(root: &Root, state: &State) -> Result<BTreeMap<PathBuf, Option<String>>, ChangeError> {
+/// What some files of a state go back to when they are written no more; what was changed by hand stays.
+pub(super) fn originals(
+    root: &Root,
+    state: &State,
+    which: &dyn Fn(&PathBuf) -> bool,
+) -> Result<BTreeMap<PathBuf, Option<String>>, ChangeError> {
     let mut all = BTreeMap::new();
-    for file in &state.files {
+    for file in state.files.iter().filter(|f| which(&f.path)) {
         let text = match original(root, Some(state), &file.path) {
             Err(ChangeError::Changed(path)) => root.utf8_if_any(&path)?,
             text => text?,
@@ -229,7 +233,8 @@ impl Step {
     }
 }
 
-/// Writes files and the state that takes them back; files of the state before that are no longer in it are restored.
+/// Writes the files of a state, and the state that takes them back; files of the state before that are not in it and of
+/// no configuration of it are restored.
 ///
 /// Each file is replaced atomically. What was changed by hand in a file of our own that is no longer written stays, and
 /// stays in the state.
@@ -246,9 +251,10 @@ pub fn apply(root: &Root, lock: &Lock, old: Option<&State>, mut new: State) -> R
         }
         steps.push(Step::new(root, file.clone(), Some(file.after.clone()))?);
     }
-    let dropped = old.iter().flat_map(|s| &s.files).filter(|f| !new.files.iter().any(|n| n.path == f.path));
-    let mut kept = Vec::new();
-    for file in dropped {
+    let before = old.iter().flat_map(|s| &s.files).filter(|f| !new.files.iter().any(|n| n.path == f.path));
+    let (mut kept, dropped): (Vec<Change>, Vec<Change>) = before.cloned().partition(|f| new.owner(&f.path).is_some());
+    let others: Vec<PathBuf> = kept.iter().map(|f| f.path.clone()).collect();
+    for file in &dropped {
         match original(root, old, &file.path) {
             Err(ChangeError::Changed(_)) => kept.push(file.clone()),
             before => {
@@ -276,6 +282,14 @@ pub fn apply(root: &Root, lock: &Lock, old: Option<&State>, mut new: State) -> R
     let dropped = steps.iter().map(|s| &s.file).filter(|f| !new.files.iter().any(|n| n.path == f.path));
     both.files.extend(dropped.cloned());
     new.attributes.retain(|path, _| new.files.iter().any(|f| f.path == *path));
+    // What a crash left of other configurations is still to be known.
+    if let Some(old) = old {
+        new.earlier =
+            old.earlier.iter().filter(|(p, _)| others.contains(p)).map(|(p, t)| (p.clone(), t.clone())).collect();
+        new.in_place = old.in_place.iter().filter(|p| others.contains(p)).cloned().collect();
+        both.earlier.clone_from(&new.earlier);
+        both.in_place.clone_from(&new.in_place);
+    }
     begin(&mut both, &steps);
     write_state(root, &both)?;
     for step in steps {
@@ -344,6 +358,8 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
         let kept = |file: &Change| reverted.kept.iter().any(|k| k.path == file.path);
         left = State { version: VERSION, earlier: BTreeMap::new(), in_place: Vec::new(), ..state.clone() };
         left.files.retain(kept);
+        left.configurations.iter_mut().for_each(|c| c.keep(|path| left.files.iter().any(|f| f.path == *path)));
+        left.configurations.retain(|c| !c.files.is_empty());
         write_state(root, &left)?;
         return Ok(reverted);
     }

@@ -12,6 +12,7 @@ pub use place::{Place, place};
 use super::change::{Change, State, original};
 use super::edit::{EditError, LineEnds, edited};
 use super::runtime_files::{HandlerError, NAME};
+use super::theirs::{self, Theirs};
 use super::{Problem, Setting};
 use crate::profile::Runtime;
 use crate::root::Root;
@@ -51,6 +52,8 @@ pub(super) struct Written {
     instead: Replaced,
     loadings: Vec<Loading>,
     handler: Map<String, Value>,
+    /// What a handler of this name that is there says otherwise.
+    pub(super) theirs: Vec<Theirs>,
 }
 
 /// Files by their paths with links followed, as they are to be; `None` is a file that goes.
@@ -108,8 +111,18 @@ pub(super) fn containerd(
     if old && form == 1 || stated == Some(1) {
         return Err(HandlerError::OldConfig { path, migrate: !old });
     }
+    let there = now.iter().find_map(|(loading, l)| Some((*loading, l.runtimes.get(NAME)?.as_object()?.clone())));
+    let handler = handler(wanted, there.as_ref().map(|(_, there)| there));
+    let theirs = there.map(|(loading, there)| {
+        let files = read(&Files { root, replaced: &replaced }, &place.main, loading).unwrap_or_default();
+        told(&there, &handler, wanted, |key| {
+            let (file, line) = set_by(&files, key).unwrap_or((place.main.as_path(), None));
+            (file.to_owned(), line)
+        })
+    });
+    let before_text = before.as_deref();
     let candidates =
-        Candidates { root, state, place, wanted, path: &path, before: before.as_deref(), replaced: &replaced };
+        Candidates { root, state, place, handler: &handler, path: &path, before: before_text, replaced: &replaced };
     let candidates = match old && place.made_anew.is_none() {
         true => vec![candidates.edit(&document, form).map_err(edit)?],
         false => candidates.drop_ins(form)?,
@@ -118,7 +131,8 @@ pub(super) fn containerd(
         main: place.main.clone(),
         instead,
         loadings: now.iter().map(|(l, _)| *l).collect(),
-        handler: handler(wanted),
+        handler: handler.clone(),
+        theirs: theirs.unwrap_or_default(),
     };
     let mut harm = String::new();
     let mut second = None;
@@ -146,7 +160,7 @@ struct Candidates<'a> {
     root: &'a Root,
     state: Option<&'a State>,
     place: &'a Place,
-    wanted: Wanted<'a>,
+    handler: &'a Map<String, Value>,
     path: &'a Path,
     before: Option<&'a str>,
     replaced: &'a Replaced,
@@ -156,7 +170,7 @@ impl Candidates<'_> {
     /// An edit of the main file.
     fn edit(&self, document: &DocumentMut, form: i64) -> Result<Vec<Change>, EditError> {
         let form = form.max(2);
-        let mut settings = settings(plugin(form), self.wanted);
+        let mut settings = settings(plugin(form), self.handler);
         settings.extend(default_runtime(document, plugin(form)));
         // Comments alone have no version yet.
         let text = match document.is_empty() {
@@ -180,7 +194,7 @@ impl Candidates<'_> {
         let mut all = Vec::new();
         for form in forms {
             let head = format!("# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.\nversion = {form}\n");
-            let after = edited(&head, &settings(plugin(form), self.wanted)).map_err(edit)?;
+            let after = edited(&head, &settings(plugin(form), self.handler)).map_err(edit)?;
             let mut replaced = self.replaced.clone();
             replaced.insert(path.clone(), Some(after.clone()));
             let mut changes =
@@ -340,8 +354,21 @@ fn default_runtime(document: &DocumentMut, plugin: &str) -> Option<Setting> {
     runc.then(|| setting(&table, "runtime_type", json!(RUNC)))
 }
 
-/// The handler's keys.
-fn handler(wanted: Wanted<'_>) -> Map<String, Value> {
+/// The handler's keys, beside those of a handler of this name that is there.
+fn handler(wanted: Wanted<'_>, there: Option<&Map<String, Value>>) -> Map<String, Value> {
+    let mut handler = proven(wanted);
+    for (key, ours) in &mut handler {
+        match (there.and_then(|t| t.get(key)), key.as_str()) {
+            (Some(theirs), "pod_annotations") => *ours = theirs::joined(theirs, ours),
+            (Some(Value::Bool(theirs)), "privileged_without_host_devices") => *ours = (*theirs).into(),
+            _ => {}
+        }
+    }
+    handler
+}
+
+/// The handler's keys, as they were qualified.
+fn proven(wanted: Wanted<'_>) -> Map<String, Value> {
     let handler = json!({
         "runtime_type": "io.containerd.kata.v2",
         "runtime_path": wanted.shim.display().to_string(),
@@ -352,10 +379,37 @@ fn handler(wanted: Wanted<'_>) -> Map<String, Value> {
     if let Value::Object(map) = handler { map } else { Map::new() }
 }
 
-fn settings(plugin: &str, wanted: Wanted<'_>) -> Vec<Setting> {
+/// What a handler that is there says otherwise, with the places.
+fn told(
+    there: &Map<String, Value>,
+    now: &Map<String, Value>,
+    wanted: Wanted<'_>,
+    place: impl Fn(&[&str]) -> (PathBuf, Option<usize>),
+) -> Vec<Theirs> {
+    let keys: [&[&str]; 5] = [
+        &["runtime_type"],
+        &["runtime_path"],
+        &["privileged_without_host_devices"],
+        &["pod_annotations"],
+        &["options", "ConfigPath"],
+    ];
+    let proven = proven(wanted);
+    fn at<'m>(map: &'m Map<String, Value>, key: &[&str]) -> Option<&'m Value> {
+        let (first, rest) = key.split_first()?;
+        rest.iter().try_fold(map.get(*first)?, |value, name| value.get(name))
+    }
+    let theirs = |key: &[&str]| {
+        let (file, line) = place(key);
+        let name = format!("handler {NAME}: {}", key.join("."));
+        Theirs::of(&name, (&file, line), at(there, key)?, at(&proven, key)?, at(now, key)?)
+    };
+    // An empty text is none.
+    keys.into_iter().filter(|key| at(there, key).is_some_and(|v| v != "")).filter_map(theirs).collect()
+}
+
+fn settings(plugin: &str, handler: &Map<String, Value>) -> Vec<Setting> {
     let runtime = ["plugins", plugin, "containerd", "runtimes", NAME];
     let options: Vec<&str> = runtime.into_iter().chain(["options"]).collect();
-    let handler = handler(wanted);
     let of = |key: &str| handler.get(key).cloned().unwrap_or_default();
     let config = of("options").get("ConfigPath").cloned().unwrap_or_default();
     let keys = ["runtime_type", "runtime_path", "privileged_without_host_devices", "pod_annotations"];

@@ -1,30 +1,38 @@
 //! CRI-O's handler.
 
-use super::Problem;
 use super::change::{Change, State, original};
 use super::containerd::Replaced;
+use super::edit::edited;
 use super::merged::{line_of, table_of};
 use super::runtime_files::{HandlerError, NAME};
+use super::theirs::Theirs;
+use super::{Problem, Setting};
 use crate::root::Root;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use toml_edit::{Document, Item};
+use toml_edit::{Document, DocumentMut, Item, Table};
 
 /// CRI-O reads this directory after its configuration, in the order of names.
 const FOLDER: &str = "/etc/crio/crio.conf.d";
 const FILE: &str = "50-kata-osinfo.conf";
+const MAIN: &str = "/etc/crio/crio.conf";
+const HANDLER: [&str; 4] = ["crio", "runtime", "runtimes", NAME];
 
 /// A handler that was written, to be looked for when everything is read again.
 #[derive(Debug, Clone)]
 pub(super) struct Written {
     path: PathBuf,
     handler: Value,
+    /// What a handler of this name that is there says otherwise.
+    pub(super) theirs: Vec<Theirs>,
 }
 
 /// The drop-in that makes Kata a handler of CRI-O.
 ///
 /// The keys are those that Kata's own installer writes (`tools/packaging/kata-deploy/binary/src/runtime/crio.rs@4.1.0`).
+/// A handler of a later file takes the place of one of the same name as a whole, so what an earlier one has besides is
+/// said again.
 ///
 /// # Errors
 ///
@@ -34,29 +42,87 @@ pub(super) fn crio(
     state: Option<&State>,
     shim: &Path,
     config: &Path,
+    replaced: &Replaced,
 ) -> Result<(Vec<Change>, Written), HandlerError> {
-    let handler = json!({
-        "runtime_path": shim.display().to_string(),
-        "runtime_type": "vm",
-        "runtime_root": "/run/vc",
-        "runtime_config_path": config.display().to_string(),
-        "privileged_without_host_devices": true,
-    });
-    let quoted = |path: &Path| toml_edit::Value::from(path.display().to_string()).to_string();
-    let after = format!(
-        "# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.\n\
-         [crio.runtime.runtimes.{NAME}]\n\
-         runtime_path = {}\n\
-         runtime_type = \"vm\"\n\
-         runtime_root = \"/run/vc\"\n\
-         runtime_config_path = {}\n\
-         privileged_without_host_devices = true\n",
-        quoted(shim),
-        quoted(config)
-    );
     let path = root.resolve_new(&Path::new(FOLDER).join(FILE))?;
+    let proven = [
+        ("runtime_path", json!(shim.display().to_string())),
+        ("runtime_type", json!("vm")),
+        ("runtime_root", json!("/run/vc")),
+        ("runtime_config_path", json!(config.display().to_string())),
+        ("privileged_without_host_devices", json!(true)),
+    ];
+    let there = earlier(root, &path, replaced);
+    let was = |key: &str| there.as_ref().and_then(|t| t.handler.get(key));
+    let table = ["crio", "runtime", "runtimes", NAME].map(str::to_owned).to_vec();
+    let mut settings: Vec<Setting> = Vec::new();
+    let mut theirs = Vec::new();
+    for (key, ours) in proven {
+        let value = match was(key) {
+            Some(Value::Bool(theirs)) => json!(theirs),
+            _ => ours.clone(),
+        };
+        if let (Some(there), Some(was)) = (&there, was(key)) {
+            let place = (there.file.as_path(), there.line(key));
+            theirs.extend(Theirs::of(&format!("handler {NAME}: {key}"), place, was, &ours, &value));
+        }
+        settings.push(Setting { table: table.clone(), key: key.to_owned(), value, why: String::new() });
+    }
+    let head = "# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.\n";
+    let text = there.as_ref().map(|t| t.said_again(head)).unwrap_or_else(|| head.to_owned());
+    let after = edited(&text, &settings).map_err(|source| HandlerError::Edit { path: path.clone(), source })?;
+    let handler: Value = settings.into_iter().map(|s| (s.key, s.value)).collect::<Map<_, _>>().into();
     let change = Change { before: original(root, state, &path)?, path: path.clone(), after };
-    Ok((vec![change], Written { path, handler }))
+    Ok((vec![change], Written { path, handler, theirs }))
+}
+
+/// A handler of this name in a file that is read before ours.
+struct Earlier {
+    file: PathBuf,
+    text: String,
+    handler: Map<String, Value>,
+}
+
+impl Earlier {
+    fn line(&self, key: &str) -> Option<usize> {
+        let document = Document::parse(self.text.as_str()).ok()?;
+        let item = HANDLER.iter().chain([&key]).try_fold(document.as_item(), |item, key| item.get(key))?;
+        item.span().map(|s| line_of(&self.text, s.start))
+    }
+
+    /// All that it says, behind a head.
+    fn said_again(&self, head: &str) -> String {
+        let Ok(theirs) = self.text.parse::<DocumentMut>() else { return head.to_owned() };
+        let Some(item) = HANDLER.iter().try_fold(theirs.as_item(), |item, key| item.get(key)) else {
+            return head.to_owned();
+        };
+        let mut handler = Table::new();
+        item.as_table_like().into_iter().flat_map(|t| t.iter()).for_each(|(key, item)| {
+            handler.insert(key, item.clone());
+        });
+        let whole = HANDLER.iter().rev().fold(Item::Table(handler), |item, key| {
+            let mut table = Table::new();
+            table.set_implicit(true);
+            table.insert(key, item);
+            Item::Table(table)
+        });
+        whole.into_table().map_or_else(|_| head.to_owned(), |table| format!("{head}{}", DocumentMut::from(table)))
+    }
+}
+
+/// The last handler of this name before ours: of the main file, or of a drop-in.
+fn earlier(root: &Root, ours: &Path, replaced: &Replaced) -> Option<Earlier> {
+    let folder = Path::new(FOLDER);
+    let names: BTreeSet<String> = root.list(folder).unwrap_or_default().into_iter().collect();
+    let drop_ins = names.iter().filter(|n| n.as_str() < FILE).map(|n| folder.join(n));
+    let files: Vec<PathBuf> = [PathBuf::from(MAIN)].into_iter().chain(drop_ins).collect();
+    files.into_iter().rev().filter(|p| p != ours && !replaced.contains_key(p)).find_map(|file| {
+        let text = root.utf8_if_any(&file).ok()??;
+        let document = Document::parse(text.as_str()).ok()?;
+        let item = HANDLER.iter().try_fold(document.as_item(), |item, key| item.get(key))?;
+        let Value::Object(handler) = table_of(item.as_table_like()?) else { return None };
+        Some(Earlier { file, handler, text: text.clone() })
+    })
 }
 
 impl Written {
@@ -69,8 +135,7 @@ impl Written {
         for path in later.filter(|p| *p != self.path && !replaced.contains_key(p)) {
             let Ok(text) = root.utf8(&path) else { continue };
             let Ok(document) = Document::parse(text.as_str()) else { continue };
-            let handler = ["crio", "runtime", "runtimes", NAME].iter();
-            let Some(item) = handler.clone().try_fold(document.as_item(), |item, key| item.get(key)) else { continue };
+            let Some(item) = HANDLER.iter().try_fold(document.as_item(), |item, key| item.get(key)) else { continue };
             let Some(theirs) = item.as_table_like().map(table_of) else { continue };
             let differs = |key: &&&str| theirs.get(**key) != self.handler.get(**key);
             let Some(key) = ["runtime_path", "runtime_type", "runtime_config_path"].iter().find(differs) else {

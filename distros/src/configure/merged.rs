@@ -17,6 +17,14 @@ struct Leaf {
     line: usize,
 }
 
+/// A value, by whom it is set.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Set<'a> {
+    pub(super) value: &'a Value,
+    pub(super) file: &'a Path,
+    pub(super) line: usize,
+}
+
 /// What a runtime would have after reading everything.
 #[derive(Debug, Clone, Default)]
 pub struct Merged {
@@ -169,6 +177,26 @@ impl Merged {
     pub fn get(&self, path: &[&str]) -> Option<&Value> {
         let path: Vec<String> = path.iter().map(|p| (*p).to_owned()).collect();
         self.leaves.get(&path).map(|l| &l.value)
+    }
+
+    /// A value with its place, where it is set.
+    pub(super) fn leaf(&self, path: &[String]) -> Option<Set<'_>> {
+        self.leaves.get(path).map(|l| Set { value: &l.value, file: &l.file, line: l.line })
+    }
+
+    /// A DAX window, which the Go runtime asks QEMU for as `cache-size`: no released QEMU's `vhost-user-fs` has that, and
+    /// it would not start (`appendFSDevice`, `QemuParams` in `src/runtime/pkg/govmm/qemu/qemu.go@4.1.0`).
+    ///
+    /// The Rust runtime asks QEMU for none.
+    pub(super) fn dax_window(&self, runtime: Runtime) -> Option<Problem> {
+        let key = |name: &str| ["hypervisor", "qemu", name].map(str::to_owned);
+        let virtio_fs = self.leaf(&key("shared_fs"))?.value == "virtio-fs";
+        let size = self.leaf(&key("virtio_fs_cache_size"))?;
+        let megabytes = size.value.as_u64().filter(|m| *m > 0 && virtio_fs && runtime == Runtime::Go)?;
+        let message = format!(
+            "hypervisor.qemu.virtio_fs_cache_size is {megabytes}, a DAX window, which no distro's QEMU has: it would not start; set it to 0"
+        );
+        Some(Problem { file: size.file.to_owned(), line: Some(size.line), message })
     }
 
     /// Whether anything is set below a table.

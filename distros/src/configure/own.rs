@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 /// How a copy begins; what it was copied from follows, up to the end of the line.
 const HEAD: &str = "# `kata-osinfo unconfigure` removes this file, a copy for drop-ins of its own of ";
 
+/// Lines of that head.
+pub(super) const LINES: usize = 1;
+
 /// The text of a copy.
 pub(super) fn copy(from: &Path, text: &str) -> String {
     format!("{HEAD}{}\n{text}", from.display())

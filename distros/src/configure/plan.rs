@@ -1,7 +1,7 @@
 //! The pure part: from facts to a configuration, or to what is missing.
 
 use super::image::image_boot;
-use super::{Found, KataVersion, PassedOver, Share, ShareChoice, evidence, version};
+use super::{Flavour, Found, KataVersion, PassedOver, Share, ShareChoice, evidence, version};
 use crate::arch::Arch;
 use crate::capability::Capability;
 use crate::profile::{ImageDriver, Profile, Runtime};
@@ -83,6 +83,9 @@ pub struct Configuration {
     pub machine: String,
     /// `shared_fs`.
     pub share: Share,
+    /// Which daemon that is, where it is virtio-fs.
+    #[serde(skip)]
+    pub flavour: Flavour,
     /// `virtio_fs_cache`, for virtio-fs.
     pub cache: String,
     /// `virtio_fs_extra_args`, for virtio-fs.
@@ -272,6 +275,7 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
         hypervisor,
         machine: machine(profile, release.arch),
         share,
+        flavour: found.daemon.as_ref().map_or(Flavour::Unknown, |d| d.flavour),
         cache: profile.virtiofsd.cache.clone(),
         extra_args: profile.virtiofsd.extra_args.clone(),
         block_aio,

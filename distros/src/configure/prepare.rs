@@ -1,13 +1,15 @@
 //! From a configuration to the files that make Kata have it, and to the proof that it will.
 
-use super::change::{self, Change, ChangeError, State, original, originals};
+use super::change::{self, Change, ChangeError, Configured, State, original, originals};
 use super::edit::{DROP_IN, EditError, drop_in, edited};
 use super::locate::{confidential, siblings};
 use super::lock::Lock;
+use super::theirs::{self, Theirs};
 use super::{
     Configuration, Handler, HandlerError, Located, Merged, NotEffective, Problem, Setting, containerd,
-    containerd::Wanted, crio, own, reads_drop_ins, settings, shim,
+    containerd::Wanted, crio, own, reads_drop_ins, settings, shim, version,
 };
+use crate::profile::Runtime;
 use crate::root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -36,6 +38,8 @@ pub struct Prepared {
     pub not_effective: Vec<NotEffective>,
     /// What else would keep Kata from starting.
     pub problems: Vec<Problem>,
+    /// What others have set: overridden, extended, or kept although the release was qualified with something else.
+    pub theirs: Vec<Theirs>,
     /// What changes besides, and a reader may not expect.
     pub warnings: Vec<String>,
     /// Files that are no longer written, and what they go back to.
@@ -110,7 +114,7 @@ pub fn prepare(
     handler: Option<HandlerChoice>,
 ) -> Result<Prepared, PrepareError> {
     let old = change::state(root)?;
-    let mut settings = settings(configuration);
+    let mut planned = settings(configuration);
     let base = original(root, old.as_ref(), &located.path)?.unwrap_or_default();
     let edit = |source| PrepareError::Edit { path: located.path.clone(), source };
     let document: toml_edit::DocumentMut = base.parse().map_err(|e| edit(EditError::Syntax(e)))?;
@@ -120,37 +124,51 @@ pub fn prepare(
     if let Some(key) = confidential(qemu) {
         return Err(PrepareError::Confidential { path: located.path.clone(), key });
     }
+    let source = located;
     let drop_ins = reads_drop_ins(configuration.runtime, configuration.kata);
     let mut changes = Vec::new();
     let mut warnings = Vec::new();
-    let others = own::unlike(&siblings(root, located));
+    let others = own::unlike(&siblings(root, source));
     let located = if drop_ins && !others.is_empty() {
-        let Some(own) = own::place(root, located, configuration.runtime, handler.is_some())? else {
-            return Err(PrepareError::Shared { path: located.path.clone(), others });
+        let Some(own) = own::place(root, source, configuration.runtime, handler.is_some())? else {
+            return Err(PrepareError::Shared { path: source.path.clone(), others });
         };
         let before = original(root, old.as_ref(), &own.path)?;
-        changes.push(Change { path: own.path.clone(), before, after: own::copy(&located.path, &base) });
-        warnings.extend(left_behind(root, located, &own, old.as_ref())?);
+        changes.push(Change { path: own.path.clone(), before, after: own::copy(&source.path, &base) });
+        warnings.extend(left_behind(root, source, &own, old.as_ref())?);
         own
     } else {
-        located.clone()
+        source.clone()
     };
-    // Files that were written before go back to what they were, unless they are written again.
-    let back = old.as_ref().map(|old| originals(root, old)).transpose()?.unwrap_or_default();
+    // Files that were written for it before go back to what they were, unless they are written again; so do those of
+    // others' handler, for there is one.
+    let back = old.as_ref().map(|old| {
+        originals(root, old, &|file| {
+            let owner = old.owner(file);
+            owner.is_none_or(|o| o.is_of(&source.path) || handler.is_some() && o.handler.contains(file))
+        })
+    });
+    let back = back.transpose()?.unwrap_or_default();
     let mut replaced = back.clone();
+    replaced.insert(source.path.clone(), Some(base.clone()));
+    replaced.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
+    let drop_in_path = root.resolve_new(&located.drop_ins().join(DROP_IN))?;
     if drop_ins {
-        let path = root.resolve_new(&located.drop_ins().join(DROP_IN))?;
         // What stands there without ours decides what need not be said again.
-        replaced.insert(path.clone(), None);
-        replaced.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
-        let without = Merged::read_with(root, &located, configuration.runtime, configuration.kata, &replaced)?;
-        settings.retain(|s| s.key != "hypervisor_name" || without.get(&["runtime", &s.key]) != Some(&s.value));
-        let before = original(root, old.as_ref(), &path)?;
-        changes.push(Change { path, before, after: drop_in(configuration, &settings) });
+        replaced.insert(drop_in_path.clone(), None);
+    }
+    let without = Merged::read_with(root, &located, configuration.runtime, configuration.kata, &replaced)?;
+    planned.extend(version::control_groups(root, configuration, &without));
+    let settings = theirs::settled(&planned, &without, configuration);
+    if drop_ins {
+        let before = original(root, old.as_ref(), &drop_in_path)?;
+        changes.push(Change { path: drop_in_path, before, after: drop_in(configuration, &settings) });
     } else {
         let after = edited(&base, &settings).map_err(edit)?;
         changes.push(Change { path: located.path.clone(), before: Some(base), after });
     }
+    let for_kata = changes.len();
+    let mut theirs = Vec::new();
     let mut written = None;
     if let Some(choice) = handler {
         let shim = shim(root, configuration.runtime)?;
@@ -160,30 +178,42 @@ pub fn prepare(
                 let wanted = Wanted { shim: &shim, config: &located.named, version: choice.version };
                 let (files, handler) = containerd::containerd(root, old.as_ref(), &place, wanted, &replaced)?;
                 changes.extend(files);
+                theirs.clone_from(&handler.theirs);
                 written = Some(WrittenHandler::Containerd(handler));
             }
             Handler::Crio => {
-                let (files, handler) = crio::crio(root, old.as_ref(), &shim, &located.named)?;
+                let (files, handler) = crio::crio(root, old.as_ref(), &shim, &located.named, &replaced)?;
                 changes.extend(files);
+                theirs.clone_from(&handler.theirs);
                 written = Some(WrittenHandler::Crio(handler));
             }
         }
     }
-    let new = State {
+    let paths = |changes: &[Change]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
+    let this = Configured {
+        config: source.path.clone(),
         profile: configuration.profile.clone(),
         production: configuration.production,
         notes: configuration.notes.iter().map(|n| format!("{}: {}", n.about, n.text)).collect(),
-        files: changes.clone(),
-        ..State::default()
+        files: paths(&changes),
+        handler: paths(&changes[for_kata..]),
     };
+    warnings.extend(old.iter().flat_map(|old| old.lost(&this)));
+    let new = old.clone().unwrap_or_default().with(this, changes.clone());
     replaced.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
     let merged = Merged::read_with(root, &located, configuration.runtime, configuration.kata, &replaced)?;
+    let mut of_kata = theirs::told(&planned, &settings, &without, &merged);
+    if located.path != source.path {
+        theirs::in_source(&mut of_kata, &located.path, &source.path);
+    }
+    theirs.splice(0..0, of_kata);
     Ok(Prepared {
         not_effective: merged.not_effective(&settings),
-        problems: problems(root, &merged, written.as_ref(), &replaced),
+        problems: problems(root, &merged, configuration.runtime, written.as_ref(), &replaced),
         handler: written,
         located,
         settings,
+        theirs,
         warnings,
         back: back.into_iter().filter(|(path, _)| !changes.iter().any(|c| c.path == *path)).collect(),
         changes,
@@ -225,7 +255,7 @@ impl Prepared {
     ) -> Result<(Vec<NotEffective>, Vec<Problem>), PrepareError> {
         change::apply(root, lock, self.old.as_ref(), self.new)?;
         let merged = Merged::read(root, &self.located, configuration.runtime, configuration.kata)?;
-        let problems = problems(root, &merged, self.handler.as_ref(), &BTreeMap::new());
+        let problems = problems(root, &merged, configuration.runtime, self.handler.as_ref(), &BTreeMap::new());
         Ok((merged.not_effective(&self.settings), problems))
     }
 }
@@ -245,6 +275,7 @@ fn left_behind(root: &Root, from: &Located, own: &Located, old: Option<&State>) 
 fn problems(
     root: &Root,
     merged: &Merged,
+    runtime: Runtime,
     handler: Option<&WrittenHandler>,
     replaced: &BTreeMap<PathBuf, Option<String>>,
 ) -> Vec<Problem> {
@@ -253,5 +284,12 @@ fn problems(
         Some(WrittenHandler::Crio(written)) => written.problems(root, replaced),
         None => Vec::new(),
     };
-    merged.problems().iter().cloned().chain(merged.missing_files(root)).chain(handler).collect()
+    merged
+        .problems()
+        .iter()
+        .cloned()
+        .chain(merged.missing_files(root))
+        .chain(merged.dax_window(runtime))
+        .chain(handler)
+        .collect()
 }

@@ -100,6 +100,7 @@ fn answer(here: &Here, configuration: &Configuration, located: &Located, prepare
             "siblings": siblings(&here.root, &prepared.located),
         },
         "warnings": prepared.warnings,
+        "theirs": prepared.theirs,
         "configuration": configuration,
         "settings": prepared.settings,
         "files": files,
@@ -127,6 +128,9 @@ fn say(here: &Here, configuration: &Configuration, located: &Located, prepared: 
     }
     for warning in &prepared.warnings {
         eprintln!("warning: {}", printable(warning));
+    }
+    for theirs in &prepared.theirs {
+        eprintln!("note: {}", printable(&theirs.words()));
     }
     for passed_over in &configuration.passed_over {
         for why in &passed_over.why {

@@ -5,8 +5,21 @@ fn change(path: &str, before: Option<&str>, after: &str) -> Change {
     Change { path: path.into(), before: before.map(str::to_owned), after: after.to_owned() }
 }
 
+fn configured(config: &str) -> Configured {
+    Configured {
+        config: config.into(),
+        profile: "p".into(),
+        production: true,
+        notes: Vec::new(),
+        files: Vec::new(),
+        handler: Vec::new(),
+    }
+}
+
 fn new(files: Vec<Change>) -> State {
-    State { version: VERSION, profile: "p".into(), production: true, files, ..State::default() }
+    let paths = files.iter().map(|f| f.path.clone()).collect();
+    let this = Configured { files: paths, ..configured("/k/configuration.toml") };
+    State { version: VERSION, configurations: vec![this], files, ..State::default() }
 }
 
 /// Every path below a folder, with its text.

@@ -1,0 +1,299 @@
+//! What stands in a configuration already: kept where nothing forces a change, extended where it is a list, and told
+//! with its file and line wherever it is not what the release was qualified with.
+
+use super::own;
+use super::{Configuration, Flavour, KataVersion, Merged, Setting};
+use crate::profile::Runtime;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// What becomes of a value that somebody else has set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// Ours takes its place.
+    Overridden,
+    /// It stays, and ours is added.
+    Extended,
+    /// It stays as it is, although ours is another one.
+    Kept,
+}
+
+/// A value that somebody else has set, and that is not ours.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Theirs {
+    /// `hypervisor.qemu.path`.
+    pub key: String,
+    /// The file that sets it.
+    pub file: PathBuf,
+    /// The line in it, from 1.
+    pub line: Option<usize>,
+    /// What becomes of it.
+    pub fate: Fate,
+    /// What it is.
+    pub was: Value,
+    /// What it is to be; what ours would be where theirs is kept.
+    pub ours: Value,
+}
+
+impl Theirs {
+    /// The difference of a value to what was planned (`ours`) and to what it comes to (`now`).
+    pub(super) fn of(
+        key: &str,
+        place: (&Path, Option<usize>),
+        was: &Value,
+        ours: &Value,
+        now: &Value,
+    ) -> Option<Theirs> {
+        let (fate, ours) = match (now == was, now == ours) {
+            (true, true) => return None,
+            (true, false) => (Fate::Kept, ours),
+            (false, _) if extends(now, was) => (Fate::Extended, now),
+            (false, _) => (Fate::Overridden, now),
+        };
+        let (file, line) = (place.0.to_owned(), place.1);
+        Some(Theirs { key: key.to_owned(), file, line, fate, was: was.clone(), ours: ours.clone() })
+    }
+
+    /// On one line: `overrides hypervisor.qemu.path of FILE:LINE: "/opt/q" becomes "/usr/bin/q"`.
+    pub fn words(&self) -> String {
+        let line = self.line.map(|l| format!(":{l}")).unwrap_or_default();
+        let place = format!("{} of {}{line}", self.key, self.file.display());
+        let (was, ours) = (&self.was, &self.ours);
+        match self.fate {
+            Fate::Overridden => format!("overrides {place}: {was} becomes {ours}"),
+            Fate::Extended => format!("extends {place}: {was} becomes {ours}"),
+            Fate::Kept => format!("keeps {place}: {was}, where {ours} is what the release was qualified with"),
+        }
+    }
+}
+
+fn extends(now: &Value, was: &Value) -> bool {
+    let (Some(now), Some(was)) = (now.as_array(), was.as_array()) else { return false };
+    was.iter().all(|item| now.contains(item))
+}
+
+/// What the planned settings come to beside those that are there (`without` ours): only what is to be written.
+pub(super) fn settled(planned: &[Setting], without: &Merged, configuration: &Configuration) -> Vec<Setting> {
+    let settle = |setting: &Setting| match without.leaf(&setting.path()) {
+        Some(leaf) => value(setting, leaf.value, configuration).map(|value| Setting { value, ..setting.clone() }),
+        None => Some(setting.clone()),
+    };
+    planned.iter().filter_map(settle).collect()
+}
+
+/// The value of a setting beside theirs; `None` where theirs stays and need not be said again.
+fn value(setting: &Setting, theirs: &Value, c: &Configuration) -> Option<Value> {
+    let ours = &setting.value;
+    let keep = |yes: bool| if yes { None } else { Some(ours.clone()) };
+    match setting.key.as_str() {
+        "valid_hypervisor_paths" | "valid_virtio_fs_daemon_paths" => Some(joined(theirs, ours)),
+        "virtio_fs_cache" => keep(theirs.as_str().is_some_and(|mode| is_known(mode, c))),
+        "virtio_fs_extra_args" => {
+            let (Some(mine), Some(found)) = (words(ours), words(theirs)) else { return Some(ours.clone()) };
+            let all = options_joined(&found, &mine, c.flavour);
+            if all == found { None } else { Some(json!(all)) }
+        }
+        // Only Kata's default is what does not work.
+        "block_device_aio" => keep(theirs.as_str().is_some_and(|aio| ["threads", "native"].contains(&aio))),
+        "dial_timeout" | "create_container_timeout" | "reconnect_timeout_ms" => keep(theirs.as_u64() >= ours.as_u64()),
+        "hypervisor_name" => keep(theirs == ours),
+        _ => Some(ours.clone()),
+    }
+}
+
+/// Whether Kata and the daemon take a way of caching.
+///
+/// `virtio_fs_cache` in `src/runtime/virtcontainers/virtiofsd.go@2.5.0`, `@3.1.0`, `@3.2.0` and `@3.20.0`, and in
+/// `src/libs/kata-types/src/config/hypervisor/mod.rs@4.1.0`; QEMU's own daemon has `none`, the other one `never`.
+fn is_known(mode: &str, c: &Configuration) -> bool {
+    let go_before = |version| c.runtime == Runtime::Go && c.kata < version;
+    match mode {
+        "auto" | "always" => true,
+        "never" => c.flavour != Flavour::C,
+        "none" => go_before(KataVersion::new(3, 2, 0)),
+        "metadata" => c.runtime == Runtime::Go && !go_before(METADATA) && c.flavour != Flavour::C,
+        _ => false,
+    }
+}
+
+/// Since when the Go runtime takes `metadata`.
+const METADATA: KataVersion = KataVersion::new(3, 20, 0);
+
+/// Theirs, then what ours has besides.
+pub(super) fn joined(theirs: &Value, ours: &Value) -> Value {
+    let (Some(theirs), Some(ours)) = (theirs.as_array(), ours.as_array()) else { return ours.clone() };
+    let new = ours.iter().filter(|item| !theirs.contains(item));
+    theirs.iter().chain(new).cloned().collect()
+}
+
+fn words(list: &Value) -> Option<Vec<String>> {
+    list.as_array()?.iter().map(|word| word.as_str().map(str::to_owned)).collect()
+}
+
+/// One of a daemon's options: its name in one spelling, and its words as they were given.
+#[derive(Debug)]
+struct DaemonOption {
+    name: String,
+    words: Vec<String>,
+}
+
+/// Reads `--name=value`, `--name value`, `-o name=value,name` and whatever else there is.
+fn options(words: &[String]) -> Vec<DaemonOption> {
+    let name = |text: &str| text.split('=').next().unwrap_or_default().replace('_', "-");
+    let mut all = Vec::new();
+    let mut words = words.iter().peekable();
+    while let Some(word) = words.next() {
+        if word == "-o" {
+            for part in words.next().iter().flat_map(|list| list.split(',')) {
+                all.push(DaemonOption { name: name(part), words: vec![word.clone(), part.to_owned()] });
+            }
+            continue;
+        }
+        let mut option = DaemonOption { name: name(word.trim_start_matches('-')), words: vec![word.clone()] };
+        if word.starts_with("--") && !word.contains('=') {
+            option.words.extend(words.next_if(|next| !next.starts_with('-')).cloned());
+        }
+        all.push(option);
+    }
+    all
+}
+
+/// What QEMU's own daemon takes after `-o` only, and the other one as an option of its own, too.
+///
+/// `tools/virtiofsd/helper.c` and `passthrough_ll.c` in QEMU at v7.2.0; `compat.rs` in virtiofsd at v1.10.0.
+const AFTER_O: [&str; 11] = [
+    "announce-submounts",
+    "killpriv-v2",
+    "log-level",
+    "modcaps",
+    "posix-acl",
+    "readdirplus",
+    "sandbox",
+    "security-label",
+    "writeback",
+    "xattr",
+    "xattrmap",
+];
+
+/// Their options, in a form that the daemon takes, and those of ours that they say nothing about.
+fn options_joined(theirs: &[String], ours: &[String], flavour: Flavour) -> Vec<String> {
+    let found = options(theirs);
+    let new: Vec<DaemonOption> =
+        options(ours).into_iter().filter(|o| !found.iter().any(|f| f.name == o.name)).collect();
+    let adapt = |option: &DaemonOption| match option.words.as_slice() {
+        [word, value @ ..]
+            if flavour == Flavour::C && word.starts_with("--") && AFTER_O.contains(&option.name.as_str()) =>
+        {
+            let whole = [&[word.trim_start_matches('-').to_owned()], value].concat().join("=");
+            let (name, value) = whole.split_once('=').map_or((whole.as_str(), None), |(n, v)| (n, Some(v)));
+            let value = value.map(|v| format!("={v}")).unwrap_or_default();
+            vec!["-o".to_owned(), format!("{}{value}", name.replace('-', "_"))]
+        }
+        words => words.to_vec(),
+    };
+    let adapted: Vec<String> = found.iter().flat_map(adapt).collect();
+    let plain: Vec<String> = found.iter().flat_map(|o| o.words.clone()).collect();
+    // As they wrote it, where nothing had to be put otherwise.
+    let theirs = if adapted == plain { theirs.to_vec() } else { adapted };
+    theirs.into_iter().chain(new.into_iter().flat_map(|o| o.words)).collect()
+}
+
+/// Everything of others that is not as it was planned; what a later file of theirs decides is told elsewhere.
+pub(super) fn told(planned: &[Setting], settled: &[Setting], without: &Merged, then: &Merged) -> Vec<Theirs> {
+    let theirs = |setting: &Setting| {
+        let path = setting.path();
+        let was = without.leaf(&path)?;
+        let written = settled.iter().find(|s| s.path() == path);
+        if written.is_some_and(|s| then.leaf(&path).map(|l| l.value) != Some(&s.value)) {
+            return None;
+        }
+        let now = written.map_or(was.value, |s| &s.value);
+        Theirs::of(&setting.name(), (was.file, Some(was.line)), was.value, &setting.value, now)
+    };
+    planned.iter().filter_map(theirs).collect()
+}
+
+/// A place in a copy as the place in what it is a copy of.
+pub(super) fn in_source(theirs: &mut [Theirs], copy: &Path, source: &Path) {
+    for theirs in theirs.iter_mut().filter(|t| t.file == copy) {
+        theirs.file = source.to_owned();
+        theirs.line = theirs.line.map(|l| l.saturating_sub(own::LINES));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined_options(theirs: &[&str], ours: &[&str], flavour: Flavour) -> Vec<String> {
+        let owned = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+        options_joined(&owned(theirs), &owned(ours), flavour)
+    }
+
+    const OURS: [&str; 2] = ["--thread-pool-size=1", "--announce-submounts"];
+
+    #[test]
+    fn a_daemons_options_are_joined_by_their_names() {
+        let join = |theirs: &[&str]| joined_options(theirs, &OURS, Flavour::Rust);
+        assert_eq!(join(&[]), OURS);
+        // The same in other words, and another value of theirs.
+        for same in [
+            &["--thread-pool-size=1", "-o", "announce_submounts"][..],
+            &["--thread-pool-size", "4", "--announce-submounts", "--xattr"],
+            &["-o", "xattr,announce_submounts", "--thread-pool-size=0"],
+        ] {
+            assert_eq!(join(same), same);
+        }
+        assert_eq!(
+            join(&["--xattr", "--log-level", "debug"]),
+            ["--xattr", "--log-level", "debug", "--thread-pool-size=1", "--announce-submounts"]
+        );
+    }
+
+    #[test]
+    fn qemus_own_daemon_gets_its_own_spelling() {
+        let ours = ["--thread-pool-size=1", "-o", "announce_submounts"];
+        let join = |theirs: &[&str]| joined_options(theirs, &ours, Flavour::C);
+        assert_eq!(
+            join(&["--xattr", "--thread-pool-size=1"]),
+            ["-o", "xattr", "--thread-pool-size=1", "-o", "announce_submounts"]
+        );
+        assert_eq!(
+            join(&[
+                "--log-level=debug",
+                "--sandbox",
+                "chroot",
+                "-o",
+                "announce_submounts,xattr",
+                "--thread-pool-size=2"
+            ]),
+            [
+                "-o",
+                "log_level=debug",
+                "-o",
+                "sandbox=chroot",
+                "-o",
+                "announce_submounts",
+                "-o",
+                "xattr",
+                "--thread-pool-size=2"
+            ]
+        );
+    }
+
+    #[test]
+    fn every_value_has_its_fate() {
+        let of = |was: Value, ours: Value, now: Value| {
+            Theirs::of("a.b", (Path::new("/f"), Some(3)), &was, &ours, &now).map(|t| t.words())
+        };
+        assert_eq!(of(json!("a"), json!("a"), json!("a")), None);
+        assert_eq!(of(json!("a"), json!("b"), json!("b")).unwrap(), "overrides a.b of /f:3: \"a\" becomes \"b\"");
+        assert_eq!(of(json!([1]), json!([2]), json!([1, 2])).unwrap(), "extends a.b of /f:3: [1] becomes [1,2]");
+        assert_eq!(
+            of(json!("a"), json!("b"), json!("a")).unwrap(),
+            "keeps a.b of /f:3: \"a\", where \"b\" is what the release was qualified with"
+        );
+    }
+}

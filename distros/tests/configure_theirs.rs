@@ -1,0 +1,248 @@
+//! What an admin has set, and what was configured before: kept, extended, or told with file and line.
+#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
+
+mod machine;
+
+use machine::{BASE, KATA, Machine};
+use serde_json::{Value, json};
+
+const GO: &[&str] = &["configure", "--profile", "go-3.29", "--kata-version", "3.30.0"];
+const RS: &[&str] = &["configure", "--profile", "rs-4.0", "--kata-version", "4.0.0"];
+
+fn call(machine: &Machine, call: &[&str], more: &[&str]) -> machine::Output {
+    machine.run(&[call, more].concat())
+}
+
+fn drop_in(machine: &Machine) -> String {
+    machine.read(&format!("m/{BASE}/config.d/50-kata-osinfo.toml"))
+}
+
+/// What the answer says of a key: file, line, fate, was and ours.
+fn told(answer: &Value, key: &str) -> Vec<Value> {
+    let all = answer["theirs"].as_array().expect("a list");
+    let of_key = all.iter().filter(|t| t["key"].as_str().expect("a key").ends_with(key));
+    of_key.map(|t| json!([t["file"], t["line"], t["fate"], t["was"], t["ours"]])).collect()
+}
+
+/// An admin's values in Kata's main file and in an earlier drop-in.
+fn admins() -> Machine {
+    let machine = Machine::new();
+    let main = KATA
+        .replace("virtio_fs_extra_args = [\n  \"--a\", # first\n]\n", "virtio_fs_cache = \"always\"\n")
+        .replace("machine_type = \"q35\"\n", "valid_hypervisor_paths = [\"/opt/mine\"]\n");
+    machine.file(&format!("m/{BASE}/configuration-qemu.toml"), &main);
+    let mine = "[hypervisor.qemu]\n# Package managers want it.\nvirtio_fs_extra_args = [\"--thread-pool-size=1\", \"-o\", \"announce_submounts\", \"--xattr\"]\n\n[agent.kata]\ndial_timeout = 900\n";
+    machine.file(&format!("m/{BASE}/config.d/10-mine.toml"), mine);
+    machine
+}
+
+#[test]
+fn what_an_admin_has_set_is_kept_extended_or_told() {
+    let machine = admins();
+    let before = machine.everything();
+    let main = format!("/{BASE}/configuration-qemu.toml");
+    let mine = format!("/{BASE}/config.d/10-mine.toml");
+    let dry = call(&machine, GO, &["--emulated", "--dry-run"]);
+    assert_eq!((dry.code, machine.everything() == before), (0, true), "{}", dry.stderr);
+    let output = call(&machine, GO, &["--emulated", "--format", "json"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    let answer = output.json();
+    assert_eq!(told(&answer, ".path"), [json!([main, 4, "overridden", "/opt/kata/bin/qemu", "/usr/libexec/qemu-kvm"])]);
+    assert_eq!(told(&answer, ".shared_fs"), [json!([main, 11, "overridden", "virtio-9p", "virtio-fs"])]);
+    let paths = json!(["/opt/mine", "/usr/libexec/qemu-kvm"]);
+    assert_eq!(told(&answer, "valid_hypervisor_paths"), [json!([main, 8, "extended", ["/opt/mine"], paths])]);
+    assert_eq!(told(&answer, "virtio_fs_cache"), [json!([main, 12, "kept", "always", "auto"])]);
+    let theirs = json!(["--thread-pool-size=1", "-o", "announce_submounts", "--xattr"]);
+    let ours = json!(["--thread-pool-size=1", "--announce-submounts"]);
+    assert_eq!(told(&answer, "virtio_fs_extra_args"), [json!([mine, 3, "kept", theirs, ours])]);
+    assert_eq!(told(&answer, "dial_timeout"), [json!([mine, 6, "kept", 900, 300])]);
+    for said in [&dry.stderr, &output.stderr] {
+        for line in [
+            format!("note: overrides hypervisor.qemu.path of {main}:4: \"/opt/kata/bin/qemu\" becomes "),
+            format!("note: keeps hypervisor.qemu.virtio_fs_cache of {main}:12: \"always\", where \"auto\" is what"),
+            format!("note: extends hypervisor.qemu.valid_hypervisor_paths of {main}:8: "),
+        ] {
+            assert!(said.contains(&line), "{line}: {said}");
+        }
+    }
+    let written = drop_in(&machine);
+    for kept in ["virtio_fs_cache", "virtio_fs_extra_args", "dial_timeout"] {
+        assert!(!written.contains(&format!("\n{kept} =")), "{written}");
+    }
+    assert!(written.contains("valid_hypervisor_paths = [\"/opt/mine\", \"/usr/libexec/qemu-kvm\"]"), "{written}");
+    // The same once more, and all of it is theirs again.
+    assert_eq!(call(&machine, GO, &["--emulated", "--format", "json"]).json()["theirs"], answer["theirs"]);
+    assert_eq!(machine.run(&["unconfigure"]).code, 0);
+    assert_eq!(machine.everything(), before);
+}
+
+#[test]
+fn before_2_5_it_is_the_same_in_kata_s_own_file() {
+    let machine = admins();
+    let output =
+        call(&machine, &["configure", "--profile", "go-2.4", "--kata-version", "2.4.0"], &["--format", "json"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    let file = machine.read(&format!("m/{BASE}/configuration-qemu.toml"));
+    assert!(file.contains("virtio_fs_cache = \"always\"\n"), "{file}");
+    assert!(file.contains("valid_hypervisor_paths = [\"/opt/mine\", \"/usr/libexec/qemu-kvm\"]\n"), "{file}");
+    assert_eq!(told(&output.json(), "virtio_fs_cache").len(), 1);
+}
+
+#[test]
+fn a_way_of_caching_that_kata_refuses_is_not_kept() {
+    let machine = admins();
+    let main = format!("m/{BASE}/configuration-qemu.toml");
+    machine.file(&main, &machine.read(&main).replace("\"always\"", "\"none\""));
+    let fates = |call_: &[&str]| {
+        let output = call(&machine, call_, &["--dry-run", "--format", "json"]);
+        told(&output.json(), "virtio_fs_cache").iter().map(|t| t[2].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(fates(GO), ["overridden"]);
+    assert_eq!(fates(&["configure", "--profile", "go-3.1", "--kata-version", "3.1.0"]), ["kept"]);
+}
+
+#[test]
+fn a_dax_window_is_a_problem() {
+    let machine = admins();
+    let drop_in = format!("m/{BASE}/config.d/20-dax.toml");
+    machine.file(&drop_in, "[hypervisor.qemu]\nvirtio_fs_cache_size = 1024\n");
+    let output = call(&machine, GO, &[]);
+    assert_eq!(output.code, 13, "{}", output.stderr);
+    let place = format!("{}:2: hypervisor.qemu.virtio_fs_cache_size is 1024", drop_in.trim_start_matches('m'));
+    assert!(output.stderr.contains(&place), "{}", output.stderr);
+    machine.file(&drop_in, "[hypervisor.qemu]\nvirtio_fs_cache_size = 0\n");
+    assert_eq!(call(&machine, GO, &[]).code, 0);
+}
+
+#[test]
+fn kata_before_3_0_is_told_of_control_groups_of_version_2() {
+    let machine = Machine::new();
+    let old = ["configure", "--profile", "go-2.5", "--kata-version", "2.5.0"];
+    assert!(!call(&machine, &old, &["--dry-run"]).stdout.contains("sandbox_cgroup_only"));
+    machine.file("m/sys/fs/cgroup/cgroup.controllers", "cpu memory\n");
+    assert!(call(&machine, &old, &["--dry-run"]).stdout.contains("+sandbox_cgroup_only = true\n"));
+    assert!(!call(&machine, GO, &["--dry-run"]).stdout.contains("sandbox_cgroup_only"));
+    machine.file(&format!("m/{BASE}/config.d/10"), "[runtime]\nsandbox_cgroup_only = true\n");
+    assert!(!call(&machine, &old, &["--dry-run"]).stdout.contains("sandbox_cgroup_only"));
+}
+
+const MAIN: &str = "m/etc/containerd/config.toml";
+const CONTAINERD: &str = "\
+version = 2
+[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.kata]
+  runtime_type = \"io.containerd.kata-qemu.v2\"
+  privileged_without_host_devices = false
+  pod_annotations = [\"my.org/*\"] # ours
+  snapshotter = \"devmapper\"
+[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]
+  runtime_type = \"io.containerd.runc.v2\"
+";
+
+#[test]
+fn a_handler_of_the_admins_is_extended_and_told() {
+    for version in ["1.7", "2.1"] {
+        let machine = Machine::new();
+        machine.file(MAIN, CONTAINERD);
+        let before = machine.everything();
+        let arguments = ["--handler", "containerd", "--containerd-version", version, "--format", "json"];
+        let output = call(&machine, GO, &arguments);
+        assert_eq!(output.code, 0, "{version}: {}", output.stderr);
+        let answer = output.json();
+        let file = "/etc/containerd/config.toml";
+        let both = json!(["my.org/*", "io.katacontainers.*"]);
+        assert_eq!(told(&answer, "pod_annotations"), [json!([file, 5, "extended", ["my.org/*"], both])]);
+        assert_eq!(told(&answer, "privileged_without_host_devices"), [json!([file, 4, "kept", false, true])]);
+        assert_eq!(
+            told(&answer, "runtime_type"),
+            [json!([file, 3, "overridden", "io.containerd.kata-qemu.v2", "io.containerd.kata.v2"])]
+        );
+        assert!(output.stderr.contains("note: overrides handler kata: runtime_type of /etc/containerd/config.toml:3"));
+        assert!(machine.read(MAIN).contains("snapshotter = \"devmapper\""));
+        if version == "1.7" {
+            assert!(machine.read(MAIN).contains("[\"my.org/*\", \"io.katacontainers.*\"] # ours"));
+        }
+        assert_eq!(call(&machine, GO, &arguments).json()["theirs"], answer["theirs"]);
+        assert_eq!(machine.run(&["unconfigure"]).code, 0);
+        assert_eq!(machine.everything(), before);
+    }
+}
+
+#[test]
+fn a_handler_of_cri_o_says_again_what_an_earlier_one_says() {
+    let machine = Machine::new();
+    let earlier = "[crio.runtime.runtimes.kata]\nruntime_path = \"/mine\"\nallowed_annotations = [\"a\"]\nprivileged_without_host_devices = false\n[crio.runtime.runtimes.kata.default_annotations]\nb = \"c\"\n";
+    machine.file("m/etc/crio/crio.conf.d/10-mine.conf", earlier);
+    let output = call(&machine, GO, &["--handler", "crio", "--format", "json"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    let answer = output.json();
+    let file = "/etc/crio/crio.conf.d/10-mine.conf";
+    let shim = "/opt/kata/bin/containerd-shim-kata-v2";
+    assert_eq!(told(&answer, "runtime_path"), [json!([file, 2, "overridden", "/mine", shim])]);
+    assert_eq!(told(&answer, "privileged_without_host_devices"), [json!([file, 4, "kept", false, true])]);
+    let written = machine.read("m/etc/crio/crio.conf.d/50-kata-osinfo.conf");
+    for line in ["allowed_annotations = [\"a\"]", "runtime_type = \"vm\"", "b = \"c\"", "devices = false"] {
+        assert!(written.contains(line), "{written}");
+    }
+}
+
+/// Both runtimes of Kata's release, side by side.
+fn both() -> Machine {
+    let machine = Machine::new();
+    machine.file(&format!("m/{BASE}/runtime-rs/configuration.toml"), KATA);
+    machine.file("m/opt/kata/runtime-rs/bin/containerd-shim-kata-v2", "");
+    machine.file(MAIN, "version = 2\n");
+    machine
+}
+
+#[test]
+fn each_runtime_keeps_what_it_was_configured_with() {
+    let machine = both();
+    let before = machine.everything();
+    let go = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
+    let rs = format!("m/{BASE}/runtime-rs/config.d/50-kata-osinfo.toml");
+    assert_eq!(call(&machine, GO, &[]).code, 0);
+    let of_go = machine.read(&go);
+    let output = call(&machine, RS, &[]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert!(!output.stderr.contains("warning: what "), "{}", output.stderr);
+    assert_eq!(machine.read(&go), of_go);
+    assert!(machine.path(&rs).exists());
+    // The first one again, under another profile, which is told; the other stays.
+    let other = call(&machine, &["configure", "--profile", "go-3.32", "--kata-version", "3.32.0"], &[]);
+    assert_eq!(other.code, 0, "{}", other.stderr);
+    assert!(other.stderr.contains("configured with for go-3.29 goes: this is for go-3.32"), "{}", other.stderr);
+    assert!(machine.path(&rs).exists() && machine.read(&go).contains("profile go-3.32"));
+    // What an admin made of the one does not keep the other from being configured.
+    machine.file(&rs, &format!("{}# mine\n", machine.read(&rs)));
+    assert_eq!(call(&machine, GO, &[]).code, 0);
+    assert!(machine.read(&rs).ends_with("# mine\n"));
+    assert_eq!(machine.run(&["unconfigure"]).code, 13);
+    assert!(machine.path(&rs).exists() && !machine.path(&go).exists());
+    assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);
+    assert_eq!(machine.everything(), before);
+}
+
+#[test]
+fn there_is_one_handler_and_whose_it_was_is_told() {
+    let machine = both();
+    let before = machine.everything();
+    let handler = ["--handler", "containerd", "--containerd-version", "1.7"];
+    assert_eq!(call(&machine, GO, &handler).code, 0);
+    // Another runtime without one leaves it.
+    assert_eq!(call(&machine, RS, &[]).code, 0);
+    assert!(machine.read(MAIN).contains("/opt/kata/bin/containerd-shim-kata-v2"));
+    let output = call(&machine, RS, &handler);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    let told = format!("warning: the handler was /{BASE}/configuration-qemu.toml's, configured for go-3.29");
+    assert!(output.stderr.contains(&told), "{}", output.stderr);
+    assert!(machine.read(MAIN).contains("/opt/kata/runtime-rs/bin/containerd-shim-kata-v2"));
+    // By another file: the first one's is taken back.
+    assert_eq!(call(&machine, GO, &["--handler", "containerd", "--containerd-version", "2.1"]).code, 0);
+    assert!(!machine.read(MAIN).contains("runtime-rs"), "{}", machine.read(MAIN));
+    assert!(machine.path(&format!("m/{BASE}/runtime-rs/config.d/50-kata-osinfo.toml")).exists());
+    // The first one without a handler.
+    assert_eq!(call(&machine, GO, &[]).code, 0);
+    assert_eq!(machine.read(MAIN), "version = 2\n");
+    assert_eq!(machine.run(&["unconfigure"]).code, 0);
+    assert_eq!(machine.everything(), before);
+}
