@@ -29,7 +29,7 @@ mod version;
 pub use choose::{PassedOver, Share, ShareChoice, evidence};
 pub use containerd::{Place, place};
 pub use edit::{DROP_IN, drop_in, edited};
-pub use found::{Daemon, Flavour, Found, PackageDatabase};
+pub use found::{Daemon, Flavour, Found, Initrd, PackageDatabase};
 pub use locate::{LocateError, Located, Sibling, locate, siblings};
 pub use merged::{Merged, NotEffective, Problem};
 pub use plan::{BlockAio, Boot, Configuration, Guest, Inputs, Note, PlanError, Wanting, plan};

@@ -9,6 +9,8 @@ pub mod detect;
 pub mod diagnostic;
 pub mod fallback;
 pub mod fix;
+#[cfg(feature = "cli")]
+pub mod initrd;
 pub mod installer;
 pub mod kernel_image;
 pub mod lint;

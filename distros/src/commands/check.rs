@@ -40,7 +40,11 @@ pub(crate) fn run(common: &Common, arguments: &CheckArguments) -> anyhow::Result
         true => required(&found),
         false => found.iter().collect(),
     };
-    let configured = if arguments.all { kata_osinfo::configure::standing(&system.root)? } else { Vec::new() };
+    let configured = if arguments.all {
+        kata_osinfo::configure::standing(&system.root, &kata_osinfo::initrd::look)?
+    } else {
+        Vec::new()
+    };
     // What a record never had is no news to a timer or a hook.
     let asked = arguments.components.is_empty() && !arguments.quiet;
     let lacking = if asked { lacking(&stated) } else { Vec::new() };

@@ -7,7 +7,7 @@ use crate::kernel_image::newest;
 use crate::release::Release;
 use crate::root::Root;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Bytes of a binary that are searched; QEMU's are some 30 MB.
@@ -46,6 +46,46 @@ pub struct Daemon {
     pub flavour: Flavour,
 }
 
+/// What is in an initrd.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Initrd {
+    /// It was looked into.
+    Has {
+        /// The kernels that it has modules for: `6.12.48+deb13-amd64`.
+        modules: BTreeSet<String>,
+        /// Whether Kata's agent is seen in it: a file of that name, or an `init` that is the agent.
+        agent: bool,
+    },
+    /// It is compressed in a way that this program does not read.
+    Unread(String),
+    /// It is none, or cut short: no kernel would unpack it.
+    Broken(String),
+}
+
+impl Initrd {
+    /// What its modules say against it as the initrd of a kernel.
+    pub(super) fn against(&self, kernel: &str) -> Option<String> {
+        match self {
+            Initrd::Has { modules, .. } => {
+                let release = release_of(kernel).filter(|r| !modules.is_empty() && !modules.contains(*r))?;
+                let others: Vec<&str> = modules.iter().map(String::as_str).collect();
+                Some(format!("it has modules for {} and none for {release}", others.join(", ")))
+            }
+            Initrd::Unread(_) => None,
+            Initrd::Broken(why) => Some(format!("no kernel unpacks it: {why}")),
+        }
+    }
+}
+
+/// A kernel's release by its path: `/boot/vmlinuz-6.12.48+deb13-amd64`, `/usr/lib/modules/6.19.10/vmlinuz`.
+pub(super) fn release_of(kernel: &str) -> Option<&str> {
+    match kernel.rsplit('/').next()? {
+        "vmlinuz" | "vmlinux" | "Image" => kernel.rsplit('/').nth(1),
+        name => name.split_once('-').map(|(_, release)| release),
+    }
+}
+
 /// What was found on a machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Found {
@@ -63,6 +103,8 @@ pub struct Found {
     pub kernel: Option<String>,
     /// Whether other flavours lie beside it, and nothing says which one the record means.
     pub kernel_in_doubt: bool,
+    /// What is in the initrd that was named, where it was looked into.
+    pub initrd: Option<Initrd>,
     /// Kata's version by its `VERSION` file, where there is one.
     pub kata: Option<KataVersion>,
     /// Versions of the release's packages that are installed.
@@ -109,6 +151,7 @@ impl Found {
             kata: root.utf8_if_any(Path::new("/opt/kata/VERSION")).ok().flatten().and_then(|v| v.parse().ok()),
             packages: BTreeMap::new(),
             database: PackageDatabase::NotAsked,
+            initrd: None,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The pure part: from facts to a configuration, or to what is missing.
 
+use super::found::release_of;
 use super::image::image_boot;
-use super::{Flavour, Found, KataVersion, PassedOver, Share, ShareChoice, evidence, version};
+use super::{Flavour, Found, Initrd, KataVersion, PassedOver, Share, ShareChoice, evidence, version};
 use crate::arch::Arch;
 use crate::capability::Capability;
 use crate::profile::{ImageDriver, Profile, Runtime};
@@ -222,9 +223,10 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
                     ),
                 );
             }
-            if let Some(doubt) = initrd_in_doubt(&kernel, initrd, inputs.kata) {
-                doubts = true;
-                note("initrd", doubt);
+            let about_initrd = about_initrd(&kernel, initrd, found.initrd.as_ref(), inputs.kata);
+            for Judged { text, in_doubt } in about_initrd {
+                doubts |= in_doubt;
+                note("initrd", text);
             }
             // What was proved of the distro's kernel says nothing of one that may be another's.
             if of_distro && !found.kernel_in_doubt {
@@ -289,13 +291,43 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
     })
 }
 
+/// Something to know of a file.
+struct Judged {
+    text: String,
+    /// Whether it speaks against the file.
+    in_doubt: bool,
+}
+
+/// What is to be known of an initrd: by what is in it, else by its name.
+fn about_initrd(kernel: &str, initrd: &str, found: Option<&Initrd>, kata: KataVersion) -> Vec<Judged> {
+    let doubt = |text| Judged { text, in_doubt: true };
+    let mut all = Vec::new();
+    if let Some(Initrd::Unread(why)) = found {
+        all.push(Judged { text: format!("{initrd} was not looked into: {why}"), in_doubt: false });
+    }
+    let Some(found @ (Initrd::Has { .. } | Initrd::Broken(_))) = found else {
+        all.extend(initrd_in_doubt(kernel, initrd, kata).map(doubt));
+        return all;
+    };
+    all.extend(found.against(kernel).map(|why| doubt(format!("{initrd} is not one of {kernel}: {why}"))));
+    if let Initrd::Has { modules, agent } = found {
+        if !agent {
+            all.push(doubt(format!(
+                "Kata's agent is not seen in {initrd}: neither a kata-agent nor an init that is one"
+            )));
+        }
+        if modules.is_empty() {
+            let text = format!("{initrd} has no modules: whatever a guest needs must be built into {kernel}");
+            all.push(Judged { text, in_doubt: false });
+        }
+    }
+    all
+}
+
 /// What an initrd's name says against it.
 fn initrd_in_doubt(kernel: &str, initrd: &str, kata: KataVersion) -> Option<String> {
     let name = initrd.rsplit('/').next()?;
-    let release = match kernel.rsplit('/').next()? {
-        "vmlinuz" | "vmlinux" | "Image" => kernel.rsplit('/').nth(1)?,
-        name => name.split_once('-')?.1,
-    };
+    let release = release_of(kernel)?;
     if name.contains(release) {
         // As dracut, initramfs-tools and mkinitrd call them.
         let hosts = ["initrd.img-", "initramfs-", "initrd-"]

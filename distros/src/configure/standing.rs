@@ -2,26 +2,27 @@
 
 use super::change::{self, ChangeError, State};
 use super::merged::line_of;
-use super::{Problem, own};
+use super::{Initrd, Problem, own};
 use crate::root::Root;
 use std::path::Path;
-use toml_edit::Document;
+use toml_edit::{Document, Item};
 
 /// Keys of Kata's configuration whose files must be there.
 const FILES: [&str; 4] = ["path", "kernel", "initrd", "virtio_fs_daemon"];
 
 /// What is wrong with what this program configured on a machine; nothing where it configured nothing.
 ///
-/// A kernel that an upgrade removed, a drop-in that went with the folder it lay in.
+/// A kernel that an upgrade removed, an initrd that was made anew for another one, a drop-in that went with the folder it
+/// lay in. `look` looks into an initrd.
 ///
 /// # Errors
 ///
 /// That the state or a file cannot be read.
-pub fn standing(root: &Root) -> Result<Vec<Problem>, ChangeError> {
-    change::state(root)?.map_or_else(|| Ok(Vec::new()), |state| problems(root, &state))
+pub fn standing(root: &Root, look: &dyn Fn(&Root, &Path) -> Initrd) -> Result<Vec<Problem>, ChangeError> {
+    change::state(root)?.map_or_else(|| Ok(Vec::new()), |state| problems(root, &state, look))
 }
 
-fn problems(root: &Root, state: &State) -> Result<Vec<Problem>, ChangeError> {
+fn problems(root: &Root, state: &State, look: &dyn Fn(&Root, &Path) -> Initrd) -> Result<Vec<Problem>, ChangeError> {
     let mut problems = Vec::new();
     let mut tell = |file: &Path, line, message: String| {
         problems.push(Problem { file: file.to_owned(), line, message: format!("{message}: configure again") });
@@ -51,6 +52,13 @@ fn problems(root: &Root, state: &State) -> Result<Vec<Problem>, ChangeError> {
                 let line = item.span().map(|s| line_of(&now, s.start));
                 tell(&file.path, line, format!("hypervisor.qemu.{key} is {named}, which is not there"));
             }
+        }
+        let named = |key: &str| qemu.get(key).and_then(Item::as_str).filter(|n| root.has_file(Path::new(n)));
+        if let (Some(kernel), Some(initrd)) = (named("kernel"), named("initrd"))
+            && let Some(why) = look(root, Path::new(initrd)).against(kernel)
+        {
+            let line = qemu.get("initrd").and_then(Item::span).map(|s| line_of(&now, s.start));
+            tell(&file.path, line, format!("hypervisor.qemu.initrd is {initrd}, which is not one of {kernel}: {why}"));
         }
     }
     Ok(problems)

@@ -4,6 +4,7 @@ use super::Machine;
 use crate::commands::system::{Common, System};
 use crate::commands::{Exit, Failed};
 use kata_osinfo::configure::{Found, Guest, Inputs, KataVersion, PackageDatabase};
+use kata_osinfo::initrd;
 use kata_osinfo::packages::{Packages, QueryError};
 use kata_osinfo::profile::Profile;
 use kata_osinfo::record::Confidence;
@@ -37,7 +38,9 @@ impl Here {
         let release = record.release(&target.version, arch)?;
         let (packages, database) = installed(&root, &release);
         let profile = Profile::find(&machine.profile)?;
-        let found = Found { packages, database, ..Found::gather(&root, &release) };
+        let initrd = machine.initrd.as_deref().map(Path::new).filter(|path| root.has_file(path));
+        let initrd = initrd.map(|path| initrd::look(&root, path));
+        let found = Found { packages, database, initrd, ..Found::gather(&root, &release) };
         let (kata, kata_by) = match (&machine.kata_version, found.kata) {
             (Some(version), _) => (version.parse()?, "--kata-version"),
             (None, Some(version)) => (version, "/opt/kata/VERSION"),

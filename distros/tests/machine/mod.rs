@@ -46,6 +46,18 @@ kernel_modules=[]
 internetworking_model=\"tcfilter\"
 ";
 
+/// An initrd of empty files.
+pub(crate) fn cpio(files: &[&str]) -> String {
+    let entry = |name: &str, mode: &str| {
+        let zero = "00000000";
+        let before = [zero, mode, zero, zero, "00000001", zero, zero, zero, zero, zero, zero].concat();
+        let head = format!("070701{before}{:08X}{zero}{name}\0", name.len() + 1);
+        let padding = head.len().next_multiple_of(4) - head.len();
+        head + &"\0".repeat(padding)
+    };
+    files.iter().map(|name| entry(name, "000081A4")).chain([entry("TRAILER!!!", "00000000")]).collect()
+}
+
 pub(crate) const BASE: &str = "opt/kata/share/defaults/kata-containers";
 
 pub(crate) struct Machine(tempfile::TempDir);
@@ -59,7 +71,7 @@ impl Machine {
         machine.file("m/usr/libexec/qemu-kvm", "\x7fELF libc.so.6 libaio.so.1");
         machine.file("m/usr/libexec/virtiofsd", "\x7fELF --shared-dir");
         machine.file("m/boot/vmlinuz-6.1", "");
-        machine.file("m/boot/kata.img", "");
+        machine.file("m/boot/kata.img", &cpio(&["usr/bin/kata-agent", "lib/modules/6.1/virtiofs.ko"]));
         machine.file("m/opt/kata/vmlinux", "");
         machine.file("m/opt/kata/image", "");
         machine.file("m/opt/kata/bin/containerd-shim-kata-v2", "");

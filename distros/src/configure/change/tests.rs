@@ -150,7 +150,7 @@ fn a_state_of_another_form_is_not_touched() {
     assert!(matches!(state(&root), Err(ChangeError::State(_))));
     let next = State { version: VERSION + 1, ..State::default() };
     std::fs::write(dir.path().join(&STATE[1..]), serde_json::to_string(&next).unwrap()).unwrap();
-    assert!(matches!(state(&root), Err(ChangeError::Version(3))));
+    assert!(matches!(state(&root), Err(ChangeError::Version(4))));
 }
 
 #[test]

@@ -341,6 +341,38 @@ fn an_initrd_that_is_not_made_for_it_is_not_for_production() {
 }
 
 #[test]
+fn what_is_in_an_initrd_counts_and_not_its_name() {
+    let kernel = "/boot/vmlinuz-6.12.48+deb13-amd64";
+    let judged = |initrd: &str, found: Initrd| {
+        let mut case = Case::new(RECORD, "go-3.29");
+        case.guest = Guest::Own { kernel: Some(kernel.into()), initrd: initrd.into() };
+        case.found.initrd = Some(found);
+        let configuration = case.plan().unwrap();
+        let notes: Vec<String> =
+            configuration.notes.into_iter().filter(|n| n.about == "initrd").map(|n| n.text).collect();
+        (configuration.production, notes.join("|"))
+    };
+    let has =
+        |modules: &[&str], agent| Initrd::Has { modules: modules.iter().map(|m| (*m).to_owned()).collect(), agent };
+    let of_host = "/boot/initrd.img-6.12.48+deb13-amd64";
+    assert_eq!(judged(of_host, has(&["6.12.48+deb13-amd64"], true)), (true, String::new()));
+    assert_eq!(judged("/boot/kata-6.1.0.img", has(&["6.12.48+deb13-amd64", "6.1"], true)), (true, String::new()));
+    let (production, notes) = judged("/boot/kata.img", has(&["6.1.0-9-amd64"], true));
+    assert!(!production && notes.contains("modules for 6.1.0-9-amd64 and none for 6.12.48+deb13-amd64"), "{notes}");
+    let (production, notes) = judged(of_host, has(&["6.12.48+deb13-amd64"], false));
+    assert!(!production && notes.contains("Kata's agent is not seen"), "{notes}");
+    let (production, notes) = judged("/boot/kata.img", has(&[], true));
+    assert!(production && notes.contains("has no modules"), "{notes}");
+    let (production, notes) = judged("/boot/kata.img", Initrd::Broken("it is empty".to_owned()));
+    assert!(!production && notes.contains("no kernel unpacks it: it is empty"), "{notes}");
+    // What is not read is told, and its name says what it says.
+    let (production, notes) = judged("/boot/kata.img", Initrd::Unread("lz4".to_owned()));
+    assert!(production && notes.contains("was not looked into: lz4"), "{notes}");
+    let (production, notes) = judged(of_host, Initrd::Unread("lz4".to_owned()));
+    assert!(!production && notes.contains("this machine itself boots"), "{notes}");
+}
+
+#[test]
 fn a_kernel_among_other_flavours_is_not_for_production_until_it_is_named() {
     let mut case = Case::new(RECORD, "go-3.29");
     case.found.kernel_in_doubt = true;

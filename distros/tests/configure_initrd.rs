@@ -1,0 +1,42 @@
+//! An initrd is judged by what is in it, when it is configured and afterwards.
+
+mod machine;
+
+use machine::{Machine, cpio, with};
+
+const CONFIGURE: &[&str] = &["configure", "--profile", "go-3.29"];
+const CHECK: &[&str] = &["check", "--all", "--quiet"];
+
+#[test]
+fn an_initrd_of_another_kernel_is_told_whatever_its_name_is() {
+    let machine = Machine::new();
+    machine.file("m/boot/kata.img", &cpio(&["usr/bin/kata-agent", "lib/modules/5.10.0-9-amd64/virtiofs.ko"]));
+    let output = machine.run(&with(CONFIGURE, &["--dry-run"]));
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert!(output.stderr.contains("it has modules for 5.10.0-9-amd64 and none for 6.1"), "{}", output.stderr);
+    assert!(output.stderr.contains("warning: not for production"), "{}", output.stderr);
+    // The host's own.
+    machine.file("m/boot/kata.img", &cpio(&["init", "lib/modules/6.1/virtiofs.ko"]));
+    let output = machine.run(&with(CONFIGURE, &["--dry-run"]));
+    assert!(output.stderr.contains("Kata's agent is not seen in /boot/kata.img"), "{}", output.stderr);
+    assert!(output.stderr.contains("warning: not for production"), "{}", output.stderr);
+    machine.file("m/boot/kata.img", &cpio(&["usr/bin/kata-agent"]));
+    let output = machine.run(&with(CONFIGURE, &["--dry-run"]));
+    assert!(output.stderr.contains("note: initrd: /boot/kata.img has no modules"), "{}", output.stderr);
+    assert!(!output.stderr.contains("not for production"), "{}", output.stderr);
+    machine.file("m/boot/kata.img", "kernel");
+    let output = machine.run(&with(CONFIGURE, &["--dry-run"]));
+    assert!(output.stderr.contains("no kernel unpacks it"), "{}", output.stderr);
+}
+
+#[test]
+fn an_initrd_that_was_made_for_another_kernel_since_is_told_by_check() {
+    let machine = Machine::new();
+    assert_eq!(machine.run(&with(CONFIGURE, &[])).code, 0);
+    let said = || machine.run(CHECK).stdout;
+    assert!(!said().contains("configured:"), "{}", said());
+    machine.file("m/boot/kata.img", &cpio(&["usr/bin/kata-agent", "lib/modules/6.2/virtiofs.ko"]));
+    let told = "hypervisor.qemu.initrd is /boot/kata.img, which is not one of /boot/vmlinuz-6.1: it has modules for 6.2 and none for 6.1";
+    assert!(said().contains(told), "{}", said());
+    assert_eq!(machine.run(CHECK).code, 1);
+}
