@@ -1,12 +1,15 @@
 //! What of a release is installed in a root: where, which version, by which package.
 
 use crate::arch::Arch;
+use crate::diagnostic::printable;
 use crate::kernel_image::newest;
 use crate::packages::{Installed, Packages, QueryError};
+use crate::process::{Confinement, Invocation, ending};
 use crate::record::{Confidence, Record, ReleaseEntry};
 use crate::root::{Root, RootError};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What a component is to Kata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -114,6 +117,19 @@ pub struct Component {
     pub packages: Vec<Wanted>,
     /// What is wrong.
     pub problem: Option<String>,
+    /// What the program says of itself, where it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub said: Option<Said>,
+}
+
+/// What came of asking a program for its version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Said {
+    /// The first line that it printed.
+    Version(String),
+    /// Why there is none.
+    Nothing(String),
 }
 
 /// A package that the record names.
@@ -237,7 +253,31 @@ pub fn component(root: &Root, packages: Option<&Packages<'_>>, stated: &Stated) 
         version,
         packages: wanted,
         problem,
+        said: None,
     })
+}
+
+/// How long a program may take to say its version.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// Characters of a version that are shown.
+const SHOWN: usize = 200;
+
+/// Asks a program for its version, which runs it: in its root, as nobody, without privileges or a network, in namespaces
+/// of its own, for 10 s at most; whatever it starts ends with it.
+pub fn ask(root: &Root, program: &Path) -> Said {
+    let mut invocation = Invocation::new(program, &["--version"]);
+    invocation.chroot = (!root.is_running_system()).then(|| root.path().to_owned());
+    invocation.confinement = Confinement::Stranger;
+    match invocation.run(WITHIN, None) {
+        Ok(finished) if finished.is_ok() => {
+            let line = finished.stdout.lines().map(str::trim).find(|l| !l.is_empty());
+            let shown = |line: &str| printable(&line.chars().take(SHOWN).collect::<String>());
+            line.map_or_else(|| Said::Nothing("it printed nothing".to_owned()), |l| Said::Version(shown(l)))
+        }
+        Ok(finished) => Said::Nothing(format!("{}: {}", ending(&finished), finished.last_words())),
+        Err(error) => Said::Nothing(error.to_string()),
+    }
 }
 
 /// A program at a path.

@@ -124,6 +124,31 @@ fn calls_that_read_run_nothing_of_the_root() {
 }
 
 #[test]
+fn programs_are_run_when_that_is_asked_for_as_nobody_and_no_longer_than_they_may() {
+    let Some(planted) = Planted::new("ID=debian\nVERSION_ID=13\n") else { return };
+    planted.write("var/lib/dpkg/status", "");
+    let (_, said) = planted.call(&["check", "--run-programs", "qemu", "virtio-fs"]);
+    assert_eq!(planted.ran(), ["qemu-system-x86_64-as-65534", "virtiofsd-as-65534"], "{said}");
+    assert_eq!(said.matches("  says: stranger version 1.0\n").count(), 2, "{said}");
+    let (_, said) = planted.call(&["check", "--run-programs", "--format", "json", "qemu"]);
+    assert!(said.contains("\"version\": \"stranger version 1.0\""), "{said}");
+    // One that says too much and does not end, one that would drive a terminal, one that fails.
+    let program = planted.dir.path().join("usr/bin/qemu-system-x86_64");
+    let source = planted.dir.path().join("odd.c");
+    for (body, told) in [
+        ("for (;;) putchar('x');", "had not finished after 10 s"),
+        ("for (long i = 0; i < 20000000; i++) putchar('\\33'); return 0;", "says: \\u{1b}\\u{1b}"),
+        ("return 3;", "does not say its version: exit code 3"),
+    ] {
+        std::fs::write(&source, format!("#include <stdio.h>\nint main(void) {{ {body} }}\n")).expect("written");
+        let built = Command::new("cc").args(["-static", "-o"]).arg(&program).arg(&source).status().expect("cc");
+        assert!(built.success());
+        let (_, said) = planted.call(&["check", "--run-programs", "qemu"]);
+        assert!(said.contains(told) && said.len() < 5000, "{said}");
+    }
+}
+
+#[test]
 fn a_roots_own_rpm_is_never_run() {
     let Some(planted) = Planted::new("ID=fedora\nVERSION_ID=44\n") else { return };
     planted.write("etc/kata-osinfo/fedora.yaml", "distro: fedora\npackage-manager: dnf\narch: x86_64\nconfidence: documented\nvmm: {name: qemu, packages: qemu-kvm-core, path: /usr/bin/qemu-system-x86_64}\nversion: 44\n");

@@ -3,7 +3,7 @@
 use super::system::{About, Common, System};
 use super::{Exit, Failed, Format, json, print};
 use clap::Args;
-use kata_osinfo::check::{Component, Kind, Presence, Stated, component};
+use kata_osinfo::check::{Component, Kind, Presence, Said, Stated, ask, component};
 use kata_osinfo::packages::{Packages, QueryError};
 use kata_osinfo::verified::standing::{Standing, standing};
 use std::fmt::Write as _;
@@ -22,6 +22,9 @@ pub(crate) struct CheckArguments {
     /// Print only what is not well; for timers and package managers' hooks.
     #[arg(long)]
     quiet: bool,
+    /// Also ask the programs for their versions: runs each of them with `--version`, in its root, as nobody, without privileges or a network, for 10 s at most. Needs root. Without this nothing of the system is run.
+    #[arg(long)]
+    run_programs: bool,
     #[command(flatten)]
     pub(crate) about: About,
 }
@@ -33,7 +36,10 @@ pub(crate) fn run(common: &Common, arguments: &CheckArguments) -> anyhow::Result
     let packages = packages(&system)?;
     let mut found = Vec::new();
     for stated in &chosen {
-        found.push(component(&system.root, packages.as_ref(), stated).map_err(|e| unreadable(&e))?);
+        let mut component = component(&system.root, packages.as_ref(), stated).map_err(|e| unreadable(&e))?;
+        let program = component.path.as_ref().filter(|_| arguments.run_programs && stated.kind != Kind::Kernel);
+        component.said = program.map(|program| ask(&system.root, program));
+        found.push(component);
     }
     let standings = if arguments.all { standings(&system, packages.as_ref())? } else { Vec::new() };
     let needed: Vec<&Component> = match arguments.components.is_empty() {
@@ -190,6 +196,11 @@ fn line(component: &Component) -> String {
             format!("{name}: installed{path}{version}{owner}\n")
         }
     };
+    match &component.said {
+        Some(Said::Version(version)) => out += &format!("  says: {version}\n"),
+        Some(Said::Nothing(why)) => out += &format!("  does not say its version: {why}\n"),
+        None => {}
+    }
     for wanted in component.packages.iter().filter(|w| w.installed.is_empty()) {
         let _ = writeln!(out, "  package {} is not installed", wanted.name);
     }
