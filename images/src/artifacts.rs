@@ -13,6 +13,7 @@ use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+mod go;
 mod guest;
 
 /// Entries of an archive at most, and the bytes they may unpack to: upstream's has some hundreds, and about 2 GiB.
@@ -20,6 +21,8 @@ const ENTRIES: usize = 100_000;
 const BYTES: u64 = 16 << 30;
 /// Bytes of a file VERSION.
 const MAX_VERSION: u64 = 256;
+/// Bytes of a shim; upstream's have some 60 MB.
+const MAX_SHIM: u64 = 512 << 20;
 /// The names of the shims' file; Fedora's Rust shim has one of its own.
 const SHIMS: [&str; 4] = [
     "bin/containerd-shim-kata-v2",
@@ -203,15 +206,22 @@ fn inspect(
         ),
     })?;
     let programs: Vec<PathBuf> = SHIMS.iter().map(|name| prefix.join(name)).filter(|path| path.is_file()).collect();
-    let version = version(prefix, name)?;
+    let read = |path: &PathBuf| -> Result<Vec<u8>, ArtifactsError> {
+        let mut bytes = Vec::new();
+        let file = doing(File::open(path), "opening", path)?;
+        doing(file.take(MAX_SHIM).read_to_end(&mut bytes), "reading", path)?;
+        Ok(bytes)
+    };
+    let programs: Vec<(PathBuf, Vec<u8>)> =
+        programs.into_iter().map(|path| Ok((path.clone(), read(&path)?))).collect::<Result<_, ArtifactsError>>()?;
+    let version = version(prefix, name, &programs)?;
     let mut shims = Vec::new();
     let refused = |kind, source| {
         let runtime = if kind == Runtime::Go { "go" } else { "rust" };
         ArtifactsError::Version { runtime, source }
     };
     let mut unknown = None;
-    for path in programs {
-        let bytes = doing(fs::read(&path), "reading", &path)?;
+    for (path, bytes) in programs {
         // The linker of Go marks its programs so (`debug/buildinfo`).
         let kind = if contains(&bytes, b"\xff Go buildinf:") { Runtime::Go } else { Runtime::Rs };
         let profile = match Profile::of(kind, &version) {
@@ -251,27 +261,30 @@ fn inspect(
     })
 }
 
-/// The release's `VERSION`; without it what the archive's or folder's name says.
+/// The release's `VERSION`; without it what the Go shim's bytes say, or the archive's or folder's name.
 ///
-/// Nothing of the archive is run to be asked; and in the shims' bytes a version is no more than digits among others.
-fn version(prefix: &Path, name: &str) -> Result<String, ArtifactsError> {
+/// Nothing of the archive is run to be asked.
+fn version(prefix: &Path, name: &str, shims: &[(PathBuf, Vec<u8>)]) -> Result<String, ArtifactsError> {
     let mut text = String::new();
     if let Ok(file) = File::open(prefix.join("VERSION")) {
         doing(file.take(MAX_VERSION).read_to_string(&mut text), "reading", &prefix.join("VERSION"))?;
     }
-    let named = || NAMES.iter().find_map(|start| name.strip_prefix(start));
+    let said = || shims.iter().find_map(|(_, bytes)| go::version(bytes));
+    let named = || NAMES.iter().find_map(|start| name.strip_prefix(start)).map(|rest| of_name(rest).to_owned());
     let found = match text.trim() {
-        "" => named().map(of_name).unwrap_or_default(),
-        version => version,
+        "" => said().or_else(named).unwrap_or_default(),
+        version => version.to_owned(),
     };
     let word = found.starts_with(|c: char| c.is_ascii_digit())
         && found.chars().all(|c| c.is_ascii_alphanumeric() || ".-+~".contains(c));
     match word {
-        true => Ok(found.to_owned()),
+        true => Ok(found),
         false => Err(ArtifactsError::Missing {
             what: "version",
             place: prefix.display().to_string(),
-            expected: "a file VERSION such as 3.30.0, or a name such as kata-static-3.30.0-amd64.tar.zst".to_owned(),
+            expected: "a file VERSION such as 3.30.0, a Go shim that was not stripped, or a name such as \
+                       kata-static-3.30.0-amd64.tar.zst"
+                .to_owned(),
         }),
     }
 }
@@ -383,7 +396,7 @@ fn stays_inside(path: &Path) -> bool {
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+    memchr::memmem::find(haystack, needle).is_some()
 }
 
 #[cfg(test)]

@@ -214,6 +214,20 @@ fn nothing_is_run_to_learn_the_version() {
 }
 
 #[test]
+fn a_go_shim_says_its_version_without_being_run() {
+    let Some(shim) = go::tests::program("3.29.0", &["-pie"]) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let entries = [("opt/kata/bin/containerd-shim-kata-v2", shim)];
+    let path = archive(dir.path(), &entries);
+    // What the program says goes before what somebody called the archive.
+    for name in ["kata.tar.zst", "kata-static-4.1.0-amd64.tar.zst"] {
+        fs::copy(&path, dir.path().join(name)).unwrap();
+        let found = open(&dir.path().join(name), dir.path()).unwrap();
+        assert_eq!((found.version.as_str(), found.shims[0].profile), ("3.29.0", "go-3.29"), "{name}");
+    }
+}
+
+#[test]
 fn an_agent_by_itself_comes_first_and_is_static_or_has_an_initrd_with_its_libraries() {
     let dir = tempfile::tempdir().unwrap();
     let bin = dir.path().join("bin");

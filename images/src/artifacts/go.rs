@@ -1,0 +1,85 @@
+//! The version that a Go runtime of Kata's says, out of its file: it is never run.
+//!
+//! Kata's Makefile writes the version into a variable of the program (`src/runtime/pkg/katautils/config-settings.go.in` at
+//! 2.2.0 to 4.1.0), whose place the symbol table has. Go keeps its texts one after the other with nothing between them, and
+//! Rust makes no variable of its version, so nothing less would tell where a version begins and ends.
+
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
+
+const VARIABLE: &[u8] = b"github.com/kata-containers/kata-containers/src/runtime/pkg/katautils.VERSION";
+
+/// Bytes of a version at most.
+const MAX: usize = 64;
+
+/// The version; `None` where the program was stripped, or is not Kata's.
+pub(super) fn version(program: &[u8]) -> Option<String> {
+    let file = object::File::parse(program).ok().filter(|f| f.is_64())?;
+    let variable = file.symbols().find(|s| s.name_bytes() == Ok(VARIABLE))?.address();
+    let text = |at: u64, size: usize| {
+        let mut sections = file.sections();
+        sections.find_map(|s| s.data_range(at, size as u64).ok().flatten().filter(|bytes| bytes.len() == size))
+    };
+    let word = |at: u64| {
+        let bytes = text(at, 8)?.try_into().ok()?;
+        Some(if file.is_little_endian() { u64::from_le_bytes(bytes) } else { u64::from_be_bytes(bytes) })
+    };
+    // A text is its place and its length; the place is for the loader to fill in where the program may lie anywhere.
+    let place = match word(variable)? {
+        0 => {
+            let mut relocations = file.dynamic_relocations()?;
+            let (_, filled) = relocations.find(|(at, _)| *at == variable)?;
+            u64::try_from(filled.addend()).ok()?
+        }
+        place => place,
+    };
+    let length = usize::try_from(word(variable.checked_add(8)?)?).ok().filter(|length| (1..=MAX).contains(length))?;
+    Some(str::from_utf8(text(place, length)?).ok()?.to_owned())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use std::process::Command;
+
+    /// A program with Go's mark and that variable; `None`, and said so, where none can be made.
+    pub(crate) fn program(version: &str, how: &[&str]) -> Option<Vec<u8>> {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, program) = (dir.path().join("shim.c"), dir.path().join("shim"));
+        let (name, length) = (str::from_utf8(VARIABLE).unwrap(), version.len());
+        let text = format!(
+            "struct text {{ const char *at; long length; }};\n\
+             struct text version __asm__(\"\\\"{name}\\\"\") = {{ \"{version}0123456789\", {length} }};\n\
+             const char mark[] = \"\\xff Go buildinf:\";\n\
+             int main(void) {{ return mark[0] == (char)version.length; }}\n"
+        );
+        std::fs::write(&source, text).unwrap();
+        let built = Command::new("cc").args(how).arg("-o").arg(&program).arg(&source).output();
+        match built {
+            Ok(output) if output.status.success() => Some(std::fs::read(&program).unwrap()),
+            _ => {
+                eprintln!("SKIPPED: no C compiler");
+                None
+            }
+        }
+    }
+
+    #[test]
+    fn the_variable_is_read_wherever_the_program_may_lie() {
+        for how in ["-no-pie", "-pie"] {
+            let Some(bytes) = program("3.30.0-rc0", &[how]) else { return };
+            assert_eq!(version(&bytes).as_deref(), Some("3.30.0-rc0"), "{how}");
+            let Some(stripped) = program("3.30.0", &[how, "-s"]) else { return };
+            assert_eq!(version(&stripped), None, "{how}");
+            // Whatever is cut off or changed, nothing panics and nothing takes long.
+            for cut in (0..bytes.len()).step_by(97) {
+                version(&bytes[..cut]);
+                let mut odd = bytes.clone();
+                odd[cut] ^= 0xff;
+                version(&odd);
+            }
+        }
+        let Some(long) = program(&"9".repeat(65), &["-pie"]) else { return };
+        assert_eq!(version(&long), None);
+        assert_eq!(version(b"\x7fELF"), None);
+    }
+}
