@@ -31,6 +31,9 @@ pub fn look(root: &Root, path: &Path) -> Initrd {
     match found {
         Ok(Contents { modules, agent }) => Initrd::Has { modules, agent },
         Err(InitrdError::Foreign(by)) => Initrd::Unread(format!("it is compressed by {by}, which is not read here")),
+        Err(InitrdError::Broken(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Initrd::Broken("it is cut short".to_owned())
+        }
         Err(InitrdError::Broken(error)) => Initrd::Broken(error.to_string()),
     }
 }

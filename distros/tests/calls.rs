@@ -219,6 +219,35 @@ fn what_is_not_packaged_for_the_architecture_is_listed() {
     assert_eq!((code, out.as_str()), (Some(0), "qemu-system-x86\n"));
 }
 
+/// Debian 12 with a QEMU that no longer brings virtiofsd: to install it again would bring nothing.
+#[test]
+fn installing_says_where_the_installed_version_does_not_bring_it() {
+    let dir = tempfile::tempdir().expect("a root");
+    let write = |path: &str, text: &str| {
+        let file = dir.path().join(path);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+        std::fs::write(&file, text).expect("written");
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).expect("set");
+    };
+    write("etc/os-release", "ID=debian\nVERSION_ID=12\n");
+    let status = "Package: qemu-system-common\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1:10.0.2+ds-2~bpo12+1\n";
+    write("var/lib/dpkg/status", status);
+    let install = || {
+        let output = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
+            .args(["install", "--dry-run", "fs", "--arch", "x86_64", "--root"])
+            .arg(dir.path())
+            .output()
+            .expect("it runs");
+        (output.status.code(), String::from_utf8(output.stderr).expect("UTF-8"))
+    };
+    let (code, error) = install();
+    assert_eq!(code, Some(1), "{error}");
+    let told = "fs virtio-fs: its packages are installed, but /usr/lib/qemu/virtiofsd is not there";
+    assert!(error.contains(told) && error.contains("kata-osinfo fallback --profile"), "{error}");
+    write("usr/lib/qemu/virtiofsd", "");
+    assert_eq!(install().0, Some(0));
+}
+
 /// A folder that cannot be looked into, as Azure Linux's /boot by others than root, hides what may be there.
 #[test]
 fn what_cannot_be_read_is_not_told_as_absent() {

@@ -303,6 +303,22 @@ fn what_others_changed_of_ours_is_told_and_stays_unless_it_is_forced() {
 }
 
 #[test]
+fn a_folder_of_ours_that_is_a_file_by_now_locks_nobody_out() {
+    for call in [&["unconfigure"][..], &["unconfigure", "--force"]] {
+        let machine = machine();
+        let before = machine.everything();
+        must(&machine, EDIT);
+        let folder = machine.path(&format!("m/{BASE}/config.d"));
+        std::fs::remove_dir_all(&folder).expect("removed");
+        std::fs::write(&folder, "theirs").expect("written");
+        must(&machine, call);
+        assert_eq!(std::fs::read_to_string(&folder).expect("readable"), "theirs");
+        std::fs::remove_file(&folder).expect("removed");
+        assert_eq!(machine.everything(), before, "{call:?}");
+    }
+}
+
+#[test]
 fn states_of_the_forms_before_are_understood() {
     for form in [1, 2] {
         let machine = machine();

@@ -1,10 +1,11 @@
 //! `installer`, `packages` and `install`.
 
-use super::check::{NEEDED, chosen, lacking};
+use super::check::{NEEDED, chosen, lacking, packages as packages_of, unreadable};
 use super::system::{About, Common, System};
 use super::{Exit, Failed, Format, json, print};
 use clap::Args;
-use kata_osinfo::check::{Kind, Stated};
+use kata_osinfo::check::{Kind, Presence, Stated, component};
+use kata_osinfo::diagnostic::printable;
 use kata_osinfo::installer::{self, FailureKind, InstallError, Options, Plan, Wanted};
 use kata_osinfo::record::Confidence;
 use std::fmt::Write as _;
@@ -160,7 +161,10 @@ pub(crate) fn install(common: &Common, arguments: &InstallArguments) -> anyhow::
         } else {
             print(&told(&plan))?;
         }
-        return Ok(Exit::Ok);
+        return match plan.commands.is_empty() {
+            true => without_what_they_bring(&system, &components),
+            false => Ok(Exit::Ok),
+        };
     }
     match installer::install(&chosen, &system.root, &wanted, &options) {
         Ok(done) if as_json => {
@@ -171,12 +175,12 @@ pub(crate) fn install(common: &Common, arguments: &InstallArguments) -> anyhow::
                 "installed": done.installed,
                 "waited-seconds": done.waited,
             }))?;
-            Ok(Exit::Ok)
+            without_what_they_bring(&system, &components)
         }
         Ok(done) => {
             let lines: Vec<String> = done.installed.iter().map(|i| format!("{} {}", i.package, i.version)).collect();
             print(&lines.join("\n"))?;
-            Ok(Exit::Ok)
+            without_what_they_bring(&system, &components)
         }
         Err(InstallError::NotExercised(plan)) => {
             if as_json {
@@ -188,6 +192,25 @@ pub(crate) fn install(common: &Common, arguments: &InstallArguments) -> anyhow::
         }
         Err(error) => Err(failed(error).into()),
     }
+}
+
+/// Tells of components whose packages are installed in a version that does not bring them: installing is no way to them.
+fn without_what_they_bring(system: &System, components: &[&Stated]) -> anyhow::Result<Exit> {
+    let packages = packages_of(system)?;
+    let mut exit = Exit::Ok;
+    for stated in components {
+        let found = component(&system.root, packages.as_ref(), stated).map_err(|e| unreadable(&e))?;
+        let all_there = found.packages.iter().all(|wanted| !wanted.installed.is_empty());
+        if found.presence == Presence::NotInstalled && all_there && !found.packages.is_empty() {
+            let problem = found.problem.unwrap_or_default();
+            eprintln!("warning: {} {}: {}", found.kind.name(), found.name, printable(&problem));
+            exit = Exit::No;
+        }
+    }
+    if exit == Exit::No {
+        eprintln!("hint: `kata-osinfo fallback --profile PROFILE` says what to do instead");
+    }
+    Ok(exit)
 }
 
 fn told(plan: &Plan) -> String {
@@ -221,7 +244,7 @@ fn failed(error: InstallError) -> Failed {
         InstallError::NotRoot => Failed::new(Exit::BadInput, "not-root", message),
         InstallError::NoProgram { .. } => Failed::new(Exit::Failed, "no-installer", message),
         InstallError::NotExercised(_) => Failed::new(Exit::NotExercised, "not-exercised", message),
-        InstallError::Query(error) => super::check::unreadable(&error),
+        InstallError::Query(error) => unreadable(&error),
         InstallError::NotThere { .. } => Failed::new(Exit::Failed, "not-there", message),
     }
 }

@@ -86,6 +86,7 @@ impl State {
 
 /// A state's form.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with a version")]
 pub(super) struct Form {
     pub(super) version: u32,
 }

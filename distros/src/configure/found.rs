@@ -64,16 +64,16 @@ pub enum Initrd {
 }
 
 impl Initrd {
-    /// What its modules say against it as the initrd of a kernel.
+    /// What speaks against it as the initrd of a kernel.
     pub(super) fn against(&self, kernel: &str) -> Option<String> {
         match self {
             Initrd::Has { modules, .. } => {
                 let release = release_of(kernel).filter(|r| !modules.is_empty() && !modules.contains(*r))?;
                 let others: Vec<&str> = modules.iter().map(String::as_str).collect();
-                Some(format!("it has modules for {} and none for {release}", others.join(", ")))
+                Some(format!("is not one of {kernel}: it has modules for {} and none for {release}", others.join(", ")))
             }
             Initrd::Unread(_) => None,
-            Initrd::Broken(why) => Some(format!("no kernel unpacks it: {why}")),
+            Initrd::Broken(why) => Some(format!("is unpacked by no kernel: {why}")),
         }
     }
 }

@@ -309,7 +309,7 @@ fn about_initrd(kernel: &str, initrd: &str, found: Option<&Initrd>, kata: KataVe
         all.extend(initrd_in_doubt(kernel, initrd, kata).map(doubt));
         return all;
     };
-    all.extend(found.against(kernel).map(|why| doubt(format!("{initrd} is not one of {kernel}: {why}"))));
+    all.extend(found.against(kernel).map(|why| doubt(format!("{initrd} {why}"))));
     if let Initrd::Has { modules, agent } = found {
         if !agent {
             all.push(doubt(format!(

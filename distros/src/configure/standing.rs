@@ -58,7 +58,7 @@ fn problems(root: &Root, state: &State, look: &dyn Fn(&Root, &Path) -> Initrd) -
             && let Some(why) = look(root, Path::new(initrd)).against(kernel)
         {
             let line = qemu.get("initrd").and_then(Item::span).map(|s| line_of(&now, s.start));
-            tell(&file.path, line, format!("hypervisor.qemu.initrd is {initrd}, which is not one of {kernel}: {why}"));
+            tell(&file.path, line, format!("hypervisor.qemu.initrd is {initrd}, which {why}"));
         }
     }
     Ok(problems)

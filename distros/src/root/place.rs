@@ -106,7 +106,11 @@ impl Root {
     }
 
     fn find_place(&self, inside: &Path, make: bool) -> Result<Option<Place>, RootError> {
-        self.place_at(self.resolve_new(inside)?, make)
+        match self.resolve_new(inside) {
+            // Something else stands where a folder was.
+            Err(error) if error.is_missing() && !make => Ok(None),
+            path => self.place_at(path?, make),
+        }
     }
 
     /// The place of a path that has no links in its folders.

@@ -364,7 +364,7 @@ fn what_is_in_an_initrd_counts_and_not_its_name() {
     let (production, notes) = judged("/boot/kata.img", has(&[], true));
     assert!(production && notes.contains("has no modules"), "{notes}");
     let (production, notes) = judged("/boot/kata.img", Initrd::Broken("it is empty".to_owned()));
-    assert!(!production && notes.contains("no kernel unpacks it: it is empty"), "{notes}");
+    assert!(!production && notes.contains("is unpacked by no kernel: it is empty"), "{notes}");
     // What is not read is told, and its name says what it says.
     let (production, notes) = judged("/boot/kata.img", Initrd::Unread("lz4".to_owned()));
     assert!(production && notes.contains("was not looked into: lz4"), "{notes}");
