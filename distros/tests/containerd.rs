@@ -17,14 +17,14 @@ enum End {
 }
 use End::{No, Not, Yes};
 
-const VERSIONS: [&str; 4] = ["1.6", "1.7", "2.1", "2.3"];
+const VERSIONS: [&str; 5] = ["1.6", "1.7", "2.1", "2.2", "2.3"];
 
 struct Layout {
     name: &'static str,
     /// Below `/etc/containerd`.
     files: &'static [(&'static str, &'static str)],
     /// By containerd's version, as in `VERSIONS`.
-    ends: [End; 4],
+    ends: [End; 5],
 }
 
 const V2: &str = "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"registry.example/two:1\"\n\
@@ -51,17 +51,17 @@ macro_rules! another_kata {
 }
 
 const LAYOUTS: &[Layout] = &[
-    Layout { name: "nothing", files: &[], ends: [Yes; 4] },
-    Layout { name: "version 2", files: &[("config.toml", "version = 2\n#V2")], ends: [Yes; 4] },
-    Layout { name: "version 3", files: &[("config.toml", three!())], ends: [No, No, Yes, Yes] },
-    Layout { name: "comments", files: &[("config.toml", "# version = 2\n# imports = []\n")], ends: [Yes; 4] },
+    Layout { name: "nothing", files: &[], ends: [Yes; 5] },
+    Layout { name: "version 2", files: &[("config.toml", "version = 2\n#V2")], ends: [Yes; 5] },
+    Layout { name: "version 3", files: &[("config.toml", three!())], ends: [No, No, Yes, Yes, Yes] },
+    Layout { name: "comments", files: &[("config.toml", "# version = 2\n# imports = []\n")], ends: [Yes; 5] },
     Layout {
         name: "an imported file replaces the section, by a class of characters",
         files: &[
             ("config.toml", "version = 2\nimports = [\"/etc/containerd/conf.d/[0-9]*-*.toml\"]\n#V2"),
             ("conf.d/10-cri.toml", two!()),
         ],
-        ends: [No, No, Yes, Yes],
+        ends: [No, No, Yes, Yes, Yes],
     },
     Layout {
         name: "an imported file replaces the section, by a folder",
@@ -69,7 +69,7 @@ const LAYOUTS: &[Layout] = &[
             ("config.toml", "version = 2\nimports = [\"/etc/containerd/*/cri.toml\"]\n"),
             ("conf.d/cri.toml", concat!("version = 2\n", two!())),
         ],
-        ends: [No, No, Yes, Yes],
+        ends: [No, No, Yes, Yes, Yes],
     },
     Layout {
         name: "an import of an import replaces the section",
@@ -78,7 +78,7 @@ const LAYOUTS: &[Layout] = &[
             ("one.toml", "version = 2\nimports = [\"x/../two.toml\"]\n"),
             ("two.toml", concat!("version = 2\n", two!())),
         ],
-        ends: [No, No, Yes, Yes],
+        ends: [No, No, Yes, Yes, Yes],
     },
     Layout {
         name: "imports in a circle",
@@ -86,12 +86,12 @@ const LAYOUTS: &[Layout] = &[
             ("config.toml", "version = 2\nimports = [\"one.toml\"]\n#V2"),
             ("one.toml", "version = 2\nimports = [\"config.toml\", \"/etc/containerd/*.toml\"]\n"),
         ],
-        ends: [Yes; 4],
+        ends: [Yes; 5],
     },
     Layout {
         name: "an import is missing",
         files: &[("config.toml", "version = 2\nimports = [\"/etc/containerd/nowhere.toml\"]\n")],
-        ends: [No; 4],
+        ends: [No; 5],
     },
     Layout {
         name: "a drop-in of version 3 after a main file of version 2",
@@ -99,7 +99,7 @@ const LAYOUTS: &[Layout] = &[
             ("config.toml", "version = 2\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n#V2"),
             ("conf.d/99-three.toml", three!()),
         ],
-        ends: [No, No, Yes, No],
+        ends: [No, No, Yes, Yes, No],
     },
     Layout {
         name: "a drop-in of version 2 after a main file of version 3",
@@ -107,7 +107,7 @@ const LAYOUTS: &[Layout] = &[
             ("config.toml", "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n"),
             ("conf.d/99-two.toml", concat!("version = 2\n", two!())),
         ],
-        ends: [No, No, Yes, Yes],
+        ends: [No, No, Yes, Yes, Yes],
     },
     Layout {
         name: "a drop-in without a version after a main file of version 2",
@@ -115,7 +115,7 @@ const LAYOUTS: &[Layout] = &[
             ("config.toml", "version = 2\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n#V2"),
             ("conf.d/10-x.toml", "oom_score = 1\n"),
         ],
-        ends: [Yes; 4],
+        ends: [Yes; 5],
     },
     Layout {
         name: "a later drop-in has another handler of that name",
@@ -123,7 +123,7 @@ const LAYOUTS: &[Layout] = &[
             ("config.toml", "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n"),
             ("conf.d/kata-deploy.toml", another_kata!()),
         ],
-        ends: [No, No, Not, Not],
+        ends: [No, No, Not, Not, Not],
     },
     Layout {
         name: "an earlier drop-in has another handler of that name",
@@ -131,22 +131,22 @@ const LAYOUTS: &[Layout] = &[
             ("config.toml", "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n"),
             ("conf.d/10-kata.toml", another_kata!()),
         ],
-        ends: [No, No, Yes, Yes],
+        ends: [No, No, Yes, Yes, Yes],
     },
     Layout {
         name: "CRI is disabled",
         files: &[("config.toml", "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n")],
-        ends: [Not; 4],
+        ends: [Not; 5],
     },
     Layout {
         name: "CRI is disabled in version 1, as Docker's package has it",
         files: &[("config.toml", "disabled_plugins = [\"cri\"]\n\n#root = \"/var/lib/containerd\"\n")],
-        ends: [No, No, Not, Not],
+        ends: [No, No, Not, Not, Not],
     },
     Layout {
         name: "CRI is disabled by a name of version 1 in version 2",
         files: &[("config.toml", "version = 2\ndisabled_plugins = [\"cri\"]\n")],
-        ends: [No; 4],
+        ends: [No; 5],
     },
     Layout {
         name: "a later drop-in disables CRI",
@@ -154,14 +154,14 @@ const LAYOUTS: &[Layout] = &[
             ("config.toml", "version = 2\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n"),
             ("conf.d/9.toml", "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n"),
         ],
-        ends: [Not; 4],
+        ends: [Not; 5],
     },
     Layout {
         name: "version 1",
         files: &[("config.toml", "version = 1\n[plugins.cri]\nsandbox_image = \"registry.example/one:1\"\n")],
-        ends: [No; 4],
+        ends: [No; 5],
     },
-    Layout { name: "not TOML", files: &[("config.toml", "version = [\n")], ends: [No; 4] },
+    Layout { name: "not TOML", files: &[("config.toml", "version = [\n")], ends: [No; 5] },
 ];
 
 fn machine_with(layout: &Layout) -> Machine {

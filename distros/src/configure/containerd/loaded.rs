@@ -3,7 +3,7 @@
 //! `LoadConfig`, `resolveImports`, `mergeConfig` and `ValidateV2` in `services/server/config/config.go` at v1.6.20 and
 //! v1.7.24; the same and `MigrateConfigTo` in `cmd/containerd/server/config/config.go` at v2.0.0 to v2.2.7, which differ
 //! in nothing that matters here; `LoadConfigWithPlugins` at v2.3.4; `migrateConfig` in `plugins/cri/runtime/plugin.go`
-//! at v2.1.4. Held against `containerd config dump` of 1.6, 1.7 and 2.1 by tests.
+//! at v2.1.4. Held against `containerd config dump` of 1.6, 1.7, 2.1 and 2.2 by tests.
 
 use super::super::merged::{line_of, table_of};
 use super::glob::glob;
@@ -324,6 +324,39 @@ fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
             (_, value) => {
                 into.insert(key, value);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAIN: &str = "/etc/containerd/config.toml";
+    const DROP_IN: &str = "/etc/containerd/conf.d/50-kata.toml";
+    const HANDLER: &str = "version = 3\n[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.kata]\n\
+                           runtime_type = \"io.containerd.kata.v2\"\n";
+
+    /// What `containerd config dump` of 2.2.7, built from its source, says of a drop-in in its own `conf.d`.
+    ///
+    /// It prints `imports = ['/etc/containerd/conf.d/*.toml']` each time, also where it does not follow it: without a main
+    /// file, and with one that has no imports.
+    #[test]
+    fn containerd_2_2_reads_its_folder_only_where_a_main_file_imports_it() {
+        let imports = "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n";
+        let two = "version = 2\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n";
+        for (main, has) in [(None, false), (Some("version = 3\n"), false), (Some(imports), true), (Some(two), true)] {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::create_dir_all(dir.path().join("etc/containerd/conf.d")).unwrap();
+            std::fs::write(dir.path().join(&DROP_IN[1..]), HANDLER).unwrap();
+            if let Some(text) = main {
+                std::fs::write(dir.path().join(&MAIN[1..]), text).unwrap();
+            }
+            let root = Root::new(dir.path()).unwrap();
+            let files = Files { root: &root, replaced: &BTreeMap::new() };
+            let [loading] = Loading::all(Some((2, 2))) else { panic!("2.2 joins its files in one way") };
+            let loaded = join(&read(&files, Path::new(MAIN), *loading).unwrap(), *loading).unwrap();
+            assert_eq!(loaded.runtimes.contains_key("kata"), has, "{main:?}");
         }
     }
 }
