@@ -3,7 +3,8 @@
 pub mod seccomp;
 
 use crate::line::{Heard, Line, LineError};
-use agent::home::{SLOTS, SMALL, VOLUME};
+use agent::home::{IDLE, SLOTS, SMALL, VOLUME};
+use agent::protocol::EnvironmentRequest;
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::exec::{StartExecOptions, StartExecResults};
@@ -128,7 +129,7 @@ async fn start_on(
     let ulimits: Vec<ResourcesUlimits> = limits.iter().map(limit).collect();
     let mut request = GenericImage::new(name, tag)
         .with_wait_for(WaitFor::Nothing)
-        .with_cmd([AGENT, "idle"])
+        .with_cmd([AGENT, IDLE])
         .with_labels(labels)
         .with_network("none")
         .with_shm_size(SHM)
@@ -226,7 +227,9 @@ fn docker_error(doing: &'static str) -> impl Fn(bollard::errors::Error) -> Conta
 
 impl Container {
     /// Leaves the container and its volume for a look; `kata-qualify clean` removes them.
-    pub fn keep(self) {
+    pub async fn keep(self) {
+        // Else it would end with the line; an agent that does not answer any more is no reason to complain.
+        let _ = self.line.ask(EnvironmentRequest::Stay, Duration::from_secs(10)).await;
         // testcontainers removes a container when its value is dropped.
         std::mem::forget(self.container);
     }

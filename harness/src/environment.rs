@@ -134,7 +134,7 @@ impl Brought {
         match self {
             Brought::Container(container) if keep => {
                 let said = format!("kept container {} (`kata-qualify clean` removes it)", container.id());
-                container.keep();
+                container.keep().await;
                 Some(said)
             }
             Brought::Container(container) => {

@@ -46,6 +46,12 @@ fn what_a_killed_run_left_is_swept_at_the_next_start() {
     let mut running = Running::start(dir.path());
     running.signal(Signal::KILL);
     assert_eq!(running.wait().code, None);
+    // Nobody has to come first for what was running: guests and daemons would hold gigabytes of memory.
+    let seconds = Duration::from_secs(10);
+    wait_for("the killed run's guest and all else in its container to end", seconds, || {
+        let alive = running.alive();
+        if alive.is_empty() { Ok(()) } else { Err(format!("{alive:?}")) }
+    });
     let clean = end(kata_qualify(dir.path()).arg("clean"));
     assert_eq!(clean.code, Some(0), "{}", clean.stderr);
     running.assert_gone();
@@ -111,12 +117,16 @@ impl Running {
         }
     }
 
+    /// Those of its processes that run.
+    fn alive(&self) -> Vec<&(i32, String)> {
+        self.processes.iter().filter(|(pid, name)| name_of(*pid).is_some_and(|now| now == *name)).collect()
+    }
+
     fn assert_gone(&self) {
         wait_for("containers, volumes and processes of the run to be gone", UNTIL_IT_IS_GONE, || {
             let containers = ids(&["ps", "--all", "--quiet"], &self.run);
             let volumes = ids(&["volume", "ls", "--quiet"], &self.run);
-            let alive: Vec<&(i32, String)> =
-                self.processes.iter().filter(|(pid, name)| name_of(*pid).is_some_and(|now| now == *name)).collect();
+            let alive = self.alive();
             if containers.is_empty() && volumes.is_empty() && alive.is_empty() {
                 return Ok(());
             }

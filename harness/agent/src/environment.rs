@@ -9,7 +9,7 @@ use crate::home::{Home, SLOTS};
 use crate::launch::{NotStarted, Running, against_a_silent_daemon};
 use crate::log::Log;
 use crate::native::{self, Controls};
-use crate::process::{kill_group, prepare, wait};
+use crate::process::{kill_children, kill_group, prepare, wait};
 use crate::protocol::{
     Bytes, CHUNK, EnvironmentReply, EnvironmentRequest, GuestReply, GuestRequest, Launched, VM_PORT,
 };
@@ -54,11 +54,14 @@ pub fn run(home: Home) -> io::Result<()> {
 fn serve(home: Home, input: impl Read, output: impl Write + Send + 'static) -> io::Result<()> {
     serve_syslog(&home.artifacts());
     let agent = Agent::new(home.clone());
-    // Guests die with the agent: dropping them kills their process groups.
-    let guests = Arc::clone(&agent.guests);
     let containers = Arc::clone(&agent.containers);
+    let stays = Arc::clone(&agent.stays);
     let result = server::serve(input, output, "environment", move |request| agent.handle(request));
-    locked(&guests).clear();
+    // Whoever asked for what still runs is gone, by SIGKILL perhaps: tests in the middle of their work keep their guests.
+    if home.kind == Kind::Container && !stays.load(Ordering::Relaxed) {
+        home.end();
+    }
+    kill_children();
     containers.stop();
     home.leave();
     result
@@ -124,6 +127,8 @@ struct Agent {
     controls: Controls,
     containers: Arc<Engine>,
     pjdfstest: Mutex<Option<Result<Vec<u8>, Stop>>>,
+    /// The environment is to be left as it is when the line ends.
+    stays: Arc<AtomicBool>,
     /// A guest has not come up: whatever it costs, the next one's kernel tells everything.
     wary: AtomicBool,
 }
@@ -141,6 +146,7 @@ impl Agent {
             controls: Controls::default(),
             containers: Arc::default(),
             pjdfstest: Mutex::default(),
+            stays: Arc::default(),
             wary: AtomicBool::default(),
         }
     }
@@ -173,6 +179,10 @@ impl Agent {
                 EnvironmentReply::Artifacts { files }
             }
             EnvironmentRequest::StartGuest { profile, configuration } => self.start_guest(&profile, configuration),
+            EnvironmentRequest::Stay => {
+                self.stays.store(true, Ordering::Relaxed);
+                EnvironmentReply::Done
+            }
             EnvironmentRequest::StopGuest { guest } => {
                 // Taken out first: dropping it waits for QEMU and must not hold the lock.
                 let stopped = locked(&self.guests).remove(&guest);

@@ -1,7 +1,7 @@
 //! The agent's binary: PID 1 of a guest, the agent of an environment, or the probe inside a container.
 
 use agent::containers::{init, probe};
-use agent::home::Home;
+use agent::home::{Home, IDLE};
 use agent::{environment, guest};
 use std::process::ExitCode;
 use suites::child;
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         },
         Some(child::ROLE) => return child::live(&std::env::args().skip(2).collect::<Vec<_>>()),
         // Keeps a container alive; its init reaps and forwards signals.
-        Some("idle") => loop {
+        Some(IDLE) => loop {
             std::thread::park();
         },
         _ if std::process::id() == 1 && init::is_wanted() => init::run(),

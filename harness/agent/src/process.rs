@@ -54,6 +54,31 @@ pub fn kill_group(child: &mut Child) {
     let _ = child.wait();
 }
 
+/// Kills the process groups of all children of this process, whoever waits for them.
+pub fn kill_children() {
+    let me = std::process::id();
+    for pid in pids() {
+        if parent(pid) == Some(me)
+            && let Some(group) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw)
+        {
+            // Each leads a group of its own; see `prepare`.
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// Every process that can be seen.
+pub fn pids() -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// Sends a signal to a process of ours that has not been reaped.
 pub fn signal(pid: u32, signal: rustix::process::Signal) -> io::Result<()> {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
@@ -110,4 +135,30 @@ pub fn open_by_handle(folder: &Path) -> io::Result<()> {
     // SAFETY: the descriptor is new and nobody else's.
     drop(unsafe { OwnedFd::from_raw_fd(opened) });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_are_killed_with_all_that_they_have_started() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 600 & echo $!; wait"]).stdout(std::process::Stdio::piped());
+        let mut child = prepare(&mut command, Vec::new()).spawn().unwrap();
+        let mut line = String::new();
+        io::BufRead::read_line(&mut io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+        let grandchild: u32 = line.trim().parse().unwrap();
+        assert_eq!(parent(grandchild), Some(child.id()));
+        // As `kill_children` does, but for other tests' children of this process.
+        let group = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        let gone = || std::fs::read_to_string(format!("/proc/{grandchild}/stat")).map_or(true, |s| s.contains(") Z"));
+        let end = Instant::now() + Duration::from_secs(5);
+        while !gone() {
+            assert!(Instant::now() < end, "process {grandchild} lives");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
 }

@@ -16,7 +16,7 @@ use suites::environment::{Answer, Claims, Ending, Question};
 use suites::filesystem::{Action, Reply};
 
 /// Version of the protocol; both sides must agree exactly.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// How often an agent says that it lives.
 pub const HEARTBEAT: Duration = Duration::from_millis(500);
 pub use qemu::deviation::RPC_PORT as PORT;
@@ -116,6 +116,8 @@ pub enum EnvironmentRequest {
         /// As `StartGuest` answered.
         guest: u64,
     },
+    /// The environment outlives this line: somebody wants to look at it.
+    Stay,
 }
 
 /// What an environment's agent answers.

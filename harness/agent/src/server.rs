@@ -24,14 +24,15 @@ where
     let output = Arc::new(Mutex::new(output));
     let ended = Arc::new(AtomicBool::new(false));
     send(&output, &Message::<R>::Hello { version: VERSION, role: role.to_owned() })?;
-    let beat = {
+    // Not waited for in the end: it may be writing to a line that nobody reads any more.
+    std::thread::spawn({
         let (output, ended) = (Arc::clone(&output), Arc::clone(&ended));
-        std::thread::spawn(move || {
+        move || {
             while !ended.load(Ordering::Relaxed) && send(&output, &Message::<R>::Heartbeat).is_ok() {
                 std::thread::sleep(HEARTBEAT);
             }
-        })
-    };
+        }
+    });
     let handle = Arc::new(handle);
     let mut decoder = Decoder::default();
     let result = loop {
@@ -50,7 +51,6 @@ where
         }
     };
     ended.store(true, Ordering::Relaxed);
-    let _ = beat.join();
     result
 }
 
