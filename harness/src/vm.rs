@@ -1,11 +1,13 @@
 //! The VM environment: a release's disk booted with its own kernel, initrd and init, the agent in it behind a
 //! virtio-serial port.
 //!
-//! The disk is never written to (QEMU's `snapshot=on` writes to a file without a name), everything else that the machine
-//! is given travels through descriptors, so that nothing of it has a path that could be left behind.
+//! The disk is never written to: what the machine writes goes to a layer over it, in a file without a name. Disks and lines
+//! travel through descriptors, so that nothing of them has a path that could be left behind, and QEMU, which runs as a
+//! user of its own, can open nothing else.
 //! QEMU dies with the harness (`PR_SET_PDEATHSIG`), however that ends.
 
 pub mod cloud;
+mod confined;
 pub mod outer;
 pub mod process;
 
@@ -19,6 +21,7 @@ use futures_util::StreamExt as _;
 use images::{Disk, ExtraFile};
 use outer::Outer;
 use process::Process;
+use serde_json::json;
 use std::fs::File;
 use std::io::{self, Read, Seek as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -116,11 +119,19 @@ pub async fn start(outer: &Outer, disk: &Disk, size: Size, seed: &[SeedFile], lo
     let (line_here, line_there) = UnixStream::pair().map_err(|e| ours("making the agent's line", e))?;
     let (serial_here, serial_there) = UnixStream::pair().map_err(|e| ours("making the serial line", e))?;
     let seed = pack(seed).map_err(|e| ours("packing the agent", e))?;
+    let root = File::open(&disk.root).map_err(|e| ours("opening the machine's disk", e))?;
+    let layer = layer(&root).map_err(|e| ours("making the layer over the machine's disk", e))?;
     // The numbers in `arguments`.
-    let fds: Vec<(OwnedFd, i32)> =
-        vec![(line_there.into(), LINE_FD), (serial_there.into(), SERIAL_FD), (seed.into(), SEED_FD)];
+    let fds: Vec<(OwnedFd, i32)> = vec![
+        (line_there.into(), LINE_FD),
+        (serial_there.into(), SERIAL_FD),
+        (seed.into(), SEED_FD),
+        (root.into(), ROOT_FD),
+        (layer.into(), LAYER_FD),
+    ];
     let arguments = arguments(disk, size);
-    let command = outer.command(&arguments);
+    let command = outer.command(&disk.vmlinuz, &disk.initrd, &arguments);
+    let command = command.map_err(|e| ours("confining the machine's QEMU", e))?;
     tracing::debug!("booting a machine: {command:?}");
     let (process, stderr) = Process::start(command, fds).map_err(|e| ours("starting the machine's QEMU", e))?;
     let serial = Log::collect(serial_here, &logs.join("serial.log")).map_err(|e| ours("logging the serial line", e))?;
@@ -142,22 +153,32 @@ pub async fn start(outer: &Outer, disk: &Disk, size: Size, seed: &[SeedFile], lo
 const LINE_FD: i32 = 10;
 const SERIAL_FD: i32 = 11;
 const SEED_FD: i32 = 12;
+const ROOT_FD: i32 = 13;
+const LAYER_FD: i32 = 14;
+
+/// An empty layer over a disk, in a file without a name.
+fn layer(disk: &File) -> io::Result<File> {
+    let file = tempfile::tempfile()?;
+    let header = images::qcow2::empty(disk.metadata()?.len());
+    (&file).write_all(&header)?;
+    Ok(file)
+}
+
+/// The name that a machine of this disk goes by: its folder's, which is the key of its image.
+pub fn name(disk: &Disk) -> String {
+    let folder = disk.root.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+    format!("kata-qualify-{}", folder.chars().filter(char::is_ascii_alphanumeric).take(12).collect::<String>())
+}
 
 /// QEMU's arguments apart from the accelerator's.
 fn arguments(disk: &Disk, size: Size) -> Vec<String> {
-    let path = |path: &Path| path.to_string_lossy().into_owned();
-    // A comma in a path would end an option of QEMU's; two of them are one.
-    let option = |file: &Path| path(file).replace(',', ",,");
     let mut words: Vec<String> =
-        ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", "kata-qualify"]
-            .map(str::to_owned)
-            .into();
+        ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"].map(str::to_owned).into();
     let mut add = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
+    add("-name", name(disk));
     add("-machine", "q35".to_owned());
     add("-smp", size.cpus.to_string());
     add("-m", format!("{}M", size.memory_mib));
-    add("-kernel", path(&disk.vmlinuz));
-    add("-initrd", path(&disk.initrd));
     // The kernel that panics ends at once, and with -no-reboot so does QEMU.
     // On a busy machine an emulated timer is late, which an x86 kernel takes for a broken one unless told not to look.
     // For the same reason 7.2's watchdog gives up the TSC for the HPET, each reading of which leaves the machine.
@@ -165,7 +186,18 @@ fn arguments(disk: &Disk, size: Size) -> Vec<String> {
         "-append",
         "root=/dev/vda rw console=ttyS0 panic=-1 tsc=reliable no_timer_check systemd.show_status=0".to_owned(),
     );
-    add("-drive", format!("file={},format=raw,if=none,id=root,snapshot=on,cache=unsafe", option(&disk.root)));
+    for (fd, set) in [(ROOT_FD, 2), (LAYER_FD, 3)] {
+        add("-add-fd", format!("fd={fd},set={set}"));
+    }
+    let unsafely = json!({"no-flush": true});
+    for node in [
+        json!({"driver": "file", "node-name": "root-file", "filename": "/dev/fdset/2", "read-only": true, "auto-read-only": false, "locking": "off"}),
+        json!({"driver": "raw", "node-name": "root-disk", "file": "root-file", "read-only": true}),
+        json!({"driver": "file", "node-name": "layer-file", "filename": "/dev/fdset/3", "cache": unsafely, "locking": "off"}),
+        json!({"driver": "qcow2", "node-name": "root", "file": "layer-file", "backing": "root-disk", "cache": unsafely}),
+    ] {
+        add("-blockdev", node.to_string());
+    }
     add("-device", "virtio-blk-pci,drive=root,serial=root".to_owned());
     add("-add-fd", format!("fd={SEED_FD},set=1"));
     add("-drive", "file=/dev/fdset/1,format=raw,if=none,id=seed,readonly=on".to_owned());

@@ -147,8 +147,25 @@ fn a_killed_run_leaves_no_machine() {
         Duration::from_secs(120),
         "the machine to be started",
     );
+    let mut kept = String::new();
+    wait_for(
+        || {
+            kept = machines.first().map(|pid| rights(*pid)).unwrap_or_default();
+            kept.contains("Seccomp:\t2")
+        },
+        Duration::from_secs(60),
+        "QEMU to be under its filter",
+    );
     run.kill().unwrap();
     run.wait().unwrap();
+    let line = |key: &str| kept.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim();
+    for user in ["Uid:", "Gid:"].iter().flat_map(|key| line(key).split_whitespace()) {
+        assert!(user.parse::<u32>().unwrap() >= 1_900_000_000, "{kept}");
+    }
+    for key in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+        assert_eq!(line(key), "0000000000000000", "{kept}");
+    }
+    assert_eq!(line("NoNewPrivs:"), "1", "{kept}");
     let gone = || machines.iter().all(|pid| !is_machine(*pid, &ready.disk));
     wait_for(gone, Duration::from_secs(10), "the machine to be gone");
 }
@@ -235,9 +252,14 @@ fn machines_of(parent: u32, disk: &Disk) -> Vec<u32> {
         .collect()
 }
 
+/// What a process may do, as the kernel tells it.
+fn rights(pid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default()
+}
+
 fn is_machine(pid: u32, disk: &Disk) -> bool {
     let cmdline = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    String::from_utf8_lossy(&cmdline).contains(&*disk.root.to_string_lossy())
+    String::from_utf8_lossy(&cmdline).contains(&vm::name(disk))
 }
 
 fn cache() -> PathBuf {

@@ -80,6 +80,35 @@ pub fn open(path: &Path) -> Result<File, Qcow2Error> {
 }
 
 /// The first bytes for people: as text where they are, else in hexadecimal digits.
+/// The beginning of a qcow2 of version 3 in which nothing has been written yet, for a disk of so many bytes; what it lies
+/// over, if anything, is for QEMU to be told.
+pub fn empty(bytes: u64) -> Vec<u8> {
+    const CLUSTER: u64 = 1 << 16;
+    // One table of the second level has 8192 entries of a cluster each.
+    let first_level = bytes.div_ceil(CLUSTER * (CLUSTER / 8)).max(1);
+    let first_level_clusters = (first_level * 8).div_ceil(CLUSTER);
+    // The header, the table of reference counts, one block of them, the first level.
+    let clusters = 3 + first_level_clusters;
+    let mut file = vec![0; usize::try_from(clusters * CLUSTER).unwrap_or(0)];
+    let mut put = |at: usize, value: &[u8]| file[at..at + value.len()].copy_from_slice(value);
+    put(0, MAGIC);
+    put(4, &3_u32.to_be_bytes());
+    put(20, &16_u32.to_be_bytes());
+    put(24, &bytes.to_be_bytes());
+    put(36, &u32::try_from(first_level).unwrap_or(u32::MAX).to_be_bytes());
+    put(40, &(3 * CLUSTER).to_be_bytes());
+    put(48, &CLUSTER.to_be_bytes());
+    put(56, &1_u32.to_be_bytes());
+    // Reference counts of 16 bits, a header of 104 bytes.
+    put(96, &4_u32.to_be_bytes());
+    put(100, &(HEADER as u32).to_be_bytes());
+    put(CLUSTER as usize, &(2 * CLUSTER).to_be_bytes());
+    for cluster in 0..clusters as usize {
+        put(2 * CLUSTER as usize + 2 * cluster, &1_u16.to_be_bytes());
+    }
+    file
+}
+
 fn begins(bytes: &[u8]) -> String {
     let first = bytes.get(..8).unwrap_or(bytes);
     match first {
@@ -229,6 +258,15 @@ mod tests {
         compressed[2 << 16..(2 << 16) + 8].copy_from_slice(&(COMPRESSED | (3 << 16)).to_be_bytes());
         compressed.truncate((3 << 16) + 100);
         assert_eq!(opened(&compressed), Ok(()));
+    }
+
+    #[test]
+    fn an_empty_one_is_whole() {
+        for bytes in [0, 512, 6 << 30, 1 << 39] {
+            let file = empty(bytes);
+            assert_eq!(opened(&file), Ok(()), "{bytes}");
+            assert_eq!(file[24..32], bytes.to_be_bytes());
+        }
     }
 
     #[test]

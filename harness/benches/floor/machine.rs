@@ -57,7 +57,7 @@ pub(crate) fn boot(outer: &Outer, disk: &Disk, cpus: usize) -> anyhow::Result<f6
         "stdio",
     ]
     .map(str::to_owned);
-    let mut command = outer.command(&arguments);
+    let mut command = outer.unconfined(&arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let began = Instant::now();
     let mut machine = Machine(command.spawn().context("starting the pinned QEMU")?);

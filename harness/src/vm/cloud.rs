@@ -159,8 +159,6 @@ fn arguments() -> Vec<String> {
     ];
     let mut words = Vec::new();
     let mut add = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
-    // It parses a stranger's file: it has no need to start anything.
-    add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny".to_owned());
     add("-add-fd", format!("fd={IMAGE_FD},set=1"));
     add("-add-fd", format!("fd={ARCHIVE_FD},set=2"));
     for node in nodes {

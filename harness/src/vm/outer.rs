@@ -2,13 +2,15 @@
 //!
 //! Emulating a processor that virtualizes is the hardest thing that QEMU is asked here, and its versions differ in it:
 //! 7.2 and 11.1 were seen to break guests of the guest, 10.0 was not.
-//! So it is Debian 13's, taken out of that release's image and run with that image's own dynamic loader.
+//! So it is Debian 13's, which runs in that release's image and sees nothing else.
 
 use crate::cell::error_chain;
+use crate::vm::confined::{Confined, FILES};
 use crate::vm::tiny::{Extras, Tiny, first_line};
 use images::{Hold, Image, Options, Progress, Source};
 use kata_osinfo::database::Database;
 use kata_osinfo::release::Release;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
@@ -16,6 +18,10 @@ use std::time::Duration;
 
 /// The release whose QEMU it is.
 const PINNED: (&str, &str) = ("debian", "13");
+/// The set that it finds `/dev/kvm` in; those of disks are counted from 1.
+const KVM_SET: u32 = 100;
+/// Where it lies there.
+const PROGRAM: &str = "/usr/bin/qemu-system-x86_64";
 /// How long a guest of a second or two may take to boot under KVM; where KVM hangs, it hangs for ever.
 const KVM_BOOT: Duration = Duration::from_secs(30);
 
@@ -80,16 +86,16 @@ impl Outer {
     /// The QEMU of a prepared image, with no accelerator tried.
     ///
     /// # Errors
-    /// When the image lacks QEMU or the dynamic loader.
+    /// When the image lacks QEMU.
     pub fn of(image: &Image) -> Result<Outer, String> {
         let hold = image.hold().map_err(|e| format!("holding {}: {e}", image.release()))?;
         let version = image.manifest.package("qemu-system-x86").map(|p| p.version.clone());
         let version = version.ok_or_else(|| format!("{} has no qemu-system-x86", image.release()))?;
         let accelerator = Accelerator::Tcg { why: "KVM was not tried".to_owned() };
         let outer = Outer { tree: image.rootfs(), release: pinned_release()?, version, accelerator, _hold: hold };
-        match [outer.loader(), outer.program()].into_iter().find(|file| !file.exists()) {
-            Some(missing) => Err(format!("{} is not in the image of {}", missing.display(), image.release())),
-            None => Ok(outer),
+        match outer.program().exists() {
+            true => Ok(outer),
+            false => Err(format!("{} is not in the image of {}", outer.program().display(), image.release())),
         }
     }
 
@@ -107,16 +113,9 @@ impl Outer {
         self.tree.join("lib64/ld-linux-x86-64.so.2")
     }
 
-    fn program(&self) -> PathBuf {
-        self.tree.join("usr/bin/qemu-system-x86_64")
-    }
-
-    /// QEMU with these arguments and the accelerator's, tied to the thread that starts it.
-    pub fn command(&self, arguments: &[String]) -> Command {
-        self.command_under(&self.accelerator, arguments)
-    }
-
-    pub(super) fn command_under(&self, accelerator: &Accelerator, arguments: &[String]) -> Command {
+    /// QEMU with these arguments and the accelerator's, tied to the thread that starts it, which may do what this program
+    /// may: for this project's own benchmarks and tests, whose files are their own.
+    pub fn unconfined(&self, arguments: &[String]) -> Command {
         let libraries = self.tree.join("usr/lib/x86_64-linux-gnu");
         let mut command = Command::new("setpriv");
         command
@@ -129,10 +128,51 @@ impl Outer {
             .arg(self.tree.join("usr/share/qemu"))
             .arg("-L")
             .arg(self.tree.join("usr/share/seabios"))
-            .args(accelerator.arguments())
+            .args(self.accelerator.arguments())
             .args(arguments)
             .env("QEMU_MODULE_DIR", libraries.join("qemu"));
         command
+    }
+
+    fn program(&self) -> PathBuf {
+        self.tree.join(PROGRAM.trim_start_matches('/'))
+    }
+
+    /// QEMU with these arguments and the accelerator's, confined to its own release's files and tied to the thread that
+    /// starts it; `kernel` and `initrd` are what it boots.
+    ///
+    /// # Errors
+    /// When a file is not there.
+    pub fn command(&self, kernel: &Path, initrd: &Path, arguments: &[String]) -> io::Result<Command> {
+        self.command_under(&self.accelerator, kernel, initrd, arguments)
+    }
+
+    pub(super) fn command_under(
+        &self,
+        accelerator: &Accelerator,
+        kernel: &Path,
+        initrd: &Path,
+        arguments: &[String],
+    ) -> io::Result<Command> {
+        let files = [(kernel, "kernel"), (initrd, "initrd")];
+        let confined = Confined::to(&self.tree, &files, *accelerator == Accelerator::Kvm)?;
+        let mut command = Command::new(PROGRAM);
+        if let Some(kvm) = confined.kvm() {
+            command.args(["-add-fd".to_owned(), format!("fd={kvm},set={KVM_SET}")]);
+        }
+        command
+            .args(["-kernel".to_owned(), format!("{FILES}/kernel"), "-initrd".to_owned(), format!("{FILES}/initrd")])
+            // Guests are strangers, and it has no need to start anything.
+            .args(["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"])
+            .args(["-L", "/usr/share/qemu", "-L", "/usr/share/seabios"])
+            .args(accelerator.arguments().iter().map(|word| match *word {
+                "kvm" => format!("kvm,device=/dev/fdset/{KVM_SET}"),
+                other => other.to_owned(),
+            }))
+            .args(arguments)
+            .env_clear();
+        confined.around(&mut command);
+        Ok(command)
     }
 
     /// KVM where it boots the pinned release's kernel to our agent and would let guests have it, too; else emulation.

@@ -50,11 +50,9 @@ impl Tiny {
             let mut descriptors: Vec<(OwnedFd, i32)> =
                 vec![(line_there.into(), LINE_FD), (serial_there.into(), SERIAL_FD)];
             descriptors.extend(extras.descriptors);
-            let mut words = vec!["-kernel".to_owned(), vmlinuz.to_string_lossy().into_owned()];
-            words.extend(["-initrd".to_owned(), file.to_string_lossy().into_owned()]);
-            words.extend(fixed());
-            words.extend(extras.arguments);
-            let (process, stderr) = Process::start(outer.command_under(accelerator, &words), descriptors)?;
+            let words: Vec<String> = fixed().into_iter().chain(extras.arguments).collect();
+            let command = outer.command_under(accelerator, &vmlinuz, &file, &words)?;
+            let (process, stderr) = Process::start(command, descriptors)?;
             let stderr = Log::collect(stderr, &folder.path().join("stderr"))?;
             let serial = Log::collect(serial, &folder.path().join("serial"))?;
             Ok(Tiny { client: Client::new(line)?, process, stderr, serial, _folder: folder })
