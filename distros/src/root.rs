@@ -149,6 +149,15 @@ impl Root {
         open(self.top()?, inside, flags, IN_ROOT)
     }
 
+    /// A folder, links followed, as what names are looked up in: it stays the same one whatever is renamed.
+    ///
+    /// # Errors
+    ///
+    /// That there is none.
+    pub fn folder(&self, inside: &Path) -> Result<OwnedFd, RootError> {
+        self.open(inside, OFlags::PATH | OFlags::DIRECTORY).map_err(self.cannot_read(inside))
+    }
+
     /// What stands at a path, without opening it: a device's opening can have effects.
     fn seen(&self, inside: &Path) -> io::Result<Metadata> {
         File::from(self.open(inside, OFlags::PATH)?).metadata()

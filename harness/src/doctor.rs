@@ -6,7 +6,7 @@ use crate::progress::tell;
 use crate::vm::outer::{self, Accelerator};
 use anyhow::Context as _;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -69,6 +69,22 @@ pub fn doctor(fix: bool) -> anyhow::Result<Exit> {
     Ok(if able { Exit::AsRecorded } else { Exit::Infrastructure })
 }
 
+/// Whether packages' scripts can be given ids of their own on the filesystem that caches usually lie on.
+fn namespaces() -> Finding {
+    let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
+    let can = images::confines(&home);
+    Finding {
+        what: "namespaces for packages' scripts",
+        ok: can.is_ok(),
+        seen: match can {
+            Ok(()) => format!("ids are mapped on the filesystem of {}", home.display()),
+            Err(why) => why,
+        },
+        packages: &[],
+        needed: true,
+    }
+}
+
 fn look() -> Vec<Finding> {
     let root = rustix::process::geteuid().is_root();
     let (docker, docker_seen) = docker();
@@ -81,7 +97,7 @@ fn look() -> Vec<Finding> {
             needed: true,
         },
         program("mmdebstrap", "bootstraps Debian and Ubuntu", &["mmdebstrap"]),
-        program("unshare", "installs packages in a private mount namespace", &["util-linux"]),
+        namespaces(),
         program("apt-get", "reads mirrors and signed indexes", &[]),
         Finding { what: "Docker engine", ok: docker, seen: docker_seen, packages: &["docker.io"], needed: false },
         program("mke2fs", "makes disks of releases", &["e2fsprogs"]),

@@ -6,8 +6,8 @@ use crate::error::{Failure, Phase};
 /// apt's settings for one `prepare`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Apt {
-    /// `Acquire::http::Proxy` and its kin, as the machine's apt has them.
-    pub(crate) proxies: Vec<(String, String)>,
+    /// `Acquire::http::Proxy`, certificates and their kin, as the machine's apt has them.
+    pub(crate) machine: Vec<(String, String)>,
     pub(crate) accept_expired: bool,
 }
 
@@ -24,13 +24,13 @@ impl Apt {
                 crate::error::Cause::Cancelled | crate::error::Cause::DeadlineExceeded { .. } => Err(failure),
                 _ => Ok(String::new()),
             })?;
-        Ok(Apt { proxies: proxies(&dump), accept_expired })
+        Ok(Apt { machine: of_dump(&dump), accept_expired })
     }
 
     /// URLs of proxies, to be redacted.
     pub(crate) fn proxy_urls(&self) -> Vec<String> {
         let of_environment = PROXY_VARIABLES.iter().filter_map(|v| std::env::var(v).ok());
-        self.proxies.iter().map(|(_, url)| url.clone()).chain(of_environment).collect()
+        self.machine.iter().filter(|(key, _)| is_proxy(key)).map(|(_, url)| url.clone()).chain(of_environment).collect()
     }
 
     /// Settings as `Key value` pairs.
@@ -38,25 +38,25 @@ impl Apt {
     /// The checks of dates are set both ways explicitly: a machine may have switched them off for itself.
     pub(crate) fn settings(&self) -> Vec<(String, String)> {
         let check = if self.accept_expired { "false" } else { "true" };
-        let mut all = vec![
+        let mut all = self.machine.clone();
+        // What stands last counts.
+        all.extend([
             ("Acquire::Check-Valid-Until".to_owned(), check.to_owned()),
             ("Acquire::Check-Date".to_owned(), check.to_owned()),
             ("Acquire::Languages".to_owned(), "none".to_owned()),
             ("Acquire::Retries".to_owned(), "2".to_owned()),
             ("Acquire::http::Timeout".to_owned(), "30".to_owned()),
             ("Acquire::https::Timeout".to_owned(), "30".to_owned()),
-        ];
-        all.extend(self.proxies.iter().cloned());
+        ]);
         all
-    }
-
-    /// `-o Key=value` arguments.
-    pub(crate) fn arguments(&self) -> Vec<String> {
-        self.settings().into_iter().flat_map(|(k, v)| ["-o".to_owned(), format!("{k}={v}")]).collect()
     }
 }
 
-fn proxies(dump: &str) -> Vec<(String, String)> {
+fn is_proxy(key: &str) -> bool {
+    key.split("::").nth(2).is_some_and(|part| part.eq_ignore_ascii_case("Proxy"))
+}
+
+fn of_dump(dump: &str) -> Vec<(String, String)> {
     dump.lines()
         .filter_map(|l| l.split_once('\t'))
         .filter(|(key, value)| {
@@ -64,7 +64,7 @@ fn proxies(dump: &str) -> Vec<(String, String)> {
             !value.is_empty()
                 && parts.next().is_some_and(|p| p.eq_ignore_ascii_case("Acquire"))
                 && parts.next().is_some_and(|p| p.eq_ignore_ascii_case("http") || p.eq_ignore_ascii_case("https"))
-                && parts.next().is_some_and(|p| p.eq_ignore_ascii_case("Proxy"))
+                && parts.next().is_some()
         })
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect()
@@ -75,18 +75,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn proxies_are_taken_from_the_machine() {
+    fn what_the_machine_says_of_its_network_is_taken() {
         let dump = "APT::Architecture\tamd64\nAcquire::http::Proxy\thttp://proxy.example:3128\n\
             Acquire::http::Proxy::mirror.example\tDIRECT\nAcquire::http::Timeout\t5\nAcquire::ftp::Proxy\tx\n";
-        let keys: Vec<_> = proxies(dump).into_iter().map(|(k, _)| k).collect();
-        assert_eq!(keys, ["Acquire::http::Proxy", "Acquire::http::Proxy::mirror.example"]);
+        let apt = Apt { machine: of_dump(dump), accept_expired: false };
+        let keys: Vec<_> = apt.machine.iter().map(|(k, _)| k.as_str()).collect();
+        assert_eq!(keys, ["Acquire::http::Proxy", "Acquire::http::Proxy::mirror.example", "Acquire::http::Timeout"]);
+        assert_eq!(apt.settings().last().unwrap().1, "30");
+        assert!(apt.proxy_urls().contains(&"http://proxy.example:3128".to_owned()));
     }
 
     #[test]
     fn dates_are_checked_unless_accepted() {
         let check = |accept_expired| {
-            let apt = Apt { proxies: vec![], accept_expired };
-            apt.arguments().contains(&"Acquire::Check-Valid-Until=true".to_owned())
+            let apt = Apt { machine: vec![], accept_expired };
+            apt.settings().contains(&("Acquire::Check-Valid-Until".to_owned(), "true".to_owned()))
         };
         assert!(check(false));
         assert!(!check(true));

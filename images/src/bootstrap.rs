@@ -1,31 +1,39 @@
 //! The base tree by the distro family's own tool: `mmdebstrap` for Debian and Ubuntu.
+//!
+//! It fetches and unpacks; what the packages' scripts do, they do afterwards, in the tree.
 
-use crate::apt::Apt;
-use crate::command::{Network, Runner, contained};
+use crate::command::Runner;
 use crate::error::{Cause, Context, Failure, Phase};
+use crate::fetch::{self, Fetch};
+use crate::install;
 use crate::mirror::{self, Mirrors};
+use crate::tree::{self, Scaffold};
 use kata_osinfo::release::{Archive, Release};
+use kata_osinfo::root::Root;
 use std::path::Path;
 
 /// Whether this machine has the tool.
 pub(crate) fn available() -> bool {
-    crate::install::in_path("mmdebstrap")
+    install::in_path("mmdebstrap")
 }
 
 /// The mirrors that `mmdebstrap` takes when it is told none: it writes a `sources.list`, nothing is downloaded.
-pub(crate) fn default_mirrors(runner: &Runner<'_>, release: &Release, scratch: &Path) -> Result<Mirrors, Failure> {
+pub(crate) fn default_mirrors(
+    runner: &Runner<'_>,
+    release: &Release,
+    fetch: &Fetch,
+    desk: &Path,
+) -> Result<Mirrors, Failure> {
     let Some(suite) = release.suites.iter().find(|s| s.archive == Archive::Main) else {
         return Err(Cause::RecordLacks { what: "suite".to_owned(), source_kind: "bootstrap".to_owned() }.into());
     };
-    let target = scratch.join("skeleton");
-    let mut command = contained(None, Network::Machine, "mmdebstrap")?;
+    let mut command = fetch.mmdebstrap()?;
     command
-        .env("LC_ALL", "C")
         .args(["--mode=root", "--variant=custom", "--format=directory"])
         .args(["--skip=update,download,extract,cleanup,check/signed-by", &suite.name])
-        .arg(&target);
+        .arg("/tmp/skeleton");
     runner.run(Phase::Resolve, &mut command)?;
-    let list = target.join("etc/apt/sources.list");
+    let list = desk.join("skeleton/etc/apt/sources.list");
     let text = std::fs::read_to_string(&list).context("reading", &list)?;
     Ok(mirror::of_list(&text, &release.distro))
 }
@@ -39,36 +47,81 @@ pub(crate) fn sources(release: &Release, mirrors: &Mirrors) -> Vec<String> {
     release.suites.iter().filter_map(line).collect()
 }
 
-/// Makes the base tree: essential packages and apt, with the package lists kept for the next step.
+/// What every installation consists of at least, besides the essential packages: those of priority `required`, as `mmdebstrap --variant=minbase` has it.
+pub(crate) fn required(release: &Release) -> String {
+    let arch = release.arch.debian_name();
+    format!("?narrow(?architecture({arch}),?and(?priority(required),?not(?essential)))")
+}
+
+/// Makes the base tree: the essential packages and apt, installed; the package lists lie beside it for the next step.
 pub(crate) fn bootstrap(
     runner: &Runner<'_>,
     release: &Release,
     mirrors: &Mirrors,
-    apt: &Apt,
+    fetch: &Fetch,
+    desk: &Path,
     tree: &Path,
 ) -> Result<(), Failure> {
-    let mut command = contained(None, Network::Machine, "mmdebstrap")?;
+    let arch = release.arch.debian_name();
+    let mut command = fetch.mmdebstrap()?;
     command
-        .env("LC_ALL", "C")
-        .args(["--mode=root", "--variant=minbase", "--format=directory"])
-        // The lists are needed at once for the native packages: fetching them again would double the download.
-        .arg("--skip=cleanup/apt/lists")
-        .arg(format!("--architectures={}", release.arch.debian_name()))
-        .arg("--dpkgopt=force-unsafe-io");
-    for (key, value) in apt.settings() {
-        command.arg(format!("--aptopt={key} \"{value}\""));
-    }
-    command.arg("").arg(tree).args(sources(release, mirrors));
+        // Nothing of the tree is run.
+        .args(["--mode=root", "--variant=extract", "--format=directory"])
+        .arg(format!("--include=?narrow(?architecture({arch}),?essential)"))
+        // Which installs the others then.
+        .arg("--include=apt")
+        // What it fetched and the lists are needed at once; devices and mounts are for programs of the tree.
+        .arg("--skip=cleanup/apt,chroot/mount,chroot/policy-rc.d,chroot/start-stop-daemon")
+        .arg(format!("--architectures={arch}"))
+        // A file that names another: mmdebstrap writes this one into the tree.
+        .arg("--aptopt=#include \"/tmp/fetch/acquire.conf\"");
+    command.arg("").arg("/tmp/rootfs").args(sources(release, mirrors));
     runner.run(Phase::Bootstrap, &mut command)?;
+    let root = tree::open(tree)?;
     // Settings for the bootstrap, not for the release.
-    for file in ["etc/apt/apt.conf.d/99mmdebstrap", "etc/dpkg/dpkg.cfg.d/99mmdebstrap"] {
-        let _ = std::fs::remove_file(tree.join(file));
+    for file in ["/etc/apt/apt.conf.d/99mmdebstrap", "/etc/apt/apt.conf.d/00mmdebstrap"] {
+        tree::remove(&root, file)?;
     }
     // mmdebstrap copies these from the machine.
-    for (file, text) in [("etc/resolv.conf", ""), ("etc/hostname", release.distro.as_str())] {
-        let path = tree.join(file);
-        let _ = std::fs::remove_file(&path);
-        std::fs::write(&path, format!("{text}\n").trim_start()).context("writing", &path)?;
+    tree::write(&root, "/etc/resolv.conf", 0o644, b"")?;
+    tree::write(&root, "/etc/hostname", 0o644, format!("{}\n", release.distro).as_bytes())?;
+    let debs = take_out(&root, desk)?;
+    configure(runner, tree, desk, &debs)
+}
+
+/// Takes what was fetched out of the tree; gives the packages' names.
+fn take_out(root: &Root, desk: &Path) -> Result<Vec<String>, Failure> {
+    let (lists, archives) = (Path::new("/var/lib/apt/lists"), Path::new("/var/cache/apt/archives"));
+    for (inside, to) in [(lists, fetch::LISTS), (archives, fetch::ARCHIVES)] {
+        let (from, to) = (tree::named(root, inside)?, desk.join(to));
+        std::fs::rename(from.path(), &to).context("moving away", &to)?;
+        fetch::passable(&to)?;
+        fetch::passable(&to.join("partial"))?;
+    }
+    // As the packages would have them.
+    for folder in [lists, archives] {
+        root.make_folder(&folder.join("partial")).map_err(tree::failed)?;
+    }
+    let archives = desk.join(fetch::ARCHIVES);
+    let mut debs = install::names(&archives)?;
+    debs.retain(|name| name.ends_with(".deb"));
+    Ok(debs)
+}
+
+/// Installs the packages that mmdebstrap has unpacked by their own dpkg.
+///
+/// dpkg does not order packages by what they need before they can be unpacked: they are unpacked already.
+fn configure(runner: &Runner<'_>, tree: &Path, desk: &Path, debs: &[String]) -> Result<(), Failure> {
+    let scaffold = Scaffold::raise(tree)?;
+    let archives = desk.join(fetch::ARCHIVES);
+    let mut dpkg = tree::command(tree, &[tree::archives(&archives)], "dpkg")?;
+    dpkg.args(["--install", "--force-depends", "--force-unsafe-io"]);
+    dpkg.args(debs.iter().map(|name| format!("/var/cache/apt/archives/{name}")));
+    runner.run(Phase::Bootstrap, &mut dpkg)?;
+    drop(scaffold);
+    for name in debs {
+        let deb = archives.join(name);
+        std::fs::remove_file(&deb).context("removing", &deb)?;
     }
     Ok(())
 }

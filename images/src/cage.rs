@@ -6,27 +6,36 @@
 //!
 //! The kernel's death signal alone does not reach a program that changes its user for a moment, as apt does: that clears
 //! it.
-//! PID 1 never changes its user and never executes anything, so its own stays, and with PID 1 the kernel ends all of its
-//! process namespace.
+//! PID 1 never executes anything and changes its user only before there is a program, so its own stays, and with PID 1 the
+//! kernel ends all of its process namespace.
 //! It also ends when this process or the keeper closes a pipe, which is how their deaths show, whatever became of
 //! signals.
 //! No control group is needed.
+//!
+//! What is inside is root of a user namespace of its own: by ids that are nobody's on this machine ([`ids`]), and with
+//! capabilities over what belongs to that namespace only.
+//! The keeper makes the mounts while it is still this machine's root; the copies of them inside cannot be changed back,
+//! neither to be written to where they are read-only, nor to have devices.
 //!
 //! Keeper and PID 1 are this process forked, between fork and exec of the program: they make system calls and nothing
 //! else, for another thread may have held any lock at the fork.
 #![expect(unsafe_code, reason = "fork, and what must be done between it and exec, have no safe interface")]
 
+use crate::ids;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags, mkdir, symlink};
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_change, move_mount,
-    open_tree, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags, fsconfig_create, fsmount, fsopen, mount, mount_change, move_mount, open_tree, unmount,
 };
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getppid, set_parent_process_death_signal};
-use rustix::thread::UnshareFlags;
-use std::ffi::c_int;
+use rustix::process::{
+    DumpableBehavior, Gid, Pid, Signal, Uid, WaitOptions, WaitStatus, getppid, set_dumpable_behavior,
+    set_parent_process_death_signal,
+};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags};
+use std::ffi::{CStr, c_int};
 use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -43,27 +52,75 @@ pub(crate) enum Network {
 /// Where the end of a program by a signal begins in PID 1's exit codes, as in a shell's.
 const SIGNALLED: c_int = 128;
 
+/// Where a cage's own folder or tree is mounted at first; there is one on every machine.
+const PLACE: &CStr = c"/tmp";
+
+/// The machine's devices that a tree's programs have: none that holds anything, and no terminal, into which they could type.
+const DEVICES: [(&CStr, &CStr); 5] = [
+    (c"/dev/null", c"/dev/null"),
+    (c"/dev/zero", c"/dev/zero"),
+    (c"/dev/full", c"/dev/full"),
+    (c"/dev/random", c"/dev/random"),
+    (c"/dev/urandom", c"/dev/urandom"),
+];
+
 /// What is around a program.
 #[derive(Debug)]
 pub(crate) struct Cage {
-    /// A mount that becomes the root; the machine's root where there is none.
-    root: Option<OwnedFd>,
+    files: Files,
     network: Network,
+    users: BorrowedFd<'static>,
+}
+
+/// The files that it sees.
+#[derive(Debug)]
+enum Files {
+    /// The machine's, not to be written to, with this folder in the place of `/tmp`.
+    Desk(OwnedFd),
+    /// A tree's.
+    Tree {
+        root: OwnedFd,
+        devices: Vec<OwnedFd>,
+        /// Folders of the machine in the place of the tree's.
+        laid: Vec<(OwnedFd, &'static CStr)>,
+    },
+}
+
+/// A folder of the machine that lies over one of a tree's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Laid<'a> {
+    pub(crate) folder: &'a Path,
+    pub(crate) over: &'static CStr,
+    pub(crate) writable: bool,
 }
 
 impl Cage {
-    /// The machine's files, with mounts, processes and IPC apart from the machine's.
-    pub(crate) fn machine(network: Network) -> Cage {
-        Cage { root: None, network }
-    }
-
-    /// A tree's files and nothing of the machine's: its root is exchanged for the tree, so that no way leads back.
+    /// For programs of the machine: its files as somebody sees them who owns nothing, and `desk` as `/tmp`, where they are
+    /// root.
     ///
     /// # Errors
-    /// When the tree cannot be taken for a mount.
-    pub(crate) fn tree(tree: &Path, network: Network) -> io::Result<Cage> {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        Ok(Cage { root: Some(open_tree(CWD, tree, flags)?), network })
+    /// When the desk's ids cannot be mapped.
+    pub(crate) fn desk(desk: &Path, network: Network) -> io::Result<Cage> {
+        Ok(Cage { files: Files::Desk(ids::mapped(desk, ids::NO_DEVICES)?), network, users: ids::namespace()? })
+    }
+
+    /// For a tree's programs: its files and nothing of the machine's but a few devices, for its root is exchanged for the
+    /// tree; and no network.
+    ///
+    /// # Errors
+    /// When the tree's ids cannot be mapped.
+    pub(crate) fn tree(tree: &Path, laid: &[Laid<'_>]) -> io::Result<Cage> {
+        let lay = |l: &Laid<'_>| {
+            let flags = if l.writable { ids::NO_DEVICES } else { ids::NO_DEVICES | ids::READ_ONLY };
+            Ok((ids::mapped(l.folder, flags)?, l.over))
+        };
+        let device = |(of, _): &(&CStr, &CStr)| Ok(open_tree(CWD, *of, clone())?);
+        let files = Files::Tree {
+            root: ids::mapped(tree, ids::NO_DEVICES)?,
+            devices: DEVICES.iter().map(device).collect::<io::Result<_>>()?,
+            laid: laid.iter().map(lay).collect::<io::Result<_>>()?,
+        };
+        Ok(Cage { files, network: Network::None, users: ids::namespace()? })
     }
 
     /// Has `command` start its program in this cage; the process that `spawn` gives is the keeper, whose end is the
@@ -83,6 +140,10 @@ impl Cage {
     }
 }
 
+fn clone() -> OpenTreeFlags {
+    OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC
+}
+
 /// What the forked processes work with.
 struct Inside {
     cage: Cage,
@@ -99,6 +160,9 @@ struct Inside {
 impl Inside {
     /// Becomes the keeper, which never returns, as PID 1 does not; the third process returns and executes the program.
     fn enter(&self) -> io::Result<()> {
+        self.lay_out()?;
+        // Its user stays this machine's root, whom nobody inside can touch; the process namespace is to belong inside.
+        rustix::thread::move_into_link_name_space(self.cage.users, Some(LinkNameSpaceType::User))?;
         tie()?;
         if getppid() != Some(self.parent) {
             return Err(rustix::io::Errno::SRCH.into());
@@ -114,27 +178,64 @@ impl Inside {
         }
     }
 
+    /// Makes the mounts, as the machine's root: copies inside have these flags for ever.
+    fn lay_out(&self) -> io::Result<()> {
+        unshare(UnshareFlags::NEWNS)?;
+        mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        match &self.cage.files {
+            Files::Desk(desk) => {
+                ids::change(CWD, c"/", libc::AT_RECURSIVE, ids::READ_ONLY, 0)?;
+                put(desk, PLACE)
+            }
+            Files::Tree { root, laid, .. } => {
+                put(root, PLACE)?;
+                // Below the tree, whose links lead nowhere yet: looked for inside, where they lead where they should.
+                laid.iter().try_for_each(|(folder, over)| {
+                    let at = inside(root, over)?;
+                    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+                    Ok(move_mount(folder, c"", &at, c"", flags)?)
+                })
+            }
+        }
+    }
+
     /// PID 1: makes the namespaces, starts the program, reaps, and ends with it or with either process outside.
     fn first(&self, keeper: &OwnedFd) -> io::Result<()> {
+        self.become_root_inside()?;
         tie()?;
+        // It is a copy of this process, passwords and all: not to be looked into.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
         self.forget_arguments();
         let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS | UnshareFlags::NEWCGROUP;
         if self.cage.network == Network::None {
             flags |= UnshareFlags::NEWNET;
         }
         unshare(flags)?;
-        mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-        if let Some(root) = &self.cage.root {
-            exchange_root(root)?;
+        match &self.cage.files {
+            // What can write to processes' files could write to the machine's.
+            Files::Desk(_) => put(&processes(MountAttrFlags::MOUNT_ATTR_RDONLY)?, c"/proc")?,
+            Files::Tree { devices, .. } => {
+                // Made while the machine's is still in sight, as the kernel wants it.
+                let processes = processes(MountAttrFlags::empty())?;
+                exchange_root()?;
+                put(&processes, c"/proc")?;
+                make_devices(devices)?;
+            }
         }
-        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        mount(c"proc", c"/proc", c"proc", flags, None)?;
+        rustix::process::chdir(c"/")?;
         let children = children()?;
         let Some(program) = fork()? else {
             hear_children()?;
             return Ok(());
         };
         watch(program, &children, [&self.reader, keeper])
+    }
+
+    fn become_root_inside(&self) -> io::Result<()> {
+        let (group, user) = (Gid::ROOT, Uid::ROOT);
+        rustix::thread::set_thread_groups(&[])?;
+        rustix::thread::set_thread_res_gid(group, group, group)?;
+        Ok(rustix::thread::set_thread_res_uid(user, user, user)?)
     }
 
     /// Everybody inside may read PID 1's command line, which is this process's: mirrors and their passwords.
@@ -232,14 +333,59 @@ fn leave_open(fds: &[&OwnedFd]) {
     }
 }
 
-/// Makes a mount the root and lets go of the old one.
-fn exchange_root(root: &OwnedFd) -> io::Result<()> {
-    // Any folder does: the machine's /proc is nobody's here.
-    move_mount(root, c"", CWD, c"/proc", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
-    rustix::process::fchdir(root)?;
+/// A folder of the tree: links are followed as inside it.
+fn inside(root: &OwnedFd, path: &CStr) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS;
+    Ok(rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)?)
+}
+
+/// Mounts what is a mount already, but has no place yet.
+fn put(mount: &OwnedFd, place: &CStr) -> io::Result<()> {
+    Ok(move_mount(mount, c"", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+}
+
+/// The processes of this namespace as a filesystem.
+fn processes(flags: MountAttrFlags) -> io::Result<OwnedFd> {
+    let made = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(made.as_fd())?;
+    let never =
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    Ok(fsmount(made.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags | never)?)
+}
+
+/// Makes the tree the root and lets go of the old one.
+fn exchange_root() -> io::Result<()> {
+    // What came with the namespace stays where it is; a copy with all that lies below it does not have to.
+    let root = open_tree(CWD, PLACE, clone() | OpenTreeFlags::AT_RECURSIVE)?;
+    put(&root, PLACE)?;
+    rustix::process::fchdir(&root)?;
     rustix::process::pivot_root(c".", c".")?;
     unmount(c".", UnmountFlags::DETACH)?;
     Ok(rustix::process::chdir(c"/")?)
+}
+
+/// A `/dev` of its own: a namespace of users cannot make devices, so the machine's lie on empty files.
+fn make_devices(devices: &[OwnedFd]) -> io::Result<()> {
+    mount(c"tmpfs", c"/dev", c"tmpfs", MountFlags::NOSUID, Some(c"mode=755,size=1m"))?;
+    for (device, (_, place)) in devices.iter().zip(DEVICES) {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        drop(rustix::fs::open(place, flags, Mode::from_raw_mode(0o666))?);
+        put(device, place)?;
+    }
+    for folder in [c"/dev/pts", c"/dev/shm"] {
+        mkdir(folder, Mode::from_raw_mode(0o755))?;
+    }
+    let links = [
+        (c"/proc/self/fd", c"/dev/fd"),
+        (c"/proc/self/fd/0", c"/dev/stdin"),
+        (c"/proc/self/fd/1", c"/dev/stdout"),
+        (c"/proc/self/fd/2", c"/dev/stderr"),
+    ];
+    for (to, name) in links {
+        symlink(to, name)?;
+    }
+    Ok(())
 }
 
 /// A descriptor that is readable when a child has ended.
@@ -306,10 +452,15 @@ mod tests {
         able
     }
 
+    /// Programs that need no desk share the tests' own, which is not written to.
+    fn machine() -> Cage {
+        Cage::desk(Path::new(env!("CARGO_MANIFEST_DIR")), Network::None).unwrap()
+    }
+
     fn caged(script: &str) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", script]).process_group(0).stdin(Stdio::null());
-        Cage::machine(Network::None).close_around(&mut command).unwrap();
+        machine().close_around(&mut command).unwrap();
         command
     }
 
@@ -327,7 +478,7 @@ mod tests {
         assert_eq!(String::from_utf8_lossy(&output.stdout), "2 1\n");
         assert!(started.elapsed() < Duration::from_secs(60));
         let mut command = Command::new("/no/such/program");
-        Cage::machine(Network::None).close_around(&mut command).unwrap();
+        machine().close_around(&mut command).unwrap();
         assert_eq!(command.spawn().unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
@@ -365,11 +516,11 @@ mod tests {
     /// Not a test of its own: the process that the next ones kill. It runs a program that changes its user and back.
     #[test]
     fn holder() {
-        let Some(pipe) = std::env::var_os(HOLDER) else { return };
-        let script = "exec 9>\"$0\"; echo up >&9; setsid sleep 600 & perl -e '$> = 65534; $> = 0; sleep 600'";
+        let Some(desk) = std::env::var_os(HOLDER) else { return };
+        let script = "exec 9>/tmp/pipe; echo up >&9; setsid sleep 600 & perl -e '$> = 65534; $> = 0; sleep 600'";
         let mut command = Command::new("sh");
-        command.args(["-c", script]).arg(pipe).process_group(0);
-        Cage::machine(Network::None).close_around(&mut command).unwrap();
+        command.args(["-c", script]).process_group(0);
+        Cage::desk(Path::new(&desk), Network::None).unwrap().close_around(&mut command).unwrap();
         let _ = command.status();
     }
 
@@ -380,7 +531,7 @@ mod tests {
         rustix::fs::mknodat(CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         let holder = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "cage::tests::holder"])
-            .env(HOLDER, &path)
+            .env(HOLDER, dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()

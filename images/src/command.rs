@@ -1,9 +1,9 @@
 //! Runs other programs: in their own process group, with a deadline, stoppable, their last lines kept.
 
 use crate::cage::Cage;
-pub(crate) use crate::cage::Network;
+pub(crate) use crate::cage::{Laid, Network};
 use crate::classify;
-use crate::error::{Cause, CommandFailure, Context, Failure, Phase};
+use crate::error::{Cause, CommandFailure, Failure, Phase};
 use crate::options::Progress;
 use crate::redact::Redactor;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -21,6 +21,8 @@ const TAIL: usize = 15;
 const KEPT: usize = 400;
 /// Longer lines are cut: output is not to be trusted.
 const LINE: usize = 4096;
+/// Bytes of output that are kept where it is wanted: that of a tree's program is not to be trusted.
+const OUTPUT: u64 = 64 << 20;
 /// How long a child may take to obey SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -216,7 +218,9 @@ fn end(child: &mut Child) {
 
 fn read_all(mut reader: impl Read) -> String {
     let mut bytes = Vec::new();
-    let _ = reader.read_to_end(&mut bytes);
+    let _ = (&mut reader).take(OUTPUT).read_to_end(&mut bytes);
+    // The rest is read, too, for nobody is to wait for us.
+    let _ = std::io::copy(&mut reader, &mut std::io::sink());
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -227,27 +231,29 @@ fn call_program(words: &str) -> String {
 /// `setpriv` makes the kernel kill the child when the thread that started it dies, however that happens.
 const TIED: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
 
-/// A program with all that it starts in a cage: with the machine's files, or with a tree's and nothing else.
+/// A program of this machine with all that it starts in a cage: it may write to `desk` alone, which is its `/tmp`.
 ///
 /// Whatever becomes of us, nothing stays mounted or running.
-pub(crate) fn contained(root: Option<&Path>, network: Network, program: &str) -> Result<Command, Failure> {
+pub(crate) fn at_desk(desk: &Path, network: Network, program: &str) -> Result<Command, Failure> {
+    let mut command = caged(Cage::desk(desk, network).map_err(|e| unmapped(desk, e))?, program)?;
+    command.env("LC_ALL", "C").env("TMPDIR", "/tmp");
+    Ok(command)
+}
+
+/// A program of a tree with all that it starts in a cage: it has the tree's files, what is laid over them, and no network.
+pub(crate) fn in_tree(tree: &Path, laid: &[Laid<'_>], program: &str) -> Result<Command, Failure> {
+    caged(Cage::tree(tree, laid).map_err(|e| unmapped(tree, e))?, program)
+}
+
+fn caged(cage: Cage, program: &str) -> Result<Command, Failure> {
     let mut command = Command::new(program);
-    let cage = match root {
-        None => Cage::machine(network),
-        Some(tree) => Cage::tree(tree, network).context("taking for a root", tree)?,
-    };
     let closed = cage.close_around(&mut command);
     closed.map_err(|source| Cause::Io { context: format!("making namespaces for {program}"), source })?;
     Ok(command)
 }
 
-/// A program of this machine that may change its user, which takes the kernel's death signal from it: caged where that is
-/// allowed; elsewhere it has no other user to change to.
-pub(crate) fn changing_its_user(program: &str) -> Result<Command, Failure> {
-    match rustix::process::geteuid().is_root() {
-        true => contained(None, Network::Machine, program),
-        false => Ok(tied(program)),
-    }
+fn unmapped(folder: &Path, source: std::io::Error) -> Failure {
+    Cause::Unmapped { folder: folder.to_owned(), source }.into()
 }
 
 /// A command that dies with us, as long as it stays the user that it is.

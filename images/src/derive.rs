@@ -1,10 +1,10 @@
 //! Images derived from a release's plain one: an overlay, packages under test.
 
-use crate::apt::Apt;
 use crate::cache::Image;
-use crate::command::{Network, tied};
+use crate::command::tied;
 use crate::digest::{self, Fields};
 use crate::error::{Cause, Context, Failure, Phase};
+use crate::fetch;
 use crate::install::{self, Install};
 use crate::manifest::Manifest;
 use crate::options::{ExtraPackage, Options, valid_name};
@@ -12,6 +12,7 @@ use crate::prepare::{Job, able_to_build};
 use crate::{overlay, record, share};
 use jiff::Timestamp;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 /// What is laid over a release, with its hash.
 pub(crate) struct Extras {
@@ -41,7 +42,11 @@ impl Extras {
         }
         let overlay = options.overlay.clone();
         if let Some(folder) = &overlay {
-            fields = fields.add("overlay", overlay::hash(folder)?);
+            let go_on = || match options.cancel.load(Ordering::Relaxed) {
+                true => Err(Cause::Cancelled.into()),
+                false => Ok(()),
+            };
+            fields = fields.add("overlay", overlay::hash(folder, &go_on)?);
         }
         Ok(Some(Extras { packages, overlay, hash: fields.hex() }))
     }
@@ -74,29 +79,24 @@ pub(crate) fn derive(job: &mut Job<'_>, plain: &Image, extras: &Extras) -> Resul
         manifest.requested.iter().cloned().chain(extras.packages.iter().filter_map(name)).collect();
     if !extras.packages.is_empty() {
         job.enter(Phase::Install);
-        install::bring_lists_back(&plain.dir, &tree)?;
-        let apt = Apt::of_machine(&job.runner, job.options.accept_expired)?;
-        let network = if job.options.offline { Network::None } else { Network::Machine };
-        let step = Install { tree: &tree, scratch: &workshop.dir, apt: &apt, update: false, network };
-        install::install(&job.runner, &step, &extras.packages)?;
+        let (lists, sources) = (plain.dir.join(fetch::LISTS), plain.dir.join(fetch::SOURCES));
+        let fetch = job.may_fetch(&workshop.dir)?;
+        let (tree, desk, fetch) = (&tree, &workshop.dir, fetch.as_ref());
+        let step = Install { tree, desk, lists: &lists, sources: &sources, fetch };
+        install::install(&job.runner, &step, &extras.packages, &[])?;
         job.enter(Phase::Record);
-        manifest.packages = record::packages(&job.runner, &tree)?;
-        manifest.origins = record::origins(&job.runner, &tree, &names, &manifest.packages)?;
-        install::put_lists_aside(&tree, &workshop.dir)?;
+        manifest.packages = record::packages(&job.runner, tree)?;
+        manifest.origins = record::origins(&job.runner, tree, &lists, &names, &manifest.packages)?;
     }
     if let Some(folder) = &extras.overlay {
         job.enter(Phase::Overlay);
-        overlay::apply(folder, &tree)?;
+        overlay::apply(folder, &tree, &|| job.runner.check())?;
     }
     job.enter(Phase::Record);
     manifest.owners = record::owners(&tree, job.release);
     job.enter(Phase::Store);
     // From here on nothing writes to the tree.
     share::share(&plain.rootfs(), &tree).context("sharing unchanged files of", &tree)?;
-    let (lists, aside) = (plain.dir.join("apt"), workshop.dir.join("apt"));
-    if aside.is_dir() {
-        share::share(&lists, &aside).context("sharing unchanged files of", &aside)?;
-    }
     let manifest = Manifest {
         key,
         request,

@@ -40,6 +40,16 @@ pub(crate) fn of_bytes(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
+pub(crate) fn of_reader(reader: &mut dyn Read) -> std::io::Result<String> {
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(hex(&hash.finalize())),
+            count => hash.update(&buffer[..count]),
+        }
+    }
+}
+
 pub(crate) fn of_file(path: &Path) -> Result<String, Failure> {
     sha256_of_file(path, &AtomicBool::new(false))
 }

@@ -4,11 +4,11 @@
 //! own tool, and `mke2fs -d` turns it into a file: nothing is mounted and no loop device is needed.
 //! The file is made once and never written to; whoever boots it writes to a layer of his own.
 
-use crate::apt::Apt;
 use crate::cache::{Image, Store};
-use crate::command::{Network, tied};
+use crate::command::tied;
 use crate::digest::Fields;
 use crate::error::{Cause, Context, Failure, ImageError, Phase};
+use crate::fetch;
 use crate::initramfs::ExtraFile;
 use crate::install::{self, Install};
 use crate::kernel;
@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 
 /// Size of the disk, bytes; sparse, so that only what is in it takes room.
 const SIZE: u64 = 24 << 30;
+/// Bytes of an initrd.
+const MAX_INITRD: u64 = 1 << 30;
 /// The layout of what this module makes; another number makes new keys.
 const FORMAT: u32 = 1;
 /// What a Debian host consists of besides its kernel and its container manager; `ip` makes networks for containers.
@@ -105,7 +107,8 @@ impl Job<'_> {
         let initrd = self.initrd(&tree, &kernel.release)?;
         lay(files, &tree)?;
         std::fs::copy(&kernel.vmlinuz, workshop.dir.join("vmlinuz")).context("copying", &kernel.vmlinuz)?;
-        std::fs::copy(&initrd, workshop.dir.join("initrd")).context("copying", &initrd)?;
+        let at = workshop.dir.join("initrd");
+        std::fs::write(&at, initrd).context("writing", &at)?;
         self.filesystem(&tree, &workshop.dir, &key, born(image))?;
         // The plain image has the tree; the disk has all that was added.
         std::fs::remove_dir_all(&tree).context("removing", &tree)?;
@@ -122,37 +125,33 @@ impl Job<'_> {
     }
 
     /// Installs what makes a host of the tree, and writes down what is in it then.
-    fn host(&mut self, image: &Image, tree: &Path, scratch: &Path, packages: &[String]) -> Result<Manifest, Failure> {
+    fn host(&mut self, image: &Image, tree: &Path, desk: &Path, packages: &[String]) -> Result<Manifest, Failure> {
         self.enter(Phase::Install);
         // A derived image has no lists of its own: those of the plain one are beside it.
         let images = image.dir.parent().unwrap_or(&image.dir);
         let plain = image.manifest.derived_from.as_ref().map_or_else(|| image.dir.clone(), |key| images.join(key));
-        install::bring_lists_back(&plain, tree)?;
-        let apt = Apt::of_machine(&self.runner, self.options.accept_expired)?;
-        let network = if self.options.offline { Network::None } else { Network::Machine };
-        let step = Install { tree, scratch, apt: &apt, update: false, network };
+        let (lists, sources) = (plain.join(fetch::LISTS), plain.join(fetch::SOURCES));
+        let fetch = self.may_fetch(desk)?;
+        let step = Install { tree, desk, lists: &lists, sources: &sources, fetch: fetch.as_ref() };
         let names: Vec<ExtraPackage> = packages.iter().cloned().map(ExtraPackage::Name).collect();
-        install::install(&self.runner, &step, &names)?;
+        install::install(&self.runner, &step, &names, &[])?;
         self.enter(Phase::Record);
         let mut manifest = image.manifest.clone();
         manifest.requested.extend(packages.iter().cloned());
         manifest.packages = record::packages(&self.runner, tree)?;
-        manifest.origins = record::origins(&self.runner, tree, &manifest.requested, &manifest.packages)?;
-        install::put_lists_aside(tree, scratch)?;
-        let aside = scratch.join("apt");
-        std::fs::remove_dir_all(&aside).context("removing", &aside)?;
+        manifest.origins = record::origins(&self.runner, tree, &lists, &manifest.requested, &manifest.packages)?;
         Ok(manifest)
     }
 
     /// Makes the initrd by the release's own tool.
-    fn initrd(&self, tree: &Path, kernel: &str) -> Result<PathBuf, Failure> {
-        let mut update = tree::command(tree, Network::None, "update-initramfs")?;
+    fn initrd(&self, tree: &Path, kernel: &str) -> Result<Vec<u8>, Failure> {
+        let mut update = tree::command(tree, &[], "update-initramfs")?;
         update.args(["-c", "-k", kernel]);
         self.runner.run(Phase::Disk, &mut update)?;
-        let path = tree::at(tree, &format!("boot/initrd.img-{kernel}"))?;
-        match path.is_file() {
-            true => Ok(path),
-            false => Err(Cause::NotInTree { what: format!("/boot/initrd.img-{kernel}") }.into()),
+        let path = format!("/boot/initrd.img-{kernel}");
+        match tree::open(tree)?.read(Path::new(&path), MAX_INITRD) {
+            Err(error) if error.is_missing() => Err(Cause::NotInTree { what: path }.into()),
+            initrd => initrd.map_err(tree::failed),
         }
     }
 
@@ -225,13 +224,9 @@ fn uuid(key: &str) -> String {
 }
 
 fn lay(files: &[ExtraFile], tree: &Path) -> Result<(), Failure> {
-    for file in files {
-        let path = tree::at(tree, file.path.trim_start_matches('/'))?;
-        let _ = std::fs::remove_file(&path);
-        std::fs::write(&path, &file.content).context("writing", &path)?;
-        tree::mode(&path, file.mode)?;
-    }
-    Ok(())
+    let root = tree::open(tree)?;
+    let place = |file: &ExtraFile| Path::new("/").join(&file.path).to_string_lossy().into_owned();
+    files.iter().try_for_each(|file| tree::write(&root, &place(file), file.mode, &file.content))
 }
 
 #[cfg(test)]

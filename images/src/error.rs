@@ -258,6 +258,22 @@ pub enum Cause {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A mirror's or a proxy's address that cannot be handed to apt.
+    #[error("the address {address}: {reason}")]
+    BadAddress {
+        /// Without its credentials.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// The namespaces cannot be made in which the release's own programs run.
+    #[error("{folder}: its programs cannot be given ids of their own: {source}")]
+    Unmapped {
+        /// What they were to see.
+        folder: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// A file in the cache that this version cannot read.
     #[error("{path}: {reason}")]
     BadManifest {
@@ -296,6 +312,7 @@ impl Cause {
                     .to_owned()
             }
             Cause::WrongArchitecture { .. } => "run on a machine of that architecture".to_owned(),
+            Cause::Unmapped { .. } => "packages' scripts run in user namespaces on a mount that maps their ids, never as this machine's root: that takes Linux 5.12 and a cache on ext4, XFS or Btrfs (Linux 6.3 for tmpfs), and user namespaces that are not switched off (user.max_user_namespaces)".to_owned(),
             Cause::NotCached => "run once without --offline".to_owned(),
             _ => return None,
         })

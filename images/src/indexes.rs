@@ -1,9 +1,9 @@
 //! The archives' signed indexes: their hashes say whether an image is current, their dates whether the mirror is.
 
-use crate::apt::Apt;
-use crate::command::{Runner, changing_its_user};
+use crate::command::Runner;
 use crate::digest;
-use crate::error::{Cause, Context, Failure, Phase};
+use crate::error::{Cause, Context, Failure};
+use crate::fetch::Fetch;
 use crate::manifest::Index;
 use crate::mirror::Mirrors;
 use jiff::Timestamp;
@@ -22,8 +22,8 @@ pub(crate) fn fetch(
     runner: &Runner<'_>,
     release: &Release,
     mirrors: &Mirrors,
-    apt: &Apt,
-    scratch: &Path,
+    at: &Fetch,
+    desk: &Path,
 ) -> Result<Vec<Index>, Failure> {
     // One download after the other would wait for the network as often as there are suites.
     std::thread::scope(|scope| {
@@ -32,8 +32,8 @@ pub(crate) fn fetch(
             .iter()
             .enumerate()
             .map(|(n, suite)| {
-                let file = scratch.join(format!("InRelease.{n}"));
-                scope.spawn(move || fetch_one(runner, suite, mirrors, apt, &file))
+                let name = format!("InRelease.{n}");
+                scope.spawn(move || fetch_one(runner, suite, mirrors, at, desk, &name))
             })
             .collect();
         running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(Cause::Cancelled.into()))).collect()
@@ -44,8 +44,9 @@ fn fetch_one(
     runner: &Runner<'_>,
     suite: &PackageSuite,
     mirrors: &Mirrors,
-    apt: &Apt,
-    file: &Path,
+    at: &Fetch,
+    desk: &Path,
+    name: &str,
 ) -> Result<Index, Failure> {
     let mirror = mirrors.get(suite.archive).ok_or_else(|| Cause::RecordLacks {
         what: format!("mirror for suite {}", suite.name),
@@ -54,9 +55,7 @@ fn fetch_one(
     let url = format!("{mirror}/dists/{}/InRelease", suite.name);
     let mut pauses = PAUSES.iter();
     loop {
-        let mut command = changing_its_user("/usr/lib/apt/apt-helper")?;
-        command.env("LC_ALL", "C").args(apt.arguments()).args(["-q", "download-file", &url]).arg(file);
-        let Err(mut failure) = runner.run(Phase::Resolve, &mut command) else { break };
+        let Err(mut failure) = at.file(runner, &url, name) else { break };
         match (&failure.cause, pauses.next()) {
             (Cause::MirrorUnreachable { .. }, Some(pause)) => runner.pause(*pause)?,
             (Cause::NoSuchRelease { .. }, _) => {
@@ -66,7 +65,8 @@ fn fetch_one(
             _ => return Err(failure),
         }
     }
-    let text = std::fs::read(file).context("reading", file)?;
+    let file = desk.join(name);
+    let text = std::fs::read(&file).context("reading", &file)?;
     Ok(describe(suite, &text))
 }
 

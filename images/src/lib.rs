@@ -33,8 +33,11 @@ mod classify;
 mod command;
 mod derive;
 mod digest;
+mod fetch;
+mod ids;
 mod indexes;
 mod install;
+mod login;
 mod mirror;
 mod oci;
 mod prepare;
@@ -51,3 +54,13 @@ pub use initramfs::ExtraFile;
 pub use manifest::Manifest;
 pub use options::{ExtraPackage, Options, Progress, Source};
 pub use prepare::{attainable, prepare};
+
+/// Whether packages' scripts can be kept to a tree on the filesystem of this folder.
+///
+/// # Errors
+/// Why not.
+pub fn confines(folder: &std::path::Path) -> Result<(), String> {
+    ids::mapped(folder, 0)
+        .map(drop)
+        .map_err(|e| format!("ids cannot be mapped on the filesystem of {}: {e}", folder.display()))
+}

@@ -1,5 +1,6 @@
 //! Where the machine's own apt gets its packages: no mirror is ever written into this program.
 
+use crate::login::{self, Login};
 use crate::redact::Redactor;
 use kata_osinfo::os_release::OsRelease;
 use kata_osinfo::release::{Archive, Release};
@@ -26,9 +27,23 @@ impl Mirrors {
         Mirrors { main: self.main.or(other.main), security: self.security.or(other.security) }
     }
 
+    /// The addresses without credentials, and these.
+    pub(crate) fn part(&self) -> (Mirrors, Vec<Login>) {
+        let (mut clean, mut logins) = (self.clone(), Vec::new());
+        for url in [&mut clean.main, &mut clean.security].into_iter().flatten() {
+            let (address, login) = login::part(url);
+            *url = address;
+            logins.extend(login);
+        }
+        (clean, logins)
+    }
+
+    pub(crate) fn urls(&self) -> impl Iterator<Item = &str> {
+        self.main.iter().chain(&self.security).map(String::as_str)
+    }
+
     pub(crate) fn redactor(&self, proxies: &[String]) -> Redactor {
-        let urls = self.main.iter().chain(&self.security).chain(proxies);
-        Redactor::new(urls.map(String::as_str))
+        Redactor::new(self.urls().chain(proxies.iter().map(String::as_str)))
     }
 }
 

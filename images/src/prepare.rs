@@ -3,10 +3,12 @@
 use crate::apt::Apt;
 use crate::base::{Base, Task};
 use crate::cache::{Image, Store, Workshop};
-use crate::command::{Network, Runner};
+use crate::command::Runner;
 use crate::digest::Fields;
 use crate::error::{Cause, Context, Failure, ImageError, Phase};
+use crate::fetch::{self, Fetch};
 use crate::install::{self, Install};
+use crate::login::Login;
 use crate::manifest::{FORMAT, Index, Manifest, Timing};
 use crate::mirror::{self, Mirrors};
 use crate::options::{ExtraPackage, Options, Progress, Source};
@@ -77,11 +79,23 @@ pub(crate) struct Job<'a> {
 struct Resolved {
     key: String,
     source: Source,
-    mirrors: Mirrors,
-    apt: Apt,
+    access: Access,
     indexes: Vec<Index>,
     oci: Option<oci::Pulled>,
     accepted_expired: Vec<String>,
+}
+
+/// How the network is reached, and what nobody is told but who fetches.
+struct Access {
+    mirrors: Mirrors,
+    apt: Apt,
+    logins: Vec<Login>,
+}
+
+impl Access {
+    fn at(&self, desk: &Path, release: &Release) -> Result<Fetch, Failure> {
+        Fetch::new(desk, &self.apt, &self.logins, release.arch)
+    }
 }
 
 impl<'a> Job<'a> {
@@ -169,20 +183,17 @@ impl Job<'_> {
     }
 
     /// Finds out what the network offers now, and so the key.
-    fn resolve(&mut self, request: &str, scratch: &Path) -> Result<Resolved, Failure> {
+    fn resolve(&mut self, request: &str, desk: &Path) -> Result<Resolved, Failure> {
         let source = source_of(self.release, self.options);
-        let apt = Apt::of_machine(&self.runner, self.options.accept_expired)?;
-        let given = Mirrors {
-            main: self.options.mirror.clone().map(trimmed),
-            security: self.options.security_mirror.clone().map(trimmed),
-        };
-        let mut mirrors = given.or(mirror::of_machine(Path::new("/"), self.release));
+        let mut access = self.access()?;
+        let fetch = access.at(desk, self.release)?;
         let complete = |m: &Mirrors| self.release.suites.iter().all(|s| m.get(s.archive).is_some());
-        if !complete(&mirrors) && bootstrap::available() {
-            mirrors = mirrors.or(bootstrap::default_mirrors(&self.runner, self.release, scratch)?);
+        if !complete(&access.mirrors) && bootstrap::available() {
+            let more = bootstrap::default_mirrors(&self.runner, self.release, &fetch, desk)?;
+            access.mirrors = access.mirrors.or(more);
+            self.runner.redact.add(access.mirrors.urls());
         }
-        self.runner.redact = mirrors.redactor(&apt.proxy_urls());
-        let indexes = indexes::fetch(&self.runner, self.release, &mirrors, &apt, scratch)?;
+        let indexes = indexes::fetch(&self.runner, self.release, &access.mirrors, &fetch, desk)?;
         let accepted_expired = indexes::expired(&indexes, Timestamp::now(), self.options.accept_expired)?;
         let oci = match source {
             Source::Oci => {
@@ -198,7 +209,28 @@ impl Job<'_> {
             .all("accepted expired", &accepted_expired)
             .all("indexes", indexes.iter().map(|i| format!("{}={}", i.suite, i.sha256)))
             .hex();
-        Ok(Resolved { key, source, mirrors, apt, indexes, oci, accepted_expired })
+        Ok(Resolved { key, source, access, indexes, oci, accepted_expired })
+    }
+
+    /// The mirrors and their credentials, as far as the caller and the machine's apt know them.
+    fn access(&mut self) -> Result<Access, Failure> {
+        let apt = Apt::of_machine(&self.runner, self.options.accept_expired)?;
+        let given = Mirrors {
+            main: self.options.mirror.clone().map(trimmed),
+            security: self.options.security_mirror.clone().map(trimmed),
+        };
+        let whole = given.or(mirror::of_machine(Path::new("/"), self.release));
+        self.runner.redact = whole.redactor(&apt.proxy_urls());
+        let (mirrors, logins) = whole.part();
+        Ok(Access { mirrors, apt, logins })
+    }
+
+    /// Who fetches more for an image that is there, unless nobody may.
+    pub(crate) fn may_fetch(&mut self, desk: &Path) -> Result<Option<Fetch>, Failure> {
+        if self.options.offline {
+            return Ok(None);
+        }
+        self.access()?.at(desk, self.release).map(Some)
     }
 
     /// Makes the tree; gives the SHA-256 of the cloud image that it was made from, if it was.
@@ -208,34 +240,36 @@ impl Job<'_> {
         resolved: &Resolved,
         wanted: &[String],
     ) -> Result<Option<String>, Failure> {
-        let tree = workshop.rootfs();
+        let (tree, desk) = (workshop.rootfs(), &workshop.dir);
+        let mirrors = &resolved.access.mirrors;
+        let fetch = resolved.access.at(desk, self.release)?;
         let mut cloud_sha256 = None;
+        let mut more = Vec::new();
         match (&resolved.oci, &self.options.base) {
             (_, Some(base)) => {
                 self.enter(Phase::Read);
-                cloud_sha256 = Some(self.read(base.as_ref(), &workshop.dir, &tree)?);
-                install::write_sources(self.release, &resolved.mirrors, &tree)?;
+                cloud_sha256 = Some(self.read(base.as_ref(), desk, &tree)?);
             }
             (Some(pulled), None) => {
                 self.enter(Phase::Pull);
-                oci::unpack(&self.runner, pulled, &self.store.id()?, &workshop.dir, &tree)?;
-                install::write_sources(self.release, &resolved.mirrors, &tree)?;
+                oci::unpack(&self.runner, pulled, &self.store.id()?, desk, &tree)?;
             }
             (None, None) => {
                 self.enter(Phase::Bootstrap);
-                bootstrap::bootstrap(&self.runner, self.release, &resolved.mirrors, &resolved.apt, &tree)?;
+                install::write_sources(self.release, mirrors, desk, &tree)?;
+                bootstrap::bootstrap(&self.runner, self.release, mirrors, &fetch, desk, &tree)?;
+                more.push(bootstrap::required(self.release));
             }
         }
         self.enter(Phase::Install);
-        let step = Install {
-            tree: &tree,
-            scratch: &workshop.dir,
-            apt: &resolved.apt,
-            update: resolved.source != Source::Bootstrap,
-            network: Network::Machine,
-        };
+        if more.is_empty() {
+            install::write_sources(self.release, mirrors, desk, &tree)?;
+            fetch.update(&self.runner, &tree)?;
+        }
+        let (lists, sources) = (desk.join(fetch::LISTS), desk.join(fetch::SOURCES));
+        let step = Install { tree: &tree, desk, lists: &lists, sources: &sources, fetch: Some(&fetch) };
         let names: Vec<ExtraPackage> = wanted.iter().cloned().map(ExtraPackage::Name).collect();
-        install::install(&self.runner, &step, &names)?;
+        install::install(&self.runner, &step, &names, &more)?;
         Ok(cloud_sha256)
     }
 
@@ -270,8 +304,8 @@ impl Job<'_> {
         self.enter(Phase::Record);
         let tree = workshop.rootfs();
         let packages = record::packages(&self.runner, &tree)?;
-        let origins = record::origins(&self.runner, &tree, wanted, &packages)?;
-        install::put_lists_aside(&tree, &workshop.dir)?;
+        let lists = workshop.dir.join(fetch::LISTS);
+        let origins = record::origins(&self.runner, &tree, &lists, wanted, &packages)?;
         Ok(Manifest {
             format: FORMAT,
             key: resolved.key,

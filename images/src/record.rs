@@ -1,6 +1,6 @@
 //! Writes down what a finished tree holds: exact versions, where they came from, who owns the record's paths.
 
-use crate::command::{Network, Runner};
+use crate::command::Runner;
 use crate::error::{Failure, Phase};
 use crate::kernel::KernelFiles;
 use crate::manifest::{Owner, Package, PackageOrigin};
@@ -17,7 +17,7 @@ const MAX_LISTS: u64 = 1 << 30;
 
 /// All installed packages.
 pub(crate) fn packages(runner: &Runner<'_>, tree: &Path) -> Result<Vec<Package>, Failure> {
-    let mut query = tree::command(tree, Network::None, "dpkg-query")?;
+    let mut query = tree::command(tree, &[], "dpkg-query")?;
     query.args(["-W", "-f", "${db:Status-Abbrev}\t${Package}\t${Version}\t${Architecture}\t${source:Package}\n"]);
     Ok(parse_packages(&runner.output(Phase::Record, &mut query)?))
 }
@@ -35,16 +35,17 @@ fn parse_packages(text: &str) -> Vec<Package> {
     all
 }
 
-/// The suites that offer the installed versions of these packages.
-///
-/// Needs the package lists in the tree.
+/// The suites that offer the installed versions of these packages, by these lists.
 pub(crate) fn origins(
     runner: &Runner<'_>,
     tree: &Path,
+    lists: &Path,
     names: &[String],
     packages: &[Package],
 ) -> Result<Vec<PackageOrigin>, Failure> {
-    let mut policy = tree::command(tree, Network::None, "apt-cache")?;
+    let mut policy = tree::command(tree, &[tree::lists(lists)], "apt-cache")?;
+    // The tree needs no cache of the lists, which it does not have.
+    policy.args(["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="]);
     policy.args(["policy", "--"]).args(names);
     let known = parse_policy(&runner.output(Phase::Record, &mut policy)?);
     let origin = |name: &String| {

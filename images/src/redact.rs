@@ -11,11 +11,17 @@ const PLACEHOLDER: &str = "MIRROR";
 impl Redactor {
     /// Redacts every URL's authority, and these URLs' hosts wherever they stand.
     pub(crate) fn new<'a>(urls: impl IntoIterator<Item = &'a str>) -> Redactor {
-        let mut hosts: Vec<String> = urls.into_iter().filter_map(host).collect();
+        let mut redactor = Redactor::default();
+        redactor.add(urls);
+        redactor
+    }
+
+    /// Redacts these URLs' hosts, too.
+    pub(crate) fn add<'a>(&mut self, urls: impl IntoIterator<Item = &'a str>) {
+        self.hosts.extend(urls.into_iter().filter_map(host));
         // Longest first, so that a host that is part of another leaves nothing behind.
-        hosts.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        hosts.dedup();
-        Redactor { hosts }
+        self.hosts.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        self.hosts.dedup();
     }
 
     /// One line or a whole text without hosts, addresses of answers and credentials.

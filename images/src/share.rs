@@ -20,9 +20,7 @@ pub(crate) fn share(base: &Path, tree: &Path) -> io::Result<usize> {
     let mut shared = 0;
     walk(tree, &mut |folder, entries| {
         let theirs = base.join(folder);
-        // Links are not followed: a tree's own could lead out of it.
-        let same_folder = std::fs::symlink_metadata(&theirs).is_ok_and(|meta| meta.is_dir());
-        if !same_folder {
+        if !is_folder(base, folder) {
             return Ok(());
         }
         let times = std::fs::symlink_metadata(tree.join(folder))?;
@@ -57,7 +55,11 @@ pub(crate) fn changed(base: &Path, tree: &Path) -> io::Result<Option<BTreeSet<Pa
     walk(tree, &mut |folder, entries| {
         for (name, meta) in entries {
             let path = folder.join(name);
-            let same = match std::fs::symlink_metadata(base.join(&path)) {
+            let seen = match is_folder(base, folder) {
+                true => std::fs::symlink_metadata(base.join(&path)),
+                false => Err(io::ErrorKind::NotFound.into()),
+            };
+            let same = match seen {
                 Ok(seen) if (seen.dev(), seen.ino()) == (meta.dev(), meta.ino()) => true,
                 Ok(seen) => is_the_same(&seen, meta, &base.join(&path), &tree.join(&path))?,
                 Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => false,
@@ -73,11 +75,17 @@ pub(crate) fn changed(base: &Path, tree: &Path) -> io::Result<Option<BTreeSet<Pa
     walk(base, &mut |folder, entries| {
         for (name, meta) in entries {
             let there = std::fs::symlink_metadata(tree.join(folder).join(name));
-            whole &= there.is_ok_and(|there| there.file_type() == meta.file_type());
+            whole &= is_folder(tree, folder) && there.is_ok_and(|there| there.file_type() == meta.file_type());
         }
         Ok(())
     })?;
     Ok(whole.then_some(changed))
+}
+
+/// Whether a path of the tree is a folder and none on the way is a link: a tree's own could lead out of it.
+fn is_folder(tree: &Path, path: &Path) -> bool {
+    let real = |path: &Path| std::fs::symlink_metadata(tree.join(path)).is_ok_and(|meta| meta.is_dir());
+    path.ancestors().filter(|p| !p.as_os_str().is_empty()).all(real)
 }
 
 fn is_the_same(seen: &Metadata, meta: &Metadata, base: &Path, tree: &Path) -> io::Result<bool> {
@@ -225,6 +233,18 @@ mod tests {
             ("CONTENT".into(), "content".into(), "content".into())
         );
         assert_eq!(std::fs::metadata(trees.tree().join("usr/bin")).unwrap().modified().unwrap(), stamp);
+    }
+
+    #[test]
+    fn nothing_is_shared_with_what_a_link_of_the_base_leads_to() {
+        let trees = Trees::new();
+        let outside = trees.dir.path().join("outside");
+        std::fs::rename(trees.base().join("usr"), &outside).unwrap();
+        std::os::unix::fs::symlink(&outside, trees.base().join("usr")).unwrap();
+        assert_eq!(share(&trees.base(), &trees.tree()).unwrap(), 0);
+        let layer = changed(&trees.base(), &trees.tree()).unwrap();
+        assert_eq!(layer, None);
+        assert_eq!(std::fs::metadata(outside.join("bin/same")).unwrap().nlink(), 1);
     }
 
     #[test]

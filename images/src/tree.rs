@@ -1,82 +1,91 @@
-//! A root filesystem as a folder: paths inside it, commands inside it.
+//! A root filesystem as a folder: files in it, programs in it.
+//!
+//! What is in it is a stranger's: every path is looked up below the tree's descriptor, where no link leads out.
 
-use crate::command::{Network, contained};
-use crate::error::{Context, Failure};
-use std::ffi::OsString;
+use crate::command::{Laid, in_tree};
+use crate::error::{Cause, Context, Failure};
+use kata_osinfo::root::{Root, RootError};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, makedev, mknodat, openat, renameat, symlinkat, unlinkat};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Symlinks followed before giving up, as the kernel does.
-const LINKS: usize = 40;
+/// Takes the tree for a root.
+pub(crate) fn open(tree: &Path) -> Result<Root, Failure> {
+    Root::new(tree).map_err(failed)
+}
 
-/// Where a path of the tree really lies, following symlinks as a process inside the tree would.
-///
-/// The last component may be missing; `..` above the root is refused rather than clamped.
-///
-/// # Errors
-/// `..` above the root, too many symlinks, a file where a folder is needed.
-pub(crate) fn resolve(tree: &Path, path: &Path) -> io::Result<PathBuf> {
-    let mut real: Vec<OsString> = Vec::new();
-    let mut left: Vec<OsString> = parts(path);
-    let mut links = 0;
-    while let Some(part) = left.pop() {
-        if part == ".." {
-            if real.pop().is_none() {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "leads out of the tree"));
-            }
-            continue;
-        }
-        real.push(part);
-        let here: PathBuf = tree.join(real.iter().collect::<PathBuf>());
-        match std::fs::symlink_metadata(&here) {
-            Ok(meta) if meta.is_symlink() => {
-                links += 1;
-                if links > LINKS {
-                    return Err(io::Error::other("too many symlinks"));
-                }
-                let target = std::fs::read_link(&here)?;
-                if target.is_absolute() {
-                    real.clear();
-                } else {
-                    real.pop();
-                }
-                left.extend(parts(&target));
-            }
-            Ok(_) => {}
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(e),
-        }
+/// A file of the tree that cannot be read or written.
+pub(crate) fn failed(error: RootError) -> Failure {
+    let full = matches!(&error, RootError::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull);
+    match full {
+        true => Cause::DiskFull.into(),
+        false => Cause::Io { context: "in the release's tree".to_owned(), source: io::Error::other(error) }.into(),
     }
-    Ok(tree.join(real.iter().collect::<PathBuf>()))
 }
 
-/// A path of the tree with all its folders' symlinks followed inside the tree, for writing: never the machine's own file.
-///
-/// The last component is taken as it is, so that a symlink there is replaced rather than followed.
-pub(crate) fn at(tree: &Path, file: &str) -> Result<PathBuf, Failure> {
-    let file = Path::new(file);
-    let parent = file.parent().unwrap_or(Path::new(""));
-    let folder = resolve(tree, parent).context("resolving in the tree", parent)?;
-    std::fs::create_dir_all(&folder).context("creating", &folder)?;
-    Ok(folder.join(file.file_name().unwrap_or_default()))
+/// A name in a folder of the tree; a link of that name is never followed.
+pub(crate) struct Named {
+    folder: OwnedFd,
+    name: PathBuf,
+    shown: PathBuf,
 }
 
-/// A folder of the tree, made where it is missing; see [`at`].
-pub(crate) fn folder(tree: &Path, name: &str) -> Result<PathBuf, Failure> {
-    let folder = resolve(tree, Path::new(name)).context("resolving in the tree", Path::new(name))?;
-    std::fs::create_dir_all(&folder).context("creating", &folder)?;
-    Ok(folder)
+/// The folder of a path with the links in it followed inside, made where it is missing, and the name in it.
+pub(crate) fn named(root: &Root, inside: &Path) -> Result<Named, Failure> {
+    let folder = root.make_folder(inside.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
+    Ok(Named::new(folder, inside.file_name().unwrap_or_default(), root.shown(inside)))
 }
 
-/// The components of a path, last first; the root and `.` mean nothing here.
-fn parts(path: &Path) -> Vec<OsString> {
-    let parts = path.components().rev().filter_map(|c| match c {
-        Component::Normal(part) => Some(part.to_owned()),
-        Component::ParentDir => Some(OsString::from("..")),
-        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-    });
-    parts.collect()
+impl Named {
+    pub(crate) fn new(folder: OwnedFd, name: &OsStr, shown: PathBuf) -> Named {
+        Named { folder, name: name.into(), shown }
+    }
+
+    /// A path by which this process and no other reaches it, whatever its folder is called by now.
+    pub(crate) fn path(&self) -> PathBuf {
+        Path::new("/proc/self/fd").join(self.folder.as_raw_fd().to_string()).join(&self.name)
+    }
+
+    /// Removes what is there, a folder with all that is in it.
+    pub(crate) fn remove(&self) -> Result<(), Failure> {
+        let removed = match std::fs::symlink_metadata(self.path()) {
+            Err(_) => Ok(()),
+            Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(self.path()),
+            Ok(_) => std::fs::remove_file(self.path()),
+        };
+        removed.context("removing", &self.shown)
+    }
+
+    /// Writes a new file in the place of whatever is there.
+    pub(crate) fn write(&self, mode: u32, content: &mut dyn io::Read) -> Result<File, Failure> {
+        self.remove()?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let written = openat(&self.folder, &self.name, flags, Mode::from_raw_mode(0o600))
+            .map_err(io::Error::from)
+            .map(File::from)
+            .and_then(|mut file| {
+                io::copy(content, &mut file)?;
+                file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+                Ok(file)
+            });
+        written.context("writing", &self.shown)
+    }
+}
+
+/// Writes a file of the tree in the place of whatever is there.
+pub(crate) fn write(root: &Root, inside: &str, mode: u32, mut content: &[u8]) -> Result<(), Failure> {
+    named(root, Path::new(inside))?.write(mode, &mut content).map(drop)
+}
+
+/// Removes a file or a folder of the tree.
+pub(crate) fn remove(root: &Root, inside: &str) -> Result<(), Failure> {
+    named(root, Path::new(inside))?.remove()
 }
 
 /// A path of the tree as a process inside it writes it: `/usr/bin/x`.
@@ -84,9 +93,24 @@ pub(crate) fn inside(tree: &Path, real: &Path) -> Option<String> {
     real.strip_prefix(tree).ok().map(|p| format!("/{}", p.display()))
 }
 
-/// A command inside the tree: own mounts and processes, a clean environment, no services, no questions.
-pub(crate) fn command(tree: &Path, network: Network, program: &str) -> Result<Command, Failure> {
-    let mut command = contained(Some(tree), network, program)?;
+/// apt's package lists, which the tree's own apt may read.
+pub(crate) fn lists(folder: &Path) -> Laid<'_> {
+    Laid { folder, over: c"/var/lib/apt/lists", writable: false }
+}
+
+/// Packages that were fetched, where the tree's own apt looks for them.
+pub(crate) fn archives(folder: &Path) -> Laid<'_> {
+    Laid { folder, over: c"/var/cache/apt/archives", writable: true }
+}
+
+/// A command inside the tree: a clean environment, no network, no services, no questions.
+pub(crate) fn command(tree: &Path, laid: &[Laid<'_>], program: &str) -> Result<Command, Failure> {
+    let root = open(tree)?;
+    let laid_over = laid.iter().filter_map(|l| l.over.to_str().ok());
+    for folder in ["/proc", "/dev", "/tmp"].into_iter().chain(laid_over) {
+        root.make_folder(Path::new(folder)).map_err(failed)?;
+    }
+    let mut command = in_tree(tree, laid, program)?;
     command
         .env_clear()
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
@@ -97,97 +121,100 @@ pub(crate) fn command(tree: &Path, network: Network, program: &str) -> Result<Co
         .env("DEBCONF_NONINTERACTIVE_SEEN", "true")
         // Debian's kernel hook makes no initrd then. Nobody boots the tree's own here, and it costs more than all else.
         .env("INITRD", "No");
-    for variable in crate::apt::PROXY_VARIABLES {
-        if let Ok(value) = std::env::var(variable) {
-            command.env(variable, value);
-        }
-    }
     Ok(command)
 }
 
-/// The files that make a bare tree usable by a package manager, taken away again when dropped.
+/// The files that keep packages' scripts from starting services, taken away again when dropped.
 #[derive(Debug)]
 pub(crate) struct Scaffold {
-    undo: Vec<(PathBuf, Option<PathBuf>)>,
+    undo: Vec<(OwnedFd, &'static str)>,
 }
 
+/// What a file is called while another one takes its place.
+const ASIDE: &str = ".kata-qualify-aside";
+
 impl Scaffold {
-    /// Name service as on the machine, credentials of the machine's apt, and a policy that starts no service.
-    pub(crate) fn raise(tree: &Path, aside: &Path) -> Result<Scaffold, Failure> {
+    pub(crate) fn raise(tree: &Path) -> Result<Scaffold, Failure> {
+        let root = open(tree)?;
+        for folder in ["/sys", "/etc/apt"] {
+            root.make_folder(Path::new(folder)).map_err(failed)?;
+        }
+        devices(&root)?;
         let mut scaffold = Scaffold { undo: Vec::new() };
-        std::fs::create_dir_all(aside).context("creating", aside)?;
-        devices(tree)?;
-        for folder in ["proc", "sys", "tmp", "etc/apt/auth.conf.d", "usr/sbin"] {
-            self::folder(tree, folder)?;
-        }
-        for (name, file) in ["etc/resolv.conf", "etc/apt/auth.conf"].iter().enumerate() {
-            if let Ok(content) = std::fs::read(Path::new("/").join(file)) {
-                let path = scaffold.put(tree, file, &aside.join(name.to_string()), &content)?;
-                mode(&path, if *file == "etc/apt/auth.conf" { 0o600 } else { 0o644 })?;
-            }
-        }
-        let auth = std::fs::read_dir("/etc/apt/auth.conf.d").into_iter().flatten().flatten();
-        for (n, entry) in auth.enumerate() {
-            if let (Ok(content), Some(name)) = (std::fs::read(entry.path()), entry.file_name().to_str()) {
-                let file = format!("etc/apt/auth.conf.d/{name}");
-                let path = scaffold.put(tree, &file, &aside.join(format!("auth{n}")), &content)?;
-                mode(&path, 0o600)?;
-            }
-        }
-        let policy = b"#!/bin/sh\nexit 101\n";
-        let path = scaffold.put(tree, "usr/sbin/policy-rc.d", &aside.join("policy"), policy)?;
-        mode(&path, 0o755)?;
+        scaffold.put(&root, "policy-rc.d", b"#!/bin/sh\nexit 101\n")?;
         // A cloud image has a boot loader, whose hook looks for the disk that the tree no longer lies on.
-        if at(tree, "usr/sbin/update-grub")?.exists() {
-            let path = scaffold.put(tree, "usr/sbin/update-grub", &aside.join("grub"), b"#!/bin/sh\nexit 0\n")?;
-            mode(&path, 0o755)?;
+        if root.symlink_metadata(Path::new("/usr/sbin/update-grub")).is_ok() {
+            scaffold.put(&root, "update-grub", b"#!/bin/sh\nexit 0\n")?;
         }
         Ok(scaffold)
     }
 
-    fn put(&mut self, tree: &Path, file: &str, aside: &Path, content: &[u8]) -> Result<PathBuf, Failure> {
-        let path = at(tree, file)?;
-        let saved = std::fs::symlink_metadata(&path).is_ok();
-        if saved {
-            std::fs::rename(&path, aside).context("moving aside", &path)?;
+    fn put(&mut self, root: &Root, name: &'static str, mut script: &[u8]) -> Result<(), Failure> {
+        let folder = root.make_folder(Path::new("/usr/sbin")).map_err(failed)?;
+        let aside = format!("{ASIDE}-{name}");
+        match renameat(&folder, name, &folder, aside) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(e) => return Err(e.into()).context("moving aside", &root.shown(Path::new(name))),
         }
-        self.undo.push((path.clone(), saved.then(|| aside.to_owned())));
-        std::fs::write(&path, content).context("writing", &path)?;
-        Ok(path)
+        let script = Named::new(folder, OsStr::new(name), root.shown(Path::new(name))).put(&mut script)?;
+        self.undo.push((script.folder, name));
+        Ok(())
+    }
+}
+
+impl Named {
+    fn put(self, script: &mut dyn io::Read) -> Result<Named, Failure> {
+        self.write(0o755, script)?;
+        Ok(self)
     }
 }
 
 impl Drop for Scaffold {
     fn drop(&mut self) {
-        for (path, saved) in &self.undo {
-            let _ = std::fs::remove_file(path);
-            if let Some(saved) = saved {
-                let _ = std::fs::rename(saved, path);
-            }
+        for (folder, name) in &self.undo {
+            let _ = unlinkat(folder, *name, AtFlags::empty());
+            let _ = renameat(folder, format!("{ASIDE}-{name}"), folder, *name);
         }
     }
 }
 
-pub(crate) fn mode(path: &Path, mode: u32) -> Result<(), Failure> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).context("changing the mode of", path)
-}
-
-/// The device nodes that maintainer scripts use; a tree from an OCI or a cloud image has none.
-fn devices(tree: &Path) -> Result<(), Failure> {
-    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
-    let dev = folder(tree, "dev")?;
-    for (name, major, minor) in
-        [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)]
-    {
-        let path = dev.join(name);
-        if std::fs::symlink_metadata(&path).is_ok() {
-            continue;
+/// The device nodes of an installed Debian, and the links beside them, as far as they are missing.
+///
+/// Programs of a tree cannot make any, and do not see these: they have a `/dev` of their own.
+pub(crate) fn devices(root: &Root) -> Result<(), Failure> {
+    let dev = root.make_folder(Path::new("/dev")).map_err(failed)?;
+    let shown = root.shown(Path::new("/dev"));
+    let done = |made: rustix::io::Result<()>| match made {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        Err(e) => Err(io::Error::from(e)).context("making the devices of", &shown),
+    };
+    let nodes = [
+        ("console", 5, 1),
+        ("full", 1, 7),
+        ("null", 1, 3),
+        ("ptmx", 5, 2),
+        ("random", 1, 8),
+        ("tty", 5, 0),
+        ("urandom", 1, 9),
+        ("zero", 1, 5),
+    ];
+    for (name, major, minor) in nodes {
+        let mode = Mode::from_raw_mode(0o666);
+        if done(mknodat(&dev, name, FileType::CharacterDevice, mode, makedev(major, minor)))? {
+            // Whatever this process' umask is.
+            let node = Named::new(dev.try_clone().context("opening", &shown)?, OsStr::new(name), shown.join(name));
+            let permissions = std::fs::Permissions::from_mode(0o666);
+            std::fs::set_permissions(node.path(), permissions).context("changing the mode of", &node.shown)?;
         }
-        mknodat(CWD, &path, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(major, minor))
-            .map_err(io::Error::from)
-            .context("creating the device node", &path)?;
-        mode(&path, 0o666)?;
+    }
+    for folder in ["pts", "shm"] {
+        done(rustix::fs::mkdirat(&dev, folder, Mode::from_raw_mode(0o755)))?;
+    }
+    for (name, to) in [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")]
+        .map(|(n, fd)| (n, format!("/proc/self/fd{fd}")))
+    {
+        done(symlinkat(to, &dev, name))?;
     }
     Ok(())
 }
@@ -198,20 +225,37 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn symlinks_are_followed_inside_the_tree() {
+    fn what_is_written_and_removed_is_the_trees_own() {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let root = open(dir.path()).unwrap();
+        std::fs::write(outside.path().join("file"), "precious").unwrap();
+        symlink(outside.path(), dir.path().join("folder")).unwrap();
+        symlink(outside.path().join("file"), dir.path().join("link")).unwrap();
+        write(&root, "/folder/file", 0o640, b"ours").unwrap();
+        write(&root, "/link", 0o644, b"ours").unwrap();
+        assert!(!dir.path().join("link").is_symlink());
+        remove(&root, "/folder/file").unwrap();
+        symlink(outside.path(), dir.path().join("gone")).unwrap();
+        remove(&root, "/gone").unwrap();
+        assert!(std::fs::symlink_metadata(dir.path().join("gone")).is_err());
+        assert_eq!(std::fs::read_to_string(outside.path().join("file")).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_scaffold_leaves_what_was_there() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED a_scaffold_leaves_what_was_there: needs root");
+            return;
+        }
         let dir = tempfile::tempdir().unwrap();
-        let tree = dir.path();
-        std::fs::create_dir_all(tree.join("usr/lib/qemu")).unwrap();
-        symlink("usr/lib", tree.join("lib")).unwrap();
-        symlink("/usr/lib/qemu", tree.join("usr/q")).unwrap();
-        symlink("../../etc", tree.join("usr/up")).unwrap();
-        symlink("loop", tree.join("loop")).unwrap();
-        let of = |p: &str| resolve(tree, Path::new(p)).map(|r| inside(tree, &r).unwrap());
-        assert_eq!(of("/lib/qemu/virtiofsd").unwrap(), "/usr/lib/qemu/virtiofsd");
-        assert_eq!(of("/usr/q/x").unwrap(), "/usr/lib/qemu/x");
-        assert!(of("/usr/up/passwd").is_err());
-        assert!(of("/../x").is_err());
-        assert!(of("/loop").is_err());
-        assert_eq!(of("/no/such/file").unwrap(), "/no/such/file");
+        let sbin = dir.path().join("usr/sbin");
+        std::fs::create_dir_all(&sbin).unwrap();
+        symlink("/bin/true", sbin.join("update-grub")).unwrap();
+        let scaffold = Scaffold::raise(dir.path()).unwrap();
+        assert!(std::fs::read_to_string(sbin.join("policy-rc.d")).unwrap().contains("101"));
+        assert!(!sbin.join("update-grub").is_symlink());
+        drop(scaffold);
+        assert_eq!(std::fs::read_link(sbin.join("update-grub")).unwrap(), Path::new("/bin/true"));
+        assert_eq!(std::fs::read_dir(&sbin).unwrap().count(), 1);
     }
 }

@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 mod debian;
+mod hostile;
+mod plain;
 mod registry;
 
 /// Where trixie's image is kept between tests and runs.
@@ -167,6 +169,10 @@ fn a_local_package_is_laid_over_the_release() {
 
 /// A package with a mark in it and this postinst, and the folder that it lies in.
 fn package(name: &str, postinst: &str) -> (tempfile::TempDir, PathBuf) {
+    package_with(name, postinst, |_| {})
+}
+
+fn package_with(name: &str, postinst: &str, more: impl FnOnce(&Path)) -> (tempfile::TempDir, PathBuf) {
     use std::os::unix::fs::PermissionsExt as _;
     let work = tempfile::tempdir().unwrap();
     let package = work.path().join("package");
@@ -180,8 +186,15 @@ fn package(name: &str, postinst: &str) -> (tempfile::TempDir, PathBuf) {
     let script = package.join("DEBIAN/postinst");
     std::fs::write(&script, postinst).unwrap();
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    more(&package);
     let deb = work.path().join(format!("{name}_2.0_all.deb"));
-    let built = Command::new("dpkg-deb").arg("--build").arg(&package).arg(&deb).stdout(Stdio::null()).status().unwrap();
+    let built = Command::new("dpkg-deb")
+        .args(["-Zgzip", "-z1", "--build"])
+        .arg(&package)
+        .arg(&deb)
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
     assert!(built.success());
     (work, deb)
 }
@@ -522,6 +535,108 @@ fn a_maker_killed_in_a_postinst_leaves_nothing_that_blocks_the_next() {
     kill_maker(cache.path(), &[(PACKAGE, name)], || made(cache.path(), "in-postinst"));
     assert_eq!(images::sweep(cache.path()).unwrap(), 1);
     assert_eq!(left_overs(cache.path()), 0);
+}
+
+const HOSTILE: &str = "KATA_QUALIFY_TEST_HOSTILE";
+
+/// Not a test of its own: what the next one packs into a package.
+#[test]
+fn hostile_script() {
+    if std::env::var_os(HOSTILE).is_some() {
+        hostile::attack();
+    }
+}
+
+/// How its script, or whoever else is in the tree, runs it.
+fn run_hostile() -> String {
+    format!("{HOSTILE}=1 /{} --exact hostile_script --nocapture", hostile::PROGRAM)
+}
+
+/// What succeeded, of what was tried.
+fn succeeded(report: &str) -> Vec<&str> {
+    assert!(report.contains("chroot and fchdir"), "not all was tried:\n{report}");
+    report.lines().filter_map(|line| line.strip_prefix("SUCCEEDED ")).collect()
+}
+
+#[test]
+fn a_packages_script_has_no_power_over_the_machine() {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::fs::MetadataExt as _;
+    let test = "a_packages_script_has_no_power_over_the_machine";
+    if !able(test) {
+        return;
+    }
+    if !has("dpkg-deb") {
+        return skip(test, "needs dpkg-deb");
+    }
+    let Some(plain) = trixie(test) else { return };
+    let cache = borrowed(&plain);
+    let secret = cache.path().join("secret");
+    std::fs::write(&secret, "of the machine").unwrap();
+    let device = std::fs::metadata(&secret).unwrap().dev();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = format!("kata-qualify-test-{}", std::process::id());
+    let name = std::os::unix::net::SocketAddr::from_abstract_name(&socket).unwrap();
+    let _abstract = std::os::unix::net::UnixListener::bind_addr(&name).unwrap();
+    let told = hostile::Told {
+        secret: secret.to_str().unwrap().to_owned(),
+        handles: [secret.as_path(), Path::new("/")].map(|p| hostile::Handle::of(p).unwrap()).to_vec(),
+        device: (rustix::fs::major(device), rustix::fs::minor(device)),
+        port: listener.local_addr().unwrap().port(),
+        socket,
+    };
+    let script = format!("#!/bin/sh\n{} > /{} 2>&1\n", run_hostile(), hostile::REPORT);
+    let (_work, deb) = package_with("kata-hostile", &script, |package| {
+        std::fs::copy(std::env::current_exe().unwrap(), package.join(hostile::PROGRAM)).unwrap();
+        std::fs::write(package.join(hostile::TOLD), told.text()).unwrap();
+    });
+    let options = Options {
+        offline: true,
+        extra_packages: vec![deb.to_str().unwrap().parse().unwrap()],
+        ..Options::new(cache.path())
+    };
+    let image = prepare(&debian::release("13"), &options, &|_| {}).unwrap();
+    let report = std::fs::read_to_string(image.rootfs().join(hostile::REPORT)).unwrap();
+    let out = succeeded(&report);
+    assert!(out.is_empty(), "a package's script succeeded in: {out:#?}\n{report}");
+
+    // The same program as root in chroot(2) gets out: it tries in earnest.
+    let control = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "chroot"])
+        .arg(image.rootfs())
+        .args(["sh", "-c", &format!("mount -t proc proc /proc; {}", run_hostile())])
+        .output()
+        .unwrap();
+    let report = String::from_utf8_lossy(&control.stdout).into_owned();
+    let out = succeeded(&report);
+    for way in [
+        "making a node /disk",
+        "mounting devtmpfs",
+        "the machine's loopback",
+        "an abstract socket",
+        "chroot and fchdir",
+    ] {
+        assert!(out.contains(&way), "{way} fails without namespaces, too:\n{report}");
+    }
+    assert!(out.iter().any(|way| way.starts_with("opening a file of the machine by its handle")), "{report}");
+    assert!(out.iter().any(|way| way.starts_with("writing to sysctl")), "{report}");
+}
+
+#[test]
+fn the_tree_is_the_one_that_comes_of_it_without_namespaces() {
+    let test = "the_tree_is_the_one_that_comes_of_it_without_namespaces";
+    if !able(test) {
+        return;
+    }
+    let Some(image) = trixie(test) else { return };
+    let sources = std::fs::read_to_string(image.dir.join("apt/sources.list")).unwrap();
+    let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let tree = work.path().join("tree");
+    plain::make(&tree, &sources, &image.manifest.requested);
+    let (theirs, ours) = (plain::inventory(&tree), plain::inventory(&image.rootfs()));
+    assert!(theirs.len() > 5_000, "{}", theirs.len());
+    let differ = plain::differences(&theirs, &ours);
+    assert!(differ.is_empty(), "{} of {} differ:\n{}", differ.len(), theirs.len(), differ.join("\n"));
 }
 
 fn runtime() -> tokio::runtime::Runtime {

@@ -98,6 +98,17 @@ impl Root {
         self.place_at(self.itself(inside)?, true)?.ok_or_else(gone)
     }
 
+    /// A folder, made with those above it where it is missing, as what names are looked up in: it stays the same one
+    /// whatever is renamed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Root::make_place`].
+    pub fn make_folder(&self, inside: &Path) -> Result<OwnedFd, RootError> {
+        // The name is nobody's: only its folder counts.
+        Ok(self.make_place_itself(&inside.join("_"))?.folder)
+    }
+
     fn itself(&self, inside: &Path) -> Result<PathBuf, RootError> {
         match (inside.parent(), inside.file_name()) {
             (Some(folder), Some(name)) => Ok(self.resolve_new(folder)?.join(name)),

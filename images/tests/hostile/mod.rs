@@ -1,0 +1,270 @@
+//! A package's script that tries all that would let it out, and says of each what came of it.
+//!
+//! It is this test's own program, packed into the package: scripts of a minimal tree have little to try with.
+#![expect(unsafe_code, reason = "what is tried has no safe interface")]
+
+use std::ffi::CString;
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsRawFd as _;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// Where the package has the program and what it is told; where it writes what came of it.
+pub(crate) const PROGRAM: &str = "usr/share/candidate/hostile";
+pub(crate) const TOLD: &str = "usr/share/candidate/told";
+pub(crate) const REPORT: &str = "hostile-report";
+
+/// What an attacker could know of the machine.
+pub(crate) struct Told {
+    /// A file outside of the tree, on its filesystem.
+    pub(crate) secret: String,
+    /// Its handle, and that of the machine's root.
+    pub(crate) handles: Vec<Handle>,
+    /// The device that both lie on.
+    pub(crate) device: (u32, u32),
+    /// A port of the machine's loopback, and an abstract socket, on which somebody listens.
+    pub(crate) port: u16,
+    pub(crate) socket: String,
+}
+
+/// As the kernel gives it.
+#[repr(C)]
+#[derive(Clone)]
+pub(crate) struct Handle {
+    bytes: u32,
+    kind: i32,
+    data: [u8; 128],
+}
+
+impl Handle {
+    pub(crate) fn of(path: &Path) -> io::Result<Handle> {
+        let path = CString::new(path.to_str().unwrap_or_default())?;
+        let mut handle = Handle { bytes: 128, kind: 0, data: [0; 128] };
+        let mut mount = 0;
+        // SAFETY: all three live through the call.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_name_to_handle_at,
+                libc::AT_FDCWD,
+                path.as_ptr(),
+                &raw mut handle,
+                &raw mut mount,
+                0,
+            )
+        };
+        if done == 0 { Ok(handle) } else { Err(io::Error::last_os_error()) }
+    }
+
+    fn open(&self, anchor: i32) -> io::Result<()> {
+        // SAFETY: the handle lives through the call.
+        match unsafe { libc::syscall(libc::SYS_open_by_handle_at, anchor, self, libc::O_RDONLY | libc::O_NONBLOCK) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Told {
+    pub(crate) fn text(&self) -> String {
+        let mut text =
+            format!("{}\n{} {}\n{}\n{}\n", self.secret, self.device.0, self.device.1, self.port, self.socket);
+        for handle in &self.handles {
+            let bytes = &handle.data[..handle.bytes as usize];
+            let _ = writeln!(text, "{} {}", handle.kind, bytes.iter().map(|b| format!("{b:02x}")).collect::<String>());
+        }
+        text
+    }
+
+    fn read() -> Told {
+        let text = std::fs::read_to_string(Path::new("/").join(TOLD)).unwrap();
+        let mut lines = text.lines();
+        let mut next = || lines.next().unwrap().to_owned();
+        let secret = next();
+        let device = next();
+        let (major, minor) = device.split_once(' ').unwrap();
+        let device = (major.parse().unwrap(), minor.parse().unwrap());
+        let (port, socket) = (next().parse().unwrap(), next());
+        let handle = |line: &str| {
+            let (kind, hex) = line.split_once(' ').unwrap();
+            let mut data = [0; 128];
+            let bytes = (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap());
+            let length = data.iter_mut().zip(bytes).map(|(to, from)| *to = from).count();
+            Handle { bytes: u32::try_from(length).unwrap(), kind: kind.parse().unwrap(), data }
+        };
+        let handles = lines.map(handle).collect();
+        Told { secret, handles, device, port, socket }
+    }
+}
+
+/// What came of the attempts, a line each.
+struct Attempts(String);
+
+impl Attempts {
+    fn of<T>(&mut self, what: &str, result: io::Result<T>) {
+        let _ = match result {
+            Ok(_) => writeln!(self.0, "SUCCEEDED {what}"),
+            Err(e) => writeln!(self.0, "refused {what}: {e}"),
+        };
+    }
+}
+
+/// Tries everything; to be run as root of the tree.
+pub(crate) fn attack() {
+    let told = Told::read();
+    let mut tried = Attempts(String::new());
+    devices(&mut tried, told.device);
+    mounts(&mut tried);
+    handles(&mut tried, &told.handles);
+    processes(&mut tried, &told.secret);
+    network(&mut tried, &told);
+    settings(&mut tried);
+    // The last, for it changes what `/` is.
+    tried.of("chroot and fchdir", climb(&told.secret));
+    print!("{}", tried.0);
+}
+
+fn make_node(path: &str, kind: u32, (major, minor): (u32, u32)) -> io::Result<()> {
+    let name = CString::new(path)?;
+    let _ = std::fs::remove_file(path);
+    // SAFETY: the path lives through the call.
+    match unsafe { libc::mknod(name.as_ptr(), kind | 0o600, libc::makedev(major, minor)) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn open(path: &str) -> io::Result<()> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map(drop)
+}
+
+fn devices(tried: &mut Attempts, disk: (u32, u32)) {
+    for (path, kind, numbers) in
+        [("/disk", libc::S_IFBLK, disk), ("/memory", libc::S_IFCHR, (1, 1)), ("/terminal", libc::S_IFCHR, (5, 0))]
+    {
+        tried.of(&format!("making a node {path}"), make_node(path, kind, numbers));
+        tried.of(&format!("opening the node {path}"), open(path));
+    }
+    tried.of("opening the terminal", open("/dev/tty"));
+}
+
+fn mount(from: &str, to: &str, kind: &str, flags: libc::c_ulong) -> io::Result<()> {
+    let [from, to, kind] = [from, to, kind].map(|text| CString::new(text).unwrap());
+    // SAFETY: all of them live through the call.
+    match unsafe { libc::mount(from.as_ptr(), to.as_ptr(), kind.as_ptr(), flags, std::ptr::null()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn mounts(tried: &mut Attempts) {
+    std::fs::create_dir_all("/hostile-mount").unwrap();
+    let at = "/hostile-mount";
+    for kind in ["ext4", "xfs", "btrfs"] {
+        tried.of(&format!("mounting the disk as {kind}"), mount("/disk", at, kind, libc::MS_RDONLY));
+    }
+    for kind in ["devtmpfs", "sysfs", "cgroup", "debugfs", "securityfs", "tracefs"] {
+        tried.of(&format!("mounting {kind}"), mount("none", at, kind, libc::MS_RDONLY));
+    }
+    // Which the kernel lets everybody look at, and its owner change.
+    match mount("none", at, "cgroup2", 0) {
+        Ok(()) => {
+            let group = format!("{at}/kata-qualify-hostile-{}", std::process::id());
+            tried.of("making a control group", std::fs::create_dir(&group));
+            let _ = std::fs::remove_dir(&group);
+            let procs = OpenOptions::new().write(true).open(format!("{at}/cgroup.procs"));
+            tried.of("moving to another control group", procs);
+        }
+        refused => tried.of("mounting cgroup2", refused),
+    }
+    let bare = ["/dev/null", "/dev/tty", "/dev/console"];
+    let name = CString::new("/dev").unwrap();
+    // SAFETY: the name lives through the call.
+    if unsafe { libc::umount2(name.as_ptr(), libc::MNT_DETACH) } == 0 {
+        for node in bare {
+            tried.of(&format!("opening the tree's own {node}"), open(node));
+        }
+        tried.of("mounting the tree anew, with devices", mount("none", "/", "none", libc::MS_REMOUNT | libc::MS_BIND));
+        for node in bare {
+            tried.of(&format!("opening the tree's own {node} after that"), open(node));
+        }
+    }
+}
+
+fn handles(tried: &mut Attempts, handles: &[Handle]) {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    // What is only changed root to is no mount of that name.
+    for place in mounts.lines().filter_map(|line| line.split(' ').nth(4)).chain(["/"]) {
+        let Ok(anchor) = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(place) else { continue };
+        for (handle, what) in handles.iter().zip(["a file", "the root"]) {
+            let opened = handle.open(anchor.as_raw_fd());
+            tried.of(&format!("opening {what} of the machine by its handle, over {place}"), opened);
+        }
+    }
+}
+
+fn processes(tried: &mut Attempts, secret: &str) {
+    for process in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(id) = process.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
+        for way in ["root", "cwd"] {
+            tried.of(&format!("the machine through /proc/{id}/{way}"), open(&format!("/proc/{id}/{way}{secret}")));
+        }
+    }
+    tried.of("the machine by its own name", open(secret));
+    for file in ["mem", "environ", "maps", "fd/3", "map_files"] {
+        tried.of(
+            &format!("/proc/1/{file}"),
+            std::fs::read_link(format!("/proc/1/{file}")).map(drop).or_else(|_| open(&format!("/proc/1/{file}"))),
+        );
+    }
+    // SAFETY: no memory is involved.
+    let traced = match unsafe { libc::ptrace(libc::PTRACE_SEIZE, 1, 0, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    };
+    tried.of("tracing process 1", traced);
+}
+
+fn network(tried: &mut Attempts, told: &Told) {
+    let wait = Duration::from_secs(2);
+    let tcp = |address: String| TcpStream::connect_timeout(&address.parse::<SocketAddr>().unwrap(), wait);
+    tried.of("the machine's loopback", tcp(format!("127.0.0.1:{}", told.port)));
+    tried.of("an address outside", tcp("192.0.2.1:80".to_owned()));
+    for path in ["/run/docker.sock", "/var/run/docker.sock", "/run/containerd/containerd.sock"] {
+        tried.of(&format!("the engine's {path}"), UnixStream::connect(path));
+    }
+    let name = std::os::unix::net::SocketAddr::from_abstract_name(&told.socket).unwrap();
+    tried.of("an abstract socket", UnixStream::connect_addr(&name));
+}
+
+fn settings(tried: &mut Attempts) {
+    let write = |path: &str| OpenOptions::new().write(true).open(path).map(drop);
+    for name in ["kernel/core_pattern", "kernel/modprobe", "kernel/panic", "vm/drop_caches", "fs/file-max"] {
+        tried.of(&format!("writing to sysctl {name}"), write(&format!("/proc/sys/{name}")));
+    }
+    tried.of("writing to /proc/sysrq-trigger", write("/proc/sysrq-trigger"));
+    // SAFETY: nothing is to be read, and nobody gets as far.
+    let module = unsafe { libc::syscall(libc::SYS_init_module, std::ptr::null::<u8>(), 0_usize, c"".as_ptr()) };
+    let error = io::Error::last_os_error();
+    // Whoever may load modules is told that this is none.
+    let looked_at = [libc::EFAULT, libc::EINVAL, libc::ENOEXEC].map(Some).contains(&error.raw_os_error());
+    tried.of("loading a module", if module != 0 && !looked_at { Err(error) } else { Ok(()) });
+}
+
+/// Out of chroot(2) by a descriptor that was open before.
+fn climb(secret: &str) -> io::Result<()> {
+    let top = std::fs::File::open("/")?;
+    std::fs::create_dir_all("/hostile-mount")?;
+    std::os::unix::fs::chroot("/hostile-mount")?;
+    rustix::process::fchdir(&top)?;
+    for _ in 0..64 {
+        std::env::set_current_dir("..")?;
+    }
+    std::os::unix::fs::chroot(".")?;
+    open(secret)
+}
