@@ -19,6 +19,7 @@ pub mod packages;
 pub mod process;
 pub mod profile;
 pub mod record;
+pub mod redact;
 pub mod release;
 pub mod requirements;
 pub mod root;

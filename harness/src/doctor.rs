@@ -128,7 +128,7 @@ fn look() -> Vec<Finding> {
 fn program(name: &'static str, why: &str, packages: &'static [&'static str]) -> Finding {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // Administrators' programs are not in everybody's PATH.
-    let more = ["/usr/sbin", "/sbin"].map(std::path::PathBuf::from);
+    let more = ["/usr/sbin", "/sbin"].map(PathBuf::from);
     let found = std::env::split_paths(&path).chain(more).map(|dir| dir.join(name)).find(|p| p.is_file());
     let seen = found.as_ref().map_or_else(|| format!("not found; it {why}"), |p| p.display().to_string());
     Finding { what: name, ok: found.is_some(), seen, packages, needed: true }

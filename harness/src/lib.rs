@@ -13,6 +13,7 @@ pub mod environment;
 pub mod host;
 pub mod kata;
 pub mod line;
+mod logs;
 pub mod pjdfstest;
 pub mod plan;
 pub mod progress;

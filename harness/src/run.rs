@@ -16,6 +16,7 @@ use images::artifacts::Source;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
 use reports::journal::{CellId, Environment, Event, SCHEMA, Writer};
+use reports::redact::Redactor;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -198,7 +199,8 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
         })
         .collect();
     std::fs::create_dir_all(&request.out)?;
-    let mut journal = Writer::create(&request.out)?;
+    let redactor = Redactor::knowing(images::addresses(&request.images).iter().map(String::as_str));
+    let mut journal = Writer::create(&request.out)?.hiding(redactor.clone());
     journal.append(Event::RunStarted {
         schema: SCHEMA,
         run: run.clone(),
@@ -246,6 +248,9 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
         // Commands that make images watch this flag and end with their process groups.
         cancel.store(true, Ordering::Relaxed);
         tasks.shutdown().await;
+    }
+    if let Err(e) = crate::logs::redact(&request.out.join("artifacts"), &redactor) {
+        progress.say(&format!("warning: redacting logs: {e}"));
     }
     shared.journal(Event::RunFinished { interrupted: ended != Ended::Finished });
     if let Some(docker) = docker.as_ref().filter(|_| !shared.keep || ended != Ended::Finished) {

@@ -4,7 +4,7 @@ use crate::command::tied;
 use crate::digest;
 use crate::error::Failure;
 use crate::install;
-use crate::redact::Redactor;
+use kata_osinfo::redact::Redactor;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::Read as _;
@@ -144,7 +144,7 @@ impl Source {
     /// When it has none.
     pub fn is_pinned(&self) -> Result<(), SourceError> {
         match self.is_address() && self.checksum.is_none() {
-            true => Err(SourceError::Unpinned { address: Redactor::new([self.place.as_str()]).text(&self.place) }),
+            true => Err(SourceError::Unpinned { address: Redactor::knowing([self.place.as_str()]).text(&self.place) }),
             false => Ok(()),
         }
     }
@@ -184,7 +184,7 @@ fn unreadable(failure: Failure) -> SourceError {
 fn fetch(address: &str, to: &Path, limit: u64, cancel: &AtomicBool) -> Result<(), SourceError> {
     const MINUTES: u64 = 30;
     let deadline = Duration::from_secs(MINUTES * 60).as_secs().to_string();
-    let redactor = Redactor::new([address]);
+    let redactor = Redactor::knowing([address]);
     let failed =
         |detail: String| SourceError::Fetch { address: redactor.text(address), detail: redactor.text(&detail) };
     if !install::in_path("curl") {

@@ -42,7 +42,6 @@ mod mirror;
 mod oci;
 mod prepare;
 mod record;
-mod redact;
 mod share;
 mod tree;
 mod unpack;
@@ -54,6 +53,11 @@ pub use initramfs::ExtraFile;
 pub use manifest::Manifest;
 pub use options::{ExtraPackage, Options, Progress, Source};
 pub use prepare::{attainable, prepare};
+
+/// The addresses of mirrors and proxies, credentials and all, that nothing that leaves this machine may tell.
+pub fn addresses(options: &Options) -> Vec<String> {
+    mirror::known(options)
+}
 
 /// Whether packages' scripts can be kept to a tree on the filesystem of this folder.
 ///

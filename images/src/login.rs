@@ -1,6 +1,7 @@
 //! A mirror's credentials: parted from its address at once, and handed to nobody but who fetches.
 
 use crate::error::{Cause, Failure};
+use kata_osinfo::redact::percent_decoded;
 use std::fmt;
 
 /// Who asks a mirror, and the word that lets it in.
@@ -25,7 +26,7 @@ pub(crate) fn part(url: &str) -> (String, Option<Login>) {
     let Some((who, host)) = authority.rsplit_once('@') else { return (url.to_owned(), None) };
     let address = format!("{scheme}://{host}{path}");
     let (user, password) = who.split_once(':').unwrap_or((who, ""));
-    let login = Login { address: address.clone(), user: decoded(user), password: decoded(password) };
+    let login = Login { address: address.clone(), user: percent_decoded(user), password: percent_decoded(password) };
     (address, Some(login))
 }
 
@@ -42,27 +43,6 @@ impl Login {
         }
         Ok(format!("machine {} login {} password {}\n", self.address, self.user, self.password))
     }
-}
-
-/// `%40` is `@`; what is no such code stays.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let code =
-            after.get(..2).and_then(|c| std::str::from_utf8(c).ok()).and_then(|c| u8::from_str_radix(c, 16).ok());
-        match (first, code) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            (byte, _) => {
-                bytes.push(*byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

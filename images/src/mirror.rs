@@ -1,8 +1,10 @@
 //! Where the machine's own apt gets its packages: no mirror is ever written into this program.
 
+use crate::apt::PROXY_VARIABLES;
 use crate::login::{self, Login};
-use crate::redact::Redactor;
+use crate::options::Options;
 use kata_osinfo::os_release::OsRelease;
+use kata_osinfo::redact::Redactor;
 use kata_osinfo::release::{Archive, Release};
 use kata_osinfo::root::Root;
 use std::path::Path;
@@ -43,7 +45,7 @@ impl Mirrors {
     }
 
     pub(crate) fn redactor(&self, proxies: &[String]) -> Redactor {
-        Redactor::new(self.urls().chain(proxies.iter().map(String::as_str)))
+        Redactor::knowing(self.urls().chain(proxies.iter().map(String::as_str)))
     }
 }
 
@@ -62,6 +64,14 @@ pub(crate) fn of_machine(root: &Path, release: &Release) -> Mirrors {
         return Mirrors::default();
     }
     choose(&entries(root), &release.distro, os.get("VERSION_CODENAME"), root)
+}
+
+/// The mirrors and proxies that this machine or the caller names: what is not to be told.
+pub(crate) fn known(options: &Options) -> Vec<String> {
+    let given = options.mirror.iter().chain(&options.security_mirror).cloned();
+    let of_apt = entries(Path::new("/")).into_iter().map(|entry| entry.uri);
+    let proxies = PROXY_VARIABLES.iter().filter_map(|name| std::env::var(name).ok());
+    given.chain(of_apt).chain(proxies).collect()
 }
 
 /// All `deb` entries of a `sources.list` text, as mmdebstrap writes one.

@@ -158,20 +158,22 @@ struct Laying<'a> {
 
 impl Laying<'_> {
     fn remove(&self, entry: &Entry) -> Result<(), Failure> {
+        let whiteout = entry.whiteout().unwrap_or_default();
+        let opaque = entry.relative.file_name().is_some_and(|n| n == OPAQUE);
+        if !opaque && [&b""[..], b".", b".."].contains(&whiteout) {
+            return Err(refused(&entry.relative, "a whiteout must name a file"));
+        }
         let folder = entry.inside().parent().unwrap_or(Path::new("/")).to_owned();
         let Ok(opened) = self.tree.folder(&folder) else { return Ok(()) };
         let named = |name: &std::ffi::OsStr| {
             let again = opened.try_clone().context("opening", &self.tree.shown(&folder))?;
             Named::new(again, name, self.tree.shown(&folder.join(name))).remove()
         };
-        if entry.relative.file_name().is_some_and(|n| n == OPAQUE) {
+        if opaque {
             let names = std::fs::read_dir(of_descriptor(&opened)).context("reading", &self.tree.shown(&folder))?;
             return names.flatten().try_for_each(|e| named(&e.file_name()));
         }
-        match entry.whiteout().unwrap_or_default() {
-            b"" | b"." | b".." => Err(refused(&entry.relative, "a whiteout must name a file")),
-            name => named(std::ffi::OsStr::from_bytes(name)),
-        }
+        named(std::ffi::OsStr::from_bytes(whiteout))
     }
 
     fn lay(&mut self, entry: &Entry) -> Result<(), Failure> {

@@ -109,7 +109,7 @@ impl<'a> Job<'a> {
                 cancel: &options.cancel,
                 until: Instant::now() + options.deadline,
                 limit: options.deadline,
-                redact: crate::redact::Redactor::default(),
+                redact: kata_osinfo::redact::Redactor::default(),
                 progress,
             },
             phase: Phase::Resolve,
@@ -191,7 +191,7 @@ impl Job<'_> {
         if !complete(&access.mirrors) && bootstrap::available() {
             let more = bootstrap::default_mirrors(&self.runner, self.release, &fetch, desk)?;
             access.mirrors = access.mirrors.or(more);
-            self.runner.redact.add(access.mirrors.urls());
+            access.mirrors.urls().for_each(|url| self.runner.redact.know(url));
         }
         let indexes = indexes::fetch(&self.runner, self.release, &access.mirrors, &fetch, desk)?;
         let accepted_expired = indexes::expired(&indexes, Timestamp::now(), self.options.accept_expired)?;

@@ -58,7 +58,7 @@ fn refused(path: &[u8], reason: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::redact::Redactor;
+    use kata_osinfo::redact::Redactor;
     use std::sync::atomic::AtomicBool;
     use std::time::{Duration, Instant};
 

@@ -12,8 +12,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 mod debian;
@@ -306,6 +306,77 @@ fn a_stale_mirror_needs_to_be_accepted() {
     assert!(!error.to_string().contains("127.0.0.1"), "the mirror's address shows: {error}");
     assert_eq!(left_overs(cache.path()), 0);
     assert!(images::cache::list(cache.path()).is_empty());
+}
+
+/// `kata:s3cret"of&mirror`, as HTTP has it.
+const AUTHORIZATION: &str = "authorization: basic a2f0ytpzm2nyzxqib2ymbwlycm9y";
+
+/// Where the password stands that nobody should see: arguments of processes, files of the cache that others may read.
+fn leaks(cache: &Path) -> Vec<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let tells = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).contains("s3cret");
+    let own = std::process::id().to_string();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().filter(|e| e.file_name().to_str() != Some(&own));
+    let mut found: Vec<String> = processes
+        .filter(|e| std::fs::read(e.path().join("cmdline")).is_ok_and(tells))
+        .map(|e| format!("arguments of {}", e.file_name().display()))
+        .collect();
+    let mut folders = vec![cache.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let Ok(meta) = entry.metadata() else { continue };
+            let private = meta.mode() & 0o077 == 0;
+            if meta.is_dir() && !private {
+                folders.push(entry.path());
+            } else if meta.is_file() && !private && std::fs::read(entry.path()).is_ok_and(tells) {
+                found.push(entry.path().display().to_string());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_mirrors_credentials_are_given_to_the_mirror_alone() {
+    if !able("a_mirrors_credentials_are_given_to_the_mirror_alone") {
+        return;
+    }
+    let index = "Suite: stable\nCodename: trixie\nDate: Sat, 01 Jan 2022 00:00:00 UTC\n";
+    let cache = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (told, leaked) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+    let (count, found, folder) = (Arc::clone(&told), Arc::clone(&leaked), cache.path().to_owned());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut buffer = [0; 4096];
+            let length = stream.read(&mut buffer).unwrap_or_default();
+            let request = String::from_utf8_lossy(&buffer[..length]).to_lowercase();
+            let (status, body) = match request.contains(AUTHORIZATION) {
+                true => ("200 OK", index),
+                false => ("401 Unauthorized", ""),
+            };
+            count.fetch_add(usize::from(!body.is_empty()), Ordering::Relaxed);
+            found.lock().unwrap().extend(leaks(&folder));
+            let length = body.len();
+            let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+        }
+    });
+    let mut release: Release = debian::release("13");
+    release.suites.truncate(1);
+    let mirror = Some(format!("http://kata:s3cret%22of%26mirror@{address}/debian"));
+    let options = Options { mirror, ..Options::new(cache.path()) };
+    let error = prepare(&release, &options, &|p| {
+        assert!(!p.detail.unwrap_or_default().contains("s3cret"));
+    })
+    .unwrap_err();
+    // Nobody signed it: both have fetched it by then, who resolves and who bootstraps.
+    assert_eq!(error.phase, Phase::Bootstrap, "{error}");
+    assert!(matches!(*error.cause, Cause::Untrusted { .. }), "{error}");
+    assert!(told.load(Ordering::Relaxed) >= 2);
+    assert_eq!(*leaked.lock().unwrap(), Vec::<String>::new());
+    assert!(!error.to_string().contains("s3cret"), "{error}");
+    assert_eq!(left_overs(cache.path()), 0);
 }
 
 #[test]

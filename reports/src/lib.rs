@@ -14,7 +14,7 @@ pub mod junit;
 pub mod markdown;
 pub mod matrix;
 pub mod record;
-pub mod redact;
+pub use kata_osinfo::redact;
 pub mod run;
 pub mod terminal;
 pub mod verdict;

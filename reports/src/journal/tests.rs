@@ -23,13 +23,38 @@ fn what_is_written_is_read() {
     let mut journal = written(dir.path());
     let read = read(dir.path()).unwrap();
     assert_eq!(read.entries.len(), journal.entries.len());
-    // Only the hostile message differs: the writer cleaned it.
+    // Only what is hostile or secret differs: the writer cleaned it.
+    let redactor = crate::redact::Redactor::default();
     for (a, b) in journal.entries.iter_mut().zip(&read.entries) {
+        if let Event::CellFacts { facts, .. } = &mut a.event {
+            facts.image_options.iter_mut().for_each(|option| *option = redactor.mirrors(option));
+        }
         if let Event::TestFinished { outcome: Outcome::Fail { message, .. }, .. } = &mut a.event {
-            *message = crate::redact::printable(message, 1 << 20);
+            *message = crate::redact::printable(&redactor.mirrors(message), 1 << 20);
         }
         assert_eq!(a, b);
     }
+}
+
+#[test]
+fn a_journal_tells_no_mirror_and_no_password() {
+    let dir = tempfile::tempdir().unwrap();
+    let known = ["http://user:s3c%22ret@mirror.example/debian"];
+    let mut writer = Writer::create(dir.path()).unwrap().hiding(crate::redact::Redactor::knowing(known));
+    for said in [
+        "Failed to fetch http://user:s3c\"ret@mirror.example/debian/x",
+        "http://me:other\u{1b}[1mword@other.example/x",
+        "password s3c\"ret at mirror.example",
+        "s3c%22ret",
+    ] {
+        let message = said.to_owned();
+        writer.append(Event::CellError { cell: cell("13"), phase: Phase::Image, message }).unwrap();
+    }
+    let text = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
+    for secret in ["s3c", "mirror.example", "other"] {
+        assert!(!text.contains(secret), "{secret}: {text}");
+    }
+    assert!(text.contains("http://<mirror>/debian/x"), "{text}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::reader::next_line;
 use super::{Entry, Error, Event, FILE, MAX_LINE};
-use crate::redact;
+use crate::redact::{self, Redactor};
 use jiff::Timestamp;
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, Seek, SeekFrom, Write};
@@ -20,6 +20,7 @@ const MAX_ITEMS: usize = 20_000;
 pub struct Writer {
     file: File,
     path: PathBuf,
+    redactor: Redactor,
 }
 
 impl Writer {
@@ -54,10 +55,16 @@ impl Writer {
         let opened = OpenOptions::new().read(true).append(true).create(create).open(&path);
         let file = opened.map_err(|source| Error::Io { doing: "opening", path: path.clone(), source })?;
         match file.try_lock() {
-            Ok(()) => Ok(Writer { file, path }),
+            Ok(()) => Ok(Writer { file, path, redactor: Redactor::default() }),
             Err(std::fs::TryLockError::WouldBlock) => Err(Error::Busy(path)),
             Err(std::fs::TryLockError::Error(source)) => Err(Error::Io { doing: "locking", path, source }),
         }
+    }
+
+    /// Keeps out of the journal what this redactor knows, besides what its texts give away themselves.
+    #[must_use]
+    pub fn hiding(self, redactor: Redactor) -> Writer {
+        Writer { redactor, ..self }
     }
 
     /// The journal's file.
@@ -67,7 +74,7 @@ impl Writer {
 
     /// Appends `event` with the present time.
     ///
-    /// Control characters are taken out of its texts, and texts and lists without measure are cut; the line reaches the file whole or, when the disk is full, not as a line at all.
+    /// Control characters, mirrors' hosts and credentials are taken out of its texts, and texts and lists without measure are cut; the line reaches the file whole or, when the disk is full, not as a line at all.
     ///
     /// # Errors
     /// When the line cannot be written, or is still longer than [`MAX_LINE`].
@@ -80,7 +87,7 @@ impl Writer {
     /// # Errors
     /// As [`append`](Writer::append).
     pub fn append_entry(&mut self, mut entry: Entry) -> Result<(), Error> {
-        bound(&mut entry.event);
+        bound(&mut entry.event, &mut self.redactor);
         let mut line = serde_json::to_vec(&entry).map_err(|e| self.failed("encoding an event for", e.into()))?;
         line.push(b'\n');
         if line.len() > MAX_LINE {
@@ -123,14 +130,17 @@ impl Writer {
 }
 
 /// Cleans and cuts what comes from guests and package managers.
-fn bound(event: &mut Event) {
+fn bound(event: &mut Event, redactor: &mut Redactor) {
     use suites::outcome::Outcome;
-    let text = |s: &mut String| {
+    let mut text = |s: &mut String| {
+        redactor.learn(s);
+        // Before control characters go, which may stand in a password.
+        *s = redactor.mirrors(s);
         if s.len() > MAX_TEXT || s.chars().any(redact::is_unprintable) {
             *s = redact::printable(s, MAX_TEXT);
         }
     };
-    let list = |items: &mut Vec<String>| {
+    let list = |items: &mut Vec<String>, text: &mut dyn FnMut(&mut String)| {
         if items.len() > MAX_ITEMS {
             let cut = items.len() - MAX_ITEMS;
             items.truncate(MAX_ITEMS);
@@ -139,19 +149,19 @@ fn bound(event: &mut Event) {
         items.iter_mut().for_each(text);
     };
     match event {
-        Event::RunStarted { options, .. } => list(options),
+        Event::RunStarted { options, .. } => list(options, &mut text),
         Event::CellFacts { facts, .. } => {
-            facts.versions.values_mut().for_each(text);
-            facts.suites.values_mut().for_each(text);
-            facts.environment.values_mut().for_each(text);
-            facts.kernel.iter_mut().for_each(text);
-            list(&mut facts.image_options);
-            list(&mut facts.notes);
+            facts.versions.values_mut().for_each(&mut text);
+            facts.suites.values_mut().for_each(&mut text);
+            facts.environment.values_mut().for_each(&mut text);
+            facts.kernel.iter_mut().for_each(&mut text);
+            list(&mut facts.image_options, &mut text);
+            list(&mut facts.notes, &mut text);
         }
         Event::Launched { argv, daemon, deviations, .. } => {
-            list(argv);
-            list(daemon);
-            list(deviations);
+            list(argv, &mut text);
+            list(daemon, &mut text);
+            list(deviations, &mut text);
         }
         Event::TestFinished { outcome, notes, artifacts, .. } => {
             match outcome {
@@ -159,8 +169,8 @@ fn bound(event: &mut Event) {
                 Outcome::Skip { reason } => text(reason),
                 Outcome::Pass | Outcome::Blocked { .. } => {}
             }
-            list(notes);
-            list(artifacts);
+            list(notes, &mut text);
+            list(artifacts, &mut text);
         }
         Event::CellError { message, .. } => text(message),
         Event::CellStarted { .. }

@@ -1,12 +1,19 @@
-//! What may go into a report: no mirror's host, no credentials, nothing that a terminal or a parser would act on.
+//! What may be told: no mirror's host, no credentials, nothing that a terminal or a parser would act on.
 //!
 //! Text from guests, package managers and daemons is untrusted.
-//! It is cleaned once, when the journal is folded, so that every report is safe whatever it prints.
+//! It is cleaned when images are made, when the journal is written, and once more when that is folded, so that every report
+//! is safe whatever it prints.
 
 use std::collections::BTreeSet;
 
 /// What stands in place of a mirror's host.
 pub const MIRROR: &str = "<mirror>";
+
+/// What stands in place of a password.
+pub const SECRET: &str = "<redacted>";
+
+/// Shorter passwords are only known where they stand in an address: every word would have them.
+const SHORTEST_SECRET: usize = 4;
 
 /// Longest text in a report, in bytes.
 pub const MAX_TEXT: usize = 16 << 10;
@@ -54,6 +61,8 @@ const PHRASES: &[&str] = &[
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Redactor {
     hosts: BTreeSet<String>,
+    /// Passwords in all their spellings, the longest first.
+    secrets: Vec<String>,
 }
 
 impl Redactor {
@@ -68,7 +77,39 @@ impl Redactor {
         redactor
     }
 
-    fn learn(&mut self, text: &str) {
+    /// Knows the hosts and passwords of mirrors and proxies beforehand: URLs, or hosts as they are.
+    pub fn knowing<'a>(addresses: impl IntoIterator<Item = &'a str>) -> Redactor {
+        let mut redactor = Redactor::default();
+        addresses.into_iter().for_each(|address| redactor.know(address));
+        redactor
+    }
+
+    /// Redacts this URL's host and password, too.
+    pub fn know(&mut self, address: &str) {
+        let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+        // A password may hold what ends a host elsewhere.
+        let host_at = rest.find('/').map_or(rest.len(), |first| match rest[..first].contains('@') {
+            true => first,
+            false => rest.rfind('@').map_or(first, |at| rest[at..].find('/').map_or(rest.len(), |slash| at + slash)),
+        });
+        let authority = &rest[..host_at];
+        let (who, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let name = match host.strip_prefix('[') {
+            Some(v6) => v6.split(']').next().unwrap_or_default(),
+            None => host.split(':').next().unwrap_or_default(),
+        };
+        if name.contains(['.', ':']) && !CITED.contains(&name.to_ascii_lowercase().as_str()) {
+            self.hosts.insert(name.to_ascii_lowercase());
+        }
+        if let Some((_, password)) = who.split_once(':') {
+            self.secrets.extend(spellings(password).into_iter().filter(|s| s.len() >= SHORTEST_SECRET));
+            self.secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+            self.secrets.dedup();
+        }
+    }
+
+    /// Knows the hosts of all URLs in a text from now on.
+    pub fn learn(&mut self, text: &str) {
         urls(text, |url| {
             let name = url.host.split(':').next().unwrap_or_default().to_ascii_lowercase();
             // A host without a dot may be any word; it is only redacted where it stands in a URL.
@@ -92,8 +133,22 @@ impl Redactor {
         one_line(&self.text(input), MAX_LINE)
     }
 
+    /// A log's text as it is, but for mirrors and credentials: nothing where there are none.
+    pub fn log(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut clean = Vec::with_capacity(bytes.len());
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let text = String::from_utf8_lossy(line);
+            let told = self.mirrors(&text);
+            // What is no text stays to the byte where nothing is to be taken out of it.
+            if told == text { clean.extend_from_slice(line) } else { clean.extend_from_slice(told.as_bytes()) }
+        }
+        (clean != bytes).then_some(clean)
+    }
+
     /// `input` without mirrors and credentials.
-    fn mirrors(&self, input: &str) -> String {
+    pub fn mirrors(&self, input: &str) -> String {
+        let hidden = self.without_secrets(input);
+        let input = hidden.as_str();
         // What this text gives away besides.
         let mut own = Redactor::default();
         own.learn(input);
@@ -101,7 +156,7 @@ impl Redactor {
         let mut out = String::with_capacity(input.len());
         let mut from = 0;
         urls(input, |url| {
-            out.push_str(&without_hosts(&input[from..url.authority]));
+            out.push_str(&without_hosts(&without_logins(&input[from..url.authority])));
             out.push_str(if url.cited { &url.host } else { MIRROR });
             let path = &input[url.path..url.end];
             match path.find(['?', '#']) {
@@ -113,9 +168,77 @@ impl Redactor {
             }
             from = url.end;
         });
-        out.push_str(&without_hosts(&input[from..]));
+        out.push_str(&without_hosts(&without_logins(&input[from..])));
         out
     }
+
+    fn without_secrets(&self, input: &str) -> String {
+        let mut out = input.to_owned();
+        for secret in self.secrets.iter().filter(|secret| input.contains(secret.as_str())) {
+            out = out.replace(secret.as_str(), SECRET);
+        }
+        out
+    }
+}
+
+/// A password as it was given, as it is meant, and as programs write it.
+fn spellings(password: &str) -> Vec<String> {
+    let meant = percent_decoded(password);
+    let encoded = |upper: bool| {
+        let code = |byte: u8| match byte {
+            b if b.is_ascii_alphanumeric() || b"-._~".contains(&b) => (b as char).to_string(),
+            b if upper => format!("%{b:02X}"),
+            b => format!("%{b:02x}"),
+        };
+        meant.bytes().map(code).collect::<String>()
+    };
+    let json = serde_json::to_string(&meant).unwrap_or_default();
+    vec![
+        password.to_owned(),
+        encoded(true),
+        encoded(false),
+        json.trim_matches('"').to_owned(),
+        meant.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
+        meant.chars().filter(|c| !c.is_control()).collect(),
+        printable(&meant, MAX_TEXT),
+        meant,
+    ]
+}
+
+/// `%40` is `@`; what is no such code stays.
+pub fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digits = after.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let code = digits.and_then(|d| std::str::from_utf8(d).ok()).and_then(|d| u8::from_str_radix(d, 16).ok());
+        (bytes, rest) = match (first, code) {
+            (b'%', Some(byte)) => ([bytes, vec![byte]].concat(), &after[2..]),
+            (byte, _) => ([bytes, vec![*byte]].concat(), after),
+        };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// `user:password@mirror.example` without a scheme before it.
+fn without_logins(text: &str) -> String {
+    if !text.contains('@') {
+        return text.to_owned();
+    }
+    let of = |word: &str| {
+        let (who, rest) = word.rsplit_once('@')?;
+        let (user, _) = who.split_once(':')?;
+        let host = rest.find(|c: char| !is_host(c)).map_or(rest, |end| &rest[..end]);
+        let start =
+            user.rfind(|c: char| !is_host(c)).map_or(0, |i| i + user[i..].chars().next().map_or(1, char::len_utf8));
+        let sound = !who.contains('/') && start < user.len() && host.contains('.') && !host.starts_with('.');
+        let is_name = host
+            .rsplit('.')
+            .next()
+            .is_some_and(|last| last.len() > 1 && !last.starts_with(|c: char| c.is_ascii_digit()));
+        (sound && is_name).then(|| format!("{}{MIRROR}{}", &user[..start], &rest[host.len()..]))
+    };
+    text.split_inclusive(char::is_whitespace).map(|word| of(word).unwrap_or_else(|| word.to_owned())).collect()
 }
 
 /// `input` on one line, its middle left out where it is longer than `max` bytes.
@@ -241,8 +364,10 @@ fn urls(text: &str, mut found: impl FnMut(Url)) {
         // `mirror+http`, `tor+https`, `apt-transport-http`.
         let known = SCHEMES.contains(&scheme.rsplit(['+', '.', '-']).next().unwrap_or_default());
         let stop = |c: char| c.is_whitespace() || c.is_control() || "\"'`<>|\\{}^".contains(c);
-        let end = text[authority..].find(stop).map_or(text.len(), |i| i + authority);
-        let path = text[authority..end].find(['/', '?', '#']).map_or(end, |i| i + authority);
+        // Passwords have quotes and the like; what looks like one ends before the host.
+        let from_host = authority + login(&text[authority..]);
+        let end = text[from_host..].find(stop).map_or(text.len(), |i| i + from_host);
+        let path = text[from_host..end].find(['/', '?', '#']).map_or(end, |i| i + from_host);
         let host = text[authority..path].rsplit('@').next().unwrap_or_default();
         let bare = host.trim_end_matches([',', ';', ')', ']', '.', '!']);
         let bare = if host.starts_with('[') { host } else { bare };
@@ -258,6 +383,15 @@ fn urls(text: &str, mut found: impl FnMut(Url)) {
         from = end;
         found(Url { authority, host, path, end, cited });
     }
+}
+
+/// How long `user:password@` at the beginning is, whatever is in the password but spaces.
+fn login(text: &str) -> usize {
+    let run = text.find(|c: char| c.is_whitespace() || c == '/').map_or(text, |end| &text[..end]);
+    let Some(at) = run.rfind('@') else { return 0 };
+    let user = run.find(':').filter(|colon| *colon < at).map(|colon| &run[..colon]);
+    let plain = |c: char| !c.is_control() && !"\"'`<>|\\{}^,;()[]".contains(c);
+    if user.is_some_and(|user| user.chars().all(plain)) { at + 1 } else { 0 }
 }
 
 /// Calls `found` for every bare host that a known phrase gives away.
@@ -370,6 +504,44 @@ mod tests {
         assert_eq!(text("at http://mirror.example, twice"), "at http://<mirror>, twice");
         assert_eq!(text("http://[2001:db8::1]:80/debian"), "http://<mirror>/debian");
         assert_eq!(text("file:///tmp/x and unix://host/y"), "file:///tmp/x and unix://host/y");
+    }
+
+    #[test]
+    fn passwords_go_whatever_is_in_them() {
+        for password in ["s3c\"ret", "s3c\u{1b}[1mret", "s3c%22ret", "s3c'ret", "s3c<ret>", "s3c@ret", "s3c:ret"] {
+            let url = format!("http://user:{password}@mirror.example/debian");
+            let shown = text(&format!("E: Failed to fetch {url}/dists/x"));
+            assert_eq!(shown, "E: Failed to fetch http://<mirror>/debian/dists/x", "{password:?}");
+            // Where it is known, also apart from its address, and however it is spelt.
+            let known = Redactor::knowing([url.as_str()]);
+            for spelling in spellings(password) {
+                let shown = known.text(&format!("password {spelling} of mirror.example"));
+                assert_eq!(shown, "password <redacted> of <mirror>", "{spelling:?}");
+            }
+        }
+        let slash = Redactor::knowing(["https://user:s3c/ret@mirror.example:8443/debian"]);
+        assert_eq!(slash.text("GET https://user:s3c/ret@mirror.example:8443/debian"), "GET https://<mirror>/debian");
+    }
+
+    #[test]
+    fn hosts_and_logins_without_a_scheme_go() {
+        let known =
+            Redactor::knowing(["mirror.example/debian", "https://proxy.example:3128", "http://[2001:db8::1]:80/"]);
+        let shown = known.text("machine mirror.example login, by proxy.example:3128, at 2001:db8::1");
+        assert_eq!(shown, "machine <mirror> login, by <mirror>:3128, at <mirror>");
+        assert_eq!(text("try user:pw@mirror.example:80/debian"), "try <mirror>:80/debian");
+        assert_eq!(text("(me:p\"w@mirror.example)"), "(<mirror>)");
+        for kept in ["a@b.example", "pci:0000@0.1", "mail me: me@b.example", "/x:y@z.example"] {
+            assert_eq!(text(kept), kept);
+        }
+    }
+
+    #[test]
+    fn a_log_keeps_its_bytes_but_for_mirrors() {
+        let redactor = Redactor::knowing(["http://user:s3cret@mirror.example/"]);
+        assert_eq!(redactor.log(b"\xff\x1b[1m plain\nlines\n"), None);
+        let log = b"\xff raw\nGET http://user:s3cret@mirror.example/x\x1b[0m\n";
+        assert_eq!(redactor.log(log).unwrap(), b"\xff raw\nGET http://<mirror>/x\x1b[0m\n");
     }
 
     #[test]
