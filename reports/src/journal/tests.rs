@@ -29,6 +29,9 @@ fn what_is_written_is_read() {
         if let Event::CellFacts { facts, .. } = &mut a.event {
             facts.image_options.iter_mut().for_each(|option| *option = redactor.mirrors(option));
         }
+        if let Event::CellError { message, .. } = &mut a.event {
+            *message = redactor.mirrors(message);
+        }
         if let Event::TestFinished { outcome: Outcome::Fail { message, .. }, .. } = &mut a.event {
             *message = crate::redact::printable(&redactor.mirrors(message), 1 << 20);
         }
