@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// The layout of an image and its manifest; another number makes new keys.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 1;
 
 /// Everything known about an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -329,6 +329,9 @@ impl Job<'_> {
     }
 }
 
+/// How trees are made; another number makes new keys, and images of the old ones can still be listed and removed.
+const MADE: u32 = 2;
+
 /// Hashes what is asked for, apart from what the network offers: the offline image is found by it.
 fn request(release: &Release, wanted: &[String], base: Option<&dyn Base>) -> String {
     let suites = release.suites.iter().map(|s| format!("{} {:?} {}", s.name, s.archive, s.components.join(" ")));
@@ -338,6 +341,7 @@ fn request(release: &Release, wanted: &[String], base: Option<&dyn Base>) -> Str
     let kernels = release.kernel.iter().map(|k| k.image.as_str());
     let fields = Fields::default()
         .add("format", FORMAT.to_le_bytes())
+        .add("made", MADE.to_le_bytes())
         .add("distro", &release.distro)
         .add("version", &release.version)
         .add("arch", release.arch.name())
