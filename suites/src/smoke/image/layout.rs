@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(begin(&table(PARTITION)), PARTITION);
         assert_eq!(HEADER + begin(&table(PARTITION - HEADER)), PARTITION);
         assert_eq!(&table(PARTITION)[510..], [0x55, 0xaa]);
-        assert!(PARTITION + PARTITION_BYTES <= BYTES);
+        const { assert!(PARTITION + PARTITION_BYTES <= BYTES) };
     }
 
     #[test]
