@@ -386,7 +386,7 @@ fn a_daemon_that_crashes_is_blamed_and_one_that_is_stopped_is_not() {
         return;
     }
     let daemon = "usr/libexec/virtiofsd";
-    let bad = TRIXIE.bad_with(daemon, &daemon_that_is_sent("SEGV", 10), "virtio_fs::data");
+    let bad = TRIXIE.bad_with(daemon, &daemon_that_is_sent("SEGV", 10), "virtio_fs::rename_is_atomic");
     for bad in bad {
         assert_eq!((bad.outcome.as_str(), bad.blames.as_str()), ("fail", "virtiofsd"), "{}: {}", bad.test, bad.message);
     }
