@@ -157,10 +157,10 @@ impl Artifacts {
         inspect(&tree, source.name(), Some(found), Some(folder))
     }
 
-    /// Kata's agent: a file of its own, or the one inside Kata's initrd with its libraries.
+    /// Kata's agent: a static file of its own, or the one inside Kata's initrd.
     ///
     /// # Errors
-    /// When there is none, or a library is missing.
+    /// When there is none, or it is no program.
     pub fn agent(&self) -> Result<Agent, ArtifactsError> {
         guest::find(&self.prefix, self.initrd.as_deref())
     }

@@ -63,6 +63,11 @@ impl Initrd {
         Ok(initrd)
     }
 
+    /// The bytes that were read.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.archives.into_iter().next().unwrap_or_default()
+    }
+
     /// The paths of everything in it, without a slash at the beginning, in order.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)

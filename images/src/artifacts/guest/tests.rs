@@ -1,7 +1,7 @@
 use super::*;
 use crate::initrd::tests::{Made, archive, gzip, merged_usr};
 use crate::modules;
-use std::process::Command;
+use std::collections::BTreeSet;
 
 const FOLDER_MODE: u32 = 0o040_755;
 const FILE: u32 = 0o100_755;
@@ -33,40 +33,62 @@ fn agent_of(entries: &[Made<'_>]) -> Result<Agent, ArtifactsError> {
     let mut all: Vec<Made<'_>> =
         folders.into_iter().zip(1000..).map(|(folder, ino)| (folder, FOLDER_MODE, (ino, 2), b"".as_slice())).collect();
     all.extend(entries);
-    in_initrd(&Initrd::read(gzip(&archive(&all))).unwrap(), Path::new("initrd.img"))
+    in_initrd(gzip(&archive(&all)), Path::new("initrd.img"))
 }
 
-fn paths(agent: &Agent) -> Vec<&str> {
-    agent.files.iter().map(|file| file.path.as_str()).collect()
+fn path(agent: &Agent) -> &str {
+    match agent {
+        Agent::Alone(_) => ALONE_AT,
+        Agent::InInitrd { path, .. } => path,
+    }
 }
 
 #[test]
 fn a_static_agent_needs_nothing_and_a_dynamic_one_its_loader() {
-    assert_eq!(needs(&elf(None)).unwrap(), None);
-    assert_eq!(needs(&elf(Some("/lib64/ld.so"))).unwrap().unwrap().loader.as_deref(), Some("/lib64/ld.so"));
-    assert_eq!(needs(b"no program").unwrap(), None);
-    assert!(needs(b"\x7fELF, cut short").is_err(), "what cannot be read does not pass for static");
+    assert!(is_static(&elf(None)).unwrap() && is_static(b"no program").unwrap());
+    assert!(!is_static(&elf(Some("/lib64/ld.so"))).unwrap());
+    assert!(!is_static(&fs::read("/bin/ls").unwrap()).unwrap());
+    assert!(is_static(b"\x7fELF, cut short").is_err(), "what cannot be read does not pass for static");
     let found = agent_of(&[("usr/bin/kata-agent", FILE, (1, 1), &elf(None))]).unwrap();
-    assert_eq!((found.path.as_str(), paths(&found)), ("/usr/bin/kata-agent", vec!["/usr/bin/kata-agent"]));
-    assert!(found.alone().is_some());
+    assert_eq!((path(&found), found.alone().unwrap()), ("/usr/bin/kata-agent", elf(None).as_slice()));
 }
 
+/// A dynamic agent finds in the guest what it finds in Kata's initrd, wherever that is.
 #[test]
-fn a_loader_is_found_where_usr_is_merged() {
+fn katas_initrd_is_taken_whole() {
+    let dir = modules::tests::tree();
+    let found = modules::resolve(dir.path(), &["virtiofs".to_owned()]).unwrap();
     let agent = elf(Some("/lib64/ld.so"));
-    let entries: [Made<'_>; 5] = [
+    let entries: [Made<'_>; 6] = [
         ("usr/sbin/init", FILE, (1, 1), &agent),
         ("sbin", LINK, (2, 1), b"usr/sbin"),
         ("lib64", LINK, (3, 1), b"usr/lib64"),
-        ("usr/lib64/ld-1.so", FILE, (4, 1), b"loader"),
-        ("usr/lib64/ld.so", LINK, (5, 1), b"ld-1.so"),
+        ("usr/lib64/ld.so", FILE, (4, 1), b"loader"),
+        ("opt/odd/libodd.so", FILE, (5, 1), b"found by a path of the loader's own"),
+        ("init", LINK, (6, 1), b"/sbin/init"),
     ];
-    let found = agent_of(&entries).unwrap();
-    assert_eq!(paths(&found), ["/sbin/init", "/lib64/ld.so"]);
-    assert_eq!(found.files[1].content, b"loader");
-    assert!(found.alone().is_none());
-    let error = agent_of(&entries[..3]).unwrap_err().to_string();
-    assert!(error.starts_with("no loader of kata-agent's in initrd.img: expected /lib64/ld.so"), "{error}");
+    let agent = agent_of(&entries).unwrap();
+    assert_eq!((path(&agent), agent.alone()), ("/sbin/init", None));
+    let Agent::InInitrd { initrd, .. } = &agent else { panic!("{}", path(&agent)) };
+    let below = Initrd::read(initrd.clone()).unwrap();
+    let all = Initrd::read(guest_initrd(b"ours", &found, &agent).unwrap()).unwrap();
+    for theirs in below.paths().filter(|path| *path != "init") {
+        assert_eq!(all.file(theirs), below.file(theirs), "{theirs}");
+        assert_eq!(all.resolve(theirs), below.resolve(theirs), "{theirs}");
+    }
+    assert_eq!(all.file("init").unwrap().0, b"ours");
+    assert_eq!(all.file("kata-qualify/next").unwrap().0, b"/sbin/init");
+    assert_eq!(all.file("sbin/init").unwrap().0, elf(Some("/lib64/ld.so")));
+}
+
+#[test]
+fn an_agent_by_itself_gets_a_root_of_its_own() {
+    let dir = modules::tests::tree();
+    let found = modules::resolve(dir.path(), &["virtiofs".to_owned()]).unwrap();
+    let all = Initrd::read(guest_initrd(b"ours", &found, &Agent::Alone(b"agent".to_vec())).unwrap()).unwrap();
+    assert_eq!(all.file("sbin/init").unwrap(), (b"agent".as_slice(), 0o755));
+    assert_eq!(all.file("kata-qualify/next").unwrap().0, b"/sbin/init");
+    assert_eq!(all.file("etc/hostname").unwrap().0, b"kata\n");
 }
 
 #[test]
@@ -75,56 +97,7 @@ fn systemd_is_no_agent() {
     assert!(error.starts_with("no kata-agent in initrd.img"), "{error}");
     let with =
         [("sbin/init", FILE, (1, 1), b"\x7fELF systemd".as_slice()), ("usr/bin/kata-agent", FILE, (2, 1), &elf(None))];
-    assert_eq!(agent_of(&with).unwrap().path, "/usr/bin/kata-agent");
-}
-
-/// A program of this machine's with its libraries, in an initrd like Kata's.
-#[test]
-fn a_dynamic_agent_runs_with_what_is_taken_along() {
-    let mut program = fs::read("/bin/ls").unwrap();
-    program.extend_from_slice(b"kata-agent");
-    let mut contents = vec![("etc/passwd".to_owned(), b"not needed".to_vec())];
-    let mut wanted = vec![("usr/sbin/init".to_owned(), program)];
-    while let Some((path, bytes)) = wanted.pop() {
-        let needs = needs(&bytes).unwrap().unwrap_or_default();
-        let names = needs.libraries.iter().map(|name| format!("lib/x86_64-linux-gnu/{name}"));
-        for place in names.chain(needs.loader.map(|loader| loader[1..].to_owned())) {
-            if !contents.iter().chain(&wanted).any(|(known, _)| *known == place) {
-                let bytes = fs::read(Path::new("/").join(&place)).unwrap();
-                wanted.push((place, bytes));
-            }
-        }
-        contents.push((path, bytes));
-    }
-    let mut entries: Vec<Made<'_>> = contents
-        .iter()
-        .zip(1..)
-        .map(|((path, bytes), ino)| (path.as_str(), FILE, (ino, 1), bytes.as_slice()))
-        .collect();
-    entries.push(("sbin", LINK, (100, 1), b"usr/sbin"));
-    let agent = agent_of(&entries).unwrap();
-    let names: Vec<&str> = contents.iter().map(|(path, _)| path.as_str()).collect();
-    assert_eq!(agent.files.len(), names.len() - 1, "{:?} of {names:?}", paths(&agent));
-    assert!(paths(&agent).contains(&"/lib/x86_64-linux-gnu/libc.so.6"));
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED running it: chroot needs root");
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let put = |file: &ExtraFile| {
-        let path = dir.path().join(&file.path[1..]);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, &file.content).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(file.mode);
-        fs::set_permissions(&path, mode).unwrap();
-    };
-    agent.files.iter().for_each(put);
-    let run = || Command::new("chroot").arg(dir.path()).args([&agent.path, "/sbin"]).output().unwrap();
-    let output = run();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("init"));
-    fs::remove_file(dir.path().join("lib/x86_64-linux-gnu/libc.so.6")).unwrap();
-    assert!(!run().status.success(), "it runs without what was taken along");
+    assert_eq!(path(&agent_of(&with).unwrap()), "/usr/bin/kata-agent");
 }
 
 /// What is laid over shares nothing with what is below but `/init`.
