@@ -7,9 +7,13 @@ use crate::error::{Cause, Context, Failure, Phase};
 use crate::fetch::{self, Fetch};
 use crate::install;
 use crate::mirror::{self, Mirrors};
+use crate::options::valid_name;
 use crate::tree::{self, Scaffold};
 use kata_osinfo::release::{Archive, Release};
 use kata_osinfo::root::Root;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 /// Whether this machine has the tool.
@@ -47,10 +51,40 @@ pub(crate) fn sources(release: &Release, mirrors: &Mirrors) -> Vec<String> {
     release.suites.iter().filter_map(line).collect()
 }
 
-/// What every installation consists of at least, besides the essential packages: those of priority `required`, as `mmdebstrap --variant=minbase` has it.
-pub(crate) fn required(release: &Release) -> String {
-    let arch = release.arch.debian_name();
-    format!("?narrow(?architecture({arch}),?and(?priority(required),?not(?essential)))")
+/// What every installation consists of at least, besides the essential packages: those of priority `required`, as
+/// `mmdebstrap --variant=minbase` has it.
+///
+/// Read from the package lists, for the apt of a tree is asked next, and Debian 11's knows no pattern for it.
+pub(crate) fn required(lists: &Path) -> Result<Vec<String>, Failure> {
+    let mut all = BTreeSet::new();
+    for name in install::names(lists)?.iter().filter(|name| name.ends_with("_Packages")) {
+        let list = lists.join(name);
+        all.extend(
+            required_of(BufReader::new(File::open(&list).context("reading", &list)?)).context("reading", &list)?,
+        );
+    }
+    Ok(all.into_iter().collect())
+}
+
+fn required_of(list: impl BufRead) -> io::Result<BTreeSet<String>> {
+    let mut all = BTreeSet::new();
+    let (mut package, mut is_required, mut is_essential) = (None, false, false);
+    // The last stanza may end with the file.
+    for line in list.lines().chain([Ok(String::new())]) {
+        let line = line?;
+        match line.split_once(": ") {
+            Some(("Package", name)) => package = Some(name.to_owned()),
+            Some(("Priority", priority)) => is_required = priority == "required",
+            Some(("Essential", essential)) => is_essential = essential == "yes",
+            _ if line.is_empty() => {
+                let name = package.take().filter(|name| is_required && !is_essential && valid_name(name));
+                all.extend(name);
+                (is_required, is_essential) = (false, false);
+            }
+            _ => {}
+        }
+    }
+    Ok(all)
 }
 
 /// Makes the base tree: the essential packages and apt, installed; the package lists lie beside it for the next step.
@@ -124,4 +158,18 @@ fn configure(runner: &Runner<'_>, tree: &Path, desk: &Path, debs: &[String]) -> 
         std::fs::remove_file(&deb).context("removing", &deb)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_required_and_not_essential_is_read_from_the_lists() {
+        let list = "Package: bash\nEssential: yes\nPriority: required\n\nPackage: mount\nPriority: required\n\n\
+            Package: vim\nPriority: optional\nDescription: x\n Priority: required\n\nPackage: -o\nPriority: required\n\n\
+            Package: tzdata\nPriority: required\n";
+        let found = required_of(list.as_bytes()).unwrap();
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), ["mount", "tzdata"]);
+    }
 }

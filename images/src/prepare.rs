@@ -258,7 +258,7 @@ impl Job<'_> {
                 self.enter(Phase::Bootstrap);
                 install::write_sources(self.release, mirrors, desk, &tree)?;
                 bootstrap::bootstrap(&self.runner, self.release, mirrors, &fetch, desk, &tree)?;
-                more.push(bootstrap::required(self.release));
+                more.extend(bootstrap::required(&desk.join(fetch::LISTS))?);
             }
         }
         self.enter(Phase::Install);
