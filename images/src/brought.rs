@@ -7,7 +7,7 @@ use crate::install;
 use kata_osinfo::redact::Redactor;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -180,7 +180,19 @@ fn unreadable(failure: Failure) -> SourceError {
     SourceError::Unreadable { detail: failure.cause.to_string() }
 }
 
+/// An address in the words of curl's configuration.
+fn configuration(address: &str) -> String {
+    let quoted: String = address
+        .chars()
+        .filter(|c| !c.is_control())
+        .flat_map(|c| matches!(c, '"' | '\\').then_some('\\').into_iter().chain([c]))
+        .collect();
+    format!("url = \"{quoted}\"\n")
+}
+
 /// Downloads by curl, which knows proxies and certificates, and dies with us.
+///
+/// The address may hold a password: it goes through a pipe, for arguments are everybody's to read.
 fn fetch(address: &str, to: &Path, limit: u64, cancel: &AtomicBool) -> Result<(), SourceError> {
     const MINUTES: u64 = 30;
     let deadline = Duration::from_secs(MINUTES * 60).as_secs().to_string();
@@ -194,9 +206,8 @@ fn fetch(address: &str, to: &Path, limit: u64, cancel: &AtomicBool) -> Result<()
         .args(["--fail", "--silent", "--show-error", "--location", "--proto", "=https,http", "--max-time", &deadline])
         .arg("--output")
         .arg(to)
-        .arg("--")
-        .arg(address)
-        .stdin(Stdio::null())
+        .args(["--config", "-"])
+        .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn();
@@ -204,6 +215,8 @@ fn fetch(address: &str, to: &Path, limit: u64, cancel: &AtomicBool) -> Result<()
         Ok(child) => child,
         Err(e) => return Err(failed(e.to_string())),
     };
+    // A pipe takes as much without a reader; if curl has gone, its exit says why.
+    let _ = child.stdin.take().map(|mut stdin| stdin.write_all(configuration(address).as_bytes()));
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break status,
@@ -242,6 +255,11 @@ fn too_large(limit: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_one_word_of_curls_configuration() {
+        assert_eq!(configuration("https://u:p\"\\@h/x\ny"), "url = \"https://u:p\\\"\\\\@h/xy\"\n");
+    }
 
     #[test]
     fn a_checksum_is_told_by_its_name_or_its_length() {

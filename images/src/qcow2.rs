@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn an_empty_one_is_whole() {
-        for bytes in [0, 512, 6 << 30, 1 << 39] {
+        for bytes in [512, 6 << 30, 1 << 39] {
             let file = empty(bytes);
             assert_eq!(opened(&file), Ok(()), "{bytes}");
             assert_eq!(file[24..32], bytes.to_be_bytes());

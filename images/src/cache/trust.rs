@@ -6,7 +6,7 @@
 use rustix::fs::{Mode, OFlags};
 use std::fs::{DirBuilder, File, Metadata};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// A part of a cache that somebody else could have made or could change.
@@ -35,22 +35,37 @@ pub fn check(folder: &Path) -> io::Result<()> {
     refuse(folder, reason)
 }
 
-/// Makes a folder of a cache, with what is missing above it, or checks the one that is there.
+/// Makes a folder of a cache, with what is missing above it, or checks the one that is there, and closes it to others:
+/// the trees in it have programs that make whoever runs them root.
 ///
 /// # Errors
 /// As [`check`]; or that it cannot be made.
 pub fn make(folder: &Path) -> io::Result<()> {
     match check(folder) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        other => return other,
+        Ok(()) => return close(folder),
+        Err(e) => return Err(e),
     }
     if let Some(above) = folder.parent() {
         std::fs::create_dir_all(above)?;
     }
-    match DirBuilder::new().mode(0o755).create(folder) {
+    match DirBuilder::new().mode(PRIVATE).create(folder) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
         _ => check(folder),
     }
+}
+
+const PRIVATE: u32 = 0o700;
+
+fn close(folder: &Path) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = File::from(rustix::fs::open(folder, flags, Mode::empty())?);
+    let meta = folder.metadata()?;
+    // Root's, where this is another user: not this one's to change.
+    if meta.mode() & 0o077 == 0 || meta.uid() != rustix::process::geteuid().as_raw() {
+        return Ok(());
+    }
+    folder.set_permissions(PermissionsExt::from_mode(PRIVATE))
 }
 
 /// Opens a lock of a cache, and makes it if it is not there.
@@ -109,7 +124,7 @@ fn foreign(path: &Path, reason: String) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    use std::os::unix::fs::{chown, symlink};
 
     fn said(result: io::Result<()>) -> String {
         result.unwrap_err().to_string()
@@ -120,8 +135,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = dir.path().join("a/b/cache");
         make(&cache).unwrap();
-        assert_eq!(std::fs::metadata(&cache).unwrap().mode() & 0o7777, 0o755);
+        let mode = || std::fs::metadata(&cache).unwrap().mode() & 0o7777;
+        assert_eq!(mode(), 0o700);
+        // As an older version made it.
+        std::fs::set_permissions(&cache, PermissionsExt::from_mode(0o755)).unwrap();
         make(&cache).unwrap();
+        assert_eq!(mode(), 0o700, "others could run what is in its trees");
         lock(&cache.join("lock")).unwrap();
         existing_lock(&cache.join("lock")).unwrap();
         assert_eq!(existing_lock(&cache.join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
