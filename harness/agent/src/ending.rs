@@ -73,9 +73,15 @@ impl End {
     }
 
     fn is_crash(self) -> bool {
-        matches!(self, End::Signal(signal) if is_crash(signal))
+        match self {
+            End::Signal(signal) => is_crash(signal),
+            End::Code(code) => code == RUST_PANIC,
+        }
     }
 }
+
+/// With what a Rust program ends whose main thread panicked.
+const RUST_PANIC: i32 = 101;
 
 impl std::fmt::Display for End {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -101,13 +107,17 @@ pub fn judge(facts: &Facts) -> Option<Ending> {
         }
         (_, Ended { end: End::Signal(signal), .. }, _) => Ending::VmmKilled { signal: *signal },
         // A QEMU that gives up after its daemon has crashed, or was killed, is not at fault.
-        (_, Ended { end: End::Code(1..), .. }, Some(Ended { end: end @ End::Signal(_), words })) => {
+        (_, Ended { end: End::Code(1..), .. }, Some(Ended { end, words }))
+            if end.is_crash() || matches!(end, End::Signal(_)) =>
+        {
             daemon_ended(*end, words)
         }
         (_, Ended { end: End::Code(0), .. }, daemon) => match (&facts.oops, daemon) {
             (Some(line), _) => Ending::Oopsed { line: line.clone() },
             // A guest may well give up when its files are gone.
-            (None, Some(Ended { end, words })) if end.is_crash() => daemon_ended(*end, words),
+            (None, Some(Ended { end, words })) if end.is_crash() || matches!(end, End::Signal(_)) => {
+                daemon_ended(*end, words)
+            }
             (None, _) => Ending::PoweredOff,
         },
         (_, Ended { end: End::Code(code), words }, _) => Ending::VmmExited { code: *code, stderr: words.clone() },

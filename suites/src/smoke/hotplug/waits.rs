@@ -81,6 +81,7 @@ pub(in crate::smoke) fn within<T>(
     let config = env.read(&path).unwrap_or_default();
     let lacking = lacking(&config, options);
     Err(match lacking.is_empty() {
+        true if config.is_empty() => Stop::fail(format!("{late}; {path} cannot be read")),
         true => Stop::fail(format!("{late}; the kernel has {}", options.join(", "))),
         false => Stop::blame(Component::Kernel, format!("{late}; {path} has no {}", lacking.join(", "))),
     })
