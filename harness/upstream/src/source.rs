@@ -124,6 +124,9 @@ pub(crate) fn assignments(source: &str) -> Vec<(String, &str, usize)> {
     let mut all = Vec::new();
     for (number, line) in source.lines().enumerate() {
         let line = line.trim();
+        if let Some(option) = line.strip_prefix("# ").and_then(|l| l.strip_suffix(" is not set")) {
+            all.push((option.to_owned(), "n", number + 1));
+        }
         if line.starts_with('#') {
             continue;
         }
