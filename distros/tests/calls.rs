@@ -24,7 +24,7 @@ verified:
     harness: \"0.1.0\"
     test-set: d3dcb968b1d5
     versions: {qemu-system-x86_64: 9.0.0-r0}
-    capabilities: {vmm.boot: supported, kernel.guest: supported, fs.virtio-fs: supported}
+    capabilities: {vmm.boot: supported, vmm.qmp: supported, vmm.hotplug.memory: supported, vmm.hotplug.blk: supported, vmm.hotplug.net: supported, kernel.guest: supported, fs.virtio-fs: supported}
 ";
 
 const ADMINS: &str = "distro: alpine

@@ -11,9 +11,13 @@ const CHECK: &[&str] = &["check", "--all", "--quiet"];
 fn an_initrd_of_another_kernel_is_told_whatever_its_name_is() {
     let machine = Machine::new();
     machine.file("m/boot/kata.img", &cpio(&["usr/bin/kata-agent", "lib/modules/5.10.0-9-amd64/virtiofs.ko"]));
+    let told = "it has modules for 5.10.0-9-amd64 and none for 6.1";
     let output = machine.run(&with(CONFIGURE, &["--dry-run"]));
+    assert_ne!(output.code, 0, "{}", output.stderr);
+    assert!(output.stderr.contains(told), "{}", output.stderr);
+    let output = machine.run(&with(CONFIGURE, &["--dry-run", "--force"]));
     assert_eq!(output.code, 0, "{}", output.stderr);
-    assert!(output.stderr.contains("it has modules for 5.10.0-9-amd64 and none for 6.1"), "{}", output.stderr);
+    assert!(output.stderr.contains(told), "{}", output.stderr);
     assert!(output.stderr.contains("warning: not for production"), "{}", output.stderr);
     // The host's own.
     machine.file("m/boot/kata.img", &cpio(&["init", "lib/modules/6.1/virtiofs.ko"]));
@@ -26,6 +30,7 @@ fn an_initrd_of_another_kernel_is_told_whatever_its_name_is() {
     assert!(!output.stderr.contains("not for production"), "{}", output.stderr);
     machine.file("m/boot/kata.img", "kernel");
     let output = machine.run(&with(CONFIGURE, &["--dry-run"]));
+    assert_ne!(output.code, 0, "{}", output.stderr);
     assert!(output.stderr.contains("is unpacked by no kernel: "), "{}", output.stderr);
 }
 

@@ -88,7 +88,7 @@ fn earlier(release: &str) -> VerifiedEntry {
         basis: Basis::Emulated,
         tested: date(2026, 1, 2),
         harness: "0.0.1".to_owned(),
-        test_set: "0123456789ab".to_owned(),
+        test_set: "d3dcb968b1d5".to_owned(),
         versions: BTreeMap::from([("qemu-system-x86".to_owned(), "1:1.0".to_owned())]),
         capabilities: BTreeMap::from([(kata_osinfo::capability::Capability::VmmBoot, supported)]),
     }

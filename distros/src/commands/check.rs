@@ -108,15 +108,15 @@ pub(crate) fn packages(system: &System) -> anyhow::Result<Option<Packages<'_>>> 
     }
 }
 
-/// That a package database does not answer; where only this machine's rpm is to blame, nothing is known.
+/// That a package database does not answer; where it is there and cannot be read, nothing is known.
 pub(crate) fn unreadable(error: &QueryError) -> Failed {
     let exit = match error {
-        QueryError::NoRpm(_) | QueryError::Refused { .. } => Exit::Unknown,
+        QueryError::NoRpm(_) | QueryError::Refused { .. } | QueryError::Read(_) => Exit::Unknown,
         _ => Exit::BadInput,
     };
     let failed = Failed::new(exit, "unreadable-packages", error.to_string());
-    match exit {
-        Exit::Unknown => {
+    match error {
+        QueryError::NoRpm(_) | QueryError::Refused { .. } => {
             failed.hint("install an rpm that reads this database, or run kata-osinfo on that system itself")
         }
         _ => failed,

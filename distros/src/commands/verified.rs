@@ -74,9 +74,16 @@ pub(crate) fn run(common: &Common, arguments: &VerifiedArguments) -> anyhow::Res
     Ok(exit)
 }
 
-/// Booting, the guest kernel, and the first filesystem in the record that the profile knows.
+/// Booting, what is plugged into guests, the guest kernel, and the first filesystem in the record that the profile knows.
 fn usual(system: &System, profile: &Profile) -> Vec<Capability> {
-    let mut capabilities = vec![Capability::VmmBoot, Capability::KernelGuest];
+    let mut capabilities = vec![
+        Capability::VmmBoot,
+        Capability::VmmQmp,
+        Capability::VmmHotplugMemory,
+        Capability::VmmHotplugBlk,
+        Capability::VmmHotplugNet,
+        Capability::KernelGuest,
+    ];
     let filesystems = system.stated().into_iter().filter(|s| s.kind == Kind::Fs && s.packaged);
     let share = filesystems.map(|s| s.name).find(|name| profile.shares(name));
     capabilities.extend(share.and_then(|name| Capability::of_share(&name)));

@@ -101,6 +101,9 @@ pub struct Configuration {
     /// Whether guests boot Kata's image, and no run proved that they can.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unproven_image: bool,
+    /// Whether guests boot a kernel or an initrd of which something is in doubt.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub in_doubt: bool,
     /// Whether deadlines are stretched for emulation.
     pub emulated: bool,
     /// Whether this is fit for production: a kernel that the distro maintains, and nothing forced.
@@ -203,6 +206,16 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
         note("path", line);
     }
     let mut doubts = false;
+    // Kata plugs what a pod asks for into its guest, and reads QMP's replies to everything.
+    for what in PLUGGED {
+        let (against, _) = evidence(inputs.verified, release, profile, *what, found);
+        if !against.is_empty() && !inputs.force {
+            let instead = "use another release or profile, or a VMM of your own".to_owned();
+            return Err(PlanError::Unsupported { what: *what, why: against, instead });
+        }
+        doubts |= !against.is_empty();
+        against.into_iter().for_each(|a| note("path", format!("forced although known not to work: {a}")));
+    }
     let boot = match inputs.guest {
         Guest::Kata => {
             note("kernel", "Kata's own kernel stays: not for production".to_owned());
@@ -222,6 +235,13 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
                         release.kernel.as_ref().map(|k| k.packages.join(", ")).unwrap_or_default()
                     ),
                 );
+            }
+            if let Some(why) = found.initrd.as_ref().and_then(|i| i.against(&kernel)).filter(|_| !inputs.force) {
+                return Err(PlanError::Unsupported {
+                    what: Capability::KernelGuest,
+                    why: vec![format!("{initrd} {why}")],
+                    instead: format!("give an initrd that was made for {kernel}"),
+                });
             }
             let about_initrd = about_initrd(&kernel, initrd, found.initrd.as_ref(), inputs.kata);
             for Judged { text, in_doubt } in about_initrd {
@@ -284,12 +304,17 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
         production: boot != Boot::Kata && !forced && !was_forced && !doubts,
         image_as_disk: image.as_ref().is_some_and(|image| image.changed && image.driver == ImageDriver::Blk),
         unproven_image: image.is_some_and(|image| !image.proven),
+        in_doubt: doubts,
         boot,
         emulated: inputs.emulated,
         notes,
         passed_over: choice.passed_over,
     })
 }
+
+/// What every pod needs of a VMM besides a guest that boots.
+const PLUGGED: &[Capability] =
+    &[Capability::VmmQmp, Capability::VmmHotplugMemory, Capability::VmmHotplugBlk, Capability::VmmHotplugNet];
 
 /// Something to know of a file.
 struct Judged {
@@ -303,7 +328,7 @@ fn about_initrd(kernel: &str, initrd: &str, found: Option<&Initrd>, kata: KataVe
     let doubt = |text| Judged { text, in_doubt: true };
     let mut all = Vec::new();
     if let Some(Initrd::Unread(why)) = found {
-        all.push(Judged { text: format!("{initrd} was not looked into: {why}"), in_doubt: false });
+        all.push(doubt(format!("{initrd} was not looked into: {why}")));
     }
     let Some(found @ (Initrd::Has { .. } | Initrd::Broken(_))) = found else {
         all.extend(initrd_in_doubt(kernel, initrd, kata).map(doubt));

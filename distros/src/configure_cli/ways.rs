@@ -49,9 +49,14 @@ pub(super) fn print(way: &Way, here: &Here, format: Format) -> anyhow::Result<Ex
             if human {
                 passed_over(out, &configuration.passed_over)?;
                 let (range, share) = (&here.profile.range, configuration.share.name());
-                match configuration.unproven_image {
-                    false => writeln!(out, "{name} can run Kata {range} with {share}")?,
-                    true => writeln!(
+                match (configuration.in_doubt, configuration.unproven_image) {
+                    (false, false) => writeln!(out, "{name} can run Kata {range} with {share}")?,
+                    (true, _) => writeln!(
+                        out,
+                        "{name} is not known to run Kata {range}: with {share} it can, but its guests' kernel or initrd is \
+                         in doubt"
+                    )?,
+                    (false, true) => writeln!(
                         out,
                         "{name} is not known to run Kata {range}: with {share} it can, but no run has proved that its \
                          guests boot Kata's image"

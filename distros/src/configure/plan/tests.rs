@@ -343,10 +343,15 @@ fn an_initrd_that_is_not_made_for_it_is_not_for_production() {
 #[test]
 fn what_is_in_an_initrd_counts_and_not_its_name() {
     let kernel = "/boot/vmlinuz-6.12.48+deb13-amd64";
-    let judged = |initrd: &str, found: Initrd| {
+    let with = |initrd: &str, found: Initrd| {
         let mut case = Case::new(RECORD, "go-3.29");
         case.guest = Guest::Own { kernel: Some(kernel.into()), initrd: initrd.into() };
         case.found.initrd = Some(found);
+        case
+    };
+    let judged = |initrd: &str, found: Initrd| {
+        let mut case = with(initrd, found);
+        case.force = true;
         let configuration = case.plan().unwrap();
         let notes: Vec<String> =
             configuration.notes.into_iter().filter(|n| n.about == "initrd").map(|n| n.text).collect();
@@ -355,6 +360,11 @@ fn what_is_in_an_initrd_counts_and_not_its_name() {
     let has =
         |modules: &[&str], agent| Initrd::Has { modules: modules.iter().map(|m| (*m).to_owned()).collect(), agent };
     let of_host = "/boot/initrd.img-6.12.48+deb13-amd64";
+    for cannot_boot in [has(&["6.1.0-9-amd64"], true), Initrd::Broken("it is empty".to_owned())] {
+        let error = with("/boot/kata.img", cannot_boot).plan().unwrap_err();
+        assert!(matches!(error, PlanError::Unsupported { what: Capability::KernelGuest, .. }), "{error}");
+    }
+    assert!(with(of_host, has(&["6.12.48+deb13-amd64"], true)).plan().is_ok());
     assert_eq!(judged(of_host, has(&["6.12.48+deb13-amd64"], true)), (true, String::new()));
     assert_eq!(judged("/boot/kata-6.1.0.img", has(&["6.12.48+deb13-amd64", "6.1"], true)), (true, String::new()));
     let (production, notes) = judged("/boot/kata.img", has(&["6.1.0-9-amd64"], true));
@@ -367,7 +377,7 @@ fn what_is_in_an_initrd_counts_and_not_its_name() {
     assert!(!production && notes.contains("is unpacked by no kernel: it is empty"), "{notes}");
     // What is not read is told, and its name says what it says.
     let (production, notes) = judged("/boot/kata.img", Initrd::Unread("lz4".to_owned()));
-    assert!(production && notes.contains("was not looked into: lz4"), "{notes}");
+    assert!(!production && notes.contains("was not looked into: lz4"), "{notes}");
     let (production, notes) = judged(of_host, Initrd::Unread("lz4".to_owned()));
     assert!(!production && notes.contains("this machine itself boots"), "{notes}");
 }
@@ -476,4 +486,24 @@ fn an_image_is_what_was_verified_of_it() {
     neither.force = false;
     neither.guest = own();
     assert!(!neither.plan().unwrap().unproven_image);
+}
+
+#[test]
+fn a_qemu_that_cannot_plug_is_refused() {
+    let mut case = Case::new(
+        &format!(
+            "{RECORD}verified:\n{}",
+            entry(
+                "go-3.29",
+                "container",
+                "      vmm.hotplug.blk: {verdict: unsupported, causes: [\"qemu: no bus\"]}\n"
+            )
+        ),
+        "go-3.29",
+    );
+    let error = case.plan().unwrap_err().to_string();
+    assert!(error.starts_with("vmm.hotplug.blk is known not to work: qemu: no bus"), "{error}");
+    case.force = true;
+    let configuration = case.plan().unwrap();
+    assert!(configuration.in_doubt && !configuration.production);
 }
