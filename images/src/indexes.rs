@@ -54,8 +54,7 @@ fn fetch_one(
     })?;
     let url = format!("{mirror}/dists/{}/InRelease", suite.name);
     let mut pauses = PAUSES.iter();
-    loop {
-        let Err(mut failure) = at.file(runner, &url, name) else { break };
+    while let Err(mut failure) = at.file(runner, &url, name) {
         match (&failure.cause, pauses.next()) {
             (Cause::MirrorUnreachable { .. }, Some(pause)) => runner.pause(*pause)?,
             (Cause::NoSuchRelease { .. }, _) => {
