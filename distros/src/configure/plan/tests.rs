@@ -375,7 +375,7 @@ fn what_is_in_an_initrd_counts_and_not_its_name() {
     assert!(production && notes.contains("has no modules"), "{notes}");
     let (production, notes) = judged("/boot/kata.img", Initrd::Broken("it is empty".to_owned()));
     assert!(!production && notes.contains("is unpacked by no kernel: it is empty"), "{notes}");
-    // What is not read is told, and its name says what it says.
+    // What is not read is in doubt, whatever its name says.
     let (production, notes) = judged("/boot/kata.img", Initrd::Unread("lz4".to_owned()));
     assert!(!production && notes.contains("was not looked into: lz4"), "{notes}");
     let (production, notes) = judged(of_host, Initrd::Unread("lz4".to_owned()));
