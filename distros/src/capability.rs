@@ -1,285 +1,257 @@
-//! Capabilities, the columns of the matrix: the one table of their names, for records, profiles, suites and reports.
+//! Capabilities, the columns of the matrix: the one table of them, for records, profiles, suites and reports.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// One column of the matrix: something that a distro can do for a Kata version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Capability {
-    /// The native packages install, and the record's paths are true.
-    PackagesInstall,
-    /// QEMU boots a guest the way the profile does.
-    VmmBoot,
-    /// QEMU's QMP replies are what the profile's runtime parses.
-    VmmQmp,
-    /// Host and guest talk over vhost-vsock.
-    VmmVsock,
-    /// The guest has a vhost-net tap device.
-    VmmNet,
-    /// Memory is plugged into a running guest.
-    VmmHotplugMemory,
-    /// CPUs are plugged into a running guest.
-    VmmHotplugCpu,
-    /// Disks are plugged into a running guest.
-    VmmHotplugBlk,
-    /// Network interfaces are plugged into a running guest.
-    VmmHotplugNet,
-    /// Something is plugged into a PCIe root port of a running guest.
-    VmmHotplugRootPort,
-    /// QEMU gives a guest Kata's image as an NVDIMM.
-    VmmImageNvdimm,
-    /// QEMU gives a guest Kata's image as a virtio-blk disk.
-    VmmImageBlk,
-    /// `vhost-user-blk-pci` exists.
-    VmmVhostUserBlk,
-    /// `vfio-pci` exists.
-    VmmVfio,
-    /// Every device exists that Kata's own build of QEMU insists on and only settings ask for.
-    VmmBuildGate,
-    /// `amd-iommu` exists.
-    VmmAmdIommu,
-    /// `tdx-guest` exists.
-    VmmTdx,
-    /// `sev-snp-guest` exists.
-    VmmSevSnp,
-    /// The distro's kernel is usable as Kata's guest kernel.
-    KernelGuest,
-    /// The distro's kernel is usable as Kata's host kernel.
-    KernelHost,
-    /// The host's KVM runs vCPUs.
-    HostKvm,
-    /// The host has the vhost drivers that Kata hands to QEMU.
-    HostVhost,
-    /// The host can tie a pod's interface to a guest's.
-    HostNetwork,
-    /// The host's cgroups have what Kata needs.
-    HostCgroups,
-    /// The host has room for shared guest memory.
-    HostMemory,
-    /// QEMU's `aio=io_uring` works on the host.
-    HostIoUring,
-    /// The distro's containerd runs.
-    HostContainerd,
-    /// The rules of Kata's own checks hold.
-    HostCheck,
-    /// virtio-fs with the distro's virtiofsd.
-    FsVirtioFs,
-    /// Extended attributes over virtio-fs (`--xattr`).
-    FsVirtioFsXattr,
-    /// POSIX ACLs over virtio-fs (`--posix-acl`).
-    FsVirtioFsAcl,
-    /// pjdfstest over virtio-fs differs in nothing from the native filesystem.
-    FsVirtioFsPosix,
-    /// 9p by QEMU.
-    FsVirtio9p,
-    /// Extended attributes over 9p.
-    FsVirtio9pXattr,
-    /// pjdfstest over 9p differs in nothing from the native filesystem.
-    FsVirtio9pPosix,
-    /// A block device with ext4.
-    FsVirtioBlk,
-    /// pjdfstest over the block device differs in nothing from the native filesystem.
-    FsVirtioBlkPosix,
-    /// Containers run under the distro's containerd and runc: the control of everything under Kata.
-    ContainersRunc,
-    /// A container runs under Kata.
-    KataSmoke,
-    /// Kata's shared filesystem works for containers.
-    KataFs,
-    /// Limits of containers hold under Kata.
-    KataLimits,
-    /// Containers have a network under Kata.
-    KataNet,
-    /// Kata's own check of the host passes.
-    KataCheck,
-    /// The distro's own tool makes an initrd for Kata's guests.
-    KataInitrd,
-    /// Kata's own guest kernel boots under the distro's VMM.
-    KataKernel,
+/// How much a capability weighs, and where reports show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// Kata does not run without it.
+    Required,
+    /// As [`Tier::Required`], but where the environment cannot show it `--strict` does without.
+    IfProvided,
+    /// In the overview, and nobody needs it for running Kata.
+    Shown,
+    /// In the table of details, and nobody needs it for running Kata.
+    Detail,
+    /// As [`Tier::Detail`], and all that is looked at is a list, QEMU's of its devices or objects: it is `offered` at
+    /// best, for nobody used it.
+    Listed,
+}
+
+/// Makes the enum and its table from one row a capability: name, head of a narrow column, tier, meaning.
+macro_rules! capabilities {
+    ($($variant:ident { $name:literal, $short:literal, $tier:ident, $meaning:literal })*) => {
+        /// One column of the matrix: something that a distro can do for a Kata version.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Capability {
+            $(#[doc = $meaning] $variant,)*
+        }
+
+        impl Capability {
+            /// All of them, in the order of the matrix.
+            pub const ALL: &'static [Capability] = &[$(Capability::$variant,)*];
+
+            /// The dotted name in records, reports and on the command line.
+            pub fn name(self) -> &'static str {
+                match self { $(Capability::$variant => $name,)* }
+            }
+
+            /// The head of a narrow column.
+            pub fn short(self) -> &'static str {
+                match self { $(Capability::$variant => $short,)* }
+            }
+
+            /// What it weighs.
+            pub fn tier(self) -> Tier {
+                match self { $(Capability::$variant => Tier::$tier,)* }
+            }
+
+            /// What it means, in one sentence, for `explain`.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Capability::$variant => $meaning,)* }
+            }
+        }
+    };
+}
+
+capabilities! {
+    PackagesInstall {
+        "packages.install", "install", Required,
+        "the native packages install and the record's paths and owners are true"
+    }
+    VmmBoot {
+        "vmm.boot", "boot", Required,
+        "the distro's QEMU boots the distro's kernel with the profile's arguments"
+    }
+    VmmQmp {
+        "vmm.qmp", "qmp", Required,
+        "QEMU's QMP replies are what the profile's runtime parses"
+    }
+    VmmVsock {
+        "vmm.vsock", "vsock", IfProvided,
+        "host and guest talk over vhost-vsock, the channel of Kata's agent"
+    }
+    VmmNet {
+        "vmm.net", "net", IfProvided,
+        "the guest has network over a vhost-net tap device"
+    }
+    VmmHotplugMemory {
+        "vmm.hotplug.memory", "hot mem", Required,
+        "memory that is plugged into a running guest is the guest's"
+    }
+    VmmHotplugCpu {
+        "vmm.hotplug.cpu", "hot cpu", IfProvided,
+        "a CPU that is plugged into a running guest works, and can be unplugged"
+    }
+    VmmHotplugBlk {
+        "vmm.hotplug.blk", "hot blk", Required,
+        "a disk that is plugged into a running guest is where Kata predicts, and holds data"
+    }
+    VmmHotplugNet {
+        "vmm.hotplug.net", "hot net", Required,
+        "a network interface that is plugged into a running guest is where Kata predicts, and carries packets"
+    }
+    VmmHotplugRootPort {
+        "vmm.hotplug.root-port", "hotplug.root-port", Detail,
+        "a device that is plugged into a PCIe root port works, where Kata plugs VFIO devices if told to"
+    }
+    VmmImageNvdimm {
+        "vmm.image.nvdimm", "image.nvdimm", Shown,
+        "QEMU gives a guest Kata's image as an NVDIMM, and its root filesystem is read there by DAX; the kernel \
+         of such a guest is Kata's own, for without an initrd a distro's has no drivers"
+    }
+    VmmImageBlk {
+        "vmm.image.blk", "image.blk", Shown,
+        "QEMU gives a guest Kata's image as a virtio-blk disk, and its root filesystem is read there; the kernel \
+         of such a guest is Kata's own, for without an initrd a distro's has no drivers"
+    }
+    VmmVhostUserBlk {
+        "vmm.vhost-user-blk", "vhost-user-blk", Listed,
+        "QEMU offers vhost-user-blk (SPDK volumes)"
+    }
+    VmmVfio {
+        "vmm.vfio", "vfio", Listed,
+        "QEMU offers vfio-pci (device pass-through)"
+    }
+    VmmBuildGate {
+        "vmm.build-gate", "build-gate", Listed,
+        "QEMU offers what Kata's own build of it insists on and only settings ask for"
+    }
+    VmmAmdIommu {
+        "vmm.amd-iommu", "amd-iommu", Listed,
+        "QEMU offers amd-iommu"
+    }
+    VmmTdx {
+        "vmm.tdx", "tdx", Listed,
+        "QEMU offers Intel TDX guests"
+    }
+    VmmSevSnp {
+        "vmm.sev-snp", "sev-snp", Listed,
+        "QEMU offers AMD SEV-SNP guests"
+    }
+    KernelGuest {
+        "kernel.guest", "kernel", Required,
+        "the distro's kernel works as Kata's guest kernel"
+    }
+    KernelHost {
+        "kernel.host", "host", Shown,
+        "the distro's kernel works as Kata's host kernel"
+    }
+    HostKvm {
+        "host.kvm", "kvm", Detail,
+        "KVM runs a vCPU on the release's kernel"
+    }
+    HostVhost {
+        "host.vhost", "vhost", Detail,
+        "the release's kernel gives Kata vhost-vsock and vhost-net"
+    }
+    HostNetwork {
+        "host.network", "h net", Detail,
+        "the release's kernel can tie a pod's interface to a tap (tun, ingress, u32, mirred)"
+    }
+    HostCgroups {
+        "host.cgroups", "cgroups", Detail,
+        "the host's cgroups have the controllers that Kata puts sandboxes under"
+    }
+    HostMemory {
+        "host.memory", "shm", Detail,
+        "guest memory fits /dev/shm, where virtio-fs wants it"
+    }
+    HostIoUring {
+        "host.io-uring", "io_uring", Detail,
+        "the release's QEMU reads disks by io_uring on the release's kernel"
+    }
+    HostContainerd {
+        "host.containerd", "containerd", Detail,
+        "the release's containerd is there and runs"
+    }
+    HostCheck {
+        "host.check", "check", Detail,
+        "what `kata-runtime check` and `kata-ctl check` ask of a host holds"
+    }
+    FsVirtioFs {
+        "fs.virtio-fs", "virtio-fs", Required,
+        "virtio-fs works the way the profile uses it"
+    }
+    FsVirtioFsXattr {
+        "fs.virtio-fs.xattr", "vfs xattr", Detail,
+        "extended attributes work over virtio-fs with --xattr"
+    }
+    FsVirtioFsAcl {
+        "fs.virtio-fs.acl", "vfs acl", Detail,
+        "POSIX ACLs work over virtio-fs with --posix-acl"
+    }
+    FsVirtioFsHandles {
+        "fs.virtio-fs.handles", "vfs handles", Detail,
+        "virtiofsd holds no descriptor for a file that the guest only knows: it opens files by their handles"
+    }
+    FsVirtioFsPosix {
+        "fs.virtio-fs.posix", "vfs posix", Detail,
+        "pjdfstest sees no difference between virtio-fs and the native filesystem"
+    }
+    FsVirtio9p {
+        "fs.virtio-9p", "9p", Required,
+        "9p works the way the profile uses it"
+    }
+    FsVirtio9pXattr {
+        "fs.virtio-9p.xattr", "9p xattr", Detail,
+        "extended attributes work over 9p"
+    }
+    FsVirtio9pPosix {
+        "fs.virtio-9p.posix", "9p posix", Detail,
+        "pjdfstest sees no difference between 9p and the native filesystem"
+    }
+    FsVirtioBlk {
+        "fs.virtio-blk", "blk", Required,
+        "a virtio block device with ext4 works"
+    }
+    FsVirtioBlkPosix {
+        "fs.virtio-blk.posix", "blk posix", Detail,
+        "pjdfstest sees no difference between the block device and the native filesystem"
+    }
+    ContainersRunc {
+        "containers.runc", "runc", Shown,
+        "containers run under the distro's containerd and runc, the control of Kata's"
+    }
+    KataSmoke {
+        "kata.smoke", "kata", Shown,
+        "containers run under Kata itself"
+    }
+    KataFs {
+        "kata.fs", "kata fs", Shown,
+        "containers share files with the host under Kata itself"
+    }
+    KataLimits {
+        "kata.limits", "kata limits", Shown,
+        "limits on processes, memory and CPU time hold under Kata itself"
+    }
+    KataNet {
+        "kata.net", "kata net", Shown,
+        "containers have a network under Kata itself"
+    }
+    KataCheck {
+        "kata.check", "kata check", Detail,
+        "`kata-runtime check` or `kata-ctl check` itself accepts the host"
+    }
+    KataInitrd {
+        "kata.initrd", "kata initrd", Detail,
+        "the distro's own initramfs tool makes an initrd that Kata's guests boot"
+    }
+    KataKernel {
+        "kata.kernel", "kata kernel", Detail,
+        "Kata's own guest kernel boots under the distro's VMM; not for production with a distro"
+    }
 }
 
 impl Capability {
-    /// All of them, in the order of the matrix.
-    pub const ALL: &'static [Capability] = &[
-        Capability::PackagesInstall,
-        Capability::VmmBoot,
-        Capability::VmmQmp,
-        Capability::VmmVsock,
-        Capability::VmmNet,
-        Capability::VmmHotplugMemory,
-        Capability::VmmHotplugCpu,
-        Capability::VmmHotplugBlk,
-        Capability::VmmHotplugNet,
-        Capability::VmmHotplugRootPort,
-        Capability::VmmImageNvdimm,
-        Capability::VmmImageBlk,
-        Capability::VmmVhostUserBlk,
-        Capability::VmmVfio,
-        Capability::VmmBuildGate,
-        Capability::VmmAmdIommu,
-        Capability::VmmTdx,
-        Capability::VmmSevSnp,
-        Capability::KernelGuest,
-        Capability::KernelHost,
-        Capability::HostKvm,
-        Capability::HostVhost,
-        Capability::HostNetwork,
-        Capability::HostCgroups,
-        Capability::HostMemory,
-        Capability::HostIoUring,
-        Capability::HostContainerd,
-        Capability::HostCheck,
-        Capability::FsVirtioFs,
-        Capability::FsVirtioFsXattr,
-        Capability::FsVirtioFsAcl,
-        Capability::FsVirtioFsPosix,
-        Capability::FsVirtio9p,
-        Capability::FsVirtio9pXattr,
-        Capability::FsVirtio9pPosix,
-        Capability::FsVirtioBlk,
-        Capability::FsVirtioBlkPosix,
-        Capability::ContainersRunc,
-        Capability::KataSmoke,
-        Capability::KataFs,
-        Capability::KataLimits,
-        Capability::KataNet,
-        Capability::KataCheck,
-        Capability::KataInitrd,
-        Capability::KataKernel,
-    ];
-
-    /// The dotted name in records, reports and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Capability::PackagesInstall => "packages.install",
-            Capability::VmmBoot => "vmm.boot",
-            Capability::VmmQmp => "vmm.qmp",
-            Capability::VmmVsock => "vmm.vsock",
-            Capability::VmmNet => "vmm.net",
-            Capability::VmmHotplugMemory => "vmm.hotplug.memory",
-            Capability::VmmHotplugCpu => "vmm.hotplug.cpu",
-            Capability::VmmHotplugBlk => "vmm.hotplug.blk",
-            Capability::VmmHotplugNet => "vmm.hotplug.net",
-            Capability::VmmHotplugRootPort => "vmm.hotplug.root-port",
-            Capability::VmmImageNvdimm => "vmm.image.nvdimm",
-            Capability::VmmImageBlk => "vmm.image.blk",
-            Capability::VmmVhostUserBlk => "vmm.vhost-user-blk",
-            Capability::VmmVfio => "vmm.vfio",
-            Capability::VmmBuildGate => "vmm.build-gate",
-            Capability::VmmAmdIommu => "vmm.amd-iommu",
-            Capability::VmmTdx => "vmm.tdx",
-            Capability::VmmSevSnp => "vmm.sev-snp",
-            Capability::KernelGuest => "kernel.guest",
-            Capability::KernelHost => "kernel.host",
-            Capability::HostKvm => "host.kvm",
-            Capability::HostVhost => "host.vhost",
-            Capability::HostNetwork => "host.network",
-            Capability::HostCgroups => "host.cgroups",
-            Capability::HostMemory => "host.memory",
-            Capability::HostIoUring => "host.io-uring",
-            Capability::HostContainerd => "host.containerd",
-            Capability::HostCheck => "host.check",
-            Capability::FsVirtioFs => "fs.virtio-fs",
-            Capability::FsVirtioFsXattr => "fs.virtio-fs.xattr",
-            Capability::FsVirtioFsAcl => "fs.virtio-fs.acl",
-            Capability::FsVirtioFsPosix => "fs.virtio-fs.posix",
-            Capability::FsVirtio9p => "fs.virtio-9p",
-            Capability::FsVirtio9pXattr => "fs.virtio-9p.xattr",
-            Capability::FsVirtio9pPosix => "fs.virtio-9p.posix",
-            Capability::FsVirtioBlk => "fs.virtio-blk",
-            Capability::FsVirtioBlkPosix => "fs.virtio-blk.posix",
-            Capability::ContainersRunc => "containers.runc",
-            Capability::KataSmoke => "kata.smoke",
-            Capability::KataFs => "kata.fs",
-            Capability::KataLimits => "kata.limits",
-            Capability::KataNet => "kata.net",
-            Capability::KataCheck => "kata.check",
-            Capability::KataInitrd => "kata.initrd",
-            Capability::KataKernel => "kata.kernel",
-        }
-    }
-
-    /// What it means, in one sentence, for `explain`.
-    pub fn meaning(self) -> &'static str {
-        match self {
-            Capability::PackagesInstall => "the native packages install and the record's paths and owners are true",
-            Capability::VmmBoot => "the distro's QEMU boots the distro's kernel with the profile's arguments",
-            Capability::VmmQmp => "QEMU's QMP replies are what the profile's runtime parses",
-            Capability::VmmVsock => "host and guest talk over vhost-vsock, the channel of Kata's agent",
-            Capability::VmmNet => "the guest has network over a vhost-net tap device",
-            Capability::VmmHotplugMemory => "memory that is plugged into a running guest is the guest's",
-            Capability::VmmHotplugCpu => "a CPU that is plugged into a running guest works, and can be unplugged",
-            Capability::VmmHotplugBlk => {
-                "a disk that is plugged into a running guest is where Kata predicts, and holds data"
-            }
-            Capability::VmmHotplugNet => {
-                "a network interface that is plugged into a running guest is where Kata predicts, and carries packets"
-            }
-            Capability::VmmHotplugRootPort => {
-                "a device that is plugged into a PCIe root port works, where Kata plugs VFIO devices if told to"
-            }
-            Capability::VmmImageNvdimm => {
-                "QEMU gives a guest Kata's image as an NVDIMM, and its root filesystem is read there by DAX; the \
-                 kernel of such a guest is Kata's own, for without an initrd a distro's has no drivers"
-            }
-            Capability::VmmImageBlk => {
-                "QEMU gives a guest Kata's image as a virtio-blk disk, and its root filesystem is read there; the \
-                 kernel of such a guest is Kata's own, for without an initrd a distro's has no drivers"
-            }
-            Capability::VmmVhostUserBlk => "QEMU offers vhost-user-blk (SPDK volumes)",
-            Capability::VmmVfio => "QEMU offers vfio-pci (device pass-through)",
-            Capability::VmmBuildGate => "QEMU offers what Kata's own build of it insists on and only settings ask for",
-            Capability::VmmAmdIommu => "QEMU offers amd-iommu",
-            Capability::VmmTdx => "QEMU offers Intel TDX guests",
-            Capability::VmmSevSnp => "QEMU offers AMD SEV-SNP guests",
-            Capability::KernelGuest => "the distro's kernel works as Kata's guest kernel",
-            Capability::KernelHost => "the distro's kernel works as Kata's host kernel",
-            Capability::HostKvm => "KVM runs a vCPU on the release's kernel",
-            Capability::HostVhost => "the release's kernel gives Kata vhost-vsock and vhost-net",
-            Capability::HostNetwork => {
-                "the release's kernel can tie a pod's interface to a tap (tun, ingress, u32, mirred)"
-            }
-            Capability::HostCgroups => "the host's cgroups have the controllers that Kata puts sandboxes under",
-            Capability::HostMemory => "guest memory fits /dev/shm, where virtio-fs wants it",
-            Capability::HostIoUring => "the release's QEMU reads disks by io_uring on the release's kernel",
-            Capability::HostContainerd => "the release's containerd is there and runs",
-            Capability::HostCheck => "what `kata-runtime check` and `kata-ctl check` ask of a host holds",
-            Capability::FsVirtioFs => "virtio-fs works the way the profile uses it",
-            Capability::FsVirtioFsXattr => "extended attributes work over virtio-fs with --xattr",
-            Capability::FsVirtioFsAcl => "POSIX ACLs work over virtio-fs with --posix-acl",
-            Capability::FsVirtioFsPosix => "pjdfstest sees no difference between virtio-fs and the native filesystem",
-            Capability::FsVirtio9p => "9p works the way the profile uses it",
-            Capability::FsVirtio9pXattr => "extended attributes work over 9p",
-            Capability::FsVirtio9pPosix => "pjdfstest sees no difference between 9p and the native filesystem",
-            Capability::FsVirtioBlk => "a virtio block device with ext4 works",
-            Capability::FsVirtioBlkPosix => {
-                "pjdfstest sees no difference between the block device and the native filesystem"
-            }
-            Capability::ContainersRunc => {
-                "containers run under the distro's containerd and runc, the control of Kata's"
-            }
-            Capability::KataSmoke => "containers run under Kata itself",
-            Capability::KataFs => "containers share files with the host under Kata itself",
-            Capability::KataLimits => "limits on processes, memory and CPU time hold under Kata itself",
-            Capability::KataNet => "containers have a network under Kata itself",
-            Capability::KataCheck => "`kata-runtime check` or `kata-ctl check` itself accepts the host",
-            Capability::KataInitrd => "the distro's own initramfs tool makes an initrd that Kata's guests boot",
-            Capability::KataKernel => {
-                "Kata's own guest kernel boots under the distro's VMM; not for production with a distro"
-            }
-        }
-    }
-
-    /// Whether all that is looked at is a list, QEMU's of its devices or objects: it is `offered` at best, for nobody used it.
+    /// Whether all that is looked at is a list: it is `offered` at best.
     pub fn is_only_listed(self) -> bool {
-        matches!(
-            self,
-            Capability::VmmVhostUserBlk
-                | Capability::VmmVfio
-                | Capability::VmmBuildGate
-                | Capability::VmmAmdIommu
-                | Capability::VmmTdx
-                | Capability::VmmSevSnp
-        )
+        self.tier() == Tier::Listed
+    }
+
+    /// The share that it is about: `virtio-fs`.
+    pub fn share(self) -> Option<&'static str> {
+        self.name().strip_prefix("fs.").and_then(|rest| rest.split('.').next())
     }
 
     /// That of a shared filesystem, `virtio-fs`, where there is one.
@@ -346,6 +318,8 @@ mod tests {
             assert!(!Capability::ALL[..at].iter().any(|c| c.name() == capability.name()), "{capability}");
         }
         assert_eq!(Capability::of_share("virtio-9p"), Some(Capability::FsVirtio9p));
+        assert_eq!(Capability::FsVirtio9pPosix.share(), Some("virtio-9p"));
+        assert_eq!(Capability::VmmBoot.share(), None);
         assert_eq!(Capability::of_share("nfs"), None);
     }
 

@@ -4,7 +4,7 @@ use crate::journal::Environment;
 use crate::matrix::{CellReport, Matrix};
 use crate::verdict::Judgement;
 use kata_osinfo::verified::{Verdict, VerifiedEntry};
-use suites::capability::Capability;
+use suites::capability::{Capability, Tier};
 
 /// How a new verdict stands to the recorded one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -74,53 +74,11 @@ pub fn against(recorded: Option<&VerifiedEntry>, cell: &CellReport, profile: &st
 
 /// Whether `--strict` does without a capability: nobody needs it for running Kata, or this environment cannot show it.
 pub fn is_optional(capability: Capability, judgement: &Judgement) -> bool {
-    match capability {
-        Capability::VmmHotplugRootPort
-        | Capability::VmmVhostUserBlk
-        | Capability::VmmVfio
-        | Capability::VmmBuildGate
-        | Capability::VmmAmdIommu
-        | Capability::VmmTdx
-        | Capability::VmmSevSnp
-        | Capability::FsVirtioFsXattr
-        | Capability::FsVirtioFsAcl
-        | Capability::FsVirtioFsPosix
-        | Capability::FsVirtio9pXattr
-        | Capability::FsVirtio9pPosix
-        | Capability::FsVirtioBlkPosix
-        | Capability::KernelHost
-        | Capability::HostKvm
-        | Capability::HostVhost
-        | Capability::HostNetwork
-        | Capability::HostCgroups
-        | Capability::HostMemory
-        | Capability::HostIoUring
-        | Capability::HostContainerd
-        | Capability::HostCheck
-        | Capability::ContainersRunc
-        | Capability::KataSmoke
-        | Capability::KataFs
-        | Capability::KataLimits
-        | Capability::KataNet
-        | Capability::KataCheck
-        | Capability::KataInitrd
-        | Capability::VmmImageNvdimm
-        | Capability::VmmImageBlk
-        | Capability::KataKernel => true,
-        // The environment took them away; a test that never ran is another matter.
-        Capability::VmmVsock | Capability::VmmNet | Capability::VmmHotplugCpu => {
-            judgement.verdict == Verdict::Untested && judgement.unrun == 0
-        }
-        Capability::PackagesInstall
-        | Capability::VmmBoot
-        | Capability::VmmQmp
-        | Capability::VmmHotplugMemory
-        | Capability::VmmHotplugBlk
-        | Capability::VmmHotplugNet
-        | Capability::KernelGuest
-        | Capability::FsVirtioFs
-        | Capability::FsVirtio9p
-        | Capability::FsVirtioBlk => false,
+    match capability.tier() {
+        Tier::Required => false,
+        // The environment took it away; a test that never ran is another matter.
+        Tier::IfProvided => judgement.verdict == Verdict::Untested && judgement.unrun == 0,
+        Tier::Shown | Tier::Detail | Tier::Listed => true,
     }
 }
 

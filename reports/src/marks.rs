@@ -4,51 +4,12 @@ use crate::matrix::{CellReport, Matrix};
 use crate::run::Ending;
 use crate::verdict::Judgement;
 use kata_osinfo::verified::{Basis, Verdict};
-use suites::capability::Capability;
+use suites::capability::{Capability, Tier};
 use suites::outcome::Outcome;
 
 /// The word for a basis; a cell that never came so far as to know has none.
 pub(crate) fn basis(basis: Option<Basis>) -> &'static str {
     basis.map_or("unknown", Basis::name)
-}
-
-/// The capability as the head of a narrow column.
-pub(crate) fn short(capability: Capability) -> &'static str {
-    match capability {
-        Capability::PackagesInstall => "install",
-        Capability::VmmHotplugMemory => "hot mem",
-        Capability::VmmHotplugCpu => "hot cpu",
-        Capability::VmmHotplugBlk => "hot blk",
-        Capability::VmmHotplugNet => "hot net",
-        Capability::FsVirtioFs => "virtio-fs",
-        Capability::FsVirtioFsXattr => "vfs xattr",
-        Capability::FsVirtioFsAcl => "vfs acl",
-        Capability::FsVirtioFsPosix => "vfs posix",
-        Capability::FsVirtio9p => "9p",
-        Capability::FsVirtio9pXattr => "9p xattr",
-        Capability::FsVirtio9pPosix => "9p posix",
-        Capability::FsVirtioBlk => "blk",
-        Capability::FsVirtioBlkPosix => "blk posix",
-        Capability::KernelGuest => "kernel",
-        Capability::KernelHost => "host",
-        Capability::HostKvm => "kvm",
-        Capability::HostVhost => "vhost",
-        Capability::HostNetwork => "h net",
-        Capability::HostCgroups => "cgroups",
-        Capability::HostMemory => "shm",
-        Capability::HostIoUring => "io_uring",
-        Capability::HostContainerd => "containerd",
-        Capability::HostCheck => "check",
-        Capability::KataSmoke => "kata",
-        Capability::KataFs => "kata fs",
-        Capability::KataLimits => "kata limits",
-        Capability::KataNet => "kata net",
-        Capability::KataCheck => "kata check",
-        Capability::KataInitrd => "kata initrd",
-        Capability::KataKernel => "kata kernel",
-        Capability::ContainersRunc => "runc",
-        other => other.name().strip_prefix("vmm.").unwrap_or(other.name()),
-    }
 }
 
 /// Whether a verdict rests on the basis, so that a reader must see which.
@@ -58,33 +19,7 @@ pub(crate) fn rests(verdict: Verdict) -> bool {
 
 /// The capabilities that the overview shows; the rest has a table of its own.
 pub(crate) fn is_main(capability: Capability) -> bool {
-    !matches!(
-        capability,
-        Capability::VmmHotplugRootPort
-            | Capability::VmmVhostUserBlk
-            | Capability::VmmVfio
-            | Capability::VmmBuildGate
-            | Capability::VmmAmdIommu
-            | Capability::VmmTdx
-            | Capability::VmmSevSnp
-            | Capability::HostKvm
-            | Capability::HostVhost
-            | Capability::HostNetwork
-            | Capability::HostCgroups
-            | Capability::HostMemory
-            | Capability::HostIoUring
-            | Capability::HostContainerd
-            | Capability::HostCheck
-            | Capability::FsVirtioFsXattr
-            | Capability::FsVirtioFsAcl
-            | Capability::FsVirtioFsPosix
-            | Capability::FsVirtio9pXattr
-            | Capability::FsVirtio9pPosix
-            | Capability::FsVirtioBlkPosix
-            | Capability::KataCheck
-            | Capability::KataInitrd
-            | Capability::KataKernel
-    )
+    !matches!(capability.tier(), Tier::Detail | Tier::Listed)
 }
 
 /// `debian 13`, and what else tells the cell from the others of the matrix.
@@ -193,13 +128,13 @@ impl Overview {
         if self.untested.is_empty() || self.verdict() == Verdict::Untested {
             return judged;
         }
-        let names: Vec<&str> = self.untested.iter().map(|c| short(*c)).collect();
+        let names: Vec<&str> = self.untested.iter().map(|c| c.short()).collect();
         let tested = if self.verdict() == Verdict::Supported { " tested" } else { "" };
         format!("{judged}{tested}; not tested: {}", names.join(", "))
     }
 
     fn judged(&self) -> String {
-        let names = |all: &[Capability]| all.iter().map(|c| short(*c)).collect::<Vec<_>>().join(", ");
+        let names = |all: &[Capability]| all.iter().map(|c| c.short()).collect::<Vec<_>>().join(", ");
         match (self.lacking.is_empty(), self.unknown.is_empty()) {
             (true, true) if self.supported.is_empty() => "nothing tested".to_owned(),
             (true, true) => format!("all {}", self.supported.len()),

@@ -80,7 +80,7 @@ impl Out {
             .enumerate()
             .map(|(at, c)| {
                 let marks = cells.iter().filter_map(|row| row.get(at)).map(|(mark, _)| mark.len());
-                marks.chain([marks::short(*c).len()]).max().unwrap_or(0)
+                marks.chain([c.short().len()]).max().unwrap_or(0)
             })
             .collect();
 
@@ -95,7 +95,7 @@ impl Out {
                 to += 1;
             }
             let heads = columns[from..to].iter().zip(&widths[from..to]);
-            let head: String = heads.map(|(c, w)| format!("  {:w$}", marks::short(*c), w = *w)).collect();
+            let head: String = heads.map(|(c, w)| format!("  {:w$}", c.short(), w = *w)).collect();
             self.line(Colour::Dim, format!("  {:first$}{head}", "").trim_end());
             for (row, marks) in rows.iter().zip(&cells) {
                 self.text.push_str(&format!("  {row:first$}"));

@@ -18,6 +18,7 @@ use suites::capability::Capability;
 use suites::catalogue::Test;
 use suites::environment::Kind;
 use suites::outcome::{Component, Outcome};
+use suites::share::Share;
 
 /// What is said of a capability under a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,7 +178,8 @@ fn judge_one(catalogue: &[Test], capability: Capability, profile: &Profile, evid
         passed: 0,
         unrun: 0,
     };
-    if share_of(capability).is_some_and(|share| !profile.shares.iter().any(|s| s == share)) {
+    let share = Share::SHARED.iter().map(|share| share.name()).find(|share| capability.share() == Some(share));
+    if share.is_some_and(|share| !profile.shares.iter().any(|s| s == share)) {
         judgement.verdict = Verdict::NotApplicable;
         return judgement;
     }
@@ -252,18 +254,6 @@ fn rests_on(capability: Capability, brought: &str) -> bool {
         // The release's modules do not fit another kernel, so that only Kata's guests get one.
         Some("kernel") => false,
         _ => !["packages.", "host.", "kernel.host", "containers."].iter().any(|own| name.starts_with(own)),
-    }
-}
-
-/// The share that a capability is about, if the profile decides whether there is one.
-fn share_of(capability: Capability) -> Option<&'static str> {
-    match capability {
-        Capability::FsVirtio9p | Capability::FsVirtio9pXattr | Capability::FsVirtio9pPosix => Some("virtio-9p"),
-        Capability::FsVirtioFs
-        | Capability::FsVirtioFsXattr
-        | Capability::FsVirtioFsAcl
-        | Capability::FsVirtioFsPosix => Some("virtio-fs"),
-        _ => None,
     }
 }
 
