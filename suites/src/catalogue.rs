@@ -55,6 +55,8 @@ pub enum Need {
     Mknod,
     /// A daemon may have 12,000 files open: virtiofsd keeps one for each file that its guest has looked at.
     OpenFiles,
+    /// open_by_handle_at(2) opens a file of the share.
+    FileHandles,
     /// Room for 256 processes and threads: QEMU, its workers, the daemon and the agent beside each other.
     Processes,
     /// Room for 1 GiB of memory: what a guest touches, and what an emulated processor's code takes.
@@ -65,7 +67,7 @@ impl Need {
     /// How much of it, for a need that is an amount.
     pub fn amount(self) -> Option<u64> {
         match self {
-            Need::VhostVsock | Need::VhostNet | Need::Mknod => None,
+            Need::VhostVsock | Need::VhostNet | Need::Mknod | Need::FileHandles => None,
             Need::OpenFiles => Some(12_000),
             Need::Processes => Some(256),
             Need::Memory => Some(1024),

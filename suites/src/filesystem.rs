@@ -10,6 +10,7 @@ mod concurrency;
 mod confinement;
 mod conformance;
 mod data;
+mod descriptors;
 mod directories;
 mod durability;
 mod expect;
@@ -59,6 +60,13 @@ pub trait GuestSide {
     /// Only when the guest cannot be asked: a refusal by the filesystem is [`Reply::Refused`].
     fn act(&mut self, action: Action) -> Result<Reply, Stop>;
 
+    /// How many descriptors the share's daemon has open, in all of its processes.
+    ///
+    /// # Errors
+    ///
+    /// When there is no daemon, or it cannot be looked at.
+    fn daemon_descriptors(&mut self) -> Result<usize, Stop>;
+
     /// Kills the VMM without warning (SIGKILL) and waits for its end; the guest is not asked anything afterwards.
     ///
     /// # Errors
@@ -94,7 +102,7 @@ pub enum Body {
 const MOUNTS: &str = "mounts_in_the_guest";
 
 fn rows() -> impl Iterator<Item = &'static row::Row> {
-    let themes: [&'static [row::Row]; 20] = [
+    let themes: [&'static [row::Row]; 21] = [
         mount::ROWS,
         visibility::ROWS,
         names::ROWS,
@@ -114,6 +122,7 @@ fn rows() -> impl Iterator<Item = &'static row::Row> {
         confinement::ROWS,
         attributes::ROWS,
         conformance::ROWS,
+        descriptors::ROWS,
         // These kill the guest, so they come last.
         durability::ROWS,
     ];

@@ -67,6 +67,14 @@ impl DaemonProcess {
         self.child.id()
     }
 
+    /// How many descriptors it and the processes that it started have open.
+    pub fn descriptors(&self) -> Result<usize, Stop> {
+        let of = |pid: u32| std::fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count);
+        let counted: io::Result<Vec<usize>> = process::family(self.child.id()).into_iter().map(of).collect();
+        let counted = counted.map_err(|e| Stop::error(format!("counting the descriptors of virtiofsd: {e}")))?;
+        Ok(counted.into_iter().sum())
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: rustix::process::Signal) -> Result<(), Stop> {
         process::signal(self.child.id(), signal).map_err(|e| Stop::error(format!("virtiofsd: {e}")))

@@ -510,6 +510,11 @@ impl GuestSide for Running {
         }
     }
 
+    fn daemon_descriptors(&mut self) -> Result<usize, Stop> {
+        let daemon = self.daemon.as_ref().ok_or_else(|| Stop::error("this guest has no virtiofsd"))?;
+        daemon.descriptors()
+    }
+
     fn kill_vmm(&mut self) -> Result<(), Stop> {
         Machine::kill_vmm(self)
     }

@@ -39,6 +39,7 @@ pub fn lacking(need: Need, facts: &BTreeMap<String, String>) -> Option<String> {
         Need::VhostVsock => &["vhost-vsock"],
         Need::VhostNet => &["vhost-net", "tun"],
         Need::Mknod => &["mknod"],
+        Need::FileHandles => &["file-handles"],
         Need::OpenFiles => return too_few("limit-open-files", need.amount(), facts),
         Need::Processes => return too_few("limit-processes", need.amount(), facts),
         Need::Memory => return too_few("limit-memory-mib", need.amount(), facts),

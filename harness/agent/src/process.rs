@@ -67,6 +67,18 @@ pub fn kill_children() {
     }
 }
 
+/// A process and all that descend from it.
+pub fn family(pid: u32) -> Vec<u32> {
+    let all = pids();
+    let mut family = vec![pid];
+    let mut at = 0;
+    while let Some(of) = family.get(at).copied() {
+        family.extend(all.iter().copied().filter(|child| parent(*child) == Some(of)));
+        at += 1;
+    }
+    family
+}
+
 /// Every process that can be seen.
 pub fn pids() -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -48,8 +48,8 @@ pub enum Deviation {
     },
     /// No mount namespaces for virtiofsd: its sandbox is a chroot.
     DaemonSandbox,
-    /// No open_by_handle_at(2) for virtiofsd: its default, to prefer file handles, falls back to descriptors that stay
-    /// open. Changes no argument; a daemon written in C has no handles to prefer.
+    /// No open_by_handle_at(2) for virtiofsd: where its default is to prefer file handles, as from 1.14 on, it falls back
+    /// to descriptors that stay open. Changes no argument; a daemon written in C has no handles to prefer.
     DaemonHandles,
     /// virtiofsd passes extended attributes on, which Kata leaves off.
     DaemonXattr,

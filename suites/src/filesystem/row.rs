@@ -18,6 +18,8 @@ pub(super) enum About {
     Acls,
     /// Conformance as pjdfstest sees it.
     Posix,
+    /// File handles in the daemon.
+    Handles,
 }
 
 /// A body with what the catalogue says of it on every share.
@@ -72,6 +74,18 @@ impl Row {
     /// It is about what the host gives, so it says nothing of a disk of the guest's own.
     pub(super) const fn shared_only(mut self) -> Row {
         self.shares = Share::SHARED;
+        self
+    }
+
+    /// It is about virtiofsd.
+    pub(super) const fn virtio_fs_only(mut self) -> Row {
+        self.shares = &[Share::VirtioFs];
+        self
+    }
+
+    /// A daemon opens files by their handles for it.
+    pub(super) const fn opens_by_handle(mut self) -> Row {
+        self.needs = &[Need::FileHandles];
         self
     }
 
@@ -147,9 +161,10 @@ fn capability(share: Share, about: About) -> Capability {
         (Share::VirtioFs, About::Xattrs) => Capability::FsVirtioFsXattr,
         (Share::VirtioFs, About::Acls) => Capability::FsVirtioFsAcl,
         (Share::VirtioFs, About::Posix) => Capability::FsVirtioFsPosix,
+        (Share::VirtioFs, About::Handles) => Capability::FsVirtioFsHandles,
         (Share::Virtio9p, About::Xattrs) => Capability::FsVirtio9pXattr,
         (Share::Virtio9p, About::Posix) => Capability::FsVirtio9pPosix,
-        (Share::Virtio9p, About::Files | About::Acls) => Capability::FsVirtio9p,
+        (Share::Virtio9p, About::Files | About::Acls | About::Handles) => Capability::FsVirtio9p,
         (Share::VirtioBlk, About::Posix) => Capability::FsVirtioBlkPosix,
         (Share::VirtioBlk, _) => Capability::FsVirtioBlk,
     }

@@ -104,6 +104,10 @@ impl GuestSide for Loopback {
         })
     }
 
+    fn daemon_descriptors(&mut self) -> Result<usize, Stop> {
+        Ok(16)
+    }
+
     fn kill_vmm(&mut self) -> Result<(), Stop> {
         Ok(())
     }

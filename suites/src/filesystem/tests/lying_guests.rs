@@ -15,12 +15,17 @@ struct Liar {
     lie: Lie,
     remembered: BTreeMap<String, Reply>,
     unsynced: Vec<Action>,
+    looked_at: usize,
 }
 
 impl GuestSide for Liar {
     fn act(&mut self, action: Action) -> Result<Reply, Stop> {
         let lie = self.lie;
         lie(self, &action).unwrap_or_else(|| self.honest.act(action))
+    }
+
+    fn daemon_descriptors(&mut self) -> Result<usize, Stop> {
+        Ok(16 + self.looked_at)
     }
 
     fn kill_vmm(&mut self) -> Result<(), Stop> {
@@ -30,7 +35,13 @@ impl GuestSide for Liar {
 }
 
 fn told(name: &str, lie: Lie) -> Check {
-    run_pair(name, |root| Liar { honest: Loopback { root }, lie, remembered: BTreeMap::new(), unsynced: Vec::new() })
+    run_pair(name, |root| Liar {
+        honest: Loopback { root },
+        lie,
+        remembered: BTreeMap::new(),
+        unsynced: Vec::new(),
+        looked_at: 0,
+    })
 }
 
 #[track_caller]
@@ -48,6 +59,21 @@ fn a_rename_that_only_pretends_is_found() {
         must_be_found("host_sees_what_the_guest_renames_and_removes", lie, "expected old to be gone");
         must_be_found("host_reads_whole_versions_while_the_guest_renames", lie, "after the last rename");
         must_be_found("synced_renames_survive_killing_the_vmm", lie, "new state");
+    }
+}
+
+#[test]
+fn a_daemon_that_keeps_a_descriptor_for_each_known_file_is_found() {
+    let lie: Lie = |liar, action| {
+        liar.looked_at += usize::from(matches!(action, Action::Stat { .. }));
+        None
+    };
+    if as_root() {
+        must_be_found(
+            "files_that_the_guest_knows_hold_no_descriptors",
+            lie,
+            "200 descriptors more than before (16, then 216)",
+        );
     }
 }
 
@@ -184,6 +210,10 @@ struct Unconfined {
 }
 
 impl GuestSide for Unconfined {
+    fn daemon_descriptors(&mut self) -> Result<usize, Stop> {
+        Ok(16)
+    }
+
     fn act(&mut self, action: Action) -> Result<Reply, Stop> {
         perform(&self.root, &action).map_err(Stop::error)
     }

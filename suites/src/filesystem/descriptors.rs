@@ -1,0 +1,41 @@
+//! What a file that the guest knows costs on the host.
+
+use super::Pair;
+use super::row::{About, Row, pair};
+use crate::check::{Check, Doing, Stop};
+use crate::ensure;
+
+const SOURCE: &str = include_str!("descriptors.rs");
+
+pub(super) const ROWS: &[Row] =
+    &[pair!(files_that_the_guest_knows_hold_no_descriptors).virtio_fs_only().about(About::Handles).opens_by_handle()];
+
+/// After the guest has looked at 200 files, virtiofsd has no descriptor open for each of them, and the guest reads every one of them all the same.
+///
+/// The daemon refers to files by file handles, `--inode-file-handles=prefer`, which is virtiofsd's default from 1.14 on; Kata passes nothing, so the default decides. Without handles each file that a pod's kernel remembers is a descriptor on the node, and a tree of a million files ends at the limit of open files (EMFILE for the pod). A daemon whose default is `never`, as 1.13's, and the one written in C fail here, and nowhere else for that reason.
+fn files_that_the_guest_knows_hold_no_descriptors(pair: &mut Pair<'_>) -> Check {
+    let names: Vec<String> = (0..FILES).map(|number| format!("known-{number}")).collect();
+    for name in &names {
+        std::fs::write(pair.on_host(name), name).doing("the host, writing a file")?;
+    }
+    let before = pair.guest.daemon_descriptors()?;
+    for name in &names {
+        let looked = pair.guest_stats(name)?;
+        looked.map_err(|errno| Stop::fail(format!("the guest, looking at {name}: {errno}")))?;
+    }
+    let after = pair.guest.daemon_descriptors()?;
+    for name in &names {
+        let seen = pair.guest_reads(name)?;
+        let seen = seen.map_err(|errno| Stop::fail(format!("the guest, reading {name} that it knows: {errno}")))?;
+        super::expect::same_bytes(&seen, name.as_bytes(), "a file that the guest knows")?;
+    }
+    let grown = after.saturating_sub(before);
+    ensure!(
+        grown < FILES / 4,
+        "the guest looked at {FILES} files, and virtiofsd has {grown} descriptors more than before ({before}, then \
+         {after}): it keeps one for each instead of a file handle"
+    );
+    Ok(())
+}
+
+const FILES: usize = 200;
