@@ -220,6 +220,18 @@ pub(crate) struct Workshop {
     finished: bool,
 }
 
+/// What came of waiting for an image.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// Somebody else has made it.
+    Made(Box<Image>),
+    /// Nobody has, and nobody else does until the value is dropped.
+    Ours {
+        /// The lock.
+        _lock: File,
+    },
+}
+
 impl Store {
     pub(crate) fn new(cache: &Path) -> Store {
         // Children are started with other working folders.
@@ -299,20 +311,27 @@ impl Store {
         Ok(file)
     }
 
-    /// Waits until nobody else makes this image.
-    pub(crate) fn lock_key(&self, runner: &Runner<'_>, key: &str) -> Result<File, Failure> {
+    /// Waits until nobody else makes this image, or until it is made.
+    ///
+    /// Whoever has made it may hold it from then on for as long as a run takes; see [`Image::hold`].
+    pub(crate) fn turn(&self, runner: &Runner<'_>, key: &str) -> Result<Turn, Failure> {
         let path = self.images.join(".locks").join(key);
         let mut file = trust::lock(&path).context("opening", &path)?;
         let mut told = false;
         loop {
             match file.try_lock() {
-                Ok(()) if is_still_at(&file, &path) => return Ok(file),
+                Ok(()) if is_still_at(&file, &path) => {
+                    return Ok(self.find(key)?.map_or(Turn::Ours { _lock: file }, |image| Turn::Made(Box::new(image))));
+                }
                 Ok(()) => {
                     file = trust::lock(&path).context("opening", &path)?;
                     continue;
                 }
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(e)) => return Err(e).context("locking", &path),
+            }
+            if let Some(image) = self.find(key)? {
+                return Ok(Turn::Made(Box::new(image)));
             }
             if !told {
                 runner.report(Phase::Wait, None);
@@ -502,6 +521,27 @@ pub(crate) mod tests {
         let workshop = store.workshop(key).unwrap();
         std::fs::create_dir(workshop.rootfs()).unwrap();
         workshop.finish(store, &manifest(key, version, made)).unwrap()
+    }
+
+    #[test]
+    fn whoever_waits_for_an_image_goes_on_while_its_maker_holds_it() {
+        let cache = tempfile::tempdir().unwrap();
+        let store = Store::new(cache.path());
+        store.check().unwrap();
+        let cancel = std::sync::atomic::AtomicBool::new(false);
+        let runner = crate::command::tests::runner(&cancel, 20);
+        let turn = store.turn(&runner, "aaaa").unwrap();
+        assert!(matches!(turn, Turn::Ours { .. }));
+        let waits = crate::command::tests::runner(&cancel, 1);
+        assert!(store.turn(&waits, "aaaa").is_err(), "it is being made");
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| store.turn(&crate::command::tests::runner(&cancel, 20), "aaaa"));
+            let image = make(&store, "aaaa", "13", "2026-11-01T00:00:00Z");
+            drop(turn);
+            // As a cell does, for as long as it lives.
+            let _hold = image.hold().unwrap();
+            assert!(matches!(second.join().unwrap(), Ok(Turn::Made(_))));
+        });
     }
 
     #[test]

@@ -264,10 +264,10 @@ pub(crate) fn tied(program: &str) -> Command {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn runner(cancel: &AtomicBool, seconds: u64) -> Runner<'_> {
+    pub(crate) fn runner(cancel: &AtomicBool, seconds: u64) -> Runner<'_> {
         let limit = Duration::from_secs(seconds);
         Runner {
             release: "debian:13".to_owned(),

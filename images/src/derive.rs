@@ -1,6 +1,6 @@
 //! Images derived from a release's plain one: an overlay, packages under test.
 
-use crate::cache::Image;
+use crate::cache::{Image, Turn};
 use crate::command::tied;
 use crate::digest::{self, Fields};
 use crate::error::{Cause, Context, Failure, Phase};
@@ -63,10 +63,10 @@ pub(crate) fn derive(job: &mut Job<'_>, plain: &Image, extras: &Extras) -> Resul
         return Ok(found(image));
     }
     able_to_build(job.release)?;
-    let _lock = job.store.lock_key(&job.runner, &key)?;
-    if let Some(image) = job.store.find(&key)? {
-        return Ok(found(image));
-    }
+    let _ours = match job.store.turn(&job.runner, &key)? {
+        Turn::Made(image) => return Ok(found(*image)),
+        ours @ Turn::Ours { .. } => ours,
+    };
     job.enter(Phase::Copy);
     let workshop = job.store.workshop(&key)?;
     let tree = workshop.rootfs();

@@ -4,7 +4,7 @@
 //! own tool, and `mke2fs -d` turns it into a file: nothing is mounted and no loop device is needed.
 //! The file is made once and never written to; whoever boots it writes to a layer of his own.
 
-use crate::cache::{Image, Store};
+use crate::cache::{Image, Store, Turn};
 use crate::command::tied;
 use crate::digest::Fields;
 use crate::error::{Cause, Context, Failure, ImageError, Phase};
@@ -90,10 +90,10 @@ impl Job<'_> {
             return Ok(found);
         }
         able_to_build(self.release)?;
-        let _lock = self.store.lock_key(&self.runner, &key)?;
-        if let Some(found) = self.store.find(&key)? {
-            return Ok(found);
-        }
+        let _ours = match self.store.turn(&self.runner, &key)? {
+            Turn::Made(image) => return Ok(*image),
+            ours @ Turn::Ours { .. } => ours,
+        };
         let store: Store = self.store.clone();
         let workshop = store.workshop(&key)?;
         let tree = workshop.rootfs();

@@ -2,7 +2,7 @@
 
 use crate::apt::Apt;
 use crate::base::{Base, Task};
-use crate::cache::{Image, Store, Workshop};
+use crate::cache::{Image, Store, Turn, Workshop};
 use crate::command::Runner;
 use crate::digest::Fields;
 use crate::error::{Cause, Context, Failure, ImageError, Phase};
@@ -170,11 +170,10 @@ impl Job<'_> {
             return Ok(image);
         }
         able_to_build(self.release)?;
-        let _lock = self.store.lock_key(&self.runner, &resolved.key)?;
-        // Another process may have made it while this one waited.
-        if let Some(image) = self.store.find(&resolved.key)? {
-            return Ok(image);
-        }
+        let _ours = match self.store.turn(&self.runner, &resolved.key)? {
+            Turn::Made(image) => return Ok(*image),
+            ours @ Turn::Ours { .. } => ours,
+        };
         let workshop = self.store.workshop(&resolved.key)?;
         let cloud_sha256 = self.build(&workshop, &resolved, wanted)?;
         let manifest = self.record(&workshop, wanted, resolved, request)?;
