@@ -202,7 +202,7 @@ impl Layers {
     /// A file that is not built in; of `verified:` it keeps what a harness can have written.
     fn add_file(&mut self, path: &Path, mut draft: Result<Draft, RecordError>) {
         if let Ok(draft) = &mut draft {
-            self.problems.extend(draft.drop_forged());
+            self.problems.extend(draft.doubtful());
         }
         self.add(path, draft);
     }
@@ -334,6 +334,39 @@ mod tests {
         assert_eq!(with(&genuine), (1, 0));
         assert_eq!(with(FORGED_SET), (0, 1), "no harness has such tests");
         assert_eq!(with(&genuine.replace("{q: \"1\"}", "{}")), (0, 1), "of no version");
+    }
+
+    #[test]
+    fn an_admins_verdict_that_cannot_be_read_costs_that_files_verdicts_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let over = |capability: &str, basis: &str, path: &str| {
+            let record = format!(
+                "distro: debian\nvmm: {{name: qemu, path: {path}}}\nverified:\n{}",
+                FORGED_SET.replace("vmm.boot: supported", capability).replace("hardware", basis)
+            );
+            std::fs::write(dir.path().join("debian.yaml"), record).unwrap();
+            Database::load(&[dir.path().to_owned()]).unwrap()
+        };
+        let shipped = Database::embedded().record("debian").unwrap().verified.len();
+        for (capability, basis) in [
+            ("vmm.vfio: supported", "hardware"),
+            ("vmm.boot: supported", "tea leaves"),
+            ("vmm.booot: supported", "emulated"),
+        ] {
+            let database = over(capability, basis, "/opt/qemu");
+            let debian = database.record("debian").unwrap();
+            assert_eq!(debian.verified.len(), shipped, "{capability}");
+            assert_eq!(
+                debian.release("13", Arch::X86_64).unwrap().vmms[0].path,
+                "/opt/qemu",
+                "what else he says holds"
+            );
+            assert_eq!(database.problems().len(), 1, "{capability}: and it is told");
+        }
+        assert!(over("vmm.boot: supported", "hardware", "[").record("debian").is_err(), "what is wrong elsewhere");
+        let text = std::fs::read_to_string(dir.path().join("debian.yaml")).unwrap().replace("path: [", "path: /q");
+        let alone = text.replace("hardware", "tea leaves");
+        assert!(Record::parse(Path::new("debian.yaml"), &alone).is_err(), "nothing is written back into it");
     }
 
     const FORGED_SET: &str = "  - release: \"1\"

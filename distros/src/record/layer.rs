@@ -40,16 +40,27 @@ pub(crate) struct Draft {
     pub(crate) defaults: Parts,
     pub(crate) releases: Option<Vec<ReleaseEntry>>,
     pub(crate) verified: Vec<VerifiedEntry>,
+    /// Where the last file's `verified:` stands.
+    pub(crate) verified_span: Range<usize>,
+    /// Why nothing of the last file's `verified:` was taken.
+    pub(crate) unread: Vec<Diagnostic>,
     /// Where the record begins in its last file.
     pub(crate) start: usize,
 }
 
 impl Draft {
+    /// What is wrong with `verified:` alone costs the file its verdicts and nothing else; see [`Draft::doubtful`].
     pub(crate) fn parse(path: &Path, text: &str) -> Result<Draft, RecordError> {
         let (draft, mut diagnostics) = super::parse_draft(path, text);
         diagnostics.retain(|d| d.severity == Severity::Error);
         match draft {
-            Some(draft) if diagnostics.is_empty() => Ok(draft),
+            Some(mut draft) if diagnostics.iter().all(|d| draft.verified_span.contains(&d.start)) => {
+                if !diagnostics.is_empty() {
+                    draft.verified.clear();
+                }
+                draft.unread = diagnostics;
+                Ok(draft)
+            }
             draft => {
                 diagnostics.extend(draft.iter().flat_map(Draft::missing));
                 let diagnostics = finish(diagnostics, text, &path.display().to_string());
@@ -78,15 +89,17 @@ impl Draft {
         Draft::parse(path, &text.map_err(unreadable)?)
     }
 
-    /// Takes away the entries of `verified:` that no harness can have written, and says what is wrong with them.
-    pub(crate) fn drop_forged(&mut self) -> Option<RecordError> {
+    /// Takes away the entries of `verified:` that no harness can have written, and says what is wrong with them and with
+    /// what could not be read.
+    pub(crate) fn doubtful(&mut self) -> Option<RecordError> {
         let source = self.sources.last()?;
         let releases: Vec<&str> = self.releases.iter().flatten().map(|r| r.version.as_str()).collect();
         let found = forged::among(&source.text, &self.verified, &releases);
         let (wrong, diagnostics): (BTreeSet<usize>, Vec<Diagnostic>) = found.into_iter().unzip();
         let mut numbers = 0_usize..;
         self.verified.retain(|_| numbers.next().is_some_and(|number| !wrong.contains(&number)));
-        let diagnostics = finish(diagnostics, &source.text, &source.path.display().to_string());
+        let mut diagnostics = finish(diagnostics, &source.text, &source.path.display().to_string());
+        diagnostics.append(&mut self.unread);
         (!diagnostics.is_empty()).then(|| RecordError {
             path: source.path.clone(),
             text: source.text.clone(),
@@ -114,16 +127,20 @@ impl Draft {
         found
     }
 
-    /// The record, if nothing is missing.
+    /// The record, if nothing is missing and no doubt is left that [`Draft::doubtful`] has not told.
     pub(crate) fn complete(self) -> Result<Record, RecordError> {
-        let missing = self.missing();
+        let mut missing = self.missing();
         let (path, text) = self.sources.last().map(|s| (s.path.clone(), s.text.clone())).unwrap_or_default();
         let (Some((package_manager, _)), Some((arches, _)), Some(releases)) =
             (self.package_manager, self.arches, self.releases)
         else {
+            missing.extend(self.unread);
             let diagnostics = finish(missing, &text, &path.display().to_string());
             return Err(RecordError { path, text, diagnostics });
         };
+        if !self.unread.is_empty() {
+            return Err(RecordError { path, text, diagnostics: self.unread });
+        }
         Ok(Record {
             path,
             text,
@@ -145,6 +162,7 @@ impl Draft {
         self.package_manager.get_or_insert((PackageManager::Apt, place.clone()));
         self.arches.get_or_insert((Arch::ALL.to_vec(), place));
         self.releases.get_or_insert_default();
+        self.unread.clear();
         self.complete().ok()
     }
 

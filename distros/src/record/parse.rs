@@ -74,10 +74,8 @@ fn top_level(d: &mut Decoder<'_>, root: &Node, path: &Path) -> Option<Draft> {
     let confidence = d.confidence(root, Confidence::Assumed);
     let defaults = parts(d, root, confidence);
     let releases = releases(d, root, confidence);
-    let verified = match root.get("verified") {
-        Some(node) => crate::verified::decode(d, node),
-        None => Some(Vec::new()),
-    };
+    let verified = root.get("verified");
+    let entries = verified.and_then(|node| crate::verified::decode(d, node));
     Some(Draft {
         sources: vec![super::Source { path: path.to_owned(), text: d.text.to_owned() }],
         distro: distro?,
@@ -87,7 +85,9 @@ fn top_level(d: &mut Decoder<'_>, root: &Node, path: &Path) -> Option<Draft> {
         arches: arches?,
         defaults,
         releases: releases?,
-        verified: verified?,
+        verified: entries.unwrap_or_default(),
+        verified_span: verified.map_or(0..0, |node| node.span.clone()),
+        unread: Vec::new(),
         start: root.span.start,
     })
 }
