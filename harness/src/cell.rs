@@ -2,6 +2,7 @@
 
 pub use kata_osinfo::diagnostic::error_chain;
 
+use crate::artifacts::{Artifacts, artifact_path};
 use crate::environment::{self, Brought};
 use crate::line::{Line, LineError};
 use crate::plan::{Planned, Unit};
@@ -11,13 +12,12 @@ use crate::setup::{self, Prepared};
 use crate::vm::outer::Accelerator;
 use agent::containers::signatures::is_silence;
 use agent::probe::lacking;
-use agent::protocol::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest, Launched};
+use agent::protocol::{EnvironmentReply, EnvironmentRequest, Launched};
 use agent::waiting::patience;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
 use reports::journal::{CellId, Environment, Event, Phase};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use suites::catalogue::{Configuration, Place};
@@ -182,6 +182,7 @@ async fn test(
         machine: if cell.id.environment == Environment::Vm { machine } else { 0 },
         trade,
         done: Mutex::new(Done { total, finished: 0, ..std::mem::take(done) }),
+        artifacts: Artifacts::default(),
     });
     cell.line.doing(&format!("running {total} tests"));
     let mut result = Ok(());
@@ -190,7 +191,8 @@ async fn test(
             result = run_units(&testing, units).await;
         }
     }
-    fetch_artifacts(shared, cell, line).await;
+    // What belongs to no unit, such as the agent's own log.
+    testing.fetch_artifacts().await;
     *done = std::mem::take(&mut *locked(&testing.done));
     result.map_err(|e| broken(Phase::Tests)(e.to_string()))
 }
@@ -384,6 +386,7 @@ struct Testing {
     /// As in [`Part`].
     trade: bool,
     done: Mutex<Done>,
+    artifacts: Artifacts,
 }
 
 /// A shared guest of a unit, while there is one.
@@ -400,7 +403,13 @@ impl Testing {
             }
         }
         self.stop(&mut guest).await;
+        self.fetch_artifacts().await;
         result
+    }
+
+    /// Copies what logs there are out of the environment: a run that is interrupted keeps those of the units that ended.
+    async fn fetch_artifacts(&self) {
+        self.artifacts.fetch(&self.shared.out, &self.cell.id, &self.line).await;
     }
 
     /// Runs one test, again in a fresh guest while it fails and retries are left.
@@ -595,58 +604,6 @@ impl Testing {
     fn relative(&self, artifacts: Vec<String>) -> Vec<String> {
         artifacts.iter().map(|path| artifact_path(&self.cell.id, path)).collect()
     }
-}
-
-/// `/kata-qualify/artifacts/g3/serial.log` of a cell, relative to the output folder.
-fn artifact_path(cell: &CellId, path: &str) -> String {
-    let below = path.split_once("/artifacts/").map_or(path, |(_, below)| below).trim_start_matches('/');
-    // The agent makes these names, but its answer came through an environment: nothing may lead out of the folder.
-    let safe: Vec<&str> = below.split('/').filter(|part| !matches!(*part, "" | "." | "..")).collect();
-    format!("{}/{}", artifact_folder(cell), safe.join("/"))
-}
-
-/// Where a cell's artifacts lie, relative to the output folder.
-pub fn artifact_folder(cell: &CellId) -> String {
-    format!("artifacts/{}", cell.to_string().replace([':', '/'], "-"))
-}
-
-/// Copies logs out of the environment; what cannot be copied is missed, not fatal.
-async fn fetch_artifacts(shared: &Shared, cell: &Cell, line: &Line) {
-    let Ok(EnvironmentReply::Artifacts { files }) = ask(line, EnvironmentRequest::ListArtifacts, 60).await else {
-        return;
-    };
-    let mut room: u64 = 64 << 20;
-    let mut seen = BTreeSet::new();
-    for (path, size) in files {
-        let target = shared.out.join(artifact_path(&cell.id, &path));
-        if size == 0 || size > room || !seen.insert(target.clone()) {
-            continue;
-        }
-        room -= size;
-        if let Err(e) = fetch(line, &path, &target).await {
-            tracing::debug!("fetching {path}: {e}");
-        }
-    }
-}
-
-async fn fetch(line: &Line, path: &str, target: &Path) -> Result<(), String> {
-    let mut whole = Vec::new();
-    loop {
-        let request = EnvironmentRequest::GetFile { path: path.to_owned(), offset: whole.len() as u64 };
-        match ask(line, request, 60).await.map_err(|e| e.to_string())? {
-            EnvironmentReply::Chunk { bytes: Bytes(bytes) } if bytes.is_empty() => break,
-            EnvironmentReply::Chunk { bytes: Bytes(bytes) } => {
-                let last = bytes.len() < CHUNK;
-                whole.extend_from_slice(&bytes);
-                if last || whole.len() > 16 << 20 {
-                    break;
-                }
-            }
-            other => return Err(format!("{other:?}")),
-        }
-    }
-    let parent = target.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).and_then(|()| std::fs::write(target, &whole)).map_err(|e| e.to_string())
 }
 
 /// Asks with a deadline in seconds.

@@ -60,7 +60,7 @@ pub async fn bring_up(shared: &Shared, cell: &CellId, prepared: &Prepared, machi
             ];
             seed.extend(prepared.pjdfstest.map(|bytes| of("pjdfstest", Content::Static(bytes))));
             seed.extend(prepared.files.iter().cloned());
-            let logs = shared.out.join(crate::cell::artifact_folder(cell)).join(format!("machine-{machine}"));
+            let logs = shared.out.join(crate::artifacts::artifact_folder(cell)).join(format!("machine-{machine}"));
             let started = match vm::start(&outer, disk, shared.size, &seed, &logs).await {
                 Ok(vm) => Ok(vm),
                 // Emulation fails a boot now and then; the logs of the first one stay beside those of the second.

@@ -5,6 +5,7 @@
 //! [`plan`] says which tests share a guest; [`admin`] tells the admin's mistakes from the distro's; [`sweep`] removes what a run that is over left behind.
 
 pub mod admin;
+mod artifacts;
 pub mod cell;
 pub mod cli;
 pub mod container;

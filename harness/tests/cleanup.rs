@@ -35,6 +35,9 @@ fn ctrl_c_writes_the_reports_and_leaves_nothing_behind() {
         assert!(out.join(report).is_file(), "no {report} after Ctrl-C: {}", ended.stderr);
     }
     assert!(ended.stdout.contains("debian 13"), "no matrix after Ctrl-C:\n{}", ended.stdout);
+    // The static checks had ended, and they start virtiofsd.
+    let kept = std::fs::read_dir(out.join("artifacts/debian-13-x86_64-container")).map(Iterator::count);
+    assert!(kept.is_ok_and(|kept| kept > 0), "no log of the units that had ended after Ctrl-C");
 }
 
 #[test]

@@ -14,21 +14,12 @@ use suites::capability::Capability;
 use suites::catalogue::Test;
 use suites::outcome::Outcome;
 
-/// What a page knows beside the matrix.
-struct Page<'a> {
-    /// The documentation of each test.
-    docs: BTreeMap<&'a str, &'a str>,
-    /// Whether a file lies beside the page, by its path from there.
-    is_there: &'a dyn Fn(&str) -> bool,
-}
+/// The documentation of each test, by its id.
+type Docs<'a> = BTreeMap<&'a str, &'a str>;
 
 /// Renders the matrix as a page of HTML, with the documentation of each test from the catalogue.
-///
-/// An artifact is linked only where `is_there` says that it lies beside the page: what was empty or too large was never
-/// copied, and a folder may have been thinned out since.
-pub fn render(matrix: &Matrix, catalogue: &[Test], is_there: &dyn Fn(&str) -> bool) -> String {
-    let docs = catalogue.iter().map(|t| (t.id.as_str(), t.doc.as_str())).collect();
-    let beside = Page { docs, is_there };
+pub fn render(matrix: &Matrix, catalogue: &[Test]) -> String {
+    let docs: Docs<'_> = catalogue.iter().map(|t| (t.id.as_str(), t.doc.as_str())).collect();
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -53,7 +44,7 @@ pub fn render(matrix: &Matrix, catalogue: &[Test], is_there: &dyn Fn(&str) -> bo
                         (profile_table(matrix, &profile.name, &profile.range, profile.maintained))
                     }
                     h2 { "Releases" }
-                    @for cell in &matrix.cells { (cell_details(matrix, cell, &beside)) }
+                    @for cell in &matrix.cells { (cell_details(matrix, cell, &docs)) }
                 }
             }
         }
@@ -180,14 +171,14 @@ fn hover(judgement: &Judgement) -> String {
     lines.take(6).map(|l| crate::redact::one_line(&l, 300)).collect::<Vec<_>>().join("\n")
 }
 
-fn cell_details(matrix: &Matrix, cell: &CellReport, page: &Page<'_>) -> Markup {
+fn cell_details(matrix: &Matrix, cell: &CellReport, docs: &Docs<'_>) -> Markup {
     html! {
         section id=(anchor(cell)) {
             h3 { (marks::row(matrix, cell)) " " span.muted { (cell.cell) " · " (marks::basis(cell.basis()))
                 @if let Some(millis) = cell.millis { " · " (marks::duration(millis)) } } }
             (cell_causes(cell))
             details { summary { "Evidence: packages, kernel, environment" } (evidence(cell)) }
-            details { summary { "Tests (" (cell.instances.len()) ")" } (tests(matrix, cell, page)) }
+            details { summary { "Tests (" (cell.instances.len()) ")" } (tests(matrix, cell, docs)) }
             @if !cell.launches.is_empty() {
                 details { summary { "Guests and their arguments (" (cell.launches.len()) ")" }
                     @for launch in &cell.launches { (launched(launch)) } }
@@ -251,7 +242,7 @@ fn fact(name: &str, value: &str) -> Markup {
     html! { tr { th scope="row" { (name) } td { (value) } } }
 }
 
-fn tests(matrix: &Matrix, cell: &CellReport, page: &Page<'_>) -> Markup {
+fn tests(matrix: &Matrix, cell: &CellReport, docs: &Docs<'_>) -> Markup {
     // A test once, with a column for each profile: a shared result shows in both.
     let mut ids: Vec<&str> = Vec::new();
     let mut of: BTreeMap<&str, Vec<&Instance>> = BTreeMap::new();
@@ -266,9 +257,9 @@ fn tests(matrix: &Matrix, cell: &CellReport, page: &Page<'_>) -> Markup {
         div.scroll { table.tests {
             thead { tr { th { "test" } @for profile in &matrix.profiles { th { (profile.name) } } } }
             tbody { @for (id, instances) in ids.iter().filter_map(|id| Some((*id, of.get(id)?))) { tr {
-                th scope="row" title=(page.docs.get(id).copied().unwrap_or_default()) {
+                th scope="row" title=(docs.get(id).copied().unwrap_or_default()) {
                     code { (id) }
-                    (what_happened(instances, page))
+                    (what_happened(instances))
                 }
                 @for profile in &matrix.profiles {
                     td { @for instance in instances.iter().filter(|i| i.profiles.contains(&profile.name)) { (result(instance)) } }
@@ -279,7 +270,7 @@ fn tests(matrix: &Matrix, cell: &CellReport, page: &Page<'_>) -> Markup {
 }
 
 /// The messages of all configurations of a test, each once.
-fn what_happened(instances: &[&Instance], page: &Page<'_>) -> Markup {
+fn what_happened(instances: &[&Instance]) -> Markup {
     let mut lines: Vec<String> = Vec::new();
     let (mut notes, mut artifacts): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     let mut seen: [BTreeSet<String>; 3] = Default::default();
@@ -297,16 +288,9 @@ fn what_happened(instances: &[&Instance], page: &Page<'_>) -> Markup {
             details { summary { "notes (" (notes.len()) ")" } pre { (notes.join("\n")) } }
         }
         @if !artifacts.is_empty() {
-            div.muted.files { "files: " @for file in &artifacts { (link(file, page.is_there)) " " } }
+            div.muted.files { "files: " @for file in &artifacts { a href=(file) { code { (file) } } " " } }
         }
     }
-}
-
-/// A file beside the page, linked only if it is there and its path leads nowhere else.
-fn link(file: &str, is_there: &dyn Fn(&str) -> bool) -> Markup {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-    let inside = !file.starts_with('/') && file.chars().all(plain) && file.split('/').all(|part| part != "..");
-    html! { @if inside && is_there(file) { a href=(file) { code { (file) } } } @else { code { (file) } } }
 }
 
 fn result(instance: &Instance) -> Markup {

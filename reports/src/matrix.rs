@@ -106,6 +106,14 @@ impl CellReport {
 }
 
 impl Matrix {
+    /// Forgets the files of tests that `keep` does not want.
+    pub fn keep_files(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        let instances = self.cells.iter_mut().flat_map(|cell| &mut cell.instances);
+        for attempt in instances.flat_map(|instance| &mut instance.attempts) {
+            attempt.artifacts.retain(|file| keep(file));
+        }
+    }
+
     /// Capabilities that anything is said of under a profile, in the order of the matrix: not those that no test exists for, nor those that are not applicable.
     pub fn capabilities(&self, profile: &str) -> Vec<Capability> {
         let said =
