@@ -10,7 +10,6 @@ use crate::progress::CellLine;
 use crate::run::Shared;
 use crate::setup::{self, Prepared};
 use crate::vm::outer::Accelerator;
-use agent::containers::signatures::is_silence;
 use agent::probe::lacking;
 use agent::protocol::{EnvironmentReply, EnvironmentRequest, Launched};
 use agent::waiting::patience;
@@ -20,7 +19,7 @@ use reports::journal::{CellId, Environment, Event, Phase};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use suites::catalogue::{Configuration, Place};
+use suites::catalogue::Configuration;
 use suites::check::Stop;
 use suites::outcome::Outcome;
 
@@ -221,6 +220,9 @@ const TRADES: u32 = 8;
 /// How often a test is begun anew that was under way when the machine was lost.
 const LOST: u32 = 2;
 
+/// What stands of a test that took its last machine along.
+const LOST_TWICE: &str = "the machine was lost, or gave no answer, during this test";
+
 /// A test under one profile.
 type Key = (String, String);
 
@@ -231,8 +233,8 @@ fn of(planned: &Planned, profile: &str) -> Key {
 /// What is known of the tests of a cell, across its environments.
 #[derive(Default)]
 struct Done {
-    /// The outcome's name of each finished test.
-    standings: BTreeMap<Key, &'static str>,
+    /// What became of each finished test.
+    standings: BTreeMap<Key, Outcome>,
     /// The tests under way: by profiles and id, which attempt since when.
     under_way: BTreeMap<(Vec<String>, String), (u32, Instant)>,
     /// How many machines were lost during a test.
@@ -274,7 +276,7 @@ impl Done {
         if *lost < LOST {
             self.standings.remove(&key);
         } else {
-            self.standings.insert(key, "error");
+            self.standings.insert(key, Outcome::Error { message: LOST_TWICE.to_owned() });
         }
     }
 
@@ -328,8 +330,8 @@ fn nested_failures(units: &[Unit], done: &mut Done) -> Vec<Unit> {
         for (planned, profile) in &tests {
             let key = of(planned, profile);
             let chosen = match done.standings.get(&key) {
-                Some(&("fail" | "error")) => reports::agreement::is_nested(planned.test),
-                Some(&"blocked") => {
+                Some(Outcome::Fail { .. } | Outcome::Error { .. }) => reports::agreement::is_nested(planned.test),
+                Some(Outcome::Blocked { .. }) => {
                     planned.test.blocked_by.iter().any(|by| again.contains(&((*profile).clone(), by.clone())))
                 }
                 _ => false,
@@ -427,13 +429,14 @@ impl Testing {
         for attempt in 1..=1 + self.shared.retries {
             self.started(&profiles, &test.id, attempt);
             let began = Instant::now();
-            let (outcome, notes, artifacts) = self.attempt(unit, planned, &profiles, guest).await?;
-            let is_error = matches!(outcome, Outcome::Error { .. });
-            let is_silent = matches!(&outcome, Outcome::Error { message } if is_silence(message));
-            let again = attempt <= self.shared.retries && (is_error || matches!(outcome, Outcome::Fail { .. }));
+            let (stop, notes, artifacts) = self.attempt(unit, planned, &profiles, guest).await?;
+            let unanswered = matches!(stop, Some(Stop::Unanswered { .. }));
+            let outcome = self.judged(planned, stop);
+            let failed = matches!(outcome, Outcome::Fail { .. } | Outcome::Error { .. });
+            let again = attempt <= self.shared.retries && failed;
             self.finished(&profiles, &test.id, attempt, outcome, began, notes, artifacts);
             // Where emulation made one sandbox hang, the next ones often do, each until its deadline.
-            if self.trade && is_silent {
+            if self.trade && unanswered {
                 let spoilt = profiles.iter().map(|profile| (profile.clone(), test.id.clone()));
                 locked(&self.done).spoilt.extend(spoilt);
                 break;
@@ -444,6 +447,19 @@ impl Testing {
             self.stop(guest).await;
         }
         Ok(())
+    }
+
+    /// What an attempt comes to.
+    fn judged(&self, planned: &Planned, stop: Option<Stop>) -> Outcome {
+        match stop {
+            None => Outcome::Pass,
+            Some(Stop::Fail { message, blames }) => {
+                let outcome = Outcome::Fail { message, blames: blames.unwrap_or(planned.test.blames) };
+                self.shared.admins.settle(&self.cell.release.name(), outcome)
+            }
+            Some(Stop::Skip { reason }) => Outcome::Skip { reason },
+            Some(Stop::Error { message } | Stop::Unanswered { message }) => Outcome::Error { message },
+        }
     }
 
     /// Whether nothing more is to be run in this machine.
@@ -457,18 +473,9 @@ impl Testing {
         planned: &Planned,
         profiles: &[String],
         guest: &mut Guest,
-    ) -> Result<(Outcome, Vec<String>, Vec<String>), LineError> {
+    ) -> Result<(Option<Stop>, Vec<String>, Vec<String>), LineError> {
         let test = planned.test;
-        let judged = |stop: Option<Stop>| match stop {
-            None => Outcome::Pass,
-            Some(Stop::Fail { message, blames }) => {
-                let outcome = Outcome::Fail { message, blames: blames.unwrap_or(test.blames) };
-                self.shared.admins.settle(&self.cell.release.name(), outcome)
-            }
-            Some(Stop::Skip { reason }) => Outcome::Skip { reason },
-            Some(Stop::Error { message }) => Outcome::Error { message },
-        };
-        let wants_guest = !matches!(test.place, Place::Environment | Place::OwnGuest | Place::Runc | Place::Kata);
+        let wants_guest = test.shares_a_guest();
         if wants_guest && guest.0.is_none() {
             let request = EnvironmentRequest::StartGuest {
                 profile: Box::new(unit.profile.clone()),
@@ -483,7 +490,7 @@ impl Testing {
                     if let Some(launched) = launched {
                         self.launched(unit, profiles, launched);
                     }
-                    return Ok((judged(Some(stop)), Vec::new(), self.relative(artifacts)));
+                    return Ok((Some(stop), Vec::new(), self.relative(artifacts)));
                 }
                 other => return Err(LineError::Unexpected(format!("{other:?}"))),
             }
@@ -503,11 +510,9 @@ impl Testing {
                 if wants_guest && !guest_alive {
                     self.stop(guest).await;
                 }
-                Ok((judged(stop), notes, self.relative(artifacts)))
+                Ok((stop, notes, self.relative(artifacts)))
             }
-            EnvironmentReply::Failed { stop, artifacts, .. } => {
-                Ok((judged(Some(stop)), Vec::new(), self.relative(artifacts)))
-            }
+            EnvironmentReply::Failed { stop, artifacts, .. } => Ok((Some(stop), Vec::new(), self.relative(artifacts))),
             other => Err(LineError::Unexpected(format!("{other:?}"))),
         }
     }
@@ -525,8 +530,9 @@ impl Testing {
         for profile in &planned.profiles {
             let blocker = {
                 let done = locked(&self.done);
-                let stands =
-                    |id: &&String| done.standings.get(&(profile.clone(), (*id).clone())).is_some_and(|o| *o != "pass");
+                let stands = |id: &&String| {
+                    done.standings.get(&(profile.clone(), (*id).clone())).is_some_and(|o| *o != Outcome::Pass)
+                };
                 planned.test.blocked_by.iter().find(stands).cloned()
             };
             match blocker {
@@ -572,7 +578,7 @@ impl Testing {
         let (cell, profiles, test) = (self.cell.id.clone(), profiles.to_vec(), test.to_owned());
         let mut done = locked(&self.done);
         for profile in &profiles {
-            done.standings.insert((profile.clone(), test.clone()), outcome.name());
+            done.standings.insert((profile.clone(), test.clone()), outcome.clone());
         }
         done.under_way.remove(&(profiles.clone(), test.clone()));
         done.finished += usize::from(attempt == 1);
@@ -650,11 +656,11 @@ mod tests {
         let key = ("go-3.29".to_owned(), "containers::kata::starts".to_owned());
         let mut done = Done::default();
         assert!(!done.trade());
-        for left in [None, Some("error")] {
-            done.standings.insert(key.clone(), "error");
+        for stands in [false, true] {
+            done.standings.insert(key.clone(), Outcome::Error { message: "no answer".to_owned() });
             done.spoilt.push(key.clone());
             assert!(done.trade());
-            assert_eq!(done.standings.get(&key).copied(), left);
+            assert_eq!(done.standings.contains_key(&key), stands);
             assert!(done.spoilt.is_empty());
         }
     }
@@ -666,21 +672,24 @@ mod tests {
         let key = |test: &str| ("go-3.29".to_owned(), test.to_owned());
         let mut done = Done::default();
         for planned in units.iter().flat_map(|unit| &unit.tests) {
-            done.standings.insert(of(planned, "go-3.29"), "pass");
+            done.standings.insert(of(planned, "go-3.29"), Outcome::Pass);
         }
         let mut set = |test: &str, outcome| done.standings.insert(key(test), outcome).unwrap();
         // The guest did not come up, and two tests one behind the other never had one.
-        set("filesystem::virtio_blk::mounts_in_the_guest", "error");
-        set("filesystem::virtio_blk::rename_is_atomic", "blocked");
+        let blocked = |share: &str| Outcome::Blocked { by: format!("filesystem::{share}::mounts_in_the_guest") };
+        set("filesystem::virtio_blk::mounts_in_the_guest", Outcome::Error { message: "no guest".to_owned() });
+        set("filesystem::virtio_blk::rename_is_atomic", blocked("virtio_blk"));
         // A finding that does not rest on a nested guest, and what it blocks, stay as they are.
-        set("smoke::virtiofsd_accepts_the_profiles_flags", "fail");
-        set("filesystem::virtio_fs::mounts_in_the_guest", "blocked");
-        set("filesystem::virtio_fs::rename_is_atomic", "blocked");
+        let refused = Outcome::Fail { message: "refused".to_owned(), blames: suites::outcome::Component::Virtiofsd };
+        let by = "smoke::virtiofsd_accepts_the_profiles_flags";
+        set(by, refused);
+        set("filesystem::virtio_fs::mounts_in_the_guest", Outcome::Blocked { by: by.to_owned() });
+        set("filesystem::virtio_fs::rename_is_atomic", blocked("virtio_fs"));
         let again = nested_failures(&units, &mut done);
         let ids: Vec<&str> =
             again.iter().flat_map(|unit| &unit.tests).map(|planned| planned.test.id.as_str()).collect();
         assert_eq!(ids, ["filesystem::virtio_blk::mounts_in_the_guest", "filesystem::virtio_blk::rename_is_atomic"]);
         assert!(!done.standings.contains_key(&key("filesystem::virtio_blk::rename_is_atomic")), "it would block");
-        assert_eq!(done.standings[&key("filesystem::virtio_fs::rename_is_atomic")], "blocked");
+        assert!(matches!(done.standings[&key("filesystem::virtio_fs::rename_is_atomic")], Outcome::Blocked { .. }));
     }
 }

@@ -51,7 +51,7 @@ pub fn weigh(
 
 /// Whether a test's outcome rests on a guest inside the machine.
 pub fn is_nested(test: &Test) -> bool {
-    !matches!(test.place, Place::Environment | Place::Runc) || test.id == "host::a_vcpu_runs"
+    !matches!(test.place, Place::Environment | Place::Runc)
 }
 
 /// Of the verdicts of a virtual machine and of a container on one capability, the one that counts.

@@ -72,6 +72,7 @@ fn or_nothing(text: String) -> String {
 fn place(place: Place) -> &'static str {
     match place {
         Place::Environment => "in the environment, without a guest",
+        Place::Vcpu => "in the environment, with a vCPU of its own under KVM",
         Place::OwnGuest => "in the environment, with guests of its own",
         Place::Guest => "inside a guest",
         Place::Pair => "in the environment and inside a guest",

@@ -3,7 +3,7 @@
 use crate::agreement;
 use crate::journal::{CellId, Facts, Journal, Phase};
 use crate::run::{Cell, CellFailure, Ending, Instance, Launch, Run, fold};
-use crate::verdict::{Evidence, Judgement, Standing, judge, test_set};
+use crate::verdict::{Brought, Evidence, Judgement, Standing, judge, test_set};
 use jiff::Timestamp;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::verified::Basis;
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::catalogue::Test;
 use suites::environment::Kind;
-use suites::outcome::Outcome;
+use suites::outcome::{Component, Outcome};
 
 /// How the facts of a component that was brought along begin: `brought-virtiofsd`.
 pub const BROUGHT: &str = "brought-";
@@ -223,9 +223,11 @@ fn repeated(cell: &Cell, profile: &str) -> BTreeSet<String> {
 }
 
 /// The components in whose place others were brought along, as the harness puts them into the facts.
-fn brought(facts: &Facts) -> Vec<String> {
+fn brought(facts: &Facts) -> Vec<Brought> {
     let named = facts.environment.iter().filter_map(|(key, what)| Some((key.strip_prefix(BROUGHT)?, what)));
-    named.map(|(component, what)| format!("{component} {what}")).collect()
+    // A name that nobody knows counts against as much as any.
+    let of = |name| Component::of_name(name).unwrap_or(Component::Qemu);
+    named.map(|(name, what)| Brought { component: of(name), what: what.clone() }).collect()
 }
 
 /// What a cell knows under one profile.

@@ -140,6 +140,15 @@ impl Standing {
     }
 }
 
+/// A component that was brought along in the place of the distro's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Brought {
+    /// Which.
+    pub component: Component,
+    /// The file's name and checksum, in words.
+    pub what: String,
+}
+
 /// What is known of a cell under one profile.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
@@ -151,8 +160,8 @@ pub struct Evidence {
     pub basis: Option<Basis>,
     /// Where the cell was brought up; tests that this cannot show are not part of the cell.
     pub environment: Option<Kind>,
-    /// What Kata was given in the place of the distro's own components, in words.
-    pub brought: Vec<String>,
+    /// What took the place of the distro's own components.
+    pub brought: Vec<Brought>,
 }
 
 /// The tests required for a capability under a profile.
@@ -230,7 +239,8 @@ fn judge_one(catalogue: &[Test], capability: Capability, profile: &Profile, evid
     } else {
         Verdict::Supported
     };
-    let brought: Vec<&str> = evidence.brought.iter().map(String::as_str).filter(|b| rests_on(capability, b)).collect();
+    let brought = evidence.brought.iter().filter(|brought| rests_on(capability, brought.component));
+    let brought: Vec<String> = brought.map(|b| format!("{} {}", b.component, b.what)).collect();
     if matches!(judgement.verdict, Verdict::Supported | Verdict::Offered) && !brought.is_empty() {
         if judgement.verdict == Verdict::Supported {
             judgement.verdict = Verdict::Partial;
@@ -242,17 +252,17 @@ fn judge_one(catalogue: &[Test], capability: Capability, profile: &Profile, evid
     judgement
 }
 
-/// Whether a capability was shown with a component that was brought along, `virtiofsd NAME (sha256 …)`; when in doubt it
-/// was, for a distro gets no credit for what it does not ship.
-fn rests_on(capability: Capability, brought: &str) -> bool {
+/// Whether a capability was shown with a component that was brought along; when in doubt it was, for a distro gets no
+/// credit for what it does not ship.
+fn rests_on(capability: Capability, brought: Component) -> bool {
     let name = capability.name();
     if name.starts_with("kata.") {
         return true;
     }
-    match brought.split(' ').next() {
-        Some("virtiofsd") => name.starts_with("fs.virtio-fs"),
+    match brought {
+        Component::Virtiofsd => name.starts_with("fs.virtio-fs"),
         // The release's modules do not fit another kernel, so that only Kata's guests get one.
-        Some("kernel") => false,
+        Component::Kernel => false,
         _ => !["packages.", "host.", "kernel.host", "containers."].iter().any(|own| name.starts_with(own)),
     }
 }

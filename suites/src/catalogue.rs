@@ -29,6 +29,8 @@ pub enum Suite {
 pub enum Place {
     /// In the environment, with no guest of the harness's.
     Environment,
+    /// In the environment, running a vCPU of its own under KVM, without a guest around it.
+    Vcpu,
     /// In the environment, booting guests of its own (it may kill them).
     OwnGuest,
     /// In the environment, asking a shared guest or its VMM.
@@ -110,7 +112,7 @@ impl Test {
     /// What the environment must provide: what its row says, and room for a guest where it has one.
     pub fn all_needs(&self) -> Vec<Need> {
         let guest: &[Need] = match self.place {
-            Place::Environment | Place::Runc => &[],
+            Place::Environment | Place::Vcpu | Place::Runc => &[],
             Place::OwnGuest | Place::Machine | Place::Guest | Place::Pair | Place::Kata => {
                 &[Need::Processes, Need::Memory]
             }
@@ -181,10 +183,18 @@ impl Configuration {
 }
 
 impl Test {
+    /// Whether it is given a guest that it shares with other tests.
+    pub fn shares_a_guest(&self) -> bool {
+        match self.place {
+            Place::Machine | Place::Guest | Place::Pair => true,
+            Place::Environment | Place::Vcpu | Place::OwnGuest | Place::Runc | Place::Kata => false,
+        }
+    }
+
     /// The guest it wants.
     pub fn configuration(&self) -> Configuration {
         match self.place {
-            Place::Environment => Configuration::Static,
+            Place::Environment | Place::Vcpu => Configuration::Static,
             Place::OwnGuest => Configuration::Own,
             Place::Machine => Configuration::Plain,
             Place::Runc => Configuration::Runc,
@@ -225,10 +235,22 @@ pub enum Body {
     Inside(fn() -> Check),
     /// Runs inside the guest.
     Guest(GuestBody),
+    /// Runs inside the guest, which is given the names of what fails natively.
+    BesideNative(GuestBody),
     /// Runs on both sides of a share.
     Pair(PairBody),
     /// Runs in the environment with a runtime for containers.
     Containers(ContainersBody),
+}
+
+impl Body {
+    /// One that runs inside the guest on a share, or natively.
+    pub fn on_a_site(self) -> Option<GuestBody> {
+        match self {
+            Body::Guest(body) | Body::BesideNative(body) => Some(body),
+            Body::Environment(_) | Body::Machine(_) | Body::Inside(_) | Body::Pair(_) | Body::Containers(_) => None,
+        }
+    }
 }
 
 /// Every test, in the order of running: what blocks others comes first.
@@ -253,10 +275,7 @@ pub fn body(test: &Test) -> Option<Body> {
     match test.suite {
         Suite::Smoke => crate::smoke::body(test.name),
         Suite::Host => crate::host::body(test.name),
-        Suite::Filesystem => crate::filesystem::body(test.name).map(|body| match body {
-            crate::filesystem::Body::Guest(body) => Body::Guest(body),
-            crate::filesystem::Body::Pair(body) => Body::Pair(body),
-        }),
+        Suite::Filesystem => crate::filesystem::body(test.name),
         Suite::Containers => crate::containers::body(test.name).map(Body::Containers),
     }
 }

@@ -26,6 +26,12 @@ pub enum Stop {
         /// What went wrong.
         message: String,
     },
+    /// A sandbox gave no answer, which an emulated machine may bring about by itself: an error, and what comes next is
+    /// better tried in a fresh machine.
+    Unanswered {
+        /// How long, and what runs of the sandbox.
+        message: String,
+    },
 }
 
 impl Stop {

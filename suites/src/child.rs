@@ -73,7 +73,12 @@ pub fn live(task: &[String]) -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Stop::Fail { message, .. } | Stop::Error { message } | Stop::Skip { reason: message }) => {
+        Err(
+            Stop::Fail { message, .. }
+            | Stop::Error { message }
+            | Stop::Unanswered { message }
+            | Stop::Skip { reason: message },
+        ) => {
             let _ = writeln!(std::io::stderr(), "{message}");
             ExitCode::FAILURE
         }

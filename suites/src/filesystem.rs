@@ -34,7 +34,7 @@ mod visibility;
 #[cfg(test)]
 mod tests;
 
-use crate::catalogue::Test;
+use crate::catalogue::{Body, Test};
 use crate::check::{Check, Stop};
 use crate::share::Share;
 use std::path::PathBuf;
@@ -87,15 +87,6 @@ pub struct Pair<'a> {
     pub deadline: Duration,
     /// The guest.
     pub guest: &'a mut dyn GuestSide,
-}
-
-/// A test's body by where it runs.
-#[derive(Clone, Copy)]
-pub enum Body {
-    /// Inside the guest.
-    Guest(GuestBody),
-    /// In the environment, with the guest acting.
-    Pair(PairBody),
 }
 
 /// The body on which all others depend.

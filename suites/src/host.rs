@@ -29,6 +29,9 @@ struct Row {
 }
 
 macro_rules! row {
+    ($module:ident::$name:ident, Vcpu, $($rest:tt)+) => {
+        Row { place: Place::Vcpu, ..row!($module::$name, Environment, $($rest)+) }
+    };
     ($module:ident::$name:ident, $place:ident, $blames:ident, $proves:expr $(, blocked_by: $blockers:expr)?) => {
         Row {
             $(blocked_by: $blockers,)?
@@ -50,7 +53,7 @@ fn rows() -> Vec<Row> {
     vec![
         row!(kvm::cpu_can_virtualize, Environment, Kernel, &[C::HostKvm, C::HostCheck]),
         row!(kvm::kvm_modules_are_loaded, Environment, Kernel, &[C::HostKvm, C::KernelHost, C::HostCheck], blocked_by: &["host::cpu_can_virtualize"]),
-        row!(kvm::a_vcpu_runs, Environment, Kernel, &[C::HostKvm, C::KernelHost], blocked_by: &["host::kvm_modules_are_loaded"]),
+        row!(kvm::a_vcpu_runs, Vcpu, Kernel, &[C::HostKvm, C::KernelHost], blocked_by: &["host::kvm_modules_are_loaded"]),
         row!(modules::vhost_modules_load, Environment, Kernel, &[C::HostVhost, C::KernelHost]),
         row!(modules::tun_loads, Environment, Kernel, &[C::HostNetwork, C::KernelHost]),
         row!(modules::traffic_control_modules_load, Environment, Kernel, &[C::HostNetwork, C::KernelHost]),

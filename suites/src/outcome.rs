@@ -21,6 +21,21 @@ pub enum Component {
 }
 
 impl Component {
+    /// All of them.
+    pub const ALL: &'static [Component] = &[
+        Component::Qemu,
+        Component::Virtiofsd,
+        Component::Kernel,
+        Component::Containerd,
+        Component::Packages,
+        Component::Record,
+    ];
+
+    /// That of the name.
+    pub fn of_name(name: &str) -> Option<Component> {
+        Component::ALL.iter().copied().find(|component| component.name() == name)
+    }
+
     /// The name that people use.
     pub fn name(self) -> &'static str {
         match self {

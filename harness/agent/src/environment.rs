@@ -230,7 +230,10 @@ impl Agent {
         match Running::start_within(profile, Configuration::Plain, Keeps::Nothing, terms, &claims, paths, waiting) {
             Ok(_) => "yes".to_owned(),
             Err(e) => match e.stop {
-                Stop::Fail { message, .. } | Stop::Error { message } | Stop::Skip { reason: message } => {
+                Stop::Fail { message, .. }
+                | Stop::Error { message }
+                | Stop::Unanswered { message }
+                | Stop::Skip { reason: message } => {
                     format!("no guest boots under KVM: {message}")
                 }
             },
@@ -328,9 +331,9 @@ impl Agent {
             Body::Environment(_) | Body::Containers(_) => Err(Stop::error("an environment's body was given a guest")),
             Body::Machine(body) => body(running),
             Body::Inside(_) => run_inside(self.home.kind, test, running),
-            Body::Guest(_) => {
+            Body::Guest(_) | Body::BesideNative(_) => {
                 self.controls.check(test, &root, &self.home.pjdfstest())?;
-                if test.name.starts_with("pjdfstest") {
+                if let Body::BesideNative(_) = body {
                     self.send_native_failures(running, &root)?;
                 }
                 run_inside(self.home.kind, test, running)

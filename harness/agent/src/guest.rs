@@ -200,7 +200,7 @@ fn put_file(path: &str, mode: u32, bytes: &[u8]) -> io::Result<()> {
 fn run_body(id: &str) -> Check {
     let test = catalogue::find(id).ok_or_else(|| Stop::error(format!("the guest's agent knows no test {id}")))?;
     let body = match catalogue::body(test) {
-        Some(Body::Guest(body)) => body,
+        Some(Body::Guest(body) | Body::BesideNative(body)) => body,
         Some(Body::Inside(body)) => return survived(body),
         _ => return Err(Stop::error(format!("{id} does not run inside a guest"))),
     };

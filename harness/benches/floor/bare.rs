@@ -13,7 +13,6 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use suites::catalogue::Place;
 use suites::environment::Claims;
 
 /// Longer than any body may take; the bodies' own deadlines are the agent's business.
@@ -96,7 +95,7 @@ fn run_unit(line: &Client<EnvironmentReply>, unit: &Unit, done: &Mutex<Done>) ->
     let mut guest = None;
     for (test, times) in &unit.tests {
         for time in 1..=*times {
-            let wants_guest = !matches!(test.place, Place::Environment | Place::OwnGuest | Place::Runc | Place::Kata);
+            let wants_guest = test.shares_a_guest();
             if wants_guest && guest.is_none() {
                 let profile = Box::new(unit.profile.clone());
                 match ask(line, EnvironmentRequest::StartGuest { profile, configuration: unit.configuration })? {

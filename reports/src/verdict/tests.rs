@@ -222,7 +222,7 @@ fn what_was_brought_along_makes_the_verdicts_that_rest_on_it_partial_and_no_othe
     let all: Vec<(&str, &[Outcome])> = ids.iter().map(|id| (id.as_str(), &pass[..])).collect();
     let mut evidence = evidence(&all);
     evidence.environment = Some(Kind::Vm);
-    evidence.brought = vec!["virtiofsd mine (sha256 0123)".to_owned()];
+    evidence.brought = vec![Brought { component: Virtiofsd, what: "mine (sha256 0123)".to_owned() }];
     let profile = Profile::find("go-3.29").unwrap();
     let judged = judge(suites::catalogue::tests(), profile, &evidence);
     assert_eq!(judged[&Capability::KataFs].verdict, Verdict::Partial);
@@ -231,7 +231,7 @@ fn what_was_brought_along_makes_the_verdicts_that_rest_on_it_partial_and_no_othe
     assert_eq!(judged[&Capability::FsVirtioFs].verdict, Verdict::Partial);
     assert_eq!(judged[&Capability::VmmBoot].verdict, Verdict::Supported);
     assert_eq!(judged[&Capability::ContainersRunc].verdict, Verdict::Supported);
-    evidence.brought = vec!["qemu mine (sha256 4567)".to_owned()];
+    evidence.brought = vec![Brought { component: Qemu, what: "mine (sha256 4567)".to_owned() }];
     let judged = judge(suites::catalogue::tests(), profile, &evidence);
     for (capability, expected) in [
         (Capability::VmmBoot, Verdict::Partial),
@@ -270,7 +270,10 @@ fn what_only_a_list_shows_is_offered_and_never_supported() {
     }
     // A component that was brought along changes nothing about it, but is named.
     let catalogue = vec![test(A, &[Capability::VmmVfio], Qemu, &[], &[])];
-    let evidence = Evidence { brought: vec!["qemu mine (sha256 1)".to_owned()], ..evidence(&[(A, &[Outcome::Pass])]) };
+    let evidence = Evidence {
+        brought: vec![Brought { component: Qemu, what: "mine (sha256 1)".to_owned() }],
+        ..evidence(&[(A, &[Outcome::Pass])])
+    };
     let judgement = judge(&catalogue, &go(), &evidence).remove(&Capability::VmmVfio).unwrap();
     assert_eq!(judgement.verdict, Verdict::Offered);
     assert!(judgement.workaround.unwrap().contains("qemu mine"));

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 const SOURCE: &str = include_str!("conformance.rs");
 
-pub(super) const ROWS: &[Row] = &[guest!(pjdfstest_differs_in_nothing).about(About::Posix).makes_nodes().seconds(1200)];
+pub(super) const ROWS: &[Row] =
+    &[guest!(pjdfstest_differs_in_nothing).beside_native().about(About::Posix).makes_nodes().seconds(1200)];
 
 /// The name, in [`Site::scratch`], of the file with the native filesystem's failures: a JSON list of strings.
 pub const NATIVE_FAILURES: &str = "pjdfstest-native.json";

@@ -1,8 +1,8 @@
 //! One line of the table: a body, and on which shares it makes sense.
 
-use super::{Body, GuestBody, PairBody};
+use super::{GuestBody, PairBody};
 use crate::capability::Capability;
-use crate::catalogue::{Need, Place, Suite, Test};
+use crate::catalogue::{Body, Need, Place, Suite, Test};
 use crate::docs::doc_of;
 use crate::outcome::Component;
 use crate::share::Share;
@@ -49,6 +49,14 @@ impl Row {
             needs: &[],
             seconds: 60,
         }
+    }
+
+    /// A body inside the guest that compares with what fails natively, on every share.
+    pub(super) const fn beside_native(mut self) -> Row {
+        if let Body::Guest(body) = self.body {
+            self.body = Body::BesideNative(body);
+        }
+        self
     }
 
     /// A body between host and guest, on the shares in which the host sees the guest's files.
@@ -132,10 +140,7 @@ impl Row {
 
     fn test(&self, share: Share) -> Test {
         let mounts = format!("filesystem::{}::{}", share.module(), super::MOUNTS);
-        let place = match self.body {
-            Body::Guest(_) => Place::Guest,
-            Body::Pair(_) => Place::Pair,
-        };
+        let place = if self.body.on_a_site().is_some() { Place::Guest } else { Place::Pair };
         Test {
             id: format!("filesystem::{}::{}", share.module(), self.name),
             name: self.name,

@@ -95,7 +95,7 @@ fn appears(machine: &mut dyn Machine, folder: &str, wanted: impl Fn(&str) -> boo
         }
         if Instant::now() > end {
             let seen = names.unwrap_or_else(|stop| match stop {
-                Stop::Fail { message, .. } | Stop::Error { message } => message,
+                Stop::Fail { message, .. } | Stop::Error { message } | Stop::Unanswered { message } => message,
                 Stop::Skip { reason } => reason,
             });
             ensure!(false, "expected {what} in {folder} within 10 s, seen: {:?}", seen.trim());

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 fn run_in(root: &Path, name: &str) -> Check {
-    let Some(Body::Guest(body)) = body(name) else { panic!("{name} is no body inside a guest") };
+    let Some(body) = body(name).and_then(Body::on_a_site) else { panic!("{name} is no body inside a guest") };
     body(&site_in(root, name, root, None))
 }
 
