@@ -71,6 +71,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Run(run) => run::run(&run),
         Command::List(list) => explain::list(&list),
         Command::Explain(what) => explain::explain(&what),
+        Command::Matrix(what) => report::matrix(&what),
         Command::Profiles(what) => profiles::profiles(&what),
         Command::Report(what) => report::report(&what),
         Command::Doctor(what) => doctor::doctor(what.fix),

@@ -13,6 +13,7 @@ pub mod json;
 pub mod junit;
 pub mod markdown;
 pub mod matrix;
+pub mod published;
 pub mod record;
 pub use kata_osinfo::redact;
 pub mod run;

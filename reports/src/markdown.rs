@@ -12,6 +12,11 @@ use suites::capability::Capability;
 /// Longest cause, in bytes; the whole of it stands in `index.html`.
 const MAX_CAUSE: usize = 500;
 
+/// What the marks mean.
+pub(crate) const LEGEND: &str = "\
+✓ supported · ✗ unsupported · ◐ partial · ○ offered · – untested · ? inconclusive · n/a not applicable  
+**ᵉ emulated**: shown without hardware virtualization; a mark without it was shown on hardware";
+
 /// Renders the matrix as Markdown.
 pub fn render(matrix: &Matrix) -> String {
     let mut out = String::new();
@@ -26,11 +31,7 @@ fn write_all(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
     for caveat in marks::caveats(matrix) {
         writeln!(out, "> **Mind:** {}\n", escape(&caveat))?;
     }
-    writeln!(
-        out,
-        "✓ supported · ✗ unsupported · ◐ partial · ○ offered · – untested · ? inconclusive · n/a not applicable  "
-    )?;
-    writeln!(out, "**ᵉ emulated**: shown without hardware virtualization; a mark without it was shown on hardware\n")?;
+    writeln!(out, "{LEGEND}\n")?;
 
     writeln!(out, "## Summary\n")?;
     let heads = matrix.profiles.iter().map(|p| {
@@ -89,7 +90,7 @@ fn judgement(judgement: &Judgement) -> String {
     text
 }
 
-fn mark(verdict: Verdict, basis: Option<Basis>) -> String {
+pub(crate) fn mark(verdict: Verdict, basis: Option<Basis>) -> String {
     let mark = match verdict {
         Verdict::Supported => "✓",
         Verdict::Partial => "◐",
@@ -195,7 +196,7 @@ fn notes(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
     Ok(())
 }
 
-fn table(
+pub(crate) fn table(
     out: &mut String,
     heads: impl Iterator<Item = String>,
     rows: impl Iterator<Item = Vec<String>>,
@@ -209,7 +210,7 @@ fn table(
     writeln!(out)
 }
 
-fn short(text: &str) -> String {
+pub(crate) fn short(text: &str) -> String {
     escape(&one_line(text, MAX_CAUSE))
 }
 
@@ -219,7 +220,7 @@ fn code(text: &str) -> String {
 }
 
 /// Text that Markdown and the HTML within it show as it is, on one line.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -33,6 +33,8 @@ pub(super) enum Command {
     List(ListArguments),
     /// Explain a test or a capability: what it proves, why Kata needs it, what is required for it.
     Explain(ExplainArguments),
+    /// Print what the records say was verified, as Markdown; `docs/matrix.md` is made so.
+    Matrix(MatrixArguments),
     /// For maintainers: hold the profiles against a checkout of Kata's source, release by release.
     Profiles(ProfilesArguments),
     /// Make all reports again from a run's journal.
@@ -261,6 +263,14 @@ pub(super) fn budget(option: Option<u64>) -> Result<u64, UsageError> {
 
 fn absolute(path: &Path) -> Result<PathBuf, UsageError> {
     std::path::absolute(path).map_err(|e| UsageError(format!("{}: {e}", path.display())))
+}
+
+/// `kata-qualify matrix`.
+#[derive(Debug, Args)]
+pub(super) struct MatrixArguments {
+    /// Records that replace or add to the shipped ones.
+    #[arg(long, value_name = "DIR")]
+    pub records: Option<PathBuf>,
 }
 
 /// `kata-qualify profiles`.

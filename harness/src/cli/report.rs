@@ -1,6 +1,6 @@
 //! `kata-qualify report`: all reports again from a run's journal, the only truth.
 
-use crate::cli::arguments::{Format, ReportArguments};
+use crate::cli::arguments::{Format, MatrixArguments, ReportArguments};
 use crate::cli::{Exit, UsageError};
 use crate::progress::tell;
 use anyhow::Context as _;
@@ -18,6 +18,13 @@ pub(super) fn report(what: &ReportArguments) -> anyhow::Result<Exit> {
     let matrix = write(&what.dir, Profile::all())?;
     print(&matrix, what.format)?;
     tell(format_args!("reports: {}", what.dir.display()));
+    Ok(Exit::AsRecorded)
+}
+
+/// Prints what the records say was verified.
+pub(super) fn matrix(what: &MatrixArguments) -> anyhow::Result<Exit> {
+    let database = crate::cli::run::database(what.records.as_deref())?;
+    crate::cli::print(&reports::published::render(database.records(), Profile::all()))?;
     Ok(Exit::AsRecorded)
 }
 
