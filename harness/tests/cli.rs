@@ -28,6 +28,18 @@ fn said_in(dir: &TempDir, arguments: &[&str]) -> String {
     format!("{}{}exit {code}\n", text(output.stdout), text(output.stderr))
 }
 
+/// What would be left of such an address stands in the arguments of whoever fetches.
+#[test]
+fn a_mirror_whose_password_cannot_be_told_from_its_path_is_bad_usage() {
+    for mirror in
+        ["user:SECRET@mirror.example/debian", "http://user:SEC/RET@mirror.example/debian", "mirror.example/debian"]
+    {
+        let said = said(&["run", "debian:13", "--in", "vm", "--mirror", mirror]);
+        assert!(said.contains("--mirror: expected SCHEME://") && said.ends_with("exit 2\n"), "{said}");
+        assert!(!said.contains("SEC"), "{said}");
+    }
+}
+
 #[test]
 fn an_unknown_distro_is_told_with_the_known_ones() {
     assert_snapshot!(said(&["run", "debain:13"]), @r"

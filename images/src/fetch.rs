@@ -273,7 +273,7 @@ mod tests {
     fn credentials_lie_in_a_folder_for_root_and_go_with_it() {
         use std::os::unix::fs::MetadataExt as _;
         let desk = tempfile::tempdir().unwrap();
-        let login = crate::login::part("http://user:pw@mirror.example/debian").1.unwrap();
+        let login = crate::login::part("http://user:pw@mirror.example/debian").unwrap().1.unwrap();
         let fetch = Fetch::new(desk.path(), &Apt::default(), &[login], Arch::X86_64).unwrap();
         let folder = desk.path().join(FOLDER);
         assert_eq!(folder.metadata().unwrap().mode() & 0o777, 0o700);

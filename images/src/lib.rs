@@ -50,6 +50,7 @@ pub use cache::{Clean, Cleaned, Gone, Hold, Image, Origin, Trimmed, clean, sweep
 pub use disk::{Disk, prepare_disk};
 pub use error::{Cause, CommandFailure, ImageError, Phase};
 pub use initramfs::ExtraFile;
+pub use login::check_mirror;
 pub use manifest::Manifest;
 pub use options::{ExtraPackage, Options, Progress, Source};
 pub use prepare::{attainable, prepare};

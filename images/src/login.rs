@@ -19,15 +19,42 @@ impl fmt::Debug for Login {
     }
 }
 
+/// What an address must look like for its credentials to be told from the rest.
+const FORM: &str = "expected SCHEME://[USER:PASSWORD@]HOST[:PORT]/PATH or file:/PATH; `@`, `:` and `/` of a user, a password \
+                    or a path stand there as %40, %3A and %2F";
+
+/// Whether the credentials in a mirror's address can be told from the rest of it.
+///
+/// # Errors
+/// What is expected; the address is not repeated, for a password may stand anywhere in it.
+pub fn check_mirror(url: &str) -> Result<(), &'static str> {
+    part(url).map(drop)
+}
+
 /// The address without the credentials in it, and these.
-pub(crate) fn part(url: &str) -> (String, Option<Login>) {
-    let Some((scheme, rest)) = url.split_once("://") else { return (url.to_owned(), None) };
+///
+/// # Errors
+/// As [`check_mirror`]: what remains would be handed on, and a password may be in it.
+pub(crate) fn part(url: &str) -> Result<(String, Option<Login>), &'static str> {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        let is_local = ["file:/", "copy:/"].iter().any(|scheme| url.starts_with(scheme));
+        return if is_local && !url.contains('@') { Ok((url.to_owned(), None)) } else { Err(FORM) };
+    };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let Some((who, host)) = authority.rsplit_once('@') else { return (url.to_owned(), None) };
+    let (who, host) = authority.rsplit_once('@').map_or((None, authority), |(who, host)| (Some(who), host));
+    let port = host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map_or("0", |(_, port)| port);
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+.-".contains(c));
+    let has_host = !host.is_empty() || ["file", "copy"].contains(&scheme);
+    if !is_scheme || !has_host || path.contains('@') || port.parse::<u16>().is_err() {
+        return Err(FORM);
+    }
     let address = format!("{scheme}://{host}{path}");
-    let (user, password) = who.split_once(':').unwrap_or((who, ""));
-    let login = Login { address: address.clone(), user: percent_decoded(user), password: percent_decoded(password) };
-    (address, Some(login))
+    let login = who.map(|who| {
+        let (user, password) = who.split_once(':').unwrap_or((who, ""));
+        Login { address: address.clone(), user: percent_decoded(user), password: percent_decoded(password) }
+    });
+    Ok((address, login))
 }
 
 impl Login {
@@ -51,13 +78,34 @@ mod tests {
 
     #[test]
     fn an_address_and_its_credentials_are_parted() {
-        let (address, login) = part("https://a%40b:p%3aw%22@mirror.example:8080/debian");
+        let (address, login) = part("https://a%40b:p%3aw%22@mirror.example:8080/debian").unwrap();
         assert_eq!(address, "https://mirror.example:8080/debian");
         let line = login.unwrap().line().unwrap();
         assert_eq!(line, "machine https://mirror.example:8080/debian login a@b password p:w\"\n");
-        assert_eq!(part("http://mirror.example/debian@x"), ("http://mirror.example/debian@x".to_owned(), None));
-        assert_eq!(part("file:/srv/mirror").1, None);
-        assert!(part("http://user:p%20w@h/").1.unwrap().line().is_err());
-        assert_eq!(format!("{:?}", part("http://user:secret@h/").1), "Some(Login)");
+        for plain in
+            ["file:/srv/mirror", "file:///srv/mirror", "http://[::1]/debian", "http://h:80", "mirror+https://h/x"]
+        {
+            assert_eq!(part(plain), Ok((plain.to_owned(), None)));
+        }
+        let login = |url| part(url).unwrap().1;
+        assert!(login("http://user:p%20w@h/").unwrap().line().is_err());
+        assert_eq!(format!("{:?}", login("http://user:secret@h/")), "Some(Login)");
+    }
+
+    /// Whatever is left of an address is handed on in arguments, which everybody here can read.
+    #[test]
+    fn an_address_in_which_a_password_may_be_left_is_refused() {
+        for unclear in [
+            "user:secret@mirror.example/debian",
+            "//user:secret@mirror.example/debian",
+            "http://user:sec/ret@mirror.example/debian",
+            "http://user/secret@mirror.example/debian",
+            "http://user:secret",
+            "http:///debian",
+            "mirror.example/debian",
+            "",
+        ] {
+            assert!(check_mirror(unclear).is_err_and(|why| why.contains("expected")), "{unclear}");
+        }
     }
 }

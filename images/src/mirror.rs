@@ -1,6 +1,7 @@
 //! Where the machine's own apt gets its packages: no mirror is ever written into this program.
 
 use crate::apt::PROXY_VARIABLES;
+use crate::error::{Cause, Failure};
 use crate::login::{self, Login};
 use crate::options::Options;
 use kata_osinfo::os_release::OsRelease;
@@ -30,14 +31,18 @@ impl Mirrors {
     }
 
     /// The addresses without credentials, and these.
-    pub(crate) fn part(&self) -> (Mirrors, Vec<Login>) {
+    ///
+    /// # Errors
+    /// That a password may be left in one.
+    pub(crate) fn part(&self) -> Result<(Mirrors, Vec<Login>), Failure> {
         let (mut clean, mut logins) = (self.clone(), Vec::new());
         for url in [&mut clean.main, &mut clean.security].into_iter().flatten() {
-            let (address, login) = login::part(url);
+            let unclear = |reason: &str| Cause::BadAddress { address: "of a mirror".into(), reason: reason.into() };
+            let (address, login) = login::part(url).map_err(unclear)?;
             *url = address;
             logins.extend(login);
         }
-        (clean, logins)
+        Ok((clean, logins))
     }
 
     pub(crate) fn urls(&self) -> impl Iterator<Item = &str> {

@@ -220,7 +220,7 @@ impl Job<'_> {
         };
         let whole = given.or(mirror::of_machine(Path::new("/"), self.release));
         self.runner.redact = whole.redactor(&apt.proxy_urls());
-        let (mirrors, logins) = whole.part();
+        let (mirrors, logins) = whole.part()?;
         Ok(Access { mirrors, apt, logins })
     }
 

@@ -149,6 +149,9 @@ fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Requ
         SourceArgument::Bootstrap => images::Source::Bootstrap,
         SourceArgument::Oci => images::Source::Oci,
     };
+    if let Some(mirror) = &arguments.mirror {
+        images::check_mirror(mirror).map_err(|why| UsageError(format!("--mirror: {why}")))?;
+    }
     images.mirror.clone_from(&arguments.mirror);
     images.offline = arguments.offline;
     images.accept_expired = arguments.accept_expired;
