@@ -63,6 +63,7 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
             Fault::Spin => matches!(&ending, Ending::Hung { silent } if *silent >= 20),
             Fault::StopVmm => matches!(&ending, Ending::VmmStopped { .. }),
             Fault::KillVmm => ending == Ending::VmmKilled { signal: 9 },
+            Fault::EndVmm => ending == Ending::VmmKilled { signal: 15 },
             Fault::CrashVmm => ending == Ending::VmmKilled { signal: 11 },
             Fault::KillDaemon => ending == Ending::DaemonKilled { signal: 9 },
             Fault::StopDaemon => ending == Ending::DaemonStopped,

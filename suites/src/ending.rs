@@ -51,6 +51,11 @@ pub enum Ending {
         /// How, and the last lines of its standard error.
         how: String,
     },
+    /// virtiofsd exited with 0 while the guest was running, as it does when QEMU hangs up or somebody asks it to.
+    DaemonLeft {
+        /// The last lines of its standard error.
+        words: String,
+    },
     /// A signal that is none of a crash ended virtiofsd.
     DaemonKilled {
         /// Its number.
@@ -96,6 +101,9 @@ impl Ending {
             Ending::VmmMute => blame(Component::Qemu, "QEMU runs and does not answer QMP".to_owned()),
             Ending::LineClosed => nobody("QEMU closed the guest's port, and runs".to_owned()),
             Ending::DaemonDied { how } => blame(Component::Virtiofsd, format!("virtiofsd ended: {how}")),
+            Ending::DaemonLeft { words } => nobody(format!(
+                "virtiofsd exited with 0 while QEMU runs, as when QEMU hangs up; which of them began is not known: {words}"
+            )),
             Ending::DaemonKilled { signal } => {
                 nobody(format!("virtiofsd was killed from outside with signal {signal}"))
             }
@@ -126,6 +134,7 @@ mod tests {
             (Ending::VmmMute, Some(Component::Qemu)),
             (Ending::LineClosed, None),
             (Ending::DaemonDied { how: line() }, Some(Component::Virtiofsd)),
+            (Ending::DaemonLeft { words: line() }, None),
             (Ending::DaemonKilled { signal: 9 }, None),
             (Ending::DaemonStopped, None),
             (Ending::BothCrashed { vmm: 11, daemon: line() }, None),

@@ -19,6 +19,8 @@ pub struct DaemonProcess {
     child: Child,
     ended: Option<End>,
     log: Log,
+    /// It and the processes that it has started: a daemon in a sandbox serves from a child.
+    family: Vec<u32>,
 }
 
 impl DaemonProcess {
@@ -34,7 +36,7 @@ impl DaemonProcess {
         let mut child = spawn(argv, fds)
             .map_err(|e| Stop::blame(Component::Virtiofsd, format!("{} does not start: {e}", argv[0])))?;
         let log = stderr_log(&mut child, &paths.dir.join("virtiofsd.log")).map_err(failed)?;
-        let mut daemon = DaemonProcess { child, ended: None, log };
+        let mut daemon = DaemonProcess { child, ended: None, log, family: Vec::new() };
         let end = Instant::now() + Duration::from_secs(15);
         // Without a listener of its own there is nothing to wait for: QEMU's connection waits in the queue.
         while composed.daemon_fd.is_none() && !paths.virtiofsd.exists() && Instant::now() < end {
@@ -73,6 +75,15 @@ impl DaemonProcess {
         let counted: io::Result<Vec<usize>> = process::family(self.child.id()).into_iter().map(of).collect();
         let counted = counted.map_err(|e| Stop::error(format!("counting the descriptors of virtiofsd: {e}")))?;
         Ok(counted.into_iter().sum())
+    }
+
+    /// See [`memory::wakes`](crate::memory::wakes).
+    pub fn wakes(&mut self) -> Option<u64> {
+        if self.family.is_empty() {
+            // By now it serves a guest, and starts no more.
+            self.family = process::family(self.child.id());
+        }
+        crate::memory::wakes(&self.family)
     }
 
     /// Sends it a signal.

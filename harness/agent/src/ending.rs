@@ -72,6 +72,19 @@ impl End {
         }
     }
 
+    /// As [`End::of`], for QEMU, which obeys SIGTERM, SIGINT and SIGHUP by exiting with 0, as it does after its guest has
+    /// powered off; what it says then tells the two apart (QEMU 0.11 and later, `qemu_kill_report`).
+    pub fn of_qemu(status: std::process::ExitStatus, said: &str) -> End {
+        let signal = said.lines().find_map(|line| {
+            let rest = line.split_once("terminating on signal ")?.1;
+            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+        });
+        match (End::of(status), signal) {
+            (End::Code(0), Some(signal)) => End::Signal(signal),
+            (end, _) => end,
+        }
+    }
+
     fn is_crash(self) -> bool {
         match self {
             End::Signal(signal) => is_crash(signal),
@@ -157,6 +170,7 @@ pub fn vmm_ended(end: End, words: &str) -> Ending {
 pub fn daemon_ended(end: End, words: &str) -> Ending {
     match end {
         End::Signal(signal) if !is_crash(signal) => Ending::DaemonKilled { signal },
+        End::Code(0) => Ending::DaemonLeft { words: words.to_owned() },
         end => Ending::DaemonDied { how: format!("{end}: {words}") },
     }
 }

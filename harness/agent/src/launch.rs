@@ -211,6 +211,7 @@ impl Running {
     /// Sends a request to the guest; no answer becomes a stop that says how the guest ended.
     pub fn request(&mut self, request: GuestRequest, deadline: Duration, doing: &str) -> Result<GuestReply, Stop> {
         let serial = self.serial.clone();
+        let woken_before = self.daemon_wakes();
         let (Some(agent), mut ended) = (&self.agent, self.qemu_ended) else {
             return Err(Stop::error(format!("{doing}: the guest has no agent")));
         };
@@ -227,6 +228,10 @@ impl Running {
             Err(ClientError::Late(after)) if self.how_it_is().is_none() => {
                 // The guest lives, what it was asked for does not end.
                 let late = format!("{doing}: not finished within {after:?}; the guest is alive");
+                let woken = self.daemon_wakes();
+                if woken.is_some() && woken == woken_before {
+                    return Err(memory::unheard(&late));
+                }
                 Err(memory::blame(&late, self.memory()))
             }
             Err(e) => Err(self.why(doing, &e.to_string(), Component::Kernel)),
@@ -254,6 +259,11 @@ impl Running {
     /// QEMU's process id.
     pub fn vmm_pid(&self) -> u32 {
         self.qemu.id()
+    }
+
+    /// How often virtiofsd has gone to sleep; see [`memory::wakes`].
+    pub fn daemon_wakes(&mut self) -> Option<u64> {
+        self.daemon.as_mut().and_then(DaemonProcess::wakes)
     }
 
     /// Sends QEMU a signal.
@@ -337,7 +347,9 @@ impl Running {
             panic: self.kernel_line(panic_line),
             oops: self.kernel_line(oops_line),
             vmm: match self.qemu_ended {
-                Some(status) => Process::Ended { end: End::of(status), words: self.stderr.last_lines(4) },
+                Some(status) => {
+                    Process::Ended { end: End::of_qemu(status, &self.stderr.text()), words: self.stderr.last_lines(4) }
+                }
                 None => living(self.qemu.id()),
             },
             daemon: self.daemon.as_mut().map(|daemon| match daemon.end(daemon_has) {
@@ -585,7 +597,7 @@ fn spoken_to(listener: &UnixListener, qemu: &mut Child, log: &Path) -> Result<()
         }
         if let Some(status) = wait(qemu, Duration::from_millis(10)).map_err(|e| Stop::error(e.to_string()))? {
             stderr.settle();
-            let ending = vmm_ended(End::of(status), &stderr.last_lines(4));
+            let ending = vmm_ended(End::of_qemu(status, &stderr.text()), &stderr.last_lines(4));
             return Err(ending.stop("starting QEMU against a listener of ours"));
         }
     }

@@ -95,6 +95,28 @@ pub fn blame(late: &str, memory: Option<Memory>) -> Stop {
     }
 }
 
+/// The stop for the same where virtiofsd has slept all the while: nothing has reached it.
+pub fn unheard(late: &str) -> Stop {
+    Stop::error(format!(
+        "{late}; virtiofsd has slept since before the request: nothing reached it, and whether the guest's kernel or QEMU \
+         holds it back is not known"
+    ))
+}
+
+/// How often the threads of these processes have gone to sleep by themselves, in all: each request that a daemon takes up
+/// and each message of its VMM ends in one more.
+pub fn wakes(pids: &[u32]) -> Option<u64> {
+    let mut sum = 0;
+    for pid in pids {
+        for thread in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+            let status = std::fs::read_to_string(thread.ok()?.path().join("status")).ok()?;
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+            sum += line.trim().parse::<u64>().ok()?;
+        }
+    }
+    Some(sum)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +128,28 @@ mod tests {
         "7f0000000000-7f0080000000 rw-p 00000000 00:1b 42 /dev/shm/qemu_back_mem.dimm1.abc (deleted)\n";
     const LIBRARY: &str = "7f1000000000-7f1000100000 rw-p 00000000 08:01 7 /usr/lib/libc.so.6\n";
     const ANONYMOUS: &str = "7f2000000000-7f2080000000 rw-p 00000000 00:00 0 \n";
+
+    #[test]
+    fn who_sleeps_has_heard_nothing_and_who_works_has() {
+        let started = |script: &str| std::process::Command::new("sh").args(["-c", script]).spawn().unwrap();
+        let (mut sleeps, mut works) = (started("exec sleep 60"), started("while :; do sleep 0.02; done"));
+        let wait = || std::thread::sleep(std::time::Duration::from_millis(600));
+        wait();
+        let pids = [[sleeps.id()], [works.id()]];
+        let before = pids.map(|pid| wakes(&pid).unwrap());
+        wait();
+        let after = pids.map(|pid| wakes(&pid).unwrap());
+        for child in [&mut sleeps, &mut works] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        assert_eq!(before[0], after[0]);
+        assert!(after[1] > before[1], "{before:?} {after:?}");
+        assert_eq!(wakes(&[u32::MAX]), None, "nothing is known of who is not there");
+        assert!(
+            matches!(unheard("mounting"), Stop::Error { message } if message.starts_with("mounting; virtiofsd has slept"))
+        );
+    }
 
     #[test]
     fn a_private_mapping_is_qemus_whatever_the_daemon_has_mapped() {

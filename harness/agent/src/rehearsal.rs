@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use suites::catalogue::Configuration;
 use suites::check::Stop;
 use suites::environment::{Ending, Machine as _, Question};
+use suites::filesystem::{Action, Bytes, GuestSide as _};
 
 /// What is done to a guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub enum Fault {
     StopVmm,
     /// The QEMU process is killed.
     KillVmm,
+    /// The QEMU process is told to end.
+    EndVmm,
     /// The QEMU process gets the signal of a crash.
     CrashVmm,
     /// The virtiofsd process is killed.
@@ -39,6 +42,7 @@ impl Fault {
         Fault::Spin,
         Fault::StopVmm,
         Fault::KillVmm,
+        Fault::EndVmm,
         Fault::CrashVmm,
         Fault::KillDaemon,
         Fault::StopDaemon,
@@ -53,8 +57,25 @@ impl Fault {
     }
 }
 
+/// That a request wakes the daemon up, and that without one it sleeps.
+fn hears(running: &mut Running) -> Result<(), Stop> {
+    let before = running.daemon_wakes();
+    std::thread::sleep(Duration::from_secs(2));
+    let asleep = running.daemon_wakes();
+    let name = Bytes(b"no-such-file".to_vec());
+    running.act(Action::Stat { path: name })?;
+    let after = running.daemon_wakes();
+    match (before, asleep, after) {
+        (Some(before), Some(asleep), Some(after)) if before == asleep && after > asleep => Ok(()),
+        seen => Err(Stop::error(format!("virtiofsd was asleep, then asked for a file, and woke so often: {seen:?}"))),
+    }
+}
+
 /// Does it, and waits until the guest is seen to have ended or to be in trouble.
 pub fn rehearse(running: &mut Running, fault: Fault) -> Result<Ending, Stop> {
+    if fault.configuration() == Configuration::VirtioFs {
+        hears(running)?;
+    }
     match fault {
         Fault::Panic => {
             running.ask(Question::Write { path: "/proc/sysrq-trigger".into(), text: "c".into() })?;
@@ -69,6 +90,7 @@ pub fn rehearse(running: &mut Running, fault: Fault) -> Result<Ending, Stop> {
             }
         }
         Fault::KillVmm => running.signal_vmm(Signal::KILL)?,
+        Fault::EndVmm => running.signal_vmm(Signal::TERM)?,
         Fault::CrashVmm => running.signal_vmm(Signal::SEGV)?,
         Fault::KillDaemon => running.signal_daemon(Signal::KILL)?,
         Fault::StopDaemon => running.signal_daemon(Signal::STOP)?,

@@ -53,7 +53,7 @@ fn every_pair_of_a_vmm_and_a_daemon_has_its_row() {
         (ended(End::Code(0)), Some(ended(End::Code(101))), &daemon),
         (ended(End::Code(1)), Some(ended(End::Code(101))), &daemon),
         (RUNS, Some(ended(SEGV)), &daemon),
-        (RUNS, Some(ended(End::Code(0))), &daemon),
+        (RUNS, Some(ended(End::Code(0))), &nobody),
         (RUNS, Some(ended(End::Code(1))), &daemon),
         (RUNS, Some(ended(KILL)), &nobody),
         (RUNS, Some(Process::Stopped), &nobody),
@@ -104,6 +104,19 @@ fn a_shell_that_waits_for_the_real_program_hides_no_signal() {
     assert_eq!(ran("sh -c 'kill -SEGV $$' 2>/dev/null; exit $?"), SEGV);
     assert_eq!(ran("sh -c 'kill -KILL $$' 2>/dev/null; exit $?"), KILL);
     assert_eq!(ran("exit 255"), End::Code(255));
+}
+
+/// QEMU exits with 0 on SIGTERM, too.
+#[test]
+fn a_qemu_that_was_told_to_end_did_not_power_off() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let (well, ill) = (std::process::ExitStatus::from_raw(0), std::process::ExitStatus::from_raw(1 << 8));
+    let said = "qemu-system-x86_64: warning: x\nqemu-system-x86_64: terminating on signal 15 from pid 3254 (bash)\n";
+    assert_eq!(End::of_qemu(well, said), End::Signal(15));
+    assert_eq!(End::of_qemu(well, "qemu-system-x86_64: warning: x\n"), End::Code(0));
+    assert_eq!(End::of_qemu(ill, said), End::Code(1));
+    let facts = Facts { vmm: ended(End::of_qemu(well, said)), ..Facts::default() };
+    assert_eq!(blames(&facts), None);
 }
 
 #[test]
