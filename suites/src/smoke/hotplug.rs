@@ -29,7 +29,7 @@ const FOR_CPUS: &[&str] = &["HOTPLUG_CPU", "ACPI_HOTPLUG_CPU"];
 /// The same for what is plugged into the PCI bridge.
 const FOR_PCI: &[&str] = &["HOTPLUG_PCI", "HOTPLUG_PCI_ACPI"];
 /// The same for what is plugged into a PCIe root port, by ACPI or natively.
-const FOR_ROOT_PORT: &[&str] = &["HOTPLUG_PCI", "HOTPLUG_PCI_ACPI", "HOTPLUG_PCI_PCIE"];
+const FOR_ROOT_PORT: &[&str] = &["HOTPLUG_PCI", "HOTPLUG_PCI_ACPI or HOTPLUG_PCI_PCIE"];
 /// The same for SCSI disks.
 const FOR_SCSI: &[&str] = &["SCSI_VIRTIO", "BLK_DEV_SD"];
 
@@ -44,17 +44,26 @@ pub(super) fn memory_is_hotplugged(env: &dyn Environment) -> Check {
     let before = total_kib(machine)?;
     let size = plug_memory(machine)?;
     let wait = Wait::new(machine, ONLINE, "the guest's memory grew by that of a DIMM");
+    // The kernel keeps a little of each block for its own tables.
+    let has_it =
+        |machine: &mut dyn Machine| total_kib(machine).map(|now| now.saturating_sub(before) * 1024 >= size / 10 * 9);
+    let mut by_us = 0;
     let grown = |machine: &mut dyn Machine| {
-        bring_online(machine, "/sys/devices/system/memory", "memory")?;
-        let more = total_kib(machine)?.saturating_sub(before) * 1024;
-        // The kernel keeps a little of each block for its own tables.
-        Ok((more >= size / 10 * 9).then_some(()))
+        if has_it(machine)? {
+            return Ok(Some(()));
+        }
+        by_us += bring_online(machine, "/sys/devices/system/memory", "memory")?;
+        has_it(machine).map(|has| has.then_some(()))
     };
     let progress = |machine: &mut dyn Machine| {
         let more = total_kib(machine)?.saturating_sub(before);
         Ok((more > 0).then(|| format!("the guest has {more} KiB more, of {}", size / 1024)))
     };
     within(env, machine, &wait, FOR_MEMORY, grown, progress)?;
+    env.note(match by_us {
+        0 => "the guest's kernel brought the new memory online by itself".to_owned(),
+        blocks => format!("{blocks} blocks of the new memory were brought online as Kata's agent does it"),
+    });
     let summary = machine.qmp("query-memory-size-summary", json!({}))?;
     let plugged = summary.get("plugged-memory").and_then(Value::as_u64);
     ensure!(plugged == Some(size), "a DIMM of {size} bytes was plugged, QEMU counts {plugged:?}");
@@ -269,15 +278,17 @@ fn plug_memory(machine: &mut dyn Machine) -> Result<u64, Stop> {
     Ok(size)
 }
 
-/// Brings online what is offline, as the agent does (`online_resources`).
-fn bring_online(machine: &mut dyn Machine, folder: &str, prefix: &str) -> Check {
+/// Brings online what is offline, as the agent does (`online_resources`); gives how much that was.
+fn bring_online(machine: &mut dyn Machine, folder: &str, prefix: &str) -> Result<usize, Stop> {
+    let mut written = 0;
     for name in list(machine, folder)?.into_iter().filter(|name| is_numbered(name, prefix)) {
         let path = format!("{folder}/{name}/online");
         if read(machine, &path).is_ok_and(|state| state.trim() == "0") {
             machine.ask(Question::Write { path, text: "1".into() })?;
+            written += 1;
         }
     }
-    Ok(())
+    Ok(written)
 }
 
 /// Whether a name is the prefix and a number.

@@ -87,12 +87,14 @@ pub(in crate::smoke) fn within<T>(
     })
 }
 
-/// The options that a kernel's configuration neither builds in nor has as modules; none where there is no configuration.
+/// The options that a kernel's configuration neither builds in nor has as modules, of alternatives (`A or B`) those of
+/// which it has none; nothing where there is no configuration.
 pub(in crate::smoke) fn lacking<'a>(config: &str, options: &[&'a str]) -> Vec<&'a str> {
     let has = |option: &str| {
         config.lines().any(|line| line == format!("CONFIG_{option}=y") || line == format!("CONFIG_{option}=m"))
     };
-    options.iter().copied().filter(|option| !config.is_empty() && !has(option)).collect()
+    let has_any = |option: &str| option.split(" or ").any(has);
+    options.iter().copied().filter(|option| !config.is_empty() && !has_any(option)).collect()
 }
 
 #[cfg(test)]
@@ -110,5 +112,7 @@ mod tests {
         let config = "CONFIG_MEMORY_HOTPLUG=y\n# CONFIG_ACPI_HOTPLUG_MEMORY is not set\nCONFIG_SCSI_VIRTIO=m\n";
         assert_eq!(lacking(config, &["MEMORY_HOTPLUG", "ACPI_HOTPLUG_MEMORY", "SCSI_VIRTIO"]), ["ACPI_HOTPLUG_MEMORY"]);
         assert!(lacking("", &["MEMORY_HOTPLUG"]).is_empty());
+        assert!(lacking(config, &["ACPI_HOTPLUG_MEMORY or SCSI_VIRTIO"]).is_empty());
+        assert_eq!(lacking(config, &["ACPI_HOTPLUG_MEMORY or EISA"]), ["ACPI_HOTPLUG_MEMORY or EISA"]);
     }
 }
