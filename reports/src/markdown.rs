@@ -29,7 +29,7 @@ fn write_all(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
     writeln!(out, "# What Kata Containers finds in distros\n")?;
     writeln!(out, "{} · {}\n", escape(&marks::head(matrix)), marks::common(matrix))?;
     for caveat in marks::caveats(matrix) {
-        writeln!(out, "> **Mind:** {}\n", escape(&caveat))?;
+        writeln!(out, "> **Note:** {}\n", escape(&caveat))?;
     }
     writeln!(out, "{LEGEND}\n")?;
 

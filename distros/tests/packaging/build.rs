@@ -20,7 +20,7 @@ impl Built {
     fn new() -> Built {
         let folder = tempfile::tempdir().expect("a folder");
         let source = folder.path().join("source");
-        for path in ["debian", "packaging", "distros/records", "README.md"] {
+        for path in ["debian", "packaging", "distros/records", "distros/README.md"] {
             let to = source.join(path);
             std::fs::create_dir_all(to.parent().expect("a folder")).expect("made");
             must(Command::new("cp").arg("--archive").arg(repository(path)).arg(to));
