@@ -7,6 +7,7 @@ pub mod configure;
 pub mod database;
 pub mod detect;
 pub mod diagnostic;
+pub mod environment;
 pub mod fallback;
 pub mod fix;
 #[cfg(feature = "cli")]

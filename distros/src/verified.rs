@@ -10,6 +10,7 @@ pub use write::{WriteError, apply, write_file};
 
 use crate::arch::Arch;
 use crate::capability::Capability;
+use crate::environment::Environment;
 use crate::record::Record;
 use jiff::civil::Date;
 use serde::de::{self, MapAccess, Visitor};
@@ -114,8 +115,8 @@ pub struct VerifiedEntry {
     pub arch: Arch,
     /// The profile: `go-3.29`.
     pub profile: String,
-    /// The environment: `container`, `vm`, `host`.
-    pub environment: String,
+    /// Where the release was brought up.
+    pub environment: Environment,
     /// What the verdicts were found on.
     pub basis: Basis,
     /// The day of the run, UTC.
@@ -132,8 +133,8 @@ pub struct VerifiedEntry {
 
 impl VerifiedEntry {
     /// What an entry is replaced by: a new one with the same key.
-    pub fn key(&self) -> (&str, Arch, &str, &str) {
-        (&self.release, self.arch, &self.profile, &self.environment)
+    pub fn key(&self) -> (&str, Arch, &str, Environment) {
+        (&self.release, self.arch, &self.profile, self.environment)
     }
 }
 

@@ -1,6 +1,5 @@
 //! A run against the record, for exit codes.
 
-use crate::journal::Environment;
 use crate::matrix::{CellReport, Matrix};
 use crate::verdict::Judgement;
 use kata_osinfo::verified::{Verdict, VerifiedEntry};
@@ -148,10 +147,7 @@ pub fn summary<'a>(
 pub fn entry_of<'a>(entries: &'a [VerifiedEntry], cell: &CellReport, profile: &str) -> Option<&'a VerifiedEntry> {
     let id = &cell.cell;
     entries.iter().find(|e| {
-        e.release == id.release
-            && e.arch == id.arch
-            && e.profile == profile
-            && Environment::ALL.iter().any(|n| *n == id.environment && n.name() == e.environment)
+        e.release == id.release && e.arch == id.arch && e.profile == profile && e.environment == id.environment
     })
 }
 

@@ -41,7 +41,7 @@ fn write_all<'a>(
 fn of_profile(out: &mut String, record: &Record, profile: &Profile) -> std::fmt::Result {
     let place = |entry: &VerifiedEntry| {
         let release = record.releases.iter().position(|release| release.version == entry.release);
-        (release, entry.arch, entry.environment.clone())
+        (release, entry.arch, entry.environment)
     };
     let mut entries: Vec<&VerifiedEntry> = record.verified.iter().filter(|v| v.profile == profile.name).collect();
     entries.sort_by_key(|entry| place(entry));
@@ -59,7 +59,7 @@ fn of_profile(out: &mut String, record: &Record, profile: &Profile) -> std::fmt:
     for columns in [main, more].iter().filter(|columns| !columns.is_empty()) {
         let heads = ["release", "in", "tested"].map(str::to_owned).into_iter();
         let rows = entries.iter().map(|entry| {
-            let named = [format!("**{}**", named(entry)), entry.environment.clone(), entry.tested.to_string()];
+            let named = [format!("**{}**", named(entry)), entry.environment.to_string(), entry.tested.to_string()];
             let marks =
                 columns.iter().map(|c| verdict(entry, *c).map_or_else(String::new, |v| mark(v, Some(entry.basis))));
             named.into_iter().chain(marks).collect()
@@ -108,7 +108,7 @@ fn versions(out: &mut String, entries: &[&VerifiedEntry]) -> std::fmt::Result {
             .iter()
             .map(|(package, version)| format!("{} {}", escape(package), escape(version)))
             .collect();
-        writeln!(out, "- {} ({}): {}", named(entry), escape(&entry.environment), versions.join(", "))?;
+        writeln!(out, "- {} ({}): {}", named(entry), entry.environment, versions.join(", "))?;
     }
     writeln!(out)
 }

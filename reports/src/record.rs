@@ -91,7 +91,7 @@ fn entry(matrix: &Matrix, cell: &CellReport, profile: &str, old: Option<&Verifie
         release: cell.cell.release.clone(),
         arch: cell.cell.arch,
         profile: profile.to_owned(),
-        environment: cell.cell.environment.name().to_owned(),
+        environment: cell.cell.environment,
         basis: facts.basis,
         tested: cell.finished?.to_zoned(jiff::tz::TimeZone::UTC).date(),
         harness: matrix.harness.clone(),

@@ -5,6 +5,8 @@
 use crate::check::Stop;
 use crate::containers::Kata;
 pub use crate::ending::Ending;
+/// The kind of an environment; [`Environment`] is what a body may ask of it.
+pub use kata_osinfo::environment::Environment as Kind;
 use kata_osinfo::profile::{ImageDriver, Profile};
 use kata_osinfo::release::Release;
 use serde::{Deserialize, Serialize};
@@ -12,40 +14,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
-
-/// Where a target is brought up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// The release's rootfs as a container.
-    Container,
-    /// The release's rootfs as a disk, booted with its own kernel.
-    Vm,
-    /// The machine one sits at.
-    Host,
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: &'static [Kind] = &[Kind::Container, Kind::Vm, Kind::Host];
-    /// Those with the release's own kernel as Kata's host.
-    pub const WITH_A_KERNEL: &'static [Kind] = &[Kind::Vm, Kind::Host];
-
-    /// The word in records, reports and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Container => "container",
-            Kind::Vm => "vm",
-            Kind::Host => "host",
-        }
-    }
-}
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.name())
-    }
-}
 
 /// What the harness found out about the image before anything runs; bodies compare it with what they see.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -241,12 +241,7 @@ fn strongest<'a>(
         .filter(|e| e.release == version && e.arch == arch && e.profile == profile)
         .filter(|e| decided(e) && about(e))
         .collect();
-    let rank = |e: &VerifiedEntry| match e.environment.as_str() {
-        "host" => 2,
-        "vm" => 1,
-        _ => 0,
-    };
-    let best = entries.iter().map(|e| rank(e)).max();
-    entries.retain(|e| Some(rank(e)) == best);
+    let best = entries.iter().map(|e| e.environment).max();
+    entries.retain(|e| Some(e.environment) == best);
     entries
 }

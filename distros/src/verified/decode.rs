@@ -2,6 +2,7 @@
 
 use super::{Basis, Verdict, VerifiedCapability, VerifiedEntry};
 use crate::capability::Capability;
+use crate::environment::Environment;
 use crate::record::Decoder;
 use crate::syntax::{Entry, Kind, Node};
 use std::collections::BTreeMap;
@@ -33,7 +34,10 @@ fn entry(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedEntry> {
     let bases: Vec<(&str, Basis)> = Basis::ALL.iter().map(|b| (b.name(), *b)).collect();
     let text = |d: &mut Decoder<'_>, key: &str| d.required(node, key).and_then(|n| d.string(n, key));
     let (release, profile) = (text(d, "release"), text(d, "profile"));
-    let (environment, harness) = (text(d, "environment"), text(d, "harness"));
+    let places: Vec<(&str, Environment)> = Environment::ALL.iter().map(|e| (e.name(), *e)).collect();
+    let environment = d.required(node, "environment");
+    let environment = environment.and_then(|n| d.word(n, "environment", "unknown-environment", &places));
+    let harness = text(d, "harness");
     let test_set = text(d, "test-set");
     let arch = d.required(node, "arch").and_then(|n| d.arch(n));
     let basis = d.required(node, "basis").and_then(|n| d.word(n, "basis", "unknown-basis", &bases));

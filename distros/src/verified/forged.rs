@@ -13,9 +13,6 @@ use std::ops::Range;
 /// Digests of what was required, of every harness of this repository.
 const TEST_SETS: &str = include_str!("../../test-sets.txt");
 
-/// Where a target is brought up.
-const ENVIRONMENTS: [&str; 3] = ["container", "vm", "host"];
-
 /// All rules.
 pub(crate) fn check(record: &Record) -> Vec<Diagnostic> {
     let releases: Vec<&str> = record.releases.iter().map(|r| r.version.as_str()).collect();
@@ -62,10 +59,6 @@ pub(crate) fn among(text: &str, verified: &[VerifiedEntry], releases: &[&str]) -
         if entry.versions.is_empty() {
             let message = "verified: no versions are stated that it was proved of".to_owned();
             forged("versions", message, "qualify the release again");
-        }
-        if !ENVIRONMENTS.contains(&entry.environment.as_str()) {
-            let message = format!("verified: there is no environment `{}`", entry.environment);
-            forged("environment", message, &format!("known are {}", ENVIRONMENTS.join(", ")));
         }
         if !releases.is_empty() && !releases.contains(&entry.release.as_str()) {
             let message = format!("verified: the record has no release `{}`", entry.release);

@@ -2,6 +2,7 @@
 
 use super::{Basis, Verdict, VerifiedEntry};
 use crate::capability::Capability;
+use crate::environment::Environment;
 use crate::packages::{Packages, QueryError};
 use jiff::civil::Date;
 use serde::Serialize;
@@ -13,7 +14,7 @@ pub struct Standing {
     /// The profile.
     pub profile: String,
     /// The environment of the run.
-    pub environment: String,
+    pub environment: Environment,
     /// What the verdicts were found on.
     pub basis: Basis,
     /// The day of the run, UTC.
@@ -84,7 +85,7 @@ pub fn standing(
     let capabilities: Vec<Judged> = capabilities.iter().map(judged).collect();
     Ok(Standing {
         profile: entry.profile.clone(),
-        environment: entry.environment.clone(),
+        environment: entry.environment,
         basis: entry.basis,
         tested: entry.tested,
         age_days: entry.tested.until(today).map_or(0, |span| span.get_days()),

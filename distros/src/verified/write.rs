@@ -156,7 +156,7 @@ fn safe(entry: &VerifiedEntry) -> VerifiedEntry {
     let mut entry = VerifiedEntry {
         release: line(&entry.release),
         profile: line(&entry.profile),
-        environment: line(&entry.environment),
+        environment: entry.environment,
         harness: line(&entry.harness),
         test_set: line(&entry.test_set),
         versions: entry.versions.iter().map(by_name).collect(),
@@ -207,7 +207,7 @@ fn render(entries: &[VerifiedEntry]) -> String {
         let _ = writeln!(out, "  - release: {}", quoted(&entry.release));
         let _ = writeln!(out, "    arch: {}", entry.arch);
         let _ = writeln!(out, "    profile: {}", quoted(&entry.profile));
-        let _ = writeln!(out, "    environment: {}", quoted(&entry.environment));
+        let _ = writeln!(out, "    environment: {}", entry.environment);
         let _ = writeln!(out, "    basis: {}", entry.basis);
         let _ = writeln!(out, "    tested: {}", entry.tested);
         let _ = writeln!(out, "    harness: {}", quoted(&entry.harness));

@@ -126,7 +126,7 @@ fn what_is_written_back() {
     assert_eq!(entries.len(), 1);
     let entry = &entries[0];
     assert_eq!(
-        (entry.release.as_str(), entry.profile.as_str(), entry.environment.as_str()),
+        (entry.release.as_str(), entry.profile.as_str(), entry.environment.name()),
         ("13", "go-3.29", "container")
     );
     assert_eq!(entry.basis, Basis::Emulated);

@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 use suites::outcome::Outcome;
 
-pub use suites::environment::Kind as Environment;
+pub use kata_osinfo::environment::Environment;
 
 /// A target in an environment: `debian:13/x86_64/container`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,0 +1,38 @@
+//! Where a release is brought up to be tested, as records, journals and the command line name it.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Where a target is brought up; what comes later shows more, and what it says outranks what an earlier one does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Environment {
+    /// The release's rootfs as a container.
+    Container,
+    /// The release's rootfs as a disk, booted with its own kernel.
+    Vm,
+    /// The machine one sits at.
+    Host,
+}
+
+impl Environment {
+    /// All of them.
+    pub const ALL: &'static [Environment] = &[Environment::Container, Environment::Vm, Environment::Host];
+    /// Those with the release's own kernel as Kata's host.
+    pub const WITH_A_KERNEL: &'static [Environment] = &[Environment::Vm, Environment::Host];
+
+    /// The word in records, reports and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Environment::Container => "container",
+            Environment::Vm => "vm",
+            Environment::Host => "host",
+        }
+    }
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
