@@ -93,8 +93,15 @@ fn a_version_is_of_its_own_profile_or_of_none() {
         ("what", "`what` is not a version of Kata: expected three numbers, `3.30.0`"),
         (
             "2.4.0-alpha0",
-            "kata 2.4.0-alpha0 was made on the way to 2.4.0, in which the arguments changed: use the release itself",
+            "kata 2.4.0-alpha0 was made on the way to 2.4.0, whose form it may not have yet: use the release itself",
         ),
+        // It drives virtiofsd in the old form (`virtiofsd.args` in src/runtime/virtcontainers/virtiofsd.go@3.2.0-alpha0),
+        // and 3.1.3 after it in the new one.
+        (
+            "3.2.0-alpha0",
+            "kata 3.2.0-alpha0 was made on the way to 3.2.0, whose form it may not have yet: use the release itself",
+        ),
+        ("3.3.0-alpha0", "go-3.2"),
     ] {
         assert_eq!(of(Runtime::Go, version), expected, "{version}");
     }
