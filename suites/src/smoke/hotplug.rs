@@ -9,7 +9,6 @@ use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
 use crate::environment::{Environment, Machine, Question};
 use forms::{Bridge, delete};
-use kata_osinfo::profile::Runtime;
 use qapi_qmp as qapi;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -333,11 +332,6 @@ impl Drop for Disk {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
-}
-
-/// Whether the profile is one of the Go runtime's.
-fn is_go(machine: &dyn Machine) -> bool {
-    machine.profile().runtime == Runtime::Go
 }
 
 #[cfg(test)]
