@@ -2,13 +2,14 @@
 //!
 //! Go: src/runtime/pkg/govmm/qemu/qmp.go and src/runtime/virtcontainers/qemu.go@3.30.0; what older releases write otherwise
 //! is the profile's to say (`qmp:`).
-//! Rust: src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0.
+//! Rust: src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0; `hotplug_block_device` of main hands descriptors over.
 
-use crate::check::{Check, Stop};
+use crate::check::{Check, Doing as _, Stop};
 use crate::environment::Machine;
 use crate::outcome::Component;
-use kata_osinfo::profile::{Profile, Runtime, Written};
+use kata_osinfo::profile::{BlkSource, Profile, Runtime, Written};
 use serde_json::{Value, json};
+use std::fs::OpenOptions;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,10 @@ use std::time::{Duration, Instant};
 mod tests;
 
 /// The node name of a plugged disk: Go's are of the device's id, Rust's of its index.
-pub(super) const DISK: &str = "drive-0";
+const DISK: &str = "drive-0";
+/// What the runtime calls the descriptor of a plugged disk, by which it finds it again (`block_fd_opaque` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/block_source.rs, main).
+const OPAQUE: &str = "kata-block:drive-0:block-source";
 /// The id of the back end of a plugged interface.
 pub(super) const NETDEV: &str = "tap1_kata";
 /// The guest's address of a plugged interface.
@@ -123,15 +127,42 @@ pub(super) fn slot_of(machine: &mut dyn Machine, id: &str) -> Result<Option<u64>
     Ok(device.and_then(|device| device.get("slot")?.as_u64()))
 }
 
+/// Opens a disk's file in QEMU, or where the runtime does that hands its descriptor over.
 fn add_node(machine: &mut dyn Machine, file: &Path) -> Check {
+    let node = match machine.profile().qemu.blk_source {
+        BlkSource::Path => node(machine.profile(), &file.display().to_string()),
+        BlkSource::Fdset => {
+            let file = OpenOptions::new().read(true).write(true).open(file).doing("opening a disk's file")?;
+            let added = machine.qmp_with("add-fd", json!({ "opaque": OPAQUE }), &file)?;
+            node(machine.profile(), &format!("/dev/fdset/{}", added["fdset-id"]))
+        }
+    };
+    machine.qmp("blockdev-add", node).map(drop)
+}
+
+fn node(profile: &Profile, file: &str) -> Value {
     let mut node = json!({
         "driver": "raw", "node-name": DISK, "read-only": false,
         "file": { "driver": "file", "filename": file, "aio": "threads" },
     });
-    if !is_go(machine.profile()) {
+    if !is_go(profile) {
         node["file"]["read-only"] = json!(false);
     }
-    machine.qmp("blockdev-add", node).map(drop)
+    node
+}
+
+/// Closes the file of a disk that has been unplugged, and the descriptors that were handed over for it.
+pub(super) fn remove_node(machine: &mut dyn Machine) -> Check {
+    machine.qmp("blockdev-del", json!({ "node-name": DISK }))?;
+    if machine.profile().qemu.blk_source == BlkSource::Path {
+        return Ok(());
+    }
+    let sets = machine.qmp("query-fdsets", json!({}))?;
+    let is_its = |set: &&Value| set["fds"].as_array().is_some_and(|fds| fds.iter().any(|fd| fd["opaque"] == OPAQUE));
+    for set in sets.as_array().into_iter().flatten().filter(is_its) {
+        machine.qmp("remove-fd", json!({ "fdset-id": set["fdset-id"] }))?;
+    }
+    Ok(())
 }
 
 /// Plugs an interface into the first slot of Kata's PCI bridge, its other end at `address`; gives its id.

@@ -66,3 +66,19 @@ fn the_queues_of_a_disk_are_text_up_to_3_21() {
     });
     assert_eq!(pci_disk(profile("go-3.8")), expected);
 }
+
+/// `blockdevAddBaseArgs` in src/runtime/pkg/govmm/qemu/qmp.go@4.1.0; `hotplug_block_device` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0 and of main (7c6ba40c54), which differ in the file's name.
+#[test]
+fn a_disks_file_is_named_by_its_path_or_its_descriptor_set() {
+    let go = json!({
+        "driver": "raw", "node-name": "drive-0", "read-only": false,
+        "file": { "driver": "file", "filename": "/d.img", "aio": "threads" },
+    });
+    assert_eq!(node(profile("go-3.32"), "/d.img"), go);
+    let rust = json!({
+        "driver": "raw", "node-name": "drive-0", "read-only": false,
+        "file": { "driver": "file", "filename": "/dev/fdset/1", "aio": "threads", "read-only": false },
+    });
+    assert_eq!(node(profile("rs-main"), "/dev/fdset/1"), rust);
+}
