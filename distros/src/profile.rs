@@ -70,6 +70,8 @@ pub struct Profile {
     pub modules: Modules,
     /// How QEMU is configured.
     pub qemu: QemuDefaults,
+    /// How the runtime writes what it tells a running QEMU.
+    pub qmp: Qmp,
     /// How virtiofsd is driven.
     pub virtiofsd: Virtiofsd,
     /// Documented minimum versions: notes for a reader, which decide nothing.
@@ -192,6 +194,53 @@ pub struct QemuDefaults {
     pub guest_selinux: Option<String>,
     /// `kernel_params`, and what the configuration makes the runtime put before them.
     pub kernel_params: Vec<String>,
+}
+
+/// How the runtime writes what it tells a running QEMU over QMP.
+///
+/// Up to 9.1 QEMU takes text for a number or a switch in `device_add`, as on its command line; from 9.2 on it refuses it
+/// (kata-containers pull request 10719).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Qmp {
+    /// The command that lists the CPUs' threads; QEMU 6.0 dropped `query-cpus`.
+    pub threads: QueryThreads,
+    /// `share-rw` of a plugged disk and `mq` of a plugged interface.
+    pub switches: Written,
+    /// `core-id` and the other numbers of a plugged CPU.
+    pub cpu_ids: Written,
+    /// `num-queues` of a disk in the PCI bridge, where the runtime says it.
+    pub num_queues: Option<Written>,
+}
+
+/// The commands that list the CPUs' threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QueryThreads {
+    /// `query-cpus`.
+    QueryCpus,
+    /// `query-cpus-fast`.
+    QueryCpusFast,
+}
+
+impl QueryThreads {
+    /// The command's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            QueryThreads::QueryCpus => "query-cpus",
+            QueryThreads::QueryCpusFast => "query-cpus-fast",
+        }
+    }
+}
+
+/// How a number or a switch is written in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Written {
+    /// `"on"`, `"1"`.
+    AsText,
+    /// `true`, `1`.
+    Typed,
 }
 
 /// How a disk's file is named to QEMU.

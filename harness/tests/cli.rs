@@ -151,7 +151,7 @@ fn a_test_of_another_profile_is_not_silently_nothing() {
 #[test]
 fn an_unknown_profile_is_told_with_the_known_ones() {
     assert_snapshot!(said(&["run", "debian:13", "--profile", "go-3.92"]), @r#"
-    error: unknown profile "go-3.92", known are go-2.2, go-2.3, go-2.4, go-2.5, go-3.0.2, go-3.1, go-3.2, go-3.8, go-3.14, go-3.24, go-3.29, go-3.32, rs-4.0, rs-4.1, rs-main; did you mean "go-3.29"?
+    error: unknown profile "go-3.92", known are go-2.2, go-2.3, go-2.4, go-2.5, go-3.0.2, go-3.1, go-3.2, go-3.8, go-3.13, go-3.14, go-3.20, go-3.22, go-3.24, go-3.29, go-3.32, rs-4.0, rs-4.1, rs-main; did you mean "go-3.29"?
     exit 2
     "#);
 }
@@ -363,8 +363,11 @@ fn list_shows_releases_and_profiles() {
     go-3.0.2  Kata 3.0.2 (end of life), taken from 3.0.2
     go-3.1    Kata 3.1.0–3.1.2 (end of life), taken from 3.1.0
     go-3.2    Kata 3.1.3–3.7.0 (end of life), taken from 3.1.3
-    go-3.8    Kata 3.8.0–3.13.0 (end of life), taken from 3.8.0
-    go-3.14   Kata 3.14.0–3.23.0 (end of life), taken from 3.14.0
+    go-3.8    Kata 3.8.0–3.12.0 (end of life), taken from 3.8.0
+    go-3.13   Kata 3.13.0 (end of life), taken from 3.13.0
+    go-3.14   Kata 3.14.0–3.19.1 (end of life), taken from 3.14.0
+    go-3.20   Kata 3.20.0–3.21.0 (end of life), taken from 3.20.0
+    go-3.22   Kata 3.22.0–3.23.0 (end of life), taken from 3.22.0
     go-3.24   Kata 3.24.0–3.28.0 (end of life), taken from 3.24.0
     go-3.29   Kata 3.29.0–3.31.0 (end of life), taken from 3.29.0
     go-3.32   Kata 3.32.0–4.1.0 (maintained), taken from 3.32.0
@@ -406,7 +409,7 @@ fn explain_tells_what_a_capability_requires_by_profile() {
 
         virtio-fs works the way the profile uses it
 
-    go-2.2, go-2.3, go-2.4, go-2.5, go-3.0.2, go-3.1, go-3.2, go-3.8, go-3.14, go-3.24, go-3.29, go-3.32
+    go-2.2, go-2.3, go-2.4, go-2.5, go-3.0.2, go-3.1, go-3.2, go-3.8, go-3.13, go-3.14, go-3.20, go-3.22, go-3.24, go-3.29, go-3.32
       supported when all of these have passed (NN):
         smoke::<TESTS>
         filesystem::<TESTS>

@@ -84,7 +84,7 @@ fn earlier(release: &str) -> VerifiedEntry {
         release: release.to_owned(),
         arch: Arch::X86_64,
         profile: "go-3.29".to_owned(),
-        environment: "container".to_owned(),
+        environment: kata_osinfo::environment::Environment::Container,
         basis: Basis::Emulated,
         tested: date(2026, 1, 2),
         harness: "0.0.1".to_owned(),

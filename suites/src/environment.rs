@@ -11,6 +11,7 @@ use kata_osinfo::profile::{ImageDriver, Profile};
 use kata_osinfo::release::Release;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -164,6 +165,9 @@ pub trait Machine {
     fn ask(&mut self, question: Question) -> Result<Answer, Stop>;
     /// Executes a QMP command.
     fn qmp(&mut self, command: &str, arguments: serde_json::Value) -> Result<serde_json::Value, Stop>;
+    /// Executes a QMP command that takes a descriptor, which is this file's.
+    fn qmp_with(&mut self, command: &str, arguments: serde_json::Value, file: &File)
+    -> Result<serde_json::Value, Stop>;
     /// Waits for a QMP event of that name and takes it; `None` if none comes within `deadline`.
     fn wait_for_event(&mut self, name: &str, deadline: Duration) -> Result<Option<serde_json::Value>, Stop>;
     /// Loads the modules that the guest's kernel has for a use: `virtio-blk`.

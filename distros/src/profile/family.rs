@@ -110,8 +110,8 @@ pub enum Beyond {
         /// The release after it.
         after: KataVersion,
     },
-    /// It is on the way to a release in which the arguments changed, and may print either form.
-    #[error("kata {version} was made on the way to {release}, in which the arguments changed: use the release itself")]
+    /// It is on the way to a release of another profile than the one it set out from, and may have either's form.
+    #[error("kata {version} was made on the way to {release}, whose form it may not have yet: use the release itself")]
     PreRelease {
         /// As found.
         version: String,
@@ -226,10 +226,17 @@ impl Family {
         let profile = released.find(|profile| profile.version() <= number);
         let profile = profile.ok_or_else(|| Beyond::Older { version: text(), oldest: *oldest })?;
         let before_release = ["-alpha", "-beta", "-rc"].iter().any(|mark| version.contains(mark));
-        match before_release && profile.version() == number {
+        match before_release && self.set_out_from(at).is_none_or(|from| profile.version() > from) {
             true => Err(Beyond::PreRelease { version: text(), release: number }),
             false => Ok(profile),
         }
+    }
+
+    /// The release that pre-releases of a release set out from: those of 3.2.0 from 3.1.0, whatever its point releases took
+    /// over later, as 3.1.3 did.
+    fn set_out_from(&self, at: usize) -> Option<KataVersion> {
+        let point = self.releases[at].patch > 0;
+        self.releases[..at].iter().rev().find(|release| point || release.patch == 0).copied()
     }
 
     /// Reads a family from YAML and derives its profiles.

@@ -14,8 +14,9 @@ use kata_osinfo::profile::Profile;
 use qemu::launch::FdPurpose;
 use qemu::qmp::{Qmp, QmpError};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -377,6 +378,17 @@ impl Running {
             Err(_) => QmpFact::Nothing,
         }
     }
+
+    /// Whose fault it is that a QMP command has no answer.
+    fn refused(&mut self, command: &str, error: &QmpError) -> Stop {
+        match error {
+            QmpError::Command { .. } | QmpError::Protocol { .. } => {
+                Stop::blame(Component::Qemu, format!("QMP {command}: {error}"))
+            }
+            // The connection is gone or silent: QEMU's end says whose fault that is.
+            _ => self.why(&format!("QMP {command}"), &error.to_string(), Component::Qemu),
+        }
+    }
 }
 
 /// A process that has not been reaped: stopped, or else running.
@@ -403,13 +415,19 @@ impl Machine for Running {
 
     fn qmp(&mut self, command: &str, arguments: serde_json::Value) -> Result<serde_json::Value, Stop> {
         let Some(qmp) = &mut self.qmp else { return Err(Stop::error("the guest has no QMP connection")) };
-        qmp.execute(command, arguments).map_err(|e| match e {
-            QmpError::Command { .. } | QmpError::Protocol { .. } => {
-                Stop::blame(Component::Qemu, format!("QMP {command}: {e}"))
-            }
-            // The connection is gone or silent: QEMU's end says whose fault that is.
-            _ => self.why(&format!("QMP {command}"), &e.to_string(), Component::Qemu),
-        })
+        let result = qmp.execute(command, arguments);
+        result.map_err(|e| self.refused(command, &e))
+    }
+
+    fn qmp_with(
+        &mut self,
+        command: &str,
+        arguments: serde_json::Value,
+        file: &File,
+    ) -> Result<serde_json::Value, Stop> {
+        let Some(qmp) = &mut self.qmp else { return Err(Stop::error("the guest has no QMP connection")) };
+        let result = qmp.execute_with(command, arguments, file.as_fd());
+        result.map_err(|e| self.refused(command, &e))
     }
 
     fn wait_for_event(&mut self, name: &str, deadline: Duration) -> Result<Option<serde_json::Value>, Stop> {

@@ -4,9 +4,12 @@ mod transcript;
 
 pub use transcript::{Direction, Line, Transcript};
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -22,12 +25,28 @@ pub trait Stream: Read + Write {
     /// # Errors
     /// When the stream does not take the limit.
     fn limit(&mut self, limit: Duration) -> std::io::Result<()>;
+
+    /// Writes all of it; the descriptor, if there is one, goes with the first byte.
+    ///
+    /// # Errors
+    /// When not all could be written, or the stream hands over no descriptors.
+    fn send(&mut self, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> std::io::Result<()>;
 }
 
 impl Stream for UnixStream {
     fn limit(&mut self, limit: Duration) -> std::io::Result<()> {
         self.set_read_timeout(Some(limit))?;
         self.set_write_timeout(Some(limit))
+    }
+
+    fn send(&mut self, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> std::io::Result<()> {
+        let Some(fd) = fd else { return self.write_all(bytes) };
+        let fds = [fd];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&fds));
+        let sent = sendmsg(&*self, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?;
+        self.write_all(&bytes[sent..])
     }
 }
 
@@ -130,10 +149,22 @@ impl<S: Stream> Qmp<S> {
     /// # Errors
     /// When QEMU refuses it, does not answer in time, or the connection is gone.
     pub fn execute(&mut self, command: &str, arguments: Value) -> Result<Value, QmpError> {
+        self.run(command, arguments, None)
+    }
+
+    /// The same for a command that takes a descriptor: `add-fd`, `getfd`.
+    ///
+    /// # Errors
+    /// As [`Qmp::execute`].
+    pub fn execute_with(&mut self, command: &str, arguments: Value, fd: BorrowedFd<'_>) -> Result<Value, QmpError> {
+        self.run(command, arguments, Some(fd))
+    }
+
+    fn run(&mut self, command: &str, arguments: Value, fd: Option<BorrowedFd<'_>>) -> Result<Value, QmpError> {
         if self.broken {
             return Err(QmpError::Closed { doing: command.to_owned() });
         }
-        let result = self.exchange(command, arguments);
+        let result = self.exchange(command, arguments, fd);
         self.broken = !matches!(result, Ok(_) | Err(QmpError::Command { .. }));
         result
     }
@@ -165,7 +196,7 @@ impl<S: Stream> Qmp<S> {
         &self.transcript
     }
 
-    fn exchange(&mut self, command: &str, arguments: Value) -> Result<Value, QmpError> {
+    fn exchange(&mut self, command: &str, arguments: Value, fd: Option<BorrowedFd<'_>>) -> Result<Value, QmpError> {
         let until = Instant::now() + self.deadline;
         self.next_id += 1;
         let id = self.next_id;
@@ -177,7 +208,7 @@ impl<S: Stream> Qmp<S> {
         self.transcript.push(Direction::Sent, line.as_bytes());
         let failed = |e| failure(command, self.deadline, e);
         self.stream.limit(self.deadline).map_err(failed)?;
-        self.stream.write_all(format!("{line}\n").as_bytes()).map_err(failed)?;
+        self.stream.send(format!("{line}\n").as_bytes(), fd).map_err(failed)?;
         loop {
             let mut message = self.read_message(command, until)?;
             if message.get("event").is_some() {

@@ -12,7 +12,7 @@ use qemu::qmp::{Qmp, QmpError};
 use qemu::sandbox::{Disk, Net, SHARE_TAG, Sandbox, Shared, Vsock};
 use qemu::{argv, virtiofsd};
 use serde_json::{Value, json};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -130,6 +130,38 @@ fn every_profile_is_accepted_and_answers_query_status() {
         let schema = qmp.execute("query-qmp-schema", Value::Null);
         assert!(matches!(schema, Err(QmpError::Closed { .. })), "{schema:?}");
     }
+}
+
+/// What `hotplug_block_device` in src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs (main) does: the descriptor goes with the
+/// command, QEMU opens the set by its name, and takes it back.
+#[test]
+fn a_disk_is_plugged_by_a_descriptor_that_goes_with_the_command() {
+    if no_qemu() {
+        return;
+    }
+    let profile = Profile::find("rs-main").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let mut launch = argv::launch(profile, &Sandbox { disks: Vec::new(), ..sandbox(profile, dir) }).unwrap();
+    deviation::apply(&mut launch, &without_hardware(profile, dir)).unwrap();
+    let (_qemu, mut qmp) = connect(&launch, dir);
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(dir.join("disk")).unwrap();
+    let opaque = "kata-block:drive-0:block-source";
+    let added = qmp.execute_with("add-fd", json!({ "opaque": opaque }), file.as_fd()).unwrap();
+    let set = &added["fdset-id"];
+    assert!(set.is_i64(), "{added}");
+    let sets = qmp.execute("query-fdsets", Value::Null).unwrap();
+    assert_eq!(sets[0]["fds"][0]["opaque"], opaque, "{sets}");
+    let node = json!({
+        "driver": "raw", "node-name": "drive-0",
+        "file": { "driver": "file", "filename": format!("/dev/fdset/{set}"), "aio": "threads", "read-only": false },
+    });
+    qmp.execute("blockdev-add", node).unwrap();
+    let nodes = qmp.execute("query-named-block-nodes", Value::Null).unwrap().to_string();
+    assert!(nodes.contains("\"drive-0\""), "{nodes}");
+    qmp.execute("blockdev-del", json!({ "node-name": "drive-0" })).unwrap();
+    // QEMU closes it when the guest runs, which this one does not.
+    qmp.execute("remove-fd", json!({ "fdset-id": set })).unwrap();
 }
 
 #[test]

@@ -21,8 +21,9 @@ pub(super) fn profiles(what: &ProfilesArguments) -> anyhow::Result<Exit> {
     }
     writeln!(
         out,
-        "{} releases read, {} facts and {} changed functions compared: {}",
+        "{} releases and {} pre-releases read, {} facts and {} changed functions and settings compared: {}",
         report.releases,
+        report.pre_releases,
         report.facts,
         report.changes,
         match report.differences.len() {

@@ -94,11 +94,22 @@ impl Checkout {
 
     /// The tags of releases from this one on, in their order.
     pub(crate) fn releases_from(&self, oldest: KataVersion) -> Result<Vec<KataVersion>, CheckoutError> {
+        let tags = self.versions_from(oldest)?;
+        Ok(tags.into_iter().filter(|(version, tag)| version.to_string() == *tag).map(|(version, _)| version).collect())
+    }
+
+    /// The tags of pre-releases of this release and of later ones, `3.2.0-rc0`, in the order of their releases.
+    pub(crate) fn pre_releases_from(&self, oldest: KataVersion) -> Result<Vec<String>, CheckoutError> {
+        let tags = self.versions_from(oldest)?;
+        Ok(tags.into_iter().filter(|(version, tag)| version.to_string() != *tag).map(|(_, tag)| tag).collect())
+    }
+
+    fn versions_from(&self, oldest: KataVersion) -> Result<Vec<(KataVersion, String)>, CheckoutError> {
         let tags = self.git(&["tag", "--list", "[0-9]*.[0-9]*.[0-9]*"])?.unwrap_or_default();
-        let mut versions: Vec<KataVersion> = tags
+        let mut versions: Vec<(KataVersion, String)> = tags
             .lines()
-            .filter_map(|tag| tag.parse::<KataVersion>().ok().filter(|version| version.to_string() == tag))
-            .filter(|version| *version >= oldest)
+            .filter_map(|tag| tag.parse::<KataVersion>().ok().map(|version| (version, tag.to_owned())))
+            .filter(|(version, _)| *version >= oldest)
             .collect();
         versions.sort();
         Ok(versions)

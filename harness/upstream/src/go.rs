@@ -2,6 +2,7 @@
 
 use crate::checkout::Tree;
 use crate::facts::{Fact, yes};
+use crate::plug;
 use crate::source::{Item, item, line_of, make, quoted_after, strings};
 use kata_osinfo::profile::{BlkReadOnly, DaemonStyle, Profile};
 
@@ -118,6 +119,7 @@ pub(crate) fn facts(tree: &Tree, profile: &Profile) -> Vec<Fact> {
         expected,
     ));
     all.push(gates(tree, profile));
+    all.extend(plug::go(tree, QMP, QEMU, profile));
     all
 }
 

@@ -1,15 +1,22 @@
 //! The profiles held against Kata's source, release by release.
 //!
 //! Two nets, for each runtime. *Facts* are read out of the source at every release and compared with what the profile of
-//! that release says: a value that differs is wrong in the profile. *Readings* are the functions that make arguments, the
-//! shipped settings and the guest kernel's options: when one changes, a person has to have read it and said which profile
-//! accounts for it, or why it has no effect. Whatever a profile says nothing about falls into the second net.
+//! that release says: a value that differs is wrong in the profile. *Readings* are the functions that make arguments and
+//! those that speak QMP, the defaults, the shipped settings and the guest kernel's options: when one changes, a person has
+//! to have read it and said which profile accounts for it, or why it has no effect. Whatever a profile says nothing about
+//! falls into the second net.
+//!
+//! Pre-releases (`3.2.0-rc0`) are in neither net by themselves: each lies between two releases that are read, nobody ships
+//! one, and `main` has what comes after the newest release. Where a pre-release is taken for a profile's, for nothing
+//! changed between the release that it set out from and its own, its facts are compared with that profile, so that nothing
+//! came and went in between.
 //!
 //! Only git is run, read-only and with a deadline.
 
 mod checkout;
 mod facts;
 mod go;
+mod plug;
 mod readings;
 mod rs;
 mod source;
@@ -18,6 +25,7 @@ pub use checkout::{Checkout, CheckoutError};
 pub use facts::Fact;
 pub use readings::{Readings, ReadingsError};
 
+use checkout::Tree;
 use kata_osinfo::profile::{Family, Profile, Runtime};
 
 /// The branch that is read after the newest release.
@@ -28,6 +36,8 @@ const MAIN: &str = "main";
 pub struct Report {
     /// How many releases of each runtime were read, `main` among them.
     pub releases: usize,
+    /// How many pre-releases were compared with the profile that they would be taken for.
+    pub pre_releases: usize,
     /// How many facts were compared.
     pub facts: usize,
     /// How many changes of functions and settings were looked up.
@@ -92,6 +102,13 @@ pub fn compare_family(
         let what = format!("this release has not been read; the newest that was is {}", family.newest());
         report.differences.push(Difference { tag: unread.to_string(), place: "-".to_owned(), what });
     }
+    for tag in checkout.pre_releases_from(oldest)? {
+        // One on the way to a change is refused wherever a profile is asked for.
+        let Ok(profile) = family.profile_of(&tag) else { continue };
+        let Some(tree) = checkout.tree(&tag, files)? else { continue };
+        report.pre_releases += 1;
+        compare_facts(&tree, family.runtime(), profile, &tag, report);
+    }
     tags.push((MAIN.to_owned(), family.unreleased()));
     let mut reader = readings.reader();
     for (tag, profile) in tags {
@@ -102,15 +119,20 @@ pub fn compare_family(
         };
         report.releases += 1;
         if let Some(profile) = profile {
-            let facts = match family.runtime() {
-                Runtime::Go => go::facts(&tree, profile),
-                Runtime::Rs => rs::facts(&tree, profile),
-            };
-            report.facts += facts.len();
-            report.differences.extend(facts.into_iter().filter_map(|fact| fact.difference(&tag, &profile.name)));
+            compare_facts(&tree, family.runtime(), profile, &tag, report);
         }
         report.changes += reader.next(&tag, &tree, family, &mut report.differences);
     }
     report.differences.extend(reader.unused());
     Ok(())
+}
+
+/// Holds a profile against the source at a tag.
+fn compare_facts(tree: &Tree, runtime: Runtime, profile: &Profile, tag: &str, report: &mut Report) {
+    let facts = match runtime {
+        Runtime::Go => go::facts(tree, profile),
+        Runtime::Rs => rs::facts(tree, profile),
+    };
+    report.facts += facts.len();
+    report.differences.extend(facts.into_iter().filter_map(|fact| fact.difference(tag, &profile.name)));
 }

@@ -8,12 +8,33 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-static GO: LazyLock<Readings> = LazyLock::new(|| embedded(include_str!("../readings/go.yaml")));
-static RS: LazyLock<Readings> = LazyLock::new(|| embedded(include_str!("../readings/rs.yaml")));
+static GO: LazyLock<Readings> = LazyLock::new(|| {
+    embedded(&[
+        include_str!("../readings/go/arguments.yaml"),
+        include_str!("../readings/go/qmp.yaml"),
+        include_str!("../readings/go/defaults.yaml"),
+        include_str!("../readings/go/settings.yaml"),
+        include_str!("../readings/go/kernel.yaml"),
+    ])
+});
+static RS: LazyLock<Readings> = LazyLock::new(|| {
+    embedded(&[
+        include_str!("../readings/rs/arguments.yaml"),
+        include_str!("../readings/rs/qmp.yaml"),
+        include_str!("../readings/rs/defaults.yaml"),
+    ])
+});
 
 #[expect(clippy::expect_used, reason = "the files are part of the program and parsed by a test")]
-fn embedded(text: &str) -> Readings {
-    Readings::parse(text).expect("embedded readings are well-formed")
+fn embedded(texts: &[&str]) -> Readings {
+    let mut all = Readings { read: Vec::new(), settings: Vec::new(), changes: Vec::new() };
+    for text in texts {
+        let Readings { read, settings, changes } = Readings::parse(text).expect("embedded readings are well-formed");
+        all.read.extend(read);
+        all.settings.extend(settings);
+        all.changes.extend(changes);
+    }
+    all
 }
 
 /// Why readings are none.
@@ -25,6 +46,7 @@ pub struct ReadingsError(#[from] serde_yaml::Error);
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Readings {
+    #[serde(default)]
     read: Vec<Read>,
     #[serde(default)]
     settings: Vec<Assigned>,
@@ -119,8 +141,10 @@ impl Reader<'_> {
             let paths: Vec<&str> = read.file.iter().map(String::as_str).collect();
             let Some((path, text)) = tree.first(&paths) else { continue };
             for item in items(text).into_iter().filter(|item| read.items.contains(&item.name)) {
-                places.insert(item.name.clone(), format!("{path}:{}", item.line));
-                now.insert(item.name, meaning(item.text));
+                places.entry(item.name.clone()).or_insert_with(|| format!("{path}:{}", item.line));
+                // A type may have several blocks with a head of the same text.
+                let text: &mut String = now.entry(item.name).or_default();
+                text.push_str(&meaning(item.text));
             }
         }
         for set in &self.readings.settings {

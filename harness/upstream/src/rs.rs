@@ -3,6 +3,7 @@
 use crate::checkout::Tree;
 use crate::facts::{Fact, yes};
 use crate::go::extra_args;
+use crate::plug;
 use crate::source::{item, line_of, make, strings};
 use kata_osinfo::profile::{BlkReadOnly, BlkSource, Profile};
 
@@ -100,6 +101,7 @@ pub(crate) fn facts(tree: &Tree, profile: &Profile) -> Vec<Fact> {
     let waits = line_of(daemon, line);
     all.push(Fact::new("ready-line", DAEMON, Some((yes(waits.is_some()), waits)), "yes"));
     all.push(gates(tree, profile));
+    all.extend(plug::rs(tree, QMP, profile));
     if !profile.ended() {
         all.push(built(tree, profile));
     }

@@ -21,7 +21,7 @@ pub(crate) fn items(source: &str) -> Vec<Item<'_>> {
         match &open {
             None if begins(plain) => {
                 let name = name(plain);
-                match plain.ends_with('}') {
+                match is_whole(plain) {
                     true => items.push(Item { name, line: number + 1, text: plain }),
                     false => open = Some((name, number + 1, offset, closing(plain))),
                 }
@@ -48,6 +48,13 @@ fn closing(head: &str) -> &'static str {
     if group { ")" } else { "}" }
 }
 
+/// Whether an item ends in its first line: a function may have its arguments in the lines below, a constant or a type that
+/// opens nothing is whole.
+fn is_whole(head: &str) -> bool {
+    let plain = ["var ", "const ", "type "].iter().any(|word| head.starts_with(word));
+    head.ends_with('}') || plain && !head.ends_with(['{', '('])
+}
+
 fn begins(line: &str) -> bool {
     let words = [
         "func ",
@@ -60,6 +67,7 @@ fn begins(line: &str) -> bool {
         "async fn ",
         "var ",
         "const ",
+        "type ",
     ];
     words.iter().any(|word| line.starts_with(word)) && line.contains(['{', '('])
 }
@@ -76,7 +84,7 @@ fn name(head: &str) -> String {
     }
     let head = head.trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ").trim_start_matches("pub ");
     let head = head.split(" = ").next().unwrap_or_default();
-    let ends: &[char] = if head.starts_with("impl") { &['{'] } else { &['(', '<'] };
+    let ends: &[char] = if head.starts_with("impl") || head.starts_with("type ") { &['{'] } else { &['(', '<'] };
     head.split(ends).next().unwrap_or_default().trim().to_owned()
 }
 
@@ -117,8 +125,8 @@ pub(crate) fn make<'a>(source: &'a str, variable: &str) -> Option<(&'a str, usiz
     found
 }
 
-/// Every assignment of a Makefile, a TOML file or a kernel's configuration, with its line: `DEFVCPUS`,
-/// `[runtime]vfio_mode`, `CONFIG_FUSE_FS`.
+/// Every assignment of a Makefile, a TOML file or a kernel's configuration, and every constant of a line in Go or Rust,
+/// with its line: `DEFVCPUS`, `[runtime]vfio_mode`, `CONFIG_FUSE_FS`, `defaultVCPUCount`.
 pub(crate) fn assignments(source: &str) -> Vec<(String, &str, usize)> {
     let mut section = "";
     let mut all = Vec::new();
@@ -134,6 +142,10 @@ pub(crate) fn assignments(source: &str) -> Vec<(String, &str, usize)> {
             section = line;
             continue;
         }
+        if let Some((name, value)) = constant(line) {
+            all.push((name.to_owned(), value, number + 1));
+            continue;
+        }
         let Some((name, value)) = line.split_once('=') else { continue };
         let name = name.trim_end_matches([':', '?', '+']).trim();
         if !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)) {
@@ -141,6 +153,15 @@ pub(crate) fn assignments(source: &str) -> Vec<(String, &str, usize)> {
         }
     }
     all
+}
+
+/// `const defaultVCPUCount uint32 = 1 // one`, `pub const DEFAULT_GUEST_VCPUS: u32 = 1;`.
+fn constant(line: &str) -> Option<(&str, &str)> {
+    let rest = ["const ", "var ", "pub const "].iter().find_map(|word| line.strip_prefix(word))?;
+    let (head, value) = rest.split_once(" = ")?;
+    let name = head.split([' ', ':']).next()?;
+    let value = value.split(" // ").next()?;
+    Some((name, value.trim_end_matches(';')))
 }
 
 /// The strings between double quotes in a text, in their order.
@@ -168,6 +189,9 @@ mod tests {
         let expected =
             [("const", 2), ("var params", 5), ("BlockDevice.QemuParams", 10), ("short", 16), ("Config.name", 17)];
         assert_eq!(names, expected.map(|(name, line)| (name.to_owned(), line)));
+        let text = "const WAIT: Duration = Duration::from_secs(10);\nvar none = errors.New(\"x\")\ntype Info struct {\n\tID int\n}\ntype f func(int) int\nfn after() {\n}\n";
+        let names: Vec<String> = items(text).into_iter().map(|item| item.name).collect();
+        assert_eq!(names, ["const WAIT: Duration", "var none", "type Info struct", "type f func(int) int", "fn after"]);
         let rust = "impl ToQemuParams for Block<'_> {\n    fn x() {\n    }\n}\npub(crate) fn new(a: u8) {\n}\n";
         let names: Vec<String> = items(rust).into_iter().map(|item| item.name).collect();
         assert_eq!(names, ["impl ToQemuParams for Block<'_>", "fn new"]);
@@ -191,6 +215,9 @@ mod tests {
         assert_eq!(line_of("a\nb", "b"), Some(2));
         let text = "# a = 1\n  DEFA ?= 1\nB := x=y\n[s.t]\nc_d = [\"e\"]\nCONFIG_F=y\n$(x) = 1\n\tif [ a = b ]\n";
         let expected = [("DEFA", "1", 2), ("B", "x=y", 3), ("[s.t]c_d", "[\"e\"]", 5), ("[s.t]CONFIG_F", "y", 6)];
+        assert_eq!(assignments(text), expected.map(|(name, value, line)| (name.to_owned(), value, line)));
+        let text = "const a uint32 = 1 // MiB\nvar b = \"x\"\npub const C_D: &str = \"y\";\nconst e string\n";
+        let expected = [("a", "1", 1), ("b", "\"x\"", 2), ("C_D", "\"y\"", 3)];
         assert_eq!(assignments(text), expected.map(|(name, value, line)| (name.to_owned(), value, line)));
     }
 }

@@ -9,7 +9,6 @@ use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
 use crate::environment::{Environment, Machine, Question};
 use forms::{Bridge, delete};
-use kata_osinfo::profile::Runtime;
 use qapi_qmp as qapi;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -166,7 +165,7 @@ pub(super) fn scsi_disk_is_hotplugged(env: &dyn Environment) -> Check {
     let name = within(env, machine, &wait, FOR_SCSI, found, progress)?;
     disk.is_used(machine, &name)?;
     delete(machine, &id)?;
-    machine.qmp("blockdev-del", json!({ "node-name": forms::DISK })).map(drop)
+    forms::remove_node(machine)
 }
 
 /// A disk that is plugged into Kata's PCI bridge is found at the address that Kata predicts, holds what is written to it,
@@ -183,7 +182,7 @@ pub(super) fn pci_disk_is_hotplugged(env: &dyn Environment) -> Check {
     let name = on_the_bridge(env, machine, "block", "the guest had a disk in slot 1 of pci-bridge-0")?;
     disk.is_used(machine, &name)?;
     delete(machine, &id)?;
-    machine.qmp("blockdev-del", json!({ "node-name": forms::DISK })).map(drop)
+    forms::remove_node(machine)
 }
 
 /// A disk that is plugged into a PCIe root port, as the runtime plugs a VFIO device there, is found behind that port, holds
@@ -215,7 +214,7 @@ pub(super) fn pci_disk_is_hotplugged_into_a_root_port(env: &dyn Environment) -> 
     let name = within(env, machine, &wait, FOR_ROOT_PORT, found, progress)?;
     disk.is_used(machine, &name)?;
     delete(machine, &id)?;
-    machine.qmp("blockdev-del", json!({ "node-name": forms::DISK })).map(drop)
+    forms::remove_node(machine)
 }
 
 /// A network interface that is plugged into Kata's PCI bridge is found at the address that Kata predicts, carries packets
@@ -344,11 +343,6 @@ impl Drop for Disk {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
-}
-
-/// Whether the profile is one of the Go runtime's.
-fn is_go(machine: &dyn Machine) -> bool {
-    machine.profile().runtime == Runtime::Go
 }
 
 #[cfg(test)]

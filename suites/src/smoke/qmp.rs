@@ -6,7 +6,7 @@
 use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::Machine;
-use kata_osinfo::profile::Runtime;
+use kata_osinfo::profile::{QueryThreads, Runtime};
 use qapi_qmp as qapi;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -24,8 +24,16 @@ pub(super) fn query_status_is_parsed(machine: &mut dyn Machine) -> Check {
 /// `query-cpus-fast` lists the guest's CPU in the form that the runtime parses.
 ///
 /// The runtimes read thread ids from it to place vCPU threads into control groups.
+/// Kata 2.2 asks by `query-cpus` (`getThreadIDs` in src/runtime/virtcontainers/qemu.go@2.2.0), which QEMU 6.0 dropped, and
+/// starts no sandbox without an answer unless `sandbox_cgroup_only` is set (`constrainHypervisor` in
+/// src/runtime/virtcontainers/sandbox.go@2.2.0); there that command is sent.
 pub(super) fn query_cpus_fast_is_parsed(machine: &mut dyn Machine) -> Check {
-    let cpus = reply::<Vec<qapi::CpuInfoFast>>(machine, "query-cpus-fast", &["cpu-index", "thread-id", "qom-path"])?;
+    let threads = machine.profile().qmp.threads;
+    let fields: &[&str] = match threads {
+        QueryThreads::QueryCpus => &["CPU", "thread_id"],
+        QueryThreads::QueryCpusFast => &["cpu-index", "thread-id", "qom-path"],
+    };
+    let cpus = reply::<Vec<qapi::CpuInfoFast>>(machine, threads.name(), fields)?;
     let count = cpus.as_array().map_or(0, Vec::len);
     let asked = machine.profile().qemu.vcpus;
     ensure!(u32::try_from(count) == Ok(asked), "{asked} CPUs were asked for, QMP lists {count}");

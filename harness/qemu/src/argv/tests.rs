@@ -204,7 +204,7 @@ fn the_normalised_form_knows_no_run() {
     }
 }
 
-/// Which profiles a guest with virtio-fs sets apart; the others differ in disks, in 9p or in virtiofsd's arguments.
+/// Which profiles a guest with virtio-fs sets apart; the others differ in disks, in 9p, in virtiofsd's arguments or in QMP.
 #[test]
 fn some_profiles_share_a_configuration() {
     let of = |name| launch(profile(name), &sandbox(profile(name), virtio_fs())).unwrap().normalised();
@@ -216,8 +216,11 @@ fn some_profiles_share_a_configuration() {
         ("go-3.0.2", "go-3.1", false),
         ("go-3.1", "go-3.2", true),
         ("go-3.2", "go-3.8", true),
-        ("go-3.8", "go-3.14", false),
-        ("go-3.14", "go-3.24", false),
+        ("go-3.8", "go-3.13", true),
+        ("go-3.13", "go-3.14", false),
+        ("go-3.14", "go-3.20", true),
+        ("go-3.20", "go-3.22", true),
+        ("go-3.22", "go-3.24", false),
         ("go-3.24", "go-3.29", true),
         ("go-3.29", "go-3.32", false),
         ("rs-4.0", "rs-4.1", true),

@@ -1,0 +1,84 @@
+use super::*;
+
+fn profile(name: &str) -> &'static Profile {
+    Profile::find(name).unwrap()
+}
+
+/// `ExecuteSCSIDeviceAdd` and `ExecuteNetPCIDeviceAdd` in govmm's qmp.go: `share-rw` and `mq` are the text `on` at 2.2.0 to
+/// 3.12.0, and true from 3.13.0 on; `hotplug_block_device` and `hotplug_network_device` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.0.0 have true.
+#[test]
+fn switches_are_text_up_to_3_12() {
+    for (name, on) in [
+        ("go-2.2", json!("on")),
+        ("go-3.8", json!("on")),
+        ("go-3.13", json!(true)),
+        ("go-3.32", json!(true)),
+        ("rs-4.0", json!(true)),
+    ] {
+        let id = if name.starts_with("go") { "virtio-drive-0" } else { "drive-0" };
+        let expected = json!({
+            "driver": "scsi-hd", "id": id, "drive": "drive-0", "bus": "scsi0.0", "scsi-id": 0, "lun": 0, "share-rw": on,
+        });
+        assert_eq!(scsi_disk(profile(name)), expected, "{name}");
+        assert_eq!(interface(profile(name))["mq"], on, "{name}");
+        assert_eq!(interface(profile(name))["vectors"], json!(4), "{name}: a number at every tag");
+    }
+}
+
+/// `ExecuteCPUDeviceAdd` in govmm's qmp.go is handed text by `hotplugAddCPUs` in src/runtime/virtcontainers/qemu.go up to
+/// 3.19.1, and numbers from 3.20.0 on; `hotplug_vcpus` in src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.0.0 has
+/// numbers, and no die.
+#[test]
+fn a_cpus_numbers_are_text_up_to_3_19() {
+    let slot = json!({
+        "type": "host-x86_64-cpu", "vcpus-count": 1,
+        "props": { "core-id": 0, "thread-id": 0, "die-id": 0, "socket-id": 3 },
+    });
+    let driver = "host-x86_64-cpu";
+    let text = json!({
+        "driver": driver, "id": "cpu-0", "core-id": "0", "socket-id": "3", "thread-id": "0", "die-id": "0",
+    });
+    let numbers = json!({ "driver": driver, "id": "cpu-0", "core-id": 0, "socket-id": 3, "thread-id": 0, "die-id": 0 });
+    let rust = json!({ "driver": driver, "id": "cpu-0", "core-id": 0, "socket-id": 3, "thread-id": 0 });
+    for (name, expected) in [("go-2.2", &text), ("go-3.14", &text), ("go-3.20", &numbers), ("rs-4.0", &rust)] {
+        assert_eq!(cpu(profile(name), &slot), *expected, "{name}");
+    }
+}
+
+/// `hotplugAddBlockDevice` in src/runtime/virtcontainers/qemu.go passes 0 queues up to 2.4.3, which says none, and the
+/// number of CPUs from 2.5.0 on; `ExecutePCIDeviceAdd` in govmm's qmp.go writes it as text up to 3.21.0, as a number from
+/// 3.22.0 on. `hotplug_block_device` in src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.0.0 says none.
+#[test]
+fn the_queues_of_a_disk_are_text_up_to_3_21() {
+    for (name, queues) in [
+        ("go-2.4", None),
+        ("go-2.5", Some(json!("1"))),
+        ("go-3.20", Some(json!("1"))),
+        ("go-3.22", Some(json!(1))),
+        ("rs-4.0", None),
+    ] {
+        assert_eq!(pci_disk(profile(name)).get("num-queues"), queues.as_ref(), "{name}");
+    }
+    let expected = json!({
+        "driver": "virtio-blk-pci", "id": "virtio-drive-0", "drive": "drive-0", "bus": "pci-bridge-0", "addr": "01",
+        "share-rw": "on", "romfile": "", "num-queues": "1",
+    });
+    assert_eq!(pci_disk(profile("go-3.8")), expected);
+}
+
+/// `blockdevAddBaseArgs` in src/runtime/pkg/govmm/qemu/qmp.go@4.1.0; `hotplug_block_device` in
+/// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0 and of main (7c6ba40c54), which differ in the file's name.
+#[test]
+fn a_disks_file_is_named_by_its_path_or_its_descriptor_set() {
+    let go = json!({
+        "driver": "raw", "node-name": "drive-0", "read-only": false,
+        "file": { "driver": "file", "filename": "/d.img", "aio": "threads" },
+    });
+    assert_eq!(node(profile("go-3.32"), "/d.img"), go);
+    let rust = json!({
+        "driver": "raw", "node-name": "drive-0", "read-only": false,
+        "file": { "driver": "file", "filename": "/dev/fdset/1", "aio": "threads", "read-only": false },
+    });
+    assert_eq!(node(profile("rs-main"), "/dev/fdset/1"), rust);
+}
