@@ -24,7 +24,7 @@ fn entry(release: &str, profile: &str) -> VerifiedEntry {
         release: release.into(),
         arch: Arch::X86_64,
         profile: profile.into(),
-        environment: "container".into(),
+        environment: crate::environment::Environment::Container,
         basis: Basis::Emulated,
         tested: jiff::civil::date(2026, 11, 21),
         harness: "0.1.0".into(),
