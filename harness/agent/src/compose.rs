@@ -352,7 +352,8 @@ fn launches(
     Ok((launch, Some(daemon)))
 }
 
-/// What two profiles must have in common to share a configuration: their arguments without what differs between runs.
+/// What two profiles must have in common to share a configuration: their arguments without what differs between runs, and
+/// where tests talk to QEMU what they tell it.
 pub fn normalised(profile: &Profile, configuration: Configuration, provided: Provided) -> String {
     // Static checks compare with the profile's own gates and flags.
     if configuration == Configuration::Static || configuration == Configuration::Kata {
@@ -386,8 +387,11 @@ pub fn normalised(profile: &Profile, configuration: Configuration, provided: Pro
             Err(_) => profile.name.clone(),
         }
     };
-    if configuration != Configuration::Own {
-        return form(configuration, Extra::Nothing);
+    let told = format!("{:?}", profile.qmp);
+    match configuration {
+        Configuration::Own => {}
+        Configuration::Plain => return format!("{}\n{told}", form(configuration, Extra::Nothing)),
+        _ => return form(configuration, Extra::Nothing),
     }
     // What the tests with guests of their own boot: profiles share them only where all of it is equal.
     let image = |driver| Extra::Image { file: PathBuf::from("image"), driver };
@@ -398,7 +402,8 @@ pub fn normalised(profile: &Profile, configuration: Configuration, provided: Pro
         (Configuration::Own, image(ImageDriver::Blk)),
         (Configuration::Own, Extra::RootPort),
     ];
-    guests.map(|(configuration, extra)| form(configuration, extra)).join("\n")
+    let guests = guests.map(|(configuration, extra)| form(configuration, extra)).join("\n");
+    format!("{guests}\n{told}")
 }
 
 /// How the guest mounts a configuration's share: source, type, options, as Kata's agent is told to.
@@ -471,5 +476,18 @@ mod tests {
         assert_eq!(names(&share), ["small"]);
         assert!(names(&share.join("small")).is_empty());
         assert_eq!(fs::read_to_string(dir.path().join("outside")).unwrap(), "stays");
+    }
+
+    /// Kata 3.12 and 3.13 start QEMU with the same arguments, and plug devices in another form.
+    #[test]
+    fn profiles_that_tell_qemu_something_else_share_no_guest_that_is_told() {
+        let of =
+            |name: &str, configuration| normalised(Profile::find(name).unwrap(), configuration, Provided::default());
+        for configuration in [Configuration::Own, Configuration::Plain] {
+            assert_ne!(of("go-3.8", configuration), of("go-3.13", configuration), "{configuration:?}");
+        }
+        for configuration in [Configuration::VirtioFs, Configuration::VirtioBlk] {
+            assert_eq!(of("go-3.8", configuration), of("go-3.13", configuration), "{configuration:?}");
+        }
     }
 }
