@@ -10,6 +10,7 @@ pub mod diagnostic;
 pub mod environment;
 pub mod fallback;
 pub mod fix;
+pub mod hex;
 #[cfg(feature = "cli")]
 pub mod initrd;
 pub mod installer;
@@ -26,6 +27,7 @@ pub mod requirements;
 pub mod root;
 #[cfg(feature = "cli")]
 pub mod schema;
+pub mod sync;
 pub mod syntax;
 pub mod target;
 pub mod verified;

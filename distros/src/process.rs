@@ -2,6 +2,7 @@
 
 mod confine;
 
+use crate::sync::locked;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use std::ffi::CString;
 use std::io::{self, Read, Write};
@@ -9,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 /// Bytes that are kept of each of a program's streams; the rest is read and dropped.
@@ -232,7 +233,7 @@ fn keep(stream: Option<impl Read + Send + 'static>, show: Option<fn(&[u8])>) -> 
                 if let Some(show) = show {
                     show(new);
                 }
-                let mut kept = mine.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut kept = locked(&mine);
                 let room = MAX_OUTPUT.saturating_sub(kept.len());
                 kept.extend_from_slice(&new[..room.min(count)]);
             }
@@ -242,7 +243,7 @@ fn keep(stream: Option<impl Read + Send + 'static>, show: Option<fn(&[u8])>) -> 
 }
 
 fn text(stream: &Kept) -> String {
-    String::from_utf8_lossy(&stream.bytes.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    String::from_utf8_lossy(&locked(&stream.bytes)).into_owned()
 }
 
 /// Waits for the child's end without polling; `None` when the time is over.

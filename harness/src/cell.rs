@@ -15,9 +15,10 @@ use agent::protocol::{EnvironmentReply, EnvironmentRequest, Launched};
 use agent::waiting::patience;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
+use kata_osinfo::sync::locked;
 use reports::journal::{CellId, Environment, Event, Phase};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use suites::catalogue::Configuration;
 use suites::check::Stop;
@@ -623,10 +624,6 @@ fn millis(since: Instant) -> u64 {
 
 fn phase(shared: &Shared, cell: &Cell, phase: Phase) {
     shared.journal(Event::PhaseStarted { cell: cell.id.clone(), phase });
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use agent::frame::{self, Decoder};
 use agent::protocol::{EnvironmentReply, EnvironmentRequest, Message, Numbered, VERSION};
 use futures_util::{Stream, StreamExt as _};
+use kata_osinfo::sync::locked;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -172,8 +173,4 @@ impl Line {
     fn why_ended(&self) -> String {
         self.ended.borrow().clone().unwrap_or_else(|| "no reason known".to_owned())
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -15,11 +15,12 @@ use bollard::Docker;
 use images::artifacts::Source;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
+use kata_osinfo::sync::locked;
 use reports::journal::{CellId, Environment, Event, SCHEMA, Writer};
 use reports::redact::Redactor;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use suites::catalogue::Test;
 use tokio::sync::{Notify, Semaphore};
 
@@ -129,7 +130,7 @@ impl Shared {
         if self.broken.load(Ordering::Relaxed) {
             return;
         }
-        let written = self.journal.lock().unwrap_or_else(PoisonError::into_inner).append(event);
+        let written = locked(&self.journal).append(event);
         if let Err(e) = written {
             self.progress.say(&format!("error: {}", cell::error_chain(&e)));
             self.broken.store(true, Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! Hashes of what goes into an image.
 
 use crate::error::{Cause, Context, Failure};
+use kata_osinfo::hex::hex;
 use sha2::{Digest, Sha256, Sha512};
 use std::io::Read;
 use std::path::Path;
@@ -26,14 +27,6 @@ impl Fields {
     pub(crate) fn hex(self) -> String {
         hex(&self.0.finalize())
     }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut out, b| {
-        let _ = write!(out, "{b:02x}");
-        out
-    })
 }
 
 pub(crate) fn of_bytes(bytes: &[u8]) -> String {

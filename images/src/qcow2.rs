@@ -114,7 +114,7 @@ fn begins(bytes: &[u8]) -> String {
     match first {
         [] => "nothing".to_owned(),
         text if text.iter().all(u8::is_ascii_graphic) => format!("`{}`", String::from_utf8_lossy(text)),
-        other => crate::digest::hex(other),
+        other => kata_osinfo::hex::hex(other),
     }
 }
 

@@ -11,6 +11,7 @@
 //!
 //! A false `supported` is the worst mistake this project can make: the last rule is the only way to it.
 
+use kata_osinfo::hex::hex;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::verified::{Basis, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
@@ -345,7 +346,7 @@ pub fn test_set(catalogue: &[Test]) -> String {
         .collect();
     lines.sort_unstable();
     let digest = Sha256::digest(lines.concat().as_bytes());
-    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    hex(digest.get(..6).unwrap_or(&digest))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::frame::{self, Decoder};
 use crate::protocol::{Message, Numbered, VERSION};
-use crate::server::locked;
+use kata_osinfo::sync::locked;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;

@@ -14,10 +14,11 @@ use crate::protocol::{
     Bytes, CHUNK, EnvironmentReply, EnvironmentRequest, GuestReply, GuestRequest, Launched, VM_PORT,
 };
 use crate::rehearsal::{self, Fault};
-use crate::server::{self, locked};
+use crate::server;
 use crate::waiting::{Waiting, patience};
 use crate::{guest, probe};
 use kata_osinfo::profile::{ImageDriver, Profile};
+use kata_osinfo::sync::locked;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};

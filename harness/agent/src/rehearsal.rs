@@ -59,9 +59,16 @@ impl Fault {
 
 /// That a request wakes the daemon up, and that without one it sleeps.
 fn hears(running: &mut Running) -> Result<(), Stop> {
-    let before = running.daemon_wakes();
-    std::thread::sleep(Duration::from_secs(2));
-    let asleep = running.daemon_wakes();
+    // What the mount has set going ends some time after it.
+    let (mut before, mut asleep) = (None, None);
+    for _ in 0..20 {
+        before = running.daemon_wakes();
+        std::thread::sleep(Duration::from_secs(1));
+        asleep = running.daemon_wakes();
+        if before == asleep {
+            break;
+        }
+    }
     let name = Bytes(b"no-such-file".to_vec());
     running.act(Action::Stat { path: name })?;
     let after = running.daemon_wakes();

@@ -2,11 +2,12 @@
 
 use crate::frame::{self, Decoder};
 use crate::protocol::{HEARTBEAT, Message, Numbered, VERSION};
+use kata_osinfo::sync::locked;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Serves requests until the line ends; each request runs in a thread of its own, replies come as they are ready.
 ///
@@ -57,9 +58,4 @@ where
 fn send<R: Serialize>(output: &Mutex<impl Write>, message: &Message<R>) -> std::io::Result<()> {
     let payload = serde_json::to_vec(message)?;
     frame::write(&mut *locked(output), &payload).map_err(std::io::Error::other)
-}
-
-/// Locks a mutex whether or not another thread panicked while it held it.
-pub fn locked<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,6 +7,7 @@ use agent::protocol::{EnvironmentReply, EnvironmentRequest, Launched};
 use anyhow::Context as _;
 use harness::container::{LOCK_LABEL, RUN_LABEL};
 use harness::sweep::RunLock;
+use kata_osinfo::sync::locked;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -211,8 +212,4 @@ fn executable(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::write(path, bytes)?;
     Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?)
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

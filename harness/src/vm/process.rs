@@ -1,12 +1,13 @@
 //! QEMU as a process that is ours: its group killed when it is no longer wanted, itself killed when we die.
 
 use agent::process::{how_it_ended, kill_group, prepare};
+use kata_osinfo::sync::locked;
 use rustix::process::{Pid, Signal};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::{ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ impl Process {
             let _ = tell.send(stderr.map(|stderr| (child.id(), stderr)));
             while keep.load(Ordering::Relaxed) {
                 if let Ok(Some(status)) = child.try_wait() {
-                    *say.lock().unwrap_or_else(PoisonError::into_inner) = Some(how_it_ended(status));
+                    *locked(&say) = Some(how_it_ended(status));
                     return;
                 }
                 std::thread::sleep(Duration::from_millis(20));
@@ -57,7 +58,7 @@ impl Process {
 
     /// How it ended, if it has: `exit code 1`, `signal 9`.
     pub fn ended(&self) -> Option<String> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        locked(&self.ended).clone()
     }
 
     /// Its process id, which is its group's, too.

@@ -3,6 +3,7 @@
 //! The format is that of the OCI image specification 1.0 (image layout, manifest, configuration).
 
 use kata_osinfo::arch::Arch;
+use kata_osinfo::hex::hex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::io;
@@ -80,8 +81,7 @@ fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    format!("sha256:{}", hex(&Sha256::digest(bytes)))
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use super::host;
 use super::image;
 use crate::log::Log;
 use crate::process::{how_it_ended, kill_group, prepare};
-use crate::server::locked;
+use kata_osinfo::hex::hex;
+use kata_osinfo::sync::locked;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -384,8 +385,7 @@ fn clean_up(name: &str, disk: &Path, ids: u64) {
 fn shims_socket(address: &Path, namespace: &str, id: &str) -> PathBuf {
     let hashed = address.join(namespace).join(id);
     let digest = Sha256::digest(hashed.as_os_str().as_encoded_bytes());
-    let name: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    Path::new("/run/containerd/s").join(name)
+    Path::new("/run/containerd/s").join(hex(&digest))
 }
 
 /// Removes what agents that were killed have left.

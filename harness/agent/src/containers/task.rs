@@ -4,7 +4,7 @@ use super::capture::Attached;
 use super::host;
 use super::instance::{COMMAND, Instance};
 use super::{probe, signatures};
-use crate::server::locked;
+use kata_osinfo::sync::locked;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
