@@ -113,6 +113,25 @@ fn people_are_told_what_there_is() {
 }
 
 #[test]
+fn no_call_uses_a_name_that_means_something_else_to_the_package_manager() {
+    let dir = root();
+    let admins = ADMINS.replace("packages: none", "packages: \"core/clh\"");
+    std::fs::write(dir.path().join("etc/kata-osinfo/alpine.yaml"), admins).expect("written");
+    for call in [
+        &["show"][..],
+        &["check"],
+        &["packages"],
+        &["install", "--dry-run", "vmm"],
+        &["configure", "--profile", "go-3.29"],
+        &["fallback", "--profile", "go-3.29"],
+    ] {
+        let told = run(dir.path(), &[call, &["--arch", "x86_64"]].concat());
+        assert!(told.contains("[ROOT]/etc/kata-osinfo/alpine.yaml:5:15: ") && told.contains("`core/clh`"), "{told}");
+        assert!(told.ends_with("exit code 3"), "{told}");
+    }
+}
+
+#[test]
 fn programs_get_one_document_also_when_it_fails() {
     let dir = root();
     let json = |arguments: &[&str]| -> serde_json::Value {
