@@ -41,9 +41,10 @@ impl Here {
         let initrd = machine.initrd.as_deref().map(Path::new).filter(|path| root.has_file(path));
         let initrd = initrd.map(|path| initrd::look(&root, path));
         let found = Found { packages, database, initrd, ..Found::gather(&root, &release) };
-        let (kata, kata_by) = match (&machine.kata_version, found.kata) {
-            (Some(version), _) => (version.parse()?, "--kata-version"),
-            (None, Some(version)) => (version, "/opt/kata/VERSION"),
+        let read = |by, text: &str| text.parse::<KataVersion>().map_err(|e| anyhow::anyhow!("{by}: {e}"));
+        let (kata, kata_by) = match (&machine.kata_version, &found.kata) {
+            (Some(version), _) => (read("--kata-version", version)?, "--kata-version"),
+            (None, Some(version)) => (read("/opt/kata/VERSION", version)?, "/opt/kata/VERSION"),
             (None, None) => (profile.version(), "the profile"),
         };
         // What runs proved of a profile's arguments says nothing of a Kata that passes others.

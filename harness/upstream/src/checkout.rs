@@ -98,7 +98,7 @@ impl Checkout {
         let mut versions: Vec<KataVersion> = tags
             .lines()
             .filter_map(|tag| tag.parse::<KataVersion>().ok().filter(|version| version.to_string() == tag))
-            .filter(|version| *version >= oldest)
+            .filter(|version| version.is_release() && *version >= oldest)
             .collect();
         versions.sort();
         Ok(versions)
