@@ -100,7 +100,9 @@ pub enum ChangeError {
     #[error(transparent)]
     Root(#[from] RootError),
     /// The state is not one of ours.
-    #[error("{STATE} is not a state of this program: {0}; look at it, then remove it")]
+    #[error(
+        "{STATE} is not a state of this program: {0}; `kata-osinfo unconfigure --force` takes back what says itself that it is ours"
+    )]
     State(String),
     /// The state is of another version of this program.
     #[error("{STATE} has the form {0}, this program knows 1 to {VERSION}: use the kata-osinfo that wrote it")]
@@ -141,7 +143,7 @@ pub fn state(root: &Root) -> Result<Option<State>, ChangeError> {
     }
 }
 
-fn is_plain(path: &Path) -> bool {
+pub(super) fn is_plain(path: &Path) -> bool {
     path.is_absolute() && path.components().skip(1).all(|c| matches!(c, Component::Normal(_)))
 }
 
@@ -155,7 +157,8 @@ fn is_plain(path: &Path) -> bool {
 pub fn original(root: &Root, state: Option<&State>, path: &Path) -> Result<Option<String>, ChangeError> {
     let now = root.utf8_if_any(path)?;
     let Some((state, ours)) = state.and_then(|s| Some((s, s.files.iter().find(|f| f.path == path)?))) else {
-        return Ok(now);
+        // A file of ours that no state knows any more was not there before, either.
+        return Ok(now.filter(|text| !keys::says_it_is_ours(text)));
     };
     match today(state, ours, now.as_deref()) {
         Today::Ours => Ok(ours.before.clone()),

@@ -107,6 +107,11 @@ const RS: &[&str] = &[
     "/usr/local/bin/containerd-shim-kata-v2",
 ];
 
+/// Whether it is one of the paths that this program gives a container manager.
+pub(super) fn is_shim(path: &str) -> bool {
+    GO.iter().chain(RS).any(|known| *known == path)
+}
+
 /// The shim of a runtime.
 ///
 /// # Errors
