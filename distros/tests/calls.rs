@@ -267,6 +267,33 @@ fn installing_says_where_the_installed_version_does_not_bring_it() {
     assert_eq!(install().0, Some(0));
 }
 
+/// Whether what is there was proved is a question of versions.
+#[test]
+fn every_call_says_in_the_same_words_that_packages_are_not_known() {
+    let dir = root();
+    let told = |call: &[&str]| run(dir.path(), &[call, &["--arch", "x86_64"]].concat());
+    let calls = [&["check"][..], &["install", "--dry-run", "vmm"], &["fallback", "--profile", "go-3.29"]];
+    let configure = ["configure", "--profile", "go-3.29", "--dry-run", "--allow-assumed"];
+    let database = dir.path().join("lib/apk/db/installed");
+    std::fs::remove_file(&database).expect("removed");
+    std::fs::create_dir(&database).expect("made");
+    for call in calls {
+        let told = told(call);
+        assert!(told.contains("error: [ROOT]/lib/apk/db/installed cannot be read: "), "{told}");
+        assert!(told.ends_with("exit code 3"), "{told}");
+    }
+    let said = told(&configure);
+    assert!(said.contains("installed cannot be read: ") && said.contains("proved is not known"), "{said}");
+    std::fs::remove_dir(&database).expect("removed");
+    for call in [calls[0], calls[2], &configure] {
+        let told = told(call);
+        assert!(
+            told.contains("warning: [ROOT] has no package database of dpkg, rpm, pacman, apk or Portage"),
+            "{told}"
+        );
+    }
+}
+
 /// A folder that cannot be looked into, as Azure Linux's /boot by others than root, hides what may be there.
 #[test]
 fn what_cannot_be_read_is_not_told_as_absent() {

@@ -23,7 +23,10 @@ use std::time::Duration;
 
 /// Writes Kata's configuration, or says why not.
 pub(crate) fn configure(common: &Common, arguments: &Configure) -> anyhow::Result<Exit> {
-    let here = Here::look(common, &arguments.machine)?;
+    let mut here = Here::look(common, &arguments.machine)?;
+    if let Err(unknown) = here.packages_are_known() {
+        eprintln!("warning: {}: whether what is there was proved is not known", printable(&unknown.to_string()));
+    }
     let format = arguments.machine.about.format;
     here.files_are_there()?;
     if !here.assumed.is_empty() && !arguments.machine.allow_assumed {
