@@ -33,14 +33,16 @@ pub(super) fn check(record: &Record) -> Vec<Diagnostic> {
 /// No two releases go by one name.
 fn names(record: &Record, found: &mut Vec<Diagnostic>) {
     let mut owner: BTreeMap<&str, &ReleaseEntry> = BTreeMap::new();
+    let mut versions: BTreeMap<&str, usize> = BTreeMap::new();
+    for release in &record.releases {
+        *versions.entry(&release.version).or_default() += 1;
+    }
     for release in &record.releases {
         let mut own: Vec<&str> = release.names();
         own.sort_unstable();
         own.dedup();
         // A version that stands twice is its own finding.
-        own.retain(|name| {
-            *name != release.version || !record.releases.iter().any(|r| r.version == *name && r.span != release.span)
-        });
+        own.retain(|name| *name != release.version || versions.get(name) == Some(&1));
         for name in own {
             match owner.get(name) {
                 Some(other) => found.push(

@@ -12,7 +12,7 @@ use crate::release::PackageManager;
 use crate::root::{Root, RootError};
 use crate::syntax::Node;
 use crate::verified::{VerifiedEntry, forged};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 
@@ -198,8 +198,13 @@ impl Draft {
         }
         if let Some(over) = upper.releases {
             let mut releases = self.releases.unwrap_or_default();
+            let mut places: BTreeMap<String, usize> = BTreeMap::new();
+            for (at, release) in releases.iter().enumerate() {
+                places.entry(release.version.clone()).or_insert(at);
+            }
             for release in over {
-                match releases.iter_mut().find(|r| r.version == release.version) {
+                let at = *places.entry(release.version.clone()).or_insert(releases.len());
+                match releases.get_mut(at) {
                     Some(below) => *below = release_over(below, release),
                     None => releases.push(release),
                 }

@@ -3,6 +3,7 @@
 use super::{Component, Fact, Parts, Record};
 use crate::diagnostic::Diagnostic;
 use crate::release::PackageManager;
+use std::collections::BTreeSet;
 
 /// Whether `name` can be given to some package manager: it is no option, no path, no address, no shell's word.
 pub fn is_package_name(name: &str) -> bool {
@@ -58,18 +59,19 @@ pub(crate) fn misnamed(record: &Record) -> Vec<(usize, Diagnostic)> {
     let components = std::iter::once(&record.defaults).chain(releases).flat_map(components);
     let facts = components.filter_map(|c| Some((c, c.packages.as_ref()?)));
     let mut found: Vec<(usize, Diagnostic)> = Vec::new();
+    let mut seen = BTreeSet::new();
     for (component, fact) in facts {
         let text = record.sources.get(fact.source).map_or("", |s| s.text.as_str());
         let names = fact.value.iter().flat_map(|p| p.values()).flatten();
         // What is no name at all has been told where it was read.
         for name in names.filter(|n| is_package_name(n) && !is_name_for(record.package_manager, n)) {
-            let message = format!("{}: no package can be called `{name}` there", component.name);
-            let one = Diagnostic::error("bad-package", text, fact.span.clone(), message)
-                .hint("write the package's plain name, without its place");
             // A layer's defaults are in every release.
-            if !found.contains(&(fact.source, one.clone())) {
-                found.push((fact.source, one));
+            if !seen.insert((fact.source, fact.span.start, name)) {
+                continue;
             }
+            let message = format!("{}: no package can be called `{name}` there", component.name);
+            let one = Diagnostic::error("bad-package", text, fact.span.clone(), message);
+            found.push((fact.source, one.hint("write the package's plain name, without its place")));
         }
     }
     found
