@@ -331,7 +331,10 @@ fn bad_input_is_told() {
     machine.file("m/k/bad.toml", "[hypervisor.qemu\n");
     told(&["configure", "--profile", "go-3.29", "--kata-config", "/k/bad.toml"], "not TOML");
     machine.file("m/etc/containerd/config.toml", "[plugins.cri]\n");
-    told(&["configure", "--profile", "go-3.29", "--handler", "containerd"], "has version 1 of");
+    let output = machine.run(&["configure", "--profile", "go-3.29", "--handler", "containerd", "--format", "json"]);
+    assert_eq!(output.code, 13, "{}", output.stderr);
+    assert_eq!(output.json()["error"]["kind"], json!("no-handler"));
+    assert!(output.stderr.contains("has version 1 of"), "{}", output.stderr);
     let no_root = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
         .args(["configure", "--profile", "go-3.29", "--root", "/no/such/root"])
         .output()

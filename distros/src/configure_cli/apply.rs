@@ -3,13 +3,13 @@
 use super::here::Here;
 use super::{Configure, HandlerName, Unconfigure, ways};
 use crate::commands::system::Common;
-use crate::commands::{Exit, Format, json};
+use crate::commands::{Exit, Failed, Format, json};
 use kata_osinfo::configure::change::{self, Change, ChangeError, Kept, Reverted};
 use kata_osinfo::configure::lock::{Lock, lock};
 use kata_osinfo::configure::stray::{self, strays};
 use kata_osinfo::configure::{
-    Configuration, Handler, HandlerChoice, Located, NotEffective, Place, Prepared, Problem, locate, place, prepare,
-    siblings,
+    Configuration, Handler, HandlerChoice, Located, NotEffective, Place, PrepareError, Prepared, Problem, locate,
+    place, prepare, siblings,
 };
 use kata_osinfo::diagnostic::printable;
 use kata_osinfo::fallback::{Way, fallback};
@@ -59,7 +59,12 @@ pub(crate) fn configure(common: &Common, arguments: &Configure) -> anyhow::Resul
         Some(HandlerName::Crio) => Some(HandlerChoice { handler: Handler::Crio, config: None, version: None }),
         None => None,
     };
-    let prepared = prepare(&here.root, &located, &configuration, handler)?;
+    let prepared = prepare(&here.root, &located, &configuration, handler).map_err(|error| match &error {
+        PrepareError::Handler(why) if why.keeps_it_out() => {
+            anyhow::Error::new(Failed::new(Exit::NotEffective, "no-handler", error.to_string()))
+        }
+        _ => error.into(),
+    })?;
     let diff = prepared.diff(&here.root)?;
     let mut answer = answer(&here, &configuration, &located, &prepared);
     say(&here, &configuration, &located, &prepared);
