@@ -74,7 +74,8 @@ pub(crate) enum Exit {
     Wanting = 11,
     /// Nothing that is there works: it must be built.
     NothingWorks = 12,
-    /// Written, and something else overrides it; or not all of it was taken back.
+    /// Something else overrides what was written, or the container manager's configuration keeps the handler out and
+    /// nothing was; or not all of it was taken back.
     NotEffective = 13,
 }
 
@@ -93,7 +94,8 @@ Exit codes:
  10  refused: known not to work, and not forced
  11  something must be installed, or described in /etc/kata-osinfo, first
  12  nothing works: the evidence and build instructions are printed
- 13  written, or taken back, but not everything took effect";
+ 13  written, or taken back, but not everything took effect; or nothing
+     was written, for the handler would not be the one that is meant";
 
 /// A call that came to no answer.
 #[derive(Debug, thiserror::Error)]

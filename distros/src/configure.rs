@@ -22,6 +22,7 @@ mod prepare;
 mod runtime_files;
 mod settings;
 mod standing;
+pub mod stray;
 mod theirs;
 mod today;
 mod version;

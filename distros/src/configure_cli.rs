@@ -65,7 +65,7 @@ pub(crate) struct Configure {
 /// Take back everything that `configure` wrote, to the byte; what others have changed since stays.
 #[derive(Debug, Args)]
 pub(crate) struct Unconfigure {
-    /// Take back also what of it was changed since.
+    /// Take back also what of it was changed since, and what is certainly ours where no state says so any more.
     #[arg(long)]
     pub(crate) force: bool,
     /// Print what would change as a diff, and change nothing.

@@ -122,22 +122,25 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let shown = visible(text);
         let message = printable(&self.message);
-        let mut groups = vec![
-            level.primary_title(message.as_str()).id(self.rule).element(
-                Snippet::source(shown.as_str())
-                    .path(self.file.as_str())
-                    .annotation(AnnotationKind::Primary.span(first_line(&shown, self.start, self.end))),
-            ),
-        ];
+        // Rendered whole, a long file would be gone through for each of its findings.
+        let excerpt = Excerpt::of(text, self.start..self.end);
+        let mut groups = vec![level.primary_title(message.as_str()).id(self.rule).element(
+            excerpt.snippet(&self.file).annotation(AnnotationKind::Primary.span(first_line(
+                &excerpt.text,
+                self.start - excerpt.start,
+                self.end - excerpt.start,
+            ))),
+        )];
         let hint = self.hint.as_deref().map(printable);
+        let (first, last) = (self.fixes.iter().map(|f| f.start).min(), self.fixes.iter().map(|f| f.end).max());
+        let fixed = Excerpt::of(text, first.unwrap_or_default()..last.unwrap_or_default());
         if !self.fixes.is_empty() {
             let title = hint.as_deref().unwrap_or("the corrected text");
-            let mut snippet = Snippet::source(shown.as_str()).path(self.file.as_str());
+            let mut snippet = fixed.snippet(&self.file);
             for fix in &self.fixes {
                 let replacement = visible(&fix.replacement);
-                snippet = snippet.patch(Patch::new(fix.start..fix.end, replacement));
+                snippet = snippet.patch(Patch::new(fix.start - fixed.start..fix.end - fixed.start, replacement));
             }
             groups.push(Group::with_title(Level::HELP.secondary_title(title)).element(snippet));
         } else if let Some(hint) = &hint {
@@ -145,6 +148,31 @@ impl Diagnostic {
         }
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         renderer.render(&groups)
+    }
+}
+
+/// The lines of a text that a span is on.
+#[cfg(feature = "cli")]
+struct Excerpt {
+    text: String,
+    /// Where it begins in the whole text, in bytes and in lines from 1.
+    start: usize,
+    line: usize,
+}
+
+#[cfg(feature = "cli")]
+impl Excerpt {
+    fn of(text: &str, span: Range<usize>) -> Excerpt {
+        let (first, last) = (floor_boundary(text, span.start), floor_boundary(text, span.end.max(span.start)));
+        // The end of a text is at the end of its last line.
+        let above = if first == text.len() { text.strip_suffix('\n').unwrap_or(text) } else { &text[..first] };
+        let start = above.rfind('\n').map_or(0, |at| at + 1);
+        let end = text[last..].find('\n').map_or(text.len(), |at| last + at + 1);
+        Excerpt { text: visible(&text[start..end]), start, line: text[..start].matches('\n').count() + 1 }
+    }
+
+    fn snippet<'e, T: Clone>(&'e self, file: &'e str) -> Snippet<'e, T> {
+        Snippet::source(self.text.as_str()).line_start(self.line).path(file)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::diagnostic::{Diagnostic, Fix};
 use crate::syntax::{Entry, Kind, Node};
+use std::collections::BTreeSet;
 
 /// What `vmm:` or `fs:` maps should be lists, with the corrected text.
 ///
@@ -94,7 +95,7 @@ fn as_list(text: &str, entry: &Entry) -> Option<Fix> {
     if !nested.is_empty() {
         fixed += &format!("{indent}drivers:{newline}");
     }
-    let name_lines: Vec<usize> = names(&entry.value).iter().map(|e| line_start(e.key_span.start)).collect();
+    let name_lines: BTreeSet<usize> = names(&entry.value).iter().map(|e| line_start(e.key_span.start)).collect();
     let mut at = list_start;
     for line in text.get(list_start..end)?.split_inclusive('\n') {
         if name_lines.contains(&at) {

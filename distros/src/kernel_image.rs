@@ -26,8 +26,8 @@ pub struct KernelImage {
 
 /// The kernel that counts of those that a record's pattern matches: `/boot/vmlinuz-*`, `/usr/lib/modules/*/vmlinuz`.
 ///
-/// One that the record's packages stand for goes before a vendor's own, one with its modules before a left-over, and then
-/// the newest in the order of the root's package manager. Everything that names a kernel asks here, so that the one that
+/// One that the record's packages stand for goes before a vendor's own, by what dpkg says and else by its flavour; one with
+/// its modules before a left-over; and then the newest in the order of the root's package manager. Everything that names a kernel asks here, so that the one that
 /// is proved is the one that is configured.
 ///
 /// # Errors
@@ -38,8 +38,8 @@ pub fn newest(root: &Root, pattern: &str, packages: &[String]) -> Result<Option<
         root.glob(pattern)?.into_iter().filter_map(|p| image(root, pattern, p)).collect();
     let format = Format::of(root);
     let flavours: BTreeSet<Vec<String>> = images.iter().filter_map(|i| Some(flavour(i.release.as_deref()?))).collect();
-    let meant: BTreeSet<Vec<String>> =
-        packages.iter().filter_map(|p| p.strip_prefix(PREFIX)).map(|rest| flavour(&format!("-{rest}"))).collect();
+    let meant = flavours_of(packages, &[PREFIX]);
+    let own = flavours_of(packages, &[PREFIX, "kernel-", "linux-"]);
     // No kernel of another flavour than the package's name has is the package's, unless dpkg says so.
     let is_plain = flavours.len() < 2 && (meant.is_empty() || flavours.is_subset(&meant));
     // Asked only where there is a choice or a doubt: dpkg's file is large.
@@ -50,7 +50,10 @@ pub fn newest(root: &Root, pattern: &str, packages: &[String]) -> Result<Option<
     };
     let release = |i: &KernelImage| i.release.clone().unwrap_or_else(|| i.path.to_string_lossy().into_owned());
     images.sort_by(|a, b| {
-        let known = |i: &KernelImage| (named.contains(&release(i)), i.modules.is_some());
+        let known = |i: &KernelImage| {
+            let release = release(i);
+            (named.contains(&release), own.contains(&flavour(&release)), i.modules.is_some())
+        };
         known(b).cmp(&known(a)).then_with(|| order::compare(format, &release(b), &release(a)))
     });
     Ok(images.into_iter().next().map(|first| {
@@ -61,6 +64,12 @@ pub fn newest(root: &Root, pattern: &str, packages: &[String]) -> Result<Option<
 
 /// How the kernels' packages of Debian and its relatives begin; the flavour follows.
 const PREFIX: &str = "linux-image-";
+
+/// The flavours that packages' names end in: `amd64` of `linux-image-amd64`, `default` of `kernel-default`.
+fn flavours_of(packages: &[String], prefixes: &[&str]) -> BTreeSet<Vec<String>> {
+    let rest = |package: &String| prefixes.iter().find_map(|prefix| package.strip_prefix(prefix)).map(str::to_owned);
+    packages.iter().filter_map(rest).map(|rest| flavour(&format!("-{rest}"))).collect()
+}
 
 /// The words of a release that are no version: `cloud` and `amd64` of `6.12.48+deb13-cloud-amd64`.
 fn flavour(release: &str) -> Vec<String> {
@@ -136,7 +145,11 @@ mod tests {
         }
 
         fn newest(&self, pattern: &str) -> Option<String> {
-            let packages = ["linux-image-amd64".to_owned()];
+            self.newest_of("linux-image-amd64", pattern)
+        }
+
+        fn newest_of(&self, package: &str, pattern: &str) -> Option<String> {
+            let packages = [package.to_owned()];
             let root = Root::new(self.0.path()).unwrap();
             newest(&root, pattern, &packages).unwrap().map(|k| k.path.display().to_string())
         }
@@ -183,12 +196,33 @@ mod tests {
     #[test]
     fn the_kernel_of_the_records_packages_goes_before_a_vendors_own() {
         let tree = Tree::with(&["boot/vmlinuz-6.12.9+deb13-amd64", "boot/vmlinuz-6.12.9+deb13-cloud-amd64"]);
-        assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-6.12.9+deb13-cloud-amd64"));
+        assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-6.12.9+deb13-amd64"));
         let status = "Package: linux-image-cloud-amd64\nDepends: linux-image-6.12.9+deb13-cloud-amd64 (= 6.12.9-1)\n\n\
             Package: linux-image-amd64\nStatus: install ok installed\nDepends: linux-image-latest | other\n\n\
             Package: linux-image-latest\nDepends: kmod, linux-image-6.12.9+deb13-amd64 (= 6.12.9-1)\n\n";
         tree.write("var/lib/dpkg/status", status);
         assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-6.12.9+deb13-amd64"));
+    }
+
+    /// Whatever its version, and whether it has its modules: where no database says which one is the record's.
+    #[test]
+    fn the_records_own_flavour_goes_before_anothers() {
+        let others = ["6.17.0-cloud-amd64", "6.14.11-4-pve", "6.17.0-rt-amd64"];
+        let tree = Tree::with(&["boot/vmlinuz-6.12.9+deb13-amd64", "boot/vmlinuz-6.12.48+deb13-amd64"]);
+        for other in others {
+            tree.write(&format!("boot/vmlinuz-{other}"), "");
+            tree.write(&format!("lib/modules/{other}/modules.dep"), "");
+            let newest = tree.newest("/boot/vmlinuz-*");
+            assert_eq!(newest.as_deref(), Some("/boot/vmlinuz-6.12.48+deb13-amd64"), "beside {other}");
+        }
+        // An admin's record says another; where none is of its flavour, the newest counts.
+        let cloud = tree.newest_of("linux-image-cloud-amd64", "/boot/vmlinuz-*");
+        assert_eq!(cloud.as_deref(), Some("/boot/vmlinuz-6.17.0-cloud-amd64"));
+        let none = tree.newest_of("linux-image-arm64", "/boot/vmlinuz-*");
+        assert_eq!(none.as_deref(), Some("/boot/vmlinuz-6.17.0-rt-amd64"));
+        let suse = Tree::with(&["boot/vmlinuz-6.4.0-150600.21-default", "boot/vmlinuz-6.4.0-150600.30-rt"]);
+        let newest = suse.newest_of("kernel-default", "/boot/vmlinuz-*");
+        assert_eq!(newest.as_deref(), Some("/boot/vmlinuz-6.4.0-150600.21-default"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 mod rules;
 
 use crate::diagnostic::{Diagnostic, Severity, finish};
-use crate::record::parse_draft;
+use crate::record::{misnamed, parse_draft};
 use crate::verified::forged;
 use std::path::Path;
 
@@ -30,7 +30,12 @@ pub fn lint_as(path: &Path, text: &str, whole: Whole) -> Vec<Diagnostic> {
         if whole == Whole::Yes && draft.derives_from.is_none() {
             diagnostics.extend(draft.missing());
         }
+        // Which names can be, only a package manager says; a part need not name it.
+        let has_manager = draft.package_manager.is_some();
         if let Some(record) = draft.for_rules() {
+            if has_manager {
+                diagnostics.extend(misnamed(&record).into_iter().map(|(_, one)| one));
+            }
             diagnostics.extend(rules::check(&record));
             diagnostics.extend(forged::check(&record));
         }

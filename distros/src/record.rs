@@ -8,6 +8,7 @@
 mod component;
 mod decode;
 mod layer;
+mod names;
 mod parse;
 mod resolve;
 
@@ -21,9 +22,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-pub use component::{is_name_for, is_package_name};
 pub(crate) use decode::{Decoder, nearest};
 pub(crate) use layer::Draft;
+pub(crate) use names::misnamed;
+pub use names::{is_name_for, is_package_name};
 pub(crate) use parse::draft as parse_draft;
 #[cfg(all(test, feature = "cli"))]
 pub(crate) use parse::keys;

@@ -113,6 +113,25 @@ fn people_are_told_what_there_is() {
 }
 
 #[test]
+fn no_call_uses_a_name_that_means_something_else_to_the_package_manager() {
+    let dir = root();
+    let admins = ADMINS.replace("packages: none", "packages: \"core/clh\"");
+    std::fs::write(dir.path().join("etc/kata-osinfo/alpine.yaml"), admins).expect("written");
+    for call in [
+        &["show"][..],
+        &["check"],
+        &["packages"],
+        &["install", "--dry-run", "vmm"],
+        &["configure", "--profile", "go-3.29"],
+        &["fallback", "--profile", "go-3.29"],
+    ] {
+        let told = run(dir.path(), &[call, &["--arch", "x86_64"]].concat());
+        assert!(told.contains("[ROOT]/etc/kata-osinfo/alpine.yaml:5:15: ") && told.contains("`core/clh`"), "{told}");
+        assert!(told.ends_with("exit code 3"), "{told}");
+    }
+}
+
+#[test]
 fn programs_get_one_document_also_when_it_fails() {
     let dir = root();
     let json = |arguments: &[&str]| -> serde_json::Value {
@@ -246,6 +265,33 @@ fn installing_says_where_the_installed_version_does_not_bring_it() {
     assert!(error.contains(told) && error.contains("kata-osinfo fallback --profile"), "{error}");
     write("usr/lib/qemu/virtiofsd", "");
     assert_eq!(install().0, Some(0));
+}
+
+/// Whether what is there was proved is a question of versions.
+#[test]
+fn every_call_says_in_the_same_words_that_packages_are_not_known() {
+    let dir = root();
+    let told = |call: &[&str]| run(dir.path(), &[call, &["--arch", "x86_64"]].concat());
+    let calls = [&["check"][..], &["install", "--dry-run", "vmm"], &["fallback", "--profile", "go-3.29"]];
+    let configure = ["configure", "--profile", "go-3.29", "--dry-run", "--allow-assumed"];
+    let database = dir.path().join("lib/apk/db/installed");
+    std::fs::remove_file(&database).expect("removed");
+    std::fs::create_dir(&database).expect("made");
+    for call in calls {
+        let told = told(call);
+        assert!(told.contains("error: [ROOT]/lib/apk/db/installed cannot be read: "), "{told}");
+        assert!(told.ends_with("exit code 3"), "{told}");
+    }
+    let said = told(&configure);
+    assert!(said.contains("installed cannot be read: ") && said.contains("proved is not known"), "{said}");
+    std::fs::remove_dir(&database).expect("removed");
+    for call in [calls[0], calls[2], &configure] {
+        let told = told(call);
+        assert!(
+            told.contains("warning: [ROOT] has no package database of dpkg, rpm, pacman, apk or Portage"),
+            "{told}"
+        );
+    }
 }
 
 /// A folder that cannot be looked into, as Azure Linux's /boot by others than root, hides what may be there.

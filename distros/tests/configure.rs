@@ -331,12 +331,41 @@ fn bad_input_is_told() {
     machine.file("m/k/bad.toml", "[hypervisor.qemu\n");
     told(&["configure", "--profile", "go-3.29", "--kata-config", "/k/bad.toml"], "not TOML");
     machine.file("m/etc/containerd/config.toml", "[plugins.cri]\n");
-    told(&["configure", "--profile", "go-3.29", "--handler", "containerd"], "has version 1 of");
+    let output = machine.run(&["configure", "--profile", "go-3.29", "--handler", "containerd", "--format", "json"]);
+    assert_eq!(output.code, 13, "{}", output.stderr);
+    assert_eq!(output.json()["error"]["kind"], json!("no-handler"));
+    assert!(output.stderr.contains("has version 1 of"), "{}", output.stderr);
     let no_root = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
         .args(["configure", "--profile", "go-3.29", "--root", "/no/such/root"])
         .output()
         .expect("it runs");
     assert_eq!(no_root.status.code(), Some(2));
+}
+
+/// What a pre-release of a release that changed the arguments prints is known of neither profile.
+#[test]
+fn a_pre_release_is_not_taken_for_the_release() {
+    let machine = Machine::new();
+    for (profile, version) in [("go-3.1", "3.1.0-alpha0"), ("go-3.32", "3.32.0-rc0"), ("rs-4.1", "4.1.0-alpha1")] {
+        let release = version.split('-').next().expect("a release");
+        machine.file("m/opt/kata/VERSION", &format!("{version}\n"));
+        for given in [&[][..], &["--kata-version", version]] {
+            for call in ["configure", "fallback"] {
+                let output = machine.run(&[&[call, "--profile", profile], given].concat());
+                assert_eq!(output.code, 2, "{version}: {}", output.stderr);
+                let expected = format!("kata {version} was made on the way to {release}");
+                assert!(output.stderr.contains(&expected), "{}", output.stderr);
+            }
+        }
+    }
+    machine.file("m/opt/kata/VERSION", "3.32.0-dirty\n");
+    let output = machine.run(&["configure", "--profile", "go-3.32"]);
+    assert_eq!(output.code, 2, "a version that nobody understands is not the profile's: {}", output.stderr);
+    // Nothing changed with it.
+    machine.file("m/opt/kata/VERSION", "3.30.0-rc0\n");
+    let output = machine.run(&["configure", "--profile", "go-3.29", "--dry-run"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert!(output.stderr.contains("Kata 3.30.0-rc0 (by /opt/kata/VERSION)"), "{}", output.stderr);
 }
 
 #[test]

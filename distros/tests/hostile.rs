@@ -112,6 +112,52 @@ fn one_bad_file_of_the_admin_does_not_take_the_others_down() {
     assert!(run(&["--root", ".", "list"], dir.path()).1.contains("debian:13"));
 }
 
+/// How the program ended, and its processor time over all threads, which a busy machine does not stretch.
+fn processor_time(arguments: &[&str], folder: &Path) -> (Option<i32>, Duration) {
+    // `times` tells it on its second line.
+    let output = Command::new("/bin/sh")
+        .args(["-c", "\"$0\" \"$@\" >/dev/null 2>&1; code=$?; times; exit $code", env!("CARGO_BIN_EXE_kata-osinfo")])
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let seconds = |word: &str| -> f64 {
+        let (minutes, seconds) = word.trim_end_matches('s').split_once('m').expect("0m0.09s");
+        minutes.parse::<f64>().expect("minutes") * 60.0 + seconds.parse::<f64>().expect("seconds")
+    };
+    let took = told.lines().nth(1).expect("two lines").split_whitespace().map(seconds).sum();
+    (output.status.code(), Duration::from_secs_f64(took))
+}
+
+/// Four times as much takes four times as long, not sixteen times; whatever there is much of.
+#[test]
+fn a_long_record_takes_time_in_proportion() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let head = "distro: d\npackage-manager: apt\narch: x86_64\n";
+    let (one, vmm) = ("version: 1\n", "vmm: {name: q, path: /q, packages: [");
+    let many = |n: usize, each: &dyn Fn(usize) -> String| (0..n).map(each).collect::<String>();
+    type Shape<'s> = (&'s str, &'s dyn Fn(usize) -> String);
+    let shapes: [Shape<'_>; 8] = [
+        ("unknown keys", &|n| format!("{head}{one}{}", many(n * 4, &|i| format!("k{i}: 1\n")))),
+        ("the same key", &|n| format!("{head}{}", many(n * 4, &|_| one.to_owned()))),
+        ("releases", &|n| format!("{head}releases:\n{}", many(n * 2, &|i| format!("  - version: {i}\n")))),
+        ("versions", &|n| format!("{head}version: [{}]\n", many(n * 4, &|i| format!("{i}, ")))),
+        ("the same version", &|n| format!("{head}version: [{}]\n", many(n * 4, &|_| "1, ".to_owned()))),
+        ("packages", &|n| format!("{head}{one}{vmm}{}]}}\n", many(n * 4, &|i| format!("a/{i}, ")))),
+        ("drivers", &|n| format!("{head}{one}fs:\n{}", many(n * 2, &|i| format!("  name: a{i}\n  path: /p\n")))),
+        ("components", &|n| format!("{head}{one}vmm:\n{}", many(n, &|_| "  - {name: q, packages: a/b}\n".to_owned()))),
+    ];
+    for (what, shape) in shapes {
+        let took = [1000, 4000].map(|n| {
+            std::fs::write(dir.path().join("d.yaml"), shape(n)).expect("written");
+            (0..2).map(|_| processor_time(&["lint", "d.yaml"], dir.path()).1).min().expect("some")
+        });
+        eprintln!("{what}: {took:?}");
+        assert!(took[1] < took[0] * 8, "{what}: {took:?}");
+    }
+}
+
 /// Figures for a release build; a debug build is not judged.
 #[test]
 fn a_thousand_records_are_linted_in_time() {
@@ -125,20 +171,8 @@ fn a_thousand_records_are_linted_in_time() {
     }
     let mut arguments = vec!["lint"];
     arguments.extend(names.iter().map(String::as_str));
-    // Processor time over all threads, which a busy machine does not stretch; `times` tells it on its second line.
-    let output = Command::new("/bin/sh")
-        .args(["-c", "\"$0\" \"$@\" && times", env!("CARGO_BIN_EXE_kata-osinfo")])
-        .args(&arguments)
-        .current_dir(dir.path())
-        .output()
-        .expect("it runs");
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{told}");
-    let seconds = |word: &str| -> f64 {
-        let (minutes, seconds) = word.trim_end_matches('s').split_once('m').expect("0m0.09s");
-        minutes.parse::<f64>().expect("minutes") * 60.0 + seconds.parse::<f64>().expect("seconds")
-    };
-    let took = Duration::from_secs_f64(told.lines().nth(1).expect("two lines").split_whitespace().map(seconds).sum());
+    let (code, took) = processor_time(&arguments, dir.path());
+    assert_eq!(code, Some(0));
     eprintln!("1,000 records: {} ms", took.as_millis());
     if cfg!(debug_assertions) {
         eprintln!(

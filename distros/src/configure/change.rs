@@ -100,7 +100,9 @@ pub enum ChangeError {
     #[error(transparent)]
     Root(#[from] RootError),
     /// The state is not one of ours.
-    #[error("{STATE} is not a state of this program: {0}; look at it, then remove it")]
+    #[error(
+        "{STATE} is not a state of this program: {0}; `kata-osinfo unconfigure --force` takes back what says itself that it is ours"
+    )]
     State(String),
     /// The state is of another version of this program.
     #[error("{STATE} has the form {0}, this program knows 1 to {VERSION}: use the kata-osinfo that wrote it")]
@@ -141,7 +143,7 @@ pub fn state(root: &Root) -> Result<Option<State>, ChangeError> {
     }
 }
 
-fn is_plain(path: &Path) -> bool {
+pub(super) fn is_plain(path: &Path) -> bool {
     path.is_absolute() && path.components().skip(1).all(|c| matches!(c, Component::Normal(_)))
 }
 
@@ -155,7 +157,8 @@ fn is_plain(path: &Path) -> bool {
 pub fn original(root: &Root, state: Option<&State>, path: &Path) -> Result<Option<String>, ChangeError> {
     let now = root.utf8_if_any(path)?;
     let Some((state, ours)) = state.and_then(|s| Some((s, s.files.iter().find(|f| f.path == path)?))) else {
-        return Ok(now);
+        // A file of ours that no state knows any more was not there before, either.
+        return Ok(now.filter(|text| !keys::says_it_is_ours(text)));
     };
     match today(state, ours, now.as_deref()) {
         Today::Ours => Ok(ours.before.clone()),
@@ -205,6 +208,11 @@ impl Step {
     /// The text of today, where it is one.
     fn text(&self) -> Option<&str> {
         self.now.as_ref().and_then(|n| str::from_utf8(&n.bytes).ok())
+    }
+
+    /// Whether what stands there is written over, for it has several names.
+    fn is_in_place(&self) -> bool {
+        self.target.is_some() && self.now.as_ref().is_some_and(|n| n.links > 1)
     }
 
     fn is_done(&self) -> bool {
@@ -303,7 +311,7 @@ pub fn apply(root: &Root, lock: &Lock, old: Option<&State>, mut new: State) -> R
 fn begin(state: &mut State, steps: &[Step]) {
     for step in steps.iter().filter(|s| !s.is_done()) {
         let path = step.file.path.clone();
-        if step.now.as_ref().is_some_and(|n| n.links > 1) {
+        if step.is_in_place() {
             state.in_place.push(path.clone());
         }
         state.earlier.extend(step.text().map(|text| (path, text.to_owned())));
@@ -313,13 +321,14 @@ fn begin(state: &mut State, steps: &[Step]) {
 /// Takes everything back: whole files of ours that are as they were written, our keys in those that we edited.
 ///
 /// What others changed of ours stays, and stays in the state, unless it is forced; what cannot be taken back does not
-/// keep the rest from it.
+/// keep the rest from it, nor does a disk on which there is no space to note what is under way. It can be tried again.
 ///
 /// # Errors
 ///
-/// That the state cannot be written; then it can be tried again.
+/// That what is left of the state, or of our folders, cannot be removed.
 pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> Result<Reverted, ChangeError> {
     let mut reverted = Reverted::default();
+    let mut unwritten = Vec::new();
     let mut steps = Vec::new();
     for file in &state.files {
         let keep = |why: String| Kept { path: file.path.clone(), why };
@@ -342,25 +351,66 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
         reverted.restored = steps.iter().filter(|s| !s.is_done()).map(change).collect();
         return Ok(reverted);
     }
-    let mut left = state.clone();
-    begin(&mut left, &steps);
-    if left != *state {
-        write_state(root, &left)?;
-    }
-    for step in steps {
+    // Whoever names a file before it: containerd does not start with an import of a file that has gone.
+    let is_handler = |step: &Step| state.configurations.iter().any(|c| c.handler.contains(&step.file.path));
+    steps.reverse();
+    steps.sort_by_key(|step| !is_handler(step));
+    let mut carry_out = |step: Step| {
         let (path, restored) = (step.file.path.clone(), (!step.is_done()).then(|| change(&step)));
-        match step.take(root, state.attributes.get(&path)) {
+        let taken = step.take(root, state.attributes.get(&path));
+        match &taken {
             Ok(()) => reverted.restored.extend(restored),
             Err(error) => reverted.kept.push(Kept { path, why: error.to_string() }),
         }
+        taken.is_ok()
+    };
+    let note = |steps: &[Step]| {
+        let mut left = state.clone();
+        begin(&mut left, steps);
+        let same = left == *state;
+        // One of an earlier form, or of none, is written in this one.
+        left.version = VERSION;
+        if same { Ok(()) } else { write_state(root, &left) }
+    };
+    let mut noted = note(&steps);
+    if noted.is_err() {
+        // No space, perhaps. What only goes needs no note, and makes some.
+        let (goes, rest): (Vec<Step>, Vec<Step>) =
+            steps.into_iter().partition(|s| s.target.is_none() && !is_handler(s));
+        for step in goes {
+            carry_out(step);
+        }
+        steps = rest;
+        noted = note(&steps);
     }
+    let mut stuck = false;
+    for step in steps {
+        let (is_handler, in_place) = (is_handler(&step), step.is_in_place());
+        let why = match &noted {
+            // Half of it would be taken for somebody's edit.
+            Err(error) if in_place => Some(error.to_string()),
+            _ if stuck && is_handler && step.target.is_none() => Some("what may name it is not taken back".to_owned()),
+            _ => None,
+        };
+        stuck |= match why {
+            Some(why) => {
+                unwritten.push(Kept { path: step.file.path, why });
+                is_handler
+            }
+            None => !carry_out(step) && is_handler,
+        };
+    }
+    reverted.kept.append(&mut unwritten);
     if !reverted.kept.is_empty() {
         let kept = |file: &Change| reverted.kept.iter().any(|k| k.path == file.path);
-        left = State { version: VERSION, earlier: BTreeMap::new(), in_place: Vec::new(), ..state.clone() };
+        let mut left = State { version: VERSION, earlier: BTreeMap::new(), in_place: Vec::new(), ..state.clone() };
         left.files.retain(kept);
         left.configurations.iter_mut().for_each(|c| c.keep(|path| left.files.iter().any(|f| f.path == *path)));
         left.configurations.retain(|c| !c.files.is_empty());
-        write_state(root, &left)?;
+        if let Err(error) = write_state(root, &left) {
+            // The one that is there knows of more than is left, and does no harm.
+            reverted.kept.push(Kept { path: STATE.into(), why: error.to_string() });
+        }
         return Ok(reverted);
     }
     let (above, others): (Vec<_>, Vec<_>) = state.directories.iter().partition(|d| Path::new(STATE).starts_with(d));

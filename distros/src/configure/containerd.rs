@@ -6,6 +6,7 @@
 mod glob;
 mod loaded;
 mod place;
+pub(super) mod stray;
 
 pub use place::{Place, place};
 

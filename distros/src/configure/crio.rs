@@ -44,7 +44,7 @@ pub(super) fn crio(
     config: &Path,
     replaced: &Replaced,
 ) -> Result<(Vec<Change>, Written), HandlerError> {
-    let path = root.resolve_new(&Path::new(FOLDER).join(FILE))?;
+    let path = root.resolve_new(&drop_in())?;
     let proven = [
         ("runtime_path", json!(shim.display().to_string())),
         ("runtime_type", json!("vm")),
@@ -74,6 +74,11 @@ pub(super) fn crio(
     let handler: Value = settings.into_iter().map(|s| (s.key, s.value)).collect::<Map<_, _>>().into();
     let change = Change { before: original(root, state, &path)?, path: path.clone(), after };
     Ok((vec![change], Written { path, handler, theirs }))
+}
+
+/// Our drop-in.
+pub(super) fn drop_in() -> PathBuf {
+    Path::new(FOLDER).join(FILE)
 }
 
 /// A handler of this name in a file that is read before ours.

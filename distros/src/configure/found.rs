@@ -2,7 +2,6 @@
 //!
 //! Binaries are read, never run: the root may be another machine's, or another architecture's.
 
-use super::KataVersion;
 use crate::kernel_image::newest;
 use crate::release::Release;
 use crate::root::Root;
@@ -105,8 +104,8 @@ pub struct Found {
     pub kernel_in_doubt: bool,
     /// What is in the initrd that was named, where it was looked into.
     pub initrd: Option<Initrd>,
-    /// Kata's version by its `VERSION` file, where there is one.
-    pub kata: Option<KataVersion>,
+    /// What Kata's `VERSION` file says, where there is one.
+    pub kata: Option<String>,
     /// Versions of the release's packages that are installed.
     pub packages: BTreeMap<String, String>,
     /// Whether those are known.
@@ -148,7 +147,7 @@ impl Found {
             }),
             kernel_in_doubt: kernel.as_ref().is_some_and(|k| k.in_doubt),
             kernel: kernel.and_then(|k| k.path.to_str().map(str::to_owned)),
-            kata: root.utf8_if_any(Path::new("/opt/kata/VERSION")).ok().flatten().and_then(|v| v.parse().ok()),
+            kata: root.utf8_if_any(Path::new("/opt/kata/VERSION")).ok().flatten(),
             packages: BTreeMap::new(),
             database: PackageDatabase::NotAsked,
             initrd: None,

@@ -17,7 +17,12 @@ pub(super) struct Taken {
 
 /// Whether a file is all ours: it says so itself.
 pub(super) fn is_whole(file: &Change) -> bool {
-    file.after.lines().next().is_some_and(|line| line.starts_with('#') && line.contains("`kata-osinfo unconfigure`"))
+    says_it_is_ours(&file.after)
+}
+
+/// Whether a text begins with the line that all files begin with that are wholly this program's.
+pub(super) fn says_it_is_ours(text: &str) -> bool {
+    text.lines().next().is_some_and(|line| line.starts_with('#') && line.contains("`kata-osinfo unconfigure`"))
 }
 
 /// Takes back what turned `before` into `after`, in the text of today.

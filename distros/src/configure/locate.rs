@@ -113,6 +113,11 @@ fn search(root: &Root, runtime: Runtime) -> Result<Located, LocateError> {
     Ok(located)
 }
 
+/// Everywhere that a runtime of either kind looks.
+pub(super) fn places() -> impl Iterator<Item = &'static Path> {
+    GO.iter().chain(RS).map(Path::new)
+}
+
 /// Where the runtime looks before all.
 pub(super) fn first_place(runtime: Runtime) -> &'static Path {
     Path::new(match runtime {

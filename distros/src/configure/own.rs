@@ -14,6 +14,20 @@ use std::path::{Path, PathBuf};
 /// How a copy begins; what it was copied from follows, up to the end of the line.
 const HEAD: &str = "# `kata-osinfo unconfigure` removes this file, a copy for drop-ins of its own of ";
 
+/// The copies that only our handler names: the Go runtime's and the Rust one's.
+pub(super) const OWN: [&str; 2] = [
+    "/etc/kata-containers/kata-osinfo/configuration-qemu.toml",
+    "/etc/kata-containers/kata-osinfo/runtime-rs/configuration-qemu.toml",
+];
+
+/// Their folders, the outermost first.
+pub(super) const FOLDERS: [&str; 4] = [
+    "/etc/kata-containers/kata-osinfo",
+    "/etc/kata-containers/kata-osinfo/config.d",
+    "/etc/kata-containers/kata-osinfo/runtime-rs",
+    "/etc/kata-containers/kata-osinfo/runtime-rs/config.d",
+];
+
 /// Lines of that head.
 pub(super) const LINES: usize = 1;
 
@@ -39,8 +53,8 @@ pub(super) fn place(
 ) -> Result<Option<Located>, RootError> {
     let named = match (handler, located.searched) {
         (true, _) => PathBuf::from(match runtime {
-            Runtime::Go => "/etc/kata-containers/kata-osinfo/configuration-qemu.toml",
-            Runtime::Rs => "/etc/kata-containers/kata-osinfo/runtime-rs/configuration-qemu.toml",
+            Runtime::Go => OWN[0],
+            Runtime::Rs => OWN[1],
         }),
         (false, true) => first_place(runtime).to_owned(),
         (false, false) => return Ok(None),

@@ -93,6 +93,24 @@ pub enum HandlerError {
     },
 }
 
+impl HandlerError {
+    /// Whether the container manager's own configuration keeps the handler from being the one that is meant; nothing has
+    /// been written then.
+    pub fn keeps_it_out(&self) -> bool {
+        match self {
+            HandlerError::Edit { .. }
+            | HandlerError::OldConfig { .. }
+            | HandlerError::WouldNotStart { .. }
+            | HandlerError::NotImported { .. }
+            | HandlerError::Harm { .. }
+            | HandlerError::Replaced { .. } => true,
+            HandlerError::NoShim(_) | HandlerError::Root(_) | HandlerError::Change(_) | HandlerError::Several(_) => {
+                false
+            }
+        }
+    }
+}
+
 /// Where the Go shim is installed: by distros, by hand, by Kata's static release.
 const GO: &[&str] = &[
     "/usr/bin/containerd-shim-kata-v2",
@@ -106,6 +124,11 @@ const RS: &[&str] = &[
     "/usr/bin/containerd-shim-kata-rs-v2",
     "/usr/local/bin/containerd-shim-kata-v2",
 ];
+
+/// Whether it is one of the paths that this program gives a container manager.
+pub(super) fn is_shim(path: &str) -> bool {
+    GO.iter().chain(RS).any(|known| *known == path)
+}
 
 /// The shim of a runtime.
 ///

@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-/// A version of Kata: `3.30.0`.
+/// A version of Kata: `3.30.0`, `3.2.0-rc0`, which is before `3.2.0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KataVersion {
     /// 3
@@ -16,18 +16,45 @@ pub struct KataVersion {
     pub minor: u32,
     /// 0
     pub patch: u32,
+    /// Whether it is the release or on the way to it.
+    stage: Stage,
+}
+
+/// How far a version is, with a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Stage {
+    Alpha(u32),
+    Beta(u32),
+    Candidate(u32),
+    Release,
 }
 
 impl KataVersion {
-    /// A version from its numbers.
+    /// A release from its numbers.
     pub const fn new(major: u32, minor: u32, patch: u32) -> Self {
-        KataVersion { major, minor, patch }
+        KataVersion { major, minor, patch, stage: Stage::Release }
+    }
+
+    /// The release itself, or that to which it is on the way.
+    pub const fn release(self) -> Self {
+        KataVersion { stage: Stage::Release, ..self }
+    }
+
+    /// Whether it is a release.
+    pub fn is_release(self) -> bool {
+        self.stage == Stage::Release
     }
 }
 
 impl fmt::Display for KataVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)?;
+        match self.stage {
+            Stage::Alpha(number) => write!(f, "-alpha{number}"),
+            Stage::Beta(number) => write!(f, "-beta{number}"),
+            Stage::Candidate(number) => write!(f, "-rc{number}"),
+            Stage::Release => Ok(()),
+        }
     }
 }
 
@@ -39,23 +66,44 @@ impl serde::Serialize for KataVersion {
 
 /// Why a text is no version of Kata.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a version of Kata: expected three numbers, `3.30.0`")]
+#[error("`{0}` is not a version of Kata: expected three numbers, `3.30.0`, and `-rc0` at most")]
 pub struct NotAVersion(String);
 
 impl FromStr for KataVersion {
     type Err = NotAVersion;
 
-    /// Reads `3.30.0`, `3.30`, `3.2.0-rc0` and what Kata's VERSION file has around it.
+    /// Reads `3.30.0`, `3.30`, `3.2.0-rc0` and what Kata's VERSION file has around it; `+build` and a package's `-1` are of
+    /// the release.
     fn from_str(text: &str) -> Result<Self, NotAVersion> {
         let wrong = || NotAVersion(text.chars().take(40).collect());
-        let plain = text.trim().split(['-', '+']).next().unwrap_or_default();
+        let version = text.trim().split('+').next().unwrap_or_default();
+        let (plain, suffix) = version.split_once('-').unwrap_or((version, "0"));
         let mut numbers = plain.split('.').map(str::parse::<u32>);
         let mut next = || numbers.next().transpose().map_err(|_| wrong());
         let (major, minor, patch) = (next()?, next()?, next()?);
         match (major, minor, next()?) {
-            (Some(major), Some(minor), None) => Ok(KataVersion { major, minor, patch: patch.unwrap_or(0) }),
+            (Some(major), Some(minor), None) => {
+                let stage = stage(suffix).ok_or_else(wrong)?;
+                Ok(KataVersion { major, minor, patch: patch.unwrap_or(0), stage })
+            }
             _ => Err(wrong()),
         }
+    }
+}
+
+/// `rc0`, `alpha.1`; a package's revision begins with a digit.
+fn stage(suffix: &str) -> Option<Stage> {
+    if suffix.starts_with(|c: char| c.is_ascii_digit()) {
+        return Some(Stage::Release);
+    }
+    let word = suffix.trim_end_matches(|c: char| c.is_ascii_digit());
+    let digits = &suffix[word.len()..];
+    let number = if digits.is_empty() { 0 } else { digits.parse().ok()? };
+    match word.trim_end_matches('.') {
+        "alpha" => Some(Stage::Alpha(number)),
+        "beta" => Some(Stage::Beta(number)),
+        "rc" => Some(Stage::Candidate(number)),
+        _ => None,
     }
 }
 
@@ -120,9 +168,15 @@ mod tests {
         let version = |t: &str| t.parse::<KataVersion>();
         assert_eq!(version("3.30.0\n"), Ok(KataVersion::new(3, 30, 0)));
         assert_eq!(version("2.5"), Ok(KataVersion::new(2, 5, 0)));
-        assert_eq!(version("3.2.0-rc0"), Ok(KataVersion::new(3, 2, 0)));
+        for same in ["3.2.0-1", "3.2.0+git.1", "3.2.0"] {
+            assert_eq!(version(same), Ok(KataVersion::new(3, 2, 0)));
+        }
+        let rising = ["3.1.9", "3.2.0-alpha0", "3.2.0-alpha1", "3.2.0-beta0", "3.2.0-rc2", "3.2.0-rc10", "3.2.0"];
+        assert!(rising.is_sorted_by_key(|text| version(text).unwrap()), "on the way to a release is before it");
+        assert_eq!(rising.map(|text| version(text).unwrap().to_string()), rising);
+        assert_eq!(version("2.1.0-rc.1").unwrap().to_string(), "2.1.0-rc1");
         assert!(version("3.9.0").unwrap() < version("3.30.0").unwrap());
-        for wrong in ["", "3", "3.x.0", "3.2.0.1", "v3.2.0", "99999999999.0.0"] {
+        for wrong in ["", "3", "3.x.0", "3.2.0.1", "v3.2.0", "99999999999.0.0", "3.2.0-dev", "3.2.0-rcx"] {
             assert!(version(wrong).is_err(), "{wrong}");
         }
     }

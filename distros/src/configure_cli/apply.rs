@@ -3,12 +3,13 @@
 use super::here::Here;
 use super::{Configure, HandlerName, Unconfigure, ways};
 use crate::commands::system::Common;
-use crate::commands::{Exit, Format, json};
-use kata_osinfo::configure::change::{self, Change, Kept, Reverted};
-use kata_osinfo::configure::lock::lock;
+use crate::commands::{Exit, Failed, Format, json};
+use kata_osinfo::configure::change::{self, Change, ChangeError, Kept, Reverted};
+use kata_osinfo::configure::lock::{Lock, lock};
+use kata_osinfo::configure::stray::{self, strays};
 use kata_osinfo::configure::{
-    Configuration, Handler, HandlerChoice, Located, NotEffective, Place, Prepared, Problem, locate, place, prepare,
-    siblings,
+    Configuration, Handler, HandlerChoice, Located, NotEffective, Place, PrepareError, Prepared, Problem, locate,
+    place, prepare, siblings,
 };
 use kata_osinfo::diagnostic::printable;
 use kata_osinfo::fallback::{Way, fallback};
@@ -22,7 +23,10 @@ use std::time::Duration;
 
 /// Writes Kata's configuration, or says why not.
 pub(crate) fn configure(common: &Common, arguments: &Configure) -> anyhow::Result<Exit> {
-    let here = Here::look(common, &arguments.machine)?;
+    let mut here = Here::look(common, &arguments.machine)?;
+    if let Err(unknown) = here.packages_are_known() {
+        eprintln!("warning: {}: whether what is there was proved is not known", printable(&unknown.to_string()));
+    }
     let format = arguments.machine.about.format;
     here.files_are_there()?;
     if !here.assumed.is_empty() && !arguments.machine.allow_assumed {
@@ -55,7 +59,12 @@ pub(crate) fn configure(common: &Common, arguments: &Configure) -> anyhow::Resul
         Some(HandlerName::Crio) => Some(HandlerChoice { handler: Handler::Crio, config: None, version: None }),
         None => None,
     };
-    let prepared = prepare(&here.root, &located, &configuration, handler)?;
+    let prepared = prepare(&here.root, &located, &configuration, handler).map_err(|error| match &error {
+        PrepareError::Handler(why) if why.keeps_it_out() => {
+            anyhow::Error::new(Failed::new(Exit::NotEffective, "no-handler", error.to_string()))
+        }
+        _ => error.into(),
+    })?;
     let diff = prepared.diff(&here.root)?;
     let mut answer = answer(&here, &configuration, &located, &prepared);
     say(&here, &configuration, &located, &prepared);
@@ -228,18 +237,20 @@ fn major_minor(word: &str) -> Option<(u32, u32)> {
 /// Takes everything back.
 pub(crate) fn unconfigure(common: &Common, arguments: &Unconfigure) -> anyhow::Result<Exit> {
     let root = common.root()?;
+    let recorded = || -> Result<(Option<change::State>, Option<String>), ChangeError> {
+        match change::state(&root) {
+            // What there is without it is looked for.
+            Err(ChangeError::State(why)) if arguments.force => Ok((None, Some(why))),
+            state => Ok((state?, None)),
+        }
+    };
     // Without a folder of states there is none, and nothing that a crash could have left.
     let is_there = root.place_itself(Path::new(change::STATE))?.is_some();
-    let lock = if arguments.dry_run || !is_there { None } else { Some(lock(&root)?) };
-    let Reverted { restored, kept } = match change::state(&root)? {
-        Some(state) => change::revert(&root, lock.as_ref(), &state, arguments.force)?,
-        None => {
-            eprintln!("note: nothing is configured");
-            if lock.is_some() {
-                root.remove_empty_folder(Path::new(change::STATE).parent().unwrap_or(Path::new("/")))?;
-            }
-            Reverted::default()
-        }
+    let to_take = || anyhow::Ok(arguments.force && recorded()?.0.is_none() && !strays(&root)?.is_empty());
+    let lock = if arguments.dry_run || !is_there && !to_take()? { None } else { Some(lock(&root)?) };
+    let Reverted { restored, kept } = match recorded()? {
+        (Some(state), _) => change::revert(&root, lock.as_ref(), &state, arguments.force)?,
+        (None, damaged) => unrecorded(&root, lock.as_ref(), damaged, arguments.force)?,
     };
     for Kept { path, why } in &kept {
         let path = printable(&path.display().to_string());
@@ -264,6 +275,32 @@ pub(crate) fn unconfigure(common: &Common, arguments: &Unconfigure) -> anyhow::R
         }
     }
     Ok(if kept.is_empty() { Exit::Ok } else { Exit::NotEffective })
+}
+
+/// What is to be done where no state, or none that can be read, says what was written.
+fn unrecorded(root: &Root, lock: Option<&Lock>, damaged: Option<String>, force: bool) -> anyhow::Result<Reverted> {
+    let strays = strays(root)?;
+    if let Some(why) = &damaged {
+        eprintln!("warning: {} is damaged: {}", change::STATE, printable(why));
+        if let Some(lock) = lock {
+            stray::set_aside(root, lock)?;
+            eprintln!("note: it is called {} now: what there is of the old texts is in it", stray::DAMAGED);
+        }
+    }
+    if strays.is_empty() {
+        eprintln!("note: nothing is configured{}", if damaged.is_some() { " that says that it is ours" } else { "" });
+        if lock.is_some() {
+            root.remove_empty_folder(Path::new(change::STATE).parent().unwrap_or(Path::new("/")))?;
+        }
+        return Ok(Reverted::default());
+    }
+    if !force {
+        return Ok(Reverted { kept: strays.told(), ..Reverted::default() });
+    }
+    eprintln!("warning: {}", stray::UNKNOWN);
+    let mut reverted = change::revert(root, lock, &strays.state, force)?;
+    reverted.kept.extend(strays.kept);
+    Ok(reverted)
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! The machine that is asked about: its release, what it has, what was verified.
 
 use super::Machine;
+use crate::commands::check::unreadable;
 use crate::commands::system::{Common, System};
 use crate::commands::{Exit, Failed};
 use kata_osinfo::configure::{Found, Guest, Inputs, KataVersion, PackageDatabase};
+use kata_osinfo::diagnostic::printable;
 use kata_osinfo::initrd;
 use kata_osinfo::packages::{Packages, QueryError};
 use kata_osinfo::profile::Profile;
@@ -29,6 +31,8 @@ pub(super) struct Here {
     force: bool,
     /// Facts that nobody checked and that a plan would use.
     pub(super) assumed: Vec<String>,
+    /// Why the package database cannot be read, where it is there.
+    unreadable: Option<Failed>,
 }
 
 impl Here {
@@ -36,14 +40,24 @@ impl Here {
     pub(super) fn look(common: &Common, machine: &Machine) -> anyhow::Result<Here> {
         let System { root, record, entry, target, arch } = System::find(common, &machine.about)?;
         let release = record.release(&target.version, arch)?;
-        let (packages, database) = installed(&root, &release);
+        let read = installed(&root, &release);
+        let database = read.as_ref().map_or_else(|e| PackageDatabase::Unread(e.to_string()), |_| PackageDatabase::Read);
+        let (packages, unreadable) = match read {
+            Ok(packages) => (packages, None),
+            Err(error @ QueryError::NoDatabase(_)) => {
+                eprintln!("warning: {}", printable(&error.to_string()));
+                (BTreeMap::new(), None)
+            }
+            Err(error) => (BTreeMap::new(), Some(unreadable(&error))),
+        };
         let profile = Profile::find(&machine.profile)?;
         let initrd = machine.initrd.as_deref().map(Path::new).filter(|path| root.has_file(path));
         let initrd = initrd.map(|path| initrd::look(&root, path));
         let found = Found { packages, database, initrd, ..Found::gather(&root, &release) };
-        let (kata, kata_by) = match (&machine.kata_version, found.kata) {
-            (Some(version), _) => (version.parse()?, "--kata-version"),
-            (None, Some(version)) => (version, "/opt/kata/VERSION"),
+        let read = |by, text: &str| text.parse::<KataVersion>().map_err(|e| anyhow::anyhow!("{by}: {e}"));
+        let (kata, kata_by) = match (&machine.kata_version, &found.kata) {
+            (Some(version), _) => (read("--kata-version", version)?, "--kata-version"),
+            (None, Some(version)) => (read("/opt/kata/VERSION", version)?, "/opt/kata/VERSION"),
             (None, None) => (profile.version(), "the profile"),
         };
         // What runs proved of a profile's arguments says nothing of a Kata that passes others.
@@ -88,6 +102,7 @@ impl Here {
             emulated: machine.emulated,
             force: machine.force,
             assumed,
+            unreadable,
         })
     }
 
@@ -103,6 +118,11 @@ impl Here {
             emulated: self.emulated,
             force: self.force,
         }
+    }
+
+    /// That the package database can be read, if there is one: else it is not known whether what is there was proved.
+    pub(super) fn packages_are_known(&mut self) -> Result<(), Failed> {
+        self.unreadable.take().map_or(Ok(()), Err)
     }
 
     /// Whether guests boot another kernel than Kata's own.
@@ -122,20 +142,14 @@ impl Here {
     }
 }
 
-/// Versions of the release's packages, as far as the machine's package database can be read.
-fn installed(root: &Root, release: &Release) -> (BTreeMap<String, String>, PackageDatabase) {
-    let read = || {
-        let packages = Packages::read(root)?;
-        let mut versions = BTreeMap::new();
-        for name in release.packages() {
-            if let Some(installed) = packages.installed(&name)?.into_iter().next() {
-                versions.insert(name, installed.version);
-            }
+/// Versions of the release's packages that are installed.
+fn installed(root: &Root, release: &Release) -> Result<BTreeMap<String, String>, QueryError> {
+    let packages = Packages::read(root)?;
+    let mut versions = BTreeMap::new();
+    for name in release.packages() {
+        if let Some(installed) = packages.installed(&name)?.into_iter().next() {
+            versions.insert(name, installed.version);
         }
-        Ok::<_, QueryError>(versions)
-    };
-    match read() {
-        Ok(versions) => (versions, PackageDatabase::Read),
-        Err(why) => (BTreeMap::new(), PackageDatabase::Unread(why.to_string())),
     }
+    Ok(versions)
 }

@@ -14,7 +14,7 @@ use std::io::{Write, stdout};
 
 /// Prints the way out.
 pub(crate) fn fallback(common: &Common, arguments: &Fallback) -> anyhow::Result<Exit> {
-    let here = Here::look(common, &arguments.machine)?;
+    let mut here = Here::look(common, &arguments.machine)?;
     if let Some(component) = arguments.build {
         let component = match component {
             Buildable::Qemu => fallback::Component::Qemu,
@@ -27,6 +27,7 @@ pub(crate) fn fallback(common: &Common, arguments: &Fallback) -> anyhow::Result<
         }
         return Ok(Exit::Ok);
     }
+    here.packages_are_known()?;
     print(&fallback::fallback(&here.inputs()), &here, arguments.machine.about.format)
 }
 

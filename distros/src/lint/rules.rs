@@ -1,7 +1,7 @@
 //! Rules over a record that could be read.
 
 use crate::diagnostic::Diagnostic;
-use crate::record::{Component, Fact, Record, ReleaseEntry, is_name_for, is_package_name};
+use crate::record::{Component, Fact, Record, ReleaseEntry};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// All rules.
@@ -33,14 +33,16 @@ pub(super) fn check(record: &Record) -> Vec<Diagnostic> {
 /// No two releases go by one name.
 fn names(record: &Record, found: &mut Vec<Diagnostic>) {
     let mut owner: BTreeMap<&str, &ReleaseEntry> = BTreeMap::new();
+    let mut versions: BTreeMap<&str, usize> = BTreeMap::new();
+    for release in &record.releases {
+        *versions.entry(&release.version).or_default() += 1;
+    }
     for release in &record.releases {
         let mut own: Vec<&str> = release.names();
         own.sort_unstable();
         own.dedup();
         // A version that stands twice is its own finding.
-        own.retain(|name| {
-            *name != release.version || !record.releases.iter().any(|r| r.version == *name && r.span != release.span)
-        });
+        own.retain(|name| *name != release.version || versions.get(name) == Some(&1));
         for name in own {
             match owner.get(name) {
                 Some(other) => found.push(
@@ -141,15 +143,6 @@ fn packages(record: &Record, component: &Component, found: &mut Vec<Diagnostic>)
     // `none` is said on purpose.
     if record.text.get(fact.span.clone()) == Some("none") {
         return;
-    }
-    let names = fact.value.iter().flat_map(|p| p.values()).flatten();
-    // What is no name at all has been told where it was read.
-    for name in names.filter(|n| is_package_name(n) && !is_name_for(record.package_manager, n)) {
-        let message = format!("{}: no package can be called `{name}` there", component.name);
-        found.push(
-            Diagnostic::error("bad-package", &record.text, fact.span.clone(), message)
-                .hint("write the package's plain name, without its place"),
-        );
     }
     let empty =
         fact.value.as_ref().is_some_and(|p| p.values().is_empty() || p.values().iter().any(|names| names.is_empty()));

@@ -54,7 +54,7 @@ fn nothing_of_a_record_ends_a_line_or_names_a_place() {
     for (manager, bad, good) in [
         (
             "apt",
-            &["http://mirror.example/x.deb", "Qemu", "a/b", "x.deb", "a_b", "a@b", "virtiofsd-"][..],
+            &["http://mirror.example/x.deb", "Qemu", "a/b", "x.deb", "a_b", "a@b", "virtiofsd-", "x:amd64-"][..],
             &["qemu-system-x86", "libc6:amd64", "g++"][..],
         ),
         ("dnf", &["https://mirror.example/x.rpm", "x.rpm", "a/b", "file:/x"], &["qemu-kvm-core", "java-1.8", "libX11"]),

@@ -76,7 +76,7 @@ pub enum FamilyError {
 #[non_exhaustive]
 pub enum Beyond {
     /// It is no version.
-    #[error("`{version}` is not a version of Kata: expected three numbers, `3.30.0`")]
+    #[error("`{version}` is not a version of Kata: expected three numbers, `3.30.0`, and `-rc0` at most")]
     NotAVersion {
         /// As found.
         version: String,
@@ -212,22 +212,22 @@ impl Family {
         let Some((oldest, newest)) = self.releases.first().zip(self.releases.last()) else {
             return Err(Beyond::NotAVersion { version: text() });
         };
-        if number > *newest {
+        let release = number.release();
+        if release > *newest {
             return Err(Beyond::Newer { version: text(), newest: *newest });
         }
-        let at = self.releases.partition_point(|release| *release < number);
-        if at == 0 && number != *oldest {
+        let at = self.releases.partition_point(|known| *known < release);
+        if at == 0 && release != *oldest {
             return Err(Beyond::Older { version: text(), oldest: *oldest });
         }
-        if self.releases[at] != number {
+        if self.releases[at] != release {
             return Err(Beyond::Unread { version: text(), before: self.releases[at - 1], after: self.releases[at] });
         }
         let mut released = self.profiles.iter().filter(|profile| profile.tag != UNRELEASED).rev();
-        let profile = released.find(|profile| profile.version() <= number);
+        let profile = released.find(|profile| profile.version() <= release);
         let profile = profile.ok_or_else(|| Beyond::Older { version: text(), oldest: *oldest })?;
-        let before_release = ["-alpha", "-beta", "-rc"].iter().any(|mark| version.contains(mark));
-        match before_release && self.set_out_from(at).is_none_or(|from| profile.version() > from) {
-            true => Err(Beyond::PreRelease { version: text(), release: number }),
+        match !number.is_release() && self.set_out_from(at).is_none_or(|from| profile.version() > from) {
+            true => Err(Beyond::PreRelease { version: text(), release }),
             false => Ok(profile),
         }
     }

@@ -1,7 +1,7 @@
 //! VMMs, filesystem drivers, kernels, container managers and package suites.
 
-use super::{Component, Confidence, Decoder, Fact, Parts, PerArch};
-use crate::release::{Archive, PackageManager, PackageSuite};
+use super::{Component, Confidence, Decoder, Fact, Parts, PerArch, is_package_name};
+use crate::release::{Archive, PackageSuite};
 use crate::syntax::{Kind, Node};
 
 const SUITE_KEYS: &[&str] = &["name", "archive", "components"];
@@ -124,51 +124,6 @@ fn packages(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<
             Some(names)
         })
     })
-}
-
-/// Whether `name` can be given to some package manager: it is no option, no path, no address, no shell's word.
-pub fn is_package_name(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "+-._:@/".contains(c);
-    name.len() <= 200
-        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.chars().all(plain)
-        && !name.contains("..")
-        && !name.contains("//")
-        && !name.contains(":/")
-}
-
-/// Whether `manager` can have a package of that name.
-///
-/// What is left out of a family's names means something else to its tools: a path, an address, a file, an option.
-pub fn is_name_for(manager: PackageManager, name: &str) -> bool {
-    let all = |text: &str, more: &str| {
-        text.starts_with(|c: char| c.is_ascii_alphanumeric() || (c == '_' && more.contains('_')))
-            && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
-    };
-    let lower = !name.contains(|c: char| c.is_ascii_uppercase());
-    is_package_name(name)
-        && match manager {
-            // Debian Policy 5.6.7, and the architecture behind it.
-            PackageManager::Apt => {
-                let (name, arch) = name.split_once(':').unwrap_or((name, "any"));
-                // apt takes a last `-` for "remove it".
-                lower && all(name, "+-.") && all(arch, "-") && !name.ends_with(".deb") && !name.ends_with('-')
-            }
-            // Names, with an epoch and a version or an architecture behind it; zypper takes `pattern:x` for no package.
-            PackageManager::Dnf | PackageManager::Yum | PackageManager::Zypper => {
-                let epoch_only = name.split_once(':').is_none_or(|(before, _)| {
-                    before.rsplit('-').next().is_some_and(|e| !e.is_empty() && e.chars().all(|c| c.is_ascii_digit()))
-                });
-                all(name, "+-._:") && epoch_only && !name.ends_with(".rpm")
-            }
-            PackageManager::Pacman => lower && all(name, "+-._@") && !name.contains(".pkg.tar"),
-            PackageManager::Apk => all(name, "+-._") && !name.ends_with(".apk"),
-            PackageManager::Emerge => {
-                let (category, package) = name.split_once('/').unwrap_or(("x", name));
-                all(category, "+-._") && all(package, "+-._:") && !name.ends_with(".ebuild")
-            }
-            PackageManager::Nix => all(name, "-._"),
-        }
 }
 
 fn path(d: &mut Decoder<'_>, node: &Node, key: &str, confidence: Confidence) -> Option<Fact<PerArch<String>>> {

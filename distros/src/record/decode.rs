@@ -26,6 +26,14 @@ impl Decoder<'_> {
         &mut self.diagnostics[at]
     }
 
+    /// What to write instead of `word`; comparing takes time, which is not taken for findings that are left out.
+    fn suggestion(&self, word: &str, known: &[&str]) -> Option<String> {
+        (self.diagnostics.len() < MAX_FINDINGS).then(|| match nearest(word, known.iter().copied()) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => format!("known are {}", listed(known)),
+        })
+    }
+
     /// The value's form is not one of the accepted ones.
     pub(crate) fn wrong<T>(&mut self, node: &Node, what: &str, expected: &str) -> Option<T> {
         let message = format!("{what}: expected {expected}, found {}", node.describe());
@@ -40,9 +48,9 @@ impl Decoder<'_> {
         };
         for entry in entries {
             if !allowed.contains(&entry.key.as_str()) {
-                let hint = suggestion(&entry.key, allowed);
+                let hint = self.suggestion(&entry.key, allowed);
                 let message = format!("{what} has no key `{}`", entry.key);
-                self.error("unknown-key", entry.key_span.clone(), message).hint = Some(hint);
+                self.error("unknown-key", entry.key_span.clone(), message).hint = hint;
             }
         }
         Some(entries)
@@ -144,8 +152,8 @@ impl Decoder<'_> {
         let found = known.iter().find(|(name, _)| *name == word);
         if found.is_none() {
             let names: Vec<&str> = known.iter().map(|(n, _)| *n).collect();
-            let hint = suggestion(word, &names);
-            self.error(rule, span.clone(), format!("unknown {what} `{word}`")).hint = Some(hint);
+            let hint = self.suggestion(word, &names);
+            self.error(rule, span.clone(), format!("unknown {what} `{word}`")).hint = hint;
         }
         found.map(|(_, value)| *value)
     }
@@ -160,8 +168,8 @@ impl Decoder<'_> {
         if found.is_none() {
             let names: Vec<&str> = Arch::ALL.iter().map(|a| a.name()).collect();
             let hint = match Arch::of_native_name(word) {
-                Some(arch) => format!("Kata's name for `{word}` is `{arch}`"),
-                None => suggestion(word, &names),
+                Some(arch) => Some(format!("Kata's name for `{word}` is `{arch}`")),
+                None => self.suggestion(word, &names),
             };
             let message = format!("unknown architecture `{word}`");
             let known = Arch::ALL.iter().find(|a| a.debian_name() == word);
@@ -169,7 +177,7 @@ impl Decoder<'_> {
             let certain = known.filter(|_| self.text.get(span.clone()) == Some(word));
             let fix = certain.map(|a| Fix { start: span.start, end: span.end, replacement: a.name().to_owned() });
             let found = self.error("unknown-arch", span, message);
-            found.hint = Some(hint);
+            found.hint = hint;
             found.fixes.extend(fix);
         }
         found
@@ -283,14 +291,6 @@ pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
         .filter(|(distance, name)| *distance <= 1 + name.len().min(word.len()) / 3)
         .min_by_key(|(distance, name)| (*distance, apart(name)))
         .map(|(_, name)| name)
-}
-
-/// What to write instead of `word`.
-fn suggestion(word: &str, known: &[&str]) -> String {
-    match nearest(word, known.iter().copied()) {
-        Some(name) => format!("did you mean `{name}`?"),
-        None => format!("known are {}", listed(known)),
-    }
 }
 
 fn listed(names: &[&str]) -> String {

@@ -4,14 +4,15 @@
 //! A higher layer's defaults are over a lower layer's releases too: the admin says `vmm: {name: qemu, path: /opt/qemu}` once.
 
 use super::resolve::merged;
-use super::{Component, Fact, Parts, PerArch, Record, RecordError, ReleaseEntry, Source, read_text, text_of};
+use super::{Component, Fact, Parts, PerArch, Record, RecordError, ReleaseEntry, Source};
+use super::{misnamed, read_text, text_of};
 use crate::arch::Arch;
 use crate::diagnostic::{Diagnostic, Severity, finish};
 use crate::release::PackageManager;
 use crate::root::{Root, RootError};
 use crate::syntax::Node;
 use crate::verified::{VerifiedEntry, forged};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 
@@ -127,8 +128,21 @@ impl Draft {
         found
     }
 
-    /// The record, if nothing is missing and no doubt is left that [`Draft::doubtful`] has not told.
+    /// The record, if nothing is missing, every package has a name that its package manager takes for one, and no doubt is
+    /// left that [`Draft::doubtful`] has not told.
     pub(crate) fn complete(self) -> Result<Record, RecordError> {
+        let record = self.whole()?;
+        let found = misnamed(&record);
+        let Some((number, source)) = found.first().and_then(|(n, _)| Some((*n, record.sources.get(*n)?))) else {
+            return Ok(record);
+        };
+        // Those of one file: an error has one text.
+        let here = found.into_iter().filter(|(n, _)| *n == number).map(|(_, one)| one).collect();
+        let diagnostics = finish(here, &source.text, &source.path.display().to_string());
+        Err(RecordError { path: source.path.clone(), text: source.text.clone(), diagnostics })
+    }
+
+    fn whole(self) -> Result<Record, RecordError> {
         let mut missing = self.missing();
         let (path, text) = self.sources.last().map(|s| (s.path.clone(), s.text.clone())).unwrap_or_default();
         let (Some((package_manager, _)), Some((arches, _)), Some(releases)) =
@@ -163,7 +177,7 @@ impl Draft {
         self.arches.get_or_insert((Arch::ALL.to_vec(), place));
         self.releases.get_or_insert_default();
         self.unread.clear();
-        self.complete().ok()
+        self.whole().ok()
     }
 
     /// `upper` over `self`.
@@ -184,8 +198,13 @@ impl Draft {
         }
         if let Some(over) = upper.releases {
             let mut releases = self.releases.unwrap_or_default();
+            let mut places: BTreeMap<String, usize> = BTreeMap::new();
+            for (at, release) in releases.iter().enumerate() {
+                places.entry(release.version.clone()).or_insert(at);
+            }
             for release in over {
-                match releases.iter_mut().find(|r| r.version == release.version) {
+                let at = *places.entry(release.version.clone()).or_insert(releases.len());
+                match releases.get_mut(at) {
                     Some(below) => *below = release_over(below, release),
                     None => releases.push(release),
                 }
@@ -319,6 +338,21 @@ releases:
         assert_eq!(origin("vmm qemu packages"), ("low".into(), 5));
         assert_eq!(origin("eol"), ("high".into(), 7));
         assert_eq!(record.find_release("one").unwrap().aliases, ["old"]);
+    }
+
+    /// A layer's own package manager need not be in it.
+    #[test]
+    fn a_name_that_means_something_else_to_the_package_manager_is_refused_with_its_place() {
+        let part = |name: &str| format!("distro: d\nvmm: {{name: qemu, packages: [fine, \"{name}\"]}}\n");
+        for (manager, name) in [("apt", "foo-"), ("apt", "foo:amd64-"), ("apt", "qemu/sid"), ("dnf", "a/b")] {
+            let low = LOW.replace("dnf", manager);
+            let error = draft("low", &low).under(draft("high", &part(name))).complete().unwrap_err();
+            assert_eq!(error.diagnostics.len(), 1, "in every release, and told once");
+            let told = error.to_string();
+            assert!(told.starts_with("high:2:") && told.contains(&format!("`{name}`")), "{told}");
+            assert!(draft("low", &low.replace("packages: q", &format!("packages: {name}"))).complete().is_err());
+        }
+        assert!(draft("low", LOW).under(draft("high", &part("libX11"))).complete().is_ok());
     }
 
     #[test]

@@ -319,6 +319,16 @@ impl Place {
         removed.map_err(|source| RootError::Write { path: self.shown.clone(), source })
     }
 
+    /// Gives the file another name in its folder; one of that name goes.
+    ///
+    /// # Errors
+    ///
+    /// [`RootError::Write`].
+    pub fn rename(&self, name: &str) -> Result<(), RootError> {
+        let renamed = rustix::fs::renameat(&self.folder, &self.name, &self.folder, name).map_err(io::Error::from);
+        renamed.and_then(|()| self.sync()).map_err(|source| RootError::Write { path: self.shown.clone(), source })
+    }
+
     fn unlink(&self) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.folder, &self.name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),

@@ -102,6 +102,25 @@ impl Machine {
         copy
     }
 
+    /// Makes what holds the machine a file system of so many KiB, which only root can; it goes with [`Small`].
+    pub(crate) fn shrunk(&self, kibibytes: u32) -> Option<Small> {
+        let small = self.path("small");
+        std::fs::create_dir_all(&small).expect("made");
+        let size = format!("size={kibibytes}k");
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&small).stderr(std::process::Stdio::null());
+        if !mount.status().is_ok_and(|status| status.success()) {
+            eprintln!("SKIPPED: a small file system needs root");
+            return None;
+        }
+        let mounted = Small(small.clone());
+        std::fs::rename(self.path("m"), self.path("large")).expect("renamed");
+        let copied = std::process::Command::new("cp").arg("-a").arg(self.path("large")).arg(small.join("m")).status();
+        assert!(copied.expect("cp").success());
+        symlink("small/m", self.path("m")).expect("a link");
+        Some(mounted)
+    }
+
     /// Runs the command with the machine as `--root`, and its records.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let output = Command::new(assert_cmd::cargo::cargo_bin!("kata-osinfo"))
@@ -120,9 +139,14 @@ impl Machine {
 
     /// Everything on the machine: bytes, modes and links.
     pub(crate) fn everything(&self) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+        self.everything_in("m")
+    }
+
+    /// [`Machine::everything`] of another folder.
+    pub(crate) fn everything_in(&self, top: &str) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
         use std::os::unix::fs::PermissionsExt;
         let mut all = BTreeMap::new();
-        let mut todo = vec![self.path("m")];
+        let mut todo = vec![self.path(top)];
         while let Some(folder) = todo.pop() {
             for entry in std::fs::read_dir(folder).expect("listed") {
                 let path = entry.expect("an entry").path();
@@ -135,11 +159,32 @@ impl Machine {
                 } else {
                     std::fs::read(&path).expect("readable")
                 };
-                let path = path.strip_prefix(self.path("m")).expect("below").to_owned();
+                let path = path.strip_prefix(self.path(top)).expect("below").to_owned();
                 all.insert(path, (meta.permissions().mode(), bytes));
             }
         }
         all
+    }
+}
+
+/// A small file system, until it is dropped.
+pub(crate) struct Small(PathBuf);
+
+impl Small {
+    /// Leaves so many pages.
+    pub(crate) fn fill(&self, pages: usize) {
+        use std::io::Write;
+        let mut ballast = std::fs::File::create(self.0.join("ballast")).expect("made");
+        while ballast.write_all(&[1; 4096]).is_ok() {}
+        let length = ballast.metadata().expect("there").len();
+        ballast.set_len(length.saturating_sub(pages as u64 * 4096)).expect("cut");
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // A test's folder could not be removed.
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 

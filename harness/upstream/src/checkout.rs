@@ -95,13 +95,14 @@ impl Checkout {
     /// The tags of releases from this one on, in their order.
     pub(crate) fn releases_from(&self, oldest: KataVersion) -> Result<Vec<KataVersion>, CheckoutError> {
         let tags = self.versions_from(oldest)?;
-        Ok(tags.into_iter().filter(|(version, tag)| version.to_string() == *tag).map(|(version, _)| version).collect())
+        let is_its = |(version, tag): &(KataVersion, String)| version.is_release() && version.to_string() == *tag;
+        Ok(tags.into_iter().filter(is_its).map(|(version, _)| version).collect())
     }
 
     /// The tags of pre-releases of this release and of later ones, `3.2.0-rc0`, in the order of their releases.
     pub(crate) fn pre_releases_from(&self, oldest: KataVersion) -> Result<Vec<String>, CheckoutError> {
         let tags = self.versions_from(oldest)?;
-        Ok(tags.into_iter().filter(|(version, tag)| version.to_string() != *tag).map(|(_, tag)| tag).collect())
+        Ok(tags.into_iter().filter(|(version, _)| !version.is_release()).map(|(_, tag)| tag).collect())
     }
 
     fn versions_from(&self, oldest: KataVersion) -> Result<Vec<(KataVersion, String)>, CheckoutError> {
@@ -109,7 +110,7 @@ impl Checkout {
         let mut versions: Vec<(KataVersion, String)> = tags
             .lines()
             .filter_map(|tag| tag.parse::<KataVersion>().ok().map(|version| (version, tag.to_owned())))
-            .filter(|(version, _)| *version >= oldest)
+            .filter(|(version, _)| version.release() >= oldest)
             .collect();
         versions.sort();
         Ok(versions)

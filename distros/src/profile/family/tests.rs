@@ -95,7 +95,7 @@ fn a_version_is_of_its_own_profile_or_of_none() {
         ("1.12.1", "kata 1.12.1 is older than 2.2.0, the oldest release of this runtime that a profile is for"),
         ("2.1.1", "kata 2.1.1 is older than 2.2.0, the oldest release of this runtime that a profile is for"),
         ("3.8.1", "kata 3.8.1 is none of the releases that were read: the nearest are 3.8.0 and 3.9.0"),
-        ("what", "`what` is not a version of Kata: expected three numbers, `3.30.0`"),
+        ("what", "`what` is not a version of Kata: expected three numbers, `3.30.0`, and `-rc0` at most"),
         (
             "2.4.0-alpha0",
             "kata 2.4.0-alpha0 was made on the way to 2.4.0, whose form it may not have yet: use the release itself",

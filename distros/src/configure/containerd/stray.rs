@@ -1,0 +1,69 @@
+//! What of a containerd's configuration is certainly this program's, where no state says so.
+
+use super::super::keys::{says_it_is_ours, take_back};
+use super::super::merged::value_of;
+use super::super::runtime_files::{NAME, is_shim};
+use super::place::present;
+use super::{GRPC, RUNTIME, Wanted, imports, proven, settings};
+use crate::configure::change::{Change, Kept};
+use crate::configure::edit::edited;
+use crate::root::{Root, RootError};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use toml_edit::{DocumentMut, Item};
+
+/// Our drop-ins and our keys in the files that containerds read first, and what may be ours; a main file stands behind
+/// the drop-in that it imports.
+///
+/// A handler is ours where it is to the letter what this program writes, for a configuration that it has left a mark at.
+pub(in super::super) fn strays(
+    root: &Root,
+    marked: &dyn Fn(&Path) -> bool,
+) -> Result<(Vec<Change>, Vec<Kept>), RootError> {
+    let (mut changes, mut kept) = (Vec::new(), Vec::new());
+    for place in present(root) {
+        let main = root.resolve_new(&place.main)?;
+        let path = root.resolve_new(&place.drop_in)?;
+        let drop_in = root.utf8_if_any(&path)?.filter(|text| says_it_is_ours(text));
+        let text = root.utf8(&main)?;
+        let Ok(document) = text.parse::<DocumentMut>() else {
+            let why = "it is no TOML: what of it is ours, and whether it imports our file, cannot be told";
+            kept.push(Kept { path: main, why: why.to_owned() });
+            continue;
+        };
+        let import = place.drop_in.display().to_string();
+        let mut ours = match drop_in.is_some() && imports(&document).contains(&import) {
+            true => format!("imports = [{}]\n", toml_edit::Value::from(import)),
+            false => String::new(),
+        };
+        for plugin in [GRPC, RUNTIME] {
+            let Some(handler) = handler(&document, plugin) else { continue };
+            let text = |value: Option<&Value>| value.and_then(Value::as_str).map(PathBuf::from).unwrap_or_default();
+            let (shim, config) = (text(handler.get("runtime_path")), text(handler.pointer("/options/ConfigPath")));
+            if !marked(&config) || !shim.to_str().is_some_and(is_shim) {
+                continue;
+            }
+            let wanted = proven(Wanted { shim: &shim, config: &config, version: None });
+            match Value::Object(wanted.clone()) == handler {
+                true => ours = edited(&ours, &settings(plugin, &wanted)).unwrap_or(ours),
+                false => kept.push(Kept {
+                    path: main.clone(),
+                    why: format!("its handler {NAME} is ours in part at most: what it said before is not known"),
+                }),
+            }
+        }
+        changes.extend(drop_in.map(|after| Change { path, before: None, after }));
+        if !ours.is_empty() {
+            match take_back(&text, Some(""), &ours, false) {
+                Ok(taken) => changes.push(Change { path: main, before: taken.text, after: text }),
+                Err(error) => kept.push(Kept { path: main, why: error.to_string() }),
+            }
+        }
+    }
+    Ok((changes, kept))
+}
+
+fn handler(document: &DocumentMut, plugin: &str) -> Option<Value> {
+    let keys = ["plugins", plugin, "containerd", "runtimes", NAME];
+    keys.iter().try_fold(document.as_item(), |item: &Item, key| item.get(key)).map(value_of)
+}

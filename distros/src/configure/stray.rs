@@ -1,0 +1,130 @@
+//! What this program has left on a machine where no state says so: it was removed, or is damaged.
+//!
+//! Files that are wholly ours say so in their first line, and lie where this program writes them; a handler in
+//! containerd's own file is ours where nobody else would have written it so. Nothing tells what an edited file said
+//! before, so the rest stays.
+
+use super::change::{Change, ChangeError, Configured, Kept, STATE, State};
+use super::edit::DROP_IN;
+use super::keys::says_it_is_ours;
+use super::lock::Lock;
+use super::{containerd, crio, locate, own};
+use crate::profile::Runtime;
+use crate::root::{Root, RootError};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Bytes of a damaged state that are looked through for paths.
+const MAX_STATE: u64 = 64 << 20;
+
+/// What a damaged state is called once nothing depends on it: what there is of the old texts is in it.
+pub const DAMAGED: &str = "configured.json.damaged";
+
+/// What cannot be known without a state.
+pub const UNKNOWN: &str = "without a state nothing tells what stood there before: values that were overridden in others' \
+                           files, the configuration of a Kata before 2.5, and folders that were made stay as they are";
+
+/// What was found of ours.
+#[derive(Debug, Default)]
+pub struct Strays {
+    /// What a state would have said of it, to be taken back as what a state says.
+    pub state: State,
+    /// What may be ours, and stays.
+    pub kept: Vec<Kept>,
+}
+
+impl Strays {
+    /// Whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.state.files.is_empty() && self.kept.is_empty()
+    }
+
+    /// Every file, with why it is told.
+    pub fn told(&self) -> Vec<Kept> {
+        let why = "it is in effect, and no state knows it any more";
+        let files = self.state.files.iter().map(|f| Kept { path: f.path.clone(), why: why.to_owned() });
+        files.chain(self.kept.iter().cloned()).collect()
+    }
+}
+
+/// Looks for what is ours in all the places that this program writes to, and that a damaged state names.
+///
+/// # Errors
+///
+/// That something there cannot be read.
+pub fn strays(root: &Root) -> Result<Strays, RootError> {
+    let of_kata = of_kata(root)?;
+    let marked = |config: &Path| {
+        let path = root.resolve_new(config).unwrap_or_else(|_| config.to_owned());
+        let drop_in = path.with_file_name("config.d").join(DROP_IN);
+        of_kata.iter().any(|change| change.path == path || change.path == drop_in)
+    };
+    let (mut handler, kept) = containerd::stray::strays(root, &marked)?;
+    handler.extend(ours(root, &crio::drop_in())?);
+    let paths = |changes: &[Change]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
+    let this = Configured {
+        config: PathBuf::new(),
+        profile: String::new(),
+        production: false,
+        notes: Vec::new(),
+        files: [paths(&of_kata), paths(&handler)].concat(),
+        handler: paths(&handler),
+    };
+    let files: Vec<Change> = of_kata.into_iter().chain(handler).collect();
+    let configurations = if files.is_empty() { Vec::new() } else { vec![this] };
+    let directories = own::FOLDERS.map(PathBuf::from).to_vec();
+    Ok(Strays { state: State { configurations, files, directories, ..State::default() }, kept })
+}
+
+/// Puts a damaged state aside, so that what is found of ours can be noted down in its place.
+///
+/// # Errors
+///
+/// That it cannot be renamed.
+pub fn set_aside(root: &Root, _lock: &Lock) -> Result<(), ChangeError> {
+    Ok(root.place_itself(Path::new(STATE))?.map_or(Ok(()), |place| place.rename(DAMAGED))?)
+}
+
+/// Copies of Kata's configurations, and drop-ins beside these.
+fn of_kata(root: &Root) -> Result<Vec<Change>, RootError> {
+    let mut named: BTreeSet<PathBuf> = locate::places().chain(own::OWN.map(Path::new)).map(Path::to_owned).collect();
+    for runtime in [Runtime::Go, Runtime::Rs] {
+        named.extend(containerd::config_paths(root, runtime).into_iter().map(PathBuf::from));
+    }
+    named.extend(named_by_a_damaged_state(root));
+    let mut found: Vec<Change> = Vec::new();
+    for config in named.iter().filter(|path| path.is_absolute()) {
+        // A link's target has the drop-ins that are read; where it leads nowhere any more there may be some beside it.
+        let path = root.resolve_new(config)?;
+        let beside = [config, &path].map(|file| file.with_file_name("config.d").join(DROP_IN));
+        let copy = ours(root, &path)?.filter(|change| own::source(&change.after).is_some());
+        for change in [copy, ours(root, &beside[0])?, ours(root, &beside[1])?].into_iter().flatten() {
+            if !found.contains(&change) {
+                found.push(change);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// A file that says that it is ours.
+fn ours(root: &Root, path: &Path) -> Result<Option<Change>, RootError> {
+    let path = root.resolve_new(path)?;
+    let text = root.utf8_if_any(&path).ok().flatten().filter(|text| says_it_is_ours(text));
+    Ok(text.map(|after| Change { path, before: None, after }))
+}
+
+/// Whatever looks like a path between quotes: only what says itself that it is ours is taken.
+fn named_by_a_damaged_state(root: &Root) -> Vec<PathBuf> {
+    let place = root.place_itself(Path::new(STATE)).ok().flatten();
+    let held = place.and_then(|place| place.read(MAX_STATE).ok().flatten());
+    let text = held.map(|held| String::from_utf8_lossy(&held.bytes).into_owned()).unwrap_or_default();
+    let paths = text.split('"').filter(|word| word.starts_with('/') && word.len() < 4096).map(PathBuf::from);
+    let plain = paths.filter(|path| super::change::is_plain(path));
+    // A drop-in's own path stands for its configuration's.
+    plain.map(|path| if path.ends_with(Path::new("config.d").join(DROP_IN)) { beside(&path) } else { path }).collect()
+}
+
+fn beside(drop_in: &Path) -> PathBuf {
+    drop_in.ancestors().nth(2).unwrap_or(drop_in).join("configuration.toml")
+}

@@ -1,0 +1,77 @@
+//! `configure` and `unconfigure` on a disk that is full, or nearly.
+#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
+
+mod machine;
+
+use machine::{BASE, Machine, Output, Small};
+
+const MAIN: &str = "m/etc/containerd/config.toml";
+const CALLS: [&[&str]; 3] = [
+    &["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "1.7"],
+    &["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "2.1"],
+    &["configure", "--profile", "go-2.4", "--kata-version", "2.4.0"],
+];
+
+fn machine() -> Machine {
+    let machine = Machine::new();
+    machine.file(MAIN, "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\n  sandbox_image = \"p:1\"\n");
+    std::fs::create_dir_all(machine.path("m/var/lib")).expect("made");
+    machine
+}
+
+/// Takes all back from a full disk; where nothing but others' files was edited, only once there is space.
+fn back(machine: &Machine, small: &Small, call: &[&str]) -> Output {
+    small.fill(0);
+    let output = machine.run(call);
+    if output.code != 13 {
+        return output;
+    }
+    assert!(output.stderr.contains("No space left"), "{}", output.stderr);
+    assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists(), "nothing of ours is left");
+    assert!(!machine.read(MAIN).contains("kata"), "{}", machine.read(MAIN));
+    small.fill(8);
+    machine.run(call)
+}
+
+#[test]
+fn what_is_ours_goes_from_a_full_disk() {
+    for call in CALLS {
+        for force in [&["unconfigure"][..], &["unconfigure", "--force"]] {
+            for edited in [false, true] {
+                let machine = machine();
+                let Some(small) = machine.shrunk(1024) else { return };
+                let before = machine.everything_in("small/m");
+                let configured = machine.run(call);
+                assert_eq!(configured.code, 0, "{}", configured.stderr);
+                // Others' edits make it necessary to note more.
+                let more = if edited { "\n[theirs]\nx = 1\n" } else { "" };
+                machine.file(MAIN, &(machine.read(MAIN) + more));
+                let output = back(&machine, &small, force);
+                assert_eq!(output.code, 0, "{call:?}: {}", output.stderr);
+                let now = machine.read(MAIN);
+                assert!(!now.contains("kata") && now.ends_with(more), "{now}");
+                machine.file(MAIN, now.strip_suffix(more).expect("theirs"));
+                assert_eq!(machine.everything_in("small/m"), before, "{call:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn whatever_a_nearly_full_disk_lets_be_configured_is_taken_back() {
+    let mut whole = 0;
+    for call in CALLS {
+        for pages in 0..12 {
+            let machine = machine();
+            let Some(small) = machine.shrunk(1024) else { return };
+            let before = machine.everything_in("small/m");
+            small.fill(pages);
+            let configured = machine.run(call);
+            whole += usize::from(configured.code == 0);
+            let output = back(&machine, &small, &["unconfigure"]);
+            assert_eq!(output.code, 0, "{call:?} with {pages} pages: {}{}", configured.stderr, output.stderr);
+            assert_eq!(machine.everything_in("small/m"), before, "{call:?} with {pages} pages");
+        }
+    }
+    assert!(whole > 0, "some are enough");
+}

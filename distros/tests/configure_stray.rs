@@ -1,0 +1,128 @@
+//! `unconfigure` where the state is damaged, or gone.
+#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
+
+mod machine;
+
+use machine::{BASE, Machine};
+
+const MAIN: &str = "m/etc/containerd/config.toml";
+const STATE: &str = "m/var/lib/kata-osinfo/configured.json";
+const DAMAGED: &str = "m/var/lib/kata-osinfo/configured.json.damaged";
+const MAIN_TEXT: &str = "version = 2\nimports = [\"/etc/theirs.toml\"]\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n";
+
+fn configured(version: &str, snp: bool) -> (Machine, String) {
+    let machine = Machine::new();
+    machine.file(MAIN, MAIN_TEXT);
+    machine.file("m/etc/theirs.toml", "version = 2\n");
+    if snp {
+        // Then a copy of Kata's configuration is made.
+        let other =
+            format!("{}\nconfidential_guest = true\n", machine::KATA.split("machine_type").next().expect("text"));
+        machine.file(&format!("m/{BASE}/configuration-qemu-snp.toml"), &other);
+    }
+    let call = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", version];
+    let output = machine.run(&call);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    let text = machine.read(STATE);
+    (machine, text)
+}
+
+/// Everything of ours is gone.
+fn is_clean(machine: &Machine) {
+    assert_eq!(machine.read(MAIN), MAIN_TEXT);
+    let ours: Vec<_> = machine
+        .everything()
+        .into_iter()
+        .filter(|(path, (_, bytes))| {
+            let kept = path.to_str().is_some_and(|p| p.ends_with(".damaged"));
+            !kept && String::from_utf8_lossy(bytes).contains("kata-osinfo")
+        })
+        .collect();
+    assert_eq!(ours, []);
+    assert!(!machine.path("m/etc/kata-containers/kata-osinfo").exists());
+}
+
+#[test]
+fn what_no_state_knows_is_told_and_goes_only_by_force() {
+    for (version, snp) in [("1.7", false), ("2.1", false), ("2.1", true)] {
+        let (machine, _) = configured(version, snp);
+        std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
+        let before = machine.everything();
+        let output = machine.run(&["unconfigure"]);
+        assert_eq!(output.code, 13, "{}", output.stderr);
+        assert!(output.stderr.contains("50-kata-osinfo.toml is not taken back"), "{}", output.stderr);
+        assert!(output.stderr.contains("no state knows it any more"), "{}", output.stderr);
+        assert!(output.stderr.contains("hint: `kata-osinfo unconfigure --force`"), "{}", output.stderr);
+        assert_eq!(machine.everything(), before);
+        let shown = machine.run(&["unconfigure", "--force", "--dry-run"]);
+        assert!(shown.code == 0 && shown.stdout.contains("50-kata-osinfo.toml"), "{}", shown.stdout);
+        assert_eq!(machine.everything(), before, "a dry run changes nothing");
+        let output = machine.run(&["unconfigure", "--force"]);
+        assert_eq!(output.code, 0, "{}", output.stderr);
+        assert!(output.stdout.contains("50-kata-osinfo.toml"), "{}", output.stdout);
+        assert!(output.stderr.contains("nothing tells what stood there before"), "{}", output.stderr);
+        is_clean(&machine);
+        assert!(!machine.path("m/var/lib/kata-osinfo").exists());
+        let output = machine.run(&["unconfigure"]);
+        assert!(output.code == 0 && output.stderr.contains("nothing is configured"), "{}", output.stderr);
+    }
+}
+
+#[test]
+fn a_damaged_state_keeps_nothing_of_ours_in_effect() {
+    for (version, snp) in [("1.7", false), ("2.1", true)] {
+        let (machine, state) = configured(version, snp);
+        for damaged in [&state[..300], "", "{\"version\": 3}"] {
+            let machine = machine.copy();
+            machine.file(STATE, damaged);
+            for call in [&["unconfigure"][..], &["configure", "--profile", "go-3.29"]] {
+                let output = machine.run(call);
+                assert_eq!(output.code, 2, "{}", output.stderr);
+                assert!(output.stderr.contains("`kata-osinfo unconfigure --force`"), "{}", output.stderr);
+            }
+            let output = machine.run(&["unconfigure", "--force"]);
+            assert_eq!(output.code, 0, "{}", output.stderr);
+            is_clean(&machine);
+            assert_eq!(machine.read(DAMAGED), damaged, "an admin may find the old texts there");
+            assert!(!machine.path(STATE).exists());
+            let again = machine.run(&["configure", "--profile", "go-3.29"]);
+            assert_eq!(again.code, 0, "{}", again.stderr);
+        }
+    }
+}
+
+/// Only a damaged state names it.
+#[test]
+fn a_drop_in_beside_a_named_configuration_is_found_by_what_is_left_of_the_state() {
+    let machine = Machine::new();
+    machine.file("m/k/configuration.toml", machine::KATA);
+    let call = ["configure", "--profile", "go-3.29", "--kata-config", "/k/configuration.toml"];
+    assert_eq!(machine.run(&call).code, 0);
+    machine.file(STATE, &machine.read(STATE)[..300]);
+    let output = machine.run(&["unconfigure", "--force"]);
+    assert!(output.code == 0 && !machine.path("m/k/config.d/50-kata-osinfo.toml").exists(), "{}", output.stderr);
+}
+
+#[test]
+fn what_may_be_somebody_elses_stays_and_is_told() {
+    let (machine, _) = configured("1.7", false);
+    std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
+    let theirs = machine.read(MAIN).replace("privileged_without_host_devices = true", "snapshotter = \"s\"");
+    machine.file(MAIN, &theirs);
+    let output = machine.run(&["unconfigure", "--force"]);
+    assert_eq!(output.code, 13, "{}", output.stderr);
+    assert!(output.stderr.contains("ours in part at most"), "{}", output.stderr);
+    assert_eq!(machine.read(MAIN), theirs);
+    assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists());
+}
+
+/// An image that was made with it and has no state: what `configure` finds of its own is not what stood there before.
+#[test]
+fn configuring_again_without_a_state_can_be_taken_back() {
+    let (machine, _) = configured("2.1", false);
+    std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
+    let call = ["configure", "--profile", "go-3.29", "--emulated"];
+    assert_eq!(machine.run(&call).code, 0);
+    assert_eq!(machine.run(&["unconfigure"]).code, 0);
+    assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists());
+}
