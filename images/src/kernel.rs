@@ -85,7 +85,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("boot")).unwrap();
         let release = release("13", "trixie");
-        let mut versions = vec!["7.2~rc1-amd64", "7.2-amd64", "7.2-cloud-amd64", "7.10-amd64"];
+        // Another flavour than the record's comes after all of its own.
+        let mut versions = vec!["7.11-cloud-amd64", "7.2~rc1-amd64", "7.2-amd64", "7.10-amd64"];
         for version in &versions {
             std::fs::create_dir_all(dir.path().join("lib/modules").join(version)).unwrap();
             std::fs::write(dir.path().join(format!("boot/vmlinuz-{version}")), "").unwrap();
