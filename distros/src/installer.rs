@@ -241,6 +241,11 @@ pub struct Plan {
     pub enables: Vec<String>,
     /// The commands, in order.
     pub commands: Vec<Vec<String>>,
+    /// The same for a shell, with variables and `chroot`.
+    pub shell: Vec<String>,
+    /// Whether they run with settings of this program's own, which end with it: run by hand they would also run what the
+    /// root's or this machine's settings name.
+    pub guarded: bool,
     /// Every package that would be changed; `None` where no simulation could tell.
     pub changes: Option<Vec<Change>>,
 }
@@ -294,6 +299,12 @@ impl Chosen {
             invocation.chroot = Some(root.path().to_owned());
         }
         invocation
+    }
+
+    /// What a plan says of the commands: as they are, for a shell, and whether they are guarded.
+    fn told(&self, steps: Vec<Step>) -> (Vec<Vec<String>>, Vec<String>, bool) {
+        let shell = steps.iter().map(|step| step.invocation.shell()).collect();
+        (steps.into_iter().map(|step| step.invocation.argv).collect(), shell, self.aside.is_some())
     }
 
     /// The folder of our settings for another root.

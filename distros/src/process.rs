@@ -87,12 +87,29 @@ pub enum ProcessError {
     },
 }
 
+/// A word of a shell's, whatever is in it.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "+-._/:@%,".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
 impl Invocation {
     /// A program of the machine, or of `chroot`.
     pub fn new(program: &Path, arguments: &[&str]) -> Invocation {
         let mut argv = vec![program.display().to_string()];
         argv.extend(arguments.iter().map(|a| (*a).to_owned()));
         Invocation { argv, chroot: None, env: Vec::new(), confinement: Confinement::Free }
+    }
+
+    /// The same as a line for a shell, with its variables and the directory that becomes its `/`.
+    pub fn shell(&self) -> String {
+        let variables = self.env.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
+        let environment = (!self.env.is_empty()).then(|| "env".to_owned()).into_iter().chain(variables);
+        let chroot = self.chroot.iter().flat_map(|root| ["chroot".to_owned(), quoted(&root.display().to_string())]);
+        environment.chain(chroot).chain(self.argv.iter().map(|word| quoted(word))).collect::<Vec<_>>().join(" ")
     }
 
     /// Runs it with nothing on its standard input; `show` gets both its streams as they come.
@@ -407,5 +424,21 @@ mod tests {
     fn what_cannot_be_started_is_named() {
         let error = Invocation::new(Path::new("/no/such/program"), &[]).run(Duration::from_secs(1), None).unwrap_err();
         assert!(error.to_string().starts_with("failed to start /no/such/program"), "{error}");
+    }
+
+    #[test]
+    fn a_line_for_a_shell_is_what_is_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut invocation = Invocation::new(Path::new("/bin/echo"), &["a b", "it's", "$HOME", "-o", "x"]);
+        invocation.env.push(("SETTINGS".to_owned(), dir.path().join("a b").display().to_string()));
+        let line = invocation.shell();
+        assert!(
+            line.starts_with("env SETTINGS='/") && line.ends_with(r"/bin/echo 'a b' 'it'\''s' '$HOME' -o x"),
+            "{line}"
+        );
+        let ran = Command::new("sh").arg("-c").arg(&line).output().unwrap();
+        assert_eq!(String::from_utf8(ran.stdout).unwrap(), "a b it's $HOME -o x\n");
+        let inside = Invocation { chroot: Some("/a root".into()), env: Vec::new(), ..invocation };
+        assert!(inside.shell().starts_with("chroot '/a root' /bin/echo "), "{}", inside.shell());
     }
 }

@@ -4,7 +4,7 @@
 mod machine;
 
 use assert_cmd::Command;
-use machine::{BASE, Machine, RECORD, with};
+use machine::{BASE, Machine, RECORD, debian_mirror, with};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -467,18 +467,8 @@ fn debian_sids_containerd_takes_the_handler_over() {
 }
 
 fn debians_containerd_takes_the_handler_over(suite: &str, expected: &str) {
-    let sites = ["indextargets", "--format", "$(SITE)", "Created-By: Packages"];
-    let sites = std::process::Command::new("apt-get").args(sites).output().map(|o| o.stdout).unwrap_or_default();
-    let sites = String::from_utf8_lossy(&sites).into_owned();
-    let mirror = sites.lines().find(|l| !l.contains("security"));
-    let Some(mirror) = mirror.filter(|_| Path::new("/usr/bin/mmdebstrap").exists()) else {
-        eprintln!("SKIPPED: needs mmdebstrap and a Debian mirror in apt's sources");
-        return;
-    };
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED: needs root");
-        return;
-    }
+    let mirror = debian_mirror();
+    assert!(rustix::process::geteuid().is_root(), "needs root");
     let machine = Machine::new();
     let tree = tempfile::tempdir().expect("a folder");
     let must = |command: &mut std::process::Command| {

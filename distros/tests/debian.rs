@@ -4,6 +4,8 @@
 //! `cargo test -p kata-osinfo --test debian -- --ignored`, as root.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
+mod machine;
+
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -18,13 +20,6 @@ fn must(command: &mut Command) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?}: {out}{err}");
     out.into_owned()
-}
-
-/// The site of the machine's own Debian mirror, as apt knows it.
-fn mirror() -> Option<String> {
-    let output = Command::new("apt-get").args(["indextargets", "--format", "$(SITE)", "Created-By: Packages"]).output();
-    let text = String::from_utf8(output.ok()?.stdout).ok()?;
-    text.lines().find(|l| !l.contains("security")).map(str::to_owned)
 }
 
 /// The command without shared libraries, for Debian 11's are older than those of the machine that built it.
@@ -104,15 +99,8 @@ fn the_calls_do_the_right_thing_in_debian_sid() {
 
 /// Bootstraps a suite and makes all calls; `daemon` is where its virtiofsd is.
 fn in_release(suite: &str, release: &str, daemon: &str) {
-    let tools = ["/usr/bin/mmdebstrap", "/usr/sbin/chroot"];
-    let Some(mirror) = mirror().filter(|_| tools.iter().all(|t| Path::new(t).exists())) else {
-        eprintln!("SKIPPED: needs mmdebstrap and a Debian mirror in apt's sources");
-        return;
-    };
-    if !rustix::process::geteuid().is_root() || std::env::consts::ARCH != "x86_64" {
-        eprintln!("SKIPPED: needs root and x86_64");
-        return;
-    }
+    let mirror = machine::debian_mirror();
+    assert!(rustix::process::geteuid().is_root() && std::env::consts::ARCH == "x86_64", "needs root and x86_64");
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     let binary = BINARY.get_or_init(static_binary);
     let started = std::time::Instant::now();

@@ -7,6 +7,7 @@ use clap::Args;
 use kata_osinfo::check::{Kind, Presence, Stated, component};
 use kata_osinfo::diagnostic::printable;
 use kata_osinfo::installer::{self, FailureKind, InstallError, Options, Plan, Wanted};
+use kata_osinfo::process::quoted;
 use kata_osinfo::record::Confidence;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -219,6 +220,10 @@ fn told(plan: &Plan) -> String {
         out += "nothing is to be done\n";
     } else if !plan.exercised {
         let _ = writeln!(out, "{} is not run by this program: run the command yourself", plan.installer.name());
+    } else if plan.guarded {
+        let call = std::env::args_os().skip(1).filter(|word| word != "--dry-run");
+        let call: Vec<String> = call.map(|word| quoted(&word.to_string_lossy())).collect();
+        let _ = writeln!(out, "to do it: kata-osinfo {}", call.join(" "));
     }
     out
 }

@@ -3,6 +3,7 @@
 use crate::arch::Arch;
 use crate::configure::KataVersion;
 use crate::diagnostic::printable;
+use crate::process::quoted;
 use crate::profile::{DaemonStyle, Profile};
 use crate::release::{PackageManager, Release};
 use serde::Serialize;
@@ -77,15 +78,6 @@ impl Instructions {
             self.record
         );
         text
-    }
-}
-
-/// A word of a shell's, whatever is in it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "+-._/:@%,".contains(c);
-    match !word.is_empty() && word.chars().all(plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
     }
 }
 

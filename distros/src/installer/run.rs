@@ -2,7 +2,7 @@
 
 use super::{Chosen, Failure, FailureKind, Place, Plan, Wanted};
 use crate::packages::{Installed, Packages, QueryError};
-use crate::process::{Confinement, Invocation, to_stderr};
+use crate::process::{Confinement, Invocation, quoted, to_stderr};
 use crate::record::is_package_name;
 use crate::root::Root;
 use serde::Serialize;
@@ -129,6 +129,7 @@ fn plan_as(
             simulated.transpose().map_err(InstallError::Failed)?
         }
     };
+    let (commands, shell, guarded) = chosen.told(steps);
     Ok(Plan {
         installer: chosen.installer,
         exercised: chosen.installer.is_exercised(),
@@ -136,7 +137,9 @@ fn plan_as(
         packages: wanted.packages.clone(),
         already,
         enables: if done { Vec::new() } else { wanted.repositories.iter().chain(&wanted.modules).cloned().collect() },
-        commands: steps.into_iter().map(|s| s.invocation.argv).collect(),
+        commands,
+        shell,
+        guarded,
         changes,
     })
 }
@@ -204,6 +207,7 @@ pub fn install(chosen: &Chosen, root: &Root, wanted: &Wanted, options: &Options)
         }
         installed.extend(found);
     }
+    let (commands, shell, guarded) = chosen.told(steps);
     let plan = told.unwrap_or_else(|| Plan {
         installer: chosen.installer,
         exercised: true,
@@ -211,7 +215,9 @@ pub fn install(chosen: &Chosen, root: &Root, wanted: &Wanted, options: &Options)
         packages: wanted.packages.clone(),
         already,
         enables: wanted.repositories.iter().chain(&wanted.modules).cloned().collect(),
-        commands: steps.into_iter().map(|s| s.invocation.argv).collect(),
+        commands,
+        shell,
+        guarded,
         changes: None,
     });
     Ok(Installation { plan, installed, waited: lock.waited.as_secs() })
@@ -266,8 +272,13 @@ impl Plan {
         for enabled in &self.enables {
             out += &format!("enables {enabled}\n");
         }
-        for command in &self.commands {
-            out += &format!("runs {}\n", command.join(" "));
+        match self.guarded {
+            false => self.shell.iter().for_each(|line| out += &format!("runs {line}\n")),
+            // A comment to whoever pastes it: the settings are gone by then, and their place may be somebody else's.
+            true => self.commands.iter().for_each(|command| {
+                let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
+                out += &format!("# runs, with settings of its own that keep hooks out, {}\n", words.join(" "));
+            }),
         }
         for change in self.changes.iter().flatten() {
             let verb = match change.action {

@@ -138,7 +138,14 @@ impl Scratch {
         assert_eq!(told(), "", "in a dry run");
         let done = installer::install(&chosen, &root, &wanted, &options);
         assert_eq!(told(), "", "while installing");
-        assert_eq!(done.expect("installed").installed.len(), 1);
+        let done = done.expect("installed");
+        assert_eq!(done.installed.len(), 1);
+        // Whoever pastes what was told runs nothing of it, either.
+        let pasted: Vec<String> =
+            done.plan.told().lines().map(|l| l.strip_prefix("runs ").unwrap_or(l).to_owned()).collect();
+        let _ = Command::new("sh").arg("-c").arg(pasted.join("\n")).output().expect("it runs");
+        assert!(done.plan.guarded && !done.plan.commands.is_empty());
+        assert_eq!(told(), "", "when pasted");
     }
 
     fn failure(&self, package: &str) -> Failure {

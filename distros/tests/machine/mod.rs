@@ -60,6 +60,21 @@ pub(crate) fn cpio(files: &[&str]) -> String {
 
 pub(crate) const BASE: &str = "opt/kata/share/defaults/kata-containers";
 
+/// Debian's site among this machine's own apt sources, and no other distro's.
+///
+/// A test that needs it is only run when it is asked for, and then fails where it is missing.
+pub(crate) fn debian_mirror() -> String {
+    let sites = ["indextargets", "--format", "$(SITE)", "Created-By: Packages"];
+    let sites = std::process::Command::new("apt-get").args(sites).output().map(|o| o.stdout).unwrap_or_default();
+    debian_among(&String::from_utf8_lossy(&sites))
+        .expect("apt's sources need a site of Debian's, `…/debian`")
+        .to_owned()
+}
+
+pub(crate) fn debian_among(sites: &str) -> Option<&str> {
+    sites.lines().map(|site| site.trim_end_matches('/')).find(|site| site.ends_with("/debian"))
+}
+
 pub(crate) struct Machine(tempfile::TempDir);
 
 impl Machine {
