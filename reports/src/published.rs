@@ -48,7 +48,11 @@ fn of_profile(out: &mut String, record: &Record, profile: &Profile) -> std::fmt:
     if entries.is_empty() {
         return Ok(());
     }
-    let end = if profile.maintained { "" } else { ", end of life" };
+    let end = match (profile.maintained, profile.ended()) {
+        (true, _) => "",
+        (false, true) => ", end of life",
+        (false, false) => ", not released",
+    };
     writeln!(out, "### {} (Kata {}{end})\n", escape(&profile.name), escape(&profile.range))?;
     let verdict = |entry: &VerifiedEntry, capability| entry.capabilities.get(&capability).map(|c| c.verdict);
     let said = |capability: &Capability| {

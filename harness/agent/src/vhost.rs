@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "the drivers are set up by ioctl, which has no safe interface")]
 
 use qemu::launch::FdPurpose;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
@@ -25,7 +25,8 @@ pub fn open(purpose: FdPurpose, guest_cid: u32, disk: &Path) -> Result<OwnedFd, 
         FdPurpose::Vsock => ("/dev/vhost-vsock", vsock(guest_cid)),
         FdPurpose::VhostNet { .. } => ("/dev/vhost-net", device("/dev/vhost-net")),
         FdPurpose::Tap { .. } => ("/dev/net/tun", tap_apart()),
-        FdPurpose::Disk { .. } => (&*disk, device(&disk)),
+        FdPurpose::Disk { read_only: true, .. } => (&*disk, File::open(&*disk).map(OwnedFd::from)),
+        FdPurpose::Disk { read_only: false, .. } => (&*disk, device(&disk)),
         FdPurpose::Qmp | FdPurpose::Virtiofsd => return Err(Stop::error("a socket is not a device")),
     };
     opened.map_err(|e| Stop::error(format!("opening {path} for QEMU: {e}")))

@@ -111,8 +111,9 @@ fn descriptors(profile: &Profile, sandbox: &Sandbox) -> Vec<InheritedFd> {
         purposes.extend((0..net.queues).map(|queue| FdPurpose::Tap { queue }));
     }
     if profile.qemu.blk_source == BlkSource::Fdset {
-        let disks = image_disk(sandbox).into_iter().count() + sandbox.disks.len();
-        purposes.extend((0u32..).take(disks).map(|index| FdPurpose::Disk { index }));
+        let image = image_disk(sandbox).map(|disk| disk.read_only);
+        let disks = image.into_iter().chain(sandbox.disks.iter().map(|disk| disk.read_only));
+        purposes.extend((0u32..).zip(disks).map(|(index, read_only)| FdPurpose::Disk { index, read_only }));
     }
     purposes.into_iter().zip(FIRST_FD..).map(|(purpose, number)| InheritedFd { number, purpose }).collect()
 }

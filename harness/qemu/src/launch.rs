@@ -148,6 +148,8 @@ pub enum FdPurpose {
     Disk {
         /// Counted from 0.
         index: u32,
+        /// Opened for reading only: QEMU takes no other descriptor for what is read-only.
+        read_only: bool,
     },
     /// A listening Unix socket on which virtiofsd serves the share.
     Virtiofsd,

@@ -35,7 +35,11 @@ impl Drop for Started {
 /// but standard input, output and error.
 fn start(launch: &Launch, dir: &Path, listener: UnixListener) -> Started {
     assert_eq!(launch.fd(FdPurpose::Qmp), Some(3));
-    let disk = launch.fd(FdPurpose::Disk { index: 0 }).map(|fd| format!("exec {fd}<>\"$DISK\"; ")).unwrap_or_default();
+    let opened = |read_only, how| {
+        let fd = launch.fd(FdPurpose::Disk { index: 0, read_only })?;
+        Some(format!("exec {fd}{how}\"$DISK\"; "))
+    };
+    let disk = opened(false, "<>").or_else(|| opened(true, "<")).unwrap_or_default();
     let child = Command::new("sh")
         .args(["-c", &format!("exec 3<&0 </dev/null; {disk}exec \"$@\" -S"), "sh"])
         .env("DISK", dir.join("disk"))

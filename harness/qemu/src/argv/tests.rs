@@ -236,7 +236,7 @@ fn a_disk_of_a_descriptor_set_is_opened_by_the_runtime() {
     let mut sandbox = sandbox(profile, Shared::None);
     sandbox.disks = vec![Disk { id: "0".to_owned(), file: "/d.img".to_owned(), read_only: true }];
     let launch = launch(profile, &sandbox).unwrap();
-    let fd = launch.fd(FdPurpose::Disk { index: 0 }).unwrap();
+    let fd = launch.fd(FdPurpose::Disk { index: 0, read_only: true }).unwrap();
     assert!(lines(&launch).contains(&format!("-add-fd fd={fd},set=1,opaque=kata-block:0:block-source")));
     assert!(!lines(&launch).contains("/d.img"));
 }
