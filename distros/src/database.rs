@@ -1,37 +1,15 @@
 //! All records that are known: those built in, and those of directories.
 
 use crate::diagnostic::{Diagnostic, finish};
-use crate::record::{Draft, Record, RecordError, did_you_mean, nearest};
+use crate::record::{Draft, Record, RecordError, did_you_mean, nearest, read_text, read_text_in};
 use crate::root::Root;
+use crate::verified::{self, VerifiedEntry, VerifiedFile};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// A shipped record: its name in the repository and its text.
-macro_rules! shipped {
-    ($($name:literal),* $(,)?) => {
-        &[$((concat!("distros/records/", $name, ".yaml"), include_str!(concat!("../records/", $name, ".yaml")))),*]
-    };
-}
-
-/// The records built into the program: name in the repository, text.
-const EMBEDDED: &[(&str, &str)] = shipped![
-    "almalinux",
-    "alpine",
-    "amzn",
-    "arch",
-    "azurelinux",
-    "centos",
-    "debian",
-    "fedora",
-    "gentoo",
-    "nixos",
-    "openeuler",
-    "opensuse",
-    "rhel",
-    "rocky",
-    "sles",
-    "ubuntu",
-];
+// `RECORDS` and `VERDICTS`: the name in the repository and the text of every file of `distros/records` and of its folder
+// `verified`.
+include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
 
 /// Records by distro.
 #[derive(Debug, Clone, Default)]
@@ -85,6 +63,8 @@ impl Database {
     }
 
     /// The built-in records and, over them, those of each directory's `*.yaml`; a later directory wins, key by key.
+    ///
+    /// What was proved is read from each directory's `verified/*.yaml` in the same way; a later entry wins.
     ///
     /// A broken file does not take the others down: see [`Database::problems`].
     ///
@@ -171,54 +151,82 @@ impl Database {
 #[derive(Default)]
 struct Layers {
     drafts: BTreeMap<String, Draft>,
+    /// What was proved of each distro, and a file that says so.
+    verdicts: BTreeMap<String, (Vec<VerifiedEntry>, PathBuf)>,
     problems: Vec<RecordError>,
     broken: BTreeMap<String, PathBuf>,
 }
 
 impl Layers {
     fn embedded(&mut self) {
-        for (path, text) in EMBEDDED {
+        for (path, text) in RECORDS {
             self.add(Path::new(path), Draft::parse(Path::new(path), text));
+        }
+        for (path, text) in VERDICTS {
+            match VerifiedFile::parse(Path::new(path), text) {
+                Ok(file) => self.prove(Path::new(path), file),
+                Err(error) => self.problems.push(error),
+            }
         }
     }
 
     fn directory(&mut self, directory: &Path) -> Result<(), DatabaseError> {
-        let failed = |source| DatabaseError::Directory { path: directory.to_owned(), source };
-        let mut files = Vec::new();
-        for entry in std::fs::read_dir(directory).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            if path.extension().is_some_and(|e| e == "yaml") {
-                files.push(path);
-            }
+        for file in yaml_files(directory)? {
+            self.add(&file, Draft::read(&file));
         }
-        // The order of a directory is not one.
-        files.sort();
-        for file in files {
-            self.add_file(&file, Draft::read(&file));
+        let verified = directory.join(verified::FOLDER);
+        if verified.is_dir() {
+            for file in yaml_files(&verified)? {
+                self.add_verdicts(&file, read_text(&file));
+            }
         }
         Ok(())
     }
 
-    /// A file that is not built in; of `verified:` it keeps what a harness can have written.
-    fn add_file(&mut self, path: &Path, mut draft: Result<Draft, RecordError>) {
-        if let Ok(draft) = &mut draft {
-            self.problems.extend(draft.doubtful());
+    fn system_folder(&mut self, root: &Root, folder: &Path) {
+        for inside in self.yaml_files_in(root, folder) {
+            let path = root.shown(&inside);
+            self.add(&path, Draft::of_text(&path, read_text_in(root, &inside)));
         }
-        self.add(path, draft);
+        for inside in self.yaml_files_in(root, &folder.join(verified::FOLDER)) {
+            self.add_verdicts(&root.shown(&inside), read_text_in(root, &inside));
+        }
     }
 
-    fn system_folder(&mut self, root: &Root, folder: &Path) {
-        let names = match root.list(folder) {
-            Ok(names) => names,
+    /// The files of a folder inside a root; one that is not there has none.
+    fn yaml_files_in(&mut self, root: &Root, folder: &Path) -> Vec<PathBuf> {
+        match root.list(folder) {
+            Ok(names) => names.iter().filter(|n| n.ends_with(".yaml")).map(|name| folder.join(name)).collect(),
             Err(error) => {
                 self.problems.push(unreadable(&root.shown(folder), &error.to_string()));
-                return;
+                Vec::new()
             }
-        };
-        for name in names.iter().filter(|n| n.ends_with(".yaml")) {
-            let inside = folder.join(name);
-            self.add_file(&root.shown(&inside), Draft::read_in(root, &inside));
         }
+    }
+
+    /// A file of verdicts that is not built in: of it is kept what a harness can have written.
+    ///
+    /// What is wrong with it costs its own verdicts and nothing else.
+    fn add_verdicts(&mut self, path: &Path, text: Result<String, Box<Diagnostic>>) {
+        let text = match text {
+            Ok(text) => text,
+            Err(found) => return self.problems.push(RecordError::unread(path, found)),
+        };
+        match VerifiedFile::parse(path, &text) {
+            Ok(mut file) => {
+                self.problems.extend(file.without_forged(path, &text));
+                self.prove(path, file);
+            }
+            Err(error) => self.problems.push(error),
+        }
+    }
+
+    /// Verdicts over those of the layers below, entry by entry.
+    fn prove(&mut self, path: &Path, mut file: VerifiedFile) {
+        let (below, from) = self.verdicts.entry(file.distro).or_default();
+        below.retain(|old| !file.entries.iter().any(|new| new.key() == old.key()));
+        below.append(&mut file.entries);
+        path.clone_into(from);
     }
 
     fn add(&mut self, path: &Path, draft: Result<Draft, RecordError>) {
@@ -247,13 +255,21 @@ impl Layers {
             }
             let whole = self.derived(draft, 0).and_then(Draft::complete);
             match whole {
-                Ok(record) => {
+                Ok(mut record) => {
+                    record.verified = self.verdicts.remove(name).map(|(entries, _)| entries).unwrap_or_default();
                     database.records.insert(name.clone(), record);
                 }
                 Err(error) => {
                     database.broken.insert(name.clone(), error.path.clone());
                     database.problems.push(error);
                 }
+            }
+        }
+        for (name, (_, path)) in self.verdicts {
+            // Of a broken record it is told already.
+            if !database.broken.contains_key(&name) && !self.broken.contains_key(&name) {
+                let message = format!("there is no record of `{name}`, of which this file has verdicts");
+                database.problems.push(unreadable(&path, &message));
             }
         }
         database.broken.append(&mut self.broken);
@@ -286,6 +302,20 @@ impl Layers {
     }
 }
 
+/// The `*.yaml` of a directory, sorted: the order of a directory is not one.
+fn yaml_files(directory: &Path) -> Result<Vec<PathBuf>, DatabaseError> {
+    let failed = |source| DatabaseError::Directory { path: directory.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|e| e == "yaml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 fn unreadable(path: &Path, message: &str) -> RecordError {
     let found = Diagnostic::error("unreadable", "", 0..0, message);
     let diagnostics = finish(vec![found], "", &path.display().to_string());
@@ -301,7 +331,7 @@ mod tests {
     fn the_embedded_records_are_sound() {
         let database = Database::embedded();
         assert!(database.problems().is_empty(), "{:?}", database.problems());
-        assert_eq!(database.records().count(), EMBEDDED.len());
+        assert_eq!(database.records().count(), RECORDS.len());
     }
 
     #[test]
@@ -320,53 +350,73 @@ mod tests {
         assert!(error.ends_with("did you mean `fedora`?"), "{error}");
     }
 
+    fn with_verdicts(records: &[(&str, &str)], distro: &str, entries: &str) -> Database {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("verified")).unwrap();
+        for (name, text) in records {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        let text = format!("distro: {distro}\nverified:\n{entries}");
+        std::fs::write(dir.path().join(format!("verified/{distro}.yaml")), text).unwrap();
+        Database::load(&[dir.path().to_owned()]).unwrap()
+    }
+
     #[test]
     fn what_no_harness_can_have_written_proves_nothing() {
-        let dir = tempfile::tempdir().unwrap();
         let set = include_str!("../test-sets.txt").lines().find(|l| !l.is_empty() && !l.starts_with('#')).unwrap();
         let genuine = FORGED_SET.replace("made-up", set);
         let with = |entry: &str| {
-            let record = format!("distro: d\nversion: 1\npackage-manager: apt\narch: x86_64\nverified:\n{entry}");
-            std::fs::write(dir.path().join("d.yaml"), record).unwrap();
-            let database = Database::load(&[dir.path().to_owned()]).unwrap();
+            let record = "distro: d\nversion: 1\npackage-manager: apt\narch: x86_64\n";
+            let database = with_verdicts(&[("d.yaml", record)], "d", entry);
             (database.record("d").unwrap().verified.len(), database.problems().len())
         };
         assert_eq!(with(&genuine), (1, 0));
         assert_eq!(with(FORGED_SET), (0, 1), "no harness has such tests");
         assert_eq!(with(&genuine.replace("{q: \"1\"}", "{}")), (0, 1), "of no version");
+        let nobodys = with_verdicts(&[], "d", &genuine);
+        assert_eq!(nobodys.problems().len(), 1);
+        assert!(nobodys.problems()[0].to_string().contains("there is no record of `d`"), "{:?}", nobodys.problems());
     }
 
     #[test]
-    fn an_admins_verdict_that_cannot_be_read_costs_that_files_verdicts_only() {
-        let dir = tempfile::tempdir().unwrap();
-        let over = |capability: &str, basis: &str, path: &str| {
-            let record = format!(
-                "distro: debian\nvmm: {{name: qemu, path: {path}}}\nverified:\n{}",
-                FORGED_SET.replace("vmm.boot: supported", capability).replace("hardware", basis)
-            );
-            std::fs::write(dir.path().join("debian.yaml"), record).unwrap();
-            Database::load(&[dir.path().to_owned()]).unwrap()
-        };
+    fn an_admins_verdicts_that_cannot_be_read_cost_that_files_verdicts_only() {
         let shipped = Database::embedded().record("debian").unwrap().verified.len();
+        assert!(shipped > 0);
+        let record = "distro: debian\nvmm: {name: qemu, path: /opt/qemu}\n";
         for (capability, basis) in [
             ("vmm.vfio: supported", "hardware"),
             ("vmm.boot: supported", "tea leaves"),
             ("vmm.booot: supported", "emulated"),
         ] {
-            let database = over(capability, basis, "/opt/qemu");
+            let entry = FORGED_SET.replace("vmm.boot: supported", capability).replace("hardware", basis);
+            let database = with_verdicts(&[("debian.yaml", record)], "debian", &entry);
             let debian = database.record("debian").unwrap();
             assert_eq!(debian.verified.len(), shipped, "{capability}");
-            assert_eq!(
-                debian.release("13", Arch::X86_64).unwrap().vmms[0].path,
-                "/opt/qemu",
-                "what else he says holds"
-            );
+            let path = &debian.release("13", Arch::X86_64).unwrap().vmms[0].path;
+            assert_eq!(path, "/opt/qemu", "what his record says holds");
             assert_eq!(database.problems().len(), 1, "{capability}: and it is told");
         }
-        assert!(over("vmm.boot: supported", "hardware", "[").record("debian").is_err(), "what is wrong elsewhere");
-        let text = std::fs::read_to_string(dir.path().join("debian.yaml")).unwrap().replace("path: [", "path: /q");
-        let alone = text.replace("hardware", "tea leaves");
-        assert!(Record::parse(Path::new("debian.yaml"), &alone).is_err(), "nothing is written back into it");
+        let inline = format!("{record}verified:\n{FORGED_SET}");
+        let database = with_verdicts(&[("debian.yaml", &inline)], "debian", "");
+        assert!(database.record("debian").is_err(), "verdicts have one place");
+        assert!(database.problems()[0].to_string().contains("do not stand in a record"), "{:?}", database.problems());
+    }
+
+    #[test]
+    fn every_file_of_verdicts_is_of_a_shipped_record_and_its_releases() {
+        for (path, text) in VERDICTS {
+            let file = VerifiedFile::parse(Path::new(path), text).unwrap();
+            assert!(path.ends_with(&format!("/verified/{}.yaml", file.distro)), "{path}");
+            let releases: Vec<String> = Database::embedded()
+                .record(&file.distro)
+                .unwrap()
+                .releases
+                .iter()
+                .map(|release| release.version.clone())
+                .collect();
+            let form = crate::lint::Form::Verified { releases: &releases };
+            assert_eq!(crate::lint::lint_as(Path::new(path), text, form), [], "{path}");
+        }
     }
 
     const FORGED_SET: &str = "  - release: \"1\"

@@ -1,33 +1,41 @@
-//! Everything that is wrong with a record's text, or looks wrong.
+//! Everything that is wrong with a file's text, or looks wrong.
 
 mod rules;
 
-use crate::diagnostic::{Diagnostic, Severity, finish};
+use crate::diagnostic::{Diagnostic, finish};
 use crate::record::{misnamed, parse_draft};
-use crate::verified::forged;
+use crate::verified;
 use std::path::Path;
 
-/// What the parser refuses, then what the rules find; in the order of the file.
+/// What the parser refuses of a record, then what the rules find; in the order of the file.
 ///
 /// `path` is for messages only.
 pub fn lint(path: &Path, text: &str) -> Vec<Diagnostic> {
-    lint_as(path, text, Whole::Yes)
+    lint_as(path, text, Form::Record)
 }
 
-/// Whether a file must be a record by itself.
+/// What a file must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whole {
-    /// It must; unless it names the distro that it derives from.
-    Yes,
-    /// It may be a part that lies over another file's, as the admin's do.
+pub enum Form<'a> {
+    /// A record by itself; unless it names the distro that it derives from.
+    Record,
+    /// A part that lies over another file's, as the admin's do, or a whole record.
     Part,
+    /// A file of verdicts.
+    Verified {
+        /// The releases that the distro's record has, none where it is not known.
+        releases: &'a [String],
+    },
 }
 
-/// [`lint`], for a file that may be part of a record.
-pub fn lint_as(path: &Path, text: &str, whole: Whole) -> Vec<Diagnostic> {
+/// [`lint`], for a file of any form.
+pub fn lint_as(path: &Path, text: &str, form: Form<'_>) -> Vec<Diagnostic> {
+    if let Form::Verified { releases } = form {
+        return verified::lint(path, text, releases);
+    }
     let (draft, mut diagnostics) = parse_draft(path, text);
     if let Some(draft) = draft {
-        if whole == Whole::Yes && draft.derives_from.is_none() {
+        if form == Form::Record && draft.derives_from.is_none() {
             diagnostics.extend(draft.missing());
         }
         // Which names can be, only a package manager says; a part need not name it.
@@ -37,7 +45,6 @@ pub fn lint_as(path: &Path, text: &str, whole: Whole) -> Vec<Diagnostic> {
                 diagnostics.extend(misnamed(&record).into_iter().map(|(_, one)| one));
             }
             diagnostics.extend(rules::check(&record));
-            diagnostics.extend(forged::check(&record));
         }
     }
     finish(diagnostics, text, &path.display().to_string())
@@ -45,18 +52,13 @@ pub fn lint_as(path: &Path, text: &str, whole: Whole) -> Vec<Diagnostic> {
 
 /// The text with every fix made that its diagnostics carry; `None` when there is nothing to fix.
 pub fn fix(path: &Path, text: &str) -> Option<String> {
-    fix_as(path, text, Whole::Yes)
+    fix_as(path, text, Form::Record)
 }
 
-/// [`fix`], for a file that may be part of a record.
-pub fn fix_as(path: &Path, text: &str, whole: Whole) -> Option<String> {
-    let fixed = crate::fix::apply(text, &lint_as(path, text, whole));
+/// [`fix`], for a file of any form.
+pub fn fix_as(path: &Path, text: &str, form: Form<'_>) -> Option<String> {
+    let fixed = crate::fix::apply(text, &lint_as(path, text, form));
     (fixed != text).then_some(fixed)
-}
-
-/// Whether a record with these findings can still be used.
-pub fn is_usable(diagnostics: &[Diagnostic]) -> bool {
-    diagnostics.iter().all(|d| d.severity != Severity::Error)
 }
 
 #[cfg(test)]

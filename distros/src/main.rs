@@ -49,8 +49,12 @@ enum Command {
     Requirements(configure_cli::Requirements),
     /// Check records: syntax, keys, names, dates, paths.
     Lint(lint::LintArguments),
-    /// Print the JSON Schema of a record.
-    Schema,
+    /// Print the JSON Schema of a record, or of a file of verdicts.
+    Schema {
+        /// Of which.
+        #[arg(value_enum, default_value_t = SchemaOf::Record)]
+        of: SchemaOf,
+    },
     Generate(generate::GenerateArguments),
     /// List the releases that are known.
     List {
@@ -58,6 +62,15 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
     },
+}
+
+/// What there is a schema of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum SchemaOf {
+    /// A record.
+    Record,
+    /// A file of verdicts.
+    Verified,
 }
 
 impl Command {
@@ -77,7 +90,7 @@ impl Command {
             Command::Requirements(arguments) => arguments.format,
             Command::List { format } => *format,
             // Its errors are findings.
-            Command::Lint(_) | Command::Schema | Command::Generate(_) => Format::Human,
+            Command::Lint(_) | Command::Schema { .. } | Command::Generate(_) => Format::Human,
         };
         format == Format::Json
     }
@@ -133,8 +146,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         Command::Fallback(arguments) => configure_cli::fallback(common, arguments),
         Command::Requirements(arguments) => configure_cli::requirements(arguments),
         Command::Lint(arguments) => lint::run(arguments),
-        Command::Schema => {
-            commands::print(&kata_osinfo::schema::record()?)?;
+        Command::Schema { of } => {
+            commands::print(&match of {
+                SchemaOf::Record => kata_osinfo::schema::record()?,
+                SchemaOf::Verified => kata_osinfo::schema::verified()?,
+            })?;
             Ok(Exit::Ok)
         }
         Command::Generate(arguments) => generate::run(arguments, Arguments::command()),

@@ -15,6 +15,7 @@ mod resolve;
 use crate::arch::Arch;
 use crate::diagnostic::Diagnostic;
 use crate::release::{PackageManager, PackageSuite};
+use crate::root::{Root, RootError};
 use crate::verified::VerifiedEntry;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -26,7 +27,7 @@ pub(crate) use decode::{Decoder, nearest};
 pub(crate) use layer::Draft;
 pub(crate) use names::misnamed;
 pub use names::{is_name_for, is_package_name};
-pub(crate) use parse::draft as parse_draft;
+pub(crate) use parse::{distro as decode_distro, draft as parse_draft};
 #[cfg(all(test, feature = "cli"))]
 pub(crate) use parse::keys;
 pub(crate) use resolve::did_you_mean;
@@ -204,7 +205,7 @@ impl ReleaseEntry {
 pub struct Record {
     /// The file; for an embedded record its name in the repository.
     pub path: PathBuf,
-    /// The file's text, for the write-back.
+    /// The file's text.
     pub text: String,
     /// Every file that it was merged from, the strongest last, which is [`Record::path`].
     pub sources: Vec<Source>,
@@ -222,12 +223,12 @@ pub struct Record {
     pub defaults: Parts,
     /// Releases in the order of the file.
     pub releases: Vec<ReleaseEntry>,
-    /// What runs of the harness proved.
+    /// What runs of the harness proved, from files beside the record: [`crate::verified::VerifiedFile`].
     pub verified: Vec<VerifiedEntry>,
 }
 
 impl Record {
-    /// Parses a record's text; `path` is for messages and the write-back.
+    /// Parses a record's text, which has no verdicts; `path` is for messages.
     ///
     /// # Errors
     ///
@@ -269,8 +270,17 @@ pub fn read_text(path: &Path) -> Result<String, Box<Diagnostic>> {
     text_of(path, opened)
 }
 
+/// [`read_text`] of a file of a root, by its path on the inside.
+pub(crate) fn read_text_in(root: &Root, inside: &Path) -> Result<String, Box<Diagnostic>> {
+    let opened = root.file(inside).map_err(|e| match e {
+        RootError::Read { source, .. } => source.to_string(),
+        other => other.to_string(),
+    });
+    text_of(&root.shown(inside), opened)
+}
+
 /// The text of a record's file, capped.
-pub(crate) fn text_of<E: std::fmt::Display>(
+fn text_of<E: std::fmt::Display>(
     path: &Path,
     opened: Result<std::fs::File, E>,
 ) -> Result<String, Box<Diagnostic>> {
@@ -312,6 +322,11 @@ pub struct RecordError {
 }
 
 impl RecordError {
+    /// That there is no text.
+    pub(crate) fn unread(path: &Path, found: Box<Diagnostic>) -> RecordError {
+        RecordError { path: path.to_owned(), text: String::new(), diagnostics: vec![*found] }
+    }
+
     /// The first finding on one line, and how many more there are.
     fn summary(&self) -> String {
         match self.diagnostics.as_slice() {

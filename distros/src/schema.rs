@@ -1,12 +1,12 @@
-//! The JSON Schema of a record, from types that mirror its keys.
+//! The JSON Schemas of a record and of a file of verdicts, from types that mirror their keys.
 //!
-//! Records are decoded from a syntax tree, so that messages have places; these types describe the same form to editors and
+//! They are decoded from a syntax tree, so that messages have places; these types describe the same form to editors and
 //! other programs. A test holds the two together.
 
 use schemars::JsonSchema;
 use std::collections::BTreeMap;
 
-/// The schema as a document with a newline at its end.
+/// A record's schema as a document with a newline at its end.
 ///
 /// # Errors
 ///
@@ -14,6 +14,31 @@ use std::collections::BTreeMap;
 pub fn record() -> serde_json::Result<String> {
     let schema = schemars::schema_for!(RecordFile);
     Ok(serde_json::to_string_pretty(&schema)? + "\n")
+}
+
+/// The schema of a file of verdicts, as [`record`] has a record's.
+///
+/// # Errors
+///
+/// None that is known.
+pub fn verified() -> serde_json::Result<String> {
+    let schema = schemars::schema_for!(VerdictsFile);
+    Ok(serde_json::to_string_pretty(&schema)? + "\n")
+}
+
+/// What was verified of one Linux distro; never written by hand.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct VerdictsFile {
+    /// The format's version.
+    #[schemars(rename = "apiVersion")]
+    api_version: Option<ApiVersion>,
+    /// The distro, as its record names it.
+    #[schemars(regex(pattern = r"^[a-z0-9._-]+$"))]
+    distro: String,
+    /// What each run proved.
+    verified: Vec<Entry>,
 }
 
 /// What one Linux distro offers Kata Containers.
@@ -45,8 +70,6 @@ struct RecordFile {
     confidence: Option<Confidence>,
     /// The releases: numbered ones ascending, then testing, unstable, rawhide.
     releases: Option<Vec<ReleaseFile>>,
-    /// What the harness proved; never written by hand.
-    verified: Option<Vec<VerifiedFile>>,
     /// Suites of a Debian-like archive.
     suites: Option<OneOrMany<Suite>>,
     /// Repositories to enable.
@@ -294,7 +317,7 @@ enum PackageManager {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case", deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
-struct VerifiedFile {
+struct Entry {
     release: Version,
     arch: Arch,
     /// `rs-4.0`.
@@ -394,8 +417,10 @@ mod tests {
     #[test]
     fn the_schema_has_the_types_words() {
         let schema = document();
+        let verdicts: serde_json::Value = serde_json::from_str(&verified().unwrap()).unwrap();
         let words = |name: &str| {
-            let of = &schema["$defs"][name];
+            let defined = [&schema, &verdicts].into_iter().find(|s| s["$defs"].get(name).is_some()).unwrap();
+            let of = &defined["$defs"][name];
             let listed = of["enum"].as_array().cloned().unwrap_or_default();
             let one_of = of["oneOf"].as_array().cloned().unwrap_or_default();
             let all = listed.into_iter().chain(one_of.iter().flat_map(|o| match o["enum"].as_array() {

@@ -1,17 +1,18 @@
-//! What runs proved: the entries of a record's `verified:`.
+//! What runs proved: the entries of `verified/DISTRO.yaml`, which are part of the distro's record.
 
 mod decode;
-pub(crate) mod forged;
+mod file;
+mod forged;
 pub mod standing;
 mod write;
 
-pub(crate) use decode::decode;
+pub(crate) use file::lint;
+pub use file::{FOLDER, VerifiedFile};
 pub use write::{WriteError, apply, write_file};
 
 use crate::arch::Arch;
 use crate::capability::Capability;
 use crate::environment::Environment;
-use crate::record::Record;
 use jiff::civil::Date;
 use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap;
@@ -216,11 +217,6 @@ impl<'de> Deserialize<'de> for VerifiedCapability {
         }
         deserializer.deserialize_any(WordOrMap)
     }
-}
-
-/// What the record says was proved.
-pub fn read(record: &Record) -> Vec<VerifiedEntry> {
-    record.verified.clone()
 }
 
 #[cfg(test)]

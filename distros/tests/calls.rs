@@ -14,6 +14,9 @@ fs: [{name: virtio-fs, packages: virtiofsd, path: /usr/libexec/virtiofsd}]
 kernel: {packages: linux-virt, image: /boot/vmlinuz-*, confidence: assumed}
 releases:
   - {version: 3.20, released: 2024-05-22}
+";
+
+const VERIFIED: &str = "distro: alpine
 verified:
   - release: \"3.20\"
     arch: x86_64
@@ -61,6 +64,7 @@ fn root() -> tempfile::TempDir {
         0o644,
     );
     write("usr/share/kata-osinfo/alpine.yaml", PACKAGED, 0o644);
+    write("usr/share/kata-osinfo/verified/alpine.yaml", VERIFIED, 0o644);
     write("etc/kata-osinfo/alpine.yaml", ADMINS, 0o644);
     write("lib/apk/db/installed", INSTALLED, 0o644);
     write("usr/bin/qemu-system-x86_64", "", 0o755);

@@ -35,14 +35,16 @@ fn run(dir: &Path, arguments: &[&str]) -> Output {
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a folder");
     for (name, text) in files {
-        std::fs::write(dir.path().join(name), text).expect("written");
+        let file = dir.path().join(name);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+        std::fs::write(file, text).expect("written");
     }
     dir
 }
 
 #[test]
 fn show_prints_what_is_known() {
-    let verified = "\nverified:
+    let verified = "distro: mini\nverified:
   - release: \"8.10\"
     arch: x86_64
     profile: go-3.29
@@ -58,7 +60,7 @@ fn show_prints_what_is_known() {
         verdict: unsupported
         causes: [\"no daemon\"]
 ";
-    let dir = folder(&[("mini.yaml", &format!("{RECORD}{verified}"))]);
+    let dir = folder(&[("mini.yaml", RECORD), ("verified/mini.yaml", verified)]);
     let arguments = ["--records", ".", "show", "mini:stable", "--arch", "x86_64"];
     let output = run(dir.path(), &arguments);
     assert_eq!((output.code, output.stderr.as_str()), (0, ""));

@@ -1,6 +1,7 @@
 //! The checked-in JSON Schema: current, and of one mind with the decoder.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
+use kata_osinfo::schema;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -15,33 +16,32 @@ fn yaml(path: &Path) -> Value {
 
 fn files(folder: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(here(folder)).expect("the folder");
-    let mut files: Vec<PathBuf> = entries.map(|e| e.expect("an entry").path()).collect();
+    let mut files: Vec<PathBuf> = entries.map(|e| e.expect("an entry").path()).filter(|p| p.is_file()).collect();
     files.sort();
     files
 }
 
 #[test]
-fn the_file_is_current() {
-    let current = kata_osinfo::schema::record().expect("the schema");
-    let file = here("schema/record.schema.json");
-    if std::env::var_os("UPDATE_SCHEMA").is_some() {
-        std::fs::write(&file, &current).expect("written");
+fn the_files_are_current() {
+    for (name, current) in [("record", schema::record()), ("verified", schema::verified())] {
+        let current = current.expect("the schema");
+        let file = here(&format!("schema/{name}.schema.json"));
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            std::fs::write(&file, &current).expect("written");
+        }
+        let checked_in = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(checked_in == current, "{} is old: run the test with UPDATE_SCHEMA=1", file.display());
     }
-    let checked_in = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(checked_in == current, "distros/schema/record.schema.json is old: run the test with UPDATE_SCHEMA=1");
 }
 
 #[test]
 fn sound_records_are_valid_and_broken_ones_are_not() {
-    let schema: Value = serde_json::from_str(&kata_osinfo::schema::record().expect("the schema")).expect("JSON");
-    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let validator = validator(&schema::record().expect("the schema"));
     let shipped = files("records");
     let sound =
         shipped.into_iter().chain(files("tests/fixtures/records")).chain(files("tests/fixtures/proposal/as-meant"));
     for file in sound {
-        let errors: Vec<String> =
-            validator.iter_errors(&yaml(&file)).map(|e| format!("{}: {e}", e.instance_path)).collect();
-        assert!(errors.is_empty(), "{}: {errors:?}", file.display());
+        assert_valid(&validator, &file);
     }
     for name in [
         "unknown-key",
@@ -59,12 +59,31 @@ fn sound_records_are_valid_and_broken_ones_are_not() {
         "wrong-type-date",
         "wrong-type-path",
         "relative-path",
-        "verified-unknown-verdict",
-        "verified-unknown-capability",
-        "verified-unknown-environment",
-        "verified-without-basis",
+        "verdicts-in-a-record",
     ] {
         let record = yaml(&here(&format!("tests/fixtures/bad/{name}.yaml")));
         assert!(!validator.is_valid(&record), "{name} is valid to the schema");
     }
+}
+
+#[test]
+fn sound_verdicts_are_valid_and_broken_ones_are_not() {
+    let validator = validator(&schema::verified().expect("the schema"));
+    for file in files("records/verified") {
+        assert_valid(&validator, &file);
+    }
+    for name in ["unknown-verdict", "unknown-capability", "unknown-environment", "without-basis"] {
+        let verdicts = yaml(&here(&format!("tests/fixtures/bad-verdicts/{name}.yaml")));
+        assert!(!validator.is_valid(&verdicts), "{name} is valid to the schema");
+    }
+}
+
+fn validator(schema: &str) -> jsonschema::Validator {
+    let schema: Value = serde_json::from_str(schema).expect("JSON");
+    jsonschema::validator_for(&schema).expect("a schema")
+}
+
+fn assert_valid(validator: &jsonschema::Validator, file: &Path) {
+    let errors: Vec<String> = validator.iter_errors(&yaml(file)).map(|e| format!("{}: {e}", e.instance_path)).collect();
+    assert!(errors.is_empty(), "{}: {errors:?}", file.display());
 }

@@ -52,17 +52,18 @@ impl Place {
     fn new() -> Place {
         let dir = tempfile::tempdir().unwrap();
         let records = dir.path().join("records");
-        std::fs::create_dir(&records).unwrap();
+        std::fs::create_dir_all(records.join("verified")).unwrap();
         for (name, text, release) in [("debian", DEBIAN, "13"), ("nowhere", NOWHERE, "1")] {
-            let text = verified::apply(text, &[earlier(release)]).unwrap();
             std::fs::write(records.join(format!("{name}.yaml")), text).unwrap();
+            let verdicts = verified::apply(None, name, &[release], &[earlier(release)]).unwrap();
+            std::fs::write(records.join(format!("verified/{name}.yaml")), verdicts).unwrap();
         }
         Place { dir, records }
     }
 
-    /// The text of a record.
-    fn record(&self, distro: &str) -> String {
-        std::fs::read_to_string(self.records.join(format!("{distro}.yaml"))).unwrap()
+    /// The text of a distro's verdicts.
+    fn verdicts(&self, distro: &str) -> String {
+        std::fs::read_to_string(self.records.join(format!("verified/{distro}.yaml"))).unwrap()
     }
 
     /// `kata-qualify run` with these records and an output folder `out`.
@@ -122,12 +123,12 @@ fn a_release_in_error_leaves_its_entries_in_the_record_as_they_were() {
         return;
     }
     let place = Place::new();
-    let before = place.record("nowhere");
-    assert!(before.contains("verified:"), "the record to be kept has nothing to keep");
+    let before = place.verdicts("nowhere");
+    assert!(before.contains("verified:"), "the file to be kept has nothing to keep");
     let cache = place.dir.path().join("cache");
     let ended = end(&mut place.run(&cache, &["nowhere:1", "--source", "bootstrap", "--write-back"]));
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
-    assert_eq!(place.record("nowhere"), before);
+    assert_eq!(place.verdicts("nowhere"), before);
     assert!(ended.stderr.contains("not written back: nowhere:1/x86_64/container: image: "), "{}", ended.stderr);
 }
 
@@ -137,14 +138,14 @@ fn a_mirror_that_cannot_be_reached_is_told_and_nothing_is_written_back() {
         return;
     }
     let place = Place::new();
-    let before = place.record("debian");
+    let before = place.verdicts("debian");
     let cache = place.dir.path().join("cache");
     let ended = end(&mut place.run(&cache, &["debian:13", "--mirror", NO_MIRROR, "--write-back"]));
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     let errors = errors(cell(&results(&place.out()), "debian:13/"));
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].starts_with("image: ") && errors[0].contains("the mirror cannot be reached"), "{errors:?}");
-    assert_eq!(place.record("debian"), before);
+    assert_eq!(place.verdicts("debian"), before);
     assert_no_image(&cache);
 }
 
@@ -154,14 +155,14 @@ fn offline_without_an_image_is_an_error_that_says_what_to_do() {
         return;
     }
     let place = Place::new();
-    let before = place.record("debian");
+    let before = place.verdicts("debian");
     let cache = place.dir.path().join("cache");
     let ended = end(&mut place.run(&cache, &["debian:13", "--offline", "--write-back"]));
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
     let errors = errors(cell(&results(&place.out()), "debian:13/"));
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].starts_with("image: ") && errors[0].contains("offline"), "{errors:?}");
-    assert_eq!(place.record("debian"), before);
+    assert_eq!(place.verdicts("debian"), before);
 }
 
 #[test]
@@ -170,7 +171,7 @@ fn a_full_disk_is_told_and_leaves_no_half_image() {
         return;
     }
     let place = Place::new();
-    let before = place.record("debian");
+    let before = place.verdicts("debian");
     let disk = match Disk::mount(place.dir.path().join("disk"), "64m") {
         Ok(disk) => disk,
         Err(e) => return command::skip("a_full_disk_is_told_and_leaves_no_half_image", &e),
@@ -180,7 +181,7 @@ fn a_full_disk_is_told_and_leaves_no_half_image() {
     let errors = errors(cell(&results(&place.out()), "debian:13/"));
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].starts_with("image: ") && errors[0].contains("the disk is full"), "{errors:?}");
-    assert_eq!(place.record("debian"), before);
+    assert_eq!(place.verdicts("debian"), before);
     assert_no_image(&disk.0);
 }
 

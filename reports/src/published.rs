@@ -1,4 +1,4 @@
-//! `docs/matrix.md`: what the records' `verified:` says, for those who read and do not run.
+//! `docs/matrix.md`: what `distros/records/verified` says, for those who read and do not run.
 
 use crate::markdown::{escape, mark, short, table};
 use crate::marks;
@@ -25,7 +25,7 @@ fn write_all<'a>(
     profiles: &[Profile],
 ) -> std::fmt::Result {
     writeln!(out, "# What was verified\n")?;
-    writeln!(out, "Made by `kata-qualify matrix` from the records' `verified:`; do not edit it.\n")?;
+    writeln!(out, "Made by `kata-qualify matrix` from `distros/records/verified`; do not edit it.\n")?;
     writeln!(out, "{}\n", crate::markdown::LEGEND)?;
     for record in records.filter(|record| !record.verified.is_empty()) {
         writeln!(out, "## {}\n", escape(&record.distro))?;

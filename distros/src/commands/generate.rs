@@ -97,6 +97,10 @@ fn shared(roff: &mut Roff) {
     for (folder, text) in SYSTEM_FOLDERS.iter().zip(whose) {
         item(roff, &format!("{folder}/*.yaml"), text);
     }
+    for folder in SYSTEM_FOLDERS {
+        let text = "What was verified; written by kata-qualify and read as part of the records beside it.";
+        item(roff, &format!("{folder}/{}/*.yaml", kata_osinfo::verified::FOLDER), text);
+    }
 }
 
 fn item(roff: &mut Roff, head: &str, text: &str) {

@@ -3,8 +3,9 @@
 use super::{Exit, json};
 use clap::{Args, ValueEnum};
 use kata_osinfo::diagnostic::{Diagnostic, printable};
-use kata_osinfo::lint::{Whole, fix_as, lint_as};
-use kata_osinfo::{record, verified};
+use kata_osinfo::lint::{Form, fix_as, lint_as};
+use kata_osinfo::record::{self, Record};
+use kata_osinfo::verified;
 use rayon::prelude::*;
 use std::io::{IsTerminal, Write, stdout};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// Arguments of `lint`.
 #[derive(Debug, Args)]
 pub(crate) struct LintArguments {
-    /// The records' files.
+    /// The files: records, and verdicts where the folder is named `verified`.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Write the corrections that are certain into the files.
@@ -39,9 +40,8 @@ enum LintFormat {
 
 pub(crate) fn run(arguments: &LintArguments) -> anyhow::Result<Exit> {
     let colour = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let whole = if arguments.part { Whole::Part } else { Whole::Yes };
     let checked: Vec<Checked> =
-        arguments.files.par_iter().map(|file| check(file, arguments.fix, whole)).collect::<anyhow::Result<_>>()?;
+        arguments.files.par_iter().map(|file| check(file, arguments)).collect::<anyhow::Result<_>>()?;
     let mut out = stdout().lock();
     for file in &checked {
         for diagnostic in &file.found {
@@ -72,7 +72,13 @@ struct Checked {
     unreadable: bool,
 }
 
-fn check(file: &Path, fix: bool, whole: Whole) -> anyhow::Result<Checked> {
+fn check(file: &Path, arguments: &LintArguments) -> anyhow::Result<Checked> {
+    let releases = releases_beside(file);
+    let form = match releases.as_deref() {
+        Some(releases) => Form::Verified { releases },
+        None if arguments.part => Form::Part,
+        None => Form::Record,
+    };
     let text = match record::read_text(file) {
         Ok(text) => text,
         Err(problem) => {
@@ -80,14 +86,23 @@ fn check(file: &Path, fix: bool, whole: Whole) -> anyhow::Result<Checked> {
             return Ok(Checked { text: String::new(), found: vec![*problem], unreadable });
         }
     };
-    let text = if fix { fixed(file, text, whole)? } else { text };
-    let found = lint_as(file, &text, whole);
+    let text = if arguments.fix { fixed(file, text, form)? } else { text };
+    let found = lint_as(file, &text, form);
     Ok(Checked { text, found, unreadable: false })
 }
 
+/// For a file of verdicts, the releases of the record beside its folder, none where there is no such record.
+fn releases_beside(file: &Path) -> Option<Vec<String>> {
+    let file = std::path::absolute(file).ok()?;
+    let folder = file.parent().filter(|folder| folder.file_name().is_some_and(|name| name == verified::FOLDER))?;
+    let record = folder.parent().zip(file.file_name()).map(|(records, name)| Record::read(&records.join(name)));
+    let releases = record.and_then(Result::ok).map(|record| record.releases).unwrap_or_default();
+    Some(releases.into_iter().map(|release| release.version).collect())
+}
+
 /// The text with its fixes, which are in the file then.
-fn fixed(file: &Path, text: String, whole: Whole) -> anyhow::Result<String> {
-    let Some(fixed) = fix_as(file, &text, whole) else {
+fn fixed(file: &Path, text: String, form: Form<'_>) -> anyhow::Result<String> {
+    let Some(fixed) = fix_as(file, &text, form) else {
         return Ok(text);
     };
     verified::write_file(file, &fixed).map_err(|e| anyhow::anyhow!("writing {}: {e}", file.display()))?;

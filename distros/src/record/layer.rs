@@ -5,14 +5,12 @@
 
 use super::resolve::merged;
 use super::{Component, Fact, Parts, PerArch, Record, RecordError, ReleaseEntry, Source};
-use super::{misnamed, read_text, text_of};
+use super::{misnamed, read_text};
 use crate::arch::Arch;
 use crate::diagnostic::{Diagnostic, Severity, finish};
 use crate::release::PackageManager;
-use crate::root::{Root, RootError};
 use crate::syntax::Node;
-use crate::verified::{VerifiedEntry, forged};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
@@ -40,28 +38,16 @@ pub(crate) struct Draft {
     pub(crate) arches: Option<(Vec<Arch>, Place)>,
     pub(crate) defaults: Parts,
     pub(crate) releases: Option<Vec<ReleaseEntry>>,
-    pub(crate) verified: Vec<VerifiedEntry>,
-    /// Where the last file's `verified:` stands.
-    pub(crate) verified_span: Range<usize>,
-    /// Why nothing of the last file's `verified:` was taken.
-    pub(crate) unread: Vec<Diagnostic>,
     /// Where the record begins in its last file.
     pub(crate) start: usize,
 }
 
 impl Draft {
-    /// What is wrong with `verified:` alone costs the file its verdicts and nothing else; see [`Draft::doubtful`].
     pub(crate) fn parse(path: &Path, text: &str) -> Result<Draft, RecordError> {
         let (draft, mut diagnostics) = super::parse_draft(path, text);
         diagnostics.retain(|d| d.severity == Severity::Error);
         match draft {
-            Some(mut draft) if diagnostics.iter().all(|d| draft.verified_span.contains(&d.start)) => {
-                if !diagnostics.is_empty() {
-                    draft.verified.clear();
-                }
-                draft.unread = diagnostics;
-                Ok(draft)
-            }
+            Some(draft) if diagnostics.is_empty() => Ok(draft),
             draft => {
                 diagnostics.extend(draft.iter().flat_map(Draft::missing));
                 let diagnostics = finish(diagnostics, text, &path.display().to_string());
@@ -74,38 +60,9 @@ impl Draft {
         Draft::of_text(path, read_text(path))
     }
 
-    /// [`Draft::read`] of a file of a root, by its path on the inside.
-    pub(crate) fn read_in(root: &Root, inside: &Path) -> Result<Draft, RecordError> {
-        let name = root.shown(inside);
-        let opened = root.file(inside).map_err(|e| match e {
-            RootError::Read { source, .. } => source.to_string(),
-            other => other.to_string(),
-        });
-        Draft::of_text(&name, text_of(&name, opened))
-    }
-
-    fn of_text(path: &Path, text: Result<String, Box<Diagnostic>>) -> Result<Draft, RecordError> {
-        let unreadable =
-            |d: Box<Diagnostic>| RecordError { path: path.to_owned(), text: String::new(), diagnostics: vec![*d] };
-        Draft::parse(path, &text.map_err(unreadable)?)
-    }
-
-    /// Takes away the entries of `verified:` that no harness can have written, and says what is wrong with them and with
-    /// what could not be read.
-    pub(crate) fn doubtful(&mut self) -> Option<RecordError> {
-        let source = self.sources.last()?;
-        let releases: Vec<&str> = self.releases.iter().flatten().map(|r| r.version.as_str()).collect();
-        let found = forged::among(&source.text, &self.verified, &releases);
-        let (wrong, diagnostics): (BTreeSet<usize>, Vec<Diagnostic>) = found.into_iter().unzip();
-        let mut numbers = 0_usize..;
-        self.verified.retain(|_| numbers.next().is_some_and(|number| !wrong.contains(&number)));
-        let mut diagnostics = finish(diagnostics, &source.text, &source.path.display().to_string());
-        diagnostics.append(&mut self.unread);
-        (!diagnostics.is_empty()).then(|| RecordError {
-            path: source.path.clone(),
-            text: source.text.clone(),
-            diagnostics,
-        })
+    /// [`Draft::parse`] of what was read.
+    pub(crate) fn of_text(path: &Path, text: Result<String, Box<Diagnostic>>) -> Result<Draft, RecordError> {
+        Draft::parse(path, &text.map_err(|found| RecordError::unread(path, found))?)
     }
 
     /// The keys that a record needs and nobody has supplied.
@@ -128,8 +85,7 @@ impl Draft {
         found
     }
 
-    /// The record, if nothing is missing, every package has a name that its package manager takes for one, and no doubt is
-    /// left that [`Draft::doubtful`] has not told.
+    /// The record, if nothing is missing and every package has a name that its package manager takes for one.
     pub(crate) fn complete(self) -> Result<Record, RecordError> {
         let record = self.whole()?;
         let found = misnamed(&record);
@@ -143,18 +99,14 @@ impl Draft {
     }
 
     fn whole(self) -> Result<Record, RecordError> {
-        let mut missing = self.missing();
+        let missing = self.missing();
         let (path, text) = self.sources.last().map(|s| (s.path.clone(), s.text.clone())).unwrap_or_default();
         let (Some((package_manager, _)), Some((arches, _)), Some(releases)) =
             (self.package_manager, self.arches, self.releases)
         else {
-            missing.extend(self.unread);
             let diagnostics = finish(missing, &text, &path.display().to_string());
             return Err(RecordError { path, text, diagnostics });
         };
-        if !self.unread.is_empty() {
-            return Err(RecordError { path, text, diagnostics: self.unread });
-        }
         Ok(Record {
             path,
             text,
@@ -166,7 +118,7 @@ impl Draft {
             arches,
             defaults: self.defaults,
             releases,
-            verified: self.verified,
+            verified: Vec::new(),
         })
     }
 
@@ -176,7 +128,6 @@ impl Draft {
         self.package_manager.get_or_insert((PackageManager::Apt, place.clone()));
         self.arches.get_or_insert((Arch::ALL.to_vec(), place));
         self.releases.get_or_insert_default();
-        self.unread.clear();
         self.whole().ok()
     }
 
@@ -211,17 +162,14 @@ impl Draft {
             }
             self.releases = Some(releases);
         }
-        self.verified.retain(|old| !upper.verified.iter().any(|new| new.key() == old.key()));
-        self.verified.append(&mut upper.verified);
         self
     }
 
     /// The record of a distro that is built from this one.
     ///
-    /// It has all that this one has but what was proved, which was proved of other packages.
+    /// It has all that this one has; what was proved is not among it, because it was proved of other packages.
     /// Its releases are its own where it names any; each stands on the one that it names as `derives-from`.
     pub(crate) fn parent_of(mut self, child: Draft) -> Draft {
-        self.verified.clear();
         self.ids.clear();
         if let Some(own) = &child.releases {
             let parents = self.releases.take().unwrap_or_default();

@@ -19,7 +19,6 @@ const RECORD_KEYS: &[&str] = &[
     "arch",
     "confidence",
     "releases",
-    "verified",
 ];
 const RELEASE_KEYS: &[&str] =
     &["version", "codename", "aliases", "derives-from", "released", "eol", "lts", "arch", "confidence"];
@@ -61,8 +60,9 @@ pub(crate) fn draft(path: &Path, text: &str) -> (Option<Draft>, Vec<Diagnostic>)
 }
 
 fn top_level(d: &mut Decoder<'_>, root: &Node, path: &Path) -> Option<Draft> {
-    let allowed: Vec<&str> = RECORD_KEYS.iter().chain(PART_KEYS).copied().collect();
+    let allowed: Vec<&str> = RECORD_KEYS.iter().chain(PART_KEYS).copied().chain(["verified"]).collect();
     d.fields(root, "the record", &allowed)?;
+    misplaced(d, root);
     if let Some(version) = root.get("apiVersion") {
         d.word(version, "apiVersion", "unknown-version", &[("v1", ())]);
     }
@@ -74,8 +74,6 @@ fn top_level(d: &mut Decoder<'_>, root: &Node, path: &Path) -> Option<Draft> {
     let confidence = d.confidence(root, Confidence::Assumed);
     let defaults = parts(d, root, confidence);
     let releases = releases(d, root, confidence);
-    let verified = root.get("verified");
-    let entries = verified.and_then(|node| crate::verified::decode(d, node));
     Some(Draft {
         sources: vec![super::Source { path: path.to_owned(), text: d.text.to_owned() }],
         distro: distro?,
@@ -85,11 +83,15 @@ fn top_level(d: &mut Decoder<'_>, root: &Node, path: &Path) -> Option<Draft> {
         arches: arches?,
         defaults,
         releases: releases?,
-        verified: entries.unwrap_or_default(),
-        verified_span: verified.map_or(0..0, |node| node.span.clone()),
-        unread: Vec::new(),
         start: root.span.start,
     })
+}
+
+/// Verdicts have one place, which is not the record that people write.
+fn misplaced(d: &mut Decoder<'_>, root: &Node) {
+    let Some(entry) = root.entries().iter().find(|entry| entry.key == "verified") else { return };
+    d.error("misplaced", entry.key_span.clone(), "verdicts do not stand in a record").hint =
+        Some("move `verified` into a file `verified/DISTRO.yaml` beside the records, with `distro` above it".into());
 }
 
 /// What `read` makes of a key's value: `Some(None)` where the key is missing, `None` where its value is wrong.
@@ -100,7 +102,8 @@ fn or_missing<T>(node: Option<&Node>, read: impl FnOnce(&Node) -> Option<T>) -> 
     }
 }
 
-fn distro(d: &mut Decoder<'_>, root: &Node) -> Option<String> {
+/// The distro's name, which must be there.
+pub(crate) fn distro(d: &mut Decoder<'_>, root: &Node) -> Option<String> {
     let node = d.required(root, "distro")?;
     let name = d.string(node, "distro")?;
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);

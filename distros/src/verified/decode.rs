@@ -1,4 +1,4 @@
-//! The entries of `verified:` as they stand in a record.
+//! The entries of `verified:` as they stand in a file.
 
 use super::{Basis, Verdict, VerifiedCapability, VerifiedEntry};
 use crate::capability::Capability;
@@ -21,7 +21,7 @@ const ENTRY_KEYS: &[&str] = &[
 ];
 
 /// All entries, or `None` when one is wrong.
-pub(crate) fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<VerifiedEntry>> {
+pub(super) fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<VerifiedEntry>> {
     match &node.kind {
         Kind::Null => Some(Vec::new()),
         Kind::List(items) => d.all(items, entry),

@@ -4,7 +4,6 @@ use super::{Verdict, VerifiedEntry};
 use crate::capability::Capability;
 use crate::diagnostic::Diagnostic;
 use crate::profile::Profile;
-use crate::record::Record;
 use crate::syntax::{self, Node};
 use jiff::ToSpan;
 use std::collections::BTreeSet;
@@ -13,20 +12,14 @@ use std::ops::Range;
 /// Digests of what was required, of every harness of this repository.
 const TEST_SETS: &str = include_str!("../../test-sets.txt");
 
-/// All rules.
-pub(crate) fn check(record: &Record) -> Vec<Diagnostic> {
-    let releases: Vec<&str> = record.releases.iter().map(|r| r.version.as_str()).collect();
-    among(&record.text, &record.verified, &releases).into_iter().map(|(_, finding)| finding).collect()
-}
-
 /// What is wrong with the entries of a file, each with the entry's place among them.
 ///
-/// `releases` are those of the file, none where it states none.
-pub(crate) fn among(text: &str, verified: &[VerifiedEntry], releases: &[&str]) -> Vec<(usize, Diagnostic)> {
+/// `releases` are those of the record, none where they are not known.
+pub(super) fn among(text: &str, verified: &[VerifiedEntry], releases: &[String]) -> Vec<(usize, Diagnostic)> {
     if verified.is_empty() {
         return Vec::new();
     }
-    // The places are the tree's; a record that was decoded can be parsed again.
+    // The places are the tree's; a file that was decoded can be parsed again.
     let Ok(root) = syntax::parse(text) else { return Vec::new() };
     let nodes = match root.get("verified").map(|n| &n.kind) {
         Some(syntax::Kind::List(items)) => items.as_slice(),
@@ -60,7 +53,7 @@ pub(crate) fn among(text: &str, verified: &[VerifiedEntry], releases: &[&str]) -
             let message = "verified: no versions are stated that it was proved of".to_owned();
             forged("versions", message, "qualify the release again");
         }
-        if !releases.is_empty() && !releases.contains(&entry.release.as_str()) {
+        if !releases.is_empty() && !releases.contains(&entry.release) {
             let message = format!("verified: the record has no release `{}`", entry.release);
             forged("release", message, "remove the entry");
         }

@@ -1,10 +1,10 @@
-//! Writing `verified:` back without touching a byte before it.
+//! Writing what was proved, whole or not at all.
 
-use super::VerifiedEntry;
+use super::{VerifiedEntry, VerifiedFile};
 use crate::diagnostic::is_direction_control;
-use crate::record::{Record, RecordError};
+use crate::record::RecordError;
 use crate::root::Place;
-use crate::syntax::{self, Kind, Node};
+use crate::syntax;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io;
@@ -15,68 +15,66 @@ const MAX_CAUSE: usize = 300;
 /// Causes of one capability that are kept.
 const MAX_CAUSES: usize = 16;
 
-/// Why results cannot be written into a record.
+/// Why results cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// The record is broken, before or after the edit.
+    /// What is there cannot be read, or what would be written.
     #[error(transparent)]
-    Record(#[from] Box<RecordError>),
-    /// `verified:` is followed by other keys.
-    #[error("`verified` must be the last key, but `{0}` follows it: move `{0}` before `verified`")]
-    NotLast(String),
-    /// A comment after `verified:` would be lost.
-    #[error("line {0}: a comment after `verified` would be lost: move it before `verified`")]
-    TrailingComment(usize),
-    /// The top level is not written one key a line from the first column.
-    #[error("the record's keys must each begin a line, in the first column, to write `verified` behind them")]
-    NotBlock,
+    Unreadable(#[from] Box<RecordError>),
+    /// The file is another distro's.
+    #[error("the file has the verdicts of {found}, not those of {expected}: move it away")]
+    OtherDistro {
+        /// The file's.
+        found: String,
+        /// The one whose verdicts were to be written.
+        expected: String,
+    },
     /// Two results for the same place.
     #[error("two results for release {0}: give one for each release, architecture, profile and environment")]
     Twice(String),
-    /// The edit would change what it must not.
-    #[error("writing `verified` would change other parts of the record; nothing was written")]
-    OtherChange,
-    /// The record would grow beyond what is read back.
-    #[error("the record would have more than {limit} bytes: remove old entries of `verified`", limit = syntax::MAX_BYTES)]
+    /// What would be written is not what would be read.
+    #[error("the verdicts would not be read back as they were written; nothing was written")]
+    NotReadBack,
+    /// The file would grow beyond what is read back.
+    #[error("the file would have more than {limit} bytes: remove old entries", limit = syntax::MAX_BYTES)]
     TooLarge,
 }
 
-/// The record's text with the entries of `new` in `verified:`, replacing those with the same key.
+/// The text of a distro's file of verdicts: the entries of `old`, its text of today, and over them those of `new`, in the
+/// order of the record's `releases`.
 ///
-/// The bytes before `verified:` stay as they are; doing it twice gives the same bytes.
-/// Causes and workarounds are made one safe line and capped.
+/// Doing it twice gives the same bytes. Causes and workarounds are made one safe line and capped.
 ///
 /// # Errors
 ///
-/// That the record is broken, or that something but `verified:` would change.
-pub fn apply(record_text: &str, new: &[VerifiedEntry]) -> Result<String, WriteError> {
-    let path = Path::new("record");
-    let record = Record::parse(path, record_text).map_err(Box::new)?;
-    let root = tree(record_text)?;
-    let prefix = prefix(record_text, &root)?;
-    let entries = merged(&record, new)?;
-    if entries.is_empty() && root.get("verified").is_none() {
-        return Ok(record_text.to_owned());
-    }
-    let newline = match record_text.find('\n') {
-        Some(i) if record_text[..i].ends_with('\r') => "\r\n",
-        _ => "\n",
-    };
-    let mut text = prefix.to_owned();
-    if root.get("verified").is_none() {
-        if !text.ends_with('\n') {
-            text += newline;
+/// That the old text cannot be read, so that its entries would be lost, or the new one could not be.
+pub fn apply(
+    old: Option<&str>,
+    distro: &str,
+    releases: &[&str],
+    new: &[VerifiedEntry],
+) -> Result<String, WriteError> {
+    let path = Path::new("the verdicts of today");
+    let old = match old.map(|text| VerifiedFile::parse(path, text)).transpose().map_err(Box::new)? {
+        Some(file) if file.distro != distro => {
+            return Err(WriteError::OtherDistro { found: file.distro, expected: distro.to_owned() });
         }
-        text += newline;
-    }
-    text += &render(&entries).replace('\n', newline);
+        Some(file) => file.entries,
+        None => Vec::new(),
+    };
+    let entries = merged(&old, releases, new)?;
+    let text = format!(
+        "# What was verified of {distro}: written by `kata-qualify run --write-back`, and never by hand.\n\
+         apiVersion: v1\ndistro: {}\n{}",
+        quoted(distro),
+        render(&entries)
+    );
     if text.len() > syntax::MAX_BYTES {
         return Err(WriteError::TooLarge);
     }
-    let again = Record::parse(path, &text).map_err(Box::new)?;
-    let same = data(&root) == data(&tree(&text)?);
-    if !same || again.verified != entries || !text.starts_with(prefix) {
-        return Err(WriteError::OtherChange);
+    let again = VerifiedFile::parse(Path::new("the new verdicts"), &text).map_err(Box::new)?;
+    if again != (VerifiedFile { distro: distro.to_owned(), entries }) {
+        return Err(WriteError::NotReadBack);
     }
     Ok(text)
 }
@@ -94,41 +92,12 @@ pub fn write_file(path: &Path, text: &str) -> io::Result<()> {
     place.write(text.as_bytes(), old.as_ref()).map_err(io::Error::other)
 }
 
-fn tree(text: &str) -> Result<Node, WriteError> {
-    syntax::parse(text).map_err(|diagnostics| {
-        WriteError::Record(Box::new(RecordError { path: "record".into(), text: text.to_owned(), diagnostics }))
-    })
-}
-
-/// Everything before `verified:`; the whole text when there is none.
-fn prefix<'t>(text: &'t str, root: &Node) -> Result<&'t str, WriteError> {
-    let entries = root.entries();
-    let at_line_start = |at: usize| at == 0 || text[..at].ends_with('\n');
-    if !entries.iter().all(|e| at_line_start(e.key_span.start)) {
-        return Err(WriteError::NotBlock);
-    }
-    // A document's end mark would stand before what is appended.
-    if text.lines().any(|l| l == "..." || l.starts_with("... ")) {
-        return Err(WriteError::NotBlock);
-    }
-    let Some(at) = entries.iter().position(|e| e.key == "verified") else {
-        return Ok(text);
-    };
-    if let Some(after) = entries.get(at + 1) {
-        return Err(WriteError::NotLast(after.key.clone()));
-    }
-    let start = entries[at].key_span.start;
-    let before = text[..start].matches('\n').count();
-    for (i, line) in text[start..].lines().enumerate() {
-        if line.starts_with('#') {
-            return Err(WriteError::TrailingComment(before + i + 1));
-        }
-    }
-    Ok(&text[..start])
-}
-
 /// Old entries that are not replaced and the new ones, made safe, in the order of the record's releases.
-fn merged(record: &Record, new: &[VerifiedEntry]) -> Result<Vec<VerifiedEntry>, WriteError> {
+fn merged(
+    old: &[VerifiedEntry],
+    releases: &[&str],
+    new: &[VerifiedEntry],
+) -> Result<Vec<VerifiedEntry>, WriteError> {
     let new: Vec<VerifiedEntry> = new.iter().map(safe).collect();
     let mut keys = BTreeSet::new();
     for entry in &new {
@@ -138,10 +107,9 @@ fn merged(record: &Record, new: &[VerifiedEntry]) -> Result<Vec<VerifiedEntry>, 
         }
     }
     let mut all: Vec<VerifiedEntry> =
-        record.verified.iter().filter(|old| !keys.contains(&old.key())).map(safe).collect();
+        old.iter().filter(|old| !keys.contains(&old.key())).map(safe).collect();
     all.extend(new.iter().cloned());
-    let order: BTreeMap<&str, usize> =
-        record.releases.iter().enumerate().map(|(i, r)| (r.version.as_str(), i)).collect();
+    let order: BTreeMap<&str, usize> = releases.iter().enumerate().map(|(place, release)| (*release, place)).collect();
     all.sort_by(|a, b| {
         let place = |e: &VerifiedEntry| order.get(e.release.as_str()).copied();
         let place = |e: &VerifiedEntry| place(e).unwrap_or(usize::MAX);
@@ -258,33 +226,6 @@ fn quoted(text: &str) -> String {
 /// In double quotes; the text holds no control characters, so two escapes are enough.
 fn double_quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-/// The values before `verified:` with their spelling; two of them are equal when nothing else changed.
-fn data(root: &Node) -> Vec<String> {
-    fn walk(node: &Node, out: &mut Vec<String>) {
-        match &node.kind {
-            Kind::Null => out.push("~".into()),
-            Kind::Scalar(value) => out.push(format!("={value}")),
-            Kind::List(items) => {
-                out.push(format!("[{}", items.len()));
-                items.iter().for_each(|i| walk(i, out));
-            }
-            Kind::Map(entries) => {
-                out.push(format!("{{{}", entries.len()));
-                for entry in entries {
-                    out.push(format!("{}:", entry.key));
-                    walk(&entry.value, out);
-                }
-            }
-        }
-    }
-    let mut out = Vec::new();
-    for entry in root.entries().iter().filter(|e| e.key != "verified") {
-        out.push(format!("{}:", entry.key));
-        walk(&entry.value, &mut out);
-    }
-    out
 }
 
 #[cfg(test)]

@@ -220,6 +220,11 @@ arch: [x86_64, aarch64, ppc64le, s390x]
 confidence: documented
 vmm: {name: qemu, packages: qemu-kvm, path: /usr/bin/kq-vmm}
 releases: [{version: 1}]
+",
+    );
+    scratch.write(
+        "etc/kata-osinfo/verified/scratch.yaml",
+        "distro: scratch
 verified:
   - {release: \"1\", arch: x86_64, profile: rs-4.0, environment: vm, basis: emulated, tested: 2026-01-01, harness: \"0.1.0\", test-set: d3dcb968b1d5, versions: {qemu-kvm: \"1:1.0-1\"}, capabilities: {vmm.boot: supported}}
 ",

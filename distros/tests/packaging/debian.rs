@@ -162,7 +162,6 @@ arch: [x86_64, aarch64, ppc64le, s390x]
 confidence: documented
 vmm: {name: cloud-hypervisor, packages: kq-vmm, path: /usr/bin/cloud-hypervisor}
 releases: [{version: 1}]
-verified:
 ";
     let entry = |arch: &str, profile: &str| {
         format!(
@@ -170,8 +169,9 @@ verified:
         )
     };
     let arch = std::env::consts::ARCH;
-    let record = [record, &entry(arch, "go-3.29"), &entry(arch, "rs-4.0")].concat();
+    let verdicts = ["distro: kqtest\nverified:\n", &entry(arch, "go-3.29"), &entry(arch, "rs-4.0")].concat();
     system.write("etc/kata-osinfo/kqtest.yaml", record.as_bytes());
+    system.write("etc/kata-osinfo/verified/kqtest.yaml", verdicts.as_bytes());
     let apt = |version: &str| system.must(&["apt-get", "install", "--yes", "-q", &format!("/tmp/{version}.deb")]);
 
     apt("1.0");

@@ -20,7 +20,7 @@ const REGISTRIES: [&str; 7] = [
 ];
 
 /// A record's top-level keys in the order in which a reader looks for them.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 14] = [
     "apiVersion",
     "distro",
     "ids",
@@ -35,15 +35,15 @@ const ORDER: [&str; 15] = [
     "kernel",
     "container-manager",
     "releases",
-    "verified",
 ];
 
 fn files() -> Vec<(String, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("records");
     let mut files: Vec<(String, String)> = std::fs::read_dir(folder)
         .expect("records")
-        .map(|entry| {
-            let path = entry.expect("entry").path();
+        .map(|entry| entry.expect("entry").path())
+        .filter(|path| path.is_file())
+        .map(|path| {
             let name = path.file_stem().and_then(|s| s.to_str()).expect("a name").to_owned();
             (name, std::fs::read_to_string(&path).expect("text"))
         })

@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
         Ended::Broken => return Ok(Exit::Infrastructure),
     }
     let recorded: Vec<(String, Vec<verified::VerifiedEntry>)> =
-        database.records().map(|record| (record.distro.clone(), verified::read(record))).collect();
+        database.records().map(|record| (record.distro.clone(), record.verified.clone())).collect();
     let summary = reports::compare::summary(&matrix, arguments.strict, |cell, profile| {
         let entries = recorded.iter().find(|(distro, _)| *distro == cell.cell.distro);
         entries.and_then(|(_, entries)| reports::compare::entry_of(entries, cell, profile))
@@ -361,10 +361,10 @@ fn records_folder(option: Option<&Path>) -> Result<PathBuf, UsageError> {
     Err(UsageError(format!("--write-back: {} is not a folder of records; name one with --records", dir.display())))
 }
 
-/// Writes what was verified into the records, each file at once or not at all.
+/// Writes what was verified beside the records, each file at once or not at all.
 fn write_back(matrix: &reports::matrix::Matrix, database: &Database, folder: &Path) -> anyhow::Result<()> {
     let old: Vec<(String, Vec<verified::VerifiedEntry>)> =
-        database.records().map(|record| (record.distro.clone(), verified::read(record))).collect();
+        database.records().map(|record| (record.distro.clone(), record.verified.clone())).collect();
     let (entries, withheld) = reports::record::verified_entries(matrix, |cell, profile| {
         let entries = old.iter().find(|(distro, _)| *distro == cell.cell.distro);
         entries.and_then(|(_, entries)| reports::compare::entry_of(entries, cell, profile))
@@ -376,13 +376,21 @@ fn write_back(matrix: &reports::matrix::Matrix, database: &Database, folder: &Pa
     let mut distros: Vec<&str> = entries.iter().map(|(distro, _)| distro.as_str()).collect();
     distros.dedup();
     for distro in distros {
-        let path = folder.join(format!("{distro}.yaml"));
-        let text = std::fs::read_to_string(&path).with_context(|| format!("reading the record {}", path.display()))?;
+        let path = folder.join(verified::FOLDER).join(format!("{distro}.yaml"));
+        let old = if path.try_exists().with_context(|| format!("looking for {}", path.display()))? {
+            Some(std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?)
+        } else {
+            None
+        };
         let new: Vec<verified::VerifiedEntry> =
             entries.iter().filter(|(d, _)| d == distro).map(|(_, e)| e.clone()).collect();
-        let written =
-            verified::apply(&text, &new).with_context(|| format!("writing `verified:` into {}", path.display()))?;
-        verified::write_file(&path, &written).with_context(|| format!("writing {}", path.display()))?;
+        let record = database.record(distro)?;
+        let releases: Vec<&str> = record.releases.iter().map(|release| release.version.as_str()).collect();
+        let written = verified::apply(old.as_deref(), distro, &releases, &new)
+            .with_context(|| format!("writing verdicts into {}", path.display()))?;
+        std::fs::create_dir_all(folder.join(verified::FOLDER))
+            .and_then(|()| verified::write_file(&path, &written))
+            .with_context(|| format!("writing {}", path.display()))?;
         tell(format_args!("written back: {} entries into {}", new.len(), path.display()));
     }
     Ok(())

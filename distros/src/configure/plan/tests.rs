@@ -1,6 +1,7 @@
 use super::*;
 use crate::configure::{Daemon, Flavour, PackageDatabase, Setting, settings};
 use crate::record::Record;
+use crate::verified::VerifiedFile;
 use serde_json::json;
 use std::path::Path;
 
@@ -24,8 +25,13 @@ fn entry(profile: &str, environment: &str, capabilities: &str) -> String {
     )
 }
 
+/// A record, and after `verified:` what was proved.
 fn record(text: &str) -> Record {
-    Record::parse(Path::new("mini.yaml"), text).unwrap()
+    let (text, verified) = text.split_once("verified:\n").unwrap_or((text, ""));
+    let mut record = Record::parse(Path::new("mini.yaml"), text).unwrap();
+    let file = format!("distro: mini\nverified:\n{verified}");
+    record.verified = VerifiedFile::parse(Path::new("verified/mini.yaml"), &file).unwrap().entries;
+    record
 }
 
 /// Everything is there, and QEMU has io_uring.

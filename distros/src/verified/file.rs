@@ -1,0 +1,90 @@
+//! A file of verdicts, `verified/DISTRO.yaml` in a folder of records: written by the harness only, and whole.
+
+use super::{VerifiedEntry, decode, forged};
+use crate::diagnostic::{Diagnostic, Severity, finish};
+use crate::record::{Decoder, RecordError, decode_distro};
+use crate::syntax;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// The folder of such files, within one of records.
+pub const FOLDER: &str = "verified";
+
+const KEYS: &[&str] = &["apiVersion", "distro", "verified"];
+
+/// What runs proved of one distro's releases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedFile {
+    /// `debian`.
+    pub distro: String,
+    /// The entries, in the order of the file.
+    pub entries: Vec<VerifiedEntry>,
+}
+
+impl VerifiedFile {
+    /// Parses a file's text; `path` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with its form, with places.
+    pub fn parse(path: &Path, text: &str) -> Result<VerifiedFile, RecordError> {
+        let (file, mut diagnostics) = decode_file(path, text);
+        diagnostics.retain(|d| d.severity == Severity::Error);
+        match file {
+            Some(file) if diagnostics.is_empty() => Ok(file),
+            _ => Err(RecordError { path: path.to_owned(), text: text.to_owned(), diagnostics }),
+        }
+    }
+
+    /// Takes away the entries that no harness can have written, and says what is wrong with them.
+    pub(crate) fn without_forged(&mut self, path: &Path, text: &str) -> Option<RecordError> {
+        let (wrong, diagnostics): (BTreeSet<usize>, Vec<Diagnostic>) =
+            forged::among(text, &self.entries, &[]).into_iter().unzip();
+        let mut numbers = 0_usize..;
+        self.entries.retain(|_| numbers.next().is_some_and(|number| !wrong.contains(&number)));
+        let diagnostics = finish(diagnostics, text, &path.display().to_string());
+        (!diagnostics.is_empty()).then(|| RecordError { path: path.to_owned(), text: text.to_owned(), diagnostics })
+    }
+}
+
+/// Everything that is wrong with a file's text; `releases` are the record's, none where they are not known.
+pub(crate) fn lint(path: &Path, text: &str, releases: &[String]) -> Vec<Diagnostic> {
+    let (file, mut diagnostics) = decode_file(path, text);
+    let entries = file.map(|file| file.entries).unwrap_or_default();
+    diagnostics.extend(forged::among(text, &entries, releases).into_iter().map(|(_, finding)| finding));
+    finish(diagnostics, text, &path.display().to_string())
+}
+
+fn decode_file(path: &Path, text: &str) -> (Option<VerifiedFile>, Vec<Diagnostic>) {
+    let name = path.display().to_string();
+    let root = match syntax::parse(text) {
+        Ok(root) => root,
+        Err(diagnostics) => return (None, finish(diagnostics, text, &name)),
+    };
+    let mut d = Decoder { text, diagnostics: Vec::new() };
+    d.duplicates(&root);
+    d.fields(&root, "a file of verdicts", KEYS);
+    if let Some(version) = root.get("apiVersion") {
+        d.word(version, "apiVersion", "unknown-version", &[("v1", ())]);
+    }
+    let distro = decode_distro(&mut d, &root);
+    let entries = d.required(&root, "verified").and_then(|node| decode::decode(&mut d, node));
+    let file = distro.zip(entries).map(|(distro, entries)| VerifiedFile { distro, entries });
+    (file, finish(d.diagnostics, text, &name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_verdicts_has_nothing_else() {
+        let wrong = |text: &str| VerifiedFile::parse(Path::new("verified/d.yaml"), text).unwrap_err().to_string();
+        assert!(VerifiedFile::parse(Path::new("x"), "distro: d\nverified:\n").unwrap().entries.is_empty());
+        assert!(wrong("distro: d\n").contains("`verified` is missing"));
+        assert!(wrong("verified: []\n").contains("`distro` is missing"));
+        let told = wrong("distro: d\nvmm: {name: qemu}\nverified: []\n");
+        assert!(told.starts_with("verified/d.yaml:2:") && told.contains("has no key `vmm`"), "{told}");
+        assert!(wrong("distro: d\nverified: {}\n").contains("a list that the harness writes"));
+    }
+}
