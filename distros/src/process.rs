@@ -1,6 +1,9 @@
 //! Programs of a system, run without a shell, with a deadline and bounded output.
 
 mod confine;
+mod filter;
+
+pub use filter::{Filter, leave_session_keyring};
 
 use crate::sync::locked;
 use rustix::process::{Pid, PidfdFlags, Signal};
@@ -119,7 +122,7 @@ impl Invocation {
     /// That it could not be started, or had not ended by the deadline.
     pub fn run(&self, within: Duration, show: Option<fn(&[u8])>) -> Result<Finished, ProcessError> {
         if self.confinement == Confinement::Free {
-            let child = self.command().spawn();
+            let child = self.command().and_then(|mut command| command.spawn());
             return self.attend(child, within, show);
         }
         // A namespace is for what one thread starts, which from then on starts no thread; and the child dies with it.
@@ -127,7 +130,9 @@ impl Invocation {
             let (give, take) = mpsc::channel();
             let (ended, end) = mpsc::channel::<()>();
             scope.spawn(move || {
-                let child = confine::processes(self.confinement).and_then(|()| self.command().spawn());
+                let child = confine::processes(self.confinement)
+                    .and_then(|()| self.command())
+                    .and_then(|mut command| command.spawn());
                 if give.send(child).is_ok() {
                     // Nobody sends: it ends when the other side is gone.
                     let _ = end.recv();
@@ -172,7 +177,7 @@ impl Invocation {
         Ok(Finished { code: status.code(), stdout: text(&stdout), stderr: text(&stderr) })
     }
 
-    fn command(&self) -> Command {
+    fn command(&self) -> io::Result<Command> {
         let (program, arguments) = self.argv.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
         let mut command = Command::new(program);
         command.args(arguments).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -190,6 +195,7 @@ impl Invocation {
         // Made here, for nothing may be allocated after the fork.
         let chroot = self.chroot.as_ref().and_then(|c| CString::new(c.as_os_str().as_bytes()).ok());
         let confinement = self.confinement;
+        let filter = Filter::of_strangers()?;
         let prepare = move || {
             // Whoever ends this program ends what it runs.
             let signal = if confinement == Confinement::Free { Signal::TERM } else { Signal::KILL };
@@ -198,7 +204,7 @@ impl Invocation {
                 rustix::process::chroot(root.as_c_str())?;
                 rustix::process::chdir(c"/")?;
             }
-            confine::this_process(confinement)?;
+            confine::this_process(confinement, &filter)?;
             if confinement != Confinement::Free {
                 // A change of user takes it back.
                 rustix::process::set_parent_process_death_signal(Some(signal))?;
@@ -210,7 +216,7 @@ impl Invocation {
         unsafe {
             command.pre_exec(prepare);
         }
-        command
+        Ok(command)
     }
 }
 

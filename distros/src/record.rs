@@ -27,9 +27,9 @@ pub(crate) use decode::{Decoder, nearest};
 pub(crate) use layer::Draft;
 pub(crate) use names::misnamed;
 pub use names::{is_name_for, is_package_name};
-pub(crate) use parse::{distro as decode_distro, draft as parse_draft};
 #[cfg(all(test, feature = "cli"))]
 pub(crate) use parse::keys;
+pub(crate) use parse::{distro as decode_distro, draft as parse_draft};
 pub(crate) use resolve::did_you_mean;
 pub use resolve::{ResolveError, StatedFact};
 
@@ -280,10 +280,7 @@ pub(crate) fn read_text_in(root: &Root, inside: &Path) -> Result<String, Box<Dia
 }
 
 /// The text of a record's file, capped.
-fn text_of<E: std::fmt::Display>(
-    path: &Path,
-    opened: Result<std::fs::File, E>,
-) -> Result<String, Box<Diagnostic>> {
+fn text_of<E: std::fmt::Display>(path: &Path, opened: Result<std::fs::File, E>) -> Result<String, Box<Diagnostic>> {
     use std::io::Read;
     let file = path.display().to_string();
     let failed = |message: String| {

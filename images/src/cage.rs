@@ -14,6 +14,7 @@
 //!
 //! What is inside is root of a user namespace of its own: by ids that are nobody's on this machine ([`ids`]), and with
 //! capabilities over what belongs to that namespace only.
+//! It has no key of the caller's, and a filter keeps it from the system calls that reach past namespaces ([`Filter`]).
 //! The keeper makes the mounts while it is still this machine's root; the copies of them inside cannot be changed back,
 //! neither to be written to where they are read-only, nor to have devices.
 //!
@@ -22,6 +23,7 @@
 #![expect(unsafe_code, reason = "fork, and what must be done between it and exec, have no safe interface")]
 
 use crate::ids;
+use kata_osinfo::process::{Filter, leave_session_keyring};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, Mode, OFlags, mkdir, symlink};
 use rustix::mount::{
@@ -132,8 +134,14 @@ impl Cage {
     /// When there are no descriptors for its pipe.
     pub(crate) fn close_around(self, command: &mut Command) -> io::Result<()> {
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let inside =
-            Inside { cage: self, parent: rustix::process::getpid(), arguments: arguments()?, reader, _writer: writer };
+        let inside = Inside {
+            cage: self,
+            parent: rustix::process::getpid(),
+            arguments: arguments()?,
+            filter: Filter::of_strangers()?,
+            reader,
+            _writer: writer,
+        };
         // SAFETY: between fork and exec `enter` makes system calls only and allocates nothing.
         unsafe { command.pre_exec(move || inside.enter()) };
         Ok(())
@@ -151,6 +159,8 @@ struct Inside {
     parent: Pid,
     /// Where this process keeps its arguments.
     arguments: (usize, usize),
+    /// What the program may not ask of the kernel.
+    filter: Filter,
     /// Read by PID 1: it ends when nobody holds the other end.
     reader: OwnedFd,
     /// Held by this process, and by nobody else.
@@ -160,6 +170,8 @@ struct Inside {
 impl Inside {
     /// Becomes the keeper, which never returns, as PID 1 does not; the third process returns and executes the program.
     fn enter(&self) -> io::Result<()> {
+        // By this machine's root, who may have many keyrings.
+        leave_session_keyring()?;
         self.lay_out()?;
         // Its user stays this machine's root, whom nobody inside can touch; the process namespace is to belong inside.
         rustix::thread::move_into_link_name_space(self.cage.users, Some(LinkNameSpaceType::User))?;
@@ -226,7 +238,7 @@ impl Inside {
         let children = children()?;
         let Some(program) = fork()? else {
             hear_children()?;
-            return Ok(());
+            return self.filter.apply();
         };
         watch(program, &children, [&self.reader, keeper])
     }

@@ -1,6 +1,6 @@
 //! Taking from a program what it could do harm with.
 
-use super::{Confinement, NOBODY};
+use super::{Confinement, Filter, NOBODY, leave_session_keyring};
 use rustix::io::Errno;
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 use rustix::thread::UnshareFlags;
@@ -18,10 +18,11 @@ pub(super) fn processes(confinement: Confinement) -> io::Result<()> {
 }
 
 /// The same for everything else; between fork and exec, so only system calls are made.
-pub(super) fn this_process(confinement: Confinement) -> Result<(), Errno> {
+pub(super) fn this_process(confinement: Confinement, filter: &Filter) -> io::Result<()> {
     if confinement == Confinement::Free {
         return Ok(());
     }
+    leave_session_keyring()?;
     rustix::process::setrlimit(Resource::Core, limit(0))?;
     rustix::process::setrlimit(Resource::As, limit(MEMORY))?;
     if confinement == Confinement::Stranger || rustix::process::geteuid().is_root() {
@@ -33,7 +34,7 @@ pub(super) fn this_process(confinement: Confinement) -> Result<(), Errno> {
         rustix::thread::set_thread_res_gid(group, group, group)?;
         rustix::thread::set_thread_res_uid(user, user, user)?;
     }
-    rustix::thread::set_no_new_privs(true)
+    filter.apply()
 }
 
 fn limit(value: u64) -> Rlimit {

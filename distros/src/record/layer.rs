@@ -48,8 +48,7 @@ impl Draft {
         diagnostics.retain(|d| d.severity == Severity::Error);
         match draft {
             Some(draft) if diagnostics.is_empty() => Ok(draft),
-            draft => {
-                diagnostics.extend(draft.iter().flat_map(Draft::missing));
+            _ => {
                 let diagnostics = finish(diagnostics, text, &path.display().to_string());
                 Err(RecordError { path: path.to_owned(), text: text.to_owned(), diagnostics })
             }

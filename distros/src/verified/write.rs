@@ -48,12 +48,7 @@ pub enum WriteError {
 /// # Errors
 ///
 /// That the old text cannot be read, so that its entries would be lost, or the new one could not be.
-pub fn apply(
-    old: Option<&str>,
-    distro: &str,
-    releases: &[&str],
-    new: &[VerifiedEntry],
-) -> Result<String, WriteError> {
+pub fn apply(old: Option<&str>, distro: &str, releases: &[&str], new: &[VerifiedEntry]) -> Result<String, WriteError> {
     let path = Path::new("the verdicts of today");
     let old = match old.map(|text| VerifiedFile::parse(path, text)).transpose().map_err(Box::new)? {
         Some(file) if file.distro != distro => {
@@ -93,11 +88,7 @@ pub fn write_file(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// Old entries that are not replaced and the new ones, made safe, in the order of the record's releases.
-fn merged(
-    old: &[VerifiedEntry],
-    releases: &[&str],
-    new: &[VerifiedEntry],
-) -> Result<Vec<VerifiedEntry>, WriteError> {
+fn merged(old: &[VerifiedEntry], releases: &[&str], new: &[VerifiedEntry]) -> Result<Vec<VerifiedEntry>, WriteError> {
     let new: Vec<VerifiedEntry> = new.iter().map(safe).collect();
     let mut keys = BTreeSet::new();
     for entry in &new {
@@ -106,8 +97,7 @@ fn merged(
             return Err(WriteError::Twice(what));
         }
     }
-    let mut all: Vec<VerifiedEntry> =
-        old.iter().filter(|old| !keys.contains(&old.key())).map(safe).collect();
+    let mut all: Vec<VerifiedEntry> = old.iter().filter(|old| !keys.contains(&old.key())).map(safe).collect();
     all.extend(new.iter().cloned());
     let order: BTreeMap<&str, usize> = releases.iter().enumerate().map(|(place, release)| (*release, place)).collect();
     all.sort_by(|a, b| {

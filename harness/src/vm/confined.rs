@@ -1,7 +1,7 @@
 //! What QEMU may do to this machine: read its own release's files and use the descriptors that it is handed.
 //!
-//! It runs as a user that nobody else is, without capabilities and without a way to get any, its root the tree that it
-//! comes from, which it cannot write to. The tree's devices are those that it needs.
+//! It runs as a user that nobody else is, without capabilities and without a way to get any, without a network and
+//! without keys, its root the tree that it comes from, which it cannot write to. The tree's devices are those that it needs.
 #![expect(unsafe_code, reason = "what must be done between fork and exec has no safe interface")]
 
 use rustix::fs::{Mode, OFlags};
@@ -86,8 +86,9 @@ impl Confined {
     fn enter(&self) -> io::Result<()> {
         let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
         let bare = MountFlags::NOSUID | MountFlags::NOEXEC;
-        // SAFETY: only the mount namespace is unshared; no file descriptor changes its meaning.
-        unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
+        kata_osinfo::process::leave_session_keyring()?;
+        // SAFETY: the table of descriptors is not among what is unshared.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWIPC) }?;
         mount_change(c"/", private)?;
         mount_bind(&*self.tree, &*self.tree)?;
         for folder in &self.folders {

@@ -123,6 +123,7 @@ pub(crate) fn attack() {
     handles(&mut tried, &told.handles);
     processes(&mut tried, &told.secret);
     network(&mut tried, &told);
+    keys(&mut tried);
     settings(&mut tried);
     // The last, for it changes what `/` is.
     tried.of("chroot and fchdir", climb(&told.secret));
@@ -240,6 +241,22 @@ fn network(tried: &mut Attempts, told: &Told) {
     }
     let name = std::os::unix::net::SocketAddr::from_abstract_name(&told.socket).unwrap();
     tried.of("an abstract socket", UnixStream::connect_addr(&name));
+    // SAFETY: no memory is involved.
+    tried.of(
+        "a vsock socket, which no network namespace keeps in",
+        answer(|| unsafe { libc::socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0).into() }),
+    );
+}
+
+/// Keys are the caller's session's, whatever namespace asks; -3 is the session keyring, and 0 asks for its number.
+fn keys(tried: &mut Attempts) {
+    // SAFETY: no memory is involved.
+    tried.of("the caller's keys", answer(|| unsafe { libc::syscall(libc::SYS_keyctl, 0, -3, 0) }));
+}
+
+/// What a system call answers.
+fn answer(call: impl FnOnce() -> libc::c_long) -> io::Result<()> {
+    if call() < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn settings(tried: &mut Attempts) {
