@@ -10,6 +10,7 @@ use crate::progress::CellLine;
 use crate::run::Shared;
 use crate::setup::{self, Prepared};
 use crate::vm::outer::Accelerator;
+use agent::fact::{self, Facts};
 use agent::probe::lacking;
 use agent::protocol::{EnvironmentReply, EnvironmentRequest, Launched};
 use agent::waiting::patience;
@@ -169,8 +170,9 @@ async fn test(
     };
     brought.is_closed(&facts).map_err(broken(Phase::Environment))?;
     let mut said = brought.facts(shared);
-    said.extend(facts.clone());
-    let evidence = setup::facts(prepared, said, shared.outer_if_known());
+    said.extend(facts.texts());
+    let runs_kvm = facts.has(fact::KVM);
+    let evidence = setup::facts(prepared, said, runs_kvm, shared.outer_if_known());
     shared.journal(Event::CellFacts { cell: cell.id.clone(), facts: evidence });
     phase(shared, cell, Phase::Tests);
     let total = units.iter().map(|unit| unit.tests.len()).sum();
@@ -383,7 +385,7 @@ struct Testing {
     shared: Arc<Shared>,
     cell: Arc<Cell>,
     line: Line,
-    facts: BTreeMap<String, String>,
+    facts: Facts,
     /// Which virtual machine of the cell it is; 0 where there is none.
     machine: u32,
     /// As in [`Part`].

@@ -7,6 +7,7 @@ use crate::line::Line;
 use crate::run::Shared;
 use crate::setup::{self, Base, Prepared};
 use crate::vm::{self, Content, SeedFile, Vm};
+use agent::fact::{self, Fact, Facts};
 use reports::journal::{CellId, Environment};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,9 +27,9 @@ const OPEN: &str = "the Docker engine did not apply the seccomp profile that it 
                     open its host's files: expected an engine of version 20.10.10 or later that `docker info` says has seccomp";
 
 /// Whether the agent in a container runs under a filter (mode 2 in its status), and one that refuses file handles.
-fn is_filtered(facts: &BTreeMap<String, String>) -> bool {
-    let fact = |name: &str| facts.get(name).map(String::as_str);
-    fact("seccomp") == Some("2") && fact("file-handles").is_some_and(|handles| handles != "yes")
+fn is_filtered(facts: &Facts) -> bool {
+    let by_a_filter = Fact::Told("2".to_owned());
+    facts.get(fact::SECCOMP) == Some(&by_a_filter) && matches!(facts.get(fact::FILE_HANDLES), Some(Fact::Lacks(_)))
 }
 
 /// What to say while it is done.
@@ -103,7 +104,7 @@ impl Brought {
     ///
     /// # Errors
     /// What is open, for a person.
-    pub fn is_closed(&self, facts: &BTreeMap<String, String>) -> Result<(), String> {
+    pub fn is_closed(&self, facts: &Facts) -> Result<(), String> {
         match self {
             Brought::Container(_) if !is_filtered(facts) => Err(OPEN.to_owned()),
             _ => Ok(()),
@@ -161,16 +162,14 @@ mod tests {
 
     #[test]
     fn a_container_without_our_filter_is_told_by_its_agent() {
-        let facts = |seccomp: &str, handles: &str| {
-            BTreeMap::from([
-                ("seccomp".to_owned(), seccomp.to_owned()),
-                ("file-handles".to_owned(), handles.to_owned()),
-            ])
+        let facts = |seccomp: &str, handles: Fact| -> Facts {
+            [(fact::SECCOMP, Fact::Told(seccomp.to_owned())), (fact::FILE_HANDLES, handles)].into_iter().collect()
         };
-        assert!(is_filtered(&facts("2", "Operation not permitted (os error 1)")));
+        let refused = || Fact::Lacks("Operation not permitted (os error 1)".to_owned());
+        assert!(is_filtered(&facts("2", refused())));
         // Docker's own filter lets the call through to whoever has the capability.
-        assert!(!is_filtered(&facts("2", "yes")));
-        assert!(!is_filtered(&facts("0", "Operation not supported (os error 95)")));
-        assert!(!is_filtered(&BTreeMap::new()));
+        assert!(!is_filtered(&facts("2", Fact::Has)));
+        assert!(!is_filtered(&facts("0", refused())));
+        assert!(!is_filtered(&Facts::default()));
     }
 }

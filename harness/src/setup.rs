@@ -307,13 +307,19 @@ fn done(reply: Result<EnvironmentReply, crate::line::LineError>) -> Result<(), S
 }
 
 /// The evidence of a cell: versions and where they came from, and what the environment provides.
-pub fn facts(prepared: &Prepared, environment: BTreeMap<String, String>, outer: Option<&Outer>) -> Facts {
+///
+/// `runs_kvm` is whether guests run under KVM there.
+pub fn facts(
+    prepared: &Prepared,
+    environment: BTreeMap<String, String>,
+    runs_kvm: bool,
+    outer: Option<&Outer>,
+) -> Facts {
     let manifest = prepared.manifest();
-    let nested = environment.get("kvm").is_some_and(|kvm| kvm == "yes");
     let (basis, accelerator) = match (&prepared.base, outer.map(|o| &o.accelerator)) {
-        (Base::Vm { .. }, Some(Accelerator::Kvm)) if nested => (Basis::Hardware, "kvm in kvm"),
-        (Base::Vm { .. }, _) if nested => (Basis::Emulated, "kvm in tcg"),
-        (Base::Host { .. }, _) if nested => (Basis::Hardware, "kvm"),
+        (Base::Vm { .. }, Some(Accelerator::Kvm)) if runs_kvm => (Basis::Hardware, "kvm in kvm"),
+        (Base::Vm { .. }, _) if runs_kvm => (Basis::Emulated, "kvm in tcg"),
+        (Base::Host { .. }, _) if runs_kvm => (Basis::Hardware, "kvm"),
         _ => (Basis::Emulated, "tcg"),
     };
     let (image, made, cached) = match &prepared.base {

@@ -4,6 +4,7 @@ use crate::compose::{self, Extra, Keeps, Paths, Provided};
 use crate::containers::engine::Left;
 use crate::containers::{Engine, Patience, Settings};
 use crate::daemon::DaemonProcess;
+use crate::fact::{self, Fact};
 use crate::guest::in_fresh_directory;
 use crate::home::{Home, SLOTS};
 use crate::launch::{NotStarted, Running, against_a_silent_daemon};
@@ -121,7 +122,6 @@ struct Agent {
     /// What the environment provides of what Kata wants, once it has been probed.
     provided: Mutex<Provided>,
     claims: Mutex<Option<Arc<Claims>>>,
-    facts: Mutex<BTreeMap<String, String>>,
     guests: Arc<Mutex<BTreeMap<u64, SharedGuest>>>,
     next: AtomicU64,
     slots: Arc<Slots>,
@@ -141,7 +141,6 @@ impl Agent {
             home,
             provided: Mutex::default(),
             claims: Mutex::default(),
-            facts: Mutex::default(),
             guests: Arc::default(),
             next: AtomicU64::default(),
             controls: Controls::default(),
@@ -158,10 +157,9 @@ impl Agent {
             EnvironmentRequest::Probe { profile } => {
                 let mut facts = probe::probe(&self.home);
                 if self.home.kind == Kind::Host {
-                    facts.insert("kvm".to_owned(), self.kvm_by_booting(&profile));
+                    facts.note(fact::KVM, self.kvm_by_booting(&profile));
                 }
                 *locked(&self.provided) = probe::provided(self.home.kind, &facts);
-                locked(&self.facts).clone_from(&facts);
                 EnvironmentReply::Probed { facts }
             }
             EnvironmentRequest::SetUp { claims } => {
@@ -216,27 +214,25 @@ impl Agent {
     }
 
     /// Whether KVM boots a guest: `yes`, or why not.
-    fn kvm_by_booting(&self, profile: &Profile) -> String {
+    fn kvm_by_booting(&self, profile: &Profile) -> Fact {
         if let Err(e) = crate::kvm::run_a_vcpu() {
-            return e;
+            return Fact::Lacks(e);
         }
         let started = self.claims().and_then(|claims| Ok((claims, self.paths()?)));
         let (claims, (mut paths, slot)) = match started {
             Ok(ready) => ready,
-            Err(stop) => return format!("{stop:?}"),
+            Err(stop) => return Fact::Lacks(format!("{stop:?}")),
         };
         paths.slot = Some(slot);
         let terms = Provided { kvm: true, ..Provided::default() };
         let waiting = Waiting { boot: KVM_BOOT, ..Waiting::of(false) };
         match Running::start_within(profile, Configuration::Plain, Keeps::Nothing, terms, &claims, paths, waiting) {
-            Ok(_) => "yes".to_owned(),
+            Ok(_) => Fact::Has,
             Err(e) => match e.stop {
                 Stop::Fail { message, .. }
                 | Stop::Error { message }
                 | Stop::Unanswered { message }
-                | Stop::Skip { reason: message } => {
-                    format!("no guest boots under KVM: {message}")
-                }
+                | Stop::Skip { reason: message } => Fact::Lacks(format!("no guest boots under KVM: {message}")),
             },
         }
     }

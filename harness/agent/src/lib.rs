@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod disk;
 pub mod ending;
 pub mod environment;
+pub mod fact;
 pub mod frame;
 pub mod guest;
 pub mod home;

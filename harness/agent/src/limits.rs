@@ -3,51 +3,26 @@
 //! A container's are its engine's defaults unless it asks for others, and an engine may refuse what it is asked for.
 //! A component that runs into one of them is not at fault, so each is found out before the tests, with its name.
 
+use crate::fact::{self, Limit};
 use rustix::process::{Resource, getrlimit};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The least of the limits on one thing, and which one it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Limit {
-    /// `None` for none.
-    value: Option<u64>,
-    by: &'static str,
-}
+const NONE: Limit = Limit { most: None, by: String::new() };
 
 impl Limit {
-    const NONE: Limit = Limit { value: None, by: "" };
-
     /// The smaller one; the first of two that are alike.
-    fn or(self, value: Option<u64>, by: &'static str) -> Limit {
-        match (self.value, value) {
+    fn or(self, most: Option<u64>, by: &str) -> Limit {
+        match (self.most, most) {
             (Some(mine), Some(other)) if mine <= other => self,
             (_, None) => self,
-            (_, Some(_)) => Limit { value, by },
+            (_, Some(_)) => Limit { most, by: by.to_owned() },
         }
     }
 
     fn in_units_of(self, unit: u64) -> Limit {
-        Limit { value: self.value.map(|value| value / unit), ..self }
+        Limit { most: self.most.map(|most| most / unit), ..self }
     }
-
-    /// `4096 (RLIMIT_NOFILE)`; [`amount`] reads it.
-    fn text(&self) -> String {
-        self.value.map_or_else(|| UNLIMITED.to_owned(), |value| format!("{value} ({})", self.by))
-    }
-}
-
-const UNLIMITED: &str = "unlimited";
-
-/// What the text of a limit allows: `None` if it is none at all, an error if it is not a limit's.
-///
-/// # Errors
-/// The text.
-pub fn amount(text: &str) -> Result<Option<u64>, &str> {
-    if text == UNLIMITED {
-        return Ok(None);
-    }
-    text.split(' ').next().and_then(|number| number.parse().ok()).map(Some).ok_or(text)
 }
 
 /// Limits that belong to a process.
@@ -84,50 +59,43 @@ fn has_capability(status: &str, capability: u32) -> bool {
 }
 
 /// All of them, by name, for the evidence and for [`crate::probe::lacking`].
-pub fn facts() -> Vec<(&'static str, String)> {
+pub fn all() -> Vec<(&'static str, Limit)> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     below(Path::new("/"), &Own::of_this_process(&status))
 }
 
-fn below(root: &Path, own: &Own) -> Vec<(&'static str, String)> {
+fn below(root: &Path, own: &Own) -> Vec<(&'static str, Limit)> {
     let sysctl = |name: &str| number(&root.join("proc/sys").join(name));
     let group = |controller: &str, file: &str| control_group(root, controller, file);
     let pids = group("pids", "pids.max");
     let memory = group("", "memory.max").into_iter().chain(group("memory", "memory.limit_in_bytes")).min();
-    let limits = [
+    vec![
         (
-            "limit-open-files",
-            Limit::NONE
-                .or(own.open_files, "RLIMIT_NOFILE")
+            fact::OPEN_FILES,
+            NONE.or(own.open_files, "RLIMIT_NOFILE")
                 .or(sysctl("fs/nr_open"), "fs.nr_open")
                 .or(sysctl("fs/file-max"), "fs.file-max"),
         ),
         (
-            "limit-processes",
-            Limit::NONE
-                .or(own.processes, "RLIMIT_NPROC")
+            fact::PROCESSES,
+            NONE.or(own.processes, "RLIMIT_NPROC")
                 .or(pids, "pids.max of the control group")
                 .or(sysctl("kernel/threads-max"), "kernel.threads-max")
                 .or(sysctl("kernel/pid_max"), "kernel.pid_max"),
         ),
         (
-            "limit-memory-mib",
-            Limit::NONE
-                .or(memory, "the control group's limit of memory")
+            fact::MEMORY,
+            NONE.or(memory, "the control group's limit of memory")
                 .or(own.address_space, "RLIMIT_AS")
                 .in_units_of(1 << 20),
         ),
-        ("limit-locked-memory-kib", Limit::NONE.or(own.locked_memory, "RLIMIT_MEMLOCK").in_units_of(1 << 10)),
-        ("limit-file-size-mib", Limit::NONE.or(own.file_size, "RLIMIT_FSIZE").in_units_of(1 << 20)),
-        ("limit-memory-maps", Limit::NONE.or(sysctl("vm/max_map_count"), "vm.max_map_count")),
-        ("limit-inotify-watches", Limit::NONE.or(sysctl("fs/inotify/max_user_watches"), "fs.inotify.max_user_watches")),
-        (
-            "limit-inotify-instances",
-            Limit::NONE.or(sysctl("fs/inotify/max_user_instances"), "fs.inotify.max_user_instances"),
-        ),
-        ("limit-aio-requests", Limit::NONE.or(sysctl("fs/aio-max-nr"), "fs.aio-max-nr")),
-    ];
-    limits.into_iter().map(|(name, limit)| (name, limit.text())).collect()
+        ("limit-locked-memory-kib", NONE.or(own.locked_memory, "RLIMIT_MEMLOCK").in_units_of(1 << 10)),
+        ("limit-file-size-mib", NONE.or(own.file_size, "RLIMIT_FSIZE").in_units_of(1 << 20)),
+        ("limit-memory-maps", NONE.or(sysctl("vm/max_map_count"), "vm.max_map_count")),
+        ("limit-inotify-watches", NONE.or(sysctl("fs/inotify/max_user_watches"), "fs.inotify.max_user_watches")),
+        ("limit-inotify-instances", NONE.or(sysctl("fs/inotify/max_user_instances"), "fs.inotify.max_user_instances")),
+        ("limit-aio-requests", NONE.or(sysctl("fs/aio-max-nr"), "fs.aio-max-nr")),
+    ]
 }
 
 /// The least value of a file in this process's control group and those above it, in either version of control groups.
@@ -179,7 +147,7 @@ mod tests {
     }
 
     fn found(files: &[(&str, &str)], own: &Own) -> BTreeMap<&'static str, String> {
-        below(root(files).path(), own).into_iter().collect()
+        below(root(files).path(), own).into_iter().map(|(name, limit)| (name, limit.to_string())).collect()
     }
 
     #[test]
@@ -217,17 +185,5 @@ mod tests {
         let limits = found(&files, &FREE);
         assert_eq!(limits["limit-processes"], "100 (pids.max of the control group)");
         assert_eq!(limits["limit-memory-mib"], "unlimited");
-    }
-
-    #[test]
-    fn what_is_written_is_read_again() {
-        assert_eq!(amount(&Limit { value: Some(4096), by: "RLIMIT_NOFILE" }.text()), Ok(Some(4096)));
-        assert_eq!(amount(&Limit::NONE.text()), Ok(None));
-        assert_eq!(amount("no such file"), Err("no such file"));
-    }
-
-    #[test]
-    fn this_process_has_limits() {
-        assert!(facts().iter().all(|(_, text)| amount(text).is_ok()), "{:?}", facts());
     }
 }

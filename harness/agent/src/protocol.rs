@@ -3,12 +3,12 @@
 //! Requests carry an id, replies repeat it, in any order. The agent speaks first ([`Message::Hello`]) and sends a
 //! heartbeat every [`HEARTBEAT`]; a peer that hears nothing for a while knows that something is stuck.
 
+use crate::fact::Facts;
 use crate::rehearsal::Fault;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kata_osinfo::profile::Profile;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::collections::BTreeMap;
 use std::time::Duration;
 use suites::catalogue::Configuration;
 use suites::check::Stop;
@@ -16,7 +16,7 @@ use suites::environment::{Answer, Claims, Ending, Question};
 use suites::filesystem::{Action, Reply};
 
 /// Version of the protocol; both sides must agree exactly.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// How often an agent says that it lives.
 pub const HEARTBEAT: Duration = Duration::from_millis(500);
 pub use qemu::deviation::RPC_PORT as PORT;
@@ -129,7 +129,7 @@ pub enum EnvironmentReply {
     /// What the environment provides.
     Probed {
         /// See [`crate::probe`].
-        facts: BTreeMap<String, String>,
+        facts: Facts,
     },
     /// Part of a file; empty at its end.
     Chunk {
