@@ -19,6 +19,7 @@ pub mod pjdfstest;
 pub mod plan;
 pub mod progress;
 pub mod run;
+pub mod schedule;
 pub mod setup;
 pub mod sweep;
 pub mod vm;

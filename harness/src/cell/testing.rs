@@ -1,0 +1,236 @@
+//! The tests of one cell in one environment: what is asked of its agent, and what is written into the journal.
+
+use super::{Cell, ask, millis};
+use crate::artifacts::{Artifacts, artifact_path};
+use crate::line::{Line, LineError};
+use crate::plan::{Planned, Unit};
+use crate::run::Shared;
+use crate::schedule::{After, Schedule};
+use agent::fact::Facts;
+use agent::probe::lacking;
+use agent::protocol::{EnvironmentReply, EnvironmentRequest, Launched};
+use agent::waiting::patience;
+use kata_osinfo::sync::locked;
+use reports::journal::Event;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+use suites::check::Stop;
+use suites::outcome::Outcome;
+
+/// The tests of one cell while they run.
+pub(super) struct Testing {
+    pub(super) shared: Arc<Shared>,
+    pub(super) cell: Arc<Cell>,
+    pub(super) line: Line,
+    pub(super) facts: Facts,
+    pub(super) schedule: Mutex<Schedule>,
+    pub(super) artifacts: Artifacts,
+}
+
+/// A shared guest of a unit, while there is one.
+struct Guest(Option<u64>);
+
+/// An attempt that is over.
+struct Finished<'a> {
+    profiles: &'a [String],
+    test: &'a str,
+    attempt: u32,
+    outcome: Outcome,
+    /// Whether a sandbox of Kata's gave no answer.
+    unanswered: bool,
+    began: Instant,
+    notes: Vec<String>,
+    artifacts: Vec<String>,
+}
+
+impl Testing {
+    /// Runs the tests of one unit, one after the other.
+    pub(super) async fn unit(&self, unit: &Unit) -> Result<(), LineError> {
+        let mut guest = Guest(None);
+        let mut result = Ok(());
+        for planned in &unit.tests {
+            result = self.planned(unit, planned, &mut guest).await;
+            if result.is_err() || locked(&self.schedule).is_spoilt() {
+                break;
+            }
+        }
+        self.stop(&mut guest).await;
+        self.fetch_artifacts().await;
+        result
+    }
+
+    /// Copies what logs there are out of the environment: a run that is interrupted keeps those of the units that ended.
+    pub(super) async fn fetch_artifacts(&self) {
+        self.artifacts.fetch(&self.shared.out, &self.cell.id, &self.line).await;
+    }
+
+    /// Runs one test, again in a fresh guest while it fails and retries are left.
+    async fn planned(&self, unit: &Unit, planned: &Planned, guest: &mut Guest) -> Result<(), LineError> {
+        let test = planned.test;
+        let profiles = self.not_blocked(planned);
+        if profiles.is_empty() {
+            return Ok(());
+        }
+        if let Some(reason) = test.all_needs().into_iter().find_map(|need| lacking(need, &self.facts)) {
+            self.at_once(&profiles, &test.id, Outcome::Skip { reason });
+            return Ok(());
+        }
+        for attempt in 1.. {
+            self.started(&profiles, &test.id, attempt);
+            let began = Instant::now();
+            let (stop, notes, artifacts) = self.attempt(unit, planned, &profiles, guest).await?;
+            let unanswered = matches!(stop, Some(Stop::Unanswered { .. }));
+            let outcome = self.judged(planned, stop);
+            let after = self.finished(Finished {
+                profiles: &profiles,
+                test: &test.id,
+                attempt,
+                outcome,
+                unanswered,
+                began,
+                notes,
+                artifacts,
+            });
+            if after == After::Next {
+                break;
+            }
+            self.stop(guest).await;
+        }
+        Ok(())
+    }
+
+    /// What an attempt comes to.
+    fn judged(&self, planned: &Planned, stop: Option<Stop>) -> Outcome {
+        match stop {
+            None => Outcome::Pass,
+            Some(Stop::Fail { message, blames }) => {
+                let outcome = Outcome::Fail { message, blames: blames.unwrap_or(planned.test.blames) };
+                self.shared.admins.settle(&self.cell.release.name(), outcome)
+            }
+            Some(Stop::Skip { reason }) => Outcome::Skip { reason },
+            Some(Stop::Error { message } | Stop::Unanswered { message }) => Outcome::Error { message },
+        }
+    }
+
+    async fn attempt(
+        &self,
+        unit: &Unit,
+        planned: &Planned,
+        profiles: &[String],
+        guest: &mut Guest,
+    ) -> Result<(Option<Stop>, Vec<String>, Vec<String>), LineError> {
+        let test = planned.test;
+        let wants_guest = test.shares_a_guest();
+        if wants_guest && guest.0.is_none() {
+            let request = EnvironmentRequest::StartGuest {
+                profile: Box::new(unit.profile.clone()),
+                configuration: unit.configuration,
+            };
+            match ask(&self.line, request, 400).await? {
+                EnvironmentReply::Started { guest: handle, launched } => {
+                    self.launched(unit, profiles, launched);
+                    guest.0 = Some(handle);
+                }
+                EnvironmentReply::Failed { stop, artifacts, launched } => {
+                    if let Some(launched) = launched {
+                        self.launched(unit, profiles, launched);
+                    }
+                    return Ok((Some(stop), Vec::new(), self.relative(artifacts)));
+                }
+                other => return Err(LineError::Unexpected(format!("{other:?}"))),
+            }
+        }
+        let request = EnvironmentRequest::RunTest {
+            test: test.id.clone(),
+            profile: Box::new(unit.profile.clone()),
+            guest: guest.0,
+        };
+        // Natively and in the guest, and whatever it boots itself; the body's own deadlines are shorter.
+        let deadline = u64::from(test.seconds) * 2 * patience(self.cell.id.environment) + 800;
+        match ask(&self.line, request, deadline).await? {
+            EnvironmentReply::Tested { stop, notes, artifacts, launched, guest_alive } => {
+                for launched in launched {
+                    self.launched(unit, profiles, launched);
+                }
+                if wants_guest && !guest_alive {
+                    self.stop(guest).await;
+                }
+                Ok((stop, notes, self.relative(artifacts)))
+            }
+            EnvironmentReply::Failed { stop, artifacts, .. } => Ok((Some(stop), Vec::new(), self.relative(artifacts))),
+            other => Err(LineError::Unexpected(format!("{other:?}"))),
+        }
+    }
+
+    async fn stop(&self, guest: &mut Guest) {
+        if let Some(handle) = guest.0.take() {
+            // A guest that cannot be stopped goes with its environment.
+            let _ = ask(&self.line, EnvironmentRequest::StopGuest { guest: handle }, 60).await;
+        }
+    }
+
+    /// The profiles for which nothing that has finished blocks the test; the others get their outcome here.
+    fn not_blocked(&self, planned: &Planned) -> Vec<String> {
+        let mut free = Vec::new();
+        let blockers = locked(&self.schedule).blockers(planned);
+        for (profile, blocker) in blockers {
+            match blocker {
+                None => free.push(profile),
+                Some(by) => self.at_once(&[profile], &planned.test.id, Outcome::Blocked { by }),
+            }
+        }
+        free
+    }
+
+    fn started(&self, profiles: &[String], test: &str, attempt: u32) {
+        let mut schedule = locked(&self.schedule);
+        let (total, finished) = schedule.progress();
+        self.cell.line.detail(&format!("{finished}/{total} tests, {}: {test}", profiles.join("+")));
+        schedule.started(profiles, test, attempt, Instant::now());
+        drop(schedule);
+        let (cell, profiles, test) = (self.cell.id.clone(), profiles.to_vec(), test.to_owned());
+        self.shared.journal(Event::TestStarted { cell, profiles, test, attempt });
+    }
+
+    /// An outcome without an attempt.
+    fn at_once(&self, profiles: &[String], test: &str, outcome: Outcome) {
+        self.started(profiles, test, 1);
+        let (notes, artifacts) = (Vec::new(), Vec::new());
+        let began = Instant::now();
+        self.finished(Finished { profiles, test, attempt: 1, outcome, unanswered: false, began, notes, artifacts });
+    }
+
+    fn finished(&self, one: Finished<'_>) -> After {
+        let Finished { profiles, test, attempt, outcome, unanswered, began, notes, artifacts } = one;
+        let mut schedule = locked(&self.schedule);
+        let after = schedule.finished(profiles, test, attempt, &outcome, unanswered);
+        let machine = schedule.machine();
+        drop(schedule);
+        let (cell, profiles, test) = (self.cell.id.clone(), profiles.to_vec(), test.to_owned());
+        let millis = millis(began);
+        self.shared.journal(Event::TestFinished {
+            cell,
+            profiles,
+            test,
+            attempt,
+            machine,
+            outcome,
+            millis,
+            notes,
+            artifacts,
+        });
+        after
+    }
+
+    fn launched(&self, unit: &Unit, profiles: &[String], launched: Launched) {
+        let Launched { argv, daemon, deviations } = launched;
+        let (cell, profiles) = (self.cell.id.clone(), profiles.to_vec());
+        let configuration = unit.configuration.name().to_owned();
+        self.shared.journal(Event::Launched { cell, profiles, configuration, argv, daemon, deviations });
+    }
+
+    /// Where the environment's artifacts will lie below the output folder.
+    fn relative(&self, artifacts: Vec<String>) -> Vec<String> {
+        artifacts.iter().map(|path| artifact_path(&self.cell.id, path)).collect()
+    }
+}

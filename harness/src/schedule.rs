@@ -1,0 +1,360 @@
+//! What a cell has left to do: a state machine that is told what becomes of tests and of machines.
+//!
+//! It runs nothing and reads no clock; [`crate::cell`] does both.
+//!
+//! ```text
+//! another ──► begin ──► blockers, started, finished of each test ──► ended ──► another, or the cell's end
+//! ```
+//!
+//! Emulation loses machines now and then, and makes sandboxes of Kata's hang.
+//! Neither is a finding about the distro, so the tests under way get another machine, and what fails in a guest of an
+//! emulated machine must fail in a fresh machine, too, before it blames anybody.
+
+use crate::plan::{Planned, Unit};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+use suites::catalogue::Configuration;
+use suites::outcome::Outcome;
+
+/// How many machines a cell may lose before it is given up.
+const LOSSES: u32 = 4;
+/// How many machines a cell may trade for fresh ones; from then on tests are repeated where they are.
+const TRADES: u32 = 8;
+/// How many machines a test may lose before that is its outcome.
+const LOST: u32 = 2;
+
+/// What stands of a test that took its last machine along.
+const LOST_TWICE: &str = "the machine was lost, or gave no answer, during this test";
+
+/// A test under one profile: the profile's name, the test's id.
+type Key = (String, String);
+
+fn key(planned: &Planned, profile: &str) -> Key {
+    (profile.to_owned(), planned.test.id.clone())
+}
+
+/// The tests of a cell, across its environments.
+pub struct Schedule {
+    /// All of them.
+    units: Vec<Unit>,
+    /// Those of the present environment, or of the next one.
+    left: Vec<Unit>,
+    is_vm: bool,
+    /// Whether virtual machines run without hardware virtualization.
+    is_emulated: bool,
+    /// How often a failing test is tried again.
+    retries: u32,
+    /// What became of each finished test.
+    standings: BTreeMap<Key, Outcome>,
+    /// The tests under way: by profiles and id, which attempt since when.
+    under_way: BTreeMap<(Vec<String>, String), (u32, Instant)>,
+    /// How many machines were lost during a test.
+    lost_by_test: BTreeMap<Key, u32>,
+    /// The tests that could not be judged in the present machine, which is to be traded for a fresh one.
+    spoilt: Vec<Key>,
+    /// Which environment it is, counted from 1.
+    machine: u32,
+    lost: u32,
+    traded: u32,
+    repeated: bool,
+    /// How many tests this environment has before it, and how many of them have finished.
+    progress: (usize, usize),
+    /// How many attempts ended how.
+    counts: BTreeMap<&'static str, usize>,
+}
+
+/// How an environment came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Everything that it was given was run, or it is to be traded for a fresh one.
+    Whole,
+    /// It ended by itself, or is not heard any more.
+    Lost,
+    /// Something else went wrong.
+    Broken,
+}
+
+/// What comes after an environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Another one.
+    Machine(Why),
+    /// Nothing is left.
+    Finished,
+    /// The cell is given up.
+    GivenUp,
+}
+
+/// Why there is another machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// One was lost.
+    Lost,
+    /// A sandbox of Kata's gave no answer.
+    Unanswered,
+    /// What failed in nested guests is run again.
+    Repeat,
+}
+
+/// A test that a lost machine interrupted, which is an error of this attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interrupted {
+    /// The profiles that it was run for.
+    pub profiles: Vec<String>,
+    /// Its id.
+    pub test: String,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// When it began.
+    pub began: Instant,
+}
+
+/// What comes after an attempt of a test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// Another attempt, in a fresh guest.
+    Again,
+    /// The next test.
+    Next,
+}
+
+impl Schedule {
+    /// A cell that has run nothing yet.
+    pub fn new(units: Vec<Unit>, is_vm: bool, retries: u32) -> Schedule {
+        Schedule {
+            left: units.clone(),
+            units,
+            is_vm,
+            is_emulated: false,
+            retries,
+            standings: BTreeMap::new(),
+            under_way: BTreeMap::new(),
+            lost_by_test: BTreeMap::new(),
+            spoilt: Vec::new(),
+            machine: 0,
+            lost: 0,
+            traded: 0,
+            repeated: false,
+            progress: (0, 0),
+            counts: BTreeMap::new(),
+        }
+    }
+
+    /// An environment is to be brought up: its number, from 1.
+    pub fn another(&mut self) -> u32 {
+        self.machine += 1;
+        self.machine
+    }
+
+    /// It is up: its units in groups, one after the other; those of a group run side by side.
+    pub fn begin(&mut self, is_emulated: bool) -> Vec<Vec<Unit>> {
+        self.is_emulated = self.is_vm && is_emulated;
+        self.progress = (self.left.iter().map(|unit| unit.tests.len()).sum(), 0);
+        in_turn(self.left.clone(), is_emulated)
+    }
+
+    /// How many tests this environment has before it, and how many of them have finished.
+    pub fn progress(&self) -> (usize, usize) {
+        self.progress
+    }
+
+    /// Which virtual machine of the cell this is; 0 where there is none.
+    pub fn machine(&self) -> u32 {
+        if self.is_vm { self.machine } else { 0 }
+    }
+
+    /// An attempt begins.
+    pub fn started(&mut self, profiles: &[String], test: &str, attempt: u32, now: Instant) {
+        self.under_way.insert((profiles.to_vec(), test.to_owned()), (attempt, now));
+    }
+
+    /// An attempt is over; `unanswered` is whether a sandbox of Kata's gave no answer.
+    pub fn finished(
+        &mut self,
+        profiles: &[String],
+        test: &str,
+        attempt: u32,
+        outcome: &Outcome,
+        unanswered: bool,
+    ) -> After {
+        let keys: Vec<Key> = profiles.iter().map(|profile| (profile.clone(), test.to_owned())).collect();
+        for key in &keys {
+            self.standings.insert(key.clone(), outcome.clone());
+        }
+        self.under_way.remove(&(profiles.to_vec(), test.to_owned()));
+        self.progress.1 += usize::from(attempt == 1);
+        *self.counts.entry(outcome.name()).or_default() += 1;
+        // Where emulation made one sandbox hang, the next ones often do, each until its deadline.
+        if unanswered && self.may_trade() {
+            self.spoilt.extend(keys);
+            return After::Next;
+        }
+        let failed = matches!(outcome, Outcome::Fail { .. } | Outcome::Error { .. });
+        if failed && attempt <= self.retries { After::Again } else { After::Next }
+    }
+
+    /// For each profile the test that blocks this one, if any does: one that is finished and did not pass.
+    pub fn blockers(&self, planned: &Planned) -> Vec<(String, Option<String>)> {
+        let of = |profile: &String| {
+            let stands = |id: &&String| {
+                let outcome = self.standings.get(&(profile.clone(), (*id).clone()));
+                outcome.is_some_and(|outcome| *outcome != Outcome::Pass)
+            };
+            (profile.clone(), planned.test.blocked_by.iter().find(stands).cloned())
+        };
+        planned.profiles.iter().map(of).collect()
+    }
+
+    /// Whether nothing more is to be run in this machine.
+    pub fn is_spoilt(&self) -> bool {
+        !self.spoilt.is_empty()
+    }
+
+    /// The environment is gone: what comes next, and which tests its loss interrupted.
+    pub fn ended(&mut self, end: End) -> (Next, Vec<Interrupted>) {
+        let replaced = self.is_vm && self.retries > 0 && self.lost < LOSSES;
+        let (why, interrupted) = match end {
+            End::Lost if replaced => {
+                self.lost += 1;
+                self.give_up_spoilt();
+                (Some(Why::Lost), self.interrupt())
+            }
+            End::Lost | End::Broken => return (Next::GivenUp, Vec::new()),
+            End::Whole if self.give_up_spoilt() => {
+                self.traded += 1;
+                (Some(Why::Unanswered), Vec::new())
+            }
+            End::Whole => (None, Vec::new()),
+        };
+        if let Some(why) = why {
+            let standings = &self.standings;
+            self.left = remaining(&self.left, |planned, profile| !standings.contains_key(&key(planned, profile)));
+            if !self.left.is_empty() {
+                return (Next::Machine(why), interrupted);
+            }
+        }
+        (self.repeat(), interrupted)
+    }
+
+    /// How many attempts ended how.
+    pub fn summary(&self) -> String {
+        let counts: Vec<String> = self.counts.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
+        counts.join(", ")
+    }
+
+    fn may_trade(&self) -> bool {
+        self.is_emulated && self.retries > 0 && self.traded < TRADES
+    }
+
+    /// Has what failed in nested guests of an emulated machine run once more.
+    fn repeat(&mut self) -> Next {
+        if self.repeated || !self.is_emulated || self.retries == 0 {
+            return Next::Finished;
+        }
+        self.repeated = true;
+        self.left = self.nested_failures();
+        if self.left.is_empty() { Next::Finished } else { Next::Machine(Why::Repeat) }
+    }
+
+    /// Ends the tests that were under way in a machine that is lost.
+    fn interrupt(&mut self) -> Vec<Interrupted> {
+        let under_way = std::mem::take(&mut self.under_way);
+        let ended: Vec<Interrupted> = under_way
+            .into_iter()
+            .map(|((profiles, test), (attempt, began))| Interrupted { profiles, test, attempt, began })
+            .collect();
+        for one in &ended {
+            *self.counts.entry("error").or_default() += 1;
+            for profile in &one.profiles {
+                self.lose_machine((profile.clone(), one.test.clone()));
+            }
+        }
+        ended
+    }
+
+    /// Counts a machine that ended, or is to end, during a test, which runs again unless it is not its first one.
+    fn lose_machine(&mut self, key: Key) {
+        let lost = self.lost_by_test.entry(key.clone()).or_default();
+        *lost += 1;
+        if *lost < LOST {
+            self.standings.remove(&key);
+        } else {
+            self.standings.insert(key, Outcome::Error { message: LOST_TWICE.to_owned() });
+        }
+    }
+
+    /// Has the tests run again for whose sake the machine is given up; whether there are any.
+    fn give_up_spoilt(&mut self) -> bool {
+        let spoilt = std::mem::take(&mut self.spoilt);
+        let any = !spoilt.is_empty();
+        spoilt.into_iter().for_each(|key| self.lose_machine(key));
+        any
+    }
+
+    /// The tests of nested guests that failed or could not be judged, and what they blocked; their outcomes are forgotten,
+    /// so that they do not block each other by them.
+    fn nested_failures(&mut self) -> Vec<Unit> {
+        let mut again: BTreeSet<Key> = BTreeSet::new();
+        let tests: Vec<(&Planned, &String)> = self
+            .units
+            .iter()
+            .flat_map(|unit| &unit.tests)
+            .flat_map(|planned| planned.profiles.iter().map(move |profile| (planned, profile)))
+            .collect();
+        loop {
+            let before = again.len();
+            for (planned, profile) in &tests {
+                let key = key(planned, profile);
+                let chosen = match self.standings.get(&key) {
+                    Some(Outcome::Fail { .. } | Outcome::Error { .. }) => reports::agreement::is_nested(planned.test),
+                    Some(Outcome::Blocked { .. }) => {
+                        planned.test.blocked_by.iter().any(|by| again.contains(&((*profile).clone(), by.clone())))
+                    }
+                    _ => false,
+                };
+                if chosen {
+                    again.insert(key);
+                }
+            }
+            if again.len() == before {
+                break;
+            }
+        }
+        let left = remaining(&self.units, |planned, profile| again.contains(&key(planned, profile)));
+        self.standings.retain(|key, _| !again.contains(key));
+        left
+    }
+}
+
+/// The units with those tests and profiles that are chosen.
+fn remaining(units: &[Unit], chosen: impl Fn(&Planned, &str) -> bool) -> Vec<Unit> {
+    let mut left = Vec::new();
+    for unit in units {
+        let mut again = unit.clone();
+        for planned in &mut again.tests {
+            let mut profiles = std::mem::take(&mut planned.profiles);
+            profiles.retain(|profile| chosen(planned, profile));
+            planned.profiles = profiles;
+        }
+        again.tests.retain(|planned| !planned.profiles.is_empty());
+        if !again.tests.is_empty() {
+            left.push(again);
+        }
+    }
+    left
+}
+
+/// The units in groups, one after the other; those of a group run side by side.
+///
+/// Static checks block much of the rest, so their outcomes must be known first. In an emulated machine nothing runs beside
+/// Kata, whose own deadlines know nothing of emulation.
+fn in_turn(units: Vec<Unit>, is_emulated: bool) -> Vec<Vec<Unit>> {
+    let (first, rest): (Vec<Unit>, Vec<Unit>) =
+        units.into_iter().partition(|unit| unit.configuration == Configuration::Static);
+    let (alone, rest): (Vec<Unit>, Vec<Unit>) =
+        rest.into_iter().partition(|unit| is_emulated && unit.configuration == Configuration::Kata);
+    [first, rest].into_iter().chain(alone.into_iter().map(|unit| vec![unit])).collect()
+}
+
+#[cfg(test)]
+mod tests;

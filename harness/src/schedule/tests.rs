@@ -1,0 +1,270 @@
+use super::*;
+use crate::plan;
+use kata_osinfo::profile::Profile;
+use suites::environment::Kind;
+use suites::outcome::Component;
+
+/// What a line gives for an attempt.
+enum Answer {
+    Outcome(Outcome),
+    /// A sandbox of Kata's gives none.
+    Silence,
+    /// The machine is gone.
+    Loss,
+}
+
+/// An attempt as the fake line sees it: machine, profile, test, number.
+type Attempt<'a> = (u32, &'a str, &'a str, u32);
+
+/// Runs a cell against a line that answers like this; what was said between machines, and the standings.
+///
+/// One unit after the other, as with one permit; each test as [`crate::cell`] does it.
+fn drive(schedule: &mut Schedule, is_emulated: bool, mut line: impl FnMut(Attempt<'_>) -> Answer) -> Vec<Next> {
+    let mut said = Vec::new();
+    loop {
+        let end = machine(schedule, is_emulated, &mut line);
+        let (next, _) = schedule.ended(end);
+        said.push(next);
+        if !matches!(next, Next::Machine(_)) {
+            return said;
+        }
+        assert!(said.len() < 50, "it never ends");
+    }
+}
+
+fn machine(schedule: &mut Schedule, is_emulated: bool, line: &mut impl FnMut(Attempt<'_>) -> Answer) -> End {
+    schedule.another();
+    for unit in schedule.begin(is_emulated).into_iter().flatten() {
+        for planned in &unit.tests {
+            if schedule.is_spoilt() {
+                return End::Whole;
+            }
+            for (profile, blocker) in schedule.blockers(planned) {
+                let profiles = [profile.clone()];
+                let test = planned.test.id.as_str();
+                if let Some(by) = blocker {
+                    schedule.started(&profiles, test, 1, Instant::now());
+                    schedule.finished(&profiles, test, 1, &Outcome::Blocked { by }, false);
+                    continue;
+                }
+                for attempt in 1.. {
+                    schedule.started(&profiles, test, attempt, Instant::now());
+                    let (outcome, unanswered) = match line((schedule.machine(), &profile, test, attempt)) {
+                        Answer::Outcome(outcome) => (outcome, false),
+                        Answer::Silence => (Outcome::Error { message: "no answer".to_owned() }, true),
+                        Answer::Loss => return End::Lost,
+                    };
+                    if schedule.finished(&profiles, test, attempt, &outcome, unanswered) == After::Next {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    End::Whole
+}
+
+fn pass() -> Answer {
+    Answer::Outcome(Outcome::Pass)
+}
+
+fn fail() -> Answer {
+    Answer::Outcome(Outcome::Fail { message: "refused".to_owned(), blames: Component::Qemu })
+}
+
+/// The tests of one profile in virtual machines, those of these configurations only.
+fn units(configurations: &[Configuration]) -> Vec<Unit> {
+    let profile = Profile::find("go-3.29").unwrap();
+    let mut units = plan::units(std::slice::from_ref(profile), Kind::Vm, |_| true, |p, _| p.name.clone());
+    units.retain(|unit| configurations.contains(&unit.configuration));
+    units
+}
+
+fn vm(configurations: &[Configuration]) -> Schedule {
+    Schedule::new(units(configurations), true, 1)
+}
+
+fn standing<'s>(schedule: &'s Schedule, test: &str) -> Option<&'s Outcome> {
+    schedule.standings.get(&("go-3.29".to_owned(), test.to_owned()))
+}
+
+fn ids(units: &[Unit]) -> Vec<String> {
+    units.iter().flat_map(|unit| &unit.tests).map(|planned| planned.test.id.clone()).collect()
+}
+
+const BLK: &[Configuration] = &[Configuration::Static, Configuration::Plain, Configuration::VirtioBlk];
+
+#[test]
+fn where_all_is_well_one_machine_runs_each_test_once() {
+    let mut schedule = vm(BLK);
+    let mut ran = Vec::new();
+    let said = drive(&mut schedule, true, |(_, _, test, attempt)| {
+        ran.push((test.to_owned(), attempt));
+        pass()
+    });
+    assert_eq!(said, [Next::Finished]);
+    let expected: Vec<(String, u32)> = ids(&units(BLK)).into_iter().map(|id| (id, 1)).collect();
+    assert_eq!(ran, expected);
+    assert_eq!(schedule.progress(), (expected.len(), expected.len()));
+    assert_eq!(schedule.summary(), format!("{} pass", expected.len()));
+}
+
+#[test]
+fn a_machine_that_is_lost_in_mid_test_costs_that_test_one_attempt_and_the_others_none() {
+    let mut schedule = vm(BLK);
+    let all = ids(&units(BLK));
+    let lost = all[all.len() / 2].clone();
+    let mut ran = Vec::new();
+    let said = drive(&mut schedule, true, |(machine, _, test, _)| {
+        ran.push((machine, test.to_owned()));
+        if machine == 1 && test == lost { Answer::Loss } else { pass() }
+    });
+    assert_eq!(said, [Next::Machine(Why::Lost), Next::Finished]);
+    let second: Vec<String> = ran.iter().filter(|(machine, _)| *machine == 2).map(|(_, test)| test.clone()).collect();
+    assert_eq!(second, all[all.len() / 2..], "it and those after it");
+    assert_eq!(standing(&schedule, &lost), Some(&Outcome::Pass));
+    assert!(schedule.summary().contains("1 error"), "the attempt is told: {}", schedule.summary());
+}
+
+#[test]
+fn a_test_that_takes_two_machines_along_has_no_third() {
+    let mut schedule = vm(BLK);
+    let lost = ids(&units(BLK)).pop().unwrap();
+    let said = drive(&mut schedule, true, |(_, _, test, _)| if test == lost { Answer::Loss } else { pass() });
+    // Then everything has an outcome; that of a nested guest is looked at once more, and takes a machine along again.
+    assert_eq!(said[..2], [Next::Machine(Why::Lost), Next::Machine(Why::Repeat)]);
+    assert_eq!(said.last(), Some(&Next::Finished));
+    assert_eq!(standing(&schedule, &lost), Some(&Outcome::Error { message: LOST_TWICE.to_owned() }));
+}
+
+#[test]
+fn the_budget_of_losses_is_used_up() {
+    let mut schedule = vm(BLK);
+    let mut machines = 0;
+    let said = drive(&mut schedule, true, |(machine, ..)| {
+        machines = machine;
+        Answer::Loss
+    });
+    assert_eq!((machines, said.last()), (LOSSES + 1, Some(&Next::GivenUp)));
+    // Nothing is replaced where tests have no second attempt, nor is a container.
+    for mut schedule in [Schedule::new(units(BLK), true, 0), Schedule::new(units(BLK), false, 1)] {
+        assert_eq!(drive(&mut schedule, true, |_| Answer::Loss), [Next::GivenUp]);
+    }
+    let mut broken = vm(BLK);
+    broken.another();
+    assert_eq!(broken.ended(End::Broken), (Next::GivenUp, Vec::new()));
+}
+
+#[test]
+fn what_was_under_way_is_told_with_its_attempt() {
+    let mut schedule = vm(BLK);
+    schedule.another();
+    schedule.begin(true);
+    let now = Instant::now();
+    let profiles = ["go-3.29".to_owned()];
+    schedule.started(&profiles, "smoke::boots", 2, now);
+    let (next, interrupted) = schedule.ended(End::Lost);
+    let expected = Interrupted { profiles: profiles.to_vec(), test: "smoke::boots".to_owned(), attempt: 2, began: now };
+    assert_eq!((next, interrupted), (Next::Machine(Why::Lost), vec![expected]));
+}
+
+#[test]
+fn a_machine_is_traded_at_the_last_test_and_that_one_runs_again() {
+    let mut schedule = vm(&[Configuration::Static, Configuration::Kata]);
+    let all = ids(&units(&[Configuration::Static, Configuration::Kata]));
+    let last = all.last().unwrap().clone();
+    let mut ran = Vec::new();
+    let said = drive(&mut schedule, true, |(machine, _, test, _)| {
+        ran.push((machine, test.to_owned()));
+        if machine == 1 && test == last { Answer::Silence } else { pass() }
+    });
+    assert_eq!(said, [Next::Machine(Why::Unanswered), Next::Finished]);
+    assert_eq!(ran.last(), Some(&(2, last.clone())));
+    assert_eq!(ran.iter().filter(|(machine, _)| *machine == 2).count(), 1, "nothing else runs again");
+    assert_eq!(standing(&schedule, &last), Some(&Outcome::Pass));
+}
+
+#[test]
+fn without_emulation_silence_is_repeated_where_it_is() {
+    let mut schedule = vm(&[Configuration::Kata]);
+    let first = ids(&units(&[Configuration::Kata])).remove(0);
+    let mut attempts = 0;
+    let said = drive(&mut schedule, false, |(_, _, test, attempt)| {
+        attempts = if test == first { attempt } else { attempts };
+        if test == first && attempt == 1 { Answer::Silence } else { pass() }
+    });
+    assert_eq!((said, attempts), (vec![Next::Finished], 2));
+}
+
+#[test]
+fn machines_are_traded_so_often_and_no_more() {
+    let mut schedule = vm(&[Configuration::Kata]);
+    let said = drive(&mut schedule, true, |_| Answer::Silence);
+    let traded = said.iter().filter(|next| **next == Next::Machine(Why::Unanswered)).count();
+    assert!(traded <= usize::try_from(TRADES).unwrap(), "{said:?}");
+    assert_eq!(said.last(), Some(&Next::Finished));
+}
+
+#[test]
+fn what_fails_blocks_and_what_passes_in_a_fresh_machine_is_unblocked() {
+    let mounts = "filesystem::virtio_blk::mounts_in_the_guest";
+    let behind = "filesystem::virtio_blk::rename_is_atomic";
+    let mut schedule = vm(BLK);
+    let said = drive(
+        &mut schedule,
+        true,
+        |(machine, _, test, _)| {
+            if machine == 1 && test == mounts { fail() } else { pass() }
+        },
+    );
+    assert_eq!(said, [Next::Machine(Why::Repeat), Next::Finished]);
+    assert_eq!(
+        (standing(&schedule, mounts), standing(&schedule, behind)),
+        (Some(&Outcome::Pass), Some(&Outcome::Pass))
+    );
+
+    let mut schedule = vm(BLK);
+    let mut attempts = Vec::new();
+    let said = drive(&mut schedule, true, |(machine, _, test, attempt)| {
+        if test == mounts {
+            attempts.push((machine, attempt));
+            return fail();
+        }
+        pass()
+    });
+    assert_eq!(said, [Next::Machine(Why::Repeat), Next::Finished], "a fresh machine, and no more than one");
+    assert_eq!(attempts, [(1, 1), (1, 2), (2, 1), (2, 2)]);
+    assert!(matches!(standing(&schedule, behind), Some(Outcome::Blocked { by }) if by == mounts));
+
+    // Where nothing is emulated the failure stands.
+    let mut schedule = vm(BLK);
+    let said = drive(&mut schedule, false, |(_, _, test, _)| if test == mounts { fail() } else { pass() });
+    assert_eq!(said, [Next::Finished]);
+}
+
+#[test]
+fn nothing_runs_beside_kata_in_an_emulated_machine() {
+    let profiles: Vec<_> = ["go-3.29", "rs-4.0"].map(|name| Profile::find(name).unwrap().clone()).into();
+    let units = plan::units(&profiles, Kind::Vm, |_| true, |p, _| p.name.clone());
+    let groups = |is_emulated| {
+        let groups = in_turn(units.clone(), is_emulated);
+        assert_eq!(groups.iter().map(Vec::len).sum::<usize>(), units.len());
+        groups.iter().map(|g| g.iter().map(|u| u.configuration).collect::<BTreeSet<_>>()).collect::<Vec<_>>()
+    };
+    let [first, rest, kata, other] = &groups(true)[..] else { panic!("one group for each Kata") };
+    assert_eq!(first, &BTreeSet::from([Configuration::Static]));
+    assert!(rest.contains(&Configuration::Runc) && !rest.contains(&Configuration::Kata));
+    assert_eq!((kata, other), (&BTreeSet::from([Configuration::Kata]), &BTreeSet::from([Configuration::Kata])));
+    assert_eq!(groups(false).len(), 2);
+}
+
+#[test]
+fn a_finding_that_rests_on_no_nested_guest_is_not_repeated() {
+    let flags = "smoke::virtiofsd_accepts_the_profiles_flags";
+    let configurations = [Configuration::Static, Configuration::Own, Configuration::VirtioFs];
+    let mut schedule = vm(&configurations);
+    assert!(ids(&units(&configurations)).contains(&flags.to_owned()));
+    let said = drive(&mut schedule, true, |(_, _, test, _)| if test == flags { fail() } else { pass() });
+    assert_eq!(said, [Next::Finished]);
+    assert!(matches!(standing(&schedule, "filesystem::virtio_fs::rename_is_atomic"), Some(Outcome::Blocked { .. })));
+}
