@@ -1,6 +1,6 @@
 //! Architectures by Kata's names.
 
-use crate::release::PackageManager;
+use crate::package_manager::PackageManager;
 use serde::{Deserialize, Serialize};
 
 /// An architecture that Kata supports, by Kata's name for it.

@@ -281,7 +281,7 @@ impl std::str::FromStr for Capability {
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         let same = Capability::ALL.iter().copied().find(|c| c.name() == name);
         same.ok_or_else(|| {
-            let nearest = crate::record::nearest(name, Capability::ALL.iter().map(|c| c.name()));
+            let nearest = crate::suggest::nearest(name, Capability::ALL.iter().map(|c| c.name()));
             let nearest = nearest.and_then(|n| Capability::ALL.iter().copied().find(|c| c.name() == n));
             UnknownCapability { name: name.to_owned(), nearest }
         })

@@ -1,8 +1,9 @@
 //! All records that are known: those built in, and those of directories.
 
 use crate::diagnostic::{Diagnostic, finish};
-use crate::record::{Draft, Record, RecordError, did_you_mean, nearest, read_text, read_text_in};
+use crate::record::{Draft, Record, RecordError, read_text, read_text_in};
 use crate::root::Root;
+use crate::suggest::{did_you_mean, nearest};
 use crate::verified::{self, VerifiedEntry, VerifiedFile};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn every_distros_instructions_name_its_packages_and_a_record_that_parses() {
-        use crate::release::PackageManager::{Apk, Apt, Dnf, Emerge, Nix, Pacman, Yum, Zypper};
+        use crate::package_manager::PackageManager::{Apk, Apt, Dnf, Emerge, Nix, Pacman, Yum, Zypper};
         let database = Database::embedded();
         let mut release = database.record("debian").unwrap().release("13", crate::arch::Arch::X86_64).unwrap();
         for manager in [Apt, Dnf, Yum, Zypper, Pacman, Apk, Emerge, Nix] {

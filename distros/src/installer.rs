@@ -17,8 +17,8 @@ pub use failure::{Failure, FailureKind};
 pub use run::{InstallError, Installation, Options, install, plan};
 
 use crate::arch::Arch;
+use crate::package_manager::PackageManager;
 use crate::process::{Confinement, Finished, Invocation};
-use crate::release::PackageManager;
 use crate::root::Root;
 use serde::Serialize;
 use std::io;

@@ -17,6 +17,7 @@ pub mod installer;
 pub mod kernel_image;
 pub mod lint;
 pub mod os_release;
+pub mod package_manager;
 pub mod packages;
 pub mod process;
 pub mod profile;
@@ -27,6 +28,7 @@ pub mod requirements;
 pub mod root;
 #[cfg(feature = "cli")]
 pub mod schema;
+mod suggest;
 pub mod sync;
 pub mod syntax;
 pub mod target;

@@ -14,7 +14,8 @@ mod resolve;
 
 use crate::arch::Arch;
 use crate::diagnostic::Diagnostic;
-use crate::release::{PackageManager, PackageSuite};
+use crate::package_manager::PackageManager;
+use crate::release::PackageSuite;
 use crate::root::{Root, RootError};
 use crate::verified::VerifiedEntry;
 use jiff::civil::Date;
@@ -23,14 +24,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-pub(crate) use decode::{Decoder, nearest};
+pub(crate) use decode::Decoder;
 pub(crate) use layer::Draft;
 pub(crate) use names::misnamed;
 pub use names::{is_name_for, is_package_name};
 #[cfg(all(test, feature = "cli"))]
 pub(crate) use parse::keys;
 pub(crate) use parse::{distro as decode_distro, draft as parse_draft};
-pub(crate) use resolve::did_you_mean;
 pub use resolve::{ResolveError, StatedFact};
 
 /// How well a fact is known.

@@ -1,6 +1,7 @@
 //! One release of a distro for one architecture, with the record's defaults applied.
 
 use crate::arch::Arch;
+use crate::package_manager::PackageManager;
 use serde::{Deserialize, Serialize};
 
 /// What the record says about one release on one architecture: nothing optional is left to look up elsewhere.
@@ -58,28 +59,6 @@ impl Release {
         all.dedup();
         all
     }
-}
-
-/// A package manager that the database knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PackageManager {
-    /// Debian, Ubuntu.
-    Apt,
-    /// Fedora, Enterprise Linux ≥ 8.
-    Dnf,
-    /// Enterprise Linux 7, Amazon Linux 2.
-    Yum,
-    /// openSUSE, SLES.
-    Zypper,
-    /// Arch.
-    Pacman,
-    /// Alpine.
-    Apk,
-    /// Gentoo.
-    Emerge,
-    /// NixOS.
-    Nix,
 }
 
 /// One suite of a package archive.

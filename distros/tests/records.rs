@@ -9,8 +9,9 @@ mod shipped;
 use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
 use kata_osinfo::lint;
+use kata_osinfo::package_manager::PackageManager;
 use kata_osinfo::record::{Confidence, Record};
-use kata_osinfo::release::{Archive, PackageManager, Release};
+use kata_osinfo::release::{Archive, Release};
 use std::path::{Path, PathBuf};
 
 fn fixture(name: &str) -> PathBuf {

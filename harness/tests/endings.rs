@@ -2,8 +2,8 @@
 //!
 //! Needs root, mmdebstrap and Docker, as `kata-qualify doctor` says; without them it says so and passes over.
 
+use agent::protocol::Fault;
 use agent::protocol::{EnvironmentReply, EnvironmentRequest};
-use agent::rehearsal::Fault;
 use harness::{cell, container, setup, sweep};
 use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;

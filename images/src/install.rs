@@ -9,7 +9,8 @@ use crate::fetch::{self, Fetch};
 use crate::mirror::Mirrors;
 use crate::options::{ExtraPackage, valid_name};
 use crate::tree::{self, Scaffold};
-use kata_osinfo::release::{PackageManager, Release};
+use kata_osinfo::package_manager::PackageManager;
+use kata_osinfo::release::Release;
 use std::path::Path;
 
 /// Packages that the harness itself needs in every environment: the tests make ext4 disks.

@@ -386,7 +386,8 @@ fn trimmed(url: String) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use kata_osinfo::release::{Archive, FilesystemDriver, Kernel, PackageManager, PackageSuite, Vmm};
+    use kata_osinfo::package_manager::PackageManager;
+    use kata_osinfo::release::{Archive, FilesystemDriver, Kernel, PackageSuite, Vmm};
 
     pub(crate) fn release(version: &str, codename: &str) -> Release {
         let suite = |name: String, archive| PackageSuite { name, archive, components: vec!["main".to_owned()] };

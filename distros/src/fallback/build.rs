@@ -3,9 +3,10 @@
 use crate::arch::Arch;
 use crate::configure::KataVersion;
 use crate::diagnostic::printable;
+use crate::package_manager::PackageManager;
 use crate::process::quoted;
 use crate::profile::{DaemonStyle, Profile};
-use crate::release::{PackageManager, Release};
+use crate::release::Release;
 use serde::Serialize;
 
 /// A component that can be built.

@@ -3,6 +3,7 @@
 use super::{Confidence, Fact, PerArch};
 use crate::arch::Arch;
 use crate::diagnostic::{Diagnostic, Fix, MAX_FINDINGS, is_direction_control};
+use crate::suggest::{listed, nearest};
 use crate::syntax::{Entry, Kind, Node};
 use jiff::civil::Date;
 use std::collections::BTreeMap;
@@ -275,25 +276,4 @@ impl Decoder<'_> {
 /// Whether the record says that nobody knows.
 fn is_unknown(node: &Node) -> bool {
     matches!(&node.kind, Kind::Scalar(s) if s == "unknown")
-}
-
-/// The known name that is most like `word`, if any is like it at all; of numbers, the one that differs least.
-pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    // The comparison is quadratic, and nothing that long is a slip of the pen.
-    if word.len() > 64 {
-        return None;
-    }
-    let number = word.parse::<u64>().ok();
-    let apart = |name: &str| number.and_then(|n| Some(n.abs_diff(name.parse().ok()?))).unwrap_or(u64::MAX);
-    known
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(word, name), name))
-        .filter(|(distance, name)| *distance <= 1 + name.len().min(word.len()) / 3)
-        .min_by_key(|(distance, name)| (*distance, apart(name)))
-        .map(|(_, name)| name)
-}
-
-fn listed(names: &[&str]) -> String {
-    let quoted: Vec<String> = names.iter().map(|n| format!("`{n}`")).collect();
-    quoted.join(", ")
 }

@@ -8,7 +8,7 @@ use super::{Component, Fact, Parts, PerArch, Record, RecordError, ReleaseEntry, 
 use super::{misnamed, read_text};
 use crate::arch::Arch;
 use crate::diagnostic::{Diagnostic, Severity, finish};
-use crate::release::PackageManager;
+use crate::package_manager::PackageManager;
 use crate::syntax::Node;
 use std::collections::BTreeMap;
 use std::ops::Range;

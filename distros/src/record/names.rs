@@ -2,7 +2,7 @@
 
 use super::{Component, Fact, Parts, Record};
 use crate::diagnostic::Diagnostic;
-use crate::release::PackageManager;
+use crate::package_manager::PackageManager;
 use std::collections::BTreeSet;
 
 /// Whether `name` can be given to some package manager: it is no option, no path, no address, no shell's word.

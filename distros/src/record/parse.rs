@@ -4,7 +4,7 @@ use super::component::{PART_KEYS, parts};
 use super::layer::Place;
 use super::{Confidence, Decoder, Draft, Parts, ReleaseEntry};
 use crate::diagnostic::{Diagnostic, finish};
-use crate::release::PackageManager;
+use crate::package_manager::PackageManager;
 use crate::syntax::{self, Kind, Node};
 use std::path::Path;
 

@@ -1,9 +1,10 @@
 //! A release as one sees it on one architecture, with the record's defaults applied.
 
-use super::{Component, Confidence, Fact, Parts, PerArch, Record, ReleaseEntry, nearest};
+use super::{Component, Confidence, Fact, Parts, PerArch, Record, ReleaseEntry};
 use crate::arch::Arch;
 use crate::check::Kind;
 use crate::release::{ContainerManager, FilesystemDriver, Kernel, PackageSuite, Release, Vmm};
+use crate::suggest::{did_you_mean, nearest};
 
 /// Why there is no such view of a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,14 +31,6 @@ pub enum ResolveError {
         /// Those that it has.
         known: String,
     },
-}
-
-/// `; did you mean ...?`, if there is something to mean.
-pub(crate) fn did_you_mean(nearest: &Option<String>) -> String {
-    match nearest {
-        Some(name) => format!("; did you mean `{name}`?"),
-        None => String::new(),
-    }
 }
 
 /// One line of what a record says about a release: for people, with its confidence.

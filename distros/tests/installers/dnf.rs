@@ -2,7 +2,7 @@
 
 use crate::scratch::{Scratch, damage, package_file, run, tree};
 use kata_osinfo::installer::FailureKind;
-use kata_osinfo::release::PackageManager;
+use kata_osinfo::package_manager::PackageManager;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;

@@ -3,8 +3,8 @@
 use crate::dnf::{break_index, extra, index, rpms};
 use crate::scratch::{Scratch, damage, package_file};
 use kata_osinfo::installer::{FailureKind, Options, Wanted};
+use kata_osinfo::package_manager::PackageManager;
 use kata_osinfo::packages::Packages;
-use kata_osinfo::release::PackageManager;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 

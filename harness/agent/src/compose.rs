@@ -1,15 +1,16 @@
 //! What to start for a guest: Kata's own arguments, and the deviations that the environment makes necessary.
 
-use crate::environment::SlotGuard;
 use crate::home::Home;
 use crate::protocol::Launched;
+use crate::provided::Provided;
+use crate::slots::SlotGuard;
 use kata_osinfo::profile::{ImageDriver, Profile};
-use qemu::deviation::{self, Applied, Deviation};
+use qemu::apply::{apply, apply_to_daemon};
+use qemu::deviation::{Applied, Deviation};
 use qemu::launch::{FdPurpose, InheritedFd, Launch};
 use qemu::sandbox::{Disk, Image, Net, SHARE_TAG, Sandbox, Shared, Vsock};
 use qemu::{argv, virtiofsd};
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use suites::catalogue::Configuration;
@@ -18,89 +19,6 @@ use suites::environment::Claims;
 
 /// Size of the ext4 disk of a guest without a share, bytes; sparse.
 const DISK: u64 = 8 << 30;
-
-/// Devices of Kata's that a guest keeps although containers usually cannot have them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keeps {
-    /// None.
-    Nothing,
-    /// vhost-vsock.
-    Vsock,
-    /// The network interface.
-    Network,
-    /// The network interface, its other end where the environment has no tap at this address.
-    Peer(SocketAddr),
-}
-
-/// What an environment provides of what Kata gives a guest; what it does not is a deviation on record.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Provided {
-    /// KVM runs guests.
-    pub kvm: bool,
-    /// vhost-vsock.
-    pub vsock: bool,
-    /// vhost-net, and taps in network namespaces of their own.
-    pub network: bool,
-    /// Namespaces for virtiofsd's sandbox.
-    pub namespaces: bool,
-    /// Files are opened by their handles, as virtiofsd likes to.
-    pub handles: bool,
-    /// Kata would see that its host is a virtual machine, and ask for transitional virtio devices.
-    pub nested: bool,
-    /// The serial line is so slow that only warnings are to go there.
-    pub terse: bool,
-    /// Where the harness listens in the place of a tap.
-    pub peer: Option<SocketAddr>,
-}
-
-impl Provided {
-    /// What a virtual machine that is an environment provides, before it has been probed.
-    pub const EVERYTHING: Provided = Provided {
-        kvm: true,
-        vsock: true,
-        network: true,
-        namespaces: true,
-        handles: true,
-        nested: true,
-        terse: true,
-        peer: None,
-    };
-
-    /// With a device that a test insists on.
-    pub fn with(self, keeps: Keeps) -> Provided {
-        match keeps {
-            Keeps::Nothing => self,
-            Keeps::Vsock => Provided { vsock: true, ..self },
-            Keeps::Network => Provided { network: true, ..self },
-            Keeps::Peer(address) => Provided { peer: Some(address), ..self },
-        }
-    }
-
-    /// The deviations of QEMU's arguments that what is lacking makes necessary.
-    fn lacking(self) -> Vec<Deviation> {
-        let mut changes = Vec::new();
-        if !self.kvm {
-            changes.extend([Deviation::Accelerator, Deviation::CpuModel]);
-        }
-        if !self.vsock {
-            changes.push(Deviation::NoVsock);
-        }
-        if !self.network {
-            changes.push(match self.peer {
-                Some(address) => Deviation::SocketNetwork { address: address.to_string() },
-                None => Deviation::NoNetwork,
-            });
-        }
-        changes
-    }
-
-    /// The deviations of virtiofsd's.
-    fn lacking_for_the_daemon(self) -> Vec<Deviation> {
-        let sandbox = (!self.namespaces).then_some(Deviation::DaemonSandbox);
-        let handles = (!self.handles).then_some(Deviation::DaemonHandles);
-        sandbox.into_iter().chain(handles).collect()
-    }
-}
 
 /// What a guest has by settings that are not the shipped ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -335,7 +253,7 @@ fn launches(
     changes.extend(initramfs.map(|path| Deviation::Initramfs { path }));
     changes.push(Deviation::RpcPort { socket: text(&paths.agent) });
     changes.push(Deviation::SerialLog { socket: text(&paths.serial), terse: provided.terse });
-    deviation::apply(&mut launch, &changes).map_err(|e| ours(&e))?;
+    apply(&mut launch, &changes).map_err(|e| ours(&e))?;
     if !matches!(configuration, Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl) {
         return Ok((launch, None));
     }
@@ -348,7 +266,7 @@ fn launches(
         Configuration::VirtioFsAcl => changes.push(Deviation::DaemonAcl),
         _ => {}
     }
-    deviation::apply_to_daemon(&mut daemon, &changes).map_err(|e| ours(&e))?;
+    apply_to_daemon(&mut daemon, &changes).map_err(|e| ours(&e))?;
     Ok((launch, Some(daemon)))
 }
 

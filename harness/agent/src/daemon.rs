@@ -2,9 +2,8 @@
 
 use crate::compose::{Composed, Paths};
 use crate::ending::{End, daemon_ended};
-use crate::launch::{spawn, stderr_log};
 use crate::log::Log;
-use crate::process::{self, kill_group, wait};
+use crate::process::{self, kill_group, spawn, stderr_log, wait};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
@@ -105,7 +104,7 @@ impl DaemonProcess {
 impl Daemon for DaemonProcess {
     fn log(&self) -> String {
         // With --syslog a refusal goes there and nowhere else.
-        format!("{}\n{}", self.log.text(), crate::environment::syslog_of(self.child.id()))
+        format!("{}\n{}", self.log.text(), crate::syslog::said_by(self.child.id()))
     }
 
     fn wait(&mut self, deadline: Duration) -> Option<String> {

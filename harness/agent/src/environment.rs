@@ -1,21 +1,23 @@
 //! The environment's agent: runs tests, boots guests for them, and answers the harness over its standard streams.
 
-use crate::compose::{self, Extra, Keeps, Paths, Provided};
+use crate::compose::{self, Extra, Paths};
 use crate::containers::engine::Left;
 use crate::containers::{Engine, Patience, Settings};
 use crate::daemon::DaemonProcess;
 use crate::fact::{self, Fact};
 use crate::guest::in_fresh_directory;
-use crate::home::{Home, SLOTS};
+use crate::home::Home;
 use crate::launch::{NotStarted, Running, against_a_silent_daemon};
-use crate::log::Log;
 use crate::native::{self, Controls};
 use crate::process::{kill_children, kill_group, prepare, wait};
 use crate::protocol::{
-    Bytes, CHUNK, EnvironmentReply, EnvironmentRequest, GuestReply, GuestRequest, Launched, VM_PORT,
+    Bytes, CHUNK, EnvironmentReply, EnvironmentRequest, Fault, GuestReply, GuestRequest, Launched, VM_PORT,
 };
-use crate::rehearsal::{self, Fault};
+use crate::provided::{Keeps, Provided};
+use crate::rehearsal;
 use crate::server;
+use crate::slots::{FOR_GUESTS, SlotGuard, Slots};
+use crate::syslog;
 use crate::waiting::{Waiting, patience};
 use crate::{guest, probe};
 use kata_osinfo::profile::{ImageDriver, Profile};
@@ -25,11 +27,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use suites::catalogue::{self, Body, Configuration, Test};
 use suites::check::{Check, Stop};
@@ -54,7 +55,7 @@ pub fn run(home: Home) -> io::Result<()> {
 }
 
 fn serve(home: Home, input: impl Read, output: impl Write + Send + 'static) -> io::Result<()> {
-    serve_syslog(&home.artifacts());
+    syslog::serve(&home.artifacts());
     let agent = Agent::new(home.clone());
     let containers = Arc::clone(&agent.containers);
     let stays = Arc::clone(&agent.stays);
@@ -67,52 +68,6 @@ fn serve(home: Home, input: impl Read, output: impl Write + Send + 'static) -> i
     containers.stop();
     home.leave();
     result
-}
-
-static SYSLOG: OnceLock<Log> = OnceLock::new();
-
-/// What a process has written to syslog: lines with its id in brackets, as syslog(3) puts it.
-pub fn syslog_of(pid: u32) -> String {
-    if SYSLOG.get().is_none() {
-        return journal_of(pid);
-    }
-    let tag = format!("[{pid}]");
-    let text = SYSLOG.get().map(Log::text).unwrap_or_default();
-    // `<27>Nov 21 05:47:02 virtiofsd[272]: fuse: unknown option(s): …`: the words begin behind the id.
-    let words = |line: &'_ str| line.split_once(&tag).map(|(_, words)| words.trim_start_matches(':').trim().to_owned());
-    let lines: Vec<String> = text.lines().filter_map(words).collect();
-    lines.join("\n")
-}
-
-/// Where systemd owns /dev/log, its journal has what a process wrote; it takes a moment to get there.
-fn journal_of(pid: u32) -> String {
-    let output = Command::new("journalctl")
-        .args(["--quiet", "--no-pager", "--output=cat", "--lines=50"])
-        .arg(format!("_PID={pid}"))
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output();
-    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
-}
-
-/// virtiofsd started with `--syslog` wants /dev/log; what it writes there is kept beside the other logs.
-fn serve_syslog(artifacts: &Path) {
-    if Path::new("/dev/log").exists() {
-        return;
-    }
-    if let Ok(socket) = UnixDatagram::bind("/dev/log") {
-        struct Datagrams(UnixDatagram);
-        impl Read for Datagrams {
-            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                let count = self.0.recv(&mut buffer[1..])?;
-                buffer[0] = b'\n';
-                Ok(count + 1)
-            }
-        }
-        if let Ok(log) = Log::collect(Datagrams(socket), &artifacts.join("syslog")) {
-            let _ = SYSLOG.set(log);
-        }
-    }
 }
 
 type SharedGuest = Arc<Mutex<Option<Running>>>;
@@ -137,7 +92,7 @@ struct Agent {
 impl Agent {
     fn new(home: Home) -> Agent {
         Agent {
-            slots: Arc::new(Slots { home: home.clone(), taken: Mutex::default() }),
+            slots: Arc::new(Slots::new(home.clone())),
             home,
             provided: Mutex::default(),
             claims: Mutex::default(),
@@ -525,45 +480,6 @@ impl Daemon for Alone {
 
     fn wait(&mut self, deadline: Duration) -> Option<String> {
         self.process.wait(deadline)
-    }
-}
-
-/// Shares that guests may use at the same time: each has a small filesystem mounted below it, which is made with the
-/// environment.
-pub struct Slots {
-    home: Home,
-    taken: Mutex<Vec<usize>>,
-}
-
-/// A share in use.
-pub struct SlotGuard {
-    slots: Arc<Slots>,
-    number: usize,
-}
-
-/// Shares for guests.
-const FOR_GUESTS: usize = SLOTS - 1;
-
-impl Slots {
-    fn take(self: &Arc<Slots>) -> Result<SlotGuard, Stop> {
-        let mut taken = locked(&self.taken);
-        let number = (0..FOR_GUESTS).find(|n| !taken.contains(n));
-        let number =
-            number.ok_or_else(|| Stop::error(format!("all {FOR_GUESTS} shares of the environment are in use")))?;
-        taken.push(number);
-        Ok(SlotGuard { slots: Arc::clone(self), number })
-    }
-}
-
-impl SlotGuard {
-    fn dir(&self) -> PathBuf {
-        self.slots.home.slot(self.number)
-    }
-}
-
-impl Drop for SlotGuard {
-    fn drop(&mut self) {
-        locked(&self.slots.taken).retain(|n| *n != self.number);
     }
 }
 

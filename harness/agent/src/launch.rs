@@ -1,14 +1,15 @@
 //! Guests: virtiofsd and QEMU started as the profile's runtime starts them, watched until their end.
 
 use crate::client::{Client, ClientError};
-use crate::compose::{self, Composed, Extra, Keeps, Paths, Provided};
+use crate::compose::{self, Composed, Extra, Paths};
 use crate::daemon::DaemonProcess;
 use crate::ending::{End, Facts, Process, Qmp as QmpFact, judge, oops_line, panic_line, process_state, vmm_ended};
 use crate::guest::SHARE;
 use crate::log::Log;
 use crate::memory::{self, Memory};
-use crate::process::{kill_group, prepare, wait};
+use crate::process::{kill_group, spawn, stderr_log, wait};
 use crate::protocol::{GuestReply, GuestRequest, Launched};
+use crate::provided::{Keeps, Provided};
 use crate::waiting::Waiting;
 use kata_osinfo::profile::Profile;
 use qemu::launch::FdPurpose;
@@ -19,7 +20,7 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 use suites::catalogue::Configuration;
 use suites::check::Stop;
@@ -556,18 +557,6 @@ impl Drop for Running {
         drop(self.daemon.take());
         self.paths.remove_sockets();
     }
-}
-
-/// Starts a program with no input and a pipe for its standard error.
-pub(crate) fn spawn(argv: &[String], fds: Vec<(OwnedFd, i32)>) -> io::Result<Child> {
-    let mut command = Command::new(&argv[0]);
-    command.args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    prepare(&mut command, fds).spawn()
-}
-
-pub(crate) fn stderr_log(child: &mut Child, path: &Path) -> io::Result<Log> {
-    let stderr = child.stderr.take().ok_or_else(|| io::Error::other("no pipe for standard error"))?;
-    Log::collect(stderr, path)
 }
 
 fn log_socket(stream: UnixStream, path: &Path) -> Result<Log, Stop> {

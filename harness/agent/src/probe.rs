@@ -1,8 +1,8 @@
 //! What the environment provides, found out before anything is blamed.
 
-use crate::compose::Provided;
 use crate::fact::{self, Fact, Facts};
 use crate::home::Home;
+use crate::provided::Provided;
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 use suites::catalogue::Need;

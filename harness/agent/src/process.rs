@@ -1,11 +1,12 @@
 //! Starting and ending the programs under test.
 #![expect(unsafe_code, reason = "a child's descriptors, file handles and what io_uring answers have no safe interface")]
 
+use crate::log::Log;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Makes `command` the leader of a process group of its own and gives it `fds` at the numbers beside them.
@@ -149,6 +150,19 @@ pub fn open_by_handle(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Starts a program with no input and a pipe for its standard error.
+pub(crate) fn spawn(argv: &[String], fds: Vec<(OwnedFd, i32)>) -> io::Result<Child> {
+    let mut command = Command::new(&argv[0]);
+    command.args(&argv[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    prepare(&mut command, fds).spawn()
+}
+
+/// Keeps what a program writes to its standard error.
+pub(crate) fn stderr_log(child: &mut Child, path: &Path) -> io::Result<Log> {
+    let stderr = child.stderr.take().ok_or_else(|| io::Error::other("no pipe for standard error"))?;
+    Log::collect(stderr, path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,7 +170,7 @@ mod tests {
     #[test]
     fn children_are_killed_with_all_that_they_have_started() {
         let mut command = Command::new("sh");
-        command.args(["-c", "sleep 600 & echo $!; wait"]).stdout(std::process::Stdio::piped());
+        command.args(["-c", "sleep 600 & echo $!; wait"]).stdout(Stdio::piped());
         let mut child = prepare(&mut command, Vec::new()).spawn().unwrap();
         let mut line = String::new();
         io::BufRead::read_line(&mut io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();

@@ -2,60 +2,13 @@
 
 use crate::ending::process_state;
 use crate::launch::Running;
+use crate::protocol::Fault;
 use rustix::process::Signal;
-use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 use suites::catalogue::Configuration;
 use suites::check::Stop;
 use suites::environment::{Ending, Machine as _, Question};
 use suites::filesystem::{Action, Bytes, GuestSide as _};
-
-/// What is done to a guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Fault {
-    /// Its kernel panics (sysrq-c).
-    Panic,
-    /// Its kernel oopses in a module's initialisation and goes on.
-    Oops,
-    /// Its only CPU spins in the kernel, with interrupts off.
-    Spin,
-    /// The QEMU process is stopped.
-    StopVmm,
-    /// The QEMU process is killed.
-    KillVmm,
-    /// The QEMU process is told to end.
-    EndVmm,
-    /// The QEMU process gets the signal of a crash.
-    CrashVmm,
-    /// The virtiofsd process is killed.
-    KillDaemon,
-    /// The virtiofsd process is stopped.
-    StopDaemon,
-}
-
-impl Fault {
-    /// All of them.
-    pub const ALL: &'static [Fault] = &[
-        Fault::Panic,
-        Fault::Oops,
-        Fault::Spin,
-        Fault::StopVmm,
-        Fault::KillVmm,
-        Fault::EndVmm,
-        Fault::CrashVmm,
-        Fault::KillDaemon,
-        Fault::StopDaemon,
-    ];
-
-    /// The guest that it is done to.
-    pub fn configuration(self) -> Configuration {
-        match self {
-            Fault::CrashVmm | Fault::KillDaemon | Fault::StopDaemon => Configuration::VirtioFs,
-            _ => Configuration::Own,
-        }
-    }
-}
 
 /// That a request wakes the daemon up, and that without one it sleeps.
 fn hears(running: &mut Running) -> Result<(), Stop> {

@@ -3,8 +3,9 @@
 //! Private and Kata-shaped: it knows the argument lists of Kata's two runtimes for x86_64 with an `initrd`, and nothing
 //! else of virtual machines. From a [`Profile`](kata_osinfo::profile::Profile) and a [`Sandbox`](sandbox::Sandbox),
 //! [`argv::launch`] makes exactly what Kata would pass; whatever an environment takes away is a
-//! [`Deviation`](deviation::Deviation) from a closed list, applied afterwards and kept in the record.
+//! [`Deviation`](deviation::Deviation) from a closed list, applied afterwards ([`apply`]) and kept in the record.
 
+pub mod apply;
 pub mod argv;
 pub mod deviation;
 pub mod launch;

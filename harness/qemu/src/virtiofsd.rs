@@ -95,7 +95,8 @@ pub fn readiness(profile: &Profile) -> Readiness<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deviation::{Deviation, apply_to_daemon};
+    use crate::apply::apply_to_daemon;
+    use crate::deviation::Deviation;
 
     fn daemon() -> Daemon {
         Daemon {

@@ -4,7 +4,8 @@ use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::{Environment, Ran};
 use crate::outcome::Component;
-use kata_osinfo::release::{PackageManager, Release};
+use kata_osinfo::package_manager::PackageManager;
+use kata_osinfo::release::Release;
 use std::time::Duration;
 
 const QUICK: Duration = Duration::from_secs(20);

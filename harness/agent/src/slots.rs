@@ -1,0 +1,56 @@
+//! The shares of an environment.
+
+use crate::home::{Home, SLOTS};
+use kata_osinfo::sync::locked;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use suites::check::Stop;
+
+/// Shares that guests may use at the same time: each has a small filesystem mounted below it, which is made with the
+/// environment.
+pub struct Slots {
+    home: Home,
+    taken: Mutex<Vec<usize>>,
+}
+
+/// A share in use.
+pub struct SlotGuard {
+    slots: Arc<Slots>,
+    number: usize,
+}
+
+/// Shares for guests.
+pub(crate) const FOR_GUESTS: usize = SLOTS - 1;
+
+impl Slots {
+    /// All of them, free.
+    pub fn new(home: Home) -> Slots {
+        Slots { home, taken: Mutex::default() }
+    }
+
+    /// One of them, until the guard is dropped.
+    ///
+    /// # Errors
+    /// That all are in use.
+    pub fn take(self: &Arc<Slots>) -> Result<SlotGuard, Stop> {
+        let mut taken = locked(&self.taken);
+        let number = (0..FOR_GUESTS).find(|n| !taken.contains(n));
+        let number =
+            number.ok_or_else(|| Stop::error(format!("all {FOR_GUESTS} shares of the environment are in use")))?;
+        taken.push(number);
+        Ok(SlotGuard { slots: Arc::clone(self), number })
+    }
+}
+
+impl SlotGuard {
+    /// The share's folder.
+    pub fn dir(&self) -> PathBuf {
+        self.slots.home.slot(self.number)
+    }
+}
+
+impl Drop for SlotGuard {
+    fn drop(&mut self) {
+        locked(&self.slots.taken).retain(|n| *n != self.number);
+    }
+}

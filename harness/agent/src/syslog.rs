@@ -1,0 +1,54 @@
+//! What programs write to syslog.
+
+use crate::log::Log;
+use std::io::{self, Read};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+static SYSLOG: OnceLock<Log> = OnceLock::new();
+
+/// What a process has written to syslog: lines with its id in brackets, as syslog(3) puts it.
+pub fn said_by(pid: u32) -> String {
+    if SYSLOG.get().is_none() {
+        return journal_of(pid);
+    }
+    let tag = format!("[{pid}]");
+    let text = SYSLOG.get().map(Log::text).unwrap_or_default();
+    // `<27>Nov 21 05:47:02 virtiofsd[272]: fuse: unknown option(s): …`: the words begin behind the id.
+    let words = |line: &'_ str| line.split_once(&tag).map(|(_, words)| words.trim_start_matches(':').trim().to_owned());
+    let lines: Vec<String> = text.lines().filter_map(words).collect();
+    lines.join("\n")
+}
+
+/// Where systemd owns /dev/log, its journal has what a process wrote; it takes a moment to get there.
+fn journal_of(pid: u32) -> String {
+    let output = Command::new("journalctl")
+        .args(["--quiet", "--no-pager", "--output=cat", "--lines=50"])
+        .arg(format!("_PID={pid}"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+}
+
+/// virtiofsd started with `--syslog` wants /dev/log; what it writes there is kept beside the other logs.
+pub fn serve(artifacts: &Path) {
+    if Path::new("/dev/log").exists() {
+        return;
+    }
+    if let Ok(socket) = UnixDatagram::bind("/dev/log") {
+        struct Datagrams(UnixDatagram);
+        impl Read for Datagrams {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                let count = self.0.recv(&mut buffer[1..])?;
+                buffer[0] = b'\n';
+                Ok(count + 1)
+            }
+        }
+        if let Ok(log) = Log::collect(Datagrams(socket), &artifacts.join("syslog")) {
+            let _ = SYSLOG.set(log);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Applying deviations to arguments, and writing down what each changed.
+
+use crate::deviation::{Applied, Deviation, Inapplicable, RPC_PORT, Target};
+use crate::launch::{Arg, FIRST_FD, FdPurpose, Form, InheritedFd, Launch};
+
+/// Applies those deviations of the list that change QEMU's arguments, in the order of the list, and records them.
+///
+/// # Errors
+/// When an argument that one of them changes is not there, or it has been applied before. Those before it stay applied.
+pub fn apply(launch: &mut Launch, deviations: &[Deviation]) -> Result<(), Inapplicable> {
+    deviations
+        .iter()
+        .filter(|deviation| deviation.target() != Target::Daemon)
+        .try_for_each(|deviation| record(launch, deviation, |args, form, qmp| change_qemu(deviation, args, form, qmp)))
+}
+
+/// Applies those deviations of the list that change virtiofsd's arguments, in the order of the list, and records them.
+///
+/// # Errors
+/// When one of them has been applied before.
+pub fn apply_to_daemon(launch: &mut Launch, deviations: &[Deviation]) -> Result<(), Inapplicable> {
+    deviations
+        .iter()
+        .filter(|deviation| deviation.target() == Target::Daemon)
+        .try_for_each(|deviation| record(launch, deviation, |args, _, _| change_daemon(deviation, args)))
+}
+
+type Change = Result<(), &'static str>;
+
+fn record(
+    launch: &mut Launch,
+    deviation: &Deviation,
+    change: impl Fn(&mut Vec<Arg>, Form, i32) -> Change,
+) -> Result<(), Inapplicable> {
+    let inapplicable =
+        |expected| Inapplicable { deviation: deviation.clone(), program: launch.program.clone(), expected };
+    let kind = std::mem::discriminant(deviation);
+    if launch.deviations.iter().any(|applied| std::mem::discriminant(&applied.deviation) == kind) {
+        return Err(inapplicable("argument of Kata's left for it (it has been applied already)"));
+    }
+    let before = launch.args.clone();
+    let mut edited = launch.clone();
+    if *deviation == Deviation::Foreground {
+        let next = edited.fds.iter().map(|fd| fd.number + 1).max().unwrap_or(FIRST_FD);
+        edited.fds.push(InheritedFd { number: next, purpose: FdPurpose::Qmp });
+    }
+    let qmp = edited.fd(FdPurpose::Qmp).unwrap_or_default();
+    edited.edit(|args, form| change(args, form, qmp)).map_err(inapplicable)?;
+    *launch = edited;
+    let only_in = |these: &[Arg], those: &[Arg]| -> Vec<String> {
+        these
+            .iter()
+            .filter(|arg| !those.contains(arg))
+            .map(|arg| std::iter::once(arg.flag.as_str()).chain(arg.value.as_deref()).collect::<Vec<_>>().join(" "))
+            .collect()
+    };
+    let (removed, added) = (only_in(&before, &launch.args), only_in(&launch.args, &before));
+    launch.deviations.push(Applied { deviation: deviation.clone(), removed, added });
+    // A descriptor that no argument names any more need not be opened.
+    let named: String = launch.args.iter().filter_map(|arg| arg.value.as_deref()).collect::<Vec<_>>().join(" ");
+    match deviation {
+        Deviation::NoVsock | Deviation::NoNetwork | Deviation::SocketNetwork { .. } => {
+            launch.fds.retain(|fd| names_fd(&named, fd.number))
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Whether an argument refers to the descriptor: `vhostfd=4`, `fds=5:6`, `unix:fd=3`.
+fn names_fd(text: &str, number: i32) -> bool {
+    let number = number.to_string();
+    text.split([',', ' '])
+        .filter_map(|option| option.split_once('='))
+        .filter(|(key, _)| matches!(*key, "vhostfd" | "vhostfds" | "fds" | "fd" | "unix:fd"))
+        .any(|(_, value)| value.split(':').any(|n| n == number))
+}
+
+/// `qmp` is the descriptor of the socket that QEMU serves QMP on.
+fn change_qemu(deviation: &Deviation, args: &mut Vec<Arg>, form: Form, qmp: i32) -> Change {
+    match deviation {
+        Deviation::Accelerator => replace(args, "-machine", "accel=kvm", "accel=tcg", "-machine …,accel=kvm"),
+        Deviation::CpuModel => replace(args, "-cpu", "host", "max", "-cpu host"),
+        Deviation::Foreground => {
+            let daemonize = args.iter().position(|arg| arg.flag == "-daemonize").ok_or("-daemonize")?;
+            args.remove(daemonize);
+            let qmp = form.pick(&qmp.to_string(), "qmp-fd");
+            let arg = args.iter_mut().find(|arg| arg.flag == "-qmp").ok_or("-qmp")?;
+            arg.value = Some(format!("unix:fd={qmp},server=on,wait=off"));
+            Ok(())
+        }
+        Deviation::NoVsock => remove(args, "-device", "vhost-vsock-pci", "-device vhost-vsock-pci"),
+        Deviation::NoNetwork => {
+            remove(args, "-netdev", "tap", "-netdev tap")?;
+            // The Go runtime writes the driver as an option.
+            let driver = if args.iter().any(|a| a.is("-device", "driver=virtio-net-pci")) { "driver=" } else { "" };
+            remove(args, "-device", &format!("{driver}virtio-net-pci"), "-device virtio-net-pci")
+        }
+        Deviation::SocketNetwork { address } => {
+            let netdev = args.iter_mut().find(|a| a.is("-netdev", "tap")).and_then(|a| a.value.as_mut());
+            let netdev = netdev.ok_or("-netdev tap")?;
+            let id = netdev.split(',').find(|option| option.starts_with("id=")).ok_or("-netdev tap,id=…")?.to_owned();
+            *netdev = format!("socket,{id},connect={}", form.pick(address, "peer"));
+            Ok(())
+        }
+        Deviation::RpcPort { socket } => {
+            let serial = args.iter().any(|a| a.is("-device", "virtio-serial-pci") && has(a, "id=serial0"));
+            serial.then_some(()).ok_or("-device virtio-serial-pci,id=serial0")?;
+            let socket = form.pick(socket, "rpc");
+            args.push(Arg::new("-chardev", format!("socket,id=charrpc0,path={socket},server=on,wait=off")));
+            let port = format!("virtserialport,bus=serial0.0,chardev=charrpc0,id=rpc0,name={RPC_PORT}");
+            args.push(Arg::new("-device", port));
+            Ok(())
+        }
+        Deviation::Initramfs { path } => {
+            let kernel = args.iter().position(|arg| arg.flag == "-kernel").ok_or("-kernel")?;
+            if args.iter().any(|arg| arg.flag == "-initrd") {
+                return Err("image in the place of an initrd");
+            }
+            args.insert(kernel + 1, Arg::new("-initrd", form.pick(path, "initramfs")));
+            Ok(())
+        }
+        Deviation::SerialLog { socket, terse } => {
+            let append = args.iter_mut().find(|a| a.flag == "-append").and_then(|a| a.value.as_mut());
+            let params = append.ok_or("-append")?;
+            let level = terse.then_some("loglevel=5");
+            let loud = params.split(' ').filter(|param| *param != "quiet").chain(level).chain(["console=ttyS0"]);
+            *params = loud.collect::<Vec<_>>().join(" ");
+            let socket = form.pick(socket, "serial-log");
+            args.push(Arg::new("-chardev", format!("socket,id=charserial0,path={socket},server=on,wait=off")));
+            args.push(Arg::new("-device", "isa-serial,chardev=charserial0,id=serial-log0"));
+            Ok(())
+        }
+        Deviation::DaemonSandbox | Deviation::DaemonHandles | Deviation::DaemonXattr | Deviation::DaemonAcl => {
+            Err("arguments of virtiofsd")
+        }
+    }
+}
+
+fn change_daemon(deviation: &Deviation, args: &mut Vec<Arg>) -> Change {
+    let dash_o =
+        args.iter().any(|arg| arg.flag == "-o" && arg.value.as_deref().is_some_and(|v| v.starts_with("source=")));
+    let long = args.iter().any(|arg| arg.flag.starts_with("--shared-dir"));
+    if !dash_o && !long {
+        return Err("shared directory");
+    }
+    let mut option = |name: &str| {
+        let arg = if dash_o { Arg::new("-o", name) } else { Arg::flag(format!("--{}", name.replace('_', "-"))) };
+        if !args.contains(&arg) {
+            args.push(arg);
+        }
+    };
+    match deviation {
+        Deviation::DaemonSandbox => option("sandbox=chroot"),
+        Deviation::DaemonHandles => {}
+        Deviation::DaemonXattr => option("xattr"),
+        Deviation::DaemonAcl => {
+            option("xattr");
+            option("posix_acl");
+        }
+        _ => return Err("arguments of QEMU"),
+    }
+    Ok(())
+}
+
+/// Replaces one option in the value of one flag.
+fn replace(args: &mut [Arg], flag: &str, old: &str, new: &str, expected: &'static str) -> Change {
+    let arg = args.iter_mut().find(|arg| arg.flag == flag && has(arg, old)).ok_or(expected)?;
+    let options = arg.value.iter().flat_map(|value| value.split(','));
+    arg.value = Some(options.map(|option| if option == old { new } else { option }).collect::<Vec<_>>().join(","));
+    Ok(())
+}
+
+/// Removes the one argument with this flag and first word.
+fn remove(args: &mut Vec<Arg>, flag: &str, word: &str, expected: &'static str) -> Change {
+    let at = args.iter().position(|arg| arg.is(flag, word)).ok_or(expected)?;
+    args.remove(at);
+    Ok(())
+}
+
+fn has(arg: &Arg, option: &str) -> bool {
+    arg.value.as_deref().is_some_and(|value| value.split(',').any(|o| o == option))
+}
+
+#[cfg(test)]
+mod tests;
