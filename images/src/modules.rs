@@ -43,7 +43,7 @@ pub struct Resolution {
 /// When `modules.dep` cannot be read.
 pub fn resolve(tree: &Path, modules_dir: &Path, wanted: &[String]) -> Result<Resolution, ImageError> {
     let index = Index::read(tree, modules_dir).map_err(|f| failed(modules_dir, f))?;
-    let mut walk = Walk { index: &index, done: BTreeSet::new(), order: Vec::new() };
+    let mut walk = Walk { index: &index, done: BTreeSet::new(), order: Vec::new(), left: STEPS };
     let mut result = Resolution { tree: tree.to_owned(), ..Resolution::default() };
     for name in wanted {
         let name = normal(name);
@@ -97,6 +97,10 @@ const MAX_INDEX: u64 = 64 << 20;
 const MAX_MODULE: u64 = 256 << 20;
 /// Bytes of all modules of a guest, which has some GiB of memory for them and all else.
 const MAX_MODULES: u64 = 1 << 30;
+/// How deep modules may need each other, and how many looks at one of them are taken: a kernel's ask for ten and a
+/// thousand.
+const DEPTH: usize = 256;
+const STEPS: usize = 100_000;
 
 struct Index {
     /// Name → file and the names it depends on, in the order of loading.
@@ -170,6 +174,8 @@ struct Walk<'a> {
     index: &'a Index,
     done: BTreeSet<String>,
     order: Vec<Module>,
+    /// Looks that are left: a stranger's lists may be a chain without an end, or name the same ones again and again.
+    left: usize,
 }
 
 impl Walk<'_> {
@@ -182,6 +188,10 @@ impl Walk<'_> {
         if above.iter().any(|a| a == name) {
             return true;
         }
+        if self.left == 0 || above.len() == DEPTH {
+            return false;
+        }
+        self.left -= 1;
         let Some((Some(path), needs)) = self.index.modules.get(name) else {
             return false;
         };
@@ -192,16 +202,15 @@ impl Walk<'_> {
             self.visit_soft(soft, above);
         }
         let complete = needs.iter().all(|need| self.visit(need, above));
+        if complete {
+            self.done.insert(name.to_owned());
+            self.order.push(Module { name: name.to_owned(), path: path.clone() });
+            for soft in self.index.after.get(name).unwrap_or(&none) {
+                self.visit_soft(soft, above);
+            }
+        }
         above.pop();
-        if !complete {
-            return false;
-        }
-        self.done.insert(name.to_owned());
-        self.order.push(Module { name: name.to_owned(), path: path.clone() });
-        for soft in self.index.after.get(name).unwrap_or(&none) {
-            self.visit_soft(soft, above);
-        }
-        true
+        complete
     }
 
     /// Adds a soft dependency if it is there: the module of that name, or every one that offers it.
@@ -328,6 +337,36 @@ pub(crate) mod tests {
     fn soft_dependencies_count_and_may_run_in_circles() {
         let (order, _) = of(&["virtio-rng"]);
         assert_eq!(order, ["crc", "virtio_ring", "virtio", "virtio_rng", "fuse"]);
+    }
+
+    #[test]
+    fn a_chain_without_an_end_and_a_tangle_are_missing_and_no_reason_to_hang_or_crash() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut dep, mut soft) = (String::new(), String::new());
+        for n in 0..20_000 {
+            for kind in ["hard", "soft"] {
+                std::fs::write(dir.path().join(format!("{kind}{n}.ko")), ELF).unwrap();
+            }
+            dep += &format!("hard{n}.ko: hard{}.ko\nsoft{n}.ko:\n", n + 1);
+            soft += &format!("softdep soft{n} post: soft{}\n", n + 1);
+        }
+        // Each of these may be loaded before each other one, and all need what is not there.
+        let tangled: Vec<String> = (0..40).map(|n| format!("t{n}")).collect();
+        for name in &tangled {
+            std::fs::write(dir.path().join(format!("{name}.ko")), ELF).unwrap();
+            dep += &format!("{name}.ko: gone.ko\n");
+            soft += &format!("softdep {name} pre: {}\n", tangled.join(" "));
+        }
+        std::fs::write(dir.path().join("modules.dep"), dep).unwrap();
+        std::fs::write(dir.path().join("modules.softdep"), soft).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let tree = dir.path().to_owned();
+        std::thread::spawn(move || {
+            tell.send(resolve(&tree, Path::new("/"), &["hard0", "soft0", "t0"].map(str::to_owned)))
+        });
+        let found = told.recv_timeout(std::time::Duration::from_secs(120)).expect("it goes on for ever").unwrap();
+        assert_eq!(found.missing, ["hard0", "t0"]);
+        assert_eq!(found.load_order.len(), DEPTH);
     }
 
     #[test]
