@@ -308,6 +308,20 @@ fn a_stale_mirror_needs_to_be_accepted() {
     assert!(images::cache::list(cache.path()).is_empty());
 }
 
+#[test]
+fn an_index_without_an_end_is_not_read() {
+    if !able("an_index_without_an_end_is_not_read") {
+        return;
+    }
+    let endless: &'static str = Box::leak("Suite: stable\n".repeat(2 << 20).into_boxed_str());
+    let files: &'static [_] = Box::leak(Box::new([("/debian/dists/trixie/InRelease", endless)]));
+    let (cache, result) = from(mirror(files), true);
+    let error = result.unwrap_err();
+    assert_eq!(error.phase, Phase::Resolve, "{error}");
+    assert!(error.to_string().contains("more than 16777216 bytes"), "{error}");
+    assert_eq!(left_overs(cache.path()), 0);
+}
+
 /// `kata:s3cret"of&mirror`, as HTTP has it.
 const AUTHORIZATION: &str = "authorization: basic a2f0ytpzm2nyzxqib2ymbwlycm9y";
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::initrd::tests::{Made, archive, gzip, merged_usr};
 use crate::modules;
 use std::collections::BTreeSet;
+use std::fs;
 
 const FOLDER_MODE: u32 = 0o040_755;
 const FILE: u32 = 0o100_755;
@@ -51,6 +52,18 @@ fn a_static_agent_needs_nothing_and_a_dynamic_one_its_loader() {
     assert!(is_static(b"\x7fELF, cut short").is_err(), "what cannot be read does not pass for static");
     let found = agent_of(&[("usr/bin/kata-agent", FILE, (1, 1), &elf(None))]).unwrap();
     assert_eq!((path(&found), found.alone().unwrap()), ("/usr/bin/kata-agent", elf(None).as_slice()));
+}
+
+#[test]
+fn a_hole_is_no_agent_and_no_initrd() {
+    let dir = tempfile::tempdir().unwrap();
+    let (agent, initrd) = (dir.path().join("kata-agent"), dir.path().join("initrd.img"));
+    fs::File::create(&initrd).unwrap().set_len(MAX_INITRD + 1).unwrap();
+    let error = find(dir.path(), Some(initrd.as_path())).unwrap_err().to_string();
+    assert!(error.contains("initrd.img: it has more than 1073741824 bytes"), "{error}");
+    fs::File::create(&agent).unwrap().set_len(MAX_PROGRAM + 1).unwrap();
+    let error = find(dir.path(), None).unwrap_err().to_string();
+    assert!(error.contains("kata-agent: it has more than 536870912 bytes"), "{error}");
 }
 
 /// A dynamic agent finds in the guest what it finds in Kata's initrd, wherever that is.
