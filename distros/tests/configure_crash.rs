@@ -411,8 +411,11 @@ fn nobody_to_tell_is_no_reason_to_panic() {
             .expect("it runs");
         assert!(matches!(status.code(), Some(0 | 2)), "{call:?}: {status}");
     }
-    for option in ["--timeout", "--lock-timeout"] {
-        let output = machine.run(&["install", option, "18446744073709551615", "--dry-run"]);
+    let most = "18446744073709551615";
+    for (option, seconds) in
+        [("--timeout", most), ("--timeout", "31536001"), ("--timeout", "0"), ("--lock-timeout", most)]
+    {
+        let output = machine.run(&["install", option, seconds, "--dry-run"]);
         assert_eq!(output.code, 2, "{}", output.stderr);
         assert!(output.stderr.contains(option) && !output.stderr.contains("panicked"), "{}", output.stderr);
     }

@@ -13,6 +13,7 @@ use arguments::{Arguments, CleanArguments, Command};
 use clap::Parser as _;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 /// How the process ends; `--help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +143,35 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("starting the runtime")
 }
 
+/// Ends a runtime; false where something still blocks a thread of it after that time, which the process then takes along.
+///
+/// Dropping it would wait for as long as that takes.
+fn shut_down(runtime: tokio::runtime::Runtime, within: Duration) -> bool {
+    let since = Instant::now();
+    runtime.shutdown_timeout(within);
+    since.elapsed() < within
+}
+
 fn redact(text: &str) -> String {
     reports::redact::text(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_is_blocked_does_not_keep_the_process() {
+        assert!(shut_down(runtime().unwrap(), Duration::from_secs(60)), "nothing is under way");
+        let blocked = runtime().unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let _task = blocked.spawn_blocking(move || {
+            tell.send(()).unwrap();
+            std::thread::sleep(Duration::from_secs(300));
+        });
+        told.recv().unwrap();
+        let since = Instant::now();
+        assert!(!shut_down(blocked, Duration::from_millis(200)));
+        assert!(since.elapsed() < Duration::from_secs(60), "{:?}", since.elapsed());
+    }
 }

@@ -205,7 +205,8 @@ impl Given {
         let kernel = kernel::find(tree, release).map_err(|e| error_chain(&e))?;
         for one in &self.runtimes {
             let Some(profile) = profiles.iter().find(|p| p.name == one.profile) else { continue };
-            let found = modules::resolve(&kernel.modules_dir, &profile.modules.all()).map_err(|e| error_chain(&e))?;
+            let wanted = profile.modules.all();
+            let found = modules::resolve(tree, &kernel.modules_dir, &wanted).map_err(|e| error_chain(&e))?;
             let initrd = artifacts::guest_initrd(AGENT, &found, &one.agent);
             let initrd = initrd.map_err(|e| error_chain(&e))?;
             let mut add = |name: &str, content: Content| {

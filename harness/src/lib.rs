@@ -12,6 +12,7 @@ pub mod container;
 pub mod doctor;
 pub mod environment;
 pub mod host;
+mod interrupt;
 pub mod kata;
 pub mod line;
 mod logs;

@@ -4,6 +4,7 @@ use crate::admin::Admins;
 use crate::cell::{self, Cell};
 use crate::cli::UsageError;
 use crate::container::Owner;
+use crate::interrupt::Interrupts;
 use crate::kata::{Component, Given};
 use crate::plan;
 use crate::progress::Progress;
@@ -22,6 +23,7 @@ use reports::redact::Redactor;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use suites::catalogue::Test;
 use tokio::sync::{Notify, Semaphore};
 
@@ -141,7 +143,11 @@ impl Shared {
 }
 
 /// How long the engine may take to remove what a run leaves.
-const SWEEPING: std::time::Duration = std::time::Duration::from_secs(120);
+const SWEEPING: Duration = Duration::from_secs(120);
+
+/// How long what a run has under way may take to end, once the run has. What makes an image ends its programs and removes
+/// its tree; a first look whether KVM works takes half a minute.
+pub const CLEANING: Duration = Duration::from_secs(60);
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,7 +161,9 @@ pub enum Ended {
 }
 
 /// Runs all cells and cleans up after them, also when interrupted.
-pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -> anyhow::Result<Ended> {
+///
+/// What blocks a thread may still go on: gives how much of [`CLEANING`] is left for it.
+pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -> anyhow::Result<(Ended, Duration)> {
     let run = format!("{:x}-{}", jiff::Timestamp::now().as_millisecond(), std::process::id());
     let cache = images::cache::id(&request.images.cache)?;
     let lock = RunLock::take(&request.locks, &run)?;
@@ -200,6 +208,8 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
             }
         })
         .collect();
+    // Before that a signal ends the process, which has made nothing yet that the next start does not sweep.
+    let mut interrupts = Interrupts::listen()?;
     std::fs::create_dir_all(&request.out)?;
     let redactor = Redactor::knowing(images::addresses(&request.images).iter().map(String::as_str));
     let mut journal = Writer::create(&request.out)?.hiding(redactor.clone());
@@ -242,14 +252,18 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
     }
     let ended = tokio::select! {
         () = async { while tasks.join_next().await.is_some() {} } => Ended::Finished,
-        () = interrupted() => Ended::Interrupted,
+        () = interrupts.first() => Ended::Interrupted,
         () = shared.breaks.notified() => Ended::Broken,
     };
+    let mut left = CLEANING;
     if ended != Ended::Finished {
-        progress.say("not finished: cleaning up (the journal keeps what is done)");
+        interrupts.end_at_next();
+        progress.say("not finished: cleaning up (the journal keeps what is done); one more Ctrl-C ends it at once");
         // Commands that make images watch this flag and end with their process groups.
         cancel.store(true, Ordering::Relaxed);
-        tasks.shutdown().await;
+        let until = Instant::now() + CLEANING;
+        let _ = tokio::time::timeout(CLEANING, tasks.shutdown()).await;
+        left = until.saturating_duration_since(Instant::now());
     }
     if let Err(e) = crate::logs::redact(&request.out.join("artifacts"), &redactor) {
         progress.say(&format!("warning: redacting logs: {e}"));
@@ -271,7 +285,7 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
         trim(docker.as_ref(), &images_folder, budget, &progress).await;
     }
     drop(folder);
-    Ok(ended)
+    Ok((ended, left))
 }
 
 /// Keeps the cache within its budget, and Docker's images of it to those that the cache has.
@@ -333,17 +347,4 @@ fn machines(size: Size, jobs: usize) -> usize {
 /// The cell of a release on this machine's architecture, in an environment.
 fn cell_id(release: &Release, environment: Environment) -> CellId {
     CellId { distro: release.distro.clone(), release: release.version.clone(), arch: release.arch, environment }
-}
-
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        Err(_) => drop(tokio::signal::ctrl_c().await),
-    }
 }

@@ -181,12 +181,12 @@ pub fn boot_files(
     let wanted = wanted_modules(profiles);
     let mut sets = BTreeMap::new();
     for (used_for, names) in &wanted {
-        let found = modules::resolve(&kernel.modules_dir, names).map_err(|e| error_chain(&e))?;
+        let found = modules::resolve(tree, &kernel.modules_dir, names).map_err(|e| error_chain(&e))?;
         let load = found.load_order.iter().map(|m| m.name.clone()).collect();
         sets.insert(used_for.clone(), ModuleSet { wanted: names.clone(), load, missing: found.missing });
     }
     let every: Vec<String> = wanted.values().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect();
-    let all = modules::resolve(&kernel.modules_dir, &every).map_err(|e| error_chain(&e))?;
+    let all = modules::resolve(tree, &kernel.modules_dir, &every).map_err(|e| error_chain(&e))?;
     let at_boot = sets.get("boot").map(|set| set.load.join("\n")).unwrap_or_default();
     let mut extra = vec![
         file("/modules/boot", 0o644, at_boot.into_bytes()),
@@ -196,13 +196,11 @@ pub fn boot_files(
     ];
     extra.extend(crate::pjdfstest::BINARY.map(|bytes| file("/pjdfstest", 0o755, bytes.to_vec())));
     let initramfs = initramfs::build(AGENT, &all, &extra).map_err(|e| error_chain(&e))?;
-    let within =
-        |path: &Path| Path::new("/").join(path.strip_prefix(tree).unwrap_or(path)).to_string_lossy().into_owned();
     let claims = Claims {
         release: release.clone(),
         versions,
         kernel: kernel.release.clone(),
-        vmlinuz: within(&kernel.vmlinuz),
+        vmlinuz: kernel.vmlinuz.to_string_lossy().into_owned(),
         initramfs: folder.join("initramfs").to_string_lossy().into_owned(),
         modules: sets,
         kata: Vec::new(),
@@ -211,19 +209,20 @@ pub fn boot_files(
     Ok((claims, initramfs))
 }
 
-/// The smallest guest that says hello: the agent with what a virtio-serial port needs and these modules besides, and the
-/// kernel for it.
+/// The smallest guest that says hello: an initramfs of the agent with what a virtio-serial port needs and these modules
+/// besides, and the kernel for it.
 ///
 /// # Errors
 /// As [`boot_files`].
-pub fn tiny_guest(tree: &Path, release: &Release, more: &[&str]) -> Result<(Vec<u8>, PathBuf), String> {
+pub fn tiny_guest(tree: &Path, release: &Release, more: &[&str]) -> Result<(Vec<u8>, Vec<u8>), String> {
     let kernel = kernel::find(tree, release).map_err(|e| error_chain(&e))?;
     let names: Vec<String> = ["virtio_pci", "virtio_console"].iter().chain(more).map(|n| (*n).to_owned()).collect();
-    let found = modules::resolve(&kernel.modules_dir, &names).map_err(|e| error_chain(&e))?;
+    let found = modules::resolve(tree, &kernel.modules_dir, &names).map_err(|e| error_chain(&e))?;
     let load: Vec<&str> = found.load_order.iter().map(|m| m.name.as_str()).collect();
     let list = file("/modules/boot", 0o644, load.join("\n").into_bytes());
     let initramfs = initramfs::build(AGENT, &found, &[list]).map_err(|e| error_chain(&e))?;
-    Ok((initramfs, kernel.vmlinuz))
+    let vmlinuz = kernel::read(tree, &kernel).map_err(|e| error_chain(&e))?;
+    Ok((initramfs, vmlinuz))
 }
 
 /// By use, what any of the profiles asks for.

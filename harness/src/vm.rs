@@ -37,6 +37,9 @@ const BOOT: Duration = Duration::from_secs(420);
 const SHOWS: Duration = Duration::from_secs(3);
 /// Where the agent and what it needs are unpacked in the machine.
 const FOLDER: &str = agent::home::VOLUME;
+/// Bytes of a file that a machine is given: a kernel with all that a debugger reads has some hundred MB, and a part of an
+/// archive of Kata may be a hole.
+const MAX_SEED_FILE: u64 = 2 << 30;
 /// The serial number by which the machine knows the disk with the agent on it.
 const SEED: &str = "kata-qualify";
 /// What the unit prints on the console when the agent ends.
@@ -228,7 +231,11 @@ fn pack(files: &[SeedFile]) -> io::Result<File> {
             Content::File(path) => {
                 let named = |e: io::Error| io::Error::other(format!("{}: {e}", path.display()));
                 let mut file = File::open(path).map_err(named)?;
-                add(file.metadata().map_err(named)?.len(), &mut file)?;
+                let size = file.metadata().map_err(named)?.len();
+                if size > MAX_SEED_FILE {
+                    return Err(named(io::Error::other(format!("it has more than {MAX_SEED_FILE} bytes"))));
+                }
+                add(size, &mut file)?;
             }
         }
     }
@@ -342,5 +349,9 @@ mod tests {
         assert_eq!(names, ["agent", "initramfs", "kata/shim"]);
         let gone = pack(&[of("x", Content::File("/nonexistent/x".into()))]).unwrap_err().to_string();
         assert!(gone.contains("/nonexistent/x"), "{gone}");
+        let hole = dir.path().join("hole");
+        File::create(&hole).unwrap().set_len(MAX_SEED_FILE + 1).unwrap();
+        let refused = pack(&[of("x", Content::File(hole))]).unwrap_err().to_string();
+        assert!(refused.ends_with("hole: it has more than 2147483648 bytes"), "{refused}");
     }
 }

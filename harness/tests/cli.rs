@@ -236,6 +236,31 @@ fn jobs_and_retries_are_bounded() {
     ");
 }
 
+/// A number that is none to work with is told as such, and none overflows a clock or a count of bytes.
+#[test]
+fn numbers_are_bounded() {
+    let most = "18446744073709551615";
+    for (arguments, option) in [
+        (&["profiles", "--against", ".", "--within", "0"][..], "--within"),
+        (&["profiles", "--against", ".", "--within", "31536001"], "--within"),
+        (&["profiles", "--against", ".", "--within", most], "--within"),
+        (&["run", "debian:13", "--vm-memory", "0"], "--vm-memory"),
+        (&["run", "debian:13", "--vm-memory", "4294967295"], "--vm-memory"),
+        (&["run", "debian:13", "--retries", "11"], "--retries"),
+        (&["run", "debian:13", "--cache-size", "18446744073709551616"], "--cache-size"),
+    ] {
+        let said = said(arguments);
+        assert!(said.contains(&format!("for '{option} <")) && said.ends_with("exit 2\n"), "{arguments:?}: {said}");
+    }
+    // As long, and as large, as can be said: nothing is wrong with that.
+    let said = said(&["profiles", "--against", "nowhere", "--within", "31536000"]);
+    assert!(said.contains("nowhere is no git repository") && said.ends_with("exit 2\n"), "{said}");
+    let dir = tempfile::tempdir().unwrap();
+    let run = ["run", "debian:13", "--in", "vm", "--offline", "--cache", "cache", "--out", "out", "--cache-size", most];
+    let said = said_in(&dir, &run);
+    assert!(!said.contains("panicked") && said.ends_with("exit 3\n"), "{said}");
+}
+
 #[test]
 fn an_output_folder_that_is_not_empty_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();

@@ -21,8 +21,10 @@ const ENTRIES: usize = 100_000;
 const BYTES: u64 = 16 << 30;
 /// Bytes of a file VERSION.
 const MAX_VERSION: u64 = 256;
-/// Bytes of a shim; upstream's have some 60 MB.
-const MAX_SHIM: u64 = 512 << 20;
+/// Bytes of a program, a shim or the agent; upstream's have some 60 MB.
+const MAX_PROGRAM: u64 = 512 << 20;
+/// Bytes of an initrd; upstream's have some 300 MB.
+const MAX_INITRD: u64 = 1 << 30;
 /// The names of the shims' file; Fedora's Rust shim has one of its own.
 const SHIMS: [&str; 4] = [
     "bin/containerd-shim-kata-v2",
@@ -94,6 +96,18 @@ pub enum ArtifactsError {
         /// The system's reason.
         source: io::Error,
     },
+}
+
+/// What is in a file, if that is no more than such files have: an entry of an archive may be a hole.
+fn content(path: &Path, most: u64) -> Result<Vec<u8>, ArtifactsError> {
+    let file = doing(File::open(path), "opening", path)?;
+    if doing(file.metadata(), "reading", path)?.len() > most {
+        let large = io::Error::other(format!("it has more than {most} bytes, more than any of its kind"));
+        return doing(Err(large), "reading", path);
+    }
+    let mut bytes = Vec::new();
+    doing(file.take(most).read_to_end(&mut bytes), "reading", path)?;
+    Ok(bytes)
 }
 
 fn doing<T>(result: io::Result<T>, what: &str, path: &Path) -> Result<T, ArtifactsError> {
@@ -206,14 +220,10 @@ fn inspect(
         ),
     })?;
     let programs: Vec<PathBuf> = SHIMS.iter().map(|name| prefix.join(name)).filter(|path| path.is_file()).collect();
-    let read = |path: &PathBuf| -> Result<Vec<u8>, ArtifactsError> {
-        let mut bytes = Vec::new();
-        let file = doing(File::open(path), "opening", path)?;
-        doing(file.take(MAX_SHIM).read_to_end(&mut bytes), "reading", path)?;
-        Ok(bytes)
-    };
-    let programs: Vec<(PathBuf, Vec<u8>)> =
-        programs.into_iter().map(|path| Ok((path.clone(), read(&path)?))).collect::<Result<_, ArtifactsError>>()?;
+    let programs: Vec<(PathBuf, Vec<u8>)> = programs
+        .into_iter()
+        .map(|path| content(&path, MAX_PROGRAM).map(|bytes| (path, bytes)))
+        .collect::<Result<_, ArtifactsError>>()?;
     let version = version(prefix, name, &programs)?;
     let mut shims = Vec::new();
     let refused = |kind, source| {

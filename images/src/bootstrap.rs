@@ -8,13 +8,17 @@ use crate::fetch::{self, Fetch};
 use crate::install;
 use crate::mirror::{self, Mirrors};
 use crate::options::valid_name;
-use crate::tree::{self, Scaffold};
+use crate::tree::{self, Named, Scaffold};
 use kata_osinfo::release::{Archive, Release};
 use kata_osinfo::root::Root;
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
+
+/// Bytes of a `sources.list`, and of a list of packages: the largest has some 70 MB.
+const MAX_SOURCES: u64 = 1 << 20;
+const MAX_LIST: u64 = 512 << 20;
 
 /// Whether this machine has the tool.
 pub(crate) fn available() -> bool {
@@ -37,8 +41,8 @@ pub(crate) fn default_mirrors(
         .args(["--skip=update,download,extract,cleanup,check/signed-by", &suite.name])
         .arg("/tmp/skeleton");
     runner.run(Phase::Resolve, &mut command)?;
-    let list = desk.join("skeleton/etc/apt/sources.list");
-    let text = std::fs::read_to_string(&list).context("reading", &list)?;
+    let skeleton = tree::open(&desk.join("skeleton"))?;
+    let text = skeleton.read_text(Path::new("/etc/apt/sources.list"), MAX_SOURCES).map_err(tree::failed)?;
     Ok(mirror::of_list(&text, &release.distro))
 }
 
@@ -56,12 +60,14 @@ pub(crate) fn sources(release: &Release, mirrors: &Mirrors) -> Vec<String> {
 ///
 /// Read from the package lists, for the apt of a tree is asked next, and Debian 11's knows no pattern for it.
 pub(crate) fn required(lists: &Path) -> Result<Vec<String>, Failure> {
+    let root = tree::open(lists)?;
     let mut all = BTreeSet::new();
     for name in install::names(lists)?.iter().filter(|name| name.ends_with("_Packages")) {
-        let list = lists.join(name);
-        all.extend(
-            required_of(BufReader::new(File::open(&list).context("reading", &list)?)).context("reading", &list)?,
-        );
+        let (file, list) = (root.file(&Path::new("/").join(name)).map_err(tree::failed)?, lists.join(name));
+        if file.metadata().context("reading", &list)?.len() > MAX_LIST {
+            return Err(io::Error::other(format!("it has more than {MAX_LIST} bytes"))).context("reading", &list);
+        }
+        all.extend(required_of(BufReader::new(file)).context("reading", &list)?);
     }
     Ok(all.into_iter().collect())
 }
@@ -124,17 +130,27 @@ pub(crate) fn bootstrap(
 }
 
 /// Takes what was fetched out of the tree; gives the packages' names.
+///
+/// The packages lie unpacked over it: of what is there only regular files are taken, and nothing is followed.
 fn take_out(root: &Root, desk: &Path) -> Result<Vec<String>, Failure> {
-    let (lists, archives) = (Path::new("/var/lib/apt/lists"), Path::new("/var/cache/apt/archives"));
-    for (inside, to) in [(lists, fetch::LISTS), (archives, fetch::ARCHIVES)] {
-        let (from, to) = (tree::named(root, inside)?, desk.join(to));
-        std::fs::rename(from.path(), &to).context("moving away", &to)?;
-        fetch::passable(&to)?;
-        fetch::passable(&to.join("partial"))?;
-    }
-    // As the packages would have them.
-    for folder in [lists, archives] {
-        root.make_folder(&folder.join("partial")).map_err(tree::failed)?;
+    for (inside, to, parts) in [
+        ("/var/lib/apt/lists", fetch::LISTS, &["auxfiles", "partial"][..]),
+        ("/var/cache/apt/archives", fetch::ARCHIVES, &["partial"][..]),
+    ] {
+        let (from, to) = (Path::new(inside), desk.join(to));
+        fetch::empty(&to, parts)?;
+        let folder = root.folder(from).map_err(tree::failed)?;
+        for name in root.list(from).map_err(tree::failed)? {
+            let shown = root.shown(&from.join(&name));
+            let entry = Named::new(folder.try_clone().context("opening", &shown)?, OsStr::new(&name), shown);
+            if std::fs::symlink_metadata(entry.path()).is_ok_and(|meta| meta.is_file()) {
+                let to = to.join(&name);
+                std::fs::rename(entry.path(), &to).context("moving away", &to)?;
+            }
+        }
+        tree::remove(root, inside)?;
+        // As the packages would have it.
+        root.make_folder(&from.join("partial")).map_err(tree::failed)?;
     }
     let archives = desk.join(fetch::ARCHIVES);
     let mut debs = install::names(&archives)?;
@@ -153,16 +169,14 @@ fn configure(runner: &Runner<'_>, tree: &Path, desk: &Path, debs: &[String]) -> 
     dpkg.args(debs.iter().map(|name| format!("/var/cache/apt/archives/{name}")));
     runner.run(Phase::Bootstrap, &mut dpkg)?;
     drop(scaffold);
-    for name in debs {
-        let deb = archives.join(name);
-        std::fs::remove_file(&deb).context("removing", &deb)?;
-    }
-    Ok(())
+    // The packages' scripts could write there: nothing of it is used again.
+    fetch::empty(&archives, &["partial"])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     #[test]
     fn what_is_required_and_not_essential_is_read_from_the_lists() {
@@ -171,5 +185,78 @@ mod tests {
             Package: tzdata\nPriority: required\n";
         let found = required_of(list.as_bytes()).unwrap();
         assert_eq!(found.into_iter().collect::<Vec<_>>(), ["mount", "tzdata"]);
+    }
+
+    /// A folder of this machine that is nobody's business, with a file in it.
+    fn victim() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("x_Packages"), "Package: victim\nPriority: required\n").unwrap();
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o700)).unwrap();
+        dir
+    }
+
+    fn assert_unharmed(victim: &tempfile::TempDir) {
+        assert_eq!(std::fs::metadata(victim.path()).unwrap().permissions().mode() & 0o7777, 0o700);
+        assert_eq!(install::names(victim.path()).unwrap(), ["x_Packages"]);
+    }
+
+    /// What was unpacked over the tree is as little to be trusted as what is run in it.
+    #[test]
+    fn of_what_lies_where_packages_were_fetched_to_only_files_are_taken() {
+        let (tree, desk, victim) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), victim());
+        std::fs::create_dir(desk.path().join("apt")).unwrap();
+        for (folder, end) in [("var/lib/apt/lists", "_Packages"), ("var/cache/apt/archives", ".deb")] {
+            let folder = tree.path().join(folder);
+            std::fs::create_dir_all(folder.join("folder")).unwrap();
+            std::fs::write(folder.join(format!("a{end}")), "Package: one\nPriority: required\n").unwrap();
+            symlink(victim.path(), folder.join("partial")).unwrap();
+            symlink(victim.path().join("x_Packages"), folder.join(format!("b{end}"))).unwrap();
+            let fifo = folder.join(format!("c{end}"));
+            rustix::fs::mkfifoat(rustix::fs::CWD, fifo, rustix::fs::Mode::RUSR).unwrap();
+        }
+        // A link that was there from the beginning.
+        symlink(victim.path(), desk.path().join(fetch::ARCHIVES)).unwrap();
+        let root = tree::open(tree.path()).unwrap();
+        assert_eq!(take_out(&root, desk.path()).unwrap(), ["a.deb"]);
+        assert_unharmed(&victim);
+        let lists = desk.path().join(fetch::LISTS);
+        assert_eq!(install::names(&lists).unwrap(), ["a_Packages", "auxfiles", "partial"]);
+        assert_eq!(install::names(&desk.path().join(fetch::ARCHIVES)).unwrap(), ["a.deb", "partial"]);
+        for folder in [lists.clone(), lists.join("partial"), desk.path().join(fetch::ARCHIVES).join("partial")] {
+            let meta = std::fs::symlink_metadata(&folder).unwrap();
+            assert!(meta.is_dir() && meta.permissions().mode() & 0o7777 == 0o755, "{}", folder.display());
+        }
+        assert_eq!(root.list(Path::new("/var/lib/apt/lists")).unwrap(), ["partial"]);
+        assert_eq!(root.list(Path::new("/var/cache/apt/archives")).unwrap(), ["partial"]);
+        assert_eq!(required(&lists).unwrap(), ["one"]);
+        // Nor are they followed, waited for or read without an end by whoever reads the lists.
+        symlink(victim.path().join("x_Packages"), lists.join("b_Packages")).unwrap();
+        assert!(required(&lists).is_err());
+        std::fs::remove_file(lists.join("b_Packages")).unwrap();
+        std::fs::File::create(lists.join("b_Packages")).unwrap().set_len(MAX_LIST + 1).unwrap();
+        assert!(required(&lists).unwrap_err().cause.to_string().contains("more than 536870912 bytes"));
+    }
+
+    #[test]
+    fn what_a_script_leaves_among_the_archives_goes() {
+        if !rustix::process::geteuid().is_root() || !install::in_path("ldd") {
+            eprintln!("SKIPPED what_a_script_leaves_among_the_archives_goes: needs root and ldd");
+            return;
+        }
+        let (desk, victim) = (tempfile::tempdir().unwrap(), victim());
+        let script = format!(
+            "#!/bin/sh\nset -e\ncd /var/cache/apt/archives\nrm -r *\nln -s {0} partial\nln -s {0}/x_Packages a.deb\n",
+            victim.path().display()
+        );
+        let tree = tree::tests::with(&[("usr/bin/dpkg", script.as_str())]);
+        let archives = desk.path().join(fetch::ARCHIVES);
+        fetch::empty(&archives, &["partial"]).unwrap();
+        std::fs::write(archives.join("a.deb"), "").unwrap();
+        let cancel = std::sync::atomic::AtomicBool::new(false);
+        let runner = crate::command::tests::runner(&cancel, 60);
+        configure(&runner, tree.path(), desk.path(), &["a.deb".to_owned()]).unwrap();
+        assert_unharmed(&victim);
+        assert_eq!(install::names(&archives).unwrap(), ["partial"]);
+        assert!(std::fs::symlink_metadata(archives.join("partial")).unwrap().is_dir());
     }
 }

@@ -26,6 +26,8 @@ pub const CACHE_LABEL: &str = "org.kata-qualify.cache";
 pub const REPOSITORY: &str = "kata-qualify";
 /// Bytes sent at once.
 const CHUNK: usize = 1 << 20;
+/// Bytes of a tree's files, holes included, that are sent at most: as many as an archive may unpack to.
+const BYTES: u64 = 64 << 30;
 
 /// Connects to the Docker engine that `DOCKER_HOST` names, else to the local one, and agrees on a version of its API.
 ///
@@ -334,6 +336,7 @@ pub(crate) fn archive(tree: &Path, only: Option<&BTreeSet<PathBuf>>, sink: impl 
     let mut builder = tar::Builder::new(sink);
     builder.mode(tar::HeaderMode::Complete);
     let mut seen: HashMap<(u64, u64), PathBuf> = HashMap::new();
+    let mut left = BYTES;
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {
         let mut entries = std::fs::read_dir(tree.join(&folder))?.collect::<io::Result<Vec<_>>>()?;
@@ -345,7 +348,7 @@ pub(crate) fn archive(tree: &Path, only: Option<&BTreeSet<PathBuf>>, sink: impl 
                 continue;
             }
             if only.is_none_or(|only| only.contains(&path)) {
-                append(&mut builder, &entry.path(), &path, &meta, &mut seen)?;
+                append(&mut builder, &entry.path(), &path, &meta, &mut seen, &mut left)?;
             }
             let dockers_own = ["proc", "sys", "dev"].iter().any(|own| path == Path::new(own));
             if meta.is_dir() && !dockers_own {
@@ -362,6 +365,7 @@ fn append(
     path: &Path,
     meta: &std::fs::Metadata,
     seen: &mut HashMap<(u64, u64), PathBuf>,
+    left: &mut u64,
 ) -> io::Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_metadata(meta);
@@ -383,6 +387,8 @@ fn append(
         header.set_size(0);
         return builder.append_data(&mut header, path, io::empty());
     }
+    let too_large = || io::Error::other(format!("with {} the tree is larger than any release", path.display()));
+    *left = left.checked_sub(meta.len()).ok_or_else(too_large)?;
     builder.append_data(&mut header, path, std::fs::File::open(from)?)
 }
 
@@ -413,6 +419,14 @@ mod tests {
     use super::*;
     use std::io::Read;
     use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn a_hole_without_an_end_is_not_sent() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::File::create(dir.path().join("hole")).unwrap().set_len(BYTES + 1).unwrap();
+        let error = archive(dir.path(), None, io::sink()).unwrap_err().to_string();
+        assert_eq!(error, "with hole the tree is larger than any release");
+    }
 
     #[test]
     fn an_archive_keeps_modes_links_and_attributes() {

@@ -18,6 +18,7 @@ use crate::prepare::{Job, able_to_build};
 use crate::{record, tree};
 use jiff::Timestamp;
 use kata_osinfo::release::Release;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Size of the disk, bytes; sparse, so that only what is in it takes room.
@@ -103,12 +104,8 @@ impl Job<'_> {
         self.runner.run(Phase::Copy, &mut copy)?;
         let manifest = self.host(image, &tree, &workshop.dir, &packages)?;
         self.enter(Phase::Disk);
-        let kernel = kernel::files(&tree, self.release)?;
-        let initrd = self.initrd(&tree, &kernel.release)?;
+        self.boot_files(&tree, &workshop.dir)?;
         lay(files, &tree)?;
-        std::fs::copy(&kernel.vmlinuz, workshop.dir.join("vmlinuz")).context("copying", &kernel.vmlinuz)?;
-        let at = workshop.dir.join("initrd");
-        std::fs::write(&at, initrd).context("writing", &at)?;
         self.filesystem(&tree, &workshop.dir, &key, born(image))?;
         // The plain image has the tree; the disk has all that was added.
         std::fs::remove_dir_all(&tree).context("removing", &tree)?;
@@ -141,6 +138,21 @@ impl Job<'_> {
         manifest.packages = record::packages(&self.runner, tree)?;
         manifest.origins = record::origins(&self.runner, tree, &lists, &manifest.requested, &manifest.packages)?;
         Ok(manifest)
+    }
+
+    /// Makes the initrd, and puts it and the kernel into a folder of ours.
+    ///
+    /// The tool that makes it is the release's, with whatever hooks packages have given it: only what stands in the tree
+    /// when it has ended counts, read there.
+    fn boot_files(&self, tree: &Path, folder: &Path) -> Result<(), Failure> {
+        let kernel = kernel::files(tree, self.release)?;
+        let initrd = self.initrd(tree, &kernel.release)?;
+        for (name, content) in [("vmlinuz", kernel::image(tree, &kernel)?), ("initrd", initrd)] {
+            let at = folder.join(name);
+            let file = std::fs::File::create_new(&at);
+            file.and_then(|mut file| file.write_all(&content)).context("writing", &at)?;
+        }
+        Ok(())
     }
 
     /// Makes the initrd by the release's own tool.
@@ -267,5 +279,47 @@ mod tests {
         // A file's times are part of the tree, and the first look at it after a change sets one of them.
         make("zero");
         assert!(make("one") == make("two"), "two disks of one tree differ");
+    }
+
+    /// What lies beside a tree as its kernel after its `update-initramfs`, which did this.
+    fn kernel_after(script: &str) -> Result<String, String> {
+        let script = format!("#!/bin/sh\nset -e\n{script}\necho initrd > /boot/initrd.img-1-amd64\n");
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let tree = tree::tests::with(&[("usr/sbin/update-initramfs", script.as_str())]);
+            let folder = tempfile::tempdir().unwrap();
+            for part in ["boot", "lib/modules/1-amd64"] {
+                std::fs::create_dir_all(tree.path().join(part)).unwrap();
+            }
+            std::fs::write(tree.path().join("boot/vmlinuz-1-amd64"), "kernel").unwrap();
+            let (release, options) = (crate::prepare::tests::release("13", "trixie"), Options::new(folder.path()));
+            let quiet = |_: Progress| {};
+            let made = Job::new(&release, &options, &quiet).boot_files(tree.path(), folder.path());
+            let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+            let made = made.map_err(|f| format!("{}: {:?}", f.cause, f.command));
+            tell.send(made.map(|()| read("vmlinuz") + &read("initrd")))
+        });
+        told.recv_timeout(std::time::Duration::from_secs(120)).expect("what the tool left is waited for")
+    }
+
+    #[test]
+    fn what_the_trees_own_tool_puts_in_the_kernels_place_is_not_followed() {
+        if !rustix::process::geteuid().is_root() || !install::in_path("ldd") {
+            eprintln!("SKIPPED what_the_trees_own_tool_puts_in_the_kernels_place_is_not_followed: needs root and ldd");
+            return;
+        }
+        assert_eq!(kernel_after(""), Ok("kernelinitrd\n".to_owned()));
+        let outside = tempfile::tempdir().unwrap();
+        let secret = outside.path().join("secret");
+        std::fs::write(&secret, "of the machine").unwrap();
+        let place = "/boot/vmlinuz-1-amd64";
+        let link = kernel_after(&format!("ln -sf {} {place}", secret.display())).unwrap_err();
+        assert!(link.contains("vmlinuz-1-amd64 was not found in the tree"), "{link}");
+        let fifo = kernel_after(&format!("rm {place}; mkfifo {place}")).unwrap_err();
+        assert!(fifo.contains("not a regular file"), "{fifo}");
+        let hole = kernel_after(&format!("truncate -s {} {place}", kernel::MAX_IMAGE + 1)).unwrap_err();
+        assert!(hole.contains("more than 536870912 bytes"), "{hole}");
+        let inside = kernel_after("rm -r /boot; ln -s /tmp /boot; echo other > /tmp/vmlinuz-1-amd64");
+        assert_eq!(inside, Ok("other\ninitrd\n".to_owned()), "a link that leads on inside is the tree's own business");
     }
 }

@@ -7,12 +7,14 @@ use crate::apt::Apt;
 use crate::command::{Network, Runner, at_desk, tied};
 use crate::error::{Cause, Context, Failure, Phase};
 use crate::login::Login;
-use crate::tree;
+use crate::tree::{self, Named};
 use kata_osinfo::arch::Arch;
 use kata_osinfo::root::Root;
-use std::fs::Permissions;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use rustix::fs::{Mode, OFlags, fchmod, mkdirat, openat};
+use rustix::io::Errno;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -131,8 +133,7 @@ impl Fetch {
 
     /// Fetches packages to [`ARCHIVES`], each checked against its hash.
     pub(crate) fn packages(&self, runner: &Runner<'_>, wanted: &[Wanted]) -> Result<(), Failure> {
-        let partial = self.desk.join(ARCHIVES).join("partial");
-        std::fs::create_dir_all(&partial).context("creating", &partial)?;
+        passable(&self.desk.join(ARCHIVES).join("partial"))?;
         // A call for all of them would have more arguments than there may be.
         for some in wanted.chunks(100) {
             let mut download = self.command("/usr/lib/apt/apt-helper")?;
@@ -237,10 +238,41 @@ fn settings(arch: Arch, at: &Path) -> String {
     )
 }
 
-/// A folder that programs of namespaces may pass through.
+/// A folder that programs of namespaces may pass through, made in one of ours where it is missing.
+///
+/// A link of its name is an error and not followed: programs that are not trusted may have been where it lies.
 pub(crate) fn passable(folder: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(folder).context("creating", folder)?;
-    std::fs::set_permissions(folder, Permissions::from_mode(0o755)).context("changing the mode of", folder)
+    below(&above(folder)?, folder).map(drop)
+}
+
+/// Such a folder, empty but for these in it: whatever stands there goes, and nothing is followed.
+pub(crate) fn empty(folder: &Path, parts: &[&str]) -> Result<(), Failure> {
+    let above = above(folder)?;
+    let again = above.try_clone().context("opening", folder)?;
+    Named::new(again, folder.file_name().unwrap_or_default(), folder.to_owned()).remove()?;
+    let made = below(&above, folder)?;
+    parts.iter().try_for_each(|part| below(&made, &folder.join(part)).map(drop))
+}
+
+/// The folder that a path lies in.
+fn above(path: &Path) -> Result<OwnedFd, Failure> {
+    let folder = path.parent().unwrap_or(path);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(folder, flags, Mode::empty()).map_err(io::Error::from).context("opening", folder)
+}
+
+/// The folder of that path in the one that it lies in.
+fn below(above: &OwnedFd, path: &Path) -> Result<OwnedFd, Failure> {
+    let (name, mode) = (path.file_name().unwrap_or_default(), Mode::from_raw_mode(0o755));
+    let made = match mkdirat(above, name, mode) {
+        Ok(()) | Err(Errno::EXIST) => {
+            openat(above, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+        }
+        Err(errno) => Err(errno),
+    };
+    // Whatever this process's umask is.
+    let made = made.and_then(|folder| fchmod(&folder, mode).map(|()| folder));
+    made.map_err(io::Error::from).context("making the folder", path)
 }
 
 #[cfg(test)]
@@ -267,6 +299,40 @@ mod tests {
             assert!(of(bad).is_err(), "{bad}");
         }
         assert_eq!(mirrors_of("deb http://m.example/debian trixie main\n"), ["http://m.example/debian"]);
+    }
+
+    #[test]
+    fn a_folder_is_made_where_it_is_to_be_and_nowhere_else() {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+        let (desk, victim) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::set_permissions(victim.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        std::fs::write(victim.path().join("file"), "precious").unwrap();
+        let (folder, partial) = (desk.path().join("archives"), desk.path().join("archives/partial"));
+        let mode = |path: &Path| std::fs::symlink_metadata(path).unwrap().mode() & 0o177_777;
+        let unharmed = || {
+            assert_eq!(mode(victim.path()), 0o040_700);
+            assert_eq!(std::fs::read_to_string(victim.path().join("file")).unwrap(), "precious");
+        };
+        passable(&folder).unwrap();
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).unwrap();
+        passable(&folder).unwrap();
+        assert_eq!(mode(&folder), 0o040_755);
+        symlink(victim.path(), &partial).unwrap();
+        assert!(passable(&partial).is_err());
+        unharmed();
+        empty(&folder, &["partial"]).unwrap();
+        unharmed();
+        assert_eq!((mode(&folder), mode(&partial)), (0o040_755, 0o040_755));
+        std::fs::remove_dir_all(&folder).unwrap();
+        symlink(victim.path(), &folder).unwrap();
+        assert!(passable(&folder).is_err());
+        empty(&folder, &["partial"]).unwrap();
+        unharmed();
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+        // Neither is what is no folder at all opened and waited for.
+        std::fs::remove_dir(&partial).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &partial, Mode::RUSR).unwrap();
+        assert!(passable(&partial).is_err());
     }
 
     #[test]

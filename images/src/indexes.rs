@@ -2,18 +2,21 @@
 
 use crate::command::Runner;
 use crate::digest;
-use crate::error::{Cause, Context, Failure};
+use crate::error::{Cause, Failure};
 use crate::fetch::Fetch;
 use crate::manifest::Index;
 use crate::mirror::Mirrors;
 use jiff::Timestamp;
 use kata_osinfo::release::{Archive, PackageSuite, Release};
+use kata_osinfo::root::Root;
 use std::path::Path;
 use std::time::Duration;
 
 /// How long to wait before a mirror that did not answer is asked again: proxies and mirrors have bad seconds, and an
 /// index that cannot be fetched costs a whole cell.
 const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(6)];
+/// Bytes of an index, which is read before anybody has verified it; the largest have some 300 KiB.
+const MAX_INDEX: u64 = 16 << 20;
 
 /// Fetches every suite's `InRelease` through apt's own helper, which knows the machine's proxies and certificates.
 ///
@@ -64,8 +67,11 @@ fn fetch_one(
             _ => return Err(failure),
         }
     }
-    let file = desk.join(name);
-    let text = std::fs::read(&file).context("reading", &file)?;
+    let read = Root::new(desk).and_then(|root| root.read(&Path::new("/").join(name), MAX_INDEX));
+    let text = read.map_err(|e| {
+        let context = format!("reading the index of {}", suite.name);
+        Failure::from(Cause::Io { context, source: std::io::Error::other(e) })
+    })?;
     Ok(describe(suite, &text))
 }
 

@@ -33,7 +33,7 @@ pub struct ExtraFile {
 /// # Errors
 /// A module that cannot be read or decompressed, or an extra file whose path is not absolute or is already taken.
 pub fn build(init: &[u8], modules: &Resolution, extra: &[ExtraFile]) -> Result<Vec<u8>, ImageError> {
-    let loaded = modules::load(&modules.load_order)?;
+    let loaded = modules::load(modules)?;
     archive(init, modules, &loaded, extra).map_err(|f| ImageError::new("the guest", Phase::Record, f))
 }
 
@@ -60,7 +60,7 @@ pub fn root(files: &[ExtraFile]) -> Result<Vec<u8>, ImageError> {
 /// # Errors
 /// A module that cannot be read or decompressed.
 pub fn layer(init: &[u8], modules: &Resolution, folder: &str, files: &[(&str, &[u8])]) -> Result<Vec<u8>, ImageError> {
-    let loaded = modules::load(&modules.load_order)?;
+    let loaded = modules::load(modules)?;
     let built = || {
         let mut image = Writer::new(loaded.iter().map(Vec::len).sum::<usize>() + init.len());
         image.entry("init", LINK | 0o777, None, folder.as_bytes())?;
@@ -184,10 +184,11 @@ mod tests {
     use cpio::NewcReader;
     use std::collections::BTreeMap;
     use std::io::Read;
+    use std::path::Path;
 
     fn sample(extra: &[ExtraFile]) -> Result<Vec<u8>, ImageError> {
         let dir = modules::tests::tree();
-        let found = modules::resolve(dir.path(), &["virtiofs".to_owned()]).unwrap();
+        let found = modules::resolve(dir.path(), Path::new("/"), &["virtiofs".to_owned()]).unwrap();
         build(b"#!init", &found, extra)
     }
 

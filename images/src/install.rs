@@ -59,20 +59,15 @@ pub(crate) fn install(
     more: &[String],
 ) -> Result<(), Failure> {
     let archives = step.desk.join(fetch::ARCHIVES);
-    fetch::passable(&archives)?;
-    fetch::passable(&archives.join("partial"))?;
     let scaffold = Scaffold::raise(step.tree)?;
     let mut words = more.to_vec();
-    for package in packages {
-        match package {
-            ExtraPackage::Name(name) => words.push(name.clone()),
-            ExtraPackage::File(path) => words.push(bring(path, &archives.join(BROUGHT))?),
-        }
-    }
+    words.extend(offer(&archives, packages)?);
     let laid = [tree::lists(step.lists), tree::archives(&archives)];
     let printed = runner.output(Phase::Install, apt(step.tree, &laid, &words)?.arg("--print-uris"))?;
     let text = std::fs::read_to_string(step.sources).context("reading", step.sources)?;
     let wanted = fetch::wanted(&printed, &fetch::mirrors_of(&text))?;
+    // The release's apt could write there: what it has left is nothing to fetch into or to install from.
+    offer(&archives, packages)?;
     match step.fetch {
         _ if wanted.is_empty() => {}
         Some(fetch) => fetch.packages(runner, &wanted)?,
@@ -98,6 +93,16 @@ fn apt(tree: &Path, laid: &[Laid<'_>], words: &[String]) -> Result<std::process:
         .arg("--allow-downgrades");
     apt.arg("install").args(words);
     Ok(apt)
+}
+
+/// Makes the folder of packages anew, with the local ones in it; gives apt's words for all of them.
+fn offer(archives: &Path, packages: &[ExtraPackage]) -> Result<Vec<String>, Failure> {
+    fetch::empty(archives, &["partial"])?;
+    let word = |package: &ExtraPackage| match package {
+        ExtraPackage::Name(name) => Ok(name.clone()),
+        ExtraPackage::File(path) => bring(path, &archives.join(BROUGHT)),
+    };
+    packages.iter().map(word).collect()
 }
 
 /// Copies a local package to where apt in the tree finds it; returns its path there.
@@ -153,12 +158,50 @@ pub(crate) fn in_path(program: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_record_cannot_smuggle_options_in() {
         let mut release = crate::prepare::tests::release("13", "trixie");
         release.vmms[0].packages.push("-oDPkg::Pre-Invoke::=reboot".to_owned());
         assert!(matches!(wanted(&release).unwrap_err().cause, Cause::BadPackage { .. }));
+    }
+
+    /// An `apt-get` of the tree's that does this when it is asked what it wants, and that when it installs.
+    fn installed(asked: &str, installing: &str) -> Result<(), Failure> {
+        let script = format!(
+            "#!/bin/sh\nset -e\ncd /var/cache/apt/archives\ncase \"$*\" in *--print-uris*) {asked};; *) {installing};; esac\n"
+        );
+        let tree = tree::tests::with(&[("usr/bin/apt-get", script.as_str())]);
+        let desk = tempfile::tempdir().unwrap();
+        let (lists, sources, deb) =
+            (desk.path().join("lists"), desk.path().join("sources.list"), desk.path().join("candidate_1_all.deb"));
+        std::fs::create_dir(&lists).unwrap();
+        std::fs::write(&sources, "deb http://mirror.example/debian trixie main\n").unwrap();
+        std::fs::write(&deb, "package").unwrap();
+        let step = Install { tree: tree.path(), desk: desk.path(), lists: &lists, sources: &sources, fetch: None };
+        let cancel = std::sync::atomic::AtomicBool::new(false);
+        let runner = crate::command::tests::runner(&cancel, 60);
+        install(&runner, &step, &[ExtraPackage::File(deb)], &[])
+    }
+
+    #[test]
+    fn what_the_trees_apt_leaves_among_the_packages_is_neither_followed_nor_kept() {
+        if !rustix::process::geteuid().is_root() || !in_path("ldd") {
+            eprintln!(
+                "SKIPPED what_the_trees_apt_leaves_among_the_packages_is_neither_followed_nor_kept: needs root and ldd"
+            );
+            return;
+        }
+        let victim = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(victim.path(), PermissionsExt::from_mode(0o700)).unwrap();
+        let leave = format!("rm -r *; ln -s {0} partial; ln -s {0} kata-qualify", victim.path().display());
+        let look =
+            "[ -d partial ]; [ ! -L partial ]; read line < kata-qualify/candidate_1_all.deb || [ $line = package ]";
+        installed(&leave, look).unwrap();
+        let mode = std::fs::metadata(victim.path()).unwrap().permissions().mode();
+        assert_eq!((mode & 0o7777, std::fs::read_dir(victim.path()).unwrap().count()), (0o700, 0));
+        assert!(installed(":", "exit 1").is_err(), "its script does not run");
     }
 
     #[test]

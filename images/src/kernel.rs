@@ -1,13 +1,20 @@
 //! The release's kernel in its tree.
 
 use crate::error::{Cause, Failure, ImageError, Phase};
+use crate::tree;
 use kata_osinfo::kernel_image;
 use kata_osinfo::release::Release;
 use kata_osinfo::root::{Root, RootError};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// The files of one kernel.
+/// Bytes of a kernel's image: compressed it has some 15 MB, as it is some hundred, and more with what a debugger reads.
+pub(crate) const MAX_IMAGE: u64 = 512 << 20;
+
+/// The files of one kernel: paths as a process in the tree sees them, links followed there.
+///
+/// Whoever opens one does so below the tree's descriptor, as [`read`] does: what is in a tree is a stranger's, and a path
+/// that was looked at may be a link, a FIFO or a hole by now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct KernelFiles {
@@ -15,7 +22,7 @@ pub struct KernelFiles {
     pub release: String,
     /// The bootable image.
     pub vmlinuz: PathBuf,
-    /// `…/lib/modules/<release>`.
+    /// `/usr/lib/modules/<release>`.
     pub modules_dir: PathBuf,
     /// Its configuration, where the distro ships it.
     pub config: Option<PathBuf>,
@@ -27,6 +34,21 @@ pub struct KernelFiles {
 /// The record names no kernel, its glob has not exactly one `*`, or nothing matches.
 pub fn find(tree: &Path, release: &Release) -> Result<KernelFiles, ImageError> {
     files(tree, release).map_err(|f| ImageError::new(&release.name(), Phase::Record, f))
+}
+
+/// The bootable image of a kernel that [`find`] has found.
+///
+/// # Errors
+/// It is gone, no regular file, or larger than a kernel can be.
+pub fn read(tree: &Path, kernel: &KernelFiles) -> Result<Vec<u8>, ImageError> {
+    image(tree, kernel).map_err(|f| ImageError::new(&format!("the kernel {}", kernel.release), Phase::Record, f))
+}
+
+pub(crate) fn image(tree: &Path, kernel: &KernelFiles) -> Result<Vec<u8>, Failure> {
+    match tree::open(tree)?.read(&kernel.vmlinuz, MAX_IMAGE) {
+        Err(error) if error.is_missing() => Err(Cause::NotInTree { what: kernel.vmlinuz.display().to_string() }.into()),
+        image => image.map_err(tree::failed),
+    }
 }
 
 pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failure> {
@@ -43,7 +65,7 @@ pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failu
     let root = Root::new(tree).map_err(unreadable)?;
     let found = kernel_image::newest(&root, glob, &kernel.packages).map_err(unreadable)?.ok_or_else(missing)?;
     let (Some(version), Some(modules)) = (found.release, found.modules) else { return Err(missing()) };
-    let at = |path: &Path| root.resolve(path).map(|inside| root.shown(&inside)).map_err(unreadable);
+    let at = |path: &Path| root.resolve(path).map_err(unreadable);
     let configs = [format!("/boot/config-{version}"), format!("{}/config", modules.display())];
     let config = configs.iter().find(|path| root.has_file(Path::new(path)));
     Ok(KernelFiles {
@@ -75,8 +97,8 @@ mod tests {
         std::fs::write(tree.join("boot/vmlinuz-6.1.0-99-amd64"), "").unwrap();
         let found = find(tree, &release("12", "bookworm")).unwrap();
         assert_eq!(found.release, "6.1.0-56-amd64");
-        assert_eq!(found.modules_dir, tree.join("usr/lib/modules/6.1.0-56-amd64"));
-        assert_eq!(found.config, Some(tree.join("boot/config-6.1.0-56-amd64")));
+        assert_eq!(found.modules_dir, Path::new("/usr/lib/modules/6.1.0-56-amd64"));
+        assert_eq!(found.config.as_deref(), Some(Path::new("/boot/config-6.1.0-56-amd64")));
     }
 
     /// Nothing else may order kernels: what is proved here is what is checked and configured there.
@@ -97,7 +119,7 @@ mod tests {
             let configured = Found::gather(&root, &release).kernel.unwrap();
             assert_eq!(format!("/boot/vmlinuz-{}", proved.release), configured);
             assert_eq!(proved.release, expected);
-            std::fs::remove_file(&proved.vmlinuz).unwrap();
+            std::fs::remove_file(root.shown(&proved.vmlinuz)).unwrap();
         }
     }
 
@@ -109,7 +131,42 @@ mod tests {
         std::fs::write(modules.join("vmlinuz"), "").unwrap();
         let mut release = release("44", "-");
         release.kernel.as_mut().unwrap().image = "/usr/lib/modules/*/vmlinuz".to_owned();
-        assert_eq!(find(dir.path(), &release).unwrap().vmlinuz, modules.join("vmlinuz"));
+        let found = find(dir.path(), &release).unwrap();
+        assert_eq!(found.vmlinuz, Path::new("/usr/lib/modules/7.0.1-200.fc44.x86_64/vmlinuz"));
+    }
+
+    /// A package's script may put anything in a kernel's place, also after it was found.
+    #[test]
+    fn a_kernel_is_a_regular_file_of_its_tree_and_no_larger_than_kernels_are() {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (tree, secret) = (dir.path().to_owned(), outside.path().join("secret"));
+        std::fs::write(&secret, "of the machine").unwrap();
+        for folder in ["boot", "lib/modules/1-amd64"] {
+            std::fs::create_dir_all(tree.join(folder)).unwrap();
+        }
+        let place = tree.join("boot/vmlinuz-1-amd64");
+        std::fs::write(&place, "kernel").unwrap();
+        let found = find(&tree, &release("13", "trixie")).unwrap();
+        // Whoever waits for a FIFO's other end waits for ever.
+        let said = || {
+            let (tell, told) = std::sync::mpsc::channel();
+            let (tree, found) = (tree.clone(), found.clone());
+            std::thread::spawn(move || tell.send(image(&tree, &found).map_err(|f| f.cause.to_string())));
+            told.recv_timeout(std::time::Duration::from_secs(60)).expect("the kernel is waited for")
+        };
+        assert_eq!(said(), Ok(b"kernel".to_vec()));
+        let exchange = |make: &dyn Fn()| {
+            std::fs::remove_file(&place).unwrap();
+            make();
+            said().unwrap_err()
+        };
+        let link = exchange(&|| symlink(&secret, &place).unwrap());
+        assert_eq!(link, "/boot/vmlinuz-1-amd64 was not found in the tree");
+        let mode = rustix::fs::Mode::RUSR;
+        let fifo = exchange(&|| rustix::fs::mkfifoat(rustix::fs::CWD, &place, mode).unwrap());
+        assert!(fifo.contains("not a regular file"), "{fifo}");
+        let hole = exchange(&|| std::fs::File::create(&place).unwrap().set_len(MAX_IMAGE + 1).unwrap());
+        assert!(hole.contains("more than 536870912 bytes"), "{hole}");
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Which of a kernel's modules a guest needs, in the order in which they must be loaded.
 
-use crate::error::{Cause, Context, Failure, ImageError, Phase};
-use kata_osinfo::root::{Place, Root, RootError};
+use crate::error::{Cause, Failure, ImageError, Phase};
+use kata_osinfo::root::{Root, RootError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A module that must be loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub struct Module {
     /// With underscores, as the kernel shows it: `virtio_pci`.
     pub name: String,
-    /// The file, perhaps compressed.
+    /// The file, perhaps compressed: its path inside the tree, links followed there.
     pub path: PathBuf,
 }
 
@@ -22,6 +23,8 @@ pub struct Module {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Resolution {
+    /// The tree whose kernel's they are.
+    pub tree: PathBuf,
     /// The wanted modules and all they depend on, each after what it needs.
     pub load_order: Vec<Module>,
     /// Wanted ones that are part of the kernel image.
@@ -30,7 +33,7 @@ pub struct Resolution {
     pub missing: Vec<String>,
 }
 
-/// Finds the wanted modules and their dependencies.
+/// Finds the wanted modules and their dependencies; `modules_dir` is their folder as seen from inside the tree.
 ///
 /// Reads `modules.dep`, `modules.builtin`, `modules.softdep` and, for soft dependencies, `modules.alias` (modules.dep(5), modprobe.d(5)); `-` and `_` are the
 /// same in names.
@@ -38,10 +41,10 @@ pub struct Resolution {
 ///
 /// # Errors
 /// When `modules.dep` cannot be read.
-pub fn resolve(modules_dir: &Path, wanted: &[String]) -> Result<Resolution, ImageError> {
-    let index = Index::read(modules_dir).map_err(|f| failed(modules_dir, f))?;
-    let mut walk = Walk { index: &index, done: BTreeSet::new(), order: Vec::new() };
-    let mut result = Resolution::default();
+pub fn resolve(tree: &Path, modules_dir: &Path, wanted: &[String]) -> Result<Resolution, ImageError> {
+    let index = Index::read(tree, modules_dir).map_err(|f| failed(modules_dir, f))?;
+    let mut walk = Walk { index: &index, done: BTreeSet::new(), order: Vec::new(), left: STEPS };
+    let mut result = Resolution { tree: tree.to_owned(), ..Resolution::default() };
     for name in wanted {
         let name = normal(name);
         if index.builtin.contains(&name) {
@@ -59,9 +62,24 @@ pub fn resolve(modules_dir: &Path, wanted: &[String]) -> Result<Resolution, Imag
 /// The modules' bytes, decompressed, in load order.
 ///
 /// # Errors
-/// A file that cannot be read, or is not what its name says.
-pub fn load(modules: &[Module]) -> Result<Vec<Vec<u8>>, ImageError> {
-    modules.par_iter().map(|m| decompressed(&m.path).map_err(|f| failed(&m.path, f))).collect()
+/// A file that cannot be read, or is not what its name says; more bytes than a guest has room for.
+pub fn load(found: &Resolution) -> Result<Vec<Vec<u8>>, ImageError> {
+    load_up_to(found, MAX_MODULES)
+}
+
+fn load_up_to(found: &Resolution, most: u64) -> Result<Vec<Vec<u8>>, ImageError> {
+    let root = Root::new(&found.tree).map_err(|e| failed(&found.tree, cannot(e)))?;
+    let loaded = AtomicU64::new(0);
+    let load = |module: &Module| {
+        let bytes = decompressed(&root, &module.path)?;
+        let size = bytes.len() as u64;
+        if loaded.fetch_add(size, Ordering::Relaxed).saturating_add(size) > most {
+            let reason = format!("it and those before it have more than {most} bytes");
+            return Err(Failure::from(Cause::BadModule { path: module.path.clone(), reason }));
+        }
+        Ok(bytes)
+    };
+    found.load_order.par_iter().map(|module| load(module).map_err(|f| failed(&module.path, f))).collect()
 }
 
 fn failed(path: &Path, failure: Failure) -> ImageError {
@@ -70,21 +88,19 @@ fn failed(path: &Path, failure: Failure) -> ImageError {
     ImageError::new(&format!("the guest of kernel {name}"), Phase::Record, failure)
 }
 
-/// Bytes of an index, of a module's file, and of a module unpacked.
+fn cannot(error: RootError) -> Failure {
+    Cause::Io { context: "reading the kernel's modules".to_owned(), source: io::Error::other(error) }.into()
+}
+
+/// Bytes of an index, and of a module, as its file and unpacked.
 const MAX_INDEX: u64 = 64 << 20;
 const MAX_MODULE: u64 = 256 << 20;
-
-/// The tree that a folder of modules belongs to, and its path there: what lies above `[usr/]lib/modules`.
-fn tree_of(modules_dir: &Path) -> Result<(Root, PathBuf), RootError> {
-    let above = modules_dir.ancestors().find(|p| p.ends_with("lib/modules")).and_then(|p| p.parent()?.parent());
-    let tree = match above {
-        Some(usr) if usr.ends_with("usr") => usr.parent().unwrap_or(usr),
-        Some(tree) => tree,
-        None => modules_dir,
-    };
-    let inside = modules_dir.strip_prefix(tree).unwrap_or(Path::new(""));
-    Ok((Root::new(tree)?, Path::new("/").join(inside)))
-}
+/// Bytes of all modules of a guest, which has some GiB of memory for them and all else.
+const MAX_MODULES: u64 = 1 << 30;
+/// How deep modules may need each other, and how many looks at one of them are taken: a kernel's ask for ten and a
+/// thousand.
+const DEPTH: usize = 256;
+const STEPS: usize = 100_000;
 
 struct Index {
     /// Name → file and the names it depends on, in the order of loading.
@@ -97,18 +113,14 @@ struct Index {
 }
 
 impl Index {
-    fn read(dir: &Path) -> Result<Index, Failure> {
-        let cannot = |e: RootError| Cause::Io {
-            context: "reading the kernel's modules".to_owned(),
-            source: io::Error::other(e),
-        };
-        let (root, inside) = tree_of(dir).map_err(cannot)?;
+    fn read(tree: &Path, inside: &Path) -> Result<Index, Failure> {
+        let root = Root::new(tree).map_err(cannot)?;
         let read = |name: &str| root.read_text(&inside.join(name), MAX_INDEX);
         let text = read("modules.dep").map_err(cannot)?;
         // A file of the tree with its links followed there; where that leads nowhere it counts as missing.
         let file = |path: &str| {
             let path = inside.join(path);
-            root.resolve(&path).ok().filter(|p| root.has_file(p)).map(|p| root.shown(&p))
+            root.resolve(&path).ok().filter(|p| root.has_file(p))
         };
         let mut modules = BTreeMap::new();
         for line in text.lines() {
@@ -162,6 +174,8 @@ struct Walk<'a> {
     index: &'a Index,
     done: BTreeSet<String>,
     order: Vec<Module>,
+    /// Looks that are left: a stranger's lists may be a chain without an end, or name the same ones again and again.
+    left: usize,
 }
 
 impl Walk<'_> {
@@ -174,6 +188,10 @@ impl Walk<'_> {
         if above.iter().any(|a| a == name) {
             return true;
         }
+        if self.left == 0 || above.len() == DEPTH {
+            return false;
+        }
+        self.left -= 1;
         let Some((Some(path), needs)) = self.index.modules.get(name) else {
             return false;
         };
@@ -184,16 +202,15 @@ impl Walk<'_> {
             self.visit_soft(soft, above);
         }
         let complete = needs.iter().all(|need| self.visit(need, above));
+        if complete {
+            self.done.insert(name.to_owned());
+            self.order.push(Module { name: name.to_owned(), path: path.clone() });
+            for soft in self.index.after.get(name).unwrap_or(&none) {
+                self.visit_soft(soft, above);
+            }
+        }
         above.pop();
-        if !complete {
-            return false;
-        }
-        self.done.insert(name.to_owned());
-        self.order.push(Module { name: name.to_owned(), path: path.clone() });
-        for soft in self.index.after.get(name).unwrap_or(&none) {
-            self.visit_soft(soft, above);
-        }
-        true
+        complete
     }
 
     /// Adds a soft dependency if it is there: the module of that name, or every one that offers it.
@@ -222,10 +239,8 @@ fn normal(name: &str) -> String {
     name.replace('-', "_")
 }
 
-fn decompressed(path: &Path) -> Result<Vec<u8>, Failure> {
-    let place = Place::of_file(path).context("reading", path)?;
-    let held = place.read(MAX_MODULE).map_err(io::Error::other).context("reading", path)?;
-    let bytes = held.ok_or(io::ErrorKind::NotFound).map_err(io::Error::from).context("reading", path)?.bytes;
+fn decompressed(root: &Root, path: &Path) -> Result<Vec<u8>, Failure> {
+    let bytes = root.read(path, MAX_MODULE).map_err(cannot)?;
     let mut out = Vec::new();
     let whole = MAX_MODULE + 1;
     let read = match path.extension().and_then(|e| e.to_str()) {
@@ -299,7 +314,7 @@ pub(crate) mod tests {
     fn of(wanted: &[&str]) -> (Vec<String>, Resolution) {
         let dir = tree();
         let wanted: Vec<String> = wanted.iter().map(|w| (*w).to_owned()).collect();
-        let found = resolve(dir.path(), &wanted).unwrap();
+        let found = resolve(dir.path(), Path::new("/"), &wanted).unwrap();
         (found.load_order.iter().map(|m| m.name.clone()).collect(), found)
     }
 
@@ -325,13 +340,45 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_chain_without_an_end_and_a_tangle_are_missing_and_no_reason_to_hang_or_crash() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut dep, mut soft) = (String::new(), String::new());
+        for n in 0..20_000 {
+            for kind in ["hard", "soft"] {
+                std::fs::write(dir.path().join(format!("{kind}{n}.ko")), ELF).unwrap();
+            }
+            dep += &format!("hard{n}.ko: hard{}.ko\nsoft{n}.ko:\n", n + 1);
+            soft += &format!("softdep soft{n} post: soft{}\n", n + 1);
+        }
+        // Each of these may be loaded before each other one, and all need what is not there.
+        let tangled: Vec<String> = (0..40).map(|n| format!("t{n}")).collect();
+        for name in &tangled {
+            std::fs::write(dir.path().join(format!("{name}.ko")), ELF).unwrap();
+            dep += &format!("{name}.ko: gone.ko\n");
+            soft += &format!("softdep {name} pre: {}\n", tangled.join(" "));
+        }
+        std::fs::write(dir.path().join("modules.dep"), dep).unwrap();
+        std::fs::write(dir.path().join("modules.softdep"), soft).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let tree = dir.path().to_owned();
+        std::thread::spawn(move || {
+            tell.send(resolve(&tree, Path::new("/"), &["hard0", "soft0", "t0"].map(str::to_owned)))
+        });
+        let found = told.recv_timeout(std::time::Duration::from_secs(120)).expect("it goes on for ever").unwrap();
+        assert_eq!(found.missing, ["hard0", "t0"]);
+        assert_eq!(found.load_order.len(), DEPTH);
+    }
+
+    #[test]
     fn every_compression_is_undone() {
         let dir = tree();
         let wanted = ["virtiofs", "virtio_rng", "crc"].map(str::to_owned);
-        let found = resolve(dir.path(), &wanted).unwrap();
-        let loaded = load(&found.load_order).unwrap();
+        let found = resolve(dir.path(), Path::new("/"), &wanted).unwrap();
+        let loaded = load(&found).unwrap();
         assert_eq!(loaded.len(), 6);
         assert!(loaded.iter().all(|m| m == ELF));
+        let error = load_up_to(&found, 5 * ELF.len() as u64).unwrap_err();
+        assert!(error.to_string().contains("those before it have more than"), "{error}");
     }
 
     #[test]
@@ -350,21 +397,48 @@ pub(crate) mod tests {
         let dep = format!("{}:\n{climbing}.x.ko:\nlink.ko:\ninside.ko:\n", victim.display());
         std::fs::write(folder.join("modules.dep"), dep).unwrap();
         let wanted = ["victim", "link", "inside"].map(str::to_owned);
-        let found = resolve(&folder, &wanted).unwrap();
+        let inside = Path::new("/usr/lib/modules/1");
+        let found = resolve(dir.path(), inside, &wanted).unwrap();
         assert_eq!(found.missing, ["victim", "link"]);
-        assert_eq!(load(&found.load_order).unwrap(), [ELF]);
+        assert_eq!(load(&found).unwrap(), [ELF]);
         symlink("/dev/zero", folder.join("modules.alias")).unwrap();
-        assert!(resolve(&folder, &wanted).is_ok());
+        assert!(resolve(dir.path(), inside, &wanted).is_ok());
         std::fs::remove_file(folder.join("modules.dep")).unwrap();
         symlink(&victim, folder.join("modules.dep")).unwrap();
-        assert!(resolve(&folder, &wanted).is_err());
+        assert!(resolve(dir.path(), inside, &wanted).is_err());
+    }
+
+    /// A file that was found may be another when it is read.
+    #[test]
+    fn a_module_is_read_inside_its_tree_too() {
+        let (dir, outside) = (tree(), tempfile::tempdir().unwrap());
+        let victim = outside.path().join("victim.ko");
+        std::fs::write(&victim, ELF).unwrap();
+        let found = resolve(dir.path(), Path::new("/"), &["crc".to_owned()]).unwrap();
+        let place = dir.path().join("kernel/lib/crc.ko");
+        let said = || {
+            let (tell, told) = std::sync::mpsc::channel();
+            let found = found.clone();
+            std::thread::spawn(move || tell.send(load(&found).map_err(|e| e.to_string())));
+            told.recv_timeout(std::time::Duration::from_secs(60)).expect("the module is waited for")
+        };
+        assert_eq!(said().unwrap().len(), found.load_order.len());
+        std::fs::remove_file(&place).unwrap();
+        std::os::unix::fs::symlink(&victim, &place).unwrap();
+        assert!(said().unwrap_err().contains("crc.ko cannot be read"));
+        std::fs::remove_file(&place).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &place, rustix::fs::Mode::RUSR).unwrap();
+        assert!(said().unwrap_err().contains("not a regular file"));
+        std::fs::remove_file(&place).unwrap();
+        std::fs::File::create(&place).unwrap().set_len(MAX_MODULE + 1).unwrap();
+        assert!(said().unwrap_err().contains("more than 268435456 bytes"));
     }
 
     #[test]
     fn what_is_no_module_is_refused() {
         let dir = tree();
-        let found = resolve(dir.path(), &["text".to_owned()]).unwrap();
-        let error = load(&found.load_order).unwrap_err();
+        let found = resolve(dir.path(), Path::new("/"), &["text".to_owned()]).unwrap();
+        let error = load(&found).unwrap_err();
         assert!(matches!(*error.cause, Cause::BadModule { .. }));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::command::Runner;
 use crate::error::{Failure, Phase};
-use crate::kernel::KernelFiles;
+use crate::kernel::{KernelFiles, MAX_IMAGE};
 use crate::manifest::{Owner, Package, PackageOrigin};
 use crate::tree;
 use kata_osinfo::release::Release;
@@ -10,8 +10,7 @@ use kata_osinfo::root::Root;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Bytes of a kernel's image, of one of dpkg's lists of files, and of all of them.
-const MAX_KERNEL: u64 = 512 << 20;
+/// Bytes of one of dpkg's lists of files, and of all of them.
 const MAX_LIST: u64 = 64 << 20;
 const MAX_LISTS: u64 = 1 << 30;
 
@@ -92,7 +91,7 @@ pub(crate) fn owners(tree: &Path, release: &Release) -> Vec<Owner> {
     let mut paths: Vec<String> = release.vmms.iter().map(|v| v.path.clone()).collect();
     paths.extend(release.filesystems.iter().filter_map(|f| f.path.clone()));
     let kernel = crate::kernel::find(tree, release).ok();
-    paths.extend(kernel.iter().filter_map(|k| tree::inside(tree, &k.vmlinuz)));
+    paths.extend(kernel.iter().map(|k| k.vmlinuz.display().to_string()));
     paths.sort();
     paths.dedup();
     let mut owners = owners_of(tree, &paths);
@@ -104,11 +103,10 @@ pub(crate) fn owners(tree: &Path, release: &Release) -> Vec<Owner> {
 
 /// Since Debian 14 the kernel is packed as `/usr/lib/modules/<release>/vmlinuz`, and its script links it into `/boot`.
 fn own_kernel(tree: &Path, kernel: &KernelFiles, owners: &mut [Owner]) {
-    let packed = kernel.modules_dir.join("vmlinuz");
-    let (Some(image), Some(path)) = (tree::inside(tree, &kernel.vmlinuz), tree::inside(tree, &packed)) else { return };
+    let [image, path] = [&kernel.vmlinuz, &kernel.modules_dir.join("vmlinuz")].map(|p| p.display().to_string());
     let Some(owner) = owners.iter_mut().find(|o| o.path == image && o.package.is_none()) else { return };
     let Ok(root) = Root::new(tree) else { return };
-    let bytes = |path: &str| root.read(Path::new(path), MAX_KERNEL).ok();
+    let bytes = |path: &str| root.read(Path::new(path), MAX_IMAGE).ok();
     if bytes(&image).is_some_and(|image| Some(image) == bytes(&path)) {
         owner.package = owners_of(tree, &[path]).pop().and_then(|o| o.package);
     }

@@ -11,6 +11,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+/// Bytes of a file that is compared: one that is larger than any of a release's may be a hole that takes for ever to read,
+/// and is taken for another one.
+const LARGEST: u64 = 4 << 30;
+
 /// Makes hard links of the files of `tree` that `base` has under the same path with the same content, owner, mode, times
 /// and attributes; gives how many.
 ///
@@ -25,7 +29,8 @@ pub(crate) fn share(base: &Path, tree: &Path) -> io::Result<usize> {
         }
         let times = std::fs::symlink_metadata(tree.join(folder))?;
         let before = shared;
-        for (name, meta) in entries.iter().filter(|(_, meta)| meta.is_file() && meta.nlink() == 1) {
+        let compared = |meta: &Metadata| meta.is_file() && meta.nlink() == 1 && meta.len() <= LARGEST;
+        for (name, meta) in entries.iter().filter(|(_, meta)| compared(meta)) {
             let (mine, other) = (tree.join(folder).join(name), theirs.join(name));
             if std::fs::symlink_metadata(&other).is_ok_and(|seen| alike(&seen, meta))
                 && attributes(&mine)? == attributes(&other)?
@@ -95,7 +100,7 @@ fn is_the_same(seen: &Metadata, meta: &Metadata, base: &Path, tree: &Path) -> io
     if meta.is_symlink() {
         return Ok(std::fs::read_link(base)? == std::fs::read_link(tree)?);
     }
-    Ok(!meta.is_file() || same_content(base, tree)?)
+    Ok(!meta.is_file() || (meta.len() <= LARGEST && same_content(base, tree)?))
 }
 
 /// A folder with its entries, and so on down.
@@ -233,6 +238,22 @@ mod tests {
             ("CONTENT".into(), "content".into(), "content".into())
         );
         assert_eq!(std::fs::metadata(trees.tree().join("usr/bin")).unwrap().modified().unwrap(), stamp);
+    }
+
+    #[test]
+    fn a_hole_without_an_end_is_not_compared() {
+        let trees = Trees::new();
+        let time = std::time::SystemTime::UNIX_EPOCH;
+        for tree in [trees.base(), trees.tree()] {
+            let hole = File::create(tree.join("usr/hole")).unwrap();
+            hole.set_len(LARGEST + 1).unwrap();
+            hole.set_modified(time).unwrap();
+            File::open(tree.join("usr")).unwrap().set_modified(time).unwrap();
+        }
+        share(&trees.base(), &trees.tree()).unwrap();
+        assert_ne!(inode(trees.base().join("usr/hole")), inode(trees.tree().join("usr/hole")));
+        let layer = changed(&trees.base(), &trees.tree()).unwrap();
+        assert_eq!(layer, Some(BTreeSet::from([PathBuf::from("usr/hole")])));
     }
 
     #[test]

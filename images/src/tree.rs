@@ -88,11 +88,6 @@ pub(crate) fn remove(root: &Root, inside: &str) -> Result<(), Failure> {
     named(root, Path::new(inside))?.remove()
 }
 
-/// A path of the tree as a process inside it writes it: `/usr/bin/x`.
-pub(crate) fn inside(tree: &Path, real: &Path) -> Option<String> {
-    real.strip_prefix(tree).ok().map(|p| format!("/{}", p.display()))
-}
-
 /// apt's package lists, which the tree's own apt may read.
 pub(crate) fn lists(folder: &Path) -> Laid<'_> {
     Laid { folder, over: c"/var/lib/apt/lists", writable: false }
@@ -220,9 +215,36 @@ pub(crate) fn devices(root: &Root) -> Result<(), Failure> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+
+    /// A tree in which programs can run: this machine's shell and a few of its tools, and these scripts.
+    pub(crate) fn with(scripts: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let place = |inside: &Path| {
+            let path = dir.path().join(inside.strip_prefix("/").unwrap_or(inside));
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            path
+        };
+        for name in ["sh", "ln", "mkfifo", "rm", "truncate"] {
+            let program = Path::new("/usr/bin").join(name);
+            std::fs::copy(&program, place(&Path::new("/bin").join(name))).unwrap();
+            let said = Command::new("ldd").arg(&program).output().unwrap();
+            let said = String::from_utf8(said.stdout).unwrap();
+            // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, `/lib64/ld-linux-x86-64.so.2 (0x…)`
+            for library in said.split_whitespace().filter(|word| word.starts_with('/')).map(Path::new) {
+                std::fs::copy(library, place(library)).unwrap();
+            }
+        }
+        for (path, script) in scripts {
+            let path = place(Path::new(path));
+            std::fs::write(&path, script).unwrap();
+            let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(&path, permissions).unwrap();
+        }
+        dir
+    }
 
     #[test]
     fn what_is_written_and_removed_is_the_trees_own() {

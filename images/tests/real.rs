@@ -89,7 +89,7 @@ fn trixie_becomes_a_tree_with_a_kernel_and_an_initramfs() {
 
     let found = kernel::find(&image.rootfs(), &release).unwrap();
     let wanted = ["virtiofs", "virtio-pci", "virtio_blk", "ext4", "9pnet_virtio", "no_such_module"].map(str::to_owned);
-    let resolution = modules::resolve(&found.modules_dir, &wanted).unwrap();
+    let resolution = modules::resolve(&image.rootfs(), &found.modules_dir, &wanted).unwrap();
     assert_eq!(resolution.missing, ["no_such_module"]);
     let at = |name: &str| resolution.load_order.iter().position(|m| m.name == name);
     assert!(at("fuse") < at("virtiofs") || resolution.load_order.iter().all(|m| m.name != "fuse"));
@@ -118,8 +118,8 @@ fn an_overlay_makes_an_image_of_its_own() {
     let files = kernel::find(&plain.rootfs(), &release).unwrap();
     // Trixie's kernel has virtiofs built in, 9p as a module.
     let wanted = ["9p".to_owned()];
-    let module = modules::resolve(&files.modules_dir, &wanted).unwrap().load_order.pop().unwrap().path;
-    let relative = module.strip_prefix(plain.rootfs()).unwrap().to_owned();
+    let module = modules::resolve(&plain.rootfs(), &files.modules_dir, &wanted).unwrap().load_order.pop().unwrap();
+    let relative = module.path.strip_prefix("/").unwrap();
     let overlay = tempfile::tempdir().unwrap();
     let folder = overlay.path().join(relative.parent().unwrap());
     std::fs::create_dir_all(&folder).unwrap();
@@ -132,8 +132,8 @@ fn an_overlay_makes_an_image_of_its_own() {
     assert_ne!(derived.key(), plain.key());
     assert_eq!(derived.manifest.derived_from.as_deref(), Some(plain.key()));
     let files = kernel::find(&derived.rootfs(), &release).unwrap();
-    assert_eq!(modules::resolve(&files.modules_dir, &wanted).unwrap().missing, wanted);
-    assert!(module.exists(), "the plain image was changed");
+    assert_eq!(modules::resolve(&derived.rootfs(), &files.modules_dir, &wanted).unwrap().missing, wanted);
+    assert!(plain.rootfs().join(relative).exists(), "the plain image was changed");
     let again = prepare(&release, &options, &|_| {}).unwrap();
     assert_eq!(again.made, derived.made);
     let plain_again = prepare(&release, &Options { overlay: None, ..options }, &|_| {}).unwrap();
@@ -306,6 +306,20 @@ fn a_stale_mirror_needs_to_be_accepted() {
     assert!(!error.to_string().contains("127.0.0.1"), "the mirror's address shows: {error}");
     assert_eq!(left_overs(cache.path()), 0);
     assert!(images::cache::list(cache.path()).is_empty());
+}
+
+#[test]
+fn an_index_without_an_end_is_not_read() {
+    if !able("an_index_without_an_end_is_not_read") {
+        return;
+    }
+    let endless: &'static str = Box::leak("Suite: stable\n".repeat(2 << 20).into_boxed_str());
+    let files: &'static [_] = Box::leak(Box::new([("/debian/dists/trixie/InRelease", endless)]));
+    let (cache, result) = from(mirror(files), true);
+    let error = result.unwrap_err();
+    assert_eq!(error.phase, Phase::Resolve, "{error}");
+    assert!(error.to_string().contains("more than 16777216 bytes"), "{error}");
+    assert_eq!(left_overs(cache.path()), 0);
 }
 
 /// `kata:s3cret"of&mirror`, as HTTP has it.

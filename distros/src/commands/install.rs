@@ -12,9 +12,9 @@ use kata_osinfo::record::Confidence;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// A year of seconds at most: more is a slip, and more than a clock can be asked for.
-fn seconds() -> clap::builder::RangedU64ValueParser {
-    clap::value_parser!(u64).range(..=365 * 24 * 60 * 60)
+/// At least so many seconds, and a year at most: more is a slip, and more than a clock can be asked for.
+fn seconds(least: u64) -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(least..=365 * 24 * 60 * 60)
 }
 
 /// Arguments of `installer`.
@@ -53,10 +53,11 @@ pub(crate) struct InstallArguments {
     #[arg(long)]
     no_refresh: bool,
     /// Wait so many seconds for another package manager.
-    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = seconds())]
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = seconds(0))]
     lock_timeout: u64,
     /// Give each command of the package manager so many seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = seconds())]
+    // Without any it would be ended in the middle of whatever it does.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = seconds(1))]
     timeout: u64,
     #[command(flatten)]
     pub(crate) about: About,

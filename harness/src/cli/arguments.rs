@@ -273,6 +273,9 @@ pub(super) struct MatrixArguments {
     pub records: Option<PathBuf>,
 }
 
+/// A year of seconds: more is a slip, and more than a clock can be asked for.
+const YEAR: u64 = 365 * 24 * 60 * 60;
+
 /// `kata-qualify profiles`.
 #[derive(Debug, Args)]
 pub(super) struct ProfilesArguments {
@@ -280,6 +283,6 @@ pub(super) struct ProfilesArguments {
     #[arg(long, value_name = "CHECKOUT")]
     pub against: PathBuf,
     /// Seconds that reading it may take.
-    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=YEAR))]
     pub within: u64,
 }

@@ -2,10 +2,10 @@
 
 use crate::admin::Admins;
 use crate::cli::arguments::{In, RunArguments, SourceArgument, budget, cache};
-use crate::cli::{Exit, UsageError, report, runtime};
+use crate::cli::{Exit, UsageError, report, runtime, shut_down};
 use crate::kata::Component;
 use crate::progress::{Progress, tell};
-use crate::run::{Ended, Request};
+use crate::run::{CLEANING, Ended, Request};
 use crate::vm::Size;
 use crate::vm::cloud::CloudImage;
 use crate::vm::outer::Pinned;
@@ -33,11 +33,21 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     let progress = Progress::new();
     let (out, profiles) = (request.out.clone(), request.profiles.clone());
     let asked = !arguments.environments.is_empty();
-    let ended = runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let over = runtime.block_on(async {
         let mut request = request;
         let docker = docker(&mut request.environments, asked).await?;
         run::run(docker, request, progress.clone()).await
-    })?;
+    });
+    let left = over.as_ref().map_or(CLEANING, |(_, left)| *left);
+    if !shut_down(runtime, left) {
+        let seconds = CLEANING.as_secs();
+        progress.say(&format!(
+            "warning: cleaning up has not ended within {seconds} s and is given up: the next run removes what is left, \
+             and so does `kata-qualify clean`"
+        ));
+    }
+    let (ended, _) = over?;
     let matrix = report::write(&out, &profiles)?;
     report::print(&matrix, arguments.format)?;
     tell(format_args!("journal and reports: {}", out.display()));

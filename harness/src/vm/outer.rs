@@ -10,6 +10,7 @@ use crate::vm::tiny::{Extras, Tiny, first_line};
 use images::{Hold, Image, Options, Progress, Source};
 use kata_osinfo::database::Database;
 use kata_osinfo::release::Release;
+use kata_osinfo::root::Root;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -93,9 +94,10 @@ impl Outer {
         let version = version.ok_or_else(|| format!("{} has no qemu-system-x86", image.release()))?;
         let accelerator = Accelerator::Tcg { why: "KVM was not tried".to_owned() };
         let outer = Outer { tree: image.rootfs(), release: pinned_release()?, version, accelerator, _hold: hold };
-        match outer.program().exists() {
+        let root = Root::new(&outer.tree).map_err(|e| error_chain(&e))?;
+        match root.is_program(Path::new(PROGRAM)) {
             true => Ok(outer),
-            false => Err(format!("{} is not in the image of {}", outer.program().display(), image.release())),
+            false => Err(format!("{PROGRAM} is no program in the image of {}", image.release())),
         }
     }
 

@@ -43,15 +43,16 @@ impl Tiny {
         let (initramfs, vmlinuz) = crate::setup::tiny_guest(outer.tree(), outer.release(), extras.modules)?;
         let started = || {
             let folder = tempfile::tempdir()?;
-            let file = folder.path().join("initramfs");
-            std::fs::write(&file, initramfs)?;
+            let [kernel, initrd] = ["vmlinuz", "initramfs"].map(|name| folder.path().join(name));
+            std::fs::write(&kernel, vmlinuz)?;
+            std::fs::write(&initrd, initramfs)?;
             let (line, line_there) = UnixStream::pair()?;
             let (serial, serial_there) = UnixStream::pair()?;
             let mut descriptors: Vec<(OwnedFd, i32)> =
                 vec![(line_there.into(), LINE_FD), (serial_there.into(), SERIAL_FD)];
             descriptors.extend(extras.descriptors);
             let words: Vec<String> = fixed().into_iter().chain(extras.arguments).collect();
-            let command = outer.command_under(accelerator, &vmlinuz, &file, &words)?;
+            let command = outer.command_under(accelerator, &kernel, &initrd, &words)?;
             let (process, stderr) = Process::start(command, descriptors)?;
             let stderr = Log::collect(stderr, &folder.path().join("stderr"))?;
             let serial = Log::collect(serial, &folder.path().join("serial"))?;

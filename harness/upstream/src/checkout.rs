@@ -16,7 +16,9 @@ const CALL: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Checkout {
     dir: PathBuf,
-    until: Instant,
+    within: Duration,
+    /// Nothing where the clock does not go so far.
+    until: Option<Instant>,
     /// A file's text by its object: most files are the same from one release to the next.
     texts: RefCell<BTreeMap<String, Rc<str>>>,
 }
@@ -81,7 +83,8 @@ impl Checkout {
     /// When there is none.
     pub fn open(dir: &Path, within: Duration) -> Result<Checkout, CheckoutError> {
         let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-        let checkout = Checkout { dir, until: Instant::now() + within, texts: RefCell::default() };
+        let until = Instant::now().checked_add(within);
+        let checkout = Checkout { dir, within, until, texts: RefCell::default() };
         let no = |said: String| CheckoutError::NoRepository { dir: checkout.dir.display().to_string(), said };
         if !checkout.dir.is_dir() {
             return Err(no("there is no such folder".to_owned()));
@@ -153,9 +156,9 @@ impl Checkout {
 
     /// Runs git; what it printed, or what it complained about.
     fn git(&self, arguments: &[&str]) -> Result<Result<String, String>, CheckoutError> {
-        let left = self.until.saturating_duration_since(Instant::now());
+        let left = self.until.map_or(CALL, |until| until.saturating_duration_since(Instant::now()));
         if left.is_zero() {
-            return Err(CheckoutError::Deadline { within: CALL });
+            return Err(CheckoutError::Deadline { within: self.within });
         }
         let dir = self.dir.display().to_string();
         // The checkout may be another user's; nothing of its configuration is run by reading objects.
@@ -167,5 +170,18 @@ impl Checkout {
             Some(0) => Ok(finished.stdout),
             _ => Err(finished.stderr.trim().to_owned()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_may_be_any_and_is_told_as_it_was_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = |within| Checkout::open(dir.path(), within).unwrap_err().to_string();
+        assert_eq!(said(Duration::ZERO), "the checkout was not read to its end within 0 s");
+        assert!(said(Duration::MAX).contains("is no git repository"), "{}", said(Duration::MAX));
     }
 }

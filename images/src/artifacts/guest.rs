@@ -3,7 +3,7 @@
 //! Kata's agent has to be PID 1 itself and inserts no modules, and a distro's kernel has vsock and more as modules. So
 //! the harness's agent is `/init`: it inserts the modules and executes Kata's agent.
 
-use super::{ArtifactsError, doing};
+use super::{ArtifactsError, MAX_INITRD, MAX_PROGRAM, content, doing};
 use crate::ImageError;
 use crate::initramfs::{self, ExtraFile};
 use crate::initrd::Initrd;
@@ -11,7 +11,6 @@ use crate::modules::Resolution;
 use object::Endianness;
 use object::elf;
 use object::read::elf::{ElfFile64, ProgramHeader as _};
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -56,9 +55,9 @@ pub(super) fn find(prefix: &Path, initrd: Option<&Path>) -> Result<Agent, Artifa
     let alone = ALONE.iter().map(|name| prefix.join(name)).find(|path| path.is_file());
     let mut dynamic = None;
     if let Some(path) = alone {
-        let content = doing(fs::read(&path), "reading", &path)?;
-        if doing(is_static(&content), "reading", &path)? {
-            return Ok(Agent::Alone(content));
+        let program = content(&path, MAX_PROGRAM)?;
+        if doing(is_static(&program), "reading", &path)? {
+            return Ok(Agent::Alone(program));
         }
         dynamic = Some(path);
     }
@@ -72,7 +71,7 @@ pub(super) fn find(prefix: &Path, initrd: Option<&Path>) -> Result<Agent, Artifa
             },
         });
     };
-    in_initrd(doing(fs::read(initrd), "reading", initrd)?, initrd)
+    in_initrd(content(initrd, MAX_INITRD)?, initrd)
 }
 
 fn in_initrd(bytes: Vec<u8>, from: &Path) -> Result<Agent, ArtifactsError> {

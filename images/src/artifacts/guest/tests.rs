@@ -2,6 +2,7 @@ use super::*;
 use crate::initrd::tests::{Made, archive, gzip, merged_usr};
 use crate::modules;
 use std::collections::BTreeSet;
+use std::fs;
 
 const FOLDER_MODE: u32 = 0o040_755;
 const FILE: u32 = 0o100_755;
@@ -53,11 +54,23 @@ fn a_static_agent_needs_nothing_and_a_dynamic_one_its_loader() {
     assert_eq!((path(&found), found.alone().unwrap()), ("/usr/bin/kata-agent", elf(None).as_slice()));
 }
 
+#[test]
+fn a_hole_is_no_agent_and_no_initrd() {
+    let dir = tempfile::tempdir().unwrap();
+    let (agent, initrd) = (dir.path().join("kata-agent"), dir.path().join("initrd.img"));
+    fs::File::create(&initrd).unwrap().set_len(MAX_INITRD + 1).unwrap();
+    let error = find(dir.path(), Some(initrd.as_path())).unwrap_err().to_string();
+    assert!(error.contains("initrd.img: it has more than 1073741824 bytes"), "{error}");
+    fs::File::create(&agent).unwrap().set_len(MAX_PROGRAM + 1).unwrap();
+    let error = find(dir.path(), None).unwrap_err().to_string();
+    assert!(error.contains("kata-agent: it has more than 536870912 bytes"), "{error}");
+}
+
 /// A dynamic agent finds in the guest what it finds in Kata's initrd, wherever that is.
 #[test]
 fn katas_initrd_is_taken_whole() {
     let dir = modules::tests::tree();
-    let found = modules::resolve(dir.path(), &["virtiofs".to_owned()]).unwrap();
+    let found = modules::resolve(dir.path(), Path::new("/"), &["virtiofs".to_owned()]).unwrap();
     let agent = elf(Some("/lib64/ld.so"));
     let entries: [Made<'_>; 6] = [
         ("usr/sbin/init", FILE, (1, 1), &agent),
@@ -84,7 +97,7 @@ fn katas_initrd_is_taken_whole() {
 #[test]
 fn an_agent_by_itself_gets_a_root_of_its_own() {
     let dir = modules::tests::tree();
-    let found = modules::resolve(dir.path(), &["virtiofs".to_owned()]).unwrap();
+    let found = modules::resolve(dir.path(), Path::new("/"), &["virtiofs".to_owned()]).unwrap();
     let all = Initrd::read(guest_initrd(b"ours", &found, &Agent::Alone(b"agent".to_vec())).unwrap()).unwrap();
     assert_eq!(all.file("sbin/init").unwrap(), (b"agent".as_slice(), 0o755));
     assert_eq!(all.file("kata-qualify/next").unwrap().0, b"/sbin/init");
@@ -104,7 +117,7 @@ fn systemd_is_no_agent() {
 #[test]
 fn only_init_is_replaced() {
     let dir = modules::tests::tree();
-    let found = modules::resolve(dir.path(), &["virtiofs".to_owned()]).unwrap();
+    let found = modules::resolve(dir.path(), Path::new("/"), &["virtiofs".to_owned()]).unwrap();
     let below = merged_usr();
     let theirs: Vec<String> = Initrd::read(below.clone()).unwrap().paths().map(str::to_owned).collect();
     let layer = initramfs::layer(b"#!ours", &found, FOLDER, &[("next", b"/sbin/init")]).unwrap();
@@ -119,7 +132,7 @@ fn only_init_is_replaced() {
 #[test]
 fn an_initrd_of_any_form_is_laid_over() {
     let dir = modules::tests::tree();
-    let found = modules::resolve(dir.path(), &["virtiofs".to_owned()]).unwrap();
+    let found = modules::resolve(dir.path(), Path::new("/"), &["virtiofs".to_owned()]).unwrap();
     // `/init` as a second name of the agent, which must stay as it is.
     let linked = archive(&[
         ("sbin", FOLDER_MODE, (1, 2), b""),
@@ -139,7 +152,7 @@ fn an_initrd_of_any_form_is_laid_over() {
 #[test]
 fn init_is_unlinked_before_it_is_written() {
     let dir = modules::tests::tree();
-    let found = modules::resolve(dir.path(), &["virtiofs".to_owned()]).unwrap();
+    let found = modules::resolve(dir.path(), Path::new("/"), &["virtiofs".to_owned()]).unwrap();
     let layer = initramfs::layer(b"#!ours", &found, FOLDER, &[]).unwrap();
     let first = cpio::NewcReader::new(&layer[..]).unwrap();
     assert_eq!((first.entry().name(), first.entry().mode() & 0o170_000), ("init", LINK & 0o170_000));
