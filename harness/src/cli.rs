@@ -116,7 +116,7 @@ fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     for removed in sweep::sweep_folders(&locks).context("removing what runs left")? {
         let _ = writeln!(std::io::stdout(), "removed {removed}");
     }
-    if let removed @ 1.. = images::sweep(&cache)? {
+    if let removed @ 1.. = images::sweep(&cache)?.removed {
         let _ = writeln!(std::io::stdout(), "removed {removed} half images");
     }
     if what.images {

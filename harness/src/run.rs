@@ -167,8 +167,12 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
     for removed in sweep_folders(&request.locks)? {
         progress.say(&format!("swept {removed} of a run that is over"));
     }
-    if let removed @ 1.. = images::sweep(&request.images.cache)? {
-        progress.say(&format!("swept {removed} half images of preparations that are over"));
+    let swept = images::sweep(&request.images.cache)?;
+    if swept.removed > 0 {
+        progress.say(&format!("swept {} half images of preparations that are over", swept.removed));
+    }
+    for left in swept.left {
+        progress.say(&format!("warning: left {left}"));
     }
     let (sources, components, profiles) = (request.kata.clone(), request.components.clone(), request.profiles.clone());
     let scratch = request.locks.join(format!("{run}.kata"));
@@ -285,8 +289,16 @@ async fn trim(docker: Option<&Docker>, cache: &Path, budget: u64, progress: &Pro
         Err(e) => return progress.say(&format!("warning: the cache was not looked through: {e}")),
     };
     for gone in &trimmed.removed {
-        let (release, used) = (&gone.release, gone.used.strftime("%F"));
-        progress.say(&format!("removed an image of {release} from the cache, last used {used}: the cache was full"));
+        let used = gone.used.strftime("%F");
+        progress.say(&match &gone.release {
+            Some(release) => {
+                format!("removed an image of {release} from the cache, last used {used}: the cache was full")
+            }
+            None => "removed an image from the cache that could not be read: the cache was full".to_owned(),
+        });
+    }
+    for stuck in &trimmed.stuck {
+        progress.say(&format!("warning: left {stuck}"));
     }
     if trimmed.left > budget {
         let gib = |bytes: u64| bytes.div_ceil(1 << 30);

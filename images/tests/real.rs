@@ -535,7 +535,7 @@ fn kill_maker(cache: &Path, more: &[(&str, &str)], working: impl Fn() -> bool) {
     }
     assert!(users_of(cache).len() > 1, "its programs cannot be seen, so neither can their end");
     // A living maker's work is left alone.
-    assert_eq!(images::sweep(cache).unwrap(), 0);
+    assert_eq!(images::sweep(cache).unwrap().removed, 0);
     maker.kill().unwrap();
     maker.wait().unwrap();
     let until = Instant::now() + Duration::from_secs(20);
@@ -562,7 +562,7 @@ fn a_killed_maker_leaves_no_image_no_mount_and_no_process() {
     assert!(images::cache::list(cache.path()).is_empty());
     // The image's workshop, and that of the indexes it was resolved by.
     assert_eq!(left_overs(cache.path()), 2);
-    assert_eq!(images::sweep(cache.path()).unwrap(), 2);
+    assert_eq!(images::sweep(cache.path()).unwrap().removed, 2);
     assert_eq!(left_overs(cache.path()), 0);
 }
 
@@ -586,7 +586,7 @@ fn a_maker_killed_while_apt_is_another_user_leaves_no_process() {
     });
     let cache = tempfile::tempdir().unwrap();
     kill_maker(cache.path(), &[(MIRROR, &mirror)], || asked.load(Ordering::Relaxed));
-    assert_eq!(images::sweep(cache.path()).unwrap(), 1);
+    assert_eq!(images::sweep(cache.path()).unwrap().removed, 1);
 }
 
 #[test]
@@ -604,7 +604,7 @@ fn a_maker_killed_in_a_postinst_leaves_nothing_that_blocks_the_next() {
     let name = deb.to_str().unwrap();
     let cache = borrowed(&plain);
     kill_maker(cache.path(), &[(PACKAGE, name)], || made(cache.path(), "in-postinst"));
-    assert_eq!(images::sweep(cache.path()).unwrap(), 1);
+    assert_eq!(images::sweep(cache.path()).unwrap().removed, 1);
     assert_eq!(left_overs(cache.path()), 0);
 }
 
