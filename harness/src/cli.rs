@@ -93,26 +93,20 @@ fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     let id = images::cache::id(&cache)?;
     let locks = cache.join("runs");
     let mine = sweep::Mine { cache: &id, locks: &locks };
-    runtime()?.block_on(async {
-        match container::connect().await {
-            Ok(docker) => {
-                let swept = sweep::sweep(&docker, sweep::Which::Over(mine)).await?;
-                for removed in swept.removed {
-                    let _ = writeln!(std::io::stdout(), "removed {removed}");
-                }
-                for left in swept.left {
-                    tell(format_args!("warning: left {left}"));
-                }
-                if what.images {
-                    for removed in images::container::remove_images(&docker, &id, None).await? {
-                        let _ = writeln!(std::io::stdout(), "removed image {removed}");
-                    }
-                }
+    let runtime = runtime()?;
+    let docker = runtime.block_on(container::connect());
+    match &docker {
+        Ok(docker) => {
+            let swept = runtime.block_on(sweep::sweep(docker, sweep::Which::Over(mine)))?;
+            for removed in swept.removed {
+                let _ = writeln!(std::io::stdout(), "removed {removed}");
             }
-            Err(e) => tell(format_args!("warning: {e}: containers and volumes, if any, were not looked at")),
+            for left in swept.left {
+                tell(format_args!("warning: left {left}"));
+            }
         }
-        Ok::<_, anyhow::Error>(())
-    })?;
+        Err(e) => tell(format_args!("warning: {e}: containers and volumes, if any, were not looked at")),
+    }
     for removed in sweep::sweep_folders(&locks).context("removing what runs left")? {
         let _ = writeln!(std::io::stdout(), "removed {removed}");
     }
@@ -122,6 +116,16 @@ fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     if what.images {
         let cleaned = images::clean(&cache, &images::Clean::All).context("removing cached images")?;
         let _ = writeln!(std::io::stdout(), "removed {} cached images", cleaned.removed.len());
+        // What a run holds in the cache it may be about to start in Docker.
+        if let Ok(docker) = &docker {
+            let done = runtime.block_on(images::container::remove_orphans(docker, &cache))?;
+            for removed in done.removed {
+                let _ = writeln!(std::io::stdout(), "removed image {removed}");
+            }
+            for removed in runtime.block_on(images::container::remove_exports(docker, &id))? {
+                let _ = writeln!(std::io::stdout(), "removed container {removed}");
+            }
+        }
     }
     Ok(Exit::AsRecorded)
 }

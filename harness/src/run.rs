@@ -310,7 +310,8 @@ async fn trim(docker: Option<&Docker>, cache: &Path, budget: u64, progress: &Pro
     }
     let Some(docker) = docker else { return };
     match images::container::remove_orphans(docker, cache).await {
-        Ok(removed) => removed.iter().for_each(|tag| progress.say(&format!("removed {tag} from Docker"))),
+        // What is left is in use: nothing that a person has to know.
+        Ok(done) => done.removed.iter().for_each(|tag| progress.say(&format!("removed {tag} from Docker"))),
         Err(e) => warn("Docker's images were not looked through", e),
     }
 }
