@@ -1,15 +1,16 @@
 //! The `kata-qualify` command: arguments in, valid requests out, exit codes.
 
 mod arguments;
+mod clean;
 mod explain;
 mod profiles;
 mod report;
 mod run;
 
+use crate::doctor;
 use crate::progress::{Printable, tell};
-use crate::{container, doctor, sweep};
 use anyhow::Context as _;
-use arguments::{Arguments, CleanArguments, Command};
+use arguments::{Arguments, Command};
 use clap::Parser as _;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ pub enum Exit {
     Worse = 1,
     /// Bad usage or bad input; nothing was run.
     Usage = 2,
-    /// Infrastructure: something could not be judged.
+    /// Infrastructure: something could not be judged, or `clean` had to leave something.
     Infrastructure = 3,
     /// Ctrl-C or SIGTERM.
     Interrupted = 130,
@@ -75,7 +76,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Profiles(what) => profiles::profiles(&what),
         Command::Report(what) => report::report(&what),
         Command::Doctor(what) => doctor::doctor(what.fix),
-        Command::Clean(what) => clean(&what),
+        Command::Clean(what) => clean::clean(&what),
     }
 }
 
@@ -85,49 +86,6 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
 /// When neither the environment nor a home folder names one.
 pub(crate) fn cache_folder() -> Result<std::path::PathBuf, UsageError> {
     arguments::cache(None)
-}
-
-/// Removes everything that runs left behind and, if asked, the cache of images.
-fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
-    let cache = arguments::cache(what.cache.as_deref())?;
-    let id = images::cache::id(&cache)?;
-    let locks = cache.join("runs");
-    let mine = sweep::Mine { cache: &id, locks: &locks };
-    let runtime = runtime()?;
-    let docker = runtime.block_on(container::connect());
-    match &docker {
-        Ok(docker) => {
-            let swept = runtime.block_on(sweep::sweep(docker, sweep::Which::Over(mine)))?;
-            for removed in swept.removed {
-                let _ = writeln!(std::io::stdout(), "removed {removed}");
-            }
-            for left in swept.left {
-                tell(format_args!("warning: left {left}"));
-            }
-        }
-        Err(e) => tell(format_args!("warning: {e}: containers and volumes, if any, were not looked at")),
-    }
-    for removed in sweep::sweep_folders(&locks).context("removing what runs left")? {
-        let _ = writeln!(std::io::stdout(), "removed {removed}");
-    }
-    if let removed @ 1.. = images::sweep(&cache)?.removed {
-        let _ = writeln!(std::io::stdout(), "removed {removed} half images");
-    }
-    if what.images {
-        let cleaned = images::clean(&cache, &images::Clean::All).context("removing cached images")?;
-        let _ = writeln!(std::io::stdout(), "removed {} cached images", cleaned.removed.len());
-        // What a run holds in the cache it may be about to start in Docker.
-        if let Ok(docker) = &docker {
-            let done = runtime.block_on(images::container::remove_orphans(docker, &cache))?;
-            for removed in done.removed {
-                let _ = writeln!(std::io::stdout(), "removed image {removed}");
-            }
-            for removed in runtime.block_on(images::container::remove_exports(docker, &id))? {
-                let _ = writeln!(std::io::stdout(), "removed container {removed}");
-            }
-        }
-    }
-    Ok(Exit::AsRecorded)
 }
 
 /// Prints an answer on standard output.

@@ -7,7 +7,7 @@ use crate::container::Owner;
 use crate::kata::{Component, Given};
 use crate::plan;
 use crate::progress::Progress;
-use crate::sweep::{Mine, RunLock, Which, sweep, sweep_folders};
+use crate::sweep::{Mine, RunLock, Swept, Which, sweep, sweep_folders};
 use crate::vm::Size;
 use crate::vm::outer::{Outer, Pinned};
 use agent::compose::{Provided, normalised};
@@ -160,13 +160,9 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
     let lock = RunLock::take(&request.locks, &run)?;
     if let Some(docker) = &docker {
         let mine = Mine { cache: &cache, locks: &request.locks };
-        for removed in sweep(docker, Which::Over(mine)).await?.removed {
-            progress.say(&format!("swept {removed} of a run that is over"));
-        }
+        tell(&progress, &sweep(docker, Which::Over(mine)).await?);
     }
-    for removed in sweep_folders(&request.locks)? {
-        progress.say(&format!("swept {removed} of a run that is over"));
-    }
+    tell(&progress, &sweep_folders(&request.locks)?);
     let swept = images::sweep(&request.images.cache)?;
     if swept.removed > 0 {
         progress.say(&format!("swept {} half images of preparations that are over", swept.removed));
@@ -275,6 +271,16 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
     }
     drop(folder);
     Ok(ended)
+}
+
+/// Says what a sweep did; what it left a person must know, for it may hold gigabytes.
+fn tell(progress: &Progress, swept: &Swept) {
+    for removed in &swept.removed {
+        progress.say(&format!("swept {removed} of a run that is over"));
+    }
+    for left in &swept.left {
+        progress.say(&format!("warning: left {left}"));
+    }
 }
 
 /// Keeps the cache within its budget, and Docker's images of it to those that the cache has.

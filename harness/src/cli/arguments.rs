@@ -22,7 +22,7 @@ Exit codes:
   0    as recorded or better (a first record is never worse)
   1    worse than recorded; with --strict: something required is not supported
   2    bad usage or bad input, nothing was run
-  3    infrastructure: something could not be judged
+  3    infrastructure: something could not be judged, or `clean` had to leave something
   130  interrupted";
 
 #[derive(Debug, Subcommand)]

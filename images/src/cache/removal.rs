@@ -62,10 +62,9 @@ impl Left {
 impl fmt::Display for Left {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display().to_string();
-        match self.why.starts_with(&path) {
-            true => f.write_str(&self.why),
-            false => write!(f, "{path}: {}", self.why),
-        }
+        // `PATH is a link`: once is enough.
+        let why = self.why.strip_prefix(&path).and_then(|why| why.strip_prefix(' ')).unwrap_or(&self.why);
+        write!(f, "{path}: {why}")
     }
 }
 
