@@ -7,6 +7,8 @@ mod profiles;
 mod report;
 mod run;
 
+pub(crate) use arguments::home;
+
 use crate::doctor;
 use crate::progress::{Printable, tell};
 use anyhow::Context as _;

@@ -11,6 +11,7 @@ use crate::sweep::{Mine, RunLock, Swept, Which, sweep, sweep_folders};
 use crate::vm::Size;
 use crate::vm::outer::{Outer, Pinned};
 use agent::compose::{Provided, normalised};
+use anyhow::Context as _;
 use bollard::Docker;
 use images::artifacts::Source;
 use kata_osinfo::profile::Profile;
@@ -157,12 +158,16 @@ pub enum Ended {
 pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -> anyhow::Result<Ended> {
     let run = format!("{:x}-{}", jiff::Timestamp::now().as_millisecond(), std::process::id());
     let cache = images::cache::id(&request.images.cache)?;
-    let lock = RunLock::take(&request.locks, &run)?;
+    let lock = RunLock::take(&request.locks, &run)
+        .with_context(|| format!("locking the run in {}", request.locks.display()))?;
     if let Some(docker) = &docker {
         let mine = Mine { cache: &cache, locks: &request.locks };
-        tell(&progress, &sweep(docker, Which::Over(mine)).await?);
+        let swept =
+            sweep(docker, Which::Over(mine)).await.context("looking through Docker's containers and volumes")?;
+        tell(&progress, &swept);
     }
-    tell(&progress, &sweep_folders(&request.locks)?);
+    let swept = sweep_folders(&request.locks);
+    tell(&progress, &swept.with_context(|| format!("looking through {}", request.locks.display()))?);
     let swept = images::sweep(&request.images.cache)?;
     if swept.removed > 0 {
         progress.say(&format!("swept {} half images of preparations that are over", swept.removed));
@@ -199,7 +204,7 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
             }
         })
         .collect();
-    std::fs::create_dir_all(&request.out)?;
+    std::fs::create_dir_all(&request.out).map_err(|e| UsageError(format!("--out {}: {e}", request.out.display())))?;
     let redactor = Redactor::knowing(images::addresses(&request.images).iter().map(String::as_str));
     let mut journal = Writer::create(&request.out)?.hiding(redactor.clone());
     journal.append(Event::RunStarted {

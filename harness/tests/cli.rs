@@ -249,6 +249,30 @@ fn an_output_folder_that_is_not_empty_is_refused_and_left_alone() {
 }
 
 #[test]
+fn an_output_folder_that_cannot_be_made_is_told_with_its_path() {
+    let said = said(&["run", "debian:13", "--in", "vm", "--offline", "--test", "host::", "--out", "/proc/x"]);
+    assert_snapshot!(said, @r"
+    error: --out /proc/x: No such file or directory (os error 2)
+    exit 2
+    ");
+}
+
+#[test]
+fn a_home_that_is_relative_makes_no_cache_in_the_working_folder() {
+    for variable in ["HOME", "XDG_CACHE_HOME"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
+        command.env_clear().current_dir(dir.path()).env(variable, "relative");
+        command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+        let output = command.arg("clean").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let why = "neither $XDG_CACHE_HOME nor $HOME is an absolute path: name the cache with --cache";
+        assert_eq!((said, output.status.code()), (format!("error: {why}\n"), Some(2)), "{variable}");
+        assert_eq!(names(dir.path()), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn a_broken_record_is_told_with_its_place_and_what_was_expected() {
     let dir = tempfile::tempdir().unwrap();
     let record = "\
