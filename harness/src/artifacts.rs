@@ -4,61 +4,156 @@ use crate::cell::ask;
 use crate::line::Line;
 use agent::protocol::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
 use reports::journal::CellId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use tokio::sync::Mutex;
 
 /// Bytes that are kept of a cell's files.
 const ROOM: u64 = 64 << 20;
 /// Bytes that are kept of one file.
-const MAX_FILE: usize = 16 << 20;
+const MAX_FILE: u64 = 16 << 20;
+/// How many files are kept of a cell: each is an inode of this machine, however small, and an answer that is waited for.
+const MAX_FILES: usize = 4096;
+/// The parts of a path below the output folder, for folders are inodes, too; ours have five at most.
+const MAX_PARTS: usize = 12;
 
-/// What was copied out of one environment so far.
+/// What is kept of a cell's files at most. An environment may claim what it likes: what arrives is counted.
+#[derive(Clone, Copy)]
+struct Limits {
+    room: u64,
+    file: u64,
+    files: usize,
+    parts: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { room: ROOM, file: MAX_FILE, files: MAX_FILES, parts: MAX_PARTS }
+    }
+}
+
+/// What was copied out of a cell's environments so far.
 #[derive(Default)]
 pub(crate) struct Artifacts {
-    /// By the path in the environment: how large it was then.
-    copied: Mutex<BTreeMap<String, u64>>,
+    limits: Limits,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By the path below the output folder; also what could not be copied.
+    known: BTreeMap<String, Known>,
+    /// What there was no room for; as many names as are kept of files.
+    left_out: BTreeSet<String>,
+}
+
+/// A file that was asked for.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    /// How large the present environment said that it was.
+    claimed: u64,
+    /// The bytes that lie in the output folder.
+    kept: u64,
+    /// Whether more of it came than could be kept.
+    cut: bool,
 }
 
 impl Artifacts {
+    /// Begins with a fresh environment, whose files have the names of those before and are others.
+    pub(crate) async fn begin(&self) {
+        self.state.lock().await.known.values_mut().for_each(|known| known.claimed = 0);
+    }
+
     /// Copies what is new or has grown since; what cannot be copied is missed, not fatal.
     pub(crate) async fn fetch(&self, out: &Path, cell: &CellId, line: &Line) {
-        let mut copied = self.copied.lock().await;
+        let mut state = self.state.lock().await;
         let Ok(EnvironmentReply::Artifacts { files }) = ask(line, EnvironmentRequest::ListArtifacts, 60).await else {
             return;
         };
         for (path, size) in files {
-            let before = copied.get(&path).copied().unwrap_or(0);
-            let others = copied.values().sum::<u64>() - before;
-            if size <= before || size > ROOM.saturating_sub(others) {
-                continue;
+            let target = artifact_path(cell, &path);
+            let Some(room) = state.room(&self.limits, &target, size) else { continue };
+            match copy(line, &path, &out.join(&target), room).await {
+                Ok((kept, cut)) => {
+                    state.left_out.remove(&target);
+                    state.known.insert(target, Known { claimed: size, kept, cut });
+                }
+                Err(e) => {
+                    state.known.entry(target).or_default();
+                    tracing::debug!("fetching {path}: {e}");
+                }
             }
-            match copy(line, &path, &out.join(artifact_path(cell, &path))).await {
-                Ok(()) => drop(copied.insert(path, size)),
-                Err(e) => tracing::debug!("fetching {path}: {e}"),
+        }
+    }
+
+    /// What was not kept, in a line for a person; nothing where all was.
+    pub(crate) async fn left_out(&self) -> Option<String> {
+        let state = self.state.lock().await;
+        let (cut, left) = (state.known.values().filter(|known| known.cut).count(), state.left_out.len());
+        if cut + left == 0 {
+            return None;
+        }
+        let Limits { room, file, files, .. } = self.limits;
+        let more = if left >= files { " or more" } else { "" };
+        let mib = |bytes: u64| bytes >> 20;
+        Some(format!(
+            "{cut} log files were cut and {left}{more} left out: at most {} MiB of a file, {} MiB and {files} files of a \
+             cell are kept",
+            mib(file),
+            mib(room)
+        ))
+    }
+}
+
+impl State {
+    /// How many bytes of a file may be taken; nothing where there is nothing new, or no room.
+    fn room(&mut self, limits: &Limits, target: &str, size: u64) -> Option<u64> {
+        let known = self.known.get(target).copied();
+        let Known { claimed, kept, .. } = known.unwrap_or_default();
+        if size <= claimed {
+            return None;
+        }
+        let others = self.known.values().map(|known| known.kept).sum::<u64>() - kept;
+        let room = limits.file.min(limits.room.saturating_sub(others));
+        let is_one_too_many = known.is_none() && self.known.len() >= limits.files;
+        if room == 0 || is_one_too_many || target.split('/').count() > limits.parts {
+            if self.left_out.len() < limits.files {
+                self.left_out.insert(target.to_owned());
             }
+            return None;
+        }
+        // What is full already is not fetched again for what cannot be kept.
+        match self.known.get_mut(target) {
+            Some(known) if claimed > 0 && kept >= room => {
+                known.cut = true;
+                None
+            }
+            _ => Some(room),
         }
     }
 }
 
-async fn copy(line: &Line, path: &str, target: &Path) -> Result<(), String> {
+/// Copies a file, or its first `room` bytes; says how many these are, and whether there were more.
+async fn copy(line: &Line, path: &str, target: &Path, room: u64) -> Result<(u64, bool), String> {
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
     let mut whole = Vec::new();
     loop {
         let request = EnvironmentRequest::GetFile { path: path.to_owned(), offset: whole.len() as u64 };
         match ask(line, request, 60).await.map_err(|e| e.to_string())? {
-            EnvironmentReply::Chunk { bytes: Bytes(bytes) } if bytes.is_empty() => break,
             EnvironmentReply::Chunk { bytes: Bytes(bytes) } => {
-                let last = bytes.len() < CHUNK;
                 whole.extend_from_slice(&bytes);
-                if last || whole.len() > MAX_FILE {
+                if bytes.len() < CHUNK || whole.len() > room {
                     break;
                 }
             }
             other => return Err(format!("{other:?}")),
         }
     }
+    let cut = whole.len() > room;
+    whole.truncate(room);
     let parent = target.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).and_then(|()| std::fs::write(target, &whole)).map_err(|e| e.to_string())
+    std::fs::create_dir_all(parent).and_then(|()| std::fs::write(target, &whole)).map_err(|e| e.to_string())?;
+    Ok((whole.len() as u64, cut))
 }
 
 /// `/kata-qualify/artifacts/g3/serial.log` of a cell, relative to the output folder.
@@ -85,8 +180,20 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio_util::io::ReaderStream;
 
-    /// Files of an environment, and which of them were asked for.
-    type Files = Arc<Lock<(BTreeMap<String, Vec<u8>>, Vec<String>)>>;
+    /// Files of an environment, each with the size that is claimed, and which of them were asked for.
+    type Files = Arc<Lock<(BTreeMap<String, (u64, Vec<u8>)>, Vec<String>)>>;
+
+    /// Adds a file, or replaces it.
+    fn put(files: &Files, name: &str, claimed: u64, bytes: &[u8]) {
+        let path = format!("/kata-qualify/artifacts/{name}");
+        files.lock().unwrap().0.insert(path, (claimed, bytes.to_vec()));
+    }
+
+    /// The names of the files that were asked for since.
+    fn asked(files: &Files) -> Vec<String> {
+        let asked = std::mem::take(&mut files.lock().unwrap().1);
+        asked.iter().map(|path| path.replace("/kata-qualify/artifacts/", "")).collect()
+    }
 
     /// An agent that has files and nothing else.
     async fn agent_with(files: Files) -> Line {
@@ -118,12 +225,12 @@ mod tests {
         let mut files = files.lock().unwrap();
         match request {
             EnvironmentRequest::ListArtifacts => EnvironmentReply::Artifacts {
-                files: files.0.iter().map(|(path, bytes)| (path.clone(), bytes.len() as u64)).collect(),
+                files: files.0.iter().map(|(path, (claimed, _))| (path.clone(), *claimed)).collect(),
             },
             EnvironmentRequest::GetFile { path, offset } => {
                 files.1.push(path.clone());
-                let bytes = files.0[path].get(usize::try_from(*offset).unwrap()..).unwrap_or_default();
-                EnvironmentReply::Chunk { bytes: Bytes(bytes.to_vec()) }
+                let bytes = files.0[path].1.get(usize::try_from(*offset).unwrap()..).unwrap_or_default();
+                EnvironmentReply::Chunk { bytes: Bytes(bytes.iter().copied().take(CHUNK).collect()) }
             }
             other => panic!("{other:?}"),
         }
@@ -132,10 +239,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_new_or_has_grown_is_copied_and_nothing_twice() {
         let files: Files = Arc::default();
-        let put = |name: &str, text: &str| {
-            files.lock().unwrap().0.insert(format!("/kata-qualify/artifacts/{name}"), text.into());
-        };
-        let asked = || std::mem::take(&mut files.lock().unwrap().1);
+        let put = |name: &str, text: &str| put(&files, name, text.len() as u64, text.as_bytes());
         let line = agent_with(Arc::clone(&files)).await;
         let out = tempfile::tempdir().unwrap();
         let cell: CellId = "debian:13/x86_64/container".parse().unwrap();
@@ -147,13 +251,70 @@ mod tests {
         put("g1/qemu.log", "");
         artifacts.fetch(out.path(), &cell, &line).await;
         assert_eq!((kept("g1/serial.log").as_deref(), kept("g1/qemu.log")), (Some("boots"), None));
-        assert_eq!(asked(), ["/kata-qualify/artifacts/g1/serial.log"]);
+        assert_eq!(asked(&files), ["g1/serial.log"]);
         artifacts.fetch(out.path(), &cell, &line).await;
-        assert!(asked().is_empty(), "nothing has changed");
+        assert!(asked(&files).is_empty(), "nothing has changed");
         put("g1/serial.log", "boots and panics");
         put("../../../etc/passwd", "root");
         artifacts.fetch(out.path(), &cell, &line).await;
         assert_eq!(kept("g1/serial.log").as_deref(), Some("boots and panics"));
         assert_eq!(kept("etc/passwd").as_deref(), Some("root"), "nothing leads out of the cell's folder");
+        assert_eq!(artifacts.left_out().await, None);
+        // Another machine's file of the same name, which is shorter.
+        put("g1/serial.log", "resets");
+        artifacts.begin().await;
+        artifacts.fetch(out.path(), &cell, &line).await;
+        assert_eq!(kept("g1/serial.log").as_deref(), Some("resets"));
+    }
+
+    /// Bytes and number of the files below a folder.
+    fn measured(folder: &Path) -> (u64, usize) {
+        let mut sum = (0, 0);
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let meta = entry.metadata().unwrap();
+            let (bytes, files) = if meta.is_dir() { measured(&entry.path()) } else { (meta.len(), 1) };
+            sum = (sum.0 + bytes, sum.1 + files);
+        }
+        sum
+    }
+
+    #[tokio::test]
+    async fn what_arrives_is_counted_and_not_what_is_claimed() {
+        let files: Files = Arc::default();
+        let line = agent_with(Arc::clone(&files)).await;
+        let out = tempfile::tempdir().unwrap();
+        let cell: CellId = "debian:13/x86_64/container".parse().unwrap();
+        let limits = Limits { room: 100, file: 40, files: 10, parts: 5 };
+        let artifacts = Artifacts { limits, ..Artifacts::default() };
+        for name in ["a", "b", "c", "d", "e"] {
+            put(&files, name, 1, &[b'x'; 60]);
+        }
+        artifacts.fetch(out.path(), &cell, &line).await;
+        assert_eq!(measured(out.path()), (100, 3));
+        assert_eq!(asked(&files), ["a", "b", "c"]);
+        let said = artifacts.left_out().await.unwrap();
+        assert!(said.starts_with("3 log files were cut and 2 left out: at most 0 MiB of a file"), "{said}");
+        // What is full is not fetched again for what could not be kept of it.
+        put(&files, "a", 70, &[b'x'; 70]);
+        artifacts.fetch(out.path(), &cell, &line).await;
+        assert_eq!((measured(out.path()), asked(&files)), ((100, 3), vec![]));
+    }
+
+    #[tokio::test]
+    async fn files_are_few_and_not_deep() {
+        let files: Files = Arc::default();
+        let line = agent_with(Arc::clone(&files)).await;
+        let out = tempfile::tempdir().unwrap();
+        let cell: CellId = "debian:13/x86_64/container".parse().unwrap();
+        let artifacts =
+            Artifacts { limits: Limits { files: 3, parts: 5, ..Limits::default() }, ..Artifacts::default() };
+        for name in ["1/2/3/4", "a", "b", "c/d", "e", "f"] {
+            put(&files, name, 1, b"x");
+        }
+        artifacts.fetch(out.path(), &cell, &line).await;
+        assert_eq!(asked(&files), ["a", "b", "c/d"]);
+        assert_eq!(measured(out.path()), (3, 3));
+        let said = artifacts.left_out().await.unwrap();
+        assert!(said.starts_with("0 log files were cut and 3 or more left out: at most 16 MiB of a file"), "{said}");
     }
 }

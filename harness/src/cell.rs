@@ -51,7 +51,12 @@ fn broken(phase: Phase) -> impl Fn(String) -> Broken {
 /// Runs a cell to its end; whatever goes wrong is in the journal and nowhere else.
 pub async fn run(shared: Arc<Shared>, cell: Arc<Cell>) {
     shared.journal(Event::CellStarted { cell: cell.id.clone() });
-    match bring_up_and_test(&shared, &cell).await {
+    let artifacts = Arc::new(Artifacts::default());
+    let ended = bring_up_and_test(&shared, &cell, &artifacts).await;
+    if let Some(said) = artifacts.left_out().await {
+        shared.progress.say(&format!("{}: {said}", cell.id));
+    }
+    match ended {
         Ok(summary) => {
             shared.journal(Event::CellFinished { cell: cell.id.clone() });
             cell.line.done(&summary);
@@ -64,7 +69,11 @@ pub async fn run(shared: Arc<Shared>, cell: Arc<Cell>) {
     }
 }
 
-async fn bring_up_and_test(shared: &Arc<Shared>, cell: &Arc<Cell>) -> Result<String, Broken> {
+async fn bring_up_and_test(
+    shared: &Arc<Shared>,
+    cell: &Arc<Cell>,
+    artifacts: &Arc<Artifacts>,
+) -> Result<String, Broken> {
     phase(shared, cell, Phase::Image);
     cell.line.doing("preparing the image");
     let mut prepared = setup::prepare(shared, cell).await.map_err(broken(Phase::Image))?;
@@ -79,7 +88,7 @@ async fn bring_up_and_test(shared: &Arc<Shared>, cell: &Arc<Cell>) -> Result<Str
         cell.line.doing(environment::doing(cell.id.environment));
         let brought = environment::bring_up(shared, &cell.id, &prepared, schedule.another()).await;
         let mut brought = brought.map_err(broken(Phase::Environment))?;
-        let tested = test(shared, cell, &mut prepared, &brought, &mut schedule).await;
+        let tested = test(shared, cell, &mut prepared, &brought, &mut schedule, artifacts).await;
         let ended = if tested.is_err() { brought.ending().await } else { None };
         if let Some(said) = brought.take_down(shared.keep).await {
             shared.progress.say(&format!("{}: {said}", cell.id));
@@ -135,7 +144,9 @@ async fn test(
     prepared: &mut Prepared,
     brought: &Brought,
     schedule: &mut Schedule,
+    artifacts: &Arc<Artifacts>,
 ) -> Result<(), Broken> {
+    artifacts.begin().await;
     let in_environment = broken(Phase::Environment);
     let line = &brought.line();
     setup::send(line, prepared).await.map_err(&in_environment)?;
@@ -164,7 +175,7 @@ async fn test(
         line: line.clone(),
         facts,
         schedule: Mutex::new(std::mem::replace(schedule, idle)),
-        artifacts: Artifacts::default(),
+        artifacts: Arc::clone(artifacts),
     });
     let mut result = Ok(());
     for units in groups {

@@ -1,15 +1,18 @@
 //! The `kata-qualify` command: arguments in, valid requests out, exit codes.
 
 mod arguments;
+mod clean;
 mod explain;
 mod profiles;
 mod report;
 mod run;
 
+pub(crate) use arguments::home;
+
+use crate::doctor;
 use crate::progress::{Printable, tell};
-use crate::{container, doctor, sweep};
 use anyhow::Context as _;
-use arguments::{Arguments, CleanArguments, Command};
+use arguments::{Arguments, Command};
 use clap::Parser as _;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -25,7 +28,7 @@ pub enum Exit {
     Worse = 1,
     /// Bad usage or bad input; nothing was run.
     Usage = 2,
-    /// Infrastructure: something could not be judged.
+    /// Infrastructure: something could not be judged, or `clean` had to leave something.
     Infrastructure = 3,
     /// Ctrl-C or SIGTERM.
     Interrupted = 130,
@@ -76,7 +79,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
         Command::Profiles(what) => profiles::profiles(&what),
         Command::Report(what) => report::report(&what),
         Command::Doctor(what) => doctor::doctor(what.fix),
-        Command::Clean(what) => clean(&what),
+        Command::Clean(what) => clean::clean(&what),
     }
 }
 
@@ -86,45 +89,6 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<Exit> {
 /// When neither the environment nor a home folder names one.
 pub(crate) fn cache_folder() -> Result<std::path::PathBuf, UsageError> {
     arguments::cache(None)
-}
-
-/// Removes everything that runs left behind and, if asked, the cache of images.
-fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
-    let cache = arguments::cache(what.cache.as_deref())?;
-    let id = images::cache::id(&cache)?;
-    let locks = cache.join("runs");
-    let mine = sweep::Mine { cache: &id, locks: &locks };
-    runtime()?.block_on(async {
-        match container::connect().await {
-            Ok(docker) => {
-                let swept = sweep::sweep(&docker, sweep::Which::Over(mine)).await?;
-                for removed in swept.removed {
-                    let _ = writeln!(std::io::stdout(), "removed {removed}");
-                }
-                for left in swept.left {
-                    tell(format_args!("warning: left {left}"));
-                }
-                if what.images {
-                    for removed in images::container::remove_images(&docker, &id, None).await? {
-                        let _ = writeln!(std::io::stdout(), "removed image {removed}");
-                    }
-                }
-            }
-            Err(e) => tell(format_args!("warning: {e}: containers and volumes, if any, were not looked at")),
-        }
-        Ok::<_, anyhow::Error>(())
-    })?;
-    for removed in sweep::sweep_folders(&locks).context("removing what runs left")? {
-        let _ = writeln!(std::io::stdout(), "removed {removed}");
-    }
-    if let removed @ 1.. = images::sweep(&cache)? {
-        let _ = writeln!(std::io::stdout(), "removed {removed} half images");
-    }
-    if what.images {
-        let cleaned = images::clean(&cache, &images::Clean::All).context("removing cached images")?;
-        let _ = writeln!(std::io::stdout(), "removed {} cached images", cleaned.removed.len());
-    }
-    Ok(Exit::AsRecorded)
 }
 
 /// Prints an answer on standard output.

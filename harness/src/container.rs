@@ -1,16 +1,18 @@
 //! The container environment: a release's image as a container with the agent in it, as little privileged as will do.
 
+mod limits;
 pub mod seccomp;
 
 use crate::line::{Heard, Line, LineError};
 use agent::home::{IDLE, SLOTS, SMALL, VOLUME};
-use agent::protocol::EnvironmentRequest;
+use agent::protocol::{EnvironmentReply, EnvironmentRequest};
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::{ExecConfig, ResourcesUlimits, VolumeCreateRequest};
 use bollard::query_parameters::{ListContainersOptions, RemoveContainerOptions};
 use futures_util::StreamExt as _;
+use limits::{LIMITS, Limit, UNLIMITED};
 use std::collections::HashMap;
 use std::time::Duration;
 use testcontainers::CopyTargetOptions;
@@ -26,11 +28,6 @@ pub const CACHE_LABEL: &str = images::container::CACHE_LABEL;
 pub const LOCK_LABEL: &str = "org.kata-qualify.lock";
 /// Guest memory lies in /dev/shm; it is given out only as guests touch it.
 const SHM: u64 = 16 << 30;
-/// Limits that a container asks for, instead of its engine's defaults: those under which Kata's own daemons run.
-/// `virtiofsd` raises its limit of open files to a million (`--rlimit-nofile`), for which it has no capability here; root's
-/// daemons are bound by no limit of processes and may lock any memory.
-const LIMITS: [(&str, i64); 3] = [("nofile", 1_000_000), ("nproc", UNLIMITED), ("memlock", UNLIMITED)];
-const UNLIMITED: i64 = -1;
 const AGENT: &str = "/kata-qualify-agent";
 
 /// Why a container could not be brought up.
@@ -82,6 +79,8 @@ pub struct Container {
     volume: String,
     /// The line to the agent.
     pub line: Line,
+    /// Which limits the engine did not grant, and what the container has instead, in a line for a person.
+    pub refused: Option<String>,
 }
 
 /// Connects to the Docker engine, as everything of ours does.
@@ -94,16 +93,22 @@ pub async fn start(docker: &Docker, image: &str, agent: &[u8], owner: Owner<'_>)
     let labels = owner.labels();
     let request = VolumeCreateRequest { labels: Some(labels.clone()), ..Default::default() };
     let volume = docker.create_volume(request).await.map_err(docker_error("creating a volume"))?.name;
-    let mut started = start_on(docker, image, agent, labels.clone(), &volume, &LIMITS).await;
-    if let Some(why) = started.as_ref().err().map(|e| crate::cell::error_chain(e)).filter(|why| why.contains("rlimit"))
-    {
+    let mut asked = LIMITS.to_vec();
+    let started = loop {
+        let started = start_on(docker, image, agent, labels.clone(), &volume, &asked).await;
+        let fewer = started.as_ref().err().and_then(|e| limits::without_refused(&asked, &crate::cell::error_chain(e)));
+        match fewer {
+            Some(fewer) => asked = fewer,
+            None => break started,
+        }
         // A rootless engine can raise nothing. Which of its limits matters is for the agent's probe to find out.
-        tracing::warn!("the Docker engine could not set the limits of a container: {why}");
         remove_users(docker, &volume).await;
-        started = start_on(docker, image, agent, labels, &volume, &[]).await;
-    }
+    };
     match started {
-        Ok((container, line)) => Ok(Container { container, docker: docker.clone(), volume, line }),
+        Ok((container, line)) => {
+            let refused = refused(&line, &asked).await;
+            Ok(Container { container, docker: docker.clone(), volume, line, refused })
+        }
         Err(e) => {
             // The container, if there was one, has been dropped; the volume goes when it is free.
             remove_volume(docker, &volume).await;
@@ -112,19 +117,32 @@ pub async fn start(docker: &Docker, image: &str, agent: &[u8], owner: Owner<'_>)
     }
 }
 
+/// What a person is told of the limits that the engine did not grant.
+async fn refused(line: &Line, granted: &[Limit]) -> Option<String> {
+    if granted.len() == LIMITS.len() {
+        return None;
+    }
+    let request = EnvironmentRequest::GetFile { path: "/proc/self/limits".to_owned(), offset: 0 };
+    let has = match line.ask(request, Duration::from_secs(10)).await {
+        Ok(EnvironmentReply::Chunk { bytes }) => String::from_utf8_lossy(&bytes.0).into_owned(),
+        _ => String::new(),
+    };
+    Some(limits::told(granted, &has))
+}
+
 async fn start_on(
     docker: &Docker,
     image: &str,
     agent: &[u8],
     labels: HashMap<String, String>,
     volume: &str,
-    limits: &[(&str, i64)],
+    limits: &[Limit],
 ) -> Result<(ContainerAsync<GenericImage>, Line), ContainerError> {
     let (name, tag) = image.rsplit_once(':').unwrap_or((image, "latest"));
-    let limit = |(name, value): &(&str, i64)| ResourcesUlimits {
-        name: Some((*name).to_owned()),
-        soft: Some(*value),
-        hard: Some(*value),
+    let limit = |limit: &Limit| ResourcesUlimits {
+        name: Some(limit.name.to_owned()),
+        soft: Some(limit.value),
+        hard: Some(limit.value),
     };
     let ulimits: Vec<ResourcesUlimits> = limits.iter().map(limit).collect();
     let mut request = GenericImage::new(name, tag)
@@ -190,7 +208,7 @@ impl Container {
 
     /// Stops and removes the container and its volume.
     pub async fn remove(self) -> Result<(), ContainerError> {
-        let Container { container, docker, volume, line } = self;
+        let Container { container, docker, volume, line, .. } = self;
         let image = container.id().to_owned();
         drop(line);
         container.rm().await.map_err(|source| ContainerError::Start { image, source: Box::new(source) })?;

@@ -71,7 +71,7 @@ pub fn doctor(fix: bool) -> anyhow::Result<Exit> {
 
 /// Whether packages' scripts can be given ids of their own on the filesystem that caches usually lie on.
 fn namespaces() -> Finding {
-    let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
+    let home = crate::cli::home("HOME").unwrap_or_else(|| PathBuf::from("/"));
     let can = images::confines(&home);
     Finding {
         what: "namespaces for packages' scripts",

@@ -50,7 +50,11 @@ pub async fn bring_up(shared: &Shared, cell: &CellId, prepared: &Prepared, machi
         Base::Container { docker_image, .. } => {
             let docker = shared.docker.as_ref().ok_or("no Docker engine answers")?;
             let started = container::start(docker, docker_image, setup::AGENT, shared.owner()).await;
-            started.map(|c| Brought::Container(Box::new(c))).map_err(|e| error_chain(&e))
+            let container = started.map_err(|e| error_chain(&e))?;
+            if let Some(refused) = &container.refused {
+                shared.progress.say(&format!("warning: {cell}: {refused}"));
+            }
+            Ok(Brought::Container(Box::new(container)))
         }
         Base::Vm { disk } => {
             let outer = shared.outer().await?;

@@ -7,6 +7,7 @@ use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
 use kata_osinfo::detect::{FoundBy, detect};
 use kata_osinfo::diagnostic::printable;
+use kata_osinfo::process::{Invocation, ProcessError};
 use kata_osinfo::release::Release;
 use kata_osinfo::root::Root;
 use std::collections::BTreeMap;
@@ -143,20 +144,40 @@ pub fn release(root: &Root, database: &Database, arch: Arch) -> Result<Runs, Str
     }
 }
 
+/// How long dpkg or rpm may take to answer; another program may hold rpm's lock for a while.
+const ANSWER: Duration = Duration::from_secs(60);
+
 /// The installed versions of these packages, as dpkg or rpm says; what is not installed is left out.
 pub fn versions(packages: &[String]) -> BTreeMap<String, String> {
-    packages.iter().filter_map(|name| Some((name.clone(), version(name)?))).collect()
+    let root = Root::default();
+    let mut found = BTreeMap::<String, String>::new();
+    for package in packages {
+        match version(&root, package, ANSWER) {
+            Ok(version) => found.extend(version.map(|version| (package.clone(), version))),
+            // Who does not answer once is not waited for again.
+            Err(e) => {
+                tracing::warn!("the versions of {package} and of what comes after it are not known: {e}");
+                break;
+            }
+        }
+    }
+    found
 }
 
-fn version(package: &str) -> Option<String> {
-    let ask = |program: &str, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).arg(package).stdin(Stdio::null()).output().ok()?;
-        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        (output.status.success() && !text.is_empty()).then_some(text)
+/// The programs are those of the root's usual folders, whatever `PATH` says.
+fn version(root: &Root, package: &str, within: Duration) -> Result<Option<String>, ProcessError> {
+    let ask = |program: &str, arguments: &[&str]| -> Result<Option<String>, ProcessError> {
+        let Some(program) = root.which(program) else { return Ok(None) };
+        let call = Invocation::new(&root.shown(&program), &[arguments, &["--", package]].concat());
+        let finished = call.run(within, None)?;
+        let text = finished.stdout.trim();
+        Ok((finished.is_ok() && !text.is_empty()).then(|| text.to_owned()))
     };
-    let installed = ask("dpkg-query", &["-W", "-f=${db:Status-Abbrev}${Version}"]);
-    let debian = installed.and_then(|text| text.strip_prefix("ii ").map(str::to_owned));
-    debian.or_else(|| ask("rpm", &["-q", "--qf", "%{EVR}"]))
+    let installed = ask("dpkg-query", &["-W", "-f=${db:Status-Abbrev}${Version}"])?;
+    match installed.and_then(|text| text.strip_prefix("ii ").map(str::to_owned)) {
+        Some(version) => Ok(Some(version)),
+        None => ask("rpm", &["-q", "--qf", "%{EVR}"]),
+    }
 }
 
 #[cfg(test)]
@@ -198,6 +219,41 @@ mod tests {
         assert_eq!(runs(both, &list("forky")), itself("debian:testing"));
         let error = runs(both, "").unwrap_err();
         assert!(error.contains("debian:testing or debian:unstable"), "{error}");
+    }
+
+    /// A root with this script as a program.
+    fn with(program: &str, script: &str) -> (tempfile::TempDir, Root) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let bin = dir.path().join("usr/bin");
+        std::fs::create_dir_all(&bin).unwrap();
+        std::fs::write(bin.join(program), format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(bin.join(program), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let root = Root::new(dir.path()).unwrap();
+        (dir, root)
+    }
+
+    #[test]
+    fn versions_come_from_the_usual_folders_whatever_path_says() {
+        let minute = Duration::from_secs(60);
+        let (_dir, root) = with("dpkg-query", "echo \"ii 1:2.3-$4\"");
+        assert_eq!(version(&root, "qemu", minute).unwrap().as_deref(), Some("1:2.3-qemu"));
+        let (_dir, root) = with("dpkg-query", "echo \"rc 1.0\"");
+        assert_eq!(version(&root, "qemu", minute).unwrap(), None, "removed, and its configuration was not");
+        let (_dir, root) = with("rpm", "echo 9.1-15");
+        assert_eq!(version(&root, "qemu", minute).unwrap().as_deref(), Some("9.1-15"));
+        // The machine's own has this package, and a root without programs has none to ask.
+        let (_dir, root) = with("other", "");
+        assert_eq!(version(&root, "bash", minute).unwrap(), None);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_package_manager_that_hangs() {
+        let (_dir, root) = with("dpkg-query", "sleep 1000 & wait");
+        let began = Instant::now();
+        let said = version(&root, "qemu", Duration::from_millis(300)).unwrap_err().to_string();
+        assert!(said.contains("usr/bin/dpkg-query had not finished"), "{said}");
+        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     }
 
     #[test]

@@ -8,11 +8,12 @@ use crate::interrupt::Interrupts;
 use crate::kata::{Component, Given};
 use crate::plan;
 use crate::progress::Progress;
-use crate::sweep::{Mine, RunLock, Which, sweep, sweep_folders};
+use crate::sweep::{Mine, RunLock, Swept, Which, sweep, sweep_folders};
 use crate::vm::Size;
 use crate::vm::outer::{Outer, Pinned};
 use agent::compose::normalised;
 use agent::provided::Provided;
+use anyhow::Context as _;
 use bollard::Docker;
 use images::artifacts::Source;
 use kata_osinfo::profile::Profile;
@@ -166,18 +167,22 @@ pub enum Ended {
 pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -> anyhow::Result<(Ended, Duration)> {
     let run = format!("{:x}-{}", jiff::Timestamp::now().as_millisecond(), std::process::id());
     let cache = images::cache::id(&request.images.cache)?;
-    let lock = RunLock::take(&request.locks, &run)?;
+    let lock = RunLock::take(&request.locks, &run)
+        .with_context(|| format!("locking the run in {}", request.locks.display()))?;
     if let Some(docker) = &docker {
         let mine = Mine { cache: &cache, locks: &request.locks };
-        for removed in sweep(docker, Which::Over(mine)).await?.removed {
-            progress.say(&format!("swept {removed} of a run that is over"));
-        }
+        let swept =
+            sweep(docker, Which::Over(mine)).await.context("looking through Docker's containers and volumes")?;
+        tell(&progress, &swept);
     }
-    for removed in sweep_folders(&request.locks)? {
-        progress.say(&format!("swept {removed} of a run that is over"));
+    let swept = sweep_folders(&request.locks);
+    tell(&progress, &swept.with_context(|| format!("looking through {}", request.locks.display()))?);
+    let swept = images::sweep(&request.images.cache)?;
+    if swept.removed > 0 {
+        progress.say(&format!("swept {} half images of preparations that are over", swept.removed));
     }
-    if let removed @ 1.. = images::sweep(&request.images.cache)? {
-        progress.say(&format!("swept {removed} half images of preparations that are over"));
+    for left in swept.left {
+        progress.say(&format!("warning: left {left}"));
     }
     let (sources, components, profiles) = (request.kata.clone(), request.components.clone(), request.profiles.clone());
     let scratch = request.locks.join(format!("{run}.kata"));
@@ -210,7 +215,7 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
         .collect();
     // Before that a signal ends the process, which has made nothing yet that the next start does not sweep.
     let mut interrupts = Interrupts::listen()?;
-    std::fs::create_dir_all(&request.out)?;
+    std::fs::create_dir_all(&request.out).map_err(|e| UsageError(format!("--out {}: {e}", request.out.display())))?;
     let redactor = Redactor::knowing(images::addresses(&request.images).iter().map(String::as_str));
     let mut journal = Writer::create(&request.out)?.hiding(redactor.clone());
     journal.append(Event::RunStarted {
@@ -288,6 +293,16 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
     Ok((ended, left))
 }
 
+/// Says what a sweep did; what it left a person must know, for it may hold gigabytes.
+fn tell(progress: &Progress, swept: &Swept) {
+    for removed in &swept.removed {
+        progress.say(&format!("swept {removed} of a run that is over"));
+    }
+    for left in &swept.left {
+        progress.say(&format!("warning: left {left}"));
+    }
+}
+
 /// Keeps the cache within its budget, and Docker's images of it to those that the cache has.
 ///
 /// What does not work is told and costs the run nothing: it has its results.
@@ -300,8 +315,16 @@ async fn trim(docker: Option<&Docker>, cache: &Path, budget: u64, progress: &Pro
         Err(e) => return progress.say(&format!("warning: the cache was not looked through: {e}")),
     };
     for gone in &trimmed.removed {
-        let (release, used) = (&gone.release, gone.used.strftime("%F"));
-        progress.say(&format!("removed an image of {release} from the cache, last used {used}: the cache was full"));
+        let used = gone.used.strftime("%F");
+        progress.say(&match &gone.release {
+            Some(release) => {
+                format!("removed an image of {release} from the cache, last used {used}: the cache was full")
+            }
+            None => "removed an image from the cache that could not be read: the cache was full".to_owned(),
+        });
+    }
+    for stuck in &trimmed.stuck {
+        progress.say(&format!("warning: left {stuck}"));
     }
     if trimmed.left > budget {
         let gib = |bytes: u64| bytes.div_ceil(1 << 30);
@@ -313,7 +336,8 @@ async fn trim(docker: Option<&Docker>, cache: &Path, budget: u64, progress: &Pro
     }
     let Some(docker) = docker else { return };
     match images::container::remove_orphans(docker, cache).await {
-        Ok(removed) => removed.iter().for_each(|tag| progress.say(&format!("removed {tag} from Docker"))),
+        // What is left is in use: nothing that a person has to know.
+        Ok(done) => done.removed.iter().for_each(|tag| progress.say(&format!("removed {tag} from Docker"))),
         Err(e) => warn("Docker's images were not looked through", e),
     }
 }

@@ -111,40 +111,66 @@ pub enum Which<'a> {
     Run(&'a str),
 }
 
-/// Removes the folders of agents on this machine, and of unpacked Kata, whose runs are over, and those runs' locks; says
-/// which folders it removed.
+/// What of a run lies beside the others: its lock, its agent's folder, and Kata unpacked.
+const OF_A_RUN: [&str; 3] = [".lock", ".host", ".kata"];
+
+/// Removes the folders of agents on this machine, and of unpacked Kata, whose runs are over, and those runs' locks.
 ///
 /// # Errors
-/// When the folder of locks cannot be read or is not this user's alone, or something cannot be removed.
-pub fn sweep_folders(locks: &Path) -> io::Result<Vec<String>> {
+/// When the folder of locks cannot be read or is not this user's alone; what cannot be removed is told as left.
+pub fn sweep_folders(locks: &Path) -> io::Result<Swept> {
     trust::make(locks)?;
+    let mut swept = Swept::default();
     let mut runs: BTreeSet<String> = BTreeSet::new();
     for entry in std::fs::read_dir(locks)?.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let run = [".host", ".kata", ".lock"].iter().find_map(|end| name.strip_suffix(end));
-        runs.extend(run.map(str::to_owned));
+        let name = entry.file_name();
+        let run = name.to_str().and_then(|name| OF_A_RUN.iter().find_map(|end| name.strip_suffix(end)));
+        match run.filter(|run| !run.is_empty()) {
+            Some(run) => {
+                runs.insert(run.to_owned());
+            }
+            None => swept.others.push(entry.path()),
+        }
     }
-    let mut removed = Vec::new();
+    swept.others.sort();
     for run in runs {
         let lock = locks.join(format!("{run}.lock"));
         // Held while its belongings go, so that nobody takes it for a new run's in between.
-        let held = trust::existing_lock(&lock).ok().filter(|file| file.try_lock().is_ok());
-        if held.is_none() && state(&lock) != State::Gone {
-            continue;
-        }
+        let _held = match locked(&lock) {
+            Ok(held) => held,
+            Err(TryLockError::WouldBlock) => {
+                swept.alive = true;
+                continue;
+            }
+            Err(TryLockError::Error(e)) => {
+                swept.alive = true;
+                swept.leave(&lock, &e);
+                continue;
+            }
+        };
         for name in [format!("{run}.host"), format!("{run}.kata")] {
-            match std::fs::remove_dir_all(locks.join(&name)) {
-                Ok(()) => removed.push(format!("folder {name}")),
+            let folder = locks.join(&name);
+            match std::fs::remove_dir_all(&folder) {
+                Ok(()) => swept.removed.push(format!("folder {name}")),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(e),
+                Err(e) => swept.leave(&folder, &e),
             }
         }
         match std::fs::remove_file(&lock) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => swept.leave(&lock, &e),
             _ => {}
         }
     }
-    Ok(removed)
+    Ok(swept)
+}
+
+/// The lock of a run that is over, or nothing where there is none.
+fn locked(lock: &Path) -> Result<Option<File>, TryLockError> {
+    match trust::existing_lock(lock) {
+        Ok(file) => file.try_lock().map(|()| Some(file)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(TryLockError::Error(e)),
+    }
 }
 
 /// What a sweep did.
@@ -152,11 +178,22 @@ pub fn sweep_folders(locks: &Path) -> io::Result<Vec<String>> {
 pub struct Swept {
     /// What it removed.
     pub removed: Vec<String>,
-    /// What it left because nothing says whether its run is over, with what a person can do about it.
+    /// What it left because nothing says whether its run is over, or because it could not be removed; with what a person
+    /// can do about it, where that is known.
     pub left: Vec<String>,
+    /// What lies among that which is of runs, and is of none.
+    pub others: Vec<PathBuf>,
+    /// Whether a run goes on, or may.
+    pub alive: bool,
 }
 
-/// Removes containers and volumes, and says what it removed.
+impl Swept {
+    fn leave(&mut self, path: &Path, why: &io::Error) {
+        self.left.push(images::Left { path: path.to_owned(), why: why.to_string() }.to_string());
+    }
+}
+
+/// Removes containers and volumes, and says what it removed and what not.
 pub async fn sweep(docker: &Docker, which: Which<'_>) -> Result<Swept, bollard::errors::Error> {
     let filters = Some(HashMap::from([("label".to_owned(), vec![RUN_LABEL.to_owned()])]));
     let mut swept = Swept::default();
@@ -282,11 +319,30 @@ mod tests {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
         std::fs::write(dir.path().join("dead.lock"), "").unwrap();
-        let removed = sweep_folders(dir.path()).unwrap();
-        assert_eq!(removed, ["folder dead.host", "folder dead.kata", "folder lockless.kata"]);
+        let swept = sweep_folders(dir.path()).unwrap();
+        let removed = ["folder dead.host", "folder dead.kata", "folder lockless.kata"].map(str::to_owned).to_vec();
+        assert_eq!(swept, Swept { removed, alive: true, ..Swept::default() });
         let mut left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["living.host", "living.lock"]);
         drop(living);
+    }
+
+    #[test]
+    fn what_cannot_be_judged_or_is_no_runs_stays_and_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["r1.host", "dead.kata", "other.thing"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        std::os::unix::fs::symlink("/dev/null", dir.path().join("r1.lock")).unwrap();
+        std::fs::write(dir.path().join("odd.host"), "no folder").unwrap();
+        let swept = sweep_folders(dir.path()).unwrap();
+        assert_eq!(swept.removed, ["folder dead.kata"]);
+        assert_eq!(swept.others, [dir.path().join("other.thing")]);
+        let [odd, lock] = &swept.left[..] else { panic!("{swept:?}") };
+        assert!(odd.starts_with(&format!("{}: ", dir.path().join("odd.host").display())), "{odd}");
+        assert!(lock.starts_with(&format!("{}: is a link", dir.path().join("r1.lock").display())), "{lock}");
+        assert!(swept.alive, "it may go on");
+        assert!(dir.path().join("r1.host").exists() && dir.path().join("odd.host").exists());
     }
 }

@@ -274,6 +274,30 @@ fn an_output_folder_that_is_not_empty_is_refused_and_left_alone() {
 }
 
 #[test]
+fn an_output_folder_that_cannot_be_made_is_told_with_its_path() {
+    let said = said(&["run", "debian:13", "--in", "vm", "--offline", "--test", "host::", "--out", "/proc/x"]);
+    assert_snapshot!(said, @r"
+    error: --out /proc/x: No such file or directory (os error 2)
+    exit 2
+    ");
+}
+
+#[test]
+fn a_home_that_is_relative_makes_no_cache_in_the_working_folder() {
+    for variable in ["HOME", "XDG_CACHE_HOME"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kata-qualify"));
+        command.env_clear().current_dir(dir.path()).env(variable, "relative");
+        command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+        let output = command.arg("clean").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let why = "neither $XDG_CACHE_HOME nor $HOME is an absolute path: name the cache with --cache";
+        assert_eq!((said, output.status.code()), (format!("error: {why}\n"), Some(2)), "{variable}");
+        assert_eq!(names(dir.path()), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn a_broken_record_is_told_with_its_place_and_what_was_expected() {
     let dir = tempfile::tempdir().unwrap();
     let record = "\
@@ -590,6 +614,56 @@ fn names(dir: &Path) -> Vec<String> {
         std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
+}
+
+#[test]
+fn clean_says_what_it_leaves_and_why() {
+    use std::os::unix::fs::symlink;
+    let dir = tempfile::tempdir().unwrap();
+    let (runs, images) = (dir.path().join("cache/runs"), dir.path().join("cache/images"));
+    // An image whose manifest a power cut has emptied, and what nobody of ours has made.
+    let image = images.join("a".repeat(64));
+    for folder in [&image, &images.join("stray"), &images.join(".tmp/x"), &runs.join("r1.host"), &runs.join("r2.kata")]
+    {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    std::fs::write(image.join("manifest.json"), "").unwrap();
+    std::fs::write(runs.join("other.thing"), "").unwrap();
+    for lock in [images.join(".tmp/x/lock"), runs.join("r1.lock")] {
+        symlink("/dev/null", lock).unwrap();
+    }
+    assert_snapshot!(said_in(&dir, &["clean", "--images", "--cache", "cache"]), @r"
+    removed folder r2.kata
+    removed 1 cached images
+    warning: connecting to Docker: Socket not found: /nonexistent/docker.sock: containers and volumes, if any, were not looked at
+    warning: left <DIR>/cache/runs/r1.lock: is a link: expected a folder or file of your own that nobody else may write to
+    note: left <DIR>/cache/runs/other.thing: kata-qualify did not make it
+    warning: left <DIR>/cache/images/.tmp/x: its lock says nothing of its maker: <DIR>/cache/images/.tmp/x/lock is a link: expected a folder or file of your own that nobody else may write to
+    note: left <DIR>/cache/images/stray: kata-qualify did not make it
+    exit 3
+    ");
+    assert_eq!(names(&runs), ["other.thing", "r1.host", "r1.lock"]);
+    assert_eq!(names(&images), [".gate", ".locks", ".tmp", "stray"]);
+    std::fs::remove_file(images.join(".tmp/x/lock")).unwrap();
+    std::fs::remove_file(runs.join("r1.lock")).unwrap();
+    assert_snapshot!(said_in(&dir, &["clean", "--cache", "cache"]), @r"
+    removed folder r1.host
+    removed 1 half images
+    warning: connecting to Docker: Socket not found: /nonexistent/docker.sock: containers and volumes, if any, were not looked at
+    note: left <DIR>/cache/runs/other.thing: kata-qualify did not make it
+    exit 0
+    ");
+}
+
+#[test]
+fn a_run_says_at_its_start_what_it_leaves_of_others() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("cache/runs")).unwrap();
+    std::os::unix::fs::symlink("/dev/null", dir.path().join("cache/runs/r1.lock")).unwrap();
+    let run = ["run", "debian:13", "--in", "vm", "--offline", "--test", "host::", "--cache", "cache", "--out", "out"];
+    let said = said_in(&dir, &run);
+    assert!(said.contains("warning: left <DIR>/cache/runs/r1.lock: is a link"), "{said}");
+    assert!(said.ends_with("exit 3\n"), "there is nothing in the cache: {said}");
 }
 
 /// What a run has made is only removed by a run that comes to its end.

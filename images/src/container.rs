@@ -37,8 +37,15 @@ pub async fn connect() -> Result<Docker, bollard::errors::Error> {
     Docker::connect_with_defaults()?.negotiate_version().await
 }
 
-/// The tag of an image: `kata-qualify/debian:13-0123456789ab`.
-pub fn tag(image: &Image) -> String {
+/// The tag of an image of the cache of this name: `kata-qualify/debian:13-0123456789ab-fedcba9876543210`.
+///
+/// Each cache has Docker images of its own: two that have the same image would else take one from each other.
+pub fn tag(image: &Image, cache: &str) -> String {
+    format!("{}-{cache}", old_tag(image))
+}
+
+/// The tag that earlier versions gave it, whichever cache it was of.
+fn old_tag(image: &Image) -> String {
     let key = image.key();
     let manifest = &image.manifest;
     format!("{REPOSITORY}/{}:{}-{}", manifest.distro, manifest.version, key.get(..12).unwrap_or(key))
@@ -54,25 +61,27 @@ pub fn tag(image: &Image) -> String {
 /// # Errors
 /// [`ImageError`] of phase [`Phase::Import`]: Docker's complaint, or a file of the tree that cannot be read.
 pub async fn ensure_imported(docker: &Docker, image: &Image) -> Result<String, ImageError> {
-    let imported = async {
-        if let Some(base) = image.base()? {
-            match Box::pin(layered(docker, &base, image)).await {
-                Ok(true) => return Ok(()),
-                Ok(false) => {}
-                // An engine may refuse what every other one takes; the whole tree always serves.
-                Err(failure) => tracing::warn!("no layer for {}: {}", image.release(), failure.cause),
-            }
+    imported(docker, image).await.map_err(|failure| ImageError::new(&image.release(), Phase::Import, failure))
+}
+
+async fn imported(docker: &Docker, image: &Image) -> Result<String, Failure> {
+    let cache = image.cache_id()?;
+    if let Some(base) = image.base()? {
+        match Box::pin(layered(docker, &cache, &base, image)).await {
+            Ok(true) => return Ok(tag(image, &cache)),
+            Ok(false) => {}
+            // An engine may refuse what every other one takes; the whole tree always serves.
+            Err(failure) => tracing::warn!("no layer for {}: {}", image.release(), failure.cause),
         }
-        whole(docker, image).await
-    };
-    imported.await.map_err(|f: Failure| ImageError::new(&image.release(), Phase::Import, f))?;
-    Ok(tag(image))
+    }
+    whole(docker, &cache, image).await?;
+    Ok(tag(image, &cache))
 }
 
 /// Imports a tree as it is, once.
-async fn whole(docker: &Docker, image: &Image) -> Result<(), Failure> {
+async fn whole(docker: &Docker, cache: &str, image: &Image) -> Result<(), Failure> {
     let _lock = lock_import(image).await?;
-    import(docker, image, &tag(image)).await
+    import(docker, cache, image).await
 }
 
 /// Two runs that want the same new image at the same time import it once.
@@ -87,41 +96,47 @@ fn broken(error: tokio::task::JoinError) -> Failure {
 }
 
 /// Makes an image of its base's and one layer; `false` where a layer of files cannot say what is gone.
-async fn layered(docker: &Docker, base: &Image, image: &Image) -> Result<bool, Failure> {
-    if is_there(docker, image, &tag(image)).await? {
+async fn layered(docker: &Docker, cache: &str, base: &Image, image: &Image) -> Result<bool, Failure> {
+    if is_there(docker, cache, image).await? {
         return Ok(true);
     }
     let (below, above) = (base.rootfs(), image.rootfs());
     let changed = tokio::task::spawn_blocking(move || share::changed(&below, &above)).await.map_err(broken)?;
     let Some(changed) = changed.context("comparing the base with", &image.rootfs())? else { return Ok(false) };
-    whole(docker, base).await?;
+    whole(docker, cache, base).await?;
     let _lock = lock_import(image).await?;
-    if is_there(docker, image, &tag(image)).await? {
+    if is_there(docker, cache, image).await? {
         return Ok(true);
     }
-    let labels = HashMap::from([(LABEL.to_owned(), "export".to_owned()), (CACHE_LABEL.to_owned(), image.cache_id()?)]);
+    let labels = HashMap::from([(LABEL.to_owned(), "export".to_owned()), (CACHE_LABEL.to_owned(), cache.to_owned())]);
     // Never started; an image without a command of its own needs one nevertheless.
     let body = ContainerCreateBody {
-        image: Some(tag(base)),
+        image: Some(tag(base, cache)),
         cmd: Some(vec!["none".to_owned()]),
         labels: Some(labels),
         ..Default::default()
     };
     let made = docker.create_container(None::<CreateContainerOptions>, body).await.map_err(|e| docker_failure(&e))?;
-    let committed = commit(docker, &made.id, image, changed).await;
+    let committed = commit(docker, cache, &made.id, image, changed).await;
     let force = RemoveContainerOptionsBuilder::new().force(true).build();
     let removed = docker.remove_container(&made.id, Some(force)).await.map_err(|e| docker_failure(&e));
     committed.and(removed).map(|()| true)
 }
 
-async fn commit(docker: &Docker, container: &str, image: &Image, changed: BTreeSet<PathBuf>) -> Result<(), Failure> {
+async fn commit(
+    docker: &Docker,
+    cache: &str,
+    container: &str,
+    image: &Image,
+    changed: BTreeSet<PathBuf>,
+) -> Result<(), Failure> {
     let (writing, body) = archive_of(image.rootfs(), Some(changed));
     let options = UploadToContainerOptionsBuilder::new().path("/").build();
     let uploaded = docker.upload_to_container(container, Some(options), bollard::body_try_stream(body)).await;
     settle(uploaded.map_err(|e| docker_failure(&e)), writing, image).await?;
-    let name = tag(image);
+    let name = tag(image, cache);
     let (repository, version) = name.rsplit_once(':').unwrap_or((&name, "latest"));
-    let changes = labels(image)?;
+    let changes = labels(image, cache);
     let options = CommitContainerOptionsBuilder::new()
         .container(container)
         .repo(repository)
@@ -133,32 +148,36 @@ async fn commit(docker: &Docker, container: &str, image: &Image, changed: BTreeS
 }
 
 /// The instruction that labels an image.
-fn labels(image: &Image) -> Result<String, Failure> {
-    Ok(format!("LABEL {LABEL}={} {CACHE_LABEL}={}", image.key(), image.cache_id()?))
+fn labels(image: &Image, cache: &str) -> String {
+    format!("LABEL {LABEL}={} {CACHE_LABEL}={cache}", image.key())
 }
 
-/// Whether Docker has the image under its tag.
-async fn is_there(docker: &Docker, image: &Image, tag: &str) -> Result<bool, Failure> {
-    match docker.inspect_image(tag).await {
-        Ok(found) => {
-            let label = found.config.and_then(|c| c.labels).and_then(|l| l.get(LABEL).cloned());
-            Ok(label.as_deref() == Some(image.key()))
-        }
+/// Whether Docker has the image under its tag, as this cache's.
+async fn is_there(docker: &Docker, cache: &str, image: &Image) -> Result<bool, Failure> {
+    match docker.inspect_image(&tag(image, cache)).await {
+        Ok(found) => Ok(found.config.and_then(|c| c.labels).is_some_and(|labels| is_of(&labels, image, cache))),
         Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
         Err(e) => Err(docker_failure(&e)),
     }
 }
 
-async fn import(docker: &Docker, image: &Image, tag: &str) -> Result<(), Failure> {
-    if is_there(docker, image, tag).await? {
+/// Whether an image's labels say that it is this one, of this cache.
+fn is_of(labels: &HashMap<String, String>, image: &Image, cache: &str) -> bool {
+    let says = |label: &str, value: &str| labels.get(label).is_some_and(|found| found == value);
+    says(LABEL, image.key()) && says(CACHE_LABEL, cache)
+}
+
+async fn import(docker: &Docker, cache: &str, image: &Image) -> Result<(), Failure> {
+    if is_there(docker, cache, image).await? {
         return Ok(());
     }
-    let (repository, version) = tag.rsplit_once(':').unwrap_or((tag, "latest"));
+    let name = tag(image, cache);
+    let (repository, version) = name.rsplit_once(':').unwrap_or((&name, "latest"));
     let options = CreateImageOptionsBuilder::new()
         .from_src("-")
         .repo(repository)
         .tag(version)
-        .changes(vec![labels(image)?])
+        .changes(vec![labels(image, cache)])
         .build();
     let (writing, body) = archive_of(image.rootfs(), None);
     let mut answers = docker.create_image(Some(options), Some(bollard::body_try_stream(body)), None);
@@ -209,71 +228,71 @@ async fn settle(
     }
 }
 
-/// Removes the images that this crate imported from the cache of this name, and containers that it left; returns the
-/// images' tags.
-///
-/// With `keys` only the images of those cache keys go, else all of the cache's.
-///
-/// # Errors
-/// [`ImageError`] with Docker's complaint; an image that a container still uses is an error too.
-pub async fn remove_images(docker: &Docker, cache: &str, keys: Option<&[String]>) -> Result<Vec<String>, ImageError> {
-    let removed = match keys {
-        Some(_) => Ok(()),
-        None => remove_exports(docker, cache).await,
-    };
-    let removed = match removed {
-        Ok(()) => remove(docker, cache, keys).await,
-        Err(e) => Err(e),
-    };
-    removed.map_err(|e| ImageError::new("Docker's images", Phase::Import, docker_failure(&e)))
+/// What was removed from Docker, and what was not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// The tags of the images that are gone.
+    pub removed: Vec<String>,
+    /// Those that something in Docker uses, each with the engine's words.
+    pub left: Vec<String>,
 }
 
-/// Removes the images of a cache that the cache has no more; returns their tags.
+/// Removes the images of a cache that the cache has no more, and those that earlier versions made of what it has.
 ///
-/// What a container uses stays.
+/// What a run holds in the cache stays in Docker, too.
 ///
 /// # Errors
 /// [`ImageError`] with Docker's complaint.
-pub async fn remove_orphans(docker: &Docker, cache: &Path) -> Result<Vec<String>, ImageError> {
-    let id = crate::cache::id(cache)?;
-    let kept: BTreeSet<String> = crate::cache::list(cache).iter().map(|image| image.key().to_owned()).collect();
-    let of_cache = images_of(docker, &id).await;
+pub async fn remove_orphans(docker: &Docker, cache: &Path) -> Result<Removed, ImageError> {
     let failed = |e| ImageError::new("Docker's images", Phase::Import, docker_failure(&e));
-    let mut removed = Vec::new();
-    for image in of_cache.map_err(failed)? {
-        if image.labels.get(LABEL).is_some_and(|key| kept.contains(key)) {
-            continue;
+    let id = crate::cache::id(cache)?;
+    // Asked before the cache is: an image comes to Docker after it has come to the cache.
+    let of_cache = images_of(docker, &id).await.map_err(failed)?;
+    let kept: HashMap<String, Image> =
+        crate::cache::list(cache).into_iter().map(|image| (image.key().to_owned(), image)).collect();
+    let mut done = Removed::default();
+    for mut image in of_cache {
+        if let Some(kept) = image.labels.get(LABEL).and_then(|key| kept.get(key)) {
+            let old = old_tag(kept);
+            image.repo_tags.retain(|tag| *tag == old);
+            if image.repo_tags.is_empty() {
+                continue;
+            }
         }
+        let name = image.repo_tags.first().unwrap_or(&image.id).clone();
         match remove_image(docker, image).await {
-            Ok(names) => removed.extend(names),
-            // In use, by a container or by an image that lies on it.
-            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404 | 409, .. }) => {}
+            Ok(names) => done.removed.extend(names),
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {}
+            // By a container, or by an image that lies on it.
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 409, message }) => {
+                done.left.push(format!("{name}: {message}"));
+            }
             Err(e) => return Err(failed(e)),
         }
     }
-    Ok(removed)
+    Ok(done)
 }
 
-/// Containers that were made only to be exported, and whose maker died.
-async fn remove_exports(docker: &Docker, cache: &str) -> Result<(), bollard::errors::Error> {
+/// Removes the containers of a cache that were made only to hand something over; returns their ids.
+///
+/// Nothing says whether their makers live: it is for when no run of the cache does.
+///
+/// # Errors
+/// [`ImageError`] with Docker's complaint.
+pub async fn remove_exports(docker: &Docker, cache: &str) -> Result<Vec<String>, ImageError> {
+    let failed = |e| ImageError::new("Docker's containers", Phase::Import, docker_failure(&e));
     let filters =
         HashMap::from([("label".to_owned(), vec![format!("{LABEL}=export"), format!("{CACHE_LABEL}={cache}")])]);
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-    for container in docker.list_containers(Some(options)).await? {
-        let force = RemoveContainerOptionsBuilder::new().force(true).build();
-        docker.remove_container(&container.id.unwrap_or_default(), Some(force)).await?;
-    }
-    Ok(())
-}
-
-async fn remove(docker: &Docker, cache: &str, keys: Option<&[String]>) -> Result<Vec<String>, bollard::errors::Error> {
     let mut removed = Vec::new();
-    for image in images_of(docker, cache).await? {
-        let key = image.labels.get(LABEL);
-        if keys.is_some_and(|keys| key.is_none_or(|key| !keys.contains(key))) {
-            continue;
+    for container in docker.list_containers(Some(options)).await.map_err(failed)? {
+        let id = container.id.unwrap_or_default();
+        let force = RemoveContainerOptionsBuilder::new().force(true).build();
+        match docker.remove_container(&id, Some(force)).await {
+            Ok(()) => removed.push(id.chars().take(12).collect()),
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404 | 409, .. }) => {}
+            Err(e) => return Err(failed(e)),
         }
-        removed.extend(remove_image(docker, image).await?);
     }
     Ok(removed)
 }
@@ -417,6 +436,7 @@ fn attributes(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::Origin;
     use std::io::Read;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -426,6 +446,24 @@ mod tests {
         std::fs::File::create(dir.path().join("hole")).unwrap().set_len(BYTES + 1).unwrap();
         let error = archive(dir.path(), None, io::sink()).unwrap_err().to_string();
         assert_eq!(error, "with hole the tree is larger than any release");
+    }
+
+    #[test]
+    fn two_caches_with_one_image_have_a_docker_image_each() {
+        let key = "0123456789abcdef".repeat(4);
+        let manifest = crate::cache::tests::manifest(&key, "13", "2026-11-01T00:00:00Z");
+        let image = Image { dir: PathBuf::from("/"), made: manifest.made, origin: Origin::Cached, manifest };
+        assert_eq!(tag(&image, "fedcba9876543210"), "kata-qualify/debian:13-0123456789ab-fedcba9876543210");
+        assert_ne!(tag(&image, "a"), tag(&image, "b"));
+        let labels = |cache: &str| {
+            let instruction = labels(&image, cache);
+            let pairs =
+                instruction.strip_prefix("LABEL ").unwrap().split(' ').map(|pair| pair.split_once('=').unwrap());
+            pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect::<HashMap<_, _>>()
+        };
+        assert!(is_of(&labels("a"), &image, "a"));
+        assert!(!is_of(&labels("b"), &image, "a"), "another cache's would be gone with that cache");
+        assert!(!is_of(&HashMap::new(), &image, "a"));
     }
 
     #[test]

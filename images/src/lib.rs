@@ -46,7 +46,7 @@ mod share;
 mod tree;
 mod unpack;
 
-pub use cache::{Clean, Cleaned, Gone, Hold, Image, Origin, Trimmed, clean, sweep, trim};
+pub use cache::{Clean, Cleaned, Gone, Hold, Image, Left, Origin, Swept, Trimmed, clean, sweep, trim};
 pub use disk::{Disk, prepare_disk};
 pub use error::{Cause, CommandFailure, ImageError, Phase};
 pub use initramfs::ExtraFile;

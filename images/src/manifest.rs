@@ -1,10 +1,13 @@
 //! What is in an image and how it was made: `manifest.json` beside the tree.
 
+use crate::cache;
 use crate::error::{Cause, Context, Failure, Phase};
 use crate::options::Source;
 use jiff::Timestamp;
 use kata_osinfo::arch::Arch;
 use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 
 /// The layout of an image and its manifest; another number makes new keys.
@@ -138,10 +141,13 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Writes it, and sees to it that it and its name are on the disk.
     pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
         let mut text = serde_json::to_vec_pretty(self)
             .map_err(|e| Cause::BadManifest { path: path.to_owned(), reason: e.to_string() })?;
         text.push(b'\n');
-        std::fs::write(path, text).context("writing", path)
+        let mut file = File::create(path).context("creating", path)?;
+        file.write_all(&text).and_then(|()| file.sync_all()).context("writing", path)?;
+        cache::sync(path.parent().unwrap_or(path))
     }
 }

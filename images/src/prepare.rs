@@ -130,7 +130,9 @@ impl Job<'_> {
         let wanted = install::wanted(self.release)?;
         let extras = derive::Extras::of(self.options)?;
         self.store.check()?;
-        self.store.sweep()?;
+        for left in self.store.sweep()?.left {
+            tracing::debug!("left {left}");
+        }
         let plain = self.plain(&wanted)?;
         match extras {
             None => Ok(plain),

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
+use bollard::query_parameters::TagImageOptionsBuilder;
 use images::{
     Cause, ExtraPackage, ImageError, Options, Origin, Phase, Source, container, initramfs, kernel, modules, prepare,
 };
@@ -549,7 +550,7 @@ fn kill_maker(cache: &Path, more: &[(&str, &str)], working: impl Fn() -> bool) {
     }
     assert!(users_of(cache).len() > 1, "its programs cannot be seen, so neither can their end");
     // A living maker's work is left alone.
-    assert_eq!(images::sweep(cache).unwrap(), 0);
+    assert_eq!(images::sweep(cache).unwrap().removed, 0);
     maker.kill().unwrap();
     maker.wait().unwrap();
     let until = Instant::now() + Duration::from_secs(20);
@@ -576,7 +577,7 @@ fn a_killed_maker_leaves_no_image_no_mount_and_no_process() {
     assert!(images::cache::list(cache.path()).is_empty());
     // The image's workshop, and that of the indexes it was resolved by.
     assert_eq!(left_overs(cache.path()), 2);
-    assert_eq!(images::sweep(cache.path()).unwrap(), 2);
+    assert_eq!(images::sweep(cache.path()).unwrap().removed, 2);
     assert_eq!(left_overs(cache.path()), 0);
 }
 
@@ -600,7 +601,7 @@ fn a_maker_killed_while_apt_is_another_user_leaves_no_process() {
     });
     let cache = tempfile::tempdir().unwrap();
     kill_maker(cache.path(), &[(MIRROR, &mirror)], || asked.load(Ordering::Relaxed));
-    assert_eq!(images::sweep(cache.path()).unwrap(), 1);
+    assert_eq!(images::sweep(cache.path()).unwrap().removed, 1);
 }
 
 #[test]
@@ -618,7 +619,7 @@ fn a_maker_killed_in_a_postinst_leaves_nothing_that_blocks_the_next() {
     let name = deb.to_str().unwrap();
     let cache = borrowed(&plain);
     kill_maker(cache.path(), &[(PACKAGE, name)], || made(cache.path(), "in-postinst"));
-    assert_eq!(images::sweep(cache.path()).unwrap(), 1);
+    assert_eq!(images::sweep(cache.path()).unwrap().removed, 1);
     assert_eq!(left_overs(cache.path()), 0);
 }
 
@@ -757,14 +758,81 @@ fn docker_runs_the_imported_tree() {
         let output = registry::run(&docker, &tag, script).await;
         assert!(output.starts_with("docker_runs_the_imported_treeQEMU emulator version 10."), "{output}");
         assert!(output.ends_with("4755\nroot\n"), "{output}");
-        let cache = images::cache::id(&shared_cache()).unwrap();
-        // Another cache's clean leaves it alone.
-        assert!(container::remove_images(&docker, "other", None).await.unwrap().is_empty());
-        let removed = container::remove_images(&docker, &cache, Some(&[image.key().to_owned()])).await.unwrap();
-        assert_eq!(removed, std::slice::from_ref(&tag));
+        // Another cache's clean leaves it alone, and its own does as long as the cache has it.
+        let other = tempfile::tempdir().unwrap();
+        assert_eq!(container::remove_orphans(&docker, other.path()).await.unwrap(), container::Removed::default());
+        let removed = container::remove_orphans(&docker, &shared_cache()).await.unwrap().removed;
+        assert!(!removed.contains(&tag), "{removed:?}");
+        assert_eq!(docker.inspect_image(&tag).await.unwrap().id, id);
+        std::fs::remove_dir_all(&image.dir).unwrap();
+        let removed = container::remove_orphans(&docker, &shared_cache()).await.unwrap().removed;
+        assert!(removed.contains(&tag), "{removed:?}");
         assert!(docker.inspect_image(&tag).await.is_err());
     });
-    std::fs::remove_dir_all(&image.dir).unwrap();
+}
+
+/// A cache with an image of one file.
+fn small(key: &str) -> (tempfile::TempDir, images::Image) {
+    let cache = tempfile::tempdir().unwrap();
+    images::cache::id(cache.path()).unwrap();
+    let dir = cache.path().join("images").join(key);
+    std::fs::create_dir_all(dir.join("rootfs/etc")).unwrap();
+    std::fs::write(dir.join("rootfs/etc/hostname"), "kata\n").unwrap();
+    let manifest = images::Manifest {
+        format: images::manifest::FORMAT,
+        key: key.to_owned(),
+        request: "request".to_owned(),
+        distro: "debian".to_owned(),
+        version: "13".to_owned(),
+        arch: kata_osinfo::arch::Arch::X86_64,
+        source: Source::Bootstrap,
+        oci_digest: None,
+        cloud_sha256: None,
+        derived_from: None,
+        made: "2026-11-01T00:00:00Z".parse().unwrap(),
+        accepted_expired: vec![],
+        indexes: vec![],
+        requested: vec![],
+        packages: vec![],
+        origins: vec![],
+        owners: vec![],
+        timings: vec![],
+    };
+    std::fs::write(dir.join("manifest.json"), serde_json::to_vec(&manifest).unwrap()).unwrap();
+    let image = images::cache::list(cache.path()).pop().unwrap();
+    (cache, image)
+}
+
+#[test]
+fn caches_with_the_same_image_do_not_share_it_in_docker() {
+    let test = "caches_with_the_same_image_do_not_share_it_in_docker";
+    let runtime = runtime();
+    let docker = match runtime.block_on(container::connect()) {
+        Ok(docker) => docker,
+        Err(e) => return skip(test, &format!("needs Docker: {e}")),
+    };
+    let key = format!("{:08x}{}", std::process::id(), "0".repeat(56));
+    let ((first, image), (second, same)) = (small(&key), small(&key));
+    runtime.block_on(async {
+        let tag = container::ensure_imported(&docker, &image).await.unwrap();
+        let other = container::ensure_imported(&docker, &same).await.unwrap();
+        assert_ne!(tag, other);
+        // As an earlier version left it: one tag for all caches, and the label of the one that came first.
+        let (old, _) = tag.rsplit_once('-').unwrap();
+        let (repository, version) = old.rsplit_once(':').unwrap();
+        let name = TagImageOptionsBuilder::new().repo(repository).tag(version).build();
+        docker.tag_image(&tag, Some(name.clone())).await.unwrap();
+        assert_eq!(container::remove_orphans(&docker, first.path()).await.unwrap().removed, [old]);
+        docker.inspect_image(&tag).await.unwrap();
+        docker.tag_image(&tag, Some(name)).await.unwrap();
+        std::fs::remove_dir_all(&image.dir).unwrap();
+        let mut removed = container::remove_orphans(&docker, first.path()).await.unwrap().removed;
+        removed.sort();
+        assert_eq!(removed, [old, tag.as_str()]);
+        docker.inspect_image(&other).await.unwrap();
+        std::fs::remove_dir_all(&same.dir).unwrap();
+        assert_eq!(container::remove_orphans(&docker, second.path()).await.unwrap().removed, [other.as_str()]);
+    });
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub(super) struct Testing {
     pub(super) line: Line,
     pub(super) facts: Facts,
     pub(super) schedule: Mutex<Schedule>,
-    pub(super) artifacts: Artifacts,
+    pub(super) artifacts: Arc<Artifacts>,
 }
 
 /// A shared guest of a unit, while there is one.

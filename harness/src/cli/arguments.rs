@@ -22,7 +22,7 @@ Exit codes:
   0    as recorded or better (a first record is never worse)
   1    worse than recorded; with --strict: something required is not supported
   2    bad usage or bad input, nothing was run
-  3    infrastructure: something could not be judged
+  3    infrastructure: something could not be judged, or `clean` had to leave something
   130  interrupted";
 
 #[derive(Debug, Subcommand)]
@@ -236,11 +236,16 @@ pub(super) fn cache(option: Option<&Path>) -> Result<PathBuf, UsageError> {
     if let Some(dir) = std::env::var_os("KATA_QUALIFY_CACHE").filter(|d| !d.is_empty()) {
         return absolute(Path::new(&dir));
     }
-    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
-    let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
-    base.or_else(home)
-        .map(|base| base.join("kata-qualify"))
-        .ok_or_else(|| UsageError("neither $HOME nor $XDG_CACHE_HOME is set; name the cache with --cache".to_owned()))
+    let base = home("XDG_CACHE_HOME").or_else(|| home("HOME").map(|home| home.join(".cache")));
+    base.map(|base| base.join("kata-qualify")).ok_or_else(|| {
+        UsageError("neither $XDG_CACHE_HOME nor $HOME is an absolute path: name the cache with --cache".to_owned())
+    })
+}
+
+/// A folder of the user's; one that is relative is none (XDG Base Directory Specification): it would be another one in
+/// each working folder.
+pub(crate) fn home(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from).filter(|folder| folder.is_absolute())
 }
 
 /// How much the cache may take, in GiB, unless somebody says otherwise: the five releases of Debian as containers and as

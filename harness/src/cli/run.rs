@@ -171,7 +171,8 @@ fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Requ
         if !overlay.is_dir() {
             return Err(UsageError(format!("--overlay {}: expected a folder", overlay.display())).into());
         }
-        images.overlay = Some(std::path::absolute(overlay)?);
+        let absolute = std::path::absolute(overlay);
+        images.overlay = Some(absolute.with_context(|| format!("--overlay {}", overlay.display()))?);
     }
     let candidate = images.overlay.is_some() || !images.extra_packages.is_empty() || !arguments.components.is_empty();
     if candidate && arguments.write_back {

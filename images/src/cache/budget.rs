@@ -1,6 +1,6 @@
 //! How much room the images of a cache may take: beyond that, those go that were not used for the longest time.
 
-use super::{Image, Store};
+use super::{Image, Left, Place, Store};
 use crate::error::{Context as _, Failure, ImageError, Phase};
 use jiff::Timestamp;
 use std::collections::HashMap;
@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 pub struct Gone {
     /// Its key.
     pub key: String,
-    /// `debian:13`.
-    pub release: String,
+    /// `debian:13`; nothing where it could not be read.
+    pub release: Option<String>,
     /// When it was used last.
     pub used: Timestamp,
 }
@@ -25,15 +25,18 @@ pub struct Trimmed {
     pub removed: Vec<Gone>,
     /// What is left on the disk, in bytes; more than the budget where the rest is in use.
     pub left: u64,
+    /// What was to go and could not.
+    pub stuck: Vec<Left>,
 }
 
 /// Removes the least recently used images until what is left takes no more than `budget` bytes on the disk.
 ///
+/// What cannot be read goes before all others, for it is of no use to anybody.
 /// A file that several images share counts once, and is gone only with the last of them.
 /// What a live process holds ([`Image::hold`]) stays. What Docker has of the images is not counted.
 ///
 /// # Errors
-/// When the cache is not to be used, cannot be read, or an image cannot be removed.
+/// When the cache is not to be used or cannot be read.
 pub fn trim(cache: &Path, budget: u64) -> Result<Trimmed, ImageError> {
     let store = Store::new(cache);
     let trim = || {
@@ -45,21 +48,26 @@ pub fn trim(cache: &Path, budget: u64) -> Result<Trimmed, ImageError> {
 
 impl Store {
     fn trim(&self, budget: u64) -> Result<Trimmed, Failure> {
-        let mut images: Vec<(Timestamp, Image)> =
-            self.list().into_iter().map(|image| (self.last_use(&image), image)).collect();
-        images.sort_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.made.cmp(&y.made)));
+        let places = self.places().context("reading", &self.images)?.images;
+        let mut places: Vec<(Timestamp, Place)> =
+            places.into_iter().map(|place| (self.last_use(&place), place)).collect();
+        places
+            .sort_by_key(|(used, place)| (place.image.is_some(), *used, place.image.as_ref().map(|image| image.made)));
         let mut room = Room::default();
-        for (_, image) in &images {
-            room.add(&image.dir)?;
-        }
-        let mut done = Trimmed { removed: Vec::new(), left: room.bytes };
-        for (used, image) in images {
+        places.iter().for_each(|(_, place)| room.add(&place.dir));
+        let mut done = Trimmed::default();
+        for (used, place) in places {
             if room.bytes <= budget {
                 break;
             }
-            if self.remove(&image)? {
-                room.take(&image.dir);
-                done.removed.push(Gone { key: image.key().to_owned(), release: image.release(), used });
+            match self.remove(&place.key) {
+                Ok(true) => {
+                    room.take(&place.dir);
+                    let release = place.image.as_ref().map(Image::release);
+                    done.removed.push(Gone { key: place.key, release, used });
+                }
+                Ok(false) => {}
+                Err(failure) => done.stuck.push(Left::new(&place.dir, failure.cause)),
             }
         }
         done.left = room.bytes;
@@ -67,10 +75,11 @@ impl Store {
     }
 
     /// When somebody last held the image: the time of its lock.
-    fn last_use(&self, image: &Image) -> Timestamp {
-        let lock = std::fs::metadata(self.images.join(".locks").join(image.key()));
+    fn last_use(&self, place: &Place) -> Timestamp {
+        let lock = std::fs::metadata(self.images.join(".locks").join(&place.key));
         let held = lock.and_then(|meta| meta.modified()).ok().and_then(|time| Timestamp::try_from(time).ok());
-        held.map_or(image.made, |held| held.max(image.made))
+        let made = place.image.as_ref().map_or(Timestamp::UNIX_EPOCH, |image| image.made);
+        held.map_or(made, |held| held.max(made))
     }
 }
 
@@ -84,17 +93,22 @@ struct Room {
 }
 
 impl Room {
-    fn add(&mut self, dir: &Path) -> Result<(), Failure> {
+    /// What cannot be looked at, or is gone by now, counts nothing; a link's end is not looked at.
+    fn add(&mut self, dir: &Path) {
         let mut mine = Vec::new();
-        let mut folders = vec![dir.to_owned()];
+        let mut folders: Vec<PathBuf> = Vec::new();
+        let mut count = |path: PathBuf, meta: &std::fs::Metadata| {
+            mine.push(((meta.dev(), meta.ino()), meta.blocks() * 512));
+            meta.is_dir().then_some(path)
+        };
+        if let Ok(meta) = dir.symlink_metadata() {
+            folders.extend(count(dir.to_owned(), &meta));
+        }
         while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(&folder).context("reading", &folder)? {
-                let entry = entry.context("reading", &folder)?;
-                let meta = entry.metadata().context("reading", &entry.path())?;
-                if meta.is_dir() {
-                    folders.push(entry.path());
+            for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+                if let Ok(meta) = entry.metadata() {
+                    folders.extend(count(entry.path(), &meta));
                 }
-                mine.push(((meta.dev(), meta.ino()), meta.blocks() * 512));
             }
         }
         // A file's second name in the same image is no second use.
@@ -108,7 +122,6 @@ impl Room {
             *users += 1;
         }
         self.of.insert(dir.to_owned(), mine.into_iter().map(|(file, _)| file).collect());
-        Ok(())
     }
 
     fn take(&mut self, dir: &Path) {
@@ -174,6 +187,21 @@ mod tests {
         drop(hold);
         assert_eq!(keys(&trim(cache.path(), 0).unwrap()), ["old"]);
         assert!(old.hold().unwrap_err().to_string().contains("removed"), "a hold of an image that is gone");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_counted_and_goes_first() {
+        let cache = tempfile::tempdir().unwrap();
+        let store = Store::new(cache.path());
+        let damaged = "d".repeat(64);
+        for (key, used) in [("old", 10), (damaged.as_str(), 30)] {
+            image(&store, key, used);
+        }
+        std::fs::write(store.images.join(&damaged).join("manifest.json"), "").unwrap();
+        let done = trim(cache.path(), MIB as u64 * 3 / 2).unwrap();
+        let used = Timestamp::from_second(30).unwrap();
+        assert_eq!(done.removed, [Gone { key: damaged, release: None, used }]);
+        assert!(done.left >= MIB as u64 && done.left < MIB as u64 * 3 / 2, "{}", done.left);
     }
 
     #[test]

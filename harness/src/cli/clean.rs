@@ -1,0 +1,102 @@
+//! `kata-qualify clean`: removes what runs left behind and, if asked, the cache of images; says what stays, and why.
+
+use crate::cli::arguments::{self, CleanArguments};
+use crate::cli::{Exit, redact, runtime};
+use crate::container;
+use crate::progress::tell;
+use crate::sweep::{self, Swept};
+use anyhow::Context as _;
+use std::fmt::Display;
+use std::io::Write as _;
+use std::path::Path;
+
+/// Runs the command.
+pub(super) fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
+    let cache = arguments::cache(what.cache.as_deref())?;
+    let id = images::cache::id(&cache)?;
+    let locks = cache.join("runs");
+    let mine = sweep::Mine { cache: &id, locks: &locks };
+    let runtime = runtime()?;
+    let mut told = Told::default();
+    let docker = runtime.block_on(container::connect());
+    match &docker {
+        Ok(docker) => match runtime.block_on(sweep::sweep(docker, sweep::Which::Over(mine))) {
+            Ok(swept) => told.swept(&swept),
+            Err(e) => told.failed("containers and volumes", &e),
+        },
+        Err(e) => tell(format_args!("warning: {e}: containers and volumes, if any, were not looked at")),
+    }
+    let swept = sweep::sweep_folders(&locks).with_context(|| format!("looking through {}", locks.display()))?;
+    told.swept(&swept);
+    let half = images::sweep(&cache)?;
+    if half.removed > 0 {
+        told.removed(format_args!("{} half images", half.removed));
+    }
+    half.left.iter().for_each(|left| told.left(left));
+    if !what.images {
+        return Ok(told.exit());
+    }
+    let cleaned = images::clean(&cache, &images::Clean::All).context("removing cached images")?;
+    told.removed(format_args!("{} cached images", cleaned.removed.len()));
+    for key in &cleaned.in_use {
+        tell(format_args!("note: left image {}: a run is using it", key.get(..12).unwrap_or(key)));
+    }
+    cleaned.left.iter().for_each(|left| told.left(left));
+    cleaned.others.iter().for_each(|other| told.other(other));
+    if let Ok(docker) = &docker {
+        // What a run holds in the cache it may be about to start in Docker.
+        match runtime.block_on(images::container::remove_orphans(docker, &cache)) {
+            Ok(done) => {
+                done.removed.iter().for_each(|tag| told.removed(format_args!("image {tag}")));
+                done.left.iter().for_each(|left| told.left(format_args!("image {left}")));
+            }
+            Err(e) => told.failed("Docker's images", &e),
+        }
+        // Nothing says of which run these are.
+        if !swept.alive {
+            match runtime.block_on(images::container::remove_exports(docker, &id)) {
+                Ok(removed) => removed.iter().for_each(|id| told.removed(format_args!("container {id}"))),
+                Err(e) => told.failed("Docker's containers", &e),
+            }
+        }
+    }
+    Ok(told.exit())
+}
+
+/// What was told so far, in a word: whether something is left that should be gone.
+#[derive(Default)]
+struct Told {
+    incomplete: bool,
+}
+
+impl Told {
+    fn removed(&self, what: impl Display) {
+        let _ = writeln!(std::io::stdout(), "removed {what}");
+    }
+
+    fn left(&mut self, what: impl Display) {
+        self.incomplete = true;
+        tell(format_args!("warning: left {what}"));
+    }
+
+    /// It may be somebody's, and is nothing of a run's.
+    fn other(&self, path: &Path) {
+        tell(format_args!("note: left {}: kata-qualify did not make it", path.display()));
+    }
+
+    fn failed(&mut self, what: &str, error: &dyn std::error::Error) {
+        self.incomplete = true;
+        let why = redact(&crate::cell::error_chain(error));
+        tell(format_args!("warning: {what} were not all looked at: {why}"));
+    }
+
+    fn swept(&mut self, swept: &Swept) {
+        swept.removed.iter().for_each(|removed| self.removed(removed));
+        swept.left.iter().for_each(|left| self.left(left));
+        swept.others.iter().for_each(|other| self.other(other));
+    }
+
+    fn exit(&self) -> Exit {
+        if self.incomplete { Exit::Infrastructure } else { Exit::AsRecorded }
+    }
+}

@@ -1,0 +1,129 @@
+//! The limits that a container asks for, and what is done where its engine does not grant one.
+
+/// A limit of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limit {
+    /// As Docker calls it.
+    pub(super) name: &'static str,
+    /// What is asked for.
+    pub(super) value: i64,
+    /// Linux's number of it (`asm-generic/resource.h`), by which runc complains.
+    number: u32,
+    /// Its line in `/proc/PID/limits`.
+    line: &'static str,
+}
+
+/// No limit.
+pub(super) const UNLIMITED: i64 = -1;
+
+/// Limits that a container asks for, instead of its engine's defaults: those under which Kata's own daemons run.
+/// `virtiofsd` raises its limit of open files to a million (`--rlimit-nofile`), for which it has no capability here; root's
+/// daemons are bound by no limit of processes and may lock any memory.
+pub(super) const LIMITS: [Limit; 3] = [
+    Limit { name: "nofile", value: 1_000_000, number: 7, line: "Max open files" },
+    Limit { name: "nproc", value: UNLIMITED, number: 6, line: "Max processes" },
+    Limit { name: "memlock", value: UNLIMITED, number: 8, line: "Max locked memory" },
+];
+
+/// What is left to ask for after the engine's complaint; nothing where it complains of something else.
+///
+/// Of a refused limit the container gets its engine's own. Where the complaint names none that was asked for, it may be any.
+pub(super) fn without_refused(asked: &[Limit], complaint: &str) -> Option<Vec<Limit>> {
+    if asked.is_empty() || !complaint.to_ascii_lowercase().contains("rlimit") {
+        return None;
+    }
+    let granted: Vec<Limit> = asked.iter().copied().filter(|limit| !limit.is_named_in(complaint)).collect();
+    Some(if granted.len() < asked.len() { granted } else { Vec::new() })
+}
+
+/// One line on the limits that are not among the granted ones; `has` is `/proc/PID/limits` of a process of the container.
+pub(super) fn told(granted: &[Limit], has: &str) -> String {
+    let refused = LIMITS.iter().filter(|limit| !granted.contains(limit));
+    let each: Vec<String> = refused.map(|limit| format!("{} (it has {})", limit.asked(), limit.found(has))).collect();
+    format!("the Docker engine did not grant the container {}", each.join(" and "))
+}
+
+impl Limit {
+    /// Whether runc (`error setting rlimit type 7`) or crun (`setrlimit RLIMIT_NOFILE`) names it.
+    fn is_named_in(&self, complaint: &str) -> bool {
+        let number =
+            |after: &str| after.split(|c: char| !c.is_ascii_digit()).next().and_then(|text| text.parse::<u32>().ok());
+        complaint.split("rlimit type ").skip(1).any(|after| number(after) == Some(self.number))
+            || complaint.contains(&format!("RLIMIT_{}", self.name.to_ascii_uppercase()))
+    }
+
+    /// `nofile=1000000`
+    fn asked(&self) -> String {
+        match self.value {
+            UNLIMITED => format!("{}=unlimited", self.name),
+            value => format!("{}={value}", self.name),
+        }
+    }
+
+    /// `1024, 524288 at most`: the soft limit, and up to where a process may raise it.
+    fn found(&self, has: &str) -> String {
+        let rest = has.lines().find_map(|line| line.strip_prefix(self.line));
+        let mut words = rest.unwrap_or_default().split_whitespace();
+        match (words.next(), words.next()) {
+            (Some(soft), Some(hard)) if soft == hard => soft.to_owned(),
+            (Some(soft), Some(hard)) => format!("{soft}, {hard} at most"),
+            _ => "the engine's own".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(limits: &[Limit]) -> Vec<&str> {
+        limits.iter().map(|limit| limit.name).collect()
+    }
+
+    const RUNC: &str = "failed to start a container: OCI runtime create failed: runc create failed: unable to start container \
+                        process: error during container init: error setting rlimits for ready process: error setting \
+                        rlimit type 7: operation not permitted";
+
+    #[test]
+    fn only_what_the_engine_refuses_is_not_asked_for_again() {
+        let without = |complaint: &str| without_refused(&LIMITS, complaint).map(|left| names(&left).join(" "));
+        assert_eq!(without(RUNC).as_deref(), Some("nproc memlock"));
+        assert_eq!(without(&RUNC.replace("type 7", "type 6")).as_deref(), Some("nofile memlock"));
+        assert_eq!(without(&RUNC.replace("type 7", "type 8")).as_deref(), Some("nofile nproc"));
+        assert_eq!(
+            without("crun: setrlimit `RLIMIT_NOFILE`: Operation not permitted").as_deref(),
+            Some("nproc memlock")
+        );
+        // One that was not asked for, one that is not named, and no complaint of a limit.
+        assert_eq!(without(&RUNC.replace("type 7", "type 70")).as_deref(), Some(""));
+        assert_eq!(without("could not set rlimits").as_deref(), Some(""));
+        assert_eq!(without("no such image"), None);
+    }
+
+    #[test]
+    fn asking_comes_to_an_end() {
+        let mut asked = LIMITS.to_vec();
+        let mut tries = Vec::new();
+        while let Some(fewer) = without_refused(&asked, RUNC) {
+            tries.push(names(&fewer).join(" "));
+            asked = fewer;
+        }
+        assert_eq!(tries, ["nproc memlock", ""], "the second complaint is of what was not asked for");
+    }
+
+    #[test]
+    fn the_line_says_what_was_refused_and_what_there_is_instead() {
+        let has = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                   Max processes             unlimited            unlimited            processes \n\
+                   Max open files            1024                 524288               files     \n\
+                   Max locked memory         8388608              8388608              bytes     \n";
+        let refused = |granted: &[Limit]| {
+            let told = told(granted, has);
+            told.strip_prefix("the Docker engine did not grant the container ").unwrap().to_owned()
+        };
+        assert_eq!(refused(&LIMITS[1..]), "nofile=1000000 (it has 1024, 524288 at most)");
+        let both = "nproc=unlimited (it has unlimited) and memlock=unlimited (it has 8388608)";
+        assert_eq!(refused(&LIMITS[..1]), both);
+        assert!(told(&LIMITS[1..], "").ends_with("nofile=1000000 (it has the engine's own)"));
+    }
+}

@@ -1,0 +1,93 @@
+//! The name of a cache, by which what is elsewhere is known to be of it.
+
+use super::{Store, sync, trust};
+use crate::digest::Fields;
+use crate::error::{Context as _, Failure, ImageError, Phase};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::path::Path;
+
+/// Bytes of the file that are read; a name has 16.
+const MAX: u64 = 64;
+
+/// The cache's own name, which is made with the cache: what is elsewhere, as Docker's images and containers are, is
+/// known by it.
+///
+/// # Errors
+/// When the cache is not to be used, or the name cannot be read or written.
+pub fn id(cache: &Path) -> Result<String, ImageError> {
+    let store = Store::new(cache);
+    let id = || {
+        store.check()?;
+        store.id()
+    };
+    id().map_err(|failure| ImageError::new("the cache", Phase::Store, failure))
+}
+
+impl Store {
+    /// The name; made where there is none, or what a power cut has left of one.
+    pub(crate) fn id(&self) -> Result<String, Failure> {
+        if let Some(id) = self.known_id()? {
+            return Ok(id);
+        }
+        // Of two makers the second finds the first one's.
+        let _gate = self.gate()?;
+        if let Some(id) = self.known_id()? {
+            return Ok(id);
+        }
+        let path = self.images.with_file_name("id");
+        let cache = self.images.parent().unwrap_or(&self.images);
+        let seed = [std::process::id().to_le_bytes().to_vec(), random()].concat();
+        let id: String = Fields::default().add("id", seed).hex().chars().take(16).collect();
+        // Whole under its name, or not there.
+        let mut made = tempfile::NamedTempFile::new_in(cache).context("creating a file in", cache)?;
+        made.write_all(id.as_bytes()).and_then(|()| made.as_file().sync_all()).context("writing", &path)?;
+        made.persist(&path).map_err(|e| e.error).context("creating", &path)?;
+        sync(cache)?;
+        Ok(id)
+    }
+
+    fn known_id(&self) -> Result<Option<String>, Failure> {
+        let path = self.images.with_file_name("id");
+        let file = match trust::existing_lock(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened.context("using", &path)?,
+        };
+        let mut bytes = Vec::new();
+        file.take(MAX).read_to_end(&mut bytes).context("reading", &path)?;
+        let id = String::from_utf8_lossy(&bytes).trim().to_owned();
+        // Everybody would have an empty name.
+        Ok(Some(id).filter(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit())))
+    }
+}
+
+fn random() -> Vec<u8> {
+    let mut bytes = [0_u8; 16];
+    let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).unwrap_or(0);
+    bytes[..got].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_has_one_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = id(dir.path()).unwrap();
+        assert_eq!(first.len(), 16);
+        assert_eq!(id(dir.path()).unwrap(), first);
+        assert_ne!(id(tempfile::tempdir().unwrap().path()).unwrap(), first);
+    }
+
+    #[test]
+    fn a_name_that_a_power_cut_has_emptied_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        id(dir.path()).unwrap();
+        for left in [&b""[..], b"\n", b"\0\0\0\0", b"\xff"] {
+            std::fs::write(dir.path().join("id"), left).unwrap();
+            let name = id(dir.path()).unwrap();
+            assert_eq!(name.len(), 16, "after {left:?}");
+            assert_eq!(id(dir.path()).unwrap(), name);
+        }
+    }
+}
