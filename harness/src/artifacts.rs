@@ -1,7 +1,6 @@
 //! Logs and other files of an environment, copied out while it lives.
 
-use crate::cell::ask;
-use crate::line::Line;
+use crate::line::{Line, ask};
 use agent::protocol::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
 use reports::journal::CellId;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,42 +1,23 @@
 //! One cell: a release brought up in an environment, its tests run, its evidence kept, and everything removed again.
 
-pub use kata_osinfo::diagnostic::error_chain;
-
 use crate::artifacts::Artifacts;
 use crate::environment::{self, Brought};
-use crate::line::{Line, LineError};
-use crate::plan::Unit;
-use crate::progress::CellLine;
-use crate::run::Shared;
+use crate::line::{LineError, ask};
+use crate::plan::{Cell, Unit};
 use crate::schedule::{End, Interrupted, Next, Schedule, Why};
 use crate::setup::{self, Prepared};
+use crate::shared::Shared;
 use crate::vm::outer::Accelerator;
 use agent::fact;
 use agent::protocol::{EnvironmentReply, EnvironmentRequest};
-use kata_osinfo::profile::Profile;
-use kata_osinfo::release::Release;
 use kata_osinfo::sync::locked;
-use reports::journal::{CellId, Environment, Event, Phase};
+use reports::journal::{Environment, Event, Phase};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use suites::outcome::Outcome;
 use testing::Testing;
 
 mod testing;
-
-/// What one cell is to do.
-pub struct Cell {
-    /// Its name.
-    pub id: CellId,
-    /// The release, by the record.
-    pub release: Release,
-    /// The profiles.
-    pub profiles: Vec<Profile>,
-    /// The work.
-    pub units: Vec<Unit>,
-    /// Its line of the progress display.
-    pub line: CellLine,
-}
 
 /// A cell that could not go on: in which phase, and why.
 struct Broken {
@@ -216,11 +197,6 @@ async fn run_units(testing: &Arc<Testing>, units: Vec<Unit>) -> Result<(), LineE
         }
     }
     result
-}
-
-/// Asks with a deadline in seconds.
-pub async fn ask(line: &Line, request: EnvironmentRequest, seconds: u64) -> Result<EnvironmentReply, LineError> {
-    line.ask(request, Duration::from_secs(seconds)).await
 }
 
 fn millis(since: Instant) -> u64 {

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod clean;
+mod doctor;
 mod explain;
 mod profiles;
 mod report;
@@ -9,7 +10,6 @@ mod run;
 
 pub(crate) use arguments::home;
 
-use crate::doctor;
 use crate::progress::{Printable, tell};
 use anyhow::Context as _;
 use arguments::{Arguments, Command};

@@ -12,6 +12,7 @@ use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::{ExecConfig, ResourcesUlimits, VolumeCreateRequest};
 use bollard::query_parameters::{ListContainersOptions, RemoveContainerOptions};
 use futures_util::StreamExt as _;
+use kata_osinfo::diagnostic::error_chain;
 use limits::{LIMITS, Limit, UNLIMITED};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -96,7 +97,7 @@ pub async fn start(docker: &Docker, image: &str, agent: &[u8], owner: Owner<'_>)
     let mut asked = LIMITS.to_vec();
     let started = loop {
         let started = start_on(docker, image, agent, labels.clone(), &volume, &asked).await;
-        let fewer = started.as_ref().err().and_then(|e| limits::without_refused(&asked, &crate::cell::error_chain(e)));
+        let fewer = started.as_ref().err().and_then(|e| limits::without_refused(&asked, &error_chain(e)));
         match fewer {
             Some(fewer) => asked = fewer,
             None => break started,

@@ -1,13 +1,13 @@
 //! Where a cell is brought up: one of three kinds, alike in that an agent answers at the end of a line.
 
-use crate::cell::error_chain;
 use crate::container::{self, Container};
 use crate::host::{self, Host};
 use crate::line::Line;
-use crate::run::Shared;
-use crate::setup::{self, Base, Prepared};
+use crate::setup::{Base, Prepared};
+use crate::shared::Shared;
 use crate::vm::{self, Content, SeedFile, Vm};
 use agent::fact::{self, Fact, Facts};
+use kata_osinfo::diagnostic::error_chain;
 use reports::journal::{CellId, Environment};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub async fn bring_up(shared: &Shared, cell: &CellId, prepared: &Prepared, machi
     match &prepared.base {
         Base::Container { docker_image, .. } => {
             let docker = shared.docker.as_ref().ok_or("no Docker engine answers")?;
-            let started = container::start(docker, docker_image, setup::AGENT, shared.owner()).await;
+            let started = container::start(docker, docker_image, crate::built_in::AGENT, shared.owner()).await;
             let container = started.map_err(|e| error_chain(&e))?;
             if let Some(refused) = &container.refused {
                 shared.progress.say(&format!("warning: {cell}: {refused}"));
@@ -60,7 +60,7 @@ pub async fn bring_up(shared: &Shared, cell: &CellId, prepared: &Prepared, machi
             let outer = shared.outer().await?;
             let of = |name: &str, content: Content| SeedFile { name: name.to_owned(), content };
             let mut seed = vec![
-                of("agent", Content::Static(setup::AGENT)),
+                of("agent", Content::Static(crate::built_in::AGENT)),
                 of("initramfs", Content::Bytes(Arc::clone(&prepared.initramfs))),
             ];
             seed.extend(prepared.pjdfstest.map(|bytes| of("pjdfstest", Content::Static(bytes))));
@@ -76,7 +76,7 @@ pub async fn bring_up(shared: &Shared, cell: &CellId, prepared: &Prepared, machi
             };
             started.map(|vm| Brought::Vm(Box::new(vm)))
         }
-        Base::Host { dir } => host::start(setup::AGENT, dir).await.map(|host| Brought::Host(Box::new(host))),
+        Base::Host { dir } => host::start(crate::built_in::AGENT, dir).await.map(|host| Brought::Host(Box::new(host))),
     }
 }
 

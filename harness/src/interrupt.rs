@@ -46,3 +46,68 @@ impl Interrupts {
         self.at_once.store(true, Ordering::SeqCst);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{Pid, kill_process};
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Child, Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    const HANGS: &str = "KATA_QUALIFY_TEST_HANGS";
+
+    /// Not a test of its own: a process that hangs in a thread, as one that reads from a FIFO does, and listens.
+    #[test]
+    fn hangs() {
+        if std::env::var_os(HANGS).is_none() {
+            return;
+        }
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let mut interrupts = Interrupts::listen().unwrap();
+            tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_secs(600)));
+            eprintln!("listens");
+            interrupts.first().await;
+            eprintln!("cleans up");
+        });
+        // Waits for the thread that hangs.
+        drop(runtime);
+    }
+
+    fn ends_within(child: &mut Child, time: Duration) -> Option<i32> {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+
+    #[test]
+    fn the_second_signal_ends_what_the_first_one_cannot() {
+        for first in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
+            let mut child = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "interrupt::tests::hangs", "--nocapture"])
+                .env(HANGS, "1")
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+            assert!(said.any(|line| line == "listens"));
+            kill_process(Pid::from_child(&child), first).unwrap();
+            assert!(said.any(|line| line == "cleans up"));
+            assert_eq!(ends_within(&mut child, Duration::from_millis(500)), None, "it hangs");
+            kill_process(Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+            let code = ends_within(&mut child, Duration::from_secs(30));
+            if code.is_none() {
+                child.kill().unwrap();
+            }
+            assert_eq!(code, Some(Exit::Interrupted as i32));
+        }
+    }
+}

@@ -3,11 +3,11 @@
 //! Everything of a profile lies below `kata/PROFILE` in the agent's folder; the agent configures it there, where the
 //! release's own files are.
 
-use crate::cell::error_chain;
-use crate::setup::AGENT;
+use crate::built_in::AGENT;
 use crate::vm::{Content, SeedFile};
 use images::artifacts::{self, Agent, Artifacts, Source};
 use images::{kernel, modules};
+use kata_osinfo::diagnostic::error_chain;
 use kata_osinfo::profile::{Profile, Runtime};
 use kata_osinfo::release::Release;
 use reports::matrix::BROUGHT;

@@ -6,10 +6,10 @@
 
 pub mod admin;
 mod artifacts;
+pub mod built_in;
 pub mod cell;
 pub mod cli;
 pub mod container;
-pub mod doctor;
 pub mod environment;
 pub mod host;
 mod interrupt;
@@ -22,5 +22,6 @@ pub mod progress;
 pub mod run;
 pub mod schedule;
 pub mod setup;
+pub mod shared;
 pub mod sweep;
 pub mod vm;

@@ -174,3 +174,10 @@ impl Line {
         self.ended.borrow().clone().unwrap_or_else(|| "no reason known".to_owned())
     }
 }
+/// Asks with a deadline in seconds.
+///
+/// # Errors
+/// Those of [`Line::ask`].
+pub async fn ask(line: &Line, request: EnvironmentRequest, seconds: u64) -> Result<EnvironmentReply, LineError> {
+    line.ask(request, Duration::from_secs(seconds)).await
+}

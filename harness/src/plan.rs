@@ -1,9 +1,26 @@
 //! From catalogue and profiles to units of work: which tests run in which guest, and for which profiles at once.
 
+use crate::progress::CellLine;
 use kata_osinfo::profile::Profile;
+use kata_osinfo::release::Release;
+use reports::journal::CellId;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::catalogue::{self, Configuration, Test};
 use suites::environment::Kind;
+
+/// What one cell is to do.
+pub struct Cell {
+    /// Its name.
+    pub id: CellId,
+    /// The release, by the record.
+    pub release: Release,
+    /// The profiles.
+    pub profiles: Vec<Profile>,
+    /// The work.
+    pub units: Vec<Unit>,
+    /// Its line of the progress display.
+    pub line: CellLine,
+}
 
 /// Tests that run one after the other in one configuration, on behalf of every profile that has the same one.
 #[derive(Debug, Clone)]

@@ -1,24 +1,24 @@
 //! A run: its lock, its journal, its cells side by side, and nothing left behind.
 
 use crate::admin::Admins;
-use crate::cell::{self, Cell};
+use crate::cell;
 use crate::cli::UsageError;
-use crate::container::Owner;
 use crate::interrupt::Interrupts;
 use crate::kata::{Component, Given};
-use crate::plan;
+use crate::plan::{self, Cell};
 use crate::progress::Progress;
+use crate::shared::Shared;
 use crate::sweep::{Mine, RunLock, Swept, Which, sweep, sweep_folders};
 use crate::vm::Size;
-use crate::vm::outer::{Outer, Pinned};
+use crate::vm::outer::Pinned;
 use agent::compose::normalised;
 use agent::provided::Provided;
 use anyhow::Context as _;
 use bollard::Docker;
 use images::artifacts::Source;
+use kata_osinfo::diagnostic::error_chain;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
-use kata_osinfo::sync::locked;
 use reports::journal::{CellId, Environment, Event, SCHEMA, Writer};
 use reports::redact::Redactor;
 use std::path::{Path, PathBuf};
@@ -66,81 +66,6 @@ pub struct Request {
     pub locks: PathBuf,
     /// How much the cache may take, bytes.
     pub budget: u64,
-}
-
-/// What the cells of a run have in common.
-pub struct Shared {
-    /// The Docker engine, where one answers.
-    pub docker: Option<Docker>,
-    /// What a virtual machine is given.
-    pub size: Size,
-    /// One permit a virtual machine.
-    pub machines: Arc<Semaphore>,
-    /// The Kata that was brought along.
-    pub kata: Arc<Given>,
-    /// What the admin's own records say.
-    pub admins: Admins,
-    /// The agent's folder on this machine.
-    pub host_folder: PathBuf,
-    /// The QEMU that boots virtual machines, once one was wanted.
-    pinned: Arc<Pinned>,
-    /// The run's id.
-    pub run: String,
-    /// The path of the run's lock.
-    pub lock: String,
-    /// The name of the run's cache.
-    pub cache: String,
-    /// The output folder.
-    pub out: PathBuf,
-    /// How images are made.
-    pub images: images::Options,
-    /// One permit a guest.
-    pub permits: Arc<Semaphore>,
-    /// How often a failing test is tried again.
-    pub retries: u32,
-    /// Leave containers for a look.
-    pub keep: bool,
-    /// The display.
-    pub progress: Progress,
-    journal: Mutex<Writer>,
-    /// The journal could not be written.
-    broken: AtomicBool,
-    breaks: Notify,
-}
-
-impl Shared {
-    /// Whom what the run makes in Docker belongs to.
-    pub fn owner(&self) -> Owner<'_> {
-        Owner { run: &self.run, lock: &self.lock, cache: &self.cache }
-    }
-
-    /// The QEMU that boots virtual machines; prepared once in a run.
-    ///
-    /// # Errors
-    /// When it cannot be had.
-    pub async fn outer(&self) -> Result<Arc<Outer>, String> {
-        let pinned = Arc::clone(&self.pinned);
-        tokio::task::spawn_blocking(move || pinned.get()).await.map_err(|e| e.to_string())?
-    }
-
-    /// The same, if it is known by now.
-    pub fn outer_if_known(&self) -> Option<&Outer> {
-        self.pinned.if_known()
-    }
-
-    /// Writes an event; a journal that cannot be written ends the run, for it is the only truth.
-    pub fn journal(&self, event: Event) {
-        // What follows the first loss would only look like a whole journal.
-        if self.broken.load(Ordering::Relaxed) {
-            return;
-        }
-        let written = locked(&self.journal).append(event);
-        if let Err(e) = written {
-            self.progress.say(&format!("error: {}", cell::error_chain(&e)));
-            self.broken.store(true, Ordering::Relaxed);
-            self.breaks.notify_one();
-        }
-    }
 }
 
 /// How long the engine may take to remove what a run leaves.
@@ -278,7 +203,7 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
         // An engine that has gone, or stands still, takes no reports with it: the journal has all that there is.
         let failed = match tokio::time::timeout(SWEEPING, sweep(docker, Which::Run(&run))).await {
             Ok(Ok(_)) => None,
-            Ok(Err(e)) => Some(cell::error_chain(&e)),
+            Ok(Err(e)) => Some(error_chain(&e)),
             Err(_) => Some(format!("the engine has not answered for {} s", SWEEPING.as_secs())),
         };
         if let Some(why) = failed {
@@ -307,7 +232,7 @@ fn tell(progress: &Progress, swept: &Swept) {
 ///
 /// What does not work is told and costs the run nothing: it has its results.
 async fn trim(docker: Option<&Docker>, cache: &Path, budget: u64, progress: &Progress) {
-    let warn = |what: &str, e: images::ImageError| progress.say(&format!("warning: {what}: {}", cell::error_chain(&e)));
+    let warn = |what: &str, e: images::ImageError| progress.say(&format!("warning: {what}: {}", error_chain(&e)));
     let folder = cache.to_owned();
     let trimmed = match tokio::task::spawn_blocking(move || images::trim(&folder, budget)).await {
         Ok(Ok(trimmed)) => trimmed,

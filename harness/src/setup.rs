@@ -1,13 +1,15 @@
 //! Everything that a cell's tests need, made before they run: image, kernel, initramfs, and what is claimed of them.
 
-use crate::cell::{Cell, ask, error_chain};
-use crate::line::Line;
-use crate::run::Shared;
+use crate::built_in::AGENT;
+use crate::line::{Line, ask};
+use crate::plan::Cell;
+use crate::shared::Shared;
 use crate::vm::outer::{Accelerator, Outer};
 use crate::vm::{Content, SeedFile};
 use agent::home::VOLUME;
 use agent::protocol::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
 use images::{Disk, ExtraFile, Hold, Image, Manifest, Origin, container, initramfs, kernel, modules};
+use kata_osinfo::diagnostic::error_chain;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
 use kata_osinfo::verified::Basis;
@@ -17,8 +19,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use suites::environment::{Claims, ModuleSet};
 
-/// The agent: a static binary, built with the harness.
-pub const AGENT: &[u8] = include_bytes!(env!("KATA_QUALIFY_AGENT"));
 /// A cell, ready to be started.
 pub struct Prepared {
     /// What it is started from.
@@ -207,22 +207,6 @@ pub fn boot_files(
         brought: BTreeMap::new(),
     };
     Ok((claims, initramfs))
-}
-
-/// The smallest guest that says hello: an initramfs of the agent with what a virtio-serial port needs and these modules
-/// besides, and the kernel for it.
-///
-/// # Errors
-/// As [`boot_files`].
-pub fn tiny_guest(tree: &Path, release: &Release, more: &[&str]) -> Result<(Vec<u8>, Vec<u8>), String> {
-    let kernel = kernel::find(tree, release).map_err(|e| error_chain(&e))?;
-    let names: Vec<String> = ["virtio_pci", "virtio_console"].iter().chain(more).map(|n| (*n).to_owned()).collect();
-    let found = modules::resolve(tree, &kernel.modules_dir, &names).map_err(|e| error_chain(&e))?;
-    let load: Vec<&str> = found.load_order.iter().map(|m| m.name.as_str()).collect();
-    let list = file("/modules/boot", 0o644, load.join("\n").into_bytes());
-    let initramfs = initramfs::build(AGENT, &found, &[list]).map_err(|e| error_chain(&e))?;
-    let vmlinuz = kernel::read(tree, &kernel).map_err(|e| error_chain(&e))?;
-    Ok((initramfs, vmlinuz))
 }
 
 /// By use, what any of the profiles asks for.

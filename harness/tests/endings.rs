@@ -4,7 +4,7 @@
 
 use agent::protocol::Fault;
 use agent::protocol::{EnvironmentReply, EnvironmentRequest};
-use harness::{cell, container, setup, sweep};
+use harness::{container, line, setup, sweep};
 use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
 use kata_osinfo::profile::Profile;
@@ -47,12 +47,12 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
     let lock = sweep::RunLock::take(&cache().join("runs"), &id).unwrap();
     let lock_path = lock.path().to_string_lossy().into_owned();
     let owner = container::Owner { run: &id, lock: &lock_path, cache: &images::cache::id(&cache()).unwrap() };
-    let container = container::start(&docker, &docker_image, setup::AGENT, owner).await.unwrap();
+    let container = container::start(&docker, &docker_image, harness::built_in::AGENT, owner).await.unwrap();
     setup::send(&container.line, &mut prepared).await.unwrap();
     let mut seen = Vec::new();
     for fault in Fault::ALL {
         let request = EnvironmentRequest::Rehearse { profile: Box::new(profile.clone()), fault: *fault };
-        seen.push((*fault, cell::ask(&container.line, request, 300).await));
+        seen.push((*fault, line::ask(&container.line, request, 300).await));
     }
     container.remove().await.unwrap();
     for (fault, reply) in seen {

@@ -30,7 +30,7 @@ async fn nothing_of_the_host_is_opened_from_a_container() {
     }
     let lock = RunLock::take(dir.path(), &image.0).unwrap();
     let docker = container::connect().await.unwrap();
-    let agent = harness::setup::AGENT;
+    let agent = harness::built_in::AGENT;
     let path = lock.path().to_string_lossy();
     let owner = Owner { run: &image.0, lock: &path, cache: "none" };
     let container = container::start(&docker, &image.0, agent, owner).await.unwrap();

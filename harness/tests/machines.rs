@@ -6,8 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails by panicking")]
 
 use agent::protocol::EnvironmentRequest;
-use harness::cell::ask;
-use harness::setup;
+use harness::line::ask;
 use harness::vm::outer::Outer;
 use harness::vm::{self, Content, SeedFile, Size, Vm};
 use images::{Disk, Options, prepare_disk};
@@ -53,7 +52,7 @@ impl Ready {
     async fn boot(&self, name: &str) -> Vm {
         let size = Size { memory_mib: 1024, cpus: 1 };
         let logs = self.folder.path().join(name);
-        let agent = SeedFile { name: "agent".to_owned(), content: Content::Static(setup::AGENT) };
+        let agent = SeedFile { name: "agent".to_owned(), content: Content::Static(harness::built_in::AGENT) };
         vm::start(&self.outer, &self.disk, size, &[agent], &logs).await.unwrap()
     }
 }

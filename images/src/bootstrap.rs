@@ -5,7 +5,6 @@
 use crate::command::Runner;
 use crate::error::{Cause, Context, Failure, Phase};
 use crate::fetch::{self, Fetch};
-use crate::install;
 use crate::mirror::{self, Mirrors};
 use crate::options::valid_name;
 use crate::tree::{self, Named, Scaffold};
@@ -22,7 +21,7 @@ const MAX_LIST: u64 = 512 << 20;
 
 /// Whether this machine has the tool.
 pub(crate) fn available() -> bool {
-    install::in_path("mmdebstrap")
+    crate::command::in_path("mmdebstrap")
 }
 
 /// The mirrors that `mmdebstrap` takes when it is told none: it writes a `sources.list`, nothing is downloaded.
@@ -62,7 +61,7 @@ pub(crate) fn sources(release: &Release, mirrors: &Mirrors) -> Vec<String> {
 pub(crate) fn required(lists: &Path) -> Result<Vec<String>, Failure> {
     let root = tree::open(lists)?;
     let mut all = BTreeSet::new();
-    for name in install::names(lists)?.iter().filter(|name| name.ends_with("_Packages")) {
+    for name in fetch::names(lists)?.iter().filter(|name| name.ends_with("_Packages")) {
         let (file, list) = (root.file(&Path::new("/").join(name)).map_err(tree::failed)?, lists.join(name));
         if file.metadata().context("reading", &list)?.len() > MAX_LIST {
             return Err(io::Error::other(format!("it has more than {MAX_LIST} bytes"))).context("reading", &list);
@@ -153,7 +152,7 @@ fn take_out(root: &Root, desk: &Path) -> Result<Vec<String>, Failure> {
         root.make_folder(&from.join("partial")).map_err(tree::failed)?;
     }
     let archives = desk.join(fetch::ARCHIVES);
-    let mut debs = install::names(&archives)?;
+    let mut debs = fetch::names(&archives)?;
     debs.retain(|name| name.ends_with(".deb"));
     Ok(debs)
 }
@@ -197,7 +196,7 @@ mod tests {
 
     fn assert_unharmed(victim: &tempfile::TempDir) {
         assert_eq!(std::fs::metadata(victim.path()).unwrap().permissions().mode() & 0o7777, 0o700);
-        assert_eq!(install::names(victim.path()).unwrap(), ["x_Packages"]);
+        assert_eq!(fetch::names(victim.path()).unwrap(), ["x_Packages"]);
     }
 
     /// What was unpacked over the tree is as little to be trusted as what is run in it.
@@ -220,8 +219,8 @@ mod tests {
         assert_eq!(take_out(&root, desk.path()).unwrap(), ["a.deb"]);
         assert_unharmed(&victim);
         let lists = desk.path().join(fetch::LISTS);
-        assert_eq!(install::names(&lists).unwrap(), ["a_Packages", "auxfiles", "partial"]);
-        assert_eq!(install::names(&desk.path().join(fetch::ARCHIVES)).unwrap(), ["a.deb", "partial"]);
+        assert_eq!(fetch::names(&lists).unwrap(), ["a_Packages", "auxfiles", "partial"]);
+        assert_eq!(fetch::names(&desk.path().join(fetch::ARCHIVES)).unwrap(), ["a.deb", "partial"]);
         for folder in [lists.clone(), lists.join("partial"), desk.path().join(fetch::ARCHIVES).join("partial")] {
             let meta = std::fs::symlink_metadata(&folder).unwrap();
             assert!(meta.is_dir() && meta.permissions().mode() & 0o7777 == 0o755, "{}", folder.display());
@@ -239,7 +238,7 @@ mod tests {
 
     #[test]
     fn what_a_script_leaves_among_the_archives_goes() {
-        if !rustix::process::geteuid().is_root() || !install::in_path("ldd") {
+        if !rustix::process::geteuid().is_root() || !crate::command::in_path("ldd") {
             eprintln!("SKIPPED what_a_script_leaves_among_the_archives_goes: needs root and ldd");
             return;
         }
@@ -256,7 +255,7 @@ mod tests {
         let runner = crate::command::tests::runner(&cancel, 60);
         configure(&runner, tree.path(), desk.path(), &["a.deb".to_owned()]).unwrap();
         assert_unharmed(&victim);
-        assert_eq!(install::names(&archives).unwrap(), ["partial"]);
+        assert_eq!(fetch::names(&archives).unwrap(), ["partial"]);
         assert!(std::fs::symlink_metadata(archives.join("partial")).unwrap().is_dir());
     }
 }

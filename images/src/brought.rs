@@ -3,7 +3,6 @@
 use crate::command::tied;
 use crate::digest;
 use crate::error::Failure;
-use crate::install;
 use kata_osinfo::redact::Redactor;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -199,7 +198,7 @@ fn fetch(address: &str, to: &Path, limit: u64, cancel: &AtomicBool) -> Result<()
     let redactor = Redactor::knowing([address]);
     let failed =
         |detail: String| SourceError::Fetch { address: redactor.text(address), detail: redactor.text(&detail) };
-    if !install::in_path("curl") {
+    if !crate::command::in_path("curl") {
         return Err(failed("program `curl` is not installed".to_owned()));
     }
     let spawned = tied("curl")
@@ -288,7 +287,7 @@ mod tests {
     #[test]
     fn an_address_that_never_ends_is_given_up() {
         use std::io::Write as _;
-        if !install::in_path("curl") {
+        if !crate::command::in_path("curl") {
             eprintln!("SKIPPED: there is no curl here");
             return;
         }

@@ -26,7 +26,7 @@ pub use removal::{Clean, Cleaned, Left, Swept, clean, sweep};
 
 use crate::command::Runner;
 use crate::error::{Cause, Context, Failure, Phase};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, sync};
 use jiff::Timestamp;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -389,11 +389,6 @@ fn is_damage(cause: &Cause) -> bool {
         }
         _ => false,
     }
-}
-
-/// Sees to it that the names in a folder are on the disk.
-pub(crate) fn sync(folder: &Path) -> Result<(), Failure> {
-    File::open(folder).and_then(|folder| folder.sync_all()).context("writing to the disk", folder)
 }
 
 /// Whether an open lock is still the one of that name: a lock is removed with its image by whoever holds it.

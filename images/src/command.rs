@@ -263,6 +263,12 @@ pub(crate) fn tied(program: &str) -> Command {
     command
 }
 
+/// Whether a program is in `PATH` or where administrators' programs are.
+pub(crate) fn in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;

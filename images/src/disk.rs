@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn the_same_tree_gives_the_same_bytes() {
-        if !install::in_path("mke2fs") && !Path::new("/sbin/mke2fs").exists() {
+        if !crate::command::in_path("mke2fs") && !Path::new("/sbin/mke2fs").exists() {
             eprintln!("SKIPPED the_same_tree_gives_the_same_bytes: mke2fs is not installed");
             return;
         }
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn what_the_trees_own_tool_puts_in_the_kernels_place_is_not_followed() {
-        if !rustix::process::geteuid().is_root() || !install::in_path("ldd") {
+        if !rustix::process::geteuid().is_root() || !crate::command::in_path("ldd") {
             eprintln!("SKIPPED what_the_trees_own_tool_puts_in_the_kernels_place_is_not_followed: needs root and ldd");
             return;
         }

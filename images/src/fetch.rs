@@ -275,6 +275,14 @@ fn below(above: &OwnedFd, path: &Path) -> Result<OwnedFd, Failure> {
     made.map_err(io::Error::from).context("making the folder", path)
 }
 
+/// The names in a folder of ours, sorted.
+pub(crate) fn names(folder: &Path) -> Result<Vec<String>, Failure> {
+    let entries = std::fs::read_dir(folder).context("reading", folder)?;
+    let mut names: Vec<String> = entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
+    names.sort();
+    Ok(names)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

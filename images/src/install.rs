@@ -141,20 +141,6 @@ fn tidy(tree: &Path) -> Result<(), Failure> {
     old.iter().try_for_each(|file| tree::remove(&root, file))
 }
 
-/// The names in a folder of ours, sorted.
-pub(crate) fn names(folder: &Path) -> Result<Vec<String>, Failure> {
-    let entries = std::fs::read_dir(folder).context("reading", folder)?;
-    let mut names: Vec<String> = entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
-    names.sort();
-    Ok(names)
-}
-
-/// Whether a program is in `PATH` or where administrators' programs are.
-pub(crate) fn in_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,7 +173,7 @@ mod tests {
 
     #[test]
     fn what_the_trees_apt_leaves_among_the_packages_is_neither_followed_nor_kept() {
-        if !rustix::process::geteuid().is_root() || !in_path("ldd") {
+        if !rustix::process::geteuid().is_root() || !crate::command::in_path("ldd") {
             eprintln!(
                 "SKIPPED what_the_trees_apt_leaves_among_the_packages_is_neither_followed_nor_kept: needs root and ldd"
             );

@@ -1,6 +1,5 @@
 //! What is in an image and how it was made: `manifest.json` beside the tree.
 
-use crate::cache;
 use crate::error::{Cause, Context, Failure, Phase};
 use crate::options::Source;
 use jiff::Timestamp;
@@ -148,6 +147,11 @@ impl Manifest {
         text.push(b'\n');
         let mut file = File::create(path).context("creating", path)?;
         file.write_all(&text).and_then(|()| file.sync_all()).context("writing", path)?;
-        cache::sync(path.parent().unwrap_or(path))
+        sync(path.parent().unwrap_or(path))
     }
+}
+
+/// Sees to it that the names in a folder are on the disk.
+pub(crate) fn sync(folder: &Path) -> Result<(), Failure> {
+    File::open(folder).and_then(|folder| folder.sync_all()).context("writing to the disk", folder)
 }

@@ -8,7 +8,6 @@
 //! A pass needs no such care: nothing passes by accident of emulation, so a pass in a machine outranks a container's
 //! verdict, which knows less.
 
-use crate::matrix::Matrix;
 use crate::verdict::Evidence;
 use kata_osinfo::verified::{Basis, Verdict};
 use std::collections::BTreeSet;
@@ -62,35 +61,6 @@ pub fn settle(vm: Verdict, container: Verdict) -> Verdict {
         (false, false) if vm == Verdict::NotApplicable => container,
         (false, false) => vm,
     }
-}
-
-/// Where the environments of one release decided differently, in words, each with the verdict that counts.
-pub fn disagreements(matrix: &Matrix) -> Vec<String> {
-    let mut said = Vec::new();
-    for (cell, profile, capability, judgement) in matrix.judgements() {
-        if cell.cell.environment != Kind::Vm {
-            continue;
-        }
-        let sibling = matrix.cells.iter().find(|other| {
-            let (a, b) = (&other.cell, &cell.cell);
-            b.distro == a.distro && b.release == a.release && b.arch == a.arch && a.environment == Kind::Container
-        });
-        let Some(other) = sibling.and_then(|c| c.judgement(profile, capability)) else { continue };
-        if other.verdict.is_decided()
-            && judgement.verdict != other.verdict
-            && judgement.verdict != Verdict::NotApplicable
-        {
-            said.push(format!(
-                "{} {}: {capability} under {profile} is {} in a virtual machine and {} in a container: {} counts.",
-                cell.cell.distro,
-                cell.cell.release,
-                judgement.verdict.name(),
-                other.verdict.name(),
-                settle(judgement.verdict, other.verdict).name()
-            ));
-        }
-    }
-    said
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub mod verdict;
 pub mod write;
 
 mod causes;
+mod disagreements;
 mod marks;
 
 #[cfg(test)]

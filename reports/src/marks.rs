@@ -64,7 +64,7 @@ pub(crate) fn caveats(matrix: &Matrix) -> Vec<String> {
             "Candidate packages, components or another record were laid over; nothing is written back.".to_owned(),
         );
     }
-    out.extend(crate::agreement::disagreements(matrix));
+    out.extend(crate::disagreements::disagreements(matrix));
     for profile in &matrix.unknown_profiles {
         out.push(format!("Profile {profile} is in the journal but is not known here: it is not judged."));
     }

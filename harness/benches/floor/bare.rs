@@ -44,7 +44,7 @@ pub(crate) fn run(files: &(Claims, Vec<u8>), work: &Work, jobs: usize, locks: &P
         executable(&folder.path().join("pjdfstest"), pjdfstest)?;
     }
     let agent = folder.path().join("agent");
-    executable(&agent, harness::setup::AGENT)?;
+    executable(&agent, harness::built_in::AGENT)?;
 
     let began = Instant::now();
     let mut script = Script { name, lock: lock.path().to_string_lossy().into_owned(), exec: None };

@@ -1,11 +1,11 @@
 //! The tests of one cell in one environment: what is asked of its agent, and what is written into the journal.
 
-use super::{Cell, ask, millis};
+use super::millis;
 use crate::artifacts::{Artifacts, artifact_path};
-use crate::line::{Line, LineError};
-use crate::plan::{Planned, Unit};
-use crate::run::Shared;
+use crate::line::{Line, LineError, ask};
+use crate::plan::{Cell, Planned, Unit};
 use crate::schedule::{After, Schedule};
+use crate::shared::Shared;
 use agent::fact::Facts;
 use agent::probe::lacking;
 use agent::protocol::{EnvironmentReply, EnvironmentRequest, Launched};

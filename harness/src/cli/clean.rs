@@ -6,6 +6,7 @@ use crate::container;
 use crate::progress::tell;
 use crate::sweep::{self, Swept};
 use anyhow::Context as _;
+use kata_osinfo::diagnostic::error_chain;
 use std::fmt::Display;
 use std::io::Write as _;
 use std::path::Path;
@@ -86,7 +87,7 @@ impl Told {
 
     fn failed(&mut self, what: &str, error: &dyn std::error::Error) {
         self.incomplete = true;
-        let why = redact(&crate::cell::error_chain(error));
+        let why = redact(&error_chain(error));
         tell(format_args!("warning: {what} were not all looked at: {why}"));
     }
 

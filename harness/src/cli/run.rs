@@ -16,6 +16,7 @@ use images::artifacts::Source;
 use images::base::Base;
 use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
+use kata_osinfo::diagnostic::error_chain;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
 use kata_osinfo::root::Root;
@@ -82,7 +83,7 @@ async fn docker(environments: &mut Vec<Environment>, asked: bool) -> anyhow::Res
         Ok(docker) => Ok(Some(docker)),
         Err(e) if asked => Err(anyhow::anyhow!(
             "no Docker engine answers, and --in container needs one: {} (`--in vm` needs none; `kata-qualify doctor` says more)",
-            crate::cell::error_chain(&e)
+            error_chain(&e)
         )),
         Err(_) => {
             tell(format_args!("note: no Docker engine answers: releases are booted as virtual machines (--in vm)"));

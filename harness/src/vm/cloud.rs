@@ -5,7 +5,6 @@
 //! the root filesystem and writes it as an archive to the guest's second disk, an empty file, which is unpacked here like
 //! any other archive.
 
-use crate::cell::error_chain;
 use crate::vm::outer::Pinned;
 use crate::vm::tiny::{Extras, FREE_FD, Tiny};
 use agent::protocol::{GuestReply, GuestRequest};
@@ -14,6 +13,7 @@ use images::brought::{Checksum, Source};
 use images::qcow2;
 use kata_osinfo::database::Database;
 use kata_osinfo::detect::{Detection, FoundBy, detect};
+use kata_osinfo::diagnostic::error_chain;
 use kata_osinfo::release::Release;
 use kata_osinfo::root::Root;
 use serde_json::json;

@@ -1,14 +1,19 @@
 //! A guest of a second or two: the pinned release's kernel, our agent as its init, and what it is given to do.
 
+use crate::built_in::AGENT;
 use crate::vm::outer::{Accelerator, Outer};
 use crate::vm::process::Process;
 use agent::client::Client;
 use agent::ending::panic_line;
 use agent::log::Log;
 use agent::protocol::{GuestReply, PORT};
+use images::{ExtraFile, initramfs, kernel, modules};
+use kata_osinfo::diagnostic::error_chain;
+use kata_osinfo::release::Release;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 const LINE_FD: i32 = 10;
@@ -40,7 +45,7 @@ pub(super) struct Tiny {
 impl Tiny {
     /// Starts its QEMU, and waits for nothing.
     pub(super) fn start(outer: &Outer, accelerator: &Accelerator, extras: Extras<'_>) -> Result<Tiny, String> {
-        let (initramfs, vmlinuz) = crate::setup::tiny_guest(outer.tree(), outer.release(), extras.modules)?;
+        let (initramfs, vmlinuz) = guest(outer.tree(), outer.release(), extras.modules)?;
         let started = || {
             let folder = tempfile::tempdir()?;
             let [kernel, initrd] = ["vmlinuz", "initramfs"].map(|name| folder.path().join(name));
@@ -105,4 +110,20 @@ fn fixed() -> Vec<String> {
 pub(super) fn first_line(text: &str) -> String {
     let tells = |line: &&str| !line.contains("warning:") && !line.trim().is_empty();
     text.lines().find(tells).unwrap_or("it printed nothing").chars().take(200).collect()
+}
+
+/// The smallest guest that says hello: an initramfs of the agent with what a virtio-serial port needs and these modules
+/// besides, and the kernel for it.
+///
+/// # Errors
+/// As [`boot_files`].
+fn guest(tree: &Path, release: &Release, more: &[&str]) -> Result<(Vec<u8>, Vec<u8>), String> {
+    let kernel = kernel::find(tree, release).map_err(|e| error_chain(&e))?;
+    let names: Vec<String> = ["virtio_pci", "virtio_console"].iter().chain(more).map(|n| (*n).to_owned()).collect();
+    let found = modules::resolve(tree, &kernel.modules_dir, &names).map_err(|e| error_chain(&e))?;
+    let load: Vec<&str> = found.load_order.iter().map(|m| m.name.as_str()).collect();
+    let list = ExtraFile { path: "/modules/boot".to_owned(), mode: 0o644, content: load.join("\n").into_bytes() };
+    let initramfs = initramfs::build(AGENT, &found, &[list]).map_err(|e| error_chain(&e))?;
+    let vmlinuz = kernel::read(tree, &kernel).map_err(|e| error_chain(&e))?;
+    Ok((initramfs, vmlinuz))
 }

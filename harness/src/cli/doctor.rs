@@ -5,6 +5,7 @@ use crate::container;
 use crate::progress::tell;
 use crate::vm::outer::{self, Accelerator};
 use anyhow::Context as _;
+use kata_osinfo::diagnostic::error_chain;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,7 +26,7 @@ struct Finding {
 /// Looks, reports on standard output, and with `fix` installs what is missing.
 ///
 /// Exit 0 if the main job can run here, else 3.
-pub fn doctor(fix: bool) -> anyhow::Result<Exit> {
+pub(super) fn doctor(fix: bool) -> anyhow::Result<Exit> {
     let mut findings = look();
     if fix {
         let mut missing: Vec<&str> =
@@ -144,7 +145,7 @@ fn docker() -> (bool, String) {
                 Ok(version) => (true, format!("answers, version {}", version.version.unwrap_or_default())),
                 Err(e) => (false, e.to_string()),
             },
-            Err(e) => (false, crate::cell::error_chain(&e)),
+            Err(e) => (false, error_chain(&e)),
         }
     })
 }
