@@ -211,7 +211,7 @@ impl Layers {
     fn add_verdicts(&mut self, path: &Path, text: Result<String, Box<Diagnostic>>) {
         let text = match text {
             Ok(text) => text,
-            Err(found) => return self.problems.push(RecordError::unread(path, found)),
+            Err(found) => return self.problems.push(RecordError::unread(path, *found)),
         };
         match VerifiedFile::parse(path, &text) {
             Ok(mut file) => {

@@ -320,8 +320,8 @@ pub struct RecordError {
 
 impl RecordError {
     /// That there is no text.
-    pub(crate) fn unread(path: &Path, found: Box<Diagnostic>) -> RecordError {
-        RecordError { path: path.to_owned(), text: String::new(), diagnostics: vec![*found] }
+    pub(crate) fn unread(path: &Path, found: Diagnostic) -> RecordError {
+        RecordError { path: path.to_owned(), text: String::new(), diagnostics: vec![found] }
     }
 
     /// The first finding on one line, and how many more there are.

@@ -61,7 +61,7 @@ impl Draft {
 
     /// [`Draft::parse`] of what was read.
     pub(crate) fn of_text(path: &Path, text: Result<String, Box<Diagnostic>>) -> Result<Draft, RecordError> {
-        Draft::parse(path, &text.map_err(|found| RecordError::unread(path, found))?)
+        Draft::parse(path, &text.map_err(|found| RecordError::unread(path, *found))?)
     }
 
     /// The keys that a record needs and nobody has supplied.

@@ -186,13 +186,13 @@ mod tests {
         assert!(done.left >= MIB as u64, "{}", done.left);
         drop(hold);
         // A process that another test forks has its own copy of the lock, until it executes its program.
-        let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        let until = std::time::Instant::now() + Duration::from_secs(20);
         let gone = loop {
             let done = trim(cache.path(), 0).unwrap();
             if !done.removed.is_empty() || std::time::Instant::now() > until {
                 break done;
             }
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
         };
         assert_eq!(keys(&gone), ["old"]);
         assert!(old.hold().unwrap_err().to_string().contains("removed"), "a hold of an image that is gone");
