@@ -34,7 +34,11 @@ pub(super) fn this_process(confinement: Confinement, filter: &Filter) -> io::Res
         rustix::thread::set_thread_res_gid(group, group, group)?;
         rustix::thread::set_thread_res_uid(user, user, user)?;
     }
-    filter.apply()
+    match filter.apply() {
+        // Where the kernel has no filters, the machine's own programs still read.
+        Err(_) if confinement == Confinement::Reader => Ok(rustix::thread::set_no_new_privs(true)?),
+        applied => applied,
+    }
 }
 
 fn limit(value: u64) -> Rlimit {
