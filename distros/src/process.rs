@@ -39,8 +39,8 @@ pub struct Invocation {
     pub confinement: Confinement,
 }
 
-/// What is kept from a program: it runs as nobody, gains no privileges, has namespaces of its own, without a network, and
-/// whatever it started ends with it.
+/// What is kept from a program: it runs as nobody, gains no privileges, has namespaces of its own, without a network, none
+/// of the caller's keys and a filter of system calls ([`Filter`]), and whatever it started ends with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confinement {
     /// Nothing.

@@ -9,7 +9,7 @@ use crate::diagnostic::{Diagnostic, Fix};
 use std::ops::Range;
 use yaml_edit::{YamlFile, YamlNode};
 
-/// Bytes of the largest record that is read; real ones are a few kilobytes, with `verified:` a few hundred.
+/// Bytes of the largest record that is read; real ones are a few kilobytes, and files of verdicts a few hundred.
 pub const MAX_BYTES: usize = 1024 * 1024;
 
 /// The deepest nesting that is read; records need six.

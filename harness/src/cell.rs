@@ -13,9 +13,8 @@ use agent::protocol::{EnvironmentReply, EnvironmentRequest};
 use kata_osinfo::sync::locked;
 use reports::journal::{Environment, Event, Phase};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 use suites::outcome::Outcome;
-use testing::Testing;
+use testing::{Finished, Testing};
 
 mod testing;
 
@@ -85,22 +84,13 @@ async fn bring_up_and_test(
         });
         let machine = schedule.machine();
         let (next, interrupted) = schedule.ended(end);
-        for one in interrupted {
+        for Interrupted { profiles, test, attempt, began } in interrupted {
             let message = format!("during this test, {}", ended.as_deref().unwrap_or("the machine was lost"));
-            let (cell, outcome, millis) = (cell.id.clone(), Outcome::Error { message }, millis(one.began));
-            let Interrupted { profiles, test, attempt, .. } = one;
+            let outcome = Outcome::Error { message };
             let (notes, artifacts) = (Vec::new(), Vec::new());
-            shared.journal(Event::TestFinished {
-                cell,
-                profiles,
-                test,
-                attempt,
-                machine,
-                outcome,
-                millis,
-                notes,
-                artifacts,
-            });
+            let (profiles, test, unanswered) = (&profiles[..], &test[..], false);
+            let one = Finished { profiles, test, attempt, outcome, unanswered, began, notes, artifacts };
+            testing::write_down(shared, cell, machine, one);
         }
         match (next, broken) {
             (Next::GivenUp, Some(broken)) => return Err(broken),
@@ -197,10 +187,6 @@ async fn run_units(testing: &Arc<Testing>, units: Vec<Unit>) -> Result<(), LineE
         }
     }
     result
-}
-
-fn millis(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn phase(shared: &Shared, cell: &Cell, phase: Phase) {

@@ -1,6 +1,5 @@
 //! The tests of one cell in one environment: what is asked of its agent, and what is written into the journal.
 
-use super::millis;
 use crate::artifacts::{Artifacts, artifact_path};
 use crate::line::{Line, LineError, ask};
 use crate::plan::{Cell, Planned, Unit};
@@ -31,16 +30,24 @@ pub(super) struct Testing {
 struct Guest(Option<u64>);
 
 /// An attempt that is over.
-struct Finished<'a> {
-    profiles: &'a [String],
-    test: &'a str,
-    attempt: u32,
-    outcome: Outcome,
+pub(super) struct Finished<'a> {
+    pub(super) profiles: &'a [String],
+    pub(super) test: &'a str,
+    pub(super) attempt: u32,
+    pub(super) outcome: Outcome,
     /// Whether a sandbox of Kata's gave no answer.
-    unanswered: bool,
-    began: Instant,
-    notes: Vec<String>,
-    artifacts: Vec<String>,
+    pub(super) unanswered: bool,
+    pub(super) began: Instant,
+    pub(super) notes: Vec<String>,
+    pub(super) artifacts: Vec<String>,
+}
+
+/// Writes the end of an attempt into the journal.
+pub(super) fn write_down(shared: &Shared, cell: &Cell, machine: u32, one: Finished<'_>) {
+    let Finished { profiles, test, attempt, outcome, unanswered: _, began, notes, artifacts } = one;
+    let (cell, profiles, test) = (cell.id.clone(), profiles.to_vec(), test.to_owned());
+    let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    shared.journal(Event::TestFinished { cell, profiles, test, attempt, machine, outcome, millis, notes, artifacts });
 }
 
 impl Testing {
@@ -201,24 +208,11 @@ impl Testing {
     }
 
     fn finished(&self, one: Finished<'_>) -> After {
-        let Finished { profiles, test, attempt, outcome, unanswered, began, notes, artifacts } = one;
         let mut schedule = locked(&self.schedule);
-        let after = schedule.finished(profiles, test, attempt, &outcome, unanswered);
+        let after = schedule.finished(one.profiles, one.test, one.attempt, &one.outcome, one.unanswered);
         let machine = schedule.machine();
         drop(schedule);
-        let (cell, profiles, test) = (self.cell.id.clone(), profiles.to_vec(), test.to_owned());
-        let millis = millis(began);
-        self.shared.journal(Event::TestFinished {
-            cell,
-            profiles,
-            test,
-            attempt,
-            machine,
-            outcome,
-            millis,
-            notes,
-            artifacts,
-        });
+        write_down(&self.shared, &self.cell, machine, one);
         after
     }
 

@@ -117,7 +117,8 @@ pub(super) struct RunArguments {
     /// Records that replace or add to the shipped ones.
     #[arg(long, value_name = "DIR")]
     pub records: Option<PathBuf>,
-    /// Write what was verified back into the records (of --records, else of distros/records below this folder).
+    /// Write what was verified beside the records, into verified/ of --records, else of distros/records below this
+    /// folder.
     #[arg(long)]
     pub write_back: bool,
     /// Guests at the same time [default: the number of CPUs].
