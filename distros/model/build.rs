@@ -5,15 +5,16 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 fn main() {
-    let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where the crate is"));
+    let crate_folder = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where the crate is"));
+    let root = crate_folder.parent().expect("the crate lies beside the records");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo says where to write"));
-    let text = list(&root, "RECORDS", "records") + &list(&root, "VERDICTS", "records/verified");
+    let text = list(root, "RECORDS", "records") + &list(root, "VERDICTS", "records/verified");
     std::fs::write(out.join("shipped.rs"), text).expect("the list is written");
 }
 
 /// `const NAME: &[(&str, &str)]` of a folder's YAML files: the name in the repository, the text.
 fn list(root: &Path, name: &str, folder: &str) -> String {
-    println!("cargo::rerun-if-changed={folder}");
+    println!("cargo::rerun-if-changed={}", root.join(folder).display());
     let mut files: Vec<PathBuf> = std::fs::read_dir(root.join(folder))
         .expect("the folder is there")
         .map(|entry| entry.expect("an entry").path())

@@ -10,7 +10,7 @@ pub(crate) mod system;
 pub(crate) mod verified;
 
 use clap::ValueEnum;
-use kata_osinfo::arch::Arch;
+use model::arch::Arch;
 use std::io::{Write, stdout};
 
 /// How data is printed.
@@ -131,7 +131,7 @@ pub(crate) fn json(value: &serde_json::Value) -> anyhow::Result<()> {
 
 /// Prints text on standard output, its control characters made visible.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
-    let lines: Vec<String> = text.lines().map(kata_osinfo::diagnostic::printable).collect();
+    let lines: Vec<String> = text.lines().map(model::diagnostic::printable).collect();
     let mut out = stdout().lock();
     for line in lines {
         writeln!(out, "{line}")?;

@@ -14,7 +14,7 @@ mod configure_cli;
 use clap::{CommandFactory, Parser, Subcommand};
 use commands::system::Common;
 use commands::{EXIT_CODES, Exit, Failed, Format, check, detect, generate, install, lint, show, verified};
-use kata_osinfo::diagnostic::{error_chain, printable};
+use model::diagnostic::{error_chain, printable};
 use std::process::ExitCode;
 
 /// What each Linux distro offers Kata Containers, what of it is installed here, and what was proved of it.
@@ -148,8 +148,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         Command::Lint(arguments) => lint::run(arguments),
         Command::Schema { of } => {
             commands::print(&match of {
-                SchemaOf::Record => kata_osinfo::schema::record()?,
-                SchemaOf::Verified => kata_osinfo::schema::verified()?,
+                SchemaOf::Record => model::schema::record()?,
+                SchemaOf::Verified => model::schema::verified()?,
             })?;
             Ok(Exit::Ok)
         }

@@ -1,7 +1,7 @@
 //! Mistakes in records, each with its diagnostic.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
-use kata_osinfo::lint::{self, Form};
+use model::lint::{self, Form};
 use std::fmt::Write as _;
 use std::path::Path;
 

@@ -3,10 +3,11 @@
 
 mod machine;
 
-use kata_osinfo::configure::{KataVersion, Merged, locate};
-use kata_osinfo::profile::Runtime;
-use kata_osinfo::root::Root;
 use machine::{BASE, KATA, Machine};
+use model::kata_version::KataVersion;
+use model::profile::Runtime;
+use operator::configure::{Merged, locate};
+use root::Root;
 use serde_json::{Value, json};
 use std::path::Path;
 

@@ -1,9 +1,9 @@
 //! What systems say of themselves in os-release, and what that is here.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
-use kata_osinfo::database::Database;
-use kata_osinfo::detect::{Detection, detect};
-use kata_osinfo::root::Root;
+use model::database::Database;
+use operator::detect::{Detection, detect};
+use root::Root;
 use std::path::Path;
 
 struct Section {

@@ -6,12 +6,12 @@ mod corrections;
 #[path = "records/shipped.rs"]
 mod shipped;
 
-use kata_osinfo::arch::Arch;
-use kata_osinfo::database::Database;
-use kata_osinfo::lint;
-use kata_osinfo::package_manager::PackageManager;
-use kata_osinfo::record::{Confidence, Record};
-use kata_osinfo::release::{Archive, Release};
+use model::arch::Arch;
+use model::database::Database;
+use model::lint;
+use model::package_manager::PackageManager;
+use model::record::{Confidence, Record};
+use model::release::{Archive, Release};
 use std::path::{Path, PathBuf};
 
 fn fixture(name: &str) -> PathBuf {

@@ -1,7 +1,7 @@
 //! The checked-in JSON Schema: current, and of one mind with the decoder.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
-use kata_osinfo::schema;
+use model::schema;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 

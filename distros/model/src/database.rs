@@ -2,9 +2,9 @@
 
 use crate::diagnostic::{Diagnostic, finish};
 use crate::record::{Draft, Record, RecordError, read_text, read_text_in};
-use crate::root::Root;
 use crate::suggest::{did_you_mean, nearest};
 use crate::verified::{self, VerifiedEntry, VerifiedFile};
+use root::Root;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn what_no_harness_can_have_written_proves_nothing() {
-        let set = include_str!("../test-sets.txt").lines().find(|l| !l.is_empty() && !l.starts_with('#')).unwrap();
+        let set = include_str!("../../test-sets.txt").lines().find(|l| !l.is_empty() && !l.starts_with('#')).unwrap();
         let genuine = FORGED_SET.replace("made-up", set);
         let with = |entry: &str| {
             let record = "distro: d\nversion: 1\npackage-manager: apt\narch: x86_64\n";

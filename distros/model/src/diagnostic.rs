@@ -1,6 +1,6 @@
 //! Findings about a record, with their place in it; front ends render them.
 
-#[cfg(feature = "cli")]
+#[cfg(feature = "excerpts")]
 use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
 use serde::Serialize;
 use std::ops::Range;
@@ -116,7 +116,7 @@ impl Diagnostic {
     /// The finding in the look of rustc, with the line it is about; `colour` adds terminal escapes.
     ///
     /// Control characters of the file are made visible, so that a record cannot drive the terminal.
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "excerpts")]
     pub fn human(&self, text: &str, colour: bool) -> String {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
@@ -152,7 +152,7 @@ impl Diagnostic {
 }
 
 /// The lines of a text that a span is on.
-#[cfg(feature = "cli")]
+#[cfg(feature = "excerpts")]
 struct Excerpt {
     text: String,
     /// Where it begins in the whole text, in bytes and in lines from 1.
@@ -160,7 +160,7 @@ struct Excerpt {
     line: usize,
 }
 
-#[cfg(feature = "cli")]
+#[cfg(feature = "excerpts")]
 impl Excerpt {
     fn of(text: &str, span: Range<usize>) -> Excerpt {
         let (first, last) = (floor_boundary(text, span.start), floor_boundary(text, span.end.max(span.start)));
@@ -253,7 +253,7 @@ pub(crate) fn is_direction_control(c: char) -> bool {
 }
 
 /// `text` with each byte of a control character (but newlines and tabs) replaced by one of `?`: offsets stay true.
-#[cfg(feature = "cli")]
+#[cfg(feature = "excerpts")]
 fn visible(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
@@ -265,7 +265,7 @@ fn visible(text: &str) -> String {
 }
 
 /// The part of a span that is on its first line: a whole block would drown the message.
-#[cfg(feature = "cli")]
+#[cfg(feature = "excerpts")]
 fn first_line(text: &str, start: usize, end: usize) -> Range<usize> {
     let start = floor_boundary(text, start);
     let end = floor_boundary(text, end);
@@ -323,7 +323,7 @@ mod tests {
         assert!(shown.contains("x\\u{1b}[31m"), "{shown}");
     }
 
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "excerpts")]
     #[test]
     fn a_record_cannot_drive_the_terminal() {
         let text = "distro: \u{1b}[31mred\u{202e}\n";

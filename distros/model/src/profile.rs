@@ -8,7 +8,7 @@ mod family;
 pub use family::{Beyond, Change, Family, FamilyError};
 
 use crate::capability::Capability;
-use crate::configure::KataVersion;
+use crate::kata_version::KataVersion;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -419,7 +419,7 @@ mod tests {
 
     #[test]
     fn a_mistyped_capability_of_a_gate_is_refused_with_the_nearest() {
-        let text = include_str!("../profiles/rs.yaml");
+        let text = include_str!("../../profiles/rs.yaml");
         let mistyped = text.replacen("capability: fs.virtio-fs,", "capability: fs.virtio-fz,", 1);
         assert_ne!(text, mistyped);
         let error = format!("{:?}", Family::parse(&mistyped).unwrap_err());

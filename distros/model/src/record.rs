@@ -7,6 +7,7 @@
 
 mod component;
 mod decode;
+mod kind;
 mod layer;
 mod names;
 mod parse;
@@ -16,19 +17,20 @@ use crate::arch::Arch;
 use crate::diagnostic::Diagnostic;
 use crate::package_manager::PackageManager;
 use crate::release::PackageSuite;
-use crate::root::{Root, RootError};
 use crate::verified::VerifiedEntry;
 use jiff::civil::Date;
+use root::{Root, RootError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 pub(crate) use decode::Decoder;
+pub use kind::ComponentKind;
 pub(crate) use layer::Draft;
 pub(crate) use names::misnamed;
 pub use names::{is_name_for, is_package_name};
-#[cfg(all(test, feature = "cli"))]
+#[cfg(all(test, feature = "schema"))]
 pub(crate) use parse::keys;
 pub(crate) use parse::{distro as decode_distro, draft as parse_draft};
 pub use resolve::{ResolveError, StatedFact};
@@ -334,7 +336,7 @@ impl RecordError {
     }
 
     /// All findings as rustc would show them.
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "excerpts")]
     pub fn human(&self, colour: bool) -> String {
         let shown: Vec<String> = self.diagnostics.iter().map(|d| d.human(&self.text, colour)).collect();
         shown.join("\n\n")

@@ -3,7 +3,6 @@
 mod decode;
 mod file;
 mod forged;
-pub mod standing;
 mod write;
 
 pub(crate) use file::lint;

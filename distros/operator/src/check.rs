@@ -1,47 +1,21 @@
 //! What of a release is installed in a root: where, which version, by which package.
 
-use crate::arch::Arch;
-use crate::diagnostic::printable;
 use crate::kernel_image::newest;
 use crate::packages::{Installed, Packages, QueryError};
 use crate::process::{Confinement, Invocation, ending};
-use crate::record::{Confidence, Record, ReleaseEntry};
-use crate::root::{Root, RootError};
+use model::arch::Arch;
+use model::diagnostic::printable;
+use model::record::{ComponentKind, Confidence, Record, ReleaseEntry};
+use root::{Root, RootError};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// What a component is to Kata.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// A VMM.
-    Vmm,
-    /// A shared filesystem.
-    Fs,
-    /// The kernel.
-    Kernel,
-    /// The container manager.
-    ContainerManager,
-}
-
-impl Kind {
-    /// The key of a record.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Vmm => "vmm",
-            Kind::Fs => "fs",
-            Kind::Kernel => "kernel",
-            Kind::ContainerManager => "container-manager",
-        }
-    }
-}
 
 /// A component of a release as the record has it, with the confidence of each fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Stated {
     /// What it is.
-    pub kind: Kind,
+    pub kind: ComponentKind,
     /// `qemu`, `virtio-fs`, `linux`, `containerd`.
     pub name: String,
     /// Whether it is packaged for the architecture at all; where it is not, nothing below says anything.
@@ -98,7 +72,7 @@ impl Presence {
 #[serde(rename_all = "kebab-case")]
 pub struct Component {
     /// What it is.
-    pub kind: Kind,
+    pub kind: ComponentKind,
     /// Its name in the record.
     pub name: String,
     /// Whether it can be used.
@@ -145,18 +119,18 @@ pub struct Wanted {
 pub fn stated(record: &Record, entry: &ReleaseEntry, arch: Arch) -> Vec<Stated> {
     let facts = record.facts(entry, arch);
     let mut all: Vec<Stated> = Vec::new();
-    let kinds = [Kind::Vmm, Kind::Fs, Kind::Kernel, Kind::ContainerManager];
+    let kinds = [ComponentKind::Vmm, ComponentKind::Fs, ComponentKind::Kernel, ComponentKind::ContainerManager];
     for (kind, name) in record.components(entry, arch, &kinds) {
         let fact = |what: &str| {
             let subject = format!("{} {name} {what}", kind.name());
             facts.iter().find(|f| f.subject == subject)
         };
         let packages = fact("packages");
-        let path = fact(if kind == Kind::Kernel { "image" } else { "path" });
+        let path = fact(if kind == ComponentKind::Kernel { "image" } else { "path" });
         let packaged = !record.is_elsewhere(entry, arch, kind, &name);
         // Nothing of its own: it comes with the VMM, and is not there without it.
-        let is_part = kind == Kind::Fs && packaged && packages.is_none() && path.is_none();
-        let vmm = || all.iter().filter(|s| s.kind == Kind::Vmm).min_by_key(|s| !s.packaged).cloned();
+        let is_part = kind == ComponentKind::Fs && packaged && packages.is_none() && path.is_none();
+        let vmm = || all.iter().filter(|s| s.kind == ComponentKind::Vmm).min_by_key(|s| !s.packaged).cloned();
         let part_of = if is_part { vmm().map(Box::new) } else { None };
         all.push(Stated {
             kind,
@@ -191,7 +165,7 @@ pub fn component(root: &Root, packages: Option<&Packages<'_>>, stated: &Stated) 
         wanted.push(Wanted { name: name.clone(), installed });
     }
     let looked = match (&stated.path, stated.kind) {
-        (Some(pattern), Kind::Kernel) => {
+        (Some(pattern), ComponentKind::Kernel) => {
             let packages = stated.packages.as_deref().unwrap_or_default();
             newest(root, pattern, packages).map(|kernel| kernel.map(|k| k.path))
         }
@@ -299,7 +273,7 @@ mod tests {
         std::fs::write(&program, format!("#!/bin/sh\n: >{}\necho QEMU emulator version 10\n", ran.display())).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let stated = Stated {
-            kind: Kind::Vmm,
+            kind: ComponentKind::Vmm,
             name: "qemu".into(),
             packaged: true,
             part_of: None,

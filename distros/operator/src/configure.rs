@@ -39,4 +39,4 @@ pub use runtime_files::{Handler, HandlerError, shim};
 pub use settings::{Setting, settings};
 pub use standing::standing;
 pub use theirs::{Fate, Theirs};
-pub use version::{KataVersion, key_since, reads_drop_ins};
+pub use version::{key_since, reads_drop_ins};

@@ -2,12 +2,12 @@
 
 mod apt_sources;
 
-use crate::arch::Arch;
-use crate::database::Database;
 use crate::os_release::OsRelease;
-use crate::record::{Record, ReleaseEntry};
-use crate::root::{Root, RootError};
-use crate::target::Target;
+use model::arch::Arch;
+use model::database::Database;
+use model::record::{Record, ReleaseEntry};
+use model::target::Target;
+use root::{Root, RootError};
 use serde::Serialize;
 use std::path::Path;
 

@@ -4,8 +4,8 @@ mod build;
 
 pub use build::{Component, Instructions, instructions};
 
-use crate::capability::Capability;
 use crate::configure::{Configuration, Inputs, PassedOver, PlanError, Wanting, plan};
+use model::capability::Capability;
 use serde::Serialize;
 
 /// The way out, in the order in which they are tried.
@@ -86,15 +86,15 @@ fn blamed(inputs: &Inputs<'_>, passed_over: &[PassedOver]) -> Vec<Component> {
 mod tests {
     use super::*;
     use crate::configure::{Daemon, Flavour, Found, Guest};
-    use crate::database::Database;
-    use crate::profile::Profile;
+    use model::database::Database;
+    use model::profile::Profile;
 
     fn way(release: &str, profile: &str, found: &Found) -> Way {
         let database = Database::embedded();
         let record = database.record("debian").unwrap();
         let profile = Profile::find(profile).unwrap();
         fallback(&Inputs {
-            release: &record.release(release, crate::arch::Arch::X86_64).unwrap(),
+            release: &record.release(release, model::arch::Arch::X86_64).unwrap(),
             // Facts of this test's own, whatever the record has by now.
             verified: &[],
             profile,
@@ -168,9 +168,9 @@ mod tests {
 
     #[test]
     fn every_distros_instructions_name_its_packages_and_a_record_that_parses() {
-        use crate::package_manager::PackageManager::{Apk, Apt, Dnf, Emerge, Nix, Pacman, Yum, Zypper};
+        use model::package_manager::PackageManager::{Apk, Apt, Dnf, Emerge, Nix, Pacman, Yum, Zypper};
         let database = Database::embedded();
-        let mut release = database.record("debian").unwrap().release("13", crate::arch::Arch::X86_64).unwrap();
+        let mut release = database.record("debian").unwrap().release("13", model::arch::Arch::X86_64).unwrap();
         for manager in [Apt, Dnf, Yum, Zypper, Pacman, Apk, Emerge, Nix] {
             release.package_manager = manager;
             for profile in Profile::all() {
@@ -178,9 +178,9 @@ mod tests {
                     let built = instructions(component, &release, profile);
                     assert!(built.commands[0].ends_with(&built.dependencies.join(" ")), "{built:?}");
                     assert_eq!(built.exercised, None);
-                    let record = crate::record::Record::parse("own.yaml".as_ref(), &built.record);
+                    let record = model::record::Record::parse("own.yaml".as_ref(), &built.record);
                     assert!(record.is_ok(), "{record:?}");
-                    assert_eq!(crate::lint::lint("own.yaml".as_ref(), &built.record), []);
+                    assert_eq!(model::lint::lint("own.yaml".as_ref(), &built.record), []);
                 }
             }
         }

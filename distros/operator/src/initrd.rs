@@ -4,7 +4,7 @@
 //! or not, with zeros between them. Nothing of it is kept, and no more than [`BYTES`] of it is unpacked.
 
 use crate::configure::Initrd;
-use crate::root::Root;
+use root::Root;
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;

@@ -16,10 +16,10 @@ mod zypper;
 pub use failure::{Failure, FailureKind};
 pub use run::{InstallError, Installation, Options, install, plan};
 
-use crate::arch::Arch;
-use crate::package_manager::PackageManager;
 use crate::process::{Confinement, Finished, Invocation};
-use crate::root::Root;
+use model::arch::Arch;
+use model::package_manager::PackageManager;
+use root::Root;
 use serde::Serialize;
 use std::io;
 use std::path::{Path, PathBuf};

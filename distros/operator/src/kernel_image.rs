@@ -3,7 +3,7 @@
 mod order;
 
 use crate::packages::Format;
-use crate::root::{Root, RootError};
+use root::{Root, RootError};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
 //! `/etc/os-release`: how a system names itself.
 
-use crate::root::{Root, RootError};
+use root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -12,7 +12,7 @@ mod rpm;
 pub(crate) use rpm::folder as rpm_folder;
 
 use crate::process::ProcessError;
-use crate::root::{Root, RootError};
+use root::{Root, RootError};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

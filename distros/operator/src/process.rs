@@ -5,7 +5,7 @@ mod filter;
 
 pub use filter::{Filter, leave_session_keyring};
 
-use crate::sync::locked;
+use model::sync::locked;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use std::ffi::CString;
 use std::io::{self, Read, Write};
@@ -313,7 +313,7 @@ fn kill_group(child: &mut Child, graces: &[(Signal, Duration)]) {
 fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
     let last = lines[lines.len().saturating_sub(3)..].join("; ");
-    crate::diagnostic::printable(&last.chars().take(600).collect::<String>())
+    model::diagnostic::printable(&last.chars().take(600).collect::<String>())
 }
 
 /// Passes a program's output on to standard error, its control characters but line feeds made visible.
@@ -326,7 +326,7 @@ fn shown(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n").replace('\r', "\n");
     let lines: Vec<String> = text
         .split('\n')
-        .map(|line| line.split('\t').map(crate::diagnostic::printable).collect::<Vec<_>>().join("\t"))
+        .map(|line| line.split('\t').map(model::diagnostic::printable).collect::<Vec<_>>().join("\t"))
         .collect();
     lines.join("\n")
 }

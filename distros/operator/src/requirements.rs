@@ -1,7 +1,7 @@
 //! What a package must have for Kata, with Kata's source for each demand: for `debian/rules` or a spec file.
 
-use crate::capability::Capability as C;
-use crate::profile::{DaemonStyle, GateKind, Profile};
+use model::capability::Capability as C;
+use model::profile::{DaemonStyle, GateKind, Profile};
 use serde::Serialize;
 
 /// A component of which something is asked.

@@ -1,10 +1,10 @@
 //! Whether what was verified still stands: for which profile, on what basis, how old, and of these versions.
 
-use super::{Basis, Verdict, VerifiedEntry};
-use crate::capability::Capability;
-use crate::environment::Environment;
 use crate::packages::{Packages, QueryError};
 use jiff::civil::Date;
+use model::capability::Capability;
+use model::environment::Environment;
+use model::verified::{Basis, Verdict, VerifiedEntry};
 use serde::Serialize;
 
 /// What one entry of `verified:` says of the system at hand.

@@ -26,7 +26,7 @@ const MAX_LINKS: usize = 40;
 const MAX_ENTRIES: usize = 100_000;
 
 /// Bytes of a configuration file.
-pub(crate) const MAX_CONFIGURATION: u64 = 4 << 20;
+pub const MAX_CONFIGURATION: u64 = 4 << 20;
 
 /// A directory taken as `/`, by its descriptor.
 ///

@@ -3,9 +3,10 @@
 use super::system::{About, Common, System};
 use super::{Exit, Failed, Format, json, print};
 use clap::Args;
-use kata_osinfo::check::{Component, Kind, Presence, Said, Stated, ask, component};
-use kata_osinfo::packages::{Packages, QueryError};
-use kata_osinfo::verified::standing::{Standing, standing};
+use model::record::ComponentKind;
+use operator::check::{Component, Presence, Said, Stated, ask, component};
+use operator::packages::{Packages, QueryError};
+use operator::standing::{Standing, standing};
 use std::fmt::Write as _;
 
 /// Arguments of `check`.
@@ -37,7 +38,8 @@ pub(crate) fn run(common: &Common, arguments: &CheckArguments) -> anyhow::Result
     let mut found = Vec::new();
     for stated in &chosen {
         let mut component = component(&system.root, packages.as_ref(), stated).map_err(|e| unreadable(&e))?;
-        let program = component.path.as_ref().filter(|_| arguments.run_programs && stated.kind != Kind::Kernel);
+        let program =
+            component.path.as_ref().filter(|_| arguments.run_programs && stated.kind != ComponentKind::Kernel);
         component.said = program.map(|program| ask(&system.root, program));
         found.push(component);
     }
@@ -46,11 +48,8 @@ pub(crate) fn run(common: &Common, arguments: &CheckArguments) -> anyhow::Result
         true => required(&found),
         false => found.iter().collect(),
     };
-    let configured = if arguments.all {
-        kata_osinfo::configure::standing(&system.root, &kata_osinfo::initrd::look)?
-    } else {
-        Vec::new()
-    };
+    let configured =
+        if arguments.all { operator::configure::standing(&system.root, &operator::initrd::look)? } else { Vec::new() };
     // What a record never had is no news to a timer or a hook.
     let asked = arguments.components.is_empty() && !arguments.quiet;
     let lacking = if asked { lacking(&stated) } else { Vec::new() };
@@ -167,13 +166,14 @@ pub(crate) fn chosen<'s>(stated: &'s [Stated], names: &[String]) -> Result<Vec<&
 ///
 /// One that is packaged for the architecture goes before a preferred one that is not.
 fn required(found: &[Component]) -> Vec<&Component> {
-    let first =
-        |kind: Kind| found.iter().filter(move |c| c.kind == kind).min_by_key(|c| c.presence == Presence::NotPackaged);
+    let first = |kind: ComponentKind| {
+        found.iter().filter(move |c| c.kind == kind).min_by_key(|c| c.presence == Presence::NotPackaged)
+    };
     NEEDED.iter().filter_map(|kind| first(*kind)).collect()
 }
 
 /// What Kata cannot do without.
-pub(crate) const NEEDED: [Kind; 3] = [Kind::Vmm, Kind::Fs, Kind::Kernel];
+pub(crate) const NEEDED: [ComponentKind; 3] = [ComponentKind::Vmm, ComponentKind::Fs, ComponentKind::Kernel];
 
 /// The kinds of [`NEEDED`] of which the record has no component at all.
 pub(crate) fn lacking(stated: &[Stated]) -> Vec<&'static str> {

@@ -3,7 +3,7 @@
 use super::system::{self, Common};
 use super::{Exit, Format, json, print};
 use clap::Args;
-use kata_osinfo::detect::{Fit, FoundBy};
+use operator::detect::{Fit, FoundBy};
 use std::fmt::Write as _;
 
 /// Arguments of `detect`.

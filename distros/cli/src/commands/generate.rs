@@ -6,7 +6,7 @@ use clap::{Args, Command, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
-use kata_osinfo::database::SYSTEM_FOLDERS;
+use model::database::SYSTEM_FOLDERS;
 use std::path::{Path, PathBuf};
 
 /// Write the man pages and the completions of bash, zsh and fish into a directory, for a package to install
@@ -99,7 +99,7 @@ fn shared(roff: &mut Roff) {
     }
     for folder in SYSTEM_FOLDERS {
         let text = "What was verified; written by kata-qualify and read as part of the records beside it.";
-        item(roff, &format!("{folder}/{}/*.yaml", kata_osinfo::verified::FOLDER), text);
+        item(roff, &format!("{folder}/{}/*.yaml", model::verified::FOLDER), text);
     }
 }
 

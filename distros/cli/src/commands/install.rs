@@ -4,11 +4,12 @@ use super::check::{NEEDED, chosen, lacking, packages as packages_of, unreadable}
 use super::system::{About, Common, System};
 use super::{Exit, Failed, Format, json, print};
 use clap::Args;
-use kata_osinfo::check::{Kind, Presence, Stated, component};
-use kata_osinfo::diagnostic::printable;
-use kata_osinfo::installer::{self, FailureKind, InstallError, Options, Plan, Wanted};
-use kata_osinfo::process::quoted;
-use kata_osinfo::record::Confidence;
+use model::diagnostic::printable;
+use model::record::ComponentKind;
+use model::record::Confidence;
+use operator::check::{Presence, Stated, component};
+use operator::installer::{self, FailureKind, InstallError, Options, Plan, Wanted};
+use operator::process::quoted;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -260,7 +261,7 @@ fn components<'s>(stated: &'s [Stated], names: &[String]) -> Result<Vec<&'s Stat
     if !names.is_empty() {
         return chosen(stated, names);
     }
-    let first = |kind: Kind| stated.iter().filter(move |s| s.kind == kind).min_by_key(|s| !s.packaged);
+    let first = |kind: ComponentKind| stated.iter().filter(move |s| s.kind == kind).min_by_key(|s| !s.packaged);
     Ok(NEEDED.iter().filter_map(|kind| first(*kind)).collect())
 }
 

@@ -2,10 +2,10 @@
 
 use super::{Exit, json};
 use clap::{Args, ValueEnum};
-use kata_osinfo::diagnostic::{Diagnostic, printable};
-use kata_osinfo::lint::{Form, fix_as, lint_as};
-use kata_osinfo::record::{self, Record};
-use kata_osinfo::verified;
+use model::diagnostic::{Diagnostic, printable};
+use model::lint::{Form, fix_as, lint_as};
+use model::record::{self, Record};
+use model::verified;
 use rayon::prelude::*;
 use std::io::{IsTerminal, Write, stdout};
 use std::path::{Path, PathBuf};

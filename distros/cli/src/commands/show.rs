@@ -5,14 +5,14 @@ use super::{ArchName, Exit, Format, json, this_arch};
 use anyhow::Result;
 use clap::Args;
 use jiff::civil::Date;
-use kata_osinfo::arch::Arch;
-use kata_osinfo::capability::Capability;
-use kata_osinfo::database::Database;
-use kata_osinfo::diagnostic::printable;
-use kata_osinfo::record::{ResolveError, StatedFact};
-use kata_osinfo::release::Release;
-use kata_osinfo::target;
-use kata_osinfo::verified::VerifiedEntry;
+use model::arch::Arch;
+use model::capability::Capability;
+use model::database::Database;
+use model::diagnostic::printable;
+use model::record::{ResolveError, StatedFact};
+use model::release::Release;
+use model::target;
+use model::verified::VerifiedEntry;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -37,7 +37,7 @@ pub(crate) struct ShowArguments {
 pub(crate) fn run(common: &Common, arguments: &ShowArguments) -> Result<Exit> {
     let root = common.root()?;
     let database = common.database(&root)?;
-    let arch = arguments.arch.map(Arch::from).or_else(|| kata_osinfo::detect::arch(&root)).unwrap_or_else(this_arch);
+    let arch = arguments.arch.map(Arch::from).or_else(|| operator::detect::arch(&root)).unwrap_or_else(this_arch);
     let shown = match &arguments.target {
         Some(target) => releases(&database, target, arch)?,
         None => {

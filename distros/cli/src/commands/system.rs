@@ -2,14 +2,14 @@
 
 use super::{ArchName, Exit, Failed, Format, this_arch};
 use clap::Args;
-use kata_osinfo::arch::Arch;
-use kata_osinfo::check::{Stated, stated};
-use kata_osinfo::database::Database;
-use kata_osinfo::detect::{self, Detection};
-use kata_osinfo::diagnostic::printable;
-use kata_osinfo::record::{Record, ReleaseEntry};
-use kata_osinfo::root::Root;
-use kata_osinfo::target::{self, Target};
+use model::arch::Arch;
+use model::database::Database;
+use model::diagnostic::printable;
+use model::record::{Record, ReleaseEntry};
+use model::target::{self, Target};
+use operator::check::{Stated, stated};
+use operator::detect::{self, Detection};
+use root::Root;
 use std::path::PathBuf;
 
 /// What every call takes.

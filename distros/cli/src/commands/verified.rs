@@ -4,10 +4,10 @@ use super::check::packages;
 use super::system::{About, Common, System};
 use super::{Exit, Failed, Format, json, print, yes_no};
 use clap::Args;
-use kata_osinfo::capability::Capability;
-use kata_osinfo::check::Kind;
-use kata_osinfo::profile::Profile;
-use kata_osinfo::verified::standing::{Standing, standing};
+use model::capability::Capability;
+use model::profile::Profile;
+use model::record::ComponentKind;
+use operator::standing::{Standing, standing};
 use std::fmt::Write as _;
 
 /// Arguments of `verified`.
@@ -84,7 +84,7 @@ fn usual(system: &System, profile: &Profile) -> Vec<Capability> {
         Capability::VmmHotplugNet,
         Capability::KernelGuest,
     ];
-    let filesystems = system.stated().into_iter().filter(|s| s.kind == Kind::Fs && s.packaged);
+    let filesystems = system.stated().into_iter().filter(|s| s.kind == ComponentKind::Fs && s.packaged);
     let share = filesystems.map(|s| s.name).find(|name| profile.shares(name));
     capabilities.extend(share.and_then(|name| Capability::of_share(&name)));
     capabilities

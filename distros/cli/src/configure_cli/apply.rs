@@ -4,18 +4,18 @@ use super::here::Here;
 use super::{Configure, HandlerName, Unconfigure, ways};
 use crate::commands::system::Common;
 use crate::commands::{Exit, Failed, Format, json};
-use kata_osinfo::configure::change::{self, Change, ChangeError, Kept, Reverted};
-use kata_osinfo::configure::lock::{Lock, lock};
-use kata_osinfo::configure::stray::{self, strays};
-use kata_osinfo::configure::{
+use model::diagnostic::printable;
+use operator::configure::change::{self, Change, ChangeError, Kept, Reverted};
+use operator::configure::lock::{Lock, lock};
+use operator::configure::stray::{self, strays};
+use operator::configure::{
     Configuration, Handler, HandlerChoice, Located, NotEffective, Place, PrepareError, Prepared, Problem, locate,
     place, prepare, siblings,
 };
-use kata_osinfo::diagnostic::printable;
-use kata_osinfo::fallback::{Way, fallback};
-use kata_osinfo::packages::Packages;
-use kata_osinfo::process::Invocation;
-use kata_osinfo::root::Root;
+use operator::fallback::{Way, fallback};
+use operator::packages::Packages;
+use operator::process::Invocation;
+use root::Root;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
@@ -199,7 +199,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// Given; else that of the package that owns the program; else, on the running system alone, what the program says.
 fn containerd_version(root: &Root, given: Option<&str>, place: &Place) -> anyhow::Result<Option<(u32, u32)>> {
     if let Some(given) = given {
-        let version: kata_osinfo::configure::KataVersion = given
+        let version: model::kata_version::KataVersion = given
             .parse()
             .map_err(|_| anyhow::anyhow!("`{given}` is not a version of containerd: expected `2.1` or `1.7.24`"))?;
         return Ok(Some((version.major, version.minor)));

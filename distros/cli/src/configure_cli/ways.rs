@@ -4,11 +4,11 @@ use super::here::Here;
 use super::{Buildable, ComponentName, Fallback, Requirements};
 use crate::commands::system::Common;
 use crate::commands::{Exit, Format, json};
-use kata_osinfo::configure::PassedOver;
-use kata_osinfo::diagnostic::printable;
-use kata_osinfo::fallback::{self, Way, instructions};
-use kata_osinfo::profile::Profile;
-use kata_osinfo::requirements;
+use model::diagnostic::printable;
+use model::profile::Profile;
+use operator::configure::PassedOver;
+use operator::fallback::{self, Way, instructions};
+use operator::requirements;
 use serde_json::json;
 use std::io::{Write, stdout};
 

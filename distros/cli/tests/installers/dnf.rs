@@ -1,8 +1,8 @@
 //! dnf and rpm.
 
 use crate::scratch::{Scratch, damage, package_file, run, tree};
-use kata_osinfo::installer::FailureKind;
-use kata_osinfo::package_manager::PackageManager;
+use model::package_manager::PackageManager;
+use operator::installer::FailureKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;

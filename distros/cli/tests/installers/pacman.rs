@@ -1,8 +1,8 @@
 //! pacman.
 
 use crate::scratch::{Scratch, damage, package_file, run, tree};
-use kata_osinfo::installer::FailureKind;
-use kata_osinfo::package_manager::PackageManager;
+use model::package_manager::PackageManager;
+use operator::installer::FailureKind;
 use std::process::Command;
 
 fn scratch() -> Option<Scratch> {

@@ -1,9 +1,9 @@
 //! A root and a repository in one temporary folder, and the questions that every package manager is asked.
 
-use kata_osinfo::installer::{self, Failure, FailureKind, InstallError, Installation, Options, Place, Wanted};
-use kata_osinfo::package_manager::PackageManager;
-use kata_osinfo::packages::Packages;
-use kata_osinfo::root::Root;
+use model::package_manager::PackageManager;
+use operator::installer::{self, Failure, FailureKind, InstallError, Installation, Options, Place, Wanted};
+use operator::packages::Packages;
+use root::Root;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};

@@ -2,9 +2,9 @@
 
 use crate::dnf::{break_index, extra, index, rpms};
 use crate::scratch::{Scratch, damage, package_file};
-use kata_osinfo::installer::{FailureKind, Options, Wanted};
-use kata_osinfo::package_manager::PackageManager;
-use kata_osinfo::packages::Packages;
+use model::package_manager::PackageManager;
+use operator::installer::{FailureKind, Options, Wanted};
+use operator::packages::Packages;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -56,10 +56,10 @@ fn a_service_that_is_a_program_is_not_asked_in_a_dry_run() {
     let Some(scratch) = scratch() else { return };
     let plan = || {
         let root = scratch.root();
-        let chosen = kata_osinfo::installer::choose(&root, PackageManager::Zypper).expect("settings");
+        let chosen = operator::installer::choose(&root, PackageManager::Zypper).expect("settings");
         let wanted = Wanted { packages: vec!["kq-vmm".into()], ..Wanted::default() };
         let options = Options { timeout: Duration::from_secs(120), ..Options::default() };
-        kata_osinfo::installer::plan(&chosen, &root, &wanted, &options).expect("a plan").changes
+        operator::installer::plan(&chosen, &root, &wanted, &options).expect("a plan").changes
     };
     assert!(plan().is_some(), "a simulation tells");
     scratch.write("usr/lib/zypp/plugins/services/evil", "#!/bin/sh\n");

@@ -3,8 +3,8 @@
 use crate::build::{Built, program};
 use crate::system::System;
 use crate::{has, must, repository, run};
-use kata_osinfo::arch::Arch;
-use kata_osinfo::database::Database;
+use model::arch::Arch;
+use model::database::Database;
 use std::collections::BTreeSet;
 use std::process::Command;
 
@@ -27,7 +27,7 @@ fn every_path_in_dpkgs_records_wakes_the_check() {
     for distro in ["debian", "ubuntu"] {
         let record = database.record(distro).expect("shipped");
         for (entry, arch) in record.releases.iter().flat_map(|e| Arch::ALL.iter().map(move |arch| (e, *arch))) {
-            for path in kata_osinfo::check::stated(record, entry, arch).into_iter().filter_map(|s| s.path) {
+            for path in operator::check::stated(record, entry, arch).into_iter().filter_map(|s| s.path) {
                 // Kernels' images are files of a folder that is watched.
                 used.insert(path.split_once("/vmlinu").map_or(path.clone(), |(folder, _)| folder.to_owned()));
             }

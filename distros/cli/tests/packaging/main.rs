@@ -20,7 +20,7 @@ fn repository(path: &str) -> PathBuf {
 
 /// Whether all these programs are here; what is not is told.
 fn has(tools: &[&str]) -> bool {
-    let machine = kata_osinfo::root::Root::default();
+    let machine = root::Root::default();
     let missing: Vec<&str> = tools.iter().copied().filter(|t| machine.which(t).is_none()).collect();
     if !missing.is_empty() {
         eprintln!("SKIPPED: {} is missing here", missing.join(", "));

@@ -1,8 +1,8 @@
 //! What all shipped records have in common, and what they must not say.
 
 use super::*;
-use kata_osinfo::detect::{Fit, detect};
-use kata_osinfo::root::Root;
+use operator::detect::{Fit, detect};
+use root::Root;
 use std::collections::BTreeSet;
 
 /// Distros that ship Enterprise Linux's QEMU.

@@ -1,12 +1,12 @@
 //! A runtime's profiles, derived from a base and what changed at which release.
 
 use super::{Gate, Profile, Runtime};
-use crate::configure::KataVersion;
+use crate::kata_version::KataVersion;
 use serde::{Deserialize, Serialize};
 use serde_yaml::{Mapping, Value};
 use std::sync::LazyLock;
 
-const EMBEDDED: [&str; 2] = [include_str!("../../profiles/go.yaml"), include_str!("../../profiles/rs.yaml")];
+const EMBEDDED: [&str; 2] = [include_str!("../../../profiles/go.yaml"), include_str!("../../../profiles/rs.yaml")];
 
 static ALL: LazyLock<Vec<Family>> = LazyLock::new(|| EMBEDDED.iter().map(|text| embedded(text)).collect());
 

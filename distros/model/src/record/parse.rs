@@ -36,7 +36,7 @@ const PACKAGE_MANAGERS: &[(&str, PackageManager)] = &[
 ];
 
 /// The keys of a record's top level and of a release, for whoever describes the format elsewhere.
-#[cfg(all(test, feature = "cli"))]
+#[cfg(all(test, feature = "schema"))]
 pub(crate) fn keys() -> (Vec<&'static str>, Vec<&'static str>) {
     let with_parts = |own: &[&'static str]| own.iter().chain(PART_KEYS).copied().collect();
     (with_parts(RECORD_KEYS), with_parts(RELEASE_KEYS))

@@ -1,8 +1,8 @@
 //! A release as one sees it on one architecture, with the record's defaults applied.
 
+use super::ComponentKind;
 use super::{Component, Confidence, Fact, Parts, PerArch, Record, ReleaseEntry};
 use crate::arch::Arch;
-use crate::check::Kind;
 use crate::release::{ContainerManager, FilesystemDriver, Kernel, PackageSuite, Release, Vmm};
 use crate::suggest::{did_you_mean, nearest};
 
@@ -136,17 +136,24 @@ impl Record {
     }
 
     /// The components that are stated of a release, by kind in the order asked for, the preferred filesystem first.
-    pub fn components(&self, release: &ReleaseEntry, arch: Arch, kinds: &[Kind]) -> Vec<(Kind, String)> {
+    pub fn components(
+        &self,
+        release: &ReleaseEntry,
+        arch: Arch,
+        kinds: &[ComponentKind],
+    ) -> Vec<(ComponentKind, String)> {
         let parts = merged(&self.defaults, &release.parts);
         let names = |list: &[Component]| list.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
-        let of = |kind: Kind| match kind {
-            Kind::Vmm => names(known(&parts.vmms).map_or(&[], Vec::as_slice)),
-            Kind::Fs => {
+        let of = |kind: ComponentKind| match kind {
+            ComponentKind::Vmm => names(known(&parts.vmms).map_or(&[], Vec::as_slice)),
+            ComponentKind::Fs => {
                 let drivers = known(&parts.filesystems).cloned().unwrap_or_default();
                 names(&preferred_first(drivers, &parts.preferred_filesystem))
             }
-            Kind::Kernel => known(&parts.kernel).map(|c| c.name.clone()).into_iter().collect(),
-            Kind::ContainerManager => known(&parts.container_manager).map(|c| c.name.clone()).into_iter().collect(),
+            ComponentKind::Kernel => known(&parts.kernel).map(|c| c.name.clone()).into_iter().collect(),
+            ComponentKind::ContainerManager => {
+                known(&parts.container_manager).map(|c| c.name.clone()).into_iter().collect()
+            }
         };
         if !self.release_arches(release).contains(&arch) {
             return Vec::new();
@@ -155,14 +162,14 @@ impl Record {
     }
 
     /// Whether a component is stated for other architectures only: it is not packaged for this one.
-    pub fn is_elsewhere(&self, release: &ReleaseEntry, arch: Arch, kind: Kind, name: &str) -> bool {
+    pub fn is_elsewhere(&self, release: &ReleaseEntry, arch: Arch, kind: ComponentKind, name: &str) -> bool {
         let parts = merged(&self.defaults, &release.parts);
         let list = |fact| known(fact).cloned().unwrap_or_default();
         let all: Vec<Component> = match kind {
-            Kind::Vmm => list(&parts.vmms),
-            Kind::Fs => list(&parts.filesystems),
-            Kind::Kernel => known(&parts.kernel).cloned().into_iter().collect(),
-            Kind::ContainerManager => known(&parts.container_manager).cloned().into_iter().collect(),
+            ComponentKind::Vmm => list(&parts.vmms),
+            ComponentKind::Fs => list(&parts.filesystems),
+            ComponentKind::Kernel => known(&parts.kernel).cloned().into_iter().collect(),
+            ComponentKind::ContainerManager => known(&parts.container_manager).cloned().into_iter().collect(),
         };
         all.iter().find(|c| c.name == name).is_some_and(|c| match (known(&c.packages), known(&c.path)) {
             (Some(packages), _) => !packages.states(arch),

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// Digests of what was required, of every harness of this repository.
-const TEST_SETS: &str = include_str!("../../test-sets.txt");
+const TEST_SETS: &str = include_str!("../../../test-sets.txt");
 
 /// What is wrong with the entries of a file, each with the entry's place among them.
 ///

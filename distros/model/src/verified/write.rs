@@ -3,8 +3,8 @@
 use super::{VerifiedEntry, VerifiedFile};
 use crate::diagnostic::is_direction_control;
 use crate::record::RecordError;
-use crate::root::Place;
 use crate::syntax;
+use root::Place;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io;

@@ -9,7 +9,7 @@ use super::configured::{Form, Older};
 use super::keys;
 use super::lock::Lock;
 use super::today::{Today, today};
-use crate::root::{Attributes, Held, MAX_CONFIGURATION, Place, Root, RootError};
+use root::{Attributes, Held, MAX_CONFIGURATION, Place, Root, RootError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};

@@ -1,11 +1,11 @@
 //! Which shared filesystem: by the record's preference, by what is there, and by what was verified.
 
 use super::{Flavour, Found, PackageDatabase};
-use crate::arch::Arch;
-use crate::capability::Capability;
-use crate::profile::{DaemonStyle, Profile};
-use crate::release::{FilesystemDriver, Release};
-use crate::verified::{Verdict, VerifiedEntry};
+use model::arch::Arch;
+use model::capability::Capability;
+use model::profile::{DaemonStyle, Profile};
+use model::release::{FilesystemDriver, Release};
+use model::verified::{Verdict, VerifiedEntry};
 use serde::Serialize;
 
 /// A shared filesystem that Kata can be told to use.

@@ -3,7 +3,7 @@
 use super::change::{Change, State};
 use super::edit::DROP_IN;
 use super::own;
-use crate::root::Attributes;
+use root::Attributes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@ use super::merged::{line_of, table_of};
 use super::runtime_files::{HandlerError, NAME};
 use super::theirs::Theirs;
 use super::{Problem, Setting};
-use crate::root::Root;
+use root::Root;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

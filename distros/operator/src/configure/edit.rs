@@ -37,7 +37,7 @@ pub fn drop_in(configuration: &Configuration, settings: &[Setting]) -> String {
 
 /// Causes come from guests' logs: nothing in them may end the comment.
 fn one_line(text: &str) -> String {
-    crate::diagnostic::printable(text)
+    model::diagnostic::printable(text)
 }
 
 /// Why a configuration file cannot be edited.

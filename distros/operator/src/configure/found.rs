@@ -3,8 +3,8 @@
 //! Binaries are read, never run: the root may be another machine's, or another architecture's.
 
 use crate::kernel_image::newest;
-use crate::release::Release;
-use crate::root::Root;
+use model::release::Release;
+use root::Root;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

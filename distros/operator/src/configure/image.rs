@@ -3,11 +3,12 @@
 //! Without an initrd of one's own, Kata boots the image that its configuration names. That a QEMU runs guests with an
 //! initrd says nothing of that, so it needs verdicts of its own.
 
+use super::evidence;
 use super::plan::{Inputs, PlanError};
-use super::{KataVersion, evidence};
-use crate::arch::Arch;
-use crate::capability::Capability;
-use crate::profile::{ImageDriver, Runtime};
+use model::arch::Arch;
+use model::capability::Capability;
+use model::kata_version::KataVersion;
+use model::profile::{ImageDriver, Runtime};
 
 /// How guests are given Kata's image.
 #[derive(Debug, Clone, PartialEq, Eq)]

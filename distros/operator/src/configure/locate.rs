@@ -1,8 +1,8 @@
 //! Which configuration Kata really reads.
 
 use super::{containerd, own};
-use crate::profile::Runtime;
-use crate::root::{Root, RootError};
+use model::profile::Runtime;
+use root::{Root, RootError};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item};

@@ -1,7 +1,7 @@
 //! One at a time: a lock for everything that configures a root.
 
 use super::change::{self, ChangeError, STATE};
-use crate::root::{Place, Root, RootError};
+use root::{Place, Root, RootError};
 use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::io::Errno;
 use std::fs::File;

@@ -1,8 +1,9 @@
 //! Kata's configuration as Kata would read it: the file, then its drop-ins, by the runtime's own rules.
 
-use super::{KataVersion, Located, Setting, key_since, reads_drop_ins};
-use crate::profile::Runtime;
-use crate::root::{Root, RootError};
+use super::{Located, Setting, key_since, reads_drop_ins};
+use model::kata_version::KataVersion;
+use model::profile::Runtime;
+use root::{Root, RootError};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -7,8 +7,8 @@
 //! `tools/packaging/kata-deploy/binary/src/artifacts/install.rs@4.1.0`).
 
 use super::locate::{Located, Sibling, first_place, siblings};
-use crate::profile::Runtime;
-use crate::root::{Root, RootError};
+use model::profile::Runtime;
+use root::{Root, RootError};
 use std::path::{Path, PathBuf};
 
 /// How a copy begins; what it was copied from follows, up to the end of the line.

@@ -2,12 +2,13 @@
 
 use super::found::release_of;
 use super::image::image_boot;
-use super::{Flavour, Found, Initrd, KataVersion, PassedOver, Share, ShareChoice, evidence, version};
-use crate::arch::Arch;
-use crate::capability::Capability;
-use crate::profile::{ImageDriver, Profile, Runtime};
-use crate::release::Release;
-use crate::verified::VerifiedEntry;
+use super::{Flavour, Found, Initrd, PassedOver, Share, ShareChoice, evidence, version};
+use model::arch::Arch;
+use model::capability::Capability;
+use model::kata_version::KataVersion;
+use model::profile::{ImageDriver, Profile, Runtime};
+use model::release::Release;
+use model::verified::VerifiedEntry;
 use serde::Serialize;
 
 /// Which kernel the guests boot.

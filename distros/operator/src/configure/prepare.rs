@@ -9,8 +9,8 @@ use super::{
     Configuration, Handler, HandlerError, Located, Merged, NotEffective, Problem, Setting, containerd,
     containerd::Wanted, crio, own, reads_drop_ins, settings, shim, version,
 };
-use crate::profile::Runtime;
-use crate::root::{Root, RootError};
+use model::profile::Runtime;
+use root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

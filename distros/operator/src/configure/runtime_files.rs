@@ -1,8 +1,8 @@
 //! What containerd and CRI-O need to know of Kata: the shim, and which configuration it reads.
 
 use super::change::ChangeError;
-use crate::profile::Runtime;
-use crate::root::{Root, RootError};
+use model::profile::Runtime;
+use root::{Root, RootError};
 use std::path::{Path, PathBuf};
 
 /// The handler's name, by which a `RuntimeClass` chooses it.

@@ -2,7 +2,7 @@
 
 use super::plan::{BlockAio, Boot, Configuration};
 use super::{Share, key_since};
-use crate::profile::Runtime;
+use model::profile::Runtime;
 use serde::Serialize;
 use serde_json::{Value, json};
 

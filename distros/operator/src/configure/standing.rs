@@ -3,7 +3,7 @@
 use super::change::{self, ChangeError, State};
 use super::merged::line_of;
 use super::{Initrd, Problem, own};
-use crate::root::Root;
+use root::Root;
 use std::path::Path;
 use toml_edit::{Document, Item};
 

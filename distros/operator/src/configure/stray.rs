@@ -9,8 +9,8 @@ use super::edit::DROP_IN;
 use super::keys::says_it_is_ours;
 use super::lock::Lock;
 use super::{containerd, crio, locate, own};
-use crate::profile::Runtime;
-use crate::root::{Root, RootError};
+use model::profile::Runtime;
+use root::{Root, RootError};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

@@ -2,8 +2,9 @@
 //! with its file and line wherever it is not what the release was qualified with.
 
 use super::own;
-use super::{Configuration, Flavour, KataVersion, Merged, Setting};
-use crate::profile::Runtime;
+use super::{Configuration, Flavour, Merged, Setting};
+use model::kata_version::KataVersion;
+use model::profile::Runtime;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};

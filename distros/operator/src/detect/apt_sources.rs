@@ -1,6 +1,6 @@
 //! The suites that apt's sources name, in both of its forms: sources.list(5).
 
-use crate::root::{Root, RootError};
+use root::{Root, RootError};
 use std::collections::BTreeSet;
 use std::path::Path;
 

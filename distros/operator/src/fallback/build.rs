@@ -1,12 +1,12 @@
 //! Instructions to build what a distro does not have.
 
-use crate::arch::Arch;
-use crate::configure::KataVersion;
-use crate::diagnostic::printable;
-use crate::package_manager::PackageManager;
 use crate::process::quoted;
-use crate::profile::{DaemonStyle, Profile};
-use crate::release::Release;
+use model::arch::Arch;
+use model::diagnostic::printable;
+use model::kata_version::KataVersion;
+use model::package_manager::PackageManager;
+use model::profile::{DaemonStyle, Profile};
+use model::release::Release;
 use serde::Serialize;
 
 /// A component that can be built.

@@ -2,7 +2,7 @@
 
 use super::{Action, Aside, Change, Chosen, Wanted};
 use crate::process::{Confinement, Finished, Invocation};
-use crate::root::Root;
+use root::Root;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 
 use super::{Chosen, Installer, Wanted};
 use crate::process::Invocation;
-use crate::root::Root;
+use root::Root;
 
 pub(super) fn steps(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Vec<Invocation> {
     let enabled: Vec<String> = wanted.repositories.iter().map(|r| format!("--enablerepo={r}")).collect();

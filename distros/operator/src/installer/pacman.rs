@@ -2,7 +2,7 @@
 
 use super::{Action, Aside, Change, Chosen, Wanted, settings};
 use crate::process::{Finished, Invocation};
-use crate::root::Root;
+use root::Root;
 use std::io;
 use std::path::Path;
 

@@ -3,8 +3,8 @@
 use super::{Chosen, Failure, FailureKind, Place, Plan, Wanted};
 use crate::packages::{Installed, Packages, QueryError};
 use crate::process::{Confinement, Invocation, quoted, to_stderr};
-use crate::record::is_package_name;
-use crate::root::Root;
+use model::record::is_package_name;
+use root::Root;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -291,7 +291,7 @@ impl Plan {
         if self.changes.is_none() && !self.commands.is_empty() {
             out += "  what it changes besides cannot be told before it runs\n";
         }
-        let lines: Vec<String> = out.lines().map(crate::diagnostic::printable).collect();
+        let lines: Vec<String> = out.lines().map(model::diagnostic::printable).collect();
         lines.iter().map(|l| format!("{l}\n")).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! A root's configuration, read as data.
 
-use crate::root::Root;
+use root::Root;
 use std::path::Path;
 
 /// Bytes of a configuration file that are read.

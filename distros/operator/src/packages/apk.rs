@@ -1,7 +1,7 @@
 //! apk's list of what is installed: one letter a field, a blank line between packages.
 
 use super::{Entry, MAX_BYTES, without_version};
-use crate::root::{Root, RootError};
+use root::{Root, RootError};
 use std::path::Path;
 
 const INSTALLED: &str = "/lib/apk/db/installed";

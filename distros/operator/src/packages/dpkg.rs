@@ -1,7 +1,7 @@
 //! dpkg's `status` and file lists.
 
 use super::{Budget, Entry, MAX_BYTES, without_version};
-use crate::root::{Root, RootError};
+use root::{Root, RootError};
 use std::path::Path;
 
 const STATUS: &str = "/var/lib/dpkg/status";

@@ -1,7 +1,7 @@
 //! pacman's local database: a folder a package, with `desc` and `files`.
 
 use super::{Budget, Entry, MAX_BYTES, without_version};
-use crate::root::{Root, RootError};
+use root::{Root, RootError};
 use std::path::{Path, PathBuf};
 
 const LOCAL: &str = "/var/lib/pacman/local";

@@ -1,7 +1,7 @@
 //! Portage's database: `/var/db/pkg/CATEGORY/NAME-VERSION/CONTENTS`.
 
 use super::{Entry, MAX_BYTES};
-use crate::root::{Root, RootError};
+use root::{Root, RootError};
 use std::path::{Path, PathBuf};
 
 const FOLDER: &str = "/var/db/pkg";

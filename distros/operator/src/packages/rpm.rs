@@ -5,7 +5,7 @@
 
 use super::{Installed, MAX_BYTES, QueryError};
 use crate::process::{Confinement, Finished, Invocation, NOBODY};
-use crate::root::{Root, RootError};
+use root::{Root, RootError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

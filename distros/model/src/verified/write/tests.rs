@@ -155,7 +155,7 @@ proptest! {
     fn no_damage_to_a_record_makes_the_parser_panic(at in 0usize..3000, cut in 0usize..40, put in "[:\\-\\[{\"'&*|\n \té]{0,4}") {
         let forms = [Form::Record, Form::Verified { releases: &[] }];
         let texts =
-            [include_str!("../../../records/debian.yaml"), include_str!("../../../records/verified/debian.yaml")];
+            [include_str!("../../../../records/debian.yaml"), include_str!("../../../../records/verified/debian.yaml")];
         for (form, whole) in forms.into_iter().zip(texts) {
             let start = at.min(whole.len());
             let end = (start + cut).min(whole.len());

@@ -7,7 +7,7 @@
 
 use super::super::merged::{line_of, table_of};
 use super::glob::glob;
-use crate::root::Root;
+use root::Root;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ pub(super) struct Files<'a> {
 impl Files<'_> {
     /// A file's text; `None` where it is not there.
     fn text(&self, path: &Path) -> Result<Option<String>, String> {
-        let said = |e: crate::root::RootError| e.to_string();
+        let said = |e: root::RootError| e.to_string();
         let resolved = self.root.resolve_new(path).map_err(said)?;
         match self.replaced.get(&resolved) {
             Some(text) => Ok(text.clone()),

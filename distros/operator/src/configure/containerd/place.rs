@@ -1,7 +1,7 @@
 //! Where a machine's containerd reads its configuration: the distributions of Kubernetes bring one of their own.
 
 use super::super::runtime_files::HandlerError;
-use crate::root::Root;
+use root::Root;
 use std::path::{Path, PathBuf};
 
 /// Where containerd itself looks.

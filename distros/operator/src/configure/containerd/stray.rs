@@ -7,7 +7,7 @@ use super::place::present;
 use super::{GRPC, RUNTIME, Wanted, imports, proven, settings};
 use crate::configure::change::{Change, Kept};
 use crate::configure::edit::edited;
-use crate::root::{Root, RootError};
+use root::{Root, RootError};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item};

@@ -1,7 +1,7 @@
 use super::*;
 use crate::configure::{Daemon, Flavour, PackageDatabase, Setting, settings};
-use crate::record::Record;
-use crate::verified::VerifiedFile;
+use model::record::Record;
+use model::verified::VerifiedFile;
 use serde_json::json;
 use std::path::Path;
 

@@ -1,0 +1,78 @@
+//! What of Kata's configuration came with which of its versions.
+
+use super::{Configuration, Merged, Setting};
+use model::kata_version::KataVersion;
+use model::profile::Runtime;
+use root::Root;
+use std::path::Path;
+
+/// Whether the runtime reads `config.d` beside its configuration.
+///
+/// Go: `decodeDropIns` in `src/runtime/pkg/katautils/config.go@2.5.0`, absent at 2.4.0.
+/// Rust: `src/libs/kata-types/src/config/drop_in.rs@3.0.0`.
+pub fn reads_drop_ins(runtime: Runtime, kata: KataVersion) -> bool {
+    match runtime {
+        Runtime::Go => kata >= KataVersion::new(2, 5, 0),
+        Runtime::Rs => kata >= KataVersion::new(3, 0, 0),
+    }
+}
+
+/// Since when a runtime knows a key that is not as old as the runtime; `None` for all others.
+///
+/// From `src/runtime/pkg/katautils/config.go` at the tags before and at each version.
+/// It matters: the Go runtime refuses a drop-in with a key below `hypervisor` or `agent` that it does not know
+/// (`copyFieldValue` in the same file at 2.5.0).
+pub fn key_since(runtime: Runtime, key: &str) -> Option<KataVersion> {
+    match (runtime, key) {
+        (Runtime::Go, "block_device_aio") => Some(KataVersion::new(3, 0, 0)),
+        (Runtime::Go, "rootfs_type") => Some(KataVersion::new(3, 1, 0)),
+        (Runtime::Go, "dial_timeout") => Some(KataVersion::new(2, 1, 0)),
+        (Runtime::Go, "create_container_timeout") => Some(KataVersion::new(3, 4, 0)),
+        _ => None,
+    }
+}
+
+/// What a Go runtime before 3.0.0 needs on a machine with version 2 of control groups, of which it knows nothing but
+/// what systemd does for it (`src/runtime/pkg/resourcecontrol/cgroups.go@2.5.0` and `@3.0.0`; kata-containers issues 1927
+/// and 3073).
+pub(super) fn control_groups(root: &Root, configuration: &Configuration, without: &Merged) -> Option<Setting> {
+    let (table, key) = ("runtime", "sandbox_cgroup_only");
+    let needed = configuration.runtime == Runtime::Go
+        && configuration.kata < KataVersion::new(3, 0, 0)
+        && root.has_file(Path::new("/sys/fs/cgroup/cgroup.controllers"))
+        && without.get(&[table, key]) != Some(&true.into());
+    needed.then(|| Setting {
+        table: vec![table.to_owned()],
+        key: key.to_owned(),
+        value: true.into(),
+        why: "Kata before 3.0 starts nothing otherwise where control groups are of version 2".to_owned(),
+    })
+}
+
+/// Whether the agent insists on `SO_REUSEPORT` for its listener, which Linux refuses on vsock since 6.13 and its stable
+/// branches since January 2025 ("net: restrict SO_REUSEPORT to inet sockets"; Debian 12 since 6.1.124).
+///
+/// ttrpc 0.5.2 to 0.8.3 (`do_bind` in `src/common.rs`; 0.5.1 did not mind a refusal), in `src/agent/Cargo.lock@2.3.1` to
+/// `@3.13.0`; seen with 3.1.2 on Debian 12, and reported as kata-containers issue 10774.
+pub(super) fn agent_wants_reuse_of_ports(kata: KataVersion) -> bool {
+    (KataVersion::new(2, 3, 1)..KataVersion::new(3, 14, 0)).contains(&kata)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drop_ins_came_with_2_5() {
+        assert!(!reads_drop_ins(Runtime::Go, KataVersion::new(2, 4, 3)));
+        assert!(reads_drop_ins(Runtime::Go, KataVersion::new(2, 5, 0)));
+        assert!(reads_drop_ins(Runtime::Rs, KataVersion::new(4, 0, 0)));
+    }
+
+    #[test]
+    fn agents_of_some_years_want_reuse_of_ports() {
+        for (kata, wants) in [("2.3.0", false), ("2.3.1", true), ("3.1.2", true), ("3.13.0", true), ("3.14.0", false)] {
+            assert_eq!(agent_wants_reuse_of_ports(kata.parse().unwrap()), wants, "{kata}");
+        }
+    }
+}
