@@ -1,82 +1,28 @@
-//! What a test's body may ask of the environment it runs in and of a guest it talks to.
+//! What a test's body may ask of the environment it runs in, of a guest it talks to, and of containers.
 //!
-//! The agent implements both traits; bodies stay free of processes, sockets and argument lists.
+//! The agent implements these traits; bodies stay free of processes, sockets and argument lists.
+
+mod action;
+mod container;
+mod containers;
+mod site;
 
 use crate::check::Stop;
-use crate::containers::Kata;
-pub use crate::ending::Ending;
-/// The kind of an environment; [`Environment`] is what a body may ask of it.
-pub use kata_osinfo::environment::Environment as Kind;
 use kata_osinfo::profile::{ImageDriver, Profile};
-use kata_osinfo::release::Release;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-/// What the harness found out about the image before anything runs; bodies compare it with what they see.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Claims {
-    /// What the record says.
-    pub release: Release,
-    /// Version of each installed package that the record names.
-    pub versions: BTreeMap<String, String>,
-    /// The release of the kernel in use, `6.12.48+deb13-amd64`.
-    pub kernel: String,
-    /// The kernel image's path in the environment.
-    pub vmlinuz: String,
-    /// The initramfs's path in the environment.
-    pub initramfs: String,
-    /// By use (`boot`, `virtio-fs`, …): the modules to load, in order, and those that the kernel lacks.
-    pub modules: BTreeMap<String, ModuleSet>,
-    /// Kata as it was brought along: at most one for each profile.
-    #[serde(default)]
-    pub kata: Vec<Kata>,
-    /// Components brought along in the distro's place, by name (`qemu`, `virtiofsd`, `kernel`): their paths in the
-    /// environment.
-    #[serde(default)]
-    pub brought: BTreeMap<String, String>,
-}
-
-impl Claims {
-    /// What guests run: the release with what was brought along in the place of the distro's own.
-    ///
-    /// A kernel is for Kata's guests alone, for the modules of the others are the release's.
-    pub fn in_use(&self) -> Release {
-        let mut release = self.release.clone();
-        if let Some(path) = self.brought.get("qemu") {
-            for vmm in release.vmms.iter_mut().filter(|vmm| vmm.name == "qemu") {
-                vmm.path.clone_from(path);
-                vmm.packages.clear();
-            }
-        }
-        if let Some(path) = self.brought.get("virtiofsd") {
-            for driver in release.filesystems.iter_mut().filter(|driver| driver.name == "virtio-fs") {
-                driver.path = Some(path.clone());
-                driver.packages.clear();
-            }
-        }
-        release
-    }
-
-    /// The Kata that serves a profile.
-    pub fn kata_for(&self, profile: &str) -> Option<&Kata> {
-        self.kata.iter().find(|kata| kata.profile == profile)
-    }
-}
-
-/// The guest kernel modules of one use.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModuleSet {
-    /// What the profile asks for.
-    pub wanted: Vec<String>,
-    /// Names in the order of loading, dependencies first; built-in ones are not listed.
-    pub load: Vec<String>,
-    /// Asked for and neither a module nor built in.
-    pub missing: Vec<String>,
-}
+pub use crate::claims::{Claims, ModuleSet};
+pub use crate::ending::Ending;
+pub use action::{Action, Bytes, FileKind, Reply, Status};
+pub use container::{Container, Facts, FileFacts, Finished, Limits, Mount, PROBE, Sandbox};
+pub use containers::{Containers, EMPTY, GuestFiles, Network, Process, Runtime, Task};
+/// The kind of an environment; [`Environment`] is what a body may ask of it.
+pub use kata_osinfo::environment::Environment as Kind;
+pub use site::{GuestSide, Pair, Site};
 
 /// How a finished command ended.
 #[derive(Debug, Clone)]

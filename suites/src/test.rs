@@ -1,13 +1,10 @@
-//! The catalogue: every test with what it proves, whom it blames and what blocks it.
+//! What a test is: its group, where it runs, what it needs, what it proves, whom it blames and what blocks it; and its body.
 
 use crate::capability::Capability;
 use crate::check::Check;
-use crate::containers::ContainersBody;
-use crate::environment::{Environment, Kind, Machine};
-use crate::filesystem::{GuestBody, PairBody};
+use crate::environment::{Containers, Environment, Kind, Machine, Pair, Site};
 use crate::outcome::Component;
 use crate::share::Share;
-use std::sync::OnceLock;
 
 /// A group of tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -119,6 +116,44 @@ impl Test {
         };
         self.needs.iter().chain(guest).copied().collect()
     }
+
+    /// Whether it is given a guest that it shares with other tests.
+    pub fn shares_a_guest(&self) -> bool {
+        match self.place {
+            Place::Machine | Place::Guest | Place::Pair => true,
+            Place::Environment | Place::Vcpu | Place::OwnGuest | Place::Runc | Place::Kata => false,
+        }
+    }
+
+    /// The guest it wants.
+    pub fn configuration(&self) -> Configuration {
+        match self.place {
+            Place::Environment | Place::Vcpu => Configuration::Static,
+            Place::OwnGuest => Configuration::Own,
+            Place::Machine => Configuration::Plain,
+            Place::Runc => Configuration::Runc,
+            Place::Kata => Configuration::Kata,
+            Place::Guest | Place::Pair => match self.share {
+                Some(Share::VirtioFs) if self.proves.contains(&Capability::FsVirtioFsXattr) => {
+                    Configuration::VirtioFsXattr
+                }
+                Some(Share::VirtioFs) if self.proves.contains(&Capability::FsVirtioFsAcl) => Configuration::VirtioFsAcl,
+                Some(Share::VirtioFs) => Configuration::VirtioFs,
+                Some(Share::Virtio9p) => Configuration::Virtio9p,
+                Some(Share::VirtioBlk) | None => Configuration::VirtioBlk,
+            },
+        }
+    }
+
+    /// Whether it applies under that profile.
+    pub fn applies_to(&self, profile: &str) -> bool {
+        self.profiles.is_empty() || self.profiles.contains(&profile)
+    }
+
+    /// Whether an environment of that kind can show it.
+    pub fn applies_in(&self, environment: Kind) -> bool {
+        self.environments.is_empty() || self.environments.contains(&environment)
+    }
 }
 
 /// A guest (or none) that a test needs, as far as its own arguments go; tests of one configuration share a guest.
@@ -182,47 +217,14 @@ impl Configuration {
     }
 }
 
-impl Test {
-    /// Whether it is given a guest that it shares with other tests.
-    pub fn shares_a_guest(&self) -> bool {
-        match self.place {
-            Place::Machine | Place::Guest | Place::Pair => true,
-            Place::Environment | Place::Vcpu | Place::OwnGuest | Place::Runc | Place::Kata => false,
-        }
-    }
+/// A body that runs inside the guest (or natively).
+pub type GuestBody = fn(&Site) -> Check;
 
-    /// The guest it wants.
-    pub fn configuration(&self) -> Configuration {
-        match self.place {
-            Place::Environment | Place::Vcpu => Configuration::Static,
-            Place::OwnGuest => Configuration::Own,
-            Place::Machine => Configuration::Plain,
-            Place::Runc => Configuration::Runc,
-            Place::Kata => Configuration::Kata,
-            Place::Guest | Place::Pair => match self.share {
-                Some(Share::VirtioFs) if self.proves.contains(&Capability::FsVirtioFsXattr) => {
-                    Configuration::VirtioFsXattr
-                }
-                Some(Share::VirtioFs) if self.proves.contains(&Capability::FsVirtioFsAcl) => Configuration::VirtioFsAcl,
-                Some(Share::VirtioFs) => Configuration::VirtioFs,
-                Some(Share::Virtio9p) => Configuration::Virtio9p,
-                Some(Share::VirtioBlk) | None => Configuration::VirtioBlk,
-            },
-        }
-    }
+/// A body that runs in the environment and has the guest act.
+pub type PairBody = fn(&mut Pair<'_>) -> Check;
 
-    /// Whether it applies under that profile.
-    pub fn applies_to(&self, profile: &str) -> bool {
-        self.profiles.is_empty() || self.profiles.contains(&profile)
-    }
-}
-
-impl Test {
-    /// Whether an environment of that kind can show it.
-    pub fn applies_in(&self, environment: Kind) -> bool {
-        self.environments.is_empty() || self.environments.contains(&environment)
-    }
-}
+/// A body that is given a runtime for containers.
+pub type ContainersBody = fn(&dyn Containers) -> Check;
 
 /// A test's body, by what it is given.
 #[derive(Clone, Copy)]
@@ -250,80 +252,5 @@ impl Body {
             Body::Guest(body) | Body::BesideNative(body) => Some(body),
             Body::Environment(_) | Body::Machine(_) | Body::Inside(_) | Body::Pair(_) | Body::Containers(_) => None,
         }
-    }
-}
-
-/// Every test, in the order of running: what blocks others comes first.
-pub fn tests() -> &'static [Test] {
-    static TESTS: OnceLock<Vec<Test>> = OnceLock::new();
-    TESTS.get_or_init(|| {
-        let mut all = crate::smoke::tests();
-        all.extend(crate::host::tests());
-        all.extend(crate::filesystem::tests());
-        all.extend(crate::containers::tests());
-        all
-    })
-}
-
-/// The test of that id.
-pub fn find(id: &str) -> Option<&'static Test> {
-    tests().iter().find(|t| t.id == id)
-}
-
-/// The body of a test.
-pub fn body(test: &Test) -> Option<Body> {
-    match test.suite {
-        Suite::Smoke => crate::smoke::body(test.name),
-        Suite::Host => crate::host::body(test.name),
-        Suite::Filesystem => crate::filesystem::body(test.name),
-        Suite::Containers => crate::containers::body(test.name).map(Body::Containers),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn every_test_has_a_body_a_doc_and_known_blockers() {
-        let ids: BTreeSet<&str> = tests().iter().map(|t| t.id.as_str()).collect();
-        assert_eq!(ids.len(), tests().len(), "two tests have the same id");
-        for test in tests() {
-            assert!(body(test).is_some(), "{} has no body", test.id);
-            assert!(test.doc.len() > 60, "{} has no doc comment to speak of: {:?}", test.id, test.doc);
-            assert!(!test.proves.is_empty(), "{} proves nothing", test.id);
-            for blocker in &test.blocked_by {
-                assert!(ids.contains(blocker.as_str()), "{} is blocked by the unknown {blocker}", test.id);
-            }
-        }
-    }
-
-    /// A test that reads a list is `qemu_has_…` or `kernel_has_…`.
-    #[test]
-    fn only_what_no_test_uses_is_only_listed() {
-        for capability in Capability::ALL {
-            let mut proofs = tests().iter().filter(|t| t.proves.contains(capability)).peekable();
-            let exists = proofs.peek().is_some();
-            let listed = proofs.all(|t| t.name.starts_with("qemu_has_") || t.name.starts_with("kernel_has_"));
-            assert_eq!(capability.is_only_listed(), exists && listed, "{capability}");
-        }
-    }
-
-    #[test]
-    fn a_blocker_comes_before_what_it_blocks() {
-        let mut seen = BTreeSet::new();
-        for test in tests() {
-            for blocker in &test.blocked_by {
-                assert!(seen.contains(blocker.as_str()), "{} runs before its blocker {blocker}", test.id);
-            }
-            seen.insert(test.id.as_str());
-        }
-    }
-
-    #[test]
-    fn there_are_at_least_45_distinct_functions() {
-        let names: BTreeSet<&str> = tests().iter().map(|t| t.name).collect();
-        assert!(names.len() >= 45, "{}", names.len());
     }
 }

@@ -1,16 +1,28 @@
 //! What a container shares with its host, and what it must not.
 
-use super::container::{Container, FileFacts, Finished, Mount};
-use super::engine::Containers;
+use crate::capability::Capability;
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
+use crate::environment::{Container, Containers, FileFacts, Finished, Mount};
+use crate::row::{Row, row};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+const SOURCE: &str = include_str!("files.rs");
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Containers(a_read_only_root_refuses_writing), &[Capability::KataFs], Virtiofsd),
+    row!(Containers(a_bind_mount_goes_both_ways), &[Capability::KataFs], Virtiofsd),
+    row!(Containers(ownership_is_the_same_on_both_sides), &[Capability::KataFs], Virtiofsd),
+    row!(Containers(a_read_only_bind_mount_refuses_writing), &[Capability::KataFs], Virtiofsd),
+    row!(Containers(a_tmpfs_has_its_size), &[Capability::KataFs], Kernel),
+    row!(Containers(root_filesystems_are_apart), &[Capability::KataFs], Virtiofsd),
+];
 
 /// A read-only root filesystem refuses to be written with EROFS, and is readable all the same.
 ///
 /// `readOnlyRootFilesystem` is a hardening that much software relies on.
-pub(super) fn a_read_only_root_refuses_writing(containers: &dyn Containers) -> Check {
+fn a_read_only_root_refuses_writing(containers: &dyn Containers) -> Check {
     let container = |command: &[&str]| Container { read_only: true, ..Container::new(command) };
     let refused = containers.run(&container(&["rewrite", "/etc/forbidden", "x"]), &[])?;
     ensure!(refused.code != 0, "a file could be written below a read-only root filesystem");
@@ -23,7 +35,7 @@ pub(super) fn a_read_only_root_refuses_writing(containers: &dyn Containers) -> C
 /// Files go both ways through a bind mount: the container reads the host's, the host reads the container's.
 ///
 /// Volumes, secrets and configuration maps are bind mounts; under Kata each goes through virtio-fs.
-pub(super) fn a_bind_mount_goes_both_ways(containers: &dyn Containers) -> Check {
+fn a_bind_mount_goes_both_ways(containers: &dyn Containers) -> Check {
     let folder = containers.folder()?;
     fs::write(folder.join("from-host"), "host").doing("writing on the host")?;
     let container = |command: &[&str]| {
@@ -48,7 +60,7 @@ pub(super) fn a_bind_mount_goes_both_ways(containers: &dyn Containers) -> Check 
 /// Owner, group and mode are the same on both sides of a bind mount, whichever side sets them.
 ///
 /// A volume's files belong to the user of the pod; a runtime that maps them all to root or nobody breaks databases.
-pub(super) fn ownership_is_the_same_on_both_sides(containers: &dyn Containers) -> Check {
+fn ownership_is_the_same_on_both_sides(containers: &dyn Containers) -> Check {
     let folder = containers.folder()?;
     let theirs = folder.join("host-owned");
     fs::write(&theirs, "x").doing("writing on the host")?;
@@ -86,7 +98,7 @@ pub(super) fn ownership_is_the_same_on_both_sides(containers: &dyn Containers) -
 /// A read-only bind mount refuses to be written with EROFS, and the host's file stays as it was.
 ///
 /// Secrets are mounted so; the refusal must not depend on the guest alone.
-pub(super) fn a_read_only_bind_mount_refuses_writing(containers: &dyn Containers) -> Check {
+fn a_read_only_bind_mount_refuses_writing(containers: &dyn Containers) -> Check {
     let folder = containers.folder()?;
     fs::write(folder.join("secret"), "as it was").doing("writing on the host")?;
     let mount = Mount::Bind { from: folder.clone(), to: "/mnt/secret".to_owned(), read_only: true };
@@ -101,7 +113,7 @@ pub(super) fn a_read_only_bind_mount_refuses_writing(containers: &dyn Containers
 /// A tmpfs mount is memory of the size asked for: it can be written, is a tmpfs, and fills up.
 ///
 /// `emptyDir` with `medium: Memory` and `/dev/shm` are tmpfs; without its limit one container eats the pod's memory.
-pub(super) fn a_tmpfs_has_its_size(containers: &dyn Containers) -> Check {
+fn a_tmpfs_has_its_size(containers: &dyn Containers) -> Check {
     let container =
         |command: &[&str]| Container::new(command).with(Mount::Tmpfs { to: "/mnt/memory".to_owned(), kib: 4096 });
     let seen = parse_file(&containers.run(&container(&["stat", "/mnt/memory"]), &[])?)?;
@@ -115,7 +127,7 @@ pub(super) fn a_tmpfs_has_its_size(containers: &dyn Containers) -> Check {
 /// The root filesystems of two containers are apart: what one writes, the other does not see.
 ///
 /// They come from the same image and, under Kata, through the same share.
-pub(super) fn root_filesystems_are_apart(containers: &dyn Containers) -> Check {
+fn root_filesystems_are_apart(containers: &dyn Containers) -> Check {
     let first = containers.start(&Container::new(&["stay"]))?;
     let second = containers.start(&Container::new(&["stay"]))?;
     let written = first.exec(&["rewrite", "/etc/mine", "mine"], &[])?;

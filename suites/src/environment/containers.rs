@@ -2,8 +2,8 @@
 
 use super::container::{Container, Finished};
 use crate::check::Stop;
-use crate::environment::Claims;
-use kata_osinfo::profile::{self, Profile};
+use crate::claims::Claims;
+use kata_osinfo::profile::Profile;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -33,46 +33,6 @@ impl Runtime {
 /// How the trace of a control group ends in which no process is.
 pub const EMPTY: &str = " (empty)";
 
-/// The Kata that was brought along, ready to run in an environment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kata {
-    /// Its version, `3.30.0`.
-    pub version: String,
-    /// Go or Rust.
-    pub kind: profile::Runtime,
-    /// The profile whose range holds that version.
-    pub profile: String,
-    /// The shim's path in the environment.
-    pub shim: String,
-    /// Where the configuration that came with it lies in the environment; `None` if its place has one that is to stay.
-    pub shipped: Option<String>,
-    /// Where it is to be put in the environment. The Rust shim of 4.0 reads only its own default paths, so it is one of
-    /// these (`is_shipped_kata_config_path` in `src/runtime-rs/crates/runtimes/src/manager.rs`).
-    pub configuration: String,
-    /// The guest's initrd in the environment.
-    pub initrd: String,
-    /// Kata's agent in the environment, for an initrd of the distro's own tool; `None` if it needs libraries of Kata's.
-    #[serde(default)]
-    pub agent: Option<String>,
-    /// `kata-runtime` or `kata-ctl` in the environment, where it came along.
-    #[serde(default)]
-    pub checker: Option<String>,
-    /// Kata's own kernel and initrd in the environment, where both came along.
-    #[serde(default)]
-    pub own: Option<OwnGuest>,
-    /// Whether nothing is accelerated there, so that Kata's deadlines are stretched.
-    pub emulated: bool,
-}
-
-/// Kata's own kernel and initrd, which are not for production with a distro.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OwnGuest {
-    /// The kernel in the environment.
-    pub kernel: String,
-    /// The initrd in the environment, with Kata's agent in it.
-    pub initrd: String,
-}
-
 /// What a guest of Kata boots, where it is not the release's kernel with the initrd of the other tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GuestFiles {
@@ -80,29 +40,6 @@ pub enum GuestFiles {
     DistrosInitrd,
     /// Kata's own kernel and initrd.
     Katas,
-}
-
-impl Kata {
-    /// Whether it is of Kata 2 or 3.
-    pub fn is_before_4(&self) -> bool {
-        self.version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major < 4)
-    }
-
-    /// The name that containerd knows its runtime by, a Go one's and a Rust one's beside each other.
-    pub fn handler(&self) -> &'static str {
-        match self.kind {
-            profile::Runtime::Go => "io.containerd.kata.v2",
-            profile::Runtime::Rs => "io.containerd.kata-rs.v2",
-        }
-    }
-
-    /// The program that containerd makes of that name.
-    pub fn shim_name(&self) -> &'static str {
-        match self.kind {
-            profile::Runtime::Go => "containerd-shim-kata-v2",
-            profile::Runtime::Rs => "containerd-shim-kata-rs-v2",
-        }
-    }
 }
 
 /// A process of the host that belongs to containers of a test.

@@ -1,12 +1,14 @@
-//! Where a property is tried.
+//! Where a property of a filesystem is tried: a directory in a guest, or one that host and guest both have.
 
+use super::action::{Action, Reply};
 use crate::check::{Doing, Stop};
 use crate::share::Share;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
-/// Where a property is tried.
+/// Where a property is tried on one side: in a guest, or natively.
 #[derive(Debug, Clone)]
 pub struct Site {
     /// A fresh, empty directory of this test's own, mode 0777, every parent searchable by all.
@@ -25,21 +27,59 @@ pub struct Site {
 
 impl Site {
     /// The path of `name` in the test's directory.
-    pub(super) fn path(&self, name: impl AsRef<OsStr>) -> PathBuf {
+    pub(crate) fn path(&self, name: impl AsRef<OsStr>) -> PathBuf {
         self.dir.join(name.as_ref())
     }
 
     /// A new file with these contents.
-    pub(super) fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> Result<PathBuf, Stop> {
+    pub(crate) fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> Result<PathBuf, Stop> {
         let path = self.path(name);
         fs::write(&path, contents).doing(format_args!("writing {name}"))?;
         Ok(path)
     }
 
     /// A new directory.
-    pub(super) fn directory(&self, name: &str) -> Result<PathBuf, Stop> {
+    pub(crate) fn directory(&self, name: &str) -> Result<PathBuf, Stop> {
         let path = self.path(name);
         fs::create_dir(&path).doing(format_args!("making the directory {name}"))?;
         Ok(path)
     }
+}
+
+/// The guest, as a body between host and guest sees it.
+pub trait GuestSide {
+    /// Has the guest do something under the share's mount point.
+    ///
+    /// # Errors
+    ///
+    /// Only when the guest cannot be asked: a refusal by the filesystem is [`Reply::Refused`].
+    fn act(&mut self, action: Action) -> Result<Reply, Stop>;
+
+    /// How many descriptors the share's daemon has open, in all of its processes.
+    ///
+    /// # Errors
+    ///
+    /// When there is no daemon, or it cannot be looked at.
+    fn daemon_descriptors(&mut self) -> Result<usize, Stop>;
+
+    /// Kills the VMM without warning (SIGKILL) and waits for its end; the guest is not asked anything afterwards.
+    ///
+    /// # Errors
+    ///
+    /// When the VMM could not be killed.
+    fn kill_vmm(&mut self) -> Result<(), Stop>;
+}
+
+/// A directory that host and guest both have.
+pub struct Pair<'a> {
+    /// The test's own directory (fresh, mode 0777) on the host's side of the share.
+    pub host: PathBuf,
+    /// The same directory relative to the share's root, as the guest sees it.
+    pub relative: PathBuf,
+    /// The share between them.
+    pub share: Share,
+    /// How long a change may take to be visible on the other side.
+    pub deadline: Duration,
+    /// The guest.
+    pub guest: &'a mut dyn GuestSide,
 }

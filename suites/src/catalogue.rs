@@ -1,0 +1,83 @@
+//! The catalogue: every test of every suite, in the order of running.
+//!
+//! It imports the suites, and nothing of this crate imports it.
+//! Beside [`tests`] it names what a test is made of, for those who plan, run and report.
+
+use crate::{containers, filesystem, host, smoke};
+use std::sync::OnceLock;
+
+pub use crate::test::{Body, Configuration, Need, Place, Suite, Test};
+
+/// Every test, in the order of running: what blocks others comes first.
+pub fn tests() -> &'static [Test] {
+    static TESTS: OnceLock<Vec<Test>> = OnceLock::new();
+    TESTS.get_or_init(|| {
+        let suites = [smoke::tests(), host::tests(), filesystem::tests(), containers::tests()];
+        suites.into_iter().flatten().collect()
+    })
+}
+
+/// The test of that id.
+pub fn find(id: &str) -> Option<&'static Test> {
+    tests().iter().find(|t| t.id == id)
+}
+
+/// The body of a test.
+pub fn body(test: &Test) -> Option<Body> {
+    let row = match test.suite {
+        Suite::Smoke => smoke::rows().find(|row| row.name == test.name),
+        Suite::Host => host::rows().find(|row| row.name == test.name),
+        Suite::Filesystem => filesystem::rows().find(|row| row.name == test.name),
+        Suite::Containers => containers::rows().find(|row| row.name == test.name),
+    };
+    row.map(|row| row.body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capability::Capability;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_test_has_a_body_a_doc_and_known_blockers() {
+        let ids: BTreeSet<&str> = tests().iter().map(|t| t.id.as_str()).collect();
+        assert_eq!(ids.len(), tests().len(), "two tests have the same id");
+        for test in tests() {
+            assert!(body(test).is_some(), "{} has no body", test.id);
+            assert!(test.doc.len() > 60, "{} has no doc comment to speak of: {:?}", test.id, test.doc);
+            assert!(!test.proves.is_empty(), "{} proves nothing", test.id);
+            for blocker in &test.blocked_by {
+                assert!(ids.contains(blocker.as_str()), "{} is blocked by the unknown {blocker}", test.id);
+            }
+        }
+    }
+
+    /// A test that reads a list is `qemu_has_…` or `kernel_has_…`.
+    #[test]
+    fn only_what_no_test_uses_is_only_listed() {
+        for capability in Capability::ALL {
+            let mut proofs = tests().iter().filter(|t| t.proves.contains(capability)).peekable();
+            let exists = proofs.peek().is_some();
+            let listed = proofs.all(|t| t.name.starts_with("qemu_has_") || t.name.starts_with("kernel_has_"));
+            assert_eq!(capability.is_only_listed(), exists && listed, "{capability}");
+        }
+    }
+
+    #[test]
+    fn a_blocker_comes_before_what_it_blocks() {
+        let mut seen = BTreeSet::new();
+        for test in tests() {
+            for blocker in &test.blocked_by {
+                assert!(seen.contains(blocker.as_str()), "{} runs before its blocker {blocker}", test.id);
+            }
+            seen.insert(test.id.as_str());
+        }
+    }
+
+    #[test]
+    fn there_are_at_least_45_distinct_functions() {
+        let names: BTreeSet<&str> = tests().iter().map(|t| t.name).collect();
+        assert!(names.len() >= 45, "{}", names.len());
+    }
+}
