@@ -22,8 +22,8 @@ use crate::test::{Place, Suite, Test};
 
 pub use crate::claims::{Kata, OwnGuest};
 pub use crate::environment::{
-    Container, Containers, EMPTY, Facts, FileFacts, Finished, GuestFiles, Limits, Mount, Network, PROBE, Process,
-    Runtime, Sandbox, Task,
+    Container, Containers, Event, Facts, FileFacts, Finished, GuestFiles, Limits, Mount, Network, PROBE, Process,
+    Runtime, Sandbox, Task, Trace,
 };
 pub use crate::test::ContainersBody;
 pub use process::pattern;

@@ -19,7 +19,7 @@ pub use crate::claims::{Claims, ModuleSet};
 pub use crate::ending::Ending;
 pub use action::{Action, Bytes, FileKind, Reply, Status};
 pub use container::{Container, Facts, FileFacts, Finished, Limits, Mount, PROBE, Sandbox};
-pub use containers::{Containers, EMPTY, GuestFiles, Network, Process, Runtime, Task};
+pub use containers::{Containers, Event, GuestFiles, Network, Process, Runtime, Task, Trace};
 /// The kind of an environment; [`Environment`] is what a body may ask of it.
 pub use kata_osinfo::environment::Environment as Kind;
 pub use site::{GuestSide, Pair, Site};
@@ -93,8 +93,42 @@ pub trait Environment {
 pub struct VcpuRun {
     /// KVM_GET_API_VERSION.
     pub api: i32,
-    /// What the vCPU wrote to port 0xe9, and that it halted after that; else the exit that was seen.
-    pub exits: String,
+    /// How the vCPU came back, in order.
+    pub exits: Vec<VcpuExit>,
+}
+
+impl VcpuRun {
+    /// Whether the vCPU came to the program's end.
+    pub fn has_halted(&self) -> bool {
+        self.exits.last() == Some(&VcpuExit::Halted)
+    }
+
+    /// How the vCPU came back, for a message.
+    pub fn seen(&self) -> String {
+        let words: Vec<String> = self.exits.iter().map(VcpuExit::to_string).collect();
+        words.join(", ")
+    }
+}
+
+/// How a vCPU came back from KVM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VcpuExit {
+    /// It wrote this to port 0xe9.
+    Wrote(u8),
+    /// It halted.
+    Halted,
+    /// By an exit that the program does not ask for, in KVM's words.
+    Other(String),
+}
+
+impl std::fmt::Display for VcpuExit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            VcpuExit::Wrote(byte) => write!(f, "out 0x{byte:02x}"),
+            VcpuExit::Halted => f.write_str("hlt"),
+            VcpuExit::Other(exit) => f.write_str(exit),
+        }
+    }
 }
 
 /// A running virtiofsd.
@@ -166,7 +200,7 @@ pub enum Question {
         /// What to write.
         text: String,
     },
-    /// The names in a folder, sorted, one a line.
+    /// The names in a folder, sorted.
     List {
         /// Absolute path in the guest.
         path: String,
@@ -228,6 +262,21 @@ pub enum Answer {
         /// The text.
         text: String,
     },
+    /// Names, sorted.
+    Names {
+        /// They; what is not UTF-8 in them is replaced.
+        names: Vec<String>,
+    },
+    /// How much of what was sent came back unchanged.
+    Count {
+        /// In bytes or packets, as was asked.
+        count: u32,
+    },
+    /// CPUs, by their numbers, in order.
+    Cpus {
+        /// The numbers.
+        cpus: Vec<usize>,
+    },
     /// It failed in the guest.
     Failed {
         /// Why.
@@ -236,12 +285,44 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// The text of a `Text` answer, or a failed check.
+    /// The text of a `Text` answer, nothing where it is done, or a failed check that begins with `what`.
     pub fn text(self, what: &str) -> Result<String, Stop> {
         match self {
             Answer::Text { text } => Ok(text),
             Answer::Done => Ok(String::new()),
-            Answer::Failed { message } => Err(Stop::fail(format!("{what}: {message}"))),
+            other => Err(other.unexpected(what)),
+        }
+    }
+
+    /// The names of a `Names` answer, or a failed check that begins with `what`.
+    pub fn names(self, what: &str) -> Result<Vec<String>, Stop> {
+        match self {
+            Answer::Names { names } => Ok(names),
+            other => Err(other.unexpected(what)),
+        }
+    }
+
+    /// The number of a `Count` answer, or a failed check that begins with `what`.
+    pub fn count(self, what: &str) -> Result<u32, Stop> {
+        match self {
+            Answer::Count { count } => Ok(count),
+            other => Err(other.unexpected(what)),
+        }
+    }
+
+    /// The numbers of a `Cpus` answer, or a failed check that begins with `what`.
+    pub fn cpus(self, what: &str) -> Result<Vec<usize>, Stop> {
+        match self {
+            Answer::Cpus { cpus } => Ok(cpus),
+            other => Err(other.unexpected(what)),
+        }
+    }
+
+    /// What failed in the guest, or that it answered something else than it was asked.
+    fn unexpected(self, what: &str) -> Stop {
+        match self {
+            Answer::Failed { message } => Stop::fail(format!("{what}: {message}")),
+            other => Stop::error(format!("{what}: the guest answered with {other:?}")),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::process::{parse_facts, wait_for};
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Container, Containers, EMPTY, PROBE, Process, Runtime, Sandbox};
+use crate::environment::{Container, Containers, PROBE, Process, Runtime, Sandbox, Trace};
 use crate::row::{Row, row};
 use kata_osinfo::profile;
 use std::collections::BTreeSet;
@@ -65,15 +65,15 @@ fn nothing_stays_behind(containers: &dyn Containers) -> Check {
 }
 
 /// Waits until nothing new is left, but for what Kata's Go runtime is known to leave on any distro.
-fn gone(containers: &dyn Containers, before: &BTreeSet<String>, when: &str) -> Check {
+fn gone(containers: &dyn Containers, before: &BTreeSet<Trace>, when: &str) -> Check {
     let kata = containers.claims().kata_for(&containers.profile().name);
     let excused = containers.runtime() == Runtime::Kata && kata.is_some_and(|kata| kata.kind == profile::Runtime::Go);
-    let new = || -> BTreeSet<String> { containers.traces().difference(before).cloned().collect() };
-    let known = |trace: &String| excused && trace.starts_with("control group ") && trace.ends_with(EMPTY);
+    let new = || -> BTreeSet<Trace> { containers.traces().difference(before).cloned().collect() };
+    let known = |trace: &Trace| excused && matches!(trace, Trace::ControlGroup { empty: true, .. });
     wait_for(
         || new().iter().all(known),
         || {
-            let left: Vec<String> = new().into_iter().filter(|trace| !known(trace)).collect();
+            let left: Vec<String> = new().iter().filter(|trace| !known(trace)).map(Trace::to_string).collect();
             format!("{when} there still is: {}", left.join(", "))
         },
     )?;

@@ -73,7 +73,10 @@ fn running_out_of_memory_is_reported(containers: &dyn Containers) -> Check {
     let finished = task.wait(std::time::Duration::from_secs(120))?;
     ensure!(was_killed(containers, &finished), "a container of 48 MiB used 256 MiB: {}", finished.summary());
     wait_for(
-        || containers.events(&id).iter().any(|event| event.contains("/tasks/oom")),
-        || format!("no OOM event; containerd published {}", containers.events(&id).join(" | ")),
+        || containers.events(&id).iter().any(|event| event.topic == "/tasks/oom"),
+        || {
+            let lines: Vec<String> = containers.events(&id).into_iter().map(|event| event.line).collect();
+            format!("no OOM event; containerd published {}", lines.join(" | "))
+        },
     )
 }

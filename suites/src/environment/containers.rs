@@ -30,9 +30,6 @@ impl Runtime {
     }
 }
 
-/// How the trace of a control group ends in which no process is.
-pub const EMPTY: &str = " (empty)";
-
 /// What a guest of Kata boots, where it is not the release's kernel with the initrd of the other tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GuestFiles {
@@ -64,6 +61,59 @@ impl Process {
     pub fn is_daemon(&self) -> bool {
         self.program.rsplit('/').next().unwrap_or_default().starts_with("virtiofsd")
     }
+}
+
+/// Something on the host that belongs to a container.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trace {
+    /// A record of containerd's.
+    Record {
+        /// Of what: `container`, `task`, `snapshot`.
+        kind: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// A control group.
+    ControlGroup {
+        /// Its folder.
+        path: PathBuf,
+        /// Whether no process is in it or below it.
+        empty: bool,
+    },
+    /// A folder or file of a runtime's.
+    Folder(PathBuf),
+    /// The target of a mount.
+    Mount(String),
+    /// A process.
+    Process {
+        /// Its id.
+        pid: u32,
+        /// The name of its program.
+        program: String,
+    },
+}
+
+impl std::fmt::Display for Trace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Trace::Record { kind, id } => write!(f, "{kind} {id} of containerd's"),
+            Trace::ControlGroup { path, empty } => {
+                write!(f, "control group {}{}", path.display(), if *empty { " (empty)" } else { "" })
+            }
+            Trace::Folder(path) => write!(f, "folder {}", path.display()),
+            Trace::Mount(target) => write!(f, "mount {target}"),
+            Trace::Process { pid, program } => write!(f, "process {pid} ({program})"),
+        }
+    }
+}
+
+/// An event that containerd published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What happened: `/tasks/oom`.
+    pub topic: String,
+    /// All that was printed of it.
+    pub line: String,
 }
 
 /// Containers of one runtime.
@@ -121,11 +171,10 @@ pub trait Containers {
     /// # Errors
     /// When it is not there.
     fn kill_process(&self, pid: u32) -> Result<(), Stop>;
-    /// What containers other than the shared pod have left on the host: processes, mounts, control groups, folders,
-    /// containerd's own records. Each line names one; that of a control group without processes ends with [`EMPTY`].
-    fn traces(&self) -> BTreeSet<String>;
-    /// The events that containerd published about the container of that id, as JSON lines behind their topics.
-    fn events(&self, id: &str) -> Vec<String>;
+    /// What there is on the host of containers other than the shared pod.
+    fn traces(&self) -> BTreeSet<Trace>;
+    /// The events that containerd published about the container of that id.
+    fn events(&self, id: &str) -> Vec<Event>;
     /// What the profile passes to QEMU for a sandbox of that id, with `<placeholders>` for what differs from run to run.
     ///
     /// # Errors

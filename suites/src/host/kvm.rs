@@ -4,7 +4,7 @@ use super::modules::{is_loaded, load};
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::Environment;
+use crate::environment::{Environment, VcpuExit};
 use crate::row::{Row, row};
 use crate::test::Place;
 
@@ -99,7 +99,8 @@ fn kvm_modules_are_loaded(env: &dyn Environment) -> Check {
 fn a_vcpu_runs(env: &dyn Environment) -> Check {
     let run = env.run_a_vcpu().map_err(Stop::fail)?;
     ensure!(run.api == 12, "KVM's API has version {}, 12 was expected", run.api);
-    ensure!(run.exits == "out 0x2a, hlt", "expected the vCPU to write 0x2a and to halt, saw: {}", run.exits);
+    let expected = [VcpuExit::Wrote(0x2a), VcpuExit::Halted];
+    ensure!(run.exits == expected, "expected the vCPU to write 0x2a and to halt, saw: {}", run.seen());
     Ok(())
 }
 

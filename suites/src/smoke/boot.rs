@@ -60,10 +60,9 @@ fn guest_has_the_cpus_and_memory_asked_for(machine: &mut dyn Machine) -> Check {
 /// As many CPUs as were asked for are online, and a thread bound to each ran on it.
 pub(super) fn cpus_work(machine: &mut dyn Machine, asked: u32) -> Check {
     let online = read(machine, "/sys/devices/system/cpu/online")?;
-    let worked = machine.ask(Question::WorkOnEachCpu)?.text("working on each CPU of the guest")?;
-    let expected: Vec<String> = (0..asked).map(|number| number.to_string()).collect();
+    let worked = machine.ask(Question::WorkOnEachCpu)?.cpus("working on each CPU of the guest")?;
     ensure!(
-        worked.split_whitespace().eq(expected.iter().map(String::as_str)),
+        worked.iter().copied().eq(0..asked as usize),
         "{asked} CPUs were asked for, online are {:?}, and those that did work are {worked:?}",
         online.trim()
     );

@@ -165,8 +165,8 @@ fn cpu_is_hotplugged(env: &dyn Environment) -> Check {
     let wait = Wait::new(machine, ONLINE, "the guest did work on a plugged CPU");
     let works = |machine: &mut dyn Machine| {
         bring_online(machine, "/sys/devices/system/cpu", "cpu")?;
-        let worked = machine.ask(Question::WorkOnEachCpu)?.text("working on each CPU of the guest")?;
-        Ok((worked.split_whitespace().count() > usize::try_from(present).unwrap_or(0)).then_some(()))
+        let worked = machine.ask(Question::WorkOnEachCpu)?.cpus("working on each CPU of the guest")?;
+        Ok((worked.len() > usize::try_from(present).unwrap_or(0)).then_some(()))
     };
     let progress = |machine: &mut dyn Machine| {
         let there = list(machine, "/sys/devices/system/cpu")?;
@@ -275,9 +275,9 @@ fn network_interface_is_hotplugged(env: &dyn Environment) -> Check {
     let name = on_the_bridge(env, machine, "net", "the guest had a network interface in slot 1 of pci-bridge-0")?;
     let packets = 16;
     let back =
-        machine.ask(Question::Packets { interface: name, count: packets })?.text("sending packets from the guest")?;
+        machine.ask(Question::Packets { interface: name, count: packets })?.count("sending packets from the guest")?;
     ensure!(
-        back == packets.to_string(),
+        back == packets,
         "of {packets} packets that the guest sent, {} reached the other end and {back} came back unchanged",
         peer.seen()
     );
@@ -351,7 +351,7 @@ pub(super) fn read(machine: &mut dyn Machine, path: &str) -> Result<String, Stop
 /// The names in a folder of the guest's; none where it is not there.
 pub(super) fn list(machine: &mut dyn Machine, folder: &str) -> Result<Vec<String>, Stop> {
     let answer = machine.ask(Question::List { path: folder.into() })?;
-    Ok(answer.text("").map(|names| names.lines().map(str::to_owned).collect()).unwrap_or_default())
+    Ok(answer.names("").unwrap_or_default())
 }
 
 /// A disk's file, removed when dropped.

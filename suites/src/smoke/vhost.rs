@@ -78,8 +78,8 @@ fn vsock_carries_bytes_both_ways(env: &dyn Environment) -> Check {
     // The host's side is the machine's: a port that somebody else listens on is taken in another run.
     let port = 0x4b51_0000 + cid % 10_000;
     vsock::echo(port).map_err(|e| Stop::error(format!("listening on vsock on the host: {e}")))?;
-    let guest = machine.ask(Question::VsockDial { port, bytes })?.text("dialling the host over vsock")?;
-    ensure!(guest == bytes.to_string(), "of {bytes} bytes to the host, {guest} came back unchanged");
+    let guest = machine.ask(Question::VsockDial { port, bytes })?.count("dialling the host over vsock")?;
+    ensure!(guest == bytes, "of {bytes} bytes to the host, {guest} came back unchanged");
     Ok(())
 }
 
@@ -115,11 +115,11 @@ fn packets_cross_the_network(env: &dyn Environment) -> Check {
     let mut machine = env.boot_with_peer(peer.address())?;
     appears(machine.as_mut(), "/sys/class/net", |name| name != "lo", "a network interface besides lo")?;
     let names =
-        machine.ask(Question::List { path: "/sys/class/net".into() })?.text("listing the guest's interfaces")?;
-    let interface = names.lines().find(|name| *name != "lo").unwrap_or_default().to_owned();
+        machine.ask(Question::List { path: "/sys/class/net".into() })?.names("listing the guest's interfaces")?;
+    let interface = names.into_iter().find(|name| name != "lo").unwrap_or_default();
     let packets = 16;
-    let back = machine.ask(Question::Packets { interface, count: packets })?.text("sending packets from the guest")?;
-    ensure!(back == packets.to_string(), "of {packets} packets that the guest sent, {back} came back unchanged");
+    let back = machine.ask(Question::Packets { interface, count: packets })?.count("sending packets from the guest")?;
+    ensure!(back == packets, "of {packets} packets that the guest sent, {back} came back unchanged");
     Ok(())
 }
 
@@ -128,12 +128,12 @@ fn appears(machine: &mut dyn Machine, folder: &str, wanted: impl Fn(&str) -> boo
     let end = Instant::now() + Duration::from_secs(10);
     loop {
         let names =
-            machine.ask(Question::List { path: folder.into() })?.text(&format!("listing {folder} in the guest"));
-        if names.as_ref().is_ok_and(|names| names.lines().any(&wanted)) {
+            machine.ask(Question::List { path: folder.into() })?.names(&format!("listing {folder} in the guest"));
+        if names.as_ref().is_ok_and(|names| names.iter().any(|name| wanted(name))) {
             return Ok(());
         }
         if Instant::now() > end {
-            let seen = names.unwrap_or_else(|stop| match stop {
+            let seen = names.map(|names| names.join(", ")).unwrap_or_else(|stop| match stop {
                 Stop::Fail { message, .. } | Stop::Error { message } | Stop::Unanswered { message } => message,
                 Stop::Skip { reason } => reason,
             });
