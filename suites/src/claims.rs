@@ -32,7 +32,7 @@ pub struct Claims {
 impl Claims {
     /// What guests run: the release with what was brought along in the place of the distro's own.
     ///
-    /// A kernel is for Kata's guests alone, for the modules of the others are the release's.
+    /// A kernel is in use in Kata's guests only, because the modules of all other guests are the release's.
     pub fn in_use(&self) -> Release {
         let mut release = self.release.clone();
         if let Some(path) = self.brought.get("qemu") {

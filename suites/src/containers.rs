@@ -2,7 +2,7 @@
 //!
 //! Every body is two tests, `containers::runc::NAME` and `containers::kata::NAME`, unless its row names one place only:
 //! what Kata itself takes away has a control alone, and what only Kata has, [`guests`], has none.
-//! The control decides nothing about Kata but whether the environment can judge it: where a body fails under runc, its
+//! The control only decides whether the environment can judge Kata: where a body fails under runc, its
 //! twin is an error and not a failure of the distro.
 
 mod arguments;

@@ -139,5 +139,5 @@ fn root_filesystems_are_apart(containers: &dyn Containers) -> Check {
 
 fn parse_file(finished: &Finished) -> Result<FileFacts, Stop> {
     serde_json::from_slice(&finished.stdout)
-        .map_err(|e| Stop::fail(format!("the container did not tell about the file ({e}): {}", finished.summary())))
+        .map_err(|e| Stop::fail(format!("the container did not describe the file ({e}): {}", finished.summary())))
 }

@@ -45,7 +45,7 @@ fn an_initrd_of_the_distros_tool_boots(containers: &dyn Containers) -> Check {
 
 /// A container runs in a guest of Kata's own kernel and initrd, under the distro's VMM.
 ///
-/// A smoke test, for telling a fault of the distro's kernel from one of its VMM; a distro's users get the distro's kernel,
+/// A smoke test that tells a fault of the distro's kernel from one of its VMM; a distro's users get the distro's kernel,
 /// and this pair is not for production there.
 fn katas_own_kernel_boots(containers: &dyn Containers) -> Check {
     let finished = containers.run_with(GuestFiles::Katas, &Container::new(&["facts"]))?;

@@ -64,7 +64,7 @@ fn nothing_stays_behind(containers: &dyn Containers) -> Check {
     gone(containers, &before, &format!("after {rounds} containers"))
 }
 
-/// Waits until nothing new is left, but for what Kata's Go runtime is known to leave on any distro.
+/// Waits until nothing new is left except for what Kata's Go runtime is known to leave on any distro.
 fn gone(containers: &dyn Containers, before: &BTreeSet<Trace>, when: &str) -> Check {
     let kata = containers.claims().kata_for(&containers.profile().name);
     let excused = containers.runtime() == Runtime::Kata && kata.is_some_and(|kata| kata.kind == profile::Runtime::Go);

@@ -62,7 +62,8 @@ fn the_limit_on_cpu_time_is_seen_inside(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// A container that uses more memory than its limit is killed, told as 137, and containerd publishes an OOM event.
+/// A container that uses more memory than its limit is killed, which is reported as 137, and containerd publishes an
+/// OOM event.
 ///
 /// `OOMKilled` in a pod's status comes from this event; under Kata the agent has to notice it in the guest and the shim
 /// has to pass it on.

@@ -64,7 +64,7 @@ fn an_image_brings_its_settings(containers: &dyn Containers) -> Check {
 fn exit_codes_are_told(containers: &dyn Containers) -> Check {
     for code in [0, 7, 255] {
         let finished = containers.run(&Container::new(&["exit", &code.to_string()]), &[])?;
-        ensure!(finished.code == code, "a process exited with {code}, told was {}", finished.summary());
+        ensure!(finished.code == code, "a process exited with {code}, the runtime reported {}", finished.summary());
     }
     Ok(())
 }
@@ -173,7 +173,7 @@ fn further_processes_run_in_a_container(containers: &dyn Containers) -> Check {
     let read = task.exec(&["read", "/tmp/from-exec"], &[])?;
     ensure!(read.text() == "here", "another process of the container does not see the file: {}", read.summary());
     let code = task.exec(&["exit", "42"], &[])?;
-    ensure!(code.code == 42, "a further process exited with 42, told was {}", code.summary());
+    ensure!(code.code == 42, "a further process exited with 42, the runtime reported {}", code.summary());
     let sent = pattern(64 << 10);
     let echoed = task.exec(&["cat", &sent.len().to_string()], &sent)?;
     same_bytes("a further process's standard output", &echoed.stdout, &sent)
@@ -193,7 +193,7 @@ fn signals_reach_the_process(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// A process that ignores SIGTERM is ended by SIGKILL, told as 137.
+/// A process that ignores SIGTERM is ended by SIGKILL, which is reported as 137.
 ///
 /// It is how a pod's grace period ends.
 fn sigkill_ends_what_ignores_sigterm(containers: &dyn Containers) -> Check {
@@ -202,18 +202,18 @@ fn sigkill_ends_what_ignores_sigterm(containers: &dyn Containers) -> Check {
     wait_for(|| task.stdout().contains("signal 15"), || format!("SIGTERM was sent, printed was {:?}", task.stdout()))?;
     task.signal(9)?;
     let finished = task.wait(Duration::from_secs(60))?;
-    ensure!(was_killed(containers, &finished), "killed by signal 9, told was {}", finished.summary());
+    ensure!(was_killed(containers, &finished), "killed by signal 9, the runtime reported {}", finished.summary());
     Ok(())
 }
 
 /// Whether the exit code says that SIGKILL ended it: 137.
 ///
-/// Before 4.0 Kata's agent tells the signal's bare number (`src/agent/src/signal.rs@3.30.0`, and at 4.0.0).
+/// Before 4.0 Kata's agent reports the signal's bare number (`src/agent/src/signal.rs@3.30.0`, and at 4.0.0).
 pub(super) fn was_killed(containers: &dyn Containers, finished: &Finished) -> bool {
     let kata = containers.claims().kata_for(&containers.profile().name);
     let bare = containers.runtime() == Runtime::Kata && kata.is_some_and(|kata| kata.is_before_4());
     if bare && finished.code == 9 {
-        containers.note("Kata before 4.0 tells 9 for a process that SIGKILL ended, not 137".to_owned());
+        containers.note("Kata before 4.0 reports 9 for a process that SIGKILL ended, not 137".to_owned());
         return true;
     }
     finished.code == 137
@@ -257,7 +257,7 @@ fn seccomp_denies_what_the_profile_denies(containers: &dyn Containers) -> Check 
 /// What the probe said of itself.
 pub(super) fn parse_facts(finished: &Finished) -> Result<Facts, Stop> {
     serde_json::from_slice(&finished.stdout)
-        .map_err(|e| Stop::fail(format!("the container did not tell about itself ({e}): {}", finished.summary())))
+        .map_err(|e| Stop::fail(format!("the container did not describe itself ({e}): {}", finished.summary())))
 }
 
 /// Bytes with a period that divides no buffer size, so that a lost or repeated piece shows.

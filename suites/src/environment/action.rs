@@ -260,17 +260,17 @@ pub enum Reply {
     Done,
     /// The bytes that were read.
     Data {
-        /// They.
+        /// The bytes.
         data: Bytes,
     },
     /// What lstat(2) said.
     Status {
-        /// It.
+        /// The status.
         status: Status,
     },
     /// The names in a directory, sorted.
     Names {
-        /// They.
+        /// The names.
         names: Vec<Bytes>,
     },
     /// The filesystem refused; many tests expect just that.

@@ -38,7 +38,7 @@ fn set(path: &Path, name: &str, value: &[u8]) -> Result<(), Stop> {
     setxattr(path, name, value, XattrFlags::empty()).doing(format_args!("setting {name} of {}", path.display()))
 }
 
-/// A user attribute holds any bytes (none included, save over 9p, whose protocol removes by setting nothing) on files and directories, and stays through a rename.
+/// A user attribute holds any bytes (none included, except over 9p, whose protocol removes by setting nothing) on files and directories, and stays through a rename.
 ///
 /// overlayfs in a guest needs attributes on the share for its upper layer (Kata, how-to-run-docker-with-kata), and file capabilities live in them; Kata passes `--xattr` only when asked to.
 fn attributes_round_trip(site: &Site) -> Check {

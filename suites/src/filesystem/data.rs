@@ -134,7 +134,7 @@ fn truncation_cuts_and_extends_with_zeros(site: &Site) -> Check {
 
 /// fallocate(2) extends the file with zeros and reserves its space, and punching a hole zeroes just the hole.
 ///
-/// Databases and image tools reserve space so; FUSE has had the request since Linux 3.5 while Linux's 9p client has none, hence not on 9p.
+/// Databases and image tools reserve space so; FUSE has had the request since Linux 3.5 while Linux's 9p client has none, so this is not tried on 9p.
 fn fallocate_reserves_and_punches(site: &Site) -> Check {
     let path = site.file("file", noise(6, 16_384))?;
     let file = open_both(&path)?;

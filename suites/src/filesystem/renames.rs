@@ -57,7 +57,7 @@ fn rename_is_atomic(site: &Site) -> Check {
                     .write(true)
                     .create_new(true)
                     .open(&next)
-                    .doing("creating the old name anew (a rename must have taken it away)")?;
+                    .doing("creating the old name again (a rename must have taken it away)")?;
                 file.write_all(&vec![b'a' + version % 26; size]).doing("writing a version")?;
                 drop(file);
                 fs::rename(&next, &target).doing("renaming over the target")?;
@@ -118,7 +118,7 @@ fn rename_moves_directories(site: &Site) -> Check {
 
 /// RENAME_NOREPLACE refuses an existing target with EEXIST, and RENAME_EXCHANGE swaps two names in one step.
 ///
-/// systemd and package managers use both and virtiofsd has passed them on since it exists; Linux's 9p client refuses every flag, hence not on 9p.
+/// systemd and package managers use both and virtiofsd has passed them on since it exists; Linux's 9p client refuses every flag, so this is not tried on 9p.
 fn rename_noreplace_and_exchange_are_honoured(site: &Site) -> Check {
     let (one, two) = (site.file("one", "first")?, site.file("two", "second")?);
     let noreplace = renameat_with(CWD, &one, CWD, &two, RenameFlags::NOREPLACE);

@@ -167,8 +167,8 @@ fn guest_sees_what_the_host_appends_and_truncates(pair: &mut Pair<'_>) -> Check 
     log.set_len(3).doing("the host, truncating")?;
     pair.guest_comes_to_read("log", b"fir", "after the host truncated")?;
     log.set_len(0).doing("the host, emptying")?;
-    log.write_all(b"anew").doing("the host, writing anew")?;
-    pair.guest_comes_to_read("log", b"anew", "after the host emptied and wrote again")
+    log.write_all(b"again").doing("the host, writing again")?;
+    pair.guest_comes_to_read("log", b"again", "after the host emptied and wrote again")
 }
 
 /// A file that the guest holds open stays readable and writable after the host removed its name.

@@ -19,7 +19,7 @@ pub(super) static ROWS: &[Row] = &[
 ///
 /// Kata opens them as root and passes descriptors on; a rootless VMM gets /dev/kvm through its group
 /// (src/runtime/pkg/resourcecontrol/cgroups.go@3.29.0 lists them for the device cgroup).
-/// /dev/kvm is open to all on some distros, for KVM confines by itself: that is noted.
+/// /dev/kvm is open to all on some distros, because KVM confines its users itself: that is noted.
 fn kvm_and_vhost_nodes_are_there(env: &dyn Environment) -> Check {
     for (path, minor) in [("/dev/kvm", Some(232)), ("/dev/vhost-vsock", None), ("/dev/vhost-net", Some(238))] {
         let mode = node(path, 10, minor)?;

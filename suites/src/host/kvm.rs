@@ -61,7 +61,7 @@ impl Cpu {
 /// The host's processor virtualizes: `vmx` or `svm`, and `lm` and `sse4_1` beside it.
 ///
 /// They are the CPU flags that `kata-runtime check` asks for (src/runtime/cmd/kata-runtime/kata-check_amd64.go@3.29.0).
-/// What lacks here is the machine's, never the distro's.
+/// What is missing here is the machine's fault, never the distro's.
 fn cpu_can_virtualize(env: &dyn Environment) -> Check {
     let cpu = Cpu::of(env)?;
     let Some((flag, _)) = cpu.virtualization() else {

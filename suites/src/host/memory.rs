@@ -15,7 +15,7 @@ pub(super) static ROWS: &[Row] = &[row!(Environment(shm_takes_guest_memory), &[C
 ///
 /// With virtio-fs the guest's memory is a shared file in /dev/shm (`setupFileBackedMem` in
 /// src/runtime/virtcontainers/qemu.go@3.29.0); a guest that touches more than fits there dies of SIGBUS.
-/// A size smaller than the default guest is noted, for the admin decides it.
+/// A size smaller than the default guest is noted, because the admin decides it.
 fn shm_takes_guest_memory(env: &dyn Environment) -> Check {
     let mounts = env.read("/proc/self/mounts")?;
     let mut kind =

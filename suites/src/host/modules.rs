@@ -47,17 +47,17 @@ fn host_modules_come_from_the_running_kernels_package(env: &dyn Environment) -> 
     let running = env.read("/proc/sys/kernel/osrelease")?;
     let (running, packaged) = (running.trim(), env.claims().kernel.as_str());
     ensure!(running == packaged, "the release's newest packaged kernel is {packaged}, running is {running}");
-    let mut strangers = Vec::new();
+    let mut foreign = Vec::new();
     for module in ["kvm", "vhost", "vhost_net", "vhost_vsock", "tun", "sch_ingress", "cls_u32", "act_mirred"] {
         let ran = env.run(&["modinfo", "-F", "filename", module], Duration::from_secs(20))?;
         let file = ran.stdout.trim();
         let own = ["/lib/modules/", "/usr/lib/modules/"].map(|folder| format!("{folder}{running}/"));
         let builtin = file == "(builtin)" || file.starts_with("name:");
         if !ran.ok() || !(builtin || own.iter().any(|folder| file.starts_with(folder.as_str()))) {
-            strangers.push(format!("{module}: {}", if ran.ok() { file.to_owned() } else { ran.tail() }));
+            foreign.push(format!("{module}: {}", if ran.ok() { file.to_owned() } else { ran.tail() }));
         }
     }
-    ensure!(strangers.is_empty(), "modules that are not the running kernel's: {}", strangers.join("; "));
+    ensure!(foreign.is_empty(), "modules that are not the running kernel's: {}", foreign.join("; "));
     Ok(())
 }
 

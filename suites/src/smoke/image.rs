@@ -122,7 +122,7 @@ impl Seen<'_> {
         Ok(())
     }
 
-    /// Skips where the distro's kernel has no eyes for it; it is not the kernel of guests with an image.
+    /// Skips where the distro's kernel has no drivers for it; it is not the kernel of guests with an image.
     fn kernel_can_look(&self, env: &dyn Environment) -> Check {
         let claims = env.claims();
         let set = claims.modules.get(self.modules);
@@ -232,7 +232,7 @@ impl Image {
         })
     }
 
-    /// Tells one content from another.
+    /// A hash of the file's content.
     fn sum(&self) -> Result<u64, Stop> {
         let mut hasher = DefaultHasher::new();
         blocks(&self.0, |block| {

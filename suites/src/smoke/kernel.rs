@@ -23,8 +23,9 @@ pub(super) static ROWS: &[Row] = &[
     row!(Environment(kernel_has_the_modules_of_virtio_blk), &[Capability::FsVirtioBlk], Kernel),
 ];
 
-/// Kernel options without which Kata's agent cannot run containers; `m` will not do, the agent loads nothing for them.
-/// From Kata's own kernel fragments, tools/packaging/kernel/configs/fragments/common/*.conf@4.1.0, less what Kata lists
+/// Kernel options without which Kata's agent cannot run containers; `m` is not enough, because the agent loads
+/// nothing for them.
+/// From Kata's own kernel fragments, tools/packaging/kernel/configs/fragments/common/*.conf@4.1.0, without what Kata lists
 /// only for features off the default path.
 const OPTIONS: &[&str] = &[
     "BINFMT_ELF",
