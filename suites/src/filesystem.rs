@@ -42,7 +42,7 @@ use crate::under;
 pub use crate::environment::{Action, Bytes, FileKind, GuestSide, Pair, Reply, Site, Status};
 pub use crate::test::{GuestBody, PairBody};
 pub use conformance::{NATIVE_FAILURES, pjdfstest_failures, record_native_failures};
-pub use guest_side::perform;
+pub use guest_side::{BadAction, perform};
 pub use mapping::read_mapped;
 
 /// The body on which all others depend.

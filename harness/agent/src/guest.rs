@@ -160,7 +160,7 @@ fn handle(request: GuestRequest) -> GuestReply {
         GuestRequest::Act { action } => {
             return match filesystem::perform(Path::new(SHARE), &action) {
                 Ok(reply) => GuestReply::Acted { reply },
-                Err(message) => GuestReply::Failed { message },
+                Err(e) => GuestReply::Failed { message: e.to_string() },
             };
         }
         GuestRequest::Ask { question } => return GuestReply::Answered { answer: answer(question) },

@@ -14,16 +14,26 @@ use std::sync::Mutex;
 /// The files that [`Action::Hold`] keeps open.
 static HELD: Mutex<BTreeMap<String, File>> = Mutex::new(BTreeMap::new());
 
+/// An action that no filesystem was asked, because it makes no sense here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{action:?}: {why}")]
+pub struct BadAction {
+    /// What was asked for.
+    pub action: Action,
+    /// What is wrong with it: an absolute path, an unknown handle.
+    pub why: String,
+}
+
 /// Does what is asked under `root`, following `..` and symlinks wherever this process's own root lets them lead.
 ///
 /// # Errors
 ///
-/// Only when what is asked makes no sense (an absolute path, an unknown handle); a refusal by the filesystem is [`Reply::Refused`].
-pub fn perform(root: &Path, action: &Action) -> Result<Reply, String> {
+/// Only when what is asked makes no sense; a refusal by the filesystem is [`Reply::Refused`].
+pub fn perform(root: &Path, action: &Action) -> Result<Reply, BadAction> {
     match attempt(root, action) {
         Ok(reply) => Ok(reply),
         Err(error) if error.raw_os_error().is_some() => Ok(Reply::Refused { errno: errno_name(&error) }),
-        Err(error) => Err(format!("{action:?}: {error}")),
+        Err(error) => Err(BadAction { action: action.clone(), why: error.to_string() }),
     }
 }
 

@@ -106,7 +106,7 @@ impl GuestSide for Loopback {
     fn act(&mut self, action: Action) -> Result<Reply, Stop> {
         user::with_own_fs(|| {
             rustix::process::chroot(&self.root).map_err(|e| Stop::error(format!("chroot: {e}")))?;
-            perform(Path::new("/"), &action).map_err(Stop::error)
+            perform(Path::new("/"), &action).map_err(|e| Stop::error(e.to_string()))
         })
     }
 
