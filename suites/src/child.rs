@@ -16,17 +16,17 @@ pub const ROLE: &str = "child";
 const REFUSED: i32 = libc::ENODATA;
 
 /// A process of a test's, which waits to be told to begin.
-pub struct Own(Child);
+pub struct OwnProcess(Child);
 
-impl Own {
-    /// Starts the program in that role; it waits for [`Own::finish`] before it does anything.
+impl OwnProcess {
+    /// Starts the program in that role; it waits for [`OwnProcess::finish`] before it does anything.
     ///
     /// # Errors
     /// When the process cannot be started.
-    pub fn start(task: &[&str]) -> Result<Own, Stop> {
+    pub fn start(task: &[&str]) -> Result<OwnProcess, Stop> {
         let mut command = Command::new("/proc/self/exe");
         command.arg(ROLE).args(task).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.spawn().map(Own).map_err(|e| Stop::error(format!("starting a process of the test's: {e}")))
+        command.spawn().map(OwnProcess).map_err(|e| Stop::error(format!("starting a process of the test's: {e}")))
     }
 
     /// Its process id.
@@ -52,7 +52,7 @@ impl Own {
 /// # Errors
 /// What the process said.
 pub fn run(task: &[&str], doing: &str) -> Check {
-    let (status, said) = Own::start(task)?.finish()?;
+    let (status, said) = OwnProcess::start(task)?.finish()?;
     if status.success() { Ok(()) } else { Err(Stop::fail(format!("{doing}: {status}: {said}"))) }
 }
 

@@ -93,10 +93,11 @@ fn test(row: &Row, place: Place, share: Share) -> Test {
     let module = format!("filesystem::{}", share.module());
     let mut test = row.test(Suite::Filesystem, &module, place, Some(share));
     test.proves.retain(|capability| capability.share() == Some(share.name()));
-    test.blocked_by = match row.name {
-        MOUNTS => mount::blockers(share),
-        _ => vec![format!("{module}::{MOUNTS}")],
-    };
+    if row.name == MOUNTS {
+        test.blocked_by = mount::blockers(share);
+    } else if row.blocked_by.is_none() {
+        test.blocked_by = vec![format!("{module}::{MOUNTS}")];
+    }
     match share {
         // On a disk of its own the guest makes the nodes itself.
         Share::VirtioBlk => test.needs = &[],

@@ -55,14 +55,14 @@ const FILE: &str = "words";
 /// end, and no sandbox starts.
 fn image_is_read_as_an_nvdimm(env: &dyn Environment) -> Check {
     let options = ["ACPI_NFIT", "BLK_DEV_PMEM", "NVDIMM_PFN", "FS_DAX"];
-    let seen = Seen {
+    let form = ImageForm {
         driver: ImageDriver::Nvdimm,
         modules: "nvdimm",
         disk: "pmem0",
         bytes: layout::BYTES - layout::HEADER,
         options: &options,
     };
-    seen.is_read(env)
+    form.is_read(env)
 }
 
 /// Kata's image as a virtio-blk disk has its size in the guest and is read-only there; the root filesystem in it is mounted
@@ -73,13 +73,18 @@ fn image_is_read_as_an_nvdimm(env: &dyn Environment) -> Check {
 /// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0).
 fn image_is_read_as_a_disk(env: &dyn Environment) -> Check {
     let options = ["VIRTIO_BLK", "EXT4_FS"];
-    let seen =
-        Seen { driver: ImageDriver::Blk, modules: "virtio-blk", disk: "vda", bytes: layout::BYTES, options: &options };
-    seen.is_read(env)
+    let form = ImageForm {
+        driver: ImageDriver::Blk,
+        modules: "virtio-blk",
+        disk: "vda",
+        bytes: layout::BYTES,
+        options: &options,
+    };
+    form.is_read(env)
 }
 
 /// How a guest sees the image.
-struct Seen<'a> {
+struct ImageForm<'a> {
     driver: ImageDriver,
     modules: &'a str,
     disk: &'a str,
@@ -87,7 +92,7 @@ struct Seen<'a> {
     options: &'a [&'a str],
 }
 
-impl Seen<'_> {
+impl ImageForm<'_> {
     fn is_read(&self, env: &dyn Environment) -> Check {
         self.kernel_can_look(env)?;
         let image = Image::make(env)?;

@@ -3,7 +3,7 @@
 use super::BOOTS;
 use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
-use crate::child::{self, INNER_MOUNT, INNER_NAME, NAMESPACES, Own};
+use crate::child::{self, INNER_MOUNT, INNER_NAME, NAMESPACES, OwnProcess};
 use crate::ensure;
 use crate::row::{Row, row};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -68,7 +68,7 @@ fn guest_has_all_namespaces() -> Check {
 /// Kata's agent applies the container's seccomp profile inside the guest and reports support for it to the runtime.
 fn guest_has_seccomp_filters() -> Check {
     child::run(&["refused"], "a process under a filter that refuses getppid")?;
-    let (status, said) = Own::start(&["killed"])?.finish()?;
+    let (status, said) = OwnProcess::start(&["killed"])?.finish()?;
     // SIGSYS.
     ensure!(status.signal() == Some(31), "a process whose filter kills it for getppid ended with {status}: {said}");
     Ok(())
@@ -154,7 +154,7 @@ impl Group {
     }
 
     fn run(&self, task: &[&str]) -> Result<(std::process::ExitStatus, String), Stop> {
-        let process = Own::start(task)?;
+        let process = OwnProcess::start(task)?;
         self.set("cgroup.procs", &process.pid().to_string())?;
         process.finish()
     }
