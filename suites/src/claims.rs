@@ -1,4 +1,5 @@
-//! What the harness knows of an environment before anything runs in it: the release, its image, and the Kata brought along.
+//! What the harness knows of an environment before anything runs in it: the release, its image, and the Kata that came
+//! along.
 
 use kata_osinfo::profile;
 use kata_osinfo::release::Release;

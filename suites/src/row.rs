@@ -114,8 +114,10 @@ impl Row {
     }
 }
 
-/// A row for a body of this module: `row!(KIND(BODY), CAPABILITIES, COMPONENT)`, where the kind is one of [`Body`] and the
-/// component is whom a failure blames. On a share that is what serves it, and is left out.
+/// A row for a body of this module: `row!(KIND(BODY), CAPABILITIES, COMPONENT)`.
+///
+/// The kind is a variant of [`Body`], the component is whom a failure blames. A body on a share names none: what serves the
+/// share is to blame.
 macro_rules! row {
     (Guest($body:ident), $proves:expr) => {
         $crate::row::row!(@on_a_share Guest, $body, $proves)

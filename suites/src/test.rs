@@ -1,4 +1,4 @@
-//! What a test is: its group, where it runs, what it needs, what it proves, whom it blames and what blocks it; and its body.
+//! What a test is: its group, where it runs, what it needs, what it proves, whom it blames, what blocks it, and its body.
 
 use crate::capability::Capability;
 use crate::check::Check;
