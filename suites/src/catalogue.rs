@@ -1,267 +1,19 @@
-//! The catalogue: every test with what it proves, whom it blames and what blocks it.
+//! The catalogue: every test of every suite, in the order of running.
+//!
+//! It imports the suites, and nothing of this crate imports it.
+//! Beside [`tests`] it names what a test is made of, for those who plan, run and report.
 
-use crate::capability::Capability;
-use crate::check::Check;
-use crate::containers::ContainersBody;
-use crate::environment::{Environment, Kind, Machine};
-use crate::filesystem::{GuestBody, PairBody};
-use crate::outcome::Component;
-use crate::share::Share;
+use crate::{containers, filesystem, host, smoke};
 use std::sync::OnceLock;
 
-/// A group of tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Suite {
-    /// Packages, binaries, and whether QEMU and virtiofsd do what the profile asks.
-    Smoke,
-    /// Properties of the filesystems that a guest is given.
-    Filesystem,
-    /// The release as Kata's host: its kernel, its devices, its container manager.
-    Host,
-    /// Containers under the distro's containerd, by runc and by Kata.
-    Containers,
-}
-
-/// Where a test's body runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Place {
-    /// In the environment, with no guest of the harness's.
-    Environment,
-    /// In the environment, running a vCPU of its own under KVM, without a guest around it.
-    Vcpu,
-    /// In the environment, booting guests of its own (it may kill them).
-    OwnGuest,
-    /// In the environment, asking a shared guest or its VMM.
-    Machine,
-    /// Inside a shared guest.
-    Guest,
-    /// In the environment, talking to a shared guest: host and guest both act.
-    Pair,
-    /// In the environment, running containers under runc: the control of [`Place::Kata`].
-    Runc,
-    /// In the environment, running containers under Kata.
-    Kata,
-}
-
-/// What a body needs of the environment; the agent probes each before the tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Need {
-    /// `/dev/vhost-vsock` opens.
-    VhostVsock,
-    /// `/dev/vhost-net` and `/dev/net/tun` open.
-    VhostNet,
-    /// mknod(2) of device nodes is permitted.
-    Mknod,
-    /// A daemon may have 12,000 files open: virtiofsd keeps one for each file that its guest has looked at.
-    OpenFiles,
-    /// open_by_handle_at(2) opens a file of the share.
-    FileHandles,
-    /// Room for 256 processes and threads: QEMU, its workers, the daemon and the agent beside each other.
-    Processes,
-    /// Room for 1 GiB of memory: what a guest touches, and what an emulated processor's code takes.
-    Memory,
-}
-
-impl Need {
-    /// How much of it, for a need that is an amount.
-    pub fn amount(self) -> Option<u64> {
-        match self {
-            Need::VhostVsock | Need::VhostNet | Need::Mknod | Need::FileHandles => None,
-            Need::OpenFiles => Some(12_000),
-            Need::Processes => Some(256),
-            Need::Memory => Some(1024),
-        }
-    }
-}
-
-/// One named check.
-#[derive(Debug, Clone)]
-pub struct Test {
-    /// `filesystem::virtio_fs::rename_is_atomic`.
-    pub id: String,
-    /// The body's name: `rename_is_atomic`.
-    pub name: &'static str,
-    /// Its group.
-    pub suite: Suite,
-    /// Where the body runs.
-    pub place: Place,
-    /// The share it is about, if any.
-    pub share: Option<Share>,
-    /// The capabilities it is required for.
-    pub proves: Vec<Capability>,
-    /// Whom a failure blames unless the body knows better.
-    pub blames: Component,
-    /// What its row says that the environment must provide; see [`Test::all_needs`].
-    pub needs: &'static [Need],
-    /// The ids of the tests that must have passed first.
-    pub blocked_by: Vec<String>,
-    /// The names of the profiles it applies to; empty means all.
-    pub profiles: &'static [&'static str],
-    /// The environments that can show it; empty means all.
-    pub environments: &'static [Kind],
-    /// Seconds the body may take under emulation.
-    pub seconds: u32,
-    /// The body's doc comment.
-    pub doc: String,
-}
-
-impl Test {
-    /// What the environment must provide: what its row says, and room for a guest where it has one.
-    pub fn all_needs(&self) -> Vec<Need> {
-        let guest: &[Need] = match self.place {
-            Place::Environment | Place::Vcpu | Place::Runc => &[],
-            Place::OwnGuest | Place::Machine | Place::Guest | Place::Pair | Place::Kata => {
-                &[Need::Processes, Need::Memory]
-            }
-        };
-        self.needs.iter().chain(guest).copied().collect()
-    }
-}
-
-/// A guest (or none) that a test needs, as far as its own arguments go; tests of one configuration share a guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Configuration {
-    /// No shared guest: static checks, the daemon alone.
-    Static,
-    /// A guest without a share.
-    Plain,
-    /// A guest without a share, with an ext4 disk.
-    VirtioBlk,
-    /// A guest without a share that the tests boot, and end, themselves.
-    Own,
-    /// virtio-fs as the profile uses it.
-    VirtioFs,
-    /// virtio-fs with extended attributes switched on.
-    VirtioFsXattr,
-    /// virtio-fs with ACLs switched on, which not every daemon with extended attributes has.
-    VirtioFsAcl,
-    /// 9p as the profile uses it.
-    #[serde(rename = "virtio-9p")]
-    Virtio9p,
-    /// Containers under runc; the same for every profile.
-    Runc,
-    /// Containers under Kata, which boots its guests itself.
-    Kata,
-}
-
-impl Configuration {
-    /// The word in evidence and artifact paths.
-    pub fn name(self) -> &'static str {
-        match self {
-            Configuration::Static => "static",
-            Configuration::Plain => "plain",
-            Configuration::VirtioBlk => "virtio-blk",
-            Configuration::Own => "own",
-            Configuration::VirtioFs => "virtio-fs",
-            Configuration::VirtioFsXattr => "virtio-fs-xattr",
-            Configuration::VirtioFsAcl => "virtio-fs-acl",
-            Configuration::Virtio9p => "virtio-9p",
-            Configuration::Runc => "runc",
-            Configuration::Kata => "kata",
-        }
-    }
-
-    /// The share that the configuration's guest mounts.
-    pub fn share(self) -> Option<Share> {
-        match self {
-            Configuration::Static
-            | Configuration::Own
-            | Configuration::Plain
-            | Configuration::Runc
-            | Configuration::Kata => None,
-            Configuration::VirtioBlk => Some(Share::VirtioBlk),
-            Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl => {
-                Some(Share::VirtioFs)
-            }
-            Configuration::Virtio9p => Some(Share::Virtio9p),
-        }
-    }
-}
-
-impl Test {
-    /// Whether it is given a guest that it shares with other tests.
-    pub fn shares_a_guest(&self) -> bool {
-        match self.place {
-            Place::Machine | Place::Guest | Place::Pair => true,
-            Place::Environment | Place::Vcpu | Place::OwnGuest | Place::Runc | Place::Kata => false,
-        }
-    }
-
-    /// The guest it wants.
-    pub fn configuration(&self) -> Configuration {
-        match self.place {
-            Place::Environment | Place::Vcpu => Configuration::Static,
-            Place::OwnGuest => Configuration::Own,
-            Place::Machine => Configuration::Plain,
-            Place::Runc => Configuration::Runc,
-            Place::Kata => Configuration::Kata,
-            Place::Guest | Place::Pair => match self.share {
-                Some(Share::VirtioFs) if self.proves.contains(&Capability::FsVirtioFsXattr) => {
-                    Configuration::VirtioFsXattr
-                }
-                Some(Share::VirtioFs) if self.proves.contains(&Capability::FsVirtioFsAcl) => Configuration::VirtioFsAcl,
-                Some(Share::VirtioFs) => Configuration::VirtioFs,
-                Some(Share::Virtio9p) => Configuration::Virtio9p,
-                Some(Share::VirtioBlk) | None => Configuration::VirtioBlk,
-            },
-        }
-    }
-
-    /// Whether it applies under that profile.
-    pub fn applies_to(&self, profile: &str) -> bool {
-        self.profiles.is_empty() || self.profiles.contains(&profile)
-    }
-}
-
-impl Test {
-    /// Whether an environment of that kind can show it.
-    pub fn applies_in(&self, environment: Kind) -> bool {
-        self.environments.is_empty() || self.environments.contains(&environment)
-    }
-}
-
-/// A test's body, by what it is given.
-#[derive(Clone, Copy)]
-pub enum Body {
-    /// Runs in the environment.
-    Environment(fn(&dyn Environment) -> Check),
-    /// Runs in the environment with a shared guest.
-    Machine(fn(&mut dyn Machine) -> Check),
-    /// Runs inside a shared guest without a share.
-    Inside(fn() -> Check),
-    /// Runs inside the guest.
-    Guest(GuestBody),
-    /// Runs inside the guest, which is given the names of what fails natively.
-    BesideNative(GuestBody),
-    /// Runs on both sides of a share.
-    Pair(PairBody),
-    /// Runs in the environment with a runtime for containers.
-    Containers(ContainersBody),
-}
-
-impl Body {
-    /// One that runs inside the guest on a share, or natively.
-    pub fn on_a_site(self) -> Option<GuestBody> {
-        match self {
-            Body::Guest(body) | Body::BesideNative(body) => Some(body),
-            Body::Environment(_) | Body::Machine(_) | Body::Inside(_) | Body::Pair(_) | Body::Containers(_) => None,
-        }
-    }
-}
+pub use crate::test::{Body, Configuration, Need, Place, Suite, Test};
 
 /// Every test, in the order of running: what blocks others comes first.
 pub fn tests() -> &'static [Test] {
     static TESTS: OnceLock<Vec<Test>> = OnceLock::new();
     TESTS.get_or_init(|| {
-        let mut all = crate::smoke::tests();
-        all.extend(crate::host::tests());
-        all.extend(crate::filesystem::tests());
-        all.extend(crate::containers::tests());
-        all
+        let suites = [smoke::tests(), host::tests(), filesystem::tests(), containers::tests()];
+        suites.into_iter().flatten().collect()
     })
 }
 
@@ -272,17 +24,19 @@ pub fn find(id: &str) -> Option<&'static Test> {
 
 /// The body of a test.
 pub fn body(test: &Test) -> Option<Body> {
-    match test.suite {
-        Suite::Smoke => crate::smoke::body(test.name),
-        Suite::Host => crate::host::body(test.name),
-        Suite::Filesystem => crate::filesystem::body(test.name),
-        Suite::Containers => crate::containers::body(test.name).map(Body::Containers),
-    }
+    let row = match test.suite {
+        Suite::Smoke => smoke::rows().find(|row| row.name == test.name),
+        Suite::Host => host::rows().find(|row| row.name == test.name),
+        Suite::Filesystem => filesystem::rows().find(|row| row.name == test.name),
+        Suite::Containers => containers::rows().find(|row| row.name == test.name),
+    };
+    row.map(|row| row.body)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capability::Capability;
     use std::collections::BTreeSet;
 
     #[test]

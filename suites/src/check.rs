@@ -26,8 +26,8 @@ pub enum Stop {
         /// What went wrong.
         message: String,
     },
-    /// A sandbox gave no answer, which an emulated machine may bring about by itself: an error, and what comes next is
-    /// better tried in a fresh machine.
+    /// A sandbox gave no answer, which an emulated machine may cause by itself: an error, and what comes next is better
+    /// tried in a fresh machine.
     Unanswered {
         /// How long, and what runs of the sandbox.
         message: String,

@@ -16,17 +16,17 @@ pub const ROLE: &str = "child";
 const REFUSED: i32 = libc::ENODATA;
 
 /// A process of a test's, which waits to be told to begin.
-pub struct Own(Child);
+pub struct OwnProcess(Child);
 
-impl Own {
-    /// Starts the program in that role; it waits for [`Own::finish`] before it does anything.
+impl OwnProcess {
+    /// Starts the program in that role; it waits for [`OwnProcess::finish`] before it does anything.
     ///
     /// # Errors
     /// When the process cannot be started.
-    pub fn start(task: &[&str]) -> Result<Own, Stop> {
+    pub fn start(task: &[&str]) -> Result<OwnProcess, Stop> {
         let mut command = Command::new("/proc/self/exe");
         command.arg(ROLE).args(task).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.spawn().map(Own).map_err(|e| Stop::error(format!("starting a process of the test's: {e}")))
+        command.spawn().map(OwnProcess).map_err(|e| Stop::error(format!("starting a process of the test's: {e}")))
     }
 
     /// Its process id.
@@ -52,7 +52,7 @@ impl Own {
 /// # Errors
 /// What the process said.
 pub fn run(task: &[&str], doing: &str) -> Check {
-    let (status, said) = Own::start(task)?.finish()?;
+    let (status, said) = OwnProcess::start(task)?.finish()?;
     if status.success() { Ok(()) } else { Err(Stop::fail(format!("{doing}: {status}: {said}"))) }
 }
 
@@ -102,7 +102,10 @@ pub const INNER_MOUNT: &str = "/scratch/inside";
 
 /// Leaves a namespace and looks whether what is in the new one is apart.
 fn unshare(name: &str) -> Check {
-    let (_, flag) = NAMESPACES.iter().find(|(known, _)| *known == name).ok_or_else(|| Stop::error("which?"))?;
+    let (_, flag) = NAMESPACES
+        .iter()
+        .find(|(known, _)| *known == name)
+        .ok_or_else(|| Stop::error(format!("there is no namespace {name:?}")))?;
     // A PID namespace is its maker's children's.
     let link =
         if name == "pid" { "/proc/self/ns/pid_for_children".to_owned() } else { format!("/proc/self/ns/{name}") };
@@ -136,14 +139,14 @@ fn unshare(name: &str) -> Check {
             let devices = std::fs::read_to_string("/proc/self/net/dev").doing("reading /proc/self/net/dev")?;
             let names: Vec<&str> = devices.lines().filter_map(|line| Some(line.split_once(':')?.0.trim())).collect();
             // Tunnels that are built in come with each namespace; what has hardware behind it does not.
-            let alien = names.iter().find(|name| Path::new("/sys/class/net").join(name).join("device").exists());
+            let hardware = names.iter().find(|name| Path::new("/sys/class/net").join(name).join("device").exists());
             crate::ensure!(names.contains(&"lo"), "a new network namespace has the interfaces {names:?}, and no lo");
-            crate::ensure!(alien.is_none(), "a new network namespace has the guest's own interface {alien:?}");
+            crate::ensure!(hardware.is_none(), "a new network namespace has the guest's own interface {hardware:?}");
             Ok(())
         }
         "user" => {
-            let stranger = rustix::process::getuid().as_raw();
-            crate::ensure!(stranger != 0, "in a new user namespace without a map the user is still 0");
+            let unmapped = rustix::process::getuid().as_raw();
+            crate::ensure!(unmapped != 0, "in a new user namespace without a map the user is still 0");
             std::fs::write("/proc/self/uid_map", "0 0 1").doing("writing the map of users")?;
             let mapped = rustix::process::getuid().as_raw();
             crate::ensure!(mapped == 0, "user 0 was mapped to 0, and is {mapped}");
@@ -180,7 +183,7 @@ fn filter(action: u32) -> Check {
     Ok(())
 }
 
-/// getppid(2) past the C library: its answer, or the number of its error.
+/// getppid(2) without the C library: its answer, or the number of its error.
 fn parent() -> Result<i64, i32> {
     // SAFETY: the call takes no argument and touches no memory.
     let answer = unsafe { libc::syscall(libc::SYS_getppid) };
@@ -220,7 +223,7 @@ fn fork() -> Check {
 
 /// Touches memory.
 fn fill(mib: &str) -> Check {
-    let mib: usize = mib.parse().map_err(|_| Stop::error("how much?"))?;
+    let mib: usize = mib.parse().map_err(|_| Stop::error(format!("{mib:?} is no number of MiB")))?;
     let mut taken: Vec<Vec<u8>> = Vec::new();
     for number in 0..mib {
         taken.push(vec![(number % 251) as u8 + 1; 1 << 20]);
@@ -232,7 +235,7 @@ fn fill(mib: &str) -> Check {
 
 /// Works for so long by the clock.
 fn spin(millis: &str) -> Check {
-    let millis: u64 = millis.parse().map_err(|_| Stop::error("how long?"))?;
+    let millis: u64 = millis.parse().map_err(|_| Stop::error(format!("{millis:?} is no number of milliseconds")))?;
     let end = Instant::now() + Duration::from_millis(millis);
     let mut sum = 0_u64;
     while Instant::now() < end {

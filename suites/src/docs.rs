@@ -3,7 +3,7 @@
 //! One text serves the reader of the code, `kata-qualify explain` and a bug report.
 
 /// The doc comment directly above `fn name` in `source`, without its markers; empty if there is none.
-pub fn doc_of(source: &str, name: &str) -> String {
+pub(crate) fn doc_of(source: &str, name: &str) -> String {
     let lines: Vec<&str> = source.lines().collect();
     let head = format!("fn {name}(");
     let Some(at) = lines.iter().position(|line| {

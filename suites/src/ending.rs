@@ -80,7 +80,7 @@ pub fn is_crash(signal: i32) -> bool {
 impl Ending {
     /// What an unexpected end says about the distro, with `doing` for the message.
     ///
-    /// A crash is laid at the component that crashed; a kill or a stop from outside is nobody's.
+    /// A crash blames the component that crashed; a kill or a stop from outside blames nobody.
     pub fn stop(&self, doing: &str) -> Stop {
         let blame = |component, what: String| Stop::blame(component, format!("{doing}: {what}"));
         let nobody = |what: String| Stop::error(format!("{doing}: {what}"));

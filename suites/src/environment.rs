@@ -1,82 +1,29 @@
-//! What a test's body may ask of the environment it runs in and of a guest it talks to.
+//! What a test's body may ask of the environment it runs in, of a guest it talks to, and of containers.
 //!
-//! The agent implements both traits; bodies stay free of processes, sockets and argument lists.
+//! The agent implements these traits; bodies stay free of processes, sockets and argument lists.
+
+mod action;
+mod container;
+mod containers;
+mod question;
+mod site;
 
 use crate::check::Stop;
-use crate::containers::Kata;
-pub use crate::ending::Ending;
-/// The kind of an environment; [`Environment`] is what a body may ask of it.
-pub use kata_osinfo::environment::Environment as Kind;
 use kata_osinfo::profile::{ImageDriver, Profile};
-use kata_osinfo::release::Release;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-/// What the harness found out about the image before anything runs; bodies compare it with what they see.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Claims {
-    /// What the record says.
-    pub release: Release,
-    /// Version of each installed package that the record names.
-    pub versions: BTreeMap<String, String>,
-    /// The release of the kernel in use, `6.12.48+deb13-amd64`.
-    pub kernel: String,
-    /// The kernel image's path in the environment.
-    pub vmlinuz: String,
-    /// The initramfs's path in the environment.
-    pub initramfs: String,
-    /// By use (`boot`, `virtio-fs`, …): the modules to load, in order, and those that the kernel lacks.
-    pub modules: BTreeMap<String, ModuleSet>,
-    /// Kata as it was brought along: at most one for each profile.
-    #[serde(default)]
-    pub kata: Vec<Kata>,
-    /// Components brought along in the distro's place, by name (`qemu`, `virtiofsd`, `kernel`): their paths in the
-    /// environment.
-    #[serde(default)]
-    pub brought: BTreeMap<String, String>,
-}
-
-impl Claims {
-    /// What guests run: the release with what was brought along in the place of the distro's own.
-    ///
-    /// A kernel is for Kata's guests alone, for the modules of the others are the release's.
-    pub fn in_use(&self) -> Release {
-        let mut release = self.release.clone();
-        if let Some(path) = self.brought.get("qemu") {
-            for vmm in release.vmms.iter_mut().filter(|vmm| vmm.name == "qemu") {
-                vmm.path.clone_from(path);
-                vmm.packages.clear();
-            }
-        }
-        if let Some(path) = self.brought.get("virtiofsd") {
-            for driver in release.filesystems.iter_mut().filter(|driver| driver.name == "virtio-fs") {
-                driver.path = Some(path.clone());
-                driver.packages.clear();
-            }
-        }
-        release
-    }
-
-    /// The Kata that serves a profile.
-    pub fn kata_for(&self, profile: &str) -> Option<&Kata> {
-        self.kata.iter().find(|kata| kata.profile == profile)
-    }
-}
-
-/// The guest kernel modules of one use.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModuleSet {
-    /// What the profile asks for.
-    pub wanted: Vec<String>,
-    /// Names in the order of loading, dependencies first; built-in ones are not listed.
-    pub load: Vec<String>,
-    /// Asked for and neither a module nor built in.
-    pub missing: Vec<String>,
-}
+pub use crate::claims::{Claims, ModuleSet};
+pub use crate::ending::Ending;
+pub use action::{Action, Bytes, FileKind, Reply, Status};
+pub use container::{Container, Facts, FileFacts, Finished, Limits, Mount, PROBE, Sandbox};
+pub use containers::{Containers, Event, GuestFiles, Network, Process, Runtime, Task, Trace};
+/// The kind of an environment; [`Environment`] is what a body may ask of it.
+pub use kata_osinfo::environment::Environment as Kind;
+pub use question::{Answer, Question};
+pub use site::{GuestSide, Pair, Site};
 
 /// How a finished command ended.
 #[derive(Debug, Clone)]
@@ -147,8 +94,42 @@ pub trait Environment {
 pub struct VcpuRun {
     /// KVM_GET_API_VERSION.
     pub api: i32,
-    /// What the vCPU wrote to port 0xe9, and that it halted after that; else the exit that was seen.
-    pub exits: String,
+    /// How the vCPU came back, in order.
+    pub exits: Vec<VcpuExit>,
+}
+
+impl VcpuRun {
+    /// Whether the vCPU came to the program's end.
+    pub fn has_halted(&self) -> bool {
+        self.exits.last() == Some(&VcpuExit::Halted)
+    }
+
+    /// How the vCPU came back, for a message.
+    pub fn seen(&self) -> String {
+        let words: Vec<String> = self.exits.iter().map(VcpuExit::to_string).collect();
+        words.join(", ")
+    }
+}
+
+/// How a vCPU came back from KVM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VcpuExit {
+    /// It wrote this to port 0xe9.
+    Wrote(u8),
+    /// It halted.
+    Halted,
+    /// By an exit that the program does not ask for, in KVM's words.
+    Other(String),
+}
+
+impl std::fmt::Display for VcpuExit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            VcpuExit::Wrote(byte) => write!(f, "out 0x{byte:02x}"),
+            VcpuExit::Halted => f.write_str("hlt"),
+            VcpuExit::Other(exit) => f.write_str(exit),
+        }
+    }
 }
 
 /// A running virtiofsd.
@@ -202,100 +183,4 @@ pub trait Machine {
     fn kill_vmm(&mut self) -> Result<(), Stop>;
     /// Waits for virtiofsd to end by itself after QEMU has.
     fn wait_for_daemon(&mut self, deadline: Duration) -> Result<(), Stop>;
-}
-
-/// What the guest's agent can be asked besides running a body.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "question")]
-pub enum Question {
-    /// A file's content, capped at 1 MiB.
-    Read {
-        /// Absolute path in the guest.
-        path: String,
-    },
-    /// Write text to a file (a console, sysrq-trigger).
-    Write {
-        /// Absolute path in the guest.
-        path: String,
-        /// What to write.
-        text: String,
-    },
-    /// The names in a folder, sorted, one a line.
-    List {
-        /// Absolute path in the guest.
-        path: String,
-    },
-    /// A text file's content, read through a mapping of it.
-    ReadMapped {
-        /// Absolute path in the guest.
-        path: String,
-    },
-    /// Mount the root filesystem that the kernel was told of, with the options and as read-only as it was told.
-    MountRoot {
-        /// Absolute path in the guest.
-        target: String,
-    },
-    /// Listen on a vsock port and send back what the first connection sends, in the background.
-    VsockEcho {
-        /// The port.
-        port: u32,
-    },
-    /// Connect to a vsock port of the host, send this many bytes and say how many came back unchanged.
-    VsockDial {
-        /// The port.
-        port: u32,
-        /// How many bytes.
-        bytes: u32,
-    },
-    /// Read the first byte of a disk, answer with it, and write so many bytes from its beginning.
-    WriteDisk {
-        /// The device's path in the guest.
-        device: String,
-        /// How many bytes.
-        bytes: u32,
-    },
-    /// Bring a network interface up, send so many packets, and say how many came back unchanged.
-    Packets {
-        /// The interface's name in the guest.
-        interface: String,
-        /// How many packets.
-        count: u32,
-    },
-    /// Do work on each CPU that is online, and say which of them did it.
-    WorkOnEachCpu,
-    /// Power off; no answer comes.
-    PowerOff,
-    /// Occupy the CPU in the kernel with interrupts off, for ever; no answer comes.
-    Spin,
-    /// Load a module that oopses in its initialisation; no answer comes.
-    Oops,
-}
-
-/// The guest agent's answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "answer")]
-pub enum Answer {
-    /// Done, nothing to say.
-    Done,
-    /// Text, invalid UTF-8 replaced.
-    Text {
-        /// The text.
-        text: String,
-    },
-    /// It failed in the guest.
-    Failed {
-        /// Why.
-        message: String,
-    },
-}
-
-impl Answer {
-    /// The text of a `Text` answer, or a failed check.
-    pub fn text(self, what: &str) -> Result<String, Stop> {
-        match self {
-            Answer::Text { text } => Ok(text),
-            Answer::Done => Ok(String::new()),
-            Answer::Failed { message } => Err(Stop::fail(format!("{what}: {message}"))),
-        }
-    }
 }

@@ -7,17 +7,20 @@
 pub mod catalogue;
 pub mod check;
 pub mod child;
+pub mod claims;
 pub mod containers;
 pub mod disk;
-pub mod docs;
+mod docs;
 pub mod ending;
 pub mod environment;
 pub mod filesystem;
-pub mod host;
+mod host;
 pub mod outcome;
 pub mod packets;
+mod row;
 pub mod share;
-pub mod smoke;
+mod smoke;
+pub mod test;
 mod under;
 pub mod vsock;
 

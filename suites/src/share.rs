@@ -1,5 +1,6 @@
 //! The ways a directory of the host reaches a Kata guest.
 
+use crate::outcome::Component;
 use serde::{Deserialize, Serialize};
 
 /// One way of giving a guest files; `virtio-blk` is the baseline beside the shared ones.
@@ -27,6 +28,15 @@ impl Share {
             Share::VirtioFs => "virtio_fs",
             Share::Virtio9p => "virtio_9p",
             Share::VirtioBlk => "virtio_blk",
+        }
+    }
+
+    /// What serves it, and is to blame unless a test knows better.
+    pub fn served_by(self) -> Component {
+        match self {
+            Share::VirtioFs => Component::Virtiofsd,
+            Share::Virtio9p => Component::Qemu,
+            Share::VirtioBlk => Component::Kernel,
         }
     }
 

@@ -160,7 +160,7 @@ fn handle(request: GuestRequest) -> GuestReply {
         GuestRequest::Act { action } => {
             return match filesystem::perform(Path::new(SHARE), &action) {
                 Ok(reply) => GuestReply::Acted { reply },
-                Err(message) => GuestReply::Failed { message },
+                Err(e) => GuestReply::Failed { message: e.to_string() },
             };
         }
         GuestRequest::Ask { question } => return GuestReply::Answered { answer: answer(question) },
@@ -249,15 +249,15 @@ fn answer(question: Question) -> Answer {
         Question::MountRoot { target } => root::mount(Path::new(&target)).map(|()| Answer::Done),
         Question::VsockEcho { port } => vsock::echo(port).map(|()| Answer::Done),
         Question::VsockDial { port, bytes } => {
-            vsock::dial(vsock::HOST, port, bytes).map(|same| Answer::Text { text: same.to_string() })
+            vsock::dial(vsock::HOST, port, bytes).map(|count| Answer::Count { count })
         }
         Question::WriteDisk { device, bytes } => suites::disk::write(&device, bytes).map(|text| Answer::Text { text }),
         Question::Packets { interface, count } => {
-            suites::packets::exchange(&interface, count).map(|back| Answer::Text { text: back.to_string() })
+            suites::packets::exchange(&interface, count).map(|count| Answer::Count { count })
         }
-        Question::WorkOnEachCpu => work_on_each_cpu().map(|text| Answer::Text { text }),
+        Question::WorkOnEachCpu => work_on_each_cpu().map(|cpus| Answer::Cpus { cpus }),
         Question::PowerOff => power_off().map(|()| Answer::Done),
-        Question::List { path } => names_in(&path).map(|text| Answer::Text { text }),
+        Question::List { path } => names_in(&path).map(|names| Answer::Names { names }),
         Question::Spin => load_poisoned(oops::SPIN).map(|()| Answer::Done),
         Question::Oops => load_poisoned(oops::OOPS).map(|()| Answer::Done),
     };
@@ -265,7 +265,7 @@ fn answer(question: Question) -> Answer {
 }
 
 /// Binds a thread to each CPU that there may be, works there, and names those on which it ran.
-fn work_on_each_cpu() -> io::Result<String> {
+fn work_on_each_cpu() -> io::Result<Vec<usize>> {
     let possible = fs::read_dir("/sys/devices/system/cpu")?.flatten();
     let number = |name: &str| name.strip_prefix("cpu")?.parse::<usize>().ok();
     let mut cpus: Vec<usize> = possible.filter_map(|entry| number(entry.file_name().to_str()?)).collect();
@@ -277,12 +277,11 @@ fn work_on_each_cpu() -> io::Result<String> {
             // One that is offline cannot be bound to.
             rustix::thread::sched_setaffinity(None, &set).ok()?;
             let sum = (0..1_000_000_u64).fold(0, |sum, n| std::hint::black_box(n ^ sum));
-            (rustix::thread::sched_getcpu() == cpu && sum != 1).then_some(cpu.to_string())
+            (rustix::thread::sched_getcpu() == cpu && sum != 1).then_some(cpu)
         })
     };
     let threads: Vec<_> = cpus.into_iter().map(works).collect();
-    let worked: Vec<String> = threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect();
-    Ok(worked.join(" "))
+    Ok(threads.into_iter().filter_map(|thread| thread.join().ok().flatten()).collect())
 }
 
 fn read_capped(path: &str) -> io::Result<String> {
@@ -291,12 +290,12 @@ fn read_capped(path: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The names in a folder, one a line; what is not UTF-8 in them is replaced.
-fn names_in(path: &str) -> io::Result<String> {
+/// The names in a folder, sorted; what is not UTF-8 in them is replaced.
+fn names_in(path: &str) -> io::Result<Vec<String>> {
     let mut names: Vec<String> =
         fs::read_dir(path)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
-    Ok(names.join("\n"))
+    Ok(names)
 }
 
 fn power_off() -> io::Result<()> {

@@ -3,7 +3,7 @@
 use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::{Kvm, VcpuExit};
 use std::io;
-use suites::environment::VcpuRun;
+use suites::environment::{VcpuExit as Exit, VcpuRun};
 
 /// Where the program lies in the machine's memory.
 const START: u64 = 0x1000;
@@ -40,18 +40,18 @@ pub fn run_a_vcpu() -> Result<VcpuRun, String> {
     // Two are expected; a processor that exits for something else is not asked for ever.
     for _ in 0..8 {
         match vcpu.run().map_err(failed("KVM_RUN"))? {
-            VcpuExit::IoOut(0xe9, data) => exits.push(format!("out 0x{:02x}", data.first().copied().unwrap_or(0))),
+            VcpuExit::IoOut(0xe9, data) => exits.push(Exit::Wrote(data.first().copied().unwrap_or(0))),
             VcpuExit::Hlt => {
-                exits.push("hlt".to_owned());
+                exits.push(Exit::Halted);
                 break;
             }
             other => {
-                exits.push(format!("{other:?}"));
+                exits.push(Exit::Other(format!("{other:?}")));
                 break;
             }
         }
     }
-    Ok(VcpuRun { api, exits: exits.join(", ") })
+    Ok(VcpuRun { api, exits })
 }
 
 /// One page of anonymous memory.

@@ -79,8 +79,7 @@ pub fn provided(kind: Kind, facts: &Facts) -> Provided {
 /// Whether a vCPU runs under KVM, or why not.
 fn vcpu() -> Result<(), String> {
     let run = crate::kvm::run_a_vcpu()?;
-    let ended = run.exits.ends_with("hlt");
-    ended.then_some(()).ok_or_else(|| format!("a vCPU did not come to its end: {}", run.exits))
+    run.has_halted().then_some(()).ok_or_else(|| format!("a vCPU did not come to its end: {}", run.seen()))
 }
 
 /// Whether this machine is a virtual one by its own processor: what Kata looks for before it asks for transitional

@@ -1,4 +1,4 @@
-//! A process's arguments compared with the profile's, word for word, modulo what differs from run to run.
+//! A process's arguments compared with the profile's, word for word, apart from what differs from run to run.
 
 use crate::check::{Check, Stop};
 
@@ -12,7 +12,7 @@ pub(super) fn agree(profile: &str, kata: &str, expected: &[String], seen: &[Stri
         return Ok(());
     }
     Err(Stop::error(format!(
-        "the profile {profile} does not say what Kata {kata} prints, which is no fault of QEMU's: {}\n\
+        "the profile {profile} does not say what Kata {kata} prints, which is not QEMU's fault: {}\n\
          profile: {}\nkata:    {}\n\
          hold the profiles against Kata's source: kata-qualify profiles --against CHECKOUT",
         differences.join("; "),

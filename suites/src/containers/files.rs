@@ -1,20 +1,32 @@
 //! What a container shares with its host, and what it must not.
 
-use super::container::{Container, FileFacts, Finished, Mount};
-use super::engine::Containers;
+use crate::capability::Capability;
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
+use crate::environment::{Container, Containers, FileFacts, Finished, Mount};
+use crate::row::{Row, row};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+const SOURCE: &str = include_str!("files.rs");
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Containers(a_read_only_root_refuses_writing), &[Capability::KataFs], Virtiofsd),
+    row!(Containers(a_bind_mount_goes_both_ways), &[Capability::KataFs], Virtiofsd),
+    row!(Containers(ownership_is_the_same_on_both_sides), &[Capability::KataFs], Virtiofsd),
+    row!(Containers(a_read_only_bind_mount_refuses_writing), &[Capability::KataFs], Virtiofsd),
+    row!(Containers(a_tmpfs_has_its_size), &[Capability::KataFs], Kernel),
+    row!(Containers(root_filesystems_are_apart), &[Capability::KataFs], Virtiofsd),
+];
 
 /// A read-only root filesystem refuses to be written with EROFS, and is readable all the same.
 ///
 /// `readOnlyRootFilesystem` is a hardening that much software relies on.
-pub(super) fn a_read_only_root_refuses_writing(containers: &dyn Containers) -> Check {
+fn a_read_only_root_refuses_writing(containers: &dyn Containers) -> Check {
     let container = |command: &[&str]| Container { read_only: true, ..Container::new(command) };
     let refused = containers.run(&container(&["rewrite", "/etc/forbidden", "x"]), &[])?;
     ensure!(refused.code != 0, "a file could be written below a read-only root filesystem");
-    ensure!(refused.text().contains("EROFS"), "expected EROFS: {}", refused.summary());
+    ensure!(refused.refusal().as_deref() == Some("EROFS"), "expected EROFS: {}", refused.summary());
     let read = containers.run(&container(&["stat", "/probe"]), &[])?;
     ensure!(read.code == 0, "reading below a read-only root filesystem: {}", read.summary());
     Ok(())
@@ -23,7 +35,7 @@ pub(super) fn a_read_only_root_refuses_writing(containers: &dyn Containers) -> C
 /// Files go both ways through a bind mount: the container reads the host's, the host reads the container's.
 ///
 /// Volumes, secrets and configuration maps are bind mounts; under Kata each goes through virtio-fs.
-pub(super) fn a_bind_mount_goes_both_ways(containers: &dyn Containers) -> Check {
+fn a_bind_mount_goes_both_ways(containers: &dyn Containers) -> Check {
     let folder = containers.folder()?;
     fs::write(folder.join("from-host"), "host").doing("writing on the host")?;
     let container = |command: &[&str]| {
@@ -48,7 +60,7 @@ pub(super) fn a_bind_mount_goes_both_ways(containers: &dyn Containers) -> Check 
 /// Owner, group and mode are the same on both sides of a bind mount, whichever side sets them.
 ///
 /// A volume's files belong to the user of the pod; a runtime that maps them all to root or nobody breaks databases.
-pub(super) fn ownership_is_the_same_on_both_sides(containers: &dyn Containers) -> Check {
+fn ownership_is_the_same_on_both_sides(containers: &dyn Containers) -> Check {
     let folder = containers.folder()?;
     let theirs = folder.join("host-owned");
     fs::write(&theirs, "x").doing("writing on the host")?;
@@ -86,13 +98,13 @@ pub(super) fn ownership_is_the_same_on_both_sides(containers: &dyn Containers) -
 /// A read-only bind mount refuses to be written with EROFS, and the host's file stays as it was.
 ///
 /// Secrets are mounted so; the refusal must not depend on the guest alone.
-pub(super) fn a_read_only_bind_mount_refuses_writing(containers: &dyn Containers) -> Check {
+fn a_read_only_bind_mount_refuses_writing(containers: &dyn Containers) -> Check {
     let folder = containers.folder()?;
     fs::write(folder.join("secret"), "as it was").doing("writing on the host")?;
     let mount = Mount::Bind { from: folder.clone(), to: "/mnt/secret".to_owned(), read_only: true };
     let refused = containers.run(&Container::new(&["rewrite", "/mnt/secret/secret", "changed"]).with(mount), &[])?;
     ensure!(refused.code != 0, "a file of a read-only bind mount could be written");
-    ensure!(refused.text().contains("EROFS"), "expected EROFS: {}", refused.summary());
+    ensure!(refused.refusal().as_deref() == Some("EROFS"), "expected EROFS: {}", refused.summary());
     let now = fs::read_to_string(folder.join("secret")).doing("reading on the host")?;
     ensure!(now == "as it was", "the host's file has changed to {now:?}");
     Ok(())
@@ -101,31 +113,31 @@ pub(super) fn a_read_only_bind_mount_refuses_writing(containers: &dyn Containers
 /// A tmpfs mount is memory of the size asked for: it can be written, is a tmpfs, and fills up.
 ///
 /// `emptyDir` with `medium: Memory` and `/dev/shm` are tmpfs; without its limit one container eats the pod's memory.
-pub(super) fn a_tmpfs_has_its_size(containers: &dyn Containers) -> Check {
+fn a_tmpfs_has_its_size(containers: &dyn Containers) -> Check {
     let container =
         |command: &[&str]| Container::new(command).with(Mount::Tmpfs { to: "/mnt/memory".to_owned(), kib: 4096 });
     let seen = parse_file(&containers.run(&container(&["stat", "/mnt/memory"]), &[])?)?;
     ensure!(seen.filesystem == "tmpfs", "expected a tmpfs, it is {}", seen.filesystem);
     ensure!(seen.filesystem_kib == 4096, "4096 KiB were asked for, it has {}", seen.filesystem_kib);
     let full = containers.run(&container(&["fill", "/mnt/memory/file", "8"]), &[])?;
-    ensure!(full.text().contains("ENOSPC"), "writing 8 MiB into 4 MiB: {}", full.summary());
+    ensure!(full.refusal().as_deref() == Some("ENOSPC"), "writing 8 MiB into 4 MiB: {}", full.summary());
     Ok(())
 }
 
 /// The root filesystems of two containers are apart: what one writes, the other does not see.
 ///
 /// They come from the same image and, under Kata, through the same share.
-pub(super) fn root_filesystems_are_apart(containers: &dyn Containers) -> Check {
+fn root_filesystems_are_apart(containers: &dyn Containers) -> Check {
     let first = containers.start(&Container::new(&["stay"]))?;
     let second = containers.start(&Container::new(&["stay"]))?;
     let written = first.exec(&["rewrite", "/etc/mine", "mine"], &[])?;
     ensure!(written.code == 0, "writing in the first container: {}", written.summary());
     let seen = second.exec(&["read", "/etc/mine"], &[])?;
-    ensure!(seen.code != 0 && seen.text().contains("ENOENT"), "the second container sees it: {}", seen.summary());
+    ensure!(seen.refusal().as_deref() == Some("ENOENT"), "the second container sees it: {}", seen.summary());
     Ok(())
 }
 
 fn parse_file(finished: &Finished) -> Result<FileFacts, Stop> {
     serde_json::from_slice(&finished.stdout)
-        .map_err(|e| Stop::fail(format!("the container did not tell about the file ({e}): {}", finished.summary())))
+        .map_err(|e| Stop::fail(format!("the container did not describe the file ({e}): {}", finished.summary())))
 }

@@ -1,15 +1,29 @@
 //! Limits of a container: seen inside, and in force.
 
-use super::container::{Container, Limits};
-use super::engine::Containers;
 use super::process::{parse_facts, wait_for, was_killed};
+use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
+use crate::environment::{Container, Containers, Limits};
+use crate::row::{Row, row};
+use crate::test::Place;
+
+const SOURCE: &str = include_str!("limits.rs");
+
+pub(super) static ROWS: &[Row] = &[
+    // A control only, because neither runtime passes the limit on: `Pids = nil` in `constrainGRPCSpec`
+    // (src/runtime/virtcontainers/kata_agent.go@3.30.0); the agent keeps the limit only when the request has none
+    // (`if !resources.has_Pids()` in src/libs/protocols/src/trans.rs@4.0.0).
+    row!(Containers(the_limit_on_processes_holds), &[Capability::KataLimits], Kernel).places(&[Place::Runc]),
+    row!(Containers(the_limit_on_memory_is_seen_inside), &[Capability::KataLimits], Kernel),
+    row!(Containers(the_limit_on_cpu_time_is_seen_inside), &[Capability::KataLimits], Kernel),
+    row!(Containers(running_out_of_memory_is_reported), &[Capability::KataLimits], Kernel).seconds(180),
+];
 
 /// A limit on processes is seen inside and in force: a container limited to 12 cannot have 30.
 ///
 /// Without it one container's fork bomb takes its whole pod down. Kata passes no such limit on, so this is a control only.
-pub(super) fn the_limit_on_processes_holds(containers: &dyn Containers) -> Check {
+fn the_limit_on_processes_holds(containers: &dyn Containers) -> Check {
     let limits = Limits { pids: Some(12), ..Limits::default() };
     let limited = |command: &[&str]| Container { limits, ..Container::new(command) };
     let facts = parse_facts(&containers.run(&limited(&["facts"]), &[])?)?;
@@ -23,7 +37,7 @@ pub(super) fn the_limit_on_processes_holds(containers: &dyn Containers) -> Check
 /// A limit on memory is seen inside.
 ///
 /// Language runtimes size their heaps by it; under Kata it is the control group in the guest that tells.
-pub(super) fn the_limit_on_memory_is_seen_inside(containers: &dyn Containers) -> Check {
+fn the_limit_on_memory_is_seen_inside(containers: &dyn Containers) -> Check {
     let bytes = 96 << 20;
     let limits = Limits { memory: Some(bytes), ..Limits::default() };
     let facts = parse_facts(&containers.run(&Container { limits, ..Container::new(&["facts"]) }, &[])?)?;
@@ -38,7 +52,7 @@ pub(super) fn the_limit_on_memory_is_seen_inside(containers: &dyn Containers) ->
 /// A limit on CPU time is seen inside, as the same share of a CPU.
 ///
 /// Go and Java choose their number of threads by it.
-pub(super) fn the_limit_on_cpu_time_is_seen_inside(containers: &dyn Containers) -> Check {
+fn the_limit_on_cpu_time_is_seen_inside(containers: &dyn Containers) -> Check {
     let limits = Limits { cpu_millis: Some(500), ..Limits::default() };
     let facts = parse_facts(&containers.run(&Container { limits, ..Container::new(&["facts"]) }, &[])?)?;
     let seen = facts.cpu_max.clone().unwrap_or_default();
@@ -48,18 +62,22 @@ pub(super) fn the_limit_on_cpu_time_is_seen_inside(containers: &dyn Containers) 
     Ok(())
 }
 
-/// A container that uses more memory than its limit is killed, told as 137, and containerd publishes an OOM event.
+/// A container that uses more memory than its limit is killed, which is reported as 137, and containerd publishes an
+/// OOM event.
 ///
 /// `OOMKilled` in a pod's status comes from this event; under Kata the agent has to notice it in the guest and the shim
 /// has to pass it on.
-pub(super) fn running_out_of_memory_is_reported(containers: &dyn Containers) -> Check {
+fn running_out_of_memory_is_reported(containers: &dyn Containers) -> Check {
     let limits = Limits { memory: Some(48 << 20), ..Limits::default() };
     let mut task = containers.start(&Container { limits, ..Container::new(&["eat", "256"]) })?;
     let id = task.id().to_owned();
     let finished = task.wait(std::time::Duration::from_secs(120))?;
     ensure!(was_killed(containers, &finished), "a container of 48 MiB used 256 MiB: {}", finished.summary());
     wait_for(
-        || containers.events(&id).iter().any(|event| event.contains("/tasks/oom")),
-        || format!("no OOM event; containerd published {}", containers.events(&id).join(" | ")),
+        || containers.events(&id).iter().any(|event| event.topic == "/tasks/oom"),
+        || {
+            let lines: Vec<String> = containers.events(&id).into_iter().map(|event| event.line).collect();
+            format!("no OOM event; containerd published {}", lines.join(" | "))
+        },
     )
 }

@@ -1,19 +1,27 @@
 //! A container's network: an interface of a namespace that was made beforehand, as CNI does.
 
-use super::container::{Container, Sandbox};
-use super::engine::Containers;
 use super::process::parse_facts;
+use crate::capability::Capability;
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
+use crate::environment::{Container, Containers, Sandbox};
+use crate::row::{Row, row};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
+
+const SOURCE: &str = include_str!("network.rs");
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Containers(without_a_network_there_is_only_lo), &[Capability::KataNet], Kernel),
+    row!(Containers(a_ready_made_network_carries_both_ways), &[Capability::KataNet], Kernel).seconds(240),
+];
 
 /// A container in a ready-made network namespace has its interface, is reached from the host, and reaches the host.
 ///
 /// CNI makes the namespace before the runtime starts; Kata takes its interface over with a tap device, vhost-net and
 /// traffic control (`sch_ingress`, `cls_u32`, `act_mirred`) on the host's kernel.
-pub(super) fn a_ready_made_network_carries_both_ways(containers: &dyn Containers) -> Check {
+fn a_ready_made_network_carries_both_ways(containers: &dyn Containers) -> Check {
     let network = containers.network()?;
     let within =
         |command: &[&str]| Container { netns: Some(network.path()), ..Container::new(command).within(Sandbox::Alone) };
@@ -44,7 +52,7 @@ pub(super) fn a_ready_made_network_carries_both_ways(containers: &dyn Containers
 /// A container without a network has no interface but `lo`.
 ///
 /// A pod that is to be isolated must be; Kata adds no interface that was not there.
-pub(super) fn without_a_network_there_is_only_lo(containers: &dyn Containers) -> Check {
+fn without_a_network_there_is_only_lo(containers: &dyn Containers) -> Check {
     let facts = parse_facts(&containers.run(&Container::new(&["facts"]), &[])?)?;
     // The kernel's own tunnels appear in every namespace where their modules are loaded.
     let tunnels = ["tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"];

@@ -1,10 +1,34 @@
 //! A container's process: how it ends, what it reads and writes, who it is.
 
-use super::container::{Container, Facts, Finished, Sandbox};
-use super::engine::{Containers, Runtime};
+use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
+use crate::environment::{Container, Containers, Facts, Finished, Runtime, Sandbox};
+use crate::row::{Row, row};
 use std::time::Duration;
+
+const SOURCE: &str = include_str!("process.rs");
+
+/// How runtimes say that a program is not there: runc in Go's words, Kata's agent by the error's name or text.
+const NOT_THERE: [&str; 3] = ["no such file", "not found", "ENOENT"];
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Containers(exit_codes_are_told), &[Capability::KataSmoke], Qemu).blocked_by(&[]).seconds(240),
+    row!(Containers(an_image_runs_from_its_snapshot), &[Capability::KataSmoke], Qemu).seconds(180),
+    row!(Containers(an_image_brings_its_settings), &[Capability::KataSmoke], Qemu).seconds(180),
+    row!(Containers(a_missing_program_is_refused), &[Capability::KataSmoke], Qemu),
+    row!(Containers(standard_input_arrives_whole), &[Capability::KataSmoke], Qemu),
+    row!(Containers(standard_output_and_error_arrive_whole), &[Capability::KataSmoke], Qemu),
+    row!(Containers(environment_variables_arrive), &[Capability::KataSmoke], Qemu),
+    row!(Containers(the_working_directory_is_the_one_asked_for), &[Capability::KataSmoke], Qemu),
+    row!(Containers(user_and_groups_are_the_ones_asked_for), &[Capability::KataSmoke], Qemu),
+    row!(Containers(the_first_process_has_id_1), &[Capability::KataSmoke], Kernel),
+    row!(Containers(further_processes_run_in_a_container), &[Capability::KataSmoke], Qemu),
+    row!(Containers(signals_reach_the_process), &[Capability::KataSmoke], Qemu),
+    row!(Containers(sigkill_ends_what_ignores_sigterm), &[Capability::KataSmoke], Qemu),
+    row!(Containers(the_hostname_is_the_one_asked_for), &[Capability::KataSmoke], Kernel).seconds(180),
+    row!(Containers(seccomp_denies_what_the_profile_denies), &[Capability::KataSmoke], Kernel),
+];
 
 /// How much is sent through each stream, bytes.
 const STREAM: usize = 1 << 20;
@@ -13,7 +37,7 @@ const STREAM: usize = 1 << 20;
 ///
 /// This is the first thing that anybody tries (`ctr run`): containerd's own snapshotter provides the root filesystem,
 /// the runtime mounts it, and under Kata virtio-fs carries it into the guest.
-pub(super) fn an_image_runs_from_its_snapshot(containers: &dyn Containers) -> Check {
+fn an_image_runs_from_its_snapshot(containers: &dyn Containers) -> Check {
     let read = containers.run_image(&["rewrite", "/etc/greeting", "kata-qualify"])?;
     ensure!(
         read.code == 0 && read.text() == "kata-qualify",
@@ -26,7 +50,7 @@ pub(super) fn an_image_runs_from_its_snapshot(containers: &dyn Containers) -> Ch
 /// The image's own settings are in force: its environment, working directory and user.
 ///
 /// They are the image's half of the contract between who builds an image and who runs it.
-pub(super) fn an_image_brings_its_settings(containers: &dyn Containers) -> Check {
+fn an_image_brings_its_settings(containers: &dyn Containers) -> Check {
     let facts = parse_facts(&containers.run_image(&["facts"])?)?;
     let variable = facts.environment.get("KATA_QUALIFY_IMAGE").map(String::as_str);
     ensure!(variable == Some("yes"), "the image's variable KATA_QUALIFY_IMAGE is {variable:?} inside");
@@ -37,10 +61,10 @@ pub(super) fn an_image_brings_its_settings(containers: &dyn Containers) -> Check
 /// Exit codes come back as they are, 0 and 255 included.
 ///
 /// Kubernetes decides by them whether a job has succeeded and whether a container is to be restarted.
-pub(super) fn exit_codes_are_told(containers: &dyn Containers) -> Check {
+fn exit_codes_are_told(containers: &dyn Containers) -> Check {
     for code in [0, 7, 255] {
         let finished = containers.run(&Container::new(&["exit", &code.to_string()]), &[])?;
-        ensure!(finished.code == code, "a process exited with {code}, told was {}", finished.summary());
+        ensure!(finished.code == code, "a process exited with {code}, the runtime reported {}", finished.summary());
     }
     Ok(())
 }
@@ -48,7 +72,7 @@ pub(super) fn exit_codes_are_told(containers: &dyn Containers) -> Check {
 /// A program that is not there is refused with an error, and not reported as if it had run.
 ///
 /// Under Kata it is the agent in the guest that finds out, and the refusal has to come all the way back.
-pub(super) fn a_missing_program_is_refused(containers: &dyn Containers) -> Check {
+fn a_missing_program_is_refused(containers: &dyn Containers) -> Check {
     let task = containers.start(&Container::new(&["stay"]))?;
     // `!` tells the engine that the word is a program of its own and not one for the probe.
     let told = match task.exec(&["!/no/such/program"], &[]) {
@@ -57,15 +81,17 @@ pub(super) fn a_missing_program_is_refused(containers: &dyn Containers) -> Check
         Err(Stop::Fail { message, .. }) => message,
         Err(other) => return Err(other),
     };
-    let words = ["no such file", "not found", "ENOENT"];
-    ensure!(words.iter().any(|w| told.contains(w)), "expected a refusal that says that the file is not there: {told}");
+    ensure!(
+        NOT_THERE.iter().any(|words| told.contains(words)),
+        "expected a refusal that says that the file is not there: {told}"
+    );
     Ok(())
 }
 
 /// 1 MiB on standard input comes out of standard output again, whole and unchanged.
 ///
 /// Kata carries the streams over vsock in pieces; one that is lost or repeated at a buffer's end shows here.
-pub(super) fn standard_input_arrives_whole(containers: &dyn Containers) -> Check {
+fn standard_input_arrives_whole(containers: &dyn Containers) -> Check {
     let sent = pattern(STREAM);
     let finished = containers.run(&Container::new(&["cat", &STREAM.to_string()]), &sent)?;
     ensure!(finished.code == 0, "cat ended with {}", String::from_utf8_lossy(&finished.stderr));
@@ -75,7 +101,7 @@ pub(super) fn standard_input_arrives_whole(containers: &dyn Containers) -> Check
 /// 1 MiB each on standard output and standard error arrive whole, and not mixed with each other.
 ///
 /// A process may end while its last words are still on their way: they must not be cut off.
-pub(super) fn standard_output_and_error_arrive_whole(containers: &dyn Containers) -> Check {
+fn standard_output_and_error_arrive_whole(containers: &dyn Containers) -> Check {
     let finished = containers.run(&Container::new(&["flood", &STREAM.to_string()]), &[])?;
     ensure!(finished.code == 0, "the writer ended with {}", finished.code);
     same_bytes("standard output", &finished.stdout, &pattern(STREAM))?;
@@ -87,7 +113,7 @@ pub(super) fn standard_output_and_error_arrive_whole(containers: &dyn Containers
 /// Environment variables arrive: with spaces, quotes, an equals sign, UTF-8, an empty one, and 32 KiB in one.
 ///
 /// Configuration and service addresses reach containers this way.
-pub(super) fn environment_variables_arrive(containers: &dyn Containers) -> Check {
+fn environment_variables_arrive(containers: &dyn Containers) -> Check {
     let long = "x".repeat(32 << 10);
     let wanted = [
         ("KQ_PLAIN", "value"),
@@ -109,7 +135,7 @@ pub(super) fn environment_variables_arrive(containers: &dyn Containers) -> Check
 /// The process starts in the working directory asked for.
 ///
 /// Images rely on it (`WORKDIR`); under Kata the agent changes to it in the guest.
-pub(super) fn the_working_directory_is_the_one_asked_for(containers: &dyn Containers) -> Check {
+fn the_working_directory_is_the_one_asked_for(containers: &dyn Containers) -> Check {
     let container = Container { folder: "/srv/deep/folder".to_owned(), ..Container::new(&["facts"]) };
     let facts = parse_facts(&containers.run(&container, &[])?)?;
     ensure!(facts.folder == "/srv/deep/folder", "expected /srv/deep/folder, inside it is {}", facts.folder);
@@ -119,7 +145,7 @@ pub(super) fn the_working_directory_is_the_one_asked_for(containers: &dyn Contai
 /// The process has the user, group and supplementary groups asked for, and no other group.
 ///
 /// `runAsUser`, `fsGroup` and `supplementalGroups` of a pod come down to this.
-pub(super) fn user_and_groups_are_the_ones_asked_for(containers: &dyn Containers) -> Check {
+fn user_and_groups_are_the_ones_asked_for(containers: &dyn Containers) -> Check {
     let container = Container { user: 1000, group: 1001, groups: vec![2001, 2002], ..Container::new(&["facts"]) };
     let facts = parse_facts(&containers.run(&container, &[])?)?;
     ensure!((facts.user, facts.group) == (1000, 1001), "expected 1000:1001, it runs as {}:{}", facts.user, facts.group);
@@ -131,7 +157,7 @@ pub(super) fn user_and_groups_are_the_ones_asked_for(containers: &dyn Containers
 /// The first process has id 1 in a namespace of its own.
 ///
 /// What signals reach it and who reaps orphans depends on that.
-pub(super) fn the_first_process_has_id_1(containers: &dyn Containers) -> Check {
+fn the_first_process_has_id_1(containers: &dyn Containers) -> Check {
     let facts = parse_facts(&containers.run(&Container::new(&["facts"]), &[])?)?;
     ensure!(facts.pid == 1, "the container's first process has the id {}", facts.pid);
     Ok(())
@@ -140,14 +166,14 @@ pub(super) fn the_first_process_has_id_1(containers: &dyn Containers) -> Check {
 /// Further processes run in a running container, see its files, and their exit codes and streams come back.
 ///
 /// `kubectl exec` and exec probes are this; Kata's shim multiplexes them over one connection to the agent.
-pub(super) fn further_processes_run_in_a_container(containers: &dyn Containers) -> Check {
+fn further_processes_run_in_a_container(containers: &dyn Containers) -> Check {
     let task = containers.start(&Container::new(&["stay"]))?;
     let written = task.exec(&["rewrite", "/tmp/from-exec", "here"], &[])?;
     ensure!(written.code == 0, "writing a file: {}", written.summary());
     let read = task.exec(&["read", "/tmp/from-exec"], &[])?;
     ensure!(read.text() == "here", "another process of the container does not see the file: {}", read.summary());
     let code = task.exec(&["exit", "42"], &[])?;
-    ensure!(code.code == 42, "a further process exited with 42, told was {}", code.summary());
+    ensure!(code.code == 42, "a further process exited with 42, the runtime reported {}", code.summary());
     let sent = pattern(64 << 10);
     let echoed = task.exec(&["cat", &sent.len().to_string()], &sent)?;
     same_bytes("a further process's standard output", &echoed.stdout, &sent)
@@ -156,7 +182,7 @@ pub(super) fn further_processes_run_in_a_container(containers: &dyn Containers) 
 /// Signals reach the container's first process, and it may handle them: SIGUSR1, then SIGTERM.
 ///
 /// Graceful termination of a pod is a SIGTERM that the process handles.
-pub(super) fn signals_reach_the_process(containers: &dyn Containers) -> Check {
+fn signals_reach_the_process(containers: &dyn Containers) -> Check {
     let mut task = containers.start(&Container::new(&["handle"]))?;
     task.signal(10)?;
     wait_for(|| task.stdout().contains("signal 10"), || format!("SIGUSR1 was sent, printed was {:?}", task.stdout()))?;
@@ -167,27 +193,27 @@ pub(super) fn signals_reach_the_process(containers: &dyn Containers) -> Check {
     Ok(())
 }
 
-/// A process that ignores SIGTERM is ended by SIGKILL, told as 137.
+/// A process that ignores SIGTERM is ended by SIGKILL, which is reported as 137.
 ///
 /// It is how a pod's grace period ends.
-pub(super) fn sigkill_ends_what_ignores_sigterm(containers: &dyn Containers) -> Check {
+fn sigkill_ends_what_ignores_sigterm(containers: &dyn Containers) -> Check {
     let mut task = containers.start(&Container::new(&["defy"]))?;
     task.signal(15)?;
     wait_for(|| task.stdout().contains("signal 15"), || format!("SIGTERM was sent, printed was {:?}", task.stdout()))?;
     task.signal(9)?;
     let finished = task.wait(Duration::from_secs(60))?;
-    ensure!(was_killed(containers, &finished), "killed by signal 9, told was {}", finished.summary());
+    ensure!(was_killed(containers, &finished), "killed by signal 9, the runtime reported {}", finished.summary());
     Ok(())
 }
 
 /// Whether the exit code says that SIGKILL ended it: 137.
 ///
-/// Before 4.0 Kata's agent tells the signal's bare number (`src/agent/src/signal.rs@3.30.0`, and at 4.0.0).
+/// Before 4.0 Kata's agent reports the signal's bare number (`src/agent/src/signal.rs@3.30.0`, and at 4.0.0).
 pub(super) fn was_killed(containers: &dyn Containers, finished: &Finished) -> bool {
     let kata = containers.claims().kata_for(&containers.profile().name);
     let bare = containers.runtime() == Runtime::Kata && kata.is_some_and(|kata| kata.is_before_4());
     if bare && finished.code == 9 {
-        containers.note("Kata before 4.0 tells 9 for a process that SIGKILL ended, not 137".to_owned());
+        containers.note("Kata before 4.0 reports 9 for a process that SIGKILL ended, not 137".to_owned());
         return true;
     }
     finished.code == 137
@@ -196,7 +222,7 @@ pub(super) fn was_killed(containers: &dyn Containers, finished: &Finished) -> bo
 /// The container has the host name asked for.
 ///
 /// A pod's name is its host name; peers of a StatefulSet find each other by it.
-pub(super) fn the_hostname_is_the_one_asked_for(containers: &dyn Containers) -> Check {
+fn the_hostname_is_the_one_asked_for(containers: &dyn Containers) -> Check {
     let container = Container { hostname: Some("kata-qualify-host".to_owned()), ..Container::new(&["facts"]) };
     let facts = parse_facts(&containers.run(&container.within(Sandbox::Alone), &[])?)?;
     ensure!(facts.hostname == "kata-qualify-host", "expected kata-qualify-host, inside it is {}", facts.hostname);
@@ -207,7 +233,7 @@ pub(super) fn the_hostname_is_the_one_asked_for(containers: &dyn Containers) -> 
 ///
 /// Kata applies the profile inside the guest, by the guest kernel's seccomp, where its configuration does not switch
 /// that off.
-pub(super) fn seccomp_denies_what_the_profile_denies(containers: &dyn Containers) -> Check {
+fn seccomp_denies_what_the_profile_denies(containers: &dyn Containers) -> Check {
     let free = containers.run(&Container::new(&["mkdir", "/tmp/free"]), &[])?;
     ensure!(free.code == 0, "without a profile mkdir works: {}", free.summary());
     let denied = vec!["mkdir".to_owned(), "mkdirat".to_owned()];
@@ -224,14 +250,14 @@ pub(super) fn seccomp_denies_what_the_profile_denies(containers: &dyn Containers
         }
     }
     ensure!(refused.code != 0, "mkdir is denied by the profile, and still succeeded");
-    ensure!(refused.text().contains("EPERM"), "mkdir is denied with EPERM: {}", refused.summary());
+    ensure!(refused.refusal().as_deref() == Some("EPERM"), "mkdir is denied with EPERM: {}", refused.summary());
     Ok(())
 }
 
 /// What the probe said of itself.
 pub(super) fn parse_facts(finished: &Finished) -> Result<Facts, Stop> {
     serde_json::from_slice(&finished.stdout)
-        .map_err(|e| Stop::fail(format!("the container did not tell about itself ({e}): {}", finished.summary())))
+        .map_err(|e| Stop::fail(format!("the container did not describe itself ({e}): {}", finished.summary())))
 }
 
 /// Bytes with a period that divides no buffer size, so that a lost or repeated piece shows.

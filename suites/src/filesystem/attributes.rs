@@ -1,11 +1,12 @@
 //! Extended attributes and POSIX ACLs.
 
-use super::Site;
 use super::expect::{noise, refused, same_bytes};
-use super::row::{About, Row, guest};
+use super::proves::{ACLS, XATTRS};
 use super::user::{NOBODY, OTHER, as_user};
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
+use crate::environment::Site;
+use crate::row::{Row, row};
 use crate::share::Share;
 use rustix::fs::{Mode, XattrFlags, chmod, getxattr, listxattr, removexattr, setxattr};
 use rustix::io::Errno;
@@ -16,14 +17,14 @@ use std::path::Path;
 
 const SOURCE: &str = include_str!("attributes.rs");
 
-pub(super) const ROWS: &[Row] = &[
-    guest!(attributes_round_trip).about(About::Xattrs),
-    guest!(attributes_are_listed_and_removed).about(About::Xattrs),
-    guest!(attributes_honour_create_and_replace).about(About::Xattrs),
-    guest!(large_attributes_are_kept_or_refused_cleanly).about(About::Xattrs),
-    guest!(acls_grant_and_deny).about(About::Acls).not_on_9p(),
-    guest!(default_acls_are_inherited).about(About::Acls).not_on_9p(),
-    guest!(acl_mask_is_the_group_mode).about(About::Acls).not_on_9p(),
+pub(super) static ROWS: &[Row] = &[
+    row!(Guest(attributes_round_trip), XATTRS),
+    row!(Guest(attributes_are_listed_and_removed), XATTRS),
+    row!(Guest(attributes_honour_create_and_replace), XATTRS),
+    row!(Guest(large_attributes_are_kept_or_refused_cleanly), XATTRS),
+    row!(Guest(acls_grant_and_deny), ACLS),
+    row!(Guest(default_acls_are_inherited), ACLS),
+    row!(Guest(acl_mask_is_the_group_mode), ACLS),
 ];
 
 fn get(path: &Path, name: &str) -> Result<Vec<u8>, Errno> {
@@ -37,7 +38,7 @@ fn set(path: &Path, name: &str, value: &[u8]) -> Result<(), Stop> {
     setxattr(path, name, value, XattrFlags::empty()).doing(format_args!("setting {name} of {}", path.display()))
 }
 
-/// A user attribute holds any bytes (none included, save over 9p, whose protocol removes by setting nothing) on files and directories, and stays through a rename.
+/// A user attribute holds any bytes (none included, except over 9p, whose protocol removes by setting nothing) on files and directories, and stays through a rename.
 ///
 /// overlayfs in a guest needs attributes on the share for its upper layer (Kata, how-to-run-docker-with-kata), and file capabilities live in them; Kata passes `--xattr` only when asked to.
 fn attributes_round_trip(site: &Site) -> Check {

@@ -1,10 +1,11 @@
 //! Several writers at once.
 
-use super::Site;
 use super::expect::{noise, same_bytes};
-use super::row::{Row, guest};
+use super::proves::FILES;
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
+use crate::environment::Site;
+use crate::row::{Row, row};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -13,10 +14,10 @@ use std::time::{Duration, Instant};
 
 const SOURCE: &str = include_str!("concurrency.rs");
 
-pub(super) const ROWS: &[Row] = &[
-    guest!(concurrent_writers_keep_to_their_ranges),
-    guest!(concurrent_appenders_lose_nothing),
-    guest!(concurrent_makers_share_a_directory),
+pub(super) static ROWS: &[Row] = &[
+    row!(Guest(concurrent_writers_keep_to_their_ranges), FILES),
+    row!(Guest(concurrent_appenders_lose_nothing), FILES),
+    row!(Guest(concurrent_makers_share_a_directory), FILES),
 ];
 
 const THREADS: usize = 4;

@@ -1,10 +1,12 @@
 //! pjdfstest: some four hundred checks of what POSIX says of each call.
 
-use super::Site;
-use super::row::{About, Row, guest};
+use super::proves::POSIX;
 use crate::check::{Check, Stop};
 use crate::ensure;
+use crate::environment::Site;
+use crate::row::{Row, row};
 use crate::share::Share;
+use crate::test::Need;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -12,8 +14,8 @@ use std::time::Duration;
 
 const SOURCE: &str = include_str!("conformance.rs");
 
-pub(super) const ROWS: &[Row] =
-    &[guest!(pjdfstest_differs_in_nothing).beside_native().about(About::Posix).makes_nodes().seconds(1200)];
+pub(super) static ROWS: &[Row] =
+    &[row!(BesideNative(pjdfstest_differs_in_nothing), POSIX).needs(&[Need::Mknod]).seconds(1200)];
 
 /// The name, in [`Site::scratch`], of the file with the native filesystem's failures: a JSON list of strings.
 pub const NATIVE_FAILURES: &str = "pjdfstest-native.json";

@@ -1,10 +1,11 @@
 //! Bytes that come back as they were written.
 
-use super::Site;
 use super::expect::{noise, refused, same_bytes};
-use super::row::{Row, guest};
+use super::proves::{FILES, FILES_NOT_ON_9P};
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
+use crate::environment::Site;
+use crate::row::{Row, row};
 use rustix::fs::{CWD, FallocateFlags, Mode, OFlags, SeekFrom, copy_file_range, fallocate, openat, seek};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
@@ -14,15 +15,15 @@ use std::path::Path;
 
 const SOURCE: &str = include_str!("data.rs");
 
-pub(super) const ROWS: &[Row] = &[
-    guest!(odd_sizes_round_trip),
-    guest!(sparse_files_stay_sparse),
-    guest!(files_may_exceed_4_gib),
-    guest!(truncation_cuts_and_extends_with_zeros),
-    guest!(fallocate_reserves_and_punches).not_on_9p(),
-    guest!(direct_io_round_trips),
-    guest!(copy_file_range_copies_or_refuses_cleanly),
-    guest!(files_and_directories_can_be_synced),
+pub(super) static ROWS: &[Row] = &[
+    row!(Guest(odd_sizes_round_trip), FILES),
+    row!(Guest(sparse_files_stay_sparse), FILES),
+    row!(Guest(files_may_exceed_4_gib), FILES),
+    row!(Guest(truncation_cuts_and_extends_with_zeros), FILES),
+    row!(Guest(fallocate_reserves_and_punches), FILES_NOT_ON_9P),
+    row!(Guest(direct_io_round_trips), FILES),
+    row!(Guest(copy_file_range_copies_or_refuses_cleanly), FILES),
+    row!(Guest(files_and_directories_can_be_synced), FILES),
 ];
 
 fn open_both(path: &Path) -> Result<File, Stop> {
@@ -133,7 +134,7 @@ fn truncation_cuts_and_extends_with_zeros(site: &Site) -> Check {
 
 /// fallocate(2) extends the file with zeros and reserves its space, and punching a hole zeroes just the hole.
 ///
-/// Databases and image tools reserve space so; FUSE has had the request since Linux 3.5 while Linux's 9p client has none, hence not on 9p.
+/// Databases and image tools reserve space so; FUSE has had the request since Linux 3.5 while Linux's 9p client has none, so this is not tried on 9p.
 fn fallocate_reserves_and_punches(site: &Site) -> Check {
     let path = site.file("file", noise(6, 16_384))?;
     let file = open_both(&path)?;

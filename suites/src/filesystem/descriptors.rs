@@ -1,14 +1,16 @@
 //! What a file that the guest knows costs on the host.
 
-use super::Pair;
-use super::row::{About, Row, pair};
+use super::proves::HANDLES;
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
+use crate::environment::Pair;
+use crate::row::{Row, row};
+use crate::test::Need;
 
 const SOURCE: &str = include_str!("descriptors.rs");
 
-pub(super) const ROWS: &[Row] =
-    &[pair!(files_that_the_guest_knows_hold_no_descriptors).virtio_fs_only().about(About::Handles).opens_by_handle()];
+pub(super) static ROWS: &[Row] =
+    &[row!(Pair(files_that_the_guest_knows_hold_no_descriptors), HANDLES).needs(&[Need::FileHandles])];
 
 /// After the guest has looked at 200 files, virtiofsd has no descriptor open for each of them, and the guest reads every one of them all the same.
 ///

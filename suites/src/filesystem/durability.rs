@@ -1,16 +1,18 @@
 //! What outlives the guest.
 
-use super::Pair;
-use super::action::{Action, Bytes};
 use super::expect::noise;
-use super::row::{Row, pair};
+use super::proves::SHARED_FILES;
 use crate::check::Check;
 use crate::ensure;
+use crate::environment::{Action, Bytes, Pair};
+use crate::row::{Row, row};
 
 const SOURCE: &str = include_str!("durability.rs");
 
-pub(super) const ROWS: &[Row] =
-    &[pair!(fsync_survives_killing_the_vmm).seconds(180), pair!(synced_renames_survive_killing_the_vmm).seconds(180)];
+pub(super) static ROWS: &[Row] = &[
+    row!(Pair(fsync_survives_killing_the_vmm), SHARED_FILES).seconds(180),
+    row!(Pair(synced_renames_survive_killing_the_vmm), SHARED_FILES).seconds(180),
+];
 
 /// What the guest wrote and fsynced is on the host, whole, though the VMM is killed right after fsync returned.
 ///

@@ -1,18 +1,21 @@
 //! Files that stay open while their names change.
 
-use super::Site;
 use super::expect::{refused, same_bytes};
-use super::row::{Row, guest};
+use super::proves::FILES;
 use crate::check::{Check, Doing};
 use crate::ensure;
+use crate::environment::Site;
+use crate::row::{Row, row};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 const SOURCE: &str = include_str!("handles.rs");
 
-pub(super) const ROWS: &[Row] =
-    &[guest!(unlinked_but_open_files_stay_usable), guest!(a_removed_directory_is_empty_and_takes_nothing)];
+pub(super) static ROWS: &[Row] = &[
+    row!(Guest(unlinked_but_open_files_stay_usable), FILES),
+    row!(Guest(a_removed_directory_is_empty_and_takes_nothing), FILES),
+];
 
 /// A file whose last name is removed can still be read, written, extended and stat'ed through its descriptor, with a link count of 0, and a new file of that name is another one.
 ///

@@ -1,10 +1,11 @@
 //! Symbolic and hard links.
 
-use super::Site;
 use super::expect::{refused, same_bytes};
-use super::row::{Row, guest};
+use super::proves::FILES;
 use crate::check::{Check, Doing};
 use crate::ensure;
+use crate::environment::Site;
+use crate::row::{Row, row};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -15,12 +16,12 @@ use std::path::Path;
 
 const SOURCE: &str = include_str!("links.rs");
 
-pub(super) const ROWS: &[Row] = &[
-    guest!(symlinks_lead_where_they_say),
-    guest!(symlink_loops_are_refused),
-    guest!(symlink_targets_keep_every_byte),
-    guest!(hard_links_share_one_file),
-    guest!(inode_numbers_are_stable_and_distinct),
+pub(super) static ROWS: &[Row] = &[
+    row!(Guest(symlinks_lead_where_they_say), FILES),
+    row!(Guest(symlink_loops_are_refused), FILES),
+    row!(Guest(symlink_targets_keep_every_byte), FILES),
+    row!(Guest(hard_links_share_one_file), FILES),
+    row!(Guest(inode_numbers_are_stable_and_distinct), FILES),
 ];
 
 /// Relative symlinks resolve from their own directory, absolute ones from the guest's root, dangling ones give ENOENT until their target appears; writing goes through.

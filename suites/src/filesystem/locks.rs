@@ -2,10 +2,11 @@
 //!
 //! Kata starts virtiofsd with `no_posix_lock` (the later daemons have no remote locks at all), so the guest's own kernel keeps them.
 
-use super::Site;
 use super::expect::refused;
-use super::row::{Row, guest};
+use super::proves::FILES;
 use crate::check::{Check, Doing, Stop};
+use crate::environment::Site;
+use crate::row::{Row, row};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use rustix::fs::{FlockOperation, fcntl_lock, flock};
@@ -15,10 +16,10 @@ use std::io;
 
 const SOURCE: &str = include_str!("locks.rs");
 
-pub(super) const ROWS: &[Row] = &[
-    guest!(flock_excludes_other_descriptors),
-    guest!(record_locks_exclude_by_range),
-    guest!(a_waiting_lock_is_granted),
+pub(super) static ROWS: &[Row] = &[
+    row!(Guest(flock_excludes_other_descriptors), FILES),
+    row!(Guest(record_locks_exclude_by_range), FILES),
+    row!(Guest(a_waiting_lock_is_granted), FILES),
 ];
 
 fn open(site: &Site) -> Result<File, Stop> {

@@ -1,10 +1,11 @@
 //! Files mapped into memory.
 #![expect(unsafe_code, reason = "mmap(2) has no safe form; `Mapping` keeps the pointer and its length together")]
 
-use super::Site;
 use super::expect::{noise, same_bytes};
-use super::row::{Row, guest};
+use super::proves::{FILES, FILES_NOT_ON_9P};
 use crate::check::{Check, Doing};
+use crate::environment::Site;
+use crate::row::{Row, row};
 use rustix::mm::{MapFlags, MsyncFlags, ProtFlags, mmap, msync, munmap};
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
@@ -14,11 +15,11 @@ use std::ptr;
 
 const SOURCE: &str = include_str!("mapping.rs");
 
-pub(super) const ROWS: &[Row] = &[
-    guest!(shared_mappings_agree_with_each_other),
-    guest!(shared_mappings_agree_with_read_and_write).not_on_9p(),
-    guest!(private_mappings_do_not_reach_the_file),
-    guest!(files_can_be_mapped_for_execution),
+pub(super) static ROWS: &[Row] = &[
+    row!(Guest(shared_mappings_agree_with_each_other), FILES),
+    row!(Guest(shared_mappings_agree_with_read_and_write), FILES_NOT_ON_9P),
+    row!(Guest(private_mappings_do_not_reach_the_file), FILES),
+    row!(Guest(files_can_be_mapped_for_execution), FILES),
 ];
 
 /// A mapping of the first bytes of a file; the file must not shrink while it lives.

@@ -1,9 +1,10 @@
 //! Whether the share is there at all.
 
-use super::Site;
-use super::row::{Row, guest};
+use super::proves::FILES;
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
+use crate::environment::Site;
+use crate::row::{Row, row};
 use crate::share::Share;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -11,7 +12,21 @@ use std::path::Path;
 
 const SOURCE: &str = include_str!("mount.rs");
 
-pub(super) const ROWS: &[Row] = &[guest!(mounts_in_the_guest)];
+pub(super) static ROWS: &[Row] = &[row!(Guest(mounts_in_the_guest), FILES)];
+
+/// What must have passed before a share is mounted.
+pub(super) fn blockers(share: Share) -> Vec<String> {
+    let own: &[&str] = match share {
+        Share::VirtioFs => &[
+            "smoke::virtiofsd_accepts_the_profiles_flags",
+            "smoke::qemu_has_the_devices_of_virtio_fs",
+            "smoke::kernel_has_the_modules_of_virtio_fs",
+        ],
+        Share::Virtio9p => &["smoke::qemu_has_the_devices_of_virtio_9p", "smoke::kernel_has_the_modules_of_virtio_9p"],
+        Share::VirtioBlk => &["smoke::kernel_has_the_modules_of_virtio_blk"],
+    };
+    own.iter().chain(&["smoke::kernel_boots_to_userspace"]).map(|id| (*id).to_owned()).collect()
+}
 
 /// The share is mounted where the guest expects it, with its own filesystem type, and takes a file.
 ///

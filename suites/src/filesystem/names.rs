@@ -1,10 +1,11 @@
 //! What names a directory entry can have.
 
-use super::Site;
 use super::expect::refused;
-use super::row::{Row, guest};
+use super::proves::FILES;
 use crate::check::{Check, Doing};
 use crate::ensure;
+use crate::environment::Site;
+use crate::row::{Row, row};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, statat};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
@@ -14,12 +15,12 @@ use std::os::unix::ffi::OsStringExt;
 
 const SOURCE: &str = include_str!("names.rs");
 
-pub(super) const ROWS: &[Row] = &[
-    guest!(names_of_255_bytes_work_and_longer_ones_are_refused),
-    guest!(names_need_not_be_utf8),
-    guest!(names_differ_by_case),
-    guest!(deep_paths_work),
-    guest!(wrong_paths_give_the_right_errors),
+pub(super) static ROWS: &[Row] = &[
+    row!(Guest(names_of_255_bytes_work_and_longer_ones_are_refused), FILES),
+    row!(Guest(names_need_not_be_utf8), FILES),
+    row!(Guest(names_differ_by_case), FILES),
+    row!(Guest(deep_paths_work), FILES),
+    row!(Guest(wrong_paths_give_the_right_errors), FILES),
 ];
 
 /// A name may have 255 bytes, in a file as in a directory, and one of 256 is refused with ENAMETOOLONG.

@@ -1,10 +1,12 @@
 //! Things that are neither files nor directories.
 
-use super::Site;
 use super::expect::{refused, same_bytes};
-use super::row::{Row, guest};
+use super::proves::FILES_POSIX_ON_9P;
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
+use crate::environment::Site;
+use crate::row::{Row, row};
+use crate::test::Need;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
@@ -14,10 +16,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 
 const SOURCE: &str = include_str!("nodes.rs");
 
-pub(super) const ROWS: &[Row] = &[
-    guest!(fifos_pass_bytes).posix_on_9p(),
-    guest!(unix_sockets_connect).posix_on_9p(),
-    guest!(device_nodes_keep_their_numbers).posix_on_9p().makes_nodes(),
+pub(super) static ROWS: &[Row] = &[
+    row!(Guest(fifos_pass_bytes), FILES_POSIX_ON_9P),
+    row!(Guest(unix_sockets_connect), FILES_POSIX_ON_9P),
+    row!(Guest(device_nodes_keep_their_numbers), FILES_POSIX_ON_9P).needs(&[Need::Mknod]),
 ];
 
 /// A fifo on the share is one in the guest: bytes written at one end come out at the other, and the reader sees the end when the writer closes.

@@ -1,10 +1,11 @@
 //! What the flags of open(2) promise.
 
-use super::Site;
 use super::expect::{refused, same_bytes};
-use super::row::{Row, guest};
+use super::proves::FILES;
 use crate::check::{Check, Doing};
 use crate::ensure;
+use crate::environment::Site;
+use crate::row::{Row, row};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
@@ -13,12 +14,12 @@ use std::sync::Barrier;
 
 const SOURCE: &str = include_str!("opening.rs");
 
-pub(super) const ROWS: &[Row] = &[
-    guest!(append_writes_at_the_end),
-    guest!(truncate_on_open_empties_the_file),
-    guest!(exclusive_create_has_one_winner),
-    guest!(directory_and_nofollow_are_honoured),
-    guest!(access_modes_bind_the_descriptor),
+pub(super) static ROWS: &[Row] = &[
+    row!(Guest(append_writes_at_the_end), FILES),
+    row!(Guest(truncate_on_open_empties_the_file), FILES),
+    row!(Guest(exclusive_create_has_one_winner), FILES),
+    row!(Guest(directory_and_nofollow_are_honoured), FILES),
+    row!(Guest(access_modes_bind_the_descriptor), FILES),
 ];
 
 /// With O_APPEND each write goes to the end of the file as it is then, wherever the descriptor stands and whoever else wrote.

@@ -1,11 +1,12 @@
 //! Who may do what.
 
-use super::Site;
 use super::expect::{refused, same_bytes};
-use super::row::{Row, guest};
+use super::proves::{FILES, FILES_NOT_ON_9P};
 use super::user::{NOBODY, OTHER, as_user, with_own_fs};
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
+use crate::environment::Site;
+use crate::row::{Row, row};
 use rustix::fs::{Mode, chmod};
 use rustix::io::Errno;
 use std::fs::{self, OpenOptions};
@@ -15,18 +16,18 @@ use std::path::Path;
 
 const SOURCE: &str = include_str!("permissions.rs");
 
-pub(super) const ROWS: &[Row] = &[
-    guest!(permissions_bind_other_users),
-    guest!(root_passes_permissions),
-    guest!(directories_need_search_permission),
-    guest!(new_files_belong_to_their_creator),
-    guest!(ownership_is_roots_to_give),
-    guest!(chown_clears_setuid),
-    guest!(writing_clears_setuid).not_on_9p(),
-    guest!(setuid_setgid_and_sticky_bits_are_kept),
-    guest!(sticky_directories_guard_other_users_files),
-    guest!(setgid_directories_pass_on_their_group),
-    guest!(umask_masks_new_files),
+pub(super) static ROWS: &[Row] = &[
+    row!(Guest(permissions_bind_other_users), FILES),
+    row!(Guest(root_passes_permissions), FILES),
+    row!(Guest(directories_need_search_permission), FILES),
+    row!(Guest(new_files_belong_to_their_creator), FILES),
+    row!(Guest(ownership_is_roots_to_give), FILES),
+    row!(Guest(chown_clears_setuid), FILES),
+    row!(Guest(writing_clears_setuid), FILES_NOT_ON_9P),
+    row!(Guest(setuid_setgid_and_sticky_bits_are_kept), FILES),
+    row!(Guest(sticky_directories_guard_other_users_files), FILES),
+    row!(Guest(setgid_directories_pass_on_their_group), FILES),
+    row!(Guest(umask_masks_new_files), FILES),
 ];
 
 fn set_mode(path: &Path, mode: u32) -> Check {

@@ -1,10 +1,11 @@
 //! rename(2).
 
-use super::Site;
 use super::expect::{refused, same_bytes};
-use super::row::{Row, guest};
+use super::proves::{FILES, FILES_NOT_ON_9P};
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
+use crate::environment::Site;
+use crate::row::{Row, row};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
@@ -14,11 +15,11 @@ use std::time::{Duration, Instant};
 
 const SOURCE: &str = include_str!("renames.rs");
 
-pub(super) const ROWS: &[Row] = &[
-    guest!(rename_is_atomic),
-    guest!(rename_keeps_open_files),
-    guest!(rename_moves_directories),
-    guest!(rename_noreplace_and_exchange_are_honoured).not_on_9p(),
+pub(super) static ROWS: &[Row] = &[
+    row!(Guest(rename_is_atomic), FILES),
+    row!(Guest(rename_keeps_open_files), FILES),
+    row!(Guest(rename_moves_directories), FILES),
+    row!(Guest(rename_noreplace_and_exchange_are_honoured), FILES_NOT_ON_9P),
 ];
 
 /// While one thread renames new versions over a name, a reader never finds the name missing, empty, or a mix of two versions; afterwards the old name is gone.
@@ -56,7 +57,7 @@ fn rename_is_atomic(site: &Site) -> Check {
                     .write(true)
                     .create_new(true)
                     .open(&next)
-                    .doing("creating the old name anew (a rename must have taken it away)")?;
+                    .doing("creating the old name again (a rename must have taken it away)")?;
                 file.write_all(&vec![b'a' + version % 26; size]).doing("writing a version")?;
                 drop(file);
                 fs::rename(&next, &target).doing("renaming over the target")?;
@@ -117,7 +118,7 @@ fn rename_moves_directories(site: &Site) -> Check {
 
 /// RENAME_NOREPLACE refuses an existing target with EEXIST, and RENAME_EXCHANGE swaps two names in one step.
 ///
-/// systemd and package managers use both and virtiofsd has passed them on since it exists; Linux's 9p client refuses every flag, hence not on 9p.
+/// systemd and package managers use both and virtiofsd has passed them on since it exists; Linux's 9p client refuses every flag, so this is not tried on 9p.
 fn rename_noreplace_and_exchange_are_honoured(site: &Site) -> Check {
     let (one, two) = (site.file("one", "first")?, site.file("two", "second")?);
     let noreplace = renameat_with(CWD, &one, CWD, &two, RenameFlags::NOREPLACE);

@@ -1,10 +1,11 @@
 //! Space and its end.
 
-use super::Site;
 use super::expect::{noise, same_bytes};
-use super::row::{Row, guest};
+use super::proves::{FILES, SHARED_FILES};
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
+use crate::environment::Site;
+use crate::row::{Row, row};
 use rustix::fs::statvfs;
 use rustix::io::Errno;
 use std::fs::{self, OpenOptions};
@@ -12,7 +13,8 @@ use std::io::Write;
 
 const SOURCE: &str = include_str!("space.rs");
 
-pub(super) const ROWS: &[Row] = &[guest!(statfs_is_plausible), guest!(a_full_share_says_so).shared_only().seconds(120)];
+pub(super) static ROWS: &[Row] =
+    &[row!(Guest(statfs_is_plausible), FILES), row!(Guest(a_full_share_says_so), SHARED_FILES).seconds(120)];
 
 /// statvfs(3) gives a size, free and available space and a name length that fit together, the same for the directory as for a file in it.
 ///

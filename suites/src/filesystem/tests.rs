@@ -5,9 +5,10 @@
 mod faults;
 mod lying_guests;
 
-use super::{Action, Body, GuestSide, Pair, Reply, Site, body, perform, rows, tests, user};
+use super::{Action, GuestSide, Pair, Reply, Site, perform, rows, tests, user};
 use crate::check::{Check, Stop};
 use crate::share::Share;
+use crate::test::Body;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,6 +18,11 @@ use tempfile::TempDir;
 
 /// The environment variable with the path of a static pjdfstest.
 const PJDFSTEST: &str = "PJDFSTEST";
+
+/// The body of that name.
+fn body(name: &str) -> Option<Body> {
+    rows().find(|row| row.name == name).map(|row| row.body)
+}
 
 fn open_to_all(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("the mode can be set");
@@ -100,7 +106,7 @@ impl GuestSide for Loopback {
     fn act(&mut self, action: Action) -> Result<Reply, Stop> {
         user::with_own_fs(|| {
             rustix::process::chroot(&self.root).map_err(|e| Stop::error(format!("chroot: {e}")))?;
-            perform(Path::new("/"), &action).map_err(Stop::error)
+            perform(Path::new("/"), &action).map_err(|e| Stop::error(e.to_string()))
         })
     }
 

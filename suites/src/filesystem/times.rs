@@ -1,11 +1,12 @@
 //! Timestamps.
 
-use super::Site;
 use super::expect::until;
-use super::row::{Row, guest};
+use super::proves::FILES;
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
+use crate::environment::Site;
 use crate::outcome::Component;
+use crate::row::{Row, row};
 use crate::share::Share;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use std::fs::{self, OpenOptions};
@@ -16,11 +17,11 @@ use std::time::Duration;
 
 const SOURCE: &str = include_str!("times.rs");
 
-pub(super) const ROWS: &[Row] = &[
-    guest!(times_keep_nanoseconds),
-    guest!(writes_advance_mtime_and_ctime),
-    guest!(metadata_changes_advance_ctime_alone),
-    guest!(directory_times_follow_their_entries),
+pub(super) static ROWS: &[Row] = &[
+    row!(Guest(times_keep_nanoseconds), FILES),
+    row!(Guest(writes_advance_mtime_and_ctime), FILES),
+    row!(Guest(metadata_changes_advance_ctime_alone), FILES),
+    row!(Guest(directory_times_follow_their_entries), FILES),
 ];
 
 fn spec(tv_sec: i64, tv_nsec: i64) -> Timespec {

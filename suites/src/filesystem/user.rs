@@ -2,8 +2,8 @@
 //!
 //! Linux keeps credentials, umask and root directory per thread, so a thread of its own is enough: no fork, no helper program.
 
-use super::Site;
 use crate::check::{Doing, Stop};
+use crate::environment::Site;
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};

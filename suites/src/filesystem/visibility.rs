@@ -1,134 +1,37 @@
 //! What one side does, the other sees.
 
-use super::Pair;
-use super::action::{Action, Bytes, Kind, Reply, Status};
 use super::expect::{noise, same_bytes, until};
-use super::row::{Row, pair};
+use super::pair::brief;
+use super::proves::SHARED_FILES;
 use crate::check::{Check, Doing, Stop};
 use crate::ensure;
+use crate::environment::{Action, Bytes, FileKind, Pair, Reply};
+use crate::row::{Row, row};
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const SOURCE: &str = include_str!("visibility.rs");
 
-pub(super) const ROWS: &[Row] = &[
-    pair!(host_sees_what_the_guest_writes),
-    pair!(guest_sees_what_the_host_writes),
-    pair!(host_sees_what_the_guest_renames_and_removes),
-    pair!(guest_sees_what_the_host_renames_and_removes),
-    pair!(guest_sees_a_file_that_the_host_replaces),
-    pair!(guest_sees_a_swapped_symlink),
-    pair!(guest_sees_what_the_host_appends_and_truncates),
-    pair!(guest_keeps_an_open_file_that_the_host_removes),
-    pair!(host_sees_the_modes_and_owners_of_the_guest),
-    pair!(names_of_any_bytes_pass_both_ways),
-    pair!(links_pass_both_ways),
-    pair!(host_sees_mapped_writes_of_the_guest),
-    pair!(host_reads_whole_versions_while_the_guest_renames),
+pub(super) static ROWS: &[Row] = &[
+    row!(Pair(host_sees_what_the_guest_writes), SHARED_FILES),
+    row!(Pair(guest_sees_what_the_host_writes), SHARED_FILES),
+    row!(Pair(host_sees_what_the_guest_renames_and_removes), SHARED_FILES),
+    row!(Pair(guest_sees_what_the_host_renames_and_removes), SHARED_FILES),
+    row!(Pair(guest_sees_a_file_that_the_host_replaces), SHARED_FILES),
+    row!(Pair(guest_sees_a_swapped_symlink), SHARED_FILES),
+    row!(Pair(guest_sees_what_the_host_appends_and_truncates), SHARED_FILES),
+    row!(Pair(guest_keeps_an_open_file_that_the_host_removes), SHARED_FILES),
+    row!(Pair(host_sees_the_modes_and_owners_of_the_guest), SHARED_FILES),
+    row!(Pair(names_of_any_bytes_pass_both_ways), SHARED_FILES),
+    row!(Pair(links_pass_both_ways), SHARED_FILES),
+    row!(Pair(host_sees_mapped_writes_of_the_guest), SHARED_FILES),
+    row!(Pair(host_reads_whole_versions_while_the_guest_renames), SHARED_FILES),
 ];
-
-impl Pair<'_> {
-    /// The host's path of `name`.
-    pub(super) fn on_host(&self, name: impl AsRef<OsStr>) -> PathBuf {
-        self.host.join(name.as_ref())
-    }
-
-    /// The guest's path of `name`.
-    pub(super) fn in_guest(&self, name: impl AsRef<OsStr>) -> Bytes {
-        Bytes::from(&self.relative.join(name.as_ref()))
-    }
-
-    /// Has the guest do it; a refusal is a failure.
-    pub(super) fn done(&mut self, what: &str, action: Action) -> Result<Reply, Stop> {
-        match self.guest.act(action)? {
-            Reply::Refused { errno } => Err(Stop::fail(format!("the guest, {what}: {errno}"))),
-            reply => Ok(reply),
-        }
-    }
-
-    /// Has the guest write a file.
-    pub(super) fn guest_writes(&mut self, name: &str, data: &[u8], sync: bool) -> Check {
-        let action = Action::Write { path: self.in_guest(name), data: Bytes(data.to_vec()), append: false, sync };
-        self.done(&format!("writing {name}"), action).map(drop)
-    }
-
-    /// What the guest reads there now, or the errno.
-    pub(super) fn guest_reads(&mut self, name: &str) -> Result<Result<Vec<u8>, String>, Stop> {
-        match self.guest.act(Action::Read { path: self.in_guest(name) })? {
-            Reply::Data { data } => Ok(Ok(data.0)),
-            Reply::Refused { errno } => Ok(Err(errno)),
-            other => Err(Stop::error(format!("asked the guest to read {name}, it replied {other:?}"))),
-        }
-    }
-
-    /// What lstat says in the guest, or the errno.
-    pub(super) fn guest_stats(&mut self, name: &str) -> Result<Result<Status, String>, Stop> {
-        match self.guest.act(Action::Stat { path: self.in_guest(name) })? {
-            Reply::Status { status } => Ok(Ok(status)),
-            Reply::Refused { errno } => Ok(Err(errno)),
-            other => Err(Stop::error(format!("asked the guest to stat {name}, it replied {other:?}"))),
-        }
-    }
-
-    /// Waits until the guest reads just this.
-    fn guest_comes_to_read(&mut self, name: &str, expected: &[u8], what: &str) -> Check {
-        until(self.deadline, format_args!("{what}: expected the guest to read {}", brief(expected)), || {
-            Ok(match self.guest_reads(name)? {
-                Ok(seen) if seen == expected => Ok(()),
-                Ok(seen) => Err(brief(&seen)),
-                Err(errno) => Err(errno),
-            })
-        })
-    }
-
-    /// Waits until the host reads just this.
-    pub(super) fn host_comes_to_read(&self, name: &str, expected: &[u8], what: &str) -> Check {
-        let path = self.on_host(name);
-        until(self.deadline, format_args!("{what}: expected the host to read {}", brief(expected)), || {
-            Ok(match fs::read(&path) {
-                Ok(seen) if seen == expected => Ok(()),
-                Ok(seen) => Err(brief(&seen)),
-                Err(e) => Err(e.to_string()),
-            })
-        })
-    }
-
-    /// Waits until the name is gone for the guest.
-    fn guest_comes_to_miss(&mut self, name: &str, what: &str) -> Check {
-        until(self.deadline, format_args!("{what}: expected ENOENT for {name} in the guest"), || {
-            Ok(match self.guest_stats(name)? {
-                Err(errno) if errno == "ENOENT" => Ok(()),
-                other => Err(format!("{other:?}")),
-            })
-        })
-    }
-
-    /// Waits until the name is gone for the host.
-    fn host_comes_to_miss(&self, name: &str, what: &str) -> Check {
-        let path = self.on_host(name);
-        until(self.deadline, format_args!("{what}: expected {name} to be gone on the host"), || {
-            Ok(match fs::symlink_metadata(&path) {
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-                other => Err(format!("{other:?}")),
-            })
-        })
-    }
-
-    fn host_writes(&self, name: &str, data: &[u8]) -> Check {
-        fs::write(self.on_host(name), data).doing(format_args!("the host, writing {name}"))
-    }
-}
-
-fn brief(bytes: &[u8]) -> String {
-    let head = String::from_utf8_lossy(&bytes[..bytes.len().min(24)]).escape_debug().to_string();
-    format!("{} bytes beginning \"{head}\"", bytes.len())
-}
 
 /// What the guest writes, small or a megabyte, new or over the old, the host reads, byte for byte, within the deadline.
 ///
@@ -264,8 +167,8 @@ fn guest_sees_what_the_host_appends_and_truncates(pair: &mut Pair<'_>) -> Check 
     log.set_len(3).doing("the host, truncating")?;
     pair.guest_comes_to_read("log", b"fir", "after the host truncated")?;
     log.set_len(0).doing("the host, emptying")?;
-    log.write_all(b"anew").doing("the host, writing anew")?;
-    pair.guest_comes_to_read("log", b"anew", "after the host emptied and wrote again")
+    log.write_all(b"again").doing("the host, writing again")?;
+    pair.guest_comes_to_read("log", b"again", "after the host emptied and wrote again")
 }
 
 /// A file that the guest holds open stays readable and writable after the host removed its name.
@@ -385,7 +288,7 @@ fn links_pass_both_ways(pair: &mut Pair<'_>) -> Check {
     until(pair.deadline, "expected a file with 3 names in the guest", || {
         let (first, third) = (pair.guest_stats("file")?, pair.guest_stats("third")?);
         Ok(match (first, third) {
-            (Ok(a), Ok(b)) if a.inode == b.inode && b.links == 3 && b.kind == Kind::File => Ok(()),
+            (Ok(a), Ok(b)) if a.inode == b.inode && b.links == 3 && b.kind == FileKind::File => Ok(()),
             other => Err(format!("{other:?}")),
         })
     })

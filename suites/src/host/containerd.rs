@@ -1,16 +1,22 @@
 //! The release's container manager.
 
+use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::Environment;
+use crate::row::{Row, row};
 use std::time::Duration;
+
+const SOURCE: &str = include_str!("containerd.rs");
+
+pub(super) static ROWS: &[Row] = &[row!(Environment(containerd_runs), &[Capability::HostContainerd], Containerd)];
 
 /// The record's containerd is there, runs and says its version, which is noted.
 ///
 /// Kata is started by a container manager.
 /// Kata documents 1.7 as the oldest supported one (`externals.containerd.minimum` in versions.yaml@4.1.0); a documented
 /// minimum decides nothing here, only use does.
-pub(super) fn containerd_runs(env: &dyn Environment) -> Check {
+fn containerd_runs(env: &dyn Environment) -> Check {
     let Some(manager) = env.claims().release.container_manager.clone() else {
         return Err(Stop::skip("the record names no container manager"));
     };

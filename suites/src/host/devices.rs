@@ -1,16 +1,26 @@
 //! The device nodes of Kata's host, and who may open them.
 
+use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::Environment;
+use crate::row::{Row, row};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+
+const SOURCE: &str = include_str!("devices.rs");
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Environment(kvm_and_vhost_nodes_are_there), &[Capability::HostKvm, Capability::HostVhost], Kernel)
+        .blocked_by(&["host::kvm_modules_are_loaded", "host::vhost_modules_load"]),
+    row!(Environment(tun_node_is_there), &[Capability::HostNetwork], Kernel).blocked_by(&["host::tun_loads"]),
+];
 
 /// /dev/kvm, /dev/vhost-vsock and /dev/vhost-net are character devices that root opens and that not everybody may write.
 ///
 /// Kata opens them as root and passes descriptors on; a rootless VMM gets /dev/kvm through its group
 /// (src/runtime/pkg/resourcecontrol/cgroups.go@3.29.0 lists them for the device cgroup).
-/// /dev/kvm is open to all on some distros, for KVM confines by itself: that is noted.
-pub(super) fn kvm_and_vhost_nodes_are_there(env: &dyn Environment) -> Check {
+/// /dev/kvm is open to all on some distros, because KVM confines its users itself: that is noted.
+fn kvm_and_vhost_nodes_are_there(env: &dyn Environment) -> Check {
     for (path, minor) in [("/dev/kvm", Some(232)), ("/dev/vhost-vsock", None), ("/dev/vhost-net", Some(238))] {
         let mode = node(path, 10, minor)?;
         env.note(format!("{path} has mode {mode:04o}"));
@@ -22,7 +32,7 @@ pub(super) fn kvm_and_vhost_nodes_are_there(env: &dyn Environment) -> Check {
 /// /dev/net/tun is the character device 10:200 and opens.
 ///
 /// Kata makes a tap for each interface of a guest; its device cgroup allows exactly 10:200.
-pub(super) fn tun_node_is_there(env: &dyn Environment) -> Check {
+fn tun_node_is_there(env: &dyn Environment) -> Check {
     let mode = node("/dev/net/tun", 10, Some(200))?;
     env.note(format!("/dev/net/tun has mode {mode:04o}"));
     Ok(())

@@ -1,18 +1,25 @@
 //! Asynchronous block I/O on the host.
 
+use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
 use crate::environment::Machine;
+use crate::row::{Row, row};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+const SOURCE: &str = include_str!("io_uring.rs");
+
+pub(super) static ROWS: &[Row] = &[row!(Machine(qemu_reads_a_disk_by_io_uring), &[Capability::HostIoUring], Qemu)
+    .blocked_by(&["smoke::kernel_boots_to_userspace"])];
 
 /// QEMU copies a disk with `aio=io_uring` on both sides while the guest runs, the copy is true, and QEMU has a ring of
 /// the kernel's open.
 ///
 /// It is `block_device_aio` of the shipped configuration for every block device that Kata plugs in, in both runtimes.
 /// A QEMU that was built without it refuses the option, and a kernel that forbids it fails the first request.
-pub(super) fn qemu_reads_a_disk_by_io_uring(machine: &mut dyn Machine) -> Check {
+fn qemu_reads_a_disk_by_io_uring(machine: &mut dyn Machine) -> Check {
     let content: Vec<u8> = (0..1_u32 << 20).map(|at| (at ^ (at >> 8)).to_le_bytes()[0]).collect();
     let from = Scratch::new("from", &content)?;
     let to = Scratch::new("to", &vec![0; content.len()])?;

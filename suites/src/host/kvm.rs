@@ -1,9 +1,27 @@
 //! KVM on the release's kernel: the processor, the modules, and a vCPU that runs.
 
 use super::modules::{is_loaded, load};
+use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::Environment;
+use crate::environment::{Environment, VcpuExit};
+use crate::row::{Row, row};
+use crate::test::Place;
+
+const SOURCE: &str = include_str!("kvm.rs");
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Environment(cpu_can_virtualize), &[Capability::HostKvm, Capability::HostCheck], Kernel),
+    row!(
+        Environment(kvm_modules_are_loaded),
+        &[Capability::HostKvm, Capability::KernelHost, Capability::HostCheck],
+        Kernel
+    )
+    .blocked_by(&["host::cpu_can_virtualize"]),
+    row!(Environment(a_vcpu_runs), &[Capability::HostKvm, Capability::KernelHost], Kernel)
+        .places(&[Place::Vcpu])
+        .blocked_by(&["host::kvm_modules_are_loaded"]),
+];
 
 /// The processor that a host presents: the flags of its first CPU.
 pub(super) struct Cpu {
@@ -43,8 +61,8 @@ impl Cpu {
 /// The host's processor virtualizes: `vmx` or `svm`, and `lm` and `sse4_1` beside it.
 ///
 /// They are the CPU flags that `kata-runtime check` asks for (src/runtime/cmd/kata-runtime/kata-check_amd64.go@3.29.0).
-/// What lacks here is the machine's, never the distro's.
-pub(super) fn cpu_can_virtualize(env: &dyn Environment) -> Check {
+/// What is missing here is the machine's fault, never the distro's.
+fn cpu_can_virtualize(env: &dyn Environment) -> Check {
     let cpu = Cpu::of(env)?;
     let Some((flag, _)) = cpu.virtualization() else {
         return Err(Stop::skip(format!(
@@ -62,7 +80,7 @@ pub(super) fn cpu_can_virtualize(env: &dyn Environment) -> Check {
 /// `kvm` and the vendor's half of it are in the kernel or load from its own modules.
 ///
 /// `kata-runtime check` fails without them; a distro's kernel package may leave them to another package.
-pub(super) fn kvm_modules_are_loaded(env: &dyn Environment) -> Check {
+fn kvm_modules_are_loaded(env: &dyn Environment) -> Check {
     let cpu = Cpu::of(env)?;
     let Some((_, vendor)) = cpu.virtualization() else {
         return Err(Stop::skip(format!("the environment's processor is of {:?}", cpu.vendor)));
@@ -78,10 +96,11 @@ pub(super) fn kvm_modules_are_loaded(env: &dyn Environment) -> Check {
 /// KVM makes a machine with one vCPU, which runs instructions, exits for output and halts.
 ///
 /// /dev/kvm can exist, open and answer its version, and still be unable to run anything; only running tells.
-pub(super) fn a_vcpu_runs(env: &dyn Environment) -> Check {
+fn a_vcpu_runs(env: &dyn Environment) -> Check {
     let run = env.run_a_vcpu().map_err(Stop::fail)?;
     ensure!(run.api == 12, "KVM's API has version {}, 12 was expected", run.api);
-    ensure!(run.exits == "out 0x2a, hlt", "expected the vCPU to write 0x2a and to halt, saw: {}", run.exits);
+    let expected = [VcpuExit::Wrote(0x2a), VcpuExit::Halted];
+    ensure!(run.exits == expected, "expected the vCPU to write 0x2a and to halt, saw: {}", run.seen());
     Ok(())
 }
 

@@ -1,16 +1,22 @@
 //! Shared guest memory on the host.
 
+use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
 use crate::environment::Environment;
+use crate::row::{Row, row};
 use std::io::{Read as _, Seek as _, Write as _};
+
+const SOURCE: &str = include_str!("memory.rs");
+
+pub(super) static ROWS: &[Row] = &[row!(Environment(shm_takes_guest_memory), &[Capability::HostMemory], Kernel)];
 
 /// /dev/shm is a tmpfs that takes a file of the profile's guest memory and gives back what is written at both its ends.
 ///
 /// With virtio-fs the guest's memory is a shared file in /dev/shm (`setupFileBackedMem` in
 /// src/runtime/virtcontainers/qemu.go@3.29.0); a guest that touches more than fits there dies of SIGBUS.
-/// A size smaller than the default guest is noted, for the admin decides it.
-pub(super) fn shm_takes_guest_memory(env: &dyn Environment) -> Check {
+/// A size smaller than the default guest is noted, because the admin decides it.
+fn shm_takes_guest_memory(env: &dyn Environment) -> Check {
     let mounts = env.read("/proc/self/mounts")?;
     let mut kind =
         mounts.lines().filter(|l| l.split(' ').nth(1) == Some("/dev/shm")).filter_map(|l| l.split(' ').nth(2));

@@ -1,23 +1,34 @@
 //! The modules of the release's kernel that Kata's host needs.
 
+use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::Environment;
+use crate::row::{Row, row};
 use std::path::Path;
 use std::time::Duration;
+
+const SOURCE: &str = include_str!("modules.rs");
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Environment(vhost_modules_load), &[Capability::HostVhost, Capability::KernelHost], Kernel),
+    row!(Environment(tun_loads), &[Capability::HostNetwork, Capability::KernelHost], Kernel),
+    row!(Environment(traffic_control_modules_load), &[Capability::HostNetwork, Capability::KernelHost], Kernel),
+    row!(Environment(host_modules_come_from_the_running_kernels_package), &[Capability::KernelHost], Kernel),
+];
 
 /// `vhost`, `vhost_net` and `vhost_vsock` load.
 ///
 /// Kata hands QEMU descriptors of /dev/vhost-vsock (the channel of its agent) and /dev/vhost-net; `kata-runtime check`
 /// asks for all three (src/runtime/cmd/kata-runtime/kata-check_amd64.go@3.29.0).
-pub(super) fn vhost_modules_load(env: &dyn Environment) -> Check {
+fn vhost_modules_load(env: &dyn Environment) -> Check {
     load(env, &["vhost", "vhost_net", "vhost_vsock"])
 }
 
 /// `tun` loads.
 ///
 /// Each network interface of a guest is a tap device of Kata's.
-pub(super) fn tun_loads(env: &dyn Environment) -> Check {
+fn tun_loads(env: &dyn Environment) -> Check {
     load(env, &["tun"])
 }
 
@@ -25,28 +36,28 @@ pub(super) fn tun_loads(env: &dyn Environment) -> Check {
 ///
 /// Kata's default network model, `tcfilter`, redirects between a pod's interface and the tap with an ingress queueing
 /// discipline, a u32 match and a mirred action (src/runtime/virtcontainers/network_linux.go@3.29.0).
-pub(super) fn traffic_control_modules_load(env: &dyn Environment) -> Check {
+fn traffic_control_modules_load(env: &dyn Environment) -> Check {
     load(env, &["sch_ingress", "cls_u32", "act_mirred"])
 }
 
 /// The running kernel is the release's package, and each module of Kata's host lies in that kernel's own folder.
 ///
 /// A module that is there thanks to another package, or another kernel, says nothing about the release.
-pub(super) fn host_modules_come_from_the_running_kernels_package(env: &dyn Environment) -> Check {
+fn host_modules_come_from_the_running_kernels_package(env: &dyn Environment) -> Check {
     let running = env.read("/proc/sys/kernel/osrelease")?;
     let (running, packaged) = (running.trim(), env.claims().kernel.as_str());
     ensure!(running == packaged, "the release's newest packaged kernel is {packaged}, running is {running}");
-    let mut strangers = Vec::new();
+    let mut foreign = Vec::new();
     for module in ["kvm", "vhost", "vhost_net", "vhost_vsock", "tun", "sch_ingress", "cls_u32", "act_mirred"] {
         let ran = env.run(&["modinfo", "-F", "filename", module], Duration::from_secs(20))?;
         let file = ran.stdout.trim();
         let own = ["/lib/modules/", "/usr/lib/modules/"].map(|folder| format!("{folder}{running}/"));
         let builtin = file == "(builtin)" || file.starts_with("name:");
         if !ran.ok() || !(builtin || own.iter().any(|folder| file.starts_with(folder.as_str()))) {
-            strangers.push(format!("{module}: {}", if ran.ok() { file.to_owned() } else { ran.tail() }));
+            foreign.push(format!("{module}: {}", if ran.ok() { file.to_owned() } else { ran.tail() }));
         }
     }
-    ensure!(strangers.is_empty(), "modules that are not the running kernel's: {}", strangers.join("; "));
+    ensure!(foreign.is_empty(), "modules that are not the running kernel's: {}", foreign.join("; "));
     Ok(())
 }
 

@@ -1,15 +1,33 @@
 //! A guest of the distro's kernel under the distro's QEMU, with the profile's arguments.
 
+use super::BOOTS;
+use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Ending, Environment, Machine, Question};
+use crate::environment::{Machine, Question};
 use crate::outcome::Component;
+use crate::row::{Row, row};
 use std::time::{Duration, Instant};
+
+const SOURCE: &str = include_str!("boot.rs");
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Machine(kernel_boots_to_userspace), &[Capability::VmmBoot, Capability::KernelGuest], Kernel)
+        .blocked_by(&[
+            "smoke::qemu_has_the_machine_type",
+            "smoke::qemu_has_the_devices_of_the_default_path",
+            "smoke::qemu_has_the_objects_of_the_default_path",
+            "smoke::kernel_has_the_modules_of_boot",
+        ])
+        .seconds(120),
+    row!(Machine(guest_has_the_cpus_and_memory_asked_for), &[Capability::VmmBoot], Qemu).blocked_by(BOOTS),
+    row!(Machine(guest_console_reaches_the_host), &[Capability::VmmBoot], Qemu).blocked_by(BOOTS),
+];
 
 /// The kernel boots under the profile's QEMU arguments to userspace, and it is the kernel of the record's package.
 ///
 /// This is the least that Kata asks of a VMM and a guest kernel; every other guest test stands on it.
-pub(super) fn kernel_boots_to_userspace(machine: &mut dyn Machine) -> Check {
+fn kernel_boots_to_userspace(machine: &mut dyn Machine) -> Check {
     let running = read(machine, "/proc/sys/kernel/osrelease")?;
     let cmdline = read(machine, "/proc/cmdline")?;
     ensure!(
@@ -25,7 +43,7 @@ pub(super) fn kernel_boots_to_userspace(machine: &mut dyn Machine) -> Check {
 /// The guest sees the number of CPUs and about the memory that QEMU was told to give it, and each CPU works.
 ///
 /// Kata sizes the VM by the pod's limits; a guest that sees less runs out of memory early.
-pub(super) fn guest_has_the_cpus_and_memory_asked_for(machine: &mut dyn Machine) -> Check {
+fn guest_has_the_cpus_and_memory_asked_for(machine: &mut dyn Machine) -> Check {
     let asked = machine.profile().qemu.vcpus;
     cpus_work(machine, asked)?;
     let meminfo = read(machine, "/proc/meminfo")?;
@@ -39,21 +57,12 @@ pub(super) fn guest_has_the_cpus_and_memory_asked_for(machine: &mut dyn Machine)
     Ok(())
 }
 
-/// A guest that is started with two CPUs has both online, and both do work.
-///
-/// `default_vcpus`, and with static sizing every pod with a limit, starts a guest with more than one.
-pub(super) fn two_cpus_both_work(env: &dyn Environment) -> Check {
-    let mut machine = env.boot_with_vcpus(2)?;
-    cpus_work(machine.as_mut(), 2)
-}
-
 /// As many CPUs as were asked for are online, and a thread bound to each ran on it.
-fn cpus_work(machine: &mut dyn Machine, asked: u32) -> Check {
+pub(super) fn cpus_work(machine: &mut dyn Machine, asked: u32) -> Check {
     let online = read(machine, "/sys/devices/system/cpu/online")?;
-    let worked = machine.ask(Question::WorkOnEachCpu)?.text("working on each CPU of the guest")?;
-    let expected: Vec<String> = (0..asked).map(|number| number.to_string()).collect();
+    let worked = machine.ask(Question::WorkOnEachCpu)?.cpus("working on each CPU of the guest")?;
     ensure!(
-        worked.split_whitespace().eq(expected.iter().map(String::as_str)),
+        worked.iter().copied().eq(0..asked as usize),
         "{asked} CPUs were asked for, online are {:?}, and those that did work are {worked:?}",
         online.trim()
     );
@@ -63,7 +72,7 @@ fn cpus_work(machine: &mut dyn Machine, asked: u32) -> Check {
 /// What the guest writes to `hvc0` comes out of the console socket on the host.
 ///
 /// Kata reads the guest's console there, for its logs and for the agent's own output.
-pub(super) fn guest_console_reaches_the_host(machine: &mut dyn Machine) -> Check {
+fn guest_console_reaches_the_host(machine: &mut dyn Machine) -> Check {
     let line = "kata-qualify: this line goes through hvc0";
     machine
         .ask(Question::Write { path: "/dev/hvc0".into(), text: format!("{line}\n") })?
@@ -78,54 +87,8 @@ pub(super) fn guest_console_reaches_the_host(machine: &mut dyn Machine) -> Check
     Err(Stop::fail("a line written to /dev/hvc0 did not reach the console socket within 10 s"))
 }
 
-/// A guest that powers itself off ends QEMU with exit code 0, soon.
-///
-/// Kata stops a sandbox by shutting its guest down and waits for QEMU to go.
-pub(super) fn guest_powers_off(env: &dyn Environment) -> Check {
-    let mut machine = env.boot()?;
-    machine.ask(Question::PowerOff)?;
-    match machine.wait_for_end(Duration::from_secs(30))? {
-        Ending::PoweredOff => Ok(()),
-        other => Err(other.stop("the guest was told to power off")),
-    }
-}
-
-/// A guest whose kernel panics says so on its console and ends QEMU, as Kata's `panic=1` and `-no-reboot` ask.
-///
-/// Kata learns of a crashed guest by QEMU's exit; a guest that hangs in its panic leaves a pod that never fails.
-pub(super) fn guest_panic_is_reported(env: &dyn Environment) -> Check {
-    let mut machine = env.boot()?;
-    machine.ask(Question::Write { path: "/proc/sysrq-trigger".into(), text: "c".into() })?;
-    match machine.wait_for_end(Duration::from_secs(40))? {
-        Ending::Panicked { line } => {
-            env.note(format!("reported as: {line}"));
-            Ok(())
-        }
-        other => Err(other.stop("the guest was made to panic")),
-    }
-}
-
-/// Two guests of the same profile run side by side, each with its own console, and both power off.
-///
-/// A node runs many pods; a fixed path, a lock or a port shared between VMMs shows here.
-pub(super) fn two_guests_run_at_once(env: &dyn Environment) -> Check {
-    let mut first = env.boot()?;
-    let mut second = env.boot()?;
-    let boot_id = "/proc/sys/kernel/random/boot_id";
-    let (one, two) = (read(first.as_mut(), boot_id)?, read(second.as_mut(), boot_id)?);
-    ensure!(one != two, "two guests have the same boot id {}", one.trim());
-    ensure!(first.heard(first.silence()), "the first guest fell silent when the second one ran");
-    for machine in [&mut first, &mut second] {
-        machine.ask(Question::PowerOff)?;
-        match machine.wait_for_end(Duration::from_secs(30))? {
-            Ending::PoweredOff => {}
-            other => return Err(other.stop("one of two guests was told to power off")),
-        }
-    }
-    Ok(())
-}
-
-fn read(machine: &mut dyn Machine, path: &str) -> Result<String, Stop> {
+/// A file of the guest's as text.
+pub(super) fn read(machine: &mut dyn Machine, path: &str) -> Result<String, Stop> {
     machine.ask(Question::Read { path: path.into() })?.text(&format!("reading {path} in the guest"))
 }
 

@@ -1,9 +1,25 @@
 //! virtiofsd by itself, and QEMU's half of virtio-fs by itself: each blamed for its own refusal only.
 
+use crate::capability::Capability;
 use crate::check::{Check, Stop};
-use crate::ensure;
 use crate::environment::Environment;
+use crate::row::{Row, row};
+use crate::under;
 use std::time::{Duration, Instant};
+
+const SOURCE: &str = include_str!("daemon.rs");
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Environment(virtiofsd_accepts_the_profiles_flags), &[Capability::FsVirtioFs], Virtiofsd)
+        .blocked_by(&["smoke::virtiofsd_is_where_the_record_says"])
+        .seconds(30),
+    row!(Environment(virtiofsd_prints_what_runtime_rs_waits_for), &[Capability::FsVirtioFs], Virtiofsd)
+        .blocked_by(&["smoke::virtiofsd_accepts_the_profiles_flags"])
+        .under(&under::READY_LINE)
+        .seconds(30),
+    row!(Environment(qemu_accepts_the_arguments_of_virtio_fs), &[Capability::FsVirtioFs], Qemu)
+        .blocked_by(&["smoke::qemu_has_the_devices_of_virtio_fs"]),
+];
 
 /// The line on standard error that runtime-rs waits for, without a time-out of its own
 /// (src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.0.0).
@@ -13,7 +29,7 @@ const RUNTIME_RS_WAITS_FOR: &str = "Waiting for vhost-user socket connection";
 ///
 /// Kata 3.2 and later pass the Rust daemon's flags, earlier ones the C daemon's `-o` options; a daemon that refuses them
 /// exits at once, and Kata's pod never starts.
-pub(super) fn virtiofsd_accepts_the_profiles_flags(env: &dyn Environment) -> Check {
+fn virtiofsd_accepts_the_profiles_flags(env: &dyn Environment) -> Check {
     let mut daemon = env.start_virtiofsd()?;
     match daemon.wait(Duration::from_secs(1)) {
         None => Ok(()),
@@ -24,7 +40,7 @@ pub(super) fn virtiofsd_accepts_the_profiles_flags(env: &dyn Environment) -> Che
 /// virtiofsd prints the line that runtime-rs waits for before it lets QEMU start, within ten seconds.
 ///
 /// runtime-rs has no time-out there: a daemon that words it differently, or logs elsewhere, hangs every pod.
-pub(super) fn virtiofsd_prints_what_runtime_rs_waits_for(env: &dyn Environment) -> Check {
+fn virtiofsd_prints_what_runtime_rs_waits_for(env: &dyn Environment) -> Check {
     let mut daemon = env.start_virtiofsd()?;
     let deadline = Instant::now() + Duration::from_secs(10);
     while Instant::now() < deadline {
@@ -43,20 +59,8 @@ pub(super) fn virtiofsd_prints_what_runtime_rs_waits_for(env: &dyn Environment) 
 ///
 /// The listener is the harness's own and says nothing, so a refusal here is QEMU's and not the daemon's: QEMU before 6.0
 /// does not know the `readonly=` that runtime-rs always passes.
-pub(super) fn qemu_accepts_the_arguments_of_virtio_fs(env: &dyn Environment) -> Check {
+fn qemu_accepts_the_arguments_of_virtio_fs(env: &dyn Environment) -> Check {
     env.start_qemu_against_a_silent_daemon()
-}
-
-/// virtiofsd exits by itself once its VMM has been killed.
-///
-/// Kata's clean-up after a crashed VMM relies on it (tests/integration/cri-containerd, TestKilledVmmCleanup): a daemon that
-/// stays behind holds the share's mounts for ever.
-pub(super) fn virtiofsd_ends_when_the_vmm_is_killed(env: &dyn Environment) -> Check {
-    let mut machine = env.boot_with_virtio_fs()?;
-    machine.kill_vmm()?;
-    let ended = machine.wait_for_daemon(Duration::from_secs(10));
-    ensure!(ended.is_ok(), "virtiofsd still runs 10 s after QEMU was killed");
-    Ok(())
 }
 
 fn last_lines(log: &str) -> String {

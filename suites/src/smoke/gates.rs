@@ -1,116 +1,144 @@
 //! What QEMU must offer, by its own lists: the profile's gates, each with the capability that it decides.
 
 use super::packages::qemu_in_use;
-use crate::capability::Capability as C;
+use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::Environment;
+use crate::row::{Row, row};
+use crate::under;
 use kata_osinfo::profile::{Gate, GateKind};
 use std::time::Duration;
+
+const SOURCE: &str = include_str!("gates.rs");
+
+/// What each of them asks.
+const QEMU: &[&str] = &["smoke::qemu_is_where_the_record_says"];
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Environment(qemu_has_the_machine_type), &[Capability::VmmBoot], Qemu).blocked_by(QEMU),
+    row!(Environment(qemu_has_the_devices_of_the_default_path), &[Capability::VmmBoot], Qemu).blocked_by(QEMU),
+    row!(Environment(qemu_has_the_objects_of_the_default_path), &[Capability::VmmBoot], Qemu).blocked_by(QEMU),
+    row!(Environment(qemu_has_the_devices_of_virtio_fs), &[Capability::FsVirtioFs], Qemu).blocked_by(QEMU),
+    row!(Environment(qemu_has_the_devices_of_virtio_9p), &[Capability::FsVirtio9p], Qemu)
+        .blocked_by(QEMU)
+        .under(&under::NINEP),
+    row!(Environment(qemu_has_an_nvdimm), &[Capability::VmmImageNvdimm], Qemu).blocked_by(QEMU),
+    row!(Environment(qemu_has_vhost_vsock), &[Capability::VmmVsock], Qemu).blocked_by(QEMU),
+    row!(Environment(qemu_has_virtio_net), &[Capability::VmmNet], Qemu).blocked_by(QEMU),
+    row!(Environment(qemu_has_vhost_user_blk), &[Capability::VmmVhostUserBlk], Qemu).blocked_by(QEMU),
+    row!(Environment(qemu_has_vfio), &[Capability::VmmVfio], Qemu).blocked_by(QEMU),
+    row!(Environment(qemu_has_what_katas_build_insists_on), &[Capability::VmmBuildGate], Qemu)
+        .blocked_by(QEMU)
+        .under(&under::BUILD_GATE),
+    row!(Environment(qemu_has_amd_iommu), &[Capability::VmmAmdIommu], Qemu).blocked_by(QEMU).under(&under::AMD_IOMMU),
+    row!(Environment(qemu_has_tdx), &[Capability::VmmTdx], Qemu).blocked_by(QEMU),
+    row!(Environment(qemu_has_sev_snp), &[Capability::VmmSevSnp], Qemu).blocked_by(QEMU).under(&under::SEV_SNP),
+];
 
 /// QEMU knows the machine type that Kata passes, by exactly that name.
 ///
 /// Kata's Go runtime refuses any other spelling ("unrecognised machinetype"), so an alias such as `q35` must exist.
-pub(super) fn qemu_has_the_machine_type(env: &dyn Environment) -> Check {
-    offered(env, C::VmmBoot, &[GateKind::Machine])
+fn qemu_has_the_machine_type(env: &dyn Environment) -> Check {
+    offered(env, Capability::VmmBoot, &[GateKind::Machine])
 }
 
 /// QEMU has every device that Kata puts on its default command line.
 ///
 /// Kata's own QEMU build fails its packaging step when one of them is missing
 /// (tools/packaging/static-build/qemu/build-qemu.sh); a distro's build may have left them out.
-pub(super) fn qemu_has_the_devices_of_the_default_path(env: &dyn Environment) -> Check {
-    offered(env, C::VmmBoot, &[GateKind::Device])
+fn qemu_has_the_devices_of_the_default_path(env: &dyn Environment) -> Check {
+    offered(env, Capability::VmmBoot, &[GateKind::Device])
 }
 
 /// QEMU has every object (memory back ends, random number source) that Kata puts on its default command line.
 ///
 /// Without them QEMU refuses Kata's `-object` arguments and no guest starts.
-pub(super) fn qemu_has_the_objects_of_the_default_path(env: &dyn Environment) -> Check {
-    offered(env, C::VmmBoot, &[GateKind::Object])
+fn qemu_has_the_objects_of_the_default_path(env: &dyn Environment) -> Check {
+    offered(env, Capability::VmmBoot, &[GateKind::Object])
 }
 
 /// QEMU has the device and the memory back end that virtio-fs needs.
 ///
 /// virtio-fs is Kata's default shared filesystem since 2.0; without `vhost-user-fs` no daemon can be attached.
-pub(super) fn qemu_has_the_devices_of_virtio_fs(env: &dyn Environment) -> Check {
-    offered(env, C::FsVirtioFs, &[GateKind::Device, GateKind::Object])
+fn qemu_has_the_devices_of_virtio_fs(env: &dyn Environment) -> Check {
+    offered(env, Capability::FsVirtioFs, &[GateKind::Device, GateKind::Object])
 }
 
 /// QEMU has its 9p server built in.
 ///
 /// Kata up to 3.28 can share files over 9p; Enterprise Linux builds QEMU with `--disable-virtfs`.
-pub(super) fn qemu_has_the_devices_of_virtio_9p(env: &dyn Environment) -> Check {
-    offered(env, C::FsVirtio9p, &[GateKind::Device])
+fn qemu_has_the_devices_of_virtio_9p(env: &dyn Environment) -> Check {
+    offered(env, Capability::FsVirtio9p, &[GateKind::Device])
 }
 
 /// QEMU has the NVDIMM that Kata's image is by default.
 ///
 /// Both runtimes' shipped configurations for x86_64 hand the image over as one; `disable_image_nvdimm` or
 /// `vm_rootfs_driver` can say otherwise.
-pub(super) fn qemu_has_an_nvdimm(env: &dyn Environment) -> Check {
-    offered(env, C::VmmImageNvdimm, &[GateKind::Device])
+fn qemu_has_an_nvdimm(env: &dyn Environment) -> Check {
+    offered(env, Capability::VmmImageNvdimm, &[GateKind::Device])
 }
 
 /// QEMU has the vhost-vsock device.
 ///
 /// It is the channel to Kata's guest agent; there is no other for QEMU.
-pub(super) fn qemu_has_vhost_vsock(env: &dyn Environment) -> Check {
-    offered(env, C::VmmVsock, &[GateKind::Device])
+fn qemu_has_vhost_vsock(env: &dyn Environment) -> Check {
+    offered(env, Capability::VmmVsock, &[GateKind::Device])
 }
 
 /// QEMU has the virtio network device.
 ///
 /// Kata attaches the pod's network to the guest with it.
-pub(super) fn qemu_has_virtio_net(env: &dyn Environment) -> Check {
-    offered(env, C::VmmNet, &[GateKind::Device])
+fn qemu_has_virtio_net(env: &dyn Environment) -> Check {
+    offered(env, Capability::VmmNet, &[GateKind::Device])
 }
 
 /// QEMU has the vhost-user-blk device.
 ///
 /// SPDK volumes reach a Kata guest through it; nothing on the default path needs it.
-pub(super) fn qemu_has_vhost_user_blk(env: &dyn Environment) -> Check {
-    offered(env, C::VmmVhostUserBlk, &[GateKind::Device])
+fn qemu_has_vhost_user_blk(env: &dyn Environment) -> Check {
+    offered(env, Capability::VmmVhostUserBlk, &[GateKind::Device])
 }
 
 /// QEMU has vfio-pci and the ports that Kata plugs it into.
 ///
 /// Device pass-through needs it; nothing on the default path does.
-pub(super) fn qemu_has_vfio(env: &dyn Environment) -> Check {
-    offered(env, C::VmmVfio, &[GateKind::Device, GateKind::Object])
+fn qemu_has_vfio(env: &dyn Environment) -> Check {
+    offered(env, Capability::VmmVfio, &[GateKind::Device, GateKind::Object])
 }
 
 /// QEMU has the devices that Kata's own build of it insists on, beyond those of the default path.
 ///
 /// A balloon, virtio-mem, bridges and IOMMUs that only settings ask for; Kata's packaging of QEMU fails without
 /// them (tools/packaging/static-build/qemu/build-qemu.sh@4.1.0).
-pub(super) fn qemu_has_what_katas_build_insists_on(env: &dyn Environment) -> Check {
-    offered(env, C::VmmBuildGate, &[GateKind::Device])
+fn qemu_has_what_katas_build_insists_on(env: &dyn Environment) -> Check {
+    offered(env, Capability::VmmBuildGate, &[GateKind::Device])
 }
 
 /// QEMU has the AMD IOMMU.
 ///
 /// Kata's build gate asks for it; Enterprise Linux leaves it out, and only pass-through on AMD misses it.
-pub(super) fn qemu_has_amd_iommu(env: &dyn Environment) -> Check {
-    offered(env, C::VmmAmdIommu, &[GateKind::Device])
+fn qemu_has_amd_iommu(env: &dyn Environment) -> Check {
+    offered(env, Capability::VmmAmdIommu, &[GateKind::Device])
 }
 
 /// QEMU can make Intel TDX guests.
 ///
 /// Kata's confidential containers on Intel need the `tdx-guest` object (QEMU 10.1 on).
-pub(super) fn qemu_has_tdx(env: &dyn Environment) -> Check {
-    offered(env, C::VmmTdx, &[GateKind::Object])
+fn qemu_has_tdx(env: &dyn Environment) -> Check {
+    offered(env, Capability::VmmTdx, &[GateKind::Object])
 }
 
 /// QEMU can make AMD SEV-SNP guests.
 ///
 /// Kata's confidential containers on AMD need the `sev-snp-guest` object (QEMU 9.1 on).
-pub(super) fn qemu_has_sev_snp(env: &dyn Environment) -> Check {
-    offered(env, C::VmmSevSnp, &[GateKind::Object])
+fn qemu_has_sev_snp(env: &dyn Environment) -> Check {
+    offered(env, Capability::VmmSevSnp, &[GateKind::Object])
 }
 
 /// Every gate of that capability and those kinds is in QEMU's list; all that are missing are named.
-fn offered(env: &dyn Environment, capability: C, kinds: &[GateKind]) -> Check {
+fn offered(env: &dyn Environment, capability: Capability, kinds: &[GateKind]) -> Check {
     let gates: Vec<&Gate> = env.profile().gates_of(capability).filter(|g| kinds.contains(&g.kind)).collect();
     if gates.is_empty() {
         return Err(Stop::error(format!("profile {} has no gate for {capability}", env.profile().name)));

@@ -4,16 +4,59 @@
 mod forms;
 pub(super) mod waits;
 
+use super::BOOTS;
 use super::peer::Peer;
+use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
 use crate::environment::{Environment, Machine, Question};
+use crate::row::{Row, row};
+use crate::test::Place;
+use crate::under;
 use forms::{Bridge, delete};
 use qapi_qmp as qapi;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 use waits::{Wait, within};
+
+const SOURCE: &str = include_str!("hotplug.rs");
+
+/// What finding a disk or an interface takes.
+const CONTAINERS: &[&str] = &["smoke::kernel_boots_to_userspace", "smoke::kernel_has_the_modules_of_containers"];
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Environment(memory_is_hotplugged), &[Capability::VmmHotplugMemory], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(BOOTS)
+        .seconds(180),
+    row!(Environment(query_memory_devices_is_parsed), &[Capability::VmmQmp], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(&["smoke::memory_is_hotplugged"])
+        .seconds(180),
+    row!(Environment(cpu_is_hotplugged), &[Capability::VmmHotplugCpu], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(BOOTS)
+        .under(&under::GO)
+        .seconds(180),
+    row!(Environment(scsi_disk_is_hotplugged), &[Capability::VmmHotplugBlk], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(CONTAINERS)
+        .seconds(180),
+    row!(Environment(pci_disk_is_hotplugged), &[Capability::VmmHotplugBlk], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(&["smoke::kernel_boots_to_userspace", "smoke::kernel_has_the_modules_of_virtio_blk"])
+        .seconds(180),
+    row!(Environment(pci_disk_is_hotplugged_into_a_root_port), &[Capability::VmmHotplugRootPort], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(&["smoke::kernel_boots_to_userspace", "smoke::kernel_has_the_modules_of_virtio_blk"])
+        .under(&under::ROOT_PORTS)
+        .seconds(180),
+    row!(Environment(network_interface_is_hotplugged), &[Capability::VmmHotplugNet], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(CONTAINERS)
+        .seconds(180),
+];
 
 /// How long Kata's agent waits for a device that it was told of (`hotplug_timeout`, src/agent/src/config.rs@4.1.0).
 const DEVICE: Duration = Duration::from_secs(3);
@@ -37,7 +80,7 @@ const FOR_SCSI: &[&str] = &["SCSI_VIRTIO", "BLK_DEV_SD"];
 /// Without static sizing Kata plugs what a pod's containers ask for on top of the default guest (`hotplugAddMemory` in
 /// src/runtime/virtcontainers/qemu.go@3.30.0, `hotplug_pc_dimm` in src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0);
 /// the agent then brings the new blocks online. A QEMU without memory slots leaves every container the default's memory.
-pub(super) fn memory_is_hotplugged(env: &dyn Environment) -> Check {
+fn memory_is_hotplugged(env: &dyn Environment) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
     let before = total_kib(machine)?;
@@ -72,7 +115,7 @@ pub(super) fn memory_is_hotplugged(env: &dyn Environment) -> Check {
 /// `query-memory-devices` describes a plugged DIMM in the form that the runtime parses.
 ///
 /// Both runtimes read it before they plug memory, for the next free slot (Go) and for what there is already (Rust).
-pub(super) fn query_memory_devices_is_parsed(env: &dyn Environment) -> Check {
+fn query_memory_devices_is_parsed(env: &dyn Environment) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
     let size = plug_memory(machine)?;
@@ -94,7 +137,7 @@ pub(super) fn query_memory_devices_is_parsed(env: &dyn Environment) -> Check {
 /// src/runtime/virtcontainers/qemu.go@3.30.0) and unplugs them again; runtime-rs ships with static sizing for QEMU and asks
 /// for no slots. Under plain TCG a guest's kernel counts only the CPUs that are present, so that slots are all there is to
 /// see.
-pub(super) fn cpu_is_hotplugged(env: &dyn Environment) -> Check {
+fn cpu_is_hotplugged(env: &dyn Environment) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
     let (present, most) = (machine.profile().qemu.vcpus, machine.max_vcpus());
@@ -122,8 +165,8 @@ pub(super) fn cpu_is_hotplugged(env: &dyn Environment) -> Check {
     let wait = Wait::new(machine, ONLINE, "the guest did work on a plugged CPU");
     let works = |machine: &mut dyn Machine| {
         bring_online(machine, "/sys/devices/system/cpu", "cpu")?;
-        let worked = machine.ask(Question::WorkOnEachCpu)?.text("working on each CPU of the guest")?;
-        Ok((worked.split_whitespace().count() > usize::try_from(present).unwrap_or(0)).then_some(()))
+        let worked = machine.ask(Question::WorkOnEachCpu)?.cpus("working on each CPU of the guest")?;
+        Ok((worked.len() > usize::try_from(present).unwrap_or(0)).then_some(()))
     };
     let progress = |machine: &mut dyn Machine| {
         let there = list(machine, "/sys/devices/system/cpu")?;
@@ -139,7 +182,7 @@ pub(super) fn cpu_is_hotplugged(env: &dyn Environment) -> Check {
 ///
 /// virtio-scsi is the shipped `block_device_driver` of both runtimes; the guest's kernel is told not to look by itself
 /// (`scsi_mod.scan=none`), the agent asks it to by the address.
-pub(super) fn scsi_disk_is_hotplugged(env: &dyn Environment) -> Check {
+fn scsi_disk_is_hotplugged(env: &dyn Environment) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
     let disk = Disk::new()?;
@@ -173,7 +216,7 @@ pub(super) fn scsi_disk_is_hotplugged(env: &dyn Environment) -> Check {
 ///
 /// With `block_device_driver = "virtio-blk"` (containers' devices and root filesystems of block snapshotters) each disk goes
 /// to the first free slot of `pci-bridge-0`, and the agent waits for it at bridge and slot.
-pub(super) fn pci_disk_is_hotplugged(env: &dyn Environment) -> Check {
+fn pci_disk_is_hotplugged(env: &dyn Environment) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
     machine.load_modules("virtio-blk")?;
@@ -192,7 +235,7 @@ pub(super) fn pci_disk_is_hotplugged(env: &dyn Environment) -> Check {
 /// (`hotplugVFIODeviceRootPort` in src/runtime/virtcontainers/qemu.go@3.32.0, `hotplug_vfio_device` in
 /// src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs@4.1.0). Neither runtime plugs disks into root ports; a disk stands in
 /// for the device of a host that a test cannot have.
-pub(super) fn pci_disk_is_hotplugged_into_a_root_port(env: &dyn Environment) -> Check {
+fn pci_disk_is_hotplugged_into_a_root_port(env: &dyn Environment) -> Check {
     let mut machine = env.boot_with_a_root_port()?;
     let machine = machine.as_mut();
     env.note("a virtio-blk disk is plugged into the root port, in the place of a VFIO device".to_owned());
@@ -223,7 +266,7 @@ pub(super) fn pci_disk_is_hotplugged_into_a_root_port(env: &dyn Environment) -> 
 /// Kata plugs the interfaces of a pod's network that appear after the sandbox has started (`hotplugNetDevice` in
 /// src/runtime/virtcontainers/qemu.go@3.30.0, `hotplug_network_device` in runtime-rs 4.1). Its other end is a socket of
 /// ours here, not a tap.
-pub(super) fn network_interface_is_hotplugged(env: &dyn Environment) -> Check {
+fn network_interface_is_hotplugged(env: &dyn Environment) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
     let peer = Peer::listen()?;
@@ -232,9 +275,9 @@ pub(super) fn network_interface_is_hotplugged(env: &dyn Environment) -> Check {
     let name = on_the_bridge(env, machine, "net", "the guest had a network interface in slot 1 of pci-bridge-0")?;
     let packets = 16;
     let back =
-        machine.ask(Question::Packets { interface: name, count: packets })?.text("sending packets from the guest")?;
+        machine.ask(Question::Packets { interface: name, count: packets })?.count("sending packets from the guest")?;
     ensure!(
-        back == packets.to_string(),
+        back == packets,
         "of {packets} packets that the guest sent, {} reached the other end and {back} came back unchanged",
         peer.seen()
     );
@@ -308,7 +351,7 @@ pub(super) fn read(machine: &mut dyn Machine, path: &str) -> Result<String, Stop
 /// The names in a folder of the guest's; none where it is not there.
 pub(super) fn list(machine: &mut dyn Machine, folder: &str) -> Result<Vec<String>, Stop> {
     let answer = machine.ask(Question::List { path: folder.into() })?;
-    Ok(answer.text("").map(|names| names.lines().map(str::to_owned).collect()).unwrap_or_default())
+    Ok(answer.names("").unwrap_or_default())
 }
 
 /// A disk's file, removed when dropped.

@@ -7,12 +7,16 @@
 
 mod layout;
 
+use super::BOOTS;
 use super::hotplug::waits::{Wait, within};
 use super::hotplug::{list, read};
+use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;
 use crate::environment::{Environment, Machine, Question};
 use crate::outcome::Component;
+use crate::row::{Row, row};
+use crate::test::Place;
 use kata_osinfo::profile::{BlkReadOnly, ImageDriver, Profile};
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hasher as _};
@@ -21,6 +25,19 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+const SOURCE: &str = include_str!("image.rs");
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Environment(image_is_read_as_an_nvdimm), &[Capability::VmmImageNvdimm], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(&["smoke::kernel_boots_to_userspace", "smoke::qemu_has_an_nvdimm"])
+        .seconds(180),
+    row!(Environment(image_is_read_as_a_disk), &[Capability::VmmImageBlk], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(BOOTS)
+        .seconds(180),
+];
 
 /// A kernel without `rootwait` waits for no more than the drivers' first look.
 const PROBE: Duration = Duration::from_secs(2);
@@ -36,16 +53,16 @@ const FILE: &str = "words";
 /// src/runtime/virtcontainers/qemu_arch_base.go@3.32.0, `add_nvdimm` in
 /// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0). A QEMU before 6.0 has no read-only memory back
 /// end, and no sandbox starts.
-pub(super) fn image_is_read_as_an_nvdimm(env: &dyn Environment) -> Check {
+fn image_is_read_as_an_nvdimm(env: &dyn Environment) -> Check {
     let options = ["ACPI_NFIT", "BLK_DEV_PMEM", "NVDIMM_PFN", "FS_DAX"];
-    let seen = Seen {
+    let form = ImageForm {
         driver: ImageDriver::Nvdimm,
         modules: "nvdimm",
         disk: "pmem0",
         bytes: layout::BYTES - layout::HEADER,
         options: &options,
     };
-    seen.is_read(env)
+    form.is_read(env)
 }
 
 /// Kata's image as a virtio-blk disk has its size in the guest and is read-only there; the root filesystem in it is mounted
@@ -54,15 +71,20 @@ pub(super) fn image_is_read_as_an_nvdimm(env: &dyn Environment) -> Check {
 /// With `disable_image_nvdimm`, or another `vm_rootfs_driver` for runtime-rs, and always on s390x (`appendBlockImage` in
 /// src/runtime/virtcontainers/qemu_arch_base.go@3.32.0, `add_block_device` in
 /// src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.1.0).
-pub(super) fn image_is_read_as_a_disk(env: &dyn Environment) -> Check {
+fn image_is_read_as_a_disk(env: &dyn Environment) -> Check {
     let options = ["VIRTIO_BLK", "EXT4_FS"];
-    let seen =
-        Seen { driver: ImageDriver::Blk, modules: "virtio-blk", disk: "vda", bytes: layout::BYTES, options: &options };
-    seen.is_read(env)
+    let form = ImageForm {
+        driver: ImageDriver::Blk,
+        modules: "virtio-blk",
+        disk: "vda",
+        bytes: layout::BYTES,
+        options: &options,
+    };
+    form.is_read(env)
 }
 
 /// How a guest sees the image.
-struct Seen<'a> {
+struct ImageForm<'a> {
     driver: ImageDriver,
     modules: &'a str,
     disk: &'a str,
@@ -70,7 +92,7 @@ struct Seen<'a> {
     options: &'a [&'a str],
 }
 
-impl Seen<'_> {
+impl ImageForm<'_> {
     fn is_read(&self, env: &dyn Environment) -> Check {
         self.kernel_can_look(env)?;
         let image = Image::make(env)?;
@@ -105,7 +127,7 @@ impl Seen<'_> {
         Ok(())
     }
 
-    /// Skips where the distro's kernel has no eyes for it; it is not the kernel of guests with an image.
+    /// Skips where the distro's kernel has no drivers for it; it is not the kernel of guests with an image.
     fn kernel_can_look(&self, env: &dyn Environment) -> Check {
         let claims = env.claims();
         let set = claims.modules.get(self.modules);
@@ -215,7 +237,7 @@ impl Image {
         })
     }
 
-    /// Tells one content from another.
+    /// A hash of the file's content.
     fn sum(&self) -> Result<u64, Stop> {
         let mut hasher = DefaultHasher::new();
         blocks(&self.0, |block| {

@@ -1,8 +1,11 @@
 //! What a guest's kernel does for containers, done inside the guest: namespaces, filters, control groups, layers, entropy.
 
+use super::BOOTS;
+use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
-use crate::child::{self, INNER_MOUNT, INNER_NAME, NAMESPACES, Own};
+use crate::child::{self, INNER_MOUNT, INNER_NAME, NAMESPACES, OwnProcess};
 use crate::ensure;
+use crate::row::{Row, row};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -10,10 +13,21 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 
+const SOURCE: &str = include_str!("inside.rs");
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Inside(guest_has_entropy_from_virtio_rng), &[Capability::VmmBoot], Qemu).blocked_by(BOOTS),
+    row!(Inside(guest_has_cgroup_v2_and_its_controllers), &[Capability::KernelGuest], Kernel).blocked_by(BOOTS),
+    row!(Inside(guest_has_all_namespaces), &[Capability::KernelGuest], Kernel).blocked_by(BOOTS),
+    row!(Inside(guest_has_seccomp_filters), &[Capability::KernelGuest], Kernel).blocked_by(BOOTS),
+    row!(Inside(guest_loads_overlayfs), &[Capability::KernelGuest], Kernel)
+        .blocked_by(&["smoke::kernel_boots_to_userspace", "smoke::kernel_has_the_modules_of_containers"]),
+];
+
 /// The guest's hardware random number generator is virtio-rng, and 4 KiB read from it are no pattern.
 ///
 /// Kata always attaches it (`rng-random` with /dev/urandom): a guest short of entropy stalls at its first TLS handshake.
-pub(super) fn guest_has_entropy_from_virtio_rng() -> Check {
+fn guest_has_entropy_from_virtio_rng() -> Check {
     let current =
         fs::read_to_string("/sys/class/misc/hw_random/rng_current").doing("asking for the generator in use")?;
     ensure!(current.trim().starts_with("virtio_rng"), "the guest's random number generator is {:?}", current.trim());
@@ -38,7 +52,7 @@ pub(super) fn guest_has_entropy_from_virtio_rng() -> Check {
 /// A process of the guest leaves each of its namespaces for a new one, and what it does there is not seen outside.
 ///
 /// The agent makes mount, pid, net, ipc and uts namespaces for each container (and user and cgroup ones on request).
-pub(super) fn guest_has_all_namespaces() -> Check {
+fn guest_has_all_namespaces() -> Check {
     for (name, _) in NAMESPACES {
         child::run(&["unshare", name], &format!("leaving the {name} namespace"))?;
     }
@@ -52,9 +66,9 @@ pub(super) fn guest_has_all_namespaces() -> Check {
 /// A filter of system calls (seccomp mode 2) refuses one call, lets the others through, and kills where it is told to.
 ///
 /// Kata's agent applies the container's seccomp profile inside the guest and reports support for it to the runtime.
-pub(super) fn guest_has_seccomp_filters() -> Check {
+fn guest_has_seccomp_filters() -> Check {
     child::run(&["refused"], "a process under a filter that refuses getppid")?;
-    let (status, said) = Own::start(&["killed"])?.finish()?;
+    let (status, said) = OwnProcess::start(&["killed"])?.finish()?;
     // SIGSYS.
     ensure!(status.signal() == Some(31), "a process whose filter kills it for getppid ended with {status}: {said}");
     Ok(())
@@ -64,7 +78,7 @@ pub(super) fn guest_has_seccomp_filters() -> Check {
 ///
 /// Kata's agent options ask for the unified hierarchy (`systemd.unified_cgroup_hierarchy=1`); limits inside the guest are
 /// set through these controllers.
-pub(super) fn guest_has_cgroup_v2_and_its_controllers() -> Check {
+fn guest_has_cgroup_v2_and_its_controllers() -> Check {
     let root = Path::new("/sys/fs/cgroup");
     let controllers = fs::read_to_string(root.join("cgroup.controllers")).doing("reading cgroup.controllers")?;
     let wanted = ["cpu", "cpuset", "io", "memory", "pids"];
@@ -140,7 +154,7 @@ impl Group {
     }
 
     fn run(&self, task: &[&str]) -> Result<(std::process::ExitStatus, String), Stop> {
-        let process = Own::start(task)?;
+        let process = OwnProcess::start(task)?;
         self.set("cgroup.procs", &process.pid().to_string())?;
         process.finish()
     }
@@ -161,7 +175,7 @@ impl Drop for Group {
 /// The guest's overlayfs stacks two layers: both are seen, what is written is copied up, what is removed is whited out.
 ///
 /// The agent stacks image layers with overlayfs; a module that was built for another kernel would fail here.
-pub(super) fn guest_loads_overlayfs() -> Check {
+fn guest_loads_overlayfs() -> Check {
     let layers = Layers::mount()?;
     let merged = |name: &str| layers.0.join("merged").join(name);
     let text = |path: PathBuf| fs::read_to_string(&path).doing(format!("reading {}", path.display()));

@@ -4,11 +4,28 @@ use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::Environment;
+use crate::row::{Row, row};
+use crate::under;
 use kata_osinfo::profile::{Gate, GateKind};
 use std::collections::BTreeMap;
 
-/// Kernel options without which Kata's agent cannot run containers; `m` will not do, the agent loads nothing for them.
-/// From Kata's own kernel fragments, tools/packaging/kernel/configs/fragments/common/*.conf@4.1.0, less what Kata lists
+const SOURCE: &str = include_str!("kernel.rs");
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Environment(kernel_has_iommufd), &[Capability::VmmVfio], Kernel).under(&under::RS),
+    row!(Environment(kernel_image_has_its_modules), &[Capability::KernelGuest], Kernel),
+    row!(Environment(kernel_has_the_options_that_the_agent_needs), &[Capability::KernelGuest], Kernel),
+    row!(Environment(kernel_has_the_modules_of_boot), &[Capability::KernelGuest], Kernel),
+    row!(Environment(kernel_has_the_modules_of_vsock), &[Capability::KernelGuest, Capability::VmmVsock], Kernel),
+    row!(Environment(kernel_has_the_modules_of_containers), &[Capability::KernelGuest], Kernel),
+    row!(Environment(kernel_has_the_modules_of_virtio_fs), &[Capability::FsVirtioFs], Kernel),
+    row!(Environment(kernel_has_the_modules_of_virtio_9p), &[Capability::FsVirtio9p], Kernel).under(&under::NINEP),
+    row!(Environment(kernel_has_the_modules_of_virtio_blk), &[Capability::FsVirtioBlk], Kernel),
+];
+
+/// Kernel options without which Kata's agent cannot run containers; `m` is not enough, because the agent loads
+/// nothing for them.
+/// From Kata's own kernel fragments, tools/packaging/kernel/configs/fragments/common/*.conf@4.1.0, without what Kata lists
 /// only for features off the default path.
 const OPTIONS: &[&str] = &[
     "BINFMT_ELF",
@@ -54,7 +71,7 @@ const OPTIONS: &[&str] = &[
 /// The kernel image and its modules are of the same release, and the module index is there.
 ///
 /// A guest initrd is made from both; a half-upgraded kernel package boots a guest whose modules do not load.
-pub(super) fn kernel_image_has_its_modules(env: &dyn Environment) -> Check {
+fn kernel_image_has_its_modules(env: &dyn Environment) -> Check {
     let claims = env.claims();
     let image = env.run(&["test", "-s", &claims.vmlinuz], std::time::Duration::from_secs(10))?;
     ensure!(image.ok(), "{} is missing or empty", claims.vmlinuz);
@@ -74,7 +91,7 @@ pub(super) fn kernel_image_has_its_modules(env: &dyn Environment) -> Check {
 ///
 /// Kata's own guest kernels are built with these (tools/packaging/kernel/configs/fragments); the agent loads no module
 /// for them.
-pub(super) fn kernel_has_the_options_that_the_agent_needs(env: &dyn Environment) -> Check {
+fn kernel_has_the_options_that_the_agent_needs(env: &dyn Environment) -> Check {
     let path = format!("/boot/config-{}", env.claims().kernel);
     let config = parse_config(&env.read(&path)?);
     ensure!(!config.is_empty(), "{path} has no options in it");
@@ -90,42 +107,42 @@ pub(super) fn kernel_has_the_options_that_the_agent_needs(env: &dyn Environment)
 /// The kernel has what reaches the guest before its agent runs: the PCI transport and the console.
 ///
 /// Kata's agent writes to `hvc0` and finds its devices on virtio's PCI transport (kata-agent loads no modules itself).
-pub(super) fn kernel_has_the_modules_of_boot(env: &dyn Environment) -> Check {
+fn kernel_has_the_modules_of_boot(env: &dyn Environment) -> Check {
     has_modules(env, "boot")
 }
 
 /// The kernel has vsock and its virtio transport.
 ///
 /// The agent listens on vsock port 1024; without the transport the runtime times out ("timed out connecting to vsock").
-pub(super) fn kernel_has_the_modules_of_vsock(env: &dyn Environment) -> Check {
+fn kernel_has_the_modules_of_vsock(env: &dyn Environment) -> Check {
     has_modules(env, "vsock")
 }
 
 /// The kernel has what containers in a guest use: network, SCSI disks, entropy, overlayfs.
 ///
 /// Kata hot-plugs virtio-net and virtio-scsi and stacks container root filesystems with overlayfs.
-pub(super) fn kernel_has_the_modules_of_containers(env: &dyn Environment) -> Check {
+fn kernel_has_the_modules_of_containers(env: &dyn Environment) -> Check {
     has_modules(env, "other")
 }
 
 /// The kernel has virtiofs and fuse, as modules or built in.
 ///
 /// Without them the guest cannot mount `kataShared`, and no container has a root filesystem.
-pub(super) fn kernel_has_the_modules_of_virtio_fs(env: &dyn Environment) -> Check {
+fn kernel_has_the_modules_of_virtio_fs(env: &dyn Environment) -> Check {
     has_modules(env, "virtio-fs")
 }
 
 /// The kernel has 9p and its virtio transport.
 ///
 /// Kata up to 3.28 mounts 9p with `trans=virtio`; Debian's cloud kernels leave it out.
-pub(super) fn kernel_has_the_modules_of_virtio_9p(env: &dyn Environment) -> Check {
+fn kernel_has_the_modules_of_virtio_9p(env: &dyn Environment) -> Check {
     has_modules(env, "virtio-9p")
 }
 
 /// The kernel has virtio-blk and ext4.
 ///
 /// Kata attaches block volumes and devmapper snapshots as virtio disks, usually with ext4.
-pub(super) fn kernel_has_the_modules_of_virtio_blk(env: &dyn Environment) -> Check {
+fn kernel_has_the_modules_of_virtio_blk(env: &dyn Environment) -> Check {
     has_modules(env, "virtio-blk")
 }
 
@@ -134,7 +151,7 @@ pub(super) fn kernel_has_the_modules_of_virtio_blk(env: &dyn Environment) -> Che
 /// runtime-rs puts an `iommufd` object before every device that it passes through
 /// (src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0), and QEMU refuses to start where there is no
 /// /dev/iommu behind it.
-pub(super) fn kernel_has_iommufd(env: &dyn Environment) -> Check {
+fn kernel_has_iommufd(env: &dyn Environment) -> Check {
     let path = format!("/boot/config-{}", env.claims().kernel);
     let config = parse_config(&env.read(&path)?);
     ensure!(!config.is_empty(), "{path} has no options in it");

@@ -1,12 +1,31 @@
 //! The native packages and the record's claims about them.
 
+use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::{Environment, Ran};
 use crate::outcome::Component;
+use crate::row::{Row, row};
 use kata_osinfo::package_manager::PackageManager;
 use kata_osinfo::release::Release;
 use std::time::Duration;
+
+const SOURCE: &str = include_str!("packages.rs");
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Environment(packages_are_installed), &[Capability::PackagesInstall], Packages),
+    row!(Environment(qemu_is_where_the_record_says), &[Capability::PackagesInstall, Capability::VmmBoot], Record),
+    row!(
+        Environment(virtiofsd_is_where_the_record_says),
+        &[Capability::PackagesInstall, Capability::FsVirtioFs],
+        Record
+    ),
+    row!(Environment(binaries_belong_to_the_packages_named), &[Capability::PackagesInstall], Record),
+    row!(Environment(qemu_reports_the_packaged_version), &[Capability::VmmBoot], Qemu)
+        .blocked_by(&["smoke::qemu_is_where_the_record_says"]),
+    row!(Environment(virtiofsd_reports_its_version), &[Capability::FsVirtioFs], Virtiofsd)
+        .blocked_by(&["smoke::virtiofsd_is_where_the_record_says"]),
+];
 
 const QUICK: Duration = Duration::from_secs(20);
 
@@ -14,7 +33,7 @@ const QUICK: Duration = Duration::from_secs(20);
 ///
 /// Kata's installers and operators install exactly these names; one that does not exist or does not configure
 /// leaves a node without its VMM.
-pub(super) fn packages_are_installed(env: &dyn Environment) -> Check {
+fn packages_are_installed(env: &dyn Environment) -> Check {
     let claims = env.claims();
     for package in claims.release.packages() {
         let ran = query(env, &package)?;
@@ -34,7 +53,7 @@ pub(super) fn packages_are_installed(env: &dyn Environment) -> Check {
 /// The VMM's path in the record is an executable file.
 ///
 /// The path goes into Kata's configuration (`[hypervisor.qemu] path`), which both runtimes check when they load it.
-pub(super) fn qemu_is_where_the_record_says(env: &dyn Environment) -> Check {
+fn qemu_is_where_the_record_says(env: &dyn Environment) -> Check {
     is_executable(env, &qemu_path(env)?, "VMM")
 }
 
@@ -42,7 +61,7 @@ pub(super) fn qemu_is_where_the_record_says(env: &dyn Environment) -> Check {
 ///
 /// The path goes into Kata's configuration (`virtio_fs_daemon`); runtime-rs refuses the whole configuration when it
 /// does not exist (`resolve_path!`).
-pub(super) fn virtiofsd_is_where_the_record_says(env: &dyn Environment) -> Check {
+fn virtiofsd_is_where_the_record_says(env: &dyn Environment) -> Check {
     is_executable(env, &virtiofsd_path(env)?, "virtiofsd")
 }
 
@@ -50,7 +69,7 @@ pub(super) fn virtiofsd_is_where_the_record_says(env: &dyn Environment) -> Check
 ///
 /// An operator that removes, holds or upgrades "the VMM's packages" must reach the binary that Kata runs, and a bug
 /// report must reach the right maintainer.
-pub(super) fn binaries_belong_to_the_packages_named(env: &dyn Environment) -> Check {
+fn binaries_belong_to_the_packages_named(env: &dyn Environment) -> Check {
     let release = &env.claims().release;
     let mut claims: Vec<(String, Vec<String>)> = Vec::new();
     if let Some(vmm) = release.qemu() {
@@ -76,7 +95,7 @@ pub(super) fn binaries_belong_to_the_packages_named(env: &dyn Environment) -> Ch
 ///
 /// A binary that was replaced behind the package manager's back makes every other verdict about "the distro's QEMU"
 /// worthless.
-pub(super) fn qemu_reports_the_packaged_version(env: &dyn Environment) -> Check {
+fn qemu_reports_the_packaged_version(env: &dyn Environment) -> Check {
     let ran = env.run(&[&qemu_path(env)?, "--version"], QUICK)?;
     let reported = number_after(&ran.stdout, "version ").ok_or_else(|| no_version(&ran))?;
     let release = &env.claims().release;
@@ -93,7 +112,7 @@ pub(super) fn qemu_reports_the_packaged_version(env: &dyn Environment) -> Check 
 ///
 /// Kata 3.2 and later, and all of runtime-rs, pass flags that only the Rust daemon (≥ 1.1 for Go) knows; the version is
 /// evidence, the flags' own test decides.
-pub(super) fn virtiofsd_reports_its_version(env: &dyn Environment) -> Check {
+fn virtiofsd_reports_its_version(env: &dyn Environment) -> Check {
     let path = path_of_virtiofsd(&env.claims().in_use())?;
     let ran = env.run(&[&path, "--version"], QUICK)?;
     let text = format!("{}{}", ran.stdout, ran.stderr);

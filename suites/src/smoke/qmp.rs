@@ -3,19 +3,35 @@
 //! runtime-rs deserialises into the types of `qapi-qmp` 0.15 (a schema of QEMU 9.1's level), so those types are the
 //! oracle; the Go runtime picks fields out of JSON (src/runtime/pkg/govmm/qemu/qmp.go).
 
+use super::BOOTS;
+use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::Machine;
+use crate::row::{Row, row};
+use crate::under;
 use kata_osinfo::profile::{QueryThreads, Runtime};
 use qapi_qmp as qapi;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::time::Duration;
 
+const SOURCE: &str = include_str!("qmp.rs");
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Machine(query_status_is_parsed), &[Capability::VmmQmp], Qemu).blocked_by(BOOTS),
+    row!(Machine(query_cpus_fast_is_parsed), &[Capability::VmmQmp], Qemu).blocked_by(BOOTS),
+    row!(Machine(query_hotpluggable_cpus_is_parsed), &[Capability::VmmQmp], Qemu).blocked_by(BOOTS),
+    row!(Machine(query_pci_is_parsed), &[Capability::VmmQmp], Qemu).blocked_by(BOOTS).under(&under::RS),
+    row!(Machine(query_fdsets_is_parsed), &[Capability::VmmQmp], Qemu).blocked_by(BOOTS).under(&under::FDSETS),
+    row!(Machine(query_qmp_schema_is_parsed), &[Capability::VmmQmp], Qemu).blocked_by(BOOTS).under(&under::GO),
+    row!(Machine(stop_and_cont_pause_the_guest), &[Capability::VmmQmp], Qemu).blocked_by(BOOTS),
+];
+
 /// `query-status` answers "running" in the form that the runtime parses.
 ///
 /// Both runtimes ask for it when they save, restore and pause a sandbox.
-pub(super) fn query_status_is_parsed(machine: &mut dyn Machine) -> Check {
+fn query_status_is_parsed(machine: &mut dyn Machine) -> Check {
     let status = reply::<qapi::StatusInfo>(machine, "query-status", &["status", "running"])?;
     ensure!(status.get("status") == Some(&json!("running")), "the guest runs, QMP says {status}");
     Ok(())
@@ -27,7 +43,7 @@ pub(super) fn query_status_is_parsed(machine: &mut dyn Machine) -> Check {
 /// Kata 2.2 asks by `query-cpus` (`getThreadIDs` in src/runtime/virtcontainers/qemu.go@2.2.0), which QEMU 6.0 dropped, and
 /// starts no sandbox without an answer unless `sandbox_cgroup_only` is set (`constrainHypervisor` in
 /// src/runtime/virtcontainers/sandbox.go@2.2.0); there that command is sent.
-pub(super) fn query_cpus_fast_is_parsed(machine: &mut dyn Machine) -> Check {
+fn query_cpus_fast_is_parsed(machine: &mut dyn Machine) -> Check {
     let threads = machine.profile().qmp.threads;
     let fields: &[&str] = match threads {
         QueryThreads::QueryCpus => &["CPU", "thread_id"],
@@ -43,7 +59,7 @@ pub(super) fn query_cpus_fast_is_parsed(machine: &mut dyn Machine) -> Check {
 /// `query-hotpluggable-cpus` lists CPU slots in the form that the runtime parses.
 ///
 /// Kata hot-plugs CPUs by the slots listed here when sandbox sizing is not static.
-pub(super) fn query_hotpluggable_cpus_is_parsed(machine: &mut dyn Machine) -> Check {
+fn query_hotpluggable_cpus_is_parsed(machine: &mut dyn Machine) -> Check {
     let fields = ["type", "vcpus-count", "props"];
     let slots = reply::<Vec<qapi::HotpluggableCPU>>(machine, "query-hotpluggable-cpus", &fields)?;
     let free = slots.as_array().into_iter().flatten().filter(|s| s.get("qom-path").is_none()).count();
@@ -57,7 +73,7 @@ pub(super) fn query_hotpluggable_cpus_is_parsed(machine: &mut dyn Machine) -> Ch
 /// `query-pci` answers in the form that runtime-rs parses.
 ///
 /// runtime-rs walks it to find the guest's PCI path of a hot-plugged device.
-pub(super) fn query_pci_is_parsed(machine: &mut dyn Machine) -> Check {
+fn query_pci_is_parsed(machine: &mut dyn Machine) -> Check {
     let buses = reply::<Vec<qapi::PciInfo>>(machine, "query-pci", &["bus", "devices"])?;
     ensure!(buses.as_array().is_some_and(|b| !b.is_empty()), "QMP lists no PCI bus");
     Ok(())
@@ -66,14 +82,14 @@ pub(super) fn query_pci_is_parsed(machine: &mut dyn Machine) -> Check {
 /// `query-fdsets` answers in the form that runtime-rs parses.
 ///
 /// runtime-rs hands disks to QEMU as file descriptor sets and checks them with it.
-pub(super) fn query_fdsets_is_parsed(machine: &mut dyn Machine) -> Check {
+fn query_fdsets_is_parsed(machine: &mut dyn Machine) -> Check {
     reply::<Vec<qapi::FdsetInfo>>(machine, "query-fdsets", &["fdset-id", "fds"]).map(drop)
 }
 
 /// `query-qmp-schema` answers in the form that the Go runtime parses.
 ///
 /// The Go runtime asks it whether commands and events exist before it uses them.
-pub(super) fn query_qmp_schema_is_parsed(machine: &mut dyn Machine) -> Check {
+fn query_qmp_schema_is_parsed(machine: &mut dyn Machine) -> Check {
     let schema = reply::<Value>(machine, "query-qmp-schema", &["name", "meta-type"])?;
     for command in ["device_add", "blockdev-add", "object-add", "query-hotpluggable-cpus"] {
         let there = schema.as_array().into_iter().flatten().any(|entry| entry.get("name") == Some(&json!(command)));
@@ -85,7 +101,7 @@ pub(super) fn query_qmp_schema_is_parsed(machine: &mut dyn Machine) -> Check {
 /// `stop` pauses the guest's CPU and `cont` lets it go on.
 ///
 /// Kata pauses and resumes sandboxes with them.
-pub(super) fn stop_and_cont_pause_the_guest(machine: &mut dyn Machine) -> Check {
+fn stop_and_cont_pause_the_guest(machine: &mut dyn Machine) -> Check {
     machine.qmp("stop", json!({}))?;
     let paused = machine.qmp("query-status", json!({}));
     let resumed = machine.qmp("cont", json!({}));

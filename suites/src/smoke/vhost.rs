@@ -1,17 +1,56 @@
 //! What needs the host's vhost drivers: vsock and the network. An environment without them skips these.
 
 use super::peer::Peer;
+use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::{Environment, Machine, Question};
+use crate::row::{Row, row};
+use crate::test::{Need, Place};
 use crate::vsock;
 use std::time::{Duration, Instant};
+
+const SOURCE: &str = include_str!("vhost.rs");
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Environment(guest_has_a_vsock_transport), &[Capability::VmmVsock], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(&[
+            "smoke::kernel_boots_to_userspace",
+            "smoke::qemu_has_vhost_vsock",
+            "smoke::kernel_has_the_modules_of_vsock",
+        ])
+        .needs(&[Need::VhostVsock])
+        .seconds(120),
+    row!(Environment(vsock_carries_bytes_both_ways), &[Capability::VmmVsock], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(&["smoke::guest_has_a_vsock_transport"])
+        .needs(&[Need::VhostVsock])
+        .seconds(120),
+    row!(Environment(guest_has_a_network_interface), &[Capability::VmmNet], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(&[
+            "smoke::kernel_boots_to_userspace",
+            "smoke::qemu_has_virtio_net",
+            "smoke::kernel_has_the_modules_of_containers",
+        ])
+        .needs(&[Need::VhostNet])
+        .seconds(120),
+    row!(Environment(packets_cross_the_network), &[Capability::VmmNet], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(&[
+            "smoke::kernel_boots_to_userspace",
+            "smoke::qemu_has_virtio_net",
+            "smoke::kernel_has_the_modules_of_containers",
+        ])
+        .seconds(120),
+];
 
 /// A guest with Kata's vhost-vsock device binds it to its vsock transport.
 ///
 /// It is the only channel to Kata's guest agent under QEMU; without a bound device the runtime times out dialling port
 /// 1024.
-pub(super) fn guest_has_a_vsock_transport(env: &dyn Environment) -> Check {
+fn guest_has_a_vsock_transport(env: &dyn Environment) -> Check {
     let mut machine = env.boot_with_vsock()?;
     let drivers = "/sys/bus/virtio/drivers/vmw_vsock_virtio_transport";
     appears(
@@ -27,7 +66,7 @@ pub(super) fn guest_has_a_vsock_transport(env: &dyn Environment) -> Check {
 ///
 /// Port 1024 is where Kata's agent listens (`vsock://-1:1024`); a guest that is told to (`agent.log_vport`) dials its host
 /// with its logs (src/runtime/virtcontainers/kata_agent.go@3.29.0).
-pub(super) fn vsock_carries_bytes_both_ways(env: &dyn Environment) -> Check {
+fn vsock_carries_bytes_both_ways(env: &dyn Environment) -> Check {
     let bytes = 1 << 20;
     let mut machine = env.boot_with_vsock()?;
     let cid = machine.guest_cid().ok_or_else(|| Stop::error("the guest was given no vsock device"))?;
@@ -39,8 +78,8 @@ pub(super) fn vsock_carries_bytes_both_ways(env: &dyn Environment) -> Check {
     // The host's side is the machine's: a port that somebody else listens on is taken in another run.
     let port = 0x4b51_0000 + cid % 10_000;
     vsock::echo(port).map_err(|e| Stop::error(format!("listening on vsock on the host: {e}")))?;
-    let guest = machine.ask(Question::VsockDial { port, bytes })?.text("dialling the host over vsock")?;
-    ensure!(guest == bytes.to_string(), "of {bytes} bytes to the host, {guest} came back unchanged");
+    let guest = machine.ask(Question::VsockDial { port, bytes })?.count("dialling the host over vsock")?;
+    ensure!(guest == bytes, "of {bytes} bytes to the host, {guest} came back unchanged");
     Ok(())
 }
 
@@ -61,7 +100,7 @@ fn within<T: Send + 'static>(
 /// A guest with Kata's vhost-net interface sees a network device besides its loopback.
 ///
 /// Kata moves the pod's interface onto a tap and attaches it this way; the agent then configures the guest's side.
-pub(super) fn guest_has_a_network_interface(env: &dyn Environment) -> Check {
+fn guest_has_a_network_interface(env: &dyn Environment) -> Check {
     let mut machine = env.boot_with_network()?;
     appears(machine.as_mut(), "/sys/class/net", |name| name != "lo", "a network interface besides lo")
 }
@@ -71,16 +110,16 @@ pub(super) fn guest_has_a_network_interface(env: &dyn Environment) -> Check {
 /// An interface that is listed and carries nothing leaves a pod without a network. Where the environment has no taps, the
 /// other end is a socket of the harness's, which shows the guest's driver and QEMU's device, and leaves vhost-net and the
 /// capability to environments that have them.
-pub(super) fn packets_cross_the_network(env: &dyn Environment) -> Check {
+fn packets_cross_the_network(env: &dyn Environment) -> Check {
     let peer = Peer::listen()?;
     let mut machine = env.boot_with_peer(peer.address())?;
     appears(machine.as_mut(), "/sys/class/net", |name| name != "lo", "a network interface besides lo")?;
     let names =
-        machine.ask(Question::List { path: "/sys/class/net".into() })?.text("listing the guest's interfaces")?;
-    let interface = names.lines().find(|name| *name != "lo").unwrap_or_default().to_owned();
+        machine.ask(Question::List { path: "/sys/class/net".into() })?.names("listing the guest's interfaces")?;
+    let interface = names.into_iter().find(|name| name != "lo").unwrap_or_default();
     let packets = 16;
-    let back = machine.ask(Question::Packets { interface, count: packets })?.text("sending packets from the guest")?;
-    ensure!(back == packets.to_string(), "of {packets} packets that the guest sent, {back} came back unchanged");
+    let back = machine.ask(Question::Packets { interface, count: packets })?.count("sending packets from the guest")?;
+    ensure!(back == packets, "of {packets} packets that the guest sent, {back} came back unchanged");
     Ok(())
 }
 
@@ -89,12 +128,12 @@ fn appears(machine: &mut dyn Machine, folder: &str, wanted: impl Fn(&str) -> boo
     let end = Instant::now() + Duration::from_secs(10);
     loop {
         let names =
-            machine.ask(Question::List { path: folder.into() })?.text(&format!("listing {folder} in the guest"));
-        if names.as_ref().is_ok_and(|names| names.lines().any(&wanted)) {
+            machine.ask(Question::List { path: folder.into() })?.names(&format!("listing {folder} in the guest"));
+        if names.as_ref().is_ok_and(|names| names.iter().any(|name| wanted(name))) {
             return Ok(());
         }
         if Instant::now() > end {
-            let seen = names.unwrap_or_else(|stop| match stop {
+            let seen = names.map(|names| names.join(", ")).unwrap_or_else(|stop| match stop {
                 Stop::Fail { message, .. } | Stop::Error { message } | Stop::Unanswered { message } => message,
                 Stop::Skip { reason } => reason,
             });

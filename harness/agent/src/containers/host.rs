@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use suites::containers::{EMPTY, Process};
+use suites::containers::{Process, Trace};
 
 /// Folders of the host in which runtimes keep something for each container or sandbox.
 const RUNTIMES_FOLDERS: [&str; 7] = [
@@ -101,20 +101,17 @@ fn is_empty(group: &Path) -> bool {
     none(group.join("cgroup.procs")) && below.all(|entry| is_empty(&entry.path()))
 }
 
-/// Everything that names `id`, one line each; `more` are further folders to look into.
-pub fn traces(id: &str, more: &[PathBuf]) -> BTreeSet<String> {
-    let mut lines = BTreeSet::new();
+/// Everything that names `id`; `more` are further folders to look into.
+pub fn traces(id: &str, more: &[PathBuf]) -> BTreeSet<Trace> {
+    let mut all = BTreeSet::new();
     for process in processes(id) {
-        let name = process.program.rsplit('/').next().unwrap_or_default().to_owned();
-        lines.insert(format!("process {} ({name})", process.pid));
+        let program = process.program.rsplit('/').next().unwrap_or_default().to_owned();
+        all.insert(Trace::Process { pid: process.pid, program });
     }
-    lines.extend(mounts(id).into_iter().map(|target| format!("mount {target}")));
-    lines.extend(control_groups(id).into_iter().map(|path| {
-        let empty = if is_empty(&path) { EMPTY } else { "" };
-        format!("control group {}{empty}", path.display())
-    }));
-    lines.extend(folders(id, more).into_iter().map(|path| format!("folder {}", path.display())));
-    lines
+    all.extend(mounts(id).into_iter().map(Trace::Mount));
+    all.extend(control_groups(id).into_iter().map(|path| Trace::ControlGroup { empty: is_empty(&path), path }));
+    all.extend(folders(id, more).into_iter().map(Trace::Folder));
+    all
 }
 
 /// Kills every process that names `id`, takes its mounts and control groups away, and removes its folders.
@@ -197,7 +194,7 @@ mod tests {
         let found = processes(&id);
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].pid, child.id());
-        assert!(traces(&id, &[]).iter().any(|line| line.starts_with("process ")));
+        assert!(traces(&id, &[]).iter().any(|trace| matches!(trace, Trace::Process { .. })));
         assert!(started(child.id()).is_some());
         let reaper = std::thread::spawn(move || child.wait());
         remove(&id, &[]);

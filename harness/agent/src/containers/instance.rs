@@ -21,7 +21,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use suites::check::Stop;
-use suites::containers::{Finished, Runtime};
+use suites::containers::{Event, Finished, Runtime};
 use suites::outcome::Component;
 
 /// Where the sockets and states of our instances lie: short, for a Unix socket's path has 108 bytes.
@@ -311,10 +311,12 @@ impl Instance {
     }
 
     /// The events about the container of that id.
-    pub fn events(&self, id: &str) -> Vec<String> {
+    pub fn events(&self, id: &str) -> Vec<Event> {
         let text = locked(&self.events).as_ref().map(Attached::stdout).unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
-        text.lines().filter(|line| line.contains(&format!("\"{id}\""))).map(str::to_owned).collect()
+        let named = format!("\"{id}\"");
+        let lines = text.lines().filter(|line| line.contains(&named));
+        lines.map(|line| Event { topic: topic(line).to_owned(), line: line.to_owned() }).collect()
     }
 
     /// How containerd has ended, if it has.
@@ -356,6 +358,11 @@ impl Drop for Instance {
         kill_group(&mut locked(&self.child));
         clean_up(&self.name, &self.disk, self.next.load(Ordering::Relaxed));
     }
+}
+
+/// The topic in a line of `ctr events`: time, namespace, topic, and the event as JSON.
+fn topic(line: &str) -> &str {
+    line.split_whitespace().find(|word| word.starts_with('/')).unwrap_or_default()
 }
 
 /// Takes everything of an instance away: processes, mounts, control groups, sockets, folders.
@@ -463,6 +470,13 @@ mod tests {
         for version in ["1.4.13~ds1", "1.5.18", "1.6.22", "1.7.3", "1.7.24~ds1", "v2.1.9", "2.3.4+unknown"] {
             assert!(!drops_last_words(version), "{version}");
         }
+    }
+
+    #[test]
+    fn an_events_topic_stands_between_its_namespace_and_its_text() {
+        let line = "2026-11-28 19:00:00.1 +0000 UTC kq1 /tasks/oom {\"container_id\":\"kq1k-5\"}";
+        assert_eq!(topic(line), "/tasks/oom");
+        assert_eq!(topic(""), "");
     }
 
     #[test]

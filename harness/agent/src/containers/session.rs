@@ -17,7 +17,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use suites::check::Stop;
-use suites::containers::{Container, Containers, Finished, GuestFiles, Kata, Network, Process, Runtime, Sandbox, Task};
+use suites::containers::{
+    Container, Containers, Event, Finished, GuestFiles, Kata, Network, Process, Runtime, Sandbox, Task, Trace,
+};
 use suites::environment::Claims;
 
 /// How long the probe stays after its last words where `ctr` may drop them, in milliseconds.
@@ -251,22 +253,23 @@ impl Containers for Session<'_> {
         if host::kill(pid) { Ok(()) } else { Err(Stop::error(format!("there is no process {pid} to kill"))) }
     }
 
-    fn traces(&self) -> BTreeSet<String> {
+    fn traces(&self) -> BTreeSet<Trace> {
         let prefix = self.instance.prefix(self.runtime);
         let mut all = host::traces(&prefix, &self.instance.folders());
-        for (what, command) in [
+        for (kind, command) in [
             ("container", ["containers", "list", "--quiet"].as_slice()),
             ("task", ["tasks", "list", "--quiet"].as_slice()),
             ("snapshot", ["snapshots", "--snapshotter", self.instance.snapshotter(), "list"].as_slice()),
         ] {
             let listed = self.instance.ctr(command, COMMAND).map(|finished| finished.text()).unwrap_or_default();
             let ids = listed.lines().filter_map(|line| line.split_whitespace().next());
-            all.extend(ids.filter(|id| id.starts_with(&prefix)).map(|id| format!("{what} {id} of containerd's")));
+            let ours = ids.filter(|id| id.starts_with(&prefix));
+            all.extend(ours.map(|id| Trace::Record { kind, id: id.to_owned() }));
         }
         all
     }
 
-    fn events(&self, id: &str) -> Vec<String> {
+    fn events(&self, id: &str) -> Vec<Event> {
         self.instance.events(id)
     }
 

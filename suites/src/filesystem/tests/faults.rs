@@ -1,8 +1,8 @@
 //! Filesystems and system calls that lack a property; the body that tries it must fail.
 
-use super::{Mounted, as_root, site_in};
+use super::{Mounted, as_root, body, site_in};
 use crate::check::{Check, Stop};
-use crate::filesystem::{Body, body};
+use crate::test::Body;
 use std::path::Path;
 use std::process::{Command, Stdio};
 

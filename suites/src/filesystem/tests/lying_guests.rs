@@ -215,7 +215,7 @@ impl GuestSide for Unconfined {
     }
 
     fn act(&mut self, action: Action) -> Result<Reply, Stop> {
-        perform(&self.root, &action).map_err(Stop::error)
+        perform(&self.root, &action).map_err(|e| Stop::error(e.to_string()))
     }
 
     fn kill_vmm(&mut self) -> Result<(), Stop> {

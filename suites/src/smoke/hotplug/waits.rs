@@ -32,7 +32,7 @@ impl Wait {
     /// Both numbers, for the evidence.
     fn numbers(&self) -> String {
         format!(
-            "Kata waits {:.1} s, this guest was given {:.1} s, for it took {:.1} s to boot, where hardware takes about {:.1} s",
+            "Kata waits {:.1} s, this guest was given {:.1} s, because it took {:.1} s to boot, where hardware takes about {:.1} s",
             self.kata.as_secs_f64(),
             self.scaled.as_secs_f64(),
             self.boot.as_secs_f64(),
@@ -49,8 +49,8 @@ fn factor(boot: Duration) -> f64 {
 /// Looks until there is something, at most as long as the wait says.
 ///
 /// # Errors
-/// At the deadline: an error if there is progress, for the machine was slow; else a failure, which blames the kernel where
-/// it lacks one of the `options`.
+/// At the deadline: an error if there is progress, because the machine was slow; else a failure, which blames the kernel
+/// where it lacks one of the `options`.
 pub(in crate::smoke) fn within<T>(
     env: &dyn Environment,
     machine: &mut dyn Machine,

@@ -2,8 +2,8 @@
 
 use super::container::{Container, Finished};
 use crate::check::Stop;
-use crate::environment::Claims;
-use kata_osinfo::profile::{self, Profile};
+use crate::claims::Claims;
+use kata_osinfo::profile::Profile;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -30,49 +30,6 @@ impl Runtime {
     }
 }
 
-/// How the trace of a control group ends in which no process is.
-pub const EMPTY: &str = " (empty)";
-
-/// The Kata that was brought along, ready to run in an environment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kata {
-    /// Its version, `3.30.0`.
-    pub version: String,
-    /// Go or Rust.
-    pub kind: profile::Runtime,
-    /// The profile whose range holds that version.
-    pub profile: String,
-    /// The shim's path in the environment.
-    pub shim: String,
-    /// Where the configuration that came with it lies in the environment; `None` if its place has one that is to stay.
-    pub shipped: Option<String>,
-    /// Where it is to be put in the environment. The Rust shim of 4.0 reads only its own default paths, so it is one of
-    /// these (`is_shipped_kata_config_path` in `src/runtime-rs/crates/runtimes/src/manager.rs`).
-    pub configuration: String,
-    /// The guest's initrd in the environment.
-    pub initrd: String,
-    /// Kata's agent in the environment, for an initrd of the distro's own tool; `None` if it needs libraries of Kata's.
-    #[serde(default)]
-    pub agent: Option<String>,
-    /// `kata-runtime` or `kata-ctl` in the environment, where it came along.
-    #[serde(default)]
-    pub checker: Option<String>,
-    /// Kata's own kernel and initrd in the environment, where both came along.
-    #[serde(default)]
-    pub own: Option<OwnGuest>,
-    /// Whether nothing is accelerated there, so that Kata's deadlines are stretched.
-    pub emulated: bool,
-}
-
-/// Kata's own kernel and initrd, which are not for production with a distro.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OwnGuest {
-    /// The kernel in the environment.
-    pub kernel: String,
-    /// The initrd in the environment, with Kata's agent in it.
-    pub initrd: String,
-}
-
 /// What a guest of Kata boots, where it is not the release's kernel with the initrd of the other tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GuestFiles {
@@ -80,29 +37,6 @@ pub enum GuestFiles {
     DistrosInitrd,
     /// Kata's own kernel and initrd.
     Katas,
-}
-
-impl Kata {
-    /// Whether it is of Kata 2 or 3.
-    pub fn is_before_4(&self) -> bool {
-        self.version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major < 4)
-    }
-
-    /// The name that containerd knows its runtime by, a Go one's and a Rust one's beside each other.
-    pub fn handler(&self) -> &'static str {
-        match self.kind {
-            profile::Runtime::Go => "io.containerd.kata.v2",
-            profile::Runtime::Rs => "io.containerd.kata-rs.v2",
-        }
-    }
-
-    /// The program that containerd makes of that name.
-    pub fn shim_name(&self) -> &'static str {
-        match self.kind {
-            profile::Runtime::Go => "containerd-shim-kata-v2",
-            profile::Runtime::Rs => "containerd-shim-kata-rs-v2",
-        }
-    }
 }
 
 /// A process of the host that belongs to containers of a test.
@@ -127,6 +61,59 @@ impl Process {
     pub fn is_daemon(&self) -> bool {
         self.program.rsplit('/').next().unwrap_or_default().starts_with("virtiofsd")
     }
+}
+
+/// Something on the host that belongs to a container.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trace {
+    /// A record of containerd's.
+    Record {
+        /// Of what: `container`, `task`, `snapshot`.
+        kind: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// A control group.
+    ControlGroup {
+        /// Its folder.
+        path: PathBuf,
+        /// Whether no process is in it or below it.
+        empty: bool,
+    },
+    /// A folder or file of a runtime's.
+    Folder(PathBuf),
+    /// The target of a mount.
+    Mount(String),
+    /// A process.
+    Process {
+        /// Its id.
+        pid: u32,
+        /// The name of its program.
+        program: String,
+    },
+}
+
+impl std::fmt::Display for Trace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Trace::Record { kind, id } => write!(f, "{kind} {id} of containerd's"),
+            Trace::ControlGroup { path, empty } => {
+                write!(f, "control group {}{}", path.display(), if *empty { " (empty)" } else { "" })
+            }
+            Trace::Folder(path) => write!(f, "folder {}", path.display()),
+            Trace::Mount(target) => write!(f, "mount {target}"),
+            Trace::Process { pid, program } => write!(f, "process {pid} ({program})"),
+        }
+    }
+}
+
+/// An event that containerd published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What happened: `/tasks/oom`.
+    pub topic: String,
+    /// All that was printed of it.
+    pub line: String,
 }
 
 /// Containers of one runtime.
@@ -184,11 +171,10 @@ pub trait Containers {
     /// # Errors
     /// When it is not there.
     fn kill_process(&self, pid: u32) -> Result<(), Stop>;
-    /// What containers other than the shared pod have left on the host: processes, mounts, control groups, folders,
-    /// containerd's own records. Each line names one; that of a control group without processes ends with [`EMPTY`].
-    fn traces(&self) -> BTreeSet<String>;
-    /// The events that containerd published about the container of that id, as JSON lines behind their topics.
-    fn events(&self, id: &str) -> Vec<String>;
+    /// What there is on the host of containers other than the shared pod.
+    fn traces(&self) -> BTreeSet<Trace>;
+    /// The events that containerd published about the container of that id.
+    fn events(&self, id: &str) -> Vec<Event>;
     /// What the profile passes to QEMU for a sandbox of that id, with `<placeholders>` for what differs from run to run.
     ///
     /// # Errors

@@ -139,6 +139,13 @@ impl Finished {
         String::from_utf8_lossy(&self.stdout).trim().to_owned()
     }
 
+    /// The error of the system call that the probe was refused, by its symbolic name: `EROFS`.
+    pub fn refusal(&self) -> Option<String> {
+        let text = self.text();
+        let (name, _) = text.lines().last()?.split_once(": ")?;
+        (self.code != 0).then(|| name.to_owned())
+    }
+
     /// Exit code and the last lines of both streams, for a message.
     pub fn summary(&self) -> String {
         let text = format!("{}\n{}", self.text(), String::from_utf8_lossy(&self.stderr));
@@ -210,5 +217,14 @@ mod tests {
         assert!(summary.starts_with("exit code 3, xxx") && summary.ends_with("| last words"), "{summary}");
         assert!(summary.len() < 600, "{}", summary.len());
         assert_eq!(Finished { code: 0, stdout: vec![], stderr: vec![] }.summary(), "exit code 0, no output");
+    }
+
+    #[test]
+    fn a_refusal_is_the_name_of_the_error_where_there_is_one() {
+        let finished = |code, text: &str| Finished { code, stdout: text.as_bytes().to_vec(), stderr: vec![] };
+        let refused = finished(1, "EROFS: Read-only file system (os error 30)\n");
+        assert_eq!(refused.refusal().as_deref(), Some("EROFS"));
+        assert_eq!(finished(0, "EROFS: as a file's text").refusal(), None);
+        assert_eq!(finished(137, "").refusal(), None);
     }
 }

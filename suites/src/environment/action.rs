@@ -1,17 +1,11 @@
-//! What the environment's side of a [`Pair`](super::Pair) asks the guest to do.
+//! What the environment's side of a [`Pair`](super::Pair) asks the guest to do, and what came of it.
 
-use super::expect::errno_name;
-use super::mapping::Mapping;
-use rustix::fs::{AtFlags, CWD, Gid, Mode, Uid};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Component, Path, PathBuf};
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
 
 /// Bytes of a file or a path; in messages, printable ASCII stands as it is and the rest as `%XX`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -195,7 +189,7 @@ pub enum Action {
 /// What kind of thing a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum FileKind {
     /// A regular file.
     File,
     /// A directory.
@@ -215,7 +209,7 @@ pub enum Kind {
 #[serde(rename_all = "kebab-case")]
 pub struct Status {
     /// What it is.
-    pub kind: Kind,
+    pub kind: FileKind,
     /// The mode's lower 12 bits.
     pub mode: u32,
     /// The owner.
@@ -232,21 +226,21 @@ pub struct Status {
 
 impl Status {
     /// What lstat(2) said.
-    pub(super) fn of(metadata: &fs::Metadata) -> Status {
+    pub(crate) fn of(metadata: &fs::Metadata) -> Status {
         let kind = metadata.file_type();
         Status {
             kind: if kind.is_file() {
-                Kind::File
+                FileKind::File
             } else if kind.is_dir() {
-                Kind::Directory
+                FileKind::Directory
             } else if kind.is_symlink() {
-                Kind::Symlink
+                FileKind::Symlink
             } else if kind.is_fifo() {
-                Kind::Fifo
+                FileKind::Fifo
             } else if kind.is_socket() {
-                Kind::Socket
+                FileKind::Socket
             } else {
-                Kind::Device
+                FileKind::Device
             },
             mode: metadata.mode() & 0o7777,
             uid: metadata.uid(),
@@ -266,17 +260,17 @@ pub enum Reply {
     Done,
     /// The bytes that were read.
     Data {
-        /// They.
+        /// The bytes.
         data: Bytes,
     },
     /// What lstat(2) said.
     Status {
-        /// It.
+        /// The status.
         status: Status,
     },
     /// The names in a directory, sorted.
     Names {
-        /// They.
+        /// The names.
         names: Vec<Bytes>,
     },
     /// The filesystem refused; many tests expect just that.
@@ -286,123 +280,9 @@ pub enum Reply {
     },
 }
 
-/// The files that [`Action::Hold`] keeps open.
-static HELD: Mutex<BTreeMap<String, File>> = Mutex::new(BTreeMap::new());
-
-/// Does what is asked under `root`, following `..` and symlinks wherever this process's own root lets them lead.
-///
-/// # Errors
-///
-/// Only when what is asked makes no sense (an absolute path, an unknown handle); a refusal by the filesystem is [`Reply::Refused`].
-pub fn perform(root: &Path, action: &Action) -> Result<Reply, String> {
-    match attempt(root, action) {
-        Ok(reply) => Ok(reply),
-        Err(error) if error.raw_os_error().is_some() => Ok(Reply::Refused { errno: errno_name(&error) }),
-        Err(error) => Err(format!("{action:?}: {error}")),
-    }
-}
-
-fn attempt(root: &Path, action: &Action) -> io::Result<Reply> {
-    let at = |path: &Bytes| below(root, path);
-    match action {
-        Action::Write { path, data, append, sync } => {
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).append(*append).truncate(!append);
-            let mut file = options.open(at(path)?)?;
-            file.write_all(&data.0)?;
-            if *sync {
-                file.sync_all()?;
-            }
-        }
-        Action::MmapWrite { path, offset, data } => {
-            let file = OpenOptions::new().read(true).write(true).open(at(path)?)?;
-            let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-            let offset = usize::try_from(*offset).map_err(io::Error::other)?;
-            if offset.saturating_add(data.0.len()) > length {
-                return Err(io::Error::other(format!("the file has only {length} bytes")));
-            }
-            let mapping = Mapping::shared(&file, length)?;
-            mapping.write(offset, &data.0);
-            mapping.sync()?;
-        }
-        Action::Read { path } => {
-            return Ok(Reply::Data { data: Bytes(fs::read(at(path)?)?) });
-        }
-        Action::Stat { path } => {
-            return Ok(Reply::Status { status: Status::of(&fs::symlink_metadata(at(path)?)?) });
-        }
-        Action::List { path } => {
-            let names: io::Result<Vec<Bytes>> =
-                fs::read_dir(at(path)?)?.map(|entry| Ok(Bytes(entry?.file_name().into_vec()))).collect();
-            let mut names = names?;
-            names.sort();
-            return Ok(Reply::Names { names });
-        }
-        Action::ReadLink { path } => {
-            return Ok(Reply::Data { data: Bytes::from(&fs::read_link(at(path)?)?) });
-        }
-        Action::Remove { path } => {
-            let path = at(path)?;
-            if fs::symlink_metadata(&path)?.is_dir() { fs::remove_dir(path)? } else { fs::remove_file(path)? }
-        }
-        Action::Mkdir { path } => fs::create_dir(at(path)?)?,
-        Action::Rename { from, to } => fs::rename(at(from)?, at(to)?)?,
-        Action::Symlink { target, path } => std::os::unix::fs::symlink(target.to_path(), at(path)?)?,
-        Action::Link { from, to } => fs::hard_link(at(from)?, at(to)?)?,
-        Action::Chmod { path, mode } => {
-            rustix::fs::chmodat(CWD, at(path)?, Mode::from_raw_mode(*mode), AtFlags::empty())?;
-        }
-        Action::Chown { path, uid, gid } => {
-            let (uid, gid) = (Uid::from_raw(*uid), Gid::from_raw(*gid));
-            rustix::fs::chownat(CWD, at(path)?, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-        }
-        Action::Truncate { path, length } => OpenOptions::new().write(true).open(at(path)?)?.set_len(*length)?,
-        Action::SyncDirectory { path } => File::open(at(path)?)?.sync_all()?,
-        Action::Hold { path, handle } => {
-            let file = OpenOptions::new().read(true).write(true).open(at(path)?)?;
-            held()?.insert(handle.clone(), file);
-        }
-        Action::ReadHeld { handle } => {
-            let mut held = held()?;
-            let file = held.get_mut(handle).ok_or_else(|| unknown(handle))?;
-            let mut data = Vec::new();
-            file.seek(SeekFrom::Start(0))?;
-            file.read_to_end(&mut data)?;
-            return Ok(Reply::Data { data: Bytes(data) });
-        }
-        Action::AppendHeld { handle, data } => {
-            let mut held = held()?;
-            let file = held.get_mut(handle).ok_or_else(|| unknown(handle))?;
-            file.seek(SeekFrom::End(0))?;
-            file.write_all(&data.0)?;
-        }
-        Action::Release { handle } => {
-            held()?.remove(handle).ok_or_else(|| unknown(handle))?;
-        }
-    }
-    Ok(Reply::Done)
-}
-
-fn held() -> io::Result<std::sync::MutexGuard<'static, BTreeMap<String, File>>> {
-    HELD.lock().map_err(|_| io::Error::other("the table of held files is poisoned"))
-}
-
-fn unknown(handle: &str) -> io::Error {
-    io::Error::other(format!("no file is held as {handle:?}"))
-}
-
-fn below(root: &Path, path: &Bytes) -> io::Result<PathBuf> {
-    let path = path.to_path();
-    if path.components().any(|c| matches!(c, Component::RootDir | Component::Prefix(_))) {
-        return Err(io::Error::other("expected a path relative to the share's root"));
-    }
-    Ok(root.join(path))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Action, Bytes, Reply, perform};
-    use std::path::Path;
+    use super::{Action, Bytes};
 
     #[test]
     fn any_bytes_survive_json_and_text_stays_legible() {
@@ -414,14 +294,5 @@ mod tests {
         assert_eq!(json, r#"{"action":"read","path":"a b/c%25"}"#);
         assert_eq!(serde_json::from_str::<Action>(&json).expect("an action deserializes"), action);
         assert!(serde_json::from_str::<Bytes>("\"%4\"").is_err());
-    }
-
-    #[test]
-    fn a_refusal_is_a_reply_and_nonsense_an_error() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let missing = perform(dir.path(), &Action::Read { path: Bytes::from("none") });
-        assert_eq!(missing, Ok(Reply::Refused { errno: "ENOENT".to_owned() }));
-        assert!(perform(dir.path(), &Action::Read { path: Bytes::from("/etc/passwd") }).is_err());
-        assert!(perform(Path::new("/"), &Action::Release { handle: "nobody holds this".to_owned() }).is_err());
     }
 }

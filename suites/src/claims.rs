@@ -1,0 +1,132 @@
+//! What the harness knows of an environment before anything runs in it: the release, its image, and the Kata that came
+//! along.
+
+use kata_osinfo::profile;
+use kata_osinfo::release::Release;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What the harness found out about the image before anything runs; bodies compare it with what they see.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Claims {
+    /// What the record says.
+    pub release: Release,
+    /// Version of each installed package that the record names.
+    pub versions: BTreeMap<String, String>,
+    /// The release of the kernel in use, `6.12.48+deb13-amd64`.
+    pub kernel: String,
+    /// The kernel image's path in the environment.
+    pub vmlinuz: String,
+    /// The initramfs's path in the environment.
+    pub initramfs: String,
+    /// By use (`boot`, `virtio-fs`, …): the modules to load, in order, and those that the kernel lacks.
+    pub modules: BTreeMap<String, ModuleSet>,
+    /// Kata as it was brought along: at most one for each profile.
+    #[serde(default)]
+    pub kata: Vec<Kata>,
+    /// Components brought along in the distro's place, by name (`qemu`, `virtiofsd`, `kernel`): their paths in the
+    /// environment.
+    #[serde(default)]
+    pub brought: BTreeMap<String, String>,
+}
+
+impl Claims {
+    /// What guests run: the release with what was brought along in the place of the distro's own.
+    ///
+    /// A kernel is in use in Kata's guests only, because the modules of all other guests are the release's.
+    pub fn in_use(&self) -> Release {
+        let mut release = self.release.clone();
+        if let Some(path) = self.brought.get("qemu") {
+            for vmm in release.vmms.iter_mut().filter(|vmm| vmm.name == "qemu") {
+                vmm.path.clone_from(path);
+                vmm.packages.clear();
+            }
+        }
+        if let Some(path) = self.brought.get("virtiofsd") {
+            for driver in release.filesystems.iter_mut().filter(|driver| driver.name == "virtio-fs") {
+                driver.path = Some(path.clone());
+                driver.packages.clear();
+            }
+        }
+        release
+    }
+
+    /// The Kata that serves a profile.
+    pub fn kata_for(&self, profile: &str) -> Option<&Kata> {
+        self.kata.iter().find(|kata| kata.profile == profile)
+    }
+}
+
+/// The guest kernel modules of one use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleSet {
+    /// What the profile asks for.
+    pub wanted: Vec<String>,
+    /// Names in the order of loading, dependencies first; built-in ones are not listed.
+    pub load: Vec<String>,
+    /// Asked for and neither a module nor built in.
+    pub missing: Vec<String>,
+}
+
+/// The Kata that was brought along, ready to run in an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kata {
+    /// Its version, `3.30.0`.
+    pub version: String,
+    /// Go or Rust.
+    pub kind: profile::Runtime,
+    /// The profile whose range holds that version.
+    pub profile: String,
+    /// The shim's path in the environment.
+    pub shim: String,
+    /// Where the configuration that came with it lies in the environment; `None` if its place has one that is to stay.
+    pub shipped: Option<String>,
+    /// Where it is to be put in the environment. The Rust shim of 4.0 reads only its own default paths, so it is one of
+    /// these (`is_shipped_kata_config_path` in `src/runtime-rs/crates/runtimes/src/manager.rs`).
+    pub configuration: String,
+    /// The guest's initrd in the environment.
+    pub initrd: String,
+    /// Kata's agent in the environment, for an initrd of the distro's own tool; `None` if it needs libraries of Kata's.
+    #[serde(default)]
+    pub agent: Option<String>,
+    /// `kata-runtime` or `kata-ctl` in the environment, where it came along.
+    #[serde(default)]
+    pub checker: Option<String>,
+    /// Kata's own kernel and initrd in the environment, where both came along.
+    #[serde(default)]
+    pub own: Option<OwnGuest>,
+    /// Whether nothing is accelerated there, so that Kata's deadlines are stretched.
+    pub emulated: bool,
+}
+
+impl Kata {
+    /// Whether it is of Kata 2 or 3.
+    pub fn is_before_4(&self) -> bool {
+        self.version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major < 4)
+    }
+
+    /// The name that containerd knows its runtime by, a Go one's and a Rust one's beside each other.
+    pub fn handler(&self) -> &'static str {
+        match self.kind {
+            profile::Runtime::Go => "io.containerd.kata.v2",
+            profile::Runtime::Rs => "io.containerd.kata-rs.v2",
+        }
+    }
+
+    /// The program that containerd makes of that name.
+    pub fn shim_name(&self) -> &'static str {
+        match self.kind {
+            profile::Runtime::Go => "containerd-shim-kata-v2",
+            profile::Runtime::Rs => "containerd-shim-kata-rs-v2",
+        }
+    }
+}
+
+/// Kata's own kernel and initrd, which are not for production with a distro.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnGuest {
+    /// The kernel in the environment.
+    pub kernel: String,
+    /// The initrd in the environment, with Kata's agent in it.
+    pub initrd: String,
+}

@@ -1,0 +1,90 @@
+//! What carries a container: the kernel that it sees, and the programs of the host that stand behind it.
+
+use super::arguments;
+use super::lifecycle::names;
+use super::process::parse_facts;
+use crate::capability::Capability;
+use crate::check::{Check, Stop};
+use crate::ensure;
+use crate::environment::{Container, Containers, Process, Runtime, Sandbox};
+use crate::outcome::Component;
+use crate::row::{Row, row};
+
+const SOURCE: &str = include_str!("carrier.rs");
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Containers(the_kernel_inside_is_the_runtimes), &[Capability::KataSmoke], Kernel),
+    row!(Containers(the_vmm_is_the_distros_with_the_profiles_arguments), &[Capability::KataSmoke], Qemu).seconds(180),
+];
+
+/// Kernel and boot id inside a container are not the host's; under the control they are.
+///
+/// This proves that a virtual machine carries the container: a Kata that fell back to the host's kernel would pass every
+/// other test.
+fn the_kernel_inside_is_the_runtimes(containers: &dyn Containers) -> Check {
+    let facts = parse_facts(&containers.run(&Container::new(&["facts"]), &[])?)?;
+    let host_boot = containers.read_host("/proc/sys/kernel/random/boot_id")?;
+    let host_kernel = containers.read_host("/proc/sys/kernel/osrelease")?;
+    match containers.runtime() {
+        Runtime::Runc => {
+            ensure!(facts.boot_id == host_boot.trim(), "under runc the boot id is {}, not the host's", facts.boot_id);
+            ensure!(facts.kernel == host_kernel.trim(), "under runc the kernel is {}, not the host's", facts.kernel);
+        }
+        Runtime::Kata => {
+            ensure!(facts.boot_id != host_boot.trim(), "the boot id inside is the host's: there is no virtual machine");
+            let claimed = &containers.claims().kernel;
+            if containers.claims().brought.contains_key("kernel") {
+                containers.note(format!("the guest's kernel, brought along, is {}", facts.kernel));
+                return Ok(());
+            }
+            ensure!(&facts.kernel == claimed, "the guest's kernel is {}, the release's is {claimed}", facts.kernel);
+        }
+    }
+    Ok(())
+}
+
+/// The processes behind a Kata container are the distro's own QEMU, with exactly the profile's arguments, and the
+/// distro's own virtiofsd; behind the control's there are neither.
+///
+/// Identifiers, paths and descriptors aside, `/proc/PID/cmdline` is compared word for word with what the profile says
+/// Kata passes: this is what makes the guests of the other suites stand for Kata's.
+/// A difference is an error of the profile, which shows both sides: Kata prints its arguments by itself.
+fn the_vmm_is_the_distros_with_the_profiles_arguments(containers: &dyn Containers) -> Check {
+    let task = containers.start(&Container::new(&["stay"]).within(Sandbox::Alone))?;
+    let processes = containers.processes(task.id());
+    let (vmm, daemon) = (processes.iter().find(|p| p.is_vmm()), processes.iter().find(|p| p.is_daemon()));
+    match containers.runtime() {
+        Runtime::Runc => {
+            let found: Vec<&str> = [vmm, daemon].into_iter().flatten().map(|p| p.program.as_str()).collect();
+            ensure!(found.is_empty(), "under runc there is {}", found.join(" and "));
+            ensure!(!processes.is_empty(), "no process of the container was found on the host");
+            Ok(())
+        }
+        Runtime::Kata => {
+            let release = containers.claims().in_use();
+            let qemu = release.qemu().map(|vmm| vmm.path.clone());
+            let virtiofsd = release.filesystem("virtio-fs").and_then(|driver| driver.path.clone());
+            let vmm = is_the_binary(vmm, qemu, "QEMU", &processes)?;
+            is_the_binary(daemon, virtiofsd, "virtiofsd", &processes)?;
+            let golden = containers.golden_arguments(task.id())?;
+            let profile = &containers.profile().name;
+            let kata =
+                containers.claims().kata_for(profile).map_or("of an unknown version", |kata| kata.version.as_str());
+            arguments::agree(profile, kata, &golden, &vmm.argv[1..])
+        }
+    }
+}
+
+fn is_the_binary<'a>(
+    process: Option<&'a Process>,
+    wanted: Option<String>,
+    what: &str,
+    all: &[Process],
+) -> Result<&'a Process, Stop> {
+    let wanted = wanted.ok_or_else(|| Stop::blame(Component::Record, format!("the record names no path of {what}")))?;
+    let process =
+        process.ok_or_else(|| Stop::fail(format!("no {what} runs for the container, only {}", names(all))))?;
+    let same = std::fs::canonicalize(&wanted).is_ok_and(|path| path.to_string_lossy() == process.program);
+    ensure!(same, "{what} is {}, expected {wanted}", process.program);
+    Ok(process)
+}

@@ -1,0 +1,108 @@
+//! Guests that a test boots and ends itself: how they end, and what only several CPUs or several guests show.
+
+use super::BOOTS;
+use super::boot::{cpus_work, read};
+use crate::capability::Capability;
+use crate::check::Check;
+use crate::ensure;
+use crate::environment::{Ending, Environment, Question};
+use crate::row::{Row, row};
+use crate::test::Place;
+use std::time::Duration;
+
+const SOURCE: &str = include_str!("guests.rs");
+
+pub(super) static ROWS: &[Row] = &[
+    row!(Environment(guest_powers_off), &[Capability::VmmBoot], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(BOOTS)
+        .seconds(120),
+    row!(Environment(guest_panic_is_reported), &[Capability::VmmBoot, Capability::KernelGuest], Kernel)
+        .places(&[Place::OwnGuest])
+        .blocked_by(BOOTS)
+        .seconds(120),
+    row!(Environment(two_cpus_both_work), &[Capability::VmmBoot], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(BOOTS)
+        .seconds(120),
+    row!(Environment(two_guests_run_at_once), &[Capability::VmmBoot], Qemu)
+        .places(&[Place::OwnGuest])
+        .blocked_by(BOOTS)
+        .seconds(240),
+    row!(Environment(virtiofsd_ends_when_the_vmm_is_killed), &[Capability::FsVirtioFs], Virtiofsd)
+        .places(&[Place::OwnGuest])
+        .blocked_by(&[
+            "smoke::kernel_boots_to_userspace",
+            "smoke::virtiofsd_accepts_the_profiles_flags",
+            "smoke::qemu_accepts_the_arguments_of_virtio_fs",
+            "smoke::kernel_has_the_modules_of_virtio_fs",
+        ])
+        .seconds(120),
+];
+
+/// A guest that powers itself off ends QEMU with exit code 0, soon.
+///
+/// Kata stops a sandbox by shutting its guest down and waits for QEMU to go.
+fn guest_powers_off(env: &dyn Environment) -> Check {
+    let mut machine = env.boot()?;
+    machine.ask(Question::PowerOff)?;
+    match machine.wait_for_end(Duration::from_secs(30))? {
+        Ending::PoweredOff => Ok(()),
+        other => Err(other.stop("the guest was told to power off")),
+    }
+}
+
+/// A guest whose kernel panics says so on its console and ends QEMU, as Kata's `panic=1` and `-no-reboot` ask.
+///
+/// Kata learns of a crashed guest by QEMU's exit; a guest that hangs in its panic leaves a pod that never fails.
+fn guest_panic_is_reported(env: &dyn Environment) -> Check {
+    let mut machine = env.boot()?;
+    machine.ask(Question::Write { path: "/proc/sysrq-trigger".into(), text: "c".into() })?;
+    match machine.wait_for_end(Duration::from_secs(40))? {
+        Ending::Panicked { line } => {
+            env.note(format!("reported as: {line}"));
+            Ok(())
+        }
+        other => Err(other.stop("the guest was made to panic")),
+    }
+}
+
+/// A guest that is started with two CPUs has both online, and both do work.
+///
+/// `default_vcpus`, and with static sizing every pod with a limit, starts a guest with more than one.
+fn two_cpus_both_work(env: &dyn Environment) -> Check {
+    let mut machine = env.boot_with_vcpus(2)?;
+    cpus_work(machine.as_mut(), 2)
+}
+
+/// Two guests of the same profile run side by side, each with its own console, and both power off.
+///
+/// A node runs many pods; a fixed path, a lock or a port shared between VMMs shows here.
+fn two_guests_run_at_once(env: &dyn Environment) -> Check {
+    let mut first = env.boot()?;
+    let mut second = env.boot()?;
+    let boot_id = "/proc/sys/kernel/random/boot_id";
+    let (one, two) = (read(first.as_mut(), boot_id)?, read(second.as_mut(), boot_id)?);
+    ensure!(one != two, "two guests have the same boot id {}", one.trim());
+    ensure!(first.heard(first.silence()), "the first guest fell silent when the second one ran");
+    for machine in [&mut first, &mut second] {
+        machine.ask(Question::PowerOff)?;
+        match machine.wait_for_end(Duration::from_secs(30))? {
+            Ending::PoweredOff => {}
+            other => return Err(other.stop("one of two guests was told to power off")),
+        }
+    }
+    Ok(())
+}
+
+/// virtiofsd exits by itself once its VMM has been killed.
+///
+/// Kata's clean-up after a crashed VMM relies on it (tests/integration/cri-containerd, TestKilledVmmCleanup): a daemon that
+/// stays behind holds the share's mounts for ever.
+fn virtiofsd_ends_when_the_vmm_is_killed(env: &dyn Environment) -> Check {
+    let mut machine = env.boot_with_virtio_fs()?;
+    machine.kill_vmm()?;
+    let ended = machine.wait_for_daemon(Duration::from_secs(10));
+    ensure!(ended.is_ok(), "virtiofsd still runs 10 s after QEMU was killed");
+    Ok(())
+}
