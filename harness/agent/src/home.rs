@@ -14,11 +14,6 @@ pub const SMALL: u64 = 16 << 20;
 /// Shares of an environment, each with a small filesystem mounted below it. The last one is the native control's.
 pub const SLOTS: usize = 8;
 
-/// CPUs of the environment.
-pub fn cpus() -> u32 {
-    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
-}
-
 /// An agent's surroundings.
 #[derive(Debug, Clone)]
 pub struct Home {

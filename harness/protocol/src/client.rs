@@ -1,7 +1,7 @@
 //! The asking side of a line to a guest's agent: blocking, with deadlines.
 
 use crate::frame::{self, Decoder};
-use crate::protocol::{Message, Numbered, VERSION};
+use crate::message::{self, EncodeError, Message, Numbered, VERSION};
 use kata_osinfo::sync::locked;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,9 +24,12 @@ pub enum ClientError {
     /// The agent is of another version.
     #[error("talking to the guest's agent: it speaks protocol version {0}, this is {VERSION}")]
     Version(u32),
-    /// The request could not be sent.
+    /// The request does not fit a frame.
     #[error("asking the guest's agent: {0}")]
-    Send(String),
+    Encode(EncodeError),
+    /// The request could not be written.
+    #[error("asking the guest's agent: {0}")]
+    Write(std::io::Error),
 }
 
 struct State<R> {
@@ -34,7 +37,6 @@ struct State<R> {
     heard: Instant,
     replies: BTreeMap<u64, R>,
     ended: bool,
-    foreign: u64,
 }
 
 struct Shared<R> {
@@ -53,7 +55,7 @@ impl<R: DeserializeOwned + Send + 'static> Client<R> {
     /// Takes over a connected socket and begins to listen.
     pub fn new(stream: UnixStream) -> std::io::Result<Client<R>> {
         let mut input = stream.try_clone()?;
-        let state = State { hello: None, heard: Instant::now(), replies: BTreeMap::new(), ended: false, foreign: 0 };
+        let state = State { hello: None, heard: Instant::now(), replies: BTreeMap::new(), ended: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let listener = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -63,7 +65,6 @@ impl<R: DeserializeOwned + Send + 'static> Client<R> {
                 let message = serde_json::from_slice::<Message<R>>(&payload);
                 let mut state = locked(&listener.state);
                 state.heard = Instant::now();
-                state.foreign = decoder.foreign;
                 match message {
                     Ok(Message::Hello { version, .. }) => state.hello = Some(version),
                     Ok(Message::Reply { id, reply }) => drop(state.replies.insert(id, reply)),
@@ -100,9 +101,8 @@ impl<R: DeserializeOwned + Send + 'static> Client<R> {
     /// Sends without waiting for a reply.
     pub fn send<Q: Serialize>(&self, request: Q) -> Result<u64, ClientError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let payload = serde_json::to_vec(&Numbered { id, request }).map_err(|e| ClientError::Send(e.to_string()))?;
-        let bytes = frame::encode(&payload).map_err(|e| ClientError::Send(e.to_string()))?;
-        locked(&self.output).write_all(&bytes).map_err(|e| ClientError::Send(e.to_string()))?;
+        let bytes = message::encode(&Numbered { id, request }).map_err(ClientError::Encode)?;
+        locked(&self.output).write_all(&bytes).map_err(ClientError::Write)?;
         Ok(id)
     }
 

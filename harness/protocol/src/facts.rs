@@ -28,6 +28,27 @@ pub struct Limit {
     pub by: String,
 }
 
+impl Limit {
+    /// No limit.
+    pub const NONE: Limit = Limit { most: None, by: String::new() };
+
+    /// The smaller one; the first of two that are alike.
+    #[must_use]
+    pub fn or(self, most: Option<u64>, by: &str) -> Limit {
+        match (self.most, most) {
+            (Some(mine), Some(other)) if mine <= other => self,
+            (_, None) => self,
+            (_, Some(_)) => Limit { most, by: by.to_owned() },
+        }
+    }
+
+    /// The same in units of so many, rounded down.
+    #[must_use]
+    pub fn in_units_of(self, unit: u64) -> Limit {
+        Limit { most: self.most.map(|most| most / unit), ..self }
+    }
+}
+
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.most {

@@ -4,7 +4,7 @@
 //! Whatever stands between two frames is foreign (a kernel's or a firmware's babble on the same line): the reader
 //! skips it, counts it, and finds the next magic number again, also after a torn or damaged frame.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 
 /// Starts every frame; the NUL keeps it out of ordinary text.
 const MAGIC: [u8; 4] = [0x00, b'K', b'Q', 0x1f];
@@ -13,21 +13,18 @@ const HEADER: usize = 12;
 /// The largest payload, in bytes: a chunk of a file with its base64 overhead, and room.
 pub const MAX_PAYLOAD: usize = 4 << 20;
 
-/// Why no further frame can be read or written.
+/// A payload that is larger than any frame may be: its length in bytes.
 #[derive(Debug, thiserror::Error)]
-pub enum FrameError {
-    /// The payload is larger than any frame may be.
-    #[error("sending a message of {0} bytes, more than the {MAX_PAYLOAD} that fit a frame")]
-    TooLarge(usize),
-    /// The line broke.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
+#[error("sending a message of {0} bytes, more than the {MAX_PAYLOAD} that fit a frame")]
+pub struct TooLarge(pub usize);
 
 /// Wraps a payload into a frame.
-pub fn encode(payload: &[u8]) -> Result<Vec<u8>, FrameError> {
+///
+/// # Errors
+/// When it is too large for one.
+pub fn encode(payload: &[u8]) -> Result<Vec<u8>, TooLarge> {
     if payload.len() > MAX_PAYLOAD {
-        return Err(FrameError::TooLarge(payload.len()));
+        return Err(TooLarge(payload.len()));
     }
     let mut frame = Vec::with_capacity(HEADER + payload.len());
     frame.extend_from_slice(&MAGIC);
@@ -35,12 +32,6 @@ pub fn encode(payload: &[u8]) -> Result<Vec<u8>, FrameError> {
     frame.extend_from_slice(&crc32fast::hash(payload).to_le_bytes());
     frame.extend_from_slice(payload);
     Ok(frame)
-}
-
-/// Writes one frame and flushes.
-pub fn write(to: &mut impl Write, payload: &[u8]) -> Result<(), FrameError> {
-    to.write_all(&encode(payload)?)?;
-    Ok(to.flush()?)
 }
 
 /// How many times as much as has come may be read in vain for checksums; see [`Decoder::next_payload`].

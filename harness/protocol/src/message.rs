@@ -3,7 +3,9 @@
 //! Requests carry an id, replies repeat it, in any order. The agent speaks first ([`Message::Hello`]) and sends a
 //! heartbeat every [`HEARTBEAT`]; a peer that hears nothing for a while knows that something is stuck.
 
-use crate::fact::Facts;
+use crate::facts::Facts;
+use crate::fault::Fault;
+use crate::frame::{self, TooLarge};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kata_osinfo::profile::Profile;
@@ -18,8 +20,8 @@ use suites::filesystem::{Action, Reply};
 pub const VERSION: u32 = 5;
 /// How often an agent says that it lives.
 pub const HEARTBEAT: Duration = Duration::from_millis(500);
-pub use qemu::deviation::RPC_PORT as PORT;
-/// The name of the harness's port in a virtual machine that is an environment.
+/// The name of the harness's port in a virtual machine that is an environment; a guest's port is named by the deviation that
+/// adds it, `qemu::deviation::RPC_PORT`.
 pub const VM_PORT: &str = "org.kata-qualify.environment";
 
 /// What an agent sends.
@@ -53,51 +55,24 @@ pub struct Numbered<Q> {
     pub request: Q,
 }
 
-/// What is done to a guest to rehearse how its end is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Fault {
-    /// Its kernel panics (sysrq-c).
-    Panic,
-    /// Its kernel oopses in a module's initialisation and goes on.
-    Oops,
-    /// Its only CPU spins in the kernel, with interrupts off.
-    Spin,
-    /// The QEMU process is stopped.
-    StopVmm,
-    /// The QEMU process is killed.
-    KillVmm,
-    /// The QEMU process is told to end.
-    EndVmm,
-    /// The QEMU process gets the signal of a crash.
-    CrashVmm,
-    /// The virtiofsd process is killed.
-    KillDaemon,
-    /// The virtiofsd process is stopped.
-    StopDaemon,
+/// Why a message cannot be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// It cannot be written as JSON.
+    #[error("writing a message as JSON: {0}")]
+    Json(serde_json::Error),
+    /// It does not fit a frame.
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
 }
 
-impl Fault {
-    /// All of them.
-    pub const ALL: &'static [Fault] = &[
-        Fault::Panic,
-        Fault::Oops,
-        Fault::Spin,
-        Fault::StopVmm,
-        Fault::KillVmm,
-        Fault::EndVmm,
-        Fault::CrashVmm,
-        Fault::KillDaemon,
-        Fault::StopDaemon,
-    ];
-
-    /// The guest that it is done to.
-    pub fn configuration(self) -> Configuration {
-        match self {
-            Fault::CrashVmm | Fault::KillDaemon | Fault::StopDaemon => Configuration::VirtioFs,
-            _ => Configuration::Own,
-        }
-    }
+/// A [`Message`] or a [`Numbered`] request as a frame.
+///
+/// # Errors
+/// When it is too large for one.
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, EncodeError> {
+    let payload = serde_json::to_vec(message).map_err(EncodeError::Json)?;
+    Ok(frame::encode(&payload)?)
 }
 
 /// What the harness asks an environment's agent.
@@ -174,7 +149,7 @@ pub enum EnvironmentReply {
     Done,
     /// What the environment provides.
     Probed {
-        /// See [`crate::probe`].
+        /// By name.
         facts: Facts,
     },
     /// Part of a file; empty at its end.

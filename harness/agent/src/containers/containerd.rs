@@ -1,19 +1,17 @@
 //! A containerd of our own, beside whatever else runs: own root, state, socket and namespace, all of it removed again.
 
+mod folders;
+
 use super::capture::Attached;
-use super::host;
-use super::image;
+use super::settings::Settings;
+use super::{ctr, image, shim};
 use crate::log::Log;
 use crate::process::{how_it_ended, kill_group, prepare};
-use kata_osinfo::hex::hex;
+use crate::system;
+use folders::{clean_up, lay_out, search_path, sweep};
 use kata_osinfo::sync::locked;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -30,89 +28,6 @@ const RUN: &str = "/run/kata-qualify/containers";
 const START: Duration = Duration::from_secs(60);
 /// How long a command of `ctr` may take that waits for no container.
 pub const COMMAND: Duration = Duration::from_secs(40);
-
-/// What an instance is made of.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The distro's containerd; `ctr` is beside it.
-    pub containerd: PathBuf,
-    /// A folder on a disk, for images and root filesystems.
-    pub disk: PathBuf,
-    /// Where logs are kept.
-    pub artifacts: PathBuf,
-    /// The program that serves as the probe: this binary.
-    pub probe: PathBuf,
-    /// Folders that are searched for programs before `PATH`.
-    pub programs: Vec<PathBuf>,
-    /// Kata's shims, by the names that containerd looks for.
-    pub kata_shims: BTreeMap<String, PathBuf>,
-    /// How long containers may take.
-    pub patience: Patience,
-}
-
-/// How long a container may take to start, and a short one to its end.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// Under runc.
-    pub runc: Duration,
-    /// Under Kata, which boots a virtual machine for it, perhaps under emulation, and does not give up by itself when
-    /// its virtiofsd has exited.
-    pub kata: Duration,
-}
-
-impl Patience {
-    /// What containers are given: a sandbox that is a guest of an emulated machine takes 12 to 70 s to boot, and more
-    /// than 120 s were seen beside other work.
-    pub fn new(emulated: bool) -> Patience {
-        let kata = if emulated { 240 } else { 120 };
-        Patience { runc: Duration::from_secs(60), kata: Duration::from_secs(kata) }
-    }
-}
-
-/// How many of Kata's lines a message has.
-const WORDS: usize = 3;
-
-/// The Go shim writes `name=containerd-shim-v2 … sandbox=ID` as logfmt, the Rust one JSON with the id in it.
-fn words_about(log: &str, sandbox: &str) -> String {
-    let about =
-        |line: &&str| line.contains(sandbox) && (line.contains("source=virtcontainers") || line.contains("\"source\""));
-    // One of these for every file that is mounted, and none of them explains anything.
-    let lines: Vec<&str> = log.lines().filter(about).filter(|l| !l.contains("Block device not supported")).collect();
-    let message = |line: &&str| {
-        let rest = line.split_once("msg=").map_or(*line, |(_, rest)| rest);
-        rest.chars().take(400).collect::<String>()
-    };
-    lines[lines.len().saturating_sub(WORDS)..].iter().map(message).collect::<Vec<_>>().join(" | ")
-}
-
-/// The client's version in what `ctr version` says, which tells the server's after it.
-fn client_version(said: &str) -> String {
-    let version = said.lines().find_map(|line| line.trim().strip_prefix("Version:"));
-    version.unwrap_or_default().trim().to_owned()
-}
-
-/// Deleting a task, these close their ends of its streams first and wait for the copying afterwards (`task.Delete` in
-/// containerd's `task.go`, 1.6.0 to 1.6.21 and 1.7.0 to 1.7.2): what was still in the pipes is lost, and the shim waits
-/// two seconds for somebody to read it.
-fn drops_last_words(version: &str) -> bool {
-    let mut numbers = version.trim_start_matches('v').split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().ok());
-    match (numbers.next().flatten(), numbers.next().flatten(), numbers.next().flatten()) {
-        (Some(1), Some(6), Some(patch)) => patch <= 21,
-        (Some(1), Some(7), Some(patch)) => patch <= 2,
-        (Some::<u32>(_), Some::<u32>(_), Some::<u32>(_)) => false,
-        // Of an unknown one nothing is lost by lingering.
-        _ => true,
-    }
-}
-
-/// Whose instance it is, kept beside its socket: what a killed agent has left is removed by the next one.
-#[derive(Debug, Serialize, Deserialize)]
-struct Owner {
-    pid: u32,
-    started: u64,
-    name: String,
-    disk: PathBuf,
-}
 
 /// A running containerd.
 pub struct Instance {
@@ -161,7 +76,7 @@ impl Instance {
         let log =
             child.stderr.take().map(|stderr| Log::collect(stderr, &settings.artifacts.join(format!("{name}.log"))));
         let log = log.unwrap_or_else(|| Err(io::Error::other("it has no standard error"))).map_err(failed)?;
-        let snapshotter = if crate::probe::filesystem_of(&disk) == "overlay" { "native" } else { "overlayfs" };
+        let snapshotter = if system::filesystem_of(&disk) == "overlay" { "native" } else { "overlayfs" };
         let mut instance = Instance {
             name,
             settings: settings.clone(),
@@ -174,7 +89,7 @@ impl Instance {
             snapshotter,
             version: String::new(),
         };
-        instance.version = client_version(&instance.wait_until_it_serves()?.text());
+        instance.version = ctr::client_version(&instance.wait_until_it_serves()?.text());
         instance.import()?;
         *locked(&instance.events) = Attached::start(&mut instance.command(&["events"]), &[]).ok();
         Ok(instance)
@@ -214,7 +129,15 @@ impl Instance {
 
     /// The version of `ctr`, if it is one that drops what it has not yet read of a task's output when the task ends.
     pub fn drops_last_words(&self) -> Option<&str> {
-        drops_last_words(&self.version).then_some(&self.version)
+        ctr::drops_last_words(&self.version).then_some(&self.version)
+    }
+
+    /// What `ctr tasks list` says.
+    ///
+    /// # Errors
+    /// As [`Instance::ctr`].
+    pub fn tasks(&self) -> Result<String, Stop> {
+        Ok(self.ctr(&["tasks", "list"], COMMAND)?.text())
     }
 
     /// A command of `ctr` that talks to this instance.
@@ -293,7 +216,7 @@ impl Instance {
 
     /// What Kata has written to containerd's log about a sandbox: errors and warnings, the last ones.
     pub fn words_of_kata(&self, sandbox: &str) -> String {
-        words_about(&self.log.text(), sandbox)
+        shim::words_about(&self.log.text(), sandbox)
     }
 
     /// Where the log is kept.
@@ -355,130 +278,5 @@ impl Drop for Instance {
         }
         kill_group(&mut locked(&self.child));
         clean_up(&self.name, &self.disk, self.next.load(Ordering::Relaxed));
-    }
-}
-
-/// Takes everything of an instance away: processes, mounts, control groups, sockets, folders.
-///
-/// `ids` is the highest number that it has given to a container.
-fn clean_up(name: &str, disk: &Path, ids: u64) {
-    let run = Path::new(RUN).join(name);
-    for number in 1..=ids {
-        for letter in ['r', 'k'] {
-            let _ = fs::remove_file(shims_socket(&run.join("sock"), name, &format!("{name}{letter}-{number}")));
-        }
-    }
-    for id in [format!("{name}r-"), format!("{name}k-"), name.to_owned()] {
-        host::remove(&id, &[]);
-    }
-    for folder in [&run, disk, &Path::new("/run/containerd/runc").join(name)] {
-        let _ = fs::remove_dir_all(folder);
-    }
-    // Ours if they are empty; a containerd of the machine's keeps its own.
-    for folder in ["/run/containerd/runc", "/run/containerd/s", "/run/containerd", RUN, "/run/kata-qualify"] {
-        let _ = fs::remove_dir(folder);
-    }
-}
-
-/// Where the shim of a container listens (`SocketAddress` in containerd's `runtime/v2/shim/util_unix.go`): a shim of
-/// Kata's that refuses its first container leaves its socket there.
-fn shims_socket(address: &Path, namespace: &str, id: &str) -> PathBuf {
-    let hashed = address.join(namespace).join(id);
-    let digest = Sha256::digest(hashed.as_os_str().as_encoded_bytes());
-    Path::new("/run/containerd/s").join(hex(&digest))
-}
-
-/// Removes what agents that were killed have left.
-fn sweep() {
-    for entry in fs::read_dir(RUN).into_iter().flatten().flatten() {
-        let text = fs::read(entry.path().join("owner")).unwrap_or_default();
-        if let Ok(owner) = serde_json::from_slice::<Owner>(&text)
-            && host::started(owner.pid) != Some(owner.started)
-            && entry.file_name().to_str() == Some(&owner.name)
-        {
-            // Nobody knows any more how many there were: more than a run has containers.
-            clean_up(&owner.name, &owner.disk, 1000);
-        }
-    }
-}
-
-fn lay_out(name: &str, settings: &Settings, run: &Path, disk: &Path) -> io::Result<()> {
-    for folder in [run.join("state"), run.join("fifo"), run.join("bin"), disk.join("root"), disk.join("containers")] {
-        fs::create_dir_all(folder)?;
-    }
-    let pid = std::process::id();
-    let started = host::started(pid).ok_or_else(|| io::Error::other("reading the own start time"))?;
-    let owner = Owner { pid, started, name: name.to_owned(), disk: disk.to_owned() };
-    fs::write(run.join("owner"), serde_json::to_vec(&owner)?)?;
-    for (name, shim) in &settings.kata_shims {
-        symlink(shim, run.join("bin").join(name))?;
-    }
-    fs::write(run.join("config.toml"), configuration(run, disk))
-}
-
-/// Version 2 is understood from containerd 1.3 to 2.x. Whatever listens elsewhere or writes outside its folders is off.
-fn configuration(run: &Path, disk: &Path) -> String {
-    const DISABLED: [&str; 9] = [
-        "io.containerd.grpc.v1.cri",
-        "io.containerd.cri.v1.images",
-        "io.containerd.cri.v1.runtime",
-        "io.containerd.internal.v1.opt",
-        "io.containerd.nri.v1.nri",
-        // Where these find no filesystem of their own, some versions fail everything that lists snapshotters.
-        "io.containerd.snapshotter.v1.btrfs",
-        "io.containerd.snapshotter.v1.zfs",
-        "io.containerd.snapshotter.v1.devmapper",
-        "io.containerd.snapshotter.v1.blockfile",
-    ];
-    let quoted = |path: PathBuf| format!("{:?}", path.to_string_lossy());
-    format!(
-        "version = 2\nroot = {}\nstate = {}\ndisabled_plugins = {DISABLED:?}\n\n[grpc]\naddress = {}\n",
-        quoted(disk.join("root")),
-        quoted(run.join("state")),
-        quoted(run.join("sock")),
-    )
-}
-
-fn search_path(run: &Path, programs: &[PathBuf]) -> OsString {
-    let inherited = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders: Vec<PathBuf> = programs.to_vec();
-    folders.push(run.join("bin"));
-    folders.extend(std::env::split_paths(&inherited));
-    // What an agent is started with is not always what a login has.
-    folders.extend(["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from));
-    std::env::join_paths(folders).unwrap_or(inherited)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_versions_that_drop_output_are_known() {
-        let said = "Client:\n  Version:  1.6.20~ds1\n  Revision: 1\n\nServer:\n  Version:  9.9.9\n";
-        assert_eq!(client_version(said), "1.6.20~ds1");
-        for version in ["1.6.0", "1.6.20~ds1", "v1.6.21", "1.7.2", "", "unknown"] {
-            assert!(drops_last_words(version), "{version}");
-        }
-        for version in ["1.4.13~ds1", "1.5.18", "1.6.22", "1.7.3", "1.7.24~ds1", "v2.1.9", "2.3.4+unknown"] {
-            assert!(!drops_last_words(version), "{version}");
-        }
-    }
-
-    #[test]
-    fn what_kata_said_of_a_sandbox_is_found_among_the_rest() {
-        let log = "level=info msg=\"loading plugin\"\n\
-                   level=error msg=\"QEMU exited\" name=containerd-shim-v2 sandbox=kq1k-5 source=virtcontainers\n\
-                   level=warning msg=\"Block device not supported\" sandbox=kq1k-5 source=virtcontainers\n\
-                   level=error msg=\"other\" sandbox=kq1k-6 source=virtcontainers\n";
-        let words = words_about(log, "kq1k-5");
-        assert!(words.starts_with("\"QEMU exited\"") && !words.contains("other") && !words.contains('|'), "{words}");
-    }
-
-    #[test]
-    fn the_configuration_keeps_everything_in_its_folders() {
-        let text = configuration(Path::new("/run/x"), Path::new("/disk/x"));
-        assert!(text.starts_with("version = 2\nroot = \"/disk/x/root\"\nstate = \"/run/x/state\"\n"), "{text}");
-        assert!(text.contains("address = \"/run/x/sock\"") && text.contains("io.containerd.nri.v1.nri"), "{text}");
     }
 }

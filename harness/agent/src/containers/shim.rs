@@ -1,78 +1,118 @@
-//! Whom a refusal of Kata's blames, by the words that it is known for.
+//! What Kata's shims say, and whom it blames: the one place that reads it.
+//!
+//! The words were seen with Kata 3.30, 4.0 and 3.1.2. What has none of them is judged by whom the catalogue names.
 
+use super::ctr;
 use suites::check::Stop;
 use suites::outcome::Component;
 
-/// Turns a runtime's refusal into a failed check, laid at the component that its words point to.
+/// How many of Kata's lines a message has.
+const LINES: usize = 3;
+
+/// The last of what Kata has written to containerd's log about a sandbox: errors and warnings.
 ///
-/// The words were seen with Kata 3.30, 4.0 and 3.1.2; what has none of them is laid at whom the catalogue names, and what
-/// `ctr` itself does not understand or Kata's own agent brings about at nobody.
-pub fn refusal(text: &str) -> Stop {
-    if text.starts_with("ctr: flag provided but not defined") {
-        return Stop::error(format!("the release's ctr does not know an option that it was given: {text}"));
-    }
-    // The guest came up far enough for Kata's agent to listen, and the agent is none of the distro's.
-    if text.to_lowercase().contains("failed to check if grpc server is working: ttrpc: closed") {
-        return Stop::error(format!(
+/// The Go shim writes `name=containerd-shim-v2 … sandbox=ID` as logfmt, the Rust one JSON with the id in it.
+pub(super) fn words_about(log: &str, sandbox: &str) -> String {
+    let about =
+        |line: &&str| line.contains(sandbox) && (line.contains("source=virtcontainers") || line.contains("\"source\""));
+    // One of these for every file that is mounted, and none of them explains anything.
+    let lines: Vec<&str> = log.lines().filter(about).filter(|l| !l.contains("Block device not supported")).collect();
+    let message = |line: &&str| {
+        let rest = line.split_once("msg=").map_or(*line, |(_, rest)| rest);
+        rest.chars().take(400).collect::<String>()
+    };
+    lines[lines.len().saturating_sub(LINES)..].iter().map(message).collect::<Vec<_>>().join(" | ")
+}
+
+/// What a refusal is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    /// `ctr` itself was given an option that it does not know.
+    UnknownOption,
+    /// Kata's own agent took the connection and closed it: the guest had come up far enough for it to listen.
+    AgentHungUp,
+    /// The Go shim insists on a syslog.
+    NoSyslog,
+    /// The agent was built without seccomp.
+    NoSeccomp,
+    /// What the record names is not there.
+    RecordIsWrong,
+    /// What only the configuration names, which the harness has made, is not there.
+    ConfigurationIsWrong,
+    /// Its words point to this component.
+    Blames(Component),
+    /// Its words are not known.
+    Unknown,
+}
+
+/// Turns what `ctr` complained of into a failed check that blames the component its words point to; what `ctr` does not
+/// understand, and what Kata's own agent brings about, blames nobody.
+///
+/// Under Kata `record` are the paths that the shipped record names.
+pub(super) fn refusal(complaint: &str, record: Option<&[String]>) -> Stop {
+    let message = complaint.to_owned();
+    match read(complaint, record) {
+        Refusal::UnknownOption => {
+            Stop::error(format!("the release's ctr does not know an option that it was given: {complaint}"))
+        }
+        Refusal::AgentHungUp => Stop::error(format!(
             "the agent of the Kata that was given took the connection and closed it (Kata 2.3.1 to 3.13.0 has agents that \
-             no kernel since January 2025 lets listen, for want of SO_REUSEPORT on vsock): {text}"
-        ));
-    }
-    match blamed(text) {
-        Some(component) => Stop::blame(component, text.to_owned()),
-        None => Stop::fail(text.to_owned()),
+             no kernel since January 2025 lets listen, for want of SO_REUSEPORT on vsock): {complaint}"
+        )),
+        Refusal::NoSyslog => Stop::skip("the environment has no /dev/log, which Kata's Go shim writes to"),
+        Refusal::NoSeccomp => Stop::skip("the Kata given has an agent that was built without seccomp"),
+        Refusal::RecordIsWrong => Stop::blame(Component::Record, message),
+        Refusal::ConfigurationIsWrong => Stop::error(format!("the configuration names what is not there: {complaint}")),
+        Refusal::Blames(component) => Stop::blame(component, message),
+        Refusal::Unknown => Stop::fail(message),
     }
 }
 
-fn blamed(text: &str) -> Option<Component> {
-    let text = text.to_lowercase();
+fn read(complaint: &str, record: Option<&[String]>) -> Refusal {
+    let text = complaint.to_lowercase();
     let has = |words: &str| text.contains(words);
+    if ctr::knows_no_option(complaint) {
+        return Refusal::UnknownOption;
+    }
+    if has("failed to check if grpc server is working: ttrpc: closed") {
+        return Refusal::AgentHungUp;
+    }
+    if let Some(record) = record {
+        let absent = has("does not exist") || has("no such file or directory");
+        if has("unix syslog delivery error") {
+            return Refusal::NoSyslog;
+        }
+        if has("agent does not support seccomp") {
+            return Refusal::NoSeccomp;
+        }
+        if absent && record.iter().any(|path| complaint.contains(path.as_str())) {
+            return Refusal::RecordIsWrong;
+        }
+        if absent && has(".toml: file ") {
+            return Refusal::ConfigurationIsWrong;
+        }
+    }
     if has("host system doesn't support vsock") || has("/dev/vhost-vsock") || has("/dev/kvm") || has("/dev/vhost-net") {
-        return Some(Component::Kernel);
+        return Refusal::Blames(Component::Kernel);
     }
     if has("virtiofsd") || has("virtio-fs daemon") || has("failed to read msg header") {
-        return Some(Component::Virtiofsd);
+        return Refusal::Blames(Component::Virtiofsd);
     }
     if has("qemu-system") || has("qmp") || has("error running command: exit status 1") {
-        return Some(Component::Qemu);
+        return Refusal::Blames(Component::Qemu);
     }
     // The guest came up under QEMU, and its agent was never heard: kernel, initrd or its modules.
     if has("timed out connecting to vsock") || has("dial timeout") || has("failed to connect to agent") {
-        return Some(Component::Kernel);
+        return Refusal::Blames(Component::Kernel);
     }
-    None
-}
-
-/// What a refusal means beside what the record says: `record` are the paths that the shipped record names.
-///
-/// A path that is not there is the record's fault where the record names it, and ours where only the configuration does,
-/// which the harness has made; without a syslog, which the Go shim insists on, the environment cannot show anything.
-pub fn settle(stop: Stop, record: &[String]) -> Stop {
-    let Stop::Fail { message, .. } = &stop else { return stop };
-    if !message.starts_with("ctr: ") {
-        return stop;
-    }
-    if message.contains("Unix syslog delivery error") {
-        return Stop::skip("the environment has no /dev/log, which Kata's Go shim writes to");
-    }
-    if message.contains("agent does not support seccomp") {
-        return Stop::skip("the Kata given has an agent that was built without seccomp");
-    }
-    let absent = message.contains("does not exist") || message.contains("no such file or directory");
-    if absent && record.iter().any(|path| message.contains(path.as_str())) {
-        return Stop::blame(Component::Record, message.clone());
-    }
-    if message.contains(".toml: file ") && absent {
-        return Stop::error(format!("the configuration names what is not there: {message}"));
-    }
-    stop
+    Refusal::Unknown
 }
 
 /// Why a sandbox may not have come up within its deadline, by which of its processes are there.
 ///
 /// An emulated machine ends a guest, or is too slow for it, by itself; there only the daemon, which is a process like
 /// any other, can be blamed for silence.
-pub fn silence(vmm: bool, daemon: bool, seconds: u64, log: &str, emulated: bool) -> Stop {
+pub(super) fn silence(vmm: bool, daemon: bool, seconds: u64, log: &str, emulated: bool) -> Stop {
     let said = if log.is_empty() { String::new() } else { format!("; Kata said: {log}") };
     match (vmm, daemon) {
         // QEMU found the daemon's socket and nobody behind it.
@@ -120,48 +160,57 @@ mod tests {
             ("ctr: failed to launch qemu: /usr/bin/qemu-system-x86_64: -foo", Some(Component::Qemu)),
             ("ctr: something else", None),
         ] {
-            assert_eq!(blamed(text), component, "{text}");
+            assert_eq!(read(text, None), component.map_or(Refusal::Unknown, Refusal::Blames), "{text}");
         }
     }
 
     #[test]
     fn a_path_that_is_not_there_blames_who_names_it() {
         let record = ["/usr/bin/qemu-system-x86_64".to_owned(), "/usr/libexec/virtiofsd".to_owned()];
-        let refused = |text: &str| settle(refusal(text), &record);
-        let blamed = |stop| match stop {
-            Stop::Fail { blames, .. } => blames,
-            other => panic!("{other:?}"),
-        };
+        let of = |text: &str| read(text, Some(&record));
         let missing = "ctr: failed to create shim task: /etc/kata/configuration.toml: file";
+        let ours = format!("{missing} /opt/kata/initrd.img does not exist: not found");
         assert_eq!(
-            blamed(refused(&format!("{missing} /usr/bin/qemu-system-x86_64 does not exist: not found"))),
-            Some(Component::Record)
+            of(&format!("{missing} /usr/bin/qemu-system-x86_64 does not exist: not found")),
+            Refusal::RecordIsWrong
         );
-        let ours = refused(&format!("{missing} /opt/kata/initrd.img does not exist: not found"));
-        assert!(matches!(&ours, Stop::Error { message } if message.contains("initrd.img")), "{ours:?}");
+        assert_eq!(of(&ours), Refusal::ConfigurationIsWrong);
         let fork = "ctr: failed to create shim task: fork/exec /usr/libexec/virtiofsd: no such file or directory";
-        assert_eq!(blamed(refused(fork)), Some(Component::Record));
+        assert_eq!(of(fork), Refusal::RecordIsWrong);
         let vsock = "ctr: host system doesn't support vsock: stat /dev/vhost-vsock: no such file or directory";
-        assert_eq!(blamed(refused(vsock)), Some(Component::Kernel));
-        let syslog = refused("ctr: failed to create shim task: Unix syslog delivery error: unknown");
-        assert!(matches!(syslog, Stop::Skip { .. }), "{syslog:?}");
-        let words =
+        assert_eq!(of(vsock), Refusal::Blames(Component::Kernel));
+        let syslog = "ctr: failed to create shim task: Unix syslog delivery error: unknown";
+        assert_eq!(of(syslog), Refusal::NoSyslog);
+        assert!(matches!(refusal(syslog, Some(&record)), Stop::Skip { .. }));
+        assert_eq!(read(syslog, None), Refusal::Unknown, "runc writes to no syslog");
+        let seccomp =
             "ctr: Seccomp profiles are passed to the virtual machine, but the Kata agent does not support seccomp";
-        let seccomp = refused(words);
-        assert!(matches!(seccomp, Stop::Skip { .. }), "{seccomp:?}");
-        assert_eq!(blamed(settle(Stop::fail("/usr/libexec/virtiofsd does not exist"), &record)), None);
+        assert_eq!(of(seccomp), Refusal::NoSeccomp);
+        let stop = refusal(&ours, Some(&record));
+        assert!(matches!(&stop, Stop::Error { message } if message.contains("initrd.img")), "{stop:?}");
     }
 
     #[test]
     fn an_option_that_an_old_ctr_does_not_know_is_our_fault() {
-        let stop = refusal("ctr: flag provided but not defined: -annotation");
+        let stop = refusal("ctr: flag provided but not defined: -annotation", None);
         assert!(matches!(&stop, Stop::Error { message } if message.contains("-annotation")), "{stop:?}");
     }
 
     #[test]
     fn an_agent_that_hangs_up_is_none_of_the_distros() {
-        let stop = refusal("ctr: failed to create shim task: Failed to Check if grpc server is working: ttrpc: closed");
+        let words = "ctr: failed to create shim task: Failed to Check if grpc server is working: ttrpc: closed";
+        let stop = refusal(words, Some(&[]));
         assert!(matches!(&stop, Stop::Error { message } if message.contains("agent of the Kata")), "{stop:?}");
+    }
+
+    #[test]
+    fn what_kata_said_of_a_sandbox_is_found_among_the_rest() {
+        let log = "level=info msg=\"loading plugin\"\n\
+                   level=error msg=\"QEMU exited\" name=containerd-shim-v2 sandbox=kq1k-5 source=virtcontainers\n\
+                   level=warning msg=\"Block device not supported\" sandbox=kq1k-5 source=virtcontainers\n\
+                   level=error msg=\"other\" sandbox=kq1k-6 source=virtcontainers\n";
+        let words = words_about(log, "kq1k-5");
+        assert!(words.starts_with("\"QEMU exited\"") && !words.contains("other") && !words.contains('|'), "{words}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The control: each property of a filesystem natively on the volume, before a share of it is blamed.
 
-use crate::guest::in_fresh_directory;
+use crate::body::in_fresh_directory;
 use kata_osinfo::sync::locked;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

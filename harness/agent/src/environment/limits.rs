@@ -3,30 +3,13 @@
 //! A container's are its engine's defaults unless it asks for others, and an engine may refuse what it is asked for.
 //! A component that runs into one of them is not at fault, so each is found out before the tests, with its name.
 
-use crate::fact::{self, Limit};
+use protocol::facts::{self, Limit};
 use rustix::process::{Resource, getrlimit};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const NONE: Limit = Limit { most: None, by: String::new() };
-
-impl Limit {
-    /// The smaller one; the first of two that are alike.
-    fn or(self, most: Option<u64>, by: &str) -> Limit {
-        match (self.most, most) {
-            (Some(mine), Some(other)) if mine <= other => self,
-            (_, None) => self,
-            (_, Some(_)) => Limit { most, by: by.to_owned() },
-        }
-    }
-
-    fn in_units_of(self, unit: u64) -> Limit {
-        Limit { most: self.most.map(|most| most / unit), ..self }
-    }
-}
-
 /// Limits that belong to a process.
-struct Own {
+struct ProcessLimits {
     open_files: Option<u64>,
     processes: Option<u64>,
     locked_memory: Option<u64>,
@@ -34,14 +17,14 @@ struct Own {
     file_size: Option<u64>,
 }
 
-impl Own {
+impl ProcessLimits {
     /// This process's, as far as they bind it and the daemons that raise theirs as far as they may.
-    fn of_this_process(status: &str) -> Own {
+    fn of_this_process(status: &str) -> ProcessLimits {
         let may = |capability: u32| has_capability(status, capability);
         let hard = |resource| getrlimit(resource).maximum;
         // capabilities(7): CAP_SYS_RESOURCE is 24, CAP_IPC_LOCK is 14.
         let (resource, lock) = (may(24), may(14));
-        Own {
+        ProcessLimits {
             open_files: hard(Resource::Nofile).filter(|_| !resource),
             // setrlimit(2): not for the real user root.
             processes: hard(Resource::Nproc).filter(|_| !resource && !rustix::process::getuid().is_root()),
@@ -58,43 +41,49 @@ fn has_capability(status: &str, capability: u32) -> bool {
     bits >> capability & 1 == 1
 }
 
-/// All of them, by name, for the evidence and for [`crate::probe::lacking`].
+/// All of them, by name, for the evidence and for [`super::probe::lacking`].
 pub fn all() -> Vec<(&'static str, Limit)> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    below(Path::new("/"), &Own::of_this_process(&status))
+    below(Path::new("/"), &ProcessLimits::of_this_process(&status))
 }
 
-fn below(root: &Path, own: &Own) -> Vec<(&'static str, Limit)> {
+fn below(root: &Path, own: &ProcessLimits) -> Vec<(&'static str, Limit)> {
     let sysctl = |name: &str| number(&root.join("proc/sys").join(name));
     let group = |controller: &str, file: &str| control_group(root, controller, file);
     let pids = group("pids", "pids.max");
     let memory = group("", "memory.max").into_iter().chain(group("memory", "memory.limit_in_bytes")).min();
     vec![
         (
-            fact::OPEN_FILES,
-            NONE.or(own.open_files, "RLIMIT_NOFILE")
+            facts::OPEN_FILES,
+            Limit::NONE
+                .or(own.open_files, "RLIMIT_NOFILE")
                 .or(sysctl("fs/nr_open"), "fs.nr_open")
                 .or(sysctl("fs/file-max"), "fs.file-max"),
         ),
         (
-            fact::PROCESSES,
-            NONE.or(own.processes, "RLIMIT_NPROC")
+            facts::PROCESSES,
+            Limit::NONE
+                .or(own.processes, "RLIMIT_NPROC")
                 .or(pids, "pids.max of the control group")
                 .or(sysctl("kernel/threads-max"), "kernel.threads-max")
                 .or(sysctl("kernel/pid_max"), "kernel.pid_max"),
         ),
         (
-            fact::MEMORY,
-            NONE.or(memory, "the control group's limit of memory")
+            facts::MEMORY,
+            Limit::NONE
+                .or(memory, "the control group's limit of memory")
                 .or(own.address_space, "RLIMIT_AS")
                 .in_units_of(1 << 20),
         ),
-        ("limit-locked-memory-kib", NONE.or(own.locked_memory, "RLIMIT_MEMLOCK").in_units_of(1 << 10)),
-        ("limit-file-size-mib", NONE.or(own.file_size, "RLIMIT_FSIZE").in_units_of(1 << 20)),
-        ("limit-memory-maps", NONE.or(sysctl("vm/max_map_count"), "vm.max_map_count")),
-        ("limit-inotify-watches", NONE.or(sysctl("fs/inotify/max_user_watches"), "fs.inotify.max_user_watches")),
-        ("limit-inotify-instances", NONE.or(sysctl("fs/inotify/max_user_instances"), "fs.inotify.max_user_instances")),
-        ("limit-aio-requests", NONE.or(sysctl("fs/aio-max-nr"), "fs.aio-max-nr")),
+        ("limit-locked-memory-kib", Limit::NONE.or(own.locked_memory, "RLIMIT_MEMLOCK").in_units_of(1 << 10)),
+        ("limit-file-size-mib", Limit::NONE.or(own.file_size, "RLIMIT_FSIZE").in_units_of(1 << 20)),
+        ("limit-memory-maps", Limit::NONE.or(sysctl("vm/max_map_count"), "vm.max_map_count")),
+        ("limit-inotify-watches", Limit::NONE.or(sysctl("fs/inotify/max_user_watches"), "fs.inotify.max_user_watches")),
+        (
+            "limit-inotify-instances",
+            Limit::NONE.or(sysctl("fs/inotify/max_user_instances"), "fs.inotify.max_user_instances"),
+        ),
+        ("limit-aio-requests", Limit::NONE.or(sysctl("fs/aio-max-nr"), "fs.aio-max-nr")),
     ]
 }
 
@@ -133,8 +122,8 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    const FREE: Own =
-        Own { open_files: None, processes: None, locked_memory: None, address_space: None, file_size: None };
+    const FREE: ProcessLimits =
+        ProcessLimits { open_files: None, processes: None, locked_memory: None, address_space: None, file_size: None };
 
     fn root(files: &[(&str, &str)]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
@@ -146,14 +135,14 @@ mod tests {
         dir
     }
 
-    fn found(files: &[(&str, &str)], own: &Own) -> BTreeMap<&'static str, String> {
+    fn found(files: &[(&str, &str)], own: &ProcessLimits) -> BTreeMap<&'static str, String> {
         below(root(files).path(), own).into_iter().map(|(name, limit)| (name, limit.to_string())).collect()
     }
 
     #[test]
     fn the_least_limit_counts_and_is_named() {
         let files = [("proc/sys/fs/nr_open", "1048576\n"), ("proc/sys/fs/file-max", "9223372036854775807\n")];
-        let own = Own { open_files: Some(4096), locked_memory: Some(65536), ..FREE };
+        let own = ProcessLimits { open_files: Some(4096), locked_memory: Some(65536), ..FREE };
         let limits = found(&files, &own);
         assert_eq!(limits["limit-open-files"], "4096 (RLIMIT_NOFILE)");
         assert_eq!(limits["limit-locked-memory-kib"], "64 (RLIMIT_MEMLOCK)");

@@ -4,15 +4,15 @@ use object::read::elf::ElfFile64;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 /// x86's undefined instruction, which the kernel reports as "invalid opcode".
-pub const OOPS: &[u8] = &[0x0f, 0x0b];
+pub(super) const OOPS: &[u8] = &[0x0f, 0x0b];
 /// Interrupts off, then a jump to itself: the CPU does nothing else any more. Spinning in a process, even at the highest
 /// real-time priority, is not enough: since 6.12 the kernel keeps a share of the CPU for ordinary processes.
-pub const SPIN: &[u8] = &[0xfa, 0xeb, 0xfe];
+pub(super) const SPIN: &[u8] = &[0xfa, 0xeb, 0xfe];
 /// What ends a signed module; without it the module is an unsigned one, which taints but loads.
 const SIGNATURE: &[u8] = b"~Module signature appended~\n";
 
 /// The module with these instructions as the first of its initialisation.
-pub fn poisoned(module: &[u8], instructions: &[u8]) -> Result<Vec<u8>, String> {
+pub(super) fn poisoned(module: &[u8], instructions: &[u8]) -> Result<Vec<u8>, String> {
     let file: ElfFile64 = ElfFile64::parse(module).map_err(|e| format!("reading the module: {e}"))?;
     let symbol = file.symbols().find(|s| s.name() == Ok("init_module")).ok_or("the module has no init_module")?;
     let section = symbol.section_index().and_then(|index| file.section_by_index(index).ok());

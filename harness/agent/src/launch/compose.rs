@@ -1,124 +1,25 @@
 //! What to start for a guest: Kata's own arguments, and the deviations that the environment makes necessary.
 
-use crate::home::Home;
-use crate::protocol::Launched;
-use crate::provided::Provided;
-use crate::slots::SlotGuard;
+use crate::launch::paths::{ExtraDevice, GuestPaths};
+use crate::launch::provided::Provided;
+use crate::launch::vhost;
+use crate::system;
 use kata_osinfo::profile::{ImageDriver, Profile};
+use protocol::message::Launched;
 use qemu::apply::{apply, apply_to_daemon};
 use qemu::deviation::{Applied, Deviation};
 use qemu::launch::{FdPurpose, InheritedFd, Launch};
 use qemu::sandbox::{Disk, Image, Net, SHARE_TAG, Sandbox, Shared, Vsock};
 use qemu::{argv, virtiofsd};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use suites::catalogue::Configuration;
 use suites::check::Stop;
 use suites::environment::Claims;
+use suites::share::Share;
 
 /// Size of the ext4 disk of a guest without a share, bytes; sparse.
 const DISK: u64 = 8 << 30;
-
-/// What a guest has by settings that are not the shipped ones.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Extra {
-    /// Nothing.
-    #[default]
-    Nothing,
-    /// A file in the place of Kata's image.
-    Image {
-        /// The file.
-        file: PathBuf,
-        /// What the guest sees it as.
-        driver: ImageDriver,
-    },
-    /// One PCIe root port.
-    RootPort,
-}
-
-/// Where a guest's files lie in the environment.
-pub struct Paths {
-    /// Logs, kept as artifacts.
-    pub dir: PathBuf,
-    /// Sockets; short, a Unix socket's path has 108 bytes.
-    sockets: PathBuf,
-    /// Kata's console, `hvc0`.
-    pub console: PathBuf,
-    /// The serial log.
-    pub serial: PathBuf,
-    /// The guest's agent.
-    pub agent: PathBuf,
-    /// QMP.
-    pub qmp: PathBuf,
-    /// virtiofsd.
-    pub virtiofsd: PathBuf,
-    /// The share's folder on the host's side.
-    pub shared_dir: PathBuf,
-    /// The share, while it is in use.
-    pub slot: Option<SlotGuard>,
-    /// What a test asks for besides what every guest has.
-    pub extra: Extra,
-    number: u64,
-}
-
-/// Empties a share but for `small`, a mount that is emptied, too: a guest that died on its way has removed nothing, and the
-/// next one would find its directories there and take them for the share's fault.
-fn empty(share: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(share)? {
-        let entry = entry?;
-        match entry.file_type()?.is_dir() {
-            true if entry.file_name() == "small" => empty(&entry.path())?,
-            true => std::fs::remove_dir_all(entry.path())?,
-            false => std::fs::remove_file(entry.path())?,
-        }
-    }
-    Ok(())
-}
-
-impl Paths {
-    /// Makes the folders of guest `number`.
-    pub fn new(home: &Home, shared_dir: &Path, number: u64) -> io::Result<Paths> {
-        use std::os::unix::fs::PermissionsExt as _;
-        let dir = home.artifacts().join(format!("g{number}"));
-        let sockets = home.sockets.join(number.to_string());
-        for folder in [&dir, &sockets, &shared_dir.to_owned()] {
-            std::fs::create_dir_all(folder)?;
-        }
-        empty(shared_dir)?;
-        // Tests act as other users, who must be able to reach their directories.
-        std::fs::set_permissions(shared_dir, std::fs::Permissions::from_mode(0o755))?;
-        Ok(Paths {
-            console: sockets.join("console"),
-            serial: sockets.join("serial"),
-            agent: sockets.join("agent"),
-            qmp: sockets.join("qmp"),
-            virtiofsd: sockets.join("virtiofsd"),
-            shared_dir: shared_dir.to_owned(),
-            slot: None,
-            extra: Extra::Nothing,
-            dir,
-            sockets,
-            number,
-        })
-    }
-
-    /// Removes what only a running guest needs.
-    pub fn remove_sockets(&self) {
-        let _ = std::fs::remove_dir_all(&self.sockets);
-        let _ = std::fs::remove_file(self.disk());
-    }
-
-    fn disk(&self) -> PathBuf {
-        self.shared_dir.with_file_name(format!("disk{}.img", self.number))
-    }
-}
-
-impl Drop for Paths {
-    fn drop(&mut self) {
-        self.remove_sockets();
-    }
-}
 
 /// What to start.
 pub struct Composed {
@@ -155,7 +56,7 @@ pub fn compose(
     configuration: Configuration,
     provided: Provided,
     claims: &Claims,
-    paths: &Paths,
+    paths: &GuestPaths,
 ) -> Result<Composed, Stop> {
     let release = claims.in_use();
     let program = release.qemu().map(|vmm| vmm.path.clone());
@@ -166,17 +67,17 @@ pub fn compose(
     sandbox.console = text(&paths.console);
     sandbox.pid_file = text(&paths.sockets.join("pid"));
     sandbox.uuid = format!("00000000-0000-4000-8000-{:012}", paths.number);
-    sandbox.host_memory_mib = host_memory_mib().max(u64::from(sandbox.memory_mib));
-    sandbox.for_host_with(crate::home::cpus(), profile);
+    sandbox.host_memory_mib = system::memory_mib().max(u64::from(sandbox.memory_mib));
+    sandbox.for_host_with(system::cpus(), profile);
     if configuration == Configuration::VirtioBlk {
-        make_disk(&paths.disk())?;
+        make_disk(&paths.disk)?;
     }
     let guest_cid = guest_cid(paths.number);
     let max_vcpus = sandbox.max_vcpus;
     sandbox.vsock = Some(Vsock { guest_cid });
     let disk = match &paths.extra {
-        Extra::Image { file, .. } => file.clone(),
-        Extra::Nothing | Extra::RootPort => paths.disk(),
+        ExtraDevice::Image { file, .. } => file.clone(),
+        ExtraDevice::None | ExtraDevice::RootPort => paths.disk.clone(),
     };
     let (qemu, daemon) = launches(
         profile,
@@ -184,7 +85,7 @@ pub fn compose(
         provided,
         sandbox,
         paths,
-        release.filesystem("virtio-fs").and_then(|f| f.path.as_deref()),
+        release.filesystem(Share::VirtioFs.name()).and_then(|f| f.path.as_deref()),
     )?;
     let deviations = qemu.deviations.iter().chain(daemon.iter().flat_map(|d| &d.deviations)).cloned().collect();
     Ok(Composed {
@@ -211,7 +112,7 @@ fn launches(
     configuration: Configuration,
     provided: Provided,
     mut sandbox: Sandbox,
-    paths: &Paths,
+    paths: &GuestPaths,
     virtiofsd: Option<&str>,
 ) -> Result<(Launch, Option<Launch>), Stop> {
     let ours = |e: &dyn std::fmt::Display| Stop::error(format!("composing the guest's arguments: {e}"));
@@ -223,7 +124,7 @@ fn launches(
         | Configuration::Runc
         | Configuration::Kata => {}
         Configuration::VirtioBlk => {
-            sandbox.disks.push(Disk { id: "baseline".to_owned(), file: text(&paths.disk()), read_only: false });
+            sandbox.disks.push(Disk { id: "baseline".to_owned(), file: text(&paths.disk), read_only: false });
         }
         Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl => {
             sandbox.shared = Shared::VirtioFs { socket: text(&paths.virtiofsd), tag: SHARE_TAG.to_owned() };
@@ -234,9 +135,9 @@ fn launches(
     }
     let mut initramfs = None;
     match &paths.extra {
-        Extra::Nothing => {}
-        Extra::RootPort => sandbox.root_ports = 1,
-        Extra::Image { file, driver } => {
+        ExtraDevice::None => {}
+        ExtraDevice::RootPort => sandbox.root_ports = 1,
+        ExtraDevice::Image { file, driver } => {
             let bytes = std::fs::metadata(file).map_or(0, |meta| meta.len());
             sandbox.image = Some(Image { file: text(file), bytes, driver: *driver });
             // Kata has one or the other.
@@ -246,7 +147,7 @@ fn launches(
     sandbox.nested = provided.nested;
     // As Kata has them, so that leaving them out is a deviation on record.
     sandbox.vsock = sandbox.vsock.or(Some(Vsock { guest_cid: 3 }));
-    sandbox.net = Some(Net { tap: crate::vhost::TAP.to_owned(), mac: "02:00:ca:fe:00:01".to_owned(), queues: 1 });
+    sandbox.net = Some(Net { tap: vhost::TAP.to_owned(), mac: "02:00:ca:fe:00:01".to_owned(), queues: 1 });
     let mut launch = argv::launch(profile, &sandbox).map_err(|e| ours(&e))?;
     let mut changes = provided.lacking();
     changes.extend((!profile.qemu.foreground).then_some(Deviation::Foreground));
@@ -282,19 +183,7 @@ pub fn normalised(profile: &Profile, configuration: Configuration, provided: Pro
         return configuration.name().to_owned();
     }
     let form = |configuration, extra| {
-        let paths = Paths {
-            dir: PathBuf::new(),
-            sockets: PathBuf::from("/nonexistent"),
-            console: "console".into(),
-            serial: "serial".into(),
-            agent: "agent".into(),
-            qmp: "qmp".into(),
-            virtiofsd: "virtiofsd".into(),
-            shared_dir: "share".into(),
-            slot: None,
-            extra,
-            number: 0,
-        };
+        let paths = GuestPaths::placeholders(extra);
         let sandbox = Sandbox { initrd: Some("initrd".to_owned()), ..Sandbox::new(profile, "qemu", "id", "kernel") };
         match launches(profile, configuration, provided, sandbox, &paths, Some("virtiofsd")) {
             Ok((qemu, daemon)) => {
@@ -308,17 +197,17 @@ pub fn normalised(profile: &Profile, configuration: Configuration, provided: Pro
     let told = format!("{:?}", profile.qmp);
     match configuration {
         Configuration::Own => {}
-        Configuration::Plain => return format!("{}\n{told}", form(configuration, Extra::Nothing)),
-        _ => return form(configuration, Extra::Nothing),
+        Configuration::Plain => return format!("{}\n{told}", form(configuration, ExtraDevice::None)),
+        _ => return form(configuration, ExtraDevice::None),
     }
     // What the tests with guests of their own boot: profiles share them only where all of it is equal.
-    let image = |driver| Extra::Image { file: PathBuf::from("image"), driver };
+    let image = |driver| ExtraDevice::Image { file: PathBuf::from("image"), driver };
     let guests = [
-        (Configuration::Own, Extra::Nothing),
-        (Configuration::VirtioFs, Extra::Nothing),
+        (Configuration::Own, ExtraDevice::None),
+        (Configuration::VirtioFs, ExtraDevice::None),
         (Configuration::Own, image(ImageDriver::Nvdimm)),
         (Configuration::Own, image(ImageDriver::Blk)),
-        (Configuration::Own, Extra::RootPort),
+        (Configuration::Own, ExtraDevice::RootPort),
     ];
     let guests = guests.map(|(configuration, extra)| form(configuration, extra)).join("\n");
     format!("{guests}\n{told}")
@@ -363,13 +252,6 @@ fn guest_cid(number: u64) -> u32 {
     u32::try_from(seed % 0x7fff_0000).unwrap_or(0) + 3
 }
 
-fn host_memory_mib() -> u64 {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib: Option<u64> =
-        meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok());
-    kib.unwrap_or(0) / 1024
-}
-
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
@@ -377,24 +259,6 @@ fn text(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
-
-    #[test]
-    fn a_share_is_empty_again_for_the_next_guest() {
-        let dir = tempfile::tempdir().unwrap();
-        let share = dir.path().join("share");
-        fs::create_dir_all(share.join("t1-0/deep")).unwrap();
-        fs::write(share.join("t1-0/deep/file"), "").unwrap();
-        fs::create_dir_all(share.join("small/t1-1")).unwrap();
-        fs::write(dir.path().join("outside"), "stays").unwrap();
-        // What a guest has made is not followed.
-        std::os::unix::fs::symlink(dir.path(), share.join("link")).unwrap();
-        empty(&share).unwrap();
-        let names = |path: &Path| fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>();
-        assert_eq!(names(&share), ["small"]);
-        assert!(names(&share.join("small")).is_empty());
-        assert_eq!(fs::read_to_string(dir.path().join("outside")).unwrap(), "stays");
-    }
 
     /// Kata 3.12 and 3.13 start QEMU with the same arguments, and plug devices in another form.
     #[test]

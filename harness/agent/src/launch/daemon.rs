@@ -1,7 +1,9 @@
 //! virtiofsd, started as the profile's runtime starts it.
 
-use crate::compose::{Composed, Paths};
-use crate::ending::{End, daemon_ended};
+use crate::launch::compose::Composed;
+use crate::launch::ending::{ProcessEnd, daemon_ended};
+use crate::launch::paths::GuestPaths;
+use crate::launch::{memory, syslog};
 use crate::log::Log;
 use crate::process::{self, kill_group, spawn, stderr_log, wait};
 use std::io;
@@ -16,7 +18,7 @@ use suites::outcome::Component;
 /// A virtiofsd that was started.
 pub struct DaemonProcess {
     child: Child,
-    ended: Option<End>,
+    ended: Option<ProcessEnd>,
     log: Log,
     /// It and the processes that it has started: a daemon in a sandbox serves from a child.
     family: Vec<u32>,
@@ -24,7 +26,7 @@ pub struct DaemonProcess {
 
 impl DaemonProcess {
     /// Starts the profile's daemon for a share.
-    pub fn start(composed: &Composed, paths: &Paths) -> Result<DaemonProcess, Stop> {
+    pub fn start(composed: &Composed, paths: &GuestPaths) -> Result<DaemonProcess, Stop> {
         let argv = &composed.daemon;
         let failed = |e: io::Error| Stop::error(format!("starting {}: {e}", argv[0]));
         let fds = match composed.daemon_fd {
@@ -47,9 +49,9 @@ impl DaemonProcess {
     }
 
     /// How it ended, if it has within `deadline`.
-    pub fn end(&mut self, deadline: Duration) -> Option<End> {
+    pub fn end(&mut self, deadline: Duration) -> Option<ProcessEnd> {
         if self.ended.is_none() {
-            self.ended = wait(&mut self.child, deadline).ok().flatten().map(End::of);
+            self.ended = wait(&mut self.child, deadline).ok().flatten().map(ProcessEnd::of);
             if self.ended.is_some() {
                 self.log.settle();
             }
@@ -76,13 +78,13 @@ impl DaemonProcess {
         Ok(counted.into_iter().sum())
     }
 
-    /// See [`memory::wakes`](crate::memory::wakes).
+    /// See [`memory::wakes`].
     pub fn wakes(&mut self) -> Option<u64> {
         if self.family.is_empty() {
             // By now it serves a guest, and starts no more.
             self.family = process::family(self.child.id());
         }
-        crate::memory::wakes(&self.family)
+        memory::wakes(&self.family)
     }
 
     /// Sends it a signal.
@@ -104,7 +106,7 @@ impl DaemonProcess {
 impl Daemon for DaemonProcess {
     fn log(&self) -> String {
         // With --syslog a refusal goes there and nowhere else.
-        format!("{}\n{}", self.log.text(), crate::syslog::said_by(self.child.id()))
+        format!("{}\n{}", self.log.text(), syslog::said_by(self.child.id()))
     }
 
     fn wait(&mut self, deadline: Duration) -> Option<String> {

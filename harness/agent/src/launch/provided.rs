@@ -3,11 +3,11 @@
 use qemu::deviation::Deviation;
 use std::net::SocketAddr;
 
-/// Devices of Kata's that a guest keeps although containers usually cannot have them.
+/// A device of Kata's that a test cannot do without, although containers usually cannot have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keeps {
+pub enum RequiredDevice {
     /// None.
-    Nothing,
+    None,
     /// vhost-vsock.
     Vsock,
     /// The network interface.
@@ -51,12 +51,12 @@ impl Provided {
     };
 
     /// With a device that a test insists on.
-    pub fn with(self, keeps: Keeps) -> Provided {
-        match keeps {
-            Keeps::Nothing => self,
-            Keeps::Vsock => Provided { vsock: true, ..self },
-            Keeps::Network => Provided { network: true, ..self },
-            Keeps::Peer(address) => Provided { peer: Some(address), ..self },
+    pub fn with(self, required: RequiredDevice) -> Provided {
+        match required {
+            RequiredDevice::None => self,
+            RequiredDevice::Vsock => Provided { vsock: true, ..self },
+            RequiredDevice::Network => Provided { network: true, ..self },
+            RequiredDevice::Peer(address) => Provided { peer: Some(address), ..self },
         }
     }
 

@@ -1,8 +1,8 @@
 //! Faults on purpose: a guest brought to each kind of end, to show that the ends are told apart on this very release.
 
-use crate::ending::process_state;
-use crate::launch::Running;
-use crate::protocol::Fault;
+use crate::launch::running::RunningGuest;
+use crate::process;
+use protocol::message::Fault;
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 use suites::catalogue::Configuration;
@@ -11,7 +11,7 @@ use suites::environment::{Ending, Machine as _, Question};
 use suites::filesystem::{Action, Bytes, GuestSide as _};
 
 /// That a request wakes the daemon up, and that without one it sleeps.
-fn hears(running: &mut Running) -> Result<(), Stop> {
+fn hears(running: &mut RunningGuest) -> Result<(), Stop> {
     // What the mount has set going ends some time after it.
     let (mut before, mut asleep) = (None, None);
     for _ in 0..20 {
@@ -32,7 +32,7 @@ fn hears(running: &mut Running) -> Result<(), Stop> {
 }
 
 /// Does it, and waits until the guest is seen to have ended or to be in trouble.
-pub fn rehearse(running: &mut Running, fault: Fault) -> Result<Ending, Stop> {
+pub fn rehearse(running: &mut RunningGuest, fault: Fault) -> Result<Ending, Stop> {
     if fault.configuration() == Configuration::VirtioFs {
         hears(running)?;
     }
@@ -45,7 +45,7 @@ pub fn rehearse(running: &mut Running, fault: Fault) -> Result<Ending, Stop> {
         Fault::StopVmm => {
             running.signal_vmm(Signal::STOP)?;
             let end = Instant::now() + Duration::from_secs(5);
-            while process_state(running.vmm_pid()) != Some('T') && Instant::now() < end {
+            while process::state(running.vmm_pid()) != Some('T') && Instant::now() < end {
                 std::thread::sleep(Duration::from_millis(10));
             }
         }

@@ -1,39 +1,41 @@
-//! Guests: virtiofsd and QEMU started as the profile's runtime starts them, watched until their end.
+//! A running guest: started, connected to, and asked.
 
-use crate::client::{Client, ClientError};
-use crate::compose::{self, Composed, Extra, Paths};
-use crate::daemon::DaemonProcess;
-use crate::ending::{End, Facts, Process, Qmp as QmpFact, judge, oops_line, panic_line, process_state, vmm_ended};
+mod condition;
+mod machine;
+
 use crate::guest::SHARE;
+use crate::launch::compose::{self, Composed};
+use crate::launch::daemon::DaemonProcess;
+use crate::launch::deadlines::Deadlines;
+use crate::launch::kernel_log::panic_line;
+use crate::launch::memory;
+use crate::launch::paths::{ExtraDevice, GuestPaths};
+use crate::launch::provided::{Provided, RequiredDevice};
+use crate::launch::qemu_process;
 use crate::log::Log;
-use crate::memory::{self, Memory};
-use crate::process::{kill_group, spawn, stderr_log, wait};
-use crate::protocol::{GuestReply, GuestRequest, Launched};
-use crate::provided::{Keeps, Provided};
-use crate::waiting::Waiting;
+use crate::process::{kill_group, stderr_log, wait};
 use kata_osinfo::profile::Profile;
+use protocol::client::{Client, ClientError};
+use protocol::message::{GuestReply, GuestRequest, Launched};
 use qemu::launch::FdPurpose;
-use qemu::qmp::{Qmp, QmpError};
+use qemu::qmp::Qmp;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 use suites::catalogue::Configuration;
 use suites::check::Stop;
-use suites::environment::{Answer, Claims, Ending, Machine, ModuleSet, Question};
-use suites::filesystem::{Action, GuestSide, Reply};
+use suites::environment::{Claims, Machine as _, ModuleSet};
 use suites::outcome::Component;
+use suites::share::Share;
 
 /// A running guest.
-pub struct Running {
+pub struct RunningGuest {
     profile: Profile,
     launched: Launched,
     guest_cid: Option<u32>,
-    paths: Paths,
+    paths: GuestPaths,
     qemu: Child,
     qemu_ended: Option<ExitStatus>,
     daemon: Option<DaemonProcess>,
@@ -42,7 +44,7 @@ pub struct Running {
     serial: Option<Log>,
     qmp: Option<Qmp<UnixStream>>,
     agent: Option<Client<GuestReply>>,
-    waiting: Waiting,
+    deadlines: Deadlines,
     provided: Provided,
     max_vcpus: u32,
     /// The release of the kernel that it was given.
@@ -52,50 +54,68 @@ pub struct Running {
     boot_time: Duration,
 }
 
-/// What it took to fail: why, and how it was tried.
+/// A guest that was not started.
 pub struct NotStarted {
     /// Why.
     pub stop: Stop,
-    /// How.
-    pub launched: Launched,
+    /// How it was tried, if it came to that.
+    pub launched: Option<Launched>,
+    /// Its logs so far.
+    pub logs: Vec<PathBuf>,
 }
 
-impl Running {
+impl From<Stop> for Box<NotStarted> {
+    fn from(stop: Stop) -> Box<NotStarted> {
+        Box::new(NotStarted { stop, launched: None, logs: Vec::new() })
+    }
+}
+
+impl RunningGuest {
     /// Starts a guest, waits for its agent and mounts its share.
     pub fn start(
         profile: &Profile,
         configuration: Configuration,
-        keeps: Keeps,
+        required: RequiredDevice,
         provided: Provided,
         claims: &Claims,
-        paths: Paths,
-    ) -> Result<Running, Box<NotStarted>> {
-        let waiting = Waiting::of(provided.nested);
-        Running::start_within(profile, configuration, keeps, provided, claims, paths, waiting)
+        paths: GuestPaths,
+    ) -> Result<RunningGuest, Box<NotStarted>> {
+        let deadlines = Deadlines::of(provided.nested);
+        RunningGuest::start_within(profile, configuration, required, provided, claims, paths, deadlines)
     }
 
-    /// As [`Running::start`], with deadlines of the caller's.
+    /// As [`RunningGuest::start`], with deadlines of the caller's.
     pub fn start_within(
         profile: &Profile,
         configuration: Configuration,
-        keeps: Keeps,
+        required: RequiredDevice,
         provided: Provided,
         claims: &Claims,
-        paths: Paths,
-        waiting: Waiting,
-    ) -> Result<Running, Box<NotStarted>> {
-        let nothing = |stop| Box::new(NotStarted { stop, launched: Launched::default() });
-        let composed = compose::compose(profile, configuration, provided, claims, &paths).map_err(nothing)?;
+        paths: GuestPaths,
+        deadlines: Deadlines,
+    ) -> Result<RunningGuest, Box<NotStarted>> {
+        let folder = paths.dir.clone();
+        let not_started = |launched: &Launched, stop| {
+            Box::new(NotStarted { stop, launched: Some(launched.clone()), logs: logs_in(&folder) })
+        };
+        let composed = compose::compose(profile, configuration, provided, claims, &paths)
+            .map_err(|stop| not_started(&Launched::default(), stop))?;
         let launched = composed.launched();
-        let not_started = |stop| Box::new(NotStarted { stop, launched: launched.clone() });
-        let mut running = Running::spawn(profile, &composed, paths, waiting).map_err(&not_started)?;
+        let mut running =
+            RunningGuest::spawn(profile, &composed, paths, deadlines).map_err(|stop| not_started(&launched, stop))?;
         (running.provided, running.modules) = (provided, claims.modules.clone());
         running.kernel.clone_from(&claims.kernel);
-        running.connect().and_then(|()| running.mount(configuration, keeps)).map_err(not_started)?;
+        let up = running.connect().and_then(|()| running.mount(configuration, required));
+        up.map_err(|stop| not_started(&launched, stop))?;
         Ok(running)
     }
 
-    fn spawn(profile: &Profile, composed: &Composed, paths: Paths, waiting: Waiting) -> Result<Running, Stop> {
+    fn spawn(
+        profile: &Profile,
+        composed: &Composed,
+        paths: GuestPaths,
+        deadlines: Deadlines,
+    ) -> Result<RunningGuest, Stop> {
         let mut daemon = match composed.daemon.is_empty() {
             true => None,
             false => Some(DaemonProcess::start(composed, &paths)?),
@@ -105,22 +125,10 @@ impl Running {
         {
             return Err(ending.stop("starting virtiofsd"));
         }
-        let listener =
-            UnixListener::bind(&paths.qmp).map_err(|e| Stop::error(format!("binding {}: {e}", paths.qmp.display())))?;
-        let mut fds: Vec<(OwnedFd, i32)> =
-            composed.qmp_fd.map(|number| (OwnedFd::from(listener), number)).into_iter().collect();
-        for fd in &composed.vhost {
-            fds.push((crate::vhost::open(fd.purpose, composed.guest_cid, &composed.disk)?, fd.number));
-        }
-        if composed.qmp_fd.is_none() {
-            // QEMU binds the path itself; the listener above has been dropped.
-            let _ = std::fs::remove_file(&paths.qmp);
-        }
-        let mut qemu = spawn(&composed.qemu, fds)
-            .map_err(|e| Stop::blame(Component::Qemu, format!("{} does not start: {e}", composed.qemu[0])))?;
+        let mut qemu = qemu_process::start(composed, &paths)?;
         let stderr = stderr_log(&mut qemu, &paths.dir.join("qemu.log"))
             .map_err(|e| Stop::error(format!("logging QEMU: {e}")))?;
-        Ok(Running {
+        Ok(RunningGuest {
             profile: profile.clone(),
             launched: composed.launched(),
             guest_cid: composed.vhost.iter().any(|fd| fd.purpose == FdPurpose::Vsock).then_some(composed.guest_cid),
@@ -133,7 +141,7 @@ impl Running {
             serial: None,
             qmp: None,
             agent: None,
-            waiting,
+            deadlines,
             provided: Provided::default(),
             max_vcpus: composed.max_vcpus,
             kernel: String::new(),
@@ -152,7 +160,7 @@ impl Running {
         let agent = self.connect_to(self.paths.agent.clone())?;
         self.agent = Some(Client::new(agent).map_err(|e| Stop::error(format!("listening to the guest's agent: {e}")))?);
         let qmp = self.connect_to(self.paths.qmp.clone())?;
-        match Qmp::connect(qmp, self.waiting.qmp) {
+        match Qmp::connect(qmp, self.deadlines.qmp) {
             Ok(qmp) => self.qmp = Some(qmp),
             Err(e) => return Err(self.why("starting QEMU", &e.to_string(), Component::Qemu)),
         }
@@ -160,7 +168,7 @@ impl Running {
         let qemu = &mut self.qemu;
         let mut ended = self.qemu_ended;
         let hello = self.agent.as_ref().map_or(Err(ClientError::Ended), |agent| {
-            agent.wait_for_hello(self.waiting.boot, || {
+            agent.wait_for_hello(self.deadlines.boot, || {
                 ended = ended.or(wait(qemu, Duration::ZERO).ok().flatten());
                 ended.is_none() && serial.as_ref().is_none_or(|log| panic_line(&log.text()).is_none())
             })
@@ -172,7 +180,7 @@ impl Running {
 
     /// Connects to a socket that QEMU listens on, as soon as it does.
     fn connect_to(&mut self, path: PathBuf) -> Result<UnixStream, Stop> {
-        let end = Instant::now() + self.waiting.start;
+        let end = Instant::now() + self.deadlines.start;
         loop {
             let error = match UnixStream::connect(&path) {
                 Ok(stream) => return Ok(stream),
@@ -186,18 +194,15 @@ impl Running {
         }
     }
 
-    fn mount(&mut self, configuration: Configuration, keeps: Keeps) -> Result<(), Stop> {
+    fn mount(&mut self, configuration: Configuration, required: RequiredDevice) -> Result<(), Stop> {
         // What containers need is loaded in plain guests only; a share's guest shows what the share needs.
-        let used_for: &[&str] = match configuration {
-            _ if keeps == Keeps::Vsock => &["vsock"],
+        let used_for = match configuration {
+            _ if required == RequiredDevice::Vsock => Some("vsock"),
             // Their tests load what they need, and say what is missing.
-            _ if self.paths.extra != Extra::Nothing => &[],
-            Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl => &["virtio-fs"],
-            Configuration::Virtio9p => &["virtio-9p"],
-            Configuration::VirtioBlk => &["virtio-blk"],
-            _ => &["other"],
+            _ if self.paths.extra != ExtraDevice::None => None,
+            _ => Some(configuration.share().map_or("other", Share::name)),
         };
-        used_for.iter().try_for_each(|used_for| self.load_modules(used_for))?;
+        used_for.map_or(Ok(()), |used_for| self.load_modules(used_for))?;
         if let Some((source, fstype, options)) = compose::mount(configuration) {
             let request = GuestRequest::Mount {
                 source: source.to_owned(),
@@ -221,7 +226,7 @@ impl Running {
         let reply = agent.ask(request, deadline, || {
             ended = ended.or(wait(qemu, Duration::ZERO).ok().flatten());
             let panicked = || serial.as_ref().is_some_and(|log| panic_line(&log.text()).is_some());
-            ended.is_none() && agent.silent_for() < self.waiting.silence && !panicked()
+            ended.is_none() && agent.silent_for() < self.deadlines.silence && !panicked()
         });
         self.qemu_ended = ended;
         match reply {
@@ -238,13 +243,6 @@ impl Running {
             }
             Err(e) => Err(self.why(doing, &e.to_string(), Component::Kernel)),
         }
-    }
-
-    /// Whether what the daemon writes into the guest's memory can reach the guest; `None` without a daemon.
-    fn memory(&mut self) -> Option<Memory> {
-        let daemon = self.daemon.as_ref()?.pid();
-        let said = self.qmp.as_mut().and_then(|qmp| qmp.execute("query-memdev", serde_json::json!({})).ok());
-        Some(memory::between(self.qemu.id(), daemon, said.as_ref()))
     }
 
     /// Whether QEMU has ended.
@@ -283,13 +281,9 @@ impl Running {
         &self.launched
     }
 
-    /// Paths of the logs.
+    /// GuestPaths of the logs.
     pub fn artifacts(&self) -> Vec<PathBuf> {
-        ["serial.log", "console.log", "qemu.log", "virtiofsd.log"]
-            .iter()
-            .map(|name| self.paths.dir.join(name))
-            .filter(|p| p.exists())
-            .collect()
+        logs_in(&self.paths.dir)
     }
 
     /// The share's folder on the host's side.
@@ -301,257 +295,9 @@ impl Running {
     pub fn profile(&self) -> &Profile {
         &self.profile
     }
-
-    fn kernel_line(&self, find: fn(&str) -> Option<String>) -> Option<String> {
-        [&self.serial, &self.console].into_iter().flatten().find_map(|log| find(&log.text()))
-    }
-
-    /// The stop for an unexpected end, which is awaited first; without one `otherwise` is blamed for what was seen.
-    fn why(&mut self, doing: &str, seen: &str, otherwise: Component) -> Stop {
-        self.await_the_vmms_end();
-        match self.how_it_is() {
-            Some(ending) => ending.stop(doing),
-            None => {
-                let last = self.serial.as_ref().map(|log| log.last_lines(3)).unwrap_or_default();
-                Stop::blame(otherwise, format!("{doing}: {seen}; last on the serial console: {last}"))
-            }
-        }
-    }
-
-    /// Lines and daemons end a moment before the process whose crash ended them can be reaped.
-    fn await_the_vmms_end(&mut self) {
-        if self.qemu_ended.is_none() {
-            self.qemu_ended = wait(&mut self.qemu, self.waiting.end).ok().flatten();
-        }
-    }
-
-    /// How the guest ended, or what is wrong with it; `None` if nothing is.
-    pub fn how_it_is(&mut self) -> Option<Ending> {
-        let facts = self.facts();
-        judge(&facts)
-    }
-
-    fn facts(&mut self) -> Facts {
-        let line_ended = self.agent.as_ref().is_some_and(Client::ended);
-        let daemon_ended = self.daemon.as_mut().is_some_and(|daemon| daemon.end(Duration::ZERO).is_some());
-        if line_ended || daemon_ended {
-            self.await_the_vmms_end();
-        }
-        let ended = self.ended();
-        if ended {
-            // The kernel's last words and the exit race each other through different sockets.
-            for log in [&self.serial, &self.console, &Some(self.stderr.clone())].into_iter().flatten() {
-                log.settle();
-            }
-        }
-        let daemon_has = if ended { Duration::from_secs(1) } else { Duration::ZERO };
-        let mut facts = Facts {
-            panic: self.kernel_line(panic_line),
-            oops: self.kernel_line(oops_line),
-            vmm: match self.qemu_ended {
-                Some(status) => {
-                    Process::Ended { end: End::of_qemu(status, &self.stderr.text()), words: self.stderr.last_lines(4) }
-                }
-                None => living(self.qemu.id()),
-            },
-            daemon: self.daemon.as_mut().map(|daemon| match daemon.end(daemon_has) {
-                Some(end) => Process::Ended { end, words: daemon.last_lines() },
-                None => living(daemon.pid()),
-            }),
-            line_ended,
-            silent: None,
-            qmp: None,
-        };
-        let silent = self.agent.as_ref().map_or(Duration::ZERO, Client::silent_for);
-        if silent >= self.waiting.silence && facts.vmm == Process::Runs {
-            facts.silent = Some(silent.as_secs());
-            facts.qmp = Some(self.status());
-        }
-        facts
-    }
-
-    fn status(&mut self) -> QmpFact {
-        let Some(qmp) = &mut self.qmp else { return QmpFact::Nothing };
-        match qmp.execute("query-status", serde_json::json!({})) {
-            Ok(status) if status.get("status") == Some(&"running".into()) => QmpFact::Running,
-            Ok(status) => QmpFact::Other(status.to_string()),
-            Err(QmpError::Command { description, .. }) => QmpFact::Other(description),
-            Err(_) => QmpFact::Nothing,
-        }
-    }
-
-    /// Whose fault it is that a QMP command has no answer.
-    fn refused(&mut self, command: &str, error: &QmpError) -> Stop {
-        match error {
-            QmpError::Command { .. } | QmpError::Protocol { .. } => {
-                Stop::blame(Component::Qemu, format!("QMP {command}: {error}"))
-            }
-            // The connection is gone or silent: QEMU's end says whose fault that is.
-            _ => self.why(&format!("QMP {command}"), &error.to_string(), Component::Qemu),
-        }
-    }
 }
 
-/// A process that has not been reaped: stopped, or else running.
-fn living(pid: u32) -> Process {
-    if process_state(pid) == Some('T') { Process::Stopped } else { Process::Runs }
-}
-
-impl Machine for Running {
-    fn ask(&mut self, question: Question) -> Result<Answer, Stop> {
-        let last_words = match &question {
-            Question::PowerOff | Question::Spin | Question::Oops => true,
-            Question::Write { path, .. } => path == "/proc/sysrq-trigger",
-            _ => false,
-        };
-        if last_words {
-            let sent = self.agent.as_ref().map(|agent| agent.send(GuestRequest::Ask { question }));
-            return sent.transpose().map(|_| Answer::Done).map_err(|e| Stop::error(e.to_string()));
-        }
-        match self.request(GuestRequest::Ask { question }, self.waiting.answer, "asking the guest")? {
-            GuestReply::Answered { answer } => Ok(answer),
-            other => Err(Stop::error(format!("asking the guest: unexpected reply {other:?}"))),
-        }
-    }
-
-    fn qmp(&mut self, command: &str, arguments: serde_json::Value) -> Result<serde_json::Value, Stop> {
-        let Some(qmp) = &mut self.qmp else { return Err(Stop::error("the guest has no QMP connection")) };
-        let result = qmp.execute(command, arguments);
-        result.map_err(|e| self.refused(command, &e))
-    }
-
-    fn qmp_with(
-        &mut self,
-        command: &str,
-        arguments: serde_json::Value,
-        file: &File,
-    ) -> Result<serde_json::Value, Stop> {
-        let Some(qmp) = &mut self.qmp else { return Err(Stop::error("the guest has no QMP connection")) };
-        let result = qmp.execute_with(command, arguments, file.as_fd());
-        result.map_err(|e| self.refused(command, &e))
-    }
-
-    fn wait_for_event(&mut self, name: &str, deadline: Duration) -> Result<Option<serde_json::Value>, Stop> {
-        let Some(qmp) = &mut self.qmp else { return Err(Stop::error("the guest has no QMP connection")) };
-        match qmp.wait_event(name, deadline) {
-            Ok(event) => Ok(Some(event)),
-            Err(QmpError::Timeout { .. }) => Ok(None),
-            Err(e) => Err(self.why(&format!("waiting for {name}"), &e.to_string(), Component::Qemu)),
-        }
-    }
-
-    fn load_modules(&mut self, used_for: &str) -> Result<(), Stop> {
-        let Some(set) = self.modules.get(used_for).cloned() else { return Ok(()) };
-        let request = GuestRequest::LoadModules { names: set.load };
-        self.request(request, Duration::from_secs(60) * self.waiting.times, "loading modules").map(drop)
-    }
-
-    fn kernel(&self) -> &str {
-        &self.kernel
-    }
-
-    fn boot_time(&self) -> Duration {
-        self.boot_time
-    }
-
-    fn has_kvm(&self) -> bool {
-        self.provided.kvm
-    }
-
-    fn is_emulated(&self) -> bool {
-        !self.provided.kvm || self.provided.nested
-    }
-
-    fn max_vcpus(&self) -> u32 {
-        self.max_vcpus
-    }
-
-    fn profile(&self) -> &Profile {
-        &self.profile
-    }
-
-    fn console(&self) -> String {
-        self.console.as_ref().map(Log::text).unwrap_or_default()
-    }
-
-    fn serial(&self) -> String {
-        self.serial.as_ref().map(Log::text).unwrap_or_default()
-    }
-
-    fn wait_for_end(&mut self, deadline: Duration) -> Result<Ending, Stop> {
-        let deadline = deadline * self.waiting.times;
-        let end = Instant::now() + deadline;
-        loop {
-            if self.ended() {
-                break;
-            }
-            if Instant::now() > end {
-                let last = self.serial.as_ref().map(|log| log.last_lines(3)).unwrap_or_default();
-                let state = match self.how_it_is() {
-                    Some(ending @ (Ending::VmmStopped { .. } | Ending::DaemonStopped | Ending::LineClosed)) => {
-                        return Err(ending.stop("waiting for QEMU's end"));
-                    }
-                    ending => ending.map_or_else(|| "alive".to_owned(), |ending| format!("{ending:?}")),
-                };
-                return Err(Stop::fail(format!(
-                    "QEMU did not end within {deadline:?}; the guest is {state}; last on the serial console: {last}"
-                )));
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        self.how_it_is().ok_or_else(|| Stop::error("QEMU ended in an unknown way"))
-    }
-
-    fn silence(&self) -> Duration {
-        self.waiting.silence
-    }
-
-    fn heard(&self, within: Duration) -> bool {
-        self.agent.as_ref().is_some_and(|agent| agent.silent_for() < within)
-    }
-
-    fn vmm_pid(&self) -> u32 {
-        Running::vmm_pid(self)
-    }
-
-    fn guest_cid(&self) -> Option<u32> {
-        self.guest_cid
-    }
-
-    fn kill_vmm(&mut self) -> Result<(), Stop> {
-        kill_group(&mut self.qemu);
-        self.ended();
-        Ok(())
-    }
-
-    fn wait_for_daemon(&mut self, deadline: Duration) -> Result<(), Stop> {
-        match &mut self.daemon {
-            None => Ok(()),
-            Some(daemon) => daemon.end(deadline).map(drop).ok_or_else(|| Stop::fail("virtiofsd still runs")),
-        }
-    }
-}
-
-impl GuestSide for Running {
-    fn act(&mut self, action: Action) -> Result<Reply, Stop> {
-        match self.request(GuestRequest::Act { action }, Duration::from_secs(60), "acting in the guest") {
-            Ok(GuestReply::Acted { reply }) => Ok(reply),
-            Ok(other) => Err(Stop::error(format!("acting in the guest: unexpected reply {other:?}"))),
-            Err(stop) => Err(stop),
-        }
-    }
-
-    fn daemon_descriptors(&mut self) -> Result<usize, Stop> {
-        let daemon = self.daemon.as_ref().ok_or_else(|| Stop::error("this guest has no virtiofsd"))?;
-        daemon.descriptors()
-    }
-
-    fn kill_vmm(&mut self) -> Result<(), Stop> {
-        Machine::kill_vmm(self)
-    }
-}
-
-impl Drop for Running {
+impl Drop for RunningGuest {
     fn drop(&mut self) {
         kill_group(&mut self.qemu);
         drop(self.daemon.take());
@@ -563,50 +309,8 @@ fn log_socket(stream: UnixStream, path: &Path) -> Result<Log, Stop> {
     Log::collect(stream, path).map_err(|e| Stop::error(format!("logging to {}: {e}", path.display())))
 }
 
-/// Starts QEMU's virtio-fs half against a listener of ours; `Ok` when it has begun to speak vhost-user.
-pub fn against_a_silent_daemon(composed: &Composed, paths: &Paths) -> Result<(), Stop> {
-    let failed = |e: io::Error| Stop::error(format!("listening on {}: {e}", paths.virtiofsd.display()));
-    let listener = UnixListener::bind(&paths.virtiofsd).map_err(failed)?;
-    listener.set_nonblocking(true).map_err(failed)?;
-    let qmp = UnixListener::bind(&paths.qmp).map_err(failed)?;
-    let mut fds: Vec<(OwnedFd, i32)> = composed.qmp_fd.map(|number| (OwnedFd::from(qmp), number)).into_iter().collect();
-    for fd in &composed.vhost {
-        fds.push((crate::vhost::open(fd.purpose, composed.guest_cid, &composed.disk)?, fd.number));
-    }
-    if composed.qmp_fd.is_none() {
-        let _ = std::fs::remove_file(&paths.qmp);
-    }
-    let mut qemu =
-        spawn(&composed.qemu, fds).map_err(|e| Stop::fail(format!("{} does not start: {e}", composed.qemu[0])))?;
-    let result = spoken_to(&listener, &mut qemu, &paths.dir.join("qemu.log"));
-    kill_group(&mut qemu);
-    paths.remove_sockets();
-    result
-}
-
-/// Waits for the first bytes of QEMU's first vhost-user message.
-fn spoken_to(listener: &UnixListener, qemu: &mut Child, log: &Path) -> Result<(), Stop> {
-    let stderr = stderr_log(qemu, log).map_err(|e| Stop::error(format!("logging QEMU: {e}")))?;
-    let end = Instant::now() + Duration::from_secs(30);
-    let mut connection: Option<UnixStream> = None;
-    while Instant::now() < end {
-        if connection.is_none()
-            && let Ok((stream, _)) = listener.accept()
-        {
-            stream.set_nonblocking(true).map_err(|e| Stop::error(e.to_string()))?;
-            connection = Some(stream);
-        }
-        let mut header = [0; 12];
-        if let Some(stream) = &mut connection
-            && matches!(io::Read::read(stream, &mut header), Ok(1..))
-        {
-            return Ok(());
-        }
-        if let Some(status) = wait(qemu, Duration::from_millis(10)).map_err(|e| Stop::error(e.to_string()))? {
-            stderr.settle();
-            let ending = vmm_ended(End::of_qemu(status, &stderr.text()), &stderr.last_lines(4));
-            return Err(ending.stop("starting QEMU against a listener of ours"));
-        }
-    }
-    Err(Stop::fail(format!("QEMU did not speak vhost-user within 30 s: {}", stderr.last_lines(4))))
+/// The logs in a guest's folder.
+fn logs_in(folder: &Path) -> Vec<PathBuf> {
+    let logs = ["serial.log", "console.log", "qemu.log", "virtiofsd.log"].iter().map(|name| folder.join(name));
+    logs.filter(|log| log.exists()).collect()
 }

@@ -13,7 +13,7 @@ const NESTED: u32 = 3;
 
 /// The deadlines of one guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Waiting {
+pub struct Deadlines {
     /// How many times as long as under plain emulation this guest may take.
     pub times: u32,
     /// To its agent's hello, under emulation on a busy machine.
@@ -30,12 +30,12 @@ pub struct Waiting {
     pub end: Duration,
 }
 
-impl Waiting {
+impl Deadlines {
     /// The deadlines for a guest, nested in a virtual machine or not.
-    pub fn of(nested: bool) -> Waiting {
+    pub fn of(nested: bool) -> Deadlines {
         let times = if nested { NESTED } else { 1 };
         let seconds = |plain| Duration::from_secs(plain) * times;
-        Waiting {
+        Deadlines {
             times,
             boot: seconds(100),
             silence: seconds(20),
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn a_nested_guest_has_three_times_as_long_for_everything() {
-        let (plain, nested) = (Waiting::of(false), Waiting::of(true));
+        let (plain, nested) = (Deadlines::of(false), Deadlines::of(true));
         assert_eq!((plain.silence.as_secs(), nested.silence.as_secs()), (20, 60));
         assert_eq!((nested.boot, nested.qmp, nested.end), (plain.boot * 3, plain.qmp * 3, plain.end * 3));
         assert_eq!((nested.answer, nested.start), (plain.answer * 3, plain.start * 3));
