@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use suites::check::{Check, Stop};
 
-/// Gives `body` an empty directory below `root`, 0777, and turns its panic into an error of ours.
+/// Gives `body` an empty directory below `root`, 0777, and turns its panic into an error that is ours.
 pub fn in_fresh_directory(root: &Path, body: impl FnOnce(PathBuf) -> Check) -> Check {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let name = format!("t{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));

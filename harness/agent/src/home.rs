@@ -31,12 +31,12 @@ impl Home {
         Home { kind: Kind::Container, dir: VOLUME.into(), sockets: "/run/kq".into() }
     }
 
-    /// In a virtual machine of ours.
+    /// In one of our virtual machines.
     pub fn vm() -> Home {
         Home { kind: Kind::Vm, dir: VOLUME.into(), sockets: "/run/kq".into() }
     }
 
-    /// On the machine one sits at, in a folder that the harness made and removes.
+    /// On the user's own machine, in a folder that the harness makes and removes.
     pub fn host(dir: &Path) -> Home {
         Home { kind: Kind::Host, dir: dir.to_owned(), sockets: format!("/run/kq-{}", std::process::id()).into() }
     }
@@ -66,7 +66,7 @@ impl Home {
             Kind::Container => return Ok(()),
             // Modules load as udev finds devices; what is probed before is probed too early.
             Kind::Vm => wait_for_udev(Duration::from_secs(60)),
-            // Mounts of ours are to be seen by nobody else, and to be gone with us.
+            // Nobody else is to see our mounts, and they go when we do.
             Kind::Host if rustix::process::geteuid().is_root() => own_mounts()?,
             Kind::Host => return Ok(()),
         }

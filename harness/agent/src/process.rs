@@ -95,7 +95,7 @@ fn parent(pid: u32) -> Option<u32> {
     stat(pid, 1)?.parse().ok()
 }
 
-/// When a process was started, in clock ticks since boot: with its id it names a process for ever.
+/// When a process was started, in clock ticks since boot: together with its id it names one process and no later one.
 pub fn started(pid: u32) -> Option<u64> {
     stat(pid, 19)?.parse().ok()
 }
@@ -106,7 +106,7 @@ fn stat(pid: u32, field: usize) -> Option<String> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(field).map(str::to_owned)
 }
 
-/// Sends a signal to a process of ours that has not been reaped.
+/// Sends a signal to one of our processes that has not been reaped.
 pub fn signal(pid: u32, signal: rustix::process::Signal) -> io::Result<()> {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     let pid = pid.ok_or_else(|| io::Error::other("no process id"))?;

@@ -22,7 +22,7 @@ use suites::check::Stop;
 use suites::containers::{Finished, Runtime};
 use suites::outcome::Component;
 
-/// Where the sockets and states of our instances lie: short, for a Unix socket's path has 108 bytes.
+/// Where the sockets and states of our instances lie: short, because a Unix socket's path has 108 bytes.
 const RUN: &str = "/run/kata-qualify/containers";
 /// How long containerd may take to serve, under emulation on a busy machine.
 const START: Duration = Duration::from_secs(60);
@@ -245,7 +245,7 @@ impl Instance {
         locked(&self.child).try_wait().ok().flatten()
     }
 
-    /// What its end means: a crash is containerd's, a kill from outside nobody's.
+    /// What its end means: a crash blames containerd, a kill from outside blames nobody.
     pub fn crash(&self) -> Stop {
         let Some(status) = self.ended() else { return Stop::error("containerd runs") };
         let message = format!("containerd ended ({}): {}", how_it_ended(status), self.last_words());
@@ -257,7 +257,7 @@ impl Instance {
         }
     }
 
-    /// containerd's process id, for a rehearsal of its end.
+    /// containerd's process id; a test that ends it on purpose needs it.
     pub fn pid(&self) -> u32 {
         locked(&self.child).id()
     }

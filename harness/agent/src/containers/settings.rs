@@ -1,4 +1,4 @@
-//! What a containerd of ours is made of, and how long its containers may take.
+//! What our containerd is made of, and how long its containers may take.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

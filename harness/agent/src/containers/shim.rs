@@ -1,6 +1,7 @@
 //! What Kata's shims say, and whom it blames: the one place that reads it.
 //!
-//! The words were seen with Kata 3.30, 4.0 and 3.1.2. What has none of them is judged by whom the catalogue names.
+//! The words were seen with Kata 3.30, 4.0 and 3.1.2. A complaint without any of them blames the component that the catalogue
+//! names.
 
 use super::ctr;
 use suites::check::Stop;
@@ -46,7 +47,7 @@ enum Refusal {
 }
 
 /// Turns what `ctr` complained of into a failed check that blames the component its words point to; what `ctr` does not
-/// understand, and what Kata's own agent brings about, blames nobody.
+/// understand, and what Kata's own agent causes, blames nobody.
 ///
 /// Under Kata `record` are the paths that the shipped record names.
 pub(super) fn refusal(complaint: &str, record: Option<&[String]>) -> Stop {
@@ -57,7 +58,7 @@ pub(super) fn refusal(complaint: &str, record: Option<&[String]>) -> Stop {
         }
         Refusal::AgentHungUp => Stop::error(format!(
             "the agent of the Kata that was given took the connection and closed it (Kata 2.3.1 to 3.13.0 has agents that \
-             no kernel since January 2025 lets listen, for want of SO_REUSEPORT on vsock): {complaint}"
+             no kernel since January 2025 lets listen, because vsock has no SO_REUSEPORT): {complaint}"
         )),
         Refusal::NoSyslog => Stop::skip("the environment has no /dev/log, which Kata's Go shim writes to"),
         Refusal::NoSeccomp => Stop::skip("the Kata given has an agent that was built without seccomp"),
@@ -108,7 +109,7 @@ fn read(complaint: &str, record: Option<&[String]>) -> Refusal {
     Refusal::Unknown
 }
 
-/// Why a sandbox may not have come up within its deadline, by which of its processes are there.
+/// Why a sandbox did not come up within its deadline, by which of its processes are there.
 ///
 /// An emulated machine ends a guest, or is too slow for it, by itself; there only the daemon, which is a process like
 /// any other, can be blamed for silence.
@@ -123,12 +124,12 @@ pub(super) fn silence(vmm: bool, daemon: bool, seconds: u64, log: &str, emulated
         (_, true) | (false, false) if emulated => Stop::Unanswered {
             message: format!(
                 "no answer from the sandbox within {seconds} s, its QEMU {} and its virtiofsd {}, which emulation may \
-                 bring about by itself{said}",
+                 cause by itself{said}",
                 if vmm { "runs" } else { "is gone" },
                 if daemon { "runs" } else { "is gone" },
             ),
         },
-        // One took the other along, and nobody has seen which was first: the catalogue's word stands.
+        // The end of one ended the other, and nobody has seen which was first: the catalogue's component is blamed.
         (false, false) => Stop::fail(format!(
             "no answer from the sandbox within {seconds} s, and neither its QEMU nor its virtiofsd runs{said}"
         )),

@@ -230,7 +230,7 @@ struct VmmWatch {
 }
 
 impl VmmWatch {
-    /// Whether it was there and has not been for [`GONE`]; looks once a second, for a look goes through all processes.
+    /// Whether it was there and has not been for [`GONE`]; looks once a second, because each look goes through all processes.
     fn has_gone(&mut self, runs: impl FnOnce() -> bool) -> bool {
         let now = Instant::now();
         if self.looked.is_none_or(|looked| now - looked >= Duration::from_secs(1)) {

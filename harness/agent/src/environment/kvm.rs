@@ -1,7 +1,8 @@
-//! One vCPU of KVM's, run for a moment: what shows that KVM works, for /dev/kvm alone does not.
+//! One vCPU of KVM's, run for a moment: it shows that KVM works, which /dev/kvm alone does not.
 
 use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::{Kvm, VcpuExit};
+use std::fmt;
 use std::io;
 use suites::environment::VcpuRun;
 
@@ -10,11 +11,54 @@ const START: u64 = 0x1000;
 /// `mov $0x2a, %al; out %al, $0xe9; hlt` in real mode.
 const PROGRAM: [u8; 5] = [0xb0, 0x2a, 0xe6, 0xe9, 0xf4];
 
+/// Why a vCPU stopped running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Exit {
+    /// It wrote this byte to the port of [`PROGRAM`].
+    Out(u8),
+    /// It halted.
+    Halt,
+    /// Something else.
+    Other(String),
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exit::Out(byte) => write!(f, "out 0x{byte:02x}"),
+            Exit::Halt => f.write_str("hlt"),
+            Exit::Other(what) => f.write_str(what),
+        }
+    }
+}
+
 /// Runs a program of three instructions on a machine of its own.
 ///
 /// # Errors
 /// The name of KVM's call that failed, and why.
 pub fn run_a_vcpu() -> Result<VcpuRun, String> {
+    let (api, exits) = run()?;
+    Ok(VcpuRun { api, exits: text(&exits) })
+}
+
+/// Whether the program runs to its end.
+///
+/// # Errors
+/// As [`run_a_vcpu`], or what the vCPU did instead.
+pub fn works() -> Result<(), String> {
+    let (_, exits) = run()?;
+    match exits.last() {
+        Some(Exit::Halt) => Ok(()),
+        _ => Err(format!("a vCPU did not come to its end: {}", text(&exits))),
+    }
+}
+
+fn text(exits: &[Exit]) -> String {
+    exits.iter().map(Exit::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The version of KVM's interface, and the exits in their order.
+fn run() -> Result<(i32, Vec<Exit>), String> {
     let failed = |call: &'static str| move |e: kvm_ioctls::Error| format!("{call}: {}", io::Error::from(e));
     let kvm = Kvm::new().map_err(failed("opening /dev/kvm"))?;
     let api = kvm.get_api_version();
@@ -37,21 +81,21 @@ pub fn run_a_vcpu() -> Result<VcpuRun, String> {
     (registers.rip, registers.rflags) = (START, 2);
     vcpu.set_regs(&registers).map_err(failed("KVM_SET_REGS"))?;
     let mut exits = Vec::new();
-    // Two are expected; a processor that exits for something else is not asked for ever.
+    // Two are expected; a processor that exits for something else is not asked forever.
     for _ in 0..8 {
         match vcpu.run().map_err(failed("KVM_RUN"))? {
-            VcpuExit::IoOut(0xe9, data) => exits.push(format!("out 0x{:02x}", data.first().copied().unwrap_or(0))),
+            VcpuExit::IoOut(0xe9, data) => exits.push(Exit::Out(data.first().copied().unwrap_or(0))),
             VcpuExit::Hlt => {
-                exits.push("hlt".to_owned());
+                exits.push(Exit::Halt);
                 break;
             }
             other => {
-                exits.push(format!("{other:?}"));
+                exits.push(Exit::Other(format!("{other:?}")));
                 break;
             }
         }
     }
-    Ok(VcpuRun { api, exits: exits.join(", ") })
+    Ok((api, exits))
 }
 
 /// One page of anonymous memory.

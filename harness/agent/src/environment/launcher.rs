@@ -17,7 +17,7 @@ use suites::catalogue::Configuration;
 use suites::check::Stop;
 use suites::environment::Claims;
 
-/// How long a guest may take to boot under KVM before KVM counts as unusable; a machine without hangs for ever.
+/// How long a guest may take to boot under KVM before KVM counts as unusable; a machine without KVM hangs forever.
 const KVM_BOOT: Duration = Duration::from_secs(60);
 
 /// Starts guests, and knows what all of them have in common.
@@ -100,19 +100,23 @@ impl Launcher {
         }
         let (claims, paths) = match self.claims().and_then(|claims| Ok((claims, self.paths(ExtraDevice::None)?))) {
             Ok(ready) => ready,
-            Err(stop) => return Fact::Lacks(format!("{stop:?}")),
+            Err(stop) => return Fact::Lacks(message_of(stop)),
         };
         let provided = Provided { kvm: true, ..Provided::default() };
         let deadlines = Deadlines { boot: KVM_BOOT, ..Deadlines::of(false) };
         let none = RequiredDevice::None;
         match RunningGuest::start_within(profile, Configuration::Plain, none, provided, &claims, paths, deadlines) {
             Ok(_) => Fact::Has,
-            Err(e) => match e.stop {
-                Stop::Fail { message, .. }
-                | Stop::Error { message }
-                | Stop::Unanswered { message }
-                | Stop::Skip { reason: message } => Fact::Lacks(format!("no guest boots under KVM: {message}")),
-            },
+            Err(e) => Fact::Lacks(format!("no guest boots under KVM: {}", message_of(e.stop))),
         }
+    }
+}
+
+fn message_of(stop: Stop) -> String {
+    match stop {
+        Stop::Fail { message, .. }
+        | Stop::Error { message }
+        | Stop::Unanswered { message }
+        | Stop::Skip { reason: message } => message,
     }
 }

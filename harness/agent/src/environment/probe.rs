@@ -29,7 +29,7 @@ pub fn probe(home: &Home) -> Facts {
     let when = |there: bool, otherwise: &str| if there { Fact::Has } else { Fact::Lacks(otherwise.to_owned()) };
     facts.note("io-uring", io_uring());
     facts.note(facts::FILE_HANDLES, Fact::of(process::open_by_handle(volume)));
-    facts.note(facts::KVM, if home.kind == Kind::Container { open("/dev/kvm") } else { Fact::of(vcpu()) });
+    facts.note(facts::KVM, if home.kind == Kind::Container { open("/dev/kvm") } else { Fact::of(kvm::works()) });
     facts.note(facts::VHOST_VSOCK, open("/dev/vhost-vsock"));
     facts.note(facts::VHOST_NET, open("/dev/vhost-net"));
     facts.note(facts::TUN, open("/dev/net/tun"));
@@ -77,13 +77,6 @@ pub fn provided(kind: Kind, facts: &Facts) -> Provided {
         terse: facts.has(facts::HYPERVISOR),
         peer: None,
     }
-}
-
-/// Whether a vCPU runs under KVM, or why not.
-fn vcpu() -> Result<(), String> {
-    let run = kvm::run_a_vcpu()?;
-    let ended = run.exits.ends_with("hlt");
-    ended.then_some(()).ok_or_else(|| format!("a vCPU did not come to its end: {}", run.exits))
 }
 
 fn open(path: &str) -> Fact {

@@ -113,7 +113,7 @@ impl Environment for TestEnvironment<'_> {
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("LC_ALL", "C");
         let mut child = match prepare(&mut command, Vec::new()).spawn() {
             Ok(child) => child,
-            // A path of the record that is not there is a finding, not a fault of ours.
+            // A path of the record that is not there is a finding, not our fault.
             Err(e) => return Ok(Ran { code: None, stdout: String::new(), stderr: format!("{program}: {e}") }),
         };
         let stdout = child.stdout.take().map(capped);

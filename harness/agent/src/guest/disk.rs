@@ -11,7 +11,7 @@ use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use superblock::Superblock;
+use superblock::{DiskContent, Superblock};
 
 /// Where it is mounted.
 const ROOT: &str = "/mnt/root";
@@ -50,7 +50,7 @@ pub fn archive(disk: &str, to: &Path) -> io::Result<Archived> {
 
 impl std::fmt::Display for Volume {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} ({})", self.device.display(), self.superblock.kind)
+        write!(f, "{} ({})", self.device.display(), self.superblock.content.name())
     }
 }
 
@@ -75,7 +75,7 @@ fn volumes(disk: &str) -> io::Result<Vec<Volume>> {
 fn mount_root(volumes: &[Volume]) -> io::Result<&Volume> {
     let mut refused = Vec::new();
     for volume in volumes {
-        for options in options(volume.superblock.kind) {
+        for options in options(volume.superblock.content) {
             match mount_to_read(volume, ROOT, options) {
                 Ok(()) if is_root(Path::new(ROOT)) => return Ok(volume),
                 Ok(()) => unmount(ROOT, UnmountFlags::empty())?,
@@ -92,13 +92,13 @@ fn mount_root(volumes: &[Volume]) -> io::Result<&Volume> {
     )))
 }
 
-/// How to mount a kind of filesystem to read it: without its journal, which could only be replayed by writing.
-fn options(kind: &str) -> &'static [&'static str] {
-    match kind {
-        "ext4" => &["noload"],
-        "xfs" => &["norecovery"],
+/// How to mount a filesystem to read it: without its journal, which could only be replayed by writing.
+fn options(content: DiskContent) -> &'static [&'static str] {
+    match content {
+        DiskContent::Ext4 => &["noload"],
+        DiskContent::Xfs => &["norecovery"],
         // The default subvolume, and those that vendors put the root into.
-        "btrfs" => &["", "subvol=root", "subvol=@"],
+        DiskContent::Btrfs => &["", "subvol=root", "subvol=@"],
         _ => &[],
     }
 }
@@ -106,7 +106,7 @@ fn options(kind: &str) -> &'static [&'static str] {
 fn mount_to_read(volume: &Volume, target: &str, options: &str) -> io::Result<()> {
     let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
     let options = CString::new(options)?;
-    let mounted = mount(&volume.device, target, volume.superblock.kind, flags, options.as_c_str());
+    let mounted = mount(&volume.device, target, volume.superblock.content.name(), flags, options.as_c_str());
     mounted.map_err(|e| {
         let e = io::Error::from(e);
         io::Error::new(e.kind(), format!("mounting {volume}: {e}"))
@@ -135,7 +135,7 @@ fn mount_boot(volumes: &[Volume]) -> io::Result<()> {
         let seen: Vec<String> = volumes.iter().map(ToString::to_string).collect();
         io::Error::other(format!("/boot is {named}, by etc/fstab, which no partition is: {}", seen.join(", ")))
     })?;
-    let options = options(volume.superblock.kind).first().copied().unwrap_or_default();
+    let options = options(volume.superblock.content).first().copied().unwrap_or_default();
     mount_to_read(volume, &format!("{ROOT}/boot"), options)
 }
 
@@ -175,7 +175,11 @@ mod tests {
 
     #[test]
     fn a_volume_has_the_names_of_its_superblock() {
-        let of = |label: &str, uuid: &str| Superblock { kind: "ext4", label: label.to_owned(), uuid: uuid.to_owned() };
+        let of = |label: &str, uuid: &str| Superblock {
+            content: DiskContent::Ext4,
+            label: label.to_owned(),
+            uuid: uuid.to_owned(),
+        };
         assert!(is_named(&of("BOOT", ""), "LABEL=BOOT"));
         assert!(is_named(&of("", "0a-b"), "UUID=\"0A-B\""));
         assert!(!is_named(&of("", ""), "LABEL="));

@@ -7,7 +7,7 @@ use crate::system;
 use kata_osinfo::profile::{ImageDriver, Profile};
 use protocol::message::Launched;
 use qemu::apply::{apply, apply_to_daemon};
-use qemu::deviation::{Applied, Deviation};
+use qemu::deviation::Deviation;
 use qemu::launch::{FdPurpose, InheritedFd, Launch};
 use qemu::sandbox::{Disk, Image, Net, SHARE_TAG, Sandbox, Shared, Vsock};
 use qemu::{argv, virtiofsd};
@@ -39,13 +39,13 @@ pub struct Composed {
     pub disk: PathBuf,
     /// How many vCPUs the guest may grow to.
     pub max_vcpus: u32,
-    deviations: Vec<Applied>,
+    deviations: Vec<Deviation>,
 }
 
 impl Composed {
     /// The evidence.
     pub fn launched(&self) -> Launched {
-        let deviations = self.deviations.iter().map(|applied| applied.deviation.meaning().to_owned()).collect();
+        let deviations = self.deviations.iter().map(|deviation| deviation.meaning().to_owned()).collect();
         Launched { argv: self.qemu.clone(), daemon: self.daemon.clone(), deviations }
     }
 }

@@ -110,7 +110,7 @@ pub fn judge(signs: &Signs) -> Option<Ending> {
     use ProcessState::{Ended, Stopped};
     let daemon = signs.daemon.as_ref();
     Some(match (&signs.panic, &signs.vmm, daemon) {
-        // The kernel's last words come before whatever its death brings about.
+        // The kernel's last words come before whatever its death causes.
         (Some(line), _, _) => Ending::Panicked { line: line.clone() },
         // Two crashes at once: which of them led to the other is not known.
         (_, Ended { end: ProcessEnd::Signal(signal), .. }, Some(Ended { end, words }))

@@ -12,7 +12,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 use suites::check::Stop;
 
-/// Starts QEMU's virtio-fs half against a listener of ours; `Ok` when it has begun to speak vhost-user.
+/// Starts QEMU's virtio-fs half against our own listener; `Ok` once it speaks vhost-user.
 pub fn against_a_silent_daemon(composed: &Composed, paths: &GuestPaths) -> Result<(), Stop> {
     let failed = |e: io::Error| Stop::error(format!("listening on {}: {e}", paths.virtiofsd.display()));
     let listener = UnixListener::bind(&paths.virtiofsd).map_err(failed)?;

@@ -10,10 +10,40 @@ const BEGINNING: u64 = (64 << 10) + 4096;
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Superblock {
-    /// The kernel's word for the filesystem, or what stands in its place.
-    pub(super) kind: &'static str,
+    pub(super) content: DiskContent,
     pub(super) label: String,
     pub(super) uuid: String,
+}
+
+/// What is on a disk or partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DiskContent {
+    Ext4,
+    Xfs,
+    Btrfs,
+    Vfat,
+    Lvm,
+    Luks,
+    Swap,
+    Partitions,
+    Unknown,
+}
+
+impl DiskContent {
+    /// The kernel's word for a filesystem; for anything else a word for people.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            DiskContent::Ext4 => "ext4",
+            DiskContent::Xfs => "xfs",
+            DiskContent::Btrfs => "btrfs",
+            DiskContent::Vfat => "vfat",
+            DiskContent::Lvm => "lvm",
+            DiskContent::Luks => "luks",
+            DiskContent::Swap => "swap",
+            DiskContent::Partitions => "partitions or a boot sector",
+            DiskContent::Unknown => "unknown",
+        }
+    }
 }
 
 /// Reads it.
@@ -26,23 +56,23 @@ pub(super) fn read(device: &Path) -> io::Result<Superblock> {
 /// Offsets by the kernel's `fs/ext4/ext4.h`, `fs/xfs/libxfs/xfs_format.h` and `fs/btrfs/accessors.h`.
 fn of(bytes: &[u8]) -> Superblock {
     let at = |from: usize, expected: &[u8]| bytes.get(from..from + expected.len()) == Some(expected);
-    let named = |kind, label: usize, length: usize, uuid: usize| Superblock {
-        kind,
+    let named = |content, label: usize, length: usize, uuid: usize| Superblock {
+        content,
         label: text(bytes.get(label..label + length).unwrap_or_default()),
         uuid: dashed(bytes.get(uuid..uuid + 16).unwrap_or_default()),
     };
-    let unnamed = |kind| Superblock { kind, label: String::new(), uuid: String::new() };
+    let unnamed = |content| Superblock { content, label: String::new(), uuid: String::new() };
     match () {
-        () if at(0x438, &[0x53, 0xef]) => named("ext4", 0x478, 16, 0x468),
-        () if at(0, b"XFSB") => named("xfs", 108, 12, 32),
-        () if at(0x1_0040, b"_BHRfS_M") => named("btrfs", 0x1_012b, 256, 0x1_0020),
-        () if at(82, b"FAT32") || at(54, b"FAT1") => unnamed("vfat"),
-        () if at(0x218, b"LVM2 001") => unnamed("lvm"),
-        () if at(0, b"LUKS\xba\xbe") => unnamed("luks"),
-        () if at(0xff6, b"SWAPSPACE2") => unnamed("swap"),
+        () if at(0x438, &[0x53, 0xef]) => named(DiskContent::Ext4, 0x478, 16, 0x468),
+        () if at(0, b"XFSB") => named(DiskContent::Xfs, 108, 12, 32),
+        () if at(0x1_0040, b"_BHRfS_M") => named(DiskContent::Btrfs, 0x1_012b, 256, 0x1_0020),
+        () if at(82, b"FAT32") || at(54, b"FAT1") => unnamed(DiskContent::Vfat),
+        () if at(0x218, b"LVM2 001") => unnamed(DiskContent::Lvm),
+        () if at(0, b"LUKS\xba\xbe") => unnamed(DiskContent::Luks),
+        () if at(0xff6, b"SWAPSPACE2") => unnamed(DiskContent::Swap),
         // A boot sector ends so, with partitions in it or without.
-        () if at(510, &[0x55, 0xaa]) => unnamed("partitions or a boot sector"),
-        () => unnamed("unknown"),
+        () if at(510, &[0x55, 0xaa]) => unnamed(DiskContent::Partitions),
+        () => unnamed(DiskContent::Unknown),
     }
 }
 
@@ -73,16 +103,16 @@ mod tests {
     fn filesystems_are_told_apart_and_named() {
         let uuid: Vec<u8> = (0..16).collect();
         let dashed = "00010203-0405-0607-0809-0a0b0c0d0e0f";
-        for (kind, parts) in [
-            ("ext4", [(0x438, &[0x53, 0xef][..]), (0x468, &uuid), (0x478, b"a label")]),
-            ("xfs", [(0, b"XFSB"), (32, &uuid), (108, b"a label")]),
-            ("btrfs", [(0x1_0040, b"_BHRfS_M"), (0x1_0020, &uuid), (0x1_012b, b"a label")]),
+        for (content, parts) in [
+            (DiskContent::Ext4, [(0x438, &[0x53, 0xef][..]), (0x468, &uuid), (0x478, b"a label")]),
+            (DiskContent::Xfs, [(0, b"XFSB"), (32, &uuid), (108, b"a label")]),
+            (DiskContent::Btrfs, [(0x1_0040, b"_BHRfS_M"), (0x1_0020, &uuid), (0x1_012b, b"a label")]),
         ] {
-            let expected = Superblock { kind, label: "a label".to_owned(), uuid: dashed.to_owned() };
+            let expected = Superblock { content, label: "a label".to_owned(), uuid: dashed.to_owned() };
             assert_eq!(with(&parts), expected);
         }
-        assert_eq!(with(&[(82, b"FAT32   ")]).kind, "vfat");
-        assert_eq!(with(&[(510, &[0x55, 0xaa])]).kind, "partitions or a boot sector");
-        assert_eq!(of(&[]).kind, "unknown");
+        assert_eq!(with(&[(82, b"FAT32   ")]).content, DiskContent::Vfat);
+        assert_eq!(with(&[(510, &[0x55, 0xaa])]).content, DiskContent::Partitions);
+        assert_eq!(of(&[]).content, DiskContent::Unknown);
     }
 }

@@ -70,7 +70,7 @@ fn every_pair_of_a_vmm_and_a_daemon_has_its_row() {
             let signs = Signs { line_ended, silent, qmp: Some(QmpAnswer::Nothing), ..signs.clone() };
             assert_eq!(&blames(&signs), expected, "{signs:?}");
         }
-        // A panic comes before whatever it brings about.
+        // A panic comes before whatever it causes.
         let signs = Signs { panic: Some("Kernel panic - not syncing: x".to_owned()), ..signs };
         assert_eq!(blames(&signs), kernel, "{signs:?}");
     }
@@ -110,11 +110,11 @@ fn a_shell_that_waits_for_the_real_program_hides_no_signal() {
 #[test]
 fn a_qemu_that_was_told_to_end_did_not_power_off() {
     use std::os::unix::process::ExitStatusExt as _;
-    let (well, ill) = (std::process::ExitStatus::from_raw(0), std::process::ExitStatus::from_raw(1 << 8));
+    let (zero, one) = (std::process::ExitStatus::from_raw(0), std::process::ExitStatus::from_raw(1 << 8));
     let said = "qemu-system-x86_64: warning: x\nqemu-system-x86_64: terminating on signal 15 from pid 3254 (bash)\n";
-    assert_eq!(ProcessEnd::of_qemu(well, said), ProcessEnd::Signal(15));
-    assert_eq!(ProcessEnd::of_qemu(well, "qemu-system-x86_64: warning: x\n"), ProcessEnd::Code(0));
-    assert_eq!(ProcessEnd::of_qemu(ill, said), ProcessEnd::Code(1));
-    let signs = Signs { vmm: ended(ProcessEnd::of_qemu(well, said)), ..Signs::default() };
+    assert_eq!(ProcessEnd::of_qemu(zero, said), ProcessEnd::Signal(15));
+    assert_eq!(ProcessEnd::of_qemu(zero, "qemu-system-x86_64: warning: x\n"), ProcessEnd::Code(0));
+    assert_eq!(ProcessEnd::of_qemu(one, said), ProcessEnd::Code(1));
+    let signs = Signs { vmm: ended(ProcessEnd::of_qemu(zero, said)), ..Signs::default() };
     assert_eq!(blames(&signs), None);
 }
