@@ -1,7 +1,7 @@
 //! What Kata's shims say, and whom it blames: the one place that reads it.
 //!
-//! The words were seen with Kata 3.30, 4.0 and 3.1.2. A complaint without any of them blames the component that the catalogue
-//! names.
+//! The words were seen with Kata 3.30, 4.0 and 3.1.2. A complaint without any of them blames the component that the
+//! catalogue names.
 
 use super::ctr;
 use suites::check::Stop;

@@ -2,7 +2,7 @@
 
 use crate::launch::running::RunningGuest;
 use crate::process;
-use protocol::message::Fault;
+use protocol::fault::Fault;
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 use suites::catalogue::Configuration;

@@ -1,7 +1,6 @@
 //! A guest as tests see it.
 
 use super::RunningGuest;
-use crate::launch::daemon::DaemonProcess;
 use crate::log::Log;
 use crate::process::kill_group;
 use kata_osinfo::profile::Profile;
