@@ -13,9 +13,16 @@ const PJDFSTEST: &str = "0.2.2";
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("..");
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    for path in
-        ["harness/agent", "harness/qemu", "suites", "distros/src", "distros/profiles", "Cargo.lock", "Cargo.toml"]
-    {
+    for path in [
+        "harness/agent",
+        "harness/protocol",
+        "harness/qemu",
+        "suites",
+        "distros/src",
+        "distros/profiles",
+        "Cargo.lock",
+        "Cargo.toml",
+    ] {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
     }
     let target_dir = out.join("agent");

@@ -1,7 +1,7 @@
 //! Logs and other files of an environment, copied out while it lives.
 
 use crate::line::{Line, ask};
-use agent::protocol::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
+use protocol::message::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
 use reports::journal::CellId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -172,8 +172,8 @@ pub(crate) fn artifact_folder(cell: &CellId) -> String {
 mod tests {
     use super::*;
     use crate::line::Heard;
-    use agent::frame::{self, Decoder};
-    use agent::protocol::{Message, Numbered, VERSION};
+    use protocol::frame::{self, Decoder};
+    use protocol::message::{Message, Numbered, VERSION};
     use std::sync::{Arc, Mutex as Lock};
     use std::time::Duration;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

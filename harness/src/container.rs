@@ -5,7 +5,6 @@ pub mod seccomp;
 
 use crate::line::{Heard, Line, LineError};
 use agent::home::{IDLE, SLOTS, SMALL, VOLUME};
-use agent::protocol::{EnvironmentReply, EnvironmentRequest};
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::exec::{StartExecOptions, StartExecResults};
@@ -14,6 +13,7 @@ use bollard::query_parameters::{ListContainersOptions, RemoveContainerOptions};
 use futures_util::StreamExt as _;
 use kata_osinfo::diagnostic::error_chain;
 use limits::{LIMITS, Limit, UNLIMITED};
+use protocol::message::{EnvironmentReply, EnvironmentRequest};
 use std::collections::HashMap;
 use std::time::Duration;
 use testcontainers::CopyTargetOptions;

@@ -6,8 +6,8 @@ use crate::line::Line;
 use crate::setup::{Base, Prepared};
 use crate::shared::Shared;
 use crate::vm::{self, Content, SeedFile, Vm};
-use agent::fact::{self, Fact, Facts};
 use kata_osinfo::diagnostic::error_chain;
+use protocol::facts::{self, Fact, Facts};
 use reports::journal::{CellId, Environment};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ const OPEN: &str = "the Docker engine did not apply the seccomp profile that it 
 /// Whether the agent in a container runs under a filter (mode 2 in its status), and one that refuses file handles.
 fn is_filtered(facts: &Facts) -> bool {
     let by_a_filter = Fact::Told("2".to_owned());
-    facts.get(fact::SECCOMP) == Some(&by_a_filter) && matches!(facts.get(fact::FILE_HANDLES), Some(Fact::Lacks(_)))
+    facts.get(facts::SECCOMP) == Some(&by_a_filter) && matches!(facts.get(facts::FILE_HANDLES), Some(Fact::Lacks(_)))
 }
 
 /// What to say while it is done.
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn a_container_without_our_filter_is_told_by_its_agent() {
         let facts = |seccomp: &str, handles: Fact| -> Facts {
-            [(fact::SECCOMP, Fact::Told(seccomp.to_owned())), (fact::FILE_HANDLES, handles)].into_iter().collect()
+            [(facts::SECCOMP, Fact::Told(seccomp.to_owned())), (facts::FILE_HANDLES, handles)].into_iter().collect()
         };
         let refused = || Fact::Lacks("Operation not permitted (os error 1)".to_owned());
         assert!(is_filtered(&facts("2", refused())));

@@ -1,9 +1,9 @@
 //! The harness's end of a line to an environment's agent.
 
-use agent::frame::{self, Decoder};
-use agent::protocol::{EnvironmentReply, EnvironmentRequest, Message, Numbered, VERSION};
 use futures_util::{Stream, StreamExt as _};
 use kata_osinfo::sync::locked;
+use protocol::frame::Decoder;
+use protocol::message::{self, EnvironmentReply, EnvironmentRequest, Message, Numbered, VERSION};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -29,6 +29,9 @@ pub enum LineError {
     /// Another version.
     #[error("talking to the environment's agent: it speaks protocol version {0}, this is {VERSION}")]
     Version(u32),
+    /// The request does not fit a frame.
+    #[error("asking the environment's agent: {0}")]
+    Unsent(String),
     /// It answered something else than was asked for.
     #[error("talking to the environment's agent: unexpected answer {0}")]
     Unexpected(String),
@@ -138,9 +141,7 @@ impl Line {
     /// Asks and waits for the answer, as long as the agent is heard of.
     pub async fn ask(&self, request: EnvironmentRequest, deadline: Duration) -> Result<EnvironmentReply, LineError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let payload =
-            serde_json::to_vec(&Numbered { id, request }).map_err(|e| LineError::Unexpected(e.to_string()))?;
-        let bytes = frame::encode(&payload).map_err(|e| LineError::Unexpected(e.to_string()))?;
+        let bytes = message::encode(&Numbered { id, request }).map_err(|e| LineError::Unsent(e.to_string()))?;
         let (answer, mut wait) = oneshot::channel();
         locked(&self.pending).insert(id, answer);
         if self.ended.borrow().is_some() || self.outgoing.send(bytes).await.is_err() {
@@ -174,6 +175,7 @@ impl Line {
         self.ended.borrow().clone().unwrap_or_else(|| "no reason known".to_owned())
     }
 }
+
 /// Asks with a deadline in seconds.
 ///
 /// # Errors

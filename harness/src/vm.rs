@@ -14,13 +14,13 @@ pub mod process;
 mod tiny;
 
 use crate::line::{Heard, Line};
-use agent::ending::panic_line;
+use agent::launch::kernel_log::panic_line;
 use agent::log::Log;
-use agent::protocol::VM_PORT;
 use futures_util::StreamExt as _;
 use images::{Disk, ExtraFile};
 use outer::Outer;
 use process::Process;
+use protocol::message::VM_PORT;
 use serde_json::json;
 use std::fs::File;
 use std::io::{self, Read, Seek as _, Write as _};

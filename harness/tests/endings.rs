@@ -2,12 +2,12 @@
 //!
 //! Needs root, mmdebstrap and Docker, as `kata-qualify doctor` says; without them it says so and passes over.
 
-use agent::protocol::Fault;
-use agent::protocol::{EnvironmentReply, EnvironmentRequest};
 use harness::{container, line, setup, sweep};
 use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
 use kata_osinfo::profile::Profile;
+use protocol::fault::Fault;
+use protocol::message::{EnvironmentReply, EnvironmentRequest};
 use std::path::PathBuf;
 use suites::environment::Ending;
 

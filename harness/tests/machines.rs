@@ -5,13 +5,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails by panicking")]
 
-use agent::protocol::EnvironmentRequest;
 use harness::line::ask;
 use harness::vm::outer::Outer;
 use harness::vm::{self, Content, SeedFile, Size, Vm};
 use images::{Disk, Options, prepare_disk};
 use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
+use protocol::message::EnvironmentRequest;
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -59,7 +59,7 @@ impl Ready {
 
 /// Writes to a file of the machine; the machine may be gone before it answers.
 async fn write(vm: &Vm, path: &str, text: &str) {
-    let bytes = agent::protocol::Bytes(text.as_bytes().to_vec());
+    let bytes = protocol::message::Bytes(text.as_bytes().to_vec());
     let request = EnvironmentRequest::PutFile { path: path.to_owned(), mode: 0o600, offset: 0, bytes };
     let _ = ask(&vm.line, request, 5).await;
 }
@@ -104,7 +104,7 @@ async fn the_ends_of_a_machine_are_told_apart() {
     let flooded = ready.boot("flooded").await;
     let flood = "x".repeat(1 << 20);
     for _ in 0..agent::log::DISK_CAP / (1 << 20) + 2 {
-        let bytes = agent::protocol::Bytes(flood.clone().into_bytes());
+        let bytes = protocol::message::Bytes(flood.clone().into_bytes());
         let request = EnvironmentRequest::PutFile { path: "/dev/ttyS0".to_owned(), mode: 0o600, offset: 0, bytes };
         ask(&flooded.line, request, 300).await.unwrap();
     }

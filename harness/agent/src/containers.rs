@@ -5,18 +5,21 @@
 //! it was told stands in a report as a command that a maintainer can repeat.
 
 pub mod capture;
+pub mod containerd;
+mod ctr;
 pub mod engine;
 pub mod guests;
 pub mod host;
 pub mod image;
 pub mod init;
-pub mod instance;
 pub mod kata;
 pub mod network;
 pub mod probe;
 pub mod session;
-pub mod signatures;
+pub mod settings;
+mod shim;
 pub mod spec;
 pub mod task;
 
-pub use engine::{Engine, Patience, Settings};
+pub use engine::Engine;
+pub use settings::{Patience, Settings};

@@ -1,13 +1,19 @@
 //! PID 1 of a guest: mounts the kernel's filesystems, loads modules, and serves requests over a virtio-serial port.
 
-use crate::protocol::{GuestReply, GuestRequest, PORT};
-use crate::{disk, oops, root, server};
-use rustix::fs::{Mode, OFlags};
+pub mod disk;
+pub(crate) mod modules;
+mod oops;
+mod root;
+
+use crate::body::{caught, in_fresh_directory};
+use crate::port::Port;
+use crate::server;
+use protocol::message::{GuestReply, GuestRequest};
+use qemu::deviation::RPC_PORT;
 use rustix::mount::{MountFlags, mount};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use suites::catalogue::{self, Body};
 use suites::check::{Check, Stop};
@@ -29,9 +35,9 @@ pub const SCRATCH: &str = "/scratch";
 pub fn run() -> io::Result<()> {
     mount_kernel_filesystems()?;
     for name in listed("/modules/boot") {
-        load_module(&name)?;
+        modules::load(&name)?;
     }
-    let port = open_port(PORT, Duration::from_secs(20))?;
+    let port = Port::open(RPC_PORT, Duration::from_secs(20))?;
     let output = port.try_clone()?;
     server::serve(port, output, "guest", handle)?;
     power_off()
@@ -68,86 +74,9 @@ fn listed(path: &str) -> Vec<String> {
     text.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned).collect()
 }
 
-/// Loads the module of that name from the initramfs; one that is there already is fine.
-fn load_module(name: &str) -> io::Result<()> {
-    let wanted = name.replace('-', "_");
-    let file = fs::read_dir("/modules")?
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| module_name(path).is_some_and(|n| n == wanted))
-        .ok_or_else(|| io::Error::other(format!("module {name} is not in the initramfs")))?;
-    insert_module(&file)
-}
-
-/// `/modules/07-virtio-fs.ko` is `virtio_fs`.
-fn module_name(path: &Path) -> Option<String> {
-    let stem = path.file_name()?.to_str()?.strip_suffix(".ko")?;
-    let name = stem.split_once('-').map_or(stem, |(_, name)| name);
-    Some(name.replace('-', "_"))
-}
-
-pub(crate) fn insert_module(path: &Path) -> io::Result<()> {
-    let file = File::open(path)?;
-    match rustix::system::finit_module(&file, c"", 0) {
-        // NODEV: a driver for hardware that this guest lacks, such as a CPU's own CRC32C instruction.
-        Ok(()) | Err(rustix::io::Errno::EXIST | rustix::io::Errno::NODEV) => Ok(()),
-        Err(e) => Err(io::Error::other(format!("loading {}: {e}", path.display()))),
-    }
-}
-
-/// Finds the port by its name and opens it; the device appears a moment after its driver.
-pub(crate) fn open_port(wanted: &str, within: Duration) -> io::Result<Port> {
-    let end = Instant::now() + within;
-    loop {
-        for entry in fs::read_dir("/sys/class/virtio-ports").into_iter().flatten().flatten() {
-            let name = fs::read_to_string(entry.path().join("name")).unwrap_or_default();
-            if name.trim() == wanted {
-                let device = Path::new("/dev").join(entry.file_name());
-                if let Ok(fd) = rustix::fs::open(&device, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
-                    return Ok(Port(File::from(fd)));
-                }
-            }
-        }
-        if Instant::now() > end {
-            return Err(io::Error::other(format!("no virtio-serial port named {wanted} within {within:?}")));
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// A virtio-serial port: it reads as ended while nobody is connected on the host, which is not the end of the line.
-pub(crate) struct Port(File);
-
-impl Port {
-    pub(crate) fn try_clone(&self) -> io::Result<Port> {
-        self.0.try_clone().map(Port)
-    }
-}
-
-impl Read for Port {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.0.read(buffer)? {
-                0 => std::thread::sleep(Duration::from_millis(20)),
-                count => return Ok(count),
-            }
-        }
-    }
-}
-
-impl Write for Port {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.0.write(buffer)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
 fn handle(request: GuestRequest) -> GuestReply {
     let done = match request {
-        GuestRequest::LoadModules { names } => names.iter().try_for_each(|name| load_module(name)),
+        GuestRequest::LoadModules { names } => names.iter().try_for_each(|name| modules::load(name)),
         GuestRequest::Mount { source, fstype, options, target } => mount_share(&source, &fstype, &options, &target),
         GuestRequest::PutFile { path, mode, bytes } => put_file(&path, mode, &bytes.0),
         GuestRequest::Archive { disk, to } => {
@@ -201,7 +130,7 @@ fn run_body(id: &str) -> Check {
     let test = catalogue::find(id).ok_or_else(|| Stop::error(format!("the guest's agent knows no test {id}")))?;
     let body = match catalogue::body(test) {
         Some(Body::Guest(body) | Body::BesideNative(body)) => body,
-        Some(Body::Inside(body)) => return survived(body),
+        Some(Body::Inside(body)) => return caught(body),
         _ => return Err(Stop::error(format!("{id} does not run inside a guest"))),
     };
     let root = PathBuf::from(SHARE);
@@ -209,29 +138,6 @@ fn run_body(id: &str) -> Check {
     let pjdfstest = Some(PathBuf::from(PJDFSTEST)).filter(|p| p.exists());
     in_fresh_directory(&root, |dir| {
         body(&Site { dir, small, root: root.clone(), share: test.share, pjdfstest, scratch: PathBuf::from(SCRATCH) })
-    })
-}
-
-/// Gives `body` an empty directory below `root`, 0777, and turns its panic into an error of ours.
-pub fn in_fresh_directory(root: &Path, body: impl FnOnce(PathBuf) -> Check) -> Check {
-    use std::os::unix::fs::PermissionsExt as _;
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let name = format!("t{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    let dir = root.join(name);
-    let made = fs::create_dir(&dir).and_then(|()| fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)));
-    made.map_err(|e| Stop::fail(format!("making a directory on the share: {e}")))?;
-    let result = survived(|| body(dir.clone()));
-    // Left-overs do not matter: each test has its own directory and the share goes away with the guest.
-    let _ = fs::remove_dir_all(&dir);
-    result
-}
-
-/// A body that panics is our fault.
-fn survived(body: impl FnOnce() -> Check) -> Check {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).unwrap_or_else(|panic| {
-        let what =
-            panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
-        Err(Stop::error(format!("the test's body panicked: {}", what.unwrap_or_default())))
     })
 }
 
@@ -305,14 +211,9 @@ fn power_off() -> io::Result<()> {
 
 /// Loads a module whose initialisation begins with these instructions: one of the initramfs's that nothing has loaded yet.
 fn load_poisoned(instructions: &[u8]) -> io::Result<()> {
-    let unused = "virtio_blk";
-    let file = fs::read_dir("/modules")?
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| module_name(path).is_some_and(|name| name == unused))
-        .ok_or_else(|| io::Error::other(format!("{unused} is not in the initramfs")))?;
+    let file = modules::file_of("virtio_blk")?;
     let poisoned = oops::poisoned(&fs::read(file)?, instructions).map_err(io::Error::other)?;
     let path = Path::new(SCRATCH).join("poisoned.ko");
     fs::write(&path, poisoned)?;
-    insert_module(&path)
+    modules::insert(&path)
 }

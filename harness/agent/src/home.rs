@@ -14,11 +14,6 @@ pub const SMALL: u64 = 16 << 20;
 /// Shares of an environment, each with a small filesystem mounted below it. The last one is the native control's.
 pub const SLOTS: usize = 8;
 
-/// CPUs of the environment.
-pub fn cpus() -> u32 {
-    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1))
-}
-
 /// An agent's surroundings.
 #[derive(Debug, Clone)]
 pub struct Home {
@@ -36,12 +31,12 @@ impl Home {
         Home { kind: Kind::Container, dir: VOLUME.into(), sockets: "/run/kq".into() }
     }
 
-    /// In a virtual machine of ours.
+    /// In one of our virtual machines.
     pub fn vm() -> Home {
         Home { kind: Kind::Vm, dir: VOLUME.into(), sockets: "/run/kq".into() }
     }
 
-    /// On the machine one sits at, in a folder that the harness made and removes.
+    /// On the user's own machine, in a folder that the harness makes and removes.
     pub fn host(dir: &Path) -> Home {
         Home { kind: Kind::Host, dir: dir.to_owned(), sockets: format!("/run/kq-{}", std::process::id()).into() }
     }
@@ -71,7 +66,7 @@ impl Home {
             Kind::Container => return Ok(()),
             // Modules load as udev finds devices; what is probed before is probed too early.
             Kind::Vm => wait_for_udev(Duration::from_secs(60)),
-            // Mounts of ours are to be seen by nobody else, and to be gone with us.
+            // Nobody else is to see our mounts, and they go when we do.
             Kind::Host if rustix::process::geteuid().is_root() => own_mounts()?,
             Kind::Host => return Ok(()),
         }

@@ -86,13 +86,27 @@ pub fn pids() -> Vec<u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-fn parent(pid: u32) -> Option<u32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+/// The letter of a process's state; `T` is stopped.
+pub fn state(pid: u32) -> Option<char> {
+    stat(pid, 0)?.chars().next()
 }
 
-/// Sends a signal to a process of ours that has not been reaped.
+fn parent(pid: u32) -> Option<u32> {
+    stat(pid, 1)?.parse().ok()
+}
+
+/// When a process was started, in clock ticks since boot: together with its id it names one process and no later one.
+pub fn started(pid: u32) -> Option<u64> {
+    stat(pid, 19)?.parse().ok()
+}
+
+/// A field of `/proc/PID/stat`, counted from 0 behind the name, which stands in parentheses and may hold anything.
+fn stat(pid: u32, field: usize) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(field).map(str::to_owned)
+}
+
+/// Sends a signal to one of our processes that has not been reaped.
 pub fn signal(pid: u32, signal: rustix::process::Signal) -> io::Result<()> {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     let pid = pid.ok_or_else(|| io::Error::other("no process id"))?;
@@ -166,6 +180,14 @@ pub(crate) fn stderr_log(child: &mut Child, path: &Path) -> io::Result<Log> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn this_very_process_runs() {
+        let pid = std::process::id();
+        assert!(matches!(state(pid), Some('R' | 'S')));
+        assert!(started(pid).is_some());
+        assert_eq!(state(u32::MAX), None);
+    }
 
     #[test]
     fn children_are_killed_with_all_that_they_have_started() {

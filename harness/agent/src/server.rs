@@ -1,8 +1,8 @@
 //! The agent's side of a line: hello, heartbeats, and a thread for each request.
 
-use crate::frame::{self, Decoder};
-use crate::protocol::{HEARTBEAT, Message, Numbered, VERSION};
 use kata_osinfo::sync::locked;
+use protocol::frame::{self, Decoder};
+use protocol::message::{self, HEARTBEAT, Message, Numbered, VERSION};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 /// Serves requests until the line ends; each request runs in a thread of its own, replies come as they are ready.
 ///
-/// `ready` runs once, before the hello. Malformed requests are dropped: their sender will miss the reply.
+/// Malformed requests are dropped: their sender will miss the reply.
 pub fn serve<Q, R>(
     mut input: impl Read,
     output: impl Write + Send + 'static,
@@ -55,7 +55,9 @@ where
     result
 }
 
-fn send<R: Serialize>(output: &Mutex<impl Write>, message: &Message<R>) -> std::io::Result<()> {
-    let payload = serde_json::to_vec(message)?;
-    frame::write(&mut *locked(output), &payload).map_err(std::io::Error::other)
+fn send<R: Serialize>(output: &Mutex<impl Write>, said: &Message<R>) -> std::io::Result<()> {
+    let bytes = message::encode(said).map_err(std::io::Error::other)?;
+    let mut output = locked(output);
+    output.write_all(&bytes)?;
+    output.flush()
 }

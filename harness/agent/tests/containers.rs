@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test")]
 
-use agent::containers::engine::Left;
+use agent::containers::engine::NotesAndLogs;
 use agent::containers::{Engine, Patience, Settings, host};
 use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
@@ -128,8 +128,8 @@ impl Bench {
 
     fn run_test(&self, test: &Test) -> Check {
         let Some(Body::Containers(body)) = catalogue::body(test) else { panic!("{} runs no containers", test.id) };
-        let mut left = Left::default();
-        self.engine.run(test, body, &self.settings, &self.claims, &self.profile, &mut left)
+        let mut kept = NotesAndLogs::default();
+        self.engine.run(test, body, &self.settings, &self.claims, &self.profile, &mut kept)
     }
 
     fn containerds_log(&self) -> String {

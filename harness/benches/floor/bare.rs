@@ -1,13 +1,13 @@
 //! The bare script: a container by Docker's own command, and in it one request after the other.
 
 use crate::replay::{Unit, Work, normalised};
-use agent::client::Client;
 use agent::home::{SLOTS, VOLUME};
-use agent::protocol::{EnvironmentReply, EnvironmentRequest, Launched};
 use anyhow::Context as _;
 use harness::container::{LOCK_LABEL, RUN_LABEL};
 use harness::sweep::RunLock;
 use kata_osinfo::sync::locked;
+use protocol::client::Client;
+use protocol::message::{EnvironmentReply, EnvironmentRequest, Launched};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;

@@ -56,7 +56,7 @@ pub(crate) fn of(journal: &Journal, profiles: &[Profile]) -> anyhow::Result<Work
         Kind::Container,
         |_| true,
         |profile, configuration| {
-            agent::compose::normalised(profile, configuration, agent::provided::Provided::default())
+            agent::launch::compose::normalised(profile, configuration, agent::launch::provided::Provided::default())
         },
     ) {
         let mut tests = Vec::new();

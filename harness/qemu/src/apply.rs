@@ -1,6 +1,6 @@
-//! Applying deviations to arguments, and writing down what each changed.
+//! Applying deviations to arguments; each that was applied stands in the launch.
 
-use crate::deviation::{Applied, Deviation, Inapplicable, RPC_PORT, Target};
+use crate::deviation::{Deviation, Inapplicable, Program, RPC_PORT};
 use crate::launch::{Arg, FIRST_FD, FdPurpose, Form, InheritedFd, Launch};
 
 /// Applies those deviations of the list that change QEMU's arguments, in the order of the list, and records them.
@@ -10,7 +10,7 @@ use crate::launch::{Arg, FIRST_FD, FdPurpose, Form, InheritedFd, Launch};
 pub fn apply(launch: &mut Launch, deviations: &[Deviation]) -> Result<(), Inapplicable> {
     deviations
         .iter()
-        .filter(|deviation| deviation.target() != Target::Daemon)
+        .filter(|deviation| deviation.program() != Program::Virtiofsd)
         .try_for_each(|deviation| record(launch, deviation, |args, form, qmp| change_qemu(deviation, args, form, qmp)))
 }
 
@@ -21,7 +21,7 @@ pub fn apply(launch: &mut Launch, deviations: &[Deviation]) -> Result<(), Inappl
 pub fn apply_to_daemon(launch: &mut Launch, deviations: &[Deviation]) -> Result<(), Inapplicable> {
     deviations
         .iter()
-        .filter(|deviation| deviation.target() == Target::Daemon)
+        .filter(|deviation| deviation.program() == Program::Virtiofsd)
         .try_for_each(|deviation| record(launch, deviation, |args, _, _| change_daemon(deviation, args)))
 }
 
@@ -35,10 +35,9 @@ fn record(
     let inapplicable =
         |expected| Inapplicable { deviation: deviation.clone(), program: launch.program.clone(), expected };
     let kind = std::mem::discriminant(deviation);
-    if launch.deviations.iter().any(|applied| std::mem::discriminant(&applied.deviation) == kind) {
+    if launch.deviations.iter().any(|applied| std::mem::discriminant(applied) == kind) {
         return Err(inapplicable("argument of Kata's left for it (it has been applied already)"));
     }
-    let before = launch.args.clone();
     let mut edited = launch.clone();
     if *deviation == Deviation::Foreground {
         let next = edited.fds.iter().map(|fd| fd.number + 1).max().unwrap_or(FIRST_FD);
@@ -47,15 +46,7 @@ fn record(
     let qmp = edited.fd(FdPurpose::Qmp).unwrap_or_default();
     edited.edit(|args, form| change(args, form, qmp)).map_err(inapplicable)?;
     *launch = edited;
-    let only_in = |these: &[Arg], those: &[Arg]| -> Vec<String> {
-        these
-            .iter()
-            .filter(|arg| !those.contains(arg))
-            .map(|arg| std::iter::once(arg.flag.as_str()).chain(arg.value.as_deref()).collect::<Vec<_>>().join(" "))
-            .collect()
-    };
-    let (removed, added) = (only_in(&before, &launch.args), only_in(&launch.args, &before));
-    launch.deviations.push(Applied { deviation: deviation.clone(), removed, added });
+    launch.deviations.push(deviation.clone());
     // A descriptor that no argument names any more need not be opened.
     let named: String = launch.args.iter().filter_map(|arg| arg.value.as_deref()).collect::<Vec<_>>().join(" ");
     match deviation {

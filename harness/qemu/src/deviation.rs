@@ -59,13 +59,13 @@ pub enum Deviation {
 /// The name of the harness's port in the guest: `/sys/class/virtio-ports/*/name`.
 pub const RPC_PORT: &str = "org.kata-qualify.rpc";
 
-/// Whose arguments a deviation changes.
+/// The program whose arguments a deviation changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target {
-    /// QEMU's.
+pub enum Program {
+    /// QEMU.
     Qemu,
-    /// virtiofsd's.
-    Daemon,
+    /// virtiofsd.
+    Virtiofsd,
 }
 
 impl Deviation {
@@ -82,7 +82,7 @@ impl Deviation {
             }
             Deviation::RpcPort { .. } => "the guest has one more virtio-serial port, for the harness",
             Deviation::Initramfs { .. } => {
-                "the guest boots the harness's initramfs beside its image, for its drivers are modules"
+                "the guest boots the harness's initramfs beside its image, because its drivers are modules"
             }
             Deviation::SerialLog { terse: false, .. } => "the guest has a serial port, and its kernel logs to it",
             Deviation::SerialLog { terse: true, .. } => {
@@ -95,27 +95,15 @@ impl Deviation {
         }
     }
 
-    /// Whose arguments it changes.
-    pub fn target(&self) -> Target {
+    /// The program whose arguments it changes.
+    pub fn program(&self) -> Program {
         match self {
             Deviation::DaemonSandbox | Deviation::DaemonHandles | Deviation::DaemonXattr | Deviation::DaemonAcl => {
-                Target::Daemon
+                Program::Virtiofsd
             }
-            _ => Target::Qemu,
+            _ => Program::Qemu,
         }
     }
-}
-
-/// A deviation that was applied: what was taken out and what was put in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Applied {
-    /// Which.
-    pub deviation: Deviation,
-    /// Kata's arguments that are gone.
-    pub removed: Vec<String>,
-    /// Arguments that Kata does not pass.
-    pub added: Vec<String>,
 }
 
 /// A deviation that cannot be applied: Kata's arguments are not what it expects.

@@ -1,6 +1,6 @@
 //! A QEMU or virtiofsd process about to be started, and the record of it.
 
-use crate::deviation::Applied;
+use crate::deviation::Deviation;
 use serde::{Deserialize, Serialize};
 
 /// A process as it is to be started: the program, its arguments, the descriptors it inherits, and what was changed from
@@ -19,7 +19,7 @@ pub struct Launch {
     /// Descriptors that must be open in the process under these numbers.
     pub fds: Vec<InheritedFd>,
     /// What differs from Kata's own arguments, in the order of application.
-    pub deviations: Vec<Applied>,
+    pub deviations: Vec<Deviation>,
     /// The same arguments with what differs from run to run (ids, paths, descriptors, the host's size) replaced by
     /// placeholders in angle brackets.
     normal: Vec<Arg>,

@@ -2,7 +2,7 @@
 
 mod transcript;
 
-pub use transcript::{Direction, Line, Transcript};
+pub use transcript::{Direction, Transcript, TranscriptLine};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::{Value, json};
@@ -167,11 +167,6 @@ impl<S: Stream> Qmp<S> {
         let result = self.exchange(command, arguments, fd);
         self.broken = !matches!(result, Ok(_) | Err(QmpError::Command { .. }));
         result
-    }
-
-    /// Events that have come so far and have not been taken, the oldest first.
-    pub fn take_events(&mut self) -> Vec<Value> {
-        self.events.drain(..).collect()
     }
 
     /// Waits for an event of that name and takes it; events that come before it are kept.

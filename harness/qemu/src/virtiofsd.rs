@@ -75,23 +75,6 @@ fn arguments(profile: &Profile, daemon: &Daemon, form: Form) -> Vec<Arg> {
     args
 }
 
-/// How the runtime knows that the daemon serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Readiness<'a> {
-    /// It does not ask: the socket exists before the daemon does, and QEMU's connection waits in its queue.
-    SocketIsInherited,
-    /// It reads the daemon's standard error until a line contains this, without a deadline of its own.
-    Line(&'a str),
-}
-
-/// How the profile's runtime knows that the daemon serves.
-pub fn readiness(profile: &Profile) -> Readiness<'_> {
-    match &profile.virtiofsd.ready_line {
-        Some(line) => Readiness::Line(line),
-        None => Readiness::SocketIsInherited,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,12 +128,8 @@ mod tests {
     }
 
     #[test]
-    fn the_socket_is_inherited_or_awaited() {
-        let go = Profile::find("go-3.29").unwrap();
-        assert_eq!(readiness(go), Readiness::SocketIsInherited);
-        assert_eq!(launch(go, &daemon()).fd(FdPurpose::Virtiofsd), Some(3));
-        let rs = Profile::find("rs-4.0").unwrap();
-        assert_eq!(readiness(rs), Readiness::Line("Waiting for vhost-user socket connection"));
-        assert_eq!(launch(rs, &daemon()).fds, []);
+    fn the_socket_is_inherited_or_made_by_the_daemon() {
+        assert_eq!(launch(Profile::find("go-3.29").unwrap(), &daemon()).fd(FdPurpose::Virtiofsd), Some(3));
+        assert_eq!(launch(Profile::find("rs-4.0").unwrap(), &daemon()).fds, []);
     }
 }

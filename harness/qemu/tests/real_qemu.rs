@@ -1,7 +1,7 @@
 //! A real QEMU, where one is installed, takes each profile's arguments and answers QMP.
 //!
 //! Without `/dev/kvm` and vhost this shows the arguments with their deviations for TCG; the guest's processor stays
-//! stopped (`-S`), for nothing boots here.
+//! stopped (`-S`), because nothing boots here.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -7,7 +7,6 @@
 
 use crate::vm::outer::Pinned;
 use crate::vm::tiny::{Extras, FREE_FD, Tiny};
-use agent::protocol::{GuestReply, GuestRequest};
 use images::base::{Archive, Base, Task};
 use images::brought::{Checksum, Source};
 use images::qcow2;
@@ -16,6 +15,7 @@ use kata_osinfo::detect::{Detection, FoundBy, detect};
 use kata_osinfo::diagnostic::error_chain;
 use kata_osinfo::release::Release;
 use kata_osinfo::root::Root;
+use protocol::message::{GuestReply, GuestRequest};
 use serde_json::json;
 use std::fmt;
 use std::fs::File;
@@ -172,7 +172,7 @@ fn arguments() -> Vec<String> {
 /// Has the guest write the archive; gives its length.
 fn read_in(tiny: &Tiny, task: &Task<'_>) -> Result<u64, String> {
     let alive = || (task.go_on)() && tiny.runs();
-    let ended = |doing: &str, e: agent::client::ClientError| {
+    let ended = |doing: &str, e: protocol::client::ClientError| {
         format!("{doing}: {}", tiny.ending().unwrap_or_else(|| error_chain(&e)))
     };
     tiny.client.wait_for_hello(BOOT, alive).map_err(|e| ended("booting the guest that reads it", e))?;

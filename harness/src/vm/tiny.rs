@@ -3,13 +3,14 @@
 use crate::built_in::AGENT;
 use crate::vm::outer::{Accelerator, Outer};
 use crate::vm::process::Process;
-use agent::client::Client;
-use agent::ending::panic_line;
+use agent::launch::kernel_log::panic_line;
 use agent::log::Log;
-use agent::protocol::{GuestReply, PORT};
 use images::{ExtraFile, initramfs, kernel, modules};
 use kata_osinfo::diagnostic::error_chain;
 use kata_osinfo::release::Release;
+use protocol::client::Client;
+use protocol::message::GuestReply;
+use qemu::deviation::RPC_PORT;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -102,7 +103,7 @@ fn fixed() -> Vec<String> {
     add("-serial", "chardev:serial".to_owned());
     add("-device", "virtio-serial-pci,id=ports".to_owned());
     add("-chardev", format!("socket,id=line,fd={LINE_FD}"));
-    add("-device", format!("virtserialport,bus=ports.0,chardev=line,name={PORT}"));
+    add("-device", format!("virtserialport,bus=ports.0,chardev=line,name={RPC_PORT}"));
     words
 }
 

@@ -1,10 +1,10 @@
 //! The containers of an environment: one containerd for all tests, a shared pod for each runtime, the controls' results.
 
-use super::instance::Instance;
+use super::containerd::Instance;
 use super::kata;
-use super::session::Session;
-use super::signatures;
-use super::task::ContainerTask;
+use super::session::{Pods, Session};
+use super::settings::Settings;
+use crate::body::caught;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::root::Root;
 use kata_osinfo::sync::locked;
@@ -16,12 +16,6 @@ use suites::catalogue::{Place, Test};
 use suites::check::{Check, Stop};
 use suites::containers::{ContainersBody, Kata, Runtime, has_control};
 use suites::environment::Claims;
-
-pub use super::instance::{Patience, Settings};
-
-/// The pods that tests share, by the names that containerd knows their runtimes by.
-#[derive(Default)]
-pub struct Pods(pub(super) Mutex<BTreeMap<&'static str, ContainerTask>>);
 
 /// Runs container tests.
 #[derive(Default)]
@@ -37,13 +31,13 @@ pub struct Engine {
     kata: Mutex<()>,
 }
 
-/// What a test left for the report.
+/// What a test leaves for the report.
 #[derive(Debug, Default)]
-pub struct Left {
+pub struct NotesAndLogs {
     /// What its body noted.
     pub notes: Vec<String>,
-    /// Logs.
-    pub artifacts: Vec<String>,
+    /// Absolute paths of logs.
+    pub logs: Vec<String>,
 }
 
 impl Engine {
@@ -58,15 +52,15 @@ impl Engine {
         settings: &Settings,
         claims: &Claims,
         profile: &Profile,
-        left: &mut Left,
+        kept: &mut NotesAndLogs,
     ) -> Check {
         if test.place != Place::Kata {
-            return self.control(test.name, body, settings, claims, profile, left);
+            return self.control(test.name, body, settings, claims, profile, kept);
         }
         let kata = claims.kata_for(&profile.name).ok_or_else(|| none_for(claims))?;
         if has_control(test.name) {
             let known = locked(&self.controls).get(test.name).cloned();
-            let control = known.unwrap_or_else(|| self.control(test.name, body, settings, claims, profile, left));
+            let control = known.unwrap_or_else(|| self.control(test.name, body, settings, claims, profile, kept));
             control.map_err(|stop| match stop {
                 Stop::Fail { message, .. } => {
                     Stop::error(format!("the same fails under runc, so that Kata cannot be judged by it: {message}"))
@@ -75,9 +69,8 @@ impl Engine {
             })?;
         }
         let _one_at_a_time = locked(&self.kata);
-        self.configured(settings, claims, profile, kata, left)?;
-        let result = self.run_under(Runtime::Kata, body, settings, claims, profile, left);
-        result.map_err(|stop| signatures::settle(stop, &record_paths(claims)))
+        self.configured(settings, claims, profile, kata, kept)?;
+        self.run_under(Runtime::Kata, body, settings, claims, profile, kept)
     }
 
     /// Configures a Kata before its first test; what went wrong then is every test's answer.
@@ -87,7 +80,7 @@ impl Engine {
         claims: &Claims,
         profile: &Profile,
         kata: &Kata,
-        left: &mut Left,
+        kept: &mut NotesAndLogs,
     ) -> Check {
         let mut known = locked(&self.configured);
         if let Some(result) = known.get(&profile.name) {
@@ -97,9 +90,9 @@ impl Engine {
         let result = kata::configure(&root, claims, profile, kata).map(|configured| {
             let Some(configured) = configured else { return };
             let copy = settings.artifacts.join(format!("kata-{}.toml", profile.name));
-            let kept = fs::create_dir_all(&settings.artifacts).and_then(|()| fs::write(&copy, &configured.text));
-            left.artifacts.extend(kept.is_ok().then(|| copy.to_string_lossy().into_owned()));
-            left.notes.extend(configured.notes);
+            let written = fs::create_dir_all(&settings.artifacts).and_then(|()| fs::write(&copy, &configured.text));
+            kept.logs.extend(written.is_ok().then(|| copy.to_string_lossy().into_owned()));
+            kept.notes.extend(configured.notes);
         });
         known.insert(profile.name.clone(), result.clone());
         result
@@ -112,10 +105,10 @@ impl Engine {
         settings: &Settings,
         claims: &Claims,
         profile: &Profile,
-        left: &mut Left,
+        kept: &mut NotesAndLogs,
     ) -> Check {
         let _one_at_a_time = locked(&self.runc);
-        let result = self.run_under(Runtime::Runc, body, settings, claims, profile, left);
+        let result = self.run_under(Runtime::Runc, body, settings, claims, profile, kept);
         locked(&self.controls).insert(name, result.clone());
         result
     }
@@ -127,10 +120,10 @@ impl Engine {
         settings: &Settings,
         claims: &Claims,
         profile: &Profile,
-        left: &mut Left,
+        kept: &mut NotesAndLogs,
     ) -> Check {
         let instance = self.instance(settings)?;
-        left.artifacts.push(instance.log_path().to_string_lossy().into_owned());
+        kept.logs.push(instance.log_path().to_string_lossy().into_owned());
         let notes = Mutex::new(Vec::new());
         let session = Session {
             instance: Arc::clone(&instance),
@@ -141,14 +134,13 @@ impl Engine {
             notes: &notes,
             folders: Mutex::default(),
         };
-        let mut result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(&session)))
-            .unwrap_or_else(|_| Err(Stop::error("the test's body panicked; see the agent's standard error")));
+        let mut result = caught(|| body(&session));
         if result.is_err() {
             // Whatever it is, the next attempt has a fresh sandbox.
             session.forget_pod();
         }
         drop(session);
-        left.notes.extend(notes.into_inner().unwrap_or_default());
+        kept.notes.extend(notes.into_inner().unwrap_or_default());
         if instance.ended().is_some() {
             // Whatever the body made of it: containerd's end explains the rest.
             result = Err(instance.crash());
@@ -169,8 +161,7 @@ impl Engine {
 
     /// Ends containerd and everything that runs in it.
     pub fn stop(&self) {
-        let pods = std::mem::take(&mut *locked(&self.pods.0));
-        drop(pods);
+        self.pods.end();
         let instance = locked(&self.instance).take();
         drop(instance);
     }
@@ -191,14 +182,6 @@ fn none_for(claims: &Claims) -> Stop {
         );
     }
     Stop::skip(format!("the Kata given is {}: this profile has none (--kata may be given twice)", given.join(" and ")))
-}
-
-/// The paths that the record names, without those in whose place something was brought along.
-fn record_paths(claims: &Claims) -> Vec<String> {
-    let brought = |name: &str| claims.brought.contains_key(name);
-    let qemu = claims.release.qemu().map(|vmm| vmm.path.clone()).filter(|_| !brought("qemu"));
-    let virtiofsd = claims.release.filesystem("virtio-fs").and_then(|f| f.path.clone());
-    qemu.into_iter().chain(virtiofsd.filter(|_| !brought("virtiofsd"))).collect()
 }
 
 impl Drop for Engine {

@@ -21,12 +21,12 @@ const TOOL: Duration = Duration::from_secs(480);
 /// What a distro makes its initramfs with, the first that is there: a release has one as a rule, and who has only the
 /// core of dracut beside initramfs-tools boots with the latter.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Tool {
+enum InitramfsTool {
     Mkinitramfs,
     Dracut,
 }
 
-impl Tool {
+impl InitramfsTool {
     const ALL: [Self; 2] = [Self::Mkinitramfs, Self::Dracut];
 
     fn name(self) -> &'static str {
@@ -96,7 +96,7 @@ impl Tool {
     }
 }
 
-/// initramfs-tools' settings: only the modules asked for, and a `mountroot` of ours instead of a root filesystem.
+/// initramfs-tools' settings: only the modules asked for, and our own `mountroot` instead of a root filesystem.
 const INITRAMFS_CONF: &str =
     "MODULES=list\nBUSYBOX=auto\nKEYMAP=n\nCOMPRESS=gzip\nBOOT=kata\nRUNSIZE=10%\nFSTYPE=auto\n";
 /// Copies Kata's agent into the initrd; asked for what it needs to be run after, it has nothing to say.
@@ -167,7 +167,7 @@ pub fn distros(folder: &Path, claims: &Claims, profile: &Profile, kata: &Kata) -
     let kernel = claims.brought.get("kernel").unwrap_or(&claims.vmlinuz).clone();
     let settings = folder.join("initramfs-settings");
     let modules: Vec<_> = profile.modules.all().into_iter().filter(|name| has_module(&claims.kernel, name)).collect();
-    for tool in Tool::ALL {
+    for tool in InitramfsTool::ALL {
         let name = tool.name();
         let initrd = folder.join(format!("{name}-initrd"));
         let ours = |e: io::Error| Stop::error(format!("writing {name}'s settings: {e}"));
@@ -263,7 +263,7 @@ mod tests {
         // What an earlier attempt left goes.
         fs::create_dir_all(settings.join("hooks")).unwrap();
         fs::write(settings.join("hooks/old"), "").unwrap();
-        Tool::Mkinitramfs.write_settings(&settings, &modules).unwrap();
+        InitramfsTool::Mkinitramfs.write_settings(&settings, &modules).unwrap();
         assert!(!settings.join("hooks/old").exists());
         let written = fs::read_to_string(settings.join("modules")).unwrap();
         assert_eq!(written.lines().collect::<Vec<_>>(), modules);
@@ -288,9 +288,14 @@ mod tests {
     fn dracut_is_given_the_agent_the_modules_and_hooks_that_are_there() {
         let dir = tempfile::tempdir().unwrap();
         let modules = Profile::find("go-3.29").unwrap().modules.all();
-        Tool::Dracut.write_settings(dir.path(), &modules).unwrap();
-        let command =
-            Tool::Dracut.command(dir.path(), Path::new("/initrd"), "6.12.1", &modules, "/opt/an agent; of Kata");
+        InitramfsTool::Dracut.write_settings(dir.path(), &modules).unwrap();
+        let command = InitramfsTool::Dracut.command(
+            dir.path(),
+            Path::new("/initrd"),
+            "6.12.1",
+            &modules,
+            "/opt/an agent; of Kata",
+        );
         let arguments: Vec<_> = command.get_args().map(|a| a.to_str().unwrap()).collect();
         assert_eq!(arguments[arguments.len() - 2..], ["/initrd", "6.12.1"]);
         let included: Vec<_> =

@@ -144,13 +144,6 @@ pub fn kill(pid: u32) -> bool {
     i32::try_from(pid).ok().and_then(Pid::from_raw).is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok())
 }
 
-/// When a process was started, in clock ticks since boot: with its id it names a process for ever.
-pub fn started(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name may have blanks and parentheses in it; the fields begin behind the last one.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,7 +188,6 @@ mod tests {
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].pid, child.id());
         assert!(traces(&id, &[]).iter().any(|trace| matches!(trace, Trace::Process { .. })));
-        assert!(started(child.id()).is_some());
         let reaper = std::thread::spawn(move || child.wait());
         remove(&id, &[]);
         reaper.join().unwrap().unwrap();

@@ -3,7 +3,7 @@
 //! Kata's agent must be PID 1 and inserts no modules itself, and a distro's kernel has vsock, and much else before 6.12,
 //! as modules (`src/agent/src/main.rs`: what runs as process 1 sets the guest up).
 
-use crate::guest::insert_module;
+use crate::guest::modules;
 use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -25,9 +25,9 @@ pub fn is_wanted() -> bool {
 /// # Errors
 /// Only when there is nothing to execute, or it cannot be.
 pub fn run() -> io::Result<()> {
-    let modules = Path::new(FOLDER).join("modules");
-    for name in fs::read_to_string(modules.join("order")).unwrap_or_default().lines() {
-        if let Err(e) = insert_module(&modules.join(name)) {
+    let folder = Path::new(FOLDER).join("modules");
+    for name in fs::read_to_string(folder.join("order")).unwrap_or_default().lines() {
+        if let Err(e) = modules::insert(&folder.join(name)) {
             eprintln!("kata-qualify-agent: {e}");
         }
     }

@@ -1,7 +1,7 @@
 //! Kata's configuration in an environment: what came with it, and a drop-in from the configuration core beside it.
 //!
 //! The same code configures a machine for `kata-osinfo configure`; what differs is that nothing known beforehand keeps
-//! Kata from being tried, for only use decides a verdict.
+//! Kata from being tried, because only use decides a verdict.
 
 use kata_osinfo::configure::{
     Configuration, DROP_IN, Flavour, Found, Guest, Inputs, KataVersion, Located, Merged, PlanError, Setting, drop_in,
@@ -58,7 +58,7 @@ pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -
     let mut notes = vec![format!("Kata {} reads {} with {}", kata.version, located.path.display(), file.display())];
     notes.extend(configuration.notes.iter().map(|note| format!("{}: {}", note.about, note.text)));
     if kata.emulated {
-        notes.push("deviation: Kata's own deadlines are stretched, for nothing is accelerated here".to_owned());
+        notes.push("deviation: Kata's own deadlines are stretched, because nothing is accelerated here".to_owned());
     }
     Ok(Some(Configured { file, text, notes }))
 }

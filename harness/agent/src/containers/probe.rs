@@ -169,7 +169,7 @@ fn file_facts(path: &Path) -> io::Result<FileFacts> {
         group: meta.gid(),
         mode: meta.mode() & 0o7777,
         size: meta.size(),
-        filesystem: crate::probe::filesystem_of(path),
+        filesystem: crate::system::filesystem_of(path),
         filesystem_kib: space.f_blocks * space.f_frsize / 1024,
     })
 }

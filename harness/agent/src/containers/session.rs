@@ -1,18 +1,15 @@
 //! What one container test is given: a runtime in a running containerd.
 
-use super::engine::Pods;
-use super::guests;
-use super::host;
-use super::image;
-use super::instance::{COMMAND, Instance};
+use super::containerd::{COMMAND, Instance};
 use super::network::Namespace;
-use super::probe;
 use super::spec::{self, Surroundings};
 use super::task::ContainerTask;
+use super::{ctr, guests, host, image, probe};
+use crate::system;
 use kata_osinfo::profile::{self, Profile};
 use kata_osinfo::sync::locked;
 use qemu::sandbox::{SHARE_TAG, Sandbox as Guest, Shared, Vsock};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -21,9 +18,22 @@ use suites::containers::{
     Container, Containers, Event, Finished, GuestFiles, Kata, Network, Process, Runtime, Sandbox, Task, Trace,
 };
 use suites::environment::Claims;
+use suites::share::Share;
 
 /// How long the probe stays after its last words where `ctr` may drop them, in milliseconds.
 const LAST_WORDS: u32 = 500;
+
+/// The pods that tests share, by the names that containerd knows their runtimes by.
+#[derive(Default)]
+pub struct Pods(Mutex<BTreeMap<&'static str, ContainerTask>>);
+
+impl Pods {
+    /// Ends all of them.
+    pub fn end(&self) {
+        let pods = std::mem::take(&mut *locked(&self.0));
+        drop(pods);
+    }
+}
 
 /// A runtime, as one test sees it.
 pub struct Session<'a> {
@@ -54,6 +64,16 @@ impl Session<'_> {
     /// Whether sandboxes are guests of an emulated machine.
     fn emulated(&self) -> bool {
         self.kata().is_some_and(|kata| kata.emulated)
+    }
+
+    /// Under Kata the paths that the record names, without those in whose place something was brought along.
+    fn record_paths(&self) -> Option<Vec<String>> {
+        self.kata()?;
+        let brought = |name: &str| self.claims.brought.contains_key(name);
+        let release = &self.claims.release;
+        let qemu = release.qemu().map(|vmm| vmm.path.clone()).filter(|_| !brought("qemu"));
+        let virtiofsd = release.filesystem(Share::VirtioFs.name()).and_then(|f| f.path.clone());
+        Some(qemu.into_iter().chain(virtiofsd.filter(|_| !brought("virtiofsd"))).collect())
     }
 
     /// The name that containerd knows the runtime by.
@@ -107,7 +127,7 @@ impl Session<'_> {
         made.map_err(|e| Stop::error(format!("making the container {id}: {e}")))?;
         let arguments = self.run_arguments(&["--config", &file.to_string_lossy()], &[&id]);
         let task = ContainerTask::start(&self.instance, self.runtime, &id, Some(folder), &arguments, input)?;
-        Ok(task.in_pod(within).emulated(self.emulated()))
+        Ok(task.in_pod(within).emulated(self.emulated()).with_record(self.record_paths()))
     }
 
     /// `ctr run` in the foreground: it gives the streams through, tells the exit code, and removes the container.
@@ -148,9 +168,8 @@ impl Session<'_> {
     }
 
     fn sandbox_pid(&self, id: &str) -> Result<u32, Stop> {
-        let listed = self.instance.ctr(&["tasks", "list"], COMMAND)?.text();
-        let row = listed.lines().find(|line| line.split_whitespace().next() == Some(id));
-        row.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
+        let listed = self.instance.tasks()?;
+        ctr::process_of(&listed, id)
             .ok_or_else(|| Stop::fail(format!("containerd does not list the pod's sandbox {id}: {listed}")))
     }
 }
@@ -203,7 +222,7 @@ impl Containers for Session<'_> {
         let go = self.kata().filter(|kata| kata.kind == profile::Runtime::Go);
         // The `ctr` of containerd 1.4 has no such option; the configuration is where the shim looks first, too.
         if let Some(kata) = go
-            && self.instance.ctr(&["run", "--help"], COMMAND)?.text().contains("--annotation")
+            && ctr::takes_annotations(&self.instance.ctr(&["run", "--help"], COMMAND)?.text())
         {
             configuration = format!("io.katacontainers.config_path={}", kata.configuration);
             options.extend(["--annotation", &configuration]);
@@ -217,6 +236,7 @@ impl Containers for Session<'_> {
         let arguments = self.run_arguments(&options, &rest);
         ContainerTask::start(&self.instance, self.runtime, &id, None, &arguments, &[])?
             .emulated(self.emulated())
+            .with_record(self.record_paths())
             .wait_to_end()
     }
 
@@ -279,8 +299,8 @@ impl Containers for Session<'_> {
         guest.initrd = Some("initrd".to_owned());
         guest.shared = Shared::VirtioFs { socket: "socket".to_owned(), tag: SHARE_TAG.to_owned() };
         guest.vsock = Some(Vsock { guest_cid: 3 });
-        guest.for_host_with(crate::home::cpus(), self.profile);
-        guest.nested = self.read_host("/proc/cpuinfo")?.lines().any(|l| l.split(' ').any(|w| w == "hypervisor"));
+        guest.for_host_with(system::cpus(), self.profile);
+        guest.nested = system::is_under_a_hypervisor();
         let launch = qemu::argv::launch(self.profile, &guest);
         launch
             .map(|launch| launch.normalised())

@@ -1,9 +1,9 @@
 //! A container that runs, attached to the `ctr run` that started it.
 
 use super::capture::Attached;
+use super::containerd::{COMMAND, Instance};
 use super::host;
-use super::instance::{COMMAND, Instance};
-use super::{probe, signatures};
+use super::{ctr, probe, shim};
 use kata_osinfo::sync::locked;
 use std::fs;
 use std::path::PathBuf;
@@ -29,6 +29,8 @@ pub struct ContainerTask {
     /// The pod that it is in.
     pod: Option<String>,
     emulated: bool,
+    /// The paths that the record names, under Kata: a refusal that names one of them may blame the record.
+    record: Option<Vec<String>>,
 }
 
 impl ContainerTask {
@@ -56,6 +58,7 @@ impl ContainerTask {
             finished: false,
             pod: None,
             emulated: false,
+            record: None,
         })
     }
 
@@ -70,6 +73,13 @@ impl ContainerTask {
     #[must_use]
     pub fn emulated(mut self, emulated: bool) -> ContainerTask {
         self.emulated = emulated;
+        self
+    }
+
+    /// Says which paths the record names, under Kata.
+    #[must_use]
+    pub fn with_record(mut self, paths: Option<Vec<String>>) -> ContainerTask {
+        self.record = paths;
         self
     }
 
@@ -104,7 +114,7 @@ impl ContainerTask {
     fn wait_for(&self, expected: impl Fn(&ContainerTask) -> bool) -> Result<(), Stop> {
         let deadline = self.instance.patience(self.runtime);
         let began = Instant::now();
-        let mut vmm = Vmm::default();
+        let mut vmm = VmmWatch::default();
         while !expected(self) {
             // Without its VMM a sandbox never comes up, yet Kata may wait for it far beyond any deadline.
             if began.elapsed() > deadline || self.runtime == Runtime::Kata && vmm.has_gone(|| self.vmm_runs()) {
@@ -133,9 +143,8 @@ impl ContainerTask {
     /// # Errors
     /// When containerd does not know the container.
     pub fn pid(&self) -> Result<u32, Stop> {
-        let listed = self.instance.ctr(&["tasks", "list"], COMMAND)?.text();
-        let row = listed.lines().find(|line| line.split_whitespace().next() == Some(&self.id));
-        row.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
+        let listed = self.instance.tasks()?;
+        ctr::process_of(&listed, &self.id)
             .ok_or_else(|| Stop::error(format!("containerd lists no task {}: {listed}", self.id)))
     }
 
@@ -151,7 +160,7 @@ impl ContainerTask {
                 let sandbox = self.sandbox();
                 let processes = host::processes(sandbox);
                 let (vmm, daemon) = (processes.iter().any(Process::is_vmm), processes.iter().any(Process::is_daemon));
-                signatures::silence(vmm, daemon, seconds, &self.instance.words_of_kata(sandbox), self.emulated)
+                shim::silence(vmm, daemon, seconds, &self.instance.words_of_kata(sandbox), self.emulated)
             }
         }
     }
@@ -161,7 +170,10 @@ impl ContainerTask {
         if self.instance.ended().is_some() {
             return Err(self.instance.crash());
         }
-        refused(&finished).map_or(Ok(finished), |words| Err(signatures::refusal(&words)))
+        match ctr::complaint(&finished) {
+            Some(complaint) => Err(shim::refusal(&complaint, self.record.as_deref())),
+            None => Ok(finished),
+        }
     }
 }
 
@@ -210,15 +222,15 @@ impl Task for ContainerTask {
 
 /// What has been seen of a sandbox's VMM.
 #[derive(Default)]
-struct Vmm {
+struct VmmWatch {
     looked: Option<Instant>,
     seen: bool,
     /// Since when it is no longer there.
     gone: Option<Instant>,
 }
 
-impl Vmm {
-    /// Whether it was there and has not been for [`GONE`]; looks once a second, for a look goes through all processes.
+impl VmmWatch {
+    /// Whether it was there and has not been for [`GONE`]; looks once a second, because each look goes through all processes.
     fn has_gone(&mut self, runs: impl FnOnce() -> bool) -> bool {
         let now = Instant::now();
         if self.looked.is_none_or(|looked| now - looked >= Duration::from_secs(1)) {
@@ -252,13 +264,6 @@ impl Drop for ContainerTask {
     }
 }
 
-/// What `ctr` itself complained of, if it was not the container that ended so.
-fn refused(finished: &Finished) -> Option<String> {
-    let text = String::from_utf8_lossy(&finished.stderr);
-    let complaint = text.lines().find(|line| line.starts_with("ctr: "))?;
-    (finished.code == 1).then(|| complaint.chars().take(2000).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,7 +271,7 @@ mod tests {
     #[test]
     fn only_a_vmm_that_was_there_can_have_gone() {
         let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds));
-        let mut vmm = Vmm::default();
+        let mut vmm = VmmWatch::default();
         assert!(!vmm.has_gone(|| false));
         assert!(vmm.gone.is_none(), "it has not come yet");
         vmm.looked = ago(2);
@@ -278,13 +283,5 @@ mod tests {
         assert!(vmm.has_gone(|| false));
         vmm.looked = ago(2);
         assert!(!vmm.has_gone(|| true), "another one came");
-    }
-
-    #[test]
-    fn only_ctrs_own_complaints_are_refusals() {
-        let ended = |code, stderr: &str| Finished { code, stdout: Vec::new(), stderr: stderr.as_bytes().to_vec() };
-        assert_eq!(refused(&ended(1, "warning\nctr: no such runtime\n")).as_deref(), Some("ctr: no such runtime"));
-        assert_eq!(refused(&ended(1, "the program's own words")), None);
-        assert_eq!(refused(&ended(7, "ctr: said the program")), None);
     }
 }

@@ -43,7 +43,7 @@ fn a_command_returns_its_value_and_events_are_kept() {
     assert_eq!(qmp.version()["qemu"]["major"], 7);
     assert_eq!(qmp.execute("query-status", json!({"a": 1})).unwrap(), json!({"status": "paused"}));
     assert_eq!(qmp.wait_event("RESUME", LONG).unwrap()["event"], "RESUME");
-    let names: Vec<Value> = qmp.take_events().into_iter().map(|mut e| e["event"].take()).collect();
+    let names: Vec<Value> = qmp.events.drain(..).map(|mut e| e["event"].take()).collect();
     assert_eq!(names, ["STOP"]);
     insta::assert_snapshot!(qmp.transcript().to_string(), @r#"
     < {"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}, "package": ""}, "capabilities": []}}
@@ -93,7 +93,7 @@ fn events_without_end_do_not_outrun_the_deadline_nor_the_memory() {
     let (stream, _peer) = peer(GREETING, &[OK, &format!("{events}{OK}")]);
     let mut qmp = Qmp::connect(stream, LONG).unwrap();
     qmp.execute("query-status", Value::Null).unwrap();
-    assert_eq!(qmp.take_events().len(), MAX_EVENTS);
+    assert_eq!(qmp.events.len(), MAX_EVENTS);
 }
 
 #[test]

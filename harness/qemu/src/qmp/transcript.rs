@@ -12,7 +12,7 @@ const MAX_ALL: usize = 4 << 20;
 #[serde(rename_all = "kebab-case")]
 pub struct Transcript {
     /// Lines in order.
-    pub lines: Vec<Line>,
+    pub lines: Vec<TranscriptLine>,
     /// Lines that came after the transcript was full.
     pub dropped: u64,
     #[serde(skip)]
@@ -22,7 +22,7 @@ pub struct Transcript {
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Line {
+pub struct TranscriptLine {
     /// Who said it.
     pub direction: Direction,
     /// The text, cut at 64 KiB, invalid UTF-8 replaced.
@@ -49,7 +49,11 @@ impl Transcript {
             return;
         }
         self.size += kept.len();
-        self.lines.push(Line { direction, text: String::from_utf8_lossy(kept).into_owned(), length: line.len() });
+        self.lines.push(TranscriptLine {
+            direction,
+            text: String::from_utf8_lossy(kept).into_owned(),
+            length: line.len(),
+        });
     }
 }
 

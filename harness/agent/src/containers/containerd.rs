@@ -1,0 +1,284 @@
+//! A containerd of our own, beside whatever else runs: own root, state, socket and namespace, all of it removed again.
+
+mod folders;
+
+use super::capture::Attached;
+use super::settings::Settings;
+use super::{ctr, image, shim};
+use crate::log::Log;
+use crate::process::{how_it_ended, kill_group, prepare};
+use crate::system;
+use folders::{clean_up, lay_out, search_path, sweep};
+use kata_osinfo::sync::locked;
+use std::fs;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use suites::check::Stop;
+use suites::containers::{Event, Finished, Runtime};
+use suites::outcome::Component;
+
+/// Where the sockets and states of our instances lie: short, because a Unix socket's path has 108 bytes.
+const RUN: &str = "/run/kata-qualify/containers";
+/// How long containerd may take to serve, under emulation on a busy machine.
+const START: Duration = Duration::from_secs(60);
+/// How long a command of `ctr` may take that waits for no container.
+pub const COMMAND: Duration = Duration::from_secs(40);
+
+/// A running containerd.
+pub struct Instance {
+    name: String,
+    settings: Settings,
+    run: PathBuf,
+    /// What lies on the disk.
+    disk: PathBuf,
+    child: Mutex<Child>,
+    log: Log,
+    events: Mutex<Option<Attached>>,
+    next: AtomicU64,
+    snapshotter: &'static str,
+    /// The version of `ctr`.
+    version: String,
+}
+
+impl Instance {
+    /// Starts containerd, waits until it serves, and imports the test's image.
+    ///
+    /// # Errors
+    /// A skip where there is no containerd, a failure of containerd's where it ends or does not serve.
+    pub fn start(settings: &Settings) -> Result<Instance, Stop> {
+        static GENERATION: AtomicU64 = AtomicU64::new(0);
+        sweep();
+        let name = format!("kq{}x{}", std::process::id(), GENERATION.fetch_add(1, Ordering::Relaxed));
+        if !settings.containerd.exists() {
+            let path = settings.containerd.display();
+            return Err(Stop::skip(format!(
+                "the environment has no containerd at {path}: install the distro's package"
+            )));
+        }
+        let (run, disk) = (Path::new(RUN).join(&name), settings.disk.join(&name));
+        let failed = |e: io::Error| Stop::error(format!("making the folders of containerd: {e}"));
+        lay_out(&name, settings, &run, &disk).map_err(failed)?;
+        let mut command = Command::new(&settings.containerd);
+        command.arg("--config").arg(run.join("config.toml")).arg("--address").arg(run.join("sock"));
+        command.env("PATH", search_path(&run, &settings.programs)).env_remove("KATA_CONF_FILE");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let spawned = prepare(&mut command, Vec::new()).spawn();
+        let mut child = spawned.map_err(|e| {
+            clean_up(&name, &disk, 0);
+            Stop::blame(Component::Containerd, format!("{} does not start: {e}", settings.containerd.display()))
+        })?;
+        fs::create_dir_all(&settings.artifacts).map_err(failed)?;
+        let log =
+            child.stderr.take().map(|stderr| Log::collect(stderr, &settings.artifacts.join(format!("{name}.log"))));
+        let log = log.unwrap_or_else(|| Err(io::Error::other("it has no standard error"))).map_err(failed)?;
+        let snapshotter = if system::filesystem_of(&disk) == "overlay" { "native" } else { "overlayfs" };
+        let mut instance = Instance {
+            name,
+            settings: settings.clone(),
+            run,
+            disk,
+            child: Mutex::new(child),
+            log,
+            events: Mutex::new(None),
+            next: AtomicU64::new(1),
+            snapshotter,
+            version: String::new(),
+        };
+        instance.version = ctr::client_version(&instance.wait_until_it_serves()?.text());
+        instance.import()?;
+        *locked(&instance.events) = Attached::start(&mut instance.command(&["events"]), &[]).ok();
+        Ok(instance)
+    }
+
+    /// Gives what `ctr version` said.
+    fn wait_until_it_serves(&self) -> Result<Finished, Stop> {
+        let end = Instant::now() + START;
+        loop {
+            let finished = self.ctr(&["version"], COMMAND);
+            match finished {
+                Ok(finished) if finished.code == 0 => return Ok(finished),
+                _ if self.ended().is_some() => return Err(self.crash()),
+                _ if Instant::now() > end => {
+                    let log = self.log.last_lines(4);
+                    return Err(Stop::blame(
+                        Component::Containerd,
+                        format!("containerd does not serve within {} s: {log}", START.as_secs()),
+                    ));
+                }
+                _ => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
+    fn import(&self) -> Result<(), Stop> {
+        let archive = self.disk.join("image.tar");
+        let made = fs::read(&self.settings.probe).and_then(|probe| fs::write(&archive, image::archive(&probe)?));
+        made.map_err(|e| Stop::error(format!("making the test's image: {e}")))?;
+        let path = archive.to_string_lossy();
+        let imported = self.ctr(&["images", "import", "--snapshotter", self.snapshotter, &path], COMMAND)?;
+        match imported.code {
+            0 => Ok(()),
+            _ => Err(Stop::blame(Component::Containerd, format!("importing an OCI image: {}", imported.summary()))),
+        }
+    }
+
+    /// The version of `ctr`, if it is one that drops what it has not yet read of a task's output when the task ends.
+    pub fn drops_last_words(&self) -> Option<&str> {
+        ctr::drops_last_words(&self.version).then_some(&self.version)
+    }
+
+    /// What `ctr tasks list` says.
+    ///
+    /// # Errors
+    /// As [`Instance::ctr`].
+    pub fn tasks(&self) -> Result<String, Stop> {
+        Ok(self.ctr(&["tasks", "list"], COMMAND)?.text())
+    }
+
+    /// A command of `ctr` that talks to this instance.
+    pub fn command<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S]) -> Command {
+        let mut command = Command::new(self.settings.containerd.with_file_name("ctr"));
+        command.arg("--address").arg(self.run.join("sock")).args(["--namespace", &self.name]).args(arguments);
+        command.env("PATH", search_path(&self.run, &self.settings.programs));
+        command
+    }
+
+    /// Runs a command of `ctr` to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started or outlives the deadline; its own failure is an exit code.
+    pub fn ctr<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S], deadline: Duration) -> Result<Finished, Stop> {
+        let words: Vec<String> = arguments.iter().map(|a| a.as_ref().to_string_lossy().into_owned()).collect();
+        let mut attached = Attached::start(&mut self.command(arguments), &[])
+            .map_err(|e| Stop::skip(format!("the environment has no ctr beside its containerd: {e}")))?;
+        attached.wait(deadline).ok_or_else(|| match self.ended() {
+            Some(_) => self.crash(),
+            None => Stop::error(format!("ctr {} did not end within {} s", words.join(" "), deadline.as_secs())),
+        })
+    }
+
+    /// A fresh id of a container, or of what belongs to one.
+    pub fn fresh_id(&self, runtime: Runtime) -> String {
+        format!("{}{}", self.prefix(runtime), self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// How the ids of a runtime's containers begin.
+    pub fn prefix(&self, runtime: Runtime) -> String {
+        let letter = match runtime {
+            Runtime::Runc => 'r',
+            Runtime::Kata => 'k',
+        };
+        format!("{}{letter}-", self.name)
+    }
+
+    /// The control group of a container.
+    pub fn control_group(&self, id: &str) -> String {
+        format!("/{}/{id}", self.name)
+    }
+
+    /// A folder on the disk.
+    pub fn disk(&self) -> &Path {
+        &self.disk
+    }
+
+    /// The folder for the streams of containers.
+    pub fn fifos(&self) -> PathBuf {
+        self.run.join("fifo")
+    }
+
+    /// The snapshotter that works on the disk's filesystem.
+    pub fn snapshotter(&self) -> &'static str {
+        self.snapshotter
+    }
+
+    /// The probe's program.
+    pub fn probe(&self) -> &Path {
+        &self.settings.probe
+    }
+
+    /// How long a container of that runtime may take.
+    pub fn patience(&self, runtime: Runtime) -> Duration {
+        match runtime {
+            Runtime::Runc => self.settings.patience.runc,
+            Runtime::Kata => self.settings.patience.kata,
+        }
+    }
+
+    /// containerd's log so far, its last lines.
+    pub fn last_words(&self) -> String {
+        self.log.last_lines(6)
+    }
+
+    /// What Kata has written to containerd's log about a sandbox: errors and warnings, the last ones.
+    pub fn words_of_kata(&self, sandbox: &str) -> String {
+        shim::words_about(&self.log.text(), sandbox)
+    }
+
+    /// Where the log is kept.
+    pub fn log_path(&self) -> &Path {
+        self.log.path()
+    }
+
+    /// Folders of containerd's that have an entry for each container.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        vec![
+            self.run.join("state/io.containerd.runtime.v2.task").join(&self.name),
+            self.fifos(),
+            Path::new("/run/containerd/runc").join(&self.name),
+        ]
+    }
+
+    /// The events about the container of that id.
+    pub fn events(&self, id: &str) -> Vec<Event> {
+        let text = locked(&self.events).as_ref().map(Attached::stdout).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let named = format!("\"{id}\"");
+        let lines = text.lines().filter(|line| line.contains(&named));
+        lines.map(|line| Event { topic: ctr::topic(line).to_owned(), line: line.to_owned() }).collect()
+    }
+
+    /// How containerd has ended, if it has.
+    pub fn ended(&self) -> Option<std::process::ExitStatus> {
+        locked(&self.child).try_wait().ok().flatten()
+    }
+
+    /// What its end means: a crash blames containerd, a kill from outside blames nobody.
+    pub fn crash(&self) -> Stop {
+        let Some(status) = self.ended() else { return Stop::error("containerd runs") };
+        let message = format!("containerd ended ({}): {}", how_it_ended(status), self.last_words());
+        match status.signal() {
+            Some(libc::SIGILL | libc::SIGABRT | libc::SIGBUS | libc::SIGFPE | libc::SIGSEGV) | None => {
+                Stop::blame(Component::Containerd, message)
+            }
+            Some(_) => Stop::error(message),
+        }
+    }
+
+    /// containerd's process id; a test that ends it on purpose needs it.
+    pub fn pid(&self) -> u32 {
+        locked(&self.child).id()
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        locked(&self.events).take();
+        // Politely first: a runtime that is asked takes its own things away.
+        if self.ended().is_none() {
+            for runtime in [Runtime::Runc, Runtime::Kata] {
+                let listed = self.ctr(&["tasks", "list", "--quiet"], COMMAND);
+                let listed = listed.map(|finished| finished.text()).unwrap_or_default();
+                for id in listed.lines().filter(|id| id.starts_with(&self.prefix(runtime))) {
+                    let _ = self.ctr(&["tasks", "kill", "--signal", "SIGKILL", id], COMMAND);
+                }
+            }
+        }
+        kill_group(&mut locked(&self.child));
+        clean_up(&self.name, &self.disk, self.next.load(Ordering::Relaxed));
+    }
+}

@@ -1,0 +1,128 @@
+//! What an instance has on disk: laid out before containerd starts, and removed with everything else of the instance.
+
+use super::RUN;
+use crate::containers::host;
+use crate::containers::settings::Settings;
+use crate::process;
+use kata_osinfo::hex::hex;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+/// Whose instance it is, kept beside its socket: what a killed agent has left is removed by the next one.
+#[derive(Debug, Serialize, Deserialize)]
+struct Owner {
+    pid: u32,
+    started: u64,
+    name: String,
+    disk: PathBuf,
+}
+
+/// Takes everything of an instance away: processes, mounts, control groups, sockets, folders.
+///
+/// `ids` is the highest number that it has given to a container.
+pub(super) fn clean_up(name: &str, disk: &Path, ids: u64) {
+    let run = Path::new(RUN).join(name);
+    for number in 1..=ids {
+        for letter in ['r', 'k'] {
+            let _ = fs::remove_file(shims_socket(&run.join("sock"), name, &format!("{name}{letter}-{number}")));
+        }
+    }
+    for id in [format!("{name}r-"), format!("{name}k-"), name.to_owned()] {
+        host::remove(&id, &[]);
+    }
+    for folder in [&run, disk, &Path::new("/run/containerd/runc").join(name)] {
+        let _ = fs::remove_dir_all(folder);
+    }
+    // Ours if they are empty; a containerd of the machine's keeps its own.
+    for folder in ["/run/containerd/runc", "/run/containerd/s", "/run/containerd", RUN, "/run/kata-qualify"] {
+        let _ = fs::remove_dir(folder);
+    }
+}
+
+/// Where the shim of a container listens (`SocketAddress` in containerd's `runtime/v2/shim/util_unix.go`): a shim of
+/// Kata's that refuses its first container leaves its socket there.
+fn shims_socket(address: &Path, namespace: &str, id: &str) -> PathBuf {
+    let hashed = address.join(namespace).join(id);
+    let digest = Sha256::digest(hashed.as_os_str().as_encoded_bytes());
+    Path::new("/run/containerd/s").join(hex(&digest))
+}
+
+/// Removes what agents that were killed have left.
+pub(super) fn sweep() {
+    for entry in fs::read_dir(RUN).into_iter().flatten().flatten() {
+        let text = fs::read(entry.path().join("owner")).unwrap_or_default();
+        if let Ok(owner) = serde_json::from_slice::<Owner>(&text)
+            && process::started(owner.pid) != Some(owner.started)
+            && entry.file_name().to_str() == Some(&owner.name)
+        {
+            // Nobody knows any more how many there were: more than a run has containers.
+            clean_up(&owner.name, &owner.disk, 1000);
+        }
+    }
+}
+
+/// Makes the folders, the links to Kata's shims, and containerd's configuration.
+pub(super) fn lay_out(name: &str, settings: &Settings, run: &Path, disk: &Path) -> io::Result<()> {
+    for folder in [run.join("state"), run.join("fifo"), run.join("bin"), disk.join("root"), disk.join("containers")] {
+        fs::create_dir_all(folder)?;
+    }
+    let pid = std::process::id();
+    let started = process::started(pid).ok_or_else(|| io::Error::other("reading the own start time"))?;
+    let owner = Owner { pid, started, name: name.to_owned(), disk: disk.to_owned() };
+    fs::write(run.join("owner"), serde_json::to_vec(&owner)?)?;
+    for (name, shim) in &settings.kata_shims {
+        symlink(shim, run.join("bin").join(name))?;
+    }
+    fs::write(run.join("config.toml"), configuration(run, disk))
+}
+
+/// Version 2 is understood from containerd 1.3 to 2.x. Whatever listens elsewhere or writes outside its folders is off.
+fn configuration(run: &Path, disk: &Path) -> String {
+    const DISABLED: [&str; 9] = [
+        "io.containerd.grpc.v1.cri",
+        "io.containerd.cri.v1.images",
+        "io.containerd.cri.v1.runtime",
+        "io.containerd.internal.v1.opt",
+        "io.containerd.nri.v1.nri",
+        // Where these find no filesystem of their own, some versions fail everything that lists snapshotters.
+        "io.containerd.snapshotter.v1.btrfs",
+        "io.containerd.snapshotter.v1.zfs",
+        "io.containerd.snapshotter.v1.devmapper",
+        "io.containerd.snapshotter.v1.blockfile",
+    ];
+    let quoted = |path: PathBuf| format!("{:?}", path.to_string_lossy());
+    format!(
+        "version = 2\nroot = {}\nstate = {}\ndisabled_plugins = {DISABLED:?}\n\n[grpc]\naddress = {}\n",
+        quoted(disk.join("root")),
+        quoted(run.join("state")),
+        quoted(run.join("sock")),
+    )
+}
+
+/// Where containerd, `ctr` and the shims look for programs.
+pub(super) fn search_path(run: &Path, programs: &[PathBuf]) -> OsString {
+    let inherited = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = programs.to_vec();
+    folders.push(run.join("bin"));
+    folders.extend(std::env::split_paths(&inherited));
+    // What an agent is started with is not always what a login has.
+    folders.extend(["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from));
+    std::env::join_paths(folders).unwrap_or(inherited)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_keeps_everything_in_its_folders() {
+        let text = configuration(Path::new("/run/x"), Path::new("/disk/x"));
+        assert!(text.starts_with("version = 2\nroot = \"/disk/x/root\"\nstate = \"/run/x/state\"\n"), "{text}");
+        assert!(text.contains("address = \"/run/x/sock\"") && text.contains("io.containerd.nri.v1.nri"), "{text}");
+    }
+}

@@ -1,0 +1,90 @@
+//! What containerd's `ctr` says, as its versions 1.4 to 2.3 do: the one place that reads it.
+
+use suites::containers::Finished;
+
+/// The client's version in what `ctr version` says, which tells the server's after it.
+pub(super) fn client_version(said: &str) -> String {
+    let version = said.lines().find_map(|line| line.trim().strip_prefix("Version:"));
+    version.unwrap_or_default().trim().to_owned()
+}
+
+/// Deleting a task, these close their ends of its streams first and wait for the copying afterwards (`task.Delete` in
+/// containerd's `task.go`, 1.6.0 to 1.6.21 and 1.7.0 to 1.7.2): what was still in the pipes is lost, and the shim waits
+/// two seconds for somebody to read it.
+pub(super) fn drops_last_words(version: &str) -> bool {
+    let mut numbers = version.trim_start_matches('v').split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().ok());
+    match (numbers.next().flatten(), numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(1), Some(6), Some(patch)) => patch <= 21,
+        (Some(1), Some(7), Some(patch)) => patch <= 2,
+        (Some::<u32>(_), Some::<u32>(_), Some::<u32>(_)) => false,
+        // Of an unknown one nothing is lost by lingering.
+        _ => true,
+    }
+}
+
+/// The process of a container in what `ctr tasks list` says: a row a task, its id and its process first.
+pub(super) fn process_of(listed: &str, id: &str) -> Option<u32> {
+    let mut rows = listed.lines().map(str::split_whitespace);
+    rows.find_map(|mut row| if row.next()? == id { row.next() } else { None })?.parse().ok()
+}
+
+/// The topic in a line of `ctr events`: time, namespace, topic, and the event as JSON.
+pub(super) fn topic(line: &str) -> &str {
+    line.split_whitespace().find(|word| word.starts_with('/')).unwrap_or_default()
+}
+
+/// Whether `ctr run --help` offers `--annotation`, which 1.4 does not have.
+pub(super) fn takes_annotations(help: &str) -> bool {
+    help.contains("--annotation")
+}
+
+/// What `ctr` itself complained of, if it was not the container that ended so.
+pub(super) fn complaint(finished: &Finished) -> Option<String> {
+    let text = String::from_utf8_lossy(&finished.stderr);
+    let complaint = text.lines().find(|line| line.starts_with("ctr: "))?;
+    (finished.code == 1).then(|| complaint.chars().take(2000).collect())
+}
+
+/// Whether a complaint is about an option that this `ctr` does not know.
+pub(super) fn knows_no_option(complaint: &str) -> bool {
+    complaint.starts_with("ctr: flag provided but not defined")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_versions_that_drop_output_are_known() {
+        let said = "Client:\n  Version:  1.6.20~ds1\n  Revision: 1\n\nServer:\n  Version:  9.9.9\n";
+        assert_eq!(client_version(said), "1.6.20~ds1");
+        for version in ["1.6.0", "1.6.20~ds1", "v1.6.21", "1.7.2", "", "unknown"] {
+            assert!(drops_last_words(version), "{version}");
+        }
+        for version in ["1.4.13~ds1", "1.5.18", "1.6.22", "1.7.3", "1.7.24~ds1", "v2.1.9", "2.3.4+unknown"] {
+            assert!(!drops_last_words(version), "{version}");
+        }
+    }
+
+    #[test]
+    fn a_task_is_found_by_its_whole_id() {
+        let listed = "TASK       PID    STATUS\nkq1r-12    44     RUNNING\nkq1r-1     43     RUNNING\n";
+        assert_eq!(process_of(listed, "kq1r-1"), Some(43));
+        assert_eq!(process_of(listed, "kq1r-2"), None);
+    }
+
+    #[test]
+    fn an_events_topic_stands_between_its_namespace_and_its_text() {
+        let line = "2026-11-28 19:00:00.1 +0000 UTC kq1 /tasks/oom {\"container_id\":\"kq1k-5\"}";
+        assert_eq!(topic(line), "/tasks/oom");
+        assert_eq!(topic(""), "");
+    }
+
+    #[test]
+    fn only_ctrs_own_complaints_are_refusals() {
+        let ended = |code, stderr: &str| Finished { code, stdout: Vec::new(), stderr: stderr.as_bytes().to_vec() };
+        assert_eq!(complaint(&ended(1, "warning\nctr: no such runtime\n")).as_deref(), Some("ctr: no such runtime"));
+        assert_eq!(complaint(&ended(1, "the program's own words")), None);
+        assert_eq!(complaint(&ended(7, "ctr: said the program")), None);
+    }
+}

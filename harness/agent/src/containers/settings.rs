@@ -1,0 +1,43 @@
+//! What our containerd is made of, and how long its containers may take.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What an instance is made of.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The distro's containerd; `ctr` is beside it.
+    pub containerd: PathBuf,
+    /// A folder on a disk, for images and root filesystems.
+    pub disk: PathBuf,
+    /// Where logs are kept.
+    pub artifacts: PathBuf,
+    /// The program that serves as the probe: this binary.
+    pub probe: PathBuf,
+    /// Folders that are searched for programs before `PATH`.
+    pub programs: Vec<PathBuf>,
+    /// Kata's shims, by the names that containerd looks for.
+    pub kata_shims: BTreeMap<String, PathBuf>,
+    /// How long containers may take.
+    pub patience: Patience,
+}
+
+/// How long a container may take to start, and a short one to its end.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Under runc.
+    pub runc: Duration,
+    /// Under Kata, which boots a virtual machine for it, perhaps under emulation, and does not give up by itself when
+    /// its virtiofsd has exited.
+    pub kata: Duration,
+}
+
+impl Patience {
+    /// What containers are given: a sandbox that is a guest of an emulated machine takes 12 to 70 s to boot, and more
+    /// than 120 s were seen beside other work.
+    pub fn new(emulated: bool) -> Patience {
+        let kata = if emulated { 240 } else { 120 };
+        Patience { runc: Duration::from_secs(60), kata: Duration::from_secs(kata) }
+    }
+}

@@ -1,0 +1,246 @@
+//! What Kata's shims say, and whom it blames: the one place that reads it.
+//!
+//! The words were seen with Kata 3.30, 4.0 and 3.1.2. A complaint without any of them blames the component that the
+//! catalogue names.
+
+use super::ctr;
+use suites::check::Stop;
+use suites::outcome::Component;
+
+/// How many of Kata's lines a message has.
+const LINES: usize = 3;
+
+/// The last of what Kata has written to containerd's log about a sandbox: errors and warnings.
+///
+/// The Go shim writes `name=containerd-shim-v2 … sandbox=ID` as logfmt, the Rust one JSON with the id in it.
+pub(super) fn words_about(log: &str, sandbox: &str) -> String {
+    let about =
+        |line: &&str| line.contains(sandbox) && (line.contains("source=virtcontainers") || line.contains("\"source\""));
+    // One of these for every file that is mounted, and none of them explains anything.
+    let lines: Vec<&str> = log.lines().filter(about).filter(|l| !l.contains("Block device not supported")).collect();
+    let message = |line: &&str| {
+        let rest = line.split_once("msg=").map_or(*line, |(_, rest)| rest);
+        rest.chars().take(400).collect::<String>()
+    };
+    lines[lines.len().saturating_sub(LINES)..].iter().map(message).collect::<Vec<_>>().join(" | ")
+}
+
+/// What a refusal is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    /// `ctr` itself was given an option that it does not know.
+    UnknownOption,
+    /// Kata's own agent took the connection and closed it: the guest had come up far enough for it to listen.
+    AgentHungUp,
+    /// The Go shim insists on a syslog.
+    NoSyslog,
+    /// The agent was built without seccomp.
+    NoSeccomp,
+    /// What the record names is not there.
+    RecordIsWrong,
+    /// What only the configuration names, which the harness has made, is not there.
+    ConfigurationIsWrong,
+    /// Its words point to this component.
+    Blames(Component),
+    /// Its words are not known.
+    Unknown,
+}
+
+/// Turns what `ctr` complained of into a failed check that blames the component its words point to; what `ctr` does not
+/// understand, and what Kata's own agent causes, blames nobody.
+///
+/// Under Kata `record` are the paths that the shipped record names.
+pub(super) fn refusal(complaint: &str, record: Option<&[String]>) -> Stop {
+    let message = complaint.to_owned();
+    match read(complaint, record) {
+        Refusal::UnknownOption => {
+            Stop::error(format!("the release's ctr does not know an option that it was given: {complaint}"))
+        }
+        Refusal::AgentHungUp => Stop::error(format!(
+            "the agent of the Kata that was given took the connection and closed it (Kata 2.3.1 to 3.13.0 has agents that \
+             no kernel since January 2025 lets listen, because vsock has no SO_REUSEPORT): {complaint}"
+        )),
+        Refusal::NoSyslog => Stop::skip("the environment has no /dev/log, which Kata's Go shim writes to"),
+        Refusal::NoSeccomp => Stop::skip("the Kata given has an agent that was built without seccomp"),
+        Refusal::RecordIsWrong => Stop::blame(Component::Record, message),
+        Refusal::ConfigurationIsWrong => Stop::error(format!("the configuration names what is not there: {complaint}")),
+        Refusal::Blames(component) => Stop::blame(component, message),
+        Refusal::Unknown => Stop::fail(message),
+    }
+}
+
+fn read(complaint: &str, record: Option<&[String]>) -> Refusal {
+    let text = complaint.to_lowercase();
+    let has = |words: &str| text.contains(words);
+    if ctr::knows_no_option(complaint) {
+        return Refusal::UnknownOption;
+    }
+    if has("failed to check if grpc server is working: ttrpc: closed") {
+        return Refusal::AgentHungUp;
+    }
+    if let Some(record) = record {
+        let absent = has("does not exist") || has("no such file or directory");
+        if has("unix syslog delivery error") {
+            return Refusal::NoSyslog;
+        }
+        if has("agent does not support seccomp") {
+            return Refusal::NoSeccomp;
+        }
+        if absent && record.iter().any(|path| complaint.contains(path.as_str())) {
+            return Refusal::RecordIsWrong;
+        }
+        if absent && has(".toml: file ") {
+            return Refusal::ConfigurationIsWrong;
+        }
+    }
+    if has("host system doesn't support vsock") || has("/dev/vhost-vsock") || has("/dev/kvm") || has("/dev/vhost-net") {
+        return Refusal::Blames(Component::Kernel);
+    }
+    if has("virtiofsd") || has("virtio-fs daemon") || has("failed to read msg header") {
+        return Refusal::Blames(Component::Virtiofsd);
+    }
+    if has("qemu-system") || has("qmp") || has("error running command: exit status 1") {
+        return Refusal::Blames(Component::Qemu);
+    }
+    // The guest came up under QEMU, and its agent was never heard: kernel, initrd or its modules.
+    if has("timed out connecting to vsock") || has("dial timeout") || has("failed to connect to agent") {
+        return Refusal::Blames(Component::Kernel);
+    }
+    Refusal::Unknown
+}
+
+/// Why a sandbox did not come up within its deadline, by which of its processes are there.
+///
+/// An emulated machine ends a guest, or is too slow for it, by itself; there only the daemon, which is a process like
+/// any other, can be blamed for silence.
+pub(super) fn silence(vmm: bool, daemon: bool, seconds: u64, log: &str, emulated: bool) -> Stop {
+    let said = if log.is_empty() { String::new() } else { format!("; Kata said: {log}") };
+    match (vmm, daemon) {
+        // QEMU found the daemon's socket and nobody behind it.
+        (false, false) if log.contains("vhost-fs.sock': Connection refused") => Stop::blame(
+            Component::Virtiofsd,
+            format!("no answer from the sandbox within {seconds} s: its virtiofsd had exited before QEMU came{said}"),
+        ),
+        (_, true) | (false, false) if emulated => Stop::Unanswered {
+            message: format!(
+                "no answer from the sandbox within {seconds} s, its QEMU {} and its virtiofsd {}, which emulation may \
+                 cause by itself{said}",
+                if vmm { "runs" } else { "is gone" },
+                if daemon { "runs" } else { "is gone" },
+            ),
+        },
+        // The end of one ended the other, and nobody has seen which was first: the catalogue's component is blamed.
+        (false, false) => Stop::fail(format!(
+            "no answer from the sandbox within {seconds} s, and neither its QEMU nor its virtiofsd runs{said}"
+        )),
+        (true, false) => Stop::blame(
+            Component::Virtiofsd,
+            format!("no answer from the sandbox within {seconds} s, and its virtiofsd is gone: it has exited{said}"),
+        ),
+        (false, true) => Stop::blame(
+            Component::Qemu,
+            format!("no answer from the sandbox within {seconds} s, and its QEMU is gone: it has exited{said}"),
+        ),
+        (true, true) => Stop::blame(
+            Component::Kernel,
+            format!("QEMU and virtiofsd run, and the agent in the guest did not answer within {seconds} s{said}"),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_words_point_to_their_component() {
+        for (text, component) in [
+            ("ctr: host system doesn't support vsock: stat /dev/vhost-vsock: no such file", Some(Component::Kernel)),
+            ("ctr: fork/exec /usr/libexec/virtiofsd: no such file or directory", Some(Component::Virtiofsd)),
+            ("ctr: timed out connecting to vsock 77:1024", Some(Component::Kernel)),
+            ("ctr: failed to launch qemu: /usr/bin/qemu-system-x86_64: -foo", Some(Component::Qemu)),
+            ("ctr: something else", None),
+        ] {
+            assert_eq!(read(text, None), component.map_or(Refusal::Unknown, Refusal::Blames), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_not_there_blames_who_names_it() {
+        let record = ["/usr/bin/qemu-system-x86_64".to_owned(), "/usr/libexec/virtiofsd".to_owned()];
+        let of = |text: &str| read(text, Some(&record));
+        let missing = "ctr: failed to create shim task: /etc/kata/configuration.toml: file";
+        let ours = format!("{missing} /opt/kata/initrd.img does not exist: not found");
+        assert_eq!(
+            of(&format!("{missing} /usr/bin/qemu-system-x86_64 does not exist: not found")),
+            Refusal::RecordIsWrong
+        );
+        assert_eq!(of(&ours), Refusal::ConfigurationIsWrong);
+        let fork = "ctr: failed to create shim task: fork/exec /usr/libexec/virtiofsd: no such file or directory";
+        assert_eq!(of(fork), Refusal::RecordIsWrong);
+        let vsock = "ctr: host system doesn't support vsock: stat /dev/vhost-vsock: no such file or directory";
+        assert_eq!(of(vsock), Refusal::Blames(Component::Kernel));
+        let syslog = "ctr: failed to create shim task: Unix syslog delivery error: unknown";
+        assert_eq!(of(syslog), Refusal::NoSyslog);
+        assert!(matches!(refusal(syslog, Some(&record)), Stop::Skip { .. }));
+        assert_eq!(read(syslog, None), Refusal::Unknown, "runc writes to no syslog");
+        let seccomp =
+            "ctr: Seccomp profiles are passed to the virtual machine, but the Kata agent does not support seccomp";
+        assert_eq!(of(seccomp), Refusal::NoSeccomp);
+        let stop = refusal(&ours, Some(&record));
+        assert!(matches!(&stop, Stop::Error { message } if message.contains("initrd.img")), "{stop:?}");
+    }
+
+    #[test]
+    fn an_option_that_an_old_ctr_does_not_know_is_our_fault() {
+        let stop = refusal("ctr: flag provided but not defined: -annotation", None);
+        assert!(matches!(&stop, Stop::Error { message } if message.contains("-annotation")), "{stop:?}");
+    }
+
+    #[test]
+    fn an_agent_that_hangs_up_is_none_of_the_distros() {
+        let words = "ctr: failed to create shim task: Failed to Check if grpc server is working: ttrpc: closed";
+        let stop = refusal(words, Some(&[]));
+        assert!(matches!(&stop, Stop::Error { message } if message.contains("agent of the Kata")), "{stop:?}");
+    }
+
+    #[test]
+    fn what_kata_said_of_a_sandbox_is_found_among_the_rest() {
+        let log = "level=info msg=\"loading plugin\"\n\
+                   level=error msg=\"QEMU exited\" name=containerd-shim-v2 sandbox=kq1k-5 source=virtcontainers\n\
+                   level=warning msg=\"Block device not supported\" sandbox=kq1k-5 source=virtcontainers\n\
+                   level=error msg=\"other\" sandbox=kq1k-6 source=virtcontainers\n";
+        let words = words_about(log, "kq1k-5");
+        assert!(words.starts_with("\"QEMU exited\"") && !words.contains("other") && !words.contains('|'), "{words}");
+    }
+
+    #[test]
+    fn silence_blames_the_one_that_is_missing() {
+        let blames = |vmm, daemon| match silence(vmm, daemon, 100, "", false) {
+            Stop::Fail { blames, .. } => blames,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(blames(true, false), Some(Component::Virtiofsd));
+        let words = "qemu-system-x86_64: -chardev socket,path=/run/vc/vm/x/vhost-fs.sock: Failed to connect to \
+                     '/run/vc/vm/x/vhost-fs.sock': Connection refused";
+        for emulated in [false, true] {
+            match silence(false, false, 100, words, emulated) {
+                Stop::Fail { blames, .. } => assert_eq!(blames, Some(Component::Virtiofsd)),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(blames(false, true), Some(Component::Qemu));
+        assert_eq!(blames(false, false), None);
+        assert_eq!(blames(true, true), Some(Component::Kernel));
+    }
+
+    #[test]
+    fn under_emulation_silence_blames_nobody_but_a_daemon_that_is_gone() {
+        for (vmm, daemon) in [(true, true), (false, true), (false, false)] {
+            let stop = silence(vmm, daemon, 100, "", true);
+            assert!(matches!(&stop, Stop::Unanswered { message } if message.contains("emulation")), "{stop:?}");
+        }
+        let gone = silence(true, false, 100, "", true);
+        assert!(matches!(gone, Stop::Fail { blames: Some(Component::Virtiofsd), .. }), "{gone:?}");
+    }
+}

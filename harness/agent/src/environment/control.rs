@@ -1,0 +1,63 @@
+//! The control: each property of a filesystem natively on the volume, before a share of it is blamed.
+
+use crate::body::in_fresh_directory;
+use kata_osinfo::sync::locked;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use suites::catalogue::{Body, Test, body};
+use suites::check::{Check, Stop};
+use suites::filesystem::{self, GuestBody, Site};
+
+/// What the native filesystem did, by the test's name; each property runs once.
+#[derive(Default)]
+pub struct Controls {
+    results: Mutex<BTreeMap<&'static str, Arc<Mutex<Option<Check>>>>>,
+}
+
+impl Controls {
+    /// Runs the property natively below `root` unless it has been; what fails there is an error or a skip, never a failure.
+    pub fn check(&self, test: &Test, root: &Path, pjdfstest: &Path) -> Check {
+        let Some(guest_body) = body(test).and_then(Body::on_a_site) else { return Ok(()) };
+        // The outer lock is held only to find the entry: a slow property must not hold up the others.
+        let entry = Arc::clone(locked(&self.results).entry(test.name).or_default());
+        let mut known = locked(&entry);
+        let result = known.get_or_insert_with(|| natively(guest_body, root, pjdfstest)).clone();
+        result.map_err(|stop| match stop {
+            Stop::Fail { message, .. } => Stop::error(format!(
+                "the property does not even hold on the environment's own filesystem, so the share cannot be judged: {message}"
+            )),
+            other => other,
+        })
+    }
+}
+
+fn natively(run: GuestBody, root: &Path, pjdfstest: &Path) -> Check {
+    in_fresh_directory(root, |dir| run(&site(dir, root, pjdfstest)))
+}
+
+/// The environment's own filesystem as a site.
+fn site(dir: PathBuf, root: &Path, pjdfstest: &Path) -> Site {
+    Site {
+        dir,
+        small: Some(root.join("small")).filter(|s| s.is_dir()),
+        root: root.to_owned(),
+        share: None,
+        pjdfstest: Some(pjdfstest.to_owned()).filter(|p| p.exists()),
+        scratch: std::env::temp_dir(),
+    }
+}
+
+/// The names of pjdfstest's tests that fail natively, as the file that the guest's comparison reads.
+pub fn pjdfstest_failures(root: &Path, pjdfstest: &Path) -> Result<Vec<u8>, Stop> {
+    let scratch = std::env::temp_dir().join("pjdfstest-native");
+    std::fs::create_dir_all(&scratch).map_err(|e| Stop::error(format!("making {}: {e}", scratch.display())))?;
+    in_fresh_directory(root, |dir| {
+        let mut site = site(dir, root, pjdfstest);
+        site.scratch.clone_from(&scratch);
+        let failures = filesystem::pjdfstest_failures(&site)?;
+        filesystem::record_native_failures(&scratch, &failures)
+    })?;
+    std::fs::read(scratch.join(filesystem::NATIVE_FAILURES))
+        .map_err(|e| Stop::error(format!("reading the native failures: {e}")))
+}

@@ -1,0 +1,41 @@
+//! Files of the environment, as the harness asks for them.
+
+use protocol::message::{Bytes, CHUNK};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+/// Writes bytes from `offset` on; 0 empties the file first. Its folders are made.
+pub(super) fn put(path: &Path, mode: u32, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut file = OpenOptions::new().write(true).create(true).truncate(offset == 0).mode(mode).open(path)?;
+    // A device at its beginning may have no place to seek to.
+    if offset > 0 {
+        file.seek(SeekFrom::Start(offset))?;
+    }
+    file.write_all(bytes)?;
+    file.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+/// Reads one chunk from `offset` on; it is empty at the file's end.
+pub(super) fn get(path: &Path, offset: u64) -> io::Result<Bytes> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(offset))?;
+    let mut bytes = Vec::new();
+    file.take(CHUNK as u64).read_to_end(&mut bytes)?;
+    Ok(Bytes(bytes))
+}
+
+/// Regular files below `dir` with their sizes.
+pub(super) fn list(dir: &Path, files: &mut Vec<(String, u64)>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        match entry.metadata() {
+            Ok(meta) if meta.is_dir() => list(&entry.path(), files),
+            Ok(meta) if meta.is_file() => files.push((entry.path().to_string_lossy().into_owned(), meta.len())),
+            _ => {}
+        }
+    }
+}

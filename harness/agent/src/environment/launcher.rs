@@ -1,0 +1,122 @@
+//! Starts the environment's guests: each with a share, a number and paths of its own, by what the environment provides.
+
+use crate::environment::kvm;
+use crate::home::Home;
+use crate::launch::deadlines::Deadlines;
+use crate::launch::paths::{ExtraDevice, GuestPaths};
+use crate::launch::provided::{Provided, RequiredDevice};
+use crate::launch::running::{NotStarted, RunningGuest};
+use crate::launch::slots::Slots;
+use kata_osinfo::profile::Profile;
+use kata_osinfo::sync::locked;
+use protocol::facts::Fact;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use suites::catalogue::Configuration;
+use suites::check::Stop;
+use suites::environment::Claims;
+
+/// How long a guest may take to boot under KVM before KVM counts as unusable; a machine without KVM hangs forever.
+const KVM_BOOT: Duration = Duration::from_secs(60);
+
+/// Starts guests, and knows what all of them have in common.
+pub(super) struct Launcher {
+    home: Home,
+    /// What the environment provides of what Kata wants, once it has been probed.
+    provided: Mutex<Provided>,
+    claims: Mutex<Option<Arc<Claims>>>,
+    slots: Arc<Slots>,
+    /// The next guest's number.
+    next: AtomicU64,
+    /// A guest has not come up: whatever it costs, the next one's kernel logs everything.
+    verbose: AtomicBool,
+}
+
+impl Launcher {
+    pub(super) fn new(home: Home) -> Launcher {
+        Launcher {
+            slots: Arc::new(Slots::new(home.clone())),
+            home,
+            provided: Mutex::default(),
+            claims: Mutex::default(),
+            next: AtomicU64::default(),
+            verbose: AtomicBool::default(),
+        }
+    }
+
+    pub(super) fn set_provided(&self, provided: Provided) {
+        *locked(&self.provided) = provided;
+    }
+
+    pub(super) fn set_claims(&self, claims: Box<Claims>) {
+        *locked(&self.claims) = Some(Arc::from(claims));
+    }
+
+    /// What is known of the image.
+    pub(super) fn claims(&self) -> Result<Arc<Claims>, Stop> {
+        locked(&self.claims).clone().ok_or_else(|| Stop::error("the environment has not been set up"))
+    }
+
+    /// A number that no other guest of the environment has.
+    pub(super) fn next_number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The paths of a further guest, with a share that is its own while they are kept.
+    pub(super) fn paths(&self, extra: ExtraDevice) -> Result<GuestPaths, Stop> {
+        let slot = self.slots.take()?;
+        let number = self.next_number();
+        GuestPaths::new(&self.home, slot, number, extra).map_err(|e| Stop::error(e.to_string()))
+    }
+
+    /// What a guest may be given here, with the device that its test insists on.
+    pub(super) fn provided_with(&self, required: RequiredDevice) -> Provided {
+        let provided = locked(&self.provided).with(required);
+        Provided { terse: provided.terse && !self.verbose.load(Ordering::Relaxed), ..provided }
+    }
+
+    /// Starts a guest; where none comes up, the next one's kernel logs everything.
+    pub(super) fn start(
+        &self,
+        profile: &Profile,
+        configuration: Configuration,
+        required: RequiredDevice,
+        extra: ExtraDevice,
+    ) -> Result<RunningGuest, Box<NotStarted>> {
+        let (claims, paths) = (self.claims()?, self.paths(extra)?);
+        let provided = self.provided_with(required);
+        let started = RunningGuest::start(profile, configuration, required, provided, &claims, paths);
+        if started.is_err() {
+            self.verbose.store(true, Ordering::Relaxed);
+        }
+        started
+    }
+
+    /// Whether KVM boots a guest, or why not.
+    pub(super) fn kvm_by_booting(&self, profile: &Profile) -> Fact {
+        if let Err(e) = kvm::run_a_vcpu() {
+            return Fact::Lacks(e);
+        }
+        let (claims, paths) = match self.claims().and_then(|claims| Ok((claims, self.paths(ExtraDevice::None)?))) {
+            Ok(ready) => ready,
+            Err(stop) => return Fact::Lacks(message_of(stop)),
+        };
+        let provided = Provided { kvm: true, ..Provided::default() };
+        let deadlines = Deadlines { boot: KVM_BOOT, ..Deadlines::of(false) };
+        let none = RequiredDevice::None;
+        match RunningGuest::start_within(profile, Configuration::Plain, none, provided, &claims, paths, deadlines) {
+            Ok(_) => Fact::Has,
+            Err(e) => Fact::Lacks(format!("no guest boots under KVM: {}", message_of(e.stop))),
+        }
+    }
+}
+
+fn message_of(stop: Stop) -> String {
+    match stop {
+        Stop::Fail { message, .. }
+        | Stop::Error { message }
+        | Stop::Unanswered { message }
+        | Stop::Skip { reason: message } => message,
+    }
+}

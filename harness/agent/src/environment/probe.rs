@@ -1,0 +1,144 @@
+//! What the environment provides, found out before anything is blamed.
+
+use crate::environment::{kvm, limits};
+use crate::home::Home;
+use crate::launch::provided::Provided;
+use crate::{process, system};
+use protocol::facts::{self, Fact, Facts};
+use std::fs::{self, OpenOptions};
+use std::path::Path;
+use suites::catalogue::Need;
+use suites::environment::Kind;
+
+/// What there is: the evidence for the report and the source of skips.
+pub fn probe(home: &Home) -> Facts {
+    let volume = home.dir.as_path();
+    let limited = limits::all().into_iter().map(|(name, limit)| (name, Fact::Limited(limit)));
+    let mut facts: Facts = limited.collect();
+    let cpus = std::thread::available_parallelism().map_or_else(|e| e.to_string(), |n| n.to_string());
+    for (name, text) in [
+        ("cpus", cpus),
+        ("shm-mib", free_mib(Path::new("/dev/shm"))),
+        ("volume-mib", free_mib(volume)),
+        ("volume-filesystem", system::filesystem_of(volume)),
+        ("capabilities", status_line("CapEff")),
+        (facts::SECCOMP, status_line("Seccomp")),
+    ] {
+        facts.note(name, Fact::Told(text));
+    }
+    let when = |there: bool, otherwise: &str| if there { Fact::Has } else { Fact::Lacks(otherwise.to_owned()) };
+    facts.note("io-uring", io_uring());
+    facts.note(facts::FILE_HANDLES, Fact::of(process::open_by_handle(volume)));
+    facts.note(facts::KVM, if home.kind == Kind::Container { open("/dev/kvm") } else { Fact::of(kvm::works()) });
+    facts.note(facts::VHOST_VSOCK, open("/dev/vhost-vsock"));
+    facts.note(facts::VHOST_NET, open("/dev/vhost-net"));
+    facts.note(facts::TUN, open("/dev/net/tun"));
+    facts.note(facts::NAMESPACES, when(rustix::process::geteuid().is_root(), "not root"));
+    facts.note(facts::HYPERVISOR, when(system::is_under_a_hypervisor(), "no"));
+    facts.note(facts::MKNOD, Fact::of(mknod(volume)));
+    facts.note("syslog", when(Path::new("/dev/log").exists(), "no /dev/log"));
+    facts
+}
+
+/// Why the environment cannot give a test what it needs; `None` if it can.
+pub fn lacking(need: Need, facts: &Facts) -> Option<String> {
+    let names: &[&str] = match need {
+        Need::VhostVsock => &[facts::VHOST_VSOCK],
+        Need::VhostNet => &[facts::VHOST_NET, facts::TUN],
+        Need::Mknod => &[facts::MKNOD],
+        Need::FileHandles => &[facts::FILE_HANDLES],
+        Need::OpenFiles => &[facts::OPEN_FILES],
+        Need::Processes => &[facts::PROCESSES],
+        Need::Memory => &[facts::MEMORY],
+    };
+    names.iter().find_map(|name| match (facts.get(name), need.amount()) {
+        (Some(Fact::Has), None) => None,
+        (Some(Fact::Limited(limit)), Some(wanted)) => limit
+            .most
+            .is_some_and(|most| most < wanted)
+            .then(|| format!("the environment's {name} is {limit}, expected {wanted} or more")),
+        (Some(other), _) => Some(format!("the environment lacks {name}: {other}")),
+        (None, _) => Some(format!("the environment was not probed for {name}")),
+    })
+}
+
+/// What guests may be given: in a container nothing that needs its host's drivers, whatever it happens to have.
+pub fn provided(kind: Kind, facts: &Facts) -> Provided {
+    if kind == Kind::Container {
+        return Provided::default();
+    }
+    Provided {
+        kvm: facts.has(facts::KVM),
+        vsock: facts.has(facts::VHOST_VSOCK),
+        network: facts.has(facts::VHOST_NET) && facts.has(facts::TUN) && facts.has(facts::NAMESPACES),
+        namespaces: facts.has(facts::NAMESPACES),
+        handles: facts.has(facts::FILE_HANDLES),
+        nested: facts.has(facts::HYPERVISOR),
+        terse: facts.has(facts::HYPERVISOR),
+        peer: None,
+    }
+}
+
+fn open(path: &str) -> Fact {
+    Fact::of(OpenOptions::new().read(true).write(true).open(path).map_err(|e| format!("{path}: {e}")))
+}
+
+fn free_mib(path: &Path) -> String {
+    rustix::fs::statvfs(path).map_or_else(|e| e.to_string(), |s| (s.f_bavail * s.f_frsize / (1 << 20)).to_string())
+}
+
+fn status_line(key: &str) -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let value = status.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(':')).unwrap_or("unknown");
+    value.trim().to_owned()
+}
+
+/// io_uring_setup with no memory to write to: EFAULT means that it is there, EPERM or ENOSYS that it is not.
+fn io_uring() -> Fact {
+    match process::io_uring_setup_errno() {
+        libc::EFAULT | libc::EINVAL => Fact::Has,
+        errno => Fact::Lacks(std::io::Error::from_raw_os_error(errno).to_string()),
+    }
+}
+
+fn mknod(dir: &Path) -> rustix::io::Result<()> {
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+    let path = dir.join(".probe-node");
+    let _ = fs::remove_file(&path);
+    mknodat(CWD, &path, FileType::CharacterDevice, Mode::RUSR, makedev(1, 3))?;
+    let _ = fs::remove_file(&path);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::facts::Limit;
+
+    #[test]
+    fn what_is_lacking_is_named() {
+        let facts: Facts = [(facts::VHOST_VSOCK, Fact::Lacks("no such device".to_owned()))].into_iter().collect();
+        assert!(lacking(Need::VhostVsock, &facts).unwrap().contains("no such device"));
+        assert!(lacking(Need::Mknod, &facts).unwrap().contains("not probed"));
+        let facts: Facts = [(facts::MKNOD, Fact::Has)].into_iter().collect();
+        assert_eq!(lacking(Need::Mknod, &facts), None);
+        // A text that happens to say yes is none.
+        let told: Facts = [(facts::MKNOD, Fact::Told("yes".to_owned()))].into_iter().collect();
+        assert!(lacking(Need::Mknod, &told).is_some());
+        assert!(!told.has(facts::MKNOD));
+    }
+
+    #[test]
+    fn a_limit_that_is_too_low_is_named_with_its_value() {
+        let facts = |most: Option<u64>| -> Facts {
+            let limit = Limit { most, by: "RLIMIT_NOFILE".to_owned() };
+            [(facts::OPEN_FILES, Fact::Limited(limit))].into_iter().collect()
+        };
+        let why = lacking(Need::OpenFiles, &facts(Some(4096)));
+        let expected = "the environment's limit-open-files is 4096 (RLIMIT_NOFILE), expected 12000 or more";
+        assert_eq!(why.as_deref(), Some(expected));
+        assert_eq!(lacking(Need::OpenFiles, &facts(Some(12000))), None);
+        assert_eq!(lacking(Need::OpenFiles, &facts(None)), None);
+        assert!(lacking(Need::Processes, &facts(None)).unwrap().contains("not probed for limit-processes"));
+    }
+}

@@ -1,0 +1,218 @@
+//! The environment as one test sees it, and what the test leaves for the report.
+
+use crate::environment::kvm;
+use crate::environment::launcher::Launcher;
+use crate::launch::compose::{self, Composed};
+use crate::launch::daemon::DaemonProcess;
+use crate::launch::paths::{ExtraDevice, GuestPaths};
+use crate::launch::provided::RequiredDevice;
+use crate::launch::running::RunningGuest;
+use crate::launch::silent_daemon::against_a_silent_daemon;
+use crate::process::{kill_group, prepare, wait};
+use kata_osinfo::profile::{ImageDriver, Profile};
+use kata_osinfo::sync::locked;
+use protocol::message::Launched;
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use suites::catalogue::Configuration;
+use suites::check::Stop;
+use suites::environment::{Claims, Daemon, Environment, Machine, Ran, VcpuRun};
+
+/// The environment as one test sees it.
+pub(super) struct TestEnvironment<'a> {
+    launcher: &'a Launcher,
+    claims: Arc<Claims>,
+    profile: &'a Profile,
+    report: Mutex<ForReport>,
+}
+
+/// What a test leaves for the report.
+#[derive(Default)]
+pub(super) struct ForReport {
+    /// What its body noted.
+    pub(super) notes: Vec<String>,
+    /// Absolute paths of logs.
+    pub(super) artifacts: Vec<String>,
+    /// Guests and daemons that its body started.
+    pub(super) launched: Vec<Launched>,
+}
+
+impl<'a> TestEnvironment<'a> {
+    pub(super) fn new(launcher: &'a Launcher, claims: Arc<Claims>, profile: &'a Profile) -> TestEnvironment<'a> {
+        TestEnvironment { launcher, claims, profile, report: Mutex::default() }
+    }
+
+    /// What the test has left so far; it is gone from here then.
+    pub(super) fn take_report(&self) -> ForReport {
+        std::mem::take(&mut *locked(&self.report))
+    }
+
+    /// Adds notes and logs that came about elsewhere.
+    pub(super) fn add(&self, notes: Vec<String>, artifacts: Vec<String>) {
+        let mut report = locked(&self.report);
+        report.notes.extend(notes);
+        report.artifacts.extend(artifacts);
+    }
+
+    /// Adds a guest's logs.
+    pub(super) fn keep_artifacts(&self, guest: &RunningGuest) {
+        let paths = guest.artifacts().into_iter().map(|p| p.to_string_lossy().into_owned());
+        locked(&self.report).artifacts.extend(paths);
+    }
+
+    fn boot_as(&self, configuration: Configuration, required: RequiredDevice) -> Result<Box<dyn Machine>, Stop> {
+        self.boot_guest(self.profile, configuration, required, ExtraDevice::None)
+    }
+
+    fn boot_guest(
+        &self,
+        profile: &Profile,
+        configuration: Configuration,
+        required: RequiredDevice,
+        extra: ExtraDevice,
+    ) -> Result<Box<dyn Machine>, Stop> {
+        match self.launcher.start(profile, configuration, required, extra) {
+            Ok(guest) => {
+                self.keep_artifacts(&guest);
+                locked(&self.report).launched.push(guest.launched().clone());
+                Ok(Box::new(guest))
+            }
+            Err(e) => {
+                locked(&self.report).launched.extend(e.launched);
+                Err(e.stop)
+            }
+        }
+    }
+
+    /// A guest with the profile's virtio-fs, composed and not started.
+    fn compose_virtio_fs(&self) -> Result<(Composed, GuestPaths), Stop> {
+        let paths = self.launcher.paths(ExtraDevice::None)?;
+        let provided = self.launcher.provided_with(RequiredDevice::None);
+        let composed = compose::compose(self.profile, Configuration::VirtioFs, provided, &self.claims, &paths)?;
+        Ok((composed, paths))
+    }
+}
+
+impl Environment for TestEnvironment<'_> {
+    fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    fn profile(&self) -> &Profile {
+        self.profile
+    }
+
+    fn run(&self, argv: &[&str], deadline: Duration) -> Result<Ran, Stop> {
+        let Some((program, arguments)) = argv.split_first() else { return Err(Stop::error("no program to run")) };
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("LC_ALL", "C");
+        let mut child = match prepare(&mut command, Vec::new()).spawn() {
+            Ok(child) => child,
+            // A path of the record that is not there is a finding, not our fault.
+            Err(e) => return Ok(Ran { code: None, stdout: String::new(), stderr: format!("{program}: {e}") }),
+        };
+        let stdout = child.stdout.take().map(capped);
+        let stderr = child.stderr.take().map(capped);
+        let status = wait(&mut child, deadline).map_err(|e| Stop::error(format!("waiting for {program}: {e}")))?;
+        if status.is_none() {
+            kill_group(&mut child);
+            return Err(Stop::fail(format!("{} did not end within {deadline:?}", argv.join(" "))));
+        }
+        let text =
+            |reader: Option<std::thread::JoinHandle<String>>| reader.and_then(|r| r.join().ok()).unwrap_or_default();
+        Ok(Ran { code: status.and_then(|s| s.code()), stdout: text(stdout), stderr: text(stderr) })
+    }
+
+    fn read(&self, path: &str) -> Result<String, Stop> {
+        let mut text = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(4 << 20).read_to_end(&mut text));
+        read.map_err(|e| Stop::fail(format!("reading {path}: {e}")))?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    fn start_virtiofsd(&self) -> Result<Box<dyn Daemon>, Stop> {
+        let (composed, paths) = self.compose_virtio_fs()?;
+        locked(&self.report).launched.push(composed.launched());
+        let process = DaemonProcess::start(&composed, &paths)?;
+        Ok(Box::new(DaemonAlone { process, _paths: paths }))
+    }
+
+    fn start_qemu_against_a_silent_daemon(&self) -> Result<(), Stop> {
+        let (composed, paths) = self.compose_virtio_fs()?;
+        against_a_silent_daemon(&composed, &paths)
+    }
+
+    fn boot(&self) -> Result<Box<dyn Machine>, Stop> {
+        self.boot_as(Configuration::Own, RequiredDevice::None)
+    }
+
+    fn boot_with_vcpus(&self, vcpus: u32) -> Result<Box<dyn Machine>, Stop> {
+        let mut profile = self.profile.clone();
+        profile.qemu.vcpus = vcpus;
+        self.boot_guest(&profile, Configuration::Own, RequiredDevice::None, ExtraDevice::None)
+    }
+
+    fn boot_with_vsock(&self) -> Result<Box<dyn Machine>, Stop> {
+        self.boot_as(Configuration::Own, RequiredDevice::Vsock)
+    }
+
+    fn boot_with_network(&self) -> Result<Box<dyn Machine>, Stop> {
+        self.boot_as(Configuration::Own, RequiredDevice::Network)
+    }
+
+    fn boot_with_peer(&self, peer: SocketAddr) -> Result<Box<dyn Machine>, Stop> {
+        self.boot_as(Configuration::Own, RequiredDevice::Peer(peer))
+    }
+
+    fn boot_with_virtio_fs(&self) -> Result<Box<dyn Machine>, Stop> {
+        self.boot_as(Configuration::VirtioFs, RequiredDevice::None)
+    }
+
+    fn boot_with_image(&self, file: &Path, driver: ImageDriver) -> Result<Box<dyn Machine>, Stop> {
+        let extra = ExtraDevice::Image { file: file.to_owned(), driver };
+        self.boot_guest(self.profile, Configuration::Own, RequiredDevice::None, extra)
+    }
+
+    fn boot_with_a_root_port(&self) -> Result<Box<dyn Machine>, Stop> {
+        self.boot_guest(self.profile, Configuration::Own, RequiredDevice::None, ExtraDevice::RootPort)
+    }
+
+    fn run_a_vcpu(&self) -> Result<VcpuRun, String> {
+        kvm::run_a_vcpu()
+    }
+
+    fn note(&self, text: String) {
+        locked(&self.report).notes.push(text);
+    }
+}
+
+/// A daemon without a guest; its share's slot is free again when it goes.
+struct DaemonAlone {
+    process: DaemonProcess,
+    _paths: GuestPaths,
+}
+
+impl Daemon for DaemonAlone {
+    fn log(&self) -> String {
+        self.process.log()
+    }
+
+    fn wait(&mut self, deadline: Duration) -> Option<String> {
+        self.process.wait(deadline)
+    }
+}
+
+fn capped(from: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let (mut bytes, mut from) = (Vec::new(), from);
+        let _ = (&mut from).take(4 << 20).read_to_end(&mut bytes);
+        // Whatever comes beyond the cap is read and dropped, so that the program does not block.
+        let _ = io::copy(&mut from, &mut io::sink());
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}

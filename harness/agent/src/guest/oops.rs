@@ -1,0 +1,49 @@
+//! Kernel modules that do harm when they are loaded: for rehearsing that an oops, a panic and a hang are told apart.
+
+use object::read::elf::ElfFile64;
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
+
+/// x86's undefined instruction, which the kernel reports as "invalid opcode".
+pub(super) const OOPS: &[u8] = &[0x0f, 0x0b];
+/// Interrupts off, then a jump to itself: the CPU does nothing else any more. Spinning in a process, even at the highest
+/// real-time priority, is not enough: since 6.12 the kernel keeps a share of the CPU for ordinary processes.
+pub(super) const SPIN: &[u8] = &[0xfa, 0xeb, 0xfe];
+/// What ends a signed module; without it the module is an unsigned one, which taints but loads.
+const SIGNATURE: &[u8] = b"~Module signature appended~\n";
+
+/// The module with these instructions as the first of its initialisation.
+pub(super) fn poisoned(module: &[u8], instructions: &[u8]) -> Result<Vec<u8>, String> {
+    let file: ElfFile64 = ElfFile64::parse(module).map_err(|e| format!("reading the module: {e}"))?;
+    let symbol = file.symbols().find(|s| s.name() == Ok("init_module")).ok_or("the module has no init_module")?;
+    let section = symbol.section_index().and_then(|index| file.section_by_index(index).ok());
+    let section = section.ok_or("init_module is in no section")?;
+    let (offset, size) = section.file_range().ok_or("init_module's section has no bytes in the file")?;
+    let begin = usize::try_from(offset).map_err(|e| e.to_string())?;
+    let code = usize::try_from(size).ok().and_then(|size| module.get(begin..begin + size));
+    let code = code.ok_or("init_module's section is cut off")?;
+    let mut at = usize::try_from(symbol.address()).map_err(|e| e.to_string())?;
+    // Behind the landing pad (endbr64), and behind calls: tracing rewrites the first one, relocation fills them in.
+    if code.get(at..).is_some_and(|rest| rest.starts_with(&[0xf3, 0x0f, 0x1e, 0xfa])) {
+        at += 4;
+    }
+    while code.get(at) == Some(&0xe8) {
+        at += 5;
+    }
+    if code.len() < at + instructions.len() {
+        return Err("init_module has no room for an instruction".to_owned());
+    }
+    let mut poisoned = module.strip_suffix(SIGNATURE).unwrap_or(module).to_vec();
+    poisoned[begin + at..begin + at + instructions.len()].copy_from_slice(instructions);
+    Ok(poisoned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::poisoned;
+
+    #[test]
+    fn what_is_no_module_is_refused() {
+        assert!(poisoned(b"", super::OOPS).is_err());
+        assert!(poisoned(b"\x7fELF and nothing else", super::SPIN).is_err());
+    }
+}

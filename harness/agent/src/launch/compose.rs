@@ -1,0 +1,275 @@
+//! What to start for a guest: Kata's own arguments, and the deviations that the environment makes necessary.
+
+use crate::launch::paths::{ExtraDevice, GuestPaths};
+use crate::launch::provided::Provided;
+use crate::launch::vhost;
+use crate::system;
+use kata_osinfo::profile::{ImageDriver, Profile};
+use protocol::message::Launched;
+use qemu::apply::{apply, apply_to_daemon};
+use qemu::deviation::Deviation;
+use qemu::launch::{FdPurpose, InheritedFd, Launch};
+use qemu::sandbox::{Disk, Image, Net, SHARE_TAG, Sandbox, Shared, Vsock};
+use qemu::{argv, virtiofsd};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use suites::catalogue::Configuration;
+use suites::check::Stop;
+use suites::environment::Claims;
+use suites::share::Share;
+
+/// Size of the ext4 disk of a guest without a share, bytes; sparse.
+const DISK: u64 = 8 << 30;
+
+/// What to start.
+pub struct Composed {
+    /// QEMU's command line.
+    pub qemu: Vec<String>,
+    /// The number under which QEMU wants its listening QMP socket, if it wants one handed down.
+    pub qmp_fd: Option<i32>,
+    /// virtiofsd's command line; empty without one.
+    pub daemon: Vec<String>,
+    /// The number under which virtiofsd wants its listening socket, if it wants one handed down.
+    pub daemon_fd: Option<i32>,
+    /// Descriptors of the host's vhost and tap drivers, and of a disk, that QEMU inherits.
+    pub vhost: Vec<InheritedFd>,
+    /// The guest's context id, where it has vhost-vsock.
+    pub guest_cid: u32,
+    /// The disk's file, where QEMU inherits it opened.
+    pub disk: PathBuf,
+    /// How many vCPUs the guest may grow to.
+    pub max_vcpus: u32,
+    deviations: Vec<Deviation>,
+}
+
+impl Composed {
+    /// The evidence.
+    pub fn launched(&self) -> Launched {
+        let deviations = self.deviations.iter().map(|deviation| deviation.meaning().to_owned()).collect();
+        Launched { argv: self.qemu.clone(), daemon: self.daemon.clone(), deviations }
+    }
+}
+
+/// Composes the guest of a configuration; makes its disk if it has one.
+pub fn compose(
+    profile: &Profile,
+    configuration: Configuration,
+    provided: Provided,
+    claims: &Claims,
+    paths: &GuestPaths,
+) -> Result<Composed, Stop> {
+    let release = claims.in_use();
+    let program = release.qemu().map(|vmm| vmm.path.clone());
+    let program = program.ok_or_else(|| Stop::fail(format!("the record names no qemu for {}", release.name())))?;
+    let id = format!("kq{}-{}", std::process::id(), paths.number);
+    let mut sandbox = Sandbox::new(profile, program, id, claims.vmlinuz.clone());
+    sandbox.initrd = Some(claims.initramfs.clone());
+    sandbox.console = text(&paths.console);
+    sandbox.pid_file = text(&paths.sockets.join("pid"));
+    sandbox.uuid = format!("00000000-0000-4000-8000-{:012}", paths.number);
+    sandbox.host_memory_mib = system::memory_mib().max(u64::from(sandbox.memory_mib));
+    sandbox.for_host_with(system::cpus(), profile);
+    if configuration == Configuration::VirtioBlk {
+        make_disk(&paths.disk)?;
+    }
+    let guest_cid = guest_cid(paths.number);
+    let max_vcpus = sandbox.max_vcpus;
+    sandbox.vsock = Some(Vsock { guest_cid });
+    let disk = match &paths.extra {
+        ExtraDevice::Image { file, .. } => file.clone(),
+        ExtraDevice::None | ExtraDevice::RootPort => paths.disk.clone(),
+    };
+    let (qemu, daemon) = launches(
+        profile,
+        configuration,
+        provided,
+        sandbox,
+        paths,
+        release.filesystem(Share::VirtioFs.name()).and_then(|f| f.path.as_deref()),
+    )?;
+    let deviations = qemu.deviations.iter().chain(daemon.iter().flat_map(|d| &d.deviations)).cloned().collect();
+    Ok(Composed {
+        qmp_fd: qemu.fd(FdPurpose::Qmp),
+        vhost: qemu
+            .fds
+            .iter()
+            .filter(|fd| !matches!(fd.purpose, FdPurpose::Qmp | FdPurpose::Virtiofsd))
+            .copied()
+            .collect(),
+        guest_cid,
+        disk,
+        max_vcpus,
+        qemu: qemu.argv(),
+        daemon_fd: daemon.as_ref().and_then(|d| d.fd(FdPurpose::Virtiofsd)),
+        daemon: daemon.map(|d| d.argv()).unwrap_or_default(),
+        deviations,
+    })
+}
+
+/// Adds the configuration's share to the sandbox and applies what the environment makes necessary.
+fn launches(
+    profile: &Profile,
+    configuration: Configuration,
+    provided: Provided,
+    mut sandbox: Sandbox,
+    paths: &GuestPaths,
+    virtiofsd: Option<&str>,
+) -> Result<(Launch, Option<Launch>), Stop> {
+    let ours = |e: &dyn std::fmt::Display| Stop::error(format!("composing the guest's arguments: {e}"));
+    let shared_dir = text(&paths.shared_dir);
+    match configuration {
+        Configuration::Static
+        | Configuration::Own
+        | Configuration::Plain
+        | Configuration::Runc
+        | Configuration::Kata => {}
+        Configuration::VirtioBlk => {
+            sandbox.disks.push(Disk { id: "baseline".to_owned(), file: text(&paths.disk), read_only: false });
+        }
+        Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl => {
+            sandbox.shared = Shared::VirtioFs { socket: text(&paths.virtiofsd), tag: SHARE_TAG.to_owned() };
+        }
+        Configuration::Virtio9p => {
+            sandbox.shared = Shared::Virtio9p { dir: shared_dir.clone(), tag: SHARE_TAG.to_owned() };
+        }
+    }
+    let mut initramfs = None;
+    match &paths.extra {
+        ExtraDevice::None => {}
+        ExtraDevice::RootPort => sandbox.root_ports = 1,
+        ExtraDevice::Image { file, driver } => {
+            let bytes = std::fs::metadata(file).map_or(0, |meta| meta.len());
+            sandbox.image = Some(Image { file: text(file), bytes, driver: *driver });
+            // Kata has one or the other.
+            initramfs = sandbox.initrd.take();
+        }
+    }
+    sandbox.nested = provided.nested;
+    // As Kata has them, so that leaving them out is a deviation on record.
+    sandbox.vsock = sandbox.vsock.or(Some(Vsock { guest_cid: 3 }));
+    sandbox.net = Some(Net { tap: vhost::TAP.to_owned(), mac: "02:00:ca:fe:00:01".to_owned(), queues: 1 });
+    let mut launch = argv::launch(profile, &sandbox).map_err(|e| ours(&e))?;
+    let mut changes = provided.lacking();
+    changes.extend((!profile.qemu.foreground).then_some(Deviation::Foreground));
+    changes.extend(initramfs.map(|path| Deviation::Initramfs { path }));
+    changes.push(Deviation::RpcPort { socket: text(&paths.agent) });
+    changes.push(Deviation::SerialLog { socket: text(&paths.serial), terse: provided.terse });
+    apply(&mut launch, &changes).map_err(|e| ours(&e))?;
+    if !matches!(configuration, Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl) {
+        return Ok((launch, None));
+    }
+    let path = virtiofsd.ok_or_else(|| Stop::fail("the record names no virtiofsd"))?.to_owned();
+    let socket = text(&paths.virtiofsd);
+    let mut daemon = virtiofsd::launch(profile, &virtiofsd::Daemon { path, shared_dir, socket });
+    let mut changes = provided.lacking_for_the_daemon();
+    match configuration {
+        Configuration::VirtioFsXattr => changes.push(Deviation::DaemonXattr),
+        Configuration::VirtioFsAcl => changes.push(Deviation::DaemonAcl),
+        _ => {}
+    }
+    apply_to_daemon(&mut daemon, &changes).map_err(|e| ours(&e))?;
+    Ok((launch, Some(daemon)))
+}
+
+/// What two profiles must have in common to share a configuration: their arguments without what differs between runs, and
+/// where tests talk to QEMU what they tell it.
+pub fn normalised(profile: &Profile, configuration: Configuration, provided: Provided) -> String {
+    // Static checks compare with the profile's own gates and flags.
+    if configuration == Configuration::Static || configuration == Configuration::Kata {
+        return profile.name.clone();
+    }
+    // The control knows nothing of profiles.
+    if configuration == Configuration::Runc {
+        return configuration.name().to_owned();
+    }
+    let form = |configuration, extra| {
+        let paths = GuestPaths::placeholders(extra);
+        let sandbox = Sandbox { initrd: Some("initrd".to_owned()), ..Sandbox::new(profile, "qemu", "id", "kernel") };
+        match launches(profile, configuration, provided, sandbox, &paths, Some("virtiofsd")) {
+            Ok((qemu, daemon)) => {
+                let daemon = daemon.map(|d| d.normalised()).unwrap_or_default();
+                format!("{:?} {:?} {:?}", profile.runtime, qemu.normalised(), daemon)
+            }
+            // What cannot be composed is shared with nobody.
+            Err(_) => profile.name.clone(),
+        }
+    };
+    let told = format!("{:?}", profile.qmp);
+    match configuration {
+        Configuration::Own => {}
+        Configuration::Plain => return format!("{}\n{told}", form(configuration, ExtraDevice::None)),
+        _ => return form(configuration, ExtraDevice::None),
+    }
+    // What the tests with guests of their own boot: profiles share them only where all of it is equal.
+    let image = |driver| ExtraDevice::Image { file: PathBuf::from("image"), driver };
+    let guests = [
+        (Configuration::Own, ExtraDevice::None),
+        (Configuration::VirtioFs, ExtraDevice::None),
+        (Configuration::Own, image(ImageDriver::Nvdimm)),
+        (Configuration::Own, image(ImageDriver::Blk)),
+        (Configuration::Own, ExtraDevice::RootPort),
+    ];
+    let guests = guests.map(|(configuration, extra)| form(configuration, extra)).join("\n");
+    format!("{guests}\n{told}")
+}
+
+/// How the guest mounts a configuration's share: source, type, options, as Kata's agent is told to.
+pub fn mount(configuration: Configuration) -> Option<(&'static str, &'static str, &'static str)> {
+    match configuration {
+        Configuration::Static
+        | Configuration::Own
+        | Configuration::Plain
+        | Configuration::Runc
+        | Configuration::Kata => None,
+        Configuration::VirtioBlk => Some(("/dev/vda", "ext4", "")),
+        Configuration::VirtioFs | Configuration::VirtioFsXattr | Configuration::VirtioFsAcl => {
+            Some((SHARE_TAG, "virtiofs", ""))
+        }
+        // src/runtime/virtcontainers/kata_agent.go@3.1.0: sharedDir9pOptions and the default msize.
+        Configuration::Virtio9p => Some((SHARE_TAG, "9p", "trans=virtio,version=9p2000.L,cache=mmap,msize=8192")),
+    }
+}
+
+/// An empty ext4 filesystem in a sparse file.
+fn make_disk(path: &Path) -> Result<(), Stop> {
+    let failed = |e: String| Stop::error(format!("making the disk {}: {e}", path.display()));
+    let file = std::fs::File::create(path).map_err(|e| failed(e.to_string()))?;
+    file.set_len(DISK).map_err(|e| failed(e.to_string()))?;
+    let output = Command::new("mke2fs")
+        .args(["-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=1,nodiscard"])
+        .arg(path)
+        .output();
+    match output {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+        Err(e) => Err(failed(format!("mke2fs: {e}"))),
+    }
+}
+
+/// A context id that no other guest of this machine is likely to have; 0 to 2 are reserved.
+fn guest_cid(number: u64) -> u32 {
+    let seed = u64::from(std::process::id()) << 20 | number;
+    u32::try_from(seed % 0x7fff_0000).unwrap_or(0) + 3
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Kata 3.12 and 3.13 start QEMU with the same arguments, and plug devices in another form.
+    #[test]
+    fn profiles_that_tell_qemu_something_else_share_no_guest_that_is_told() {
+        let of =
+            |name: &str, configuration| normalised(Profile::find(name).unwrap(), configuration, Provided::default());
+        for configuration in [Configuration::Own, Configuration::Plain] {
+            assert_ne!(of("go-3.8", configuration), of("go-3.13", configuration), "{configuration:?}");
+        }
+        for configuration in [Configuration::VirtioFs, Configuration::VirtioBlk] {
+            assert_eq!(of("go-3.8", configuration), of("go-3.13", configuration), "{configuration:?}");
+        }
+    }
+}

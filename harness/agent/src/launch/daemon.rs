@@ -1,0 +1,121 @@
+//! virtiofsd, started as the profile's runtime starts it.
+
+use crate::launch::compose::Composed;
+use crate::launch::ending::{ProcessEnd, daemon_ended};
+use crate::launch::paths::GuestPaths;
+use crate::launch::{memory, syslog};
+use crate::log::Log;
+use crate::process::{self, kill_group, spawn, stderr_log, wait};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::process::Child;
+use std::time::{Duration, Instant};
+use suites::check::Stop;
+use suites::environment::{Daemon, Ending};
+use suites::outcome::Component;
+
+/// A virtiofsd that was started.
+pub struct DaemonProcess {
+    child: Child,
+    ended: Option<ProcessEnd>,
+    log: Log,
+    /// It and the processes that it has started: a daemon in a sandbox serves from a child.
+    family: Vec<u32>,
+}
+
+impl DaemonProcess {
+    /// Starts the profile's daemon for a share.
+    pub fn start(composed: &Composed, paths: &GuestPaths) -> Result<DaemonProcess, Stop> {
+        let argv = &composed.daemon;
+        let failed = |e: io::Error| Stop::error(format!("starting {}: {e}", argv[0]));
+        let fds = match composed.daemon_fd {
+            // Go listens itself and hands the listener down; runtime-rs lets the daemon listen.
+            Some(number) => vec![(OwnedFd::from(UnixListener::bind(&paths.virtiofsd).map_err(failed)?), number)],
+            None => Vec::new(),
+        };
+        let mut child = spawn(argv, fds)
+            .map_err(|e| Stop::blame(Component::Virtiofsd, format!("{} does not start: {e}", argv[0])))?;
+        let log = stderr_log(&mut child, &paths.dir.join("virtiofsd.log")).map_err(failed)?;
+        let mut daemon = DaemonProcess { child, ended: None, log, family: Vec::new() };
+        let end = Instant::now() + Duration::from_secs(15);
+        // Without a listener of its own there is nothing to wait for: QEMU's connection waits in the queue.
+        while composed.daemon_fd.is_none() && !paths.virtiofsd.exists() && Instant::now() < end {
+            if daemon.end(Duration::from_millis(20)).is_some() {
+                break;
+            }
+        }
+        Ok(daemon)
+    }
+
+    /// How it ended, if it has within `deadline`.
+    pub fn end(&mut self, deadline: Duration) -> Option<ProcessEnd> {
+        if self.ended.is_none() {
+            self.ended = wait(&mut self.child, deadline).ok().flatten().map(ProcessEnd::of);
+            if self.ended.is_some() {
+                self.log.settle();
+            }
+        }
+        self.ended
+    }
+
+    /// The same as an ending of a guest.
+    pub fn ending(&mut self, deadline: Duration) -> Option<Ending> {
+        let end = self.end(deadline)?;
+        Some(daemon_ended(end, &self.last_lines()))
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How many descriptors it and the processes that it started have open.
+    pub fn descriptors(&self) -> Result<usize, Stop> {
+        let of = |pid: u32| std::fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count);
+        let counted: io::Result<Vec<usize>> = process::family(self.child.id()).into_iter().map(of).collect();
+        let counted = counted.map_err(|e| Stop::error(format!("counting the descriptors of virtiofsd: {e}")))?;
+        Ok(counted.into_iter().sum())
+    }
+
+    /// See [`memory::wakes`].
+    pub fn wakes(&mut self) -> Option<u64> {
+        if self.family.is_empty() {
+            // By now it serves a guest, and starts no more.
+            self.family = process::family(self.child.id());
+        }
+        memory::wakes(&self.family)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) -> Result<(), Stop> {
+        process::signal(self.child.id(), signal).map_err(|e| Stop::error(format!("virtiofsd: {e}")))
+    }
+
+    /// Its last words, for a message.
+    pub fn last_lines(&self) -> String {
+        let text = self.log();
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+        if lines.is_empty() {
+            return "it printed nothing".to_owned();
+        }
+        lines[lines.len().saturating_sub(8)..].join(" | ")
+    }
+}
+
+impl Daemon for DaemonProcess {
+    fn log(&self) -> String {
+        // With --syslog a refusal goes there and nowhere else.
+        format!("{}\n{}", self.log.text(), syslog::said_by(self.child.id()))
+    }
+
+    fn wait(&mut self, deadline: Duration) -> Option<String> {
+        self.end(deadline).map(|end| end.to_string())
+    }
+}
+
+impl Drop for DaemonProcess {
+    fn drop(&mut self) {
+        kill_group(&mut self.child);
+    }
+}

@@ -1,0 +1,181 @@
+//! How a guest came to an end: one table of all that is known of it, the first row that fits.
+//!
+//! Nothing is judged by the first sign alone: a line that ends, a daemon that goes and a kernel's last words may all come
+//! of the same crash, so [`crate::launch::running`] awaits the processes first and then hands over every sign at once.
+
+use suites::ending::{Ending, is_crash};
+
+/// What is known of a guest that gave no answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Signs {
+    /// The kernel's line about its panic.
+    pub panic: Option<String>,
+    /// The kernel's line about an oops.
+    pub oops: Option<String>,
+    /// QEMU.
+    pub vmm: ProcessState,
+    /// virtiofsd, if the guest has one.
+    pub daemon: Option<ProcessState>,
+    /// Whether QEMU has closed the line to the guest's agent.
+    pub line_ended: bool,
+    /// For how many seconds the guest has been silent, if that is too long.
+    pub silent: Option<u64>,
+    /// What QMP says of a silent guest; nobody else is asked about.
+    pub qmp: Option<QmpAnswer>,
+}
+
+/// A program under test.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ProcessState {
+    /// It runs.
+    #[default]
+    Runs,
+    /// A signal stopped it (process state `T`).
+    Stopped,
+    /// It has ended.
+    Ended {
+        /// How.
+        end: ProcessEnd,
+        /// Its last words.
+        words: String,
+    },
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessEnd {
+    /// By itself, with this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// What QMP answered to `query-status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QmpAnswer {
+    /// That the guest runs.
+    Running,
+    /// Something else.
+    Other(String),
+    /// Nothing.
+    Nothing,
+}
+
+impl ProcessEnd {
+    /// By `status`; a shell that waits for the real program repeats the signal that ended it as 128 and its number.
+    pub fn of(status: std::process::ExitStatus) -> ProcessEnd {
+        use std::os::unix::process::ExitStatusExt as _;
+        match (status.code(), status.signal()) {
+            (Some(code @ 129..=192), _) => ProcessEnd::Signal(code - 128),
+            (Some(code), _) => ProcessEnd::Code(code),
+            (None, signal) => ProcessEnd::Signal(signal.unwrap_or(0)),
+        }
+    }
+
+    /// As [`ProcessEnd::of`], for QEMU, which obeys SIGTERM, SIGINT and SIGHUP by exiting with 0, as it does after its guest has
+    /// powered off; what it says then tells the two apart (QEMU 0.11 and later, `qemu_kill_report`).
+    pub fn of_qemu(status: std::process::ExitStatus, said: &str) -> ProcessEnd {
+        let signal = said.lines().find_map(|line| {
+            let rest = line.split_once("terminating on signal ")?.1;
+            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+        });
+        match (ProcessEnd::of(status), signal) {
+            (ProcessEnd::Code(0), Some(signal)) => ProcessEnd::Signal(signal),
+            (end, _) => end,
+        }
+    }
+
+    fn is_crash(self) -> bool {
+        match self {
+            ProcessEnd::Signal(signal) => is_crash(signal),
+            ProcessEnd::Code(code) => code == RUST_PANIC,
+        }
+    }
+}
+
+/// With what a Rust program ends whose main thread panicked.
+const RUST_PANIC: i32 = 101;
+
+impl std::fmt::Display for ProcessEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ProcessEnd::Code(code) => write!(f, "exit code {code}"),
+            ProcessEnd::Signal(signal) => write!(f, "signal {signal}"),
+        }
+    }
+}
+
+/// The table: the first row that fits is the ending; `None` if nothing is wrong.
+pub fn judge(signs: &Signs) -> Option<Ending> {
+    use ProcessState::{Ended, Stopped};
+    let daemon = signs.daemon.as_ref();
+    Some(match (&signs.panic, &signs.vmm, daemon) {
+        // The kernel's last words come before whatever its death causes.
+        (Some(line), _, _) => Ending::Panicked { line: line.clone() },
+        // Two crashes at once: which of them led to the other is not known.
+        (_, Ended { end: ProcessEnd::Signal(signal), .. }, Some(Ended { end, words }))
+            if is_crash(*signal) && end.is_crash() =>
+        {
+            Ending::BothCrashed { vmm: *signal, daemon: format!("{end}: {words}") }
+        }
+        (_, Ended { end: ProcessEnd::Signal(signal), .. }, _) => Ending::VmmKilled { signal: *signal },
+        // A QEMU that gives up after its daemon has crashed, or was killed, is not at fault.
+        (_, Ended { end: ProcessEnd::Code(1..), .. }, Some(Ended { end, words }))
+            if end.is_crash() || matches!(end, ProcessEnd::Signal(_)) =>
+        {
+            daemon_ended(*end, words)
+        }
+        (_, Ended { end: ProcessEnd::Code(0), .. }, daemon) => match (&signs.oops, daemon) {
+            (Some(line), _) => Ending::Oopsed { line: line.clone() },
+            // A guest may well give up when its files are gone.
+            (None, Some(Ended { end, words })) if end.is_crash() || matches!(end, ProcessEnd::Signal(_)) => {
+                daemon_ended(*end, words)
+            }
+            (None, _) => Ending::PoweredOff,
+        },
+        (_, Ended { end: ProcessEnd::Code(code), words }, _) => {
+            Ending::VmmExited { code: *code, stderr: words.clone() }
+        }
+        (_, _, Some(Ended { end, words })) => daemon_ended(*end, words),
+        (_, Stopped, _) => Ending::VmmStopped { state: "its process is in state T".to_owned() },
+        (_, _, Some(Stopped)) => Ending::DaemonStopped,
+        _ => return judge_the_living(signs),
+    })
+}
+
+/// The rows where every process runs.
+fn judge_the_living(signs: &Signs) -> Option<Ending> {
+    if let Some(line) = &signs.oops {
+        return Some(Ending::Oopsed { line: line.clone() });
+    }
+    if signs.line_ended {
+        return Some(Ending::LineClosed);
+    }
+    let silent = signs.silent?;
+    match signs.qmp.as_ref()? {
+        QmpAnswer::Running => Some(Ending::Hung { silent }),
+        QmpAnswer::Other(status) => Some(Ending::VmmStopped { state: format!("QMP says {status}") }),
+        QmpAnswer::Nothing => Some(Ending::VmmMute),
+    }
+}
+
+/// The ending of a guest whose QEMU was not there any more.
+pub fn vmm_ended(end: ProcessEnd, words: &str) -> Ending {
+    match end {
+        ProcessEnd::Signal(signal) => Ending::VmmKilled { signal },
+        ProcessEnd::Code(0) => Ending::PoweredOff,
+        ProcessEnd::Code(code) => Ending::VmmExited { code, stderr: words.to_owned() },
+    }
+}
+
+/// The ending of a guest whose daemon went away.
+pub fn daemon_ended(end: ProcessEnd, words: &str) -> Ending {
+    match end {
+        ProcessEnd::Signal(signal) if !is_crash(signal) => Ending::DaemonKilled { signal },
+        ProcessEnd::Code(0) => Ending::DaemonLeft { words: words.to_owned() },
+        end => Ending::DaemonDied { how: format!("{end}: {words}") },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+use super::*;
+use suites::check::Stop;
+use suites::outcome::Component;
+
+fn ended(end: ProcessEnd) -> ProcessState {
+    ProcessState::Ended { end, words: "last words".to_owned() }
+}
+
+const SEGV: ProcessEnd = ProcessEnd::Signal(11);
+const KILL: ProcessEnd = ProcessEnd::Signal(9);
+const RUNS: ProcessState = ProcessState::Runs;
+
+/// Whom the row blames: a component, or nobody.
+fn blames(signs: &Signs) -> Option<Component> {
+    match judge(signs).map(|ending| ending.stop("x")) {
+        Some(Stop::Fail { blames, .. }) => Some(blames.unwrap()),
+        Some(Stop::Error { .. }) => None,
+        other => panic!("{signs:?} is {other:?}"),
+    }
+}
+
+/// Each combination of how QEMU and its daemon are, and what the rest of the world saw by then.
+#[test]
+fn every_pair_of_a_vmm_and_a_daemon_has_its_row() {
+    let qemu = Some(Component::Qemu);
+    let daemon = Some(Component::Virtiofsd);
+    let kernel = Some(Component::Kernel);
+    let nobody = None;
+    let gone_with_its_vmm = || Some(ended(ProcessEnd::Code(0)));
+    let rows = [
+        // A QEMU that crashes takes the line, and the daemon's reason to be, with it.
+        (ended(SEGV), None, &qemu),
+        (ended(SEGV), Some(RUNS), &qemu),
+        (ended(SEGV), gone_with_its_vmm(), &qemu),
+        (ended(SEGV), Some(ended(ProcessEnd::Code(1))), &qemu),
+        (ended(SEGV), Some(ended(KILL)), &qemu),
+        (ended(SEGV), Some(ended(ProcessEnd::Signal(6))), &nobody),
+        (ended(ProcessEnd::Signal(31)), None, &qemu),
+        (ended(KILL), None, &nobody),
+        (ended(KILL), gone_with_its_vmm(), &nobody),
+        (ended(KILL), Some(ended(SEGV)), &nobody),
+        (ended(ProcessEnd::Signal(15)), Some(RUNS), &nobody),
+        (ended(ProcessEnd::Code(1)), None, &qemu),
+        (ended(ProcessEnd::Code(1)), Some(RUNS), &qemu),
+        (ended(ProcessEnd::Code(1)), gone_with_its_vmm(), &qemu),
+        (ended(ProcessEnd::Code(1)), Some(ended(ProcessEnd::Code(1))), &qemu),
+        (ended(ProcessEnd::Code(1)), Some(ended(SEGV)), &daemon),
+        (ended(ProcessEnd::Code(1)), Some(ended(KILL)), &nobody),
+        (ended(ProcessEnd::Code(0)), None, &kernel),
+        (ended(ProcessEnd::Code(0)), gone_with_its_vmm(), &kernel),
+        (ended(ProcessEnd::Code(0)), Some(ended(SEGV)), &daemon),
+        (ended(ProcessEnd::Code(0)), Some(ended(KILL)), &nobody),
+        (ended(ProcessEnd::Code(0)), Some(ended(ProcessEnd::Code(101))), &daemon),
+        (ended(ProcessEnd::Code(1)), Some(ended(ProcessEnd::Code(101))), &daemon),
+        (RUNS, Some(ended(SEGV)), &daemon),
+        (RUNS, Some(ended(ProcessEnd::Code(0))), &nobody),
+        (RUNS, Some(ended(ProcessEnd::Code(1))), &daemon),
+        (RUNS, Some(ended(KILL)), &nobody),
+        (RUNS, Some(ProcessState::Stopped), &nobody),
+        (ProcessState::Stopped, None, &nobody),
+        (ProcessState::Stopped, Some(RUNS), &nobody),
+        (ProcessState::Stopped, Some(ProcessState::Stopped), &nobody),
+        (ProcessState::Stopped, Some(ended(SEGV)), &daemon),
+        (ProcessState::Stopped, Some(ended(KILL)), &nobody),
+    ];
+    for (vmm, daemon, expected) in rows {
+        let signs = Signs { vmm, daemon, ..Signs::default() };
+        // What else is seen of a dead pair changes nothing: a line that ended, a silence, a QMP that says nothing.
+        for (line_ended, silent) in [(false, None), (true, None), (true, Some(30)), (false, Some(30))] {
+            let signs = Signs { line_ended, silent, qmp: Some(QmpAnswer::Nothing), ..signs.clone() };
+            assert_eq!(&blames(&signs), expected, "{signs:?}");
+        }
+        // A panic comes before whatever it causes.
+        let signs = Signs { panic: Some("Kernel panic - not syncing: x".to_owned()), ..signs };
+        assert_eq!(blames(&signs), kernel, "{signs:?}");
+    }
+}
+
+#[test]
+fn what_runs_is_judged_by_the_kernel_the_line_and_qmp_in_this_order() {
+    let signs = Signs { silent: Some(61), qmp: Some(QmpAnswer::Running), ..Signs::default() };
+    assert_eq!(judge(&signs), Some(Ending::Hung { silent: 61 }));
+    let paused = Signs { qmp: Some(QmpAnswer::Other("paused".to_owned())), ..signs.clone() };
+    assert!(matches!(judge(&paused), Some(Ending::VmmStopped { state }) if state.contains("paused")));
+    assert_eq!(judge(&Signs { qmp: Some(QmpAnswer::Nothing), ..signs.clone() }), Some(Ending::VmmMute));
+    assert_eq!(judge(&Signs { line_ended: true, ..signs.clone() }), Some(Ending::LineClosed));
+    let oops = Some("Oops: 0000".to_owned());
+    assert!(matches!(judge(&Signs { oops: oops.clone(), line_ended: true, ..signs }), Some(Ending::Oopsed { .. })));
+    assert_eq!(judge(&Signs::default()), None, "a guest that is well");
+    let with_daemon = Signs { daemon: Some(RUNS), ..Signs::default() };
+    assert_eq!(judge(&with_daemon), None, "a guest that is well");
+    // An oops explains a guest that then powers off, but no crash of QEMU's.
+    let off = Signs { oops: oops.clone(), vmm: ended(ProcessEnd::Code(0)), ..Signs::default() };
+    assert!(matches!(judge(&off), Some(Ending::Oopsed { .. })));
+    assert_eq!(judge(&Signs { oops, vmm: ended(SEGV), ..off }), Some(Ending::VmmKilled { signal: 11 }));
+}
+
+#[test]
+fn a_shell_that_waits_for_the_real_program_hides_no_signal() {
+    let ran = |script: &str| ProcessEnd::of(std::process::Command::new("sh").args(["-c", script]).status().unwrap());
+    assert_eq!(ran("exit 0"), ProcessEnd::Code(0));
+    assert_eq!(ran("exit 1"), ProcessEnd::Code(1));
+    assert_eq!(ran("kill -SEGV $$"), SEGV);
+    assert_eq!(ran("sh -c 'kill -SEGV $$' 2>/dev/null; exit $?"), SEGV);
+    assert_eq!(ran("sh -c 'kill -KILL $$' 2>/dev/null; exit $?"), KILL);
+    assert_eq!(ran("exit 255"), ProcessEnd::Code(255));
+}
+
+/// QEMU exits with 0 on SIGTERM, too.
+#[test]
+fn a_qemu_that_was_told_to_end_did_not_power_off() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let (zero, one) = (std::process::ExitStatus::from_raw(0), std::process::ExitStatus::from_raw(1 << 8));
+    let said = "qemu-system-x86_64: warning: x\nqemu-system-x86_64: terminating on signal 15 from pid 3254 (bash)\n";
+    assert_eq!(ProcessEnd::of_qemu(zero, said), ProcessEnd::Signal(15));
+    assert_eq!(ProcessEnd::of_qemu(zero, "qemu-system-x86_64: warning: x\n"), ProcessEnd::Code(0));
+    assert_eq!(ProcessEnd::of_qemu(one, said), ProcessEnd::Code(1));
+    let signs = Signs { vmm: ended(ProcessEnd::of_qemu(zero, said)), ..Signs::default() };
+    assert_eq!(blames(&signs), None);
+}

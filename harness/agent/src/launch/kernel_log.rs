@@ -1,0 +1,37 @@
+//! What a Linux kernel prints when it dies, or stumbles and goes on: the one place that knows its words.
+
+/// Beginnings of the lines by which a Linux kernel reports its own death.
+const PANIC: &[&str] = &["Kernel panic - not syncing"];
+/// What a Linux kernel that stumbles and goes on prints.
+const OOPS: &[&str] =
+    &["Oops:", "BUG: unable to handle", "kernel BUG at", "general protection fault", "invalid opcode:"];
+
+/// The line with which the kernel reported a panic.
+pub fn panic_line(log: &str) -> Option<String> {
+    find(log, PANIC)
+}
+
+/// The line with which the kernel reported an oops.
+pub fn oops_line(log: &str) -> Option<String> {
+    find(log, OOPS)
+}
+
+fn find(log: &str, patterns: &[&str]) -> Option<String> {
+    let line = log.lines().find(|line| patterns.iter().any(|p| line.contains(p)))?;
+    Some(line.trim().chars().take(200).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panics_and_oopses_are_told_apart_in_real_logs() {
+        let panic = "[    3.1] sysrq: Trigger a crash\n[    3.2] Kernel panic - not syncing: sysrq triggered crash\n";
+        assert_eq!(panic_line(panic).as_deref(), Some("[    3.2] Kernel panic - not syncing: sysrq triggered crash"));
+        assert_eq!(oops_line(panic), None);
+        let oops = "[    5.0] invalid opcode: 0000 [#1] PREEMPT SMP NOPTI\n";
+        assert!(oops_line(oops).is_some());
+        assert_eq!(panic_line(oops), None);
+    }
+}

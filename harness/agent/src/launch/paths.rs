@@ -1,0 +1,151 @@
+//! Where a guest's files lie in the environment.
+
+use crate::home::Home;
+use crate::launch::slots::SlotGuard;
+use kata_osinfo::profile::ImageDriver;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// A device that a guest has by settings that are not the shipped ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ExtraDevice {
+    /// None.
+    #[default]
+    None,
+    /// A file in the place of Kata's image.
+    Image {
+        /// The file.
+        file: PathBuf,
+        /// What the guest sees it as.
+        driver: ImageDriver,
+    },
+    /// One PCIe root port.
+    RootPort,
+}
+
+/// Where a guest's files lie in the environment.
+pub struct GuestPaths {
+    /// Logs, kept as artifacts.
+    pub dir: PathBuf,
+    /// Sockets; short, a Unix socket's path has 108 bytes.
+    pub sockets: PathBuf,
+    /// Kata's console, `hvc0`.
+    pub console: PathBuf,
+    /// The serial log.
+    pub serial: PathBuf,
+    /// The guest's agent.
+    pub agent: PathBuf,
+    /// QMP.
+    pub qmp: PathBuf,
+    /// virtiofsd.
+    pub virtiofsd: PathBuf,
+    /// The share's folder on the host's side.
+    pub shared_dir: PathBuf,
+    /// The disk of a guest without a share.
+    pub disk: PathBuf,
+    /// The share, while it is in use; `None` for paths that are placeholders.
+    pub slot: Option<SlotGuard>,
+    /// What a test asks for besides what every guest has.
+    pub extra: ExtraDevice,
+    /// The guest's number.
+    pub number: u64,
+}
+
+impl GuestPaths {
+    /// Makes the folders of guest `number`, which has this share.
+    ///
+    /// # Errors
+    /// What could not be made or emptied.
+    pub fn new(home: &Home, slot: SlotGuard, number: u64, extra: ExtraDevice) -> io::Result<GuestPaths> {
+        let (dir, sockets) = (home.artifacts().join(format!("g{number}")), home.sockets.join(number.to_string()));
+        let shared_dir = slot.dir();
+        for folder in [&dir, &sockets, &shared_dir] {
+            fs::create_dir_all(folder)?;
+        }
+        empty(&shared_dir)?;
+        // Tests act as other users, who must be able to reach their directories.
+        fs::set_permissions(&shared_dir, fs::Permissions::from_mode(0o755))?;
+        Ok(GuestPaths {
+            console: sockets.join("console"),
+            serial: sockets.join("serial"),
+            agent: sockets.join("agent"),
+            qmp: sockets.join("qmp"),
+            virtiofsd: sockets.join("virtiofsd"),
+            disk: shared_dir.with_file_name(format!("disk{number}.img")),
+            shared_dir,
+            slot: Some(slot),
+            extra,
+            dir,
+            sockets,
+            number,
+        })
+    }
+
+    /// Paths that are nowhere, to compare arguments by.
+    pub fn placeholders(extra: ExtraDevice) -> GuestPaths {
+        GuestPaths {
+            dir: PathBuf::new(),
+            sockets: PathBuf::from("/nonexistent"),
+            console: "console".into(),
+            serial: "serial".into(),
+            agent: "agent".into(),
+            qmp: "qmp".into(),
+            virtiofsd: "virtiofsd".into(),
+            shared_dir: "share".into(),
+            disk: "/nonexistent/disk".into(),
+            slot: None,
+            extra,
+            number: 0,
+        }
+    }
+
+    /// Removes what only a running guest needs.
+    pub fn remove_sockets(&self) {
+        let _ = fs::remove_dir_all(&self.sockets);
+        let _ = fs::remove_file(&self.disk);
+    }
+}
+
+impl Drop for GuestPaths {
+    fn drop(&mut self) {
+        self.remove_sockets();
+    }
+}
+
+/// Empties a share but for `small`, a mount that is emptied, too: a guest that died on its way has removed nothing, and the
+/// next one would find its directories there and take them for the share's fault.
+fn empty(share: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(share)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true if entry.file_name() == "small" => empty(&entry.path())?,
+            true => fs::remove_dir_all(entry.path())?,
+            false => fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_empty_again_for_the_next_guest() {
+        let dir = tempfile::tempdir().unwrap();
+        let share = dir.path().join("share");
+        fs::create_dir_all(share.join("t1-0/deep")).unwrap();
+        fs::write(share.join("t1-0/deep/file"), "").unwrap();
+        fs::create_dir_all(share.join("small/t1-1")).unwrap();
+        fs::write(dir.path().join("outside"), "stays").unwrap();
+        // What a guest has made is not followed.
+        std::os::unix::fs::symlink(dir.path(), share.join("link")).unwrap();
+        empty(&share).unwrap();
+        let names = |path: &Path| fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>();
+        assert_eq!(names(&share), ["small"]);
+        assert!(names(&share.join("small")).is_empty());
+        assert_eq!(fs::read_to_string(dir.path().join("outside")).unwrap(), "stays");
+    }
+}

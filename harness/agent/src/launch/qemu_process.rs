@@ -1,0 +1,29 @@
+//! QEMU's process, started with the descriptors that it inherits.
+
+use crate::launch::compose::Composed;
+use crate::launch::paths::GuestPaths;
+use crate::launch::vhost;
+use crate::process::spawn;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::process::Child;
+use suites::check::Stop;
+use suites::outcome::Component;
+
+/// Starts it; its QMP socket is bound here and handed down, unless QEMU binds the path itself.
+///
+/// # Errors
+/// A failure that blames QEMU where it does not start, an error where something cannot be opened for it.
+pub fn start(composed: &Composed, paths: &GuestPaths) -> Result<Child, Stop> {
+    let mut fds: Vec<(OwnedFd, i32)> = Vec::new();
+    if let Some(number) = composed.qmp_fd {
+        let listener = UnixListener::bind(&paths.qmp);
+        let listener = listener.map_err(|e| Stop::error(format!("binding {}: {e}", paths.qmp.display())))?;
+        fds.push((OwnedFd::from(listener), number));
+    }
+    for fd in &composed.vhost {
+        fds.push((vhost::open(fd.purpose, composed.guest_cid, &composed.disk)?, fd.number));
+    }
+    let program = &composed.qemu[0];
+    spawn(&composed.qemu, fds).map_err(|e| Stop::blame(Component::Qemu, format!("{program} does not start: {e}")))
+}

@@ -1,0 +1,316 @@
+//! A running guest: started, connected to, and asked.
+
+mod condition;
+mod machine;
+
+use crate::guest::SHARE;
+use crate::launch::compose::{self, Composed};
+use crate::launch::daemon::DaemonProcess;
+use crate::launch::deadlines::Deadlines;
+use crate::launch::kernel_log::panic_line;
+use crate::launch::memory;
+use crate::launch::paths::{ExtraDevice, GuestPaths};
+use crate::launch::provided::{Provided, RequiredDevice};
+use crate::launch::qemu_process;
+use crate::log::Log;
+use crate::process::{kill_group, stderr_log, wait};
+use kata_osinfo::profile::Profile;
+use protocol::client::{Client, ClientError};
+use protocol::message::{GuestReply, GuestRequest, Launched};
+use qemu::launch::FdPurpose;
+use qemu::qmp::Qmp;
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+use suites::catalogue::Configuration;
+use suites::check::Stop;
+use suites::environment::{Claims, Machine as _, ModuleSet};
+use suites::outcome::Component;
+use suites::share::Share;
+
+/// A running guest.
+pub struct RunningGuest {
+    profile: Profile,
+    launched: Launched,
+    guest_cid: Option<u32>,
+    paths: GuestPaths,
+    qemu: Child,
+    qemu_ended: Option<ExitStatus>,
+    daemon: Option<DaemonProcess>,
+    stderr: Log,
+    console: Option<Log>,
+    serial: Option<Log>,
+    qmp: Option<Qmp<UnixStream>>,
+    agent: Option<Client<GuestReply>>,
+    deadlines: Deadlines,
+    provided: Provided,
+    max_vcpus: u32,
+    /// The release of the kernel that it was given.
+    kernel: String,
+    /// What each use's modules are.
+    modules: BTreeMap<String, ModuleSet>,
+    boot_time: Duration,
+}
+
+/// A guest that was not started.
+pub struct NotStarted {
+    /// Why.
+    pub stop: Stop,
+    /// How it was tried, if it came to that.
+    pub launched: Option<Launched>,
+    /// Its logs so far.
+    pub logs: Vec<PathBuf>,
+}
+
+impl From<Stop> for Box<NotStarted> {
+    fn from(stop: Stop) -> Box<NotStarted> {
+        Box::new(NotStarted { stop, launched: None, logs: Vec::new() })
+    }
+}
+
+impl RunningGuest {
+    /// Starts a guest, waits for its agent and mounts its share.
+    pub fn start(
+        profile: &Profile,
+        configuration: Configuration,
+        required: RequiredDevice,
+        provided: Provided,
+        claims: &Claims,
+        paths: GuestPaths,
+    ) -> Result<RunningGuest, Box<NotStarted>> {
+        let deadlines = Deadlines::of(provided.nested);
+        RunningGuest::start_within(profile, configuration, required, provided, claims, paths, deadlines)
+    }
+
+    /// As [`RunningGuest::start`], with deadlines of the caller's.
+    pub fn start_within(
+        profile: &Profile,
+        configuration: Configuration,
+        required: RequiredDevice,
+        provided: Provided,
+        claims: &Claims,
+        paths: GuestPaths,
+        deadlines: Deadlines,
+    ) -> Result<RunningGuest, Box<NotStarted>> {
+        let folder = paths.dir.clone();
+        let not_started = |launched: &Launched, stop| {
+            Box::new(NotStarted { stop, launched: Some(launched.clone()), logs: logs_in(&folder) })
+        };
+        let composed = compose::compose(profile, configuration, provided, claims, &paths)
+            .map_err(|stop| not_started(&Launched::default(), stop))?;
+        let launched = composed.launched();
+        let mut running =
+            RunningGuest::spawn(profile, &composed, paths, deadlines).map_err(|stop| not_started(&launched, stop))?;
+        (running.provided, running.modules) = (provided, claims.modules.clone());
+        running.kernel.clone_from(&claims.kernel);
+        let up = running.connect().and_then(|()| running.mount(configuration, required));
+        up.map_err(|stop| not_started(&launched, stop))?;
+        Ok(running)
+    }
+
+    fn spawn(
+        profile: &Profile,
+        composed: &Composed,
+        paths: GuestPaths,
+        deadlines: Deadlines,
+    ) -> Result<RunningGuest, Stop> {
+        let mut daemon = match composed.daemon.is_empty() {
+            true => None,
+            false => Some(DaemonProcess::start(composed, &paths)?),
+        };
+        if let Some(daemon) = &mut daemon
+            && let Some(ending) = daemon.ending(Duration::from_millis(50))
+        {
+            return Err(ending.stop("starting virtiofsd"));
+        }
+        let mut qemu = qemu_process::start(composed, &paths)?;
+        let stderr = stderr_log(&mut qemu, &paths.dir.join("qemu.log"))
+            .map_err(|e| Stop::error(format!("logging QEMU: {e}")))?;
+        Ok(RunningGuest {
+            profile: profile.clone(),
+            launched: composed.launched(),
+            guest_cid: composed.vhost.iter().any(|fd| fd.purpose == FdPurpose::Vsock).then_some(composed.guest_cid),
+            paths,
+            qemu,
+            qemu_ended: None,
+            daemon,
+            stderr,
+            console: None,
+            serial: None,
+            qmp: None,
+            agent: None,
+            deadlines,
+            provided: Provided::default(),
+            max_vcpus: composed.max_vcpus,
+            kernel: String::new(),
+            modules: BTreeMap::new(),
+            boot_time: Duration::ZERO,
+        })
+    }
+
+    /// Connects to QEMU's sockets and waits for the guest's agent.
+    fn connect(&mut self) -> Result<(), Stop> {
+        let began = Instant::now();
+        let serial = self.connect_to(self.paths.serial.clone())?;
+        self.serial = Some(log_socket(serial, &self.paths.dir.join("serial.log"))?);
+        let console = self.connect_to(self.paths.console.clone())?;
+        self.console = Some(log_socket(console, &self.paths.dir.join("console.log"))?);
+        let agent = self.connect_to(self.paths.agent.clone())?;
+        self.agent = Some(Client::new(agent).map_err(|e| Stop::error(format!("listening to the guest's agent: {e}")))?);
+        let qmp = self.connect_to(self.paths.qmp.clone())?;
+        match Qmp::connect(qmp, self.deadlines.qmp) {
+            Ok(qmp) => self.qmp = Some(qmp),
+            Err(e) => return Err(self.why("starting QEMU", &e.to_string(), Component::Qemu)),
+        }
+        let serial = self.serial.clone();
+        let qemu = &mut self.qemu;
+        let mut ended = self.qemu_ended;
+        let hello = self.agent.as_ref().map_or(Err(ClientError::Ended), |agent| {
+            agent.wait_for_hello(self.deadlines.boot, || {
+                ended = ended.or(wait(qemu, Duration::ZERO).ok().flatten());
+                ended.is_none() && serial.as_ref().is_none_or(|log| panic_line(&log.text()).is_none())
+            })
+        });
+        self.qemu_ended = ended;
+        self.boot_time = began.elapsed();
+        hello.map_err(|e| self.why("booting the guest to userspace", &e.to_string(), Component::Kernel))
+    }
+
+    /// Connects to a socket that QEMU listens on, as soon as it does.
+    fn connect_to(&mut self, path: PathBuf) -> Result<UnixStream, Stop> {
+        let end = Instant::now() + self.deadlines.start;
+        loop {
+            let error = match UnixStream::connect(&path) {
+                Ok(stream) => return Ok(stream),
+                Err(e) => e,
+            };
+            if self.ended() || Instant::now() > end {
+                let seen = format!("{} does not answer: {error}", path.display());
+                return Err(self.why("starting QEMU", &seen, Component::Qemu));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn mount(&mut self, configuration: Configuration, required: RequiredDevice) -> Result<(), Stop> {
+        // What containers need is loaded in plain guests only; a share's guest shows what the share needs.
+        let used_for = match configuration {
+            _ if required == RequiredDevice::Vsock => Some("vsock"),
+            // Their tests load what they need, and say what is missing.
+            _ if self.paths.extra != ExtraDevice::None => None,
+            _ => Some(configuration.share().map_or("other", Share::name)),
+        };
+        used_for.map_or(Ok(()), |used_for| self.load_modules(used_for))?;
+        if let Some((source, fstype, options)) = compose::mount(configuration) {
+            let request = GuestRequest::Mount {
+                source: source.to_owned(),
+                fstype: fstype.to_owned(),
+                options: options.to_owned(),
+                target: SHARE.to_owned(),
+            };
+            self.request(request, Duration::from_secs(60), "mounting the share in the guest")?;
+        }
+        Ok(())
+    }
+
+    /// Sends a request to the guest; no answer becomes a stop that says how the guest ended.
+    pub fn request(&mut self, request: GuestRequest, deadline: Duration, doing: &str) -> Result<GuestReply, Stop> {
+        let serial = self.serial.clone();
+        let woken_before = self.daemon_wakes();
+        let (Some(agent), mut ended) = (&self.agent, self.qemu_ended) else {
+            return Err(Stop::error(format!("{doing}: the guest has no agent")));
+        };
+        let qemu = &mut self.qemu;
+        let reply = agent.ask(request, deadline, || {
+            ended = ended.or(wait(qemu, Duration::ZERO).ok().flatten());
+            let panicked = || serial.as_ref().is_some_and(|log| panic_line(&log.text()).is_some());
+            ended.is_none() && agent.silent_for() < self.deadlines.silence && !panicked()
+        });
+        self.qemu_ended = ended;
+        match reply {
+            Ok(GuestReply::Failed { message }) => Err(Stop::fail(format!("{doing}: {message}"))),
+            Ok(reply) => Ok(reply),
+            Err(ClientError::Late(after)) if self.how_it_is().is_none() => {
+                // The guest lives, what it was asked for does not end.
+                let late = format!("{doing}: not finished within {after:?}; the guest is alive");
+                let woken = self.daemon_wakes();
+                if woken.is_some() && woken == woken_before {
+                    return Err(memory::unheard(&late));
+                }
+                Err(memory::blame(&late, self.memory()))
+            }
+            Err(e) => Err(self.why(doing, &e.to_string(), Component::Kernel)),
+        }
+    }
+
+    /// Whether QEMU has ended.
+    pub fn ended(&mut self) -> bool {
+        self.qemu_ended = self.qemu_ended.or(wait(&mut self.qemu, Duration::ZERO).ok().flatten());
+        self.qemu_ended.is_some()
+    }
+
+    /// Whether the guest can serve another test.
+    pub fn usable(&mut self) -> bool {
+        self.how_it_is().is_none()
+    }
+
+    /// QEMU's process id.
+    pub fn vmm_pid(&self) -> u32 {
+        self.qemu.id()
+    }
+
+    /// How often virtiofsd has gone to sleep; see [`memory::wakes`].
+    pub fn daemon_wakes(&mut self) -> Option<u64> {
+        self.daemon.as_mut().and_then(DaemonProcess::wakes)
+    }
+
+    /// Sends QEMU a signal.
+    pub fn signal_vmm(&self, signal: rustix::process::Signal) -> Result<(), Stop> {
+        crate::process::signal(self.qemu.id(), signal).map_err(|e| Stop::error(format!("QEMU: {e}")))
+    }
+
+    /// Sends virtiofsd a signal.
+    pub fn signal_daemon(&self, signal: rustix::process::Signal) -> Result<(), Stop> {
+        self.daemon.as_ref().ok_or_else(|| Stop::error("the guest has no virtiofsd"))?.signal(signal)
+    }
+
+    /// How it was started.
+    pub fn launched(&self) -> &Launched {
+        &self.launched
+    }
+
+    /// GuestPaths of the logs.
+    pub fn artifacts(&self) -> Vec<PathBuf> {
+        logs_in(&self.paths.dir)
+    }
+
+    /// The share's folder on the host's side.
+    pub fn shared_dir(&self) -> &Path {
+        &self.paths.shared_dir
+    }
+
+    /// The profile.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+}
+
+impl Drop for RunningGuest {
+    fn drop(&mut self) {
+        kill_group(&mut self.qemu);
+        drop(self.daemon.take());
+        self.paths.remove_sockets();
+    }
+}
+
+fn log_socket(stream: UnixStream, path: &Path) -> Result<Log, Stop> {
+    Log::collect(stream, path).map_err(|e| Stop::error(format!("logging to {}: {e}", path.display())))
+}
+
+/// The logs in a guest's folder.
+fn logs_in(folder: &Path) -> Vec<PathBuf> {
+    let logs = ["serial.log", "console.log", "qemu.log", "virtiofsd.log"].iter().map(|name| folder.join(name));
+    logs.filter(|log| log.exists()).collect()
+}

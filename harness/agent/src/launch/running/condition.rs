@@ -1,0 +1,117 @@
+//! How a guest is: everything that can be seen of it, put together and judged at once.
+
+use super::RunningGuest;
+use crate::launch::ending::{ProcessEnd, ProcessState, QmpAnswer, Signs, judge};
+use crate::launch::kernel_log::{oops_line, panic_line};
+use crate::launch::memory::{self, Memory};
+use crate::process::{self, wait};
+use protocol::client::Client;
+use qemu::qmp::QmpError;
+use std::time::Duration;
+use suites::check::Stop;
+use suites::environment::Ending;
+use suites::outcome::Component;
+
+impl RunningGuest {
+    /// Whether what the daemon writes into the guest's memory can reach the guest; `None` without a daemon.
+    pub(super) fn memory(&mut self) -> Option<Memory> {
+        let daemon = self.daemon.as_ref()?.pid();
+        let said = self.qmp.as_mut().and_then(|qmp| qmp.execute("query-memdev", serde_json::json!({})).ok());
+        Some(memory::between(self.qemu.id(), daemon, said.as_ref()))
+    }
+
+    fn kernel_line(&self, find: fn(&str) -> Option<String>) -> Option<String> {
+        [&self.serial, &self.console].into_iter().flatten().find_map(|log| find(&log.text()))
+    }
+
+    /// The stop for an unexpected end, which is awaited first; without one `otherwise` is blamed for what was seen.
+    pub(super) fn why(&mut self, doing: &str, seen: &str, otherwise: Component) -> Stop {
+        self.await_the_vmms_end();
+        match self.how_it_is() {
+            Some(ending) => ending.stop(doing),
+            None => {
+                let last = self.serial.as_ref().map(|log| log.last_lines(3)).unwrap_or_default();
+                Stop::blame(otherwise, format!("{doing}: {seen}; last on the serial console: {last}"))
+            }
+        }
+    }
+
+    /// Lines and daemons end a moment before the process whose crash ended them can be reaped.
+    fn await_the_vmms_end(&mut self) {
+        if self.qemu_ended.is_none() {
+            self.qemu_ended = wait(&mut self.qemu, self.deadlines.end).ok().flatten();
+        }
+    }
+
+    /// How the guest ended, or what is wrong with it; `None` if nothing is.
+    pub fn how_it_is(&mut self) -> Option<Ending> {
+        let signs = self.signs();
+        judge(&signs)
+    }
+
+    fn signs(&mut self) -> Signs {
+        let line_ended = self.agent.as_ref().is_some_and(Client::ended);
+        let daemon_ended = self.daemon.as_mut().is_some_and(|daemon| daemon.end(Duration::ZERO).is_some());
+        if line_ended || daemon_ended {
+            self.await_the_vmms_end();
+        }
+        let ended = self.ended();
+        if ended {
+            // The kernel's last words and the exit race each other through different sockets.
+            for log in [&self.serial, &self.console, &Some(self.stderr.clone())].into_iter().flatten() {
+                log.settle();
+            }
+        }
+        let daemon_has = if ended { Duration::from_secs(1) } else { Duration::ZERO };
+        let mut signs = Signs {
+            panic: self.kernel_line(panic_line),
+            oops: self.kernel_line(oops_line),
+            vmm: match self.qemu_ended {
+                Some(status) => ProcessState::Ended {
+                    end: ProcessEnd::of_qemu(status, &self.stderr.text()),
+                    words: self.stderr.last_lines(4),
+                },
+                None => living(self.qemu.id()),
+            },
+            daemon: self.daemon.as_mut().map(|daemon| match daemon.end(daemon_has) {
+                Some(end) => ProcessState::Ended { end, words: daemon.last_lines() },
+                None => living(daemon.pid()),
+            }),
+            line_ended,
+            silent: None,
+            qmp: None,
+        };
+        let silent = self.agent.as_ref().map_or(Duration::ZERO, Client::silent_for);
+        if silent >= self.deadlines.silence && signs.vmm == ProcessState::Runs {
+            signs.silent = Some(silent.as_secs());
+            signs.qmp = Some(self.status());
+        }
+        signs
+    }
+
+    fn status(&mut self) -> QmpAnswer {
+        let Some(qmp) = &mut self.qmp else { return QmpAnswer::Nothing };
+        match qmp.execute("query-status", serde_json::json!({})) {
+            Ok(status) if status.get("status") == Some(&"running".into()) => QmpAnswer::Running,
+            Ok(status) => QmpAnswer::Other(status.to_string()),
+            Err(QmpError::Command { description, .. }) => QmpAnswer::Other(description),
+            Err(_) => QmpAnswer::Nothing,
+        }
+    }
+
+    /// Whose fault it is that a QMP command has no answer.
+    pub(super) fn refused(&mut self, command: &str, error: &QmpError) -> Stop {
+        match error {
+            QmpError::Command { .. } | QmpError::Protocol { .. } => {
+                Stop::blame(Component::Qemu, format!("QMP {command}: {error}"))
+            }
+            // The connection is gone or silent: QEMU's end says whose fault that is.
+            _ => self.why(&format!("QMP {command}"), &error.to_string(), Component::Qemu),
+        }
+    }
+}
+
+/// A process that has not been reaped: stopped, or else running.
+fn living(pid: u32) -> ProcessState {
+    if process::state(pid) == Some('T') { ProcessState::Stopped } else { ProcessState::Runs }
+}

@@ -1,0 +1,169 @@
+//! A guest as tests see it.
+
+use super::RunningGuest;
+use crate::log::Log;
+use crate::process::kill_group;
+use kata_osinfo::profile::Profile;
+use protocol::message::{GuestReply, GuestRequest};
+use qemu::qmp::QmpError;
+use std::fs::File;
+use std::os::fd::AsFd as _;
+use std::time::{Duration, Instant};
+use suites::check::Stop;
+use suites::environment::{Answer, Ending, Machine, Question};
+use suites::filesystem::{Action, GuestSide, Reply};
+use suites::outcome::Component;
+
+impl Machine for RunningGuest {
+    fn ask(&mut self, question: Question) -> Result<Answer, Stop> {
+        let last_words = match &question {
+            Question::PowerOff | Question::Spin | Question::Oops => true,
+            Question::Write { path, .. } => path == "/proc/sysrq-trigger",
+            _ => false,
+        };
+        if last_words {
+            let sent = self.agent.as_ref().map(|agent| agent.send(GuestRequest::Ask { question }));
+            return sent.transpose().map(|_| Answer::Done).map_err(|e| Stop::error(e.to_string()));
+        }
+        match self.request(GuestRequest::Ask { question }, self.deadlines.answer, "asking the guest")? {
+            GuestReply::Answered { answer } => Ok(answer),
+            other => Err(Stop::error(format!("asking the guest: unexpected reply {other:?}"))),
+        }
+    }
+
+    fn qmp(&mut self, command: &str, arguments: serde_json::Value) -> Result<serde_json::Value, Stop> {
+        let Some(qmp) = &mut self.qmp else { return Err(Stop::error("the guest has no QMP connection")) };
+        let result = qmp.execute(command, arguments);
+        result.map_err(|e| self.refused(command, &e))
+    }
+
+    fn qmp_with(
+        &mut self,
+        command: &str,
+        arguments: serde_json::Value,
+        file: &File,
+    ) -> Result<serde_json::Value, Stop> {
+        let Some(qmp) = &mut self.qmp else { return Err(Stop::error("the guest has no QMP connection")) };
+        let result = qmp.execute_with(command, arguments, file.as_fd());
+        result.map_err(|e| self.refused(command, &e))
+    }
+
+    fn wait_for_event(&mut self, name: &str, deadline: Duration) -> Result<Option<serde_json::Value>, Stop> {
+        let Some(qmp) = &mut self.qmp else { return Err(Stop::error("the guest has no QMP connection")) };
+        match qmp.wait_event(name, deadline) {
+            Ok(event) => Ok(Some(event)),
+            Err(QmpError::Timeout { .. }) => Ok(None),
+            Err(e) => Err(self.why(&format!("deadlines for {name}"), &e.to_string(), Component::Qemu)),
+        }
+    }
+
+    fn load_modules(&mut self, used_for: &str) -> Result<(), Stop> {
+        let Some(set) = self.modules.get(used_for).cloned() else { return Ok(()) };
+        let request = GuestRequest::LoadModules { names: set.load };
+        self.request(request, Duration::from_secs(60) * self.deadlines.times, "loading modules").map(drop)
+    }
+
+    fn kernel(&self) -> &str {
+        &self.kernel
+    }
+
+    fn boot_time(&self) -> Duration {
+        self.boot_time
+    }
+
+    fn has_kvm(&self) -> bool {
+        self.provided.kvm
+    }
+
+    fn is_emulated(&self) -> bool {
+        !self.provided.kvm || self.provided.nested
+    }
+
+    fn max_vcpus(&self) -> u32 {
+        self.max_vcpus
+    }
+
+    fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    fn console(&self) -> String {
+        self.console.as_ref().map(Log::text).unwrap_or_default()
+    }
+
+    fn serial(&self) -> String {
+        self.serial.as_ref().map(Log::text).unwrap_or_default()
+    }
+
+    fn wait_for_end(&mut self, deadline: Duration) -> Result<Ending, Stop> {
+        let deadline = deadline * self.deadlines.times;
+        let end = Instant::now() + deadline;
+        loop {
+            if self.ended() {
+                break;
+            }
+            if Instant::now() > end {
+                let last = self.serial.as_ref().map(|log| log.last_lines(3)).unwrap_or_default();
+                let state = match self.how_it_is() {
+                    Some(ending @ (Ending::VmmStopped { .. } | Ending::DaemonStopped | Ending::LineClosed)) => {
+                        return Err(ending.stop("deadlines for QEMU's end"));
+                    }
+                    ending => ending.map_or_else(|| "alive".to_owned(), |ending| format!("{ending:?}")),
+                };
+                return Err(Stop::fail(format!(
+                    "QEMU did not end within {deadline:?}; the guest is {state}; last on the serial console: {last}"
+                )));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.how_it_is().ok_or_else(|| Stop::error("QEMU ended in an unknown way"))
+    }
+
+    fn silence(&self) -> Duration {
+        self.deadlines.silence
+    }
+
+    fn heard(&self, within: Duration) -> bool {
+        self.agent.as_ref().is_some_and(|agent| agent.silent_for() < within)
+    }
+
+    fn vmm_pid(&self) -> u32 {
+        RunningGuest::vmm_pid(self)
+    }
+
+    fn guest_cid(&self) -> Option<u32> {
+        self.guest_cid
+    }
+
+    fn kill_vmm(&mut self) -> Result<(), Stop> {
+        kill_group(&mut self.qemu);
+        self.ended();
+        Ok(())
+    }
+
+    fn wait_for_daemon(&mut self, deadline: Duration) -> Result<(), Stop> {
+        match &mut self.daemon {
+            None => Ok(()),
+            Some(daemon) => daemon.end(deadline).map(drop).ok_or_else(|| Stop::fail("virtiofsd still runs")),
+        }
+    }
+}
+
+impl GuestSide for RunningGuest {
+    fn act(&mut self, action: Action) -> Result<Reply, Stop> {
+        match self.request(GuestRequest::Act { action }, Duration::from_secs(60), "acting in the guest") {
+            Ok(GuestReply::Acted { reply }) => Ok(reply),
+            Ok(other) => Err(Stop::error(format!("acting in the guest: unexpected reply {other:?}"))),
+            Err(stop) => Err(stop),
+        }
+    }
+
+    fn daemon_descriptors(&mut self) -> Result<usize, Stop> {
+        let daemon = self.daemon.as_ref().ok_or_else(|| Stop::error("this guest has no virtiofsd"))?;
+        daemon.descriptors()
+    }
+
+    fn kill_vmm(&mut self) -> Result<(), Stop> {
+        Machine::kill_vmm(self)
+    }
+}

@@ -1,0 +1,52 @@
+//! QEMU against a virtiofsd that says nothing: whether its virtio-fs half speaks vhost-user at all.
+
+use crate::launch::compose::Composed;
+use crate::launch::ending::{ProcessEnd, vmm_ended};
+use crate::launch::paths::GuestPaths;
+use crate::launch::qemu_process;
+use crate::process::{kill_group, stderr_log, wait};
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::Child;
+use std::time::{Duration, Instant};
+use suites::check::Stop;
+
+/// Starts QEMU's virtio-fs half against our own listener; `Ok` once it speaks vhost-user.
+pub fn against_a_silent_daemon(composed: &Composed, paths: &GuestPaths) -> Result<(), Stop> {
+    let failed = |e: io::Error| Stop::error(format!("listening on {}: {e}", paths.virtiofsd.display()));
+    let listener = UnixListener::bind(&paths.virtiofsd).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let mut qemu = qemu_process::start(composed, paths)?;
+    let result = spoken_to(&listener, &mut qemu, &paths.dir.join("qemu.log"));
+    kill_group(&mut qemu);
+    paths.remove_sockets();
+    result
+}
+
+/// Waits for the first bytes of QEMU's first vhost-user message.
+fn spoken_to(listener: &UnixListener, qemu: &mut Child, log: &Path) -> Result<(), Stop> {
+    let stderr = stderr_log(qemu, log).map_err(|e| Stop::error(format!("logging QEMU: {e}")))?;
+    let end = Instant::now() + Duration::from_secs(30);
+    let mut connection: Option<UnixStream> = None;
+    while Instant::now() < end {
+        if connection.is_none()
+            && let Ok((stream, _)) = listener.accept()
+        {
+            stream.set_nonblocking(true).map_err(|e| Stop::error(e.to_string()))?;
+            connection = Some(stream);
+        }
+        let mut header = [0; 12];
+        if let Some(stream) = &mut connection
+            && matches!(io::Read::read(stream, &mut header), Ok(1..))
+        {
+            return Ok(());
+        }
+        if let Some(status) = wait(qemu, Duration::from_millis(10)).map_err(|e| Stop::error(e.to_string()))? {
+            stderr.settle();
+            let ending = vmm_ended(ProcessEnd::of_qemu(status, &stderr.text()), &stderr.last_lines(4));
+            return Err(ending.stop("starting QEMU against a listener of ours"));
+        }
+    }
+    Err(Stop::fail(format!("QEMU did not speak vhost-user within 30 s: {}", stderr.last_lines(4))))
+}

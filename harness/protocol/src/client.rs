@@ -1,0 +1,150 @@
+//! The asking side of a line to a guest's agent: blocking, with deadlines.
+
+use crate::frame::{self, Decoder};
+use crate::message::{self, EncodeError, Message, Numbered, VERSION};
+use kata_osinfo::sync::locked;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Why no reply came.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The line ended.
+    #[error("hearing from the guest's agent: the line ended")]
+    Ended,
+    /// The deadline passed.
+    #[error("hearing from the guest's agent: no reply within {0:?}")]
+    Late(Duration),
+    /// The agent is of another version.
+    #[error("talking to the guest's agent: it speaks protocol version {0}, this is {VERSION}")]
+    Version(u32),
+    /// The request does not fit a frame.
+    #[error("asking the guest's agent: {0}")]
+    Encode(EncodeError),
+    /// The request could not be written.
+    #[error("asking the guest's agent: {0}")]
+    Write(std::io::Error),
+}
+
+struct State<R> {
+    hello: Option<u32>,
+    heard: Instant,
+    replies: BTreeMap<u64, R>,
+    ended: bool,
+}
+
+struct Shared<R> {
+    state: Mutex<State<R>>,
+    changed: Condvar,
+}
+
+/// A line to an agent.
+pub struct Client<R> {
+    shared: Arc<Shared<R>>,
+    output: Mutex<UnixStream>,
+    next: AtomicU64,
+}
+
+impl<R: DeserializeOwned + Send + 'static> Client<R> {
+    /// Takes over a connected socket and begins to listen.
+    pub fn new(stream: UnixStream) -> std::io::Result<Client<R>> {
+        let mut input = stream.try_clone()?;
+        let state = State { hello: None, heard: Instant::now(), replies: BTreeMap::new(), ended: false };
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
+        let listener = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            let mut decoder = Decoder::default();
+            while let Ok(Some(payload)) = frame::read(&mut input, &mut decoder) {
+                // What does not parse is foreign, like babble between frames.
+                let message = serde_json::from_slice::<Message<R>>(&payload);
+                let mut state = locked(&listener.state);
+                state.heard = Instant::now();
+                match message {
+                    Ok(Message::Hello { version, .. }) => state.hello = Some(version),
+                    Ok(Message::Reply { id, reply }) => drop(state.replies.insert(id, reply)),
+                    Ok(Message::Heartbeat) | Err(_) => {}
+                }
+                drop(state);
+                listener.changed.notify_all();
+            }
+            locked(&listener.state).ended = true;
+            listener.changed.notify_all();
+        });
+        Ok(Client { shared, output: Mutex::new(stream), next: AtomicU64::new(1) })
+    }
+
+    /// Waits for the agent's hello while `alive` says that waiting makes sense.
+    pub fn wait_for_hello(&self, deadline: Duration, alive: impl FnMut() -> bool) -> Result<(), ClientError> {
+        match self.wait(deadline, alive, |state| state.hello)? {
+            VERSION => Ok(()),
+            other => Err(ClientError::Version(other)),
+        }
+    }
+
+    /// Asks and waits for the reply while `alive` says that waiting makes sense.
+    pub fn ask<Q: Serialize>(
+        &self,
+        request: Q,
+        deadline: Duration,
+        alive: impl FnMut() -> bool,
+    ) -> Result<R, ClientError> {
+        let id = self.send(request)?;
+        self.wait(deadline, alive, |state| state.replies.remove(&id))
+    }
+
+    /// Sends without waiting for a reply.
+    pub fn send<Q: Serialize>(&self, request: Q) -> Result<u64, ClientError> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let bytes = message::encode(&Numbered { id, request }).map_err(ClientError::Encode)?;
+        locked(&self.output).write_all(&bytes).map_err(ClientError::Write)?;
+        Ok(id)
+    }
+
+    /// How long ago anything was heard.
+    pub fn silent_for(&self) -> Duration {
+        locked(&self.shared.state).heard.elapsed()
+    }
+
+    /// Whether the other side has closed the line.
+    pub fn ended(&self) -> bool {
+        locked(&self.shared.state).ended
+    }
+
+    /// Waits until `take` finds what it looks for; `alive` is asked ten times a second.
+    fn wait<T>(
+        &self,
+        deadline: Duration,
+        mut alive: impl FnMut() -> bool,
+        mut take: impl FnMut(&mut State<R>) -> Option<T>,
+    ) -> Result<T, ClientError> {
+        let end = Instant::now() + deadline;
+        let mut state = locked(&self.shared.state);
+        loop {
+            if let Some(found) = take(&mut state) {
+                return Ok(found);
+            }
+            if state.ended {
+                return Err(ClientError::Ended);
+            }
+            if Instant::now() >= end {
+                return Err(ClientError::Late(deadline));
+            }
+            drop(state);
+            if !alive() {
+                return Err(ClientError::Ended);
+            }
+            state = locked(&self.shared.state);
+            if let Some(found) = take(&mut state) {
+                return Ok(found);
+            }
+            let wait = Duration::from_millis(100).min(end.saturating_duration_since(Instant::now()));
+            state = self.shared.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}

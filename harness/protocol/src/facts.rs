@@ -1,0 +1,134 @@
+//! What an environment was found to have.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What was found of one thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fact {
+    /// It is there, or can be done.
+    Has,
+    /// It is not, because of this.
+    Lacks(String),
+    /// So much of it one may have.
+    Limited(Limit),
+    /// What is told about it, for people.
+    Told(String),
+}
+
+/// The least of the limits on one thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Limit {
+    /// The most, `None` where there is no limit.
+    pub most: Option<u64>,
+    /// What sets it: `RLIMIT_NOFILE`.
+    pub by: String,
+}
+
+impl Limit {
+    /// No limit.
+    pub const NONE: Limit = Limit { most: None, by: String::new() };
+
+    /// The smaller one; the first of two that are alike.
+    #[must_use]
+    pub fn or(self, most: Option<u64>, by: &str) -> Limit {
+        match (self.most, most) {
+            (Some(mine), Some(other)) if mine <= other => self,
+            (_, None) => self,
+            (_, Some(_)) => Limit { most, by: by.to_owned() },
+        }
+    }
+
+    /// The same in units of so many, rounded down.
+    #[must_use]
+    pub fn in_units_of(self, unit: u64) -> Limit {
+        Limit { most: self.most.map(|most| most / unit), ..self }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.most {
+            Some(most) => write!(f, "{most} ({})", self.by),
+            None => f.write_str("unlimited"),
+        }
+    }
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fact::Has => f.write_str("yes"),
+            Fact::Lacks(text) | Fact::Told(text) => f.write_str(text),
+            Fact::Limited(limit) => limit.fmt(f),
+        }
+    }
+}
+
+impl Fact {
+    /// That something can be done, or why not.
+    pub fn of<T, E: fmt::Display>(tried: Result<T, E>) -> Fact {
+        tried.map_or_else(|why| Fact::Lacks(why.to_string()), |_| Fact::Has)
+    }
+}
+
+/// All that was found, by the names below and others that are for people only.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Facts(BTreeMap<String, Fact>);
+
+/// A vCPU runs under KVM.
+pub const KVM: &str = "kvm";
+/// `/dev/vhost-vsock` can be opened.
+pub const VHOST_VSOCK: &str = "vhost-vsock";
+/// `/dev/vhost-net` can be opened.
+pub const VHOST_NET: &str = "vhost-net";
+/// `/dev/net/tun` can be opened.
+pub const TUN: &str = "tun";
+/// Namespaces can be made.
+pub const NAMESPACES: &str = "namespaces";
+/// The processor is a virtual one.
+pub const HYPERVISOR: &str = "hypervisor";
+/// Device nodes can be made.
+pub const MKNOD: &str = "mknod";
+/// Files can be opened by their handles.
+pub const FILE_HANDLES: &str = "file-handles";
+/// The mode of seccomp, as `/proc/self/status` has it.
+pub const SECCOMP: &str = "seccomp";
+/// The limit of open files.
+pub const OPEN_FILES: &str = "limit-open-files";
+/// The limit of processes.
+pub const PROCESSES: &str = "limit-processes";
+/// The limit of memory, in MiB.
+pub const MEMORY: &str = "limit-memory-mib";
+
+impl Facts {
+    /// Notes what was found of one thing.
+    pub fn note(&mut self, name: &str, fact: Fact) {
+        self.0.insert(name.to_owned(), fact);
+    }
+
+    /// What was found of it, `None` where nobody looked.
+    pub fn get(&self, name: &str) -> Option<&Fact> {
+        self.0.get(name)
+    }
+
+    /// Whether it is there, or can be done.
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name) == Some(&Fact::Has)
+    }
+
+    /// Everything as text, for the evidence.
+    pub fn texts(&self) -> BTreeMap<String, String> {
+        self.0.iter().map(|(name, fact)| (name.clone(), fact.to_string())).collect()
+    }
+}
+
+impl FromIterator<(&'static str, Fact)> for Facts {
+    fn from_iter<I: IntoIterator<Item = (&'static str, Fact)>>(facts: I) -> Facts {
+        Facts(facts.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect())
+    }
+}
