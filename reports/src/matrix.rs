@@ -1,8 +1,8 @@
 //! Cells × profiles × capabilities: what every report is made of.
 
-use crate::agreement;
 use crate::journal::{CellId, Facts, Journal, Phase};
 use crate::run::{Cell, CellFailure, Ending, Instance, Launch, Run, fold};
+use crate::verdict::agreement;
 use crate::verdict::{Brought, Evidence, Judgement, Standing, judge, test_set};
 use jiff::Timestamp;
 use kata_osinfo::profile::Profile;

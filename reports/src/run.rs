@@ -423,5 +423,4 @@ fn redactor(journal: &Journal) -> Redactor {
 }
 
 #[cfg(test)]
-#[path = "run/tests.rs"]
 mod tests;

@@ -11,6 +11,8 @@
 //!
 //! A false `supported` is the worst mistake this project can make: the last rule is the only way to it.
 
+pub mod agreement;
+
 use kata_osinfo::hex::hex;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::verified::{Basis, Verdict};
@@ -350,5 +352,4 @@ pub fn test_set(catalogue: &[Test]) -> String {
 }
 
 #[cfg(test)]
-#[path = "verdict/tests.rs"]
 mod tests;
