@@ -7,7 +7,7 @@ mod event;
 mod reader;
 mod writer;
 
-pub use event::{CellId, CellIdError, Entry, Environment, Event, Facts, Phase};
+pub use event::{CellFacts, CellId, CellIdError, Entry, Environment, Event, Phase};
 pub use reader::{Journal, read};
 pub use writer::Writer;
 

@@ -1,6 +1,6 @@
 //! A run for the tests of the reports: it has everything that a run can have.
 
-use crate::journal::{CellId, Entry, Environment, Event, Facts, Journal, Phase};
+use crate::journal::{CellFacts, CellId, Entry, Environment, Event, Journal, Phase};
 use jiff::Timestamp;
 use kata_osinfo::arch::Arch;
 use kata_osinfo::profile::Profile;
@@ -89,9 +89,9 @@ pub(crate) fn cell(release: &str) -> CellId {
     }
 }
 
-pub(crate) fn facts(basis: Basis) -> Facts {
+pub(crate) fn facts(basis: Basis) -> CellFacts {
     let map = |items: &[(&str, &str)]| items.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    Facts {
+    CellFacts {
         basis,
         accelerator: if basis == Basis::Emulated { "tcg" } else { "kvm" }.to_owned(),
         versions: map(&[("qemu-system-x86", "1:10.0.2+ds-2"), ("virtiofsd", "1.13.2-1")]),

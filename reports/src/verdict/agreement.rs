@@ -9,10 +9,10 @@
 //! verdict, which knows less.
 
 use super::Evidence;
+use kata_osinfo::environment::Environment;
 use kata_osinfo::verified::{Basis, Verdict};
 use std::collections::BTreeSet;
 use suites::catalogue::{Place, Test};
-use suites::environment::Kind;
 use suites::outcome::Outcome;
 
 /// Takes the failures of nested guests that do not count out of a machine's evidence: they become errors that say why.
@@ -25,7 +25,7 @@ pub fn weigh(
     repeated: &BTreeSet<String>,
     container: Option<&Evidence>,
 ) -> Evidence {
-    if evidence.environment != Some(Kind::Vm) || evidence.basis != Some(Basis::Emulated) {
+    if evidence.environment != Some(Environment::Vm) || evidence.basis != Some(Basis::Emulated) {
         return evidence;
     }
     for test in catalogue.iter().filter(|test| is_nested(test)) {

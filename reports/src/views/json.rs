@@ -14,7 +14,7 @@
 //!     "tests": [{ "test": "…", "profiles": ["go-3.29"], "outcome": "pass", "attempts": [{ "outcome": { "outcome": "pass" }, "millis": 12 }] }] }] }
 //! ```
 
-use crate::journal::{CellId, Facts, Phase};
+use crate::journal::{CellFacts, CellId, Phase};
 use crate::matrix::{CellReport, Matrix};
 use crate::run::{CellFailure, Ending, Launch};
 use crate::verdict::{Cause, Flaky, Judgement, Reason, Standing};
@@ -71,7 +71,7 @@ struct Cell<'a> {
     phases: &'a BTreeMap<Phase, u64>,
     /// Why it could not go on; never the distro's fault.
     errors: &'a [CellFailure],
-    facts: Option<&'a Facts>,
+    facts: Option<&'a CellFacts>,
     /// Verdicts by profile and capability.
     verdicts: BTreeMap<&'a str, BTreeMap<Capability, JudgementView<'a>>>,
     tests: Vec<TestView<'a>>,

@@ -170,7 +170,7 @@ pub(crate) fn overview(cell: &CellReport, profile: &str) -> Overview {
 }
 
 /// What the packages were and where they came from: `1:7.2 (bookworm-security)`.
-pub(crate) fn version(facts: &crate::journal::Facts, package: &str) -> String {
+pub(crate) fn version(facts: &crate::journal::CellFacts, package: &str) -> String {
     let version = facts.versions.get(package).map_or("?", String::as_str);
     match facts.suites.get(package) {
         Some(suite) => format!("{version} ({suite})"),
