@@ -122,15 +122,6 @@ impl Matrix {
             |c: &Capability| self.cells.iter().filter_map(|cell| cell.judgement(profile, *c)).any(|j| j.required > 0);
         Capability::ALL.iter().copied().filter(said).collect()
     }
-
-    /// Every judgement with its cell, profile and capability.
-    pub fn judgements(&self) -> impl Iterator<Item = (&CellReport, &str, Capability, &Judgement)> {
-        self.cells.iter().flat_map(|cell| {
-            cell.judgements.iter().flat_map(move |(profile, judgements)| {
-                judgements.iter().map(move |(capability, judgement)| (cell, profile.as_str(), *capability, judgement))
-            })
-        })
-    }
 }
 
 /// Judges what a journal says.

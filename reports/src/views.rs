@@ -12,5 +12,6 @@ pub mod terminal;
 pub mod write;
 
 mod causes;
-mod disagreements;
-mod marks;
+mod disagreement;
+mod overview;
+mod wording;

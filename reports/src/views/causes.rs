@@ -1,85 +1,89 @@
 //! Why capabilities are not supported, each cause told once with all that it takes away.
 
 use crate::matrix::CellReport;
-use crate::verdict::{Flaky, Reason};
+use crate::verdict::{Flaky, Source, with_tests};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
+use suites::outcome::Component;
 
-/// What kind of sentence it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
-    /// A failing test: the distro's.
-    Cause,
-    /// Why it could not be shown.
-    Reason,
-}
-
-/// One cause or reason in a cell.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Told {
-    pub(crate) kind: Kind,
-    /// The component at fault, for a cause.
-    pub(crate) component: Option<&'static str>,
-    /// What happened; a cause may have several lines.
+/// Why some of a cell's capabilities are not supported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Explanation<'a> {
+    /// Whom it blames; nobody, where nothing could be shown.
+    pub(crate) blame: Option<Blame<'a>>,
+    /// What happened; of a failing test it may have several lines.
     pub(crate) text: String,
-    /// The failing test, for a cause.
-    pub(crate) test: Option<String>,
-    pub(crate) profiles: BTreeSet<String>,
+    pub(crate) profiles: BTreeSet<&'a str>,
     pub(crate) capabilities: BTreeSet<Capability>,
 }
 
-/// The causes of a cell, then the reasons.
+/// A failing test, and the component at fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Blame<'a> {
+    pub(crate) component: Component,
+    pub(crate) test: &'a str,
+}
+
+/// What an explanation holds for.
+#[derive(Default)]
+struct Scope<'a> {
+    profiles: BTreeSet<&'a str>,
+    capabilities: BTreeSet<Capability>,
+    tests: BTreeSet<&'a str>,
+}
+
+impl<'a> Scope<'a> {
+    fn add(&mut self, profile: &'a str, capability: Capability, tests: &'a [String]) {
+        self.profiles.insert(profile);
+        self.capabilities.insert(capability);
+        self.tests.extend(tests.iter().map(String::as_str));
+    }
+}
+
+/// The explanations of a cell: failing tests first, then why the rest could not be shown.
 ///
 /// Capabilities that no test exists for are left out: that holds for every distro.
 /// What the cell's own error explains is left out too: the error stands above.
-pub(crate) fn told(cell: &CellReport) -> Vec<Told> {
-    type Key = (Kind, Option<String>, Option<&'static str>, String);
-    #[derive(Default)]
-    struct Scope(BTreeSet<String>, BTreeSet<Capability>, BTreeSet<String>);
-    let mut all: BTreeMap<Key, Scope> = BTreeMap::new();
+pub(crate) fn explanations(cell: &CellReport) -> Vec<Explanation<'_>> {
+    let mut failures: BTreeMap<(&str, Component, &str), Scope<'_>> = BTreeMap::new();
+    let mut reasons: BTreeMap<&str, Scope<'_>> = BTreeMap::new();
     for (profile, judgements) in &cell.judgements {
         for (capability, judgement) in judgements.iter().filter(|(_, j)| j.required > 0) {
-            let causes = judgement.causes.iter().map(|c| {
-                let key = (Kind::Cause, Some(c.test.clone()), Some(c.component.name()), c.message.clone());
-                (key, [].as_slice())
-            });
-            let reasons =
-                judgement.reasons.iter().map(|r| ((Kind::Reason, None, None, r.why.clone()), r.tests.as_slice()));
-            for (key, tests) in causes.chain(reasons) {
-                if key.0 == Kind::Reason && cell.error().as_ref() == Some(&key.3) {
-                    continue;
-                }
-                let scope = all.entry(key).or_default();
-                scope.0.insert(profile.clone());
-                scope.1.insert(*capability);
-                scope.2.extend(tests.iter().cloned());
+            for cause in &judgement.causes {
+                let scope = failures.entry((cause.test.as_str(), cause.component, cause.message.as_str())).or_default();
+                scope.add(profile, *capability, &[]);
+            }
+            for reason in judgement.reasons.iter().filter(|reason| reason.source != Source::Cell) {
+                reasons.entry(&reason.why).or_default().add(profile, *capability, &reason.tests);
             }
         }
     }
-    let told = all.into_iter().map(|((kind, test, component, why), Scope(profiles, capabilities, tests))| Told {
-        kind,
-        component,
-        text: Reason { why, tests: tests.into_iter().collect() }.to_string(),
-        test,
-        profiles,
-        capabilities,
+    let failures = failures.into_iter().map(|((test, component, message), scope)| Explanation {
+        blame: Some(Blame { component, test }),
+        text: message.to_owned(),
+        profiles: scope.profiles,
+        capabilities: scope.capabilities,
     });
-    told.collect()
+    let reasons = reasons.into_iter().map(|(why, scope)| Explanation {
+        blame: None,
+        text: with_tests(why, scope.tests.iter().copied()),
+        profiles: scope.profiles,
+        capabilities: scope.capabilities,
+    });
+    failures.chain(reasons).collect()
 }
 
 /// The tests of a cell that passed only when repeated, each once.
-pub(crate) fn flaky(cell: &CellReport) -> Vec<Flaky> {
-    let all: BTreeSet<Flaky> =
-        cell.judgements.values().flat_map(|j| j.values()).flat_map(|j| j.flaky.iter().cloned()).collect();
-    all.into_iter().collect()
+pub(crate) fn flaky(cell: &CellReport) -> BTreeSet<&Flaky> {
+    cell.judgements.values().flat_map(|j| j.values()).flat_map(|j| &j.flaky).collect()
 }
 
 /// Notes of the cell's tests, each once: what pjdfstest saw differ, by name.
-pub(crate) fn notes(cell: &CellReport) -> BTreeMap<String, BTreeSet<String>> {
-    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+pub(crate) fn notes(cell: &CellReport) -> BTreeMap<&str, BTreeSet<&str>> {
+    let mut all: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for instance in &cell.instances {
-        let notes = instance.attempts.iter().flat_map(|a| a.notes.iter().cloned());
-        all.entry(instance.test.clone()).or_default().extend(notes);
+        let notes = instance.attempts.iter().flat_map(|a| &a.notes).map(String::as_str);
+        all.entry(&instance.test).or_default().extend(notes);
     }
     all.retain(|_, notes| !notes.is_empty());
     all
@@ -91,6 +95,6 @@ pub(crate) fn names(capabilities: &BTreeSet<Capability>) -> String {
 }
 
 /// Words joined by commas.
-pub(crate) fn words(items: &BTreeSet<String>) -> String {
-    items.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+pub(crate) fn words(items: &BTreeSet<&str>) -> String {
+    items.iter().copied().collect::<Vec<_>>().join(", ")
 }

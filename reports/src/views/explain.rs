@@ -1,6 +1,6 @@
 //! What `explain TEST` and `explain CAPABILITY` print.
 
-use crate::verdict::{Evidence, judge, required};
+use crate::verdict::{Evidence, Requirements, judge};
 use crate::views::compare::is_optional;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::verified::Verdict;
@@ -38,15 +38,15 @@ pub fn capability(capability: Capability, catalogue: &[Test], profiles: &[Profil
     let nothing = Evidence::default();
     let mut groups: Vec<(Vec<&str>, Vec<String>)> = Vec::new();
     for profile in profiles {
-        let judgement = judge(catalogue, profile, &nothing).remove(&capability);
-        let lines = match judgement {
+        let requirements = Requirements::new(catalogue, profile);
+        let lines = match judge(&requirements, &nothing).remove(&capability) {
             Some(j) if j.verdict == Verdict::NotApplicable => vec!["not applicable".to_owned()],
             Some(j) if j.required == 0 => vec!["no test exists for it yet".to_owned()],
             Some(j) => {
                 let strict = if is_optional(capability, &j) { ", optional under --strict" } else { "" };
                 let word = if capability.is_only_listed() { "offered, and no more," } else { "supported" };
                 let head = format!("{word} when all of these have passed ({}{strict}):", j.required);
-                let tests = required(catalogue, capability, profile);
+                let tests = requirements.of(capability);
                 std::iter::once(head).chain(tests.iter().map(|t| format!("  {}", t.id))).collect()
             }
             None => continue,

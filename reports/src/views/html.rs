@@ -2,11 +2,11 @@
 
 mod style;
 
-use crate::matrix::{CellReport, Matrix};
+use crate::matrix::{CellReport, Matrix, ProfileHead};
 use crate::run::{Attempt, Instance, Launch};
-use crate::verdict::{Judgement, Reason, Standing};
-use crate::views::causes::{self, Kind};
-use crate::views::marks;
+use crate::verdict::{Judgement, Standing};
+use crate::views::wording::{self, Labels};
+use crate::views::{causes, overview};
 use kata_osinfo::verified::{Basis, Verdict};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,9 +17,19 @@ use suites::outcome::Outcome;
 /// The documentation of each test, by its id.
 type Docs<'a> = BTreeMap<&'a str, &'a str>;
 
+/// A cell with what the page calls it, and where the page tells all of it.
+struct PageCell<'a> {
+    cell: &'a CellReport,
+    label: String,
+    anchor: String,
+}
+
 /// Renders the matrix as a page of HTML, with the documentation of each test from the catalogue.
 pub fn render(matrix: &Matrix, catalogue: &[Test]) -> String {
     let docs: Docs<'_> = catalogue.iter().map(|t| (t.id.as_str(), t.doc.as_str())).collect();
+    let labels = Labels::new(matrix);
+    let page_cell = |cell| PageCell { cell, label: labels.of(cell), anchor: anchor(cell) };
+    let cells: Vec<PageCell<'_>> = matrix.cells.iter().map(page_cell).collect();
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -34,17 +44,16 @@ pub fn render(matrix: &Matrix, catalogue: &[Test]) -> String {
             body {
                 header {
                     h1 { "What Kata Containers finds in distros" }
-                    p.muted { (marks::head(matrix)) " · " (marks::common(matrix)) " · test set " code { (matrix.test_set) } }
-                    @for caveat in marks::caveats(matrix) { p.caveat { (caveat) } }
+                    p.muted { (wording::head(matrix)) " · " (wording::common(matrix)) " · test set " code { (matrix.test_set) } }
+                    @for caveat in wording::caveats(matrix) { p.caveat { (caveat) } }
                     (legend())
                 }
                 main {
-                    (summary(matrix))
-                    @for profile in &matrix.profiles {
-                        (profile_table(matrix, &profile.name, &profile.range, profile.maintained))
-                    }
+                    (summary(matrix, &cells))
+                    @for profile in &matrix.profiles { (profile_table(matrix, profile, &cells)) }
                     h2 { "Releases" }
-                    @for cell in &matrix.cells { (cell_details(matrix, cell, &docs)) }
+                    @for one in &cells { (cell_details(matrix, one, &docs)) }
+                    (explained(matrix, catalogue))
                 }
             }
         }
@@ -87,7 +96,7 @@ fn meaning(verdict: Verdict, basis: Option<Basis>) -> &'static str {
 
 /// A verdict in words and colour; an emulated one is dashed and says so.
 fn badge(verdict: Verdict, basis: Option<Basis>, flaky: bool) -> Markup {
-    let emulated = basis == Some(Basis::Emulated) && marks::rests(verdict);
+    let emulated = basis == Some(Basis::Emulated) && wording::is_shown_on_a_basis(verdict);
     let word = match verdict {
         Verdict::Supported => "yes",
         Verdict::Partial => "partial",
@@ -112,7 +121,7 @@ fn anchor(cell: &CellReport) -> String {
     cell.cell.to_string().replace(|c: char| !c.is_ascii_alphanumeric(), "-")
 }
 
-fn summary(matrix: &Matrix) -> Markup {
+fn summary(matrix: &Matrix, cells: &[PageCell<'_>]) -> Markup {
     html! {
         h2 { "Summary" }
         div.scroll { table {
@@ -122,40 +131,39 @@ fn summary(matrix: &Matrix) -> Markup {
                     th { (profile.name) br; span.muted { "Kata " (profile.range) @if !profile.maintained { ", end of life" } } }
                 }
             } }
-            tbody { @for cell in &matrix.cells { tr {
-                th scope="row" { a href={"#" (anchor(cell))} { (marks::row(matrix, cell)) } }
+            tbody { @for one in cells { tr {
+                th scope="row" { a href={"#" (one.anchor)} { (one.label) } }
                 @for profile in &matrix.profiles {
-                    @let overview = marks::overview(cell, &profile.name);
-                    td { (badge(overview.verdict(), cell.basis(), false)) " " span.muted { (overview.words()) } }
+                    @let overview = overview::overview(one.cell, &profile.name);
+                    td { (badge(overview.verdict(), one.cell.basis(), false)) " " span.muted { (overview.words()) } }
                 }
             } } }
         } }
     }
 }
 
-fn profile_table(matrix: &Matrix, profile: &str, range: &str, maintained: bool) -> Markup {
-    let (main, more): (Vec<Capability>, Vec<Capability>) =
-        matrix.capabilities(profile).into_iter().partition(|c| marks::is_main(*c));
+fn profile_table(matrix: &Matrix, profile: &ProfileHead, cells: &[PageCell<'_>]) -> Markup {
+    let (main, more) = overview::columns(matrix, &profile.name);
     html! {
-        h2 { (profile) " " span.muted { "Kata " (range) @if !maintained { ", end of life" } } }
-        (capability_table(matrix, profile, &main))
+        h2 { (profile.name) " " span.muted { "Kata " (profile.range) @if !profile.maintained { ", end of life" } } }
+        (capability_table(&profile.name, cells, &main))
         @if !more.is_empty() {
-            details { summary { "Optional capabilities" } (capability_table(matrix, profile, &more)) }
+            details { summary { "Optional capabilities" } (capability_table(&profile.name, cells, &more)) }
         }
     }
 }
 
-fn capability_table(matrix: &Matrix, profile: &str, columns: &[Capability]) -> Markup {
+fn capability_table(profile: &str, cells: &[PageCell<'_>], columns: &[Capability]) -> Markup {
     html! {
         div.scroll { table {
             thead { tr {
                 th { "release" }
                 @for column in columns { th title=(column.meaning()) { (column.name()) } }
             } }
-            tbody { @for cell in &matrix.cells { tr {
-                th scope="row" { a href={"#" (anchor(cell))} { (marks::row(matrix, cell)) } }
+            tbody { @for one in cells { tr {
+                th scope="row" { a href={"#" (one.anchor)} { (one.label) } }
                 @for column in columns {
-                    @if let Some(judgement) = cell.judgement(profile, *column) {
+                    @if let Some(judgement) = one.cell.judgement(profile, *column) {
                         td title=(hover(judgement)) { (badge(judgement.verdict, judgement.basis, !judgement.flaky.is_empty())) }
                     } @else { td {} }
                 }
@@ -166,16 +174,21 @@ fn capability_table(matrix: &Matrix, profile: &str, columns: &[Capability]) -> M
 
 fn hover(judgement: &Judgement) -> String {
     let causes = judgement.causes.iter().map(|c| format!("{}: {}", c.component, c.message));
-    let lines =
-        marks::tally(judgement).into_iter().chain(causes).chain(judgement.reasons.iter().map(Reason::to_string));
+    // The names of all tests tell nobody anything here, and the page would have them for every cell and profile.
+    let reasons = judgement.reasons.iter().map(|reason| match reason.tests.len() == judgement.required {
+        true => reason.why.clone(),
+        false => reason.to_string(),
+    });
+    let lines = wording::tally(judgement).into_iter().chain(causes).chain(reasons);
     lines.take(6).map(|l| crate::redact::one_line(&l, 300)).collect::<Vec<_>>().join("\n")
 }
 
-fn cell_details(matrix: &Matrix, cell: &CellReport, docs: &Docs<'_>) -> Markup {
+fn cell_details(matrix: &Matrix, one: &PageCell<'_>, docs: &Docs<'_>) -> Markup {
+    let PageCell { cell, label, anchor } = one;
     html! {
-        section id=(anchor(cell)) {
-            h3 { (marks::row(matrix, cell)) " " span.muted { (cell.cell) " · " (marks::basis(cell.basis()))
-                @if let Some(millis) = cell.millis { " · " (marks::duration(millis)) } } }
+        section id=(anchor) {
+            h3 { (label) " " span.muted { (cell.cell) " · " (wording::basis(cell.basis()))
+                @if let Some(millis) = cell.millis { " · " (wording::duration(millis)) } } }
             (cell_causes(cell))
             details { summary { "Evidence: packages, kernel, environment" } (evidence(cell)) }
             details { summary { "Tests (" (cell.instances.len()) ")" } (tests(matrix, cell, docs)) }
@@ -194,12 +207,11 @@ fn cell_causes(cell: &CellReport) -> Markup {
             @for failure in &cell.errors {
                 li.error { b { "The cell could not go on" } " (" (failure.phase) ")" (message(&failure.message)) }
             }
-            @for told in causes::told(cell) {
-                li class=(if told.kind == Kind::Cause { "fail" } else { "gap" }) {
-                    @if let Some(component) = told.component { b { (component) } " " }
-                    @if let Some(test) = &told.test { code { (test) } " " }
-                    span.muted { (causes::words(&told.profiles)) ": " (causes::names(&told.capabilities)) }
-                    (message(&told.text))
+            @for why in causes::explanations(cell) {
+                li class=(if why.blame.is_some() { "fail" } else { "gap" }) {
+                    @if let Some(blame) = why.blame { b { (blame.component.name()) } " " code { (blame.test) } " " }
+                    span.muted { (causes::words(&why.profiles)) ": " (causes::names(&why.capabilities)) }
+                    (message(&why.text))
                 }
             }
             @for test in &flaky {
@@ -224,7 +236,7 @@ fn evidence(cell: &CellReport) -> Markup {
     html! {
         div.scroll { table.facts { tbody {
             (fact("basis", &format!("{} ({})", facts.basis, facts.accelerator)))
-            @for (package, _) in &facts.versions { (fact(package, &marks::version(facts, package))) }
+            @for (package, _) in &facts.versions { (fact(package, &wording::version(facts, package))) }
             @if let Some(kernel) = &facts.kernel { (fact("guest kernel", kernel)) }
             (fact("image", &facts.image))
             @if let Some(made) = facts.image_made {
@@ -233,7 +245,7 @@ fn evidence(cell: &CellReport) -> Markup {
             @for option in &facts.image_options { (fact("image option", option)) }
             @for (probe, answer) in &facts.environment { (fact(probe, answer)) }
             @for note in &facts.notes { (fact("note", note)) }
-            @for (phase, millis) in &cell.phases { (fact(&format!("phase {phase}"), &marks::duration(*millis))) }
+            @for (phase, millis) in &cell.phases { (fact(&format!("phase {phase}"), &wording::duration(*millis))) }
         } } }
     }
 }
@@ -257,12 +269,14 @@ fn tests(matrix: &Matrix, cell: &CellReport, docs: &Docs<'_>) -> Markup {
         div.scroll { table.tests {
             thead { tr { th { "test" } @for profile in &matrix.profiles { th { (profile.name) } } } }
             tbody { @for (id, instances) in ids.iter().filter_map(|id| Some((*id, of.get(id)?))) { tr {
-                th scope="row" title=(docs.get(id).copied().unwrap_or_default()) {
-                    code { (id) }
+                th scope="row" {
+                    @if let Some(doc) = docs.get(id) {
+                        a href={"#test-" (id)} title=(doc.lines().next().unwrap_or_default()) { code { (id) } }
+                    } @else { code { (id) } }
                     (what_happened(instances))
                 }
                 @for profile in &matrix.profiles {
-                    td { @for instance in instances.iter().filter(|i| i.profiles.contains(&profile.name)) { (result(instance)) } }
+                    td { @for instance in instances.iter().filter(|i| i.counts_for(&profile.name)) { (result(instance)) } }
                 }
             } } }
         } }
@@ -275,7 +289,7 @@ fn what_happened(instances: &[&Instance]) -> Markup {
     let (mut notes, mut artifacts): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     let mut seen: [BTreeSet<String>; 3] = Default::default();
     for Attempt { outcome, notes: n, artifacts: a, .. } in instances.iter().flat_map(|i| &i.attempts) {
-        let detail = marks::detail(outcome);
+        let detail = wording::detail(outcome);
         if !detail.is_empty() && seen[0].insert(detail.clone()) {
             lines.push(detail);
         }
@@ -293,6 +307,20 @@ fn what_happened(instances: &[&Instance]) -> Markup {
     }
 }
 
+/// What the tests of the page prove, each once: the cells' tables lead here.
+fn explained(matrix: &Matrix, catalogue: &[Test]) -> Markup {
+    let ran: BTreeSet<&str> = matrix.cells.iter().flat_map(|c| &c.instances).map(|i| i.test.as_str()).collect();
+    html! {
+        @if !ran.is_empty() {
+            h2 { "Tests" }
+            dl { @for test in catalogue.iter().filter(|test| ran.contains(test.id.as_str())) {
+                dt id={"test-" (test.id)} { code { (test.id) } }
+                dd { @for paragraph in test.doc.split("\n\n") { p { (paragraph) } } }
+            } }
+        }
+    }
+}
+
 fn result(instance: &Instance) -> Markup {
     let Some(standing) = Standing::of(instance.attempts.iter().map(|a| &a.outcome)) else { return html! {} };
     let class = match standing.outcome {
@@ -303,7 +331,7 @@ fn result(instance: &Instance) -> Markup {
     };
     let millis = instance.attempts.iter().fold(0u64, |sum, a| sum.saturating_add(a.millis));
     html! {
-        span class={"badge " (class)} title=(marks::duration(millis)) {
+        span class={"badge " (class)} title=(wording::duration(millis)) {
             (standing.outcome.name())
             @if standing.is_flaky() { " " (standing.passed) "/" (standing.decided) }
         }

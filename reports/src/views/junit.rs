@@ -8,8 +8,9 @@ use crate::matrix::{CellReport, Matrix};
 use crate::redact::is_unprintable;
 use crate::run::{Attempt, Instance};
 use crate::verdict::Standing;
-use crate::views::marks;
+use crate::views::wording;
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use suites::catalogue::Test;
 use suites::outcome::Outcome;
@@ -44,9 +45,9 @@ fn suite(matrix: &Matrix, cell: &CellReport, profile: &str, catalogue: &[Test]) 
         suite.add_test_case(instance_case(instance, &class));
     }
     if matrix.filter.is_none() {
-        let applies = |t: &&Test| t.profiles.is_empty() || t.profiles.contains(&profile);
-        let ran = |t: &Test| cell.instances_of(profile).any(|i| i.test == t.id);
-        for test in catalogue.iter().filter(applies).filter(|t| !ran(t)) {
+        let ran: BTreeSet<&str> = cell.instances_of(profile).map(|i| i.test.as_str()).collect();
+        let applies = catalogue.iter().filter(|test| test.applies_to(profile));
+        for test in applies.filter(|test| !ran.contains(test.id.as_str())) {
             suite.add_test_case(case(&test.id, &class, skipped("untested", "never ran"), 0));
         }
     }
@@ -60,7 +61,7 @@ fn properties(matrix: &Matrix, cell: &CellReport, profile: &str) -> Vec<(String,
         ("profile".to_owned(), profile.to_owned()),
         ("harness".to_owned(), matrix.harness.clone()),
         ("test-set".to_owned(), matrix.test_set.clone()),
-        ("basis".to_owned(), marks::basis(cell.basis()).to_owned()),
+        ("basis".to_owned(), wording::basis(cell.basis()).to_owned()),
         ("candidate".to_owned(), matrix.candidate.to_string()),
     ];
     if let Some(facts) = &cell.facts {

@@ -3,8 +3,8 @@
 use crate::matrix::{CellReport, Matrix};
 use crate::redact::one_line;
 use crate::verdict::Judgement;
-use crate::views::causes::{self, Kind};
-use crate::views::marks;
+use crate::views::wording::{self, Labels};
+use crate::views::{causes, overview};
 use kata_osinfo::verified::{Basis, Verdict};
 use std::fmt::Write;
 use suites::capability::Capability;
@@ -27,12 +27,13 @@ pub fn render(matrix: &Matrix) -> String {
 
 fn write_all(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
     writeln!(out, "# What Kata Containers finds in distros\n")?;
-    writeln!(out, "{} · {}\n", escape(&marks::head(matrix)), marks::common(matrix))?;
-    for caveat in marks::caveats(matrix) {
+    writeln!(out, "{} · {}\n", escape(&wording::head(matrix)), wording::common(matrix))?;
+    for caveat in wording::caveats(matrix) {
         writeln!(out, "> **Note:** {}\n", escape(&caveat))?;
     }
     writeln!(out, "{LEGEND}\n")?;
 
+    let labels = Labels::new(matrix);
     writeln!(out, "## Summary\n")?;
     let heads = matrix.profiles.iter().map(|p| {
         let end = if p.maintained { "" } else { ", end of life" };
@@ -43,17 +44,16 @@ fn write_all(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
         std::iter::once("release".to_owned()).chain(heads),
         matrix.cells.iter().map(|cell| {
             let profiles = matrix.profiles.iter().map(|p| {
-                let overview = marks::overview(cell, &p.name);
+                let overview = overview::overview(cell, &p.name);
                 format!("{} {}", mark(overview.verdict(), cell.basis()), overview.words())
             });
-            std::iter::once(format!("**{}**", escape(&marks::row(matrix, cell)))).chain(profiles).collect()
+            std::iter::once(format!("**{}**", escape(&labels.of(cell)))).chain(profiles).collect()
         }),
     )?;
 
     for profile in &matrix.profiles {
         writeln!(out, "## {}\n", escape(&profile.name))?;
-        let (main, more): (Vec<Capability>, Vec<Capability>) =
-            matrix.capabilities(&profile.name).into_iter().partition(|c| marks::is_main(*c));
+        let (main, more) = overview::columns(matrix, &profile.name);
         for columns in [&main, &more] {
             if !columns.is_empty() {
                 capability_table(out, matrix, &profile.name, columns)?;
@@ -63,7 +63,7 @@ fn write_all(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
 
     writeln!(out, "## Causes\n")?;
     for cell in &matrix.cells {
-        cell_causes(out, matrix, cell)?;
+        cell_causes(out, &labels.of(cell), cell)?;
     }
     writeln!(out, "## Evidence\n")?;
     evidence(out, matrix)?;
@@ -71,13 +71,14 @@ fn write_all(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
 }
 
 fn capability_table(out: &mut String, matrix: &Matrix, profile: &str, columns: &[Capability]) -> std::fmt::Result {
+    let labels = Labels::new(matrix);
     let heads = std::iter::once("release".to_owned()).chain(columns.iter().map(|c| c.name().to_owned()));
     table(
         out,
         heads,
         matrix.cells.iter().map(|cell| {
             let words = columns.iter().map(|c| cell.judgement(profile, *c).map_or_else(String::new, judgement));
-            std::iter::once(format!("**{}**", escape(&marks::row(matrix, cell)))).chain(words).collect()
+            std::iter::once(format!("**{}**", escape(&labels.of(cell)))).chain(words).collect()
         }),
     )
 }
@@ -100,30 +101,28 @@ pub(crate) fn mark(verdict: Verdict, basis: Option<Basis>) -> String {
         Verdict::Untested => "–",
         Verdict::Inconclusive => "?",
     };
-    let emulated = basis == Some(Basis::Emulated) && marks::rests(verdict);
+    let emulated = basis == Some(Basis::Emulated) && wording::is_shown_on_a_basis(verdict);
     format!("{mark}{}", if emulated { "ᵉ" } else { "" })
 }
 
-fn cell_causes(out: &mut String, matrix: &Matrix, cell: &CellReport) -> std::fmt::Result {
-    let told = causes::told(cell);
+fn cell_causes(out: &mut String, label: &str, cell: &CellReport) -> std::fmt::Result {
+    let explanations = causes::explanations(cell);
     let flaky = causes::flaky(cell);
-    if told.is_empty() && flaky.is_empty() && cell.errors.is_empty() {
+    if explanations.is_empty() && flaky.is_empty() && cell.errors.is_empty() {
         return Ok(());
     }
-    writeln!(out, "### {}\n", escape(&marks::row(matrix, cell)))?;
+    writeln!(out, "### {}\n", escape(label))?;
     for failure in &cell.errors {
         writeln!(out, "- ? **the cell could not go on** ({}): {}", failure.phase, short(&failure.message))?;
     }
-    for told in told {
-        let place = format!("{}: {}", causes::words(&told.profiles), causes::names(&told.capabilities));
-        match told.kind {
-            Kind::Cause => {
-                let component = told.component.unwrap_or_default();
-                let test = told.test.unwrap_or_default();
-                writeln!(out, "- ✗ **{component}**: {} — {}", short(&told.text), code(&test))?;
+    for why in explanations {
+        match why.blame {
+            Some(blame) => {
+                writeln!(out, "- ✗ **{}**: {} — {}", blame.component, short(&why.text), code(blame.test))?;
             }
-            Kind::Reason => writeln!(out, "- – {}", short(&told.text))?,
+            None => writeln!(out, "- – {}", short(&why.text))?,
         }
+        let place = format!("{}: {}", causes::words(&why.profiles), causes::names(&why.capabilities));
         writeln!(out, "  ({})", escape(&place))?;
     }
     for test in flaky {
@@ -133,6 +132,7 @@ fn cell_causes(out: &mut String, matrix: &Matrix, cell: &CellReport) -> std::fmt
 }
 
 fn evidence(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
+    let labels = Labels::new(matrix);
     let heads = ["release", "basis", "packages", "guest kernel", "took", "to know"];
     table(
         out,
@@ -142,17 +142,17 @@ fn evidence(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
             let packages = facts.map_or_else(String::new, |f| {
                 f.versions
                     .keys()
-                    .map(|p| escape(&format!("{p} {}", marks::version(f, p))))
+                    .map(|p| escape(&format!("{p} {}", wording::version(f, p))))
                     .collect::<Vec<_>>()
                     .join("<br>")
             });
             let accelerator = facts.map_or("", |f| f.accelerator.as_str());
             vec![
-                escape(&marks::row(matrix, cell)),
-                escape(&format!("{} {accelerator}", marks::basis(cell.basis()))),
+                escape(&labels.of(cell)),
+                escape(&format!("{} {accelerator}", wording::basis(cell.basis()))),
                 packages,
                 escape(facts.and_then(|f| f.kernel.as_deref()).unwrap_or("unknown")),
-                cell.millis.map_or_else(String::new, marks::duration),
+                cell.millis.map_or_else(String::new, wording::duration),
                 facts.map_or_else(String::new, |f| {
                     f.image_options.iter().chain(&f.notes).map(|n| escape(n)).collect::<Vec<_>>().join("<br>")
                 }),
@@ -176,6 +176,7 @@ fn notes(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
     if cells.is_empty() {
         return Ok(());
     }
+    let labels = Labels::new(matrix);
     writeln!(out, "## Notes\n")?;
     for (cell, notes) in cells {
         for (test, lines) in notes {
@@ -183,8 +184,8 @@ fn notes(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
             writeln!(
                 out,
                 "<details><summary>{}: {} ({})</summary>\n",
-                escape(&marks::row(matrix, cell)),
-                escape(&test),
+                escape(&labels.of(cell)),
+                escape(test),
                 lines.len()
             )?;
             for line in lines {

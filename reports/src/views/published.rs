@@ -1,7 +1,7 @@
 //! `docs/matrix.md`: what `distros/records/verified` says, for those who read and do not run.
 
 use crate::views::markdown::{escape, mark, short, table};
-use crate::views::marks;
+use crate::views::overview;
 use kata_osinfo::capability::Capability;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::record::Record;
@@ -59,7 +59,7 @@ fn of_profile(out: &mut String, record: &Record, profile: &Profile) -> std::fmt:
         entries.iter().any(|e| verdict(e, *capability).is_some_and(|v| v != Verdict::NotApplicable))
     };
     let (main, more): (Vec<Capability>, Vec<Capability>) =
-        Capability::ALL.iter().copied().filter(said).partition(|capability| marks::is_main(*capability));
+        Capability::ALL.iter().copied().filter(said).partition(|capability| overview::is_main(*capability));
     for columns in [main, more].iter().filter(|columns| !columns.is_empty()) {
         let heads = ["release", "in", "tested"].map(str::to_owned).into_iter();
         let rows = entries.iter().map(|entry| {

@@ -3,8 +3,8 @@
 use crate::matrix::{CellReport, Matrix};
 use crate::redact::one_line;
 use crate::verdict::Judgement;
-use crate::views::causes::{self, Kind};
-use crate::views::marks;
+use crate::views::wording::{self, Labels};
+use crate::views::{causes, overview};
 use kata_osinfo::verified::{Basis, Verdict};
 use std::collections::BTreeSet;
 use suites::capability::Capability;
@@ -22,18 +22,19 @@ const MIN_WIDTH: usize = 40;
 /// Tables wider than the terminal are continued below.
 pub fn terminal(matrix: &Matrix, width: usize, colour: bool) -> String {
     let mut out = Out { text: String::new(), width: width.max(MIN_WIDTH), colour, used: BTreeSet::new() };
-    for caveat in marks::caveats(matrix) {
-        out.wrapped(Colour::Yellow, "mind: ", &caveat);
+    for caveat in wording::caveats(matrix) {
+        out.wrapped(Colour::Yellow, "note: ", &caveat);
     }
     for profile in &matrix.profiles {
-        let title = format!("{} (Kata {}) on {}", profile.name, profile.range, marks::common(matrix));
+        let title = format!("{} (Kata {}) on {}", profile.name, profile.range, wording::common(matrix));
         out.wrapped(Colour::Bold, "", &title);
         out.table(matrix, &profile.name);
         out.text.push('\n');
     }
     out.legend();
+    let labels = Labels::new(matrix);
     for cell in &matrix.cells {
-        out.causes(matrix, cell);
+        out.causes(&labels.of(cell), cell);
     }
     out.text
 }
@@ -58,8 +59,7 @@ struct Out {
 
 impl Out {
     fn table(&mut self, matrix: &Matrix, profile: &str) {
-        let (main, more): (Vec<Capability>, Vec<Capability>) =
-            matrix.capabilities(profile).into_iter().partition(|c| marks::is_main(*c));
+        let (main, more) = overview::columns(matrix, profile);
         if main.is_empty() && more.is_empty() {
             self.line(Colour::Plain, "  nothing was tested");
         }
@@ -68,7 +68,8 @@ impl Out {
     }
 
     fn columns(&mut self, matrix: &Matrix, profile: &str, columns: &[Capability]) {
-        let rows: Vec<String> = matrix.cells.iter().map(|c| marks::row(matrix, c)).collect();
+        let labels = Labels::new(matrix);
+        let rows: Vec<String> = matrix.cells.iter().map(|c| labels.of(c)).collect();
         let first = rows.iter().map(|r| r.chars().count()).max().unwrap_or(0);
         let cells: Vec<Vec<(String, Colour)>> = matrix
             .cells
@@ -125,7 +126,7 @@ impl Out {
         };
         self.used.insert(word);
         let mut mark = word.to_owned();
-        if judgement.basis == Some(Basis::Emulated) && marks::rests(judgement.verdict) {
+        if judgement.basis == Some(Basis::Emulated) && wording::is_shown_on_a_basis(judgement.verdict) {
             self.used.insert("/e");
             mark.push_str("/e");
         }
@@ -158,32 +159,31 @@ impl Out {
         }
     }
 
-    fn causes(&mut self, matrix: &Matrix, cell: &CellReport) {
-        let told = causes::told(cell);
+    fn causes(&mut self, label: &str, cell: &CellReport) {
+        let explanations = causes::explanations(cell);
         let flaky = causes::flaky(cell);
-        if told.is_empty() && flaky.is_empty() && cell.errors.is_empty() {
+        if explanations.is_empty() && flaky.is_empty() && cell.errors.is_empty() {
             return;
         }
         self.text.push('\n');
-        self.line(Colour::Bold, &marks::row(matrix, cell));
+        self.line(Colour::Bold, label);
         for failure in &cell.errors {
             let text = format!("the cell could not go on ({}): {}", failure.phase, failure.message);
             self.wrapped(Colour::Yellow, "  ?  ", &text);
         }
-        for told in told.iter().take(MAX_CAUSES) {
-            let place = format!("[{}: {}]", causes::words(&told.profiles), causes::names(&told.capabilities));
-            let text = one_line(&told.text, MAX_CAUSE);
-            match told.kind {
-                Kind::Cause => {
-                    let (component, test) =
-                        (told.component.unwrap_or_default(), told.test.as_deref().unwrap_or_default());
-                    self.wrapped(Colour::Red, "  NO ", &format!("{component}: {text} ({test}) {place}"));
+        for why in explanations.iter().take(MAX_CAUSES) {
+            let place = format!("[{}: {}]", causes::words(&why.profiles), causes::names(&why.capabilities));
+            let text = one_line(&why.text, MAX_CAUSE);
+            match why.blame {
+                Some(blame) => {
+                    let text = format!("{}: {text} ({}) {place}", blame.component, blame.test);
+                    self.wrapped(Colour::Red, "  NO ", &text);
                 }
-                Kind::Reason => self.wrapped(Colour::Plain, "  -  ", &format!("{text} {place}")),
+                None => self.wrapped(Colour::Plain, "  -  ", &format!("{text} {place}")),
             }
         }
-        if told.len() > MAX_CAUSES {
-            self.line(Colour::Plain, &format!("     and {} more, in the reports", told.len() - MAX_CAUSES));
+        if explanations.len() > MAX_CAUSES {
+            self.line(Colour::Plain, &format!("     and {} more, in the reports", explanations.len() - MAX_CAUSES));
         }
         for test in flaky {
             let text = format!("{} passed {} of {} times", test.test, test.passed, test.attempts);

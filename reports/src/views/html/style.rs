@@ -29,6 +29,9 @@ tbody tr:hover { background: var(--panel); }
 .facts td { overflow-wrap: anywhere; }
 .tests tbody th { font-weight: normal; max-width: 48rem; white-space: normal; }
 .files { font-size: .85rem; }
+dt { margin-top: .6rem; }
+dd { margin-left: 1.25rem; max-width: 60rem; }
+dt:target { background: var(--panel); }
 .badge { display: inline-block; border: 1px solid currentColor; border-radius: .4rem; padding: 0 .45rem; font-size: .82rem;
   line-height: 1.45; white-space: nowrap; color: var(--none); background: var(--none-bg); }
 .badge.emulated { border-style: dashed; }
