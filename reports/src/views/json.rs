@@ -121,7 +121,13 @@ struct AttemptView<'a> {
 /// # Errors
 /// When it cannot be encoded, which no input is known to cause.
 pub fn render(matrix: &Matrix) -> serde_json::Result<String> {
-    let document = Document {
+    let mut text = serde_json::to_string_pretty(&document(matrix))?;
+    text.push('\n');
+    Ok(text)
+}
+
+fn document(matrix: &Matrix) -> Document<'_> {
+    Document {
         schema: SCHEMA,
         run: &matrix.run,
         harness: &matrix.harness,
@@ -139,10 +145,7 @@ pub fn render(matrix: &Matrix) -> serde_json::Result<String> {
             .collect(),
         unknown_profiles: &matrix.unknown_profiles,
         cells: matrix.cells.iter().map(cell).collect(),
-    };
-    let mut text = serde_json::to_string_pretty(&document)?;
-    text.push('\n');
-    Ok(text)
+    }
 }
 
 fn cell(cell: &CellReport) -> Cell<'_> {
@@ -200,3 +203,6 @@ fn judgement(judgement: &Judgement) -> JudgementView<'_> {
         unrun: judgement.unrun,
     }
 }
+
+#[cfg(test)]
+mod tests;

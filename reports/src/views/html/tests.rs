@@ -2,9 +2,45 @@ use super::*;
 use crate::sample;
 
 #[test]
-fn the_sample_as_html() {
-    let page = render(&sample::matrix(), &sample::catalogue());
+fn a_small_run_as_html() {
+    let page = render(&sample::small_matrix(), &sample::small_catalogue());
     insta::assert_snapshot!(page.replace(style::CSS, "").replace("><", ">\n<"));
+}
+
+/// What the small run does not have.
+#[test]
+fn every_cell_is_in_every_table_and_every_test_is_explained_once() {
+    let matrix = sample::matrix();
+    let page = render(&matrix, &sample::catalogue());
+    let count = |text: String| page.matches(text.as_str()).count();
+    for cell in &matrix.cells {
+        let anchor = anchor(cell);
+        assert_eq!(count(format!("<section id=\"{anchor}\">")), 1, "{anchor}");
+        // In the summary, and for each profile among the capabilities of the overview and among the others.
+        assert_eq!(count(format!("href=\"#{anchor}\"")), 1 + 2 * matrix.profiles.len(), "{anchor}");
+    }
+    for test in sample::catalogue() {
+        assert_eq!(count(format!("<dt id=\"test-{}\">", test.id)), 1, "{}", test.id);
+    }
+    for shown in [
+        "<p class=\"caveat\">The run has no end",
+        "<b>The cell could not go on</b> (image)",
+        "Nothing is known: the cell did not come so far.",
+        "<span class=\"badge supported emulated\">yes<sup>emu</sup></span>",
+        "<span class=\"badge inconclusive\">?</span>",
+        "Kata 3.2–3.28, end of life",
+        "the run was killed during this test",
+    ] {
+        assert!(page.contains(shown), "{shown}");
+    }
+}
+
+#[test]
+fn a_hover_names_no_tests_where_its_reason_holds_for_all() {
+    let matrix = sample::matrix();
+    let killed = matrix.cells.iter().find(|cell| cell.cell.release == "sid").unwrap();
+    let qmp = killed.judgement("go-3.29", Capability::VmmQmp).unwrap();
+    assert_eq!(hover(qmp), "0 of 1 tests passed\nnever ran");
 }
 
 #[test]

@@ -16,9 +16,33 @@ fn case<'a>(xml: &'a roxmltree::Document, suite: &str, test: &str) -> roxmltree:
     suite.children().find(|n| n.has_tag_name("testcase") && n.attribute("name") == Some(test)).unwrap()
 }
 
+/// As Jenkins gets it, but for the verdicts on capabilities that no test of the run is required for.
 #[test]
-fn the_sample_as_junit() {
-    insta::assert_snapshot!(rendered(&sample::journal()));
+fn a_small_run_as_junit() {
+    let catalogue = sample::small_catalogue();
+    let text = render(&sample::small_matrix(), &catalogue).unwrap();
+    let judged: Vec<String> =
+        catalogue.iter().flat_map(|test| &test.proves).map(|c| format!("\"verdict.{c}\"")).collect();
+    let kept = |line: &&str| !line.contains("\"verdict.") || judged.iter().any(|name| line.contains(name.as_str()));
+    insta::assert_snapshot!(text.lines().filter(kept).collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn there_is_a_suite_for_each_cell_and_profile() {
+    let matrix = sample::matrix();
+    let text = rendered(&sample::journal());
+    let xml = roxmltree::Document::parse(&text).unwrap();
+    let suites: Vec<&str> = xml
+        .descendants()
+        .filter(|node| node.has_tag_name("testsuite"))
+        .map(|node| node.attribute("name").unwrap())
+        .collect();
+    let expected: Vec<String> = matrix
+        .cells
+        .iter()
+        .flat_map(|cell| matrix.profiles.iter().map(|profile| format!("{} {}", cell.cell, profile.name)))
+        .collect();
+    assert_eq!(suites, expected);
 }
 
 #[test]

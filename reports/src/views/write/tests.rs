@@ -27,14 +27,6 @@ fn no_report_tells_a_mirror_or_a_password() {
 }
 
 #[test]
-fn the_sample_as_json() {
-    let text = json::render(&sample::matrix()).unwrap();
-    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(value["schema"], json::SCHEMA);
-    insta::assert_snapshot!(text);
-}
-
-#[test]
 fn a_folder_that_cannot_be_made_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
@@ -92,8 +84,8 @@ fn cpu() -> f64 {
 /// Twice the journal takes about twice the time, whatever it is full of.
 #[test]
 fn time_grows_as_the_journal_does() {
-    type Kind = (&'static str, fn(&mut sample::Maker, usize));
-    let kinds: [Kind; 5] = [
+    type Filling = (&'static str, fn(&mut sample::Maker, usize));
+    let fillings: [Filling; 5] = [
         ("notes", |m, n| finish(m, "a::b".into(), numbered("note", n), Vec::new())),
         ("files", |m, n| finish(m, "a::b".into(), Vec::new(), numbered("file", n))),
         ("tests", |m, n| (0..n).for_each(|i| finish(m, format!("a::t{i}"), Vec::new(), Vec::new()))),
@@ -107,7 +99,7 @@ fn time_grows_as_the_journal_does() {
             }
         }),
     ];
-    for (kind, fill) in kinds {
+    for (what, fill) in fillings {
         let took = |n: usize| {
             let mut maker = sample::Maker::default();
             maker.start(&["rs-4.0"], &["13"]);
@@ -122,7 +114,7 @@ fn time_grows_as_the_journal_does() {
         };
         let (once, fourfold) = (took(500), took(2000));
         // The square would be sixteenfold; below some milliseconds all is noise.
-        assert!(fourfold < 8.0 * once + 0.05, "{kind}: {once} s, then {fourfold} s");
+        assert!(fourfold < 8.0 * once + 0.05, "{what}: {once} s, then {fourfold} s");
     }
 }
 
