@@ -52,7 +52,7 @@ pub struct Matrix {
 pub struct ProfileHead {
     /// `go-3.29`.
     pub name: String,
-    /// The Kata versions it stands for.
+    /// The Kata versions that it is about.
     pub range: String,
     /// Whether upstream maintains it.
     pub maintained: bool,
@@ -73,7 +73,7 @@ pub struct CellReport {
     pub started: Option<Timestamp>,
     /// When its last event was.
     pub finished: Option<Timestamp>,
-    /// Whether work on it ended in order.
+    /// Whether work on it was completed.
     pub complete: bool,
     /// How long it took, in milliseconds.
     pub millis: Option<u64>,
@@ -86,12 +86,12 @@ pub struct CellReport {
 }
 
 impl CellReport {
-    /// Hardware or emulated; `None` if the cell never came so far as to know.
+    /// Hardware or emulated; `None` if the cell never got far enough to know.
     pub fn basis(&self) -> Option<Basis> {
         self.facts.as_ref().map(|f| f.basis)
     }
 
-    /// Why it could not go on, as the verdicts tell it.
+    /// Why it could not go on, as the verdicts say it.
     pub fn error(&self) -> Option<String> {
         self.errors.first().map(CellFailure::to_string)
     }

@@ -53,7 +53,7 @@ pub enum Ending {
 /// What became of a cell.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cell {
-    /// What its verdicts rest on; `None` if it never came that far.
+    /// What its verdicts rest on; `None` if it never got that far.
     pub facts: Option<CellFacts>,
     /// The guests that it started.
     pub launches: Vec<Launch>,
@@ -63,7 +63,7 @@ pub struct Cell {
     pub started: Option<Timestamp>,
     /// When its last event was.
     pub last: Option<Timestamp>,
-    /// Whether work on it ended in order.
+    /// Whether work on it was completed.
     pub complete: bool,
     /// How long each phase took, in milliseconds.
     pub phases: BTreeMap<Phase, u64>,

@@ -39,7 +39,7 @@ pub struct Judgement {
     pub workaround: Option<String>,
     /// Required tests that passed only when repeated.
     pub flaky: Vec<Flaky>,
-    /// Hardware or emulated; `None` if the cell never came so far as to know.
+    /// Hardware or emulated; `None` if the cell never got far enough to know.
     pub basis: Option<Basis>,
     /// How many tests are required.
     pub required: usize,
@@ -79,7 +79,7 @@ pub struct Reason {
 pub enum Source {
     /// A test that was in error, was skipped or never ran.
     Test,
-    /// The cell could not go on, for a reason that is told of the cell itself.
+    /// The cell could not go on, for a reason that the reports show for the cell itself.
     Cell,
     /// No test exists.
     Catalogue,
@@ -135,7 +135,7 @@ pub struct Evidence {
     pub error: Option<String>,
     /// What the cell ran on.
     pub basis: Option<Basis>,
-    /// Where the cell was brought up; tests that this cannot show are not part of the cell.
+    /// Where the cell was brought up; tests that it cannot show are not part of the cell.
     pub environment: Option<Environment>,
     /// What took the place of the distro's own components.
     pub substitutes: Vec<Substitute>,
@@ -261,7 +261,7 @@ fn answer<'a>(requirements: &Requirements<'_>, evidence: &'a Evidence, required:
             false => format!("blocked by {test}: {why}"),
         };
         let Some(standing) = evidence.standings.get(test) else {
-            // What is required stands in the catalogue.
+            // What is required is in the catalogue.
             return match &evidence.error {
                 _ if test == required => Answer::NeverRan,
                 _ if !requirements.is_in_catalogue(test) => Answer::InError(blocked("the catalogue has no such test")),

@@ -248,7 +248,7 @@ pub enum Event {
         /// The cell.
         cell: CellId,
     },
-    /// The run ended in order.
+    /// The run ended; one that was killed has no such event.
     RunFinished {
         /// Whether somebody stopped it.
         interrupted: bool,

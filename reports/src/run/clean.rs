@@ -1,4 +1,4 @@
-//! Texts of a journal without what nobody may be told.
+//! Takes mirrors' hosts, credentials and control characters out of a journal's texts.
 //!
 //! Every text of a run passes through here once, so that no report needs to think of it.
 

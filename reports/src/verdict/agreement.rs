@@ -1,9 +1,9 @@
-//! When environments disagree: what a failure in a virtual machine is worth, and which of two verdicts counts.
+//! When environments disagree: whether a failure in a virtual machine counts, and which of two verdicts does.
 //!
 //! A release's machine runs on emulated hardware here, and its guests run on hardware that this emulation emulates.
 //! That is not perfectly stable: a guest of a guest may fail for no fault of the distro's.
 //! So a failure of such a guest blames somebody only when it repeats in a fresh machine *and* shows in a container, under
-//! plain emulation, too; else nobody knows, and the verdict is `inconclusive`.
+//! plain emulation, too; otherwise the cause is unknown, and the verdict is `inconclusive`.
 //! Kata runs in no container of ours; there the control takes its place: the same body under runc, in the same machine.
 //! A pass needs no such care: nothing passes by accident of emulation, so a pass in a machine outranks a container's
 //! verdict, which knows less.

@@ -50,7 +50,7 @@ impl<'a> Requirements<'a> {
         self.provable.contains(&capability)
     }
 
-    /// Whether a test stands in the catalogue.
+    /// Whether the catalogue has a test.
     pub(super) fn is_in_catalogue(&self, test: &str) -> bool {
         self.ids.contains(test)
     }

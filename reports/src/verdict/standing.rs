@@ -18,17 +18,17 @@ impl Standing {
     ///
     /// The last attempt that passed or failed counts: an error while repeating a failure does not undo the failure.
     pub fn of<'a>(attempts: impl IntoIterator<Item = &'a Outcome>) -> Option<Standing> {
-        let mut standing: Option<Standing> = None;
+        let mut counts = None;
+        let (mut passed, mut decided) = (0, 0);
         for outcome in attempts {
             let decides = matches!(outcome, Outcome::Pass | Outcome::Fail { .. });
-            let standing = standing.get_or_insert_with(|| Standing { outcome: outcome.clone(), passed: 0, decided: 0 });
-            if decides || standing.decided == 0 {
-                standing.outcome = outcome.clone();
+            if decides || decided == 0 {
+                counts = Some(outcome);
             }
-            standing.decided += u32::from(decides);
-            standing.passed += u32::from(*outcome == Outcome::Pass);
+            decided += u32::from(decides);
+            passed += u32::from(*outcome == Outcome::Pass);
         }
-        standing
+        Some(Standing { outcome: counts?.clone(), passed, decided })
     }
 
     /// Whether it passed, but not every time.

@@ -1,4 +1,4 @@
-//! Why capabilities are not supported, each cause told once with all that it takes away.
+//! Why capabilities are not supported, each cause once with all that it takes away.
 
 use crate::matrix::CellReport;
 use crate::verdict::{Flaky, Source, with_tests};
@@ -43,7 +43,7 @@ impl<'a> Scope<'a> {
 /// The explanations of a cell: failing tests first, then why the rest could not be shown.
 ///
 /// Capabilities that no test exists for are left out: that holds for every distro.
-/// What the cell's own error explains is left out too: the error stands above.
+/// What the cell's own error explains is left out too: the reports show the error itself.
 pub(crate) fn explanations(cell: &CellReport) -> Vec<Explanation<'_>> {
     let mut failures: BTreeMap<(&str, Component, &str), Scope<'_>> = BTreeMap::new();
     let mut reasons: BTreeMap<&str, Scope<'_>> = BTreeMap::new();

@@ -5,7 +5,7 @@ use crate::verdict::Judgement;
 use kata_osinfo::verified::{Verdict, VerifiedEntry};
 use suites::capability::{Capability, Tier};
 
-/// How a new verdict stands to the recorded one.
+/// How a new verdict compares with the recorded one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
@@ -28,7 +28,7 @@ pub struct Comparison {
     pub recorded: Option<Verdict>,
     /// What the run says.
     pub found: Verdict,
-    /// How they stand to each other.
+    /// How they compare.
     pub change: Change,
 }
 

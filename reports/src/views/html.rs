@@ -17,7 +17,7 @@ use suites::outcome::Outcome;
 /// The documentation of each test, by its id.
 type Docs<'a> = BTreeMap<&'a str, &'a str>;
 
-/// A cell with what the page calls it, and where the page tells all of it.
+/// A cell with what the page calls it, and where the page has all of it.
 struct PageCell<'a> {
     cell: &'a CellReport,
     label: String,
@@ -174,7 +174,7 @@ fn capability_table(profile: &str, cells: &[PageCell<'_>], columns: &[Capability
 
 fn hover(judgement: &Judgement) -> String {
     let causes = judgement.causes.iter().map(|c| format!("{}: {}", c.component, c.message));
-    // The names of all tests tell nobody anything here, and the page would have them for every cell and profile.
+    // Where a reason holds for all tests, their names add nothing but length, in each row of each profile.
     let reasons = judgement.reasons.iter().map(|reason| match reason.tests.len() == judgement.required {
         true => reason.why.clone(),
         false => reason.to_string(),
@@ -231,7 +231,7 @@ fn message(text: &str) -> Markup {
 
 fn evidence(cell: &CellReport) -> Markup {
     let Some(facts) = &cell.facts else {
-        return html! { p { "Nothing is known: the cell did not come so far." } };
+        return html! { p { "Nothing is known: the cell did not get that far." } };
     };
     html! {
         div.scroll { table.facts { tbody {

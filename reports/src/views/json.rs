@@ -61,11 +61,11 @@ struct Profile<'a> {
 #[serde(rename_all = "kebab-case")]
 struct Cell<'a> {
     cell: &'a CellId,
-    /// Null if the cell never came so far as to know.
+    /// Null if the cell never got far enough to know.
     basis: Option<Basis>,
     started: Option<Timestamp>,
     millis: Option<u64>,
-    /// Whether work on it ended in order.
+    /// Whether work on it was completed.
     complete: bool,
     /// Milliseconds by phase.
     phases: &'a BTreeMap<Phase, u64>,

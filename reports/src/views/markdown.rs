@@ -9,7 +9,7 @@ use kata_osinfo::verified::{Basis, Verdict};
 use std::fmt::Write;
 use suites::capability::Capability;
 
-/// Longest cause, in bytes; the whole of it stands in `index.html`.
+/// Longest cause, in bytes; `index.html` has all of it.
 const MAX_CAUSE: usize = 500;
 
 /// What the marks mean.

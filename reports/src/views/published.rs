@@ -1,4 +1,4 @@
-//! `docs/matrix.md`: what `distros/records/verified` says, for those who read and do not run.
+//! `docs/matrix.md`: what `distros/records/verified` says, for people who read it and do not run anything.
 
 use crate::views::markdown::{escape, mark, short, table};
 use crate::views::overview;
@@ -11,7 +11,7 @@ use std::fmt::Write;
 
 /// Renders what was verified of the records' distros; those of which nothing was are left out.
 ///
-/// Maintained profiles come first and with their causes, for the others the tables must do.
+/// Maintained profiles come first, with causes and versions; the others have tables only.
 pub fn render<'a>(records: impl Iterator<Item = &'a Record>, profiles: &[Profile]) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
@@ -85,7 +85,7 @@ fn named(entry: &VerifiedEntry) -> String {
     }
 }
 
-/// Each cause once, with the capabilities that it stands for and where it was seen.
+/// Each cause once, with the capabilities that it takes away and where it was seen.
 fn causes(out: &mut String, entries: &[&VerifiedEntry]) -> std::fmt::Result {
     let mut seen: BTreeMap<(Capability, &str), Vec<String>> = BTreeMap::new();
     for entry in entries {

@@ -7,7 +7,7 @@ use crate::verdict::{Judgement, Reason};
 use kata_osinfo::verified::{Verdict, VerifiedCapability, VerifiedEntry};
 use std::collections::BTreeMap;
 
-/// Longest cause in a record, in bytes: a record is read by people, the evidence stands in the reports.
+/// Longest cause in a record, in bytes: people read a record, and the evidence is in the reports.
 const MAX_CAUSE: usize = 240;
 
 /// Why a run, or a cell of it, is not written back.

@@ -8,7 +8,7 @@ use crate::views::disagreement::disagreements;
 use kata_osinfo::verified::{Basis, Verdict};
 use suites::outcome::Outcome;
 
-/// The word for a basis; a cell that never came so far as to know has none.
+/// The word for a basis; a cell that never got far enough to know has none.
 pub(crate) fn basis(basis: Option<Basis>) -> &'static str {
     basis.map_or("unknown", Basis::name)
 }
@@ -18,7 +18,7 @@ pub(crate) fn is_shown_on_a_basis(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Supported | Verdict::Partial | Verdict::Unsupported)
 }
 
-/// How the cells of a matrix are told apart: `debian 13`, and what else differs between them.
+/// What distinguishes the cells of a matrix: `debian 13`, and what else differs between them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Labels {
     has_arch: bool,

@@ -25,7 +25,7 @@ fn every_cell_is_in_every_table_and_every_test_is_explained_once() {
     for shown in [
         "<p class=\"caveat\">The run has no end",
         "<b>The cell could not go on</b> (image)",
-        "Nothing is known: the cell did not come so far.",
+        "Nothing is known: the cell did not get that far.",
         "<span class=\"badge supported emulated\">yes<sup>emu</sup></span>",
         "<span class=\"badge inconclusive\">?</span>",
         "Kata 3.2–3.28, end of life",
