@@ -1,10 +1,10 @@
-//! A value that a profile says, and what Kata's source says.
+//! Values that a profile says, and what Kata's source says of them.
 
-use crate::Difference;
+use crate::report::Difference;
 
 /// One value, read out of the source and expected by the profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fact {
+pub(crate) struct Value {
     /// The profile's key: `blk-scsi-off`.
     pub(crate) key: &'static str,
     /// The file, and its line where there is one.
@@ -15,25 +15,25 @@ pub struct Fact {
     pub(crate) expected: String,
 }
 
-impl Fact {
-    /// A value found at a line.
+impl Value {
+    /// A value, and where it was seen: what was read and its line.
     pub(crate) fn new(
         key: &'static str,
         path: &str,
         seen: Option<(impl Into<String>, Option<usize>)>,
         expected: impl Into<String>,
-    ) -> Fact {
+    ) -> Value {
         let (seen, line) = match seen {
             Some((value, line)) => (Some(value.into()), line),
             None => (None, None),
         };
         let place = line.map_or_else(|| path.to_owned(), |line| format!("{path}:{line}"));
-        Fact { key, place, seen, expected: expected.into() }
+        Value { key, place, seen, expected: expected.into() }
     }
 
     /// What is wrong with it, if anything.
     pub(crate) fn difference(self, tag: &str, profile: &str) -> Option<Difference> {
-        let Fact { key, place, seen, expected } = self;
+        let Value { key, place, seen, expected } = self;
         let what = match seen {
             Some(seen) if seen == expected => return None,
             Some(seen) => format!("{key}: Kata says `{seen}`, the profile {profile} `{expected}`"),
@@ -44,6 +44,6 @@ impl Fact {
 }
 
 /// `yes` or `no`.
-pub(crate) fn yes(value: bool) -> &'static str {
+pub(crate) fn yes_or_no(value: bool) -> &'static str {
     if value { "yes" } else { "no" }
 }

@@ -1,8 +1,8 @@
 //! What both runtimes' sources say of how they write to a running QEMU.
 
 use crate::checkout::Tree;
-use crate::facts::Fact;
 use crate::source::{item, line_of};
+use crate::values::Value;
 use kata_osinfo::profile::{Profile, Written};
 
 /// The text of a value that a profile says, as in the profile.
@@ -15,15 +15,15 @@ fn said(written: Option<Written>) -> &'static str {
 }
 
 /// The Go runtime: `qmp` is govmm's file, `qemu` the one that calls it.
-pub(crate) fn go(tree: &Tree, qmp: &[&'static str], qemu: &[&'static str], profile: &Profile) -> Vec<Fact> {
+pub(crate) fn go(tree: &Tree, qmp: &[&'static str], qemu: &[&'static str], profile: &Profile) -> Vec<Value> {
     let find = |files: &[&'static str], names: &[&str]| {
         let (path, text) = tree.first(files)?;
         names.iter().find_map(|name| item(text, name)).map(|item| (path, item))
     };
-    let fact = |key, files: &[&'static str], names: &[&str], see: &dyn Fn(&str) -> String, expected: &str| {
+    let value = |key, files: &[&'static str], names: &[&str], see: &dyn Fn(&str) -> String, expected: &str| {
         let found = find(files, names);
         let path = found.as_ref().map_or(files[0], |(path, _)| path);
-        Fact::new(key, path, found.as_ref().map(|(_, item)| (see(item.text), Some(item.line))), expected)
+        Value::new(key, path, found.as_ref().map(|(_, item)| (see(item.text), Some(item.line))), expected)
     };
     let threads = |text: &str| match text.contains("ExecQueryCpusFast(") {
         true => "query-cpus-fast".to_owned(),
@@ -51,11 +51,11 @@ pub(crate) fn go(tree: &Tree, qmp: &[&'static str], qemu: &[&'static str], profi
     };
     let says = &profile.qmp;
     vec![
-        fact("threads", qemu, &["qemu.GetThreadIDs", "qemu.getThreadIDs"], &threads, says.threads.name()),
-        fact("switches", qmp, &["QMP.ExecuteSCSIDeviceAdd"], &switch, said(Some(says.switches))),
-        fact("switches", qmp, &["QMP.ExecuteNetPCIDeviceAdd"], &switch, said(Some(says.switches))),
-        fact("cpu-ids", qmp, &["QMP.ExecuteCPUDeviceAdd"], &ids, said(Some(says.cpu_ids))),
-        fact(
+        value("threads", qemu, &["qemu.GetThreadIDs", "qemu.getThreadIDs"], &threads, says.threads.name()),
+        value("switches", qmp, &["QMP.ExecuteSCSIDeviceAdd"], &switch, said(Some(says.switches))),
+        value("switches", qmp, &["QMP.ExecuteNetPCIDeviceAdd"], &switch, said(Some(says.switches))),
+        value("cpu-ids", qmp, &["QMP.ExecuteCPUDeviceAdd"], &ids, said(Some(says.cpu_ids))),
+        value(
             "num-queues",
             qmp,
             &["QMP.executePCIDeviceAdd", "QMP.ExecutePCIDeviceAdd"],
@@ -66,7 +66,7 @@ pub(crate) fn go(tree: &Tree, qmp: &[&'static str], qemu: &[&'static str], profi
 }
 
 /// runtime-rs, which builds dictionaries: `.insert("mq".to_owned(), true.into())`.
-pub(crate) fn rs(tree: &Tree, qmp: &'static str, profile: &Profile) -> Vec<Fact> {
+pub(crate) fn rs(tree: &Tree, qmp: &'static str, profile: &Profile) -> Vec<Value> {
     let text = tree.first(&[qmp]).map(|(_, text)| text).unwrap_or_default();
     let says = &profile.qmp;
     let written = |key, name: &str, typed: &str, expected| {
@@ -77,12 +77,12 @@ pub(crate) fn rs(tree: &Tree, qmp: &'static str, profile: &Profile) -> Vec<Fact>
             Some(_) if line.contains(typed) => "typed",
             Some(_) => "?",
         };
-        Fact::new(key, qmp, Some((seen, at)), said(expected))
+        Value::new(key, qmp, Some((seen, at)), said(expected))
     };
     let threads = line_of(text, "query_cpus_fast");
     let seen = if threads.is_some() { "query-cpus-fast" } else { "?" };
     vec![
-        Fact::new("threads", qmp, Some((seen, threads)), says.threads.name()),
+        Value::new("threads", qmp, Some((seen, threads)), says.threads.name()),
         written("switches", "share-rw", ", true.into())", Some(says.switches)),
         written("switches", "mq", ", true.into())", Some(says.switches)),
         written("cpu-ids", "core-id", ", core_id.into())", Some(says.cpu_ids)),
