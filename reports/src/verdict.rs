@@ -9,7 +9,7 @@
 //!   Where all that tests look at is a list of QEMU's ([`Capability::is_only_listed`]), it is `offered` instead: nothing was used.
 //! - No test is required under this profile in this environment: `not-applicable` if another profile or environment requires one or the profile does not know the share, `untested` if nobody does.
 //!
-//! A false `supported` is the worst mistake this project can make: the last rule is the only way to it.
+//! A false `supported` is the worst mistake this project can make: the fourth rule is the only way to it.
 
 pub mod agreement;
 mod requirements;
@@ -71,12 +71,12 @@ pub struct Reason {
     pub tests: Vec<String>,
     /// Where it comes from.
     #[serde(skip)]
-    pub source: Source,
+    pub source: ReasonSource,
 }
 
 /// Where a reason comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Source {
+pub enum ReasonSource {
     /// A test that was in error, was skipped or never ran.
     Test,
     /// The cell could not go on, for a reason that the reports show for the cell itself.
@@ -170,7 +170,7 @@ fn judge_one(requirements: &Requirements<'_>, capability: Capability, evidence: 
             judgement.verdict = Verdict::NotApplicable;
         } else {
             let why = "no test exists for it yet".to_owned();
-            judgement.reasons.push(Reason { why, tests: Vec::new(), source: Source::Catalogue });
+            judgement.reasons.push(Reason { why, tests: Vec::new(), source: ReasonSource::Catalogue });
         }
         return judgement;
     }
@@ -189,14 +189,14 @@ fn judge_one(requirements: &Requirements<'_>, capability: Capability, evidence: 
             Answer::Failed(cause) => {
                 causes.insert(cause);
             }
-            Answer::InError(why) => errors.add(why, Source::Test, &test.id),
-            Answer::CellFailed(why) => errors.add(why.to_owned(), Source::Cell, &test.id),
-            Answer::Skipped(why) => gaps.add(why, Source::Test, &test.id),
+            Answer::InError(why) => errors.add(why, ReasonSource::Test, &test.id),
+            Answer::CellFailed(why) => errors.add(why.to_owned(), ReasonSource::Cell, &test.id),
+            Answer::Skipped(why) => gaps.add(why, ReasonSource::Test, &test.id),
             Answer::NeverRan => {
                 judgement.unrun += 1;
                 match &evidence.error {
-                    Some(error) => errors.add(error.clone(), Source::Cell, &test.id),
-                    None => gaps.add("never ran".to_owned(), Source::Test, &test.id),
+                    Some(error) => errors.add(error.clone(), ReasonSource::Cell, &test.id),
+                    None => gaps.add("never ran".to_owned(), ReasonSource::Test, &test.id),
                 }
             }
         }
@@ -289,10 +289,10 @@ fn answer<'a>(requirements: &Requirements<'_>, evidence: &'a Evidence, required:
 
 /// Reasons with the tests that each holds for.
 #[derive(Default)]
-struct Reasons(BTreeMap<(String, Source), Vec<String>>);
+struct Reasons(BTreeMap<(String, ReasonSource), Vec<String>>);
 
 impl Reasons {
-    fn add(&mut self, why: String, source: Source, test: &str) {
+    fn add(&mut self, why: String, source: ReasonSource, test: &str) {
         self.0.entry((why, source)).or_default().push(test.to_owned());
     }
 

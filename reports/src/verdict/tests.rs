@@ -217,7 +217,7 @@ fn a_reason_names_a_few_tests_and_counts_the_rest() {
     let reason = |n: usize| Reason {
         why: "never ran".to_owned(),
         tests: (0..n).map(|i| format!("t{i}")).collect(),
-        source: Source::Test,
+        source: ReasonSource::Test,
     };
     assert_eq!(reason(0).to_string(), "never ran");
     assert_eq!(reason(3).to_string(), "never ran (t0, t1, t2)");

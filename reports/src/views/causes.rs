@@ -1,7 +1,7 @@
 //! Why capabilities are not supported, each cause once with all that it takes away.
 
 use crate::matrix::CellReport;
-use crate::verdict::{Flaky, Source, with_tests};
+use crate::verdict::{Flaky, ReasonSource, with_tests};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::outcome::Component;
@@ -53,7 +53,7 @@ pub(crate) fn explanations(cell: &CellReport) -> Vec<Explanation<'_>> {
                 let scope = failures.entry((cause.test.as_str(), cause.component, cause.message.as_str())).or_default();
                 scope.add(profile, *capability, &[]);
             }
-            for reason in judgement.reasons.iter().filter(|reason| reason.source != Source::Cell) {
+            for reason in judgement.reasons.iter().filter(|reason| reason.source != ReasonSource::Cell) {
                 reasons.entry(&reason.why).or_default().add(profile, *capability, &reason.tests);
             }
         }

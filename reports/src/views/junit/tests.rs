@@ -52,7 +52,7 @@ fn the_schema_allows_it() {
     let file = dir.path().join("junit.xml");
     std::fs::write(&file, rendered(&sample::journal())).unwrap();
     let Ok(output) = Command::new("xmllint").args(["--noout", "--schema"]).arg(&schema).arg(&file).output() else {
-        eprintln!("xmllint is not installed: the schema was not checked");
+        eprintln!("SKIPPED the_schema_allows_it: xmllint is not installed");
         return;
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
