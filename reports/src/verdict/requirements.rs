@@ -42,7 +42,7 @@ impl<'a> Requirements<'a> {
 
     /// The tests that a capability requires.
     pub fn of(&self, capability: Capability) -> &[&'a Test] {
-        self.tests.get(&capability).map_or(&[], Vec::as_slice)
+        self.tests.get(&capability).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Whether a test of the catalogue proves a capability, be it under another profile.
