@@ -10,7 +10,7 @@ use images::{kernel, modules};
 use kata_osinfo::diagnostic::error_chain;
 use kata_osinfo::profile::{Profile, Runtime};
 use kata_osinfo::release::Release;
-use reports::matrix::BROUGHT;
+use reports::matrix::SUBSTITUTE;
 use std::iter;
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -171,7 +171,7 @@ impl Given {
 
     /// What the evidence says of every cell with components brought along, by name.
     pub fn component_facts(&self) -> impl Iterator<Item = (String, String)> {
-        self.components.iter().map(|(component, said)| (format!("{BROUGHT}{}", component.name), said.clone()))
+        self.components.iter().map(|(component, said)| (format!("{SUBSTITUTE}{}", component.name), said.clone()))
     }
 
     /// Claims what was brought along, and gives its files.

@@ -306,7 +306,9 @@ impl Schedule {
             for (planned, profile) in &tests {
                 let key = key(planned, profile);
                 let chosen = match self.standings.get(&key) {
-                    Some(Outcome::Fail { .. } | Outcome::Error { .. }) => reports::agreement::is_nested(planned.test),
+                    Some(Outcome::Fail { .. } | Outcome::Error { .. }) => {
+                        reports::verdict::agreement::is_nested(planned.test)
+                    }
                     Some(Outcome::Blocked { .. }) => {
                         planned.test.blocked_by.iter().any(|by| again.contains(&((*profile).clone(), by.clone())))
                     }

@@ -13,7 +13,7 @@ use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
 use kata_osinfo::verified::Basis;
 use protocol::message::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
-use reports::journal::{Environment, Facts};
+use reports::journal::{CellFacts, Environment};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -297,7 +297,7 @@ pub fn facts(
     environment: BTreeMap<String, String>,
     runs_kvm: bool,
     outer: Option<&Outer>,
-) -> Facts {
+) -> CellFacts {
     let manifest = prepared.manifest();
     let (basis, accelerator) = match (&prepared.base, outer.map(|o| &o.accelerator)) {
         (Base::Vm { .. }, Some(Accelerator::Kvm)) if runs_kvm => (Basis::Hardware, "kvm in kvm"),
@@ -316,7 +316,7 @@ pub fn facts(
         Base::Host { .. } => ("this machine".to_owned(), None, false),
     };
     let origins = manifest.iter().flat_map(|m| &m.origins);
-    Facts {
+    CellFacts {
         basis,
         accelerator: accelerator.to_owned(),
         versions: prepared.claims.versions.clone(),

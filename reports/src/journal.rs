@@ -1,13 +1,13 @@
 //! The append-only journal of a run: one event a line, JSON.
 //!
-//! Whatever happened stands here, in order, and nothing else is kept about a run.
-//! A run that was killed is told by a test that has a start and no end.
+//! Whatever happened is here, in the order in which it happened, and nothing else is kept about a run.
+//! A run that was killed has a test with a start and no end.
 
 mod event;
 mod reader;
 mod writer;
 
-pub use event::{CellId, CellIdError, Entry, Environment, Event, Facts, Phase};
+pub use event::{CellFacts, CellId, CellIdError, Entry, Environment, Event, Phase};
 pub use reader::{Journal, read};
 pub use writer::Writer;
 

@@ -1,20 +1,22 @@
 //! Cells × profiles × capabilities: what every report is made of.
 
-use crate::agreement;
-use crate::journal::{CellId, Facts, Journal, Phase};
+use crate::journal::{CellFacts, CellId, Journal, Phase};
 use crate::run::{Cell, CellFailure, Ending, Instance, Launch, Run, fold};
-use crate::verdict::{Brought, Evidence, Judgement, Standing, judge, test_set};
+use crate::verdict::{Evidence, Judgement, Requirements, Standing, Substitute, agreement, judge, test_set};
 use jiff::Timestamp;
+use kata_osinfo::environment::Environment;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::verified::Basis;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::catalogue::Test;
-use suites::environment::Kind;
 use suites::outcome::{Component, Outcome};
 
-/// How the facts of a component that was brought along begin: `brought-virtiofsd`.
-pub const BROUGHT: &str = "brought-";
+/// How the facts of a component begin that took the place of the distro's own: `brought-virtiofsd`.
+pub const SUBSTITUTE: &str = "brought-";
+
+/// Profile → capability → what is said of it.
+pub type Judgements = BTreeMap<String, BTreeMap<Capability, Judgement>>;
 
 /// What a run showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +52,7 @@ pub struct Matrix {
 pub struct ProfileHead {
     /// `go-3.29`.
     pub name: String,
-    /// The Kata versions it stands for.
+    /// The Kata versions that it is about.
     pub range: String,
     /// Whether upstream maintains it.
     pub maintained: bool,
@@ -62,7 +64,7 @@ pub struct CellReport {
     /// Which.
     pub cell: CellId,
     /// What the verdicts rest on.
-    pub facts: Option<Facts>,
+    pub facts: Option<CellFacts>,
     /// Why it could not go on.
     pub errors: Vec<CellFailure>,
     /// The guests that it started.
@@ -71,7 +73,7 @@ pub struct CellReport {
     pub started: Option<Timestamp>,
     /// When its last event was.
     pub finished: Option<Timestamp>,
-    /// Whether work on it ended in order.
+    /// Whether work on it was completed.
     pub complete: bool,
     /// How long it took, in milliseconds.
     pub millis: Option<u64>,
@@ -79,19 +81,19 @@ pub struct CellReport {
     pub phases: BTreeMap<Phase, u64>,
     /// Its tests.
     pub instances: Vec<Instance>,
-    /// Profile → capability → what is said of it.
-    pub judgements: BTreeMap<String, BTreeMap<Capability, Judgement>>,
+    /// What is said of its capabilities.
+    pub judgements: Judgements,
 }
 
 impl CellReport {
-    /// Hardware or emulated; `None` if the cell never came so far as to know.
+    /// Hardware or emulated; `None` if the cell never got far enough to know.
     pub fn basis(&self) -> Option<Basis> {
         self.facts.as_ref().map(|f| f.basis)
     }
 
-    /// Why it could not go on, as the verdicts tell it.
+    /// Why it could not go on, as the verdicts say it.
     pub fn error(&self) -> Option<String> {
-        self.errors.first().map(told)
+        self.errors.first().map(CellFailure::to_string)
     }
 
     /// What is said of a capability under a profile.
@@ -101,7 +103,7 @@ impl CellReport {
 
     /// The tests whose result counts for a profile.
     pub fn instances_of(&self, profile: &str) -> impl Iterator<Item = &Instance> {
-        self.instances.iter().filter(move |i| i.profiles.iter().any(|p| p == profile))
+        self.instances.iter().filter(move |i| i.counts_for(profile))
     }
 }
 
@@ -120,15 +122,6 @@ impl Matrix {
             |c: &Capability| self.cells.iter().filter_map(|cell| cell.judgement(profile, *c)).any(|j| j.required > 0);
         Capability::ALL.iter().copied().filter(said).collect()
     }
-
-    /// Every judgement with its cell, profile and capability.
-    pub fn judgements(&self) -> impl Iterator<Item = (&CellReport, &str, Capability, &Judgement)> {
-        self.cells.iter().flat_map(|cell| {
-            cell.judgements.iter().flat_map(move |(profile, judgements)| {
-                judgements.iter().map(move |(capability, judgement)| (cell, profile.as_str(), *capability, judgement))
-            })
-        })
-    }
 }
 
 /// Judges what a journal says.
@@ -141,16 +134,16 @@ pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Ma
     let asked: Vec<&Profile> = asked.into_iter().filter_map(known).collect();
     let unknown_profiles: Vec<String> = unknown.into_iter().cloned().collect();
     let Run { id, harness, filter, candidate, options, started, finished, ending, mut cells, order, profiles: _ } = run;
-    let containers: BTreeMap<(CellId, String), Evidence> = cells
-        .iter()
-        .filter(|(id, _)| id.environment == Kind::Container)
-        .flat_map(|(id, cell)| {
-            asked.iter().map(move |p| ((id.clone(), p.name.clone()), evidence(Kind::Container, cell, &p.name)))
-        })
-        .collect();
+    let requirements: Vec<Requirements<'_>> = asked.iter().map(|p| Requirements::new(catalogue, p)).collect();
+    let mut judged: BTreeMap<CellId, Judgements> =
+        cells.iter().map(|(id, cell)| (id.clone(), judgements(id, cell, &cells, catalogue, &requirements))).collect();
+    let places: BTreeMap<&str, usize> = catalogue.iter().enumerate().map(|(i, t)| (t.id.as_str(), i)).collect();
     let cells = order
         .into_iter()
-        .filter_map(|id| Some(report(id.clone(), cells.remove(&id)?, catalogue, &asked, &containers)))
+        .filter_map(|id| {
+            let (cell, judgements) = (cells.remove(&id)?, judged.remove(&id)?);
+            Some(report(id, cell, judgements, &places))
+        })
         .collect();
     Matrix {
         run: id,
@@ -171,26 +164,35 @@ pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Ma
     }
 }
 
-fn report(
-    id: CellId,
-    cell: Cell,
+/// What is said of a cell's capabilities; a virtual machine's failures are weighed by what a container of the same
+/// release showed.
+fn judgements(
+    id: &CellId,
+    cell: &Cell,
+    cells: &BTreeMap<CellId, Cell>,
     catalogue: &[Test],
-    profiles: &[&Profile],
-    containers: &BTreeMap<(CellId, String), Evidence>,
-) -> CellReport {
-    let millis = cell.millis();
-    let judged = |p: &&Profile| {
-        let sibling = CellId { environment: Kind::Container, ..id.clone() };
-        let container = containers.get(&(sibling, p.name.clone()));
-        let known = evidence(id.environment, &cell, &p.name);
-        let weighed = agreement::weigh(catalogue, known, &repeated(&cell, &p.name), container);
-        (p.name.clone(), judge(catalogue, p, &weighed))
+    requirements: &[Requirements<'_>],
+) -> Judgements {
+    let container = match id.environment {
+        Environment::Vm => cells.get(&CellId { environment: Environment::Container, ..id.clone() }),
+        Environment::Container | Environment::Host => None,
     };
-    let judgements = profiles.iter().map(judged).collect();
-    let order: BTreeMap<&str, usize> = catalogue.iter().enumerate().map(|(i, t)| (t.id.as_str(), i)).collect();
+    let judged = requirements.iter().map(|requirements| {
+        let profile = requirements.profile().name.as_str();
+        let container = container.map(|cell| evidence(Environment::Container, cell, profile));
+        let known = evidence(id.environment, cell, profile);
+        let weighed = agreement::weigh(catalogue, known, &repeated(cell, profile), container.as_ref());
+        (profile.to_owned(), judge(requirements, &weighed))
+    });
+    judged.collect()
+}
+
+/// A cell with its tests in the order of the catalogue, where each has its place.
+fn report(id: CellId, cell: Cell, judgements: Judgements, places: &BTreeMap<&str, usize>) -> CellReport {
+    let millis = cell.millis();
     let mut instances = cell.instances;
     instances.sort_by(|a, b| {
-        let place = |i: &Instance| order.get(i.test.as_str()).copied().unwrap_or(usize::MAX);
+        let place = |i: &Instance| places.get(i.test.as_str()).copied().unwrap_or(usize::MAX);
         (place(a), &a.test, &a.profiles).cmp(&(place(b), &b.test, &b.profiles))
     });
     CellReport {
@@ -208,32 +210,28 @@ fn report(
     }
 }
 
-fn told(failure: &CellFailure) -> String {
-    format!("{}: {}", failure.phase, failure.message)
-}
-
 /// The tests that failed in more than one virtual machine of the cell.
 fn repeated(cell: &Cell, profile: &str) -> BTreeSet<String> {
     let mut machines: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
-    for instance in cell.instances.iter().filter(|i| i.profiles.iter().any(|p| p == profile)) {
+    for instance in cell.instances.iter().filter(|i| i.counts_for(profile)) {
         let failed = instance.attempts.iter().filter(|a| matches!(a.outcome, Outcome::Fail { .. }));
         machines.entry(&instance.test).or_default().extend(failed.map(|a| a.machine));
     }
     machines.into_iter().filter(|(_, seen)| seen.len() > 1).map(|(test, _)| test.to_owned()).collect()
 }
 
-/// The components in whose place others were brought along, as the harness puts them into the facts.
-fn brought(facts: &Facts) -> Vec<Brought> {
-    let named = facts.environment.iter().filter_map(|(key, what)| Some((key.strip_prefix(BROUGHT)?, what)));
+/// What took the place of the distro's own components, as the harness puts it into the facts.
+fn substitutes(facts: &CellFacts) -> Vec<Substitute> {
+    let named = facts.environment.iter().filter_map(|(key, what)| Some((key.strip_prefix(SUBSTITUTE)?, what)));
     // A name that nobody knows counts against as much as any.
     let of = |name| Component::of_name(name).unwrap_or(Component::Qemu);
-    named.map(|(name, what)| Brought { component: of(name), what: what.clone() }).collect()
+    named.map(|(name, what)| Substitute { component: of(name), what: what.clone() }).collect()
 }
 
 /// What a cell knows under one profile.
-fn evidence(environment: Kind, cell: &Cell, profile: &str) -> Evidence {
+fn evidence(environment: Environment, cell: &Cell, profile: &str) -> Evidence {
     let mut standings: BTreeMap<String, Standing> = BTreeMap::new();
-    for instance in cell.instances.iter().filter(|i| i.profiles.iter().any(|p| p == profile)) {
+    for instance in cell.instances.iter().filter(|i| i.counts_for(profile)) {
         let Some(standing) = Standing::of(instance.attempts.iter().map(|a| &a.outcome)) else {
             continue;
         };
@@ -245,9 +243,9 @@ fn evidence(environment: Kind, cell: &Cell, profile: &str) -> Evidence {
     }
     Evidence {
         standings,
-        error: cell.errors.first().map(told),
+        error: cell.errors.first().map(CellFailure::to_string),
         basis: cell.facts.as_ref().map(|f| f.basis),
         environment: Some(environment),
-        brought: cell.facts.iter().flat_map(brought).collect(),
+        substitutes: cell.facts.iter().flat_map(substitutes).collect(),
     }
 }

@@ -1,6 +1,6 @@
 //! A run for the tests of the reports: it has everything that a run can have.
 
-use crate::journal::{CellId, Entry, Environment, Event, Facts, Journal, Phase};
+use crate::journal::{CellFacts, CellId, Entry, Environment, Event, Journal, Phase};
 use jiff::Timestamp;
 use kata_osinfo::arch::Arch;
 use kata_osinfo::profile::Profile;
@@ -89,9 +89,9 @@ pub(crate) fn cell(release: &str) -> CellId {
     }
 }
 
-pub(crate) fn facts(basis: Basis) -> Facts {
+pub(crate) fn facts(basis: Basis) -> CellFacts {
     let map = |items: &[(&str, &str)]| items.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    Facts {
+    CellFacts {
         basis,
         accelerator: if basis == Basis::Emulated { "tcg" } else { "kvm" }.to_owned(),
         versions: map(&[("qemu-system-x86", "1:10.0.2+ds-2"), ("virtiofsd", "1.13.2-1")]),
@@ -201,14 +201,7 @@ pub(crate) fn journal() -> Journal {
     maker.push(Event::PhaseStarted { cell: cell("13"), phase: Phase::Image });
     maker.push(Event::CellFacts { cell: cell("13"), facts: facts(Basis::Hardware) });
     maker.push(Event::PhaseStarted { cell: cell("13"), phase: Phase::Tests });
-    maker.push(Event::Launched {
-        cell: cell("13"),
-        profiles: strings(&["go-3.29"]),
-        configuration: "virtio-fs".to_owned(),
-        argv: strings(&["qemu-system-x86_64", "-machine", "q35,accel=kvm", "-append", "console=hvc0 panic=1"]),
-        daemon: strings(&["/usr/libexec/virtiofsd", "--fd=3", "--shared-dir=/share"]),
-        deviations: strings(&["daemon sandbox none: the container has no user namespaces"]),
-    });
+    maker.push(launched());
     for test in [INSTALL, BOOT, QMP, HOTPLUG, DAEMON, BLK] {
         maker.done("13", all, test, Outcome::Pass);
     }
@@ -218,17 +211,7 @@ pub(crate) fn journal() -> Journal {
     maker.attempt("13", &["go-3.2", "go-3.29"], RENAME, 2, Outcome::Pass);
     maker.done("13", &["rs-4.0"], RENAME, Outcome::Pass);
     maker.done("13", &["go-3.2"], NINE, Outcome::Pass);
-    maker.push(Event::TestFinished {
-        cell: cell("13"),
-        profiles: strings(all),
-        test: POSIX.to_owned(),
-        attempt: 1,
-        machine: 0,
-        outcome: fail(Component::Virtiofsd, "2 of 398 tests differ from the native filesystem"),
-        millis: 65_000,
-        notes: strings(&["chflags::eperm", "utimensat::birth_time"]),
-        artifacts: vec![],
-    });
+    maker.push(posix_differs(all));
     maker.push(Event::CellFinished { cell: cell("13") });
 
     maker.push(Event::CellStarted { cell: cell("12") });
@@ -277,4 +260,59 @@ pub(crate) fn journal() -> Journal {
 
 pub(crate) fn matrix() -> crate::matrix::Matrix {
     crate::matrix::matrix(&journal(), &catalogue(), &profiles())
+}
+
+/// The tests of the small run.
+pub(crate) fn small_catalogue() -> Vec<Test> {
+    catalogue().into_iter().filter(|test| [VSOCK, RENAME, POSIX].contains(&test.id.as_str())).collect()
+}
+
+/// A run that a person can read in whole: one release, one profile, a test that passed when repeated, one that failed and
+/// one that was skipped.
+pub(crate) fn small_journal() -> Journal {
+    let profile: &[&str] = &["go-3.29"];
+    let mut maker = Maker::default();
+    maker.start(profile, &["13"]);
+    maker.push(Event::CellStarted { cell: cell("13") });
+    maker.push(Event::PhaseStarted { cell: cell("13"), phase: Phase::Tests });
+    maker.push(Event::CellFacts { cell: cell("13"), facts: facts(Basis::Hardware) });
+    maker.push(launched());
+    maker.attempt("13", profile, RENAME, 1, fail(Component::Virtiofsd, "a reader saw neither name"));
+    maker.attempt("13", profile, RENAME, 2, Outcome::Pass);
+    maker.push(posix_differs(profile));
+    maker.done("13", profile, VSOCK, skip("the environment has no /dev/vhost-vsock"));
+    maker.push(Event::CellFinished { cell: cell("13") });
+    maker.push(Event::RunFinished { interrupted: false });
+    maker.journal
+}
+
+pub(crate) fn small_matrix() -> crate::matrix::Matrix {
+    crate::matrix::matrix(&small_journal(), &small_catalogue(), &profiles())
+}
+
+/// A guest of release 13 with a deviation.
+fn launched() -> Event {
+    Event::Launched {
+        cell: cell("13"),
+        profiles: strings(&["go-3.29"]),
+        configuration: "virtio-fs".to_owned(),
+        argv: strings(&["qemu-system-x86_64", "-machine", "q35,accel=kvm", "-append", "console=hvc0 panic=1"]),
+        daemon: strings(&["/usr/libexec/virtiofsd", "--fd=3", "--shared-dir=/share"]),
+        deviations: strings(&["daemon sandbox none: the container has no user namespaces"]),
+    }
+}
+
+/// A failure of release 13 with notes.
+fn posix_differs(profiles: &[&str]) -> Event {
+    Event::TestFinished {
+        cell: cell("13"),
+        profiles: strings(profiles),
+        test: POSIX.to_owned(),
+        attempt: 1,
+        machine: 0,
+        outcome: fail(Component::Virtiofsd, "2 of 398 tests differ from the native filesystem"),
+        millis: 65_000,
+        notes: strings(&["chflags::eperm", "utimensat::birth_time"]),
+        artifacts: vec![],
+    }
 }

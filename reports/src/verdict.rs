@@ -9,15 +9,20 @@
 //!   Where all that tests look at is a list of QEMU's ([`Capability::is_only_listed`]), it is `offered` instead: nothing was used.
 //! - No test is required under this profile in this environment: `not-applicable` if another profile or environment requires one or the profile does not know the share, `untested` if nobody does.
 //!
-//! A false `supported` is the worst mistake this project can make: the last rule is the only way to it.
+//! A false `supported` is the worst mistake this project can make: the fourth rule is the only way to it.
 
-use kata_osinfo::hex::hex;
-use kata_osinfo::profile::Profile;
+pub mod agreement;
+mod requirements;
+mod standing;
+
+pub use requirements::{Requirements, test_set};
+pub use standing::Standing;
+
+use kata_osinfo::environment::Environment;
 use kata_osinfo::verified::{Basis, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::catalogue::Test;
-use suites::environment::Kind;
 use suites::outcome::{Component, Outcome};
 use suites::share::Share;
 
@@ -34,7 +39,7 @@ pub struct Judgement {
     pub workaround: Option<String>,
     /// Required tests that passed only when repeated.
     pub flaky: Vec<Flaky>,
-    /// Hardware or emulated; `None` if the cell never came so far as to know.
+    /// Hardware or emulated; `None` if the cell never got far enough to know.
     pub basis: Option<Basis>,
     /// How many tests are required.
     pub required: usize,
@@ -64,6 +69,20 @@ pub struct Reason {
     pub why: String,
     /// The ids of the required tests that it holds for.
     pub tests: Vec<String>,
+    /// Where it comes from.
+    #[serde(skip)]
+    pub source: ReasonSource,
+}
+
+/// Where a reason comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReasonSource {
+    /// A test that was in error, was skipped or never ran.
+    Test,
+    /// The cell could not go on, for a reason that the reports show for the cell itself.
+    Cell,
+    /// No test exists.
+    Catalogue,
 }
 
 /// Tests named with a reason; the rest is counted.
@@ -71,12 +90,18 @@ const NAMED: usize = 3;
 
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let named: Vec<&str> = self.tests.iter().take(NAMED).map(String::as_str).collect();
-        match (self.tests.len(), self.tests.len().saturating_sub(NAMED)) {
-            (0, _) => write!(f, "{}", self.why),
-            (_, 0) => write!(f, "{} ({})", self.why, named.join(", ")),
-            (_, more) => write!(f, "{} ({} and {more} more)", self.why, named.join(", ")),
-        }
+        f.write_str(&with_tests(&self.why, self.tests.iter().map(String::as_str)))
+    }
+}
+
+/// `never ran (a, b, c and 2 more)`: a reason and the tests that it holds for.
+pub(crate) fn with_tests<'a>(why: &str, tests: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let count = tests.len();
+    let named: Vec<&str> = tests.take(NAMED).collect();
+    match (count, count.saturating_sub(NAMED)) {
+        (0, _) => why.to_owned(),
+        (_, 0) => format!("{why} ({})", named.join(", ")),
+        (_, more) => format!("{why} ({} and {more} more)", named.join(", ")),
     }
 }
 
@@ -92,59 +117,10 @@ pub struct Flaky {
     pub attempts: u32,
 }
 
-/// The last word on a test: what its attempts come to.
+/// A component that took the place of the distro's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
-    /// What counts.
-    pub outcome: Outcome,
-    /// How many attempts passed.
-    pub passed: u32,
-    /// How many attempts passed or failed.
-    pub decided: u32,
-}
-
-impl Standing {
-    /// What a test's attempts come to; `None` without any.
-    ///
-    /// The last attempt that passed or failed counts: an error while repeating a failure does not undo the failure.
-    pub fn of<'a>(attempts: impl IntoIterator<Item = &'a Outcome>) -> Option<Standing> {
-        let mut standing: Option<Standing> = None;
-        for outcome in attempts {
-            let decides = matches!(outcome, Outcome::Pass | Outcome::Fail { .. });
-            let standing = standing.get_or_insert_with(|| Standing { outcome: outcome.clone(), passed: 0, decided: 0 });
-            if decides || standing.decided == 0 {
-                standing.outcome = outcome.clone();
-            }
-            standing.decided += u32::from(decides);
-            standing.passed += u32::from(*outcome == Outcome::Pass);
-        }
-        standing
-    }
-
-    /// Whether it passed, but not every time.
-    pub fn is_flaky(&self) -> bool {
-        self.outcome == Outcome::Pass && self.passed < self.decided
-    }
-
-    /// Of a test that ran in two configurations of one profile, the worse one counts.
-    pub fn worse(self, other: Standing) -> Standing {
-        let rank = |s: &Standing| match s.outcome {
-            Outcome::Fail { .. } => 4,
-            Outcome::Error { .. } => 3,
-            Outcome::Blocked { .. } => 2,
-            Outcome::Skip { .. } => 1,
-            Outcome::Pass => 0,
-        };
-        let (passed, decided) = (self.passed + other.passed, self.decided + other.decided);
-        let outcome = if rank(&other) > rank(&self) { other.outcome } else { self.outcome };
-        Standing { outcome, passed, decided }
-    }
-}
-
-/// A component that was brought along in the place of the distro's own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Brought {
-    /// Which.
+pub struct Substitute {
+    /// Whose place it took.
     pub component: Component,
     /// The file's name and checksum, in words.
     pub what: String,
@@ -159,24 +135,18 @@ pub struct Evidence {
     pub error: Option<String>,
     /// What the cell ran on.
     pub basis: Option<Basis>,
-    /// Where the cell was brought up; tests that this cannot show are not part of the cell.
-    pub environment: Option<Kind>,
+    /// Where the cell was brought up; tests that it cannot show are not part of the cell.
+    pub environment: Option<Environment>,
     /// What took the place of the distro's own components.
-    pub brought: Vec<Brought>,
+    pub substitutes: Vec<Substitute>,
 }
 
-/// The tests required for a capability under a profile.
-pub fn required<'a>(catalogue: &'a [Test], capability: Capability, profile: &Profile) -> Vec<&'a Test> {
-    let proves = catalogue.iter().filter(|t| t.proves.contains(&capability));
-    proves.filter(|t| t.profiles.is_empty() || t.profiles.contains(&profile.name.as_str())).collect()
+/// Judges every capability of a cell under the profile that the requirements are of.
+pub fn judge(requirements: &Requirements<'_>, evidence: &Evidence) -> BTreeMap<Capability, Judgement> {
+    Capability::ALL.iter().map(|c| (*c, judge_one(requirements, *c, evidence))).collect()
 }
 
-/// Judges every capability of a cell under a profile.
-pub fn judge(catalogue: &[Test], profile: &Profile, evidence: &Evidence) -> BTreeMap<Capability, Judgement> {
-    Capability::ALL.iter().map(|c| (*c, judge_one(catalogue, *c, profile, evidence))).collect()
-}
-
-fn judge_one(catalogue: &[Test], capability: Capability, profile: &Profile, evidence: &Evidence) -> Judgement {
+fn judge_one(requirements: &Requirements<'_>, capability: Capability, evidence: &Evidence) -> Judgement {
     let mut judgement = Judgement {
         verdict: Verdict::Untested,
         causes: Vec::new(),
@@ -188,18 +158,19 @@ fn judge_one(catalogue: &[Test], capability: Capability, profile: &Profile, evid
         passed: 0,
         unrun: 0,
     };
-    let share = Share::SHARED.iter().map(|share| share.name()).find(|share| capability.share() == Some(share));
-    if share.is_some_and(|share| !profile.shares.iter().any(|s| s == share)) {
+    if !requirements.has_share_of(capability) {
         judgement.verdict = Verdict::NotApplicable;
         return judgement;
     }
-    let mut tests = required(catalogue, capability, profile);
-    tests.retain(|test| evidence.environment.is_none_or(|kind| test.applies_in(kind)));
+    let required = requirements.of(capability).iter();
+    let tests: Vec<&Test> =
+        required.copied().filter(|test| evidence.environment.is_none_or(|e| test.applies_in(e))).collect();
     if tests.is_empty() {
-        if catalogue.iter().any(|t| t.proves.contains(&capability)) {
+        if requirements.is_provable(capability) {
             judgement.verdict = Verdict::NotApplicable;
         } else {
-            judgement.reasons.push(Reason { why: "no test exists for it yet".to_owned(), tests: Vec::new() });
+            let why = "no test exists for it yet".to_owned();
+            judgement.reasons.push(Reason { why, tests: Vec::new(), source: ReasonSource::Catalogue });
         }
         return judgement;
     }
@@ -208,7 +179,7 @@ fn judge_one(catalogue: &[Test], capability: Capability, profile: &Profile, evid
     let mut causes = BTreeSet::new();
     let (mut errors, mut gaps) = (Reasons::default(), Reasons::default());
     for test in tests {
-        match answer(catalogue, evidence, &test.id) {
+        match answer(requirements, evidence, &test.id) {
             Answer::Passed => {
                 judgement.passed += 1;
                 if let Some(s) = evidence.standings.get(&test.id).filter(|s| s.is_flaky()) {
@@ -218,13 +189,14 @@ fn judge_one(catalogue: &[Test], capability: Capability, profile: &Profile, evid
             Answer::Failed(cause) => {
                 causes.insert(cause);
             }
-            Answer::Erred(why) => errors.add(why, &test.id),
-            Answer::Skipped(why) => gaps.add(why, &test.id),
+            Answer::InError(why) => errors.add(why, ReasonSource::Test, &test.id),
+            Answer::CellFailed(why) => errors.add(why.to_owned(), ReasonSource::Cell, &test.id),
+            Answer::Skipped(why) => gaps.add(why, ReasonSource::Test, &test.id),
             Answer::NeverRan => {
                 judgement.unrun += 1;
                 match &evidence.error {
-                    Some(error) => errors.add(error.clone(), &test.id),
-                    None => gaps.add("never ran".to_owned(), &test.id),
+                    Some(error) => errors.add(error.clone(), ReasonSource::Cell, &test.id),
+                    None => gaps.add("never ran".to_owned(), ReasonSource::Test, &test.id),
                 }
             }
         }
@@ -240,28 +212,29 @@ fn judge_one(catalogue: &[Test], capability: Capability, profile: &Profile, evid
     } else {
         Verdict::Supported
     };
-    let brought = evidence.brought.iter().filter(|brought| rests_on(capability, brought.component));
-    let brought: Vec<String> = brought.map(|b| format!("{} {}", b.component, b.what)).collect();
-    if matches!(judgement.verdict, Verdict::Supported | Verdict::Offered) && !brought.is_empty() {
+    let substitutes = evidence.substitutes.iter().filter(|one| rests_on(capability, one.component));
+    let substitutes: Vec<String> = substitutes.map(|one| format!("{} {}", one.component, one.what)).collect();
+    if matches!(judgement.verdict, Verdict::Supported | Verdict::Offered) && !substitutes.is_empty() {
         if judgement.verdict == Verdict::Supported {
             judgement.verdict = Verdict::Partial;
         }
-        judgement.workaround = Some(format!("with components brought along: {}", brought.join(", ")));
+        judgement.workaround = Some(format!("with components brought along: {}", substitutes.join(", ")));
     }
     judgement.causes = causes.into_iter().collect();
     judgement.reasons = errors.list().chain(gaps.list()).collect();
     judgement
 }
 
-/// Whether a capability was shown with a component that was brought along; when in doubt it was, for a distro gets no
-/// credit for what it does not ship.
-fn rests_on(capability: Capability, brought: Component) -> bool {
+/// Whether a capability was shown with a component that took the place of the distro's own.
+///
+/// When in doubt it was: a distro gets no credit for what it does not ship.
+fn rests_on(capability: Capability, substitute: Component) -> bool {
     let name = capability.name();
     if name.starts_with("kata.") {
         return true;
     }
-    match brought {
-        Component::Virtiofsd => name.starts_with("fs.virtio-fs"),
+    match substitute {
+        Component::Virtiofsd => capability.share() == Some(Share::VirtioFs.name()),
         // The release's modules do not fit another kernel, so that only Kata's guests get one.
         Component::Kernel => false,
         _ => !["packages.", "host.", "kernel.host", "containers."].iter().any(|own| name.starts_with(own)),
@@ -269,45 +242,46 @@ fn rests_on(capability: Capability, brought: Component) -> bool {
 }
 
 /// What a required test answers, blocked ones traced to their root.
-enum Answer {
+enum Answer<'a> {
     Passed,
     Failed(Cause),
-    Erred(String),
+    InError(String),
+    /// What it needs never ran, because the cell could not go on; why.
+    CellFailed(&'a str),
     Skipped(String),
     NeverRan,
 }
 
-fn answer(catalogue: &[Test], evidence: &Evidence, required: &str) -> Answer {
-    let mut at = required.to_owned();
+fn answer<'a>(requirements: &Requirements<'_>, evidence: &'a Evidence, required: &'a str) -> Answer<'a> {
+    let mut test = required;
     let mut seen = BTreeSet::new();
     loop {
-        let blocker = if at == required { String::new() } else { format!("blocked by {at}: ") };
-        let Some(standing) = evidence.standings.get(&at) else {
-            // What is required stands in the catalogue.
-            if at == required {
-                return Answer::NeverRan;
-            }
-            return match catalogue.iter().any(|t| t.id == at) {
-                true => match &evidence.error {
-                    Some(error) => Answer::Erred(error.clone()),
-                    None => Answer::Skipped(format!("{blocker}never ran")),
-                },
-                false => Answer::Erred(format!("{blocker}the catalogue has no such test")),
+        let blocked = |why: &str| match test == required {
+            true => why.to_owned(),
+            false => format!("blocked by {test}: {why}"),
+        };
+        let Some(standing) = evidence.standings.get(test) else {
+            // What is required is in the catalogue.
+            return match &evidence.error {
+                _ if test == required => Answer::NeverRan,
+                _ if !requirements.is_in_catalogue(test) => Answer::InError(blocked("the catalogue has no such test")),
+                Some(error) => Answer::CellFailed(error),
+                None => Answer::Skipped(blocked("never ran")),
             };
         };
         match &standing.outcome {
-            Outcome::Pass if at == required => return Answer::Passed,
-            Outcome::Pass => return Answer::Erred(format!("{blocker}which passed in the end")),
+            Outcome::Pass if test == required => return Answer::Passed,
+            Outcome::Pass => return Answer::InError(blocked("which passed in the end")),
             Outcome::Fail { message, blames } => {
-                return Answer::Failed(Cause { test: at, component: *blames, message: message.clone() });
+                return Answer::Failed(Cause { test: test.to_owned(), component: *blames, message: message.clone() });
             }
-            Outcome::Error { message } => return Answer::Erred(format!("{blocker}{message}")),
-            Outcome::Skip { reason } => return Answer::Skipped(format!("{blocker}{reason}")),
+            Outcome::Error { message } => return Answer::InError(blocked(message)),
+            Outcome::Skip { reason } => return Answer::Skipped(blocked(reason)),
             Outcome::Blocked { by } => {
-                if !seen.insert(at.clone()) {
-                    return Answer::Erred(format!("{blocker}the tests block each other"));
+                if !seen.insert(test) {
+                    return Answer::InError(blocked("the tests block each other"));
                 }
-                at.clone_from(by);
+                test = by;
             }
         }
     }
@@ -315,11 +289,11 @@ fn answer(catalogue: &[Test], evidence: &Evidence, required: &str) -> Answer {
 
 /// Reasons with the tests that each holds for.
 #[derive(Default)]
-struct Reasons(BTreeMap<String, Vec<String>>);
+struct Reasons(BTreeMap<(String, ReasonSource), Vec<String>>);
 
 impl Reasons {
-    fn add(&mut self, why: String, test: &str) {
-        self.0.entry(why).or_default().push(test.to_owned());
+    fn add(&mut self, why: String, source: ReasonSource, test: &str) {
+        self.0.entry((why, source)).or_default().push(test.to_owned());
     }
 
     fn is_empty(&self) -> bool {
@@ -327,28 +301,9 @@ impl Reasons {
     }
 
     fn list(self) -> impl Iterator<Item = Reason> {
-        self.0.into_iter().map(|(why, tests)| Reason { why, tests })
+        self.0.into_iter().map(|((why, source), tests)| Reason { why, tests, source })
     }
 }
 
-/// A short digest of what is required: two verdicts compare only if the same tests stand behind them.
-pub fn test_set(catalogue: &[Test]) -> String {
-    use sha2::{Digest, Sha256};
-    let mut lines: Vec<String> = catalogue
-        .iter()
-        .map(|test| {
-            let mut proves: Vec<&str> = test.proves.iter().map(|c| c.name()).collect();
-            proves.sort_unstable();
-            let mut profiles = test.profiles.to_vec();
-            profiles.sort_unstable();
-            format!("{} {} {}\n", test.id, proves.join(","), profiles.join(","))
-        })
-        .collect();
-    lines.sort_unstable();
-    let digest = Sha256::digest(lines.concat().as_bytes());
-    hex(digest.get(..6).unwrap_or(&digest))
-}
-
 #[cfg(test)]
-#[path = "verdict/tests.rs"]
 mod tests;

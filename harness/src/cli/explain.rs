@@ -78,7 +78,7 @@ pub(super) fn list(what: &ListArguments) -> anyhow::Result<Exit> {
 /// Explains a test or a capability.
 pub(super) fn explain(what: &ExplainArguments) -> anyhow::Result<Exit> {
     if let Ok(capability) = what.what.parse::<Capability>() {
-        print(&reports::explain::capability(capability, catalogue::tests(), Profile::all()))?;
+        print(&reports::views::explain::capability(capability, catalogue::tests(), Profile::all()))?;
         return Ok(Exit::AsRecorded);
     }
     let named: Vec<&Test> = catalogue::tests().iter().filter(|t| t.id == what.what || t.name == what.what).collect();
@@ -97,7 +97,7 @@ pub(super) fn explain(what: &ExplainArguments) -> anyhow::Result<Exit> {
         ))
         .into());
     };
-    print(&reports::explain::test(test))?;
+    print(&reports::views::explain::test(test))?;
     if named.len() > 1 {
         let others: Vec<&str> = named.iter().skip(1).map(|t| t.id.as_str()).collect();
         print(&format!("\nthe same property elsewhere: {}\n", others.join(", ")))?;

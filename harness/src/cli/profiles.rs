@@ -21,10 +21,10 @@ pub(super) fn profiles(what: &ProfilesArguments) -> anyhow::Result<Exit> {
     }
     writeln!(
         out,
-        "{} releases and {} pre-releases read, {} facts and {} changed functions and settings compared: {}",
+        "{} releases and {} pre-releases read, {} values and {} changed functions and settings compared: {}",
         report.releases,
         report.pre_releases,
-        report.facts,
+        report.values,
         report.changes,
         match report.differences.len() {
             0 => "the profiles say what Kata's source says".to_owned(),

@@ -24,13 +24,13 @@ pub(super) fn report(what: &ReportArguments) -> anyhow::Result<Exit> {
 /// Prints what the records say was verified.
 pub(super) fn matrix(what: &MatrixArguments) -> anyhow::Result<Exit> {
     let database = crate::cli::run::database(what.records.as_deref())?;
-    crate::cli::print(&reports::published::render(database.records(), Profile::all()))?;
+    crate::cli::print(&reports::views::published::render(database.records(), Profile::all()))?;
     Ok(Exit::AsRecorded)
 }
 
 /// Reads a run's journal and writes every report beside it.
 pub(super) fn write(dir: &Path, profiles: &[Profile]) -> anyhow::Result<Matrix> {
-    reports::write_all(&read(dir)?, catalogue::tests(), profiles, dir).context("writing the reports")
+    reports::views::write::write_all(&read(dir)?, catalogue::tests(), profiles, dir).context("writing the reports")
 }
 
 fn read(dir: &Path) -> anyhow::Result<Journal> {
@@ -40,12 +40,12 @@ fn read(dir: &Path) -> anyhow::Result<Journal> {
 /// The matrix, or the results as JSON, on standard output.
 pub(super) fn print(matrix: &Matrix, format: Format) -> anyhow::Result<()> {
     match format {
-        Format::Json => crate::cli::print(&format!("{}\n", reports::json::render(matrix)?)),
+        Format::Json => crate::cli::print(&format!("{}\n", reports::views::json::render(matrix)?)),
         Format::Human => {
             let terminal = std::io::stdout().is_terminal();
             let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
             let width = terminal_width().filter(|_| terminal).unwrap_or(100);
-            crate::cli::print(&reports::terminal::terminal(matrix, width, colour))
+            crate::cli::print(&reports::views::terminal::terminal(matrix, width, colour))
         }
     }
 }

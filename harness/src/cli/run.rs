@@ -62,9 +62,9 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     }
     let recorded: Vec<(String, Vec<verified::VerifiedEntry>)> =
         database.records().map(|record| (record.distro.clone(), record.verified.clone())).collect();
-    let summary = reports::compare::summary(&matrix, arguments.strict, |cell, profile| {
+    let summary = reports::views::compare::summary(&matrix, arguments.strict, |cell, profile| {
         let entries = recorded.iter().find(|(distro, _)| *distro == cell.cell.distro);
-        entries.and_then(|(_, entries)| reports::compare::entry_of(entries, cell, profile))
+        entries.and_then(|(_, entries)| reports::views::compare::entry_of(entries, cell, profile))
     });
     Ok(match summary.exit_code() {
         0 => Exit::AsRecorded,
@@ -377,9 +377,9 @@ fn records_folder(option: Option<&Path>) -> Result<PathBuf, UsageError> {
 fn write_back(matrix: &reports::matrix::Matrix, database: &Database, folder: &Path) -> anyhow::Result<()> {
     let old: Vec<(String, Vec<verified::VerifiedEntry>)> =
         database.records().map(|record| (record.distro.clone(), record.verified.clone())).collect();
-    let (entries, withheld) = reports::record::verified_entries(matrix, |cell, profile| {
+    let (entries, withheld) = reports::views::record::verified_entries(matrix, |cell, profile| {
         let entries = old.iter().find(|(distro, _)| *distro == cell.cell.distro);
-        entries.and_then(|(_, entries)| reports::compare::entry_of(entries, cell, profile))
+        entries.and_then(|(_, entries)| reports::views::compare::entry_of(entries, cell, profile))
     });
     for held in &withheld {
         let what = held.cell.as_ref().map_or_else(|| "the whole run".to_owned(), ToString::to_string);

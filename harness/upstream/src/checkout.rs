@@ -17,8 +17,8 @@ const CALL: Duration = Duration::from_secs(60);
 pub struct Checkout {
     dir: PathBuf,
     within: Duration,
-    /// Nothing where the clock does not go so far.
-    until: Option<Instant>,
+    /// None where the clock does not go so far.
+    deadline: Option<Instant>,
     /// A file's text by its object: most files are the same from one release to the next.
     texts: RefCell<BTreeMap<String, Rc<str>>>,
 }
@@ -27,7 +27,7 @@ pub struct Checkout {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckoutError {
-    /// It is none.
+    /// The folder is no git repository.
     #[error("{dir} is no git repository with Kata's source: {said}")]
     NoRepository {
         /// The folder.
@@ -83,23 +83,23 @@ impl Checkout {
     /// When there is none.
     pub fn open(dir: &Path, within: Duration) -> Result<Checkout, CheckoutError> {
         let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-        let until = Instant::now().checked_add(within);
-        let checkout = Checkout { dir, within, until, texts: RefCell::default() };
-        let no = |said: String| CheckoutError::NoRepository { dir: checkout.dir.display().to_string(), said };
+        let deadline = Instant::now().checked_add(within);
+        let checkout = Checkout { dir, within, deadline, texts: RefCell::default() };
+        let refused = |said: String| CheckoutError::NoRepository { dir: checkout.dir.display().to_string(), said };
         if !checkout.dir.is_dir() {
-            return Err(no("there is no such folder".to_owned()));
+            return Err(refused("there is no such folder".to_owned()));
         }
         match checkout.git(&["rev-parse", "--git-dir"])? {
             Ok(_) => Ok(checkout),
-            Err(said) => Err(no(said)),
+            Err(said) => Err(refused(said)),
         }
     }
 
     /// The tags of releases from this one on, in their order.
     pub(crate) fn releases_from(&self, oldest: KataVersion) -> Result<Vec<KataVersion>, CheckoutError> {
         let tags = self.versions_from(oldest)?;
-        let is_its = |(version, tag): &(KataVersion, String)| version.is_release() && version.to_string() == *tag;
-        Ok(tags.into_iter().filter(is_its).map(|(version, _)| version).collect())
+        let is_release = |(version, tag): &(KataVersion, String)| version.is_release() && version.to_string() == *tag;
+        Ok(tags.into_iter().filter(is_release).map(|(version, _)| version).collect())
     }
 
     /// The tags of pre-releases of this release and of later ones, `3.2.0-rc0`, in the order of their releases.
@@ -156,7 +156,7 @@ impl Checkout {
 
     /// Runs git; what it printed, or what it complained about.
     fn git(&self, arguments: &[&str]) -> Result<Result<String, String>, CheckoutError> {
-        let left = self.until.map_or(CALL, |until| until.saturating_duration_since(Instant::now()));
+        let left = self.deadline.map_or(CALL, |deadline| deadline.saturating_duration_since(Instant::now()));
         if left.is_zero() {
             return Err(CheckoutError::Deadline { within: self.within });
         }

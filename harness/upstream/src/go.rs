@@ -1,9 +1,9 @@
 //! What the Go runtime's source says of the values in its profiles.
 
 use crate::checkout::Tree;
-use crate::facts::{Fact, yes};
-use crate::plug;
-use crate::source::{Item, item, line_of, make, quoted_after, strings};
+use crate::qmp;
+use crate::source::{Item, item, line_of, make_variable, makefile_list, quoted, quoted_after, without_comments};
+use crate::values::{Value, yes_or_no};
 use kata_osinfo::profile::{BlkReadOnly, DaemonStyle, Profile};
 
 const GOVMM: &[&str] =
@@ -50,16 +50,16 @@ fn function<'a>(tree: &'a Tree, paths: &[&'a str], name: &str) -> Option<(&'a st
     item(text, name).map(|item| (path, item))
 }
 
-pub(crate) fn facts(tree: &Tree, profile: &Profile) -> Vec<Fact> {
+pub(crate) fn values(tree: &Tree, profile: &Profile) -> Vec<Value> {
     let qemu = &profile.qemu;
     let made = |key, files: &'static [&'static str], variable: &str, expected: String| {
-        let found = tree.first(files).and_then(|(_, text)| make(text, variable));
-        Fact::new(key, files[0], found.map(|(value, line)| (value, Some(line))), expected)
+        let found = tree.first(files).and_then(|(_, text)| make_variable(text, variable));
+        Value::new(key, files[0], found.map(|(value, line)| (value, Some(line))), expected)
     };
     let within = |key, files: &'static [&'static str], name: &str, see: fn(&str) -> String, expected: String| {
         let found = function(tree, files, name);
         let path = found.as_ref().map_or(files[0], |(path, _)| path);
-        Fact::new(key, path, found.as_ref().map(|(_, item)| (see(item.text), Some(item.line))), expected)
+        Value::new(key, path, found.as_ref().map(|(_, item)| (see(item.text), Some(item.line))), expected)
     };
     let mut all = vec![
         made("machine", OPTIONS, "MACHINETYPE", qemu.machine.clone()),
@@ -68,27 +68,33 @@ pub(crate) fn facts(tree: &Tree, profile: &Profile) -> Vec<Fact> {
         made("memory-mib", MAKEFILE, "DEFMEMSZ", qemu.memory_mib.to_string()),
         made("memory-slots", MAKEFILE, "DEFMEMSLOTS", qemu.memory_slots.to_string()),
         made("cache", MAKEFILE, "DEFVIRTIOFSCACHE", profile.virtiofsd.cache.clone()),
-        made("extra-args", MAKEFILE, "DEFVIRTIOFSEXTRAARGS", extra_args(&profile.virtiofsd.extra_args)),
+        made("extra-args", MAKEFILE, "DEFVIRTIOFSEXTRAARGS", makefile_list(&profile.virtiofsd.extra_args)),
     ];
     let options = tree.first(AMD64).and_then(|(_, text)| quoted_after(text, "defaultQemuMachineOptions"));
     let options = options.map(|(value, line)| (value, Some(line)));
-    all.push(Fact::new("machine-options", AMD64[0], options, qemu.machine_options.as_str()));
+    all.push(Value::new("machine-options", AMD64[0], options, qemu.machine_options.as_str()));
     all.push(foreground(tree, qemu.foreground));
     all.push(within("bridge", QEMU, "genericAppendBridges", bridge, qemu.bridge.clone()));
     for name in ["NetDevice.QemuDeviceParams", "VSOCKDevice.QemuParams", "VhostUserDevice.QemuFSParams"] {
-        let see = |text: &str| yes(text.contains("\"bus=pcie.0\"")).to_owned();
-        all.push(within("root-bus", GOVMM, name, see, yes(qemu.root_bus.as_deref() == Some("pcie.0")).to_owned()));
+        let see = |text: &str| yes_or_no(text.contains("\"bus=pcie.0\"")).to_owned();
+        all.push(within(
+            "root-bus",
+            GOVMM,
+            name,
+            see,
+            yes_or_no(qemu.root_bus.as_deref() == Some("pcie.0")).to_owned(),
+        ));
     }
-    let see = |text: &str| yes(text.contains("\"queue-size=%d\"")).to_owned();
-    let sized = yes(qemu.virtio_fs_queue_size.is_some()).to_owned();
+    let see = |text: &str| yes_or_no(text.contains("\"queue-size=%d\"")).to_owned();
+    let sized = yes_or_no(qemu.virtio_fs_queue_size.is_some()).to_owned();
     all.push(within("virtio-fs-queue-size", GOVMM, "VhostUserDevice.QemuFSParams", see, sized));
     if let Some(size) = qemu.virtio_fs_queue_size {
         all.push(made("virtio-fs-queue-size", MAKEFILE, "DEFVIRTIOFSQUEUESIZE", size.to_string()));
     }
     let disk = "BlockDevice.QemuParams";
-    let see = |text: &str| yes(text.contains("\"scsi=off\"")).to_owned();
-    all.push(within("blk-scsi-off", GOVMM, disk, see, yes(qemu.blk_scsi_off).to_owned()));
-    let see = |text: &str| strings(text).into_iter().find(|s| s.starts_with("readonly")).unwrap_or("none").to_owned();
+    let see = |text: &str| yes_or_no(text.contains("\"scsi=off\"")).to_owned();
+    all.push(within("blk-scsi-off", GOVMM, disk, see, yes_or_no(qemu.blk_scsi_off).to_owned()));
+    let see = |text: &str| quoted(text).into_iter().find(|s| s.starts_with("readonly")).unwrap_or("none").to_owned();
     let read_only = match qemu.blk_read_only {
         BlkReadOnly::Readonly => "readonly",
         BlkReadOnly::ReadonlyOn => "readonly=on",
@@ -97,8 +103,8 @@ pub(crate) fn facts(tree: &Tree, profile: &Profile) -> Vec<Fact> {
     };
     all.push(within("blk-read-only", GOVMM, disk, see, read_only.to_owned()));
     all.push(runtime_params(tree, &qemu.runtime_params));
-    let see = |text: &str| yes(text.contains("{\"selinux\", \"0\"}")).to_owned();
-    let selinux = yes(qemu.guest_selinux.as_deref() == Some("selinux=0")).to_owned();
+    let see = |text: &str| yes_or_no(text.contains("{\"selinux\", \"0\"}")).to_owned();
+    let selinux = yes_or_no(qemu.guest_selinux.as_deref() == Some("selinux=0")).to_owned();
     all.push(within("guest-selinux", QEMU, "qemu.kernelParameters", see, selinux));
     all.push(kernel_params(tree, &qemu.kernel_params));
     let style = match profile.virtiofsd.style {
@@ -111,33 +117,27 @@ pub(crate) fn facts(tree: &Tree, profile: &Profile) -> Vec<Fact> {
         let (path, text) = tree.first(&[path])?;
         line_of(text, "DRIVER_9P_TYPE").map(|line| (path, line))
     });
-    let expected = yes(profile.shares("virtio-9p"));
-    all.push(Fact::new(
+    let expected = yes_or_no(profile.shares("virtio-9p"));
+    all.push(Value::new(
         "shares virtio-9p",
         handler.map_or(GUEST_STORAGE[0], |(path, _)| path),
-        Some((yes(handler.is_some()), handler.map(|(_, line)| line))),
+        Some((yes_or_no(handler.is_some()), handler.map(|(_, line)| line))),
         expected,
     ));
     all.push(gates(tree, profile));
-    all.extend(plug::go(tree, QMP, QEMU, profile));
+    all.extend(qmp::go(tree, QMP, QEMU, profile));
     all
 }
 
-/// As the Makefile writes a list: `[\"--thread-pool-size=1\", \"-o\", \"announce_submounts\"]`.
-pub(crate) fn extra_args(arguments: &[String]) -> String {
-    let quoted: Vec<String> = arguments.iter().map(|argument| format!("\\\"{argument}\\\"")).collect();
-    format!("[{}]", quoted.join(", "))
-}
-
 /// QEMU is a daemon where `Daemonize` is set; it is handed the socket where the monitor has a descriptor.
-fn foreground(tree: &Tree, expected: bool) -> Fact {
+fn foreground(tree: &Tree, expected: bool) -> Value {
     let found = tree.first(QEMU).map(|(_, text)| {
         let line = text.lines().position(|line| {
             line.trim_start().strip_prefix("Daemonize:").is_some_and(|value| value.trim().starts_with("true"))
         });
-        (yes(line.is_none()), line.map(|at| at + 1))
+        (yes_or_no(line.is_none()), line.map(|at| at + 1))
     });
-    Fact::new("foreground", QEMU[0], found, yes(expected))
+    Value::new("foreground", QEMU[0], found, yes_or_no(expected))
 }
 
 /// The options after the chassis number; the bridges that a firmware needs stand before the plain one.
@@ -159,7 +159,7 @@ fn bridge(text: &str) -> String {
 
 /// `{"tsc", "reliable"}, {"no_timer_check", ""}` as on a command line.
 fn params(text: &str) -> Vec<String> {
-    let words = strings(text);
+    let words = quoted(text);
     words
         .chunks(2)
         .map(|pair| match pair {
@@ -170,7 +170,7 @@ fn params(text: &str) -> Vec<String> {
         .collect()
 }
 
-fn runtime_params(tree: &Tree, expected: &[String]) -> Fact {
+fn runtime_params(tree: &Tree, expected: &[String]) -> Value {
     let list = |files: &'static [&'static str], name: &str| {
         function(tree, files, name).map(|(_, item)| (params(item.text.split_once('{').map_or("", |s| s.1)), item.line))
     };
@@ -190,13 +190,13 @@ fn runtime_params(tree: &Tree, expected: &[String]) -> Fact {
         seen.extend(default.unwrap_or_default());
         (seen.join(" "), Some(line))
     });
-    Fact::new("runtime-params", AMD64[0], seen, expected.join(" "))
+    Value::new("runtime-params", AMD64[0], seen, expected.join(" "))
 }
 
 /// What the configuration makes of the parameters: the scan of SCSI disks, the agent's own, then the shipped ones.
-fn kernel_params(tree: &Tree, expected: &[String]) -> Fact {
+fn kernel_params(tree: &Tree, expected: &[String]) -> Value {
     let mut seen = Vec::new();
-    let scsi = tree.first(MAKEFILE).and_then(|(_, text)| make(text, "DEFBLOCKSTORAGEDRIVER_QEMU"));
+    let scsi = tree.first(MAKEFILE).and_then(|(_, text)| make_variable(text, "DEFBLOCKSTORAGEDRIVER_QEMU"));
     let scan =
         function(tree, CONFIG, "SetKernelParams").is_some_and(|(_, item)| item.text.contains("\"scsi_mod.scan\""));
     if scan && scsi.is_some_and(|(driver, _)| driver == "virtio-scsi") {
@@ -208,17 +208,17 @@ fn kernel_params(tree: &Tree, expected: &[String]) -> Fact {
     let passed =
         function(tree, AGENT, "KataAgentKernelParams").is_some_and(|(_, item)| item.text.contains("CdhApiTimeout"));
     seen.extend(timeout.filter(|_| passed).map(|seconds| format!("agent.cdh_api_timeout={seconds}")));
-    let own = tree.first(OPTIONS).and_then(|(_, text)| make(text, "KERNELPARAMS"));
+    let own = tree.first(OPTIONS).and_then(|(_, text)| make_variable(text, "KERNELPARAMS"));
     let line = own.map(|(_, line)| line);
     seen.extend(own.into_iter().flat_map(|(words, _)| words.split(' ')).filter(|w| !w.is_empty()).map(str::to_owned));
-    Fact::new("kernel-params", OPTIONS[0], Some((seen.join(" "), line)), expected.join(" "))
+    Value::new("kernel-params", OPTIONS[0], Some((seen.join(" "), line)), expected.join(" "))
 }
 
 /// The daemon's fixed options in their order, a value's place as `=` or `%v`.
 fn daemon(text: &str) -> String {
     let debug = text.find("if v.debug").unwrap_or(text.len());
     let foreground = text[debug..].contains("\"-f\"");
-    let mut options: Vec<&str> = strings(&crate::source::meaning(&text[..debug]))
+    let mut options: Vec<&str> = quoted(&without_comments(&text[..debug]))
         .into_iter()
         .map(|option| match option {
             "--fd=%v" => "--fd=%v",
@@ -240,7 +240,7 @@ fn daemon(text: &str) -> String {
 }
 
 /// The names of the profile's gates that the runtime's source nowhere has.
-fn gates(tree: &Tree, profile: &Profile) -> Fact {
+fn gates(tree: &Tree, profile: &Profile) -> Value {
     let texts: Vec<&str> =
         [GOVMM, QMP, QEMU, BASE, AMD64].iter().filter_map(|files| tree.first(files)).map(|(_, text)| text).collect();
     // What only Kata's build of QEMU asks for is in no source of the runtime.
@@ -251,5 +251,5 @@ fn gates(tree: &Tree, profile: &Profile) -> Fact {
             !texts.iter().any(|text| text.contains(&format!("\"{name}\"")) || text.contains(&format!("\"{name},")))
         })
         .collect();
-    Fact::new("gates that the source does not have", GOVMM[0], Some((missing.join(" "), None)), "")
+    Value::new("gates that the source does not have", GOVMM[0], Some((missing.join(" "), None)), "")
 }

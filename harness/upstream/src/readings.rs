@@ -1,8 +1,8 @@
 //! Which functions and settings were read, and what was said of each of their changes.
 
-use crate::Difference;
 use crate::checkout::Tree;
-use crate::source::{assignments, items, meaning};
+use crate::report::Difference;
+use crate::source::{assignments, items, without_comments};
 use kata_osinfo::profile::{Family, Runtime};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +37,7 @@ fn embedded(texts: &[&str]) -> Readings {
     all
 }
 
-/// Why readings are none.
+/// A text is no readings.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct ReadingsError(#[from] serde_yaml::Error);
@@ -47,16 +47,16 @@ pub struct ReadingsError(#[from] serde_yaml::Error);
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Readings {
     #[serde(default)]
-    read: Vec<Read>,
+    read: Vec<FileItems>,
     #[serde(default)]
-    settings: Vec<Assigned>,
-    changes: Vec<Changed>,
+    settings: Vec<Settings>,
+    changes: Vec<Change>,
 }
 
-/// Functions of one file.
+/// Items of one file that are read.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Read {
+struct FileItems {
     /// Its path, and those it had before.
     file: Vec<String>,
     /// Its items.
@@ -66,7 +66,7 @@ struct Read {
 /// Assignments of some files: of a Makefile, of the shipped configuration, of the guest kernel's.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Assigned {
+struct Settings {
     /// Their paths; a folder stands for the files in it that end in `.conf`.
     files: Vec<String>,
     /// How the names begin that are read; none for all.
@@ -77,7 +77,7 @@ struct Assigned {
     others: Vec<String>,
 }
 
-impl Assigned {
+impl Settings {
     fn is_read(&self, name: &str) -> bool {
         let begins = self.begin.is_empty() || self.begin.iter().any(|begin| name.starts_with(begin.as_str()));
         begins && !self.others.iter().any(|other| name.split('_').skip(1).any(|word| word == other))
@@ -87,7 +87,7 @@ impl Assigned {
 /// Items that changed at a release.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Changed {
+struct Change {
     /// The release, or `main`.
     at: String,
     /// The items.
@@ -110,7 +110,7 @@ impl Readings {
     /// Reads them from YAML.
     ///
     /// # Errors
-    /// When they are none.
+    /// When the text is no readings.
     pub fn parse(text: &str) -> Result<Readings, ReadingsError> {
         Ok(serde_yaml::from_str(text)?)
     }
@@ -120,20 +120,22 @@ impl Readings {
         self.read.iter().flat_map(|read| &read.file).chain(settings).map(String::as_str)
     }
 
-    pub(crate) fn reader(&self) -> Reader<'_> {
-        Reader { readings: self, before: None, used: BTreeSet::new() }
+    pub(crate) fn reader(&self) -> ReleaseReader<'_> {
+        ReleaseReader { readings: self, before: None, used: BTreeSet::new() }
     }
 }
 
-/// Goes through the releases and remembers each item's meaning.
-pub(crate) struct Reader<'a> {
+/// Goes through the releases and remembers each item's text at the last one.
+pub(crate) struct ReleaseReader<'a> {
     readings: &'a Readings,
+    /// Items and settings at the last release, by name.
     before: Option<BTreeMap<String, String>>,
+    /// Release and item of each change that happened.
     used: BTreeSet<(String, String)>,
 }
 
-impl Reader<'_> {
-    /// The next release: every change since the last one has to be accounted for. Says how many there were.
+impl ReleaseReader<'_> {
+    /// Reads the next release, where every change since the last one has to be accounted for; how many there were.
     pub(crate) fn next(&mut self, tag: &str, tree: &Tree, family: &Family, found: &mut Vec<Difference>) -> usize {
         let mut now = BTreeMap::new();
         let mut places = BTreeMap::new();
@@ -144,7 +146,7 @@ impl Reader<'_> {
                 places.entry(item.name.clone()).or_insert_with(|| format!("{path}:{}", item.line));
                 // A type may have several blocks with a head of the same text.
                 let text: &mut String = now.entry(item.name).or_default();
-                text.push_str(&meaning(item.text));
+                text.push_str(&without_comments(item.text));
             }
         }
         for set in &self.readings.settings {
@@ -196,9 +198,9 @@ impl Reader<'_> {
         changed.len()
     }
 
-    /// What the readings speak of and did not happen.
+    /// The changes that the readings speak of and that did not happen.
     pub(crate) fn unused(self) -> Vec<Difference> {
-        let Reader { readings, used, .. } = self;
+        let ReleaseReader { readings, used, .. } = self;
         let all = readings
             .changes
             .iter()

@@ -1,10 +1,9 @@
 //! What runtime-rs's source says of the values in its profiles.
 
 use crate::checkout::Tree;
-use crate::facts::{Fact, yes};
-use crate::go::extra_args;
-use crate::plug;
-use crate::source::{item, line_of, make, strings};
+use crate::qmp;
+use crate::source::{item, line_of, make_variable, makefile_list, quoted};
+use crate::values::{Value, yes_or_no};
 use kata_osinfo::profile::{BlkReadOnly, BlkSource, Profile};
 
 const GENERATOR: &str = "src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs";
@@ -20,17 +19,17 @@ const BUILD: &str = "tools/packaging/static-build/qemu/build-qemu.sh";
 /// Everything that is read.
 pub(crate) const FILES: &[&str] = &[GENERATOR, INNER, QMP, PARAMS, DAEMON, AGENT, MAKEFILE, OPTIONS, BUILD];
 
-pub(crate) fn facts(tree: &Tree, profile: &Profile) -> Vec<Fact> {
+pub(crate) fn values(tree: &Tree, profile: &Profile) -> Vec<Value> {
     let qemu = &profile.qemu;
     let text = |path: &'static str| tree.first(&[path]).map(|(_, text)| text).unwrap_or_default();
     let made = |key, path: &'static str, variable: &str, expected: String| {
-        Fact::new(key, path, make(text(path), variable).map(|(value, line)| (value, Some(line))), expected)
+        Value::new(key, path, make_variable(text(path), variable).map(|(value, line)| (value, Some(line))), expected)
     };
     let within = |key, path: &'static str, name: &str, see: &dyn Fn(&str) -> String, expected: &str| {
         let found = item(text(path), name);
-        Fact::new(key, path, found.map(|item| (see(item.text), Some(item.line))), expected)
+        Value::new(key, path, found.map(|item| (see(item.text), Some(item.line))), expected)
     };
-    let has = |needle: &'static str| move |text: &str| yes(text.contains(needle)).to_owned();
+    let has = |needle: &'static str| move |text: &str| yes_or_no(text.contains(needle)).to_owned();
     let sized = qemu.virtio_fs_queue_size.map(|size| size.to_string()).unwrap_or_default();
     let mut all = vec![
         made("machine", OPTIONS, "MACHINETYPE", qemu.machine.clone()),
@@ -39,22 +38,28 @@ pub(crate) fn facts(tree: &Tree, profile: &Profile) -> Vec<Fact> {
         made("memory-mib", MAKEFILE, "DEFMEMSZ", qemu.memory_mib.to_string()),
         made("memory-slots", MAKEFILE, "DEFMEMSLOTS", qemu.memory_slots.to_string()),
         made("cache", MAKEFILE, "DEFVIRTIOFSCACHE", profile.virtiofsd.cache.clone()),
-        made("extra-args", MAKEFILE, "DEFVIRTIOFSEXTRAARGS", extra_args(&profile.virtiofsd.extra_args)),
+        made("extra-args", MAKEFILE, "DEFVIRTIOFSEXTRAARGS", makefile_list(&profile.virtiofsd.extra_args)),
         made("virtio-fs-queue-size", MAKEFILE, "DEFVIRTIOFSQUEUESIZE", sized),
     ];
     all.push(kernel_params(tree, &qemu.kernel_params));
     let machine = |text: &str| {
         let value = |field: &str| {
-            text.lines().find_map(|line| line.trim().strip_prefix(field)).and_then(|v| strings(v).first().copied())
+            text.lines().find_map(|line| line.trim().strip_prefix(field)).and_then(|v| quoted(v).first().copied())
         };
         format!("accel={},kernel_irqchip={}", value("accel:").unwrap_or("?"), value("kernel_irqchip:").unwrap_or("?"))
     };
     all.push(within("machine-options", GENERATOR, "impl Machine", &machine, &qemu.machine_options));
-    all.push(within("foreground", GENERATOR, "impl ToQemuParams for QmpSocket", &has("fd="), yes(qemu.foreground)));
+    all.push(within(
+        "foreground",
+        GENERATOR,
+        "impl ToQemuParams for QmpSocket",
+        &has("fd="),
+        yes_or_no(qemu.foreground),
+    ));
     let bridge = |text: &str| {
         let field = |name: &str| {
             let value = text.lines().find_map(|line| line.trim().strip_prefix(name)).unwrap_or("?");
-            strings(value).first().copied().unwrap_or(value.trim().trim_end_matches(',')).to_owned()
+            quoted(value).first().copied().unwrap_or(value.trim().trim_end_matches(',')).to_owned()
         };
         let shpc = if field("shpc:") == "false" { "off" } else { "on" };
         let (io, mem, pref64) = (field("io_reserve:"), field("mem_reserve:"), field("pref64_reserve:"));
@@ -71,37 +76,37 @@ pub(crate) fn facts(tree: &Tree, profile: &Profile) -> Vec<Fact> {
         let code = text(GENERATOR).split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default();
         line_of(code, option).map(|line| (option, Some(line)))
     });
-    all.push(Fact::new("blk-read-only", GENERATOR, seen, read_only));
+    all.push(Value::new("blk-read-only", GENERATOR, seen, read_only));
     let fdset = line_of(text(GENERATOR), "\"-add-fd\"");
     let source = |fdset: bool| if fdset { "fdset" } else { "path" };
     let seen = Some((source(fdset.is_some()), fdset));
-    all.push(Fact::new("blk-source", GENERATOR, seen, source(qemu.blk_source == BlkSource::Fdset)));
+    all.push(Value::new("blk-source", GENERATOR, seen, source(qemu.blk_source == BlkSource::Fdset)));
     let asks = line_of(text(QMP), "query_fdsets");
-    all.push(Fact::new(
+    all.push(Value::new(
         "query-fdsets",
         QMP,
-        Some((yes(asks.is_some()), asks)),
-        yes(qemu.blk_source == BlkSource::Fdset),
+        Some((yes_or_no(asks.is_some()), asks)),
+        yes_or_no(qemu.blk_source == BlkSource::Fdset),
     ));
     let fixed = |text: &str| {
         let new = text.split("fn new(").nth(1).unwrap_or_default().split("if debug").next().unwrap_or_default();
-        strings(new).chunks(2).map(|pair| pair.join("=")).collect::<Vec<_>>().join(" ")
+        quoted(new).chunks(2).map(|pair| pair.join("=")).collect::<Vec<_>>().join(" ")
     };
     all.push(within("runtime-params", PARAMS, "impl KernelParams", &fixed, &qemu.runtime_params.join(" ")));
     let selinux =
-        |text: &str| yes(text.contains("\"selinux={}\"") && text.contains("disable_guest_selinux")).to_owned();
-    all.push(within("guest-selinux", GENERATOR, "impl Kernel", &selinux, yes(qemu.guest_selinux.is_some())));
+        |text: &str| yes_or_no(text.contains("\"selinux={}\"") && text.contains("disable_guest_selinux")).to_owned();
+    all.push(within("guest-selinux", GENERATOR, "impl Kernel", &selinux, yes_or_no(qemu.guest_selinux.is_some())));
     let daemon = text(DAEMON);
     let options =
         daemon.split("fn virtiofsd_args").nth(1).unwrap_or_default().split("extra_args").next().unwrap_or_default();
-    let options: Vec<&str> = strings(options).into_iter().filter(|option| option.starts_with("--")).collect();
+    let options: Vec<&str> = quoted(options).into_iter().filter(|option| option.starts_with("--")).collect();
     let seen = (options.join(" "), line_of(daemon, "fn virtiofsd_args"));
-    all.push(Fact::new("style", DAEMON, Some(seen), "--socket-path --shared-dir --cache"));
+    all.push(Value::new("style", DAEMON, Some(seen), "--socket-path --shared-dir --cache"));
     let line = profile.virtiofsd.ready_line.as_deref().unwrap_or_default();
     let waits = line_of(daemon, line);
-    all.push(Fact::new("ready-line", DAEMON, Some((yes(waits.is_some()), waits)), "yes"));
+    all.push(Value::new("ready-line", DAEMON, Some((yes_or_no(waits.is_some()), waits)), "yes"));
     all.push(gates(tree, profile));
-    all.extend(plug::rs(tree, QMP, profile));
+    all.extend(qmp::rs(tree, QMP, profile));
     if !profile.ended() {
         all.push(built(tree, profile));
     }
@@ -109,20 +114,20 @@ pub(crate) fn facts(tree: &Tree, profile: &Profile) -> Vec<Fact> {
 }
 
 /// The agent's own, then the shipped ones.
-fn kernel_params(tree: &Tree, expected: &[String]) -> Fact {
+fn kernel_params(tree: &Tree, expected: &[String]) -> Value {
     let mut seen = Vec::new();
     let agent = tree.first(&[AGENT]).map(|(_, text)| text).unwrap_or_default();
     let default = item(agent, "fn default_cdh_api_timeout_ms");
     let milliseconds =
         default.and_then(|item| item.text.lines().find_map(|line| line.trim().replace('_', "").parse::<u32>().ok()));
     seen.extend(milliseconds.map(|ms| format!("agent.cdh_api_timeout={}", ms / 1000)));
-    let own = tree.first(&[OPTIONS]).and_then(|(_, text)| make(text, "KERNELPARAMS"));
+    let own = tree.first(&[OPTIONS]).and_then(|(_, text)| make_variable(text, "KERNELPARAMS"));
     seen.extend(own.into_iter().flat_map(|(words, _)| words.split(' ')).filter(|w| !w.is_empty()).map(str::to_owned));
-    Fact::new("kernel-params", OPTIONS, Some((seen.join(" "), own.map(|(_, line)| line))), expected.join(" "))
+    Value::new("kernel-params", OPTIONS, Some((seen.join(" "), own.map(|(_, line)| line))), expected.join(" "))
 }
 
 /// The names of the profile's gates that the runtime's source nowhere has; the transport is put behind a device's name.
-fn gates(tree: &Tree, profile: &Profile) -> Fact {
+fn gates(tree: &Tree, profile: &Profile) -> Value {
     let texts: Vec<&str> =
         [GENERATOR, INNER, QMP, OPTIONS].iter().filter_map(|path| tree.first(&[path])).map(|(_, t)| t).collect();
     let of_the_runtime = profile.gates.iter().filter(|gate| !gate.source.contains("build-qemu.sh"));
@@ -130,11 +135,11 @@ fn gates(tree: &Tree, profile: &Profile) -> Fact {
         .map(|gate| gate.name.as_str())
         .filter(|name| !texts.iter().any(|text| text.contains(name.trim_end_matches("-pci"))))
         .collect();
-    Fact::new("gates that the source does not have", GENERATOR, Some((missing.join(" "), None)), "")
+    Value::new("gates that the source does not have", GENERATOR, Some((missing.join(" "), None)), "")
 }
 
 /// What Kata's own build of QEMU must have on x86_64, and the profile does not ask for.
-fn built(tree: &Tree, profile: &Profile) -> Fact {
+fn built(tree: &Tree, profile: &Profile) -> Value {
     let (_, text) = tree.first(&[BUILD]).unwrap_or_default();
     let groups = [
         "_pci_devs",
@@ -153,7 +158,7 @@ fn built(tree: &Tree, profile: &Profile) -> Fact {
         .collect();
     names.extend(text.contains("pvpanic").then_some("pvpanic"));
     names.retain(|name| *name != "virtio-9p-pci" && !profile.gates.iter().any(|gate| gate.name == *name));
-    Fact::new(
+    Value::new(
         "devices of Kata's build without a gate",
         BUILD,
         Some((names.join(" "), line_of(text, "_pci_devs=("))),

@@ -19,8 +19,8 @@ pub(crate) fn items(source: &str) -> Vec<Item<'_>> {
     for (number, line) in source.split_inclusive('\n').enumerate() {
         let plain = line.trim_end();
         match &open {
-            None if begins(plain) => {
-                let name = name(plain);
+            None if begins_item(plain) => {
+                let name = item_name(plain);
                 match is_whole(plain) {
                     true => items.push(Item { name, line: number + 1, text: plain }),
                     false => open = Some((name, number + 1, offset, closing(plain))),
@@ -55,7 +55,7 @@ fn is_whole(head: &str) -> bool {
     head.ends_with('}') || plain && !head.ends_with(['{', '('])
 }
 
-fn begins(line: &str) -> bool {
+fn begins_item(line: &str) -> bool {
     let words = [
         "func ",
         "impl ",
@@ -73,7 +73,7 @@ fn begins(line: &str) -> bool {
 }
 
 /// Go's functions by receiver and name, everything else by its head.
-fn name(head: &str) -> String {
+fn item_name(head: &str) -> String {
     if let Some(function) = head.strip_prefix("func ") {
         let (receiver, rest) = match function.strip_prefix('(').and_then(|rest| rest.split_once(") ")) {
             Some((receiver, rest)) => (receiver.rsplit([' ', '*']).next().unwrap_or_default(), rest),
@@ -88,8 +88,8 @@ fn name(head: &str) -> String {
     head.split(ends).next().unwrap_or_default().trim().to_owned()
 }
 
-/// A text without comments, blank lines and indentation: what is left means the same.
-pub(crate) fn meaning(text: &str) -> String {
+/// A text without comments, blank lines and indentation: texts that differ in nothing else mean the same.
+pub(crate) fn without_comments(text: &str) -> String {
     let mut plain = String::new();
     for line in text.lines() {
         let line = line.trim();
@@ -123,6 +123,12 @@ pub(crate) fn make<'a>(source: &'a str, variable: &str) -> Option<(&'a str, usiz
         }
     }
     found
+}
+
+/// As a Makefile writes a list: `[\"--thread-pool-size=1\", \"-o\", \"announce_submounts\"]`.
+pub(crate) fn makefile_list(items: &[String]) -> String {
+    let items: Vec<String> = items.iter().map(|item| format!("\\\"{item}\\\"")).collect();
+    format!("[{}]", items.join(", "))
 }
 
 /// Every assignment of a Makefile, a TOML file or a kernel's configuration, and every constant of a line in Go or Rust,
@@ -165,7 +171,7 @@ fn constant(line: &str) -> Option<(&str, &str)> {
 }
 
 /// The strings between double quotes in a text, in their order.
-pub(crate) fn strings(text: &str) -> Vec<&str> {
+pub(crate) fn quoted(text: &str) -> Vec<&str> {
     text.split('"').skip(1).step_by(2).collect()
 }
 
@@ -173,7 +179,7 @@ pub(crate) fn strings(text: &str) -> Vec<&str> {
 pub(crate) fn quoted_after<'a>(source: &'a str, name: &str) -> Option<(&'a str, usize)> {
     source.lines().enumerate().find_map(|(number, line)| {
         let rest = line.trim_start().strip_prefix(name)?.trim_start().strip_prefix('=')?;
-        strings(rest).first().map(|value| (*value, number + 1))
+        quoted(rest).first().map(|value| (*value, number + 1))
     })
 }
 
@@ -201,16 +207,19 @@ mod tests {
     fn comments_and_blanks_mean_nothing() {
         let item = item(GO, "BlockDevice.QemuParams").unwrap();
         let other = item.text.replace(" // off", "").replace('\t', "    ");
-        assert_eq!(meaning(item.text), meaning(&other));
-        assert_ne!(meaning(item.text), meaning(&other.replace("scsi=off", "scsi=on")));
-        assert_eq!(meaning("see http://x\n"), "see http://x\n");
+        assert_eq!(without_comments(item.text), without_comments(&other));
+        assert_ne!(without_comments(item.text), without_comments(&other.replace("scsi=off", "scsi=on")));
+        assert_eq!(without_comments("see http://x\n"), "see http://x\n");
     }
 
     #[test]
     fn values_are_read_out() {
         let text = "A ?= 1\nB := x y\n  A := 2\nAB = 3\n";
-        assert_eq!((make(text, "A"), make(text, "B"), make(text, "C")), (Some(("2", 3)), Some(("x y", 2)), None));
-        assert_eq!(strings("{\"a\", \"b c\"}, \"\""), ["a", "b c", ""]);
+        assert_eq!(
+            (make_variable(text, "A"), make_variable(text, "B"), make_variable(text, "C")),
+            (Some(("2", 3)), Some(("x y", 2)), None)
+        );
+        assert_eq!(quoted("{\"a\", \"b c\"}, \"\""), ["a", "b c", ""]);
         assert_eq!(quoted_after("x\n\tdefaultOptions = \"accel=kvm\"\n", "defaultOptions"), Some(("accel=kvm", 2)));
         assert_eq!(line_of("a\nb", "b"), Some(2));
         let text = "# a = 1\n  DEFA ?= 1\nB := x=y\n[s.t]\nc_d = [\"e\"]\nCONFIG_F=y\n$(x) = 1\n\tif [ a = b ]\n";

@@ -138,7 +138,7 @@ fn a_source_that_is_as_the_profiles_say_differs_in_nothing() {
     assert_eq!(repository.said(), [""; 0]);
     let report = repository.compare();
     assert_eq!((report.releases, report.changes), (4, 2), "three tags and main");
-    assert!(report.facts > 60, "{}", report.facts);
+    assert!(report.values > 60, "{}", report.values);
 }
 
 #[test]

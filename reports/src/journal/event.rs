@@ -110,7 +110,7 @@ impl fmt::Display for Phase {
 /// What a cell's verdicts rest on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Facts {
+pub struct CellFacts {
     /// Hardware virtualization or emulation.
     pub basis: Basis,
     /// `kvm`, `tcg`.
@@ -184,7 +184,7 @@ pub enum Event {
         /// The cell.
         cell: CellId,
         /// The facts.
-        facts: Facts,
+        facts: CellFacts,
     },
     /// A guest was started.
     Launched {
@@ -248,7 +248,7 @@ pub enum Event {
         /// The cell.
         cell: CellId,
     },
-    /// The run ended in order.
+    /// The run ended; one that was killed has no such event.
     RunFinished {
         /// Whether somebody stopped it.
         interrupted: bool,

@@ -1,5 +1,6 @@
 use super::*;
 use crate::sample::{blocked, error, fail, profile, skip, test};
+use kata_osinfo::profile::Profile;
 use proptest::prelude::*;
 use suites::outcome::Component::{Packages, Qemu, Virtiofsd};
 
@@ -19,6 +20,10 @@ fn catalogue() -> Vec<Test> {
 fn evidence(outcomes: &[(&str, &[Outcome])]) -> Evidence {
     let standings = outcomes.iter().filter_map(|(id, o)| Some(((*id).to_owned(), Standing::of(o.iter())?)));
     Evidence { standings: standings.collect(), error: None, basis: Some(Basis::Emulated), ..Evidence::default() }
+}
+
+fn judge(catalogue: &[Test], profile: &Profile, evidence: &Evidence) -> BTreeMap<Capability, Judgement> {
+    super::judge(&Requirements::new(catalogue, profile), evidence)
 }
 
 fn judged(outcomes: &[(&str, &[Outcome])]) -> Judgement {
@@ -187,7 +192,7 @@ proptest! {
             standings: attempts.iter().enumerate().filter_map(|(i, o)| Some((format!("t{i}"), Standing::of(o)?))).collect(),
             error: broken.then(|| "image: none".to_owned()),
             basis: None,
-            brought: Vec::new(),
+            substitutes: Vec::new(),
         };
         let passed = |i: usize| {
             let decisive = attempts[i].iter().rfind(|o| matches!(o, Outcome::Pass | Outcome::Fail { .. }));
@@ -209,7 +214,11 @@ proptest! {
 
 #[test]
 fn a_reason_names_a_few_tests_and_counts_the_rest() {
-    let reason = |n: usize| Reason { why: "never ran".to_owned(), tests: (0..n).map(|i| format!("t{i}")).collect() };
+    let reason = |n: usize| Reason {
+        why: "never ran".to_owned(),
+        tests: (0..n).map(|i| format!("t{i}")).collect(),
+        source: ReasonSource::Test,
+    };
     assert_eq!(reason(0).to_string(), "never ran");
     assert_eq!(reason(3).to_string(), "never ran (t0, t1, t2)");
     assert_eq!(reason(5).to_string(), "never ran (t0, t1, t2 and 2 more)");
@@ -221,8 +230,8 @@ fn what_was_brought_along_makes_the_verdicts_that_rest_on_it_partial_and_no_othe
     let pass = [Outcome::Pass];
     let all: Vec<(&str, &[Outcome])> = ids.iter().map(|id| (id.as_str(), &pass[..])).collect();
     let mut evidence = evidence(&all);
-    evidence.environment = Some(Kind::Vm);
-    evidence.brought = vec![Brought { component: Virtiofsd, what: "mine (sha256 0123)".to_owned() }];
+    evidence.environment = Some(Environment::Vm);
+    evidence.substitutes = vec![Substitute { component: Virtiofsd, what: "mine (sha256 0123)".to_owned() }];
     let profile = Profile::find("go-3.29").unwrap();
     let judged = judge(suites::catalogue::tests(), profile, &evidence);
     assert_eq!(judged[&Capability::KataFs].verdict, Verdict::Partial);
@@ -231,7 +240,7 @@ fn what_was_brought_along_makes_the_verdicts_that_rest_on_it_partial_and_no_othe
     assert_eq!(judged[&Capability::FsVirtioFs].verdict, Verdict::Partial);
     assert_eq!(judged[&Capability::VmmBoot].verdict, Verdict::Supported);
     assert_eq!(judged[&Capability::ContainersRunc].verdict, Verdict::Supported);
-    evidence.brought = vec![Brought { component: Qemu, what: "mine (sha256 4567)".to_owned() }];
+    evidence.substitutes = vec![Substitute { component: Qemu, what: "mine (sha256 4567)".to_owned() }];
     let judged = judge(suites::catalogue::tests(), profile, &evidence);
     for (capability, expected) in [
         (Capability::VmmBoot, Verdict::Partial),
@@ -271,7 +280,7 @@ fn what_only_a_list_shows_is_offered_and_never_supported() {
     // A component that was brought along changes nothing about it, but is named.
     let catalogue = vec![test(A, &[Capability::VmmVfio], Qemu, &[], &[])];
     let evidence = Evidence {
-        brought: vec![Brought { component: Qemu, what: "mine (sha256 1)".to_owned() }],
+        substitutes: vec![Substitute { component: Qemu, what: "mine (sha256 1)".to_owned() }],
         ..evidence(&[(A, &[Outcome::Pass])])
     };
     let judgement = judge(&catalogue, &go(), &evidence).remove(&Capability::VmmVfio).unwrap();

@@ -1,0 +1,84 @@
+//! The comparison, release by release.
+
+use crate::checkout::{Checkout, CheckoutError, Tree};
+use crate::readings::Readings;
+use crate::report::{Difference, Report};
+use crate::{go, rs};
+use kata_osinfo::profile::{Family, Profile, Runtime};
+
+/// The branch that is read after the newest release.
+const MAIN: &str = "main";
+
+/// Holds both families against a checkout, with the readings that are part of the program.
+///
+/// # Errors
+/// When the checkout cannot be read.
+pub fn compare(checkout: &Checkout) -> Result<Report, CheckoutError> {
+    let mut report = Report::default();
+    for family in Family::all() {
+        compare_family(checkout, family, Readings::of(family.runtime()), &mut report)?;
+    }
+    Ok(report)
+}
+
+/// Holds one family against a checkout.
+///
+/// # Errors
+/// When the checkout cannot be read.
+pub fn compare_family(
+    checkout: &Checkout,
+    family: &Family,
+    readings: &Readings,
+    report: &mut Report,
+) -> Result<(), CheckoutError> {
+    let files = match family.runtime() {
+        Runtime::Go => go::FILES,
+        Runtime::Rs => rs::FILES,
+    };
+    let paths: Vec<&str> = files.iter().copied().chain(readings.files()).collect();
+    let mut tags: Vec<(String, Option<&Profile>)> = Vec::new();
+    for release in family.releases() {
+        let name = release.to_string();
+        let profile = family.profile_of(&name).ok();
+        tags.push((name, profile));
+    }
+    let oldest = family.releases().first().copied().unwrap_or_else(|| family.newest());
+    let tagged = checkout.releases_from(oldest)?;
+    for unread in tagged.iter().filter(|tag| !family.releases().contains(*tag)) {
+        let what = format!("this release has not been read; the newest that was is {}", family.newest());
+        report.differences.push(Difference { tag: unread.to_string(), place: "-".to_owned(), what });
+    }
+    for tag in checkout.pre_releases_from(oldest)? {
+        // One on the way to a change is refused wherever a profile is asked for.
+        let Ok(profile) = family.profile_of(&tag) else { continue };
+        let Some(tree) = checkout.tree(&tag, files)? else { continue };
+        report.pre_releases += 1;
+        compare_values(&tree, family.runtime(), profile, &tag, report);
+    }
+    tags.push((MAIN.to_owned(), family.unreleased()));
+    let mut reader = readings.reader();
+    for (tag, profile) in tags {
+        let Some(tree) = checkout.tree(&tag, &paths)? else {
+            let what = "there is no such tag in the checkout".to_owned();
+            report.differences.push(Difference { tag, place: "-".to_owned(), what });
+            continue;
+        };
+        report.releases += 1;
+        if let Some(profile) = profile {
+            compare_values(&tree, family.runtime(), profile, &tag, report);
+        }
+        report.changes += reader.next(&tag, &tree, family, &mut report.differences);
+    }
+    report.differences.extend(reader.unused());
+    Ok(())
+}
+
+/// Holds a profile against the source at a tag.
+fn compare_values(tree: &Tree, runtime: Runtime, profile: &Profile, tag: &str, report: &mut Report) {
+    let values = match runtime {
+        Runtime::Go => go::values(tree, profile),
+        Runtime::Rs => rs::values(tree, profile),
+    };
+    report.values += values.len();
+    report.differences.extend(values.into_iter().filter_map(|value| value.difference(tag, &profile.name)));
+}

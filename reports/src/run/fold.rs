@@ -1,0 +1,234 @@
+//! A journal folded into what became of its run.
+
+use super::clean::{clean_facts, clean_outcome, redactor};
+use super::{Attempt, Cell, CellFailure, Ending, Instance, Launch, Run, between};
+use crate::journal::{CellFacts, CellId, Event, Journal, Phase};
+use crate::redact::Redactor;
+use jiff::Timestamp;
+use kata_osinfo::verified::Basis;
+use std::collections::{BTreeMap, BTreeSet};
+use suites::outcome::Outcome;
+
+/// Most guests of one cell whose arguments a report shows.
+const MAX_LAUNCHES: usize = 200;
+
+/// Most notes, options or errors of one cell, and notes and files of one attempt, that a report shows.
+const MAX_ITEMS: usize = 1000;
+
+/// Folds a journal into what became of its run.
+///
+/// A journal may hold several beginnings, when a killed run was resumed: what was done again then counts, and a test that was under way at the kill and was run again is not held against the cell.
+pub fn fold(journal: &Journal) -> Run {
+    let redactor = redactor(journal);
+    let mut run = Run {
+        id: String::new(),
+        harness: String::new(),
+        profiles: Vec::new(),
+        filter: None,
+        candidate: false,
+        options: Vec::new(),
+        started: None,
+        finished: None,
+        ending: Ending::Killed,
+        cells: BTreeMap::new(),
+        order: Vec::new(),
+    };
+    let mut folding: BTreeMap<CellId, Folding> = BTreeMap::new();
+    let mut listed: BTreeSet<CellId> = BTreeSet::new();
+    for entry in &journal.entries {
+        run.started.get_or_insert(entry.at);
+        run.finished = Some(entry.at);
+        match &entry.event {
+            Event::RunStarted { schema: _, run: id, harness, profiles, cells, filter, candidate, options } => {
+                run.id = redactor.line(id);
+                run.harness = redactor.line(harness);
+                extend(&mut run.profiles, profiles.iter().map(|p| redactor.line(p)));
+                extend(&mut run.options, options.iter().map(|o| redactor.line(o)));
+                run.filter = filter.as_ref().map(|f| redactor.line(f)).or(run.filter);
+                run.candidate |= *candidate;
+                run.ending = Ending::Killed;
+                for cell in cells {
+                    folding.entry(cell.clone()).or_default();
+                    if listed.insert(cell.clone()) {
+                        run.order.push(cell.clone());
+                    }
+                }
+            }
+            Event::RunFinished { interrupted } => {
+                run.ending = if *interrupted { Ending::Interrupted } else { Ending::Finished };
+            }
+            event => {
+                for cell in event.cells() {
+                    folding.entry(cell.clone()).or_default().event(entry.at, event, &redactor);
+                }
+            }
+        }
+    }
+    for (id, cell) in folding {
+        if listed.insert(id.clone()) {
+            run.order.push(id.clone());
+        }
+        run.cells.insert(id, cell.finish(run.ending));
+    }
+    run
+}
+
+/// A cell while its events are gone through.
+#[derive(Default)]
+struct Folding {
+    cell: Cell,
+    /// Test and profiles → its place in the cell's instances.
+    places: BTreeMap<(String, Vec<String>), usize>,
+    /// Tests that began and have not ended.
+    open: BTreeSet<(String, Vec<String>)>,
+    phase: Option<(Phase, Timestamp)>,
+}
+
+impl Folding {
+    fn event(&mut self, at: Timestamp, event: &Event, redactor: &Redactor) {
+        self.cell.started.get_or_insert(at);
+        self.cell.last = Some(at);
+        match event {
+            Event::CellStarted { .. } => {
+                self.end_phase(at);
+                self.cell.errors.clear();
+                self.cell.complete = false;
+            }
+            Event::PhaseStarted { phase, .. } => {
+                self.end_phase(at);
+                self.phase = Some((*phase, at));
+            }
+            Event::CellFacts { facts, .. } => add_facts(&mut self.cell.facts, clean_facts(facts, redactor)),
+            Event::Launched { profiles, configuration, argv, daemon, deviations, .. } => {
+                let lines = |items: &[String]| items.iter().map(|i| redactor.line(i)).collect::<Vec<_>>();
+                self.launched(Launch {
+                    profiles: sorted(lines(profiles)),
+                    configuration: redactor.line(configuration),
+                    argv: lines(argv),
+                    daemon: lines(daemon),
+                    deviations: lines(deviations),
+                    times: 1,
+                });
+            }
+            Event::TestStarted { profiles, test, .. } => {
+                self.open.insert(key(test, profiles, redactor));
+            }
+            Event::TestFinished { profiles, test, attempt: _, machine, outcome, millis, notes, artifacts, .. } => {
+                let key = key(test, profiles, redactor);
+                self.open.remove(&key);
+                let attempt = Attempt {
+                    machine: *machine,
+                    outcome: clean_outcome(outcome, redactor),
+                    millis: *millis,
+                    notes: notes.iter().take(MAX_ITEMS).map(|n| redactor.line(n)).collect(),
+                    artifacts: artifacts.iter().take(MAX_ITEMS).map(|a| redactor.line(a)).collect(),
+                };
+                self.attempt(key, attempt);
+            }
+            Event::CellError { phase, message, .. } => {
+                let failure = CellFailure { phase: *phase, message: redactor.text(message) };
+                if self.cell.errors.len() < MAX_ITEMS && !self.cell.errors.contains(&failure) {
+                    self.cell.errors.push(failure);
+                }
+            }
+            Event::CellFinished { .. } => {
+                self.end_phase(at);
+                self.cell.complete = true;
+            }
+            Event::RunStarted { .. } | Event::RunFinished { .. } => {}
+        }
+    }
+
+    fn end_phase(&mut self, at: Timestamp) {
+        if let Some((phase, since)) = self.phase.take() {
+            *self.cell.phases.entry(phase).or_default() += between(since, at);
+        }
+    }
+
+    fn launched(&mut self, launch: Launch) {
+        let launches = &mut self.cell.launches;
+        let room = launches.len() < MAX_LAUNCHES;
+        let same = launches.iter_mut().find(|l| {
+            l.profiles == launch.profiles
+                && l.configuration == launch.configuration
+                && l.argv == launch.argv
+                && l.daemon == launch.daemon
+        });
+        match same {
+            Some(same) => same.times = same.times.saturating_add(1),
+            None if room => launches.push(launch),
+            None => {}
+        }
+    }
+
+    fn attempt(&mut self, key: (String, Vec<String>), attempt: Attempt) {
+        let instances = &mut self.cell.instances;
+        let place = *self.places.entry(key.clone()).or_insert_with(|| {
+            instances.push(Instance { profiles: key.1, test: key.0, attempts: Vec::new() });
+            instances.len() - 1
+        });
+        if let Some(instance) = instances.get_mut(place) {
+            instance.attempts.push(attempt);
+        }
+    }
+
+    fn finish(mut self, ending: Ending) -> Cell {
+        if let (Some(at), false) = (self.cell.last, self.cell.complete) {
+            self.end_phase(at);
+        }
+        let message = match (self.cell.errors.first(), ending) {
+            (Some(_), _) => "the cell could not go on during this test",
+            (None, Ending::Killed) => "the run was killed during this test",
+            (None, Ending::Interrupted) => "the run was interrupted during this test",
+            (None, Ending::Finished) => "the journal has no end of this test",
+        };
+        for key in std::mem::take(&mut self.open) {
+            let outcome = Outcome::Error { message: message.to_owned() };
+            self.attempt(key, Attempt { machine: 0, outcome, millis: 0, notes: Vec::new(), artifacts: Vec::new() });
+        }
+        self.cell
+    }
+}
+
+fn key(test: &str, profiles: &[String], redactor: &Redactor) -> (String, Vec<String>) {
+    let profiles = profiles.iter().map(|p| redactor.line(p)).collect();
+    (redactor.line(test), sorted(profiles))
+}
+
+fn sorted(mut items: Vec<String>) -> Vec<String> {
+    items.sort();
+    items.dedup();
+    items
+}
+
+fn extend(list: &mut Vec<String>, items: impl Iterator<Item = String>) {
+    for item in items {
+        if list.len() < MAX_ITEMS && !list.contains(&item) {
+            list.push(item);
+        }
+    }
+}
+
+/// Later facts add to earlier ones; a cell that was once emulated is emulated.
+fn add_facts(known: &mut Option<CellFacts>, new: CellFacts) {
+    let Some(known) = known else {
+        *known = Some(new);
+        return;
+    };
+    if new.basis == Basis::Emulated {
+        known.basis = Basis::Emulated;
+    }
+    for (old, new) in [(&mut known.accelerator, new.accelerator), (&mut known.image, new.image)] {
+        if !new.is_empty() {
+            *old = new;
+        }
+    }
+    known.versions.extend(new.versions);
+    known.suites.extend(new.suites);
+    known.environment.extend(new.environment);
+    known.kernel = new.kernel.or(known.kernel.take());
+    known.image_made = new.image_made.or(known.image_made);
+    known.image_cached = new.image_cached;
+    extend(&mut known.image_options, new.image_options.into_iter());
+    extend(&mut known.notes, new.notes.into_iter());
+}

@@ -1,0 +1,67 @@
+//! When environments disagree: whether a failure in a virtual machine counts, and which of two verdicts does.
+//!
+//! A release's machine runs on emulated hardware here, and its guests run on hardware that this emulation emulates.
+//! That is not perfectly stable: a guest of a guest may fail for no fault of the distro's.
+//! So a failure of such a guest blames somebody only when it repeats in a fresh machine *and* shows in a container, under
+//! plain emulation, too; otherwise the cause is unknown, and the verdict is `inconclusive`.
+//! Kata runs in no container of ours; there the control takes its place: the same body under runc, in the same machine.
+//! A pass needs no such care: nothing passes by accident of emulation, so a pass in a machine outranks a container's
+//! verdict, which knows less.
+
+use super::Evidence;
+use kata_osinfo::environment::Environment;
+use kata_osinfo::verified::{Basis, Verdict};
+use std::collections::BTreeSet;
+use suites::catalogue::{Place, Test};
+use suites::outcome::Outcome;
+
+/// Takes the failures of nested guests that do not count out of a machine's evidence: they become errors that say why.
+///
+/// `repeated` are the tests that failed in more than one machine; `container` is what a container of the same release
+/// showed under the same profile, if there was one. What rests on hardware, and what is no machine's, stays as it is.
+pub fn weigh(
+    catalogue: &[Test],
+    mut evidence: Evidence,
+    repeated: &BTreeSet<String>,
+    container: Option<&Evidence>,
+) -> Evidence {
+    if evidence.environment != Some(Environment::Vm) || evidence.basis != Some(Basis::Emulated) {
+        return evidence;
+    }
+    for test in catalogue.iter().filter(|test| is_nested(test)) {
+        let Some(standing) = evidence.standings.get_mut(&test.id) else { continue };
+        let Outcome::Fail { message, .. } = &standing.outcome else { continue };
+        // Its control has passed in the same machine: else the agent calls it an error.
+        if test.place == Place::Kata && repeated.contains(&test.id) {
+            continue;
+        }
+        let elsewhere = container.and_then(|c| c.standings.get(&test.id)).map(|s| &s.outcome);
+        let doubt = match (repeated.contains(&test.id), elsewhere) {
+            (true, Some(Outcome::Fail { .. })) => continue,
+            (false, _) => "it did not repeat in a fresh virtual machine",
+            (true, Some(Outcome::Pass)) => "it passes in a container",
+            (true, _) => "no container shows it, too",
+        };
+        let message = format!("a guest inside an emulated virtual machine failed, and {doubt}: {message}");
+        standing.outcome = Outcome::Error { message };
+    }
+    evidence
+}
+
+/// Whether a test's outcome rests on a guest inside the machine.
+pub fn is_nested(test: &Test) -> bool {
+    !matches!(test.place, Place::Environment | Place::Runc)
+}
+
+/// Of the verdicts of a virtual machine and of a container on one capability, the one that counts.
+pub fn settle(vm: Verdict, container: Verdict) -> Verdict {
+    match (vm.is_decided(), container.is_decided()) {
+        (true, _) => vm,
+        (false, true) => container,
+        (false, false) if vm == Verdict::NotApplicable => container,
+        (false, false) => vm,
+    }
+}
+
+#[cfg(test)]
+mod tests;

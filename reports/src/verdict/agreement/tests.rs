@@ -1,0 +1,104 @@
+use super::*;
+use crate::verdict::{Judgement, Requirements, Standing};
+use kata_osinfo::profile::Profile;
+use std::collections::BTreeMap;
+use suites::capability::Capability;
+use suites::catalogue;
+use suites::outcome::Component;
+
+const NESTED: &str = "smoke::kernel_boots_to_userspace";
+const STATIC: &str = "smoke::qemu_has_the_machine_type";
+
+fn fail() -> Outcome {
+    Outcome::Fail { message: "broken".to_owned(), blames: Component::Kernel }
+}
+
+/// Everything that boots a guest passes, but for what is given.
+fn evidence(environment: Environment, differs: &[(&str, Outcome)]) -> Evidence {
+    let outcome = |id: &str| differs.iter().find(|(test, _)| *test == id).map_or(Outcome::Pass, |(_, o)| o.clone());
+    let standings = catalogue::tests()
+        .iter()
+        .filter(|test| test.applies_in(environment))
+        .map(|test| (test.id.clone(), Standing { outcome: outcome(&test.id), passed: 0, decided: 1 }))
+        .collect();
+    let environment = Some(environment);
+    Evidence { standings, basis: Some(Basis::Emulated), environment, ..Evidence::default() }
+}
+
+fn judge(evidence: &Evidence) -> BTreeMap<Capability, Judgement> {
+    let profile = Profile::find("go-3.29").unwrap();
+    crate::verdict::judge(&Requirements::new(catalogue::tests(), profile), evidence)
+}
+
+fn boot(evidence: &Evidence) -> Verdict {
+    judge(evidence)[&Capability::VmmBoot].verdict
+}
+
+fn weighed(vm: Evidence, repeated: &[&str], container: Option<&Evidence>) -> Verdict {
+    let repeated = repeated.iter().map(|id| (*id).to_owned()).collect();
+    boot(&weigh(catalogue::tests(), vm, &repeated, container))
+}
+
+#[test]
+fn a_nested_failure_blames_only_when_it_repeats_and_shows_in_a_container() {
+    let vm = || evidence(Environment::Vm, &[(NESTED, fail())]);
+    let (bad, good) = (evidence(Environment::Container, &[(NESTED, fail())]), evidence(Environment::Container, &[]));
+    let skipped = evidence(Environment::Container, &[(NESTED, Outcome::Skip { reason: "no vhost".to_owned() })]);
+    for (repeated, container, expected) in [
+        (&[NESTED][..], Some(&bad), Verdict::Unsupported),
+        (&[], Some(&bad), Verdict::Inconclusive),
+        (&[NESTED], Some(&good), Verdict::Inconclusive),
+        (&[NESTED], Some(&skipped), Verdict::Inconclusive),
+        (&[NESTED], None, Verdict::Inconclusive),
+        (&[], None, Verdict::Inconclusive),
+    ] {
+        assert_eq!(weighed(vm(), repeated, container), expected, "{repeated:?} {}", container.is_some());
+    }
+}
+
+#[test]
+fn what_needs_no_nested_guest_is_believed_at_once() {
+    assert_eq!(weighed(evidence(Environment::Vm, &[(STATIC, fail())]), &[], None), Verdict::Unsupported);
+}
+
+#[test]
+fn kata_is_weighed_by_its_control_and_the_control_by_nothing() {
+    let kata = |evidence: Evidence, repeated: &[&str]| {
+        let repeated = repeated.iter().map(|id| (*id).to_owned()).collect();
+        let weighed = weigh(catalogue::tests(), evidence, &repeated, None);
+        let judged = judge(&weighed);
+        (judged[&Capability::KataSmoke].verdict, judged[&Capability::ContainersRunc].verdict)
+    };
+    const TWIN: &str = "containers::kata::exit_codes_are_told";
+    const CONTROL: &str = "containers::runc::exit_codes_are_told";
+    let vm = || evidence(Environment::Vm, &[(TWIN, fail())]);
+    assert_eq!(kata(vm(), &[TWIN]), (Verdict::Unsupported, Verdict::Supported));
+    assert_eq!(kata(vm(), &[]), (Verdict::Inconclusive, Verdict::Supported));
+    let control = evidence(Environment::Vm, &[(CONTROL, fail())]);
+    assert_eq!(kata(control, &[]).1, Verdict::Unsupported);
+}
+
+#[test]
+fn hardware_and_containers_are_not_weighed() {
+    let mut hardware = evidence(Environment::Vm, &[(NESTED, fail())]);
+    hardware.basis = Some(Basis::Hardware);
+    assert_eq!(weighed(hardware, &[], None), Verdict::Unsupported);
+    assert_eq!(weighed(evidence(Environment::Container, &[(NESTED, fail())]), &[], None), Verdict::Unsupported);
+}
+
+#[test]
+fn a_pass_stays_a_pass_and_outranks_the_container() {
+    let bad = evidence(Environment::Container, &[(NESTED, fail())]);
+    assert_eq!(weighed(evidence(Environment::Vm, &[]), &[], Some(&bad)), Verdict::Supported);
+    for (vm, container, counts) in [
+        (Verdict::Supported, Verdict::Unsupported, Verdict::Supported),
+        (Verdict::Inconclusive, Verdict::Unsupported, Verdict::Unsupported),
+        (Verdict::Inconclusive, Verdict::Supported, Verdict::Supported),
+        (Verdict::Unsupported, Verdict::Supported, Verdict::Unsupported),
+        (Verdict::Untested, Verdict::Untested, Verdict::Untested),
+        (Verdict::NotApplicable, Verdict::Untested, Verdict::Untested),
+        (Verdict::Inconclusive, Verdict::NotApplicable, Verdict::Inconclusive),
+    ] {
+        assert_eq!(settle(vm, container), counts, "{vm:?} {container:?}");
+    }
+}

@@ -1,0 +1,81 @@
+//! Which tests a capability requires under a profile.
+
+use kata_osinfo::hex::hex;
+use kata_osinfo::profile::Profile;
+use std::collections::{BTreeMap, BTreeSet};
+use suites::capability::Capability;
+use suites::catalogue::Test;
+use suites::share::Share;
+
+/// What a catalogue requires under one profile, looked up once for all cells.
+#[derive(Debug)]
+pub struct Requirements<'a> {
+    profile: &'a Profile,
+    /// In the order of the catalogue.
+    tests: BTreeMap<Capability, Vec<&'a Test>>,
+    /// Capabilities that a test proves under this profile or another.
+    provable: BTreeSet<Capability>,
+    /// The ids of all tests.
+    ids: BTreeSet<&'a str>,
+}
+
+impl<'a> Requirements<'a> {
+    /// Those of a profile.
+    pub fn new(catalogue: &'a [Test], profile: &'a Profile) -> Requirements<'a> {
+        let mut tests: BTreeMap<Capability, Vec<&Test>> = BTreeMap::new();
+        let mut provable = BTreeSet::new();
+        for test in catalogue {
+            let proves: BTreeSet<Capability> = test.proves.iter().copied().collect();
+            if test.applies_to(&profile.name) {
+                proves.iter().for_each(|capability| tests.entry(*capability).or_default().push(test));
+            }
+            provable.extend(proves);
+        }
+        let ids = catalogue.iter().map(|test| test.id.as_str()).collect();
+        Requirements { profile, tests, provable, ids }
+    }
+
+    /// The profile that they are of.
+    pub fn profile(&self) -> &'a Profile {
+        self.profile
+    }
+
+    /// The tests that a capability requires.
+    pub fn of(&self, capability: Capability) -> &[&'a Test] {
+        self.tests.get(&capability).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether a test of the catalogue proves a capability, be it under another profile.
+    pub(super) fn is_provable(&self, capability: Capability) -> bool {
+        self.provable.contains(&capability)
+    }
+
+    /// Whether the catalogue has a test.
+    pub(super) fn is_in_catalogue(&self, test: &str) -> bool {
+        self.ids.contains(test)
+    }
+
+    /// Whether the profile knows the shared filesystem that a capability is about, if it is about one.
+    pub(super) fn has_share_of(&self, capability: Capability) -> bool {
+        let shared = Share::SHARED.iter().map(|share| share.name()).find(|share| capability.share() == Some(share));
+        shared.is_none_or(|share| self.profile.shares(share))
+    }
+}
+
+/// A short digest of what is required: two verdicts compare only if the same tests stand behind them.
+pub fn test_set(catalogue: &[Test]) -> String {
+    use sha2::{Digest, Sha256};
+    let mut lines: Vec<String> = catalogue
+        .iter()
+        .map(|test| {
+            let mut proves: Vec<&str> = test.proves.iter().map(|c| c.name()).collect();
+            proves.sort_unstable();
+            let mut profiles = test.profiles.to_vec();
+            profiles.sort_unstable();
+            format!("{} {} {}\n", test.id, proves.join(","), profiles.join(","))
+        })
+        .collect();
+    lines.sort_unstable();
+    let digest = Sha256::digest(lines.concat().as_bytes());
+    hex(digest.get(..6).unwrap_or(&digest))
+}

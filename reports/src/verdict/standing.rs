@@ -1,0 +1,52 @@
+//! The last word on a test.
+
+use suites::outcome::Outcome;
+
+/// The last word on a test: what its attempts come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// What counts.
+    pub outcome: Outcome,
+    /// How many attempts passed.
+    pub passed: u32,
+    /// How many attempts passed or failed.
+    pub decided: u32,
+}
+
+impl Standing {
+    /// What a test's attempts come to; `None` without any.
+    ///
+    /// The last attempt that passed or failed counts: an error while repeating a failure does not undo the failure.
+    pub fn of<'a>(attempts: impl IntoIterator<Item = &'a Outcome>) -> Option<Standing> {
+        let mut counts = None;
+        let (mut passed, mut decided) = (0, 0);
+        for outcome in attempts {
+            let decides = matches!(outcome, Outcome::Pass | Outcome::Fail { .. });
+            if decides || decided == 0 {
+                counts = Some(outcome);
+            }
+            decided += u32::from(decides);
+            passed += u32::from(*outcome == Outcome::Pass);
+        }
+        Some(Standing { outcome: counts?.clone(), passed, decided })
+    }
+
+    /// Whether it passed, but not every time.
+    pub fn is_flaky(&self) -> bool {
+        self.outcome == Outcome::Pass && self.passed < self.decided
+    }
+
+    /// Of a test that ran in two configurations of one profile, the worse one counts.
+    pub fn worse(self, other: Standing) -> Standing {
+        let rank = |s: &Standing| match s.outcome {
+            Outcome::Fail { .. } => 4,
+            Outcome::Error { .. } => 3,
+            Outcome::Blocked { .. } => 2,
+            Outcome::Skip { .. } => 1,
+            Outcome::Pass => 0,
+        };
+        let (passed, decided) = (self.passed + other.passed, self.decided + other.decided);
+        let outcome = if rank(&other) > rank(&self) { other.outcome } else { self.outcome };
+        Standing { outcome, passed, decided }
+    }
+}

@@ -1,0 +1,216 @@
+use super::*;
+use crate::journal::Event;
+use crate::matrix::matrix;
+use crate::sample::{self, BLK, BOOT, DAEMON, INSTALL, Maker, QMP, RENAME, TDX, VSOCK, cell, facts, fail, skip};
+use crate::views::record::verified_entries;
+use kata_osinfo::verified::{Basis, VerifiedCapability};
+use suites::outcome::{Component, Outcome};
+
+fn judgement(verdict: Verdict, unrun: usize) -> Judgement {
+    Judgement {
+        verdict,
+        causes: vec![],
+        reasons: vec![],
+        workaround: None,
+        flaky: vec![],
+        basis: None,
+        required: 2,
+        passed: 0,
+        unrun,
+    }
+}
+
+/// A whole run of release 13 under one profile; `change` may alter an outcome.
+fn run(change: impl Fn(&str) -> Option<Outcome>) -> Maker {
+    let mut maker = Maker::default();
+    maker.start(&["go-3.29"], &["13"]);
+    maker.push(Event::CellStarted { cell: cell("13") });
+    maker.push(Event::CellFacts { cell: cell("13"), facts: facts(Basis::Emulated) });
+    for test in [INSTALL, BOOT, QMP, sample::HOTPLUG, DAEMON, RENAME, BLK, sample::POSIX] {
+        maker.done("13", &["go-3.29"], test, change(test).unwrap_or(Outcome::Pass));
+    }
+    maker.done("13", &["go-3.29"], VSOCK, skip("the environment has no /dev/vhost-vsock"));
+    maker.done("13", &["go-3.29"], TDX, fail(Component::Qemu, "no tdx-guest"));
+    maker.push(Event::CellFinished { cell: cell("13") });
+    maker.push(Event::RunFinished { interrupted: false });
+    maker
+}
+
+fn judged(maker: &Maker) -> Matrix {
+    matrix(&maker.journal, &sample::catalogue(), &sample::profiles())
+}
+
+fn recorded() -> Vec<VerifiedEntry> {
+    verified_entries(&judged(&run(|_| None)), |_, _| None).0.into_iter().map(|(_, e)| e).collect()
+}
+
+#[test]
+fn the_whole_table_of_changes() {
+    use Verdict::{Inconclusive, NotApplicable, Offered, Partial, Supported, Unsupported, Untested};
+    let of = |old, new| change(old, &judgement(new, 0), false);
+    for new in [Supported, Partial, Unsupported, NotApplicable, Untested] {
+        assert_eq!(of(None, new), Change::Same, "a first record is never worse: {new}");
+    }
+    assert_eq!(of(None, Inconclusive), Change::Unjudged);
+    let rows = [
+        (Supported, [Change::Same, Change::Worse, Change::Worse, Change::Unjudged, Change::Unjudged]),
+        (Partial, [Change::Better, Change::Same, Change::Worse, Change::Unjudged, Change::Unjudged]),
+        (Unsupported, [Change::Better, Change::Better, Change::Same, Change::Same, Change::Unjudged]),
+        (Untested, [Change::Better, Change::Same, Change::Same, Change::Same, Change::Unjudged]),
+        (NotApplicable, [Change::Better, Change::Same, Change::Same, Change::Same, Change::Unjudged]),
+    ];
+    for (old, changes) in rows {
+        for (new, expected) in [Supported, Partial, Unsupported, Untested, Inconclusive].into_iter().zip(changes) {
+            assert_eq!(of(Some(old), new), expected, "{old} → {new}");
+        }
+    }
+    assert_eq!(of(Some(Offered), Supported), Change::Better);
+    assert_eq!(of(Some(Offered), Unsupported), Change::Worse);
+    assert_eq!(of(Some(Unsupported), Offered), Change::Better);
+    assert_eq!(of(Some(Supported), Offered), Change::Worse);
+    assert_eq!(of(Some(Offered), Offered), Change::Same);
+    assert_eq!(of(Some(Offered), Untested), Change::Unjudged);
+    assert_eq!(change(Some(Supported), &judgement(Untested, 1), true), Change::Same, "not asked for");
+    assert_eq!(change(Some(Supported), &judgement(Unsupported, 1), true), Change::Worse, "asked for and failed");
+}
+
+#[test]
+fn a_run_against_its_own_record_is_as_recorded() {
+    let entries = recorded();
+    let matrix = judged(&run(|_| None));
+    assert_eq!(summary(&matrix, false, |c, p| entry_of(&entries, c, p)).exit_code(), 0);
+    assert_eq!(summary(&matrix, true, |c, p| entry_of(&entries, c, p)).exit_code(), 0, "what is lacking is optional");
+    assert_eq!(summary(&matrix, false, |_, _| None).exit_code(), 0);
+}
+
+#[test]
+fn a_new_failure_is_worse_and_an_error_could_not_be_judged() {
+    let entries = recorded();
+    let old = |c: &CellReport, p: &str| entry_of(&entries, c, p);
+    let worse = judged(&run(|t| (t == RENAME).then(|| fail(Component::Virtiofsd, "x"))));
+    assert_eq!(summary(&worse, false, old).exit_code(), 1);
+    assert_eq!(summary(&worse, false, |_, _| None).exit_code(), 0, "a first record is never worse");
+    assert_eq!(summary(&worse, true, |_, _| None).exit_code(), 1, "but strict asks for more");
+    let error = judged(&run(|t| (t == RENAME).then(|| sample::error("ours"))));
+    assert_eq!(summary(&error, false, old).exit_code(), 3);
+    assert_eq!(summary(&error, false, |_, _| None).exit_code(), 3);
+    let both = judged(&run(|t| match t {
+        RENAME => Some(sample::error("ours")),
+        BOOT => Some(fail(Component::Qemu, "x")),
+        _ => None,
+    }));
+    assert_eq!(summary(&both, false, old).exit_code(), 1);
+}
+
+#[test]
+fn a_run_without_an_end_is_never_as_recorded() {
+    let mut maker = run(|_| None);
+    maker.journal.entries.pop();
+    assert_eq!(summary(&judged(&maker), false, |_, _| None).exit_code(), 3);
+}
+
+#[test]
+fn vsock_is_optional_only_where_the_environment_lacks_it() {
+    let skipped = judgement(Verdict::Untested, 0);
+    let never_ran = judgement(Verdict::Untested, 1);
+    assert!(is_optional(Capability::VmmVsock, &skipped));
+    assert!(!is_optional(Capability::VmmVsock, &never_ran));
+    assert!(!is_optional(Capability::VmmVsock, &judgement(Verdict::Unsupported, 0)));
+    assert!(is_lacking(Capability::FsVirtioFs, &skipped));
+    assert!(!is_lacking(Capability::FsVirtio9p, &judgement(Verdict::NotApplicable, 0)));
+}
+
+#[test]
+fn what_is_written_back() {
+    let entries = recorded();
+    assert_eq!(entries.len(), 1);
+    let entry = &entries[0];
+    assert_eq!(
+        (entry.release.as_str(), entry.profile.as_str(), entry.environment.name()),
+        ("13", "go-3.29", "container")
+    );
+    assert_eq!(entry.basis, Basis::Emulated);
+    let verdict = |c: Capability| entry.capabilities.get(&c).map(|c| c.verdict);
+    assert_eq!(verdict(Capability::FsVirtioFs), Some(Verdict::Supported));
+    assert_eq!(verdict(Capability::VmmVsock), Some(Verdict::Untested));
+    assert_eq!(verdict(Capability::FsVirtio9p), Some(Verdict::NotApplicable));
+    assert_eq!(verdict(Capability::KataSmoke), None, "nobody tests it");
+    assert_eq!(entry.capabilities[&Capability::VmmTdx].causes, ["qemu: no tdx-guest (smoke::tdx_guest_exists)"]);
+}
+
+#[test]
+fn the_same_journal_gives_the_same_entries() {
+    let entries = recorded();
+    let again = verified_entries(&judged(&run(|_| None)), |c, p| entry_of(&entries, c, p)).0;
+    assert_eq!(again.into_iter().map(|(_, e)| e).collect::<Vec<_>>(), entries);
+}
+
+#[test]
+fn what_is_inconclusive_keeps_the_old_word() {
+    let mut entries = recorded();
+    entries[0].capabilities.insert(Capability::FsVirtioFs, VerifiedCapability::plain(Verdict::Partial));
+    let error = judged(&run(|t| (t == RENAME).then(|| sample::error("ours"))));
+    let new = verified_entries(&error, |c, p| entry_of(&entries, c, p)).0;
+    assert_eq!(new[0].1.capabilities[&Capability::FsVirtioFs].verdict, Verdict::Partial);
+    let first = verified_entries(&error, |_, _| None).0;
+    assert!(!first[0].1.capabilities.contains_key(&Capability::FsVirtioFs));
+}
+
+#[test]
+fn filtered_candidate_unfinished_and_broken_runs_write_nothing() {
+    let change = |f: &dyn Fn(&mut Event)| {
+        let mut maker = run(|_| None);
+        maker.journal.entries.iter_mut().for_each(|e| f(&mut e.event));
+        verified_entries(&judged(&maker), |_, _| None)
+    };
+    let nothing = |f: &dyn Fn(&mut Event), why: &str| {
+        let (entries, withheld) = change(f);
+        assert!(entries.is_empty());
+        assert!(withheld[0].reason.contains(why), "{withheld:?}");
+    };
+    nothing(
+        &|e| {
+            if let Event::RunStarted { filter, .. } = e {
+                *filter = Some("rename".to_owned())
+            }
+        },
+        "filtered: rename",
+    );
+    nothing(
+        &|e| {
+            if let Event::RunStarted { candidate, .. } = e {
+                *candidate = true
+            }
+        },
+        "candidate",
+    );
+    nothing(
+        &|e| {
+            if let Event::RunFinished { interrupted } = e {
+                *interrupted = true
+            }
+        },
+        "interrupted",
+    );
+    nothing(
+        &|e| {
+            if matches!(e, Event::RunFinished { .. }) {
+                *e = Event::CellStarted { cell: cell("12") }
+            }
+        },
+        "no end",
+    );
+    nothing(
+        &|e| {
+            if let Event::CellStarted { cell } = e {
+                *e = Event::CellError {
+                    cell: cell.clone(),
+                    phase: crate::journal::Phase::Image,
+                    message: "disk full".to_owned(),
+                };
+            }
+        },
+        "image: disk full",
+    );
+    assert_eq!(change(&|_| {}).0.len(), 1, "and the run itself is fine");
+}

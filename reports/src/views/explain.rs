@@ -1,0 +1,91 @@
+//! What `explain TEST` and `explain CAPABILITY` print.
+
+use crate::verdict::{Evidence, Requirements, judge};
+use crate::views::compare::is_optional;
+use kata_osinfo::profile::Profile;
+use kata_osinfo::verified::Verdict;
+use suites::capability::Capability;
+use suites::catalogue::{Place, Test};
+
+/// A test: its documentation, what it proves, whom it blames and what blocks it.
+pub fn test(test: &Test) -> String {
+    let mut out = format!("{}\n\n", test.id);
+    for line in test.doc.trim().lines() {
+        out.push_str(&format!("    {}\n", line.trim_end()).replace("    \n", "\n"));
+    }
+    let proves: Vec<&str> = test.proves.iter().map(|c| c.name()).collect();
+    let profiles = if test.profiles.is_empty() { "all".to_owned() } else { test.profiles.join(", ") };
+    out.push('\n');
+    let mut row = |name: &str, value: &str| out.push_str(&format!("{name:<11} {value}\n"));
+    row("proves", &or_nothing(proves.join(", ")));
+    row("blames", test.blames.name());
+    row("profiles", &profiles);
+    row("runs", place(test.place));
+    if let Some(share) = test.share {
+        row("share", share.name());
+    }
+    row("blocked by", &or_nothing(test.blocked_by.join(", ")));
+    let needs: Vec<String> = test.all_needs().iter().filter_map(word).collect();
+    row("needs", &or_nothing(needs.join(", ")));
+    row("deadline", &format!("{} s", test.seconds));
+    out
+}
+
+/// A capability: what it means, and the tests that it requires under each profile.
+pub fn capability(capability: Capability, catalogue: &[Test], profiles: &[Profile]) -> String {
+    let mut out = format!("{}\n\n    {}\n\n", capability.name(), capability.meaning());
+    // Judged without any evidence: what is left is what the catalogue and the profiles say.
+    let nothing = Evidence::default();
+    let mut groups: Vec<(Vec<&str>, Vec<String>)> = Vec::new();
+    for profile in profiles {
+        let requirements = Requirements::new(catalogue, profile);
+        let lines = match judge(&requirements, &nothing).remove(&capability) {
+            Some(j) if j.verdict == Verdict::NotApplicable => vec!["not applicable".to_owned()],
+            Some(j) if j.required == 0 => vec!["no test exists for it yet".to_owned()],
+            Some(j) => {
+                let strict = if is_optional(capability, &j) { ", optional under --strict" } else { "" };
+                let word = if capability.is_only_listed() { "offered, and no more," } else { "supported" };
+                let head = format!("{word} when all of these have passed ({}{strict}):", j.required);
+                let tests = requirements.of(capability);
+                std::iter::once(head).chain(tests.iter().map(|t| format!("  {}", t.id))).collect()
+            }
+            None => continue,
+        };
+        match groups.iter_mut().find(|(_, known)| *known == lines) {
+            Some((names, _)) => names.push(&profile.name),
+            None => groups.push((vec![&profile.name], lines)),
+        }
+    }
+    for (names, lines) in groups {
+        out.push_str(&format!("{}\n", names.join(", ")));
+        for line in lines {
+            out.push_str(&format!("  {line}\n"));
+        }
+    }
+    out
+}
+
+fn or_nothing(text: String) -> String {
+    if text.is_empty() { "nothing".to_owned() } else { text }
+}
+
+fn place(place: Place) -> &'static str {
+    match place {
+        Place::Environment => "in the environment, without a guest",
+        Place::Vcpu => "in the environment, with a vCPU of its own under KVM",
+        Place::OwnGuest => "in the environment, with guests of its own",
+        Place::Guest => "inside a guest",
+        Place::Pair => "in the environment and inside a guest",
+        Place::Machine => "in the environment, asking a guest or its VMM",
+        Place::Runc => "in the environment, in containers under runc",
+        Place::Kata => "in the environment, in containers under Kata",
+    }
+}
+
+/// The word that a value serialises to.
+fn word(value: &impl serde::Serialize) -> Option<String> {
+    Some(serde_json::to_value(value).ok()?.as_str()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

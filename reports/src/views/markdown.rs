@@ -1,0 +1,243 @@
+//! `matrix.md`: what is supported where, for a README or a pull request.
+
+use crate::matrix::{CellReport, Matrix};
+use crate::redact::one_line;
+use crate::verdict::Judgement;
+use crate::views::wording::{self, Labels};
+use crate::views::{causes, overview};
+use kata_osinfo::verified::{Basis, Verdict};
+use std::fmt::Write;
+use suites::capability::Capability;
+
+/// Longest cause, in bytes; `index.html` has all of it.
+const MAX_CAUSE: usize = 500;
+
+/// What the marks mean.
+pub(crate) const LEGEND: &str = "\
+✓ supported · ✗ unsupported · ◐ partial · ○ offered · – untested · ? inconclusive · n/a not applicable  
+**ᵉ emulated**: shown without hardware virtualization; a mark without it was shown on hardware";
+
+/// Renders the matrix as Markdown.
+pub fn render(matrix: &Matrix) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_all(&mut out, matrix);
+    out
+}
+
+fn write_all(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
+    writeln!(out, "# What Kata Containers finds in distros\n")?;
+    writeln!(out, "{} · {}\n", escape(&wording::head(matrix)), wording::common(matrix))?;
+    for caveat in wording::caveats(matrix) {
+        writeln!(out, "> **Note:** {}\n", escape(&caveat))?;
+    }
+    writeln!(out, "{LEGEND}\n")?;
+
+    let labels = Labels::new(matrix);
+    writeln!(out, "## Summary\n")?;
+    let heads = matrix.profiles.iter().map(|p| {
+        let end = if p.maintained { "" } else { ", end of life" };
+        format!("{} (Kata {}{end})", p.name, p.range)
+    });
+    table(
+        out,
+        std::iter::once("release".to_owned()).chain(heads),
+        matrix.cells.iter().map(|cell| {
+            let profiles = matrix.profiles.iter().map(|p| {
+                let overview = overview::overview(cell, &p.name);
+                format!("{} {}", mark(overview.verdict(), cell.basis()), overview.words())
+            });
+            std::iter::once(format!("**{}**", escape(&labels.of(cell)))).chain(profiles).collect()
+        }),
+    )?;
+
+    for profile in &matrix.profiles {
+        writeln!(out, "## {}\n", escape(&profile.name))?;
+        let (main, more) = overview::columns(matrix, &profile.name);
+        for columns in [&main, &more] {
+            if !columns.is_empty() {
+                capability_table(out, matrix, &profile.name, columns)?;
+            }
+        }
+    }
+
+    writeln!(out, "## Causes\n")?;
+    for cell in &matrix.cells {
+        cell_causes(out, &labels.of(cell), cell)?;
+    }
+    writeln!(out, "## Evidence\n")?;
+    evidence(out, matrix)?;
+    notes(out, matrix)
+}
+
+fn capability_table(out: &mut String, matrix: &Matrix, profile: &str, columns: &[Capability]) -> std::fmt::Result {
+    let labels = Labels::new(matrix);
+    let heads = std::iter::once("release".to_owned()).chain(columns.iter().map(|c| c.name().to_owned()));
+    table(
+        out,
+        heads,
+        matrix.cells.iter().map(|cell| {
+            let words = columns.iter().map(|c| cell.judgement(profile, *c).map_or_else(String::new, judgement));
+            std::iter::once(format!("**{}**", escape(&labels.of(cell)))).chain(words).collect()
+        }),
+    )
+}
+
+fn judgement(judgement: &Judgement) -> String {
+    let mut text = mark(judgement.verdict, judgement.basis);
+    if !judgement.flaky.is_empty() {
+        text.push_str(" flaky");
+    }
+    text
+}
+
+pub(crate) fn mark(verdict: Verdict, basis: Option<Basis>) -> String {
+    let mark = match verdict {
+        Verdict::Supported => "✓",
+        Verdict::Partial => "◐",
+        Verdict::Offered => "○",
+        Verdict::Unsupported => "✗",
+        Verdict::NotApplicable => "n/a",
+        Verdict::Untested => "–",
+        Verdict::Inconclusive => "?",
+    };
+    let emulated = basis == Some(Basis::Emulated) && wording::is_shown_on_a_basis(verdict);
+    format!("{mark}{}", if emulated { "ᵉ" } else { "" })
+}
+
+fn cell_causes(out: &mut String, label: &str, cell: &CellReport) -> std::fmt::Result {
+    let explanations = causes::explanations(cell);
+    let flaky = causes::flaky(cell);
+    if explanations.is_empty() && flaky.is_empty() && cell.errors.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "### {}\n", escape(label))?;
+    for failure in &cell.errors {
+        writeln!(out, "- ? **the cell could not go on** ({}): {}", failure.phase, short(&failure.message))?;
+    }
+    for why in explanations {
+        match why.blame {
+            Some(blame) => {
+                writeln!(out, "- ✗ **{}**: {} — {}", blame.component, short(&why.text), code(blame.test))?;
+            }
+            None => writeln!(out, "- – {}", short(&why.text))?,
+        }
+        let place = format!("{}: {}", causes::words(&why.profiles), causes::names(&why.capabilities));
+        writeln!(out, "  ({})", escape(&place))?;
+    }
+    for test in flaky {
+        writeln!(out, "- flaky: {} passed {} of {} times", code(&test.test), test.passed, test.attempts)?;
+    }
+    writeln!(out)
+}
+
+fn evidence(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
+    let labels = Labels::new(matrix);
+    let heads = ["release", "basis", "packages", "guest kernel", "took", "to know"];
+    table(
+        out,
+        heads.iter().map(|h| (*h).to_owned()),
+        matrix.cells.iter().map(|cell| {
+            let facts = cell.facts.as_ref();
+            let packages = facts.map_or_else(String::new, |f| {
+                f.versions
+                    .keys()
+                    .map(|p| escape(&format!("{p} {}", wording::version(f, p))))
+                    .collect::<Vec<_>>()
+                    .join("<br>")
+            });
+            let accelerator = facts.map_or("", |f| f.accelerator.as_str());
+            vec![
+                escape(&labels.of(cell)),
+                escape(&format!("{} {accelerator}", wording::basis(cell.basis()))),
+                packages,
+                escape(facts.and_then(|f| f.kernel.as_deref()).unwrap_or("unknown")),
+                cell.millis.map_or_else(String::new, wording::duration),
+                facts.map_or_else(String::new, |f| {
+                    f.image_options.iter().chain(&f.notes).map(|n| escape(n)).collect::<Vec<_>>().join("<br>")
+                }),
+            ]
+        }),
+    )?;
+    let deviations: std::collections::BTreeSet<&String> =
+        matrix.cells.iter().flat_map(|c| &c.launches).flat_map(|l| &l.deviations).collect();
+    if !deviations.is_empty() {
+        writeln!(out, "Deviations from Kata's own arguments:\n")?;
+        for deviation in deviations {
+            writeln!(out, "- {}", escape(deviation))?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn notes(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
+    let cells: Vec<_> = matrix.cells.iter().map(|c| (c, causes::notes(c))).filter(|(_, n)| !n.is_empty()).collect();
+    if cells.is_empty() {
+        return Ok(());
+    }
+    let labels = Labels::new(matrix);
+    writeln!(out, "## Notes\n")?;
+    for (cell, notes) in cells {
+        for (test, lines) in notes {
+            let lines: Vec<String> = lines.iter().map(|l| escape(l)).collect();
+            writeln!(
+                out,
+                "<details><summary>{}: {} ({})</summary>\n",
+                escape(&labels.of(cell)),
+                escape(test),
+                lines.len()
+            )?;
+            for line in lines {
+                writeln!(out, "- {line}")?;
+            }
+            writeln!(out, "\n</details>\n")?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn table(
+    out: &mut String,
+    heads: impl Iterator<Item = String>,
+    rows: impl Iterator<Item = Vec<String>>,
+) -> std::fmt::Result {
+    let heads: Vec<String> = heads.collect();
+    writeln!(out, "| {} |", heads.join(" | "))?;
+    writeln!(out, "|{}", " --- |".repeat(heads.len()))?;
+    for row in rows {
+        writeln!(out, "| {} |", row.join(" | "))?;
+    }
+    writeln!(out)
+}
+
+pub(crate) fn short(text: &str) -> String {
+    escape(&one_line(text, MAX_CAUSE))
+}
+
+/// A code span, or plain text where the text would end the span.
+fn code(text: &str) -> String {
+    if text.contains(['`', '|', '\n']) { escape(text) } else { format!("`{text}`") }
+}
+
+/// Text that Markdown and the HTML within it show as it is, on one line.
+pub(crate) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '\n' | '\r' | '\t' => out.push(' '),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '#' | '!' | '$' | '@' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

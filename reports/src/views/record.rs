@@ -1,0 +1,117 @@
+//! What a run writes back into the records.
+
+use crate::matrix::{CellReport, Matrix};
+use crate::redact;
+use crate::run::Ending;
+use crate::verdict::{Judgement, Reason};
+use kata_osinfo::verified::{Verdict, VerifiedCapability, VerifiedEntry};
+use std::collections::BTreeMap;
+
+/// Longest cause in a record, in bytes: people read a record, and the evidence is in the reports.
+const MAX_CAUSE: usize = 240;
+
+/// Why a run, or a cell of it, is not written back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Withheld {
+    /// The cell; `None` for the whole run.
+    pub cell: Option<crate::journal::CellId>,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// The entries that a run may write, each with its distro, and what is withheld.
+///
+/// `old` finds the entry that a new one replaces.
+/// A capability that was inconclusive keeps what the old entry says, or is left out.
+/// A capability that no test exists for is left out; `not-applicable` is written, so that a reader tells it from what nobody looked at.
+/// Runs that are filtered, unfinished, about candidates or with components brought along write nothing, nor do cells in error.
+pub fn verified_entries<'a>(
+    matrix: &Matrix,
+    old: impl Fn(&CellReport, &str) -> Option<&'a VerifiedEntry>,
+) -> (Vec<(String, VerifiedEntry)>, Vec<Withheld>) {
+    if let Some(reason) = withheld_run(matrix) {
+        return (Vec::new(), vec![Withheld { cell: None, reason }]);
+    }
+    let (mut entries, mut withheld) = (Vec::new(), Vec::new());
+    for cell in &matrix.cells {
+        match withheld_cell(cell) {
+            Some(reason) => withheld.push(Withheld { cell: Some(cell.cell.clone()), reason }),
+            None => {
+                for profile in cell.judgements.keys() {
+                    if let Some(entry) = entry(matrix, cell, profile, old(cell, profile)) {
+                        entries.push((cell.cell.distro.clone(), entry));
+                    }
+                }
+            }
+        }
+    }
+    (entries, withheld)
+}
+
+fn withheld_run(matrix: &Matrix) -> Option<String> {
+    match (matrix.candidate, &matrix.filter, matrix.ending) {
+        (true, _, _) => {
+            Some("the run was about candidate packages, components brought along or another record".to_owned())
+        }
+        (_, Some(filter), _) => Some(format!("the run was filtered: {filter}")),
+        (_, _, Ending::Interrupted) => Some("the run was interrupted".to_owned()),
+        (_, _, Ending::Killed) => Some("the run has no end".to_owned()),
+        (false, None, Ending::Finished) => None,
+    }
+}
+
+fn withheld_cell(cell: &CellReport) -> Option<String> {
+    if let Some(error) = cell.errors.first() {
+        return Some(format!("{}: {}", error.phase, error.message));
+    }
+    if cell.facts.is_none() {
+        return Some("nothing is known of what it ran on".to_owned());
+    }
+    (!cell.complete).then(|| "it has no end".to_owned())
+}
+
+fn entry(matrix: &Matrix, cell: &CellReport, profile: &str, old: Option<&VerifiedEntry>) -> Option<VerifiedEntry> {
+    let facts = cell.facts.as_ref()?;
+    let mut capabilities = BTreeMap::new();
+    for (capability, judgement) in cell.judgements.get(profile)? {
+        let kept = old.and_then(|o| o.capabilities.get(capability));
+        let written = match judgement.verdict {
+            Verdict::Inconclusive => kept.cloned(),
+            Verdict::Untested if judgement.required == 0 => None,
+            _ => Some(capability_of(judgement)),
+        };
+        if let Some(written) = written {
+            capabilities.insert(*capability, written);
+        }
+    }
+    if capabilities.is_empty() {
+        return None;
+    }
+    Some(VerifiedEntry {
+        release: cell.cell.release.clone(),
+        arch: cell.cell.arch,
+        profile: profile.to_owned(),
+        environment: cell.cell.environment,
+        basis: facts.basis,
+        tested: cell.finished?.to_zoned(jiff::tz::TimeZone::UTC).date(),
+        harness: matrix.harness.clone(),
+        test_set: matrix.test_set.clone(),
+        versions: facts.versions.clone(),
+        capabilities,
+    })
+}
+
+fn capability_of(judgement: &Judgement) -> VerifiedCapability {
+    let causes: Vec<String> = match judgement.verdict {
+        Verdict::Unsupported | Verdict::Partial => {
+            judgement.causes.iter().map(|c| format!("{}: {} ({})", c.component, c.message, c.test)).collect()
+        }
+        Verdict::Untested => judgement.reasons.iter().map(Reason::to_string).collect(),
+        Verdict::Supported | Verdict::Offered | Verdict::NotApplicable | Verdict::Inconclusive => Vec::new(),
+    };
+    VerifiedCapability {
+        verdict: judgement.verdict,
+        causes: causes.iter().map(|c| redact::one_line(c, MAX_CAUSE)).collect(),
+        workaround: judgement.workaround.clone(),
+    }
+}

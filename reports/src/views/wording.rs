@@ -1,0 +1,138 @@
+//! How the reports for people word what they have in common.
+
+use crate::journal::CellFacts;
+use crate::matrix::{CellReport, Matrix};
+use crate::run::Ending;
+use crate::verdict::Judgement;
+use crate::views::disagreement::disagreements;
+use kata_osinfo::verified::{Basis, Verdict};
+use suites::outcome::Outcome;
+
+/// The word for a basis; a cell that never got far enough to know has none.
+pub(crate) fn basis(basis: Option<Basis>) -> &'static str {
+    basis.map_or("unknown", Basis::name)
+}
+
+/// Whether a verdict was shown, so that a reader must see on which basis.
+pub(crate) fn is_shown_on_a_basis(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Supported | Verdict::Partial | Verdict::Unsupported)
+}
+
+/// What distinguishes the cells of a matrix: `debian 13`, and what else differs between them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Labels {
+    has_arch: bool,
+    has_environment: bool,
+}
+
+impl Labels {
+    /// Those of a matrix.
+    pub(crate) fn new(matrix: &Matrix) -> Labels {
+        let Some(first) = matrix.cells.first().map(|c| &c.cell) else {
+            return Labels { has_arch: false, has_environment: false };
+        };
+        Labels {
+            has_arch: matrix.cells.iter().any(|c| c.cell.arch != first.arch),
+            has_environment: matrix.cells.iter().any(|c| c.cell.environment != first.environment),
+        }
+    }
+
+    /// That of a cell.
+    pub(crate) fn of(self, cell: &CellReport) -> String {
+        let id = &cell.cell;
+        let mut label = format!("{} {}", id.distro, id.release);
+        if self.has_arch {
+            label.push_str(&format!(" {}", id.arch));
+        }
+        if self.has_environment {
+            label.push_str(&format!(" {}", id.environment));
+        }
+        label
+    }
+}
+
+/// What all cells have in common and their labels therefore leave out: `x86_64, container`.
+pub(crate) fn common(matrix: &Matrix) -> String {
+    let Some(first) = matrix.cells.first().map(|c| &c.cell) else { return "no cell".to_owned() };
+    let labels = Labels::new(matrix);
+    let mut words = Vec::new();
+    if !labels.has_arch {
+        words.push(first.arch.name());
+    }
+    if !labels.has_environment {
+        words.push(first.environment.name());
+    }
+    words.join(", ")
+}
+
+/// What a reader must know of a run before believing it.
+pub(crate) fn caveats(matrix: &Matrix) -> Vec<String> {
+    let mut out = Vec::new();
+    match matrix.ending {
+        Ending::Finished => {}
+        Ending::Interrupted => out.push("The run was interrupted: what it did not reach is untested.".to_owned()),
+        Ending::Killed => out.push("The run has no end: it was killed, or still runs.".to_owned()),
+    }
+    if let Some(filter) = &matrix.filter {
+        out.push(format!("Only tests matching `{filter}` were asked for; nothing is written back."));
+    }
+    if matrix.candidate {
+        out.push(
+            "Candidate packages, components or another record were laid over; nothing is written back.".to_owned(),
+        );
+    }
+    out.extend(disagreements(matrix));
+    for profile in &matrix.unknown_profiles {
+        out.push(format!("Profile {profile} is in the journal but is not known here: it is not judged."));
+    }
+    out
+}
+
+/// `1 min 05 s`, `4.2 s`.
+pub(crate) fn duration(millis: u64) -> String {
+    let seconds = millis / 1000;
+    match seconds {
+        0..10 => format!("{}.{} s", seconds, millis % 1000 / 100),
+        10..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// What an outcome has to say beyond its word.
+pub(crate) fn detail(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Pass => String::new(),
+        Outcome::Fail { message, blames } => format!("{blames}: {message}"),
+        Outcome::Skip { reason } => reason.clone(),
+        Outcome::Blocked { by } => format!("blocked by {by}"),
+        Outcome::Error { message } => message.clone(),
+    }
+}
+
+/// `37 of 41 tests passed`, where tests are required.
+pub(crate) fn tally(judgement: &Judgement) -> Option<String> {
+    (judgement.required > 0).then(|| format!("{} of {} tests passed", judgement.passed, judgement.required))
+}
+
+/// What the packages were and where they came from: `1:7.2 (bookworm-security)`.
+pub(crate) fn version(facts: &CellFacts, package: &str) -> String {
+    let version = facts.versions.get(package).map_or("?", String::as_str);
+    match facts.suites.get(package) {
+        Some(suite) => format!("{version} ({suite})"),
+        None => version.to_owned(),
+    }
+}
+
+/// What a run was, in one line: id, harness, when, how long.
+pub(crate) fn head(matrix: &Matrix) -> String {
+    let mut words = vec![format!("run {}", matrix.run), format!("harness {}", matrix.harness)];
+    if let Some(started) = matrix.started {
+        words.push(started.strftime("%Y-%m-%d %H:%M UTC").to_string());
+        if let Some(finished) = matrix.finished {
+            let millis = finished.as_millisecond().saturating_sub(started.as_millisecond());
+            words.push(duration(u64::try_from(millis).unwrap_or(0)));
+        }
+    }
+    words.join(" · ")
+}

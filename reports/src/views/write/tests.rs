@@ -1,0 +1,137 @@
+use super::*;
+use crate::journal::Event;
+use crate::sample;
+
+#[test]
+fn every_report_is_made_and_made_again_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("a/b");
+    let all = || {
+        write_all(&sample::journal(), &sample::catalogue(), &sample::profiles(), &out).unwrap();
+        FILES.iter().map(|f| std::fs::read(out.join(f)).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(all(), all());
+    let left: Vec<_> = std::fs::read_dir(&out).unwrap().collect();
+    assert_eq!(left.len(), FILES.len(), "no temporary file is left behind: {left:?}");
+}
+
+#[test]
+fn no_report_tells_a_mirror_or_a_password() {
+    let dir = tempfile::tempdir().unwrap();
+    write_all(&sample::journal(), &sample::catalogue(), &sample::profiles(), dir.path()).unwrap();
+    for file in FILES {
+        let text = std::fs::read_to_string(dir.path().join(file)).unwrap();
+        assert!(!text.contains("mirror.example") && !text.contains("user:pass"), "{file}");
+        assert!(!text.chars().any(crate::redact::is_unprintable), "{file}");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = write_all(&sample::journal(), &[], &[], &file.join("out")).unwrap_err();
+    assert!(error.to_string().contains("file/out"), "{error}");
+}
+
+/// Empty logs and those beyond the room are never copied out of an environment.
+#[test]
+fn every_link_of_the_page_leads_somewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let page = || {
+        write_all(&sample::journal(), &sample::catalogue(), &sample::profiles(), dir.path()).unwrap();
+        std::fs::read_to_string(dir.path().join("index.html")).unwrap()
+    };
+    let links = |page: &str| -> Vec<String> {
+        let parts = page.split("href=\"").skip(1);
+        parts.map(|part| part.split('"').next().unwrap_or_default().to_owned()).collect()
+    };
+    let without = page();
+    assert!(!without.contains("serial.log") && links(&without).iter().all(|link| link.starts_with('#')));
+    let kept = dir.path().join("13/1/serial.log");
+    std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
+    std::fs::write(&kept, "boots").unwrap();
+    // A link to a file is not what a run wrote.
+    std::fs::create_dir_all(dir.path().join("12/1")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", dir.path().join("12/1/serial.log")).unwrap();
+    let with = page();
+    let files: Vec<String> = links(&with).into_iter().filter(|link| !link.starts_with('#')).collect();
+    assert!(!files.is_empty() && files.iter().all(|file| file == "13/1/serial.log"), "{files:?}");
+    for link in links(&with) {
+        let there = match link.strip_prefix('#') {
+            Some(id) => with.contains(&format!("id=\"{id}\"")),
+            None => dir.path().join(&link).is_file(),
+        };
+        assert!(there, "{link} leads nowhere");
+    }
+}
+
+#[test]
+fn a_file_is_listed_only_inside_the_folder() {
+    assert!(is_inside("13/serial.log"));
+    for file in ["javascript:alert(1)", "/etc/passwd", "a/../../b", "//host/x"] {
+        assert!(!is_inside(file), "{file}");
+    }
+}
+
+/// Seconds that this thread has had a processor.
+fn cpu() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    text.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1e9
+}
+
+/// Twice the journal takes about twice the time, whatever it is full of.
+#[test]
+fn time_grows_as_the_journal_does() {
+    type Filling = (&'static str, fn(&mut sample::Maker, usize));
+    let fillings: [Filling; 5] = [
+        ("notes", |m, n| finish(m, "a::b".into(), numbered("note", n), Vec::new())),
+        ("files", |m, n| finish(m, "a::b".into(), Vec::new(), numbered("file", n))),
+        ("tests", |m, n| (0..n).for_each(|i| finish(m, format!("a::t{i}"), Vec::new(), Vec::new()))),
+        ("hosts", |m, n| {
+            (0..n)
+                .for_each(|i| finish(m, "a::b".into(), vec![format!("see http://h{i}.mirror.example/x")], Vec::new()));
+        }),
+        ("cells", |m, n| {
+            for i in 0..n / 4 {
+                m.push(Event::CellStarted { cell: sample::cell(&format!("r{i}")) });
+            }
+        }),
+    ];
+    for (what, fill) in fillings {
+        let took = |n: usize| {
+            let mut maker = sample::Maker::default();
+            maker.start(&["rs-4.0"], &["13"]);
+            fill(&mut maker, n);
+            let dir = tempfile::tempdir().unwrap();
+            let time = |_| {
+                let started = cpu();
+                write_all(&maker.journal, &sample::catalogue(), &sample::profiles(), dir.path()).unwrap();
+                cpu() - started
+            };
+            (0..3).map(time).fold(f64::MAX, f64::min)
+        };
+        let (once, fourfold) = (took(500), took(2000));
+        // The square would be sixteenfold; below some milliseconds all is noise.
+        assert!(fourfold < 8.0 * once + 0.05, "{what}: {once} s, then {fourfold} s");
+    }
+}
+
+fn numbered(what: &str, count: usize) -> Vec<String> {
+    (0..count).map(|i| format!("{what} {i}")).collect()
+}
+
+fn finish(maker: &mut sample::Maker, test: String, notes: Vec<String>, artifacts: Vec<String>) {
+    maker.push(Event::TestFinished {
+        cell: sample::cell("13"),
+        profiles: sample::strings(&["rs-4.0"]),
+        test,
+        attempt: 1,
+        machine: 0,
+        outcome: suites::outcome::Outcome::Pass,
+        millis: 1,
+        notes,
+        artifacts,
+    });
+}
