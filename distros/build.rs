@@ -1,4 +1,4 @@
-//! Lists the shipped records, so that a new one is one new file.
+//! Lists the shipped records, so that a new one is one new file; tells the tests what this machine lacks.
 #![expect(clippy::expect_used, reason = "a build that cannot read its sources must stop")]
 
 use std::fmt::Write as _;
@@ -9,6 +9,29 @@ fn main() {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo says where to write"));
     let text = list(&root, "RECORDS", "records") + &list(&root, "VERDICTS", "records/verified");
     std::fs::write(out.join("shipped.rs"), text).expect("the list is written");
+    lacks::tell(&[
+        lacks::APT,
+        lacks::APT_CONFIG,
+        lacks::BASH,
+        lacks::BASH_COMPLETION,
+        lacks::CONTAINERD,
+        lacks::DEBHELPER,
+        lacks::DEBIAN_SYSTEM,
+        lacks::DNF,
+        lacks::DPKG_QUERY,
+        lacks::FISH,
+        lacks::LINTIAN,
+        lacks::MAN,
+        lacks::MOUNTING,
+        lacks::NODES,
+        lacks::PACMAN,
+        lacks::PYTHON,
+        lacks::ROOT,
+        lacks::STRACE,
+        lacks::SYSTEMD_ANALYZE,
+        lacks::ZSH,
+        lacks::ZYPPER,
+    ]);
 }
 
 /// `const NAME: &[(&str, &str)]` of a folder's YAML files: the name in the repository, the text.
