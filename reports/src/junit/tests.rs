@@ -22,15 +22,13 @@ fn the_sample_as_junit() {
 }
 
 #[test]
+#[cfg_attr(lacks = "xmllint", ignore = "needs xmllint")]
 fn the_schema_allows_it() {
     let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/junit.xsd");
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("junit.xml");
     std::fs::write(&file, rendered(&sample::journal())).unwrap();
-    let Ok(output) = Command::new("xmllint").args(["--noout", "--schema"]).arg(&schema).arg(&file).output() else {
-        eprintln!("xmllint is not installed: the schema was not checked");
-        return;
-    };
+    let output = Command::new("xmllint").args(["--noout", "--schema"]).arg(&schema).arg(&file).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 
     // The schema is strict enough to refuse a rerun without a type.
