@@ -14,10 +14,10 @@
 //!
 //! Cargo compiles a crate and all that use it again whenever its build script has run, whatever the script printed, and
 //! runs a script each time that is told to watch a path that does not exist. So only what may end a lack is watched, where
-//! there is one: the folders that package managers install programs into, `PATH`, `DOCKER_HOST`, Docker's socket if there
-//! is one, and the variables that another user has another value of. On a machine that lacks nothing, nothing is watched;
-//! what is gone there fails its tests. An engine that was started later, for one, goes unnoticed where it had no socket
-//! before: `touch harness/lacks/src/lib.rs` has everything asked again.
+//! there is one: the folders that package managers install programs into, or that a file is missing in, `PATH`,
+//! `DOCKER_HOST`, Docker's socket if there is one, and the variables that another user has another value of. On a machine
+//! that lacks nothing, nothing is watched; what is gone there fails its tests. An engine that was started later, for one,
+//! goes unnoticed where it had no socket before: `touch harness/lacks/src/lib.rs` has everything asked again.
 
 mod docker;
 mod machine;

@@ -24,12 +24,18 @@ pub(crate) fn lacking(needs: &[Need]) -> Vec<Condition> {
 /// What cargo is told to watch on the disk for an end of the lacks; nothing that does not exist.
 pub(crate) fn watched(lacking: &[Condition]) -> Vec<String> {
     let mut paths = Vec::new();
-    if lacking.iter().any(|condition| matches!(condition, Condition::Program(_) | Condition::File(_))) {
-        paths.extend(INSTALLED.map(PathBuf::from));
+    for condition in lacking {
+        match condition {
+            Condition::Program(_) => paths.extend(INSTALLED.map(PathBuf::from)),
+            Condition::File(files) => {
+                paths.extend(files.iter().filter_map(|f| Path::new(f).parent()).map(PathBuf::from))
+            }
+            Condition::DockerEngine => paths.extend(docker::socket(&docker::address())),
+            Condition::Root | Condition::LinuxCapability(_) | Condition::Architecture(_) => {}
+        }
     }
-    if lacking.contains(&Condition::DockerEngine) {
-        paths.extend(docker::socket(&docker::address()));
-    }
+    paths.sort();
+    paths.dedup();
     paths.retain(|path| path.exists());
     paths.iter().map(|path| format!("cargo::rerun-if-changed={}", path.display())).collect()
 }
@@ -99,7 +105,9 @@ mod tests {
     #[test]
     fn nothing_that_is_not_there_is_watched() {
         assert_eq!(watched(&[]), Vec::<String>::new());
-        for line in watched(&[Condition::Program("x"), Condition::DockerEngine]) {
+        assert_eq!(watched(&[Condition::File(&["/proc/no-such-file"])]), ["cargo::rerun-if-changed=/proc"]);
+        let lacking = [Condition::Program("x"), Condition::DockerEngine, Condition::File(&["/no/such/file"])];
+        for line in watched(&lacking) {
             let path = line.strip_prefix("cargo::rerun-if-changed=").unwrap();
             assert!(Path::new(path).exists(), "{path}");
         }
