@@ -1,7 +1,8 @@
 //! Builds the agent: a small static binary for environments and guests, embedded into the harness.
 //!
-//! Plain cargo does it, in a target folder of its own and with scrubbed flags, so that whatever the outer build is given
+//! Plain cargo builds it, in a target folder of its own and with scrubbed flags, so that whatever the outer build is given
 //! (coverage, sanitizers, another target) does not end up in a guest.
+//! It also tells the tests what this machine lacks.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const PJDFSTEST: &str = "0.2.2";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    lacks::tell(&[lacks::CONTAINERS, lacks::DOCKER_COMMAND, lacks::SYSTEM_CALLS]);
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("..");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     for path in [

@@ -57,8 +57,9 @@ mod tests {
 
     const HANGS: &str = "KATA_QUALIFY_TEST_HANGS";
 
-    /// Not a test of its own: a process that hangs in a thread, as one that reads from a FIFO does, and listens.
+    /// A process that hangs in a thread, as one that reads from a FIFO does, and listens.
     #[test]
+    #[ignore = "a part of the_second_signal_ends_what_the_first_one_cannot, which runs it"]
     fn hangs() {
         if std::env::var_os(HANGS).is_none() {
             return;
@@ -90,7 +91,7 @@ mod tests {
     fn the_second_signal_ends_what_the_first_one_cannot() {
         for first in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
             let mut child = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "interrupt::tests::hangs", "--nocapture"])
+                .args(["--exact", "interrupt::tests::hangs", "--ignored", "--nocapture"])
                 .env(HANGS, "1")
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())

@@ -1,7 +1,7 @@
 //! The VM environment on this very machine: a release is booted, and what ends it is told by its name.
 //!
 //! One boot under emulation takes from seconds to minutes, so the faults share what they can.
-//! Root, mmdebstrap and a mirror or a warm cache are needed; without them this says SKIPPED.
+//! Root, mmdebstrap and a mirror or a warm cache are needed.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails by panicking")]
 
@@ -28,24 +28,15 @@ struct Ready {
     folder: tempfile::TempDir,
 }
 
-fn ready(test: &str) -> Option<Ready> {
+fn ready() -> Ready {
     let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED {test}: making a disk of a release needs root");
-        return None;
-    }
     let options = Options::new(cache());
     let database = Database::embedded();
     let release = database.record("debian").unwrap().release("13", Arch::X86_64).unwrap();
-    let disk = match prepare_disk(&release, &options, &vm::files(), &|_| {}) {
-        Ok(disk) => disk,
-        Err(e) => {
-            eprintln!("SKIPPED {test}: no disk of debian:13: {e}");
-            return None;
-        }
-    };
+    let disk = prepare_disk(&release, &options, &vm::files(), &|_| {});
+    let disk = disk.unwrap_or_else(|e| panic!("no disk of debian:13: {e}"));
     let outer = Outer::prepare(&options, &|_| {}).unwrap();
-    Some(Ready { _turn: turn, outer, disk, folder: tempfile::tempdir().unwrap() })
+    Ready { _turn: turn, outer, disk, folder: tempfile::tempdir().unwrap() }
 }
 
 impl Ready {
@@ -77,7 +68,7 @@ async fn ends(vm: &Vm, within: Duration) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 async fn the_ends_of_a_machine_are_told_apart() {
-    let Some(ready) = ready("the_ends_of_a_machine_are_told_apart") else { return };
+    let ready = ready();
 
     // Its kernel panics.
     let panics = ready.boot("panics").await;
@@ -125,7 +116,7 @@ async fn the_ends_of_a_machine_are_told_apart() {
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_killed_run_leaves_no_machine() {
-    let Some(ready) = ready("a_killed_run_leaves_no_machine") else { return };
+    let ready = ready();
     let mut run = Command::new(env!("CARGO_BIN_EXE_kata-qualify"))
         .args(["run", "debian:13", "--in", "vm", "--vm-memory", "1024", "--test", "host::cpu_can_virtualize"])
         .arg("--cache")
@@ -174,7 +165,7 @@ fn a_killed_run_leaves_no_machine() {
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn the_rest_goes_on_in_a_fresh_machine() {
-    let Some(ready) = ready("the_rest_goes_on_in_a_fresh_machine") else { return };
+    let ready = ready();
     let journal = lose_a_machine_of_debian_13(&ready, "debian:12,13", Signal::KILL);
     assert!(journal.contains("QEMU ended: signal 9"), "the loss has a name: {journal}");
     let other = finished(&journal, "debian:12");
@@ -186,7 +177,7 @@ fn the_rest_goes_on_in_a_fresh_machine() {
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_machine_that_stands_still_is_lost() {
-    let Some(ready) = ready("a_machine_that_stands_still_is_lost") else { return };
+    let ready = ready();
     let journal = lose_a_machine_of_debian_13(&ready, "debian:13", Signal::STOP);
     assert!(journal.contains("runs, and nothing was heard of it for"), "the loss has a name: {journal}");
 }

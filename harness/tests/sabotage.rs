@@ -6,7 +6,7 @@
 
 mod command;
 
-use command::{able, cell, end, kata_qualify, outcomes, results, verdicts};
+use command::{cell, end, kata_qualify, outcomes, results, verdicts};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -122,10 +122,8 @@ impl Subject {
 }
 
 #[test]
+#[cfg_attr(lacks = "containers", ignore = "needs root, x86_64, mmdebstrap and Docker")]
 fn a_daemon_that_ends_at_once_keeps_the_share_from_mounting_and_nothing_else() {
-    if !able("a_daemon_that_ends_at_once_keeps_the_share_from_mounting_and_nothing_else") {
-        return;
-    }
     let overlay = Overlay::new();
     overlay.program("usr/libexec/virtiofsd", DEAD_DAEMON);
     let mounts = "virtio_fs::mounts_in_the_guest";
@@ -148,9 +146,6 @@ fn a_daemon_that_ends_at_once_keeps_the_share_from_mounting_and_nothing_else() {
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_daemon_that_ends_at_once_loses_virtio_fs() {
-    if !able("a_daemon_that_ends_at_once_loses_virtio_fs") {
-        return;
-    }
     let overlay = Overlay::new();
     overlay.program("usr/libexec/virtiofsd", DEAD_DAEMON);
     let after = TRIXIE.run(&["--overlay", overlay.path()]);
@@ -160,9 +155,6 @@ fn a_daemon_that_ends_at_once_loses_virtio_fs() {
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_daemon_that_lies_about_renames_loses_virtio_fs() {
-    if !able("a_daemon_that_lies_about_renames_loses_virtio_fs") {
-        return;
-    }
     let overlay = Overlay::new();
     overlay.copy(&TRIXIE.tree().join("usr/libexec/virtiofsd"), "usr/libexec/virtiofsd.real");
     overlay.program("usr/libexec/virtiofsd", LYING_DAEMON);
@@ -175,9 +167,6 @@ fn a_daemon_that_lies_about_renames_loses_virtio_fs() {
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_qemu_without_vhost_user_fs_loses_virtio_fs() {
-    if !able("a_qemu_without_vhost_user_fs_loses_virtio_fs") {
-        return;
-    }
     let overlay = Overlay::new();
     overlay.copy(&TRIXIE.tree().join("usr/bin/qemu-system-x86_64"), "usr/bin/qemu-system-x86_64.real");
     overlay.program("usr/bin/qemu-system-x86_64", QEMU_WITHOUT_VIRTIO_FS);
@@ -254,9 +243,6 @@ const QEMU: &str = "usr/bin/qemu-system-x86_64";
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_qemu_that_cannot_hotplug_loses_hotplug_and_nothing_else() {
-    if !able("a_qemu_that_cannot_hotplug_loses_hotplug_and_nothing_else") {
-        return;
-    }
     // No memory slots, as many CPU slots as CPUs, no bridge, no SCSI controller.
     let wrapper = qemu_with(
         "case $a in \
@@ -282,9 +268,6 @@ fn a_qemu_that_cannot_hotplug_loses_hotplug_and_nothing_else() {
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_qemu_without_read_only_memory_loses_the_image_as_an_nvdimm_and_nothing_else() {
-    if !able("a_qemu_without_read_only_memory_loses_the_image_as_an_nvdimm_and_nothing_else") {
-        return;
-    }
     // As QEMU 5.2 says it, which has the device.
     let wrapper = qemu_with(
         "case $a in memory-backend-file,*readonly=on*) \
@@ -306,9 +289,6 @@ fn a_qemu_without_read_only_memory_loses_the_image_as_an_nvdimm_and_nothing_else
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_qemu_that_hands_over_another_image_is_found() {
-    if !able("a_qemu_that_hands_over_another_image_is_found") {
-        return;
-    }
     // The disk's bytes from 4 MiB on are as they were, but 64 KiB further on.
     let wrapper = qemu_with(
         "case $a in id=image-*,file=*) f=${a#*,file=}; f=${f%%,*}; \
@@ -324,9 +304,6 @@ fn a_qemu_that_hands_over_another_image_is_found() {
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_qemu_that_crashes_is_named_by_every_test_that_it_fails() {
-    if !able("a_qemu_that_crashes_is_named_by_every_test_that_it_fails") {
-        return;
-    }
     for bad in TRIXIE.bad_with(QEMU, &qemu_that_is_sent("SEGV", 8), "smoke::") {
         assert_eq!((bad.outcome.as_str(), bad.blames.as_str()), ("fail", "qemu"), "{}: {}", bad.test, bad.message);
         assert!(
@@ -341,9 +318,6 @@ fn a_qemu_that_crashes_is_named_by_every_test_that_it_fails() {
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_qemu_that_is_killed_from_outside_blames_nobody() {
-    if !able("a_qemu_that_is_killed_from_outside_blames_nobody") {
-        return;
-    }
     for bad in TRIXIE.bad_with(QEMU, &qemu_that_is_sent("KILL", 8), "smoke::q") {
         assert_eq!(bad.outcome, "error", "{}: {}", bad.test, bad.message);
         assert!(bad.message.contains("killed from outside with signal 9"), "{}: {}", bad.test, bad.message);
@@ -353,9 +327,6 @@ fn a_qemu_that_is_killed_from_outside_blames_nobody() {
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_qemu_that_keeps_the_guests_memory_to_itself_is_blamed_and_not_the_daemon() {
-    if !able("a_qemu_that_keeps_the_guests_memory_to_itself_is_blamed_and_not_the_daemon") {
-        return;
-    }
     let wrapper = qemu_with("a=${a/,share=on/}");
     let bad = TRIXIE.bad_with(QEMU, &wrapper, "virtio_fs::mounts_in_the_guest");
     for bad in &bad {
@@ -368,9 +339,6 @@ fn a_qemu_that_keeps_the_guests_memory_to_itself_is_blamed_and_not_the_daemon() 
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_guest_that_panics_is_the_kernels_though_qemu_goes_with_it() {
-    if !able("a_guest_that_panics_is_the_kernels_though_qemu_goes_with_it") {
-        return;
-    }
     // Without a first program the kernel panics at the end of its boot.
     let wrapper = qemu_with(r#"[[ $a == *panic=1* ]] && a="$a rdinit=/none root=/none""#);
     for bad in TRIXIE.bad_with(QEMU, &wrapper, "kernel_boots_to_userspace") {
@@ -382,9 +350,6 @@ fn a_guest_that_panics_is_the_kernels_though_qemu_goes_with_it() {
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_daemon_that_crashes_is_blamed_and_one_that_is_stopped_is_not() {
-    if !able("a_daemon_that_crashes_is_blamed_and_one_that_is_stopped_is_not") {
-        return;
-    }
     let daemon = "usr/libexec/virtiofsd";
     let bad = TRIXIE.bad_with(daemon, &daemon_that_is_sent("SEGV", 10), "virtio_fs::rename_is_atomic");
     for bad in bad {
@@ -401,9 +366,6 @@ const VIRTIO_FS: &[&str] = &["fs.virtio-fs", "fs.virtio-fs.xattr", "fs.virtio-fs
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_kernel_without_its_virtiofs_module_loses_virtio_fs() {
-    if !able("a_kernel_without_its_virtiofs_module_loses_virtio_fs") {
-        return;
-    }
     let modules = BOOKWORM.tree().join("usr/lib/modules");
     let kernels: Vec<_> = std::fs::read_dir(&modules).unwrap().map(|e| e.unwrap().file_name()).collect();
     let overlay = Overlay::new();

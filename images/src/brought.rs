@@ -285,12 +285,9 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(lacks = "curl", ignore = "needs curl")]
     fn an_address_that_never_ends_is_given_up() {
         use std::io::Write as _;
-        if !crate::command::in_path("curl") {
-            eprintln!("SKIPPED: there is no curl here");
-            return;
-        }
         let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}/endless", server.local_addr().unwrap());
         std::thread::spawn(move || {

@@ -1,6 +1,6 @@
 //! The real thing: mmdebstrap, apt, Docker, a registry, a full disk, a killed maker.
 //!
-//! Each test says on stderr what it lacks and passes then; the base image is shared through cargo's folder for tests.
+//! A mirror must answer, or have answered once: the base image is shared through cargo's folder for tests.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
@@ -27,40 +27,10 @@ fn shared_cache() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("images-cache")
 }
 
-/// Says why a test does nothing; `eprintln` would be swallowed.
-fn skip(test: &str, why: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
-}
-
-fn has(program: &str) -> bool {
-    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
-}
-
-fn able(test: &str) -> bool {
-    let why = if !rustix::process::geteuid().is_root() {
-        "needs root"
-    } else if !has("mmdebstrap") {
-        "needs mmdebstrap"
-    } else if cfg!(not(target_arch = "x86_64")) {
-        "needs x86_64"
-    } else {
-        return true;
-    };
-    skip(test, why);
-    false
-}
-
-/// Trixie's image; nothing where the mirror cannot be reached, which is not what these tests are about.
-fn trixie(test: &str) -> Option<images::Image> {
+/// Trixie's image.
+fn trixie() -> images::Image {
     let options = Options { accept_expired: true, ..Options::new(shared_cache()) };
-    match prepare(&debian::release("13"), &options, &|_| {}) {
-        Ok(image) => Some(image),
-        Err(e) if matches!(*e.cause, Cause::MirrorUnreachable { .. }) => {
-            skip(test, &e.to_string());
-            None
-        }
-        Err(e) => panic!("{e}"),
-    }
+    prepare(&debian::release("13"), &options, &|_| {}).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn left_overs(cache: &Path) -> usize {
@@ -68,12 +38,9 @@ fn left_overs(cache: &Path) -> usize {
 }
 
 #[test]
+#[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
 fn trixie_becomes_a_tree_with_a_kernel_and_an_initramfs() {
-    let test = "trixie_becomes_a_tree_with_a_kernel_and_an_initramfs";
-    if !able(test) {
-        return;
-    }
-    let Some(image) = trixie(test) else { return };
+    let image = trixie();
     let release = debian::release("13");
     let manifest = &image.manifest;
     assert_eq!(manifest.source, Source::Bootstrap);
@@ -99,7 +66,7 @@ fn trixie_becomes_a_tree_with_a_kernel_and_an_initramfs() {
 
     // Unchanged: nothing is bootstrapped, and offline nobody is asked.
     let started = Instant::now();
-    let again = trixie(test).unwrap();
+    let again = trixie();
     assert_eq!((again.origin, again.key()), (Origin::Cached, image.key()));
     assert!(started.elapsed() < Duration::from_secs(10));
     let options =
@@ -109,12 +76,9 @@ fn trixie_becomes_a_tree_with_a_kernel_and_an_initramfs() {
 }
 
 #[test]
+#[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
 fn an_overlay_makes_an_image_of_its_own() {
-    let test = "an_overlay_makes_an_image_of_its_own";
-    if !able(test) {
-        return;
-    }
-    let Some(plain) = trixie(test) else { return };
+    let plain = trixie();
     let release = debian::release("13");
     let files = kernel::find(&plain.rootfs(), &release).unwrap();
     // Trixie's kernel has virtiofs built in, 9p as a module.
@@ -143,17 +107,9 @@ fn an_overlay_makes_an_image_of_its_own() {
 }
 
 #[test]
+#[cfg_attr(any(lacks = "images", lacks = "dpkg-deb"), ignore = "needs root, x86_64, mmdebstrap and dpkg-deb")]
 fn a_local_package_is_laid_over_the_release() {
-    let test = "a_local_package_is_laid_over_the_release";
-    if !able(test) {
-        return;
-    }
-    if !has("dpkg-deb") {
-        return skip(test, "needs dpkg-deb");
-    }
-    if trixie(test).is_none() {
-        return;
-    }
+    trixie();
     let (_work, deb) = package("kata-candidate", "#!/bin/sh\n");
     let options = Options {
         offline: true,
@@ -210,11 +166,9 @@ fn borrowed(image: &images::Image) -> tempfile::TempDir {
 }
 
 #[test]
+#[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
 fn offline_fetches_nothing() {
-    let test = "offline_fetches_nothing";
-    if !able(test) || trixie(test).is_none() {
-        return;
-    }
+    trixie();
     let known: ExtraPackage = "hello".parse().unwrap();
     let options = Options { offline: true, extra_packages: vec![known], ..Options::new(shared_cache()) };
     let error = prepare(&debian::release("13"), &options, &|_| {}).unwrap_err();
@@ -223,11 +177,9 @@ fn offline_fetches_nothing() {
 }
 
 #[test]
+#[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
 fn a_package_that_does_not_exist_is_named() {
-    let test = "a_package_that_does_not_exist_is_named";
-    if !able(test) || trixie(test).is_none() {
-        return;
-    }
+    trixie();
     let missing: ExtraPackage = "no-such-package-anywhere".parse().unwrap();
     let options = Options { offline: true, extra_packages: vec![missing], ..Options::new(shared_cache()) };
     let error = prepare(&debian::release("13"), &options, &|_| {}).unwrap_err();
@@ -287,10 +239,8 @@ fn from(mirror: String, accept_expired: bool) -> (tempfile::TempDir, Result<imag
 }
 
 #[test]
+#[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
 fn a_stale_mirror_needs_to_be_accepted() {
-    if !able("a_stale_mirror_needs_to_be_accepted") {
-        return;
-    }
     let stale = "Suite: stable\nCodename: trixie\nDate: Sat, 01 Jan 2022 00:00:00 UTC\nValid-Until: Sat, 08 Jan 2022 00:00:00 UTC\n";
     let files: &'static [_] = Box::leak(Box::new([("/debian/dists/trixie/InRelease", stale)]));
     let (_cache, result) = from(mirror(files), false);
@@ -310,10 +260,8 @@ fn a_stale_mirror_needs_to_be_accepted() {
 }
 
 #[test]
+#[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
 fn an_index_without_an_end_is_not_read() {
-    if !able("an_index_without_an_end_is_not_read") {
-        return;
-    }
     let endless: &'static str = Box::leak("Suite: stable\n".repeat(2 << 20).into_boxed_str());
     let files: &'static [_] = Box::leak(Box::new([("/debian/dists/trixie/InRelease", endless)]));
     let (cache, result) = from(mirror(files), true);
@@ -352,10 +300,8 @@ fn leaks(cache: &Path) -> Vec<String> {
 }
 
 #[test]
+#[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
 fn a_mirrors_credentials_are_given_to_the_mirror_alone() {
-    if !able("a_mirrors_credentials_are_given_to_the_mirror_alone") {
-        return;
-    }
     let index = "Suite: stable\nCodename: trixie\nDate: Sat, 01 Jan 2022 00:00:00 UTC\n";
     let cache = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -395,10 +341,8 @@ fn a_mirrors_credentials_are_given_to_the_mirror_alone() {
 }
 
 #[test]
+#[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
 fn a_release_that_the_mirror_lacks_is_named() {
-    if !able("a_release_that_the_mirror_lacks_is_named") {
-        return;
-    }
     let (_cache, result) = from(mirror(&[]), false);
     let error = result.unwrap_err();
     assert_eq!(error.phase, Phase::Resolve);
@@ -406,10 +350,8 @@ fn a_release_that_the_mirror_lacks_is_named() {
 }
 
 #[test]
+#[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
 fn a_mirror_that_does_not_answer_is_told_from_all_else() {
-    if !able("a_mirror_that_does_not_answer_is_told_from_all_else") {
-        return;
-    }
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (_cache, result) = from(format!("http://{free}/debian"), false);
     let error = result.unwrap_err();
@@ -427,11 +369,12 @@ fn a_mirror_that_does_not_answer_is_told_from_all_else() {
 struct Tmpfs(tempfile::TempDir);
 
 impl Tmpfs {
-    fn new(size: &str) -> Option<Tmpfs> {
-        let dir = tempfile::tempdir().ok()?;
+    fn new(size: &str) -> Tmpfs {
+        let dir = tempfile::tempdir().unwrap();
         let option = format!("size={size},mode=755");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &option, "tmpfs"]).arg(dir.path()).status();
-        mounted.is_ok_and(|s| s.success()).then_some(Tmpfs(dir))
+        assert!(mounted.unwrap().success(), "a small filesystem cannot be mounted");
+        Tmpfs(dir)
     }
 }
 
@@ -442,12 +385,10 @@ impl Drop for Tmpfs {
 }
 
 #[test]
+#[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
 fn a_full_disk_is_called_that() {
-    let test = "a_full_disk_is_called_that";
-    if !able(test) || trixie(test).is_none() {
-        return;
-    }
-    let Some(small) = Tmpfs::new("120m") else { return skip(test, "cannot mount") };
+    trixie();
+    let small = Tmpfs::new("120m");
     let options = Options { accept_expired: true, ..Options::new(small.0.path()) };
     let error = prepare(&debian::release("13"), &options, &|_| {}).unwrap_err();
     assert!(matches!(*error.cause, Cause::DiskFull), "{error}");
@@ -455,11 +396,9 @@ fn a_full_disk_is_called_that() {
 }
 
 #[test]
+#[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
 fn two_makers_of_one_image_build_it_once() {
-    let test = "two_makers_of_one_image_build_it_once";
-    if !able(test) || trixie(test).is_none() {
-        return;
-    }
+    trixie();
     let cache = tempfile::tempdir().unwrap();
     let options = Options { accept_expired: true, ..Options::new(cache.path()) };
     let make = || prepare(&debian::release("13"), &options, &|_| {}).unwrap();
@@ -474,11 +413,9 @@ fn two_makers_of_one_image_build_it_once() {
 }
 
 #[test]
+#[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
 fn cancelling_leaves_nothing_behind() {
-    let test = "cancelling_leaves_nothing_behind";
-    if !able(test) || trixie(test).is_none() {
-        return;
-    }
+    trixie();
     let cache = tempfile::tempdir().unwrap();
     let cancel = Arc::new(AtomicBool::new(false));
     let options = Options { accept_expired: true, cancel: Arc::clone(&cancel), ..Options::new(cache.path()) };
@@ -519,8 +456,9 @@ const MAKER: &str = "KATA_QUALIFY_TEST_MAKER";
 const PACKAGE: &str = "KATA_QUALIFY_TEST_PACKAGE";
 const MIRROR: &str = "KATA_QUALIFY_TEST_MIRROR";
 
-/// Not a test of its own: the process that the next ones kill.
+/// The process that the next tests kill.
 #[test]
+#[ignore = "a part of the tests that kill it, which run it"]
 fn maker() {
     let Some(cache) = std::env::var_os(MAKER) else { return };
     let mut options = Options { accept_expired: true, ..Options::new(cache) };
@@ -536,7 +474,7 @@ fn maker() {
 /// Starts a maker, waits until it is where it is to be killed, kills it, and waits until nothing of it is left.
 fn kill_maker(cache: &Path, more: &[(&str, &str)], working: impl Fn() -> bool) {
     let mut maker = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "maker"])
+        .args(["--exact", "maker", "--ignored"])
         .env(MAKER, cache)
         .envs(more.iter().copied())
         .stdout(Stdio::null())
@@ -567,11 +505,9 @@ fn made(cache: &Path, file: &str) -> bool {
 }
 
 #[test]
+#[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
 fn a_killed_maker_leaves_no_image_no_mount_and_no_process() {
-    let test = "a_killed_maker_leaves_no_image_no_mount_and_no_process";
-    if !able(test) || trixie(test).is_none() {
-        return;
-    }
+    trixie();
     let cache = tempfile::tempdir().unwrap();
     kill_maker(cache.path(), &[], || made(cache.path(), "var/lib/dpkg"));
     assert!(images::cache::list(cache.path()).is_empty());
@@ -582,11 +518,8 @@ fn a_killed_maker_leaves_no_image_no_mount_and_no_process() {
 }
 
 #[test]
+#[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
 fn a_maker_killed_while_apt_is_another_user_leaves_no_process() {
-    let test = "a_maker_killed_while_apt_is_another_user_leaves_no_process";
-    if !able(test) {
-        return;
-    }
     // Takes connections and never answers.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mirror = format!("http://{}/debian", listener.local_addr().unwrap());
@@ -605,15 +538,9 @@ fn a_maker_killed_while_apt_is_another_user_leaves_no_process() {
 }
 
 #[test]
+#[cfg_attr(any(lacks = "images", lacks = "dpkg-deb"), ignore = "needs root, x86_64, mmdebstrap and dpkg-deb")]
 fn a_maker_killed_in_a_postinst_leaves_nothing_that_blocks_the_next() {
-    let test = "a_maker_killed_in_a_postinst_leaves_nothing_that_blocks_the_next";
-    if !able(test) {
-        return;
-    }
-    if !has("dpkg-deb") {
-        return skip(test, "needs dpkg-deb");
-    }
-    let Some(plain) = trixie(test) else { return };
+    let plain = trixie();
     let script = "#!/bin/sh\ntouch /in-postinst\nsetsid sleep 600 &\nsleep 600\n";
     let (_work, deb) = package("kata-slow", script);
     let name = deb.to_str().unwrap();
@@ -625,8 +552,9 @@ fn a_maker_killed_in_a_postinst_leaves_nothing_that_blocks_the_next() {
 
 const HOSTILE: &str = "KATA_QUALIFY_TEST_HOSTILE";
 
-/// Not a test of its own: what the next one packs into a package.
+/// What the next test packs into a package.
 #[test]
+#[ignore = "a part of a_packages_script_has_no_power_over_the_machine, which runs it"]
 fn hostile_script() {
     if std::env::var_os(HOSTILE).is_some() {
         hostile::attack();
@@ -635,7 +563,7 @@ fn hostile_script() {
 
 /// How its script, or whoever else is in the tree, runs it.
 fn run_hostile() -> String {
-    format!("{HOSTILE}=1 /{} --exact hostile_script --nocapture", hostile::PROGRAM)
+    format!("{HOSTILE}=1 /{} --exact hostile_script --ignored --nocapture", hostile::PROGRAM)
 }
 
 /// What succeeded, of what was tried.
@@ -645,17 +573,11 @@ fn succeeded(report: &str) -> Vec<&str> {
 }
 
 #[test]
+#[cfg_attr(any(lacks = "images", lacks = "dpkg-deb"), ignore = "needs root, x86_64, mmdebstrap and dpkg-deb")]
 fn a_packages_script_has_no_power_over_the_machine() {
     use std::os::linux::net::SocketAddrExt as _;
     use std::os::unix::fs::MetadataExt as _;
-    let test = "a_packages_script_has_no_power_over_the_machine";
-    if !able(test) {
-        return;
-    }
-    if !has("dpkg-deb") {
-        return skip(test, "needs dpkg-deb");
-    }
-    let Some(plain) = trixie(test) else { return };
+    let plain = trixie();
     let cache = borrowed(&plain);
     let secret = cache.path().join("secret");
     std::fs::write(&secret, "of the machine").unwrap();
@@ -709,12 +631,9 @@ fn a_packages_script_has_no_power_over_the_machine() {
 }
 
 #[test]
+#[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
 fn the_tree_is_the_one_that_comes_of_it_without_namespaces() {
-    let test = "the_tree_is_the_one_that_comes_of_it_without_namespaces";
-    if !able(test) {
-        return;
-    }
-    let Some(image) = trixie(test) else { return };
+    let image = trixie();
     let sources = std::fs::read_to_string(image.dir.join("apt/sources.list")).unwrap();
     let work = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let tree = work.path().join("tree");
@@ -730,17 +649,11 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 #[test]
+#[cfg_attr(any(lacks = "images", lacks = "docker"), ignore = "needs root, x86_64, mmdebstrap and Docker")]
 fn docker_runs_the_imported_tree() {
-    let test = "docker_runs_the_imported_tree";
-    if !able(test) {
-        return;
-    }
     let runtime = runtime();
-    let docker = match runtime.block_on(container::connect()) {
-        Ok(docker) => docker,
-        Err(e) => return skip(test, &format!("needs Docker: {e}")),
-    };
-    let Some(plain) = trixie(test) else { return };
+    let docker = runtime.block_on(container::connect()).unwrap();
+    let plain = trixie();
     // An image of its own, so that nobody else's is touched.
     let overlay = tempfile::tempdir().unwrap();
     std::fs::write(overlay.path().join("mark"), "docker_runs_the_imported_tree").unwrap();
@@ -804,13 +717,10 @@ fn small(key: &str) -> (tempfile::TempDir, images::Image) {
 }
 
 #[test]
+#[cfg_attr(lacks = "docker", ignore = "needs Docker")]
 fn caches_with_the_same_image_do_not_share_it_in_docker() {
-    let test = "caches_with_the_same_image_do_not_share_it_in_docker";
     let runtime = runtime();
-    let docker = match runtime.block_on(container::connect()) {
-        Ok(docker) => docker,
-        Err(e) => return skip(test, &format!("needs Docker: {e}")),
-    };
+    let docker = runtime.block_on(container::connect()).unwrap();
     let key = format!("{:08x}{}", std::process::id(), "0".repeat(56));
     let ((first, image), (second, same)) = (small(&key), small(&key));
     runtime.block_on(async {
@@ -836,18 +746,15 @@ fn caches_with_the_same_image_do_not_share_it_in_docker() {
 }
 
 #[test]
+#[cfg_attr(
+    any(lacks = "images", lacks = "docker", lacks = "docker-registry"),
+    ignore = "needs root, x86_64, mmdebstrap, Docker and docker-registry"
+)]
 fn an_oci_image_takes_the_same_path() {
-    let test = "an_oci_image_takes_the_same_path";
-    if !able(test) {
-        return;
-    }
     let runtime = runtime();
-    let docker = match runtime.block_on(container::connect()) {
-        Ok(docker) => docker,
-        Err(e) => return skip(test, &format!("needs Docker: {e}")),
-    };
-    let Some(registry) = registry::Registry::start() else { return skip(test, "needs docker-registry") };
-    let Some(plain) = trixie(test) else { return };
+    let docker = runtime.block_on(container::connect()).unwrap();
+    let registry = registry::Registry::start();
+    let plain = trixie();
     let reference = format!("{}/debian:13", registry.address);
     // A minimal tree, as a registry would have it: the release's essential packages and apt.
     let base = tempfile::tempdir().unwrap();

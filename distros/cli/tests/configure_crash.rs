@@ -57,12 +57,10 @@ fn meddled(machine: &Machine, call: &[&str], inject: &str) -> bool {
     status.code() != Some(0) || std::fs::read_to_string(log).expect("a log").contains("(INJECTED)")
 }
 
-fn has_strace() -> bool {
-    let found = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status().is_ok_and(|s| s.success());
-    if !found {
-        eprintln!("SKIPPED: strace does not run here");
-    }
-    found
+/// Else it would seem that every call had been meddled with, without an end.
+fn assert_strace_runs() {
+    let status = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status().expect("strace");
+    assert!(status.success(), "strace may not trace here: {status}");
 }
 
 /// A name, what was done before, and the call that is meddled with.
@@ -135,20 +133,18 @@ fn every_point(scenario: &Scenario, calls: &[&str], step: usize, how: &str) -> u
 }
 
 #[test]
+#[cfg_attr(lacks = "strace", ignore = "needs strace")]
 fn a_kill_leaves_nothing_stuck() {
-    if !has_strace() {
-        return;
-    }
+    assert_strace_runs();
     for scenario in [&SCENARIOS[2], &SCENARIOS[5]] {
         assert!(every_point(scenario, &["renameat", "unlinkat"], 2, "signal=KILL") > 2);
     }
 }
 
 #[test]
+#[cfg_attr(lacks = "strace", ignore = "needs strace")]
 fn no_space_leaves_nothing_stuck() {
-    if !has_strace() {
-        return;
-    }
+    assert_strace_runs();
     for scenario in [&SCENARIOS[2], &SCENARIOS[5]] {
         assert!(every_point(scenario, &["fsync"], 2, "error=ENOSPC") > 2);
     }
@@ -157,7 +153,7 @@ fn no_space_leaves_nothing_stuck() {
 #[test]
 #[ignore = "half an hour: every point of every scenario"]
 fn no_kill_anywhere_leaves_anything_stuck() {
-    assert!(has_strace());
+    assert_strace_runs();
     let points: usize = SCENARIOS.iter().map(|s| every_point(s, &CALLS, 1, "signal=KILL")).sum();
     eprintln!("{points} points");
     assert!(points > 300);
@@ -166,7 +162,7 @@ fn no_kill_anywhere_leaves_anything_stuck() {
 #[test]
 #[ignore = "minutes: every point of every scenario"]
 fn no_lack_of_space_leaves_anything_stuck() {
-    assert!(has_strace());
+    assert_strace_runs();
     let calls = ["write", "fsync", "renameat", "mkdirat", "unlinkat", "ftruncate"];
     for scenario in &SCENARIOS {
         every_point(scenario, &calls, 1, "error=ENOSPC");

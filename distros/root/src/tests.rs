@@ -96,6 +96,7 @@ fn only_empty_folders_without_links_are_removed() {
 }
 
 #[test]
+#[cfg_attr(lacks = "nodes", ignore = "needs root that may make device nodes")]
 fn devices_are_not_even_opened() {
     let (dir, root) = root();
     let device = |name: &str, major, minor| {
@@ -104,10 +105,7 @@ fn devices_are_not_even_opened() {
         let at = dir.path().join(name);
         rustix::fs::mknodat(rustix::fs::CWD, at, kind, mode, rustix::fs::makedev(major, minor))
     };
-    if device("zero", 1, 5).is_err() {
-        eprintln!("SKIPPED: devices cannot be made here");
-        return;
-    }
+    device("zero", 1, 5).unwrap();
     symlink("zero", dir.path().join("link")).unwrap();
     for name in ["/zero", "/link"] {
         let error = root.read(Path::new(name), 10).unwrap_err();

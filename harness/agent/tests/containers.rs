@@ -1,6 +1,6 @@
 //! Container tests under a real containerd and runc, and under runtimes that lie.
 //!
-//! They need root, containerd with its `ctr`, and runc; without them they say SKIPPED on standard error.
+//! They need root, containerd with its `ctr`, and runc; where one is lacking they are ignored.
 //! `KATA_QUALIFY_CONTAINERD` names another containerd, `KATA_QUALIFY_PROBE` a static agent that has been built already.
 
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test")]
@@ -44,19 +44,6 @@ fn probe() -> &'static Path {
         assert!(status.success(), "building the static agent: {status}");
         folder.join(target).join("debug/kata-qualify-agent")
     })
-}
-
-/// Why containers cannot be run here.
-fn lacking() -> Option<String> {
-    if !rustix::process::geteuid().is_root() {
-        return Some("not root".to_owned());
-    }
-    let containerd = containerd();
-    if !containerd.exists() {
-        return Some(format!("no {}", containerd.display()));
-    }
-    let runc = ["/usr/sbin/runc", "/usr/bin/runc", "/sbin/runc"].iter().any(|path| Path::new(path).exists());
-    (!runc).then(|| "no runc".to_owned())
 }
 
 fn containerd() -> PathBuf {
@@ -140,17 +127,6 @@ impl Bench {
     }
 }
 
-/// Whether the test is to run; says SKIPPED if not.
-fn possible() -> bool {
-    match lacking() {
-        None => true,
-        Some(reason) => {
-            eprintln!("SKIPPED: container tests need root, containerd and runc: {reason}");
-            false
-        }
-    }
-}
-
 fn failure(check: Check) -> (String, Option<Component>) {
     match check {
         Err(Stop::Fail { message, blames }) => (message, blames),
@@ -159,10 +135,8 @@ fn failure(check: Check) -> (String, Option<Component>) {
 }
 
 #[test]
+#[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
 fn every_control_passes_and_nothing_stays_behind() {
-    if !possible() {
-        return;
-    }
     let bench = Bench::new();
     let mut wrong = Vec::new();
     for test in catalogue::tests().iter().filter(|t| t.place == Place::Runc) {
@@ -171,7 +145,7 @@ fn every_control_passes_and_nothing_stays_behind() {
         eprintln!("{:>6} ms  {}  {result:?}", began.elapsed().as_millis(), test.id);
         match result {
             Ok(()) => {}
-            Err(Stop::Skip { reason }) => eprintln!("SKIPPED: {}: {reason}", test.id),
+            Err(Stop::Skip { reason }) => eprintln!("        {} skips: {reason}", test.id),
             Err(stop) => wrong.push(format!("{}: {stop:?}", test.id)),
         }
     }
@@ -193,10 +167,8 @@ fn every_control_passes_and_nothing_stays_behind() {
 
 /// A runtime that breaks one thing makes the test of that thing fail, and the control of another still pass.
 #[test]
+#[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
 fn runtimes_that_lie_are_found_out() {
-    if !possible() {
-        return;
-    }
     let edit = |expression: &str| format!("sed -i -E '{expression}' \"$BUNDLE/config.json\"");
     let lies = [
         ("environment_variables_arrive", edit(r#"s/"env":\[[^]]*\]/"env":["PATH=\/"]/"#)),
@@ -223,10 +195,8 @@ fn runtimes_that_lie_are_found_out() {
 }
 
 #[test]
+#[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
 fn a_runtime_that_leaves_something_behind_is_found_out() {
-    if !possible() {
-        return;
-    }
     // A process named like the container, as a virtiofsd that does not end would be.
     let script = "setsid tail -f /dev/null \"$BUNDLE/config.json\" >/dev/null 2>&1 </dev/null &";
     let bench = Bench::with_lying_runc(script);
@@ -241,10 +211,8 @@ fn a_runtime_that_leaves_something_behind_is_found_out() {
 }
 
 #[test]
+#[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
 fn the_end_of_containerd_is_named_and_the_next_test_has_a_new_one() {
-    if !possible() {
-        return;
-    }
     let bench = Bench::new();
     let exit_codes = "containers::runc::exit_codes_are_told";
     assert_eq!(bench.run(exit_codes), Ok(()));
@@ -270,10 +238,8 @@ fn the_end_of_containerd_is_named_and_the_next_test_has_a_new_one() {
 }
 
 #[test]
+#[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
 fn a_containerd_that_does_not_start_is_blamed_or_missed() {
-    if !possible() {
-        return;
-    }
     let mut bench = Bench::new();
     bench.settings.containerd = bench.folder.path().join("containerd");
     match bench.run("containers::runc::exit_codes_are_told") {
@@ -305,10 +271,8 @@ fn some_kata(profile: &str) -> Kata {
 }
 
 #[test]
+#[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
 fn kata_is_untested_without_artifacts_and_never_failed_by_its_control() {
-    if !possible() {
-        return;
-    }
     let twin = "containers::kata::environment_variables_arrive";
     let mut bench = Bench::with_lying_runc(r#"sed -i -E 's/"env":\[[^]]*\]/"env":["PATH=\/"]/' "$BUNDLE/config.json""#);
     match bench.run(twin) {
@@ -328,10 +292,8 @@ fn kata_is_untested_without_artifacts_and_never_failed_by_its_control() {
 }
 
 #[test]
+#[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
 fn a_kata_that_is_not_there_fails_with_containerds_words() {
-    if !possible() {
-        return;
-    }
     let mut bench = Bench::new();
     bench.claims.kata = vec![some_kata("go-3.29")];
     let (message, _) = failure(bench.run("containers::kata::the_working_directory_is_the_one_asked_for"));
@@ -339,10 +301,8 @@ fn a_kata_that_is_not_there_fails_with_containerds_words() {
 }
 
 #[test]
+#[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
 fn a_kata_that_hangs_is_ended_within_its_deadline() {
-    if !possible() {
-        return;
-    }
     let mut bench = Bench::new();
     let shim = bench.folder.path().join("shim");
     // A shim whose `start` never answers, which is what Kata's does when its virtiofsd has exited.
@@ -366,10 +326,8 @@ fn a_kata_that_hangs_is_ended_within_its_deadline() {
 }
 
 #[test]
+#[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
 fn what_a_killed_agent_has_left_is_removed_by_the_next_one() {
-    if !possible() {
-        return;
-    }
     let bench = Bench::new();
     // No process has this id: it is the largest that a kernel gives out, and more.
     let name = "kq4194305x0";
@@ -388,15 +346,13 @@ fn what_a_killed_agent_has_left_is_removed_by_the_next_one() {
     assert!(!run.exists() && !disk.exists());
 }
 
-/// Real Kata, where the environment says where it is: `KATA_QUALIFY_KATA_SHIM`, `…_CONFIGURATION`, `…_INITRD`,
+/// Real Kata; the environment says where it is: `KATA_QUALIFY_KATA_SHIM`, `…_CONFIGURATION`, `…_INITRD`,
 /// `…_VERSION`, `…_KERNEL` (the guest's release).
 #[test]
+#[ignore = "by hand: KATA_QUALIFY_KATA_SHIM names a shim of Kata"]
 fn every_twin_passes_under_real_kata() {
     let variable = |name: &str| std::env::var(format!("KATA_QUALIFY_KATA_{name}")).ok();
-    let Some(shim) = variable("SHIM").filter(|_| possible()) else {
-        eprintln!("SKIPPED: container tests under Kata: KATA_QUALIFY_KATA_SHIM names no shim");
-        return;
-    };
+    let shim = variable("SHIM").expect("KATA_QUALIFY_KATA_SHIM names a shim");
     let version = variable("VERSION").unwrap_or_else(|| "3.30.0".to_owned());
     let rust = version.starts_with("4.") && variable("GO").is_none();
     let mut bench = Bench::new();

@@ -1,4 +1,4 @@
-//! A real QEMU, where one is installed, takes each profile's arguments and answers QMP.
+//! A real QEMU takes each profile's arguments and answers QMP.
 //!
 //! Without `/dev/kvm` and vhost this shows the arguments with their deviations for TCG; the guest's processor stays
 //! stopped (`-S`), because nothing boots here.
@@ -103,19 +103,9 @@ fn connect(launch: &Launch, dir: &Path) -> (Started, Qmp<UnixStream>) {
     }
 }
 
-fn no_qemu() -> bool {
-    let missing = !Path::new(QEMU).exists();
-    if missing {
-        eprintln!("skipped: {QEMU} is not installed");
-    }
-    missing
-}
-
 #[test]
+#[cfg_attr(lacks = "qemu", ignore = "needs qemu-system-x86_64")]
 fn every_profile_is_accepted_and_answers_query_status() {
-    if no_qemu() {
-        return;
-    }
     for profile in Profile::all() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
@@ -140,10 +130,8 @@ fn every_profile_is_accepted_and_answers_query_status() {
 /// What `hotplug_block_device` in src/runtime-rs/crates/hypervisor/src/qemu/qmp.rs (main) does: the descriptor goes with the
 /// command, QEMU opens the set by its name, and takes it back.
 #[test]
+#[cfg_attr(lacks = "qemu", ignore = "needs qemu-system-x86_64")]
 fn a_disk_is_plugged_by_a_descriptor_that_goes_with_the_command() {
-    if no_qemu() {
-        return;
-    }
     let profile = Profile::find("rs-main").unwrap();
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
@@ -170,10 +158,8 @@ fn a_disk_is_plugged_by_a_descriptor_that_goes_with_the_command() {
 }
 
 #[test]
+#[cfg_attr(lacks = "qemu", ignore = "needs qemu-system-x86_64")]
 fn ninep_is_accepted_where_the_family_has_it() {
-    if no_qemu() {
-        return;
-    }
     for profile in Profile::all().iter().filter(|p| p.shares("virtio-9p")) {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
@@ -188,10 +174,8 @@ fn ninep_is_accepted_where_the_family_has_it() {
 
 /// QEMU itself refuses what no deviation was applied for, so the deviations are not decoration.
 #[test]
+#[cfg_attr(lacks = "qemu", ignore = "needs qemu-system-x86_64")]
 fn kata_s_own_arguments_need_what_the_deviations_take_away() {
-    if no_qemu() {
-        return;
-    }
     let profile = Profile::find("go-3.29").unwrap();
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
@@ -209,15 +193,14 @@ fn kata_s_own_arguments_need_what_the_deviations_take_away() {
     assert!(said.contains("CPU model 'host' requires KVM"), "{said}");
 }
 
-/// The C daemon of QEMU 7.2, where it is installed, takes the arguments of the one family that knows it and refuses the rest.
+/// The C daemon of QEMU 7.2 takes the arguments of the one family that knows it and refuses the rest.
 #[test]
+#[cfg_attr(lacks = "c-virtiofsd", ignore = "elsewhere: where QEMU 7.2 or earlier has its daemon in C")]
 fn the_c_daemon_takes_only_the_first_familys_arguments() {
     let path = "/usr/lib/qemu/virtiofsd";
-    let version = Command::new(path).arg("--version").output();
-    if !version.is_ok_and(|v| String::from_utf8_lossy(&v.stdout).contains("virtiofsd version")) {
-        eprintln!("skipped: {path} is not the C daemon");
-        return;
-    }
+    let version = Command::new(path).arg("--version").output().unwrap();
+    let said = String::from_utf8_lossy(&version.stdout);
+    assert!(said.contains("virtiofsd version"), "{path} is not the C daemon: {said}");
     for profile in Profile::all() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();

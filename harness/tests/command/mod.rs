@@ -4,7 +4,6 @@
 
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -28,32 +27,6 @@ pub(crate) fn kata_qualify(folder: &Path) -> Command {
     let mut command = Command::new(PROGRAM);
     command.current_dir(folder).env("KATA_QUALIFY_CACHE", cache()).env("NO_COLOR", "1").stdin(Stdio::null());
     command
-}
-
-/// Says why a test does nothing; `eprintln` would be swallowed.
-pub(crate) fn skip(test: &str, why: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
-}
-
-/// Whether this machine can make images and run containers of them; says so if not.
-pub(crate) fn able(test: &str) -> bool {
-    let quiet = |program: &str, argument: &str| {
-        let status = Command::new(program).arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        status.is_ok_and(|s| s.success())
-    };
-    let why = if !rustix::process::geteuid().is_root() {
-        "needs root"
-    } else if cfg!(not(target_arch = "x86_64")) {
-        "needs x86_64"
-    } else if !quiet("mmdebstrap", "--version") {
-        "needs mmdebstrap"
-    } else if !quiet("docker", "info") {
-        "needs a Docker engine and its command"
-    } else {
-        return true;
-    };
-    skip(test, why);
-    false
 }
 
 /// What a finished command said.

@@ -273,13 +273,11 @@ fn the_programs_own_readings_are_well_formed() {
     }
 }
 
-/// Kata's own source, where `KATA_CHECKOUT` names a repository with its tags and `main`.
+/// Kata's own source: `KATA_CHECKOUT` names a repository with its tags and `main`.
 #[test]
+#[ignore = "by hand: KATA_CHECKOUT names a checkout of Kata's source"]
 fn the_profiles_say_what_katas_source_says() {
-    let Some(dir) = std::env::var_os("KATA_CHECKOUT") else {
-        eprintln!("SKIPPED: KATA_CHECKOUT names no checkout of Kata's source");
-        return;
-    };
+    let dir = std::env::var_os("KATA_CHECKOUT").expect("KATA_CHECKOUT names a checkout of Kata's source");
     let checkout = Checkout::open(Path::new(&dir), Duration::from_secs(900)).unwrap();
     let report = upstream::compare(&checkout).unwrap();
     let said: Vec<String> = report.differences.iter().map(ToString::to_string).collect();

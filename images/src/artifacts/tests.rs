@@ -215,7 +215,7 @@ fn nothing_is_run_to_learn_the_version() {
 
 #[test]
 fn a_go_shim_says_its_version_without_being_run() {
-    let Some(shim) = go::tests::program("3.29.0", &["-pie"]) else { return };
+    let shim = go::tests::program("3.29.0", &["-pie"]);
     let dir = tempfile::tempdir().unwrap();
     let entries = [("opt/kata/bin/containerd-shim-kata-v2", shim)];
     let path = archive(dir.path(), &entries);

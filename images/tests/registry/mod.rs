@@ -21,8 +21,7 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Nothing where the program is not installed.
-    pub(crate) fn start() -> Option<Registry> {
+    pub(crate) fn start() -> Registry {
         let dir = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = format!("127.0.0.1:{port}");
@@ -38,14 +37,14 @@ impl Registry {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .ok()?;
+            .unwrap();
         let registry = Registry { address, process, _dir: dir };
         let until = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect(&registry.address).is_err() {
             assert!(Instant::now() < until, "the registry does not listen");
             std::thread::sleep(Duration::from_millis(50));
         }
-        Some(registry)
+        registry
     }
 }
 

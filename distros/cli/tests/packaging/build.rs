@@ -1,6 +1,6 @@
 //! Debian packages: ours from `debian/`, and small ones beside it.
 
-use crate::{has, must, repository};
+use crate::{must, repository};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -11,10 +11,10 @@ pub(crate) struct Built {
 }
 
 impl Built {
-    /// The package of this program, built once by debhelper; `None`, and said so, where a tool is missing.
-    pub(crate) fn get() -> Option<&'static Built> {
-        static BUILT: OnceLock<Option<Built>> = OnceLock::new();
-        BUILT.get_or_init(|| has(&["dpkg-buildpackage", "dh"]).then(Built::new)).as_ref()
+    /// The package of this program, built once by debhelper.
+    pub(crate) fn get() -> &'static Built {
+        static BUILT: OnceLock<Built> = OnceLock::new();
+        BUILT.get_or_init(Built::new)
     }
 
     fn new() -> Built {

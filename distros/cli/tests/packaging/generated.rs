@@ -1,6 +1,6 @@
 //! Man pages and completions, by the programs that read them.
 
-use crate::{has, must};
+use crate::must;
 use std::path::Path;
 use std::process::Command;
 
@@ -22,14 +22,17 @@ fn calls() -> Vec<String> {
 }
 
 #[test]
-fn every_call_has_a_page_without_a_fault() {
+fn every_call_has_a_page() {
     let folder = generated();
     for call in calls().iter().filter(|c| *c != "help") {
         assert!(folder.path().join(format!("kata-osinfo-{call}.1")).exists(), "{call} has no page");
     }
-    if !has(&["man"]) {
-        return;
-    }
+}
+
+#[test]
+#[cfg_attr(lacks = "man", ignore = "needs man-db")]
+fn no_page_has_a_fault() {
+    let folder = generated();
     let pages = std::fs::read_dir(folder.path()).expect("listed").map(|e| e.expect("an entry").path());
     for page in pages.filter(|p| p.extension().is_some_and(|e| e == "1")) {
         // What groff warns of goes to standard error; the page itself is long.
@@ -59,29 +62,36 @@ fn man(page: &Path) -> Command {
 }
 
 #[test]
-fn shells_complete_calls_and_options() {
+#[cfg_attr(lacks = "bash", ignore = "needs bash")]
+fn bash_completes_calls_and_options() {
     let folder = generated();
     let bash = "source \"$1/kata-osinfo.bash\"
         ask() { COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
             $(complete -p kata-osinfo | sed 's/.*-F \\([^ ]*\\).*/\\1/') kata-osinfo \"${!#}\" \"${COMP_WORDS[-2]}\"
             echo \"${COMPREPLY[*]}\"; }
         ask kata-osinfo uncon; ask kata-osinfo check --al; ask kata-osinfo check --format j";
-    if has(&["bash"]) {
-        let said = must(Command::new("bash").args(["-euc", bash, "bash"]).arg(folder.path()));
-        assert_eq!(said, "unconfigure\n--all\njson\n");
-    }
-    if has(&["fish"]) {
-        let fish =
-            "source $argv[1]/kata-osinfo.fish; complete -C 'kata-osinfo uncon'; complete -C 'kata-osinfo check --al'";
-        let said = must(Command::new("fish").args(["--no-config", "-c", fish]).arg(folder.path()));
-        let first: Vec<&str> = said.lines().filter_map(|l| l.split('\t').next()).collect();
-        assert_eq!(first, ["unconfigure", "--all"], "{said}");
-    }
-    if has(&["zsh"]) {
-        must(Command::new("zsh").args(["-f", "-n"]).arg(folder.path().join("_kata-osinfo")));
-        // compinit reads the file's first line, and knows then whom it completes.
-        let zsh = "fpath=($1 $fpath); autoload -U compinit; compinit -D -u; echo $_comps[kata-osinfo]";
-        let said = must(Command::new("zsh").args(["-f", "-c", zsh, "zsh"]).arg(folder.path()));
-        assert_eq!(said, "_kata-osinfo\n");
-    }
+    let said = must(Command::new("bash").args(["-euc", bash, "bash"]).arg(folder.path()));
+    assert_eq!(said, "unconfigure\n--all\njson\n");
+}
+
+#[test]
+#[cfg_attr(lacks = "fish", ignore = "needs fish")]
+fn fish_completes_calls_and_options() {
+    let folder = generated();
+    let fish =
+        "source $argv[1]/kata-osinfo.fish; complete -C 'kata-osinfo uncon'; complete -C 'kata-osinfo check --al'";
+    let said = must(Command::new("fish").args(["--no-config", "-c", fish]).arg(folder.path()));
+    let first: Vec<&str> = said.lines().filter_map(|l| l.split('\t').next()).collect();
+    assert_eq!(first, ["unconfigure", "--all"], "{said}");
+}
+
+#[test]
+#[cfg_attr(lacks = "zsh", ignore = "needs zsh")]
+fn zsh_finds_the_completion() {
+    let folder = generated();
+    must(Command::new("zsh").args(["-f", "-n"]).arg(folder.path().join("_kata-osinfo")));
+    // compinit reads the file's first line, and knows then whom it completes.
+    let zsh = "fpath=($1 $fpath); autoload -U compinit; compinit -D -u; echo $_comps[kata-osinfo]";
+    let said = must(Command::new("zsh").args(["-f", "-c", zsh, "zsh"]).arg(folder.path()));
+    assert_eq!(said, "_kata-osinfo\n");
 }

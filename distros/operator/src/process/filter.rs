@@ -123,6 +123,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), ignore = "there is no filter here")]
+    #[cfg_attr(all(lacks = "python3", any(target_arch = "x86_64", target_arch = "aarch64")), ignore = "needs python3")]
     fn vsock_and_keys_are_out_of_reach_and_the_rest_is_not() {
         let script = "import ctypes, os, socket, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -148,6 +149,7 @@ print([call(int(number)) for number in sys.argv[1:]])
     }
 
     #[test]
+    #[cfg_attr(lacks = "python3", ignore = "needs python3")]
     fn the_callers_keys_do_not_come_along() {
         // Joins a session of its own first, puts a key into it, and looks for it with and without having left.
         let script = |leave: bool| {

@@ -27,12 +27,10 @@ fn every_call_is_decided_once_and_with_a_reason() {
 
 /// A call that the table has forgotten is refused; whether that is meant, its place in the table says.
 #[test]
+#[cfg_attr(lacks = "system-calls", ignore = "needs the kernel's headers of x86_64")]
 fn every_call_of_this_kernels_headers_is_decided() {
     let headers = ["/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "/usr/include/asm/unistd_64.h"];
-    let Some(text) = headers.iter().find_map(|path| std::fs::read_to_string(path).ok()) else {
-        eprintln!("SKIPPED every_call_of_this_kernels_headers_is_decided: needs the kernel's headers of x86_64");
-        return;
-    };
+    let text = headers.iter().find_map(|path| std::fs::read_to_string(path).ok()).unwrap();
     let decided: BTreeSet<&str> = decided().into_iter().collect();
     let calls = text.lines().filter_map(|line| line.strip_prefix("#define __NR_")?.split_whitespace().next());
     let forgotten: Vec<&str> = calls.filter(|call| !decided.contains(call)).collect();

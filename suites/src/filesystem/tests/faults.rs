@@ -1,6 +1,6 @@
 //! Filesystems and system calls that lack a property; the body that tries it must fail.
 
-use super::{Mounted, as_root, body, site_in};
+use super::{Mounted, body, site_in};
 use crate::check::{Check, Stop};
 use crate::test::Body;
 use std::path::Path;
@@ -20,10 +20,8 @@ fn must_fail(root: &Path, name: &str, word: &str) {
 }
 
 #[test]
+#[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
 fn filesystems_that_lack_a_property_fail_it() {
-    if !as_root() {
-        return;
-    }
     let cases = [
         ("tmpfs", "nr_inodes=500", "ten_thousand_entries_are_listed_once", "No space left"),
         ("ramfs", "", "statfs_is_plausible", "expected available <= free <= size"),
@@ -34,24 +32,18 @@ fn filesystems_that_lack_a_property_fail_it() {
     for (kind, options, name, word) in cases {
         let at = tempfile::tempdir().expect("a temporary directory");
         super::open_to_all(at.path());
-        if let Some(mounted) = Mounted::new(kind, at.path(), options) {
-            must_fail(&mounted.at, name, word);
-        }
+        let mounted = Mounted::new(kind, at.path(), options);
+        must_fail(&mounted.at, name, word);
     }
 }
 
 #[test]
+#[cfg_attr(lacks = "mounting", ignore = "needs root that may mount")]
 fn flags_of_a_mount_that_take_a_property_away_fail_it() {
     use rustix::mount::{MountFlags, mount, mount_remount};
-    if !as_root() {
-        return;
-    }
     let at = tempfile::tempdir().expect("a temporary directory");
     super::open_to_all(at.path());
-    if mount("tmpfs", at.path(), "tmpfs", MountFlags::NOEXEC, None).is_err() {
-        eprintln!("SKIPPED: mounting is not permitted");
-        return;
-    }
+    mount("tmpfs", at.path(), "tmpfs", MountFlags::NOEXEC, None).expect("it can be mounted");
     let mounted = Mounted { at: at.path().to_path_buf() };
     super::open_to_all(at.path());
     must_fail(&mounted.at, "files_can_be_mapped_for_execution", "PROT_EXEC");
@@ -119,21 +111,9 @@ fn run_one_body() {
 }
 
 #[test]
+#[cfg_attr(any(lacks = "root", lacks = "strace"), ignore = "needs root and strace")]
 fn lying_system_calls_are_found() {
-    if !as_root() {
-        return;
-    }
     let this = std::env::current_exe().expect("the path of the test program");
-    if Command::new("strace")
-        .arg("-o")
-        .arg("/dev/null")
-        .arg("/bin/true")
-        .status()
-        .map_or(true, |status| !status.success())
-    {
-        eprintln!("SKIPPED: strace is missing or not permitted");
-        return;
-    }
     let mut unnoticed = Vec::new();
     for (lie, name) in LIES {
         let place = tempfile::tempdir().expect("a temporary directory");

@@ -1,0 +1,76 @@
+//! Whether a Docker engine answers, where the harness would ask it.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// An engine that takes longer is one that tests would wait for, too.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Where the engine is asked.
+pub(crate) fn address() -> String {
+    std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned())
+}
+
+/// The socket of an address that is one of this machine.
+pub(crate) fn socket(address: &str) -> Option<PathBuf> {
+    address.strip_prefix("unix://").map(PathBuf::from)
+}
+
+/// Whether one answers within the deadline.
+pub(crate) fn answers(address: String) -> bool {
+    let (tell, told) = mpsc::channel();
+    // Connecting has no deadline of its own; a thread that still waits ends with the build script.
+    thread::spawn(move || tell.send(ping(&address).unwrap_or(false)));
+    told.recv_timeout(DEADLINE).unwrap_or(false)
+}
+
+fn ping(address: &str) -> io::Result<bool> {
+    if let Some(path) = socket(address) {
+        return ask(UnixStream::connect(path)?);
+    }
+    let host = address.strip_prefix("tcp://").or_else(|| address.strip_prefix("http://"));
+    match host {
+        Some(host) => ask(TcpStream::connect(host.trim_end_matches('/'))?),
+        None => Ok(false),
+    }
+}
+
+fn ask(mut stream: impl Read + Write) -> io::Result<bool> {
+    stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n")?;
+    let mut start = [0; 12];
+    stream.read_exact(&mut start)?;
+    Ok(start.starts_with(b"HTTP/1.") && start.ends_with(b" 200"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// The address of a server that says this to whoever comes first, and does not hang up.
+    fn server(says: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("tcp://{}", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(says.as_bytes()).unwrap();
+            thread::sleep(Duration::from_secs(60));
+        });
+        address
+    }
+
+    #[test]
+    fn an_engine_is_one_that_answers() {
+        assert!(answers(server("HTTP/1.1 200 OK\r\n\r\nOK")));
+        assert!(!answers(server("HTTP/1.1 500 Internal Server Error\r\n\r\n")));
+        assert!(!answers(server("")), "it says nothing, and is not waited for");
+        for address in ["unix:///no/such/socket", "ssh://engine.example", "", "tcp://"] {
+            assert!(!answers(address.to_owned()), "{address}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What holds on this machine.
+
+use crate::{Condition, Need, docker};
+use std::env;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Administrators' programs: not in every user's `PATH`, and called by their path then.
+const ADMINISTRATORS: [&str; 2] = ["/usr/sbin", "/sbin"];
+
+/// Where package managers install programs. Others may lead to whatever is changed all the time, and cargo looks at all
+/// that is below.
+const INSTALLED: [&str; 2] = ["/usr/bin", "/usr/sbin"];
+
+/// The conditions that do not hold.
+pub(crate) fn lacking(needs: &[Need]) -> Vec<Condition> {
+    let mut conditions: Vec<Condition> = needs.iter().flat_map(|need| need.conditions).copied().collect();
+    conditions.sort_unstable();
+    conditions.dedup();
+    conditions.retain(|condition| !holds(*condition));
+    conditions
+}
+
+/// What cargo is told to watch on the disk for an end of the lacks; nothing that does not exist.
+pub(crate) fn watched(lacking: &[Condition]) -> Vec<String> {
+    let mut paths = Vec::new();
+    for condition in lacking {
+        match condition {
+            Condition::Program(_) => paths.extend(INSTALLED.map(PathBuf::from)),
+            Condition::File(files) => {
+                paths.extend(files.iter().filter_map(|f| Path::new(f).parent()).map(PathBuf::from))
+            }
+            Condition::DockerEngine => paths.extend(docker::socket(&docker::address())),
+            Condition::Root | Condition::LinuxCapability(_) | Condition::Architecture(_) => {}
+        }
+    }
+    paths.sort();
+    paths.dedup();
+    paths.retain(|path| path.exists());
+    paths.iter().map(|path| format!("cargo::rerun-if-changed={}", path.display())).collect()
+}
+
+fn holds(condition: Condition) -> bool {
+    let status = || std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    match condition {
+        Condition::Root => effective_user(&status()) == Some(0),
+        Condition::LinuxCapability(number) => (capabilities(&status()) >> number) & 1 == 1,
+        Condition::Architecture(name) => env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == name),
+        Condition::Program(name) => is_program(name),
+        Condition::File(paths) => paths.iter().any(|path| Path::new(path).exists()),
+        Condition::DockerEngine => docker::answers(docker::address()),
+    }
+}
+
+/// A field of `/proc/PID/status`.
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}
+
+/// The second of real, effective, saved and filesystem's user.
+fn effective_user(status: &str) -> Option<u32> {
+    field(status, "Uid")?.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// The effective set, a bit for each; none where it is not told.
+fn capabilities(status: &str) -> u64 {
+    field(status, "CapEff").and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or_default()
+}
+
+fn is_program(name: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut folders = env::split_paths(&path).chain(ADMINISTRATORS.map(PathBuf::from));
+    folders.any(|folder| {
+        let meta = std::fs::metadata(folder.join(name));
+        meta.is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS: &str = "Name:\tx\nUid:\t1000\t0\t1000\t1000\nCapInh:\t0000000000000000\nCapEff:\t00000000a80425fb\n";
+
+    #[test]
+    fn who_runs_a_process_is_read_from_its_status() {
+        assert_eq!(effective_user(STATUS), Some(0));
+        assert_eq!(effective_user(""), None);
+        // What Docker leaves to root: device nodes, and no mounts.
+        let has = |number: u32| (capabilities(STATUS) >> number) & 1 == 1;
+        assert!(has(27) && !has(21));
+        assert_eq!(capabilities("CapEff:\tx\n"), 0);
+    }
+
+    #[test]
+    fn programs_are_told_from_files_and_from_nothing() {
+        assert!(holds(Condition::Program("sh")));
+        assert!(!holds(Condition::Program("no-such-program")));
+        // A folder that is in one of PATH's.
+        assert!(!is_program(".."));
+        assert!(holds(Condition::File(&["/no/such/file", "/proc/self/status"])));
+        assert!(!holds(Condition::File(&["/no/such/file"])));
+    }
+
+    #[test]
+    fn nothing_that_is_not_there_is_watched() {
+        assert_eq!(watched(&[]), Vec::<String>::new());
+        assert_eq!(watched(&[Condition::File(&["/proc/no-such-file"])]), ["cargo::rerun-if-changed=/proc"]);
+        let lacking = [Condition::Program("x"), Condition::DockerEngine, Condition::File(&["/no/such/file"])];
+        for line in watched(&lacking) {
+            let path = line.strip_prefix("cargo::rerun-if-changed=").unwrap();
+            assert!(Path::new(path).exists(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Tells the tests what this machine lacks.
+
+fn main() {
+    lacks::tell(&[
+        lacks::CURL,
+        lacks::DOCKER,
+        lacks::DOCKER_REGISTRY,
+        lacks::DPKG_DEB,
+        lacks::IMAGES,
+        lacks::LDD,
+        lacks::MKE2FS,
+        lacks::MOUNTING,
+        lacks::ROOT,
+        lacks::STRACE,
+    ]);
+}

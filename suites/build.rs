@@ -1,0 +1,5 @@
+//! Tells the tests what this machine lacks.
+
+fn main() {
+    lacks::tell(&[lacks::MOUNTING, lacks::ROOT, lacks::STRACE]);
+}
