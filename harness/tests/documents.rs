@@ -1,0 +1,150 @@
+//! What the documents say of the code: each word that ARCHITECTURE.md explains is used there, and each path is there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The documents whose paths are looked up; the history in CHANGELOG.md names what is gone.
+const DOCUMENTS: [&str; 9] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "distros/README.md",
+    "docs/not-exercised.md",
+    "docs/packaging.md",
+    "docs/results.md",
+    "docs/running.md",
+    "docs/security.md",
+];
+
+/// The folders that a path in a document begins with.
+const FOLDERS: [&str; 10] =
+    [".ci/", ".github/", "debian/", "distros/", "docs/", "harness/", "images/", "packaging/", "reports/", "suites/"];
+
+/// How many words the tables have at least: a table that is not found must not pass for one that is right.
+const WORDS: usize = 60;
+
+#[test]
+fn every_word_of_the_glossary_is_in_the_code() {
+    let words = glossary(&read(&repository().join("ARCHITECTURE.md")));
+    assert!(words.len() >= WORDS, "ARCHITECTURE.md explains {} words, expected {WORDS} or more", words.len());
+    let missing = unused(&words, &code());
+    assert!(
+        missing.is_empty(),
+        "no .rs file has these words of ARCHITECTURE.md: {}; take over the new name, or remove the row",
+        missing.join(", ")
+    );
+}
+
+#[test]
+fn a_word_that_the_code_does_not_have_is_named() {
+    let text = "## Words\n\n| word | in the code | meaning |\n|---|---|---|\n| cell | `CellId` | x |\n\
+        | root port, snark | | x |\n| profile | `Profil` | x |\n\n## Invariants\n\n| boojum | | x |\n";
+    let code = "struct CellId; // A cell, its profiles and the root_ports. ProfileSnarks";
+    assert_eq!(unused(&glossary(text), code), ["root port", "snark", "`Profil`"]);
+}
+
+#[test]
+fn every_path_in_the_documents_exists() {
+    let root = repository();
+    let mut missing = Vec::new();
+    for document in DOCUMENTS {
+        let text = read(&root.join(document));
+        let folder = root.join(document).parent().map(Path::to_owned).unwrap_or_default();
+        missing.extend(paths(&text).filter(|path| !root.join(path).exists()).map(|path| format!("{document}: {path}")));
+        missing
+            .extend(links(&text).filter(|link| !folder.join(link).exists()).map(|link| format!("{document}: {link}")));
+    }
+    assert!(missing.is_empty(), "these paths of the documents do not exist:\n{}", missing.join("\n"));
+}
+
+#[test]
+fn paths_are_told_from_patterns_and_links_from_addresses() {
+    let text = "`harness/src/cell.rs`, `suites/src/smoke/THEME.rs`, `distros/records/*.yaml`, `run --in vm`, \
+        [a](docs/running.md#top) [b](https://example.org/x) `distros/README.md`";
+    assert_eq!(paths(text).collect::<Vec<_>>(), ["harness/src/cell.rs", "distros/README.md"]);
+    assert_eq!(links(text).collect::<Vec<_>>(), ["docs/running.md"]);
+}
+
+/// The words and names in the tables below the heading "Words", in their order; names stand in backticks.
+fn glossary(architecture: &str) -> Vec<String> {
+    let section = architecture.lines().skip_while(|line| *line != "## Words").skip(1);
+    let rows = section.take_while(|line| !line.starts_with("## ")).filter(|line| line.starts_with("| "));
+    rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>())
+        .filter(|cells| cells.get(1) != Some(&"word"))
+        .flat_map(|cells| cells.into_iter().skip(1).take(2))
+        .flat_map(|cell| cell.split(", "))
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The words that the code does not have: a name is looked for as it is written, any other word without regard to case,
+/// also in the plural.
+fn unused(words: &[String], code: &str) -> Vec<String> {
+    let lower = code.to_lowercase();
+    let is_used = |word: &str| match word.strip_prefix('`').and_then(|name| name.strip_suffix('`')) {
+        Some(name) => has(code, name),
+        None => has(&lower, &word.to_lowercase()) || has(&lower, &format!("{}s", word.to_lowercase())),
+    };
+    words.iter().filter(|word| !is_used(word.as_str())).cloned().collect()
+}
+
+/// Whether the text has the word, and not only as a part of a longer one.
+fn has(text: &str, word: &str) -> bool {
+    let continues = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(word)
+        .any(|(at, _)| !text[..at].ends_with(continues) && !text[at + word.len()..].starts_with(continues))
+}
+
+/// The paths of this repository in a document's code spans; what has a placeholder or a pattern in it is none.
+fn paths(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).filter(|span| {
+        FOLDERS.iter().any(|folder| span.starts_with(folder))
+            && span.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
+            && !span.split('/').any(is_placeholder)
+    })
+}
+
+/// `DISTRO.yaml` and `THEME.rs` stand for many files.
+fn is_placeholder(part: &str) -> bool {
+    let stem = part.split('.').next().unwrap_or_default();
+    part != "README.md" && stem.len() > 1 && stem.chars().all(|c| c.is_ascii_uppercase())
+}
+
+/// The targets of a document's links that are files.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices("](").filter_map(move |(at, open)| {
+        let target = text[at + open.len()..].split(')').next()?;
+        let file = target.split('#').next()?;
+        (!file.is_empty() && !file.contains("://")).then_some(file)
+    })
+}
+
+/// The text of every .rs file of the workspace but this one, which has words of its own.
+fn code() -> String {
+    let root = repository();
+    let mut folders: Vec<PathBuf> = FOLDERS.iter().map(|folder| root.join(folder)).collect();
+    let mut text = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|e| panic!("listing {}: {e}", folder.display())) {
+            let path = entry.unwrap_or_else(|e| panic!("listing {}: {e}", folder.display())).path();
+            let name = path.file_name().unwrap_or_default();
+            if path.is_dir() {
+                if name != "target" {
+                    folders.push(path);
+                }
+            } else if name.to_string_lossy().ends_with(".rs") && name != "documents.rs" {
+                text += &read(&path);
+            }
+        }
+    }
+    text
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|e| panic!("reading {}: {e}", path.display()))
+}
