@@ -1,13 +1,13 @@
 //! One cell: a release brought up in an environment, its tests run, its evidence kept, and everything removed again.
 
 use crate::artifacts::Artifacts;
-use crate::environment::{self, Brought};
+use crate::environments::vm::outer::Accelerator;
+use crate::environments::{self, Brought};
 use crate::line::{LineError, ask};
 use crate::plan::{Cell, Unit};
 use crate::schedule::{End, Interrupted, Next, Schedule, Why};
 use crate::setup::{self, Prepared};
 use crate::shared::Shared;
-use crate::vm::outer::Accelerator;
 use agent::fact;
 use agent::protocol::{EnvironmentReply, EnvironmentRequest};
 use kata_osinfo::sync::locked;
@@ -65,8 +65,8 @@ async fn bring_up_and_test(
     };
     let mut schedule = Schedule::new(cell.units.clone(), cell.id.environment == Environment::Vm, shared.retries);
     loop {
-        cell.line.doing(environment::doing(cell.id.environment));
-        let brought = environment::bring_up(shared, &cell.id, &prepared, schedule.another()).await;
+        cell.line.doing(environments::doing(cell.id.environment));
+        let brought = environments::bring_up(shared, &cell.id, &prepared, schedule.another()).await;
         let mut brought = brought.map_err(broken(Phase::Environment))?;
         let tested = test(shared, cell, &mut prepared, &brought, &mut schedule, artifacts).await;
         let ended = if tested.is_err() { brought.ending().await } else { None };

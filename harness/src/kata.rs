@@ -4,7 +4,7 @@
 //! release's own files are.
 
 use crate::built_in::AGENT;
-use crate::vm::{Content, SeedFile};
+use crate::environments::vm::{Content, SeedFile};
 use images::artifacts::{self, Agent, Artifacts, Source};
 use images::{kernel, modules};
 use kata_osinfo::diagnostic::error_chain;

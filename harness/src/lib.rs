@@ -1,6 +1,6 @@
 //! How cells are run: plan, environments, scheduling, and nothing left behind.
 //!
-//! [`run`] runs [`cell`]s side by side; a cell is [`setup`], brought up in an [`environment`] ([`container`], [`vm`], [`host`]), asked over a
+//! [`run`] runs [`cell`]s side by side; a cell is [`setup`], brought up in one of the [`environments`], asked over a
 //! [`line`] to the agent in it, and torn down.
 //! [`plan`] says which tests share a guest; [`admin`] tells the admin's mistakes from the distro's; [`sweep`] removes what a run that is over left behind.
 
@@ -9,9 +9,7 @@ mod artifacts;
 pub mod built_in;
 pub mod cell;
 pub mod cli;
-pub mod container;
-pub mod environment;
-pub mod host;
+pub mod environments;
 mod interrupt;
 pub mod kata;
 pub mod line;
@@ -24,4 +22,3 @@ pub mod schedule;
 pub mod setup;
 pub mod shared;
 pub mod sweep;
-pub mod vm;

@@ -3,14 +3,14 @@
 use crate::admin::Admins;
 use crate::cell;
 use crate::cli::UsageError;
+use crate::environments::vm::Size;
+use crate::environments::vm::outer::Pinned;
 use crate::interrupt::Interrupts;
 use crate::kata::{Component, Given};
 use crate::plan::{self, Cell};
 use crate::progress::Progress;
 use crate::shared::Shared;
 use crate::sweep::{Mine, RunLock, Swept, Which, sweep, sweep_folders};
-use crate::vm::Size;
-use crate::vm::outer::Pinned;
 use agent::compose::normalised;
 use agent::provided::Provided;
 use anyhow::Context as _;

@@ -1,11 +1,11 @@
 //! Everything that a cell's tests need, made before they run: image, kernel, initramfs, and what is claimed of them.
 
 use crate::built_in::AGENT;
+use crate::environments::vm::outer::{Accelerator, Outer};
+use crate::environments::vm::{Content, SeedFile};
 use crate::line::{Line, ask};
 use crate::plan::Cell;
 use crate::shared::Shared;
-use crate::vm::outer::{Accelerator, Outer};
-use crate::vm::{Content, SeedFile};
 use agent::home::VOLUME;
 use agent::protocol::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
 use images::{Disk, ExtraFile, Hold, Image, Manifest, Origin, container, initramfs, kernel, modules};
@@ -104,7 +104,7 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, String> {
         Environment::Vm => {
             let named = release.clone();
             let disk = blocking(move || {
-                let disk = images::prepare_disk(&named, &options, &crate::vm::files(), &told);
+                let disk = images::prepare_disk(&named, &options, &crate::environments::vm::files(), &told);
                 let disk = disk.map_err(|e| error_chain(&e))?;
                 let holds = vec![hold(&disk.image)?, hold(&disk.host)?];
                 Ok((disk, holds))
@@ -129,7 +129,7 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, String> {
             let dir = shared.host_folder.clone();
             let within = dir.clone();
             let (claims, initramfs) = blocking(move || {
-                let versions = crate::host::versions(&host_packages(&release));
+                let versions = crate::environments::host::versions(&host_packages(&release));
                 boot_files(Path::new("/"), &within, versions, &release, &profiles)
             })
             .await?;

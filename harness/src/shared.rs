@@ -1,11 +1,11 @@
 //! What the cells of a run have in common.
 
 use crate::admin::Admins;
-use crate::container::Owner;
+use crate::environments::container::Owner;
+use crate::environments::vm::Size;
+use crate::environments::vm::outer::{Outer, Pinned};
 use crate::kata::Given;
 use crate::progress::Progress;
-use crate::vm::Size;
-use crate::vm::outer::{Outer, Pinned};
 use bollard::Docker;
 use kata_osinfo::diagnostic::error_chain;
 use kata_osinfo::sync::locked;

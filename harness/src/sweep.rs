@@ -1,6 +1,6 @@
 //! Nothing stays behind: what belongs to a run carries its label, and a run whose lock is free is over.
 
-use crate::container::{CACHE_LABEL, LOCK_LABEL, RUN_LABEL};
+use crate::environments::container::{CACHE_LABEL, LOCK_LABEL, RUN_LABEL};
 use bollard::Docker;
 use bollard::query_parameters::{
     ListContainersOptions, ListVolumesOptions, RemoveContainerOptions, RemoveVolumeOptions,

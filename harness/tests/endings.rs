@@ -4,7 +4,8 @@
 
 use agent::protocol::Fault;
 use agent::protocol::{EnvironmentReply, EnvironmentRequest};
-use harness::{container, line, setup, sweep};
+use harness::environments::container;
+use harness::{line, setup, sweep};
 use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
 use kata_osinfo::profile::Profile;

@@ -8,7 +8,7 @@
 mod command;
 
 use command::{Ended, end};
-use harness::container::{self, Owner};
+use harness::environments::container::{self, Owner};
 use harness::sweep::RunLock;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -6,9 +6,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails by panicking")]
 
 use agent::protocol::EnvironmentRequest;
+use harness::environments::vm::outer::Outer;
+use harness::environments::vm::{self, Content, SeedFile, Size, Vm};
 use harness::line::ask;
-use harness::vm::outer::Outer;
-use harness::vm::{self, Content, SeedFile, Size, Vm};
 use images::{Disk, Options, prepare_disk};
 use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;

@@ -210,8 +210,8 @@ fn cold(settings: &Settings, rows: &mut Vec<Row>) -> anyhow::Result<()> {
 fn vm(settings: &Settings, rows: &mut Vec<Row>) -> anyhow::Result<()> {
     let name = settings.release.name();
     let options = images::Options { accept_expired: true, ..images::Options::new(&settings.cache) };
-    let disk = images::prepare_disk(&settings.release, &options, &harness::vm::files(), &|_| {})?;
-    let outer = harness::vm::outer::Outer::prepare(&options, &|_| {}).map_err(anyhow::Error::msg)?;
+    let disk = images::prepare_disk(&settings.release, &options, &harness::environments::vm::files(), &|_| {})?;
+    let outer = harness::environments::vm::outer::Outer::prepare(&options, &|_| {}).map_err(anyhow::Error::msg)?;
     let mut ratios = Vec::new();
     println!("vm, {name}, {}; 1-minute load before each in brackets", outer.accelerator.name());
     for round in 1..=settings.rounds {

@@ -2,7 +2,7 @@
 
 use crate::cli::arguments::{self, CleanArguments};
 use crate::cli::{Exit, redact, runtime};
-use crate::container;
+use crate::environments::container;
 use crate::progress::tell;
 use crate::sweep::{self, Swept};
 use anyhow::Context as _;

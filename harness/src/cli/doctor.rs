@@ -1,9 +1,9 @@
 //! `kata-qualify doctor`: what this machine can do for a qualification, what it lacks, and how to mend it.
 
 use crate::cli::{Exit, print};
-use crate::container;
+use crate::environments::container;
+use crate::environments::vm::outer::{self, Accelerator};
 use crate::progress::tell;
-use crate::vm::outer::{self, Accelerator};
 use anyhow::Context as _;
 use kata_osinfo::diagnostic::error_chain;
 use std::fmt::Write as _;

@@ -3,13 +3,14 @@
 use crate::admin::Admins;
 use crate::cli::arguments::{In, RunArguments, SourceArgument, budget, cache};
 use crate::cli::{Exit, UsageError, report, runtime, shut_down};
+use crate::environments::container;
+use crate::environments::vm::Size;
+use crate::environments::vm::cloud::CloudImage;
+use crate::environments::vm::outer::Pinned;
 use crate::kata::Component;
 use crate::progress::{Progress, tell};
+use crate::run;
 use crate::run::{CLEANING, Ended, Request};
-use crate::vm::Size;
-use crate::vm::cloud::CloudImage;
-use crate::vm::outer::Pinned;
-use crate::{container, run};
 use anyhow::Context as _;
 use images::ImageError;
 use images::artifacts::Source;
@@ -115,7 +116,7 @@ fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Requ
         if !arguments.targets.is_empty() {
             return Err(UsageError("--in host takes no target: it is what this machine runs".into()).into());
         }
-        let runs = crate::host::release(&Root::default(), database, arch).map_err(UsageError)?;
+        let runs = crate::environments::host::release(&Root::default(), database, arch).map_err(UsageError)?;
         if let Some(relative) = &runs.relative {
             tell(format_args!("note: this machine runs {relative}, and is judged as {}", runs.release.name()));
             if arguments.write_back {

@@ -7,8 +7,8 @@
 
 mod made;
 
-use harness::vm::cloud::CloudImage;
-use harness::vm::outer::Pinned;
+use harness::environments::vm::cloud::CloudImage;
+use harness::environments::vm::outer::Pinned;
 use images::artifacts::sha256;
 use images::brought::Source;
 use images::{Image, ImageError, Options, Origin, prepare};

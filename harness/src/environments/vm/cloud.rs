@@ -5,8 +5,8 @@
 //! the root filesystem and writes it as an archive to the guest's second disk, an empty file, which is unpacked here like
 //! any other archive.
 
-use crate::vm::outer::Pinned;
-use crate::vm::tiny::{Extras, FREE_FD, Tiny};
+use crate::environments::vm::outer::Pinned;
+use crate::environments::vm::tiny::{Extras, FREE_FD, Tiny};
 use agent::protocol::{GuestReply, GuestRequest};
 use images::base::{Archive, Base, Task};
 use images::brought::{Checksum, Source};

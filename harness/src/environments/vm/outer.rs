@@ -4,8 +4,8 @@
 //! 7.2 and 11.1 were seen to break guests of the guest, 10.0 was not.
 //! So it is Debian 13's, which runs in that release's image and sees nothing else.
 
-use crate::vm::confined::{Confined, FILES};
-use crate::vm::tiny::{Extras, Tiny, first_line};
+use crate::environments::vm::confined::{Confined, FILES};
+use crate::environments::vm::tiny::{Extras, Tiny, first_line};
 use images::{Hold, Image, Options, Progress, Source};
 use kata_osinfo::database::Database;
 use kata_osinfo::diagnostic::error_chain;

@@ -1,17 +1,21 @@
 //! Where a cell is brought up: one of three kinds, alike in that an agent answers at the end of a line.
 
-use crate::container::{self, Container};
-use crate::host::{self, Host};
+pub mod container;
+pub mod host;
+pub mod vm;
+
 use crate::line::Line;
 use crate::setup::{Base, Prepared};
 use crate::shared::Shared;
-use crate::vm::{self, Content, SeedFile, Vm};
 use agent::fact::{self, Fact, Facts};
+use container::Container;
+use host::Host;
 use kata_osinfo::diagnostic::error_chain;
 use reports::journal::{CellId, Environment};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use vm::{Content, SeedFile, Vm};
 
 /// An environment that is up.
 pub enum Brought {

@@ -1,8 +1,8 @@
 //! A guest of a second or two: the pinned release's kernel, our agent as its init, and what it is given to do.
 
 use crate::built_in::AGENT;
-use crate::vm::outer::{Accelerator, Outer};
-use crate::vm::process::Process;
+use crate::environments::vm::outer::{Accelerator, Outer};
+use crate::environments::vm::process::Process;
 use agent::client::Client;
 use agent::ending::panic_line;
 use agent::log::Log;
