@@ -5,15 +5,16 @@ mod clean;
 mod doctor;
 mod explain;
 mod profiles;
+mod records;
 mod report;
+mod request;
 mod run;
-
-pub(crate) use arguments::home;
 
 use crate::progress::{Printable, tell};
 use anyhow::Context as _;
 use arguments::{Arguments, Command};
 use clap::Parser as _;
+use kata_osinfo::diagnostic::error_chain;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -114,6 +115,11 @@ fn shut_down(runtime: tokio::runtime::Runtime, within: Duration) -> bool {
     let since = Instant::now();
     runtime.shutdown_timeout(within);
     since.elapsed() < within
+}
+
+/// Bad usage or input, with all that an error says.
+fn usage(error: &dyn std::error::Error) -> UsageError {
+    UsageError(error_chain(error))
 }
 
 fn redact(text: &str) -> String {

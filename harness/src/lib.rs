@@ -10,6 +10,7 @@ pub mod built_in;
 pub mod cell;
 pub mod cli;
 pub mod environments;
+pub mod event_log;
 mod interrupt;
 pub mod kata;
 pub mod line;

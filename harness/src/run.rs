@@ -1,15 +1,16 @@
 //! A run: its lock, its journal, its cells side by side, and nothing left behind.
 
-use crate::admin::Admins;
+use crate::admin::AdminRecords;
 use crate::cell;
-use crate::cli::UsageError;
+use crate::environments::container::Owner;
 use crate::environments::vm::Size;
-use crate::environments::vm::outer::Pinned;
+use crate::environments::vm::pinned::Pinned;
+use crate::event_log::EventLog;
 use crate::interrupt::Interrupts;
-use crate::kata::{Component, Given};
+use crate::kata::{KataError, Replacement, Supplied};
 use crate::plan::{self, Cell};
 use crate::progress::Progress;
-use crate::shared::Shared;
+use crate::shared::{Machines, Shared};
 use crate::sweep::{Mine, RunLock, Swept, Which, sweep, sweep_folders};
 use agent::compose::normalised;
 use agent::provided::Provided;
@@ -21,19 +22,20 @@ use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
 use reports::journal::{CellId, Environment, Event, SCHEMA, Writer};
 use reports::redact::Redactor;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use suites::catalogue::Test;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 
 /// What a run is asked to do; everything in it is valid.
 pub struct Request {
     /// Releases with the record's word for each.
     pub releases: Vec<Release>,
     /// What the admin's own records say of them.
-    pub admins: Admins,
+    pub admin_records: AdminRecords,
     /// Where each of them is brought up.
     pub environments: Vec<Environment>,
     /// What a virtual machine is given.
@@ -43,7 +45,7 @@ pub struct Request {
     /// Where Kata comes from, for virtual machines.
     pub kata: Vec<Source>,
     /// What Kata is to use in the place of the distro's own.
-    pub components: Vec<Component>,
+    pub replacements: Vec<Replacement>,
     /// Part of a test's id, or nothing for all.
     pub filter: Option<String>,
     /// The output folder, which is empty or does not exist yet.
@@ -68,6 +70,22 @@ pub struct Request {
     pub budget: u64,
 }
 
+/// What was asked for cannot be, which nothing but a run could find out; nothing was tested.
+#[derive(Debug, thiserror::Error)]
+pub enum BadRequest {
+    /// A Kata or a component that the user supplies is not fit.
+    #[error(transparent)]
+    Kata(#[from] KataError),
+    /// The output folder cannot be made.
+    #[error("--out {path}")]
+    Out {
+        /// The folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
 /// How long the engine may take to remove what a run leaves.
 const SWEEPING: Duration = Duration::from_secs(120);
 
@@ -88,8 +106,17 @@ pub enum Ended {
 
 /// Runs all cells and cleans up after them, also when interrupted.
 ///
-/// What blocks a thread may still go on: gives how much of [`CLEANING`] is left for it.
-pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -> anyhow::Result<(Ended, Duration)> {
+/// What blocks a thread may still go on: gives how much of [`CLEANING`] is left for it. `interrupted` is the exit code of
+/// a process that a second signal ends.
+///
+/// # Errors
+/// [`BadRequest`], or what failed here before the first cell started.
+pub async fn run(
+    docker: Option<Docker>,
+    request: Request,
+    progress: Progress,
+    interrupted: i32,
+) -> anyhow::Result<(Ended, Duration)> {
     let run = format!("{:x}-{}", jiff::Timestamp::now().as_millisecond(), std::process::id());
     let cache = images::cache::id(&request.images.cache)?;
     let lock = RunLock::take(&request.locks, &run)
@@ -109,15 +136,16 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
     for left in swept.left {
         progress.say(&format!("warning: left {left}"));
     }
-    let (sources, components, profiles) = (request.kata.clone(), request.components.clone(), request.profiles.clone());
+    let (sources, replacements) = (request.kata.clone(), request.replacements.clone());
+    let profiles = request.profiles.clone();
     let scratch = request.locks.join(format!("{run}.kata"));
     // Declared after the lock, so that its folder goes while the lock is still held.
     let folder = Folder(scratch.clone());
     if !sources.is_empty() {
         progress.say("opening Kata");
     }
-    let opened = tokio::task::spawn_blocking(move || Given::open(&sources, &components, &profiles, &scratch)).await?;
-    let kata = Arc::new(opened.map_err(UsageError)?);
+    let open = move || Supplied::open(&sources, &replacements, &profiles, &scratch);
+    let kata = Arc::new(tokio::task::spawn_blocking(open).await?.map_err(BadRequest::Kata)?);
     let wanted = |test: &Test| request.filter.as_ref().is_none_or(|part| test.id.contains(part.as_str()));
     let several = request.environments.len() > 1;
     let cells: Vec<Cell> = request
@@ -139,8 +167,8 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
         })
         .collect();
     // Before that a signal ends the process, which has made nothing yet that the next start does not sweep.
-    let mut interrupts = Interrupts::listen()?;
-    std::fs::create_dir_all(&request.out).map_err(|e| UsageError(format!("--out {}: {e}", request.out.display())))?;
+    let mut interrupts = Interrupts::listen(interrupted)?;
+    std::fs::create_dir_all(&request.out).map_err(|source| BadRequest::Out { path: request.out.clone(), source })?;
     let redactor = Redactor::knowing(images::addresses(&request.images).iter().map(String::as_str));
     let mut journal = Writer::create(&request.out)?.hiding(redactor.clone());
     journal.append(Event::RunStarted {
@@ -151,30 +179,29 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
         cells: cells.iter().map(|c| c.id.clone()).collect(),
         filter: request.filter.clone(),
         candidate: request.candidate,
-        options: request.options.iter().cloned().chain(kata.said()).collect(),
+        options: request.options.iter().cloned().chain(kata.options()).collect(),
     })?;
     let cancel = Arc::clone(&request.images.cancel);
     let (images_folder, budget) = (request.images.cache.clone(), request.budget);
+    let machines = Machines {
+        size: request.size,
+        permits: Arc::new(Semaphore::new(machines(request.size, request.jobs))),
+        pinned: request.pinned,
+    };
     let shared = Arc::new(Shared {
         docker: docker.clone(),
-        size: request.size,
-        machines: Arc::new(Semaphore::new(machines(request.size, request.jobs))),
-        kata,
-        admins: request.admins,
+        owner: Owner { run: run.clone(), lock: lock.path().to_string_lossy().into_owned(), cache },
+        machines,
         host_folder: request.locks.join(format!("{run}.host")),
-        pinned: request.pinned,
-        run: run.clone(),
-        lock: lock.path().to_string_lossy().into_owned(),
-        cache,
-        out: request.out.clone(),
+        kata,
+        admin_records: request.admin_records,
         images: request.images,
+        out: request.out.clone(),
         permits: Arc::new(Semaphore::new(request.jobs)),
         retries: request.retries,
         keep: request.keep,
         progress: progress.clone(),
-        journal: Mutex::new(journal),
-        broken: AtomicBool::new(false),
-        breaks: Notify::new(),
+        events: EventLog::new(journal, progress.clone()),
     });
     let mut tasks = tokio::task::JoinSet::new();
     for cell in cells {
@@ -183,7 +210,7 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
     let ended = tokio::select! {
         () = async { while tasks.join_next().await.is_some() {} } => Ended::Finished,
         () = interrupts.first() => Ended::Interrupted,
-        () = shared.breaks.notified() => Ended::Broken,
+        () = shared.events.failed() => Ended::Broken,
     };
     let mut left = CLEANING;
     if ended != Ended::Finished {
@@ -198,7 +225,7 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
     if let Err(e) = crate::logs::redact(&request.out.join("artifacts"), &redactor) {
         progress.say(&format!("warning: redacting logs: {e}"));
     }
-    shared.journal(Event::RunFinished { interrupted: ended != Ended::Finished });
+    shared.events.write(Event::RunFinished { interrupted: ended != Ended::Finished });
     if let Some(docker) = docker.as_ref().filter(|_| !shared.keep || ended != Ended::Finished) {
         // An engine that has gone, or stands still, takes no reports with it: the journal has all that there is.
         let failed = match tokio::time::timeout(SWEEPING, sweep(docker, Which::Run(&run))).await {

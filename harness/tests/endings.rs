@@ -47,8 +47,8 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
     let id = format!("endings-{}", std::process::id());
     let lock = sweep::RunLock::take(&cache().join("runs"), &id).unwrap();
     let lock_path = lock.path().to_string_lossy().into_owned();
-    let owner = container::Owner { run: &id, lock: &lock_path, cache: &images::cache::id(&cache()).unwrap() };
-    let container = container::start(&docker, &docker_image, harness::built_in::AGENT, owner).await.unwrap();
+    let owner = container::Owner { run: id, lock: lock_path, cache: images::cache::id(&cache()).unwrap() };
+    let container = container::start(&docker, &docker_image, harness::built_in::AGENT, &owner).await.unwrap();
     setup::send(&container.line, &mut prepared).await.unwrap();
     let mut seen = Vec::new();
     for fault in Fault::ALL {

@@ -31,9 +31,9 @@ async fn nothing_of_the_host_is_opened_from_a_container() {
     let lock = RunLock::take(dir.path(), &image.0).unwrap();
     let docker = container::connect().await.unwrap();
     let agent = harness::built_in::AGENT;
-    let path = lock.path().to_string_lossy();
-    let owner = Owner { run: &image.0, lock: &path, cache: "none" };
-    let container = container::start(&docker, &image.0, agent, owner).await.unwrap();
+    let lock_path = lock.path().to_string_lossy().into_owned();
+    let owner = Owner { run: image.0.clone(), lock: lock_path, cache: "none".to_owned() };
+    let container = container::start(&docker, &image.0, agent, &owner).await.unwrap();
     let tried = end(Command::new("docker").args(["exec", container.id(), "/escape"]));
     container.remove().await.unwrap();
     assert_eq!(tried.code, Some(0), "{}{}", tried.stdout, tried.stderr);

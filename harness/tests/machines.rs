@@ -7,7 +7,7 @@
 
 use agent::protocol::EnvironmentRequest;
 use harness::environments::vm::outer::Outer;
-use harness::environments::vm::{self, Content, SeedFile, Size, Vm};
+use harness::environments::vm::{self, Content, SeedFile, Size, Vm, pinned};
 use harness::line::ask;
 use images::{Disk, Options, prepare_disk};
 use kata_osinfo::arch::Arch;
@@ -44,7 +44,7 @@ fn ready(test: &str) -> Option<Ready> {
             return None;
         }
     };
-    let outer = Outer::prepare(&options, &|_| {}).unwrap();
+    let outer = pinned::prepare(&options, &|_| {}).unwrap();
     Some(Ready { _turn: turn, outer, disk, folder: tempfile::tempdir().unwrap() })
 }
 

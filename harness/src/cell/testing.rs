@@ -14,7 +14,7 @@ use reports::journal::Event;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use suites::check::Stop;
-use suites::outcome::Outcome;
+use suites::outcome::{Component, Outcome};
 
 /// The tests of one cell while they run.
 pub(super) struct Testing {
@@ -47,7 +47,17 @@ pub(super) fn write_down(shared: &Shared, cell: &Cell, machine: u32, one: Finish
     let Finished { profiles, test, attempt, outcome, unanswered: _, began, notes, artifacts } = one;
     let (cell, profiles, test) = (cell.id.clone(), profiles.to_vec(), test.to_owned());
     let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    shared.journal(Event::TestFinished { cell, profiles, test, attempt, machine, outcome, millis, notes, artifacts });
+    shared.events.write(Event::TestFinished {
+        cell,
+        profiles,
+        test,
+        attempt,
+        machine,
+        outcome,
+        millis,
+        notes,
+        artifacts,
+    });
 }
 
 impl Testing {
@@ -106,14 +116,14 @@ impl Testing {
         Ok(())
     }
 
-    /// What an attempt comes to.
+    /// The outcome of an attempt that stopped so, or came to its end.
     fn judged(&self, planned: &Planned, stop: Option<Stop>) -> Outcome {
         match stop {
             None => Outcome::Pass,
-            Some(Stop::Fail { message, blames }) => {
-                let outcome = Outcome::Fail { message, blames: blames.unwrap_or(planned.test.blames) };
-                self.shared.admins.settle(&self.cell.release.name(), outcome)
-            }
+            Some(Stop::Fail { message, blames, record }) => match blames.unwrap_or(planned.test.blames) {
+                Component::Record => self.shared.admin_records.judge(&self.cell.release.name(), message, &record),
+                blames => Outcome::Fail { message, blames },
+            },
             Some(Stop::Skip { reason }) => Outcome::Skip { reason },
             Some(Stop::Error { message } | Stop::Unanswered { message }) => Outcome::Error { message },
         }
@@ -196,7 +206,7 @@ impl Testing {
         schedule.started(profiles, test, attempt, Instant::now());
         drop(schedule);
         let (cell, profiles, test) = (self.cell.id.clone(), profiles.to_vec(), test.to_owned());
-        self.shared.journal(Event::TestStarted { cell, profiles, test, attempt });
+        self.shared.events.write(Event::TestStarted { cell, profiles, test, attempt });
     }
 
     /// An outcome without an attempt.
@@ -220,7 +230,7 @@ impl Testing {
         let Launched { argv, daemon, deviations } = launched;
         let (cell, profiles) = (self.cell.id.clone(), profiles.to_vec());
         let configuration = unit.configuration.name().to_owned();
-        self.shared.journal(Event::Launched { cell, profiles, configuration, argv, daemon, deviations });
+        self.shared.events.write(Event::Launched { cell, profiles, configuration, argv, daemon, deviations });
     }
 
     /// Where the environment's artifacts will lie below the output folder.

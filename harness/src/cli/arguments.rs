@@ -245,7 +245,7 @@ pub(super) fn cache(option: Option<&Path>) -> Result<PathBuf, UsageError> {
 
 /// A folder of the user's; one that is relative is none (XDG Base Directory Specification): it would be another one in
 /// each working folder.
-pub(crate) fn home(variable: &str) -> Option<PathBuf> {
+pub(super) fn home(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from).filter(|folder| folder.is_absolute())
 }
 

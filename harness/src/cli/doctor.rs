@@ -1,8 +1,10 @@
 //! `kata-qualify doctor`: what this machine can do for a qualification, what it lacks, and how to mend it.
 
-use crate::cli::{Exit, print};
+use crate::cli::arguments::home;
+use crate::cli::{Exit, cache_folder, print};
 use crate::environments::container;
-use crate::environments::vm::outer::{self, Accelerator};
+use crate::environments::vm::outer::{Accelerator, release_name};
+use crate::environments::vm::pinned;
 use crate::progress::tell;
 use anyhow::Context as _;
 use kata_osinfo::diagnostic::error_chain;
@@ -72,7 +74,7 @@ pub(super) fn doctor(fix: bool) -> anyhow::Result<Exit> {
 
 /// Whether packages' scripts can be given ids of their own on the filesystem that caches usually lie on.
 fn namespaces() -> Finding {
-    let home = crate::cli::home("HOME").unwrap_or_else(|| PathBuf::from("/"));
+    let home = home("HOME").unwrap_or_else(|| PathBuf::from("/"));
     let can = images::confines(&home);
     Finding {
         what: "namespaces for packages' scripts",
@@ -153,17 +155,20 @@ fn docker() -> (bool, String) {
 /// Virtual machines are booted by a QEMU of their own, under KVM where a guest was seen to boot under it.
 fn machines() -> Finding {
     let finding = |ok, seen| Finding { what: "virtual machines", ok, seen, packages: &[], needed: false };
-    let cache = match crate::cli::cache_folder() {
+    let cache = match cache_folder() {
         Ok(cache) => cache,
         Err(e) => return finding(false, e.to_string()),
     };
-    let Some(image) = outer::cached(&cache) else {
+    let Some(image) = pinned::cached(&cache) else {
         return finding(
             true,
-            "not tried: the QEMU for them is taken from debian:13, whose image is not in the cache yet".into(),
+            format!(
+                "not tried: the QEMU for them is taken from {}, whose image is not in the cache yet",
+                release_name()
+            ),
         );
     };
-    match outer::try_cached(&image) {
+    match pinned::try_cached(&image) {
         Ok(outer) => {
             let how = match &outer.accelerator {
                 Accelerator::Kvm => "KVM boots guests and nests: verdicts say `hardware`".to_owned(),
@@ -174,9 +179,9 @@ fn machines() -> Finding {
                     )
                 }
             };
-            finding(true, format!("QEMU {} of debian:13; {how}", outer.version))
+            finding(true, format!("QEMU {} of {}; {how}", outer.version, release_name()))
         }
-        Err(e) => finding(false, e),
+        Err(e) => finding(false, error_chain(&e)),
     }
 }
 

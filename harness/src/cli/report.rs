@@ -23,7 +23,7 @@ pub(super) fn report(what: &ReportArguments) -> anyhow::Result<Exit> {
 
 /// Prints what the records say was verified.
 pub(super) fn matrix(what: &MatrixArguments) -> anyhow::Result<Exit> {
-    let database = crate::cli::run::database(what.records.as_deref())?;
+    let database = crate::cli::records::database(what.records.as_deref())?;
     crate::cli::print(&reports::published::render(database.records(), Profile::all()))?;
     Ok(Exit::AsRecorded)
 }

@@ -56,20 +56,20 @@ pub enum ContainerError {
 }
 
 /// The run that something in Docker belongs to.
-#[derive(Debug, Clone, Copy)]
-pub struct Owner<'a> {
+#[derive(Debug, Clone)]
+pub struct Owner {
     /// The run's id.
-    pub run: &'a str,
+    pub run: String,
     /// The path of its lock.
-    pub lock: &'a str,
+    pub lock: String,
     /// The name of its cache, [`images::cache::id`].
-    pub cache: &'a str,
+    pub cache: String,
 }
 
-impl Owner<'_> {
+impl Owner {
     fn labels(&self) -> HashMap<String, String> {
-        let all = [(RUN_LABEL, self.run), (LOCK_LABEL, self.lock), (CACHE_LABEL, self.cache)];
-        all.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+        let all = [(RUN_LABEL, &self.run), (LOCK_LABEL, &self.lock), (CACHE_LABEL, &self.cache)];
+        all.map(|(name, value)| (name.to_owned(), value.clone())).into()
     }
 }
 
@@ -90,7 +90,7 @@ pub async fn connect() -> Result<Docker, ContainerError> {
 }
 
 /// Starts a container of a local image for a run, copies the agent in and opens the line to it.
-pub async fn start(docker: &Docker, image: &str, agent: &[u8], owner: Owner<'_>) -> Result<Container, ContainerError> {
+pub async fn start(docker: &Docker, image: &str, agent: &[u8], owner: &Owner) -> Result<Container, ContainerError> {
     let labels = owner.labels();
     let request = VolumeCreateRequest { labels: Some(labels.clone()), ..Default::default() };
     let volume = docker.create_volume(request).await.map_err(docker_error("creating a volume"))?.name;

@@ -1,20 +1,86 @@
 //! The host environment: the agent on the machine one sits at, as it is, with nothing installed.
 
-use crate::line::{Heard, Line};
+use crate::line::{Heard, Line, LineError};
 use agent::process::{kill_group, prepare};
 use futures_util::StreamExt as _;
 use kata_osinfo::arch::Arch;
-use kata_osinfo::database::Database;
+use kata_osinfo::database::{Database, DatabaseError};
 use kata_osinfo::detect::{FoundBy, detect};
 use kata_osinfo::diagnostic::printable;
 use kata_osinfo::process::{Invocation, ProcessError};
+use kata_osinfo::record::ResolveError;
 use kata_osinfo::release::Release;
-use kata_osinfo::root::Root;
+use kata_osinfo::root::{Root, RootError};
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio_util::io::ReaderStream;
+
+/// Why the agent does not run on this machine.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// Its folder, its file or its process failed.
+    #[error("{doing} {dir}")]
+    Start {
+        /// A gerund.
+        doing: &'static str,
+        /// The agent's folder.
+        dir: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// It runs and does not speak.
+    #[error(transparent)]
+    Line(#[from] LineError),
+}
+
+/// Why it is not known which release a machine runs.
+#[derive(Debug, thiserror::Error)]
+pub enum UnknownRelease {
+    /// Its os-release cannot be read.
+    #[error("{0}: this machine's distro is unknown")]
+    Unreadable(#[from] RootError),
+    /// The record that fits is broken.
+    #[error(transparent)]
+    Record(#[from] DatabaseError),
+    /// The record does not have the release for this architecture.
+    #[error("this machine runs {name}")]
+    Arch {
+        /// What the machine says it is.
+        name: String,
+        /// What the record has.
+        source: Box<ResolveError>,
+    },
+    /// The distro has a record, which lacks the release.
+    #[error("this machine runs {name}, which the record of {distro} does not have")]
+    NotInRecord {
+        /// What the machine says it is.
+        name: String,
+        /// The record.
+        distro: String,
+    },
+    /// No record is of that distro or of one that it is like.
+    #[error("this machine runs {name} (ID={id}), of which there is no record")]
+    NoRecord {
+        /// What the machine says it is.
+        name: String,
+        /// Its `ID`.
+        id: String,
+    },
+    /// Several releases look alike.
+    #[error(
+        "this machine runs {name}, which is {}, and nothing tells which: name its suite in apt's sources",
+        .releases.join(" or ")
+    )]
+    Ambiguous {
+        /// What the machine says it is.
+        name: String,
+        /// `debian:testing`, `debian:unstable`.
+        releases: Vec<String>,
+    },
+}
 
 /// The agent as a process of this machine.
 pub struct Host {
@@ -27,17 +93,17 @@ pub struct Host {
 ///
 /// # Errors
 /// When it cannot be started or does not speak.
-pub async fn start(agent: &[u8], dir: &Path) -> Result<Host, String> {
+pub async fn start(agent: &[u8], dir: &Path) -> Result<Host, HostError> {
     use std::os::unix::fs::PermissionsExt as _;
-    let failed = |doing: &str, e: std::io::Error| format!("{doing} {}: {e}", dir.display());
-    std::fs::create_dir_all(dir).map_err(|e| failed("making", e))?;
+    let failed = |doing| move |source| HostError::Start { doing, dir: dir.to_owned(), source };
+    std::fs::create_dir_all(dir).map_err(failed("making"))?;
     let program = dir.join("agent");
-    std::fs::write(&program, agent).map_err(|e| failed("writing the agent into", e))?;
+    std::fs::write(&program, agent).map_err(failed("writing the agent into"))?;
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))
-        .map_err(|e| failed("making the agent executable in", e))?;
+        .map_err(failed("making the agent executable in"))?;
     let mut command = Command::new(&program);
     command.arg("host").arg(dir).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = prepare(&mut command, Vec::new()).spawn().map_err(|e| failed("starting the agent in", e))?;
+    let mut child = prepare(&mut command, Vec::new()).spawn().map_err(failed("starting the agent in"))?;
     let line = match streams(&mut child) {
         Ok((stdin, stdout, stderr)) => {
             let frames = ReaderStream::new(stdout).map(|r| r.map(|b| Heard::Frames(b.to_vec())));
@@ -48,9 +114,9 @@ pub async fn start(agent: &[u8], dir: &Path) -> Result<Host, String> {
                 .take_while(|item| std::future::ready(item.is_some()))
                 .filter_map(std::future::ready)
                 .map(|item| item.map_err(|e| e.to_string()));
-            Line::open(heard, stdin, Duration::from_secs(60)).await.map_err(|e| e.to_string())
+            Line::open(heard, stdin, Duration::from_secs(60)).await.map_err(HostError::from)
         }
-        Err(e) => Err(failed("talking to the agent in", e)),
+        Err(e) => Err(failed("talking to the agent in")(e)),
     };
     match line {
         Ok(line) => Ok(Host { child, dir: dir.to_owned(), line }),
@@ -63,8 +129,8 @@ pub async fn start(agent: &[u8], dir: &Path) -> Result<Host, String> {
 
 type Streams = (tokio::process::ChildStdin, tokio::process::ChildStdout, tokio::process::ChildStderr);
 
-fn streams(child: &mut Child) -> std::io::Result<Streams> {
-    let none = || std::io::Error::other("a standard stream is missing");
+fn streams(child: &mut Child) -> io::Result<Streams> {
+    let none = || io::Error::other("a standard stream is missing");
     Ok((
         tokio::process::ChildStdin::from_std(child.stdin.take().ok_or_else(none)?)?,
         tokio::process::ChildStdout::from_std(child.stdout.take().ok_or_else(none)?)?,
@@ -115,31 +181,23 @@ pub struct Runs {
 ///
 /// # Errors
 /// When no record fits, or two releases fit and nothing tells which it is.
-pub fn release(root: &Root, database: &Database, arch: Arch) -> Result<Runs, String> {
-    let found = detect(root, database).map_err(|e| format!("{e}: this machine's distro is unknown"))?;
+pub fn release(root: &Root, database: &Database, arch: Arch) -> Result<Runs, UnknownRelease> {
+    let found = detect(root, database)?;
     let name = found.name.clone().unwrap_or_else(|| {
         let version = found.version_id.as_deref().or(found.codename.as_deref());
         format!("{} {}", found.id, version.unwrap_or("of no version"))
     });
     let name = printable(&name);
     match (found.releases.as_slice(), &found.distro) {
-        ([target], _) => {
-            let record = database.record(&target.distro).map_err(|e| e.to_string())?;
-            let release =
-                record.release(&target.version, arch).map_err(|e| format!("this machine runs {name}: {e}"))?;
-            let relative = (found.by == Some(FoundBy::IdLike)).then_some(name);
-            Ok(Runs { release, relative })
-        }
-        ([], Some(distro)) => Err(format!("this machine runs {name}, which the record of {distro} does not have")),
-        ([], None) => {
-            Err(format!("this machine runs {name} (ID={}), of which there is no record", printable(&found.id)))
-        }
+        ([target], _) => match database.record(&target.distro)?.release(&target.version, arch) {
+            Ok(release) => Ok(Runs { release, relative: (found.by == Some(FoundBy::IdLike)).then_some(name) }),
+            Err(e) => Err(UnknownRelease::Arch { name, source: Box::new(e) }),
+        },
+        ([], Some(distro)) => Err(UnknownRelease::NotInRecord { name, distro: distro.clone() }),
+        ([], None) => Err(UnknownRelease::NoRecord { name, id: printable(&found.id) }),
         (several, _) => {
-            let names: Vec<String> = several.iter().map(ToString::to_string).collect();
-            Err(format!(
-                "this machine runs {name}, which is {}, and nothing tells which: name its suite in apt's sources",
-                names.join(" or ")
-            ))
+            let releases = several.iter().map(ToString::to_string).collect();
+            Err(UnknownRelease::Ambiguous { name, releases })
         }
     }
 }
@@ -183,6 +241,7 @@ fn version(root: &Root, package: &str, within: Duration) -> Result<Option<String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kata_osinfo::diagnostic::error_chain;
 
     /// A machine with that os-release and those apt sources, in a word: release, and what it is a relative of.
     fn runs(os_release: &str, sources: &str) -> Result<(String, Option<String>), String> {
@@ -191,7 +250,8 @@ mod tests {
         std::fs::write(dir.path().join("etc/os-release"), os_release).unwrap();
         std::fs::write(dir.path().join("etc/apt/sources.list"), sources).unwrap();
         let root = Root::new(dir.path()).unwrap();
-        release(&root, &Database::embedded(), Arch::X86_64).map(|runs| (runs.release.name(), runs.relative))
+        let found = release(&root, &Database::embedded(), Arch::X86_64).map_err(|e| error_chain(&e));
+        found.map(|runs| (runs.release.name(), runs.relative))
     }
 
     fn itself(name: &str) -> Result<(String, Option<String>), String> {

@@ -9,13 +9,15 @@
 pub mod cloud;
 mod confined;
 pub mod outer;
+pub mod pinned;
 pub mod process;
-
+mod stderr;
 mod tiny;
 
 use crate::line::{Heard, Line};
 use agent::ending::panic_line;
 use agent::log::Log;
+use agent::process::how_it_ended;
 use agent::protocol::VM_PORT;
 use futures_util::StreamExt as _;
 use images::{Disk, ExtraFile};
@@ -103,6 +105,25 @@ pub enum Content {
     File(PathBuf),
 }
 
+/// Why a machine did not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum VmError {
+    /// Something that its QEMU needs of this machine failed.
+    #[error("{doing}")]
+    Prepare {
+        /// A gerund.
+        doing: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Its agent did not say hello.
+    #[error("booting the release: {how}")]
+    Boot {
+        /// How the machine ended, or what it said last.
+        how: String,
+    },
+}
+
 /// A booted release with its agent.
 pub struct Vm {
     process: Process,
@@ -116,14 +137,14 @@ pub struct Vm {
 ///
 /// # Errors
 /// How the machine ended, or what it said last.
-pub async fn start(outer: &Outer, disk: &Disk, size: Size, seed: &[SeedFile], logs: &Path) -> Result<Vm, String> {
-    let ours = |doing: &str, e: io::Error| format!("{doing}: {e}");
-    std::fs::create_dir_all(logs).map_err(|e| ours("making the folder of the machine's logs", e))?;
-    let (line_here, line_there) = UnixStream::pair().map_err(|e| ours("making the agent's line", e))?;
-    let (serial_here, serial_there) = UnixStream::pair().map_err(|e| ours("making the serial line", e))?;
-    let seed = pack(seed).map_err(|e| ours("packing the agent", e))?;
-    let root = File::open(&disk.root).map_err(|e| ours("opening the machine's disk", e))?;
-    let layer = layer(&root).map_err(|e| ours("making the layer over the machine's disk", e))?;
+pub async fn start(outer: &Outer, disk: &Disk, size: Size, seed: &[SeedFile], logs: &Path) -> Result<Vm, VmError> {
+    let ours = |doing| move |source| VmError::Prepare { doing, source };
+    std::fs::create_dir_all(logs).map_err(ours("making the folder of the machine's logs"))?;
+    let (line_here, line_there) = UnixStream::pair().map_err(ours("making the agent's line"))?;
+    let (serial_here, serial_there) = UnixStream::pair().map_err(ours("making the serial line"))?;
+    let seed = pack(seed).map_err(ours("packing the agent"))?;
+    let root = File::open(&disk.root).map_err(ours("opening the machine's disk"))?;
+    let layer = layer(&root).map_err(ours("making the layer over the machine's disk"))?;
     // The numbers in `arguments`.
     let fds: Vec<(OwnedFd, i32)> = vec![
         (line_there.into(), LINE_FD),
@@ -134,13 +155,13 @@ pub async fn start(outer: &Outer, disk: &Disk, size: Size, seed: &[SeedFile], lo
     ];
     let arguments = arguments(disk, size);
     let command = outer.command(&disk.vmlinuz, &disk.initrd, &arguments);
-    let command = command.map_err(|e| ours("confining the machine's QEMU", e))?;
+    let command = command.map_err(ours("confining the machine's QEMU"))?;
     tracing::debug!("booting a machine: {command:?}");
-    let (process, stderr) = Process::start(command, fds).map_err(|e| ours("starting the machine's QEMU", e))?;
-    let serial = Log::collect(serial_here, &logs.join("serial.log")).map_err(|e| ours("logging the serial line", e))?;
-    let stderr = Log::collect(stderr, &logs.join("qemu.log")).map_err(|e| ours("logging QEMU", e))?;
-    line_here.set_nonblocking(true).map_err(|e| ours("setting the agent's line up", e))?;
-    let stream = tokio::net::UnixStream::from_std(line_here).map_err(|e| ours("setting the agent's line up", e))?;
+    let (process, stderr) = Process::start(command, fds).map_err(ours("starting the machine's QEMU"))?;
+    let serial = Log::collect(serial_here, &logs.join("serial.log")).map_err(ours("logging the serial line"))?;
+    let stderr = Log::collect(stderr, &logs.join("qemu.log")).map_err(ours("logging QEMU"))?;
+    line_here.set_nonblocking(true).map_err(ours("setting the agent's line up"))?;
+    let stream = tokio::net::UnixStream::from_std(line_here).map_err(ours("setting the agent's line up"))?;
     let (from, to) = stream.into_split();
     let heard = ReaderStream::with_capacity(from, 64 << 10)
         .map(|read| read.map(|bytes| Heard::Frames(bytes.to_vec())).map_err(|e| e.to_string()));
@@ -148,7 +169,7 @@ pub async fn start(outer: &Outer, disk: &Disk, size: Size, seed: &[SeedFile], lo
         Ok(line) => Ok(Vm { process, serial, stderr, line }),
         Err(e) => {
             let why = ending(&process, &serial, &stderr).await;
-            Err(format!("booting the release: {}", why.unwrap_or_else(|| still(&e.to_string(), &serial))))
+            Err(VmError::Boot { how: why.unwrap_or_else(|| still(&e.to_string(), &serial)) })
         }
     }
 }
@@ -282,22 +303,17 @@ async fn ending(process: &Process, serial: &Log, stderr: &Log) -> Option<String>
     if let Some(line) = panic_line(&text) {
         return Some(format!("the virtual machine's kernel panicked: {line}"));
     }
-    if let Some(how) = process.ended() {
-        let said = said(&stderr.text());
-        return Some(match how.as_str() {
-            "exit code 0" => "the virtual machine powered off or was reset by itself".to_owned(),
-            _ if said.is_empty() => format!("the virtual machine's QEMU ended: {how}"),
-            _ => format!("the virtual machine's QEMU ended: {how}: {said}"),
+    if let Some(status) = process.ended() {
+        let (how, said) = (how_it_ended(status), stderr::last_lines(&stderr.text()));
+        return Some(if status.success() {
+            "the virtual machine powered off or was reset by itself".to_owned()
+        } else if said.is_empty() {
+            format!("the virtual machine's QEMU ended: {how}")
+        } else {
+            format!("the virtual machine's QEMU ended: {how}: {said}")
         });
     }
     agent_ended(&text).map(|how| format!("the virtual machine runs, the agent in it ended: {how}"))
-}
-
-/// QEMU's last words, without its warnings: an emulated CPU lacks what its model has, at every start.
-fn said(stderr: &str) -> String {
-    let lines: Vec<&str> =
-        stderr.lines().map(str::trim).filter(|l| !l.is_empty() && !l.contains(": warning: ")).collect();
-    lines[lines.len().saturating_sub(4)..].join(" | ")
 }
 
 /// What the unit said of the agent's end: `signal killed KILL`.
@@ -319,13 +335,6 @@ mod tests {
         let serial = "[  OK  ] x\r\nlogin: kata-qualify: the agent ended: signal killed KILL\r\n[ 9.1] y\r\n";
         assert_eq!(agent_ended(serial).as_deref(), Some("signal killed KILL"));
         assert_eq!(agent_ended("[ 9.1] y\n"), None);
-    }
-
-    #[test]
-    fn the_last_words_are_no_warnings() {
-        let stderr = "qemu-system-x86_64: warning: TCG doesn't support requested feature: x\n\nqemu: no space\n";
-        assert_eq!(said(stderr), "qemu: no space");
-        assert_eq!(said(""), "");
     }
 
     #[test]

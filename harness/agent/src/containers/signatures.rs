@@ -59,8 +59,9 @@ pub fn settle(stop: Stop, record: &[String]) -> Stop {
         return Stop::skip("the Kata given has an agent that was built without seccomp");
     }
     let absent = message.contains("does not exist") || message.contains("no such file or directory");
-    if absent && record.iter().any(|path| message.contains(path.as_str())) {
-        return Stop::blame(Component::Record, message.clone());
+    let named: Vec<&String> = record.iter().filter(|path| message.contains(path.as_str())).collect();
+    if absent && !named.is_empty() {
+        return Stop::blame_record(named, message.clone());
     }
     if message.contains(".toml: file ") && absent {
         return Stop::error(format!("the configuration names what is not there: {message}"));

@@ -4,27 +4,72 @@
 //! 7.2 and 11.1 were seen to break guests of the guest, 10.0 was not.
 //! So it is Debian 13's, which runs in that release's image and sees nothing else.
 
-use crate::environments::vm::confined::{Confined, FILES};
-use crate::environments::vm::tiny::{Extras, Tiny, first_line};
-use images::{Hold, Image, Options, Progress, Source};
-use kata_osinfo::database::Database;
-use kata_osinfo::diagnostic::error_chain;
+use super::confined::{Confined, FILES};
+use images::{Hold, Image, ImageError};
+use kata_osinfo::arch::Arch;
+use kata_osinfo::database::{Database, DatabaseError};
+use kata_osinfo::record::ResolveError;
 use kata_osinfo::release::Release;
-use kata_osinfo::root::Root;
+use kata_osinfo::root::{Root, RootError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-/// The release whose QEMU it is.
-const PINNED: (&str, &str) = ("debian", "13");
+/// The distro whose QEMU it is.
+const DISTRO: &str = "debian";
+/// The release of it.
+const VERSION: &str = "13";
+/// The package that has it.
+const PACKAGE: &str = "qemu-system-x86";
 /// The set that it finds `/dev/kvm` in; those of disks are counted from 1.
 const KVM_SET: u32 = 100;
-/// Where it lies there.
+/// Where the program lies in the release.
 const PROGRAM: &str = "/usr/bin/qemu-system-x86_64";
-/// How long a guest of a second or two may take to boot under KVM; where KVM hangs, it hangs for ever.
-const KVM_BOOT: Duration = Duration::from_secs(30);
+
+/// Why there is no QEMU to boot virtual machines with.
+#[derive(Debug, thiserror::Error)]
+pub enum OuterError {
+    /// The image that it comes from could not be prepared.
+    #[error("preparing {release} for its QEMU, which boots virtual machines")]
+    Image {
+        /// `debian:13`.
+        release: String,
+        /// Why.
+        source: ImageError,
+    },
+    /// The image cannot be kept in the cache.
+    #[error("holding {image} in the cache")]
+    Hold {
+        /// Of which release it is.
+        image: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The image is without the package.
+    #[error("{image} has no {PACKAGE}")]
+    NoPackage {
+        /// Of which release it is.
+        image: String,
+    },
+    /// The package is there and its program is not.
+    #[error("{PROGRAM} is no program in the image of {image}")]
+    NoProgram {
+        /// Of which release it is.
+        image: String,
+    },
+    /// The image's tree cannot be used.
+    #[error(transparent)]
+    Tree(#[from] RootError),
+    /// The distro has no record.
+    #[error(transparent)]
+    Record(#[from] DatabaseError),
+    /// The record does not have the release.
+    #[error(transparent)]
+    Release(#[from] ResolveError),
+    /// The thread that prepared it did not come to its end.
+    #[error(transparent)]
+    Thread(#[from] tokio::task::JoinError),
+}
 
 /// How releases' processors run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,35 +114,20 @@ pub struct Outer {
 }
 
 impl Outer {
-    /// Finds the image that the QEMU comes from in the cache, or prepares it, and finds out which accelerator works.
-    ///
-    /// A cached image serves as it is: it is a tool here, of which the mirror need not be asked for news.
-    ///
-    /// # Errors
-    /// When the image cannot be had.
-    pub fn prepare(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Result<Outer, String> {
-        let mut outer = match cached(&options.cache).and_then(|image| Outer::of(&image).ok()) {
-            Some(outer) => outer,
-            None => Outer::of(&prepare_image(options, progress)?)?,
-        };
-        outer.accelerator = outer.find_accelerator();
-        Ok(outer)
-    }
-
     /// The QEMU of a prepared image, with no accelerator tried.
     ///
     /// # Errors
     /// When the image lacks QEMU.
-    pub fn of(image: &Image) -> Result<Outer, String> {
-        let hold = image.hold().map_err(|e| format!("holding {}: {e}", image.release()))?;
-        let version = image.manifest.package("qemu-system-x86").map(|p| p.version.clone());
-        let version = version.ok_or_else(|| format!("{} has no qemu-system-x86", image.release()))?;
+    pub fn of(image: &Image) -> Result<Outer, OuterError> {
+        let name = || image.release();
+        let hold = image.hold().map_err(|source| OuterError::Hold { image: name(), source })?;
+        let version = image.manifest.package(PACKAGE).map(|p| p.version.clone());
+        let version = version.ok_or_else(|| OuterError::NoPackage { image: name() })?;
         let accelerator = Accelerator::Tcg { why: "KVM was not tried".to_owned() };
-        let outer = Outer { tree: image.rootfs(), release: pinned_release()?, version, accelerator, _hold: hold };
-        let root = Root::new(&outer.tree).map_err(|e| error_chain(&e))?;
-        match root.is_program(Path::new(PROGRAM)) {
+        let outer = Outer { tree: image.rootfs(), release: release()?, version, accelerator, _hold: hold };
+        match Root::new(&outer.tree)?.is_program(Path::new(PROGRAM)) {
             true => Ok(outer),
-            false => Err(format!("{PROGRAM} is no program in the image of {}", image.release())),
+            false => Err(OuterError::NoProgram { image: name() }),
         }
     }
 
@@ -107,7 +137,7 @@ impl Outer {
     }
 
     /// The release that it comes from.
-    pub(super) fn release(&self) -> &Release {
+    pub fn release(&self) -> &Release {
         &self.release
     }
 
@@ -176,105 +206,18 @@ impl Outer {
         confined.around(&mut command);
         Ok(command)
     }
-
-    /// KVM where it boots the pinned release's kernel to our agent and would let guests have it, too; else emulation.
-    fn find_accelerator(&self) -> Accelerator {
-        match self.kvm_works() {
-            Ok(()) => Accelerator::Kvm,
-            Err(why) => Accelerator::Tcg { why },
-        }
-    }
-
-    fn kvm_works(&self) -> Result<(), String> {
-        let opened = std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
-        opened.map_err(|e| format!("/dev/kvm: {e}"))?;
-        self.boots_under_kvm()?;
-        let nests = ["kvm_amd", "kvm_intel"].iter().any(|module| {
-            let value = std::fs::read_to_string(format!("/sys/module/{module}/parameters/nested"));
-            value.is_ok_and(|v| matches!(v.trim(), "1" | "Y"))
-        });
-        if !nests {
-            return Err("KVM here does not nest: a virtual machine would have no KVM of its own".to_owned());
-        }
-        Ok(())
-    }
-
-    /// Boots a guest with our agent as its init; where KVM is broken QEMU exits, or hangs until the deadline.
-    fn boots_under_kvm(&self) -> Result<(), String> {
-        let tiny = Tiny::start(self, &Accelerator::Kvm, Extras::default()).map_err(|e| format!("trying KVM: {e}"))?;
-        // A QEMU whose KVM refuses it may say so and go on for ever.
-        let refused = || tiny.said().contains(" error: ");
-        let booted = tiny.client.wait_for_hello(KVM_BOOT, || tiny.runs() && !refused());
-        booted.map_err(|_| match tiny.ending() {
-            Some(how) => format!("no guest boots under KVM: {how}"),
-            None if refused() => format!("no guest boots under KVM: {}", first_line(&tiny.said())),
-            None => format!(
-                "no guest boots under KVM: nothing within {} s: {}",
-                KVM_BOOT.as_secs(),
-                first_line(&tiny.said())
-            ),
-        })
-    }
-}
-
-/// The pinned QEMU of a run, prepared when it is first wanted.
-pub struct Pinned {
-    options: Options,
-    outer: OnceLock<Result<Arc<Outer>, String>>,
-}
-
-impl Pinned {
-    /// One that will be prepared so.
-    pub fn new(options: Options) -> Pinned {
-        Pinned { options, outer: OnceLock::new() }
-    }
-
-    /// The QEMU; blocks while it is prepared.
-    ///
-    /// # Errors
-    /// When it cannot be had; the same error from then on.
-    pub fn get(&self) -> Result<Arc<Outer>, String> {
-        self.outer.get_or_init(|| Outer::prepare(&self.options, &|_| {}).map(Arc::new)).clone()
-    }
-
-    /// The same, if it is known by now.
-    pub fn if_known(&self) -> Option<&Outer> {
-        self.outer.get()?.as_ref().ok().map(AsRef::as_ref)
-    }
-}
-
-fn prepare_image(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Result<Image, String> {
-    let release = pinned_release()?;
-    // Candidates and cloud images are under test; they are never what boots the others.
-    let options = Options { extra_packages: Vec::new(), overlay: None, base: None, ..options.clone() };
-    images::prepare(&release, &options, progress).map_err(|e| {
-        format!("preparing {} for its QEMU, which boots virtual machines: {}", release.name(), error_chain(&e))
-    })
 }
 
 /// The release whose QEMU it is.
-fn pinned_release() -> Result<Release, String> {
-    let database = Database::embedded();
-    let record = database.record(PINNED.0).map_err(|e| e.to_string())?;
-    record.release(PINNED.1, kata_osinfo::arch::Arch::X86_64).map_err(|e| e.to_string())
-}
-
-/// The newest image of the pinned release in the cache, as the distro ships it.
-pub fn cached(cache: &Path) -> Option<Image> {
-    let name = format!("{}:{}", PINNED.0, PINNED.1);
-    let plain = |image: &Image| {
-        let manifest = &image.manifest;
-        image.release() == name && manifest.derived_from.is_none() && manifest.source != Source::Cloud
-    };
-    images::cache::list(cache).into_iter().find(plain)
-}
-
-/// The accelerator that works here, by the cached image of the pinned release.
 ///
 /// # Errors
-/// When there is no such image or it lacks QEMU.
-pub fn try_cached(image: &Image) -> Result<Outer, String> {
-    let mut outer = Outer::of(image)?;
-    outer.accelerator = outer.find_accelerator();
-    Ok(outer)
+/// When the records do not have it.
+pub(super) fn release() -> Result<Release, OuterError> {
+    let database = Database::embedded();
+    Ok(database.record(DISTRO)?.release(VERSION, Arch::X86_64)?)
+}
+
+/// The name of that release: `debian:13`.
+pub fn release_name() -> String {
+    format!("{DISTRO}:{VERSION}")
 }

@@ -1,11 +1,11 @@
 //! QEMU as a process that is ours: its group killed when it is no longer wanted, itself killed when we die.
 
-use agent::process::{how_it_ended, kill_group, prepare};
+use agent::process::{kill_group, prepare};
 use kata_osinfo::sync::locked;
 use rustix::process::{Pid, Signal};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::process::{ChildStderr, Command, Stdio};
+use std::process::{ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
@@ -18,7 +18,7 @@ use std::time::Duration;
 pub struct Process {
     pid: u32,
     wanted: Arc<AtomicBool>,
-    ended: Arc<Mutex<Option<String>>>,
+    ended: Arc<Mutex<Option<ExitStatus>>>,
     keeper: Option<JoinHandle<()>>,
 }
 
@@ -30,7 +30,7 @@ impl Process {
     pub fn start(mut command: Command, fds: Vec<(OwnedFd, i32)>) -> io::Result<(Process, ChildStderr)> {
         let (tell, told) = mpsc::channel();
         let wanted = Arc::new(AtomicBool::new(true));
-        let ended: Arc<Mutex<Option<String>>> = Arc::default();
+        let ended: Arc<Mutex<Option<ExitStatus>>> = Arc::default();
         let (keep, say) = (Arc::clone(&wanted), Arc::clone(&ended));
         let keeper = std::thread::Builder::new().name("machine".to_owned()).spawn(move || {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -45,7 +45,7 @@ impl Process {
             let _ = tell.send(stderr.map(|stderr| (child.id(), stderr)));
             while keep.load(Ordering::Relaxed) {
                 if let Ok(Some(status)) = child.try_wait() {
-                    *locked(&say) = Some(how_it_ended(status));
+                    *locked(&say) = Some(status);
                     return;
                 }
                 std::thread::sleep(Duration::from_millis(20));
@@ -56,9 +56,9 @@ impl Process {
         Ok((Process { pid, wanted, ended, keeper: Some(keeper) }, stderr))
     }
 
-    /// How it ended, if it has: `exit code 1`, `signal 9`.
-    pub fn ended(&self) -> Option<String> {
-        locked(&self.ended).clone()
+    /// How it ended, if it has.
+    pub fn ended(&self) -> Option<ExitStatus> {
+        *locked(&self.ended)
     }
 
     /// Its process id, which is its group's, too.
@@ -105,7 +105,8 @@ mod tests {
         while process.ended().is_none() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(10));
         }
-        assert_eq!((words.as_str(), process.ended().as_deref()), ("words\n", Some("exit code 7")));
+        let code = process.ended().and_then(|status| status.code());
+        assert_eq!((words.as_str(), code), ("words\n", Some(7)));
     }
 
     #[test]
