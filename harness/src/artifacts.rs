@@ -1,9 +1,10 @@
 //! Logs and other files of an environment, copied out while it lives.
 
-use crate::line::{Line, ask};
+use crate::line::{Line, LineError, ask};
 use agent::protocol::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
 use reports::journal::CellId;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::Path;
 use tokio::sync::Mutex;
 
@@ -132,26 +133,37 @@ impl State {
     }
 }
 
+/// Why a file could not be copied.
+#[derive(Debug, thiserror::Error)]
+enum CopyError {
+    #[error(transparent)]
+    Line(#[from] LineError),
+    #[error("the agent answered {0}")]
+    Unexpected(String),
+    #[error(transparent)]
+    Write(#[from] io::Error),
+}
+
 /// Copies a file, or its first `room` bytes; says how many these are, and whether there were more.
-async fn copy(line: &Line, path: &str, target: &Path, room: u64) -> Result<(u64, bool), String> {
+async fn copy(line: &Line, path: &str, target: &Path, room: u64) -> Result<(u64, bool), CopyError> {
     let room = usize::try_from(room).unwrap_or(usize::MAX);
     let mut whole = Vec::new();
     loop {
         let request = EnvironmentRequest::GetFile { path: path.to_owned(), offset: whole.len() as u64 };
-        match ask(line, request, 60).await.map_err(|e| e.to_string())? {
+        match ask(line, request, 60).await? {
             EnvironmentReply::Chunk { bytes: Bytes(bytes) } => {
                 whole.extend_from_slice(&bytes);
                 if bytes.len() < CHUNK || whole.len() > room {
                     break;
                 }
             }
-            other => return Err(format!("{other:?}")),
+            other => return Err(CopyError::Unexpected(format!("{other:?}"))),
         }
     }
     let cut = whole.len() > room;
     whole.truncate(room);
     let parent = target.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).and_then(|()| std::fs::write(target, &whole)).map_err(|e| e.to_string())?;
+    std::fs::create_dir_all(parent).and_then(|()| std::fs::write(target, &whole))?;
     Ok((whole.len() as u64, cut))
 }
 

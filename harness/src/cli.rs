@@ -46,6 +46,11 @@ impl From<Exit> for ExitCode {
 #[error("{0}")]
 pub struct UsageError(pub String);
 
+/// Broken records: exit code 2. Each diagnostic says itself that it is an error, and by which rule.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct BrokenRecords(String);
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -61,12 +66,11 @@ pub fn main() -> ExitCode {
     match dispatch(arguments) {
         Ok(exit) => exit.into(),
         Err(e) => {
-            let text = redact(&format!("{e:#}"));
-            // A diagnostic of a record says so itself, with its rule: error[wrong-type].
-            let lead = if text.starts_with("error[") { "" } else { "error: " };
-            tell(format_args!("{lead}{text}"));
-            let usage = e.downcast_ref::<UsageError>().is_some();
-            if usage { Exit::Usage.into() } else { Exit::Infrastructure.into() }
+            let broken_records = e.is::<BrokenRecords>();
+            let lead = if broken_records { "" } else { "error: " };
+            tell(format_args!("{lead}{}", redact(&format!("{e:#}"))));
+            let exit = if broken_records || e.is::<UsageError>() { Exit::Usage } else { Exit::Infrastructure };
+            exit.into()
         }
     }
 }

@@ -15,6 +15,7 @@ mod interrupt;
 pub mod kata;
 pub mod line;
 mod logs;
+mod memory;
 pub mod pjdfstest;
 pub mod plan;
 pub mod progress;

@@ -8,10 +8,11 @@ use crate::environments::vm::pinned::Pinned;
 use crate::event_log::EventLog;
 use crate::interrupt::Interrupts;
 use crate::kata::{KataError, Replacement, Supplied};
+use crate::memory;
 use crate::plan::{self, Cell};
 use crate::progress::Progress;
 use crate::shared::{Machines, Shared};
-use crate::sweep::{Mine, RunLock, Swept, Which, sweep, sweep_folders};
+use crate::sweep::{Mine, RunLock, Swept, Which, host_folder, kata_folder, sweep, sweep_folders};
 use agent::compose::normalised;
 use agent::provided::Provided;
 use anyhow::Context as _;
@@ -138,7 +139,7 @@ pub async fn run(
     }
     let (sources, replacements) = (request.kata.clone(), request.replacements.clone());
     let profiles = request.profiles.clone();
-    let scratch = request.locks.join(format!("{run}.kata"));
+    let scratch = kata_folder(&request.locks, &run);
     // Declared after the lock, so that its folder goes while the lock is still held.
     let folder = Folder(scratch.clone());
     if !sources.is_empty() {
@@ -192,7 +193,7 @@ pub async fn run(
         docker: docker.clone(),
         owner: Owner { run: run.clone(), lock: lock.path().to_string_lossy().into_owned(), cache },
         machines,
-        host_folder: request.locks.join(format!("{run}.host")),
+        host_folder: host_folder(&request.locks, &run),
         kata,
         admin_records: request.admin_records,
         images: request.images,
@@ -313,10 +314,8 @@ pub fn provided(environment: Environment) -> Provided {
 
 /// How many virtual machines fit beside each other: as many as there are jobs, in half of what memory is free.
 fn machines(size: Size, jobs: usize) -> usize {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let available =
-        meminfo.lines().find_map(|l| l.strip_prefix("MemAvailable:")?.split_whitespace().next()?.parse::<usize>().ok());
-    let fit = available.unwrap_or(0) / 1024 / 2 / usize::try_from(size.memory_mib).unwrap_or(usize::MAX).max(1);
+    let half_mib = memory::available_kib().unwrap_or(0) / 1024 / 2;
+    let fit = usize::try_from(half_mib / u64::from(size.memory_mib).max(1)).unwrap_or(usize::MAX);
     fit.clamp(1, jobs.max(1))
 }
 

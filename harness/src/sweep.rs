@@ -12,6 +12,30 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+/// The endings of what belongs to a run in the folder of locks: its lock, its agent's folder, and Kata unpacked.
+const LOCK: &str = ".lock";
+const HOST: &str = ".host";
+const KATA: &str = ".kata";
+
+/// The folder of locks of a cache.
+pub fn locks_folder(cache: &Path) -> PathBuf {
+    cache.join("runs")
+}
+
+/// The folder of a run's agent on this machine.
+pub fn host_folder(locks: &Path, run: &str) -> PathBuf {
+    locks.join(format!("{run}{HOST}"))
+}
+
+/// The folder that a run unpacks Kata into.
+pub fn kata_folder(locks: &Path, run: &str) -> PathBuf {
+    locks.join(format!("{run}{KATA}"))
+}
+
+fn lock_of(locks: &Path, run: &str) -> PathBuf {
+    locks.join(format!("{run}{LOCK}"))
+}
+
 /// Held for as long as a run lives; the kernel gives it up when the process ends, however it ends.
 pub struct RunLock {
     path: PathBuf,
@@ -25,7 +49,7 @@ impl RunLock {
     /// When the folder is not this user's alone, or somebody holds the lock.
     pub fn take(folder: &Path, run: &str) -> io::Result<RunLock> {
         trust::make(folder)?;
-        let path = folder.join(format!("{run}.lock"));
+        let path = lock_of(folder, run);
         loop {
             let file = trust::lock(&path)?;
             file.try_lock().map_err(io::Error::other)?;
@@ -93,7 +117,7 @@ impl Mine<'_> {
     fn state(&self, labels: &HashMap<String, String>) -> State {
         let (Some(run), Some(lock)) = (labels.get(RUN_LABEL), labels.get(LOCK_LABEL)) else { return State::Unknown };
         if labels.get(CACHE_LABEL).is_some_and(|cache| cache == self.cache) && !run.contains('/') {
-            return state(&self.locks.join(format!("{run}.lock")));
+            return state(&lock_of(self.locks, run));
         }
         match state(Path::new(lock)) {
             State::Gone => State::Unknown,
@@ -111,9 +135,6 @@ pub enum Which<'a> {
     Run(&'a str),
 }
 
-/// What of a run lies beside the others: its lock, its agent's folder, and Kata unpacked.
-const OF_A_RUN: [&str; 3] = [".lock", ".host", ".kata"];
-
 /// Removes the folders of agents on this machine, and of unpacked Kata, whose runs are over, and those runs' locks.
 ///
 /// # Errors
@@ -124,7 +145,7 @@ pub fn sweep_folders(locks: &Path) -> io::Result<Swept> {
     let mut runs: BTreeSet<String> = BTreeSet::new();
     for entry in std::fs::read_dir(locks)?.flatten() {
         let name = entry.file_name();
-        let run = name.to_str().and_then(|name| OF_A_RUN.iter().find_map(|end| name.strip_suffix(end)));
+        let run = name.to_str().and_then(|name| [LOCK, HOST, KATA].iter().find_map(|end| name.strip_suffix(end)));
         match run.filter(|run| !run.is_empty()) {
             Some(run) => {
                 runs.insert(run.to_owned());
@@ -134,7 +155,7 @@ pub fn sweep_folders(locks: &Path) -> io::Result<Swept> {
     }
     swept.others.sort();
     for run in runs {
-        let lock = locks.join(format!("{run}.lock"));
+        let lock = lock_of(locks, &run);
         // Held while its belongings go, so that nobody takes it for a new run's in between.
         let _held = match locked(&lock) {
             Ok(held) => held,
@@ -148,8 +169,8 @@ pub fn sweep_folders(locks: &Path) -> io::Result<Swept> {
                 continue;
             }
         };
-        for name in [format!("{run}.host"), format!("{run}.kata")] {
-            let folder = locks.join(&name);
+        for folder in [host_folder(locks, &run), kata_folder(locks, &run)] {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy();
             match std::fs::remove_dir_all(&folder) {
                 Ok(()) => swept.removed.push(format!("folder {name}")),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}

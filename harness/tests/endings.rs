@@ -45,7 +45,7 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
         pjdfstest: None,
     };
     let id = format!("endings-{}", std::process::id());
-    let lock = sweep::RunLock::take(&cache().join("runs"), &id).unwrap();
+    let lock = sweep::RunLock::take(&sweep::locks_folder(&cache()), &id).unwrap();
     let lock_path = lock.path().to_string_lossy().into_owned();
     let owner = container::Owner { run: id, lock: lock_path, cache: images::cache::id(&cache()).unwrap() };
     let container = container::start(&docker, &docker_image, harness::built_in::AGENT, &owner).await.unwrap();

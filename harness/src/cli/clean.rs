@@ -15,7 +15,7 @@ use std::path::Path;
 pub(super) fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     let cache = arguments::cache(what.cache.as_deref())?;
     let id = images::cache::id(&cache)?;
-    let locks = cache.join("runs");
+    let locks = sweep::locks_folder(&cache);
     let mine = sweep::Mine { cache: &id, locks: &locks };
     let runtime = runtime()?;
     let mut told = Told::default();

@@ -3,8 +3,9 @@
 use crate::cli::arguments::home;
 use crate::cli::{Exit, cache_folder, print};
 use crate::environments::container;
-use crate::environments::vm::outer::{Accelerator, release_name};
+use crate::environments::vm::outer::{Accelerator, KVM_DEVICE, release_name};
 use crate::environments::vm::pinned;
+use crate::memory;
 use crate::progress::tell;
 use anyhow::Context as _;
 use kata_osinfo::diagnostic::error_chain;
@@ -13,9 +14,41 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+/// What is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    Root,
+    Program(&'static str),
+    Namespaces,
+    Docker,
+    Keyring,
+    Accelerator,
+    Machines,
+    Pjdfstest,
+    Memory,
+}
+
+impl Subject {
+    fn name(self) -> &'static str {
+        match self {
+            Subject::Root => "root",
+            Subject::Program(name) => name,
+            Subject::Namespaces => "namespaces for packages' scripts",
+            Subject::Docker => "Docker engine",
+            Subject::Keyring => "keyring of the Debian archive",
+            Subject::Accelerator => "accelerator",
+            Subject::Machines => "virtual machines",
+            Subject::Pjdfstest => "pjdfstest",
+            Subject::Memory => "memory",
+        }
+    }
+}
+
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
 /// One thing that was looked at.
 struct Finding {
-    what: &'static str,
+    subject: Subject,
     ok: bool,
     /// What was seen.
     seen: String,
@@ -39,7 +72,7 @@ pub(super) fn doctor(fix: bool) -> anyhow::Result<Exit> {
             tell(format_args!("nothing to install"));
         } else {
             install(&missing)?;
-            if missing.contains(&"docker.io") {
+            if !docker_answers(&findings) {
                 start_engine();
             }
             findings = look();
@@ -53,7 +86,7 @@ pub(super) fn doctor(fix: bool) -> anyhow::Result<Exit> {
             (false, true) => "MISSING",
             (false, false) => "without",
         };
-        writeln!(out, "{mark}  {:32} {}", finding.what, finding.seen)?;
+        writeln!(out, "{mark}  {:32} {}", finding.subject.name(), finding.seen)?;
         if !finding.ok && !finding.packages.is_empty() {
             writeln!(out, "         hint: `kata-qualify doctor --fix` installs {}", finding.packages.join(", "))?;
         }
@@ -62,7 +95,7 @@ pub(super) fn doctor(fix: bool) -> anyhow::Result<Exit> {
     writeln!(
         out,
         "\n{}",
-        match (able, findings.iter().any(|f| f.what == "Docker engine" && f.ok)) {
+        match (able, docker_answers(&findings)) {
             (true, true) => "this machine can qualify releases in containers and in virtual machines",
             (true, false) => "this machine can qualify releases in virtual machines",
             (false, _) => "this machine cannot qualify releases yet",
@@ -72,12 +105,16 @@ pub(super) fn doctor(fix: bool) -> anyhow::Result<Exit> {
     Ok(if able { Exit::AsRecorded } else { Exit::Infrastructure })
 }
 
+fn docker_answers(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.subject == Subject::Docker && finding.ok)
+}
+
 /// Whether packages' scripts can be given ids of their own on the filesystem that caches usually lie on.
 fn namespaces() -> Finding {
     let home = home("HOME").unwrap_or_else(|| PathBuf::from("/"));
     let can = images::confines(&home);
     Finding {
-        what: "namespaces for packages' scripts",
+        subject: Subject::Namespaces,
         ok: can.is_ok(),
         seen: match can {
             Ok(()) => format!("ids are mapped on the filesystem of {}", home.display()),
@@ -93,7 +130,7 @@ fn look() -> Vec<Finding> {
     let (docker, docker_seen) = docker();
     vec![
         Finding {
-            what: "root",
+            subject: Subject::Root,
             ok: root,
             seen: if root { "yes".into() } else { "no: bootstrapping and chroots need it".into() },
             packages: &[],
@@ -102,20 +139,20 @@ fn look() -> Vec<Finding> {
         program("mmdebstrap", "bootstraps Debian and Ubuntu", &["mmdebstrap"]),
         namespaces(),
         program("apt-get", "reads mirrors and signed indexes", &[]),
-        Finding { what: "Docker engine", ok: docker, seen: docker_seen, packages: &["docker.io"], needed: false },
+        Finding { subject: Subject::Docker, ok: docker, seen: docker_seen, packages: &["docker.io"], needed: false },
         program("mke2fs", "makes disks of releases", &["e2fsprogs"]),
         program("setpriv", "ties virtual machines to the harness", &["util-linux"]),
         Finding {
-            what: "keyring of the Debian archive",
-            ok: Path::new("/usr/share/keyrings/debian-archive-keyring.gpg").exists(),
-            seen: "/usr/share/keyrings/debian-archive-keyring.gpg".into(),
+            subject: Subject::Keyring,
+            ok: Path::new(KEYRING).exists(),
+            seen: KEYRING.into(),
             packages: &["debian-archive-keyring"],
             needed: true,
         },
         kvm(),
         machines(),
         Finding {
-            what: "pjdfstest",
+            subject: Subject::Pjdfstest,
             ok: crate::pjdfstest::BINARY.is_some(),
             seen: match crate::pjdfstest::BINARY {
                 Some(bytes) => format!("built in, {} KiB", bytes.len() / 1024),
@@ -124,7 +161,7 @@ fn look() -> Vec<Finding> {
             packages: &[],
             needed: false,
         },
-        memory(),
+        free_memory(),
     ]
 }
 
@@ -134,7 +171,7 @@ fn program(name: &'static str, why: &str, packages: &'static [&'static str]) -> 
     let more = ["/usr/sbin", "/sbin"].map(PathBuf::from);
     let found = std::env::split_paths(&path).chain(more).map(|dir| dir.join(name)).find(|p| p.is_file());
     let seen = found.as_ref().map_or_else(|| format!("not found; it {why}"), |p| p.display().to_string());
-    Finding { what: name, ok: found.is_some(), seen, packages, needed: true }
+    Finding { subject: Subject::Program(name), ok: found.is_some(), seen, packages, needed: true }
 }
 
 fn docker() -> (bool, String) {
@@ -154,7 +191,7 @@ fn docker() -> (bool, String) {
 
 /// Virtual machines are booted by a QEMU of their own, under KVM where a guest was seen to boot under it.
 fn machines() -> Finding {
-    let finding = |ok, seen| Finding { what: "virtual machines", ok, seen, packages: &[], needed: false };
+    let finding = |ok, seen| Finding { subject: Subject::Machines, ok, seen, packages: &[], needed: false };
     let cache = match cache_folder() {
         Ok(cache) => cache,
         Err(e) => return finding(false, e.to_string()),
@@ -187,22 +224,19 @@ fn machines() -> Finding {
 
 /// Containers run their guests under TCG whatever the host offers: the same everywhere, and it needs no device.
 fn kvm() -> Finding {
-    let seen = match std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm") {
-        Ok(_) => "/dev/kvm opens; guests in containers use TCG all the same (verdicts say `emulated`)".to_owned(),
-        Err(e) => format!("/dev/kvm: {e}; guests use TCG (verdicts say `emulated`)"),
+    let seen = match std::fs::OpenOptions::new().read(true).write(true).open(KVM_DEVICE) {
+        Ok(_) => {
+            format!("{KVM_DEVICE} opens; guests in containers use TCG all the same (verdicts say `emulated`)")
+        }
+        Err(e) => format!("{KVM_DEVICE}: {e}; guests use TCG (verdicts say `emulated`)"),
     };
-    Finding { what: "accelerator", ok: true, seen, packages: &[], needed: false }
+    Finding { subject: Subject::Accelerator, ok: true, seen, packages: &[], needed: false }
 }
 
-fn memory() -> Finding {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib: u64 = meminfo
-        .lines()
-        .find_map(|l| l.strip_prefix("MemAvailable:")?.split_whitespace().next()?.parse().ok())
-        .unwrap_or(0);
-    let gib = kib >> 20;
+fn free_memory() -> Finding {
+    let gib = memory::available_kib().unwrap_or(0) >> 20;
     Finding {
-        what: "memory",
+        subject: Subject::Memory,
         ok: gib >= 4,
         seen: format!("{gib} GiB available; a guest is given 2 GiB and touches about a quarter of it"),
         packages: &[],

@@ -1,6 +1,6 @@
 //! The records that a command reads, and what it writes back beside them.
 
-use crate::cli::{UsageError, usage};
+use crate::cli::{BrokenRecords, UsageError, usage};
 use crate::progress::tell;
 use anyhow::Context as _;
 use kata_osinfo::database::Database;
@@ -9,12 +9,15 @@ use reports::matrix::Matrix;
 use std::path::{Path, PathBuf};
 
 /// The shipped records, with those of `--records` on top.
-pub(super) fn database(records: Option<&Path>) -> Result<Database, UsageError> {
+///
+/// # Errors
+/// [`UsageError`] or [`BrokenRecords`].
+pub(super) fn database(records: Option<&Path>) -> anyhow::Result<Database> {
     let folders: Vec<PathBuf> = records.map(Path::to_owned).into_iter().collect();
     let database = Database::load(&folders).map_err(|e| usage(&e))?;
     let problems: Vec<String> = database.problems().iter().map(|problem| problem.human(false)).collect();
     if !problems.is_empty() {
-        return Err(UsageError(problems.join("\n\n")));
+        return Err(BrokenRecords(problems.join("\n\n")).into());
     }
     Ok(database)
 }

@@ -10,6 +10,7 @@ use crate::environments::vm::pinned::Pinned;
 use crate::kata::Replacement;
 use crate::progress::tell;
 use crate::run::Request;
+use crate::sweep::locks_folder;
 use anyhow::Context as _;
 use images::artifacts::Source;
 use images::base::Base;
@@ -143,7 +144,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
         keep: arguments.keep,
         options: options(arguments),
         candidate: candidate || relative,
-        locks: cache.join("runs"),
+        locks: locks_folder(&cache),
         budget: budget(arguments.cache_size)?,
     })
 }

@@ -21,6 +21,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
+/// The device of hardware virtualization.
+pub const KVM_DEVICE: &str = "/dev/kvm";
 /// Where the files that QEMU is given by name lie for it.
 pub(super) const FILES: &str = "/mnt";
 /// The device that it opens by name.
@@ -60,7 +62,7 @@ impl Confined {
         binds.push((c_string(Path::new(RANDOM))?, inside(RANDOM)?));
         // Out of the way of the numbers that QEMU is given.
         let high = |file: File| rustix::io::fcntl_dupfd_cloexec(file, 64).map_err(io::Error::from);
-        let kvm = kvm.then(|| File::options().read(true).write(true).open("/dev/kvm").and_then(high)).transpose()?;
+        let kvm = kvm.then(|| File::options().read(true).write(true).open(KVM_DEVICE).and_then(high)).transpose()?;
         let number = USERS + std::process::id() % 0x40_0000;
         Ok(Confined {
             tree: c_string(tree)?,

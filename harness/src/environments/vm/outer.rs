@@ -4,6 +4,8 @@
 //! 7.2 and 11.1 were seen to break guests of the guest, 10.0 was not.
 //! So it is Debian 13's, which runs in that release's image and sees nothing else.
 
+pub use super::confined::KVM_DEVICE;
+
 use super::confined::{Confined, FILES};
 use images::{Hold, Image, ImageError};
 use kata_osinfo::arch::Arch;

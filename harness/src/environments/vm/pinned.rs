@@ -1,6 +1,6 @@
 //! The pinned QEMU as a run gets it: from an image in the cache or one that is made, with the accelerator that works here.
 
-use super::outer::{self, Accelerator, Outer, OuterError};
+use super::outer::{self, Accelerator, KVM_DEVICE, Outer, OuterError};
 use super::tiny::{Extras, Tiny, TinyError};
 use images::{Image, Options, Progress, Source};
 use kata_osinfo::diagnostic::error_chain;
@@ -90,7 +90,7 @@ fn with_accelerator(mut outer: Outer) -> Outer {
 /// Why machines do not run under KVM.
 #[derive(Debug, thiserror::Error)]
 enum NoKvm {
-    #[error("/dev/kvm")]
+    #[error("{KVM_DEVICE}")]
     Device(#[source] io::Error),
     #[error("trying KVM")]
     Guest(#[from] TinyError),
@@ -103,7 +103,7 @@ enum NoKvm {
 }
 
 fn kvm_works(outer: &Outer) -> Result<(), NoKvm> {
-    std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").map_err(NoKvm::Device)?;
+    std::fs::OpenOptions::new().read(true).write(true).open(KVM_DEVICE).map_err(NoKvm::Device)?;
     boots_under_kvm(outer)?;
     let nests = ["kvm_amd", "kvm_intel"].iter().any(|module| {
         let value = std::fs::read_to_string(format!("/sys/module/{module}/parameters/nested"));
