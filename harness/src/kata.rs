@@ -6,6 +6,7 @@
 
 use crate::built_in::AGENT;
 use crate::environments::vm::{Content, SeedFile};
+use crate::replacement::Replacement;
 use images::artifacts::{self, Agent, Artifacts, ArtifactsError, Source};
 use images::{ImageError, kernel, modules};
 use kata_osinfo::profile::{Profile, Runtime};
@@ -69,61 +70,6 @@ pub struct Supplied {
     replacements: Vec<(Replacement, String)>,
     /// By their names; archives are unpacked into folders that go with these.
     opened: Vec<(String, Artifacts)>,
-}
-
-/// What is to be used in the place of the distro's own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Replacement {
-    /// The component: `virtiofsd`.
-    pub name: &'static str,
-    /// The file here.
-    pub path: PathBuf,
-}
-
-/// Why a `--component` is none.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplacementError {
-    /// It is not written as expected, or names no component.
-    #[error("`{text}`: expected NAME=PATH, with a name of {}", Replacement::NAMES.join(", "))]
-    Form {
-        /// What stood there.
-        text: String,
-    },
-    /// There is no such file.
-    #[error("{path} is not there: expected the file to use in the place of {name}")]
-    NoFile {
-        /// The path.
-        path: PathBuf,
-        /// The component.
-        name: &'static str,
-    },
-}
-
-impl Replacement {
-    /// The components that can be replaced.
-    pub const NAMES: [&str; 3] = ["kernel", "qemu", "virtiofsd"];
-
-    /// Reads `NAME=PATH`.
-    ///
-    /// # Errors
-    /// What was expected.
-    pub fn parse(text: &str) -> Result<Replacement, ReplacementError> {
-        let form = || ReplacementError::Form { text: text.to_owned() };
-        let (name, path) = text.split_once('=').ok_or_else(form)?;
-        let name = Replacement::NAMES.into_iter().find(|known| *known == name).ok_or_else(form)?;
-        let path = PathBuf::from(path);
-        match path.is_file() {
-            true => Ok(Replacement { name, path }),
-            false => Err(ReplacementError::NoFile { path, name }),
-        }
-    }
-
-    /// What the evidence says of it: its file's name and checksum.
-    fn evidence(&self) -> Result<String, ArtifactsError> {
-        let sum = artifacts::sha256(&self.path)?;
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        Ok(format!("{name} (sha256 {})", sum.get(..16).unwrap_or(&sum)))
-    }
 }
 
 /// A runtime for one profile.
@@ -428,21 +374,5 @@ mod tests {
         assert_eq!(claims.in_use().qemu().unwrap().path, qemu, "what was not brought is the release's");
         let evidence: Vec<(String, String)> = supplied.replacement_evidence().collect();
         assert_eq!(evidence, [("brought-virtiofsd".to_owned(), "my-virtiofsd (sha256 f77b12a53ece5f6b)".to_owned())]);
-    }
-
-    #[test]
-    fn a_component_is_a_known_name_and_a_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("virtiofsd");
-        fs::write(&path, "daemon").unwrap();
-        let replacement = Replacement::parse(&format!("virtiofsd={}", path.display())).unwrap();
-        let evidence = replacement.evidence().unwrap();
-        assert_eq!(evidence, "virtiofsd (sha256 f77b12a53ece5f6b)");
-        for (wrong, expected) in
-            [("virtiofsd", "NAME=PATH"), ("runc=/x", "kernel, qemu, virtiofsd"), ("qemu=/", "is not there")]
-        {
-            let error = Replacement::parse(wrong).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
-        }
     }
 }

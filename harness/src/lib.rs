@@ -19,6 +19,7 @@ mod memory;
 pub mod pjdfstest;
 pub mod plan;
 pub mod progress;
+pub mod replacement;
 pub mod run;
 pub mod schedule;
 pub mod setup;
