@@ -1,4 +1,4 @@
-//! What the admin's own records say: a mistake there is no finding about the distro.
+//! What the admin's own records say. A mistake in them is no finding about the distro.
 
 use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
@@ -7,7 +7,7 @@ use kata_osinfo::release::Release;
 use std::collections::BTreeMap;
 use suites::outcome::{Component, Outcome};
 
-/// What the admin's records say otherwise than the built-in ones: by release, each with its file and line.
+/// What the admin's records say that the built-in ones do not, by release.
 #[derive(Debug, Clone, Default)]
 pub struct AdminRecords(BTreeMap<String, Vec<Stated>>);
 
@@ -93,7 +93,7 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
-        // What they did not say stays the shipped record's; neither is another path that begins alike theirs.
+        // What they did not say is still the shipped record's, and so is a path that only begins like theirs.
         for path in ["/usr/libexec/virtiofsd", "/opt/virtiofsd-2"] {
             assert!(matches!(judged(theirs, path), Outcome::Fail { .. }), "{path}");
         }

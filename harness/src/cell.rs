@@ -1,4 +1,4 @@
-//! One cell: a release brought up in an environment, its tests run, its evidence kept, and everything removed again.
+//! One cell: a release is brought up in an environment, its tests run, its evidence is kept, and everything is removed.
 
 use crate::artifacts::Artifacts;
 use crate::environments::Running;
@@ -31,7 +31,7 @@ fn broken<E: std::error::Error>(phase: Phase) -> impl Fn(E) -> Broken {
     move |e| Broken { phase, message: error_chain(&e) }
 }
 
-/// Runs a cell to its end; whatever goes wrong is in the journal and nowhere else.
+/// Runs a cell to its end. Whatever goes wrong is written into the journal.
 pub async fn run(shared: Arc<Shared>, cell: Arc<Cell>) {
     shared.events.write(Event::CellStarted { cell: cell.id.clone() });
     let artifacts = Arc::new(Artifacts::default());
@@ -61,7 +61,7 @@ async fn bring_up_and_test(
     cell.line.doing("preparing the image");
     let mut prepared = setup::prepare(shared, cell).await.map_err(broken(Phase::Image))?;
     phase(shared, cell, Phase::Environment);
-    // Machines are few at a time, as their memory and the guests in them ask for.
+    // Only a few machines run at a time, because of the memory that they and their guests take.
     let _machine = match cell.id.environment {
         Environment::Vm => Some(Arc::clone(&shared.machines.permits).acquire_owned().await),
         Environment::Container | Environment::Host => None,
@@ -69,7 +69,7 @@ async fn bring_up_and_test(
     let mut schedule = Schedule::new(cell.units.clone(), cell.id.environment == Environment::Vm, shared.retries);
     loop {
         cell.line.doing(bring_up::doing(cell.id.environment));
-        let running = bring_up::bring_up(shared, &cell.id, &prepared, schedule.another()).await;
+        let running = bring_up::bring_up(shared, &cell.id, &prepared, schedule.new_machine()).await;
         let mut running = running.map_err(broken(Phase::Environment))?;
         let tested = test(shared, cell, &mut prepared, &running, &mut schedule, artifacts).await;
         let ended = if tested.is_err() { running.ending().await } else { None };
@@ -101,7 +101,7 @@ async fn bring_up_and_test(
                 shared.progress.say(&format!("{}: {message}; the rest goes on in a fresh one", cell.id));
             }
             (Next::Machine(Why::Unanswered), None) => {
-                let said = "no answer from a sandbox of Kata's; the rest goes on in a fresh machine";
+                let said = "one of Kata's sandboxes did not answer; the rest goes on in a fresh machine";
                 shared.progress.say(&format!("{}: {said}", cell.id));
             }
             (_, None) => {}
@@ -152,11 +152,11 @@ async fn test(
     });
     let mut result = Ok(());
     for units in groups {
-        if result.is_ok() && !locked(&testing.schedule).is_spoilt() {
+        if result.is_ok() && !locked(&testing.schedule).is_to_be_traded() {
             result = run_units(&testing, units).await;
         }
     }
-    // What belongs to no unit, such as the agent's own log.
+    // Files that belong to no unit, such as the agent's own log.
     testing.fetch_artifacts().await;
     std::mem::swap(schedule, &mut *locked(&testing.schedule));
     result.map_err(broken(Phase::Tests))
@@ -172,7 +172,7 @@ async fn run_units(testing: &Arc<Testing>, units: Vec<Unit>) -> Result<(), LineE
     let mut tasks = tokio::task::JoinSet::new();
     for unit in units {
         let testing = Arc::clone(testing);
-        // Taken here, in order, so that the units start in the order of the plan.
+        // Taken here, so that the units start in the order of the plan.
         let permit = Arc::clone(&testing.shared.permits).acquire_owned().await;
         tasks.spawn(async move {
             let result = testing.unit(&unit).await;

@@ -29,7 +29,7 @@ pub enum Exit {
     Worse = 1,
     /// Bad usage or bad input; nothing was run.
     Usage = 2,
-    /// Infrastructure: something could not be judged, or `clean` had to leave something.
+    /// Infrastructure: something could not be judged, or `clean` could not remove everything.
     Infrastructure = 3,
     /// Ctrl-C or SIGTERM.
     Interrupted = 130,
@@ -46,7 +46,7 @@ impl From<Exit> for ExitCode {
 #[error("{0}")]
 pub struct UsageError(pub String);
 
-/// Broken records: exit code 2. Each diagnostic says itself that it is an error, and by which rule.
+/// Broken records: exit code 2. Each diagnostic begins with `error[RULE]` itself.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct BrokenRecords(String);
@@ -98,8 +98,8 @@ pub(crate) fn cache_folder() -> Result<std::path::PathBuf, UsageError> {
 
 /// Prints an answer on standard output.
 ///
-/// Whoever has seen enough and closed it, `kata-qualify list | head`, gets no more, and no complaint: what a run found and
-/// its exit code do not hang on it.
+/// A reader that has closed it, as in `kata-qualify list | head`, is no error: what a run found and its exit code do not
+/// depend on it.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -112,9 +112,10 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("starting the runtime")
 }
 
-/// Ends a runtime; false where something still blocks a thread of it after that time, which the process then takes along.
+/// Ends a runtime. Returns false if something still blocks one of its threads after that time; the thread then ends with
+/// the process.
 ///
-/// Dropping it would wait for as long as that takes.
+/// Dropping the runtime would wait for the thread.
 fn shut_down(runtime: tokio::runtime::Runtime, within: Duration) -> bool {
     let since = Instant::now();
     runtime.shutdown_timeout(within);

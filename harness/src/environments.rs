@@ -24,7 +24,7 @@ pub enum Running {
     Host(Box<Host>),
 }
 
-/// Why an environment is not up, or not fit for tests.
+/// Why an environment did not come up, or is not fit for tests.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvironmentError {
     /// A container was to be started, and there is no engine.
@@ -66,7 +66,7 @@ impl Running {
         }
     }
 
-    /// Why the line may have ended, beyond what was heard on it.
+    /// Why the line may have ended, other than what the line itself says.
     pub async fn ending(&mut self) -> Option<String> {
         match self {
             Running::Container(_) => None,
@@ -80,7 +80,7 @@ impl Running {
         }
     }
 
-    /// Whether it is closed to the machine around it as far as its agent has found; a container's filter must be in force.
+    /// Whether it is closed to the machine around it, as far as its agent can see: a container's filter must be in force.
     ///
     /// # Errors
     /// [`EnvironmentError::Unfiltered`].
@@ -91,7 +91,7 @@ impl Running {
         }
     }
 
-    /// Takes it down, or with `keep` leaves what can be looked at later; gives what to tell a person.
+    /// Takes it down, or with `keep` leaves what people can look at later. Returns a line for people, if there is one.
     pub async fn take_down(self, keep: bool) -> Option<String> {
         match self {
             Running::Container(container) if keep => {

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first one has a run clean up, the second one ends the process at once, whatever it waits for.
+//! Ctrl-C and SIGTERM: the first one makes a run clean up, the second one ends the process at once, whatever it waits for.
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -40,7 +40,7 @@ impl Interrupts {
         }
     }
 
-    /// From now on one ends the process, even if it is the first.
+    /// From now on a signal ends the process, even the first one.
     pub(crate) fn end_at_next(&self) {
         self.at_once.store(true, Ordering::SeqCst);
     }
@@ -57,7 +57,7 @@ mod tests {
     const CODE: i32 = 130;
     const HANGS: &str = "KATA_QUALIFY_TEST_HANGS";
 
-    /// Not a test of its own: a process that hangs in a thread, as one that reads from a FIFO does, and listens.
+    /// Not a test of its own: a process with a thread that hangs, like one that reads from a FIFO, and that listens.
     #[test]
     fn hangs() {
         if std::env::var_os(HANGS).is_none() {

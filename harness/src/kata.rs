@@ -1,7 +1,7 @@
 //! The Kata and the components that the user supplies: which of them serves which profile, and what goes into a virtual
 //! machine.
 //!
-//! Everything of a profile lies below `kata/PROFILE` in the agent's folder; the agent configures it there, where the
+//! Everything of a profile is below `kata/PROFILE` in the agent's folder; the agent configures it there, where the
 //! release's own files are.
 
 use crate::built_in::AGENT;
@@ -194,7 +194,7 @@ impl Supplied {
         files
     }
 
-    /// Makes ready what a virtual machine of a release gets: its files, and what the tests are told of them.
+    /// Prepares what a virtual machine of a release gets: its files, and what the tests are told about them.
     ///
     /// # Errors
     /// When the release's kernel or a guest's initrd cannot be made.
@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(supplied.options(), ["--kata 4.0.0 go for go-3.32", "--kata 4.0.0 rust for rs-4.0"]);
     }
 
-    /// The nearest profile would judge a distro by arguments that this Kata does not print.
+    /// The nearest profile would judge a distro by arguments that this Kata does not use.
     #[test]
     fn a_release_that_is_newer_than_every_profile_is_refused() {
         for (go, rust) in [(true, false), (false, true), (true, true)] {

@@ -1,8 +1,9 @@
 //! How cells are run: plan, environments, scheduling, and nothing left behind.
 //!
-//! [`run`] runs [`cell`]s side by side; a cell is [`setup`], brought up in one of the [`environments`], asked over a
-//! [`line`] to the agent in it, and torn down.
-//! [`plan`] says which tests share a guest; [`admin`] tells the admin's mistakes from the distro's; [`sweep`] removes what a run that is over left behind.
+//! [`run`] runs [`cell`]s side by side. A cell is [`setup`], brought up in one of the [`environments`], tested over a
+//! [`line`] to the agent in it, and torn down; [`schedule`] decides what runs and what runs again.
+//! [`plan`] says which tests share a guest; [`admin`] tells the admin's mistakes from the distro's; [`sweep`] removes what
+//! earlier runs left behind.
 
 pub mod admin;
 mod artifacts;

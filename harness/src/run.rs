@@ -13,7 +13,7 @@ use crate::plan::{self, Cell};
 use crate::progress::Progress;
 use crate::replacement::Replacement;
 use crate::shared::{Machines, Shared};
-use crate::sweep::{Mine, RunLock, Swept, Which, host_folder, kata_folder, sweep, sweep_folders};
+use crate::sweep::{OwnCache, RunLock, Swept, Which, host_folder, kata_folder, sweep, sweep_folders};
 use agent::compose::normalised;
 use agent::provided::Provided;
 use anyhow::Context as _;
@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use suites::catalogue::Test;
 use tokio::sync::Semaphore;
 
-/// What a run is asked to do; everything in it is valid.
+/// What a run is to do; everything in it is valid.
 pub struct Request {
     /// Releases with the record's word for each.
     pub releases: Vec<Release>,
@@ -60,7 +60,7 @@ pub struct Request {
     pub jobs: usize,
     /// How often a failing test is tried again in a fresh guest.
     pub retries: u32,
-    /// Leave containers for a look.
+    /// Keep containers so that people can look into them.
     pub keep: bool,
     /// What the journal says of the options.
     pub options: Vec<String>,
@@ -88,11 +88,11 @@ pub enum BadRequest {
     },
 }
 
-/// How long the engine may take to remove what a run leaves.
+/// How long the engine may take to remove what a run left.
 const SWEEPING: Duration = Duration::from_secs(120);
 
-/// How long what a run has under way may take to end, once the run has. What makes an image ends its programs and removes
-/// its tree; a first look whether KVM works takes half a minute.
+/// How long what a run has started may take to end after the run. Making an image ends its programs and removes its tree;
+/// trying KVM takes half a minute.
 pub const CLEANING: Duration = Duration::from_secs(60);
 
 /// How a run ended.
@@ -108,7 +108,7 @@ pub enum Ended {
 
 /// Runs all cells and cleans up after them, also when interrupted.
 ///
-/// What blocks a thread may still go on: gives how much of [`CLEANING`] is left for it. `interrupted` is the exit code of
+/// Something may still block a thread: returns how much of [`CLEANING`] is left for it. `interrupted` is the exit code of
 /// a process that a second signal ends.
 ///
 /// # Errors
@@ -124,9 +124,8 @@ pub async fn run(
     let lock = RunLock::take(&request.locks, &run)
         .with_context(|| format!("locking the run in {}", request.locks.display()))?;
     if let Some(docker) = &docker {
-        let mine = Mine { cache: &cache, locks: &request.locks };
-        let swept =
-            sweep(docker, Which::Over(mine)).await.context("looking through Docker's containers and volumes")?;
+        let own = OwnCache { cache: &cache, locks: &request.locks };
+        let swept = sweep(docker, Which::Over(own)).await.context("looking through Docker's containers and volumes")?;
         tell(&progress, &swept);
     }
     let swept = sweep_folders(&request.locks);
@@ -168,7 +167,7 @@ pub async fn run(
             }
         })
         .collect();
-    // Before that a signal ends the process, which has made nothing yet that the next start does not sweep.
+    // Before that a signal ends the process: everything made so far is swept by the next start.
     let mut interrupts = Interrupts::listen(interrupted)?;
     std::fs::create_dir_all(&request.out).map_err(|source| BadRequest::Out { path: request.out.clone(), source })?;
     let redactor = Redactor::knowing(images::addresses(&request.images).iter().map(String::as_str));
@@ -229,7 +228,7 @@ pub async fn run(
     }
     shared.events.write(Event::RunFinished { interrupted: ended != Ended::Finished });
     if let Some(docker) = docker.as_ref().filter(|_| !shared.keep || ended != Ended::Finished) {
-        // An engine that has gone, or stands still, takes no reports with it: the journal has all that there is.
+        // An engine that is gone or hangs does not cost the reports: the journal has everything.
         let failed = match tokio::time::timeout(SWEEPING, sweep(docker, Which::Run(&run))).await {
             Ok(Ok(_)) => None,
             Ok(Err(e)) => Some(error_chain(&e)),
@@ -247,7 +246,7 @@ pub async fn run(
     Ok((ended, left))
 }
 
-/// Says what a sweep did; what it left a person must know, for it may hold gigabytes.
+/// Prints what a sweep did. People must know what it left, because that may take gigabytes.
 fn tell(progress: &Progress, swept: &Swept) {
     for removed in &swept.removed {
         progress.say(&format!("swept {removed} of a run that is over"));
@@ -259,7 +258,7 @@ fn tell(progress: &Progress, swept: &Swept) {
 
 /// Keeps the cache within its budget, and Docker's images of it to those that the cache has.
 ///
-/// What does not work is told and costs the run nothing: it has its results.
+/// A failure is printed and does not fail the run, which has its results.
 async fn trim(docker: Option<&Docker>, cache: &Path, budget: u64, progress: &Progress) {
     let warn = |what: &str, e: images::ImageError| progress.say(&format!("warning: {what}: {}", error_chain(&e)));
     let folder = cache.to_owned();
@@ -290,13 +289,13 @@ async fn trim(docker: Option<&Docker>, cache: &Path, budget: u64, progress: &Pro
     }
     let Some(docker) = docker else { return };
     match images::container::remove_orphans(docker, cache).await {
-        // What is left is in use: nothing that a person has to know.
+        // What is left is in use, which nobody has to know.
         Ok(done) => done.removed.iter().for_each(|tag| progress.say(&format!("removed {tag} from Docker"))),
         Err(e) => warn("Docker's images were not looked through", e),
     }
 }
 
-/// A folder that goes with this.
+/// A folder that is removed with this.
 struct Folder(PathBuf);
 
 impl Drop for Folder {

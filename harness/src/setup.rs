@@ -21,7 +21,7 @@ use std::sync::Arc;
 use suites::catalogue::Configuration;
 use suites::environment::{Claims, ModuleSet};
 
-/// Why a cell cannot be started, or its agent not be given what it needs.
+/// Why a cell cannot be started, or why its agent did not get what it needs.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// An image, or what is made of one, could not be made.
@@ -64,7 +64,7 @@ pub enum SetupError {
 pub struct Prepared {
     /// What it is started from.
     pub base: Base,
-    /// Keeps what it is made of in the cache.
+    /// Keeps its images in the cache.
     pub holds: Vec<Hold>,
     /// What is known of it.
     pub claims: Claims,
@@ -98,7 +98,7 @@ pub enum Base {
 }
 
 impl Prepared {
-    /// Everything that is installed, where an image knows.
+    /// Everything that is installed, if there is an image that knows.
     fn manifest(&self) -> Option<&Manifest> {
         match &self.base {
             Base::Container { image, .. } => Some(&image.manifest),
@@ -152,7 +152,7 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, SetupErro
                 let holds = vec![hold(&disk.image)?, hold(&disk.host)?];
                 Ok((disk, holds))
             });
-            // The QEMU that boots the disk comes from an image of its own, and finding its accelerator takes a moment.
+            // The QEMU that boots the disk comes from another image, and finding its accelerator takes a moment.
             let (disk, outer) = tokio::join!(disk, shared.machines.outer());
             let ((disk, holds), emulated) = (disk?, matches!(outer?.accelerator, Accelerator::Tcg { .. }));
             let kata = Arc::clone(&kata);
@@ -191,7 +191,7 @@ fn host_packages(release: &Release) -> Vec<String> {
     release.packages().into_iter().chain(manager).collect()
 }
 
-/// Keeps an image in the cache for as long as the cell lives.
+/// Keeps an image in the cache for as long as the cell runs.
 fn hold(image: &Image) -> Result<Hold, SetupError> {
     image.hold().map_err(|source| SetupError::Hold { image: image.release(), source })
 }
@@ -292,9 +292,9 @@ fn versions(manifest: &Manifest, packages: &[String]) -> BTreeMap<String, String
     packages.iter().filter_map(version).collect()
 }
 
-/// Hands everything to the environment's agent; a virtual machine has the files since it was booted.
+/// Gives everything to the environment's agent; a virtual machine was booted with the files.
 ///
-/// The initramfs is not kept: it is the largest thing that the harness would hold while a cell runs.
+/// The initramfs is not kept, because it would take most of the harness's memory while a cell runs.
 ///
 /// # Errors
 /// When a file cannot be read, or the agent does not take it.
@@ -342,7 +342,7 @@ fn done(reply: EnvironmentReply) -> Result<(), SetupError> {
 
 /// The evidence of a cell: versions and where they came from, and what the environment provides.
 ///
-/// `runs_kvm` is whether guests run under KVM there.
+/// `runs_kvm` is whether guests run under KVM in it.
 pub fn evidence(
     prepared: &Prepared,
     environment: BTreeMap<String, String>,

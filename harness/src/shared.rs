@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 pub struct Shared {
     /// The Docker engine, where one answers.
     pub docker: Option<Docker>,
-    /// Whom what the run makes in Docker belongs to.
+    /// Whom the run's containers and volumes belong to.
     pub owner: Owner,
     /// Virtual machines.
     pub machines: Machines,
@@ -35,11 +35,11 @@ pub struct Shared {
     pub permits: Arc<Semaphore>,
     /// How often a failing test is tried again.
     pub retries: u32,
-    /// Leave containers for a look.
+    /// Keep containers so that people can look into them.
     pub keep: bool,
     /// The display.
     pub progress: Progress,
-    /// What has happened.
+    /// Where events are written.
     pub events: EventLog,
 }
 

@@ -1,4 +1,4 @@
-//! Nothing stays behind: what belongs to a run carries its label, and a run whose lock is free is over.
+//! Nothing is left behind: what belongs to a run has its label, and a run whose lock is free is over.
 
 use crate::environments::container::{CACHE_LABEL, LOCK_LABEL, RUN_LABEL};
 use bollard::Docker;
@@ -36,7 +36,7 @@ fn lock_of(locks: &Path, run: &str) -> PathBuf {
     locks.join(format!("{run}{LOCK}"))
 }
 
-/// Held for as long as a run lives; the kernel gives it up when the process ends, however it ends.
+/// Held for as long as a run lives; the kernel releases it when the process ends, however it ends.
 pub struct RunLock {
     path: PathBuf,
     file: File,
@@ -53,7 +53,7 @@ impl RunLock {
         loop {
             let file = trust::lock(&path)?;
             file.try_lock().map_err(io::Error::other)?;
-            // A sweep that came in between takes it for a dead run's and removes it.
+            // A sweep in between may have thought that it is a dead run's, and removed it.
             if std::fs::metadata(&path).is_ok_and(|there| file.metadata().is_ok_and(|mine| mine.ino() == there.ino())) {
                 return Ok(RunLock { path, file });
             }
@@ -68,7 +68,7 @@ impl RunLock {
 
 impl Drop for RunLock {
     fn drop(&mut self) {
-        // Removed while still held, so that nobody can find it free in between.
+        // Removed while it is held, so that nobody can find it free in between.
         let _ = std::fs::remove_file(&self.path);
         let _ = self.file.unlock();
     }
@@ -81,7 +81,7 @@ enum State {
     Held,
     /// Nobody does: the run is over.
     Free,
-    /// There is none: here the run is over, elsewhere it may be in another mount namespace.
+    /// There is none: in this cache the run is over; another cache's run may be in another mount namespace.
     Gone,
     /// It could not be looked at.
     Unknown,
@@ -91,7 +91,7 @@ fn state(lock: &Path) -> State {
     match trust::existing_lock(lock) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => State::Gone,
         Err(_) => State::Unknown,
-        // Shared, so that two runs that sweep at the same time do not take each other for the dead one.
+        // Shared, so that two runs that sweep at the same time do not think that the other one holds it.
         Ok(file) => match file.try_lock_shared() {
             Ok(()) => State::Free,
             Err(TryLockError::WouldBlock) => State::Held,
@@ -102,17 +102,17 @@ fn state(lock: &Path) -> State {
 
 /// The cache whose runs are swept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mine<'a> {
+pub struct OwnCache<'a> {
     /// Its name, [`images::cache::id`].
     pub cache: &'a str,
     /// Its folder of locks.
     pub locks: &'a Path,
 }
 
-impl Mine<'_> {
+impl OwnCache<'_> {
     /// What is known of the run that something with these labels belongs to.
     ///
-    /// Runs of this cache have their locks in this folder, however it is called where they run.
+    /// Runs of this cache have their locks in this folder, whatever its path is where they run.
     /// Another cache's lock says something only while it is there.
     fn state(&self, labels: &HashMap<String, String>) -> State {
         let (Some(run), Some(lock)) = (labels.get(RUN_LABEL), labels.get(LOCK_LABEL)) else { return State::Unknown };
@@ -130,7 +130,7 @@ impl Mine<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which<'a> {
     /// Those of runs that are over, however they ended.
-    Over(Mine<'a>),
+    Over(OwnCache<'a>),
     /// Those of this run.
     Run(&'a str),
 }
@@ -156,7 +156,7 @@ pub fn sweep_folders(locks: &Path) -> io::Result<Swept> {
     swept.others.sort();
     for run in runs {
         let lock = lock_of(locks, &run);
-        // Held while its belongings go, so that nobody takes it for a new run's in between.
+        // Held while what belongs to the run is removed, so that no new run can take it in between.
         let _held = match locked(&lock) {
             Ok(held) => held,
             Err(TryLockError::WouldBlock) => {
@@ -199,12 +199,12 @@ fn locked(lock: &Path) -> Result<Option<File>, TryLockError> {
 pub struct Swept {
     /// What it removed.
     pub removed: Vec<String>,
-    /// What it left because nothing says whether its run is over, or because it could not be removed; with what a person
-    /// can do about it, where that is known.
+    /// What it left because nothing says whether its run is over, or because it could not be removed; with what people can
+    /// do about it, if that is known.
     pub left: Vec<String>,
-    /// What lies among that which is of runs, and is of none.
+    /// What is in the folder of locks and belongs to no run.
     pub others: Vec<PathBuf>,
-    /// Whether a run goes on, or may.
+    /// Whether a run goes on, or may go on.
     pub alive: bool,
 }
 
@@ -249,7 +249,7 @@ pub async fn sweep(docker: &Docker, which: Which<'_>) -> Result<Swept, bollard::
     Ok(swept)
 }
 
-/// Whether it was us who removed something; another run may sweep the same left-overs at the same time.
+/// Whether this process removed it; another run may sweep the same things at the same time.
 fn gone(answer: Result<(), bollard::errors::Error>) -> Result<bool, bollard::errors::Error> {
     match answer {
         Ok(()) => Ok(true),
@@ -262,7 +262,7 @@ fn gone(answer: Result<(), bollard::errors::Error>) -> Result<bool, bollard::err
 enum Choice {
     Remove,
     Leave,
-    /// A person must know; with the lock's path.
+    /// People must decide; with the lock's path.
     Ask(String),
 }
 
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn a_run_of_this_cache_is_over_when_its_lock_is_free_or_gone() {
         let dir = tempfile::tempdir().unwrap();
-        let mine = Mine { cache: "mine", locks: dir.path() };
+        let mine = OwnCache { cache: "mine", locks: dir.path() };
         let lock = RunLock::take(dir.path(), "r1").unwrap();
         let path = lock.path().to_owned();
         let labels = labels("mine", &path);
@@ -310,7 +310,7 @@ mod tests {
     #[test]
     fn a_lock_that_cannot_be_looked_at_says_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let mine = Mine { cache: "mine", locks: dir.path() };
+        let mine = OwnCache { cache: "mine", locks: dir.path() };
         // Another mount namespace's path, as where jobs of a CI share Docker's socket.
         let elsewhere = dir.path().join("elsewhere/r1.lock");
         let ask = Choice::Ask(elsewhere.to_string_lossy().into_owned());
@@ -323,10 +323,10 @@ mod tests {
         // A free lock of another cache that is there is free.
         std::fs::write(&link, "").unwrap();
         assert_eq!(choose(&labels("other", &link), Which::Over(mine)), Choice::Remove);
-        // Whatever has our label and no lock is not ours to judge.
+        // Nothing is known of what has our label and no lock.
         let bare = HashMap::from([(RUN_LABEL.to_owned(), "r1".to_owned())]);
         assert_eq!(choose(&bare, Which::Over(mine)), Choice::Ask(String::new()));
-        // A run's name leads out of no folder.
+        // A run's name cannot lead out of the folder.
         let mut outside = labels("mine", &elsewhere);
         outside.insert(RUN_LABEL.to_owned(), "../r1".to_owned());
         assert_eq!(choose(&outside, Which::Over(mine)), ask);

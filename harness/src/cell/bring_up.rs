@@ -55,7 +55,7 @@ pub(super) async fn bring_up(
                 Ok(vm) => vm,
                 // Emulation fails a boot now and then; the logs of the first one stay beside those of the second.
                 Err(why) => {
-                    shared.progress.say(&format!("{cell}: {}; once more", error_chain(&why)));
+                    shared.progress.say(&format!("{cell}: {}; trying again", error_chain(&why)));
                     vm::start(&outer, disk, size, &seed, &logs.join("again")).await?
                 }
             };

@@ -35,7 +35,7 @@ pub(super) struct Finished<'a> {
     pub(super) test: &'a str,
     pub(super) attempt: u32,
     pub(super) outcome: Outcome,
-    /// Whether a sandbox of Kata's gave no answer.
+    /// Whether one of Kata's sandboxes did not answer.
     pub(super) unanswered: bool,
     pub(super) began: Instant,
     pub(super) notes: Vec<String>,
@@ -67,7 +67,7 @@ impl Testing {
         let mut result = Ok(());
         for planned in &unit.tests {
             result = self.planned(unit, planned, &mut guest).await;
-            if result.is_err() || locked(&self.schedule).is_spoilt() {
+            if result.is_err() || locked(&self.schedule).is_to_be_traded() {
                 break;
             }
         }
@@ -76,7 +76,7 @@ impl Testing {
         result
     }
 
-    /// Copies what logs there are out of the environment: a run that is interrupted keeps those of the units that ended.
+    /// Copies the logs out of the environment, so that an interrupted run keeps those of the units that ended.
     pub(super) async fn fetch_artifacts(&self) {
         self.artifacts.fetch(&self.shared.out, &self.cell.id, &self.line).await;
     }
@@ -162,7 +162,7 @@ impl Testing {
             profile: Box::new(unit.profile.clone()),
             guest: guest.0,
         };
-        // Natively and in the guest, and whatever it boots itself; the body's own deadlines are shorter.
+        // It runs natively and in the guest, and may boot machines itself; the body's own deadlines are shorter.
         let deadline = u64::from(test.seconds) * 2 * patience(self.cell.id.environment) + 800;
         match ask(&self.line, request, deadline).await? {
             EnvironmentReply::Tested { stop, notes, artifacts, launched, guest_alive } => {
@@ -181,12 +181,12 @@ impl Testing {
 
     async fn stop(&self, guest: &mut Guest) {
         if let Some(handle) = guest.0.take() {
-            // A guest that cannot be stopped goes with its environment.
+            // A guest that cannot be stopped ends with its environment.
             let _ = ask(&self.line, EnvironmentRequest::StopGuest { guest: handle }, 60).await;
         }
     }
 
-    /// The profiles for which nothing that has finished blocks the test; the others get their outcome here.
+    /// The profiles under which no finished test blocks this one; under the others it gets its outcome here.
     fn not_blocked(&self, planned: &Planned) -> Vec<String> {
         let mut free = Vec::new();
         let blockers = locked(&self.schedule).blockers(planned);
@@ -233,7 +233,7 @@ impl Testing {
         self.shared.events.write(Event::Launched { cell, profiles, configuration, argv, daemon, deviations });
     }
 
-    /// Where the environment's artifacts will lie below the output folder.
+    /// The paths that the environment's artifacts will have below the output folder.
     fn relative(&self, artifacts: Vec<String>) -> Vec<String> {
         artifacts.iter().map(|path| artifact_path(&self.cell.id, path)).collect()
     }

@@ -1,4 +1,4 @@
-//! `kata-qualify clean`: removes what runs left behind and, if asked, the cache of images; says what stays, and why.
+//! `kata-qualify clean`: removes what runs left behind and, if asked, the cached images; says what it leaves, and why.
 
 use crate::cli::arguments::{self, CleanArguments};
 use crate::cli::{Exit, redact, runtime};
@@ -16,12 +16,12 @@ pub(super) fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     let cache = arguments::cache(what.cache.as_deref())?;
     let id = images::cache::id(&cache)?;
     let locks = sweep::locks_folder(&cache);
-    let mine = sweep::Mine { cache: &id, locks: &locks };
+    let own = sweep::OwnCache { cache: &id, locks: &locks };
     let runtime = runtime()?;
     let mut told = Told::default();
     let docker = runtime.block_on(container::connect());
     match &docker {
-        Ok(docker) => match runtime.block_on(sweep::sweep(docker, sweep::Which::Over(mine))) {
+        Ok(docker) => match runtime.block_on(sweep::sweep(docker, sweep::Which::Over(own))) {
             Ok(swept) => told.swept(&swept),
             Err(e) => told.failed("containers and volumes", &e),
         },
@@ -45,7 +45,7 @@ pub(super) fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     cleaned.left.iter().for_each(|left| told.left(left));
     cleaned.others.iter().for_each(|other| told.other(other));
     if let Ok(docker) = &docker {
-        // What a run holds in the cache it may be about to start in Docker.
+        // A run may be about to start in Docker what it holds in the cache.
         match runtime.block_on(images::container::remove_orphans(docker, &cache)) {
             Ok(done) => {
                 done.removed.iter().for_each(|tag| told.removed(format_args!("image {tag}")));
@@ -64,7 +64,7 @@ pub(super) fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     Ok(told.exit())
 }
 
-/// What was told so far, in a word: whether something is left that should be gone.
+/// What was printed so far: whether something is left that should be gone.
 #[derive(Default)]
 struct Told {
     incomplete: bool,
@@ -80,7 +80,7 @@ impl Told {
         tell(format_args!("warning: left {what}"));
     }
 
-    /// It may be somebody's, and is nothing of a run's.
+    /// It may be somebody's, and belongs to no run.
     fn other(&self, path: &Path) {
         tell(format_args!("note: left {}: kata-qualify did not make it", path.display()));
     }

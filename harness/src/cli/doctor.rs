@@ -1,4 +1,4 @@
-//! `kata-qualify doctor`: what this machine can do for a qualification, what it lacks, and how to mend it.
+//! `kata-qualify doctor`: what this machine can do for a qualification, what it lacks, and how to fix it.
 
 use crate::cli::arguments::home;
 use crate::cli::{Exit, cache_folder, print};
@@ -52,7 +52,7 @@ struct Finding {
     ok: bool,
     /// What was seen.
     seen: String,
-    /// Debian packages that mend it.
+    /// Debian packages that fix it.
     packages: &'static [&'static str],
     /// Without it nothing runs.
     needed: bool,
@@ -167,7 +167,7 @@ fn look() -> Vec<Finding> {
 
 fn program(name: &'static str, why: &str, packages: &'static [&'static str]) -> Finding {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // Administrators' programs are not in everybody's PATH.
+    // Administrators' programs are not in every user's PATH.
     let more = ["/usr/sbin", "/sbin"].map(PathBuf::from);
     let found = std::env::split_paths(&path).chain(more).map(|dir| dir.join(name)).find(|p| p.is_file());
     let seen = found.as_ref().map_or_else(|| format!("not found; it {why}"), |p| p.display().to_string());
@@ -189,7 +189,7 @@ fn docker() -> (bool, String) {
     })
 }
 
-/// Virtual machines are booted by a QEMU of their own, under KVM where a guest was seen to boot under it.
+/// Virtual machines are booted by a pinned QEMU, under KVM if a guest boots under it.
 fn machines() -> Finding {
     let finding = |ok, seen| Finding { subject: Subject::Machines, ok, seen, packages: &[], needed: false };
     let cache = match cache_folder() {
@@ -222,7 +222,7 @@ fn machines() -> Finding {
     }
 }
 
-/// Containers run their guests under TCG whatever the host offers: the same everywhere, and it needs no device.
+/// Containers run their guests under TCG whatever the host offers: that is the same everywhere and needs no device.
 fn kvm() -> Finding {
     let seen = match std::fs::OpenOptions::new().read(true).write(true).open(KVM_DEVICE) {
         Ok(_) => {
@@ -244,7 +244,7 @@ fn free_memory() -> Finding {
     }
 }
 
-/// Starts the engine that was just installed and waits until it answers; whether it does, the findings say.
+/// Starts the engine that was just installed and waits until it answers; the findings say whether it does.
 fn start_engine() {
     let deadline = Instant::now() + Duration::from_secs(30);
     tell(format_args!("running: service docker start"));

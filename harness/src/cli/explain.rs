@@ -1,4 +1,4 @@
-//! `kata-qualify list` and `explain`: what there is and what it means, without running anything.
+//! `kata-qualify list` and `explain`: what there is, and what it means. Nothing is run.
 
 use crate::cli::arguments::{ExplainArguments, Format, ListArguments, ListWhat};
 use crate::cli::records::database;

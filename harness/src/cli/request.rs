@@ -36,7 +36,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
         Arch::of_machine().ok_or_else(|| UsageError(format!("Kata does not support {}", std::env::consts::ARCH)))?;
     let environments = environments(&arguments.environments)?;
     let mut releases: Vec<Release> = Vec::new();
-    // What a relative shows is never its distro's.
+    // What a derivative shows is not evidence about the distro that it is like.
     let mut relative = false;
     if environments.contains(&Environment::Host) {
         if !arguments.targets.is_empty() {
@@ -149,7 +149,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
     })
 }
 
-/// Refuses releases of which this machine cannot get an image by any way, before anything starts.
+/// Refuses releases of which this machine cannot make an image in any way, before anything starts.
 fn attainable(releases: &[Release], options: &images::Options) -> Result<(), UsageError> {
     let refused: Vec<ImageError> = releases.iter().filter_map(|r| images::attainable(r, options).err()).collect();
     if refused.is_empty() {
@@ -244,7 +244,7 @@ pub(super) fn profiles(names: &[String]) -> Result<Vec<Profile>, UsageError> {
     Ok(chosen)
 }
 
-/// No test has that in its id: what is nearest.
+/// The error that no test has this in its id; it names the nearest one.
 pub(super) fn no_such_test(filter: &str) -> UsageError {
     let distance = |name: &str| strsim::damerau_levenshtein(name, filter);
     let nearest = catalogue::tests().iter().min_by_key(|t| distance(&t.id).min(distance(t.name)));
@@ -252,7 +252,7 @@ pub(super) fn no_such_test(filter: &str) -> UsageError {
     UsageError(format!("no test has `{filter}` in its name{hint} (`kata-qualify list` shows all)"))
 }
 
-/// The output folder; one that is not empty is refused, its journal belongs to another run.
+/// The output folder. One that is not empty is refused, because its journal belongs to another run.
 fn out(option: Option<&Path>) -> Result<PathBuf, UsageError> {
     let dir = match option {
         Some(dir) => dir.to_owned(),
@@ -268,7 +268,7 @@ fn out(option: Option<&Path>) -> Result<PathBuf, UsageError> {
     Ok(dir)
 }
 
-/// What the journal says of how the run was asked for; nothing secret, no host names.
+/// The options of the run, for the journal: nothing secret, no host names.
 fn options(arguments: &RunArguments) -> Vec<String> {
     let mut options = Vec::new();
     for (given, word) in [

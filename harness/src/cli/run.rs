@@ -56,8 +56,8 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<Exit> {
     })
 }
 
-/// The Docker engine, if a container is to be brought up; where none answers and nobody asked for containers, virtual
-/// machines take their place.
+/// The Docker engine, if a container is to be brought up. If none answers and nobody asked for containers, virtual
+/// machines are used instead.
 async fn docker(environments: &mut Vec<Environment>, asked: bool) -> anyhow::Result<Option<bollard::Docker>> {
     if !environments.contains(&Environment::Container) {
         return Ok(None);

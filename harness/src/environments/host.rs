@@ -1,4 +1,4 @@
-//! The host environment: the agent on the machine one sits at, as it is, with nothing installed.
+//! The host environment: the agent on this machine as it is, with nothing installed.
 
 use crate::line::{Heard, Line, LineError};
 use agent::process::{kill_group, prepare};
@@ -89,7 +89,7 @@ pub struct Host {
     line: Line,
 }
 
-/// Starts the agent in a folder of its own, which goes away with it.
+/// Starts the agent in a folder of its own, which is removed with it.
 ///
 /// # Errors
 /// When it cannot be started or does not speak.
@@ -108,7 +108,7 @@ pub async fn start(agent: &[u8], dir: &Path) -> Result<Host, HostError> {
         Ok((stdin, stdout, stderr)) => {
             let frames = ReaderStream::new(stdout).map(|r| r.map(|b| Heard::Frames(b.to_vec())));
             let words = ReaderStream::new(stderr).map(|r| r.map(|b| Heard::Words(b.to_vec())));
-            // The line ends with the agent's standard output: standard error may live on in a program of its own.
+            // The line ends with the agent's standard output, because a program that it started may keep standard error open.
             let frames = frames.map(Some).chain(futures_util::stream::iter([None]));
             let heard = futures_util::stream::select(frames, words.map(Some))
                 .take_while(|item| std::future::ready(item.is_some()))
@@ -153,13 +153,13 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // Its end is how the agent learns that it is to go.
+        // The end of the line tells the agent to end.
         self.line.close();
         end(&mut self.child, &self.dir);
     }
 }
 
-/// The agent ends its guests when its input ends; it is given a moment for that.
+/// The agent ends its guests when its input ends; it gets a moment to do so.
 fn end(child: &mut Child, dir: &Path) {
     let patience = Instant::now() + Duration::from_secs(5);
     while matches!(child.try_wait(), Ok(None)) && Instant::now() < patience {
@@ -169,11 +169,11 @@ fn end(child: &mut Child, dir: &Path) {
     let _ = std::fs::remove_dir_all(dir);
 }
 
-/// What a machine runs, in words of the records.
+/// What a machine runs, in terms of the records.
 pub struct Runs {
     /// The release.
     pub release: Release,
-    /// What it is itself, where it only is the release's relative: `Linux Mint 22`.
+    /// The machine's own name, if it runs a derivative of the release: `Linux Mint 22`.
     pub relative: Option<String>,
 }
 
@@ -202,17 +202,17 @@ pub fn release(root: &Root, database: &Database, arch: Arch) -> Result<Runs, Unk
     }
 }
 
-/// How long dpkg or rpm may take to answer; another program may hold rpm's lock for a while.
+/// How long dpkg or rpm may take to answer. Another program may hold rpm's lock for a while.
 const ANSWER: Duration = Duration::from_secs(60);
 
-/// The installed versions of these packages, as dpkg or rpm says; what is not installed is left out.
+/// The installed versions of these packages by dpkg or rpm; packages that are not installed are left out.
 pub fn versions(packages: &[String]) -> BTreeMap<String, String> {
     let root = Root::default();
     let mut found = BTreeMap::<String, String>::new();
     for package in packages {
         match version(&root, package, ANSWER) {
             Ok(version) => found.extend(version.map(|version| (package.clone(), version))),
-            // Who does not answer once is not waited for again.
+            // A program that did not answer once is not asked again.
             Err(e) => {
                 tracing::warn!("the versions of {package} and of what comes after it are not known: {e}");
                 break;
@@ -222,7 +222,11 @@ pub fn versions(packages: &[String]) -> BTreeMap<String, String> {
     found
 }
 
-/// The programs are those of the root's usual folders, whatever `PATH` says.
+/// The installed version of a package.
+///
+/// dpkg-query's `${db:Status-Abbrev}` (dpkg 1.16.2 and later) is three characters: what is wanted, the state, and an error
+/// or a blank; rpm's `%{EVR}` is epoch, version and release. The programs are those in the root's usual
+/// folders, whatever `PATH` says.
 fn version(root: &Root, package: &str, within: Duration) -> Result<Option<String>, ProcessError> {
     let ask = |program: &str, arguments: &[&str]| -> Result<Option<String>, ProcessError> {
         let Some(program) = root.which(program) else { return Ok(None) };

@@ -2,9 +2,9 @@
 //! virtio-serial port.
 //!
 //! The disk is never written to: what the machine writes goes to a layer over it, in a file without a name. Disks and lines
-//! travel through descriptors, so that nothing of them has a path that could be left behind, and QEMU, which runs as a
-//! user of its own, can open nothing else.
-//! QEMU dies with the harness (`PR_SET_PDEATHSIG`), however that ends.
+//! are passed as descriptors. So they have no paths that could be left behind, and QEMU, which runs as a user of its own,
+//! can open nothing else.
+//! QEMU ends with the harness (`PR_SET_PDEATHSIG`), however that ends.
 
 pub mod cloud;
 mod confined;
@@ -33,21 +33,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::io::ReaderStream;
 
-/// How long a release may take from QEMU's start to its agent's hello: under emulation on a busy machine.
+/// How long a release may take from QEMU's start to its agent's hello, under emulation on a busy machine.
 const BOOT: Duration = Duration::from_secs(420);
-/// How long the end of a machine may take to show after its line has ended.
+/// How long it may take to see why a machine ended, after its line has ended.
 const SHOWS: Duration = Duration::from_secs(3);
 /// Where the agent and what it needs are unpacked in the machine.
 const FOLDER: &str = agent::home::VOLUME;
-/// Bytes of a file that a machine is given: a kernel with all that a debugger reads has some hundred MB, and a part of an
-/// archive of Kata may be a hole.
+/// The most bytes of a file that a machine is given. A kernel with debug information has some hundred MB, and a part of an
+/// archive of Kata's may be a hole.
 const MAX_SEED_FILE: u64 = 2 << 30;
 /// The serial number by which the machine knows the disk with the agent on it.
 const SEED: &str = "kata-qualify";
 /// What the unit prints on the console when the agent ends.
 const AGENT_ENDED: &str = "kata-qualify: the agent ended:";
 
-/// What is put into the tree before it becomes a disk: a unit that starts the agent, and nothing of this build of it.
+/// What is put into the tree before it becomes a disk: a unit that starts the agent. The agent itself is not on the disk,
+/// so that the disk does not depend on this build.
 pub fn files() -> Vec<ExtraFile> {
     let unit = format!(
         "[Unit]\n\
@@ -69,7 +70,7 @@ pub fn files() -> Vec<ExtraFile> {
     vec![
         text("/etc/systemd/system/kata-qualify.service", &unit),
         text("/etc/systemd/system/multi-user.target.d/kata-qualify.conf", drop_in),
-        // Fixed, so that systemd does not take each boot for the first one.
+        // Fixed, so that systemd does not think that each boot is the first one.
         text("/etc/machine-id", "6b6174612d7175616c69667900000001\n"),
         text("/etc/hostname", "kata-qualify\n"),
         text("/etc/fstab", "/dev/vda / ext4 defaults 0 0\n"),
@@ -133,7 +134,7 @@ pub struct Vm {
     pub line: Line,
 }
 
-/// Boots a disk and waits for the agent in it; `seed` are the files that the agent needs, by their names in its folder.
+/// Boots a disk and waits for its agent. `seed` is what the agent needs, by the names in its folder.
 ///
 /// # Errors
 /// How the machine ended, or what it said last.
@@ -188,7 +189,7 @@ fn layer(disk: &File) -> io::Result<File> {
     Ok(file)
 }
 
-/// The name that a machine of this disk goes by: its folder's, which is the key of its image.
+/// The name of a machine with this disk, made of the disk's folder, which is the key of its image.
 pub fn name(disk: &Disk) -> String {
     let folder = disk.root.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
     format!("kata-qualify-{}", folder.chars().filter(char::is_ascii_alphanumeric).take(12).collect::<String>())
@@ -203,9 +204,9 @@ fn arguments(disk: &Disk, size: Size) -> Vec<String> {
     add("-machine", "q35".to_owned());
     add("-smp", size.cpus.to_string());
     add("-m", format!("{}M", size.memory_mib));
-    // The kernel that panics ends at once, and with -no-reboot so does QEMU.
-    // On a busy machine an emulated timer is late, which an x86 kernel takes for a broken one unless told not to look.
-    // For the same reason 7.2's watchdog gives up the TSC for the HPET, each reading of which leaves the machine.
+    // A kernel that panics reboots at once, and with -no-reboot QEMU then ends.
+    // On a busy machine an emulated timer is late, and an x86 kernel thinks that it is broken unless told not to check.
+    // For the same reason Linux 7.2's watchdog replaces the TSC by the HPET, and each read of that one leaves the machine.
     add(
         "-append",
         "root=/dev/vda rw console=ttyS0 panic=-1 tsc=reliable no_timer_check systemd.show_status=0".to_owned(),
@@ -236,7 +237,7 @@ fn arguments(disk: &Disk, size: Size) -> Vec<String> {
     words
 }
 
-/// The agent and its files as an archive in a file without a name, as long as a disk's sectors ask for.
+/// The agent and its files as an archive in a file without a name, padded to whole sectors of a disk.
 fn pack(files: &[SeedFile]) -> io::Result<File> {
     let mut archive = tar::Builder::new(tempfile::tempfile()?);
     for SeedFile { name, content } in files {
@@ -264,17 +265,17 @@ fn pack(files: &[SeedFile]) -> io::Result<File> {
     let length = file.stream_position()?;
     file.set_len(length.next_multiple_of(1 << 20))?;
     file.flush()?;
-    // QEMU takes a descriptor only if it was opened as the disk is to be used: for reading alone.
+    // QEMU takes a descriptor only if it was opened the way the disk is used: read-only.
     File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 impl Vm {
-    /// How the machine or its agent ended; `None` if both seem well.
+    /// How the machine or its agent ended; `None` if both seem to run.
     pub async fn ending(&self) -> Option<String> {
         ending(&self.process, &self.serial, &self.stderr).await
     }
 
-    /// What came out of the serial line last.
+    /// The last lines of the serial line.
     pub fn last_words(&self) -> String {
         self.serial.last_lines(3)
     }
@@ -284,16 +285,16 @@ impl Vm {
         self.process.pid()
     }
 
-    /// Ends the machine; nothing of it stays.
+    /// Ends the machine; nothing of it is left.
     pub async fn stop(self) {
         let Vm { process, line, .. } = self;
         drop(line);
-        // Killing and reaping take a moment, which must not hold up the other cells.
+        // Killing and reaping take a moment, and must not block the other cells.
         let _ = tokio::task::spawn_blocking(move || drop(process)).await;
     }
 }
 
-/// The kernel's last words and the exit race each other through different pipes: waits a moment for both.
+/// The kernel's last lines and QEMU's exit arrive through different pipes in any order: waits a moment for both.
 async fn ending(process: &Process, serial: &Log, stderr: &Log) -> Option<String> {
     let end = Instant::now() + SHOWS;
     while process.ended().is_none() && Instant::now() < end && agent_ended(&serial.text()).is_none() {
@@ -316,7 +317,7 @@ async fn ending(process: &Process, serial: &Log, stderr: &Log) -> Option<String>
     agent_ended(&text).map(|how| format!("the virtual machine runs, the agent in it ended: {how}"))
 }
 
-/// What the unit said of the agent's end: `signal killed KILL`.
+/// What the unit printed about the agent's end: `signal killed KILL`.
 fn agent_ended(serial: &str) -> Option<String> {
     let line = serial.lines().rev().find_map(|line| line.split_once(AGENT_ENDED))?.1;
     Some(line.chars().filter(|c| !c.is_control()).take(100).collect::<String>().trim().to_owned())

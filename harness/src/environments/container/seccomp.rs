@@ -1,6 +1,6 @@
 //! The system calls of a container: an allow list of our own, each entry with its reason.
 //!
-//! Whatever is not allowed here answers EPERM, what the kernel will learn next included.
+//! Whatever is not allowed here answers EPERM, including calls that future kernels will have.
 //! Only the machine's own ABI is allowed: a call of another one (x32, i386) ends the caller.
 //! The list is sent to the engine as text, so that it is the same whatever engine there is and however it is set up.
 
@@ -27,7 +27,7 @@ pub const NEW_TIME_NAMESPACE: u64 = 0x80;
 /// Kinds of sockets: local ones, the container's own interfaces, and the kernel's answers about those.
 /// AF_VSOCK reaches the host past every network namespace, AF_ALG and the rest reach parts of the kernel that no test needs.
 pub const SOCKETS: &[(&str, u64)] = &[("AF_UNIX", 1), ("AF_INET", 2), ("AF_INET6", 10), ("AF_NETLINK", 16)];
-/// Execution domains: asking for the present one, Linux', and the two that `uname26` and `setarch` of 32 bits stand for.
+/// Execution domains: asking for the current one, Linux's own, and the two of `uname26` and of `setarch` for 32 bits.
 pub const PERSONALITIES: &[u64] = &[0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
 /// Allowed where the kernel is not older than the one named: before Linux 4.8 a tracer could change a call after it had
@@ -52,7 +52,7 @@ pub const BY_ARGUMENT: &[Group] = &[
     Group { why: "only those in `PERSONALITIES`", calls: &["personality"] },
 ];
 
-/// Not there, as on a kernel that does not know it (ENOSYS).
+/// Calls that answer as on a kernel that does not know them (ENOSYS).
 pub const ABSENT: &[Group] = &[Group {
     why: "its flags lie in memory, where no filter sees them; libraries then call clone",
     calls: &["clone3"],

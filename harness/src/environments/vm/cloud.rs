@@ -1,7 +1,7 @@
 //! A vendor's cloud image as the base of a release: read in a guest, never mounted on this machine.
 //!
-//! A filesystem of somebody else's is input that kernels were broken with.
-//! So the image is attached, for reading only, to a guest under the pinned QEMU whose init is our agent; the agent finds
+//! Crafted filesystems have broken kernels.
+//! So the image is attached read-only to a guest under the pinned QEMU, whose init is our agent; the agent finds
 //! the root filesystem and writes it as an archive to the guest's second disk, an empty file, which is unpacked here like
 //! any other archive.
 
@@ -30,12 +30,12 @@ use std::time::Duration;
 
 /// What the reader's kernel needs for disks and for the filesystems that vendors use.
 const MODULES: [&str; 4] = ["virtio_blk", "ext4", "xfs", "btrfs"];
-/// The archive's disk: what an image may hold at most.
+/// Bytes of the archive's disk: the most that an image may hold.
 const SPACE: u64 = 32 << 30;
-/// How long the reader may take to boot, and to read: under emulation, on a busy machine.
+/// How long the reader may take to boot and to read, under emulation on a busy machine.
 const BOOT: Duration = Duration::from_secs(300);
 const READ: Duration = Duration::from_secs(3600);
-/// An agent says that it lives twice a second.
+/// How long its agent may be silent; it sends a heartbeat twice a second.
 const SILENCE: Duration = Duration::from_secs(120);
 
 /// Why a cloud image is not the base of a release.
@@ -239,7 +239,7 @@ const ARCHIVE_FD: i32 = FREE_FD + 1;
 
 /// The disks: the image as `vda`, the archive as `vdb`.
 ///
-/// Formats and chains are spelt out: QEMU shall not find out by itself what a file is, nor follow where it points.
+/// Formats and chains are explicit, so that QEMU neither guesses what a file is nor follows what it points to.
 fn arguments() -> Vec<String> {
     let nodes = [
         json!({"driver": "file", "node-name": "image-file", "filename": "/dev/fdset/1", "read-only": true, "auto-read-only": false}),
@@ -336,7 +336,7 @@ mod tests {
             other,
             "made.qcow2 is Debian GNU/Linux 13 (trixie) (debian:13), and debian:12 was asked for: name the release that it is of"
         );
-        // A relative of that very release is not it.
+        // A derivative of that release is another one.
         let relative =
             "ID=raspbian\nID_LIKE=debian\nVERSION_ID=\"13\"\nVERSION_CODENAME=trixie\nPRETTY_NAME=\"A relative\"\n";
         let other = accepted("debian:13", relative).unwrap_err();

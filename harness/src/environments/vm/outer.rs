@@ -1,7 +1,7 @@
 //! The QEMU that boots releases: pinned, whatever the machine has, and with the accelerator that works here.
 //!
-//! Emulating a processor that virtualizes is the hardest thing that QEMU is asked here, and its versions differ in it:
-//! 7.2 and 11.1 were seen to break guests of the guest, 10.0 was not.
+//! Emulating a processor that virtualizes is the hardest task that QEMU has here, and its versions differ in it: 7.2 and
+//! 11.1 broke guests of the guest, 10.0 did not.
 //! So it is Debian 13's, which runs in that release's image and sees nothing else.
 
 pub use super::confined::KVM_DEVICE;
@@ -23,7 +23,7 @@ const DISTRO: &str = "debian";
 const VERSION: &str = "13";
 /// The package that has it.
 const PACKAGE: &str = "qemu-system-x86";
-/// The set that it finds `/dev/kvm` in; those of disks are counted from 1.
+/// The number of the descriptor set with `/dev/kvm`; those of disks are counted from 1.
 const KVM_SET: u32 = 100;
 /// Where the program lies in the release.
 const PROGRAM: &str = "/usr/bin/qemu-system-x86_64";
@@ -76,7 +76,7 @@ pub enum OuterError {
 /// How releases' processors run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accelerator {
-    /// Hardware virtualization, which was seen to boot a guest and nests.
+    /// Hardware virtualization, which has booted a guest here and can nest.
     Kvm,
     /// Emulation of a processor that virtualizes.
     Tcg {
@@ -98,7 +98,7 @@ impl Accelerator {
     pub fn arguments(&self) -> &'static [&'static str] {
         match self {
             Accelerator::Kvm => &["-accel", "kvm", "-cpu", "host"],
-            // A processor of AMD's with its virtualization: nested paging makes guests of guests bearable.
+            // An AMD processor with its virtualization: nested paging makes guests of guests fast enough.
             Accelerator::Tcg { .. } => &["-accel", "tcg,thread=multi", "-cpu", "EPYC,+svm,+npt"],
         }
     }
@@ -196,7 +196,7 @@ impl Outer {
         }
         command
             .args(["-kernel".to_owned(), format!("{FILES}/kernel"), "-initrd".to_owned(), format!("{FILES}/initrd")])
-            // Guests are strangers, and it has no need to start anything.
+            // Guests are not trusted, and QEMU does not need to start anything.
             .args(["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"])
             .args(["-L", "/usr/share/qemu", "-L", "/usr/share/seabios"])
             .args(accelerator.arguments().iter().map(|word| match *word {

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 /// A running QEMU; dropping it kills its process group.
 ///
-/// A thread of its own starts it and waits for it: the kernel's death signal goes by the thread that started a child, and
-/// a thread of a pool may end long before the process does.
+/// A thread of its own starts it and waits for it: the kernel sends the death signal when the thread that started a child
+/// ends, and a thread of a pool may end long before the process does.
 pub struct Process {
     pid: u32,
     wanted: Arc<AtomicBool>,
@@ -35,7 +35,7 @@ impl Process {
         let keeper = std::thread::Builder::new().name("machine".to_owned()).spawn(move || {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
             let spawned = prepare(&mut command, fds).spawn();
-            // It holds our ends of its descriptors: while they are open its end would not be seen.
+            // It holds our ends of its descriptors. While these are open, nobody sees that QEMU has closed its own.
             drop(command);
             let mut child = match spawned {
                 Ok(child) => child,
@@ -61,7 +61,7 @@ impl Process {
         *locked(&self.ended)
     }
 
-    /// Its process id, which is its group's, too.
+    /// Its process id, which is also its group's.
     pub fn pid(&self) -> u32 {
         self.pid
     }

@@ -1,4 +1,4 @@
-//! A guest of a second or two: the pinned release's kernel, our agent as its init, and what it is given to do.
+//! A guest that runs for a second or two: the pinned release's kernel, our agent as its init, and one task.
 
 use super::outer::{Accelerator, Outer};
 use super::process::Process;
@@ -93,7 +93,7 @@ impl Tiny {
         first_line(&self.stderr.text())
     }
 
-    /// How it ended, once its last words have had time to arrive; `None` while it runs.
+    /// How it ended, once its last lines have had time to arrive; `None` while it runs.
     pub(super) fn ending(&self) -> Option<String> {
         let status = self.process.ended()?;
         let end = Instant::now() + Duration::from_secs(2);
@@ -123,8 +123,8 @@ fn fixed() -> Vec<String> {
     words
 }
 
-/// The smallest guest that says hello: an initramfs of the agent with what a virtio-serial port needs and these modules
-/// besides, and the kernel for it.
+/// The smallest guest that says hello: an initramfs with the agent, the modules of a virtio-serial port and these modules,
+/// and the kernel for it.
 ///
 /// # Errors
 /// When the tree has no kernel, or lacks one of the modules' files.

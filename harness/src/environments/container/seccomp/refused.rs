@@ -1,8 +1,8 @@
-//! The system calls that are refused although a reader may miss them.
+//! The system calls that are refused on purpose.
 
 use super::Group;
 
-/// Refused (EPERM) on purpose, so that nobody takes one for forgotten.
+/// Refused (EPERM). They are listed so that nobody thinks that one was forgotten.
 pub const REFUSED: &[Group] = &[
     Group {
         why: "with CAP_DAC_READ_SEARCH, which virtiofsd 1.14 does not start without, it opens every file of each filesystem \

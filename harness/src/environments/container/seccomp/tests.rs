@@ -25,7 +25,7 @@ fn every_call_is_decided_once_and_with_a_reason() {
     groups.for_each(|group| assert!(!group.why.is_empty() && !group.calls.is_empty(), "{:?}", group.calls));
 }
 
-/// A call that the table has forgotten is refused; whether that is meant, its place in the table says.
+/// A call that the tables do not have is refused; its entry must say whether that is intended.
 #[test]
 fn every_call_of_this_kernels_headers_is_decided() {
     let headers = ["/usr/include/x86_64-linux-gnu/asm/unistd_64.h", "/usr/include/asm/unistd_64.h"];
