@@ -26,6 +26,10 @@ const LOSSES_OF_A_TEST: u32 = 2;
 /// The outcome of a test during which machines were lost until none is tried any more.
 const LOST_TWICE: &str = "the machine was lost, or gave no answer, during this test";
 
+fn lost_outcome() -> Outcome {
+    Outcome::Error { message: LOST_TWICE.to_owned() }
+}
+
 /// A test under one profile: the profile's name, the test's id.
 type Key = (String, String);
 
@@ -264,7 +268,7 @@ impl Schedule {
             .map(|((profiles, test), (attempt, began))| Interrupted { profiles, test, attempt, began })
             .collect();
         for one in &ended {
-            *self.counts.entry("error").or_default() += 1;
+            *self.counts.entry(lost_outcome().name()).or_default() += 1;
             for profile in &one.profiles {
                 self.lose_machine((profile.clone(), one.test.clone()));
             }
@@ -279,7 +283,7 @@ impl Schedule {
         if *lost < LOSSES_OF_A_TEST {
             self.standings.remove(&key);
         } else {
-            self.standings.insert(key, Outcome::Error { message: LOST_TWICE.to_owned() });
+            self.standings.insert(key, lost_outcome());
         }
     }
 

@@ -121,7 +121,7 @@ async fn the_ends_of_a_machine_are_told_apart() {
     assert!(machines_of(std::process::id(), &ready.disk).is_empty(), "nothing of a machine stays");
 }
 
-/// A run that is killed takes its machines along: the kernel ends them, for nobody else is left to.
+/// A run that is killed takes its machines along: the kernel ends them, because nobody else is left to do so.
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_killed_run_leaves_no_machine() {

@@ -1,4 +1,8 @@
 //! The limits that a container asks for, and what is done if its engine does not grant one.
+//!
+//! The engine passes on what its runtime says, which is read here alone: by runc 1 (`error setting rlimit type 7: …`, from
+//! `setupRlimits` in libcontainer/init_linux.go) and crun 1 (setrlimit and `RLIMIT_NOFILE`, from `libcrun_set_rlimits` in
+//! src/libcrun/linux.c).
 
 /// A limit of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
