@@ -95,7 +95,7 @@ pub struct Host {
 /// When it cannot be started or does not speak.
 pub async fn start(agent: &[u8], dir: &Path) -> Result<Host, HostError> {
     use std::os::unix::fs::PermissionsExt as _;
-    let failed = |doing| move |source| HostError::Start { doing, dir: dir.to_owned(), source };
+    let failed = move |doing| move |source| HostError::Start { doing, dir: dir.to_owned(), source };
     std::fs::create_dir_all(dir).map_err(failed("making"))?;
     let program = dir.join("agent");
     std::fs::write(&program, agent).map_err(failed("writing the agent into"))?;
@@ -170,7 +170,7 @@ fn end(child: &mut Child, dir: &Path) {
 }
 
 /// What a machine runs, in terms of the records.
-pub struct Runs {
+pub struct InstalledRelease {
     /// The release.
     pub release: Release,
     /// The machine's own name, if it runs a derivative of the release: `Linux Mint 22`.
@@ -181,7 +181,7 @@ pub struct Runs {
 ///
 /// # Errors
 /// When no record fits, or two releases fit and nothing tells which it is.
-pub fn release(root: &Root, database: &Database, arch: Arch) -> Result<Runs, UnknownRelease> {
+pub fn release(root: &Root, database: &Database, arch: Arch) -> Result<InstalledRelease, UnknownRelease> {
     let found = detect(root, database)?;
     let name = found.name.clone().unwrap_or_else(|| {
         let version = found.version_id.as_deref().or(found.codename.as_deref());
@@ -190,7 +190,9 @@ pub fn release(root: &Root, database: &Database, arch: Arch) -> Result<Runs, Unk
     let name = printable(&name);
     match (found.releases.as_slice(), &found.distro) {
         ([target], _) => match database.record(&target.distro)?.release(&target.version, arch) {
-            Ok(release) => Ok(Runs { release, relative: (found.by == Some(FoundBy::IdLike)).then_some(name) }),
+            Ok(release) => {
+                Ok(InstalledRelease { release, relative: (found.by == Some(FoundBy::IdLike)).then_some(name) })
+            }
             Err(e) => Err(UnknownRelease::Arch { name, source: Box::new(e) }),
         },
         ([], Some(distro)) => Err(UnknownRelease::NotInRecord { name, distro: distro.clone() }),
