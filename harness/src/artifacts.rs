@@ -1,9 +1,10 @@
 //! Logs and other files of an environment, copied out while it lives.
 
-use crate::line::{Line, ask};
+use crate::line::{Line, LineError, ask};
 use protocol::message::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
 use reports::journal::CellId;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::Path;
 use tokio::sync::Mutex;
 
@@ -11,12 +12,12 @@ use tokio::sync::Mutex;
 const ROOM: u64 = 64 << 20;
 /// Bytes that are kept of one file.
 const MAX_FILE: u64 = 16 << 20;
-/// How many files are kept of a cell: each is an inode of this machine, however small, and an answer that is waited for.
+/// How many files are kept of a cell. Each takes an inode of this machine, however small it is, and a round trip.
 const MAX_FILES: usize = 4096;
-/// The parts of a path below the output folder, for folders are inodes, too; ours have five at most.
+/// The parts of a path below the output folder. Folders take inodes, too; ours have at most five parts.
 const MAX_PARTS: usize = 12;
 
-/// What is kept of a cell's files at most. An environment may claim what it likes: what arrives is counted.
+/// The most that is kept of a cell's files. An environment may claim anything, so what arrives is counted.
 #[derive(Clone, Copy)]
 struct Limits {
     room: u64,
@@ -40,30 +41,30 @@ pub(crate) struct Artifacts {
 
 #[derive(Default)]
 struct State {
-    /// By the path below the output folder; also what could not be copied.
+    /// By path below the output folder, including what could not be copied.
     known: BTreeMap<String, Known>,
-    /// What there was no room for; as many names as are kept of files.
+    /// What there was no room for; no more names than files are kept.
     left_out: BTreeSet<String>,
 }
 
 /// A file that was asked for.
 #[derive(Clone, Copy, Default)]
 struct Known {
-    /// How large the present environment said that it was.
+    /// How large the current environment said that it is.
     claimed: u64,
-    /// The bytes that lie in the output folder.
+    /// Bytes in the output folder.
     kept: u64,
-    /// Whether more of it came than could be kept.
+    /// Whether more arrived than could be kept.
     cut: bool,
 }
 
 impl Artifacts {
-    /// Begins with a fresh environment, whose files have the names of those before and are others.
+    /// A fresh environment begins. Its files have the same names as those of the one before, and are different files.
     pub(crate) async fn begin(&self) {
         self.state.lock().await.known.values_mut().for_each(|known| known.claimed = 0);
     }
 
-    /// Copies what is new or has grown since; what cannot be copied is missed, not fatal.
+    /// Copies what is new or has grown. A file that cannot be copied is missing, which is not fatal.
     pub(crate) async fn fetch(&self, out: &Path, cell: &CellId, line: &Line) {
         let mut state = self.state.lock().await;
         let Ok(EnvironmentReply::Artifacts { files }) = ask(line, EnvironmentRequest::ListArtifacts, 60).await else {
@@ -85,7 +86,7 @@ impl Artifacts {
         }
     }
 
-    /// What was not kept, in a line for a person; nothing where all was.
+    /// What was not kept, as one line for people; `None` if everything was kept.
     pub(crate) async fn left_out(&self) -> Option<String> {
         let state = self.state.lock().await;
         let (cut, left) = (state.known.values().filter(|known| known.cut).count(), state.left_out.len());
@@ -105,7 +106,7 @@ impl Artifacts {
 }
 
 impl State {
-    /// How many bytes of a file may be taken; nothing where there is nothing new, or no room.
+    /// How many bytes of a file may be taken; `None` if nothing is new, or there is no room.
     fn room(&mut self, limits: &Limits, target: &str, size: u64) -> Option<u64> {
         let known = self.known.get(target).copied();
         let Known { claimed, kept, .. } = known.unwrap_or_default();
@@ -121,7 +122,7 @@ impl State {
             }
             return None;
         }
-        // What is full already is not fetched again for what cannot be kept.
+        // A file that is full is not fetched again, because nothing more of it can be kept.
         match self.known.get_mut(target) {
             Some(known) if claimed > 0 && kept >= room => {
                 known.cut = true;
@@ -132,38 +133,49 @@ impl State {
     }
 }
 
-/// Copies a file, or its first `room` bytes; says how many these are, and whether there were more.
-async fn copy(line: &Line, path: &str, target: &Path, room: u64) -> Result<(u64, bool), String> {
+/// Why a file could not be copied.
+#[derive(Debug, thiserror::Error)]
+enum CopyError {
+    #[error(transparent)]
+    Line(#[from] LineError),
+    #[error("the agent answered {0}")]
+    Unexpected(String),
+    #[error(transparent)]
+    Write(#[from] io::Error),
+}
+
+/// Copies a file, or its first `room` bytes. Returns how many bytes these are, and whether there were more.
+async fn copy(line: &Line, path: &str, target: &Path, room: u64) -> Result<(u64, bool), CopyError> {
     let room = usize::try_from(room).unwrap_or(usize::MAX);
     let mut whole = Vec::new();
     loop {
         let request = EnvironmentRequest::GetFile { path: path.to_owned(), offset: whole.len() as u64 };
-        match ask(line, request, 60).await.map_err(|e| e.to_string())? {
+        match ask(line, request, 60).await? {
             EnvironmentReply::Chunk { bytes: Bytes(bytes) } => {
                 whole.extend_from_slice(&bytes);
                 if bytes.len() < CHUNK || whole.len() > room {
                     break;
                 }
             }
-            other => return Err(format!("{other:?}")),
+            other => return Err(CopyError::Unexpected(format!("{other:?}"))),
         }
     }
     let cut = whole.len() > room;
     whole.truncate(room);
     let parent = target.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).and_then(|()| std::fs::write(target, &whole)).map_err(|e| e.to_string())?;
+    std::fs::create_dir_all(parent).and_then(|()| std::fs::write(target, &whole))?;
     Ok((whole.len() as u64, cut))
 }
 
 /// `/kata-qualify/artifacts/g3/serial.log` of a cell, relative to the output folder.
 pub(crate) fn artifact_path(cell: &CellId, path: &str) -> String {
     let below = path.split_once("/artifacts/").map_or(path, |(_, below)| below).trim_start_matches('/');
-    // The agent makes these names, but its answer came through an environment: nothing may lead out of the folder.
+    // The agent makes these names, but its answer came through an environment, so no path may lead out of the folder.
     let safe: Vec<&str> = below.split('/').filter(|part| !matches!(*part, "" | "." | "..")).collect();
     format!("{}/{}", artifact_folder(cell), safe.join("/"))
 }
 
-/// Where a cell's artifacts lie, relative to the output folder.
+/// The folder of a cell's artifacts, relative to the output folder.
 pub(crate) fn artifact_folder(cell: &CellId) -> String {
     format!("artifacts/{}", cell.to_string().replace([':', '/'], "-"))
 }

@@ -1,13 +1,16 @@
-//! One cell: a release brought up in an environment, its tests run, its evidence kept, and everything removed again.
+//! One cell: a release is brought up in an environment, its tests run, its evidence is kept, and everything is removed.
 
 use crate::artifacts::Artifacts;
-use crate::environment::{self, Brought};
+use crate::environments::Running;
+use crate::environments::vm::outer::Accelerator;
 use crate::line::{LineError, ask};
 use crate::plan::{Cell, Unit};
 use crate::schedule::{End, Interrupted, Next, Schedule, Why};
 use crate::setup::{self, Prepared};
 use crate::shared::Shared;
-use crate::vm::outer::Accelerator;
+use protocol::facts;
+use protocol::message::{EnvironmentReply, EnvironmentRequest};
+use kata_osinfo::diagnostic::error_chain;
 use kata_osinfo::sync::locked;
 use protocol::facts;
 use protocol::message::{EnvironmentReply, EnvironmentRequest};
@@ -16,6 +19,7 @@ use std::sync::{Arc, Mutex};
 use suites::outcome::Outcome;
 use testing::{Finished, Testing};
 
+mod bring_up;
 mod testing;
 
 /// A cell that could not go on: in which phase, and why.
@@ -24,13 +28,14 @@ struct Broken {
     message: String,
 }
 
-fn broken(phase: Phase) -> impl Fn(String) -> Broken {
-    move |message| Broken { phase, message }
+/// An error of that phase.
+fn broken<E: std::error::Error>(phase: Phase) -> impl Fn(E) -> Broken {
+    move |e| Broken { phase, message: error_chain(&e) }
 }
 
-/// Runs a cell to its end; whatever goes wrong is in the journal and nowhere else.
+/// Runs a cell to its end. Whatever goes wrong is written into the journal.
 pub async fn run(shared: Arc<Shared>, cell: Arc<Cell>) {
-    shared.journal(Event::CellStarted { cell: cell.id.clone() });
+    shared.events.write(Event::CellStarted { cell: cell.id.clone() });
     let artifacts = Arc::new(Artifacts::default());
     let ended = bring_up_and_test(&shared, &cell, &artifacts).await;
     if let Some(said) = artifacts.left_out().await {
@@ -38,13 +43,13 @@ pub async fn run(shared: Arc<Shared>, cell: Arc<Cell>) {
     }
     match ended {
         Ok(summary) => {
-            shared.journal(Event::CellFinished { cell: cell.id.clone() });
+            shared.events.write(Event::CellFinished { cell: cell.id.clone() });
             cell.line.done(&summary);
         }
         Err(Broken { phase, message }) => {
             cell.line.done(&format!("error ({}): {}", phase.name(), message.lines().next().unwrap_or_default()));
-            shared.journal(Event::CellError { cell: cell.id.clone(), phase, message });
-            shared.journal(Event::CellFinished { cell: cell.id.clone() });
+            shared.events.write(Event::CellError { cell: cell.id.clone(), phase, message });
+            shared.events.write(Event::CellFinished { cell: cell.id.clone() });
         }
     }
 }
@@ -58,19 +63,19 @@ async fn bring_up_and_test(
     cell.line.doing("preparing the image");
     let mut prepared = setup::prepare(shared, cell).await.map_err(broken(Phase::Image))?;
     phase(shared, cell, Phase::Environment);
-    // Machines are few at a time, as their memory and the guests in them ask for.
+    // Only a few machines run at a time, because of the memory that they and their guests take.
     let _machine = match cell.id.environment {
-        Environment::Vm => Some(Arc::clone(&shared.machines).acquire_owned().await),
+        Environment::Vm => Some(Arc::clone(&shared.machines.permits).acquire_owned().await),
         Environment::Container | Environment::Host => None,
     };
     let mut schedule = Schedule::new(cell.units.clone(), cell.id.environment == Environment::Vm, shared.retries);
     loop {
-        cell.line.doing(environment::doing(cell.id.environment));
-        let brought = environment::bring_up(shared, &cell.id, &prepared, schedule.another()).await;
-        let mut brought = brought.map_err(broken(Phase::Environment))?;
-        let tested = test(shared, cell, &mut prepared, &brought, &mut schedule, artifacts).await;
-        let ended = if tested.is_err() { brought.ending().await } else { None };
-        if let Some(said) = brought.take_down(shared.keep).await {
+        cell.line.doing(bring_up::doing(cell.id.environment));
+        let running = bring_up::bring_up(shared, &cell.id, &prepared, schedule.new_machine()).await;
+        let mut running = running.map_err(broken(Phase::Environment))?;
+        let tested = test(shared, cell, &mut prepared, &running, &mut schedule, artifacts).await;
+        let ended = if tested.is_err() { running.ending().await } else { None };
+        if let Some(said) = running.take_down(shared.keep).await {
             shared.progress.say(&format!("{}: {said}", cell.id));
         }
         let end = match (&tested, &ended) {
@@ -98,7 +103,7 @@ async fn bring_up_and_test(
                 shared.progress.say(&format!("{}: {message}; the rest goes on in a fresh one", cell.id));
             }
             (Next::Machine(Why::Unanswered), None) => {
-                let said = "no answer from a sandbox of Kata's; the rest goes on in a fresh machine";
+                let said = "one of Kata's sandboxes did not answer; the rest goes on in a fresh machine";
                 shared.progress.say(&format!("{}: {said}", cell.id));
             }
             (_, None) => {}
@@ -113,29 +118,28 @@ async fn test(
     shared: &Arc<Shared>,
     cell: &Arc<Cell>,
     prepared: &mut Prepared,
-    brought: &Brought,
+    running: &Running,
     schedule: &mut Schedule,
     artifacts: &Arc<Artifacts>,
 ) -> Result<(), Broken> {
     artifacts.begin().await;
-    let in_environment = broken(Phase::Environment);
-    let line = &brought.line();
-    setup::send(line, prepared).await.map_err(&in_environment)?;
+    let line = &running.line();
+    setup::send(line, prepared).await.map_err(broken(Phase::Environment))?;
     phase(shared, cell, Phase::Probe);
     let Some(profile) = cell.profiles.first() else {
-        return Err(broken(Phase::Probe)("no profile was asked for".to_owned()));
+        return Err(Broken { phase: Phase::Probe, message: "no profile was asked for".to_owned() });
     };
     let probe = EnvironmentRequest::Probe { profile: Box::new(profile.clone()) };
-    let probed = ask(line, probe, 180).await.map_err(|e| broken(Phase::Probe)(e.to_string()))?;
+    let probed = ask(line, probe, 180).await.map_err(broken(Phase::Probe))?;
     let EnvironmentReply::Probed { facts } = probed else {
-        return Err(broken(Phase::Probe)(format!("the agent answered {probed:?}")));
+        return Err(Broken { phase: Phase::Probe, message: format!("the agent answered {probed:?}") });
     };
-    brought.is_closed(&facts).map_err(broken(Phase::Environment))?;
-    let mut said = brought.facts(shared);
-    said.extend(facts.texts());
+    running.is_closed(&facts).map_err(broken(Phase::Environment))?;
+    let mut environment = bring_up::evidence(running, shared);
+    environment.extend(facts.texts());
     let runs_kvm = facts.has(facts::KVM);
-    let evidence = setup::facts(prepared, said, runs_kvm, shared.outer_if_known());
-    shared.journal(Event::CellFacts { cell: cell.id.clone(), facts: evidence });
+    let evidence = setup::evidence(prepared, environment, runs_kvm, shared.machines.outer_if_known());
+    shared.events.write(Event::CellFacts { cell: cell.id.clone(), facts: evidence });
     phase(shared, cell, Phase::Tests);
     let groups = schedule.begin(is_emulated(shared));
     cell.line.doing(&format!("running {} tests", schedule.progress().0));
@@ -150,19 +154,19 @@ async fn test(
     });
     let mut result = Ok(());
     for units in groups {
-        if result.is_ok() && !locked(&testing.schedule).is_spoilt() {
+        if result.is_ok() && !locked(&testing.schedule).is_to_be_traded() {
             result = run_units(&testing, units).await;
         }
     }
-    // What belongs to no unit, such as the agent's own log.
+    // Files that belong to no unit, such as the agent's own log.
     testing.fetch_artifacts().await;
     std::mem::swap(schedule, &mut *locked(&testing.schedule));
-    result.map_err(|e| broken(Phase::Tests)(e.to_string()))
+    result.map_err(broken(Phase::Tests))
 }
 
 /// Whether virtual machines run without hardware virtualization.
 fn is_emulated(shared: &Shared) -> bool {
-    shared.outer_if_known().is_some_and(|outer| outer.accelerator != Accelerator::Kvm)
+    shared.machines.outer_if_known().is_some_and(|outer| outer.accelerator != Accelerator::Kvm)
 }
 
 /// Runs units side by side, as many as there are permits.
@@ -170,7 +174,7 @@ async fn run_units(testing: &Arc<Testing>, units: Vec<Unit>) -> Result<(), LineE
     let mut tasks = tokio::task::JoinSet::new();
     for unit in units {
         let testing = Arc::clone(testing);
-        // Taken here, in order, so that the units start in the order of the plan.
+        // Taken here, so that the units start in the order of the plan.
         let permit = Arc::clone(&testing.shared.permits).acquire_owned().await;
         tasks.spawn(async move {
             let result = testing.unit(&unit).await;
@@ -190,5 +194,5 @@ async fn run_units(testing: &Arc<Testing>, units: Vec<Unit>) -> Result<(), LineE
 }
 
 fn phase(shared: &Shared, cell: &Cell, phase: Phase) {
-    shared.journal(Event::PhaseStarted { cell: cell.id.clone(), phase });
+    shared.events.write(Event::PhaseStarted { cell: cell.id.clone(), phase });
 }

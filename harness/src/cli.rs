@@ -5,15 +5,16 @@ mod clean;
 mod doctor;
 mod explain;
 mod profiles;
+mod records;
 mod report;
+mod request;
 mod run;
-
-pub(crate) use arguments::home;
 
 use crate::progress::{Printable, tell};
 use anyhow::Context as _;
 use arguments::{Arguments, Command};
 use clap::Parser as _;
+use kata_osinfo::diagnostic::error_chain;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ pub enum Exit {
     Worse = 1,
     /// Bad usage or bad input; nothing was run.
     Usage = 2,
-    /// Infrastructure: something could not be judged, or `clean` had to leave something.
+    /// Infrastructure: something could not be judged, or `clean` could not remove everything.
     Infrastructure = 3,
     /// Ctrl-C or SIGTERM.
     Interrupted = 130,
@@ -45,6 +46,11 @@ impl From<Exit> for ExitCode {
 #[error("{0}")]
 pub struct UsageError(pub String);
 
+/// Broken records: exit code 2. Each diagnostic begins with `error[RULE]` itself.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct BrokenRecords(String);
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -60,12 +66,11 @@ pub fn main() -> ExitCode {
     match dispatch(arguments) {
         Ok(exit) => exit.into(),
         Err(e) => {
-            let text = redact(&format!("{e:#}"));
-            // A diagnostic of a record says so itself, with its rule: error[wrong-type].
-            let lead = if text.starts_with("error[") { "" } else { "error: " };
-            tell(format_args!("{lead}{text}"));
-            let usage = e.downcast_ref::<UsageError>().is_some();
-            if usage { Exit::Usage.into() } else { Exit::Infrastructure.into() }
+            let broken_records = e.is::<BrokenRecords>();
+            let lead = if broken_records { "" } else { "error: " };
+            tell(format_args!("{lead}{}", redact(&format!("{e:#}"))));
+            let exit = if broken_records || e.is::<UsageError>() { Exit::Usage } else { Exit::Infrastructure };
+            exit.into()
         }
     }
 }
@@ -93,8 +98,8 @@ pub(crate) fn cache_folder() -> Result<std::path::PathBuf, UsageError> {
 
 /// Prints an answer on standard output.
 ///
-/// Whoever has seen enough and closed it, `kata-qualify list | head`, gets no more, and no complaint: what a run found and
-/// its exit code do not hang on it.
+/// A reader that has closed it, as in `kata-qualify list | head`, is no error: what a run found and its exit code do not
+/// depend on it.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -107,13 +112,19 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("starting the runtime")
 }
 
-/// Ends a runtime; false where something still blocks a thread of it after that time, which the process then takes along.
+/// Ends a runtime. Returns false if something still blocks one of its threads after that time; the thread then ends with
+/// the process.
 ///
-/// Dropping it would wait for as long as that takes.
+/// Dropping the runtime would wait for the thread.
 fn shut_down(runtime: tokio::runtime::Runtime, within: Duration) -> bool {
     let since = Instant::now();
     runtime.shutdown_timeout(within);
     since.elapsed() < within
+}
+
+/// Bad usage or input, with all that an error says.
+fn usage(error: &dyn std::error::Error) -> UsageError {
+    UsageError(error_chain(error))
 }
 
 fn redact(text: &str) -> String {

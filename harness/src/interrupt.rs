@@ -1,6 +1,5 @@
-//! Ctrl-C and SIGTERM: the first one has a run clean up, the second one ends the process at once, whatever it waits for.
+//! Ctrl-C and SIGTERM: the first one makes a run clean up, the second one ends the process at once, whatever it waits for.
 
-use crate::cli::Exit;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::io;
@@ -17,17 +16,17 @@ pub(crate) struct Interrupts {
 }
 
 impl Interrupts {
-    /// Begins to listen.
+    /// Begins to listen; `code` is the exit code of a process that the second one ends.
     ///
     /// # Errors
     /// What the operating system refused.
-    pub(crate) fn listen() -> io::Result<Interrupts> {
+    pub(crate) fn listen(code: i32) -> io::Result<Interrupts> {
         let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let at_once = Arc::new(AtomicBool::new(false));
         for number in [SIGINT, SIGTERM] {
-            // In this order: the first one finds it unset. It ends the process in the signal's handler, for nothing else
-            // is sure to run: threads may wait for what never comes.
-            flag::register_conditional_shutdown(number, Exit::Interrupted as i32, Arc::clone(&at_once))?;
+            // In this order: the first one finds it unset. It ends the process in the signal's handler, because nothing
+            // else is sure to run: threads may wait for what never comes.
+            flag::register_conditional_shutdown(number, code, Arc::clone(&at_once))?;
             flag::register(number, Arc::clone(&at_once))?;
         }
         Ok(Interrupts { interrupt, terminate, at_once })
@@ -41,7 +40,7 @@ impl Interrupts {
         }
     }
 
-    /// From now on one ends the process, even if it is the first.
+    /// From now on a signal ends the process, even the first one.
     pub(crate) fn end_at_next(&self) {
         self.at_once.store(true, Ordering::SeqCst);
     }
@@ -55,9 +54,10 @@ mod tests {
     use std::process::{Child, Command, Stdio};
     use std::time::{Duration, Instant};
 
+    const CODE: i32 = 130;
     const HANGS: &str = "KATA_QUALIFY_TEST_HANGS";
 
-    /// A process that hangs in a thread, as one that reads from a FIFO does, and listens.
+    /// Not a test of its own: a process with a thread that hangs, like one that reads from a FIFO, and that listens.
     #[test]
     #[ignore = "a part of the_second_signal_ends_what_the_first_one_cannot, which runs it"]
     fn hangs() {
@@ -66,7 +66,7 @@ mod tests {
         }
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
-            let mut interrupts = Interrupts::listen().unwrap();
+            let mut interrupts = Interrupts::listen(CODE).unwrap();
             tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_secs(600)));
             eprintln!("listens");
             interrupts.first().await;
@@ -108,7 +108,7 @@ mod tests {
             if code.is_none() {
                 child.kill().unwrap();
             }
-            assert_eq!(code, Some(Exit::Interrupted as i32));
+            assert_eq!(code, Some(CODE));
         }
     }
 }

@@ -1,13 +1,14 @@
-//! The Kata that is brought along: which of it serves which profile, and what of it goes into a virtual machine.
+//! The Kata and the components that the user supplies: which of them serves which profile, and what goes into a virtual
+//! machine.
 //!
-//! Everything of a profile lies below `kata/PROFILE` in the agent's folder; the agent configures it there, where the
+//! Everything of a profile is below `kata/PROFILE` in the agent's folder; the agent configures it there, where the
 //! release's own files are.
 
 use crate::built_in::AGENT;
-use crate::vm::{Content, SeedFile};
-use images::artifacts::{self, Agent, Artifacts, Source};
-use images::{kernel, modules};
-use kata_osinfo::diagnostic::error_chain;
+use crate::environments::vm::{Content, SeedFile};
+use crate::replacement::Replacement;
+use images::artifacts::{self, Agent, Artifacts, ArtifactsError, Source};
+use images::{ImageError, kernel, modules};
 use kata_osinfo::profile::{Profile, Runtime};
 use kata_osinfo::release::Release;
 use reports::matrix::SUBSTITUTE;
@@ -17,55 +18,63 @@ use std::ptr;
 use suites::containers::{Kata, OwnGuest};
 use suites::environment::Claims;
 
-/// What was given by `--kata`, opened.
+/// Why a Kata that the user supplies cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum KataError {
+    /// It cannot be had, or is no part of a release.
+    #[error("--kata {name}")]
+    Source {
+        /// As the user named it, without its folder.
+        name: String,
+        /// Why.
+        source: Box<ArtifactsError>,
+    },
+    /// It is a part of a release, and the runtime is in another one.
+    #[error("--kata {name}: no runtime of Kata {version} was given beside it")]
+    NoRuntime {
+        /// As the user named it, without its folder.
+        name: String,
+        /// The version of the part.
+        version: String,
+    },
+    /// Its runtimes are of other profiles.
+    #[error(
+        "--kata {name}: Kata {version} serves {}, which is not among the profiles asked for: give --profile {}",
+        .serves.join(" and "),
+        .serves.join(",")
+    )]
+    OtherProfiles {
+        /// As the user named it, without its folder.
+        name: String,
+        /// Its version.
+        version: String,
+        /// The profiles that it serves.
+        serves: Vec<&'static str>,
+    },
+    /// A runtime comes without its configuration.
+    #[error("--kata {name}: no configuration for QEMU below share/defaults/kata-containers")]
+    NoConfiguration {
+        /// As the user named it, without its folder.
+        name: String,
+    },
+    /// The file of a component cannot be read.
+    #[error(transparent)]
+    Replacement(Box<ArtifactsError>),
+}
+
+/// What the user supplies by `--kata` and `--component`, opened.
 #[derive(Debug, Default)]
-pub struct Given {
-    runtimes: Vec<Serving>,
-    /// With what evidence says of each.
-    components: Vec<(Component, String)>,
+pub struct Supplied {
+    runtimes: Vec<SuppliedRuntime>,
+    /// With what the evidence says of each.
+    replacements: Vec<(Replacement, String)>,
     /// By their names; archives are unpacked into folders that go with these.
     opened: Vec<(String, Artifacts)>,
 }
 
-/// What is to be used in the place of the distro's own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Component {
-    /// `virtiofsd`.
-    pub name: &'static str,
-    /// The file here.
-    pub path: PathBuf,
-}
-
-impl Component {
-    /// The components that can be brought along.
-    pub const NAMES: [&str; 3] = ["kernel", "qemu", "virtiofsd"];
-
-    /// Reads `NAME=PATH`.
-    ///
-    /// # Errors
-    /// What was expected.
-    pub fn parse(text: &str) -> Result<Component, String> {
-        let expected = || format!("`{text}`: expected NAME=PATH, with a name of {}", Component::NAMES.join(", "));
-        let (name, path) = text.split_once('=').ok_or_else(expected)?;
-        let name = Component::NAMES.into_iter().find(|known| *known == name).ok_or_else(expected)?;
-        let path = PathBuf::from(path);
-        if !path.is_file() {
-            return Err(format!("{} is not there: expected the file to use in the place of {name}", path.display()));
-        }
-        Ok(Component { name, path })
-    }
-
-    /// What evidence says of it: its file's name and checksum.
-    fn said(&self) -> Result<String, String> {
-        let sum = artifacts::sha256(&self.path).map_err(|e| error_chain(&e))?;
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        Ok(format!("{name} (sha256 {})", sum.get(..16).unwrap_or(&sum)))
-    }
-}
-
 /// A runtime for one profile.
 #[derive(Debug)]
-struct Serving {
+struct SuppliedRuntime {
     kind: Runtime,
     profile: &'static str,
     version: String,
@@ -80,70 +89,69 @@ struct Serving {
     own: Option<(PathBuf, PathBuf)>,
 }
 
-impl Given {
+impl Supplied {
     /// Opens every source; of two that serve the same profile the first one does.
     ///
     /// # Errors
     /// What is wrong with a source, or that it serves none of the profiles.
     pub fn open(
         sources: &[Source],
-        components: &[Component],
+        replacements: &[Replacement],
         profiles: &[Profile],
         scratch: &Path,
-    ) -> Result<Given, String> {
-        let mut given = Given::default();
-        for component in components {
-            given.components.push((component.clone(), component.said()?));
+    ) -> Result<Supplied, KataError> {
+        let mut supplied = Supplied::default();
+        for replacement in replacements {
+            let evidence = replacement.evidence().map_err(|e| KataError::Replacement(Box::new(e)))?;
+            supplied.replacements.push((replacement.clone(), evidence));
         }
+        let failed = |name: &str| {
+            let name = name.to_owned();
+            move |e| KataError::Source { name, source: Box::new(e) }
+        };
         for source in sources {
-            let name = source.name();
-            let opened = Artifacts::open(source, scratch).map_err(|e| format!("--kata {name}: {}", error_chain(&e)))?;
-            given.opened.push((name.to_owned(), opened));
+            let opened = Artifacts::open(source, scratch).map_err(failed(source.name()))?;
+            supplied.opened.push((source.name().to_owned(), opened));
         }
         let wanted = |shim: &&artifacts::Shim| profiles.iter().any(|p| p.name == shim.profile);
-        for (name, one) in &given.opened {
+        for (name, one) in &supplied.opened {
             // A release is several archives: what one lacks another of the same version may have.
             let release = || {
-                let others = given.opened.iter().map(|(_, other)| other);
+                let others = supplied.opened.iter().map(|(_, other)| other);
                 iter::once(one).chain(others.filter(|other| other.version == one.version && !ptr::eq(*other, one)))
             };
             if !release().any(|part| part.shims.iter().any(|shim| wanted(&shim))) {
-                let theirs: Vec<&str> = release().flat_map(|part| &part.shims).map(|shim| shim.profile).collect();
-                return Err(match theirs.is_empty() {
-                    true => format!("--kata {name}: no runtime of Kata {} was given beside it", one.version),
-                    false => format!(
-                        "--kata {name}: Kata {} serves {}, which is not among the profiles asked for: give --profile {}",
-                        one.version,
-                        theirs.join(" and "),
-                        theirs.join(",")
-                    ),
+                let serves: Vec<&str> = release().flat_map(|part| &part.shims).map(|shim| shim.profile).collect();
+                let (name, version) = (name.clone(), one.version.clone());
+                return Err(match serves.is_empty() {
+                    true => KataError::NoRuntime { name, version },
+                    false => KataError::OtherProfiles { name, version, serves },
                 });
             }
             for shim in one.shims.iter().filter(wanted) {
-                if given.runtimes.iter().any(|known| known.profile == shim.profile) {
+                if supplied.runtimes.iter().any(|known| known.profile == shim.profile) {
                     continue;
                 }
                 let agent = match release().find_map(|part| part.agent().ok()) {
                     Some(agent) => agent,
-                    None => one.agent().map_err(|e| format!("--kata {name}: {}", error_chain(&e)))?,
+                    None => one.agent().map_err(failed(name))?,
                 };
                 let own = release().find_map(|part| part.kernel.clone().zip(part.initrd.clone()));
-                given.runtimes.push(Serving {
+                let configuration = shim.configuration.clone();
+                supplied.runtimes.push(SuppliedRuntime {
                     kind: shim.kind,
                     profile: shim.profile,
                     version: one.version.clone(),
                     sha256: one.sha256.clone(),
                     shim: shim.path.clone(),
-                    configuration: shim.configuration.clone().ok_or_else(|| {
-                        format!("--kata {name}: no configuration for QEMU below share/defaults/kata-containers")
-                    })?,
+                    configuration: configuration.ok_or_else(|| KataError::NoConfiguration { name: name.clone() })?,
                     agent,
                     checker: release().find_map(|part| part.checker(shim.kind)).map(Path::to_owned),
                     own,
                 });
             }
         }
-        Ok(given)
+        Ok(supplied)
     }
 
     /// Whether there is none.
@@ -151,42 +159,42 @@ impl Given {
         self.runtimes.is_empty()
     }
 
-    /// What a journal says of it, a line for each runtime and each component.
-    pub fn said(&self) -> Vec<String> {
-        let said = |one: &Serving| {
+    /// What the journal says of it among the run's options, a line for each runtime and each component.
+    pub fn options(&self) -> Vec<String> {
+        let runtime = |one: &SuppliedRuntime| {
             let sum = one.sha256.as_ref().map(|sum| format!(" sha256 {sum}")).unwrap_or_default();
             format!("--kata {} {} for {}{sum}", one.version, language(one.kind), one.profile)
         };
-        let components = self.components.iter().map(|(c, what)| format!("--component {} {what}", c.name));
-        self.runtimes.iter().map(said).chain(components).collect()
+        let replacements = self.replacements.iter().map(|(one, what)| format!("--component {} {what}", one.name));
+        self.runtimes.iter().map(runtime).chain(replacements).collect()
     }
 
     /// What the evidence says of a cell whose containers run under it, by name.
-    pub fn runtime_facts(&self) -> impl Iterator<Item = (String, String)> {
+    pub fn runtime_evidence(&self) -> impl Iterator<Item = (String, String)> {
         self.runtimes.iter().map(|one| {
             let sum = one.sha256.as_ref().map(|sum| format!(", sha256 {sum}")).unwrap_or_default();
             (format!("kata-{}", one.profile), format!("{} ({}{sum})", one.version, language(one.kind)))
         })
     }
 
-    /// What the evidence says of every cell with components brought along, by name.
-    pub fn component_facts(&self) -> impl Iterator<Item = (String, String)> {
-        self.components.iter().map(|(component, said)| (format!("{SUBSTITUTE}{}", component.name), said.clone()))
+    /// What the evidence says of every cell with replaced components, by name.
+    pub fn replacement_evidence(&self) -> impl Iterator<Item = (String, String)> {
+        self.replacements.iter().map(|(one, evidence)| (format!("{SUBSTITUTE}{}", one.name), evidence.clone()))
     }
 
-    /// Claims what was brought along, and gives its files.
-    pub fn bring(&self, claims: &mut Claims, folder: &Path) -> Vec<SeedFile> {
+    /// Claims the replacements, and gives their files.
+    pub fn claim_replacements(&self, claims: &mut Claims, folder: &Path) -> Vec<SeedFile> {
         let mut files = Vec::new();
-        for (component, _) in &self.components {
-            let name = format!("brought/{}", component.name);
+        for (replacement, _) in &self.replacements {
+            let name = format!("brought/{}", replacement.name);
             let path = folder.join(&name).to_string_lossy().into_owned();
-            claims.brought.insert(component.name.to_owned(), path);
-            files.push(SeedFile { name, content: Content::File(component.path.clone()) });
+            claims.brought.insert(replacement.name.to_owned(), path);
+            files.push(SeedFile { name, content: Content::File(replacement.path.clone()) });
         }
         files
     }
 
-    /// Makes ready what a virtual machine of a release gets: its files, and what the tests are told of them.
+    /// Prepares what a virtual machine of a release gets: its files, and what the tests are told about them.
     ///
     /// # Errors
     /// When the release's kernel or a guest's initrd cannot be made.
@@ -197,18 +205,17 @@ impl Given {
         release: &Release,
         profiles: &[Profile],
         emulated: bool,
-    ) -> Result<(Vec<Kata>, Vec<SeedFile>), String> {
+    ) -> Result<(Vec<Kata>, Vec<SeedFile>), ImageError> {
         let (mut claims, mut files) = (Vec::new(), Vec::new());
         if self.is_empty() {
             return Ok((claims, files));
         }
-        let kernel = kernel::find(tree, release).map_err(|e| error_chain(&e))?;
+        let kernel = kernel::find(tree, release)?;
         for one in &self.runtimes {
             let Some(profile) = profiles.iter().find(|p| p.name == one.profile) else { continue };
             let wanted = profile.modules.all();
-            let found = modules::resolve(tree, &kernel.modules_dir, &wanted).map_err(|e| error_chain(&e))?;
-            let initrd = artifacts::guest_initrd(AGENT, &found, &one.agent);
-            let initrd = initrd.map_err(|e| error_chain(&e))?;
+            let found = modules::resolve(tree, &kernel.modules_dir, &wanted)?;
+            let initrd = artifacts::guest_initrd(AGENT, &found, &one.agent)?;
             let mut add = |name: &str, content: Content| {
                 let name = format!("kata/{}/{name}", one.profile);
                 let path = folder.join(&name).to_string_lossy().into_owned();
@@ -256,6 +263,7 @@ fn language(kind: Runtime) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kata_osinfo::diagnostic::error_chain;
     use std::collections::BTreeMap;
     use std::fs;
 
@@ -280,23 +288,23 @@ mod tests {
         dir
     }
 
-    fn open(releases: &[&tempfile::TempDir], profiles: &[&str]) -> Result<Given, String> {
+    fn open(releases: &[&tempfile::TempDir], profiles: &[&str]) -> Result<Supplied, String> {
         let source = |dir: &&tempfile::TempDir| Source::parse(&dir.path().to_string_lossy()).unwrap();
         let sources: Vec<Source> = releases.iter().map(source).collect();
         let profiles: Vec<Profile> = profiles.iter().map(|name| Profile::find(name).unwrap().clone()).collect();
-        Given::open(&sources, &[], &profiles, Path::new("/nonexistent"))
+        Supplied::open(&sources, &[], &profiles, Path::new("/nonexistent")).map_err(|e| error_chain(&e))
     }
 
     #[test]
     fn each_runtime_serves_the_profile_of_its_version_and_the_first_one_given_counts() {
         let (go, both) = (release("3.30.0", true, true), release("4.0.0", true, true));
-        let given = open(&[&go, &both], &["go-3.29", "rs-4.0"]).unwrap();
-        assert_eq!(given.said(), ["--kata 3.30.0 go for go-3.29", "--kata 4.0.0 rust for rs-4.0"]);
-        let given = open(&[&both], &["go-3.32", "rs-4.0"]).unwrap();
-        assert_eq!(given.said(), ["--kata 4.0.0 go for go-3.32", "--kata 4.0.0 rust for rs-4.0"]);
+        let supplied = open(&[&go, &both], &["go-3.29", "rs-4.0"]).unwrap();
+        assert_eq!(supplied.options(), ["--kata 3.30.0 go for go-3.29", "--kata 4.0.0 rust for rs-4.0"]);
+        let supplied = open(&[&both], &["go-3.32", "rs-4.0"]).unwrap();
+        assert_eq!(supplied.options(), ["--kata 4.0.0 go for go-3.32", "--kata 4.0.0 rust for rs-4.0"]);
     }
 
-    /// The nearest profile would judge a distro by arguments that this Kata does not print.
+    /// The nearest profile would judge a distro by arguments that this Kata does not use.
     #[test]
     fn a_release_that_is_newer_than_every_profile_is_refused() {
         for (go, rust) in [(true, false), (false, true), (true, true)] {
@@ -325,8 +333,8 @@ mod tests {
         fs::create_dir_all(tools.path().join("opt/kata/bin")).unwrap();
         fs::write(tools.path().join("opt/kata/VERSION"), "4.0.0").unwrap();
         fs::write(tools.path().join("opt/kata/bin/kata-ctl"), "").unwrap();
-        let given = open(&[&tools, &go, &rust], &["go-3.32", "rs-4.0"]).unwrap();
-        let found: Vec<(&str, bool)> = given.runtimes.iter().map(|r| (r.profile, r.checker.is_some())).collect();
+        let supplied = open(&[&tools, &go, &rust], &["go-3.32", "rs-4.0"]).unwrap();
+        let found: Vec<(&str, bool)> = supplied.runtimes.iter().map(|r| (r.profile, r.checker.is_some())).collect();
         assert_eq!(found, [("go-3.32", false), ("rs-4.0", true)]);
         let error = open(&[&go], &["go-3.32"]).unwrap_err();
         assert!(error.contains("no kata-agent"), "{error}");
@@ -339,8 +347,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("my-virtiofsd");
         fs::write(&path, "daemon").unwrap();
-        let component = Component::parse(&format!("virtiofsd={}", path.display())).unwrap();
-        let given = Given::open(&[], &[component], &[], Path::new("/nonexistent")).unwrap();
+        let replacement = Replacement::parse(&format!("virtiofsd={}", path.display())).unwrap();
+        let supplied = Supplied::open(&[], &[replacement], &[], Path::new("/nonexistent")).unwrap();
         let database = kata_osinfo::database::Database::embedded();
         let release = database.record("debian").unwrap().release("12", kata_osinfo::arch::Arch::X86_64).unwrap();
         let qemu = release.qemu().unwrap().path.clone();
@@ -354,7 +362,7 @@ mod tests {
             kata: Vec::new(),
             brought: BTreeMap::new(),
         };
-        let files = given.bring(&mut claims, Path::new("/agent"));
+        let files = supplied.claim_replacements(&mut claims, Path::new("/agent"));
         assert_eq!(files.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["brought/virtiofsd"]);
         let daemon = |release: &Release| release.filesystem("virtio-fs").unwrap().path.clone().unwrap();
         assert_eq!(daemon(&claims.in_use()), "/agent/brought/virtiofsd");
@@ -364,23 +372,7 @@ mod tests {
             "the packages' tests are about the distro's own"
         );
         assert_eq!(claims.in_use().qemu().unwrap().path, qemu, "what was not brought is the release's");
-        let facts: Vec<(String, String)> = given.component_facts().collect();
-        assert_eq!(facts, [("brought-virtiofsd".to_owned(), "my-virtiofsd (sha256 f77b12a53ece5f6b)".to_owned())]);
-    }
-
-    #[test]
-    fn a_component_is_a_known_name_and_a_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("virtiofsd");
-        fs::write(&path, "daemon").unwrap();
-        let component = Component::parse(&format!("virtiofsd={}", path.display())).unwrap();
-        let said = component.said().unwrap();
-        assert_eq!(said, "virtiofsd (sha256 f77b12a53ece5f6b)");
-        for (wrong, expected) in
-            [("virtiofsd", "NAME=PATH"), ("runc=/x", "kernel, qemu, virtiofsd"), ("qemu=/", "is not there")]
-        {
-            let error = Component::parse(wrong).unwrap_err();
-            assert!(error.contains(expected), "{error}");
-        }
+        let evidence: Vec<(String, String)> = supplied.replacement_evidence().collect();
+        assert_eq!(evidence, [("brought-virtiofsd".to_owned(), "my-virtiofsd (sha256 f77b12a53ece5f6b)".to_owned())]);
     }
 }

@@ -1,27 +1,28 @@
 //! How cells are run: plan, environments, scheduling, and nothing left behind.
 //!
-//! [`run`] runs [`cell`]s side by side; a cell is [`setup`], brought up in an [`environment`] ([`container`], [`vm`], [`host`]), asked over a
-//! [`line`] to the agent in it, and torn down.
-//! [`plan`] says which tests share a guest; [`admin`] tells the admin's mistakes from the distro's; [`sweep`] removes what a run that is over left behind.
+//! [`run`] runs [`cell`]s side by side. A cell is [`setup`], brought up in one of the [`environments`], tested over a
+//! [`line`] to the agent in it, and torn down; [`schedule`] decides what runs and what runs again.
+//! [`plan`] says which tests share a guest; [`admin`] tells the admin's mistakes from the distro's; [`sweep`] removes what
+//! earlier runs left behind.
 
 pub mod admin;
 mod artifacts;
 pub mod built_in;
 pub mod cell;
 pub mod cli;
-pub mod container;
-pub mod environment;
-pub mod host;
+pub mod environments;
+pub mod event_log;
 mod interrupt;
 pub mod kata;
 pub mod line;
 mod logs;
+mod memory;
 pub mod pjdfstest;
 pub mod plan;
 pub mod progress;
+pub mod replacement;
 pub mod run;
 pub mod schedule;
 pub mod setup;
 pub mod shared;
 pub mod sweep;
-pub mod vm;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _};
 use std::path::Path;
 
-/// What of a line is looked at as one.
+/// Bytes of a line that are looked at together.
 const LINE: u64 = 1 << 20;
 
 /// Takes mirrors and credentials out of all files below a folder; links are not followed.

@@ -22,7 +22,7 @@ pub struct Cell {
     pub line: CellLine,
 }
 
-/// Tests that run one after the other in one configuration, on behalf of every profile that has the same one.
+/// Tests that run one after the other in one configuration, for every profile that has the same one.
 #[derive(Debug, Clone)]
 pub struct Unit {
     /// The guest.
@@ -47,7 +47,7 @@ pub struct Planned {
 /// The units for these profiles in an environment of that kind, the static ones first.
 ///
 /// `same` gives what two profiles must have in common to share a configuration: the guest's arguments without what
-/// differs between runs. `wanted` selects tests; what blocks a wanted test comes along, else its block would be unknown.
+/// differs between runs. `wanted` selects tests; the tests that can block a selected one are selected, too.
 pub fn units(
     profiles: &[Profile],
     environment: Kind,
@@ -80,7 +80,7 @@ pub fn units(
         }
     }
     let mut all: Vec<Unit> = order.into_iter().filter_map(|key| units.remove(&key)).collect();
-    // Stable: static checks first, they block the rest; then what takes longest, so that no guest is left over at the end.
+    // Stable: static checks first, because they block the rest; then the longest, so that no guest runs alone at the end.
     all.sort_by_key(|unit| (unit.configuration != Configuration::Static, std::cmp::Reverse(weight(unit))));
     all
 }

@@ -1,4 +1,4 @@
-//! What a person sees while cells run: one line a cell, with what it is doing and since when.
+//! What people see while cells run: one line a cell, with what it is doing and since when.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::io::IsTerminal as _;
@@ -43,7 +43,7 @@ impl Progress {
         CellLine { bar, name: name.to_owned(), began: self.began }
     }
 
-    /// A line for good, above the live ones.
+    /// A line that stays, above the live ones.
     pub fn say(&self, text: &str) {
         match &self.bars {
             Some(bars) => drop(bars.println(printable(text))),
@@ -54,17 +54,17 @@ impl Progress {
 
 /// Writes a line to standard error.
 ///
-/// Whoever read it may be gone, and what is under way must come to its end in order all the same: no panic.
+/// That nobody reads it any more is no error, because the run must still come to an orderly end.
 pub fn tell(text: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "{}", printable(&text.to_string()));
 }
 
-/// What programs, guests and files said is among it: nothing that acts on a terminal gets there.
+/// Text without anything that acts on a terminal: some of it comes from programs, guests and files.
 pub fn printable(text: &str) -> String {
     reports::redact::printable(text, MAX_TOLD)
 }
 
-/// Standard error, for what writes there by itself.
+/// Standard error, for code that writes there by itself.
 pub struct Printable;
 
 impl std::io::Write for Printable {
@@ -85,7 +85,7 @@ impl Default for Progress {
 }
 
 impl CellLine {
-    /// The cell is now doing this; the clock of the line starts anew.
+    /// The cell is now doing this; the clock of the line restarts.
     pub fn doing(&self, what: &str) {
         match &self.bar {
             Some(bar) => {

@@ -1,16 +1,19 @@
 //! A run: its lock, its journal, its cells side by side, and nothing left behind.
 
-use crate::admin::Admins;
+use crate::admin::AdminRecords;
 use crate::cell;
-use crate::cli::UsageError;
+use crate::environments::container::Owner;
+use crate::environments::vm::Size;
+use crate::environments::vm::pinned::Pinned;
+use crate::event_log::EventLog;
 use crate::interrupt::Interrupts;
-use crate::kata::{Component, Given};
+use crate::kata::{KataError, Supplied};
+use crate::memory;
 use crate::plan::{self, Cell};
 use crate::progress::Progress;
-use crate::shared::Shared;
-use crate::sweep::{Mine, RunLock, Swept, Which, sweep, sweep_folders};
-use crate::vm::Size;
-use crate::vm::outer::Pinned;
+use crate::replacement::Replacement;
+use crate::shared::{Machines, Shared};
+use crate::sweep::{OwnCache, RunLock, Swept, Which, host_folder, kata_folder, sweep, sweep_folders};
 use agent::launch::compose::normalised;
 use agent::launch::provided::Provided;
 use anyhow::Context as _;
@@ -21,19 +24,20 @@ use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
 use reports::journal::{CellId, Environment, Event, SCHEMA, Writer};
 use reports::redact::Redactor;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use suites::catalogue::Test;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 
-/// What a run is asked to do; everything in it is valid.
+/// What a run is to do; everything in it is valid.
 pub struct Request {
     /// Releases with the record's word for each.
     pub releases: Vec<Release>,
     /// What the admin's own records say of them.
-    pub admins: Admins,
+    pub admin_records: AdminRecords,
     /// Where each of them is brought up.
     pub environments: Vec<Environment>,
     /// What a virtual machine is given.
@@ -43,7 +47,7 @@ pub struct Request {
     /// Where Kata comes from, for virtual machines.
     pub kata: Vec<Source>,
     /// What Kata is to use in the place of the distro's own.
-    pub components: Vec<Component>,
+    pub replacements: Vec<Replacement>,
     /// Part of a test's id, or nothing for all.
     pub filter: Option<String>,
     /// The output folder, which is empty or does not exist yet.
@@ -56,7 +60,7 @@ pub struct Request {
     pub jobs: usize,
     /// How often a failing test is tried again in a fresh guest.
     pub retries: u32,
-    /// Leave containers for a look.
+    /// Keep containers so that people can look into them.
     pub keep: bool,
     /// What the journal says of the options.
     pub options: Vec<String>,
@@ -68,11 +72,27 @@ pub struct Request {
     pub budget: u64,
 }
 
-/// How long the engine may take to remove what a run leaves.
+/// What was asked for cannot be, which nothing but a run could find out; nothing was tested.
+#[derive(Debug, thiserror::Error)]
+pub enum BadRequest {
+    /// A Kata or a component that the user supplies is not fit.
+    #[error(transparent)]
+    Kata(#[from] KataError),
+    /// The output folder cannot be made.
+    #[error("--out {path}")]
+    Out {
+        /// The folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// How long the engine may take to remove what a run left.
 const SWEEPING: Duration = Duration::from_secs(120);
 
-/// How long what a run has under way may take to end, once the run has. What makes an image ends its programs and removes
-/// its tree; a first look whether KVM works takes half a minute.
+/// How long what a run has started may take to end after the run. Making an image ends its programs and removes its tree;
+/// trying KVM takes half a minute.
 pub const CLEANING: Duration = Duration::from_secs(60);
 
 /// How a run ended.
@@ -88,16 +108,24 @@ pub enum Ended {
 
 /// Runs all cells and cleans up after them, also when interrupted.
 ///
-/// What blocks a thread may still go on: gives how much of [`CLEANING`] is left for it.
-pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -> anyhow::Result<(Ended, Duration)> {
+/// Something may still block a thread: returns how much of [`CLEANING`] is left for it. `interrupted` is the exit code of
+/// a process that a second signal ends.
+///
+/// # Errors
+/// [`BadRequest`], or what failed here before the first cell started.
+pub async fn run(
+    docker: Option<Docker>,
+    request: Request,
+    progress: Progress,
+    interrupted: i32,
+) -> anyhow::Result<(Ended, Duration)> {
     let run = format!("{:x}-{}", jiff::Timestamp::now().as_millisecond(), std::process::id());
     let cache = images::cache::id(&request.images.cache)?;
     let lock = RunLock::take(&request.locks, &run)
         .with_context(|| format!("locking the run in {}", request.locks.display()))?;
     if let Some(docker) = &docker {
-        let mine = Mine { cache: &cache, locks: &request.locks };
-        let swept =
-            sweep(docker, Which::Over(mine)).await.context("looking through Docker's containers and volumes")?;
+        let own = OwnCache { cache: &cache, locks: &request.locks };
+        let swept = sweep(docker, Which::Over(own)).await.context("looking through Docker's containers and volumes")?;
         tell(&progress, &swept);
     }
     let swept = sweep_folders(&request.locks);
@@ -109,15 +137,16 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
     for left in swept.left {
         progress.say(&format!("warning: left {left}"));
     }
-    let (sources, components, profiles) = (request.kata.clone(), request.components.clone(), request.profiles.clone());
-    let scratch = request.locks.join(format!("{run}.kata"));
+    let (sources, replacements) = (request.kata.clone(), request.replacements.clone());
+    let profiles = request.profiles.clone();
+    let scratch = kata_folder(&request.locks, &run);
     // Declared after the lock, so that its folder goes while the lock is still held.
     let folder = Folder(scratch.clone());
     if !sources.is_empty() {
         progress.say("opening Kata");
     }
-    let opened = tokio::task::spawn_blocking(move || Given::open(&sources, &components, &profiles, &scratch)).await?;
-    let kata = Arc::new(opened.map_err(UsageError)?);
+    let open = move || Supplied::open(&sources, &replacements, &profiles, &scratch);
+    let kata = Arc::new(tokio::task::spawn_blocking(open).await?.map_err(BadRequest::Kata)?);
     let wanted = |test: &Test| request.filter.as_ref().is_none_or(|part| test.id.contains(part.as_str()));
     let several = request.environments.len() > 1;
     let cells: Vec<Cell> = request
@@ -138,9 +167,9 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
             }
         })
         .collect();
-    // Before that a signal ends the process, which has made nothing yet that the next start does not sweep.
-    let mut interrupts = Interrupts::listen()?;
-    std::fs::create_dir_all(&request.out).map_err(|e| UsageError(format!("--out {}: {e}", request.out.display())))?;
+    // Before that a signal ends the process: everything made so far is swept by the next start.
+    let mut interrupts = Interrupts::listen(interrupted)?;
+    std::fs::create_dir_all(&request.out).map_err(|source| BadRequest::Out { path: request.out.clone(), source })?;
     let redactor = Redactor::knowing(images::addresses(&request.images).iter().map(String::as_str));
     let mut journal = Writer::create(&request.out)?.hiding(redactor.clone());
     journal.append(Event::RunStarted {
@@ -151,30 +180,29 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
         cells: cells.iter().map(|c| c.id.clone()).collect(),
         filter: request.filter.clone(),
         candidate: request.candidate,
-        options: request.options.iter().cloned().chain(kata.said()).collect(),
+        options: request.options.iter().cloned().chain(kata.options()).collect(),
     })?;
     let cancel = Arc::clone(&request.images.cancel);
     let (images_folder, budget) = (request.images.cache.clone(), request.budget);
+    let machines = Machines {
+        size: request.size,
+        permits: Arc::new(Semaphore::new(machines(request.size, request.jobs))),
+        pinned: request.pinned,
+    };
     let shared = Arc::new(Shared {
         docker: docker.clone(),
-        size: request.size,
-        machines: Arc::new(Semaphore::new(machines(request.size, request.jobs))),
+        owner: Owner { run: run.clone(), lock: lock.path().to_string_lossy().into_owned(), cache },
+        machines,
+        host_folder: host_folder(&request.locks, &run),
         kata,
-        admins: request.admins,
-        host_folder: request.locks.join(format!("{run}.host")),
-        pinned: request.pinned,
-        run: run.clone(),
-        lock: lock.path().to_string_lossy().into_owned(),
-        cache,
-        out: request.out.clone(),
+        admin_records: request.admin_records,
         images: request.images,
+        out: request.out.clone(),
         permits: Arc::new(Semaphore::new(request.jobs)),
         retries: request.retries,
         keep: request.keep,
         progress: progress.clone(),
-        journal: Mutex::new(journal),
-        broken: AtomicBool::new(false),
-        breaks: Notify::new(),
+        events: EventLog::new(journal, progress.clone()),
     });
     let mut tasks = tokio::task::JoinSet::new();
     for cell in cells {
@@ -183,7 +211,7 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
     let ended = tokio::select! {
         () = async { while tasks.join_next().await.is_some() {} } => Ended::Finished,
         () = interrupts.first() => Ended::Interrupted,
-        () = shared.breaks.notified() => Ended::Broken,
+        () = shared.events.failed() => Ended::Broken,
     };
     let mut left = CLEANING;
     if ended != Ended::Finished {
@@ -198,9 +226,9 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
     if let Err(e) = crate::logs::redact(&request.out.join("artifacts"), &redactor) {
         progress.say(&format!("warning: redacting logs: {e}"));
     }
-    shared.journal(Event::RunFinished { interrupted: ended != Ended::Finished });
+    shared.events.write(Event::RunFinished { interrupted: ended != Ended::Finished });
     if let Some(docker) = docker.as_ref().filter(|_| !shared.keep || ended != Ended::Finished) {
-        // An engine that has gone, or stands still, takes no reports with it: the journal has all that there is.
+        // An engine that is gone or hangs does not cost the reports: the journal has everything.
         let failed = match tokio::time::timeout(SWEEPING, sweep(docker, Which::Run(&run))).await {
             Ok(Ok(_)) => None,
             Ok(Err(e)) => Some(error_chain(&e)),
@@ -218,7 +246,7 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
     Ok((ended, left))
 }
 
-/// Says what a sweep did; what it left a person must know, for it may hold gigabytes.
+/// Prints what a sweep did. People must know what it left, because that may take gigabytes.
 fn tell(progress: &Progress, swept: &Swept) {
     for removed in &swept.removed {
         progress.say(&format!("swept {removed} of a run that is over"));
@@ -230,7 +258,7 @@ fn tell(progress: &Progress, swept: &Swept) {
 
 /// Keeps the cache within its budget, and Docker's images of it to those that the cache has.
 ///
-/// What does not work is told and costs the run nothing: it has its results.
+/// A failure is printed and does not fail the run, which has its results.
 async fn trim(docker: Option<&Docker>, cache: &Path, budget: u64, progress: &Progress) {
     let warn = |what: &str, e: images::ImageError| progress.say(&format!("warning: {what}: {}", error_chain(&e)));
     let folder = cache.to_owned();
@@ -261,13 +289,13 @@ async fn trim(docker: Option<&Docker>, cache: &Path, budget: u64, progress: &Pro
     }
     let Some(docker) = docker else { return };
     match images::container::remove_orphans(docker, cache).await {
-        // What is left is in use: nothing that a person has to know.
+        // What is left is in use, which nobody has to know.
         Ok(done) => done.removed.iter().for_each(|tag| progress.say(&format!("removed {tag} from Docker"))),
         Err(e) => warn("Docker's images were not looked through", e),
     }
 }
 
-/// A folder that goes with this.
+/// A folder that is removed with this.
 struct Folder(PathBuf);
 
 impl Drop for Folder {
@@ -286,10 +314,8 @@ pub fn provided(environment: Environment) -> Provided {
 
 /// How many virtual machines fit beside each other: as many as there are jobs, in half of what memory is free.
 fn machines(size: Size, jobs: usize) -> usize {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let available =
-        meminfo.lines().find_map(|l| l.strip_prefix("MemAvailable:")?.split_whitespace().next()?.parse::<usize>().ok());
-    let fit = available.unwrap_or(0) / 1024 / 2 / usize::try_from(size.memory_mib).unwrap_or(usize::MAX).max(1);
+    let half_mib = memory::available_kib().unwrap_or(0) / 1024 / 2;
+    let fit = usize::try_from(half_mib / u64::from(size.memory_mib).max(1)).unwrap_or(usize::MAX);
     fit.clamp(1, jobs.max(1))
 }
 

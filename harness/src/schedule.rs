@@ -1,14 +1,14 @@
-//! What a cell has left to do: a state machine that is told what becomes of tests and of machines.
+//! What a cell still has to do: a state machine that is told how tests and machines end.
 //!
 //! It runs nothing and reads no clock; [`crate::cell`] does both.
 //!
 //! ```text
-//! another ──► begin ──► blockers, started, finished of each test ──► ended ──► another, or the cell's end
+//! new_machine ──► begin ──► blockers, started, finished of each test ──► ended ──► new_machine, or the cell's end
 //! ```
 //!
 //! Emulation loses machines now and then, and makes sandboxes of Kata's hang.
-//! Neither is a finding about the distro, so the tests under way get another machine, and what fails in a guest of an
-//! emulated machine must fail in a fresh machine, too, before it blames anybody.
+//! Neither is a finding about the distro. So the tests that were running get another machine, and a test that fails in a
+//! guest of an emulated machine must fail in a fresh machine, too, before it blames anybody.
 
 use crate::plan::{Planned, Unit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,14 +17,18 @@ use suites::catalogue::Configuration;
 use suites::outcome::Outcome;
 
 /// How many machines a cell may lose before it is given up.
-const LOSSES: u32 = 4;
-/// How many machines a cell may trade for fresh ones; from then on tests are repeated where they are.
-const TRADES: u32 = 8;
+const LOSSES_OF_A_CELL: u32 = 4;
+/// How many machines a cell may trade for fresh ones; after that tests are repeated in the same machine.
+const TRADES_OF_A_CELL: u32 = 8;
 /// How many machines a test may lose before that is its outcome.
-const LOST: u32 = 2;
+const LOSSES_OF_A_TEST: u32 = 2;
 
-/// What stands of a test that took its last machine along.
+/// The outcome of a test during which machines were lost until none is tried any more.
 const LOST_TWICE: &str = "the machine was lost, or gave no answer, during this test";
+
+fn lost_outcome() -> Outcome {
+    Outcome::Error { message: LOST_TWICE.to_owned() }
+}
 
 /// A test under one profile: the profile's name, the test's id.
 type Key = (String, String);
@@ -37,21 +41,21 @@ fn key(planned: &Planned, profile: &str) -> Key {
 pub struct Schedule {
     /// All of them.
     units: Vec<Unit>,
-    /// Those of the present environment, or of the next one.
+    /// Those of the current environment, or of the next one.
     left: Vec<Unit>,
     is_vm: bool,
     /// Whether virtual machines run without hardware virtualization.
     is_emulated: bool,
     /// How often a failing test is tried again.
     retries: u32,
-    /// What became of each finished test.
+    /// The outcome of each finished test.
     standings: BTreeMap<Key, Outcome>,
-    /// The tests under way: by profiles and id, which attempt since when.
+    /// The running tests: by profiles and id, which attempt since when.
     under_way: BTreeMap<(Vec<String>, String), (u32, Instant)>,
     /// How many machines were lost during a test.
     lost_by_test: BTreeMap<Key, u32>,
-    /// The tests that could not be judged in the present machine, which is to be traded for a fresh one.
-    spoilt: Vec<Key>,
+    /// The tests that could not be judged in the current machine, which is to be traded for a fresh one.
+    unjudged: Vec<Key>,
     /// Which environment it is, counted from 1.
     machine: u32,
     lost: u32,
@@ -66,9 +70,9 @@ pub struct Schedule {
 /// How an environment came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Everything that it was given was run, or it is to be traded for a fresh one.
+    /// It ran everything that it was given, or it is to be traded for a fresh one.
     Whole,
-    /// It ended by itself, or is not heard any more.
+    /// It ended by itself, or does not answer any more.
     Lost,
     /// Something else went wrong.
     Broken,
@@ -90,7 +94,7 @@ pub enum Next {
 pub enum Why {
     /// One was lost.
     Lost,
-    /// A sandbox of Kata's gave no answer.
+    /// One of Kata's sandboxes did not answer.
     Unanswered,
     /// What failed in nested guests is run again.
     Repeat,
@@ -130,7 +134,7 @@ impl Schedule {
             standings: BTreeMap::new(),
             under_way: BTreeMap::new(),
             lost_by_test: BTreeMap::new(),
-            spoilt: Vec::new(),
+            unjudged: Vec::new(),
             machine: 0,
             lost: 0,
             traded: 0,
@@ -141,7 +145,7 @@ impl Schedule {
     }
 
     /// An environment is to be brought up: its number, from 1.
-    pub fn another(&mut self) -> u32 {
+    pub fn new_machine(&mut self) -> u32 {
         self.machine += 1;
         self.machine
     }
@@ -168,7 +172,7 @@ impl Schedule {
         self.under_way.insert((profiles.to_vec(), test.to_owned()), (attempt, now));
     }
 
-    /// An attempt is over; `unanswered` is whether a sandbox of Kata's gave no answer.
+    /// An attempt is over; `unanswered` is whether one of Kata's sandboxes did not answer.
     pub fn finished(
         &mut self,
         profiles: &[String],
@@ -184,16 +188,16 @@ impl Schedule {
         self.under_way.remove(&(profiles.to_vec(), test.to_owned()));
         self.progress.1 += usize::from(attempt == 1);
         *self.counts.entry(outcome.name()).or_default() += 1;
-        // Where emulation made one sandbox hang, the next ones often do, each until its deadline.
+        // Once emulation has made one sandbox hang, the next ones often hang, too, each until its deadline.
         if unanswered && self.may_trade() {
-            self.spoilt.extend(keys);
+            self.unjudged.extend(keys);
             return After::Next;
         }
         let failed = matches!(outcome, Outcome::Fail { .. } | Outcome::Error { .. });
         if failed && attempt <= self.retries { After::Again } else { After::Next }
     }
 
-    /// For each profile the test that blocks this one, if any does: one that is finished and did not pass.
+    /// For each profile the finished test that blocks this one because it did not pass, if there is one.
     pub fn blockers(&self, planned: &Planned) -> Vec<(String, Option<String>)> {
         let of = |profile: &String| {
             let stands = |id: &&String| {
@@ -205,22 +209,22 @@ impl Schedule {
         planned.profiles.iter().map(of).collect()
     }
 
-    /// Whether nothing more is to be run in this machine.
-    pub fn is_spoilt(&self) -> bool {
-        !self.spoilt.is_empty()
+    /// Whether nothing more is to run in this machine.
+    pub fn is_to_be_traded(&self) -> bool {
+        !self.unjudged.is_empty()
     }
 
     /// The environment is gone: what comes next, and which tests its loss interrupted.
     pub fn ended(&mut self, end: End) -> (Next, Vec<Interrupted>) {
-        let replaced = self.is_vm && self.retries > 0 && self.lost < LOSSES;
+        let replaced = self.is_vm && self.retries > 0 && self.lost < LOSSES_OF_A_CELL;
         let (why, interrupted) = match end {
             End::Lost if replaced => {
                 self.lost += 1;
-                self.give_up_spoilt();
+                self.repeat_unjudged();
                 (Some(Why::Lost), self.interrupt())
             }
             End::Lost | End::Broken => return (Next::GivenUp, Vec::new()),
-            End::Whole if self.give_up_spoilt() => {
+            End::Whole if self.repeat_unjudged() => {
                 self.traded += 1;
                 (Some(Why::Unanswered), Vec::new())
             }
@@ -243,10 +247,10 @@ impl Schedule {
     }
 
     fn may_trade(&self) -> bool {
-        self.is_emulated && self.retries > 0 && self.traded < TRADES
+        self.is_emulated && self.retries > 0 && self.traded < TRADES_OF_A_CELL
     }
 
-    /// Has what failed in nested guests of an emulated machine run once more.
+    /// Repeats what failed in nested guests of an emulated machine, once.
     fn repeat(&mut self) -> Next {
         if self.repeated || !self.is_emulated || self.retries == 0 {
             return Next::Finished;
@@ -256,7 +260,7 @@ impl Schedule {
         if self.left.is_empty() { Next::Finished } else { Next::Machine(Why::Repeat) }
     }
 
-    /// Ends the tests that were under way in a machine that is lost.
+    /// Ends the tests that were running in a machine that is lost.
     fn interrupt(&mut self) -> Vec<Interrupted> {
         let under_way = std::mem::take(&mut self.under_way);
         let ended: Vec<Interrupted> = under_way
@@ -264,7 +268,7 @@ impl Schedule {
             .map(|((profiles, test), (attempt, began))| Interrupted { profiles, test, attempt, began })
             .collect();
         for one in &ended {
-            *self.counts.entry("error").or_default() += 1;
+            *self.counts.entry(lost_outcome().name()).or_default() += 1;
             for profile in &one.profiles {
                 self.lose_machine((profile.clone(), one.test.clone()));
             }
@@ -272,27 +276,27 @@ impl Schedule {
         ended
     }
 
-    /// Counts a machine that ended, or is to end, during a test, which runs again unless it is not its first one.
+    /// Counts a machine that was lost or given up during a test. The test runs again if that was the first one.
     fn lose_machine(&mut self, key: Key) {
         let lost = self.lost_by_test.entry(key.clone()).or_default();
         *lost += 1;
-        if *lost < LOST {
+        if *lost < LOSSES_OF_A_TEST {
             self.standings.remove(&key);
         } else {
-            self.standings.insert(key, Outcome::Error { message: LOST_TWICE.to_owned() });
+            self.standings.insert(key, lost_outcome());
         }
     }
 
-    /// Has the tests run again for whose sake the machine is given up; whether there are any.
-    fn give_up_spoilt(&mut self) -> bool {
-        let spoilt = std::mem::take(&mut self.spoilt);
-        let any = !spoilt.is_empty();
-        spoilt.into_iter().for_each(|key| self.lose_machine(key));
+    /// Repeats the tests because of which the machine is given up; returns whether there are any.
+    fn repeat_unjudged(&mut self) -> bool {
+        let unjudged = std::mem::take(&mut self.unjudged);
+        let any = !unjudged.is_empty();
+        unjudged.into_iter().for_each(|key| self.lose_machine(key));
         any
     }
 
-    /// The tests of nested guests that failed or could not be judged, and what they blocked; their outcomes are forgotten,
-    /// so that they do not block each other by them.
+    /// The tests of nested guests that failed or could not be judged, and those that they blocked. Their outcomes are
+    /// forgotten, so that they do not block each other.
     fn nested_failures(&mut self) -> Vec<Unit> {
         let mut again: BTreeSet<Key> = BTreeSet::new();
         let tests: Vec<(&Planned, &String)> = self
@@ -349,7 +353,7 @@ fn remaining(units: &[Unit], chosen: impl Fn(&Planned, &str) -> bool) -> Vec<Uni
 /// The units in groups, one after the other; those of a group run side by side.
 ///
 /// Static checks block much of the rest, so their outcomes must be known first. In an emulated machine nothing runs beside
-/// Kata, whose own deadlines know nothing of emulation.
+/// Kata, because Kata's own deadlines do not allow for emulation.
 fn in_turn(units: Vec<Unit>, is_emulated: bool) -> Vec<Vec<Unit>> {
     let (first, rest): (Vec<Unit>, Vec<Unit>) =
         units.into_iter().partition(|unit| unit.configuration == Configuration::Static);

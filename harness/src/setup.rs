@@ -1,29 +1,70 @@
 //! Everything that a cell's tests need, made before they run: image, kernel, initramfs, and what is claimed of them.
 
 use crate::built_in::AGENT;
-use crate::line::{Line, ask};
+use crate::environments::host;
+use crate::environments::vm::outer::{Accelerator, Outer, OuterError};
+use crate::environments::vm::{self, Content, SeedFile};
+use crate::line::{Line, LineError, ask};
 use crate::plan::Cell;
 use crate::shared::Shared;
-use crate::vm::outer::{Accelerator, Outer};
-use crate::vm::{Content, SeedFile};
 use agent::home::VOLUME;
-use images::{Disk, ExtraFile, Hold, Image, Manifest, Origin, container, initramfs, kernel, modules};
-use kata_osinfo::diagnostic::error_chain;
+use protocol::message::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
+use images::{Disk, ExtraFile, Hold, Image, ImageError, Manifest, Origin, container, initramfs, kernel, modules};
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
 use kata_osinfo::verified::Basis;
-use protocol::message::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
 use reports::journal::{CellFacts, Environment};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use suites::catalogue::Configuration;
 use suites::environment::{Claims, ModuleSet};
+
+/// Why a cell cannot be started, or why its agent did not get what it needs.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// An image, or what is made of one, could not be made.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// An image cannot be kept in the cache.
+    #[error("holding {image} in the cache")]
+    Hold {
+        /// Of which release it is.
+        image: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// There is no engine to import the image into.
+    #[error("no Docker engine answers")]
+    NoDocker,
+    /// There is no QEMU for the virtual machine.
+    #[error(transparent)]
+    Qemu(#[from] Arc<OuterError>),
+    /// A thread that prepared something did not come to its end.
+    #[error(transparent)]
+    Thread(#[from] tokio::task::JoinError),
+    /// A file that the agent is to be given cannot be read.
+    #[error("{path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The agent did not answer.
+    #[error(transparent)]
+    Line(#[from] LineError),
+    /// The agent answered something else than that it is done.
+    #[error("setting the environment up: {0}")]
+    Refused(String),
+}
 
 /// A cell, ready to be started.
 pub struct Prepared {
     /// What it is started from.
     pub base: Base,
-    /// Keeps what it is made of in the cache.
+    /// Keeps its images in the cache.
     pub holds: Vec<Hold>,
     /// What is known of it.
     pub claims: Claims,
@@ -57,7 +98,7 @@ pub enum Base {
 }
 
 impl Prepared {
-    /// Everything that is installed, where an image knows.
+    /// Everything that is installed, if there is an image that knows.
     fn manifest(&self) -> Option<&Manifest> {
         match &self.base {
             Base::Container { image, .. } => Some(&image.manifest),
@@ -75,8 +116,11 @@ impl Prepared {
     }
 }
 
-/// Prepares image and initramfs; the error says what failed and what to do.
-pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, String> {
+/// Prepares image and initramfs.
+///
+/// # Errors
+/// What could not be made.
+pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, SetupError> {
     let (release, options, line) = (cell.release.clone(), shared.images.clone(), cell.line.clone());
     let profiles = cell.profiles.clone();
     let told = move |progress: images::Progress| match progress.detail {
@@ -88,15 +132,15 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, String> {
     let mut prepared = match cell.id.environment {
         Environment::Container => {
             let (image, hold, claims, initramfs) = blocking(move || {
-                let image = images::prepare(&release, &options, &told).map_err(|e| error_chain(&e))?;
+                let image = images::prepare(&release, &options, &told)?;
                 let hold = hold(&image)?;
                 let (claims, initramfs) = boot_files_of(&image, &release, &profiles)?;
                 Ok((image, hold, claims, initramfs))
             })
             .await?;
             cell.line.doing("importing the image into Docker");
-            let docker = shared.docker.as_ref().ok_or("no Docker engine answers")?;
-            let docker_image = container::ensure_imported(docker, &image).await.map_err(|e| error_chain(&e))?;
+            let docker = shared.docker.as_ref().ok_or(SetupError::NoDocker)?;
+            let docker_image = container::ensure_imported(docker, &image).await?;
             let base = Base::Container { image: Box::new(image), docker_image };
             let holds = vec![hold];
             Prepared { base, holds, claims, initramfs: initramfs.into(), files: Vec::new(), pjdfstest }
@@ -104,21 +148,20 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, String> {
         Environment::Vm => {
             let named = release.clone();
             let disk = blocking(move || {
-                let disk = images::prepare_disk(&named, &options, &crate::vm::files(), &told);
-                let disk = disk.map_err(|e| error_chain(&e))?;
+                let disk = images::prepare_disk(&named, &options, &vm::files(), &told)?;
                 let holds = vec![hold(&disk.image)?, hold(&disk.host)?];
                 Ok((disk, holds))
             });
-            // The QEMU that boots the disk comes from an image of its own, and finding its accelerator takes a moment.
-            let (disk, outer) = tokio::join!(disk, shared.outer());
+            // The QEMU that boots the disk comes from another image, and finding its accelerator takes a moment.
+            let (disk, outer) = tokio::join!(disk, shared.machines.outer());
             let ((disk, holds), emulated) = (disk?, matches!(outer?.accelerator, Accelerator::Tcg { .. }));
             let kata = Arc::clone(&kata);
             let (disk, claims, initramfs, files) = blocking(move || {
                 let (mut claims, initramfs) = boot_files_of(&disk.image, &release, &profiles)?;
                 claims.versions = versions(&disk.host.manifest, &host_packages(&release));
                 let tree = disk.image.rootfs();
-                let (brought, files) = kata.prepare(&tree, Path::new(VOLUME), &release, &profiles, emulated)?;
-                claims.kata = brought;
+                let (runtimes, files) = kata.prepare(&tree, Path::new(VOLUME), &release, &profiles, emulated)?;
+                claims.kata = runtimes;
                 Ok((disk, claims, initramfs, files))
             })
             .await?;
@@ -129,8 +172,8 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, String> {
             let dir = shared.host_folder.clone();
             let within = dir.clone();
             let (claims, initramfs) = blocking(move || {
-                let versions = crate::host::versions(&host_packages(&release));
-                boot_files(Path::new("/"), &within, versions, &release, &profiles)
+                let versions = host::versions(&host_packages(&release));
+                Ok(boot_files(Path::new("/"), &within, versions, &release, &profiles)?)
             })
             .await?;
             let (base, holds, files) = (Base::Host { dir }, Vec::new(), Vec::new());
@@ -138,7 +181,7 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, String> {
         }
     };
     let folder = prepared.folder().to_owned();
-    prepared.files.extend(kata.bring(&mut prepared.claims, &folder));
+    prepared.files.extend(kata.claim_replacements(&mut prepared.claims, &folder));
     Ok(prepared)
 }
 
@@ -148,20 +191,22 @@ fn host_packages(release: &Release) -> Vec<String> {
     release.packages().into_iter().chain(manager).collect()
 }
 
-/// Keeps an image in the cache for as long as the cell lives.
-fn hold(image: &Image) -> Result<Hold, String> {
-    image.hold().map_err(|e| format!("holding {} in the cache: {e}", image.release()))
+/// Keeps an image in the cache for as long as the cell runs.
+fn hold(image: &Image) -> Result<Hold, SetupError> {
+    image.hold().map_err(|source| SetupError::Hold { image: image.release(), source })
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| e.to_string())?
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SetupError> + Send + 'static,
+) -> Result<T, SetupError> {
+    tokio::task::spawn_blocking(work).await?
 }
 
 /// [`boot_files`] of an image, for an environment whose folder is the usual one.
 ///
 /// # Errors
 /// As [`boot_files`].
-pub fn boot_files_of(image: &Image, release: &Release, profiles: &[Profile]) -> Result<(Claims, Vec<u8>), String> {
+pub fn boot_files_of(image: &Image, release: &Release, profiles: &[Profile]) -> Result<(Claims, Vec<u8>), ImageError> {
     let versions = versions(&image.manifest, &release.packages());
     boot_files(&image.rootfs(), Path::new(VOLUME), versions, release, profiles)
 }
@@ -176,18 +221,18 @@ pub fn boot_files(
     versions: BTreeMap<String, String>,
     release: &Release,
     profiles: &[Profile],
-) -> Result<(Claims, Vec<u8>), String> {
-    let kernel = kernel::find(tree, release).map_err(|e| error_chain(&e))?;
+) -> Result<(Claims, Vec<u8>), ImageError> {
+    let kernel = kernel::find(tree, release)?;
     let wanted = wanted_modules(profiles);
     let mut sets = BTreeMap::new();
     for (used_for, names) in &wanted {
-        let found = modules::resolve(tree, &kernel.modules_dir, names).map_err(|e| error_chain(&e))?;
+        let found = modules::resolve(tree, &kernel.modules_dir, names)?;
         let load = found.load_order.iter().map(|m| m.name.clone()).collect();
         sets.insert(used_for.clone(), ModuleSet { wanted: names.clone(), load, missing: found.missing });
     }
     let every: Vec<String> = wanted.values().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect();
-    let all = modules::resolve(tree, &kernel.modules_dir, &every).map_err(|e| error_chain(&e))?;
-    let at_boot = sets.get("boot").map(|set| set.load.join("\n")).unwrap_or_default();
+    let all = modules::resolve(tree, &kernel.modules_dir, &every)?;
+    let at_boot = sets.get(BOOT).map(|set| set.load.join("\n")).unwrap_or_default();
     let mut extra = vec![
         file("/modules/boot", 0o644, at_boot.into_bytes()),
         file("/etc/passwd", 0o644, b"root:x:0:0:root:/:/bin/false\ndaemon:x:1:1:daemon:/:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n".to_vec()),
@@ -195,7 +240,7 @@ pub fn boot_files(
         file("/etc/nsswitch.conf", 0o644, b"passwd: files\ngroup: files\n".to_vec()),
     ];
     extra.extend(crate::pjdfstest::BINARY.map(|bytes| file("/pjdfstest", 0o755, bytes.to_vec())));
-    let initramfs = initramfs::build(AGENT, &all, &extra).map_err(|e| error_chain(&e))?;
+    let initramfs = initramfs::build(AGENT, &all, &extra)?;
     let claims = Claims {
         release: release.clone(),
         versions,
@@ -209,17 +254,20 @@ pub fn boot_files(
     Ok((claims, initramfs))
 }
 
+/// What the modules are for that are loaded before anything else.
+const BOOT: &str = "boot";
+
 /// By use, what any of the profiles asks for.
 fn wanted_modules(profiles: &[Profile]) -> BTreeMap<String, Vec<String>> {
     let mut wanted: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for profile in profiles {
         let modules = &profile.modules;
         for (used_for, names) in [
-            ("boot", &modules.boot),
+            (BOOT, &modules.boot),
             ("vsock", &modules.vsock),
-            ("virtio-fs", &modules.virtio_fs),
-            ("virtio-9p", &modules.virtio_9p),
-            ("virtio-blk", &modules.virtio_blk),
+            (Configuration::VirtioFs.name(), &modules.virtio_fs),
+            (Configuration::Virtio9p.name(), &modules.virtio_9p),
+            (Configuration::VirtioBlk.name(), &modules.virtio_blk),
             ("nvdimm", &modules.nvdimm),
             ("other", &modules.other),
         ] {
@@ -244,10 +292,13 @@ fn versions(manifest: &Manifest, packages: &[String]) -> BTreeMap<String, String
     packages.iter().filter_map(version).collect()
 }
 
-/// Hands everything to the environment's agent; a virtual machine has the files since it was booted.
+/// Gives everything to the environment's agent; a virtual machine was booted with the files.
 ///
-/// The initramfs is not kept: it is the largest thing that the harness would hold while a cell runs.
-pub async fn send(line: &Line, prepared: &mut Prepared) -> Result<(), String> {
+/// The initramfs is not kept, because it would take most of the harness's memory while a cell runs.
+///
+/// # Errors
+/// When a file cannot be read, or the agent does not take it.
+pub async fn send(line: &Line, prepared: &mut Prepared) -> Result<(), SetupError> {
     if !matches!(prepared.base, Base::Vm { .. }) {
         let initramfs = std::mem::take(&mut prepared.initramfs);
         let folder = prepared.folder().to_owned();
@@ -261,7 +312,8 @@ pub async fn send(line: &Line, prepared: &mut Prepared) -> Result<(), String> {
                 Content::Static(bytes) => bytes,
                 Content::Bytes(bytes) => bytes,
                 Content::File(path) => {
-                    read = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+                    let read_file = std::fs::read(path);
+                    read = read_file.map_err(|source| SetupError::Read { path: path.clone(), source })?;
                     &read
                 }
             };
@@ -269,30 +321,29 @@ pub async fn send(line: &Line, prepared: &mut Prepared) -> Result<(), String> {
         }
     }
     let request = EnvironmentRequest::SetUp { claims: Box::new(prepared.claims.clone()) };
-    done(ask(line, request, 30).await)
+    done(ask(line, request, 30).await?)
 }
 
-async fn put(line: &Line, path: &str, mode: u32, bytes: &[u8]) -> Result<(), String> {
+async fn put(line: &Line, path: &str, mode: u32, bytes: &[u8]) -> Result<(), SetupError> {
     for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
         let offset = (index * CHUNK) as u64;
         let request = EnvironmentRequest::PutFile { path: path.to_owned(), mode, offset, bytes: Bytes(chunk.to_vec()) };
-        done(ask(line, request, 60).await)?;
+        done(ask(line, request, 60).await?)?;
     }
     Ok(())
 }
 
-fn done(reply: Result<EnvironmentReply, crate::line::LineError>) -> Result<(), String> {
+fn done(reply: EnvironmentReply) -> Result<(), SetupError> {
     match reply {
-        Ok(EnvironmentReply::Done) => Ok(()),
-        Ok(other) => Err(format!("setting the environment up: {other:?}")),
-        Err(e) => Err(e.to_string()),
+        EnvironmentReply::Done => Ok(()),
+        other => Err(SetupError::Refused(format!("{other:?}"))),
     }
 }
 
 /// The evidence of a cell: versions and where they came from, and what the environment provides.
 ///
-/// `runs_kvm` is whether guests run under KVM there.
-pub fn facts(
+/// `runs_kvm` is whether guests run under KVM in it.
+pub fn evidence(
     prepared: &Prepared,
     environment: BTreeMap<String, String>,
     runs_kvm: bool,

@@ -1,6 +1,6 @@
-//! Nothing stays behind: what belongs to a run carries its label, and a run whose lock is free is over.
+//! Nothing is left behind: what belongs to a run has its label, and a run whose lock is free is over.
 
-use crate::container::{CACHE_LABEL, LOCK_LABEL, RUN_LABEL};
+use crate::environments::container::{CACHE_LABEL, LOCK_LABEL, RUN_LABEL};
 use bollard::Docker;
 use bollard::query_parameters::{
     ListContainersOptions, ListVolumesOptions, RemoveContainerOptions, RemoveVolumeOptions,
@@ -12,7 +12,31 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// Held for as long as a run lives; the kernel gives it up when the process ends, however it ends.
+/// The endings of what belongs to a run in the folder of locks: its lock, its agent's folder, and Kata unpacked.
+const LOCK: &str = ".lock";
+const HOST: &str = ".host";
+const KATA: &str = ".kata";
+
+/// The folder of locks of a cache.
+pub fn locks_folder(cache: &Path) -> PathBuf {
+    cache.join("runs")
+}
+
+/// The folder of a run's agent on this machine.
+pub fn host_folder(locks: &Path, run: &str) -> PathBuf {
+    locks.join(format!("{run}{HOST}"))
+}
+
+/// The folder that a run unpacks Kata into.
+pub fn kata_folder(locks: &Path, run: &str) -> PathBuf {
+    locks.join(format!("{run}{KATA}"))
+}
+
+fn lock_of(locks: &Path, run: &str) -> PathBuf {
+    locks.join(format!("{run}{LOCK}"))
+}
+
+/// Held for as long as a run lives; the kernel releases it when the process ends, however it ends.
 pub struct RunLock {
     path: PathBuf,
     file: File,
@@ -25,11 +49,11 @@ impl RunLock {
     /// When the folder is not this user's alone, or somebody holds the lock.
     pub fn take(folder: &Path, run: &str) -> io::Result<RunLock> {
         trust::make(folder)?;
-        let path = folder.join(format!("{run}.lock"));
+        let path = lock_of(folder, run);
         loop {
             let file = trust::lock(&path)?;
             file.try_lock().map_err(io::Error::other)?;
-            // A sweep that came in between takes it for a dead run's and removes it.
+            // A sweep in between may have thought that it is a dead run's, and removed it.
             if std::fs::metadata(&path).is_ok_and(|there| file.metadata().is_ok_and(|mine| mine.ino() == there.ino())) {
                 return Ok(RunLock { path, file });
             }
@@ -44,7 +68,7 @@ impl RunLock {
 
 impl Drop for RunLock {
     fn drop(&mut self) {
-        // Removed while still held, so that nobody can find it free in between.
+        // Removed while it is held, so that nobody can find it free in between.
         let _ = std::fs::remove_file(&self.path);
         let _ = self.file.unlock();
     }
@@ -57,7 +81,7 @@ enum State {
     Held,
     /// Nobody does: the run is over.
     Free,
-    /// There is none: here the run is over, elsewhere it may be in another mount namespace.
+    /// There is none: in this cache the run is over; another cache's run may be in another mount namespace.
     Gone,
     /// It could not be looked at.
     Unknown,
@@ -67,7 +91,7 @@ fn state(lock: &Path) -> State {
     match trust::existing_lock(lock) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => State::Gone,
         Err(_) => State::Unknown,
-        // Shared, so that two runs that sweep at the same time do not take each other for the dead one.
+        // Shared, so that two runs that sweep at the same time do not think that the other one holds it.
         Ok(file) => match file.try_lock_shared() {
             Ok(()) => State::Free,
             Err(TryLockError::WouldBlock) => State::Held,
@@ -78,22 +102,22 @@ fn state(lock: &Path) -> State {
 
 /// The cache whose runs are swept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mine<'a> {
+pub struct OwnCache<'a> {
     /// Its name, [`images::cache::id`].
     pub cache: &'a str,
     /// Its folder of locks.
     pub locks: &'a Path,
 }
 
-impl Mine<'_> {
+impl OwnCache<'_> {
     /// What is known of the run that something with these labels belongs to.
     ///
-    /// Runs of this cache have their locks in this folder, however it is called where they run.
+    /// Runs of this cache have their locks in this folder, whatever its path is where they run.
     /// Another cache's lock says something only while it is there.
     fn state(&self, labels: &HashMap<String, String>) -> State {
         let (Some(run), Some(lock)) = (labels.get(RUN_LABEL), labels.get(LOCK_LABEL)) else { return State::Unknown };
         if labels.get(CACHE_LABEL).is_some_and(|cache| cache == self.cache) && !run.contains('/') {
-            return state(&self.locks.join(format!("{run}.lock")));
+            return state(&lock_of(self.locks, run));
         }
         match state(Path::new(lock)) {
             State::Gone => State::Unknown,
@@ -106,13 +130,10 @@ impl Mine<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which<'a> {
     /// Those of runs that are over, however they ended.
-    Over(Mine<'a>),
+    Over(OwnCache<'a>),
     /// Those of this run.
     Run(&'a str),
 }
-
-/// What of a run lies beside the others: its lock, its agent's folder, and Kata unpacked.
-const OF_A_RUN: [&str; 3] = [".lock", ".host", ".kata"];
 
 /// Removes the folders of agents on this machine, and of unpacked Kata, whose runs are over, and those runs' locks.
 ///
@@ -124,7 +145,7 @@ pub fn sweep_folders(locks: &Path) -> io::Result<Swept> {
     let mut runs: BTreeSet<String> = BTreeSet::new();
     for entry in std::fs::read_dir(locks)?.flatten() {
         let name = entry.file_name();
-        let run = name.to_str().and_then(|name| OF_A_RUN.iter().find_map(|end| name.strip_suffix(end)));
+        let run = name.to_str().and_then(|name| [LOCK, HOST, KATA].iter().find_map(|end| name.strip_suffix(end)));
         match run.filter(|run| !run.is_empty()) {
             Some(run) => {
                 runs.insert(run.to_owned());
@@ -134,8 +155,8 @@ pub fn sweep_folders(locks: &Path) -> io::Result<Swept> {
     }
     swept.others.sort();
     for run in runs {
-        let lock = locks.join(format!("{run}.lock"));
-        // Held while its belongings go, so that nobody takes it for a new run's in between.
+        let lock = lock_of(locks, &run);
+        // Held while what belongs to the run is removed, so that no new run can take it in between.
         let _held = match locked(&lock) {
             Ok(held) => held,
             Err(TryLockError::WouldBlock) => {
@@ -148,8 +169,8 @@ pub fn sweep_folders(locks: &Path) -> io::Result<Swept> {
                 continue;
             }
         };
-        for name in [format!("{run}.host"), format!("{run}.kata")] {
-            let folder = locks.join(&name);
+        for folder in [host_folder(locks, &run), kata_folder(locks, &run)] {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy();
             match std::fs::remove_dir_all(&folder) {
                 Ok(()) => swept.removed.push(format!("folder {name}")),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -178,12 +199,12 @@ fn locked(lock: &Path) -> Result<Option<File>, TryLockError> {
 pub struct Swept {
     /// What it removed.
     pub removed: Vec<String>,
-    /// What it left because nothing says whether its run is over, or because it could not be removed; with what a person
-    /// can do about it, where that is known.
+    /// What it left because nothing says whether its run is over, or because it could not be removed; with what people can
+    /// do about it, if that is known.
     pub left: Vec<String>,
-    /// What lies among that which is of runs, and is of none.
+    /// What is in the folder of locks and belongs to no run.
     pub others: Vec<PathBuf>,
-    /// Whether a run goes on, or may.
+    /// Whether a run goes on, or may go on.
     pub alive: bool,
 }
 
@@ -228,7 +249,7 @@ pub async fn sweep(docker: &Docker, which: Which<'_>) -> Result<Swept, bollard::
     Ok(swept)
 }
 
-/// Whether it was us who removed something; another run may sweep the same left-overs at the same time.
+/// Whether this process removed it; another run may sweep the same things at the same time.
 fn gone(answer: Result<(), bollard::errors::Error>) -> Result<bool, bollard::errors::Error> {
     match answer {
         Ok(()) => Ok(true),
@@ -241,7 +262,7 @@ fn gone(answer: Result<(), bollard::errors::Error>) -> Result<bool, bollard::err
 enum Choice {
     Remove,
     Leave,
-    /// A person must know; with the lock's path.
+    /// People must decide; with the lock's path.
     Ask(String),
 }
 
@@ -273,7 +294,7 @@ mod tests {
     #[test]
     fn a_run_of_this_cache_is_over_when_its_lock_is_free_or_gone() {
         let dir = tempfile::tempdir().unwrap();
-        let mine = Mine { cache: "mine", locks: dir.path() };
+        let mine = OwnCache { cache: "mine", locks: dir.path() };
         let lock = RunLock::take(dir.path(), "r1").unwrap();
         let path = lock.path().to_owned();
         let labels = labels("mine", &path);
@@ -289,7 +310,7 @@ mod tests {
     #[test]
     fn a_lock_that_cannot_be_looked_at_says_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let mine = Mine { cache: "mine", locks: dir.path() };
+        let mine = OwnCache { cache: "mine", locks: dir.path() };
         // Another mount namespace's path, as where jobs of a CI share Docker's socket.
         let elsewhere = dir.path().join("elsewhere/r1.lock");
         let ask = Choice::Ask(elsewhere.to_string_lossy().into_owned());
@@ -302,10 +323,10 @@ mod tests {
         // A free lock of another cache that is there is free.
         std::fs::write(&link, "").unwrap();
         assert_eq!(choose(&labels("other", &link), Which::Over(mine)), Choice::Remove);
-        // Whatever has our label and no lock is not ours to judge.
+        // Nothing is known of what has our label and no lock.
         let bare = HashMap::from([(RUN_LABEL.to_owned(), "r1".to_owned())]);
         assert_eq!(choose(&bare, Which::Over(mine)), Choice::Ask(String::new()));
-        // A run's name leads out of no folder.
+        // A run's name cannot lead out of the folder.
         let mut outside = labels("mine", &elsewhere);
         outside.insert(RUN_LABEL.to_owned(), "../r1".to_owned());
         assert_eq!(choose(&outside, Which::Over(mine)), ask);

@@ -156,7 +156,7 @@ fn in_a_guest(journal: &Path) -> Result<String, String> {
 
 /// What `docker` lists of a run.
 fn ids(arguments: &[&str], run: &str) -> Vec<String> {
-    let filter = format!("label={}={run}", harness::container::RUN_LABEL);
+    let filter = format!("label={}={run}", harness::environments::container::RUN_LABEL);
     let ended = end(Command::new("docker").args(arguments).args(["--filter", &filter]));
     assert_eq!(ended.code, Some(0), "docker {arguments:?}: {}", ended.stderr);
     ended.stdout.lines().map(str::to_owned).collect()

@@ -2,7 +2,10 @@
 //!
 //! Needs root, mmdebstrap and Docker, as `kata-qualify doctor` says.
 
-use harness::{container, line, setup, sweep};
+use protocol::fault::Fault;
+use protocol::message::{EnvironmentReply, EnvironmentRequest};
+use harness::environments::container;
+use harness::{line, setup, sweep};
 use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
 use kata_osinfo::profile::Profile;
@@ -38,10 +41,10 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
         pjdfstest: None,
     };
     let id = format!("endings-{}", std::process::id());
-    let lock = sweep::RunLock::take(&cache().join("runs"), &id).unwrap();
+    let lock = sweep::RunLock::take(&sweep::locks_folder(&cache()), &id).unwrap();
     let lock_path = lock.path().to_string_lossy().into_owned();
-    let owner = container::Owner { run: &id, lock: &lock_path, cache: &images::cache::id(&cache()).unwrap() };
-    let container = container::start(&docker, &docker_image, harness::built_in::AGENT, owner).await.unwrap();
+    let owner = container::Owner { run: id, lock: lock_path, cache: images::cache::id(&cache()).unwrap() };
+    let container = container::start(&docker, &docker_image, harness::built_in::AGENT, &owner).await.unwrap();
     setup::send(&container.line, &mut prepared).await.unwrap();
     let mut seen = Vec::new();
     for fault in Fault::ALL {

@@ -8,7 +8,7 @@
 mod command;
 
 use command::{Ended, end};
-use harness::container::{self, Owner};
+use harness::environments::container::{self, Owner};
 use harness::sweep::RunLock;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -28,9 +28,9 @@ async fn nothing_of_the_host_is_opened_from_a_container() {
     let lock = RunLock::take(dir.path(), &image.0).unwrap();
     let docker = container::connect().await.unwrap();
     let agent = harness::built_in::AGENT;
-    let path = lock.path().to_string_lossy();
-    let owner = Owner { run: &image.0, lock: &path, cache: "none" };
-    let container = container::start(&docker, &image.0, agent, owner).await.unwrap();
+    let lock_path = lock.path().to_string_lossy().into_owned();
+    let owner = Owner { run: image.0.clone(), lock: lock_path, cache: "none".to_owned() };
+    let container = container::start(&docker, &image.0, agent, &owner).await.unwrap();
     let tried = end(Command::new("docker").args(["exec", container.id(), "/escape"]));
     container.remove().await.unwrap();
     assert_eq!(tried.code, Some(0), "{}{}", tried.stdout, tried.stderr);

@@ -1,4 +1,4 @@
-//! What is nobody's fault but the infrastructure's is told as such: which phase, what cause, exit 3, and the record stays.
+//! A failure of the infrastructure is reported as one: with its phase and cause, with exit 3, and the record is not changed.
 //!
 //! Needs root, mmdebstrap, Docker and a mirror.
 

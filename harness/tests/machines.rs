@@ -5,9 +5,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails by panicking")]
 
+use harness::environments::vm::outer::Outer;
+use harness::environments::vm::{self, Content, SeedFile, Size, Vm, pinned};
 use harness::line::ask;
-use harness::vm::outer::Outer;
-use harness::vm::{self, Content, SeedFile, Size, Vm};
 use images::{Disk, Options, prepare_disk};
 use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
@@ -35,7 +35,7 @@ fn ready() -> Ready {
     let release = database.record("debian").unwrap().release("13", Arch::X86_64).unwrap();
     let disk = prepare_disk(&release, &options, &vm::files(), &|_| {});
     let disk = disk.unwrap_or_else(|e| panic!("no disk of debian:13: {e}"));
-    let outer = Outer::prepare(&options, &|_| {}).unwrap();
+    let outer = pinned::prepare(&options, &|_| {}).unwrap();
     Ready { _turn: turn, outer, disk, folder: tempfile::tempdir().unwrap() }
 }
 
@@ -112,7 +112,7 @@ async fn the_ends_of_a_machine_are_told_apart() {
     assert!(machines_of(std::process::id(), &ready.disk).is_empty(), "nothing of a machine stays");
 }
 
-/// A run that is killed takes its machines along: the kernel ends them, for nobody else is left to.
+/// A run that is killed takes its machines along: the kernel ends them, because nobody else is left to do so.
 #[test]
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_killed_run_leaves_no_machine() {

@@ -15,6 +15,8 @@ pub enum Stop {
         message: String,
         /// The component at fault, where the body knows better than the catalogue.
         blames: Option<Component>,
+        /// What the record says and does not hold, where it is the record that is blamed: paths, names of packages.
+        record: Vec<String>,
     },
     /// The environment cannot show the property either way; the reason names what it lacks.
     Skip {
@@ -37,12 +39,18 @@ pub enum Stop {
 impl Stop {
     /// The property does not hold.
     pub fn fail(message: impl Into<String>) -> Stop {
-        Stop::Fail { message: message.into(), blames: None }
+        Stop::Fail { message: message.into(), blames: None, record: Vec::new() }
     }
 
     /// The property does not hold, and `component` is at fault.
     pub fn blame(component: Component, message: impl Into<String>) -> Stop {
-        Stop::Fail { message: message.into(), blames: Some(component) }
+        Stop::Fail { message: message.into(), blames: Some(component), record: Vec::new() }
+    }
+
+    /// The property does not hold because of what the record says: these paths and names of packages.
+    pub fn blame_record<S: Into<String>>(said: impl IntoIterator<Item = S>, message: impl Into<String>) -> Stop {
+        let record = said.into_iter().map(Into::into).collect();
+        Stop::Fail { message: message.into(), blames: Some(Component::Record), record }
     }
 
     /// The environment lacks something.

@@ -141,7 +141,7 @@ mod tests {
         ];
         for (ending, expected) in rows {
             match (ending.stop("doing it"), expected) {
-                (Stop::Fail { blames, message }, Some(expected)) => {
+                (Stop::Fail { blames, message, .. }, Some(expected)) => {
                     assert_eq!(blames, Some(expected), "{ending:?}");
                     assert!(message.starts_with("doing it: "), "{message}");
                 }

@@ -129,7 +129,7 @@ impl Bench {
 
 fn failure(check: Check) -> (String, Option<Component>) {
     match check {
-        Err(Stop::Fail { message, blames }) => (message, blames),
+        Err(Stop::Fail { message, blames, .. }) => (message, blames),
         other => panic!("expected a failure, got {other:?}"),
     }
 }
@@ -226,7 +226,7 @@ fn the_end_of_containerd_is_named_and_the_next_test_has_a_new_one() {
             test.join().unwrap()
         });
         match killed {
-            Err(Stop::Fail { message, blames }) => {
+            Err(Stop::Fail { message, blames, .. }) => {
                 assert!(blamed && blames == Some(Component::Containerd), "{signal}: {message}, {blames:?}");
                 assert!(message.contains("containerd ended"), "{message}");
             }

@@ -3,7 +3,7 @@
 use crate::replay::{Unit, Work, normalised};
 use agent::home::{SLOTS, VOLUME};
 use anyhow::Context as _;
-use harness::container::{LOCK_LABEL, RUN_LABEL};
+use harness::environments::container::{LOCK_LABEL, RUN_LABEL};
 use harness::sweep::RunLock;
 use kata_osinfo::sync::locked;
 use protocol::client::Client;
@@ -158,7 +158,7 @@ impl Script {
         let mut create = Command::new("docker");
         create.args(["create", "--name", &self.name, "--network=none", "--init", "--shm-size=16g"]);
         let filter = folder.join("seccomp.json");
-        std::fs::write(&filter, harness::container::seccomp::profile().to_string())?;
+        std::fs::write(&filter, harness::environments::container::seccomp::profile().to_string())?;
         create.arg(format!("--security-opt=seccomp={}", filter.display())).arg("--cap-add=DAC_READ_SEARCH");
         create.args(["--ulimit=nofile=1000000", "--ulimit=nproc=-1", "--ulimit=memlock=-1", "--pids-limit=-1"]);
         create.arg(format!("--label={RUN_LABEL}={}", self.name)).arg(format!("--label={LOCK_LABEL}={}", self.lock));

@@ -1,7 +1,7 @@
 //! The virtual machine by hand: one QEMU command for the same disk, until systemd has reached the same target.
 
 use anyhow::Context as _;
-use harness::vm::outer::Outer;
+use harness::environments::vm::outer::Outer;
 use images::Disk;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

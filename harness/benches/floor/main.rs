@@ -137,8 +137,7 @@ fn warm(settings: &Settings, rows: &mut Vec<Row>) -> anyhow::Result<()> {
     Run::of(settings, &settings.cache, &name, &["--test", measured::CHEAP])?;
     let options = images::Options { offline: true, accept_expired: true, ..images::Options::new(&settings.cache) };
     let image = images::prepare(&settings.release, &options, &|_| {})?;
-    let files =
-        harness::setup::boot_files_of(&image, &settings.release, &settings.profiles).map_err(anyhow::Error::msg)?;
+    let files = harness::setup::boot_files_of(&image, &settings.release, &settings.profiles)?;
     let (mut ratios, mut peaks) = (Vec::new(), Vec::new());
     println!("warm, {name}, {} jobs; 1-minute load before each in brackets", settings.jobs);
     for round in 1..=settings.rounds {
@@ -210,8 +209,8 @@ fn cold(settings: &Settings, rows: &mut Vec<Row>) -> anyhow::Result<()> {
 fn vm(settings: &Settings, rows: &mut Vec<Row>) -> anyhow::Result<()> {
     let name = settings.release.name();
     let options = images::Options { accept_expired: true, ..images::Options::new(&settings.cache) };
-    let disk = images::prepare_disk(&settings.release, &options, &harness::vm::files(), &|_| {})?;
-    let outer = harness::vm::outer::Outer::prepare(&options, &|_| {}).map_err(anyhow::Error::msg)?;
+    let disk = images::prepare_disk(&settings.release, &options, &harness::environments::vm::files(), &|_| {})?;
+    let outer = harness::environments::vm::pinned::prepare(&options, &|_| {})?;
     let mut ratios = Vec::new();
     println!("vm, {name}, {}; 1-minute load before each in brackets", outer.accelerator.name());
     for round in 1..=settings.rounds {

@@ -14,7 +14,7 @@ use reports::journal::Event;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use suites::check::Stop;
-use suites::outcome::Outcome;
+use suites::outcome::{Component, Outcome};
 
 /// The tests of one cell while they run.
 pub(super) struct Testing {
@@ -35,7 +35,7 @@ pub(super) struct Finished<'a> {
     pub(super) test: &'a str,
     pub(super) attempt: u32,
     pub(super) outcome: Outcome,
-    /// Whether a sandbox of Kata's gave no answer.
+    /// Whether one of Kata's sandboxes did not answer.
     pub(super) unanswered: bool,
     pub(super) began: Instant,
     pub(super) notes: Vec<String>,
@@ -47,7 +47,17 @@ pub(super) fn write_down(shared: &Shared, cell: &Cell, machine: u32, one: Finish
     let Finished { profiles, test, attempt, outcome, unanswered: _, began, notes, artifacts } = one;
     let (cell, profiles, test) = (cell.id.clone(), profiles.to_vec(), test.to_owned());
     let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    shared.journal(Event::TestFinished { cell, profiles, test, attempt, machine, outcome, millis, notes, artifacts });
+    shared.events.write(Event::TestFinished {
+        cell,
+        profiles,
+        test,
+        attempt,
+        machine,
+        outcome,
+        millis,
+        notes,
+        artifacts,
+    });
 }
 
 impl Testing {
@@ -57,7 +67,7 @@ impl Testing {
         let mut result = Ok(());
         for planned in &unit.tests {
             result = self.planned(unit, planned, &mut guest).await;
-            if result.is_err() || locked(&self.schedule).is_spoilt() {
+            if result.is_err() || locked(&self.schedule).is_to_be_traded() {
                 break;
             }
         }
@@ -66,7 +76,7 @@ impl Testing {
         result
     }
 
-    /// Copies what logs there are out of the environment: a run that is interrupted keeps those of the units that ended.
+    /// Copies the logs out of the environment, so that an interrupted run keeps those of the units that ended.
     pub(super) async fn fetch_artifacts(&self) {
         self.artifacts.fetch(&self.shared.out, &self.cell.id, &self.line).await;
     }
@@ -106,14 +116,14 @@ impl Testing {
         Ok(())
     }
 
-    /// What an attempt comes to.
+    /// The outcome of an attempt that stopped so, or came to its end.
     fn judged(&self, planned: &Planned, stop: Option<Stop>) -> Outcome {
         match stop {
             None => Outcome::Pass,
-            Some(Stop::Fail { message, blames }) => {
-                let outcome = Outcome::Fail { message, blames: blames.unwrap_or(planned.test.blames) };
-                self.shared.admins.settle(&self.cell.release.name(), outcome)
-            }
+            Some(Stop::Fail { message, blames, record }) => match blames.unwrap_or(planned.test.blames) {
+                Component::Record => self.shared.admin_records.judge(&self.cell.release.name(), message, &record),
+                blames => Outcome::Fail { message, blames },
+            },
             Some(Stop::Skip { reason }) => Outcome::Skip { reason },
             Some(Stop::Error { message } | Stop::Unanswered { message }) => Outcome::Error { message },
         }
@@ -152,7 +162,7 @@ impl Testing {
             profile: Box::new(unit.profile.clone()),
             guest: guest.0,
         };
-        // Natively and in the guest, and whatever it boots itself; the body's own deadlines are shorter.
+        // It runs natively and in the guest, and may boot machines itself; the body's own deadlines are shorter.
         let deadline = u64::from(test.seconds) * 2 * patience(self.cell.id.environment) + 800;
         match ask(&self.line, request, deadline).await? {
             EnvironmentReply::Tested { stop, notes, artifacts, launched, guest_alive } => {
@@ -171,12 +181,12 @@ impl Testing {
 
     async fn stop(&self, guest: &mut Guest) {
         if let Some(handle) = guest.0.take() {
-            // A guest that cannot be stopped goes with its environment.
+            // A guest that cannot be stopped ends with its environment.
             let _ = ask(&self.line, EnvironmentRequest::StopGuest { guest: handle }, 60).await;
         }
     }
 
-    /// The profiles for which nothing that has finished blocks the test; the others get their outcome here.
+    /// The profiles under which no finished test blocks this one; under the others it gets its outcome here.
     fn not_blocked(&self, planned: &Planned) -> Vec<String> {
         let mut free = Vec::new();
         let blockers = locked(&self.schedule).blockers(planned);
@@ -196,7 +206,7 @@ impl Testing {
         schedule.started(profiles, test, attempt, Instant::now());
         drop(schedule);
         let (cell, profiles, test) = (self.cell.id.clone(), profiles.to_vec(), test.to_owned());
-        self.shared.journal(Event::TestStarted { cell, profiles, test, attempt });
+        self.shared.events.write(Event::TestStarted { cell, profiles, test, attempt });
     }
 
     /// An outcome without an attempt.
@@ -220,10 +230,10 @@ impl Testing {
         let Launched { argv, daemon, deviations } = launched;
         let (cell, profiles) = (self.cell.id.clone(), profiles.to_vec());
         let configuration = unit.configuration.name().to_owned();
-        self.shared.journal(Event::Launched { cell, profiles, configuration, argv, daemon, deviations });
+        self.shared.events.write(Event::Launched { cell, profiles, configuration, argv, daemon, deviations });
     }
 
-    /// Where the environment's artifacts will lie below the output folder.
+    /// The paths that the environment's artifacts will have below the output folder.
     fn relative(&self, artifacts: Vec<String>) -> Vec<String> {
         artifacts.iter().map(|path| artifact_path(&self.cell.id, path)).collect()
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Parser)]
 #[command(name = "kata-qualify", version, max_term_width = 110, after_help = EXIT_CODES)]
 pub(super) struct Arguments {
-    /// Say more on standard error.
+    /// Print more on standard error.
     #[arg(long, short, global = true)]
     pub verbose: bool,
     #[command(subcommand)]
@@ -22,7 +22,7 @@ Exit codes:
   0    as recorded or better (a first record is never worse)
   1    worse than recorded; with --strict: something required is not supported
   2    bad usage or bad input, nothing was run
-  3    infrastructure: something could not be judged, or `clean` had to leave something
+  3    infrastructure: something could not be judged, or `clean` could not remove everything
   130  interrupted";
 
 #[derive(Debug, Subcommand)]
@@ -33,15 +33,15 @@ pub(super) enum Command {
     List(ListArguments),
     /// Explain a test or a capability: what it proves, why Kata needs it, what is required for it.
     Explain(ExplainArguments),
-    /// Print what the records say was verified, as Markdown; `docs/matrix.md` is made so.
+    /// Print what the records say was verified, as Markdown; this makes `docs/matrix.md`.
     Matrix(MatrixArguments),
-    /// For maintainers: hold the profiles against a checkout of Kata's source, release by release.
+    /// For maintainers: compare the profiles with a checkout of Kata's source, release by release.
     Profiles(ProfilesArguments),
-    /// Make all reports again from a run's journal.
+    /// Rewrite all reports from a run's journal.
     Report(ReportArguments),
-    /// Say what this machine can do and what it lacks.
+    /// Show what this machine can do and what it lacks.
     Doctor(DoctorArguments),
-    /// Remove what earlier runs left behind, and with --images the cached images, here and in Docker.
+    /// Remove what earlier runs left behind; with --images also the cached images, here and in Docker.
     Clean(CleanArguments),
 }
 
@@ -88,7 +88,8 @@ pub(super) enum Format {
 
 #[derive(Debug, Args)]
 pub(super) struct RunArguments {
-    /// Releases: `debian:13`, `debian`, `debian:11,12`, `all`; none with `--in host`, which is what this machine runs.
+    /// Releases: `debian:13`, `debian`, `debian:11,12`, `all`; none with `--in host`, which tests the release that this
+    /// machine runs.
     #[arg(required_unless_present = "environments", value_name = "TARGET")]
     pub targets: Vec<String>,
     /// Where to bring releases up [default: container, or vm where no Docker engine answers].
@@ -97,46 +98,44 @@ pub(super) struct RunArguments {
     /// Memory of a virtual machine; guests run in it.
     #[arg(long, default_value_t = 4096, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1024..=1 << 20))]
     pub vm_memory: u32,
-    /// Kata families to qualify for, or `all`; the default is those that upstream maintains.
+    /// Kata families to qualify for, or `all` [default: those that upstream maintains].
     #[arg(long = "profile", value_delimiter = ',', value_name = "PROFILE")]
     pub profiles: Vec<String>,
     /// Kata to run containers with: a release archive (kata-static-*.tar.xz or .zst) or a folder like it, and the SHA-256
-    /// that the archive must have. Once for a Go runtime and once for a Rust one; what it contains decides. Needs --in vm.
+    /// that the archive must have. Give it once for a Go runtime and once for a Rust one. Needs --in vm.
     #[arg(long, value_name = "PATH|URL[#SHA256]")]
     pub kata: Vec<String>,
-    /// What to use in the place of the distro's own: virtiofsd, qemu, or for Kata's guests the kernel. Verdicts become
-    /// `partial`.
+    /// A file to use instead of the distro's own virtiofsd, qemu, or (for Kata's guests) kernel. Verdicts become `partial`.
     #[arg(long = "component", value_name = "NAME=PATH")]
     pub components: Vec<String>,
-    /// Only tests whose id contains this, and what blocks them; such a run is never written back.
+    /// Run only tests whose id contains this, and the tests that can block them; never written back.
     #[arg(long = "test", value_name = "FILTER")]
     pub filter: Option<String>,
-    /// Where journal, reports and logs go [default: kata-qualify-out/<time>].
+    /// Folder for journal, reports and logs [default: kata-qualify-out/<time>].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Records that replace or add to the shipped ones.
     #[arg(long, value_name = "DIR")]
     pub records: Option<PathBuf>,
-    /// Write what was verified beside the records, into verified/ of --records, else of distros/records below this
-    /// folder.
+    /// Write what was verified into the folder verified/ of --records, or of distros/records below the current folder.
     #[arg(long)]
     pub write_back: bool,
     /// Guests at the same time [default: the number of CPUs].
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=7))]
     pub jobs: Option<u16>,
-    /// How often a failing test is tried again in a fresh guest; what passes then is flaky.
+    /// How often to retry a failing test in a fresh guest; one that then passes is flaky.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10))]
     pub retries: u32,
-    /// Leave containers for a look; `clean` removes them.
+    /// Keep containers so that you can look into them; `clean` removes them.
     #[arg(long)]
     pub keep: bool,
     /// Exit with 1 if anything required is not supported, whatever the record says.
     #[arg(long)]
     pub strict: bool,
-    /// No network: the newest cached image of each release.
+    /// Use no network, but the newest cached image of each release.
     #[arg(long)]
     pub offline: bool,
-    /// Accept a mirror whose signed index has expired; recorded in the evidence.
+    /// Accept a mirror whose signed index has expired; the evidence says so.
     #[arg(long)]
     pub accept_expired: bool,
     /// The archive to install from [default: the one that this machine's apt uses, else mmdebstrap's own].
@@ -145,8 +144,8 @@ pub(super) struct RunArguments {
     /// Where an image's base comes from.
     #[arg(long, value_enum, default_value = "auto")]
     pub source: SourceArgument,
-    /// The vendor's cloud image (qcow2) as the base of the one release that is named, and the checksum that it must have:
-    /// `#sha256:HEX` or `#sha512:HEX`, which an address needs and a path may have.
+    /// The vendor's cloud image (qcow2) as the base of the one release that is named, with its checksum, `#sha256:HEX` or
+    /// `#sha512:HEX`; an address must have one, a path may have one.
     #[arg(long, value_name = "PATH|URL#CHECKSUM", conflicts_with = "source")]
     pub cloud_image: Option<String>,
     /// Also install this package (a name, or a .deb file) over the release: a candidate, never written back.
@@ -158,8 +157,8 @@ pub(super) struct RunArguments {
     /// Where images are cached [default: $KATA_QUALIFY_CACHE, else ~/.cache/kata-qualify].
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
-    /// How many GiB cached images may take; at a run's end those go that were not used for the longest time and are not in
-    /// use. Docker's copies go with them and are not counted [default: $KATA_QUALIFY_CACHE_SIZE, else 20].
+    /// How many GiB cached images may take. At the end of a run the least recently used ones that are not in use are
+    /// removed, with their copies in Docker, which do not count [default: $KATA_QUALIFY_CACHE_SIZE, else 20].
     #[arg(long, value_name = "GIB")]
     pub cache_size: Option<u64>,
     /// The matrix on standard output, or the results as JSON.
@@ -214,7 +213,7 @@ pub(super) struct ReportArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArguments {
-    /// Install what is missing (as root; says what it does).
+    /// Install what is missing (as root; prints what it does).
     #[arg(long)]
     pub fix: bool,
 }
@@ -243,14 +242,13 @@ pub(super) fn cache(option: Option<&Path>) -> Result<PathBuf, UsageError> {
     })
 }
 
-/// A folder of the user's; one that is relative is none (XDG Base Directory Specification): it would be another one in
-/// each working folder.
-pub(crate) fn home(variable: &str) -> Option<PathBuf> {
+/// A folder of the user's. A relative one is ignored (XDG Base Directory Specification), because it would be a different
+/// one in each working folder.
+pub(super) fn home(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from).filter(|folder| folder.is_absolute())
 }
 
-/// How much the cache may take, in GiB, unless somebody says otherwise: the five releases of Debian as containers and as
-/// disks take about 10.
+/// How much the cache may take by default, GiB. The five releases of Debian as containers and as disks take about 10.
 const CACHE_SIZE: u64 = 20;
 
 /// How much the cache may take, in bytes: the option, the environment, or the default.
@@ -279,7 +277,7 @@ pub(super) struct MatrixArguments {
     pub records: Option<PathBuf>,
 }
 
-/// A year of seconds: more is a slip, and more than a clock can be asked for.
+/// Seconds in a year: more is a typing error, and can overflow a clock.
 const YEAR: u64 = 365 * 24 * 60 * 60;
 
 /// `kata-qualify profiles`.

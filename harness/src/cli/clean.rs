@@ -1,8 +1,8 @@
-//! `kata-qualify clean`: removes what runs left behind and, if asked, the cache of images; says what stays, and why.
+//! `kata-qualify clean`: removes what runs left behind and, if asked, the cached images; says what it leaves, and why.
 
 use crate::cli::arguments::{self, CleanArguments};
 use crate::cli::{Exit, redact, runtime};
-use crate::container;
+use crate::environments::container;
 use crate::progress::tell;
 use crate::sweep::{self, Swept};
 use anyhow::Context as _;
@@ -15,62 +15,62 @@ use std::path::Path;
 pub(super) fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     let cache = arguments::cache(what.cache.as_deref())?;
     let id = images::cache::id(&cache)?;
-    let locks = cache.join("runs");
-    let mine = sweep::Mine { cache: &id, locks: &locks };
+    let locks = sweep::locks_folder(&cache);
+    let own = sweep::OwnCache { cache: &id, locks: &locks };
     let runtime = runtime()?;
-    let mut told = Told::default();
+    let mut printed = Printed::default();
     let docker = runtime.block_on(container::connect());
     match &docker {
-        Ok(docker) => match runtime.block_on(sweep::sweep(docker, sweep::Which::Over(mine))) {
-            Ok(swept) => told.swept(&swept),
-            Err(e) => told.failed("containers and volumes", &e),
+        Ok(docker) => match runtime.block_on(sweep::sweep(docker, sweep::Which::Over(own))) {
+            Ok(swept) => printed.swept(&swept),
+            Err(e) => printed.failed("containers and volumes", &e),
         },
         Err(e) => tell(format_args!("warning: {e}: containers and volumes, if any, were not looked at")),
     }
     let swept = sweep::sweep_folders(&locks).with_context(|| format!("looking through {}", locks.display()))?;
-    told.swept(&swept);
+    printed.swept(&swept);
     let half = images::sweep(&cache)?;
     if half.removed > 0 {
-        told.removed(format_args!("{} half images", half.removed));
+        printed.removed(format_args!("{} half images", half.removed));
     }
-    half.left.iter().for_each(|left| told.left(left));
+    half.left.iter().for_each(|left| printed.left(left));
     if !what.images {
-        return Ok(told.exit());
+        return Ok(printed.exit());
     }
     let cleaned = images::clean(&cache, &images::Clean::All).context("removing cached images")?;
-    told.removed(format_args!("{} cached images", cleaned.removed.len()));
+    printed.removed(format_args!("{} cached images", cleaned.removed.len()));
     for key in &cleaned.in_use {
         tell(format_args!("note: left image {}: a run is using it", key.get(..12).unwrap_or(key)));
     }
-    cleaned.left.iter().for_each(|left| told.left(left));
-    cleaned.others.iter().for_each(|other| told.other(other));
+    cleaned.left.iter().for_each(|left| printed.left(left));
+    cleaned.others.iter().for_each(|other| printed.other(other));
     if let Ok(docker) = &docker {
-        // What a run holds in the cache it may be about to start in Docker.
+        // A run may be about to start in Docker what it holds in the cache.
         match runtime.block_on(images::container::remove_orphans(docker, &cache)) {
             Ok(done) => {
-                done.removed.iter().for_each(|tag| told.removed(format_args!("image {tag}")));
-                done.left.iter().for_each(|left| told.left(format_args!("image {left}")));
+                done.removed.iter().for_each(|tag| printed.removed(format_args!("image {tag}")));
+                done.left.iter().for_each(|left| printed.left(format_args!("image {left}")));
             }
-            Err(e) => told.failed("Docker's images", &e),
+            Err(e) => printed.failed("Docker's images", &e),
         }
         // Nothing says of which run these are.
         if !swept.alive {
             match runtime.block_on(images::container::remove_exports(docker, &id)) {
-                Ok(removed) => removed.iter().for_each(|id| told.removed(format_args!("container {id}"))),
-                Err(e) => told.failed("Docker's containers", &e),
+                Ok(removed) => removed.iter().for_each(|id| printed.removed(format_args!("container {id}"))),
+                Err(e) => printed.failed("Docker's containers", &e),
             }
         }
     }
-    Ok(told.exit())
+    Ok(printed.exit())
 }
 
-/// What was told so far, in a word: whether something is left that should be gone.
+/// What was printed so far: whether something is left that should be gone.
 #[derive(Default)]
-struct Told {
+struct Printed {
     incomplete: bool,
 }
 
-impl Told {
+impl Printed {
     fn removed(&self, what: impl Display) {
         let _ = writeln!(std::io::stdout(), "removed {what}");
     }
@@ -80,7 +80,7 @@ impl Told {
         tell(format_args!("warning: left {what}"));
     }
 
-    /// It may be somebody's, and is nothing of a run's.
+    /// It may be somebody's, and belongs to no run.
     fn other(&self, path: &Path) {
         tell(format_args!("note: left {}: kata-qualify did not make it", path.display()));
     }

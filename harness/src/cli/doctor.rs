@@ -1,9 +1,12 @@
-//! `kata-qualify doctor`: what this machine can do for a qualification, what it lacks, and how to mend it.
+//! `kata-qualify doctor`: what this machine can do for a qualification, what it lacks, and how to fix it.
 
-use crate::cli::{Exit, print};
-use crate::container;
+use crate::cli::arguments::home;
+use crate::cli::{Exit, cache_folder, print};
+use crate::environments::container;
+use crate::environments::vm::outer::{Accelerator, KVM_DEVICE, release_name};
+use crate::environments::vm::pinned;
+use crate::memory;
 use crate::progress::tell;
-use crate::vm::outer::{self, Accelerator};
 use anyhow::Context as _;
 use kata_osinfo::diagnostic::error_chain;
 use std::fmt::Write as _;
@@ -11,13 +14,45 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+/// What is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    Root,
+    Program(&'static str),
+    Namespaces,
+    Docker,
+    Keyring,
+    Accelerator,
+    Machines,
+    Pjdfstest,
+    Memory,
+}
+
+impl Subject {
+    fn name(self) -> &'static str {
+        match self {
+            Subject::Root => "root",
+            Subject::Program(name) => name,
+            Subject::Namespaces => "namespaces for packages' scripts",
+            Subject::Docker => "Docker engine",
+            Subject::Keyring => "keyring of the Debian archive",
+            Subject::Accelerator => "accelerator",
+            Subject::Machines => "virtual machines",
+            Subject::Pjdfstest => "pjdfstest",
+            Subject::Memory => "memory",
+        }
+    }
+}
+
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
 /// One thing that was looked at.
 struct Finding {
-    what: &'static str,
+    subject: Subject,
     ok: bool,
     /// What was seen.
     seen: String,
-    /// Debian packages that mend it.
+    /// Debian packages that fix it.
     packages: &'static [&'static str],
     /// Without it nothing runs.
     needed: bool,
@@ -37,7 +72,7 @@ pub(super) fn doctor(fix: bool) -> anyhow::Result<Exit> {
             tell(format_args!("nothing to install"));
         } else {
             install(&missing)?;
-            if missing.contains(&"docker.io") {
+            if !docker_answers(&findings) {
                 start_engine();
             }
             findings = look();
@@ -51,7 +86,7 @@ pub(super) fn doctor(fix: bool) -> anyhow::Result<Exit> {
             (false, true) => "MISSING",
             (false, false) => "without",
         };
-        writeln!(out, "{mark}  {:32} {}", finding.what, finding.seen)?;
+        writeln!(out, "{mark}  {:32} {}", finding.subject.name(), finding.seen)?;
         if !finding.ok && !finding.packages.is_empty() {
             writeln!(out, "         hint: `kata-qualify doctor --fix` installs {}", finding.packages.join(", "))?;
         }
@@ -60,7 +95,7 @@ pub(super) fn doctor(fix: bool) -> anyhow::Result<Exit> {
     writeln!(
         out,
         "\n{}",
-        match (able, findings.iter().any(|f| f.what == "Docker engine" && f.ok)) {
+        match (able, docker_answers(&findings)) {
             (true, true) => "this machine can qualify releases in containers and in virtual machines",
             (true, false) => "this machine can qualify releases in virtual machines",
             (false, _) => "this machine cannot qualify releases yet",
@@ -70,12 +105,16 @@ pub(super) fn doctor(fix: bool) -> anyhow::Result<Exit> {
     Ok(if able { Exit::AsRecorded } else { Exit::Infrastructure })
 }
 
+fn docker_answers(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.subject == Subject::Docker && finding.ok)
+}
+
 /// Whether packages' scripts can be given ids of their own on the filesystem that caches usually lie on.
 fn namespaces() -> Finding {
-    let home = crate::cli::home("HOME").unwrap_or_else(|| PathBuf::from("/"));
+    let home = home("HOME").unwrap_or_else(|| PathBuf::from("/"));
     let can = images::confines(&home);
     Finding {
-        what: "namespaces for packages' scripts",
+        subject: Subject::Namespaces,
         ok: can.is_ok(),
         seen: match can {
             Ok(()) => format!("ids are mapped on the filesystem of {}", home.display()),
@@ -91,7 +130,7 @@ fn look() -> Vec<Finding> {
     let (docker, docker_seen) = docker();
     vec![
         Finding {
-            what: "root",
+            subject: Subject::Root,
             ok: root,
             seen: if root { "yes".into() } else { "no: bootstrapping and chroots need it".into() },
             packages: &[],
@@ -100,20 +139,20 @@ fn look() -> Vec<Finding> {
         program("mmdebstrap", "bootstraps Debian and Ubuntu", &["mmdebstrap"]),
         namespaces(),
         program("apt-get", "reads mirrors and signed indexes", &[]),
-        Finding { what: "Docker engine", ok: docker, seen: docker_seen, packages: &["docker.io"], needed: false },
+        Finding { subject: Subject::Docker, ok: docker, seen: docker_seen, packages: &["docker.io"], needed: false },
         program("mke2fs", "makes disks of releases", &["e2fsprogs"]),
         program("setpriv", "ties virtual machines to the harness", &["util-linux"]),
         Finding {
-            what: "keyring of the Debian archive",
-            ok: Path::new("/usr/share/keyrings/debian-archive-keyring.gpg").exists(),
-            seen: "/usr/share/keyrings/debian-archive-keyring.gpg".into(),
+            subject: Subject::Keyring,
+            ok: Path::new(KEYRING).exists(),
+            seen: KEYRING.into(),
             packages: &["debian-archive-keyring"],
             needed: true,
         },
         kvm(),
         machines(),
         Finding {
-            what: "pjdfstest",
+            subject: Subject::Pjdfstest,
             ok: crate::pjdfstest::BINARY.is_some(),
             seen: match crate::pjdfstest::BINARY {
                 Some(bytes) => format!("built in, {} KiB", bytes.len() / 1024),
@@ -122,17 +161,17 @@ fn look() -> Vec<Finding> {
             packages: &[],
             needed: false,
         },
-        memory(),
+        free_memory(),
     ]
 }
 
 fn program(name: &'static str, why: &str, packages: &'static [&'static str]) -> Finding {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // Administrators' programs are not in everybody's PATH.
+    // Administrators' programs are not in every user's PATH.
     let more = ["/usr/sbin", "/sbin"].map(PathBuf::from);
     let found = std::env::split_paths(&path).chain(more).map(|dir| dir.join(name)).find(|p| p.is_file());
     let seen = found.as_ref().map_or_else(|| format!("not found; it {why}"), |p| p.display().to_string());
-    Finding { what: name, ok: found.is_some(), seen, packages, needed: true }
+    Finding { subject: Subject::Program(name), ok: found.is_some(), seen, packages, needed: true }
 }
 
 fn docker() -> (bool, String) {
@@ -150,20 +189,23 @@ fn docker() -> (bool, String) {
     })
 }
 
-/// Virtual machines are booted by a QEMU of their own, under KVM where a guest was seen to boot under it.
+/// Virtual machines are booted by a pinned QEMU, under KVM if a guest boots under it.
 fn machines() -> Finding {
-    let finding = |ok, seen| Finding { what: "virtual machines", ok, seen, packages: &[], needed: false };
-    let cache = match crate::cli::cache_folder() {
+    let finding = |ok, seen| Finding { subject: Subject::Machines, ok, seen, packages: &[], needed: false };
+    let cache = match cache_folder() {
         Ok(cache) => cache,
         Err(e) => return finding(false, e.to_string()),
     };
-    let Some(image) = outer::cached(&cache) else {
+    let Some(image) = pinned::cached(&cache) else {
         return finding(
             true,
-            "not tried: the QEMU for them is taken from debian:13, whose image is not in the cache yet".into(),
+            format!(
+                "not tried: the QEMU for them is taken from {}, whose image is not in the cache yet",
+                release_name()
+            ),
         );
     };
-    match outer::try_cached(&image) {
+    match pinned::try_cached(&image) {
         Ok(outer) => {
             let how = match &outer.accelerator {
                 Accelerator::Kvm => "KVM boots guests and nests: verdicts say `hardware`".to_owned(),
@@ -174,30 +216,27 @@ fn machines() -> Finding {
                     )
                 }
             };
-            finding(true, format!("QEMU {} of debian:13; {how}", outer.version))
+            finding(true, format!("QEMU {} of {}; {how}", outer.version, release_name()))
         }
-        Err(e) => finding(false, e),
+        Err(e) => finding(false, error_chain(&e)),
     }
 }
 
-/// Containers run their guests under TCG whatever the host offers: the same everywhere, and it needs no device.
+/// Containers run their guests under TCG whatever the host offers: that is the same everywhere and needs no device.
 fn kvm() -> Finding {
-    let seen = match std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm") {
-        Ok(_) => "/dev/kvm opens; guests in containers use TCG all the same (verdicts say `emulated`)".to_owned(),
-        Err(e) => format!("/dev/kvm: {e}; guests use TCG (verdicts say `emulated`)"),
+    let seen = match std::fs::OpenOptions::new().read(true).write(true).open(KVM_DEVICE) {
+        Ok(_) => {
+            format!("{KVM_DEVICE} opens; guests in containers use TCG all the same (verdicts say `emulated`)")
+        }
+        Err(e) => format!("{KVM_DEVICE}: {e}; guests use TCG (verdicts say `emulated`)"),
     };
-    Finding { what: "accelerator", ok: true, seen, packages: &[], needed: false }
+    Finding { subject: Subject::Accelerator, ok: true, seen, packages: &[], needed: false }
 }
 
-fn memory() -> Finding {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib: u64 = meminfo
-        .lines()
-        .find_map(|l| l.strip_prefix("MemAvailable:")?.split_whitespace().next()?.parse().ok())
-        .unwrap_or(0);
-    let gib = kib >> 20;
+fn free_memory() -> Finding {
+    let gib = memory::available_kib().unwrap_or(0) >> 20;
     Finding {
-        what: "memory",
+        subject: Subject::Memory,
         ok: gib >= 4,
         seen: format!("{gib} GiB available; a guest is given 2 GiB and touches about a quarter of it"),
         packages: &[],
@@ -205,7 +244,7 @@ fn memory() -> Finding {
     }
 }
 
-/// Starts the engine that was just installed and waits until it answers; whether it does, the findings say.
+/// Starts the engine that was just installed and waits until it answers; the findings say whether it does.
 fn start_engine() {
     let deadline = Instant::now() + Duration::from_secs(30);
     tell(format_args!("running: service docker start"));

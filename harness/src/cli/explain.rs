@@ -1,7 +1,8 @@
-//! `kata-qualify list` and `explain`: what there is and what it means, without running anything.
+//! `kata-qualify list` and `explain`: what there is, and what it means. Nothing is run.
 
 use crate::cli::arguments::{ExplainArguments, Format, ListArguments, ListWhat};
-use crate::cli::run::{database, no_such_test};
+use crate::cli::records::database;
+use crate::cli::request::no_such_test;
 use crate::cli::{Exit, UsageError, print};
 use kata_osinfo::profile::Profile;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! `kata-qualify profiles`: the profiles held against Kata's source.
+//! `kata-qualify profiles`: the profiles compared with Kata's source.
 
 use super::arguments::ProfilesArguments;
 use super::{Exit, UsageError};
@@ -14,7 +14,7 @@ pub(super) fn profiles(what: &ProfilesArguments) -> anyhow::Result<Exit> {
         CheckoutError::NoRepository { .. } => UsageError(format!("--against: {e}")).into(),
         other => anyhow::Error::from(other),
     })?;
-    let report = upstream::compare(&checkout).context("holding the profiles against Kata's source")?;
+    let report = upstream::compare(&checkout).context("comparing the profiles with Kata's source")?;
     let mut out = std::io::stdout().lock();
     for difference in &report.differences {
         writeln!(out, "{difference}")?;

@@ -1,4 +1,4 @@
-//! `kata-qualify report`: all reports again from a run's journal, the only truth.
+//! `kata-qualify report`: rewrites all reports from a run's journal, which is the only truth.
 
 use crate::cli::arguments::{Format, MatrixArguments, ReportArguments};
 use crate::cli::{Exit, UsageError};
@@ -13,7 +13,7 @@ use suites::catalogue;
 
 /// Runs the command.
 pub(super) fn report(what: &ReportArguments) -> anyhow::Result<Exit> {
-    // A folder without a whole journal is bad input, found before anything is written.
+    // A folder without a readable journal is bad input; nothing is written then.
     read(&what.dir).map_err(|e| UsageError(format!("{e:#}")))?;
     let matrix = write(&what.dir, Profile::all())?;
     print(&matrix, what.format)?;
@@ -23,7 +23,7 @@ pub(super) fn report(what: &ReportArguments) -> anyhow::Result<Exit> {
 
 /// Prints what the records say was verified.
 pub(super) fn matrix(what: &MatrixArguments) -> anyhow::Result<Exit> {
-    let database = crate::cli::run::database(what.records.as_deref())?;
+    let database = crate::cli::records::database(what.records.as_deref())?;
     crate::cli::print(&reports::views::published::render(database.records(), Profile::all()))?;
     Ok(Exit::AsRecorded)
 }

@@ -33,10 +33,10 @@ fn drive(schedule: &mut Schedule, is_emulated: bool, mut line: impl FnMut(Attemp
 }
 
 fn machine(schedule: &mut Schedule, is_emulated: bool, line: &mut impl FnMut(Attempt<'_>) -> Answer) -> End {
-    schedule.another();
+    schedule.new_machine();
     for unit in schedule.begin(is_emulated).into_iter().flatten() {
         for planned in &unit.tests {
-            if schedule.is_spoilt() {
+            if schedule.is_to_be_traded() {
                 return End::Whole;
             }
             for (profile, blocker) in schedule.blockers(planned) {
@@ -145,20 +145,20 @@ fn the_budget_of_losses_is_used_up() {
         machines = machine;
         Answer::Loss
     });
-    assert_eq!((machines, said.last()), (LOSSES + 1, Some(&Next::GivenUp)));
+    assert_eq!((machines, said.last()), (LOSSES_OF_A_CELL + 1, Some(&Next::GivenUp)));
     // Nothing is replaced where tests have no second attempt, nor is a container.
     for mut schedule in [Schedule::new(units(BLK), true, 0), Schedule::new(units(BLK), false, 1)] {
         assert_eq!(drive(&mut schedule, true, |_| Answer::Loss), [Next::GivenUp]);
     }
     let mut broken = vm(BLK);
-    broken.another();
+    broken.new_machine();
     assert_eq!(broken.ended(End::Broken), (Next::GivenUp, Vec::new()));
 }
 
 #[test]
 fn what_was_under_way_is_told_with_its_attempt() {
     let mut schedule = vm(BLK);
-    schedule.another();
+    schedule.new_machine();
     schedule.begin(true);
     let now = Instant::now();
     let profiles = ["go-3.29".to_owned()];
@@ -206,7 +206,7 @@ fn machines_are_traded_so_often_and_no_more() {
     let said =
         drive(&mut schedule, true, |(_, _, test, _)| if blockers.contains(test) { pass() } else { Answer::Silence });
     let traded = said.iter().filter(|next| **next == Next::Machine(Why::Unanswered)).count();
-    assert_eq!(traded, usize::try_from(TRADES).unwrap(), "{said:?}");
+    assert_eq!(traded, usize::try_from(TRADES_OF_A_CELL).unwrap(), "{said:?}");
     assert_eq!(said.last(), Some(&Next::Finished));
 }
 

@@ -1,7 +1,7 @@
 //! Makes a cloud image of a release's tree: partitions, filesystems, a qcow2 around them.
 
-use harness::vm::outer::Outer;
-use harness::vm::process::Process;
+use harness::environments::vm::outer::Outer;
+use harness::environments::vm::process::Process;
 use images::Image;
 use qemu::qmp::Qmp;
 use serde_json::json;

@@ -7,13 +7,14 @@
 
 mod made;
 
-use harness::vm::cloud::CloudImage;
-use harness::vm::outer::Pinned;
+use harness::environments::vm::cloud::CloudImage;
+use harness::environments::vm::pinned::Pinned;
 use images::artifacts::sha256;
 use images::brought::Source;
 use images::{Image, ImageError, Options, Origin, prepare};
 use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
+use kata_osinfo::diagnostic::error_chain;
 use kata_osinfo::release::Release;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -47,7 +48,8 @@ fn prepared(version: &str, source: &str, options: Options) -> Result<Image, Stri
     let pinned = Arc::new(Pinned::new(options.clone()));
     let source = Source::parse(source).unwrap();
     let cancel = Arc::clone(&options.cancel);
-    let base = CloudImage::open(source, &release, &Database::embedded(), pinned, cancel)?;
+    let base =
+        CloudImage::open(source, &release, &Database::embedded(), pinned, cancel).map_err(|e| error_chain(&e))?;
     let options = Options { base: Some(Arc::new(base)), ..options };
     prepare(&release, &options, &|_| {}).map_err(|e: ImageError| e.to_string())
 }

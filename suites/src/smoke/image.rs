@@ -186,7 +186,7 @@ impl ImageForm<'_> {
 /// Drivers that do not load are the kernel's.
 fn of_the_kernel(stop: Stop) -> Stop {
     match stop {
-        Stop::Fail { message, blames: None } => Stop::blame(Component::Kernel, message),
+        Stop::Fail { message, blames: None, .. } => Stop::blame(Component::Kernel, message),
         other => other,
     }
 }

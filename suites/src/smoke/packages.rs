@@ -82,11 +82,10 @@ fn binaries_belong_to_the_packages_named(env: &dyn Environment) -> Check {
     }
     for (path, packages) in claims {
         let owner = owner(env, &path)?;
-        ensure!(
-            packages.iter().any(|p| p == &owner),
-            "{path} belongs to package {owner}, the record names {}",
-            packages.join(", ")
-        );
+        if !packages.contains(&owner) {
+            let message = format!("{path} belongs to package {owner}, the record names {}", packages.join(", "));
+            return Err(Stop::blame_record(packages.into_iter().chain([path]), message));
+        }
     }
     Ok(())
 }
@@ -160,8 +159,13 @@ fn path_of_virtiofsd(release: &Release) -> Result<String, Stop> {
 
 fn is_executable(env: &dyn Environment, path: &str, what: &str) -> Check {
     let found = env.run(&["test", "-x", path], QUICK)?;
-    ensure!(found.ok(), "the record says that the {what} is {path}, and no executable file is there");
-    Ok(())
+    match found.ok() {
+        true => Ok(()),
+        false => Err(Stop::blame_record(
+            [path],
+            format!("the record says that the {what} is {path}, and no executable file is there"),
+        )),
+    }
 }
 
 fn query(env: &dyn Environment, package: &str) -> Result<Ran, Stop> {

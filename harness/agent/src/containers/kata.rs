@@ -91,8 +91,16 @@ fn planned(
         emulated: kata.emulated,
         force: true,
     };
-    plan(&inputs).map_err(|e| match e {
-        PlanError::Missing { .. } | PlanError::NotPackaged { .. } => Stop::blame(Component::Record, e.to_string()),
+    plan(&inputs).map_err(|e| match &e {
+        PlanError::Missing { wanting } => {
+            let path = match wanting.component.as_str() {
+                "qemu" => release.qemu().map(|vmm| vmm.path.clone()),
+                "kernel" => release.kernel.as_ref().map(|kernel| kernel.image.clone()),
+                share => release.filesystem(share).and_then(|driver| driver.path.clone()),
+            };
+            Stop::blame_record(wanting.packages.iter().cloned().chain(path), e.to_string())
+        }
+        PlanError::NotPackaged { .. } => Stop::blame(Component::Record, e.to_string()),
         PlanError::Unsupported { .. } | PlanError::NothingWorks { .. } => Stop::fail(e.to_string()),
     })
 }

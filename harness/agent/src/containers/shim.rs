@@ -26,7 +26,7 @@ pub(super) fn words_about(log: &str, sandbox: &str) -> String {
 }
 
 /// What a refusal is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Refusal {
     /// `ctr` itself was given an option that it does not know.
     UnknownOption,
@@ -36,8 +36,8 @@ enum Refusal {
     NoSyslog,
     /// The agent was built without seccomp.
     NoSeccomp,
-    /// What the record names is not there.
-    RecordIsWrong,
+    /// These paths, which the record names, are not there.
+    RecordIsWrong(Vec<String>),
     /// What only the configuration names, which the harness has made, is not there.
     ConfigurationIsWrong,
     /// Its words point to this component.
@@ -62,7 +62,7 @@ pub(super) fn refusal(complaint: &str, record: Option<&[String]>) -> Stop {
         )),
         Refusal::NoSyslog => Stop::skip("the environment has no /dev/log, which Kata's Go shim writes to"),
         Refusal::NoSeccomp => Stop::skip("the Kata given has an agent that was built without seccomp"),
-        Refusal::RecordIsWrong => Stop::blame(Component::Record, message),
+        Refusal::RecordIsWrong(paths) => Stop::blame_record(&paths, message),
         Refusal::ConfigurationIsWrong => Stop::error(format!("the configuration names what is not there: {complaint}")),
         Refusal::Blames(component) => Stop::blame(component, message),
         Refusal::Unknown => Stop::fail(message),
@@ -86,8 +86,9 @@ fn read(complaint: &str, record: Option<&[String]>) -> Refusal {
         if has("agent does not support seccomp") {
             return Refusal::NoSeccomp;
         }
-        if absent && record.iter().any(|path| complaint.contains(path.as_str())) {
-            return Refusal::RecordIsWrong;
+        let named: Vec<String> = record.iter().filter(|path| complaint.contains(path.as_str())).cloned().collect();
+        if absent && !named.is_empty() {
+            return Refusal::RecordIsWrong(named);
         }
         if absent && has(".toml: file ") {
             return Refusal::ConfigurationIsWrong;

@@ -157,7 +157,9 @@ mod tests {
             assert_eq!(judge(&format!("{LIBRARY}{PRIVATE}"), daemon, None), Memory::PrivateInVmm, "{daemon}");
         }
         let stop = blame("mounting", Some(Memory::PrivateInVmm));
-        assert!(matches!(&stop, Stop::Fail { blames: Some(Component::Qemu), message } if message.contains("share=on")));
+        assert!(
+            matches!(&stop, Stop::Fail { blames: Some(Component::Qemu), message, .. } if message.contains("share=on"))
+        );
     }
 
     #[test]

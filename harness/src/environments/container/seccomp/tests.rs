@@ -25,7 +25,7 @@ fn every_call_is_decided_once_and_with_a_reason() {
     groups.for_each(|group| assert!(!group.why.is_empty() && !group.calls.is_empty(), "{:?}", group.calls));
 }
 
-/// A call that the table has forgotten is refused; whether that is meant, its place in the table says.
+/// A call that the tables do not have is refused; its entry must say whether that is intended.
 #[test]
 #[cfg_attr(lacks = "system-calls", ignore = "needs the kernel's headers of x86_64")]
 fn every_call_of_this_kernels_headers_is_decided() {

@@ -1,4 +1,8 @@
-//! The limits that a container asks for, and what is done where its engine does not grant one.
+//! The limits that a container asks for, and what is done if its engine does not grant one.
+//!
+//! The engine passes on what its runtime says, which is read here alone: by runc 1 (`error setting rlimit type 7: …`, from
+//! `setupRlimits` in libcontainer/init_linux.go) and crun 1 (setrlimit and `RLIMIT_NOFILE`, from `libcrun_set_rlimits` in
+//! src/libcrun/linux.c).
 
 /// A limit of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -7,7 +11,7 @@ pub(super) struct Limit {
     pub(super) name: &'static str,
     /// What is asked for.
     pub(super) value: i64,
-    /// Linux's number of it (`asm-generic/resource.h`), by which runc complains.
+    /// Linux's number for it (`asm-generic/resource.h`), which runc's complaint has.
     number: u32,
     /// Its line in `/proc/PID/limits`.
     line: &'static str,
@@ -18,16 +22,17 @@ pub(super) const UNLIMITED: i64 = -1;
 
 /// Limits that a container asks for, instead of its engine's defaults: those under which Kata's own daemons run.
 /// `virtiofsd` raises its limit of open files to a million (`--rlimit-nofile`), for which it has no capability here; root's
-/// daemons are bound by no limit of processes and may lock any memory.
+/// daemons have no limit of processes and may lock any memory.
 pub(super) const LIMITS: [Limit; 3] = [
     Limit { name: "nofile", value: 1_000_000, number: 7, line: "Max open files" },
     Limit { name: "nproc", value: UNLIMITED, number: 6, line: "Max processes" },
     Limit { name: "memlock", value: UNLIMITED, number: 8, line: "Max locked memory" },
 ];
 
-/// What is left to ask for after the engine's complaint; nothing where it complains of something else.
+/// What is left to ask for after the engine's complaint; `None` if the complaint is about something else.
 ///
-/// Of a refused limit the container gets its engine's own. Where the complaint names none that was asked for, it may be any.
+/// Instead of a refused limit the container gets its engine's own. If the complaint names none that was asked for, it may be
+/// about any of them.
 pub(super) fn without_refused(asked: &[Limit], complaint: &str) -> Option<Vec<Limit>> {
     if asked.is_empty() || !complaint.to_ascii_lowercase().contains("rlimit") {
         return None;
@@ -36,7 +41,7 @@ pub(super) fn without_refused(asked: &[Limit], complaint: &str) -> Option<Vec<Li
     Some(if granted.len() < asked.len() { granted } else { Vec::new() })
 }
 
-/// One line on the limits that are not among the granted ones; `has` is `/proc/PID/limits` of a process of the container.
+/// One line on the limits that were not granted; `has` is `/proc/PID/limits` of a process of the container.
 pub(super) fn told(granted: &[Limit], has: &str) -> String {
     let refused = LIMITS.iter().filter(|limit| !granted.contains(limit));
     let each: Vec<String> = refused.map(|limit| format!("{} (it has {})", limit.asked(), limit.found(has))).collect();
@@ -60,7 +65,7 @@ impl Limit {
         }
     }
 
-    /// `1024, 524288 at most`: the soft limit, and up to where a process may raise it.
+    /// `1024, 524288 at most`: the soft limit, and how far a process may raise it.
     fn found(&self, has: &str) -> String {
         let rest = has.lines().find_map(|line| line.strip_prefix(self.line));
         let mut words = rest.unwrap_or_default().split_whitespace();

@@ -1,4 +1,4 @@
-//! The container environment: a release's image as a container with the agent in it, as little privileged as will do.
+//! The container environment: a release's image as a container with the agent in it, with as few privileges as possible.
 
 mod limits;
 pub mod seccomp;
@@ -27,7 +27,7 @@ pub const RUN_LABEL: &str = "org.kata-qualify.run";
 pub const CACHE_LABEL: &str = images::container::CACHE_LABEL;
 /// Label with the path of the run's lock; when that lock is free, the run is over.
 pub const LOCK_LABEL: &str = "org.kata-qualify.lock";
-/// Guest memory lies in /dev/shm; it is given out only as guests touch it.
+/// Bytes of /dev/shm, where guests' memory is; it is taken only as guests touch it.
 const SHM: u64 = 16 << 30;
 const AGENT: &str = "/kata-qualify-agent";
 
@@ -56,20 +56,20 @@ pub enum ContainerError {
 }
 
 /// The run that something in Docker belongs to.
-#[derive(Debug, Clone, Copy)]
-pub struct Owner<'a> {
+#[derive(Debug, Clone)]
+pub struct Owner {
     /// The run's id.
-    pub run: &'a str,
+    pub run: String,
     /// The path of its lock.
-    pub lock: &'a str,
+    pub lock: String,
     /// The name of its cache, [`images::cache::id`].
-    pub cache: &'a str,
+    pub cache: String,
 }
 
-impl Owner<'_> {
+impl Owner {
     fn labels(&self) -> HashMap<String, String> {
-        let all = [(RUN_LABEL, self.run), (LOCK_LABEL, self.lock), (CACHE_LABEL, self.cache)];
-        all.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+        let all = [(RUN_LABEL, &self.run), (LOCK_LABEL, &self.lock), (CACHE_LABEL, &self.cache)];
+        all.map(|(name, value)| (name.to_owned(), value.clone())).into()
     }
 }
 
@@ -80,7 +80,7 @@ pub struct Container {
     volume: String,
     /// The line to the agent.
     pub line: Line,
-    /// Which limits the engine did not grant, and what the container has instead, in a line for a person.
+    /// Which limits the engine did not grant, and what the container has instead, as one line for people.
     pub refused: Option<String>,
 }
 
@@ -90,7 +90,7 @@ pub async fn connect() -> Result<Docker, ContainerError> {
 }
 
 /// Starts a container of a local image for a run, copies the agent in and opens the line to it.
-pub async fn start(docker: &Docker, image: &str, agent: &[u8], owner: Owner<'_>) -> Result<Container, ContainerError> {
+pub async fn start(docker: &Docker, image: &str, agent: &[u8], owner: &Owner) -> Result<Container, ContainerError> {
     let labels = owner.labels();
     let request = VolumeCreateRequest { labels: Some(labels.clone()), ..Default::default() };
     let volume = docker.create_volume(request).await.map_err(docker_error("creating a volume"))?.name;
@@ -102,7 +102,7 @@ pub async fn start(docker: &Docker, image: &str, agent: &[u8], owner: Owner<'_>)
             Some(fewer) => asked = fewer,
             None => break started,
         }
-        // A rootless engine can raise nothing. Which of its limits matters is for the agent's probe to find out.
+        // A rootless engine can raise no limit. The agent's probe finds out which of them matter.
         remove_users(docker, &volume).await;
     };
     match started {
@@ -111,14 +111,14 @@ pub async fn start(docker: &Docker, image: &str, agent: &[u8], owner: Owner<'_>)
             Ok(Container { container, docker: docker.clone(), volume, line, refused })
         }
         Err(e) => {
-            // The container, if there was one, has been dropped; the volume goes when it is free.
+            // The container, if there was one, has been dropped; the volume can be removed once it is free.
             remove_volume(docker, &volume).await;
             Err(e)
         }
     }
 }
 
-/// What a person is told of the limits that the engine did not grant.
+/// A line for people on the limits that the engine did not grant.
 async fn refused(line: &Line, granted: &[Limit]) -> Option<String> {
     if granted.len() == LIMITS.len() {
         return None;
@@ -156,7 +156,7 @@ async fn start_on(
         // An engine's own filter refuses unshare(CLONE_FS), which the C virtiofsd calls, and allows what opens files of
         // the host to whoever has the capability below.
         .with_security_opt(format!("seccomp={}", seccomp::profile()))
-        // virtiofsd 1.14 keeps this capability, for file handles, and ends when it cannot; the filter keeps the handles.
+        // virtiofsd 1.14 keeps this capability for file handles, and ends if it cannot; the filter refuses the handles.
         .with_cap_add("DAC_READ_SEARCH")
         .with_host_config_modifier(move |host| {
             host.init = Some(true);
@@ -176,7 +176,7 @@ async fn start_on(
     Ok((container, line))
 }
 
-/// Runs the agent by an exec whose stdio is the line; testcontainers' own exec has no standard input.
+/// Runs the agent by an exec whose standard streams are the line; testcontainers' own exec has no standard input.
 async fn open_line(docker: &Docker, container: &str) -> Result<Line, ContainerError> {
     let config = ExecConfig {
         attach_stdin: Some(true),
@@ -245,9 +245,9 @@ fn docker_error(doing: &'static str) -> impl Fn(bollard::errors::Error) -> Conta
 }
 
 impl Container {
-    /// Leaves the container and its volume for a look; `kata-qualify clean` removes them.
+    /// Keeps the container and its volume so that people can look into them; `kata-qualify clean` removes them.
     pub async fn keep(self) {
-        // Else it would end with the line; an agent that does not answer any more is no reason to complain.
+        // Otherwise it would end with the line. If the agent does not answer any more, there is nothing to keep.
         let _ = self.line.ask(EnvironmentRequest::Stay, Duration::from_secs(10)).await;
         // testcontainers removes a container when its value is dropped.
         std::mem::forget(self.container);

@@ -1,38 +1,123 @@
 //! A vendor's cloud image as the base of a release: read in a guest, never mounted on this machine.
 //!
-//! A filesystem of somebody else's is input that kernels were broken with.
-//! So the image is attached, for reading only, to a guest under the pinned QEMU whose init is our agent; the agent finds
+//! Crafted filesystems have broken kernels.
+//! So the image is attached read-only to a guest under the pinned QEMU, whose init is our agent; the agent finds
 //! the root filesystem and writes it as an archive to the guest's second disk, an empty file, which is unpacked here like
 //! any other archive.
 
-use crate::vm::outer::Pinned;
-use crate::vm::tiny::{Extras, FREE_FD, Tiny};
+use super::outer::OuterError;
+use super::pinned::Pinned;
+use super::tiny::{Extras, FREE_FD, Tiny, TinyError};
+use protocol::client::ClientError;
+use protocol::message::{GuestReply, GuestRequest};
 use images::base::{Archive, Base, Task};
-use images::brought::{Checksum, Source};
-use images::qcow2;
+use images::brought::{Checksum, Source, SourceError};
+use images::qcow2::{self, Qcow2Error};
+use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
 use kata_osinfo::detect::{Detection, FoundBy, detect};
 use kata_osinfo::diagnostic::error_chain;
 use kata_osinfo::release::Release;
-use kata_osinfo::root::Root;
-use protocol::message::{GuestReply, GuestRequest};
+use kata_osinfo::root::{Root, RootError};
 use serde_json::json;
 use std::fmt;
 use std::fs::File;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// What the reader's kernel needs for disks and for the filesystems that vendors use.
 const MODULES: [&str; 4] = ["virtio_blk", "ext4", "xfs", "btrfs"];
-/// The archive's disk: what an image may hold at most.
+/// Bytes of the archive's disk: the most that an image may hold.
 const SPACE: u64 = 32 << 30;
-/// How long the reader may take to boot, and to read: under emulation, on a busy machine.
+/// How long the reader may take to boot and to read, under emulation on a busy machine.
 const BOOT: Duration = Duration::from_secs(300);
 const READ: Duration = Duration::from_secs(3600);
-/// An agent says that it lives twice a second.
+/// How long its agent may be silent; it sends a heartbeat twice a second.
 const SILENCE: Duration = Duration::from_secs(120);
+
+/// Why a cloud image is not the base of a release.
+#[derive(Debug, thiserror::Error)]
+pub enum CloudError {
+    /// An address comes without the vendor's checksum.
+    #[error(
+        "{name} has no checksum: put the vendor's behind the address, as #sha512:HEX or #sha256:HEX (it is in the SHA512SUMS or SHA256SUMS beside the image)"
+    )]
+    NoChecksum {
+        /// The last part of the address.
+        name: String,
+    },
+    /// There is no such file.
+    #[error("{place} is no file: expected a qcow2 image, or an https:// address")]
+    NoFile {
+        /// The path.
+        place: String,
+    },
+    /// It cannot be fetched or read, or it is another file.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// It is no qcow2 image that is taken.
+    #[error(transparent)]
+    Format(#[from] Qcow2Error),
+    /// There is no QEMU for the guest that reads it.
+    #[error(transparent)]
+    Qemu(#[from] Arc<OuterError>),
+    /// That guest could not be started.
+    #[error(transparent)]
+    Start(#[from] TinyError),
+    /// That guest, or its agent, did not do what it was to do.
+    #[error("{doing}: {how}")]
+    Guest {
+        /// A gerund.
+        doing: &'static str,
+        /// How QEMU or the agent ended, or what was heard of it.
+        how: String,
+    },
+    /// That guest's agent refused, in its own words.
+    #[error("{0}")]
+    Refused(String),
+    /// That guest claims what cannot be.
+    #[error("the guest that read it says that it wrote {bytes} bytes to a disk of {SPACE}")]
+    TooMuch {
+        /// What it claims.
+        bytes: u64,
+    },
+    /// A file of this machine's failed.
+    #[error("{doing} {path}")]
+    File {
+        /// A gerund.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The tree that was in it cannot be looked into.
+    #[error(transparent)]
+    Tree(#[from] RootError),
+    /// It is of another release than the one that was asked for.
+    #[error("{name} is {found}, and {wanted} was asked for: name the release that it is of")]
+    OtherRelease {
+        /// The image.
+        name: String,
+        /// What is in it.
+        found: String,
+        /// `debian:13`.
+        wanted: String,
+    },
+    /// It is for another architecture.
+    #[error("{name} is for {}, not for {}", .found.name(), .wanted.name())]
+    OtherArch {
+        /// The image.
+        name: String,
+        /// That of what is in it.
+        found: Arch,
+        /// That of the release.
+        wanted: Arch,
+    },
+}
 
 /// A cloud image and the release that it must be of.
 pub struct CloudImage {
@@ -56,22 +141,19 @@ impl CloudImage {
         database: &Database,
         pinned: Arc<Pinned>,
         cancel: Arc<AtomicBool>,
-    ) -> Result<CloudImage, String> {
+    ) -> Result<CloudImage, CloudError> {
         let checksum = match &source.checksum {
             Some(checksum) if source.is_address() => checksum.clone(),
             None if source.is_address() => {
-                return Err(format!(
-                    "{} has no checksum: put the vendor's behind the address, as #sha512:HEX or #sha256:HEX (it is in the SHA512SUMS or SHA256SUMS beside the image)",
-                    source.name()
-                ));
+                return Err(CloudError::NoChecksum { name: source.name().to_owned() });
             }
             _ => {
                 let place = Path::new(&source.place);
                 if !place.is_file() {
-                    return Err(format!("{} is no file: expected a qcow2 image, or an https:// address", source.place));
+                    return Err(CloudError::NoFile { place: source.place });
                 }
-                let (path, sha256) = source.open(place, &cancel).map_err(|e| error_chain(&e))?;
-                qcow2::open(&path).map_err(|e| error_chain(&e))?;
+                let (path, sha256) = source.open(place, &cancel)?;
+                qcow2::open(&path)?;
                 Checksum::Sha256(sha256)
             }
         };
@@ -91,19 +173,32 @@ impl Base for CloudImage {
     }
 
     fn read(&self, task: &Task<'_>) -> Result<Archive, String> {
+        self.archive(task).map_err(|e| error_chain(&e))
+    }
+
+    fn accept(&self, tree: &Path) -> Result<(), String> {
+        self.is_wanted(tree).map_err(|e| error_chain(&e))
+    }
+}
+
+impl CloudImage {
+    /// Fetches it and has a guest read it.
+    fn archive(&self, task: &Task<'_>) -> Result<Archive, CloudError> {
         (task.tell)(&format!("fetching and verifying {}", self.source.name()));
         // The file may have been replaced since it was asked for.
         let source = Source { checksum: Some(self.checksum.clone()), ..self.source.clone() };
-        let fetched = task.folder.join("image");
-        let (path, sha256) = source.open(&fetched, &self.cancel).map_err(|e| error_chain(&e))?;
-        let image = qcow2::open(&path).map_err(|e| error_chain(&e))?;
+        let (path, sha256) = source.open(&task.folder.join("image"), &self.cancel)?;
+        let image = qcow2::open(&path)?;
         (task.tell)("preparing the QEMU that reads it");
         let outer = self.pinned.get()?;
         let tar = task.folder.join("base.tar");
+        let failed = |doing, path: &Path| {
+            let path = path.to_owned();
+            move |source| CloudError::File { doing, path, source }
+        };
         let made = File::options().read(true).write(true).create_new(true).open(&tar);
-        let archive = made.and_then(|file| file.set_len(SPACE).map(|()| file));
-        let archive = archive.map_err(|e| format!("creating {}: {e}", tar.display()))?;
-        let ours = archive.try_clone().map_err(|e| e.to_string())?;
+        let archive = made.and_then(|file| file.set_len(SPACE).map(|()| file)).map_err(failed("creating", &tar))?;
+        let ours = archive.try_clone().map_err(failed("creating", &tar))?;
         (task.tell)("booting the guest that reads it");
         let extras = Extras {
             modules: &MODULES,
@@ -114,31 +209,26 @@ impl Base for CloudImage {
         let bytes = read_in(&tiny, task)?;
         drop(tiny);
         if bytes > SPACE {
-            return Err(format!("the guest that read it says that it wrote {bytes} bytes to a disk of {SPACE}"));
+            return Err(CloudError::TooMuch { bytes });
         }
-        ours.set_len(bytes).map_err(|e| format!("cutting {}: {e}", tar.display()))?;
+        ours.set_len(bytes).map_err(failed("cutting", &tar))?;
         if source.is_address() {
-            std::fs::remove_file(&path).map_err(|e| format!("removing {}: {e}", path.display()))?;
+            std::fs::remove_file(&path).map_err(failed("removing", &path))?;
         }
         Ok(Archive { tar, sha256 })
     }
 
-    fn accept(&self, tree: &Path) -> Result<(), String> {
-        let root = Root::new(tree).map_err(|e| error_chain(&e))?;
-        let found = detect(&root, &self.database).map_err(|e| error_chain(&e))?;
-        let wanted = format!("{}:{}", self.release.distro, self.release.version);
+    /// Whether the tree that was in it is of the release that was asked for.
+    fn is_wanted(&self, tree: &Path) -> Result<(), CloudError> {
+        let found = detect(&Root::new(tree)?, &self.database)?;
+        let name = || self.source.name().to_owned();
+        let wanted = self.release.name();
         let is_it = found.by == Some(FoundBy::Id) && found.releases.iter().any(|target| target.to_string() == wanted);
         if !is_it {
-            return Err(format!(
-                "{} is {}, and {wanted} was asked for: name the release that it is of",
-                self.source.name(),
-                named(&found)
-            ));
+            return Err(CloudError::OtherRelease { name: name(), found: named(&found), wanted });
         }
         match found.arch.filter(|arch| *arch != self.release.arch) {
-            Some(arch) => {
-                Err(format!("{} is for {}, not for {}", self.source.name(), arch.name(), self.release.arch.name()))
-            }
+            Some(found) => Err(CloudError::OtherArch { name: name(), found, wanted: self.release.arch }),
             None => Ok(()),
         }
     }
@@ -149,7 +239,7 @@ const ARCHIVE_FD: i32 = FREE_FD + 1;
 
 /// The disks: the image as `vda`, the archive as `vdb`.
 ///
-/// Formats and chains are spelt out: QEMU shall not find out by itself what a file is, nor follow where it points.
+/// Formats and chains are explicit, so that QEMU neither guesses what a file is nor follows what it points to.
 fn arguments() -> Vec<String> {
     let nodes = [
         json!({"driver": "file", "node-name": "image-file", "filename": "/dev/fdset/1", "read-only": true, "auto-read-only": false}),
@@ -170,12 +260,13 @@ fn arguments() -> Vec<String> {
 }
 
 /// Has the guest write the archive; gives its length.
-fn read_in(tiny: &Tiny, task: &Task<'_>) -> Result<u64, String> {
+fn read_in(tiny: &Tiny, task: &Task<'_>) -> Result<u64, CloudError> {
     let alive = || (task.go_on)() && tiny.runs();
-    let ended = |doing: &str, e: protocol::client::ClientError| {
-        format!("{doing}: {}", tiny.ending().unwrap_or_else(|| error_chain(&e)))
+    let ended = |doing, e: &ClientError| {
+        let how = tiny.ending().unwrap_or_else(|| error_chain(e));
+        CloudError::Guest { doing, how }
     };
-    tiny.client.wait_for_hello(BOOT, alive).map_err(|e| ended("booting the guest that reads it", e))?;
+    tiny.client.wait_for_hello(BOOT, alive).map_err(|e| ended("booting the guest that reads it", &e))?;
     (task.tell)("reading its root filesystem");
     let request = GuestRequest::Archive { disk: "vda".to_owned(), to: "/dev/vdb".to_owned() };
     let heard = || alive() && tiny.client.silent_for() < SILENCE;
@@ -184,15 +275,15 @@ fn read_in(tiny: &Tiny, task: &Task<'_>) -> Result<u64, String> {
             tracing::debug!("the root filesystem was read from {from:?}: {bytes} bytes");
             Ok(bytes)
         }
-        Ok(GuestReply::Failed { message }) => Err(said(&message)),
-        Ok(other) => Err(format!("the guest that reads it answered {other:?}")),
-        Err(e) if tiny.client.silent_for() >= SILENCE => Err(ended("the guest that reads it fell silent", e)),
-        Err(e) => Err(ended("reading it", e)),
+        Ok(GuestReply::Failed { message }) => Err(CloudError::Refused(harmless(&message))),
+        Ok(other) => Err(CloudError::Refused(format!("the guest that reads it answered {other:?}"))),
+        Err(e) if tiny.client.silent_for() >= SILENCE => Err(ended("the guest that reads it fell silent", &e)),
+        Err(e) => Err(ended("reading it", &e)),
     }
 }
 
-/// What a guest said, for people: it was told by a disk that is not trusted.
-fn said(message: &str) -> String {
+/// Text for people that comes from a disk that is not trusted.
+fn harmless(message: &str) -> String {
     message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1000).collect()
 }
 
@@ -204,8 +295,8 @@ fn named(found: &Detection) -> String {
         format!("{} {}", found.id, version.unwrap_or("of no version"))
     });
     match (found.by, targets.as_slice()) {
-        (Some(FoundBy::Id), [_, ..]) => format!("{} ({})", said(&name), targets.join(" or ")),
-        _ => format!("{} (ID={})", said(&name), said(&found.id)),
+        (Some(FoundBy::Id), [_, ..]) => format!("{} ({})", harmless(&name), targets.join(" or ")),
+        _ => format!("{} (ID={})", harmless(&name), harmless(&found.id)),
     }
 }
 
@@ -217,7 +308,7 @@ mod tests {
     fn image(target: &str) -> CloudImage {
         let database = Database::embedded();
         let (distro, version) = target.split_once(':').unwrap();
-        let release = database.record(distro).unwrap().release(version, kata_osinfo::arch::Arch::X86_64).unwrap();
+        let release = database.record(distro).unwrap().release(version, Arch::X86_64).unwrap();
         CloudImage {
             source: Source::parse("/somewhere/made.qcow2").unwrap(),
             checksum: Checksum::Sha256("0".repeat(64)),
@@ -245,7 +336,7 @@ mod tests {
             other,
             "made.qcow2 is Debian GNU/Linux 13 (trixie) (debian:13), and debian:12 was asked for: name the release that it is of"
         );
-        // A relative of that very release is not it.
+        // A derivative of that release is another one.
         let relative =
             "ID=raspbian\nID_LIKE=debian\nVERSION_ID=\"13\"\nVERSION_CODENAME=trixie\nPRETTY_NAME=\"A relative\"\n";
         let other = accepted("debian:13", relative).unwrap_err();
@@ -268,7 +359,8 @@ mod tests {
         std::fs::write(&junk, "junk").unwrap();
         let open = |text: &str| {
             let CloudImage { release, database, pinned, cancel, .. } = image("debian:13");
-            CloudImage::open(Source::parse(text).unwrap(), &release, &database, pinned, cancel).unwrap_err()
+            let opened = CloudImage::open(Source::parse(text).unwrap(), &release, &database, pinned, cancel);
+            error_chain(&opened.unwrap_err())
         };
         assert!(open("https://images.example/debian-13.qcow2").contains("debian-13.qcow2 has no checksum"));
         assert!(open("/nonexistent/x.qcow2").contains("/nonexistent/x.qcow2 is no file"));

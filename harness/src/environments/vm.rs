@@ -2,20 +2,23 @@
 //! virtio-serial port.
 //!
 //! The disk is never written to: what the machine writes goes to a layer over it, in a file without a name. Disks and lines
-//! travel through descriptors, so that nothing of them has a path that could be left behind, and QEMU, which runs as a
-//! user of its own, can open nothing else.
-//! QEMU dies with the harness (`PR_SET_PDEATHSIG`), however that ends.
+//! are passed as descriptors. So they have no paths that could be left behind, and QEMU, which runs as a user of its own,
+//! can open nothing else.
+//! QEMU ends with the harness (`PR_SET_PDEATHSIG`), however that ends.
 
 pub mod cloud;
 mod confined;
 pub mod outer;
+pub mod pinned;
 pub mod process;
-
+mod stderr;
 mod tiny;
 
 use crate::line::{Heard, Line};
 use agent::launch::kernel_log::panic_line;
 use agent::log::Log;
+use agent::process::how_it_ended;
+use protocol::message::VM_PORT;
 use futures_util::StreamExt as _;
 use images::{Disk, ExtraFile};
 use outer::Outer;
@@ -31,21 +34,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::io::ReaderStream;
 
-/// How long a release may take from QEMU's start to its agent's hello: under emulation on a busy machine.
+/// How long a release may take from QEMU's start to its agent's hello, under emulation on a busy machine.
 const BOOT: Duration = Duration::from_secs(420);
-/// How long the end of a machine may take to show after its line has ended.
+/// How long it may take to see why a machine ended, after its line has ended.
 const SHOWS: Duration = Duration::from_secs(3);
 /// Where the agent and what it needs are unpacked in the machine.
 const FOLDER: &str = agent::home::VOLUME;
-/// Bytes of a file that a machine is given: a kernel with all that a debugger reads has some hundred MB, and a part of an
-/// archive of Kata may be a hole.
+/// The most bytes of a file that a machine is given. A kernel with debug information has some hundred MB, and a part of an
+/// archive of Kata's may be a hole.
 const MAX_SEED_FILE: u64 = 2 << 30;
 /// The serial number by which the machine knows the disk with the agent on it.
 const SEED: &str = "kata-qualify";
 /// What the unit prints on the console when the agent ends.
 const AGENT_ENDED: &str = "kata-qualify: the agent ended:";
 
-/// What is put into the tree before it becomes a disk: a unit that starts the agent, and nothing of this build of it.
+/// What is put into the tree before it becomes a disk: a unit that starts the agent. The agent itself is not on the disk,
+/// so that the disk does not depend on this build.
 pub fn files() -> Vec<ExtraFile> {
     let unit = format!(
         "[Unit]\n\
@@ -67,7 +71,7 @@ pub fn files() -> Vec<ExtraFile> {
     vec![
         text("/etc/systemd/system/kata-qualify.service", &unit),
         text("/etc/systemd/system/multi-user.target.d/kata-qualify.conf", drop_in),
-        // Fixed, so that systemd does not take each boot for the first one.
+        // Fixed, so that systemd does not think that each boot is the first one.
         text("/etc/machine-id", "6b6174612d7175616c69667900000001\n"),
         text("/etc/hostname", "kata-qualify\n"),
         text("/etc/fstab", "/dev/vda / ext4 defaults 0 0\n"),
@@ -103,6 +107,25 @@ pub enum Content {
     File(PathBuf),
 }
 
+/// Why a machine did not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum VmError {
+    /// Something that its QEMU needs of this machine failed.
+    #[error("{doing}")]
+    Prepare {
+        /// A gerund.
+        doing: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Its agent did not say hello.
+    #[error("booting the release: {how}")]
+    Boot {
+        /// How the machine ended, or what it said last.
+        how: String,
+    },
+}
+
 /// A booted release with its agent.
 pub struct Vm {
     process: Process,
@@ -112,18 +135,18 @@ pub struct Vm {
     pub line: Line,
 }
 
-/// Boots a disk and waits for the agent in it; `seed` are the files that the agent needs, by their names in its folder.
+/// Boots a disk and waits for its agent. `seed` is what the agent needs, by the names in its folder.
 ///
 /// # Errors
 /// How the machine ended, or what it said last.
-pub async fn start(outer: &Outer, disk: &Disk, size: Size, seed: &[SeedFile], logs: &Path) -> Result<Vm, String> {
-    let ours = |doing: &str, e: io::Error| format!("{doing}: {e}");
-    std::fs::create_dir_all(logs).map_err(|e| ours("making the folder of the machine's logs", e))?;
-    let (line_here, line_there) = UnixStream::pair().map_err(|e| ours("making the agent's line", e))?;
-    let (serial_here, serial_there) = UnixStream::pair().map_err(|e| ours("making the serial line", e))?;
-    let seed = pack(seed).map_err(|e| ours("packing the agent", e))?;
-    let root = File::open(&disk.root).map_err(|e| ours("opening the machine's disk", e))?;
-    let layer = layer(&root).map_err(|e| ours("making the layer over the machine's disk", e))?;
+pub async fn start(outer: &Outer, disk: &Disk, size: Size, seed: &[SeedFile], logs: &Path) -> Result<Vm, VmError> {
+    let ours = |doing| move |source| VmError::Prepare { doing, source };
+    std::fs::create_dir_all(logs).map_err(ours("making the folder of the machine's logs"))?;
+    let (line_here, line_there) = UnixStream::pair().map_err(ours("making the agent's line"))?;
+    let (serial_here, serial_there) = UnixStream::pair().map_err(ours("making the serial line"))?;
+    let seed = pack(seed).map_err(ours("packing the agent"))?;
+    let root = File::open(&disk.root).map_err(ours("opening the machine's disk"))?;
+    let layer = layer(&root).map_err(ours("making the layer over the machine's disk"))?;
     // The numbers in `arguments`.
     let fds: Vec<(OwnedFd, i32)> = vec![
         (line_there.into(), LINE_FD),
@@ -134,13 +157,13 @@ pub async fn start(outer: &Outer, disk: &Disk, size: Size, seed: &[SeedFile], lo
     ];
     let arguments = arguments(disk, size);
     let command = outer.command(&disk.vmlinuz, &disk.initrd, &arguments);
-    let command = command.map_err(|e| ours("confining the machine's QEMU", e))?;
+    let command = command.map_err(ours("confining the machine's QEMU"))?;
     tracing::debug!("booting a machine: {command:?}");
-    let (process, stderr) = Process::start(command, fds).map_err(|e| ours("starting the machine's QEMU", e))?;
-    let serial = Log::collect(serial_here, &logs.join("serial.log")).map_err(|e| ours("logging the serial line", e))?;
-    let stderr = Log::collect(stderr, &logs.join("qemu.log")).map_err(|e| ours("logging QEMU", e))?;
-    line_here.set_nonblocking(true).map_err(|e| ours("setting the agent's line up", e))?;
-    let stream = tokio::net::UnixStream::from_std(line_here).map_err(|e| ours("setting the agent's line up", e))?;
+    let (process, stderr) = Process::start(command, fds).map_err(ours("starting the machine's QEMU"))?;
+    let serial = Log::collect(serial_here, &logs.join("serial.log")).map_err(ours("logging the serial line"))?;
+    let stderr = Log::collect(stderr, &logs.join("qemu.log")).map_err(ours("logging QEMU"))?;
+    line_here.set_nonblocking(true).map_err(ours("setting the agent's line up"))?;
+    let stream = tokio::net::UnixStream::from_std(line_here).map_err(ours("setting the agent's line up"))?;
     let (from, to) = stream.into_split();
     let heard = ReaderStream::with_capacity(from, 64 << 10)
         .map(|read| read.map(|bytes| Heard::Frames(bytes.to_vec())).map_err(|e| e.to_string()));
@@ -148,7 +171,7 @@ pub async fn start(outer: &Outer, disk: &Disk, size: Size, seed: &[SeedFile], lo
         Ok(line) => Ok(Vm { process, serial, stderr, line }),
         Err(e) => {
             let why = ending(&process, &serial, &stderr).await;
-            Err(format!("booting the release: {}", why.unwrap_or_else(|| still(&e.to_string(), &serial))))
+            Err(VmError::Boot { how: why.unwrap_or_else(|| still(&e.to_string(), &serial)) })
         }
     }
 }
@@ -167,7 +190,7 @@ fn layer(disk: &File) -> io::Result<File> {
     Ok(file)
 }
 
-/// The name that a machine of this disk goes by: its folder's, which is the key of its image.
+/// The name of a machine with this disk, made of the disk's folder, which is the key of its image.
 pub fn name(disk: &Disk) -> String {
     let folder = disk.root.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
     format!("kata-qualify-{}", folder.chars().filter(char::is_ascii_alphanumeric).take(12).collect::<String>())
@@ -182,9 +205,9 @@ fn arguments(disk: &Disk, size: Size) -> Vec<String> {
     add("-machine", "q35".to_owned());
     add("-smp", size.cpus.to_string());
     add("-m", format!("{}M", size.memory_mib));
-    // The kernel that panics ends at once, and with -no-reboot so does QEMU.
-    // On a busy machine an emulated timer is late, which an x86 kernel takes for a broken one unless told not to look.
-    // For the same reason 7.2's watchdog gives up the TSC for the HPET, each reading of which leaves the machine.
+    // A kernel that panics reboots at once, and with -no-reboot QEMU then ends.
+    // On a busy machine an emulated timer is late, and an x86 kernel thinks that it is broken unless told not to check.
+    // For the same reason Linux 7.2's watchdog replaces the TSC by the HPET, and each read of that one leaves the machine.
     add(
         "-append",
         "root=/dev/vda rw console=ttyS0 panic=-1 tsc=reliable no_timer_check systemd.show_status=0".to_owned(),
@@ -215,7 +238,7 @@ fn arguments(disk: &Disk, size: Size) -> Vec<String> {
     words
 }
 
-/// The agent and its files as an archive in a file without a name, as long as a disk's sectors ask for.
+/// The agent and its files as an archive in a file without a name, padded to whole sectors of a disk.
 fn pack(files: &[SeedFile]) -> io::Result<File> {
     let mut archive = tar::Builder::new(tempfile::tempfile()?);
     for SeedFile { name, content } in files {
@@ -243,17 +266,17 @@ fn pack(files: &[SeedFile]) -> io::Result<File> {
     let length = file.stream_position()?;
     file.set_len(length.next_multiple_of(1 << 20))?;
     file.flush()?;
-    // QEMU takes a descriptor only if it was opened as the disk is to be used: for reading alone.
+    // QEMU takes a descriptor only if it was opened the way the disk is used: read-only.
     File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 impl Vm {
-    /// How the machine or its agent ended; `None` if both seem well.
+    /// How the machine or its agent ended; `None` if both seem to run.
     pub async fn ending(&self) -> Option<String> {
         ending(&self.process, &self.serial, &self.stderr).await
     }
 
-    /// What came out of the serial line last.
+    /// The last lines of the serial line.
     pub fn last_words(&self) -> String {
         self.serial.last_lines(3)
     }
@@ -263,16 +286,16 @@ impl Vm {
         self.process.pid()
     }
 
-    /// Ends the machine; nothing of it stays.
+    /// Ends the machine; nothing of it is left.
     pub async fn stop(self) {
         let Vm { process, line, .. } = self;
         drop(line);
-        // Killing and reaping take a moment, which must not hold up the other cells.
+        // Killing and reaping take a moment, and must not block the other cells.
         let _ = tokio::task::spawn_blocking(move || drop(process)).await;
     }
 }
 
-/// The kernel's last words and the exit race each other through different pipes: waits a moment for both.
+/// The kernel's last lines and QEMU's exit arrive through different pipes in any order: waits a moment for both.
 async fn ending(process: &Process, serial: &Log, stderr: &Log) -> Option<String> {
     let end = Instant::now() + SHOWS;
     while process.ended().is_none() && Instant::now() < end && agent_ended(&serial.text()).is_none() {
@@ -282,25 +305,20 @@ async fn ending(process: &Process, serial: &Log, stderr: &Log) -> Option<String>
     if let Some(line) = panic_line(&text) {
         return Some(format!("the virtual machine's kernel panicked: {line}"));
     }
-    if let Some(how) = process.ended() {
-        let said = said(&stderr.text());
-        return Some(match how.as_str() {
-            "exit code 0" => "the virtual machine powered off or was reset by itself".to_owned(),
-            _ if said.is_empty() => format!("the virtual machine's QEMU ended: {how}"),
-            _ => format!("the virtual machine's QEMU ended: {how}: {said}"),
+    if let Some(status) = process.ended() {
+        let (how, said) = (how_it_ended(status), stderr::last_lines(&stderr.text()));
+        return Some(if status.success() {
+            "the virtual machine powered off or was reset by itself".to_owned()
+        } else if said.is_empty() {
+            format!("the virtual machine's QEMU ended: {how}")
+        } else {
+            format!("the virtual machine's QEMU ended: {how}: {said}")
         });
     }
     agent_ended(&text).map(|how| format!("the virtual machine runs, the agent in it ended: {how}"))
 }
 
-/// QEMU's last words, without its warnings: an emulated CPU lacks what its model has, at every start.
-fn said(stderr: &str) -> String {
-    let lines: Vec<&str> =
-        stderr.lines().map(str::trim).filter(|l| !l.is_empty() && !l.contains(": warning: ")).collect();
-    lines[lines.len().saturating_sub(4)..].join(" | ")
-}
-
-/// What the unit said of the agent's end: `signal killed KILL`.
+/// What the unit printed about the agent's end: `signal killed KILL`.
 fn agent_ended(serial: &str) -> Option<String> {
     let line = serial.lines().rev().find_map(|line| line.split_once(AGENT_ENDED))?.1;
     Some(line.chars().filter(|c| !c.is_control()).take(100).collect::<String>().trim().to_owned())
@@ -319,13 +337,6 @@ mod tests {
         let serial = "[  OK  ] x\r\nlogin: kata-qualify: the agent ended: signal killed KILL\r\n[ 9.1] y\r\n";
         assert_eq!(agent_ended(serial).as_deref(), Some("signal killed KILL"));
         assert_eq!(agent_ended("[ 9.1] y\n"), None);
-    }
-
-    #[test]
-    fn the_last_words_are_no_warnings() {
-        let stderr = "qemu-system-x86_64: warning: TCG doesn't support requested feature: x\n\nqemu: no space\n";
-        assert_eq!(said(stderr), "qemu: no space");
-        assert_eq!(said(""), "");
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! QEMU as a process that is ours: its group killed when it is no longer wanted, itself killed when we die.
 
-use agent::process::{how_it_ended, kill_group, prepare};
+use agent::process::{kill_group, prepare};
 use kata_osinfo::sync::locked;
 use rustix::process::{Pid, Signal};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::process::{ChildStderr, Command, Stdio};
+use std::process::{ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
@@ -13,12 +13,12 @@ use std::time::Duration;
 
 /// A running QEMU; dropping it kills its process group.
 ///
-/// A thread of its own starts it and waits for it: the kernel's death signal goes by the thread that started a child, and
-/// a thread of a pool may end long before the process does.
+/// A thread of its own starts it and waits for it: the kernel sends the death signal when the thread that started a child
+/// ends, and a thread of a pool may end long before the process does.
 pub struct Process {
     pid: u32,
     wanted: Arc<AtomicBool>,
-    ended: Arc<Mutex<Option<String>>>,
+    ended: Arc<Mutex<Option<ExitStatus>>>,
     keeper: Option<JoinHandle<()>>,
 }
 
@@ -30,12 +30,12 @@ impl Process {
     pub fn start(mut command: Command, fds: Vec<(OwnedFd, i32)>) -> io::Result<(Process, ChildStderr)> {
         let (tell, told) = mpsc::channel();
         let wanted = Arc::new(AtomicBool::new(true));
-        let ended: Arc<Mutex<Option<String>>> = Arc::default();
+        let ended: Arc<Mutex<Option<ExitStatus>>> = Arc::default();
         let (keep, say) = (Arc::clone(&wanted), Arc::clone(&ended));
         let keeper = std::thread::Builder::new().name("machine".to_owned()).spawn(move || {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
             let spawned = prepare(&mut command, fds).spawn();
-            // It holds our ends of its descriptors: while they are open its end would not be seen.
+            // It holds our ends of its descriptors. While these are open, nobody sees that QEMU has closed its own.
             drop(command);
             let mut child = match spawned {
                 Ok(child) => child,
@@ -45,7 +45,7 @@ impl Process {
             let _ = tell.send(stderr.map(|stderr| (child.id(), stderr)));
             while keep.load(Ordering::Relaxed) {
                 if let Ok(Some(status)) = child.try_wait() {
-                    *locked(&say) = Some(how_it_ended(status));
+                    *locked(&say) = Some(status);
                     return;
                 }
                 std::thread::sleep(Duration::from_millis(20));
@@ -56,12 +56,12 @@ impl Process {
         Ok((Process { pid, wanted, ended, keeper: Some(keeper) }, stderr))
     }
 
-    /// How it ended, if it has: `exit code 1`, `signal 9`.
-    pub fn ended(&self) -> Option<String> {
-        locked(&self.ended).clone()
+    /// How it ended, if it has.
+    pub fn ended(&self) -> Option<ExitStatus> {
+        *locked(&self.ended)
     }
 
-    /// Its process id, which is its group's, too.
+    /// Its process id, which is also its group's.
     pub fn pid(&self) -> u32 {
         self.pid
     }
@@ -105,7 +105,8 @@ mod tests {
         while process.ended().is_none() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(10));
         }
-        assert_eq!((words.as_str(), process.ended().as_deref()), ("words\n", Some("exit code 7")));
+        let code = process.ended().and_then(|status| status.code());
+        assert_eq!((words.as_str(), code), ("words\n", Some(7)));
     }
 
     #[test]

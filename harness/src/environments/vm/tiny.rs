@@ -1,12 +1,16 @@
-//! A guest of a second or two: the pinned release's kernel, our agent as its init, and what it is given to do.
+//! A guest that runs for a second or two: the pinned release's kernel, our agent as its init, and one task.
 
+use super::outer::{Accelerator, Outer};
+use super::process::Process;
+use super::stderr::{first_line, reports_error};
 use crate::built_in::AGENT;
-use crate::vm::outer::{Accelerator, Outer};
-use crate::vm::process::Process;
+use protocol::client::Client;
 use agent::launch::kernel_log::panic_line;
 use agent::log::Log;
-use images::{ExtraFile, initramfs, kernel, modules};
-use kata_osinfo::diagnostic::error_chain;
+use agent::process::how_it_ended;
+use protocol::message::GuestReply;
+use qemu::deviation::RPC_PORT;
+use images::{ExtraFile, ImageError, initramfs, kernel, modules};
 use kata_osinfo::release::Release;
 use protocol::client::Client;
 use protocol::message::GuestReply;
@@ -21,6 +25,17 @@ const LINE_FD: i32 = 10;
 const SERIAL_FD: i32 = 11;
 /// The first number that is free for a caller's descriptors.
 pub(super) const FREE_FD: i32 = 12;
+
+/// Why a tiny guest could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum TinyError {
+    /// Its kernel or its initramfs could not be made.
+    #[error(transparent)]
+    BootFiles(#[from] ImageError),
+    /// Something that its QEMU needs of this machine failed.
+    #[error("starting a guest")]
+    Start(#[source] io::Error),
+}
 
 /// What a tiny guest has besides a line to its agent.
 #[derive(Default)]
@@ -45,7 +60,7 @@ pub(super) struct Tiny {
 
 impl Tiny {
     /// Starts its QEMU, and waits for nothing.
-    pub(super) fn start(outer: &Outer, accelerator: &Accelerator, extras: Extras<'_>) -> Result<Tiny, String> {
+    pub(super) fn start(outer: &Outer, accelerator: &Accelerator, extras: Extras<'_>) -> Result<Tiny, TinyError> {
         let (initramfs, vmlinuz) = guest(outer.tree(), outer.release(), extras.modules)?;
         let started = || {
             let folder = tempfile::tempdir()?;
@@ -64,7 +79,7 @@ impl Tiny {
             let serial = Log::collect(serial, &folder.path().join("serial"))?;
             Ok(Tiny { client: Client::new(line)?, process, stderr, serial, _folder: folder })
         };
-        started().map_err(|e: io::Error| format!("starting a guest: {e}"))
+        started().map_err(TinyError::Start)
     }
 
     /// Whether its QEMU runs.
@@ -72,21 +87,26 @@ impl Tiny {
         self.process.ended().is_none()
     }
 
-    /// What its QEMU printed.
-    pub(super) fn said(&self) -> String {
-        self.stderr.text()
+    /// Whether its QEMU reports an error.
+    pub(super) fn reports_error(&self) -> bool {
+        reports_error(&self.stderr.text())
     }
 
-    /// How it ended, once its last words have had time to arrive; `None` while it runs.
+    /// What its QEMU printed first.
+    pub(super) fn first_line(&self) -> String {
+        first_line(&self.stderr.text())
+    }
+
+    /// How it ended, once its last lines have had time to arrive; `None` while it runs.
     pub(super) fn ending(&self) -> Option<String> {
-        let how = self.process.ended()?;
+        let status = self.process.ended()?;
         let end = Instant::now() + Duration::from_secs(2);
         while !self.stderr.closed() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(10));
         }
         match panic_line(&self.serial.text()) {
             Some(line) => Some(format!("its kernel panicked: {line}")),
-            None => Some(format!("QEMU ended ({how}): {}", first_line(&self.said()))),
+            None => Some(format!("QEMU ended ({}): {}", how_it_ended(status), self.first_line())),
         }
     }
 }
@@ -107,24 +127,18 @@ fn fixed() -> Vec<String> {
     words
 }
 
-/// The line that tells; after it QEMU prints a page of registers.
-pub(super) fn first_line(text: &str) -> String {
-    let tells = |line: &&str| !line.contains("warning:") && !line.trim().is_empty();
-    text.lines().find(tells).unwrap_or("it printed nothing").chars().take(200).collect()
-}
-
-/// The smallest guest that says hello: an initramfs of the agent with what a virtio-serial port needs and these modules
-/// besides, and the kernel for it.
+/// The smallest guest that says hello: an initramfs with the agent, the modules of a virtio-serial port and these modules,
+/// and the kernel for it.
 ///
 /// # Errors
-/// As [`boot_files`].
-fn guest(tree: &Path, release: &Release, more: &[&str]) -> Result<(Vec<u8>, Vec<u8>), String> {
-    let kernel = kernel::find(tree, release).map_err(|e| error_chain(&e))?;
+/// When the tree has no kernel, or lacks one of the modules' files.
+fn guest(tree: &Path, release: &Release, more: &[&str]) -> Result<(Vec<u8>, Vec<u8>), ImageError> {
+    let kernel = kernel::find(tree, release)?;
     let names: Vec<String> = ["virtio_pci", "virtio_console"].iter().chain(more).map(|n| (*n).to_owned()).collect();
-    let found = modules::resolve(tree, &kernel.modules_dir, &names).map_err(|e| error_chain(&e))?;
+    let found = modules::resolve(tree, &kernel.modules_dir, &names)?;
     let load: Vec<&str> = found.load_order.iter().map(|m| m.name.as_str()).collect();
     let list = ExtraFile { path: "/modules/boot".to_owned(), mode: 0o644, content: load.join("\n").into_bytes() };
-    let initramfs = initramfs::build(AGENT, &found, &[list]).map_err(|e| error_chain(&e))?;
-    let vmlinuz = kernel::read(tree, &kernel).map_err(|e| error_chain(&e))?;
+    let initramfs = initramfs::build(AGENT, &found, &[list])?;
+    let vmlinuz = kernel::read(tree, &kernel)?;
     Ok((initramfs, vmlinuz))
 }

@@ -1,7 +1,8 @@
 //! What QEMU may do to this machine: read its own release's files and use the descriptors that it is handed.
 //!
-//! It runs as a user that nobody else is, without capabilities and without a way to get any, without a network and
-//! without keys, its root the tree that it comes from, which it cannot write to. The tree's devices are those that it needs.
+//! It runs as a user that nobody else has, without capabilities and without a way to get any, without a network and
+//! without keys. Its root is the tree that it comes from, which it cannot write to and which has only the devices that it
+//! needs.
 #![expect(unsafe_code, reason = "what must be done between fork and exec has no safe interface")]
 
 use rustix::fs::{Mode, OFlags};
@@ -21,15 +22,17 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
-/// Where the files that QEMU is given by name lie for it.
+/// The device of hardware virtualization.
+pub const KVM_DEVICE: &str = "/dev/kvm";
+/// The folder in which QEMU sees the files that it is given by name.
 pub(super) const FILES: &str = "/mnt";
 /// The device that it opens by name.
 const RANDOM: &str = "/dev/urandom";
-/// Users from here on are nobody's: systemd's list (docs/UIDS-GIDS.md) leaves them free, and no pool of a container's or a
-/// user namespace's reaches them.
+/// Users from here on belong to nobody: systemd's list (docs/UIDS-GIDS.md) leaves them free, and the ranges of containers
+/// and user namespaces end before.
 const USERS: u32 = 1_900_000_000;
 
-/// What a QEMU is kept to.
+/// What a QEMU is confined to.
 pub(super) struct Confined {
     tree: CString,
     /// What is mounted over the tree's files: a file or a device of this machine's, and where.
@@ -60,7 +63,7 @@ impl Confined {
         binds.push((c_string(Path::new(RANDOM))?, inside(RANDOM)?));
         // Out of the way of the numbers that QEMU is given.
         let high = |file: File| rustix::io::fcntl_dupfd_cloexec(file, 64).map_err(io::Error::from);
-        let kvm = kvm.then(|| File::options().read(true).write(true).open("/dev/kvm").and_then(high)).transpose()?;
+        let kvm = kvm.then(|| File::options().read(true).write(true).open(KVM_DEVICE).and_then(high)).transpose()?;
         let number = USERS + std::process::id() % 0x40_0000;
         Ok(Confined {
             tree: c_string(tree)?,
@@ -77,7 +80,7 @@ impl Confined {
         self.kvm.as_ref().map(AsRawFd::as_raw_fd)
     }
 
-    /// Has `command` start its program so, as root at least.
+    /// Makes `command` start its program confined; this needs root.
     pub(super) fn around(self, command: &mut Command) {
         // SAFETY: between fork and exec `enter` makes system calls only and allocates nothing.
         unsafe { command.pre_exec(move || self.enter()) };

@@ -1,20 +1,86 @@
-//! The host environment: the agent on the machine one sits at, as it is, with nothing installed.
+//! The host environment: the agent on this machine as it is, with nothing installed.
 
-use crate::line::{Heard, Line};
+use crate::line::{Heard, Line, LineError};
 use agent::process::{kill_group, prepare};
 use futures_util::StreamExt as _;
 use kata_osinfo::arch::Arch;
-use kata_osinfo::database::Database;
+use kata_osinfo::database::{Database, DatabaseError};
 use kata_osinfo::detect::{FoundBy, detect};
 use kata_osinfo::diagnostic::printable;
 use kata_osinfo::process::{Invocation, ProcessError};
+use kata_osinfo::record::ResolveError;
 use kata_osinfo::release::Release;
-use kata_osinfo::root::Root;
+use kata_osinfo::root::{Root, RootError};
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio_util::io::ReaderStream;
+
+/// Why the agent does not run on this machine.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// Its folder, its file or its process failed.
+    #[error("{doing} {dir}")]
+    Start {
+        /// A gerund.
+        doing: &'static str,
+        /// The agent's folder.
+        dir: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// It runs and does not speak.
+    #[error(transparent)]
+    Line(#[from] LineError),
+}
+
+/// Why it is not known which release a machine runs.
+#[derive(Debug, thiserror::Error)]
+pub enum UnknownRelease {
+    /// Its os-release cannot be read.
+    #[error("{0}: this machine's distro is unknown")]
+    Unreadable(#[from] RootError),
+    /// The record that fits is broken.
+    #[error(transparent)]
+    Record(#[from] DatabaseError),
+    /// The record does not have the release for this architecture.
+    #[error("this machine runs {name}")]
+    Arch {
+        /// What the machine says it is.
+        name: String,
+        /// What the record has.
+        source: Box<ResolveError>,
+    },
+    /// The distro has a record, which lacks the release.
+    #[error("this machine runs {name}, which the record of {distro} does not have")]
+    NotInRecord {
+        /// What the machine says it is.
+        name: String,
+        /// The record.
+        distro: String,
+    },
+    /// No record is of that distro or of one that it is like.
+    #[error("this machine runs {name} (ID={id}), of which there is no record")]
+    NoRecord {
+        /// What the machine says it is.
+        name: String,
+        /// Its `ID`.
+        id: String,
+    },
+    /// Several releases look alike.
+    #[error(
+        "this machine runs {name}, which is {}, and nothing tells which: name its suite in apt's sources",
+        .releases.join(" or ")
+    )]
+    Ambiguous {
+        /// What the machine says it is.
+        name: String,
+        /// `debian:testing`, `debian:unstable`.
+        releases: Vec<String>,
+    },
+}
 
 /// The agent as a process of this machine.
 pub struct Host {
@@ -23,34 +89,34 @@ pub struct Host {
     line: Line,
 }
 
-/// Starts the agent in a folder of its own, which goes away with it.
+/// Starts the agent in a folder of its own, which is removed with it.
 ///
 /// # Errors
 /// When it cannot be started or does not speak.
-pub async fn start(agent: &[u8], dir: &Path) -> Result<Host, String> {
+pub async fn start(agent: &[u8], dir: &Path) -> Result<Host, HostError> {
     use std::os::unix::fs::PermissionsExt as _;
-    let failed = |doing: &str, e: std::io::Error| format!("{doing} {}: {e}", dir.display());
-    std::fs::create_dir_all(dir).map_err(|e| failed("making", e))?;
+    let failed = move |doing| move |source| HostError::Start { doing, dir: dir.to_owned(), source };
+    std::fs::create_dir_all(dir).map_err(failed("making"))?;
     let program = dir.join("agent");
-    std::fs::write(&program, agent).map_err(|e| failed("writing the agent into", e))?;
+    std::fs::write(&program, agent).map_err(failed("writing the agent into"))?;
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))
-        .map_err(|e| failed("making the agent executable in", e))?;
+        .map_err(failed("making the agent executable in"))?;
     let mut command = Command::new(&program);
     command.arg("host").arg(dir).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = prepare(&mut command, Vec::new()).spawn().map_err(|e| failed("starting the agent in", e))?;
+    let mut child = prepare(&mut command, Vec::new()).spawn().map_err(failed("starting the agent in"))?;
     let line = match streams(&mut child) {
         Ok((stdin, stdout, stderr)) => {
             let frames = ReaderStream::new(stdout).map(|r| r.map(|b| Heard::Frames(b.to_vec())));
             let words = ReaderStream::new(stderr).map(|r| r.map(|b| Heard::Words(b.to_vec())));
-            // The line ends with the agent's standard output: standard error may live on in a program of its own.
+            // The line ends with the agent's standard output, because a program that it started may keep standard error open.
             let frames = frames.map(Some).chain(futures_util::stream::iter([None]));
             let heard = futures_util::stream::select(frames, words.map(Some))
                 .take_while(|item| std::future::ready(item.is_some()))
                 .filter_map(std::future::ready)
                 .map(|item| item.map_err(|e| e.to_string()));
-            Line::open(heard, stdin, Duration::from_secs(60)).await.map_err(|e| e.to_string())
+            Line::open(heard, stdin, Duration::from_secs(60)).await.map_err(HostError::from)
         }
-        Err(e) => Err(failed("talking to the agent in", e)),
+        Err(e) => Err(failed("talking to the agent in")(e)),
     };
     match line {
         Ok(line) => Ok(Host { child, dir: dir.to_owned(), line }),
@@ -63,8 +129,8 @@ pub async fn start(agent: &[u8], dir: &Path) -> Result<Host, String> {
 
 type Streams = (tokio::process::ChildStdin, tokio::process::ChildStdout, tokio::process::ChildStderr);
 
-fn streams(child: &mut Child) -> std::io::Result<Streams> {
-    let none = || std::io::Error::other("a standard stream is missing");
+fn streams(child: &mut Child) -> io::Result<Streams> {
+    let none = || io::Error::other("a standard stream is missing");
     Ok((
         tokio::process::ChildStdin::from_std(child.stdin.take().ok_or_else(none)?)?,
         tokio::process::ChildStdout::from_std(child.stdout.take().ok_or_else(none)?)?,
@@ -87,13 +153,13 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // Its end is how the agent learns that it is to go.
+        // The end of the line tells the agent to end.
         self.line.close();
         end(&mut self.child, &self.dir);
     }
 }
 
-/// The agent ends its guests when its input ends; it is given a moment for that.
+/// The agent ends its guests when its input ends; it gets a moment to do so.
 fn end(child: &mut Child, dir: &Path) {
     let patience = Instant::now() + Duration::from_secs(5);
     while matches!(child.try_wait(), Ok(None)) && Instant::now() < patience {
@@ -103,11 +169,11 @@ fn end(child: &mut Child, dir: &Path) {
     let _ = std::fs::remove_dir_all(dir);
 }
 
-/// What a machine runs, in words of the records.
-pub struct Runs {
+/// What a machine runs, in terms of the records.
+pub struct InstalledRelease {
     /// The release.
     pub release: Release,
-    /// What it is itself, where it only is the release's relative: `Linux Mint 22`.
+    /// The machine's own name, if it runs a derivative of the release: `Linux Mint 22`.
     pub relative: Option<String>,
 }
 
@@ -115,46 +181,40 @@ pub struct Runs {
 ///
 /// # Errors
 /// When no record fits, or two releases fit and nothing tells which it is.
-pub fn release(root: &Root, database: &Database, arch: Arch) -> Result<Runs, String> {
-    let found = detect(root, database).map_err(|e| format!("{e}: this machine's distro is unknown"))?;
+pub fn release(root: &Root, database: &Database, arch: Arch) -> Result<InstalledRelease, UnknownRelease> {
+    let found = detect(root, database)?;
     let name = found.name.clone().unwrap_or_else(|| {
         let version = found.version_id.as_deref().or(found.codename.as_deref());
         format!("{} {}", found.id, version.unwrap_or("of no version"))
     });
     let name = printable(&name);
     match (found.releases.as_slice(), &found.distro) {
-        ([target], _) => {
-            let record = database.record(&target.distro).map_err(|e| e.to_string())?;
-            let release =
-                record.release(&target.version, arch).map_err(|e| format!("this machine runs {name}: {e}"))?;
-            let relative = (found.by == Some(FoundBy::IdLike)).then_some(name);
-            Ok(Runs { release, relative })
-        }
-        ([], Some(distro)) => Err(format!("this machine runs {name}, which the record of {distro} does not have")),
-        ([], None) => {
-            Err(format!("this machine runs {name} (ID={}), of which there is no record", printable(&found.id)))
-        }
+        ([target], _) => match database.record(&target.distro)?.release(&target.version, arch) {
+            Ok(release) => {
+                Ok(InstalledRelease { release, relative: (found.by == Some(FoundBy::IdLike)).then_some(name) })
+            }
+            Err(e) => Err(UnknownRelease::Arch { name, source: Box::new(e) }),
+        },
+        ([], Some(distro)) => Err(UnknownRelease::NotInRecord { name, distro: distro.clone() }),
+        ([], None) => Err(UnknownRelease::NoRecord { name, id: printable(&found.id) }),
         (several, _) => {
-            let names: Vec<String> = several.iter().map(ToString::to_string).collect();
-            Err(format!(
-                "this machine runs {name}, which is {}, and nothing tells which: name its suite in apt's sources",
-                names.join(" or ")
-            ))
+            let releases = several.iter().map(ToString::to_string).collect();
+            Err(UnknownRelease::Ambiguous { name, releases })
         }
     }
 }
 
-/// How long dpkg or rpm may take to answer; another program may hold rpm's lock for a while.
+/// How long dpkg or rpm may take to answer. Another program may hold rpm's lock for a while.
 const ANSWER: Duration = Duration::from_secs(60);
 
-/// The installed versions of these packages, as dpkg or rpm says; what is not installed is left out.
+/// The installed versions of these packages by dpkg or rpm; packages that are not installed are left out.
 pub fn versions(packages: &[String]) -> BTreeMap<String, String> {
     let root = Root::default();
     let mut found = BTreeMap::<String, String>::new();
     for package in packages {
         match version(&root, package, ANSWER) {
             Ok(version) => found.extend(version.map(|version| (package.clone(), version))),
-            // Who does not answer once is not waited for again.
+            // A program that did not answer once is not asked again.
             Err(e) => {
                 tracing::warn!("the versions of {package} and of what comes after it are not known: {e}");
                 break;
@@ -164,7 +224,11 @@ pub fn versions(packages: &[String]) -> BTreeMap<String, String> {
     found
 }
 
-/// The programs are those of the root's usual folders, whatever `PATH` says.
+/// The installed version of a package.
+///
+/// dpkg-query's `${db:Status-Abbrev}` (dpkg 1.16.2 and later) is three characters: what is wanted, the state, and an error
+/// or a blank; rpm's `%{EVR}` is epoch, version and release. The programs are those in the root's usual
+/// folders, whatever `PATH` says.
 fn version(root: &Root, package: &str, within: Duration) -> Result<Option<String>, ProcessError> {
     let ask = |program: &str, arguments: &[&str]| -> Result<Option<String>, ProcessError> {
         let Some(program) = root.which(program) else { return Ok(None) };
@@ -183,6 +247,7 @@ fn version(root: &Root, package: &str, within: Duration) -> Result<Option<String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kata_osinfo::diagnostic::error_chain;
 
     /// A machine with that os-release and those apt sources, in a word: release, and what it is a relative of.
     fn runs(os_release: &str, sources: &str) -> Result<(String, Option<String>), String> {
@@ -191,7 +256,8 @@ mod tests {
         std::fs::write(dir.path().join("etc/os-release"), os_release).unwrap();
         std::fs::write(dir.path().join("etc/apt/sources.list"), sources).unwrap();
         let root = Root::new(dir.path()).unwrap();
-        release(&root, &Database::embedded(), Arch::X86_64).map(|runs| (runs.release.name(), runs.relative))
+        let found = release(&root, &Database::embedded(), Arch::X86_64).map_err(|e| error_chain(&e));
+        found.map(|runs| (runs.release.name(), runs.relative))
     }
 
     fn itself(name: &str) -> Result<(String, Option<String>), String> {

@@ -1,0 +1,292 @@
+//! From the arguments of `kata-qualify run` to a valid request.
+
+use crate::admin::AdminRecords;
+use crate::cli::arguments::{In, RunArguments, SourceArgument, budget, cache};
+use crate::cli::{UsageError, usage};
+use crate::environments::host;
+use crate::environments::vm::Size;
+use crate::environments::vm::cloud::CloudImage;
+use crate::environments::vm::pinned::Pinned;
+use crate::progress::tell;
+use crate::replacement::Replacement;
+use crate::run::Request;
+use crate::sweep::locks_folder;
+use anyhow::Context as _;
+use images::artifacts::Source;
+use images::base::Base;
+use images::{ExtraPackage, ImageError};
+use kata_osinfo::arch::Arch;
+use kata_osinfo::database::Database;
+use kata_osinfo::diagnostic::error_chain;
+use kata_osinfo::profile::Profile;
+use kata_osinfo::release::Release;
+use kata_osinfo::root::Root;
+use kata_osinfo::target;
+use reports::journal::Environment;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use suites::catalogue;
+
+/// A valid request of what the arguments ask for.
+///
+/// # Errors
+/// What is wrong with them, before anything runs.
+pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::Result<Request> {
+    let arch =
+        Arch::of_machine().ok_or_else(|| UsageError(format!("Kata does not support {}", std::env::consts::ARCH)))?;
+    let environments = environments(&arguments.environments)?;
+    let mut releases: Vec<Release> = Vec::new();
+    // What a derivative shows is not evidence about the distro that it is like.
+    let mut relative = false;
+    if environments.contains(&Environment::Host) {
+        if !arguments.targets.is_empty() {
+            return Err(UsageError("--in host takes no target: it is what this machine runs".into()).into());
+        }
+        let runs = host::release(&Root::default(), database, arch).map_err(|e| usage(&e))?;
+        if let Some(relative) = &runs.relative {
+            tell(format_args!("note: this machine runs {relative}, and is judged as {}", runs.release.name()));
+            if arguments.write_back {
+                return Err(UsageError(format!(
+                    "--write-back: this machine runs {relative}, and the record of {} speaks of that distro alone",
+                    runs.release.distro
+                ))
+                .into());
+            }
+        }
+        relative = runs.relative.is_some();
+        releases.push(runs.release);
+    } else if arguments.targets.is_empty() {
+        return Err(UsageError("name what to qualify, for example debian:13".into()).into());
+    }
+    for text in &arguments.targets {
+        for target in target::parse(text, database).map_err(|e| usage(&e))? {
+            let record = database.record(&target.distro).map_err(|e| usage(&e))?;
+            let release = record.release(&target.version, arch).map_err(|e| usage(&e))?;
+            if !releases.contains(&release) {
+                releases.push(release);
+            }
+        }
+    }
+    let profiles = profiles(&arguments.profiles)?;
+    if let Some(filter) = &arguments.filter {
+        let chosen = |t: &&catalogue::Test| t.id.contains(filter.as_str());
+        if !catalogue::tests().iter().any(|t| chosen(&t)) {
+            return Err(no_such_test(filter).into());
+        }
+        if !catalogue::tests().iter().filter(chosen).any(|t| profiles.iter().any(|p| t.applies_to(&p.name))) {
+            let names: Vec<&str> = profiles.iter().map(|p| p.name.as_str()).collect();
+            return Err(
+                UsageError(format!("no test with `{filter}` in its name applies under {}", names.join(", "))).into()
+            );
+        }
+    }
+    let cache = cache(arguments.cache.as_deref())?;
+    let mut images = images::Options::new(&cache);
+    images.source = match arguments.source {
+        SourceArgument::Auto => images::Source::Auto,
+        SourceArgument::Bootstrap => images::Source::Bootstrap,
+        SourceArgument::Oci => images::Source::Oci,
+    };
+    if let Some(mirror) = &arguments.mirror {
+        images::check_mirror(mirror).map_err(|why| UsageError(format!("--mirror: {why}")))?;
+    }
+    images.mirror.clone_from(&arguments.mirror);
+    images.offline = arguments.offline;
+    images.accept_expired = arguments.accept_expired;
+    images.extra_packages =
+        arguments.install.iter().map(|p| p.parse::<ExtraPackage>().map_err(|e| usage(&e))).collect::<Result<_, _>>()?;
+    if let Some(overlay) = &arguments.overlay {
+        if !overlay.is_dir() {
+            return Err(UsageError(format!("--overlay {}: expected a folder", overlay.display())).into());
+        }
+        let absolute = std::path::absolute(overlay);
+        images.overlay = Some(absolute.with_context(|| format!("--overlay {}", overlay.display()))?);
+    }
+    let candidate = images.overlay.is_some() || !images.extra_packages.is_empty() || !arguments.components.is_empty();
+    if candidate && arguments.write_back {
+        return Err(UsageError(
+            "--write-back does not go with --install, --overlay or --component: a record says what the distro ships"
+                .into(),
+        )
+        .into());
+    }
+    if arguments.filter.is_some() && arguments.write_back {
+        return Err(
+            UsageError("--write-back does not go with --test: a part of the tests verifies nothing".into()).into()
+        );
+    }
+    let pinned = Arc::new(Pinned::new(images.clone()));
+    if let Some(text) = &arguments.cloud_image {
+        images.base = Some(cloud_image(text, &environments, &releases, database, &pinned, &images)?);
+    }
+    if !environments.contains(&Environment::Host) {
+        attainable(&releases, &images)?;
+    }
+    let cpus = std::thread::available_parallelism().map_or(2, usize::from).min(7);
+    let memory_mib = arguments.vm_memory;
+    let kata = kata(arguments, &environments)?;
+    let replacement = |text: &String| Replacement::parse(text).map_err(|e| UsageError(format!("--component {e}")));
+    let replacements = arguments.components.iter().map(replacement).collect::<Result<_, _>>()?;
+    Ok(Request {
+        kata,
+        replacements,
+        admin_records: AdminRecords::of(database, &releases),
+        releases,
+        environments,
+        size: Size { memory_mib, cpus: u32::try_from(cpus).unwrap_or(1).min(4) },
+        profiles,
+        filter: arguments.filter.clone(),
+        out: out(arguments.out.as_deref())?,
+        images,
+        pinned,
+        jobs: arguments.jobs.map_or(cpus, usize::from),
+        retries: arguments.retries,
+        keep: arguments.keep,
+        options: options(arguments),
+        candidate: candidate || relative,
+        locks: locks_folder(&cache),
+        budget: budget(arguments.cache_size)?,
+    })
+}
+
+/// Refuses releases of which this machine cannot make an image in any way, before anything starts.
+fn attainable(releases: &[Release], options: &images::Options) -> Result<(), UsageError> {
+    let refused: Vec<ImageError> = releases.iter().filter_map(|r| images::attainable(r, options).err()).collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let mut lines: Vec<String> = refused.iter().map(|e| format!("{}: {}", e.release, e.cause)).collect();
+    let mut hints: Vec<String> = refused.iter().filter_map(ImageError::hint).collect();
+    hints.dedup();
+    lines.extend(hints.iter().map(|hint| format!("hint: {hint}")));
+    Err(UsageError(lines.join("\n")))
+}
+
+/// The cloud image, checked as far as it can be before anything runs.
+fn cloud_image(
+    text: &str,
+    environments: &[Environment],
+    releases: &[Release],
+    database: &Database,
+    pinned: &Arc<Pinned>,
+    images: &images::Options,
+) -> Result<Arc<dyn Base>, UsageError> {
+    let failed = |why: String| UsageError(format!("--cloud-image: {why}"));
+    if environments.contains(&Environment::Host) {
+        return Err(failed("--in host tests this machine as it is: use --in container or --in vm".to_owned()));
+    }
+    let [release] = releases else {
+        let count = releases.len();
+        return Err(failed(format!(
+            "it is of one release, and {count} are named: name the one, for example debian:13"
+        )));
+    };
+    let source = Source::parse(text).map_err(|e| failed(e.to_string()))?;
+    let cancel = Arc::clone(&images.cancel);
+    let opened = CloudImage::open(source, release, database, Arc::clone(pinned), cancel);
+    Ok(Arc::new(opened.map_err(|e| failed(error_chain(&e)))?))
+}
+
+/// The sources of Kata, as far as they can be checked before anything is opened.
+fn kata(arguments: &RunArguments, environments: &[Environment]) -> Result<Vec<Source>, UsageError> {
+    let failed = |why: String| UsageError(format!("--kata: {why}"));
+    if !arguments.kata.is_empty() && !environments.contains(&Environment::Vm) {
+        return Err(failed("it runs in virtual machines only: add --in vm".to_owned()));
+    }
+    let mut sources = Vec::new();
+    for text in &arguments.kata {
+        let source = Source::parse(text).map_err(|e| failed(e.to_string()))?;
+        source.is_pinned().map_err(|e| failed(e.to_string()))?;
+        if !source.is_address() && !Path::new(&source.place).exists() {
+            return Err(failed(format!(
+                "{} is not there: expected a release archive, a folder like it, or an https:// address",
+                source.place
+            )));
+        }
+        sources.push(source);
+    }
+    Ok(sources)
+}
+
+/// Where to bring releases up, each once; containers unless said otherwise.
+fn environments(asked: &[In]) -> Result<Vec<Environment>, UsageError> {
+    let mut all: Vec<Environment> = Vec::new();
+    for environment in asked.iter().map(|place| Environment::from(*place)) {
+        if !all.contains(&environment) {
+            all.push(environment);
+        }
+    }
+    if all.contains(&Environment::Host) && all.len() > 1 {
+        return Err(UsageError("--in host goes with no other environment".into()));
+    }
+    if all.is_empty() {
+        all.push(Environment::Container);
+    }
+    Ok(all)
+}
+
+/// The named profiles in their order; by default the maintained ones.
+pub(super) fn profiles(names: &[String]) -> Result<Vec<Profile>, UsageError> {
+    let all = Profile::all();
+    if names.is_empty() {
+        return Ok(all.iter().filter(|p| p.maintained).cloned().collect());
+    }
+    if names.iter().any(|n| n == "all") {
+        return Ok(all.to_vec());
+    }
+    let mut chosen: Vec<Profile> = Vec::new();
+    for name in names {
+        let profile = Profile::find(name).map_err(|e| usage(&e))?;
+        if !chosen.contains(profile) {
+            chosen.push(profile.clone());
+        }
+    }
+    Ok(chosen)
+}
+
+/// The error that no test has this in its id; it names the nearest one.
+pub(super) fn no_such_test(filter: &str) -> UsageError {
+    let distance = |name: &str| strsim::damerau_levenshtein(name, filter);
+    let nearest = catalogue::tests().iter().min_by_key(|t| distance(&t.id).min(distance(t.name)));
+    let hint = nearest.map(|t| format!("; the nearest is {}", t.id)).unwrap_or_default();
+    UsageError(format!("no test has `{filter}` in its name{hint} (`kata-qualify list` shows all)"))
+}
+
+/// The output folder. One that is not empty is refused, because its journal belongs to another run.
+fn out(option: Option<&Path>) -> Result<PathBuf, UsageError> {
+    let dir = match option {
+        Some(dir) => dir.to_owned(),
+        None => {
+            let now = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
+            Path::new("kata-qualify-out").join(now)
+        }
+    };
+    let failed = |e: std::io::Error| UsageError(format!("--out {}: {e}", dir.display()));
+    if dir.exists() && std::fs::read_dir(&dir).map_err(failed)?.next().is_some() {
+        return Err(UsageError(format!("--out {}: expected an empty folder", dir.display())));
+    }
+    Ok(dir)
+}
+
+/// The options of the run, for the journal: nothing secret, no host names.
+fn options(arguments: &RunArguments) -> Vec<String> {
+    let mut options = Vec::new();
+    for (given, word) in [
+        (arguments.accept_expired, "--accept-expired"),
+        (arguments.offline, "--offline"),
+        (arguments.mirror.is_some(), "--mirror"),
+        (arguments.overlay.is_some(), "--overlay"),
+        (arguments.records.is_some(), "--records"),
+    ] {
+        if given {
+            options.push(word.to_owned());
+        }
+    }
+    if arguments.environments.contains(&In::Vm) {
+        options.push(format!("--vm-memory {}", arguments.vm_memory));
+    }
+    let cloud = arguments.cloud_image.iter().filter_map(|text| Source::parse(text).ok());
+    options.extend(cloud.map(|source| format!("--cloud-image {}", source.name())));
+    options.extend(arguments.install.iter().map(|package| format!("--install {package}")));
+    options
+}

@@ -1,0 +1,136 @@
+//! Where a cell is brought up: one of three kinds, alike in that an agent answers at the end of a line.
+
+pub mod container;
+pub mod host;
+pub mod vm;
+
+use crate::line::Line;
+use protocol::facts::{self, Fact, Facts};
+use container::{Container, ContainerError};
+use host::{Host, HostError};
+use kata_osinfo::diagnostic::error_chain;
+use std::sync::Arc;
+use std::time::Duration;
+use vm::outer::OuterError;
+use vm::{Vm, VmError};
+
+/// An environment that is up.
+pub enum Running {
+    /// A container.
+    Container(Box<Container>),
+    /// A virtual machine.
+    Vm(Box<Vm>),
+    /// This machine.
+    Host(Box<Host>),
+}
+
+/// Why an environment did not come up, or is not fit for tests.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvironmentError {
+    /// A container was to be started, and there is no engine.
+    #[error("no Docker engine answers")]
+    NoDocker,
+    /// The container failed.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
+    /// There is no QEMU for the virtual machine.
+    #[error(transparent)]
+    Qemu(#[from] Arc<OuterError>),
+    /// The virtual machine failed.
+    #[error(transparent)]
+    Vm(#[from] VmError),
+    /// The agent failed on this machine.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The container runs without our filter.
+    #[error(
+        "the Docker engine did not apply the seccomp profile that it was given, and without one a container can open its \
+         host's files: expected an engine of version 20.10.10 or later that `docker info` says has seccomp"
+    )]
+    Unfiltered,
+}
+
+/// Whether the agent in a container runs under a filter (mode 2 in its status), and one that refuses file handles.
+fn is_filtered(facts: &Facts) -> bool {
+    let by_a_filter = Fact::Told("2".to_owned());
+    facts.get(facts::SECCOMP) == Some(&by_a_filter) && matches!(facts.get(facts::FILE_HANDLES), Some(Fact::Lacks(_)))
+}
+
+impl Running {
+    /// The line to the agent.
+    pub fn line(&self) -> Line {
+        match self {
+            Running::Container(container) => container.line.clone(),
+            Running::Vm(vm) => vm.line.clone(),
+            Running::Host(host) => host.line(),
+        }
+    }
+
+    /// Why the line may have ended, other than what the line itself says.
+    pub async fn ending(&mut self) -> Option<String> {
+        match self {
+            Running::Container(_) => None,
+            Running::Vm(vm) => {
+                let still = |silent: Duration| {
+                    format!("the virtual machine runs, and nothing was heard of it for {} s", silent.as_secs())
+                };
+                vm.ending().await.or_else(|| vm.line.silent().map(still))
+            }
+            Running::Host(host) => host.ending(),
+        }
+    }
+
+    /// Whether it is closed to the machine around it, as far as its agent can see: a container's filter must be in force.
+    ///
+    /// # Errors
+    /// [`EnvironmentError::Unfiltered`].
+    pub fn is_closed(&self, facts: &Facts) -> Result<(), EnvironmentError> {
+        match self {
+            Running::Container(_) if !is_filtered(facts) => Err(EnvironmentError::Unfiltered),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes it down, or with `keep` leaves what people can look at later. Returns a line for people, if there is one.
+    pub async fn take_down(self, keep: bool) -> Option<String> {
+        match self {
+            Running::Container(container) if keep => {
+                let said = format!("kept container {} (`kata-qualify clean` removes it)", container.id());
+                container.keep().await;
+                Some(said)
+            }
+            Running::Container(container) => {
+                let removed = container.remove().await;
+                removed.err().map(|e| format!("{}; the next start sweeps it", error_chain(&e)))
+            }
+            Running::Vm(vm) => {
+                vm.stop().await;
+                keep.then(|| {
+                    "a virtual machine is not kept: it ends with the run, and its disk's layer with it".to_owned()
+                })
+            }
+            Running::Host(host) => {
+                drop(host);
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_without_our_filter_is_told_by_its_agent() {
+        let facts = |seccomp: &str, handles: Fact| -> Facts {
+            [(facts::SECCOMP, Fact::Told(seccomp.to_owned())), (facts::FILE_HANDLES, handles)].into_iter().collect()
+        };
+        let refused = || Fact::Lacks("Operation not permitted (os error 1)".to_owned());
+        assert!(is_filtered(&facts("2", refused())));
+        // Docker's own filter lets the call through to whoever has the capability.
+        assert!(!is_filtered(&facts("2", Fact::Has)));
+        assert!(!is_filtered(&facts("0", refused())));
+        assert!(!is_filtered(&Facts::default()));
+    }
+}

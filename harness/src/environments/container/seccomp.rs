@@ -1,0 +1,105 @@
+//! The system calls of a container: an allow list of our own, each entry with its reason.
+//!
+//! Whatever is not allowed here answers EPERM, including calls that future kernels will have.
+//! Only the machine's own ABI is allowed: a call of another one (x32, i386) ends the caller.
+//! The list is sent to the engine as text, so that it is the same whatever engine there is and however it is set up.
+
+mod allowed;
+mod refused;
+
+pub use allowed::ALLOWED;
+pub use refused::REFUSED;
+
+use serde_json::{Value, json};
+
+/// System calls that share a reason.
+pub struct Group {
+    /// Why they are allowed, or why not.
+    pub why: &'static str,
+    /// Their names, as libseccomp has them.
+    pub calls: &'static [&'static str],
+}
+
+/// Every flag of clone(2) that makes a namespace: a user namespace gives capabilities and much more of the kernel.
+pub const NEW_NAMESPACE: u64 = 0x7e02_0000;
+/// `CLONE_NEWTIME`: for unshare(2) alone; in clone(2) the bit belongs to the signal at the child's end.
+pub const NEW_TIME_NAMESPACE: u64 = 0x80;
+/// Kinds of sockets: local ones, the container's own interfaces, and the kernel's answers about those.
+/// AF_VSOCK reaches the host past every network namespace, AF_ALG and the rest reach parts of the kernel that no test needs.
+pub const SOCKETS: &[(&str, u64)] = &[("AF_UNIX", 1), ("AF_INET", 2), ("AF_INET6", 10), ("AF_NETLINK", 16)];
+/// Execution domains: asking for the current one, Linux's own, and the two of `uname26` and of `setarch` for 32 bits.
+pub const PERSONALITIES: &[u64] = &[0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
+
+/// Allowed where the kernel is not older than the one named: before Linux 4.8 a tracer could change a call after it had
+/// passed the filter.
+pub const TRACING: (&str, Group) = (
+    "4.8",
+    Group {
+        why: "strace, with which a component is made to fail on purpose, and debuggers: of processes of the same container \
+              that can do no more than the tracer; the filter judges a call after the tracer has changed it",
+        calls: &["process_vm_readv", "process_vm_writev", "ptrace"],
+    },
+);
+
+/// Allowed by some of their arguments only; see [`profile`].
+pub const BY_ARGUMENT: &[Group] = &[
+    Group {
+        why: "without a flag of a new namespace they start a process, and give one a root, a working folder and a umask of \
+              its own, which the C virtiofsd asks for",
+        calls: &["clone", "unshare"],
+    },
+    Group { why: "only of the kinds in `SOCKETS`", calls: &["socket"] },
+    Group { why: "only those in `PERSONALITIES`", calls: &["personality"] },
+];
+
+/// Calls that answer as on a kernel that does not know them (ENOSYS).
+pub const ABSENT: &[Group] = &[Group {
+    why: "its flags lie in memory, where no filter sees them; libraries then call clone",
+    calls: &["clone3"],
+}];
+
+/// The profile as Docker's API takes it after `seccomp=`.
+pub fn profile() -> Value {
+    let allowed: Vec<&str> = ALLOWED.iter().flat_map(|group| group.calls).copied().collect();
+    let absent: Vec<&str> = ABSENT.iter().flat_map(|group| group.calls).copied().collect();
+    let (kernel, tracing) = TRACING;
+    let mut rules = vec![
+        json!({"names": allowed, "action": "SCMP_ACT_ALLOW"}),
+        json!({"names": tracing.calls, "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": kernel}}),
+        // s390x has clone's first two arguments the other way round.
+        without("clone", 0, NEW_NAMESPACE, "excludes"),
+        without("clone", 1, NEW_NAMESPACE, "includes"),
+        json!({"names": ["unshare"], "action": "SCMP_ACT_ALLOW", "args": [none_of(0, NEW_NAMESPACE | NEW_TIME_NAMESPACE)]}),
+        json!({"names": absent, "action": "SCMP_ACT_ERRNO", "errnoRet": ENOSYS}),
+    ];
+    rules.extend(SOCKETS.iter().map(|(_, family)| first_is("socket", *family)));
+    rules.extend(PERSONALITIES.iter().map(|domain| first_is("personality", *domain)));
+    // Without sub-architectures: engines add x32 and i386 only where a profile names them.
+    let native = |architecture: &str| json!({"architecture": architecture, "subArchitectures": []});
+    let architectures = ["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64", "SCMP_ARCH_PPC64LE", "SCMP_ARCH_S390X"].map(native);
+    json!({
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "archMap": architectures,
+        "syscalls": rules,
+    })
+}
+
+const ENOSYS: u32 = 38;
+
+fn without(call: &str, index: u32, mask: u64, on_s390x: &str) -> Value {
+    json!({
+        "names": [call], "action": "SCMP_ACT_ALLOW", "args": [none_of(index, mask)], on_s390x: {"arches": ["s390x"]},
+    })
+}
+
+/// The condition that an argument has none of these bits.
+fn none_of(index: u32, mask: u64) -> Value {
+    json!({"index": index, "value": mask, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"})
+}
+
+fn first_is(call: &str, value: u64) -> Value {
+    json!({"names": [call], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": value, "op": "SCMP_CMP_EQ"}]})
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! The QEMU that boots releases: pinned, whatever the machine has, and with the accelerator that works here.
+//!
+//! Emulating a processor that virtualizes is the hardest task that QEMU has here, and its versions differ in it: 7.2 and
+//! 11.1 broke guests of the guest, 10.0 did not.
+//! So it is Debian 13's, which runs in that release's image and sees nothing else.
+
+pub use super::confined::KVM_DEVICE;
+
+use super::confined::{Confined, FILES};
+use images::{Hold, Image, ImageError};
+use kata_osinfo::arch::Arch;
+use kata_osinfo::database::{Database, DatabaseError};
+use kata_osinfo::record::ResolveError;
+use kata_osinfo::release::Release;
+use kata_osinfo::root::{Root, RootError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The distro whose QEMU it is.
+const DISTRO: &str = "debian";
+/// The release of it.
+const VERSION: &str = "13";
+/// The package that has it.
+const PACKAGE: &str = "qemu-system-x86";
+/// The number of the descriptor set with `/dev/kvm`; those of disks are counted from 1.
+const KVM_SET: u32 = 100;
+/// Where the program lies in the release.
+const PROGRAM: &str = "/usr/bin/qemu-system-x86_64";
+
+/// Why there is no QEMU to boot virtual machines with.
+#[derive(Debug, thiserror::Error)]
+pub enum OuterError {
+    /// The image that it comes from could not be prepared.
+    #[error("preparing {release} for its QEMU, which boots virtual machines")]
+    Image {
+        /// `debian:13`.
+        release: String,
+        /// Why.
+        source: ImageError,
+    },
+    /// The image cannot be kept in the cache.
+    #[error("holding {image} in the cache")]
+    Hold {
+        /// Of which release it is.
+        image: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The image is without the package.
+    #[error("{image} has no {PACKAGE}")]
+    NoPackage {
+        /// Of which release it is.
+        image: String,
+    },
+    /// The package is there and its program is not.
+    #[error("{PROGRAM} is no program in the image of {image}")]
+    NoProgram {
+        /// Of which release it is.
+        image: String,
+    },
+    /// The image's tree cannot be used.
+    #[error(transparent)]
+    Tree(#[from] RootError),
+    /// The distro has no record.
+    #[error(transparent)]
+    Record(#[from] DatabaseError),
+    /// The record does not have the release.
+    #[error(transparent)]
+    Release(#[from] ResolveError),
+    /// The thread that prepared it did not come to its end.
+    #[error(transparent)]
+    Thread(#[from] tokio::task::JoinError),
+}
+
+/// How releases' processors run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accelerator {
+    /// Hardware virtualization, which has booted a guest here and can nest.
+    Kvm,
+    /// Emulation of a processor that virtualizes.
+    Tcg {
+        /// Why not KVM.
+        why: String,
+    },
+}
+
+impl Accelerator {
+    /// The word in the evidence.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Accelerator::Kvm => "kvm",
+            Accelerator::Tcg { .. } => "tcg",
+        }
+    }
+
+    /// QEMU's arguments.
+    pub fn arguments(&self) -> &'static [&'static str] {
+        match self {
+            Accelerator::Kvm => &["-accel", "kvm", "-cpu", "host"],
+            // An AMD processor with its virtualization: nested paging makes guests of guests fast enough.
+            Accelerator::Tcg { .. } => &["-accel", "tcg,thread=multi", "-cpu", "EPYC,+svm,+npt"],
+        }
+    }
+}
+
+/// The pinned QEMU.
+pub struct Outer {
+    tree: PathBuf,
+    release: Release,
+    /// The version of its package.
+    pub version: String,
+    /// How it runs processors here.
+    pub accelerator: Accelerator,
+    _hold: Hold,
+}
+
+impl Outer {
+    /// The QEMU of a prepared image, with no accelerator tried.
+    ///
+    /// # Errors
+    /// When the image lacks QEMU.
+    pub fn of(image: &Image) -> Result<Outer, OuterError> {
+        let name = || image.release();
+        let hold = image.hold().map_err(|source| OuterError::Hold { image: name(), source })?;
+        let version = image.manifest.package(PACKAGE).map(|p| p.version.clone());
+        let version = version.ok_or_else(|| OuterError::NoPackage { image: name() })?;
+        let accelerator = Accelerator::Tcg { why: "KVM was not tried".to_owned() };
+        let outer = Outer { tree: image.rootfs(), release: release()?, version, accelerator, _hold: hold };
+        match Root::new(&outer.tree)?.is_program(Path::new(PROGRAM)) {
+            true => Ok(outer),
+            false => Err(OuterError::NoProgram { image: name() }),
+        }
+    }
+
+    /// The root filesystem that it comes from.
+    pub(super) fn tree(&self) -> &Path {
+        &self.tree
+    }
+
+    /// The release that it comes from.
+    pub fn release(&self) -> &Release {
+        &self.release
+    }
+
+    fn loader(&self) -> PathBuf {
+        self.tree.join("lib64/ld-linux-x86-64.so.2")
+    }
+
+    /// QEMU with these arguments and the accelerator's, tied to the thread that starts it, which may do what this program
+    /// may: for this project's own benchmarks and tests, whose files are their own.
+    pub fn unconfined(&self, arguments: &[String]) -> Command {
+        let libraries = self.tree.join("usr/lib/x86_64-linux-gnu");
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(self.loader())
+            .arg("--library-path")
+            .arg(&libraries)
+            .arg(self.program())
+            .arg("-L")
+            .arg(self.tree.join("usr/share/qemu"))
+            .arg("-L")
+            .arg(self.tree.join("usr/share/seabios"))
+            .args(self.accelerator.arguments())
+            .args(arguments)
+            .env("QEMU_MODULE_DIR", libraries.join("qemu"));
+        command
+    }
+
+    fn program(&self) -> PathBuf {
+        self.tree.join(PROGRAM.trim_start_matches('/'))
+    }
+
+    /// QEMU with these arguments and the accelerator's, confined to its own release's files and tied to the thread that
+    /// starts it; `kernel` and `initrd` are what it boots.
+    ///
+    /// # Errors
+    /// When a file is not there.
+    pub fn command(&self, kernel: &Path, initrd: &Path, arguments: &[String]) -> io::Result<Command> {
+        self.command_under(&self.accelerator, kernel, initrd, arguments)
+    }
+
+    pub(super) fn command_under(
+        &self,
+        accelerator: &Accelerator,
+        kernel: &Path,
+        initrd: &Path,
+        arguments: &[String],
+    ) -> io::Result<Command> {
+        let files = [(kernel, "kernel"), (initrd, "initrd")];
+        let confined = Confined::to(&self.tree, &files, *accelerator == Accelerator::Kvm)?;
+        let mut command = Command::new(PROGRAM);
+        if let Some(kvm) = confined.kvm() {
+            command.args(["-add-fd".to_owned(), format!("fd={kvm},set={KVM_SET}")]);
+        }
+        command
+            .args(["-kernel".to_owned(), format!("{FILES}/kernel"), "-initrd".to_owned(), format!("{FILES}/initrd")])
+            // Guests are not trusted, and QEMU does not need to start anything.
+            .args(["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"])
+            .args(["-L", "/usr/share/qemu", "-L", "/usr/share/seabios"])
+            .args(accelerator.arguments().iter().map(|word| match *word {
+                "kvm" => format!("kvm,device=/dev/fdset/{KVM_SET}"),
+                other => other.to_owned(),
+            }))
+            .args(arguments)
+            .env_clear();
+        confined.around(&mut command);
+        Ok(command)
+    }
+}
+
+/// The release whose QEMU it is.
+///
+/// # Errors
+/// When the records do not have it.
+pub(super) fn release() -> Result<Release, OuterError> {
+    let database = Database::embedded();
+    Ok(database.record(DISTRO)?.release(VERSION, Arch::X86_64)?)
+}
+
+/// The name of that release: `debian:13`.
+pub fn release_name() -> String {
+    format!("{DISTRO}:{VERSION}")
+}

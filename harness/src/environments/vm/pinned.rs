@@ -1,0 +1,124 @@
+//! The pinned QEMU as a run gets it: from an image in the cache or one that is made, with the accelerator that works here.
+
+use super::outer::{self, Accelerator, KVM_DEVICE, Outer, OuterError};
+use super::tiny::{Extras, Tiny, TinyError};
+use images::{Image, Options, Progress, Source};
+use kata_osinfo::diagnostic::error_chain;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// How long a guest of a second or two may take to boot under KVM; where KVM hangs, it hangs forever.
+const KVM_BOOT: Duration = Duration::from_secs(30);
+
+/// The pinned QEMU of a run, prepared when it is first wanted.
+pub struct Pinned {
+    options: Options,
+    outer: OnceLock<Result<Arc<Outer>, Arc<OuterError>>>,
+}
+
+impl Pinned {
+    /// One whose image will be prepared by these options.
+    pub fn new(options: Options) -> Pinned {
+        Pinned { options, outer: OnceLock::new() }
+    }
+
+    /// The QEMU; blocks while it is prepared.
+    ///
+    /// # Errors
+    /// When it cannot be had; the same error from then on.
+    pub fn get(&self) -> Result<Arc<Outer>, Arc<OuterError>> {
+        self.outer.get_or_init(|| prepare(&self.options, &|_| {}).map(Arc::new).map_err(Arc::new)).clone()
+    }
+
+    /// The same, if it is known by now.
+    pub fn if_known(&self) -> Option<&Outer> {
+        self.outer.get()?.as_ref().ok().map(AsRef::as_ref)
+    }
+}
+
+/// Finds the image that the QEMU comes from in the cache, or prepares it, and finds out which accelerator works.
+///
+/// A cached image serves as it is: it is a tool here, and the mirror need not be asked for a newer one.
+///
+/// # Errors
+/// When the image cannot be had.
+pub fn prepare(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Result<Outer, OuterError> {
+    let outer = match cached(&options.cache).and_then(|image| Outer::of(&image).ok()) {
+        Some(outer) => outer,
+        None => Outer::of(&prepare_image(options, progress)?)?,
+    };
+    Ok(with_accelerator(outer))
+}
+
+/// The accelerator that works here, by the cached image of the pinned release.
+///
+/// # Errors
+/// When the image lacks QEMU.
+pub fn try_cached(image: &Image) -> Result<Outer, OuterError> {
+    Ok(with_accelerator(Outer::of(image)?))
+}
+
+/// The newest image of the pinned release in the cache, as the distro ships it.
+pub fn cached(cache: &Path) -> Option<Image> {
+    let name = outer::release_name();
+    let plain = |image: &Image| {
+        let manifest = &image.manifest;
+        image.release() == name && manifest.derived_from.is_none() && manifest.source != Source::Cloud
+    };
+    images::cache::list(cache).into_iter().find(plain)
+}
+
+fn prepare_image(options: &Options, progress: &(dyn Fn(Progress) + Sync)) -> Result<Image, OuterError> {
+    let release = outer::release()?;
+    // Candidates and cloud images are under test; they are never what boots the others.
+    let options = Options { extra_packages: Vec::new(), overlay: None, base: None, ..options.clone() };
+    images::prepare(&release, &options, progress)
+        .map_err(|source| OuterError::Image { release: release.name(), source })
+}
+
+/// KVM where it boots the pinned release's kernel to our agent and would let guests have it, too; else emulation.
+fn with_accelerator(mut outer: Outer) -> Outer {
+    outer.accelerator = match kvm_works(&outer) {
+        Ok(()) => Accelerator::Kvm,
+        Err(why) => Accelerator::Tcg { why: error_chain(&why) },
+    };
+    outer
+}
+
+/// Why machines do not run under KVM.
+#[derive(Debug, thiserror::Error)]
+enum NoKvm {
+    #[error("{KVM_DEVICE}")]
+    Device(#[source] io::Error),
+    #[error("trying KVM")]
+    Guest(#[from] TinyError),
+    #[error("no guest boots under KVM: {0}")]
+    Ended(String),
+    #[error("no guest boots under KVM: nothing within {} s: {0}", KVM_BOOT.as_secs())]
+    Silent(String),
+    #[error("KVM here does not nest: a virtual machine would have no KVM of its own")]
+    NotNested,
+}
+
+fn kvm_works(outer: &Outer) -> Result<(), NoKvm> {
+    std::fs::OpenOptions::new().read(true).write(true).open(KVM_DEVICE).map_err(NoKvm::Device)?;
+    boots_under_kvm(outer)?;
+    let nests = ["kvm_amd", "kvm_intel"].iter().any(|module| {
+        let value = std::fs::read_to_string(format!("/sys/module/{module}/parameters/nested"));
+        value.is_ok_and(|v| matches!(v.trim(), "1" | "Y"))
+    });
+    if nests { Ok(()) } else { Err(NoKvm::NotNested) }
+}
+
+/// Boots a guest with our agent as its init; where KVM is broken QEMU exits, or hangs until the deadline.
+fn boots_under_kvm(outer: &Outer) -> Result<(), NoKvm> {
+    let tiny = Tiny::start(outer, &Accelerator::Kvm, Extras::default())?;
+    let booted = tiny.client.wait_for_hello(KVM_BOOT, || tiny.runs() && !tiny.reports_error());
+    booted.map_err(|_| match tiny.ending() {
+        Some(how) => NoKvm::Ended(how),
+        None if tiny.reports_error() => NoKvm::Ended(tiny.first_line()),
+        None => NoKvm::Silent(tiny.first_line()),
+    })
+}

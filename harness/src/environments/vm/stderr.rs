@@ -1,0 +1,49 @@
+//! What the pinned QEMU prints on standard error; the only place that reads it, by QEMU 10.0 of Debian 13.
+//!
+//! A warning is `qemu-system-x86_64: warning: TCG doesn't support requested feature: …`; what ends QEMU comes after its
+//! name, and what QEMU goes on after may come after `error: `.
+
+/// Whether a line is only a warning: an emulated CPU lacks what its model has, at every start.
+fn is_warning(line: &str) -> bool {
+    line.contains("warning: ")
+}
+
+fn lines(stderr: &str) -> impl Iterator<Item = &str> {
+    stderr.lines().map(str::trim).filter(|line| !line.is_empty() && !is_warning(line))
+}
+
+/// Whether an error is reported. A QEMU whose KVM refuses it may report that and go on forever.
+pub(super) fn reports_error(stderr: &str) -> bool {
+    stderr.contains(" error: ")
+}
+
+/// The first line that is no warning: after it QEMU may print a page of registers.
+pub(super) fn first_line(stderr: &str) -> String {
+    lines(stderr).next().unwrap_or("it printed nothing").chars().take(200).collect()
+}
+
+/// The last lines that are no warnings, on one line.
+pub(super) fn last_lines(stderr: &str) -> String {
+    let lines: Vec<&str> = lines(stderr).collect();
+    lines[lines.len().saturating_sub(4)..].join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WARNING: &str = "qemu-system-x86_64: warning: TCG doesn't support requested feature: x\n";
+
+    #[test]
+    fn warnings_are_neither_first_nor_last_lines() {
+        let stderr = format!("{WARNING}\nqemu: no space\n{WARNING}");
+        assert_eq!((first_line(&stderr).as_str(), last_lines(&stderr).as_str()), ("qemu: no space", "qemu: no space"));
+        assert_eq!((first_line(WARNING).as_str(), last_lines(WARNING).as_str()), ("it printed nothing", ""));
+    }
+
+    #[test]
+    fn an_error_is_not_taken_for_a_warning() {
+        assert!(reports_error("qemu-system-x86_64: error: failed to set MSR 0x48b to 0x1\n"));
+        assert!(!reports_error(WARNING));
+    }
+}

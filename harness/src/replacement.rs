@@ -1,0 +1,84 @@
+//! A component that the user supplies in the place of the distro's own: `--component virtiofsd=PATH`.
+
+use images::artifacts::{self, ArtifactsError};
+use std::path::PathBuf;
+
+/// What is to be used in the place of the distro's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replacement {
+    /// The component: `virtiofsd`.
+    pub name: &'static str,
+    /// The file here.
+    pub path: PathBuf,
+}
+
+/// Why a `--component` cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplacementError {
+    /// It is not written as expected, or names no component.
+    #[error("`{text}`: expected NAME=PATH, with a name of {}", Replacement::NAMES.join(", "))]
+    Form {
+        /// What stood there.
+        text: String,
+    },
+    /// There is no such file.
+    #[error("{path} is not there: expected the file to use in the place of {name}")]
+    NoFile {
+        /// The path.
+        path: PathBuf,
+        /// The component.
+        name: &'static str,
+    },
+}
+
+impl Replacement {
+    /// The components that can be replaced.
+    pub const NAMES: [&str; 3] = ["kernel", "qemu", "virtiofsd"];
+
+    /// Reads `NAME=PATH`.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub fn parse(text: &str) -> Result<Replacement, ReplacementError> {
+        let form = || ReplacementError::Form { text: text.to_owned() };
+        let (name, path) = text.split_once('=').ok_or_else(form)?;
+        let name = Replacement::NAMES.into_iter().find(|known| *known == name).ok_or_else(form)?;
+        let path = PathBuf::from(path);
+        match path.is_file() {
+            true => Ok(Replacement { name, path }),
+            false => Err(ReplacementError::NoFile { path, name }),
+        }
+    }
+
+    /// What the evidence says of it: its file's name and checksum.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn evidence(&self) -> Result<String, ArtifactsError> {
+        let sum = artifacts::sha256(&self.path)?;
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        Ok(format!("{name} (sha256 {})", sum.get(..16).unwrap_or(&sum)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_component_is_a_known_name_and_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("virtiofsd");
+        fs::write(&path, "daemon").unwrap();
+        let replacement = Replacement::parse(&format!("virtiofsd={}", path.display())).unwrap();
+        let evidence = replacement.evidence().unwrap();
+        assert_eq!(evidence, "virtiofsd (sha256 f77b12a53ece5f6b)");
+        for (wrong, expected) in
+            [("virtiofsd", "NAME=PATH"), ("runc=/x", "kernel, qemu, virtiofsd"), ("qemu=/", "is not there")]
+        {
+            let error = Replacement::parse(wrong).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}
