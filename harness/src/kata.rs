@@ -5,8 +5,8 @@
 
 use crate::built_in::AGENT;
 use crate::vm::{Content, SeedFile};
-use images::artifacts::{self, Agent, Artifacts, Source};
-use images::{kernel, modules};
+use images::artifacts::{self, Agent, Artifacts, ExternalFile};
+use images::boot::{kernel, modules};
 use kata_osinfo::diagnostic::error_chain;
 use kata_osinfo::profile::{Profile, Runtime};
 use kata_osinfo::release::Release;
@@ -86,7 +86,7 @@ impl Given {
     /// # Errors
     /// What is wrong with a source, or that it serves none of the profiles.
     pub fn open(
-        sources: &[Source],
+        sources: &[ExternalFile],
         components: &[Component],
         profiles: &[Profile],
         scratch: &Path,
@@ -281,8 +281,8 @@ mod tests {
     }
 
     fn open(releases: &[&tempfile::TempDir], profiles: &[&str]) -> Result<Given, String> {
-        let source = |dir: &&tempfile::TempDir| Source::parse(&dir.path().to_string_lossy()).unwrap();
-        let sources: Vec<Source> = releases.iter().map(source).collect();
+        let source = |dir: &&tempfile::TempDir| ExternalFile::parse(&dir.path().to_string_lossy()).unwrap();
+        let sources: Vec<ExternalFile> = releases.iter().map(source).collect();
         let profiles: Vec<Profile> = profiles.iter().map(|name| Profile::find(name).unwrap().clone()).collect();
         Given::open(&sources, &[], &profiles, Path::new("/nonexistent"))
     }

@@ -15,7 +15,7 @@ use agent::compose::normalised;
 use agent::provided::Provided;
 use anyhow::Context as _;
 use bollard::Docker;
-use images::artifacts::Source;
+use images::artifacts::ExternalFile;
 use kata_osinfo::diagnostic::error_chain;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
@@ -41,7 +41,7 @@ pub struct Request {
     /// Profiles.
     pub profiles: Vec<Profile>,
     /// Where Kata comes from, for virtual machines.
-    pub kata: Vec<Source>,
+    pub kata: Vec<ExternalFile>,
     /// What Kata is to use in the place of the distro's own.
     pub components: Vec<Component>,
     /// Part of a test's id, or nothing for all.
@@ -106,7 +106,7 @@ pub async fn run(docker: Option<Docker>, request: Request, progress: Progress) -
     if swept.removed > 0 {
         progress.say(&format!("swept {} half images of preparations that are over", swept.removed));
     }
-    for left in swept.left {
+    for left in swept.leftovers {
         progress.say(&format!("warning: left {left}"));
     }
     let (sources, components, profiles) = (request.kata.clone(), request.components.clone(), request.profiles.clone());
@@ -248,19 +248,19 @@ async fn trim(docker: Option<&Docker>, cache: &Path, budget: u64, progress: &Pro
             None => "removed an image from the cache that could not be read: the cache was full".to_owned(),
         });
     }
-    for stuck in &trimmed.stuck {
-        progress.say(&format!("warning: left {stuck}"));
+    for left in &trimmed.leftovers {
+        progress.say(&format!("warning: left {left}"));
     }
-    if trimmed.left > budget {
+    if trimmed.bytes > budget {
         let gib = |bytes: u64| bytes.div_ceil(1 << 30);
         progress.say(&format!(
             "warning: the cache takes {} GiB of its {}, and runs that go on need all of it",
-            gib(trimmed.left),
+            gib(trimmed.bytes),
             gib(budget)
         ));
     }
     let Some(docker) = docker else { return };
-    match images::container::remove_orphans(docker, cache).await {
+    match images::docker::remove_orphans(docker, cache).await {
         // What is left is in use: nothing that a person has to know.
         Ok(done) => done.removed.iter().for_each(|tag| progress.say(&format!("removed {tag} from Docker"))),
         Err(e) => warn("Docker's images were not looked through", e),

@@ -8,7 +8,8 @@ use crate::vm::outer::{Accelerator, Outer};
 use crate::vm::{Content, SeedFile};
 use agent::home::VOLUME;
 use agent::protocol::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
-use images::{Disk, ExtraFile, Hold, Image, Manifest, Origin, container, initramfs, kernel, modules};
+use images::boot::{initramfs, kernel, modules};
+use images::{Disk, ExtraFile, Hold, Image, Manifest, Origin, docker};
 use kata_osinfo::diagnostic::error_chain;
 use kata_osinfo::profile::Profile;
 use kata_osinfo::release::Release;
@@ -96,7 +97,7 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, String> {
             .await?;
             cell.line.doing("importing the image into Docker");
             let docker = shared.docker.as_ref().ok_or("no Docker engine answers")?;
-            let docker_image = container::ensure_imported(docker, &image).await.map_err(|e| error_chain(&e))?;
+            let docker_image = docker::ensure_imported(docker, &image).await.map_err(|e| error_chain(&e))?;
             let base = Base::Container { image: Box::new(image), docker_image };
             let holds = vec![hold];
             Prepared { base, holds, claims, initramfs: initramfs.into(), files: Vec::new(), pjdfstest }

@@ -189,7 +189,7 @@ pub struct Swept {
 
 impl Swept {
     fn leave(&mut self, path: &Path, why: &io::Error) {
-        self.left.push(images::Left { path: path.to_owned(), why: why.to_string() }.to_string());
+        self.left.push(images::Leftover { path: path.to_owned(), why: why.to_string() }.to_string());
     }
 }
 

@@ -162,7 +162,7 @@ const LAYER_FD: i32 = 14;
 /// An empty layer over a disk, in a file without a name.
 fn layer(disk: &File) -> io::Result<File> {
     let file = tempfile::tempfile()?;
-    let header = images::qcow2::empty(disk.metadata()?.len());
+    let header = images::base::qcow2::empty(disk.metadata()?.len());
     (&file).write_all(&header)?;
     Ok(file)
 }

@@ -638,7 +638,7 @@ fn clean_says_what_it_leaves_and_why() {
     warning: connecting to Docker: Socket not found: /nonexistent/docker.sock: containers and volumes, if any, were not looked at
     warning: left <DIR>/cache/runs/r1.lock: is a link: expected a folder or file of your own that nobody else may write to
     note: left <DIR>/cache/runs/other.thing: kata-qualify did not make it
-    warning: left <DIR>/cache/images/.tmp/x: its lock says nothing of its maker: <DIR>/cache/images/.tmp/x/lock is a link: expected a folder or file of your own that nobody else may write to
+    warning: left <DIR>/cache/images/.tmp/x: its lock does not tell whether its maker is alive: <DIR>/cache/images/.tmp/x/lock is a link: expected a folder or file of your own that nobody else may write to
     note: left <DIR>/cache/images/stray: kata-qualify did not make it
     exit 3
     ");

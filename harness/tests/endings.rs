@@ -34,7 +34,7 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
     let prepared = tokio::task::spawn_blocking(move || images::prepare(&wanted, &options, &|_| {})).await.unwrap();
     let image = prepared.unwrap();
     let (claims, initramfs) = setup::boot_files_of(&image, &release, std::slice::from_ref(&profile)).unwrap();
-    let docker_image = images::container::ensure_imported(&docker, &image).await.unwrap();
+    let docker_image = images::docker::ensure_imported(&docker, &image).await.unwrap();
     let mut prepared = setup::Prepared {
         base: setup::Base::Container { image: Box::new(image), docker_image: docker_image.clone() },
         holds: Vec::new(),

@@ -1,29 +1,32 @@
-//! Images derived from a release's plain one: an overlay, packages under test.
+//! Images of candidates: a release's plain image with an overlay or packages under test laid over it.
+
+mod overlay;
 
 use crate::cache::{Image, Turn};
-use crate::command::tied;
 use crate::digest::{self, Fields};
-use crate::error::{Cause, Context, Failure, Phase};
-use crate::fetch;
-use crate::install::{self, Install};
+use crate::error::{Cause, Context, Failure};
+use crate::family::Family;
+use crate::family::install::Install;
+use crate::job::{Job, able_to_build};
 use crate::manifest::Manifest;
-use crate::options::{ExtraPackage, Options, valid_name};
-use crate::prepare::{Job, able_to_build};
-use crate::{overlay, record, share};
+use crate::options::{ExtraPackage, Options};
+use crate::owners;
+use crate::progress::Phase;
+use crate::tree::compare;
 use jiff::Timestamp;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 /// What is laid over a release, with its hash.
-pub(crate) struct Extras {
+pub(crate) struct Candidates {
     packages: Vec<ExtraPackage>,
     overlay: Option<PathBuf>,
     hash: String,
 }
 
-impl Extras {
-    /// Checks and hashes the extras; nothing where there are none.
-    pub(crate) fn of(options: &Options) -> Result<Option<Extras>, Failure> {
+impl Candidates {
+    /// Checks and hashes the candidates; nothing where there are none.
+    pub(crate) fn of(family: &dyn Family, options: &Options) -> Result<Option<Candidates>, Failure> {
         if options.extra_packages.is_empty() && options.overlay.is_none() {
             return Ok(None);
         }
@@ -32,7 +35,7 @@ impl Extras {
         let mut fields = Fields::default();
         for package in &packages {
             fields = match package {
-                ExtraPackage::Name(name) if valid_name(name) => fields.add("name", name),
+                ExtraPackage::Name(name) if family.is_package_name(name) => fields.add("name", name),
                 ExtraPackage::Name(name) => {
                     let reason = "expected a Debian package name".to_owned();
                     return Err(Cause::BadPackage { name: name.clone(), reason }.into());
@@ -48,14 +51,14 @@ impl Extras {
             };
             fields = fields.add("overlay", overlay::hash(folder, &go_on)?);
         }
-        Ok(Some(Extras { packages, overlay, hash: fields.hex() }))
+        Ok(Some(Candidates { packages, overlay, hash: fields.hex() }))
     }
 }
 
-/// Copies the plain image and lays the extras over the copy.
-pub(crate) fn derive(job: &mut Job<'_>, plain: &Image, extras: &Extras) -> Result<Image, Failure> {
-    let key = Fields::default().add("derived from", plain.key()).add("extras", &extras.hash).hex();
-    let request = Fields::default().add("derived from", &plain.manifest.request).add("extras", &extras.hash).hex();
+/// Copies the plain image and lays the candidates over the copy.
+pub(crate) fn derive(job: &mut Job<'_>, plain: &Image, candidates: &Candidates) -> Result<Image, Failure> {
+    let derived = |from: &str| Fields::default().add("derived from", from).add("extras", &candidates.hash).hex();
+    let (key, request) = (derived(plain.key()), derived(&plain.manifest.request));
     // The plain image must not be cleaned away while it is copied.
     let _hold = plain.hold().context("locking", &plain.dir)?;
     let found = |image: Image| Image { origin: plain.origin.max(image.origin), ..image };
@@ -63,40 +66,39 @@ pub(crate) fn derive(job: &mut Job<'_>, plain: &Image, extras: &Extras) -> Resul
         return Ok(found(image));
     }
     able_to_build(job.release)?;
-    let _ours = match job.store.turn(&job.runner, &key)? {
+    let _turn = match job.store.turn(&job.runner, &key)? {
         Turn::Made(image) => return Ok(found(*image)),
         ours @ Turn::Ours { .. } => ours,
     };
     job.enter(Phase::Copy);
     let workshop = job.store.workshop(&key)?;
     let tree = workshop.rootfs();
-    job.runner.run(
-        Phase::Copy,
-        tied("cp").args(["-a", "--reflink=auto", "--"]).arg(plain.rootfs()).arg(&tree).env("LC_ALL", "C"),
-    )?;
+    job.copy_tree(&plain.rootfs(), &tree)?;
     let mut manifest = plain.manifest.clone();
+    let in_package = |package: &ExtraPackage| match package {
+        ExtraPackage::Name(name) => Some(name.clone()),
+        ExtraPackage::File(path) => job.family.name_in_file(path),
+    };
     let names: Vec<String> =
-        manifest.requested.iter().cloned().chain(extras.packages.iter().filter_map(name)).collect();
-    if !extras.packages.is_empty() {
+        manifest.requested.iter().cloned().chain(candidates.packages.iter().filter_map(in_package)).collect();
+    if !candidates.packages.is_empty() {
         job.enter(Phase::Install);
-        let (lists, sources) = (plain.dir.join(fetch::LISTS), plain.dir.join(fetch::SOURCES));
-        let fetch = job.may_fetch(&workshop.dir)?;
-        let (tree, desk, fetch) = (&tree, &workshop.dir, fetch.as_ref());
-        let step = Install { tree, desk, lists: &lists, sources: &sources, fetch };
-        install::install(&job.runner, &step, &extras.packages, &[])?;
+        let (folder, packages) = (&workshop.dir, &candidates.packages);
+        let install = Install { tree: &tree, folder, indexes: &plain.dir, packages, required: &[] };
+        job.archives()?.install(&job.runner, &install)?;
         job.enter(Phase::Record);
-        manifest.packages = record::packages(&job.runner, tree)?;
-        manifest.origins = record::origins(&job.runner, tree, &lists, &names, &manifest.packages)?;
+        manifest.packages = job.family.packages(&job.runner, &tree)?;
+        manifest.origins = job.family.origins(&job.runner, &tree, &plain.dir, &names, &manifest.packages)?;
     }
-    if let Some(folder) = &extras.overlay {
+    if let Some(folder) = &candidates.overlay {
         job.enter(Phase::Overlay);
         overlay::apply(folder, &tree, &|| job.runner.check())?;
     }
     job.enter(Phase::Record);
-    manifest.owners = record::owners(&tree, job.release);
+    manifest.owners = owners::owners(job.family, &tree, job.release);
     job.enter(Phase::Store);
     // From here on nothing writes to the tree.
-    share::share(&plain.rootfs(), &tree).context("sharing unchanged files of", &tree)?;
+    compare::link_unchanged(&plain.rootfs(), &tree).context("sharing unchanged files of", &tree)?;
     let manifest = Manifest {
         key,
         request,
@@ -107,16 +109,4 @@ pub(crate) fn derive(job: &mut Job<'_>, plain: &Image, extras: &Extras) -> Resul
         ..manifest
     };
     workshop.finish(&job.store, &manifest)
-}
-
-/// The package's name; that of a file stands before the first underscore (Debian policy, appendix on binary packages).
-fn name(package: &ExtraPackage) -> Option<String> {
-    match package {
-        ExtraPackage::Name(name) => Some(name.clone()),
-        ExtraPackage::File(path) => {
-            let file = path.file_name()?.to_str()?;
-            let name = file.split('_').next()?.trim_end_matches(".deb");
-            valid_name(name).then(|| name.to_owned())
-        }
-    }
 }

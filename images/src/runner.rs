@@ -1,10 +1,8 @@
 //! Runs other programs: in their own process group, with a deadline, stoppable, their last lines kept.
 
-use crate::cage::Cage;
-pub(crate) use crate::cage::{Laid, Network};
-use crate::classify;
-use crate::error::{Cause, CommandFailure, Failure, Phase};
-use crate::options::Progress;
+use crate::error::{Cause, CommandFailure, Failure};
+use crate::progress::{Phase, Progress};
+use crate::sandbox::{BindMount, Network, Sandbox};
 use kata_osinfo::redact::Redactor;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::VecDeque;
@@ -34,6 +32,8 @@ pub(crate) struct Runner<'a> {
     pub(crate) limit: Duration,
     pub(crate) redact: Redactor,
     pub(crate) progress: &'a (dyn Fn(Progress) + Sync),
+    /// Reads the cause of a failure from the lines that a program printed; it is the family's, whose tools they are.
+    pub(crate) read_cause: fn(&[String]) -> Cause,
 }
 
 /// How a command is to be understood.
@@ -115,7 +115,7 @@ impl Runner<'_> {
             return Ok(text);
         }
         let raw: Vec<String> = lines.into_iter().collect();
-        let cause = classify::classify(&raw);
+        let cause = (self.read_cause)(&raw);
         let tail = raw.iter().rev().take(TAIL).rev().map(|l| self.redact.text(l)).collect();
         let command = CommandFailure { command: words, status: status.to_string(), tail };
         Err(Failure { cause: self.redact_cause(cause), command: Some(Box::new(command)) })
@@ -219,7 +219,7 @@ fn end(child: &mut Child) {
 fn read_all(mut reader: impl Read) -> String {
     let mut bytes = Vec::new();
     let _ = (&mut reader).take(OUTPUT).read_to_end(&mut bytes);
-    // The rest is read, too, for nobody is to wait for us.
+    // The rest is read, too: the program must not wait for a reader.
     let _ = std::io::copy(&mut reader, &mut std::io::sink());
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -231,24 +231,25 @@ fn call_program(words: &str) -> String {
 /// `setpriv` makes the kernel kill the child when the thread that started it dies, however that happens.
 const TIED: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
 
-/// A program of this machine with all that it starts in a cage: it may write to `desk` alone, which is its `/tmp`.
+/// A program of this machine in a sandbox, with all that it starts: it may write to `folder` alone, which is its `/tmp`.
 ///
-/// Whatever becomes of us, nothing stays mounted or running.
-pub(crate) fn at_desk(desk: &Path, network: Network, program: &str) -> Result<Command, Failure> {
-    let mut command = caged(Cage::desk(desk, network).map_err(|e| unmapped(desk, e))?, program)?;
+/// Whatever happens to this process, nothing stays mounted or running.
+pub(crate) fn of_machine(folder: &Path, network: Network, program: &str) -> Result<Command, Failure> {
+    let mut command = confined(Sandbox::of_machine(folder, network).map_err(|e| unmapped(folder, e))?, program)?;
     command.env("LC_ALL", "C").env("TMPDIR", "/tmp");
     Ok(command)
 }
 
-/// A program of a tree with all that it starts in a cage: it has the tree's files, what is laid over them, and no network.
-pub(crate) fn in_tree(tree: &Path, laid: &[Laid<'_>], program: &str) -> Result<Command, Failure> {
-    caged(Cage::tree(tree, laid).map_err(|e| unmapped(tree, e))?, program)
+/// A program of a tree in a sandbox, with all that it starts: it has the tree's files, what is mounted over them, and no
+/// network.
+pub(crate) fn of_tree(tree: &Path, mounts: &[BindMount<'_>], program: &str) -> Result<Command, Failure> {
+    confined(Sandbox::of_tree(tree, mounts).map_err(|e| unmapped(tree, e))?, program)
 }
 
-fn caged(cage: Cage, program: &str) -> Result<Command, Failure> {
+fn confined(sandbox: Sandbox, program: &str) -> Result<Command, Failure> {
     let mut command = Command::new(program);
-    let closed = cage.close_around(&mut command);
-    closed.map_err(|source| Cause::Io { context: format!("making namespaces for {program}"), source })?;
+    let confined = sandbox.confine(&mut command);
+    confined.map_err(|source| Cause::Io { context: format!("making namespaces for {program}"), source })?;
     Ok(command)
 }
 
@@ -256,7 +257,7 @@ fn unmapped(folder: &Path, source: std::io::Error) -> Failure {
     Cause::Unmapped { folder: folder.to_owned(), source }.into()
 }
 
-/// A command that dies with us, as long as it stays the user that it is.
+/// A command that dies with this process, as long as it stays the user that it is.
 pub(crate) fn tied(program: &str) -> Command {
     let mut command = Command::new(TIED[0]);
     command.args(&TIED[1..]).arg(program);
@@ -270,20 +271,9 @@ pub(crate) fn in_path(program: &str) -> bool {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-
-    pub(crate) fn runner(cancel: &AtomicBool, seconds: u64) -> Runner<'_> {
-        let limit = Duration::from_secs(seconds);
-        Runner {
-            release: "debian:13".to_owned(),
-            cancel,
-            until: Instant::now() + limit,
-            limit,
-            redact: Redactor::knowing(["http://mirror.example/debian"]),
-            progress: &|_| {},
-        }
-    }
+    use crate::fixtures::runner;
 
     #[test]
     fn a_failed_command_says_which_how_and_its_last_lines() {

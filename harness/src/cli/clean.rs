@@ -33,7 +33,7 @@ pub(super) fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     if half.removed > 0 {
         told.removed(format_args!("{} half images", half.removed));
     }
-    half.left.iter().for_each(|left| told.left(left));
+    half.leftovers.iter().for_each(|left| told.left(left));
     if !what.images {
         return Ok(told.exit());
     }
@@ -42,20 +42,20 @@ pub(super) fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     for key in &cleaned.in_use {
         tell(format_args!("note: left image {}: a run is using it", key.get(..12).unwrap_or(key)));
     }
-    cleaned.left.iter().for_each(|left| told.left(left));
+    cleaned.leftovers.iter().for_each(|left| told.left(left));
     cleaned.others.iter().for_each(|other| told.other(other));
     if let Ok(docker) = &docker {
         // What a run holds in the cache it may be about to start in Docker.
-        match runtime.block_on(images::container::remove_orphans(docker, &cache)) {
+        match runtime.block_on(images::docker::remove_orphans(docker, &cache)) {
             Ok(done) => {
                 done.removed.iter().for_each(|tag| told.removed(format_args!("image {tag}")));
-                done.left.iter().for_each(|left| told.left(format_args!("image {left}")));
+                done.in_use.iter().for_each(|left| told.left(format_args!("image {left}")));
             }
             Err(e) => told.failed("Docker's images", &e),
         }
         // Nothing says of which run these are.
         if !swept.alive {
-            match runtime.block_on(images::container::remove_exports(docker, &id)) {
+            match runtime.block_on(images::docker::remove_exports(docker, &id)) {
                 Ok(removed) => removed.iter().for_each(|id| told.removed(format_args!("container {id}"))),
                 Err(e) => told.failed("Docker's containers", &e),
             }

@@ -12,7 +12,7 @@ use crate::vm::outer::Pinned;
 use crate::{container, run};
 use anyhow::Context as _;
 use images::ImageError;
-use images::artifacts::Source;
+use images::artifacts::ExternalFile;
 use images::base::Base;
 use kata_osinfo::arch::Arch;
 use kata_osinfo::database::Database;
@@ -254,21 +254,21 @@ fn cloud_image(
             "it is of one release, and {count} are named: name the one, for example debian:13"
         )));
     };
-    let source = Source::parse(text).map_err(|e| failed(e.to_string()))?;
+    let source = ExternalFile::parse(text).map_err(|e| failed(e.to_string()))?;
     let cancel = Arc::clone(&images.cancel);
     let opened = CloudImage::open(source, release, database, Arc::clone(pinned), cancel).map_err(failed)?;
     Ok(Arc::new(opened))
 }
 
 /// The sources of Kata, as far as they can be checked before anything is opened.
-fn kata(arguments: &RunArguments, environments: &[Environment]) -> Result<Vec<Source>, UsageError> {
+fn kata(arguments: &RunArguments, environments: &[Environment]) -> Result<Vec<ExternalFile>, UsageError> {
     let failed = |e: String| UsageError(format!("--kata: {e}"));
     if !arguments.kata.is_empty() && !environments.contains(&Environment::Vm) {
         return Err(failed("it runs in virtual machines only: add --in vm".to_owned()));
     }
     let mut sources = Vec::new();
     for text in &arguments.kata {
-        let source = Source::parse(text).map_err(|e| failed(e.to_string()))?;
+        let source = ExternalFile::parse(text).map_err(|e| failed(e.to_string()))?;
         source.is_pinned().map_err(|e| failed(e.to_string()))?;
         if !source.is_address() && !Path::new(&source.place).exists() {
             return Err(failed(format!(
@@ -358,7 +358,7 @@ fn options(arguments: &RunArguments) -> Vec<String> {
     if arguments.environments.contains(&In::Vm) {
         options.push(format!("--vm-memory {}", arguments.vm_memory));
     }
-    let cloud = arguments.cloud_image.iter().filter_map(|text| Source::parse(text).ok());
+    let cloud = arguments.cloud_image.iter().filter_map(|text| ExternalFile::parse(text).ok());
     options.extend(cloud.map(|source| format!("--cloud-image {}", source.name())));
     options.extend(arguments.install.iter().map(|package| format!("--install {package}")));
     options

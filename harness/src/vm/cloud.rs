@@ -8,9 +8,8 @@
 use crate::vm::outer::Pinned;
 use crate::vm::tiny::{Extras, FREE_FD, Tiny};
 use agent::protocol::{GuestReply, GuestRequest};
-use images::base::{Archive, Base, Task};
-use images::brought::{Checksum, Source};
-use images::qcow2;
+use images::base::{Archive, Base, Task, qcow2};
+use images::external_file::{Checksum, ExternalFile};
 use kata_osinfo::database::Database;
 use kata_osinfo::detect::{Detection, FoundBy, detect};
 use kata_osinfo::diagnostic::error_chain;
@@ -36,7 +35,7 @@ const SILENCE: Duration = Duration::from_secs(120);
 
 /// A cloud image and the release that it must be of.
 pub struct CloudImage {
-    source: Source,
+    source: ExternalFile,
     checksum: Checksum,
     release: Release,
     database: Database,
@@ -51,7 +50,7 @@ impl CloudImage {
     /// # Errors
     /// What is wrong with it, and what to do.
     pub fn open(
-        source: Source,
+        source: ExternalFile,
         release: &Release,
         database: &Database,
         pinned: Arc<Pinned>,
@@ -93,7 +92,7 @@ impl Base for CloudImage {
     fn read(&self, task: &Task<'_>) -> Result<Archive, String> {
         (task.tell)(&format!("fetching and verifying {}", self.source.name()));
         // The file may have been replaced since it was asked for.
-        let source = Source { checksum: Some(self.checksum.clone()), ..self.source.clone() };
+        let source = ExternalFile { checksum: Some(self.checksum.clone()), ..self.source.clone() };
         let fetched = task.folder.join("image");
         let (path, sha256) = source.open(&fetched, &self.cancel).map_err(|e| error_chain(&e))?;
         let image = qcow2::open(&path).map_err(|e| error_chain(&e))?;
@@ -219,7 +218,7 @@ mod tests {
         let (distro, version) = target.split_once(':').unwrap();
         let release = database.record(distro).unwrap().release(version, kata_osinfo::arch::Arch::X86_64).unwrap();
         CloudImage {
-            source: Source::parse("/somewhere/made.qcow2").unwrap(),
+            source: ExternalFile::parse("/somewhere/made.qcow2").unwrap(),
             checksum: Checksum::Sha256("0".repeat(64)),
             release,
             database,
@@ -268,7 +267,7 @@ mod tests {
         std::fs::write(&junk, "junk").unwrap();
         let open = |text: &str| {
             let CloudImage { release, database, pinned, cancel, .. } = image("debian:13");
-            CloudImage::open(Source::parse(text).unwrap(), &release, &database, pinned, cancel).unwrap_err()
+            CloudImage::open(ExternalFile::parse(text).unwrap(), &release, &database, pinned, cancel).unwrap_err()
         };
         assert!(open("https://images.example/debian-13.qcow2").contains("debian-13.qcow2 has no checksum"));
         assert!(open("/nonexistent/x.qcow2").contains("/nonexistent/x.qcow2 is no file"));

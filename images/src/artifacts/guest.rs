@@ -4,10 +4,10 @@
 //! the harness's agent is `/init`: it inserts the modules and executes Kata's agent.
 
 use super::{ArtifactsError, MAX_INITRD, MAX_PROGRAM, content, doing};
-use crate::ImageError;
-use crate::initramfs::{self, ExtraFile};
-use crate::initrd::Initrd;
-use crate::modules::Resolution;
+use crate::boot::initramfs::{self, ExtraFile};
+use crate::boot::initrd::Initrd;
+use crate::boot::modules::Resolution;
+use crate::error::ImageError;
 use object::Endianness;
 use object::elf;
 use object::read::elf::{ElfFile64, ProgramHeader as _};
@@ -91,8 +91,8 @@ fn in_initrd(bytes: Vec<u8>, from: &Path) -> Result<Agent, ArtifactsError> {
     Ok(Agent::InInitrd { path: format!("/{path}"), alone, initrd: initrd.into_bytes() })
 }
 
-/// Whether a program needs no other file to run, as what is no ELF file does. One that cannot be read is an error, for
-/// what passes for static must be.
+/// Whether a program needs no other file to run, as what is no ELF file does. One that cannot be read is an
+/// error, because what passes for static must be static.
 fn is_static(bytes: &[u8]) -> io::Result<bool> {
     if !bytes.starts_with(&elf::ELFMAG) {
         return Ok(true);

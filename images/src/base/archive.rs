@@ -1,7 +1,7 @@
 //! An archive of a root filesystem becomes a tree: one of Docker's, or what was read from a cloud image.
 
-use crate::command::Runner;
 use crate::error::{Cause, Context, Failure};
+use crate::runner::Runner;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
@@ -58,23 +58,14 @@ fn refused(path: &[u8], reason: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kata_osinfo::redact::Redactor;
     use std::sync::atomic::AtomicBool;
-    use std::time::{Duration, Instant};
 
     fn unpacked(archive: Vec<u8>) -> (tempfile::TempDir, Result<(), Failure>) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("archive");
         std::fs::write(&path, archive).unwrap();
-        let (cancel, limit) = (AtomicBool::new(false), Duration::from_secs(60));
-        let runner = Runner {
-            release: "debian:13".to_owned(),
-            cancel: &cancel,
-            until: Instant::now() + limit,
-            limit,
-            redact: Redactor::default(),
-            progress: &|_| {},
-        };
+        let cancel = AtomicBool::new(false);
+        let runner = crate::fixtures::runner(&cancel, 60);
         let done = unpack(&runner, &path, &dir.path().join("tree"));
         (dir, done)
     }

@@ -1,5 +1,9 @@
-//! A base that the caller reads from a place of its own.
+//! A base that the caller reads from a vendor's cloud image.
 
+use super::archive;
+use crate::error::{Cause, Context, Failure};
+use crate::progress::Phase;
+use crate::runner::Runner;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -41,4 +45,25 @@ pub struct Archive {
     pub tar: PathBuf,
     /// The SHA-256 of what it was read from.
     pub sha256: String,
+}
+
+/// Unpacks the caller's base, if it is of the release; gives the SHA-256 of what it was read from.
+pub(crate) fn read(runner: &Runner<'_>, base: &dyn Base, workshop: &Path, tree: &Path) -> Result<String, Failure> {
+    let folder = workshop.join("base");
+    std::fs::create_dir(&folder).context("creating", &folder)?;
+    let task = Task {
+        folder: &folder,
+        go_on: &|| runner.check().is_ok(),
+        tell: &|doing| runner.report(Phase::Read, Some(doing)),
+    };
+    let read = base.read(&task);
+    // Whoever was stopped fails in words of its own, which are not the reason.
+    runner.check()?;
+    let bad = |detail| Failure::from(Cause::BadBase { detail });
+    let archive = read.map_err(bad)?;
+    runner.report(Phase::Read, Some("unpacking"));
+    archive::unpack(runner, &archive.tar, tree)?;
+    std::fs::remove_dir_all(&folder).context("removing", &folder)?;
+    base.accept(tree).map_err(bad)?;
+    Ok(archive.sha256)
 }

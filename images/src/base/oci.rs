@@ -1,9 +1,10 @@
 //! The base tree from the record's OCI image, through Docker: pulled, exported, unpacked.
 
-use crate::command::Runner;
-use crate::container::{self, CACHE_LABEL, LABEL};
-use crate::error::{Cause, Context, Failure, Phase};
-use crate::unpack;
+use super::archive;
+use crate::docker::{self, CACHE_LABEL, LABEL};
+use crate::error::{Cause, Context, Failure};
+use crate::progress::Phase;
+use crate::runner::Runner;
 use bollard::Docker;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
@@ -59,7 +60,7 @@ pub(crate) fn unpack(
     scratch: &Path,
     tree: &Path,
 ) -> Result<(), Failure> {
-    let archive = scratch.join("base.tar");
+    let tar = scratch.join("base.tar");
     wait_for(runner, async |docker| {
         let body = ContainerCreateBody {
             image: Some(pulled.reference.clone()),
@@ -73,14 +74,14 @@ pub(crate) fn unpack(
         };
         let options = CreateContainerOptionsBuilder::new().build();
         let created = docker.create_container(Some(options), body).await.map_err(|e| failed(&pulled.reference, &e))?;
-        let exported = export(&docker, &created.id, &archive).await;
+        let exported = export(&docker, &created.id, &tar).await;
         let options = RemoveContainerOptionsBuilder::new().force(true).build();
         let removed = docker.remove_container(&created.id, Some(options)).await;
         exported?;
         removed.map_err(|e| failed(&pulled.reference, &e))
     })?;
-    unpack::unpack(runner, &archive, tree)?;
-    std::fs::remove_file(&archive).context("removing", &archive)
+    archive::unpack(runner, &tar, tree)?;
+    std::fs::remove_file(&tar).context("removing", &tar)
 }
 
 async fn export(docker: &Docker, id: &str, archive: &Path) -> Result<(), Failure> {
@@ -103,7 +104,7 @@ where
         .build()
         .map_err(|source| Cause::Io { context: "starting a runtime".to_owned(), source })?;
     runtime.block_on(async {
-        let docker = container::connect().await.map_err(|e| Cause::Docker { detail: e.to_string() })?;
+        let docker = docker::connect().await.map_err(|e| Cause::Docker { detail: e.to_string() })?;
         let stop = async {
             loop {
                 if let Err(stop) = runner.check() {

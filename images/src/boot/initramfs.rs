@@ -1,7 +1,8 @@
 //! The guest's initramfs: one program as PID 1 and the modules that its kernel needs.
 
-use crate::error::{Cause, Failure, ImageError, Phase};
-use crate::modules::{self, Resolution};
+use super::modules::{self, Resolution};
+use crate::error::{Cause, Failure, ImageError};
+use crate::progress::Phase;
 use cpio::NewcBuilder;
 use cpio::newc::trailer;
 use std::collections::BTreeSet;

@@ -1,6 +1,7 @@
 //! The release's kernel in its tree.
 
-use crate::error::{Cause, Failure, ImageError, Phase};
+use crate::error::{Cause, Failure, ImageError};
+use crate::progress::Phase;
 use crate::tree;
 use kata_osinfo::kernel_image;
 use kata_osinfo::release::Release;
@@ -79,7 +80,7 @@ pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prepare::tests::release;
+    use crate::fixtures::release;
     use kata_osinfo::configure::Found;
     use std::os::unix::fs::symlink;
 

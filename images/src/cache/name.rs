@@ -1,8 +1,10 @@
 //! The name of a cache, by which what is elsewhere is known to be of it.
 
-use super::{Store, sync, trust};
+use super::{Store, trust};
 use crate::digest::Fields;
-use crate::error::{Context as _, Failure, ImageError, Phase};
+use crate::error::{Context as _, Failure, ImageError};
+use crate::manifest::sync;
+use crate::progress::Phase;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::Path;
 

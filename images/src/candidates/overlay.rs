@@ -3,12 +3,12 @@
 //! Files and symlinks replace what is there, folders are merged, `.wh.NAME` removes `NAME`, `.wh..wh..opq` empties the
 //! folder it lies in (OCI image specification, layer.md, "Whiteouts").
 //! A folder that is a symlink in the tree is followed inside the tree, so that `lib/modules/…` reaches a merged `/usr`.
-//! Of the overlay, links are copied and only regular files read: no link of either leads out.
+//! Of the overlay, links are copied and only regular files are read: no link of overlay or tree leads out.
 //! Modes are kept, everything becomes root's.
 
 use crate::digest::{self, Fields};
 use crate::error::{Cause, Context, Failure};
-use crate::tree::{self, Named};
+use crate::tree::{self, FolderEntry};
 use kata_osinfo::root::Root;
 use std::fs::{File, Permissions};
 use std::io::{self, Read};
@@ -33,14 +33,14 @@ pub(crate) type GoOn<'a> = &'a dyn Fn() -> Result<(), Failure>;
 /// A whiteout of nothing nameable, a file that is neither regular, symlink nor folder, more than an overlay may have, or
 /// an I/O error.
 pub(crate) fn apply(overlay: &Path, tree: &Path, go_on: GoOn<'_>) -> Result<(), Failure> {
-    let mut laid = Laying { source: source(overlay)?, tree: tree::open(tree)?, go_on, left: BYTES };
+    let mut application = Application { source: source(overlay)?, tree: tree::open(tree)?, go_on, left: BYTES };
     // Whiteouts speak of what lies below, so they go first.
     let entries = walk(overlay, go_on)?;
     for entry in entries.iter().filter(|e| e.whiteout().is_some()) {
-        laid.remove(entry)?;
+        application.remove(entry)?;
     }
     for entry in entries.iter().filter(|e| e.whiteout().is_none()) {
-        laid.lay(entry)?;
+        application.lay(entry)?;
     }
     Ok(())
 }
@@ -148,15 +148,15 @@ impl Read for Content<'_> {
     }
 }
 
-/// An overlay on its way over a tree.
-struct Laying<'a> {
+/// An overlay while it is laid over a tree.
+struct Application<'a> {
     source: Root,
     tree: Root,
     go_on: GoOn<'a>,
     left: u64,
 }
 
-impl Laying<'_> {
+impl Application<'_> {
     fn remove(&self, entry: &Entry) -> Result<(), Failure> {
         let whiteout = entry.whiteout().unwrap_or_default();
         let opaque = entry.relative.file_name().is_some_and(|n| n == OPAQUE);
@@ -167,7 +167,7 @@ impl Laying<'_> {
         let Ok(opened) = self.tree.folder(&folder) else { return Ok(()) };
         let named = |name: &std::ffi::OsStr| {
             let again = opened.try_clone().context("opening", &self.tree.shown(&folder))?;
-            Named::new(again, name, self.tree.shown(&folder.join(name))).remove()
+            FolderEntry::new(again, name, self.tree.shown(&folder.join(name))).remove()
         };
         if opaque {
             let names = std::fs::read_dir(of_descriptor(&opened)).context("reading", &self.tree.shown(&folder))?;
@@ -184,7 +184,7 @@ impl Laying<'_> {
         if !entry.meta.is_file() && !entry.meta.is_symlink() {
             return Err(refused(&entry.relative, "expected a regular file, a symlink or a folder"));
         }
-        let target = tree::named(&self.tree, &entry.inside())?;
+        let target = tree::entry(&self.tree, &entry.inside())?;
         if entry.meta.is_symlink() {
             target.remove()?;
             return std::os::unix::fs::symlink(entry.target()?, target.path()).context("creating", &entry.from);
@@ -201,7 +201,7 @@ impl Laying<'_> {
         // Through a symlink of the tree, if that is what is there.
         let there = self.tree.look(&inside).map_err(of)?;
         if there.is_some_and(|meta| !meta.is_dir()) {
-            tree::named(&self.tree, &inside)?.remove()?;
+            tree::entry(&self.tree, &inside)?.remove()?;
         }
         let folder = self.tree.make_folder(&inside).map_err(of)?;
         own(&of_descriptor(&folder), &entry.meta).context("changing the owner and mode of", &entry.relative)

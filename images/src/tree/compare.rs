@@ -1,4 +1,4 @@
-//! What is alike in a derived tree and the one that it comes from lies on the disk once.
+//! Compares a derived tree with the one that it comes from: what is equal is stored once, what differs becomes a layer.
 //!
 //! The derived tree is a whole copy while packages and overlays are written into it; only when nothing writes to it any
 //! more do its unchanged files become hard links to those of the other tree.
@@ -20,19 +20,19 @@ const LARGEST: u64 = 4 << 30;
 ///
 /// # Errors
 /// What could not be read or linked; what has been linked by then stays, and is as good.
-pub(crate) fn share(base: &Path, tree: &Path) -> io::Result<usize> {
-    let mut shared = 0;
+pub(crate) fn link_unchanged(base: &Path, tree: &Path) -> io::Result<usize> {
+    let mut linked = 0;
     walk(tree, &mut |folder, entries| {
         let theirs = base.join(folder);
         if !is_folder(base, folder) {
             return Ok(());
         }
         let times = std::fs::symlink_metadata(tree.join(folder))?;
-        let before = shared;
+        let before = linked;
         let compared = |meta: &Metadata| meta.is_file() && meta.nlink() == 1 && meta.len() <= LARGEST;
         for (name, meta) in entries.iter().filter(|(_, meta)| compared(meta)) {
             let (mine, other) = (tree.join(folder).join(name), theirs.join(name));
-            if std::fs::symlink_metadata(&other).is_ok_and(|seen| alike(&seen, meta))
+            if std::fs::symlink_metadata(&other).is_ok_and(|seen| is_alike(&seen, meta))
                 && attributes(&mine)? == attributes(&other)?
                 && same_content(&mine, &other)?
             {
@@ -41,13 +41,13 @@ pub(crate) fn share(base: &Path, tree: &Path) -> io::Result<usize> {
                 // A filesystem may have no hard links, or no more for this file: the copy is as good.
                 if std::fs::hard_link(&other, &aside).is_ok() {
                     std::fs::rename(&aside, &mine)?;
-                    shared += 1;
+                    linked += 1;
                 }
             }
         }
-        if shared > before { keep_times(&tree.join(folder), &times) } else { Ok(()) }
+        if linked > before { keep_times(&tree.join(folder), &times) } else { Ok(()) }
     })?;
-    Ok(shared)
+    Ok(linked)
 }
 
 /// What of `tree` is not in `base` as it is, folders included; `None` where something of `base` is gone or has become
@@ -94,7 +94,7 @@ fn is_folder(tree: &Path, path: &Path) -> bool {
 }
 
 fn is_the_same(seen: &Metadata, meta: &Metadata, base: &Path, tree: &Path) -> io::Result<bool> {
-    if !alike(seen, meta) || attributes(base)? != attributes(tree)? {
+    if !is_alike(seen, meta) || attributes(base)? != attributes(tree)? {
         return Ok(false);
     }
     if meta.is_symlink() {
@@ -121,7 +121,7 @@ fn walk(tree: &Path, visit: Visit<'_>) -> io::Result<()> {
 }
 
 /// Owner, mode, size, time of change of content, kind, and the device that a node stands for. A folder's size is its filesystem's business.
-fn alike(a: &Metadata, b: &Metadata) -> bool {
+fn is_alike(a: &Metadata, b: &Metadata) -> bool {
     let of = |m: &Metadata| (m.mode(), m.uid(), m.gid(), m.mtime(), m.mtime_nsec(), m.rdev());
     of(a) == of(b) && (a.is_dir() || a.len() == b.len())
 }
@@ -226,7 +226,7 @@ mod tests {
         let trees = Trees::new();
         trees.edit();
         let stamp = std::fs::metadata(trees.tree().join("usr/bin")).unwrap().modified().unwrap();
-        assert_eq!(share(&trees.base(), &trees.tree()).unwrap(), 1);
+        assert_eq!(link_unchanged(&trees.base(), &trees.tree()).unwrap(), 1);
         let of = |tree: PathBuf, name: &str| inode(tree.join("usr/bin").join(name));
         assert_eq!(of(trees.base(), "same"), of(trees.tree(), "same"));
         for name in ["other-content", "other-mode", "other-time"] {
@@ -250,7 +250,7 @@ mod tests {
             hole.set_modified(time).unwrap();
             File::open(tree.join("usr")).unwrap().set_modified(time).unwrap();
         }
-        share(&trees.base(), &trees.tree()).unwrap();
+        link_unchanged(&trees.base(), &trees.tree()).unwrap();
         assert_ne!(inode(trees.base().join("usr/hole")), inode(trees.tree().join("usr/hole")));
         let layer = changed(&trees.base(), &trees.tree()).unwrap();
         assert_eq!(layer, Some(BTreeSet::from([PathBuf::from("usr/hole")])));
@@ -262,7 +262,7 @@ mod tests {
         let outside = trees.dir.path().join("outside");
         std::fs::rename(trees.base().join("usr"), &outside).unwrap();
         std::os::unix::fs::symlink(&outside, trees.base().join("usr")).unwrap();
-        assert_eq!(share(&trees.base(), &trees.tree()).unwrap(), 0);
+        assert_eq!(link_unchanged(&trees.base(), &trees.tree()).unwrap(), 0);
         let layer = changed(&trees.base(), &trees.tree()).unwrap();
         assert_eq!(layer, None);
         assert_eq!(std::fs::metadata(outside.join("bin/same")).unwrap().nlink(), 1);
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn a_layer_has_what_differs_and_none_is_made_of_what_is_gone() {
         let trees = Trees::new();
-        share(&trees.base(), &trees.tree()).unwrap();
+        link_unchanged(&trees.base(), &trees.tree()).unwrap();
         assert_eq!(changed(&trees.base(), &trees.tree()).unwrap(), Some(BTreeSet::new()));
         let bin = trees.tree().join("usr/bin");
         std::fs::remove_file(bin.join("other-content")).unwrap();

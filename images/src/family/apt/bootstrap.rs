@@ -1,13 +1,16 @@
-//! The base tree by the distro family's own tool: `mmdebstrap` for Debian and Ubuntu.
+//! The base tree by `mmdebstrap`, for Debian and Ubuntu.
 //!
-//! It fetches and unpacks; what the packages' scripts do, they do afterwards, in the tree.
+//! It fetches and unpacks; the packages' scripts run afterwards, in the tree.
 
-use crate::command::Runner;
-use crate::error::{Cause, Context, Failure, Phase};
-use crate::fetch::{self, Fetch};
-use crate::mirror::{self, Mirrors};
-use crate::options::valid_name;
-use crate::tree::{self, Named, Scaffold};
+use super::fetch::{self, Fetch};
+use super::mirrors::{self, Mirrors};
+use super::scaffold::Scaffold;
+use super::{names, programs};
+use crate::error::{Cause, Context, Failure};
+use crate::family::folder;
+use crate::progress::Phase;
+use crate::runner::Runner;
+use crate::tree::{self, FolderEntry};
 use kata_osinfo::release::{Archive, Release};
 use kata_osinfo::root::Root;
 use std::collections::BTreeSet;
@@ -15,21 +18,19 @@ use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
+/// The program.
+pub(crate) const PROGRAM: &str = "mmdebstrap";
+
 /// Bytes of a `sources.list`, and of a list of packages: the largest has some 70 MB.
 const MAX_SOURCES: u64 = 1 << 20;
 const MAX_LIST: u64 = 512 << 20;
-
-/// Whether this machine has the tool.
-pub(crate) fn available() -> bool {
-    crate::command::in_path("mmdebstrap")
-}
 
 /// The mirrors that `mmdebstrap` takes when it is told none: it writes a `sources.list`, nothing is downloaded.
 pub(crate) fn default_mirrors(
     runner: &Runner<'_>,
     release: &Release,
     fetch: &Fetch,
-    desk: &Path,
+    folder: &Path,
 ) -> Result<Mirrors, Failure> {
     let Some(suite) = release.suites.iter().find(|s| s.archive == Archive::Main) else {
         return Err(Cause::RecordLacks { what: "suite".to_owned(), source_kind: "bootstrap".to_owned() }.into());
@@ -40,28 +41,19 @@ pub(crate) fn default_mirrors(
         .args(["--skip=update,download,extract,cleanup,check/signed-by", &suite.name])
         .arg("/tmp/skeleton");
     runner.run(Phase::Resolve, &mut command)?;
-    let skeleton = tree::open(&desk.join("skeleton"))?;
+    let skeleton = tree::open(&folder.join("skeleton"))?;
     let text = skeleton.read_text(Path::new("/etc/apt/sources.list"), MAX_SOURCES).map_err(tree::failed)?;
-    Ok(mirror::of_list(&text, &release.distro))
-}
-
-/// `deb` lines for the release's suites.
-pub(crate) fn sources(release: &Release, mirrors: &Mirrors) -> Vec<String> {
-    let line = |suite: &kata_osinfo::release::PackageSuite| {
-        let mirror = mirrors.get(suite.archive)?;
-        Some(format!("deb {mirror} {} {}", suite.name, suite.components.join(" ")))
-    };
-    release.suites.iter().filter_map(line).collect()
+    Ok(mirrors::of_list(&text, &release.distro))
 }
 
 /// What every installation consists of at least, besides the essential packages: those of priority `required`, as
 /// `mmdebstrap --variant=minbase` has it.
 ///
-/// Read from the package lists, for the apt of a tree is asked next, and Debian 11's knows no pattern for it.
+/// Read from the package lists, because the tree's apt is asked next, and Debian 11's knows no pattern for it.
 pub(crate) fn required(lists: &Path) -> Result<Vec<String>, Failure> {
     let root = tree::open(lists)?;
     let mut all = BTreeSet::new();
-    for name in fetch::names(lists)?.iter().filter(|name| name.ends_with("_Packages")) {
+    for name in folder::names(lists)?.iter().filter(|name| name.ends_with("_Packages")) {
         let (file, list) = (root.file(&Path::new("/").join(name)).map_err(tree::failed)?, lists.join(name));
         if file.metadata().context("reading", &list)?.len() > MAX_LIST {
             return Err(io::Error::other(format!("it has more than {MAX_LIST} bytes"))).context("reading", &list);
@@ -82,7 +74,7 @@ fn required_of(list: impl BufRead) -> io::Result<BTreeSet<String>> {
             Some(("Priority", priority)) => is_required = priority == "required",
             Some(("Essential", essential)) => is_essential = essential == "yes",
             _ if line.is_empty() => {
-                let name = package.take().filter(|name| is_required && !is_essential && valid_name(name));
+                let name = package.take().filter(|name| is_required && !is_essential && names::is_package(name));
                 all.extend(name);
                 (is_required, is_essential) = (false, false);
             }
@@ -98,7 +90,7 @@ pub(crate) fn bootstrap(
     release: &Release,
     mirrors: &Mirrors,
     fetch: &Fetch,
-    desk: &Path,
+    workshop: &Path,
     tree: &Path,
 ) -> Result<(), Failure> {
     let arch = release.arch.debian_name();
@@ -114,7 +106,7 @@ pub(crate) fn bootstrap(
         .arg(format!("--architectures={arch}"))
         // A file that names another: mmdebstrap writes this one into the tree.
         .arg("--aptopt=#include \"/tmp/fetch/acquire.conf\"");
-    command.arg("").arg("/tmp/rootfs").args(sources(release, mirrors));
+    command.arg("").arg("/tmp/rootfs").args(mirrors.sources(release));
     runner.run(Phase::Bootstrap, &mut command)?;
     let root = tree::open(tree)?;
     // Settings for the bootstrap, not for the release.
@@ -124,24 +116,24 @@ pub(crate) fn bootstrap(
     // mmdebstrap copies these from the machine.
     tree::write(&root, "/etc/resolv.conf", 0o644, b"")?;
     tree::write(&root, "/etc/hostname", 0o644, format!("{}\n", release.distro).as_bytes())?;
-    let debs = take_out(&root, desk)?;
-    configure(runner, tree, desk, &debs)
+    let debs = take_out(&root, workshop)?;
+    configure(runner, tree, workshop, &debs)
 }
 
 /// Takes what was fetched out of the tree; gives the packages' names.
 ///
 /// The packages lie unpacked over it: of what is there only regular files are taken, and nothing is followed.
-fn take_out(root: &Root, desk: &Path) -> Result<Vec<String>, Failure> {
+fn take_out(root: &Root, workshop: &Path) -> Result<Vec<String>, Failure> {
     for (inside, to, parts) in [
         ("/var/lib/apt/lists", fetch::LISTS, &["auxfiles", "partial"][..]),
         ("/var/cache/apt/archives", fetch::ARCHIVES, &["partial"][..]),
     ] {
-        let (from, to) = (Path::new(inside), desk.join(to));
-        fetch::empty(&to, parts)?;
-        let folder = root.folder(from).map_err(tree::failed)?;
+        let (from, to) = (Path::new(inside), workshop.join(to));
+        folder::make_anew(&to, parts)?;
+        let opened = root.folder(from).map_err(tree::failed)?;
         for name in root.list(from).map_err(tree::failed)? {
             let shown = root.shown(&from.join(&name));
-            let entry = Named::new(folder.try_clone().context("opening", &shown)?, OsStr::new(&name), shown);
+            let entry = FolderEntry::new(opened.try_clone().context("opening", &shown)?, OsStr::new(&name), shown);
             if std::fs::symlink_metadata(entry.path()).is_ok_and(|meta| meta.is_file()) {
                 let to = to.join(&name);
                 std::fs::rename(entry.path(), &to).context("moving away", &to)?;
@@ -151,8 +143,8 @@ fn take_out(root: &Root, desk: &Path) -> Result<Vec<String>, Failure> {
         // As the packages would have it.
         root.make_folder(&from.join("partial")).map_err(tree::failed)?;
     }
-    let archives = desk.join(fetch::ARCHIVES);
-    let mut debs = fetch::names(&archives)?;
+    let archives = workshop.join(fetch::ARCHIVES);
+    let mut debs = folder::names(&archives)?;
     debs.retain(|name| name.ends_with(".deb"));
     Ok(debs)
 }
@@ -160,16 +152,16 @@ fn take_out(root: &Root, desk: &Path) -> Result<Vec<String>, Failure> {
 /// Installs the packages that mmdebstrap has unpacked by their own dpkg.
 ///
 /// dpkg does not order packages by what they need before they can be unpacked: they are unpacked already.
-fn configure(runner: &Runner<'_>, tree: &Path, desk: &Path, debs: &[String]) -> Result<(), Failure> {
+fn configure(runner: &Runner<'_>, tree: &Path, workshop: &Path, debs: &[String]) -> Result<(), Failure> {
     let scaffold = Scaffold::raise(tree)?;
-    let archives = desk.join(fetch::ARCHIVES);
-    let mut dpkg = tree::command(tree, &[tree::archives(&archives)], "dpkg")?;
+    let archives = workshop.join(fetch::ARCHIVES);
+    let mut dpkg = programs::command(tree, &[programs::archives(&archives)], "dpkg")?;
     dpkg.args(["--install", "--force-depends", "--force-unsafe-io"]);
     dpkg.args(debs.iter().map(|name| format!("/var/cache/apt/archives/{name}")));
     runner.run(Phase::Bootstrap, &mut dpkg)?;
     drop(scaffold);
     // The packages' scripts could write there: nothing of it is used again.
-    fetch::empty(&archives, &["partial"])
+    folder::make_anew(&archives, &["partial"])
 }
 
 #[cfg(test)]
@@ -196,7 +188,7 @@ mod tests {
 
     fn assert_unharmed(victim: &tempfile::TempDir) {
         assert_eq!(std::fs::metadata(victim.path()).unwrap().permissions().mode() & 0o7777, 0o700);
-        assert_eq!(fetch::names(victim.path()).unwrap(), ["x_Packages"]);
+        assert_eq!(folder::names(victim.path()).unwrap(), ["x_Packages"]);
     }
 
     /// What was unpacked over the tree is as little to be trusted as what is run in it.
@@ -219,8 +211,8 @@ mod tests {
         assert_eq!(take_out(&root, desk.path()).unwrap(), ["a.deb"]);
         assert_unharmed(&victim);
         let lists = desk.path().join(fetch::LISTS);
-        assert_eq!(fetch::names(&lists).unwrap(), ["a_Packages", "auxfiles", "partial"]);
-        assert_eq!(fetch::names(&desk.path().join(fetch::ARCHIVES)).unwrap(), ["a.deb", "partial"]);
+        assert_eq!(folder::names(&lists).unwrap(), ["a_Packages", "auxfiles", "partial"]);
+        assert_eq!(folder::names(&desk.path().join(fetch::ARCHIVES)).unwrap(), ["a.deb", "partial"]);
         for folder in [lists.clone(), lists.join("partial"), desk.path().join(fetch::ARCHIVES).join("partial")] {
             let meta = std::fs::symlink_metadata(&folder).unwrap();
             assert!(meta.is_dir() && meta.permissions().mode() & 0o7777 == 0o755, "{}", folder.display());
@@ -238,7 +230,7 @@ mod tests {
 
     #[test]
     fn what_a_script_leaves_among_the_archives_goes() {
-        if !rustix::process::geteuid().is_root() || !crate::command::in_path("ldd") {
+        if !rustix::process::geteuid().is_root() || !crate::runner::in_path("ldd") {
             eprintln!("SKIPPED what_a_script_leaves_among_the_archives_goes: needs root and ldd");
             return;
         }
@@ -247,15 +239,15 @@ mod tests {
             "#!/bin/sh\nset -e\ncd /var/cache/apt/archives\nrm -r *\nln -s {0} partial\nln -s {0}/x_Packages a.deb\n",
             victim.path().display()
         );
-        let tree = tree::tests::with(&[("usr/bin/dpkg", script.as_str())]);
+        let tree = crate::fixtures::tree_with(&[("usr/bin/dpkg", script.as_str())]);
         let archives = desk.path().join(fetch::ARCHIVES);
-        fetch::empty(&archives, &["partial"]).unwrap();
+        folder::make_anew(&archives, &["partial"]).unwrap();
         std::fs::write(archives.join("a.deb"), "").unwrap();
         let cancel = std::sync::atomic::AtomicBool::new(false);
-        let runner = crate::command::tests::runner(&cancel, 60);
+        let runner = crate::fixtures::runner(&cancel, 60);
         configure(&runner, tree.path(), desk.path(), &["a.deb".to_owned()]).unwrap();
         assert_unharmed(&victim);
-        assert_eq!(fetch::names(&archives).unwrap(), ["partial"]);
+        assert_eq!(folder::names(&archives).unwrap(), ["partial"]);
         assert!(std::fs::symlink_metadata(archives.join("partial")).unwrap().is_dir());
     }
 }

@@ -1,24 +1,24 @@
-//! What comes from the network, by the machine's own apt, before a program of the tree is run.
+//! What comes from the network, fetched by the machine's own apt before a program of the tree is run.
 //!
-//! Whoever fetches may write to the image's folder and nowhere else, and alone knows credentials: they lie in a folder for
-//! root that goes with this value, and in no argument and no tree.
+//! The program that fetches may write to the image's folder and nowhere else, and alone knows credentials: they lie in a
+//! folder for root that is removed with this value, and in no argument and no tree.
 
-use crate::apt::Apt;
-use crate::command::{Network, Runner, at_desk, tied};
-use crate::error::{Cause, Context, Failure, Phase};
-use crate::login::Login;
-use crate::tree::{self, Named};
+use super::settings::Settings;
+use crate::error::{Cause, Context, Failure};
+use crate::family::credentials::Login;
+use crate::family::folder;
+use crate::progress::Phase;
+use crate::runner::{self, Runner, tied};
+use crate::sandbox::Network;
+use crate::tree;
 use kata_osinfo::arch::Arch;
 use kata_osinfo::root::Root;
-use rustix::fs::{Mode, OFlags, fchmod, mkdirat, openat};
-use rustix::io::Errno;
-use std::io::{self, Write as _};
-use std::os::fd::OwnedFd;
+use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Below the desk.
+/// Below the image's folder: settings and credentials.
 const FOLDER: &str = "fetch";
 /// The package lists, and the suites that they are of.
 pub(crate) const LISTS: &str = "apt/lists";
@@ -30,11 +30,11 @@ pub(crate) const ARCHIVES: &str = "archives";
 const MAX_KEY: u64 = 1 << 20;
 const MAX_KEYS: usize = 100;
 
-/// The machine's apt at a desk: an image's folder while it is made.
+/// The machine's apt, working in an image's folder while the image is made.
 pub(crate) struct Fetch {
-    desk: PathBuf,
-    /// Where the desk is for the programs at it.
-    at: PathBuf,
+    folder: PathBuf,
+    /// Where its programs see that folder.
+    seen: PathBuf,
 }
 
 /// A file to fetch, as the tree's apt names it.
@@ -46,65 +46,66 @@ pub(crate) struct Wanted {
 }
 
 impl Fetch {
-    /// Prepares the settings for a desk.
-    pub(crate) fn new(desk: &Path, apt: &Apt, logins: &[Login], arch: Arch) -> Result<Fetch, Failure> {
-        // Whoever is not root has nothing to give up, and no namespaces.
+    /// Writes the settings and credentials into the folder.
+    pub(crate) fn new(folder: &Path, settings: &Settings, logins: &[Login], arch: Arch) -> Result<Fetch, Failure> {
+        // Without root there is nothing to give up, and there are no namespaces.
         let is_root = rustix::process::geteuid().is_root();
-        let at = if is_root { PathBuf::from("/tmp") } else { desk.to_owned() };
-        let fetch = Fetch { desk: desk.to_owned(), at };
-        let folder = fetch.folder();
-        std::fs::DirBuilder::new().mode(0o700).create(&folder).context("creating", &folder)?;
-        let mut who = String::new();
+        let seen = if is_root { PathBuf::from("/tmp") } else { folder.to_owned() };
+        let fetch = Fetch { folder: folder.to_owned(), seen };
+        let private = fetch.private();
+        std::fs::DirBuilder::new().mode(0o700).create(&private).context("creating", &private)?;
+        let mut credentials = String::new();
         for login in logins {
-            who += &login.line()?;
+            credentials += &auth_line(login)?;
         }
-        who += &of_machine();
-        fetch.keep("auth.conf", &who)?;
-        fetch.keep("acquire.conf", &acquire(apt, &fetch.at)?)?;
-        fetch.keep("apt.conf", &settings(arch, &fetch.at))?;
+        credentials += &credentials_of_machine();
+        fetch.write("auth.conf", &credentials)?;
+        fetch.write("acquire.conf", &acquire(settings, &fetch.seen)?)?;
+        fetch.write("apt.conf", &configuration(arch, &fetch.seen))?;
         Ok(fetch)
     }
 
-    fn folder(&self) -> PathBuf {
-        self.desk.join(FOLDER)
+    /// The folder for root alone.
+    fn private(&self) -> PathBuf {
+        self.folder.join(FOLDER)
     }
 
-    fn keep(&self, name: &str, text: &str) -> Result<(), Failure> {
-        let path = self.folder().join(name);
+    fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
+        let path = self.private().join(name);
         let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         file.and_then(|mut file| file.write_all(text.as_bytes())).context("writing", &path)
     }
 
-    /// mmdebstrap at the desk: it has settings of its own, and the machine's keys.
+    /// mmdebstrap: it has settings of its own, and the machine's keys.
     pub(crate) fn mmdebstrap(&self) -> Result<Command, Failure> {
         let mut command = self.command("mmdebstrap")?;
         command.env_remove("APT_CONFIG");
         Ok(command)
     }
 
-    /// A program of this machine at the desk.
+    /// A program of this machine, working in the folder.
     pub(crate) fn command(&self, program: &str) -> Result<Command, Failure> {
         let mut command = match rustix::process::geteuid().is_root() {
-            true => at_desk(&self.desk, Network::Machine, program)?,
+            true => runner::of_machine(&self.folder, Network::Machine, program)?,
             false => tied(program),
         };
-        let folder = self.at.join(FOLDER);
-        command.env("APT_CONFIG", folder.join("apt.conf")).env("HOME", &folder).env("TMPDIR", &folder);
+        let private = self.seen.join(FOLDER);
+        command.env("APT_CONFIG", private.join("apt.conf")).env("HOME", &private).env("TMPDIR", &private);
         command.env("LC_ALL", "C");
         Ok(command)
     }
 
-    /// Fetches one file to a name at the desk.
+    /// Fetches one file to a name in the folder.
     pub(crate) fn file(&self, runner: &Runner<'_>, address: &str, name: &str) -> Result<(), Failure> {
         let mut command = self.command("/usr/lib/apt/apt-helper")?;
-        command.args(["-q", "download-file", address]).arg(self.at.join(name));
+        command.args(["-q", "download-file", address]).arg(self.seen.join(name));
         runner.run(Phase::Resolve, &mut command)
     }
 
     /// Fetches the package lists of the suites in [`SOURCES`], verified by the tree's own keys.
     pub(crate) fn update(&self, runner: &Runner<'_>, tree: &Path) -> Result<(), Failure> {
-        self.take_keys(&tree::open(tree)?)?;
-        let lists = self.desk.join(LISTS).join("partial");
+        self.copy_keys(&tree::open(tree)?)?;
+        let lists = self.folder.join(LISTS).join("partial");
         std::fs::create_dir_all(&lists).context("creating", &lists)?;
         let mut update = self.command("apt-get")?;
         update.args(["-q", "--error-on=any", "update"]);
@@ -112,10 +113,10 @@ impl Fetch {
     }
 
     /// Copies the keys that the release trusts its archive by: links among them are followed in its tree.
-    fn take_keys(&self, root: &Root) -> Result<(), Failure> {
-        let keys = self.folder().join("keys");
+    fn copy_keys(&self, root: &Root) -> Result<(), Failure> {
+        let keys = self.private().join("keys");
         std::fs::create_dir_all(&keys).context("creating", &keys)?;
-        // Others' keyrings lie there, too, and keys that are no longer to be trusted.
+        // Other parties' keyrings lie there, too, and keys that are no longer trusted.
         let counts = |folder: &Path, name: &str| folder.ends_with("trusted.gpg.d") || name.contains("-archive-keyring");
         let is_key = |name: &String| name.ends_with(".gpg") || name.ends_with(".asc") || name.ends_with(".pgp");
         for folder in ["/etc/apt/trusted.gpg.d", "/usr/share/keyrings"].map(Path::new) {
@@ -133,13 +134,13 @@ impl Fetch {
 
     /// Fetches packages to [`ARCHIVES`], each checked against its hash.
     pub(crate) fn packages(&self, runner: &Runner<'_>, wanted: &[Wanted]) -> Result<(), Failure> {
-        passable(&self.desk.join(ARCHIVES).join("partial"))?;
+        folder::make(&self.folder.join(ARCHIVES).join("partial"))?;
         // A call for all of them would have more arguments than there may be.
         for some in wanted.chunks(100) {
             let mut download = self.command("/usr/lib/apt/apt-helper")?;
             download.args(["-q", "download-file"]);
             for file in some {
-                download.arg(&file.address).arg(self.at.join(ARCHIVES).join(&file.name)).arg(&file.hash);
+                download.arg(&file.address).arg(self.seen.join(ARCHIVES).join(&file.name)).arg(&file.hash);
             }
             runner.run(Phase::Install, &mut download)?;
         }
@@ -149,10 +150,23 @@ impl Fetch {
 
 impl Drop for Fetch {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(self.folder()) {
+        if let Err(error) = std::fs::remove_dir_all(self.private()) {
             tracing::warn!(%error, "credentials were not removed");
         }
     }
+}
+
+/// A line of apt_auth.conf(5).
+///
+/// # Errors
+/// When that file cannot express it.
+fn auth_line(login: &Login) -> Result<String, Failure> {
+    let unsayable = |word: &str| word.is_empty() || word.contains(|c: char| c.is_whitespace() || c.is_control());
+    if unsayable(&login.user) || unsayable(&login.password) || login.user.starts_with('#') {
+        let reason = "apt's auth.conf, by which a mirror's credentials are handed on, takes neither an empty user or password nor spaces or control characters in them";
+        return Err(Cause::BadAddress { address: login.address.clone(), reason: reason.to_owned() }.into());
+    }
+    Ok(format!("machine {} login {} password {}\n", login.address, login.user, login.password))
 }
 
 /// What apt prints for `--print-uris`, which is a tree's own program: only packages of these mirrors, by plain names.
@@ -188,8 +202,8 @@ pub(crate) fn mirrors_of(sources: &str) -> Vec<String> {
     sources.lines().filter_map(|l| Some(l.strip_prefix("deb ")?.split(' ').next()?.to_owned())).collect()
 }
 
-/// What the machine's own apt knows of credentials.
-fn of_machine() -> String {
+/// The credentials that the machine's own apt has.
+fn credentials_of_machine() -> String {
     let parts = std::fs::read_dir("/etc/apt/auth.conf.d").into_iter().flatten().flatten().map(|e| e.path());
     let mut files: Vec<PathBuf> = parts.filter(|p| p.extension().is_some_and(|e| e == "conf")).collect();
     files.sort();
@@ -198,9 +212,9 @@ fn of_machine() -> String {
 }
 
 /// How to fetch, for mmdebstrap's own apt, too.
-fn acquire(apt: &Apt, at: &Path) -> Result<String, Failure> {
+fn acquire(settings: &Settings, seen: &Path) -> Result<String, Failure> {
     let mut text = String::new();
-    for (key, value) in apt.settings() {
+    for (key, value) in settings.all() {
         if value.contains(['"', '\n', '\r']) || key.contains(char::is_whitespace) {
             let (address, reason) =
                 (key, "the machine's apt has a setting that cannot be written down again".to_owned());
@@ -208,16 +222,16 @@ fn acquire(apt: &Apt, at: &Path) -> Result<String, Failure> {
         }
         text += &format!("{key} \"{value}\";\n");
     }
-    // Namespaces are what keeps it in its place; its own user could not reach the desk.
-    let at = at.display();
+    // Namespaces confine it; apt's own user could not reach the folder.
+    let at = seen.display();
     text += "APT::Sandbox::User \"root\";\n";
     text += &format!("Dir::Etc::netrc \"{at}/{FOLDER}/auth.conf\";\nDir::Etc::netrcparts \"/dev/null\";\n");
     Ok(text)
 }
 
-/// apt apart from the machine's own: no hook, no solver, no list of it.
-fn settings(arch: Arch, at: &Path) -> String {
-    let (arch, at) = (arch.debian_name(), at.display());
+/// apt's configuration, independent of the machine's: no hook, no solver, no list of it.
+fn configuration(arch: Arch, seen: &Path) -> String {
+    let (arch, at) = (arch.debian_name(), seen.display());
     format!(
         "Dir::Etc::main \"/dev/null\";\n\
         Dir::Etc::parts \"/dev/null\";\n\
@@ -238,54 +252,10 @@ fn settings(arch: Arch, at: &Path) -> String {
     )
 }
 
-/// A folder that programs of namespaces may pass through, made in one of ours where it is missing.
-///
-/// A link of its name is an error and not followed: programs that are not trusted may have been where it lies.
-pub(crate) fn passable(folder: &Path) -> Result<(), Failure> {
-    below(&above(folder)?, folder).map(drop)
-}
-
-/// Such a folder, empty but for these in it: whatever stands there goes, and nothing is followed.
-pub(crate) fn empty(folder: &Path, parts: &[&str]) -> Result<(), Failure> {
-    let above = above(folder)?;
-    let again = above.try_clone().context("opening", folder)?;
-    Named::new(again, folder.file_name().unwrap_or_default(), folder.to_owned()).remove()?;
-    let made = below(&above, folder)?;
-    parts.iter().try_for_each(|part| below(&made, &folder.join(part)).map(drop))
-}
-
-/// The folder that a path lies in.
-fn above(path: &Path) -> Result<OwnedFd, Failure> {
-    let folder = path.parent().unwrap_or(path);
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(folder, flags, Mode::empty()).map_err(io::Error::from).context("opening", folder)
-}
-
-/// The folder of that path in the one that it lies in.
-fn below(above: &OwnedFd, path: &Path) -> Result<OwnedFd, Failure> {
-    let (name, mode) = (path.file_name().unwrap_or_default(), Mode::from_raw_mode(0o755));
-    let made = match mkdirat(above, name, mode) {
-        Ok(()) | Err(Errno::EXIST) => {
-            openat(above, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-        }
-        Err(errno) => Err(errno),
-    };
-    // Whatever this process's umask is.
-    let made = made.and_then(|folder| fchmod(&folder, mode).map(|()| folder));
-    made.map_err(io::Error::from).context("making the folder", path)
-}
-
-/// The names in a folder of ours, sorted.
-pub(crate) fn names(folder: &Path) -> Result<Vec<String>, Failure> {
-    let entries = std::fs::read_dir(folder).context("reading", folder)?;
-    let mut names: Vec<String> = entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
-    names.sort();
-    Ok(names)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::family::credentials;
 
     #[test]
     fn only_packages_of_the_releases_mirrors_are_fetched() {
@@ -310,45 +280,19 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_made_where_it_is_to_be_and_nowhere_else() {
-        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
-        let (desk, victim) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        std::fs::set_permissions(victim.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
-        std::fs::write(victim.path().join("file"), "precious").unwrap();
-        let (folder, partial) = (desk.path().join("archives"), desk.path().join("archives/partial"));
-        let mode = |path: &Path| std::fs::symlink_metadata(path).unwrap().mode() & 0o177_777;
-        let unharmed = || {
-            assert_eq!(mode(victim.path()), 0o040_700);
-            assert_eq!(std::fs::read_to_string(victim.path().join("file")).unwrap(), "precious");
-        };
-        passable(&folder).unwrap();
-        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).unwrap();
-        passable(&folder).unwrap();
-        assert_eq!(mode(&folder), 0o040_755);
-        symlink(victim.path(), &partial).unwrap();
-        assert!(passable(&partial).is_err());
-        unharmed();
-        empty(&folder, &["partial"]).unwrap();
-        unharmed();
-        assert_eq!((mode(&folder), mode(&partial)), (0o040_755, 0o040_755));
-        std::fs::remove_dir_all(&folder).unwrap();
-        symlink(victim.path(), &folder).unwrap();
-        assert!(passable(&folder).is_err());
-        empty(&folder, &["partial"]).unwrap();
-        unharmed();
-        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
-        // Neither is what is no folder at all opened and waited for.
-        std::fs::remove_dir(&partial).unwrap();
-        rustix::fs::mkfifoat(rustix::fs::CWD, &partial, Mode::RUSR).unwrap();
-        assert!(passable(&partial).is_err());
+    fn credentials_that_auth_conf_cannot_express_are_refused() {
+        let line = |url| auth_line(&credentials::split(url).unwrap().1.unwrap());
+        let expected = "machine https://mirror.example:8080/debian login a@b password p:w\"\n";
+        assert_eq!(line("https://a%40b:p%3aw%22@mirror.example:8080/debian").unwrap(), expected);
+        assert!(line("http://user:p%20w@h/").is_err());
     }
 
     #[test]
     fn credentials_lie_in_a_folder_for_root_and_go_with_it() {
         use std::os::unix::fs::MetadataExt as _;
         let desk = tempfile::tempdir().unwrap();
-        let login = crate::login::part("http://user:pw@mirror.example/debian").unwrap().1.unwrap();
-        let fetch = Fetch::new(desk.path(), &Apt::default(), &[login], Arch::X86_64).unwrap();
+        let login = credentials::split("http://user:pw@mirror.example/debian").unwrap().1.unwrap();
+        let fetch = Fetch::new(desk.path(), &Settings::default(), &[login], Arch::X86_64).unwrap();
         let folder = desk.path().join(FOLDER);
         assert_eq!(folder.metadata().unwrap().mode() & 0o777, 0o700);
         let auth = folder.join("auth.conf");

@@ -1,11 +1,11 @@
 //! The archives' signed indexes: their hashes say whether an image is current, their dates whether the mirror is.
 
-use crate::command::Runner;
+use super::fetch::Fetch;
+use super::mirrors::Mirrors;
 use crate::digest;
 use crate::error::{Cause, Failure};
-use crate::fetch::Fetch;
 use crate::manifest::Index;
-use crate::mirror::Mirrors;
+use crate::runner::Runner;
 use jiff::Timestamp;
 use kata_osinfo::release::{Archive, PackageSuite, Release};
 use kata_osinfo::root::Root;
@@ -25,8 +25,8 @@ pub(crate) fn fetch(
     runner: &Runner<'_>,
     release: &Release,
     mirrors: &Mirrors,
-    at: &Fetch,
-    desk: &Path,
+    fetch: &Fetch,
+    folder: &Path,
 ) -> Result<Vec<Index>, Failure> {
     // One download after the other would wait for the network as often as there are suites.
     std::thread::scope(|scope| {
@@ -36,7 +36,7 @@ pub(crate) fn fetch(
             .enumerate()
             .map(|(n, suite)| {
                 let name = format!("InRelease.{n}");
-                scope.spawn(move || fetch_one(runner, suite, mirrors, at, desk, &name))
+                scope.spawn(move || fetch_one(runner, suite, mirrors, fetch, folder, &name))
             })
             .collect();
         running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(Cause::Cancelled.into()))).collect()
@@ -47,8 +47,8 @@ fn fetch_one(
     runner: &Runner<'_>,
     suite: &PackageSuite,
     mirrors: &Mirrors,
-    at: &Fetch,
-    desk: &Path,
+    fetch: &Fetch,
+    folder: &Path,
     name: &str,
 ) -> Result<Index, Failure> {
     let mirror = mirrors.get(suite.archive).ok_or_else(|| Cause::RecordLacks {
@@ -57,7 +57,7 @@ fn fetch_one(
     })?;
     let url = format!("{mirror}/dists/{}/InRelease", suite.name);
     let mut pauses = PAUSES.iter();
-    while let Err(mut failure) = at.file(runner, &url, name) {
+    while let Err(mut failure) = fetch.file(runner, &url, name) {
         match (&failure.cause, pauses.next()) {
             (Cause::MirrorUnreachable { .. }, Some(pause)) => runner.pause(*pause)?,
             (Cause::NoSuchRelease { .. }, _) => {
@@ -67,7 +67,7 @@ fn fetch_one(
             _ => return Err(failure),
         }
     }
-    let read = Root::new(desk).and_then(|root| root.read(&Path::new("/").join(name), MAX_INDEX));
+    let read = Root::new(folder).and_then(|root| root.read(&Path::new("/").join(name), MAX_INDEX));
     let text = read.map_err(|e| {
         let context = format!("reading the index of {}", suite.name);
         Failure::from(Cause::Io { context, source: std::io::Error::other(e) })
@@ -94,16 +94,6 @@ fn parse_date(text: &str) -> Option<Timestamp> {
     jiff::fmt::rfc2822::parse(&text).ok().map(|zoned| zoned.timestamp())
 }
 
-/// Suites whose index is past its `Valid-Until`: an error unless that is accepted.
-pub(crate) fn expired(indexes: &[Index], now: Timestamp, accept: bool) -> Result<Vec<String>, Failure> {
-    let stale: Vec<String> =
-        indexes.iter().filter(|i| i.valid_until.is_some_and(|until| until < now)).map(|i| i.suite.clone()).collect();
-    match stale.first() {
-        Some(first) if !accept => Err(Cause::Expired { suite: first.clone() }.into()),
-        _ => Ok(stale),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,17 +106,10 @@ mod tests {
         Date: Fri, 30 Oct 2026 08:08:01 UTC\nValid-Until: Fri, 06 Nov 2026 08:08:01 UTC\n";
 
     #[test]
-    fn a_stale_index_is_an_error_unless_accepted() {
+    fn an_index_says_how_long_it_is_valid() {
         let index = describe(&suite(), HEAD);
+        assert_eq!(index.suite, "sid");
         assert_eq!(index.valid_until, Some("2026-11-06T08:08:01Z".parse().unwrap()));
-        let before: Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
-        let after: Timestamp = "2026-11-21T00:00:00Z".parse().unwrap();
-        let indexes = [index];
-        assert!(expired(&indexes, before, false).unwrap().is_empty());
-        let failure = expired(&indexes, after, false).unwrap_err();
-        assert!(matches!(failure.cause, Cause::Expired { ref suite } if suite == "sid"));
-        assert!(failure.cause.hint().unwrap().contains("--accept-expired"));
-        assert_eq!(expired(&indexes, after, true).unwrap(), ["sid"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use crate::error::Cause;
 
 /// The most telling cause among the lines, newest last.
-pub(crate) fn classify(lines: &[String]) -> Cause {
+pub(crate) fn cause(lines: &[String]) -> Cause {
     // A full disk produces all kinds of other errors after it, so it is looked for first.
     if lines.iter().any(|l| l.contains("No space left on device") || l.contains("You don't have enough free space")) {
         return Cause::DiskFull;
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> Cause {
-        classify(&text.lines().map(str::to_owned).collect::<Vec<_>>())
+        super::cause(&text.lines().map(str::to_owned).collect::<Vec<_>>())
     }
 
     #[test]

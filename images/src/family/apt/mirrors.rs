@@ -1,12 +1,12 @@
 //! Where the machine's own apt gets its packages: no mirror is ever written into this program.
 
-use crate::apt::PROXY_VARIABLES;
+use super::settings::PROXY_VARIABLES;
 use crate::error::{Cause, Failure};
-use crate::login::{self, Login};
+use crate::family::credentials::{self, Login};
 use crate::options::Options;
 use kata_osinfo::os_release::OsRelease;
 use kata_osinfo::redact::Redactor;
-use kata_osinfo::release::{Archive, Release};
+use kata_osinfo::release::{Archive, PackageSuite, Release};
 use kata_osinfo::root::Root;
 use std::path::Path;
 
@@ -25,7 +25,7 @@ impl Mirrors {
         }
     }
 
-    /// Takes from `other` what is still unknown.
+    /// Takes from `other` what is still unknown here.
     pub(crate) fn or(self, other: Mirrors) -> Mirrors {
         Mirrors { main: self.main.or(other.main), security: self.security.or(other.security) }
     }
@@ -34,15 +34,24 @@ impl Mirrors {
     ///
     /// # Errors
     /// That a password may be left in one.
-    pub(crate) fn part(&self) -> Result<(Mirrors, Vec<Login>), Failure> {
+    pub(crate) fn without_credentials(&self) -> Result<(Mirrors, Vec<Login>), Failure> {
         let (mut clean, mut logins) = (self.clone(), Vec::new());
         for url in [&mut clean.main, &mut clean.security].into_iter().flatten() {
             let unclear = |reason: &str| Cause::BadAddress { address: "of a mirror".into(), reason: reason.into() };
-            let (address, login) = login::part(url).map_err(unclear)?;
+            let (address, login) = credentials::split(url).map_err(unclear)?;
             *url = address;
             logins.extend(login);
         }
         Ok((clean, logins))
+    }
+
+    /// `deb` lines for the release's suites.
+    pub(crate) fn sources(&self, release: &Release) -> Vec<String> {
+        let line = |suite: &PackageSuite| {
+            let mirror = self.get(suite.archive)?;
+            Some(format!("deb {mirror} {} {}", suite.name, suite.components.join(" ")))
+        };
+        release.suites.iter().filter_map(line).collect()
     }
 
     pub(crate) fn urls(&self) -> impl Iterator<Item = &str> {
@@ -71,7 +80,7 @@ pub(crate) fn of_machine(root: &Path, release: &Release) -> Mirrors {
     choose(&entries(root), &release.distro, os.get("VERSION_CODENAME"), root)
 }
 
-/// The mirrors and proxies that this machine or the caller names: what is not to be told.
+/// The mirrors and proxies that this machine or the caller names, which must stay secret.
 pub(crate) fn known(options: &Options) -> Vec<String> {
     let given = options.mirror.iter().chain(&options.security_mirror).cloned();
     let of_apt = entries(Path::new("/")).into_iter().map(|entry| entry.uri);
@@ -271,7 +280,7 @@ mod tests {
             "Types: deb\nURIs: mirror+file:///etc/apt/mirrors/debian.list\nSuites: trixie\nComponents: main\n",
         )
         .unwrap();
-        let mut release = crate::prepare::tests::release("13", "trixie");
+        let mut release = crate::fixtures::release("13", "trixie");
         let found = of_machine(root.path(), &release);
         assert_eq!(found.main.as_deref(), Some("https://mirror.example/debian"));
         release.distro = "ubuntu".to_owned();

@@ -1,11 +1,12 @@
 //! What apt is told wherever it runs, so that it behaves the same on every machine.
 
-use crate::command::{Runner, tied};
-use crate::error::{Failure, Phase};
+use crate::error::{Cause, Failure};
+use crate::progress::Phase;
+use crate::runner::{Runner, tied};
 
-/// apt's settings for one `prepare`.
+/// apt's settings for one image.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Apt {
+pub(crate) struct Settings {
     /// `Acquire::http::Proxy`, certificates and their kin, as the machine's apt has them.
     pub(crate) machine: Vec<(String, String)>,
     pub(crate) accept_expired: bool,
@@ -15,16 +16,16 @@ pub(crate) struct Apt {
 pub(crate) const PROXY_VARIABLES: [&str; 6] =
     ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 
-impl Apt {
+impl Settings {
     /// The machine's proxy settings; a machine without apt has none.
-    pub(crate) fn of_machine(runner: &Runner<'_>, accept_expired: bool) -> Result<Apt, Failure> {
+    pub(crate) fn of_machine(runner: &Runner<'_>, accept_expired: bool) -> Result<Settings, Failure> {
         let dump = runner
             .output(Phase::Resolve, tied("apt-config").args(["dump", "--no-empty", "--format", "%F\t%v%n"]))
             .or_else(|failure| match failure.cause {
-                crate::error::Cause::Cancelled | crate::error::Cause::DeadlineExceeded { .. } => Err(failure),
+                Cause::Cancelled | Cause::DeadlineExceeded { .. } => Err(failure),
                 _ => Ok(String::new()),
             })?;
-        Ok(Apt { machine: of_dump(&dump), accept_expired })
+        Ok(Settings { machine: of_dump(&dump), accept_expired })
     }
 
     /// URLs of proxies, to be redacted.
@@ -36,7 +37,7 @@ impl Apt {
     /// Settings as `Key value` pairs.
     ///
     /// The checks of dates are set both ways explicitly: a machine may have switched them off for itself.
-    pub(crate) fn settings(&self) -> Vec<(String, String)> {
+    pub(crate) fn all(&self) -> Vec<(String, String)> {
         let check = if self.accept_expired { "false" } else { "true" };
         let mut all = self.machine.clone();
         // What stands last counts.
@@ -78,18 +79,18 @@ mod tests {
     fn what_the_machine_says_of_its_network_is_taken() {
         let dump = "APT::Architecture\tamd64\nAcquire::http::Proxy\thttp://proxy.example:3128\n\
             Acquire::http::Proxy::mirror.example\tDIRECT\nAcquire::http::Timeout\t5\nAcquire::ftp::Proxy\tx\n";
-        let apt = Apt { machine: of_dump(dump), accept_expired: false };
-        let keys: Vec<_> = apt.machine.iter().map(|(k, _)| k.as_str()).collect();
+        let settings = Settings { machine: of_dump(dump), accept_expired: false };
+        let keys: Vec<_> = settings.machine.iter().map(|(k, _)| k.as_str()).collect();
         assert_eq!(keys, ["Acquire::http::Proxy", "Acquire::http::Proxy::mirror.example", "Acquire::http::Timeout"]);
-        assert_eq!(apt.settings().last().unwrap().1, "30");
-        assert!(apt.proxy_urls().contains(&"http://proxy.example:3128".to_owned()));
+        assert_eq!(settings.all().last().unwrap().1, "30");
+        assert!(settings.proxy_urls().contains(&"http://proxy.example:3128".to_owned()));
     }
 
     #[test]
     fn dates_are_checked_unless_accepted() {
         let check = |accept_expired| {
-            let apt = Apt { machine: vec![], accept_expired };
-            apt.settings().contains(&("Acquire::Check-Valid-Until".to_owned(), "true".to_owned()))
+            let settings = Settings { machine: vec![], accept_expired };
+            settings.all().contains(&("Acquire::Check-Valid-Until".to_owned(), "true".to_owned()))
         };
         assert!(check(false));
         assert!(!check(true));

@@ -1,8 +1,8 @@
-//! A file that somebody brings along: a path or an address, and the checksum that it must have.
+//! A file from outside the archives: a path or an address, and the checksum that it must have.
 
-use crate::command::tied;
 use crate::digest;
 use crate::error::Failure;
+use crate::runner::{in_path, tied};
 use kata_osinfo::redact::Redactor;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -15,10 +15,10 @@ use std::time::Duration;
 /// Bytes that are fetched at most.
 const MAX_FETCHED: u64 = 16 << 30;
 
-/// Where a file comes from, and the checksum that it must have.
+/// A file by its path or address, and the checksum that it must have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Source {
+pub struct ExternalFile {
     /// A path, or an `https://` address.
     pub place: String,
     /// What it must hash to.
@@ -35,18 +35,18 @@ pub enum Checksum {
     Sha512(String),
 }
 
-/// Why a file that was brought along is not to be had.
+/// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum SourceError {
-    /// What stands behind `#` is no checksum.
+pub enum ExternalFileError {
+    /// The text behind `#` is no checksum.
     #[error("`{text}` is no checksum: expected 64 hexadecimal digits (sha-256) or 128 (sha-512) behind the #")]
     Checksum {
         /// What stood there.
         text: String,
     },
     /// The file is not the one that the checksum is of.
-    #[error("{name} has the checksum {found}, expected {expected}: it is another file, or damaged on its way")]
+    #[error("{name} has the checksum {found}, expected {expected}: it is another file, or was damaged on the way")]
     Mismatch {
         /// The last part of its path or address.
         name: String,
@@ -55,8 +55,8 @@ pub enum SourceError {
         /// As asked for.
         expected: Checksum,
     },
-    /// An address without a checksum: whoever is in between could put anything in its place.
-    #[error("{address} has no checksum: append #SHA256, as whoever publishes it names it")]
+    /// An address without a checksum: anybody on the way could put another file in its place.
+    #[error("{address} has no checksum: append #SHA256, the sum that its publisher names")]
     Unpinned {
         /// Redacted.
         address: String,
@@ -82,7 +82,7 @@ impl Checksum {
     ///
     /// # Errors
     /// When it is neither.
-    pub fn parse(text: &str) -> Result<Checksum, SourceError> {
+    pub fn parse(text: &str) -> Result<Checksum, ExternalFileError> {
         let lower = text.to_ascii_lowercase();
         let (kind, digits) = match lower.split_once([':', '=']) {
             Some((kind, digits)) => (Some(kind), digits),
@@ -92,12 +92,12 @@ impl Checksum {
         match (kind, digits.len()) {
             (None | Some("sha256"), 64) if hexadecimal => Ok(Checksum::Sha256(digits.to_owned())),
             (None | Some("sha512"), 128) if hexadecimal => Ok(Checksum::Sha512(digits.to_owned())),
-            _ => Err(SourceError::Checksum { text: text.to_owned() }),
+            _ => Err(ExternalFileError::Checksum { text: text.to_owned() }),
         }
     }
 
     /// The checksum of the same kind of what is in a file.
-    fn again(&self, path: &Path, cancel: &AtomicBool) -> Result<Checksum, SourceError> {
+    fn recomputed(&self, path: &Path, cancel: &AtomicBool) -> Result<Checksum, ExternalFileError> {
         let computed = match self {
             Checksum::Sha256(_) => digest::sha256_of_file(path, cancel).map(Checksum::Sha256),
             Checksum::Sha512(_) => digest::sha512_of_file(path, cancel).map(Checksum::Sha512),
@@ -115,19 +115,19 @@ impl fmt::Display for Checksum {
     }
 }
 
-impl Source {
+impl ExternalFile {
     /// Reads `PATH|URL[#CHECKSUM]`.
     ///
     /// # Errors
     /// When what stands behind `#` is no checksum.
-    pub fn parse(text: &str) -> Result<Source, SourceError> {
+    pub fn parse(text: &str) -> Result<ExternalFile, ExternalFileError> {
         let Some((place, sum)) = text.rsplit_once('#') else {
-            return Ok(Source { place: text.to_owned(), checksum: None });
+            return Ok(ExternalFile { place: text.to_owned(), checksum: None });
         };
-        Ok(Source { place: place.to_owned(), checksum: Some(Checksum::parse(sum)?) })
+        Ok(ExternalFile { place: place.to_owned(), checksum: Some(Checksum::parse(sum)?) })
     }
 
-    /// What it is called where neither hosts nor this machine's folders are to show: the last part of the place.
+    /// Its name for messages, which must show neither hosts nor this machine's folders: the last part of the place.
     pub fn name(&self) -> &str {
         self.place.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
     }
@@ -137,22 +137,24 @@ impl Source {
         self.place.starts_with("https://") || self.place.starts_with("http://")
     }
 
-    /// That what has to be fetched has a checksum.
+    /// Checks that what has to be fetched has a checksum.
     ///
     /// # Errors
     /// When it has none.
-    pub fn is_pinned(&self) -> Result<(), SourceError> {
+    pub fn is_pinned(&self) -> Result<(), ExternalFileError> {
         match self.is_address() && self.checksum.is_none() {
-            true => Err(SourceError::Unpinned { address: Redactor::knowing([self.place.as_str()]).text(&self.place) }),
+            true => {
+                Err(ExternalFileError::Unpinned { address: Redactor::knowing([self.place.as_str()]).text(&self.place) })
+            }
             false => Ok(()),
         }
     }
 
-    /// The file with its SHA-256, verified; one that has to be fetched is put to `fetched`.
+    /// The verified file with its SHA-256; one that has to be fetched is written to `fetched`.
     ///
     /// # Errors
-    /// When it cannot be fetched or read, is not what the checksum is of, or `cancel` was set.
-    pub fn open(&self, fetched: &Path, cancel: &AtomicBool) -> Result<(PathBuf, String), SourceError> {
+    /// When it cannot be fetched or read, has another checksum, or `cancel` was set.
+    pub fn open(&self, fetched: &Path, cancel: &AtomicBool) -> Result<(PathBuf, String), ExternalFileError> {
         self.is_pinned()?;
         let path = match self.is_address() {
             true => {
@@ -162,9 +164,13 @@ impl Source {
             false => PathBuf::from(&self.place),
         };
         if let Some(expected) = &self.checksum {
-            let found = expected.again(&path, cancel)?;
+            let found = expected.recomputed(&path, cancel)?;
             if found != *expected {
-                return Err(SourceError::Mismatch { name: self.name().to_owned(), found, expected: expected.clone() });
+                return Err(ExternalFileError::Mismatch {
+                    name: self.name().to_owned(),
+                    found,
+                    expected: expected.clone(),
+                });
             }
         }
         let sha256 = match &self.checksum {
@@ -175,8 +181,8 @@ impl Source {
     }
 }
 
-fn unreadable(failure: Failure) -> SourceError {
-    SourceError::Unreadable { detail: failure.cause.to_string() }
+fn unreadable(failure: Failure) -> ExternalFileError {
+    ExternalFileError::Unreadable { detail: failure.cause.to_string() }
 }
 
 /// An address in the words of curl's configuration.
@@ -189,16 +195,16 @@ fn configuration(address: &str) -> String {
     format!("url = \"{quoted}\"\n")
 }
 
-/// Downloads by curl, which knows proxies and certificates, and dies with us.
+/// Downloads by curl, which knows proxies and certificates, and dies with this process.
 ///
-/// The address may hold a password: it goes through a pipe, for arguments are everybody's to read.
-fn fetch(address: &str, to: &Path, limit: u64, cancel: &AtomicBool) -> Result<(), SourceError> {
+/// The address may hold a password: it goes through a pipe, because everybody can read arguments.
+fn fetch(address: &str, to: &Path, limit: u64, cancel: &AtomicBool) -> Result<(), ExternalFileError> {
     const MINUTES: u64 = 30;
     let deadline = Duration::from_secs(MINUTES * 60).as_secs().to_string();
     let redactor = Redactor::knowing([address]);
     let failed =
-        |detail: String| SourceError::Fetch { address: redactor.text(address), detail: redactor.text(&detail) };
-    if !crate::command::in_path("curl") {
+        |detail: String| ExternalFileError::Fetch { address: redactor.text(address), detail: redactor.text(&detail) };
+    if !in_path("curl") {
         return Err(failed("program `curl` is not installed".to_owned()));
     }
     let spawned = tied("curl")
@@ -214,7 +220,7 @@ fn fetch(address: &str, to: &Path, limit: u64, cancel: &AtomicBool) -> Result<()
         Ok(child) => child,
         Err(e) => return Err(failed(e.to_string())),
     };
-    // A pipe takes as much without a reader; if curl has gone, its exit says why.
+    // A pipe buffers as much without a reader; if curl has ended, its exit status says why.
     let _ = child.stdin.take().map(|mut stdin| stdin.write_all(configuration(address).as_bytes()));
     let status = loop {
         match child.try_wait() {
@@ -236,13 +242,13 @@ fn fetch(address: &str, to: &Path, limit: u64, cancel: &AtomicBool) -> Result<()
     if status.success() {
         return Ok(());
     }
-    // A line or two: without progress there is nothing else that it says.
+    // A line or two: without progress curl prints nothing else.
     let mut said = String::new();
     let _ = child.stderr.take().map(|stderr| stderr.take(4096).read_to_string(&mut said));
     Err(failed(said.trim().to_owned()))
 }
 
-/// A server that never ends would fill the disk; curl's own limit asks what the server announces.
+/// A server that never stops sending would fill the disk; curl's own limit only looks at the announced size.
 fn is_larger(file: &Path, limit: u64) -> bool {
     std::fs::metadata(file).is_ok_and(|found| found.len() > limit)
 }
@@ -280,14 +286,14 @@ mod tests {
             &format!("md5:{short}"),
             &"g".repeat(64),
         ] {
-            assert!(matches!(Checksum::parse(text), Err(SourceError::Checksum { .. })), "{text}");
+            assert!(matches!(Checksum::parse(text), Err(ExternalFileError::Checksum { .. })), "{text}");
         }
     }
 
     #[test]
     fn an_address_that_never_ends_is_given_up() {
         use std::io::Write as _;
-        if !crate::command::in_path("curl") {
+        if !in_path("curl") {
             eprintln!("SKIPPED: there is no curl here");
             return;
         }
@@ -313,7 +319,7 @@ mod tests {
         let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let sha512 = "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f";
         let open = |sum: &str| {
-            let source = Source::parse(&format!("{}{sum}", path.display())).unwrap();
+            let source = ExternalFile::parse(&format!("{}{sum}", path.display())).unwrap();
             source.open(Path::new("/nonexistent"), &AtomicBool::new(false))
         };
         for sum in [String::new(), format!("#{sha256}"), format!("#sha512:{sha512}")] {

@@ -1,16 +1,15 @@
-//! A mirror's credentials: parted from its address at once, and handed to nobody but who fetches.
+//! A mirror's credentials: taken out of its address at once, and handed only to the program that fetches.
 
-use crate::error::{Cause, Failure};
 use kata_osinfo::redact::percent_decoded;
 use std::fmt;
 
-/// Who asks a mirror, and the word that lets it in.
+/// The user and the password for a mirror.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Login {
     /// The mirror's address, without these.
-    address: String,
-    user: String,
-    password: String,
+    pub(crate) address: String,
+    pub(crate) user: String,
+    pub(crate) password: String,
 }
 
 impl fmt::Debug for Login {
@@ -26,16 +25,16 @@ const FORM: &str = "expected SCHEME://[USER:PASSWORD@]HOST[:PORT]/PATH or file:/
 /// Whether the credentials in a mirror's address can be told from the rest of it.
 ///
 /// # Errors
-/// What is expected; the address is not repeated, for a password may stand anywhere in it.
+/// What is expected; the address is not repeated, because a password may stand anywhere in it.
 pub fn check_mirror(url: &str) -> Result<(), &'static str> {
-    part(url).map(drop)
+    split(url).map(drop)
 }
 
 /// The address without the credentials in it, and these.
 ///
 /// # Errors
 /// As [`check_mirror`]: what remains would be handed on, and a password may be in it.
-pub(crate) fn part(url: &str) -> Result<(String, Option<Login>), &'static str> {
+pub(crate) fn split(url: &str) -> Result<(String, Option<Login>), &'static str> {
     let Some((scheme, rest)) = url.split_once("://") else {
         let is_local = ["file:/", "copy:/"].iter().any(|scheme| url.starts_with(scheme));
         return if is_local && !url.contains('@') { Ok((url.to_owned(), None)) } else { Err(FORM) };
@@ -57,39 +56,22 @@ pub(crate) fn part(url: &str) -> Result<(String, Option<Login>), &'static str> {
     Ok((address, login))
 }
 
-impl Login {
-    /// A line of apt_auth.conf(5).
-    ///
-    /// # Errors
-    /// What that file has no way to say.
-    pub(crate) fn line(&self) -> Result<String, Failure> {
-        let unsayable = |word: &str| word.is_empty() || word.contains(|c: char| c.is_whitespace() || c.is_control());
-        if unsayable(&self.user) || unsayable(&self.password) || self.user.starts_with('#') {
-            let reason = "apt's auth.conf, by which a mirror's credentials are handed on, takes neither an empty user or password nor spaces or control characters in them";
-            return Err(Cause::BadAddress { address: self.address.clone(), reason: reason.to_owned() }.into());
-        }
-        Ok(format!("machine {} login {} password {}\n", self.address, self.user, self.password))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn an_address_and_its_credentials_are_parted() {
-        let (address, login) = part("https://a%40b:p%3aw%22@mirror.example:8080/debian").unwrap();
+    fn an_address_and_its_credentials_are_told_apart() {
+        let (address, login) = split("https://a%40b:p%3aw%22@mirror.example:8080/debian").unwrap();
         assert_eq!(address, "https://mirror.example:8080/debian");
-        let line = login.unwrap().line().unwrap();
-        assert_eq!(line, "machine https://mirror.example:8080/debian login a@b password p:w\"\n");
+        let login = login.unwrap();
+        assert_eq!((login.address, login.user, login.password), (address, "a@b".to_owned(), "p:w\"".to_owned()));
         for plain in
             ["file:/srv/mirror", "file:///srv/mirror", "http://[::1]/debian", "http://h:80", "mirror+https://h/x"]
         {
-            assert_eq!(part(plain), Ok((plain.to_owned(), None)));
+            assert_eq!(split(plain), Ok((plain.to_owned(), None)));
         }
-        let login = |url| part(url).unwrap().1;
-        assert!(login("http://user:p%20w@h/").unwrap().line().is_err());
-        assert_eq!(format!("{:?}", login("http://user:secret@h/")), "Some(Login)");
+        assert_eq!(format!("{:?}", split("http://user:secret@h/").unwrap().1), "Some(Login)");
     }
 
     /// Whatever is left of an address is handed on in arguments, which everybody here can read.

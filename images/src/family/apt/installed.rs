@@ -1,11 +1,10 @@
-//! Writes down what a finished tree holds: exact versions, where they came from, who owns the record's paths.
+//! What is installed in a tree by dpkg: exact versions, the suites that they came from, and who owns a path.
 
-use crate::command::Runner;
-use crate::error::{Failure, Phase};
-use crate::kernel::{KernelFiles, MAX_IMAGE};
+use super::programs;
+use crate::error::Failure;
 use crate::manifest::{Owner, Package, PackageOrigin};
-use crate::tree;
-use kata_osinfo::release::Release;
+use crate::progress::Phase;
+use crate::runner::Runner;
 use kata_osinfo::root::Root;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +15,7 @@ const MAX_LISTS: u64 = 1 << 30;
 
 /// All installed packages.
 pub(crate) fn packages(runner: &Runner<'_>, tree: &Path) -> Result<Vec<Package>, Failure> {
-    let mut query = tree::command(tree, &[], "dpkg-query")?;
+    let mut query = programs::command(tree, &[], "dpkg-query")?;
     query.args(["-W", "-f", "${db:Status-Abbrev}\t${Package}\t${Version}\t${Architecture}\t${source:Package}\n"]);
     Ok(parse_packages(&runner.output(Phase::Record, &mut query)?))
 }
@@ -42,7 +41,7 @@ pub(crate) fn origins(
     names: &[String],
     packages: &[Package],
 ) -> Result<Vec<PackageOrigin>, Failure> {
-    let mut policy = tree::command(tree, &[tree::lists(lists)], "apt-cache")?;
+    let mut policy = programs::command(tree, &[programs::lists(lists)], "apt-cache")?;
     // The tree needs no cache of the lists, which it does not have.
     policy.args(["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="]);
     policy.args(["policy", "--"]).args(names);
@@ -86,36 +85,10 @@ fn parse_policy(text: &str) -> BTreeMap<(String, String), Vec<String>> {
     all
 }
 
-/// The owners of the paths that the record names.
-pub(crate) fn owners(tree: &Path, release: &Release) -> Vec<Owner> {
-    let mut paths: Vec<String> = release.vmms.iter().map(|v| v.path.clone()).collect();
-    paths.extend(release.filesystems.iter().filter_map(|f| f.path.clone()));
-    let kernel = crate::kernel::find(tree, release).ok();
-    paths.extend(kernel.iter().map(|k| k.vmlinuz.display().to_string()));
-    paths.sort();
-    paths.dedup();
-    let mut owners = owners_of(tree, &paths);
-    if let Some(kernel) = kernel {
-        own_kernel(tree, &kernel, &mut owners);
-    }
-    owners
-}
-
-/// Since Debian 14 the kernel is packed as `/usr/lib/modules/<release>/vmlinuz`, and its script links it into `/boot`.
-fn own_kernel(tree: &Path, kernel: &KernelFiles, owners: &mut [Owner]) {
-    let [image, path] = [&kernel.vmlinuz, &kernel.modules_dir.join("vmlinuz")].map(|p| p.display().to_string());
-    let Some(owner) = owners.iter_mut().find(|o| o.path == image && o.package.is_none()) else { return };
-    let Ok(root) = Root::new(tree) else { return };
-    let bytes = |path: &str| root.read(Path::new(path), MAX_IMAGE).ok();
-    if bytes(&image).is_some_and(|image| Some(image) == bytes(&path)) {
-        owner.package = owners_of(tree, &[path]).pop().and_then(|o| o.package);
-    }
-}
-
-/// dpkg's file lists know a path as it was packed: perhaps before the merge of `/usr`, perhaps as a symlink.
+/// The owners of paths: dpkg's file lists know a path as it was packed: perhaps before the merge of `/usr`, perhaps as a symlink.
 ///
 /// An overlay may have put anything there: only regular files of the tree are read, and only so much of them.
-fn owners_of(tree: &Path, paths: &[String]) -> Vec<Owner> {
+pub(crate) fn owners(tree: &Path, paths: &[String]) -> Vec<Owner> {
     let root = Root::new(tree).ok();
     let mut wanted: BTreeMap<String, Option<String>> = BTreeMap::new();
     let mut resolved = Vec::new();
@@ -196,23 +169,6 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_linked_into_boot_belongs_to_the_package_of_its_origin() {
-        let dir = tempfile::tempdir().unwrap();
-        let tree = dir.path();
-        let modules = tree.join("usr/lib/modules/7.2.13+deb14-amd64");
-        for folder in [modules.clone(), tree.join("boot"), tree.join("var/lib/dpkg/info")] {
-            std::fs::create_dir_all(folder).unwrap();
-        }
-        std::fs::write(modules.join("vmlinuz"), "kernel").unwrap();
-        std::fs::hard_link(modules.join("vmlinuz"), tree.join("boot/vmlinuz-7.2.13+deb14-amd64")).unwrap();
-        let list = "/usr/lib/modules/7.2.13+deb14-amd64/vmlinuz\n";
-        std::fs::write(tree.join("var/lib/dpkg/info/linux-binary.list"), list).unwrap();
-        let owners = owners(tree, &crate::prepare::tests::release("unstable", "sid"));
-        let kernel = owners.iter().find(|o| o.path.starts_with("/boot/")).unwrap();
-        assert_eq!(kernel.package.as_deref(), Some("linux-binary"));
-    }
-
-    #[test]
     fn only_regular_files_of_the_tree_are_read() {
         use std::os::unix::fs::symlink;
         let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -231,7 +187,7 @@ mod tests {
         let zero = rustix::fs::makedev(1, 5);
         let kind = rustix::fs::FileType::CharacterDevice;
         let _ = rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("dev/zero"), kind, mode, zero);
-        let found = owners_of(dir.path(), &["/usr/bin/sh".to_owned()]);
+        let found = owners(dir.path(), &["/usr/bin/sh".to_owned()]);
         assert_eq!(found[0].package.as_deref(), Some("zzz"));
     }
 
@@ -251,7 +207,7 @@ mod tests {
         std::fs::write(info.join("virtiofsd.list"), "/.\n/usr/libexec/virtiofsd\n").unwrap();
         std::fs::write(info.join("dash:amd64.list"), "/bin/sh\n").unwrap();
         let paths = ["/usr/lib/qemu/virtiofsd", "/usr/bin/sh", "/no/such"].map(str::to_owned);
-        let found = owners_of(tree, &paths);
+        let found = owners(tree, &paths);
         assert_eq!(found[0].package.as_deref(), Some("virtiofsd"));
         assert_eq!(found[0].resolved.as_deref(), Some("/usr/libexec/virtiofsd"));
         assert_eq!(found[1].package.as_deref(), Some("dash"));

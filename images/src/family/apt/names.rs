@@ -1,0 +1,25 @@
+//! Names of Debian's packages and of their files.
+
+use std::path::Path;
+
+/// Debian policy 5.6.7: at least two characters, lower-case letters, digits, `+`, `-`, `.`, starting with an alphanumeric.
+pub(crate) fn is_package(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        && text.len() >= 2
+        // `name-` means "remove" to apt-get.
+        && !text.ends_with('-')
+        && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+.-".contains(&b))
+}
+
+/// Whether a text names a package's file.
+pub(crate) fn is_file(text: &str) -> bool {
+    text.ends_with(".deb")
+}
+
+/// The name of the package in a file: what stands before the first underscore of the file's name (Debian policy, appendix
+/// on binary packages).
+pub(crate) fn in_file(file: &Path) -> Option<String> {
+    let name = file.file_name()?.to_str()?.split('_').next()?.trim_end_matches(".deb");
+    is_package(name).then(|| name.to_owned())
+}
