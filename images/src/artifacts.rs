@@ -1,6 +1,7 @@
 //! Kata's own files: a release archive, or a folder like it.
 //!
-//! Upstream's `kata-static-VERSION-ARCH.tar.{xz,zst}` has everything below `opt/kata/`; a folder may have that, or be it.
+//! Upstream's `kata-static-VERSION-ARCH.tar.{xz,zst}` has everything below `opt/kata/`; a folder may contain
+//! that or be it.
 //! What it contains decides which runtime it is: a Go shim and a Rust shim have the same name.
 
 mod archive;
@@ -93,7 +94,7 @@ pub enum ArtifactsError {
     },
 }
 
-/// What is in a file, if that is no more than such files have: an entry of an archive may be a hole.
+/// The content of a file that is no larger than such files are: an entry of an archive may be a hole.
 fn content(path: &Path, most: u64) -> Result<Vec<u8>, ArtifactsError> {
     let file = doing(File::open(path), "opening", path)?;
     if doing(file.metadata(), "reading", path)?.len() > most {

@@ -8,12 +8,12 @@
 //! <cache>/images/.locks/<key>          held exclusively while making, shared while in use
 //!                       /<key>.import  held while Docker is given the image
 //! <cache>/images/.gate                 held for the moment in which `.tmp` gains or loses folders
-//! <cache>/id                           a random word: what Docker has of this cache is known by it
+//! <cache>/id                           a random word: Docker's images of this cache are labelled with it
 //! ```
 //!
-//! Nothing of a cache is used that somebody else could have put there: see [`trust`].
+//! Nothing in a cache is used that another user could have put there: see [`trust`].
 //! An image is on the disk before it has its name, so that a power cut leaves none by half.
-//! One that cannot be read nevertheless is none: it is made anew, and goes first where images go.
+//! An image that cannot be read counts as missing: it is made again, and is the first to be removed.
 
 mod budget;
 mod image;
@@ -37,7 +37,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The images in the cache, newest first; what cannot be read is left out, and so is all of a cache that is not to be used.
+/// The images in the cache, newest first; without those that cannot be read, and none of a cache that cannot be trusted.
 pub fn list(cache: &Path) -> Vec<Image> {
     Store::new(cache).list()
 }
@@ -48,7 +48,7 @@ pub(crate) struct Store {
     pub(crate) images: PathBuf,
 }
 
-/// What came of waiting for an image.
+/// The result of waiting for an image.
 #[derive(Debug)]
 pub(crate) enum Turn {
     /// Somebody else has made it.
@@ -76,7 +76,7 @@ impl Store {
 
     /// The image of that key.
     ///
-    /// One that cannot be read is none; whoever makes it anew takes it away first: see [`Store::turn`].
+    /// One that cannot be read counts as missing; its next maker removes it first: see [`Store::turn`].
     pub(crate) fn find(&self, key: &str) -> Result<Option<Image>, Failure> {
         match Image::load(&self.images.join(key), Origin::Cached) {
             Err(failure) if is_damage(&failure.cause) => {
@@ -108,7 +108,7 @@ impl Store {
         places.images.into_iter().filter_map(|place| place.image).collect()
     }
 
-    /// What lies between the images, readable or not: the newest first, and last what cannot be read.
+    /// All images, readable or not, and what else is beside them: the newest first, and unreadable ones last.
     fn places(&self) -> std::io::Result<Places> {
         let (mut images, mut others) = (Vec::new(), Vec::new());
         for entry in std::fs::read_dir(&self.images)? {
@@ -136,7 +136,7 @@ impl Store {
 
     /// Waits until nobody else makes this image, or until it is made.
     ///
-    /// Whoever has made it may hold it from then on for as long as a run takes; see [`Image::hold`].
+    /// Its maker may hold it from then on for as long as a run takes; see [`Image::hold`].
     pub(crate) fn turn(&self, runner: &Runner<'_>, key: &str) -> Result<Turn, Failure> {
         let path = self.images.join(".locks").join(key);
         let mut file = trust::lock(&path).context("opening", &path)?;
@@ -147,9 +147,9 @@ impl Store {
                     if let Some(image) = self.find(key)? {
                         return Ok(Turn::Made(Box::new(image)));
                     }
-                    // The new one could not take the place of what stands there by half.
+                    // The new one could not be renamed to where a damaged one is.
                     if self.images.join(key).symlink_metadata().is_ok() {
-                        tracing::warn!("the image {key} cannot be read and is made anew");
+                        tracing::warn!("the image {key} cannot be read and is made again");
                         self.discard(key)?;
                     }
                     return Ok(Turn::Ours { _lock: file });
@@ -174,30 +174,30 @@ impl Store {
     }
 }
 
-/// What a cache has between its images besides them.
+/// The names beside the images that are the cache's own.
 const OWN: [&str; 3] = [".tmp", ".locks", ".gate"];
 
-/// What lies in the folder of images.
+/// The content of the folder of images.
 struct Places {
-    /// What stands where an image does.
+    /// Images, readable or not.
     images: Vec<Place>,
     /// What was not made here.
     others: Vec<PathBuf>,
 }
 
-/// What stands under a key: an image, or something that cannot be read and takes room nevertheless.
+/// What is stored under a key: an image, or something that cannot be read but takes room.
 struct Place {
     key: String,
     dir: PathBuf,
     image: Option<Image>,
 }
 
-/// Whether a name is a key's, the SHA-256 of what went in; nobody else calls a folder so.
+/// Whether a name has the form of a key, the SHA-256 of what went in.
 fn is_key(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Whether it is the image that is damaged, and not this process that lacks something.
+/// Whether the image is damaged, rather than this process lacking something, such as permission.
 fn is_damage(cause: &Cause) -> bool {
     match cause {
         Cause::BadManifest { .. } => true,
@@ -208,7 +208,7 @@ fn is_damage(cause: &Cause) -> bool {
     }
 }
 
-/// Whether an open lock is still the one of that name: a lock is removed with its image by whoever holds it.
+/// Whether an open lock is still the one of that name: the holder of a lock may remove it with its image.
 fn is_still_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let of = |meta: std::fs::Metadata| (meta.dev(), meta.ino());

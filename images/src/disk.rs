@@ -1,6 +1,6 @@
 //! A release as a disk: its tree with the release's own init, kernel and initrd, booted as a virtual machine.
 //!
-//! The tree is copied, what a host needs is installed by the release's own package manager, its initrd is made by its
+//! The tree is copied, what a machine needs is installed by the release's own package manager, its initrd is made by its
 //! own tool, and `mke2fs -d` turns it into a file: nothing is mounted and no loop device is needed.
 //! The file is made once and never written to; whoever boots it writes to a layer of its own.
 
@@ -48,7 +48,7 @@ features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,ex
 pub struct Disk {
     /// The image that the disk was made of.
     pub image: Image,
-    /// The image of the disk itself; its manifest knows the packages that a host has besides.
+    /// The image of the disk itself; its manifest also lists the packages that make a machine of the release.
     pub host: Image,
     /// The root filesystem, ext4, without a partition table; never to be written to.
     pub root: PathBuf,
@@ -235,7 +235,7 @@ mod tests {
         std::os::unix::fs::symlink("etc/hostname", tree.join("name")).unwrap();
         let settings = dir.path().join("mke2fs.conf");
         std::fs::write(&settings, MKE2FS_CONF).unwrap();
-        // More than a second apart, for that is how fine the filesystem's own times are.
+        // More than a second apart, because the filesystem's own times have that resolution.
         let make = |name: &str| {
             std::thread::sleep(std::time::Duration::from_millis(1100));
             let image = dir.path().join(name);
@@ -251,7 +251,7 @@ mod tests {
         assert!(make("one") == make("two"), "two disks of one tree differ");
     }
 
-    /// What lies beside a tree as its kernel after its `update-initramfs`, which did this.
+    /// The kernel and initrd that are kept of a tree whose `update-initramfs` runs this script.
     fn kernel_after(script: &str) -> Result<String, String> {
         let script = format!("#!/bin/sh\nset -e\n{script}\necho initrd > /boot/initrd.img-1-amd64\n");
         let (tell, told) = std::sync::mpsc::channel();
@@ -269,7 +269,7 @@ mod tests {
             let made = made.map_err(|f| format!("{}: {:?}", f.cause, f.command));
             tell.send(made.map(|()| read("vmlinuz") + &read("initrd")))
         });
-        told.recv_timeout(std::time::Duration::from_secs(120)).expect("what the tool left is waited for")
+        told.recv_timeout(std::time::Duration::from_secs(120)).expect("reading what the tool left does not end")
     }
 
     #[test]

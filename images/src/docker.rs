@@ -17,6 +17,7 @@ pub const LABEL: &str = "org.kata-qualify.image";
 pub const CACHE_LABEL: &str = "org.kata-qualify.cache";
 /// The repository of imported images.
 pub const REPOSITORY: &str = "kata-qualify";
+
 /// Connects to the Docker engine that `DOCKER_HOST` names, else to the local one, and agrees on a version of its API.
 ///
 /// # Errors

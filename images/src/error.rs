@@ -1,4 +1,4 @@
-//! What can go wrong between a release and its image, told apart by phase and cause.
+//! What can go wrong between a release and its image, by phase and cause.
 
 use crate::progress::Phase;
 use serde::{Deserialize, Serialize};

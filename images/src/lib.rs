@@ -1,8 +1,8 @@
 //! From a release to something bootable.
 //!
-//! [`prepare`] turns a [`Release`](kata_osinfo::release::Release) into an [`Image`]: a directory with the release's root
+//! [`prepare`] turns a [`Release`](kata_osinfo::release::Release) into an [`Image`]: a folder with the release's root
 //! filesystem, its native packages installed by its own package manager, and a manifest with the exact versions in it.
-//! Images lie in a cache, keyed by what went in.
+//! Images are kept in a cache, keyed by what went in.
 //! The tree has no initrd of its own: guests get one that is built here, and making the distro's costs more than all
 //! other packages together; to boot the tree itself there is [`prepare_disk`], whose disk has one.
 
@@ -13,7 +13,7 @@ pub mod manifest; // what is in an image and how it was made
 pub mod options; // what the caller may choose
 mod owners; // which packages own the paths that a record names
 mod prepare; // the whole way from a release to its image
-mod progress; // the steps, as they are told to the caller
+mod progress; // the steps, as the caller hears of them
 
 // Where things come from and where they are kept.
 pub mod base; // the base tree: an OCI image, a cloud image; bootstrapping is the family's

@@ -62,7 +62,7 @@ pub struct Manifest {
 pub struct Index {
     /// `trixie-security`.
     pub suite: String,
-    /// Whether it lies in the security archive.
+    /// Whether it is in the security archive.
     pub security: bool,
     /// Of the whole `InRelease`.
     pub sha256: String,

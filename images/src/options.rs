@@ -11,11 +11,11 @@ use std::time::Duration;
 /// How an image is to be prepared.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The cache folder; images lie in `images/` below it.
+    /// The cache folder; images are in `images/` below it.
     pub cache: PathBuf,
     /// Where the base comes from.
     pub source: Source,
-    /// What the caller reads the base from, in the place of `source`.
+    /// What the caller reads the base from, instead of `source`.
     pub base: Option<Arc<dyn Base>>,
     /// The main archive, instead of the one that the machine's apt uses.
     pub mirror: Option<String>,

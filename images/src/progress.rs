@@ -11,7 +11,7 @@ pub enum Phase {
     Resolve,
     /// Waiting for another process that builds the same image.
     Wait,
-    /// Building the base tree with `mmdebstrap`.
+    /// Making the base tree by the family's own tool.
     Bootstrap,
     /// Pulling the release's OCI image and unpacking it.
     Pull,

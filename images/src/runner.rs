@@ -24,7 +24,7 @@ const OUTPUT: u64 = 64 << 20;
 /// How long a child may take to obey SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What all commands of one `prepare` share.
+/// What all commands of one job share.
 pub(crate) struct Runner<'a> {
     pub(crate) release: String,
     pub(crate) cancel: &'a AtomicBool,

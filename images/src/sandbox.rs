@@ -181,7 +181,7 @@ impl Forked {
         }
     }
 
-    /// Makes the mounts, as the machine's root: copies inside keep these flags for ever.
+    /// Makes the mounts, as the machine's root: copies inside keep these flags.
     fn make_mounts(&self) -> io::Result<()> {
         unshare(UnshareFlags::NEWNS)?;
         mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
@@ -245,7 +245,7 @@ impl Forked {
     fn forget_arguments(&self) {
         let (start, end) = self.arguments;
         if start < end {
-            // SAFETY: the kernel says that the arguments lie there; this copy of them is read by nobody.
+            // SAFETY: the kernel says that the arguments are there; nobody reads this copy of them.
             unsafe { std::ptr::write_bytes(start as *mut u8, 0, end - start) };
         }
     }

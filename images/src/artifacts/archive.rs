@@ -23,7 +23,7 @@ fn decompressed(path: &Path) -> Result<Box<dyn Read>, ArtifactsError> {
     })
 }
 
-/// Unpacks an archive into an empty folder: no file of it can lie outside, and no link can lead outside.
+/// Unpacks an archive into an empty folder: no file of it is written outside, and no link leads outside.
 pub(super) fn unpack(archive: &Path, folder: &Path) -> Result<(), ArtifactsError> {
     unpack_entries(archive, folder)?;
     links_stay_inside(folder)

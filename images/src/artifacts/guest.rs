@@ -14,12 +14,12 @@ use object::read::elf::{ElfFile64, ProgramHeader as _};
 use std::io;
 use std::path::Path;
 
-/// Where Kata's agent lies by itself, below an archive's prefix.
+/// Where Kata's agent is as a file of its own, below an archive's prefix.
 const ALONE: [&str; 5] =
     ["bin/kata-agent", "usr/bin/kata-agent", "kata-agent", "libexec/kata-agent", "share/kata-agent"];
 /// Where it is put if it came by itself.
 const ALONE_AT: &str = "/sbin/init";
-/// Where it lies inside Kata's initrd: as a program beside systemd, or as the init itself.
+/// Where it is inside Kata's initrd: as a program beside systemd, or as the init itself.
 const IN_INITRD: [&str; 4] = ["usr/bin/kata-agent", "sbin/init", "usr/sbin/init", "bin/kata-agent"];
 /// The folder of the harness inside the initrd; the agent's `containers::init` reads it.
 const FOLDER: &str = "kata-qualify";
@@ -31,7 +31,7 @@ pub enum Agent {
     Alone(Vec<u8>),
     /// The one of Kata's own initrd.
     InInitrd {
-        /// Where it lies there, absolute.
+        /// Its path there, absolute.
         path: String,
         /// The program, if it needs nothing else either.
         alone: Option<Vec<u8>>,

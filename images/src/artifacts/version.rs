@@ -13,7 +13,7 @@ const NAMES: [&str; 4] = ["kata-static-", "kata-tools-static-", "kata-go-static-
 
 /// The release's `VERSION`; without it what the Go shim's bytes say, or the archive's or folder's name.
 ///
-/// Nothing of the archive is run to be asked.
+/// No program of the archive is run for it.
 pub(super) fn of(prefix: &Path, name: &str, shims: &[(PathBuf, Vec<u8>)]) -> Result<String, ArtifactsError> {
     let mut text = String::new();
     if let Ok(file) = File::open(prefix.join("VERSION")) {

@@ -1,4 +1,4 @@
-//! An archive of a root filesystem becomes a tree: one of Docker's, or what was read from a cloud image.
+//! Unpacks the archive of a root filesystem: one of Docker's, or what was read from a cloud image.
 
 use crate::error::{Cause, Context, Failure};
 use crate::runner::Runner;
@@ -12,8 +12,8 @@ const BYTES: u64 = 64 << 30;
 
 /// Unpacks an archive with owners, modes, and files' capabilities and other extended attributes.
 ///
-/// The archive is not trusted: nothing lands outside the tree, and what it unpacks to is counted as it goes, for a hole of
-/// a terabyte is one line in it.
+/// The archive is not trusted: nothing is written outside the tree, and the unpacked bytes are counted meanwhile, because
+/// a hole of a terabyte is one line in it.
 pub(crate) fn unpack(runner: &Runner<'_>, archive: &Path, tree: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(tree).context("creating", tree)?;
     let tree = tree.canonicalize().context("resolving", tree)?;

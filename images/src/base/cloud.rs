@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 ///
 /// Reading a cloud image takes a virtual machine, of which this crate knows nothing.
 pub trait Base: fmt::Debug + Send + Sync {
-    /// What tells it from every other: its checksum.
-    /// It is known before anything is fetched or read, for the cache is asked first.
+    /// What distinguishes it from every other base: its checksum.
+    /// It is known before anything is fetched or read, because the cache is asked first.
     fn identity(&self) -> String;
 
-    /// Fetches and reads it; everything that this needs lies in `task.folder`, which goes afterwards.
+    /// Fetches and reads it; everything that this needs is in `task.folder`, which is removed afterwards.
     ///
     /// # Errors
     /// What failed, in words that fit after "read the base".
@@ -28,7 +28,7 @@ pub trait Base: fmt::Debug + Send + Sync {
     fn accept(&self, tree: &Path) -> Result<(), String>;
 }
 
-/// What reading a base is given.
+/// What reading a base gets.
 pub struct Task<'a> {
     /// A folder of its own.
     pub folder: &'a Path,
@@ -57,7 +57,7 @@ pub(crate) fn read(runner: &Runner<'_>, base: &dyn Base, workshop: &Path, tree: 
         tell: &|doing| runner.report(Phase::Read, Some(doing)),
     };
     let read = base.read(&task);
-    // Whoever was stopped fails in words of its own, which are not the reason.
+    // A reader that was stopped fails with a message of its own, which is not the reason.
     runner.check()?;
     let bad = |detail| Failure::from(Cause::BadBase { detail });
     let archive = read.map_err(bad)?;

@@ -80,8 +80,8 @@ pub fn open(path: &Path) -> Result<File, Qcow2Error> {
 }
 
 /// The first bytes for people: as text where they are, else in hexadecimal digits.
-/// The beginning of a qcow2 of version 3 in which nothing has been written yet, for a disk of so many bytes; what it lies
-/// over, if anything, is for QEMU to be told.
+/// The beginning of an empty qcow2 of version 3, for a disk of so many bytes; its backing file, if any, is named to QEMU
+/// only.
 pub fn empty(bytes: u64) -> Vec<u8> {
     const CLUSTER: u64 = 1 << 16;
     // One table of the second level has 8192 entries of a cluster each.
@@ -172,7 +172,7 @@ impl Header {
         Ok(Header { cluster: 1 << bits, tables, table: long(40).ok_or_else(short)?, entry })
     }
 
-    /// Whether everything that the tables point at lies within the file.
+    /// Whether everything that the tables point at is within the file.
     fn whole(&self, file: &File, length: u64) -> Result<(), String> {
         let within = |from: u64, bytes: u64| match from.checked_add(bytes).is_some_and(|end| end <= length) {
             true => Ok(()),

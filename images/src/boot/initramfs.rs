@@ -52,11 +52,11 @@ pub fn root(files: &[ExtraFile]) -> Result<Vec<u8>, ImageError> {
     built().map_err(|f| ImageError::new("the guest", Phase::Record, f))
 }
 
-/// Builds what is laid over a foreign initrd: `/init` and one folder, which has the modules and `files`, and nothing else:
-/// an entry for a folder that is a link there (`/usr`'s, where it is merged) would take the link away.
+/// Builds an archive to append to another initrd: `/init` and one folder with the modules and `files`, and nothing else,
+/// because an entry for a folder that is a link there (as where `/usr` is merged) would remove the link.
 ///
-/// `FOLDER/modules/order` lists the modules as [`build`] does. `/init` is there first as a link and then as itself: a
-/// foreign one that is a second name of another file would be written through.
+/// `FOLDER/modules/order` lists the modules as [`build`] does. `/init` is there twice, first as a link: otherwise the
+/// kernel would write through the other initrd's `/init` where that is a second name of another file.
 ///
 /// # Errors
 /// A module that cannot be read or decompressed.

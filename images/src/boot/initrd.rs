@@ -1,4 +1,5 @@
-//! A foreign initrd, read as the kernel unpacks it: `cpio` archives one after the other, each of them compressed or not.
+//! An initrd that was made elsewhere, read as the kernel unpacks it: `cpio` archives one after the other, compressed or
+//! not.
 //!
 //! The rules are those of `init/initramfs.c`: zeros between archives are skipped, an archive that is not compressed begins
 //! at a multiple of four bytes, what comes later replaces what came before, and of a file with several names one name

@@ -9,13 +9,13 @@ use kata_osinfo::root::{Root, RootError};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Bytes of a kernel's image: compressed it has some 15 MB, as it is some hundred, and more with what a debugger reads.
+/// Bytes of a kernel's image: about 15 MB compressed, about 100 MB uncompressed, and more with debug information.
 pub(crate) const MAX_IMAGE: u64 = 512 << 20;
 
 /// The files of one kernel: paths as a process in the tree sees them, links followed there.
 ///
-/// Whoever opens one does so below the tree's descriptor, as [`read`] does: what is in a tree is a stranger's, and a path
-/// that was looked at may be a link, a FIFO or a hole by now.
+/// Open them below the tree's descriptor only, as [`read`] does: a tree's content is not trusted, and a path that was
+/// checked may be a link, a FIFO or a hole by now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct KernelFiles {
@@ -29,7 +29,7 @@ pub struct KernelFiles {
     pub config: Option<PathBuf>,
 }
 
-/// The kernel in the tree that counts, as [`kernel_image::newest`] says, with its modules.
+/// The newest kernel in the tree, as [`kernel_image::newest`] orders them, with its modules.
 ///
 /// # Errors
 /// The record names no kernel, its glob has not exactly one `*`, or nothing matches.
@@ -148,12 +148,12 @@ mod tests {
         let place = tree.join("boot/vmlinuz-1-amd64");
         std::fs::write(&place, "kernel").unwrap();
         let found = find(&tree, &release("13", "trixie")).unwrap();
-        // Whoever waits for a FIFO's other end waits for ever.
+        // Opening a FIFO would never end.
         let said = || {
             let (tell, told) = std::sync::mpsc::channel();
             let (tree, found) = (tree.clone(), found.clone());
             std::thread::spawn(move || tell.send(image(&tree, &found).map_err(|f| f.cause.to_string())));
-            told.recv_timeout(std::time::Duration::from_secs(60)).expect("the kernel is waited for")
+            told.recv_timeout(std::time::Duration::from_secs(60)).expect("reading the kernel does not end")
         };
         assert_eq!(said(), Ok(b"kernel".to_vec()));
         let exchange = |make: &dyn Fn()| {

@@ -16,13 +16,13 @@ pub struct Image {
     pub dir: PathBuf,
     /// When the tree was finished: its age is what `--offline` shows.
     pub made: Timestamp,
-    /// How this call came by it.
+    /// Where this call got it from.
     pub origin: Origin,
     /// What is in it.
     pub manifest: Manifest,
 }
 
-/// How an image came to be returned.
+/// Where an image came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
@@ -55,8 +55,8 @@ impl Image {
         Timestamp::now().as_second() - self.made.as_second()
     }
 
-    /// Keeps [`clean`](super::clean()) and [`trim`](super::trim()) away from the image until the value is dropped or the process dies, and counts as its
-    /// use.
+    /// Keeps [`clean`](super::clean()) and [`trim`](super::trim()) from removing the image until the value is dropped or
+    /// the process dies; counts as its use.
     ///
     /// # Errors
     /// When the image has been removed meanwhile, or the lock cannot be had.

@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 /// What [`clean()`] is to remove.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Clean {
-    /// Every image, and what is left of images that cannot be read.
+    /// Every image, and the remains of images that cannot be read.
     All,
     /// The images of one release: `debian:13`.
     Release(String),
-    /// All but the newest image of each request; what cannot be read is nobody's newest.
+    /// All but the newest image of each request; images that cannot be read are removed, too.
     Superseded,
 }
 
@@ -28,11 +28,11 @@ pub enum Clean {
 pub struct Cleaned {
     /// Keys of removed images.
     pub removed: Vec<String>,
-    /// Keys of images that are in use and were left.
+    /// Keys of images that are in use and therefore stay.
     pub in_use: Vec<String>,
     /// What could not be removed.
     pub leftovers: Vec<Leftover>,
-    /// What lies between the images and was not made here.
+    /// Files and folders beside the images that were not made here.
     pub others: Vec<PathBuf>,
 }
 
@@ -72,7 +72,7 @@ impl fmt::Display for Leftover {
 /// Removes half images whose makers have died.
 ///
 /// # Errors
-/// When the cache cannot be read; what cannot be removed is told in [`Swept::leftovers`].
+/// When the cache cannot be read; what cannot be removed is listed in [`Swept::leftovers`].
 pub fn sweep(cache: &Path) -> Result<Swept, ImageError> {
     let store = Store::new(cache);
     let sweep = || {
@@ -82,10 +82,10 @@ pub fn sweep(cache: &Path) -> Result<Swept, ImageError> {
     sweep().map_err(|failure| ImageError::new("the cache", Phase::Store, failure))
 }
 
-/// Removes images from the cache, and left-overs of makers that died, of which [`sweep`] tells more.
+/// Removes images from the cache, and what makers that died have left, as [`sweep`] does.
 ///
 /// # Errors
-/// When the cache cannot be read; an image that cannot be removed is told in [`Cleaned::leftovers`].
+/// When the cache cannot be read; an image that cannot be removed is listed in [`Cleaned::leftovers`].
 pub fn clean(cache: &Path, what: &Clean) -> Result<Cleaned, ImageError> {
     let store = Store::new(cache);
     let clean = || {
@@ -154,7 +154,7 @@ impl Store {
             let wanted = match (what, &place.image) {
                 (Clean::All, _) => true,
                 (Clean::Release(name), Some(image)) => image.release() == *name,
-                // It does not say of which release it is.
+                // It cannot be told which release it is of.
                 (Clean::Release(_), None) => false,
                 (Clean::Superseded, _) => !newest,
             };
@@ -171,7 +171,7 @@ impl Store {
         Ok(done)
     }
 
-    /// Removes an image with its lock, or what is left of one, unless somebody holds it.
+    /// Removes an image with its lock, or the remains of one, unless somebody holds it.
     pub(super) fn remove(&self, key: &str) -> Result<bool, Failure> {
         let path = self.images.join(".locks").join(key);
         let lock = trust::lock(&path).context("opening", &path)?;
@@ -197,7 +197,7 @@ impl Store {
         workshop.end()
     }
 
-    /// Removes the locks that nobody holds of images that are not there; tells those that cannot be looked at.
+    /// Removes the locks that nobody holds of images that are gone; lists those that cannot be opened.
     fn remove_stale_locks(&self) -> Result<Vec<Leftover>, Failure> {
         let locks = self.images.join(".locks");
         let mut leftovers = Vec::new();
@@ -206,7 +206,7 @@ impl Store {
             let key = name.strip_suffix(".import").unwrap_or(&name);
             let is_wanted = || self.images.join(key).symlink_metadata().is_ok();
             match trust::existing_lock(&path) {
-                // Whoever waits for it finds it gone and makes it anew.
+                // A process that waits for it finds it gone and makes a new one.
                 Ok(lock) if lock.try_lock().is_ok() && !is_wanted() => match std::fs::remove_file(&path) {
                     Err(e) if e.kind() != ErrorKind::NotFound => leftovers.push(Leftover::new(&path, e)),
                     _ => {}

@@ -30,11 +30,11 @@ pub(crate) type GoOn<'a> = &'a dyn Fn() -> Result<(), Failure>;
 /// Lays `overlay` over `tree`.
 ///
 /// # Errors
-/// A whiteout of nothing nameable, a file that is neither regular, symlink nor folder, more than an overlay may have, or
-/// an I/O error.
+/// A whiteout without a name, a file that is neither regular, symlink nor folder, more entries or bytes than an overlay
+/// may have, or an I/O error.
 pub(crate) fn apply(overlay: &Path, tree: &Path, go_on: GoOn<'_>) -> Result<(), Failure> {
     let mut application = Application { source: source(overlay)?, tree: tree::open(tree)?, go_on, left: BYTES };
-    // Whiteouts speak of what lies below, so they go first.
+    // Whiteouts are about what the tree has, so they are applied first.
     let entries = walk(overlay, go_on)?;
     for entry in entries.iter().filter(|e| e.whiteout().is_some()) {
         application.remove(entry)?;

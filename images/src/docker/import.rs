@@ -19,9 +19,8 @@ use std::path::PathBuf;
 /// Makes sure that Docker has the image; returns its tag.
 ///
 /// An image that is derived from another one becomes a layer on that one's, unless something of that one is gone from it.
-/// Otherwise the tree is streamed to Docker's import: numeric owners, hard links, file capabilities and other `security.*`
-/// and `user.*` attributes are kept; device nodes, sockets and the content of `/proc`, `/sys` and `/dev` are left out, because
-/// Docker makes its own.
+/// Otherwise the tree is streamed to Docker's import: numeric owners, hard links, file capabilities and `user.*` attributes
+/// are kept; device nodes, sockets and the content of `/proc`, `/sys` and `/dev` are left out, because Docker makes its own.
 ///
 /// # Errors
 /// [`ImageError`] of phase [`Phase::Import`]: Docker's complaint, or a file of the tree that cannot be read.

@@ -47,7 +47,7 @@ pub async fn remove_orphans(docker: &Docker, cache: &Path) -> Result<Removed, Im
         match remove_image(docker, image).await {
             Ok(names) => done.removed.extend(names),
             Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {}
-            // By a container, or by an image that lies on it.
+            // By a container, or by an image that is derived from it.
             Err(bollard::errors::Error::DockerResponseServerError { status_code: 409, message }) => {
                 done.in_use.push(format!("{name}: {message}"));
             }
@@ -57,7 +57,7 @@ pub async fn remove_orphans(docker: &Docker, cache: &Path) -> Result<Removed, Im
     Ok(done)
 }
 
-/// Removes the containers of a cache that were made only to hand something over; returns their ids.
+/// Removes the containers of a cache that were made only to export or commit a tree; returns their ids.
 ///
 /// Nothing tells whether their makers are alive: call it only when no run of the cache is.
 ///
@@ -81,7 +81,7 @@ pub async fn remove_exports(docker: &Docker, cache: &str) -> Result<Vec<String>,
     Ok(removed)
 }
 
-/// Docker's images of a cache; those that lie on others come first, for Docker removes none below another.
+/// Docker's images of a cache; derived ones come first, because Docker removes no image below another.
 async fn images_of(docker: &Docker, cache: &str) -> Result<Vec<ImageSummary>, bollard::errors::Error> {
     let filters = HashMap::from([("label".to_owned(), vec![format!("{CACHE_LABEL}={cache}")])]);
     let options = ListImagesOptionsBuilder::new().filters(&filters).build();

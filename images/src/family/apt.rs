@@ -1,4 +1,4 @@
-//! Debian, Ubuntu and whatever else has apt and dpkg.
+//! Debian, Ubuntu and all other distros with apt and dpkg.
 
 mod bootstrap;
 mod fetch;
@@ -125,7 +125,7 @@ struct AptArchives<'a> {
     access: Option<Access>,
 }
 
-/// How the network is reached, and what only the program that fetches is told.
+/// How the network is reached, and the credentials that only the program that fetches may get.
 struct Access {
     mirrors: Mirrors,
     settings: Settings,

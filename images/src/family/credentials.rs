@@ -18,9 +18,9 @@ impl fmt::Debug for Login {
     }
 }
 
-/// What an address must look like for its credentials to be told from the rest.
+/// The form of an address whose credentials can be told from the rest.
 const FORM: &str = "expected SCHEME://[USER:PASSWORD@]HOST[:PORT]/PATH or file:/PATH; `@`, `:` and `/` of a user, a password \
-                    or a path stand there as %40, %3A and %2F";
+                    or a path are written as %40, %3A and %2F";
 
 /// Whether the credentials in a mirror's address can be told from the rest of it.
 ///

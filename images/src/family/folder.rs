@@ -15,7 +15,7 @@ pub(crate) fn make(folder: &Path) -> Result<(), Failure> {
     below(&above(folder)?, folder).map(drop)
 }
 
-/// Makes such a folder anew, empty except for these in it: what was there is removed, and no link is followed.
+/// Makes such a folder again, empty except for these folders: what was there is removed, and no link is followed.
 pub(crate) fn make_anew(folder: &Path, parts: &[&str]) -> Result<(), Failure> {
     let above = above(folder)?;
     let again = above.try_clone().context("opening", folder)?;
@@ -24,14 +24,14 @@ pub(crate) fn make_anew(folder: &Path, parts: &[&str]) -> Result<(), Failure> {
     parts.iter().try_for_each(|part| below(&made, &folder.join(part)).map(drop))
 }
 
-/// The folder that a path lies in.
+/// The folder that a path is in.
 fn above(path: &Path) -> Result<OwnedFd, Failure> {
     let folder = path.parent().unwrap_or(path);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(folder, flags, Mode::empty()).map_err(io::Error::from).context("opening", folder)
 }
 
-/// The folder of that path in the one that it lies in.
+/// The folder of that path, made below the open one.
 fn below(above: &OwnedFd, path: &Path) -> Result<OwnedFd, Failure> {
     let (name, mode) = (path.file_name().unwrap_or_default(), Mode::from_raw_mode(0o755));
     let made = match mkdirat(above, name, mode) {

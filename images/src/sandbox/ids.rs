@@ -1,7 +1,7 @@
-//! Users and groups that are nobody on this machine, and folders in which they are root and all others.
+//! Ids that belong to nobody on this machine, and folders in which they stand for root and all other users.
 //!
 //! A tree's programs run as ids that own nothing here.
-//! The tree itself is seen through a mount that maps them, so that what they write has the release's own owners on the disk.
+//! The tree is seen through a mount that maps them, so that files that they write have the release's owners on the disk.
 #![expect(unsafe_code, reason = "fork and mount_setattr have no safe interface")]
 
 use rustix::fs::CWD;
@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 
 /// Where they begin: above all that systemd hands out, below the ids that are negative numbers to old programs.
 const FIRST: u32 = 2_000_000_000;
-/// As many as fit into a release's own: what a package may own, `nobody` included.
+/// As many as a release can use: all that a package may own, `nobody` included.
 const COUNT: u32 = 65_536;
 
 /// Flags of a mount, from linux/mount.h.
@@ -22,8 +22,8 @@ pub(crate) const READ_ONLY: u64 = 0x01;
 pub(crate) const NO_DEVICES: u64 = 0x04;
 const MAPPED: u64 = 0x0010_0000;
 
-/// The user namespace that all of them share: it has no process, and whoever enters it finds the others only if something
-/// else leads there.
+/// The user namespace that all programs share: it has no process of its own, and a program that enters it sees the others
+/// only through something else, such as a process namespace.
 ///
 /// # Errors
 /// That this process may not make one.

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 /// Where a sandbox's own folder or tree is mounted at first: every machine has this folder.
 pub(super) const PLACE: &CStr = c"/tmp";
 
-/// The machine's devices that a tree's programs have: none that holds anything, and no terminal, into which they could type.
+/// The machine's devices that a tree's programs have: none that stores anything, and no terminal to type into.
 const DEVICES: [(&CStr, &CStr); 5] = [
     (c"/dev/null", c"/dev/null"),
     (c"/dev/zero", c"/dev/zero"),
@@ -53,7 +53,7 @@ pub(super) fn processes(flags: MountAttrFlags) -> io::Result<OwnedFd> {
 
 /// Makes the tree the root and unmounts the old one.
 pub(super) fn exchange_root() -> io::Result<()> {
-    // What came with the namespace stays where it is; a copy with all that lies below it does not have to.
+    // Mounts that came with the namespace cannot be moved; a copy of them, with all mounts below, can.
     let root = open_tree(CWD, PLACE, copied() | OpenTreeFlags::AT_RECURSIVE)?;
     attach(&root, PLACE)?;
     rustix::process::fchdir(&root)?;

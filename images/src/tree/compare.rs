@@ -11,15 +11,15 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// Bytes of a file that is compared: one that is larger than any of a release's may be a hole that takes for ever to read,
-/// and is taken for another one.
+/// Bytes of a file that is compared: a larger one, larger than any of a release's, may be a hole that takes hours to read,
+/// and counts as different.
 const LARGEST: u64 = 4 << 30;
 
-/// Makes hard links of the files of `tree` that `base` has under the same path with the same content, owner, mode, times
-/// and attributes; gives how many.
+/// Replaces the files of `tree` that `base` has under the same path with the same content, owner, mode, times and
+/// attributes by hard links; returns how many.
 ///
 /// # Errors
-/// What could not be read or linked; what has been linked by then stays, and is as good.
+/// What could not be read or linked; files that are linked by then stay linked.
 pub(crate) fn link_unchanged(base: &Path, tree: &Path) -> io::Result<usize> {
     let mut linked = 0;
     walk(tree, &mut |folder, entries| {
@@ -36,9 +36,9 @@ pub(crate) fn link_unchanged(base: &Path, tree: &Path) -> io::Result<usize> {
                 && attributes(&mine)? == attributes(&other)?
                 && same_content(&mine, &other)?
             {
-                // Under a name that no package has, for the instant before it takes the place of the copy.
+                // Under a name that no package uses, until it replaces the copy.
                 let aside = tree.join(folder).join(".kata-qualify-shared");
-                // A filesystem may have no hard links, or no more for this file: the copy is as good.
+                // A filesystem may have no hard links, or allow no more for this file: the copy serves as well.
                 if std::fs::hard_link(&other, &aside).is_ok() {
                     std::fs::rename(&aside, &mine)?;
                     linked += 1;
@@ -50,8 +50,8 @@ pub(crate) fn link_unchanged(base: &Path, tree: &Path) -> io::Result<usize> {
     Ok(linked)
 }
 
-/// What of `tree` is not in `base` as it is, folders included; `None` where something of `base` is gone or has become
-/// another kind of file, which a layer on top cannot say by its files alone.
+/// The paths of `tree` that differ from `base`, folders included; `None` where something of `base` is gone or has become
+/// another kind of file, which a layer cannot express by its files alone.
 ///
 /// # Errors
 /// What could not be read.
@@ -120,7 +120,8 @@ fn walk(tree: &Path, visit: Visit<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Owner, mode, size, time of change of content, kind, and the device that a node stands for. A folder's size is its filesystem's business.
+/// Compares owner, mode, size, kind, modification time, and the device of a node. A folder's size depends on the
+/// filesystem and does not count.
 fn is_alike(a: &Metadata, b: &Metadata) -> bool {
     let of = |m: &Metadata| (m.mode(), m.uid(), m.gid(), m.mtime(), m.mtime_nsec(), m.rdev());
     of(a) == of(b) && (a.is_dir() || a.len() == b.len())

@@ -25,7 +25,7 @@ pub(crate) const PROGRAM: &str = "mmdebstrap";
 const MAX_SOURCES: u64 = 1 << 20;
 const MAX_LIST: u64 = 512 << 20;
 
-/// The mirrors that `mmdebstrap` takes when it is told none: it writes a `sources.list`, nothing is downloaded.
+/// The mirrors that `mmdebstrap` takes by default: it writes a `sources.list`, nothing is downloaded.
 pub(crate) fn default_mirrors(
     runner: &Runner<'_>,
     release: &Release,
@@ -84,7 +84,7 @@ fn required_of(list: impl BufRead) -> io::Result<BTreeSet<String>> {
     Ok(all)
 }
 
-/// Makes the base tree: the essential packages and apt, installed; the package lists lie beside it for the next step.
+/// Makes the base tree: the essential packages and apt, installed; the package lists are kept beside it for the next step.
 pub(crate) fn bootstrap(
     runner: &Runner<'_>,
     release: &Release,
@@ -99,7 +99,7 @@ pub(crate) fn bootstrap(
         // Nothing of the tree is run.
         .args(["--mode=root", "--variant=extract", "--format=directory"])
         .arg(format!("--include=?narrow(?architecture({arch}),?essential)"))
-        // Which installs the others then.
+        // apt, which installs the others later.
         .arg("--include=apt")
         // What it fetched and the lists are needed at once; devices and mounts are for programs of the tree.
         .arg("--skip=cleanup/apt,chroot/mount,chroot/policy-rc.d,chroot/start-stop-daemon")
@@ -120,9 +120,9 @@ pub(crate) fn bootstrap(
     configure(runner, tree, workshop, &debs)
 }
 
-/// Takes what was fetched out of the tree; gives the packages' names.
+/// Moves what was fetched out of the tree; returns the packages' names.
 ///
-/// The packages lie unpacked over it: of what is there only regular files are taken, and nothing is followed.
+/// The packages are unpacked over it already, so only regular files are taken, and no link is followed.
 fn take_out(root: &Root, workshop: &Path) -> Result<Vec<String>, Failure> {
     for (inside, to, parts) in [
         ("/var/lib/apt/lists", fetch::LISTS, &["auxfiles", "partial"][..]),
@@ -160,7 +160,7 @@ fn configure(runner: &Runner<'_>, tree: &Path, workshop: &Path, debs: &[String])
     dpkg.args(debs.iter().map(|name| format!("/var/cache/apt/archives/{name}")));
     runner.run(Phase::Bootstrap, &mut dpkg)?;
     drop(scaffold);
-    // The packages' scripts could write there: nothing of it is used again.
+    // The packages' scripts could write there: nothing in it is used again.
     folder::make_anew(&archives, &["partial"])
 }
 
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(root.list(Path::new("/var/lib/apt/lists")).unwrap(), ["partial"]);
         assert_eq!(root.list(Path::new("/var/cache/apt/archives")).unwrap(), ["partial"]);
         assert_eq!(required(&lists).unwrap(), ["one"]);
-        // Nor are they followed, waited for or read without an end by whoever reads the lists.
+        // Reading the lists neither follows links nor waits for a FIFO nor reads without an end.
         symlink(victim.path().join("x_Packages"), lists.join("b_Packages")).unwrap();
         assert!(required(&lists).is_err());
         std::fs::remove_file(lists.join("b_Packages")).unwrap();

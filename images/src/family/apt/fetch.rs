@@ -1,7 +1,7 @@
 //! What comes from the network, fetched by the machine's own apt before a program of the tree is run.
 //!
-//! The program that fetches may write to the image's folder and nowhere else, and alone knows credentials: they lie in a
-//! folder for root that is removed with this value, and in no argument and no tree.
+//! The program that fetches may write to the image's folder only, and it alone gets credentials: they are in a folder for
+//! root that is removed with [`Fetch`], and in no argument and no tree.
 
 use super::settings::Settings;
 use crate::error::{Cause, Context, Failure};
@@ -116,7 +116,7 @@ impl Fetch {
     fn copy_keys(&self, root: &Root) -> Result<(), Failure> {
         let keys = self.private().join("keys");
         std::fs::create_dir_all(&keys).context("creating", &keys)?;
-        // Other parties' keyrings lie there, too, and keys that are no longer trusted.
+        // Other parties' keyrings are there, too, and keys that are no longer trusted.
         let counts = |folder: &Path, name: &str| folder.ends_with("trusted.gpg.d") || name.contains("-archive-keyring");
         let is_key = |name: &String| name.ends_with(".gpg") || name.ends_with(".asc") || name.ends_with(".pgp");
         for folder in ["/etc/apt/trusted.gpg.d", "/usr/share/keyrings"].map(Path::new) {
@@ -135,7 +135,7 @@ impl Fetch {
     /// Fetches packages to [`ARCHIVES`], each checked against its hash.
     pub(crate) fn packages(&self, runner: &Runner<'_>, wanted: &[Wanted]) -> Result<(), Failure> {
         folder::make(&self.folder.join(ARCHIVES).join("partial"))?;
-        // A call for all of them would have more arguments than there may be.
+        // One call for all of them would have too many arguments.
         for some in wanted.chunks(100) {
             let mut download = self.command("/usr/lib/apt/apt-helper")?;
             download.args(["-q", "download-file"]);
@@ -169,10 +169,10 @@ fn auth_line(login: &Login) -> Result<String, Failure> {
     Ok(format!("machine {} login {} password {}\n", login.address, login.user, login.password))
 }
 
-/// What apt prints for `--print-uris`, which is a tree's own program: only packages of these mirrors, by plain names.
+/// Reads what the tree's apt printed for `--print-uris`: only packages of these mirrors, by plain names, are accepted.
 ///
 /// # Errors
-/// What else it asks for.
+/// Anything else that it asks for.
 pub(crate) fn wanted(printed: &str, mirrors: &[String]) -> Result<Vec<Wanted>, Failure> {
     let mut all = Vec::new();
     for line in printed.lines() {
@@ -211,7 +211,7 @@ fn credentials_of_machine() -> String {
     files.iter().filter_map(|f| std::fs::read_to_string(f).ok()).map(|text| text + "\n").collect()
 }
 
-/// How to fetch, for mmdebstrap's own apt, too.
+/// Settings of fetching, which mmdebstrap's own apt reads, too.
 fn acquire(settings: &Settings, seen: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     for (key, value) in settings.all() {

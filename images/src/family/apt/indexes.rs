@@ -12,8 +12,8 @@ use kata_osinfo::root::Root;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long to wait before a mirror that did not answer is asked again: proxies and mirrors have bad seconds, and an
-/// index that cannot be fetched costs a whole cell.
+/// How long to wait before a mirror that did not answer is asked again: mirrors and proxies fail for seconds at a time, and
+/// an index that cannot be fetched costs a whole cell.
 const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(6)];
 /// Bytes of an index, which is read before anybody has verified it; the largest have some 300 KiB.
 const MAX_INDEX: u64 = 16 << 20;

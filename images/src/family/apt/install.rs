@@ -62,7 +62,7 @@ fn apt_get(tree: &Path, mounts: &[BindMount<'_>], words: &[String]) -> Result<Co
     Ok(apt)
 }
 
-/// Makes the folder of packages anew, with the local ones in it; gives apt's words for all of them.
+/// Makes the folder of packages again, with the local ones in it; returns apt's words for all of them.
 fn offer(archives: &Path, packages: &[ExtraPackage]) -> Result<Vec<String>, Failure> {
     folder::make_anew(archives, &["partial"])?;
     let word = |package: &ExtraPackage| match package {

@@ -85,9 +85,10 @@ fn parse_policy(text: &str) -> BTreeMap<(String, String), Vec<String>> {
     all
 }
 
-/// The owners of paths: dpkg's file lists know a path as it was packed: perhaps before the merge of `/usr`, perhaps as a symlink.
+/// The owners of paths.
 ///
-/// An overlay may have put anything there: only regular files of the tree are read, and only so much of them.
+/// dpkg's file lists have a path as it was packed: perhaps from before `/usr` was merged, perhaps as a symlink.
+/// An overlay may have replaced the lists: only regular files of the tree are read, up to a limit.
 pub(crate) fn owners(tree: &Path, paths: &[String]) -> Vec<Owner> {
     let root = Root::new(tree).ok();
     let mut wanted: BTreeMap<String, Option<String>> = BTreeMap::new();

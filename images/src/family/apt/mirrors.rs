@@ -99,7 +99,7 @@ fn choose(entries: &[Entry], distro: &str, codename: Option<&str>, root: &Path) 
             || e.suite.ends_with("/updates")
             || e.uri.trim_end_matches('/').ends_with("-security")
     };
-    // Third parties put their packages beside the distro's, some even under its suites' names.
+    // Third parties offer packages beside the distro's, some even under its suites' names.
     let score = |e: &Entry| {
         let path = e.uri.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
         let own_path = path == distro || path == format!("{distro}-security");

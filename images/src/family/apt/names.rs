@@ -17,8 +17,8 @@ pub(crate) fn is_file(text: &str) -> bool {
     text.ends_with(".deb")
 }
 
-/// The name of the package in a file: what stands before the first underscore of the file's name (Debian policy, appendix
-/// on binary packages).
+/// The name of the package in a file: the part of the file's name before the first underscore (Debian policy, appendix on
+/// binary packages).
 pub(crate) fn in_file(file: &Path) -> Option<String> {
     let name = file.file_name()?.to_str()?.split('_').next()?.trim_end_matches(".deb");
     is_package(name).then(|| name.to_owned())

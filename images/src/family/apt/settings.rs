@@ -1,4 +1,4 @@
-//! What apt is told wherever it runs, so that it behaves the same on every machine.
+//! apt's settings, so that it behaves the same on every machine.
 
 use crate::error::{Cause, Failure};
 use crate::progress::Phase;
@@ -7,7 +7,7 @@ use crate::runner::{Runner, tied};
 /// apt's settings for one image.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
-    /// `Acquire::http::Proxy`, certificates and their kin, as the machine's apt has them.
+    /// `Acquire::http::Proxy`, certificates and the like, as the machine's apt has them.
     pub(crate) machine: Vec<(String, String)>,
     pub(crate) accept_expired: bool,
 }
@@ -40,7 +40,7 @@ impl Settings {
     pub(crate) fn all(&self) -> Vec<(String, String)> {
         let check = if self.accept_expired { "false" } else { "true" };
         let mut all = self.machine.clone();
-        // What stands last counts.
+        // The last value of a key counts.
         all.extend([
             ("Acquire::Check-Valid-Until".to_owned(), check.to_owned()),
             ("Acquire::Check-Date".to_owned(), check.to_owned()),
