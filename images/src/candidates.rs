@@ -6,10 +6,10 @@ use crate::cache::{Image, Turn};
 use crate::digest::{self, Fields};
 use crate::error::{Cause, Context, Failure};
 use crate::family::Family;
-use crate::family::install::Install;
+use crate::family::install::{ExtraPackage, Install};
 use crate::job::{Job, able_to_build};
 use crate::manifest::Manifest;
-use crate::options::{ExtraPackage, Options};
+use crate::options::Options;
 use crate::owners;
 use crate::progress::Phase;
 use crate::tree::compare;
@@ -35,10 +35,12 @@ impl Candidates {
         let mut fields = Fields::default();
         for package in &packages {
             fields = match package {
-                ExtraPackage::Name(name) if family.is_package_name(name) => fields.add("name", name),
+                ExtraPackage::Name(name) if family.package_name(name.as_str()).is_some() => {
+                    fields.add("name", name.as_str())
+                }
                 ExtraPackage::Name(name) => {
                     let reason = "expected a Debian package name".to_owned();
-                    return Err(Cause::BadPackage { name: name.clone(), reason }.into());
+                    return Err(Cause::BadPackage { name: name.to_string(), reason }.into());
                 }
                 ExtraPackage::File(path) => fields.add("file", digest::of_file(path)?),
             };
@@ -76,8 +78,8 @@ pub(crate) fn derive(job: &mut Job<'_>, plain: &Image, candidates: &Candidates) 
     job.copy_tree(&plain.rootfs(), &tree)?;
     let mut manifest = plain.manifest.clone();
     let in_package = |package: &ExtraPackage| match package {
-        ExtraPackage::Name(name) => Some(name.clone()),
-        ExtraPackage::File(path) => job.family.name_in_file(path),
+        ExtraPackage::Name(name) => Some(name.to_string()),
+        ExtraPackage::File(path) => job.family.name_in_file(path).map(|name| name.to_string()),
     };
     let names: Vec<String> =
         manifest.requested.iter().cloned().chain(candidates.packages.iter().filter_map(in_package)).collect();

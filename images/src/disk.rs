@@ -9,11 +9,11 @@ use crate::boot::kernel;
 use crate::cache::{Image, Turn};
 use crate::digest::Fields;
 use crate::error::{Context, Failure, ImageError};
-use crate::family::install::Install;
+use crate::family::install::{ExtraPackage, Install, PackageName};
 use crate::family::{self, Family};
 use crate::job::{Job, able_to_build};
 use crate::manifest::Manifest;
-use crate::options::{ExtraPackage, Options};
+use crate::options::Options;
 use crate::prepare::prepare;
 use crate::progress::{Phase, Progress};
 use crate::runner::tied;
@@ -116,7 +116,7 @@ impl Job<'_> {
     }
 
     /// Installs what makes a machine of the tree, and writes down what is in it then.
-    fn host(&mut self, image: &Image, tree: &Path, folder: &Path, names: &[String]) -> Result<Manifest, Failure> {
+    fn host(&mut self, image: &Image, tree: &Path, folder: &Path, names: &[PackageName]) -> Result<Manifest, Failure> {
         self.enter(Phase::Install);
         // A derived image has no indexes of its own: those of the plain one are beside it.
         let images = image.dir.parent().unwrap_or(&image.dir);
@@ -126,7 +126,7 @@ impl Job<'_> {
         self.archives()?.install(&self.runner, &install)?;
         self.enter(Phase::Record);
         let mut manifest = image.manifest.clone();
-        manifest.requested.extend(names.iter().cloned());
+        manifest.requested.extend(names.iter().map(ToString::to_string));
         manifest.packages = self.family.packages(&self.runner, tree)?;
         manifest.origins = self.family.origins(&self.runner, tree, &plain, &manifest.requested, &manifest.packages)?;
         Ok(manifest)
@@ -174,19 +174,19 @@ fn mke2fs(tree: &Path, image: &Path, settings: &Path, uuid: &str, born: i64) -> 
 }
 
 /// What is installed to make a machine of the release, checked: the names become arguments.
-fn machine_packages(family: &dyn Family, release: &Release) -> Result<Vec<String>, Failure> {
+fn machine_packages(family: &dyn Family, release: &Release) -> Result<Vec<PackageName>, Failure> {
     let own = family.machine_packages().iter().map(|name| (*name).to_owned());
     let manager = release.container_manager.iter().flat_map(|manager| manager.packages.clone());
     family::checked(family, own.chain(manager).collect())
 }
 
-fn key(image: &Image, packages: &[String], files: &[ExtraFile]) -> String {
+fn key(image: &Image, packages: &[PackageName], files: &[ExtraFile]) -> String {
     let mut fields = Fields::default()
         .add("disk of", image.key())
         .add("disk format", FORMAT.to_le_bytes())
         .add("size", SIZE.to_le_bytes())
         .add("settings", MKE2FS_CONF)
-        .all("packages", packages);
+        .all("packages", packages.iter().map(PackageName::as_str));
     for file in files {
         fields = fields.add("path", &file.path).add("mode", file.mode.to_le_bytes()).add("content", &file.content);
     }

@@ -1,6 +1,7 @@
 //! What can go wrong between a release and its image, by phase and cause.
 
 use crate::progress::Phase;
+use kata_osinfo::arch::Arch;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -114,8 +115,8 @@ pub enum Cause {
     /// This machine cannot run the release's binaries.
     #[error("the release is for {wanted}, this machine runs {machine}")]
     WrongArchitecture {
-        /// The release's architecture, by Kata's name.
-        wanted: String,
+        /// The release's architecture.
+        wanted: Arch,
         /// This machine's.
         machine: String,
     },

@@ -7,10 +7,10 @@ pub(crate) mod credentials;
 mod folder;
 pub(crate) mod install;
 
-use self::install::Install;
+use self::install::{ExtraPackage, Install, PackageName};
 use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, Package, PackageOrigin};
-use crate::options::{ExtraPackage, Options};
+use crate::options::Options;
 use crate::runner::Runner;
 use kata_osinfo::package_manager::PackageManager;
 use kata_osinfo::release::Release;
@@ -25,14 +25,14 @@ pub(crate) trait Family: Sync {
     /// Its package manager, as records name it.
     fn package_manager(&self) -> PackageManager;
 
-    /// Whether a text is a package's name: names become arguments.
-    fn is_package_name(&self, text: &str) -> bool;
+    /// A text as a package's name, if it is one.
+    fn package_name(&self, text: &str) -> Option<PackageName>;
 
     /// Whether a text names a package's file.
     fn is_package_file(&self, text: &str) -> bool;
 
     /// The name of the package in a file.
-    fn name_in_file(&self, file: &Path) -> Option<String>;
+    fn name_in_file(&self, file: &Path) -> Option<PackageName>;
 
     /// Packages that the harness itself needs in every environment.
     fn support_packages(&self) -> &'static [&'static str];
@@ -90,7 +90,7 @@ pub(crate) trait Archives {
     /// Makes a base tree; gives what must be installed besides, as [`Install::required`] takes it.
     ///
     /// `folder` is the image's folder while it is made: the indexes are kept in it.
-    fn bootstrap(&self, runner: &Runner<'_>, folder: &Path, tree: &Path) -> Result<Vec<String>, Failure>;
+    fn bootstrap(&self, runner: &Runner<'_>, folder: &Path, tree: &Path) -> Result<Vec<PackageName>, Failure>;
 
     /// Has a base tree that came from elsewhere take its packages from these archives; keeps the indexes as
     /// [`Archives::bootstrap`] does.
@@ -112,22 +112,23 @@ pub(crate) fn of(release: &Release) -> Result<&'static dyn Family, Failure> {
 }
 
 /// The names to install for a release's image, sorted and checked.
-pub(crate) fn wanted(family: &dyn Family, release: &Release) -> Result<Vec<String>, Failure> {
+pub(crate) fn wanted(family: &dyn Family, release: &Release) -> Result<Vec<PackageName>, Failure> {
     let support = family.support_packages().iter().map(|name| (*name).to_owned());
     checked(family, release.packages().into_iter().chain(support).collect())
 }
 
-/// A record's names, sorted, without duplicates, and checked: they become arguments.
-pub(crate) fn checked(family: &dyn Family, mut names: Vec<String>) -> Result<Vec<String>, Failure> {
+/// A record's names, sorted, without duplicates, and checked.
+pub(crate) fn checked(family: &dyn Family, mut names: Vec<String>) -> Result<Vec<PackageName>, Failure> {
     names.sort();
     names.dedup();
-    match names.iter().find(|name| !family.is_package_name(name)) {
-        Some(name) => {
+    let check = |name: String| match family.package_name(&name) {
+        Some(checked) => Ok(checked),
+        None => {
             let reason = "expected a Debian package name in the record".to_owned();
-            Err(Cause::BadPackage { name: name.clone(), reason }.into())
+            Err(Failure::from(Cause::BadPackage { name, reason }))
         }
-        None => Ok(names),
-    }
+    };
+    names.into_iter().map(check).collect()
 }
 
 /// The addresses of mirrors and proxies, with their credentials, that nothing that leaves this machine may tell.
@@ -145,12 +146,10 @@ impl FromStr for ExtraPackage {
             let path = PathBuf::from(text);
             return if path.is_file() { Ok(ExtraPackage::File(path)) } else { Err(bad("no such file")) };
         }
-        match ALL.iter().any(|family| family.is_package_name(text)) {
-            true => Ok(ExtraPackage::Name(text.to_owned())),
-            false => {
-                Err(bad("expected a Debian package name (lower-case letters, digits, `+`, `.`, `-`) or a .deb file"))
-            }
-        }
+        let name = ALL.iter().find_map(|family| family.package_name(text));
+        name.map(ExtraPackage::Name).ok_or_else(|| {
+            bad("expected a Debian package name (lower-case letters, digits, `+`, `.`, `-`) or a .deb file")
+        })
     }
 }
 

@@ -85,7 +85,7 @@ pub(crate) fn able_to_build(release: &Release) -> Result<(), Failure> {
     }
     if Arch::of_machine() != Some(release.arch) {
         let machine = std::env::consts::ARCH.to_owned();
-        return Err(Cause::WrongArchitecture { wanted: release.arch.name().to_owned(), machine }.into());
+        return Err(Cause::WrongArchitecture { wanted: release.arch, machine }.into());
     }
     Ok(())
 }

@@ -1,8 +1,7 @@
 //! What the caller may choose.
 
 use crate::base::{Base, Source};
-use serde::{Deserialize, Serialize};
-use std::fmt;
+use crate::family::install::ExtraPackage;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -50,25 +49,6 @@ impl Options {
             accept_expired: false,
             cancel: Arc::new(AtomicBool::new(false)),
             deadline: Duration::from_secs(1800),
-        }
-    }
-}
-
-/// A package to install besides the record's; read from text by the families' rules for names (see `family.rs`).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ExtraPackage {
-    /// A name in the release's suites.
-    Name(String),
-    /// A local `.deb` file.
-    File(PathBuf),
-}
-
-impl fmt::Display for ExtraPackage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ExtraPackage::Name(name) => f.write_str(name),
-            ExtraPackage::File(path) => write!(f, "{}", path.display()),
         }
     }
 }

@@ -4,11 +4,11 @@ use crate::base::{Base, Source, cloud, oci};
 use crate::cache::{Image, Store, Turn, Workshop};
 use crate::digest::Fields;
 use crate::error::{Cause, Failure, ImageError};
-use crate::family::install::Install;
+use crate::family::install::{ExtraPackage, Install, PackageName};
 use crate::family::{self, Archives, Family};
 use crate::job::{Job, able_to_build};
 use crate::manifest::{FORMAT, Index, Manifest};
-use crate::options::{ExtraPackage, Options};
+use crate::options::Options;
 use crate::progress::{Phase, Progress};
 use crate::runner::in_path;
 use crate::{candidates, owners};
@@ -78,7 +78,7 @@ fn image(job: &mut Job<'_>) -> Result<Image, Failure> {
 }
 
 /// The image of the release as its archive has it: without candidates.
-fn plain(job: &mut Job<'_>, wanted: &[String]) -> Result<Image, Failure> {
+fn plain(job: &mut Job<'_>, wanted: &[PackageName]) -> Result<Image, Failure> {
     let request = request(job.release, wanted, job.options.base.as_deref());
     let source = if job.options.base.is_some() { Source::Cloud } else { job.options.source };
     let fits = |m: &Manifest| {
@@ -158,7 +158,7 @@ fn build(
     job: &mut Job<'_>,
     workshop: &Workshop,
     resolved: &Resolved<'_>,
-    wanted: &[String],
+    wanted: &[PackageName],
 ) -> Result<Option<String>, Failure> {
     let (tree, folder, archives) = (workshop.rootfs(), &workshop.dir, &resolved.archives);
     let mut cloud_sha256 = None;
@@ -192,14 +192,15 @@ fn build(
 fn record(
     job: &mut Job<'_>,
     workshop: &Workshop,
-    wanted: &[String],
+    wanted: &[PackageName],
     resolved: Resolved<'_>,
     request: String,
 ) -> Result<Manifest, Failure> {
     job.enter(Phase::Record);
     let tree = workshop.rootfs();
     let packages = job.family.packages(&job.runner, &tree)?;
-    let origins = job.family.origins(&job.runner, &tree, &workshop.dir, wanted, &packages)?;
+    let requested: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+    let origins = job.family.origins(&job.runner, &tree, &workshop.dir, &requested, &packages)?;
     Ok(Manifest {
         format: FORMAT,
         key: resolved.key,
@@ -214,7 +215,7 @@ fn record(
         made: Timestamp::now(),
         accepted_expired: resolved.accepted_expired,
         indexes: resolved.indexes,
-        requested: wanted.to_vec(),
+        requested,
         packages,
         origins,
         owners: owners::owners(job.family, &tree, job.release),
@@ -226,7 +227,7 @@ fn record(
 const RECIPE: u32 = 2;
 
 /// Hashes what is asked for, apart from what the network offers: the offline image is found by it.
-fn request(release: &Release, wanted: &[String], base: Option<&dyn Base>) -> String {
+fn request(release: &Release, wanted: &[PackageName], base: Option<&dyn Base>) -> String {
     let suites = release.suites.iter().map(|s| format!("{} {:?} {}", s.name, s.archive, s.components.join(" ")));
     // The record's paths are looked up in the tree and stand in the manifest.
     let paths = release.vmms.iter().map(|v| v.path.as_str());
@@ -240,7 +241,7 @@ fn request(release: &Release, wanted: &[String], base: Option<&dyn Base>) -> Str
         .add("arch", release.arch.name())
         .add("image", release.oci_image.as_deref().unwrap_or_default())
         .all("suites", suites)
-        .all("packages", wanted)
+        .all("packages", wanted.iter().map(PackageName::as_str))
         .all("paths", paths.chain(daemons).chain(kernels));
     match base {
         None => fields.hex(),

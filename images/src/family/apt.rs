@@ -13,7 +13,7 @@ mod scaffold;
 mod settings;
 
 use super::credentials::Login;
-use super::install::Install;
+use super::install::{Install, PackageName};
 use super::{Archives, Family};
 use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, Package, PackageOrigin};
@@ -39,15 +39,15 @@ impl Family for Apt {
         PackageManager::Apt
     }
 
-    fn is_package_name(&self, text: &str) -> bool {
-        names::is_package(text)
+    fn package_name(&self, text: &str) -> Option<PackageName> {
+        names::package(text)
     }
 
     fn is_package_file(&self, text: &str) -> bool {
         names::is_file(text)
     }
 
-    fn name_in_file(&self, file: &Path) -> Option<String> {
+    fn name_in_file(&self, file: &Path) -> Option<PackageName> {
         names::in_file(file)
     }
 
@@ -172,7 +172,7 @@ impl Archives for AptArchives<'_> {
         indexes::fetch(runner, release, &access.mirrors, &fetch, folder)
     }
 
-    fn bootstrap(&self, runner: &Runner<'_>, folder: &Path, tree: &Path) -> Result<Vec<String>, Failure> {
+    fn bootstrap(&self, runner: &Runner<'_>, folder: &Path, tree: &Path) -> Result<Vec<PackageName>, Failure> {
         let (mirrors, fetch) = (&self.access()?.mirrors, self.fetch(folder)?);
         install::write_sources(self.release, mirrors, folder, tree)?;
         bootstrap::bootstrap(runner, self.release, mirrors, &fetch, folder, tree)?;

@@ -8,6 +8,7 @@ use super::scaffold::Scaffold;
 use super::{names, programs};
 use crate::error::{Cause, Context, Failure};
 use crate::family::folder;
+use crate::family::install::PackageName;
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::tree::{self, FolderEntry};
@@ -50,7 +51,7 @@ pub(crate) fn default_mirrors(
 /// `mmdebstrap --variant=minbase` has it.
 ///
 /// Read from the package lists, because the tree's apt is asked next, and Debian 11's knows no pattern for it.
-pub(crate) fn required(lists: &Path) -> Result<Vec<String>, Failure> {
+pub(crate) fn required(lists: &Path) -> Result<Vec<PackageName>, Failure> {
     let root = tree::open(lists)?;
     let mut all = BTreeSet::new();
     for name in folder::names(lists)?.iter().filter(|name| name.ends_with("_Packages")) {
@@ -63,7 +64,7 @@ pub(crate) fn required(lists: &Path) -> Result<Vec<String>, Failure> {
     Ok(all.into_iter().collect())
 }
 
-fn required_of(list: impl BufRead) -> io::Result<BTreeSet<String>> {
+fn required_of(list: impl BufRead) -> io::Result<BTreeSet<PackageName>> {
     let mut all = BTreeSet::new();
     let (mut package, mut is_required, mut is_essential) = (None, false, false);
     // The last stanza may end with the file.
@@ -74,8 +75,8 @@ fn required_of(list: impl BufRead) -> io::Result<BTreeSet<String>> {
             Some(("Priority", priority)) => is_required = priority == "required",
             Some(("Essential", essential)) => is_essential = essential == "yes",
             _ if line.is_empty() => {
-                let name = package.take().filter(|name| is_required && !is_essential && names::is_package(name));
-                all.extend(name);
+                let name = package.take().filter(|_| is_required && !is_essential);
+                all.extend(name.and_then(|name: String| names::package(&name)));
                 (is_required, is_essential) = (false, false);
             }
             _ => {}
@@ -169,13 +170,17 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
+    fn texts(names: impl IntoIterator<Item = PackageName>) -> Vec<String> {
+        names.into_iter().map(|name| name.to_string()).collect()
+    }
+
     #[test]
     fn what_is_required_and_not_essential_is_read_from_the_lists() {
         let list = "Package: bash\nEssential: yes\nPriority: required\n\nPackage: mount\nPriority: required\n\n\
             Package: vim\nPriority: optional\nDescription: x\n Priority: required\n\nPackage: -o\nPriority: required\n\n\
             Package: tzdata\nPriority: required\n";
         let found = required_of(list.as_bytes()).unwrap();
-        assert_eq!(found.into_iter().collect::<Vec<_>>(), ["mount", "tzdata"]);
+        assert_eq!(texts(found), ["mount", "tzdata"]);
     }
 
     /// A folder of this machine that is nobody's business, with a file in it.
@@ -219,7 +224,7 @@ mod tests {
         }
         assert_eq!(root.list(Path::new("/var/lib/apt/lists")).unwrap(), ["partial"]);
         assert_eq!(root.list(Path::new("/var/cache/apt/archives")).unwrap(), ["partial"]);
-        assert_eq!(required(&lists).unwrap(), ["one"]);
+        assert_eq!(texts(required(&lists).unwrap()), ["one"]);
         // Reading the lists neither follows links nor waits for a FIFO nor reads without an end.
         symlink(victim.path().join("x_Packages"), lists.join("b_Packages")).unwrap();
         assert!(required(&lists).is_err());

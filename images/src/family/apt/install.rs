@@ -8,8 +8,7 @@ use super::programs;
 use super::scaffold::Scaffold;
 use crate::error::{Cause, Context, Failure};
 use crate::family::folder;
-use crate::family::install::Install;
-use crate::options::ExtraPackage;
+use crate::family::install::{ExtraPackage, Install};
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::sandbox::BindMount;
@@ -27,7 +26,7 @@ pub(crate) fn install(runner: &Runner<'_>, install: &Install<'_>, fetch: Option<
     let (lists, sources) = (install.indexes.join(fetch::LISTS), install.indexes.join(fetch::SOURCES));
     let archives = install.folder.join(fetch::ARCHIVES);
     let scaffold = Scaffold::raise(tree)?;
-    let mut words = install.required.to_vec();
+    let mut words: Vec<String> = install.required.iter().map(ToString::to_string).collect();
     words.extend(offer(&archives, install.packages)?);
     let mounts = [programs::lists(&lists), programs::archives(&archives)];
     let printed = runner.output(Phase::Install, apt_get(tree, &mounts, &words)?.arg("--print-uris"))?;
@@ -66,7 +65,7 @@ fn apt_get(tree: &Path, mounts: &[BindMount<'_>], words: &[String]) -> Result<Co
 fn offer(archives: &Path, packages: &[ExtraPackage]) -> Result<Vec<String>, Failure> {
     folder::make_anew(archives, &["partial"])?;
     let word = |package: &ExtraPackage| match package {
-        ExtraPackage::Name(name) => Ok(name.clone()),
+        ExtraPackage::Name(name) => Ok(name.to_string()),
         ExtraPackage::File(path) => copy_local(path, &archives.join(LOCAL)),
     };
     packages.iter().map(word).collect()

@@ -1,9 +1,15 @@
 //! Names of Debian's packages and of their files.
 
+use crate::family::install::PackageName;
 use std::path::Path;
 
+/// A text as a package's name, if it is one.
+pub(crate) fn package(text: &str) -> Option<PackageName> {
+    is_package(text).then(|| PackageName::new(text))
+}
+
 /// Debian policy 5.6.7: at least two characters, lower-case letters, digits, `+`, `-`, `.`, starting with an alphanumeric.
-pub(crate) fn is_package(text: &str) -> bool {
+fn is_package(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
         && text.len() >= 2
@@ -19,7 +25,6 @@ pub(crate) fn is_file(text: &str) -> bool {
 
 /// The name of the package in a file: the part of the file's name before the first underscore (Debian policy, appendix on
 /// binary packages).
-pub(crate) fn in_file(file: &Path) -> Option<String> {
-    let name = file.file_name()?.to_str()?.split('_').next()?.trim_end_matches(".deb");
-    is_package(name).then(|| name.to_owned())
+pub(crate) fn in_file(file: &Path) -> Option<PackageName> {
+    package(file.file_name()?.to_str()?.split('_').next()?.trim_end_matches(".deb"))
 }
