@@ -28,6 +28,7 @@ pub mod boot; // kernel, modules, initramfs
 mod disk; // a disk that boots the release itself
 pub mod docker; // images of the Docker engine
 mod tree; // files and programs of a tree
+mod unpack; // tar archives that are not trusted
 
 // How foreign programs are run.
 mod runner; // with a deadline, stoppable, their last lines kept

@@ -1,13 +1,15 @@
 //! Unpacks a release's archive.
 
 use super::{ArtifactsError, doing};
+use crate::error::Cause;
+use crate::unpack::{self, Limits};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Component, Path};
 
-/// Entries of an archive at most, and the bytes they may unpack to: upstream's has some hundreds, and about 2 GiB.
-const ENTRIES: usize = 100_000;
-const BYTES: u64 = 16 << 30;
+/// Upstream's archives have some hundred entries and about 2 GiB.
+const LIMITS: Limits =
+    Limits { entries: 100_000, bytes: 16 << 30, reason: "the archive is larger than any release of Kata" };
 
 /// A file's content, decompressed by what it begins with.
 fn decompressed(path: &Path) -> Result<Box<dyn Read>, ArtifactsError> {
@@ -25,43 +27,36 @@ fn decompressed(path: &Path) -> Result<Box<dyn Read>, ArtifactsError> {
 
 /// Unpacks an archive into an empty folder: no file of it is written outside, and no link leads outside.
 pub(super) fn unpack(archive: &Path, folder: &Path) -> Result<(), ArtifactsError> {
-    unpack_entries(archive, folder)?;
-    links_stay_inside(folder)
-}
-
-fn unpack_entries(archive: &Path, folder: &Path) -> Result<(), ArtifactsError> {
     let mut tar = tar::Archive::new(decompressed(archive)?);
     tar.set_preserve_permissions(true);
     tar.set_preserve_ownerships(false);
-    let (mut count, mut bytes) = (0, 0);
-    for entry in doing(tar.entries(), "reading", archive)? {
-        let mut entry = doing(entry, "reading", archive)?;
-        let path = doing(entry.path(), "reading", archive)?.into_owned();
-        let refuse =
-            |reason: &str| ArtifactsError::Entry { entry: path.display().to_string(), reason: reason.to_owned() };
-        count += 1;
-        bytes += entry.size();
-        if count > ENTRIES || bytes > BYTES {
-            return Err(refuse("the archive is larger than any release of Kata"));
+    unpack::unpack(tar, archive, folder, &LIMITS, &accept, &|| Ok(())).map_err(|failure| match failure.cause {
+        Cause::BadArchive { entry, reason } => ArtifactsError::Entry { entry, reason },
+        cause => {
+            let context = format!("unpacking {}", archive.display());
+            ArtifactsError::Io { context, source: io::Error::other(cause) }
         }
-        if !stays_inside(&path) {
-            return Err(refuse("it leads out of the folder"));
-        }
-        let kind = entry.header().entry_type();
-        if let Some(target) = doing(entry.link_name(), "reading", archive)? {
+    })?;
+    links_stay_inside(folder)
+}
+
+/// Accepts an entry of a kind that releases have, if it leads nowhere outside by itself.
+fn accept(path: &Path, target: Option<&Path>, kind: tar::EntryType) -> Result<(), &'static str> {
+    if !stays_inside(path) {
+        return Err("it leads out of the folder");
+    }
+    match target {
+        Some(target) => {
             let from = if kind.is_symlink() { path.parent().unwrap_or(Path::new("")) } else { Path::new("") };
             // Upstream's links are relative; an absolute one would be resolved on this machine.
-            if target.is_absolute() || !stays_inside(&from.join(&target)) {
-                return Err(refuse("it is a link that leads out of the folder"));
+            match target.is_absolute() || !stays_inside(&from.join(target)) {
+                true => Err("it is a link that leads out of the folder"),
+                false => Ok(()),
             }
-        } else if !(kind.is_file() || kind.is_dir() || kind.is_gnu_sparse()) {
-            return Err(refuse("it is neither a file, a folder nor a link"));
         }
-        if !doing(entry.unpack_in(folder), "unpacking", &path)? {
-            return Err(refuse("it leads out of the folder"));
-        }
+        None if kind.is_file() || kind.is_dir() || kind.is_gnu_sparse() => Ok(()),
+        None => Err("it is neither a file, a folder nor a link"),
     }
-    Ok(())
 }
 
 /// Checks that no link of an unpacked archive leads out of it, however many others it passes through.

@@ -1,14 +1,14 @@
 //! Unpacks the archive of a root filesystem: one of Docker's, or what was read from a cloud image.
 
-use crate::error::{Cause, Context, Failure};
+use crate::error::{Context, Failure};
 use crate::runner::Runner;
+use crate::unpack::{self, Limits};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-/// Entries of an archive at most, and the bytes that they may unpack to: a release's server has some 100,000 and 4 GiB.
-const ENTRIES: u64 = 4_000_000;
-const BYTES: u64 = 64 << 30;
+/// A release's server has some 100,000 entries and 4 GiB.
+const LIMITS: Limits = Limits { entries: 4_000_000, bytes: 64 << 30, reason: "the archive is larger than any release" };
 
 /// Unpacks an archive with owners, modes, and files' capabilities and other extended attributes.
 ///
@@ -18,46 +18,18 @@ pub(crate) fn unpack(runner: &Runner<'_>, archive: &Path, tree: &Path) -> Result
     std::fs::create_dir_all(tree).context("creating", tree)?;
     let tree = tree.canonicalize().context("resolving", tree)?;
     let file = File::open(archive).context("opening", archive)?;
-    let mut reader = tar::Archive::new(BufReader::with_capacity(1 << 20, file));
-    reader.set_preserve_permissions(true);
-    reader.set_preserve_ownerships(true);
-    reader.set_unpack_xattrs(true);
-    reader.set_preserve_mtime(true);
-    let (mut entries, mut bytes) = (0_u64, 0_u64);
-    let mut folders = Vec::new();
-    for entry in reader.entries().context("reading", archive)? {
-        let mut entry = entry.context("reading", archive)?;
-        runner.check()?;
-        entries += 1;
-        bytes = bytes.saturating_add(entry.size());
-        if entries > ENTRIES || bytes > BYTES {
-            return Err(refused(&entry.path_bytes(), "the archive is larger than any release"));
-        }
-        // Folders come last, the deepest first: their modes and times must not be in the way of what is in them.
-        match entry.header().entry_type().is_dir() {
-            true => folders.push(entry),
-            false => place(&mut entry, &tree)?,
-        }
-    }
-    folders.sort_by(|a, b| b.path_bytes().cmp(&a.path_bytes()));
-    folders.iter_mut().try_for_each(|folder| place(folder, &tree))
-}
-
-fn place(entry: &mut tar::Entry<'_, BufReader<File>>, tree: &Path) -> Result<(), Failure> {
-    match entry.unpack_in(tree).context("unpacking into", tree)? {
-        true => Ok(()),
-        false => Err(refused(&entry.path_bytes(), "it leads out of the tree")),
-    }
-}
-
-fn refused(path: &[u8], reason: &str) -> Failure {
-    let entry = String::from_utf8_lossy(path).chars().filter(|c| !c.is_control()).take(200).collect();
-    Cause::BadArchive { entry, reason: reason.to_owned() }.into()
+    let mut tar = tar::Archive::new(BufReader::with_capacity(1 << 20, file));
+    tar.set_preserve_permissions(true);
+    tar.set_preserve_ownerships(true);
+    tar.set_unpack_xattrs(true);
+    tar.set_preserve_mtime(true);
+    unpack::unpack(tar, archive, &tree, &LIMITS, &|_, _, _| Ok(()), &|| runner.check())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Cause;
     use std::sync::atomic::AtomicBool;
 
     fn unpacked(archive: Vec<u8>) -> (tempfile::TempDir, Result<(), Failure>) {

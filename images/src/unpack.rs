@@ -1,0 +1,70 @@
+//! Unpacks tar archives that are not trusted: what they unpack to is counted, and nothing is written outside a folder.
+
+use crate::error::{Cause, Context, Failure};
+use std::io::Read;
+use std::path::Path;
+
+/// What an archive may have.
+pub(crate) struct Limits {
+    pub(crate) entries: u64,
+    /// Bytes that it unpacks to, holes included.
+    pub(crate) bytes: u64,
+    /// What is said of an archive that has more.
+    pub(crate) reason: &'static str,
+}
+
+/// Judges an entry by its path, the target of a link, and its kind; an error is the reason why it is refused.
+pub(crate) type Judge = dyn Fn(&Path, Option<&Path>, tar::EntryType) -> Result<(), &'static str>;
+
+/// Unpacks an archive into a folder that is there, as long as `go_on` agrees.
+///
+/// `tar` was told whether owners, times and attributes are kept; `archive` is its file, for messages.
+///
+/// # Errors
+/// [`Cause::BadArchive`] for an entry that is refused, leads out of the folder, or is one too many.
+pub(crate) fn unpack<R: Read>(
+    mut tar: tar::Archive<R>,
+    archive: &Path,
+    folder: &Path,
+    limits: &Limits,
+    judge: &Judge,
+    go_on: &dyn Fn() -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let (mut entries, mut bytes) = (0_u64, 0_u64);
+    let mut folders = Vec::new();
+    for entry in tar.entries().context("reading", archive)? {
+        let mut entry = entry.context("reading", archive)?;
+        go_on()?;
+        entries += 1;
+        bytes = bytes.saturating_add(entry.size());
+        if entries > limits.entries || bytes > limits.bytes {
+            return Err(refused(&entry.path_bytes(), limits.reason));
+        }
+        let judged = {
+            let path = entry.path().context("reading", archive)?;
+            let target = entry.link_name().context("reading", archive)?;
+            judge(&path, target.as_deref(), entry.header().entry_type())
+        };
+        judged.map_err(|reason| refused(&entry.path_bytes(), reason))?;
+        // Folders come last, the deepest first: their modes and times must not be in the way of what is in them.
+        match entry.header().entry_type().is_dir() {
+            true => folders.push(entry),
+            false => place(&mut entry, folder)?,
+        }
+    }
+    folders.sort_by(|a, b| b.path_bytes().cmp(&a.path_bytes()));
+    folders.iter_mut().try_for_each(|entry| place(entry, folder))
+}
+
+fn place<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path) -> Result<(), Failure> {
+    match entry.unpack_in(folder).context("unpacking into", folder)? {
+        true => Ok(()),
+        false => Err(refused(&entry.path_bytes(), "it leads out of the folder")),
+    }
+}
+
+/// The refusal of an entry; its path is made printable.
+fn refused(path: &[u8], reason: &str) -> Failure {
+    let entry = String::from_utf8_lossy(path).chars().filter(|c| !c.is_control()).take(200).collect();
+    Cause::BadArchive { entry, reason: reason.to_owned() }.into()
+}
