@@ -39,7 +39,7 @@ pub(crate) struct Fetch {
 
 /// A file to fetch, as the tree's apt names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct Download {
     address: String,
     name: String,
     hash: String,
@@ -133,10 +133,10 @@ impl Fetch {
     }
 
     /// Fetches packages to [`ARCHIVES`], each checked against its hash.
-    pub(crate) fn packages(&self, runner: &Runner<'_>, wanted: &[Wanted]) -> Result<(), Failure> {
+    pub(crate) fn packages(&self, runner: &Runner<'_>, downloads: &[Download]) -> Result<(), Failure> {
         folder::make(&self.folder.join(ARCHIVES).join("partial"))?;
         // One call for all of them would have too many arguments.
-        for some in wanted.chunks(100) {
+        for some in downloads.chunks(100) {
             let mut download = self.command("/usr/lib/apt/apt-helper")?;
             download.args(["-q", "download-file"]);
             for file in some {
@@ -173,7 +173,7 @@ fn auth_line(login: &Login) -> Result<String, Failure> {
 ///
 /// # Errors
 /// Anything else that it asks for.
-pub(crate) fn wanted(printed: &str, mirrors: &[String]) -> Result<Vec<Wanted>, Failure> {
+pub(crate) fn downloads(printed: &str, mirrors: &[String]) -> Result<Vec<Download>, Failure> {
     let mut all = Vec::new();
     for line in printed.lines() {
         let Some((address, rest)) = line.strip_prefix('\'').and_then(|l| l.split_once("' ")) else { continue };
@@ -192,7 +192,7 @@ pub(crate) fn wanted(printed: &str, mirrors: &[String]) -> Result<Vec<Wanted>, F
             let reason = "the release's apt asks for it, and it is no package of its mirrors".to_owned();
             return Err(Cause::BadAddress { address: what, reason }.into());
         }
-        all.push(Wanted { address: address.to_owned(), name: name.to_owned(), hash: hash.to_owned() });
+        all.push(Download { address: address.to_owned(), name: name.to_owned(), hash: hash.to_owned() });
     }
     Ok(all)
 }
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn only_packages_of_the_releases_mirrors_are_fetched() {
         let mirrors = ["http://mirror.example/debian".to_owned()];
-        let of = |text: &str| wanted(text, &mirrors);
+        let of = |text: &str| downloads(text, &mirrors);
         let good = "Reading package lists...\n'http://mirror.example/debian/pool/main/h/hello/hello_2.10-5%2bb1_amd64.deb' hello_2.10-5+b1_amd64.deb 53128 SHA256:00ff\n\
             'file:/var/cache/apt/archives/x_1_all.deb' x_1_all.deb 3 SHA256:00\n";
         let found = of(good).unwrap();

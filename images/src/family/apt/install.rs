@@ -31,12 +31,12 @@ pub(crate) fn install(runner: &Runner<'_>, install: &Install<'_>, fetch: Option<
     let mounts = [programs::lists(&lists), programs::archives(&archives)];
     let printed = runner.output(Phase::Install, apt_get(tree, &mounts, &words)?.arg("--print-uris"))?;
     let text = std::fs::read_to_string(&sources).context("reading", &sources)?;
-    let wanted = fetch::wanted(&printed, &fetch::mirrors_of(&text))?;
+    let downloads = fetch::downloads(&printed, &fetch::mirrors_of(&text))?;
     // The release's apt could write there: nothing is fetched into what it left, nor installed from it.
     offer(&archives, install.packages)?;
     match fetch {
-        _ if wanted.is_empty() => {}
-        Some(fetch) => fetch.packages(runner, &wanted)?,
+        _ if downloads.is_empty() => {}
+        Some(fetch) => fetch.packages(runner, &downloads)?,
         None => return Err(Cause::NotCached.into()),
     }
     runner.run(Phase::Install, &mut apt_get(tree, &mounts, &words)?)?;
