@@ -39,7 +39,7 @@ impl Candidates {
                     fields.add("name", name.as_str())
                 }
                 ExtraPackage::Name(name) => {
-                    let reason = "expected a Debian package name".to_owned();
+                    let reason = format!("expected {}", family.name_form());
                     return Err(Cause::BadPackage { name: name.to_string(), reason }.into());
                 }
                 ExtraPackage::File(path) => fields.add("file", digest::of_file(path)?),

@@ -2,6 +2,7 @@
 
 use crate::progress::Phase;
 use kata_osinfo::arch::Arch;
+use kata_osinfo::package_manager::PackageManager;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -121,18 +122,26 @@ pub enum Cause {
         machine: String,
     },
     /// A package manager for which no installer is written.
-    #[error("no installer is written for the package manager `{manager}`")]
+    #[error("no installer is written for the package manager `{}`", word(.manager))]
     UnsupportedPackageManager {
-        /// `dnf`.
-        manager: String,
+        /// The release's.
+        manager: PackageManager,
+        /// Those for which one is written.
+        written: Vec<PackageManager>,
     },
-    /// The record lacks what the source of the base needs.
-    #[error("the record has no {what}, which the {source_kind} base needs")]
+    /// The record lacks what making the image needs.
+    #[error("the record has no {what}, which {needed_for} needs")]
     RecordLacks {
-        /// `oci_image`.
+        /// `image`.
         what: String,
-        /// `oci`.
-        source_kind: String,
+        /// `an OCI base`.
+        needed_for: &'static str,
+    },
+    /// No mirror of a suite is known.
+    #[error("no mirror of the suite {suite} is known")]
+    NoMirror {
+        /// `trixie-security`.
+        suite: String,
     },
     /// Offline, and nothing suitable in the cache.
     #[error("what is needed is not in the cache, and offline forbids fetching it")]
@@ -241,6 +250,7 @@ impl Cause {
             Cause::MirrorUnreachable { cached_age: None, .. } => {
                 "check the network and the machine's apt sources, or name another mirror with --mirror; --offline works once an image is cached".to_owned()
             }
+            Cause::NoMirror { .. } => "name one with --mirror".to_owned(),
             Cause::Expired { .. } => {
                 "use a fresher mirror (--mirror), or accept its age with --accept-expired, which the evidence then records".to_owned()
             }
@@ -253,9 +263,12 @@ impl Cause {
             Cause::DiskFull => "free space, or put the cache elsewhere; `clean` removes old images".to_owned(),
             Cause::ToolMissing { program } => format!("install `{program}`, or use the OCI source"),
             Cause::NotRoot => "run as root".to_owned(),
-            Cause::UnsupportedPackageManager { .. } => {
-                "images are made of releases with apt so far; run `kata-qualify run --in host` on such a system itself"
-                    .to_owned()
+            Cause::UnsupportedPackageManager { written, .. } => {
+                let written: Vec<String> = written.iter().map(word).collect();
+                format!(
+                    "images are made of releases with {} so far; run `kata-qualify run --in host` on such a system itself",
+                    written.join(", ")
+                )
             }
             Cause::WrongArchitecture { .. } => "run on a machine of that architecture".to_owned(),
             Cause::Unmapped { .. } => "packages' scripts run in user namespaces on a mount that maps their ids, never as this machine's root: that takes Linux 5.12 and a cache on ext4, XFS or Btrfs (Linux 6.3 for tmpfs), and user namespaces that are not switched off (user.max_user_namespaces)".to_owned(),
@@ -263,6 +276,11 @@ impl Cause {
             _ => return None,
         })
     }
+}
+
+/// A package manager as records name it.
+fn word(manager: &PackageManager) -> String {
+    format!("{manager:?}").to_lowercase()
 }
 
 /// `3 days`, `5 hours`, `12 minutes`: the age of a cached image for people.

@@ -31,6 +31,12 @@ pub(crate) trait Family: Sync {
     /// Whether a text names a package's file.
     fn is_package_file(&self, text: &str) -> bool;
 
+    /// The form of a package's name, for messages.
+    fn name_form(&self) -> &'static str;
+
+    /// The form of a package's file, for messages.
+    fn file_form(&self) -> &'static str;
+
     /// The name of the package in a file.
     fn name_in_file(&self, file: &Path) -> Option<PackageName>;
 
@@ -105,9 +111,10 @@ pub(crate) trait Archives {
 /// # Errors
 /// When no family of that package manager is written.
 pub(crate) fn of(release: &Release) -> Result<&'static dyn Family, Failure> {
-    ALL.into_iter().find(|family| family.package_manager() == release.package_manager).ok_or_else(|| {
-        let manager = format!("{:?}", release.package_manager).to_lowercase();
-        Cause::UnsupportedPackageManager { manager }.into()
+    let manager = release.package_manager;
+    ALL.into_iter().find(|family| family.package_manager() == manager).ok_or_else(|| {
+        let written = ALL.iter().map(|family| family.package_manager()).collect();
+        Cause::UnsupportedPackageManager { manager, written }.into()
     })
 }
 
@@ -124,7 +131,7 @@ pub(crate) fn checked(family: &dyn Family, mut names: Vec<String>) -> Result<Vec
     let check = |name: String| match family.package_name(&name) {
         Some(checked) => Ok(checked),
         None => {
-            let reason = "expected a Debian package name in the record".to_owned();
+            let reason = format!("expected {} in the record", family.name_form());
             Err(Failure::from(Cause::BadPackage { name, reason }))
         }
     };
@@ -148,7 +155,8 @@ impl FromStr for ExtraPackage {
         }
         let name = ALL.iter().find_map(|family| family.package_name(text));
         name.map(ExtraPackage::Name).ok_or_else(|| {
-            bad("expected a Debian package name (lower-case letters, digits, `+`, `.`, `-`) or a .deb file")
+            let forms = ALL.map(|family| format!("{} or {}", family.name_form(), family.file_form()));
+            bad(&format!("expected {}", forms.join(", ")))
         })
     }
 }

@@ -51,13 +51,13 @@ fn any_way(release: &Release, options: &Options) -> Result<(), Failure> {
         return Ok(());
     }
     able_to_build(release)?;
-    let lacks = |what: &str, kind: &str| Cause::RecordLacks { what: what.to_owned(), source_kind: kind.to_owned() };
+    let lacks = |what: &str, needed_for| Cause::RecordLacks { what: what.to_owned(), needed_for };
     match source_of(family, release, options) {
-        Source::Oci if release.oci_image.is_none() => Err(lacks("image", "oci").into()),
+        Source::Oci if release.oci_image.is_none() => Err(lacks("image", "an OCI base").into()),
         Source::Bootstrap if !in_path(family.bootstrap_program()) => {
             Err(Cause::ToolMissing { program: family.bootstrap_program().to_owned() }.into())
         }
-        _ if release.suites.is_empty() => Err(lacks("suite", "apt").into()),
+        _ if release.suites.is_empty() => Err(lacks("suite", "installing packages").into()),
         _ => Ok(()),
     }
 }

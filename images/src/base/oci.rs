@@ -32,7 +32,7 @@ pub(crate) fn pull(runner: &Runner<'_>, release: &Release) -> Result<Pulled, Fai
     let reference = release
         .oci_image
         .clone()
-        .ok_or_else(|| Cause::RecordLacks { what: "oci_image".to_owned(), source_kind: "oci".to_owned() })?;
+        .ok_or_else(|| Cause::RecordLacks { what: "image".to_owned(), needed_for: "an OCI base" })?;
     wait_for(runner, async |docker| {
         let (name, tag) = split(&reference);
         let options = CreateImageOptionsBuilder::new().from_image(name).tag(tag).build();

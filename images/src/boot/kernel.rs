@@ -53,7 +53,7 @@ pub(crate) fn image(tree: &Path, kernel: &KernelFiles) -> Result<Vec<u8>, Failur
 }
 
 pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failure> {
-    let lacks = |what: String| Cause::RecordLacks { what, source_kind: "guest".to_owned() };
+    let lacks = |what: String| Cause::RecordLacks { what, needed_for: "a guest" };
     let kernel = release.kernel.as_ref().ok_or_else(|| lacks("kernel".to_owned()))?;
     let glob = &kernel.image;
     if glob.matches('*').count() != 1 {

@@ -47,6 +47,14 @@ impl Family for Apt {
         names::is_file(text)
     }
 
+    fn name_form(&self) -> &'static str {
+        names::NAME_FORM
+    }
+
+    fn file_form(&self) -> &'static str {
+        names::FILE_FORM
+    }
+
     fn name_in_file(&self, file: &Path) -> Option<PackageName> {
         names::in_file(file)
     }

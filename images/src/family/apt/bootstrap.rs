@@ -34,7 +34,7 @@ pub(crate) fn default_mirrors(
     folder: &Path,
 ) -> Result<Mirrors, Failure> {
     let Some(suite) = release.suites.iter().find(|s| s.archive == Archive::Main) else {
-        return Err(Cause::RecordLacks { what: "suite".to_owned(), source_kind: "bootstrap".to_owned() }.into());
+        return Err(Cause::RecordLacks { what: "suite".to_owned(), needed_for: "installing packages" }.into());
     };
     let mut command = fetch.mmdebstrap()?;
     command

@@ -51,10 +51,7 @@ fn fetch_one(
     folder: &Path,
     name: &str,
 ) -> Result<Index, Failure> {
-    let mirror = mirrors.get(suite.archive).ok_or_else(|| Cause::RecordLacks {
-        what: format!("mirror for suite {}", suite.name),
-        source_kind: "bootstrap".to_owned(),
-    })?;
+    let mirror = mirrors.get(suite.archive).ok_or_else(|| Cause::NoMirror { suite: suite.name.clone() })?;
     let url = format!("{mirror}/dists/{}/InRelease", suite.name);
     let mut pauses = PAUSES.iter();
     while let Err(mut failure) = fetch.file(runner, &url, name) {

@@ -3,6 +3,11 @@
 use crate::family::install::PackageName;
 use std::path::Path;
 
+/// What names look like, for messages.
+pub(crate) const NAME_FORM: &str = "a Debian package name (lower-case letters, digits, `+`, `.`, `-`)";
+/// What files look like.
+pub(crate) const FILE_FORM: &str = "a .deb file";
+
 /// A text as a package's name, if it is one.
 pub(crate) fn package(text: &str) -> Option<PackageName> {
     is_package(text).then(|| PackageName::new(text))
