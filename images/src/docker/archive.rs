@@ -1,9 +1,9 @@
 //! A tree as a tar archive, streamed to Docker.
 
+use crate::tree::attributes;
 use futures_util::Stream;
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use tokio::sync::mpsc;
@@ -109,8 +109,8 @@ fn append(
         }
         seen.insert((meta.dev(), meta.ino()), path.to_owned());
     }
-    let attributes = attributes(from)?;
-    builder.append_pax_extensions(attributes.iter().map(|(name, value)| (name.as_str(), value.as_slice())))?;
+    let records = records(from)?;
+    builder.append_pax_extensions(records.iter().map(|(name, value)| (name.as_str(), value.as_slice())))?;
     if meta.is_dir() {
         header.set_size(0);
         return builder.append_data(&mut header, path, io::empty());
@@ -121,25 +121,11 @@ fn append(
 }
 
 /// Extended attributes as PAX records that Docker understands (`SCHILY.xattr.*`).
-fn attributes(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
-    let mut names = vec![0_u8; 4096];
-    let length = match rustix::fs::llistxattr(path, names.as_mut_slice()) {
-        Ok(length) => length,
-        Err(rustix::io::Errno::NOTSUP) => return Ok(Vec::new()),
-        Err(e) => return Err(e.into()),
-    };
-    let mut all = Vec::new();
-    for name in names[..length].split(|b| *b == 0).filter(|n| !n.is_empty()) {
-        // `trusted.*` are an overlay's, `system.*` are ACLs, which Docker refuses.
-        if !(name.starts_with(b"security.capability") || name.starts_with(b"user.")) {
-            continue;
-        }
-        let mut value = vec![0_u8; 65536];
-        let length = rustix::fs::lgetxattr(path, std::ffi::OsStr::from_bytes(name), value.as_mut_slice())?;
-        value.truncate(length);
-        all.push((format!("SCHILY.xattr.{}", String::from_utf8_lossy(name)), value));
-    }
-    Ok(all)
+fn records(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
+    // `trusted.*` are an overlay's, `system.*` are ACLs, which Docker refuses.
+    let is_taken = |name: &[u8]| name.starts_with(b"security.capability") || name.starts_with(b"user.");
+    let taken = attributes::of(path)?.into_iter().filter(|(name, _)| is_taken(name));
+    Ok(taken.map(|(name, value)| (format!("SCHILY.xattr.{}", String::from_utf8_lossy(&name)), value)).collect())
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@
 //! more do its unchanged files become hard links to those of the other tree.
 //! Finished trees are read and never written to, so that no change of one can show in another.
 
+use super::attributes;
 use std::collections::BTreeSet;
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ pub(crate) fn link_unchanged(base: &Path, tree: &Path) -> io::Result<usize> {
         for (name, meta) in entries.iter().filter(|(_, meta)| compared(meta)) {
             let (mine, other) = (tree.join(folder).join(name), theirs.join(name));
             if std::fs::symlink_metadata(&other).is_ok_and(|seen| is_alike(&seen, meta))
-                && attributes(&mine)? == attributes(&other)?
+                && attributes::of(&mine)? == attributes::of(&other)?
                 && same_content(&mine, &other)?
             {
                 // Under a name that no package uses, until it replaces the copy.
@@ -94,7 +94,7 @@ fn is_folder(tree: &Path, path: &Path) -> bool {
 }
 
 fn is_the_same(seen: &Metadata, meta: &Metadata, base: &Path, tree: &Path) -> io::Result<bool> {
-    if !is_alike(seen, meta) || attributes(base)? != attributes(tree)? {
+    if !is_alike(seen, meta) || attributes::of(base)? != attributes::of(tree)? {
         return Ok(false);
     }
     if meta.is_symlink() {
@@ -125,24 +125,6 @@ fn walk(tree: &Path, visit: Visit<'_>) -> io::Result<()> {
 fn is_alike(a: &Metadata, b: &Metadata) -> bool {
     let of = |m: &Metadata| (m.mode(), m.uid(), m.gid(), m.mtime(), m.mtime_nsec(), m.rdev());
     of(a) == of(b) && (a.is_dir() || a.len() == b.len())
-}
-
-fn attributes(path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let mut names = vec![0_u8; 1 << 16];
-    let length = match rustix::fs::llistxattr(path, names.as_mut_slice()) {
-        Ok(length) => length,
-        Err(rustix::io::Errno::NOTSUP) => return Ok(Vec::new()),
-        Err(e) => return Err(e.into()),
-    };
-    let mut all = Vec::new();
-    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        let mut value = vec![0_u8; 1 << 16];
-        let length = rustix::fs::lgetxattr(path, std::ffi::OsStr::from_bytes(name), value.as_mut_slice())?;
-        value.truncate(length);
-        all.push((name.to_vec(), value));
-    }
-    all.sort();
-    Ok(all)
 }
 
 fn same_content(a: &Path, b: &Path) -> io::Result<bool> {
