@@ -1,5 +1,24 @@
 //! Tells the tests what this machine lacks.
 
 fn main() {
-    lacks::tell(&[lacks::APT, lacks::BASH, lacks::BASH_COMPLETION, lacks::CONTAINERD, lacks::DEBHELPER, lacks::DEBIAN_SYSTEM, lacks::DNF, lacks::FISH, lacks::LINTIAN, lacks::MAN, lacks::MOUNTING, lacks::PACMAN, lacks::PYTHON, lacks::ROOT, lacks::STRACE, lacks::SYSTEMD_ANALYZE, lacks::ZSH, lacks::ZYPPER]);
+    lacks::tell(&[
+        lacks::APT,
+        lacks::BASH,
+        lacks::BASH_COMPLETION,
+        lacks::CONTAINERD,
+        lacks::DEBHELPER,
+        lacks::DEBIAN_SYSTEM,
+        lacks::DNF,
+        lacks::FISH,
+        lacks::LINTIAN,
+        lacks::MAN,
+        lacks::MOUNTING,
+        lacks::PACMAN,
+        lacks::PYTHON,
+        lacks::ROOT,
+        lacks::STRACE,
+        lacks::SYSTEMD_ANALYZE,
+        lacks::ZSH,
+        lacks::ZYPPER,
+    ]);
 }

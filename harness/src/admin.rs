@@ -1,9 +1,9 @@
 //! What the admin's own records say. A mistake in them is no finding about the distro.
 
-use kata_osinfo::arch::Arch;
-use kata_osinfo::database::Database;
-use kata_osinfo::record::StatedFact;
-use kata_osinfo::release::Release;
+use model::arch::Arch;
+use model::database::Database;
+use model::record::StatedFact;
+use model::release::Release;
 use std::collections::BTreeMap;
 use suites::outcome::{Component, Outcome};
 

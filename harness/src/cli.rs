@@ -14,7 +14,7 @@ use crate::progress::{Printable, tell};
 use anyhow::Context as _;
 use arguments::{Arguments, Command};
 use clap::Parser as _;
-use kata_osinfo::diagnostic::error_chain;
+use model::diagnostic::error_chain;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

@@ -5,10 +5,10 @@ pub mod host;
 pub mod vm;
 
 use crate::line::Line;
-use protocol::facts::{self, Fact, Facts};
 use container::{Container, ContainerError};
 use host::{Host, HostError};
-use kata_osinfo::diagnostic::error_chain;
+use model::diagnostic::error_chain;
+use protocol::facts::{self, Fact, Facts};
 use std::sync::Arc;
 use std::time::Duration;
 use vm::outer::OuterError;

@@ -1,8 +1,8 @@
 //! The journal of a run, as its cells write it.
 
 use crate::progress::Progress;
-use kata_osinfo::diagnostic::error_chain;
-use kata_osinfo::sync::locked;
+use model::diagnostic::error_chain;
+use model::sync::locked;
 use reports::journal::{Event, Writer};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

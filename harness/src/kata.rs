@@ -7,10 +7,11 @@
 use crate::built_in::AGENT;
 use crate::environments::vm::{Content, SeedFile};
 use crate::replacement::Replacement;
-use images::artifacts::{self, Agent, Artifacts, ArtifactsError, Source};
-use images::{ImageError, kernel, modules};
-use kata_osinfo::profile::{Profile, Runtime};
-use kata_osinfo::release::Release;
+use images::ImageError;
+use images::artifacts::{self, Agent, Artifacts, ArtifactsError, ExternalFile};
+use images::boot::{kernel, modules};
+use model::profile::{Profile, Runtime};
+use model::release::Release;
 use reports::matrix::SUBSTITUTE;
 use std::iter;
 use std::path::{Path, PathBuf};
@@ -95,7 +96,7 @@ impl Supplied {
     /// # Errors
     /// What is wrong with a source, or that it serves none of the profiles.
     pub fn open(
-        sources: &[Source],
+        sources: &[ExternalFile],
         replacements: &[Replacement],
         profiles: &[Profile],
         scratch: &Path,
@@ -263,7 +264,7 @@ fn language(kind: Runtime) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kata_osinfo::diagnostic::error_chain;
+    use model::diagnostic::error_chain;
     use std::collections::BTreeMap;
     use std::fs;
 
@@ -289,8 +290,8 @@ mod tests {
     }
 
     fn open(releases: &[&tempfile::TempDir], profiles: &[&str]) -> Result<Supplied, String> {
-        let source = |dir: &&tempfile::TempDir| Source::parse(&dir.path().to_string_lossy()).unwrap();
-        let sources: Vec<Source> = releases.iter().map(source).collect();
+        let source = |dir: &&tempfile::TempDir| ExternalFile::parse(&dir.path().to_string_lossy()).unwrap();
+        let sources: Vec<ExternalFile> = releases.iter().map(source).collect();
         let profiles: Vec<Profile> = profiles.iter().map(|name| Profile::find(name).unwrap().clone()).collect();
         Supplied::open(&sources, &[], &profiles, Path::new("/nonexistent")).map_err(|e| error_chain(&e))
     }
@@ -349,8 +350,8 @@ mod tests {
         fs::write(&path, "daemon").unwrap();
         let replacement = Replacement::parse(&format!("virtiofsd={}", path.display())).unwrap();
         let supplied = Supplied::open(&[], &[replacement], &[], Path::new("/nonexistent")).unwrap();
-        let database = kata_osinfo::database::Database::embedded();
-        let release = database.record("debian").unwrap().release("12", kata_osinfo::arch::Arch::X86_64).unwrap();
+        let database = model::database::Database::embedded();
+        let release = database.record("debian").unwrap().release("12", model::arch::Arch::X86_64).unwrap();
         let qemu = release.qemu().unwrap().path.clone();
         let mut claims = Claims {
             release,

@@ -1,7 +1,7 @@
 //! The harness's end of a line to an environment's agent.
 
 use futures_util::{Stream, StreamExt as _};
-use kata_osinfo::sync::locked;
+use model::sync::locked;
 use protocol::frame::Decoder;
 use protocol::message::{self, EnvironmentReply, EnvironmentRequest, Message, Numbered, VERSION};
 use std::collections::HashMap;

@@ -1,8 +1,8 @@
 //! From catalogue and profiles to units of work: which tests run in which guest, and for which profiles at once.
 
 use crate::progress::CellLine;
-use kata_osinfo::profile::Profile;
-use kata_osinfo::release::Release;
+use model::profile::Profile;
+use model::release::Release;
 use reports::journal::CellId;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::catalogue::{self, Configuration, Test};

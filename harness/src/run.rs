@@ -18,10 +18,10 @@ use agent::launch::compose::normalised;
 use agent::launch::provided::Provided;
 use anyhow::Context as _;
 use bollard::Docker;
-use images::artifacts::Source;
-use kata_osinfo::diagnostic::error_chain;
-use kata_osinfo::profile::Profile;
-use kata_osinfo::release::Release;
+use images::artifacts::ExternalFile;
+use model::diagnostic::error_chain;
+use model::profile::Profile;
+use model::release::Release;
 use reports::journal::{CellId, Environment, Event, SCHEMA, Writer};
 use reports::redact::Redactor;
 use std::io;
@@ -45,7 +45,7 @@ pub struct Request {
     /// Profiles.
     pub profiles: Vec<Profile>,
     /// Where Kata comes from, for virtual machines.
-    pub kata: Vec<Source>,
+    pub kata: Vec<ExternalFile>,
     /// What Kata is to use in the place of the distro's own.
     pub replacements: Vec<Replacement>,
     /// Part of a test's id, or nothing for all.
@@ -134,7 +134,7 @@ pub async fn run(
     if swept.removed > 0 {
         progress.say(&format!("swept {} half images of preparations that are over", swept.removed));
     }
-    for left in swept.left {
+    for left in swept.leftovers {
         progress.say(&format!("warning: left {left}"));
     }
     let (sources, replacements) = (request.kata.clone(), request.replacements.clone());
@@ -251,7 +251,7 @@ fn tell(progress: &Progress, swept: &Swept) {
     for removed in &swept.removed {
         progress.say(&format!("swept {removed} of a run that is over"));
     }
-    for left in &swept.left {
+    for left in &swept.leftovers {
         progress.say(&format!("warning: left {left}"));
     }
 }
@@ -276,19 +276,19 @@ async fn trim(docker: Option<&Docker>, cache: &Path, budget: u64, progress: &Pro
             None => "removed an image from the cache that could not be read: the cache was full".to_owned(),
         });
     }
-    for stuck in &trimmed.stuck {
-        progress.say(&format!("warning: left {stuck}"));
+    for left in &trimmed.leftovers {
+        progress.say(&format!("warning: left {left}"));
     }
-    if trimmed.left > budget {
+    if trimmed.bytes > budget {
         let gib = |bytes: u64| bytes.div_ceil(1 << 30);
         progress.say(&format!(
             "warning: the cache takes {} GiB of its {}, and runs that go on need all of it",
-            gib(trimmed.left),
+            gib(trimmed.bytes),
             gib(budget)
         ));
     }
     let Some(docker) = docker else { return };
-    match images::container::remove_orphans(docker, cache).await {
+    match images::docker::remove_orphans(docker, cache).await {
         // What is left is in use, which nobody has to know.
         Ok(done) => done.removed.iter().for_each(|tag| progress.say(&format!("removed {tag} from Docker"))),
         Err(e) => warn("Docker's images were not looked through", e),

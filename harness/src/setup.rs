@@ -8,11 +8,12 @@ use crate::line::{Line, LineError, ask};
 use crate::plan::Cell;
 use crate::shared::Shared;
 use agent::home::VOLUME;
+use images::boot::{initramfs, kernel, modules};
+use images::{Disk, ExtraFile, Hold, Image, ImageError, Manifest, Origin, docker};
+use model::profile::Profile;
+use model::release::Release;
+use model::verified::Basis;
 use protocol::message::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
-use images::{Disk, ExtraFile, Hold, Image, ImageError, Manifest, Origin, container, initramfs, kernel, modules};
-use kata_osinfo::profile::Profile;
-use kata_osinfo::release::Release;
-use kata_osinfo::verified::Basis;
 use reports::journal::{CellFacts, Environment};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -140,7 +141,7 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, SetupErro
             .await?;
             cell.line.doing("importing the image into Docker");
             let docker = shared.docker.as_ref().ok_or(SetupError::NoDocker)?;
-            let docker_image = container::ensure_imported(docker, &image).await?;
+            let docker_image = docker::ensure_imported(docker, &image).await?;
             let base = Base::Container { image: Box::new(image), docker_image };
             let holds = vec![hold];
             Prepared { base, holds, claims, initramfs: initramfs.into(), files: Vec::new(), pjdfstest }

@@ -210,7 +210,7 @@ pub struct Swept {
 
 impl Swept {
     fn leave(&mut self, path: &Path, why: &io::Error) {
-        self.left.push(images::Left { path: path.to_owned(), why: why.to_string() }.to_string());
+        self.left.push(images::Leftover { path: path.to_owned(), why: why.to_string() }.to_string());
     }
 }
 
@@ -224,7 +224,7 @@ pub async fn sweep(docker: &Docker, which: Which<'_>) -> Result<Swept, bollard::
         let short = id.chars().take(12).collect::<String>();
         match choose(&labels, which) {
             Choice::Leave => {}
-            Choice::Ask(lock) => swept.left.push(format!(
+            Choice::Ask(lock) => swept.leftovers.push(format!(
                 "container {short} of a run whose lock, {lock}, says nothing from here; if that run is over: docker rm \
                  --force --volumes {short}"
             )),
@@ -360,7 +360,7 @@ mod tests {
         let swept = sweep_folders(dir.path()).unwrap();
         assert_eq!(swept.removed, ["folder dead.kata"]);
         assert_eq!(swept.others, [dir.path().join("other.thing")]);
-        let [odd, lock] = &swept.left[..] else { panic!("{swept:?}") };
+        let [odd, lock] = &swept.leftovers[..] else { panic!("{swept:?}") };
         assert!(odd.starts_with(&format!("{}: ", dir.path().join("odd.host").display())), "{odd}");
         assert!(lock.starts_with(&format!("{}: is a link", dir.path().join("r1.lock").display())), "{lock}");
         assert!(swept.alive, "it may go on");

@@ -433,7 +433,7 @@ fn list_profiles_is_data_too() {
     let said = said_in(&dir, &["list", "profiles", "--format", "json"]);
     let profiles: serde_json::Value = serde_json::from_str(said.strip_suffix("exit 0\n").unwrap()).unwrap();
     let names: Vec<&str> = profiles.as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
-    let all: Vec<&str> = kata_osinfo::profile::Profile::all().iter().map(|p| p.name.as_str()).collect();
+    let all: Vec<&str> = model::profile::Profile::all().iter().map(|p| p.name.as_str()).collect();
     assert_eq!(names, all);
     assert!(profiles.as_array().unwrap().iter().all(|p| p["tag"].is_string() && p["range"].is_string()));
 }
@@ -558,7 +558,7 @@ fn killed_run(dir: &Path) {
     let cell = CellId {
         distro: "debian".into(),
         release: "13".into(),
-        arch: kata_osinfo::arch::Arch::X86_64,
+        arch: model::arch::Arch::X86_64,
         environment: Environment::Container,
     };
     let profiles = vec!["go-3.29".to_owned()];
@@ -638,7 +638,7 @@ fn clean_says_what_it_leaves_and_why() {
     warning: connecting to Docker: Socket not found: /nonexistent/docker.sock: containers and volumes, if any, were not looked at
     warning: left <DIR>/cache/runs/r1.lock: is a link: expected a folder or file of your own that nobody else may write to
     note: left <DIR>/cache/runs/other.thing: kata-qualify did not make it
-    warning: left <DIR>/cache/images/.tmp/x: its lock says nothing of its maker: <DIR>/cache/images/.tmp/x/lock is a link: expected a folder or file of your own that nobody else may write to
+    warning: left <DIR>/cache/images/.tmp/x: its lock does not tell whether its maker is alive: <DIR>/cache/images/.tmp/x/lock is a link: expected a folder or file of your own that nobody else may write to
     note: left <DIR>/cache/images/stray: kata-qualify did not make it
     exit 3
     ");

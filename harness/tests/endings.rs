@@ -2,14 +2,14 @@
 //!
 //! Needs root, mmdebstrap and Docker, as `kata-qualify doctor` says.
 
-use protocol::fault::Fault;
-use protocol::message::{EnvironmentReply, EnvironmentRequest};
 use harness::environments::container;
 use harness::{line, setup, sweep};
-use kata_osinfo::arch::Arch;
-use kata_osinfo::database::Database;
-use kata_osinfo::profile::Profile;
+use model::arch::Arch;
+use model::database::Database;
+use model::profile::Profile;
 use protocol::fault::Fault;
+use protocol::fault::Fault;
+use protocol::message::{EnvironmentReply, EnvironmentRequest};
 use protocol::message::{EnvironmentReply, EnvironmentRequest};
 use std::path::PathBuf;
 use suites::environment::Ending;
@@ -31,7 +31,7 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
     let prepared = tokio::task::spawn_blocking(move || images::prepare(&wanted, &options, &|_| {})).await.unwrap();
     let image = prepared.unwrap();
     let (claims, initramfs) = setup::boot_files_of(&image, &release, std::slice::from_ref(&profile)).unwrap();
-    let docker_image = images::container::ensure_imported(&docker, &image).await.unwrap();
+    let docker_image = images::docker::ensure_imported(&docker, &image).await.unwrap();
     let mut prepared = setup::Prepared {
         base: setup::Base::Container { image: Box::new(image), docker_image: docker_image.clone() },
         holds: Vec::new(),

@@ -8,8 +8,8 @@ mod command;
 
 use command::{cell, end, errors, kata_qualify, outcomes, results};
 use jiff::civil::date;
-use kata_osinfo::arch::Arch;
-use kata_osinfo::verified::{self, Basis, Verdict, VerifiedCapability, VerifiedEntry};
+use model::arch::Arch;
+use model::verified::{self, Basis, Verdict, VerifiedCapability, VerifiedEntry};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -85,13 +85,13 @@ fn earlier(release: &str) -> VerifiedEntry {
         release: release.to_owned(),
         arch: Arch::X86_64,
         profile: "go-3.29".to_owned(),
-        environment: kata_osinfo::environment::Environment::Container,
+        environment: model::environment::Environment::Container,
         basis: Basis::Emulated,
         tested: date(2026, 1, 2),
         harness: "0.0.1".to_owned(),
         test_set: "d3dcb968b1d5".to_owned(),
         versions: BTreeMap::from([("qemu-system-x86".to_owned(), "1:1.0".to_owned())]),
-        capabilities: BTreeMap::from([(kata_osinfo::capability::Capability::VmmBoot, supported)]),
+        capabilities: BTreeMap::from([(model::capability::Capability::VmmBoot, supported)]),
     }
 }
 

@@ -7,8 +7,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails by panicking")]
 
-use kata_osinfo::profile::Profile;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use model::profile::Profile;
 use reports::run::{Cell, Run};
 use reports::verdict::Standing;
 use std::collections::BTreeSet;

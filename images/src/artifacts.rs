@@ -1,26 +1,25 @@
-//! Kata's own files, brought along: a release archive, or a folder like it.
+//! Kata's own files: a release archive, or a folder like it.
 //!
-//! Upstream's `kata-static-VERSION-ARCH.tar.{xz,zst}` has everything below `opt/kata/`; a folder may have that, or be it.
+//! Upstream's `kata-static-VERSION-ARCH.tar.{xz,zst}` has everything below `opt/kata/`; a folder may contain
+//! that or be it.
 //! What it contains decides which runtime it is: a Go shim and a Rust shim have the same name.
 
-pub use self::guest::{Agent, guest_initrd, lay_over};
-pub use crate::brought::Source;
-use crate::brought::SourceError;
-use crate::digest;
-use kata_osinfo::profile::{Beyond, Profile, Runtime};
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-
+mod archive;
 mod go;
 mod guest;
+mod version;
 
-/// Entries of an archive at most, and the bytes they may unpack to: upstream's has some hundreds, and about 2 GiB.
-const ENTRIES: usize = 100_000;
-const BYTES: u64 = 16 << 30;
-/// Bytes of a file VERSION.
-const MAX_VERSION: u64 = 256;
+pub use self::guest::{Agent, guest_initrd, lay_over};
+pub use crate::external_file::ExternalFile;
+
+use crate::digest;
+use crate::external_file::ExternalFileError;
+use model::profile::{Beyond, Profile, Runtime};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
 /// Bytes of a program, a shim or the agent; upstream's have some 60 MB.
 const MAX_PROGRAM: u64 = 512 << 20;
 /// Bytes of an initrd; upstream's have some 300 MB.
@@ -32,9 +31,6 @@ const SHIMS: [&str; 4] = [
     "bin/containerd-shim-kata-rs-v2",
     "containerd-shim-kata-v2",
 ];
-/// How an archive's name begins, before its version: `kata-static-4.1.0-amd64.tar.zst`. From 4.0.0 on `kata-ctl` is in an
-/// archive of its own, from 4.1.0 on the Go runtime is, too.
-const NAMES: [&str; 4] = ["kata-static-", "kata-tools-static-", "kata-go-static-", "kata-containers-"];
 /// The programs that check a host, the Go runtime's and the Rust one's.
 const CHECKERS: [&str; 2] = ["bin/kata-runtime", "bin/kata-ctl"];
 /// Kata's own guest initrd.
@@ -44,9 +40,9 @@ const INITRDS: [&str; 2] = ["share/kata-containers/kata-containers-initrd.img", 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArtifactsError {
-    /// The archive is not to be had, or not the one that the checksum is of.
+    /// The archive cannot be read or fetched, or has another checksum.
     #[error(transparent)]
-    Source(#[from] SourceError),
+    File(#[from] ExternalFileError),
     /// A checksum was given for a folder.
     #[error("{path} is a folder, which has no checksum: leave it out, or name the archive")]
     FolderChecksum {
@@ -98,7 +94,7 @@ pub enum ArtifactsError {
     },
 }
 
-/// What is in a file, if that is no more than such files have: an entry of an archive may be a hole.
+/// The content of a file that is no larger than such files are: an entry of an archive may be a hole.
 fn content(path: &Path, most: u64) -> Result<Vec<u8>, ArtifactsError> {
     let file = doing(File::open(path), "opening", path)?;
     if doing(file.metadata(), "reading", path)?.len() > most {
@@ -144,7 +140,7 @@ pub struct Artifacts {
     pub kernel: Option<PathBuf>,
     /// Kata's own guest initrd.
     pub initrd: Option<PathBuf>,
-    /// What was unpacked goes with this.
+    /// The folder that was unpacked to, removed with this value.
     _unpacked: Option<tempfile::TempDir>,
 }
 
@@ -153,7 +149,7 @@ impl Artifacts {
     ///
     /// # Errors
     /// What is wrong with the source, by name; nothing is unpacked before the checksum has been verified.
-    pub fn open(source: &Source, scratch: &Path) -> Result<Artifacts, ArtifactsError> {
+    pub fn open(source: &ExternalFile, scratch: &Path) -> Result<Artifacts, ArtifactsError> {
         let place = PathBuf::from(&source.place);
         if !source.is_address() && place.is_dir() {
             if source.checksum.is_some() {
@@ -166,8 +162,7 @@ impl Artifacts {
         let (archive, found) = source.open(&folder.path().join("archive"), &AtomicBool::new(false))?;
         let tree = folder.path().join("tree");
         doing(fs::create_dir(&tree), "making", &tree)?;
-        unpack(&archive, &tree)?;
-        links_stay_inside(&tree)?;
+        archive::unpack(&archive, &tree)?;
         inspect(&tree, source.name(), Some(found), Some(folder))
     }
 
@@ -224,7 +219,7 @@ fn inspect(
         .into_iter()
         .map(|path| content(&path, MAX_PROGRAM).map(|bytes| (path, bytes)))
         .collect::<Result<_, ArtifactsError>>()?;
-    let version = version(prefix, name, &programs)?;
+    let version = version::of(prefix, name, &programs)?;
     let mut shims = Vec::new();
     let refused = |kind, source| {
         let runtime = if kind == Runtime::Go { "go" } else { "rust" };
@@ -268,140 +263,6 @@ fn inspect(
         initrd: first(&INITRDS),
         prefix: prefix.clone(),
         _unpacked: unpacked,
-    })
-}
-
-/// The release's `VERSION`; without it what the Go shim's bytes say, or the archive's or folder's name.
-///
-/// Nothing of the archive is run to be asked.
-fn version(prefix: &Path, name: &str, shims: &[(PathBuf, Vec<u8>)]) -> Result<String, ArtifactsError> {
-    let mut text = String::new();
-    if let Ok(file) = File::open(prefix.join("VERSION")) {
-        doing(file.take(MAX_VERSION).read_to_string(&mut text), "reading", &prefix.join("VERSION"))?;
-    }
-    let said = || shims.iter().find_map(|(_, bytes)| go::version(bytes));
-    let named = || NAMES.iter().find_map(|start| name.strip_prefix(start)).map(|rest| of_name(rest).to_owned());
-    let found = match text.trim() {
-        "" => said().or_else(named).unwrap_or_default(),
-        version => version.to_owned(),
-    };
-    let word = found.starts_with(|c: char| c.is_ascii_digit())
-        && found.chars().all(|c| c.is_ascii_alphanumeric() || ".-+~".contains(c));
-    match word {
-        true => Ok(found),
-        false => Err(ArtifactsError::Missing {
-            what: "version",
-            place: prefix.display().to_string(),
-            expected: "a file VERSION such as 3.30.0, a Go shim that was not stripped, or a name such as \
-                       kata-static-3.30.0-amd64.tar.zst"
-                .to_owned(),
-        }),
-    }
-}
-
-/// `3.30.0-rc0` of `3.30.0-rc0-amd64.tar.xz`.
-fn of_name(rest: &str) -> &str {
-    let first = rest.find('-').unwrap_or(rest.len());
-    let candidate = rest[first..].strip_prefix("-rc").or_else(|| rest[first..].strip_prefix("-alpha"));
-    let end = match candidate {
-        Some(after) => after.find('-').map_or(rest.len(), |at| rest.len() - after.len() + at),
-        None => first,
-    };
-    // Without an architecture the suffix comes at once.
-    let word = &rest[..end];
-    word.find(".tar").map_or(word, |at| &word[..at])
-}
-
-/// A file's content, decompressed by what it begins with.
-fn decompressed(path: &Path) -> Result<Box<dyn Read>, ArtifactsError> {
-    let mut file = doing(File::open(path), "opening", path)?;
-    let mut magic = Vec::new();
-    doing((&mut file).take(6).read_to_end(&mut magic), "reading", path)?;
-    let file = doing(File::open(path), "opening", path)?;
-    Ok(match magic.as_slice() {
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(doing(zstd::stream::read::Decoder::new(file), "reading", path)?),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => Box::new(liblzma::read::XzDecoder::new(io::BufReader::new(file))),
-        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::new(file))),
-        _ => Box::new(io::BufReader::new(file)),
-    })
-}
-
-/// Unpacks an archive into an empty folder; nothing of it can lie, or point, outside.
-fn unpack(archive: &Path, folder: &Path) -> Result<(), ArtifactsError> {
-    let mut tar = tar::Archive::new(decompressed(archive)?);
-    tar.set_preserve_permissions(true);
-    tar.set_preserve_ownerships(false);
-    let (mut count, mut bytes) = (0, 0);
-    for entry in doing(tar.entries(), "reading", archive)? {
-        let mut entry = doing(entry, "reading", archive)?;
-        let path = doing(entry.path(), "reading", archive)?.into_owned();
-        let refuse =
-            |reason: &str| ArtifactsError::Entry { entry: path.display().to_string(), reason: reason.to_owned() };
-        count += 1;
-        bytes += entry.size();
-        if count > ENTRIES || bytes > BYTES {
-            return Err(refuse("the archive is larger than any release of Kata"));
-        }
-        if !stays_inside(&path) {
-            return Err(refuse("it leads out of the folder"));
-        }
-        let kind = entry.header().entry_type();
-        if let Some(target) = doing(entry.link_name(), "reading", archive)? {
-            let from = if kind.is_symlink() { path.parent().unwrap_or(Path::new("")) } else { Path::new("") };
-            // Upstream's links are relative; an absolute one would be resolved on this machine.
-            if target.is_absolute() || !stays_inside(&from.join(&target)) {
-                return Err(refuse("it is a link that leads out of the folder"));
-            }
-        } else if !(kind.is_file() || kind.is_dir() || kind.is_gnu_sparse()) {
-            return Err(refuse("it is neither a file, a folder nor a link"));
-        }
-        if !doing(entry.unpack_in(folder), "unpacking", &path)? {
-            return Err(refuse("it leads out of the folder"));
-        }
-    }
-    Ok(())
-}
-
-/// That no link of an unpacked archive leads out of it, however many others it passes through.
-///
-/// The folder is ours alone, so what is so now stays so.
-fn links_stay_inside(folder: &Path) -> Result<(), ArtifactsError> {
-    let top = doing(fs::canonicalize(folder), "resolving", folder)?;
-    let mut todo = vec![top.clone()];
-    while let Some(folder) = todo.pop() {
-        for entry in doing(fs::read_dir(&folder), "listing", &folder)? {
-            let path = doing(entry, "listing", &folder)?.path();
-            let kind = doing(fs::symlink_metadata(&path), "reading", &path)?;
-            if kind.is_dir() {
-                todo.push(path);
-            } else if kind.is_symlink() {
-                let outside = match fs::canonicalize(&path) {
-                    Ok(target) => !target.starts_with(&top),
-                    // A release's own links may lead to what it leaves out; nobody reads through them.
-                    Err(error) => error.kind() != io::ErrorKind::NotFound,
-                };
-                if outside {
-                    let entry = path.strip_prefix(&top).unwrap_or(&path).display().to_string();
-                    let reason = "it is a link that leads out of the folder".to_owned();
-                    return Err(ArtifactsError::Entry { entry, reason });
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Whether a relative path, taken word by word, never climbs above where it starts.
-fn stays_inside(path: &Path) -> bool {
-    let mut depth = 0_i32;
-    path.components().all(|component| {
-        depth += match component {
-            Component::Normal(_) => 1,
-            Component::CurDir => 0,
-            Component::ParentDir => -1,
-            Component::RootDir | Component::Prefix(_) => return false,
-        };
-        depth >= 0
     })
 }
 

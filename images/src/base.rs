@@ -1,44 +1,39 @@
-//! A base that the caller reads from a place of its own.
+//! Where a release's base tree comes from, before its packages are installed.
+//!
+//! Bootstrapping is the business of the release's family: `family/apt/bootstrap.rs` for Debian and Ubuntu.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+mod archive;
+pub mod cloud;
+pub(crate) mod oci;
+pub mod qcow2;
 
-/// Where a release's base comes from, if neither from its archive nor from a registry.
-///
-/// Reading a cloud image takes a virtual machine, of which this crate knows nothing.
-pub trait Base: fmt::Debug + Send + Sync {
-    /// What tells it from every other: its checksum.
-    /// It is known before anything is fetched or read, for the cache is asked first.
-    fn identity(&self) -> String;
+pub use cloud::{Archive, Base, Task};
 
-    /// Fetches and reads it; everything that this needs lies in `task.folder`, which goes afterwards.
-    ///
-    /// # Errors
-    /// What failed, in words that fit after "read the base".
-    fn read(&self, task: &Task<'_>) -> Result<Archive, String>;
+use serde::{Deserialize, Serialize};
 
-    /// Whether a tree is of the release that is wanted.
-    ///
-    /// # Errors
-    /// What it is instead.
-    fn accept(&self, tree: &Path) -> Result<(), String>;
+/// Where the base tree comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// Bootstrap where the distro's tool is installed, else OCI.
+    #[default]
+    Auto,
+    /// The own tool of the distro's family, `mmdebstrap` for Debian and Ubuntu.
+    Bootstrap,
+    /// The record's OCI image, through Docker.
+    Oci,
+    /// A vendor's cloud image, which [`Options::base`](crate::Options::base) reads; without one as [`Source::Auto`].
+    Cloud,
 }
 
-/// What reading a base is given.
-pub struct Task<'a> {
-    /// A folder of its own.
-    pub folder: &'a Path,
-    /// Whether to go on: neither cancelled nor late.
-    pub go_on: &'a dyn Fn() -> bool,
-    /// Told what is being done.
-    pub tell: &'a dyn Fn(&str),
-}
-
-/// A base that was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Archive {
-    /// Its root filesystem as a tar archive; not trusted.
-    pub tar: PathBuf,
-    /// The SHA-256 of what it was read from.
-    pub sha256: String,
+impl Source {
+    /// The word shown to people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Source::Auto => "auto",
+            Source::Bootstrap => "bootstrap",
+            Source::Oci => "oci",
+            Source::Cloud => "cloud",
+        }
+    }
 }

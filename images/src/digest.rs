@@ -1,7 +1,7 @@
 //! Hashes of what goes into an image.
 
 use crate::error::{Cause, Context, Failure};
-use kata_osinfo::hex::hex;
+use model::hex::hex;
 use sha2::{Digest, Sha256, Sha512};
 use std::io::Read;
 use std::path::Path;

@@ -1,34 +1,32 @@
 //! A release as a disk: its tree with the release's own init, kernel and initrd, booted as a virtual machine.
 //!
-//! The tree is copied, what a host needs is installed by the release's own package manager, its initrd is made by its
+//! The tree is copied, what a machine needs is installed by the release's own package manager, its initrd is made by its
 //! own tool, and `mke2fs -d` turns it into a file: nothing is mounted and no loop device is needed.
-//! The file is made once and never written to; whoever boots it writes to a layer of his own.
+//! The file is made once and never written to; whoever boots it writes to a layer of its own.
 
-use crate::cache::{Image, Store, Turn};
-use crate::command::tied;
+use crate::boot::initramfs::ExtraFile;
+use crate::boot::kernel;
+use crate::cache::{Image, Turn};
 use crate::digest::Fields;
-use crate::error::{Cause, Context, Failure, ImageError, Phase};
-use crate::fetch;
-use crate::initramfs::ExtraFile;
-use crate::install::{self, Install};
-use crate::kernel;
+use crate::error::{Context, Failure, ImageError};
+use crate::family::install::{ExtraPackage, Install, PackageName};
+use crate::family::{self, Family};
+use crate::job::{Job, able_to_build};
 use crate::manifest::Manifest;
-use crate::options::{ExtraPackage, Options, Progress, valid_name};
-use crate::prepare::{Job, able_to_build};
-use crate::{record, tree};
+use crate::options::Options;
+use crate::prepare::prepare;
+use crate::progress::{Phase, Progress};
+use crate::runner::tied;
+use crate::tree;
 use jiff::Timestamp;
-use kata_osinfo::release::Release;
+use model::release::Release;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Size of the disk, bytes; sparse, so that only what is in it takes room.
 const SIZE: u64 = 24 << 30;
-/// Bytes of an initrd.
-const MAX_INITRD: u64 = 1 << 30;
 /// The layout of what this module makes; another number makes new keys.
 const FORMAT: u32 = 1;
-/// What a Debian host consists of besides its kernel and its container manager; `ip` makes networks for containers.
-const HOST: [&str; 6] = ["dbus", "initramfs-tools", "iproute2", "kmod", "systemd-sysv", "udev"];
 /// mke2fs's settings, so that the machine's own `mke2fs.conf` does not decide what a release's kernel must understand.
 /// The features are those that every kernel since 3.6 mounts.
 const MKE2FS_CONF: &str = "\
@@ -50,7 +48,7 @@ features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,ex
 pub struct Disk {
     /// The image that the disk was made of.
     pub image: Image,
-    /// The image of the disk itself; its manifest knows the packages that a host has besides.
+    /// The image of the disk itself; its manifest also lists the packages that make a machine of the release.
     pub host: Image,
     /// The root filesystem, ext4, without a partition table; never to be written to.
     pub root: PathBuf,
@@ -65,17 +63,16 @@ pub struct Disk {
 /// `files` are laid over the tree: what the caller wants to be started in the machine.
 ///
 /// # Errors
-/// As [`prepare`](crate::prepare()); and when the release's kernel, initrd tool or `mke2fs` fails or is missing.
+/// As [`prepare`]; and when the release's kernel, initrd tool or `mke2fs` fails or is missing.
 pub fn prepare_disk(
     release: &Release,
     options: &Options,
     files: &[ExtraFile],
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Disk, ImageError> {
-    let image = crate::prepare(release, options, progress)?;
-    let mut job = Job::new(release, options, progress);
-    let made = job.disk(&image, files);
-    let host = made.map_err(|failure| ImageError::new(&release.name(), job.phase(), failure))?;
+    let image = prepare(release, options, progress)?;
+    let mut job = Job::new(release, options, progress)?;
+    let host = job.disk(&image, files).map_err(|failure| job.failed(failure))?;
     let at = |name: &str| host.dir.join(name);
     Ok(Disk { root: at(ROOT), vmlinuz: at("vmlinuz"), initrd: at("initrd"), image, host })
 }
@@ -84,24 +81,21 @@ const ROOT: &str = "root.ext4";
 
 impl Job<'_> {
     fn disk(&mut self, image: &Image, files: &[ExtraFile]) -> Result<Image, Failure> {
-        let packages = host_packages(self.release)?;
+        let packages = machine_packages(self.family, self.release)?;
         let key = key(image, &packages, files);
         let _hold = image.hold().context("locking", &image.dir)?;
         if let Some(found) = self.store.find(&key)? {
             return Ok(found);
         }
         able_to_build(self.release)?;
-        let _ours = match self.store.turn(&self.runner, &key)? {
+        let _turn = match self.store.turn(&self.runner, &key)? {
             Turn::Made(image) => return Ok(*image),
             ours @ Turn::Ours { .. } => ours,
         };
-        let store: Store = self.store.clone();
-        let workshop = store.workshop(&key)?;
+        let workshop = self.store.workshop(&key)?;
         let tree = workshop.rootfs();
         self.enter(Phase::Copy);
-        let mut copy = tied("cp");
-        copy.args(["-a", "--reflink=auto", "--"]).arg(image.rootfs()).arg(&tree).env("LC_ALL", "C");
-        self.runner.run(Phase::Copy, &mut copy)?;
+        self.copy_tree(&image.rootfs(), &tree)?;
         let manifest = self.host(image, &tree, &workshop.dir, &packages)?;
         self.enter(Phase::Disk);
         self.boot_files(&tree, &workshop.dir)?;
@@ -118,53 +112,39 @@ impl Job<'_> {
             key,
             ..manifest
         };
-        workshop.finish(&store, &manifest)
+        workshop.finish(&self.store, &manifest)
     }
 
-    /// Installs what makes a host of the tree, and writes down what is in it then.
-    fn host(&mut self, image: &Image, tree: &Path, desk: &Path, packages: &[String]) -> Result<Manifest, Failure> {
+    /// Installs what makes a machine of the tree, and writes down what is in it then.
+    fn host(&mut self, image: &Image, tree: &Path, folder: &Path, names: &[PackageName]) -> Result<Manifest, Failure> {
         self.enter(Phase::Install);
-        // A derived image has no lists of its own: those of the plain one are beside it.
+        // A derived image has no indexes of its own: those of the plain one are beside it.
         let images = image.dir.parent().unwrap_or(&image.dir);
         let plain = image.manifest.derived_from.as_ref().map_or_else(|| image.dir.clone(), |key| images.join(key));
-        let (lists, sources) = (plain.join(fetch::LISTS), plain.join(fetch::SOURCES));
-        let fetch = self.may_fetch(desk)?;
-        let step = Install { tree, desk, lists: &lists, sources: &sources, fetch: fetch.as_ref() };
-        let names: Vec<ExtraPackage> = packages.iter().cloned().map(ExtraPackage::Name).collect();
-        install::install(&self.runner, &step, &names, &[])?;
+        let packages: Vec<ExtraPackage> = names.iter().cloned().map(ExtraPackage::Name).collect();
+        let install = Install { tree, folder, indexes: &plain, packages: &packages, required: &[] };
+        self.archives()?.install(&self.runner, &install)?;
         self.enter(Phase::Record);
         let mut manifest = image.manifest.clone();
-        manifest.requested.extend(packages.iter().cloned());
-        manifest.packages = record::packages(&self.runner, tree)?;
-        manifest.origins = record::origins(&self.runner, tree, &lists, &manifest.requested, &manifest.packages)?;
+        manifest.requested.extend(names.iter().map(ToString::to_string));
+        manifest.packages = self.family.packages(&self.runner, tree)?;
+        manifest.origins = self.family.origins(&self.runner, tree, &plain, &manifest.requested, &manifest.packages)?;
         Ok(manifest)
     }
 
-    /// Makes the initrd, and puts it and the kernel into a folder of ours.
+    /// Makes the initrd, and puts it and the kernel into a folder outside the tree.
     ///
-    /// The tool that makes it is the release's, with whatever hooks packages have given it: only what stands in the tree
-    /// when it has ended counts, read there.
+    /// The tool that makes it is the release's, with whatever hooks packages have added: both files are read inside the
+    /// tree once it has ended.
     fn boot_files(&self, tree: &Path, folder: &Path) -> Result<(), Failure> {
         let kernel = kernel::files(tree, self.release)?;
-        let initrd = self.initrd(tree, &kernel.release)?;
+        let initrd = self.family.initrd(&self.runner, tree, &kernel.release)?;
         for (name, content) in [("vmlinuz", kernel::image(tree, &kernel)?), ("initrd", initrd)] {
             let at = folder.join(name);
             let file = std::fs::File::create_new(&at);
             file.and_then(|mut file| file.write_all(&content)).context("writing", &at)?;
         }
         Ok(())
-    }
-
-    /// Makes the initrd by the release's own tool.
-    fn initrd(&self, tree: &Path, kernel: &str) -> Result<Vec<u8>, Failure> {
-        let mut update = tree::command(tree, &[], "update-initramfs")?;
-        update.args(["-c", "-k", kernel]);
-        self.runner.run(Phase::Disk, &mut update)?;
-        let path = format!("/boot/initrd.img-{kernel}");
-        match tree::open(tree)?.read(Path::new(&path), MAX_INITRD) {
-            Err(error) if error.is_missing() => Err(Cause::NotInTree { what: path }.into()),
-            initrd => initrd.map_err(tree::failed),
-        }
     }
 
     /// Turns the tree into an ext4 filesystem: the same tree, its times included, gives the same bytes.
@@ -193,30 +173,20 @@ fn mke2fs(tree: &Path, image: &Path, settings: &Path, uuid: &str, born: i64) -> 
     command
 }
 
-/// What is installed to make a host of the release, checked: the names become arguments.
-fn host_packages(release: &Release) -> Result<Vec<String>, Failure> {
-    // Checks the package manager, too.
-    install::wanted(release)?;
-    let mut all: Vec<String> = HOST.map(str::to_owned).into();
-    all.extend(release.container_manager.iter().flat_map(|manager| manager.packages.clone()));
-    all.sort();
-    all.dedup();
-    match all.iter().find(|name| !valid_name(name)) {
-        Some(name) => {
-            let reason = "expected a Debian package name in the record".to_owned();
-            Err(Cause::BadPackage { name: name.clone(), reason }.into())
-        }
-        None => Ok(all),
-    }
+/// What is installed to make a machine of the release, checked: the names become arguments.
+fn machine_packages(family: &dyn Family, release: &Release) -> Result<Vec<PackageName>, Failure> {
+    let own = family.machine_packages().iter().map(|name| (*name).to_owned());
+    let manager = release.container_manager.iter().flat_map(|manager| manager.packages.clone());
+    family::checked(family, own.chain(manager).collect())
 }
 
-fn key(image: &Image, packages: &[String], files: &[ExtraFile]) -> String {
+fn key(image: &Image, packages: &[PackageName], files: &[ExtraFile]) -> String {
     let mut fields = Fields::default()
         .add("disk of", image.key())
         .add("disk format", FORMAT.to_le_bytes())
         .add("size", SIZE.to_le_bytes())
         .add("settings", MKE2FS_CONF)
-        .all("packages", packages);
+        .all("packages", packages.iter().map(PackageName::as_str));
     for file in files {
         fields = fields.add("path", &file.path).add("mode", file.mode.to_le_bytes()).add("content", &file.content);
     }
@@ -262,7 +232,7 @@ mod tests {
         std::os::unix::fs::symlink("etc/hostname", tree.join("name")).unwrap();
         let settings = dir.path().join("mke2fs.conf");
         std::fs::write(&settings, MKE2FS_CONF).unwrap();
-        // More than a second apart, for that is how fine the filesystem's own times are.
+        // More than a second apart, because the filesystem's own times have that resolution.
         let make = |name: &str| {
             std::thread::sleep(std::time::Duration::from_millis(1100));
             let image = dir.path().join(name);
@@ -278,25 +248,25 @@ mod tests {
         assert!(make("one") == make("two"), "two disks of one tree differ");
     }
 
-    /// What lies beside a tree as its kernel after its `update-initramfs`, which did this.
+    /// The kernel and initrd that are kept of a tree whose `update-initramfs` runs this script.
     fn kernel_after(script: &str) -> Result<String, String> {
         let script = format!("#!/bin/sh\nset -e\n{script}\necho initrd > /boot/initrd.img-1-amd64\n");
         let (tell, told) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let tree = tree::tests::with(&[("usr/sbin/update-initramfs", script.as_str())]);
+            let tree = crate::fixtures::tree_with(&[("usr/sbin/update-initramfs", script.as_str())]);
             let folder = tempfile::tempdir().unwrap();
             for part in ["boot", "lib/modules/1-amd64"] {
                 std::fs::create_dir_all(tree.path().join(part)).unwrap();
             }
             std::fs::write(tree.path().join("boot/vmlinuz-1-amd64"), "kernel").unwrap();
-            let (release, options) = (crate::prepare::tests::release("13", "trixie"), Options::new(folder.path()));
+            let (release, options) = (crate::fixtures::release("13", "trixie"), Options::new(folder.path()));
             let quiet = |_: Progress| {};
-            let made = Job::new(&release, &options, &quiet).boot_files(tree.path(), folder.path());
+            let made = Job::new(&release, &options, &quiet).unwrap().boot_files(tree.path(), folder.path());
             let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
             let made = made.map_err(|f| format!("{}: {:?}", f.cause, f.command));
             tell.send(made.map(|()| read("vmlinuz") + &read("initrd")))
         });
-        told.recv_timeout(std::time::Duration::from_secs(120)).expect("what the tool left is waited for")
+        told.recv_timeout(std::time::Duration::from_secs(120)).expect("reading what the tool left does not end")
     }
 
     #[test]

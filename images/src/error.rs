@@ -1,64 +1,11 @@
-//! What can go wrong between a release and its image, told apart by phase and cause.
+//! What can go wrong between a release and its image, by phase and cause.
 
+use crate::progress::Phase;
+use model::arch::Arch;
+use model::package_manager::PackageManager;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
-
-/// The steps of preparing an image, in order; an error in one is never reported as another's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    /// Checking the request, finding the mirror, reading the signed indexes, looking into the cache.
-    Resolve,
-    /// Waiting for another process that builds the same image.
-    Wait,
-    /// Building the base tree with `mmdebstrap`.
-    Bootstrap,
-    /// Pulling the release's OCI image and unpacking it.
-    Pull,
-    /// Reading the base that the caller gave, a cloud image, and unpacking it.
-    Read,
-    /// Copying the plain release's tree.
-    Copy,
-    /// Installing packages by the release's own package manager.
-    Install,
-    /// Laying the overlay over the tree.
-    Overlay,
-    /// Writing down which versions the tree holds and where they came from.
-    Record,
-    /// Making the initrd and the disk.
-    Disk,
-    /// Moving the finished tree into the cache.
-    Store,
-    /// Importing the tree into Docker.
-    Import,
-}
-
-impl Phase {
-    /// The word shown to people.
-    pub fn name(self) -> &'static str {
-        match self {
-            Phase::Resolve => "resolve",
-            Phase::Wait => "wait",
-            Phase::Bootstrap => "bootstrap",
-            Phase::Pull => "pull",
-            Phase::Read => "read",
-            Phase::Copy => "copy",
-            Phase::Install => "install",
-            Phase::Overlay => "overlay",
-            Phase::Record => "record",
-            Phase::Disk => "disk",
-            Phase::Store => "store",
-            Phase::Import => "import",
-        }
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// A failure to prepare the image of one release.
 #[derive(Debug, thiserror::Error)]
@@ -169,24 +116,32 @@ pub enum Cause {
     /// This machine cannot run the release's binaries.
     #[error("the release is for {wanted}, this machine runs {machine}")]
     WrongArchitecture {
-        /// The release's architecture, by Kata's name.
-        wanted: String,
+        /// The release's architecture.
+        wanted: Arch,
         /// This machine's.
         machine: String,
     },
     /// A package manager for which no installer is written.
-    #[error("no installer is written for the package manager `{manager}`")]
+    #[error("no installer is written for the package manager `{}`", word(.manager))]
     UnsupportedPackageManager {
-        /// `dnf`.
-        manager: String,
+        /// The release's.
+        manager: PackageManager,
+        /// Those for which one is written.
+        written: Vec<PackageManager>,
     },
-    /// The record lacks what the source of the base needs.
-    #[error("the record has no {what}, which the {source_kind} base needs")]
+    /// The record lacks what making the image needs.
+    #[error("the record has no {what}, which {needed_for} needs")]
     RecordLacks {
-        /// `oci_image`.
+        /// `image`.
         what: String,
-        /// `oci`.
-        source_kind: String,
+        /// `an OCI base`.
+        needed_for: &'static str,
+    },
+    /// No mirror of a suite is known.
+    #[error("no mirror of the suite {suite} is known")]
+    NoMirror {
+        /// `trixie-security`.
+        suite: String,
     },
     /// Offline, and nothing suitable in the cache.
     #[error("what is needed is not in the cache, and offline forbids fetching it")]
@@ -295,6 +250,7 @@ impl Cause {
             Cause::MirrorUnreachable { cached_age: None, .. } => {
                 "check the network and the machine's apt sources, or name another mirror with --mirror; --offline works once an image is cached".to_owned()
             }
+            Cause::NoMirror { .. } => "name one with --mirror".to_owned(),
             Cause::Expired { .. } => {
                 "use a fresher mirror (--mirror), or accept its age with --accept-expired, which the evidence then records".to_owned()
             }
@@ -307,9 +263,12 @@ impl Cause {
             Cause::DiskFull => "free space, or put the cache elsewhere; `clean` removes old images".to_owned(),
             Cause::ToolMissing { program } => format!("install `{program}`, or use the OCI source"),
             Cause::NotRoot => "run as root".to_owned(),
-            Cause::UnsupportedPackageManager { .. } => {
-                "images are made of releases with apt so far; run `kata-qualify run --in host` on such a system itself"
-                    .to_owned()
+            Cause::UnsupportedPackageManager { written, .. } => {
+                let written: Vec<String> = written.iter().map(word).collect();
+                format!(
+                    "images are made of releases with {} so far; run `kata-qualify run --in host` on such a system itself",
+                    written.join(", ")
+                )
             }
             Cause::WrongArchitecture { .. } => "run on a machine of that architecture".to_owned(),
             Cause::Unmapped { .. } => "packages' scripts run in user namespaces on a mount that maps their ids, never as this machine's root: that takes Linux 5.12 and a cache on ext4, XFS or Btrfs (Linux 6.3 for tmpfs), and user namespaces that are not switched off (user.max_user_namespaces)".to_owned(),
@@ -317,6 +276,11 @@ impl Cause {
             _ => return None,
         })
     }
+}
+
+/// A package manager as records name it.
+fn word(manager: &PackageManager) -> String {
+    format!("{manager:?}").to_lowercase()
 }
 
 /// `3 days`, `5 hours`, `12 minutes`: the age of a cached image for people.

@@ -1,71 +1,54 @@
 //! From a release to something bootable.
 //!
-//! [`prepare`] turns a [`Release`](kata_osinfo::release::Release) into an [`Image`]: a directory with the release's root
+//! [`prepare`] turns a [`Release`](model::release::Release) into an [`Image`]: a folder with the release's root
 //! filesystem, its native packages installed by its own package manager, and a manifest with the exact versions in it.
-//! Images lie in a cache, keyed by what went in.
+//! Images are kept in a cache, keyed by what went in.
 //! The tree has no initrd of its own: guests get one that is built here, and making the distro's costs more than all
-//! other packages together; who boots the tree itself wants a [`disk`], which has one.
-//! From the tree come a Docker image ([`container`]), the guest's kernel ([`kernel`]), its modules ([`modules`]) and an
-//! initramfs ([`initramfs`]).
-//! Kata's own files, where they are brought along, are unpacked by [`artifacts`].
-//! A vendor's cloud image is a base that the caller reads ([`base`]), once [`qcow2`] has found nothing wrong with it.
+//! other packages together; to boot the tree itself there is [`prepare_disk`], whose disk has one.
 
-pub mod artifacts;
-pub mod base;
-pub mod brought;
-pub mod cache;
-pub mod container;
-pub mod disk;
-pub mod error;
-pub mod initramfs;
-pub mod initrd;
-pub mod kernel;
-pub mod manifest;
-pub mod modules;
-pub mod options;
-pub mod overlay;
-pub mod qcow2;
+// How an image is made.
+mod candidates; // an overlay or packages under test, laid over a release's image
+mod job; // one call: its step, its runner, its family
+pub mod manifest; // what is in an image and how it was made
+pub mod options; // what the caller may choose
+mod owners; // which packages own the paths that a record names
+mod prepare; // the whole way from a release to its image
+mod progress; // the steps, as the caller hears of them
 
-mod apt;
-mod bootstrap;
-mod cage;
-mod classify;
-mod command;
-mod derive;
-mod digest;
-mod fetch;
-mod ids;
-mod indexes;
-mod install;
-mod login;
-mod mirror;
-mod oci;
-mod prepare;
-mod record;
-mod share;
-mod tree;
-mod unpack;
+// Where things come from and where they are kept.
+pub mod base; // the base tree: an OCI image, a cloud image; bootstrapping is the family's
+pub mod cache; // images on disk: found, locked, removed
+mod digest; // hashes and keys
+pub mod external_file; // a file by its path or address, with its checksum
+mod family; // what differs between package managers: one file for each
 
-pub use cache::{Clean, Cleaned, Gone, Hold, Image, Left, Origin, Swept, Trimmed, clean, sweep, trim};
+// What is made of a tree.
+pub mod artifacts; // Kata's own files, and a guest's initrd with its agent
+pub mod boot; // kernel, modules, initramfs
+mod disk; // a disk that boots the release itself
+pub mod docker; // images of the Docker engine
+mod tree; // files and programs of a tree
+mod unpack; // tar archives that are not trusted
+
+// How foreign programs are run.
+mod runner; // with a deadline, stoppable, their last lines kept
+mod sandbox; // in namespaces, without power over this machine
+
+pub mod error; // what can go wrong, by step and cause
+
+#[cfg(test)]
+mod fixtures;
+
+pub use base::Source;
+pub use boot::initramfs::ExtraFile;
+pub use cache::{Clean, Cleaned, Hold, Image, Leftover, Origin, RemovedImage, Swept, Trimmed, clean, sweep, trim};
 pub use disk::{Disk, prepare_disk};
-pub use error::{Cause, CommandFailure, ImageError, Phase};
-pub use initramfs::ExtraFile;
-pub use login::check_mirror;
+pub use error::{Cause, CommandFailure, ImageError};
+pub use family::addresses;
+pub use family::credentials::check_mirror;
+pub use family::install::{ExtraPackage, PackageName};
 pub use manifest::Manifest;
-pub use options::{ExtraPackage, Options, Progress, Source};
+pub use options::Options;
 pub use prepare::{attainable, prepare};
-
-/// The addresses of mirrors and proxies, credentials and all, that nothing that leaves this machine may tell.
-pub fn addresses(options: &Options) -> Vec<String> {
-    mirror::known(options)
-}
-
-/// Whether packages' scripts can be kept to a tree on the filesystem of this folder.
-///
-/// # Errors
-/// Why not.
-pub fn confines(folder: &std::path::Path) -> Result<(), String> {
-    ids::mapped(folder, 0)
-        .map(drop)
-        .map_err(|e| format!("ids cannot be mapped on the filesystem of {}: {e}", folder.display()))
-}
+pub use progress::{Phase, Progress};
+pub use sandbox::confines;

@@ -1,9 +1,10 @@
 //! What is in an image and how it was made: `manifest.json` beside the tree.
 
-use crate::error::{Cause, Context, Failure, Phase};
-use crate::options::Source;
+use crate::base::Source;
+use crate::error::{Cause, Context, Failure};
+use crate::progress::Phase;
 use jiff::Timestamp;
-use kata_osinfo::arch::Arch;
+use model::arch::Arch;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Write as _;
@@ -61,7 +62,7 @@ pub struct Manifest {
 pub struct Index {
     /// `trixie-security`.
     pub suite: String,
-    /// Whether it lies in the security archive.
+    /// Whether it is in the security archive.
     pub security: bool,
     /// Of the whole `InRelease`.
     pub sha256: String,
@@ -140,7 +141,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Writes it, and sees to it that it and its name are on the disk.
+    /// Writes it, and makes sure that it and its name are on the disk.
     pub(crate) fn write(&self, path: &Path) -> Result<(), Failure> {
         let mut text = serde_json::to_vec_pretty(self)
             .map_err(|e| Cause::BadManifest { path: path.to_owned(), reason: e.to_string() })?;
@@ -151,7 +152,7 @@ impl Manifest {
     }
 }
 
-/// Sees to it that the names in a folder are on the disk.
+/// Makes sure that the names in a folder are on the disk.
 pub(crate) fn sync(folder: &Path) -> Result<(), Failure> {
     File::open(folder).and_then(|folder| folder.sync_all()).context("writing to the disk", folder)
 }

@@ -1,11 +1,15 @@
 //! A root filesystem as a folder: files in it, programs in it.
 //!
-//! What is in it is a stranger's: every path is looked up below the tree's descriptor, where no link leads out.
+//! Its content is not trusted: every path is looked up below the tree's descriptor, where no link leads out.
 
-use crate::command::{Laid, in_tree};
+pub(crate) mod attributes;
+pub(crate) mod compare;
+
 use crate::error::{Cause, Context, Failure};
-use kata_osinfo::root::{Root, RootError};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, makedev, mknodat, openat, renameat, symlinkat, unlinkat};
+use crate::runner;
+use crate::sandbox::BindMount;
+use root::{Root, RootError};
+use rustix::fs::{FileType, Mode, OFlags, makedev, mknodat, openat, symlinkat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -30,21 +34,22 @@ pub(crate) fn failed(error: RootError) -> Failure {
 }
 
 /// A name in a folder of the tree; a link of that name is never followed.
-pub(crate) struct Named {
+pub(crate) struct FolderEntry {
     folder: OwnedFd,
     name: PathBuf,
+    /// The path for messages.
     shown: PathBuf,
 }
 
 /// The folder of a path with the links in it followed inside, made where it is missing, and the name in it.
-pub(crate) fn named(root: &Root, inside: &Path) -> Result<Named, Failure> {
+pub(crate) fn entry(root: &Root, inside: &Path) -> Result<FolderEntry, Failure> {
     let folder = root.make_folder(inside.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
-    Ok(Named::new(folder, inside.file_name().unwrap_or_default(), root.shown(inside)))
+    Ok(FolderEntry::new(folder, inside.file_name().unwrap_or_default(), root.shown(inside)))
 }
 
-impl Named {
-    pub(crate) fn new(folder: OwnedFd, name: &OsStr, shown: PathBuf) -> Named {
-        Named { folder, name: name.into(), shown }
+impl FolderEntry {
+    pub(crate) fn new(folder: OwnedFd, name: &OsStr, shown: PathBuf) -> FolderEntry {
+        FolderEntry { folder, name: name.into(), shown }
     }
 
     /// A path by which this process and no other reaches it, whatever its folder is called by now.
@@ -80,100 +85,32 @@ impl Named {
 
 /// Writes a file of the tree in the place of whatever is there.
 pub(crate) fn write(root: &Root, inside: &str, mode: u32, mut content: &[u8]) -> Result<(), Failure> {
-    named(root, Path::new(inside))?.write(mode, &mut content).map(drop)
+    entry(root, Path::new(inside))?.write(mode, &mut content).map(drop)
 }
 
 /// Removes a file or a folder of the tree.
 pub(crate) fn remove(root: &Root, inside: &str) -> Result<(), Failure> {
-    named(root, Path::new(inside))?.remove()
+    entry(root, Path::new(inside))?.remove()
 }
 
-/// apt's package lists, which the tree's own apt may read.
-pub(crate) fn lists(folder: &Path) -> Laid<'_> {
-    Laid { folder, over: c"/var/lib/apt/lists", writable: false }
-}
-
-/// Packages that were fetched, where the tree's own apt looks for them.
-pub(crate) fn archives(folder: &Path) -> Laid<'_> {
-    Laid { folder, over: c"/var/cache/apt/archives", writable: true }
-}
-
-/// A command inside the tree: a clean environment, no network, no services, no questions.
-pub(crate) fn command(tree: &Path, laid: &[Laid<'_>], program: &str) -> Result<Command, Failure> {
+/// A command inside the tree: a clean environment and no network; folders of the machine may be mounted over the tree's.
+pub(crate) fn command(tree: &Path, mounts: &[BindMount<'_>], program: &str) -> Result<Command, Failure> {
     let root = open(tree)?;
-    let laid_over = laid.iter().filter_map(|l| l.over.to_str().ok());
-    for folder in ["/proc", "/dev", "/tmp"].into_iter().chain(laid_over) {
+    let mounted_over = mounts.iter().filter_map(|mount| mount.over.to_str().ok());
+    for folder in ["/proc", "/dev", "/tmp"].into_iter().chain(mounted_over) {
         root.make_folder(Path::new(folder)).map_err(failed)?;
     }
-    let mut command = in_tree(tree, laid, program)?;
+    let mut command = runner::of_tree(tree, mounts, program)?;
     command
         .env_clear()
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         .env("HOME", "/root")
         .env("LC_ALL", "C.UTF-8")
-        .env("LANGUAGE", "C")
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .env("DEBCONF_NONINTERACTIVE_SEEN", "true")
-        // Debian's kernel hook makes no initrd then. Nobody boots the tree's own here, and it costs more than all else.
-        .env("INITRD", "No");
+        .env("LANGUAGE", "C");
     Ok(command)
 }
 
-/// The files that keep packages' scripts from starting services, taken away again when dropped.
-#[derive(Debug)]
-pub(crate) struct Scaffold {
-    undo: Vec<(OwnedFd, &'static str)>,
-}
-
-/// What a file is called while another one takes its place.
-const ASIDE: &str = ".kata-qualify-aside";
-
-impl Scaffold {
-    pub(crate) fn raise(tree: &Path) -> Result<Scaffold, Failure> {
-        let root = open(tree)?;
-        for folder in ["/sys", "/etc/apt"] {
-            root.make_folder(Path::new(folder)).map_err(failed)?;
-        }
-        devices(&root)?;
-        let mut scaffold = Scaffold { undo: Vec::new() };
-        scaffold.put(&root, "policy-rc.d", b"#!/bin/sh\nexit 101\n")?;
-        // A cloud image has a boot loader, whose hook looks for the disk that the tree no longer lies on.
-        if root.symlink_metadata(Path::new("/usr/sbin/update-grub")).is_ok() {
-            scaffold.put(&root, "update-grub", b"#!/bin/sh\nexit 0\n")?;
-        }
-        Ok(scaffold)
-    }
-
-    fn put(&mut self, root: &Root, name: &'static str, mut script: &[u8]) -> Result<(), Failure> {
-        let folder = root.make_folder(Path::new("/usr/sbin")).map_err(failed)?;
-        let aside = format!("{ASIDE}-{name}");
-        match renameat(&folder, name, &folder, aside) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(e) => return Err(e.into()).context("moving aside", &root.shown(Path::new(name))),
-        }
-        let script = Named::new(folder, OsStr::new(name), root.shown(Path::new(name))).put(&mut script)?;
-        self.undo.push((script.folder, name));
-        Ok(())
-    }
-}
-
-impl Named {
-    fn put(self, script: &mut dyn io::Read) -> Result<Named, Failure> {
-        self.write(0o755, script)?;
-        Ok(self)
-    }
-}
-
-impl Drop for Scaffold {
-    fn drop(&mut self) {
-        for (folder, name) in &self.undo {
-            let _ = unlinkat(folder, *name, AtFlags::empty());
-            let _ = renameat(folder, format!("{ASIDE}-{name}"), folder, *name);
-        }
-    }
-}
-
-/// The device nodes of an installed Debian, and the links beside them, as far as they are missing.
+/// The device nodes of an installed system, and the links beside them, as far as they are missing.
 ///
 /// Programs of a tree cannot make any, and do not see these: they have a `/dev` of their own.
 pub(crate) fn devices(root: &Root) -> Result<(), Failure> {
@@ -198,7 +135,8 @@ pub(crate) fn devices(root: &Root) -> Result<(), Failure> {
         let mode = Mode::from_raw_mode(0o666);
         if done(mknodat(&dev, name, FileType::CharacterDevice, mode, makedev(major, minor)))? {
             // Whatever this process' umask is.
-            let node = Named::new(dev.try_clone().context("opening", &shown)?, OsStr::new(name), shown.join(name));
+            let node =
+                FolderEntry::new(dev.try_clone().context("opening", &shown)?, OsStr::new(name), shown.join(name));
             let permissions = std::fs::Permissions::from_mode(0o666);
             std::fs::set_permissions(node.path(), permissions).context("changing the mode of", &node.shown)?;
         }
@@ -215,36 +153,9 @@ pub(crate) fn devices(root: &Root) -> Result<(), Failure> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
-
-    /// A tree in which programs can run: this machine's shell and a few of its tools, and these scripts.
-    pub(crate) fn with(scripts: &[(&str, &str)]) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        let place = |inside: &Path| {
-            let path = dir.path().join(inside.strip_prefix("/").unwrap_or(inside));
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            path
-        };
-        for name in ["sh", "ln", "mkfifo", "rm", "truncate"] {
-            let program = Path::new("/usr/bin").join(name);
-            std::fs::copy(&program, place(&Path::new("/bin").join(name))).unwrap();
-            let said = Command::new("ldd").arg(&program).output().unwrap();
-            let said = String::from_utf8(said.stdout).unwrap();
-            // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, `/lib64/ld-linux-x86-64.so.2 (0x…)`
-            for library in said.split_whitespace().filter(|word| word.starts_with('/')).map(Path::new) {
-                std::fs::copy(library, place(library)).unwrap();
-            }
-        }
-        for (path, script) in scripts {
-            let path = place(Path::new(path));
-            std::fs::write(&path, script).unwrap();
-            let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-            std::fs::set_permissions(&path, permissions).unwrap();
-        }
-        dir
-    }
 
     #[test]
     fn what_is_written_and_removed_is_the_trees_own() {
@@ -261,20 +172,5 @@ pub(crate) mod tests {
         remove(&root, "/gone").unwrap();
         assert!(std::fs::symlink_metadata(dir.path().join("gone")).is_err());
         assert_eq!(std::fs::read_to_string(outside.path().join("file")).unwrap(), "precious");
-    }
-
-    #[test]
-    #[cfg_attr(lacks = "root", ignore = "needs root")]
-    fn a_scaffold_leaves_what_was_there() {
-        let dir = tempfile::tempdir().unwrap();
-        let sbin = dir.path().join("usr/sbin");
-        std::fs::create_dir_all(&sbin).unwrap();
-        symlink("/bin/true", sbin.join("update-grub")).unwrap();
-        let scaffold = Scaffold::raise(dir.path()).unwrap();
-        assert!(std::fs::read_to_string(sbin.join("policy-rc.d")).unwrap().contains("101"));
-        assert!(!sbin.join("update-grub").is_symlink());
-        drop(scaffold);
-        assert_eq!(std::fs::read_link(sbin.join("update-grub")).unwrap(), Path::new("/bin/true"));
-        assert_eq!(std::fs::read_dir(&sbin).unwrap().count(), 1);
     }
 }

@@ -1,148 +1,70 @@
-//! An archive of a root filesystem becomes a tree: one of Docker's, or what was read from a cloud image.
+//! Unpacks tar archives that are not trusted: what they unpack to is counted, and nothing is written outside a folder.
 
-use crate::command::Runner;
 use crate::error::{Cause, Context, Failure};
-use std::fs::File;
-use std::io::BufReader;
+use std::io::Read;
 use std::path::Path;
 
-/// Entries of an archive at most, and the bytes that they may unpack to: a release's server has some 100,000 and 4 GiB.
-const ENTRIES: u64 = 4_000_000;
-const BYTES: u64 = 64 << 30;
+/// What an archive may have.
+pub(crate) struct Limits {
+    pub(crate) entries: u64,
+    /// Bytes that it unpacks to, holes included.
+    pub(crate) bytes: u64,
+    /// What is said of an archive that has more.
+    pub(crate) reason: &'static str,
+}
 
-/// Unpacks an archive with owners, modes, and files' capabilities and other extended attributes.
+/// Judges an entry by its path, the target of a link, and its kind; an error is the reason why it is refused.
+pub(crate) type Judge = dyn Fn(&Path, Option<&Path>, tar::EntryType) -> Result<(), &'static str>;
+
+/// Unpacks an archive into a folder that is there, as long as `go_on` agrees.
 ///
-/// The archive is not trusted: nothing lands outside the tree, and what it unpacks to is counted as it goes, for a hole of
-/// a terabyte is one line in it.
-pub(crate) fn unpack(runner: &Runner<'_>, archive: &Path, tree: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(tree).context("creating", tree)?;
-    let tree = tree.canonicalize().context("resolving", tree)?;
-    let file = File::open(archive).context("opening", archive)?;
-    let mut reader = tar::Archive::new(BufReader::with_capacity(1 << 20, file));
-    reader.set_preserve_permissions(true);
-    reader.set_preserve_ownerships(true);
-    reader.set_unpack_xattrs(true);
-    reader.set_preserve_mtime(true);
+/// `tar` was told whether owners, times and attributes are kept; `archive` is its file, for messages.
+///
+/// # Errors
+/// [`Cause::BadArchive`] for an entry that is refused, leads out of the folder, or is one too many.
+pub(crate) fn unpack<R: Read>(
+    mut tar: tar::Archive<R>,
+    archive: &Path,
+    folder: &Path,
+    limits: &Limits,
+    judge: &Judge,
+    go_on: &dyn Fn() -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let (mut entries, mut bytes) = (0_u64, 0_u64);
     let mut folders = Vec::new();
-    for entry in reader.entries().context("reading", archive)? {
+    for entry in tar.entries().context("reading", archive)? {
         let mut entry = entry.context("reading", archive)?;
-        runner.check()?;
+        go_on()?;
         entries += 1;
         bytes = bytes.saturating_add(entry.size());
-        if entries > ENTRIES || bytes > BYTES {
-            return Err(refused(&entry.path_bytes(), "the archive is larger than any release"));
+        if entries > limits.entries || bytes > limits.bytes {
+            return Err(refused(&entry.path_bytes(), limits.reason));
         }
+        let judged = {
+            let path = entry.path().context("reading", archive)?;
+            let target = entry.link_name().context("reading", archive)?;
+            judge(&path, target.as_deref(), entry.header().entry_type())
+        };
+        judged.map_err(|reason| refused(&entry.path_bytes(), reason))?;
         // Folders come last, the deepest first: their modes and times must not be in the way of what is in them.
         match entry.header().entry_type().is_dir() {
             true => folders.push(entry),
-            false => place(&mut entry, &tree)?,
+            false => place(&mut entry, folder)?,
         }
     }
     folders.sort_by(|a, b| b.path_bytes().cmp(&a.path_bytes()));
-    folders.iter_mut().try_for_each(|folder| place(folder, &tree))
+    folders.iter_mut().try_for_each(|entry| place(entry, folder))
 }
 
-fn place(entry: &mut tar::Entry<'_, BufReader<File>>, tree: &Path) -> Result<(), Failure> {
-    match entry.unpack_in(tree).context("unpacking into", tree)? {
+fn place<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path) -> Result<(), Failure> {
+    match entry.unpack_in(folder).context("unpacking into", folder)? {
         true => Ok(()),
-        false => Err(refused(&entry.path_bytes(), "it leads out of the tree")),
+        false => Err(refused(&entry.path_bytes(), "it leads out of the folder")),
     }
 }
 
+/// The refusal of an entry; its path is made printable.
 fn refused(path: &[u8], reason: &str) -> Failure {
     let entry = String::from_utf8_lossy(path).chars().filter(|c| !c.is_control()).take(200).collect();
     Cause::BadArchive { entry, reason: reason.to_owned() }.into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use kata_osinfo::redact::Redactor;
-    use std::sync::atomic::AtomicBool;
-    use std::time::{Duration, Instant};
-
-    fn unpacked(archive: Vec<u8>) -> (tempfile::TempDir, Result<(), Failure>) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("archive");
-        std::fs::write(&path, archive).unwrap();
-        let (cancel, limit) = (AtomicBool::new(false), Duration::from_secs(60));
-        let runner = Runner {
-            release: "debian:13".to_owned(),
-            cancel: &cancel,
-            until: Instant::now() + limit,
-            limit,
-            redact: Redactor::default(),
-            progress: &|_| {},
-        };
-        let done = unpack(&runner, &path, &dir.path().join("tree"));
-        (dir, done)
-    }
-
-    fn header(kind: tar::EntryType, size: u64) -> tar::Header {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(kind);
-        header.set_mode(0o644);
-        header.set_uid(rustix::process::geteuid().as_raw().into());
-        header.set_gid(rustix::process::getegid().as_raw().into());
-        header.set_size(size);
-        header
-    }
-
-    #[test]
-    fn nothing_leaves_the_tree() {
-        for (link, file) in [("../outside", "link/file"), ("/tmp", "link/file")] {
-            let mut tar = tar::Builder::new(Vec::new());
-            tar.append_link(&mut header(tar::EntryType::Symlink, 0), "link", link).unwrap();
-            tar.append_data(&mut header(tar::EntryType::Regular, 1), file, &b"x"[..]).unwrap();
-            let (dir, done) = unpacked(tar.into_inner().unwrap());
-            assert!(done.is_err(), "{link}");
-            assert!(!dir.path().join("outside").exists() && !Path::new("/tmp/file").exists());
-        }
-        let mut tar = tar::Builder::new(Vec::new());
-        let mut up = header(tar::EntryType::Regular, 1);
-        up.as_old_mut().name[..7].copy_from_slice(b"../file");
-        up.set_cksum();
-        tar.append(&up, &b"x"[..]).unwrap();
-        let (dir, done) = unpacked(tar.into_inner().unwrap());
-        assert!(matches!(done.unwrap_err().cause, Cause::BadArchive { entry, .. } if entry == "../file"));
-        assert!(!dir.path().join("file").exists());
-    }
-
-    #[test]
-    fn a_hole_of_a_terabyte_is_refused_before_it_is_written() {
-        let mut sparse = header(tar::EntryType::GNUSparse, 0);
-        let gnu = sparse.as_gnu_mut().unwrap();
-        gnu.name[..4].copy_from_slice(b"hole");
-        gnu.sparse[0].offset[..12].copy_from_slice(b"20000000000\0");
-        gnu.sparse[0].numbytes[..12].copy_from_slice(b"00000000000\0");
-        gnu.realsize[..8].copy_from_slice(&[0x80, 0, 0, 0, 0, 0, 1, 0]);
-        gnu.realsize[8..].copy_from_slice(&[0, 0, 0, 0]);
-        gnu.sparse[0].offset.copy_from_slice(&[0x80, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]);
-        sparse.set_cksum();
-        let mut archive = sparse.as_bytes().to_vec();
-        archive.extend([0; 1024]);
-        let (_dir, done) = unpacked(archive);
-        let cause = done.unwrap_err().cause;
-        assert!(matches!(&cause, Cause::BadArchive { entry, .. } if entry == "hole"), "{cause}");
-    }
-
-    #[test]
-    fn modes_and_hard_links_are_kept() {
-        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-        let mut tar = tar::Builder::new(Vec::new());
-        let mut folder = header(tar::EntryType::Directory, 0);
-        folder.set_mode(0o555);
-        tar.append_data(&mut folder, "closed", std::io::empty()).unwrap();
-        let mut file = header(tar::EntryType::Regular, 1);
-        file.set_mode(0o4711);
-        tar.append_data(&mut file, "closed/file", &b"x"[..]).unwrap();
-        tar.append_link(&mut header(tar::EntryType::Link, 0), "same", "closed/file").unwrap();
-        let (dir, done) = unpacked(tar.into_inner().unwrap());
-        done.unwrap();
-        let of = |name: &str| std::fs::metadata(dir.path().join("tree").join(name)).unwrap();
-        assert_eq!(of("closed").permissions().mode() & 0o7777, 0o555);
-        assert_eq!(of("closed/file").permissions().mode() & 0o7777, 0o4711);
-        assert_eq!(of("closed/file").ino(), of("same").ino());
-    }
 }

@@ -5,10 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
 use bollard::query_parameters::TagImageOptionsBuilder;
-use images::{
-    Cause, ExtraPackage, ImageError, Options, Origin, Phase, Source, container, initramfs, kernel, modules, prepare,
-};
-use kata_osinfo::release::Release;
+use images::boot::{initramfs, kernel, modules};
+use images::{Cause, ExtraPackage, ImageError, Options, Origin, Phase, Source, docker, prepare};
+use model::release::Release;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -652,7 +651,7 @@ fn runtime() -> tokio::runtime::Runtime {
 #[cfg_attr(any(lacks = "images", lacks = "docker"), ignore = "needs root, x86_64, mmdebstrap and Docker")]
 fn docker_runs_the_imported_tree() {
     let runtime = runtime();
-    let docker = runtime.block_on(container::connect()).unwrap();
+    let docker = runtime.block_on(docker::connect()).unwrap();
     let plain = trixie();
     // An image of its own, so that nobody else's is touched.
     let overlay = tempfile::tempdir().unwrap();
@@ -661,10 +660,10 @@ fn docker_runs_the_imported_tree() {
     let image = prepare(&debian::release("13"), &options, &|_| {}).unwrap();
     assert_ne!(image.key(), plain.key());
     runtime.block_on(async {
-        let tag = container::ensure_imported(&docker, &image).await.unwrap();
+        let tag = docker::ensure_imported(&docker, &image).await.unwrap();
         let id = docker.inspect_image(&tag).await.unwrap().id;
         let started = Instant::now();
-        assert_eq!(container::ensure_imported(&docker, &image).await.unwrap(), tag);
+        assert_eq!(docker::ensure_imported(&docker, &image).await.unwrap(), tag);
         assert!(started.elapsed() < Duration::from_secs(2));
         assert_eq!(docker.inspect_image(&tag).await.unwrap().id, id, "imported twice");
         let script = "cat /mark; qemu-system-x86_64 --version; stat -c %a /usr/bin/passwd; stat -c %U /etc/shadow";
@@ -673,12 +672,12 @@ fn docker_runs_the_imported_tree() {
         assert!(output.ends_with("4755\nroot\n"), "{output}");
         // Another cache's clean leaves it alone, and its own does as long as the cache has it.
         let other = tempfile::tempdir().unwrap();
-        assert_eq!(container::remove_orphans(&docker, other.path()).await.unwrap(), container::Removed::default());
-        let removed = container::remove_orphans(&docker, &shared_cache()).await.unwrap().removed;
+        assert_eq!(docker::remove_orphans(&docker, other.path()).await.unwrap(), docker::Removed::default());
+        let removed = docker::remove_orphans(&docker, &shared_cache()).await.unwrap().removed;
         assert!(!removed.contains(&tag), "{removed:?}");
         assert_eq!(docker.inspect_image(&tag).await.unwrap().id, id);
         std::fs::remove_dir_all(&image.dir).unwrap();
-        let removed = container::remove_orphans(&docker, &shared_cache()).await.unwrap().removed;
+        let removed = docker::remove_orphans(&docker, &shared_cache()).await.unwrap().removed;
         assert!(removed.contains(&tag), "{removed:?}");
         assert!(docker.inspect_image(&tag).await.is_err());
     });
@@ -697,7 +696,7 @@ fn small(key: &str) -> (tempfile::TempDir, images::Image) {
         request: "request".to_owned(),
         distro: "debian".to_owned(),
         version: "13".to_owned(),
-        arch: kata_osinfo::arch::Arch::X86_64,
+        arch: model::arch::Arch::X86_64,
         source: Source::Bootstrap,
         oci_digest: None,
         cloud_sha256: None,
@@ -720,28 +719,28 @@ fn small(key: &str) -> (tempfile::TempDir, images::Image) {
 #[cfg_attr(lacks = "docker", ignore = "needs Docker")]
 fn caches_with_the_same_image_do_not_share_it_in_docker() {
     let runtime = runtime();
-    let docker = runtime.block_on(container::connect()).unwrap();
+    let docker = runtime.block_on(docker::connect()).unwrap();
     let key = format!("{:08x}{}", std::process::id(), "0".repeat(56));
     let ((first, image), (second, same)) = (small(&key), small(&key));
     runtime.block_on(async {
-        let tag = container::ensure_imported(&docker, &image).await.unwrap();
-        let other = container::ensure_imported(&docker, &same).await.unwrap();
+        let tag = docker::ensure_imported(&docker, &image).await.unwrap();
+        let other = docker::ensure_imported(&docker, &same).await.unwrap();
         assert_ne!(tag, other);
         // As an earlier version left it: one tag for all caches, and the label of the one that came first.
         let (old, _) = tag.rsplit_once('-').unwrap();
         let (repository, version) = old.rsplit_once(':').unwrap();
         let name = TagImageOptionsBuilder::new().repo(repository).tag(version).build();
         docker.tag_image(&tag, Some(name.clone())).await.unwrap();
-        assert_eq!(container::remove_orphans(&docker, first.path()).await.unwrap().removed, [old]);
+        assert_eq!(docker::remove_orphans(&docker, first.path()).await.unwrap().removed, [old]);
         docker.inspect_image(&tag).await.unwrap();
         docker.tag_image(&tag, Some(name)).await.unwrap();
         std::fs::remove_dir_all(&image.dir).unwrap();
-        let mut removed = container::remove_orphans(&docker, first.path()).await.unwrap().removed;
+        let mut removed = docker::remove_orphans(&docker, first.path()).await.unwrap().removed;
         removed.sort();
         assert_eq!(removed, [old, tag.as_str()]);
         docker.inspect_image(&other).await.unwrap();
         std::fs::remove_dir_all(&same.dir).unwrap();
-        assert_eq!(container::remove_orphans(&docker, second.path()).await.unwrap().removed, [other.as_str()]);
+        assert_eq!(docker::remove_orphans(&docker, second.path()).await.unwrap().removed, [other.as_str()]);
     });
 }
 
@@ -752,7 +751,7 @@ fn caches_with_the_same_image_do_not_share_it_in_docker() {
 )]
 fn an_oci_image_takes_the_same_path() {
     let runtime = runtime();
-    let docker = runtime.block_on(container::connect()).unwrap();
+    let docker = runtime.block_on(docker::connect()).unwrap();
     let registry = registry::Registry::start();
     let plain = trixie();
     let reference = format!("{}/debian:13", registry.address);

@@ -10,7 +10,7 @@ pub mod run;
 pub mod verdict;
 pub mod views;
 
-pub use kata_osinfo::redact;
+pub use model::redact;
 
 #[cfg(test)]
 mod sample;

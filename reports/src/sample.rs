@@ -2,9 +2,9 @@
 
 use crate::journal::{CellFacts, CellId, Entry, Environment, Event, Journal, Phase};
 use jiff::Timestamp;
-use kata_osinfo::arch::Arch;
-use kata_osinfo::profile::Profile;
-use kata_osinfo::verified::Basis;
+use model::arch::Arch;
+use model::profile::Profile;
+use model::verified::Basis;
 use suites::capability::Capability;
 use suites::catalogue::{Place, Suite, Test};
 use suites::outcome::{Component, Outcome};

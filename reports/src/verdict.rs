@@ -18,8 +18,8 @@ mod standing;
 pub use requirements::{Requirements, test_set};
 pub use standing::Standing;
 
-use kata_osinfo::environment::Environment;
-use kata_osinfo::verified::{Basis, Verdict};
+use model::environment::Environment;
+use model::verified::{Basis, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::catalogue::Test;

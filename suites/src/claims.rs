@@ -1,8 +1,8 @@
 //! What the harness knows of an environment before anything runs in it: the release, its image, and the Kata that came
 //! along.
 
-use kata_osinfo::profile;
-use kata_osinfo::release::Release;
+use model::profile;
+use model::release::Release;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -9,7 +9,7 @@ mod question;
 mod site;
 
 use crate::check::Stop;
-use kata_osinfo::profile::{ImageDriver, Profile};
+use model::profile::{ImageDriver, Profile};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,7 +21,7 @@ pub use action::{Action, Bytes, FileKind, Reply, Status};
 pub use container::{Container, Facts, FileFacts, Finished, Limits, Mount, PROBE, Sandbox};
 pub use containers::{Containers, Event, GuestFiles, Network, Process, Runtime, Task, Trace};
 /// The kind of an environment; [`Environment`] is what a body may ask of it.
-pub use kata_osinfo::environment::Environment as Kind;
+pub use model::environment::Environment as Kind;
 pub use question::{Answer, Question};
 pub use site::{GuestSide, Pair, Site};
 

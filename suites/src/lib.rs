@@ -24,4 +24,4 @@ pub mod test;
 mod under;
 pub mod vsock;
 
-pub use kata_osinfo::capability;
+pub use model::capability;

@@ -1,8 +1,8 @@
 //! Which profiles a test applies to, by what they demand.
 
-use kata_osinfo::capability::Capability;
-use kata_osinfo::configure::KataVersion;
-use kata_osinfo::profile::{BlkSource, Profile, Runtime};
+use model::capability::Capability;
+use model::kata_version::KataVersion;
+use model::profile::{BlkSource, Profile, Runtime};
 use std::sync::LazyLock;
 
 /// Names of profiles, in the order of the matrix.

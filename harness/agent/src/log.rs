@@ -1,6 +1,6 @@
 //! Logs of untrusted programs: kept on disk up to a cap, and in memory for searching.
 
-use kata_osinfo::sync::locked;
+use model::sync::locked;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

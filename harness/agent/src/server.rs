@@ -1,6 +1,6 @@
 //! The agent's side of a line: hello, heartbeats, and a thread for each request.
 
-use kata_osinfo::sync::locked;
+use model::sync::locked;
 use protocol::frame::{self, Decoder};
 use protocol::message::{self, HEARTBEAT, Message, Numbered, VERSION};
 use serde::Serialize;

@@ -7,9 +7,9 @@
 
 use agent::containers::engine::NotesAndLogs;
 use agent::containers::{Engine, Patience, Settings, host};
-use kata_osinfo::arch::Arch;
-use kata_osinfo::database::Database;
-use kata_osinfo::profile::{self, Profile};
+use model::arch::Arch;
+use model::database::Database;
+use model::profile::{self, Profile};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -5,7 +5,7 @@ use agent::home::{SLOTS, VOLUME};
 use anyhow::Context as _;
 use harness::environments::container::{LOCK_LABEL, RUN_LABEL};
 use harness::sweep::RunLock;
-use kata_osinfo::sync::locked;
+use model::sync::locked;
 use protocol::client::Client;
 use protocol::message::{EnvironmentReply, EnvironmentRequest, Launched};
 use std::os::fd::OwnedFd;

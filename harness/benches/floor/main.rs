@@ -26,11 +26,11 @@ mod measured;
 mod replay;
 
 use anyhow::Context as _;
-use kata_osinfo::arch::Arch;
-use kata_osinfo::database::Database;
-use kata_osinfo::profile::Profile;
-use kata_osinfo::release::Release;
 use measured::Run;
+use model::arch::Arch;
+use model::database::Database;
+use model::profile::Profile;
+use model::release::Release;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 

@@ -2,7 +2,7 @@
 
 use crate::bare::Floor;
 use harness::plan;
-use kata_osinfo::profile::Profile;
+use model::profile::Profile;
 use reports::journal::{Event, Journal};
 use std::collections::BTreeMap;
 use suites::catalogue::{Configuration, Test};

@@ -2,7 +2,7 @@
 
 use crate::frame::{self, Decoder};
 use crate::message::{self, EncodeError, Message, Numbered, VERSION};
-use kata_osinfo::sync::locked;
+use model::sync::locked;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;

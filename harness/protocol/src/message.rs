@@ -8,7 +8,7 @@ use crate::fault::Fault;
 use crate::frame::{self, TooLarge};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kata_osinfo::profile::Profile;
+use model::profile::Profile;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 use suites::catalogue::Configuration;

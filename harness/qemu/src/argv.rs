@@ -5,7 +5,7 @@ mod rs;
 
 use crate::launch::{Arg, FIRST_FD, FdPurpose, Form, InheritedFd, Launch};
 use crate::sandbox::{Disk, Sandbox, Shared};
-use kata_osinfo::profile::{BlkSource, ImageDriver, Profile, Runtime};
+use model::profile::{BlkSource, ImageDriver, Profile, Runtime};
 use std::path::Path;
 
 /// What Kata passes for this sandbox under this profile, argument by argument.

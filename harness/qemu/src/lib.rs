@@ -1,7 +1,7 @@
 //! QEMU and virtiofsd as Kata drives them, and QMP.
 //!
 //! Private and Kata-shaped: it knows the argument lists of Kata's two runtimes for x86_64 with an `initrd`, and nothing
-//! else of virtual machines. From a [`Profile`](kata_osinfo::profile::Profile) and a [`Sandbox`](sandbox::Sandbox),
+//! else of virtual machines. From a [`Profile`](model::profile::Profile) and a [`Sandbox`](sandbox::Sandbox),
 //! [`argv::launch`] makes exactly what Kata would pass; whatever an environment takes away is a
 //! [`Deviation`](deviation::Deviation) from a closed list, applied afterwards ([`apply`]) and kept in the record.
 

@@ -1,6 +1,6 @@
 //! What one guest is made of: the input of the argument generators.
 
-use kata_osinfo::profile::{ImageDriver, Profile, Runtime};
+use model::profile::{ImageDriver, Profile, Runtime};
 
 /// The tag under which Kata shares its directory with the guest (`mountGuestTag` in
 /// `src/runtime/virtcontainers/kata_agent.go`, `MOUNT_GUEST_TAG` in

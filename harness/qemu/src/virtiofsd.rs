@@ -1,7 +1,7 @@
 //! virtiofsd as each family of runtimes starts it.
 
 use crate::launch::{Arg, FdPurpose, Form, InheritedFd, Launch};
-use kata_osinfo::profile::{DaemonStyle, Profile};
+use model::profile::{DaemonStyle, Profile};
 
 /// The descriptor on which the Go runtime hands the listening socket down: the first after standard error
 /// (`src/runtime/virtcontainers/virtiofsd.go`).

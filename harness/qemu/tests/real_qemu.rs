@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use kata_osinfo::profile::{BlkSource, DaemonStyle, Profile};
+use model::profile::{BlkSource, DaemonStyle, Profile};
 use qemu::apply::apply;
 use qemu::deviation::Deviation;
 use qemu::launch::{FdPurpose, Launch};

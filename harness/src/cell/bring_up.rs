@@ -7,7 +7,7 @@ use crate::environments::vm::{self, Content, SeedFile};
 use crate::environments::{EnvironmentError, Running, container, host};
 use crate::setup::{Base, Prepared};
 use crate::shared::Shared;
-use kata_osinfo::diagnostic::error_chain;
+use model::diagnostic::error_chain;
 use reports::journal::{CellId, Environment};
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use crate::schedule::{After, Schedule};
 use crate::shared::Shared;
 use agent::environment::probe::lacking;
 use agent::launch::deadlines::patience;
-use kata_osinfo::sync::locked;
+use model::sync::locked;
 use protocol::facts::Facts;
 use protocol::message::{EnvironmentReply, EnvironmentRequest, Launched};
 use reports::journal::Event;

@@ -6,7 +6,7 @@ use crate::environments::container;
 use crate::progress::tell;
 use crate::sweep::{self, Swept};
 use anyhow::Context as _;
-use kata_osinfo::diagnostic::error_chain;
+use model::diagnostic::error_chain;
 use std::fmt::Display;
 use std::io::Write as _;
 use std::path::Path;
@@ -33,7 +33,7 @@ pub(super) fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     if half.removed > 0 {
         printed.removed(format_args!("{} half images", half.removed));
     }
-    half.left.iter().for_each(|left| printed.left(left));
+    half.leftovers.iter().for_each(|left| printed.left(left));
     if !what.images {
         return Ok(printed.exit());
     }
@@ -42,20 +42,20 @@ pub(super) fn clean(what: &CleanArguments) -> anyhow::Result<Exit> {
     for key in &cleaned.in_use {
         tell(format_args!("note: left image {}: a run is using it", key.get(..12).unwrap_or(key)));
     }
-    cleaned.left.iter().for_each(|left| printed.left(left));
+    cleaned.leftovers.iter().for_each(|left| printed.left(left));
     cleaned.others.iter().for_each(|other| printed.other(other));
     if let Ok(docker) = &docker {
         // A run may be about to start in Docker what it holds in the cache.
-        match runtime.block_on(images::container::remove_orphans(docker, &cache)) {
+        match runtime.block_on(images::docker::remove_orphans(docker, &cache)) {
             Ok(done) => {
                 done.removed.iter().for_each(|tag| printed.removed(format_args!("image {tag}")));
-                done.left.iter().for_each(|left| printed.left(format_args!("image {left}")));
+                done.in_use.iter().for_each(|left| printed.left(format_args!("image {left}")));
             }
             Err(e) => printed.failed("Docker's images", &e),
         }
         // Nothing says of which run these are.
         if !swept.alive {
-            match runtime.block_on(images::container::remove_exports(docker, &id)) {
+            match runtime.block_on(images::docker::remove_exports(docker, &id)) {
                 Ok(removed) => removed.iter().for_each(|id| printed.removed(format_args!("container {id}"))),
                 Err(e) => printed.failed("Docker's containers", &e),
             }
@@ -93,7 +93,7 @@ impl Printed {
 
     fn swept(&mut self, swept: &Swept) {
         swept.removed.iter().for_each(|removed| self.removed(removed));
-        swept.left.iter().for_each(|left| self.left(left));
+        swept.leftovers.iter().for_each(|left| self.left(left));
         swept.others.iter().for_each(|other| self.other(other));
     }
 

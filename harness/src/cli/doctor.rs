@@ -8,7 +8,7 @@ use crate::environments::vm::pinned;
 use crate::memory;
 use crate::progress::tell;
 use anyhow::Context as _;
-use kata_osinfo::diagnostic::error_chain;
+use model::diagnostic::error_chain;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -4,7 +4,7 @@ use crate::cli::arguments::{ExplainArguments, Format, ListArguments, ListWhat};
 use crate::cli::records::database;
 use crate::cli::request::no_such_test;
 use crate::cli::{Exit, UsageError, print};
-use kata_osinfo::profile::Profile;
+use model::profile::Profile;
 use serde_json::{Value, json};
 use suites::capability::Capability;
 use suites::catalogue::{self, Test};

@@ -3,8 +3,8 @@
 use crate::cli::{BrokenRecords, UsageError, usage};
 use crate::progress::tell;
 use anyhow::Context as _;
-use kata_osinfo::database::Database;
-use kata_osinfo::verified;
+use model::database::Database;
+use model::verified;
 use reports::matrix::Matrix;
 use std::path::{Path, PathBuf};
 

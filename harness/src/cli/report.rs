@@ -4,7 +4,7 @@ use crate::cli::arguments::{Format, MatrixArguments, ReportArguments};
 use crate::cli::{Exit, UsageError};
 use crate::progress::tell;
 use anyhow::Context as _;
-use kata_osinfo::profile::Profile;
+use model::profile::Profile;
 use reports::journal::Journal;
 use reports::matrix::Matrix;
 use std::io::IsTerminal as _;

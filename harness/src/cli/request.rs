@@ -12,17 +12,17 @@ use crate::replacement::Replacement;
 use crate::run::Request;
 use crate::sweep::locks_folder;
 use anyhow::Context as _;
-use images::artifacts::Source;
+use images::artifacts::ExternalFile;
 use images::base::Base;
 use images::{ExtraPackage, ImageError};
-use kata_osinfo::arch::Arch;
-use kata_osinfo::database::Database;
-use kata_osinfo::diagnostic::error_chain;
-use kata_osinfo::profile::Profile;
-use kata_osinfo::release::Release;
-use kata_osinfo::root::Root;
-use kata_osinfo::target;
+use model::arch::Arch;
+use model::database::Database;
+use model::diagnostic::error_chain;
+use model::profile::Profile;
+use model::release::Release;
+use model::target;
 use reports::journal::Environment;
+use root::Root;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use suites::catalogue;
@@ -181,21 +181,21 @@ fn cloud_image(
             "it is of one release, and {count} are named: name the one, for example debian:13"
         )));
     };
-    let source = Source::parse(text).map_err(|e| failed(e.to_string()))?;
+    let source = ExternalFile::parse(text).map_err(|e| failed(e.to_string()))?;
     let cancel = Arc::clone(&images.cancel);
     let opened = CloudImage::open(source, release, database, Arc::clone(pinned), cancel);
     Ok(Arc::new(opened.map_err(|e| failed(error_chain(&e)))?))
 }
 
 /// The sources of Kata, as far as they can be checked before anything is opened.
-fn kata(arguments: &RunArguments, environments: &[Environment]) -> Result<Vec<Source>, UsageError> {
+fn kata(arguments: &RunArguments, environments: &[Environment]) -> Result<Vec<ExternalFile>, UsageError> {
     let failed = |why: String| UsageError(format!("--kata: {why}"));
     if !arguments.kata.is_empty() && !environments.contains(&Environment::Vm) {
         return Err(failed("it runs in virtual machines only: add --in vm".to_owned()));
     }
     let mut sources = Vec::new();
     for text in &arguments.kata {
-        let source = Source::parse(text).map_err(|e| failed(e.to_string()))?;
+        let source = ExternalFile::parse(text).map_err(|e| failed(e.to_string()))?;
         source.is_pinned().map_err(|e| failed(e.to_string()))?;
         if !source.is_address() && !Path::new(&source.place).exists() {
             return Err(failed(format!(
@@ -285,7 +285,7 @@ fn options(arguments: &RunArguments) -> Vec<String> {
     if arguments.environments.contains(&In::Vm) {
         options.push(format!("--vm-memory {}", arguments.vm_memory));
     }
-    let cloud = arguments.cloud_image.iter().filter_map(|text| Source::parse(text).ok());
+    let cloud = arguments.cloud_image.iter().filter_map(|text| ExternalFile::parse(text).ok());
     options.extend(cloud.map(|source| format!("--cloud-image {}", source.name())));
     options.extend(arguments.install.iter().map(|package| format!("--install {package}")));
     options

@@ -5,7 +5,7 @@ use crate::cli::{Exit, records, report, request, runtime, shut_down, usage};
 use crate::environments::container;
 use crate::progress::{Progress, tell};
 use crate::run::{self, BadRequest, CLEANING, Ended};
-use kata_osinfo::diagnostic::error_chain;
+use model::diagnostic::error_chain;
 use reports::journal::Environment;
 
 /// Runs the command.

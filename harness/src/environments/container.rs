@@ -11,8 +11,8 @@ use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::{ExecConfig, ResourcesUlimits, VolumeCreateRequest};
 use bollard::query_parameters::{ListContainersOptions, RemoveContainerOptions};
 use futures_util::StreamExt as _;
-use kata_osinfo::diagnostic::error_chain;
 use limits::{LIMITS, Limit, UNLIMITED};
+use model::diagnostic::error_chain;
 use protocol::message::{EnvironmentReply, EnvironmentRequest};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use testcontainers::{ContainerAsync, GenericImage, ImageExt as _};
 /// Label of everything that belongs to a run: its id.
 pub const RUN_LABEL: &str = "org.kata-qualify.run";
 /// Label with the name of the run's cache, by which the same cache is known wherever it is mounted.
-pub const CACHE_LABEL: &str = images::container::CACHE_LABEL;
+pub const CACHE_LABEL: &str = images::docker::CACHE_LABEL;
 /// Label with the path of the run's lock; when that lock is free, the run is over.
 pub const LOCK_LABEL: &str = "org.kata-qualify.lock";
 /// Bytes of /dev/shm, where guests' memory is; it is taken only as guests touch it.
@@ -86,7 +86,7 @@ pub struct Container {
 
 /// Connects to the Docker engine, as everything of ours does.
 pub async fn connect() -> Result<Docker, ContainerError> {
-    images::container::connect().await.map_err(docker_error("connecting to Docker"))
+    images::docker::connect().await.map_err(docker_error("connecting to Docker"))
 }
 
 /// Starts a container of a local image for a run, copies the agent in and opens the line to it.

@@ -3,14 +3,14 @@
 use crate::line::{Heard, Line, LineError};
 use agent::process::{kill_group, prepare};
 use futures_util::StreamExt as _;
-use kata_osinfo::arch::Arch;
-use kata_osinfo::database::{Database, DatabaseError};
-use kata_osinfo::detect::{FoundBy, detect};
-use kata_osinfo::diagnostic::printable;
-use kata_osinfo::process::{Invocation, ProcessError};
-use kata_osinfo::record::ResolveError;
-use kata_osinfo::release::Release;
-use kata_osinfo::root::{Root, RootError};
+use model::arch::Arch;
+use model::database::{Database, DatabaseError};
+use model::diagnostic::printable;
+use model::record::ResolveError;
+use model::release::Release;
+use operator::detect::{FoundBy, detect};
+use operator::process::{Invocation, ProcessError};
+use root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -247,7 +247,7 @@ fn version(root: &Root, package: &str, within: Duration) -> Result<Option<String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kata_osinfo::diagnostic::error_chain;
+    use model::diagnostic::error_chain;
 
     /// A machine with that os-release and those apt sources, in a word: release, and what it is a relative of.
     fn runs(os_release: &str, sources: &str) -> Result<(String, Option<String>), String> {

@@ -18,11 +18,11 @@ use crate::line::{Heard, Line};
 use agent::launch::kernel_log::panic_line;
 use agent::log::Log;
 use agent::process::how_it_ended;
-use protocol::message::VM_PORT;
 use futures_util::StreamExt as _;
 use images::{Disk, ExtraFile};
 use outer::Outer;
 use process::Process;
+use protocol::message::VM_PORT;
 use protocol::message::VM_PORT;
 use serde_json::json;
 use std::fs::File;
@@ -185,7 +185,7 @@ const LAYER_FD: i32 = 14;
 /// An empty layer over a disk, in a file without a name.
 fn layer(disk: &File) -> io::Result<File> {
     let file = tempfile::tempfile()?;
-    let header = images::qcow2::empty(disk.metadata()?.len());
+    let header = images::base::qcow2::empty(disk.metadata()?.len());
     (&file).write_all(&header)?;
     Ok(file)
 }

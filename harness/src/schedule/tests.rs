@@ -1,6 +1,6 @@
 use super::*;
 use crate::plan;
-use kata_osinfo::profile::Profile;
+use model::profile::Profile;
 use suites::environment::Kind;
 use suites::outcome::Component;
 

@@ -10,12 +10,12 @@ mod made;
 use harness::environments::vm::cloud::CloudImage;
 use harness::environments::vm::pinned::Pinned;
 use images::artifacts::sha256;
-use images::brought::Source;
+use images::external_file::ExternalFile;
 use images::{Image, ImageError, Options, Origin, prepare};
-use kata_osinfo::arch::Arch;
-use kata_osinfo::database::Database;
-use kata_osinfo::diagnostic::error_chain;
-use kata_osinfo::release::Release;
+use model::arch::Arch;
+use model::database::Database;
+use model::diagnostic::error_chain;
+use model::release::Release;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ fn options() -> Options {
 fn prepared(version: &str, source: &str, options: Options) -> Result<Image, String> {
     let release = release(version);
     let pinned = Arc::new(Pinned::new(options.clone()));
-    let source = Source::parse(source).unwrap();
+    let source = ExternalFile::parse(source).unwrap();
     let cancel = Arc::clone(&options.cancel);
     let base =
         CloudImage::open(source, &release, &Database::embedded(), pinned, cancel).map_err(|e| error_chain(&e))?;
@@ -91,7 +91,7 @@ fn a_cloud_image_becomes_the_base_of_its_release() {
         assert!(manifest.package(package).is_some(), "{package}");
     }
     assert_eq!(manifest.owner("/usr/libexec/virtiofsd").unwrap().package.as_deref(), Some("virtiofsd"));
-    assert!(images::kernel::find(&tree, &release("13")).is_ok());
+    assert!(images::boot::kernel::find(&tree, &release("13")).is_ok());
     assert!(text("usr/sbin/update-grub").contains("exit 1"), "the image's own boot loader was not put back");
 
     // Again: nothing is read; and offline nobody is asked.

@@ -1,7 +1,7 @@
 //! Files of a git repository at a tag.
 
-use kata_osinfo::configure::KataVersion;
-use kata_osinfo::process::{Invocation, ProcessError};
+use model::kata_version::KataVersion;
+use operator::process::{Invocation, ProcessError};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -4,7 +4,7 @@ use crate::checkout::{Checkout, CheckoutError, Tree};
 use crate::readings::Readings;
 use crate::report::{Difference, Report};
 use crate::{go, rs};
-use kata_osinfo::profile::{Family, Profile, Runtime};
+use model::profile::{Family, Profile, Runtime};
 
 /// The branch that is read after the newest release.
 const MAIN: &str = "main";

@@ -4,7 +4,7 @@ use crate::checkout::Tree;
 use crate::qmp;
 use crate::source::{Item, item, line_of, make_variable, makefile_list, quoted, quoted_after, without_comments};
 use crate::values::{Value, yes_or_no};
-use kata_osinfo::profile::{BlkReadOnly, DaemonStyle, Profile};
+use model::profile::{BlkReadOnly, DaemonStyle, Profile};
 
 const GOVMM: &[&str] =
     &["src/runtime/pkg/govmm/qemu/qemu.go", "src/runtime/vendor/github.com/kata-containers/govmm/qemu/qemu.go"];

@@ -3,7 +3,7 @@
 use crate::checkout::Tree;
 use crate::source::{item, line_of};
 use crate::values::Value;
-use kata_osinfo::profile::{Profile, Written};
+use model::profile::{Profile, Written};
 
 /// The text of a value that a profile says, as in the profile.
 fn said(written: Option<Written>) -> &'static str {

@@ -3,7 +3,7 @@
 use crate::checkout::Tree;
 use crate::report::Difference;
 use crate::source::{assignments, items, without_comments};
-use kata_osinfo::profile::{Family, Runtime};
+use model::profile::{Family, Runtime};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;

@@ -4,7 +4,7 @@ use crate::checkout::Tree;
 use crate::qmp;
 use crate::source::{item, line_of, make_variable, makefile_list, quoted};
 use crate::values::{Value, yes_or_no};
-use kata_osinfo::profile::{BlkReadOnly, BlkSource, Profile};
+use model::profile::{BlkReadOnly, BlkSource, Profile};
 
 const GENERATOR: &str = "src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs";
 const INNER: &str = "src/runtime-rs/crates/hypervisor/src/qemu/inner.rs";

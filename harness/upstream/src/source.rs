@@ -112,7 +112,7 @@ pub(crate) fn line_of(source: &str, text: &str) -> Option<usize> {
 }
 
 /// What a Makefile sets a variable to: the last of its assignments, `?=` and `:=` alike.
-pub(crate) fn make<'a>(source: &'a str, variable: &str) -> Option<(&'a str, usize)> {
+pub(crate) fn make_variable<'a>(source: &'a str, variable: &str) -> Option<(&'a str, usize)> {
     let mut found = None;
     for (number, line) in source.lines().enumerate() {
         let Some(rest) = line.trim_start().strip_prefix(variable) else { continue };

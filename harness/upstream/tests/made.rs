@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
-use kata_osinfo::profile::Family;
+use model::profile::Family;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;

@@ -4,22 +4,22 @@
 //! the harness's agent is `/init`: it inserts the modules and executes Kata's agent.
 
 use super::{ArtifactsError, MAX_INITRD, MAX_PROGRAM, content, doing};
-use crate::ImageError;
-use crate::initramfs::{self, ExtraFile};
-use crate::initrd::Initrd;
-use crate::modules::Resolution;
+use crate::boot::initramfs::{self, ExtraFile};
+use crate::boot::initrd::Initrd;
+use crate::boot::modules::Resolution;
+use crate::error::ImageError;
 use object::Endianness;
 use object::elf;
 use object::read::elf::{ElfFile64, ProgramHeader as _};
 use std::io;
 use std::path::Path;
 
-/// Where Kata's agent lies by itself, below an archive's prefix.
+/// Where Kata's agent is as a file of its own, below an archive's prefix.
 const ALONE: [&str; 5] =
     ["bin/kata-agent", "usr/bin/kata-agent", "kata-agent", "libexec/kata-agent", "share/kata-agent"];
 /// Where it is put if it came by itself.
 const ALONE_AT: &str = "/sbin/init";
-/// Where it lies inside Kata's initrd: as a program beside systemd, or as the init itself.
+/// Where it is inside Kata's initrd: as a program beside systemd, or as the init itself.
 const IN_INITRD: [&str; 4] = ["usr/bin/kata-agent", "sbin/init", "usr/sbin/init", "bin/kata-agent"];
 /// The folder of the harness inside the initrd; the agent's `containers::init` reads it.
 const FOLDER: &str = "kata-qualify";
@@ -31,7 +31,7 @@ pub enum Agent {
     Alone(Vec<u8>),
     /// The one of Kata's own initrd.
     InInitrd {
-        /// Where it lies there, absolute.
+        /// Its path there, absolute.
         path: String,
         /// The program, if it needs nothing else either.
         alone: Option<Vec<u8>>,
@@ -91,8 +91,8 @@ fn in_initrd(bytes: Vec<u8>, from: &Path) -> Result<Agent, ArtifactsError> {
     Ok(Agent::InInitrd { path: format!("/{path}"), alone, initrd: initrd.into_bytes() })
 }
 
-/// Whether a program needs no other file to run, as what is no ELF file does. One that cannot be read is an error, for
-/// what passes for static must be.
+/// Whether a program needs no other file to run, as what is no ELF file does. One that cannot be read is an
+/// error, because what passes for static must be static.
 fn is_static(bytes: &[u8]) -> io::Result<bool> {
     if !bytes.starts_with(&elf::ELFMAG) {
         return Ok(true);

@@ -1,7 +1,7 @@
 use super::guest::tests::elf;
 use super::*;
-use crate::brought::Checksum;
-use crate::initrd;
+use crate::boot::initrd;
+use crate::external_file::Checksum;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -54,7 +54,7 @@ fn archive(folder: &Path, entries: &[(&str, Vec<u8>)]) -> PathBuf {
 }
 
 fn open(path: &Path, scratch: &Path) -> Result<Artifacts, ArtifactsError> {
-    Artifacts::open(&Source::parse(&path.to_string_lossy()).unwrap(), scratch)
+    Artifacts::open(&ExternalFile::parse(&path.to_string_lossy()).unwrap(), scratch)
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_release_is_verified_unpacked_and_understood() {
     let dir = tempfile::tempdir().unwrap();
     let path = archive(dir.path(), &release("4.0.0\n"));
     let sum = digest::of_bytes(&fs::read(&path).unwrap());
-    let source = Source::parse(&format!("{}#{}", path.display(), sum.to_uppercase())).unwrap();
+    let source = ExternalFile::parse(&format!("{}#{}", path.display(), sum.to_uppercase())).unwrap();
     let kata = Artifacts::open(&source, &dir.path().join("scratch")).unwrap();
     assert_eq!((kata.version.as_str(), kata.sha256.as_deref()), ("4.0.0", Some(sum.as_str())));
     let kinds: Vec<_> = kata.shims.iter().map(|shim| (shim.kind, shim.profile)).collect();
@@ -106,14 +106,16 @@ fn a_wrong_checksum_unpacks_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = archive(dir.path(), &release("4.0.0"));
     let source =
-        Source { place: path.to_string_lossy().into_owned(), checksum: Some(Checksum::Sha256("0".repeat(64))) };
+        ExternalFile { place: path.to_string_lossy().into_owned(), checksum: Some(Checksum::Sha256("0".repeat(64))) };
     let scratch = dir.path().join("scratch");
     let error = Artifacts::open(&source, &scratch).unwrap_err();
-    assert!(matches!(error, ArtifactsError::Source(SourceError::Mismatch { .. })), "{error}");
+    assert!(matches!(error, ArtifactsError::File(ExternalFileError::Mismatch { .. })), "{error}");
     assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0);
-    assert!(matches!(Source::parse("x#123"), Err(SourceError::Checksum { .. })));
-    let folder =
-        Source { place: dir.path().to_string_lossy().into_owned(), checksum: Some(Checksum::Sha256("0".repeat(64))) };
+    assert!(matches!(ExternalFile::parse("x#123"), Err(ExternalFileError::Checksum { .. })));
+    let folder = ExternalFile {
+        place: dir.path().to_string_lossy().into_owned(),
+        checksum: Some(Checksum::Sha256("0".repeat(64))),
+    };
     assert!(matches!(Artifacts::open(&folder, &scratch), Err(ArtifactsError::FolderChecksum { .. })));
 }
 
@@ -203,7 +205,7 @@ fn nothing_is_run_to_learn_the_version() {
         fs::copy(dir.path().join("kata.tar.zst"), dir.path().join(name)).unwrap();
         assert_eq!(open(&dir.path().join(name), dir.path()).unwrap().version, version, "{name}");
     }
-    assert_eq!(of_name("4.0.0-rc1-x86_64.tar.zst"), "4.0.0-rc1");
+    assert_eq!(version::of_name("4.0.0-rc1-x86_64.tar.zst"), "4.0.0-rc1");
     for bad in ["\u{1b}[31m3.30.0", "x", "3.30.0 and more"] {
         let mut entries = entries.to_vec();
         entries.push(("opt/kata/VERSION", bad.as_bytes().to_vec()));
@@ -257,11 +259,11 @@ fn an_empty_folder_says_what_was_expected() {
     let error = open(dir.path(), dir.path()).unwrap_err().to_string();
     assert!(error.starts_with("no part of Kata in ") && error.contains("bin/containerd-shim-kata-v2"), "{error}");
     let place = "http://user:secret@127.0.0.1:1/kata.tar.xz";
-    let open = |text: &str| Artifacts::open(&Source::parse(text).unwrap(), dir.path()).unwrap_err();
+    let open = |text: &str| Artifacts::open(&ExternalFile::parse(text).unwrap(), dir.path()).unwrap_err();
     let error = open(&format!("{place}#{}", "0".repeat(64))).to_string();
     assert!(error.starts_with("fetching ") && !error.contains("secret"), "{error}");
     let error = open(place);
-    assert!(matches!(&error, ArtifactsError::Source(SourceError::Unpinned { .. })), "{error}");
+    assert!(matches!(&error, ArtifactsError::File(ExternalFileError::Unpinned { .. })), "{error}");
     assert!(!error.to_string().contains("secret"), "{error}");
 }
 

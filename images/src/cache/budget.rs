@@ -1,7 +1,8 @@
-//! How much room the images of a cache may take: beyond that, those go that were not used for the longest time.
+//! How much room the images of a cache may take: beyond that, the least recently used ones are removed.
 
-use super::{Image, Left, Place, Store};
-use crate::error::{Context as _, Failure, ImageError, Phase};
+use super::{Image, Leftover, Place, Store};
+use crate::error::{Context as _, Failure, ImageError};
+use crate::progress::Phase;
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// An image that was removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gone {
+pub struct RemovedImage {
     /// Its key.
     pub key: String,
     /// `debian:13`; nothing where it could not be read.
@@ -21,18 +22,18 @@ pub struct Gone {
 /// What [`trim`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Trimmed {
-    /// The images that are gone, in the order in which they went.
-    pub removed: Vec<Gone>,
-    /// What is left on the disk, in bytes; more than the budget where the rest is in use.
-    pub left: u64,
-    /// What was to go and could not.
-    pub stuck: Vec<Left>,
+    /// The images that were removed, in that order.
+    pub removed: Vec<RemovedImage>,
+    /// The bytes on the disk of the images that are there; more than the budget where they are in use.
+    pub bytes: u64,
+    /// What could not be removed.
+    pub leftovers: Vec<Leftover>,
 }
 
 /// Removes the least recently used images until what is left takes no more than `budget` bytes on the disk.
 ///
-/// What cannot be read goes before all others, for it is of no use to anybody.
-/// A file that several images share counts once, and is gone only with the last of them.
+/// What cannot be read goes before all others, because nobody can use it.
+/// A file that several images share counts once, and is freed only with the last of them.
 /// What a live process holds ([`Image::hold`]) stays. What Docker has of the images is not counted.
 ///
 /// # Errors
@@ -64,13 +65,13 @@ impl Store {
                 Ok(true) => {
                     room.take(&place.dir);
                     let release = place.image.as_ref().map(Image::release);
-                    done.removed.push(Gone { key: place.key, release, used });
+                    done.removed.push(RemovedImage { key: place.key, release, used });
                 }
                 Ok(false) => {}
-                Err(failure) => done.stuck.push(Left::new(&place.dir, failure.cause)),
+                Err(failure) => done.bytesovers.push(Leftover::new(&place.dir, failure.cause)),
             }
         }
-        done.left = room.bytes;
+        done.bytes = room.bytes;
         Ok(done)
     }
 
@@ -168,7 +169,7 @@ mod tests {
         assert!(trim(cache.path(), 4 * MIB as u64).unwrap().removed.is_empty());
         let done = trim(cache.path(), 2 * MIB as u64 + MIB as u64 / 2).unwrap();
         assert_eq!(keys(&done), ["oldest"]);
-        assert!(done.left >= 2 * MIB as u64 && done.left <= 2 * MIB as u64 + MIB as u64 / 2, "{}", done.left);
+        assert!(done.bytes >= 2 * MIB as u64 && done.bytes <= 2 * MIB as u64 + MIB as u64 / 2, "{}", done.bytes);
         // Its use makes the older one the newer.
         drop(store.find("middle").unwrap().unwrap().hold().unwrap());
         assert_eq!(keys(&trim(cache.path(), MIB as u64 * 3 / 2).unwrap()), ["newest"]);
@@ -183,7 +184,7 @@ mod tests {
         let hold = old.hold().unwrap();
         let done = trim(cache.path(), 0).unwrap();
         assert_eq!(keys(&done), ["new"]);
-        assert!(done.left >= MIB as u64, "{}", done.left);
+        assert!(done.bytes >= MIB as u64, "{}", done.bytes);
         drop(hold);
         // A process that another test forks has its own copy of the lock, until it executes its program.
         let until = std::time::Instant::now() + Duration::from_secs(20);
@@ -209,8 +210,8 @@ mod tests {
         std::fs::write(store.images.join(&damaged).join("manifest.json"), "").unwrap();
         let done = trim(cache.path(), MIB as u64 * 3 / 2).unwrap();
         let used = Timestamp::from_second(30).unwrap();
-        assert_eq!(done.removed, [Gone { key: damaged, release: None, used }]);
-        assert!(done.left >= MIB as u64 && done.left < MIB as u64 * 3 / 2, "{}", done.left);
+        assert_eq!(done.removed, [RemovedImage { key: damaged, release: None, used }]);
+        assert!(done.bytes >= MIB as u64 && done.bytes < MIB as u64 * 3 / 2, "{}", done.bytes);
     }
 
     #[test]
@@ -221,7 +222,7 @@ mod tests {
         let derived = image(&store, "derived", 20);
         std::fs::remove_file(derived.rootfs().join("derived")).unwrap();
         std::fs::hard_link(base.rootfs().join("base"), derived.rootfs().join("base")).unwrap();
-        let all = trim(cache.path(), u64::MAX).unwrap().left;
+        let all = trim(cache.path(), u64::MAX).unwrap().bytes;
         assert!(all < MIB as u64 * 3 / 2, "{all}");
         // Without the base as much is left, so the derived one goes, too.
         assert_eq!(keys(&trim(cache.path(), MIB as u64 / 2).unwrap()), ["base", "derived"]);

@@ -1,16 +1,17 @@
-//! The name of a cache, by which what is elsewhere is known to be of it.
+//! The name of a cache, with which its images and containers in Docker are labelled.
 
-use super::{Store, sync, trust};
+use super::{Store, trust};
 use crate::digest::Fields;
-use crate::error::{Context as _, Failure, ImageError, Phase};
+use crate::error::{Context as _, Failure, ImageError};
+use crate::manifest::sync;
+use crate::progress::Phase;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::Path;
 
 /// Bytes of the file that are read; a name has 16.
 const MAX: u64 = 64;
 
-/// The cache's own name, which is made with the cache: what is elsewhere, as Docker's images and containers are, is
-/// known by it.
+/// The cache's own name, made with the cache: its images and containers in Docker are labelled with it.
 ///
 /// # Errors
 /// When the cache is not to be used, or the name cannot be read or written.
@@ -24,7 +25,7 @@ pub fn id(cache: &Path) -> Result<String, ImageError> {
 }
 
 impl Store {
-    /// The name; made where there is none, or what a power cut has left of one.
+    /// The name; made where there is none, or only what a power cut has left of one.
     pub(crate) fn id(&self) -> Result<String, Failure> {
         if let Some(id) = self.known_id()? {
             return Ok(id);
@@ -55,7 +56,7 @@ impl Store {
         let mut bytes = Vec::new();
         file.take(MAX).read_to_end(&mut bytes).context("reading", &path)?;
         let id = String::from_utf8_lossy(&bytes).trim().to_owned();
-        // Everybody would have an empty name.
+        // An empty name would be shared by all.
         Ok(Some(id).filter(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit())))
     }
 }

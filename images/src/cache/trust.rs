@@ -1,7 +1,7 @@
 //! A cache is used only if nobody else can change it: root acts on what its folders hold.
 //!
 //! Each of its own folders and locks must be no link, belong to this user or to root, and be closed to others for writing.
-//! What lies above the cache is the machine's business.
+//! The folders above the cache are the machine's business.
 
 use rustix::fs::{Mode, OFlags};
 use std::fs::{DirBuilder, File, Metadata};
@@ -36,7 +36,7 @@ pub fn check(folder: &Path) -> io::Result<()> {
 }
 
 /// Makes a folder of a cache, with what is missing above it, or checks the one that is there, and closes it to others:
-/// the trees in it have programs that make whoever runs them root.
+/// the trees in it have setuid programs.
 ///
 /// # Errors
 /// As [`check`]; or that it cannot be made.

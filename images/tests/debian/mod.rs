@@ -1,8 +1,8 @@
 //! Debian's releases as the tests need them, by hand: the record's parser is another crate's business.
 
-use kata_osinfo::arch::Arch;
-use kata_osinfo::package_manager::PackageManager;
-use kata_osinfo::release::{Archive, FilesystemDriver, Kernel, PackageSuite, Release, Vmm};
+use model::arch::Arch;
+use model::package_manager::PackageManager;
+use model::release::{Archive, FilesystemDriver, Kernel, PackageSuite, Release, Vmm};
 
 /// Version and codename, oldest first.
 pub(crate) const RELEASES: [(&str, &str); 5] =

@@ -1,15 +1,15 @@
 //! The events, and the names of what they speak of.
 
 use jiff::Timestamp;
-use kata_osinfo::arch::Arch;
-use kata_osinfo::verified::Basis;
+use model::arch::Arch;
+use model::verified::Basis;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use suites::outcome::Outcome;
 
-pub use kata_osinfo::environment::Environment;
+pub use model::environment::Environment;
 
 /// A target in an environment: `debian:13/x86_64/container`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

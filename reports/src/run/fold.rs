@@ -5,7 +5,7 @@ use super::{Attempt, Cell, CellFailure, Ending, Instance, Launch, Run, between};
 use crate::journal::{CellFacts, CellId, Event, Journal, Phase};
 use crate::redact::Redactor;
 use jiff::Timestamp;
-use kata_osinfo::verified::Basis;
+use model::verified::Basis;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::outcome::Outcome;
 

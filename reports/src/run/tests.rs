@@ -1,7 +1,7 @@
 use super::*;
 use crate::journal::Event;
 use crate::sample::{BOOT, INSTALL, Maker, POSIX, cell, error, fail, journal, strings};
-use kata_osinfo::verified::Basis;
+use model::verified::Basis;
 use suites::outcome::Component;
 
 fn attempts<'a>(run: &'a Run, release: &str, test: &str) -> Vec<&'a Outcome> {

@@ -9,8 +9,8 @@
 //! verdict, which knows less.
 
 use super::Evidence;
-use kata_osinfo::environment::Environment;
-use kata_osinfo::verified::{Basis, Verdict};
+use model::environment::Environment;
+use model::verified::{Basis, Verdict};
 use std::collections::BTreeSet;
 use suites::catalogue::{Place, Test};
 use suites::outcome::Outcome;

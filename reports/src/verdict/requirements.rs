@@ -1,7 +1,7 @@
 //! Which tests a capability requires under a profile.
 
-use kata_osinfo::hex::hex;
-use kata_osinfo::profile::Profile;
+use model::hex::hex;
+use model::profile::Profile;
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
 use suites::catalogue::Test;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::sample::{blocked, error, fail, profile, skip, test};
-use kata_osinfo::profile::Profile;
+use model::profile::Profile;
 use proptest::prelude::*;
 use suites::outcome::Component::{Packages, Qemu, Virtiofsd};
 

@@ -2,7 +2,7 @@
 
 use crate::matrix::{CellReport, Matrix};
 use crate::verdict::Judgement;
-use kata_osinfo::verified::{Verdict, VerifiedEntry};
+use model::verified::{Verdict, VerifiedEntry};
 use suites::capability::{Capability, Tier};
 
 /// How a new verdict compares with the recorded one.

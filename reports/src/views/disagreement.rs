@@ -2,9 +2,9 @@
 
 use crate::matrix::{CellReport, Matrix};
 use crate::verdict::agreement::settle;
-use kata_osinfo::arch::Arch;
-use kata_osinfo::environment::Environment;
-use kata_osinfo::verified::Verdict;
+use model::arch::Arch;
+use model::environment::Environment;
+use model::verified::Verdict;
 use std::collections::BTreeMap;
 
 /// Where the environments of one release decided differently, in words, each with the verdict that counts.

@@ -2,8 +2,8 @@
 
 use crate::verdict::{Evidence, Requirements, judge};
 use crate::views::compare::is_optional;
-use kata_osinfo::profile::Profile;
-use kata_osinfo::verified::Verdict;
+use model::profile::Profile;
+use model::verified::Verdict;
 use suites::capability::Capability;
 use suites::catalogue::{Place, Test};
 

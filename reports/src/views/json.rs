@@ -19,7 +19,7 @@ use crate::matrix::{CellReport, Matrix};
 use crate::run::{CellFailure, Ending, Launch};
 use crate::verdict::{Cause, Flaky, Judgement, Reason, Standing};
 use jiff::Timestamp;
-use kata_osinfo::verified::{Basis, Verdict};
+use model::verified::{Basis, Verdict};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use suites::capability::Capability;

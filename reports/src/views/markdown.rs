@@ -5,7 +5,7 @@ use crate::redact::one_line;
 use crate::verdict::Judgement;
 use crate::views::wording::{self, Labels};
 use crate::views::{causes, overview};
-use kata_osinfo::verified::{Basis, Verdict};
+use model::verified::{Basis, Verdict};
 use std::fmt::Write;
 use suites::capability::Capability;
 

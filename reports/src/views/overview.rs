@@ -2,7 +2,7 @@
 
 use crate::matrix::{CellReport, Matrix};
 use crate::views::compare::is_optional;
-use kata_osinfo::verified::Verdict;
+use model::verified::Verdict;
 use suites::capability::{Capability, Tier};
 
 /// The required capabilities of a cell, by what is known of them.

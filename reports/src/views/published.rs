@@ -2,10 +2,10 @@
 
 use crate::views::markdown::{escape, mark, short, table};
 use crate::views::overview;
-use kata_osinfo::capability::Capability;
-use kata_osinfo::profile::Profile;
-use kata_osinfo::record::Record;
-use kata_osinfo::verified::{Verdict, VerifiedEntry};
+use model::capability::Capability;
+use model::profile::Profile;
+use model::record::Record;
+use model::verified::{Verdict, VerifiedEntry};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -80,7 +80,7 @@ fn of_profile(out: &mut String, record: &Record, profile: &Profile) -> std::fmt:
 /// The release, and its architecture where that is not the usual one.
 fn named(entry: &VerifiedEntry) -> String {
     match entry.arch {
-        kata_osinfo::arch::Arch::X86_64 => escape(&entry.release),
+        model::arch::Arch::X86_64 => escape(&entry.release),
         other => format!("{} {other}", escape(&entry.release)),
     }
 }
@@ -120,7 +120,7 @@ fn versions(out: &mut String, entries: &[&VerifiedEntry]) -> std::fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kata_osinfo::database::Database;
+    use model::database::Database;
 
     /// The file that readers see is what the records say.
     #[test]

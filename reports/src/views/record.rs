@@ -4,7 +4,7 @@ use crate::matrix::{CellReport, Matrix};
 use crate::redact;
 use crate::run::Ending;
 use crate::verdict::{Judgement, Reason};
-use kata_osinfo::verified::{Verdict, VerifiedCapability, VerifiedEntry};
+use model::verified::{Verdict, VerifiedCapability, VerifiedEntry};
 use std::collections::BTreeMap;
 
 /// Longest cause in a record, in bytes: people read a record, and the evidence is in the reports.

@@ -5,7 +5,7 @@ use crate::matrix::{CellReport, Matrix};
 use crate::run::Ending;
 use crate::verdict::Judgement;
 use crate::views::disagreement::disagreements;
-use kata_osinfo::verified::{Basis, Verdict};
+use model::verified::{Basis, Verdict};
 use suites::outcome::Outcome;
 
 /// The word for a basis; a cell that never got far enough to know has none.

@@ -3,7 +3,7 @@
 use crate::journal::Journal;
 use crate::matrix::{Matrix, matrix};
 use crate::views::{html, json, junit, markdown};
-use kata_osinfo::profile::Profile;
+use model::profile::Profile;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use suites::catalogue::Test;

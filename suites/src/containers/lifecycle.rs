@@ -6,7 +6,7 @@ use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::{Container, Containers, PROBE, Process, Runtime, Sandbox, Trace};
 use crate::row::{Row, row};
-use kata_osinfo::profile;
+use model::profile;
 use std::collections::BTreeSet;
 use std::time::Duration;
 

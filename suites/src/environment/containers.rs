@@ -3,7 +3,7 @@
 use super::container::{Container, Finished};
 use crate::check::Stop;
 use crate::claims::Claims;
-use kata_osinfo::profile::Profile;
+use model::profile::Profile;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

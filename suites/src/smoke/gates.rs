@@ -7,7 +7,7 @@ use crate::ensure;
 use crate::environment::Environment;
 use crate::row::{Row, row};
 use crate::under;
-use kata_osinfo::profile::{Gate, GateKind};
+use model::profile::{Gate, GateKind};
 use std::time::Duration;
 
 const SOURCE: &str = include_str!("gates.rs");

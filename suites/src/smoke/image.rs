@@ -17,7 +17,7 @@ use crate::environment::{Environment, Machine, Question};
 use crate::outcome::Component;
 use crate::row::{Row, row};
 use crate::test::Place;
-use kata_osinfo::profile::{BlkReadOnly, ImageDriver, Profile};
+use model::profile::{BlkReadOnly, ImageDriver, Profile};
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hasher as _};
 use std::io::{self, Read as _};

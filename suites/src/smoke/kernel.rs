@@ -6,7 +6,7 @@ use crate::ensure;
 use crate::environment::Environment;
 use crate::row::{Row, row};
 use crate::under;
-use kata_osinfo::profile::{Gate, GateKind};
+use model::profile::{Gate, GateKind};
 use std::collections::BTreeMap;
 
 const SOURCE: &str = include_str!("kernel.rs");
@@ -194,7 +194,7 @@ fn parse_config(text: &str) -> BTreeMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kata_osinfo::profile::Profile;
+    use model::profile::Profile;
 
     #[test]
     fn config_lines_are_options_and_comments_are_not() {

@@ -6,8 +6,8 @@ use crate::ensure;
 use crate::environment::{Environment, Ran};
 use crate::outcome::Component;
 use crate::row::{Row, row};
-use kata_osinfo::package_manager::PackageManager;
-use kata_osinfo::release::Release;
+use model::package_manager::PackageManager;
+use model::release::Release;
 use std::time::Duration;
 
 const SOURCE: &str = include_str!("packages.rs");

@@ -10,7 +10,7 @@ use crate::ensure;
 use crate::environment::Machine;
 use crate::row::{Row, row};
 use crate::under;
-use kata_osinfo::profile::{QueryThreads, Runtime};
+use model::profile::{QueryThreads, Runtime};
 use qapi_qmp as qapi;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};

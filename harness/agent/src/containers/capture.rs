@@ -1,7 +1,7 @@
 //! A program attached to pipes: its input is fed, its output kept up to a cap, its end awaited by a deadline.
 
 use crate::process::{kill_group, prepare};
-use kata_osinfo::sync::locked;
+use model::sync::locked;
 use std::io::{self, Read, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ChildStdin, Command, Stdio};

@@ -9,7 +9,7 @@ use crate::log::Log;
 use crate::process::{how_it_ended, kill_group, prepare};
 use crate::system;
 use folders::{clean_up, lay_out, search_path, sweep};
-use kata_osinfo::sync::locked;
+use model::sync::locked;
 use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;

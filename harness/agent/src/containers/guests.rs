@@ -2,8 +2,8 @@
 
 use super::capture::Attached;
 use super::kata;
-use kata_osinfo::profile::{self, Profile};
-use kata_osinfo::root::Root;
+use model::profile::{self, Profile};
+use root::Root;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;

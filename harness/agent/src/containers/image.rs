@@ -2,8 +2,8 @@
 //!
 //! The format is that of the OCI image specification 1.0 (image layout, manifest, configuration).
 
-use kata_osinfo::arch::Arch;
-use kata_osinfo::hex::hex;
+use model::arch::Arch;
+use model::hex::hex;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::io;

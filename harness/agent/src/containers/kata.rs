@@ -3,12 +3,12 @@
 //! The same code configures a machine for `kata-osinfo configure`; what differs is that nothing known beforehand keeps
 //! Kata from being tried, because only use decides a verdict.
 
-use kata_osinfo::configure::{
+use model::profile::Profile;
+use operator::configure::{
     Configuration, DROP_IN, Flavour, Found, Guest, Inputs, KataVersion, Located, Merged, PlanError, Setting, drop_in,
     edited, locate, plan, reads_drop_ins, settings,
 };
-use kata_osinfo::profile::Profile;
-use kata_osinfo::root::{Root, RootError};
+use root::{Root, RootError};
 use std::path::{Path, PathBuf};
 use suites::check::Stop;
 use suites::containers::Kata;

@@ -4,7 +4,7 @@ use super::capture::Attached;
 use super::containerd::{COMMAND, Instance};
 use super::host;
 use super::{ctr, probe, shim};
-use kata_osinfo::sync::locked;
+use model::sync::locked;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};

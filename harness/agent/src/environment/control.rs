@@ -1,7 +1,7 @@
 //! The control: each property of a filesystem natively on the volume, before a share of it is blamed.
 
 use crate::body::in_fresh_directory;
-use kata_osinfo::sync::locked;
+use model::sync::locked;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

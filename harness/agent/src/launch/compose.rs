@@ -4,7 +4,7 @@ use crate::launch::paths::{ExtraDevice, GuestPaths};
 use crate::launch::provided::Provided;
 use crate::launch::vhost;
 use crate::system;
-use kata_osinfo::profile::{ImageDriver, Profile};
+use model::profile::{ImageDriver, Profile};
 use protocol::message::Launched;
 use qemu::apply::{apply, apply_to_daemon};
 use qemu::deviation::Deviation;

@@ -2,7 +2,7 @@
 
 use crate::home::Home;
 use crate::launch::slots::SlotGuard;
-use kata_osinfo::profile::ImageDriver;
+use model::profile::ImageDriver;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;

@@ -14,7 +14,7 @@ use crate::launch::provided::{Provided, RequiredDevice};
 use crate::launch::qemu_process;
 use crate::log::Log;
 use crate::process::{kill_group, stderr_log, wait};
-use kata_osinfo::profile::Profile;
+use model::profile::Profile;
 use protocol::client::{Client, ClientError};
 use protocol::message::{GuestReply, GuestRequest, Launched};
 use qemu::launch::FdPurpose;

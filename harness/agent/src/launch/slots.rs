@@ -1,7 +1,7 @@
 //! The shares of an environment.
 
 use crate::home::{Home, SLOTS};
-use kata_osinfo::sync::locked;
+use model::sync::locked;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use suites::check::Stop;

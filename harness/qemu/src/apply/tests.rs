@@ -2,7 +2,7 @@ use super::*;
 use crate::argv;
 use crate::launch::FdPurpose;
 use crate::sandbox::{Net, Sandbox, Vsock};
-use kata_osinfo::profile::Profile;
+use model::profile::Profile;
 
 fn launch(name: &str) -> Launch {
     let profile = Profile::find(name).unwrap();

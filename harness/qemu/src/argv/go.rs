@@ -4,7 +4,7 @@
 use super::Values;
 use crate::launch::Arg;
 use crate::sandbox::{Disk, Image, Net, Sandbox, Shared};
-use kata_osinfo::profile::{BlkReadOnly, ImageDriver, Profile};
+use model::profile::{BlkReadOnly, ImageDriver, Profile};
 
 /// `maxDevIDSize` in `qemu_arch_base.go`: QEMU's limit for ids, to which Kata cuts.
 const MAX_ID: usize = 31;

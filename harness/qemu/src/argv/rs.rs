@@ -3,7 +3,7 @@
 use super::Values;
 use crate::launch::Arg;
 use crate::sandbox::{Disk, Image, Net, Sandbox, Shared};
-use kata_osinfo::profile::{BlkReadOnly, BlkSource, ImageDriver, Profile};
+use model::profile::{BlkReadOnly, BlkSource, ImageDriver, Profile};
 
 /// The order is that of `QemuCmdLine::build`; within the devices it is that of `QemuCmdLine::new`, then that in which
 /// `prepare_for_start_sandbox` in `src/runtime-rs/crates/runtimes/virt_container/src/sandbox.rs` adds them, then the

@@ -8,17 +8,17 @@
 use super::outer::OuterError;
 use super::pinned::Pinned;
 use super::tiny::{Extras, FREE_FD, Tiny, TinyError};
+use images::base::qcow2::{self, Qcow2Error};
+use images::base::{Archive, Base, Task};
+use images::external_file::{Checksum, ExternalFile, ExternalFileError};
+use model::arch::Arch;
+use model::database::Database;
+use model::diagnostic::error_chain;
+use model::release::Release;
+use operator::detect::{Detection, FoundBy, detect};
 use protocol::client::ClientError;
 use protocol::message::{GuestReply, GuestRequest};
-use images::base::{Archive, Base, Task};
-use images::brought::{Checksum, Source, SourceError};
-use images::qcow2::{self, Qcow2Error};
-use kata_osinfo::arch::Arch;
-use kata_osinfo::database::Database;
-use kata_osinfo::detect::{Detection, FoundBy, detect};
-use kata_osinfo::diagnostic::error_chain;
-use kata_osinfo::release::Release;
-use kata_osinfo::root::{Root, RootError};
+use root::{Root, RootError};
 use serde_json::json;
 use std::fmt;
 use std::fs::File;
@@ -57,7 +57,7 @@ pub enum CloudError {
     },
     /// It cannot be fetched or read, or it is another file.
     #[error(transparent)]
-    Source(#[from] SourceError),
+    Source(#[from] ExternalFileError),
     /// It is no qcow2 image that is taken.
     #[error(transparent)]
     Format(#[from] Qcow2Error),
@@ -121,7 +121,7 @@ pub enum CloudError {
 
 /// A cloud image and the release that it must be of.
 pub struct CloudImage {
-    source: Source,
+    source: ExternalFile,
     checksum: Checksum,
     release: Release,
     database: Database,
@@ -136,7 +136,7 @@ impl CloudImage {
     /// # Errors
     /// What is wrong with it, and what to do.
     pub fn open(
-        source: Source,
+        source: ExternalFile,
         release: &Release,
         database: &Database,
         pinned: Arc<Pinned>,
@@ -186,7 +186,7 @@ impl CloudImage {
     fn archive(&self, task: &Task<'_>) -> Result<Archive, CloudError> {
         (task.tell)(&format!("fetching and verifying {}", self.source.name()));
         // The file may have been replaced since it was asked for.
-        let source = Source { checksum: Some(self.checksum.clone()), ..self.source.clone() };
+        let source = ExternalFile { checksum: Some(self.checksum.clone()), ..self.source.clone() };
         let (path, sha256) = source.open(&task.folder.join("image"), &self.cancel)?;
         let image = qcow2::open(&path)?;
         (task.tell)("preparing the QEMU that reads it");
@@ -310,7 +310,7 @@ mod tests {
         let (distro, version) = target.split_once(':').unwrap();
         let release = database.record(distro).unwrap().release(version, Arch::X86_64).unwrap();
         CloudImage {
-            source: Source::parse("/somewhere/made.qcow2").unwrap(),
+            source: ExternalFile::parse("/somewhere/made.qcow2").unwrap(),
             checksum: Checksum::Sha256("0".repeat(64)),
             release,
             database,
@@ -359,7 +359,7 @@ mod tests {
         std::fs::write(&junk, "junk").unwrap();
         let open = |text: &str| {
             let CloudImage { release, database, pinned, cancel, .. } = image("debian:13");
-            let opened = CloudImage::open(Source::parse(text).unwrap(), &release, &database, pinned, cancel);
+            let opened = CloudImage::open(ExternalFile::parse(text).unwrap(), &release, &database, pinned, cancel);
             error_chain(&opened.unwrap_err())
         };
         assert!(open("https://images.example/debian-13.qcow2").contains("debian-13.qcow2 has no checksum"));

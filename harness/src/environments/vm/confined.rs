@@ -89,7 +89,7 @@ impl Confined {
     fn enter(&self) -> io::Result<()> {
         let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
         let bare = MountFlags::NOSUID | MountFlags::NOEXEC;
-        kata_osinfo::process::leave_session_keyring()?;
+        operator::process::leave_session_keyring()?;
         // SAFETY: the table of descriptors is not among what is unshared.
         unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWIPC) }?;
         mount_change(c"/", private)?;

@@ -8,11 +8,11 @@ pub use super::confined::KVM_DEVICE;
 
 use super::confined::{Confined, FILES};
 use images::{Hold, Image, ImageError};
-use kata_osinfo::arch::Arch;
-use kata_osinfo::database::{Database, DatabaseError};
-use kata_osinfo::record::ResolveError;
-use kata_osinfo::release::Release;
-use kata_osinfo::root::{Root, RootError};
+use model::arch::Arch;
+use model::database::{Database, DatabaseError};
+use model::record::ResolveError;
+use model::release::Release;
+use root::{Root, RootError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -3,7 +3,7 @@
 use super::outer::{self, Accelerator, KVM_DEVICE, Outer, OuterError};
 use super::tiny::{Extras, Tiny, TinyError};
 use images::{Image, Options, Progress, Source};
-use kata_osinfo::diagnostic::error_chain;
+use model::diagnostic::error_chain;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};

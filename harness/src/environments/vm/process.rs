@@ -1,7 +1,7 @@
 //! QEMU as a process that is ours: its group killed when it is no longer wanted, itself killed when we die.
 
 use agent::process::{kill_group, prepare};
-use kata_osinfo::sync::locked;
+use model::sync::locked;
 use rustix::process::{Pid, Signal};
 use std::io;
 use std::os::fd::OwnedFd;

@@ -1,6 +1,6 @@
 use super::*;
-use crate::initrd::tests::{Made, archive, gzip, merged_usr};
-use crate::modules;
+use crate::boot::initrd::tests::{Made, archive, gzip, merged_usr};
+use crate::boot::modules;
 use std::collections::BTreeSet;
 use std::fs;
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::verdict::{Judgement, Requirements, Standing};
-use kata_osinfo::profile::Profile;
+use model::profile::Profile;
 use std::collections::BTreeMap;
 use suites::capability::Capability;
 use suites::catalogue;

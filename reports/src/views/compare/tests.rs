@@ -3,7 +3,7 @@ use crate::journal::Event;
 use crate::matrix::matrix;
 use crate::sample::{self, BLK, BOOT, DAEMON, INSTALL, Maker, QMP, RENAME, TDX, VSOCK, cell, facts, fail, skip};
 use crate::views::record::verified_entries;
-use kata_osinfo::verified::{Basis, VerifiedCapability};
+use model::verified::{Basis, VerifiedCapability};
 use suites::outcome::{Component, Outcome};
 
 fn judgement(verdict: Verdict, unrun: usize) -> Judgement {

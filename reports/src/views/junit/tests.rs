@@ -96,7 +96,7 @@ proptest! {
             1 => error(&printed),
             _ => skip(&printed),
         };
-        let mut facts = sample::facts(kata_osinfo::verified::Basis::Emulated);
+        let mut facts = sample::facts(model::verified::Basis::Emulated);
         facts.versions.insert(printed.clone(), printed.clone());
         let mut maker = Maker::default();
         maker.start(&["go-3.29"], &["13"]);

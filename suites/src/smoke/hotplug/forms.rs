@@ -7,7 +7,7 @@
 use crate::check::{Check, Doing as _, Stop};
 use crate::environment::Machine;
 use crate::outcome::Component;
-use kata_osinfo::profile::{BlkSource, Profile, Runtime, Written};
+use model::profile::{BlkSource, Profile, Runtime, Written};
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
 use std::path::Path;

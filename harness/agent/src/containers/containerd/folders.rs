@@ -4,7 +4,7 @@ use super::RUN;
 use crate::containers::host;
 use crate::containers::settings::Settings;
 use crate::process;
-use kata_osinfo::hex::hex;
+use model::hex::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;

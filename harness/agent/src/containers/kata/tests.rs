@@ -1,7 +1,7 @@
 use super::*;
-use kata_osinfo::arch::Arch;
-use kata_osinfo::database::Database;
-use kata_osinfo::profile::Runtime;
+use model::arch::Arch;
+use model::database::Database;
+use model::profile::Runtime;
 use std::collections::BTreeMap;
 use std::fs;
 

@@ -3,7 +3,7 @@
 use super::RunningGuest;
 use crate::log::Log;
 use crate::process::kill_group;
-use kata_osinfo::profile::Profile;
+use model::profile::Profile;
 use protocol::message::{GuestReply, GuestRequest};
 use qemu::qmp::QmpError;
 use std::fs::File;

@@ -1,0 +1,69 @@
+//! A base that the caller reads from a vendor's cloud image.
+
+use super::archive;
+use crate::error::{Cause, Context, Failure};
+use crate::progress::Phase;
+use crate::runner::Runner;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Where a release's base comes from, if neither from its archive nor from a registry.
+///
+/// Reading a cloud image takes a virtual machine, of which this crate knows nothing.
+pub trait Base: fmt::Debug + Send + Sync {
+    /// What distinguishes it from every other base: its checksum.
+    /// It is known before anything is fetched or read, because the cache is asked first.
+    fn identity(&self) -> String;
+
+    /// Fetches and reads it; everything that this needs is in `task.folder`, which is removed afterwards.
+    ///
+    /// # Errors
+    /// What failed, in words that fit after "read the base".
+    fn read(&self, task: &Task<'_>) -> Result<Archive, String>;
+
+    /// Whether a tree is of the release that is wanted.
+    ///
+    /// # Errors
+    /// What it is instead.
+    fn accept(&self, tree: &Path) -> Result<(), String>;
+}
+
+/// What reading a base gets.
+pub struct Task<'a> {
+    /// A folder of its own.
+    pub folder: &'a Path,
+    /// Whether to go on: neither cancelled nor late.
+    pub go_on: &'a dyn Fn() -> bool,
+    /// Told what is being done.
+    pub tell: &'a dyn Fn(&str),
+}
+
+/// A base that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archive {
+    /// Its root filesystem as a tar archive; not trusted.
+    pub tar: PathBuf,
+    /// The SHA-256 of what it was read from.
+    pub sha256: String,
+}
+
+/// Unpacks the caller's base, if it is of the release; gives the SHA-256 of what it was read from.
+pub(crate) fn read(runner: &Runner<'_>, base: &dyn Base, workshop: &Path, tree: &Path) -> Result<String, Failure> {
+    let folder = workshop.join("base");
+    std::fs::create_dir(&folder).context("creating", &folder)?;
+    let task = Task {
+        folder: &folder,
+        go_on: &|| runner.check().is_ok(),
+        tell: &|doing| runner.report(Phase::Read, Some(doing)),
+    };
+    let read = base.read(&task);
+    // A reader that was stopped fails with a message of its own, which is not the reason.
+    runner.check()?;
+    let bad = |detail| Failure::from(Cause::BadBase { detail });
+    let archive = read.map_err(bad)?;
+    runner.report(Phase::Read, Some("unpacking"));
+    archive::unpack(runner, &archive.tar, tree)?;
+    std::fs::remove_dir_all(&folder).context("removing", &folder)?;
+    base.accept(tree).map_err(bad)?;
+    Ok(archive.sha256)
+}

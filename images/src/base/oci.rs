@@ -1,0 +1,178 @@
+//! The base tree from the record's OCI image, through Docker: pulled, exported, unpacked.
+
+use super::archive;
+use crate::docker::{self, CACHE_LABEL, LABEL};
+use crate::error::{Cause, Context, Failure};
+use crate::progress::Phase;
+use crate::runner::Runner;
+use bollard::Docker;
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, RemoveContainerOptionsBuilder,
+};
+use futures_util::StreamExt;
+use model::release::Release;
+use std::collections::HashMap;
+use std::future::Future;
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+/// An image that Docker has.
+#[derive(Debug, Clone)]
+pub(crate) struct Pulled {
+    /// `docker.io/library/debian:13`.
+    pub(crate) reference: String,
+    /// The content digest: of the registry's manifest, or else of the local configuration.
+    pub(crate) digest: String,
+}
+
+/// Pulls the release's image.
+pub(crate) fn pull(runner: &Runner<'_>, release: &Release) -> Result<Pulled, Failure> {
+    let reference = release
+        .oci_image
+        .clone()
+        .ok_or_else(|| Cause::RecordLacks { what: "image".to_owned(), needed_for: "an OCI base" })?;
+    wait_for(runner, async |docker| {
+        let (name, tag) = split(&reference);
+        let options = CreateImageOptionsBuilder::new().from_image(name).tag(tag).build();
+        let mut pulling = docker.create_image(Some(options), None, None);
+        while let Some(step) = pulling.next().await {
+            let step = step.map_err(|e| failed(&reference, &e))?;
+            let detail = [step.id, step.status].into_iter().flatten().collect::<Vec<_>>().join(": ");
+            runner.report(Phase::Pull, Some(&detail));
+        }
+        let found = docker.inspect_image(&reference).await.map_err(|e| failed(&reference, &e))?;
+        let of_manifest = found.repo_digests.unwrap_or_default().into_iter().find_map(|d| {
+            let (_, digest) = d.split_once('@')?;
+            Some(digest.to_owned())
+        });
+        let digest = of_manifest.or(found.id).unwrap_or_default();
+        Ok(Pulled { reference: reference.clone(), digest })
+    })
+}
+
+/// Unpacks the image's filesystem as a tree, with owners, modes and capabilities.
+pub(crate) fn unpack(
+    runner: &Runner<'_>,
+    pulled: &Pulled,
+    cache: &str,
+    scratch: &Path,
+    tree: &Path,
+) -> Result<(), Failure> {
+    let tar = scratch.join("base.tar");
+    wait_for(runner, async |docker| {
+        let body = ContainerCreateBody {
+            image: Some(pulled.reference.clone()),
+            // Never run; Docker wants a command where the image names none.
+            cmd: Some(vec!["/bin/true".to_owned()]),
+            labels: Some(HashMap::from([
+                (LABEL.to_owned(), "export".to_owned()),
+                (CACHE_LABEL.to_owned(), cache.to_owned()),
+            ])),
+            ..ContainerCreateBody::default()
+        };
+        let options = CreateContainerOptionsBuilder::new().build();
+        let created = docker.create_container(Some(options), body).await.map_err(|e| failed(&pulled.reference, &e))?;
+        let exported = export(&docker, &created.id, &tar).await;
+        let options = RemoveContainerOptionsBuilder::new().force(true).build();
+        let removed = docker.remove_container(&created.id, Some(options)).await;
+        exported?;
+        removed.map_err(|e| failed(&pulled.reference, &e))
+    })?;
+    archive::unpack(runner, &tar, tree)?;
+    std::fs::remove_file(&tar).context("removing", &tar)
+}
+
+async fn export(docker: &Docker, id: &str, archive: &Path) -> Result<(), Failure> {
+    let mut file = std::fs::File::create(archive).context("creating", archive)?;
+    let mut stream = docker.export_container(id);
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|e| Cause::Docker { detail: e.to_string() })?;
+        file.write_all(&chunk).context("writing", archive)?;
+    }
+    Ok(())
+}
+
+/// Runs something with Docker until it is done, cancelled, or out of time.
+fn wait_for<T, F>(runner: &Runner<'_>, work: impl FnOnce(Docker) -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Cause::Io { context: "starting a runtime".to_owned(), source })?;
+    runtime.block_on(async {
+        let docker = docker::connect().await.map_err(|e| Cause::Docker { detail: e.to_string() })?;
+        let stop = async {
+            loop {
+                if let Err(stop) = runner.check() {
+                    return stop;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::select! {
+            done = work(docker) => done.map_err(|f| Failure { cause: runner.redact_cause(f.cause), ..f }),
+            stop = stop => Err(stop),
+        }
+    })
+}
+
+fn failed(reference: &str, error: &bollard::errors::Error) -> Failure {
+    let detail = error.to_string();
+    let absent = ["manifest unknown", "not found", "No such image", "does not exist"];
+    let silent = [
+        "connection refused",
+        "no such host",
+        "i/o timeout",
+        "network is unreachable",
+        "TLS handshake",
+        "deadline exceeded",
+    ];
+    let lower = detail.to_lowercase();
+    let any = |phrases: &[&str]| phrases.iter().any(|p| lower.contains(&p.to_lowercase()));
+    if any(&silent) {
+        Cause::MirrorUnreachable { detail, cached_age: None }.into()
+    } else if any(&absent) {
+        Cause::NoSuchRelease { what: format!("image {reference}") }.into()
+    } else if lower.contains("no space left on device") {
+        Cause::DiskFull.into()
+    } else {
+        Cause::Docker { detail }.into()
+    }
+}
+
+/// Name and tag of a reference; a port is no tag.
+fn split(reference: &str) -> (&str, &str) {
+    match reference.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, tag),
+        _ => (reference, "latest"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_split() {
+        assert_eq!(split("docker.io/library/debian:13"), ("docker.io/library/debian", "13"));
+        assert_eq!(split("127.0.0.1:5000/debian"), ("127.0.0.1:5000/debian", "latest"));
+        assert_eq!(split("127.0.0.1:5000/debian:13"), ("127.0.0.1:5000/debian", "13"));
+    }
+
+    #[test]
+    fn registry_failures_are_told_apart() {
+        let of = |text: &str| {
+            let error = bollard::errors::Error::DockerStreamError { error: text.to_owned() };
+            failed("registry.example/debian:13", &error).cause
+        };
+        let refused = "Get \"http://127.0.0.1:5000/v2/\": dial tcp 127.0.0.1:5000: connect: connection refused";
+        assert!(matches!(of(refused), Cause::MirrorUnreachable { .. }));
+        assert!(matches!(of("manifest for x:13 not found: manifest unknown"), Cause::NoSuchRelease { .. }));
+        assert!(matches!(of("write /var/lib/docker/x: no space left on device"), Cause::DiskFull));
+        assert!(matches!(of("unauthorized"), Cause::Docker { .. }));
+    }
+}

@@ -1,0 +1,307 @@
+//! What a qcow2 file says of itself, checked before QEMU opens it.
+//!
+//! The file is somebody else's: one that names further files would have this machine's read, and one that was cut short
+//! would be read as zeros where it ends.
+//! QEMU's `docs/interop/qcow2.txt` has the format.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+const MAGIC: &[u8; 4] = b"QFI\xfb";
+/// The header's part that every version has, and that of version 3.
+const HEADER: usize = 104;
+/// Sizes of clusters as QEMU takes them: 512 bytes to 2 MiB.
+const CLUSTER_BITS: std::ops::RangeInclusive<u32> = 9..=21;
+/// The largest disk that is taken; a vendor's has some GiB.
+const SIZE: u64 = 1 << 40;
+/// The largest first table that QEMU takes, in bytes.
+const TABLE: u64 = 32 << 20;
+/// Offsets of clusters in table entries: bits 9 to 55.
+const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
+/// A compressed cluster's mark.
+const COMPRESSED: u64 = 1 << 62;
+
+const CORRUPT: u64 = 1 << 1;
+const DATA_FILE: u64 = 1 << 2;
+const EXTENDED: u64 = 1 << 4;
+/// Dirty, corrupt, external data file, compression type, extended entries.
+const KNOWN: u64 = 0b1_1111;
+
+/// Why a file is not taken as a cloud image.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Qcow2Error {
+    /// Another format, or none.
+    #[error(
+        "{path} is no qcow2 image, it begins with {begins}: expected one as vendors publish; `qemu-img convert -O qcow2` makes one of a raw image"
+    )]
+    Other {
+        /// The file.
+        path: PathBuf,
+        /// Its first bytes.
+        begins: String,
+    },
+    /// A qcow2 that is not taken.
+    #[error("{path} is a qcow2 image that {what}")]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// Why, and what to do where that is known.
+        what: String,
+    },
+    /// It cannot be read.
+    #[error("reading {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// Opens an image for reading, once its header and tables say that it is whole, clear, and stands by itself.
+///
+/// # Errors
+/// [`Qcow2Error`] names the file, what was expected and what to do.
+pub fn open(path: &Path) -> Result<File, Qcow2Error> {
+    let failed = |source| Qcow2Error::Io { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    let mut header = Vec::new();
+    (&file).take(HEADER as u64).read_to_end(&mut header).map_err(failed)?;
+    if !header.starts_with(MAGIC) {
+        return Err(Qcow2Error::Other { path: path.to_owned(), begins: begins(&header) });
+    }
+    let length = file.metadata().map_err(failed)?.len();
+    let whole = Header::read(&header).and_then(|header| header.whole(&file, length));
+    whole.map_err(|what| Qcow2Error::Refused { path: path.to_owned(), what })?;
+    Ok(file)
+}
+
+/// The first bytes for people: as text where they are, else in hexadecimal digits.
+/// The beginning of an empty qcow2 of version 3, for a disk of so many bytes; its backing file, if any, is named to QEMU
+/// only.
+pub fn empty(bytes: u64) -> Vec<u8> {
+    const CLUSTER: u64 = 1 << 16;
+    // One table of the second level has 8192 entries of a cluster each.
+    let first_level = bytes.div_ceil(CLUSTER * (CLUSTER / 8)).max(1);
+    let first_level_clusters = (first_level * 8).div_ceil(CLUSTER);
+    // The header, the table of reference counts, one block of them, the first level.
+    let clusters = 3 + first_level_clusters;
+    let mut file = vec![0; usize::try_from(clusters * CLUSTER).unwrap_or(0)];
+    let mut put = |at: usize, value: &[u8]| file[at..at + value.len()].copy_from_slice(value);
+    put(0, MAGIC);
+    put(4, &3_u32.to_be_bytes());
+    put(20, &16_u32.to_be_bytes());
+    put(24, &bytes.to_be_bytes());
+    put(36, &u32::try_from(first_level).unwrap_or(u32::MAX).to_be_bytes());
+    put(40, &(3 * CLUSTER).to_be_bytes());
+    put(48, &CLUSTER.to_be_bytes());
+    put(56, &1_u32.to_be_bytes());
+    // Reference counts of 16 bits, a header of 104 bytes.
+    put(96, &4_u32.to_be_bytes());
+    put(100, &(HEADER as u32).to_be_bytes());
+    put(CLUSTER as usize, &(2 * CLUSTER).to_be_bytes());
+    for cluster in 0..clusters as usize {
+        put(2 * CLUSTER as usize + 2 * cluster, &1_u16.to_be_bytes());
+    }
+    file
+}
+
+fn begins(bytes: &[u8]) -> String {
+    let first = bytes.get(..8).unwrap_or(bytes);
+    match first {
+        [] => "nothing".to_owned(),
+        text if text.iter().all(u8::is_ascii_graphic) => format!("`{}`", String::from_utf8_lossy(text)),
+        other => model::hex::hex(other),
+    }
+}
+
+/// The part of the header by which the tables are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Header {
+    cluster: u64,
+    tables: u64,
+    table: u64,
+    entry: u64,
+}
+
+impl Header {
+    /// Reads what is needed and refuses what QEMU must not be given.
+    fn read(bytes: &[u8]) -> Result<Header, String> {
+        let word = |at: usize| bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
+        let long = |at: usize| bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_be_bytes);
+        let short = || "ends within its header: fetch it again".to_owned();
+        let version = word(4).ok_or_else(short)?;
+        let features = match version {
+            2 => 0,
+            3 => long(72).ok_or_else(short)?,
+            other => return Err(format!("is of version {other}: expected 2 or 3")),
+        };
+        let (backing, size, bits) =
+            (long(8).ok_or_else(short)?, long(24).ok_or_else(short)?, word(20).ok_or_else(short)?);
+        if backing != 0 {
+            return Err("is laid over a backing file, which would be read from this machine: expected one that stands by itself (`qemu-img convert -O qcow2` makes it)".to_owned());
+        }
+        if word(32).ok_or_else(short)? != 0 {
+            return Err("is encrypted: expected a clear one".to_owned());
+        }
+        if features & DATA_FILE != 0 {
+            return Err("keeps its data in another file, which would be read from this machine: expected one that stands by itself (`qemu-img convert -O qcow2` makes it)".to_owned());
+        }
+        if features & CORRUPT != 0 {
+            return Err("is marked as corrupt: fetch it again".to_owned());
+        }
+        if features & !KNOWN != 0 {
+            return Err(format!(
+                "uses features that are not known here ({features:#x}): `qemu-img convert -O qcow2` makes one without"
+            ));
+        }
+        if !CLUSTER_BITS.contains(&bits) {
+            return Err(format!("has clusters of 2^{bits} bytes: expected 2^9 to 2^21"));
+        }
+        if size == 0 || size > SIZE {
+            return Err(format!("is a disk of {size} bytes: expected more than 0 and at most {SIZE}"));
+        }
+        let tables = u64::from(word(36).ok_or_else(short)?) * 8;
+        if tables > TABLE {
+            return Err(format!("has a first table of {tables} bytes: expected at most {TABLE}"));
+        }
+        let entry = if features & EXTENDED != 0 { 16 } else { 8 };
+        Ok(Header { cluster: 1 << bits, tables, table: long(40).ok_or_else(short)?, entry })
+    }
+
+    /// Whether everything that the tables point at is within the file.
+    fn whole(&self, file: &File, length: u64) -> Result<(), String> {
+        let within = |from: u64, bytes: u64| match from.checked_add(bytes).is_some_and(|end| end <= length) {
+            true => Ok(()),
+            false => {
+                Err(format!("was cut short: it has {length} bytes and points behind them, at {from}: fetch it again"))
+            }
+        };
+        let read = |from: u64, bytes: u64| {
+            within(from, bytes)?;
+            let mut table = vec![0; usize::try_from(bytes).map_err(|e| e.to_string())?];
+            file.read_exact_at(&mut table, from).map_err(|e| format!("cannot be read: {e}"))?;
+            Ok::<_, String>(table)
+        };
+        let first = read(self.table, self.tables)?;
+        for table in words(&first, 8).map(|word| word & OFFSET).filter(|offset| *offset != 0) {
+            for word in words(&read(table, self.cluster)?, self.entry) {
+                match word & COMPRESSED == 0 {
+                    true if word & OFFSET == 0 => {}
+                    true => within(word & OFFSET, self.cluster)?,
+                    // The last one may end before the sector that it ends in.
+                    false => within(word & self.compressed(), 1)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The bits of a compressed cluster's offset: fewer, the larger the clusters are.
+    fn compressed(&self) -> u64 {
+        let bits = 62 - (self.cluster.trailing_zeros() - 8);
+        (1 << bits) - 1
+    }
+}
+
+/// The first eight bytes of every so many, as a number.
+fn words(table: &[u8], every: u64) -> impl Iterator<Item = u64> + '_ {
+    let every = usize::try_from(every).unwrap_or(8);
+    table.chunks_exact(every).filter_map(|entry| entry.first_chunk().map(|word| u64::from_be_bytes(*word)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A whole image of one cluster of 64 KiB: header, first table, second table, data.
+    fn sample() -> Vec<u8> {
+        let cluster = 1 << 16;
+        let mut image = vec![0; 4 * cluster];
+        let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, MAGIC);
+        put(4, &3_u32.to_be_bytes());
+        put(20, &16_u32.to_be_bytes());
+        put(24, &(cluster as u64).to_be_bytes());
+        put(36, &1_u32.to_be_bytes());
+        put(40, &(cluster as u64).to_be_bytes());
+        put(cluster, &((1 << 63) | (2 * cluster as u64)).to_be_bytes());
+        put(2 * cluster, &((1 << 63) | (3 * cluster as u64)).to_be_bytes());
+        image
+    }
+
+    fn opened(bytes: &[u8]) -> Result<(), String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("image");
+        std::fs::write(&path, bytes).unwrap();
+        let named = |e: Qcow2Error| e.to_string().replace(&*path.to_string_lossy(), "IMAGE");
+        open(&path).map(drop).map_err(named)
+    }
+
+    fn changed(at: usize, bytes: &[u8]) -> String {
+        let mut image = sample();
+        image[at..at + bytes.len()].copy_from_slice(bytes);
+        opened(&image).unwrap_err()
+    }
+
+    #[test]
+    fn what_stands_by_itself_is_taken() {
+        assert_eq!(opened(&sample()), Ok(()));
+        let mut old = sample();
+        old[4..8].copy_from_slice(&2_u32.to_be_bytes());
+        assert_eq!(opened(&old), Ok(()));
+        // A compressed cluster whose last sector is not full.
+        let mut compressed = sample();
+        compressed[2 << 16..(2 << 16) + 8].copy_from_slice(&(COMPRESSED | (3 << 16)).to_be_bytes());
+        compressed.truncate((3 << 16) + 100);
+        assert_eq!(opened(&compressed), Ok(()));
+    }
+
+    #[test]
+    fn an_empty_one_is_whole() {
+        for bytes in [512, 6 << 30, 1 << 39] {
+            let file = empty(bytes);
+            assert_eq!(opened(&file), Ok(()), "{bytes}");
+            assert_eq!(file[24..32], bytes.to_be_bytes());
+        }
+    }
+
+    #[test]
+    fn what_would_read_other_files_is_refused() {
+        assert!(changed(8, &[0, 0, 0, 0, 0, 0, 1, 0]).contains("backing file"));
+        assert!(changed(72, &DATA_FILE.to_be_bytes()).contains("data in another file"));
+        assert!(changed(32, &2_u32.to_be_bytes()).contains("encrypted"));
+        assert!(changed(72, &(1_u64 << 40).to_be_bytes()).contains("not known"));
+        assert!(changed(72, &CORRUPT.to_be_bytes()).contains("corrupt"));
+        assert!(changed(4, &4_u32.to_be_bytes()).contains("version 4"));
+        assert!(changed(20, &40_u32.to_be_bytes()).contains("2^40"));
+        assert!(changed(24, &u64::MAX.to_be_bytes()).contains("expected more than 0"));
+        assert!(changed(36, &u32::MAX.to_be_bytes()).contains("first table"));
+        assert!(changed(40, &u64::MAX.to_be_bytes()).contains("cut short"));
+    }
+
+    #[test]
+    fn what_was_cut_short_is_told() {
+        let image = sample();
+        for length in [50, 103, 1 << 16, (2 << 16) + 5, (3 << 16) + 9, image.len() - 1] {
+            let error = opened(&image[..length]).unwrap_err();
+            assert!(error.contains("cut short") || error.contains("ends within"), "{length}: {error}");
+        }
+    }
+
+    #[test]
+    fn other_formats_are_named_by_what_they_begin_with() {
+        for (bytes, begins) in [
+            (&b"KDMV\x01\0\0\0"[..], "4b444d5601000000"),
+            (b"<html><body>", "`<html><b`"),
+            (b"", "nothing"),
+            (&[0; 512], "0000000000000000"),
+        ] {
+            let error = opened(bytes).unwrap_err();
+            assert!(error.starts_with(&format!("IMAGE is no qcow2 image, it begins with {begins}: ")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! What a guest boots from a release's tree: its kernel, that kernel's modules, an initramfs.
+
+pub mod initramfs;
+pub mod initrd;
+pub mod kernel;
+pub mod modules;

@@ -1,0 +1,241 @@
+//! The guest's initramfs: one program as PID 1 and the modules that its kernel needs.
+
+use super::modules::{self, Resolution};
+use crate::error::{Cause, Failure, ImageError};
+use crate::progress::Phase;
+use cpio::NewcBuilder;
+use cpio::newc::trailer;
+use std::collections::BTreeSet;
+use std::io::Write;
+
+/// The folders that every guest has.
+const FOLDERS: [&str; 10] = ["dev", "etc", "mnt", "modules", "proc", "root", "run", "sys", "tmp", "var"];
+const FOLDER: u32 = 0o040_000;
+const FILE: u32 = 0o100_000;
+const LINK: u32 = 0o120_000;
+const CHARACTER_DEVICE: u32 = 0o020_000;
+
+/// A file to put into the initramfs besides `/init` and the modules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtraFile {
+    /// Absolute; its folders are made.
+    pub path: String,
+    /// The permission bits: `0o755`.
+    pub mode: u32,
+    /// The bytes.
+    pub content: Vec<u8>,
+}
+
+/// Builds the initramfs: a `newc` archive, not compressed, the same bytes for the same input.
+///
+/// `/init` is `init`, `/modules/NN-name.ko` are the decompressed modules, and `/modules/order` lists their file names
+/// in the order of loading, one a line.
+///
+/// # Errors
+/// A module that cannot be read or decompressed, or an extra file whose path is not absolute or is already taken.
+pub fn build(init: &[u8], modules: &Resolution, extra: &[ExtraFile]) -> Result<Vec<u8>, ImageError> {
+    let loaded = modules::load(modules)?;
+    archive(init, modules, &loaded, extra).map_err(|f| ImageError::new("the guest", Phase::Record, f))
+}
+
+/// Builds a root filesystem to lay [`layer`] over: folders, the two nodes that PID 1 needs, and these files.
+///
+/// # Errors
+/// A file whose path is not absolute or is already taken.
+pub fn root(files: &[ExtraFile]) -> Result<Vec<u8>, ImageError> {
+    let built = || {
+        let mut image = Writer::new(files.iter().map(|file| file.content.len()).sum());
+        image.skeleton()?;
+        image.files(files)?;
+        image.end()
+    };
+    built().map_err(|f| ImageError::new("the guest", Phase::Record, f))
+}
+
+/// Builds an archive to append to another initrd: `/init` and one folder with the modules and `files`, and nothing else,
+/// because an entry for a folder that is a link there (as where `/usr` is merged) would remove the link.
+///
+/// `FOLDER/modules/order` lists the modules as [`build`] does. `/init` is there twice, first as a link: otherwise the
+/// kernel would write through the other initrd's `/init` where that is a second name of another file.
+///
+/// # Errors
+/// A module that cannot be read or decompressed.
+pub fn layer(init: &[u8], modules: &Resolution, folder: &str, files: &[(&str, &[u8])]) -> Result<Vec<u8>, ImageError> {
+    let loaded = modules::load(modules)?;
+    let built = || {
+        let mut image = Writer::new(loaded.iter().map(Vec::len).sum::<usize>() + init.len());
+        image.entry("init", LINK | 0o777, None, folder.as_bytes())?;
+        image.entry("init", FILE | 0o755, None, init)?;
+        image.entry(folder, FOLDER | 0o755, None, &[])?;
+        image.entry(&format!("{folder}/modules"), FOLDER | 0o755, None, &[])?;
+        image.modules(&format!("{folder}/modules"), modules, &loaded)?;
+        for (name, content) in files {
+            image.entry(&format!("{folder}/{name}"), FILE | 0o644, None, content)?;
+        }
+        image.end()
+    };
+    built().map_err(|f| ImageError::new("the guest", Phase::Record, f))
+}
+
+fn archive(init: &[u8], modules: &Resolution, loaded: &[Vec<u8>], extra: &[ExtraFile]) -> Result<Vec<u8>, Failure> {
+    let size: usize = loaded.iter().map(Vec::len).sum::<usize>() + extra.iter().map(|e| e.content.len()).sum::<usize>();
+    let mut image = Writer::new(size + init.len());
+    image.skeleton()?;
+    image.entry("init", FILE | 0o755, None, init)?;
+    image.modules("modules", modules, loaded)?;
+    image.files(extra)?;
+    image.end()
+}
+
+struct Writer {
+    out: Vec<u8>,
+    next: u32,
+    taken: BTreeSet<String>,
+}
+
+impl Writer {
+    fn new(size: usize) -> Writer {
+        Writer { out: Vec::with_capacity(size + 65536), next: 1, taken: BTreeSet::new() }
+    }
+
+    fn skeleton(&mut self) -> Result<(), Failure> {
+        for folder in FOLDERS {
+            // `/tmp` is everybody's, `/root` is root's.
+            let mode = match folder {
+                "tmp" => 0o1777,
+                "root" => 0o700,
+                _ => 0o755,
+            };
+            self.entry(folder, FOLDER | mode, None, &[])?;
+        }
+        // The kernel opens it for PID 1's standard streams before anything can be mounted.
+        self.entry("dev/console", CHARACTER_DEVICE | 0o600, Some((5, 1)), &[])?;
+        self.entry("dev/null", CHARACTER_DEVICE | 0o666, Some((1, 3)), &[])
+    }
+
+    /// The modules below a folder that is there, and their order.
+    fn modules(&mut self, folder: &str, modules: &Resolution, loaded: &[Vec<u8>]) -> Result<(), Failure> {
+        let mut order = String::new();
+        for (n, (module, bytes)) in modules.load_order.iter().zip(loaded).enumerate() {
+            let name = format!("{n:02}-{}.ko", module.name);
+            self.entry(&format!("{folder}/{name}"), FILE | 0o644, None, bytes)?;
+            order.push_str(&name);
+            order.push('\n');
+        }
+        self.entry(&format!("{folder}/order"), FILE | 0o644, None, order.as_bytes())
+    }
+
+    /// Files with the folders that they need.
+    fn files(&mut self, files: &[ExtraFile]) -> Result<(), Failure> {
+        for file in files {
+            let refuse = |reason: &str| Cause::BadOverlay { path: file.path.clone(), reason: reason.to_owned() };
+            let path = file.path.strip_prefix('/').ok_or_else(|| refuse("expected an absolute path"))?;
+            let parts: Vec<&str> = path.split('/').collect();
+            if parts.iter().any(|p| ["", ".", ".."].contains(p)) {
+                return Err(refuse("expected a plain absolute path").into());
+            }
+            for depth in 1..parts.len() {
+                let folder = parts[..depth].join("/");
+                if !self.taken.contains(&folder) {
+                    self.entry(&folder, FOLDER | 0o755, None, &[])?;
+                }
+            }
+            if self.taken.contains(path) {
+                return Err(refuse("is there already").into());
+            }
+            self.entry(path, FILE | (file.mode & 0o7777), None, &file.content)?;
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<Vec<u8>, Failure> {
+        trailer(self.out).map_err(io_failure)
+    }
+
+    fn entry(&mut self, name: &str, mode: u32, device: Option<(u32, u32)>, content: &[u8]) -> Result<(), Failure> {
+        let (major, minor) = device.unwrap_or_default();
+        let links = if mode & 0o170_000 == FOLDER { 2 } else { 1 };
+        // Times, owners and inode numbers are fixed: the archive depends on nothing but its content.
+        let builder = NewcBuilder::new(name)
+            .ino(self.next)
+            .mode(mode)
+            .uid(0)
+            .gid(0)
+            .nlink(links)
+            .mtime(0)
+            .rdev_major(major)
+            .rdev_minor(minor);
+        let size = u32::try_from(content.len()).map_err(|e| io_failure(std::io::Error::other(e)))?;
+        let mut writer = builder.write(&mut self.out, size);
+        writer.write_all(content).map_err(io_failure)?;
+        writer.finish().map_err(io_failure)?;
+        self.next += 1;
+        self.taken.insert(name.to_owned());
+        Ok(())
+    }
+}
+
+fn io_failure(source: std::io::Error) -> Failure {
+    Cause::Io { context: "writing the initramfs".to_owned(), source }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cpio::NewcReader;
+    use std::collections::BTreeMap;
+    use std::io::Read;
+    use std::path::Path;
+
+    fn sample(extra: &[ExtraFile]) -> Result<Vec<u8>, ImageError> {
+        let dir = modules::tests::tree();
+        let found = modules::resolve(dir.path(), Path::new("/"), &["virtiofs".to_owned()]).unwrap();
+        build(b"#!init", &found, extra)
+    }
+
+    fn file(path: &str) -> ExtraFile {
+        ExtraFile { path: path.to_owned(), mode: 0o640, content: b"x".to_vec() }
+    }
+
+    #[test]
+    fn what_goes_in_comes_out() {
+        let bytes = sample(&[file("/etc/kata/deep/file")]).unwrap();
+        let mut found = BTreeMap::new();
+        let mut names = Vec::new();
+        let mut rest: &[u8] = &bytes;
+        loop {
+            let mut reader = NewcReader::new(rest).unwrap();
+            if reader.entry().is_trailer() {
+                break;
+            }
+            let name = reader.entry().name().to_owned();
+            let (mode, device) = (reader.entry().mode(), (reader.entry().rdev_major(), reader.entry().rdev_minor()));
+            let mut content = Vec::new();
+            reader.read_to_end(&mut content).unwrap();
+            rest = reader.finish().unwrap();
+            names.push(name.clone());
+            found.insert(name, (mode, device, content));
+        }
+        assert_eq!(found["init"], (0o100_755, (0, 0), b"#!init".to_vec()));
+        assert_eq!(found["dev/console"].1, (5, 1));
+        assert_eq!(found["etc/kata/deep/file"].0, 0o100_640);
+        assert_eq!(found["modules/03-virtiofs.ko"].2, modules::tests::ELF);
+        let order = String::from_utf8(found["modules/order"].2.clone()).unwrap();
+        assert_eq!(order, "00-virtio_ring.ko\n01-virtio.ko\n02-fuse.ko\n03-virtiofs.ko\n");
+        // The kernel unpacks in order: a folder must stand before what is in it.
+        let at = |n: &str| names.iter().position(|x| x == n).unwrap();
+        assert!(at("etc/kata") < at("etc/kata/deep") && at("etc/kata/deep") < at("etc/kata/deep/file"));
+    }
+
+    #[test]
+    fn the_same_input_gives_the_same_bytes() {
+        assert_eq!(sample(&[]).unwrap(), sample(&[]).unwrap());
+    }
+
+    #[test]
+    fn odd_paths_are_refused() {
+        for path in ["relative", "/", "/a/../b", "/init", "/etc"] {
+            assert!(sample(&[file(path)]).is_err(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The release's kernel in its tree.
+
+use crate::error::{Cause, Failure, ImageError};
+use crate::progress::Phase;
+use crate::tree;
+use model::release::Release;
+use operator::kernel_image;
+use root::{Root, RootError};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Bytes of a kernel's image: about 15 MB compressed, about 100 MB uncompressed, and more with debug information.
+pub(crate) const MAX_IMAGE: u64 = 512 << 20;
+
+/// The files of one kernel: paths as a process in the tree sees them, links followed there.
+///
+/// Open them below the tree's descriptor only, as [`read`] does: a tree's content is not trusted, and a path that was
+/// checked may be a link, a FIFO or a hole by now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct KernelFiles {
+    /// `6.12.41+deb13-amd64`: what `uname -r` will say.
+    pub release: String,
+    /// The bootable image.
+    pub vmlinuz: PathBuf,
+    /// `/usr/lib/modules/<release>`.
+    pub modules_dir: PathBuf,
+    /// Its configuration, where the distro ships it.
+    pub config: Option<PathBuf>,
+}
+
+/// The newest kernel in the tree, as [`kernel_image::newest`] orders them, with its modules.
+///
+/// # Errors
+/// The record names no kernel, its glob has not exactly one `*`, or nothing matches.
+pub fn find(tree: &Path, release: &Release) -> Result<KernelFiles, ImageError> {
+    files(tree, release).map_err(|f| ImageError::new(&release.name(), Phase::Record, f))
+}
+
+/// The bootable image of a kernel that [`find`] has found.
+///
+/// # Errors
+/// It is gone, no regular file, or larger than a kernel can be.
+pub fn read(tree: &Path, kernel: &KernelFiles) -> Result<Vec<u8>, ImageError> {
+    image(tree, kernel).map_err(|f| ImageError::new(&format!("the kernel {}", kernel.release), Phase::Record, f))
+}
+
+pub(crate) fn image(tree: &Path, kernel: &KernelFiles) -> Result<Vec<u8>, Failure> {
+    match tree::open(tree)?.read(&kernel.vmlinuz, MAX_IMAGE) {
+        Err(error) if error.is_missing() => Err(Cause::NotInTree { what: kernel.vmlinuz.display().to_string() }.into()),
+        image => image.map_err(tree::failed),
+    }
+}
+
+pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failure> {
+    let lacks = |what: String| Cause::RecordLacks { what, needed_for: "a guest" };
+    let kernel = release.kernel.as_ref().ok_or_else(|| lacks("kernel".to_owned()))?;
+    let glob = &kernel.image;
+    if glob.matches('*').count() != 1 {
+        return Err(lacks(format!("single `*` in {glob}")).into());
+    }
+    let missing = || Failure::from(Cause::NotInTree { what: format!("a kernel with its modules, matching {glob}") });
+    let unreadable = |e: RootError| {
+        Failure::from(Cause::Io { context: format!("looking for {glob}"), source: std::io::Error::other(e) })
+    };
+    let root = Root::new(tree).map_err(unreadable)?;
+    let found = kernel_image::newest(&root, glob, &kernel.packages).map_err(unreadable)?.ok_or_else(missing)?;
+    let (Some(version), Some(modules)) = (found.release, found.modules) else { return Err(missing()) };
+    let at = |path: &Path| root.resolve(path).map_err(unreadable);
+    let configs = [format!("/boot/config-{version}"), format!("{}/config", modules.display())];
+    let config = configs.iter().find(|path| root.has_file(Path::new(path)));
+    Ok(KernelFiles {
+        vmlinuz: at(&found.path)?,
+        modules_dir: at(&modules)?,
+        config: config.map(|path| at(Path::new(path))).transpose()?,
+        release: version,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::release;
+    use operator::configure::Found;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn the_newest_kernel_with_modules_is_found_through_the_usr_merge() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path();
+        std::fs::create_dir_all(tree.join("boot")).unwrap();
+        symlink("usr/lib", tree.join("lib")).unwrap();
+        for version in ["6.1.0-9-amd64", "6.1.0-56-amd64"] {
+            std::fs::create_dir_all(tree.join("usr/lib/modules").join(version)).unwrap();
+            std::fs::write(tree.join(format!("boot/vmlinuz-{version}")), "").unwrap();
+            std::fs::write(tree.join(format!("boot/config-{version}")), "").unwrap();
+        }
+        std::fs::write(tree.join("boot/vmlinuz-6.1.0-99-amd64"), "").unwrap();
+        let found = find(tree, &release("12", "bookworm")).unwrap();
+        assert_eq!(found.release, "6.1.0-56-amd64");
+        assert_eq!(found.modules_dir, Path::new("/usr/lib/modules/6.1.0-56-amd64"));
+        assert_eq!(found.config.as_deref(), Some(Path::new("/boot/config-6.1.0-56-amd64")));
+    }
+
+    /// Nothing else may order kernels: what is proved here is what is checked and configured there.
+    #[test]
+    fn the_kernel_that_is_proved_is_the_one_that_is_configured() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("boot")).unwrap();
+        let release = release("13", "trixie");
+        // Another flavour than the record's comes after all of its own.
+        let mut versions = vec!["7.11-cloud-amd64", "7.2~rc1-amd64", "7.2-amd64", "7.10-amd64"];
+        for version in &versions {
+            std::fs::create_dir_all(dir.path().join("lib/modules").join(version)).unwrap();
+            std::fs::write(dir.path().join(format!("boot/vmlinuz-{version}")), "").unwrap();
+        }
+        let root = Root::new(dir.path()).unwrap();
+        while let Some(expected) = versions.pop() {
+            let proved = find(dir.path(), &release).unwrap();
+            let configured = Found::gather(&root, &release).kernel.unwrap();
+            assert_eq!(format!("/boot/vmlinuz-{}", proved.release), configured);
+            assert_eq!(proved.release, expected);
+            std::fs::remove_file(root.shown(&proved.vmlinuz)).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_star_may_be_a_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let modules = dir.path().join("usr/lib/modules/7.0.1-200.fc44.x86_64");
+        std::fs::create_dir_all(&modules).unwrap();
+        std::fs::write(modules.join("vmlinuz"), "").unwrap();
+        let mut release = release("44", "-");
+        release.kernel.as_mut().unwrap().image = "/usr/lib/modules/*/vmlinuz".to_owned();
+        let found = find(dir.path(), &release).unwrap();
+        assert_eq!(found.vmlinuz, Path::new("/usr/lib/modules/7.0.1-200.fc44.x86_64/vmlinuz"));
+    }
+
+    /// A package's script may put anything in a kernel's place, also after it was found.
+    #[test]
+    fn a_kernel_is_a_regular_file_of_its_tree_and_no_larger_than_kernels_are() {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (tree, secret) = (dir.path().to_owned(), outside.path().join("secret"));
+        std::fs::write(&secret, "of the machine").unwrap();
+        for folder in ["boot", "lib/modules/1-amd64"] {
+            std::fs::create_dir_all(tree.join(folder)).unwrap();
+        }
+        let place = tree.join("boot/vmlinuz-1-amd64");
+        std::fs::write(&place, "kernel").unwrap();
+        let found = find(&tree, &release("13", "trixie")).unwrap();
+        // Opening a FIFO would never end.
+        let said = || {
+            let (tell, told) = std::sync::mpsc::channel();
+            let (tree, found) = (tree.clone(), found.clone());
+            std::thread::spawn(move || tell.send(image(&tree, &found).map_err(|f| f.cause.to_string())));
+            told.recv_timeout(std::time::Duration::from_secs(60)).expect("reading the kernel does not end")
+        };
+        assert_eq!(said(), Ok(b"kernel".to_vec()));
+        let exchange = |make: &dyn Fn()| {
+            std::fs::remove_file(&place).unwrap();
+            make();
+            said().unwrap_err()
+        };
+        let link = exchange(&|| symlink(&secret, &place).unwrap());
+        assert_eq!(link, "/boot/vmlinuz-1-amd64 was not found in the tree");
+        let mode = rustix::fs::Mode::RUSR;
+        let fifo = exchange(&|| rustix::fs::mkfifoat(rustix::fs::CWD, &place, mode).unwrap());
+        assert!(fifo.contains("not a regular file"), "{fifo}");
+        let hole = exchange(&|| std::fs::File::create(&place).unwrap().set_len(MAX_IMAGE + 1).unwrap());
+        assert!(hole.contains("more than 536870912 bytes"), "{hole}");
+    }
+
+    #[test]
+    fn no_kernel_is_an_error_that_names_the_glob() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = find(dir.path(), &release("13", "trixie")).unwrap_err();
+        assert!(error.to_string().contains("/boot/vmlinuz-*"), "{error}");
+    }
+}

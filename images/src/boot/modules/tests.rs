@@ -1,0 +1,172 @@
+use super::*;
+use std::io::Write;
+
+pub(crate) const ELF: &[u8] = b"\x7fELF a made-up module";
+
+pub(crate) fn tree() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |path: &str, bytes: &[u8]| {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    };
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(ELF).unwrap();
+    let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
+    xz.write_all(ELF).unwrap();
+    write("kernel/fs/fuse/fuse.ko.xz", &xz.finish().unwrap());
+    write("kernel/fs/fuse/virtiofs.ko.zst", &zstd::encode_all(ELF, 1).unwrap());
+    write("kernel/drivers/virtio/virtio.ko", ELF);
+    write("kernel/drivers/virtio/virtio_ring.ko.gz", &gz.finish().unwrap());
+    write("kernel/drivers/char/hw_random/virtio-rng.ko", ELF);
+    write("kernel/lib/crc.ko", ELF);
+    write("kernel/broken.ko", ELF);
+    write("kernel/text.ko", b"#!/bin/sh");
+    write(
+        "modules.dep",
+        b"kernel/fs/fuse/fuse.ko.xz:\n\
+        kernel/fs/fuse/virtiofs.ko.zst: kernel/fs/fuse/fuse.ko.xz kernel/drivers/virtio/virtio.ko kernel/drivers/virtio/virtio_ring.ko.gz\n\
+        kernel/drivers/virtio/virtio.ko: kernel/drivers/virtio/virtio_ring.ko.gz\n\
+        kernel/drivers/virtio/virtio_ring.ko.gz:\n\
+        kernel/drivers/char/hw_random/virtio-rng.ko: kernel/drivers/virtio/virtio.ko kernel/drivers/virtio/virtio_ring.ko.gz\n\
+        kernel/lib/crc.ko:\n\
+        kernel/broken.ko: kernel/gone.ko\n\
+        kernel/gone.ko:\n\
+        kernel/text.ko:\n",
+    );
+    write("modules.builtin", b"kernel/fs/ext4/ext4.ko\nkernel/drivers/char/hw-random.ko\n");
+    write(
+        "modules.softdep",
+        b"# comment\nsoftdep virtio_rng pre: crc nothing post: fuse\nsoftdep crc pre: virtio-rng\n",
+    );
+    dir
+}
+
+fn of(wanted: &[&str]) -> (Vec<String>, Resolution) {
+    let dir = tree();
+    let wanted: Vec<String> = wanted.iter().map(|w| (*w).to_owned()).collect();
+    let found = resolve(dir.path(), Path::new("/"), &wanted).unwrap();
+    (found.load_order.iter().map(|m| m.name.clone()).collect(), found)
+}
+
+#[test]
+fn dependencies_come_first_and_once() {
+    let (order, found) = of(&["virtiofs", "virtio"]);
+    assert_eq!(order, ["virtio_ring", "virtio", "fuse", "virtiofs"]);
+    assert!(found.builtin.is_empty() && found.missing.is_empty());
+}
+
+#[test]
+fn built_in_and_missing_ones_are_data() {
+    let (order, found) = of(&["ext4", "hw_random", "9p", "broken", "ext4"]);
+    assert!(order.is_empty());
+    assert_eq!(found.builtin, ["ext4", "hw_random"]);
+    assert_eq!(found.missing, ["9p", "broken"]);
+}
+
+#[test]
+fn soft_dependencies_count_and_may_run_in_circles() {
+    let (order, _) = of(&["virtio-rng"]);
+    assert_eq!(order, ["crc", "virtio_ring", "virtio", "virtio_rng", "fuse"]);
+}
+
+#[test]
+fn a_chain_without_an_end_and_a_tangle_are_missing_and_no_reason_to_hang_or_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut dep, mut soft) = (String::new(), String::new());
+    for n in 0..20_000 {
+        for kind in ["hard", "soft"] {
+            std::fs::write(dir.path().join(format!("{kind}{n}.ko")), ELF).unwrap();
+        }
+        dep += &format!("hard{n}.ko: hard{}.ko\nsoft{n}.ko:\n", n + 1);
+        soft += &format!("softdep soft{n} post: soft{}\n", n + 1);
+    }
+    // Each of these may be loaded before each other one, and all need what is not there.
+    let tangled: Vec<String> = (0..40).map(|n| format!("t{n}")).collect();
+    for name in &tangled {
+        std::fs::write(dir.path().join(format!("{name}.ko")), ELF).unwrap();
+        dep += &format!("{name}.ko: gone.ko\n");
+        soft += &format!("softdep {name} pre: {}\n", tangled.join(" "));
+    }
+    std::fs::write(dir.path().join("modules.dep"), dep).unwrap();
+    std::fs::write(dir.path().join("modules.softdep"), soft).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let tree = dir.path().to_owned();
+    std::thread::spawn(move || tell.send(resolve(&tree, Path::new("/"), &["hard0", "soft0", "t0"].map(str::to_owned))));
+    let found = told.recv_timeout(std::time::Duration::from_secs(120)).expect("it goes on for ever").unwrap();
+    assert_eq!(found.missing, ["hard0", "t0"]);
+    assert_eq!(found.load_order.len(), DEPTH);
+}
+
+#[test]
+fn every_compression_is_undone() {
+    let dir = tree();
+    let wanted = ["virtiofs", "virtio_rng", "crc"].map(str::to_owned);
+    let found = resolve(dir.path(), Path::new("/"), &wanted).unwrap();
+    let loaded = load(&found).unwrap();
+    assert_eq!(loaded.len(), 6);
+    assert!(loaded.iter().all(|m| m == ELF));
+    let error = load_up_to(&found, 5 * ELF.len() as u64).unwrap_err();
+    assert!(error.to_string().contains("those before it have more than"), "{error}");
+}
+
+#[test]
+fn nothing_outside_of_the_tree_is_a_module() {
+    use std::os::unix::fs::symlink;
+    let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let victim = outside.path().canonicalize().unwrap().join("victim.ko");
+    std::fs::write(&victim, ELF).unwrap();
+    let folder = dir.path().join("usr/lib/modules/1");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::create_dir(dir.path().join("usr/share")).unwrap();
+    std::fs::write(dir.path().join("usr/share/far.ko"), ELF).unwrap();
+    symlink(&victim, folder.join("link.ko")).unwrap();
+    symlink("/usr/share/far.ko", folder.join("inside.ko")).unwrap();
+    let climbing = format!("../../../../../../../..{}", victim.display());
+    let dep = format!("{}:\n{climbing}.x.ko:\nlink.ko:\ninside.ko:\n", victim.display());
+    std::fs::write(folder.join("modules.dep"), dep).unwrap();
+    let wanted = ["victim", "link", "inside"].map(str::to_owned);
+    let inside = Path::new("/usr/lib/modules/1");
+    let found = resolve(dir.path(), inside, &wanted).unwrap();
+    assert_eq!(found.missing, ["victim", "link"]);
+    assert_eq!(load(&found).unwrap(), [ELF]);
+    symlink("/dev/zero", folder.join("modules.alias")).unwrap();
+    assert!(resolve(dir.path(), inside, &wanted).is_ok());
+    std::fs::remove_file(folder.join("modules.dep")).unwrap();
+    symlink(&victim, folder.join("modules.dep")).unwrap();
+    assert!(resolve(dir.path(), inside, &wanted).is_err());
+}
+
+/// A file that was found may be another when it is read.
+#[test]
+fn a_module_is_read_inside_its_tree_too() {
+    let (dir, outside) = (tree(), tempfile::tempdir().unwrap());
+    let victim = outside.path().join("victim.ko");
+    std::fs::write(&victim, ELF).unwrap();
+    let found = resolve(dir.path(), Path::new("/"), &["crc".to_owned()]).unwrap();
+    let place = dir.path().join("kernel/lib/crc.ko");
+    let said = || {
+        let (tell, told) = std::sync::mpsc::channel();
+        let found = found.clone();
+        std::thread::spawn(move || tell.send(load(&found).map_err(|e| e.to_string())));
+        told.recv_timeout(std::time::Duration::from_secs(60)).expect("the module is waited for")
+    };
+    assert_eq!(said().unwrap().len(), found.load_order.len());
+    std::fs::remove_file(&place).unwrap();
+    std::os::unix::fs::symlink(&victim, &place).unwrap();
+    assert!(said().unwrap_err().contains("crc.ko cannot be read"));
+    std::fs::remove_file(&place).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &place, rustix::fs::Mode::RUSR).unwrap();
+    assert!(said().unwrap_err().contains("not a regular file"));
+    std::fs::remove_file(&place).unwrap();
+    std::fs::File::create(&place).unwrap().set_len(MAX_MODULE + 1).unwrap();
+    assert!(said().unwrap_err().contains("more than 268435456 bytes"));
+}
+
+#[test]
+fn what_is_no_module_is_refused() {
+    let dir = tree();
+    let found = resolve(dir.path(), Path::new("/"), &["text".to_owned()]).unwrap();
+    let error = load(&found).unwrap_err();
+    assert!(matches!(*error.cause, Cause::BadModule { .. }));
+}

@@ -1,0 +1,129 @@
+//! An image of the cache, and what keeps it there while it is in use.
+
+use super::{Store, is_still_at, trust};
+use crate::error::{Cause, Context, Failure};
+use crate::manifest::Manifest;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// A root filesystem with what is known about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Image {
+    /// The folder in the cache.
+    pub dir: PathBuf,
+    /// When the tree was finished: its age is what `--offline` shows.
+    pub made: Timestamp,
+    /// Where this call got it from.
+    pub origin: Origin,
+    /// What is in it.
+    pub manifest: Manifest,
+}
+
+/// Where an image came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// It was made now.
+    Built,
+    /// It was in the cache, and the mirror has nothing newer.
+    Cached,
+    /// It was in the cache; nobody asked the mirror.
+    Offline,
+}
+
+impl Image {
+    /// The root filesystem.
+    pub fn rootfs(&self) -> PathBuf {
+        self.dir.join("rootfs")
+    }
+
+    /// The cache key.
+    pub fn key(&self) -> &str {
+        &self.manifest.key
+    }
+
+    /// `debian:13`.
+    pub fn release(&self) -> String {
+        format!("{}:{}", self.manifest.distro, self.manifest.version)
+    }
+
+    /// Seconds since the tree was finished.
+    pub fn age_seconds(&self) -> i64 {
+        Timestamp::now().as_second() - self.made.as_second()
+    }
+
+    /// Keeps [`clean`](super::clean()) and [`trim`](super::trim()) from removing the image until the value is dropped or
+    /// the process dies; counts as its use.
+    ///
+    /// # Errors
+    /// When the image has been removed meanwhile, or the lock cannot be had.
+    pub fn hold(&self) -> std::io::Result<Hold> {
+        let images = self.dir.parent().unwrap_or(&self.dir);
+        let path = images.join(".locks").join(self.key());
+        let file = loop {
+            let file = trust::lock(&path)?;
+            file.lock_shared()?;
+            if is_still_at(&file, &path) {
+                break file;
+            }
+        };
+        if !self.dir.join("manifest.json").exists() {
+            let gone = format!("{} has been removed from the cache meanwhile; run it again", self.release());
+            return Err(std::io::Error::new(std::io::ErrorKind::NotFound, gone));
+        }
+        file.set_modified(std::time::SystemTime::now())?;
+        Ok(Hold { _file: file })
+    }
+
+    /// The image that it is derived from, if the cache still has it.
+    pub(crate) fn base(&self) -> Result<Option<Image>, Failure> {
+        let store = self.store();
+        self.manifest.derived_from.as_ref().map_or(Ok(None), |key| store.find(key))
+    }
+
+    /// The name of the cache that it lies in.
+    pub(crate) fn cache_id(&self) -> Result<String, Failure> {
+        self.store().id()
+    }
+
+    fn store(&self) -> Store {
+        Store { images: self.dir.parent().unwrap_or(&self.dir).to_owned() }
+    }
+
+    /// Waits until nobody else hands this image to Docker.
+    pub(crate) fn lock_import(&self) -> std::io::Result<File> {
+        let images = self.dir.parent().unwrap_or(&self.dir);
+        let path = images.join(".locks").join(format!("{}.import", self.key()));
+        loop {
+            let file = trust::lock(&path)?;
+            file.lock()?;
+            if is_still_at(&file, &path) {
+                return Ok(file);
+            }
+        }
+    }
+
+    pub(crate) fn load(dir: &Path, origin: Origin) -> Result<Option<Image>, Failure> {
+        let path = dir.join("manifest.json");
+        if !path.exists() {
+            return Ok(None);
+        }
+        trust::check(dir).context("using", dir)?;
+        let manifest = Manifest::read(&path)?;
+        // Its key is its lock's name: a copy under another name would be held and removed by the wrong one.
+        if dir.file_name().is_none_or(|name| name != manifest.key.as_str()) {
+            let reason = format!("expected the image of this folder's key, found that of {}", manifest.key);
+            return Err(Cause::BadManifest { path, reason }.into());
+        }
+        Ok(Some(Image { dir: dir.to_owned(), made: manifest.made, origin, manifest }))
+    }
+}
+
+/// A shared lock on an image; see [`Image::hold`].
+#[derive(Debug)]
+pub struct Hold {
+    _file: File,
+}

@@ -1,0 +1,202 @@
+use super::super::tests::{make, manifest};
+use super::super::{Image, Origin, Turn, list, trim};
+use super::*;
+use crate::manifest::FORMAT;
+use std::fs::File;
+use std::os::unix::fs::symlink;
+
+/// A name as images have it.
+fn key(digit: char) -> String {
+    digit.to_string().repeat(64)
+}
+
+/// What power cuts, other versions and people leave in the place of an image; a link leads to `precious`.
+fn damaged(store: &Store, precious: &Path) -> Vec<String> {
+    store.check().unwrap();
+    let whole = serde_json::to_string(&manifest(&key('0'), "13", "2026-11-01T00:00:00Z")).unwrap();
+    let older = whole.replace(&format!("\"format\":{FORMAT}"), "\"format\":0");
+    assert_ne!(older, whole);
+    let newer = whole.replacen('{', "{\"of-tomorrow\":1,", 1);
+    let place = |digit| store.images.join(key(digit));
+    // Emptied, of another format, with a field that is not known, of another image, and none.
+    let texts = [Some(""), Some(older.as_str()), Some(newer.as_str()), Some(whole.as_str()), None];
+    for (digit, text) in ('1'..='5').zip(texts) {
+        std::fs::create_dir_all(place(digit).join("rootfs/etc")).unwrap();
+        std::fs::write(place(digit).join("rootfs/etc/hostname"), "kata\n").unwrap();
+        if let Some(text) = text {
+            std::fs::write(place(digit).join("manifest.json"), text).unwrap();
+        }
+    }
+    std::fs::create_dir_all(place('6').join("manifest.json")).unwrap();
+    std::fs::write(place('7'), "").unwrap();
+    symlink(precious, place('8')).unwrap();
+    ('1'..='8').map(key).collect()
+}
+
+fn precious() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("data"), "precious").unwrap();
+    dir
+}
+
+/// What lies in the folder of images besides what every cache has there.
+fn names(store: &Store) -> Vec<String> {
+    let all = std::fs::read_dir(&store.images).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = all.filter(|name| !super::super::OWN.contains(&name.as_str())).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn an_image_that_cannot_be_read_goes_like_any_other() {
+    let (cache, precious) = (tempfile::tempdir().unwrap(), precious());
+    let store = Store::new(cache.path());
+    let keys = damaged(&store, precious.path());
+    let whole = make(&store, &key('9'), "13", "2026-11-01T00:00:00Z");
+    assert_eq!(list(cache.path()), [Image { origin: Origin::Cached, ..whole }]);
+    let mut done = clean(cache.path(), &Clean::Superseded).unwrap();
+    done.removed.sort();
+    assert_eq!(done, Cleaned { removed: keys.clone(), ..Cleaned::default() });
+    damaged(&store, precious.path());
+    let mut done = clean(cache.path(), &Clean::All).unwrap();
+    done.removed.sort();
+    assert_eq!(done, Cleaned { removed: [&keys[..], &[key('9')]].concat(), ..Cleaned::default() });
+    assert_eq!(names(&store), Vec::<String>::new());
+    damaged(&store, precious.path());
+    let done = trim(cache.path(), 0).unwrap();
+    assert!(done.bytes == 0 && done.leftovers.is_empty(), "{done:?}");
+    let gone = |key: String| done.removed.iter().any(|gone| gone.key == key && gone.release.is_none());
+    // What has a file in it takes room on every filesystem.
+    assert!(('1'..='5').map(key).all(gone), "{:?}", done.removed);
+    assert!(precious.path().join("data").exists(), "a link was followed");
+}
+
+#[test]
+fn an_image_that_cannot_be_read_is_made_anew() {
+    let (cache, precious) = (tempfile::tempdir().unwrap(), precious());
+    let store = Store::new(cache.path());
+    let cancel = std::sync::atomic::AtomicBool::new(false);
+    for key in damaged(&store, precious.path()) {
+        assert_eq!(store.find(&key).unwrap(), None, "{key}");
+        let turn = store.turn(&crate::fixtures::runner(&cancel, 20), &key).unwrap();
+        assert!(matches!(turn, Turn::Ours { .. }), "{key}");
+        let image = make(&store, &key, "13", "2026-11-01T00:00:00Z");
+        assert_eq!(store.find(&key).unwrap().unwrap().manifest, image.manifest);
+    }
+    assert!(precious.path().join("data").exists(), "a link was followed");
+}
+
+#[test]
+fn what_a_run_holds_stays_whatever_became_of_it() {
+    let cache = tempfile::tempdir().unwrap();
+    let store = Store::new(cache.path());
+    let image = make(&store, &key('1'), "13", "2026-11-01T00:00:00Z");
+    let hold = image.hold().unwrap();
+    std::fs::write(image.dir.join("manifest.json"), "").unwrap();
+    assert_eq!(clean(cache.path(), &Clean::All).unwrap().in_use, [key('1')]);
+    assert!(trim(cache.path(), 0).unwrap().removed.is_empty());
+    let cancel = std::sync::atomic::AtomicBool::new(false);
+    assert!(store.turn(&crate::fixtures::runner(&cancel, 1), &key('1')).is_err(), "it is in use");
+    assert!(image.rootfs().exists());
+    drop(hold);
+    assert_eq!(clean(cache.path(), &Clean::All).unwrap().removed, [key('1')]);
+}
+
+#[test]
+fn what_was_not_made_here_stays_and_is_told() {
+    let cache = tempfile::tempdir().unwrap();
+    let store = Store::new(cache.path());
+    make(&store, &key('1'), "13", "2026-11-01T00:00:00Z");
+    std::fs::create_dir(store.images.join("photos")).unwrap();
+    std::fs::write(store.images.join("photos/manifest.json"), "{}").unwrap();
+    std::fs::write(store.images.join("notes"), "").unwrap();
+    let mut done = clean(cache.path(), &Clean::All).unwrap();
+    done.others.sort();
+    let others = ["notes", "photos"].map(|name| store.images.join(name)).to_vec();
+    assert_eq!(done, Cleaned { removed: vec![key('1')], others, ..Cleaned::default() });
+    assert_eq!(names(&store), ["notes", "photos"]);
+}
+
+#[test]
+fn what_cannot_be_judged_is_left_and_told_and_stops_nothing() {
+    let (cache, precious) = (tempfile::tempdir().unwrap(), precious());
+    let store = Store::new(cache.path());
+    for digit in ['1', '2'] {
+        make(&store, &key(digit), "13", "2026-11-01T00:00:00Z");
+    }
+    let (tmp, locks) = (store.images.join(".tmp"), store.images.join(".locks"));
+    std::fs::create_dir(tmp.join("x")).unwrap();
+    for lock in [tmp.join("x/lock"), locks.join(key('1')), locks.join(key('3'))] {
+        symlink("/dev/null", lock).unwrap();
+    }
+    symlink(precious.path(), tmp.join("y")).unwrap();
+    std::fs::write(tmp.join("z"), "").unwrap();
+    let swept = sweep(cache.path()).unwrap();
+    assert_eq!(swept.removed, 2, "neither the file nor the link has a maker");
+    let told: Vec<String> = swept.leftovers.iter().map(ToString::to_string).collect();
+    let expected =
+        format!("{}: its lock does not tell whether its maker is alive: {}", tmp.join("x").display(), tmp.display());
+    assert!(told.len() == 1 && told[0].starts_with(&expected) && told[0].contains("is a link"), "{told:?}");
+    let done = clean(cache.path(), &Clean::All).unwrap();
+    assert_eq!(done.removed, [key('2')]);
+    let left: Vec<PathBuf> = done.leftovers.iter().map(|leftover| leftover.path.clone()).collect();
+    assert_eq!(left, [store.images.join(key('1')), locks.join(key('3'))]);
+    assert!(precious.path().join("data").exists(), "a link was followed");
+}
+
+#[test]
+fn sweep_removes_what_the_dead_left_and_nothing_of_the_living() {
+    let cache = tempfile::tempdir().unwrap();
+    let store = Store::new(cache.path());
+    let living = store.workshop("aaaa").unwrap();
+    let dead = store.workshop("bbbb").unwrap();
+    let dead_dir = dead.dir.clone();
+    // As `kill -9` does: the lock goes with the process, the folder stays.
+    let lock = dead_dir.join("lock");
+    std::mem::forget(dead);
+    std::fs::remove_file(&lock).unwrap();
+    File::create(&lock).unwrap();
+    assert_eq!(sweep(cache.path()).unwrap(), Swept { removed: 1, leftovers: vec![] });
+    assert!(living.dir.exists());
+    assert!(!dead_dir.exists());
+}
+
+#[test]
+fn clean_leaves_images_in_use() {
+    let cache = tempfile::tempdir().unwrap();
+    let store = Store::new(cache.path());
+    make(&store, "old", "13", "2026-11-01T00:00:00Z");
+    let new = make(&store, "new", "13", "2026-11-09T00:00:00Z");
+    make(&store, "other", "12", "2026-11-10T00:00:00Z");
+    let done = clean(cache.path(), &Clean::Superseded).unwrap();
+    assert_eq!(done.removed, ["old"]);
+    let hold = new.hold().unwrap();
+    let done = clean(cache.path(), &Clean::All).unwrap();
+    let in_use = vec!["new".to_owned()];
+    assert_eq!(done, Cleaned { removed: vec!["other".to_owned()], in_use, ..Cleaned::default() });
+    drop(hold);
+    assert_eq!(clean(cache.path(), &Clean::Release("debian:13".to_owned())).unwrap().removed, ["new"]);
+    assert!(list(cache.path()).is_empty());
+    // Nothing is left of them, their locks included.
+    assert_eq!(std::fs::read_dir(store.images.join(".locks")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_cache_of_another_kind_is_refused_and_what_it_points_to_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let precious = dir.path().join("precious");
+    std::fs::create_dir_all(precious.join("data")).unwrap();
+    let (cache, images) = (dir.path().join("cache"), dir.path().join("cache/images"));
+    std::fs::create_dir_all(&images).unwrap();
+    let link = |name: &str| symlink(precious.join("data"), images.join(name)).unwrap();
+    link(".tmp");
+    for done in [sweep(&cache).map(drop), clean(&cache, &Clean::All).map(drop), trim(&cache, 0).map(drop)] {
+        let chain = format!("{:?}", done.unwrap_err());
+        assert!(chain.contains("is a link"), "{chain}");
+    }
+    assert!(precious.join("data").exists());
+    std::fs::remove_file(images.join(".tmp")).unwrap();
+    symlink(precious.join("made"), images.join(".gate")).unwrap();
+    assert!(clean(&cache, &Clean::All).is_err());
+    assert!(!precious.join("made").exists());
+}

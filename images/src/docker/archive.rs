@@ -1,0 +1,182 @@
+//! A tree as a tar archive, streamed to Docker.
+
+use crate::tree::attributes;
+use futures_util::Stream;
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use tokio::sync::mpsc;
+
+/// Bytes sent at once.
+const CHUNK: usize = 1 << 20;
+/// Bytes of a tree's files, holes included, that are sent at most: as many as an archive may unpack to.
+const BYTES: u64 = 64 << 30;
+
+/// A tree's archive as a stream, or that of some of its entries; the task that writes it says how that went.
+pub(super) fn stream<Chunk: From<Vec<u8>>>(
+    tree: PathBuf,
+    only: Option<BTreeSet<PathBuf>>,
+) -> (tokio::task::JoinHandle<io::Result<()>>, impl Stream<Item = io::Result<Chunk>> + Send + 'static) {
+    let (sender, receiver) = mpsc::channel::<io::Result<Vec<u8>>>(4);
+    let writing = tokio::task::spawn_blocking(move || {
+        let mut sink = Sink { sender, buffer: Vec::with_capacity(CHUNK) };
+        let done = write(&tree, only.as_ref(), &mut sink).and_then(|()| sink.flush());
+        if let Err(error) = &done {
+            // Docker must see a broken stream, not a short tree.
+            let _ = sink.sender.blocking_send(Err(io::Error::other(error.to_string())));
+        }
+        done
+    });
+    let body = futures_util::stream::unfold(receiver, |mut receiver| async {
+        let chunk = receiver.recv().await?;
+        Some((chunk.map(Chunk::from), receiver))
+    });
+    (writing, body)
+}
+
+/// Hands the archive to the async side in pieces.
+struct Sink {
+    sender: mpsc::Sender<io::Result<Vec<u8>>>,
+    buffer: Vec<u8>,
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= CHUNK {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let full = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
+        self.sender.blocking_send(Ok(full)).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+    }
+}
+
+/// Writes a tree as a tar archive, or only those entries of it.
+fn write(tree: &Path, only: Option<&BTreeSet<PathBuf>>, sink: impl Write) -> io::Result<()> {
+    let mut builder = tar::Builder::new(sink);
+    builder.mode(tar::HeaderMode::Complete);
+    let mut seen: HashMap<(u64, u64), PathBuf> = HashMap::new();
+    let mut left = BYTES;
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        let mut entries = std::fs::read_dir(tree.join(&folder))?.collect::<io::Result<Vec<_>>>()?;
+        entries.sort_by_key(std::fs::DirEntry::file_name);
+        for entry in entries {
+            let path = folder.join(entry.file_name());
+            let meta = entry.metadata()?;
+            if !meta.is_dir() && !meta.is_file() && !meta.is_symlink() {
+                continue;
+            }
+            if only.is_none_or(|only| only.contains(&path)) {
+                append(&mut builder, &entry.path(), &path, &meta, &mut seen, &mut left)?;
+            }
+            let dockers_own = ["proc", "sys", "dev"].iter().any(|own| path == Path::new(own));
+            if meta.is_dir() && !dockers_own {
+                folders.push(path);
+            }
+        }
+    }
+    builder.into_inner()?.flush()
+}
+
+fn append(
+    builder: &mut tar::Builder<impl Write>,
+    from: &Path,
+    path: &Path,
+    meta: &std::fs::Metadata,
+    seen: &mut HashMap<(u64, u64), PathBuf>,
+    left: &mut u64,
+) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_metadata(meta);
+    if meta.is_symlink() {
+        header.set_size(0);
+        return builder.append_link(&mut header, path, std::fs::read_link(from)?);
+    }
+    if meta.is_file() && meta.nlink() > 1 {
+        if let Some(first) = seen.get(&(meta.dev(), meta.ino())) {
+            header.set_entry_type(tar::EntryType::Link);
+            header.set_size(0);
+            return builder.append_link(&mut header, path, first);
+        }
+        seen.insert((meta.dev(), meta.ino()), path.to_owned());
+    }
+    let records = records(from)?;
+    builder.append_pax_extensions(records.iter().map(|(name, value)| (name.as_str(), value.as_slice())))?;
+    if meta.is_dir() {
+        header.set_size(0);
+        return builder.append_data(&mut header, path, io::empty());
+    }
+    let too_large = || io::Error::other(format!("with {} the tree is larger than any release", path.display()));
+    *left = left.checked_sub(meta.len()).ok_or_else(too_large)?;
+    builder.append_data(&mut header, path, std::fs::File::open(from)?)
+}
+
+/// Extended attributes as PAX records that Docker understands (`SCHILY.xattr.*`).
+fn records(path: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
+    // `trusted.*` are an overlay's, `system.*` are ACLs, which Docker refuses.
+    let is_taken = |name: &[u8]| name.starts_with(b"security.capability") || name.starts_with(b"user.");
+    let taken = attributes::of(path)?.into_iter().filter(|(name, _)| is_taken(name));
+    Ok(taken.map(|(name, value)| (format!("SCHILY.xattr.{}", String::from_utf8_lossy(&name)), value)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    #[test]
+    fn a_hole_without_an_end_is_not_sent() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::File::create(dir.path().join("hole")).unwrap().set_len(BYTES + 1).unwrap();
+        let error = write(dir.path(), None, io::sink()).unwrap_err().to_string();
+        assert_eq!(error, "with hole the tree is larger than any release");
+    }
+
+    #[test]
+    fn an_archive_keeps_modes_links_and_attributes() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path();
+        std::fs::create_dir_all(tree.join("usr/bin")).unwrap();
+        std::fs::create_dir_all(tree.join("dev/pts")).unwrap();
+        std::fs::write(tree.join("usr/bin/a"), "content").unwrap();
+        std::fs::set_permissions(tree.join("usr/bin/a"), PermissionsExt::from_mode(0o4755)).unwrap();
+        std::fs::hard_link(tree.join("usr/bin/a"), tree.join("usr/bin/b")).unwrap();
+        symlink("usr/bin", tree.join("bin")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(tree.join("socket")).unwrap();
+        let name = "user.kata";
+        let marked = rustix::fs::setxattr(tree.join("usr/bin/a"), name, b"1", rustix::fs::XattrFlags::empty()).is_ok();
+        let mut bytes = Vec::new();
+        write(tree, None, &mut bytes).unwrap();
+        let mut found = HashMap::new();
+        let mut attributes = Vec::new();
+        let mut reader = tar::Archive::new(bytes.as_slice());
+        for entry in reader.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            if let Some(pax) = entry.pax_extensions().unwrap() {
+                attributes.extend(pax.map(|p| p.unwrap().key().unwrap().to_owned()));
+            }
+            let mut text = String::new();
+            entry.read_to_string(&mut text).unwrap();
+            let header = entry.header().clone();
+            let path = entry.path().unwrap().display().to_string();
+            found.insert(path.trim_end_matches('/').to_owned(), (header.entry_type(), header.mode().unwrap(), text));
+        }
+        assert_eq!(found["usr/bin/a"].1 & 0o7777, 0o4755);
+        assert_eq!(found["usr/bin/a"].2, "content");
+        assert_eq!(found["usr/bin/b"].0, tar::EntryType::Link);
+        assert_eq!(found["bin"].0, tar::EntryType::Symlink);
+        assert!(found.contains_key("dev") && !found.contains_key("dev/pts"));
+        assert!(!found.contains_key("socket"));
+        assert_eq!(attributes.contains(&"SCHILY.xattr.user.kata".to_owned()), marked);
+    }
+}

@@ -1,0 +1,103 @@
+//! Removes what this crate has left with Docker.
+
+use super::{CACHE_LABEL, LABEL, docker_failure, old_tag};
+use crate::cache::{self, Image};
+use crate::error::ImageError;
+use crate::progress::Phase;
+use bollard::Docker;
+use bollard::models::ImageSummary;
+use bollard::query_parameters::{
+    ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
+};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// What was removed from Docker, and what was not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// The tags of the images that are gone.
+    pub removed: Vec<String>,
+    /// Images that something in Docker uses, each with the engine's words.
+    pub in_use: Vec<String>,
+}
+
+/// Removes the images of a cache that the cache no longer has, and those that earlier versions made of what it has.
+///
+/// What a run holds in the cache stays in Docker, too.
+///
+/// # Errors
+/// [`ImageError`] with Docker's complaint.
+pub async fn remove_orphans(docker: &Docker, cache: &Path) -> Result<Removed, ImageError> {
+    let failed = |e| ImageError::new("Docker's images", Phase::Import, docker_failure(&e));
+    let id = cache::id(cache)?;
+    // Asked before the cache is: an image comes to Docker after it has come to the cache.
+    let of_cache = images_of(docker, &id).await.map_err(failed)?;
+    let kept: HashMap<String, Image> =
+        cache::list(cache).into_iter().map(|image| (image.key().to_owned(), image)).collect();
+    let mut done = Removed::default();
+    for mut image in of_cache {
+        if let Some(kept) = image.labels.get(LABEL).and_then(|key| kept.get(key)) {
+            let old = old_tag(kept);
+            image.repo_tags.retain(|tag| *tag == old);
+            if image.repo_tags.is_empty() {
+                continue;
+            }
+        }
+        let name = image.repo_tags.first().unwrap_or(&image.id).clone();
+        match remove_image(docker, image).await {
+            Ok(names) => done.removed.extend(names),
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {}
+            // By a container, or by an image that is derived from it.
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 409, message }) => {
+                done.in_use.push(format!("{name}: {message}"));
+            }
+            Err(e) => return Err(failed(e)),
+        }
+    }
+    Ok(done)
+}
+
+/// Removes the containers of a cache that were made only to export or commit a tree; returns their ids.
+///
+/// Nothing tells whether their makers are alive: call it only when no run of the cache is.
+///
+/// # Errors
+/// [`ImageError`] with Docker's complaint.
+pub async fn remove_exports(docker: &Docker, cache: &str) -> Result<Vec<String>, ImageError> {
+    let failed = |e| ImageError::new("Docker's containers", Phase::Import, docker_failure(&e));
+    let filters =
+        HashMap::from([("label".to_owned(), vec![format!("{LABEL}=export"), format!("{CACHE_LABEL}={cache}")])]);
+    let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+    let mut removed = Vec::new();
+    for container in docker.list_containers(Some(options)).await.map_err(failed)? {
+        let id = container.id.unwrap_or_default();
+        let force = RemoveContainerOptionsBuilder::new().force(true).build();
+        match docker.remove_container(&id, Some(force)).await {
+            Ok(()) => removed.push(id.chars().take(12).collect()),
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404 | 409, .. }) => {}
+            Err(e) => return Err(failed(e)),
+        }
+    }
+    Ok(removed)
+}
+
+/// Docker's images of a cache; derived ones come first, because Docker removes no image below another.
+async fn images_of(docker: &Docker, cache: &str) -> Result<Vec<ImageSummary>, bollard::errors::Error> {
+    let filters = HashMap::from([("label".to_owned(), vec![format!("{CACHE_LABEL}={cache}")])]);
+    let options = ListImagesOptionsBuilder::new().filters(&filters).build();
+    let mut images = docker.list_images(Some(options)).await?;
+    images.sort_by_key(|image| std::cmp::Reverse(image.created));
+    Ok(images)
+}
+
+async fn remove_image(docker: &Docker, image: ImageSummary) -> Result<Vec<String>, bollard::errors::Error> {
+    let mut names = image.repo_tags;
+    names.retain(|name| !name.starts_with("<none>"));
+    if names.is_empty() {
+        names.push(image.id);
+    }
+    for name in &names {
+        docker.remove_image(name, Some(RemoveImageOptionsBuilder::new().build()), None).await?;
+    }
+    Ok(names)
+}

@@ -1,0 +1,330 @@
+//! A file from outside the archives: a path or an address, and the checksum that it must have.
+
+use crate::digest;
+use crate::error::Failure;
+use crate::runner::{in_path, tied};
+use model::redact::Redactor;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Bytes that are fetched at most.
+const MAX_FETCHED: u64 = 16 << 30;
+
+/// A file by its path or address, and the checksum that it must have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ExternalFile {
+    /// A path, or an `https://` address.
+    pub place: String,
+    /// What it must hash to.
+    pub checksum: Option<Checksum>,
+}
+
+/// What a file must hash to, in lower-case hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Checksum {
+    /// SHA-256, 64 digits.
+    Sha256(String),
+    /// SHA-512, 128 digits.
+    Sha512(String),
+}
+
+/// Why the file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExternalFileError {
+    /// The text behind `#` is no checksum.
+    #[error("`{text}` is no checksum: expected 64 hexadecimal digits (sha-256) or 128 (sha-512) behind the #")]
+    Checksum {
+        /// What stood there.
+        text: String,
+    },
+    /// The file is not the one that the checksum is of.
+    #[error("{name} has the checksum {found}, expected {expected}: it is another file, or was damaged on the way")]
+    Mismatch {
+        /// The last part of its path or address.
+        name: String,
+        /// As computed.
+        found: Checksum,
+        /// As asked for.
+        expected: Checksum,
+    },
+    /// An address without a checksum: anybody on the way could put another file in its place.
+    #[error("{address} has no checksum: append #SHA256, the sum that its publisher names")]
+    Unpinned {
+        /// Redacted.
+        address: String,
+    },
+    /// The address gave nothing.
+    #[error("fetching {address}: {detail}")]
+    Fetch {
+        /// Redacted.
+        address: String,
+        /// What curl said.
+        detail: String,
+    },
+    /// A file that cannot be read.
+    #[error("{detail}")]
+    Unreadable {
+        /// Which, and the system's reason.
+        detail: String,
+    },
+}
+
+impl Checksum {
+    /// Reads `sha256:HEX`, `sha512:HEX`, or the digits alone, whose number tells which it is.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub fn parse(text: &str) -> Result<Checksum, ExternalFileError> {
+        let lower = text.to_ascii_lowercase();
+        let (kind, digits) = match lower.split_once([':', '=']) {
+            Some((kind, digits)) => (Some(kind), digits),
+            None => (None, lower.as_str()),
+        };
+        let hexadecimal = digits.bytes().all(|b| b.is_ascii_hexdigit());
+        match (kind, digits.len()) {
+            (None | Some("sha256"), 64) if hexadecimal => Ok(Checksum::Sha256(digits.to_owned())),
+            (None | Some("sha512"), 128) if hexadecimal => Ok(Checksum::Sha512(digits.to_owned())),
+            _ => Err(ExternalFileError::Checksum { text: text.to_owned() }),
+        }
+    }
+
+    /// The checksum of the same kind of what is in a file.
+    fn recomputed(&self, path: &Path, cancel: &AtomicBool) -> Result<Checksum, ExternalFileError> {
+        let computed = match self {
+            Checksum::Sha256(_) => digest::sha256_of_file(path, cancel).map(Checksum::Sha256),
+            Checksum::Sha512(_) => digest::sha512_of_file(path, cancel).map(Checksum::Sha512),
+        };
+        computed.map_err(unreadable)
+    }
+}
+
+impl fmt::Display for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Checksum::Sha256(digits) => write!(f, "sha256:{digits}"),
+            Checksum::Sha512(digits) => write!(f, "sha512:{digits}"),
+        }
+    }
+}
+
+impl ExternalFile {
+    /// Reads `PATH|URL[#CHECKSUM]`.
+    ///
+    /// # Errors
+    /// When what stands behind `#` is no checksum.
+    pub fn parse(text: &str) -> Result<ExternalFile, ExternalFileError> {
+        let Some((place, sum)) = text.rsplit_once('#') else {
+            return Ok(ExternalFile { place: text.to_owned(), checksum: None });
+        };
+        Ok(ExternalFile { place: place.to_owned(), checksum: Some(Checksum::parse(sum)?) })
+    }
+
+    /// Its name for messages, which must show neither hosts nor this machine's folders: the last part of the place.
+    pub fn name(&self) -> &str {
+        self.place.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+    }
+
+    /// Whether it has to be fetched.
+    pub fn is_address(&self) -> bool {
+        self.place.starts_with("https://") || self.place.starts_with("http://")
+    }
+
+    /// Checks that what has to be fetched has a checksum.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn is_pinned(&self) -> Result<(), ExternalFileError> {
+        match self.is_address() && self.checksum.is_none() {
+            true => {
+                Err(ExternalFileError::Unpinned { address: Redactor::knowing([self.place.as_str()]).text(&self.place) })
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// The verified file with its SHA-256; one that has to be fetched is written to `fetched`.
+    ///
+    /// # Errors
+    /// When it cannot be fetched or read, has another checksum, or `cancel` was set.
+    pub fn open(&self, fetched: &Path, cancel: &AtomicBool) -> Result<(PathBuf, String), ExternalFileError> {
+        self.is_pinned()?;
+        let path = match self.is_address() {
+            true => {
+                fetch(&self.place, fetched, MAX_FETCHED, cancel)?;
+                fetched.to_owned()
+            }
+            false => PathBuf::from(&self.place),
+        };
+        if let Some(expected) = &self.checksum {
+            let found = expected.recomputed(&path, cancel)?;
+            if found != *expected {
+                return Err(ExternalFileError::Mismatch {
+                    name: self.name().to_owned(),
+                    found,
+                    expected: expected.clone(),
+                });
+            }
+        }
+        let sha256 = match &self.checksum {
+            Some(Checksum::Sha256(digits)) => digits.clone(),
+            Some(Checksum::Sha512(_)) | None => digest::sha256_of_file(&path, cancel).map_err(unreadable)?,
+        };
+        Ok((path, sha256))
+    }
+}
+
+fn unreadable(failure: Failure) -> ExternalFileError {
+    ExternalFileError::Unreadable { detail: failure.cause.to_string() }
+}
+
+/// An address in the words of curl's configuration.
+fn configuration(address: &str) -> String {
+    let quoted: String = address
+        .chars()
+        .filter(|c| !c.is_control())
+        .flat_map(|c| matches!(c, '"' | '\\').then_some('\\').into_iter().chain([c]))
+        .collect();
+    format!("url = \"{quoted}\"\n")
+}
+
+/// Downloads by curl, which knows proxies and certificates, and dies with this process.
+///
+/// The address may hold a password: it goes through a pipe, because everybody can read arguments.
+fn fetch(address: &str, to: &Path, limit: u64, cancel: &AtomicBool) -> Result<(), ExternalFileError> {
+    const MINUTES: u64 = 30;
+    let deadline = Duration::from_secs(MINUTES * 60).as_secs().to_string();
+    let redactor = Redactor::knowing([address]);
+    let failed =
+        |detail: String| ExternalFileError::Fetch { address: redactor.text(address), detail: redactor.text(&detail) };
+    if !in_path("curl") {
+        return Err(failed("program `curl` is not installed".to_owned()));
+    }
+    let spawned = tied("curl")
+        .args(["--fail", "--silent", "--show-error", "--location", "--proto", "=https,http", "--max-time", &deadline])
+        .arg("--output")
+        .arg(to)
+        .args(["--config", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = match spawned {
+        Ok(child) => child,
+        Err(e) => return Err(failed(e.to_string())),
+    };
+    // A pipe buffers as much without a reader; if curl has ended, its exit status says why.
+    let _ = child.stdin.take().map(|mut stdin| stdin.write_all(configuration(address).as_bytes()));
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if !cancel.load(Ordering::Relaxed) && !is_larger(to, limit) => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            ended => {
+                let _ = child.kill();
+                let _ = child.wait();
+                let why = if is_larger(to, limit) { too_large(limit) } else { "cancelled".to_owned() };
+                return Err(failed(ended.err().map_or(why, |e| e.to_string())));
+            }
+        }
+    };
+    if is_larger(to, limit) {
+        return Err(failed(too_large(limit)));
+    }
+    if status.success() {
+        return Ok(());
+    }
+    // A line or two: without progress curl prints nothing else.
+    let mut said = String::new();
+    let _ = child.stderr.take().map(|stderr| stderr.take(4096).read_to_string(&mut said));
+    Err(failed(said.trim().to_owned()))
+}
+
+/// A server that never stops sending would fill the disk; curl's own limit only looks at the announced size.
+fn is_larger(file: &Path, limit: u64) -> bool {
+    std::fs::metadata(file).is_ok_and(|found| found.len() > limit)
+}
+
+fn too_large(limit: u64) -> String {
+    format!("it is larger than {limit} bytes, more than any release or cloud image has")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_one_word_of_curls_configuration() {
+        assert_eq!(configuration("https://u:p\"\\@h/x\ny"), "url = \"https://u:p\\\"\\\\@h/xy\"\n");
+    }
+
+    #[test]
+    fn a_checksum_is_told_by_its_name_or_its_length() {
+        let (short, long) = ("AB".repeat(32), "cd".repeat(64));
+        let sha256 = Checksum::Sha256("ab".repeat(32));
+        let sha512 = Checksum::Sha512(long.clone());
+        for text in [short.clone(), format!("sha256:{short}"), format!("sha256={short}"), format!("SHA256:{short}")] {
+            assert_eq!(Checksum::parse(&text).unwrap(), sha256, "{text}");
+        }
+        for text in [long.clone(), format!("sha512:{long}")] {
+            assert_eq!(Checksum::parse(&text).unwrap(), sha512, "{text}");
+        }
+        for text in [
+            "",
+            "12",
+            "sha256:",
+            &format!("sha256:{long}"),
+            &format!("sha512:{short}"),
+            &format!("md5:{short}"),
+            &"g".repeat(64),
+        ] {
+            assert!(matches!(Checksum::parse(text), Err(ExternalFileError::Checksum { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    #[cfg_attr(lacks = "curl", ignore = "needs curl")]
+    fn an_address_that_never_ends_is_given_up() {
+        use std::io::Write as _;
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}/endless", server.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut line, _) = server.accept().unwrap();
+            let _ = line.write_all(b"HTTP/1.0 200 OK\r\n\r\n");
+            while line.write_all(&[0; 65536]).is_ok() {}
+        });
+        let dir = tempfile::tempdir().unwrap();
+        let to = dir.path().join("fetched");
+        let error = fetch(&address, &to, 1 << 20, &AtomicBool::new(false)).unwrap_err().to_string();
+        assert!(error.contains("larger than 1048576 bytes"), "{error}");
+    }
+
+    #[test]
+    fn a_file_is_verified_by_either_sum() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "abc").unwrap();
+        // FIPS 180-2's own example.
+        let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let sha512 = "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f";
+        let open = |sum: &str| {
+            let source = ExternalFile::parse(&format!("{}{sum}", path.display())).unwrap();
+            source.open(Path::new("/nonexistent"), &AtomicBool::new(false))
+        };
+        for sum in [String::new(), format!("#{sha256}"), format!("#sha512:{sha512}")] {
+            assert_eq!(open(&sum).unwrap(), (path.clone(), sha256.to_owned()), "{sum}");
+        }
+        for wrong in ["0".repeat(64), "0".repeat(128)] {
+            let error = open(&format!("#{wrong}")).unwrap_err().to_string();
+            assert!(error.contains(&wrong) && (error.contains(sha256) || error.contains(sha512)), "{error}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What differs from one family of distros to the next: how packages are named, fetched, installed and listed.
+//!
+//! A family is one file below this folder and one entry of [`ALL`]; nothing else in this crate knows a package manager.
+
+mod apt;
+pub(crate) mod credentials;
+mod folder;
+pub(crate) mod install;
+
+use self::install::{ExtraPackage, Install, PackageName};
+use crate::error::{Cause, Failure};
+use crate::manifest::{Index, Owner, Package, PackageOrigin};
+use crate::options::Options;
+use crate::runner::Runner;
+use model::package_manager::PackageManager;
+use model::release::Release;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// The families that images are made of.
+const ALL: [&dyn Family; 1] = [&apt::Apt];
+
+/// A family of distros: those with the same package manager.
+pub(crate) trait Family: Sync {
+    /// Its package manager, as records name it.
+    fn package_manager(&self) -> PackageManager;
+
+    /// A text as a package's name, if it is one.
+    fn package_name(&self, text: &str) -> Option<PackageName>;
+
+    /// Whether a text names a package's file.
+    fn is_package_file(&self, text: &str) -> bool;
+
+    /// The form of a package's name, for messages.
+    fn name_form(&self) -> &'static str;
+
+    /// The form of a package's file, for messages.
+    fn file_form(&self) -> &'static str;
+
+    /// The name of the package in a file.
+    fn name_in_file(&self, file: &Path) -> Option<PackageName>;
+
+    /// Packages that the harness itself needs in every environment.
+    fn support_packages(&self) -> &'static [&'static str];
+
+    /// Packages of a machine that is booted from the tree, besides its kernel and its container manager.
+    fn machine_packages(&self) -> &'static [&'static str];
+
+    /// The program of this machine that makes a base tree from the archives.
+    fn bootstrap_program(&self) -> &'static str;
+
+    /// Whether that program knows the distro.
+    fn can_bootstrap(&self, distro: &str) -> bool;
+
+    /// Reads the cause of a failure from the last lines of the family's programs.
+    fn cause_reader(&self) -> fn(&[String]) -> Cause;
+
+    /// The addresses, with their credentials, that must not leave this machine.
+    fn secret_addresses(&self, options: &Options) -> Vec<String>;
+
+    /// Finds out how this machine reaches a release's archives, and tells the runner what is secret about it.
+    ///
+    /// Nothing is fetched; offline nothing is looked up.
+    fn archives<'a>(
+        &self,
+        runner: &mut Runner<'_>,
+        release: &'a Release,
+        options: &Options,
+    ) -> Result<Box<dyn Archives + 'a>, Failure>;
+
+    /// All packages that are installed in a tree.
+    fn packages(&self, runner: &Runner<'_>, tree: &Path) -> Result<Vec<Package>, Failure>;
+
+    /// The suites that offer the installed versions of the named packages, by the indexes in an image's folder.
+    fn origins(
+        &self,
+        runner: &Runner<'_>,
+        tree: &Path,
+        image_folder: &Path,
+        names: &[String],
+        packages: &[Package],
+    ) -> Result<Vec<PackageOrigin>, Failure>;
+
+    /// The owners of paths of a tree.
+    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner>;
+
+    /// Makes the initrd of a tree's kernel by the tree's own tool.
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<Vec<u8>, Failure>;
+}
+
+/// A release's archives, as this machine reaches them.
+pub(crate) trait Archives {
+    /// The archives' signed indexes as they are now; what is fetched lies in `folder`.
+    fn indexes(&mut self, runner: &mut Runner<'_>, folder: &Path) -> Result<Vec<Index>, Failure>;
+
+    /// Makes a base tree; gives what must be installed besides, as [`Install::required`] takes it.
+    ///
+    /// `folder` is the image's folder while it is made: the indexes are kept in it.
+    fn bootstrap(&self, runner: &Runner<'_>, folder: &Path, tree: &Path) -> Result<Vec<PackageName>, Failure>;
+
+    /// Has a base tree that came from elsewhere take its packages from these archives; keeps the indexes as
+    /// [`Archives::bootstrap`] does.
+    fn adopt(&self, runner: &Runner<'_>, folder: &Path, tree: &Path) -> Result<(), Failure>;
+
+    /// Installs packages by the tree's own package manager.
+    fn install(&self, runner: &Runner<'_>, install: &Install<'_>) -> Result<(), Failure>;
+}
+
+/// The family of a release.
+///
+/// # Errors
+/// When no family of that package manager is written.
+pub(crate) fn of(release: &Release) -> Result<&'static dyn Family, Failure> {
+    let manager = release.package_manager;
+    ALL.into_iter().find(|family| family.package_manager() == manager).ok_or_else(|| {
+        let written = ALL.iter().map(|family| family.package_manager()).collect();
+        Cause::UnsupportedPackageManager { manager, written }.into()
+    })
+}
+
+/// The names to install for a release's image, sorted and checked.
+pub(crate) fn wanted(family: &dyn Family, release: &Release) -> Result<Vec<PackageName>, Failure> {
+    let support = family.support_packages().iter().map(|name| (*name).to_owned());
+    checked(family, release.packages().into_iter().chain(support).collect())
+}
+
+/// A record's names, sorted, without duplicates, and checked.
+pub(crate) fn checked(family: &dyn Family, mut names: Vec<String>) -> Result<Vec<PackageName>, Failure> {
+    names.sort();
+    names.dedup();
+    let check = |name: String| match family.package_name(&name) {
+        Some(checked) => Ok(checked),
+        None => {
+            let reason = format!("expected {} in the record", family.name_form());
+            Err(Failure::from(Cause::BadPackage { name, reason }))
+        }
+    };
+    names.into_iter().map(check).collect()
+}
+
+/// The addresses of mirrors and proxies, with their credentials, that nothing that leaves this machine may tell.
+pub fn addresses(options: &Options) -> Vec<String> {
+    ALL.iter().flat_map(|family| family.secret_addresses(options)).collect()
+}
+
+impl FromStr for ExtraPackage {
+    type Err = Cause;
+
+    /// `./qemu-system-x86_9.0_amd64.deb` is a file, anything else must be a valid package name.
+    fn from_str(text: &str) -> Result<ExtraPackage, Cause> {
+        let bad = |reason: &str| Cause::BadPackage { name: text.to_owned(), reason: reason.to_owned() };
+        if ALL.iter().any(|family| family.is_package_file(text)) {
+            let path = PathBuf::from(text);
+            return if path.is_file() { Ok(ExtraPackage::File(path)) } else { Err(bad("no such file")) };
+        }
+        let name = ALL.iter().find_map(|family| family.package_name(text));
+        name.map(ExtraPackage::Name).ok_or_else(|| {
+            let forms = ALL.map(|family| format!("{} or {}", family.name_form(), family.file_form()));
+            bad(&format!("expected {}", forms.join(", ")))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn package_names_are_checked() {
+        for good in ["qemu-system-x86", "libstdc++6", "0ad", "g++"] {
+            assert!(good.parse::<ExtraPackage>().is_ok(), "{good}");
+        }
+        for wrong in ["", "x", "-o", "Qemu", "a b", "a;b", "a/b", "a=1", "qemu-", "../x.deb"] {
+            let parsed = wrong.parse::<ExtraPackage>();
+            assert!(matches!(parsed, Err(Cause::BadPackage { .. })), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_record_cannot_smuggle_options_in() {
+        let mut release = crate::fixtures::release("13", "trixie");
+        release.vmms[0].packages.push("-oDPkg::Pre-Invoke::=reboot".to_owned());
+        let refused = wanted(of(&release).unwrap(), &release).unwrap_err();
+        assert!(matches!(refused.cause, Cause::BadPackage { .. }));
+    }
+}

@@ -1,0 +1,199 @@
+//! Debian, Ubuntu and all other distros with apt and dpkg.
+
+mod bootstrap;
+mod fetch;
+mod indexes;
+mod install;
+mod installed;
+mod messages;
+mod mirrors;
+mod names;
+mod programs;
+mod scaffold;
+mod settings;
+
+use super::credentials::Login;
+use super::install::{Install, PackageName};
+use super::{Archives, Family};
+use crate::error::{Cause, Failure};
+use crate::manifest::{Index, Owner, Package, PackageOrigin};
+use crate::options::Options;
+use crate::progress::Phase;
+use crate::runner::{Runner, in_path};
+use crate::tree;
+use fetch::Fetch;
+use mirrors::Mirrors;
+use model::package_manager::PackageManager;
+use model::release::Release;
+use settings::Settings;
+use std::path::Path;
+
+/// The family.
+pub(crate) struct Apt;
+
+/// Bytes of an initrd.
+const MAX_INITRD: u64 = 1 << 30;
+
+impl Family for Apt {
+    fn package_manager(&self) -> PackageManager {
+        PackageManager::Apt
+    }
+
+    fn package_name(&self, text: &str) -> Option<PackageName> {
+        names::package(text)
+    }
+
+    fn is_package_file(&self, text: &str) -> bool {
+        names::is_file(text)
+    }
+
+    fn name_form(&self) -> &'static str {
+        names::NAME_FORM
+    }
+
+    fn file_form(&self) -> &'static str {
+        names::FILE_FORM
+    }
+
+    fn name_in_file(&self, file: &Path) -> Option<PackageName> {
+        names::in_file(file)
+    }
+
+    fn support_packages(&self) -> &'static [&'static str] {
+        // The tests make ext4 disks.
+        &["e2fsprogs"]
+    }
+
+    fn machine_packages(&self) -> &'static [&'static str] {
+        // `ip` makes networks for containers.
+        &["dbus", "initramfs-tools", "iproute2", "kmod", "systemd-sysv", "udev"]
+    }
+
+    fn bootstrap_program(&self) -> &'static str {
+        bootstrap::PROGRAM
+    }
+
+    fn can_bootstrap(&self, distro: &str) -> bool {
+        ["debian", "ubuntu"].contains(&distro)
+    }
+
+    fn cause_reader(&self) -> fn(&[String]) -> Cause {
+        messages::cause
+    }
+
+    fn secret_addresses(&self, options: &Options) -> Vec<String> {
+        mirrors::known(options)
+    }
+
+    fn archives<'a>(
+        &self,
+        runner: &mut Runner<'_>,
+        release: &'a Release,
+        options: &Options,
+    ) -> Result<Box<dyn Archives + 'a>, Failure> {
+        let access = if options.offline { None } else { Some(Access::of_machine(runner, release, options)?) };
+        Ok(Box::new(AptArchives { release, access }))
+    }
+
+    fn packages(&self, runner: &Runner<'_>, tree: &Path) -> Result<Vec<Package>, Failure> {
+        installed::packages(runner, tree)
+    }
+
+    fn origins(
+        &self,
+        runner: &Runner<'_>,
+        tree: &Path,
+        image_folder: &Path,
+        names: &[String],
+        packages: &[Package],
+    ) -> Result<Vec<PackageOrigin>, Failure> {
+        installed::origins(runner, tree, &image_folder.join(fetch::LISTS), names, packages)
+    }
+
+    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {
+        installed::owners(tree, paths)
+    }
+
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<Vec<u8>, Failure> {
+        let mut update = programs::command(tree, &[], "update-initramfs")?;
+        update.args(["-c", "-k", kernel]);
+        runner.run(Phase::Disk, &mut update)?;
+        let path = format!("/boot/initrd.img-{kernel}");
+        match tree::open(tree)?.read(Path::new(&path), MAX_INITRD) {
+            Err(error) if error.is_missing() => Err(Cause::NotInTree { what: path }.into()),
+            initrd => initrd.map_err(tree::failed),
+        }
+    }
+}
+
+/// A release's archives.
+struct AptArchives<'a> {
+    release: &'a Release,
+    /// Nothing where nothing may be fetched.
+    access: Option<Access>,
+}
+
+/// How the network is reached, and the credentials that only the program that fetches may get.
+struct Access {
+    mirrors: Mirrors,
+    settings: Settings,
+    logins: Vec<Login>,
+}
+
+impl Access {
+    /// The mirrors and their credentials, as far as the caller and the machine's apt know them.
+    fn of_machine(runner: &mut Runner<'_>, release: &Release, options: &Options) -> Result<Access, Failure> {
+        let trimmed = |url: &Option<String>| url.as_ref().map(|url| url.trim_end_matches('/').to_owned());
+        let settings = Settings::of_machine(runner, options.accept_expired)?;
+        let named = Mirrors { main: trimmed(&options.mirror), security: trimmed(&options.security_mirror) };
+        let whole = named.or(mirrors::of_machine(Path::new("/"), release));
+        runner.redact = whole.redactor(&settings.proxy_urls());
+        let (mirrors, logins) = whole.without_credentials()?;
+        Ok(Access { mirrors, settings, logins })
+    }
+}
+
+impl AptArchives<'_> {
+    /// The way to the network.
+    fn access(&self) -> Result<&Access, Failure> {
+        self.access.as_ref().ok_or_else(|| Cause::NotCached.into())
+    }
+
+    /// The machine's apt, working in a folder.
+    fn fetch(&self, folder: &Path) -> Result<Fetch, Failure> {
+        let access = self.access()?;
+        Fetch::new(folder, &access.settings, &access.logins, self.release.arch)
+    }
+}
+
+impl Archives for AptArchives<'_> {
+    fn indexes(&mut self, runner: &mut Runner<'_>, folder: &Path) -> Result<Vec<Index>, Failure> {
+        let fetch = self.fetch(folder)?;
+        let release = self.release;
+        let access = self.access.as_mut().ok_or(Cause::NotCached)?;
+        let is_complete = release.suites.iter().all(|suite| access.mirrors.get(suite.archive).is_some());
+        if !is_complete && in_path(bootstrap::PROGRAM) {
+            let more = bootstrap::default_mirrors(runner, release, &fetch, folder)?;
+            access.mirrors = std::mem::take(&mut access.mirrors).or(more);
+            access.mirrors.urls().for_each(|url| runner.redact.know(url));
+        }
+        indexes::fetch(runner, release, &access.mirrors, &fetch, folder)
+    }
+
+    fn bootstrap(&self, runner: &Runner<'_>, folder: &Path, tree: &Path) -> Result<Vec<PackageName>, Failure> {
+        let (mirrors, fetch) = (&self.access()?.mirrors, self.fetch(folder)?);
+        install::write_sources(self.release, mirrors, folder, tree)?;
+        bootstrap::bootstrap(runner, self.release, mirrors, &fetch, folder, tree)?;
+        bootstrap::required(&folder.join(fetch::LISTS))
+    }
+
+    fn adopt(&self, runner: &Runner<'_>, folder: &Path, tree: &Path) -> Result<(), Failure> {
+        install::write_sources(self.release, &self.access()?.mirrors, folder, tree)?;
+        self.fetch(folder)?.update(runner, tree)
+    }
+
+    fn install(&self, runner: &Runner<'_>, install: &Install<'_>) -> Result<(), Failure> {
+        let fetch = self.access.as_ref().map(|_| self.fetch(install.folder)).transpose()?;
+        install::install(runner, install, fetch.as_ref())
+    }
+}

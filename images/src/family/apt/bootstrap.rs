@@ -1,0 +1,255 @@
+//! The base tree by `mmdebstrap`, for Debian and Ubuntu.
+//!
+//! It fetches and unpacks; the packages' scripts run afterwards, in the tree.
+
+use super::fetch::{self, Fetch};
+use super::mirrors::{self, Mirrors};
+use super::scaffold::Scaffold;
+use super::{names, programs};
+use crate::error::{Cause, Context, Failure};
+use crate::family::folder;
+use crate::family::install::PackageName;
+use crate::progress::Phase;
+use crate::runner::Runner;
+use crate::tree::{self, FolderEntry};
+use model::release::{Archive, Release};
+use root::Root;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+
+/// The program.
+pub(crate) const PROGRAM: &str = "mmdebstrap";
+
+/// Bytes of a `sources.list`, and of a list of packages: the largest has some 70 MB.
+const MAX_SOURCES: u64 = 1 << 20;
+const MAX_LIST: u64 = 512 << 20;
+
+/// The mirrors that `mmdebstrap` takes by default: it writes a `sources.list`, nothing is downloaded.
+pub(crate) fn default_mirrors(
+    runner: &Runner<'_>,
+    release: &Release,
+    fetch: &Fetch,
+    folder: &Path,
+) -> Result<Mirrors, Failure> {
+    let Some(suite) = release.suites.iter().find(|s| s.archive == Archive::Main) else {
+        return Err(Cause::RecordLacks { what: "suite".to_owned(), needed_for: "installing packages" }.into());
+    };
+    let mut command = fetch.mmdebstrap()?;
+    command
+        .args(["--mode=root", "--variant=custom", "--format=directory"])
+        .args(["--skip=update,download,extract,cleanup,check/signed-by", &suite.name])
+        .arg("/tmp/skeleton");
+    runner.run(Phase::Resolve, &mut command)?;
+    let skeleton = tree::open(&folder.join("skeleton"))?;
+    let text = skeleton.read_text(Path::new("/etc/apt/sources.list"), MAX_SOURCES).map_err(tree::failed)?;
+    Ok(mirrors::of_list(&text, &release.distro))
+}
+
+/// What every installation consists of at least, besides the essential packages: those of priority `required`, as
+/// `mmdebstrap --variant=minbase` has it.
+///
+/// Read from the package lists, because the tree's apt is asked next, and Debian 11's knows no pattern for it.
+pub(crate) fn required(lists: &Path) -> Result<Vec<PackageName>, Failure> {
+    let root = tree::open(lists)?;
+    let mut all = BTreeSet::new();
+    for name in folder::names(lists)?.iter().filter(|name| name.ends_with("_Packages")) {
+        let (file, list) = (root.file(&Path::new("/").join(name)).map_err(tree::failed)?, lists.join(name));
+        if file.metadata().context("reading", &list)?.len() > MAX_LIST {
+            return Err(io::Error::other(format!("it has more than {MAX_LIST} bytes"))).context("reading", &list);
+        }
+        all.extend(required_of(BufReader::new(file)).context("reading", &list)?);
+    }
+    Ok(all.into_iter().collect())
+}
+
+fn required_of(list: impl BufRead) -> io::Result<BTreeSet<PackageName>> {
+    let mut all = BTreeSet::new();
+    let (mut package, mut is_required, mut is_essential) = (None, false, false);
+    // The last stanza may end with the file.
+    for line in list.lines().chain([Ok(String::new())]) {
+        let line = line?;
+        match line.split_once(": ") {
+            Some(("Package", name)) => package = Some(name.to_owned()),
+            Some(("Priority", priority)) => is_required = priority == "required",
+            Some(("Essential", essential)) => is_essential = essential == "yes",
+            _ if line.is_empty() => {
+                let name = package.take().filter(|_| is_required && !is_essential);
+                all.extend(name.and_then(|name: String| names::package(&name)));
+                (is_required, is_essential) = (false, false);
+            }
+            _ => {}
+        }
+    }
+    Ok(all)
+}
+
+/// Makes the base tree: the essential packages and apt, installed; the package lists are kept beside it for the next step.
+pub(crate) fn bootstrap(
+    runner: &Runner<'_>,
+    release: &Release,
+    mirrors: &Mirrors,
+    fetch: &Fetch,
+    workshop: &Path,
+    tree: &Path,
+) -> Result<(), Failure> {
+    let arch = release.arch.debian_name();
+    let mut command = fetch.mmdebstrap()?;
+    command
+        // Nothing of the tree is run.
+        .args(["--mode=root", "--variant=extract", "--format=directory"])
+        .arg(format!("--include=?narrow(?architecture({arch}),?essential)"))
+        // apt, which installs the others later.
+        .arg("--include=apt")
+        // What it fetched and the lists are needed at once; devices and mounts are for programs of the tree.
+        .arg("--skip=cleanup/apt,chroot/mount,chroot/policy-rc.d,chroot/start-stop-daemon")
+        .arg(format!("--architectures={arch}"))
+        // A file that names another: mmdebstrap writes this one into the tree.
+        .arg("--aptopt=#include \"/tmp/fetch/acquire.conf\"");
+    command.arg("").arg("/tmp/rootfs").args(mirrors.sources(release));
+    runner.run(Phase::Bootstrap, &mut command)?;
+    let root = tree::open(tree)?;
+    // Settings for the bootstrap, not for the release.
+    for file in ["/etc/apt/apt.conf.d/99mmdebstrap", "/etc/apt/apt.conf.d/00mmdebstrap"] {
+        tree::remove(&root, file)?;
+    }
+    // mmdebstrap copies these from the machine.
+    tree::write(&root, "/etc/resolv.conf", 0o644, b"")?;
+    tree::write(&root, "/etc/hostname", 0o644, format!("{}\n", release.distro).as_bytes())?;
+    let debs = take_out(&root, workshop)?;
+    configure(runner, tree, workshop, &debs)
+}
+
+/// Moves what was fetched out of the tree; returns the packages' names.
+///
+/// The packages are unpacked over it already, so only regular files are taken, and no link is followed.
+fn take_out(root: &Root, workshop: &Path) -> Result<Vec<String>, Failure> {
+    for (inside, to, parts) in [
+        ("/var/lib/apt/lists", fetch::LISTS, &["auxfiles", "partial"][..]),
+        ("/var/cache/apt/archives", fetch::ARCHIVES, &["partial"][..]),
+    ] {
+        let (from, to) = (Path::new(inside), workshop.join(to));
+        folder::make_anew(&to, parts)?;
+        let opened = root.folder(from).map_err(tree::failed)?;
+        for name in root.list(from).map_err(tree::failed)? {
+            let shown = root.shown(&from.join(&name));
+            let entry = FolderEntry::new(opened.try_clone().context("opening", &shown)?, OsStr::new(&name), shown);
+            if std::fs::symlink_metadata(entry.path()).is_ok_and(|meta| meta.is_file()) {
+                let to = to.join(&name);
+                std::fs::rename(entry.path(), &to).context("moving away", &to)?;
+            }
+        }
+        tree::remove(root, inside)?;
+        // As the packages would have it.
+        root.make_folder(&from.join("partial")).map_err(tree::failed)?;
+    }
+    let archives = workshop.join(fetch::ARCHIVES);
+    let mut debs = folder::names(&archives)?;
+    debs.retain(|name| name.ends_with(".deb"));
+    Ok(debs)
+}
+
+/// Installs the packages that mmdebstrap has unpacked by their own dpkg.
+///
+/// dpkg does not order packages by what they need before they can be unpacked: they are unpacked already.
+fn configure(runner: &Runner<'_>, tree: &Path, workshop: &Path, debs: &[String]) -> Result<(), Failure> {
+    let scaffold = Scaffold::raise(tree)?;
+    let archives = workshop.join(fetch::ARCHIVES);
+    let mut dpkg = programs::command(tree, &[programs::archives(&archives)], "dpkg")?;
+    dpkg.args(["--install", "--force-depends", "--force-unsafe-io"]);
+    dpkg.args(debs.iter().map(|name| format!("/var/cache/apt/archives/{name}")));
+    runner.run(Phase::Bootstrap, &mut dpkg)?;
+    drop(scaffold);
+    // The packages' scripts could write there: nothing in it is used again.
+    folder::make_anew(&archives, &["partial"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn texts(names: impl IntoIterator<Item = PackageName>) -> Vec<String> {
+        names.into_iter().map(|name| name.to_string()).collect()
+    }
+
+    #[test]
+    fn what_is_required_and_not_essential_is_read_from_the_lists() {
+        let list = "Package: bash\nEssential: yes\nPriority: required\n\nPackage: mount\nPriority: required\n\n\
+            Package: vim\nPriority: optional\nDescription: x\n Priority: required\n\nPackage: -o\nPriority: required\n\n\
+            Package: tzdata\nPriority: required\n";
+        let found = required_of(list.as_bytes()).unwrap();
+        assert_eq!(texts(found), ["mount", "tzdata"]);
+    }
+
+    /// A folder of this machine that is nobody's business, with a file in it.
+    fn victim() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("x_Packages"), "Package: victim\nPriority: required\n").unwrap();
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o700)).unwrap();
+        dir
+    }
+
+    fn assert_unharmed(victim: &tempfile::TempDir) {
+        assert_eq!(std::fs::metadata(victim.path()).unwrap().permissions().mode() & 0o7777, 0o700);
+        assert_eq!(folder::names(victim.path()).unwrap(), ["x_Packages"]);
+    }
+
+    /// What was unpacked over the tree is as little to be trusted as what is run in it.
+    #[test]
+    fn of_what_lies_where_packages_were_fetched_to_only_files_are_taken() {
+        let (tree, desk, victim) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), victim());
+        std::fs::create_dir(desk.path().join("apt")).unwrap();
+        for (folder, end) in [("var/lib/apt/lists", "_Packages"), ("var/cache/apt/archives", ".deb")] {
+            let folder = tree.path().join(folder);
+            std::fs::create_dir_all(folder.join("folder")).unwrap();
+            std::fs::write(folder.join(format!("a{end}")), "Package: one\nPriority: required\n").unwrap();
+            symlink(victim.path(), folder.join("partial")).unwrap();
+            symlink(victim.path().join("x_Packages"), folder.join(format!("b{end}"))).unwrap();
+            let fifo = folder.join(format!("c{end}"));
+            rustix::fs::mkfifoat(rustix::fs::CWD, fifo, rustix::fs::Mode::RUSR).unwrap();
+        }
+        // A link that was there from the beginning.
+        symlink(victim.path(), desk.path().join(fetch::ARCHIVES)).unwrap();
+        let root = tree::open(tree.path()).unwrap();
+        assert_eq!(take_out(&root, desk.path()).unwrap(), ["a.deb"]);
+        assert_unharmed(&victim);
+        let lists = desk.path().join(fetch::LISTS);
+        assert_eq!(folder::names(&lists).unwrap(), ["a_Packages", "auxfiles", "partial"]);
+        assert_eq!(folder::names(&desk.path().join(fetch::ARCHIVES)).unwrap(), ["a.deb", "partial"]);
+        for folder in [lists.clone(), lists.join("partial"), desk.path().join(fetch::ARCHIVES).join("partial")] {
+            let meta = std::fs::symlink_metadata(&folder).unwrap();
+            assert!(meta.is_dir() && meta.permissions().mode() & 0o7777 == 0o755, "{}", folder.display());
+        }
+        assert_eq!(root.list(Path::new("/var/lib/apt/lists")).unwrap(), ["partial"]);
+        assert_eq!(root.list(Path::new("/var/cache/apt/archives")).unwrap(), ["partial"]);
+        assert_eq!(texts(required(&lists).unwrap()), ["one"]);
+        // Reading the lists neither follows links nor waits for a FIFO nor reads without an end.
+        symlink(victim.path().join("x_Packages"), lists.join("b_Packages")).unwrap();
+        assert!(required(&lists).is_err());
+        std::fs::remove_file(lists.join("b_Packages")).unwrap();
+        std::fs::File::create(lists.join("b_Packages")).unwrap().set_len(MAX_LIST + 1).unwrap();
+        assert!(required(&lists).unwrap_err().cause.to_string().contains("more than 536870912 bytes"));
+    }
+
+    #[test]
+    #[cfg_attr(any(lacks = "mounting", lacks = "ldd"), ignore = "needs root that may make namespaces, and ldd")]
+    fn what_a_script_leaves_among_the_archives_goes() {
+        let (desk, victim) = (tempfile::tempdir().unwrap(), victim());
+        let script = format!(
+            "#!/bin/sh\nset -e\ncd /var/cache/apt/archives\nrm -r *\nln -s {0} partial\nln -s {0}/x_Packages a.deb\n",
+            victim.path().display()
+        );
+        let tree = crate::fixtures::tree_with(&[("usr/bin/dpkg", script.as_str())]);
+        let archives = desk.path().join(fetch::ARCHIVES);
+        folder::make_anew(&archives, &["partial"]).unwrap();
+        std::fs::write(archives.join("a.deb"), "").unwrap();
+        let cancel = std::sync::atomic::AtomicBool::new(false);
+        let runner = crate::fixtures::runner(&cancel, 60);
+        configure(&runner, tree.path(), desk.path(), &["a.deb".to_owned()]).unwrap();
+        assert_unharmed(&victim);
+        assert_eq!(folder::names(&archives).unwrap(), ["partial"]);
+        assert!(std::fs::symlink_metadata(archives.join("partial")).unwrap().is_dir());
+    }
+}

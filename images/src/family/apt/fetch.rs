@@ -1,0 +1,305 @@
+//! What comes from the network, fetched by the machine's own apt before a program of the tree is run.
+//!
+//! The program that fetches may write to the image's folder only, and it alone gets credentials: they are in a folder for
+//! root that is removed with [`Fetch`], and in no argument and no tree.
+
+use super::settings::Settings;
+use crate::error::{Cause, Context, Failure};
+use crate::family::credentials::Login;
+use crate::family::folder;
+use crate::progress::Phase;
+use crate::runner::{self, Runner, tied};
+use crate::sandbox::Network;
+use crate::tree;
+use model::arch::Arch;
+use root::Root;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Below the image's folder: settings and credentials.
+const FOLDER: &str = "fetch";
+/// The package lists, and the suites that they are of.
+pub(crate) const LISTS: &str = "apt/lists";
+pub(crate) const SOURCES: &str = "apt/sources.list";
+/// Packages.
+pub(crate) const ARCHIVES: &str = "archives";
+
+/// A key of an archive, and all of a release's.
+const MAX_KEY: u64 = 1 << 20;
+const MAX_KEYS: usize = 100;
+
+/// The machine's apt, working in an image's folder while the image is made.
+pub(crate) struct Fetch {
+    folder: PathBuf,
+    /// Where its programs see that folder.
+    seen: PathBuf,
+}
+
+/// A file to fetch, as the tree's apt names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Download {
+    address: String,
+    name: String,
+    hash: String,
+}
+
+impl Fetch {
+    /// Writes the settings and credentials into the folder.
+    pub(crate) fn new(folder: &Path, settings: &Settings, logins: &[Login], arch: Arch) -> Result<Fetch, Failure> {
+        // Without root there is nothing to give up, and there are no namespaces.
+        let is_root = rustix::process::geteuid().is_root();
+        let seen = if is_root { PathBuf::from("/tmp") } else { folder.to_owned() };
+        let fetch = Fetch { folder: folder.to_owned(), seen };
+        let private = fetch.private();
+        std::fs::DirBuilder::new().mode(0o700).create(&private).context("creating", &private)?;
+        let mut credentials = String::new();
+        for login in logins {
+            credentials += &auth_line(login)?;
+        }
+        credentials += &credentials_of_machine();
+        fetch.write("auth.conf", &credentials)?;
+        fetch.write("acquire.conf", &acquire(settings, &fetch.seen)?)?;
+        fetch.write("apt.conf", &configuration(arch, &fetch.seen))?;
+        Ok(fetch)
+    }
+
+    /// The folder for root alone.
+    fn private(&self) -> PathBuf {
+        self.folder.join(FOLDER)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
+        let path = self.private().join(name);
+        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).context("writing", &path)
+    }
+
+    /// mmdebstrap: it has settings of its own, and the machine's keys.
+    pub(crate) fn mmdebstrap(&self) -> Result<Command, Failure> {
+        let mut command = self.command("mmdebstrap")?;
+        command.env_remove("APT_CONFIG");
+        Ok(command)
+    }
+
+    /// A program of this machine, working in the folder.
+    pub(crate) fn command(&self, program: &str) -> Result<Command, Failure> {
+        let mut command = match rustix::process::geteuid().is_root() {
+            true => runner::of_machine(&self.folder, Network::Machine, program)?,
+            false => tied(program),
+        };
+        let private = self.seen.join(FOLDER);
+        command.env("APT_CONFIG", private.join("apt.conf")).env("HOME", &private).env("TMPDIR", &private);
+        command.env("LC_ALL", "C");
+        Ok(command)
+    }
+
+    /// Fetches one file to a name in the folder.
+    pub(crate) fn file(&self, runner: &Runner<'_>, address: &str, name: &str) -> Result<(), Failure> {
+        let mut command = self.command("/usr/lib/apt/apt-helper")?;
+        command.args(["-q", "download-file", address]).arg(self.seen.join(name));
+        runner.run(Phase::Resolve, &mut command)
+    }
+
+    /// Fetches the package lists of the suites in [`SOURCES`], verified by the tree's own keys.
+    pub(crate) fn update(&self, runner: &Runner<'_>, tree: &Path) -> Result<(), Failure> {
+        self.copy_keys(&tree::open(tree)?)?;
+        let lists = self.folder.join(LISTS).join("partial");
+        std::fs::create_dir_all(&lists).context("creating", &lists)?;
+        let mut update = self.command("apt-get")?;
+        update.args(["-q", "--error-on=any", "update"]);
+        runner.run(Phase::Install, &mut update)
+    }
+
+    /// Copies the keys that the release trusts its archive by: links among them are followed in its tree.
+    fn copy_keys(&self, root: &Root) -> Result<(), Failure> {
+        let keys = self.private().join("keys");
+        std::fs::create_dir_all(&keys).context("creating", &keys)?;
+        // Other parties' keyrings are there, too, and keys that are no longer trusted.
+        let counts = |folder: &Path, name: &str| folder.ends_with("trusted.gpg.d") || name.contains("-archive-keyring");
+        let is_key = |name: &String| name.ends_with(".gpg") || name.ends_with(".asc") || name.ends_with(".pgp");
+        for folder in ["/etc/apt/trusted.gpg.d", "/usr/share/keyrings"].map(Path::new) {
+            let names = root.list(folder).map_err(tree::failed)?;
+            // `trusted.gpg.d` knows two of the three endings, though the third is another word for one of them.
+            let to = |name: &str| name.strip_suffix(".pgp").map_or_else(|| name.to_owned(), |n| format!("{n}.gpg"));
+            for name in names.iter().filter(|n| is_key(n) && counts(folder, n)).take(MAX_KEYS) {
+                let Ok(key) = root.read(&folder.join(name), MAX_KEY) else { continue };
+                let path = keys.join(to(name));
+                std::fs::write(&path, key).context("writing", &path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fetches packages to [`ARCHIVES`], each checked against its hash.
+    pub(crate) fn packages(&self, runner: &Runner<'_>, downloads: &[Download]) -> Result<(), Failure> {
+        folder::make(&self.folder.join(ARCHIVES).join("partial"))?;
+        // One call for all of them would have too many arguments.
+        for some in downloads.chunks(100) {
+            let mut download = self.command("/usr/lib/apt/apt-helper")?;
+            download.args(["-q", "download-file"]);
+            for file in some {
+                download.arg(&file.address).arg(self.seen.join(ARCHIVES).join(&file.name)).arg(&file.hash);
+            }
+            runner.run(Phase::Install, &mut download)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(self.private()) {
+            tracing::warn!(%error, "credentials were not removed");
+        }
+    }
+}
+
+/// A line of apt_auth.conf(5).
+///
+/// # Errors
+/// When that file cannot express it.
+fn auth_line(login: &Login) -> Result<String, Failure> {
+    let unsayable = |word: &str| word.is_empty() || word.contains(|c: char| c.is_whitespace() || c.is_control());
+    if unsayable(&login.user) || unsayable(&login.password) || login.user.starts_with('#') {
+        let reason = "apt's auth.conf, by which a mirror's credentials are handed on, takes neither an empty user or password nor spaces or control characters in them";
+        return Err(Cause::BadAddress { address: login.address.clone(), reason: reason.to_owned() }.into());
+    }
+    Ok(format!("machine {} login {} password {}\n", login.address, login.user, login.password))
+}
+
+/// Reads what the tree's apt printed for `--print-uris`: only packages of these mirrors, by plain names, are accepted.
+///
+/// # Errors
+/// Anything else that it asks for.
+pub(crate) fn downloads(printed: &str, mirrors: &[String]) -> Result<Vec<Download>, Failure> {
+    let mut all = Vec::new();
+    for line in printed.lines() {
+        let Some((address, rest)) = line.strip_prefix('\'').and_then(|l| l.split_once("' ")) else { continue };
+        let mut words = rest.split(' ');
+        let (name, hash) = (words.next().unwrap_or_default(), words.nth(1).unwrap_or_default());
+        if address.starts_with("file:") || address.starts_with("copy:") {
+            continue;
+        }
+        let plain = |text: &str, more: &str| {
+            !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || more.as_bytes().contains(&b))
+        };
+        let ours = mirrors.iter().any(|m| address.strip_prefix(m.as_str()).is_some_and(|path| path.starts_with('/')));
+        let sound = plain(address, ":/._-+~%@=,") && plain(name, "._-+~%") && name.ends_with(".deb");
+        if !ours || !sound || !plain(hash, ":") {
+            let what = address.chars().filter(|c| !c.is_control()).take(200).collect();
+            let reason = "the release's apt asks for it, and it is no package of its mirrors".to_owned();
+            return Err(Cause::BadAddress { address: what, reason }.into());
+        }
+        all.push(Download { address: address.to_owned(), name: name.to_owned(), hash: hash.to_owned() });
+    }
+    Ok(all)
+}
+
+/// The addresses in a `sources.list` that this program wrote.
+pub(crate) fn mirrors_of(sources: &str) -> Vec<String> {
+    sources.lines().filter_map(|l| Some(l.strip_prefix("deb ")?.split(' ').next()?.to_owned())).collect()
+}
+
+/// The credentials that the machine's own apt has.
+fn credentials_of_machine() -> String {
+    let parts = std::fs::read_dir("/etc/apt/auth.conf.d").into_iter().flatten().flatten().map(|e| e.path());
+    let mut files: Vec<PathBuf> = parts.filter(|p| p.extension().is_some_and(|e| e == "conf")).collect();
+    files.sort();
+    files.insert(0, PathBuf::from("/etc/apt/auth.conf"));
+    files.iter().filter_map(|f| std::fs::read_to_string(f).ok()).map(|text| text + "\n").collect()
+}
+
+/// Settings of fetching, which mmdebstrap's own apt reads, too.
+fn acquire(settings: &Settings, seen: &Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    for (key, value) in settings.all() {
+        if value.contains(['"', '\n', '\r']) || key.contains(char::is_whitespace) {
+            let (address, reason) =
+                (key, "the machine's apt has a setting that cannot be written down again".to_owned());
+            return Err(Cause::BadAddress { address, reason }.into());
+        }
+        text += &format!("{key} \"{value}\";\n");
+    }
+    // Namespaces confine it; apt's own user could not reach the folder.
+    let at = seen.display();
+    text += "APT::Sandbox::User \"root\";\n";
+    text += &format!("Dir::Etc::netrc \"{at}/{FOLDER}/auth.conf\";\nDir::Etc::netrcparts \"/dev/null\";\n");
+    Ok(text)
+}
+
+/// apt's configuration, independent of the machine's: no hook, no solver, no list of it.
+fn configuration(arch: Arch, seen: &Path) -> String {
+    let (arch, at) = (arch.debian_name(), seen.display());
+    format!(
+        "Dir::Etc::main \"/dev/null\";\n\
+        Dir::Etc::parts \"/dev/null\";\n\
+        Dir::Etc::preferences \"/dev/null\";\n\
+        Dir::Etc::preferencesparts \"/dev/null\";\n\
+        Dir::Etc::sourcelist \"{at}/{SOURCES}\";\n\
+        Dir::Etc::sourceparts \"/dev/null\";\n\
+        Dir::Etc::trusted \"/dev/null\";\n\
+        Dir::Etc::trustedparts \"{at}/fetch/keys/\";\n\
+        Dir::State \"{at}/fetch/state\";\n\
+        Dir::State::lists \"{at}/{LISTS}\";\n\
+        Dir::State::status \"/dev/null\";\n\
+        Dir::Cache \"{at}/fetch/cache\";\n\
+        Dir::Log \"{at}/fetch/log\";\n\
+        APT::Architecture \"{arch}\";\n\
+        APT::Architectures \"{arch}\";\n\
+        #include \"{at}/fetch/acquire.conf\";\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::family::credentials;
+
+    #[test]
+    fn only_packages_of_the_releases_mirrors_are_fetched() {
+        let mirrors = ["http://mirror.example/debian".to_owned()];
+        let of = |text: &str| downloads(text, &mirrors);
+        let good = "Reading package lists...\n'http://mirror.example/debian/pool/main/h/hello/hello_2.10-5%2bb1_amd64.deb' hello_2.10-5+b1_amd64.deb 53128 SHA256:00ff\n\
+            'file:/var/cache/apt/archives/x_1_all.deb' x_1_all.deb 3 SHA256:00\n";
+        let found = of(good).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].name.as_str(), found[0].hash.as_str()), ("hello_2.10-5+b1_amd64.deb", "SHA256:00ff"));
+        for bad in [
+            "'http://other.example/debian/x.deb' x.deb 1 SHA256:00",
+            "'http://mirror.example/debianx/x.deb' x.deb 1 SHA256:00",
+            "'http://mirror.example/debian/x.deb' ../x.deb 1 SHA256:00",
+            "'http://mirror.example/debian/x.deb' -o.deb/ 1 SHA256:00",
+            "'http://mirror.example/debian/x.deb' x.deb 1",
+            "'http://mirror.example/debian/x.deb\u{1b}' x.deb 1 SHA256:00",
+        ] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
+        assert_eq!(mirrors_of("deb http://m.example/debian trixie main\n"), ["http://m.example/debian"]);
+    }
+
+    #[test]
+    fn credentials_that_auth_conf_cannot_express_are_refused() {
+        let line = |url| auth_line(&credentials::split(url).unwrap().1.unwrap());
+        let expected = "machine https://mirror.example:8080/debian login a@b password p:w\"\n";
+        assert_eq!(line("https://a%40b:p%3aw%22@mirror.example:8080/debian").unwrap(), expected);
+        assert!(line("http://user:p%20w@h/").is_err());
+    }
+
+    #[test]
+    fn credentials_lie_in_a_folder_for_root_and_go_with_it() {
+        use std::os::unix::fs::MetadataExt as _;
+        let desk = tempfile::tempdir().unwrap();
+        let login = credentials::split("http://user:pw@mirror.example/debian").unwrap().1.unwrap();
+        let fetch = Fetch::new(desk.path(), &Settings::default(), &[login], Arch::X86_64).unwrap();
+        let folder = desk.path().join(FOLDER);
+        assert_eq!(folder.metadata().unwrap().mode() & 0o777, 0o700);
+        let auth = folder.join("auth.conf");
+        assert_eq!(auth.metadata().unwrap().mode() & 0o777, 0o600);
+        let text = std::fs::read_to_string(&auth).unwrap();
+        assert!(text.starts_with("machine http://mirror.example/debian login user password pw\n"), "{text}");
+        drop(fetch);
+        assert!(!folder.exists());
+    }
+}

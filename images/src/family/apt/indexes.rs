@@ -1,0 +1,118 @@
+//! The archives' signed indexes: their hashes say whether an image is current, their dates whether the mirror is.
+
+use super::fetch::Fetch;
+use super::mirrors::Mirrors;
+use crate::digest;
+use crate::error::{Cause, Failure};
+use crate::manifest::Index;
+use crate::runner::Runner;
+use jiff::Timestamp;
+use model::release::{Archive, PackageSuite, Release};
+use root::Root;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long to wait before a mirror that did not answer is asked again: mirrors and proxies fail for seconds at a time, and
+/// an index that cannot be fetched costs a whole cell.
+const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(6)];
+/// Bytes of an index, which is read before anybody has verified it; the largest have some 300 KiB.
+const MAX_INDEX: u64 = 16 << 20;
+
+/// Fetches every suite's `InRelease` through apt's own helper, which knows the machine's proxies and certificates.
+///
+/// The files are only hashed and dated here; their signatures are verified by apt when packages are installed.
+pub(crate) fn fetch(
+    runner: &Runner<'_>,
+    release: &Release,
+    mirrors: &Mirrors,
+    fetch: &Fetch,
+    folder: &Path,
+) -> Result<Vec<Index>, Failure> {
+    // One download after the other would wait for the network as often as there are suites.
+    std::thread::scope(|scope| {
+        let running: Vec<_> = release
+            .suites
+            .iter()
+            .enumerate()
+            .map(|(n, suite)| {
+                let name = format!("InRelease.{n}");
+                scope.spawn(move || fetch_one(runner, suite, mirrors, fetch, folder, &name))
+            })
+            .collect();
+        running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(Cause::Cancelled.into()))).collect()
+    })
+}
+
+fn fetch_one(
+    runner: &Runner<'_>,
+    suite: &PackageSuite,
+    mirrors: &Mirrors,
+    fetch: &Fetch,
+    folder: &Path,
+    name: &str,
+) -> Result<Index, Failure> {
+    let mirror = mirrors.get(suite.archive).ok_or_else(|| Cause::NoMirror { suite: suite.name.clone() })?;
+    let url = format!("{mirror}/dists/{}/InRelease", suite.name);
+    let mut pauses = PAUSES.iter();
+    while let Err(mut failure) = fetch.file(runner, &url, name) {
+        match (&failure.cause, pauses.next()) {
+            (Cause::MirrorUnreachable { .. }, Some(pause)) => runner.pause(*pause)?,
+            (Cause::NoSuchRelease { .. }, _) => {
+                failure.cause = Cause::NoSuchRelease { what: format!("suite {}", suite.name) };
+                return Err(failure);
+            }
+            _ => return Err(failure),
+        }
+    }
+    let read = Root::new(folder).and_then(|root| root.read(&Path::new("/").join(name), MAX_INDEX));
+    let text = read.map_err(|e| {
+        let context = format!("reading the index of {}", suite.name);
+        Failure::from(Cause::Io { context, source: std::io::Error::other(e) })
+    })?;
+    Ok(describe(suite, &text))
+}
+
+fn describe(suite: &PackageSuite, text: &[u8]) -> Index {
+    let head = String::from_utf8_lossy(text);
+    let date =
+        |name: &str| head.lines().take(40).find_map(|l| l.strip_prefix(name)?.strip_prefix(": ")).and_then(parse_date);
+    Index {
+        suite: suite.name.clone(),
+        security: suite.archive == Archive::Security,
+        sha256: digest::of_bytes(text),
+        date: date("Date"),
+        valid_until: date("Valid-Until"),
+    }
+}
+
+/// `Fri, 06 Nov 2026 08:08:01 UTC`: RFC 2822 with the zone's name.
+fn parse_date(text: &str) -> Option<Timestamp> {
+    let text = text.trim().replace("UTC", "+0000").replace("GMT", "+0000");
+    jiff::fmt::rfc2822::parse(&text).ok().map(|zoned| zoned.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn suite() -> PackageSuite {
+        PackageSuite { name: "sid".to_owned(), archive: Archive::Main, components: vec!["main".to_owned()] }
+    }
+
+    const HEAD: &[u8] = b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nOrigin: Debian\nSuite: unstable\n\
+        Date: Fri, 30 Oct 2026 08:08:01 UTC\nValid-Until: Fri, 06 Nov 2026 08:08:01 UTC\n";
+
+    #[test]
+    fn an_index_says_how_long_it_is_valid() {
+        let index = describe(&suite(), HEAD);
+        assert_eq!(index.suite, "sid");
+        assert_eq!(index.valid_until, Some("2026-11-06T08:08:01Z".parse().unwrap()));
+    }
+
+    #[test]
+    fn an_index_without_an_end_never_expires() {
+        let index = describe(&suite(), b"Suite: stable\nDate: Sat, 12 Sep 2026 07:55:41 UTC\n");
+        assert_eq!(index.valid_until, None);
+        assert!(index.date.is_some());
+    }
+}

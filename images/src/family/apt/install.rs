@@ -1,0 +1,162 @@
+//! Installs packages by the release's own apt, inside its tree.
+//!
+//! The tree's apt says what it wants, the machine's fetches it, and only then, without a network, it is installed.
+
+use super::fetch::{self, Fetch};
+use super::mirrors::Mirrors;
+use super::programs;
+use super::scaffold::Scaffold;
+use crate::error::{Cause, Context, Failure};
+use crate::family::folder;
+use crate::family::install::{ExtraPackage, Install};
+use crate::progress::Phase;
+use crate::runner::Runner;
+use crate::sandbox::BindMount;
+use crate::tree;
+use model::release::Release;
+use std::path::Path;
+use std::process::Command;
+
+/// The folder of local packages among those that were fetched.
+const LOCAL: &str = "kata-qualify";
+
+/// Runs apt in the tree; without `fetch` nothing may be fetched.
+pub(crate) fn install(runner: &Runner<'_>, install: &Install<'_>, fetch: Option<&Fetch>) -> Result<(), Failure> {
+    let tree = install.tree;
+    let (lists, sources) = (install.indexes.join(fetch::LISTS), install.indexes.join(fetch::SOURCES));
+    let archives = install.folder.join(fetch::ARCHIVES);
+    let scaffold = Scaffold::raise(tree)?;
+    let mut words: Vec<String> = install.required.iter().map(ToString::to_string).collect();
+    words.extend(offer(&archives, install.packages)?);
+    let mounts = [programs::lists(&lists), programs::archives(&archives)];
+    let printed = runner.output(Phase::Install, apt_get(tree, &mounts, &words)?.arg("--print-uris"))?;
+    let text = std::fs::read_to_string(&sources).context("reading", &sources)?;
+    let downloads = fetch::downloads(&printed, &fetch::mirrors_of(&text))?;
+    // The release's apt could write there: nothing is fetched into what it left, nor installed from it.
+    offer(&archives, install.packages)?;
+    match fetch {
+        _ if downloads.is_empty() => {}
+        Some(fetch) => fetch.packages(runner, &downloads)?,
+        None => return Err(Cause::NotCached.into()),
+    }
+    runner.run(Phase::Install, &mut apt_get(tree, &mounts, &words)?)?;
+    drop(scaffold);
+    std::fs::remove_dir_all(&archives).context("removing", &archives)?;
+    tidy(tree)
+}
+
+/// The tree's own apt, about to install.
+fn apt_get(tree: &Path, mounts: &[BindMount<'_>], words: &[String]) -> Result<Command, Failure> {
+    let mut apt = programs::command(tree, mounts, "apt-get")?;
+    apt.args(["-q", "-y", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0"])
+        // A tree that a power cut damages is thrown away: no need to sync each file.
+        .args(["-o", "Dpkg::Options::=--force-unsafe-io"])
+        // Whether the lists are old was asked when they were fetched.
+        .args(["-o", "Acquire::Check-Valid-Until=false"])
+        // The addresses that it prints come with MD5 sums otherwise.
+        .args(["-o", "Acquire::ForceHash=SHA256"])
+        // Candidates may be older than what the suites offer.
+        .arg("--allow-downgrades");
+    apt.arg("install").args(words);
+    Ok(apt)
+}
+
+/// Makes the folder of packages again, with the local ones in it; returns apt's words for all of them.
+fn offer(archives: &Path, packages: &[ExtraPackage]) -> Result<Vec<String>, Failure> {
+    folder::make_anew(archives, &["partial"])?;
+    let word = |package: &ExtraPackage| match package {
+        ExtraPackage::Name(name) => Ok(name.to_string()),
+        ExtraPackage::File(path) => copy_local(path, &archives.join(LOCAL)),
+    };
+    packages.iter().map(word).collect()
+}
+
+/// Copies a local package to where apt in the tree finds it; returns its path there.
+fn copy_local(path: &Path, to: &Path) -> Result<String, Failure> {
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    folder::make(to)?;
+    let target = to.join(&name);
+    std::fs::copy(path, &target).context("copying", path)?;
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(&target, permissions).context("changing the mode of", &target)?;
+    Ok(format!("/var/cache/apt/archives/{LOCAL}/{name}"))
+}
+
+/// Writes `sources.list`, the suites at the mirror in use: into the image's folder, and into the tree.
+pub(crate) fn write_sources(release: &Release, mirrors: &Mirrors, image: &Path, tree: &Path) -> Result<(), Failure> {
+    let mut text = mirrors.sources(release).join("\n");
+    text.push('\n');
+    let kept = image.join(fetch::SOURCES);
+    folder::make(kept.parent().unwrap_or(image))?;
+    std::fs::write(&kept, &text).context("writing", &kept)?;
+    if !tree.exists() {
+        return Ok(());
+    }
+    let root = tree::open(tree)?;
+    // An OCI image brings its own sources, which would double the suites.
+    tree::remove(&root, "/etc/apt/sources.list.d")?;
+    root.make_folder(Path::new("/etc/apt/sources.list.d")).map_err(tree::failed)?;
+    tree::write(&root, "/etc/apt/sources.list", 0o644, text.as_bytes())
+}
+
+/// Removes what installing leaves behind and no release ships.
+fn tidy(tree: &Path) -> Result<(), Failure> {
+    let root = tree::open(tree)?;
+    let old =
+        ["/var/cache/apt/pkgcache.bin", "/var/cache/apt/srcpkgcache.bin", "/var/log/apt/eipp.log.xz", "/.dockerenv"];
+    old.iter().try_for_each(|file| tree::remove(&root, file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// An `apt-get` of the tree's that does this when it is asked what it wants, and that when it installs.
+    fn installed(asked: &str, installing: &str) -> Result<(), Failure> {
+        let script = format!(
+            "#!/bin/sh\nset -e\ncd /var/cache/apt/archives\ncase \"$*\" in *--print-uris*) {asked};; *) {installing};; esac\n"
+        );
+        let tree = crate::fixtures::tree_with(&[("usr/bin/apt-get", script.as_str())]);
+        let image = tempfile::tempdir().unwrap();
+        let deb = image.path().join("candidate_1_all.deb");
+        std::fs::create_dir_all(image.path().join(fetch::LISTS)).unwrap();
+        std::fs::write(image.path().join(fetch::SOURCES), "deb http://mirror.example/debian trixie main\n").unwrap();
+        std::fs::write(&deb, "package").unwrap();
+        let (folder, packages) = (image.path(), [ExtraPackage::File(deb)]);
+        let wanted = Install { tree: tree.path(), folder, indexes: folder, packages: &packages, required: &[] };
+        let cancel = std::sync::atomic::AtomicBool::new(false);
+        install(&crate::fixtures::runner(&cancel, 60), &wanted, None)
+    }
+
+    #[test]
+    #[cfg_attr(any(lacks = "mounting", lacks = "ldd"), ignore = "needs root that may make namespaces, and ldd")]
+    fn what_the_trees_apt_leaves_among_the_packages_is_neither_followed_nor_kept() {
+        let victim = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(victim.path(), PermissionsExt::from_mode(0o700)).unwrap();
+        let leave = format!("rm -r *; ln -s {0} partial; ln -s {0} kata-qualify", victim.path().display());
+        let look =
+            "[ -d partial ]; [ ! -L partial ]; read line < kata-qualify/candidate_1_all.deb || [ $line = package ]";
+        installed(&leave, look).unwrap();
+        let mode = std::fs::metadata(victim.path()).unwrap().permissions().mode();
+        assert_eq!((mode & 0o7777, std::fs::read_dir(victim.path()).unwrap().count()), (0o700, 0));
+        assert!(installed(":", "exit 1").is_err(), "its script does not run");
+    }
+
+    #[test]
+    fn the_trees_own_sources_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path().join("rootfs");
+        std::fs::create_dir_all(tree.join("etc/apt/sources.list.d")).unwrap();
+        std::fs::write(tree.join("etc/apt/sources.list.d/more.sources"), "").unwrap();
+        std::os::unix::fs::symlink(dir.path().join("outside"), tree.join("etc/apt/sources.list")).unwrap();
+        let mirrors = Mirrors { main: Some("http://mirror.example/debian".to_owned()), security: None };
+        let release = crate::fixtures::release("13", "trixie");
+        write_sources(&release, &mirrors, dir.path(), &tree).unwrap();
+        let text = std::fs::read_to_string(tree.join("etc/apt/sources.list")).unwrap();
+        assert!(text.starts_with("deb http://mirror.example/debian trixie main"), "{text}");
+        assert_eq!(std::fs::read_to_string(dir.path().join("apt/sources.list")).unwrap(), text);
+        assert!(!dir.path().join("outside").exists());
+        assert_eq!(std::fs::read_dir(tree.join("etc/apt/sources.list.d")).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,35 @@
+//! Names of Debian's packages and of their files.
+
+use crate::family::install::PackageName;
+use std::path::Path;
+
+/// What names look like, for messages.
+pub(crate) const NAME_FORM: &str = "a Debian package name (lower-case letters, digits, `+`, `.`, `-`)";
+/// What files look like.
+pub(crate) const FILE_FORM: &str = "a .deb file";
+
+/// A text as a package's name, if it is one.
+pub(crate) fn package(text: &str) -> Option<PackageName> {
+    is_package(text).then(|| PackageName::new(text))
+}
+
+/// Debian policy 5.6.7: at least two characters, lower-case letters, digits, `+`, `-`, `.`, starting with an alphanumeric.
+fn is_package(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        && text.len() >= 2
+        // `name-` means "remove" to apt-get.
+        && !text.ends_with('-')
+        && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+.-".contains(&b))
+}
+
+/// Whether a text names a package's file.
+pub(crate) fn is_file(text: &str) -> bool {
+    text.ends_with(".deb")
+}
+
+/// The name of the package in a file: the part of the file's name before the first underscore (Debian policy, appendix on
+/// binary packages).
+pub(crate) fn in_file(file: &Path) -> Option<PackageName> {
+    package(file.file_name()?.to_str()?.split('_').next()?.trim_end_matches(".deb"))
+}

@@ -1,0 +1,98 @@
+//! apt's settings, so that it behaves the same on every machine.
+
+use crate::error::{Cause, Failure};
+use crate::progress::Phase;
+use crate::runner::{Runner, tied};
+
+/// apt's settings for one image.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    /// `Acquire::http::Proxy`, certificates and the like, as the machine's apt has them.
+    pub(crate) machine: Vec<(String, String)>,
+    pub(crate) accept_expired: bool,
+}
+
+/// Variables by which apt's methods find a proxy.
+pub(crate) const PROXY_VARIABLES: [&str; 6] =
+    ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+
+impl Settings {
+    /// The machine's proxy settings; a machine without apt has none.
+    pub(crate) fn of_machine(runner: &Runner<'_>, accept_expired: bool) -> Result<Settings, Failure> {
+        let dump = runner
+            .output(Phase::Resolve, tied("apt-config").args(["dump", "--no-empty", "--format", "%F\t%v%n"]))
+            .or_else(|failure| match failure.cause {
+                Cause::Cancelled | Cause::DeadlineExceeded { .. } => Err(failure),
+                _ => Ok(String::new()),
+            })?;
+        Ok(Settings { machine: of_dump(&dump), accept_expired })
+    }
+
+    /// URLs of proxies, to be redacted.
+    pub(crate) fn proxy_urls(&self) -> Vec<String> {
+        let of_environment = PROXY_VARIABLES.iter().filter_map(|v| std::env::var(v).ok());
+        self.machine.iter().filter(|(key, _)| is_proxy(key)).map(|(_, url)| url.clone()).chain(of_environment).collect()
+    }
+
+    /// Settings as `Key value` pairs.
+    ///
+    /// The checks of dates are set both ways explicitly: a machine may have switched them off for itself.
+    pub(crate) fn all(&self) -> Vec<(String, String)> {
+        let check = if self.accept_expired { "false" } else { "true" };
+        let mut all = self.machine.clone();
+        // The last value of a key counts.
+        all.extend([
+            ("Acquire::Check-Valid-Until".to_owned(), check.to_owned()),
+            ("Acquire::Check-Date".to_owned(), check.to_owned()),
+            ("Acquire::Languages".to_owned(), "none".to_owned()),
+            ("Acquire::Retries".to_owned(), "2".to_owned()),
+            ("Acquire::http::Timeout".to_owned(), "30".to_owned()),
+            ("Acquire::https::Timeout".to_owned(), "30".to_owned()),
+        ]);
+        all
+    }
+}
+
+fn is_proxy(key: &str) -> bool {
+    key.split("::").nth(2).is_some_and(|part| part.eq_ignore_ascii_case("Proxy"))
+}
+
+fn of_dump(dump: &str) -> Vec<(String, String)> {
+    dump.lines()
+        .filter_map(|l| l.split_once('\t'))
+        .filter(|(key, value)| {
+            let mut parts = key.split("::");
+            !value.is_empty()
+                && parts.next().is_some_and(|p| p.eq_ignore_ascii_case("Acquire"))
+                && parts.next().is_some_and(|p| p.eq_ignore_ascii_case("http") || p.eq_ignore_ascii_case("https"))
+                && parts.next().is_some()
+        })
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_machine_says_of_its_network_is_taken() {
+        let dump = "APT::Architecture\tamd64\nAcquire::http::Proxy\thttp://proxy.example:3128\n\
+            Acquire::http::Proxy::mirror.example\tDIRECT\nAcquire::http::Timeout\t5\nAcquire::ftp::Proxy\tx\n";
+        let settings = Settings { machine: of_dump(dump), accept_expired: false };
+        let keys: Vec<_> = settings.machine.iter().map(|(k, _)| k.as_str()).collect();
+        assert_eq!(keys, ["Acquire::http::Proxy", "Acquire::http::Proxy::mirror.example", "Acquire::http::Timeout"]);
+        assert_eq!(settings.all().last().unwrap().1, "30");
+        assert!(settings.proxy_urls().contains(&"http://proxy.example:3128".to_owned()));
+    }
+
+    #[test]
+    fn dates_are_checked_unless_accepted() {
+        let check = |accept_expired| {
+            let settings = Settings { machine: vec![], accept_expired };
+            settings.all().contains(&("Acquire::Check-Valid-Until".to_owned(), "true".to_owned()))
+        };
+        assert!(check(false));
+        assert!(!check(true));
+    }
+}

@@ -1,0 +1,93 @@
+//! A mirror's credentials: taken out of its address at once, and handed only to the program that fetches.
+
+use model::redact::percent_decoded;
+use std::fmt;
+
+/// The user and the password for a mirror.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Login {
+    /// The mirror's address, without these.
+    pub(crate) address: String,
+    pub(crate) user: String,
+    pub(crate) password: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Login")
+    }
+}
+
+/// The form of an address whose credentials can be told from the rest.
+const FORM: &str = "expected SCHEME://[USER:PASSWORD@]HOST[:PORT]/PATH or file:/PATH; `@`, `:` and `/` of a user, a password \
+                    or a path are written as %40, %3A and %2F";
+
+/// Whether the credentials in a mirror's address can be told from the rest of it.
+///
+/// # Errors
+/// What is expected; the address is not repeated, because a password may stand anywhere in it.
+pub fn check_mirror(url: &str) -> Result<(), &'static str> {
+    split(url).map(drop)
+}
+
+/// The address without the credentials in it, and these.
+///
+/// # Errors
+/// As [`check_mirror`]: what remains would be handed on, and a password may be in it.
+pub(crate) fn split(url: &str) -> Result<(String, Option<Login>), &'static str> {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        let is_local = ["file:/", "copy:/"].iter().any(|scheme| url.starts_with(scheme));
+        return if is_local && !url.contains('@') { Ok((url.to_owned(), None)) } else { Err(FORM) };
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (who, host) = authority.rsplit_once('@').map_or((None, authority), |(who, host)| (Some(who), host));
+    let port = host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map_or("0", |(_, port)| port);
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+.-".contains(c));
+    let has_host = !host.is_empty() || ["file", "copy"].contains(&scheme);
+    if !is_scheme || !has_host || path.contains('@') || port.parse::<u16>().is_err() {
+        return Err(FORM);
+    }
+    let address = format!("{scheme}://{host}{path}");
+    let login = who.map(|who| {
+        let (user, password) = who.split_once(':').unwrap_or((who, ""));
+        Login { address: address.clone(), user: percent_decoded(user), password: percent_decoded(password) }
+    });
+    Ok((address, login))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_and_its_credentials_are_told_apart() {
+        let (address, login) = split("https://a%40b:p%3aw%22@mirror.example:8080/debian").unwrap();
+        assert_eq!(address, "https://mirror.example:8080/debian");
+        let login = login.unwrap();
+        assert_eq!((login.address, login.user, login.password), (address, "a@b".to_owned(), "p:w\"".to_owned()));
+        for plain in
+            ["file:/srv/mirror", "file:///srv/mirror", "http://[::1]/debian", "http://h:80", "mirror+https://h/x"]
+        {
+            assert_eq!(split(plain), Ok((plain.to_owned(), None)));
+        }
+        assert_eq!(format!("{:?}", split("http://user:secret@h/").unwrap().1), "Some(Login)");
+    }
+
+    /// Whatever is left of an address is handed on in arguments, which everybody here can read.
+    #[test]
+    fn an_address_in_which_a_password_may_be_left_is_refused() {
+        for unclear in [
+            "user:secret@mirror.example/debian",
+            "//user:secret@mirror.example/debian",
+            "http://user:sec/ret@mirror.example/debian",
+            "http://user/secret@mirror.example/debian",
+            "http://user:secret",
+            "http:///debian",
+            "mirror.example/debian",
+            "",
+        ] {
+            assert!(check_mirror(unclear).is_err_and(|why| why.contains("expected")), "{unclear}");
+        }
+    }
+}

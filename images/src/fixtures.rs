@@ -1,0 +1,83 @@
+//! A release, a runner and a tree, as several modules' tests need them.
+
+use crate::family;
+use crate::runner::Runner;
+use model::arch::Arch;
+use model::package_manager::PackageManager;
+use model::redact::Redactor;
+use model::release::{Archive, FilesystemDriver, Kernel, PackageSuite, Release, Vmm};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+/// One of Debian's releases.
+pub(crate) fn release(version: &str, codename: &str) -> Release {
+    let suite = |name: String, archive| PackageSuite { name, archive, components: vec!["main".to_owned()] };
+    Release {
+        distro: "debian".to_owned(),
+        version: version.to_owned(),
+        codename: Some(codename.to_owned()),
+        aliases: vec![],
+        arch: Arch::X86_64,
+        package_manager: PackageManager::Apt,
+        suites: vec![
+            suite(codename.to_owned(), Archive::Main),
+            suite(format!("{codename}-security"), Archive::Security),
+        ],
+        oci_image: None,
+        vmms: vec![Vmm {
+            name: "qemu".to_owned(),
+            packages: vec!["qemu-system-x86".to_owned()],
+            path: "/usr/bin/qemu-system-x86_64".to_owned(),
+        }],
+        filesystems: vec![FilesystemDriver {
+            name: "virtio-fs".to_owned(),
+            packages: vec!["virtiofsd".to_owned()],
+            path: Some("/usr/libexec/virtiofsd".to_owned()),
+        }],
+        kernel: Some(Kernel { packages: vec!["linux-image-amd64".to_owned()], image: "/boot/vmlinuz-*".to_owned() }),
+        container_manager: None,
+    }
+}
+
+/// A runner for commands of that release, which have so many seconds.
+pub(crate) fn runner(cancel: &AtomicBool, seconds: u64) -> Runner<'_> {
+    let (release, limit) = (release("13", "trixie"), Duration::from_secs(seconds));
+    Runner {
+        release: release.name(),
+        cancel,
+        until: Instant::now() + limit,
+        limit,
+        redact: Redactor::knowing(["http://mirror.example/debian"]),
+        progress: &|_| {},
+        read_cause: family::of(&release).unwrap().cause_reader(),
+    }
+}
+
+/// A tree in which programs can run: this machine's shell and a few of its tools, and these scripts.
+pub(crate) fn tree_with(scripts: &[(&str, &str)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let place = |inside: &Path| {
+        let path = dir.path().join(inside.strip_prefix("/").unwrap_or(inside));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    };
+    for name in ["sh", "ln", "mkfifo", "rm", "truncate"] {
+        let program = Path::new("/usr/bin").join(name);
+        std::fs::copy(&program, place(&Path::new("/bin").join(name))).unwrap();
+        let said = Command::new("ldd").arg(&program).output().unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, `/lib64/ld-linux-x86-64.so.2 (0x…)`
+        for library in said.split_whitespace().filter(|word| word.starts_with('/')).map(Path::new) {
+            std::fs::copy(library, place(library)).unwrap();
+        }
+    }
+    for (path, script) in scripts {
+        let path = place(Path::new(path));
+        std::fs::write(&path, script).unwrap();
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, permissions).unwrap();
+    }
+    dir
+}

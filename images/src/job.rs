@@ -1,0 +1,91 @@
+//! One call of `prepare` or `prepare_disk`: what is asked for, the step it is in, and the means that all steps share.
+
+use crate::cache::Store;
+use crate::error::{Cause, Failure, ImageError};
+use crate::family::{self, Archives, Family};
+use crate::manifest::Timing;
+use crate::options::Options;
+use crate::progress::{Phase, Progress};
+use crate::runner::{Runner, tied};
+use model::arch::Arch;
+use model::redact::Redactor;
+use model::release::Release;
+use std::path::Path;
+use std::time::Instant;
+
+/// The call.
+pub(crate) struct Job<'a> {
+    pub(crate) release: &'a Release,
+    pub(crate) options: &'a Options,
+    pub(crate) family: &'static dyn Family,
+    pub(crate) store: Store,
+    pub(crate) runner: Runner<'a>,
+    phase: Phase,
+    since: Instant,
+    pub(crate) timings: Vec<Timing>,
+}
+
+impl<'a> Job<'a> {
+    /// Begins a call.
+    ///
+    /// # Errors
+    /// When no family of the release's package manager is written.
+    pub(crate) fn new(
+        release: &'a Release,
+        options: &'a Options,
+        progress: &'a (dyn Fn(Progress) + Sync),
+    ) -> Result<Job<'a>, ImageError> {
+        let phase = Phase::Resolve;
+        let family = family::of(release).map_err(|failure| ImageError::new(&release.name(), phase, failure))?;
+        let runner = Runner {
+            release: release.name(),
+            cancel: &options.cancel,
+            until: Instant::now() + options.deadline,
+            limit: options.deadline,
+            redact: Redactor::default(),
+            progress,
+            read_cause: family.cause_reader(),
+        };
+        let store = Store::new(&options.cache);
+        Ok(Job { release, options, family, store, runner, phase, since: Instant::now(), timings: Vec::new() })
+    }
+
+    /// Ends the current phase and starts the next one: from now on failures belong to that one.
+    pub(crate) fn enter(&mut self, phase: Phase) {
+        let ms = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if phase != self.phase {
+            self.timings.push(Timing { phase: self.phase, ms });
+            (self.phase, self.since) = (phase, Instant::now());
+        }
+        self.runner.report(phase, None);
+    }
+
+    /// A failure of the current phase, for the caller.
+    pub(crate) fn failed(&self, failure: Failure) -> ImageError {
+        ImageError::new(&self.release.name(), self.phase, failure)
+    }
+
+    /// The release's archives, as this machine reaches them.
+    pub(crate) fn archives(&mut self) -> Result<Box<dyn Archives + 'a>, Failure> {
+        self.family.archives(&mut self.runner, self.release, self.options)
+    }
+
+    /// Copies a tree with owners, modes, times and attributes.
+    pub(crate) fn copy_tree(&self, from: &Path, to: &Path) -> Result<(), Failure> {
+        let mut copy = tied("cp");
+        copy.args(["-a", "--reflink=auto", "--"]).arg(from).arg(to).env("LC_ALL", "C");
+        self.runner.run(Phase::Copy, &mut copy)
+    }
+}
+
+/// Whether this process may make device nodes and run the release's binaries.
+pub(crate) fn able_to_build(release: &Release) -> Result<(), Failure> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Cause::NotRoot.into());
+    }
+    if Arch::of_machine() != Some(release.arch) {
+        let machine = std::env::consts::ARCH.to_owned();
+        return Err(Cause::WrongArchitecture { wanted: release.arch, machine }.into());
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! Writes down who owns the paths of a finished tree that the record names.
+
+use crate::boot::kernel::{self, KernelFiles, MAX_IMAGE};
+use crate::family::Family;
+use crate::manifest::Owner;
+use model::release::Release;
+use root::Root;
+use std::path::Path;
+
+/// The owners of the paths that the record names.
+pub(crate) fn owners(family: &dyn Family, tree: &Path, release: &Release) -> Vec<Owner> {
+    let mut paths: Vec<String> = release.vmms.iter().map(|v| v.path.clone()).collect();
+    paths.extend(release.filesystems.iter().filter_map(|f| f.path.clone()));
+    let kernel = kernel::find(tree, release).ok();
+    paths.extend(kernel.iter().map(|k| k.vmlinuz.display().to_string()));
+    paths.sort();
+    paths.dedup();
+    let mut owners = family.owners(tree, &paths);
+    if let Some(kernel) = kernel {
+        own_kernel(family, tree, &kernel, &mut owners);
+    }
+    owners
+}
+
+/// Since Debian 14 the kernel is packed as `/usr/lib/modules/<release>/vmlinuz`, and its script links it into `/boot`.
+fn own_kernel(family: &dyn Family, tree: &Path, kernel: &KernelFiles, owners: &mut [Owner]) {
+    let [image, path] = [&kernel.vmlinuz, &kernel.modules_dir.join("vmlinuz")].map(|p| p.display().to_string());
+    let Some(owner) = owners.iter_mut().find(|o| o.path == image && o.package.is_none()) else { return };
+    let Ok(root) = Root::new(tree) else { return };
+    let bytes = |path: &str| root.read(Path::new(path), MAX_IMAGE).ok();
+    if bytes(&image).is_some_and(|image| Some(image) == bytes(&path)) {
+        owner.package = family.owners(tree, &[path]).pop().and_then(|o| o.package);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::family;
+
+    #[test]
+    fn a_kernel_linked_into_boot_belongs_to_the_package_of_its_origin() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path();
+        let modules = tree.join("usr/lib/modules/7.2.13+deb14-amd64");
+        for folder in [modules.clone(), tree.join("boot"), tree.join("var/lib/dpkg/info")] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        std::fs::write(modules.join("vmlinuz"), "kernel").unwrap();
+        std::fs::hard_link(modules.join("vmlinuz"), tree.join("boot/vmlinuz-7.2.13+deb14-amd64")).unwrap();
+        let list = "/usr/lib/modules/7.2.13+deb14-amd64/vmlinuz\n";
+        std::fs::write(tree.join("var/lib/dpkg/info/linux-binary.list"), list).unwrap();
+        let release = crate::fixtures::release("unstable", "sid");
+        let owners = owners(family::of(&release).unwrap(), tree, &release);
+        let kernel = owners.iter().find(|o| o.path.starts_with("/boot/")).unwrap();
+        assert_eq!(kernel.package.as_deref(), Some("linux-binary"));
+    }
+}

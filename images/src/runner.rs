@@ -1,0 +1,331 @@
+//! Runs other programs: in their own process group, with a deadline, stoppable, their last lines kept.
+
+use crate::error::{Cause, CommandFailure, Failure};
+use crate::progress::{Phase, Progress};
+use crate::sandbox::{BindMount, Network, Sandbox};
+use model::redact::Redactor;
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Lines of output kept for an error.
+const TAIL: usize = 15;
+/// Lines kept to find out what went wrong: the telling line may stand before a long epilogue.
+const KEPT: usize = 400;
+/// Longer lines are cut: output is not to be trusted.
+const LINE: usize = 4096;
+/// Bytes of output that are kept where it is wanted: that of a tree's program is not to be trusted.
+const OUTPUT: u64 = 64 << 20;
+/// How long a child may take to obey SIGTERM.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What all commands of one job share.
+pub(crate) struct Runner<'a> {
+    pub(crate) release: String,
+    pub(crate) cancel: &'a AtomicBool,
+    pub(crate) until: Instant,
+    pub(crate) limit: Duration,
+    pub(crate) redact: Redactor,
+    pub(crate) progress: &'a (dyn Fn(Progress) + Sync),
+    /// Reads the cause of a failure from the lines that a program printed; it is the family's, whose tools they are.
+    pub(crate) read_cause: fn(&[String]) -> Cause,
+}
+
+/// How a command is to be understood.
+pub(crate) struct Call<'c> {
+    pub(crate) phase: Phase,
+    pub(crate) command: &'c mut Command,
+    /// Collect stdout apart from stderr, instead of one stream of lines.
+    pub(crate) capture: bool,
+}
+
+impl Runner<'_> {
+    /// Says that a phase has started, or what is happening in it.
+    pub(crate) fn report(&self, phase: Phase, detail: Option<&str>) {
+        (self.progress)(Progress { release: self.release.clone(), phase, detail: detail.map(|d| self.redact.text(d)) });
+    }
+
+    /// Fails when the caller has cancelled or the deadline has passed.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(Cause::Cancelled.into());
+        }
+        if Instant::now() >= self.until {
+            return Err(Cause::DeadlineExceeded { seconds: self.limit.as_secs() }.into());
+        }
+        Ok(())
+    }
+
+    /// Waits that long, unless the caller cancels.
+    pub(crate) fn pause(&self, time: Duration) -> Result<(), Failure> {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            self.check()?;
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+
+    /// Runs a command to its end; what it prints is progress, and the evidence if it fails.
+    pub(crate) fn run(&self, phase: Phase, command: &mut Command) -> Result<(), Failure> {
+        self.call(Call { phase, command, capture: false }).map(drop)
+    }
+
+    /// Runs a command and returns its standard output.
+    pub(crate) fn output(&self, phase: Phase, command: &mut Command) -> Result<String, Failure> {
+        self.call(Call { phase, command, capture: true })
+    }
+
+    fn call(&self, call: Call<'_>) -> Result<String, Failure> {
+        self.check()?;
+        let words = self.words(call.command);
+        tracing::debug!(release = self.release, command = words, "running");
+        let spawn_error = |source: std::io::Error| -> Failure {
+            let program = call_program(&words);
+            if source.kind() == std::io::ErrorKind::NotFound {
+                Cause::ToolMissing { program }.into()
+            } else {
+                Cause::Io { context: format!("starting {program}"), source }.into()
+            }
+        };
+        let (reader, writer) = std::io::pipe().map_err(spawn_error)?;
+        let (out_reader, out_writer) = match call.capture {
+            true => std::io::pipe().map(|(r, w)| (Some(r), Stdio::from(w))).map_err(spawn_error)?,
+            false => (None, Stdio::from(writer.try_clone().map_err(spawn_error)?)),
+        };
+        call.command.stdin(Stdio::null()).stdout(out_writer).stderr(writer).process_group(0);
+        let mut child = call.command.spawn().map_err(spawn_error)?;
+        // The command holds the pipes' writing ends; without this the readers would never see the end.
+        call.command.stdout(Stdio::null()).stderr(Stdio::null());
+        let ended = std::thread::scope(|scope| {
+            let lines = scope.spawn(|| self.keep_lines(call.phase, reader));
+            let text = out_reader.map(|r| scope.spawn(move || read_all(r)));
+            let status = self.wait(&mut child);
+            let lines = lines.join().unwrap_or_default();
+            let text = text.and_then(|t| t.join().ok()).unwrap_or_default();
+            status.map(|s| (s, lines, text))
+        });
+        let (status, lines, text) = ended?;
+        if status.success() {
+            return Ok(text);
+        }
+        let raw: Vec<String> = lines.into_iter().collect();
+        let cause = (self.read_cause)(&raw);
+        let tail = raw.iter().rev().take(TAIL).rev().map(|l| self.redact.text(l)).collect();
+        let command = CommandFailure { command: words, status: status.to_string(), tail };
+        Err(Failure { cause: self.redact_cause(cause), command: Some(Box::new(command)) })
+    }
+
+    /// The cause without mirror hosts.
+    pub(crate) fn redact_cause(&self, cause: Cause) -> Cause {
+        match cause {
+            Cause::MirrorUnreachable { detail, cached_age } => {
+                Cause::MirrorUnreachable { detail: self.redact.text(&detail), cached_age }
+            }
+            Cause::Docker { detail } => Cause::Docker { detail: self.redact.text(&detail) },
+            Cause::Untrusted { detail } => Cause::Untrusted { detail: self.redact.text(&detail) },
+            Cause::NoSuchRelease { what } => Cause::NoSuchRelease { what: self.redact.text(&what) },
+            Cause::Expired { suite } => Cause::Expired { suite: self.redact.text(&suite) },
+            other => other,
+        }
+    }
+
+    /// The command line for people; the wrapper that ties a child to us is left out.
+    fn words(&self, command: &Command) -> String {
+        let mut words: Vec<String> = vec![command.get_program().to_string_lossy().into_owned()];
+        words.extend(command.get_args().map(|a| a.to_string_lossy().into_owned()));
+        if words.starts_with(&TIED.map(str::to_owned)) {
+            words.drain(..TIED.len());
+        }
+        let quoted: Vec<String> = words
+            .iter()
+            .map(|w| match w.is_empty() || w.contains(|c: char| c.is_whitespace() || "'\"$;&|<>()".contains(c)) {
+                true => format!("'{}'", w.replace('\'', r"'\''")),
+                false => w.clone(),
+            })
+            .collect();
+        self.redact.text(&quoted.join(" "))
+    }
+
+    fn wait(&self, child: &mut Child) -> Result<ExitStatus, Failure> {
+        loop {
+            let ended = child
+                .try_wait()
+                .map_err(|source| Failure::from(Cause::Io { context: "waiting for a child".to_owned(), source }))?;
+            if let Some(status) = ended {
+                return Ok(status);
+            }
+            if let Err(stop) = self.check() {
+                end(child);
+                return Err(stop);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn keep_lines(&self, phase: Phase, reader: impl Read) -> VecDeque<String> {
+        let mut kept = VecDeque::new();
+        let mut reader = BufReader::new(reader);
+        let mut line = Vec::new();
+        let mut last = Instant::now() - Duration::from_secs(1);
+        loop {
+            line.clear();
+            match (&mut reader).take(LINE as u64).read_until(b'\n', &mut line) {
+                Ok(0) | Err(_) => return kept,
+                Ok(_) => {}
+            }
+            let text: String = String::from_utf8_lossy(&line)
+                .trim_end()
+                .chars()
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect();
+            if text.is_empty() {
+                continue;
+            }
+            if last.elapsed() >= Duration::from_millis(200) {
+                self.report(phase, Some(&text));
+                last = Instant::now();
+            }
+            kept.push_back(text);
+            if kept.len() > KEPT {
+                kept.pop_front();
+            }
+        }
+    }
+}
+
+/// Ends a child and all of its group: politely, then not.
+fn end(child: &mut Child) {
+    let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else {
+        return;
+    };
+    let _ = kill_process_group(group, Signal::TERM);
+    let patience = Instant::now() + GRACE;
+    while Instant::now() < patience {
+        if matches!(child.try_wait(), Ok(Some(_))) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = kill_process_group(group, Signal::KILL);
+    let _ = child.wait();
+}
+
+fn read_all(mut reader: impl Read) -> String {
+    let mut bytes = Vec::new();
+    let _ = (&mut reader).take(OUTPUT).read_to_end(&mut bytes);
+    // The rest is read, too: the program must not wait for a reader.
+    let _ = std::io::copy(&mut reader, &mut std::io::sink());
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn call_program(words: &str) -> String {
+    words.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// `setpriv` makes the kernel kill the child when the thread that started it dies, however that happens.
+const TIED: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
+
+/// A program of this machine in a sandbox, with all that it starts: it may write to `folder` alone, which is its `/tmp`.
+///
+/// Whatever happens to this process, nothing stays mounted or running.
+pub(crate) fn of_machine(folder: &Path, network: Network, program: &str) -> Result<Command, Failure> {
+    let mut command = confined(Sandbox::of_machine(folder, network).map_err(|e| unmapped(folder, e))?, program)?;
+    command.env("LC_ALL", "C").env("TMPDIR", "/tmp");
+    Ok(command)
+}
+
+/// A program of a tree in a sandbox, with all that it starts: it has the tree's files, what is mounted over them, and no
+/// network.
+pub(crate) fn of_tree(tree: &Path, mounts: &[BindMount<'_>], program: &str) -> Result<Command, Failure> {
+    confined(Sandbox::of_tree(tree, mounts).map_err(|e| unmapped(tree, e))?, program)
+}
+
+fn confined(sandbox: Sandbox, program: &str) -> Result<Command, Failure> {
+    let mut command = Command::new(program);
+    let confined = sandbox.confine(&mut command);
+    confined.map_err(|source| Cause::Io { context: format!("making namespaces for {program}"), source })?;
+    Ok(command)
+}
+
+fn unmapped(folder: &Path, source: std::io::Error) -> Failure {
+    Cause::Unmapped { folder: folder.to_owned(), source }.into()
+}
+
+/// A command that dies with this process, as long as it stays the user that it is.
+pub(crate) fn tied(program: &str) -> Command {
+    let mut command = Command::new(TIED[0]);
+    command.args(&TIED[1..]).arg(program);
+    command
+}
+
+/// Whether a program is in `PATH` or where administrators' programs are.
+pub(crate) fn in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::runner;
+
+    #[test]
+    fn a_failed_command_says_which_how_and_its_last_lines() {
+        let cancel = AtomicBool::new(false);
+        let script = "seq 1 100; echo gone from mirror.example; exit 7";
+        let failure = runner(&cancel, 20).run(Phase::Install, Command::new("sh").args(["-c", script])).unwrap_err();
+        let command = failure.command.unwrap();
+        assert_eq!(command.command, "sh -c 'seq 1 100; echo gone from <mirror>; exit 7'");
+        assert_eq!(command.status, "exit status: 7");
+        assert_eq!(command.tail.len(), TAIL);
+        assert_eq!(command.tail.last().unwrap(), "gone from <mirror>");
+        assert!(matches!(failure.cause, Cause::CommandFailed));
+    }
+
+    #[test]
+    fn output_is_stdout_alone() {
+        let cancel = AtomicBool::new(false);
+        let text = runner(&cancel, 20)
+            .output(Phase::Record, Command::new("sh").args(["-c", "echo out; echo err >&2"]))
+            .unwrap();
+        assert_eq!(text, "out\n");
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let cancel = AtomicBool::new(false);
+        let failure = runner(&cancel, 20).run(Phase::Resolve, &mut Command::new("no-such-program")).unwrap_err();
+        assert!(matches!(failure.cause, Cause::ToolMissing { program } if program == "no-such-program"));
+    }
+
+    #[test]
+    fn the_deadline_ends_the_whole_group() {
+        let cancel = AtomicBool::new(false);
+        let started = Instant::now();
+        let failure = runner(&cancel, 1)
+            .run(Phase::Bootstrap, Command::new("sh").args(["-c", "sleep 60 & sleep 60"]))
+            .unwrap_err();
+        assert!(matches!(failure.cause, Cause::DeadlineExceeded { seconds: 1 }));
+        // The pipe closes only when the background child is gone too.
+        assert!(started.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn cancelling_ends_a_running_command() {
+        let cancel = AtomicBool::new(false);
+        let failure = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(200));
+                cancel.store(true, Ordering::Relaxed);
+            });
+            runner(&cancel, 60).run(Phase::Bootstrap, Command::new("sleep").arg("50")).unwrap_err()
+        });
+        assert!(matches!(failure.cause, Cause::Cancelled));
+    }
+}

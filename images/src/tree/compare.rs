@@ -1,0 +1,269 @@
+//! Compares a derived tree with the one that it comes from: what is equal is stored once, what differs becomes a layer.
+//!
+//! The derived tree is a whole copy while packages and overlays are written into it; only when nothing writes to it any
+//! more do its unchanged files become hard links to those of the other tree.
+//! Finished trees are read and never written to, so that no change of one can show in another.
+
+use super::attributes;
+use std::collections::BTreeSet;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// Bytes of a file that is compared: a larger one, larger than any of a release's, may be a hole that takes hours to read,
+/// and counts as different.
+const LARGEST: u64 = 4 << 30;
+
+/// Replaces the files of `tree` that `base` has under the same path with the same content, owner, mode, times and
+/// attributes by hard links; returns how many.
+///
+/// # Errors
+/// What could not be read or linked; files that are linked by then stay linked.
+pub(crate) fn link_unchanged(base: &Path, tree: &Path) -> io::Result<usize> {
+    let mut linked = 0;
+    walk(tree, &mut |folder, entries| {
+        let theirs = base.join(folder);
+        if !is_folder(base, folder) {
+            return Ok(());
+        }
+        let times = std::fs::symlink_metadata(tree.join(folder))?;
+        let before = linked;
+        let compared = |meta: &Metadata| meta.is_file() && meta.nlink() == 1 && meta.len() <= LARGEST;
+        for (name, meta) in entries.iter().filter(|(_, meta)| compared(meta)) {
+            let (mine, other) = (tree.join(folder).join(name), theirs.join(name));
+            if std::fs::symlink_metadata(&other).is_ok_and(|seen| is_alike(&seen, meta))
+                && attributes::of(&mine)? == attributes::of(&other)?
+                && same_content(&mine, &other)?
+            {
+                // Under a name that no package uses, until it replaces the copy.
+                let aside = tree.join(folder).join(".kata-qualify-shared");
+                // A filesystem may have no hard links, or allow no more for this file: the copy serves as well.
+                if std::fs::hard_link(&other, &aside).is_ok() {
+                    std::fs::rename(&aside, &mine)?;
+                    linked += 1;
+                }
+            }
+        }
+        if linked > before { keep_times(&tree.join(folder), &times) } else { Ok(()) }
+    })?;
+    Ok(linked)
+}
+
+/// The paths of `tree` that differ from `base`, folders included; `None` where something of `base` is gone or has become
+/// another kind of file, which a layer cannot express by its files alone.
+///
+/// # Errors
+/// What could not be read.
+pub(crate) fn changed(base: &Path, tree: &Path) -> io::Result<Option<BTreeSet<PathBuf>>> {
+    let mut changed = BTreeSet::new();
+    walk(tree, &mut |folder, entries| {
+        for (name, meta) in entries {
+            let path = folder.join(name);
+            let seen = match is_folder(base, folder) {
+                true => std::fs::symlink_metadata(base.join(&path)),
+                false => Err(io::ErrorKind::NotFound.into()),
+            };
+            let same = match seen {
+                Ok(seen) if (seen.dev(), seen.ino()) == (meta.dev(), meta.ino()) => true,
+                Ok(seen) => is_the_same(&seen, meta, &base.join(&path), &tree.join(&path))?,
+                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => false,
+                Err(e) => return Err(e),
+            };
+            if !same {
+                changed.insert(path);
+            }
+        }
+        Ok(())
+    })?;
+    let mut whole = true;
+    walk(base, &mut |folder, entries| {
+        for (name, meta) in entries {
+            let there = std::fs::symlink_metadata(tree.join(folder).join(name));
+            whole &= is_folder(tree, folder) && there.is_ok_and(|there| there.file_type() == meta.file_type());
+        }
+        Ok(())
+    })?;
+    Ok(whole.then_some(changed))
+}
+
+/// Whether a path of the tree is a folder and none on the way is a link: a tree's own could lead out of it.
+fn is_folder(tree: &Path, path: &Path) -> bool {
+    let real = |path: &Path| std::fs::symlink_metadata(tree.join(path)).is_ok_and(|meta| meta.is_dir());
+    path.ancestors().filter(|p| !p.as_os_str().is_empty()).all(real)
+}
+
+fn is_the_same(seen: &Metadata, meta: &Metadata, base: &Path, tree: &Path) -> io::Result<bool> {
+    if !is_alike(seen, meta) || attributes::of(base)? != attributes::of(tree)? {
+        return Ok(false);
+    }
+    if meta.is_symlink() {
+        return Ok(std::fs::read_link(base)? == std::fs::read_link(tree)?);
+    }
+    Ok(!meta.is_file() || (meta.len() <= LARGEST && same_content(base, tree)?))
+}
+
+/// A folder with its entries, and so on down.
+type Visit<'a> = &'a mut dyn FnMut(&Path, &[(std::ffi::OsString, Metadata)]) -> io::Result<()>;
+
+fn walk(tree: &Path, visit: Visit<'_>) -> io::Result<()> {
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        let mut entries = Vec::new();
+        for entry in std::fs::read_dir(tree.join(&folder))? {
+            let entry = entry?;
+            entries.push((entry.file_name(), entry.metadata()?));
+        }
+        visit(&folder, &entries)?;
+        folders.extend(entries.iter().filter(|(_, meta)| meta.is_dir()).map(|(name, _)| folder.join(name)));
+    }
+    Ok(())
+}
+
+/// Compares owner, mode, size, kind, modification time, and the device of a node. A folder's size depends on the
+/// filesystem and does not count.
+fn is_alike(a: &Metadata, b: &Metadata) -> bool {
+    let of = |m: &Metadata| (m.mode(), m.uid(), m.gid(), m.mtime(), m.mtime_nsec(), m.rdev());
+    of(a) == of(b) && (a.is_dir() || a.len() == b.len())
+}
+
+fn same_content(a: &Path, b: &Path) -> io::Result<bool> {
+    let (mut a, mut b) = (File::open(a)?, File::open(b)?);
+    let (mut left, mut right) = (vec![0_u8; 1 << 17], vec![0_u8; 1 << 17]);
+    loop {
+        let count = a.read(&mut left)?;
+        if count == 0 {
+            return Ok(b.read(&mut right)? == 0);
+        }
+        match b.read_exact(&mut right[..count]) {
+            Ok(()) if left[..count] == right[..count] => {}
+            Ok(()) => return Ok(false),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+fn keep_times(folder: &Path, meta: &Metadata) -> io::Result<()> {
+    let at = |seconds, nanoseconds| rustix::fs::Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+    let times = rustix::fs::Timestamps {
+        last_access: at(meta.atime(), meta.atime_nsec()),
+        last_modification: at(meta.mtime(), meta.mtime_nsec()),
+    };
+    Ok(rustix::fs::utimensat(rustix::fs::CWD, folder, &times, rustix::fs::AtFlags::empty())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
+    struct Trees {
+        dir: tempfile::TempDir,
+    }
+
+    impl Trees {
+        /// A base with a few files, and a copy of it.
+        fn new() -> Trees {
+            let dir = tempfile::tempdir().unwrap();
+            let base = dir.path().join("base");
+            std::fs::create_dir_all(base.join("usr/bin")).unwrap();
+            for name in ["same", "other-content", "other-mode", "other-time"] {
+                std::fs::write(base.join("usr/bin").join(name), "content").unwrap();
+            }
+            std::os::unix::fs::symlink("same", base.join("usr/bin/link")).unwrap();
+            let trees = Trees { dir };
+            let copied = Command::new("cp").arg("-a").args([trees.base(), trees.tree()]).status().unwrap();
+            assert!(copied.success());
+            trees
+        }
+
+        fn base(&self) -> PathBuf {
+            self.dir.path().join("base")
+        }
+
+        fn tree(&self) -> PathBuf {
+            self.dir.path().join("tree")
+        }
+
+        /// What differs is other than the base only in what its name says.
+        fn edit(&self) {
+            let bin = self.tree().join("usr/bin");
+            let time = std::fs::metadata(bin.join("other-content")).unwrap().modified().unwrap();
+            std::fs::write(bin.join("other-content"), "CONTENT").unwrap();
+            File::options().write(true).open(bin.join("other-content")).unwrap().set_modified(time).unwrap();
+            std::fs::set_permissions(bin.join("other-mode"), PermissionsExt::from_mode(0o4755)).unwrap();
+            let later = time + std::time::Duration::from_secs(1);
+            File::options().write(true).open(bin.join("other-time")).unwrap().set_modified(later).unwrap();
+            std::fs::write(bin.join("new"), "content").unwrap();
+        }
+    }
+
+    fn inode(path: PathBuf) -> u64 {
+        std::fs::symlink_metadata(path).unwrap().ino()
+    }
+
+    #[test]
+    fn only_what_is_alike_in_everything_is_shared_and_nothing_is_lost() {
+        let trees = Trees::new();
+        trees.edit();
+        let stamp = std::fs::metadata(trees.tree().join("usr/bin")).unwrap().modified().unwrap();
+        assert_eq!(link_unchanged(&trees.base(), &trees.tree()).unwrap(), 1);
+        let of = |tree: PathBuf, name: &str| inode(tree.join("usr/bin").join(name));
+        assert_eq!(of(trees.base(), "same"), of(trees.tree(), "same"));
+        for name in ["other-content", "other-mode", "other-time"] {
+            assert_ne!(of(trees.base(), name), of(trees.tree(), name), "{name}");
+        }
+        let read = |name: &str| std::fs::read_to_string(trees.tree().join("usr/bin").join(name)).unwrap();
+        assert_eq!(
+            (read("other-content"), read("link"), read("new")),
+            ("CONTENT".into(), "content".into(), "content".into())
+        );
+        assert_eq!(std::fs::metadata(trees.tree().join("usr/bin")).unwrap().modified().unwrap(), stamp);
+    }
+
+    #[test]
+    fn a_hole_without_an_end_is_not_compared() {
+        let trees = Trees::new();
+        let time = std::time::SystemTime::UNIX_EPOCH;
+        for tree in [trees.base(), trees.tree()] {
+            let hole = File::create(tree.join("usr/hole")).unwrap();
+            hole.set_len(LARGEST + 1).unwrap();
+            hole.set_modified(time).unwrap();
+            File::open(tree.join("usr")).unwrap().set_modified(time).unwrap();
+        }
+        link_unchanged(&trees.base(), &trees.tree()).unwrap();
+        assert_ne!(inode(trees.base().join("usr/hole")), inode(trees.tree().join("usr/hole")));
+        let layer = changed(&trees.base(), &trees.tree()).unwrap();
+        assert_eq!(layer, Some(BTreeSet::from([PathBuf::from("usr/hole")])));
+    }
+
+    #[test]
+    fn nothing_is_shared_with_what_a_link_of_the_base_leads_to() {
+        let trees = Trees::new();
+        let outside = trees.dir.path().join("outside");
+        std::fs::rename(trees.base().join("usr"), &outside).unwrap();
+        std::os::unix::fs::symlink(&outside, trees.base().join("usr")).unwrap();
+        assert_eq!(link_unchanged(&trees.base(), &trees.tree()).unwrap(), 0);
+        let layer = changed(&trees.base(), &trees.tree()).unwrap();
+        assert_eq!(layer, None);
+        assert_eq!(std::fs::metadata(outside.join("bin/same")).unwrap().nlink(), 1);
+    }
+
+    #[test]
+    fn a_layer_has_what_differs_and_none_is_made_of_what_is_gone() {
+        let trees = Trees::new();
+        link_unchanged(&trees.base(), &trees.tree()).unwrap();
+        assert_eq!(changed(&trees.base(), &trees.tree()).unwrap(), Some(BTreeSet::new()));
+        let bin = trees.tree().join("usr/bin");
+        std::fs::remove_file(bin.join("other-content")).unwrap();
+        std::fs::write(bin.join("other-content"), "CONTENT").unwrap();
+        std::fs::write(bin.join("new"), "").unwrap();
+        let layer = changed(&trees.base(), &trees.tree()).unwrap().unwrap();
+        let names: Vec<&str> = layer.iter().filter_map(|path| path.to_str()).collect();
+        assert_eq!(names, ["usr/bin", "usr/bin/new", "usr/bin/other-content"]);
+        std::fs::remove_file(bin.join("same")).unwrap();
+        assert_eq!(changed(&trees.base(), &trees.tree()).unwrap(), None);
+    }
+}
