@@ -68,7 +68,7 @@ impl Store {
                     done.removed.push(RemovedImage { key: place.key, release, used });
                 }
                 Ok(false) => {}
-                Err(failure) => done.bytesovers.push(Leftover::new(&place.dir, failure.cause)),
+                Err(failure) => done.leftovers.push(Leftover::new(&place.dir, failure.cause)),
             }
         }
         done.bytes = room.bytes;

@@ -3,10 +3,11 @@
 //! The same code configures a machine for `kata-osinfo configure`; what differs is that nothing known beforehand keeps
 //! Kata from being tried, because only use decides a verdict.
 
+use model::kata_version::KataVersion;
 use model::profile::Profile;
 use operator::configure::{
-    Configuration, DROP_IN, Flavour, Found, Guest, Inputs, KataVersion, Located, Merged, PlanError, Setting, drop_in,
-    edited, locate, plan, reads_drop_ins, settings,
+    Configuration, DROP_IN, Flavour, Found, Guest, Inputs, Located, Merged, PlanError, Setting, drop_in, edited,
+    locate, plan, reads_drop_ins, settings,
 };
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
