@@ -3,6 +3,11 @@
 //! Plain cargo builds it, in a target folder of its own and with scrubbed flags, so that whatever the outer build is given
 //! (coverage, sanitizers, another target) does not end up in a guest.
 //! It also tells the tests what this machine lacks.
+//!
+//! The agent is package `agent`, profile `agent`, `+crt-static`, in a target folder below `OUT_DIR`; its bytes are
+//! embedded.
+//! pjdfstest 0.2.2 is built from the registry in the same way; where that fails, the build warns and its tests are
+//! skipped.
 
 use std::env;
 use std::path::{Path, PathBuf};

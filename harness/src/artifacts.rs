@@ -1,4 +1,7 @@
 //! Logs and other files of an environment, copied out while it lives.
+//!
+//! 16 MiB a file, 64 MiB and 4096 files a cell at most: what arrives is counted, not what the environment claims, and a
+//! line says what was left out.
 
 use crate::line::{Line, LineError, ask};
 use protocol::message::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};

@@ -1,4 +1,10 @@
 //! Ctrl-C and SIGTERM: the first one makes a run clean up, the second one ends the process at once, whatever it waits for.
+//!
+//! An interrupted run has 60 s for what is under way to end.
+//! A second signal ends the process in its handler: a thread may be waiting for what never comes, and no clean-up is
+//! worth that.
+//! What ran ends before that: a container's agent whose line ends kills the main process, and with it the kernel ends
+//! all of the container.
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;

@@ -3,6 +3,13 @@
 //!
 //! Everything of a profile is below `kata/PROFILE` in the agent's folder; the agent configures it there, where the
 //! release's own files are.
+//!
+//! This module decides which of the given runtimes serves which profile, and puts shim, shipped configuration and
+//! initrd onto the disk that a machine gets its agent from.
+//! A Go runtime and a Rust one run beside each other, under containerd's names `io.containerd.kata.v2` and
+//! `io.containerd.kata-rs.v2`.
+//! Components that were brought along stand in the configuration in place of the distro's, and in the evidence with
+//! their checksums; they turn `supported` into `partial`.
 
 use crate::built_in::AGENT;
 use crate::environments::vm::{Content, SeedFile};

@@ -1,4 +1,7 @@
 //! From catalogue and profiles to units of work: which tests run in which guest, and for which profiles at once.
+//!
+//! The tests of one configuration run once and count for every profile that shares it.
+//! Static checks are never shared, because they compare with the profile's own gates and flags.
 
 use crate::progress::CellLine;
 use model::profile::Profile;

@@ -9,6 +9,20 @@
 //! Emulation loses machines now and then, and makes sandboxes of Kata's hang.
 //! Neither is a finding about the distro. So the tests that were running get another machine, and a test that fails in a
 //! guest of an emulated machine must fail in a fresh machine, too, before it blames anybody.
+//!
+//! A machine that is emulated can be lost: by a panic, by a reset that no log explains, or because it stands still.
+//! The tests under way then end in an error that names the loss and are rerun, once, in a fresh machine, where the rest
+//! of the cell goes on.
+//! `--retries 0` gives the cell up instead, and so does the fifth loss.
+//! An emulated machine in which a sandbox of Kata's gave no answer is traded for a fresh one, up to eight times unless
+//! `--retries 0` forbids it: where one sandbox hangs, the next ones often do, each until its deadline.
+//!
+//! A test that fails or is in error is rerun in a fresh guest, `--retries` times.
+//! The last attempt that passed or failed counts; a pass after a failure is `flaky` and is shown with its rate.
+//! Units of static checks run first, because they block much of the rest; then the units with guests, the longest
+//! first, as many at a time over all cells as `--jobs` permits.
+//! A unit starts its guest when its first test wants one and keeps it for the next, until the guest is no longer usable
+//! or a failing test is to be repeated in a fresh one.
 
 use crate::plan::{Planned, Unit};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,17 @@
 //! Nothing is left behind: what belongs to a run has its label, and a run whose lock is free is over.
+//!
+//! A run holds a lock file in the cache's `runs` folder; the kernel releases the lock however the process ends.
+//! Containers and volumes carry three labels: the run's id, the lock's path, and the cache's name, a random word in the
+//! cache.
+//! By that name a cache knows its own runs in Docker wherever it is mounted: their locks lie in its own folder, and a
+//! run whose lock is gone is over.
+//! Another cache's lock counts only while it can be opened; from another mount namespace its path says nothing.
+//! A lock that cannot be opened is not free: what belongs to it stays, and is named at each start and by `clean`.
+//! Kata's archives are unpacked into a folder named after the run, beside its lock.
+//!
+//! At its end, also on Ctrl-C and SIGTERM, a run removes what carries its id.
+//! At its start it removes what belongs to runs whose lock is free or gone, which is how a `kill -9` is cleaned up
+//! after.
 
 use crate::environments::container::{CACHE_LABEL, LOCK_LABEL, RUN_LABEL};
 use bollard::Docker;

@@ -3,6 +3,10 @@
 //! Upstream's `kata-static-VERSION-ARCH.tar.{xz,zst}` has everything below `opt/kata/`; a folder may contain
 //! that or be it.
 //! What it contains decides which runtime it is: a Go shim and a Rust shim have the same name.
+//!
+//! Archives are verified before they are unpacked, and nothing is written outside their folder.
+//! The runtime is told by what the shim is; nothing of Kata is run on this machine.
+//! From Kata 4.0.0 on a release is several archives; those of one version are taken together.
 
 mod archive;
 mod go;

@@ -3,6 +3,12 @@
 //! The tree is copied, what a machine needs is installed by the release's own package manager, its initrd is made by its
 //! own tool, and `mke2fs -d` turns it into a file: nothing is mounted and no loop device is needed.
 //! The file is made once and never written to; whoever boots it writes to a layer of its own.
+//!
+//! `prepare_disk` copies a release's tree, installs what makes a host of it (init, udev, containerd) by the release's
+//! own apt, makes its initrd by its own `update-initramfs`, lays one systemd unit over it, and has `mke2fs -d` turn it
+//! into an ext4 file.
+//! The same tree gives the same bytes.
+//! The file lies in the cache under a key of what went in.
 
 use crate::boot::initramfs::ExtraFile;
 use crate::boot::kernel;

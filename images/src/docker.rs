@@ -1,4 +1,10 @@
 //! Images of the cache in Docker: made of a tree, found again, removed.
+//!
+//! A derived image is a layer on the plain image's Docker image.
+//! The files of a layer cannot say that something of the plain image is gone; where that is so, the whole tree is
+//! imported.
+//! A Docker image's tag ends with the cache's name, so that two caches share none; the Docker image goes when the cache
+//! no longer has the image.
 
 mod archive;
 mod import;

@@ -1,4 +1,27 @@
 //! The whole way from a release to its image.
+//!
+//! # How an image is made
+//!
+//! 1. The mirror is asked for the signed indexes of the release's suites.
+//!    Their hashes, and what the record asks for, make the image's key.
+//!    An image with that key in the cache is taken as it is.
+//! 2. `mmdebstrap` makes the base tree, or the record's OCI image or a vendor's cloud image is unpacked.
+//! 3. The release's own apt installs the native packages.
+//! 4. A manifest is written with the version of every package.
+//! 5. One rename puts the image into the cache.
+//!
+//! This machine's programs fetch; the tree's programs install.
+//! mmdebstrap unpacks the essential packages and apt, the tree's apt then says what it wants, and this machine's
+//! apt-helper fetches that by its hash.
+//! The tree's programs have no network.
+//!
+//! Programs of both kinds run under our PID 1, in namespaces of their own, so that nothing stays mounted or running.
+//! They are root of a user namespace whose 65,536 ids belong to nobody on this machine.
+//! The folder that they write to is mounted with these ids mapped to the disk's, so that files get the owners that the
+//! release gives them.
+//! For this machine's programs that folder is the image's; for the tree's programs it is the tree.
+//! Everything else of this machine is read-only for its own programs and invisible to the tree's.
+//! Candidates (`--install`, `--overlay`) are an image derived from the plain one.
 
 use crate::base::{Base, Source, cloud, oci};
 use crate::cache::{Image, Store, Turn, Workshop};

@@ -2,6 +2,13 @@
 //!
 //! Whatever happened is here, in the order in which it happened, and nothing else is kept about a run.
 //! A run that was killed has a test with a start and no end.
+//!
+//! What guests and package managers printed is untrusted: the agent and the journal cap it, and one redactor cleans it
+//! (control characters, mirrors' hosts, credentials) when images are made, when the journal is written, and once more
+//! when it is folded, so that every report is safe from there on.
+//! Logs are redacted at the end of a run; the redactor is told beforehand what the machine's mirrors and their
+//! passwords are.
+//! A killed run is read, not resumed: `report` shows what it had.
 
 mod event;
 mod reader;

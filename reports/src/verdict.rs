@@ -10,6 +10,10 @@
 //! - No test is required under this profile in this environment: `not-applicable` if another profile or environment requires one or the profile does not know the share, `untested` if nobody does.
 //!
 //! A false `supported` is the worst mistake this project can make: the fourth rule is the only way to it.
+//!
+//! A documented minimum version is a note and decides nothing; only use decides.
+//! Exit codes compare the matrix with the record (`views::compare`); a digest of what is required, `test_set`, stands
+//! beside each recorded verdict.
 
 pub mod agreement;
 mod requirements;

@@ -4,6 +4,13 @@
 //! what Kata itself takes away has a control alone, and what only Kata has, [`guests`], has none.
 //! The control only decides whether the environment can judge Kata: where a body fails under runc, its
 //! twin is an error and not a failure of the distro.
+//!
+//! A property that Kata itself takes away, by its source, is a control only.
+//! What only Kata has (its own check of the host, an initrd of the distro's tool, its own kernel) has no control; each
+//! of these is a capability of its own, so that it takes nothing from `kata.smoke`.
+//! A body sees `Containers`, `Task` and `Network` and does not know which runtime it was given, except the few that
+//! prove which one it is.
+//! Without Kata, or with a Kata of another profile, the twin is a `skip`, so its capability is `untested`.
 
 mod arguments;
 mod carrier;

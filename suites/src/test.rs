@@ -1,4 +1,19 @@
 //! What a test is: its group, where it runs, what it needs, what it proves, whom it blames, what blocks it, and its body.
+//!
+//! # Where a body runs
+//!
+//! A body runs in one of six places: in the environment; in the environment with a shared guest (`Machine`); inside a
+//! guest without a share (`Inside`); inside the guest on its share (`Guest`); in the environment while the guest acts
+//! on the other side of the share (`Pair`); in the environment with a runtime for containers (`Runc`, `Kata`).
+//! A body that ends guests, or plugs devices into them, boots its own.
+//! What a process cannot take back, a body inside a guest does in a process of its own (`child`).
+//!
+//! # Blocked
+//!
+//! A test names the tests that must have passed before it makes sense.
+//! If one of them has finished without passing under a profile, the test is `blocked` for that profile, and the verdict
+//! follows the block to its root, so that one cause is reported once and not fifty times.
+//! `--test` also runs what blocks the chosen tests.
 
 use crate::capability::Capability;
 use crate::check::Check;

@@ -2,6 +2,9 @@
 //!
 //! Two parsers read each file: `yaml-edit` gives the places, libyaml (through serde) the better messages.
 //! They must agree on the data; where they do not, the file is refused rather than misread.
+//!
+//! Records are decoded from this tree, not by serde, because messages need the file, line and column of each value,
+//! `8.10` must keep its text, and repeated keys must be seen.
 
 mod agree;
 

@@ -3,6 +3,54 @@
 //! [`plan`] is pure: it decides from facts that were gathered before ([`Found`]).
 //! Everything that touches files is apart from it: what is there ([`Found::gather`], [`locate`]), what Kata would read
 //! ([`Merged`]), what is written and taken back ([`change`]).
+//!
+//! ```text
+//! record + verified ─┐
+//! profile, version ──┼─► plan ──► settings ──► drop-in or edit ──► change ──► merged again: did it take effect?
+//! what is there ─────┘    │                     containerd, CRI-O
+//!                         └─► fallback: next filesystem, packages, the admin's entry, build instructions
+//! ```
+//!
+//! - `plan` is pure; `found` gathers what it needs and runs nothing, because a root may be another machine's.
+//!   The two daemons called virtiofsd, a QEMU without io_uring or without a device are told by what is in their files.
+//! - An initrd is read as the kernel unpacks it, with caps on bytes and entries, and nothing is kept: for which kernels
+//!   it has modules, and whether Kata's agent is in it.
+//!   One for another kernel, or without an agent, is not fit for production; one without modules is noted.
+//!   Its name counts where its compression is not read.
+//! - A verdict counts for a driver only if it is about the driver's packages; an admin's own daemon is not judged by
+//!   the distro's.
+//! - `merged` reads the configuration as the runtime would: Go and Rust merge drop-ins alike and refuse different
+//!   things.
+//! - Where a configuration that is not for ordinary guests of QEMU lies in the same folder, a copy in a folder below
+//!   `/etc/kata-containers` gets the drop-in, and is what the handler names or the runtime finds first; `own` has the
+//!   reasons.
+//! - `image` decides how Kata's own image is handed over, by verdicts of its own (`vmm.image.nvdimm`, `vmm.image.blk`):
+//!   that a QEMU boots an initrd says nothing about that.
+//! - With an initrd `image` is emptied; `rootfs_type` and `vm_rootfs_driver` stay, because neither matters then and
+//!   another `vm_rootfs_driver` would take memory slots from QEMU's arguments.
+//! - `containerd::loaded` is a model of how containerd 1.x, 2.0 to 2.2, and 2.3 and later read and join their files,
+//!   compared with `containerd config dump` in tests.
+//!   Each way of writing the handler is tried on it, and taken if the handler comes out as intended and nothing else
+//!   changes.
+//!   containerd before 2.0 replaces a plugin's whole section by that of an imported file, so its main file is edited;
+//!   later ones get a drop-in.
+//! - k3s, RKE2, k0s and MicroK8s bring a containerd of their own; `containerd::place` knows where.
+//! - A state file, for root alone, has every file's text before and after, and until all is done what stood there when
+//!   it began.
+//!   It is written first: what was written can be taken back to the byte, also after a kill or without space
+//!   (`configure_crash` kills at every system call).
+//! - What others have set is compared with what was planned (`theirs`): kept where nothing forces a change (the
+//!   daemon's cache and options, longer deadlines), extended where it is a list, else overridden.
+//!   Each is reported with file and line, on stderr and in the answer for programs.
+//! - The state is kept for each of Kata's configurations (`configured`): configuring the Rust runtime leaves the Go
+//!   one's drop-in, and `unconfigure` takes back everything.
+//!   There is one handler, and the answer says whose it was.
+//! - Of a file that others have edited since, only our own keys are taken back, in today's text (`keys`); a key of ours
+//!   that they changed, and a file of ours that was changed by hand, stay unless forced.
+//! - A folder that its reader reads whole (`config.d`, `conf.d`) never contains an incomplete file: the new file waits
+//!   in the folder above.
+//!   A lock on the state's folder lets one `configure` or `unconfigure` of a root run at a time.
+//! - `requirements` and the build instructions cite Kata's file and tag for each demand.
 
 pub mod change;
 mod choose;

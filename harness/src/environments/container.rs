@@ -1,4 +1,26 @@
 //! The container environment: a release's image as a container with the agent in it, with as few privileges as possible.
+//!
+//! The tree is imported into Docker, a volume is made, and a container is started with the agent as its idle process.
+//! A second agent is run by an exec whose standard streams are the line to the harness.
+//! The agent binds `/dev/log`, which virtiofsd wants, if nobody else has.
+//!
+//! # The container, and why it may do what it may do
+//!
+//! | setting | why |
+//! |---|---|
+//! | Docker's default capabilities and `CAP_DAC_READ_SEARCH`, never `--privileged` | the distro's programs are to run as an unprivileged container's; virtiofsd 1.14 keeps that one capability, for file handles, and ends when it cannot |
+//! | a seccomp profile of our own, an allow list | see `seccomp` |
+//! | no network | nothing under test needs any |
+//! | `/dev/shm` of 16 GiB | guests' memory lies there; it is given out only as guests touch it |
+//! | limits of its own: a million open files, unlimited processes and locked memory | those of Kata's daemons, not the engine's defaults, which may be 4,096 files; what an engine does not grant is probed with every other limit, and tests that need more are a `skip` with the limit's name |
+//! | an init | reaps what the distro's programs leave |
+//! | a volume at `/kata-qualify` | shares must not lie on the container's overlay, whose properties are not the distro's |
+//! | 8 tmpfs of 16 MiB | a share that can be filled: one below each of 7 slots and one for the native control |
+//!
+//! Guests run under TCG whatever the machine has: the same everywhere, and no device needs to be handed in.
+//! virtiofsd confines itself by chroot, because its namespaces would need a capability; that is a deviation on record.
+//! Without file handles virtiofsd falls back from its default, to prefer them, to descriptors that stay open: also a
+//! deviation on record, which virtual machines do not have.
 
 mod limits;
 pub mod seccomp;

@@ -1,4 +1,9 @@
 //! The host environment: the agent on this machine as it is, with nothing installed.
+//!
+//! `--in host` runs the same agent and the same tests on the machine that one sits at.
+//! The release is that of `/etc/os-release`; the agent works in a folder of the run and, as root, in a mount namespace
+//! of its own.
+//! Whether KVM works is found out by booting a guest under it.
 
 use crate::line::{Heard, Line, LineError};
 use agent::process::{kill_group, prepare};

@@ -5,6 +5,27 @@
 //! are passed as descriptors. So they have no paths that could be left behind, and QEMU, which runs as a user of its own,
 //! can open nothing else.
 //! QEMU ends with the harness (`PR_SET_PDEATHSIG`), however that ends.
+//!
+//! # The parts of a machine
+//!
+//! | part | how | why |
+//! |---|---|---|
+//! | QEMU | Debian 13's, in that release's image, which is its root and read-only; a cached image serves as it is | emulating a processor that virtualizes is where QEMU's versions differ: 7.2 and 11.1 broke guests of guests |
+//! | accelerator | KVM where a small guest is seen to boot under it and KVM nests; else TCG with `EPYC,+svm,+npt` | `/dev/kvm` can exist, answer and still run no kernel; what was found stands in the evidence and in `doctor` |
+//! | QEMU's rights | a user that nobody else is, no capabilities, `no_new_privs`, its own filter; disks, lines and `/dev/kvm` as descriptors | guests are strangers: what breaks out of one finds nothing |
+//! | disk | an empty qcow2 over it | what is written goes to a file without a name |
+//! | agent | an archive on a second disk, in a file without a name; a unit unpacks and starts it | the disk need not be made again for each build of the agent; no ssh, no network, no cloud-init |
+//! | line, serial log | socket pairs, handed to QEMU as descriptors | no path that could be left behind, nothing to wait for |
+//! | life | its own process group, and `PR_SET_PDEATHSIG` by a thread that lives as long as the machine | a machine must not outlive its run, however that ends |
+//!
+//! Inside, KVM, vhost and namespaces are the release's own, so guests get Kata's exact arguments.
+//! Transitional virtio is among them, because Kata sees that its host is a virtual machine.
+//! The deviations that are left are the harness's own port and the serial log.
+//! Each guest's tap lies in a network namespace of its own, as a pod's does.
+//!
+//! A machine's end is told by its name: its kernel's panic by the serial log, QEMU's end by how it exited, the agent's
+//! by what the unit prints on the console, anything else by the silence on the line.
+//! Such an end blames nobody, and the other cells never notice; `crate::schedule` says what goes on in a fresh machine.
 
 pub mod cloud;
 mod confined;

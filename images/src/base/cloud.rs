@@ -1,4 +1,25 @@
 //! A base that the caller reads from a vendor's cloud image.
+//!
+//! # Cloud images
+//!
+//! A cloud image is a base like the others: a tree, onto which the release's own apt installs the record's packages.
+//! What differs is who reads it.
+//! Its filesystems come from a stranger, and mounting such filesystems is how kernels are broken; no mount, loop device
+//! or nbd of this machine ever sees them.
+//!
+//! ```text
+//! qcow2 ─► checksum ─► header and tables ─► guest under the pinned QEMU ─► archive ─► tree ─► os-release ─► apt
+//! ```
+//!
+//! This crate knows only the trait `Base`: who it is, read it, is it the release.
+//! Reading takes a virtual machine, which `harness` has and this crate does not.
+//! The cache is asked by the checksum before anything is fetched.
+//! Once unpacked, the tree is trusted as an OCI image's is: its apt runs in namespaces of its own, with ids that belong
+//! to nobody here.
+//! That is why an address needs a checksum.
+//! A boot loader's `update-grub` is moved out of the way while packages are installed, because there is no disk that it
+//! could find.
+//! Of several kernels the record's package is taken, not the vendor's own flavour.
 
 use super::archive;
 use crate::error::{Cause, Context, Failure};

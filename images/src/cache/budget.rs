@@ -1,4 +1,8 @@
 //! How much room the images of a cache may take: beyond that, the least recently used ones are removed.
+//!
+//! At the end of a run, `trim` removes the images that nobody holds, the least recently used first, until the rest fits
+//! the budget.
+//! A file that several images share counts once, and goes with the last of them.
 
 use super::{Image, Leftover, Place, Store};
 use crate::error::{Context as _, Failure, ImageError};

@@ -7,6 +7,19 @@
 //! Kata runs in no container of ours; there the control takes its place: the same body under runc, in the same machine.
 //! A pass needs no such care: nothing passes by accident of emulation, so a pass in a machine outranks a container's
 //! verdict, which knows less.
+//!
+//! # The whole rule
+//!
+//! On emulated hardware, the failure of a nested guest blames a component only if both hold:
+//!
+//! 1. it repeats in a fresh machine (`crate::matrix` says which tests did; the schedule of `harness` asks for that
+//!    machine),
+//! 2. and a container of the same run fails the same test under the same profile; for Kata, which runs in no container
+//!    of ours, its control under runc has passed in the same machine.
+//!
+//! Else the failure becomes an error, which blames nobody and makes the verdict `inconclusive`.
+//! A failure without a guest is believed at once.
+//! Where both environments decided, and decided differently, the reports say so and say which of them counts.
 
 use super::Evidence;
 use model::environment::Environment;

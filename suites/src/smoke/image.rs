@@ -4,6 +4,8 @@
 //! What is judged is QEMU. Kata boots an image without an initrd, so that its kernel has its drivers built in, as Kata's
 //! own has and a distro's has not. The distro's kernel only looks, with its drivers loaded from our initramfs; where it
 //! lacks them it cannot look, and the test is skipped.
+//!
+//! The image is made as Kata's builder makes it, and the harness's initramfs beside it is a deviation on record.
 
 mod layout;
 

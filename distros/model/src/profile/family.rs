@@ -1,4 +1,11 @@
 //! A runtime's profiles, derived from a base and what changed at which release.
+//!
+//! `distros/profiles/go.yaml` and `rs.yaml` hold a base (gates, modules, parameters, flags) and what changed at which
+//! release, with Kata's file and tag.
+//! The ranges of the derived profiles meet and do not overlap.
+//! A version belongs to the profile whose range has it, or to none, which is an error: never to the nearest one.
+//! `harness/upstream` compares the profiles with a checkout of Kata's source: the values that a profile states, and a
+//! reading of every change of a function that makes arguments or speaks QMP, and of the defaults.
 
 use super::{Gate, Profile, Runtime};
 use crate::kata_version::KataVersion;

@@ -1,4 +1,11 @@
 //! Writing what was proved, whole or not at all.
+//!
+//! The file is rendered from the old entries and the new ones; the result is parsed again, and what would not be read
+//! back is not written.
+//! The file is replaced by a rename.
+//! The same journal applied twice gives the same bytes.
+//! What people change and what a machine changes are different files, so that branch rules can tell them apart; a
+//! record that has `verified:` itself is refused.
 
 use super::{VerifiedEntry, VerifiedFile};
 use crate::diagnostic::is_direction_control;

@@ -2,6 +2,13 @@
 //!
 //! The same code configures a machine for `kata-osinfo configure`; what differs is that nothing known beforehand keeps
 //! Kata from being tried, because only use decides a verdict.
+//!
+//! The shipped file goes where its runtime looks first, the settings beside it in a drop-in, and both are read again as
+//! the runtime would read them; what does not take effect is an `error`.
+//! A daemon of the wrong kind is configured and tried, although the record knows that it cannot work.
+//! Under emulation Kata's own deadlines are stretched, which is a deviation on record.
+//! The guest's initrd on the distro's kernel has our agent as PID 1, which inserts the modules and then executes Kata's
+//! agent.
 
 use model::kata_version::KataVersion;
 use model::profile::Profile;

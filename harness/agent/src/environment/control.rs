@@ -1,4 +1,9 @@
 //! The control: each property of a filesystem natively on the volume, before a share of it is blamed.
+//!
+//! A property inside a guest runs natively first, on the same volume, once in each environment.
+//! What fails there is an `error` of that test: a share cannot be judged by a property that the host's filesystem does
+//! not have.
+//! pjdfstest is judged by the difference: by name, its failures on the share that are not failures natively.
 
 use crate::body::in_fresh_directory;
 use model::sync::locked;

@@ -2,6 +2,30 @@
 //!
 //! Nothing is judged by the first sign alone: a line that ends, a daemon that goes and a kernel's last words may all come
 //! of the same crash, so [`crate::launch::running`] awaits the processes first and then hands over every sign at once.
+//!
+//! # The table
+//!
+//! | ending | told by | blames |
+//! |---|---|---|
+//! | panicked | the kernel's line on the serial log or `hvc0`, whatever went with it | kernel |
+//! | VMM crashed | SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, SIGSYS, or 128 and that number from a wrapper | qemu |
+//! | both crashed | the same of QEMU and of virtiofsd | nobody: `error` |
+//! | VMM killed | a signal that is none of a crash; exit code 0 after "terminating on signal", because that is how QEMU obeys SIGTERM | nobody: `error` |
+//! | VMM exited | any other exit code | qemu, with its last words; where a crash, or a panic (exit code 101), ended virtiofsd, that; where another signal did, nobody: `error` |
+//! | powered off, unasked | QEMU's exit code 0 otherwise, and virtiofsd ended neither by a signal nor by a panic | kernel; else as for a daemon that died or was killed |
+//! | daemon died | virtiofsd's crash or exit with an error while QEMU runs | virtiofsd |
+//! | daemon left | virtiofsd's exit code 0 while QEMU runs, as when QEMU hangs up | nobody: `error` |
+//! | daemon killed, daemon stopped | a signal that is none of a crash; process state `T` | nobody: `error` |
+//! | VMM stopped | process state `T`, or QMP says that it is paused | nobody: `error` |
+//! | oopsed | the kernel's line, while the guest goes on | kernel |
+//! | line closed | QEMU runs and has closed the guest's port | nobody: `error` |
+//! | hung | no heartbeat for 20 s (nested: 60 s), QEMU runs, QMP says `running` | kernel |
+//! | VMM mute | the same, and QMP says nothing | qemu |
+//!
+//! A line ends a moment before the process that held it can be reaped, so QEMU's end is awaited before anything is
+//! judged.
+//! A guest that answers and does not finish within a test's deadline fails that test and blames what the test blames.
+//! A guest that panicked, oopsed, went silent or lost its VMM serves no further test; the rest goes on in a new one.
 
 use suites::ending::{Ending, is_crash};
 

@@ -5,6 +5,13 @@
 //! Where QEMU's own mapping is private, what the guest writes stays in QEMU: the daemon waits for requests in a file full
 //! of zeros, and nothing it could do would help.
 //! The kernel's list of mappings says so of every QEMU; QMP's word counts where that cannot be read, as behind a wrapper.
+//!
+//! With a share, the memory decides before anything else does.
+//! A request in memory that QEMU maps for itself alone (`/proc/PID/maps`, or `query-memdev` behind a wrapper) never
+//! reaches virtiofsd, and QEMU is blamed.
+//! A request in memory that virtiofsd has not mapped is an `error`.
+//! So is one during which virtiofsd has not woken up at all (`voluntary_ctxt_switches` of its threads): nothing reached
+//! it, and the guest's kernel or QEMU holds it back.
 
 use serde_json::Value;
 use suites::check::Stop;

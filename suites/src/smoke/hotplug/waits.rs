@@ -1,4 +1,10 @@
 //! Waiting for the guest as long as Kata does, or under emulation as much longer as this very guest is slower.
+//!
+//! On hardware a body waits as long as Kata does.
+//! Under emulation Kata's deadline is multiplied by the seconds that this guest's boot took, because hardware takes
+//! about one; both numbers stand in the evidence.
+//! At the end of the longer deadline, progress is an `error`, because the machine was slow; no progress is a failure,
+//! which names the kernel's options that are missing and then blames the kernel.
 
 use crate::check::Stop;
 use crate::environment::{Environment, Machine};
