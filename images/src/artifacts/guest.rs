@@ -143,7 +143,7 @@ fn is_static(bytes: &[u8]) -> io::Result<bool> {
 /// modules.
 ///
 /// Taking the agent alone out of Kata's initrd, with its loader and libraries, would save a third of the start; taken whole
-/// nothing that it relies on can be left behind (ARCHITECTURE.md has the measurement).
+/// nothing that it relies on can be left behind (the top of this file has the measurement).
 ///
 /// # Errors
 /// As [`initramfs::layer`].
