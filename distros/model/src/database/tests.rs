@@ -1,0 +1,163 @@
+use super::*;
+use crate::arch::Arch;
+
+#[test]
+fn the_embedded_records_are_sound() {
+    let database = Database::embedded();
+    assert!(database.problems().is_empty(), "{:?}", database.problems());
+    assert_eq!(database.records().count(), RECORDS.len());
+}
+
+#[test]
+fn one_bad_file_does_not_take_the_others_down() {
+    let dir = tempfile::tempdir().unwrap();
+    let fedora = "distro: fedora\nversion: 32\npackage-manager: dnf\narch: x86_64\n";
+    std::fs::write(dir.path().join("fedora.yaml"), fedora).unwrap();
+    std::fs::write(dir.path().join("debian.yaml"), "distro: [\n").unwrap();
+    std::fs::write(dir.path().join("notes.txt"), "not a record").unwrap();
+    let database = Database::load(&[dir.path().to_owned()]).unwrap();
+    assert_eq!(database.problems().len(), 1);
+    assert!(database.record("fedora").is_ok());
+    let error = database.record("debian").unwrap_err().to_string();
+    assert!(error.contains("is broken"), "{error}");
+    let error = database.record("fedra").unwrap_err().to_string();
+    assert!(error.ends_with("did you mean `fedora`?"), "{error}");
+}
+
+fn with_verdicts(records: &[(&str, &str)], distro: &str, entries: &str) -> Database {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("verified")).unwrap();
+    for (name, text) in records {
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
+    let text = format!("distro: {distro}\nverified:\n{entries}");
+    std::fs::write(dir.path().join(format!("verified/{distro}.yaml")), text).unwrap();
+    Database::load(&[dir.path().to_owned()]).unwrap()
+}
+
+#[test]
+fn what_no_harness_can_have_written_proves_nothing() {
+    let set = include_str!("../../../test-sets.txt").lines().find(|l| !l.is_empty() && !l.starts_with('#')).unwrap();
+    let genuine = FORGED_SET.replace("made-up", set);
+    let with = |entry: &str| {
+        let record = "distro: d\nversion: 1\npackage-manager: apt\narch: x86_64\n";
+        let database = with_verdicts(&[("d.yaml", record)], "d", entry);
+        (database.record("d").unwrap().verified.len(), database.problems().len())
+    };
+    assert_eq!(with(&genuine), (1, 0));
+    assert_eq!(with(FORGED_SET), (0, 1), "no harness has such tests");
+    assert_eq!(with(&genuine.replace("{q: \"1\"}", "{}")), (0, 1), "of no version");
+    let nobodys = with_verdicts(&[], "d", &genuine);
+    assert_eq!(nobodys.problems().len(), 1);
+    assert!(nobodys.problems()[0].to_string().contains("there is no record of `d`"), "{:?}", nobodys.problems());
+}
+
+#[test]
+fn an_admins_verdicts_that_cannot_be_read_cost_that_files_verdicts_only() {
+    let shipped = Database::embedded().record("debian").unwrap().verified.len();
+    assert!(shipped > 0);
+    let record = "distro: debian\nvmm: {name: qemu, path: /opt/qemu}\n";
+    for (capability, basis) in [
+        ("vmm.vfio: supported", "hardware"),
+        ("vmm.boot: supported", "tea leaves"),
+        ("vmm.booot: supported", "emulated"),
+    ] {
+        let entry = FORGED_SET.replace("vmm.boot: supported", capability).replace("hardware", basis);
+        let database = with_verdicts(&[("debian.yaml", record)], "debian", &entry);
+        let debian = database.record("debian").unwrap();
+        assert_eq!(debian.verified.len(), shipped, "{capability}");
+        let path = &debian.release("13", Arch::X86_64).unwrap().vmms[0].path;
+        assert_eq!(path, "/opt/qemu", "what his record says holds");
+        assert_eq!(database.problems().len(), 1, "{capability}: and it is told");
+    }
+    let inline = format!("{record}verified:\n{FORGED_SET}");
+    let database = with_verdicts(&[("debian.yaml", &inline)], "debian", "");
+    assert!(database.record("debian").is_err(), "verdicts have one place");
+    assert!(database.problems()[0].to_string().contains("do not stand in a record"), "{:?}", database.problems());
+}
+
+#[test]
+fn every_file_of_verdicts_is_of_a_shipped_record_and_its_releases() {
+    for (path, text) in VERDICTS {
+        let file = VerifiedFile::parse(Path::new(path), text).unwrap();
+        assert!(path.ends_with(&format!("/verified/{}.yaml", file.distro)), "{path}");
+        let releases: Vec<String> = Database::embedded()
+            .record(&file.distro)
+            .unwrap()
+            .releases
+            .iter()
+            .map(|release| release.version.clone())
+            .collect();
+        let form = crate::lint::Form::Verified { releases: &releases };
+        assert_eq!(crate::lint::lint_as(Path::new(path), text, form), [], "{path}");
+    }
+}
+
+const FORGED_SET: &str = "  - release: \"1\"
+    arch: x86_64
+    profile: go-3.29
+    environment: host
+    basis: hardware
+    tested: 2026-11-01
+    harness: 0.1.0
+    test-set: made-up
+    versions: {q: \"1\"}
+    capabilities: {vmm.boot: supported}
+";
+
+#[test]
+fn a_distro_stands_on_the_one_it_derives_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let mint = "distro: mint
+derives-from: debian
+confidence: documented
+vmm: {name: qemu, path: /opt/q}
+releases:
+  - {version: 6, codename: faye, derives-from: bookworm}
+";
+    std::fs::write(dir.path().join("mint.yaml"), mint).unwrap();
+    std::fs::write(dir.path().join("all.yaml"), "distro: all-of-debian\nderives-from: debian\n").unwrap();
+    std::fs::write(dir.path().join("a.yaml"), "distro: a\nderives-from: b\n").unwrap();
+    std::fs::write(dir.path().join("b.yaml"), "distro: b\nderives-from: a\n").unwrap();
+    std::fs::write(dir.path().join("c.yaml"), "distro: c\nderives-from: nothing\n").unwrap();
+    let database = Database::load(&[dir.path().to_owned()]).unwrap();
+    let mint = database.record("mint").unwrap();
+    let release = mint.release("faye", Arch::X86_64).unwrap();
+    assert_eq!(release.name(), "mint:6");
+    assert_eq!(release.vmms[0].path, "/opt/q");
+    assert_eq!(release.filesystems[0].path.as_deref(), Some("/usr/lib/qemu/virtiofsd"), "that of bookworm");
+    assert!(mint.verified.is_empty(), "what was proved of Debian was proved of its packages");
+    assert_eq!(mint.releases.len(), 1);
+    assert_eq!(database.record("all-of-debian").unwrap().releases.len(), 5);
+    let problems: Vec<String> = database.problems().iter().map(ToString::to_string).collect();
+    assert_eq!(problems.len(), 3, "{problems:?}");
+    assert!(problems[0].contains("derives from itself"), "{problems:?}");
+    assert!(problems[2].contains("no usable record"), "{problems:?}");
+}
+
+#[test]
+fn the_admins_folder_lies_over_the_packaged_one() {
+    let dir = tempfile::tempdir().unwrap();
+    for (folder, text) in [
+        ("usr/share/kata-osinfo", "distro: debian\nvmm: {name: qemu, path: /low}\nkernel: {image: /low/*}\n"),
+        ("etc/kata-osinfo", "distro: debian\nvmm: {name: qemu, path: /high}\n"),
+    ] {
+        let folder = dir.path().join(folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("debian.yaml"), text).unwrap();
+        std::fs::write(folder.join("junk.yaml"), b"\xff\x00").unwrap();
+        std::os::unix::fs::symlink("loop.yaml", folder.join("loop.yaml")).unwrap();
+    }
+    let root = Root::new(dir.path()).unwrap();
+    let database = Database::of_system(&root, &[]).unwrap();
+    let release = database.record("debian").unwrap().release("12", Arch::X86_64).unwrap();
+    assert_eq!(release.vmms[0].path, "/high");
+    assert_eq!(release.kernel.unwrap().image, "/low/*");
+    assert_eq!(database.problems().len(), 4, "two of junk, two loops: {:?}", database.problems());
+}
+
+#[test]
+fn a_missing_directory_is_named() {
+    let error = Database::load(&[PathBuf::from("/nowhere/at/all")]).unwrap_err();
+    assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
+}

@@ -1,0 +1,63 @@
+use super::*;
+
+/// `src/file.go@3.29.0`: a path, an at sign, a tag.
+fn cites_a_tag(source: &str) -> bool {
+    source.split_once('@').is_some_and(|(path, tag)| {
+        path.contains('/') && (tag == "main" || tag.parse::<KataVersion>().is_ok_and(|v| v.to_string() == tag))
+    })
+}
+
+#[test]
+fn every_gate_cites_a_file_at_a_tag() {
+    for profile in Profile::all() {
+        for gate in &profile.gates {
+            assert!(cites_a_tag(&gate.source), "{}: {gate:?}", profile.name);
+        }
+        let mut seen: Vec<_> = profile.gates.iter().map(|g| (g.kind, &g.name)).collect();
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), profile.gates.len(), "{} lists a gate twice", profile.name);
+    }
+}
+
+#[test]
+fn ninep_is_gated_exactly_where_the_agent_knows_it() {
+    for profile in Profile::all() {
+        let known = profile.shares("virtio-9p");
+        assert_eq!(known, profile.gates_of(Capability::FsVirtio9p).next().is_some(), "{}", profile.name);
+        assert_eq!(known, !profile.modules.virtio_9p.is_empty(), "{}", profile.name);
+    }
+}
+
+#[test]
+fn a_mistyped_capability_of_a_gate_is_refused_with_the_nearest() {
+    let text = include_str!("../../../profiles/rs.yaml");
+    let mistyped = text.replacen("capability: fs.virtio-fs,", "capability: fs.virtio-fz,", 1);
+    assert_ne!(text, mistyped);
+    let error = format!("{:?}", Family::parse(&mistyped).unwrap_err());
+    assert!(error.contains("unknown capability `fs.virtio-fz`: did you mean `fs.virtio-fs`?"), "{error}");
+}
+
+#[test]
+fn only_runtime_rs_waits_for_a_line() {
+    for profile in Profile::all() {
+        assert_eq!(profile.virtiofsd.ready_line.is_some(), profile.runtime == Runtime::Rs, "{}", profile.name);
+    }
+}
+
+#[test]
+fn a_misspelt_profile_is_answered_with_the_nearest() {
+    let error = Profile::find("go-3.92").expect_err("no such profile");
+    assert_eq!(error.nearest.as_deref(), Some("go-3.29"));
+    let unknown = Profile::find("zzz").expect_err("no such profile").to_string();
+    assert!(unknown.starts_with("unknown profile \"zzz\", known are go-2.2, go-2.3, "), "{unknown}");
+    assert!(unknown.ends_with("go-3.32, rs-4.0, rs-4.1, rs-main"), "{unknown}");
+    assert_eq!(Profile::find("rs-4.0").map(|p| p.tag.as_str()), Ok("4.0.0"));
+}
+
+#[test]
+fn minimums_cite_their_source() {
+    for minimum in Profile::all().iter().flat_map(|p| &p.minimums) {
+        assert!(minimum.source.contains('@'), "{minimum:?}");
+    }
+}

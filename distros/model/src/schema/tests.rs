@@ -1,0 +1,40 @@
+use super::*;
+use std::collections::BTreeSet;
+
+fn document() -> serde_json::Value {
+    serde_json::from_str(&record().unwrap()).unwrap()
+}
+
+#[test]
+fn the_schema_has_the_decoders_keys() {
+    let schema = document();
+    let keys = |of: &serde_json::Value| of["properties"].as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    let set = |keys: Vec<&str>| keys.into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
+    let (of_record, of_release) = crate::record::keys();
+    assert_eq!(keys(&schema), set(of_record));
+    assert_eq!(keys(&schema["$defs"]["ReleaseFile"]), set(of_release));
+}
+
+#[test]
+fn the_schema_has_the_types_words() {
+    let schema = document();
+    let verdicts: serde_json::Value = serde_json::from_str(&verified().unwrap()).unwrap();
+    let words = |name: &str| {
+        let defined = [&schema, &verdicts].into_iter().find(|s| s["$defs"].get(name).is_some()).unwrap();
+        let of = &defined["$defs"][name];
+        let listed = of["enum"].as_array().cloned().unwrap_or_default();
+        let one_of = of["oneOf"].as_array().cloned().unwrap_or_default();
+        let all = listed.into_iter().chain(one_of.iter().flat_map(|o| match o["enum"].as_array() {
+            Some(list) => list.clone(),
+            None => vec![o["const"].clone()],
+        }));
+        all.filter_map(|w| w.as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    assert_eq!(words("Arch"), crate::arch::Arch::ALL.iter().map(|a| a.name().to_owned()).collect::<Vec<_>>());
+    assert_eq!(
+        words("Confidence"),
+        crate::record::Confidence::ALL.iter().map(|c| c.name().to_owned()).collect::<Vec<_>>()
+    );
+    let verdicts = crate::verified::Verdict::ALL;
+    assert_eq!(words("Verdict"), verdicts.iter().map(|v| v.name().to_owned()).collect::<Vec<_>>());
+}
