@@ -1,0 +1,94 @@
+//! Taking hosts out of text: those that are known, and those behind a login.
+
+use super::MIRROR;
+use super::addresses::is_host;
+use std::collections::BTreeSet;
+
+/// `text` with every whole occurrence of a host replaced; in one pass, however many hosts are known.
+pub(super) fn without_hosts(text: &str, hosts: &[&BTreeSet<String>]) -> String {
+    if hosts.iter().all(|set| set.is_empty()) {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(is_of_host) {
+        out.push_str(&rest[..start]);
+        let run = &rest[start..];
+        let end = run.find(|c: char| !is_of_host(c)).unwrap_or(run.len());
+        hosts_of_run(&run[..end], hosts, &mut out);
+        rest = &run[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// What may stand in a host that is known: the characters of names, and what addresses and odd names have besides.
+fn is_of_host(c: char) -> bool {
+    is_host(c) || ODD.contains(c) || (!c.is_ascii() && c.is_alphanumeric())
+}
+
+/// Characters that may be a host's own or stand beside one: `[IP: 2001:db8::1 80]`, `lists/mirror.example_debian`.
+const ODD: &str = ":_~%";
+
+/// Longest host that is looked for; names have 253 bytes at most.
+const MAX_HOST: usize = 256;
+/// Places in a run where a host may end, that are tried from one beginning.
+const MAX_ENDS: usize = 16;
+
+/// Replaces the hosts in a run of their characters, the longest from each place where one may begin.
+fn hosts_of_run(run: &str, hosts: &[&BTreeSet<String>], out: &mut String) {
+    let bytes = run.as_bytes();
+    let begins = |at: usize| at == 0 || !is_host(bytes[at - 1] as char);
+    let ends = |at: usize| match bytes.get(at) {
+        // A full stop after a host ends the sentence unless a name goes on.
+        Some(b'.') => !bytes.get(at + 1).is_some_and(u8::is_ascii_alphanumeric),
+        Some(byte) => !is_host(*byte as char),
+        None => true,
+    };
+    let mut from = 0;
+    let mut at = 0;
+    while at < run.len() {
+        if !run.is_char_boundary(at) || !begins(at) {
+            at += 1;
+            continue;
+        }
+        let possible = (at + 1..=run.len().min(at + MAX_HOST))
+            .filter(|end| run.is_char_boundary(*end) && ends(*end))
+            .take(MAX_ENDS);
+        let known = possible.filter(|end| {
+            let host = run[at..*end].to_ascii_lowercase();
+            hosts.iter().any(|set| set.contains(&host))
+        });
+        match known.last() {
+            Some(end) => {
+                out.push_str(&run[from..at]);
+                out.push_str(MIRROR);
+                from = end;
+                at = end;
+            }
+            None => at += 1,
+        }
+    }
+    out.push_str(&run[from..]);
+}
+
+/// `user:password@mirror.example` without a scheme before it.
+pub(super) fn without_logins(text: &str) -> String {
+    if !text.contains('@') {
+        return text.to_owned();
+    }
+    let of = |word: &str| {
+        let (who, rest) = word.rsplit_once('@')?;
+        let (user, _) = who.split_once(':')?;
+        let host = rest.find(|c: char| !is_host(c)).map_or(rest, |end| &rest[..end]);
+        let start =
+            user.rfind(|c: char| !is_host(c)).map_or(0, |i| i + user[i..].chars().next().map_or(1, char::len_utf8));
+        let sound = !who.contains('/') && start < user.len() && host.contains('.') && !host.starts_with('.');
+        let is_name = host
+            .rsplit('.')
+            .next()
+            .is_some_and(|last| last.len() > 1 && !last.starts_with(|c: char| c.is_ascii_digit()));
+        (sound && is_name).then(|| format!("{}{MIRROR}{}", &user[..start], &rest[host.len()..]))
+    };
+    text.split_inclusive(char::is_whitespace).map(|word| of(word).unwrap_or_else(|| word.to_owned())).collect()
+}
