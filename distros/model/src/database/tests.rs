@@ -1,5 +1,6 @@
 use super::*;
 use crate::arch::Arch;
+use crate::verified::VerifiedFile;
 
 #[test]
 fn the_embedded_records_are_sound() {

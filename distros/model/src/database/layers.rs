@@ -1,0 +1,184 @@
+//! Files of records and of verdicts as they are read, layer upon layer.
+
+use super::{Database, DatabaseError, RECORDS, VERDICTS};
+use crate::diagnostic::{Diagnostic, finish};
+use crate::record::{Draft, RecordError, read_text, read_text_in};
+use crate::verified::{self, VerifiedEntry, VerifiedFile};
+use root::Root;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Files as they are read, the lowest layer first.
+#[derive(Default)]
+pub(super) struct Layers {
+    drafts: BTreeMap<String, Draft>,
+    /// What was proved of each distro, and a file that says so.
+    verdicts: BTreeMap<String, (Vec<VerifiedEntry>, PathBuf)>,
+    problems: Vec<RecordError>,
+    broken: BTreeMap<String, PathBuf>,
+}
+
+impl Layers {
+    pub(super) fn embedded(&mut self) {
+        for (path, text) in RECORDS {
+            self.add(Path::new(path), Draft::parse(Path::new(path), text));
+        }
+        for (path, text) in VERDICTS {
+            match VerifiedFile::parse(Path::new(path), text) {
+                Ok(file) => self.prove(Path::new(path), file),
+                Err(error) => self.problems.push(error),
+            }
+        }
+    }
+
+    pub(super) fn directory(&mut self, directory: &Path) -> Result<(), DatabaseError> {
+        for file in yaml_files(directory)? {
+            self.add(&file, Draft::read(&file));
+        }
+        let verified = directory.join(verified::FOLDER);
+        if verified.is_dir() {
+            for file in yaml_files(&verified)? {
+                self.add_verdicts(&file, read_text(&file));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn system_folder(&mut self, root: &Root, folder: &Path) {
+        for inside in self.yaml_files_in(root, folder) {
+            let path = root.shown(&inside);
+            self.add(&path, Draft::of_text(&path, read_text_in(root, &inside)));
+        }
+        for inside in self.yaml_files_in(root, &folder.join(verified::FOLDER)) {
+            self.add_verdicts(&root.shown(&inside), read_text_in(root, &inside));
+        }
+    }
+
+    /// The files of a folder inside a root; one that is not there has none.
+    fn yaml_files_in(&mut self, root: &Root, folder: &Path) -> Vec<PathBuf> {
+        match root.list(folder) {
+            Ok(names) => names.iter().filter(|n| n.ends_with(".yaml")).map(|name| folder.join(name)).collect(),
+            Err(error) => {
+                self.problems.push(unreadable(&root.shown(folder), &error.to_string()));
+                Vec::new()
+            }
+        }
+    }
+
+    /// A file of verdicts that is not built in: of it is kept what a harness can have written.
+    ///
+    /// What is wrong with it costs its own verdicts and nothing else.
+    fn add_verdicts(&mut self, path: &Path, text: Result<String, Box<Diagnostic>>) {
+        let text = match text {
+            Ok(text) => text,
+            Err(found) => return self.problems.push(RecordError::unread(path, *found)),
+        };
+        match VerifiedFile::parse(path, &text) {
+            Ok(mut file) => {
+                self.problems.extend(file.without_forged(path, &text));
+                self.prove(path, file);
+            }
+            Err(error) => self.problems.push(error),
+        }
+    }
+
+    /// Verdicts over those of the layers below, entry by entry.
+    fn prove(&mut self, path: &Path, mut file: VerifiedFile) {
+        let (below, from) = self.verdicts.entry(file.distro).or_default();
+        below.retain(|old| !file.entries.iter().any(|new| new.key() == old.key()));
+        below.append(&mut file.entries);
+        path.clone_into(from);
+    }
+
+    fn add(&mut self, path: &Path, draft: Result<Draft, RecordError>) {
+        match draft {
+            Ok(draft) => {
+                let draft = match self.drafts.remove(&draft.distro) {
+                    Some(below) => below.under(draft),
+                    None => draft,
+                };
+                self.drafts.insert(draft.distro.clone(), draft);
+            }
+            Err(error) => {
+                if let Some(stem) = path.file_stem().and_then(|s| s.to_str()) {
+                    self.broken.insert(stem.to_owned(), path.to_owned());
+                }
+                self.problems.push(error);
+            }
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Database {
+        let mut database = Database::default();
+        for (name, draft) in &self.drafts {
+            if self.broken.contains_key(name) {
+                continue;
+            }
+            let whole = self.derived(draft, 0).and_then(Draft::complete);
+            match whole {
+                Ok(mut record) => {
+                    record.verified = self.verdicts.remove(name).map(|(entries, _)| entries).unwrap_or_default();
+                    database.records.insert(name.clone(), record);
+                }
+                Err(error) => {
+                    database.broken.insert(name.clone(), error.path.clone());
+                    database.problems.push(error);
+                }
+            }
+        }
+        for (name, (_, path)) in self.verdicts {
+            // Of a broken record it is told already.
+            if !database.broken.contains_key(&name) && !self.broken.contains_key(&name) {
+                let message = format!("there is no record of `{name}`, of which this file has verdicts");
+                database.problems.push(unreadable(&path, &message));
+            }
+        }
+        database.broken.append(&mut self.broken);
+        self.problems.append(&mut database.problems);
+        database.problems = self.problems;
+        database
+    }
+
+    /// The draft over the records of the distros that it derives from.
+    fn derived(&self, draft: &Draft, depth: usize) -> Result<Draft, RecordError> {
+        let Some(name) = &draft.derives_from else { return Ok(draft.clone()) };
+        let failed = |message: String| {
+            let source = draft.sources.last();
+            let path = source.map(|s| s.path.clone()).unwrap_or_default();
+            let text = source.map(|s| s.text.clone()).unwrap_or_default();
+            let at = text.find("derives-from").unwrap_or_default();
+            let found = Diagnostic::error("derives-from", &text, at..at + "derives-from".len(), message);
+            RecordError { diagnostics: finish(vec![found], &text, &path.display().to_string()), path, text }
+        };
+        if depth > 4 {
+            return Err(failed(format!("`{}` derives from itself, or through too many distros", draft.distro)));
+        }
+        let Some(parent) = self.drafts.get(name).filter(|_| !self.broken.contains_key(name)) else {
+            return Err(failed(format!(
+                "`{}` derives from `{name}`, of which there is no usable record",
+                draft.distro
+            )));
+        };
+        Ok(self.derived(parent, depth + 1)?.parent_of(draft.clone()))
+    }
+}
+
+/// The `*.yaml` of a directory, sorted: the order of a directory is not one.
+fn yaml_files(directory: &Path) -> Result<Vec<PathBuf>, DatabaseError> {
+    let failed = |source| DatabaseError::Directory { path: directory.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|e| e == "yaml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn unreadable(path: &Path, message: &str) -> RecordError {
+    let found = Diagnostic::error("unreadable", "", 0..0, message);
+    let diagnostics = finish(vec![found], "", &path.display().to_string());
+    RecordError { path: path.to_owned(), text: String::new(), diagnostics }
+}

@@ -1,0 +1,76 @@
+//! What a profile demands of a release: gates, guest modules and documented minimums.
+
+use crate::capability::Capability;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// One thing that QEMU, or the host's kernel, must offer, and the capability that it decides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Gate {
+    /// Where to look.
+    pub kind: GateKind,
+    /// `vhost-user-fs-pci`.
+    pub name: String,
+    /// The capability it serves: `fs.virtio-fs`.
+    pub capability: Capability,
+    /// Where Kata asks for it.
+    pub source: String,
+}
+
+/// Which list a gate is looked up in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GateKind {
+    /// `-machine help`.
+    Machine,
+    /// `-device help`.
+    Device,
+    /// `-object help`.
+    Object,
+    /// None of QEMU's: the configuration of the release's kernel, where it is built in or a module.
+    KernelOption,
+}
+
+/// Guest kernel modules by what needs them; built-in ones count as present.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Modules {
+    /// Before the agent starts: console, transport.
+    pub boot: Vec<String>,
+    /// For Kata's vsock channel.
+    pub vsock: Vec<String>,
+    /// To mount virtio-fs.
+    pub virtio_fs: Vec<String>,
+    /// To mount 9p.
+    pub virtio_9p: Vec<String>,
+    /// To mount an ext4 disk.
+    pub virtio_blk: Vec<String>,
+    /// To mount an ext4 image that is an NVDIMM; no guest with an initrd has one.
+    pub nvdimm: Vec<String>,
+    /// Everything else that a Kata guest loads: network, SCSI, RNG, overlay.
+    pub other: Vec<String>,
+}
+
+impl Modules {
+    /// All that a guest with an initrd may need, each once and in the order of their names: Kata's agent loads none
+    /// before it is asked to.
+    pub fn all(&self) -> Vec<String> {
+        let uses = [&self.boot, &self.vsock, &self.virtio_fs, &self.virtio_9p, &self.virtio_blk, &self.other];
+        uses.into_iter().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect()
+    }
+}
+
+/// A minimum version that Kata documents or implies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Minimum {
+    /// `qemu`, `virtiofsd`.
+    pub component: String,
+    /// The version, as upstream counts.
+    pub version: String,
+    /// What needs it.
+    pub why: String,
+    /// Where that is seen.
+    pub source: String,
+}
