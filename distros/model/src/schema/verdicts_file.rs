@@ -1,0 +1,101 @@
+//! The form of a file of verdicts.
+
+use super::{ApiVersion, Arch, Day, OneOrMany, Version};
+use schemars::JsonSchema;
+use std::collections::BTreeMap;
+
+/// What was verified of one Linux distro; never written by hand.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(super) struct VerdictsFile {
+    /// The format's version.
+    #[schemars(rename = "apiVersion")]
+    api_version: Option<ApiVersion>,
+    /// The distro, as its record names it.
+    #[schemars(regex(pattern = r"^[a-z0-9._-]+$"))]
+    distro: String,
+    /// What each run proved.
+    verified: Vec<Entry>,
+}
+
+/// What one run proved of a release, an architecture and a profile.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Entry {
+    release: Version,
+    arch: Arch,
+    /// `rs-4.0`.
+    profile: String,
+    environment: Environment,
+    basis: Basis,
+    /// The day of the run, UTC.
+    tested: Day,
+    harness: Version,
+    /// A digest of what was required.
+    test_set: Version,
+    /// Version of each component package.
+    versions: Option<BTreeMap<String, Version>>,
+    /// Verdicts by capability.
+    #[schemars(extend("propertyNames" = capability_names()))]
+    capabilities: BTreeMap<String, Judged>,
+}
+
+/// The names of the one table.
+fn capability_names() -> serde_json::Value {
+    let names: Vec<&str> = crate::capability::Capability::ALL.iter().map(|c| c.name()).collect();
+    serde_json::json!({ "enum": names })
+}
+
+/// Where a target is brought up.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum Environment {
+    Container,
+    Vm,
+    Host,
+}
+
+/// What a verdict was found on.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum Basis {
+    Hardware,
+    Emulated,
+}
+
+/// A verdict's word, or the word with what there is to say about it.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum Judged {
+    Word(Verdict),
+    Map(JudgedMap),
+}
+
+/// A verdict with its causes.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct JudgedMap {
+    verdict: Verdict,
+    causes: Option<OneOrMany<String>>,
+    workaround: Option<String>,
+}
+
+/// What is true of a capability.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum Verdict {
+    Supported,
+    Partial,
+    Offered,
+    Unsupported,
+    NotApplicable,
+    Untested,
+    Inconclusive,
+}
