@@ -1,39 +1,22 @@
 //! One name in a folder that is held open: what was looked at is what is written.
 
-use super::open::{ITSELF, open};
-use super::{Root, RootError, is_missing};
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, XattrFlags};
+mod write;
+
+use crate::attributes::Attributes;
+use crate::error::{RootError, is_missing};
+use crate::open::{ITSELF, ONE, open};
+use crate::root::{Root, parts};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// What a file is called until it is whole. There is one writer at a time, so one name does, and a left-over is known.
-const STAGED: &str = ".kata-osinfo.new";
-
-/// What a new folder and a new file may be by default.
+/// What a new folder may be by default.
 const FOLDER: u32 = 0o755;
-const FILE: u32 = 0o644;
-
-/// A file's owner, mode and extended attributes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Attributes {
-    /// The owner.
-    pub uid: u32,
-    /// The group.
-    pub gid: u32,
-    /// The permission bits.
-    pub mode: u32,
-    /// Names and values: labels, access lists, notes.
-    pub extended: BTreeMap<String, Vec<u8>>,
-}
 
 /// A file that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +115,7 @@ impl Root {
         // Component by component, none of them a link: what has become one since is not followed.
         let mut folder = open(self.top().map_err(failed)?, Path::new(""), OFlags::PATH, ITSELF).map_err(failed)?;
         let mut above = None;
-        for part in path.parent().into_iter().flat_map(super::parts) {
+        for part in path.parent().into_iter().flat_map(parts) {
             let below = match below(&folder, &part) {
                 Err(error) if is_missing(&error) && !make => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -175,14 +158,6 @@ impl Place {
     /// Seen from inside, with no links in it.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    pub(super) fn folder(&self) -> &OwnedFd {
-        &self.folder
-    }
-
-    pub(super) fn name(&self) -> &OsStr {
-        &self.name
     }
 
     /// The file with what it is; `None` where there is none.
@@ -228,209 +203,10 @@ impl Place {
             false => Err(io::Error::other("not a regular file")),
         };
         // First without opening it in earnest: a device's opening can have effects.
-        let looked_at = open(&self.folder, name, OFlags::PATH | OFlags::NOFOLLOW, super::open::ONE)?;
+        let looked_at = open(&self.folder, name, OFlags::PATH | OFlags::NOFOLLOW, ONE)?;
         regular(&File::from(looked_at))?;
         let file = File::from(open(&self.folder, name, flags | OFlags::NONBLOCK | OFlags::NOCTTY, ITSELF)?);
         regular(&file)?;
         Ok(file)
     }
-
-    /// Writes the file whole, or leaves the old one; without attributes it is root's, or whoever asks, and readable.
-    ///
-    /// A file with several names is written in place instead, for another would part them.
-    /// Until it is whole it has a name of its own in the same folder; for one that is read whole, as those called
-    /// `*.d` are, in the folder's folder.
-    ///
-    /// # Errors
-    ///
-    /// [`RootError::Write`].
-    pub fn write(&self, bytes: &[u8], attributes: Option<&Attributes>) -> Result<(), RootError> {
-        let failed = |source| RootError::Write { path: self.shown.clone(), source };
-        let names = self.open(OFlags::RDONLY).and_then(|f| f.metadata()).map_or(0, |m| m.nlink());
-        let written = match names {
-            2.. => self.write_in_place(bytes, attributes),
-            _ => self.replace(bytes, attributes),
-        };
-        written.and_then(|()| self.sync()).map_err(failed)
-    }
-
-    fn write_in_place(&self, bytes: &[u8], attributes: Option<&Attributes>) -> io::Result<()> {
-        let file = self.open(OFlags::RDWR)?;
-        file.write_all_at(bytes, 0)?;
-        file.set_len(bytes.len() as u64)?;
-        if let Some(attributes) = attributes {
-            attributes.put(&file)?;
-        }
-        file.sync_all()
-    }
-
-    fn replace(&self, bytes: &[u8], attributes: Option<&Attributes>) -> io::Result<()> {
-        let stage = self.stage();
-        self.sweep()?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let staged = rustix::fs::openat(stage, STAGED, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(io::Error::from)
-            .and_then(|file| fill(&File::from(file), bytes, attributes))
-            .and_then(|()| Ok(rustix::fs::renameat(stage, STAGED, &self.folder, &self.name)?));
-        match staged {
-            // The folder is mounted by itself, or what is above it may not be written: there is no other place.
-            Err(error) if self.is_read_whole() && is_elsewhere(&error) => {
-                self.sweep()?;
-                self.replace_without_a_name(bytes, attributes)
-            }
-            Err(error) => {
-                // The first error is what is to be told.
-                let _ = self.sweep();
-                Err(error)
-            }
-            Ok(()) => Ok(()),
-        }
-    }
-
-    /// The file has no name until it is whole; the old one goes the moment before.
-    fn replace_without_a_name(&self, bytes: &[u8], attributes: Option<&Attributes>) -> io::Result<()> {
-        let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.folder, c".", flags, Mode::RUSR | Mode::WUSR)?;
-        let file = File::from(file);
-        fill(&file, bytes, attributes)?;
-        self.unlink()?;
-        Ok(rustix::fs::linkat(&file, c"", &self.folder, &self.name, AtFlags::EMPTY_PATH)?)
-    }
-
-    /// Removes what an earlier write that was killed has left beside the place.
-    ///
-    /// # Errors
-    ///
-    /// What the operating system refused.
-    pub fn sweep(&self) -> io::Result<()> {
-        match rustix::fs::unlinkat(self.stage(), STAGED, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT | Errno::ROFS) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        }
-    }
-
-    /// Removes the file; one that is not there stays so.
-    ///
-    /// # Errors
-    ///
-    /// [`RootError::Write`].
-    pub fn remove(&self) -> Result<(), RootError> {
-        let removed = self.unlink().and_then(|()| self.sync());
-        removed.map_err(|source| RootError::Write { path: self.shown.clone(), source })
-    }
-
-    /// Gives the file another name in its folder; one of that name goes.
-    ///
-    /// # Errors
-    ///
-    /// [`RootError::Write`].
-    pub fn rename(&self, name: &str) -> Result<(), RootError> {
-        let renamed = rustix::fs::renameat(&self.folder, &self.name, &self.folder, name).map_err(io::Error::from);
-        renamed.and_then(|()| self.sync()).map_err(|source| RootError::Write { path: self.shown.clone(), source })
-    }
-
-    fn unlink(&self) -> io::Result<()> {
-        match rustix::fs::unlinkat(&self.folder, &self.name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        }
-    }
-
-    /// Whether somebody reads every name in the folder: `config.d`, `conf.d`, `crio.conf.d`.
-    fn is_read_whole(&self) -> bool {
-        self.path.parent().and_then(Path::file_name).is_some_and(|name| name.as_bytes().ends_with(b".d"))
-    }
-
-    fn stage(&self) -> &OwnedFd {
-        match &self.above {
-            Some(above) if self.is_read_whole() => above,
-            _ => &self.folder,
-        }
-    }
-
-    /// The folder, open in earnest: it can be synchronised and locked.
-    ///
-    /// # Errors
-    ///
-    /// What the operating system refused.
-    pub fn open_folder(&self) -> io::Result<File> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(&self.folder, c".", flags, Mode::empty())?.into())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.open_folder()?.sync_all()
-    }
-}
-
-/// Whether a name could not be given from there.
-fn is_elsewhere(error: &io::Error) -> bool {
-    [Errno::XDEV, Errno::ROFS, Errno::ACCESS, Errno::PERM]
-        .iter()
-        .any(|e| error.raw_os_error() == Some(e.raw_os_error()))
-}
-
-fn fill(mut file: &File, bytes: &[u8], attributes: Option<&Attributes>) -> io::Result<()> {
-    file.write_all(bytes)?;
-    match attributes {
-        Some(attributes) => attributes.put(file)?,
-        None => rustix::fs::fchmod(file, Mode::from_raw_mode(FILE))?,
-    }
-    file.sync_all()
-}
-
-impl Attributes {
-    /// Those of a file that is for whoever writes it alone.
-    pub fn private() -> Attributes {
-        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        Attributes { uid, gid, mode: 0o600, extended: BTreeMap::new() }
-    }
-
-    fn of(file: &File) -> io::Result<Attributes> {
-        let meta = file.metadata()?;
-        Ok(Attributes { uid: meta.uid(), gid: meta.gid(), mode: meta.mode() & 0o7777, extended: extended(file)? })
-    }
-
-    /// Gives them to a file; what it has already is not set, so that one's own file needs no privilege.
-    fn put(&self, file: &File) -> io::Result<()> {
-        let meta = file.metadata()?;
-        if (meta.uid(), meta.gid()) != (self.uid, self.gid) {
-            rustix::fs::fchown(file, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))?;
-        }
-        let has = extended(file)?;
-        for (name, value) in self.extended.iter().filter(|(name, value)| has.get(*name) != Some(value)) {
-            rustix::fs::fsetxattr(file, name, value, XattrFlags::empty())
-                .map_err(|e| io::Error::other(format!("setting the attribute {name}: {}", io::Error::from(e))))?;
-        }
-        // After the owner: changing that clears the setuid bit.
-        Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode))?)
-    }
-}
-
-/// A file's extended attributes but those that sign its content.
-fn extended(file: &File) -> io::Result<BTreeMap<String, Vec<u8>>> {
-    /// The most that Linux knows, for all names and for one value.
-    const MOST: usize = 64 << 10;
-    let mut names = Vec::with_capacity(MOST);
-    match rustix::fs::flistxattr(file, rustix::buffer::spare_capacity(&mut names)) {
-        Ok(_) => {}
-        Err(Errno::OPNOTSUPP) => return Ok(BTreeMap::new()),
-        Err(errno) => return Err(errno.into()),
-    }
-    let mut all = BTreeMap::new();
-    for name in names.split(|b| *b == 0).filter(|n| !n.is_empty()) {
-        let Ok(name) = str::from_utf8(name) else { continue };
-        if name == "security.ima" || name == "security.evm" {
-            continue;
-        }
-        let mut value = Vec::with_capacity(MOST);
-        match rustix::fs::fgetxattr(file, name, rustix::buffer::spare_capacity(&mut value)) {
-            Ok(_) => {
-                all.insert(name.to_owned(), value);
-            }
-            Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    Ok(all)
 }

@@ -1,6 +1,8 @@
 use super::*;
+use crate::glob::matches;
 use rustix::fs::Mode;
 use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 
 fn root() -> (tempfile::TempDir, Root) {
     let dir = tempfile::tempdir().unwrap();

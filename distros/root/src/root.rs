@@ -1,0 +1,214 @@
+//! [`Root`]: the folder, its paths, and what stands at them.
+
+use crate::error::{RootError, is_circle, is_missing};
+use crate::open::{self, IN_ROOT, open};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::collections::VecDeque;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+/// Symbolic links that are followed in one path, as Linux does.
+const MAX_LINKS: usize = 40;
+
+/// A directory taken as `/`, by its descriptor.
+///
+/// Every file of it is opened below that descriptor by `openat2` with `RESOLVE_IN_ROOT`, so that neither a link nor a
+/// rename in between leads out; that holds for the running system's `/` too.
+#[derive(Debug, Clone)]
+pub struct Root {
+    outer: PathBuf,
+    /// What kept the running system's `/` from being opened is told by the first call.
+    top: Arc<Result<OwnedFd, Errno>>,
+}
+
+impl Default for Root {
+    fn default() -> Self {
+        Root { outer: PathBuf::from("/"), top: Arc::new(open::top(Path::new("/"))) }
+    }
+}
+
+impl Root {
+    /// Takes `path` as `/`.
+    ///
+    /// # Errors
+    ///
+    /// That it is no directory that can be looked into, or that the kernel cannot confine paths to it (before Linux 5.6).
+    pub fn new(path: &Path) -> Result<Root, RootError> {
+        let failed = |source| RootError::Root { path: path.to_owned(), source };
+        let outer = std::fs::canonicalize(path).map_err(failed)?;
+        let top = open::top(&outer).map_err(|e| failed(open::said(e)))?;
+        Ok(Root { outer, top: Arc::new(Ok(top)) })
+    }
+
+    /// Whether this is the running system itself.
+    pub fn is_running_system(&self) -> bool {
+        self.outer == Path::new("/")
+    }
+
+    /// Where the root lies: for messages, and for programs that take a root themselves.
+    pub fn path(&self) -> &Path {
+        &self.outer
+    }
+
+    /// A path of the inside as it is named from outside, for messages: opening it would follow links out of the root.
+    pub fn shown(&self, inside: &Path) -> PathBuf {
+        self.outer.join(inside.strip_prefix("/").unwrap_or(inside))
+    }
+
+    pub(crate) fn top(&self) -> io::Result<&OwnedFd> {
+        self.top.as_ref().as_ref().map_err(|e| open::said(*e))
+    }
+
+    pub(crate) fn open(&self, inside: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        open(self.top()?, inside, flags, IN_ROOT)
+    }
+
+    /// A folder, links followed, as what names are looked up in: it stays the same one whatever is renamed.
+    ///
+    /// # Errors
+    ///
+    /// That there is none.
+    pub fn folder(&self, inside: &Path) -> Result<OwnedFd, RootError> {
+        self.open(inside, OFlags::PATH | OFlags::DIRECTORY).map_err(self.cannot_read(inside))
+    }
+
+    /// What stands at a path, without opening it: a device's opening can have effects.
+    pub(crate) fn seen(&self, inside: &Path) -> io::Result<Metadata> {
+        File::from(self.open(inside, OFlags::PATH)?).metadata()
+    }
+
+    pub(crate) fn cannot_read(&self, inside: &Path) -> impl Fn(io::Error) -> RootError + use<> {
+        let path = self.shown(inside);
+        move |source| RootError::Read { path: path.clone(), source }
+    }
+
+    /// The path with every symbolic link followed inside the root; the last component need not exist.
+    ///
+    /// It is for telling and comparing paths, and for writing beside the real file.
+    ///
+    /// # Errors
+    ///
+    /// More than 40 links, or a directory that cannot be looked into.
+    pub fn resolve(&self, inside: &Path) -> Result<PathBuf, RootError> {
+        self.followed(inside, false)
+    }
+
+    /// [`Root::resolve`] of what is to be written: whatever is missing can be made.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Root::resolve`], but for what is missing.
+    pub fn resolve_new(&self, inside: &Path) -> Result<PathBuf, RootError> {
+        self.followed(inside, true)
+    }
+
+    fn followed(&self, inside: &Path, new: bool) -> Result<PathBuf, RootError> {
+        let failed = self.cannot_read(inside);
+        let mut todo: VecDeque<PathBuf> = parts(inside).collect();
+        let mut done = PathBuf::from("/");
+        let mut links = 0;
+        while let Some(part) = todo.pop_front() {
+            if part == Path::new("..") {
+                // `/..` is `/`.
+                done.pop();
+                continue;
+            }
+            let next = done.join(&part);
+            match self.link(&next) {
+                Ok(Some(to)) => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return Err(failed(Errno::LOOP.into()));
+                    }
+                    if to.is_absolute() {
+                        done = PathBuf::from("/");
+                    }
+                    for part in parts(&to).collect::<Vec<_>>().into_iter().rev() {
+                        todo.push_front(part);
+                    }
+                }
+                Ok(None) => done = next,
+                Err(error) if error.kind() == io::ErrorKind::NotFound && (new || todo.is_empty()) => done = next,
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Where a symbolic link leads; `None` if something else stands there.
+    fn link(&self, inside: &Path) -> io::Result<Option<PathBuf>> {
+        let found = self.open(inside, OFlags::PATH | OFlags::NOFOLLOW)?;
+        match rustix::fs::readlinkat(&found, c"", Vec::new()) {
+            Ok(to) => Ok(Some(PathBuf::from(std::ffi::OsStr::from_bytes(to.as_bytes())))),
+            // Neither an empty path nor a link: what stands there is something else.
+            Err(Errno::INVAL | Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// What stands at a path, links followed; `None` if nothing does, or nobody can tell.
+    pub fn metadata(&self, inside: &Path) -> Option<Metadata> {
+        self.look(inside).ok().flatten()
+    }
+
+    /// [`Root::metadata`] that tells what is not there from what cannot be looked at.
+    ///
+    /// # Errors
+    ///
+    /// That a folder on the way cannot be searched.
+    pub fn look(&self, inside: &Path) -> Result<Option<Metadata>, RootError> {
+        match self.seen(inside) {
+            Err(error) if is_missing(&error) || is_circle(&error) => Ok(None),
+            found => found.map(Some).map_err(self.cannot_read(inside)),
+        }
+    }
+
+    /// What stands at a path; a link in the last component is told and not followed.
+    ///
+    /// # Errors
+    ///
+    /// That nothing does, or that a folder cannot be looked into.
+    pub fn symlink_metadata(&self, inside: &Path) -> Result<Metadata, RootError> {
+        let found = self.open(inside, OFlags::PATH | OFlags::NOFOLLOW);
+        found.and_then(|f| File::from(f).metadata()).map_err(self.cannot_read(inside))
+    }
+
+    /// Whether a regular file stands at the path, links followed.
+    pub fn has_file(&self, inside: &Path) -> bool {
+        self.metadata(inside).is_some_and(|m| m.is_file())
+    }
+
+    /// Whether a regular file with an execute bit stands at the path.
+    pub fn is_program(&self, inside: &Path) -> bool {
+        use std::os::unix::fs::PermissionsExt;
+        self.metadata(inside).is_some_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    }
+
+    /// The program of that name in the root's usual folders, seen from inside.
+    pub fn which(&self, name: &str) -> Option<PathBuf> {
+        let folders = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/run/current-system/sw/bin"];
+        folders.iter().map(|f| Path::new(f).join(name)).find(|p| self.is_program(p))
+    }
+
+    /// The directories that must be made for a file, the outermost first.
+    pub fn missing_folders(&self, inside: &Path) -> Vec<PathBuf> {
+        let is_missing = |folder: &&Path| self.seen(folder).is_err_and(|e| is_missing(&e));
+        let mut missing: Vec<PathBuf> = inside.ancestors().skip(1).take_while(is_missing).map(Path::to_owned).collect();
+        missing.reverse();
+        missing
+    }
+}
+
+/// The components of a path but `/` and `.`.
+pub(crate) fn parts(path: &Path) -> impl Iterator<Item = PathBuf> + '_ {
+    path.components().filter_map(|c| match c {
+        Component::Normal(name) => Some(PathBuf::from(name)),
+        Component::ParentDir => Some(PathBuf::from("..")),
+        _ => None,
+    })
+}
