@@ -1,23 +1,35 @@
 //! What each distro offers Kata Containers, what each Kata version demands, and what was verified: types and their YAML.
 
-pub mod arch;
-pub mod capability;
-pub mod database;
-pub mod diagnostic;
-pub mod environment;
-pub mod fix;
-pub mod hex;
-pub mod kata_version;
-pub mod lint;
-pub mod package_manager;
-pub mod profile;
-pub mod record;
-pub mod redact;
-pub mod release;
+// The words.
+pub mod arch; // architectures by Kata's names, and what distros call them
+pub mod capability; // capabilities, the columns of the matrix: the one table of them
+pub mod environment; // where a release is brought up: container, virtual machine, host
+pub mod kata_version; // versions of Kata, in their order
+pub mod package_manager; // package managers by their names in a record
+pub mod target; // what people name on the command line: `debian:13`, `all`
+
+// What a distro offers, and what was verified of it.
+pub mod database; // all records that are known, layer upon layer
+mod fact; // a value, how well it is known, and where it stands
+pub mod record; // one distro's record, as its YAML file states it
+pub mod release; // one release on one architecture, with the record's defaults applied
+mod source; // files that records are read from, and why they cannot be used
+pub mod verified; // what runs proved: files that the harness writes
+
+// What a Kata demands.
+pub mod profile; // ranges of Kata versions, derived from a base and what changed at which release
+
+// From YAML to values, with a place for each mistake.
+mod decode; // from nodes to values, collecting every mistake
+pub mod diagnostic; // one finding, its place, and how it is shown
+pub mod fix; // lists that lost their marks, and how fixes are made
+pub mod lint; // everything that is wrong with a file, or looks wrong
 #[cfg(feature = "schema")]
-pub mod schema;
-mod suggest;
-pub mod sync;
-pub mod syntax;
-pub mod target;
-pub mod verified;
+pub mod schema; // the JSON Schemas of both kinds of files
+mod suggest; // what somebody may have meant
+pub mod syntax; // YAML as a tree that keeps every scalar's text and place
+
+// What every crate needs.
+pub mod hex; // bytes as people read digests
+pub mod redact; // what may be told: no mirror, no password, no control character
+pub mod sync; // locks that survive a panic

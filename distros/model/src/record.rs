@@ -6,7 +6,6 @@
 //! What nobody knows is the word `unknown`.
 
 mod component;
-mod decode;
 mod kind;
 mod layer;
 mod names;
@@ -14,122 +13,24 @@ mod parse;
 mod resolve;
 
 use crate::arch::Arch;
-use crate::diagnostic::Diagnostic;
 use crate::package_manager::PackageManager;
 use crate::release::PackageSuite;
 use crate::verified::VerifiedEntry;
 use jiff::civil::Date;
-use root::{Root, RootError};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-pub(crate) use decode::Decoder;
+pub use crate::fact::{Confidence, Fact, PerArch};
+pub(crate) use crate::source::read_text_in;
+pub use crate::source::{Origin, RecordError, Source, read_text};
 pub use kind::ComponentKind;
 pub(crate) use layer::Draft;
 pub(crate) use names::misnamed;
 pub use names::{is_name_for, is_package_name};
+pub(crate) use parse::draft as parse_draft;
 #[cfg(all(test, feature = "schema"))]
 pub(crate) use parse::keys;
-pub(crate) use parse::{distro as decode_distro, draft as parse_draft};
 pub use resolve::{ResolveError, StatedFact};
-
-/// How well a fact is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Confidence {
-    /// Nobody checked.
-    Assumed,
-    /// The distro's documentation says so.
-    Documented,
-    /// Read from the distro's packages or their sources.
-    Packaging,
-    /// Seen on a running system of the release.
-    Measured,
-}
-
-impl Confidence {
-    /// All of them, the weakest first.
-    pub const ALL: &'static [Confidence] =
-        &[Confidence::Assumed, Confidence::Documented, Confidence::Packaging, Confidence::Measured];
-
-    /// The word in a record.
-    pub fn name(self) -> &'static str {
-        match self {
-            Confidence::Assumed => "assumed",
-            Confidence::Documented => "documented",
-            Confidence::Packaging => "packaging",
-            Confidence::Measured => "measured",
-        }
-    }
-}
-
-/// One fact: a value, or the explicit `unknown`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fact<T> {
-    /// The value; `None` where the record says `unknown`.
-    pub value: Option<T>,
-    /// How well it is known.
-    pub confidence: Confidence,
-    /// Where it stands in the file.
-    pub span: Range<usize>,
-    /// Which of [`Record::sources`] the file is.
-    pub source: usize,
-}
-
-/// A file that a record was read from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    /// The file; for an embedded record its name in the repository.
-    pub path: PathBuf,
-    /// Its text.
-    pub text: String,
-}
-
-/// File and line of a value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Origin {
-    /// The file; for an embedded record its name in the repository.
-    pub file: String,
-    /// The line, from 1.
-    pub line: usize,
-}
-
-/// A value for all architectures, or one each.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PerArch<T> {
-    /// The same everywhere.
-    All(T),
-    /// By architecture: `None` is the record's `unknown`, and one that is missing has none.
-    Each(BTreeMap<Arch, Option<T>>),
-}
-
-impl<T> PerArch<T> {
-    /// The value for one architecture.
-    pub fn get(&self, arch: Arch) -> Option<&T> {
-        match self {
-            PerArch::All(value) => Some(value),
-            PerArch::Each(map) => map.get(&arch)?.as_ref(),
-        }
-    }
-
-    /// Whether anything is stated for one architecture, be it that nobody knows.
-    pub fn states(&self, arch: Arch) -> bool {
-        match self {
-            PerArch::All(_) => true,
-            PerArch::Each(map) => map.contains_key(&arch),
-        }
-    }
-
-    /// All values.
-    pub fn values(&self) -> Vec<&T> {
-        match self {
-            PerArch::All(value) => vec![value],
-            PerArch::Each(map) => map.values().flatten().collect(),
-        }
-    }
-}
 
 /// A VMM, a filesystem driver, the kernel or the container manager.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -253,92 +154,5 @@ impl Record {
         let source = self.sources.get(source)?;
         let (line, _) = crate::diagnostic::line_column(&source.text, span.start);
         Some(Origin { file: source.path.display().to_string(), line })
-    }
-}
-
-/// Reads a record's text without trusting its size, its encoding or that it is a file.
-///
-/// # Errors
-///
-/// One finding: of rule `unreadable` where there is no text to check.
-pub fn read_text(path: &Path) -> Result<String, Box<Diagnostic>> {
-    // Without waiting: opening a pipe would, for its writer.
-    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
-    let opened = rustix::fs::open(path, flags, rustix::fs::Mode::empty());
-    let opened = opened.map_err(std::io::Error::from).and_then(|f| {
-        let f = std::fs::File::from(f);
-        if f.metadata()?.is_file() { Ok(f) } else { Err(std::io::Error::other("not a regular file")) }
-    });
-    text_of(path, opened)
-}
-
-/// [`read_text`] of a file of a root, by its path on the inside.
-pub(crate) fn read_text_in(root: &Root, inside: &Path) -> Result<String, Box<Diagnostic>> {
-    let opened = root.file(inside).map_err(|e| match e {
-        RootError::Read { source, .. } => source.to_string(),
-        other => other.to_string(),
-    });
-    text_of(&root.shown(inside), opened)
-}
-
-/// The text of a record's file, capped.
-fn text_of<E: std::fmt::Display>(path: &Path, opened: Result<std::fs::File, E>) -> Result<String, Box<Diagnostic>> {
-    use std::io::Read;
-    let file = path.display().to_string();
-    let failed = |message: String| {
-        Box::new(Diagnostic { file: file.clone(), ..Diagnostic::error("unreadable", "", 0..0, message) })
-    };
-    let mut bytes = Vec::new();
-    let opened = opened
-        .map_err(|e| e.to_string())
-        .and_then(|f| f.take(crate::syntax::MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|e| e.to_string()));
-    opened.map_err(|e| failed(format!("the record cannot be read: {e}")))?;
-    if bytes.len() > crate::syntax::MAX_BYTES {
-        return Err(failed(format!(
-            "the file has more than {} bytes, the most a record may have",
-            crate::syntax::MAX_BYTES
-        )));
-    }
-    String::from_utf8(bytes).map_err(|e| {
-        let at = e.utf8_error().valid_up_to();
-        let valid = String::from_utf8_lossy(&e.as_bytes()[..at]).into_owned();
-        let found = Diagnostic::error("syntax", &valid, at..at, "expected UTF-8 text");
-        let (line, column) = crate::diagnostic::line_column(&valid, at);
-        Box::new(Diagnostic { file: file.clone(), line, column, ..found.hint("save the file as UTF-8") })
-    })
-}
-
-/// Why a record cannot be used.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{}", self.summary())]
-pub struct RecordError {
-    /// The file.
-    pub path: PathBuf,
-    /// Its text, empty where it could not be read.
-    pub text: String,
-    /// What is wrong, never empty.
-    pub diagnostics: Vec<Diagnostic>,
-}
-
-impl RecordError {
-    /// That there is no text.
-    pub(crate) fn unread(path: &Path, found: Diagnostic) -> RecordError {
-        RecordError { path: path.to_owned(), text: String::new(), diagnostics: vec![found] }
-    }
-
-    /// The first finding on one line, and how many more there are.
-    fn summary(&self) -> String {
-        match self.diagnostics.as_slice() {
-            [] => format!("{}: not a usable record", self.path.display()),
-            [one] => one.one_line(),
-            [first, rest @ ..] => format!("{} (and {} more)", first.one_line(), rest.len()),
-        }
-    }
-
-    /// All findings as rustc would show them.
-    #[cfg(feature = "excerpts")]
-    pub fn human(&self, colour: bool) -> String {
-        let shown: Vec<String> = self.diagnostics.iter().map(|d| d.human(&self.text, colour)).collect();
-        shown.join("\n\n")
     }
 }

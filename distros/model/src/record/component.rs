@@ -1,6 +1,7 @@
 //! VMMs, filesystem drivers, kernels, container managers and package suites.
 
-use super::{Component, Confidence, Decoder, Fact, Parts, PerArch, is_package_name};
+use super::{Component, Confidence, Fact, Parts, PerArch, is_package_name};
+use crate::decode::Decoder;
 use crate::release::{Archive, PackageSuite};
 use crate::syntax::{Kind, Node};
 

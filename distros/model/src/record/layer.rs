@@ -4,15 +4,13 @@
 //! A higher layer's defaults are over a lower layer's releases too: the admin says `vmm: {name: qemu, path: /opt/qemu}` once.
 
 use super::resolve::merged;
-use super::{Component, Fact, Parts, PerArch, Record, RecordError, ReleaseEntry, Source};
-use super::{misnamed, read_text};
+use super::{Component, Fact, Parts, PerArch, Record, RecordError, ReleaseEntry, Source, misnamed};
 use crate::arch::Arch;
-use crate::diagnostic::{Diagnostic, Severity, finish};
+use crate::diagnostic::{Diagnostic, finish};
 use crate::package_manager::PackageManager;
 use crate::syntax::Node;
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
 
 /// Where a value stands that is no [`Fact`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,27 +41,6 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    pub(crate) fn parse(path: &Path, text: &str) -> Result<Draft, RecordError> {
-        let (draft, mut diagnostics) = super::parse_draft(path, text);
-        diagnostics.retain(|d| d.severity == Severity::Error);
-        match draft {
-            Some(draft) if diagnostics.is_empty() => Ok(draft),
-            _ => {
-                let diagnostics = finish(diagnostics, text, &path.display().to_string());
-                Err(RecordError { path: path.to_owned(), text: text.to_owned(), diagnostics })
-            }
-        }
-    }
-
-    pub(crate) fn read(path: &Path) -> Result<Draft, RecordError> {
-        Draft::of_text(path, read_text(path))
-    }
-
-    /// [`Draft::parse`] of what was read.
-    pub(crate) fn of_text(path: &Path, text: Result<String, Box<Diagnostic>>) -> Result<Draft, RecordError> {
-        Draft::parse(path, &text.map_err(|found| RecordError::unread(path, *found))?)
-    }
-
     /// The keys that a record needs and nobody has supplied.
     pub(crate) fn missing(&self) -> Vec<Diagnostic> {
         let Some(source) = self.sources.last() else { return Vec::new() };
@@ -240,6 +217,7 @@ fn renumber(parts: &mut Parts, by: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn draft(path: &str, text: &str) -> Draft {
         Draft::parse(Path::new(path), text).unwrap()

@@ -2,8 +2,9 @@
 
 use super::component::{PART_KEYS, parts};
 use super::layer::Place;
-use super::{Confidence, Decoder, Draft, Parts, ReleaseEntry};
-use crate::diagnostic::{Diagnostic, finish};
+use super::{Confidence, Draft, Parts, RecordError, ReleaseEntry, Source, read_text};
+use crate::decode::Decoder;
+use crate::diagnostic::{Diagnostic, Severity, finish};
 use crate::package_manager::PackageManager;
 use crate::syntax::{self, Kind, Node};
 use std::path::Path;
@@ -42,6 +43,29 @@ pub(crate) fn keys() -> (Vec<&'static str>, Vec<&'static str>) {
     (with_parts(RECORD_KEYS), with_parts(RELEASE_KEYS))
 }
 
+impl Draft {
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Draft, RecordError> {
+        let (draft, mut diagnostics) = draft(path, text);
+        diagnostics.retain(|d| d.severity == Severity::Error);
+        match draft {
+            Some(draft) if diagnostics.is_empty() => Ok(draft),
+            _ => {
+                let diagnostics = finish(diagnostics, text, &path.display().to_string());
+                Err(RecordError { path: path.to_owned(), text: text.to_owned(), diagnostics })
+            }
+        }
+    }
+
+    pub(crate) fn read(path: &Path) -> Result<Draft, RecordError> {
+        Draft::of_text(path, read_text(path))
+    }
+
+    /// [`Draft::parse`] of what was read.
+    pub(crate) fn of_text(path: &Path, text: Result<String, Box<Diagnostic>>) -> Result<Draft, RecordError> {
+        Draft::parse(path, &text.map_err(|found| RecordError::unread(path, *found))?)
+    }
+}
+
 /// The record as far as it can be read, and everything that is wrong with it but keys that a lower layer can supply.
 pub(crate) fn draft(path: &Path, text: &str) -> (Option<Draft>, Vec<Diagnostic>) {
     let file = path.display().to_string();
@@ -66,7 +90,7 @@ fn top_level(d: &mut Decoder<'_>, root: &Node, path: &Path) -> Option<Draft> {
     if let Some(version) = root.get("apiVersion") {
         d.word(version, "apiVersion", "unknown-version", &[("v1", ())]);
     }
-    let distro = distro(d, root);
+    let distro = d.distro(root);
     let manager = package_manager(d, root);
     let arches = or_missing(root.get("arch"), |n| Some((d.arches(n)?, Place::of(n))));
     let ids = or_missing(root.get("ids"), |n| d.strings(n, "ids"));
@@ -75,7 +99,7 @@ fn top_level(d: &mut Decoder<'_>, root: &Node, path: &Path) -> Option<Draft> {
     let defaults = parts(d, root, confidence);
     let releases = releases(d, root, confidence);
     Some(Draft {
-        sources: vec![super::Source { path: path.to_owned(), text: d.text.to_owned() }],
+        sources: vec![Source { path: path.to_owned(), text: d.text.to_owned() }],
         distro: distro?,
         ids: ids?.unwrap_or_default(),
         derives_from: derives_from?,
@@ -100,20 +124,6 @@ fn or_missing<T>(node: Option<&Node>, read: impl FnOnce(&Node) -> Option<T>) -> 
         Some(node) => Some(Some(read(node)?)),
         None => Some(None),
     }
-}
-
-/// The distro's name, which must be there.
-pub(crate) fn distro(d: &mut Decoder<'_>, root: &Node) -> Option<String> {
-    let node = d.required(root, "distro")?;
-    let name = d.string(node, "distro")?;
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
-    if !name.chars().all(plain) {
-        let message = format!("`{name}` is not a distro's name");
-        d.error("bad-name", node.span.clone(), message).hint =
-            Some("use lower-case letters, digits, `-`, `.` and `_`".into());
-        return None;
-    }
-    Some(name)
 }
 
 fn package_manager(d: &mut Decoder<'_>, root: &Node) -> Option<Option<(PackageManager, Place)>> {

@@ -2,8 +2,8 @@
 
 use super::{Basis, Verdict, VerifiedCapability, VerifiedEntry};
 use crate::capability::Capability;
+use crate::decode::Decoder;
 use crate::environment::Environment;
-use crate::record::Decoder;
 use crate::syntax::{Entry, Kind, Node};
 use std::collections::BTreeMap;
 

@@ -1,8 +1,9 @@
 //! A file of verdicts, `verified/DISTRO.yaml` in a folder of records: written by the harness only, and whole.
 
 use super::{VerifiedEntry, decode, forged};
+use crate::decode::Decoder;
 use crate::diagnostic::{Diagnostic, Severity, finish};
-use crate::record::{Decoder, RecordError, decode_distro};
+use crate::source::RecordError;
 use crate::syntax;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -67,7 +68,7 @@ fn decode_file(path: &Path, text: &str) -> (Option<VerifiedFile>, Vec<Diagnostic
     if let Some(version) = root.get("apiVersion") {
         d.word(version, "apiVersion", "unknown-version", &[("v1", ())]);
     }
-    let distro = decode_distro(&mut d, &root);
+    let distro = d.distro(&root);
     let entries = d.required(&root, "verified").and_then(|node| decode::decode(&mut d, node));
     let file = distro.zip(entries).map(|(distro, entries)| VerifiedFile { distro, entries });
     (file, finish(d.diagnostics, text, &name))

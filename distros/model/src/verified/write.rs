@@ -9,7 +9,7 @@
 
 use super::{VerifiedEntry, VerifiedFile};
 use crate::diagnostic::is_direction_control;
-use crate::record::RecordError;
+use crate::source::RecordError;
 use crate::syntax;
 use root::Place;
 use std::collections::{BTreeMap, BTreeSet};

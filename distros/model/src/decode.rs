@@ -1,8 +1,8 @@
 //! From nodes to values, collecting every mistake with its place and the accepted forms.
 
-use super::{Confidence, Fact, PerArch};
 use crate::arch::Arch;
 use crate::diagnostic::{Diagnostic, Fix, MAX_FINDINGS, is_direction_control};
+use crate::fact::{Confidence, Fact, PerArch};
 use crate::suggest::{listed, nearest};
 use crate::syntax::{Entry, Kind, Node};
 use jiff::civil::Date;
@@ -87,6 +87,20 @@ impl Decoder<'_> {
             self.error("control-character", span, message).hint = Some("a value is one line of printable text".into());
         }
         found.is_none()
+    }
+
+    /// The distro's name, which must be there.
+    pub(crate) fn distro(&mut self, root: &Node) -> Option<String> {
+        let node = self.required(root, "distro")?;
+        let name = self.string(node, "distro")?;
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
+        if !name.chars().all(plain) {
+            let message = format!("`{name}` is not a distro's name");
+            self.error("bad-name", node.span.clone(), message).hint =
+                Some("use lower-case letters, digits, `-`, `.` and `_`".into());
+            return None;
+        }
+        Some(name)
     }
 
     /// A word that a release goes by.
