@@ -272,6 +272,7 @@ fn language(kind: Runtime) -> &'static str {
 mod tests {
     use super::*;
     use model::diagnostic::error_chain;
+    use model::share::Share;
     use std::collections::BTreeMap;
     use std::fs;
 
@@ -372,7 +373,7 @@ mod tests {
         };
         let files = supplied.claim_replacements(&mut claims, Path::new("/agent"));
         assert_eq!(files.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["brought/virtiofsd"]);
-        let daemon = |release: &Release| release.filesystem("virtio-fs").unwrap().path.clone().unwrap();
+        let daemon = |release: &Release| release.filesystem(Share::VirtioFs).unwrap().path.clone().unwrap();
         assert_eq!(daemon(&claims.in_use()), "/agent/brought/virtiofsd");
         assert_eq!(
             daemon(&claims.release),

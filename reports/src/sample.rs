@@ -8,21 +8,22 @@ use model::verified::Basis;
 use suites::capability::Capability;
 use suites::catalogue::{Place, Suite, Test};
 use suites::outcome::{Component, Outcome};
+use suites::share::Share;
 
-pub(crate) fn profile(name: &str, range: &str, maintained: bool, shares: &[&str]) -> Profile {
+pub(crate) fn profile(name: &str, range: &str, maintained: bool, shares: &[Share]) -> Profile {
     let mut profile = Profile::all()[0].clone();
     profile.name = name.to_owned();
     profile.range = range.to_owned();
     profile.maintained = maintained;
-    profile.shares = strings(shares);
+    profile.shares = shares.to_vec();
     profile
 }
 
 pub(crate) fn profiles() -> Vec<Profile> {
     vec![
-        profile("go-3.2", "3.2–3.28", false, &["virtio-fs", "virtio-9p"]),
-        profile("go-3.29", "3.29 on", true, &["virtio-fs"]),
-        profile("rs-4.0", "4.0 on", true, &["virtio-fs"]),
+        profile("go-3.2", "3.2–3.28", false, &[Share::VirtioFs, Share::Virtio9p]),
+        profile("go-3.29", "3.29 on", true, &[Share::VirtioFs]),
+        profile("rs-4.0", "4.0 on", true, &[Share::VirtioFs]),
     ]
 }
 

@@ -25,7 +25,7 @@ pub use standing::Standing;
 use model::environment::Environment;
 use model::verified::{Basis, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
-use suites::capability::Capability;
+use suites::capability::{Area, Capability};
 use suites::catalogue::Test;
 use suites::outcome::{Component, Outcome};
 use suites::share::Share;
@@ -233,15 +233,14 @@ fn judge_one(requirements: &Requirements<'_>, capability: Capability, evidence: 
 ///
 /// When in doubt it was: a distro gets no credit for what it does not ship.
 fn rests_on(capability: Capability, substitute: Component) -> bool {
-    let name = capability.name();
-    if name.starts_with("kata.") {
-        return true;
-    }
-    match substitute {
-        Component::Virtiofsd => capability.share() == Some(Share::VirtioFs.name()),
+    match (capability.area(), substitute) {
+        (Area::Kata, _) => true,
+        (area, Component::Virtiofsd) => area == Area::Fs(Share::VirtioFs),
         // The release's modules do not fit another kernel, so that only Kata's guests get one.
-        Component::Kernel => false,
-        _ => !["packages.", "host.", "kernel.host", "containers."].iter().any(|own| name.starts_with(own)),
+        (_, Component::Kernel) => false,
+        (Area::Packages | Area::Host | Area::Containers, _) => false,
+        (Area::Kernel, _) => capability != Capability::KernelHost,
+        (Area::Vmm | Area::Fs(_), _) => true,
     }
 }
 

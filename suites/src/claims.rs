@@ -3,6 +3,7 @@
 
 use model::profile;
 use model::release::Release;
+use model::share::Share;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -43,7 +44,7 @@ impl Claims {
             }
         }
         if let Some(path) = self.brought.get("virtiofsd") {
-            for driver in release.filesystems.iter_mut().filter(|driver| driver.name == "virtio-fs") {
+            for driver in release.filesystems.iter_mut().filter(|driver| driver.name == Share::VirtioFs.name()) {
                 driver.path = Some(path.clone());
                 driver.packages.clear();
             }

@@ -81,7 +81,7 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
 pub(crate) fn tests() -> Vec<Test> {
     let mut all = Vec::new();
     for row in rows() {
-        let shares = Share::ALL.iter().filter(|share| row.proves.iter().any(|c| c.share() == Some(share.name())));
+        let shares = Share::ALL.iter().filter(|share| row.proves.iter().any(|c| c.share() == Some(**share)));
         for share in shares {
             all.extend(row.places.iter().map(|place| test(row, *place, *share)));
         }
@@ -92,7 +92,7 @@ pub(crate) fn tests() -> Vec<Test> {
 fn test(row: &Row, place: Place, share: Share) -> Test {
     let module = format!("filesystem::{}", share.module());
     let mut test = row.test(Suite::Filesystem, &module, place, Some(share));
-    test.proves.retain(|capability| capability.share() == Some(share.name()));
+    test.proves.retain(|capability| capability.share() == Some(share));
     if row.name == MOUNTS {
         test.blocked_by = mount::blockers(share);
     } else if row.blocked_by.is_none() {

@@ -7,7 +7,7 @@
 use crate::capability::Capability;
 use crate::docs::doc_of;
 use crate::outcome::Component;
-use crate::share::Share;
+use crate::share::{Share, served_by};
 use crate::test::{Body, Need, Place, Suite, Test};
 use crate::under::Names;
 
@@ -92,7 +92,7 @@ impl Row {
 
     /// The test that it is at a place, and on a share if it is about one; `module` comes before its name in the id.
     pub(crate) fn test(&self, suite: Suite, module: &str, place: Place, share: Option<Share>) -> Test {
-        let blames = self.blames.or(share.map(Share::served_by)).unwrap_or(Component::Record);
+        let blames = self.blames.or(share.map(served_by)).unwrap_or(Component::Record);
         Test {
             id: format!("{module}::{}", self.name),
             name: self.name,

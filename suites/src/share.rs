@@ -1,57 +1,14 @@
-//! The ways a directory of the host reaches a Kata guest.
+//! The ways a directory of the host reaches a Kata guest, and what serves each.
 
 use crate::outcome::Component;
-use serde::{Deserialize, Serialize};
 
-/// One way of giving a guest files; `virtio-blk` is the baseline beside the shared ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Share {
-    /// `vhost-user-fs` with virtiofsd: Kata's default since 2.0.
-    VirtioFs,
-    /// QEMU's built-in 9p server: Kata's default in 1.x, gone from the guest agent in 3.29.
-    #[serde(rename = "virtio-9p")]
-    Virtio9p,
-    /// An ext4 image on a virtio disk: the guest's own filesystem, no host involved.
-    VirtioBlk,
-}
+pub use model::share::Share;
 
-impl Share {
-    /// All of them, in the order of the matrix.
-    pub const ALL: &'static [Share] = &[Share::VirtioFs, Share::Virtio9p, Share::VirtioBlk];
-    /// Those in which the host sees the guest's files.
-    pub const SHARED: &'static [Share] = &[Share::VirtioFs, Share::Virtio9p];
-
-    /// The name as a path segment of a test id: `virtio_fs`.
-    pub fn module(self) -> &'static str {
-        match self {
-            Share::VirtioFs => "virtio_fs",
-            Share::Virtio9p => "virtio_9p",
-            Share::VirtioBlk => "virtio_blk",
-        }
-    }
-
-    /// What serves it, and is to blame unless a test knows better.
-    pub fn served_by(self) -> Component {
-        match self {
-            Share::VirtioFs => Component::Virtiofsd,
-            Share::Virtio9p => Component::Qemu,
-            Share::VirtioBlk => Component::Kernel,
-        }
-    }
-
-    /// The name as Kata's `shared_fs` and the records spell it: `virtio-fs`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Share::VirtioFs => "virtio-fs",
-            Share::Virtio9p => "virtio-9p",
-            Share::VirtioBlk => "virtio-blk",
-        }
-    }
-}
-
-impl std::fmt::Display for Share {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
+/// What serves a share, and is to blame unless a test knows better.
+pub(crate) fn served_by(share: Share) -> Component {
+    match share {
+        Share::VirtioFs => Component::Virtiofsd,
+        Share::Virtio9p => Component::Qemu,
+        Share::VirtioBlk => Component::Kernel,
     }
 }

@@ -204,12 +204,12 @@ impl Configuration {
         match self {
             Configuration::Static => "static",
             Configuration::Plain => "plain",
-            Configuration::VirtioBlk => "virtio-blk",
+            Configuration::VirtioBlk => Share::VirtioBlk.name(),
             Configuration::Own => "own",
-            Configuration::VirtioFs => "virtio-fs",
+            Configuration::VirtioFs => Share::VirtioFs.name(),
             Configuration::VirtioFsXattr => "virtio-fs-xattr",
             Configuration::VirtioFsAcl => "virtio-fs-acl",
-            Configuration::Virtio9p => "virtio-9p",
+            Configuration::Virtio9p => Share::Virtio9p.name(),
             Configuration::Runc => "runc",
             Configuration::Kata => "kata",
         }

@@ -3,13 +3,14 @@
 use model::capability::Capability;
 use model::kata_version::KataVersion;
 use model::profile::{BlkSource, Profile, Runtime};
+use model::share::Share;
 use std::sync::LazyLock;
 
 /// Names of profiles, in the order of the matrix.
 pub(crate) type Names = LazyLock<Vec<&'static str>>;
 
 /// The runtime and its guest agent know 9p: up to 3.28, runtime-rs never.
-pub(crate) static NINEP: Names = LazyLock::new(|| of(|p| p.shares("virtio-9p")));
+pub(crate) static NINEP: Names = LazyLock::new(|| of(|p| p.shares(Share::Virtio9p)));
 /// Kata's build of QEMU insists on devices that no default uses.
 pub(crate) static BUILD_GATE: Names = LazyLock::new(|| of(|p| p.gates_of(Capability::VmmBuildGate).next().is_some()));
 /// Kata's build of QEMU has an AMD IOMMU.

@@ -12,6 +12,7 @@ use model::lint;
 use model::package_manager::PackageManager;
 use model::record::{Confidence, Record};
 use model::release::{Archive, Release};
+use model::share::Share;
 use std::path::{Path, PathBuf};
 
 fn fixture(name: &str) -> PathBuf {
@@ -48,7 +49,7 @@ fn the_proposals_examples_load_as_they_were_meant() {
     let versions: Vec<&str> = fedora.releases.iter().map(|r| r.version.as_str()).collect();
     assert_eq!(versions, ["32", "rawhide"]);
     let release = fedora.release("32", Arch::X86_64).expect("fedora");
-    assert!(release.filesystem("virtio-9p").is_some());
+    assert!(release.filesystem(Share::Virtio9p).is_some());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Capabilities, the columns of the matrix: the one table of them, for records, profiles, suites and reports.
 
+use crate::share::Share;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// How much a capability weighs, and where reports show it.
@@ -18,9 +19,30 @@ pub enum Tier {
     Listed,
 }
 
-/// Makes the enum and its table from one row a capability: name, head of a narrow column, tier, meaning.
+/// What a capability is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Area {
+    /// The release's packages.
+    Packages,
+    /// The VMM.
+    Vmm,
+    /// The release's kernel, as guest or as host.
+    Kernel,
+    /// What the release offers as Kata's host, apart from the VMM.
+    Host,
+    /// The files of a guest, by a share.
+    Fs(Share),
+    /// Containers without Kata: the control.
+    Containers,
+    /// Containers and guests under Kata itself.
+    Kata,
+}
+
+/// Makes the enum and its table from one row a capability: name, head of a narrow column, area, tier, meaning.
 macro_rules! capabilities {
-    ($($variant:ident { $name:literal, $short:literal, $tier:ident, $meaning:literal })*) => {
+    ($($variant:ident {
+        $name:literal, $short:literal, $area:ident $(($share:ident))?, $tier:ident, $meaning:literal
+    })*) => {
         /// One column of the matrix: something that a distro can do for a Kata version.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Capability {
@@ -41,6 +63,11 @@ macro_rules! capabilities {
                 match self { $(Capability::$variant => $short,)* }
             }
 
+            /// What it is about.
+            pub fn area(self) -> Area {
+                match self { $(Capability::$variant => Area::$area $((Share::$share))?,)* }
+            }
+
             /// What it weighs.
             pub fn tier(self) -> Tier {
                 match self { $(Capability::$variant => Tier::$tier,)* }
@@ -56,189 +83,189 @@ macro_rules! capabilities {
 
 capabilities! {
     PackagesInstall {
-        "packages.install", "install", Required,
+        "packages.install", "install", Packages, Required,
         "the native packages install and the record's paths and owners are true"
     }
     VmmBoot {
-        "vmm.boot", "boot", Required,
+        "vmm.boot", "boot", Vmm, Required,
         "the distro's QEMU boots the distro's kernel with the profile's arguments"
     }
     VmmQmp {
-        "vmm.qmp", "qmp", Required,
+        "vmm.qmp", "qmp", Vmm, Required,
         "QEMU's QMP replies are what the profile's runtime parses"
     }
     VmmVsock {
-        "vmm.vsock", "vsock", IfProvided,
+        "vmm.vsock", "vsock", Vmm, IfProvided,
         "host and guest talk over vhost-vsock, the channel of Kata's agent"
     }
     VmmNet {
-        "vmm.net", "net", IfProvided,
+        "vmm.net", "net", Vmm, IfProvided,
         "the guest has network over a vhost-net tap device"
     }
     VmmHotplugMemory {
-        "vmm.hotplug.memory", "hot mem", Required,
+        "vmm.hotplug.memory", "hot mem", Vmm, Required,
         "memory that is plugged into a running guest is the guest's"
     }
     VmmHotplugCpu {
-        "vmm.hotplug.cpu", "hot cpu", IfProvided,
+        "vmm.hotplug.cpu", "hot cpu", Vmm, IfProvided,
         "a CPU that is plugged into a running guest works, and can be unplugged"
     }
     VmmHotplugBlk {
-        "vmm.hotplug.blk", "hot blk", Required,
+        "vmm.hotplug.blk", "hot blk", Vmm, Required,
         "a disk that is plugged into a running guest is where Kata predicts, and holds data"
     }
     VmmHotplugNet {
-        "vmm.hotplug.net", "hot net", Required,
+        "vmm.hotplug.net", "hot net", Vmm, Required,
         "a network interface that is plugged into a running guest is where Kata predicts, and carries packets"
     }
     VmmHotplugRootPort {
-        "vmm.hotplug.root-port", "hotplug.root-port", Detail,
+        "vmm.hotplug.root-port", "hotplug.root-port", Vmm, Detail,
         "a device that is plugged into a PCIe root port works, where Kata plugs VFIO devices if told to"
     }
     VmmImageNvdimm {
-        "vmm.image.nvdimm", "image.nvdimm", Shown,
+        "vmm.image.nvdimm", "image.nvdimm", Vmm, Shown,
         "QEMU gives a guest Kata's image as an NVDIMM, and its root filesystem is read there by DAX; the kernel \
          of such a guest is Kata's own, for without an initrd a distro's has no drivers"
     }
     VmmImageBlk {
-        "vmm.image.blk", "image.blk", Shown,
+        "vmm.image.blk", "image.blk", Vmm, Shown,
         "QEMU gives a guest Kata's image as a virtio-blk disk, and its root filesystem is read there; the kernel \
          of such a guest is Kata's own, for without an initrd a distro's has no drivers"
     }
     VmmVhostUserBlk {
-        "vmm.vhost-user-blk", "vhost-user-blk", Listed,
+        "vmm.vhost-user-blk", "vhost-user-blk", Vmm, Listed,
         "QEMU offers vhost-user-blk (SPDK volumes)"
     }
     VmmVfio {
-        "vmm.vfio", "vfio", Listed,
+        "vmm.vfio", "vfio", Vmm, Listed,
         "QEMU offers vfio-pci (device pass-through)"
     }
     VmmBuildGate {
-        "vmm.build-gate", "build-gate", Listed,
+        "vmm.build-gate", "build-gate", Vmm, Listed,
         "QEMU offers what Kata's own build of it insists on and only settings ask for"
     }
     VmmAmdIommu {
-        "vmm.amd-iommu", "amd-iommu", Listed,
+        "vmm.amd-iommu", "amd-iommu", Vmm, Listed,
         "QEMU offers amd-iommu"
     }
     VmmTdx {
-        "vmm.tdx", "tdx", Listed,
+        "vmm.tdx", "tdx", Vmm, Listed,
         "QEMU offers Intel TDX guests"
     }
     VmmSevSnp {
-        "vmm.sev-snp", "sev-snp", Listed,
+        "vmm.sev-snp", "sev-snp", Vmm, Listed,
         "QEMU offers AMD SEV-SNP guests"
     }
     KernelGuest {
-        "kernel.guest", "kernel", Required,
+        "kernel.guest", "kernel", Kernel, Required,
         "the distro's kernel works as Kata's guest kernel"
     }
     KernelHost {
-        "kernel.host", "host", Shown,
+        "kernel.host", "host", Kernel, Shown,
         "the distro's kernel works as Kata's host kernel"
     }
     HostKvm {
-        "host.kvm", "kvm", Detail,
+        "host.kvm", "kvm", Host, Detail,
         "KVM runs a vCPU on the release's kernel"
     }
     HostVhost {
-        "host.vhost", "vhost", Detail,
+        "host.vhost", "vhost", Host, Detail,
         "the release's kernel gives Kata vhost-vsock and vhost-net"
     }
     HostNetwork {
-        "host.network", "h net", Detail,
+        "host.network", "h net", Host, Detail,
         "the release's kernel can tie a pod's interface to a tap (tun, ingress, u32, mirred)"
     }
     HostCgroups {
-        "host.cgroups", "cgroups", Detail,
+        "host.cgroups", "cgroups", Host, Detail,
         "the host's cgroups have the controllers that Kata puts sandboxes under"
     }
     HostMemory {
-        "host.memory", "shm", Detail,
+        "host.memory", "shm", Host, Detail,
         "guest memory fits /dev/shm, where virtio-fs wants it"
     }
     HostIoUring {
-        "host.io-uring", "io_uring", Detail,
+        "host.io-uring", "io_uring", Host, Detail,
         "the release's QEMU reads disks by io_uring on the release's kernel"
     }
     HostContainerd {
-        "host.containerd", "containerd", Detail,
+        "host.containerd", "containerd", Host, Detail,
         "the release's containerd is there and runs"
     }
     HostCheck {
-        "host.check", "check", Detail,
+        "host.check", "check", Host, Detail,
         "what `kata-runtime check` and `kata-ctl check` ask of a host holds"
     }
     FsVirtioFs {
-        "fs.virtio-fs", "virtio-fs", Required,
+        "fs.virtio-fs", "virtio-fs", Fs(VirtioFs), Required,
         "virtio-fs works the way the profile uses it"
     }
     FsVirtioFsXattr {
-        "fs.virtio-fs.xattr", "vfs xattr", Detail,
+        "fs.virtio-fs.xattr", "vfs xattr", Fs(VirtioFs), Detail,
         "extended attributes work over virtio-fs with --xattr"
     }
     FsVirtioFsAcl {
-        "fs.virtio-fs.acl", "vfs acl", Detail,
+        "fs.virtio-fs.acl", "vfs acl", Fs(VirtioFs), Detail,
         "POSIX ACLs work over virtio-fs with --posix-acl"
     }
     FsVirtioFsHandles {
-        "fs.virtio-fs.handles", "vfs handles", Detail,
+        "fs.virtio-fs.handles", "vfs handles", Fs(VirtioFs), Detail,
         "virtiofsd holds no descriptor for a file that the guest only knows: it opens files by their handles"
     }
     FsVirtioFsPosix {
-        "fs.virtio-fs.posix", "vfs posix", Detail,
+        "fs.virtio-fs.posix", "vfs posix", Fs(VirtioFs), Detail,
         "pjdfstest sees no difference between virtio-fs and the native filesystem"
     }
     FsVirtio9p {
-        "fs.virtio-9p", "9p", Required,
+        "fs.virtio-9p", "9p", Fs(Virtio9p), Required,
         "9p works the way the profile uses it"
     }
     FsVirtio9pXattr {
-        "fs.virtio-9p.xattr", "9p xattr", Detail,
+        "fs.virtio-9p.xattr", "9p xattr", Fs(Virtio9p), Detail,
         "extended attributes work over 9p"
     }
     FsVirtio9pPosix {
-        "fs.virtio-9p.posix", "9p posix", Detail,
+        "fs.virtio-9p.posix", "9p posix", Fs(Virtio9p), Detail,
         "pjdfstest sees no difference between 9p and the native filesystem"
     }
     FsVirtioBlk {
-        "fs.virtio-blk", "blk", Required,
+        "fs.virtio-blk", "blk", Fs(VirtioBlk), Required,
         "a virtio block device with ext4 works"
     }
     FsVirtioBlkPosix {
-        "fs.virtio-blk.posix", "blk posix", Detail,
+        "fs.virtio-blk.posix", "blk posix", Fs(VirtioBlk), Detail,
         "pjdfstest sees no difference between the block device and the native filesystem"
     }
     ContainersRunc {
-        "containers.runc", "runc", Shown,
+        "containers.runc", "runc", Containers, Shown,
         "containers run under the distro's containerd and runc, the control of Kata's"
     }
     KataSmoke {
-        "kata.smoke", "kata", Shown,
+        "kata.smoke", "kata", Kata, Shown,
         "containers run under Kata itself"
     }
     KataFs {
-        "kata.fs", "kata fs", Shown,
+        "kata.fs", "kata fs", Kata, Shown,
         "containers share files with the host under Kata itself"
     }
     KataLimits {
-        "kata.limits", "kata limits", Shown,
+        "kata.limits", "kata limits", Kata, Shown,
         "limits on processes, memory and CPU time hold under Kata itself"
     }
     KataNet {
-        "kata.net", "kata net", Shown,
+        "kata.net", "kata net", Kata, Shown,
         "containers have a network under Kata itself"
     }
     KataCheck {
-        "kata.check", "kata check", Detail,
+        "kata.check", "kata check", Kata, Detail,
         "`kata-runtime check` or `kata-ctl check` itself accepts the host"
     }
     KataInitrd {
-        "kata.initrd", "kata initrd", Detail,
+        "kata.initrd", "kata initrd", Kata, Detail,
         "the distro's own initramfs tool makes an initrd that Kata's guests boot"
     }
     KataKernel {
-        "kata.kernel", "kata kernel", Detail,
+        "kata.kernel", "kata kernel", Kata, Detail,
         "Kata's own guest kernel boots under the distro's VMM; not for production with a distro"
     }
 }
@@ -249,14 +276,21 @@ impl Capability {
         self.tier() == Tier::Listed
     }
 
-    /// The share that it is about: `virtio-fs`.
-    pub fn share(self) -> Option<&'static str> {
-        self.name().strip_prefix("fs.").and_then(|rest| rest.split('.').next())
+    /// The share that it is about.
+    pub fn share(self) -> Option<Share> {
+        match self.area() {
+            Area::Fs(share) => Some(share),
+            Area::Packages | Area::Vmm | Area::Kernel | Area::Host | Area::Containers | Area::Kata => None,
+        }
     }
 
-    /// That of a shared filesystem, `virtio-fs`, where there is one.
-    pub fn of_share(share: &str) -> Option<Capability> {
-        format!("fs.{share}").parse().ok()
+    /// That of a share working at all.
+    pub fn of_share(share: Share) -> Capability {
+        match share {
+            Share::VirtioFs => Capability::FsVirtioFs,
+            Share::Virtio9p => Capability::FsVirtio9p,
+            Share::VirtioBlk => Capability::FsVirtioBlk,
+        }
     }
 }
 
@@ -317,10 +351,29 @@ mod tests {
             assert_eq!(capability.name().parse(), Ok(*capability));
             assert!(!Capability::ALL[..at].iter().any(|c| c.name() == capability.name()), "{capability}");
         }
-        assert_eq!(Capability::of_share("virtio-9p"), Some(Capability::FsVirtio9p));
-        assert_eq!(Capability::FsVirtio9pPosix.share(), Some("virtio-9p"));
+        assert_eq!(Capability::FsVirtio9pPosix.share(), Some(Share::Virtio9p));
         assert_eq!(Capability::VmmBoot.share(), None);
-        assert_eq!(Capability::of_share("nfs"), None);
+    }
+
+    /// Nobody has to decide by a name's beginning, but a reader may.
+    #[test]
+    fn a_name_begins_with_its_area() {
+        for capability in Capability::ALL {
+            let area = match capability.area() {
+                Area::Packages => "packages".to_owned(),
+                Area::Vmm => "vmm".to_owned(),
+                Area::Kernel => "kernel".to_owned(),
+                Area::Host => "host".to_owned(),
+                Area::Fs(share) => format!("fs.{share}"),
+                Area::Containers => "containers".to_owned(),
+                Area::Kata => "kata".to_owned(),
+            };
+            let rest = capability.name().strip_prefix(&area);
+            assert!(rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.')), "{capability}: {area}");
+        }
+        for share in Share::ALL {
+            assert_eq!(Capability::of_share(*share).name(), format!("fs.{share}"));
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub use virtiofsd::{DaemonStyle, Virtiofsd};
 
 use crate::capability::Capability;
 use crate::kata_version::KataVersion;
+use crate::share::Share;
 use serde::{Deserialize, Serialize};
 use std::sync::LazyLock;
 
@@ -67,8 +68,8 @@ pub struct Profile {
     pub maintained: bool,
     /// What sets it apart from the profile before it.
     pub changes: Vec<Change>,
-    /// Shared filesystems that the runtime and its guest agent know: `virtio-fs`, `virtio-9p`.
-    pub shares: Vec<String>,
+    /// Shared filesystems that the runtime and its guest agent know.
+    pub shares: Vec<Share>,
     /// What QEMU and the host's kernel must offer.
     pub gates: Vec<Gate>,
     /// Guest kernel modules.
@@ -152,8 +153,14 @@ impl Profile {
     }
 
     /// Whether the runtime and its guest agent know the shared filesystem.
-    pub fn shares(&self, share: &str) -> bool {
-        self.shares.iter().any(|s| s == share)
+    pub fn shares(&self, share: Share) -> bool {
+        self.shares.contains(&share)
+    }
+
+    /// The shared filesystems that they know, for a sentence: `virtio-fs, virtio-9p`.
+    pub fn share_names(&self) -> String {
+        let names: Vec<&str> = self.shares.iter().map(|share| share.name()).collect();
+        names.join(", ")
     }
 
     /// What must exist for a capability.

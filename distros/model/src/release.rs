@@ -2,6 +2,7 @@
 
 use crate::arch::Arch;
 use crate::package_manager::PackageManager;
+use crate::share::Share;
 use serde::{Deserialize, Serialize};
 
 /// What the record says about one release on one architecture: nothing optional is left to look up elsewhere.
@@ -44,9 +45,9 @@ impl Release {
         self.vmms.iter().find(|v| v.name == "qemu")
     }
 
-    /// The driver of that name (`virtio-fs`, `virtio-9p`).
-    pub fn filesystem(&self, name: &str) -> Option<&FilesystemDriver> {
-        self.filesystems.iter().find(|f| f.name == name)
+    /// The driver of a share.
+    pub fn filesystem(&self, share: Share) -> Option<&FilesystemDriver> {
+        self.filesystems.iter().find(|f| f.name == share.name())
     }
 
     /// All native packages that Kata needs of this release, sorted, without duplicates.

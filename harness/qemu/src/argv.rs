@@ -6,6 +6,7 @@ mod rs;
 use crate::launch::{Arg, FIRST_FD, FdPurpose, Form, InheritedFd, Launch};
 use crate::sandbox::{Disk, Sandbox, Shared};
 use model::profile::{BlkSource, ImageDriver, Profile, Runtime};
+use model::share::Share;
 use std::path::Path;
 
 /// What Kata passes for this sandbox under this profile, argument by argument.
@@ -37,7 +38,7 @@ pub enum ArgvError {
         /// The profile.
         profile: String,
         /// What was asked for.
-        share: &'static str,
+        share: Share,
         /// What it knows.
         known: String,
     },
@@ -64,11 +65,11 @@ pub enum ArgvError {
 fn validate(profile: &Profile, sandbox: &Sandbox) -> Result<(), ArgvError> {
     let share = match &sandbox.shared {
         Shared::None => None,
-        Shared::VirtioFs { .. } => Some("virtio-fs"),
-        Shared::Virtio9p { .. } => Some("virtio-9p"),
+        Shared::VirtioFs { .. } => Some(Share::VirtioFs),
+        Shared::Virtio9p { .. } => Some(Share::Virtio9p),
     };
-    if let Some(share) = share.filter(|share| !profile.shares(share)) {
-        return Err(ArgvError::Share { profile: profile.name.clone(), share, known: profile.shares.join(", ") });
+    if let Some(share) = share.filter(|share| !profile.shares(*share)) {
+        return Err(ArgvError::Share { profile: profile.name.clone(), share, known: profile.share_names() });
     }
     let mut names = vec![("sandbox id", &sandbox.id), ("console socket", &sandbox.console)];
     match &sandbox.shared {

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use model::profile::{BlkSource, DaemonStyle, Profile};
+use model::share::Share;
 use qemu::apply::apply;
 use qemu::deviation::Deviation;
 use qemu::launch::{FdPurpose, Launch};
@@ -160,7 +161,7 @@ fn a_disk_is_plugged_by_a_descriptor_that_goes_with_the_command() {
 #[test]
 #[cfg_attr(lacks = "qemu", ignore = "needs qemu-system-x86_64")]
 fn ninep_is_accepted_where_the_family_has_it() {
-    for profile in Profile::all().iter().filter(|p| p.shares("virtio-9p")) {
+    for profile in Profile::all().iter().filter(|p| p.shares(Share::Virtio9p)) {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         let shared = Shared::Virtio9p { dir: dir.display().to_string(), tag: SHARE_TAG.to_owned() };

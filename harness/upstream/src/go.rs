@@ -5,6 +5,7 @@ use crate::qmp;
 use crate::source::{Item, item, line_of, make_variable, makefile_list, quoted, quoted_after, without_comments};
 use crate::values::{Value, yes_or_no};
 use model::profile::{BlkReadOnly, DaemonStyle, Profile};
+use model::share::Share;
 
 const GOVMM: &[&str] =
     &["src/runtime/pkg/govmm/qemu/qemu.go", "src/runtime/vendor/github.com/kata-containers/govmm/qemu/qemu.go"];
@@ -117,7 +118,7 @@ pub(crate) fn values(tree: &Tree, profile: &Profile) -> Vec<Value> {
         let (path, text) = tree.first(&[path])?;
         line_of(text, "DRIVER_9P_TYPE").map(|line| (path, line))
     });
-    let expected = yes_or_no(profile.shares("virtio-9p"));
+    let expected = yes_or_no(profile.shares(Share::Virtio9p));
     all.push(Value::new(
         "shares virtio-9p",
         handler.map_or(GUEST_STORAGE[0], |(path, _)| path),

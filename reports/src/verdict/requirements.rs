@@ -57,7 +57,7 @@ impl<'a> Requirements<'a> {
 
     /// Whether the profile knows the shared filesystem that a capability is about, if it is about one.
     pub(super) fn has_share_of(&self, capability: Capability) -> bool {
-        let shared = Share::SHARED.iter().map(|share| share.name()).find(|share| capability.share() == Some(share));
+        let shared = capability.share().filter(|share| Share::SHARED.contains(share));
         shared.is_none_or(|share| self.profile.shares(share))
     }
 }

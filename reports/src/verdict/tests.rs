@@ -10,7 +10,7 @@ const ROOT: &str = "root";
 const FS: Capability = Capability::FsVirtioFs;
 
 fn go() -> Profile {
-    profile("go-3.29", "3.29 on", true, &["virtio-fs"])
+    profile("go-3.29", "3.29 on", true, &[Share::VirtioFs])
 }
 
 fn catalogue() -> Vec<Test> {
@@ -129,7 +129,7 @@ fn nobody_requires_it_or_only_others_do() {
     assert_eq!(of(Capability::VmmNet), Verdict::NotApplicable);
     assert_eq!(of(Capability::FsVirtio9pXattr), Verdict::NotApplicable, "the profile has no 9p");
     assert_eq!(of(Capability::KataSmoke), Verdict::Untested);
-    let old = profile("go-3.2", "3.2", false, &["virtio-fs", "virtio-9p"]);
+    let old = profile("go-3.2", "3.2", false, &[Share::VirtioFs, Share::Virtio9p]);
     assert_eq!(judge(&tests, &old, &Evidence::default())[&Capability::FsVirtio9pXattr].verdict, Verdict::Untested);
 }
 
@@ -269,7 +269,7 @@ fn what_only_a_list_shows_is_offered_and_never_supported() {
     for capability in Capability::ALL {
         let catalogue = vec![test(A, &[*capability], Qemu, &[], &[])];
         let mut profile = go();
-        profile.shares = vec!["virtio-fs".to_owned(), "virtio-9p".to_owned()];
+        profile.shares = vec![Share::VirtioFs, Share::Virtio9p];
         let judge = |outcome: Outcome| {
             judge(&catalogue, &profile, &evidence(&[(A, &[outcome])])).remove(capability).unwrap().verdict
         };

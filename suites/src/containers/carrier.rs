@@ -9,6 +9,7 @@ use crate::ensure;
 use crate::environment::{Container, Containers, Process, Runtime, Sandbox};
 use crate::outcome::Component;
 use crate::row::{Row, row};
+use crate::share::Share;
 
 const SOURCE: &str = include_str!("carrier.rs");
 
@@ -63,7 +64,7 @@ fn the_vmm_is_the_distros_with_the_profiles_arguments(containers: &dyn Container
         Runtime::Kata => {
             let release = containers.claims().in_use();
             let qemu = release.qemu().map(|vmm| vmm.path.clone());
-            let virtiofsd = release.filesystem("virtio-fs").and_then(|driver| driver.path.clone());
+            let virtiofsd = release.filesystem(Share::VirtioFs).and_then(|driver| driver.path.clone());
             let vmm = is_the_binary(vmm, qemu, "QEMU", &processes)?;
             is_the_binary(daemon, virtiofsd, "virtiofsd", &processes)?;
             let golden = containers.golden_arguments(task.id())?;

@@ -18,6 +18,7 @@ use crate::ensure;
 use crate::environment::{Environment, Machine, Question};
 use crate::outcome::Component;
 use crate::row::{Row, row};
+use crate::share::Share;
 use crate::test::Place;
 use model::profile::{BlkReadOnly, ImageDriver, Profile};
 use std::fs::{self, File};
@@ -77,7 +78,7 @@ fn image_is_read_as_a_disk(env: &dyn Environment) -> Check {
     let options = ["VIRTIO_BLK", "EXT4_FS"];
     let form = ImageForm {
         driver: ImageDriver::Blk,
-        modules: "virtio-blk",
+        modules: Share::VirtioBlk.name(),
         disk: "vda",
         bytes: layout::BYTES,
         options: &options,

@@ -5,6 +5,7 @@ use crate::check::{Check, Stop};
 use crate::ensure;
 use crate::environment::Environment;
 use crate::row::{Row, row};
+use crate::share::Share;
 use crate::under;
 use model::profile::{Gate, GateKind};
 use std::collections::BTreeMap;
@@ -129,21 +130,21 @@ fn kernel_has_the_modules_of_containers(env: &dyn Environment) -> Check {
 ///
 /// Without them the guest cannot mount `kataShared`, and no container has a root filesystem.
 fn kernel_has_the_modules_of_virtio_fs(env: &dyn Environment) -> Check {
-    has_modules(env, "virtio-fs")
+    has_modules(env, Share::VirtioFs.name())
 }
 
 /// The kernel has 9p and its virtio transport.
 ///
 /// Kata up to 3.28 mounts 9p with `trans=virtio`; Debian's cloud kernels leave it out.
 fn kernel_has_the_modules_of_virtio_9p(env: &dyn Environment) -> Check {
-    has_modules(env, "virtio-9p")
+    has_modules(env, Share::Virtio9p.name())
 }
 
 /// The kernel has virtio-blk and ext4.
 ///
 /// Kata attaches block volumes and devmapper snapshots as virtio disks, usually with ext4.
 fn kernel_has_the_modules_of_virtio_blk(env: &dyn Environment) -> Check {
-    has_modules(env, "virtio-blk")
+    has_modules(env, Share::VirtioBlk.name())
 }
 
 /// The kernel can give user space an IOMMU by iommufd.

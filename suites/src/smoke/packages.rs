@@ -6,6 +6,7 @@ use crate::ensure;
 use crate::environment::{Environment, Ran};
 use crate::outcome::Component;
 use crate::row::{Row, row};
+use crate::share::Share;
 use model::package_manager::PackageManager;
 use model::release::Release;
 use std::time::Duration;
@@ -151,7 +152,7 @@ fn virtiofsd_path(env: &dyn Environment) -> Result<String, Stop> {
 }
 
 fn path_of_virtiofsd(release: &Release) -> Result<String, Stop> {
-    release.filesystem("virtio-fs").and_then(|f| f.path.clone()).ok_or_else(|| {
+    release.filesystem(Share::VirtioFs).and_then(|f| f.path.clone()).ok_or_else(|| {
         let name = release.name();
         Stop::blame(Component::Record, format!("the record names no virtiofsd for {name} on {}", release.arch))
     })

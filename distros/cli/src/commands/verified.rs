@@ -7,6 +7,7 @@ use clap::Args;
 use model::capability::Capability;
 use model::profile::Profile;
 use model::record::ComponentKind;
+use model::share::Share;
 use operator::standing::{Standing, standing};
 use std::fmt::Write as _;
 
@@ -85,8 +86,8 @@ fn usual(system: &System, profile: &Profile) -> Vec<Capability> {
         Capability::KernelGuest,
     ];
     let filesystems = system.stated().into_iter().filter(|s| s.kind == ComponentKind::Fs && s.packaged);
-    let share = filesystems.map(|s| s.name).find(|name| profile.shares(name));
-    capabilities.extend(share.and_then(|name| Capability::of_share(&name)));
+    let share = filesystems.filter_map(|s| Share::of_name(&s.name)).find(|share| profile.shares(*share));
+    capabilities.extend(share.map(Capability::of_share));
     capabilities
 }
 

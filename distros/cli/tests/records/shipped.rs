@@ -113,8 +113,8 @@ fn what_a_release_does_not_offer_is_known() {
     let lacking = of_every_release(|_, release| {
         let mut lacks = Vec::new();
         lacks.extend(release.vmms.is_empty().then_some("a VMM"));
-        lacks.extend(release.filesystem("virtio-fs").is_none().then_some("virtio-fs"));
-        lacks.extend(release.filesystem("virtio-9p").is_none().then_some("virtio-9p"));
+        lacks.extend(release.filesystem(Share::VirtioFs).is_none().then_some("virtio-fs"));
+        lacks.extend(release.filesystem(Share::Virtio9p).is_none().then_some("virtio-9p"));
         lacks.extend(release.kernel.is_none().then_some("a kernel"));
         lacks.extend(release.container_manager.is_none().then_some("a container manager"));
         lacks.extend(release.oci_image.is_none().then_some("an image"));
@@ -196,11 +196,11 @@ fn the_daemon_is_where_the_packaging_puts_it() {
     ] {
         let (distro, release) = target.split_once(':').expect("a target");
         let release = database.record(distro).expect(distro).release(release, Arch::X86_64).expect(target);
-        let driver = release.filesystem("virtio-fs").expect(target);
+        let driver = release.filesystem(Share::VirtioFs).expect(target);
         assert_eq!((driver.packages.as_slice(), driver.path.as_deref()), (&[package.to_owned()][..], Some(path)));
     }
     let focal = database.record("ubuntu").expect("ubuntu").release("focal", Arch::X86_64).expect("focal");
-    assert!(focal.filesystem("virtio-fs").is_none(), "QEMU 4.2 had no daemon");
+    assert!(focal.filesystem(Share::VirtioFs).is_none(), "QEMU 4.2 had no daemon");
 }
 
 #[test]

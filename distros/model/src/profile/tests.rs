@@ -23,7 +23,7 @@ fn every_gate_cites_a_file_at_a_tag() {
 #[test]
 fn ninep_is_gated_exactly_where_the_agent_knows_it() {
     for profile in Profile::all() {
-        let known = profile.shares("virtio-9p");
+        let known = profile.shares(Share::Virtio9p);
         assert_eq!(known, profile.gates_of(Capability::FsVirtio9p).next().is_some(), "{}", profile.name);
         assert_eq!(known, !profile.modules.virtio_9p.is_empty(), "{}", profile.name);
     }

@@ -3,6 +3,7 @@
 use super::{Component, Confidence, Fact, Parts, PerArch, is_package_name};
 use crate::decode::Decoder;
 use crate::release::{Archive, PackageSuite};
+use crate::share::Share;
 use crate::syntax::{Kind, Node};
 
 const SUITE_KEYS: &[&str] = &["name", "archive", "components"];
@@ -84,7 +85,7 @@ fn filesystems(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Opti
 /// `9p` is short for `virtio-9p`.
 fn filesystem_name(name: &str) -> String {
     match name {
-        "9p" => "virtio-9p".to_owned(),
+        "9p" => Share::Virtio9p.name().to_owned(),
         other => other.to_owned(),
     }
 }

@@ -83,8 +83,9 @@ fn judge(
     found: &Found,
 ) -> Result<(Share, Vec<String>), PassedOver> {
     let mut no = PassedOver { name: driver.name.clone(), why: Vec::new(), install: Vec::new(), forceable: None };
-    if !profile.shares(&driver.name) {
-        no.why.push(format!("Kata {} has no {}: it has {}", profile.range, driver.name, profile.shares.join(", ")));
+    let known = model::share::Share::of_name(&driver.name);
+    if !known.is_some_and(|share| profile.shares(share)) {
+        no.why.push(format!("Kata {} has no {}: it has {}", profile.range, driver.name, profile.share_names()));
         return Err(no);
     }
     if found.lacks.contains(&driver.name) {
@@ -126,7 +127,7 @@ fn judge(
             return Err(no);
         }
     };
-    let (against, evidence) = match Capability::of_share(&driver.name) {
+    let (against, evidence) = match known.map(Capability::of_share) {
         Some(capability) => said(verified, release, profile, capability, &components(driver, release), found),
         None => (Vec::new(), Vec::new()),
     };

@@ -4,6 +4,7 @@
 
 use crate::kernel_image::newest;
 use model::release::Release;
+use model::share::Share;
 use root::Root;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -131,7 +132,7 @@ impl Found {
     /// What cannot be read counts as not there.
     pub fn gather(root: &Root, release: &Release) -> Found {
         let hypervisor = release.qemu().map(|v| v.path.clone()).filter(|p| root.has_file(Path::new(p)));
-        let daemon = release.filesystem("virtio-fs").and_then(|f| f.path.clone());
+        let daemon = release.filesystem(Share::VirtioFs).and_then(|f| f.path.clone());
         let qemu = hypervisor.as_deref().and_then(|p| binary(root, p));
         let sysctl = root.utf8_if_any(Path::new("/proc/sys/kernel/io_uring_disabled")).ok().flatten();
         let kernel =

@@ -12,6 +12,7 @@
 
 use model::kata_version::KataVersion;
 use model::profile::Profile;
+use model::share::Share;
 use operator::configure::{
     Configuration, DROP_IN, Flavour, Found, Guest, Inputs, Located, Merged, PlanError, Setting, drop_in, edited,
     locate, plan, reads_drop_ins, settings,
@@ -104,7 +105,7 @@ fn planned(
             let path = match wanting.component.as_str() {
                 "qemu" => release.qemu().map(|vmm| vmm.path.clone()),
                 "kernel" => release.kernel.as_ref().map(|kernel| kernel.image.clone()),
-                share => release.filesystem(share).and_then(|driver| driver.path.clone()),
+                name => Share::of_name(name).and_then(|share| release.filesystem(share)?.path.clone()),
             };
             Stop::blame_record(wanting.packages.iter().cloned().chain(path), e.to_string())
         }

@@ -72,7 +72,7 @@ impl Session<'_> {
         let brought = |name: &str| self.claims.brought.contains_key(name);
         let release = &self.claims.release;
         let qemu = release.qemu().map(|vmm| vmm.path.clone()).filter(|_| !brought("qemu"));
-        let virtiofsd = release.filesystem(Share::VirtioFs.name()).and_then(|f| f.path.clone());
+        let virtiofsd = release.filesystem(Share::VirtioFs).and_then(|f| f.path.clone());
         Some(qemu.into_iter().chain(virtiofsd.filter(|_| !brought("virtiofsd"))).collect())
     }
 

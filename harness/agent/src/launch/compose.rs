@@ -85,7 +85,7 @@ pub fn compose(
         provided,
         sandbox,
         paths,
-        release.filesystem(Share::VirtioFs.name()).and_then(|f| f.path.as_deref()),
+        release.filesystem(Share::VirtioFs).and_then(|f| f.path.as_deref()),
     )?;
     let deviations = qemu.deviations.iter().chain(daemon.iter().flat_map(|d| &d.deviations)).cloned().collect();
     Ok(Composed {
