@@ -122,7 +122,7 @@ pub enum Cause {
         machine: String,
     },
     /// A package manager for which no installer is written.
-    #[error("no installer is written for the package manager `{}`", word(.manager))]
+    #[error("no installer is written for the package manager `{manager}`")]
     UnsupportedPackageManager {
         /// The release's.
         manager: PackageManager,
@@ -264,7 +264,7 @@ impl Cause {
             Cause::ToolMissing { program } => format!("install `{program}`, or use the OCI source"),
             Cause::NotRoot => "run as root".to_owned(),
             Cause::UnsupportedPackageManager { written, .. } => {
-                let written: Vec<String> = written.iter().map(word).collect();
+                let written: Vec<&str> = written.iter().map(|manager| manager.name()).collect();
                 format!(
                     "images are made of releases with {} so far; run `kata-qualify run --in host` on such a system itself",
                     written.join(", ")
@@ -276,11 +276,6 @@ impl Cause {
             _ => return None,
         })
     }
-}
-
-/// A package manager as records name it.
-fn word(manager: &PackageManager) -> String {
-    format!("{manager:?}").to_lowercase()
 }
 
 /// `3 days`, `5 hours`, `12 minutes`: the age of a cached image for people.

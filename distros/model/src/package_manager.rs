@@ -23,3 +23,49 @@ pub enum PackageManager {
     /// NixOS.
     Nix,
 }
+
+impl PackageManager {
+    /// All of them.
+    pub const ALL: &'static [PackageManager] = &[
+        PackageManager::Apt,
+        PackageManager::Dnf,
+        PackageManager::Yum,
+        PackageManager::Zypper,
+        PackageManager::Pacman,
+        PackageManager::Apk,
+        PackageManager::Emerge,
+        PackageManager::Nix,
+    ];
+
+    /// The word in a record, `package-manager:`.
+    pub fn name(self) -> &'static str {
+        match self {
+            PackageManager::Apt => "apt",
+            PackageManager::Dnf => "dnf",
+            PackageManager::Yum => "yum",
+            PackageManager::Zypper => "zypper",
+            PackageManager::Pacman => "pacman",
+            PackageManager::Apk => "apk",
+            PackageManager::Emerge => "emerge",
+            PackageManager::Nix => "nix",
+        }
+    }
+}
+
+impl std::fmt::Display for PackageManager {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_manager_has_one_name_everywhere() {
+        for manager in PackageManager::ALL {
+            assert_eq!(serde_json::to_string(manager).unwrap(), format!("\"{manager}\""));
+        }
+    }
+}

@@ -24,18 +24,6 @@ const RECORD_KEYS: &[&str] = &[
 const RELEASE_KEYS: &[&str] =
     &["version", "codename", "aliases", "derives-from", "released", "eol", "lts", "arch", "confidence"];
 
-/// The package managers by their names in a record.
-const PACKAGE_MANAGERS: &[(&str, PackageManager)] = &[
-    ("apt", PackageManager::Apt),
-    ("dnf", PackageManager::Dnf),
-    ("yum", PackageManager::Yum),
-    ("zypper", PackageManager::Zypper),
-    ("pacman", PackageManager::Pacman),
-    ("apk", PackageManager::Apk),
-    ("emerge", PackageManager::Emerge),
-    ("nix", PackageManager::Nix),
-];
-
 /// The keys of a record's top level and of a release, for whoever describes the format elsewhere.
 #[cfg(all(test, feature = "schema"))]
 pub(crate) fn keys() -> (Vec<&'static str>, Vec<&'static str>) {
@@ -136,7 +124,8 @@ fn package_manager(d: &mut Decoder<'_>, root: &Node) -> Option<Option<(PackageMa
         (None, Some(node)) | (Some(node), None) => node,
         (None, None) => return Some(None),
     };
-    let word = d.word(node, "package manager", "unknown-package-manager", PACKAGE_MANAGERS)?;
+    let known: Vec<(&str, PackageManager)> = PackageManager::ALL.iter().map(|m| (m.name(), *m)).collect();
+    let word = d.word(node, "package manager", "unknown-package-manager", &known)?;
     Some(Some((word, Place::of(node))))
 }
 
