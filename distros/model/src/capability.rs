@@ -8,14 +8,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub enum Tier {
     /// Kata does not run without it.
     Required,
-    /// As [`Tier::Required`], but where the environment cannot show it `--strict` does without.
+    /// As [`Tier::Required`], but `--strict` does not ask for it where the environment cannot show it.
     IfProvided,
     /// In the overview, and nobody needs it for running Kata.
     Shown,
     /// In the table of details, and nobody needs it for running Kata.
     Detail,
     /// As [`Tier::Detail`], and all that is looked at is a list, QEMU's of its devices or objects: it is `offered` at
-    /// best, for nobody used it.
+    /// best, because nobody used it.
     Listed,
 }
 
@@ -125,12 +125,12 @@ capabilities! {
     VmmImageNvdimm {
         "vmm.image.nvdimm", "image.nvdimm", Vmm, Shown,
         "QEMU gives a guest Kata's image as an NVDIMM, and its root filesystem is read there by DAX; the kernel \
-         of such a guest is Kata's own, for without an initrd a distro's has no drivers"
+         of such a guest is Kata's own, because without an initrd a distro's has no drivers"
     }
     VmmImageBlk {
         "vmm.image.blk", "image.blk", Vmm, Shown,
         "QEMU gives a guest Kata's image as a virtio-blk disk, and its root filesystem is read there; the kernel \
-         of such a guest is Kata's own, for without an initrd a distro's has no drivers"
+         of such a guest is Kata's own, because without an initrd a distro's has no drivers"
     }
     VmmVhostUserBlk {
         "vmm.vhost-user-blk", "vhost-user-blk", Vmm, Listed,
@@ -284,7 +284,7 @@ impl Capability {
         }
     }
 
-    /// That of a share working at all.
+    /// The capability that a share works at all.
     pub fn of_share(share: Share) -> Capability {
         match share {
             Share::VirtioFs => Capability::FsVirtioFs,

@@ -27,7 +27,7 @@ impl Decoder<'_> {
         &mut self.diagnostics[at]
     }
 
-    /// What to write instead of `word`; comparing takes time, which is not taken for findings that are left out.
+    /// What to write instead of `word`; not looked for when the finding is left out anyway, because comparing takes time.
     fn suggestion(&self, word: &str, known: &[&str]) -> Option<String> {
         (self.diagnostics.len() < MAX_FINDINGS).then(|| match nearest(word, known.iter().copied()) {
             Some(name) => format!("did you mean `{name}`?"),
@@ -79,7 +79,7 @@ impl Decoder<'_> {
         }
     }
 
-    /// Refuses what would end a line or act on a terminal where the text is told.
+    /// Refuses what would end a line, or act on a terminal, where the text is shown.
     pub(crate) fn printable(&mut self, span: Range<usize>, text: &str) -> bool {
         let found = text.chars().find(|c| c.is_control() || is_direction_control(*c));
         if let Some(c) = found {
@@ -188,7 +188,7 @@ impl Decoder<'_> {
             };
             let message = format!("unknown architecture `{word}`");
             let known = Arch::ALL.iter().find(|a| a.debian_name() == word);
-            // Between quotes the span is the word's with them; the plain word is certain.
+            // The span of a quoted word has its quotes; only a plain word can be replaced safely.
             let certain = known.filter(|_| self.text.get(span.clone()) == Some(word));
             let fix = certain.map(|a| Fix { start: span.start, end: span.end, replacement: a.name().to_owned() });
             let found = self.error("unknown-arch", span, message);
@@ -270,7 +270,7 @@ impl Decoder<'_> {
         let mut first_at: BTreeMap<&str, usize> = BTreeMap::new();
         for entry in node.entries() {
             match first_at.get(entry.key.as_str()) {
-                // Counting the first one's line takes time; a file of nothing else gets no more.
+                // Counting the first one's line takes time; a file that is full of them gets no more.
                 Some(_) if self.diagnostics.len() > MAX_FINDINGS => return,
                 Some(first) => {
                     let (line, _) = crate::diagnostic::line_column(self.text, *first);

@@ -15,7 +15,7 @@ pub enum Severity {
     Warning,
 }
 
-/// A replacement that would put a finding right.
+/// A replacement that corrects what was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fix {
     /// First byte that is replaced.
@@ -48,7 +48,7 @@ pub struct Diagnostic {
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// Replacements that put it right, in order, not overlapping.
+    /// Replacements that correct it, in order, not overlapping.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fixes: Vec<Fix>,
 }
@@ -123,7 +123,7 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
         };
         let message = printable(&self.message);
-        // Rendered whole, a long file would be gone through for each of its findings.
+        // Only an excerpt: a long file would be searched for each of its findings.
         let excerpt = Excerpt::of(text, self.start..self.end);
         let mut groups = vec![level.primary_title(message.as_str()).id(self.rule).element(
             excerpt.snippet(&self.file).annotation(AnnotationKind::Primary.span(first_line(
@@ -178,7 +178,7 @@ impl Excerpt {
 
 /// Text after the `::` of a workflow command; GitHub decodes these three escapes and no others.
 ///
-/// What else acts on a terminal, or turns text around, stands there as its number.
+/// Other characters that act on a terminal, or turn text around, are written as their numbers.
 fn command_data(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(|line| printable(line.trim_end_matches('\r'))).collect();
     lines.join("\n").replace('%', "%25").replace('\n', "%0A")
@@ -189,7 +189,7 @@ fn property(text: &str) -> String {
     command_data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// Findings that are kept of one file; who has more needs the first ones.
+/// Findings that are kept of one file: a person needs the first ones.
 pub const MAX_FINDINGS: usize = 100;
 
 /// The findings of one file in its order, at most [`MAX_FINDINGS`], each with file, line and column.
@@ -203,7 +203,7 @@ pub fn finish(mut found: Vec<Diagnostic>, text: &str, file: &str) -> Vec<Diagnos
         }
     }
     for diagnostic in &mut found {
-        // A name may hold a line feed, and a line of its own may be a command to whoever reads it.
+        // A name may hold a line feed, and a new line may be a command to the program that reads it.
         diagnostic.file = printable(file);
         (diagnostic.line, diagnostic.column) = line_column(text, diagnostic.start);
     }

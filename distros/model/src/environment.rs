@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Where a target is brought up; what comes later shows more, and what it says outranks what an earlier one does.
+/// Where a target is brought up; a later one shows more, and its verdict outranks an earlier one's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Environment {
@@ -11,7 +11,7 @@ pub enum Environment {
     Container,
     /// The release's rootfs as a disk, booted with its own kernel.
     Vm,
-    /// The machine one sits at.
+    /// This machine itself.
     Host,
 }
 

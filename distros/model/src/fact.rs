@@ -66,7 +66,7 @@ impl<T> PerArch<T> {
         }
     }
 
-    /// Whether anything is stated for one architecture, be it that nobody knows.
+    /// Whether anything is stated for one architecture, also if it is that nobody knows.
     pub fn states(&self, arch: Arch) -> bool {
         match self {
             PerArch::All(_) => true,

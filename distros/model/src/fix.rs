@@ -1,4 +1,4 @@
-//! Lists that lost their marks: a map that repeats `name:`, as in the proposal's mail.
+//! Lists whose dashes are missing: a map that repeats `name:`, as in the proposal's mail.
 
 use crate::diagnostic::{Diagnostic, Fix};
 use crate::syntax::{Entry, Kind, Node};
@@ -110,7 +110,7 @@ fn as_list(text: &str, entry: &Entry) -> Option<Fix> {
     Some(Fix { start, end, replacement: fixed })
 }
 
-/// `text` with all replacements made; overlapping ones are left for another time.
+/// `text` with all replacements made; of those that overlap only the first.
 pub fn apply(text: &str, diagnostics: &[Diagnostic]) -> String {
     let mut fixes: Vec<&Fix> = diagnostics.iter().flat_map(|d| &d.fixes).collect();
     fixes.sort_by_key(|f| (f.start, f.end));

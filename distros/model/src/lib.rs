@@ -23,7 +23,7 @@ pub mod profile; // ranges of Kata versions, derived from a base and what change
 // From YAML to values, with a place for each mistake.
 mod decode; // from nodes to values, collecting every mistake
 pub mod diagnostic; // one finding, its place, and how it is shown
-pub mod fix; // lists that lost their marks, and how fixes are made
+pub mod fix; // lists whose dashes are missing, and how fixes are made
 pub mod lint; // everything that is wrong with a file, or looks wrong
 #[cfg(feature = "schema")]
 pub mod schema; // the JSON Schemas of both kinds of files

@@ -27,9 +27,9 @@ pub struct Origin {
 ///
 /// # Errors
 ///
-/// One finding: of rule `unreadable` where there is no text to check.
+/// One finding, of the rule `unreadable` where there is no text to check.
 pub fn read_text(path: &Path) -> Result<String, Box<Diagnostic>> {
-    // Without waiting: opening a pipe would, for its writer.
+    // Without waiting: opening a pipe waits until somebody writes to it.
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
     let opened = rustix::fs::open(path, flags, rustix::fs::Mode::empty());
     let opened = opened.map_err(std::io::Error::from).and_then(|f| {
@@ -88,7 +88,7 @@ pub struct RecordError {
 }
 
 impl RecordError {
-    /// That there is no text.
+    /// The error that there is no text.
     pub(crate) fn unread(path: &Path, found: Diagnostic) -> RecordError {
         RecordError { path: path.to_owned(), text: String::new(), diagnostics: vec![found] }
     }

@@ -2,7 +2,7 @@
 
 /// The known name that is most like `word`, if any is like it at all; of numbers, the one that differs least.
 pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    // The comparison is quadratic, and nothing that long is a slip of the pen.
+    // The comparison is quadratic, and nobody misspells a word that long.
     if word.len() > 64 {
         return None;
     }
@@ -16,7 +16,7 @@ pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
         .map(|(_, name)| name)
 }
 
-/// `; did you mean ...?`, if there is something to mean.
+/// `; did you mean ...?`, if some known name is near.
 pub(crate) fn did_you_mean(nearest: &Option<String>) -> String {
     match nearest {
         Some(name) => format!("; did you mean `{name}`?"),

@@ -109,7 +109,7 @@ pub fn parse(text: &str) -> Result<Node, Vec<Diagnostic>> {
         let message = format!("the character U+{:04X} cannot stand in a record", c as u32);
         let found = Diagnostic::error("syntax", text, at..at + c.len_utf8(), message)
             .hint("save the file as UTF-8 text without a byte order mark");
-        // Only at the beginning is it certain that nothing was meant by it.
+        // Only at the beginning is it certain that it means nothing.
         let mark =
             (at == 0 && c == '\u{feff}').then(|| Fix { start: 0, end: c.len_utf8(), replacement: String::new() });
         return refuse(found.fixes(mark.into_iter().collect()));
@@ -289,7 +289,7 @@ fn null_at(at: usize) -> Node {
     Node { span: at..at, kind: Kind::Null }
 }
 
-/// A node's own bytes: yaml-edit counts white space and comments around a collection in.
+/// A node's own bytes, because yaml-edit includes white space and comments around a collection.
 fn trim(text: &str, span: Range<usize>) -> Range<usize> {
     let slice = text.get(span.clone()).unwrap_or_default();
     let start = span.start + (slice.len() - slice.trim_start().len());

@@ -23,7 +23,7 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// Those of a file that is for whoever writes it alone.
+    /// Those of a file that only this process's user may read.
     pub fn private() -> Attributes {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         Attributes { uid, gid, mode: 0o600, extended: BTreeMap::new() }
@@ -34,7 +34,7 @@ impl Attributes {
         Ok(Attributes { uid: meta.uid(), gid: meta.gid(), mode: meta.mode() & 0o7777, extended: extended(file)? })
     }
 
-    /// Gives them to a file; what it has already is not set, so that one's own file needs no privilege.
+    /// Gives them to a file; those that it has already are not set, so that a user's own file needs no privilege.
     pub(crate) fn put(&self, file: &File) -> io::Result<()> {
         let meta = file.metadata()?;
         if (meta.uid(), meta.gid()) != (self.uid, self.gid) {

@@ -1,7 +1,7 @@
 //! A directory taken as `/`: the running system, or another one that is mounted somewhere.
 //!
-//! Paths here are absolute and seen from inside; symbolic links are followed as a process would that had changed its root
-//! there, so `/host/etc/os-release -> /usr/lib/os-release` is a file of the node and not of the pod.
+//! Paths here are absolute and seen from inside; symbolic links are followed as a process does whose root is there, so
+//! `/host/etc/os-release -> /usr/lib/os-release` is a file of the node and not of the pod.
 
 mod attributes; // a file's owner, mode and extended attributes
 mod error; // why a file cannot be used

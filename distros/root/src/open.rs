@@ -37,7 +37,7 @@ pub(super) fn open(at: impl AsFd, path: &Path, flags: OFlags, how: ResolveFlags)
     }
 }
 
-/// The directory that is taken as `/`; it is also found out whether the kernel has `openat2`.
+/// The directory that is taken as `/`; fails where the kernel has no `openat2`.
 pub(super) fn top(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let top = rustix::fs::open(path, flags, Mode::empty())?;
@@ -48,7 +48,7 @@ pub(super) fn top(path: &Path) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// The reason in words, for the kernel's own are `Function not implemented`.
+/// The reason in words, because the kernel's own are `Function not implemented`.
 pub(super) fn said(errno: Errno) -> io::Error {
     if errno == Errno::NOSYS { without_openat2() } else { errno.into() }
 }

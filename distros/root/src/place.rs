@@ -88,7 +88,7 @@ impl Root {
     ///
     /// Those of [`Root::make_place`].
     pub fn make_folder(&self, inside: &Path) -> Result<OwnedFd, RootError> {
-        // The name is nobody's: only its folder counts.
+        // The name is never used: only its folder counts.
         Ok(self.make_place_itself(&inside.join("_"))?.folder)
     }
 
@@ -112,7 +112,7 @@ impl Root {
         let shown = self.shown(&path);
         let failed = |source| RootError::Write { path: shown.clone(), source };
         let Some(name) = path.file_name() else { return Err(failed(Errno::ISDIR.into())) };
-        // Component by component, none of them a link: what has become one since is not followed.
+        // Component by component, none of them a link: one that has become a link since is not followed.
         let mut folder = open(self.top().map_err(failed)?, Path::new(""), OFlags::PATH, ITSELF).map_err(failed)?;
         let mut above = None;
         for part in path.parent().into_iter().flat_map(parts) {
@@ -202,7 +202,7 @@ impl Place {
             true => Ok(()),
             false => Err(io::Error::other("not a regular file")),
         };
-        // First without opening it in earnest: a device's opening can have effects.
+        // First only as a path, because opening a device can have effects.
         let looked_at = open(&self.folder, name, OFlags::PATH | OFlags::NOFOLLOW, ONE)?;
         regular(&File::from(looked_at))?;
         let file = File::from(open(&self.folder, name, flags | OFlags::NONBLOCK | OFlags::NOCTTY, ITSELF)?);

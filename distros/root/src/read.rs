@@ -96,7 +96,7 @@ impl Root {
     ///
     /// # Errors
     ///
-    /// That it is there and cannot be listed, or has more names than any has.
+    /// That it is there and cannot be listed, or has more than 100,000 names.
     pub fn list(&self, inside: &Path) -> Result<Vec<String>, RootError> {
         self.list_up_to(inside, MAX_ENTRIES)
     }

@@ -22,7 +22,7 @@ const MAX_LINKS: usize = 40;
 #[derive(Debug, Clone)]
 pub struct Root {
     outer: PathBuf,
-    /// What kept the running system's `/` from being opened is told by the first call.
+    /// If the running system's `/` could not be opened, the first call says why.
     top: Arc<Result<OwnedFd, Errno>>,
 }
 
@@ -77,7 +77,7 @@ impl Root {
         self.open(inside, OFlags::PATH | OFlags::DIRECTORY).map_err(self.cannot_read(inside))
     }
 
-    /// What stands at a path, without opening it: a device's opening can have effects.
+    /// What stands at a path, without opening it, because opening a device can have effects.
     pub(crate) fn seen(&self, inside: &Path) -> io::Result<Metadata> {
         File::from(self.open(inside, OFlags::PATH)?).metadata()
     }
@@ -89,7 +89,7 @@ impl Root {
 
     /// The path with every symbolic link followed inside the root; the last component need not exist.
     ///
-    /// It is for telling and comparing paths, and for writing beside the real file.
+    /// For showing and comparing paths, and for writing beside the real file.
     ///
     /// # Errors
     ///
@@ -156,7 +156,7 @@ impl Root {
         self.look(inside).ok().flatten()
     }
 
-    /// [`Root::metadata`] that tells what is not there from what cannot be looked at.
+    /// [`Root::metadata`] that distinguishes what is not there from what cannot be looked at.
     ///
     /// # Errors
     ///
@@ -168,7 +168,7 @@ impl Root {
         }
     }
 
-    /// What stands at a path; a link in the last component is told and not followed.
+    /// What stands at a path; a link in the last component is not followed.
     ///
     /// # Errors
     ///

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 #[derive(Default)]
 pub(super) struct Layers {
     drafts: BTreeMap<String, Draft>,
-    /// What was proved of each distro, and a file that says so.
+    /// What was proved of each distro, and the last file that says so.
     verdicts: BTreeMap<String, (Vec<VerifiedEntry>, PathBuf)>,
     problems: Vec<RecordError>,
     broken: BTreeMap<String, PathBuf>,
@@ -25,7 +25,7 @@ impl Layers {
         }
         for (path, text) in VERDICTS {
             match VerifiedFile::parse(Path::new(path), text) {
-                Ok(file) => self.prove(Path::new(path), file),
+                Ok(file) => self.add_entries(Path::new(path), file),
                 Err(error) => self.problems.push(error),
             }
         }
@@ -65,9 +65,9 @@ impl Layers {
         }
     }
 
-    /// A file of verdicts that is not built in: of it is kept what a harness can have written.
+    /// A file of verdicts that is not built in: only what a harness can have written is kept.
     ///
-    /// What is wrong with it costs its own verdicts and nothing else.
+    /// A mistake in it costs its own verdicts and nothing else.
     fn add_verdicts(&mut self, path: &Path, text: Result<String, Box<Diagnostic>>) {
         let text = match text {
             Ok(text) => text,
@@ -76,14 +76,14 @@ impl Layers {
         match VerifiedFile::parse(path, &text) {
             Ok(mut file) => {
                 self.problems.extend(file.without_forged(path, &text));
-                self.prove(path, file);
+                self.add_entries(path, file);
             }
             Err(error) => self.problems.push(error),
         }
     }
 
     /// Verdicts over those of the layers below, entry by entry.
-    fn prove(&mut self, path: &Path, mut file: VerifiedFile) {
+    fn add_entries(&mut self, path: &Path, mut file: VerifiedFile) {
         let (below, from) = self.verdicts.entry(file.distro).or_default();
         below.retain(|old| !file.entries.iter().any(|new| new.key() == old.key()));
         below.append(&mut file.entries);
@@ -127,7 +127,7 @@ impl Layers {
             }
         }
         for (name, (_, path)) in self.verdicts {
-            // Of a broken record it is told already.
+            // A broken record has been reported already.
             if !database.broken.contains_key(&name) && !self.broken.contains_key(&name) {
                 let message = format!("there is no record of `{name}`, of which this file has verdicts");
                 database.problems.push(unreadable(&path, &message));
@@ -163,7 +163,7 @@ impl Layers {
     }
 }
 
-/// The `*.yaml` of a directory, sorted: the order of a directory is not one.
+/// The `*.yaml` of a directory, sorted, because a directory has no order of its own.
 fn yaml_files(directory: &Path) -> Result<Vec<PathBuf>, DatabaseError> {
     let failed = |source| DatabaseError::Directory { path: directory.to_owned(), source };
     let mut files = Vec::new();

@@ -43,11 +43,11 @@ pub struct Change {
     pub source: String,
 }
 
-/// Why a file of a family is none.
+/// Why a family's file cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FamilyError {
-    /// It is no such YAML.
+    /// It is not YAML of this form.
     #[error(transparent)]
     Yaml(#[from] serde_yaml::Error),
     /// A profile cannot be made of what the file says.

@@ -14,14 +14,14 @@ use std::ops::Range;
 
 /// Where a value stands that is no [`Fact`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Position {
     span: Range<usize>,
     source: usize,
 }
 
-impl Place {
-    pub(crate) fn of(node: &Node) -> Place {
-        Place { span: node.span.clone(), source: 0 }
+impl Position {
+    pub(crate) fn of(node: &Node) -> Position {
+        Position { span: node.span.clone(), source: 0 }
     }
 }
 
@@ -32,8 +32,8 @@ pub(crate) struct Draft {
     pub(crate) distro: String,
     pub(crate) ids: Vec<String>,
     pub(crate) derives_from: Option<String>,
-    pub(crate) package_manager: Option<(PackageManager, Place)>,
-    pub(crate) arches: Option<(Vec<Arch>, Place)>,
+    pub(crate) package_manager: Option<(PackageManager, Position)>,
+    pub(crate) arches: Option<(Vec<Arch>, Position)>,
     pub(crate) defaults: Parts,
     pub(crate) releases: Option<Vec<ReleaseEntry>>,
     /// Where the record begins in its last file.
@@ -61,14 +61,14 @@ impl Draft {
         found
     }
 
-    /// The record, if nothing is missing and every package has a name that its package manager takes for one.
+    /// The record, if nothing is missing and every package's name is one for its package manager.
     pub(crate) fn complete(self) -> Result<Record, RecordError> {
         let record = self.whole()?;
         let found = misnamed(&record);
         let Some((number, source)) = found.first().and_then(|(n, _)| Some((*n, record.sources.get(*n)?))) else {
             return Ok(record);
         };
-        // Those of one file: an error has one text.
+        // Only those of one file, because an error has one text.
         let here = found.into_iter().filter(|(n, _)| *n == number).map(|(_, one)| one).collect();
         let diagnostics = finish(here, &source.text, &source.path.display().to_string());
         Err(RecordError { path: source.path.clone(), text: source.text.clone(), diagnostics })
@@ -98,11 +98,11 @@ impl Draft {
         })
     }
 
-    /// The record with something in the place of what is missing, for rules that look at the rest.
+    /// The record with defaults for what is missing, for rules that look at the rest.
     pub(crate) fn for_rules(mut self) -> Option<Record> {
-        let place = Place { span: 0..0, source: 0 };
-        self.package_manager.get_or_insert((PackageManager::Apt, place.clone()));
-        self.arches.get_or_insert((Arch::ALL.to_vec(), place));
+        let position = Position { span: 0..0, source: 0 };
+        self.package_manager.get_or_insert((PackageManager::Apt, position.clone()));
+        self.arches.get_or_insert((Arch::ALL.to_vec(), position));
         self.releases.get_or_insert_default();
         self.whole().ok()
     }
@@ -160,8 +160,8 @@ impl Draft {
     }
 
     fn renumber(&mut self, by: usize) {
-        self.package_manager.iter_mut().for_each(|(_, place)| place.source += by);
-        self.arches.iter_mut().for_each(|(_, place)| place.source += by);
+        self.package_manager.iter_mut().for_each(|(_, position)| position.source += by);
+        self.arches.iter_mut().for_each(|(_, position)| position.source += by);
         renumber(&mut self.defaults, by);
         for release in self.releases.iter_mut().flatten() {
             release.source += by;

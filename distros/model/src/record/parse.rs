@@ -1,7 +1,7 @@
 //! The record's top level and its releases.
 
 use super::component::{PART_KEYS, parts};
-use super::layer::Place;
+use super::layer::Position;
 use super::{Confidence, Draft, Parts, RecordError, ReleaseEntry, Source, read_text};
 use crate::decode::Decoder;
 use crate::diagnostic::{Diagnostic, Severity, finish};
@@ -80,7 +80,7 @@ fn top_level(d: &mut Decoder<'_>, root: &Node, path: &Path) -> Option<Draft> {
     }
     let distro = d.distro(root);
     let manager = package_manager(d, root);
-    let arches = or_missing(root.get("arch"), |n| Some((d.arches(n)?, Place::of(n))));
+    let arches = or_missing(root.get("arch"), |n| Some((d.arches(n)?, Position::of(n))));
     let ids = or_missing(root.get("ids"), |n| d.strings(n, "ids"));
     let derives_from = or_missing(root.get("derives-from"), |n| d.string(n, "derives-from"));
     let confidence = d.confidence(root, Confidence::Assumed);
@@ -114,7 +114,7 @@ fn or_missing<T>(node: Option<&Node>, read: impl FnOnce(&Node) -> Option<T>) -> 
     }
 }
 
-fn package_manager(d: &mut Decoder<'_>, root: &Node) -> Option<Option<(PackageManager, Place)>> {
+fn package_manager(d: &mut Decoder<'_>, root: &Node) -> Option<Option<(PackageManager, Position)>> {
     let node = match (root.get("package-manager"), root.get("package-installer")) {
         (Some(_), Some(second)) => {
             let message = "`package-installer` is another name for `package-manager`: give one";
@@ -126,7 +126,7 @@ fn package_manager(d: &mut Decoder<'_>, root: &Node) -> Option<Option<(PackageMa
     };
     let known: Vec<(&str, PackageManager)> = PackageManager::ALL.iter().map(|m| (m.name(), *m)).collect();
     let word = d.word(node, "package manager", "unknown-package-manager", &known)?;
-    Some(Some((word, Place::of(node))))
+    Some(Some((word, Position::of(node))))
 }
 
 /// `releases:`, or the short form `version: [...]`.

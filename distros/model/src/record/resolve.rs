@@ -1,4 +1,4 @@
-//! A release as one sees it on one architecture, with the record's defaults applied.
+//! A release on one architecture, with the record's defaults applied.
 
 use super::ComponentKind;
 use super::{Component, Confidence, Fact, Parts, PerArch, Record, ReleaseEntry};
@@ -250,7 +250,7 @@ impl Record {
     }
 }
 
-/// A fact that says something of `arch`, be it that nobody knows.
+/// A fact that says something of `arch`, also if it is that nobody knows.
 fn stated_for<T: Clone>(fact: &Option<Fact<PerArch<T>>>, arch: Arch) -> Option<Fact<PerArch<T>>> {
     fact.clone().filter(|f| f.value.as_ref().is_none_or(|p| p.states(arch)))
 }

@@ -1,8 +1,9 @@
 //! Control characters, escape sequences and length: what a terminal or a parser would act on.
 
-/// `input` without escape sequences and control characters but line feeds and tabs, its head and tail kept where it is longer than `max` bytes.
+/// `input` without escape sequences and control characters but line feeds and tabs; of more than `max` bytes the head and
+/// the tail are kept.
 pub fn printable(input: &str, max: usize) -> String {
-    // Escape sequences only shorten, so what lies beyond twice the measure cannot come back in.
+    // Removing escape sequences only shortens, so that what is cut off here would not be kept anyway.
     let mut clean = String::with_capacity(input.len().min(max * 2));
     let bounded = shorten(input, max.saturating_mul(4), "\n");
     let mut chars = bounded.chars().peekable();
@@ -23,7 +24,8 @@ pub fn printable(input: &str, max: usize) -> String {
     clean
 }
 
-/// Whether a character has no place in a report: controls, U+FFFE and U+FFFF, and the marks that turn the direction of text around.
+/// Whether a character has no place in a report: controls, U+FFFE and U+FFFF, and the marks that turn the direction of
+/// text around.
 pub fn is_unprintable(c: char) -> bool {
     match c {
         '\n' | '\t' => false,

@@ -27,7 +27,7 @@ pub(super) fn spellings(password: &str) -> Vec<String> {
     ]
 }
 
-/// `%40` is `@`; what is no such code stays.
+/// Decodes `%40` to `@`; text that is no such code stays.
 pub fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,4 +1,4 @@
-//! The second opinion: the same text read by libyaml, with no place but for errors.
+//! The second opinion: the same text read by libyaml, which gives places of errors only.
 
 use super::{Kind, Node};
 use crate::diagnostic::Diagnostic;

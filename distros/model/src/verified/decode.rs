@@ -91,7 +91,7 @@ fn name(d: &mut Decoder<'_>, entry: &Entry) -> Option<Capability> {
     d.known("capability", "unknown-capability", &entry.key, &entry.key_span, &known)
 }
 
-/// Whether nothing is called supported that was only seen in a list; where such a thing is, it is an error.
+/// Whether no capability that is only looked up in a list is called supported; one that is, is an error.
 fn used(d: &mut Decoder<'_>, map: &Node, capabilities: &BTreeMap<Capability, VerifiedCapability>) -> bool {
     let says_used = |c: &VerifiedCapability| matches!(c.verdict, Verdict::Supported | Verdict::Partial);
     let mut all = true;

@@ -19,7 +19,7 @@ pub(super) fn among(text: &str, verified: &[VerifiedEntry], releases: &[String])
     if verified.is_empty() {
         return Vec::new();
     }
-    // The places are the tree's; a file that was decoded can be parsed again.
+    // Only the tree has places; a file that was decoded can be parsed again.
     let Ok(root) = syntax::parse(text) else { return Vec::new() };
     let nodes = match root.get("verified").map(|n| &n.kind) {
         Some(syntax::Kind::List(items)) => items.as_slice(),

@@ -13,7 +13,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-/// What a file is called until it is whole. There is one writer at a time, so one name does, and a left-over is known.
+/// What a file is called until it is whole. There is one writer at a time, so one name is enough, and
+/// what a killed one left over is recognized.
 const STAGED: &str = ".kata-osinfo.new";
 
 /// What a new file may be by default.
@@ -48,11 +49,12 @@ impl Root {
 }
 
 impl Place {
-    /// Writes the file whole, or leaves the old one; without attributes it is root's, or whoever asks, and readable.
+    /// Writes the file whole, or leaves the old one; without attributes it belongs to this process's user, and everybody
+    /// may read it.
     ///
-    /// A file with several names is written in place instead, for another would part them.
-    /// Until it is whole it has a name of its own in the same folder; for one that is read whole, as those called
-    /// `*.d` are, in the folder's folder.
+    /// A file with several names is written in place instead, because a new file would separate them.
+    /// Until it is whole, a file has another name in the same folder; if every name in that folder is read, as in one
+    /// called `*.d`, in the folder above.
     ///
     /// # Errors
     ///
@@ -92,7 +94,7 @@ impl Place {
                 self.replace_without_a_name(bytes, attributes)
             }
             Err(error) => {
-                // The first error is what is to be told.
+                // The first error is the one to report.
                 let _ = self.sweep();
                 Err(error)
             }
@@ -161,7 +163,7 @@ impl Place {
         }
     }
 
-    /// The folder, open in earnest: it can be synchronised and locked.
+    /// The folder, opened for reading: it can be synchronised and locked.
     ///
     /// # Errors
     ///
@@ -176,7 +178,7 @@ impl Place {
     }
 }
 
-/// Whether a name could not be given from there.
+/// Whether a file cannot be renamed from another folder to this one.
 fn is_elsewhere(error: &io::Error) -> bool {
     [Errno::XDEV, Errno::ROFS, Errno::ACCESS, Errno::PERM]
         .iter()
