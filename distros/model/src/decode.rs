@@ -4,7 +4,7 @@ use crate::arch::Arch;
 use crate::diagnostic::{Diagnostic, Fix, MAX_FINDINGS, is_direction_control};
 use crate::fact::{Confidence, Fact, PerArch};
 use crate::suggest::{listed, nearest};
-use crate::syntax::{Entry, Kind, Node};
+use crate::syntax::{Entry, Node, NodeKind};
 use jiff::civil::Date;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -44,7 +44,7 @@ impl Decoder<'_> {
 
     /// The entries of a map whose keys must be among `allowed`.
     pub(crate) fn fields<'n>(&mut self, node: &'n Node, what: &str, allowed: &[&str]) -> Option<&'n [Entry]> {
-        let Kind::Map(entries) = &node.kind else {
+        let NodeKind::Map(entries) = &node.kind else {
             return self.wrong(node, what, &format!("a map with {}", listed(allowed)));
         };
         for entry in entries {
@@ -69,8 +69,8 @@ impl Decoder<'_> {
 
     pub(crate) fn string(&mut self, node: &Node, what: &str) -> Option<String> {
         match &node.kind {
-            Kind::Scalar(s) if !s.trim().is_empty() => self.printable(node.span.clone(), s).then(|| s.clone()),
-            Kind::Scalar(_) => {
+            NodeKind::Scalar(s) if !s.trim().is_empty() => self.printable(node.span.clone(), s).then(|| s.clone()),
+            NodeKind::Scalar(_) => {
                 let message = format!("{what}: expected text, found none");
                 self.error("empty", node.span.clone(), message);
                 None
@@ -119,7 +119,7 @@ impl Decoder<'_> {
     /// A name or a list of names; see [`Decoder::name`].
     pub(crate) fn names(&mut self, node: &Node, what: &str) -> Option<Vec<String>> {
         match &node.kind {
-            Kind::List(items) => self.all(items, |d, i| d.name(i, what)),
+            NodeKind::List(items) => self.all(items, |d, i| d.name(i, what)),
             _ => Some(vec![self.name(node, what)?]),
         }
     }
@@ -127,8 +127,8 @@ impl Decoder<'_> {
     /// Text or a list of texts.
     pub(crate) fn strings(&mut self, node: &Node, what: &str) -> Option<Vec<String>> {
         match &node.kind {
-            Kind::Scalar(_) => Some(vec![self.string(node, what)?]),
-            Kind::List(items) => self.all(items, |d, i| d.string(i, what)),
+            NodeKind::Scalar(_) => Some(vec![self.string(node, what)?]),
+            NodeKind::List(items) => self.all(items, |d, i| d.string(i, what)),
             _ => self.wrong(node, what, "text or a list of texts"),
         }
     }
@@ -200,8 +200,8 @@ impl Decoder<'_> {
 
     pub(crate) fn arches(&mut self, node: &Node) -> Option<Vec<Arch>> {
         match &node.kind {
-            Kind::Scalar(_) => Some(vec![self.arch(node)?]),
-            Kind::List(items) if !items.is_empty() => self.all(items, |d, i| d.arch(i)),
+            NodeKind::Scalar(_) => Some(vec![self.arch(node)?]),
+            NodeKind::List(items) if !items.is_empty() => self.all(items, |d, i| d.arch(i)),
             _ => self.wrong(node, "arch", "an architecture or a list of architectures"),
         }
     }
@@ -245,7 +245,7 @@ impl Decoder<'_> {
         node: &Node,
         mut read: impl FnMut(&mut Self, &Node) -> Option<T>,
     ) -> Option<PerArch<T>> {
-        let Kind::Map(entries) = &node.kind else {
+        let NodeKind::Map(entries) = &node.kind else {
             return read(self, node).map(PerArch::All);
         };
         let mut map = BTreeMap::new();
@@ -264,7 +264,7 @@ impl Decoder<'_> {
 
     /// Reports each key that a map repeats, anywhere in the tree.
     pub(crate) fn duplicates(&mut self, node: &Node) {
-        if let Kind::List(items) = &node.kind {
+        if let NodeKind::List(items) = &node.kind {
             items.iter().for_each(|i| self.duplicates(i));
         }
         let mut first_at: BTreeMap<&str, usize> = BTreeMap::new();
@@ -289,5 +289,5 @@ impl Decoder<'_> {
 
 /// Whether the record says that nobody knows.
 fn is_unknown(node: &Node) -> bool {
-    matches!(&node.kind, Kind::Scalar(s) if s == "unknown")
+    matches!(&node.kind, NodeKind::Scalar(s) if s == "unknown")
 }

@@ -1,7 +1,7 @@
 //! Lists whose dashes are missing: a map that repeats `name:`, as in the proposal's mail.
 
 use crate::diagnostic::{Diagnostic, Fix};
-use crate::syntax::{Entry, Kind, Node};
+use crate::syntax::{Entry, Node, NodeKind};
 use std::collections::BTreeSet;
 
 /// What `vmm:` or `fs:` maps should be lists, with the corrected text.
@@ -13,7 +13,7 @@ pub(crate) fn diagnose(text: &str, root: &Node) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for entry in root.entries() {
         let releases = match &entry.value.kind {
-            Kind::List(items) if entry.key == "releases" => items.as_slice(),
+            NodeKind::List(items) if entry.key == "releases" => items.as_slice(),
             _ => continue,
         };
         found.extend(releases.iter().flat_map(|r| in_map(text, r)));
@@ -56,7 +56,7 @@ fn in_map(text: &str, map: &Node) -> Vec<Diagnostic> {
 
 /// `vmm:` as the map of one VMM, in a map whose `arch:` is a list.
 fn single_vmm(map: &Node) -> Option<&Entry> {
-    let listed = matches!(map.get("arch").map(|n| &n.kind), Some(Kind::List(_)));
+    let listed = matches!(map.get("arch").map(|n| &n.kind), Some(NodeKind::List(_)));
     let vmm = map.entries().iter().find(|e| e.key == "vmm")?;
     (listed && names(&vmm.value).len() == 1).then_some(vmm)
 }

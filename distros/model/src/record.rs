@@ -32,9 +32,9 @@ pub(crate) use parse::draft as parse_draft;
 pub(crate) use parse::keys;
 pub use resolve::{ResolveError, StatedFact};
 
-/// A VMM, a filesystem driver, the kernel or the container manager.
+/// A VMM, a filesystem driver, the kernel or the container manager, as a record states it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Component {
+pub struct ComponentEntry {
     /// `qemu`, `virtio-fs`, `containerd`; `linux` for the kernel.
     pub name: String,
     /// Packages to install, `packages:`.
@@ -55,15 +55,15 @@ pub struct Parts {
     /// `image:`, the OCI image.
     pub image: Option<Fact<String>>,
     /// `vmm:`, the preferred one first.
-    pub vmms: Option<Fact<Vec<Component>>>,
+    pub vmms: Option<Fact<Vec<ComponentEntry>>>,
     /// `fs:` in the order of the file.
-    pub filesystems: Option<Fact<Vec<Component>>>,
+    pub filesystems: Option<Fact<Vec<ComponentEntry>>>,
     /// `fs: {preferred: …}`.
     pub preferred_filesystem: Option<String>,
     /// `kernel:`.
-    pub kernel: Option<Fact<Component>>,
+    pub kernel: Option<Fact<ComponentEntry>>,
     /// `container-manager:`.
-    pub container_manager: Option<Fact<Component>>,
+    pub container_manager: Option<Fact<ComponentEntry>>,
 }
 
 /// One entry of `releases:`.

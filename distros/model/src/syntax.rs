@@ -27,12 +27,12 @@ pub struct Node {
     /// The bytes it spans.
     pub span: Range<usize>,
     /// What it is.
-    pub kind: Kind,
+    pub kind: NodeKind,
 }
 
 /// The kinds of YAML values.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum NodeKind {
     /// Nothing after the colon, `~` or `null`.
     Null,
     /// A scalar: its text, without quotes and escapes. `8.10` stays `8.10`.
@@ -58,17 +58,17 @@ impl Node {
     /// What it is in words, for messages.
     pub fn describe(&self) -> &'static str {
         match self.kind {
-            Kind::Null => "nothing",
-            Kind::Scalar(_) => "text",
-            Kind::List(_) => "a list",
-            Kind::Map(_) => "a map",
+            NodeKind::Null => "nothing",
+            NodeKind::Scalar(_) => "text",
+            NodeKind::List(_) => "a list",
+            NodeKind::Map(_) => "a map",
         }
     }
 
     /// The entries, if it is a map.
     pub fn entries(&self) -> &[Entry] {
         match &self.kind {
-            Kind::Map(entries) => entries,
+            NodeKind::Map(entries) => entries,
             _ => &[],
         }
     }
@@ -236,13 +236,13 @@ fn build(text: &str, node: &YamlNode, depth: usize) -> Result<Node, Box<Diagnost
         return Err(Box::new(depth_error(text, span)));
     }
     let kind = match node {
-        YamlNode::Scalar(scalar) if scalar.is_quoted() => Kind::Scalar(scalar.as_string()),
+        YamlNode::Scalar(scalar) if scalar.is_quoted() => NodeKind::Scalar(scalar.as_string()),
         YamlNode::Scalar(scalar) => match scalar.as_string() {
-            null if matches!(null.as_str(), "" | "~" | "null" | "Null" | "NULL") => Kind::Null,
-            text => Kind::Scalar(text),
+            null if matches!(null.as_str(), "" | "~" | "null" | "Null" | "NULL") => NodeKind::Null,
+            text => NodeKind::Scalar(text),
         },
         YamlNode::Sequence(list) => {
-            Kind::List(list.values().map(|v| build(text, &v, depth + 1)).collect::<Result<_, _>>()?)
+            NodeKind::List(list.values().map(|v| build(text, &v, depth + 1)).collect::<Result<_, _>>()?)
         }
         YamlNode::Mapping(map) => {
             let mut entries = Vec::new();
@@ -251,7 +251,7 @@ fn build(text: &str, node: &YamlNode, depth: usize) -> Result<Node, Box<Diagnost
                     Some(key) => build(text, &key, depth + 1)?,
                     None => null_at(span.start),
                 };
-                let Kind::Scalar(name) = key.kind else {
+                let NodeKind::Scalar(name) = key.kind else {
                     return Err(Box::new(Diagnostic::error(
                         "wrong-type",
                         text,
@@ -265,7 +265,7 @@ fn build(text: &str, node: &YamlNode, depth: usize) -> Result<Node, Box<Diagnost
                 };
                 entries.push(Entry { key: name, key_span: key.span, value });
             }
-            Kind::Map(entries)
+            NodeKind::Map(entries)
         }
         YamlNode::Alias(_) => {
             return Err(Box::new(
@@ -286,7 +286,7 @@ fn build(text: &str, node: &YamlNode, depth: usize) -> Result<Node, Box<Diagnost
 }
 
 fn null_at(at: usize) -> Node {
-    Node { span: at..at, kind: Kind::Null }
+    Node { span: at..at, kind: NodeKind::Null }
 }
 
 /// A node's own bytes, because yaml-edit includes white space and comments around a collection.

@@ -1,7 +1,7 @@
 //! Rules over a record that could be read.
 
 use crate::diagnostic::Diagnostic;
-use crate::record::{Component, Fact, Record, ReleaseEntry};
+use crate::record::{ComponentEntry, Fact, Record, ReleaseEntry};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// All rules.
@@ -16,7 +16,7 @@ pub(super) fn check(record: &Record) -> Vec<Diagnostic> {
     let parts = record.releases.iter().map(|r| &r.parts);
     for parts in std::iter::once(&record.defaults).chain(parts) {
         let lists = [&parts.vmms, &parts.filesystems];
-        let mut components: Vec<&Component> = Vec::new();
+        let mut components: Vec<&ComponentEntry> = Vec::new();
         for list in lists.into_iter().flatten() {
             components.extend(list.value.iter().flatten());
             twice(record, list, &mut found);
@@ -136,7 +136,7 @@ fn dates(record: &Record, release: &ReleaseEntry, found: &mut Vec<Diagnostic>) {
 /// A component with `packages:` names one; leaving the key out says that none is needed.
 ///
 /// Beside a path the empty list is right: it takes the packages away that the record below names for another binary.
-fn packages(record: &Record, component: &Component, found: &mut Vec<Diagnostic>) {
+fn packages(record: &Record, component: &ComponentEntry, found: &mut Vec<Diagnostic>) {
     let Some(fact) = &component.packages else {
         return;
     };
@@ -156,7 +156,7 @@ fn packages(record: &Record, component: &Component, found: &mut Vec<Diagnostic>)
 }
 
 /// A list names each component once.
-fn twice(record: &Record, list: &Fact<Vec<Component>>, found: &mut Vec<Diagnostic>) {
+fn twice(record: &Record, list: &Fact<Vec<ComponentEntry>>, found: &mut Vec<Diagnostic>) {
     let mut seen = BTreeSet::new();
     for component in list.value.iter().flatten() {
         if !seen.insert(component.name.as_str()) {

@@ -1,10 +1,10 @@
 //! VMMs, filesystem drivers, kernels, container managers and package suites.
 
-use super::{Component, Confidence, Fact, Parts, PerArch, is_package_name};
+use super::{ComponentEntry, Confidence, Fact, Parts, PerArch, is_package_name};
 use crate::decode::Decoder;
 use crate::release::{Archive, PackageSuite};
 use crate::share::Share;
-use crate::syntax::{Kind, Node};
+use crate::syntax::{Node, NodeKind};
 
 const SUITE_KEYS: &[&str] = &["name", "archive", "components"];
 const COMPONENT_KEYS: &[&str] = &["name", "packages", "path", "confidence"];
@@ -35,21 +35,21 @@ pub(super) fn parts(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) ->
     }
 }
 
-fn vmms(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<Vec<Component>> {
+fn vmms(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<Vec<ComponentEntry>> {
     match &node.kind {
-        Kind::Map(_) => Some(vec![component(d, node, "vmm", confidence)?]),
-        Kind::List(items) => d.all(items, |d, i| component(d, i, "vmm", confidence)),
+        NodeKind::Map(_) => Some(vec![component(d, node, "vmm", confidence)?]),
+        NodeKind::List(items) => d.all(items, |d, i| component(d, i, "vmm", confidence)),
         _ => d.wrong(node, "vmm", "a map with `name`, or a list of such maps"),
     }
 }
 
 /// A list of drivers, or a map of `preferred` and `drivers`.
-fn filesystems(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<Vec<Component>> {
+fn filesystems(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<Vec<ComponentEntry>> {
     let list = match &node.kind {
-        Kind::List(_) => node,
+        NodeKind::List(_) => node,
         // `name:` at this place is a driver without its list mark: `fix` reports it with the corrected text.
-        Kind::Map(_) if node.get("name").is_some() => return None,
-        Kind::Map(_) => {
+        NodeKind::Map(_) if node.get("name").is_some() => return None,
+        NodeKind::Map(_) => {
             d.fields(node, "fs", &["preferred", "drivers"])?;
             match node.get("drivers") {
                 Some(drivers) => drivers,
@@ -62,7 +62,7 @@ fn filesystems(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Opti
             return d.wrong(node, "fs", expected);
         }
     };
-    let Kind::List(items) = &list.kind else {
+    let NodeKind::List(items) = &list.kind else {
         return d.wrong(list, "drivers", "a list of drivers");
     };
     let drivers = d.all(items, |d, item| {
@@ -71,7 +71,7 @@ fn filesystems(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Opti
         Some(driver)
     })?;
     if let Some(preferred) = node.get("preferred")
-        && let Kind::Scalar(name) = &preferred.kind
+        && let NodeKind::Scalar(name) = &preferred.kind
         && !drivers.iter().any(|f| f.name == filesystem_name(name))
     {
         let known: Vec<&str> = drivers.iter().map(|f| f.name.as_str()).collect();
@@ -90,18 +90,18 @@ fn filesystem_name(name: &str) -> String {
     }
 }
 
-fn component(d: &mut Decoder<'_>, node: &Node, what: &str, confidence: Confidence) -> Option<Component> {
+fn component(d: &mut Decoder<'_>, node: &Node, what: &str, confidence: Confidence) -> Option<ComponentEntry> {
     d.fields(node, what, COMPONENT_KEYS)?;
     let name = d.required(node, "name")?;
     let name = d.string(name, "name")?;
     let confidence = d.confidence(node, confidence);
-    Some(Component { name, packages: packages(d, node, confidence), path: path(d, node, "path", confidence) })
+    Some(ComponentEntry { name, packages: packages(d, node, confidence), path: path(d, node, "path", confidence) })
 }
 
-fn kernel(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<Component> {
+fn kernel(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<ComponentEntry> {
     d.fields(node, "kernel", KERNEL_KEYS)?;
     let confidence = d.confidence(node, confidence);
-    Some(Component {
+    Some(ComponentEntry {
         name: "linux".to_owned(),
         packages: packages(d, node, confidence),
         path: path(d, node, "image", confidence),
@@ -112,7 +112,7 @@ fn packages(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<
     d.fact(node.get("packages")?, confidence, |d, n| {
         d.per_arch(n, |d, n| {
             // An admin's own build: nothing is to be installed, whatever the layer below names.
-            if matches!(&n.kind, Kind::Scalar(s) if s == "none") {
+            if matches!(&n.kind, NodeKind::Scalar(s) if s == "none") {
                 return Some(Vec::new());
             }
             let names = d.strings(n, "packages")?;
@@ -149,16 +149,16 @@ fn path(d: &mut Decoder<'_>, node: &Node, key: &str, confidence: Confidence) -> 
 
 fn suites(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<PackageSuite>> {
     match &node.kind {
-        Kind::List(items) => d.all(items, suite),
-        Kind::Scalar(_) | Kind::Map(_) => Some(vec![suite(d, node)?]),
-        Kind::Null => d.wrong(node, "suites", "a suite or a list of suites"),
+        NodeKind::List(items) => d.all(items, suite),
+        NodeKind::Scalar(_) | NodeKind::Map(_) => Some(vec![suite(d, node)?]),
+        NodeKind::Null => d.wrong(node, "suites", "a suite or a list of suites"),
     }
 }
 
 /// A name, or a map with `name`; the archive is `main` and so are the components unless it says otherwise.
 fn suite(d: &mut Decoder<'_>, node: &Node) -> Option<PackageSuite> {
     let main = || vec!["main".to_owned()];
-    if let Kind::Scalar(_) = node.kind {
+    if let NodeKind::Scalar(_) = node.kind {
         return Some(PackageSuite { name: d.string(node, "suite")?, archive: Archive::Main, components: main() });
     }
     d.fields(node, "suite", SUITE_KEYS)?;

@@ -4,7 +4,7 @@
 //! A higher layer's defaults are over a lower layer's releases too: the admin says `vmm: {name: qemu, path: /opt/qemu}` once.
 
 use super::resolve::merged;
-use super::{Component, Fact, Parts, PerArch, Record, RecordError, ReleaseEntry, Source, misnamed};
+use super::{ComponentEntry, Fact, Parts, PerArch, Record, RecordError, ReleaseEntry, Source, misnamed};
 use crate::arch::Arch;
 use crate::diagnostic::{Diagnostic, finish};
 use crate::package_manager::PackageManager;
@@ -198,7 +198,7 @@ fn renumber(parts: &mut Parts, by: usize) {
         fact.source += by;
         fact.value.as_mut()
     }
-    fn component(component: &mut Component, by: usize) {
+    fn component(component: &mut ComponentEntry, by: usize) {
         fact::<PerArch<Vec<String>>>(&mut component.packages, by);
         fact::<PerArch<String>>(&mut component.path, by);
     }

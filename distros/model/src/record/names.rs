@@ -1,6 +1,6 @@
 //! Which names a package can have: a record's reach package managers' command lines.
 
-use super::{Component, Fact, Parts, Record};
+use super::{ComponentEntry, Fact, Parts, Record};
 use crate::diagnostic::Diagnostic;
 use crate::package_manager::PackageManager;
 use std::collections::BTreeSet;
@@ -77,7 +77,7 @@ pub(crate) fn misnamed(record: &Record) -> Vec<(usize, Diagnostic)> {
     found
 }
 
-fn components(parts: &Parts) -> impl Iterator<Item = &Component> {
+fn components(parts: &Parts) -> impl Iterator<Item = &ComponentEntry> {
     fn known<T>(fact: &Option<Fact<T>>) -> Option<&T> {
         fact.as_ref()?.value.as_ref()
     }

@@ -6,7 +6,7 @@ use super::{Confidence, Draft, Parts, RecordError, ReleaseEntry, Source, read_te
 use crate::decode::Decoder;
 use crate::diagnostic::{Diagnostic, Severity, finish};
 use crate::package_manager::PackageManager;
-use crate::syntax::{self, Kind, Node};
+use crate::syntax::{self, Node, NodeKind};
 use std::path::Path;
 
 const RECORD_KEYS: &[&str] = &[
@@ -154,12 +154,14 @@ fn releases(d: &mut Decoder<'_>, root: &Node, confidence: Confidence) -> Option<
                 source: 0,
             };
             match &versions.kind {
-                Kind::List(items) => d.all(items, |d, i| Some(one(d.name(i, "version")?, i.span.clone()))).map(Some),
+                NodeKind::List(items) => {
+                    d.all(items, |d, i| Some(one(d.name(i, "version")?, i.span.clone()))).map(Some)
+                }
                 _ => Some(Some(vec![one(d.name(versions, "version")?, versions.span.clone())])),
             }
         }
         (None, Some(node)) => match &node.kind {
-            Kind::List(items) => d.all(items, |d, i| release(d, i, confidence)).map(Some),
+            NodeKind::List(items) => d.all(items, |d, i| release(d, i, confidence)).map(Some),
             _ => d.wrong(node, "releases", "a list of maps with `version`"),
         },
     }

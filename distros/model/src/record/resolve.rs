@@ -1,7 +1,7 @@
 //! A release on one architecture, with the record's defaults applied.
 
 use super::ComponentKind;
-use super::{Component, Confidence, Fact, Parts, PerArch, Record, ReleaseEntry};
+use super::{ComponentEntry, Confidence, Fact, Parts, PerArch, Record, ReleaseEntry};
 use crate::arch::Arch;
 use crate::release::{ContainerManager, FilesystemDriver, Kernel, PackageSuite, Release, Vmm};
 use crate::suggest::{did_you_mean, nearest};
@@ -143,7 +143,7 @@ impl Record {
         kinds: &[ComponentKind],
     ) -> Vec<(ComponentKind, String)> {
         let parts = merged(&self.defaults, &release.parts);
-        let names = |list: &[Component]| list.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
+        let names = |list: &[ComponentEntry]| list.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
         let of = |kind: ComponentKind| match kind {
             ComponentKind::Vmm => names(known(&parts.vmms).map_or(&[], Vec::as_slice)),
             ComponentKind::Fs => {
@@ -165,7 +165,7 @@ impl Record {
     pub fn is_elsewhere(&self, release: &ReleaseEntry, arch: Arch, kind: ComponentKind, name: &str) -> bool {
         let parts = merged(&self.defaults, &release.parts);
         let list = |fact| known(fact).cloned().unwrap_or_default();
-        let all: Vec<Component> = match kind {
+        let all: Vec<ComponentEntry> = match kind {
             ComponentKind::Vmm => list(&parts.vmms),
             ComponentKind::Fs => list(&parts.filesystems),
             ComponentKind::Kernel => known(&parts.kernel).cloned().into_iter().collect(),
@@ -211,7 +211,7 @@ impl Record {
         for (subject, fact) in unknown {
             self.state(&mut facts, subject, &fact, |()| None);
         }
-        let mut component = |kind: &str, c: &Component| {
+        let mut component = |kind: &str, c: &ComponentEntry| {
             let subject = format!("{kind} {}", c.name);
             let packages = stated_for(&c.packages, arch);
             self.state(&mut facts, &format!("{subject} packages"), &packages, |p| p.get(arch).map(|n| n.join(" ")));
@@ -267,18 +267,18 @@ fn known<T>(fact: &Option<Fact<T>>) -> Option<&T> {
 }
 
 /// The packages on `arch`: none stated is none needed, stated but not for `arch` is not known.
-fn packages(component: &Component, arch: Arch) -> Option<Vec<String>> {
+fn packages(component: &ComponentEntry, arch: Arch) -> Option<Vec<String>> {
     match &component.packages {
         None => Some(Vec::new()),
         Some(fact) => fact.value.as_ref()?.get(arch).cloned(),
     }
 }
 
-fn path(component: &Component, arch: Arch) -> Option<String> {
+fn path(component: &ComponentEntry, arch: Arch) -> Option<String> {
     known(&component.path)?.get(arch).cloned()
 }
 
-fn preferred_first(mut drivers: Vec<Component>, preferred: &Option<String>) -> Vec<Component> {
+fn preferred_first(mut drivers: Vec<ComponentEntry>, preferred: &Option<String>) -> Vec<ComponentEntry> {
     if let Some(name) = preferred {
         drivers.sort_by_key(|d| d.name != *name);
     }
@@ -325,8 +325,8 @@ fn merge_fact<T: Clone>(
     }
 }
 
-fn merge_component(default: &Component, over: &Component) -> Component {
-    Component {
+fn merge_component(default: &ComponentEntry, over: &ComponentEntry) -> ComponentEntry {
+    ComponentEntry {
         name: over.name.clone(),
         packages: over.packages.clone().or_else(|| default.packages.clone()),
         path: over.path.clone().or_else(|| default.path.clone()),
@@ -335,8 +335,8 @@ fn merge_component(default: &Component, over: &Component) -> Component {
 
 // `&Vec` because both sides of `merge_fact` have the same type.
 #[expect(clippy::ptr_arg, reason = "it merges two facts' values as they are")]
-fn merge_components(defaults: &Vec<Component>, over: &Vec<Component>) -> Vec<Component> {
-    let mut all: Vec<Component> = defaults
+fn merge_components(defaults: &Vec<ComponentEntry>, over: &Vec<ComponentEntry>) -> Vec<ComponentEntry> {
+    let mut all: Vec<ComponentEntry> = defaults
         .iter()
         .map(|default| match over.iter().find(|o| o.name == default.name) {
             Some(over) => merge_component(default, over),

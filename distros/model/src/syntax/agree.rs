@@ -1,6 +1,6 @@
 //! The second opinion: the same text read by libyaml, which gives places of errors only.
 
-use super::{Kind, Node};
+use super::{Node, NodeKind};
 use crate::diagnostic::Diagnostic;
 use serde::de::{Deserialize, Deserializer, EnumAccess, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor};
 
@@ -41,10 +41,10 @@ impl Shape {
     /// Whether both parsers saw the same data.
     pub(crate) fn agrees_with(&self, node: &Node) -> bool {
         match (self, &node.kind) {
-            (Shape::Null, Kind::Null) | (Shape::Plain, Kind::Scalar(_)) => true,
-            (Shape::Text(a), Kind::Scalar(b)) => a == b,
-            (Shape::List(a), Kind::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.agrees_with(b)),
-            (Shape::Map(a), Kind::Map(b)) => {
+            (Shape::Null, NodeKind::Null) | (Shape::Plain, NodeKind::Scalar(_)) => true,
+            (Shape::Text(a), NodeKind::Scalar(b)) => a == b,
+            (Shape::List(a), NodeKind::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.agrees_with(b)),
+            (Shape::Map(a), NodeKind::Map(b)) => {
                 a.len() == b.len()
                     && a.iter().zip(b).all(|((key, value), entry)| {
                         let same_key = match key {

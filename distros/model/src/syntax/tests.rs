@@ -3,7 +3,7 @@ use super::*;
 fn scalar(text: &str, key: &str) -> String {
     let root = parse(text).expect("valid");
     match &root.get(key).expect("key").kind {
-        Kind::Scalar(s) => s.clone(),
+        NodeKind::Scalar(s) => s.clone(),
         other => panic!("{other:?}"),
     }
 }

@@ -4,7 +4,7 @@ use super::{Basis, Verdict, VerifiedCapability, VerifiedEntry};
 use crate::capability::Capability;
 use crate::decode::Decoder;
 use crate::environment::Environment;
-use crate::syntax::{Entry, Kind, Node};
+use crate::syntax::{Entry, Node, NodeKind};
 use std::collections::BTreeMap;
 
 const ENTRY_KEYS: &[&str] = &[
@@ -23,8 +23,8 @@ const ENTRY_KEYS: &[&str] = &[
 /// All entries, or `None` when one is wrong.
 pub(super) fn decode(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<VerifiedEntry>> {
     match &node.kind {
-        Kind::Null => Some(Vec::new()),
-        Kind::List(items) => d.all(items, entry),
+        NodeKind::Null => Some(Vec::new()),
+        NodeKind::List(items) => d.all(items, entry),
         _ => d.wrong(node, "verified", "a list that the harness writes"),
     }
 }
@@ -72,7 +72,7 @@ fn by_name<K: Ord, T>(
     mut key: impl FnMut(&mut Decoder<'_>, &Entry) -> Option<K>,
     mut read: impl FnMut(&mut Decoder<'_>, &Node) -> Option<T>,
 ) -> Option<BTreeMap<K, T>> {
-    if !matches!(node.kind, Kind::Map(_) | Kind::Null) {
+    if !matches!(node.kind, NodeKind::Map(_) | NodeKind::Null) {
         return d.wrong(node, what, "a map");
     }
     let mut map = BTreeMap::new();
@@ -107,7 +107,7 @@ fn used(d: &mut Decoder<'_>, map: &Node, capabilities: &BTreeMap<Capability, Ver
 /// A verdict's word, or a map with `verdict`.
 fn capability(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedCapability> {
     let words: Vec<(&str, Verdict)> = Verdict::ALL.iter().map(|v| (v.name(), *v)).collect();
-    if let Kind::Scalar(_) = node.kind {
+    if let NodeKind::Scalar(_) = node.kind {
         let verdict = d.word(node, "verdict", "unknown-verdict", &words)?;
         return Some(VerifiedCapability::plain(verdict));
     }

@@ -22,7 +22,7 @@ pub(super) fn among(text: &str, verified: &[VerifiedEntry], releases: &[String])
     // Only the tree has places; a file that was decoded can be parsed again.
     let Ok(root) = syntax::parse(text) else { return Vec::new() };
     let nodes = match root.get("verified").map(|n| &n.kind) {
-        Some(syntax::Kind::List(items)) => items.as_slice(),
+        Some(syntax::NodeKind::List(items)) => items.as_slice(),
         _ => &[],
     };
     // A machine ahead of UTC has tomorrow's date already.
