@@ -27,7 +27,7 @@ impl Decoder<'_> {
         &mut self.diagnostics[at]
     }
 
-    /// What to write instead of `word`; not looked for when the finding is left out anyway, because comparing takes time.
+    /// What to write instead of `word`; not looked for where the finding is left out, because comparing takes time.
     fn suggestion(&self, word: &str, known: &[&str]) -> Option<String> {
         (self.diagnostics.len() < MAX_FINDINGS).then(|| match nearest(word, known.iter().copied()) {
             Some(name) => format!("did you mean `{name}`?"),
