@@ -1,11 +1,12 @@
 //! CRI-O's handler.
 
-use super::change::{Change, State, original};
+use super::change::original;
 use super::containerd::Replaced;
 use super::edit::edited;
-use super::merged::{line_of, table_of};
 use super::runtime_files::{HandlerError, NAME};
+use super::state::{Change, State};
 use super::theirs::Theirs;
+use super::toml::{line_of, table_of};
 use super::{Problem, Setting};
 use root::Root;
 use serde_json::{Map, Value, json};

@@ -1,6 +1,6 @@
 //! One at a time: a lock for everything that configures a root.
 
-use super::change::{self, ChangeError, STATE};
+use super::state::{self, ChangeError, STATE};
 use root::{Place, Root, RootError};
 use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::io::Errno;
@@ -74,7 +74,7 @@ fn sweep(root: &Root, place: &Place) -> Result<(), ChangeError> {
         |place: &Place| place.sweep().map_err(|source| RootError::Write { path: root.shown(place.path()), source });
     swept(place)?;
     // A broken state is told by whoever needs it.
-    for file in change::state(root).ok().flatten().iter().flat_map(|s| &s.files) {
+    for file in state::read(root).ok().flatten().iter().flat_map(|s| &s.files) {
         if let Some(place) = root.place(&file.path)? {
             swept(&place)?;
         }

@@ -1,182 +1,14 @@
 //! The pure part: from facts to a configuration, or to what is missing.
 
-use super::found::release_of;
+use super::configuration::{BlockAio, Boot, Configuration, Note, PlanError, Wanting};
 use super::image::image_boot;
-use super::{Flavour, Found, Initrd, PassedOver, Share, ShareChoice, evidence, version};
+use super::initrd::{self, Judged};
+use super::inputs::{Guest, Inputs};
+use super::{Flavour, Share, ShareChoice, evidence, version};
 use model::arch::Arch;
 use model::capability::Capability;
-use model::kata_version::KataVersion;
-use model::profile::{ImageDriver, Profile, Runtime};
+use model::profile::{ImageDriver, Profile};
 use model::release::Release;
-use model::verified::VerifiedEntry;
-use serde::Serialize;
-
-/// Which kernel the guests boot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Guest {
-    /// This kernel with this initrd, which holds Kata's agent and the kernel's modules.
-    Own {
-        /// The kernel's path; `None` is the newest of the distro's.
-        kernel: Option<String>,
-        /// The initrd's path.
-        initrd: String,
-    },
-    /// What Kata's configuration names already: Kata's own kernel, not for production.
-    Kata,
-}
-
-/// Everything that a configuration follows from.
-#[derive(Debug, Clone, Copy)]
-pub struct Inputs<'a> {
-    /// The record's view of the release.
-    pub release: &'a Release,
-    /// What runs proved of it.
-    pub verified: &'a [VerifiedEntry],
-    /// The Kata family.
-    pub profile: &'a Profile,
-    /// The very version of Kata.
-    pub kata: KataVersion,
-    /// What the machine has.
-    pub found: &'a Found,
-    /// The guest's kernel.
-    pub guest: &'a Guest,
-    /// Whether the machine has no hardware virtualization, so that everything takes longer.
-    pub emulated: bool,
-    /// Whether what is known not to work is configured all the same.
-    pub force: bool,
-}
-
-/// What QEMU does block devices' I/O with, `block_device_aio`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BlockAio {
-    /// A pool of threads: works with every QEMU and kernel.
-    Threads,
-}
-
-/// What the guest boots.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "what")]
-pub enum Boot {
-    /// A kernel with an initrd, no image.
-    Initrd {
-        /// `kernel`.
-        kernel: String,
-        /// `initrd`.
-        initrd: String,
-    },
-    /// What Kata's configuration says, untouched.
-    Kata,
-}
-
-/// Kata's configuration for a machine, in our words; [`super::settings`] has it in Kata's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Configuration {
-    /// The profile's name.
-    pub profile: String,
-    /// Which runtime reads it.
-    pub runtime: Runtime,
-    /// Its version.
-    pub kata: KataVersion,
-    /// `path`.
-    pub hypervisor: String,
-    /// `machine_type`.
-    pub machine: String,
-    /// `shared_fs`.
-    pub share: Share,
-    /// Which daemon that is, where it is virtio-fs.
-    #[serde(skip)]
-    pub flavour: Flavour,
-    /// `virtio_fs_cache`, for virtio-fs.
-    pub cache: String,
-    /// `virtio_fs_extra_args`, for virtio-fs.
-    pub extra_args: Vec<String>,
-    /// `block_device_aio`, where Kata's default does not work here.
-    pub block_aio: Option<BlockAio>,
-    /// The guest's kernel.
-    pub boot: Boot,
-    /// Whether Kata's image must be a disk: `disable_image_nvdimm`, `vm_rootfs_driver`.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub image_as_disk: bool,
-    /// Whether guests boot Kata's image, and no run proved that they can.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub unproven_image: bool,
-    /// Whether guests boot a kernel or an initrd of which something is in doubt.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub in_doubt: bool,
-    /// Whether deadlines are stretched for emulation.
-    pub emulated: bool,
-    /// Whether this is fit for production: a kernel that the distro maintains, and nothing forced.
-    pub production: bool,
-    /// Why it is as it is; what a reader should know.
-    pub notes: Vec<Note>,
-    /// Filesystems that were preferred and do not work.
-    pub passed_over: Vec<PassedOver>,
-}
-
-/// One thing to know about a configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Note {
-    /// What it is about: `shared_fs`.
-    pub about: String,
-    /// The note.
-    pub text: String,
-}
-
-/// What is not on the machine, and can be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Wanting {
-    /// `qemu`, `virtio-fs`.
-    pub component: String,
-    /// What exactly is missing.
-    pub why: String,
-    /// Packages of the distro that bring it.
-    pub packages: Vec<String>,
-}
-
-/// Why there is no configuration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
-#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "what")]
-pub enum PlanError {
-    /// The distro has it, the machine does not.
-    #[error("{} is not installed: {}; install {}", .wanting.component, .wanting.why, .wanting.packages.join(" "))]
-    Missing {
-        /// What to install.
-        wanting: Wanting,
-    },
-    /// The record knows no package: an admin's entry is needed.
-    #[error(
-        "{component} is not packaged by {release} for {arch}, as far as its record knows: describe yours in /etc/kata-osinfo"
-    )]
-    NotPackaged {
-        /// `qemu`.
-        component: String,
-        /// `debian:12`.
-        release: String,
-        /// The architecture.
-        arch: Arch,
-    },
-    /// It is there and known not to work.
-    #[error("{what} is known not to work: {}", .why.join("; "))]
-    Unsupported {
-        /// `vmm.boot`, `kernel.guest`.
-        #[serde(rename = "capability")]
-        what: Capability,
-        /// Each independent cause.
-        why: Vec<String>,
-        /// What to do instead.
-        instead: String,
-    },
-    /// No shared filesystem works.
-    #[error("no shared filesystem works: {}", .passed_over.iter().map(|p| format!("{}: {}", p.name, p.why.join("; "))).collect::<Vec<_>>().join(" | "))]
-    NothingWorks {
-        /// All that were tried.
-        passed_over: Vec<PassedOver>,
-    },
-}
 
 /// Decides Kata's configuration.
 ///
@@ -244,8 +76,8 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
                     instead: format!("give an initrd that was made for {kernel}"),
                 });
             }
-            let about_initrd = about_initrd(&kernel, initrd, found.initrd.as_ref(), inputs.kata);
-            for Judged { text, in_doubt } in about_initrd {
+            let judged = initrd::judged(&kernel, initrd, found.initrd.as_ref(), inputs.kata);
+            for Judged { text, in_doubt } in judged {
                 doubts |= in_doubt;
                 note("initrd", text);
             }
@@ -316,63 +148,6 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
 /// What every pod needs of a VMM besides a guest that boots.
 const PLUGGED: &[Capability] =
     &[Capability::VmmQmp, Capability::VmmHotplugMemory, Capability::VmmHotplugBlk, Capability::VmmHotplugNet];
-
-/// Something to know of a file.
-struct Judged {
-    text: String,
-    /// Whether it speaks against the file.
-    in_doubt: bool,
-}
-
-/// What is to be known of an initrd: by what is in it, else by its name.
-fn about_initrd(kernel: &str, initrd: &str, found: Option<&Initrd>, kata: KataVersion) -> Vec<Judged> {
-    let doubt = |text| Judged { text, in_doubt: true };
-    let mut all = Vec::new();
-    if let Some(Initrd::Unread(why)) = found {
-        all.push(doubt(format!("{initrd} was not looked into: {why}")));
-    }
-    let Some(found @ (Initrd::Has { .. } | Initrd::Broken(_))) = found else {
-        all.extend(initrd_in_doubt(kernel, initrd, kata).map(doubt));
-        return all;
-    };
-    all.extend(found.against(kernel).map(|why| doubt(format!("{initrd} {why}"))));
-    if let Initrd::Has { modules, agent } = found {
-        if !agent {
-            all.push(doubt(format!(
-                "Kata's agent is not seen in {initrd}: neither a kata-agent nor an init that is one"
-            )));
-        }
-        if modules.is_empty() {
-            let text = format!("{initrd} has no modules: whatever a guest needs must be built into {kernel}");
-            all.push(Judged { text, in_doubt: false });
-        }
-    }
-    all
-}
-
-/// What an initrd's name says against it.
-fn initrd_in_doubt(kernel: &str, initrd: &str, kata: KataVersion) -> Option<String> {
-    let name = initrd.rsplit('/').next()?;
-    let release = release_of(kernel)?;
-    if name.contains(release) {
-        // As dracut, initramfs-tools and mkinitrd call them.
-        let hosts = ["initrd.img-", "initramfs-", "initrd-"]
-            .iter()
-            .any(|p| name.strip_prefix(p).is_some_and(|n| n.starts_with(release)));
-        return hosts.then(|| {
-            format!("{initrd} is what this machine itself boots, by its name: Kata needs one with its agent")
-        });
-    }
-    let versions = name
-        .split(['-', '_'])
-        .filter(|w| w.split('.').take(2).filter(|n| n.starts_with(|c: char| c.is_ascii_digit())).count() == 2);
-    // Kata's own version is another matter.
-    let kata = format!("{}.{}", kata.major, kata.minor);
-    let another =
-        versions.into_iter().any(|w| !w.starts_with(&kata) && !release.starts_with(w.trim_end_matches(".img")));
-    another
-        .then(|| format!("{initrd} is of another kernel than {kernel}, by its name: its modules are not this kernel's"))
-}
 
 fn hypervisor(inputs: &Inputs<'_>) -> Result<String, PlanError> {
     let Some(vmm) = inputs.release.qemu() else {

@@ -1,6 +1,7 @@
 //! What containerd and CRI-O need to know of Kata: the shim, and which configuration it reads.
 
-use super::change::ChangeError;
+use super::edit::EditError;
+use super::state::ChangeError;
 use model::profile::Runtime;
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
@@ -35,7 +36,7 @@ pub enum HandlerError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: super::edit::EditError,
+        source: EditError,
     },
     /// The first form of its configuration.
     #[error(

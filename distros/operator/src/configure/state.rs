@@ -1,13 +1,75 @@
-//! Which configuration of Kata's a written file belongs to: each has its own profile, and its own files.
+//! What this program has configured on a machine, and the file in which it says so.
+//!
+//! Each of Kata's configurations has its own profile, and its own files.
 
-use super::change::{Change, State};
-use super::edit::DROP_IN;
-use super::own;
-use root::Attributes;
+mod older;
+
+use older::{Form, Older};
+use root::{Attributes, Root, RootError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use toml_edit::Document;
+use std::path::{Component, Path, PathBuf};
+
+/// Where the state of a machine is kept.
+pub const STATE: &str = "/var/lib/kata-osinfo/configured.json";
+
+/// The form that is written.
+pub(super) const VERSION: u32 = 3;
+
+/// Bytes of a state: it has several texts of each file.
+pub(super) const MAX_STATE: u64 = 64 << 20;
+
+/// One file, as it was and as it is to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// Its path on the machine, with no links in it.
+    pub path: PathBuf,
+    /// The text before; `None` where there was no file.
+    pub before: Option<String>,
+    /// The text after.
+    pub after: String,
+}
+
+impl Change {
+    /// A unified diff, empty where nothing changes.
+    pub fn diff(&self) -> String {
+        let before = self.before.as_deref().unwrap_or_default();
+        let path = self.path.display();
+        let old = match self.before {
+            Some(_) => format!("a{path}"),
+            None => "/dev/null".to_owned(),
+        };
+        similar::TextDiff::from_lines(before, &self.after)
+            .unified_diff()
+            .context_radius(3)
+            .header(&old, &format!("b{path}"))
+            .to_string()
+    }
+}
+
+/// What this program has configured on a machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// The state's form: 3. Up to form 2 there was one configuration.
+    pub version: u32,
+    /// Each of Kata's configurations, the last one last.
+    pub configurations: Vec<Configured>,
+    /// Every file that was written.
+    pub files: Vec<Change>,
+    /// Directories that were made, the outermost first.
+    pub directories: Vec<PathBuf>,
+    /// Owner, mode and attributes of files that were there before.
+    #[serde(default)]
+    pub attributes: BTreeMap<PathBuf, Attributes>,
+    /// Texts that stood there when a change began that is not finished.
+    #[serde(default)]
+    pub earlier: BTreeMap<PathBuf, String>,
+    /// Files of several names, which are being written in place: what stands there may be half of it.
+    #[serde(default)]
+    pub in_place: Vec<PathBuf>,
+}
 
 /// One of Kata's configurations that this program has configured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,53 +146,70 @@ impl State {
     }
 }
 
-/// A state's form.
-#[derive(Deserialize)]
-#[serde(expecting = "an object with a version")]
-pub(super) struct Form {
-    pub(super) version: u32,
+/// Why the state cannot be read, or files were not written or not taken back.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// Below the root something cannot be read or written.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// The state is not one of ours.
+    #[error(
+        "{STATE} is not a state of this program: {0}; `kata-osinfo unconfigure --force` takes back what says itself that it is ours"
+    )]
+    State(String),
+    /// The state is of another version of this program.
+    #[error("{STATE} has the form {0}, this program knows 1 to {VERSION}: use the kata-osinfo that wrote it")]
+    Version(u32),
+    /// A file of ours is not as this program left it.
+    #[error(
+        "{0} has been changed since kata-osinfo wrote it: move what was changed to a drop-in of your own and remove the file, or `kata-osinfo unconfigure --force`"
+    )]
+    Changed(PathBuf),
+    /// A file is not as it was looked at.
+    #[error("{0} was changed just now: try again")]
+    Meanwhile(PathBuf),
+    /// Another one holds the lock.
+    #[error("another kata-osinfo is configuring this machine, for more than {0} s now: wait for it or end it")]
+    Locked(u64),
 }
 
-/// A state of the forms 1 and 2, of one configuration; of form 1 there were no attributes, and no texts of an unfinished
-/// change.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Older {
-    version: u32,
-    profile: String,
-    production: bool,
-    notes: Vec<String>,
-    files: Vec<Change>,
-    directories: Vec<PathBuf>,
-    #[serde(default)]
-    attributes: BTreeMap<PathBuf, Attributes>,
-    #[serde(default)]
-    earlier: BTreeMap<PathBuf, String>,
-    #[serde(default)]
-    in_place: Vec<PathBuf>,
-}
-
-impl From<Older> for State {
-    fn from(older: Older) -> State {
-        let Older { version, profile, production, notes, files, directories, attributes, earlier, in_place } = older;
-        let config = files.iter().find_map(source).or_else(|| files.iter().find_map(folder));
-        let handler = files.iter().filter(|f| folder(f).is_none()).map(|f| f.path.clone()).collect();
-        let paths = files.iter().map(|f| f.path.clone()).collect();
-        let configured = |config| Configured { config, profile, production, notes, files: paths, handler };
-        let configurations = config.map(configured).into_iter().collect();
-        State { version, configurations, files, directories, attributes, earlier, in_place }
+/// What was configured, if anything.
+///
+/// # Errors
+///
+/// That the state cannot be read.
+pub fn read(root: &Root) -> Result<Option<State>, ChangeError> {
+    let Some(held) = root.place_itself(Path::new(STATE))?.map(|p| p.read(MAX_STATE)).transpose()?.flatten() else {
+        return Ok(None);
+    };
+    let broken = |e: serde_json::Error| ChangeError::State(e.to_string());
+    let Form { version } = serde_json::from_slice(&held.bytes).map_err(broken)?;
+    let state: State = match version {
+        1 | 2 => serde_json::from_slice::<Older>(&held.bytes).map_err(broken)?.into(),
+        VERSION => serde_json::from_slice(&held.bytes).map_err(broken)?,
+        _ => return Err(ChangeError::Version(version)),
+    };
+    let paths = state.files.iter().map(|f| &f.path).chain(&state.directories);
+    match paths.into_iter().find(|p| !is_plain(p)) {
+        Some(odd) => Err(ChangeError::State(format!("{} is no plain absolute path", odd.display()))),
+        None => Ok(Some(state)),
     }
 }
 
-fn source(file: &Change) -> Option<PathBuf> {
-    own::source(&file.after)
+/// Whether a path is absolute, with no `..` in it.
+pub(super) fn is_plain(path: &Path) -> bool {
+    path.is_absolute() && path.components().skip(1).all(|c| matches!(c, Component::Normal(_)))
 }
 
-/// The configuration whose settings a file has, or its folder.
-fn folder(file: &Change) -> Option<PathBuf> {
-    if file.path.ends_with(Path::new("config.d").join(DROP_IN)) {
-        return file.path.ancestors().nth(2).map(Path::to_owned);
+/// Writes the state, for root alone.
+pub(super) fn write(root: &Root, state: &State) -> Result<(), ChangeError> {
+    let mut text = serde_json::to_string_pretty(state).map_err(|e| ChangeError::State(e.to_string()))?;
+    text.push('\n');
+    let place = root.make_place_itself(Path::new(STATE))?;
+    // What it holds may be secret, and whoever may not read the files may not read their copies either.
+    let own = Attributes::private();
+    if place.read(MAX_STATE)?.is_some_and(|old| old.bytes == text.as_bytes() && old.attributes.mode == own.mode) {
+        return Ok(());
     }
-    let document = Document::parse(file.after.as_str()).ok()?;
-    document.get("hypervisor").is_some().then(|| file.path.clone())
+    Ok(place.write(text.as_bytes(), Some(&own))?)
 }

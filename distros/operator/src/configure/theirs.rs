@@ -1,8 +1,7 @@
 //! What stands in a configuration already: kept where nothing forces a change, extended where it is a list, and told
 //! with its file and line wherever it is not what the release was qualified with.
 
-use super::own;
-use super::{Configuration, Flavour, Merged, Setting};
+use super::{Configuration, Flavour, Merged, Setting, copy};
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
 use serde::Serialize;
@@ -220,7 +219,7 @@ pub(super) fn told(planned: &[Setting], settled: &[Setting], without: &Merged, t
 pub(super) fn in_source(theirs: &mut [Theirs], copy: &Path, source: &Path) {
     for theirs in theirs.iter_mut().filter(|t| t.file == copy) {
         theirs.file = source.to_owned();
-        theirs.line = theirs.line.map(|l| l.saturating_sub(own::LINES));
+        theirs.line = theirs.line.map(|l| l.saturating_sub(copy::HEAD_LINES));
     }
 }
 

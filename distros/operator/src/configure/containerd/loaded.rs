@@ -5,11 +5,11 @@
 //! in nothing that matters here; `LoadConfigWithPlugins` at v2.3.4; `migrateConfig` in `plugins/cri/runtime/plugin.go`
 //! at v2.1.4. Held against `containerd config dump` of 1.6, 1.7, 2.1 and 2.2 by tests.
 
-use super::super::merged::{line_of, table_of};
+use super::super::toml::{line_of, table_of};
+use super::files::Files;
 use super::glob::glob;
-use root::Root;
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use toml_edit::{Document, DocumentMut, Item};
 
@@ -53,44 +53,6 @@ impl Loading {
             Loading::MergesThenMigrates => 3,
             Loading::MigratesThenMerges => 4,
         }
-    }
-}
-
-/// The files of a root, some of them as they are to be.
-#[derive(Clone, Copy)]
-pub(super) struct Files<'a> {
-    pub(super) root: &'a Root,
-    /// By their paths with links followed; `None` is a file that goes.
-    pub(super) replaced: &'a BTreeMap<PathBuf, Option<String>>,
-}
-
-impl Files<'_> {
-    /// A file's text; `None` where it is not there.
-    fn text(&self, path: &Path) -> Result<Option<String>, String> {
-        let said = |e: root::RootError| e.to_string();
-        let resolved = self.root.resolve_new(path).map_err(said)?;
-        match self.replaced.get(&resolved) {
-            Some(text) => Ok(text.clone()),
-            None => self.root.utf8_if_any(path).map_err(said),
-        }
-    }
-
-    /// The names in a folder, sorted; none where it cannot be listed.
-    pub(super) fn names(&self, folder: &Path) -> Vec<String> {
-        let Ok(resolved) = self.root.resolve_new(folder) else { return Vec::new() };
-        let mut names: BTreeSet<String> = self.root.list(folder).unwrap_or_default().into_iter().collect();
-        for (path, text) in self.replaced.iter().filter(|(p, _)| p.parent() == Some(&resolved)) {
-            let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
-            match text {
-                Some(_) => names.insert(name.to_owned()),
-                None => names.remove(name),
-            };
-        }
-        names.into_iter().collect()
-    }
-
-    pub(super) fn is_there(&self, path: &Path) -> bool {
-        self.text(path).is_ok_and(|t| t.is_some()) || self.root.metadata(path).is_some_and(|m| !m.is_file())
     }
 }
 
@@ -331,6 +293,8 @@ fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use root::Root;
+    use std::collections::BTreeMap;
 
     const MAIN: &str = "/etc/containerd/config.toml";
     const DROP_IN: &str = "/etc/containerd/conf.d/50-kata.toml";
