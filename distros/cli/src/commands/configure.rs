@@ -1,76 +1,103 @@
-//! `configure` and `unconfigure`.
+//! `configure`: makes Kata use what the distro has.
 
-use super::here::Here;
-use super::{Configure, HandlerName, Unconfigure, ways};
-use crate::commands::system::Common;
-use crate::commands::{Exit, Failed, Format, json};
+mod containerd_version;
+
+use super::fallback::print_way;
+use super::machine::{Machine, MachineArguments};
+use super::system::Common;
+use super::{Exit, Failed, Format, json, print_file};
+use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
-use operator::configure::change::{self, Change, ChangeError, Kept, Reverted};
-use operator::configure::lock::{Lock, lock};
-use operator::configure::stray::{self, strays};
+use operator::configure::lock::lock;
 use operator::configure::{
-    Configuration, Handler, HandlerChoice, Located, NotEffective, Place, PrepareError, Prepared, Problem, locate,
-    place, prepare, siblings,
+    Configuration, Handler, HandlerChoice, Located, NotEffective, PrepareError, Prepared, Problem, locate, place,
+    prepare, siblings,
 };
 use operator::fallback::{Way, fallback};
-use operator::packages::Packages;
-use operator::process::Invocation;
-use root::Root;
 use serde_json::{Value, json};
-use std::io::Write;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+
+/// Arguments of `configure`.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigureArguments {
+    #[command(flatten)]
+    pub(crate) machine: MachineArguments,
+    /// The configuration that Kata reads; by default what containerd's handler names, else Kata's own search.
+    #[arg(long, value_name = "PATH")]
+    kata_config: Option<PathBuf>,
+    /// Also make Kata a handler of the container manager; without it a handler that was written before is taken back.
+    #[arg(long, value_enum)]
+    handler: Option<HandlerName>,
+    /// containerd's main configuration; by default that of the k3s, RKE2, k0s or MicroK8s that is there, else /etc/containerd/config.toml.
+    #[arg(long, value_name = "PATH")]
+    containerd_config: Option<PathBuf>,
+    /// containerd's version, `2.1`; by default that of this machine's containerd.
+    #[arg(long, value_name = "VERSION")]
+    containerd_version: Option<String>,
+    /// Print what would change as a diff, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// A container manager on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum HandlerName {
+    /// containerd, configuration versions 2 and later.
+    Containerd,
+    /// CRI-O.
+    Crio,
+}
 
 /// Writes Kata's configuration, or says why not.
-pub(crate) fn configure(common: &Common, arguments: &Configure) -> anyhow::Result<Exit> {
-    let mut here = Here::look(common, &arguments.machine)?;
-    if let Err(unknown) = here.packages_are_known() {
+pub(crate) fn run(common: &Common, arguments: &ConfigureArguments) -> anyhow::Result<Exit> {
+    let mut machine = Machine::inspect(common, &arguments.machine)?;
+    if let Err(unknown) = machine.packages_are_known() {
         eprintln!("warning: {}: whether what is there was proved is not known", printable(&unknown.to_string()));
     }
     let format = arguments.machine.about.format;
-    here.files_are_there()?;
-    if !here.assumed.is_empty() && !arguments.machine.allow_assumed {
-        for fact in &here.assumed {
+    machine.files_are_there()?;
+    if !machine.assumed.is_empty() && !arguments.machine.allow_assumed {
+        for fact in &machine.assumed {
             eprintln!("error: nobody has checked the record's {}", printable(fact));
         }
         eprintln!("hint: check it and state it in /etc/kata-osinfo, or pass --allow-assumed");
         if format == Format::Json {
-            json(&json!({ "version": 1, "outcome": "assumed", "facts": here.assumed }))?;
+            json(&json!({ "version": 1, "outcome": "assumed", "facts": machine.assumed }))?;
         }
         return Ok(Exit::Unknown);
     }
-    let configuration = match fallback(&here.inputs()) {
+    let configuration = match fallback(&machine.inputs()) {
         Way::Configure { configuration } => configuration,
-        way => return ways::print(&way, &here, format),
+        way => return print_way(&way, &machine, format),
     };
     // Before anything is looked at that another one could be changing.
-    let lock = if arguments.dry_run { None } else { Some(lock(&here.root)?) };
-    let located = locate(&here.root, here.profile.runtime, arguments.kata_config.as_deref())?;
+    let lock = if arguments.dry_run { None } else { Some(lock(&machine.root)?) };
+    let located = locate(&machine.root, machine.profile.runtime, arguments.kata_config.as_deref())?;
     let handler = match arguments.handler {
         Some(HandlerName::Containerd) => {
-            let place = place(&here.root, arguments.containerd_config.as_deref())?;
+            let place = place(&machine.root, arguments.containerd_config.as_deref())?;
             let given = arguments.containerd_version.as_deref();
             Some(HandlerChoice {
                 handler: Handler::Containerd,
                 config: Some(place.main.clone()),
-                version: containerd_version(&here.root, given, &place)?,
+                version: containerd_version::find(&machine.root, given, &place)?,
             })
         }
         Some(HandlerName::Crio) => Some(HandlerChoice { handler: Handler::Crio, config: None, version: None }),
         None => None,
     };
-    let prepared = prepare(&here.root, &located, &configuration, handler).map_err(|error| match &error {
+    let prepared = prepare(&machine.root, &located, &configuration, handler).map_err(|error| match &error {
         PrepareError::Handler(why) if why.keeps_it_out() => {
             anyhow::Error::new(Failed::new(Exit::NotEffective, "no-handler", error.to_string()))
         }
         _ => error.into(),
     })?;
-    let diff = prepared.diff(&here.root)?;
-    let mut answer = answer(&here, &configuration, &located, &prepared);
-    say(&here, &configuration, &located, &prepared);
+    let diff = prepared.diff(&machine.root)?;
+    let mut answer = answer(&machine, &configuration, &located, &prepared);
+    say(&machine, &configuration, &located, &prepared);
     let (not_effective, problems) = match &lock {
         None => (prepared.not_effective.clone(), prepared.problems.clone()),
-        Some(lock) => prepared.write(&here.root, lock, &configuration)?,
+        Some(lock) => prepared.write(&machine.root, lock, &configuration)?,
     };
     let effective = not_effective.is_empty() && problems.is_empty();
     for line in complaints(&not_effective, &problems) {
@@ -84,29 +111,29 @@ pub(crate) fn configure(common: &Common, arguments: &Configure) -> anyhow::Resul
     }
     match (format, arguments.dry_run) {
         (Format::Json, _) => json(&answer)?,
-        (Format::Human, true) => print(&diff)?,
+        (Format::Human, true) => print_file(&diff)?,
         (Format::Human, false) => {
             for change in answer["files"].as_array().into_iter().flatten() {
-                print(change.as_str().unwrap_or_default())?;
+                print_file(change.as_str().unwrap_or_default())?;
             }
         }
     }
     Ok(if effective { Exit::Ok } else { Exit::NotEffective })
 }
 
-fn answer(here: &Here, configuration: &Configuration, located: &Located, prepared: &Prepared) -> Value {
+fn answer(machine: &Machine, configuration: &Configuration, located: &Located, prepared: &Prepared) -> Value {
     let files: Vec<&Path> = prepared.changes.iter().map(|c| c.path.as_path()).collect();
     json!({
         "version": 1,
         "outcome": "configure",
-        "release": here.release.name(),
-        "arch": here.release.arch,
+        "release": machine.release.name(),
+        "arch": machine.release.arch,
         "kata-config": {
             "path": prepared.located.path,
             "copied-from": copied_from(located, prepared),
             "named-by": located.by,
             "others": located.others,
-            "siblings": siblings(&here.root, &prepared.located),
+            "siblings": siblings(&machine.root, &prepared.located),
         },
         "warnings": prepared.warnings,
         "theirs": prepared.theirs,
@@ -121,11 +148,11 @@ fn copied_from<'a>(located: &'a Located, prepared: &Prepared) -> Option<&'a Path
 }
 
 /// What a reader should know, on stderr.
-fn say(here: &Here, configuration: &Configuration, located: &Located, prepared: &Prepared) {
+fn say(machine: &Machine, configuration: &Configuration, located: &Located, prepared: &Prepared) {
     eprintln!(
         "note: Kata {} (by {}) reads {} (by {})",
         configuration.kata,
-        here.kata_by,
+        machine.kata_by,
         printable(&located.path.display().to_string()),
         located.by
     );
@@ -155,13 +182,13 @@ fn say(here: &Here, configuration: &Configuration, located: &Located, prepared: 
             "warning: {other} is there too: a runtime built for that prefix reads it instead; name the right one with --kata-config"
         );
     }
-    for sibling in siblings(&here.root, &prepared.located) {
+    for sibling in siblings(&machine.root, &prepared.located) {
         let sibling = printable(&sibling.path.display().to_string());
         eprintln!("warning: {sibling} lies beside it and has the same drop-ins");
     }
     if !configuration.production {
         eprintln!("warning: not for production");
-        if !here.guest_is_own() {
+        if !machine.guest_is_own() {
             eprintln!(
                 "hint: boot the distro's kernel: --initrd with one that holds Kata's agent and the kernel's modules"
             );
@@ -182,172 +209,4 @@ fn complaints(not_effective: &[NotEffective], problems: &[Problem]) -> Vec<Strin
         _ => format!("{} is set nowhere, wanted {}", n.key, n.wanted),
     }));
     all
-}
-
-/// Text on stdout, without what could act on a terminal; tabs stay, for configurations have them.
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    for line in text.lines() {
-        writeln!(out, "{}", line.split('\t').map(printable).collect::<Vec<_>>().join("\t"))?;
-    }
-    Ok(())
-}
-
-/// How long containerd may take to say its version.
-const WITHIN: Duration = Duration::from_secs(10);
-
-/// Given; else that of the package that owns the program; else, on the running system alone, what the program says.
-fn containerd_version(root: &Root, given: Option<&str>, place: &Place) -> anyhow::Result<Option<(u32, u32)>> {
-    if let Some(given) = given {
-        let version: model::kata_version::KataVersion = given
-            .parse()
-            .map_err(|_| anyhow::anyhow!("`{given}` is not a version of containerd: expected `2.1` or `1.7.24`"))?;
-        return Ok(Some((version.major, version.minor)));
-    }
-    // Those of Kubernetes' distributions are in no search path.
-    let program = root.which("containerd").filter(|_| place.is_standard());
-    let Some(program) = program else { return Ok(None) };
-    let owner = Packages::read(root).ok().and_then(|packages| packages.owner(&program).ok().flatten());
-    if let Some(owner) = owner {
-        // `1:2.1.3-1`, `1.7.24~ds1-6`
-        return Ok(owner.version.split(':').next_back().and_then(major_minor));
-    }
-    if !root.is_running_system() {
-        return Ok(None);
-    }
-    Ok(says(&program, WITHIN))
-}
-
-/// `containerd github.com/containerd/containerd v2.1.3 …`
-fn says(program: &Path, within: Duration) -> Option<(u32, u32)> {
-    match Invocation::new(program, &["--version"]).run(within, None) {
-        Ok(finished) => finished.stdout.split_whitespace().find_map(major_minor),
-        Err(error) => {
-            eprintln!("warning: {}: name it with --containerd-version", printable(&error.to_string()));
-            None
-        }
-    }
-}
-
-fn major_minor(word: &str) -> Option<(u32, u32)> {
-    let mut parts = word.trim_start_matches('v').split('.').map(|p| p.parse::<u32>().ok());
-    Some((parts.next()??, parts.next()??))
-}
-
-/// Takes everything back.
-pub(crate) fn unconfigure(common: &Common, arguments: &Unconfigure) -> anyhow::Result<Exit> {
-    let root = common.root()?;
-    let recorded = || -> Result<(Option<change::State>, Option<String>), ChangeError> {
-        match change::state(&root) {
-            // What there is without it is looked for.
-            Err(ChangeError::State(why)) if arguments.force => Ok((None, Some(why))),
-            state => Ok((state?, None)),
-        }
-    };
-    // Without a folder of states there is none, and nothing that a crash could have left.
-    let is_there = root.place_itself(Path::new(change::STATE))?.is_some();
-    let to_take = || anyhow::Ok(arguments.force && recorded()?.0.is_none() && !strays(&root)?.is_empty());
-    let lock = if arguments.dry_run || !is_there && !to_take()? { None } else { Some(lock(&root)?) };
-    let Reverted { restored, kept } = match recorded()? {
-        (Some(state), _) => change::revert(&root, lock.as_ref(), &state, arguments.force)?,
-        (None, damaged) => unrecorded(&root, lock.as_ref(), damaged, arguments.force)?,
-    };
-    for Kept { path, why } in &kept {
-        let path = printable(&path.display().to_string());
-        eprintln!("warning: {path} is not taken back, or not all of it: {}", printable(why));
-    }
-    if !kept.is_empty() && !arguments.force {
-        eprintln!("hint: `kata-osinfo unconfigure --force` takes that back, too");
-    }
-    let diff: String = restored.iter().map(Change::diff).collect();
-    match (arguments.format, arguments.dry_run) {
-        (Format::Json, dry_run) => {
-            let files: Vec<&Path> = restored.iter().map(|c| c.path.as_path()).collect();
-            json(
-                &json!({ "version": 1, "outcome": "unconfigure", "written": !dry_run, "files": files, "kept": kept, "diff": diff }),
-            )?;
-        }
-        (Format::Human, true) => print(&diff)?,
-        (Format::Human, false) => {
-            for change in &restored {
-                print(&change.path.display().to_string())?;
-            }
-        }
-    }
-    Ok(if kept.is_empty() { Exit::Ok } else { Exit::NotEffective })
-}
-
-/// What is to be done where no state, or none that can be read, says what was written.
-fn unrecorded(root: &Root, lock: Option<&Lock>, damaged: Option<String>, force: bool) -> anyhow::Result<Reverted> {
-    let strays = strays(root)?;
-    if let Some(why) = &damaged {
-        eprintln!("warning: {} is damaged: {}", change::STATE, printable(why));
-        if let Some(lock) = lock {
-            stray::set_aside(root, lock)?;
-            eprintln!("note: it is called {} now: what there is of the old texts is in it", stray::DAMAGED);
-        }
-    }
-    if strays.is_empty() {
-        eprintln!("note: nothing is configured{}", if damaged.is_some() { " that says that it is ours" } else { "" });
-        if lock.is_some() {
-            root.remove_empty_folder(Path::new(change::STATE).parent().unwrap_or(Path::new("/")))?;
-        }
-        return Ok(Reverted::default());
-    }
-    if !force {
-        return Ok(Reverted { kept: strays.told(), ..Reverted::default() });
-    }
-    eprintln!("warning: {}", stray::UNKNOWN);
-    let mut reverted = change::revert(root, lock, &strays.state, force)?;
-    reverted.kept.extend(strays.kept);
-    Ok(reverted)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
-    #[test]
-    fn containerd_is_not_waited_for_for_ever() {
-        let dir = tempfile::tempdir().unwrap();
-        let program = dir.path().join("containerd");
-        let script = |text: &str| {
-            std::fs::write(&program, format!("#!/bin/sh\n{text}\n")).unwrap();
-            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        };
-        script("echo containerd github.com/containerd/containerd v2.1.3 deadbeef");
-        assert_eq!(says(&program, Duration::from_secs(20)), Some((2, 1)));
-        script("echo containerd github.com/containerd/containerd 1.7.24~ds1 1.7.24~ds1-6");
-        assert_eq!(says(&program, Duration::from_secs(20)), Some((1, 7)));
-        script("sleep 1000");
-        let started = std::time::Instant::now();
-        assert_eq!(says(&program, Duration::from_millis(300)), None);
-        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
-    }
-
-    #[test]
-    fn a_package_says_which_containerd_it_is() {
-        let dir = tempfile::tempdir().unwrap();
-        let write = |path: &str, text: &str| {
-            let file = dir.path().join(path);
-            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-            std::fs::write(&file, text).unwrap();
-            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
-        };
-        write("usr/bin/containerd", "no program that could be run");
-        let root = Root::new(dir.path()).unwrap();
-        let said = |given| containerd_version(&root, given, &place(&root, None).unwrap()).unwrap();
-        assert_eq!(said(None), None);
-        write("var/lib/dpkg/info/containerd.io.list", "/usr/bin/containerd\n");
-        for (version, expected) in [("1:2.1.3-1", (2, 1)), ("1.7.24~ds1-6+b4", (1, 7))] {
-            let status = format!("Package: containerd.io\nStatus: install ok installed\nVersion: {version}\n");
-            write("var/lib/dpkg/status", &status);
-            assert_eq!(said(None), Some(expected));
-        }
-        assert_eq!(said(Some("2.0")), Some((2, 0)));
-        // A distribution of Kubernetes has its own.
-        let theirs = place(&root, Some(Path::new("/var/lib/rancher/k3s/agent/etc/containerd/config.toml"))).unwrap();
-        assert_eq!(containerd_version(&root, None, &theirs).unwrap(), None);
-    }
 }
