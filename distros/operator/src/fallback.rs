@@ -1,6 +1,7 @@
 //! What to do where a distro does not have what Kata needs: use the next best, install, describe one's own, or build.
 
 mod build;
+mod own_record;
 
 pub use build::{Component, Instructions, instructions};
 
@@ -54,7 +55,7 @@ pub fn fallback(inputs: &Inputs<'_>) -> Way {
         Ok(configuration) => Way::Configure { configuration: Box::new(configuration) },
         Err(PlanError::Missing { wanting }) => Way::Install { wanting },
         Err(PlanError::NotPackaged { component, .. }) => {
-            Way::Describe { record: build::own_component(release, &component), component }
+            Way::Describe { record: own_record::of_component(release, &component), component }
         }
         Err(PlanError::Unsupported { what, why, instead }) => Way::Unsupported { capability: what, why, instead },
         Err(PlanError::NothingWorks { passed_over }) => Way::Build {
