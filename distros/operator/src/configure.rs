@@ -102,7 +102,7 @@ pub use plan::plan;
 pub use prepare::{HandlerChoice, PrepareError, Prepared, prepare};
 pub use runtime_files::{Handler, HandlerError, shim};
 pub use settings::{Setting, settings};
-pub use share::{PassedOver, Share, ShareChoice, evidence};
+pub use share::{Blamed, PassedOver, Share, ShareChoice, evidence};
 pub use standing::standing;
 pub use theirs::{Fate, Theirs};
 pub use version::{key_since, reads_drop_ins};

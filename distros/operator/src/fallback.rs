@@ -5,7 +5,7 @@ mod own_record;
 
 pub use build::{Component, Instructions, instructions};
 
-use crate::configure::{Configuration, Inputs, PassedOver, PlanError, Wanting, plan};
+use crate::configure::{Blamed, Configuration, Inputs, PassedOver, PlanError, Wanting, plan};
 use model::capability::Capability;
 use serde::Serialize;
 
@@ -70,13 +70,10 @@ pub fn fallback(inputs: &Inputs<'_>) -> Way {
 
 /// What must be built for virtio-fs, which every family has: what is blamed for it, the daemon where nothing else is.
 fn blamed(inputs: &Inputs<'_>, passed_over: &[PassedOver]) -> Vec<Component> {
-    let why: Vec<&str> =
-        passed_over.iter().filter(|p| p.name == "virtio-fs").flat_map(|p| &p.why).map(String::as_str).collect();
-    let device = inputs.found.lacks.iter().any(|share| share == "virtio-fs");
-    // A verdict's cause begins with the component that it blames.
-    let qemu = device || why.iter().any(|w| w.starts_with("qemu:"));
-    let own = why.iter().filter(|w| !w.starts_with("qemu:")).count() > usize::from(device);
-    match (qemu, own) {
+    let mut blames = passed_over.iter().filter(|p| p.name == "virtio-fs").flat_map(|p| &p.blames);
+    let qemu = inputs.found.lacks.iter().any(|share| share == "virtio-fs") || blames.clone().any(|b| *b == Blamed::Vmm);
+    let daemon = blames.any(|b| *b == Blamed::Server);
+    match (qemu, daemon) {
         (true, true) => vec![Component::Qemu, Component::Virtiofsd],
         (true, false) => vec![Component::Qemu],
         (false, _) => vec![Component::Virtiofsd],
