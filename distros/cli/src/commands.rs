@@ -103,7 +103,7 @@ Exit codes:
  11  something must be installed, or described in /etc/kata-osinfo, first
  12  nothing works: the evidence and build instructions are printed
  13  written, or taken back, but not everything took effect; or nothing
-     was written, for the handler would not be the one that is meant";
+     was written, because the handler would not be the one that is meant";
 
 /// A call that came to no answer.
 #[derive(Debug, thiserror::Error)]

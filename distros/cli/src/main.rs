@@ -11,7 +11,7 @@ macro_rules! eprintln {
 mod commands;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use commands::system::Common;
+use commands::system::GlobalArguments;
 use commands::{
     EXIT_CODES, Exit, Failed, Format, check, configure, detect, fallback, generate, install, lint, requirements, show,
     unconfigure, verified,
@@ -24,7 +24,7 @@ use std::process::ExitCode;
 #[command(name = "kata-osinfo", version, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(flatten)]
-    common: Common,
+    common: GlobalArguments,
     #[command(subcommand)]
     command: Command,
 }

@@ -104,5 +104,5 @@ pub use runtime_files::{Handler, HandlerError, shim};
 pub use settings::{Setting, settings};
 pub use share::{Blamed, PassedOver, Share, ShareChoice, evidence};
 pub use standing::standing;
-pub use theirs::{Fate, Theirs};
+pub use theirs::{Fate, ForeignValue};
 pub use version::{key_since, reads_drop_ins};

@@ -18,7 +18,7 @@ mod pacman;
 mod zypper;
 
 pub use failure::{Failure, FailureKind};
-pub use plan::{Action, Change, Plan, Wanted};
+pub use plan::{Action, PackageChange, Plan, Wanted};
 pub use program::Installer;
 pub use run::{InstallError, Installation, Options, install, plan};
 
@@ -120,7 +120,7 @@ pub(crate) struct Step {
 }
 
 /// Reads what would be changed from a simulation; `None` if it failed.
-type Reader = fn(&Finished) -> Option<Vec<Change>>;
+type Reader = fn(&Finished) -> Option<Vec<PackageChange>>;
 
 impl Chosen {
     /// An invocation of the program, with its options for the place where it runs.
@@ -198,7 +198,7 @@ impl Chosen {
         wanted: &Wanted,
         within: Duration,
         confinement: Confinement,
-    ) -> Option<Result<Vec<Change>, Failure>> {
+    ) -> Option<Result<Vec<PackageChange>, Failure>> {
         let (mut invocation, read): (Invocation, Reader) = match self.installer {
             Installer::Apt => (apt::simulation(self, root, wanted), apt::changes),
             Installer::Dnf => (dnf::simulation(self, root, wanted), dnf::changes),

@@ -7,7 +7,7 @@ use serde::Serialize;
 /// A component of which something is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Component {
+pub enum RequiredComponent {
     /// The VMM.
     Qemu,
     /// The virtio-fs daemon.
@@ -37,18 +37,18 @@ pub struct Requirement {
 }
 
 /// What a profile asks of a component, the default path first.
-pub fn requirements(profile: &Profile, component: Component) -> Vec<Requirement> {
+pub fn requirements(profile: &Profile, component: RequiredComponent) -> Vec<Requirement> {
     let mut all = match component {
-        Component::Qemu => qemu(profile),
-        Component::Virtiofsd => virtiofsd(profile),
-        Component::Kernel => kernel(profile),
-        Component::Containerd => Vec::new(),
+        RequiredComponent::Qemu => qemu(profile),
+        RequiredComponent::Virtiofsd => virtiofsd(profile),
+        RequiredComponent::Kernel => kernel(profile),
+        RequiredComponent::Containerd => Vec::new(),
     };
     let name = match component {
-        Component::Qemu => "qemu",
-        Component::Virtiofsd => "virtiofsd",
-        Component::Kernel => "kernel",
-        Component::Containerd => "containerd",
+        RequiredComponent::Qemu => "qemu",
+        RequiredComponent::Virtiofsd => "virtiofsd",
+        RequiredComponent::Kernel => "kernel",
+        RequiredComponent::Containerd => "containerd",
     };
     all.extend(profile.minimums.iter().filter(|m| m.component == name).map(|m| Requirement {
         serves: "-".to_owned(),
@@ -187,9 +187,15 @@ mod tests {
     #[test]
     fn every_demand_cites_a_file_of_kata_at_a_tag() {
         for profile in Profile::all() {
-            for component in [Component::Qemu, Component::Virtiofsd, Component::Kernel, Component::Containerd] {
+            for component in [
+                RequiredComponent::Qemu,
+                RequiredComponent::Virtiofsd,
+                RequiredComponent::Kernel,
+                RequiredComponent::Containerd,
+            ] {
                 let all = requirements(profile, component);
-                let none = component == Component::Containerd && ["go-2.2", "go-2.3"].contains(&profile.name.as_str());
+                let none =
+                    component == RequiredComponent::Containerd && ["go-2.2", "go-2.3"].contains(&profile.name.as_str());
                 assert_eq!(all.is_empty(), none, "{} of {component:?}", profile.name);
                 for r in all {
                     assert!(r.source.contains('@'), "{r:?}");
@@ -201,7 +207,7 @@ mod tests {
     #[test]
     fn the_daemon_of_runtime_rs_is_asked_for_its_options_and_its_line() {
         insta::assert_snapshot!(
-            human(profile("rs-4.0"), "virtiofsd", &requirements(profile("rs-4.0"), Component::Virtiofsd)),
+            human(profile("rs-4.0"), "virtiofsd", &requirements(profile("rs-4.0"), RequiredComponent::Virtiofsd)),
             @r#"
         virtiofsd for Kata 4.0.0 (profile rs-4.0)
           fs.virtio-fs  option   --socket-path PATH                        src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.0.0
@@ -218,7 +224,7 @@ mod tests {
     #[test]
     fn no_demand_is_made_twice() {
         for profile in Profile::all() {
-            let all = requirements(profile, Component::Qemu);
+            let all = requirements(profile, RequiredComponent::Qemu);
             let mut names: Vec<_> = all.iter().map(|r| (r.kind, &r.what)).collect();
             names.sort();
             names.dedup();

@@ -4,7 +4,7 @@ mod containerd_version;
 
 use super::fallback::print_way;
 use super::machine::{Machine, MachineArguments};
-use super::system::Common;
+use super::system::GlobalArguments;
 use super::{Exit, Failed, Format, json, print_file};
 use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
@@ -49,7 +49,7 @@ enum HandlerName {
 }
 
 /// Writes Kata's configuration, or says why not.
-pub(crate) fn run(common: &Common, arguments: &ConfigureArguments) -> anyhow::Result<Exit> {
+pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> anyhow::Result<Exit> {
     let mut machine = Machine::inspect(common, &arguments.machine)?;
     if let Err(unknown) = machine.packages_are_known() {
         eprintln!("warning: {}: whether what is there was proved is not known", printable(&unknown.to_string()));

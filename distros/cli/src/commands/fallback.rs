@@ -1,7 +1,7 @@
 //! `fallback`: what to do where something is missing or does not work.
 
 use super::machine::{Machine, MachineArguments};
-use super::system::Common;
+use super::system::GlobalArguments;
 use super::{Exit, Format, json};
 use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
@@ -17,12 +17,12 @@ pub(crate) struct FallbackArguments {
     pub(crate) machine: MachineArguments,
     /// Print how to build this component, whatever is there, as a shell script.
     #[arg(long, value_enum)]
-    build: Option<Buildable>,
+    build: Option<BuildableName>,
 }
 
 /// What there are build instructions for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Buildable {
+enum BuildableName {
     /// The VMM.
     Qemu,
     /// The virtio-fs daemon, the Rust one.
@@ -30,12 +30,12 @@ enum Buildable {
 }
 
 /// Prints the way out.
-pub(crate) fn run(common: &Common, arguments: &FallbackArguments) -> anyhow::Result<Exit> {
+pub(crate) fn run(common: &GlobalArguments, arguments: &FallbackArguments) -> anyhow::Result<Exit> {
     let mut machine = Machine::inspect(common, &arguments.machine)?;
     if let Some(component) = arguments.build {
         let component = match component {
-            Buildable::Qemu => fallback::Component::Qemu,
-            Buildable::Virtiofsd => fallback::Component::Virtiofsd,
+            BuildableName::Qemu => fallback::Buildable::Qemu,
+            BuildableName::Virtiofsd => fallback::Buildable::Virtiofsd,
         };
         let instructions = instructions(component, &machine.release, machine.profile);
         match arguments.machine.about.format {

@@ -1,7 +1,7 @@
 //! The machine that Kata is configured for: its release, what it has, what was verified.
 
 use super::check::unreadable;
-use super::system::{About, Common, System};
+use super::system::{GlobalArguments, System, TargetArguments};
 use super::{Exit, Failed};
 use clap::Args;
 use model::diagnostic::printable;
@@ -21,7 +21,7 @@ use std::path::Path;
 #[derive(Debug, Args)]
 pub(crate) struct MachineArguments {
     #[command(flatten)]
-    pub(crate) about: About,
+    pub(crate) about: TargetArguments,
     /// The Kata family: `go-3.29`, `rs-4.0`.
     #[arg(long, value_name = "PROFILE")]
     pub(crate) profile: String,
@@ -68,7 +68,7 @@ impl Machine {
     /// Gathers it.
     ///
     /// A database that cannot be read is told when it is asked for.
-    pub(crate) fn inspect(common: &Common, arguments: &MachineArguments) -> anyhow::Result<Machine> {
+    pub(crate) fn inspect(common: &GlobalArguments, arguments: &MachineArguments) -> anyhow::Result<Machine> {
         let System { root, record, entry, target, arch } = System::find(common, &arguments.about)?;
         let release = record.release(&target.version, arch)?;
         let read = installed(&root, &release);

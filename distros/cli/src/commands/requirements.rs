@@ -38,10 +38,10 @@ enum ComponentName {
 pub(crate) fn run(arguments: &RequirementsArguments) -> anyhow::Result<Exit> {
     let profile = Profile::find(&arguments.profile)?;
     let (component, name) = match arguments.component {
-        ComponentName::Qemu => (requirements::Component::Qemu, "qemu"),
-        ComponentName::Virtiofsd => (requirements::Component::Virtiofsd, "virtiofsd"),
-        ComponentName::Kernel => (requirements::Component::Kernel, "kernel"),
-        ComponentName::Containerd => (requirements::Component::Containerd, "containerd"),
+        ComponentName::Qemu => (requirements::RequiredComponent::Qemu, "qemu"),
+        ComponentName::Virtiofsd => (requirements::RequiredComponent::Virtiofsd, "virtiofsd"),
+        ComponentName::Kernel => (requirements::RequiredComponent::Kernel, "kernel"),
+        ComponentName::Containerd => (requirements::RequiredComponent::Containerd, "containerd"),
     };
     let all = requirements::requirements(profile, component);
     match arguments.format {

@@ -1,6 +1,6 @@
 //! `unconfigure`: takes back what `configure` wrote.
 
-use super::system::Common;
+use super::system::GlobalArguments;
 use super::{Exit, Format, json, print_file};
 use clap::Args;
 use model::diagnostic::printable;
@@ -27,7 +27,7 @@ pub(crate) struct UnconfigureArguments {
 }
 
 /// Takes everything back.
-pub(crate) fn run(common: &Common, arguments: &UnconfigureArguments) -> anyhow::Result<Exit> {
+pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) -> anyhow::Result<Exit> {
     let root = common.root()?;
     let recorded = || -> Result<(Option<State>, Option<String>), ChangeError> {
         match state::read(&root) {

@@ -51,7 +51,7 @@ pub(super) fn originals(
 }
 
 /// A file on its way from one text to another.
-pub(super) struct Step {
+pub(super) struct PendingFile {
     pub(super) file: Change,
     /// What is to stand there.
     pub(super) target: Option<String>,
@@ -63,11 +63,11 @@ pub(super) struct Step {
     pub(super) blocked: bool,
 }
 
-impl Step {
-    pub(super) fn new(root: &Root, file: Change, target: Option<String>) -> Result<Step, RootError> {
+impl PendingFile {
+    pub(super) fn new(root: &Root, file: Change, target: Option<String>) -> Result<PendingFile, RootError> {
         let place = root.place(&file.path)?;
         let now = place.as_ref().map(|p| p.read(MAX_CONFIGURATION)).transpose()?.flatten();
-        Ok(Step { file, target, place, now, blocked: false })
+        Ok(PendingFile { file, target, place, now, blocked: false })
     }
 
     /// The text of today, where it is one.
@@ -122,7 +122,7 @@ pub(super) fn apply(root: &Root, lock: &Lock, old: Option<&State>, mut new: Stat
         if original(root, old, &file.path)? != file.before {
             return Err(ChangeError::Meanwhile(file.path.clone()));
         }
-        steps.push(Step::new(root, file.clone(), Some(file.after.clone()))?);
+        steps.push(PendingFile::new(root, file.clone(), Some(file.after.clone()))?);
     }
     let before = old.iter().flat_map(|s| &s.files).filter(|f| !new.files.iter().any(|n| n.path == f.path));
     let (mut kept, dropped): (Vec<Change>, Vec<Change>) = before.cloned().partition(|f| new.owner(&f.path).is_some());
@@ -132,7 +132,7 @@ pub(super) fn apply(root: &Root, lock: &Lock, old: Option<&State>, mut new: Stat
             Err(ChangeError::Changed(_)) => kept.push(file.clone()),
             before => {
                 let before = before?;
-                steps.push(Step::new(root, Change { before: before.clone(), ..file.clone() }, before)?);
+                steps.push(PendingFile::new(root, Change { before: before.clone(), ..file.clone() }, before)?);
             }
         }
     }
@@ -173,7 +173,7 @@ pub(super) fn apply(root: &Root, lock: &Lock, old: Option<&State>, mut new: Stat
 }
 
 /// Notes down what stands there, for whatever a crash leaves of the steps.
-pub(super) fn begin(state: &mut State, steps: &[Step]) {
+pub(super) fn begin(state: &mut State, steps: &[PendingFile]) {
     for step in steps.iter().filter(|s| !s.is_done()) {
         let path = step.file.path.clone();
         if step.is_in_place() {

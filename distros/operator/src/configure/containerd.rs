@@ -103,7 +103,7 @@ pub(super) fn containerd(
     let before_text = before.as_deref();
     let candidates =
         Candidates { root, state, place, handler: &handler, path: &path, before: before_text, replaced: &replaced };
-    let candidates = match old && place.made_anew.is_none() {
+    let candidates = match old && place.rebuilt.is_none() {
         true => vec![candidates.edit(&document, form).map_err(edit)?],
         false => candidates.drop_ins(form)?,
     };
@@ -126,7 +126,7 @@ pub(super) fn containerd(
     if let Some(import) = replacing(root, &replaced, place, &now) {
         return Err(HandlerError::Replaced { import, main: path, plugin: GRPC });
     }
-    match (second, &place.made_anew) {
+    match (second, &place.rebuilt) {
         (Some(changes), _) => Ok((changes, written)),
         (None, Some(advice)) if harm.is_empty() => {
             Err(HandlerError::NotImported { main: path, advice: advice.clone() })
@@ -182,7 +182,7 @@ impl Candidates<'_> {
             let files = Files { root: self.root, replaced: &replaced };
             let read = read(&files, &self.place.main, Loading::MergesThenMigrates);
             if read.is_ok_and(|files| !files.iter().any(|f| f.path == self.place.drop_in)) {
-                if self.place.made_anew.is_some() {
+                if self.place.rebuilt.is_some() {
                     continue;
                 }
                 let text = self.before.map_or_else(|| format!("version = {form}\n"), str::to_owned);

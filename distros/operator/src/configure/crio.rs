@@ -5,7 +5,7 @@ use super::containerd::Replaced;
 use super::edit::edited;
 use super::runtime_files::{HandlerError, NAME};
 use super::state::{Change, State};
-use super::theirs::Theirs;
+use super::theirs::ForeignValue;
 use super::toml::{line_of, table_of};
 use super::{Problem, Setting};
 use root::Root;
@@ -26,7 +26,7 @@ pub(super) struct Written {
     path: PathBuf,
     handler: Value,
     /// What a handler of this name that is there says otherwise.
-    pub(super) theirs: Vec<Theirs>,
+    pub(super) theirs: Vec<ForeignValue>,
 }
 
 /// The drop-in that makes Kata a handler of CRI-O.
@@ -65,7 +65,7 @@ pub(super) fn crio(
         };
         if let (Some(there), Some(was)) = (&there, was(key)) {
             let place = (there.file.as_path(), there.line(key));
-            theirs.extend(Theirs::of(&format!("handler {NAME}: {key}"), place, was, &ours, &value));
+            theirs.extend(ForeignValue::of(&format!("handler {NAME}: {key}"), place, was, &ours, &value));
         }
         settings.push(Setting { table: table.clone(), key: key.to_owned(), value, why: String::new() });
     }

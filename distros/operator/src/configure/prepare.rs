@@ -5,7 +5,7 @@ use super::edit::{DROP_IN, EditError, drop_in, edited};
 use super::locate::{confidential, siblings};
 use super::lock::Lock;
 use super::state::{self, Change, ChangeError, Configured, State};
-use super::theirs::{self, Theirs};
+use super::theirs::{self, ForeignValue};
 use super::{
     Configuration, Handler, HandlerError, Located, Merged, NotEffective, Problem, Setting, containerd,
     containerd::Wanted, copy, crio, own, reads_drop_ins, settings, shim,
@@ -41,7 +41,7 @@ pub struct Prepared {
     /// What else would keep Kata from starting.
     pub problems: Vec<Problem>,
     /// What others have set: overridden, extended, or kept although the release was qualified with something else.
-    pub theirs: Vec<Theirs>,
+    pub theirs: Vec<ForeignValue>,
     /// What changes besides, and a reader may not expect.
     pub warnings: Vec<String>,
     /// Files that are no longer written, and what they go back to.
@@ -143,7 +143,7 @@ pub fn prepare(
         source.clone()
     };
     // Files that were written for it before go back to what they were, unless they are written again; so do those of
-    // others' handler, for there is one.
+    // others' handler, because there is one.
     let back = old.as_ref().map(|old| {
         originals(root, old, &|file| {
             let owner = old.owner(file);

@@ -2,7 +2,7 @@
 //!
 //! Of a file that others have edited since only our own keys are taken back (`keys`).
 
-use super::change::{Step, begin};
+use super::change::{PendingFile, begin};
 use super::keys;
 use super::lock::Lock;
 use super::state::{self, Change, ChangeError, STATE, State, VERSION};
@@ -54,7 +54,7 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
             Err(why) => reverted.kept.push(keep(why)),
         }
     }
-    let change = |step: &Step| Change {
+    let change = |step: &PendingFile| Change {
         path: step.file.path.clone(),
         before: step.now.as_ref().map(|n| String::from_utf8_lossy(&n.bytes).into_owned()),
         after: step.target.clone().unwrap_or_default(),
@@ -64,10 +64,10 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
         return Ok(reverted);
     }
     // Whoever names a file before it: containerd does not start with an import of a file that has gone.
-    let is_handler = |step: &Step| state.configurations.iter().any(|c| c.handler.contains(&step.file.path));
+    let is_handler = |step: &PendingFile| state.configurations.iter().any(|c| c.handler.contains(&step.file.path));
     steps.reverse();
     steps.sort_by_key(|step| !is_handler(step));
-    let mut carry_out = |step: Step| {
+    let mut carry_out = |step: PendingFile| {
         let (path, restored) = (step.file.path.clone(), (!step.is_done()).then(|| change(&step)));
         let taken = step.take(root, state.attributes.get(&path));
         match &taken {
@@ -76,7 +76,7 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
         }
         taken.is_ok()
     };
-    let note = |steps: &[Step]| {
+    let note = |steps: &[PendingFile]| {
         let mut left = state.clone();
         begin(&mut left, steps);
         let same = left == *state;
@@ -87,7 +87,7 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
     let mut noted = note(&steps);
     if noted.is_err() {
         // No space, perhaps. What only goes needs no note, and makes some.
-        let (goes, rest): (Vec<Step>, Vec<Step>) =
+        let (goes, rest): (Vec<PendingFile>, Vec<PendingFile>) =
             steps.into_iter().partition(|s| s.target.is_none() && !is_handler(s));
         for step in goes {
             carry_out(step);
@@ -141,14 +141,14 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
 }
 
 /// What takes a file back, and the keys that were changed by others; or why it stays.
-fn back(root: &Root, state: &State, file: &Change, force: bool) -> Result<(Step, Vec<String>), String> {
-    let mut step = match Step::new(root, file.clone(), None) {
+fn back(root: &Root, state: &State, file: &Change, force: bool) -> Result<(PendingFile, Vec<String>), String> {
+    let mut step = match PendingFile::new(root, file.clone(), None) {
         Ok(step) => step,
         // A FIFO, something huge: the folder is the same, and what stands there is replaced.
         Err(error) if force => {
             let place = root.place(&file.path).map_err(|e| e.to_string())?.ok_or_else(|| error.to_string())?;
             let target = file.before.clone();
-            let step = Step { file: file.clone(), target, place: Some(place), now: None, blocked: true };
+            let step = PendingFile { file: file.clone(), target, place: Some(place), now: None, blocked: true };
             return Ok((step, Vec::new()));
         }
         Err(error) => return Err(error.to_string()),

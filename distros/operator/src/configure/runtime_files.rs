@@ -62,7 +62,7 @@ pub enum HandlerError {
         /// What is wrong.
         why: String,
     },
-    /// A file that is made anew does not import ours.
+    /// A file that is rebuilt at each start does not import ours.
     #[error("{main} does not import a file of ours: {advice}")]
     NotImported {
         /// The main file.

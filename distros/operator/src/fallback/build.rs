@@ -14,19 +14,19 @@ use serde::Serialize;
 /// A component that can be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Component {
+pub enum Buildable {
     /// The VMM.
     Qemu,
     /// The virtio-fs daemon, the Rust one.
     Virtiofsd,
 }
 
-impl Component {
+impl Buildable {
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
-            Component::Qemu => "qemu",
-            Component::Virtiofsd => "virtiofsd",
+            Buildable::Qemu => "qemu",
+            Buildable::Virtiofsd => "virtiofsd",
         }
     }
 }
@@ -36,7 +36,7 @@ impl Component {
 #[serde(rename_all = "kebab-case")]
 pub struct Instructions {
     /// What is built.
-    pub component: Component,
+    pub component: Buildable,
     /// The version, and where Kata names it.
     pub version: String,
     /// Where Kata names that version.
@@ -88,10 +88,10 @@ impl Instructions {
 const DAEMON: &str = "/usr/local/libexec/virtiofsd";
 
 /// How to build a component for a profile on a release.
-pub fn instructions(component: Component, release: &Release, profile: &Profile) -> Instructions {
+pub fn instructions(component: Buildable, release: &Release, profile: &Profile) -> Instructions {
     match component {
-        Component::Virtiofsd => virtiofsd(release, profile),
-        Component::Qemu => qemu(release, profile),
+        Buildable::Virtiofsd => virtiofsd(release, profile),
+        Buildable::Qemu => qemu(release, profile),
     }
 }
 
@@ -116,7 +116,7 @@ fn virtiofsd(release: &Release, profile: &Profile) -> Instructions {
         notes.push("bookworm's rustc (1.63) builds neither this version nor 1.10.1 or 1.8.0 with their lock files: rustc-web, kept up to date by the security archive, does; it cannot be installed beside rustc.".to_owned());
     }
     Instructions {
-        component: Component::Virtiofsd,
+        component: Buildable::Virtiofsd,
         version: version.to_owned(),
         source: source.to_owned(),
         commands: vec![
@@ -182,7 +182,7 @@ fn qemu(release: &Release, profile: &Profile) -> Instructions {
     };
     let path = format!("/usr/local/bin/qemu-system-{target}");
     Instructions {
-        component: Component::Qemu,
+        component: Buildable::Qemu,
         version: version.to_owned(),
         source: source.to_owned(),
         commands: vec![

@@ -2,7 +2,7 @@
 
 use super::failure::{FailureKind, Signs};
 use super::settings::OwnSettings;
-use super::{Action, Change, Chosen, Wanted};
+use super::{Action, Chosen, PackageChange, Wanted};
 use crate::process::{Confinement, Finished, Invocation};
 use root::Root;
 use std::io;
@@ -174,7 +174,7 @@ pub(super) const FAILURES: Signs = Signs {
 };
 
 /// `Inst NAME [OLD] (NEW SUITE [ARCH])`, `Remv NAME [OLD]`.
-pub(super) fn changes(finished: &Finished) -> Option<Vec<Change>> {
+pub(super) fn changes(finished: &Finished) -> Option<Vec<PackageChange>> {
     if !finished.is_ok() {
         return None;
     }
@@ -189,7 +189,7 @@ pub(super) fn changes(finished: &Finished) -> Option<Vec<Change>> {
             "Remv" | "Purg" => (Action::Remove, within('[')),
             _ => return None,
         };
-        Some(Change { action, package, version: version.unwrap_or_default() })
+        Some(PackageChange { action, package, version: version.unwrap_or_default() })
     };
     Some(finished.stdout.lines().filter_map(one).collect())
 }

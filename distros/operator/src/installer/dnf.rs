@@ -2,14 +2,14 @@
 
 use super::failure::{FailureKind, Signs};
 use super::settings::{self, OwnSettings};
-use super::{Action, Change, Chosen, Wanted};
+use super::{Action, Chosen, PackageChange, Wanted};
 use crate::os_release::OsRelease;
 use crate::process::{Finished, Invocation};
 use root::Root;
 use std::io;
 use std::path::Path;
 
-/// No weak dependencies, for what is qualified is a component with its dependencies; a lock is waited for outside.
+/// No weak dependencies, because what is qualified is a component with its dependencies; a lock is waited for outside.
 const QUIETLY: [&str; 3] = ["--setopt=install_weak_deps=False", "--setopt=exit_on_lock=True", "--color=never"];
 
 /// dnf of the machine on another root, with that root's repositories.
@@ -154,7 +154,7 @@ pub(super) const FAILURES: Signs = Signs {
 };
 
 /// The table of the transaction: sections with lines of name, architecture, version, repository, size.
-pub(super) fn changes(finished: &Finished) -> Option<Vec<Change>> {
+pub(super) fn changes(finished: &Finished) -> Option<Vec<PackageChange>> {
     let nothing = finished.is_ok() && finished.stdout.contains("Nothing to do");
     // An answer of no to its question ends it with 1.
     let said = |text: &str| finished.stdout.contains(text) || finished.stderr.contains(text);
@@ -186,7 +186,7 @@ pub(super) fn changes(finished: &Finished) -> Option<Vec<Change>> {
         match words[..] {
             [only] => name = Some(only.to_owned()),
             [package, _, version, ..] if package != "replacing" => {
-                found.push(Change { action, package: package.to_owned(), version: version.to_owned() });
+                found.push(PackageChange { action, package: package.to_owned(), version: version.to_owned() });
                 name = None;
             }
             _ => name = None,

@@ -2,7 +2,7 @@
 
 use super::failure::{FailureKind, Signs};
 use super::settings::{self, OwnSettings};
-use super::{Action, Change, Chosen, Wanted};
+use super::{Action, Chosen, PackageChange, Wanted};
 use crate::process::{Finished, Invocation};
 use root::Root;
 use std::io;
@@ -143,7 +143,7 @@ pub(super) const FAILURES: Signs = Signs {
 };
 
 /// `NAME VERSION`; pacman does not say which are there in another version.
-pub(super) fn changes(finished: &Finished) -> Option<Vec<Change>> {
+pub(super) fn changes(finished: &Finished) -> Option<Vec<PackageChange>> {
     if !finished.is_ok() {
         return None;
     }
@@ -151,7 +151,11 @@ pub(super) fn changes(finished: &Finished) -> Option<Vec<Change>> {
         let (package, version) = line.split_once(' ')?;
         // Messages have more words.
         let plain = !version.contains(' ') && !package.ends_with(':');
-        plain.then(|| Change { action: Action::Install, package: package.to_owned(), version: version.to_owned() })
+        plain.then(|| PackageChange {
+            action: Action::Install,
+            package: package.to_owned(),
+            version: version.to_owned(),
+        })
     };
     Some(finished.stdout.lines().filter_map(one).collect())
 }

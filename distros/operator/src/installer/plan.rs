@@ -40,12 +40,12 @@ pub struct Plan {
     /// root's or this machine's settings name.
     pub guarded: bool,
     /// Every package that would be changed; `None` where no simulation could tell.
-    pub changes: Option<Vec<Change>>,
+    pub changes: Option<Vec<PackageChange>>,
 }
 
 /// One package that an installer would change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Change {
+pub struct PackageChange {
     /// What would happen to it.
     pub action: Action,
     /// Its name.

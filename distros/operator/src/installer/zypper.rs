@@ -2,7 +2,7 @@
 
 use super::failure::{FailureKind, Signs};
 use super::settings::{self, OwnSettings};
-use super::{Action, Change, Chosen, Wanted};
+use super::{Action, Chosen, PackageChange, Wanted};
 use crate::process::{Finished, Invocation};
 use root::Root;
 use std::io;
@@ -124,7 +124,7 @@ pub(super) const FAILURES: Signs = Signs {
 };
 
 /// `<install-summary>` of its XML.
-pub(super) fn changes(finished: &Finished) -> Option<Vec<Change>> {
+pub(super) fn changes(finished: &Finished) -> Option<Vec<PackageChange>> {
     if !finished.is_ok() {
         return None;
     }
@@ -139,7 +139,7 @@ pub(super) fn changes(finished: &Finished) -> Option<Vec<Change>> {
         };
         for solvable in section.children().filter(|n| n.has_tag_name("solvable")) {
             let text = |name| solvable.attribute(name).unwrap_or_default().to_owned();
-            found.push(Change { action, package: text("name"), version: text("edition") });
+            found.push(PackageChange { action, package: text("name"), version: text("edition") });
         }
     }
     Some(found)

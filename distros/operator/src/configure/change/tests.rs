@@ -98,7 +98,7 @@ fn what_was_changed_in_the_very_moment_is_not_overwritten() {
     let files = vec![change("/f", Some("as it was looked at"), "ours\n")];
     let error = apply(&root, &lock(&root).unwrap(), None, new(files)).unwrap_err();
     assert!(matches!(error, ChangeError::Meanwhile(_)), "{error}");
-    let step = Step::new(&root, change("/f", None, "ours"), Some("ours".to_owned())).unwrap();
+    let step = PendingFile::new(&root, change("/f", None, "ours"), Some("ours".to_owned())).unwrap();
     std::fs::write(dir.path().join("f"), "newer").unwrap();
     assert!(matches!(step.take(&root, None), Err(ChangeError::Meanwhile(_))));
     assert_eq!(std::fs::read_to_string(dir.path().join("f")).unwrap(), "newer");

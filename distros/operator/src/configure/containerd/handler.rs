@@ -2,7 +2,7 @@
 
 use super::super::Setting;
 use super::super::runtime_files::NAME;
-use super::super::theirs::{Theirs, joined};
+use super::super::theirs::{ForeignValue, joined};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item};
@@ -62,7 +62,7 @@ pub(super) fn told(
     now: &Map<String, Value>,
     wanted: Wanted<'_>,
     place: impl Fn(&[&str]) -> (PathBuf, Option<usize>),
-) -> Vec<Theirs> {
+) -> Vec<ForeignValue> {
     let keys: [&[&str]; 5] = [
         &["runtime_type"],
         &["runtime_path"],
@@ -78,7 +78,7 @@ pub(super) fn told(
     let theirs = |key: &[&str]| {
         let (file, line) = place(key);
         let name = format!("handler {NAME}: {}", key.join("."));
-        Theirs::of(&name, (&file, line), at(there, key)?, at(&proven, key)?, at(now, key)?)
+        ForeignValue::of(&name, (&file, line), at(there, key)?, at(&proven, key)?, at(now, key)?)
     };
     // An empty text is none.
     keys.into_iter().filter(|key| at(there, key).is_some_and(|v| v != "")).filter_map(theirs).collect()

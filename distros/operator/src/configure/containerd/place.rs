@@ -16,8 +16,8 @@ pub struct Place {
     pub main: PathBuf,
     /// The file that is ours alone, where drop-ins are read.
     pub(super) drop_in: PathBuf,
-    /// The main file is made anew at each start: what to do where it does not import our file.
-    pub(super) made_anew: Option<String>,
+    /// The main file is rebuilt at each start: what to do where it does not import our file.
+    pub(super) rebuilt: Option<String>,
 }
 
 /// k3s and RKE2, k0s, MicroK8s, with the file that tells that they are there.
@@ -44,7 +44,7 @@ impl Place {
         let owner = DISTRIBUTIONS.iter().find(|(_, path)| Path::new(path) == main).map_or("containerd", |(o, _)| o);
         let beside = |name: &str| main.with_file_name("").join(name);
         let text = || root.utf8_if_any(main).ok().flatten().unwrap_or_default();
-        let (folder, made_anew) = match owner {
+        let (folder, rebuilt) = match owner {
             "k3s" | "rke2" => {
                 let new = text()
                     .parse::<toml_edit::DocumentMut>()
@@ -52,7 +52,7 @@ impl Place {
                 let name = if new { "config-v3.toml" } else { "config.toml" };
                 let folder = beside(&format!("{name}.d"));
                 let advice = format!(
-                    "{owner} makes it anew at each start: have `imports = [\"{}/*.toml\"]` in {}, and restart {owner}",
+                    "{owner} rebuilds it at each start: have `imports = [\"{}/*.toml\"]` in {}, and restart {owner}",
                     folder.display(),
                     beside(&format!("{name}.tmpl")).display()
                 );
@@ -60,19 +60,19 @@ impl Place {
             }
             "k0s" => {
                 let folder = beside("containerd.d");
-                let advice = "k0s makes it anew at each start: restart k0s, so that it imports containerd.d";
+                let advice = "k0s rebuilds it at each start: restart k0s, so that it imports containerd.d";
                 let own = text().lines().next() == Some(K0S_OWN);
                 (folder, own.then(|| advice.to_owned()))
             }
             _ => (beside("conf.d"), None),
         };
-        Place { owner, main: main.to_owned(), drop_in: folder.join("50-kata-osinfo.toml"), made_anew }
+        Place { owner, main: main.to_owned(), drop_in: folder.join("50-kata-osinfo.toml"), rebuilt }
     }
 
     /// Up to 1.35 k0s joins the files of `containerd.d` itself, for the containerd 1.7 that it brings.
     pub(super) fn joins_drop_ins_itself(&self, imports: &[String]) -> bool {
         let folder = self.drop_in.with_file_name("").display().to_string();
-        self.owner == "k0s" && self.made_anew.is_some() && !imports.iter().any(|i| i.starts_with(&folder))
+        self.owner == "k0s" && self.rebuilt.is_some() && !imports.iter().any(|i| i.starts_with(&folder))
     }
 }
 

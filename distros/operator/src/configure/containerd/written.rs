@@ -3,7 +3,7 @@
 use super::super::Problem;
 use super::super::runtime_files::NAME;
 use super::super::state::Change;
-use super::super::theirs::Theirs;
+use super::super::theirs::ForeignValue;
 use super::files::{Files, Replaced};
 use super::handler::RUNC;
 use super::loaded::{File, GRPC, Loaded, Loading, RUNTIME, join, read};
@@ -20,7 +20,7 @@ pub(in super::super) struct Written {
     pub(super) loadings: Vec<Loading>,
     pub(super) handler: Map<String, Value>,
     /// What a handler of this name that is there says otherwise.
-    pub(in super::super) theirs: Vec<Theirs>,
+    pub(in super::super) theirs: Vec<ForeignValue>,
 }
 
 /// What a way of writing the handler comes to.

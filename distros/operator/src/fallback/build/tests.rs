@@ -18,7 +18,7 @@ fn nothing_of_a_record_becomes_a_command() {
         kernel: None,
         container_manager: None,
     };
-    for component in [Component::Qemu, Component::Virtiofsd] {
+    for component in [Buildable::Qemu, Buildable::Virtiofsd] {
         let profile = Profile::all().first().unwrap();
         let script =
             instructions(component, &release, profile).script(&format!("{} {}", release.distro, release.version));
