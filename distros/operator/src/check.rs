@@ -1,4 +1,7 @@
 //! What of a release is installed in a root: where, which version, by which package.
+//!
+//! Versions come from the package databases alone (`packages`): a call that reads runs no program of the root, unless
+//! [`ask`] is called.
 
 use crate::kernel_image::newest;
 use crate::packages::{Installed, Packages, QueryError};

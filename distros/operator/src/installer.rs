@@ -1,8 +1,16 @@
 //! Installs packages by a system's own package manager, or by the machine's into another root.
 //!
-//! apt, dnf, zypper and pacman are run; the others are recognised and their command is told, because nobody has tried it here.
+//! apt, dnf, zypper and pacman are run; the others are recognised and their command is told, because nobody has tried it
+//! here.
 //! Nothing goes through a shell, nothing asks questions, and nothing is removed to make room.
-//! From outside, a root's configuration is data: what it would have run is not run on this machine.
+//!
+//! - It is the root's own package manager with the root as its `/`, or this machine's with its option for another root.
+//!   From outside it takes the root's configuration as data, by a list of names, and runs none of its hooks, solvers,
+//!   plugins and downloaders.
+//! - A dry run asks the root's own package manager as nobody, without a network; what it then does not tell is left out.
+//! - Locks are waited for, failures are told apart by what is said in the C locale (each program's signs stand in its own
+//!   module), and afterwards it is checked whether the packages are there.
+//! - What the record only assumes is not installed unless that is allowed.
 
 mod failure;
 mod plan;
