@@ -89,10 +89,23 @@ fn virtiofsd(profile: &Profile) -> Vec<Requirement> {
         DaemonStyle::LongSocket => "src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs",
     };
     let source = format!("{source}@{}", profile.tag);
-    let options: &[&str] = match profile.virtiofsd.style {
-        DaemonStyle::DashO => &["--syslog", "-o cache=MODE", "-o no_posix_lock", "-o source=DIR", "--fd=N", "-f"],
-        DaemonStyle::LongFd => &["--syslog", "--cache=MODE", "--shared-dir=DIR", "--fd=N"],
-        DaemonStyle::LongSocket => &["--socket-path PATH", "--shared-dir DIR", "--cache MODE"],
+    let cache = format!("MODE is {}", profile.virtiofsd.cache);
+    let mode = Some(cache.as_str());
+    let options = match profile.virtiofsd.style {
+        DaemonStyle::DashO => vec![
+            ("--syslog", None),
+            ("-o cache=MODE", mode),
+            ("-o no_posix_lock", None),
+            ("-o source=DIR", None),
+            ("--fd=N", None),
+            ("-f", None),
+        ],
+        DaemonStyle::LongFd => {
+            vec![("--syslog", None), ("--cache=MODE", mode), ("--shared-dir=DIR", None), ("--fd=N", None)]
+        }
+        DaemonStyle::LongSocket => {
+            vec![("--socket-path PATH", None), ("--shared-dir DIR", None), ("--cache MODE", mode)]
+        }
     };
     let requirement = |kind, what: String, why: Option<&str>, source: String| Requirement {
         serves: C::FsVirtioFs.to_string(),
@@ -103,11 +116,7 @@ fn virtiofsd(profile: &Profile) -> Vec<Requirement> {
         source,
     };
     let mut all: Vec<Requirement> =
-        options.iter().map(|o| requirement("option", (*o).to_owned(), None, source.clone())).collect();
-    let cache = format!("MODE is {}", profile.virtiofsd.cache);
-    for r in all.iter_mut().filter(|r| r.what.contains("MODE")) {
-        r.why = Some(cache.clone());
-    }
+        options.into_iter().map(|(o, why)| requirement("option", o.to_owned(), why, source.clone())).collect();
     let shipped = match profile.virtiofsd.style {
         DaemonStyle::LongSocket => format!("src/runtime-rs/Makefile@{}", profile.tag),
         _ => format!("src/runtime/Makefile@{}", profile.tag),

@@ -152,7 +152,7 @@ fn say(machine: &Machine, configuration: &Configuration, located: &Located, prep
     eprintln!(
         "note: Kata {} (by {}) reads {} (by {})",
         configuration.kata,
-        machine.kata_by,
+        machine.kata_from.name(),
         printable(&located.path.display().to_string()),
         located.by
     );

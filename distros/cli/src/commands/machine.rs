@@ -45,6 +45,28 @@ pub(crate) struct MachineArguments {
     pub(crate) allow_assumed: bool,
 }
 
+/// Where the version of Kata is read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum VersionSource {
+    /// The command line.
+    Argument,
+    /// The file that Kata's static release brings.
+    File,
+    /// The profile's first version.
+    Profile,
+}
+
+impl VersionSource {
+    /// Its name in messages.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            VersionSource::Argument => "--kata-version",
+            VersionSource::File => "/opt/kata/VERSION",
+            VersionSource::Profile => "the profile",
+        }
+    }
+}
+
 /// Everything that a plan needs.
 pub(crate) struct Machine {
     pub(crate) root: Root,
@@ -52,7 +74,7 @@ pub(crate) struct Machine {
     pub(crate) profile: &'static Profile,
     pub(crate) kata: KataVersion,
     /// Where that version comes from.
-    pub(crate) kata_by: &'static str,
+    pub(crate) kata_from: VersionSource,
     verified: Vec<VerifiedEntry>,
     found: Found,
     guest: Guest,
@@ -85,19 +107,23 @@ impl Machine {
         let initrd = arguments.initrd.as_deref().map(Path::new).filter(|path| root.has_file(path));
         let initrd = initrd.map(|path| initrd::look(&root, path));
         let found = Found { packages, database, initrd, ..Found::gather(&root, &release) };
-        let read = |by, text: &str| text.parse::<KataVersion>().map_err(|e| anyhow::anyhow!("{by}: {e}"));
-        let (kata, kata_by) = match (&arguments.kata_version, &found.kata) {
-            (Some(version), _) => (read("--kata-version", version)?, "--kata-version"),
-            (None, Some(version)) => (read("/opt/kata/VERSION", version)?, "/opt/kata/VERSION"),
-            (None, None) => (profile.version(), "the profile"),
+        let (stated, kata_from) = match (&arguments.kata_version, &found.kata) {
+            (Some(version), _) => (Some(version), VersionSource::Argument),
+            (None, Some(version)) => (Some(version), VersionSource::File),
+            (None, None) => (None, VersionSource::Profile),
+        };
+        let by = kata_from.name();
+        let kata = match stated {
+            Some(version) => version.parse::<KataVersion>().map_err(|e| anyhow::anyhow!("{by}: {e}"))?,
+            None => profile.version(),
         };
         // What runs proved of a profile's arguments says nothing of a Kata that passes others.
         let mut verified = record.verified.clone();
-        if let Some(why) = profile.holds(kata).err().filter(|_| kata_by != "the profile") {
+        if let Some(why) = profile.holds(kata).err().filter(|_| kata_from != VersionSource::Profile) {
             if !arguments.force {
-                return Err(Failed::new(Exit::BadInput, "another-profile", format!("{kata_by}: {why}")).into());
+                return Err(Failed::new(Exit::BadInput, "another-profile", format!("{by}: {why}")).into());
             }
-            eprintln!("warning: {kata_by}: {why}; nothing that was proved is counted");
+            eprintln!("warning: {by}: {why}; nothing that was proved is counted");
             verified.clear();
         }
         let guest = match (arguments.kernel.as_deref(), &arguments.initrd) {
@@ -127,7 +153,7 @@ impl Machine {
             release,
             profile,
             kata,
-            kata_by,
+            kata_from,
             found,
             guest,
             emulated: arguments.emulated,

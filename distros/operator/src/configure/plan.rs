@@ -17,112 +17,25 @@ use model::release::Release;
 /// What is missing, known not to work, or nowhere to be had; `force` overrides only what is known not to work.
 pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
     let Inputs { release, profile, found, .. } = *inputs;
-    let mut notes = Vec::new();
-    let mut note = |about: &str, text: String| notes.push(Note { about: about.to_owned(), text });
     let hypervisor = hypervisor(inputs)?;
-    let mut forced = false;
-    let mut refuse = |what: Capability, instead: &str| -> Result<Vec<String>, PlanError> {
-        let (against, evidence) = evidence(inputs.verified, release, profile, what, found);
-        if against.is_empty() {
-            return Ok(evidence);
-        }
-        if !inputs.force {
-            return Err(PlanError::Unsupported { what, why: against, instead: instead.to_owned() });
-        }
-        forced = true;
-        Ok(against.into_iter().map(|a| format!("forced although known not to work: {a}")).collect())
-    };
-    for line in refuse(
-        Capability::VmmBoot,
-        "use another release or profile, or a VMM of your own (`kata-osinfo fallback --build qemu`)",
-    )? {
-        note("path", line);
-    }
-    let mut doubts = false;
-    // Kata plugs what a pod asks for into its guest, and reads QMP's replies to everything.
-    for what in PLUGGED {
-        let (against, _) = evidence(inputs.verified, release, profile, *what, found);
-        if !against.is_empty() && !inputs.force {
-            let instead = "use another release or profile, or a VMM of your own".to_owned();
-            return Err(PlanError::Unsupported { what: *what, why: against, instead });
-        }
-        doubts |= !against.is_empty();
-        against.into_iter().for_each(|a| note("path", format!("forced although known not to work: {a}")));
-    }
-    let boot = match inputs.guest {
-        Guest::Kata => {
-            note("kernel", "Kata's own kernel stays: not for production".to_owned());
-            Boot::Kata
-        }
-        Guest::Own { kernel, initrd } => {
-            let of_distro = kernel.is_none();
-            let Some(kernel) = kernel.clone().or_else(|| found.kernel.clone()) else {
-                return Err(no_kernel(release));
-            };
-            if of_distro && found.kernel_in_doubt {
-                doubts = true;
-                note(
-                    "kernel",
-                    format!(
-                        "nothing says that {kernel} is the kernel of {}: it is of another flavour or lies beside others; name one with --kernel",
-                        release.kernel.as_ref().map(|k| k.packages.join(", ")).unwrap_or_default()
-                    ),
-                );
-            }
-            if let Some(why) = found.initrd.as_ref().and_then(|i| i.against(&kernel)).filter(|_| !inputs.force) {
-                return Err(PlanError::Unsupported {
-                    what: Capability::KernelGuest,
-                    why: vec![format!("{initrd} {why}")],
-                    instead: format!("give an initrd that was made for {kernel}"),
-                });
-            }
-            let judged = initrd::judged(&kernel, initrd, found.initrd.as_ref(), inputs.kata);
-            for Judged { text, in_doubt } in judged {
-                doubts |= in_doubt;
-                note("initrd", text);
-            }
-            // What was proved of the distro's kernel says nothing of one that may be another's.
-            if of_distro && !found.kernel_in_doubt {
-                let instead = "take Kata's own kernel with `--kernel kata` (not for production), or name another";
-                for line in refuse(Capability::KernelGuest, instead)? {
-                    note("kernel", line);
-                }
-            }
-            Boot::Initrd { kernel, initrd: initrd.clone() }
-        }
-    };
-    if boot != Boot::Kata && version::agent_wants_reuse_of_ports(inputs.kata) {
-        note(
-            "kernel",
-            format!(
-                "the agent of Kata {} does not start on kernels that refuse SO_REUSEPORT on vsock, as Linux does since \
-                 6.13 and stable branches since January 2025: take Kata 3.14.0 or newer, or an older kernel",
-                inputs.kata
-            ),
-        );
-    }
+    let mut reasons = Reasons { inputs: *inputs, notes: Vec::new(), forced: false, in_doubt: false };
+    let instead = "use another release or profile, or a VMM of your own (`kata-osinfo fallback --build qemu`)";
+    reasons.need("path", Capability::VmmBoot, instead)?;
+    reasons.need_what_is_plugged()?;
+    let boot = boot(&mut reasons)?;
     let image = match boot {
         Boot::Kata => Some(image_boot(inputs)?),
         Boot::Initrd { .. } => None,
     };
-    image.iter().flat_map(|image| &image.notes).for_each(|line| note("image", line.clone()));
+    image.iter().flat_map(|image| &image.notes).for_each(|line| reasons.note("image", line.clone()));
     let choice = ShareChoice::of(release, inputs.verified, profile, found);
-    let (share, was_forced) = share(&choice, inputs.force)?;
-    if choice.evidence.is_empty() && !was_forced {
-        note("shared_fs", format!("{} has never been verified here under {}", share.name(), profile.name));
+    let (share, share_is_forced) = share(&choice, inputs.force)?;
+    if choice.evidence.is_empty() && !share_is_forced {
+        reasons.note("shared_fs", format!("{} has never been verified here under {}", share.name(), profile.name));
     }
-    choice.evidence.iter().for_each(|line| note("shared_fs", line.clone()));
-    let block_aio = match (found.io_uring, found.io_uring_forbidden) {
-        (Some(false), _) => {
-            note("block_device_aio", format!("{hypervisor} was built without io_uring, Kata's default"));
-            Some(BlockAio::Threads)
-        }
-        (_, true) => {
-            note("block_device_aio", "kernel.io_uring_disabled is 2: nobody may use io_uring here".to_owned());
-            Some(BlockAio::Threads)
-        }
-        _ => None,
-    };
+    choice.evidence.iter().for_each(|line| reasons.note("shared_fs", line.clone()));
+    let block_aio = block_aio(&mut reasons, &hypervisor);
+    let Reasons { notes, forced, in_doubt, .. } = reasons;
     Ok(Configuration {
         profile: profile.name.clone(),
         runtime: profile.runtime,
@@ -134,15 +47,126 @@ pub fn plan(inputs: &Inputs<'_>) -> Result<Configuration, PlanError> {
         cache: profile.virtiofsd.cache.clone(),
         extra_args: profile.virtiofsd.extra_args.clone(),
         block_aio,
-        production: boot != Boot::Kata && !forced && !was_forced && !doubts,
+        production: boot != Boot::Kata && !forced && !share_is_forced && !in_doubt,
         image_as_disk: image.as_ref().is_some_and(|image| image.changed && image.driver == ImageDriver::Blk),
         unproven_image: image.is_some_and(|image| !image.proven),
-        in_doubt: doubts,
+        in_doubt,
         boot,
         emulated: inputs.emulated,
         notes,
         passed_over: choice.passed_over,
     })
+}
+
+/// Why the configuration becomes as it is, gathered on the way.
+struct Reasons<'a> {
+    inputs: Inputs<'a>,
+    notes: Vec<Note>,
+    /// Whether something is known not to work, and is forced.
+    forced: bool,
+    /// Whether something may not work.
+    in_doubt: bool,
+}
+
+impl Reasons<'_> {
+    fn note(&mut self, about: &str, text: String) {
+        self.notes.push(Note { about: about.to_owned(), text });
+    }
+
+    /// What speaks against a capability, and what for it.
+    fn evidence(&self, what: Capability) -> (Vec<String>, Vec<String>) {
+        evidence(self.inputs.verified, self.inputs.release, self.inputs.profile, what, self.inputs.found)
+    }
+
+    /// Refuses what is known not to work, unless it is forced; else notes what speaks for it.
+    fn need(&mut self, about: &str, what: Capability, instead: &str) -> Result<(), PlanError> {
+        let (against, evidence) = self.evidence(what);
+        if against.is_empty() {
+            evidence.into_iter().for_each(|line| self.note(about, line));
+            return Ok(());
+        }
+        if !self.inputs.force {
+            return Err(PlanError::Unsupported { what, why: against, instead: instead.to_owned() });
+        }
+        self.forced = true;
+        against.into_iter().for_each(|a| self.note(about, format!("forced although known not to work: {a}")));
+        Ok(())
+    }
+
+    /// Kata plugs what a pod asks for into its guest, and reads QMP's replies to everything.
+    fn need_what_is_plugged(&mut self) -> Result<(), PlanError> {
+        for what in PLUGGED {
+            let (against, _) = self.evidence(*what);
+            if !against.is_empty() && !self.inputs.force {
+                let instead = "use another release or profile, or a VMM of your own".to_owned();
+                return Err(PlanError::Unsupported { what: *what, why: against, instead });
+            }
+            self.in_doubt |= !against.is_empty();
+            against.into_iter().for_each(|a| self.note("path", format!("forced although known not to work: {a}")));
+        }
+        Ok(())
+    }
+}
+
+/// What the guest boots.
+fn boot(reasons: &mut Reasons<'_>) -> Result<Boot, PlanError> {
+    let Inputs { release, found, guest, kata, force, .. } = reasons.inputs;
+    let Guest::Own { kernel, initrd } = guest else {
+        reasons.note("kernel", "Kata's own kernel stays: not for production".to_owned());
+        return Ok(Boot::Kata);
+    };
+    let of_distro = kernel.is_none();
+    let Some(kernel) = kernel.clone().or_else(|| found.kernel.clone()) else {
+        return Err(no_kernel(release));
+    };
+    if of_distro && found.kernel_in_doubt {
+        reasons.in_doubt = true;
+        let packages = release.kernel.as_ref().map(|k| k.packages.join(", ")).unwrap_or_default();
+        reasons.note(
+            "kernel",
+            format!(
+                "nothing says that {kernel} is the kernel of {packages}: it is of another flavour or lies beside others; name one with --kernel"
+            ),
+        );
+    }
+    if let Some(why) = found.initrd.as_ref().and_then(|i| i.against(&kernel)).filter(|_| !force) {
+        return Err(PlanError::Unsupported {
+            what: Capability::KernelGuest,
+            why: vec![format!("{initrd} {why}")],
+            instead: format!("give an initrd that was made for {kernel}"),
+        });
+    }
+    for Judged { text, in_doubt } in initrd::judged(&kernel, initrd, found.initrd.as_ref(), kata) {
+        reasons.in_doubt |= in_doubt;
+        reasons.note("initrd", text);
+    }
+    // What was proved of the distro's kernel says nothing of one that may be another's.
+    if of_distro && !found.kernel_in_doubt {
+        let instead = "take Kata's own kernel with `--kernel kata` (not for production), or name another";
+        reasons.need("kernel", Capability::KernelGuest, instead)?;
+    }
+    if version::agent_wants_reuse_of_ports(kata) {
+        reasons.note(
+            "kernel",
+            format!(
+                "the agent of Kata {kata} does not start on kernels that refuse SO_REUSEPORT on vsock, as Linux does since \
+                 6.13 and stable branches since January 2025: take Kata 3.14.0 or newer, or an older kernel"
+            ),
+        );
+    }
+    Ok(Boot::Initrd { kernel, initrd: initrd.clone() })
+}
+
+/// What block devices' I/O is done with, where Kata's default does not work.
+fn block_aio(reasons: &mut Reasons<'_>, hypervisor: &str) -> Option<BlockAio> {
+    let found = reasons.inputs.found;
+    let why = match (found.io_uring, found.io_uring_forbidden) {
+        (Some(false), _) => format!("{hypervisor} was built without io_uring, Kata's default"),
+        (_, true) => "kernel.io_uring_disabled is 2: nobody may use io_uring here".to_owned(),
+        _ => return None,
+    };
+    reasons.note("block_device_aio", why);
+    Some(BlockAio::Threads)
 }
 
 /// What every pod needs of a VMM besides a guest that boots.
