@@ -81,7 +81,7 @@ pub(super) fn containerd(
     for loading in loadings {
         match loaded(root, &replaced, &place.main, loading) {
             Ok((_, loaded)) => now.push((loading, loaded)),
-            Err(told) => why = told,
+            Err(error) => why = error.to_string(),
         }
     }
     if now.is_empty() {

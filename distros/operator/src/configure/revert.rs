@@ -113,18 +113,28 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
         };
     }
     reverted.kept.append(&mut unwritten);
-    if !reverted.kept.is_empty() {
-        let kept = |file: &Change| reverted.kept.iter().any(|k| k.path == file.path);
-        let mut left = State { version: VERSION, earlier: BTreeMap::new(), in_place: Vec::new(), ..state.clone() };
-        left.files.retain(kept);
-        left.configurations.iter_mut().for_each(|c| c.keep(|path| left.files.iter().any(|f| f.path == *path)));
-        left.configurations.retain(|c| !c.files.is_empty());
-        if let Err(error) = state::write(root, &left) {
-            // The one that is there knows of more than is left, and does no harm.
-            reverted.kept.push(Kept { path: STATE.into(), why: error.to_string() });
-        }
-        return Ok(reverted);
+    match reverted.kept.is_empty() {
+        true => remove_state(root, state)?,
+        false => keep_state(root, state, &mut reverted),
     }
+    Ok(reverted)
+}
+
+/// Writes a state of what was not taken back.
+fn keep_state(root: &Root, state: &State, reverted: &mut Reverted) {
+    let kept = |file: &Change| reverted.kept.iter().any(|k| k.path == file.path);
+    let mut left = State { version: VERSION, earlier: BTreeMap::new(), in_place: Vec::new(), ..state.clone() };
+    left.files.retain(kept);
+    left.configurations.iter_mut().for_each(|c| c.keep(|path| left.files.iter().any(|f| f.path == *path)));
+    left.configurations.retain(|c| !c.files.is_empty());
+    if let Err(error) = state::write(root, &left) {
+        // The one that is there knows of more than is left, and does no harm.
+        reverted.kept.push(Kept { path: STATE.into(), why: error.to_string() });
+    }
+}
+
+/// Removes the state, and the folders that were made.
+fn remove_state(root: &Root, state: &State) -> Result<(), ChangeError> {
     let (above, others): (Vec<_>, Vec<_>) = state.directories.iter().partition(|d| Path::new(STATE).starts_with(d));
     for folder in others.iter().rev() {
         // Others may have put something there; then it stays.
@@ -137,7 +147,7 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
     for folder in own.iter().chain(above.into_iter().rev()) {
         root.remove_empty_folder(folder)?;
     }
-    Ok(reverted)
+    Ok(())
 }
 
 /// What takes a file back, and the keys that were changed by others; or why it stays.

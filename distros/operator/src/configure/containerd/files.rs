@@ -16,12 +16,11 @@ pub(super) struct Files<'a> {
 
 impl Files<'_> {
     /// A file's text; `None` where it is not there.
-    pub(super) fn text(&self, path: &Path) -> Result<Option<String>, String> {
-        let said = |e: RootError| e.to_string();
-        let resolved = self.root.resolve_new(path).map_err(said)?;
+    pub(super) fn text(&self, path: &Path) -> Result<Option<String>, RootError> {
+        let resolved = self.root.resolve_new(path)?;
         match self.replaced.get(&resolved) {
             Some(text) => Ok(text.clone()),
-            None => self.root.utf8_if_any(path).map_err(said),
+            None => self.root.utf8_if_any(path),
         }
     }
 

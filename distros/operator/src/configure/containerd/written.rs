@@ -6,7 +6,7 @@ use super::super::state::Change;
 use super::super::theirs::ForeignValue;
 use super::files::{Files, Replaced};
 use super::handler::RUNC;
-use super::loaded::{File, GRPC, Loaded, Loading, RUNTIME, join, read};
+use super::loaded::{File, GRPC, LoadError, Loaded, Loading, RUNTIME, join, read};
 use root::Root;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -138,7 +138,7 @@ pub(super) fn loaded(
     replaced: &Replaced,
     main: &Path,
     loading: Loading,
-) -> Result<(Vec<File>, Loaded), String> {
+) -> Result<(Vec<File>, Loaded), LoadError> {
     let files = read(&Files { root, replaced }, main, loading)?;
     let loaded = join(&files, loading)?;
     Ok((files, loaded))
