@@ -11,7 +11,7 @@ use super::locate::{Sibling, first_place, siblings};
 use super::located::Located;
 use model::profile::Runtime;
 use root::{Root, RootError};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The copies that only our handler names: the Go runtime's and the Rust one's.
 pub(super) const OWN: [&str; 2] = [
