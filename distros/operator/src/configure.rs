@@ -34,7 +34,7 @@
 //!   changes.
 //!   containerd before 2.0 replaces a plugin's whole section by that of an imported file, so its main file is edited;
 //!   later ones get a drop-in.
-//! - k3s, RKE2, k0s and MicroK8s bring a containerd of their own; `containerd::place` knows where.
+//! - k3s, RKE2, k0s and MicroK8s bring a containerd of their own; `containerd::config` knows where.
 //! - A state file (`state`), for root alone, has every file's text before and after, and until all is done what stood there when
 //!   it began.
 //!   It is written first: what was written can be taken back to the byte, also after a kill or without space
@@ -90,7 +90,7 @@ pub mod stray;
 mod today;
 
 pub use configuration::{BlockAio, Boot, Configuration, Note, PlanError, Wanting};
-pub use containerd::{Place, place};
+pub use containerd::{ContainerdConfig, find_containerd_config};
 pub use edit::{DROP_IN, drop_in, edited};
 pub use found::{Daemon, Flavour, Found, PackageDatabase};
 pub use initrd::Initrd;

@@ -10,8 +10,8 @@ use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
 use operator::configure::lock::lock;
 use operator::configure::{
-    Configuration, Handler, HandlerChoice, Located, NotEffective, PrepareError, Prepared, Problem, locate, place,
-    prepare, siblings,
+    Configuration, Handler, HandlerChoice, Located, NotEffective, PrepareError, Prepared, Problem,
+    find_containerd_config, locate, prepare, siblings,
 };
 use operator::fallback::{Way, fallback};
 use serde_json::{Value, json};
@@ -75,7 +75,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
     let located = locate(&machine.root, machine.profile.runtime, arguments.kata_config.as_deref())?;
     let handler = match arguments.handler {
         Some(HandlerName::Containerd) => {
-            let place = place(&machine.root, arguments.containerd_config.as_deref())?;
+            let place = find_containerd_config(&machine.root, arguments.containerd_config.as_deref())?;
             let given = arguments.containerd_version.as_deref();
             Some(HandlerChoice {
                 handler: Handler::Containerd,

@@ -3,17 +3,17 @@
 //! What is written is first held against a model of how that containerd reads it ([`loaded`]): the handler must come
 //! out as it was meant, and everything else as it was.
 
+mod config;
 mod files;
 mod glob;
 mod handler;
 mod loaded;
-mod place;
 pub(super) mod stray;
 mod written;
 
+pub use config::{ContainerdConfig, find_containerd_config};
 pub(super) use files::Replaced;
 pub(super) use handler::Wanted;
-pub use place::{Place, place};
 pub(super) use written::Written;
 
 use super::change::original;
@@ -54,7 +54,7 @@ fn plugin(version: i64) -> &'static str {
 pub(super) fn containerd(
     root: &Root,
     state: Option<&State>,
-    place: &Place,
+    place: &ContainerdConfig,
     wanted: Wanted<'_>,
     replaced: &Replaced,
 ) -> Result<(Vec<Change>, Written), HandlerError> {
@@ -139,7 +139,7 @@ pub(super) fn containerd(
 struct Candidates<'a> {
     root: &'a Root,
     state: Option<&'a State>,
-    place: &'a Place,
+    place: &'a ContainerdConfig,
     handler: &'a Map<String, Value>,
     path: &'a Path,
     before: Option<&'a str>,
@@ -197,7 +197,7 @@ impl Candidates<'_> {
 }
 
 /// The imported file whose section takes the place of the main file's.
-fn replacing(root: &Root, replaced: &Replaced, place: &Place, now: &[(Loading, Loaded)]) -> Option<PathBuf> {
+fn replacing(root: &Root, replaced: &Replaced, place: &ContainerdConfig, now: &[(Loading, Loaded)]) -> Option<PathBuf> {
     now.iter().find(|(l, _)| *l == Loading::Replaces)?;
     let files = read(&Files { root, replaced }, &place.main, Loading::Replaces).ok()?;
     files.into_iter().rev().find(|f| f.path != place.main && f.has(GRPC)).map(|f| f.path)
@@ -221,7 +221,7 @@ fn with_import(text: &str, drop_in: &Path) -> Result<String, EditError> {
 pub(super) fn config_paths(root: &Root, runtime: Runtime) -> Vec<String> {
     let replaced = Replaced::new();
     let mut handlers = BTreeMap::new();
-    for place in place::present(root) {
+    for place in config::present(root) {
         let files = read(&Files { root, replaced: &replaced }, &place.main, Loading::MergesThenMigrates);
         for file in files.unwrap_or_default() {
             for (name, handler) in [GRPC, RUNTIME].into_iter().filter_map(|p| file.runtimes(p)).flatten() {

@@ -176,7 +176,7 @@ pub fn prepare(
         let shim = shim(root, configuration.runtime)?;
         match choice.handler {
             Handler::Containerd => {
-                let place = containerd::place(root, choice.config.as_deref())?;
+                let place = containerd::find_containerd_config(root, choice.config.as_deref())?;
                 let wanted = Wanted { shim: &shim, config: &located.named, version: choice.version };
                 let (files, handler) = containerd::containerd(root, old.as_ref(), &place, wanted, &replaced)?;
                 changes.extend(files);

@@ -54,3 +54,29 @@ fn what_nobody_tried_here_is_told_word_for_word() {
     nix: nix-env --install --attr nixos.qemu
     ");
 }
+
+#[test]
+fn each_programs_failures_are_known_by_its_own_signs() {
+    use FailureKind::{Conflict, DiskFull, Locked, MissingPackage, Other, Repository, Verification};
+    use Installer::{Apt, Dnf, Pacman, Yum, Zypper};
+    for (installer, code, said, kind) in [
+        (Apt, 100, "E: Unable to locate package x", MissingPackage),
+        (Apt, 100, "E: Could not get lock /var/lib/dpkg/lock-frontend.", Locked),
+        (Apt, 100, "E: Failed to fetch copy:/r/x.deb  Hash Sum mismatch", Verification),
+        (Apt, 100, "E: You don't have enough free space in /var/cache/apt/archives/.", DiskFull),
+        (Dnf, 1, "Error: Unable to find a match: x", MissingPackage),
+        (Dnf, 200, "", Locked),
+        (Dnf, 1, "Error: Failed to download metadata for repo 'local'", Repository),
+        (Zypper, 104, "", MissingPackage),
+        (Zypper, 4, "Problem: nothing provides 'y' needed by x", Conflict),
+        (Pacman, 1, "error: target not found: x", MissingPackage),
+        (Pacman, 1, "error: failed to init transaction (unable to lock database)", Locked),
+        // Another's words say nothing, nor does a program that is not run.
+        (Pacman, 1, "E: Unable to locate package x", Other),
+        (Yum, 1, "No space left on device", Other),
+    ] {
+        let chosen = Chosen { installer, program: "x".into(), place: Place::Here, own_settings: None };
+        let finished = Finished { code: Some(code), stdout: String::new(), stderr: said.to_owned() };
+        assert_eq!(chosen.failure(&finished).kind, kind, "{}: {said}", installer.name());
+    }
+}

@@ -1,7 +1,7 @@
 //! Which version a machine's containerd has.
 
 use model::diagnostic::printable;
-use operator::configure::Place;
+use operator::configure::ContainerdConfig;
 use operator::packages::Packages;
 use operator::process::Invocation;
 use root::Root;
@@ -12,7 +12,7 @@ use std::time::Duration;
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// Given; else that of the package that owns the program; else, on the running system alone, what the program says.
-pub(super) fn find(root: &Root, given: Option<&str>, place: &Place) -> anyhow::Result<Option<(u32, u32)>> {
+pub(super) fn find(root: &Root, given: Option<&str>, place: &ContainerdConfig) -> anyhow::Result<Option<(u32, u32)>> {
     if let Some(given) = given {
         let version: model::kata_version::KataVersion = given
             .parse()
@@ -52,7 +52,7 @@ fn major_minor(word: &str) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use operator::configure::place;
+    use operator::configure::find_containerd_config;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -84,7 +84,7 @@ mod tests {
         };
         write("usr/bin/containerd", "no program that could be run");
         let root = Root::new(dir.path()).unwrap();
-        let said = |given| find(&root, given, &place(&root, None).unwrap()).unwrap();
+        let said = |given| find(&root, given, &find_containerd_config(&root, None).unwrap()).unwrap();
         assert_eq!(said(None), None);
         write("var/lib/dpkg/info/containerd.io.list", "/usr/bin/containerd\n");
         for (version, expected) in [("1:2.1.3-1", (2, 1)), ("1.7.24~ds1-6+b4", (1, 7))] {
@@ -94,7 +94,9 @@ mod tests {
         }
         assert_eq!(said(Some("2.0")), Some((2, 0)));
         // A distribution of Kubernetes has its own.
-        let theirs = place(&root, Some(Path::new("/var/lib/rancher/k3s/agent/etc/containerd/config.toml"))).unwrap();
+        let theirs =
+            find_containerd_config(&root, Some(Path::new("/var/lib/rancher/k3s/agent/etc/containerd/config.toml")))
+                .unwrap();
         assert_eq!(find(&root, None, &theirs).unwrap(), None);
     }
 }

@@ -9,7 +9,7 @@ const STANDARD: &str = "/etc/containerd/config.toml";
 
 /// One containerd's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct ContainerdConfig {
     /// Whose it is: `containerd`, `k3s`.
     pub owner: &'static str,
     /// The file that it reads first, or that this is made from.
@@ -34,13 +34,13 @@ const DISTRIBUTIONS: &[(&str, &str)] = &[
 /// How k0s marks a file that it writes itself; only then it reads `containerd.d`.
 const K0S_OWN: &str = "# k0s_managed=true";
 
-impl Place {
+impl ContainerdConfig {
     /// Whether it is containerd's own, so that the `containerd` of the system is the one that reads it.
     pub fn is_standard(&self) -> bool {
         self.owner == "containerd"
     }
 
-    fn new(root: &Root, main: &Path) -> Place {
+    fn new(root: &Root, main: &Path) -> ContainerdConfig {
         let owner = DISTRIBUTIONS.iter().find(|(_, path)| Path::new(path) == main).map_or("containerd", |(o, _)| o);
         let beside = |name: &str| main.with_file_name("").join(name);
         let text = || root.utf8_if_any(main).ok().flatten().unwrap_or_default();
@@ -66,7 +66,7 @@ impl Place {
             }
             _ => (beside("conf.d"), None),
         };
-        Place { owner, main: main.to_owned(), drop_in: folder.join("50-kata-osinfo.toml"), rebuilt }
+        ContainerdConfig { owner, main: main.to_owned(), drop_in: folder.join("50-kata-osinfo.toml"), rebuilt }
     }
 
     /// Up to 1.35 k0s joins the files of `containerd.d` itself, for the containerd 1.7 that it brings.
@@ -77,23 +77,23 @@ impl Place {
 }
 
 /// All that are there.
-pub(super) fn present(root: &Root) -> Vec<Place> {
+pub(super) fn present(root: &Root) -> Vec<ContainerdConfig> {
     let mains = DISTRIBUTIONS.iter().map(|(_, main)| *main).chain([STANDARD]);
-    mains.map(Path::new).filter(|main| root.has_file(main)).map(|main| Place::new(root, main)).collect()
+    mains.map(Path::new).filter(|main| root.has_file(main)).map(|main| ContainerdConfig::new(root, main)).collect()
 }
 
-/// The place that is named, else the one that is there, else containerd's own.
+/// The one that is named, else the one that is there, else containerd's own.
 ///
 /// # Errors
 ///
 /// That there are several.
-pub fn place(root: &Root, named: Option<&Path>) -> Result<Place, HandlerError> {
+pub fn find_containerd_config(root: &Root, named: Option<&Path>) -> Result<ContainerdConfig, HandlerError> {
     if let Some(main) = named {
-        return Ok(Place::new(root, main));
+        return Ok(ContainerdConfig::new(root, main));
     }
     let mut present = present(root);
     match present.len() {
-        0 => Ok(Place::new(root, Path::new(STANDARD))),
+        0 => Ok(ContainerdConfig::new(root, Path::new(STANDARD))),
         1 => Ok(present.remove(0)),
         _ => Err(HandlerError::Several(present.into_iter().map(|p| p.main.display().to_string()).collect())),
     }
