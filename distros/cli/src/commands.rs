@@ -1,13 +1,21 @@
 //! The command's calls, one file each, and what they share.
 
+// The calls.
 pub(crate) mod check;
+pub(crate) mod configure;
 pub(crate) mod detect;
+pub(crate) mod fallback;
 pub(crate) mod generate;
 pub(crate) mod install;
 pub(crate) mod lint;
+pub(crate) mod requirements;
 pub(crate) mod show;
-pub(crate) mod system;
+pub(crate) mod unconfigure;
 pub(crate) mod verified;
+
+// What they are about.
+mod machine;
+pub(crate) mod system;
 
 use clap::ValueEnum;
 use model::arch::Arch;
@@ -95,7 +103,7 @@ Exit codes:
  11  something must be installed, or described in /etc/kata-osinfo, first
  12  nothing works: the evidence and build instructions are printed
  13  written, or taken back, but not everything took effect; or nothing
-     was written, for the handler would not be the one that is meant";
+     was written, because the handler would not be the one that is meant";
 
 /// A call that came to no answer.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +143,15 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = stdout().lock();
     for line in lines {
         writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+/// Prints a file's text on standard output as [`print`] does, with its tabs, which configurations have.
+pub(crate) fn print_file(text: &str) -> anyhow::Result<()> {
+    let mut out = stdout().lock();
+    for line in text.lines() {
+        writeln!(out, "{}", line.split('\t').map(model::diagnostic::printable).collect::<Vec<_>>().join("\t"))?;
     }
     Ok(())
 }

@@ -9,11 +9,13 @@ macro_rules! eprintln {
 }
 
 mod commands;
-mod configure_cli;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use commands::system::Common;
-use commands::{EXIT_CODES, Exit, Failed, Format, check, detect, generate, install, lint, show, verified};
+use commands::system::GlobalArguments;
+use commands::{
+    EXIT_CODES, Exit, Failed, Format, check, configure, detect, fallback, generate, install, lint, requirements, show,
+    unconfigure, verified,
+};
 use model::diagnostic::{error_chain, printable};
 use std::process::ExitCode;
 
@@ -22,7 +24,7 @@ use std::process::ExitCode;
 #[command(name = "kata-osinfo", version, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(flatten)]
-    common: Common,
+    common: GlobalArguments,
     #[command(subcommand)]
     command: Command,
 }
@@ -43,10 +45,14 @@ enum Command {
     Packages(install::PackagesArguments),
     /// Install the packages by the system's own package manager; as root.
     Install(install::InstallArguments),
-    Configure(Box<configure_cli::Configure>),
-    Unconfigure(configure_cli::Unconfigure),
-    Fallback(Box<configure_cli::Fallback>),
-    Requirements(configure_cli::Requirements),
+    /// Make Kata use what the distro has: a drop-in beside the configuration that Kata reads, or an edit of it before Kata 2.5.
+    Configure(Box<configure::ConfigureArguments>),
+    /// Take back everything that `configure` wrote, to the byte; what others have changed since stays.
+    Unconfigure(unconfigure::UnconfigureArguments),
+    /// Say what to do where something is missing or does not work: the next best, packages, one's own entry, or a build.
+    Fallback(Box<fallback::FallbackArguments>),
+    /// Print what a distro's package must have, with Kata's source for each demand.
+    Requirements(requirements::RequirementsArguments),
     /// Check records: syntax, keys, names, dates, paths.
     Lint(lint::LintArguments),
     /// Print the JSON Schema of a record, or of a file of verdicts.
@@ -55,6 +61,7 @@ enum Command {
         #[arg(value_enum, default_value_t = SchemaOf::Record)]
         of: SchemaOf,
     },
+    /// Write the man pages and the completions of bash, zsh and fish into a directory, for a package to install.
     Generate(generate::GenerateArguments),
     /// List the releases that are known.
     List {
@@ -141,10 +148,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
         Command::Installer(arguments) => install::installer(common, arguments),
         Command::Packages(arguments) => install::packages(common, arguments),
         Command::Install(arguments) => install::install(common, arguments),
-        Command::Configure(arguments) => configure_cli::configure(common, arguments),
-        Command::Unconfigure(arguments) => configure_cli::unconfigure(common, arguments),
-        Command::Fallback(arguments) => configure_cli::fallback(common, arguments),
-        Command::Requirements(arguments) => configure_cli::requirements(arguments),
+        Command::Configure(arguments) => configure::run(common, arguments),
+        Command::Unconfigure(arguments) => unconfigure::run(common, arguments),
+        Command::Fallback(arguments) => fallback::run(common, arguments),
+        Command::Requirements(arguments) => requirements::run(arguments),
         Command::Lint(arguments) => lint::run(arguments),
         Command::Schema { of } => {
             commands::print(&match of {

@@ -263,7 +263,7 @@ fn what_others_add_locks_nobody_out_and_stays() {
             assert_eq!(machine.read(MAIN).matches(runtime).count(), 1, "{}", machine.read(MAIN));
         }
     }
-    // Without the handler ours goes, and Kata's drop-in is made anew.
+    // Without the handler ours goes, and Kata's drop-in is written again.
     let copy = machine.copy();
     must(&copy, &["configure", "--profile", "go-3.29"]);
     assert_eq!(copy.read(MAIN), format!("{original}{NVIDIA}"));
@@ -335,7 +335,7 @@ fn states_of_the_forms_before_are_understood() {
             assert!(state.remove(*new).is_some(), "{new}");
         }
         machine.file(STATE, &Value::from(state).to_string());
-        // What is configured next takes the place of it, for it is the same configuration.
+        // What is configured next takes the place of it, because it is the same configuration.
         let copy = machine.copy();
         must(&copy, &["configure", "--profile", "go-3.29"]);
         assert!(!copy.read(MAIN).contains("runtimes.kata"), "{}", copy.read(MAIN));

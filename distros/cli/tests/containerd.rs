@@ -181,7 +181,7 @@ fn end(output: &machine::Output) -> End {
     }
 }
 
-/// The call for a containerd of a version; Kata's configuration is named, for some handlers name another.
+/// The call for a containerd of a version; Kata's configuration is named, because some handlers name another.
 fn call(version: &str) -> Vec<String> {
     let named = format!("/{BASE}/configuration.toml");
     let call = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--kata-config", &named];
@@ -454,7 +454,7 @@ fn the_distributions_of_kubernetes_are_written_to_where_theirs_reads() {
         assert!(machine.read(&format!("m{drop_in}")).starts_with("# Written by kata-osinfo"));
         assert_eq!(machine.run(&["unconfigure"]).code, 0);
         assert_eq!(machine.everything(), before);
-        // Without the import there is nothing that is read, and the file is made anew.
+        // Without the import there is nothing that is read, and the file is rebuilt.
         machine.file(&format!("m/{folder}/config.toml"), "version = 3\n");
         let before = machine.everything();
         let output = configured(&machine, "2.1");

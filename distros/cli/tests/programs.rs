@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-/// Tells below its root's `/tmp` that it ran and as whom; static, for such a root has no libraries.
+/// Tells below its root's `/tmp` that it ran and as whom; static, because such a root has no libraries.
 const STRANGER: &str = r#"
 #include <stdio.h>
 #include <unistd.h>

@@ -1,4 +1,4 @@
-//! The checked-in JSON Schema: current, and of one mind with the decoder.
+//! The checked-in JSON Schema is current, and agrees with the decoder.
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
 use model::schema;

@@ -1,4 +1,7 @@
 //! What of a release is installed in a root: where, which version, by which package.
+//!
+//! Versions come from the package databases alone (`packages`): a call that reads runs no program of the root, unless
+//! [`ask`] is called.
 
 use crate::kernel_image::newest;
 use crate::packages::{Installed, Packages, QueryError};
@@ -93,13 +96,13 @@ pub struct Component {
     pub problem: Option<String>,
     /// What the program says of itself, where it was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub said: Option<Said>,
+    pub said: Option<ProgramAnswer>,
 }
 
 /// What came of asking a program for its version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Said {
+pub enum ProgramAnswer {
     /// The first line that it printed.
     Version(String),
     /// Why there is none.
@@ -239,7 +242,7 @@ const SHOWN: usize = 200;
 
 /// Asks a program for its version, which runs it: in its root, as nobody, without privileges or a network, in namespaces
 /// of its own, for 10 s at most; whatever it starts ends with it.
-pub fn ask(root: &Root, program: &Path) -> Said {
+pub fn ask(root: &Root, program: &Path) -> ProgramAnswer {
     let mut invocation = Invocation::new(program, &["--version"]);
     invocation.chroot = (!root.is_running_system()).then(|| root.path().to_owned());
     invocation.confinement = Confinement::Stranger;
@@ -247,10 +250,13 @@ pub fn ask(root: &Root, program: &Path) -> Said {
         Ok(finished) if finished.is_ok() => {
             let line = finished.stdout.lines().map(str::trim).find(|l| !l.is_empty());
             let shown = |line: &str| printable(&line.chars().take(SHOWN).collect::<String>());
-            line.map_or_else(|| Said::Nothing("it printed nothing".to_owned()), |l| Said::Version(shown(l)))
+            line.map_or_else(
+                || ProgramAnswer::Nothing("it printed nothing".to_owned()),
+                |l| ProgramAnswer::Version(shown(l)),
+            )
         }
-        Ok(finished) => Said::Nothing(format!("{}: {}", ending(&finished), finished.last_words())),
-        Err(error) => Said::Nothing(error.to_string()),
+        Ok(finished) => ProgramAnswer::Nothing(format!("{}: {}", ending(&finished), finished.last_words())),
+        Err(error) => ProgramAnswer::Nothing(error.to_string()),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`plan`] is pure: it decides from facts that were gathered before ([`Found`]).
 //! Everything that touches files is apart from it: what is there ([`Found::gather`], [`locate`]), what Kata would read
-//! ([`Merged`]), what is written and taken back ([`change`]).
+//! ([`Merged`]), what is written ([`prepare`]) and taken back ([`revert`]).
 //!
 //! ```text
 //! record + verified ─┐
@@ -34,15 +34,15 @@
 //!   changes.
 //!   containerd before 2.0 replaces a plugin's whole section by that of an imported file, so its main file is edited;
 //!   later ones get a drop-in.
-//! - k3s, RKE2, k0s and MicroK8s bring a containerd of their own; `containerd::place` knows where.
-//! - A state file, for root alone, has every file's text before and after, and until all is done what stood there when
+//! - k3s, RKE2, k0s and MicroK8s bring a containerd of their own; `containerd::config` knows where.
+//! - A state file (`state`), for root alone, has every file's text before and after, and until all is done what stood there when
 //!   it began.
 //!   It is written first: what was written can be taken back to the byte, also after a kill or without space
 //!   (`configure_crash` kills at every system call).
 //! - What others have set is compared with what was planned (`theirs`): kept where nothing forces a change (the
 //!   daemon's cache and options, longer deadlines), extended where it is a list, else overridden.
 //!   Each is reported with file and line, on stderr and in the answer for programs.
-//! - The state is kept for each of Kata's configurations (`configured`): configuring the Rust runtime leaves the Go
+//! - The state is kept for each of Kata's configurations (`state`): configuring the Rust runtime leaves the Go
 //!   one's drop-in, and `unconfigure` takes back everything.
 //!   There is one handler, and the answer says whose it was.
 //! - Of a file that others have edited since, only our own keys are taken back, in today's text (`keys`); a key of ours
@@ -52,39 +52,57 @@
 //!   A lock on the state's folder lets one `configure` or `unconfigure` of a root run at a time.
 //! - `requirements` and the build instructions cite Kata's file and tag for each demand.
 
-pub mod change;
-mod choose;
-mod configured;
+// What is there.
+mod copy;
+mod found;
+mod initrd;
+mod locate;
+mod located;
+mod merged;
+mod theirs;
+mod toml;
+
+// What is decided.
+mod configuration;
+mod image;
+mod inputs;
+mod plan;
+mod settings;
+mod share;
+mod version;
+
+// What is written, and whether it takes effect.
+mod change;
 mod containerd;
 mod crio;
 mod edit;
-mod found;
-mod image;
-mod keys;
-mod locate;
 pub mod lock;
-mod merged;
 mod own;
-mod plan;
 mod prepare;
 mod runtime_files;
-mod settings;
+pub mod state;
+
+// What is taken back, and what is still there.
+mod keys;
+pub mod revert;
 mod standing;
 pub mod stray;
-mod theirs;
 mod today;
-mod version;
 
-pub use choose::{PassedOver, Share, ShareChoice, evidence};
-pub use containerd::{Place, place};
+pub use configuration::{BlockAio, Boot, Configuration, Note, PlanError, Wanting};
+pub use containerd::{ContainerdConfig, find_containerd_config};
 pub use edit::{DROP_IN, drop_in, edited};
-pub use found::{Daemon, Flavour, Found, Initrd, PackageDatabase};
-pub use locate::{LocateError, Located, Sibling, locate, siblings};
+pub use found::{Daemon, Flavour, Found, PackageDatabase};
+pub use initrd::Initrd;
+pub use inputs::{Guest, Inputs};
+pub use locate::{LocateError, Sibling, locate, siblings};
+pub use located::Located;
 pub use merged::{Merged, NotEffective, Problem};
-pub use plan::{BlockAio, Boot, Configuration, Guest, Inputs, Note, PlanError, Wanting, plan};
+pub use plan::plan;
 pub use prepare::{HandlerChoice, PrepareError, Prepared, prepare};
 pub use runtime_files::{Handler, HandlerError, shim};
 pub use settings::{Setting, settings};
+pub use share::{Blamed, PassedOver, Share, ShareChoice, evidence};
 pub use standing::standing;
-pub use theirs::{Fate, Theirs};
+pub use theirs::{Fate, ForeignValue};
 pub use version::{key_since, reads_drop_ins};

@@ -1,4 +1,7 @@
 //! Which record, and which release of it, a system is.
+//!
+//! os-release says it.
+//! Debian's testing and unstable have the same file and are told apart by apt's sources, or both are the answer.
 
 mod apt_sources;
 

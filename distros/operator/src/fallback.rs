@@ -1,10 +1,11 @@
 //! What to do where a distro does not have what Kata needs: use the next best, install, describe one's own, or build.
 
 mod build;
+mod own_record;
 
-pub use build::{Component, Instructions, instructions};
+pub use build::{Buildable, Instructions, instructions};
 
-use crate::configure::{Configuration, Inputs, PassedOver, PlanError, Wanting, plan};
+use crate::configure::{Blamed, Configuration, Inputs, PassedOver, PlanError, Wanting, plan};
 use model::capability::Capability;
 use serde::Serialize;
 
@@ -54,7 +55,7 @@ pub fn fallback(inputs: &Inputs<'_>) -> Way {
         Ok(configuration) => Way::Configure { configuration: Box::new(configuration) },
         Err(PlanError::Missing { wanting }) => Way::Install { wanting },
         Err(PlanError::NotPackaged { component, .. }) => {
-            Way::Describe { record: build::own_component(release, &component), component }
+            Way::Describe { record: own_record::of_component(release, &component), component }
         }
         Err(PlanError::Unsupported { what, why, instead }) => Way::Unsupported { capability: what, why, instead },
         Err(PlanError::NothingWorks { passed_over }) => Way::Build {
@@ -68,17 +69,14 @@ pub fn fallback(inputs: &Inputs<'_>) -> Way {
 }
 
 /// What must be built for virtio-fs, which every family has: what is blamed for it, the daemon where nothing else is.
-fn blamed(inputs: &Inputs<'_>, passed_over: &[PassedOver]) -> Vec<Component> {
-    let why: Vec<&str> =
-        passed_over.iter().filter(|p| p.name == "virtio-fs").flat_map(|p| &p.why).map(String::as_str).collect();
-    let device = inputs.found.lacks.iter().any(|share| share == "virtio-fs");
-    // A verdict's cause begins with the component that it blames.
-    let qemu = device || why.iter().any(|w| w.starts_with("qemu:"));
-    let own = why.iter().filter(|w| !w.starts_with("qemu:")).count() > usize::from(device);
-    match (qemu, own) {
-        (true, true) => vec![Component::Qemu, Component::Virtiofsd],
-        (true, false) => vec![Component::Qemu],
-        (false, _) => vec![Component::Virtiofsd],
+fn blamed(inputs: &Inputs<'_>, passed_over: &[PassedOver]) -> Vec<Buildable> {
+    let mut blames = passed_over.iter().filter(|p| p.name == "virtio-fs").flat_map(|p| &p.blames);
+    let qemu = inputs.found.lacks.iter().any(|share| share == "virtio-fs") || blames.clone().any(|b| *b == Blamed::Vmm);
+    let daemon = blames.any(|b| *b == Blamed::Server);
+    match (qemu, daemon) {
+        (true, true) => vec![Buildable::Qemu, Buildable::Virtiofsd],
+        (true, false) => vec![Buildable::Qemu],
+        (false, _) => vec![Buildable::Virtiofsd],
     }
 }
 
@@ -115,18 +113,18 @@ mod tests {
         }
     }
 
-    fn built(way: &Way) -> Vec<Component> {
+    fn built(way: &Way) -> Vec<Buildable> {
         let Way::Build { instructions, .. } = way else { panic!("{way:?}") };
         instructions.iter().map(|i| i.component).collect()
     }
 
     #[test]
     fn what_is_blamed_is_what_is_built() {
-        use Component::{Qemu, Virtiofsd};
+        use Buildable::{Qemu, Virtiofsd};
         assert_eq!(built(&way("12", "rs-4.0", &found(Flavour::C, &[]))), [Virtiofsd]);
         assert_eq!(built(&way("12", "rs-4.0", &found(Flavour::C, &["virtio-fs"]))), [Qemu, Virtiofsd]);
         assert_eq!(built(&way("12", "rs-4.0", &found(Flavour::Rust, &["virtio-fs"]))), [Qemu]);
-        // 9p goes on serving the families that have it.
+        // 9p still serves the families that have it.
         let ninep = way("12", "go-3.2", &found(Flavour::C, &[]));
         assert!(matches!(ninep, Way::Configure { configuration } if configuration.share.name() == "virtio-9p"));
     }
@@ -174,7 +172,7 @@ mod tests {
         for manager in [Apt, Dnf, Yum, Zypper, Pacman, Apk, Emerge, Nix] {
             release.package_manager = manager;
             for profile in Profile::all() {
-                for component in [Component::Qemu, Component::Virtiofsd] {
+                for component in [Buildable::Qemu, Buildable::Virtiofsd] {
                     let built = instructions(component, &release, profile);
                     assert!(built.commands[0].ends_with(&built.dependencies.join(" ")), "{built:?}");
                     assert_eq!(built.exercised, None);

@@ -17,7 +17,7 @@ pub struct KernelImage {
     pub path: PathBuf,
     /// What the pattern's `*` stands for, `6.12.41+deb13-amd64`; `None` where the pattern has not exactly one.
     pub release: Option<String>,
-    /// Its modules, `/lib/modules/<release>`; `None` of a left-over of a removed package, and of one that needs none.
+    /// Its modules, `/lib/modules/<release>`; `None` of one that a removed package left over, and of one that needs none.
     pub modules: Option<PathBuf>,
     /// Whether nothing says that the record means this one: other flavours lie beside it, `cloud`, `rt`, or it is a
     /// vendor's own.
@@ -27,7 +27,7 @@ pub struct KernelImage {
 /// The kernel that counts of those that a record's pattern matches: `/boot/vmlinuz-*`, `/usr/lib/modules/*/vmlinuz`.
 ///
 /// One that the record's packages stand for goes before a vendor's own, by what dpkg says and else by its flavour; one with
-/// its modules before a left-over; and then the newest in the order of the root's package manager. Everything that names a kernel asks here, so that the one that
+/// its modules before one that was left over; and then the newest in the order of the root's package manager. Everything that names a kernel asks here, so that the one that
 /// is proved is the one that is configured.
 ///
 /// # Errors

@@ -1,7 +1,8 @@
 //! What is installed in a root, and which package owns a file.
 //!
 //! The databases of dpkg, pacman, apk and Portage are text and are read as they are: that needs no privilege, no tool and
-//! no root of the machine's own architecture. RPM's is read by this machine's `rpm`; a root's own program is never run.
+//! no root of the machine's own architecture. RPM's is read by this machine's `rpm`, from a copy, as nobody and in
+//! namespaces of its own; a root's own program is never run.
 
 mod apk;
 mod dpkg;

@@ -7,7 +7,7 @@ use serde::Serialize;
 /// A component of which something is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Component {
+pub enum RequiredComponent {
     /// The VMM.
     Qemu,
     /// The virtio-fs daemon.
@@ -37,18 +37,18 @@ pub struct Requirement {
 }
 
 /// What a profile asks of a component, the default path first.
-pub fn requirements(profile: &Profile, component: Component) -> Vec<Requirement> {
+pub fn requirements(profile: &Profile, component: RequiredComponent) -> Vec<Requirement> {
     let mut all = match component {
-        Component::Qemu => qemu(profile),
-        Component::Virtiofsd => virtiofsd(profile),
-        Component::Kernel => kernel(profile),
-        Component::Containerd => Vec::new(),
+        RequiredComponent::Qemu => qemu(profile),
+        RequiredComponent::Virtiofsd => virtiofsd(profile),
+        RequiredComponent::Kernel => kernel(profile),
+        RequiredComponent::Containerd => Vec::new(),
     };
     let name = match component {
-        Component::Qemu => "qemu",
-        Component::Virtiofsd => "virtiofsd",
-        Component::Kernel => "kernel",
-        Component::Containerd => "containerd",
+        RequiredComponent::Qemu => "qemu",
+        RequiredComponent::Virtiofsd => "virtiofsd",
+        RequiredComponent::Kernel => "kernel",
+        RequiredComponent::Containerd => "containerd",
     };
     all.extend(profile.minimums.iter().filter(|m| m.component == name).map(|m| Requirement {
         serves: "-".to_owned(),
@@ -89,10 +89,23 @@ fn virtiofsd(profile: &Profile) -> Vec<Requirement> {
         DaemonStyle::LongSocket => "src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs",
     };
     let source = format!("{source}@{}", profile.tag);
-    let options: &[&str] = match profile.virtiofsd.style {
-        DaemonStyle::DashO => &["--syslog", "-o cache=MODE", "-o no_posix_lock", "-o source=DIR", "--fd=N", "-f"],
-        DaemonStyle::LongFd => &["--syslog", "--cache=MODE", "--shared-dir=DIR", "--fd=N"],
-        DaemonStyle::LongSocket => &["--socket-path PATH", "--shared-dir DIR", "--cache MODE"],
+    let cache = format!("MODE is {}", profile.virtiofsd.cache);
+    let mode = Some(cache.as_str());
+    let options = match profile.virtiofsd.style {
+        DaemonStyle::DashO => vec![
+            ("--syslog", None),
+            ("-o cache=MODE", mode),
+            ("-o no_posix_lock", None),
+            ("-o source=DIR", None),
+            ("--fd=N", None),
+            ("-f", None),
+        ],
+        DaemonStyle::LongFd => {
+            vec![("--syslog", None), ("--cache=MODE", mode), ("--shared-dir=DIR", None), ("--fd=N", None)]
+        }
+        DaemonStyle::LongSocket => {
+            vec![("--socket-path PATH", None), ("--shared-dir DIR", None), ("--cache MODE", mode)]
+        }
     };
     let requirement = |kind, what: String, why: Option<&str>, source: String| Requirement {
         serves: C::FsVirtioFs.to_string(),
@@ -103,11 +116,7 @@ fn virtiofsd(profile: &Profile) -> Vec<Requirement> {
         source,
     };
     let mut all: Vec<Requirement> =
-        options.iter().map(|o| requirement("option", (*o).to_owned(), None, source.clone())).collect();
-    let cache = format!("MODE is {}", profile.virtiofsd.cache);
-    for r in all.iter_mut().filter(|r| r.what.contains("MODE")) {
-        r.why = Some(cache.clone());
-    }
+        options.into_iter().map(|(o, why)| requirement("option", o.to_owned(), why, source.clone())).collect();
     let shipped = match profile.virtiofsd.style {
         DaemonStyle::LongSocket => format!("src/runtime-rs/Makefile@{}", profile.tag),
         _ => format!("src/runtime/Makefile@{}", profile.tag),
@@ -187,9 +196,15 @@ mod tests {
     #[test]
     fn every_demand_cites_a_file_of_kata_at_a_tag() {
         for profile in Profile::all() {
-            for component in [Component::Qemu, Component::Virtiofsd, Component::Kernel, Component::Containerd] {
+            for component in [
+                RequiredComponent::Qemu,
+                RequiredComponent::Virtiofsd,
+                RequiredComponent::Kernel,
+                RequiredComponent::Containerd,
+            ] {
                 let all = requirements(profile, component);
-                let none = component == Component::Containerd && ["go-2.2", "go-2.3"].contains(&profile.name.as_str());
+                let none =
+                    component == RequiredComponent::Containerd && ["go-2.2", "go-2.3"].contains(&profile.name.as_str());
                 assert_eq!(all.is_empty(), none, "{} of {component:?}", profile.name);
                 for r in all {
                     assert!(r.source.contains('@'), "{r:?}");
@@ -201,7 +216,7 @@ mod tests {
     #[test]
     fn the_daemon_of_runtime_rs_is_asked_for_its_options_and_its_line() {
         insta::assert_snapshot!(
-            human(profile("rs-4.0"), "virtiofsd", &requirements(profile("rs-4.0"), Component::Virtiofsd)),
+            human(profile("rs-4.0"), "virtiofsd", &requirements(profile("rs-4.0"), RequiredComponent::Virtiofsd)),
             @r#"
         virtiofsd for Kata 4.0.0 (profile rs-4.0)
           fs.virtio-fs  option   --socket-path PATH                        src/runtime-rs/crates/resource/src/share_fs/share_virtio_fs_standalone.rs@4.0.0
@@ -218,7 +233,7 @@ mod tests {
     #[test]
     fn no_demand_is_made_twice() {
         for profile in Profile::all() {
-            let all = requirements(profile, Component::Qemu);
+            let all = requirements(profile, RequiredComponent::Qemu);
             let mut names: Vec<_> = all.iter().map(|r| (r.kind, &r.what)).collect();
             names.sort();
             names.dedup();

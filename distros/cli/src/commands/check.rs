@@ -1,10 +1,10 @@
 //! `check`: what is installed, where, which version, by which package, and whether it is what was verified.
 
-use super::system::{About, Common, System};
+use super::system::{GlobalArguments, System, TargetArguments};
 use super::{Exit, Failed, Format, json, print};
 use clap::Args;
 use model::record::ComponentKind;
-use operator::check::{Component, Presence, Said, Stated, ask, component};
+use operator::check::{Component, Presence, ProgramAnswer, Stated, ask, component};
 use operator::packages::{Packages, QueryError};
 use operator::standing::{Standing, standing};
 use std::fmt::Write as _;
@@ -27,10 +27,10 @@ pub(crate) struct CheckArguments {
     #[arg(long)]
     run_programs: bool,
     #[command(flatten)]
-    pub(crate) about: About,
+    pub(crate) about: TargetArguments,
 }
 
-pub(crate) fn run(common: &Common, arguments: &CheckArguments) -> anyhow::Result<Exit> {
+pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyhow::Result<Exit> {
     let system = System::find(common, &arguments.about)?;
     let stated = system.stated();
     let chosen = chosen(&stated, &arguments.components)?;
@@ -197,8 +197,8 @@ fn line(component: &Component) -> String {
         }
     };
     match &component.said {
-        Some(Said::Version(version)) => out += &format!("  says: {version}\n"),
-        Some(Said::Nothing(why)) => out += &format!("  does not say its version: {why}\n"),
+        Some(ProgramAnswer::Version(version)) => out += &format!("  says: {version}\n"),
+        Some(ProgramAnswer::Nothing(why)) => out += &format!("  does not say its version: {why}\n"),
         None => {}
     }
     for wanted in component.packages.iter().filter(|w| w.installed.is_empty()) {

@@ -1,6 +1,6 @@
 //! `detect`: which record and release the system is.
 
-use super::system::{self, Common};
+use super::system::{self, GlobalArguments};
 use super::{Exit, Format, json, print};
 use clap::Args;
 use operator::detect::{Fit, FoundBy};
@@ -14,7 +14,7 @@ pub(crate) struct DetectArguments {
     pub(crate) format: Format,
 }
 
-pub(crate) fn run(common: &Common, arguments: &DetectArguments) -> anyhow::Result<Exit> {
+pub(crate) fn run(common: &GlobalArguments, arguments: &DetectArguments) -> anyhow::Result<Exit> {
     let root = common.root()?;
     let database = common.database(&root)?;
     let found = system::detect(&root, &database)?;

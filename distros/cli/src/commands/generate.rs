@@ -9,7 +9,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 use model::database::SYSTEM_FOLDERS;
 use std::path::{Path, PathBuf};
 
-/// Write the man pages and the completions of bash, zsh and fish into a directory, for a package to install
+/// Arguments of `generate`.
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArguments {
     /// The directory; it is made if need be.

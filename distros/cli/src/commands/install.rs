@@ -1,7 +1,7 @@
 //! `installer`, `packages` and `install`.
 
 use super::check::{NEEDED, chosen, lacking, packages as packages_of, unreadable};
-use super::system::{About, Common, System};
+use super::system::{GlobalArguments, System, TargetArguments};
 use super::{Exit, Failed, Format, json, print};
 use clap::Args;
 use model::diagnostic::printable;
@@ -22,7 +22,7 @@ fn seconds(least: u64) -> clap::builder::RangedU64ValueParser {
 #[derive(Debug, Args)]
 pub(crate) struct InstallerArguments {
     #[command(flatten)]
-    pub(crate) about: About,
+    pub(crate) about: TargetArguments,
 }
 
 /// Arguments of `packages`.
@@ -35,7 +35,7 @@ pub(crate) struct PackagesArguments {
     #[arg(long)]
     allow_assumed: bool,
     #[command(flatten)]
-    pub(crate) about: About,
+    pub(crate) about: TargetArguments,
 }
 
 /// Arguments of `install`.
@@ -61,10 +61,10 @@ pub(crate) struct InstallArguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = seconds(1))]
     timeout: u64,
     #[command(flatten)]
-    pub(crate) about: About,
+    pub(crate) about: TargetArguments,
 }
 
-pub(crate) fn installer(common: &Common, arguments: &InstallerArguments) -> anyhow::Result<Exit> {
+pub(crate) fn installer(common: &GlobalArguments, arguments: &InstallerArguments) -> anyhow::Result<Exit> {
     let system = System::find(common, &arguments.about)?;
     let chosen = installer::choose(&system.root, system.record.package_manager)?;
     let there = chosen.place != installer::Place::Nowhere;
@@ -83,7 +83,7 @@ pub(crate) fn installer(common: &Common, arguments: &InstallerArguments) -> anyh
     Ok(if there { Exit::Ok } else { Exit::No })
 }
 
-pub(crate) fn packages(common: &Common, arguments: &PackagesArguments) -> anyhow::Result<Exit> {
+pub(crate) fn packages(common: &GlobalArguments, arguments: &PackagesArguments) -> anyhow::Result<Exit> {
     let system = System::find(common, &arguments.about)?;
     let stated = system.stated();
     let components = components(&stated, &arguments.components)?;
@@ -132,7 +132,7 @@ fn not_packaged(system: &System, missing: &[String]) -> Failed {
         .hint("describe your own in /etc/kata-osinfo, or name the components that are to be installed")
 }
 
-pub(crate) fn install(common: &Common, arguments: &InstallArguments) -> anyhow::Result<Exit> {
+pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) -> anyhow::Result<Exit> {
     let system = System::find(common, &arguments.about)?;
     let stated = system.stated();
     let components = components(&stated, &arguments.components)?;

@@ -1,6 +1,6 @@
 //! What `show` and `list` print.
 
-use super::system::{self, Common};
+use super::system::{self, GlobalArguments};
 use super::{ArchName, Exit, Format, json, this_arch};
 use anyhow::Result;
 use clap::Args;
@@ -34,7 +34,7 @@ pub(crate) struct ShowArguments {
     arch: Option<ArchName>,
 }
 
-pub(crate) fn run(common: &Common, arguments: &ShowArguments) -> Result<Exit> {
+pub(crate) fn run(common: &GlobalArguments, arguments: &ShowArguments) -> Result<Exit> {
     let root = common.root()?;
     let database = common.database(&root)?;
     let arch = arguments.arch.map(Arch::from).or_else(|| operator::detect::arch(&root)).unwrap_or_else(this_arch);
@@ -60,7 +60,7 @@ pub(crate) fn run(common: &Common, arguments: &ShowArguments) -> Result<Exit> {
 }
 
 /// Prints the releases that are known.
-pub(crate) fn list(common: &Common, format: Format) -> Result<Exit> {
+pub(crate) fn list(common: &GlobalArguments, format: Format) -> Result<Exit> {
     let database = common.database(&common.root()?)?;
     match format {
         Format::Human => std::io::stdout().write_all(list_human(&database).as_bytes())?,

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 /// What every call takes.
 #[derive(Debug, Args)]
-pub(crate) struct Common {
+pub(crate) struct GlobalArguments {
     /// Act on the system in this directory: its os-release, packages, paths and `/etc/kata-osinfo`.
     #[arg(long, value_name = "DIR", global = true, default_value = "/")]
     pub(crate) root: PathBuf,
@@ -28,7 +28,7 @@ pub(crate) struct Common {
 
 /// Which release a call is about, and how it answers.
 #[derive(Debug, Args)]
-pub(crate) struct About {
+pub(crate) struct TargetArguments {
     /// The release, `debian:13`; by default the one that the system is.
     #[arg(long, value_name = "RELEASE")]
     pub(crate) target: Option<String>,
@@ -43,7 +43,7 @@ pub(crate) struct About {
 /// The variable with more folders of records.
 const PATH_VARIABLE: &str = "KATA_OSINFO_PATH";
 
-impl Common {
+impl GlobalArguments {
     pub(crate) fn root(&self) -> Result<Root, Failed> {
         Root::new(&self.root).map_err(|e| Failed::new(Exit::BadInput, "bad-root", e.to_string()))
     }
@@ -73,7 +73,7 @@ pub(crate) struct System {
 }
 
 impl System {
-    pub(crate) fn find(common: &Common, about: &About) -> Result<System, Failed> {
+    pub(crate) fn find(common: &GlobalArguments, about: &TargetArguments) -> Result<System, Failed> {
         let root = common.root()?;
         let database = common.database(&root)?;
         let own_arch = detect::arch(&root);

@@ -1,7 +1,7 @@
 //! `verified`: whether this combination was proved, for which profile, on what basis, how long ago, and of these versions.
 
 use super::check::packages;
-use super::system::{About, Common, System};
+use super::system::{GlobalArguments, System, TargetArguments};
 use super::{Exit, Failed, Format, json, print, yes_no};
 use clap::Args;
 use model::capability::Capability;
@@ -21,10 +21,10 @@ pub(crate) struct VerifiedArguments {
     #[arg(long)]
     capability: Vec<Capability>,
     #[command(flatten)]
-    pub(crate) about: About,
+    pub(crate) about: TargetArguments,
 }
 
-pub(crate) fn run(common: &Common, arguments: &VerifiedArguments) -> anyhow::Result<Exit> {
+pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> anyhow::Result<Exit> {
     let profiles: Vec<&Profile> = match arguments.profile.is_empty() {
         true => Profile::maintained().collect(),
         false => {

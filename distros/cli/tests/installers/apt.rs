@@ -1,8 +1,8 @@
 //! apt and dpkg.
 
-use crate::scratch::{Scratch, damage, package_file, run, tree};
+use crate::scratch::{Scratch, run, tree};
+use crate::situations::{self, PreparedBy};
 use model::package_manager::PackageManager;
-use operator::installer::FailureKind;
 use std::process::{Command, Stdio};
 
 fn scratch() -> Scratch {
@@ -43,25 +43,41 @@ fn index(scratch: &Scratch) {
     std::fs::write(scratch.repository().join("Packages"), list.stdout).expect("written");
 }
 
+const PREPARED: PreparedBy = PreparedBy { scratch, break_index, mend_index: index, hold_lock };
+
+fn break_index(scratch: &Scratch) {
+    std::fs::write(scratch.repository().join("Packages"), "no index at all").expect("written");
+}
+
+/// dpkg's locks are of fcntl, which belong to a process: another one holds it.
+fn hold_lock(scratch: &Scratch) -> Box<dyn FnOnce() + Send> {
+    let lock = scratch.root_path().join("var/lib/dpkg/lock-frontend");
+    let script = "import fcntl,sys\nf=open(sys.argv[1],'w')\nfcntl.lockf(f,fcntl.LOCK_EX)\nprint('held',end='',flush=True)\nsys.stdin.read()\n";
+    let mut holder = Command::new("python3")
+        .args(["-c", script])
+        .arg(&lock)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3");
+    let mut held = [0; 4];
+    std::io::Read::read_exact(&mut holder.stdout.take().expect("piped"), &mut held).expect("held");
+    Box::new(move || {
+        drop(holder.stdin.take());
+        holder.wait().expect("ended");
+    })
+}
+
 #[test]
 #[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
 fn packages_are_installed_and_found() {
-    let scratch = scratch();
-    scratch.installs_and_answers("1:1.0-1");
+    situations::packages_are_installed_and_found(&PREPARED);
 }
 
 #[test]
 #[cfg_attr(lacks = "apt", ignore = "needs root, apt, dpkg and dpkg-dev")]
 fn failures_are_told_apart() {
-    let mut scratch = scratch();
-    scratch.fails("kq-none", FailureKind::MissingPackage);
-    damage(&package_file(&scratch, "kq-lib"));
-    scratch.fails("kq-vmm", FailureKind::Verification);
-    std::fs::write(scratch.repository().join("Packages"), "no index at all").expect("written");
-    scratch.fails("kq-big", FailureKind::Repository);
-    index(&scratch);
-    scratch.shrink(8);
-    scratch.fails("kq-big", FailureKind::DiskFull);
+    situations::failures_are_told_apart(&PREPARED);
 }
 
 #[test]
@@ -93,20 +109,5 @@ fn hooks_solvers_and_helpers_of_the_root_do_not_run_here() {
 #[test]
 #[cfg_attr(any(lacks = "apt", lacks = "python3"), ignore = "needs root, apt, dpkg and dpkg-dev, and python3")]
 fn a_lock_is_waited_for() {
-    let scratch = scratch();
-    // dpkg's locks are of fcntl, which belong to a process: another one holds it.
-    let lock = scratch.root_path().join("var/lib/dpkg/lock-frontend");
-    let script = "import fcntl,sys\nf=open(sys.argv[1],'w')\nfcntl.lockf(f,fcntl.LOCK_EX)\nprint('held',end='',flush=True)\nsys.stdin.read()\n";
-    let mut holder = Command::new("python3")
-        .args(["-c", script])
-        .arg(&lock)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python3");
-    let mut held = [0; 4];
-    std::io::Read::read_exact(&mut holder.stdout.take().expect("piped"), &mut held).expect("held");
-    let stdin = holder.stdin.take();
-    scratch.waits_for(move || drop(stdin));
-    holder.wait().expect("ended");
+    situations::a_lock_is_waited_for(&PREPARED);
 }

@@ -1,65 +1,12 @@
 //! dnf and rpm.
 
-use crate::scratch::{Scratch, damage, package_file, run, tree};
+use crate::rpm::{break_index, extra, index, rpm, rpms};
+use crate::scratch::{Scratch, run, tree};
+use crate::situations::{self, PreparedBy};
 use model::package_manager::PackageManager;
-use operator::installer::FailureKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-
-/// The same three packages as RPMs, with their index.
-pub(crate) fn rpms(scratch: &Scratch) {
-    for (package, fields) in [("kq-vmm", "Requires: kq-lib\nProvides: kq-virtual\n"), ("kq-lib", ""), ("kq-big", "")] {
-        rpm(scratch, package, "1.0", &tree(scratch.path(), package), fields);
-    }
-    index(scratch);
-}
-
-fn rpm(scratch: &Scratch, package: &str, version: &str, tree: &Path, fields: &str) {
-    let spec = format!(
-        "Name: {package}\nEpoch: 1\nVersion: {version}\nRelease: 1\nSummary: {package}\nLicense: none\nBuildArch: noarch\nAutoReqProv: no\n{fields}%description\n%install\ncp -a {}/. %{{buildroot}}\n%files\n/usr\n",
-        tree.display()
-    );
-    let file = scratch.path().join(format!("{package}.spec"));
-    std::fs::write(&file, spec).expect("written");
-    run(Command::new("rpmbuild")
-        .args([
-            "-bb",
-            "--quiet",
-            "--nodeps",
-            "--define",
-            "_build_id_links none",
-            "--define",
-            "__os_install_post %{nil}",
-        ])
-        .args(["--define", &format!("_topdir {}", scratch.path().join("build").display())])
-        .args(["--define", &format!("_rpmdir {}", scratch.repository().display())])
-        .args(["--define", "_rpmfilename %%{NAME}-%%{VERSION}.rpm", "--define", "_binary_payload w0.ufdio"])
-        .arg(file));
-}
-
-pub(crate) fn index(scratch: &Scratch) {
-    run(Command::new("createrepo_c").arg("--quiet").arg(scratch.repository()));
-}
-
-/// A second repository, with one package; its folder.
-pub(crate) fn extra(scratch: &Scratch) -> PathBuf {
-    let folder = scratch.path().join("extra");
-    std::fs::create_dir(&folder).expect("made");
-    let tree = scratch.path().join("tree-kq-extra");
-    std::fs::create_dir_all(tree.join("usr/share")).expect("made");
-    std::fs::write(tree.join("usr/share/kq-extra"), "x").expect("written");
-    rpm(scratch, "kq-extra", "1.0", &tree, "");
-    let package = package_file(scratch, "kq-extra");
-    std::fs::rename(&package, folder.join(package.file_name().expect("a name"))).expect("moved");
-    run(Command::new("createrepo_c").arg("--quiet").arg(&folder));
-    folder
-}
-
-/// Breaks the index of the repository.
-pub(crate) fn break_index(scratch: &Scratch) {
-    std::fs::write(scratch.repository().join("repodata/repomd.xml"), "no index at all").expect("written");
-}
 
 fn scratch() -> Scratch {
     let scratch = Scratch::new(PackageManager::Dnf);
@@ -76,27 +23,31 @@ fn scratch() -> Scratch {
     scratch
 }
 
+const PREPARED: PreparedBy = PreparedBy { scratch, break_index: broken_index, mend_index: index, hold_lock };
+
+fn broken_index(scratch: &Scratch) {
+    break_index(scratch);
+    // An index that was read in this second is not yet older than `metadata_expire=0`: dnf would not look again.
+    std::thread::sleep(Duration::from_secs(2));
+}
+
+/// dnf's locks hold the number of a living process.
+fn hold_lock(scratch: &Scratch) -> Box<dyn FnOnce() + Send> {
+    scratch.write("var/lib/dnf/rpmdb_lock.pid", &std::process::id().to_string());
+    let lock = scratch.root_path().join("var/lib/dnf/rpmdb_lock.pid");
+    Box::new(move || std::fs::remove_file(lock).expect("removed"))
+}
+
 #[test]
 #[cfg_attr(lacks = "dnf", ignore = "needs root, dnf, rpm and createrepo-c")]
 fn packages_are_installed_and_found() {
-    let scratch = scratch();
-    scratch.installs_and_answers("1:1.0-1");
+    situations::packages_are_installed_and_found(&PREPARED);
 }
 
 #[test]
 #[cfg_attr(lacks = "dnf", ignore = "needs root, dnf, rpm and createrepo-c")]
 fn failures_are_told_apart() {
-    let mut scratch = scratch();
-    scratch.fails("kq-none", FailureKind::MissingPackage);
-    damage(&package_file(&scratch, "kq-lib"));
-    scratch.fails("kq-vmm", FailureKind::Verification);
-    break_index(&scratch);
-    // An index that was read in this second is not yet older than `metadata_expire=0`: dnf would not look again.
-    std::thread::sleep(Duration::from_secs(2));
-    scratch.fails("kq-big", FailureKind::Repository);
-    index(&scratch);
-    scratch.shrink(8);
-    scratch.fails("kq-big", FailureKind::DiskFull);
+    situations::failures_are_told_apart(&PREPARED);
 }
 
 #[test]
@@ -152,14 +103,10 @@ data:
 #[test]
 #[cfg_attr(lacks = "dnf", ignore = "needs root, dnf, rpm and createrepo-c")]
 fn a_lock_is_waited_for() {
-    let scratch = scratch();
-    // dnf's locks hold the number of a living process.
-    scratch.write("var/lib/dnf/rpmdb_lock.pid", &std::process::id().to_string());
-    let lock = scratch.root_path().join("var/lib/dnf/rpmdb_lock.pid");
-    scratch.waits_for(move || std::fs::remove_file(lock).expect("removed"));
+    situations::a_lock_is_waited_for(&PREPARED);
 }
 
-/// Unpacks dnf's plugins, for their package cannot be installed beside zypper; their modules' folder.
+/// Unpacks dnf's plugins, because their package cannot be installed beside zypper; their modules' folder.
 fn plugins(scratch: &Scratch) -> PathBuf {
     let folder = scratch.path().join("plugins");
     std::fs::create_dir(&folder).expect("made");

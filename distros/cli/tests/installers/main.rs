@@ -7,5 +7,7 @@
 mod apt;
 mod dnf;
 mod pacman;
+mod rpm;
 mod scratch;
+mod situations;
 mod zypper;

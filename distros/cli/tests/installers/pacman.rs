@@ -1,8 +1,8 @@
 //! pacman.
 
-use crate::scratch::{Scratch, damage, package_file, run, tree};
+use crate::scratch::{Scratch, run, tree};
+use crate::situations::{self, PreparedBy};
 use model::package_manager::PackageManager;
-use operator::installer::FailureKind;
 use std::process::Command;
 
 fn scratch() -> Scratch {
@@ -41,27 +41,34 @@ fn forget(scratch: &Scratch) {
     let _ = std::fs::remove_dir_all(scratch.root_path().join("var/lib/pacman/sync"));
 }
 
+const PREPARED: PreparedBy = PreparedBy { scratch, break_index, mend_index, hold_lock };
+
+fn break_index(scratch: &Scratch) {
+    forget(scratch);
+    std::fs::remove_file(scratch.repository().join("kq.db")).expect("removed");
+}
+
+fn mend_index(scratch: &Scratch) {
+    forget(scratch);
+    index(scratch);
+}
+
+fn hold_lock(scratch: &Scratch) -> Box<dyn FnOnce() + Send> {
+    scratch.write("var/lib/pacman/db.lck", "");
+    let lock = scratch.root_path().join("var/lib/pacman/db.lck");
+    Box::new(move || std::fs::remove_file(lock).expect("removed"))
+}
+
 #[test]
 #[cfg_attr(lacks = "pacman", ignore = "needs root, pacman, bsdtar and zstd")]
 fn packages_are_installed_and_found() {
-    let scratch = scratch();
-    scratch.installs_and_answers("1:1.0-1");
+    situations::packages_are_installed_and_found(&PREPARED);
 }
 
 #[test]
 #[cfg_attr(lacks = "pacman", ignore = "needs root, pacman, bsdtar and zstd")]
 fn failures_are_told_apart() {
-    let mut scratch = scratch();
-    scratch.fails("kq-none", FailureKind::MissingPackage);
-    damage(&package_file(&scratch, "kq-lib"));
-    scratch.fails("kq-vmm", FailureKind::Verification);
-    forget(&scratch);
-    std::fs::remove_file(scratch.repository().join("kq.db")).expect("removed");
-    scratch.fails("kq-big", FailureKind::Repository);
-    forget(&scratch);
-    index(&scratch);
-    scratch.shrink(8);
-    scratch.fails("kq-big", FailureKind::DiskFull);
+    situations::failures_are_told_apart(&PREPARED);
 }
 
 #[test]
@@ -83,8 +90,5 @@ fn what_the_root_fetches_with_does_not_run_here() {
 #[test]
 #[cfg_attr(lacks = "pacman", ignore = "needs root, pacman, bsdtar and zstd")]
 fn a_lock_is_waited_for() {
-    let scratch = scratch();
-    scratch.write("var/lib/pacman/db.lck", "");
-    let lock = scratch.root_path().join("var/lib/pacman/db.lck");
-    scratch.waits_for(move || std::fs::remove_file(lock).expect("removed"));
+    situations::a_lock_is_waited_for(&PREPARED);
 }

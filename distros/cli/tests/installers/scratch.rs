@@ -1,5 +1,6 @@
 //! A root and a repository in one temporary folder, and the questions that every package manager is asked.
 
+use crate::situations::Situation;
 use model::package_manager::PackageManager;
 use operator::installer::{self, Failure, FailureKind, InstallError, Installation, Options, Place, Wanted};
 use operator::packages::Packages;
@@ -102,7 +103,7 @@ impl Scratch {
         assert_eq!(found.len(), 1, "{found:?}");
     }
 
-    /// A command that tells that it ran, for a configuration of the root; see [`Scratch::nothing_ran`].
+    /// A command that tells that it ran, for a configuration of the root; see [`Scratch::runs_no_strangers`].
     pub(crate) fn stranger(&self) -> String {
         use std::os::unix::fs::PermissionsExt;
         let folder = self.path().join("strangers");
@@ -123,7 +124,7 @@ impl Scratch {
         let wanted = Wanted { packages: vec!["kq-vmm".into()], ..Wanted::default() };
         let options = Options { timeout: Duration::from_secs(120), ..Options::default() };
         let told = || std::fs::read_to_string(self.path().join("strangers/ran")).unwrap_or_default();
-        // It may fail, for no lists have been fetched.
+        // It may fail, because no lists have been fetched.
         let _ = installer::plan(&chosen, &root, &wanted, &options);
         assert_eq!(told(), "", "in a dry run");
         let done = installer::install(&chosen, &root, &wanted, &options);
@@ -145,9 +146,9 @@ impl Scratch {
         }
     }
 
-    pub(crate) fn fails(&self, package: &str, kind: FailureKind) {
+    pub(crate) fn fails(&self, situation: Situation, package: &str, kind: FailureKind) {
         let failure = self.failure(package);
-        assert_eq!(failure.kind, kind, "{}", failure.message);
+        assert_eq!(failure.kind, kind, "{situation:?}: {}", failure.message);
         let installed = Packages::read(&self.root()).map(|p| p.installed(package).expect("asked"));
         assert!(installed.is_err() || installed.is_ok_and(|i| i.is_empty()), "it must not be there");
     }
@@ -187,11 +188,11 @@ impl Scratch {
         assert!(Packages::read(&root).expect("packages").installed("kq-big").expect("asked").is_empty());
     }
 
-    /// While `locked` is held it fails, no sooner than it was told to wait; when it is let go in time, it goes on.
-    pub(crate) fn waits_for(&self, locked: impl FnOnce() + Send) {
+    /// While the lock is held it fails, no sooner than it was told to wait; after `let_go` in time it goes on.
+    pub(crate) fn waits_for(&self, package: &str, kind: FailureKind, let_go: impl FnOnce() + Send) {
         let started = Instant::now();
-        match self.install("kq-vmm", Duration::from_secs(2)) {
-            Err(InstallError::Failed(failure)) => assert_eq!(failure.kind, FailureKind::Locked, "{}", failure.message),
+        match self.install(package, Duration::from_secs(2)) {
+            Err(InstallError::Failed(failure)) => assert_eq!(failure.kind, kind, "{}", failure.message),
             other => panic!("expected a lock, got {other:?}"),
         }
         let reached = started.elapsed();
@@ -200,9 +201,9 @@ impl Scratch {
             scope.spawn(|| {
                 // Long enough for it to come to the lock, however slow the machine is.
                 std::thread::sleep(reached + Duration::from_secs(2));
-                locked();
+                let_go();
             });
-            let done = self.install("kq-vmm", Duration::from_secs(60)).expect("installed after the lock");
+            let done = self.install(package, Duration::from_secs(60)).expect("installed after the lock");
             assert!(done.waited >= 1, "{done:?}");
         });
     }

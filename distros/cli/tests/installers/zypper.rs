@@ -1,9 +1,10 @@
 //! zypper.
 
-use crate::dnf::{break_index, extra, index, rpms};
-use crate::scratch::{Scratch, damage, package_file};
+use crate::rpm::{break_index, extra, index, rpms};
+use crate::scratch::Scratch;
+use crate::situations::{self, PreparedBy};
 use model::package_manager::PackageManager;
-use operator::installer::{FailureKind, Options, Wanted};
+use operator::installer::{Options, Wanted};
 use operator::packages::Packages;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -22,25 +23,45 @@ fn scratch() -> Scratch {
     scratch
 }
 
+const PREPARED: PreparedBy = PreparedBy { scratch, break_index, mend_index: index, hold_lock };
+
+/// zypper's shell holds the lock for as long as somebody talks to it.
+fn hold_lock(scratch: &Scratch) -> Box<dyn FnOnce() + Send> {
+    let mut holder = Command::new("zypper")
+        .args(["--non-interactive", "--no-refresh", "--root"])
+        .arg(scratch.root_path())
+        .arg("shell")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("zypper");
+    let lock = scratch.root_path().join("run/zypp.pid");
+    let until = Instant::now() + Duration::from_secs(30);
+    while std::fs::read_to_string(&lock).unwrap_or_default().trim().is_empty() {
+        assert!(Instant::now() < until, "zypper's shell made no lock");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // It makes the database behind the lock, which cannot be asked before.
+    while !Packages::read(&scratch.root()).is_ok_and(|packages| packages.installed("kq-vmm").is_ok()) {
+        assert!(Instant::now() < until, "zypper's shell made no database");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Box::new(move || {
+        drop(holder.stdin.take());
+        holder.wait().expect("ended");
+    })
+}
+
 #[test]
 #[cfg_attr(lacks = "zypper", ignore = "needs root, zypper, rpm and createrepo-c")]
 fn packages_are_installed_and_found() {
-    let scratch = scratch();
-    scratch.installs_and_answers("1:1.0-1");
+    situations::packages_are_installed_and_found(&PREPARED);
 }
 
 #[test]
 #[cfg_attr(lacks = "zypper", ignore = "needs root, zypper, rpm and createrepo-c")]
 fn failures_are_told_apart() {
-    let mut scratch = scratch();
-    scratch.fails("kq-none", FailureKind::MissingPackage);
-    damage(&package_file(&scratch, "kq-lib"));
-    scratch.fails("kq-vmm", FailureKind::Verification);
-    break_index(&scratch);
-    scratch.fails("kq-big", FailureKind::Repository);
-    index(&scratch);
-    scratch.shrink(8);
-    scratch.fails("kq-big", FailureKind::DiskFull);
+    situations::failures_are_told_apart(&PREPARED);
 }
 
 #[test]
@@ -73,28 +94,5 @@ fn a_service_that_is_a_program_is_not_asked_in_a_dry_run() {
 #[test]
 #[cfg_attr(lacks = "zypper", ignore = "needs root, zypper, rpm and createrepo-c")]
 fn a_lock_is_waited_for() {
-    let scratch = scratch();
-    // Its shell holds the lock for as long as somebody talks to it.
-    let mut holder = Command::new("zypper")
-        .args(["--non-interactive", "--no-refresh", "--root"])
-        .arg(scratch.root_path())
-        .arg("shell")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("zypper");
-    let stdin = holder.stdin.take();
-    let lock = scratch.root_path().join("run/zypp.pid");
-    let until = Instant::now() + Duration::from_secs(30);
-    while std::fs::read_to_string(&lock).unwrap_or_default().trim().is_empty() {
-        assert!(Instant::now() < until, "zypper's shell made no lock");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    // It makes the database behind the lock, which cannot be asked before.
-    while !Packages::read(&scratch.root()).is_ok_and(|packages| packages.installed("kq-vmm").is_ok()) {
-        assert!(Instant::now() < until, "zypper's shell made no database");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    scratch.waits_for(move || drop(stdin));
-    holder.wait().expect("ended");
+    situations::a_lock_is_waited_for(&PREPARED);
 }

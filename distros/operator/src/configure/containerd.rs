@@ -3,28 +3,33 @@
 //! What is written is first held against a model of how that containerd reads it ([`loaded`]): the handler must come
 //! out as it was meant, and everything else as it was.
 
+mod config;
+mod files;
 mod glob;
+mod handler;
 mod loaded;
-mod place;
 pub(super) mod stray;
+mod written;
 
-pub use place::{Place, place};
+pub use config::{ContainerdConfig, find_containerd_config};
+pub(super) use files::Replaced;
+pub(super) use handler::Wanted;
+pub(super) use written::Written;
 
-use super::change::{Change, State, original};
+use super::change::original;
 use super::edit::{EditError, LineEnds, edited};
 use super::runtime_files::{HandlerError, NAME};
-use super::theirs::{self, Theirs};
-use super::{Problem, Setting};
-use loaded::{File, Files, GRPC, Loaded, Loading, RUNTIME, join, read};
+use super::state::{Change, State};
+use files::Files;
+use handler::{default_runtime, handler, settings, told};
+use loaded::{GRPC, Loaded, Loading, RUNTIME, read};
 use model::profile::Runtime;
 use root::Root;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item};
-
-/// The type of the runtime that containerd has by default.
-const RUNC: &str = "io.containerd.runc.v2";
+use written::{Outcome, loaded, set_by};
 
 /// The CRI plugin's section, by the version of the configuration's form.
 fn plugin(version: i64) -> &'static str {
@@ -33,32 +38,6 @@ fn plugin(version: i64) -> &'static str {
         _ => RUNTIME,
     }
 }
-
-/// What a machine's containerd is to have.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted<'a> {
-    /// The shim.
-    pub(super) shim: &'a Path,
-    /// Kata's configuration.
-    pub(super) config: &'a Path,
-    /// containerd's major and minor version; `None` is not known.
-    pub(super) version: Option<(u32, u32)>,
-}
-
-/// A handler that was written, to be looked for when everything is read again.
-#[derive(Debug, Clone)]
-pub(super) struct Written {
-    main: PathBuf,
-    /// What is read in the place of a file, by a distribution that joins drop-ins itself.
-    instead: Replaced,
-    loadings: Vec<Loading>,
-    handler: Map<String, Value>,
-    /// What a handler of this name that is there says otherwise.
-    pub(super) theirs: Vec<Theirs>,
-}
-
-/// Files by their paths with links followed, as they are to be; `None` is a file that goes.
-pub(super) type Replaced = BTreeMap<PathBuf, Option<String>>;
 
 /// The files that make Kata a handler of the containerd that reads `place`.
 ///
@@ -75,7 +54,7 @@ pub(super) type Replaced = BTreeMap<PathBuf, Option<String>>;
 pub(super) fn containerd(
     root: &Root,
     state: Option<&State>,
-    place: &Place,
+    place: &ContainerdConfig,
     wanted: Wanted<'_>,
     replaced: &Replaced,
 ) -> Result<(Vec<Change>, Written), HandlerError> {
@@ -102,7 +81,7 @@ pub(super) fn containerd(
     for loading in loadings {
         match loaded(root, &replaced, &place.main, loading) {
             Ok((_, loaded)) => now.push((loading, loaded)),
-            Err(told) => why = told,
+            Err(error) => why = error.to_string(),
         }
     }
     if now.is_empty() {
@@ -124,7 +103,7 @@ pub(super) fn containerd(
     let before_text = before.as_deref();
     let candidates =
         Candidates { root, state, place, handler: &handler, path: &path, before: before_text, replaced: &replaced };
-    let candidates = match old && place.made_anew.is_none() {
+    let candidates = match old && place.rebuilt.is_none() {
         true => vec![candidates.edit(&document, form).map_err(edit)?],
         false => candidates.drop_ins(form)?,
     };
@@ -147,7 +126,7 @@ pub(super) fn containerd(
     if let Some(import) = replacing(root, &replaced, place, &now) {
         return Err(HandlerError::Replaced { import, main: path, plugin: GRPC });
     }
-    match (second, &place.made_anew) {
+    match (second, &place.rebuilt) {
         (Some(changes), _) => Ok((changes, written)),
         (None, Some(advice)) if harm.is_empty() => {
             Err(HandlerError::NotImported { main: path, advice: advice.clone() })
@@ -160,7 +139,7 @@ pub(super) fn containerd(
 struct Candidates<'a> {
     root: &'a Root,
     state: Option<&'a State>,
-    place: &'a Place,
+    place: &'a ContainerdConfig,
     handler: &'a Map<String, Value>,
     path: &'a Path,
     before: Option<&'a str>,
@@ -203,7 +182,7 @@ impl Candidates<'_> {
             let files = Files { root: self.root, replaced: &replaced };
             let read = read(&files, &self.place.main, Loading::MergesThenMigrates);
             if read.is_ok_and(|files| !files.iter().any(|f| f.path == self.place.drop_in)) {
-                if self.place.made_anew.is_some() {
+                if self.place.rebuilt.is_some() {
                     continue;
                 }
                 let text = self.before.map_or_else(|| format!("version = {form}\n"), str::to_owned);
@@ -217,206 +196,11 @@ impl Candidates<'_> {
     }
 }
 
-/// What a way of writing the handler comes to.
-enum Outcome {
-    Good,
-    /// The handler is not the one that was meant.
-    NotEffective,
-    /// Something else changes.
-    Harm(String),
-}
-
-impl Written {
-    fn outcome(&self, root: &Root, replaced: &Replaced, changes: &[Change], now: &[(Loading, Loaded)]) -> Outcome {
-        let mut then = replaced.clone();
-        then.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
-        let mut outcome = Outcome::Good;
-        for (loading, before) in now {
-            let (_, after) = match loaded(root, &then, &self.main, *loading) {
-                Ok(loaded) => loaded,
-                Err(why) => return Outcome::Harm(format!("containerd would not start: {why}")),
-            };
-            let others = |l: &Loaded| {
-                let mut others = l.runtimes.clone();
-                others.remove(NAME);
-                others
-            };
-            let mut left = others(&after);
-            // The default one, written out.
-            if !before.runtimes.contains_key("runc") && left.get("runc") == Some(&json!({ "runtime_type": RUNC })) {
-                left.remove("runc");
-            }
-            if others(before) != left {
-                return Outcome::Harm("other handlers would change".to_owned());
-            }
-            if before.rest != after.rest {
-                return Outcome::Harm("other settings of the CRI plugin would change".to_owned());
-            }
-            if !self.differences(&after).is_empty() {
-                outcome = Outcome::NotEffective;
-            }
-        }
-        outcome
-    }
-
-    /// The handler's keys that are not as they were meant, with what they are.
-    fn differences(&self, loaded: &Loaded) -> Vec<(Vec<String>, Value, Option<Value>)> {
-        let none = Map::new();
-        let found = loaded.runtimes.get(NAME).and_then(Value::as_object).unwrap_or(&none);
-        let mut all = Vec::new();
-        for (key, wanted) in &self.handler {
-            match wanted {
-                Value::Object(options) => {
-                    for (name, wanted) in options {
-                        let found = found.get(key).and_then(|o| o.get(name));
-                        all.push((vec![key.clone(), name.clone()], wanted.clone(), found.cloned()));
-                    }
-                }
-                _ => all.push((vec![key.clone()], wanted.clone(), found.get(key).cloned())),
-            }
-        }
-        all.retain(|(_, wanted, found)| found.as_ref() != Some(wanted));
-        all
-    }
-
-    /// Why the handler would not be there, or not as it was meant.
-    pub(super) fn problems(&self, root: &Root, replaced: &Replaced) -> Vec<Problem> {
-        let mut replaced = replaced.clone();
-        replaced.extend(self.instead.clone());
-        let mut problems: Vec<Problem> = Vec::new();
-        let mut tell = |file: &Path, line, message: String| {
-            let problem = Problem { file: file.to_owned(), line, message };
-            if !problems.contains(&problem) {
-                problems.push(problem);
-            }
-        };
-        for loading in &self.loadings {
-            let (files, loaded) = match loaded(root, &replaced, &self.main, *loading) {
-                Ok(loaded) => loaded,
-                Err(why) => {
-                    tell(&self.main, None, format!("containerd would not start: {why}"));
-                    continue;
-                }
-            };
-            if let Some(file) = &loaded.disabled {
-                let message =
-                    "disabled_plugins has containerd's CRI plugin: no handler has an effect until it is taken out";
-                tell(file, line_in(&files, file, &["disabled_plugins"]), message.to_owned());
-            }
-            for (key, wanted, found) in self.differences(&loaded) {
-                let keys: Vec<&str> = key.iter().map(String::as_str).collect();
-                let (file, line) = set_by(&files, &keys).unwrap_or((self.main.as_path(), None));
-                let found = found.map_or_else(|| "not set".to_owned(), |v| v.to_string());
-                tell(file, line, format!("handler {NAME}: {} is {found}, wanted {wanted}", key.join(".")));
-            }
-        }
-        problems
-    }
-}
-
-fn loaded(root: &Root, replaced: &Replaced, main: &Path, loading: Loading) -> Result<(Vec<File>, Loaded), String> {
-    let files = read(&Files { root, replaced }, main, loading)?;
-    let loaded = join(&files, loading)?;
-    Ok((files, loaded))
-}
-
 /// The imported file whose section takes the place of the main file's.
-fn replacing(root: &Root, replaced: &Replaced, place: &Place, now: &[(Loading, Loaded)]) -> Option<PathBuf> {
+fn replacing(root: &Root, replaced: &Replaced, place: &ContainerdConfig, now: &[(Loading, Loaded)]) -> Option<PathBuf> {
     now.iter().find(|(l, _)| *l == Loading::Replaces)?;
     let files = read(&Files { root, replaced }, &place.main, Loading::Replaces).ok()?;
     files.into_iter().rev().find(|f| f.path != place.main && f.has(GRPC)).map(|f| f.path)
-}
-
-/// The last file that sets a key of the handler, and the line in it.
-fn set_by<'a>(files: &'a [File], key: &[&str]) -> Option<(&'a Path, Option<usize>)> {
-    files.iter().rev().find_map(|file| {
-        [RUNTIME, GRPC].iter().find_map(|plugin| {
-            let path = [&["plugins", plugin, "containerd", "runtimes", NAME], key].concat();
-            Some((file.path.as_path(), Some(file.line(&path)?)))
-        })
-    })
-}
-
-fn line_in(files: &[File], file: &Path, key: &[&str]) -> Option<usize> {
-    files.iter().find(|f| f.path == file)?.line(key)
-}
-
-fn setting(table: &[&str], key: &str, value: Value) -> Setting {
-    Setting { table: table.iter().map(|t| (*t).to_owned()).collect(), key: key.to_owned(), value, why: String::new() }
-}
-
-/// The runtime that containerd takes by default, as it describes it itself, unless the file has runtimes or another default.
-fn default_runtime(document: &DocumentMut, plugin: &str) -> Option<Setting> {
-    let section = document.get("plugins").and_then(|p| p.get(plugin)).and_then(|c| c.get("containerd"));
-    let stated = |key: &str| section.and_then(|s| s.get(key));
-    let named = stated("default_runtime_name").and_then(Item::as_str);
-    let runc = stated("runtimes").is_none() && stated("default_runtime").is_none() && named.is_none_or(|n| n == "runc");
-    let table = ["plugins", plugin, "containerd", "runtimes", "runc"];
-    runc.then(|| setting(&table, "runtime_type", json!(RUNC)))
-}
-
-/// The handler's keys, beside those of a handler of this name that is there.
-fn handler(wanted: Wanted<'_>, there: Option<&Map<String, Value>>) -> Map<String, Value> {
-    let mut handler = proven(wanted);
-    for (key, ours) in &mut handler {
-        match (there.and_then(|t| t.get(key)), key.as_str()) {
-            (Some(theirs), "pod_annotations") => *ours = theirs::joined(theirs, ours),
-            (Some(Value::Bool(theirs)), "privileged_without_host_devices") => *ours = (*theirs).into(),
-            _ => {}
-        }
-    }
-    handler
-}
-
-/// The handler's keys, as they were qualified.
-fn proven(wanted: Wanted<'_>) -> Map<String, Value> {
-    let handler = json!({
-        "runtime_type": "io.containerd.kata.v2",
-        "runtime_path": wanted.shim.display().to_string(),
-        "privileged_without_host_devices": true,
-        "pod_annotations": ["io.katacontainers.*"],
-        "options": { "ConfigPath": wanted.config.display().to_string() },
-    });
-    if let Value::Object(map) = handler { map } else { Map::new() }
-}
-
-/// What a handler that is there says otherwise, with the places.
-fn told(
-    there: &Map<String, Value>,
-    now: &Map<String, Value>,
-    wanted: Wanted<'_>,
-    place: impl Fn(&[&str]) -> (PathBuf, Option<usize>),
-) -> Vec<Theirs> {
-    let keys: [&[&str]; 5] = [
-        &["runtime_type"],
-        &["runtime_path"],
-        &["privileged_without_host_devices"],
-        &["pod_annotations"],
-        &["options", "ConfigPath"],
-    ];
-    let proven = proven(wanted);
-    fn at<'m>(map: &'m Map<String, Value>, key: &[&str]) -> Option<&'m Value> {
-        let (first, rest) = key.split_first()?;
-        rest.iter().try_fold(map.get(*first)?, |value, name| value.get(name))
-    }
-    let theirs = |key: &[&str]| {
-        let (file, line) = place(key);
-        let name = format!("handler {NAME}: {}", key.join("."));
-        Theirs::of(&name, (&file, line), at(there, key)?, at(&proven, key)?, at(now, key)?)
-    };
-    // An empty text is none.
-    keys.into_iter().filter(|key| at(there, key).is_some_and(|v| v != "")).filter_map(theirs).collect()
-}
-
-fn settings(plugin: &str, handler: &Map<String, Value>) -> Vec<Setting> {
-    let runtime = ["plugins", plugin, "containerd", "runtimes", NAME];
-    let options: Vec<&str> = runtime.into_iter().chain(["options"]).collect();
-    let of = |key: &str| handler.get(key).cloned().unwrap_or_default();
-    let config = of("options").get("ConfigPath").cloned().unwrap_or_default();
-    let keys = ["runtime_type", "runtime_path", "privileged_without_host_devices", "pod_annotations"];
-    let mut all: Vec<Setting> = keys.iter().map(|key| setting(&runtime, key, of(key))).collect();
-    all.push(setting(&options, "ConfigPath", config));
-    all
 }
 
 fn imports(document: &DocumentMut) -> Vec<String> {
@@ -437,7 +221,7 @@ fn with_import(text: &str, drop_in: &Path) -> Result<String, EditError> {
 pub(super) fn config_paths(root: &Root, runtime: Runtime) -> Vec<String> {
     let replaced = Replaced::new();
     let mut handlers = BTreeMap::new();
-    for place in place::present(root) {
+    for place in config::present(root) {
         let files = read(&Files { root, replaced: &replaced }, &place.main, Loading::MergesThenMigrates);
         for file in files.unwrap_or_default() {
             for (name, handler) in [GRPC, RUNTIME].into_iter().filter_map(|p| file.runtimes(p)).flatten() {

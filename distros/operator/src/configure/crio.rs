@@ -1,11 +1,12 @@
 //! CRI-O's handler.
 
-use super::change::{Change, State, original};
+use super::change::original;
 use super::containerd::Replaced;
 use super::edit::edited;
-use super::merged::{line_of, table_of};
 use super::runtime_files::{HandlerError, NAME};
-use super::theirs::Theirs;
+use super::state::{Change, State};
+use super::theirs::ForeignValue;
+use super::toml::{line_of, table_of};
 use super::{Problem, Setting};
 use root::Root;
 use serde_json::{Map, Value, json};
@@ -25,7 +26,7 @@ pub(super) struct Written {
     path: PathBuf,
     handler: Value,
     /// What a handler of this name that is there says otherwise.
-    pub(super) theirs: Vec<Theirs>,
+    pub(super) theirs: Vec<ForeignValue>,
 }
 
 /// The drop-in that makes Kata a handler of CRI-O.
@@ -64,7 +65,7 @@ pub(super) fn crio(
         };
         if let (Some(there), Some(was)) = (&there, was(key)) {
             let place = (there.file.as_path(), there.line(key));
-            theirs.extend(Theirs::of(&format!("handler {NAME}: {key}"), place, was, &ours, &value));
+            theirs.extend(ForeignValue::of(&format!("handler {NAME}: {key}"), place, was, &ours, &value));
         }
         settings.push(Setting { table: table.clone(), key: key.to_owned(), value, why: String::new() });
     }

@@ -2,12 +2,13 @@
 //!
 //! Binaries are read, never run: the root may be another machine's, or another architecture's.
 
+use super::initrd::Initrd;
 use crate::kernel_image::newest;
 use model::release::Release;
 use model::share::Share;
 use root::Root;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Bytes of a binary that are searched; QEMU's are some 30 MB.
@@ -44,46 +45,6 @@ pub struct Daemon {
     pub path: String,
     /// Which of the two.
     pub flavour: Flavour,
-}
-
-/// What is in an initrd.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Initrd {
-    /// It was looked into.
-    Has {
-        /// The kernels that it has modules for: `6.12.48+deb13-amd64`.
-        modules: BTreeSet<String>,
-        /// Whether Kata's agent is seen in it: a file of that name, or an `init` that is the agent.
-        agent: bool,
-    },
-    /// It is compressed in a way that this program does not read.
-    Unread(String),
-    /// It is none, or cut short: no kernel would unpack it.
-    Broken(String),
-}
-
-impl Initrd {
-    /// What speaks against it as the initrd of a kernel.
-    pub(super) fn against(&self, kernel: &str) -> Option<String> {
-        match self {
-            Initrd::Has { modules, .. } => {
-                let release = release_of(kernel).filter(|r| !modules.is_empty() && !modules.contains(*r))?;
-                let others: Vec<&str> = modules.iter().map(String::as_str).collect();
-                Some(format!("is not one of {kernel}: it has modules for {} and none for {release}", others.join(", ")))
-            }
-            Initrd::Unread(_) => None,
-            Initrd::Broken(why) => Some(format!("is unpacked by no kernel: {why}")),
-        }
-    }
-}
-
-/// A kernel's release by its path: `/boot/vmlinuz-6.12.48+deb13-amd64`, `/usr/lib/modules/6.19.10/vmlinuz`.
-pub(super) fn release_of(kernel: &str) -> Option<&str> {
-    match kernel.rsplit('/').next()? {
-        "vmlinuz" | "vmlinux" | "Image" => kernel.rsplit('/').nth(1),
-        name => name.split_once('-').map(|(_, release)| release),
-    }
 }
 
 /// What was found on a machine.

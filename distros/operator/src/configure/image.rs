@@ -3,8 +3,9 @@
 //! Without an initrd of one's own, Kata boots the image that its configuration names. That a QEMU runs guests with an
 //! initrd says nothing of that, so it needs verdicts of its own.
 
+use super::configuration::PlanError;
 use super::evidence;
-use super::plan::{Inputs, PlanError};
+use super::inputs::Inputs;
 use model::arch::Arch;
 use model::capability::Capability;
 use model::kata_version::KataVersion;

@@ -1,8 +1,8 @@
 //! Taking our own keys back out of a file that others have edited since.
 
-use super::change::Change;
 use super::edit::{EditError, LineEnds};
-use super::merged::value_of;
+use super::state::Change;
+use super::toml::value_of;
 use serde_json::Value;
 use toml_edit::{Array, DocumentMut, Item, TableLike};
 

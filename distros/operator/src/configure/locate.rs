@@ -1,6 +1,7 @@
 //! Which configuration Kata really reads.
 
-use super::{containerd, own};
+use super::located::Located;
+use super::{containerd, copy};
 use model::profile::Runtime;
 use root::{Root, RootError};
 use serde::Serialize;
@@ -24,28 +25,6 @@ const RS: &[&str] = &[
     "/usr/share/defaults/kata-containers/runtime-rs/configuration.toml",
     "/opt/kata/share/defaults/kata-containers/runtime-rs/configuration.toml",
 ];
-
-/// The configuration that is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Located {
-    /// As it is named: by the caller, by containerd, or in the runtime's list.
-    pub named: PathBuf,
-    /// Where it lies with all links followed; drop-ins are looked for beside this one.
-    pub path: PathBuf,
-    /// Who named it.
-    pub by: String,
-    /// Others that another build of the runtime would read instead.
-    pub others: Vec<PathBuf>,
-    /// Whether the runtime finds it by its own search, with nobody naming it.
-    pub searched: bool,
-}
-
-impl Located {
-    /// The directory of its drop-ins.
-    pub fn drop_ins(&self) -> PathBuf {
-        self.path.with_file_name("config.d")
-    }
-}
 
 /// Why no configuration was found.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +111,7 @@ fn at(root: &Root, named: &Path, by: &str) -> Result<Located, LocateError> {
         return Err(LocateError::Missing(named.to_owned()));
     }
     let path = root.resolve_new(named)?;
-    let named = match own::source(&root.utf8(&path)?) {
+    let named = match copy::source(&root.utf8(&path)?) {
         Some(source) if !root.has_file(&source) => return Err(LocateError::SourceGone { copy: path, of: source }),
         Some(source) => source,
         None => named.to_owned(),

@@ -1,6 +1,6 @@
 //! One at a time: a lock for everything that configures a root.
 
-use super::change::{self, ChangeError, STATE};
+use super::state::{self, ChangeError, STATE};
 use root::{Place, Root, RootError};
 use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::io::Errno;
@@ -14,7 +14,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 
 /// The lock of a root; it is given back when dropped, also by a crash.
 ///
-/// It lies on the folder of the state, which nobody else may open, so that no left-over of it ever stands in the way.
+/// It lies on the folder of the state, which nobody else may open, so that nothing left over of it ever stands in the way.
 #[derive(Debug)]
 pub struct Lock {
     root: Root,
@@ -73,8 +73,8 @@ fn sweep(root: &Root, place: &Place) -> Result<(), ChangeError> {
     let swept =
         |place: &Place| place.sweep().map_err(|source| RootError::Write { path: root.shown(place.path()), source });
     swept(place)?;
-    // A broken state is told by whoever needs it.
-    for file in change::state(root).ok().flatten().iter().flat_map(|s| &s.files) {
+    // A broken state is reported by whoever needs it.
+    for file in state::read(root).ok().flatten().iter().flat_map(|s| &s.files) {
         if let Some(place) = root.place(&file.path)? {
             swept(&place)?;
         }

@@ -1,5 +1,6 @@
 //! Kata's configuration as Kata would read it: the file, then its drop-ins, by the runtime's own rules.
 
+use super::toml::{line_of, value_of};
 use super::{Located, Setting, key_since, reads_drop_ins};
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
@@ -8,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use toml_edit::{Document, Item, TableLike};
+use toml_edit::{Document, TableLike};
 
 /// A value and where it was set.
 #[derive(Debug, Clone, PartialEq)]
@@ -245,37 +246,6 @@ fn flatten(table: &dyn TableLike, path: &mut Vec<String>, text: &str, leaves: &m
         }
         path.pop();
     }
-}
-
-/// TOML as JSON; dates as their text.
-pub(super) fn value_of(item: &Item) -> Value {
-    match item {
-        Item::Value(value) => plain(value),
-        Item::Table(table) => table_of(table),
-        Item::ArrayOfTables(tables) => tables.iter().map(|t| table_of(t)).collect(),
-        Item::None => Value::Null,
-    }
-}
-
-pub(super) fn table_of(table: &dyn TableLike) -> Value {
-    table.iter().map(|(k, v)| (k.to_owned(), value_of(v))).collect::<serde_json::Map<_, _>>().into()
-}
-
-fn plain(value: &toml_edit::Value) -> Value {
-    use toml_edit::Value as Toml;
-    match value {
-        Toml::String(s) => s.value().clone().into(),
-        Toml::Integer(i) => (*i.value()).into(),
-        Toml::Float(f) => (*f.value()).into(),
-        Toml::Boolean(b) => (*b.value()).into(),
-        Toml::Datetime(d) => d.value().to_string().into(),
-        Toml::Array(array) => array.iter().map(plain).collect(),
-        Toml::InlineTable(table) => table_of(table),
-    }
-}
-
-pub(super) fn line_of(text: &str, at: usize) -> usize {
-    text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1
 }
 
 #[cfg(test)]

@@ -6,13 +6,12 @@
 //! kata-deploy copies each configuration to a folder of its own for that (`setup_runtime_directory` in
 //! `tools/packaging/kata-deploy/binary/src/artifacts/install.rs@4.1.0`).
 
-use super::locate::{Located, Sibling, first_place, siblings};
+use super::copy;
+use super::locate::{Sibling, first_place, siblings};
+use super::located::Located;
 use model::profile::Runtime;
 use root::{Root, RootError};
-use std::path::{Path, PathBuf};
-
-/// How a copy begins; what it was copied from follows, up to the end of the line.
-const HEAD: &str = "# `kata-osinfo unconfigure` removes this file, a copy for drop-ins of its own of ";
+use std::path::PathBuf;
 
 /// The copies that only our handler names: the Go runtime's and the Rust one's.
 pub(super) const OWN: [&str; 2] = [
@@ -27,20 +26,6 @@ pub(super) const FOLDERS: [&str; 4] = [
     "/etc/kata-containers/kata-osinfo/runtime-rs",
     "/etc/kata-containers/kata-osinfo/runtime-rs/config.d",
 ];
-
-/// Lines of that head.
-pub(super) const LINES: usize = 1;
-
-/// The text of a copy.
-pub(super) fn copy(from: &Path, text: &str) -> String {
-    format!("{HEAD}{}\n{text}", from.display())
-}
-
-/// What a text is a copy of, where it is one of ours.
-pub(super) fn source(text: &str) -> Option<PathBuf> {
-    let path = text.lines().next()?.strip_prefix(HEAD)?;
-    path.starts_with('/').then(|| PathBuf::from(path))
-}
 
 /// Where the copy goes: to a folder that only our handler names, else to where the runtime looks first.
 ///
@@ -61,7 +46,7 @@ pub(super) fn place(
     };
     let path = root.resolve_new(&named)?;
     let free = match root.utf8_if_any(&path)? {
-        Some(text) => source(&text).is_some(),
+        Some(text) => copy::source(&text).is_some(),
         None => true,
     };
     let own = Located { named, path, by: "a copy of its own".to_owned(), others: Vec::new(), searched: !handler };

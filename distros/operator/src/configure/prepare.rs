@@ -1,18 +1,20 @@
 //! From a configuration to the files that make Kata have it, and to the proof that it will.
 
-use super::change::{self, Change, ChangeError, Configured, State, original, originals};
+use super::change::{self, original, originals};
 use super::edit::{DROP_IN, EditError, drop_in, edited};
 use super::locate::{confidential, siblings};
 use super::lock::Lock;
-use super::theirs::{self, Theirs};
+use super::state::{self, Change, ChangeError, Configured, State};
+use super::theirs::{self, ForeignValue};
 use super::{
     Configuration, Handler, HandlerError, Located, Merged, NotEffective, Problem, Setting, containerd,
-    containerd::Wanted, crio, own, reads_drop_ins, settings, shim, version,
+    containerd::Wanted, copy, crio, own, reads_drop_ins, settings, shim,
 };
+use model::kata_version::KataVersion;
 use model::profile::Runtime;
 use root::{Root, RootError};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A handler to be written, and what is known of its container manager.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +41,7 @@ pub struct Prepared {
     /// What else would keep Kata from starting.
     pub problems: Vec<Problem>,
     /// What others have set: overridden, extended, or kept although the release was qualified with something else.
-    pub theirs: Vec<Theirs>,
+    pub theirs: Vec<ForeignValue>,
     /// What changes besides, and a reader may not expect.
     pub warnings: Vec<String>,
     /// Files that are no longer written, and what they go back to.
@@ -113,7 +115,7 @@ pub fn prepare(
     configuration: &Configuration,
     handler: Option<HandlerChoice>,
 ) -> Result<Prepared, PrepareError> {
-    let old = change::state(root)?;
+    let old = state::read(root)?;
     let mut planned = settings(configuration);
     let base = original(root, old.as_ref(), &located.path)?.unwrap_or_default();
     let edit = |source| PrepareError::Edit { path: located.path.clone(), source };
@@ -134,14 +136,14 @@ pub fn prepare(
             return Err(PrepareError::Shared { path: source.path.clone(), others });
         };
         let before = original(root, old.as_ref(), &own.path)?;
-        changes.push(Change { path: own.path.clone(), before, after: own::copy(&source.path, &base) });
+        changes.push(Change { path: own.path.clone(), before, after: copy::text(&source.path, &base) });
         warnings.extend(left_behind(root, source, &own, old.as_ref())?);
         own
     } else {
         source.clone()
     };
     // Files that were written for it before go back to what they were, unless they are written again; so do those of
-    // others' handler, for there is one.
+    // others' handler, because there is one.
     let back = old.as_ref().map(|old| {
         originals(root, old, &|file| {
             let owner = old.owner(file);
@@ -158,7 +160,7 @@ pub fn prepare(
         replaced.insert(drop_in_path.clone(), None);
     }
     let without = Merged::read_with(root, &located, configuration.runtime, configuration.kata, &replaced)?;
-    planned.extend(version::control_groups(root, configuration, &without));
+    planned.extend(control_groups(root, configuration, &without));
     let settings = theirs::settled(&planned, &without, configuration);
     if drop_ins {
         let before = original(root, old.as_ref(), &drop_in_path)?;
@@ -174,7 +176,7 @@ pub fn prepare(
         let shim = shim(root, configuration.runtime)?;
         match choice.handler {
             Handler::Containerd => {
-                let place = containerd::place(root, choice.config.as_deref())?;
+                let place = containerd::find_containerd_config(root, choice.config.as_deref())?;
                 let wanted = Wanted { shim: &shim, config: &located.named, version: choice.version };
                 let (files, handler) = containerd::containerd(root, old.as_ref(), &place, wanted, &replaced)?;
                 changes.extend(files);
@@ -258,6 +260,23 @@ impl Prepared {
         let problems = problems(root, &merged, configuration.runtime, self.handler.as_ref(), &BTreeMap::new());
         Ok((merged.not_effective(&self.settings), problems))
     }
+}
+
+/// What a Go runtime before 3.0.0 needs on a machine with version 2 of control groups, of which it knows nothing but
+/// what systemd does for it (`src/runtime/pkg/resourcecontrol/cgroups.go@2.5.0` and `@3.0.0`; kata-containers issues 1927
+/// and 3073).
+fn control_groups(root: &Root, configuration: &Configuration, without: &Merged) -> Option<Setting> {
+    let (table, key) = ("runtime", "sandbox_cgroup_only");
+    let needed = configuration.runtime == Runtime::Go
+        && configuration.kata < KataVersion::new(3, 0, 0)
+        && root.has_file(Path::new("/sys/fs/cgroup/cgroup.controllers"))
+        && without.get(&[table, key]) != Some(&true.into());
+    needed.then(|| Setting {
+        table: vec![table.to_owned()],
+        key: key.to_owned(),
+        value: true.into(),
+        why: "Kata before 3.0 starts nothing otherwise where control groups are of version 2".to_owned(),
+    })
 }
 
 /// Drop-ins of the configuration that was copied: the copy has its own.

@@ -1,6 +1,7 @@
 //! What containerd and CRI-O need to know of Kata: the shim, and which configuration it reads.
 
-use super::change::ChangeError;
+use super::edit::EditError;
+use super::state::ChangeError;
 use model::profile::Runtime;
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
@@ -35,7 +36,7 @@ pub enum HandlerError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: super::edit::EditError,
+        source: EditError,
     },
     /// The first form of its configuration.
     #[error(
@@ -61,7 +62,7 @@ pub enum HandlerError {
         /// What is wrong.
         why: String,
     },
-    /// A file that is made anew does not import ours.
+    /// A file that is rebuilt at each start does not import ours.
     #[error("{main} does not import a file of ours: {advice}")]
     NotImported {
         /// The main file.

@@ -1,6 +1,6 @@
 //! A configuration in Kata's keys, for one runtime and version.
 
-use super::plan::{BlockAio, Boot, Configuration};
+use super::configuration::{BlockAio, Boot, Configuration};
 use super::{Share, key_since};
 use model::profile::Runtime;
 use serde::Serialize;
@@ -39,7 +39,7 @@ const EMULATED_SECONDS: u64 = 300;
 
 /// What must stand in Kata's configuration.
 ///
-/// With an initrd the image goes, for both runtimes refuse to have both.
+/// With an initrd the image goes, because both runtimes refuse to have both.
 /// `rootfs_type` and `vm_rootfs_driver` stay as they are: neither reaches the guest's command line then
 /// (`Kernel::new` in `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0`), and another
 /// `vm_rootfs_driver` would take the memory slots away (`add_file_memory_backend`, same file), with which a release

@@ -1,8 +1,8 @@
 //! Whether what was configured is still there: files and packages come and go.
 
-use super::change::{self, ChangeError, State};
-use super::merged::line_of;
-use super::{Initrd, Problem, own};
+use super::state::{self, ChangeError, State};
+use super::toml::line_of;
+use super::{Initrd, Problem, copy};
 use root::Root;
 use std::path::Path;
 use toml_edit::{Document, Item};
@@ -12,14 +12,14 @@ const FILES: [&str; 4] = ["path", "kernel", "initrd", "virtio_fs_daemon"];
 
 /// What is wrong with what this program configured on a machine; nothing where it configured nothing.
 ///
-/// A kernel that an upgrade removed, an initrd that was made anew for another one, a drop-in that went with the folder it
+/// A kernel that an upgrade removed, an initrd that was rebuilt for another one, a drop-in that went with the folder it
 /// lay in. `look` looks into an initrd.
 ///
 /// # Errors
 ///
 /// That the state or a file cannot be read.
 pub fn standing(root: &Root, look: &dyn Fn(&Root, &Path) -> Initrd) -> Result<Vec<Problem>, ChangeError> {
-    change::state(root)?.map_or_else(|| Ok(Vec::new()), |state| problems(root, &state, look))
+    state::read(root)?.map_or_else(|| Ok(Vec::new()), |state| problems(root, &state, look))
 }
 
 fn problems(root: &Root, state: &State, look: &dyn Fn(&Root, &Path) -> Initrd) -> Result<Vec<Problem>, ChangeError> {
@@ -35,9 +35,9 @@ fn problems(root: &Root, state: &State, look: &dyn Fn(&Root, &Path) -> Initrd) -
         if file.before.as_ref() == Some(&now) && file.after != now {
             tell(&file.path, None, "it is again as it was before kata-osinfo edited it".to_owned());
         }
-        if let Some(source) = own::source(&file.after) {
+        if let Some(source) = copy::source(&file.after) {
             match root.utf8_if_any(&source)? {
-                Some(text) if own::copy(&source, &text) == file.after => {}
+                Some(text) if copy::text(&source, &text) == file.after => {}
                 Some(_) => tell(&file.path, None, format!("{}, which it is a copy of, has changed", source.display())),
                 None => tell(&file.path, None, format!("{}, which it is a copy of, is gone", source.display())),
             }
@@ -48,7 +48,7 @@ fn problems(root: &Root, state: &State, look: &dyn Fn(&Root, &Path) -> Initrd) -
             let Some(item) = qemu.get(key) else { continue };
             let named = item.as_str().filter(|n| n.starts_with('/') && !root.has_file(Path::new(n)));
             // A copy names what the shipped configuration has, and its drop-in what counts.
-            if let Some(named) = named.filter(|_| own::source(&now).is_none()) {
+            if let Some(named) = named.filter(|_| copy::source(&now).is_none()) {
                 let line = item.span().map(|s| line_of(&now, s.start));
                 tell(&file.path, line, format!("hypervisor.qemu.{key} is {named}, which is not there"));
             }

@@ -4,18 +4,16 @@
 //! containerd's own file is ours where nobody else would have written it so. Nothing tells what an edited file said
 //! before, so the rest stays.
 
-use super::change::{Change, ChangeError, Configured, Kept, STATE, State};
 use super::edit::DROP_IN;
 use super::keys::says_it_is_ours;
 use super::lock::Lock;
-use super::{containerd, crio, locate, own};
+use super::revert::Kept;
+use super::state::{Change, ChangeError, Configured, MAX_STATE, STATE, State, is_plain};
+use super::{containerd, copy, crio, locate, own};
 use model::profile::Runtime;
 use root::{Root, RootError};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-
-/// Bytes of a damaged state that are looked through for paths.
-const MAX_STATE: u64 = 64 << 20;
 
 /// What a damaged state is called once nothing depends on it: what there is of the old texts is in it.
 pub const DAMAGED: &str = "configured.json.damaged";
@@ -97,7 +95,7 @@ fn of_kata(root: &Root) -> Result<Vec<Change>, RootError> {
         // A link's target has the drop-ins that are read; where it leads nowhere any more there may be some beside it.
         let path = root.resolve_new(config)?;
         let beside = [config, &path].map(|file| file.with_file_name("config.d").join(DROP_IN));
-        let copy = ours(root, &path)?.filter(|change| own::source(&change.after).is_some());
+        let copy = ours(root, &path)?.filter(|change| copy::source(&change.after).is_some());
         for change in [copy, ours(root, &beside[0])?, ours(root, &beside[1])?].into_iter().flatten() {
             if !found.contains(&change) {
                 found.push(change);
@@ -120,7 +118,7 @@ fn named_by_a_damaged_state(root: &Root) -> Vec<PathBuf> {
     let held = place.and_then(|place| place.read(MAX_STATE).ok().flatten());
     let text = held.map(|held| String::from_utf8_lossy(&held.bytes).into_owned()).unwrap_or_default();
     let paths = text.split('"').filter(|word| word.starts_with('/') && word.len() < 4096).map(PathBuf::from);
-    let plain = paths.filter(|path| super::change::is_plain(path));
+    let plain = paths.filter(|path| is_plain(path));
     // A drop-in's own path stands for its configuration's.
     plain.map(|path| if path.ends_with(Path::new("config.d").join(DROP_IN)) { beside(&path) } else { path }).collect()
 }

@@ -1,8 +1,7 @@
 //! What stands in a configuration already: kept where nothing forces a change, extended where it is a list, and told
 //! with its file and line wherever it is not what the release was qualified with.
 
-use super::own;
-use super::{Configuration, Flavour, Merged, Setting};
+use super::{Configuration, Flavour, Merged, Setting, copy};
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
 use serde::Serialize;
@@ -23,7 +22,7 @@ pub enum Fate {
 
 /// A value that somebody else has set, and that is not ours.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Theirs {
+pub struct ForeignValue {
     /// `hypervisor.qemu.path`.
     pub key: String,
     /// The file that sets it.
@@ -38,7 +37,7 @@ pub struct Theirs {
     pub ours: Value,
 }
 
-impl Theirs {
+impl ForeignValue {
     /// The difference of a value to what was planned (`ours`) and to what it comes to (`now`).
     pub(super) fn of(
         key: &str,
@@ -46,7 +45,7 @@ impl Theirs {
         was: &Value,
         ours: &Value,
         now: &Value,
-    ) -> Option<Theirs> {
+    ) -> Option<ForeignValue> {
         let (fate, ours) = match (now == was, now == ours) {
             (true, true) => return None,
             (true, false) => (Fate::Kept, ours),
@@ -54,7 +53,7 @@ impl Theirs {
             (false, _) => (Fate::Overridden, now),
         };
         let (file, line) = (place.0.to_owned(), place.1);
-        Some(Theirs { key: key.to_owned(), file, line, fate, was: was.clone(), ours: ours.clone() })
+        Some(ForeignValue { key: key.to_owned(), file, line, fate, was: was.clone(), ours: ours.clone() })
     }
 
     /// On one line: `overrides hypervisor.qemu.path of FILE:LINE: "/opt/q" becomes "/usr/bin/q"`.
@@ -202,7 +201,7 @@ fn options_joined(theirs: &[String], ours: &[String], flavour: Flavour) -> Vec<S
 }
 
 /// Everything of others that is not as it was planned; what a later file of theirs decides is told elsewhere.
-pub(super) fn told(planned: &[Setting], settled: &[Setting], without: &Merged, then: &Merged) -> Vec<Theirs> {
+pub(super) fn told(planned: &[Setting], settled: &[Setting], without: &Merged, then: &Merged) -> Vec<ForeignValue> {
     let theirs = |setting: &Setting| {
         let path = setting.path();
         let was = without.leaf(&path)?;
@@ -211,16 +210,16 @@ pub(super) fn told(planned: &[Setting], settled: &[Setting], without: &Merged, t
             return None;
         }
         let now = written.map_or(was.value, |s| &s.value);
-        Theirs::of(&setting.name(), (was.file, Some(was.line)), was.value, &setting.value, now)
+        ForeignValue::of(&setting.name(), (was.file, Some(was.line)), was.value, &setting.value, now)
     };
     planned.iter().filter_map(theirs).collect()
 }
 
 /// A place in a copy as the place in what it is a copy of.
-pub(super) fn in_source(theirs: &mut [Theirs], copy: &Path, source: &Path) {
+pub(super) fn in_source(theirs: &mut [ForeignValue], copy: &Path, source: &Path) {
     for theirs in theirs.iter_mut().filter(|t| t.file == copy) {
         theirs.file = source.to_owned();
-        theirs.line = theirs.line.map(|l| l.saturating_sub(own::LINES));
+        theirs.line = theirs.line.map(|l| l.saturating_sub(copy::HEAD_LINES));
     }
 }
 
@@ -287,7 +286,7 @@ mod tests {
     #[test]
     fn every_value_has_its_fate() {
         let of = |was: Value, ours: Value, now: Value| {
-            Theirs::of("a.b", (Path::new("/f"), Some(3)), &was, &ours, &now).map(|t| t.words())
+            ForeignValue::of("a.b", (Path::new("/f"), Some(3)), &was, &ours, &now).map(|t| t.words())
         };
         assert_eq!(of(json!("a"), json!("a"), json!("a")), None);
         assert_eq!(of(json!("a"), json!("b"), json!("b")).unwrap(), "overrides a.b of /f:3: \"a\" becomes \"b\"");

@@ -1,7 +1,7 @@
 //! What stands in a written file today, seen against what was written.
 
-use super::change::{Change, State};
 use super::keys::{self, Taken};
+use super::state::{Change, State};
 
 /// What became of a file that this program wrote.
 #[derive(Debug, PartialEq, Eq)]

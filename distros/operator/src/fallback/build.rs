@@ -1,10 +1,12 @@
 //! Instructions to build what a distro does not have.
 
+mod dependencies;
+
+use super::own_record;
 use crate::process::quoted;
 use model::arch::Arch;
 use model::diagnostic::printable;
 use model::kata_version::KataVersion;
-use model::package_manager::PackageManager;
 use model::profile::{DaemonStyle, Profile};
 use model::release::Release;
 use serde::Serialize;
@@ -12,19 +14,19 @@ use serde::Serialize;
 /// A component that can be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Component {
+pub enum Buildable {
     /// The VMM.
     Qemu,
     /// The virtio-fs daemon, the Rust one.
     Virtiofsd,
 }
 
-impl Component {
+impl Buildable {
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
-            Component::Qemu => "qemu",
-            Component::Virtiofsd => "virtiofsd",
+            Buildable::Qemu => "qemu",
+            Buildable::Virtiofsd => "virtiofsd",
         }
     }
 }
@@ -34,7 +36,7 @@ impl Component {
 #[serde(rename_all = "kebab-case")]
 pub struct Instructions {
     /// What is built.
-    pub component: Component,
+    pub component: Buildable,
     /// The version, and where Kata names it.
     pub version: String,
     /// Where Kata names that version.
@@ -86,10 +88,10 @@ impl Instructions {
 const DAEMON: &str = "/usr/local/libexec/virtiofsd";
 
 /// How to build a component for a profile on a release.
-pub fn instructions(component: Component, release: &Release, profile: &Profile) -> Instructions {
+pub fn instructions(component: Buildable, release: &Release, profile: &Profile) -> Instructions {
     match component {
-        Component::Virtiofsd => virtiofsd(release, profile),
-        Component::Qemu => qemu(release, profile),
+        Buildable::Virtiofsd => virtiofsd(release, profile),
+        Buildable::Qemu => qemu(release, profile),
     }
 }
 
@@ -105,43 +107,8 @@ fn virtiofsd_version(profile: &Profile) -> (&'static str, &'static str) {
 
 fn virtiofsd(release: &Release, profile: &Profile) -> Instructions {
     let (version, source) = virtiofsd_version(profile);
-    let bookworm = release.distro == "debian" && release.version == "12";
-    let dependencies = match release.package_manager {
-        // bookworm's own rustc is 1.63; rustc-web is the one that its browsers are built with.
-        PackageManager::Apt if bookworm => {
-            vec![
-                "rustc-web",
-                "cargo-web",
-                "gcc",
-                "libc6-dev",
-                "pkg-config",
-                "libcap-ng-dev",
-                "libseccomp-dev",
-                "ca-certificates",
-            ]
-        }
-        PackageManager::Apt => {
-            vec![
-                "rustc",
-                "cargo",
-                "gcc",
-                "libc6-dev",
-                "pkg-config",
-                "libcap-ng-dev",
-                "libseccomp-dev",
-                "ca-certificates",
-            ]
-        }
-        PackageManager::Dnf | PackageManager::Yum => {
-            vec!["rust", "cargo", "gcc", "libcap-ng-devel", "libseccomp-devel"]
-        }
-        PackageManager::Zypper => vec!["rust", "cargo", "gcc", "libcap-ng-devel", "libseccomp-devel"],
-        PackageManager::Pacman => vec!["rust", "gcc", "libcap-ng", "libseccomp"],
-        PackageManager::Emerge => vec!["dev-lang/rust-bin", "sys-libs/libcap-ng", "sys-libs/libseccomp"],
-        // A shell with them: what follows is run in it.
-        PackageManager::Nix => vec!["rustc", "cargo", "gcc", "libcap_ng", "libseccomp"],
-        PackageManager::Apk => vec!["rust", "cargo", "build-base", "libcap-ng-dev", "libseccomp-dev"],
-    };
+    let bookworm = dependencies::is_bookworm(release);
+    let dependencies = dependencies::of_virtiofsd(release);
     let mut notes = vec![
         "Kata builds it with Rust 1.85.1 (versions.yaml@4.0.0); Rust 1.63 was seen to fail, 1.96 to work.".to_owned(),
     ];
@@ -149,17 +116,17 @@ fn virtiofsd(release: &Release, profile: &Profile) -> Instructions {
         notes.push("bookworm's rustc (1.63) builds neither this version nor 1.10.1 or 1.8.0 with their lock files: rustc-web, kept up to date by the security archive, does; it cannot be installed beside rustc.".to_owned());
     }
     Instructions {
-        component: Component::Virtiofsd,
+        component: Buildable::Virtiofsd,
         version: version.to_owned(),
         source: source.to_owned(),
         commands: vec![
-            install(release.package_manager, &dependencies),
+            dependencies::install(release.package_manager, &dependencies),
             format!("cargo install --locked --version {version} --root /usr/local/lib/kata-virtiofsd virtiofsd"),
             format!("install -D -m 755 /usr/local/lib/kata-virtiofsd/bin/virtiofsd {DAEMON}"),
             format!("{DAEMON} --version"),
         ],
         dependencies: dependencies.into_iter().map(str::to_owned).collect(),
-        record: record(
+        record: own_record::record(
             release,
             &format!("fs:\n  - name: virtio-fs\n    confidence: measured\n    packages: []\n    path: {DAEMON}\n"),
         ),
@@ -207,110 +174,7 @@ fn qemu(release: &Release, profile: &Profile) -> Instructions {
         tag if tag < KataVersion::new(4, 0, 0) => ("10.2.1", "versions.yaml@3.30.0"),
         _ => ("11.0.1", "versions.yaml@4.0.0"),
     };
-    let dependencies = match release.package_manager {
-        PackageManager::Apt => vec![
-            "gcc",
-            "make",
-            "ninja-build",
-            "pkg-config",
-            "python3-venv",
-            "flex",
-            "bison",
-            "libglib2.0-dev",
-            "libcap-ng-dev",
-            "libseccomp-dev",
-            "libattr1-dev",
-            "libaio-dev",
-            "liburing-dev",
-            "libnuma-dev",
-        ],
-        PackageManager::Dnf | PackageManager::Yum => vec![
-            "gcc",
-            "make",
-            "ninja-build",
-            "pkgconf-pkg-config",
-            "python3",
-            "flex",
-            "bison",
-            "glib2-devel",
-            "libcap-ng-devel",
-            "libseccomp-devel",
-            "libattr-devel",
-            "libaio-devel",
-            "liburing-devel",
-            "numactl-devel",
-        ],
-        PackageManager::Zypper => vec![
-            "gcc",
-            "make",
-            "ninja",
-            "pkg-config",
-            "python3",
-            "flex",
-            "bison",
-            "glib2-devel",
-            "libcap-ng-devel",
-            "libseccomp-devel",
-            "libattr-devel",
-            "libaio-devel",
-            "liburing-devel",
-            "libnuma-devel",
-        ],
-        PackageManager::Pacman => vec![
-            "base-devel",
-            "ninja",
-            "python",
-            "glib2",
-            "libcap-ng",
-            "libseccomp",
-            "attr",
-            "libaio",
-            "liburing",
-            "numactl",
-        ],
-        PackageManager::Emerge => vec![
-            "dev-build/ninja",
-            "dev-libs/glib",
-            "sys-libs/libcap-ng",
-            "sys-libs/libseccomp",
-            "sys-apps/attr",
-            "dev-libs/libaio",
-            "sys-libs/liburing",
-            "sys-process/numactl",
-        ],
-        PackageManager::Nix => vec![
-            "gcc",
-            "gnumake",
-            "ninja",
-            "pkg-config",
-            "python3",
-            "flex",
-            "bison",
-            "glib",
-            "libcap_ng",
-            "libseccomp",
-            "attr",
-            "libaio",
-            "liburing",
-            "numactl",
-        ],
-        PackageManager::Apk => vec![
-            "build-base",
-            "samurai",
-            "pkgconf",
-            "python3",
-            "flex",
-            "bison",
-            "glib-dev",
-            "libcap-ng-dev",
-            "libseccomp-dev",
-            "attr-dev",
-            "libaio-dev",
-            "liburing-dev",
-            "numactl-dev",
-            "linux-headers",
-        ],
-    };
+    let dependencies = dependencies::of_qemu(release.package_manager);
     let target = match release.arch {
         // One emulator serves both byte orders.
         Arch::Ppc64le => "ppc64",
@@ -318,11 +182,11 @@ fn qemu(release: &Release, profile: &Profile) -> Instructions {
     };
     let path = format!("/usr/local/bin/qemu-system-{target}");
     Instructions {
-        component: Component::Qemu,
+        component: Buildable::Qemu,
         version: version.to_owned(),
         source: source.to_owned(),
         commands: vec![
-            install(release.package_manager, &dependencies),
+            dependencies::install(release.package_manager, &dependencies),
             format!("# In the unpacked source of QEMU {version}:"),
             format!("./configure --prefix=/usr/local --target-list={target}-softmmu {}", QEMU_OPTIONS.join(" ")),
             "make -j\"$(nproc)\"".to_owned(),
@@ -330,7 +194,7 @@ fn qemu(release: &Release, profile: &Profile) -> Instructions {
             format!("{path} --version"),
         ],
         dependencies: dependencies.into_iter().map(str::to_owned).collect(),
-        record: record(
+        record: own_record::record(
             release,
             &format!("vmm:\n  name: qemu\n  confidence: measured\n  packages: []\n  path: {path}\n"),
         ),
@@ -343,97 +207,5 @@ fn qemu(release: &Release, profile: &Profile) -> Instructions {
     }
 }
 
-fn install(manager: PackageManager, packages: &[&str]) -> String {
-    let command = match manager {
-        PackageManager::Apt => "apt-get update && apt-get install -y --no-install-recommends",
-        PackageManager::Dnf => "dnf install -y",
-        PackageManager::Yum => "yum install -y",
-        PackageManager::Zypper => "zypper --non-interactive install",
-        PackageManager::Pacman => "pacman -S --noconfirm --needed",
-        PackageManager::Apk => "apk add",
-        PackageManager::Emerge => "emerge --noreplace",
-        PackageManager::Nix => "nix-shell -p",
-    };
-    let packages: Vec<String> = packages.iter().map(|p| quoted(p)).collect();
-    format!("{command} {}", packages.join(" "))
-}
-
-/// A record that states one thing of one release; what it does not state is that of the record below it.
-fn record(release: &Release, part: &str) -> String {
-    let manager = serde_json::to_value(release.package_manager).ok();
-    let manager = manager.as_ref().and_then(|m| m.as_str()).unwrap_or("apt").to_owned();
-    let indented: String = part.lines().map(|l| format!("    {l}\n")).collect();
-    format!(
-        "# What this machine's admin has built; it is laid over the shipped record of {0}.\n\
-         apiVersion: v1\ndistro: {0}\npackage-manager: {manager}\narch: {1}\nreleases:\n  - version: {2}\n{indented}",
-        printable(&release.distro),
-        release.arch,
-        scalar(&release.version)
-    )
-}
-
-/// A scalar of YAML: as it is where it is a plain word, else between quotes.
-fn scalar(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-    match text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain) {
-        true => text.to_owned(),
-        // JSON's text is YAML's.
-        false => serde_json::Value::from(text).to_string(),
-    }
-}
-
-/// A record for a component that the distro does not package, with a path to be put right.
-pub(super) fn own_component(release: &Release, component: &str) -> String {
-    let part = match component {
-        "kernel" => "kernel:\n  confidence: measured\n  packages: []\n  image: /boot/vmlinuz-*\n".to_owned(),
-        name => format!(
-            "vmm:\n  name: {}\n  confidence: measured\n  packages: []\n  # The absolute path of yours:\n  path: /usr/local/bin/qemu-system-{}\n",
-            scalar(name),
-            release.arch
-        ),
-    };
-    record(release, &part)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Whatever reaches it, the script is commands of ours, comments, and a record between its marks.
-    #[test]
-    fn nothing_of_a_record_becomes_a_command() {
-        let release = Release {
-            version: "x\ntouch /pwned\nRECORD\n$(touch /pwned)".to_owned(),
-            distro: "d'; touch /pwned; '".to_owned(),
-            codename: None,
-            aliases: Vec::new(),
-            arch: Arch::X86_64,
-            package_manager: PackageManager::Apt,
-            suites: Vec::new(),
-            oci_image: None,
-            vmms: Vec::new(),
-            filesystems: Vec::new(),
-            kernel: None,
-            container_manager: None,
-        };
-        for component in [Component::Qemu, Component::Virtiofsd] {
-            let profile = Profile::all().first().unwrap();
-            let script =
-                instructions(component, &release, profile).script(&format!("{} {}", release.distro, release.version));
-            let mut record = false;
-            for line in script.lines() {
-                record = (record || line.starts_with("cat > ")) && line != "RECORD";
-                let command = !record && !line.starts_with('#');
-                assert!(
-                    !command
-                        || !line.contains("pwned")
-                        || line.contains("'/etc/kata-osinfo/d'\\''; touch /pwned; '\\''.yaml'"),
-                    "{line}"
-                );
-            }
-            // The shell agrees about where words end.
-            let parsed = std::process::Command::new("sh").args(["-n", "-c", &script]).output().unwrap();
-            assert!(parsed.status.success(), "{script}");
-        }
-    }
-}
+mod tests;

@@ -1,6 +1,8 @@
 //! apt-get, whose options have the same meaning since Debian 8.
 
-use super::{Action, Aside, Change, Chosen, Wanted};
+use super::failure::{FailureKind, Signs};
+use super::settings::OwnSettings;
+use super::{Action, Chosen, PackageChange, Wanted};
 use crate::process::{Confinement, Finished, Invocation};
 use root::Root;
 use std::io;
@@ -58,14 +60,14 @@ const WITHIN: Duration = Duration::from_secs(10);
 
 /// Settings in place of the machine's and of the root's, whose hooks, solvers, planners and helpers are commands: what is
 /// data in the root's, and nothing of the machine's.
-pub(super) fn aside(root: &Root) -> io::Result<Aside> {
-    let aside = Aside::with("apt.conf", "")?;
-    let folder = aside.folder.path().display().to_string();
+pub(super) fn own_settings(root: &Root) -> io::Result<OwnSettings> {
+    let own = OwnSettings::with("apt.conf", "")?;
+    let folder = own.folder.path().display().to_string();
     let empty = format!("Dir::Etc::parts \"{folder}/none.d\";\nDir::Etc::main \"{folder}/none\";\n");
     // These would run a program of the machine in the name of a source of the root.
     let ways = ["ssh", "rsh"].map(|way| format!("Dir::Bin::Methods::{way} \"false\";\n")).concat();
     let data: String = data_of(root)?.iter().map(|(key, value)| format!("{key} \"{value}\";\n")).collect();
-    Ok(aside.and("apt.conf", &format!("{empty}{ways}{data}"))?.told("APT_CONFIG", "apt.conf"))
+    Ok(own.and("apt.conf", &format!("{empty}{ways}{data}"))?.named_by("APT_CONFIG", "apt.conf"))
 }
 
 /// The root's settings that are data, as this machine's apt-config reads them: as nobody, from copies.
@@ -135,8 +137,44 @@ pub(super) fn simulation(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Invoc
     chosen.invocation(root, &arguments)
 }
 
+/// Signs of its failures, as apt 2.6 and dpkg 1.21 of Debian 12 tell them, and apt 3.0 its conflicts.
+pub(super) const FAILURES: Signs = Signs {
+    codes: &[],
+    words: &[
+        (FailureKind::DiskFull, &["no space left on device", "enough free space"]),
+        (FailureKind::Locked, &["could not get lock", "unable to acquire the dpkg"]),
+        (
+            FailureKind::Verification,
+            &[
+                "hash sum mismatch",
+                "has unexpected size",
+                "no_pubkey",
+                "is not signed",
+                "cannot be authenticated",
+                "could not be authenticated",
+                "unauthenticated packages",
+                "verification failed",
+            ],
+        ),
+        (FailureKind::MissingPackage, &["unable to locate package", "has no installation candidate"]),
+        (
+            FailureKind::Repository,
+            &[
+                "failed to fetch",
+                "does not have a release file",
+                "is invalid",
+                "could not be opened",
+                "does not exist",
+                "unable to parse package file",
+                "sources list could not be read",
+            ],
+        ),
+        (FailureKind::Conflict, &["unmet dependencies", "remove is disabled", "conflicts with", "unable to satisfy"]),
+    ],
+};
+
 /// `Inst NAME [OLD] (NEW SUITE [ARCH])`, `Remv NAME [OLD]`.
-pub(super) fn changes(finished: &Finished) -> Option<Vec<Change>> {
+pub(super) fn changes(finished: &Finished) -> Option<Vec<PackageChange>> {
     if !finished.is_ok() {
         return None;
     }
@@ -151,7 +189,7 @@ pub(super) fn changes(finished: &Finished) -> Option<Vec<Change>> {
             "Remv" | "Purg" => (Action::Remove, within('[')),
             _ => return None,
         };
-        Some(Change { action, package, version: version.unwrap_or_default() })
+        Some(PackageChange { action, package, version: version.unwrap_or_default() })
     };
     Some(finished.stdout.lines().filter_map(one).collect())
 }
@@ -179,8 +217,8 @@ Acquire::https::Proxy "x\u{1}y";
         std::fs::write(parts.join("50x"), text).unwrap();
         std::fs::write(parts.join("60y"), "#include \"/etc/passwd\";\nAcquire::Retries \"8\";\n").unwrap();
         std::fs::write(dir.path().join("etc/apt/apt.conf"), "APT::Default-Release \"stable\";\n").unwrap();
-        let aside = aside(&Root::new(dir.path()).unwrap()).unwrap();
-        let written = std::fs::read_to_string(aside.folder.path().join("apt.conf")).unwrap();
+        let own = own_settings(&Root::new(dir.path()).unwrap()).unwrap();
+        let written = std::fs::read_to_string(own.folder.path().join("apt.conf")).unwrap();
         for kept in [
             "Acquire::Retries \"7\";",
             "Proxy \"http://proxy.example:3128\";",

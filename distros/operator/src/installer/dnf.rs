@@ -1,13 +1,15 @@
 //! dnf, version 4 and 5.
 
-use super::{Action, Aside, Change, Chosen, Wanted, settings};
+use super::failure::{FailureKind, Signs};
+use super::settings::{self, OwnSettings};
+use super::{Action, Chosen, PackageChange, Wanted};
 use crate::os_release::OsRelease;
 use crate::process::{Finished, Invocation};
 use root::Root;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// No weak dependencies, for what is qualified is a component with its dependencies; a lock is waited for outside.
+/// No weak dependencies, because what is qualified is a component with its dependencies; a lock is waited for outside.
 const QUIETLY: [&str; 3] = ["--setopt=install_weak_deps=False", "--setopt=exit_on_lock=True", "--color=never"];
 
 /// dnf of the machine on another root, with that root's repositories.
@@ -54,21 +56,15 @@ const DATA: [&str; 25] = [
 
 const CONFIGURATION: &str = "dnf.conf";
 
-/// Where RPM's database is in the root: Debian's rpm would make one in its user's home.
-pub(super) fn database(root: &Root) -> io::Result<Aside> {
-    let folder = crate::packages::rpm_folder(root).unwrap_or_else(|| PathBuf::from("/var/lib/rpm"));
-    Ok(Aside::with(".rpmmacros", &format!("%_dbpath {}\n", folder.display()))?.told("HOME", ""))
-}
-
 /// The root's data, and where its database is.
-pub(super) fn aside(root: &Root) -> io::Result<Aside> {
+pub(super) fn own_settings(root: &Root) -> io::Result<OwnSettings> {
     let mut text = "[main]\nplugins=0\n".to_owned();
     for (section, key, value) in settings::ini(root, Path::new("/etc/dnf/dnf.conf")) {
         if section == "main" && DATA.contains(&key.as_str()) {
             text += &format!("{key}={value}\n");
         }
     }
-    database(root)?.and(CONFIGURATION, &text)
+    settings::rpm_database(root)?.and(CONFIGURATION, &text)
 }
 
 fn arguments<'a>(wanted: &'a Wanted, repositories: &'a [String], answer: &'a str) -> Vec<&'a str> {
@@ -104,8 +100,61 @@ pub(super) fn simulation(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Invoc
     chosen.invocation(root, &arguments(wanted, &repositories(wanted), "--assumeno"))
 }
 
+/// Signs of its failures, as dnf 4.14 and rpm 4.18 of Debian 12 tell them.
+pub(super) const FAILURES: Signs = Signs {
+    codes: &[(200, FailureKind::Locked)],
+    words: &[
+        (
+            FailureKind::DiskFull,
+            &["no space left on device", "more space needed on the", "insufficient disk space", "disk full"],
+        ),
+        (
+            FailureKind::Locked,
+            &[
+                "another copy is running",
+                "already locked by",
+                "transaction lock on",
+                "failed to obtain the transaction lock",
+                "waiting for process with pid",
+            ],
+        ),
+        (
+            FailureKind::Verification,
+            &[
+                "is not signed",
+                "checksum doesn't match",
+                "checksums do not match",
+                "does not match the expected checksum",
+                "checksum mismatch",
+                "gpg check failed",
+                "verification failed",
+                "digest verification",
+                "wrong digest",
+                "unexpected checksum",
+                "incorrect checksum",
+            ],
+        ),
+        (FailureKind::MissingPackage, &["no match for argument", "unable to find a match"]),
+        (
+            FailureKind::Repository,
+            &[
+                "failed to download metadata",
+                "cannot download",
+                "no enabled repositories",
+                "errors during downloading",
+                "is invalid",
+                "failed to synchronize",
+                "could not be opened",
+                "does not exist",
+                "repository error",
+            ],
+        ),
+        (FailureKind::Conflict, &["conflicts with", "conflicting requests", "problem:", "nothing provides"]),
+    ],
+};
+
 /// The table of the transaction: sections with lines of name, architecture, version, repository, size.
-pub(super) fn changes(finished: &Finished) -> Option<Vec<Change>> {
+pub(super) fn changes(finished: &Finished) -> Option<Vec<PackageChange>> {
     let nothing = finished.is_ok() && finished.stdout.contains("Nothing to do");
     // An answer of no to its question ends it with 1.
     let said = |text: &str| finished.stdout.contains(text) || finished.stderr.contains(text);
@@ -137,7 +186,7 @@ pub(super) fn changes(finished: &Finished) -> Option<Vec<Change>> {
         match words[..] {
             [only] => name = Some(only.to_owned()),
             [package, _, version, ..] if package != "replacing" => {
-                found.push(Change { action, package: package.to_owned(), version: version.to_owned() });
+                found.push(PackageChange { action, package: package.to_owned(), version: version.to_owned() });
                 name = None;
             }
             _ => name = None,

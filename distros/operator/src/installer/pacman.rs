@@ -1,6 +1,8 @@
 //! pacman.
 
-use super::{Action, Aside, Change, Chosen, Wanted, settings};
+use super::failure::{FailureKind, Signs};
+use super::settings::{self, OwnSettings};
+use super::{Action, Chosen, PackageChange, Wanted};
 use crate::process::{Finished, Invocation};
 use root::Root;
 use std::io;
@@ -50,7 +52,7 @@ pub(super) fn outside_options(root: &Root, settings: Option<&Path>) -> Vec<Strin
 }
 
 /// The root's configuration without what it would run to fetch, and without files of this machine.
-pub(super) fn aside(root: &Root) -> io::Result<Aside> {
+pub(super) fn own_settings(root: &Root) -> io::Result<OwnSettings> {
     let mut text = String::new();
     let mut last = String::new();
     let mut add = |section: &str, key: &str, value: &str| {
@@ -75,7 +77,7 @@ pub(super) fn aside(root: &Root) -> io::Result<Aside> {
             }
         }
     }
-    Aside::with(CONFIGURATION, &text)
+    OwnSettings::with(CONFIGURATION, &text)
 }
 
 pub(super) fn steps(chosen: &Chosen, root: &Root, wanted: &Wanted, refresh: bool) -> Vec<Invocation> {
@@ -100,8 +102,48 @@ pub(super) fn simulation(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Invoc
     chosen.invocation(root, &arguments)
 }
 
+/// Signs of its failures, as pacman 6.0 of Debian 12 tells them.
+pub(super) const FAILURES: Signs = Signs {
+    codes: &[],
+    words: &[
+        (FailureKind::DiskFull, &["no space left on device", "free disk space", "too full", "disk full"]),
+        (FailureKind::Locked, &["unable to lock database"]),
+        (
+            FailureKind::Verification,
+            &[
+                "invalid or corrupted package",
+                "invalid or corrupted database",
+                "pgp signature",
+                "missing required signature",
+            ],
+        ),
+        (FailureKind::MissingPackage, &["target not found"]),
+        (
+            FailureKind::Repository,
+            &[
+                "failed to synchronize",
+                "failed retrieving file",
+                "could not be opened",
+                "does not exist",
+                "no usable package repositories",
+            ],
+        ),
+        (
+            FailureKind::Conflict,
+            &[
+                "conflicts with",
+                "are in conflict",
+                "conflicting files",
+                "conflicting dependencies",
+                "unable to satisfy",
+                "could not satisfy dependencies",
+            ],
+        ),
+    ],
+};
+
 /// `NAME VERSION`; pacman does not say which are there in another version.
-pub(super) fn changes(finished: &Finished) -> Option<Vec<Change>> {
+pub(super) fn changes(finished: &Finished) -> Option<Vec<PackageChange>> {
     if !finished.is_ok() {
         return None;
     }
@@ -109,7 +151,11 @@ pub(super) fn changes(finished: &Finished) -> Option<Vec<Change>> {
         let (package, version) = line.split_once(' ')?;
         // Messages have more words.
         let plain = !version.contains(' ') && !package.ends_with(':');
-        plain.then(|| Change { action: Action::Install, package: package.to_owned(), version: version.to_owned() })
+        plain.then(|| PackageChange {
+            action: Action::Install,
+            package: package.to_owned(),
+            version: version.to_owned(),
+        })
     };
     Some(finished.stdout.lines().filter_map(one).collect())
 }

@@ -2,7 +2,7 @@
 
 use super::{Chosen, Failure, FailureKind, Place, Plan, Wanted};
 use crate::packages::{Installed, Packages, QueryError};
-use crate::process::{Confinement, Invocation, quoted, to_stderr};
+use crate::process::{Confinement, Invocation, to_stderr};
 use model::record::is_package_name;
 use root::Root;
 use serde::Serialize;
@@ -68,7 +68,7 @@ pub enum InstallError {
         root: String,
     },
     /// It is not run here; the commands are in the plan.
-    #[error("{} is not run by this program, for nobody has tried it: run this yourself: {}", .0.installer.name(), commands(.0))]
+    #[error("{} is not run by this program, because nobody has tried it: run this yourself: {}", .0.installer.name(), commands(.0))]
     NotExercised(Box<Plan>),
     /// The package database cannot be read.
     #[error(transparent)]
@@ -236,7 +236,7 @@ impl Lock {
             let ended = invocation.run(options.timeout, options.show.then_some(to_stderr as fn(&[u8])));
             let failure = match ended {
                 Ok(finished) if finished.is_ok() => return Ok(()),
-                Ok(finished) => Failure::of(chosen.installer, &finished),
+                Ok(finished) => chosen.failure(&finished),
                 Err(error) => Failure::of_process(&error),
             };
             if failure.kind != FailureKind::Locked {
@@ -259,40 +259,6 @@ impl Lock {
         std::thread::sleep(pause);
         self.waited += pause;
         Ok(())
-    }
-}
-
-impl Plan {
-    /// The plan for people.
-    pub fn told(&self) -> String {
-        let mut out = String::new();
-        for package in &self.already {
-            out += &format!("{} {} is installed already\n", package.package, package.version);
-        }
-        for enabled in &self.enables {
-            out += &format!("enables {enabled}\n");
-        }
-        match self.guarded {
-            false => self.shell.iter().for_each(|line| out += &format!("runs {line}\n")),
-            // A comment to whoever pastes it: the settings are gone by then, and their place may be somebody else's.
-            true => self.commands.iter().for_each(|command| {
-                let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
-                out += &format!("# runs, with settings of its own that keep hooks out, {}\n", words.join(" "));
-            }),
-        }
-        for change in self.changes.iter().flatten() {
-            let verb = match change.action {
-                super::Action::Install => "installs",
-                super::Action::Upgrade => "upgrades to",
-                super::Action::Remove => "removes",
-            };
-            out += &format!("  {verb} {} {}\n", change.package, change.version);
-        }
-        if self.changes.is_none() && !self.commands.is_empty() {
-            out += "  what it changes besides cannot be told before it runs\n";
-        }
-        let lines: Vec<String> = out.lines().map(model::diagnostic::printable).collect();
-        lines.iter().map(|l| format!("{l}\n")).collect()
     }
 }
 

@@ -1,7 +1,8 @@
-//! A root's configuration, read as data.
+//! Settings for an installer that works on another root: the root's, read as data, and ours in their place.
 
 use root::Root;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// Bytes of a configuration file that are read.
 const MAX_BYTES: u64 = 1 << 20;
@@ -27,6 +28,42 @@ pub(super) fn ini(root: &Root, path: &Path) -> Vec<(String, String, String)> {
         found.push((section.clone(), key.trim().to_owned(), value.trim().to_owned()));
     }
     found
+}
+
+/// A folder of settings of our own, and the variables that lead to them.
+///
+/// A configuration can name commands: hooks, solvers, plugins, ways to fetch. Of a root's only data go in here, by name.
+#[derive(Debug)]
+pub(super) struct OwnSettings {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) env: Vec<(String, String)>,
+}
+
+impl OwnSettings {
+    /// A file in a folder of its own.
+    pub(super) fn with(name: &str, text: &str) -> io::Result<OwnSettings> {
+        let folder = tempfile::Builder::new().prefix("kata-osinfo-").tempdir()?;
+        std::fs::write(folder.path().join(name), text)?;
+        Ok(OwnSettings { folder, env: Vec::new() })
+    }
+
+    /// One more file.
+    pub(super) fn and(self, name: &str, text: &str) -> io::Result<OwnSettings> {
+        std::fs::write(self.folder.path().join(name), text)?;
+        Ok(self)
+    }
+
+    /// A variable that leads to a file.
+    pub(super) fn named_by(mut self, variable: &str, name: &str) -> OwnSettings {
+        self.env.push((variable.to_owned(), self.folder.path().join(name).display().to_string()));
+        self
+    }
+}
+
+/// Where RPM's database is in the root: Debian's rpm would make one in its user's home.
+pub(super) fn rpm_database(root: &Root) -> io::Result<OwnSettings> {
+    let folder = crate::packages::rpm_folder(root).unwrap_or_else(|| PathBuf::from("/var/lib/rpm"));
+    Ok(OwnSettings::with(".rpmmacros", &format!("%_dbpath {}\n", folder.display()))?.named_by("HOME", ""))
 }
 
 #[cfg(test)]

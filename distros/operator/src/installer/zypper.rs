@@ -1,6 +1,8 @@
 //! zypper.
 
-use super::{Action, Aside, Change, Chosen, Wanted, settings};
+use super::failure::{FailureKind, Signs};
+use super::settings::{self, OwnSettings};
+use super::{Action, Chosen, PackageChange, Wanted};
 use crate::process::{Finished, Invocation};
 use root::Root;
 use std::io;
@@ -26,14 +28,14 @@ const DATA: [&str; 8] = [
 ];
 
 /// The root's data, and where its database is.
-pub(super) fn aside(root: &Root) -> io::Result<Aside> {
+pub(super) fn own_settings(root: &Root) -> io::Result<OwnSettings> {
     let mut text = "[main]\n".to_owned();
     for (section, key, value) in settings::ini(root, Path::new("/etc/zypp/zypp.conf")) {
         if section == "main" && DATA.contains(&key.to_ascii_lowercase().as_str()) {
             text += &format!("{key} = {value}\n");
         }
     }
-    Ok(super::dnf::database(root)?.and("zypp.conf", &text)?.told("ZYPP_CONF", "zypp.conf"))
+    Ok(settings::rpm_database(root)?.and("zypp.conf", &text)?.named_by("ZYPP_CONF", "zypp.conf"))
 }
 
 /// Whether the root has services that are programs: zypper would ask them even for a simulation.
@@ -67,8 +69,62 @@ fn install<'a>(before: &[&'a str], after: &[&'a str], wanted: &'a Wanted) -> Vec
     all
 }
 
+/// Signs of its failures: codes by zypper(8), words as zypper 1.14 and rpm 4.18 of Debian 12 tell them.
+pub(super) const FAILURES: Signs = Signs {
+    codes: &[(6, FailureKind::Repository), (7, FailureKind::Locked), (104, FailureKind::MissingPackage)],
+    words: &[
+        (
+            FailureKind::DiskFull,
+            &[
+                "no space left on device",
+                "more space needed on the",
+                "insufficient disk space",
+                "disk full",
+                "enough free space",
+                "free disk space", // When a package does not fit into its cache.
+                "can't hardlink/copy",
+            ],
+        ),
+        (FailureKind::Locked, &["transaction lock on", "system management is locked"]),
+        (
+            FailureKind::Verification,
+            &[
+                "is not signed",
+                "checksum doesn't match",
+                "checksums do not match",
+                "does not match the expected checksum",
+                "checksum mismatch",
+                "gpg check failed",
+                "verification failed",
+                "digest verification",
+                "wrong digest",
+                "unexpected checksum",
+                "incorrect checksum",
+            ],
+        ),
+        (FailureKind::MissingPackage, &["not found in package names", "no provider of"]),
+        (
+            FailureKind::Repository,
+            &[
+                "failed to download metadata",
+                "cannot download",
+                "is invalid",
+                "valid metadata not found",
+                "no repositories defined",
+                "could not be opened",
+                "does not exist",
+                "failed to cache rpm",
+                "repository error",
+                "could not refresh the repositories",
+                "skipping repository",
+            ],
+        ),
+        (FailureKind::Conflict, &["conflicts with", "conflicting requests", "problem:", "nothing provides"]),
+    ],
+};
+
 /// `<install-summary>` of its XML.
-pub(super) fn changes(finished: &Finished) -> Option<Vec<Change>> {
+pub(super) fn changes(finished: &Finished) -> Option<Vec<PackageChange>> {
     if !finished.is_ok() {
         return None;
     }
@@ -83,7 +139,7 @@ pub(super) fn changes(finished: &Finished) -> Option<Vec<Change>> {
         };
         for solvable in section.children().filter(|n| n.has_tag_name("solvable")) {
             let text = |name| solvable.attribute(name).unwrap_or_default().to_owned();
-            found.push(Change { action, package: text("name"), version: text("edition") });
+            found.push(PackageChange { action, package: text("name"), version: text("edition") });
         }
     }
     Some(found)

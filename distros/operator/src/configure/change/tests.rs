@@ -1,4 +1,6 @@
 use super::super::lock::lock;
+use super::super::revert::revert;
+use super::super::state::{Configured, STATE};
 use super::*;
 
 fn change(path: &str, before: Option<&str>, after: &str) -> Change {
@@ -50,13 +52,13 @@ fn what_was_written_is_taken_back_to_the_byte() {
     apply(&root, &lock(&root).unwrap(), None, new(first)).unwrap();
     assert_eq!(std::fs::read_to_string(dir.path().join("etc/main")).unwrap(), "new\n");
     // A second time, with other files: originals stay what they were, files no longer wanted go.
-    let old = state(&root).unwrap().unwrap();
+    let old = state::read(&root).unwrap().unwrap();
     let again = original(&root, Some(&old), Path::new("/etc/main")).unwrap();
     assert_eq!(again.as_deref(), Some("old\r\nno newline"));
     let files = vec![change("/etc/main", again.as_deref(), "newer\n")];
     apply(&root, &lock(&root).unwrap(), Some(&old), new(files)).unwrap();
     assert!(!dir.path().join("etc/a/b/c").exists());
-    let last = state(&root).unwrap().unwrap();
+    let last = state::read(&root).unwrap().unwrap();
     let restored = revert(&root, None, &last, false).unwrap().restored;
     assert_eq!(restored.len(), 1);
     assert!(restored[0].diff().contains("-newer"), "{}", restored[0].diff());
@@ -64,7 +66,7 @@ fn what_was_written_is_taken_back_to_the_byte() {
     let reverted = revert(&root, Some(&lock(&root).unwrap()), &last, false).unwrap();
     assert_eq!(reverted.kept, []);
     assert_eq!(tree(dir.path()), before);
-    assert!(state(&root).unwrap().is_none());
+    assert!(state::read(&root).unwrap().is_none());
 }
 
 #[test]
@@ -75,13 +77,13 @@ fn what_others_changed_is_not_overwritten_unasked() {
     let files = vec![change("/f", None, ours), change("/g", None, ours)];
     apply(&root, &lock(&root).unwrap(), None, new(files)).unwrap();
     std::fs::write(dir.path().join("f"), format!("{ours}y = 2\n")).unwrap();
-    let old = state(&root).unwrap().unwrap();
+    let old = state::read(&root).unwrap().unwrap();
     assert!(matches!(original(&root, Some(&old), Path::new("/f")), Err(ChangeError::Changed(_))));
     // The rest is taken back all the same, and what is left can be, later.
     let reverted = revert(&root, Some(&lock(&root).unwrap()), &old, false).unwrap();
     assert_eq!(reverted.kept.iter().map(|k| k.path.as_path()).collect::<Vec<_>>(), [Path::new("/f")]);
     assert!(dir.path().join("f").exists() && !dir.path().join("g").exists());
-    let old = state(&root).unwrap().unwrap();
+    let old = state::read(&root).unwrap().unwrap();
     assert_eq!(old.files.len(), 1);
     let reverted = revert(&root, Some(&lock(&root).unwrap()), &old, true).unwrap();
     assert_eq!(reverted.kept, []);
@@ -96,7 +98,7 @@ fn what_was_changed_in_the_very_moment_is_not_overwritten() {
     let files = vec![change("/f", Some("as it was looked at"), "ours\n")];
     let error = apply(&root, &lock(&root).unwrap(), None, new(files)).unwrap_err();
     assert!(matches!(error, ChangeError::Meanwhile(_)), "{error}");
-    let step = Step::new(&root, change("/f", None, "ours"), Some("ours".to_owned())).unwrap();
+    let step = PendingFile::new(&root, change("/f", None, "ours"), Some("ours".to_owned())).unwrap();
     std::fs::write(dir.path().join("f"), "newer").unwrap();
     assert!(matches!(step.take(&root, None), Err(ChangeError::Meanwhile(_))));
     assert_eq!(std::fs::read_to_string(dir.path().join("f")).unwrap(), "newer");
@@ -115,7 +117,7 @@ fn whatever_stands_in_the_way_goes_only_by_force() {
     mknodat(CWD, at("a"), FileType::Fifo, Mode::RUSR, 0).unwrap();
     std::fs::write(at("b"), [0xff, 0xfe]).unwrap();
     std::fs::create_dir(at("c")).unwrap();
-    let old = state(&root).unwrap().unwrap();
+    let old = state::read(&root).unwrap().unwrap();
     assert_eq!(revert(&root, Some(&lock(&root).unwrap()), &old, false).unwrap().kept.len(), 3);
     assert!(at("a").exists() && std::fs::read(at("b")).unwrap() == [0xff, 0xfe]);
     assert_eq!(revert(&root, None, &old, true).unwrap().restored.len(), 3);
@@ -135,7 +137,7 @@ fn a_forged_state_names_no_odd_paths() {
         for state_of in [State { files, ..new(Vec::new()) }, State { directories: vec![odd.into()], ..new(Vec::new()) }]
         {
             std::fs::write(dir.path().join(&STATE[1..]), serde_json::to_string(&state_of).unwrap()).unwrap();
-            let error = state(&root).unwrap_err().to_string();
+            let error = state::read(&root).unwrap_err().to_string();
             assert!(error.contains("no plain absolute path"), "{error}");
         }
     }
@@ -147,10 +149,10 @@ fn a_state_of_another_form_is_not_touched() {
     let root = Root::new(dir.path()).unwrap();
     std::fs::create_dir_all(dir.path().join("var/lib/kata-osinfo")).unwrap();
     std::fs::write(dir.path().join(&STATE[1..]), "{}").unwrap();
-    assert!(matches!(state(&root), Err(ChangeError::State(_))));
+    assert!(matches!(state::read(&root), Err(ChangeError::State(_))));
     let next = State { version: VERSION + 1, ..State::default() };
     std::fs::write(dir.path().join(&STATE[1..]), serde_json::to_string(&next).unwrap()).unwrap();
-    assert!(matches!(state(&root), Err(ChangeError::Version(4))));
+    assert!(matches!(state::read(&root), Err(ChangeError::Version(4))));
 }
 
 #[test]

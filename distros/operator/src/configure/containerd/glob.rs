@@ -1,6 +1,6 @@
 //! The patterns in containerd's `imports`: those of Go's `path/filepath`, in which a leading dot is like any character.
 
-use super::loaded::Files;
+use super::files::Files;
 use std::path::{Component, Path, PathBuf};
 
 /// More than anybody's configuration has; what follows is not looked at.

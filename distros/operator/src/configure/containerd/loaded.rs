@@ -5,13 +5,14 @@
 //! in nothing that matters here; `LoadConfigWithPlugins` at v2.3.4; `migrateConfig` in `plugins/cri/runtime/plugin.go`
 //! at v2.1.4. Held against `containerd config dump` of 1.6, 1.7, 2.1 and 2.2 by tests.
 
-use super::super::merged::{line_of, table_of};
+use super::super::toml::{line_of, table_of};
+use super::files::Files;
 use super::glob::glob;
-use root::Root;
+use root::RootError;
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
-use toml_edit::{Document, DocumentMut, Item};
+use toml_edit::{Document, DocumentMut, Item, TomlError};
 
 /// The CRI plugin's section up to version 2 of the configuration's form, and its name in version 1.
 pub(super) const GRPC: &str = "io.containerd.grpc.v1.cri";
@@ -56,44 +57,6 @@ impl Loading {
     }
 }
 
-/// The files of a root, some of them as they are to be.
-#[derive(Clone, Copy)]
-pub(super) struct Files<'a> {
-    pub(super) root: &'a Root,
-    /// By their paths with links followed; `None` is a file that goes.
-    pub(super) replaced: &'a BTreeMap<PathBuf, Option<String>>,
-}
-
-impl Files<'_> {
-    /// A file's text; `None` where it is not there.
-    fn text(&self, path: &Path) -> Result<Option<String>, String> {
-        let said = |e: root::RootError| e.to_string();
-        let resolved = self.root.resolve_new(path).map_err(said)?;
-        match self.replaced.get(&resolved) {
-            Some(text) => Ok(text.clone()),
-            None => self.root.utf8_if_any(path).map_err(said),
-        }
-    }
-
-    /// The names in a folder, sorted; none where it cannot be listed.
-    pub(super) fn names(&self, folder: &Path) -> Vec<String> {
-        let Ok(resolved) = self.root.resolve_new(folder) else { return Vec::new() };
-        let mut names: BTreeSet<String> = self.root.list(folder).unwrap_or_default().into_iter().collect();
-        for (path, text) in self.replaced.iter().filter(|(p, _)| p.parent() == Some(&resolved)) {
-            let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
-            match text {
-                Some(_) => names.insert(name.to_owned()),
-                None => names.remove(name),
-            };
-        }
-        names.into_iter().collect()
-    }
-
-    pub(super) fn is_there(&self, path: &Path) -> bool {
-        self.text(path).is_ok_and(|t| t.is_some()) || self.root.metadata(path).is_some_and(|m| !m.is_file())
-    }
-}
-
 /// One file of the configuration.
 #[derive(Debug, Clone)]
 pub(super) struct File {
@@ -133,12 +96,52 @@ pub(super) struct Loaded {
     pub(super) disabled: Option<PathBuf>,
 }
 
+/// Why a containerd would not start with its files.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoadError {
+    /// One cannot be read.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// An import leads nowhere.
+    #[error("{0} is imported and is not there")]
+    Missing(PathBuf),
+    /// One does not parse.
+    #[error("{path}: not TOML: {message}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        message: String,
+    },
+    /// An import is not one of Go's patterns.
+    #[error("{path}: `{import}` is not a pattern")]
+    Pattern {
+        /// The file that has it.
+        path: PathBuf,
+        /// The import.
+        import: String,
+    },
+    /// A file is of a form that this containerd does not know, or does not read there.
+    #[error("{path} has version {version}, this containerd reads up to {limit} here")]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its form.
+        version: i64,
+        /// The highest form that is read there.
+        limit: i64,
+    },
+    /// A plugin goes by a name of an earlier form.
+    #[error("`{0}` is not a plugin's name in this version of the configuration")]
+    ShortName(String),
+}
+
 /// The files in the order in which they are read; none where there is no main file.
 ///
 /// # Errors
 ///
 /// Why containerd would not start.
-pub(super) fn read(files: &Files<'_>, main: &Path, loading: Loading) -> Result<Vec<File>, String> {
+pub(super) fn read(files: &Files<'_>, main: &Path, loading: Loading) -> Result<Vec<File>, LoadError> {
     let mut all = Vec::new();
     let mut seen = BTreeSet::new();
     let mut pending = VecDeque::from([main.to_owned()]);
@@ -150,9 +153,10 @@ pub(super) fn read(files: &Files<'_>, main: &Path, loading: Loading) -> Result<V
             if path == main {
                 return Ok(all);
             }
-            return Err(format!("{} is imported and is not there", path.display()));
+            return Err(LoadError::Missing(path));
         };
-        let document: DocumentMut = text.parse().map_err(|e| format!("{}: not TOML: {e}", path.display()))?;
+        let document: DocumentMut =
+            text.parse().map_err(|e: TomlError| LoadError::Syntax { path: path.clone(), message: e.to_string() })?;
         for import in texts(document.get("imports")) {
             pending.extend(resolve(files, &path, &import, loading)?);
         }
@@ -176,12 +180,12 @@ fn texts(item: Option<&Item>) -> Vec<String> {
 }
 
 /// The files that one import is; a relative one starts at the file that has it.
-fn resolve(files: &Files<'_>, parent: &Path, import: &str, loading: Loading) -> Result<Vec<PathBuf>, String> {
+fn resolve(files: &Files<'_>, parent: &Path, import: &str, loading: Loading) -> Result<Vec<PathBuf>, LoadError> {
     let beside = clean(&parent.with_file_name("").join(import));
     if !import.contains('*') {
         return Ok(vec![beside]);
     }
-    let wrong = || format!("{}: `{import}` is not a pattern", parent.display());
+    let wrong = || LoadError::Pattern { path: parent.to_owned(), import: import.to_owned() };
     let mut found = glob(files, &beside).ok_or_else(wrong)?;
     // Up to some 1.7 a relative pattern starts where containerd runs: a service at the root.
     if loading == Loading::Replaces && !import.starts_with('/') {
@@ -211,7 +215,7 @@ fn clean(path: &Path) -> PathBuf {
 /// # Errors
 ///
 /// Why containerd would not start.
-pub(super) fn join(files: &[File], loading: Loading) -> Result<Loaded, String> {
+pub(super) fn join(files: &[File], loading: Loading) -> Result<Loaded, LoadError> {
     let newest = loading.newest();
     // containerd 2 starts from its own version, and a file's takes its place; version 1 is read as what is there then.
     let mut version = if loading == Loading::Replaces { 0 } else { newest };
@@ -220,9 +224,7 @@ pub(super) fn join(files: &[File], loading: Loading) -> Result<Loaded, String> {
     let mut disabled: Vec<(String, &Path)> = Vec::new();
     for file in files {
         let mut own = file.plugins.clone();
-        let too_new = |limit: i64| {
-            format!("{} has version {}, this containerd reads up to {limit} here", file.path.display(), file.version)
-        };
+        let too_new = |limit| LoadError::TooNew { path: file.path.clone(), version: file.version, limit };
         if file.version > newest {
             return Err(too_new(newest));
         }
@@ -264,7 +266,7 @@ pub(super) fn join(files: &[File], loading: Loading) -> Result<Loaded, String> {
     if section != V1
         && let Some(short) = named.into_iter().find(|d| d.split('.').count() < parts)
     {
-        return Err(format!("`{short}` is not a plugin's name in this version of the configuration"));
+        return Err(LoadError::ShortName(short.to_owned()));
     }
     if loading == Loading::MergesThenMigrates && version < 3 {
         migrate(&mut plugins);
@@ -331,6 +333,8 @@ fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use root::Root;
+    use std::collections::BTreeMap;
 
     const MAIN: &str = "/etc/containerd/config.toml";
     const DROP_IN: &str = "/etc/containerd/conf.d/50-kata.toml";

@@ -1,12 +1,15 @@
 //! What of a containerd's configuration is certainly this program's, where no state says so.
 
+use super::super::edit::edited;
 use super::super::keys::{says_it_is_ours, take_back};
-use super::super::merged::value_of;
+use super::super::revert::Kept;
 use super::super::runtime_files::{NAME, is_shim};
-use super::place::present;
-use super::{GRPC, RUNTIME, Wanted, imports, proven, settings};
-use crate::configure::change::{Change, Kept};
-use crate::configure::edit::edited;
+use super::super::state::Change;
+use super::super::toml::value_of;
+use super::config::present;
+use super::handler::{Wanted, proven, settings};
+use super::imports;
+use super::loaded::{GRPC, RUNTIME};
 use root::{Root, RootError};
 use serde_json::Value;
 use std::path::{Path, PathBuf};

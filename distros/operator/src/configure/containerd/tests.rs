@@ -15,7 +15,7 @@ fn machine(main: Option<&str>) -> (tempfile::TempDir, Root) {
 
 fn changes(root: &Root, version: Option<(u32, u32)>) -> Result<Vec<Change>, HandlerError> {
     let wanted = Wanted { shim: Path::new(SHIM), config: Path::new(CONFIG), version };
-    Ok(containerd(root, None, &place(root, None)?, wanted, &Replaced::new())?.0)
+    Ok(containerd(root, None, &find_containerd_config(root, None)?, wanted, &Replaced::new())?.0)
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use super::*;
-use crate::configure::{Daemon, Flavour, PackageDatabase, Setting, settings};
+use crate::configure::{Daemon, Found, Initrd, PackageDatabase, Setting, settings};
+use model::kata_version::KataVersion;
 use model::record::Record;
 use model::verified::VerifiedFile;
 use serde_json::json;

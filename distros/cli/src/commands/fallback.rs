@@ -1,55 +1,72 @@
-//! `fallback` and `requirements`.
+//! `fallback`: what to do where something is missing or does not work.
 
-use super::here::Here;
-use super::{Buildable, ComponentName, Fallback, Requirements};
-use crate::commands::system::Common;
-use crate::commands::{Exit, Format, json};
+use super::machine::{Machine, MachineArguments};
+use super::system::GlobalArguments;
+use super::{Exit, Format, json};
+use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
-use model::profile::Profile;
 use operator::configure::PassedOver;
 use operator::fallback::{self, Way, instructions};
-use operator::requirements;
 use serde_json::json;
 use std::io::{Write, stdout};
 
+/// Arguments of `fallback`.
+#[derive(Debug, Args)]
+pub(crate) struct FallbackArguments {
+    #[command(flatten)]
+    pub(crate) machine: MachineArguments,
+    /// Print how to build this component, whatever is there, as a shell script.
+    #[arg(long, value_enum)]
+    build: Option<BuildableName>,
+}
+
+/// What there are build instructions for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum BuildableName {
+    /// The VMM.
+    Qemu,
+    /// The virtio-fs daemon, the Rust one.
+    Virtiofsd,
+}
+
 /// Prints the way out.
-pub(crate) fn fallback(common: &Common, arguments: &Fallback) -> anyhow::Result<Exit> {
-    let mut here = Here::look(common, &arguments.machine)?;
+pub(crate) fn run(common: &GlobalArguments, arguments: &FallbackArguments) -> anyhow::Result<Exit> {
+    let mut machine = Machine::inspect(common, &arguments.machine)?;
     if let Some(component) = arguments.build {
         let component = match component {
-            Buildable::Qemu => fallback::Component::Qemu,
-            Buildable::Virtiofsd => fallback::Component::Virtiofsd,
+            BuildableName::Qemu => fallback::Buildable::Qemu,
+            BuildableName::Virtiofsd => fallback::Buildable::Virtiofsd,
         };
-        let instructions = instructions(component, &here.release, here.profile);
+        let instructions = instructions(component, &machine.release, machine.profile);
         match arguments.machine.about.format {
             Format::Json => json(&json!({ "version": 1, "instructions": instructions }))?,
-            Format::Human => write!(stdout(), "{}", instructions.script(&here.release.name()))?,
+            Format::Human => write!(stdout(), "{}", instructions.script(&machine.release.name()))?,
         }
         return Ok(Exit::Ok);
     }
-    here.packages_are_known()?;
-    print(&fallback::fallback(&here.inputs()), &here, arguments.machine.about.format)
+    machine.packages_are_known()?;
+    print_way(&fallback::fallback(&machine.inputs()), &machine, arguments.machine.about.format)
 }
 
 /// Prints a way out, and says by the exit code which it is.
-pub(super) fn print(way: &Way, here: &Here, format: Format) -> anyhow::Result<Exit> {
+pub(crate) fn print_way(way: &Way, machine: &Machine, format: Format) -> anyhow::Result<Exit> {
     let out = &mut stdout();
     if format == Format::Json {
         let mut answer = serde_json::to_value(way)?;
         if let Some(map) = answer.as_object_mut() {
             map.insert("version".to_owned(), 1.into());
-            map.insert("release".to_owned(), here.release.name().into());
-            map.insert("profile".to_owned(), here.profile.name.clone().into());
+            map.insert("release".to_owned(), machine.release.name().into());
+            map.insert("profile".to_owned(), machine.profile.name.clone().into());
         }
         json(&answer)?;
     }
     let human = format == Format::Human;
-    let name = here.release.name();
+    let name = machine.release.name();
     match way {
         Way::Configure { configuration } => {
             if human {
                 passed_over(out, &configuration.passed_over)?;
-                let (range, share) = (&here.profile.range, configuration.share.name());
+                let (range, share) = (&machine.profile.range, configuration.share.name());
                 match (configuration.in_doubt, configuration.unproven_image) {
                     (false, false) => writeln!(out, "{name} can run Kata {range} with {share}")?,
                     (true, _) => writeln!(
@@ -66,7 +83,7 @@ pub(super) fn print(way: &Way, here: &Here, format: Format) -> anyhow::Result<Ex
                 for note in &configuration.notes {
                     writeln!(out, "  {}: {}", printable(&note.about), printable(&note.text))?;
                 }
-                writeln!(out, "next: kata-osinfo configure --profile {}", here.profile.name)?;
+                writeln!(out, "next: kata-osinfo configure --profile {}", machine.profile.name)?;
             }
             Ok(Exit::Ok)
         }
@@ -80,7 +97,7 @@ pub(super) fn print(way: &Way, here: &Here, format: Format) -> anyhow::Result<Ex
         Way::Describe { component, record } => {
             if human {
                 writeln!(out, "# {name} does not package {component}, as far as its record knows.")?;
-                writeln!(out, "# Describe yours in /etc/kata-osinfo/{}.yaml:", printable(&here.release.distro))?;
+                writeln!(out, "# Describe yours in /etc/kata-osinfo/{}.yaml:", printable(&machine.release.distro))?;
                 write!(out, "{record}")?;
             }
             Ok(Exit::Wanting)
@@ -91,7 +108,7 @@ pub(super) fn print(way: &Way, here: &Here, format: Format) -> anyhow::Result<Ex
             }
             eprintln!("hint: {instead}, or --force");
             if human {
-                writeln!(out, "{name} is known not to run Kata {}: {capability}", here.profile.range)?;
+                writeln!(out, "{name} is known not to run Kata {}: {capability}", machine.profile.range)?;
             }
             Ok(Exit::Refused)
         }
@@ -104,7 +121,7 @@ pub(super) fn print(way: &Way, here: &Here, format: Format) -> anyhow::Result<Ex
                     write!(out, "{}", instructions.script(&name))?;
                 }
             }
-            eprintln!("error: no shared filesystem of {name} works with Kata {}", here.profile.range);
+            eprintln!("error: no shared filesystem of {name} works with Kata {}", machine.profile.range);
             if all.iter().any(|p| p.forceable.is_some()) {
                 eprintln!("hint: --force takes one that is known not to pass every test");
             }
@@ -119,23 +136,4 @@ fn evidence(all: &[PassedOver]) -> Vec<String> {
 
 fn passed_over(out: &mut impl Write, all: &[PassedOver]) -> std::io::Result<()> {
     evidence(all).iter().try_for_each(|line| writeln!(out, "{line}"))
-}
-
-/// Prints what a package must have.
-pub(crate) fn requirements(arguments: &Requirements) -> anyhow::Result<Exit> {
-    let profile = Profile::find(&arguments.profile)?;
-    let (component, name) = match arguments.component {
-        ComponentName::Qemu => (requirements::Component::Qemu, "qemu"),
-        ComponentName::Virtiofsd => (requirements::Component::Virtiofsd, "virtiofsd"),
-        ComponentName::Kernel => (requirements::Component::Kernel, "kernel"),
-        ComponentName::Containerd => (requirements::Component::Containerd, "containerd"),
-    };
-    let all = requirements::requirements(profile, component);
-    match arguments.format {
-        Format::Json => json(
-            &json!({ "version": 1, "profile": profile.name, "range": profile.range, "component": name, "requirements": all }),
-        )?,
-        Format::Human => write!(stdout(), "{}", requirements::human(profile, name, &all))?,
-    }
-    Ok(Exit::Ok)
 }

@@ -40,10 +40,36 @@ pub struct PassedOver {
     pub name: String,
     /// Every independent reason, with its evidence.
     pub why: Vec<String>,
+    /// What each of them lies with.
+    #[serde(skip)]
+    pub blames: Vec<Blamed>,
     /// Packages that would bring it, where only they are missing.
     pub install: Vec<String>,
     /// Whether `--force` can choose it all the same: the profile knows it and it is there.
     pub forceable: Option<Share>,
+}
+
+impl PassedOver {
+    fn because(&mut self, blamed: Blamed, why: String) {
+        self.why.push(why);
+        self.blames.push(blamed);
+    }
+}
+
+/// What a reason against a filesystem lies with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blamed {
+    /// The VMM.
+    Vmm,
+    /// What serves the filesystem, or what is known of it.
+    Server,
+}
+
+impl Blamed {
+    /// Whom a verdict blames: its cause begins with the component, as the harness writes it.
+    fn by_cause(cause: &str) -> Blamed {
+        if cause.starts_with("qemu:") { Blamed::Vmm } else { Blamed::Server }
+    }
 }
 
 /// What the choice came to.
@@ -82,24 +108,36 @@ fn judge(
     profile: &Profile,
     found: &Found,
 ) -> Result<(Share, Vec<String>), PassedOver> {
-    let mut no = PassedOver { name: driver.name.clone(), why: Vec::new(), install: Vec::new(), forceable: None };
+    let mut no = PassedOver {
+        name: driver.name.clone(),
+        why: Vec::new(),
+        blames: Vec::new(),
+        install: Vec::new(),
+        forceable: None,
+    };
     let known = model::share::Share::of_name(&driver.name);
     if !known.is_some_and(|share| profile.shares(share)) {
-        no.why.push(format!("Kata {} has no {}: it has {}", profile.range, driver.name, profile.share_names()));
+        no.because(
+            Blamed::Server,
+            format!("Kata {} has no {}: it has {}", profile.range, driver.name, profile.share_names()),
+        );
         return Err(no);
     }
     if found.lacks.contains(&driver.name) {
         let qemu = found.hypervisor.as_deref().unwrap_or("QEMU");
-        no.why.push(format!("{qemu} was built without a device for {}", driver.name));
+        no.because(Blamed::Vmm, format!("{qemu} was built without a device for {}", driver.name));
     }
     let share = match (driver.name.as_str(), &driver.path) {
         ("virtio-fs", Some(path)) => match &found.daemon {
             Some(daemon) if daemon.path == *path => {
                 if daemon.flavour == Flavour::C && profile.virtiofsd.style != DaemonStyle::DashO {
-                    no.why.push(format!(
-                        "{path} is the C daemon of QEMU, which knows none of the options that Kata {} passes",
-                        profile.range
-                    ));
+                    no.because(
+                        Blamed::Server,
+                        format!(
+                            "{path} is the C daemon of QEMU, which knows none of the options that Kata {} passes",
+                            profile.range
+                        ),
+                    );
                 }
                 Share::VirtioFs { daemon: path.clone() }
             }
@@ -107,10 +145,13 @@ fn judge(
                 match installed(&driver.packages, found) {
                     // To install them again would bring nothing.
                     Some(packages) => {
-                        no.why.push(format!("{path} is not there: {packages} is installed, a version without it"));
+                        no.because(
+                            Blamed::Server,
+                            format!("{path} is not there: {packages} is installed, a version without it"),
+                        );
                     }
                     None => {
-                        no.why.push(format!("{path} is not there"));
+                        no.because(Blamed::Server, format!("{path} is not there"));
                         no.install.clone_from(&driver.packages);
                     }
                 }
@@ -118,12 +159,12 @@ fn judge(
             }
         },
         ("virtio-fs", None) => {
-            no.why.push(format!("the record of {} names no daemon", release.distro));
+            no.because(Blamed::Server, format!("the record of {} names no daemon", release.distro));
             return Err(no);
         }
         ("virtio-9p", _) => Share::Virtio9p,
         (other, _) => {
-            no.why.push(format!("{other} is not a filesystem that this program can configure"));
+            no.because(Blamed::Server, format!("{other} is not a filesystem that this program can configure"));
             return Err(no);
         }
     };
@@ -134,7 +175,7 @@ fn judge(
     if !against.is_empty() && no.why.is_empty() {
         no.forceable = Some(share.clone());
     }
-    no.why.extend(against);
+    against.into_iter().for_each(|why| no.because(Blamed::by_cause(&why), why));
     match no.why.is_empty() {
         true => Ok((share, evidence)),
         false => Err(no),

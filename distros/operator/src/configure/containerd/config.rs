@@ -9,15 +9,15 @@ const STANDARD: &str = "/etc/containerd/config.toml";
 
 /// One containerd's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct ContainerdConfig {
     /// Whose it is: `containerd`, `k3s`.
     pub owner: &'static str,
     /// The file that it reads first, or that this is made from.
     pub main: PathBuf,
     /// The file that is ours alone, where drop-ins are read.
     pub(super) drop_in: PathBuf,
-    /// The main file is made anew at each start: what to do where it does not import our file.
-    pub(super) made_anew: Option<String>,
+    /// The main file is rebuilt at each start: what to do where it does not import our file.
+    pub(super) rebuilt: Option<String>,
 }
 
 /// k3s and RKE2, k0s, MicroK8s, with the file that tells that they are there.
@@ -34,17 +34,17 @@ const DISTRIBUTIONS: &[(&str, &str)] = &[
 /// How k0s marks a file that it writes itself; only then it reads `containerd.d`.
 const K0S_OWN: &str = "# k0s_managed=true";
 
-impl Place {
+impl ContainerdConfig {
     /// Whether it is containerd's own, so that the `containerd` of the system is the one that reads it.
     pub fn is_standard(&self) -> bool {
         self.owner == "containerd"
     }
 
-    fn new(root: &Root, main: &Path) -> Place {
+    fn new(root: &Root, main: &Path) -> ContainerdConfig {
         let owner = DISTRIBUTIONS.iter().find(|(_, path)| Path::new(path) == main).map_or("containerd", |(o, _)| o);
         let beside = |name: &str| main.with_file_name("").join(name);
         let text = || root.utf8_if_any(main).ok().flatten().unwrap_or_default();
-        let (folder, made_anew) = match owner {
+        let (folder, rebuilt) = match owner {
             "k3s" | "rke2" => {
                 let new = text()
                     .parse::<toml_edit::DocumentMut>()
@@ -52,7 +52,7 @@ impl Place {
                 let name = if new { "config-v3.toml" } else { "config.toml" };
                 let folder = beside(&format!("{name}.d"));
                 let advice = format!(
-                    "{owner} makes it anew at each start: have `imports = [\"{}/*.toml\"]` in {}, and restart {owner}",
+                    "{owner} rebuilds it at each start: have `imports = [\"{}/*.toml\"]` in {}, and restart {owner}",
                     folder.display(),
                     beside(&format!("{name}.tmpl")).display()
                 );
@@ -60,40 +60,40 @@ impl Place {
             }
             "k0s" => {
                 let folder = beside("containerd.d");
-                let advice = "k0s makes it anew at each start: restart k0s, so that it imports containerd.d";
+                let advice = "k0s rebuilds it at each start: restart k0s, so that it imports containerd.d";
                 let own = text().lines().next() == Some(K0S_OWN);
                 (folder, own.then(|| advice.to_owned()))
             }
             _ => (beside("conf.d"), None),
         };
-        Place { owner, main: main.to_owned(), drop_in: folder.join("50-kata-osinfo.toml"), made_anew }
+        ContainerdConfig { owner, main: main.to_owned(), drop_in: folder.join("50-kata-osinfo.toml"), rebuilt }
     }
 
     /// Up to 1.35 k0s joins the files of `containerd.d` itself, for the containerd 1.7 that it brings.
     pub(super) fn joins_drop_ins_itself(&self, imports: &[String]) -> bool {
         let folder = self.drop_in.with_file_name("").display().to_string();
-        self.owner == "k0s" && self.made_anew.is_some() && !imports.iter().any(|i| i.starts_with(&folder))
+        self.owner == "k0s" && self.rebuilt.is_some() && !imports.iter().any(|i| i.starts_with(&folder))
     }
 }
 
 /// All that are there.
-pub(super) fn present(root: &Root) -> Vec<Place> {
+pub(super) fn present(root: &Root) -> Vec<ContainerdConfig> {
     let mains = DISTRIBUTIONS.iter().map(|(_, main)| *main).chain([STANDARD]);
-    mains.map(Path::new).filter(|main| root.has_file(main)).map(|main| Place::new(root, main)).collect()
+    mains.map(Path::new).filter(|main| root.has_file(main)).map(|main| ContainerdConfig::new(root, main)).collect()
 }
 
-/// The place that is named, else the one that is there, else containerd's own.
+/// The one that is named, else the one that is there, else containerd's own.
 ///
 /// # Errors
 ///
 /// That there are several.
-pub fn place(root: &Root, named: Option<&Path>) -> Result<Place, HandlerError> {
+pub fn find_containerd_config(root: &Root, named: Option<&Path>) -> Result<ContainerdConfig, HandlerError> {
     if let Some(main) = named {
-        return Ok(Place::new(root, main));
+        return Ok(ContainerdConfig::new(root, main));
     }
     let mut present = present(root);
     match present.len() {
-        0 => Ok(Place::new(root, Path::new(STANDARD))),
+        0 => Ok(ContainerdConfig::new(root, Path::new(STANDARD))),
         1 => Ok(present.remove(0)),
         _ => Err(HandlerError::Several(present.into_iter().map(|p| p.main.display().to_string()).collect())),
     }

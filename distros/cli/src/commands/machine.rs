@@ -1,9 +1,9 @@
-//! The machine that is asked about: its release, what it has, what was verified.
+//! The machine that Kata is configured for: its release, what it has, what was verified.
 
-use super::Machine;
-use crate::commands::check::unreadable;
-use crate::commands::system::{Common, System};
-use crate::commands::{Exit, Failed};
+use super::check::unreadable;
+use super::system::{GlobalArguments, System, TargetArguments};
+use super::{Exit, Failed};
+use clap::Args;
 use model::diagnostic::printable;
 use model::kata_version::KataVersion;
 use model::profile::Profile;
@@ -17,29 +17,81 @@ use root::Root;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// Which machine, and which Kata.
+#[derive(Debug, Args)]
+pub(crate) struct MachineArguments {
+    #[command(flatten)]
+    pub(crate) about: TargetArguments,
+    /// The Kata family: `go-3.29`, `rs-4.0`.
+    #[arg(long, value_name = "PROFILE")]
+    pub(crate) profile: String,
+    /// The very version of Kata, `3.30.0`; by default what /opt/kata/VERSION says, else the profile's.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) kata_version: Option<String>,
+    /// The guest's kernel: `distro` (the newest of the release's, needs --initrd), `kata` (what Kata's configuration names; not for production), or a path.
+    #[arg(long, value_name = "KERNEL")]
+    pub(crate) kernel: Option<String>,
+    /// An initrd with Kata's agent and the kernel's modules.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) initrd: Option<String>,
+    /// Nothing is accelerated here: give guests more time.
+    #[arg(long)]
+    pub(crate) emulated: bool,
+    /// Do also what is known not to work.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Use facts of the record that nobody has checked.
+    #[arg(long)]
+    pub(crate) allow_assumed: bool,
+}
+
+/// Where the version of Kata is read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum VersionSource {
+    /// The command line.
+    Argument,
+    /// The file that Kata's static release brings.
+    File,
+    /// The profile's first version.
+    Profile,
+}
+
+impl VersionSource {
+    /// Its name in messages.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            VersionSource::Argument => "--kata-version",
+            VersionSource::File => "/opt/kata/VERSION",
+            VersionSource::Profile => "the profile",
+        }
+    }
+}
+
 /// Everything that a plan needs.
-pub(super) struct Here {
-    pub(super) root: Root,
-    pub(super) release: Release,
-    pub(super) profile: &'static Profile,
-    pub(super) kata: KataVersion,
+pub(crate) struct Machine {
+    pub(crate) root: Root,
+    pub(crate) release: Release,
+    pub(crate) profile: &'static Profile,
+    pub(crate) kata: KataVersion,
     /// Where that version comes from.
-    pub(super) kata_by: &'static str,
+    pub(crate) kata_from: VersionSource,
     verified: Vec<VerifiedEntry>,
     found: Found,
     guest: Guest,
     emulated: bool,
     force: bool,
     /// Facts that nobody checked and that a plan would use.
-    pub(super) assumed: Vec<String>,
+    pub(crate) assumed: Vec<String>,
     /// Why the package database cannot be read, where it is there.
     unreadable: Option<Failed>,
 }
 
-impl Here {
+impl Machine {
     /// Gathers it.
-    pub(super) fn look(common: &Common, machine: &Machine) -> anyhow::Result<Here> {
-        let System { root, record, entry, target, arch } = System::find(common, &machine.about)?;
+    ///
+    /// A database that cannot be read is told when it is asked for.
+    pub(crate) fn inspect(common: &GlobalArguments, arguments: &MachineArguments) -> anyhow::Result<Machine> {
+        let System { root, record, entry, target, arch } = System::find(common, &arguments.about)?;
         let release = record.release(&target.version, arch)?;
         let read = installed(&root, &release);
         let database = read.as_ref().map_or_else(|e| PackageDatabase::Unread(e.to_string()), |_| PackageDatabase::Read);
@@ -51,26 +103,30 @@ impl Here {
             }
             Err(error) => (BTreeMap::new(), Some(unreadable(&error))),
         };
-        let profile = Profile::find(&machine.profile)?;
-        let initrd = machine.initrd.as_deref().map(Path::new).filter(|path| root.has_file(path));
+        let profile = Profile::find(&arguments.profile)?;
+        let initrd = arguments.initrd.as_deref().map(Path::new).filter(|path| root.has_file(path));
         let initrd = initrd.map(|path| initrd::look(&root, path));
         let found = Found { packages, database, initrd, ..Found::gather(&root, &release) };
-        let read = |by, text: &str| text.parse::<KataVersion>().map_err(|e| anyhow::anyhow!("{by}: {e}"));
-        let (kata, kata_by) = match (&machine.kata_version, &found.kata) {
-            (Some(version), _) => (read("--kata-version", version)?, "--kata-version"),
-            (None, Some(version)) => (read("/opt/kata/VERSION", version)?, "/opt/kata/VERSION"),
-            (None, None) => (profile.version(), "the profile"),
+        let (stated, kata_from) = match (&arguments.kata_version, &found.kata) {
+            (Some(version), _) => (Some(version), VersionSource::Argument),
+            (None, Some(version)) => (Some(version), VersionSource::File),
+            (None, None) => (None, VersionSource::Profile),
+        };
+        let by = kata_from.name();
+        let kata = match stated {
+            Some(version) => version.parse::<KataVersion>().map_err(|e| anyhow::anyhow!("{by}: {e}"))?,
+            None => profile.version(),
         };
         // What runs proved of a profile's arguments says nothing of a Kata that passes others.
         let mut verified = record.verified.clone();
-        if let Some(why) = profile.holds(kata).err().filter(|_| kata_by != "the profile") {
-            if !machine.force {
-                return Err(Failed::new(Exit::BadInput, "another-profile", format!("{kata_by}: {why}")).into());
+        if let Some(why) = profile.holds(kata).err().filter(|_| kata_from != VersionSource::Profile) {
+            if !arguments.force {
+                return Err(Failed::new(Exit::BadInput, "another-profile", format!("{by}: {why}")).into());
             }
-            eprintln!("warning: {kata_by}: {why}; nothing that was proved is counted");
+            eprintln!("warning: {by}: {why}; nothing that was proved is counted");
             verified.clear();
         }
-        let guest = match (machine.kernel.as_deref(), &machine.initrd) {
+        let guest = match (arguments.kernel.as_deref(), &arguments.initrd) {
             (Some("kata"), None) | (None, None) => Guest::Kata,
             (Some("kata"), Some(_)) => {
                 anyhow::bail!("--kernel kata keeps Kata's own image or initrd: leave --initrd away")
@@ -91,24 +147,24 @@ impl Here {
             .filter(|f| guest != Guest::Kata || f.subject != "kernel linux image")
             .map(|f| format!("{}: {}", f.subject, f.value.as_deref().unwrap_or("unknown")))
             .collect();
-        Ok(Here {
+        Ok(Machine {
             verified,
             root,
             release,
             profile,
             kata,
-            kata_by,
+            kata_from,
             found,
             guest,
-            emulated: machine.emulated,
-            force: machine.force,
+            emulated: arguments.emulated,
+            force: arguments.force,
             assumed,
             unreadable,
         })
     }
 
     /// What a plan is made from.
-    pub(super) fn inputs(&self) -> Inputs<'_> {
+    pub(crate) fn inputs(&self) -> Inputs<'_> {
         Inputs {
             release: &self.release,
             verified: &self.verified,
@@ -122,17 +178,17 @@ impl Here {
     }
 
     /// That the package database can be read, if there is one: else it is not known whether what is there was proved.
-    pub(super) fn packages_are_known(&mut self) -> Result<(), Failed> {
+    pub(crate) fn packages_are_known(&mut self) -> Result<(), Failed> {
         self.unreadable.take().map_or(Ok(()), Err)
     }
 
     /// Whether guests boot another kernel than Kata's own.
-    pub(super) fn guest_is_own(&self) -> bool {
+    pub(crate) fn guest_is_own(&self) -> bool {
         self.guest != Guest::Kata
     }
 
     /// That a named kernel and initrd are there.
-    pub(super) fn files_are_there(&self) -> anyhow::Result<()> {
+    pub(crate) fn files_are_there(&self) -> anyhow::Result<()> {
         let Guest::Own { kernel, initrd } = &self.guest else { return Ok(()) };
         for (what, path) in kernel.iter().map(|k| ("kernel", k)).chain([("initrd", initrd)]) {
             if !self.root.has_file(Path::new(path)) {

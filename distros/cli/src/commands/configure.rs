@@ -1,0 +1,212 @@
+//! `configure`: makes Kata use what the distro has.
+
+mod containerd_version;
+
+use super::fallback::print_way;
+use super::machine::{Machine, MachineArguments};
+use super::system::GlobalArguments;
+use super::{Exit, Failed, Format, json, print_file};
+use clap::{Args, ValueEnum};
+use model::diagnostic::printable;
+use operator::configure::lock::lock;
+use operator::configure::{
+    Configuration, Handler, HandlerChoice, Located, NotEffective, PrepareError, Prepared, Problem,
+    find_containerd_config, locate, prepare, siblings,
+};
+use operator::fallback::{Way, fallback};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// Arguments of `configure`.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigureArguments {
+    #[command(flatten)]
+    pub(crate) machine: MachineArguments,
+    /// The configuration that Kata reads; by default what containerd's handler names, else Kata's own search.
+    #[arg(long, value_name = "PATH")]
+    kata_config: Option<PathBuf>,
+    /// Also make Kata a handler of the container manager; without it a handler that was written before is taken back.
+    #[arg(long, value_enum)]
+    handler: Option<HandlerName>,
+    /// containerd's main configuration; by default that of the k3s, RKE2, k0s or MicroK8s that is there, else /etc/containerd/config.toml.
+    #[arg(long, value_name = "PATH")]
+    containerd_config: Option<PathBuf>,
+    /// containerd's version, `2.1`; by default that of this machine's containerd.
+    #[arg(long, value_name = "VERSION")]
+    containerd_version: Option<String>,
+    /// Print what would change as a diff, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// A container manager on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum HandlerName {
+    /// containerd, configuration versions 2 and later.
+    Containerd,
+    /// CRI-O.
+    Crio,
+}
+
+/// Writes Kata's configuration, or says why not.
+pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> anyhow::Result<Exit> {
+    let mut machine = Machine::inspect(common, &arguments.machine)?;
+    if let Err(unknown) = machine.packages_are_known() {
+        eprintln!("warning: {}: whether what is there was proved is not known", printable(&unknown.to_string()));
+    }
+    let format = arguments.machine.about.format;
+    machine.files_are_there()?;
+    if !machine.assumed.is_empty() && !arguments.machine.allow_assumed {
+        for fact in &machine.assumed {
+            eprintln!("error: nobody has checked the record's {}", printable(fact));
+        }
+        eprintln!("hint: check it and state it in /etc/kata-osinfo, or pass --allow-assumed");
+        if format == Format::Json {
+            json(&json!({ "version": 1, "outcome": "assumed", "facts": machine.assumed }))?;
+        }
+        return Ok(Exit::Unknown);
+    }
+    let configuration = match fallback(&machine.inputs()) {
+        Way::Configure { configuration } => configuration,
+        way => return print_way(&way, &machine, format),
+    };
+    // Before anything is looked at that another one could be changing.
+    let lock = if arguments.dry_run { None } else { Some(lock(&machine.root)?) };
+    let located = locate(&machine.root, machine.profile.runtime, arguments.kata_config.as_deref())?;
+    let handler = match arguments.handler {
+        Some(HandlerName::Containerd) => {
+            let place = find_containerd_config(&machine.root, arguments.containerd_config.as_deref())?;
+            let given = arguments.containerd_version.as_deref();
+            Some(HandlerChoice {
+                handler: Handler::Containerd,
+                config: Some(place.main.clone()),
+                version: containerd_version::find(&machine.root, given, &place)?,
+            })
+        }
+        Some(HandlerName::Crio) => Some(HandlerChoice { handler: Handler::Crio, config: None, version: None }),
+        None => None,
+    };
+    let prepared = prepare(&machine.root, &located, &configuration, handler).map_err(|error| match &error {
+        PrepareError::Handler(why) if why.keeps_it_out() => {
+            anyhow::Error::new(Failed::new(Exit::NotEffective, "no-handler", error.to_string()))
+        }
+        _ => error.into(),
+    })?;
+    let diff = prepared.diff(&machine.root)?;
+    let mut answer = answer(&machine, &configuration, &located, &prepared);
+    say(&machine, &configuration, &located, &prepared);
+    let (not_effective, problems) = match &lock {
+        None => (prepared.not_effective.clone(), prepared.problems.clone()),
+        Some(lock) => prepared.write(&machine.root, lock, &configuration)?,
+    };
+    let effective = not_effective.is_empty() && problems.is_empty();
+    for line in complaints(&not_effective, &problems) {
+        eprintln!("warning: {}", printable(&line));
+    }
+    if let Value::Object(answer) = &mut answer {
+        answer.insert("written".to_owned(), (!arguments.dry_run).into());
+        answer.insert("diff".to_owned(), diff.clone().into());
+        answer.insert("not-effective".to_owned(), serde_json::to_value(&not_effective)?);
+        answer.insert("problems".to_owned(), serde_json::to_value(&problems)?);
+    }
+    match (format, arguments.dry_run) {
+        (Format::Json, _) => json(&answer)?,
+        (Format::Human, true) => print_file(&diff)?,
+        (Format::Human, false) => {
+            for change in answer["files"].as_array().into_iter().flatten() {
+                print_file(change.as_str().unwrap_or_default())?;
+            }
+        }
+    }
+    Ok(if effective { Exit::Ok } else { Exit::NotEffective })
+}
+
+fn answer(machine: &Machine, configuration: &Configuration, located: &Located, prepared: &Prepared) -> Value {
+    let files: Vec<&Path> = prepared.changes.iter().map(|c| c.path.as_path()).collect();
+    json!({
+        "version": 1,
+        "outcome": "configure",
+        "release": machine.release.name(),
+        "arch": machine.release.arch,
+        "kata-config": {
+            "path": prepared.located.path,
+            "copied-from": copied_from(located, prepared),
+            "named-by": located.by,
+            "others": located.others,
+            "siblings": siblings(&machine.root, &prepared.located),
+        },
+        "warnings": prepared.warnings,
+        "theirs": prepared.theirs,
+        "configuration": configuration,
+        "settings": prepared.settings,
+        "files": files,
+    })
+}
+
+fn copied_from<'a>(located: &'a Located, prepared: &Prepared) -> Option<&'a Path> {
+    (located.path != prepared.located.path).then_some(located.path.as_path())
+}
+
+/// What a reader should know, on stderr.
+fn say(machine: &Machine, configuration: &Configuration, located: &Located, prepared: &Prepared) {
+    eprintln!(
+        "note: Kata {} (by {}) reads {} (by {})",
+        configuration.kata,
+        machine.kata_from.name(),
+        printable(&located.path.display().to_string()),
+        located.by
+    );
+    if copied_from(located, prepared).is_some() {
+        eprintln!(
+            "note: others beside it that are not for ordinary guests of QEMU have the same drop-ins: Kata is to read a copy with its own, {}",
+            printable(&prepared.located.path.display().to_string())
+        );
+    }
+    for warning in &prepared.warnings {
+        eprintln!("warning: {}", printable(warning));
+    }
+    for theirs in &prepared.theirs {
+        eprintln!("note: {}", printable(&theirs.words()));
+    }
+    for passed_over in &configuration.passed_over {
+        for why in &passed_over.why {
+            eprintln!("note: not {}: {}", passed_over.name, printable(why));
+        }
+    }
+    for note in &configuration.notes {
+        eprintln!("note: {}: {}", printable(&note.about), printable(&note.text));
+    }
+    for other in &located.others {
+        let other = printable(&other.display().to_string());
+        eprintln!(
+            "warning: {other} is there too: a runtime built for that prefix reads it instead; name the right one with --kata-config"
+        );
+    }
+    for sibling in siblings(&machine.root, &prepared.located) {
+        let sibling = printable(&sibling.path.display().to_string());
+        eprintln!("warning: {sibling} lies beside it and has the same drop-ins");
+    }
+    if !configuration.production {
+        eprintln!("warning: not for production");
+        if !machine.guest_is_own() {
+            eprintln!(
+                "hint: boot the distro's kernel: --initrd with one that holds Kata's agent and the kernel's modules"
+            );
+        }
+    }
+}
+
+fn complaints(not_effective: &[NotEffective], problems: &[Problem]) -> Vec<String> {
+    let place = |file: &Path, line: Option<usize>| match line {
+        Some(line) => format!("{}:{line}", file.display()),
+        None => file.display().to_string(),
+    };
+    let mut all: Vec<String> = problems.iter().map(|p| format!("{}: {}", place(&p.file, p.line), p.message)).collect();
+    all.extend(not_effective.iter().map(|n| match (&n.found, &n.file) {
+        (Some(found), Some(file)) => {
+            format!("{}: {} is {found}, wanted {}", place(file, n.line), n.key, n.wanted)
+        }
+        _ => format!("{} is set nowhere, wanted {}", n.key, n.wanted),
+    }));
+    all
+}

@@ -1,0 +1,102 @@
+//! Which version a machine's containerd has.
+
+use model::diagnostic::printable;
+use operator::configure::ContainerdConfig;
+use operator::packages::Packages;
+use operator::process::Invocation;
+use root::Root;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long containerd may take to say its version.
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// Given; else that of the package that owns the program; else, on the running system alone, what the program says.
+pub(super) fn find(root: &Root, given: Option<&str>, place: &ContainerdConfig) -> anyhow::Result<Option<(u32, u32)>> {
+    if let Some(given) = given {
+        let version: model::kata_version::KataVersion = given
+            .parse()
+            .map_err(|_| anyhow::anyhow!("`{given}` is not a version of containerd: expected `2.1` or `1.7.24`"))?;
+        return Ok(Some((version.major, version.minor)));
+    }
+    // Those of Kubernetes' distributions are in no search path.
+    let program = root.which("containerd").filter(|_| place.is_standard());
+    let Some(program) = program else { return Ok(None) };
+    let owner = Packages::read(root).ok().and_then(|packages| packages.owner(&program).ok().flatten());
+    if let Some(owner) = owner {
+        // `1:2.1.3-1`, `1.7.24~ds1-6`
+        return Ok(owner.version.split(':').next_back().and_then(major_minor));
+    }
+    if !root.is_running_system() {
+        return Ok(None);
+    }
+    Ok(says(&program, WITHIN))
+}
+
+/// `containerd github.com/containerd/containerd v2.1.3 …`
+fn says(program: &Path, within: Duration) -> Option<(u32, u32)> {
+    match Invocation::new(program, &["--version"]).run(within, None) {
+        Ok(finished) => finished.stdout.split_whitespace().find_map(major_minor),
+        Err(error) => {
+            eprintln!("warning: {}: name it with --containerd-version", printable(&error.to_string()));
+            None
+        }
+    }
+}
+
+fn major_minor(word: &str) -> Option<(u32, u32)> {
+    let mut parts = word.trim_start_matches('v').split('.').map(|p| p.parse::<u32>().ok());
+    Some((parts.next()??, parts.next()??))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use operator::configure::find_containerd_config;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn containerd_is_not_waited_for_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("containerd");
+        let script = |text: &str| {
+            std::fs::write(&program, format!("#!/bin/sh\n{text}\n")).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        script("echo containerd github.com/containerd/containerd v2.1.3 deadbeef");
+        assert_eq!(says(&program, Duration::from_secs(20)), Some((2, 1)));
+        script("echo containerd github.com/containerd/containerd 1.7.24~ds1 1.7.24~ds1-6");
+        assert_eq!(says(&program, Duration::from_secs(20)), Some((1, 7)));
+        script("sleep 1000");
+        let started = std::time::Instant::now();
+        assert_eq!(says(&program, Duration::from_millis(300)), None);
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn a_package_says_which_containerd_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let file = dir.path().join(path);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, text).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        write("usr/bin/containerd", "no program that could be run");
+        let root = Root::new(dir.path()).unwrap();
+        let said = |given| find(&root, given, &find_containerd_config(&root, None).unwrap()).unwrap();
+        assert_eq!(said(None), None);
+        write("var/lib/dpkg/info/containerd.io.list", "/usr/bin/containerd\n");
+        for (version, expected) in [("1:2.1.3-1", (2, 1)), ("1.7.24~ds1-6+b4", (1, 7))] {
+            let status = format!("Package: containerd.io\nStatus: install ok installed\nVersion: {version}\n");
+            write("var/lib/dpkg/status", &status);
+            assert_eq!(said(None), Some(expected));
+        }
+        assert_eq!(said(Some("2.0")), Some((2, 0)));
+        // A distribution of Kubernetes has its own.
+        let theirs =
+            find_containerd_config(&root, Some(Path::new("/var/lib/rancher/k3s/agent/etc/containerd/config.toml")))
+                .unwrap();
+        assert_eq!(find(&root, None, &theirs).unwrap(), None);
+    }
+}

@@ -1,0 +1,96 @@
+//! `unconfigure`: takes back what `configure` wrote.
+
+use super::system::GlobalArguments;
+use super::{Exit, Format, json, print_file};
+use clap::Args;
+use model::diagnostic::printable;
+use operator::configure::lock::{Lock, lock};
+use operator::configure::revert::{Kept, Reverted, revert};
+use operator::configure::state::{self, Change, ChangeError, STATE, State};
+use operator::configure::stray::{self, strays};
+use root::Root;
+use serde_json::json;
+use std::path::Path;
+
+/// Arguments of `unconfigure`.
+#[derive(Debug, Args)]
+pub(crate) struct UnconfigureArguments {
+    /// Take back also what of it was changed since, and what is certainly ours where no state says so any more.
+    #[arg(long)]
+    force: bool,
+    /// Print what would change as a diff, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// How to print the answer.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+/// Takes everything back.
+pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) -> anyhow::Result<Exit> {
+    let root = common.root()?;
+    let recorded = || -> Result<(Option<State>, Option<String>), ChangeError> {
+        match state::read(&root) {
+            // What there is without it is looked for.
+            Err(ChangeError::State(why)) if arguments.force => Ok((None, Some(why))),
+            state => Ok((state?, None)),
+        }
+    };
+    // Without a folder of states there is none, and nothing that a crash could have left.
+    let is_there = root.place_itself(Path::new(STATE))?.is_some();
+    let to_take = || anyhow::Ok(arguments.force && recorded()?.0.is_none() && !strays(&root)?.is_empty());
+    let lock = if arguments.dry_run || !is_there && !to_take()? { None } else { Some(lock(&root)?) };
+    let Reverted { restored, kept } = match recorded()? {
+        (Some(state), _) => revert(&root, lock.as_ref(), &state, arguments.force)?,
+        (None, damaged) => unrecorded(&root, lock.as_ref(), damaged, arguments.force)?,
+    };
+    for Kept { path, why } in &kept {
+        let path = printable(&path.display().to_string());
+        eprintln!("warning: {path} is not taken back, or not all of it: {}", printable(why));
+    }
+    if !kept.is_empty() && !arguments.force {
+        eprintln!("hint: `kata-osinfo unconfigure --force` takes that back, too");
+    }
+    let diff: String = restored.iter().map(Change::diff).collect();
+    match (arguments.format, arguments.dry_run) {
+        (Format::Json, dry_run) => {
+            let files: Vec<&Path> = restored.iter().map(|c| c.path.as_path()).collect();
+            json(
+                &json!({ "version": 1, "outcome": "unconfigure", "written": !dry_run, "files": files, "kept": kept, "diff": diff }),
+            )?;
+        }
+        (Format::Human, true) => print_file(&diff)?,
+        (Format::Human, false) => {
+            for change in &restored {
+                print_file(&change.path.display().to_string())?;
+            }
+        }
+    }
+    Ok(if kept.is_empty() { Exit::Ok } else { Exit::NotEffective })
+}
+
+/// What to do where no state, or none that can be read, says what was written.
+fn unrecorded(root: &Root, lock: Option<&Lock>, damaged: Option<String>, force: bool) -> anyhow::Result<Reverted> {
+    let strays = strays(root)?;
+    if let Some(why) = &damaged {
+        eprintln!("warning: {STATE} is damaged: {}", printable(why));
+        if let Some(lock) = lock {
+            stray::set_aside(root, lock)?;
+            eprintln!("note: it is called {} now: what there is of the old texts is in it", stray::DAMAGED);
+        }
+    }
+    if strays.is_empty() {
+        eprintln!("note: nothing is configured{}", if damaged.is_some() { " that says that it is ours" } else { "" });
+        if lock.is_some() {
+            root.remove_empty_folder(Path::new(STATE).parent().unwrap_or(Path::new("/")))?;
+        }
+        return Ok(Reverted::default());
+    }
+    if !force {
+        return Ok(Reverted { kept: strays.told(), ..Reverted::default() });
+    }
+    eprintln!("warning: {}", stray::UNKNOWN);
+    let mut reverted = revert(root, lock, &strays.state, force)?;
+    reverted.kept.extend(strays.kept);
+    Ok(reverted)
+}

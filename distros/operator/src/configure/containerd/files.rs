@@ -1,0 +1,44 @@
+//! The files that a containerd reads, some of them as they are to be.
+
+use root::{Root, RootError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Files by their paths with links followed, as they are to be; `None` is a file that goes.
+pub(in super::super) type Replaced = BTreeMap<PathBuf, Option<String>>;
+
+/// The files of a root, some of them as they are to be.
+#[derive(Clone, Copy)]
+pub(super) struct Files<'a> {
+    pub(super) root: &'a Root,
+    pub(super) replaced: &'a Replaced,
+}
+
+impl Files<'_> {
+    /// A file's text; `None` where it is not there.
+    pub(super) fn text(&self, path: &Path) -> Result<Option<String>, RootError> {
+        let resolved = self.root.resolve_new(path)?;
+        match self.replaced.get(&resolved) {
+            Some(text) => Ok(text.clone()),
+            None => self.root.utf8_if_any(path),
+        }
+    }
+
+    /// The names in a folder, sorted; none where it cannot be listed.
+    pub(super) fn names(&self, folder: &Path) -> Vec<String> {
+        let Ok(resolved) = self.root.resolve_new(folder) else { return Vec::new() };
+        let mut names: BTreeSet<String> = self.root.list(folder).unwrap_or_default().into_iter().collect();
+        for (path, text) in self.replaced.iter().filter(|(p, _)| p.parent() == Some(&resolved)) {
+            let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
+            match text {
+                Some(_) => names.insert(name.to_owned()),
+                None => names.remove(name),
+            };
+        }
+        names.into_iter().collect()
+    }
+
+    pub(super) fn is_there(&self, path: &Path) -> bool {
+        self.text(path).is_ok_and(|t| t.is_some()) || self.root.metadata(path).is_some_and(|m| !m.is_file())
+    }
+}

@@ -1,0 +1,101 @@
+//! Kata's handler in containerd's words.
+
+use super::super::Setting;
+use super::super::runtime_files::NAME;
+use super::super::theirs::{ForeignValue, joined};
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use toml_edit::{DocumentMut, Item};
+
+/// The type of the runtime that containerd has by default.
+pub(super) const RUNC: &str = "io.containerd.runc.v2";
+
+/// What a machine's containerd is to have.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Wanted<'a> {
+    /// The shim.
+    pub(in super::super) shim: &'a Path,
+    /// Kata's configuration.
+    pub(in super::super) config: &'a Path,
+    /// containerd's major and minor version; `None` is not known.
+    pub(in super::super) version: Option<(u32, u32)>,
+}
+
+/// The runtime that containerd takes by default, as it describes it itself, unless the file has runtimes or another default.
+pub(super) fn default_runtime(document: &DocumentMut, plugin: &str) -> Option<Setting> {
+    let section = document.get("plugins").and_then(|p| p.get(plugin)).and_then(|c| c.get("containerd"));
+    let stated = |key: &str| section.and_then(|s| s.get(key));
+    let named = stated("default_runtime_name").and_then(Item::as_str);
+    let runc = stated("runtimes").is_none() && stated("default_runtime").is_none() && named.is_none_or(|n| n == "runc");
+    let table = ["plugins", plugin, "containerd", "runtimes", "runc"];
+    runc.then(|| setting(&table, "runtime_type", json!(RUNC)))
+}
+
+/// The handler's keys, beside those of a handler of this name that is there.
+pub(super) fn handler(wanted: Wanted<'_>, there: Option<&Map<String, Value>>) -> Map<String, Value> {
+    let mut handler = proven(wanted);
+    for (key, ours) in &mut handler {
+        match (there.and_then(|t| t.get(key)), key.as_str()) {
+            (Some(theirs), "pod_annotations") => *ours = joined(theirs, ours),
+            (Some(Value::Bool(theirs)), "privileged_without_host_devices") => *ours = (*theirs).into(),
+            _ => {}
+        }
+    }
+    handler
+}
+
+/// The handler's keys, as they were qualified.
+pub(super) fn proven(wanted: Wanted<'_>) -> Map<String, Value> {
+    let handler = json!({
+        "runtime_type": "io.containerd.kata.v2",
+        "runtime_path": wanted.shim.display().to_string(),
+        "privileged_without_host_devices": true,
+        "pod_annotations": ["io.katacontainers.*"],
+        "options": { "ConfigPath": wanted.config.display().to_string() },
+    });
+    if let Value::Object(map) = handler { map } else { Map::new() }
+}
+
+/// What a handler that is there says otherwise, with the places.
+pub(super) fn told(
+    there: &Map<String, Value>,
+    now: &Map<String, Value>,
+    wanted: Wanted<'_>,
+    place: impl Fn(&[&str]) -> (PathBuf, Option<usize>),
+) -> Vec<ForeignValue> {
+    let keys: [&[&str]; 5] = [
+        &["runtime_type"],
+        &["runtime_path"],
+        &["privileged_without_host_devices"],
+        &["pod_annotations"],
+        &["options", "ConfigPath"],
+    ];
+    let proven = proven(wanted);
+    fn at<'m>(map: &'m Map<String, Value>, key: &[&str]) -> Option<&'m Value> {
+        let (first, rest) = key.split_first()?;
+        rest.iter().try_fold(map.get(*first)?, |value, name| value.get(name))
+    }
+    let theirs = |key: &[&str]| {
+        let (file, line) = place(key);
+        let name = format!("handler {NAME}: {}", key.join("."));
+        ForeignValue::of(&name, (&file, line), at(there, key)?, at(&proven, key)?, at(now, key)?)
+    };
+    // An empty text is none.
+    keys.into_iter().filter(|key| at(there, key).is_some_and(|v| v != "")).filter_map(theirs).collect()
+}
+
+/// The settings that write it in a plugin's section.
+pub(super) fn settings(plugin: &str, handler: &Map<String, Value>) -> Vec<Setting> {
+    let runtime = ["plugins", plugin, "containerd", "runtimes", NAME];
+    let options: Vec<&str> = runtime.into_iter().chain(["options"]).collect();
+    let of = |key: &str| handler.get(key).cloned().unwrap_or_default();
+    let config = of("options").get("ConfigPath").cloned().unwrap_or_default();
+    let keys = ["runtime_type", "runtime_path", "privileged_without_host_devices", "pod_annotations"];
+    let mut all: Vec<Setting> = keys.iter().map(|key| setting(&runtime, key, of(key))).collect();
+    all.push(setting(&options, "ConfigPath", config));
+    all
+}
+
+fn setting(table: &[&str], key: &str, value: Value) -> Setting {
+    Setting { table: table.iter().map(|t| (*t).to_owned()).collect(), key: key.to_owned(), value, why: String::new() }
+}

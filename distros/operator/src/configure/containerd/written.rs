@@ -1,0 +1,159 @@
+//! Whether a handler that was written, or is to be, comes out as it was meant, and everything else as it was.
+
+use super::super::Problem;
+use super::super::runtime_files::NAME;
+use super::super::state::Change;
+use super::super::theirs::ForeignValue;
+use super::files::{Files, Replaced};
+use super::handler::RUNC;
+use super::loaded::{File, GRPC, LoadError, Loaded, Loading, RUNTIME, join, read};
+use root::Root;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+
+/// A handler that was written, to be looked for when everything is read again.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Written {
+    pub(super) main: PathBuf,
+    /// What is read in the place of a file, by a distribution that joins drop-ins itself.
+    pub(super) instead: Replaced,
+    pub(super) loadings: Vec<Loading>,
+    pub(super) handler: Map<String, Value>,
+    /// What a handler of this name that is there says otherwise.
+    pub(in super::super) theirs: Vec<ForeignValue>,
+}
+
+/// What a way of writing the handler comes to.
+pub(super) enum Outcome {
+    /// The handler is the one that was meant, and nothing else changes.
+    Good,
+    /// The handler is not the one that was meant.
+    NotEffective,
+    /// Something else changes.
+    Harm(String),
+}
+
+impl Written {
+    /// What changed files come to, beside what `now` is loaded.
+    pub(super) fn outcome(
+        &self,
+        root: &Root,
+        replaced: &Replaced,
+        changes: &[Change],
+        now: &[(Loading, Loaded)],
+    ) -> Outcome {
+        let mut then = replaced.clone();
+        then.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
+        let mut outcome = Outcome::Good;
+        for (loading, before) in now {
+            let (_, after) = match loaded(root, &then, &self.main, *loading) {
+                Ok(loaded) => loaded,
+                Err(why) => return Outcome::Harm(format!("containerd would not start: {why}")),
+            };
+            let others = |l: &Loaded| {
+                let mut others = l.runtimes.clone();
+                others.remove(NAME);
+                others
+            };
+            let mut left = others(&after);
+            // The default one, written out.
+            if !before.runtimes.contains_key("runc") && left.get("runc") == Some(&json!({ "runtime_type": RUNC })) {
+                left.remove("runc");
+            }
+            if others(before) != left {
+                return Outcome::Harm("other handlers would change".to_owned());
+            }
+            if before.rest != after.rest {
+                return Outcome::Harm("other settings of the CRI plugin would change".to_owned());
+            }
+            if !self.differences(&after).is_empty() {
+                outcome = Outcome::NotEffective;
+            }
+        }
+        outcome
+    }
+
+    /// The handler's keys that are not as they were meant, with what they are.
+    fn differences(&self, loaded: &Loaded) -> Vec<(Vec<String>, Value, Option<Value>)> {
+        let none = Map::new();
+        let found = loaded.runtimes.get(NAME).and_then(Value::as_object).unwrap_or(&none);
+        let mut all = Vec::new();
+        for (key, wanted) in &self.handler {
+            match wanted {
+                Value::Object(options) => {
+                    for (name, wanted) in options {
+                        let found = found.get(key).and_then(|o| o.get(name));
+                        all.push((vec![key.clone(), name.clone()], wanted.clone(), found.cloned()));
+                    }
+                }
+                _ => all.push((vec![key.clone()], wanted.clone(), found.get(key).cloned())),
+            }
+        }
+        all.retain(|(_, wanted, found)| found.as_ref() != Some(wanted));
+        all
+    }
+
+    /// Why the handler would not be there, or not as it was meant.
+    pub(in super::super) fn problems(&self, root: &Root, replaced: &Replaced) -> Vec<Problem> {
+        let mut replaced = replaced.clone();
+        replaced.extend(self.instead.clone());
+        let mut problems: Vec<Problem> = Vec::new();
+        let mut tell = |file: &Path, line, message: String| {
+            let problem = Problem { file: file.to_owned(), line, message };
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        };
+        for loading in &self.loadings {
+            let (files, loaded) = match loaded(root, &replaced, &self.main, *loading) {
+                Ok(loaded) => loaded,
+                Err(why) => {
+                    tell(&self.main, None, format!("containerd would not start: {why}"));
+                    continue;
+                }
+            };
+            if let Some(file) = &loaded.disabled {
+                let message =
+                    "disabled_plugins has containerd's CRI plugin: no handler has an effect until it is taken out";
+                tell(file, line_in(&files, file, &["disabled_plugins"]), message.to_owned());
+            }
+            for (key, wanted, found) in self.differences(&loaded) {
+                let keys: Vec<&str> = key.iter().map(String::as_str).collect();
+                let (file, line) = set_by(&files, &keys).unwrap_or((self.main.as_path(), None));
+                let found = found.map_or_else(|| "not set".to_owned(), |v| v.to_string());
+                tell(file, line, format!("handler {NAME}: {} is {found}, wanted {wanted}", key.join(".")));
+            }
+        }
+        problems
+    }
+}
+
+/// The files that are read, and what they come to.
+///
+/// # Errors
+///
+/// Why containerd would not start.
+pub(super) fn loaded(
+    root: &Root,
+    replaced: &Replaced,
+    main: &Path,
+    loading: Loading,
+) -> Result<(Vec<File>, Loaded), LoadError> {
+    let files = read(&Files { root, replaced }, main, loading)?;
+    let loaded = join(&files, loading)?;
+    Ok((files, loaded))
+}
+
+/// The last file that sets a key of the handler, and the line in it.
+pub(super) fn set_by<'a>(files: &'a [File], key: &[&str]) -> Option<(&'a Path, Option<usize>)> {
+    files.iter().rev().find_map(|file| {
+        [RUNTIME, GRPC].iter().find_map(|plugin| {
+            let path = [&["plugins", plugin, "containerd", "runtimes", NAME], key].concat();
+            Some((file.path.as_path(), Some(file.line(&path)?)))
+        })
+    })
+}
+
+fn line_in(files: &[File], file: &Path, key: &[&str]) -> Option<usize> {
+    files.iter().find(|f| f.path == file)?.line(key)
+}

@@ -1,0 +1,103 @@
+//! The initrd that guests boot: what is in it, and what speaks against it as the initrd of a kernel.
+
+use model::kata_version::KataVersion;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// What is in an initrd.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Initrd {
+    /// It was looked into.
+    Has {
+        /// The kernels that it has modules for: `6.12.48+deb13-amd64`.
+        modules: BTreeSet<String>,
+        /// Whether Kata's agent is seen in it: a file of that name, or an `init` that is the agent.
+        agent: bool,
+    },
+    /// It is compressed in a way that this program does not read.
+    Unread(String),
+    /// It is none, or cut short: no kernel would unpack it.
+    Broken(String),
+}
+
+impl Initrd {
+    /// What speaks against it as the initrd of a kernel.
+    pub(super) fn against(&self, kernel: &str) -> Option<String> {
+        match self {
+            Initrd::Has { modules, .. } => {
+                let release = release_of(kernel).filter(|r| !modules.is_empty() && !modules.contains(*r))?;
+                let others: Vec<&str> = modules.iter().map(String::as_str).collect();
+                Some(format!("is not one of {kernel}: it has modules for {} and none for {release}", others.join(", ")))
+            }
+            Initrd::Unread(_) => None,
+            Initrd::Broken(why) => Some(format!("is unpacked by no kernel: {why}")),
+        }
+    }
+}
+
+/// A kernel's release by its path: `/boot/vmlinuz-6.12.48+deb13-amd64`, `/usr/lib/modules/6.19.10/vmlinuz`.
+fn release_of(kernel: &str) -> Option<&str> {
+    match kernel.rsplit('/').next()? {
+        "vmlinuz" | "vmlinux" | "Image" => kernel.rsplit('/').nth(1),
+        name => name.split_once('-').map(|(_, release)| release),
+    }
+}
+
+/// Something to know of an initrd.
+pub(super) struct Judged {
+    /// What to know.
+    pub(super) text: String,
+    /// Whether it speaks against the initrd.
+    pub(super) in_doubt: bool,
+}
+
+/// What to know of an initrd: by what is in it, else by its name.
+pub(super) fn judged(kernel: &str, initrd: &str, found: Option<&Initrd>, kata: KataVersion) -> Vec<Judged> {
+    let doubt = |text| Judged { text, in_doubt: true };
+    let mut all = Vec::new();
+    if let Some(Initrd::Unread(why)) = found {
+        all.push(doubt(format!("{initrd} was not looked into: {why}")));
+    }
+    let Some(found @ (Initrd::Has { .. } | Initrd::Broken(_))) = found else {
+        all.extend(name_in_doubt(kernel, initrd, kata).map(doubt));
+        return all;
+    };
+    all.extend(found.against(kernel).map(|why| doubt(format!("{initrd} {why}"))));
+    if let Initrd::Has { modules, agent } = found {
+        if !agent {
+            all.push(doubt(format!(
+                "Kata's agent is not seen in {initrd}: neither a kata-agent nor an init that is one"
+            )));
+        }
+        if modules.is_empty() {
+            let text = format!("{initrd} has no modules: whatever a guest needs must be built into {kernel}");
+            all.push(Judged { text, in_doubt: false });
+        }
+    }
+    all
+}
+
+/// What an initrd's name says against it.
+fn name_in_doubt(kernel: &str, initrd: &str, kata: KataVersion) -> Option<String> {
+    let name = initrd.rsplit('/').next()?;
+    let release = release_of(kernel)?;
+    if name.contains(release) {
+        // As dracut, initramfs-tools and mkinitrd call them.
+        let hosts = ["initrd.img-", "initramfs-", "initrd-"]
+            .iter()
+            .any(|p| name.strip_prefix(p).is_some_and(|n| n.starts_with(release)));
+        return hosts.then(|| {
+            format!("{initrd} is what this machine itself boots, by its name: Kata needs one with its agent")
+        });
+    }
+    let versions = name
+        .split(['-', '_'])
+        .filter(|w| w.split('.').take(2).filter(|n| n.starts_with(|c: char| c.is_ascii_digit())).count() == 2);
+    // Kata's own version is another matter.
+    let kata = format!("{}.{}", kata.major, kata.minor);
+    let another =
+        versions.into_iter().any(|w| !w.starts_with(&kata) && !release.starts_with(w.trim_end_matches(".img")));
+    another
+        .then(|| format!("{initrd} is of another kernel than {kernel}, by its name: its modules are not this kernel's"))
+}

@@ -1,0 +1,189 @@
+//! Files that are taken back.
+//!
+//! Of a file that others have edited since only our own keys are taken back (`keys`).
+
+use super::change::{PendingFile, begin};
+use super::keys;
+use super::lock::Lock;
+use super::state::{self, Change, ChangeError, STATE, State, VERSION};
+use super::today::{Today, today};
+use root::Root;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Something of ours that was not taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub why: String,
+}
+
+/// What became of everything that was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reverted {
+    /// Each as a change from what stood there to what stands there now; an empty `after` with the file gone.
+    pub restored: Vec<Change>,
+    /// What is still there.
+    pub kept: Vec<Kept>,
+}
+
+/// Takes everything back: whole files of ours that are as they were written, our keys in those that we edited.
+///
+/// What others changed of ours stays, and stays in the state, unless it is forced; what cannot be taken back does not
+/// keep the rest from it, nor does a disk on which there is no space to note what is under way. It can be tried again.
+///
+/// # Errors
+///
+/// That what is left of the state, or of our folders, cannot be removed.
+pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> Result<Reverted, ChangeError> {
+    let mut reverted = Reverted::default();
+    let mut unwritten = Vec::new();
+    let mut steps = Vec::new();
+    for file in &state.files {
+        let keep = |why: String| Kept { path: file.path.clone(), why };
+        match back(root, state, file, force) {
+            Ok((step, changed)) => {
+                if !changed.is_empty() && !force {
+                    reverted.kept.push(keep(format!("{} has another value by now", changed.join(", "))));
+                }
+                steps.push(step);
+            }
+            Err(why) => reverted.kept.push(keep(why)),
+        }
+    }
+    let change = |step: &PendingFile| Change {
+        path: step.file.path.clone(),
+        before: step.now.as_ref().map(|n| String::from_utf8_lossy(&n.bytes).into_owned()),
+        after: step.target.clone().unwrap_or_default(),
+    };
+    if lock.is_none() {
+        reverted.restored = steps.iter().filter(|s| !s.is_done()).map(change).collect();
+        return Ok(reverted);
+    }
+    // Whoever names a file before it: containerd does not start with an import of a file that has gone.
+    let is_handler = |step: &PendingFile| state.configurations.iter().any(|c| c.handler.contains(&step.file.path));
+    steps.reverse();
+    steps.sort_by_key(|step| !is_handler(step));
+    let mut carry_out = |step: PendingFile| {
+        let (path, restored) = (step.file.path.clone(), (!step.is_done()).then(|| change(&step)));
+        let taken = step.take(root, state.attributes.get(&path));
+        match &taken {
+            Ok(()) => reverted.restored.extend(restored),
+            Err(error) => reverted.kept.push(Kept { path, why: error.to_string() }),
+        }
+        taken.is_ok()
+    };
+    let note = |steps: &[PendingFile]| {
+        let mut left = state.clone();
+        begin(&mut left, steps);
+        let same = left == *state;
+        // One of an earlier form, or of none, is written in this one.
+        left.version = VERSION;
+        if same { Ok(()) } else { state::write(root, &left) }
+    };
+    let mut noted = note(&steps);
+    if noted.is_err() {
+        // No space, perhaps. What only goes needs no note, and makes some.
+        let (goes, rest): (Vec<PendingFile>, Vec<PendingFile>) =
+            steps.into_iter().partition(|s| s.target.is_none() && !is_handler(s));
+        for step in goes {
+            carry_out(step);
+        }
+        steps = rest;
+        noted = note(&steps);
+    }
+    let mut stuck = false;
+    for step in steps {
+        let (is_handler, in_place) = (is_handler(&step), step.is_in_place());
+        let why = match &noted {
+            // Half of it would be taken for somebody's edit.
+            Err(error) if in_place => Some(error.to_string()),
+            _ if stuck && is_handler && step.target.is_none() => Some("what may name it is not taken back".to_owned()),
+            _ => None,
+        };
+        stuck |= match why {
+            Some(why) => {
+                unwritten.push(Kept { path: step.file.path, why });
+                is_handler
+            }
+            None => !carry_out(step) && is_handler,
+        };
+    }
+    reverted.kept.append(&mut unwritten);
+    match reverted.kept.is_empty() {
+        true => remove_state(root, state)?,
+        false => keep_state(root, state, &mut reverted),
+    }
+    Ok(reverted)
+}
+
+/// Writes a state of what was not taken back.
+fn keep_state(root: &Root, state: &State, reverted: &mut Reverted) {
+    let kept = |file: &Change| reverted.kept.iter().any(|k| k.path == file.path);
+    let mut left = State { version: VERSION, earlier: BTreeMap::new(), in_place: Vec::new(), ..state.clone() };
+    left.files.retain(kept);
+    left.configurations.iter_mut().for_each(|c| c.keep(|path| left.files.iter().any(|f| f.path == *path)));
+    left.configurations.retain(|c| !c.files.is_empty());
+    if let Err(error) = state::write(root, &left) {
+        // The one that is there knows of more than is left, and does no harm.
+        reverted.kept.push(Kept { path: STATE.into(), why: error.to_string() });
+    }
+}
+
+/// Removes the state, and the folders that were made.
+fn remove_state(root: &Root, state: &State) -> Result<(), ChangeError> {
+    let (above, others): (Vec<_>, Vec<_>) = state.directories.iter().partition(|d| Path::new(STATE).starts_with(d));
+    for folder in others.iter().rev() {
+        // Others may have put something there; then it stays.
+        root.remove_empty_folder(folder)?;
+    }
+    if let Some(place) = root.place_itself(Path::new(STATE))? {
+        place.remove()?;
+    }
+    let own = Path::new(STATE).parent().map(Path::to_owned);
+    for folder in own.iter().chain(above.into_iter().rev()) {
+        root.remove_empty_folder(folder)?;
+    }
+    Ok(())
+}
+
+/// What takes a file back, and the keys that were changed by others; or why it stays.
+fn back(root: &Root, state: &State, file: &Change, force: bool) -> Result<(PendingFile, Vec<String>), String> {
+    let mut step = match PendingFile::new(root, file.clone(), None) {
+        Ok(step) => step,
+        // A FIFO, something huge: the folder is the same, and what stands there is replaced.
+        Err(error) if force => {
+            let place = root.place(&file.path).map_err(|e| e.to_string())?.ok_or_else(|| error.to_string())?;
+            let target = file.before.clone();
+            let step = PendingFile { file: file.clone(), target, place: Some(place), now: None, blocked: true };
+            return Ok((step, Vec::new()));
+        }
+        Err(error) => return Err(error.to_string()),
+    };
+    if step.now.is_some() && step.text().is_none() && !force {
+        return Err("expected UTF-8 text".to_owned());
+    }
+    let text = step.text().map(str::to_owned);
+    let found = match &step.now {
+        Some(_) if text.is_none() => Today::Foreign,
+        _ => today(state, file, text.as_deref()),
+    };
+    let (target, changed) = match found {
+        Today::Ours => (file.before.clone(), Vec::new()),
+        Today::Gone if !force => (None, Vec::new()),
+        Today::Back => (text, Vec::new()),
+        Today::Edited(taken) if !force || taken.changed.is_empty() => (taken.text, taken.changed),
+        Today::Edited(_) => {
+            let now = text.unwrap_or_default();
+            let forced = keys::take_back(&now, file.before.as_deref(), &file.after, true);
+            (forced.map_err(|e| e.to_string())?.text, Vec::new())
+        }
+        Today::Foreign if !force => return Err("it has been changed since kata-osinfo wrote it".to_owned()),
+        Today::Gone | Today::Foreign => (file.before.clone(), Vec::new()),
+    };
+    step.target = target;
+    Ok((step, changed))
+}

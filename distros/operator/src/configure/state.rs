@@ -1,0 +1,215 @@
+//! What this program has configured on a machine, and the file in which it says so.
+//!
+//! Each of Kata's configurations has its own profile, and its own files.
+
+mod older;
+
+use older::{Form, Older};
+use root::{Attributes, Root, RootError};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+/// Where the state of a machine is kept.
+pub const STATE: &str = "/var/lib/kata-osinfo/configured.json";
+
+/// The form that is written.
+pub(super) const VERSION: u32 = 3;
+
+/// Bytes of a state: it has several texts of each file.
+pub(super) const MAX_STATE: u64 = 64 << 20;
+
+/// One file, as it was and as it is to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// Its path on the machine, with no links in it.
+    pub path: PathBuf,
+    /// The text before; `None` where there was no file.
+    pub before: Option<String>,
+    /// The text after.
+    pub after: String,
+}
+
+impl Change {
+    /// A unified diff, empty where nothing changes.
+    pub fn diff(&self) -> String {
+        let before = self.before.as_deref().unwrap_or_default();
+        let path = self.path.display();
+        let old = match self.before {
+            Some(_) => format!("a{path}"),
+            None => "/dev/null".to_owned(),
+        };
+        similar::TextDiff::from_lines(before, &self.after)
+            .unified_diff()
+            .context_radius(3)
+            .header(&old, &format!("b{path}"))
+            .to_string()
+    }
+}
+
+/// What this program has configured on a machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// The state's form: 3. Up to form 2 there was one configuration.
+    pub version: u32,
+    /// Each of Kata's configurations, the last one last.
+    pub configurations: Vec<Configured>,
+    /// Every file that was written.
+    pub files: Vec<Change>,
+    /// Directories that were made, the outermost first.
+    pub directories: Vec<PathBuf>,
+    /// Owner, mode and attributes of files that were there before.
+    #[serde(default)]
+    pub attributes: BTreeMap<PathBuf, Attributes>,
+    /// Texts that stood there when a change began that is not finished.
+    #[serde(default)]
+    pub earlier: BTreeMap<PathBuf, String>,
+    /// Files of several names, which are being written in place: what stands there may be half of it.
+    #[serde(default)]
+    pub in_place: Vec<PathBuf>,
+}
+
+/// One of Kata's configurations that this program has configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Configured {
+    /// Its file, with no links in it; from a state before form 3 its folder, where that is all that is known.
+    pub config: PathBuf,
+    /// The profile's name.
+    pub profile: String,
+    /// Whether it is fit for production.
+    pub production: bool,
+    /// What was to be known about it.
+    pub notes: Vec<String>,
+    /// Every file that was written for it.
+    pub files: Vec<PathBuf>,
+    /// Those of them that make it the handler.
+    pub handler: Vec<PathBuf>,
+}
+
+impl Configured {
+    /// Whether it is that of a file.
+    pub(super) fn is_of(&self, config: &Path) -> bool {
+        self.config == config || config.parent() == Some(&self.config)
+    }
+
+    /// Lets go of files.
+    pub(super) fn keep(&mut self, which: impl Fn(&PathBuf) -> bool) {
+        self.files.retain(&which);
+        self.handler.retain(&which);
+    }
+}
+
+impl State {
+    /// The configuration that a file was written for.
+    pub(super) fn owner(&self, file: &Path) -> Option<&Configured> {
+        self.configurations.iter().find(|c| c.files.iter().any(|f| f == file))
+    }
+
+    /// The state with one configuration in the place of what was written for it before, and its files.
+    ///
+    /// A file that is written for it is no other's any more, and there is one handler.
+    pub(super) fn with(mut self, this: Configured, files: Vec<Change>) -> State {
+        self.configurations.retain(|c| !c.is_of(&this.config));
+        for other in &mut self.configurations {
+            let handler = if this.handler.is_empty() { Vec::new() } else { other.handler.clone() };
+            other.keep(|file| !this.files.contains(file) && !handler.contains(file));
+        }
+        self.configurations.retain(|c| !c.files.is_empty());
+        self.configurations.push(this);
+        State { configurations: self.configurations, files, ..State::default() }
+    }
+
+    /// What configurations lose to another one.
+    pub(super) fn lost<'s>(&'s self, this: &'s Configured) -> impl Iterator<Item = String> + 's {
+        self.configurations.iter().filter_map(|c| {
+            let (config, profile) = (c.config.display(), &c.profile);
+            if c.is_of(&this.config) {
+                let differs = c.profile != this.profile;
+                return differs.then(|| {
+                    format!("what {config} was configured with for {profile} goes: this is for {}", this.profile)
+                });
+            }
+            let loses = |files: &[PathBuf]| files.iter().any(|f| this.files.contains(f));
+            match (this.handler.is_empty() || c.handler.is_empty(), loses(&c.files)) {
+                (false, _) => {
+                    Some(format!("the handler was {config}'s, configured for {profile}: it becomes this one's"))
+                }
+                (true, true) => {
+                    Some(format!("{config}, configured for {profile}, has the same drop-ins: these become this one's"))
+                }
+                (true, false) => None,
+            }
+        })
+    }
+}
+
+/// Why the state cannot be read, or files were not written or not taken back.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// Below the root something cannot be read or written.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// The state is not one of ours.
+    #[error(
+        "{STATE} is not a state of this program: {0}; `kata-osinfo unconfigure --force` takes back what says itself that it is ours"
+    )]
+    State(String),
+    /// The state is of another version of this program.
+    #[error("{STATE} has the form {0}, this program knows 1 to {VERSION}: use the kata-osinfo that wrote it")]
+    Version(u32),
+    /// A file of ours is not as this program left it.
+    #[error(
+        "{0} has been changed since kata-osinfo wrote it: move what was changed to a drop-in of your own and remove the file, or `kata-osinfo unconfigure --force`"
+    )]
+    Changed(PathBuf),
+    /// A file is not as it was looked at.
+    #[error("{0} was changed just now: try again")]
+    Meanwhile(PathBuf),
+    /// Another one holds the lock.
+    #[error("another kata-osinfo is configuring this machine, for more than {0} s now: wait for it or end it")]
+    Locked(u64),
+}
+
+/// What was configured, if anything.
+///
+/// # Errors
+///
+/// That the state cannot be read.
+pub fn read(root: &Root) -> Result<Option<State>, ChangeError> {
+    let Some(held) = root.place_itself(Path::new(STATE))?.map(|p| p.read(MAX_STATE)).transpose()?.flatten() else {
+        return Ok(None);
+    };
+    let broken = |e: serde_json::Error| ChangeError::State(e.to_string());
+    let Form { version } = serde_json::from_slice(&held.bytes).map_err(broken)?;
+    let state: State = match version {
+        1 | 2 => serde_json::from_slice::<Older>(&held.bytes).map_err(broken)?.into(),
+        VERSION => serde_json::from_slice(&held.bytes).map_err(broken)?,
+        _ => return Err(ChangeError::Version(version)),
+    };
+    let paths = state.files.iter().map(|f| &f.path).chain(&state.directories);
+    match paths.into_iter().find(|p| !is_plain(p)) {
+        Some(odd) => Err(ChangeError::State(format!("{} is no plain absolute path", odd.display()))),
+        None => Ok(Some(state)),
+    }
+}
+
+/// Whether a path is absolute, with no `..` in it.
+pub(super) fn is_plain(path: &Path) -> bool {
+    path.is_absolute() && path.components().skip(1).all(|c| matches!(c, Component::Normal(_)))
+}
+
+/// Writes the state, for root alone.
+pub(super) fn write(root: &Root, state: &State) -> Result<(), ChangeError> {
+    let mut text = serde_json::to_string_pretty(state).map_err(|e| ChangeError::State(e.to_string()))?;
+    text.push('\n');
+    let place = root.make_place_itself(Path::new(STATE))?;
+    // What it holds may be secret, and whoever may not read the files may not read their copies either.
+    let own = Attributes::private();
+    if place.read(MAX_STATE)?.is_some_and(|old| old.bytes == text.as_bytes() && old.attributes.mode == own.mode) {
+        return Ok(());
+    }
+    Ok(place.write(text.as_bytes(), Some(&own))?)
+}

@@ -1,0 +1,37 @@
+//! TOML as JSON, and where in a text something stands.
+
+use serde_json::Value;
+use toml_edit::{Item, TableLike};
+
+/// TOML as JSON; dates as their text.
+pub(super) fn value_of(item: &Item) -> Value {
+    match item {
+        Item::Value(value) => plain(value),
+        Item::Table(table) => table_of(table),
+        Item::ArrayOfTables(tables) => tables.iter().map(|t| table_of(t)).collect(),
+        Item::None => Value::Null,
+    }
+}
+
+/// A table as an object.
+pub(super) fn table_of(table: &dyn TableLike) -> Value {
+    table.iter().map(|(k, v)| (k.to_owned(), value_of(v))).collect::<serde_json::Map<_, _>>().into()
+}
+
+fn plain(value: &toml_edit::Value) -> Value {
+    use toml_edit::Value as Toml;
+    match value {
+        Toml::String(s) => s.value().clone().into(),
+        Toml::Integer(i) => (*i.value()).into(),
+        Toml::Float(f) => (*f.value()).into(),
+        Toml::Boolean(b) => (*b.value()).into(),
+        Toml::Datetime(d) => d.value().to_string().into(),
+        Toml::Array(array) => array.iter().map(plain).collect(),
+        Toml::InlineTable(table) => table_of(table),
+    }
+}
+
+/// The line, from 1, of a byte of a text.
+pub(super) fn line_of(text: &str, at: usize) -> usize {
+    text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1
+}

@@ -1,0 +1,175 @@
+//! Packages that a build needs, by package manager.
+
+use crate::process::quoted;
+use model::package_manager::PackageManager;
+use model::release::Release;
+
+/// What virtiofsd's build needs.
+pub(super) fn of_virtiofsd(release: &Release) -> Vec<&'static str> {
+    let bookworm = is_bookworm(release);
+    match release.package_manager {
+        // bookworm's own rustc is 1.63; rustc-web is the one that its browsers are built with.
+        PackageManager::Apt if bookworm => {
+            vec![
+                "rustc-web",
+                "cargo-web",
+                "gcc",
+                "libc6-dev",
+                "pkg-config",
+                "libcap-ng-dev",
+                "libseccomp-dev",
+                "ca-certificates",
+            ]
+        }
+        PackageManager::Apt => {
+            vec![
+                "rustc",
+                "cargo",
+                "gcc",
+                "libc6-dev",
+                "pkg-config",
+                "libcap-ng-dev",
+                "libseccomp-dev",
+                "ca-certificates",
+            ]
+        }
+        PackageManager::Dnf | PackageManager::Yum => {
+            vec!["rust", "cargo", "gcc", "libcap-ng-devel", "libseccomp-devel"]
+        }
+        PackageManager::Zypper => vec!["rust", "cargo", "gcc", "libcap-ng-devel", "libseccomp-devel"],
+        PackageManager::Pacman => vec!["rust", "gcc", "libcap-ng", "libseccomp"],
+        PackageManager::Emerge => vec!["dev-lang/rust-bin", "sys-libs/libcap-ng", "sys-libs/libseccomp"],
+        // A shell with them: what follows is run in it.
+        PackageManager::Nix => vec!["rustc", "cargo", "gcc", "libcap_ng", "libseccomp"],
+        PackageManager::Apk => vec!["rust", "cargo", "build-base", "libcap-ng-dev", "libseccomp-dev"],
+    }
+}
+
+/// What QEMU's build needs.
+pub(super) fn of_qemu(manager: PackageManager) -> Vec<&'static str> {
+    match manager {
+        PackageManager::Apt => vec![
+            "gcc",
+            "make",
+            "ninja-build",
+            "pkg-config",
+            "python3-venv",
+            "flex",
+            "bison",
+            "libglib2.0-dev",
+            "libcap-ng-dev",
+            "libseccomp-dev",
+            "libattr1-dev",
+            "libaio-dev",
+            "liburing-dev",
+            "libnuma-dev",
+        ],
+        PackageManager::Dnf | PackageManager::Yum => vec![
+            "gcc",
+            "make",
+            "ninja-build",
+            "pkgconf-pkg-config",
+            "python3",
+            "flex",
+            "bison",
+            "glib2-devel",
+            "libcap-ng-devel",
+            "libseccomp-devel",
+            "libattr-devel",
+            "libaio-devel",
+            "liburing-devel",
+            "numactl-devel",
+        ],
+        PackageManager::Zypper => vec![
+            "gcc",
+            "make",
+            "ninja",
+            "pkg-config",
+            "python3",
+            "flex",
+            "bison",
+            "glib2-devel",
+            "libcap-ng-devel",
+            "libseccomp-devel",
+            "libattr-devel",
+            "libaio-devel",
+            "liburing-devel",
+            "libnuma-devel",
+        ],
+        PackageManager::Pacman => vec![
+            "base-devel",
+            "ninja",
+            "python",
+            "glib2",
+            "libcap-ng",
+            "libseccomp",
+            "attr",
+            "libaio",
+            "liburing",
+            "numactl",
+        ],
+        PackageManager::Emerge => vec![
+            "dev-build/ninja",
+            "dev-libs/glib",
+            "sys-libs/libcap-ng",
+            "sys-libs/libseccomp",
+            "sys-apps/attr",
+            "dev-libs/libaio",
+            "sys-libs/liburing",
+            "sys-process/numactl",
+        ],
+        PackageManager::Nix => vec![
+            "gcc",
+            "gnumake",
+            "ninja",
+            "pkg-config",
+            "python3",
+            "flex",
+            "bison",
+            "glib",
+            "libcap_ng",
+            "libseccomp",
+            "attr",
+            "libaio",
+            "liburing",
+            "numactl",
+        ],
+        PackageManager::Apk => vec![
+            "build-base",
+            "samurai",
+            "pkgconf",
+            "python3",
+            "flex",
+            "bison",
+            "glib-dev",
+            "libcap-ng-dev",
+            "libseccomp-dev",
+            "attr-dev",
+            "libaio-dev",
+            "liburing-dev",
+            "numactl-dev",
+            "linux-headers",
+        ],
+    }
+}
+
+/// Whether it is Debian 12, whose rustc is too old.
+pub(super) fn is_bookworm(release: &Release) -> bool {
+    release.distro == "debian" && release.version == "12"
+}
+
+/// The command that installs packages.
+pub(super) fn install(manager: PackageManager, packages: &[&str]) -> String {
+    let command = match manager {
+        PackageManager::Apt => "apt-get update && apt-get install -y --no-install-recommends",
+        PackageManager::Dnf => "dnf install -y",
+        PackageManager::Yum => "yum install -y",
+        PackageManager::Zypper => "zypper --non-interactive install",
+        PackageManager::Pacman => "pacman -S --noconfirm --needed",
+        PackageManager::Apk => "apk add",
+        PackageManager::Emerge => "emerge --noreplace",
+        PackageManager::Nix => "nix-shell -p",
+    };
+    let packages: Vec<String> = packages.iter().map(|p| quoted(p)).collect();
+    format!("{command} {}", packages.join(" "))
+}

@@ -1,0 +1,101 @@
+//! What is to be installed, and what an installer would do for it.
+
+use super::{Installer, Place};
+use crate::packages::Installed;
+use crate::process::quoted;
+use serde::Serialize;
+
+/// What is to be installed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Packages by name.
+    pub packages: Vec<String>,
+    /// Repositories to enable for them.
+    pub repositories: Vec<String>,
+    /// Modules of the package manager to enable for them.
+    pub modules: Vec<String>,
+}
+
+/// What an installer would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Plan {
+    /// The installer's name.
+    pub installer: Installer,
+    /// Whether it is run here; else its commands are told only.
+    pub exercised: bool,
+    /// Where it runs.
+    pub place: Place,
+    /// What was asked for.
+    pub packages: Vec<String>,
+    /// Of these, what is there already.
+    pub already: Vec<Installed>,
+    /// Repositories and modules that are enabled first.
+    pub enables: Vec<String>,
+    /// The commands, in order.
+    pub commands: Vec<Vec<String>>,
+    /// The same for a shell, with variables and `chroot`.
+    pub shell: Vec<String>,
+    /// Whether they run with settings of this program's own, which end with it: run by hand they would also run what the
+    /// root's or this machine's settings name.
+    pub guarded: bool,
+    /// Every package that would be changed; `None` where no simulation could tell.
+    pub changes: Option<Vec<PackageChange>>,
+}
+
+/// One package that an installer would change.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct PackageChange {
+    /// What would happen to it.
+    pub action: Action,
+    /// Its name.
+    pub package: String,
+    /// The new version, or the one that would go.
+    pub version: String,
+}
+
+/// What would happen to a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// It is new.
+    Install,
+    /// Its version changes.
+    Upgrade,
+    /// It goes.
+    Remove,
+}
+
+impl Plan {
+    /// The plan for people.
+    pub fn told(&self) -> String {
+        let mut out = String::new();
+        for package in &self.already {
+            out += &format!("{} {} is installed already\n", package.package, package.version);
+        }
+        for enabled in &self.enables {
+            out += &format!("enables {enabled}\n");
+        }
+        match self.guarded {
+            false => self.shell.iter().for_each(|line| out += &format!("runs {line}\n")),
+            // A comment to whoever pastes it: the settings are gone by then, and their place may be somebody else's.
+            true => self.commands.iter().for_each(|command| {
+                let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
+                out += &format!("# runs, with settings of its own that keep hooks out, {}\n", words.join(" "));
+            }),
+        }
+        for change in self.changes.iter().flatten() {
+            let verb = match change.action {
+                Action::Install => "installs",
+                Action::Upgrade => "upgrades to",
+                Action::Remove => "removes",
+            };
+            out += &format!("  {verb} {} {}\n", change.package, change.version);
+        }
+        if self.changes.is_none() && !self.commands.is_empty() {
+            out += "  what it changes besides cannot be told before it runs\n";
+        }
+        let lines: Vec<String> = out.lines().map(model::diagnostic::printable).collect();
+        lines.iter().map(|l| format!("{l}\n")).collect()
+    }
+}

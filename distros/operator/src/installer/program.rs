@@ -1,0 +1,79 @@
+//! The programs that install packages.
+
+use serde::Serialize;
+
+/// A program that installs packages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Installer {
+    /// Debian, Ubuntu.
+    Apt,
+    /// Fedora, Enterprise Linux ≥ 8.
+    Dnf,
+    /// Enterprise Linux 7, Amazon Linux 2.
+    Yum,
+    /// Minimal images of Enterprise Linux.
+    Microdnf,
+    /// openSUSE, SLES.
+    Zypper,
+    /// Arch.
+    Pacman,
+    /// Alpine.
+    Apk,
+    /// Gentoo.
+    Emerge,
+    /// Fedora CoreOS, Silverblue, RHEL CoreOS: packages layered on an image.
+    RpmOstree,
+    /// openSUSE MicroOS, SLE Micro: packages installed into the next snapshot.
+    TransactionalUpdate,
+    /// NixOS.
+    Nix,
+}
+
+impl Installer {
+    /// All of them.
+    pub const ALL: &'static [Installer] = &[
+        Installer::Apt,
+        Installer::Dnf,
+        Installer::Yum,
+        Installer::Microdnf,
+        Installer::Zypper,
+        Installer::Pacman,
+        Installer::Apk,
+        Installer::Emerge,
+        Installer::RpmOstree,
+        Installer::TransactionalUpdate,
+        Installer::Nix,
+    ];
+
+    /// The name people know it by.
+    pub fn name(self) -> &'static str {
+        match self {
+            Installer::Apt => "apt",
+            Installer::Dnf => "dnf",
+            Installer::Yum => "yum",
+            Installer::Microdnf => "microdnf",
+            Installer::Zypper => "zypper",
+            Installer::Pacman => "pacman",
+            Installer::Apk => "apk",
+            Installer::Emerge => "emerge",
+            Installer::RpmOstree => "rpm-ostree",
+            Installer::TransactionalUpdate => "transactional-update",
+            Installer::Nix => "nix",
+        }
+    }
+
+    /// The program's file name.
+    pub fn program(self) -> &'static str {
+        match self {
+            Installer::Apt => "apt-get",
+            Installer::Nix => "nix-env",
+            other => other.name(),
+        }
+    }
+
+    /// Whether it is run; else its command is told and left to the admin.
+    pub fn is_exercised(self) -> bool {
+        matches!(self, Installer::Apt | Installer::Dnf | Installer::Zypper | Installer::Pacman)
+    }
+}
