@@ -221,7 +221,7 @@ fn record(
 ) -> Result<Manifest, Failure> {
     job.enter(Phase::Record);
     let tree = workshop.rootfs();
-    let packages = job.family.packages(&job.runner, &tree)?;
+    let packages = job.family.packages(&tree)?;
     let requested: Vec<String> = wanted.iter().map(ToString::to_string).collect();
     let origins = job.family.origins(&job.runner, &tree, &workshop.dir, &requested, &packages)?;
     Ok(Manifest {

@@ -4,7 +4,7 @@
 //! no root of the machine's own architecture. RPM's is read by this machine's `rpm`; a root's own program is never run.
 
 mod apk;
-mod dpkg;
+pub mod dpkg;
 mod pacman;
 mod portage;
 mod rpm;

@@ -95,8 +95,8 @@ impl Family for Apt {
         Ok(Box::new(AptArchives { release, access }))
     }
 
-    fn packages(&self, runner: &Runner<'_>, tree: &Path) -> Result<Vec<Package>, Failure> {
-        installed::packages(runner, tree)
+    fn packages(&self, tree: &Path) -> Result<Vec<Package>, Failure> {
+        installed::packages(tree)
     }
 
     fn origins(
