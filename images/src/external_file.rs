@@ -2,7 +2,7 @@
 
 use crate::digest;
 use crate::error::Failure;
-use crate::runner::{in_path, tied};
+use crate::runner::{has_program, tied};
 use model::redact::Redactor;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -204,7 +204,7 @@ fn fetch(address: &str, to: &Path, limit: u64, cancel: &AtomicBool) -> Result<()
     let redactor = Redactor::knowing([address]);
     let failed =
         |detail: String| ExternalFileError::Fetch { address: redactor.text(address), detail: redactor.text(&detail) };
-    if !in_path("curl") {
+    if !has_program("curl") {
         return Err(failed("program `curl` is not installed".to_owned()));
     }
     let spawned = tied("curl")

@@ -4,6 +4,7 @@ use crate::error::{Cause, CommandFailure, Failure};
 use crate::progress::{Phase, Progress};
 use crate::sandbox::{BindMount, Network, Sandbox};
 use model::redact::Redactor;
+use root::Root;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
@@ -264,10 +265,9 @@ pub(crate) fn tied(program: &str) -> Command {
     command
 }
 
-/// Whether a program is in `PATH` or where administrators' programs are.
-pub(crate) fn in_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+/// Whether this machine has a program, in the folders that all of this project looks in, whatever `PATH` says.
+pub(crate) fn has_program(program: &str) -> bool {
+    Root::default().which(program).is_some()
 }
 
 #[cfg(test)]

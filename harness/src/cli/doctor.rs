@@ -9,6 +9,7 @@ use crate::memory;
 use crate::progress::tell;
 use anyhow::Context as _;
 use model::diagnostic::error_chain;
+use root::Root;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -166,10 +167,8 @@ fn look() -> Vec<Finding> {
 }
 
 fn program(name: &'static str, why: &str, packages: &'static [&'static str]) -> Finding {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    // Administrators' programs are not in every user's PATH.
-    let more = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-    let found = std::env::split_paths(&path).chain(more).map(|dir| dir.join(name)).find(|p| p.is_file());
+    // Not by PATH: administrators' programs are not in every user's.
+    let found = Root::default().which(name);
     let seen = found.as_ref().map_or_else(|| format!("not found; it {why}"), |p| p.display().to_string());
     Finding { subject: Subject::Program(name), ok: found.is_some(), seen, packages, needed: true }
 }
