@@ -1,11 +1,16 @@
 //! Runs other programs: in their own process group, with a deadline, stoppable, their last lines kept.
+//!
+//! An [`operator::process::Invocation`] cannot be cancelled, tells nobody a line, and keeps the beginning of what is said,
+//! where a failure's cause stands at the end.
+//! How a child is waited for and ended is the same.
+//! That it dies with this process is what the command is prepared for: [`of_machine`], [`of_tree`] and [`tied`].
 
 use crate::error::{Cause, CommandFailure, Failure};
 use crate::progress::{Phase, Progress};
 use crate::sandbox::{BindMount, Network, Sandbox};
 use model::redact::Redactor;
+use operator::process;
 use root::Root;
-use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -22,8 +27,8 @@ const KEPT: usize = 400;
 const LINE: usize = 4096;
 /// Bytes of output that are kept where it is wanted: that of a tree's program is not to be trusted.
 const OUTPUT: u64 = 64 << 20;
-/// How long a child may take to obey SIGTERM.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long it takes at most until a job that is cancelled or late is ended.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What all commands of one job share.
 pub(crate) struct Runner<'a> {
@@ -155,17 +160,15 @@ impl Runner<'_> {
 
     fn wait(&self, child: &mut Child) -> Result<ExitStatus, Failure> {
         loop {
-            let ended = child
-                .try_wait()
+            let ended = process::wait(child, LOOK)
                 .map_err(|source| Failure::from(Cause::Io { context: "waiting for a child".to_owned(), source }))?;
             if let Some(status) = ended {
                 return Ok(status);
             }
             if let Err(stop) = self.check() {
-                end(child);
+                process::end_group(child);
                 return Err(stop);
             }
-            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -198,23 +201,6 @@ impl Runner<'_> {
             }
         }
     }
-}
-
-/// Ends a child and all of its group: politely, then not.
-fn end(child: &mut Child) {
-    let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else {
-        return;
-    };
-    let _ = kill_process_group(group, Signal::TERM);
-    let patience = Instant::now() + GRACE;
-    while Instant::now() < patience {
-        if matches!(child.try_wait(), Ok(Some(_))) {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let _ = kill_process_group(group, Signal::KILL);
-    let _ = child.wait();
 }
 
 fn read_all(mut reader: impl Read) -> String {

@@ -6,7 +6,7 @@
 //! Whether KVM works is found out by booting a guest under it.
 
 use crate::line::{Heard, Line, LineError};
-use agent::process::{kill_group, prepare};
+use agent::process::{kill_group, prepare, wait};
 use futures_util::StreamExt as _;
 use model::arch::Arch;
 use model::database::{Database, DatabaseError};
@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio_util::io::ReaderStream;
 
 /// Why the agent does not run on this machine.
@@ -166,10 +166,7 @@ impl Drop for Host {
 
 /// The agent ends its guests when its input ends; it gets a moment to do so.
 fn end(child: &mut Child, dir: &Path) {
-    let patience = Instant::now() + Duration::from_secs(5);
-    while matches!(child.try_wait(), Ok(None)) && Instant::now() < patience {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let _ = wait(child, Duration::from_secs(5));
     kill_group(child);
     let _ = std::fs::remove_dir_all(dir);
 }
