@@ -141,13 +141,10 @@ impl Runner<'_> {
         }
     }
 
-    /// The command line for people; the wrapper that ties a child to us is left out.
+    /// The command line for people.
     fn words(&self, command: &Command) -> String {
         let mut words: Vec<String> = vec![command.get_program().to_string_lossy().into_owned()];
         words.extend(command.get_args().map(|a| a.to_string_lossy().into_owned()));
-        if words.starts_with(&TIED.map(str::to_owned)) {
-            words.drain(..TIED.len());
-        }
         let quoted: Vec<String> = words
             .iter()
             .map(|w| match w.is_empty() || w.contains(|c: char| c.is_whitespace() || "'\"$;&|<>()".contains(c)) {
@@ -215,9 +212,6 @@ fn call_program(words: &str) -> String {
     words.split(' ').next().unwrap_or_default().to_owned()
 }
 
-/// `setpriv` makes the kernel kill the child when the thread that started it dies, however that happens.
-const TIED: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
-
 /// A program of this machine in a sandbox, with all that it starts: it may write to `folder` alone, which is its `/tmp`.
 ///
 /// Whatever happens to this process, nothing stays mounted or running.
@@ -246,8 +240,8 @@ fn unmapped(folder: &Path, source: std::io::Error) -> Failure {
 
 /// A command that dies with this process, as long as it stays the user that it is.
 pub(crate) fn tied(program: &str) -> Command {
-    let mut command = Command::new(TIED[0]);
-    command.args(&TIED[1..]).arg(program);
+    let mut command = Command::new(program);
+    process::tie(&mut command);
     command
 }
 

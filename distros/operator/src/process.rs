@@ -3,7 +3,7 @@
 //! Whoever runs a program has five things: a deadline, a cap on its output, a process group of its own, its end with ours,
 //! and a wait that does not poll.
 //! [`Invocation`] has them all and is for a program that is asked something.
-//! What needs more is made of [`wait`], [`kill_group`] and [`end_group`], and says at its place why it is another one: the
+//! What needs more is made of [`tie`], [`wait`], [`kill_group`] and [`end_group`], and says at its place why it is another one: the
 //! jobs of `images` (cancelled, told line by line), what the agent keeps attached (fed, read while it runs), and programs
 //! under test.
 
@@ -11,7 +11,7 @@ mod child;
 mod confine;
 mod filter;
 
-pub use child::{end_group, kill_group, wait};
+pub use child::{end_group, kill_group, tie, wait};
 pub use filter::{Filter, leave_session_keyring};
 
 use child::{POLITELY, end_group_by};

@@ -142,7 +142,6 @@ fn look() -> Vec<Finding> {
         program("apt-get", "reads mirrors and signed indexes", &[]),
         Finding { subject: Subject::Docker, ok: docker, seen: docker_seen, packages: &["docker.io"], needed: false },
         program("mke2fs", "makes disks of releases", &["e2fsprogs"]),
-        program("setpriv", "ties virtual machines to the harness", &["util-linux"]),
         Finding {
             subject: Subject::Keyring,
             ok: Path::new(KEYRING).exists(),
@@ -257,6 +256,7 @@ fn start_engine() {
     }
 }
 
+/// apt-get shows what it does, and the admin who asked for it decides how long: it has no deadline and is in our group.
 fn install(packages: &[&str]) -> anyhow::Result<()> {
     if !rustix::process::geteuid().is_root() {
         anyhow::bail!("installing {} needs root: run `kata-qualify doctor --fix` as root", packages.join(", "));

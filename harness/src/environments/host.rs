@@ -96,6 +96,8 @@ pub struct Host {
 
 /// Starts the agent in a folder of its own, which is removed with it.
 ///
+/// It ends when its input does, so it needs no death signal, and runs as long as its cell; what it says is framed.
+///
 /// # Errors
 /// When it cannot be started or does not speak.
 pub async fn start(agent: &[u8], dir: &Path) -> Result<Host, HostError> {

@@ -1,9 +1,10 @@
-//! A child process: waited for without polling, and ended with its process group.
+//! A child process: tied to this one, waited for without polling, and ended with its process group.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, set_parent_process_death_signal};
 use std::io;
-use std::process::{Child, ExitStatus};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 /// How a program is ended that may tidy up, and how long each signal is waited for.
@@ -12,6 +13,18 @@ pub(super) const POLITELY: [(Signal, Duration); 2] =
 
 /// How often a child is looked at where the kernel has no descriptor for it.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// Has the kernel kill the command's process when the thread that starts it ends, however that happens, as long as the
+/// process stays the user that it is.
+pub fn tie(command: &mut Command) -> &mut Command {
+    let tied = || Ok(set_parent_process_death_signal(Some(Signal::KILL))?);
+    #[expect(unsafe_code, reason = "std has no safe way to run anything between fork and exec")]
+    // SAFETY: one system call, which allocates nothing and takes no lock.
+    unsafe {
+        command.pre_exec(tied);
+    }
+    command
+}
 
 /// Waits for a child's end, without polling; `None` when the time is over.
 ///

@@ -1,7 +1,7 @@
 //! QEMU as a process that is ours: its group killed when it is no longer wanted, itself killed when we die.
 //!
 //! It runs as long as its machine does, so it has no deadline here: every step of a cell has one.
-//! The death signal is set by `setpriv` or the confinement around it, and what caps its standard error is who reads it.
+//! Who makes the command ties it to the thread that starts it or confines it, which does that too, and what caps its standard error is who reads it.
 
 use agent::process::{kill_group, prepare, wait};
 use model::sync::locked;
