@@ -3,7 +3,7 @@
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, set_parent_process_death_signal};
 use std::io;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -80,4 +80,27 @@ pub(super) fn end_group_by(child: &mut Child, signals: &[(Signal, Duration)]) {
         }
     }
     let _ = kill_process_group(group, Signal::KILL);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt as _;
+
+    #[test]
+    fn a_tied_child_ends_with_the_thread_that_started_it() {
+        let start = || tie(Command::new("sleep").arg("1000")).spawn().unwrap();
+        let mut child = std::thread::spawn(start).join().unwrap();
+        assert_eq!(wait(&mut child, Duration::from_secs(20)).unwrap().unwrap().signal(), Some(9));
+    }
+
+    #[test]
+    fn a_group_is_ended_whether_it_obeys_or_not() {
+        for end in [kill_group, end_group] {
+            let mut child = Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
+            assert_eq!(wait(&mut child, Duration::from_millis(50)).unwrap(), None);
+            end(&mut child);
+            assert!(wait(&mut child, Duration::ZERO).unwrap().is_some());
+        }
+    }
 }
