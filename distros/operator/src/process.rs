@@ -26,6 +26,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+/// Where programs find others, whatever the caller's variable says.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// Bytes that are kept of each of a program's streams; the rest is read and dropped.
 const MAX_OUTPUT: usize = 4 * 1024 * 1024;
 
@@ -191,7 +194,7 @@ impl Invocation {
             ("LC_ALL", "C"),
             ("LANGUAGE", "C"),
             ("DEBIAN_FRONTEND", "noninteractive"),
-            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+            ("PATH", PATH),
         ] {
             command.env(name, value);
         }
