@@ -190,12 +190,8 @@ impl Invocation {
         let (program, arguments) = self.argv.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
         let mut command = Command::new(program);
         command.args(arguments).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        for (name, value) in [
-            ("LC_ALL", "C"),
-            ("LANGUAGE", "C"),
-            ("DEBIAN_FRONTEND", "noninteractive"),
-            ("PATH", PATH),
-        ] {
+        for (name, value) in [("LC_ALL", "C"), ("LANGUAGE", "C"), ("DEBIAN_FRONTEND", "noninteractive"), ("PATH", PATH)]
+        {
             command.env(name, value);
         }
         command.envs(self.env.iter().map(|(n, v)| (n, v)));
