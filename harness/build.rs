@@ -25,8 +25,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "harness/protocol",
         "harness/qemu",
         "suites",
-        "distros/src",
+        "distros/root",
+        "distros/model",
+        "distros/operator",
         "distros/profiles",
+        "distros/records",
         "Cargo.lock",
         "Cargo.toml",
     ] {

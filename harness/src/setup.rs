@@ -15,6 +15,7 @@ use model::release::Release;
 use model::verified::Basis;
 use protocol::message::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
 use reports::journal::{CellFacts, Environment};
+use root::Root;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -173,7 +174,7 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, SetupErro
             let dir = shared.host_folder.clone();
             let within = dir.clone();
             let (claims, initramfs) = blocking(move || {
-                let versions = host::versions(&host_packages(&release));
+                let versions = host::versions(&Root::default(), &host_packages(&release));
                 Ok(boot_files(Path::new("/"), &within, versions, &release, &profiles)?)
             })
             .await?;

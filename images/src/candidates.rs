@@ -89,7 +89,7 @@ pub(crate) fn derive(job: &mut Job<'_>, plain: &Image, candidates: &Candidates) 
         let install = Install { tree: &tree, folder, indexes: &plain.dir, packages, required: &[] };
         job.archives()?.install(&job.runner, &install)?;
         job.enter(Phase::Record);
-        manifest.packages = job.family.packages(&job.runner, &tree)?;
+        manifest.packages = job.family.packages(&tree)?;
         manifest.origins = job.family.origins(&job.runner, &tree, &plain.dir, &names, &manifest.packages)?;
     }
     if let Some(folder) = &candidates.overlay {

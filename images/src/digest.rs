@@ -34,13 +34,9 @@ pub(crate) fn of_bytes(bytes: &[u8]) -> String {
 }
 
 pub(crate) fn of_reader(reader: &mut dyn Read) -> std::io::Result<String> {
-    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
-    loop {
-        match reader.read(&mut buffer)? {
-            0 => return Ok(hex(&hash.finalize())),
-            count => hash.update(&buffer[..count]),
-        }
-    }
+    let mut hash = Sha256::new();
+    std::io::copy(reader, &mut hash)?;
+    Ok(hex(&hash.finalize()))
 }
 
 pub(crate) fn of_file(path: &Path) -> Result<String, Failure> {

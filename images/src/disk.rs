@@ -133,7 +133,7 @@ impl Job<'_> {
         self.enter(Phase::Record);
         let mut manifest = image.manifest.clone();
         manifest.requested.extend(names.iter().map(ToString::to_string));
-        manifest.packages = self.family.packages(&self.runner, tree)?;
+        manifest.packages = self.family.packages(tree)?;
         manifest.origins = self.family.origins(&self.runner, tree, &plain, &manifest.requested, &manifest.packages)?;
         Ok(manifest)
     }

@@ -2,8 +2,9 @@
 
 use crate::digest;
 use crate::error::Failure;
-use crate::runner::{in_path, tied};
+use crate::runner::{has_program, tied};
 use model::redact::Redactor;
+use operator::process;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::{Read as _, Write as _};
@@ -198,13 +199,15 @@ fn configuration(address: &str) -> String {
 /// Downloads by curl, which knows proxies and certificates, and dies with this process.
 ///
 /// The address may hold a password: it goes through a pipe, because everybody can read arguments.
+/// No other runner of programs has an input, or looks at what one writes meanwhile; curl has its own deadline, and starts
+/// nothing, so it needs no process group.
 fn fetch(address: &str, to: &Path, limit: u64, cancel: &AtomicBool) -> Result<(), ExternalFileError> {
     const MINUTES: u64 = 30;
     let deadline = Duration::from_secs(MINUTES * 60).as_secs().to_string();
     let redactor = Redactor::knowing([address]);
     let failed =
         |detail: String| ExternalFileError::Fetch { address: redactor.text(address), detail: redactor.text(&detail) };
-    if !in_path("curl") {
+    if !has_program("curl") {
         return Err(failed("program `curl` is not installed".to_owned()));
     }
     let spawned = tied("curl")
@@ -223,11 +226,9 @@ fn fetch(address: &str, to: &Path, limit: u64, cancel: &AtomicBool) -> Result<()
     // A pipe buffers as much without a reader; if curl has ended, its exit status says why.
     let _ = child.stdin.take().map(|mut stdin| stdin.write_all(configuration(address).as_bytes()));
     let status = loop {
-        match child.try_wait() {
+        match process::wait(&mut child, Duration::from_millis(50)) {
             Ok(Some(status)) => break status,
-            Ok(None) if !cancel.load(Ordering::Relaxed) && !is_larger(to, limit) => {
-                std::thread::sleep(Duration::from_millis(50));
-            }
+            Ok(None) if !cancel.load(Ordering::Relaxed) && !is_larger(to, limit) => {}
             ended => {
                 let _ = child.kill();
                 let _ = child.wait();

@@ -69,7 +69,7 @@ pub(crate) trait Family: Sync {
     ) -> Result<Box<dyn Archives + 'a>, Failure>;
 
     /// All packages that are installed in a tree.
-    fn packages(&self, runner: &Runner<'_>, tree: &Path) -> Result<Vec<Package>, Failure>;
+    fn packages(&self, tree: &Path) -> Result<Vec<Package>, Failure>;
 
     /// The suites that offer the installed versions of the named packages, by the indexes in an image's folder.
     fn origins(

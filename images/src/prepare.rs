@@ -33,7 +33,7 @@ use crate::job::{Job, able_to_build};
 use crate::manifest::{FORMAT, Index, Manifest};
 use crate::options::Options;
 use crate::progress::{Phase, Progress};
-use crate::runner::in_path;
+use crate::runner::has_program;
 use crate::{candidates, owners};
 use jiff::Timestamp;
 use model::release::Release;
@@ -77,7 +77,7 @@ fn any_way(release: &Release, options: &Options) -> Result<(), Failure> {
     let lacks = |what: &str, needed_for| Cause::RecordLacks { what: what.to_owned(), needed_for };
     match source_of(family, release, options) {
         Source::Oci if release.oci_image.is_none() => Err(lacks("image", "an OCI base").into()),
-        Source::Bootstrap if !in_path(family.bootstrap_program()) => {
+        Source::Bootstrap if !has_program(family.bootstrap_program()) => {
             Err(Cause::ToolMissing { program: family.bootstrap_program().to_owned() }.into())
         }
         _ if release.suites.is_empty() => Err(lacks("suite", "installing packages").into()),
@@ -221,7 +221,7 @@ fn record(
 ) -> Result<Manifest, Failure> {
     job.enter(Phase::Record);
     let tree = workshop.rootfs();
-    let packages = job.family.packages(&job.runner, &tree)?;
+    let packages = job.family.packages(&tree)?;
     let requested: Vec<String> = wanted.iter().map(ToString::to_string).collect();
     let origins = job.family.origins(&job.runner, &tree, &workshop.dir, &requested, &packages)?;
     Ok(Manifest {
@@ -277,7 +277,7 @@ fn source_of(family: &dyn Family, release: &Release, options: &Options) -> Sourc
     match options.source {
         _ if options.base.is_some() => Source::Cloud,
         Source::Auto | Source::Cloud
-            if in_path(family.bootstrap_program()) && family.can_bootstrap(&release.distro) =>
+            if has_program(family.bootstrap_program()) && family.can_bootstrap(&release.distro) =>
         {
             Source::Bootstrap
         }

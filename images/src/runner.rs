@@ -1,10 +1,16 @@
 //! Runs other programs: in their own process group, with a deadline, stoppable, their last lines kept.
+//!
+//! An [`operator::process::Invocation`] cannot be cancelled, tells nobody a line, and keeps the beginning of what is said,
+//! where a failure's cause stands at the end.
+//! How a child is waited for and ended is the same.
+//! That it dies with this process is what the command is prepared for: [`of_machine`], [`of_tree`] and [`tied`].
 
 use crate::error::{Cause, CommandFailure, Failure};
 use crate::progress::{Phase, Progress};
 use crate::sandbox::{BindMount, Network, Sandbox};
 use model::redact::Redactor;
-use rustix::process::{Pid, Signal, kill_process_group};
+use operator::process;
+use root::Root;
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -21,8 +27,8 @@ const KEPT: usize = 400;
 const LINE: usize = 4096;
 /// Bytes of output that are kept where it is wanted: that of a tree's program is not to be trusted.
 const OUTPUT: u64 = 64 << 20;
-/// How long a child may take to obey SIGTERM.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long it takes at most until a job that is cancelled or late is ended.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What all commands of one job share.
 pub(crate) struct Runner<'a> {
@@ -135,13 +141,10 @@ impl Runner<'_> {
         }
     }
 
-    /// The command line for people; the wrapper that ties a child to us is left out.
+    /// The command line for people.
     fn words(&self, command: &Command) -> String {
         let mut words: Vec<String> = vec![command.get_program().to_string_lossy().into_owned()];
         words.extend(command.get_args().map(|a| a.to_string_lossy().into_owned()));
-        if words.starts_with(&TIED.map(str::to_owned)) {
-            words.drain(..TIED.len());
-        }
         let quoted: Vec<String> = words
             .iter()
             .map(|w| match w.is_empty() || w.contains(|c: char| c.is_whitespace() || "'\"$;&|<>()".contains(c)) {
@@ -154,17 +157,15 @@ impl Runner<'_> {
 
     fn wait(&self, child: &mut Child) -> Result<ExitStatus, Failure> {
         loop {
-            let ended = child
-                .try_wait()
+            let ended = process::wait(child, LOOK)
                 .map_err(|source| Failure::from(Cause::Io { context: "waiting for a child".to_owned(), source }))?;
             if let Some(status) = ended {
                 return Ok(status);
             }
             if let Err(stop) = self.check() {
-                end(child);
+                process::end_group(child);
                 return Err(stop);
             }
-            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -199,23 +200,6 @@ impl Runner<'_> {
     }
 }
 
-/// Ends a child and all of its group: politely, then not.
-fn end(child: &mut Child) {
-    let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else {
-        return;
-    };
-    let _ = kill_process_group(group, Signal::TERM);
-    let patience = Instant::now() + GRACE;
-    while Instant::now() < patience {
-        if matches!(child.try_wait(), Ok(Some(_))) {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let _ = kill_process_group(group, Signal::KILL);
-    let _ = child.wait();
-}
-
 fn read_all(mut reader: impl Read) -> String {
     let mut bytes = Vec::new();
     let _ = (&mut reader).take(OUTPUT).read_to_end(&mut bytes);
@@ -227,9 +211,6 @@ fn read_all(mut reader: impl Read) -> String {
 fn call_program(words: &str) -> String {
     words.split(' ').next().unwrap_or_default().to_owned()
 }
-
-/// `setpriv` makes the kernel kill the child when the thread that started it dies, however that happens.
-const TIED: [&str; 4] = ["setpriv", "--pdeathsig", "KILL", "--"];
 
 /// A program of this machine in a sandbox, with all that it starts: it may write to `folder` alone, which is its `/tmp`.
 ///
@@ -259,15 +240,14 @@ fn unmapped(folder: &Path, source: std::io::Error) -> Failure {
 
 /// A command that dies with this process, as long as it stays the user that it is.
 pub(crate) fn tied(program: &str) -> Command {
-    let mut command = Command::new(TIED[0]);
-    command.args(&TIED[1..]).arg(program);
+    let mut command = Command::new(program);
+    process::tie(&mut command);
     command
 }
 
-/// Whether a program is in `PATH` or where administrators' programs are.
-pub(crate) fn in_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+/// Whether this machine has a program, in the folders that all of this project looks in, whatever `PATH` says.
+pub(crate) fn has_program(program: &str) -> bool {
+    Root::default().which(program).is_some()
 }
 
 #[cfg(test)]

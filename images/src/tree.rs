@@ -103,7 +103,7 @@ pub(crate) fn command(tree: &Path, mounts: &[BindMount<'_>], program: &str) -> R
     let mut command = runner::of_tree(tree, mounts, program)?;
     command
         .env_clear()
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("PATH", operator::process::PATH)
         .env("HOME", "/root")
         .env("LC_ALL", "C.UTF-8")
         .env("LANGUAGE", "C");

@@ -1,6 +1,7 @@
 //! Unpacks tar archives that are not trusted: what they unpack to is counted, and nothing is written outside a folder.
 
 use crate::error::{Cause, Context, Failure};
+use model::redact::{one_line, printable};
 use std::io::Read;
 use std::path::Path;
 
@@ -65,6 +66,6 @@ fn place<R: Read>(entry: &mut tar::Entry<'_, R>, folder: &Path) -> Result<(), Fa
 
 /// The refusal of an entry; its path is made printable.
 fn refused(path: &[u8], reason: &str) -> Failure {
-    let entry = String::from_utf8_lossy(path).chars().filter(|c| !c.is_control()).take(200).collect();
+    let entry = one_line(&printable(&String::from_utf8_lossy(path), 200), 200);
     Cause::BadArchive { entry, reason: reason.to_owned() }.into()
 }

@@ -9,7 +9,7 @@ fn document(text: &str) -> DocumentMut {
 }
 
 fn list() -> DocumentMut {
-    document(include_str!("../../.ci/advisories.toml"))
+    document(include_str!("../../../.ci/advisories.toml"))
 }
 
 /// What of a lock file the list calls unsound: `tar 0.4.44: RUSTSEC-2026-0067`.
@@ -44,7 +44,7 @@ fn no_crate_of_the_lock_file_has_a_known_advisory() {
     let age = dated.until(jiff::Zoned::now().date()).expect("a span").get_days();
     eprintln!("the list of advisories is of {dated}, {age} days old");
     assert!(list["advisories"].as_array().expect("a list").len() >= 90);
-    let found = unsound(include_str!("../../Cargo.lock"), &list);
+    let found = unsound(include_str!("../../../Cargo.lock"), &list);
     assert!(found.is_empty(), "update what is vulnerable: {found:?}");
 }
 

@@ -25,7 +25,7 @@ fn files(folder: &str) -> Vec<PathBuf> {
 fn the_files_are_current() {
     for (name, current) in [("record", schema::record()), ("verified", schema::verified())] {
         let current = current.expect("the schema");
-        let file = here(&format!("schema/{name}.schema.json"));
+        let file = here(&format!("../model/schema/{name}.schema.json"));
         if std::env::var_os("UPDATE_SCHEMA").is_some() {
             std::fs::write(&file, &current).expect("written");
         }
@@ -37,7 +37,7 @@ fn the_files_are_current() {
 #[test]
 fn sound_records_are_valid_and_broken_ones_are_not() {
     let validator = validator(&schema::record().expect("the schema"));
-    let shipped = files("records");
+    let shipped = files("../records");
     let sound =
         shipped.into_iter().chain(files("tests/fixtures/records")).chain(files("tests/fixtures/proposal/as-meant"));
     for file in sound {
@@ -69,7 +69,7 @@ fn sound_records_are_valid_and_broken_ones_are_not() {
 #[test]
 fn sound_verdicts_are_valid_and_broken_ones_are_not() {
     let validator = validator(&schema::verified().expect("the schema"));
-    for file in files("records/verified") {
+    for file in files("../records/verified") {
         assert_valid(&validator, &file);
     }
     for name in ["unknown-verdict", "unknown-capability", "unknown-environment", "without-basis"] {

@@ -5,7 +5,7 @@
 //! namespaces of its own; a root's own program is never run.
 
 mod apk;
-mod dpkg;
+pub mod dpkg;
 mod pacman;
 mod portage;
 mod rpm;

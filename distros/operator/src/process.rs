@@ -1,30 +1,39 @@
 //! Programs of a system, run without a shell, with a deadline and bounded output.
+//!
+//! Whoever runs a program has five things: a deadline, a cap on its output, a process group of its own, its end with ours,
+//! and a wait that does not poll.
+//! [`Invocation`] has them all and is for a program that is asked something.
+//! What needs more is made of [`tie`], [`wait`], [`kill_group`] and [`end_group`], and says at its place why it is another one: the
+//! jobs of `images` (cancelled, told line by line), what the agent keeps attached (fed, read while it runs), and programs
+//! under test.
 
+mod child;
 mod confine;
 mod filter;
 
+pub use child::{end_group, kill_group, tie, wait};
 pub use filter::{Filter, leave_session_keyring};
 
+use child::{POLITELY, end_group_by};
 use model::sync::locked;
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::Signal;
 use std::ffi::CString;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
+
+/// Where programs find others, whatever the caller's variable says.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Bytes that are kept of each of a program's streams; the rest is read and dropped.
 const MAX_OUTPUT: usize = 4 * 1024 * 1024;
 
 /// How long a stream is waited for that a program's orphan still holds.
 const ORPHANS: Duration = Duration::from_secs(2);
-
-/// How a program is ended, and how long each is waited for.
-const GRACES: [(Signal, Duration); 2] =
-    [(Signal::TERM, Duration::from_secs(5)), (Signal::KILL, Duration::from_secs(5))];
 
 /// A program and how it is to be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,8 +169,8 @@ impl Invocation {
         let ended = wait(&mut child, within).map_err(failed)?;
         let Some(status) = ended else {
             // The first process of a namespace hears nothing that it does not want to, but for this.
-            let graces = if self.confinement == Confinement::Free { &GRACES[..] } else { &GRACES[1..] };
-            kill_group(&mut child, graces);
+            let signals = if self.confinement == Confinement::Free { &POLITELY[..] } else { &POLITELY[1..] };
+            end_group_by(&mut child, signals);
             let mut last = text(&stderr);
             if last.trim().is_empty() {
                 last = text(&stdout);
@@ -181,12 +190,8 @@ impl Invocation {
         let (program, arguments) = self.argv.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
         let mut command = Command::new(program);
         command.args(arguments).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        for (name, value) in [
-            ("LC_ALL", "C"),
-            ("LANGUAGE", "C"),
-            ("DEBIAN_FRONTEND", "noninteractive"),
-            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-        ] {
+        for (name, value) in [("LC_ALL", "C"), ("LANGUAGE", "C"), ("DEBIAN_FRONTEND", "noninteractive"), ("PATH", PATH)]
+        {
             command.env(name, value);
         }
         command.envs(self.env.iter().map(|(n, v)| (n, v)));
@@ -267,46 +272,6 @@ fn keep(stream: Option<impl Read + Send + 'static>, show: Option<fn(&[u8])>) -> 
 
 fn text(stream: &Kept) -> String {
     String::from_utf8_lossy(&locked(&stream.bytes)).into_owned()
-}
-
-/// Waits for the child's end without polling; `None` when the time is over.
-fn wait(child: &mut Child, within: Duration) -> io::Result<Option<ExitStatus>> {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let until = Instant::now() + within;
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let Some(pid) = pid else { return child.wait().map(Some) };
-    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(None);
-        }
-        let left = Timespec::try_from(left).map_err(io::Error::other)?;
-        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&left)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// Ends the child and its group: politely, then not.
-fn kill_group(child: &mut Child, graces: &[(Signal, Duration)]) {
-    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    for (signal, grace) in graces.iter().copied() {
-        if let Some(group) = group {
-            // It may have ended meanwhile.
-            let _ = rustix::process::kill_process_group(group, signal);
-        }
-        if matches!(wait(child, grace), Ok(Some(_))) {
-            break;
-        }
-    }
-    if let Some(group) = group {
-        let _ = rustix::process::kill_process_group(group, Signal::KILL);
-    }
 }
 
 /// The last three lines that say something, on one line.

@@ -7,9 +7,14 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+
+pub use operator::process::{kill_group, wait};
 
 /// Makes `command` the leader of a process group of its own and gives it `fds` at the numbers beside them.
+///
+/// It is for what runs beside the agent: programs under test, which [`operator::process::Invocation`] would wait for.
+/// No death signal is set: it comes when the *thread* that started the child ends, and here each request has a thread of
+/// its own, which a daemon may outlive. When the agent's line ends, [`kill_children`] ends them all.
 ///
 /// The descriptors must stay open until the child has been spawned; the closure owns them, so they do.
 pub fn prepare(command: &mut Command, fds: Vec<(OwnedFd, i32)>) -> &mut Command {
@@ -30,29 +35,6 @@ pub fn prepare(command: &mut Command, fds: Vec<(OwnedFd, i32)>) -> &mut Command 
             Ok(())
         })
     }
-}
-
-/// Waits for a child until `deadline`; `None` if it still runs.
-pub fn wait(child: &mut Child, deadline: Duration) -> io::Result<Option<ExitStatus>> {
-    let end = Instant::now() + deadline;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if Instant::now() >= end {
-            return Ok(None);
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// Kills a child's whole process group and reaps the child.
-pub fn kill_group(child: &mut Child) {
-    if let Some(pid) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
-        // The group may be gone already.
-        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
-    }
-    let _ = child.wait();
 }
 
 /// Kills the process groups of all children of this process, whoever waits for them.
@@ -180,6 +162,7 @@ pub(crate) fn stderr_log(child: &mut Child, path: &Path) -> io::Result<Log> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn this_very_process_runs() {

@@ -6,7 +6,7 @@
 //! Whether KVM works is found out by booting a guest under it.
 
 use crate::line::{Heard, Line, LineError};
-use agent::process::{kill_group, prepare};
+use agent::process::{kill_group, prepare, wait};
 use futures_util::StreamExt as _;
 use model::arch::Arch;
 use model::database::{Database, DatabaseError};
@@ -14,13 +14,13 @@ use model::diagnostic::printable;
 use model::record::ResolveError;
 use model::release::Release;
 use operator::detect::{FoundBy, detect};
-use operator::process::{Invocation, ProcessError};
+use operator::packages::Packages;
 use root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio_util::io::ReaderStream;
 
 /// Why the agent does not run on this machine.
@@ -96,6 +96,8 @@ pub struct Host {
 
 /// Starts the agent in a folder of its own, which is removed with it.
 ///
+/// It ends when its input does, so it needs no death signal, and runs as long as its cell; what it says is framed.
+///
 /// # Errors
 /// When it cannot be started or does not speak.
 pub async fn start(agent: &[u8], dir: &Path) -> Result<Host, HostError> {
@@ -166,10 +168,7 @@ impl Drop for Host {
 
 /// The agent ends its guests when its input ends; it gets a moment to do so.
 fn end(child: &mut Child, dir: &Path) {
-    let patience = Instant::now() + Duration::from_secs(5);
-    while matches!(child.try_wait(), Ok(None)) && Instant::now() < patience {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let _ = wait(child, Duration::from_secs(5));
     kill_group(child);
     let _ = std::fs::remove_dir_all(dir);
 }
@@ -209,16 +208,23 @@ pub fn release(root: &Root, database: &Database, arch: Arch) -> Result<Installed
     }
 }
 
-/// How long dpkg or rpm may take to answer. Another program may hold rpm's lock for a while.
-const ANSWER: Duration = Duration::from_secs(60);
-
-/// The installed versions of these packages by dpkg or rpm; packages that are not installed are left out.
-pub fn versions(packages: &[String]) -> BTreeMap<String, String> {
-    let root = Root::default();
-    let mut found = BTreeMap::<String, String>::new();
+/// The installed versions of these packages by the root's package database; packages that are not installed are left out.
+pub fn versions(root: &Root, packages: &[String]) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let installed = match Packages::read(root) {
+        Ok(installed) => installed,
+        Err(e) => {
+            tracing::warn!("the versions of packages are not known: {e}");
+            return found;
+        }
+    };
     for package in packages {
-        match version(&root, package, ANSWER) {
-            Ok(version) => found.extend(version.map(|version| (package.clone(), version))),
+        match installed.installed(package) {
+            // A package that only provides the name has a version of another series.
+            Ok(named) => {
+                let named = named.into_iter().filter(|i| i.package == *package);
+                found.extend(named.map(|i| (i.package, i.version)));
+            }
             // A program that did not answer once is not asked again.
             Err(e) => {
                 tracing::warn!("the versions of {package} and of what comes after it are not known: {e}");
@@ -227,26 +233,6 @@ pub fn versions(packages: &[String]) -> BTreeMap<String, String> {
         }
     }
     found
-}
-
-/// The installed version of a package.
-///
-/// dpkg-query's `${db:Status-Abbrev}` (dpkg 1.16.2 and later) is three characters: what is wanted, the state, and an error
-/// or a blank; rpm's `%{EVR}` is epoch, version and release. The programs are those in the root's usual
-/// folders, whatever `PATH` says.
-fn version(root: &Root, package: &str, within: Duration) -> Result<Option<String>, ProcessError> {
-    let ask = |program: &str, arguments: &[&str]| -> Result<Option<String>, ProcessError> {
-        let Some(program) = root.which(program) else { return Ok(None) };
-        let call = Invocation::new(&root.shown(&program), &[arguments, &["--", package]].concat());
-        let finished = call.run(within, None)?;
-        let text = finished.stdout.trim();
-        Ok((finished.is_ok() && !text.is_empty()).then(|| text.to_owned()))
-    };
-    let installed = ask("dpkg-query", &["-W", "-f=${db:Status-Abbrev}${Version}"])?;
-    match installed.and_then(|text| text.strip_prefix("ii ").map(str::to_owned)) {
-        Some(version) => Ok(Some(version)),
-        None => ask("rpm", &["-q", "--qf", "%{EVR}"]),
-    }
 }
 
 #[cfg(test)]
@@ -292,39 +278,17 @@ mod tests {
         assert!(error.contains("debian:testing or debian:unstable"), "{error}");
     }
 
-    /// A root with this script as a program.
-    fn with(program: &str, script: &str) -> (tempfile::TempDir, Root) {
-        use std::os::unix::fs::PermissionsExt as _;
+    #[test]
+    fn versions_are_of_what_is_installed_under_the_very_name() {
         let dir = tempfile::tempdir().unwrap();
-        let bin = dir.path().join("usr/bin");
-        std::fs::create_dir_all(&bin).unwrap();
-        std::fs::write(bin.join(program), format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(bin.join(program), std::fs::Permissions::from_mode(0o755)).unwrap();
         let root = Root::new(dir.path()).unwrap();
-        (dir, root)
-    }
-
-    #[test]
-    fn versions_come_from_the_usual_folders_whatever_path_says() {
-        let minute = Duration::from_secs(60);
-        let (_dir, root) = with("dpkg-query", "echo \"ii 1:2.3-$4\"");
-        assert_eq!(version(&root, "qemu", minute).unwrap().as_deref(), Some("1:2.3-qemu"));
-        let (_dir, root) = with("dpkg-query", "echo \"rc 1.0\"");
-        assert_eq!(version(&root, "qemu", minute).unwrap(), None, "removed, and its configuration was not");
-        let (_dir, root) = with("rpm", "echo 9.1-15");
-        assert_eq!(version(&root, "qemu", minute).unwrap().as_deref(), Some("9.1-15"));
-        // The machine's own has this package, and a root without programs has none to ask.
-        let (_dir, root) = with("other", "");
-        assert_eq!(version(&root, "bash", minute).unwrap(), None);
-    }
-
-    #[test]
-    fn nobody_waits_for_a_package_manager_that_hangs() {
-        let (_dir, root) = with("dpkg-query", "sleep 1000 & wait");
-        let began = Instant::now();
-        let said = version(&root, "qemu", Duration::from_millis(300)).unwrap_err().to_string();
-        assert!(said.contains("usr/bin/dpkg-query had not finished"), "{said}");
-        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+        let names = ["qemu", "gone", "provided", "none"].map(str::to_owned);
+        assert_eq!(versions(&root, &names), BTreeMap::new(), "there is no database");
+        std::fs::create_dir_all(dir.path().join("var/lib/dpkg")).unwrap();
+        let status = "Package: qemu\nStatus: hold ok installed\nProvides: provided\nVersion: 1:2.3-4\n\n\
+            Package: gone\nStatus: deinstall ok config-files\nVersion: 1.0\n";
+        std::fs::write(dir.path().join("var/lib/dpkg/status"), status).unwrap();
+        assert_eq!(versions(&root, &names), [("qemu".to_owned(), "1:2.3-4".to_owned())].into());
     }
 
     #[test]

@@ -1,18 +1,12 @@
-//! An initrd that was made elsewhere, read as the kernel unpacks it: `cpio` archives one after the other, compressed or
-//! not.
-//!
-//! The rules are those of `init/initramfs.c`: zeros between archives are skipped, an archive that is not compressed begins
-//! at a multiple of four bytes, what comes later replaces what came before, and of a file with several names one name
-//! carries the content.
+//! An initrd that was made elsewhere, with its files: what comes later replaces what came before, and of a file with
+//! several names one name carries the content.
 
+use operator::initrd::archives::{self, Entry, Limits};
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::ops::Range;
 
-/// What an initrd may unpack to: Kata's largest, for confidential guests, has a tenth of it.
-const BYTES: usize = 2 << 30;
-/// Entries at most: a whole distro has some ten thousands.
-const ENTRIES: usize = 500_000;
+/// Kata's largest, for confidential guests, has a tenth of these bytes, and a whole distro some ten thousands of files.
+const LIMITS: Limits = Limits { bytes: 2 << 30, entries: 500_000 };
 /// Links followed on the way to one file, as the kernel does (`MAXSYMLINKS`).
 const LINKS: usize = 40;
 const KIND: u32 = 0o170_000;
@@ -22,20 +16,24 @@ const LINK: u32 = 0o120_000;
 /// The files of an initrd.
 #[derive(Debug, Default)]
 pub struct Initrd {
-    /// The initrd as it is, and what its compressed archives unpack to.
-    archives: Vec<Vec<u8>>,
+    /// The initrd as it is.
+    bytes: Vec<u8>,
+    /// What files and links hold.
+    contents: Vec<Vec<u8>>,
     /// By path, without a slash at its beginning.
-    entries: BTreeMap<String, Entry>,
+    nodes: BTreeMap<String, Node>,
 }
 
 /// A file, folder, link or node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Node {
     mode: u32,
-    /// Which archive has the content, and where.
-    archive: usize,
-    content: Range<usize>,
+    /// Which of the contents it has.
+    content: usize,
 }
+
+/// The names, so far, of files with several: by archive, device and inode.
+type Names = BTreeMap<(usize, [u32; 3]), Vec<String>>;
 
 impl Initrd {
     /// Reads an initrd of any of the kernel's compressions that Kata and distros use: none, gzip, xz, zstd.
@@ -43,46 +41,33 @@ impl Initrd {
     /// # Errors
     /// What is no such archive, is cut short, or unpacks to more than 2 GiB; with the place in the file.
     pub fn read(bytes: Vec<u8>) -> io::Result<Initrd> {
-        let mut initrd = Initrd { archives: vec![bytes], entries: BTreeMap::new() };
-        let mut left = BYTES;
-        let mut at = 0;
-        while at < initrd.archives[0].len() {
-            let rest = &initrd.archives[0][at..];
-            let wrong = |e: io::Error| io::Error::new(e.kind(), format!("the archive at byte {at}: {e}"));
-            if rest[0] == 0 {
-                at += 1;
-            } else if rest[0] == b'0' && at.is_multiple_of(4) {
-                at = initrd.take(0, at, Ends::AtTrailer).map_err(wrong)?;
-            } else {
-                let (unpacked, taken) = decompress(rest, left).map_err(wrong)?;
-                left -= unpacked.len();
-                initrd.archives.push(unpacked);
-                initrd.take(initrd.archives.len() - 1, 0, Ends::WithItsBytes).map_err(wrong)?;
-                at += taken;
-            }
-        }
+        let mut initrd = Initrd::default();
+        let mut names = Names::new();
+        archives::read(&mut bytes.as_slice(), LIMITS, &mut |entry, content| initrd.add(entry, content, &mut names))
+            .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
+        initrd.bytes = bytes;
         Ok(initrd)
     }
 
     /// The bytes that were read.
     pub fn into_bytes(self) -> Vec<u8> {
-        self.archives.into_iter().next().unwrap_or_default()
+        self.bytes
     }
 
     /// The paths of everything in it, without a slash at the beginning, in order.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
-        self.entries.keys().map(String::as_str)
+        self.nodes.keys().map(String::as_str)
     }
 
     /// Whether there is anything of that path, without following a link.
     pub fn has(&self, path: &str) -> bool {
-        self.entries.contains_key(plain(path))
+        self.nodes.contains_key(plain(path))
     }
 
     /// A regular file's content and permissions; links on the way, folders' too, are followed inside the initrd.
     pub fn file(&self, path: &str) -> Option<(&[u8], u32)> {
-        let entry = &self.entries[&self.resolve(path)?];
-        (entry.mode & KIND == FILE).then(|| (self.content(entry), entry.mode & 0o7777))
+        let node = self.nodes.get(&self.resolve(path)?)?;
+        (node.mode & KIND == FILE).then(|| (self.content(*node), node.mode & 0o7777))
     }
 
     /// Where a path leads when the links on it are followed; nothing, if they lead to nothing.
@@ -97,10 +82,10 @@ impl Initrd {
             }
             done.push(word);
             let here = done.join("/");
-            match self.entries.get(&here) {
-                Some(entry) if entry.mode & KIND == LINK => {
+            match self.nodes.get(&here) {
+                Some(node) if node.mode & KIND == LINK => {
                     links += 1;
-                    let target = std::str::from_utf8(self.content(entry)).ok().filter(|_| links <= LINKS)?;
+                    let target = std::str::from_utf8(self.content(*node)).ok().filter(|_| links <= LINKS)?;
                     done.pop();
                     if target.starts_with('/') {
                         done.clear();
@@ -114,75 +99,37 @@ impl Initrd {
         Some(done.join("/"))
     }
 
-    fn content(&self, entry: &Entry) -> &[u8] {
-        &self.archives[entry.archive][entry.content.clone()]
+    fn content(&self, node: Node) -> &[u8] {
+        self.contents.get(node.content).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Takes the entries of one piece from a place on; gives the place after it.
-    fn take(&mut self, archive: usize, mut at: usize, ends: Ends) -> io::Result<usize> {
-        let Initrd { archives, entries } = self;
-        let bytes = &archives[archive];
-        let mut linked: BTreeMap<(u32, u32, u32), Vec<String>> = BTreeMap::new();
-        loop {
-            match bytes.get(at) {
-                None if ends == Ends::WithItsBytes => break,
-                Some(0) => {
-                    at += 1;
-                    continue;
-                }
-                _ => {}
-            }
-            let reader = cpio::NewcReader::new(bytes.get(at..).unwrap_or_default())?;
-            let head = reader.entry().clone();
-            let size = head.file_size() as usize;
-            let next = bytes.len() - reader.finish()?.len();
-            if head.is_trailer() {
-                linked.clear();
-                at = next;
-                if ends == Ends::AtTrailer {
-                    break;
-                }
-                continue;
-            }
-            if size > next - at {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            // The content lies before its own padding.
-            let end = next - (size.next_multiple_of(4) - size);
-            let entry = Entry { mode: head.mode(), archive, content: end - size..end };
-            at = next;
-            let path = plain(head.name()).to_owned();
-            if path.is_empty() {
-                continue;
-            }
-            if entries.len() >= ENTRIES {
-                return Err(io::Error::other("it has more files than any initrd of Kata"));
-            }
-            if entry.mode & KIND == FILE && head.nlink() > 1 {
-                let names = linked.entry((head.dev_major(), head.dev_minor(), head.ino())).or_default();
-                names.push(path.clone());
-                if size > 0 {
-                    for name in names.iter() {
-                        entries.insert(name.clone(), entry.clone());
-                    }
-                } else if let Some(known) = names.first().and_then(|name| entries.get(name)).cloned() {
-                    entries.insert(path, known);
-                    continue;
-                }
-            }
-            entries.insert(path, entry);
+    /// Takes one more entry.
+    fn add(&mut self, entry: &Entry, content: &mut dyn Read, names: &mut Names) -> io::Result<()> {
+        let path = plain(&entry.name).to_owned();
+        if path.is_empty() {
+            return Ok(());
         }
-        Ok(at)
+        let kind = entry.mode & KIND;
+        let mut bytes = Vec::new();
+        if kind == FILE || kind == LINK {
+            content.read_to_end(&mut bytes)?;
+        }
+        let has_content = !bytes.is_empty();
+        let node = Node { mode: entry.mode, content: self.contents.len() };
+        self.contents.push(bytes);
+        if kind == FILE && entry.links > 1 {
+            let names = names.entry((entry.archive, entry.file)).or_default();
+            names.push(path.clone());
+            if has_content {
+                self.nodes.extend(names.iter().map(|name| (name.clone(), node)));
+            } else if let Some(known) = names.first().and_then(|name| self.nodes.get(name)).copied() {
+                self.nodes.insert(path, known);
+                return Ok(());
+            }
+        }
+        self.nodes.insert(path, node);
+        Ok(())
     }
-}
-
-/// Where a piece of an initrd ends.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ends {
-    /// After the first trailer: another piece may follow.
-    AtTrailer,
-    /// With its last byte: it was decompressed.
-    WithItsBytes,
 }
 
 /// A path without what makes it absolute or relative.
@@ -193,38 +140,6 @@ fn plain(path: &str) -> &str {
 
 fn words(path: &str) -> impl DoubleEndedIterator<Item = &str> {
     path.split('/').filter(|word| !["", "."].contains(word))
-}
-
-/// Decompresses one piece, of `limit` bytes at most; gives it and how many bytes it took.
-fn decompress(bytes: &[u8], limit: usize) -> io::Result<(Vec<u8>, usize)> {
-    let mut out = Vec::new();
-    let mut read = |from: &mut dyn Read| {
-        let most = u64::try_from(limit).unwrap_or(u64::MAX);
-        from.take(most.saturating_add(1)).read_to_end(&mut out)?;
-        if out.len() > limit {
-            return Err(io::Error::other("it unpacks to more than any initrd of Kata"));
-        }
-        Ok(())
-    };
-    let left = match bytes {
-        [0x1f, 0x8b, ..] => {
-            let mut reader = flate2::bufread::GzDecoder::new(bytes);
-            read(&mut reader)?;
-            reader.into_inner().len()
-        }
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-            let mut reader = zstd::stream::read::Decoder::with_buffer(bytes)?.single_frame();
-            read(&mut reader)?;
-            reader.finish().len()
-        }
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
-            let mut reader = liblzma::bufread::XzDecoder::new(bytes);
-            read(&mut reader)?;
-            reader.into_inner().len()
-        }
-        _ => return Err(io::Error::other("expected a newc archive, plain or compressed by gzip, xz or zstd")),
-    };
-    Ok((out, bytes.len() - left))
 }
 
 #[cfg(test)]
@@ -329,7 +244,8 @@ pub(crate) mod tests {
             assert!(Initrd::read(whole[..cut].to_vec()).is_err(), "{cut}");
         }
         let plain = merged_usr();
-        for cut in 1..plain.len() {
+        // The last three bytes are the trailer's padding, which may be missing.
+        for cut in 1..plain.len() - 3 {
             assert!(Initrd::read(plain[..cut].to_vec()).is_err(), "{cut}");
         }
         let mut noise = plain.clone();

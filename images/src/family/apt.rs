@@ -19,7 +19,7 @@ use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, Package, PackageOrigin};
 use crate::options::Options;
 use crate::progress::Phase;
-use crate::runner::{Runner, in_path};
+use crate::runner::{Runner, has_program};
 use crate::tree;
 use fetch::Fetch;
 use mirrors::Mirrors;
@@ -95,8 +95,8 @@ impl Family for Apt {
         Ok(Box::new(AptArchives { release, access }))
     }
 
-    fn packages(&self, runner: &Runner<'_>, tree: &Path) -> Result<Vec<Package>, Failure> {
-        installed::packages(runner, tree)
+    fn packages(&self, tree: &Path) -> Result<Vec<Package>, Failure> {
+        installed::packages(tree)
     }
 
     fn origins(
@@ -172,7 +172,7 @@ impl Archives for AptArchives<'_> {
         let release = self.release;
         let access = self.access.as_mut().ok_or(Cause::NotCached)?;
         let is_complete = release.suites.iter().all(|suite| access.mirrors.get(suite.archive).is_some());
-        if !is_complete && in_path(bootstrap::PROGRAM) {
+        if !is_complete && has_program(bootstrap::PROGRAM) {
             let more = bootstrap::default_mirrors(runner, release, &fetch, folder)?;
             access.mirrors = std::mem::take(&mut access.mirrors).or(more);
             access.mirrors.urls().for_each(|url| runner.redact.know(url));

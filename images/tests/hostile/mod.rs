@@ -76,7 +76,7 @@ impl Told {
             format!("{}\n{} {}\n{}\n{}\n", self.secret, self.device.0, self.device.1, self.port, self.socket);
         for handle in &self.handles {
             let bytes = &handle.data[..handle.bytes as usize];
-            let _ = writeln!(text, "{} {}", handle.kind, bytes.iter().map(|b| format!("{b:02x}")).collect::<String>());
+            let _ = writeln!(text, "{} {}", handle.kind, model::hex::hex(bytes));
         }
         text
     }

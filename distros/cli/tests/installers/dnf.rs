@@ -148,7 +148,7 @@ fn upgrade_with_hook(scratch: &Scratch, plugins: &Path, program: &str, package: 
 #[test]
 #[cfg_attr(any(lacks = "dnf", lacks = "apt"), ignore = "needs root, dnf, rpm, createrepo-c and apt")]
 fn the_packaged_hook_tells_what_is_not_as_it_was_verified() {
-    let hook = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/dnf/kata-osinfo.action");
+    let hook = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/dnf/kata-osinfo.action");
     let scratch = scratch();
     let modules = plugins(&scratch);
     let plugins = scratch.root_path().join("etc/dnf/plugins");

@@ -38,7 +38,7 @@ const ORDER: [&str; 14] = [
 ];
 
 fn files() -> Vec<(String, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("records");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../records");
     let mut files: Vec<(String, String)> = std::fs::read_dir(folder)
         .expect("records")
         .map(|entry| entry.expect("entry").path())

@@ -1,7 +1,8 @@
-//! dpkg's `status` and file lists.
+//! dpkg's `status` and file lists, read as they are: which packages are configured, and which one owns a file.
 
-use super::{Budget, Entry, MAX_BYTES, without_version};
+use super::{Budget, Entry, MAX_BYTES, names_of, without_version};
 use root::{Root, RootError};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 const STATUS: &str = "/var/lib/dpkg/status";
@@ -9,8 +10,37 @@ const STATUS: &str = "/var/lib/dpkg/status";
 const UPDATES: &str = "/var/lib/dpkg/updates";
 const INFO: &str = "/var/lib/dpkg/info";
 
-/// Packages that are configured; of what was removed the configuration is still listed.
+/// Bytes of one list of a package's files; a kernel's has one of them.
+const MAX_LIST: u64 = 64 << 20;
+/// Bytes of all lists that are read to answer one question.
+const MAX_LISTS: u64 = 1 << 30;
+
+/// A configured package.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Package {
+    /// `qemu-system-x86`.
+    pub name: String,
+    /// `1:10.0.3+ds-0+deb13u1`.
+    pub version: String,
+    /// dpkg's name of the architecture: `amd64`, `all`.
+    pub arch: String,
+    /// The source package's name: `qemu`.
+    pub source: String,
+    /// Names that it stands for, without versions.
+    provides: Vec<String>,
+}
+
 pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, RootError> {
+    let entry = |p: Package| Entry { name: p.name, version: p.version, provides: p.provides };
+    Ok(installed(root)?.into_iter().map(entry).collect())
+}
+
+/// Packages that are configured, in the database's order; of what was removed the configuration is still listed.
+///
+/// # Errors
+///
+/// That the database is there and cannot be read.
+pub fn installed(root: &Root) -> Result<Vec<Package>, RootError> {
     let mut budget = Budget(MAX_BYTES);
     let mut text = match budget.text(root, Path::new(STATUS)) {
         // Those of distroless images are below.
@@ -32,24 +62,23 @@ pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, RootError> {
             text => text?,
         };
         for newer in parse(&text) {
-            stanzas.retain(|s| (&s.entry.name, &s.arch) != (&newer.entry.name, &newer.arch));
+            stanzas.retain(|s| (&s.package.name, &s.package.arch) != (&newer.package.name, &newer.package.arch));
             stanzas.push(newer);
         }
     }
-    Ok(stanzas.into_iter().filter(|s| s.installed).map(|s| s.entry).collect())
+    Ok(stanzas.into_iter().filter(|s| s.installed).map(|s| s.package).collect())
 }
 
 /// What dpkg knows of one package on one architecture.
 struct Stanza {
-    entry: Entry,
-    arch: String,
+    package: Package,
     installed: bool,
 }
 
 impl Stanza {
     fn new() -> Stanza {
         // Distroless images' files have no state.
-        Stanza { entry: Entry::default(), arch: String::new(), installed: true }
+        Stanza { package: Package::default(), installed: true }
     }
 }
 
@@ -58,23 +87,28 @@ fn parse(text: &str) -> Vec<Stanza> {
     let mut stanza = Stanza::new();
     for line in text.lines().chain([""]) {
         if line.is_empty() {
-            let whole = std::mem::replace(&mut stanza, Stanza::new());
-            if !whole.entry.name.is_empty() {
+            let mut whole = std::mem::replace(&mut stanza, Stanza::new());
+            if whole.package.source.is_empty() {
+                whole.package.source.clone_from(&whole.package.name);
+            }
+            if !whole.package.name.is_empty() {
                 stanzas.push(whole);
             }
             continue;
         }
         match line.split_once(": ") {
-            Some(("Package", name)) => stanza.entry.name = name.trim().to_owned(),
-            Some(("Version", version)) => stanza.entry.version = version.trim().to_owned(),
-            Some(("Architecture", arch)) => stanza.arch = arch.trim().to_owned(),
+            Some(("Package", name)) => stanza.package.name = name.trim().to_owned(),
+            Some(("Version", version)) => stanza.package.version = version.trim().to_owned(),
+            Some(("Architecture", arch)) => stanza.package.arch = arch.trim().to_owned(),
+            // `qemu (1:10.0.3+ds-0+deb13u1)`, where its version is another one.
+            Some(("Source", source)) => stanza.package.source = without_version(source.trim()).to_owned(),
             Some(("Status", status)) => {
                 // Triggers come after a package is configured.
                 let state = status.split_whitespace().last();
                 stanza.installed = matches!(state, Some("installed" | "triggers-awaited" | "triggers-pending"));
             }
             Some(("Provides", list)) => {
-                stanza.entry.provides = list.split(',').map(|p| without_version(p.trim()).to_owned()).collect();
+                stanza.package.provides = list.split(',').map(|p| without_version(p.trim()).to_owned()).collect();
             }
             _ => {}
         }
@@ -82,18 +116,52 @@ fn parse(text: &str) -> Vec<Stanza> {
     stanzas
 }
 
-/// The name of the package whose list has one of the paths.
-pub(super) fn owner(root: &Root, paths: &[String]) -> Result<Option<String>, RootError> {
-    let wanted: Vec<&[u8]> = paths.iter().map(String::as_bytes).collect();
-    for file in root.list(Path::new(INFO))? {
-        let Some(package) = file.strip_suffix(".list") else { continue };
-        let bytes = root.read(&Path::new(INFO).join(&file), MAX_BYTES)?;
-        if bytes.split(|b| *b == b'\n').any(|line| wanted.contains(&line)) {
-            // `libc6:amd64`.
-            return Ok(Some(package.split(':').next().unwrap_or(package).to_owned()));
+/// The name of the package that lists a file under one of these names.
+pub(super) fn owner(root: &Root, names: &[String]) -> Result<Option<String>, RootError> {
+    Ok(owners_of_names(root, &[names.to_vec()])?.pop().flatten())
+}
+
+/// The names of the packages that own these files, each by its path or where its links lead; dpkg's lists are read once.
+///
+/// A list that is no regular file, or larger than any, is passed over: an overlay may have replaced it.
+///
+/// # Errors
+///
+/// That the lists cannot be read.
+pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<String>>, RootError> {
+    let files: Vec<Vec<String>> = paths.iter().map(|path| names_of(root, path)).collect();
+    owners_of_names(root, &files)
+}
+
+/// The owners of files that may be listed under several names each: the first name counts most, then the first list.
+fn owners_of_names(root: &Root, files: &[Vec<String>]) -> Result<Vec<Option<String>>, RootError> {
+    let mut owners: BTreeMap<&[u8], Option<String>> =
+        files.iter().flatten().map(|name| (name.as_bytes(), None)).collect();
+    let owner =
+        |owners: &BTreeMap<&[u8], Option<String>>, name: &String| owners.get(name.as_bytes()).cloned().flatten();
+    let mut left = MAX_LISTS;
+    for list in root.list(Path::new(INFO))? {
+        if files.iter().all(|names| names.first().is_some_and(|name| owner(&owners, name).is_some())) {
+            break;
+        }
+        let Some(package) = list.strip_suffix(".list") else { continue };
+        let path = Path::new(INFO).join(&list);
+        let bytes = match root.read(&path, left.min(MAX_LIST)) {
+            Ok(bytes) => bytes,
+            Err(RootError::TooLarge { .. }) => continue,
+            Err(_) if !root.look(&path)?.is_some_and(|found| found.is_file()) => continue,
+            Err(error) => return Err(error),
+        };
+        left = left.saturating_sub(bytes.len() as u64);
+        // `libc6:amd64`.
+        let package = package.split(':').next().unwrap_or(package);
+        for line in bytes.split(|b| *b == b'\n') {
+            if let Some(owner) = owners.get_mut(line) {
+                owner.get_or_insert_with(|| package.to_owned());
+            }
         }
     }
-    Ok(None)
+    Ok(files.iter().map(|names| names.iter().find_map(|name| owner(&owners, name))).collect())
 }
 
 #[cfg(test)]
@@ -130,8 +198,12 @@ mod tests {
     fn only_what_is_installed_counts() {
         let text = "Package: a\nStatus: install ok installed\nVersion: 1:2\n\nPackage: gone\nStatus: deinstall ok config-files\nVersion: 1\n\nPackage: half\nStatus: install ok half-installed\n\nPackage: b\nStatus: install ok triggers-awaited\nVersion: 3\n";
         assert_eq!(installed(text, &[]), [("a".into(), "1:2".into()), ("b".into(), "3".into())]);
-        let provides = parse("Package: a\nProvides: b (= 1), c,\n d\nDescription: x\n y: z\n").remove(0).entry.provides;
+        let provides =
+            parse("Package: a\nProvides: b (= 1), c,\n d\nDescription: x\n y: z\n").remove(0).package.provides;
         assert_eq!(provides[..2], ["b", "c"]);
+        let sources = "Package: a\nSource: s (1:2)\n\nPackage: b\nSource: t\n\nPackage: c\nArchitecture: all\n";
+        let sources: Vec<String> = parse(sources).into_iter().map(|s| s.package.source).collect();
+        assert_eq!(sources, ["s", "t", "c"]);
     }
 
     #[test]
@@ -149,5 +221,48 @@ mod tests {
         let now = |amd64: &str, i386: &str| [("a".to_owned(), i386.to_owned()), ("a".to_owned(), amd64.to_owned())];
         assert_eq!(installed(&status, &updates), now("2", "1"));
         assert_eq!(installed(&status, &updates[..1]), now("2", "1")[..1], "it is only unpacked");
+    }
+
+    #[test]
+    fn only_regular_lists_of_the_root_are_read() {
+        use std::os::unix::fs::symlink;
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let info = dir.path().join("var/lib/dpkg/info");
+        std::fs::create_dir_all(&info).unwrap();
+        std::fs::write(outside.path().join("list"), "/usr/bin/sh\n").unwrap();
+        symlink(outside.path().join("list"), info.join("aaa.list")).unwrap();
+        symlink("/dev/zero", info.join("bbb.list")).unwrap();
+        symlink("/proc/kmsg", info.join("ccc.list")).unwrap();
+        let mode = rustix::fs::Mode::RUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, info.join("ddd.list"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let huge = std::fs::File::create(info.join("eee.list")).unwrap();
+        huge.set_len(MAX_LIST + 1).unwrap();
+        symlink("fff.list", info.join("fff.list")).unwrap();
+        std::fs::write(info.join("zzz.list"), "/bin/sh\n").unwrap();
+        std::fs::create_dir_all(dir.path().join("dev")).unwrap();
+        let zero = rustix::fs::makedev(1, 5);
+        let kind = rustix::fs::FileType::CharacterDevice;
+        let _ = rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("dev/zero"), kind, mode, zero);
+        let root = Root::new(dir.path()).unwrap();
+        let found = owners(&root, &[Path::new("/usr/bin/sh"), Path::new("/none")]).unwrap();
+        assert_eq!(found, [Some("zzz".to_owned()), None]);
+    }
+
+    #[test]
+    fn a_files_own_name_counts_more_than_where_it_leads() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["usr/bin", "var/lib/dpkg/info"] {
+            std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+        }
+        std::fs::write(dir.path().join("usr/bin/real"), "").unwrap();
+        std::os::unix::fs::symlink("real", dir.path().join("usr/bin/link")).unwrap();
+        for (list, text) in
+            [("a:amd64.list", "/usr/bin/real\n"), ("b.list", "/.\n/bin/link\n"), ("c.list", "/usr/bin/real\n")]
+        {
+            std::fs::write(dir.path().join("var/lib/dpkg/info").join(list), text).unwrap();
+        }
+        let root = Root::new(dir.path()).unwrap();
+        let found = owners(&root, &[Path::new("/usr/bin/link"), Path::new("/usr/bin/real")]).unwrap();
+        assert_eq!(found, [Some("b".to_owned()), Some("a".to_owned())]);
     }
 }

@@ -1,6 +1,8 @@
 //! A program attached to pipes: its input is fed, its output kept up to a cap, its end awaited by a deadline.
+//!
+//! An [`operator::process::Invocation`] has no input, and nobody can read what it has said so far.
 
-use crate::process::{kill_group, prepare};
+use crate::process::{kill_group, prepare, wait};
 use model::sync::locked;
 use std::io::{self, Read, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -49,16 +51,7 @@ impl Attached {
 
     /// Waits for its end; `None` if it outlives the deadline.
     pub fn wait(&mut self, deadline: Duration) -> Option<Finished> {
-        let end = Instant::now() + deadline;
-        let status = loop {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                break status;
-            }
-            if Instant::now() >= end {
-                return None;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        };
+        let status = wait(&mut self.child, deadline).ok().flatten()?;
         // The pipes close with the program, unless a child of its still holds them.
         let settled = Instant::now() + Duration::from_secs(5);
         while !(self.stdout.closed() && self.stderr.closed()) && Instant::now() < settled {

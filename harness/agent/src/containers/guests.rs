@@ -3,6 +3,7 @@
 use super::capture::Attached;
 use super::kata;
 use model::profile::{self, Profile};
+use operator::process::Invocation;
 use root::Root;
 use std::fs;
 use std::io;
@@ -200,9 +201,9 @@ fn dracuts_hooks(modules: &Path) -> String {
 /// Whether this kernel has the module, built in or not: dracut leaves out what comes after one that is missing.
 /// Where `modinfo` cannot be asked, none is left out.
 fn has_module(kernel: &str, name: &str) -> bool {
-    let mut modinfo = Command::new("modinfo");
-    modinfo.args(["--set-version", kernel, "--field", "filename", name]);
-    !modinfo.output().is_ok_and(|output| !output.status.success())
+    let arguments = ["--set-version", kernel, "--field", "filename", name];
+    let asked = Invocation::new(Path::new("modinfo"), &arguments).run(Duration::from_secs(30), None);
+    !asked.is_ok_and(|finished| !finished.is_ok())
 }
 
 /// An initrd's path and size, for the report.

@@ -1,8 +1,9 @@
 //! A network namespace with a pair of virtual interfaces, one end inside as `eth0`, one with the host.
 
+use operator::process::{Invocation, ProcessError};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::Duration;
 use suites::check::Stop;
 use suites::containers::Network;
 
@@ -62,14 +63,15 @@ impl Drop for Namespace {
 
 /// Runs the distro's `ip`; what it cannot do is the environment's lack.
 fn ip(arguments: &[&str]) -> Result<(), Stop> {
-    let output = Command::new("ip").args(arguments).output();
-    match output {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(Stop::skip(format!(
-            "the environment cannot make a network: ip {}: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim()
-        ))),
-        Err(e) => Err(Stop::skip(format!("the environment has no ip command to make a network with: {e}"))),
+    let cannot = |why: &str| {
+        Err(Stop::skip(format!("the environment cannot make a network: ip {}: {why}", arguments.join(" "))))
+    };
+    match Invocation::new(Path::new("ip"), arguments).run(Duration::from_secs(30), None) {
+        Ok(finished) if finished.is_ok() => Ok(()),
+        Ok(finished) => cannot(finished.stderr.trim()),
+        Err(ProcessError::Start { source, .. }) => {
+            Err(Stop::skip(format!("the environment has no ip command to make a network with: {source}")))
+        }
+        Err(late) => cannot(&late.to_string()),
     }
 }

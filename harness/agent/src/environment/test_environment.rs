@@ -8,15 +8,14 @@ use crate::launch::paths::{ExtraDevice, GuestPaths};
 use crate::launch::provided::RequiredDevice;
 use crate::launch::running::RunningGuest;
 use crate::launch::silent_daemon::against_a_silent_daemon;
-use crate::process::{kill_group, prepare, wait};
 use model::profile::{ImageDriver, Profile};
 use model::sync::locked;
+use operator::process::{Finished, Invocation, ProcessError};
 use protocol::message::Launched;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use suites::catalogue::Configuration;
@@ -109,23 +108,16 @@ impl Environment for TestEnvironment<'_> {
 
     fn run(&self, argv: &[&str], deadline: Duration) -> Result<Ran, Stop> {
         let Some((program, arguments)) = argv.split_first() else { return Err(Stop::error("no program to run")) };
-        let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("LC_ALL", "C");
-        let mut child = match prepare(&mut command, Vec::new()).spawn() {
-            Ok(child) => child,
+        match Invocation::new(Path::new(program), arguments).run(deadline, None) {
+            Ok(Finished { code, stdout, stderr }) => Ok(Ran { code, stdout, stderr }),
             // A path of the record that is not there is a finding, not our fault.
-            Err(e) => return Ok(Ran { code: None, stdout: String::new(), stderr: format!("{program}: {e}") }),
-        };
-        let stdout = child.stdout.take().map(capped);
-        let stderr = child.stderr.take().map(capped);
-        let status = wait(&mut child, deadline).map_err(|e| Stop::error(format!("waiting for {program}: {e}")))?;
-        if status.is_none() {
-            kill_group(&mut child);
-            return Err(Stop::fail(format!("{} did not end within {deadline:?}", argv.join(" "))));
+            Err(ProcessError::Start { source, .. }) => {
+                Ok(Ran { code: None, stdout: String::new(), stderr: format!("{program}: {source}") })
+            }
+            Err(ProcessError::Deadline { .. }) => {
+                Err(Stop::fail(format!("{} did not end within {deadline:?}", argv.join(" "))))
+            }
         }
-        let text =
-            |reader: Option<std::thread::JoinHandle<String>>| reader.and_then(|r| r.join().ok()).unwrap_or_default();
-        Ok(Ran { code: status.and_then(|s| s.code()), stdout: text(stdout), stderr: text(stderr) })
     }
 
     fn read(&self, path: &str) -> Result<String, Stop> {
@@ -205,14 +197,4 @@ impl Daemon for DaemonAlone {
     fn wait(&mut self, deadline: Duration) -> Option<String> {
         self.process.wait(deadline)
     }
-}
-
-fn capped(from: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
-    std::thread::spawn(move || {
-        let (mut bytes, mut from) = (Vec::new(), from);
-        let _ = (&mut from).take(4 << 20).read_to_end(&mut bytes);
-        // Whatever comes beyond the cap is read and dropped, so that the program does not block.
-        let _ = io::copy(&mut from, &mut io::sink());
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
 }

@@ -5,6 +5,7 @@ use crate::launch::provided::Provided;
 use crate::launch::vhost;
 use crate::system;
 use model::profile::{ImageDriver, Profile};
+use operator::process::Invocation;
 use protocol::message::Launched;
 use qemu::apply::{apply, apply_to_daemon};
 use qemu::deviation::Deviation;
@@ -12,7 +13,7 @@ use qemu::launch::{FdPurpose, InheritedFd, Launch};
 use qemu::sandbox::{Disk, Image, Net, SHARE_TAG, Sandbox, Shared, Vsock};
 use qemu::{argv, virtiofsd};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::time::Duration;
 use suites::catalogue::Configuration;
 use suites::check::Stop;
 use suites::environment::Claims;
@@ -235,14 +236,12 @@ fn make_disk(path: &Path) -> Result<(), Stop> {
     let failed = |e: String| Stop::error(format!("making the disk {}: {e}", path.display()));
     let file = std::fs::File::create(path).map_err(|e| failed(e.to_string()))?;
     file.set_len(DISK).map_err(|e| failed(e.to_string()))?;
-    let output = Command::new("mke2fs")
-        .args(["-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=1,nodiscard"])
-        .arg(path)
-        .output();
-    match output {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
-        Err(e) => Err(failed(format!("mke2fs: {e}"))),
+    let disk = text(path);
+    let arguments = ["-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=1,nodiscard", &disk];
+    match Invocation::new(Path::new("mke2fs"), &arguments).run(Duration::from_secs(120), None) {
+        Ok(finished) if finished.is_ok() => Ok(()),
+        Ok(finished) => Err(failed(finished.stderr.trim().to_owned())),
+        Err(e) => Err(failed(e.to_string())),
     }
 }
 

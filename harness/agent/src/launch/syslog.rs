@@ -1,11 +1,12 @@
 //! What programs write to syslog.
 
 use crate::log::Log;
+use operator::process::Invocation;
 use std::io::{self, Read};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 static SYSLOG: OnceLock<Log> = OnceLock::new();
 
@@ -24,13 +25,10 @@ pub fn said_by(pid: u32) -> String {
 
 /// Where systemd owns /dev/log, its journal has what a process wrote; it takes a moment to get there.
 fn journal_of(pid: u32) -> String {
-    let output = Command::new("journalctl")
-        .args(["--quiet", "--no-pager", "--output=cat", "--lines=50"])
-        .arg(format!("_PID={pid}"))
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output();
-    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    let of = format!("_PID={pid}");
+    let arguments = ["--quiet", "--no-pager", "--output=cat", "--lines=50", &of];
+    let finished = Invocation::new(Path::new("journalctl"), &arguments).run(Duration::from_secs(30), None);
+    finished.map(|finished| finished.stdout).unwrap_or_default()
 }
 
 /// virtiofsd started with `--syslog` wants /dev/log; what it writes there is kept beside the other logs.

@@ -28,6 +28,7 @@ use images::external_file::{Checksum, ExternalFile, ExternalFileError};
 use model::arch::Arch;
 use model::database::Database;
 use model::diagnostic::error_chain;
+use model::redact::{one_line, printable};
 use model::release::Release;
 use operator::detect::{Detection, FoundBy, detect};
 use protocol::client::ClientError;
@@ -298,7 +299,7 @@ fn read_in(tiny: &Tiny, task: &Task<'_>) -> Result<u64, CloudError> {
 
 /// Text for people that comes from a disk that is not trusted.
 fn harmless(message: &str) -> String {
-    message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(1000).collect()
+    one_line(&printable(message, 1000), 1000)
 }
 
 /// What a system says it is.

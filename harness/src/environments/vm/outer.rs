@@ -151,10 +151,9 @@ impl Outer {
     /// may: for this project's own benchmarks and tests, whose files are their own.
     pub fn unconfined(&self, arguments: &[String]) -> Command {
         let libraries = self.tree.join("usr/lib/x86_64-linux-gnu");
-        let mut command = Command::new("setpriv");
+        let mut command = Command::new(self.loader());
+        operator::process::tie(&mut command);
         command
-            .args(["--pdeathsig", "KILL", "--"])
-            .arg(self.loader())
             .arg("--library-path")
             .arg(&libraries)
             .arg(self.program())

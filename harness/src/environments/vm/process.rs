@@ -1,6 +1,9 @@
 //! QEMU as a process that is ours: its group killed when it is no longer wanted, itself killed when we die.
+//!
+//! It runs as long as its machine does, so it has no deadline here: every step of a cell has one.
+//! Who makes the command ties it to the thread that starts it or confines it, which does that too, and what caps its standard error is who reads it.
 
-use agent::process::{kill_group, prepare};
+use agent::process::{kill_group, prepare, wait};
 use model::sync::locked;
 use rustix::process::{Pid, Signal};
 use std::io;
@@ -44,11 +47,14 @@ impl Process {
             let stderr = child.stderr.take().ok_or_else(|| io::Error::other("no pipe for standard error"));
             let _ = tell.send(stderr.map(|stderr| (child.id(), stderr)));
             while keep.load(Ordering::Relaxed) {
-                if let Ok(Some(status)) = child.try_wait() {
-                    *locked(&say) = Some(status);
-                    return;
+                match wait(&mut child, Duration::from_millis(20)) {
+                    Ok(None) => {}
+                    Ok(Some(status)) => {
+                        *locked(&say) = Some(status);
+                        return;
+                    }
+                    Err(_) => break,
                 }
-                std::thread::sleep(Duration::from_millis(20));
             }
             kill_group(&mut child);
         })?;

@@ -12,6 +12,7 @@ use crate::runner::{self, Runner, tied};
 use crate::sandbox::Network;
 use crate::tree;
 use model::arch::Arch;
+use model::redact::{one_line, printable};
 use root::Root;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -188,7 +189,7 @@ pub(crate) fn downloads(printed: &str, mirrors: &[String]) -> Result<Vec<Downloa
         let ours = mirrors.iter().any(|m| address.strip_prefix(m.as_str()).is_some_and(|path| path.starts_with('/')));
         let sound = plain(address, ":/._-+~%@=,") && plain(name, "._-+~%") && name.ends_with(".deb");
         if !ours || !sound || !plain(hash, ":") {
-            let what = address.chars().filter(|c| !c.is_control()).take(200).collect();
+            let what = one_line(&printable(address, 200), 200);
             let reason = "the release's apt asks for it, and it is no package of its mirrors".to_owned();
             return Err(Cause::BadAddress { address: what, reason }.into());
         }

@@ -5,32 +5,19 @@ use crate::error::Failure;
 use crate::manifest::{Owner, Package, PackageOrigin};
 use crate::progress::Phase;
 use crate::runner::Runner;
+use crate::tree;
+use operator::packages::dpkg;
 use root::Root;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Bytes of one of dpkg's lists of files, and of all of them.
-const MAX_LIST: u64 = 64 << 20;
-const MAX_LISTS: u64 = 1 << 30;
-
-/// All installed packages.
-pub(crate) fn packages(runner: &Runner<'_>, tree: &Path) -> Result<Vec<Package>, Failure> {
-    let mut query = programs::command(tree, &[], "dpkg-query")?;
-    query.args(["-W", "-f", "${db:Status-Abbrev}\t${Package}\t${Version}\t${Architecture}\t${source:Package}\n"]);
-    Ok(parse_packages(&runner.output(Phase::Record, &mut query)?))
-}
-
-fn parse_packages(text: &str) -> Vec<Package> {
-    let package = |line: &str| {
-        let mut fields = line.split('\t');
-        let installed = fields.next()?.starts_with("ii");
-        let mut next = || fields.next().map(str::to_owned);
-        let package = Package { name: next()?, version: next()?, arch: next()?, source: next()? };
-        installed.then_some(package)
-    };
-    let mut all: Vec<Package> = text.lines().filter_map(package).collect();
+/// All installed packages, sorted by name and architecture.
+pub(crate) fn packages(tree: &Path) -> Result<Vec<Package>, Failure> {
+    let found = dpkg::installed(&tree::open(tree)?).map_err(tree::failed)?;
+    let package = |p: dpkg::Package| Package { name: p.name, version: p.version, arch: p.arch, source: p.source };
+    let mut all: Vec<Package> = found.into_iter().map(package).collect();
     all.sort_by(|a, b| (&a.name, &a.arch).cmp(&(&b.name, &b.arch)));
-    all
+    Ok(all)
 }
 
 /// The suites that offer the installed versions of these packages, by these lists.
@@ -85,61 +72,21 @@ fn parse_policy(text: &str) -> BTreeMap<(String, String), Vec<String>> {
     all
 }
 
-/// The owners of paths.
-///
-/// dpkg's file lists have a path as it was packed: perhaps from before `/usr` was merged, perhaps as a symlink.
-/// An overlay may have replaced the lists: only regular files of the tree are read, up to a limit.
+/// The owners of paths; nobody's, where dpkg's lists cannot be read.
 pub(crate) fn owners(tree: &Path, paths: &[String]) -> Vec<Owner> {
     let root = Root::new(tree).ok();
-    let mut wanted: BTreeMap<String, Option<String>> = BTreeMap::new();
-    let mut resolved = Vec::new();
-    for path in paths {
-        let inside = Path::new(path);
-        let real = root.as_ref().filter(|r| r.metadata(inside).is_some()).and_then(|r| r.resolve(inside).ok());
-        let real = real.map(|r| r.display().to_string());
-        for name in spellings(path).into_iter().chain(real.iter().flat_map(|r| spellings(r))) {
-            wanted.insert(name, None);
-        }
-        resolved.push(real);
-    }
-    let info = Path::new("/var/lib/dpkg/info");
-    let mut left = MAX_LISTS;
-    for name in root.iter().flat_map(|r| r.list(info).unwrap_or_default()) {
-        let Some(package) = name.strip_suffix(".list") else {
-            continue;
-        };
-        let Some(Ok(text)) = root.as_ref().map(|r| r.read_text(&info.join(&name), left.min(MAX_LIST))) else {
-            continue;
-        };
-        left = left.saturating_sub(text.len() as u64);
-        for line in text.lines() {
-            if let Some(owner) = wanted.get_mut(line) {
-                *owner = Some(package.split(':').next().unwrap_or(package).to_owned());
-            }
-        }
-    }
-    let owner = |name: &str| spellings(name).iter().find_map(|s| wanted.get(s).cloned().flatten());
+    let inside: Vec<&Path> = paths.iter().map(Path::new).collect();
+    let found = root.as_ref().and_then(|root| dpkg::owners(root, &inside).ok());
+    let packages = found.unwrap_or_else(|| vec![None; paths.len()]);
+    let resolved = |path: &Path| {
+        let root = root.as_ref().filter(|root| root.metadata(path).is_some())?;
+        Some(root.resolve(path).ok()?.display().to_string())
+    };
     paths
         .iter()
-        .zip(resolved)
-        .map(|(path, resolved)| Owner {
-            package: owner(path).or_else(|| owner(resolved.as_deref()?)),
-            path: path.clone(),
-            resolved,
-        })
+        .zip(packages)
+        .map(|(path, package)| Owner { path: path.clone(), resolved: resolved(Path::new(path)), package })
         .collect()
-}
-
-fn spellings(path: &str) -> Vec<String> {
-    let mut all = vec![path.to_owned()];
-    match path.strip_prefix("/usr") {
-        Some(rest) if rest.starts_with("/bin/") || rest.starts_with("/sbin/") || rest.starts_with("/lib") => {
-            all.push(rest.to_owned());
-        }
-        Some(_) => {}
-        None => all.push(format!("/usr{path}")),
-    }
-    all
 }
 
 #[cfg(test)]
@@ -147,11 +94,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_installed_packages_count() {
-        let text = "ii \tqemu-utils\t1:7.2\tamd64\tqemu\nrc \told\t1\tall\told\nii \tadduser\t3.134\tall\tadduser\n";
-        let found = parse_packages(text);
-        assert_eq!(found.len(), 2);
-        assert_eq!((found[0].name.as_str(), found[1].source.as_str()), ("adduser", "qemu"));
+    fn installed_packages_are_sorted_and_have_their_source() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("var/lib/dpkg")).unwrap();
+        let status = "Package: qemu-utils\nStatus: install ok installed\nArchitecture: amd64\nSource: qemu (1:7)\n\
+            Version: 1:7.2\n\nPackage: old\nStatus: deinstall ok config-files\nVersion: 1\n\n\
+            Package: adduser\nStatus: install ok installed\nArchitecture: all\nVersion: 3.134\n";
+        std::fs::write(dir.path().join("var/lib/dpkg/status"), status).unwrap();
+        let found = packages(dir.path()).unwrap();
+        let found: Vec<[&str; 4]> = found.iter().map(|p| [&*p.name, &*p.version, &*p.arch, &*p.source]).collect();
+        assert_eq!(found, [["adduser", "3.134", "all", "adduser"], ["qemu-utils", "1:7.2", "amd64", "qemu"]]);
     }
 
     #[test]
@@ -167,29 +119,6 @@ mod tests {
         assert_eq!(of("qemu-system-x86", "2"), ["bookworm", "bookworm-security"]);
         assert_eq!(of("qemu-system-x86", "1"), ["bookworm-updates"]);
         assert!(of("local", "9").is_empty());
-    }
-
-    #[test]
-    fn only_regular_files_of_the_tree_are_read() {
-        use std::os::unix::fs::symlink;
-        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let info = dir.path().join("var/lib/dpkg/info");
-        std::fs::create_dir_all(&info).unwrap();
-        std::fs::write(outside.path().join("list"), "/usr/bin/sh\n").unwrap();
-        symlink(outside.path().join("list"), info.join("aaa.list")).unwrap();
-        symlink("/dev/zero", info.join("bbb.list")).unwrap();
-        symlink("/proc/kmsg", info.join("ccc.list")).unwrap();
-        let mode = rustix::fs::Mode::RUSR;
-        rustix::fs::mknodat(rustix::fs::CWD, info.join("ddd.list"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
-        let huge = std::fs::File::create(info.join("eee.list")).unwrap();
-        huge.set_len(MAX_LIST + 1).unwrap();
-        std::fs::write(info.join("zzz.list"), "/bin/sh\n").unwrap();
-        std::fs::create_dir_all(dir.path().join("dev")).unwrap();
-        let zero = rustix::fs::makedev(1, 5);
-        let kind = rustix::fs::FileType::CharacterDevice;
-        let _ = rustix::fs::mknodat(rustix::fs::CWD, dir.path().join("dev/zero"), kind, mode, zero);
-        let found = owners(dir.path(), &["/usr/bin/sh".to_owned()]);
-        assert_eq!(found[0].package.as_deref(), Some("zzz"));
     }
 
     #[test]

@@ -1,0 +1,106 @@
+//! A child process: tied to this one, waited for without polling, and ended with its process group.
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, set_parent_process_death_signal};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+/// How a program is ended that may tidy up, and how long each signal is waited for.
+pub(super) const POLITELY: [(Signal, Duration); 2] =
+    [(Signal::TERM, Duration::from_secs(5)), (Signal::KILL, Duration::from_secs(5))];
+
+/// How often a child is looked at where the kernel has no descriptor for it.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Has the kernel kill the command's process when the thread that starts it ends, however that happens, as long as the
+/// process stays the user that it is.
+pub fn tie(command: &mut Command) -> &mut Command {
+    let tied = || Ok(set_parent_process_death_signal(Some(Signal::KILL))?);
+    #[expect(unsafe_code, reason = "std has no safe way to run anything between fork and exec")]
+    // SAFETY: one system call, which allocates nothing and takes no lock.
+    unsafe {
+        command.pre_exec(tied);
+    }
+    command
+}
+
+/// Waits for a child's end, without polling; `None` when the time is over.
+///
+/// # Errors
+///
+/// That it is no child of this process, or was waited for already.
+pub fn wait(child: &mut Child, within: Duration) -> io::Result<Option<ExitStatus>> {
+    let until = Instant::now() + within;
+    let mut pidfd = None;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(None);
+        }
+        if pidfd.is_none() {
+            pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).ok();
+        }
+        let Some(pidfd) = &pidfd else {
+            // Before Linux 5.3, or a filter refuses it.
+            std::thread::sleep(left.min(LOOK));
+            continue;
+        };
+        let left = Timespec::try_from(left).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&left)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Kills the process group that a child leads, and reaps the child.
+pub fn kill_group(child: &mut Child) {
+    // The group may be gone already.
+    let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+    let _ = child.wait();
+}
+
+/// Ends the process group that a child leads: asks first, kills after five seconds.
+pub fn end_group(child: &mut Child) {
+    end_group_by(child, &POLITELY);
+}
+
+pub(super) fn end_group_by(child: &mut Child, signals: &[(Signal, Duration)]) {
+    let group = Pid::from_child(child);
+    for (signal, grace) in signals.iter().copied() {
+        // It may have ended meanwhile.
+        let _ = kill_process_group(group, signal);
+        if matches!(wait(child, grace), Ok(Some(_))) {
+            break;
+        }
+    }
+    let _ = kill_process_group(group, Signal::KILL);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt as _;
+
+    #[test]
+    fn a_tied_child_ends_with_the_thread_that_started_it() {
+        let start = || tie(Command::new("sleep").arg("1000")).spawn().unwrap();
+        let mut child = std::thread::spawn(start).join().unwrap();
+        assert_eq!(wait(&mut child, Duration::from_secs(20)).unwrap().unwrap().signal(), Some(9));
+    }
+
+    #[test]
+    fn a_group_is_ended_whether_it_obeys_or_not() {
+        for end in [kill_group, end_group] {
+            let mut child = Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
+            assert_eq!(wait(&mut child, Duration::from_millis(50)).unwrap(), None);
+            end(&mut child);
+            assert!(wait(&mut child, Duration::ZERO).unwrap().is_some());
+        }
+    }
+}
