@@ -11,8 +11,6 @@ use crate::shared::Shared;
 use model::diagnostic::error_chain;
 use model::sync::locked;
 use protocol::facts;
-use protocol::facts;
-use protocol::message::{EnvironmentReply, EnvironmentRequest};
 use protocol::message::{EnvironmentReply, EnvironmentRequest};
 use reports::journal::{Environment, Event, Phase};
 use std::sync::{Arc, Mutex};

@@ -8,8 +8,6 @@ use model::arch::Arch;
 use model::database::Database;
 use model::profile::Profile;
 use protocol::fault::Fault;
-use protocol::fault::Fault;
-use protocol::message::{EnvironmentReply, EnvironmentRequest};
 use protocol::message::{EnvironmentReply, EnvironmentRequest};
 use std::path::PathBuf;
 use suites::environment::Ending;

@@ -45,7 +45,6 @@ use images::{Disk, ExtraFile};
 use outer::Outer;
 use process::Process;
 use protocol::message::VM_PORT;
-use protocol::message::VM_PORT;
 use serde_json::json;
 use std::fs::File;
 use std::io::{self, Read, Seek as _, Write as _};
