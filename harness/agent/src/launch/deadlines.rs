@@ -234,7 +234,9 @@ mod tests {
         for file in files.into_iter().filter(|file| *file != here && !file.ends_with("tests.rs")) {
             let text = fs::read_to_string(&file).unwrap();
             let program = text.split("#[cfg(test)]").next().unwrap();
-            for (number, line) in program.lines().enumerate() {
+            // The deadline of a program that is run to its end, beside the program's name, is no guest's.
+            let lines = program.lines().enumerate().filter(|(_, line)| !line.contains("Invocation::new("));
+            for (number, line) in lines {
                 assert!(
                     !["from_secs", "from_mins", "Duration::new("].iter().any(|made| line.contains(made)),
                     "{}:{}: a deadline that is not in launch/deadlines.rs is not scaled for nested guests and not \
