@@ -15,13 +15,13 @@ use crate::built_in::AGENT;
 use crate::environments::vm::{Content, SeedFile};
 use crate::replacement::Replacement;
 use images::ImageError;
-use images::artifacts::{self, Agent, Artifacts, ArtifactsError, ExternalFile};
+use images::artifacts::{self, Agent, Artifacts, ArtifactsError, ExternalFile, OpenedFile};
 use images::boot::{kernel, modules};
 use model::profile::{Profile, Runtime};
 use model::release::Release;
 use reports::matrix::SUBSTITUTE;
 use std::iter;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::ptr;
 use suites::containers::{Kata, OwnGuest};
 use suites::environment::Claims;
@@ -87,14 +87,14 @@ struct SuppliedRuntime {
     profile: &'static str,
     version: String,
     sha256: Option<String>,
-    shim: PathBuf,
-    configuration: PathBuf,
+    shim: OpenedFile,
+    configuration: OpenedFile,
     /// Kata's agent, for the guest's initrd.
     agent: Agent,
     /// The program that checks the host.
-    checker: Option<PathBuf>,
+    checker: Option<OpenedFile>,
     /// Kata's own guest kernel and initrd.
-    own: Option<(PathBuf, PathBuf)>,
+    own: Option<(OpenedFile, OpenedFile)>,
 }
 
 impl Supplied {
@@ -151,10 +151,10 @@ impl Supplied {
                     profile: shim.profile,
                     version: one.version.clone(),
                     sha256: one.sha256.clone(),
-                    shim: shim.path.clone(),
+                    shim: shim.program.clone(),
                     configuration: configuration.ok_or_else(|| KataError::NoConfiguration { name: name.clone() })?,
                     agent,
-                    checker: release().find_map(|part| part.checker(shim.kind)).map(Path::to_owned),
+                    checker: release().find_map(|part| part.checker(shim.kind)).cloned(),
                     own,
                 });
             }
@@ -231,19 +231,19 @@ impl Supplied {
                 path
             };
             let own = one.own.as_ref().map(|(kernel, initrd)| OwnGuest {
-                kernel: add("own-kernel", Content::File(kernel.clone())),
-                initrd: add("own-initrd", Content::File(initrd.clone())),
+                kernel: add("own-kernel", Content::Opened(kernel.clone())),
+                initrd: add("own-initrd", Content::Opened(initrd.clone())),
             });
             claims.push(Kata {
                 version: one.version.clone(),
                 kind: one.kind,
                 profile: one.profile.to_owned(),
-                shim: add("containerd-shim-kata-v2", Content::File(one.shim.clone())),
-                shipped: Some(add("configuration.toml", Content::File(one.configuration.clone()))),
+                shim: add("containerd-shim-kata-v2", Content::Opened(one.shim.clone())),
+                shipped: Some(add("configuration.toml", Content::Opened(one.configuration.clone()))),
                 configuration: place(one.kind).to_owned(),
                 initrd: add("initrd", Content::Bytes(initrd.into())),
                 agent: one.agent.alone().map(|bytes| add("kata-agent", Content::Bytes(bytes.into()))),
-                checker: one.checker.as_ref().map(|path| add("check", Content::File(path.clone()))),
+                checker: one.checker.as_ref().map(|file| add("check", Content::Opened(file.clone()))),
                 own,
                 emulated,
             });

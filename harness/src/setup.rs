@@ -17,7 +17,7 @@ use protocol::message::{Bytes, CHUNK, EnvironmentReply, EnvironmentRequest};
 use reports::journal::{CellFacts, Environment};
 use root::Root;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use suites::catalogue::Configuration;
@@ -316,6 +316,13 @@ pub async fn send(line: &Line, prepared: &mut Prepared) -> Result<(), SetupError
                 Content::File(path) => {
                     let read_file = std::fs::read(path);
                     read = read_file.map_err(|source| SetupError::Read { path: path.clone(), source })?;
+                    &read
+                }
+                Content::Opened(file) => {
+                    let mut all = Vec::new();
+                    let done = file.reader().read_to_end(&mut all);
+                    done.map_err(|source| SetupError::Read { path: file.path().to_owned(), source })?;
+                    read = all;
                     &read
                 }
             };

@@ -24,6 +24,16 @@ const FOLDERS: [&str; 10] =
 const WORDS: usize = 60;
 
 #[test]
+fn the_threat_model_names_everybody_who_gives_something() {
+    let text = read(&repository().join("docs/security.md"));
+    let rows: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).collect();
+    for giver in ["records", "a root", "packages", "archives", "images", "guests", "journals", "bundles", "mirrors"] {
+        let named = rows.iter().any(|row| row.contains(&format!("**{giver}")));
+        assert!(named, "docs/security.md has no row about {giver}: say what they may do at worst, and what limits it");
+    }
+}
+
+#[test]
 fn every_word_of_the_glossary_is_in_the_code() {
     let words = glossary(&read(&repository().join("ARCHITECTURE.md")));
     assert!(words.len() >= WORDS, "ARCHITECTURE.md explains {} words, expected {WORDS} or more", words.len());

@@ -5,29 +5,37 @@
 //! What it contains decides which runtime it is: a Go shim and a Rust shim have the same name.
 //!
 //! Archives are verified before they are unpacked, and nothing is written outside their folder.
+//! Of a folder, an archive's or another, only regular files up to a size are opened, below its descriptor, where no link
+//! leads out; what goes into a virtual machine is read from these descriptors.
 //! The runtime is told by what the shim is; nothing of Kata is run on this machine.
 //! From Kata 4.0.0 on a release is several archives; those of one version are taken together.
 
 mod archive;
+mod folder;
 mod go;
 mod guest;
 mod version;
 
+pub use self::folder::OpenedFile;
 pub use self::guest::{Agent, guest_initrd, lay_over};
 pub use crate::external_file::ExternalFile;
 
 use crate::digest;
 use crate::external_file::ExternalFileError;
+use folder::Folder;
 use model::profile::{Beyond, Profile, Runtime};
-use std::fs::{self, File};
-use std::io::{self, Read};
+use root::MAX_CONFIGURATION;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-/// Bytes of a program, a shim or the agent; upstream's have some 60 MB.
+/// Bytes of a program, a shim, the agent or the kernel; upstream's have some 60 MB.
 const MAX_PROGRAM: u64 = 512 << 20;
 /// Bytes of an initrd; upstream's have some 300 MB.
 const MAX_INITRD: u64 = 1 << 30;
+/// Where Kata's files are in a folder, seen from inside.
+const PREFIXES: [&str; 3] = ["/opt/kata", "/usr", "/"];
 /// The names of the shims' file; Fedora's Rust shim has one of its own.
 const SHIMS: [&str; 4] = [
     "bin/containerd-shim-kata-v2",
@@ -37,6 +45,8 @@ const SHIMS: [&str; 4] = [
 ];
 /// The programs that check a host, the Go runtime's and the Rust one's.
 const CHECKERS: [&str; 2] = ["bin/kata-runtime", "bin/kata-ctl"];
+/// Kata's own guest kernel.
+const KERNELS: [&str; 2] = ["share/kata-containers/vmlinux.container", "share/kata-containers/vmlinuz.container"];
 /// Kata's own guest initrd.
 const INITRDS: [&str; 2] = ["share/kata-containers/kata-containers-initrd.img", "kata-containers-initrd.img"];
 
@@ -98,31 +108,19 @@ pub enum ArtifactsError {
     },
 }
 
-/// The content of a file that is no larger than such files are: an entry of an archive may be a hole.
-fn content(path: &Path, most: u64) -> Result<Vec<u8>, ArtifactsError> {
-    let file = doing(File::open(path), "opening", path)?;
-    if doing(file.metadata(), "reading", path)?.len() > most {
-        let large = io::Error::other(format!("it has more than {most} bytes, more than any of its kind"));
-        return doing(Err(large), "reading", path);
-    }
-    let mut bytes = Vec::new();
-    doing(file.take(most).read_to_end(&mut bytes), "reading", path)?;
-    Ok(bytes)
-}
-
 fn doing<T>(result: io::Result<T>, what: &str, path: &Path) -> Result<T, ArtifactsError> {
     result.map_err(|source| ArtifactsError::Io { context: format!("{what} {}", path.display()), source })
 }
 
 /// A runtime among the artifacts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Shim {
     /// Go or Rust.
     pub kind: Runtime,
     /// Its program.
-    pub path: PathBuf,
+    pub program: OpenedFile,
     /// The shipped configuration for QEMU, where there is one.
-    pub configuration: Option<PathBuf>,
+    pub configuration: Option<OpenedFile>,
     /// The profile whose range holds the version.
     pub profile: &'static str,
 }
@@ -130,8 +128,9 @@ pub struct Shim {
 /// Kata's files, unpacked.
 #[derive(Debug)]
 pub struct Artifacts {
-    /// The prefix: the folder with `bin` in it.
-    pub prefix: PathBuf,
+    folder: Folder,
+    /// The folder with `bin` in it, seen from inside.
+    prefix: PathBuf,
     /// `3.30.0`.
     pub version: String,
     /// SHA-256 of the archive; a folder has none.
@@ -139,11 +138,11 @@ pub struct Artifacts {
     /// The runtimes, Go first.
     pub shims: Vec<Shim>,
     /// `kata-runtime` and `kata-ctl`, where they are.
-    pub checkers: Vec<PathBuf>,
+    pub checkers: Vec<OpenedFile>,
     /// Kata's own guest kernel, not for production use with a distro.
-    pub kernel: Option<PathBuf>,
+    pub kernel: Option<OpenedFile>,
     /// Kata's own guest initrd.
-    pub initrd: Option<PathBuf>,
+    pub initrd: Option<OpenedFile>,
     /// The folder that was unpacked to, removed with this value.
     _unpacked: Option<tempfile::TempDir>,
 }
@@ -175,16 +174,16 @@ impl Artifacts {
     /// # Errors
     /// When there is none, or it is no program.
     pub fn agent(&self) -> Result<Agent, ArtifactsError> {
-        guest::find(&self.prefix, self.initrd.as_deref())
+        guest::find(&self.folder, &self.prefix, self.initrd.as_ref())
     }
 
     /// The program that checks a host for a runtime: `kata-runtime` for the Go one, `kata-ctl` for the Rust one.
-    pub fn checker(&self, kind: Runtime) -> Option<&Path> {
+    pub fn checker(&self, kind: Runtime) -> Option<&OpenedFile> {
         let name = match kind {
             Runtime::Go => "kata-runtime",
             Runtime::Rs => "kata-ctl",
         };
-        self.checkers.iter().map(PathBuf::as_path).find(|path| path.file_name().is_some_and(|found| found == name))
+        self.checkers.iter().find(|checker| checker.path().file_name().is_some_and(|found| found == name))
     }
 }
 
@@ -200,37 +199,35 @@ pub fn sha256(path: &Path) -> Result<String, ArtifactsError> {
 }
 
 fn inspect(
-    root: &Path,
+    place: &Path,
     name: &str,
     sha256: Option<String>,
     unpacked: Option<tempfile::TempDir>,
 ) -> Result<Artifacts, ArtifactsError> {
-    let prefixes = [root.join("opt/kata"), root.join("usr"), root.to_owned()];
-    let has = |prefix: &PathBuf, names: &[&str]| names.iter().any(|name| prefix.join(name).is_file());
-    let with_shim = prefixes.iter().find(|prefix| has(prefix, &SHIMS));
-    // Since 4.0.0 a release is several archives, and only some of them have a runtime.
-    let other_parts = || prefixes.iter().find(|prefix| has(prefix, &CHECKERS) || has(prefix, &INITRDS));
-    let prefix = with_shim.or_else(other_parts).ok_or_else(|| ArtifactsError::Missing {
+    let folder = Folder::open(place)?;
+    let prefix = prefix(&folder)?.ok_or_else(|| ArtifactsError::Missing {
         what: "part of Kata",
-        place: root.display().to_string(),
+        place: place.display().to_string(),
         expected: format!(
             "one of {}, below opt/kata or by itself",
             [SHIMS.as_slice(), &CHECKERS, &INITRDS].concat().join(", ")
         ),
     })?;
-    let programs: Vec<PathBuf> = SHIMS.iter().map(|name| prefix.join(name)).filter(|path| path.is_file()).collect();
-    let programs: Vec<(PathBuf, Vec<u8>)> = programs
-        .into_iter()
-        .map(|path| content(&path, MAX_PROGRAM).map(|bytes| (path, bytes)))
-        .collect::<Result<_, ArtifactsError>>()?;
-    let version = version::of(prefix, name, &programs)?;
+    let mut programs = Vec::new();
+    for name in SHIMS {
+        if let Some(program) = folder.file(&prefix.join(name), MAX_PROGRAM)? {
+            let bytes = program.content()?;
+            programs.push((program, bytes));
+        }
+    }
+    let version = version::of(&folder, prefix, name, &programs)?;
     let mut shims = Vec::new();
     let refused = |kind, source| {
         let runtime = if kind == Runtime::Go { "go" } else { "rust" };
         ArtifactsError::Version { runtime, source }
     };
     let mut unknown = None;
-    for (path, bytes) in programs {
+    for (program, bytes) in programs {
         // The linker of Go marks its programs so (`debug/buildinfo`).
         let kind = if contains(&bytes, b"\xff Go buildinf:") { Runtime::Go } else { Runtime::Rs };
         let profile = match Profile::of(kind, &version) {
@@ -247,27 +244,47 @@ fn inspect(
             Runtime::Go => ["configuration-qemu.toml", "configuration.toml"],
             Runtime::Rs => ["runtime-rs/configuration-qemu-runtime-rs.toml", "runtime-rs/configuration.toml"],
         };
-        let configuration = names.iter().map(|name| defaults.join(name)).find(|path| path.is_file());
+        let configuration = folder.first(&defaults, &names, MAX_CONFIGURATION)?;
         if !shims.iter().any(|shim: &Shim| shim.kind == kind) {
-            shims.push(Shim { kind, path, configuration, profile });
+            shims.push(Shim { kind, program, configuration, profile });
         }
     }
     if let Some(error) = unknown.filter(|_| shims.is_empty()) {
         return Err(error);
     }
     shims.sort_by_key(|shim| shim.kind != Runtime::Go);
-    let first = |names: &[&str]| names.iter().map(|name| prefix.join(name)).find(|path| path.is_file());
-    let share = "share/kata-containers";
+    let mut checkers = Vec::new();
+    for name in CHECKERS {
+        checkers.extend(folder.file(&prefix.join(name), MAX_PROGRAM)?);
+    }
     Ok(Artifacts {
         version,
         sha256,
         shims,
-        checkers: CHECKERS.iter().filter_map(|name| first(&[name])).collect(),
-        kernel: first(&[&format!("{share}/vmlinux.container"), &format!("{share}/vmlinuz.container")]),
-        initrd: first(&INITRDS),
-        prefix: prefix.clone(),
+        checkers,
+        kernel: folder.first(prefix, &KERNELS, MAX_PROGRAM)?,
+        initrd: folder.first(prefix, &INITRDS, MAX_INITRD)?,
+        prefix: prefix.to_owned(),
+        folder,
         _unpacked: unpacked,
     })
+}
+
+/// Where Kata's files begin, seen from inside: where a shim is, or else another part.
+fn prefix(folder: &Folder) -> Result<Option<&'static Path>, ArtifactsError> {
+    for prefix in PREFIXES.map(Path::new) {
+        if folder.first(prefix, &SHIMS, MAX_PROGRAM)?.is_some() {
+            return Ok(Some(prefix));
+        }
+    }
+    // Since 4.0.0 a release is several archives, and only some of them have a runtime.
+    for prefix in PREFIXES.map(Path::new) {
+        let checker = folder.first(prefix, &CHECKERS, MAX_PROGRAM)?;
+        if checker.is_some() || folder.first(prefix, &INITRDS, MAX_INITRD)?.is_some() {
+            return Ok(Some(prefix));
+        }
+    }
+    Ok(None)
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {

@@ -13,7 +13,7 @@ use crate::containers::engine::NotesAndLogs;
 use crate::containers::{Engine, Patience, Settings};
 use crate::guest;
 use crate::home::Home;
-use crate::launch::deadlines::patience;
+use crate::launch::deadlines;
 use crate::launch::paths::ExtraDevice;
 use crate::launch::provided::RequiredDevice;
 use crate::launch::rehearsal;
@@ -37,7 +37,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use suites::catalogue::{self, Body, Configuration, Test};
 use suites::check::{Check, Stop};
 use suites::environment::{Claims, Ending, Kind};
@@ -49,7 +48,7 @@ use test_environment::TestEnvironment;
 pub fn run(home: Home) -> io::Result<()> {
     home.settle()?;
     if home.kind == Kind::Vm {
-        let port = Port::open(VM_PORT, Duration::from_secs(60))?;
+        let port = Port::open(VM_PORT, deadlines::PORT)?;
         let output = port.try_clone()?;
         return serve(home, port, output);
     }
@@ -225,10 +224,11 @@ impl Agent {
             Body::Pair(body) => {
                 let share = test.share.unwrap_or(Share::VirtioFs);
                 let top = running.shared_dir().to_owned();
+                let deadline = running.deadlines().visible;
                 in_fresh_directory(&top, |host| {
                     let relative =
                         host.strip_prefix(&top).map(Path::to_owned).map_err(|e| Stop::error(e.to_string()))?;
-                    body(&mut Pair { host, relative, share, deadline: Duration::from_secs(10), guest: running })
+                    body(&mut Pair { host, relative, share, deadline, guest: running })
                 })
             }
         }
@@ -241,13 +241,14 @@ impl Agent {
             .clone()?;
         let path = format!("{}/{}", guest::SCRATCH, suites::filesystem::NATIVE_FAILURES);
         let request = GuestRequest::PutFile { path, mode: 0o644, bytes: Bytes(failures) };
-        running.request(request, Duration::from_secs(30), "sending the native result to the guest").map(drop)
+        let deadline = running.deadlines().send;
+        running.request(request, deadline, "sending the native result to the guest").map(drop)
     }
 }
 
 /// Runs a body in the guest, to the test's deadline.
 fn run_inside(kind: Kind, test: &Test, running: &mut RunningGuest) -> Check {
-    let deadline = Duration::from_secs(u64::from(test.seconds) * patience(kind));
+    let deadline = running.deadlines().body(test.seconds, kind);
     match running.request(GuestRequest::Run { test: test.id.clone() }, deadline, "running in the guest")? {
         GuestReply::Ran { stop: None } => Ok(()),
         GuestReply::Ran { stop: Some(stop) } => Err(stop),

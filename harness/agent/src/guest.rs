@@ -6,6 +6,7 @@ mod oops;
 mod root;
 
 use crate::body::{caught, in_fresh_directory};
+use crate::launch::deadlines;
 use crate::port::Port;
 use crate::server;
 use protocol::message::{GuestReply, GuestRequest};
@@ -37,10 +38,18 @@ pub fn run() -> io::Result<()> {
     for name in listed("/modules/boot") {
         modules::load(&name)?;
     }
-    let port = Port::open(RPC_PORT, Duration::from_secs(20))?;
+    let port = open_port()?;
     let output = port.try_clone()?;
     server::serve(port, output, "guest", handle)?;
     power_off()
+}
+
+/// The harness's port; on the console stands that it is late, for whoever gives up outside.
+fn open_port() -> io::Result<Port> {
+    Port::open(RPC_PORT, deadlines::PORT_IS_LATE).or_else(|late| {
+        eprintln!("kata-qualify-agent: {late}; it is still waited for");
+        Port::open(RPC_PORT, deadlines::PORT)
+    })
 }
 
 fn mount_kernel_filesystems() -> io::Result<()> {
@@ -77,7 +86,9 @@ fn listed(path: &str) -> Vec<String> {
 fn handle(request: GuestRequest) -> GuestReply {
     let done = match request {
         GuestRequest::LoadModules { names } => names.iter().try_for_each(|name| modules::load(name)),
-        GuestRequest::Mount { source, fstype, options, target } => mount_share(&source, &fstype, &options, &target),
+        GuestRequest::Mount { source, fstype, options, target, within } => {
+            mount_share(&source, &fstype, &options, &target, within)
+        }
         GuestRequest::PutFile { path, mode, bytes } => put_file(&path, mode, &bytes.0),
         GuestRequest::Archive { disk, to } => {
             return match disk::archive(&disk, Path::new(&to)) {
@@ -100,9 +111,9 @@ fn handle(request: GuestRequest) -> GuestReply {
     }
 }
 
-fn mount_share(source: &str, fstype: &str, options: &str, target: &str) -> io::Result<()> {
+fn mount_share(source: &str, fstype: &str, options: &str, target: &str, within: Duration) -> io::Result<()> {
     fs::create_dir_all(target)?;
-    wait_for_device(source, Duration::from_secs(10));
+    wait_for_device(source, within);
     let options = std::ffi::CString::new(options)?;
     mount(source, target, fstype, MountFlags::NODEV, options.as_c_str())
         .map_err(|e| io::Error::other(format!("mounting {source} on {target} as {fstype}: {e}")))

@@ -17,7 +17,7 @@ use suites::environment::{Answer, Claims, Ending, Question};
 use suites::filesystem::{Action, Reply};
 
 /// Version of the protocol; both sides must agree exactly.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 /// How often an agent says that it lives.
 pub const HEARTBEAT: Duration = Duration::from_millis(500);
 /// The name of the harness's port in a virtual machine that is an environment; a guest's port is named by the deviation that
@@ -228,6 +228,8 @@ pub enum GuestRequest {
         options: String,
         /// Where.
         target: String,
+        /// How long to wait for the device; who asks knows how slow the guest is.
+        within: Duration,
     },
     /// Write a file that the guest needs.
     PutFile {

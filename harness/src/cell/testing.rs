@@ -6,7 +6,7 @@ use crate::plan::{Cell, Planned, Unit};
 use crate::schedule::{After, Schedule};
 use crate::shared::Shared;
 use agent::environment::probe::lacking;
-use agent::launch::deadlines::patience;
+use agent::launch::deadlines::{Deadlines, patience};
 use model::sync::locked;
 use protocol::facts::Facts;
 use protocol::message::{EnvironmentReply, EnvironmentRequest, Launched};
@@ -14,6 +14,7 @@ use reports::journal::Event;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use suites::check::Stop;
+use suites::environment::Kind;
 use suites::outcome::{Component, Outcome};
 
 /// The tests of one cell while they run.
@@ -143,7 +144,7 @@ impl Testing {
                 profile: Box::new(unit.profile.clone()),
                 configuration: unit.configuration,
             };
-            match ask(&self.line, request, 400).await? {
+            match ask(&self.line, request, start_deadline(self.cell.id.environment)).await? {
                 EnvironmentReply::Started { guest: handle, launched } => {
                     self.launched(unit, profiles, launched);
                     guest.0 = Some(handle);
@@ -236,5 +237,27 @@ impl Testing {
     /// The paths that the environment's artifacts will have below the output folder.
     fn relative(&self, artifacts: Vec<String>) -> Vec<String> {
         artifacts.iter().map(|path| artifact_path(&self.cell.id, path)).collect()
+    }
+}
+
+/// How many seconds an agent may take to start a guest: longer than everything that it waits for itself, so that the agent
+/// says what was slow, and not the line that nobody answers.
+fn start_deadline(environment: Kind) -> u64 {
+    // No guest in a container is nested.
+    Deadlines::of(environment != Kind::Container).up().as_secs() + 110
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_has_longer_for_a_guest_than_it_waits_for_it_itself() {
+        assert_eq!(start_deadline(Kind::Container), 400);
+        for (environment, nested) in [(Kind::Container, false), (Kind::Vm, true), (Kind::Host, true)] {
+            let Deadlines { boot, modules, mount, .. } = Deadlines::of(nested);
+            let itself = (boot + modules + mount).as_secs();
+            assert!(start_deadline(environment) > itself + 60, "{environment:?}: {itself} s");
+        }
     }
 }

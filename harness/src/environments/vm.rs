@@ -40,6 +40,7 @@ use agent::launch::kernel_log::panic_line;
 use agent::log::Log;
 use agent::process::how_it_ended;
 use futures_util::StreamExt as _;
+use images::artifacts::OpenedFile;
 use images::{Disk, ExtraFile};
 use model::redact::{one_line, printable};
 use outer::Outer;
@@ -126,6 +127,8 @@ pub enum Content {
     Bytes(Arc<[u8]>),
     /// In a file here.
     File(PathBuf),
+    /// In a file of strangers, opened where no link led elsewhere.
+    Opened(OpenedFile),
 }
 
 /// Why a machine did not come up.
@@ -280,6 +283,11 @@ fn pack(files: &[SeedFile]) -> io::Result<File> {
                     return Err(named(io::Error::other(format!("it has more than {MAX_SEED_FILE} bytes"))));
                 }
                 add(size, &mut file)?;
+            }
+            Content::Opened(file) => {
+                let named = |e: io::Error| io::Error::other(format!("{}: {e}", file.path().display()));
+                let size = file.size().map_err(named)?;
+                add(size, &mut file.reader().take(size))?;
             }
         }
     }

@@ -32,7 +32,8 @@
 //! Ubuntu in Debian 13's versions, 129 MB, compressed by `gzip -9`.
 //! Most of the difference is the unpacking, so the ratio would reach 1.5 at about 140 MB.
 
-use super::{ArtifactsError, MAX_INITRD, MAX_PROGRAM, content, doing};
+use super::folder::{Folder, OpenedFile};
+use super::{ArtifactsError, MAX_PROGRAM, doing};
 use crate::boot::initramfs::{self, ExtraFile};
 use crate::boot::initrd::Initrd;
 use crate::boot::modules::Resolution;
@@ -80,27 +81,27 @@ impl Agent {
 }
 
 /// Finds Kata's agent below a prefix: a file of its own if that is static, or the one of Kata's initrd.
-pub(super) fn find(prefix: &Path, initrd: Option<&Path>) -> Result<Agent, ArtifactsError> {
-    let alone = ALONE.iter().map(|name| prefix.join(name)).find(|path| path.is_file());
+pub(super) fn find(folder: &Folder, prefix: &Path, initrd: Option<&OpenedFile>) -> Result<Agent, ArtifactsError> {
+    let alone = folder.first(prefix, &ALONE, MAX_PROGRAM)?;
     let mut dynamic = None;
-    if let Some(path) = alone {
-        let program = content(&path, MAX_PROGRAM)?;
-        if doing(is_static(&program), "reading", &path)? {
+    if let Some(file) = alone {
+        let program = file.content()?;
+        if doing(is_static(&program), "reading", file.path())? {
             return Ok(Agent::Alone(program));
         }
-        dynamic = Some(path);
+        dynamic = Some(file);
     }
     let Some(initrd) = initrd else {
         return Err(match dynamic {
-            Some(path) => ArtifactsError::DynamicAgent { path: path.display().to_string() },
+            Some(file) => ArtifactsError::DynamicAgent { path: file.path().display().to_string() },
             None => ArtifactsError::Missing {
                 what: "kata-agent",
-                place: prefix.display().to_string(),
+                place: folder.shown(prefix).display().to_string(),
                 expected: format!("one of {}, or an initrd with one", ALONE.join(", ")),
             },
         });
     };
-    in_initrd(content(initrd, MAX_INITRD)?, initrd)
+    in_initrd(initrd.content()?, initrd.path())
 }
 
 fn in_initrd(bytes: Vec<u8>, from: &Path) -> Result<Agent, ArtifactsError> {

@@ -68,13 +68,13 @@ fn a_release_is_verified_unpacked_and_understood() {
     let kinds: Vec<_> = kata.shims.iter().map(|shim| (shim.kind, shim.profile)).collect();
     assert_eq!(kinds, [(Runtime::Go, "go-3.32"), (Runtime::Rs, "rs-4.0")]);
     for (shim, content) in kata.shims.iter().zip(["go", "rs"]) {
-        assert_eq!(fs::read_to_string(shim.configuration.as_ref().unwrap()).unwrap(), content);
-        assert_eq!(fs::metadata(&shim.path).unwrap().permissions().mode() & 0o111, 0o111);
+        assert_eq!(shim.configuration.as_ref().unwrap().content().unwrap(), content.as_bytes());
+        assert_eq!(fs::metadata(shim.program.path()).unwrap().permissions().mode() & 0o111, 0o111);
     }
     assert_eq!(kata.checkers.len(), 1);
     assert!(kata.kernel.is_some());
     assert_eq!(kata.agent().unwrap().alone().unwrap(), elf(None), "the agent is in the initrd, systemd is not it");
-    let prefix = kata.prefix.clone();
+    let prefix = kata.folder.shown(&kata.prefix);
     drop(kata);
     assert!(!prefix.exists(), "what was unpacked goes with its value");
 }
@@ -93,12 +93,140 @@ fn xz_archives_and_folders_serve_too() {
     assert_eq!(kata.shims.len(), 1);
     assert_eq!(kata.shims[0].profile, "go-3.2");
     // The unpacked tree, and its prefix by itself.
-    let tree = kata.prefix.parent().unwrap().parent().unwrap();
-    for folder in [tree, &kata.prefix] {
+    let (tree, prefix) = (kata.folder.shown(Path::new("/")), kata.folder.shown(&kata.prefix));
+    for folder in [&tree, &prefix] {
         let again = open(folder, dir.path()).unwrap();
         assert_eq!((again.version.as_str(), again.sha256), ("3.5.0", None));
     }
-    assert!(kata.prefix.exists(), "a folder that was only used stays");
+    assert!(prefix.exists(), "a folder that was only used stays");
+}
+
+/// An unpacked release with the Go runtime, without `share/kata-containers`.
+fn unpacked(version: Option<&str>) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |path: &str, content: &[u8]| {
+        let path = dir.path().join("opt/kata").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    };
+    put("bin/containerd-shim-kata-v2", GO);
+    put("share/defaults/kata-containers/configuration-qemu.toml", b"go");
+    fs::create_dir(dir.path().join("opt/kata/share/kata-containers")).unwrap();
+    if let Some(version) = version {
+        put("VERSION", version.as_bytes());
+    }
+    dir
+}
+
+fn fifo(path: &Path) {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+}
+
+/// What opening a folder says; a FIFO that is waited for is told as such instead of stopping the tests.
+fn refusal(folder: &Path) -> String {
+    let (tell, told) = std::sync::mpsc::channel();
+    let path = folder.to_owned();
+    std::thread::spawn(move || {
+        tell.send(open(&path, Path::new("/nonexistent")).map(|_| ()).map_err(|e| e.to_string()))
+    });
+    told.recv_timeout(std::time::Duration::from_secs(20)).expect("a FIFO is waited for").unwrap_err()
+}
+
+#[test]
+fn what_is_no_regular_file_in_a_folder_is_refused_and_not_waited_for() {
+    for (place, version) in [
+        ("VERSION", None),
+        ("share/kata-containers/vmlinux.container", Some("3.30.0")),
+        ("share/kata-containers/kata-containers-initrd.img", Some("3.30.0")),
+        ("share/defaults/kata-containers/configuration-qemu.toml", Some("3.30.0")),
+        ("runtime-rs/bin/containerd-shim-kata-v2", Some("3.30.0")),
+        ("bin/kata-runtime", Some("3.30.0")),
+    ] {
+        let dir = unpacked(version);
+        let path = dir.path().join("opt/kata").join(place);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let _ = fs::remove_file(&path);
+        fifo(&path);
+        let error = refusal(dir.path());
+        assert!(error.ends_with(&format!("{place}: not a regular file")), "{place}: {error}");
+    }
+    let dir = unpacked(Some("3.30.0"));
+    let kata = open(dir.path(), dir.path()).unwrap();
+    fifo(&dir.path().join("opt/kata/bin/kata-agent"));
+    let error = kata.agent().unwrap_err().to_string();
+    assert!(error.ends_with("bin/kata-agent: not a regular file"), "{error}");
+}
+
+#[test]
+fn no_link_of_a_folder_leads_to_a_file_of_this_machine() {
+    use std::os::unix::fs::symlink;
+    let share = "share/kata-containers";
+    let climbs = format!("{}etc/passwd", "../".repeat(40));
+    let chain: [(&str, &str); 3] = [
+        ("1/2/top", "../../../.."),
+        ("initrd.img", "1/2/top/../../../../../../../../../etc/passwd"),
+        ("x", "initrd.img"),
+    ];
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("agent"), elf(None)).unwrap();
+    let agent = outside.path().join("agent").to_string_lossy().into_owned();
+    let cases: [(&str, &str); 6] = [
+        ("VERSION", "/etc/hostname"),
+        ("share/kata-containers/vmlinux.container", "/etc/passwd"),
+        ("share/kata-containers/vmlinux.container", climbs.as_str()),
+        ("share/kata-containers/kata-containers-initrd.img", "x"),
+        ("runtime-rs/bin/containerd-shim-kata-v2", "/bin/sh"),
+        ("share/defaults/kata-containers/configuration-qemu.toml", "/proc/self/environ"),
+    ];
+    for (name, target) in cases {
+        let dir = unpacked(Some("3.30.0"));
+        let top = dir.path().join("opt/kata");
+        fs::create_dir_all(top.join(share).join("1/2")).unwrap();
+        for (name, target) in chain {
+            symlink(target, top.join(share).join(name)).unwrap();
+        }
+        fs::create_dir_all(top.join(name).parent().unwrap()).unwrap();
+        let _ = fs::remove_file(top.join(name));
+        symlink(target, top.join(name)).unwrap();
+        let error = refusal(dir.path());
+        let expected = format!("{name}: it is a link that leads out of the folder");
+        assert!(error.ends_with(&expected), "{name} -> {target}: {error}");
+    }
+    let dir = unpacked(Some("3.30.0"));
+    symlink(&agent, dir.path().join("opt/kata/bin/kata-agent")).unwrap();
+    let error = open(dir.path(), dir.path()).unwrap().agent().unwrap_err().to_string();
+    assert!(error.ends_with("kata-agent: it is a link that leads out of the folder"), "{error}");
+}
+
+/// As in upstream's archives; an absolute one is followed inside, as in a package that was unpacked.
+#[test]
+fn links_that_stay_in_a_folder_are_followed() {
+    use std::os::unix::fs::symlink;
+    let dir = unpacked(Some("3.30.0"));
+    let share = dir.path().join("opt/kata/share/kata-containers");
+    fs::write(share.join("vmlinux-6.12.47-163"), "kernel").unwrap();
+    fs::write(share.join("kata-alpine-3.22.initrd"), initrd(elf(None))).unwrap();
+    symlink("vmlinux-6.12.47-163", share.join("vmlinux.container")).unwrap();
+    symlink("kata-alpine-3.22.initrd", share.join("kata-alpine.initrd")).unwrap();
+    symlink("/opt/kata/share/kata-containers/kata-alpine.initrd", share.join("kata-containers-initrd.img")).unwrap();
+    // Leads to nothing inside, as where a release is several archives.
+    symlink("../share/not-in-this-archive", dir.path().join("opt/kata/bin/kata-runtime")).unwrap();
+    let kata = open(dir.path(), dir.path()).unwrap();
+    assert_eq!(kata.kernel.as_ref().unwrap().content().unwrap(), b"kernel");
+    assert_eq!(kata.agent().unwrap().alone().unwrap(), elf(None));
+    assert!(kata.checker(Runtime::Go).is_none());
+    // What was opened is what is read, whatever happens to its name.
+    fs::remove_file(share.join("vmlinux.container")).unwrap();
+    symlink("/etc/passwd", share.join("vmlinux.container")).unwrap();
+    assert_eq!(kata.kernel.as_ref().unwrap().content().unwrap(), b"kernel");
+}
+
+#[test]
+fn a_version_of_a_folder_has_a_limit() {
+    let dir = unpacked(Some(&format!("3.30.0{}", " ".repeat(300))));
+    let error = open(dir.path(), dir.path()).unwrap_err().to_string();
+    assert!(error.ends_with("VERSION: it has more than 256 bytes, more than any of its kind"), "{error}");
 }
 
 #[test]

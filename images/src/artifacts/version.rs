@@ -1,9 +1,8 @@
 //! The version of Kata's files.
 
-use super::{ArtifactsError, doing, go};
-use std::fs::File;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use super::folder::{Folder, OpenedFile};
+use super::{ArtifactsError, go};
+use std::path::Path;
 
 /// Bytes of a file VERSION.
 const MAX_VERSION: u64 = 256;
@@ -14,11 +13,15 @@ const NAMES: [&str; 4] = ["kata-static-", "kata-tools-static-", "kata-go-static-
 /// The release's `VERSION`; without it what the Go shim's bytes say, or the archive's or folder's name.
 ///
 /// No program of the archive is run for it.
-pub(super) fn of(prefix: &Path, name: &str, shims: &[(PathBuf, Vec<u8>)]) -> Result<String, ArtifactsError> {
-    let mut text = String::new();
-    if let Ok(file) = File::open(prefix.join("VERSION")) {
-        doing(file.take(MAX_VERSION).read_to_string(&mut text), "reading", &prefix.join("VERSION"))?;
-    }
+pub(super) fn of(
+    folder: &Folder,
+    prefix: &Path,
+    name: &str,
+    shims: &[(OpenedFile, Vec<u8>)],
+) -> Result<String, ArtifactsError> {
+    let file = folder.file(&prefix.join("VERSION"), MAX_VERSION)?;
+    let bytes = file.map_or(Ok(Vec::new()), |file| file.content())?;
+    let text = String::from_utf8_lossy(&bytes);
     let said = || shims.iter().find_map(|(_, bytes)| go::version(bytes));
     let named = || NAMES.iter().find_map(|start| name.strip_prefix(start)).map(|rest| of_name(rest).to_owned());
     let found = match text.trim() {
@@ -31,7 +34,7 @@ pub(super) fn of(prefix: &Path, name: &str, shims: &[(PathBuf, Vec<u8>)]) -> Res
         true => Ok(found),
         false => Err(ArtifactsError::Missing {
             what: "version",
-            place: prefix.display().to_string(),
+            place: folder.shown(prefix).display().to_string(),
             expected: "a file VERSION such as 3.30.0, a Go shim that was not stripped, or a name such as \
                        kata-static-3.30.0-amd64.tar.zst"
                 .to_owned(),

@@ -12,13 +12,9 @@ use model::sync::locked;
 use protocol::facts::Fact;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use suites::catalogue::Configuration;
 use suites::check::Stop;
 use suites::environment::Claims;
-
-/// How long a guest may take to boot under KVM before KVM counts as unusable; a machine without KVM hangs forever.
-const KVM_BOOT: Duration = Duration::from_secs(60);
 
 /// Starts guests, and knows what all of them have in common.
 pub(super) struct Launcher {
@@ -103,7 +99,7 @@ impl Launcher {
             Err(stop) => return Fact::Lacks(message_of(stop)),
         };
         let provided = Provided { kvm: true, ..Provided::default() };
-        let deadlines = Deadlines { boot: KVM_BOOT, ..Deadlines::of(false) };
+        let deadlines = Deadlines::under_kvm();
         let none = RequiredDevice::None;
         match RunningGuest::start_within(profile, Configuration::Plain, none, provided, &claims, paths, deadlines) {
             Ok(_) => Fact::Has,

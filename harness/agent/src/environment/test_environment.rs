@@ -4,6 +4,7 @@ use crate::environment::kvm;
 use crate::environment::launcher::Launcher;
 use crate::launch::compose::{self, Composed};
 use crate::launch::daemon::DaemonProcess;
+use crate::launch::deadlines::Deadlines;
 use crate::launch::paths::{ExtraDevice, GuestPaths};
 use crate::launch::provided::RequiredDevice;
 use crate::launch::running::RunningGuest;
@@ -88,12 +89,12 @@ impl<'a> TestEnvironment<'a> {
         }
     }
 
-    /// A guest with the profile's virtio-fs, composed and not started.
-    fn compose_virtio_fs(&self) -> Result<(Composed, GuestPaths), Stop> {
+    /// A guest with the profile's virtio-fs, composed and not started, and how long it is waited for.
+    fn compose_virtio_fs(&self) -> Result<(Composed, GuestPaths, Deadlines), Stop> {
         let paths = self.launcher.paths(ExtraDevice::None)?;
         let provided = self.launcher.provided_with(RequiredDevice::None);
         let composed = compose::compose(self.profile, Configuration::VirtioFs, provided, &self.claims, &paths)?;
-        Ok((composed, paths))
+        Ok((composed, paths, Deadlines::of(provided.nested)))
     }
 }
 
@@ -128,15 +129,15 @@ impl Environment for TestEnvironment<'_> {
     }
 
     fn start_virtiofsd(&self) -> Result<Box<dyn Daemon>, Stop> {
-        let (composed, paths) = self.compose_virtio_fs()?;
+        let (composed, paths, deadlines) = self.compose_virtio_fs()?;
         locked(&self.report).launched.push(composed.launched());
-        let process = DaemonProcess::start(&composed, &paths)?;
+        let process = DaemonProcess::start(&composed, &paths, deadlines)?;
         Ok(Box::new(DaemonAlone { process, _paths: paths }))
     }
 
     fn start_qemu_against_a_silent_daemon(&self) -> Result<(), Stop> {
-        let (composed, paths) = self.compose_virtio_fs()?;
-        against_a_silent_daemon(&composed, &paths)
+        let (composed, paths, deadlines) = self.compose_virtio_fs()?;
+        against_a_silent_daemon(&composed, &paths, deadlines)
     }
 
     fn boot(&self) -> Result<Box<dyn Machine>, Stop> {

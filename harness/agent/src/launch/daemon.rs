@@ -1,6 +1,7 @@
 //! virtiofsd, started as the profile's runtime starts it.
 
 use crate::launch::compose::Composed;
+use crate::launch::deadlines::Deadlines;
 use crate::launch::ending::{ProcessEnd, daemon_ended};
 use crate::launch::paths::GuestPaths;
 use crate::launch::{memory, syslog};
@@ -25,8 +26,8 @@ pub struct DaemonProcess {
 }
 
 impl DaemonProcess {
-    /// Starts the profile's daemon for a share.
-    pub fn start(composed: &Composed, paths: &GuestPaths) -> Result<DaemonProcess, Stop> {
+    /// Starts the profile's daemon for a share, and waits for its socket where it makes that itself.
+    pub fn start(composed: &Composed, paths: &GuestPaths, deadlines: Deadlines) -> Result<DaemonProcess, Stop> {
         let argv = &composed.daemon;
         let failed = |e: io::Error| Stop::error(format!("starting {}: {e}", argv[0]));
         let fds = match composed.daemon_fd {
@@ -38,7 +39,7 @@ impl DaemonProcess {
             .map_err(|e| Stop::blame(Component::Virtiofsd, format!("{} does not start: {e}", argv[0])))?;
         let log = stderr_log(&mut child, &paths.dir.join("virtiofsd.log")).map_err(failed)?;
         let mut daemon = DaemonProcess { child, ended: None, log, family: Vec::new() };
-        let end = Instant::now() + Duration::from_secs(15);
+        let end = Instant::now() + deadlines.daemon;
         // Without a listener of its own there is nothing to wait for: QEMU's connection waits in the queue.
         while composed.daemon_fd.is_none() && !paths.virtiofsd.exists() && Instant::now() < end {
             if daemon.end(Duration::from_millis(20)).is_some() {

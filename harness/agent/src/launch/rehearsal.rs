@@ -16,7 +16,7 @@ fn hears(running: &mut RunningGuest) -> Result<(), Stop> {
     let (mut before, mut asleep) = (None, None);
     for _ in 0..20 {
         before = running.daemon_wakes();
-        std::thread::sleep(Duration::from_secs(1));
+        std::thread::sleep(Duration::from_millis(1000));
         asleep = running.daemon_wakes();
         if before == asleep {
             break;
@@ -44,7 +44,7 @@ pub fn rehearse(running: &mut RunningGuest, fault: Fault) -> Result<Ending, Stop
         Fault::Spin => drop(running.ask(Question::Spin)?),
         Fault::StopVmm => {
             running.signal_vmm(Signal::STOP)?;
-            let end = Instant::now() + Duration::from_secs(5);
+            let end = Instant::now() + running.deadlines().signal;
             while process::state(running.vmm_pid()) != Some('T') && Instant::now() < end {
                 std::thread::sleep(Duration::from_millis(10));
             }
@@ -55,12 +55,13 @@ pub fn rehearse(running: &mut RunningGuest, fault: Fault) -> Result<Ending, Stop
         Fault::KillDaemon => running.signal_daemon(Signal::KILL)?,
         Fault::StopDaemon => running.signal_daemon(Signal::STOP)?,
     }
-    let end = Instant::now() + Duration::from_secs(90);
+    let deadline = running.deadlines().ending;
+    let end = Instant::now() + deadline;
     while Instant::now() < end {
         if let Some(ending) = running.how_it_is() {
             return Ok(ending);
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    Err(Stop::error(format!("{fault:?} was provoked, and nothing was seen for 90 s")))
+    Err(Stop::error(format!("{fault:?} was provoked, and nothing was seen for {deadline:?}")))
 }

@@ -118,7 +118,7 @@ impl RunningGuest {
     ) -> Result<RunningGuest, Stop> {
         let mut daemon = match composed.daemon.is_empty() {
             true => None,
-            false => Some(DaemonProcess::start(composed, &paths)?),
+            false => Some(DaemonProcess::start(composed, &paths, deadlines)?),
         };
         if let Some(daemon) = &mut daemon
             && let Some(ending) = daemon.ending(Duration::from_millis(50))
@@ -209,13 +209,16 @@ impl RunningGuest {
                 fstype: fstype.to_owned(),
                 options: options.to_owned(),
                 target: SHARE.to_owned(),
+                within: self.deadlines.device,
             };
-            self.request(request, Duration::from_secs(60), "mounting the share in the guest")?;
+            self.request(request, self.deadlines.mount, "mounting the share in the guest")?;
         }
         Ok(())
     }
 
     /// Sends a request to the guest; no answer becomes a stop that says how the guest ended.
+    ///
+    /// The deadline is one of [`RunningGuest::deadlines`], where an answer's is longer than silence.
     pub fn request(&mut self, request: GuestRequest, deadline: Duration, doing: &str) -> Result<GuestReply, Stop> {
         let serial = self.serial.clone();
         let woken_before = self.daemon_wakes();
@@ -256,6 +259,11 @@ impl RunningGuest {
         self.how_it_is().is_none()
     }
 
+    /// How long it is waited for.
+    pub fn deadlines(&self) -> Deadlines {
+        self.deadlines
+    }
+
     /// QEMU's process id.
     pub fn vmm_pid(&self) -> u32 {
         self.qemu.id()
@@ -281,7 +289,7 @@ impl RunningGuest {
         &self.launched
     }
 
-    /// GuestPaths of the logs.
+    /// Paths of the logs.
     pub fn artifacts(&self) -> Vec<PathBuf> {
         logs_in(&self.paths.dir)
     }

@@ -1,6 +1,7 @@
 //! QEMU against a virtiofsd that says nothing: whether its virtio-fs half speaks vhost-user at all.
 
 use crate::launch::compose::Composed;
+use crate::launch::deadlines::Deadlines;
 use crate::launch::ending::{ProcessEnd, vmm_ended};
 use crate::launch::paths::GuestPaths;
 use crate::launch::qemu_process;
@@ -13,21 +14,21 @@ use std::time::{Duration, Instant};
 use suites::check::Stop;
 
 /// Starts QEMU's virtio-fs half against our own listener; `Ok` once it speaks vhost-user.
-pub fn against_a_silent_daemon(composed: &Composed, paths: &GuestPaths) -> Result<(), Stop> {
+pub fn against_a_silent_daemon(composed: &Composed, paths: &GuestPaths, deadlines: Deadlines) -> Result<(), Stop> {
     let failed = |e: io::Error| Stop::error(format!("listening on {}: {e}", paths.virtiofsd.display()));
     let listener = UnixListener::bind(&paths.virtiofsd).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     let mut qemu = qemu_process::start(composed, paths)?;
-    let result = spoken_to(&listener, &mut qemu, &paths.dir.join("qemu.log"));
+    let result = spoken_to(&listener, &mut qemu, &paths.dir.join("qemu.log"), deadlines.vhost_user);
     kill_group(&mut qemu);
     paths.remove_sockets();
     result
 }
 
 /// Waits for the first bytes of QEMU's first vhost-user message.
-fn spoken_to(listener: &UnixListener, qemu: &mut Child, log: &Path) -> Result<(), Stop> {
+fn spoken_to(listener: &UnixListener, qemu: &mut Child, log: &Path, within: Duration) -> Result<(), Stop> {
     let stderr = stderr_log(qemu, log).map_err(|e| Stop::error(format!("logging QEMU: {e}")))?;
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + within;
     let mut connection: Option<UnixStream> = None;
     while Instant::now() < end {
         if connection.is_none()
@@ -48,5 +49,5 @@ fn spoken_to(listener: &UnixListener, qemu: &mut Child, log: &Path) -> Result<()
             return Err(ending.stop("starting QEMU against a listener of ours"));
         }
     }
-    Err(Stop::fail(format!("QEMU did not speak vhost-user within 30 s: {}", stderr.last_lines(4))))
+    Err(Stop::fail(format!("QEMU did not speak vhost-user within {within:?}: {}", stderr.last_lines(4))))
 }

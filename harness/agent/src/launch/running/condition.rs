@@ -62,7 +62,7 @@ impl RunningGuest {
                 log.settle();
             }
         }
-        let daemon_has = if ended { Duration::from_secs(1) } else { Duration::ZERO };
+        let daemon_has = if ended { self.deadlines.daemon_end } else { Duration::ZERO };
         let mut signs = Signs {
             panic: self.kernel_line(panic_line),
             oops: self.kernel_line(oops_line),

@@ -53,14 +53,14 @@ impl Machine for RunningGuest {
         match qmp.wait_event(name, deadline) {
             Ok(event) => Ok(Some(event)),
             Err(QmpError::Timeout { .. }) => Ok(None),
-            Err(e) => Err(self.why(&format!("deadlines for {name}"), &e.to_string(), Component::Qemu)),
+            Err(e) => Err(self.why(&format!("waiting for {name}"), &e.to_string(), Component::Qemu)),
         }
     }
 
     fn load_modules(&mut self, used_for: &str) -> Result<(), Stop> {
         let Some(set) = self.modules.get(used_for).cloned() else { return Ok(()) };
         let request = GuestRequest::LoadModules { names: set.load };
-        self.request(request, Duration::from_secs(60) * self.deadlines.times, "loading modules").map(drop)
+        self.request(request, self.deadlines.modules, "loading modules").map(drop)
     }
 
     fn kernel(&self) -> &str {
@@ -106,7 +106,7 @@ impl Machine for RunningGuest {
                 let last = self.serial.as_ref().map(|log| log.last_lines(3)).unwrap_or_default();
                 let state = match self.how_it_is() {
                     Some(ending @ (Ending::VmmStopped { .. } | Ending::DaemonStopped | Ending::LineClosed)) => {
-                        return Err(ending.stop("deadlines for QEMU's end"));
+                        return Err(ending.stop("waiting for QEMU's end"));
                     }
                     ending => ending.map_or_else(|| "alive".to_owned(), |ending| format!("{ending:?}")),
                 };
@@ -151,7 +151,7 @@ impl Machine for RunningGuest {
 
 impl GuestSide for RunningGuest {
     fn act(&mut self, action: Action) -> Result<Reply, Stop> {
-        match self.request(GuestRequest::Act { action }, Duration::from_secs(60), "acting in the guest") {
+        match self.request(GuestRequest::Act { action }, self.deadlines.act, "acting in the guest") {
             Ok(GuestReply::Acted { reply }) => Ok(reply),
             Ok(other) => Err(Stop::error(format!("acting in the guest: unexpected reply {other:?}"))),
             Err(stop) => Err(stop),
