@@ -214,7 +214,7 @@ pub struct Swept {
     pub removed: Vec<String>,
     /// What it left because nothing says whether its run is over, or because it could not be removed; with what people can
     /// do about it, if that is known.
-    pub left: Vec<String>,
+    pub leftovers: Vec<String>,
     /// What is in the folder of locks and belongs to no run.
     pub others: Vec<PathBuf>,
     /// Whether a run goes on, or may go on.
@@ -223,7 +223,7 @@ pub struct Swept {
 
 impl Swept {
     fn leave(&mut self, path: &Path, why: &io::Error) {
-        self.left.push(images::Leftover { path: path.to_owned(), why: why.to_string() }.to_string());
+        self.leftovers.push(images::Leftover { path: path.to_owned(), why: why.to_string() }.to_string());
     }
 }
 

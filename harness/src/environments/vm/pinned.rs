@@ -96,8 +96,8 @@ enum NoKvm {
     Guest(#[from] TinyError),
     #[error("no guest boots under KVM: {0}")]
     Ended(String),
-    #[error("no guest boots under KVM: nothing within {} s: {0}", KVM_BOOT.as_secs())]
-    Silent(String),
+    #[error("no guest boots under KVM: nothing within {} s: {said}", KVM_BOOT.as_secs())]
+    Silent { said: String },
     #[error("KVM here does not nest: a virtual machine would have no KVM of its own")]
     NotNested,
 }
@@ -119,6 +119,6 @@ fn boots_under_kvm(outer: &Outer) -> Result<(), NoKvm> {
     booted.map_err(|_| match tiny.ending() {
         Some(how) => NoKvm::Ended(how),
         None if tiny.reports_error() => NoKvm::Ended(tiny.first_line()),
-        None => NoKvm::Silent(tiny.first_line()),
+        None => NoKvm::Silent { said: tiny.first_line() },
     })
 }
