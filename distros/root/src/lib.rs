@@ -96,15 +96,24 @@ impl RootError {
         let RootError::Read { source, .. } = self else { return false };
         is_missing(source)
     }
+
+    /// Whether nobody can tell what is there, because rights are missing or a device fails.
+    ///
+    /// Something else than what was looked for, as a folder or a FIFO in the place of a file, is an answer.
+    pub fn is_unreadable(&self) -> bool {
+        let RootError::Read { source, .. } = self else { return false };
+        let is_something_else = matches!(source.kind(), io::ErrorKind::IsADirectory | io::ErrorKind::Other);
+        !is_something_else && !is_missing(source) && !leads_nowhere(source)
+    }
 }
 
 fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Whether links lead to nothing but themselves, for everybody.
-fn is_circle(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
+/// Whether a path leads nowhere, for everybody: links in a circle, a name that is too long or has a zero byte.
+fn leads_nowhere(error: &io::Error) -> bool {
+    [Errno::LOOP, Errno::NAMETOOLONG, Errno::INVAL].iter().any(|e| error.raw_os_error() == Some(e.raw_os_error()))
 }
 
 impl Default for Root {
@@ -345,19 +354,14 @@ impl Root {
         Ok(names)
     }
 
-    /// What stands at a path, links followed; `None` if nothing does, or nobody can tell.
-    pub fn metadata(&self, inside: &Path) -> Option<Metadata> {
-        self.look(inside).ok().flatten()
-    }
-
-    /// [`Root::metadata`] that tells what is not there from what cannot be looked at.
+    /// What stands at a path, links followed; `None` if nothing does.
     ///
     /// # Errors
     ///
     /// That a folder on the way cannot be searched.
     pub fn look(&self, inside: &Path) -> Result<Option<Metadata>, RootError> {
         match self.seen(inside) {
-            Err(error) if is_missing(&error) || is_circle(&error) => Ok(None),
+            Err(error) if is_missing(&error) || leads_nowhere(&error) => Ok(None),
             found => found.map(Some).map_err(self.cannot_read(inside)),
         }
     }
@@ -373,20 +377,51 @@ impl Root {
     }
 
     /// Whether a regular file stands at the path, links followed.
-    pub fn has_file(&self, inside: &Path) -> bool {
-        self.metadata(inside).is_some_and(|m| m.is_file())
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Root::look`].
+    pub fn has_file(&self, inside: &Path) -> Result<bool, RootError> {
+        Ok(self.look(inside)?.is_some_and(|m| m.is_file()))
     }
 
     /// Whether a regular file with an execute bit stands at the path.
-    pub fn is_program(&self, inside: &Path) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Root::look`].
+    pub fn is_program(&self, inside: &Path) -> Result<bool, RootError> {
         use std::os::unix::fs::PermissionsExt;
-        self.metadata(inside).is_some_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+        Ok(self.look(inside)?.is_some_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0))
     }
 
     /// The program of that name in the root's usual folders, seen from inside.
-    pub fn which(&self, name: &str) -> Option<PathBuf> {
+    ///
+    /// # Errors
+    ///
+    /// That one of those folders cannot be searched, and none before it has the program.
+    pub fn which(&self, name: &str) -> Result<Option<PathBuf>, RootError> {
         let folders = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/run/current-system/sw/bin"];
-        folders.iter().map(|f| Path::new(f).join(name)).find(|p| self.is_program(p))
+        for program in folders.iter().map(|folder| Path::new(folder).join(name)) {
+            if self.is_program(&program)? {
+                return Ok(Some(program));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first of some paths at which a regular file stands, links followed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Root::look`], of a path before it.
+    pub fn first_file<'p>(&self, paths: impl IntoIterator<Item = &'p Path>) -> Result<Option<&'p Path>, RootError> {
+        for path in paths {
+            if self.has_file(path)? {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
     }
 
     /// The files that match a pattern with `*` in its components, sorted, seen from inside.

@@ -236,7 +236,8 @@ pub fn versions(packages: &[String]) -> BTreeMap<String, String> {
 /// folders, whatever `PATH` says.
 fn version(root: &Root, package: &str, within: Duration) -> Result<Option<String>, ProcessError> {
     let ask = |program: &str, arguments: &[&str]| -> Result<Option<String>, ProcessError> {
-        let Some(program) = root.which(program) else { return Ok(None) };
+        let cannot = |e: RootError| ProcessError::Start { program: program.to_owned(), source: io::Error::other(e) };
+        let Some(program) = root.which(program).map_err(cannot)? else { return Ok(None) };
         let call = Invocation::new(&root.shown(&program), &[arguments, &["--", package]].concat());
         let finished = call.run(within, None)?;
         let text = finished.stdout.trim();

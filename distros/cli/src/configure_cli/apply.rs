@@ -5,6 +5,7 @@ use super::{Configure, HandlerName, Unconfigure, ways};
 use crate::commands::system::Common;
 use crate::commands::{Exit, Failed, Format, json};
 use model::diagnostic::printable;
+use model::package_manager::PackageManager;
 use operator::configure::change::{self, Change, ChangeError, Kept, Reverted};
 use operator::configure::lock::{Lock, lock};
 use operator::configure::stray::{self, strays};
@@ -53,7 +54,7 @@ pub(crate) fn configure(common: &Common, arguments: &Configure) -> anyhow::Resul
             Some(HandlerChoice {
                 handler: Handler::Containerd,
                 config: Some(place.main.clone()),
-                version: containerd_version(&here.root, given, &place)?,
+                version: containerd_version(&here.root, here.release.package_manager, given, &place)?,
             })
         }
         Some(HandlerName::Crio) => Some(HandlerChoice { handler: Handler::Crio, config: None, version: None }),
@@ -197,7 +198,12 @@ fn print(text: &str) -> anyhow::Result<()> {
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// Given; else that of the package that owns the program; else, on the running system alone, what the program says.
-fn containerd_version(root: &Root, given: Option<&str>, place: &Place) -> anyhow::Result<Option<(u32, u32)>> {
+fn containerd_version(
+    root: &Root,
+    manager: PackageManager,
+    given: Option<&str>,
+    place: &Place,
+) -> anyhow::Result<Option<(u32, u32)>> {
     if let Some(given) = given {
         let version: model::kata_version::KataVersion = given
             .parse()
@@ -205,9 +211,9 @@ fn containerd_version(root: &Root, given: Option<&str>, place: &Place) -> anyhow
         return Ok(Some((version.major, version.minor)));
     }
     // Those of Kubernetes' distributions are in no search path.
-    let program = root.which("containerd").filter(|_| place.is_standard());
+    let program = if place.is_standard() { root.which("containerd")? } else { None };
     let Some(program) = program else { return Ok(None) };
-    let owner = Packages::read(root).ok().and_then(|packages| packages.owner(&program).ok().flatten());
+    let owner = Packages::read(root, Some(manager)).ok().and_then(|packages| packages.owner(&program).ok().flatten());
     if let Some(owner) = owner {
         // `1:2.1.3-1`, `1.7.24~ds1-6`
         return Ok(owner.version.split(':').next_back().and_then(major_minor));
@@ -337,7 +343,8 @@ mod tests {
         };
         write("usr/bin/containerd", "no program that could be run");
         let root = Root::new(dir.path()).unwrap();
-        let said = |given| containerd_version(&root, given, &place(&root, None).unwrap()).unwrap();
+        let apt = PackageManager::Apt;
+        let said = |given| containerd_version(&root, apt, given, &place(&root, None).unwrap()).unwrap();
         assert_eq!(said(None), None);
         write("var/lib/dpkg/info/containerd.io.list", "/usr/bin/containerd\n");
         for (version, expected) in [("1:2.1.3-1", (2, 1)), ("1.7.24~ds1-6+b4", (1, 7))] {
@@ -348,6 +355,6 @@ mod tests {
         assert_eq!(said(Some("2.0")), Some((2, 0)));
         // A distribution of Kubernetes has its own.
         let theirs = place(&root, Some(Path::new("/var/lib/rancher/k3s/agent/etc/containerd/config.toml"))).unwrap();
-        assert_eq!(containerd_version(&root, None, &theirs).unwrap(), None);
+        assert_eq!(containerd_version(&root, apt, None, &theirs).unwrap(), None);
     }
 }

@@ -41,6 +41,7 @@ impl Here {
     pub(super) fn look(common: &Common, machine: &Machine) -> anyhow::Result<Here> {
         let System { root, record, entry, target, arch } = System::find(common, &machine.about)?;
         let release = record.release(&target.version, arch)?;
+        let guest = guest(machine)?;
         let read = installed(&root, &release);
         let database = read.as_ref().map_or_else(|e| PackageDatabase::Unread(e.to_string()), |_| PackageDatabase::Read);
         let (packages, unreadable) = match read {
@@ -52,9 +53,9 @@ impl Here {
             Err(error) => (BTreeMap::new(), Some(unreadable(&error))),
         };
         let profile = Profile::find(&machine.profile)?;
-        let initrd = machine.initrd.as_deref().map(Path::new).filter(|path| root.has_file(path));
+        let initrd = root.first_file(machine.initrd.as_deref().map(Path::new))?;
         let initrd = initrd.map(|path| initrd::look(&root, path));
-        let found = Found { packages, database, initrd, ..Found::gather(&root, &release) };
+        let found = Found { packages, database, initrd, ..Found::gather(&root, &release, &guest)? };
         let read = |by, text: &str| text.parse::<KataVersion>().map_err(|e| anyhow::anyhow!("{by}: {e}"));
         let (kata, kata_by) = match (&machine.kata_version, &found.kata) {
             (Some(version), _) => (read("--kata-version", version)?, "--kata-version"),
@@ -70,19 +71,6 @@ impl Here {
             eprintln!("warning: {kata_by}: {why}; nothing that was proved is counted");
             verified.clear();
         }
-        let guest = match (machine.kernel.as_deref(), &machine.initrd) {
-            (Some("kata"), None) | (None, None) => Guest::Kata,
-            (Some("kata"), Some(_)) => {
-                anyhow::bail!("--kernel kata keeps Kata's own image or initrd: leave --initrd away")
-            }
-            (kernel, Some(initrd)) => {
-                let kernel = kernel.filter(|k| *k != "distro").map(str::to_owned);
-                Guest::Own { kernel, initrd: initrd.clone() }
-            }
-            (Some(_), None) => {
-                anyhow::bail!("a kernel needs --initrd: one with Kata's agent and the kernel's modules")
-            }
-        };
         let used = ["vmm qemu path", "fs virtio-fs path", "kernel linux image"];
         let assumed = record
             .facts(&entry, arch)
@@ -135,7 +123,7 @@ impl Here {
     pub(super) fn files_are_there(&self) -> anyhow::Result<()> {
         let Guest::Own { kernel, initrd } = &self.guest else { return Ok(()) };
         for (what, path) in kernel.iter().map(|k| ("kernel", k)).chain([("initrd", initrd)]) {
-            if !self.root.has_file(Path::new(path)) {
+            if !self.root.has_file(Path::new(path))? {
                 anyhow::bail!("{what} {path}: no such file: give the path as the machine itself has it, below --root");
             }
         }
@@ -143,9 +131,26 @@ impl Here {
     }
 }
 
+/// What guests boot, by the options.
+fn guest(machine: &Machine) -> anyhow::Result<Guest> {
+    Ok(match (machine.kernel.as_deref(), &machine.initrd) {
+        (Some("kata"), None) | (None, None) => Guest::Kata,
+        (Some("kata"), Some(_)) => {
+            anyhow::bail!("--kernel kata keeps Kata's own image or initrd: leave --initrd away")
+        }
+        (kernel, Some(initrd)) => {
+            let kernel = kernel.filter(|k| *k != "distro").map(str::to_owned);
+            Guest::Own { kernel, initrd: initrd.clone() }
+        }
+        (Some(_), None) => {
+            anyhow::bail!("a kernel needs --initrd: one with Kata's agent and the kernel's modules")
+        }
+    })
+}
+
 /// Versions of the release's packages that are installed.
 fn installed(root: &Root, release: &Release) -> Result<BTreeMap<String, String>, QueryError> {
-    let packages = Packages::read(root)?;
+    let packages = Packages::read(root, Some(release.package_manager))?;
     let mut versions = BTreeMap::new();
     for name in release.packages() {
         if let Some(installed) = packages.installed(&name)?.into_iter().next() {

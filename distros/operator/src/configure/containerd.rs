@@ -17,7 +17,7 @@ use super::theirs::{self, Theirs};
 use super::{Problem, Setting};
 use loaded::{File, Files, GRPC, Loaded, Loading, RUNTIME, join, read};
 use model::profile::Runtime;
-use root::Root;
+use root::{Root, RootError};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -434,10 +434,14 @@ fn with_import(text: &str, drop_in: &Path) -> Result<String, EditError> {
 }
 
 /// The `ConfigPath` of every Kata handler for a runtime, of every containerd that is there.
-pub(super) fn config_paths(root: &Root, runtime: Runtime) -> Vec<String> {
+///
+/// # Errors
+///
+/// That a containerd's main file cannot be read, or looked for.
+pub(super) fn config_paths(root: &Root, runtime: Runtime) -> Result<Vec<String>, RootError> {
     let replaced = Replaced::new();
     let mut handlers = BTreeMap::new();
-    for place in place::present(root) {
+    for place in place::present(root)? {
         let files = read(&Files { root, replaced: &replaced }, &place.main, Loading::MergesThenMigrates);
         for file in files.unwrap_or_default() {
             for (name, handler) in [GRPC, RUNTIME].into_iter().filter_map(|p| file.runtimes(p)).flatten() {
@@ -458,7 +462,7 @@ pub(super) fn config_paths(root: &Root, runtime: Runtime) -> Vec<String> {
             paths.push(path);
         }
     }
-    paths
+    Ok(paths)
 }
 
 #[cfg(test)]

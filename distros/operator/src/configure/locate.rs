@@ -79,10 +79,11 @@ pub enum LocateError {
 ///
 /// # Errors
 ///
-/// That there is none, or that containerd's handlers of this runtime name several.
+/// That there is none, that containerd's handlers of this runtime name several, or that one of these places cannot be
+/// looked into.
 pub fn locate(root: &Root, runtime: Runtime, named: Option<&Path>) -> Result<Located, LocateError> {
     let searched = search(root, runtime);
-    let mut paths = containerd::config_paths(root, runtime);
+    let mut paths = containerd::config_paths(root, runtime)?;
     paths.sort();
     paths.dedup();
     if let Some(named) = named {
@@ -103,12 +104,16 @@ fn search(root: &Root, runtime: Runtime) -> Result<Located, LocateError> {
         Runtime::Go => GO,
         Runtime::Rs => RS,
     };
-    let mut found = places.iter().map(Path::new).filter(|p| root.has_file(p));
-    let Some(first) = found.next() else { return Err(LocateError::Nowhere(places.to_vec())) };
+    let found = root.first_file(places.iter().map(Path::new))?;
+    let Some(first) = found else { return Err(LocateError::Nowhere(places.to_vec())) };
     let mut located = Located { searched: true, ..at(root, first, "the runtime's own search")? };
     // The Rust runtime, and /etc before all, have one order; among Go's prefixes the build decides.
     if runtime == Runtime::Go && located.named == first && first != Path::new(places[0]) {
-        located.others = found.map(Path::to_owned).collect();
+        for place in places.iter().map(Path::new).skip_while(|place| *place != first).skip(1) {
+            if root.has_file(place)? {
+                located.others.push(place.to_owned());
+            }
+        }
     }
     Ok(located)
 }
@@ -128,12 +133,12 @@ pub(super) fn first_place(runtime: Runtime) -> &'static Path {
 
 /// What stands there, or what it is this program's copy of.
 fn at(root: &Root, named: &Path, by: &str) -> Result<Located, LocateError> {
-    if !root.has_file(named) {
+    if !root.has_file(named)? {
         return Err(LocateError::Missing(named.to_owned()));
     }
     let path = root.resolve_new(named)?;
     let named = match own::source(&root.utf8(&path)?) {
-        Some(source) if !root.has_file(&source) => return Err(LocateError::SourceGone { copy: path, of: source }),
+        Some(source) if !root.has_file(&source)? => return Err(LocateError::SourceGone { copy: path, of: source }),
         Some(source) => source,
         None => named.to_owned(),
     };

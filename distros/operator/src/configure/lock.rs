@@ -50,7 +50,7 @@ pub fn lock(root: &Root) -> Result<Lock, ChangeError> {
             }
         }
         // Whoever had it before may have removed the folder.
-        if !is_still_there(root, &folder) {
+        if !is_still_there(root, &folder)? {
             continue;
         }
         if place.path() == Path::new(STATE) {
@@ -62,10 +62,10 @@ pub fn lock(root: &Root) -> Result<Lock, ChangeError> {
     }
 }
 
-fn is_still_there(root: &Root, folder: &File) -> bool {
+fn is_still_there(root: &Root, folder: &File) -> Result<bool, RootError> {
     let same = |a: &std::fs::Metadata, b: &std::fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
-    let now = Path::new(STATE).parent().and_then(|p| root.metadata(p));
-    now.zip(folder.metadata().ok()).is_some_and(|(a, b)| same(&a, &b))
+    let now = root.look(Path::new(STATE).parent().unwrap_or(Path::new("/")))?;
+    Ok(now.zip(folder.metadata().ok()).is_some_and(|(a, b)| same(&a, &b)))
 }
 
 /// Removes what a crash has left beside the state, and beside every file that it names.

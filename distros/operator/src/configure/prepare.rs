@@ -158,7 +158,7 @@ pub fn prepare(
         replaced.insert(drop_in_path.clone(), None);
     }
     let without = Merged::read_with(root, &located, configuration.runtime, configuration.kata, &replaced)?;
-    planned.extend(version::control_groups(root, configuration, &without));
+    planned.extend(version::control_groups(root, configuration, &without)?);
     let settings = theirs::settled(&planned, &without, configuration);
     if drop_ins {
         let before = original(root, old.as_ref(), &drop_in_path)?;
@@ -209,7 +209,7 @@ pub fn prepare(
     theirs.splice(0..0, of_kata);
     Ok(Prepared {
         not_effective: merged.not_effective(&settings),
-        problems: problems(root, &merged, configuration.runtime, written.as_ref(), &replaced),
+        problems: problems(root, &merged, configuration.runtime, written.as_ref(), &replaced)?,
         handler: written,
         located,
         settings,
@@ -255,7 +255,7 @@ impl Prepared {
     ) -> Result<(Vec<NotEffective>, Vec<Problem>), PrepareError> {
         change::apply(root, lock, self.old.as_ref(), self.new)?;
         let merged = Merged::read(root, &self.located, configuration.runtime, configuration.kata)?;
-        let problems = problems(root, &merged, configuration.runtime, self.handler.as_ref(), &BTreeMap::new());
+        let problems = problems(root, &merged, configuration.runtime, self.handler.as_ref(), &BTreeMap::new())?;
         Ok((merged.not_effective(&self.settings), problems))
     }
 }
@@ -278,18 +278,12 @@ fn problems(
     runtime: Runtime,
     handler: Option<&WrittenHandler>,
     replaced: &BTreeMap<PathBuf, Option<String>>,
-) -> Vec<Problem> {
+) -> Result<Vec<Problem>, RootError> {
     let handler = match handler {
         Some(WrittenHandler::Containerd(written)) => written.problems(root, replaced),
         Some(WrittenHandler::Crio(written)) => written.problems(root, replaced),
         None => Vec::new(),
     };
-    merged
-        .problems()
-        .iter()
-        .cloned()
-        .chain(merged.missing_files(root))
-        .chain(merged.dax_window(runtime))
-        .chain(handler)
-        .collect()
+    let missing = merged.missing_files(root)?;
+    Ok(merged.problems().iter().cloned().chain(missing).chain(merged.dax_window(runtime)).chain(handler).collect())
 }

@@ -89,7 +89,7 @@ pub fn set_aside(root: &Root, _lock: &Lock) -> Result<(), ChangeError> {
 fn of_kata(root: &Root) -> Result<Vec<Change>, RootError> {
     let mut named: BTreeSet<PathBuf> = locate::places().chain(own::OWN.map(Path::new)).map(Path::to_owned).collect();
     for runtime in [Runtime::Go, Runtime::Rs] {
-        named.extend(containerd::config_paths(root, runtime).into_iter().map(PathBuf::from));
+        named.extend(containerd::config_paths(root, runtime)?.into_iter().map(PathBuf::from));
     }
     named.extend(named_by_a_damaged_state(root));
     let mut found: Vec<Change> = Vec::new();
@@ -110,7 +110,11 @@ fn of_kata(root: &Root) -> Result<Vec<Change>, RootError> {
 /// A file that says that it is ours.
 fn ours(root: &Root, path: &Path) -> Result<Option<Change>, RootError> {
     let path = root.resolve_new(path)?;
-    let text = root.utf8_if_any(&path).ok().flatten().filter(|text| says_it_is_ours(text));
+    let text = match root.utf8_if_any(&path) {
+        // A folder, bytes that are no text: nothing that this program writes.
+        Err(error) if !error.is_unreadable() => None,
+        text => text?.filter(|text| says_it_is_ours(text)),
+    };
     Ok(text.map(|after| Change { path, before: None, after }))
 }
 

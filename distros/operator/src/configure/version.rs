@@ -3,7 +3,7 @@
 use super::{Configuration, Merged, Setting};
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
-use root::Root;
+use root::{Root, RootError};
 use std::path::Path;
 
 /// Whether the runtime reads `config.d` beside its configuration.
@@ -35,18 +35,22 @@ pub fn key_since(runtime: Runtime, key: &str) -> Option<KataVersion> {
 /// What a Go runtime before 3.0.0 needs on a machine with version 2 of control groups, of which it knows nothing but
 /// what systemd does for it (`src/runtime/pkg/resourcecontrol/cgroups.go@2.5.0` and `@3.0.0`; kata-containers issues 1927
 /// and 3073).
-pub(super) fn control_groups(root: &Root, configuration: &Configuration, without: &Merged) -> Option<Setting> {
+pub(super) fn control_groups(
+    root: &Root,
+    configuration: &Configuration,
+    without: &Merged,
+) -> Result<Option<Setting>, RootError> {
     let (table, key) = ("runtime", "sandbox_cgroup_only");
     let needed = configuration.runtime == Runtime::Go
         && configuration.kata < KataVersion::new(3, 0, 0)
-        && root.has_file(Path::new("/sys/fs/cgroup/cgroup.controllers"))
+        && root.has_file(Path::new("/sys/fs/cgroup/cgroup.controllers"))?
         && without.get(&[table, key]) != Some(&true.into());
-    needed.then(|| Setting {
+    Ok(needed.then(|| Setting {
         table: vec![table.to_owned()],
         key: key.to_owned(),
         value: true.into(),
         why: "Kata before 3.0 starts nothing otherwise where control groups are of version 2".to_owned(),
-    })
+    }))
 }
 
 /// Whether the agent insists on `SO_REUSEPORT` for its listener, which Linux refuses on vsock since 6.13 and its stable

@@ -56,7 +56,8 @@ const CONFIGURATION: &str = "dnf.conf";
 
 /// Where RPM's database is in the root: Debian's rpm would make one in its user's home.
 pub(super) fn database(root: &Root) -> io::Result<Aside> {
-    let folder = crate::packages::rpm_folder(root).unwrap_or_else(|| PathBuf::from("/var/lib/rpm"));
+    let folder = crate::packages::rpm_folder(root).map_err(io::Error::other)?;
+    let folder = folder.unwrap_or_else(|| PathBuf::from("/var/lib/rpm"));
     Ok(Aside::with(".rpmmacros", &format!("%_dbpath {}\n", folder.display()))?.told("HOME", ""))
 }
 

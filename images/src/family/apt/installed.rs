@@ -95,7 +95,9 @@ pub(crate) fn owners(tree: &Path, paths: &[String]) -> Vec<Owner> {
     let mut resolved = Vec::new();
     for path in paths {
         let inside = Path::new(path);
-        let real = root.as_ref().filter(|r| r.metadata(inside).is_some()).and_then(|r| r.resolve(inside).ok());
+        // Nobody but root reads a tree here, so that what cannot be looked at is not there.
+        let is_there = |r: &&Root| r.look(inside).is_ok_and(|found| found.is_some());
+        let real = root.as_ref().filter(is_there).and_then(|r| r.resolve(inside).ok());
         let real = real.map(|r| r.display().to_string());
         for name in spellings(path).into_iter().chain(real.iter().flat_map(|r| spellings(r))) {
             wanted.insert(name, None);

@@ -1,7 +1,7 @@
 //! Where a machine's containerd reads its configuration: the distributions of Kubernetes bring one of their own.
 
 use super::super::runtime_files::HandlerError;
-use root::Root;
+use root::{Root, RootError};
 use std::path::{Path, PathBuf};
 
 /// Where containerd itself looks.
@@ -40,13 +40,17 @@ impl Place {
         self.owner == "containerd"
     }
 
-    fn new(root: &Root, main: &Path) -> Place {
+    fn new(root: &Root, main: &Path) -> Result<Place, RootError> {
         let owner = DISTRIBUTIONS.iter().find(|(_, path)| Path::new(path) == main).map_or("containerd", |(o, _)| o);
         let beside = |name: &str| main.with_file_name("").join(name);
-        let text = || root.utf8_if_any(main).ok().flatten().unwrap_or_default();
+        // What is no text is told by whoever reads it in earnest.
+        let text = match root.utf8_if_any(main) {
+            Err(error) if !error.is_unreadable() => String::new(),
+            text => text?.unwrap_or_default(),
+        };
         let (folder, made_anew) = match owner {
             "k3s" | "rke2" => {
-                let new = text()
+                let new = text
                     .parse::<toml_edit::DocumentMut>()
                     .is_ok_and(|d| d.get("version").and_then(toml_edit::Item::as_integer).is_some_and(|v| v >= 3));
                 let name = if new { "config-v3.toml" } else { "config.toml" };
@@ -61,12 +65,12 @@ impl Place {
             "k0s" => {
                 let folder = beside("containerd.d");
                 let advice = "k0s makes it anew at each start: restart k0s, so that it imports containerd.d";
-                let own = text().lines().next() == Some(K0S_OWN);
+                let own = text.lines().next() == Some(K0S_OWN);
                 (folder, own.then(|| advice.to_owned()))
             }
             _ => (beside("conf.d"), None),
         };
-        Place { owner, main: main.to_owned(), drop_in: folder.join("50-kata-osinfo.toml"), made_anew }
+        Ok(Place { owner, main: main.to_owned(), drop_in: folder.join("50-kata-osinfo.toml"), made_anew })
     }
 
     /// Up to 1.35 k0s joins the files of `containerd.d` itself, for the containerd 1.7 that it brings.
@@ -77,23 +81,32 @@ impl Place {
 }
 
 /// All that are there.
-pub(super) fn present(root: &Root) -> Vec<Place> {
-    let mains = DISTRIBUTIONS.iter().map(|(_, main)| *main).chain([STANDARD]);
-    mains.map(Path::new).filter(|main| root.has_file(main)).map(|main| Place::new(root, main)).collect()
+///
+/// # Errors
+///
+/// That a folder on the way to one cannot be looked into, or the file cannot be read.
+pub(super) fn present(root: &Root) -> Result<Vec<Place>, RootError> {
+    let mut present = Vec::new();
+    for main in DISTRIBUTIONS.iter().map(|(_, main)| *main).chain([STANDARD]).map(Path::new) {
+        if root.has_file(main)? {
+            present.push(Place::new(root, main)?);
+        }
+    }
+    Ok(present)
 }
 
 /// The place that is named, else the one that is there, else containerd's own.
 ///
 /// # Errors
 ///
-/// That there are several.
+/// That there are several, or that one cannot be read or looked for.
 pub fn place(root: &Root, named: Option<&Path>) -> Result<Place, HandlerError> {
     if let Some(main) = named {
-        return Ok(Place::new(root, main));
+        return Ok(Place::new(root, main)?);
     }
-    let mut present = present(root);
+    let mut present = present(root)?;
     match present.len() {
-        0 => Ok(Place::new(root, Path::new(STANDARD))),
+        0 => Ok(Place::new(root, Path::new(STANDARD))?),
         1 => Ok(present.remove(0)),
         _ => Err(HandlerError::Several(present.into_iter().map(|p| p.main.display().to_string()).collect())),
     }
