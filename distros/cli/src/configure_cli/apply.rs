@@ -250,10 +250,26 @@ pub(crate) fn unconfigure(common: &Common, arguments: &Unconfigure) -> anyhow::R
             state => Ok((state?, None)),
         }
     };
-    // Without a folder of states there is none, and nothing that a crash could have left.
-    let is_there = root.place_itself(Path::new(change::STATE))?.is_some();
-    let to_take = || anyhow::Ok(arguments.force && recorded()?.0.is_none() && !strays(&root)?.is_empty());
-    let lock = if arguments.dry_run || !is_there && !to_take()? { None } else { Some(lock(&root)?) };
+    // Without a folder of states there is none, and nothing that a crash could have left. What keeps it from being read
+    // is told below.
+    let is_there = root.place_itself(Path::new(change::STATE)).is_ok_and(|place| place.is_some());
+    let to_take = || -> anyhow::Result<bool> {
+        if !arguments.force {
+            return Ok(false);
+        }
+        let (state, damaged) = recorded()?;
+        Ok(state.is_none() && (damaged.is_some() || !strays(&root)?.is_empty()))
+    };
+    let lock = if arguments.dry_run || !is_there && !to_take()? {
+        None
+    } else {
+        if arguments.force
+            && let Some(name) = stray::set_folder_aside(&root)?
+        {
+            eprintln!("warning: {} is not a folder: it is called {name} now", change::FOLDER);
+        }
+        Some(lock(&root)?)
+    };
     let Reverted { restored, kept } = match recorded()? {
         (Some(state), _) => change::revert(&root, lock.as_ref(), &state, arguments.force)?,
         (None, damaged) => unrecorded(&root, lock.as_ref(), damaged, arguments.force)?,
@@ -289,8 +305,9 @@ fn unrecorded(root: &Root, lock: Option<&Lock>, damaged: Option<String>, force: 
     if let Some(why) = &damaged {
         eprintln!("warning: {} is damaged: {}", change::STATE, printable(why));
         if let Some(lock) = lock {
-            stray::set_aside(root, lock)?;
-            eprintln!("note: it is called {} now: what there is of the old texts is in it", stray::DAMAGED);
+            if let Some(name) = stray::set_aside(root, lock)? {
+                eprintln!("note: it is called {name} now: what there is of the old texts is in it");
+            }
         }
     }
     if strays.is_empty() {

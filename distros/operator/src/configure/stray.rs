@@ -4,21 +4,28 @@
 //! containerd's own file is ours where nobody else would have written it so. Nothing tells what an edited file said
 //! before, so the rest stays.
 
-use super::change::{Change, ChangeError, Configured, Kept, STATE, State};
+use super::change::{Change, ChangeError, Configured, FOLDER, Kept, STATE, State, check_folder};
 use super::edit::DROP_IN;
 use super::keys::says_it_is_ours;
 use super::lock::Lock;
 use super::{containerd, crio, locate, own};
 use model::profile::Runtime;
-use root::{Root, RootError};
+use root::{Place, Root, RootError};
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Bytes of a damaged state that are looked through for paths.
 const MAX_STATE: u64 = 64 << 20;
 
 /// What a damaged state is called once nothing depends on it: what there is of the old texts is in it.
-pub const DAMAGED: &str = "configured.json.damaged";
+const DAMAGED: &str = "configured.json.damaged";
+
+/// What is called so that stood where the state's folder is to be.
+const DAMAGED_FOLDER: &str = "kata-osinfo.damaged";
+
+/// Names that are tried for what is put aside.
+const MAX_ASIDE: usize = 100;
 
 /// What cannot be known without a state.
 pub const UNKNOWN: &str = "without a state nothing tells what stood there before: values that were overridden in others' \
@@ -76,13 +83,54 @@ pub fn strays(root: &Root) -> Result<Strays, RootError> {
     Ok(Strays { state: State { configurations, files, directories, ..State::default() }, kept })
 }
 
-/// Puts a damaged state aside, so that what is found of ours can be noted down in its place.
+/// Puts a damaged state aside, or whatever else has its name, so that what is found of ours can be noted down in its
+/// place.
+///
+/// Returns its new name, in the same folder.
 ///
 /// # Errors
 ///
 /// That it cannot be renamed.
-pub fn set_aside(root: &Root, _lock: &Lock) -> Result<(), ChangeError> {
-    Ok(root.place_itself(Path::new(STATE))?.map_or(Ok(()), |place| place.rename(DAMAGED))?)
+pub fn set_aside(root: &Root, _lock: &Lock) -> Result<Option<String>, ChangeError> {
+    Ok(root.place_itself(Path::new(STATE))?.map(|place| renamed(&place, DAMAGED)).transpose()?)
+}
+
+/// Puts aside what stands where the state's folder is to be and is no folder: the lock cannot be taken before.
+///
+/// Returns its new name, in the same folder.
+///
+/// # Errors
+///
+/// That it cannot be renamed.
+pub fn set_folder_aside(root: &Root) -> Result<Option<String>, ChangeError> {
+    match check_folder(root) {
+        Err(ChangeError::State(_)) => {}
+        sound => return sound.map(|()| None),
+    }
+    // The link itself, where it is one.
+    Ok(root.place_itself(Path::new(FOLDER))?.map(|place| renamed(&place, DAMAGED_FOLDER)).transpose()?)
+}
+
+/// Gives a file of any kind another name; one of the same kind that has it goes.
+fn renamed(place: &Place, name: &str) -> Result<String, RootError> {
+    // A folder does not take the name of a file, nor the other way round.
+    let is_taken = |error: &RootError| {
+        let RootError::Write { source, .. } = error else { return false };
+        let kinds =
+            [ErrorKind::AlreadyExists, ErrorKind::DirectoryNotEmpty, ErrorKind::IsADirectory, ErrorKind::NotADirectory];
+        kinds.contains(&source.kind())
+    };
+    let mut number = 1;
+    let mut name_now = name.to_owned();
+    loop {
+        match place.rename(&name_now) {
+            Err(error) if is_taken(&error) && number < MAX_ASIDE => {
+                number += 1;
+                name_now = format!("{name}.{number}");
+            }
+            renamed => return renamed.map(|()| name_now),
+        }
+    }
 }
 
 /// Copies of Kata's configurations, and drop-ins beside these.
