@@ -10,8 +10,8 @@ use operator::configure::change::{self, Change, ChangeError, Kept, Reverted};
 use operator::configure::lock::{Lock, lock};
 use operator::configure::stray::{self, strays};
 use operator::configure::{
-    Configuration, Handler, HandlerChoice, Located, NotEffective, Place, PrepareError, Prepared, Problem, locate,
-    place, prepare, siblings,
+    Configuration, Handler, HandlerChoice, Located, NotEffective, Place, PrepareError, Prepared, Problem, Sibling,
+    locate, place, prepare, siblings,
 };
 use operator::fallback::{Way, fallback};
 use operator::packages::Packages;
@@ -67,8 +67,9 @@ pub(crate) fn configure(common: &Common, arguments: &Configure) -> anyhow::Resul
         _ => error.into(),
     })?;
     let diff = prepared.diff(&here.root)?;
-    let mut answer = answer(&here, &configuration, &located, &prepared);
-    say(&here, &configuration, &located, &prepared);
+    let siblings = siblings(&here.root, &prepared.located)?;
+    let mut answer = answer(&here, &configuration, &located, &prepared, &siblings);
+    say(&here, &configuration, &located, &prepared, &siblings);
     let (not_effective, problems) = match &lock {
         None => (prepared.not_effective.clone(), prepared.problems.clone()),
         Some(lock) => prepared.write(&here.root, lock, &configuration)?,
@@ -95,7 +96,13 @@ pub(crate) fn configure(common: &Common, arguments: &Configure) -> anyhow::Resul
     Ok(if effective { Exit::Ok } else { Exit::NotEffective })
 }
 
-fn answer(here: &Here, configuration: &Configuration, located: &Located, prepared: &Prepared) -> Value {
+fn answer(
+    here: &Here,
+    configuration: &Configuration,
+    located: &Located,
+    prepared: &Prepared,
+    siblings: &[Sibling],
+) -> Value {
     let files: Vec<&Path> = prepared.changes.iter().map(|c| c.path.as_path()).collect();
     json!({
         "version": 1,
@@ -107,7 +114,7 @@ fn answer(here: &Here, configuration: &Configuration, located: &Located, prepare
             "copied-from": copied_from(located, prepared),
             "named-by": located.by,
             "others": located.others,
-            "siblings": siblings(&here.root, &prepared.located),
+            "siblings": siblings,
         },
         "warnings": prepared.warnings,
         "theirs": prepared.theirs,
@@ -122,7 +129,7 @@ fn copied_from<'a>(located: &'a Located, prepared: &Prepared) -> Option<&'a Path
 }
 
 /// What a reader should know, on stderr.
-fn say(here: &Here, configuration: &Configuration, located: &Located, prepared: &Prepared) {
+fn say(here: &Here, configuration: &Configuration, located: &Located, prepared: &Prepared, siblings: &[Sibling]) {
     eprintln!(
         "note: Kata {} (by {}) reads {} (by {})",
         configuration.kata,
@@ -156,7 +163,7 @@ fn say(here: &Here, configuration: &Configuration, located: &Located, prepared: 
             "warning: {other} is there too: a runtime built for that prefix reads it instead; name the right one with --kata-config"
         );
     }
-    for sibling in siblings(&here.root, &prepared.located) {
+    for sibling in siblings {
         let sibling = printable(&sibling.path.display().to_string());
         eprintln!("warning: {sibling} lies beside it and has the same drop-ins");
     }

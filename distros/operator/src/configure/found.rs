@@ -150,10 +150,6 @@ impl Found {
             // Their kernel is another one.
             Guest::Own { kernel: Some(_), .. } | Guest::Kata => kernel.ok().flatten(),
         };
-        let kata = match root.utf8_if_any(Path::new("/opt/kata/VERSION")) {
-            Err(error) if !error.is_unreadable() => None,
-            kata => kata?,
-        };
         Ok(Found {
             io_uring: qemu.as_deref().and_then(links_liburing),
             lacks: qemu.as_deref().map(lacks).unwrap_or_default(),
@@ -162,7 +158,7 @@ impl Found {
             daemon: daemon.zip(flavour).map(|(path, flavour)| Daemon { path, flavour }),
             kernel_in_doubt: kernel.as_ref().is_some_and(|k| k.in_doubt),
             kernel: kernel.and_then(|k| k.path.to_str().map(str::to_owned)),
-            kata,
+            kata: root.text_if_any(Path::new("/opt/kata/VERSION"))?,
             packages: BTreeMap::new(),
             database: PackageDatabase::NotAsked,
             initrd: None,

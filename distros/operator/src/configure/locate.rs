@@ -157,14 +157,13 @@ pub struct Sibling {
 }
 
 /// Other configurations in the same directory.
-pub fn siblings(root: &Root, located: &Located) -> Vec<Sibling> {
-    let Some(folder) = located.path.parent() else { return Vec::new() };
-    let sibling = |path: PathBuf| {
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        let other = name.starts_with("configuration")
-            && name.ends_with(".toml")
-            && root.resolve_new(&path).is_ok_and(|p| p != located.path && p == path);
-        let text = if other { root.utf8(&path).ok()? } else { return None };
+///
+/// # Errors
+///
+/// That the directory, or one of them, cannot be read.
+pub fn siblings(root: &Root, located: &Located) -> Result<Vec<Sibling>, RootError> {
+    let Some(folder) = located.path.parent() else { return Ok(Vec::new()) };
+    let sibling = |path: PathBuf, text: String| {
         let document: DocumentMut = text.parse().ok()?;
         let hypervisor = document.get("hypervisor")?;
         let alike = hypervisor.get("qemu").is_some_and(|qemu| {
@@ -172,7 +171,21 @@ pub fn siblings(root: &Root, located: &Located) -> Vec<Sibling> {
         });
         Some(Sibling { path, alike })
     };
-    root.list(folder).unwrap_or_default().into_iter().filter_map(|n| sibling(folder.join(n))).collect()
+    let names = match root.list(folder) {
+        Err(error) if !error.is_unreadable() => Vec::new(),
+        names => names?,
+    };
+    let mut siblings = Vec::new();
+    for name in names.iter().filter(|n| n.starts_with("configuration") && n.ends_with(".toml")) {
+        let path = folder.join(name);
+        // A link to one is that one.
+        if root.resolve_new(&path).is_ok_and(|p| p != located.path && p == path)
+            && let Some(text) = root.text_if_any(&path)?
+        {
+            siblings.extend(sibling(path, text));
+        }
+    }
+    Ok(siblings)
 }
 
 /// The key that makes a QEMU's guests confidential: such guests boot a measured kernel and share no filesystem.
@@ -209,8 +222,11 @@ mod tests {
         std::fs::write(opt.join("configuration-qemu-snp.toml"), format!("{QEMU}confidential_guest = true\n")).unwrap();
         std::fs::write(opt.join("configuration-qemu-two.toml"), QEMU).unwrap();
         std::fs::write(opt.join("configuration-note.toml"), "x = 1\n").unwrap();
-        let others: Vec<(PathBuf, bool)> =
-            siblings(&root, &located).into_iter().map(|s| (s.path.file_name().unwrap().into(), s.alike)).collect();
+        let others: Vec<(PathBuf, bool)> = siblings(&root, &located)
+            .unwrap()
+            .into_iter()
+            .map(|s| (s.path.file_name().unwrap().into(), s.alike))
+            .collect();
         let expected = [
             ("configuration-clh.toml", false),
             ("configuration-qemu-snp.toml", false),

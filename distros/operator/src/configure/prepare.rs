@@ -128,7 +128,7 @@ pub fn prepare(
     let drop_ins = reads_drop_ins(configuration.runtime, configuration.kata);
     let mut changes = Vec::new();
     let mut warnings = Vec::new();
-    let others = own::unlike(&siblings(root, source));
+    let others = own::unlike(&siblings(root, source)?);
     let located = if drop_ins && !others.is_empty() {
         let Some(own) = own::place(root, source, configuration.runtime, handler.is_some())? else {
             return Err(PrepareError::Shared { path: source.path.clone(), others });
@@ -281,7 +281,7 @@ fn problems(
 ) -> Result<Vec<Problem>, RootError> {
     let handler = match handler {
         Some(WrittenHandler::Containerd(written)) => written.problems(root, replaced),
-        Some(WrittenHandler::Crio(written)) => written.problems(root, replaced),
+        Some(WrittenHandler::Crio(written)) => written.problems(root, replaced)?,
         None => Vec::new(),
     };
     let missing = merged.missing_files(root)?;

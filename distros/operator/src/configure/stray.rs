@@ -158,11 +158,7 @@ fn of_kata(root: &Root) -> Result<Vec<Change>, RootError> {
 /// A file that says that it is ours.
 fn ours(root: &Root, path: &Path) -> Result<Option<Change>, RootError> {
     let path = root.resolve_new(path)?;
-    let text = match root.utf8_if_any(&path) {
-        // A folder, bytes that are no text: nothing that this program writes.
-        Err(error) if !error.is_unreadable() => None,
-        text => text?.filter(|text| says_it_is_ours(text)),
-    };
+    let text = root.text_if_any(&path)?.filter(|text| says_it_is_ours(text));
     Ok(text.map(|after| Change { path, before: None, after }))
 }
 

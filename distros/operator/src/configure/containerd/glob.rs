@@ -43,10 +43,10 @@ pub(super) fn glob(files: &Files<'_>, pattern: &Path) -> Result<Option<Vec<PathB
         let Some(tokens) = tokens(part) else { return Ok(None) };
         let mut matching = Vec::new();
         for folder in &found {
+            let left = MAX_MATCHES - matching.len();
             let names = files.names(folder)?.into_iter().filter(|n| matches(&tokens, n));
-            matching.extend(names.map(|n| folder.join(n)));
+            matching.extend(names.take(left).map(|n| folder.join(n)));
         }
-        matching.truncate(MAX_MATCHES);
         found = matching;
     }
     found.retain(|path| files.is_there(path));

@@ -44,10 +44,7 @@ impl Place {
         let owner = DISTRIBUTIONS.iter().find(|(_, path)| Path::new(path) == main).map_or("containerd", |(o, _)| o);
         let beside = |name: &str| main.with_file_name("").join(name);
         // What is no text is told by whoever reads it in earnest.
-        let text = match root.utf8_if_any(main) {
-            Err(error) if !error.is_unreadable() => String::new(),
-            text => text?.unwrap_or_default(),
-        };
+        let text = root.text_if_any(main)?.unwrap_or_default();
         let (folder, made_anew) = match owner {
             "k3s" | "rke2" => {
                 let new = text
