@@ -8,7 +8,7 @@ use super::state::{Change, State};
 use super::theirs::ForeignValue;
 use super::toml::{line_of, table_of};
 use super::{Problem, Setting};
-use root::Root;
+use root::{Root, RootError};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ pub(super) struct Written {
 ///
 /// # Errors
 ///
-/// That the file was changed since this program wrote it.
+/// That the file was changed since this program wrote it, or that one beside it cannot be read.
 pub(super) fn crio(
     root: &Root,
     state: Option<&State>,
@@ -53,7 +53,7 @@ pub(super) fn crio(
         ("runtime_config_path", json!(config.display().to_string())),
         ("privileged_without_host_devices", json!(true)),
     ];
-    let there = earlier(root, &path, replaced);
+    let there = earlier(root, &path, replaced)?;
     let was = |key: &str| there.as_ref().and_then(|t| t.handler.get(key));
     let table = ["crio", "runtime", "runtimes", NAME].map(str::to_owned).to_vec();
     let mut settings: Vec<Setting> = Vec::new();
@@ -117,29 +117,46 @@ impl Earlier {
 }
 
 /// The last handler of this name before ours: of the main file, or of a drop-in.
-fn earlier(root: &Root, ours: &Path, replaced: &Replaced) -> Option<Earlier> {
+fn earlier(root: &Root, ours: &Path, replaced: &Replaced) -> Result<Option<Earlier>, RootError> {
     let folder = Path::new(FOLDER);
-    let names: BTreeSet<String> = root.list(folder).unwrap_or_default().into_iter().collect();
+    let names = names(root)?;
     let drop_ins = names.iter().filter(|n| n.as_str() < FILE).map(|n| folder.join(n));
     let files: Vec<PathBuf> = [PathBuf::from(MAIN)].into_iter().chain(drop_ins).collect();
-    files.into_iter().rev().filter(|p| p != ours && !replaced.contains_key(p)).find_map(|file| {
-        let text = root.utf8_if_any(&file).ok()??;
-        let document = Document::parse(text.as_str()).ok()?;
+    let handler = |text: &str| {
+        let document = Document::parse(text).ok()?;
         let item = HANDLER.iter().try_fold(document.as_item(), |item, key| item.get(key))?;
-        let Value::Object(handler) = table_of(item.as_table_like()?) else { return None };
-        Some(Earlier { file, handler, text: text.clone() })
-    })
+        if let Value::Object(handler) = table_of(item.as_table_like()?) { Some(handler) } else { None }
+    };
+    for file in files.into_iter().rev().filter(|p| p != ours && !replaced.contains_key(p)) {
+        let Some(text) = root.text_if_any(&file)? else { continue };
+        if let Some(handler) = handler(&text) {
+            return Ok(Some(Earlier { file, text, handler }));
+        }
+    }
+    Ok(None)
+}
+
+/// The names of the drop-ins, in the order in which they are read; none where a file stands in their folder's place.
+fn names(root: &Root) -> Result<BTreeSet<String>, RootError> {
+    match root.list(Path::new(FOLDER)) {
+        Err(error) if !error.is_unreadable() => Ok(BTreeSet::new()),
+        names => Ok(names?.into_iter().collect()),
+    }
 }
 
 impl Written {
     /// A later file's handler of the same name, which takes the place of ours, unless it says the same.
-    pub(super) fn problems(&self, root: &Root, replaced: &Replaced) -> Vec<Problem> {
+    ///
+    /// # Errors
+    ///
+    /// That one of them cannot be read.
+    pub(super) fn problems(&self, root: &Root, replaced: &Replaced) -> Result<Vec<Problem>, RootError> {
         let folder = Path::new(FOLDER);
-        let names: BTreeSet<String> = root.list(folder).unwrap_or_default().into_iter().collect();
+        let names = names(root)?;
         let later = names.iter().filter(|n| n.as_str() > FILE).map(|n| folder.join(n));
         let mut problems = Vec::new();
         for path in later.filter(|p| *p != self.path && !replaced.contains_key(p)) {
-            let Ok(text) = root.utf8(&path) else { continue };
+            let Some(text) = root.text_if_any(&path)? else { continue };
             let Ok(document) = Document::parse(text.as_str()) else { continue };
             let Some(item) = HANDLER.iter().try_fold(document.as_item(), |item, key| item.get(key)) else { continue };
             let Some(theirs) = item.as_table_like().map(table_of) else { continue };
@@ -152,6 +169,6 @@ impl Written {
             let message = format!("handler {NAME}: {key} is {}, wanted {}", of(&theirs), of(&self.handler));
             problems.push(Problem { line: span.map(|s| line_of(&text, s.start)), file: path, message });
         }
-        problems
+        Ok(problems)
     }
 }

@@ -46,15 +46,19 @@ fn problems(root: &Root, state: &State, look: &dyn Fn(&Root, &Path) -> Initrd) -
         let Some(qemu) = document.get("hypervisor").and_then(|h| h.get("qemu")) else { continue };
         for key in FILES {
             let Some(item) = qemu.get(key) else { continue };
-            let named = item.as_str().filter(|n| n.starts_with('/') && !root.has_file(Path::new(n)));
             // A copy names what the shipped configuration has, and its drop-in what counts.
-            if let Some(named) = named.filter(|_| copy::source(&now).is_none()) {
+            let named = item.as_str().filter(|n| n.starts_with('/') && copy::source(&now).is_none());
+            if let Some(named) = named
+                && !root.has_file(Path::new(named))?
+            {
                 let line = item.span().map(|s| line_of(&now, s.start));
                 tell(&file.path, line, format!("hypervisor.qemu.{key} is {named}, which is not there"));
             }
         }
-        let named = |key: &str| qemu.get(key).and_then(Item::as_str).filter(|n| root.has_file(Path::new(n)));
+        let named = |key: &str| qemu.get(key).and_then(Item::as_str);
         if let (Some(kernel), Some(initrd)) = (named("kernel"), named("initrd"))
+            && root.has_file(Path::new(kernel))?
+            && root.has_file(Path::new(initrd))?
             && let Some(why) = look(root, Path::new(initrd)).against(kernel)
         {
             let line = qemu.get("initrd").and_then(Item::span).map(|s| line_of(&now, s.start));

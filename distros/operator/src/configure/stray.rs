@@ -8,15 +8,22 @@ use super::edit::DROP_IN;
 use super::keys::says_it_is_ours;
 use super::lock::Lock;
 use super::revert::Kept;
-use super::state::{Change, ChangeError, Configured, MAX_STATE, STATE, State, is_plain};
+use super::state::{Change, ChangeError, Configured, FOLDER, MAX_STATE, STATE, State, check_folder, is_plain};
 use super::{containerd, copy, crio, locate, own};
 use model::profile::Runtime;
-use root::{Root, RootError};
+use root::{Place, Root, RootError};
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// What a damaged state is called once nothing depends on it: what there is of the old texts is in it.
-pub const DAMAGED: &str = "configured.json.damaged";
+const DAMAGED: &str = "configured.json.damaged";
+
+/// What is called so that stood where the state's folder is to be.
+const DAMAGED_FOLDER: &str = "kata-osinfo.damaged";
+
+/// Names that are tried for what is put aside.
+const MAX_ASIDE: usize = 100;
 
 /// What cannot be known without a state.
 pub const UNKNOWN: &str = "without a state nothing tells what stood there before: values that were overridden in others' \
@@ -74,20 +81,61 @@ pub fn strays(root: &Root) -> Result<Strays, RootError> {
     Ok(Strays { state: State { configurations, files, directories, ..State::default() }, kept })
 }
 
-/// Puts a damaged state aside, so that what is found of ours can be noted down in its place.
+/// Puts a damaged state aside, or whatever else has its name, so that what is found of ours can be noted down in its
+/// place.
+///
+/// Returns its new name, in the same folder.
 ///
 /// # Errors
 ///
 /// That it cannot be renamed.
-pub fn set_aside(root: &Root, _lock: &Lock) -> Result<(), ChangeError> {
-    Ok(root.place_itself(Path::new(STATE))?.map_or(Ok(()), |place| place.rename(DAMAGED))?)
+pub fn set_aside(root: &Root, _lock: &Lock) -> Result<Option<String>, ChangeError> {
+    Ok(root.place_itself(Path::new(STATE))?.map(|place| renamed(&place, DAMAGED)).transpose()?)
+}
+
+/// Puts aside what stands where the state's folder is to be and is no folder: the lock cannot be taken before.
+///
+/// Returns its new name, in the same folder.
+///
+/// # Errors
+///
+/// That it cannot be renamed.
+pub fn set_folder_aside(root: &Root) -> Result<Option<String>, ChangeError> {
+    match check_folder(root) {
+        Err(ChangeError::State(_)) => {}
+        sound => return sound.map(|()| None),
+    }
+    // The link itself, where it is one.
+    Ok(root.place_itself(Path::new(FOLDER))?.map(|place| renamed(&place, DAMAGED_FOLDER)).transpose()?)
+}
+
+/// Gives a file of any kind another name; one of the same kind that has it goes.
+fn renamed(place: &Place, name: &str) -> Result<String, RootError> {
+    // A folder does not take the name of a file, nor the other way round.
+    let is_taken = |error: &RootError| {
+        let RootError::Write { source, .. } = error else { return false };
+        let kinds =
+            [ErrorKind::AlreadyExists, ErrorKind::DirectoryNotEmpty, ErrorKind::IsADirectory, ErrorKind::NotADirectory];
+        kinds.contains(&source.kind())
+    };
+    let mut number = 1;
+    let mut name_now = name.to_owned();
+    loop {
+        match place.rename(&name_now) {
+            Err(error) if is_taken(&error) && number < MAX_ASIDE => {
+                number += 1;
+                name_now = format!("{name}.{number}");
+            }
+            renamed => return renamed.map(|()| name_now),
+        }
+    }
 }
 
 /// Copies of Kata's configurations, and drop-ins beside these.
 fn of_kata(root: &Root) -> Result<Vec<Change>, RootError> {
     let mut named: BTreeSet<PathBuf> = locate::places().chain(own::OWN.map(Path::new)).map(Path::to_owned).collect();
     for runtime in [Runtime::Go, Runtime::Rs] {
-        named.extend(containerd::config_paths(root, runtime).into_iter().map(PathBuf::from));
+        named.extend(containerd::config_paths(root, runtime)?.into_iter().map(PathBuf::from));
     }
     named.extend(named_by_a_damaged_state(root));
     let mut found: Vec<Change> = Vec::new();
@@ -108,7 +156,7 @@ fn of_kata(root: &Root) -> Result<Vec<Change>, RootError> {
 /// A file that says that it is ours.
 fn ours(root: &Root, path: &Path) -> Result<Option<Change>, RootError> {
     let path = root.resolve_new(path)?;
-    let text = root.utf8_if_any(&path).ok().flatten().filter(|text| says_it_is_ours(text));
+    let text = root.text_if_any(&path)?.filter(|text| says_it_is_ours(text));
     Ok(text.map(|after| Change { path, before: None, after }))
 }
 

@@ -24,7 +24,7 @@ pub(in super::super) fn strays(
     marked: &dyn Fn(&Path) -> bool,
 ) -> Result<(Vec<Change>, Vec<Kept>), RootError> {
     let (mut changes, mut kept) = (Vec::new(), Vec::new());
-    for place in present(root) {
+    for place in present(root)? {
         let main = root.resolve_new(&place.main)?;
         let path = root.resolve_new(&place.drop_in)?;
         let drop_in = root.utf8_if_any(&path)?.filter(|text| says_it_is_ours(text));
