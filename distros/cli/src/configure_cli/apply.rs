@@ -249,7 +249,7 @@ pub(crate) fn unconfigure(common: &Common, arguments: &Unconfigure) -> anyhow::R
     let to_take = || anyhow::Ok(arguments.force && recorded()?.0.is_none() && !strays(&root)?.is_empty());
     let lock = if arguments.dry_run || !is_there && !to_take()? { None } else { Some(lock(&root)?) };
     let Reverted { restored, kept } = match recorded()? {
-        (Some(state), _) => change::revert(&root, lock.as_ref(), &state, arguments.force)?,
+        (Some(state), _) => stray::take_back(&root, lock.as_ref(), &state, arguments.force)?,
         (None, damaged) => unrecorded(&root, lock.as_ref(), damaged, arguments.force)?,
     };
     for Kept { path, why } in &kept {

@@ -5,6 +5,7 @@
 
 mod glob;
 mod loaded;
+pub(super) mod migrated;
 mod place;
 pub(super) mod stray;
 
