@@ -207,6 +207,8 @@ fn every_layout_gets_the_handler_or_is_told() {
             match expected {
                 No => assert_eq!(machine.everything(), before, "{}", layout.name),
                 Yes | Not => {
+                    let told = machine.told_by_check();
+                    assert_eq!(told.is_empty(), expected == Yes, "{} with {version}: {told:?}", layout.name);
                     // Once more changes nothing, and all of it can be taken back.
                     if ["1.7", "2.1"].contains(version) {
                         let once = machine.everything();
@@ -487,6 +489,7 @@ fn the_distributions_of_kubernetes_are_written_to_where_theirs_reads() {
         assert_eq!(answer["files"], json!(["/k/config.d/50-kata-osinfo.toml", drop_in]));
         assert_eq!(machine.read(&format!("m/{folder}/config.toml")), main);
         assert!(machine.read(&format!("m{drop_in}")).starts_with("# Written by kata-osinfo"));
+        assert_eq!(machine.told_by_check(), Vec::<String>::new());
         assert_eq!(machine.run(&["unconfigure"]).code, 0);
         assert_eq!(machine.everything(), before);
         // Without the import there is nothing that is read, and the file is made anew.
@@ -535,6 +538,7 @@ fn k0s_and_microk8s_get_theirs() {
         let output = machine.run(&call);
         assert_eq!(output.code, 0, "{}", output.stderr);
         assert_eq!(machine.run(&call).json()["diff"], json!(""));
+        assert_eq!(machine.told_by_check(), Vec::<String>::new());
         let files = output.json()["files"].as_array().expect("files")[1..].to_vec();
         let texts: Vec<String> =
             files.iter().map(|f| machine.read(&format!("m{}", f.as_str().expect("a path")))).collect();
@@ -637,6 +641,7 @@ fn a_migrated_handler_is_taken_back() {
         assert!(output.code == 0 && output.stderr.contains("nothing is configured"), "{}", output.stderr);
         // As the hint says: migrate, then configure again.
         assert_eq!(configured(&again, "2.1").code, 0);
+        assert_eq!(again.told_by_check(), Vec::<String>::new());
         let output = again.run(&["unconfigure"]);
         assert_eq!(output.code, 0, "{version}: {}", output.stderr);
         let now = again.read(MAIN);

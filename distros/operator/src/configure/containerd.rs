@@ -4,6 +4,7 @@
 //! out as it was meant, and everything else as it was.
 
 mod glob;
+pub(super) mod in_effect;
 mod loaded;
 pub(super) mod migrated;
 mod place;
@@ -92,8 +93,7 @@ pub(super) fn containerd(
     let mut loadings: Vec<Loading> = Loading::all(wanted.version).to_vec();
     let mut instead = Replaced::new();
     if place.joins_drop_ins_itself(&imports(&document)) {
-        let folder = place.drop_in.with_file_name("*.toml");
-        instead.insert(path.clone(), Some(format!("version = 2\nimports = [\"{}\"]\n", folder.display())));
+        instead.insert(path.clone(), Some(place.joined()));
         replaced.extend(instead.clone());
         loadings = vec![Loading::MergesThenMigrates];
     }

@@ -3,7 +3,7 @@
 use super::change::{Change, State, original};
 use super::containerd::Replaced;
 use super::edit::edited;
-use super::merged::{line_of, table_of};
+use super::merged::{line_of, table_of, value_of};
 use super::runtime_files::{HandlerError, NAME};
 use super::theirs::Theirs;
 use super::{Problem, Setting};
@@ -136,21 +136,42 @@ impl Written {
         let folder = Path::new(FOLDER);
         let names: BTreeSet<String> = root.list(folder).unwrap_or_default().into_iter().collect();
         let later = names.iter().filter(|n| n.as_str() > FILE).map(|n| folder.join(n));
-        let mut problems = Vec::new();
-        for path in later.filter(|p| *p != self.path && !replaced.contains_key(p)) {
-            let Ok(text) = root.utf8(&path) else { continue };
-            let Ok(document) = Document::parse(text.as_str()) else { continue };
-            let Some(item) = HANDLER.iter().try_fold(document.as_item(), |item, key| item.get(key)) else { continue };
-            let Some(theirs) = item.as_table_like().map(table_of) else { continue };
-            let differs = |key: &&&str| theirs.get(**key) != self.handler.get(**key);
-            let Some(key) = ["runtime_path", "runtime_type", "runtime_config_path"].iter().find(differs) else {
-                continue;
-            };
-            let span = item.get(key).and_then(Item::span).or_else(|| item.span());
-            let of = |value: &Value| value.get(*key).map_or_else(|| "not set".to_owned(), Value::to_string);
-            let message = format!("handler {NAME}: {key} is {}, wanted {}", of(&theirs), of(&self.handler));
-            problems.push(Problem { line: span.map(|s| line_of(&text, s.start)), file: path, message });
-        }
-        problems
+        let others = later.filter(|p| *p != self.path && !replaced.contains_key(p));
+        others.filter_map(|path| self.difference(root, path)).collect()
     }
+
+    /// What a file's handler says otherwise, if it has one.
+    fn difference(&self, root: &Root, path: PathBuf) -> Option<Problem> {
+        let text = root.utf8(&path).ok()?;
+        let document = Document::parse(text.as_str()).ok()?;
+        let item = HANDLER.iter().try_fold(document.as_item(), |item, key| item.get(key))?;
+        let found = item.as_table_like().map(table_of)?;
+        let differs = |key: &&&str| found.get(**key) != self.handler.get(**key);
+        let key = ["runtime_path", "runtime_type", "runtime_config_path"].iter().find(differs)?;
+        let span = item.get(key).and_then(Item::span).or_else(|| item.span());
+        let of = |value: &Value| value.get(*key).map_or_else(|| "not set".to_owned(), Value::to_string);
+        let message = format!("handler {NAME}: {key} is {}, wanted {}", of(&found), of(&self.handler));
+        Some(Problem { line: span.map(|s| line_of(&text, s.start)), file: path, message })
+    }
+}
+
+/// Why the handler that our drop-in was written with is not there, or another one.
+pub(super) fn problems(root: &Root, file: &Change) -> Vec<Problem> {
+    let handler = |text: &str| {
+        let document: DocumentMut = text.parse().ok()?;
+        HANDLER.iter().try_fold(document.as_item(), |item, key| item.get(key)).map(value_of)
+    };
+    let Some(wanted) = handler(&file.after) else { return Vec::new() };
+    let written = Written { path: file.path.clone(), handler: wanted, theirs: Vec::new() };
+    let mut problems = written.problems(root, &Replaced::new());
+    // A later file's handler takes the place of this one, too.
+    if problems.is_empty() {
+        let now = root.utf8_if_any(&file.path).ok().flatten().unwrap_or_default();
+        if handler(&now).is_none() {
+            let message = format!("handler {NAME} is not there any more: configure again");
+            problems.push(Problem { file: file.path.clone(), line: None, message });
+        }
+        problems.extend(written.difference(root, file.path.clone()));
+    }
+    problems
 }
