@@ -244,6 +244,35 @@ fn configuring_again_without_a_state_can_be_taken_back() {
     std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
     let call = ["configure", "--profile", "go-3.29", "--emulated"];
     assert_eq!(machine.run(&call).code, 0);
-    assert_eq!(machine.run(&["unconfigure"]).code, 0);
+    // The handler is in effect, and this state does not know of it.
+    let output = machine.run(&["unconfigure"]);
+    assert_eq!(output.code, 13, "{}", output.stderr);
+    let told =
+        "/etc/containerd/conf.d/50-kata-osinfo.toml is not taken back, or not all of it: it is in effect, and no state";
+    assert!(output.stderr.contains(told), "{}", output.stderr);
     assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists());
+    assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);
+    is_clean(&machine);
+    // In one go.
+    let (machine, _) = configured("2.1", false);
+    std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
+    assert_eq!(machine.run(&call).code, 0);
+    let output = machine.run(&["unconfigure", "--force"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    is_clean(&machine);
+}
+
+/// What stood there, to the letter, when it was written stays, and not without a word.
+#[test]
+fn a_handler_that_was_there_before_is_told() {
+    let (machine, _) = configured("1.7", false);
+    std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
+    let call = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "1.7"];
+    assert_eq!(machine.run(&call).code, 0);
+    let text = machine.read(MAIN);
+    let output = machine.run(&["unconfigure"]);
+    assert_eq!(output.code, 13, "{}", output.stderr);
+    assert!(output.stderr.contains("config.toml is not taken back"), "{}", output.stderr);
+    assert!(output.stderr.contains("take it out by hand"), "{}", output.stderr);
+    assert_eq!(machine.read(MAIN), text);
 }

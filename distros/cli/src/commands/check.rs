@@ -17,7 +17,7 @@ pub(crate) struct CheckArguments {
     /// By default all are listed, and the preferred VMM, the preferred filesystem and the kernel must be there.
     #[arg(value_name = "COMPONENT")]
     components: Vec<String>,
-    /// Compare all versions with those that were verified, and look whether what was configured is still there; after an upgrade this says what is not proved any more.
+    /// Compare all versions with those that were verified, and look whether what was configured is still there and in effect; after an upgrade this says what is not proved any more.
     #[arg(long)]
     all: bool,
     /// Print only what is not well; for timers and package managers' hooks.

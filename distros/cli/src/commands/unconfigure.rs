@@ -57,7 +57,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
         Some(lock(&root)?)
     };
     let Reverted { restored, kept } = match recorded()? {
-        (Some(state), _) => revert(&root, lock.as_ref(), &state, arguments.force)?,
+        (Some(state), _) => stray::take_back(&root, lock.as_ref(), &state, arguments.force)?,
         (None, damaged) => unrecorded(&root, lock.as_ref(), damaged, arguments.force)?,
     };
     for Kept { path, why } in &kept {

@@ -7,7 +7,9 @@ mod config;
 mod files;
 mod glob;
 mod handler;
+pub(super) mod in_effect;
 mod loaded;
+pub(super) mod migrated;
 pub(super) mod stray;
 mod written;
 
@@ -70,8 +72,7 @@ pub(super) fn containerd(
     let mut loadings: Vec<Loading> = Loading::all(wanted.version).to_vec();
     let mut instead = Replaced::new();
     if place.joins_drop_ins_itself(&imports(&document)) {
-        let folder = place.drop_in.with_file_name("*.toml");
-        instead.insert(path.clone(), Some(format!("version = 2\nimports = [\"{}\"]\n", folder.display())));
+        instead.insert(path.clone(), Some(place.joined()));
         replaced.extend(instead.clone());
         loadings = vec![Loading::MergesThenMigrates];
     }

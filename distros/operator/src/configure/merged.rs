@@ -230,6 +230,18 @@ impl Merged {
     }
 }
 
+/// What a text sets.
+pub(super) fn settings_in(text: &str) -> Vec<Setting> {
+    let Ok(document) = Document::parse(text) else { return Vec::new() };
+    let mut leaves = Vec::new();
+    flatten(document.as_table(), &mut Vec::new(), text, &mut leaves);
+    let setting = |(mut table, value, _): (Vec<String>, Value, usize)| {
+        let key = table.pop()?;
+        Some(Setting { table, key, value, why: String::new() })
+    };
+    leaves.into_iter().filter_map(setting).collect()
+}
+
 fn drop_in_text(root: &Root, path: &Path, name: &str, runtime: Runtime) -> Result<String, String> {
     let meta = root.symlink_metadata(path).map_err(|e| e.to_string())?;
     if runtime == Runtime::Rs && !meta.is_file() {

@@ -1,10 +1,11 @@
-//! Whether what was configured is still there: files and packages come and go.
+//! Whether what was configured is still there, and in effect: files and packages come and go.
 
 use super::state::{self, ChangeError, State};
 use super::toml::line_of;
-use super::{Initrd, Problem, copy};
+use super::{Initrd, Problem, copy, in_effect};
 use root::Root;
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use toml_edit::{Document, Item};
 
 /// Keys of Kata's configuration whose files must be there.
@@ -13,7 +14,8 @@ const FILES: [&str; 4] = ["path", "kernel", "initrd", "virtio_fs_daemon"];
 /// What is wrong with what this program configured on a machine; nothing where it configured nothing.
 ///
 /// A kernel that an upgrade removed, an initrd that was rebuilt for another one, a drop-in that went with the folder it
-/// lay in. `look` looks into an initrd.
+/// lay in; and what others have written since that keeps it from having an effect, as `configure` would tell it.
+/// `look` looks into an initrd.
 ///
 /// # Errors
 ///
@@ -24,16 +26,20 @@ pub fn standing(root: &Root, look: &dyn Fn(&Root, &Path) -> Initrd) -> Result<Ve
 
 fn problems(root: &Root, state: &State, look: &dyn Fn(&Root, &Path) -> Initrd) -> Result<Vec<Problem>, ChangeError> {
     let mut problems = Vec::new();
+    // Files of which the rest need not be told.
+    let mut undone: BTreeSet<PathBuf> = BTreeSet::new();
     let mut tell = |file: &Path, line, message: String| {
         problems.push(Problem { file: file.to_owned(), line, message: format!("{message}: configure again") });
     };
     for file in &state.files {
         let Some(now) = root.utf8_if_any(&file.path)? else {
             tell(&file.path, None, "kata-osinfo wrote it, and it is gone".to_owned());
+            undone.insert(file.path.clone());
             continue;
         };
         if file.before.as_ref() == Some(&now) && file.after != now {
             tell(&file.path, None, "it is again as it was before kata-osinfo edited it".to_owned());
+            undone.insert(file.path.clone());
         }
         if let Some(source) = copy::source(&file.after) {
             match root.utf8_if_any(&source)? {
@@ -63,6 +69,13 @@ fn problems(root: &Root, state: &State, look: &dyn Fn(&Root, &Path) -> Initrd) -
         {
             let line = qemu.get("initrd").and_then(Item::span).map(|s| line_of(&now, s.start));
             tell(&file.path, line, format!("hypervisor.qemu.initrd is {initrd}, which {why}"));
+        }
+    }
+    let is_told = |path: &Path| undone.contains(path);
+    for problem in in_effect::problems(root, state, &is_told)? {
+        let same = |told: &Problem| told.line.is_some() && (&told.file, told.line) == (&problem.file, problem.line);
+        if !problems.iter().any(same) {
+            problems.push(problem);
         }
     }
     Ok(problems)

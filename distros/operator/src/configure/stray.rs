@@ -1,15 +1,16 @@
-//! What this program has left on a machine where no state says so: it was removed, or is damaged.
+//! What this program has left on a machine where no state says so: it was removed, is damaged, or does not know of it.
 //!
 //! Files that are wholly ours say so in their first line, and lie where this program writes them; a handler in
 //! containerd's own file is ours where nobody else would have written it so. Nothing tells what an edited file said
 //! before, so the rest stays.
 
+use super::containerd::{self, Replaced, migrated};
 use super::edit::DROP_IN;
 use super::keys::says_it_is_ours;
 use super::lock::Lock;
-use super::revert::Kept;
+use super::revert::{Kept, Reverted, revert};
 use super::state::{Change, ChangeError, Configured, FOLDER, MAX_STATE, STATE, State, check_folder, is_plain};
-use super::{containerd, copy, crio, locate, own};
+use super::{copy, crio, locate, own};
 use model::profile::Runtime;
 use root::{Place, Root, RootError};
 use std::collections::BTreeSet;
@@ -46,10 +47,54 @@ impl Strays {
 
     /// Every file, with why it is told.
     pub fn told(&self) -> Vec<Kept> {
-        let why = "it is in effect, and no state knows it any more";
-        let files = self.state.files.iter().map(|f| Kept { path: f.path.clone(), why: why.to_owned() });
-        files.chain(self.kept.iter().cloned()).collect()
+        self.state.files.iter().map(unknown).chain(self.kept.iter().cloned()).collect()
     }
+}
+
+fn unknown(file: &Change) -> Kept {
+    Kept { path: file.path.clone(), why: "it is in effect, and no state knows it any more".to_owned() }
+}
+
+/// Takes back what a state says, and looks for what else of ours is in effect.
+///
+/// A main file of containerd's that the state does not know may have what the state's files say, as
+/// `containerd config migrate` writes it: that goes. Everything else that no state knows is told, and goes by force.
+///
+/// # Errors
+///
+/// As [`revert`].
+pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> Result<Reverted, ChangeError> {
+    let mut added = migrated::unknown_mains(root, state);
+    // What cannot be read has no effect, and does not keep the rest from being taken back.
+    let found = strays(root).unwrap_or_default().state;
+    let is_known = |path: &Path| state.files.iter().chain(&added).any(|f| f.path == path);
+    let mut others: Vec<Change> = found.files.iter().filter(|f| !is_known(&f.path)).cloned().collect();
+    let mut handler: Vec<PathBuf> = added.iter().map(|f| f.path.clone()).collect();
+    let mut all = state.clone();
+    if force && !others.is_empty() {
+        let of_found = found.configurations.iter().flat_map(|c| &c.handler);
+        handler.extend(of_found.filter(|path| others.iter().any(|f| f.path == **path)).cloned());
+        let folders = found.directories.into_iter().filter(|folder| !state.directories.contains(folder));
+        all.directories.extend(folders);
+        added.append(&mut others);
+    }
+    if !added.is_empty() {
+        let files = added.iter().map(|f| f.path.clone()).collect();
+        all.configurations.push(unnamed(files, handler));
+        all.files.extend(added);
+    }
+    let mut reverted = revert(root, lock, &all, force)?;
+    reverted.kept.extend(others.iter().map(unknown));
+    let texts: Replaced = reverted.restored.iter().map(|f| (f.path.clone(), Some(f.after.clone()))).collect();
+    let left = migrated::left(root, state, &texts);
+    let told: Vec<Kept> = left.into_iter().filter(|l| !reverted.kept.iter().any(|k| k.path == l.path)).collect();
+    reverted.kept.extend(told);
+    Ok(reverted)
+}
+
+/// What was found of a configuration that no state knows.
+fn unnamed(files: Vec<PathBuf>, handler: Vec<PathBuf>) -> Configured {
+    Configured { config: PathBuf::new(), profile: String::new(), production: false, notes: Vec::new(), files, handler }
 }
 
 /// Looks for what is ours in all the places that this program writes to, and that a damaged state names.
@@ -67,14 +112,7 @@ pub fn strays(root: &Root) -> Result<Strays, RootError> {
     let (mut handler, kept) = containerd::stray::strays(root, &marked)?;
     handler.extend(ours(root, &crio::drop_in())?);
     let paths = |changes: &[Change]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
-    let this = Configured {
-        config: PathBuf::new(),
-        profile: String::new(),
-        production: false,
-        notes: Vec::new(),
-        files: [paths(&of_kata), paths(&handler)].concat(),
-        handler: paths(&handler),
-    };
+    let this = unnamed([paths(&of_kata), paths(&handler)].concat(), paths(&handler));
     let files: Vec<Change> = of_kata.into_iter().chain(handler).collect();
     let configurations = if files.is_empty() { Vec::new() } else { vec![this] };
     let directories = own::FOLDERS.map(PathBuf::from).to_vec();

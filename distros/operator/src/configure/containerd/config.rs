@@ -5,7 +5,7 @@ use root::{Root, RootError};
 use std::path::{Path, PathBuf};
 
 /// Where containerd itself looks.
-const STANDARD: &str = "/etc/containerd/config.toml";
+pub(super) const STANDARD: &str = "/etc/containerd/config.toml";
 
 /// One containerd's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +74,11 @@ impl ContainerdConfig {
     pub(super) fn joins_drop_ins_itself(&self, imports: &[String]) -> bool {
         let folder = self.drop_in.with_file_name("").display().to_string();
         self.owner == "k0s" && self.rebuilt.is_some() && !imports.iter().any(|i| i.starts_with(&folder))
+    }
+
+    /// A main file that says what such a distribution makes of its own.
+    pub(super) fn joined(&self) -> String {
+        format!("version = 2\nimports = [\"{}\"]\n", self.drop_in.with_file_name("*.toml").display())
     }
 }
 
