@@ -174,7 +174,7 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, SetupErro
             let dir = shared.host_folder.clone();
             let within = dir.clone();
             let (claims, initramfs) = blocking(move || {
-                let versions = host::versions(&Root::default(), &host_packages(&release));
+                let versions = host::versions(&Root::default(), release.package_manager, &host_packages(&release));
                 Ok(boot_files(Path::new("/"), &within, versions, &release, &profiles)?)
             })
             .await?;

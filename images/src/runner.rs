@@ -247,7 +247,8 @@ pub(crate) fn tied(program: &str) -> Command {
 
 /// Whether this machine has a program, in the folders that all of this project looks in, whatever `PATH` says.
 pub(crate) fn has_program(program: &str) -> bool {
-    Root::default().which(program).is_some()
+    // One that cannot be looked at cannot be run, either.
+    Root::default().which(program).is_ok_and(|found| found.is_some())
 }
 
 #[cfg(test)]

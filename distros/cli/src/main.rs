@@ -17,6 +17,9 @@ use commands::{
     unconfigure, verified,
 };
 use model::diagnostic::{error_chain, printable};
+use operator::configure::state::ChangeError;
+use operator::configure::{HandlerError, LocateError, PrepareError};
+use root::RootError;
 use std::process::ExitCode;
 
 /// What each Linux distro offers Kata Containers, what of it is installed here, and what was proved of it.
@@ -118,8 +121,13 @@ fn main() -> ExitCode {
 fn report(error: &anyhow::Error, as_json: bool) -> Exit {
     let message = error_chain(error.as_ref());
     let failed = error.downcast_ref::<Failed>();
-    let (exit, kind) = failed.map_or((Exit::BadInput, "bad-input"), |f| (f.exit, f.kind));
-    let hint = failed.and_then(|f| f.hint.as_deref());
+    let (exit, kind, hint) = match failed {
+        Some(failed) => (failed.exit, failed.kind, failed.hint.as_deref()),
+        None if root_error(error).is_some_and(RootError::is_unreadable) => {
+            (Exit::Unknown, "unreadable", Some("run it as a user who may read that, such as root"))
+        }
+        None => (Exit::BadInput, "bad-input", None),
+    };
     eprintln!("error: {}", printable(&message));
     if let Some(hint) = hint {
         eprintln!("hint: {}", printable(hint));
@@ -132,6 +140,39 @@ fn report(error: &anyhow::Error, as_json: bool) -> Exit {
         let _ = commands::json(&document);
     }
     exit
+}
+
+/// What of the root could not be used, by whichever error it was handed on.
+fn root_error(error: &anyhow::Error) -> Option<&RootError> {
+    fn of_change(error: &ChangeError) -> Option<&RootError> {
+        if let ChangeError::Root(error) = error { Some(error) } else { None }
+    }
+    fn of_handler(error: &HandlerError) -> Option<&RootError> {
+        match error {
+            HandlerError::Root(error) => Some(error),
+            HandlerError::Change(error) => of_change(error),
+            _ => None,
+        }
+    }
+    fn of_locate(error: &LocateError) -> Option<&RootError> {
+        if let LocateError::Root(error) = error { Some(error) } else { None }
+    }
+    fn of_prepare(error: &PrepareError) -> Option<&RootError> {
+        match error {
+            PrepareError::Root(error) => Some(error),
+            PrepareError::Change(error) => of_change(error),
+            PrepareError::Handler(error) => of_handler(error),
+            _ => None,
+        }
+    }
+    let io = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error
+        .downcast_ref::<RootError>()
+        .or_else(|| error.downcast_ref().and_then(of_change))
+        .or_else(|| error.downcast_ref().and_then(of_handler))
+        .or_else(|| error.downcast_ref().and_then(of_prepare))
+        .or_else(|| error.downcast_ref().and_then(of_locate))
+        .or_else(|| io.and_then(|inner| inner.downcast_ref()))
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -4,8 +4,12 @@
 mod machine;
 
 use machine::{BASE, Machine};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use std::os::unix::fs::{FileTypeExt, symlink};
+use std::path::Path;
 
 const MAIN: &str = "m/etc/containerd/config.toml";
+const FOLDER: &str = "m/var/lib/kata-osinfo";
 const STATE: &str = "m/var/lib/kata-osinfo/configured.json";
 const DAMAGED: &str = "m/var/lib/kata-osinfo/configured.json.damaged";
 const MAIN_TEXT: &str = "version = 2\nimports = [\"/etc/theirs.toml\"]\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n";
@@ -91,6 +95,123 @@ fn a_damaged_state_keeps_nothing_of_ours_in_effect() {
     }
 }
 
+/// What may stand in the place of the state, or of its folder.
+#[derive(Debug, Clone, Copy)]
+enum Instead {
+    Folder,
+    FullFolder,
+    Fifo,
+    LinkToNowhere,
+    LinkToItself,
+    FileForTheFolder,
+    FifoForTheFolder,
+    LinkForTheFolder,
+    LinkToAFileForTheFolder,
+}
+
+impl Instead {
+    const ALL: [Instead; 9] = [
+        Instead::Folder,
+        Instead::FullFolder,
+        Instead::Fifo,
+        Instead::LinkToNowhere,
+        Instead::LinkToItself,
+        Instead::FileForTheFolder,
+        Instead::FifoForTheFolder,
+        Instead::LinkForTheFolder,
+        Instead::LinkToAFileForTheFolder,
+    ];
+
+    /// Puts it there, and returns what it is to be called afterwards.
+    fn put(self, machine: &Machine) -> &'static str {
+        let (state, folder) = (machine.path(STATE), machine.path(FOLDER));
+        let is_state = matches!(
+            self,
+            Instead::Folder | Instead::FullFolder | Instead::Fifo | Instead::LinkToNowhere | Instead::LinkToItself
+        );
+        match is_state {
+            true => std::fs::remove_file(&state).expect("removed"),
+            false => std::fs::remove_dir_all(&folder).expect("removed"),
+        }
+        let fifo = |path: &Path| mknodat(CWD, path, FileType::Fifo, Mode::RUSR, 0).expect("a FIFO");
+        match self {
+            Instead::Folder => std::fs::create_dir(&state).expect("made"),
+            Instead::FullFolder => machine.file(&format!("{STATE}/mine"), "kept"),
+            Instead::Fifo => fifo(&state),
+            Instead::LinkToNowhere => symlink("/nowhere", &state).expect("a link"),
+            Instead::LinkToItself => symlink("configured.json", &state).expect("a link"),
+            Instead::FileForTheFolder => machine.file(FOLDER, ""),
+            Instead::FifoForTheFolder => fifo(&folder),
+            Instead::LinkForTheFolder => symlink("kata-osinfo", &folder).expect("a link"),
+            Instead::LinkToAFileForTheFolder => symlink("/etc/theirs.toml", &folder).expect("a link"),
+        }
+        if is_state { DAMAGED } else { "m/var/lib/kata-osinfo.damaged" }
+    }
+}
+
+/// Neither call is locked out by it: without force both say what to do, and with force it goes out of the way.
+#[test]
+fn whatever_stands_in_the_place_of_the_state_can_be_put_aside() {
+    const HINT: &str = "`kata-osinfo unconfigure --force`";
+    let drop_in = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
+    let (sound, _) = configured("2.1", false);
+    for instead in Instead::ALL {
+        let machine = sound.copy();
+        let aside = instead.put(&machine);
+        let configure = ["configure", "--profile", "go-3.29"];
+        for call in [
+            &["unconfigure"][..],
+            &["unconfigure", "--dry-run"],
+            &configure,
+            &["configure", "--profile", "go-3.29", "--force"],
+            &["configure", "--profile", "go-3.29", "--dry-run"],
+            &["check", "--all"],
+        ] {
+            let output = machine.run(call);
+            assert_eq!(output.code, 2, "{instead:?} {call:?}: {}", output.stderr);
+            assert!(output.stderr.contains(HINT), "{instead:?} {call:?}: {}", output.stderr);
+        }
+        let output = machine.run(&["unconfigure", "--force", "--dry-run"]);
+        assert_eq!(output.code, 0, "{instead:?}: {}", output.stderr);
+        assert!(machine.path(&drop_in).exists(), "{instead:?}: a dry run takes nothing back");
+        let output = machine.run(&["unconfigure", "--force"]);
+        assert_eq!(output.code, 0, "{instead:?}: {}", output.stderr);
+        assert!(output.stdout.contains("50-kata-osinfo.toml"), "{instead:?}: {}", output.stdout);
+        let kept = std::fs::symlink_metadata(machine.path(aside)).expect("it has another name");
+        if kept.file_type().is_fifo() {
+            // Nobody writes to it, so that nobody may read it.
+            std::fs::remove_file(machine.path(aside)).expect("removed");
+        }
+        is_clean(&machine);
+        for call in [&configure[..], &["unconfigure"]] {
+            let again = machine.run(call);
+            assert_eq!(again.code, 0, "{instead:?} {call:?}: {}", again.stderr);
+        }
+    }
+}
+
+/// Nothing of ours is left to be taken back, and yet nobody may be locked out.
+#[test]
+fn it_is_put_aside_also_where_nothing_is_configured() {
+    let machine = Machine::new();
+    machine.file(FOLDER, "");
+    assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);
+    let output = machine.run(&["configure", "--profile", "go-3.29"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+}
+
+#[test]
+fn what_was_put_aside_before_is_not_in_the_way() {
+    let (machine, _) = configured("2.1", false);
+    machine.file(DAMAGED, "an older one");
+    Instead::FullFolder.put(&machine);
+    let output = machine.run(&["unconfigure", "--force"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert!(output.stderr.contains("it is called configured.json.damaged.2 now"), "{}", output.stderr);
+    assert_eq!(machine.read(DAMAGED), "an older one");
+    assert_eq!(machine.read(&format!("{DAMAGED}.2/mine")), "kept");
+}
+
 /// Only a damaged state names it.
 #[test]
 fn a_drop_in_beside_a_named_configuration_is_found_by_what_is_left_of_the_state() {
@@ -123,6 +244,35 @@ fn configuring_again_without_a_state_can_be_taken_back() {
     std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
     let call = ["configure", "--profile", "go-3.29", "--emulated"];
     assert_eq!(machine.run(&call).code, 0);
-    assert_eq!(machine.run(&["unconfigure"]).code, 0);
+    // The handler is in effect, and this state does not know of it.
+    let output = machine.run(&["unconfigure"]);
+    assert_eq!(output.code, 13, "{}", output.stderr);
+    let told =
+        "/etc/containerd/conf.d/50-kata-osinfo.toml is not taken back, or not all of it: it is in effect, and no state";
+    assert!(output.stderr.contains(told), "{}", output.stderr);
     assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists());
+    assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);
+    is_clean(&machine);
+    // In one go.
+    let (machine, _) = configured("2.1", false);
+    std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
+    assert_eq!(machine.run(&call).code, 0);
+    let output = machine.run(&["unconfigure", "--force"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    is_clean(&machine);
+}
+
+/// What stood there, to the letter, when it was written stays, and not without a word.
+#[test]
+fn a_handler_that_was_there_before_is_told() {
+    let (machine, _) = configured("1.7", false);
+    std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
+    let call = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "1.7"];
+    assert_eq!(machine.run(&call).code, 0);
+    let text = machine.read(MAIN);
+    let output = machine.run(&["unconfigure"]);
+    assert_eq!(output.code, 13, "{}", output.stderr);
+    assert!(output.stderr.contains("config.toml is not taken back"), "{}", output.stderr);
+    assert!(output.stderr.contains("take it out by hand"), "{}", output.stderr);
+    assert_eq!(machine.read(MAIN), text);
 }

@@ -207,6 +207,8 @@ fn every_layout_gets_the_handler_or_is_told() {
             match expected {
                 No => assert_eq!(machine.everything(), before, "{}", layout.name),
                 Yes | Not => {
+                    let told = machine.told_by_check();
+                    assert_eq!(told.is_empty(), expected == Yes, "{} with {version}: {told:?}", layout.name);
                     // Once more changes nothing, and all of it can be taken back.
                     if ["1.7", "2.1"].contains(version) {
                         let once = machine.everything();
@@ -311,9 +313,16 @@ fn runtimes(dump: &Value) -> serde_json::Map<String, Value> {
 }
 
 /// `containerd config dump` of a machine's configuration, as JSON; `None` where it refuses it.
+fn dump(containerd: &Path, machine: &Machine) -> Option<Value> {
+    let text = printed(containerd, machine, "dump")?;
+    let document: toml_edit::DocumentMut = text.parse().unwrap_or_else(|e| panic!("{e}: {text}"));
+    Some(json_of(document.as_item()))
+}
+
+/// What a call of `containerd config` prints of a machine's configuration; `None` where it refuses it.
 ///
 /// The paths in the files are the machine's: a copy gets those of this one.
-fn dump(containerd: &Path, machine: &Machine) -> Option<Value> {
+fn printed(containerd: &Path, machine: &Machine, call: &str) -> Option<String> {
     let copy = tempfile::tempdir().expect("a folder");
     let from = machine.path("m/etc/containerd");
     let mut todo = if from.exists() { vec![PathBuf::new()] } else { Vec::new() };
@@ -335,15 +344,12 @@ fn dump(containerd: &Path, machine: &Machine) -> Option<Value> {
         // A file that is named must be there for 1.x; `version = 2` alone says nothing.
         std::fs::write(&main, "version = 2\n").expect("written");
     }
-    let output =
-        Command::new(containerd).arg("--config").arg(&main).args(["config", "dump"]).output().expect("it runs");
+    let output = Command::new(containerd).arg("--config").arg(&main).args(["config", call]).output().expect("it runs");
     if !output.status.success() {
         return None;
     }
-    let text =
-        String::from_utf8(output.stdout).expect("UTF-8").replace(&copy.path().display().to_string(), "/etc/containerd");
-    let document: toml_edit::DocumentMut = text.parse().unwrap_or_else(|e| panic!("{e}: {text}"));
-    Some(json_of(document.as_item()))
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    Some(text.replace(&copy.path().display().to_string(), "/etc/containerd"))
 }
 
 fn json_of(item: &toml_edit::Item) -> Value {
@@ -384,6 +390,34 @@ fn debian_13s_containerd_agrees() {
 #[ignore = "fetches containerd 2 of Debian sid: a mirror in apt's sources"]
 fn debian_sids_containerd_agrees() {
     debians_containerd_agrees("sid", "2.1");
+}
+
+/// What `config migrate` of a containerd 2 makes of each layout after `configure`: nothing of ours stays in it without a
+/// word.
+fn nothing_stays_after_the_migration_of(containerd: &Path) {
+    let mut migrated = 0;
+    for layout in LAYOUTS {
+        for version in ["1.7", "2.1"] {
+            let machine = machine_with(layout);
+            if end(&configured(&machine, version)) == No {
+                continue;
+            }
+            let Some(text) = printed(containerd, &machine, "migrate") else { continue };
+            migrated += 1;
+            machine.file("m/etc/containerd/config.toml", &text);
+            for more in [&[][..], &["2.1"][..]] {
+                let machine = machine.copy();
+                more.iter().for_each(|version| drop(configured(&machine, version)));
+                let output = machine.run(&["unconfigure"]);
+                let now = machine.read("m/etc/containerd/config.toml");
+                let is_told = output.code == 13 && output.stderr.contains("config.toml is not taken back");
+                let is_gone = output.code == 0 && !now.contains(&format!("/{BASE}/configuration.toml"));
+                assert!(is_told || is_gone, "{} with {version}: {}: {}", layout.name, output.code, output.stderr);
+                assert!(is_told || !now.contains("50-kata-osinfo"), "{} with {version}: {now}", layout.name);
+            }
+        }
+    }
+    assert!(migrated > 8, "{migrated}");
 }
 
 /// The binary of a suite's package, unpacked and not installed.
@@ -427,6 +461,9 @@ fn debians_containerd_agrees(suite: &str, version: &str) {
     let said = String::from_utf8_lossy(&said).into_owned();
     assert!(said.split_whitespace().any(|w| w.starts_with(&format!("{version}."))), "{said}");
     containerd_agrees(&containerd, version);
+    if version.starts_with('2') {
+        nothing_stays_after_the_migration_of(&containerd);
+    }
 }
 
 #[test]
@@ -452,6 +489,7 @@ fn the_distributions_of_kubernetes_are_written_to_where_theirs_reads() {
         assert_eq!(answer["files"], json!(["/k/config.d/50-kata-osinfo.toml", drop_in]));
         assert_eq!(machine.read(&format!("m/{folder}/config.toml")), main);
         assert!(machine.read(&format!("m{drop_in}")).starts_with("# Written by kata-osinfo"));
+        assert_eq!(machine.told_by_check(), Vec::<String>::new());
         assert_eq!(machine.run(&["unconfigure"]).code, 0);
         assert_eq!(machine.everything(), before);
         // Without the import there is nothing that is read, and the file is rebuilt.
@@ -500,6 +538,7 @@ fn k0s_and_microk8s_get_theirs() {
         let output = machine.run(&call);
         assert_eq!(output.code, 0, "{}", output.stderr);
         assert_eq!(machine.run(&call).json()["diff"], json!(""));
+        assert_eq!(machine.told_by_check(), Vec::<String>::new());
         let files = output.json()["files"].as_array().expect("files")[1..].to_vec();
         let texts: Vec<String> =
             files.iter().map(|f| machine.read(&format!("m{}", f.as_str().expect("a path")))).collect();
@@ -549,4 +588,100 @@ fn a_later_drop_in_of_crio_is_told() {
     let ours = machine.read(&format!("{folder}/50-kata-osinfo.conf"));
     machine.file(&format!("{folder}/99-kata-deploy"), &ours);
     assert_eq!(machine.run(&call).code, 0);
+}
+
+/// What `containerd config migrate` of 2.1.9 printed of a main file of version 2 that `configure` had edited for 1.7.
+///
+/// Of a main file of version 3 with our drop-in it prints the same, but for the imports that it had.
+const MIGRATED: &str = include_str!("fixtures/containerd/migrated-by-2.1.9.toml");
+const EDITED: &str =
+    "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"registry.example/two:1\"\n";
+const MAIN: &str = "m/etc/containerd/config.toml";
+
+/// The version that is configured for, the main file before, and that which the migration printed.
+fn migrations() -> [(&'static str, &'static str, String); 3] {
+    let imports =
+        |import: &str| MIGRATED.replace("imports = []", &format!("imports = ['/etc/containerd/conf.d/{import}']"));
+    [
+        ("1.7", EDITED, MIGRATED.to_owned()),
+        ("2.1", "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n", imports("*.toml")),
+        ("2.1", "version = 3\n", imports("50-kata-osinfo.toml")),
+    ]
+}
+
+fn migrated(version: &str, before: &str, text: &str) -> Machine {
+    let machine = Machine::new();
+    machine.file(MAIN, before);
+    assert_eq!(configured(&machine, version).code, 0);
+    machine.file(MAIN, text);
+    machine
+}
+
+/// What was printed, without our handler and our import.
+fn without_ours(text: &str) -> String {
+    let start =
+        text.find("        [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.kata]").expect("the handler");
+    let last = "ConfigPath = '/opt/kata/share/defaults/kata-containers/configuration.toml'\n";
+    let end = text.find(last).expect("its last key") + last.len();
+    let import = "imports = ['/etc/containerd/conf.d/50-kata-osinfo.toml']\n";
+    format!("{}{}", &text[..start], &text[end..]).replace(import, "")
+}
+
+#[test]
+fn a_migrated_handler_is_taken_back() {
+    for (version, before, text) in migrations() {
+        let machine = migrated(version, before, &text);
+        let dry = machine.run(&["unconfigure", "--dry-run"]);
+        assert!(dry.code == 0 && dry.stdout.contains("-          runtime_path = "), "{version}: {}", dry.stdout);
+        let again = machine.copy();
+        let output = machine.run(&["unconfigure"]);
+        assert_eq!(output.code, 0, "{version}: {}", output.stderr);
+        assert_eq!(machine.read(MAIN), without_ours(&text));
+        let output = machine.run(&["unconfigure"]);
+        assert!(output.code == 0 && output.stderr.contains("nothing is configured"), "{}", output.stderr);
+        // As the hint says: migrate, then configure again.
+        assert_eq!(configured(&again, "2.1").code, 0);
+        assert_eq!(again.told_by_check(), Vec::<String>::new());
+        let output = again.run(&["unconfigure"]);
+        assert_eq!(output.code, 0, "{version}: {}", output.stderr);
+        let now = again.read(MAIN);
+        // An import that was there already stays as it was made.
+        assert_eq!(now.replace("imports = []\n", ""), without_ours(&text).replace("imports = []\n", ""), "{version}");
+        assert!(!again.path("m/etc/containerd/conf.d/50-kata-osinfo.toml").exists());
+    }
+}
+
+#[test]
+fn a_migrated_handler_that_was_changed_is_told_and_goes_by_force() {
+    let [edited, _, imported] = migrations();
+    for (version, before, text) in [edited, imported] {
+        let changed = text.replace("ConfigPath = '/opt", "ConfigPath = '/mine");
+        let machine = migrated(version, before, &changed);
+        let output = machine.run(&["unconfigure"]);
+        assert_eq!(output.code, 13, "{}", output.stderr);
+        let told = "/etc/containerd/config.toml is not taken back, or not all of it: \
+                    plugins.io.containerd.cri.v1.runtime.containerd.runtimes.kata.options.ConfigPath has another value";
+        assert!(output.stderr.contains(told), "{}", output.stderr);
+        // Half a handler would start nothing.
+        let now = machine.read(MAIN);
+        assert!(now.contains("ConfigPath = '/mine") && now.contains("/opt/kata/bin/containerd-shim-kata-v2"), "{now}");
+        let output = machine.run(&["unconfigure", "--force"]);
+        assert_eq!(output.code, 0, "{}", output.stderr);
+        assert_eq!(machine.read(MAIN), without_ours(&text));
+    }
+}
+
+/// Where only the names were changed, by hand.
+#[test]
+fn a_handler_that_was_moved_by_hand_is_taken_back_to_the_byte() {
+    let machine = Machine::new();
+    machine.file(MAIN, EDITED);
+    assert_eq!(configured(&machine, "1.7").code, 0);
+    let moved = |text: &str| {
+        let text = text.replace("version = 2\n", "version = 3\n");
+        text.replace("io.containerd.grpc.v1.cri\".containerd", "io.containerd.cri.v1.runtime\".containerd")
+    };
+    machine.file(MAIN, &moved(&machine.read(MAIN)));
+    let output = machine.run(&["unconfigure"]);
+    assert_eq!((output.code, machine.read(MAIN)), (0, moved(EDITED)), "{}", output.stderr);
 }

@@ -8,6 +8,7 @@ use crate::packages::{Installed, Packages, QueryError};
 use crate::process::{Confinement, Invocation, ending};
 use model::arch::Arch;
 use model::diagnostic::printable;
+use model::package_manager::PackageManager;
 use model::record::{ComponentKind, Confidence, Record, ReleaseEntry};
 use root::{Root, RootError};
 use serde::Serialize;
@@ -153,12 +154,17 @@ pub fn stated(record: &Record, entry: &ReleaseEntry, arch: Arch) -> Vec<Stated> 
     all
 }
 
-/// Looks for one component.
+/// Looks for one component; `manager` is the record's package manager, in whose order kernels are counted.
 ///
 /// # Errors
 ///
 /// That the package database cannot be asked.
-pub fn component(root: &Root, packages: Option<&Packages<'_>>, stated: &Stated) -> Result<Component, QueryError> {
+pub fn component(
+    root: &Root,
+    manager: PackageManager,
+    packages: Option<&Packages<'_>>,
+    stated: &Stated,
+) -> Result<Component, QueryError> {
     let mut wanted = Vec::new();
     for name in stated.packages.iter().flatten() {
         let installed = match packages {
@@ -170,7 +176,7 @@ pub fn component(root: &Root, packages: Option<&Packages<'_>>, stated: &Stated) 
     let looked = match (&stated.path, stated.kind) {
         (Some(pattern), ComponentKind::Kernel) => {
             let packages = stated.packages.as_deref().unwrap_or_default();
-            newest(root, pattern, packages).map(|kernel| kernel.map(|k| k.path))
+            newest(root, pattern, packages, Some(manager)).map(|kernel| kernel.map(|k| k.path))
         }
         (Some(path), _) => program(root, path),
         (None, _) => Ok(None),
@@ -185,7 +191,7 @@ pub fn component(root: &Root, packages: Option<&Packages<'_>>, stated: &Stated) 
     };
     let all_there = !wanted.is_empty() && wanted.iter().all(|w| !w.installed.is_empty());
     let vmm = match &stated.part_of {
-        Some(vmm) => Some(component(root, packages, vmm)?),
+        Some(vmm) => Some(component(root, manager, packages, vmm)?),
         None => None,
     };
     let there = |yes: bool| if yes { Presence::Installed } else { Presence::NotInstalled };
@@ -211,7 +217,7 @@ pub fn component(root: &Root, packages: Option<&Packages<'_>>, stated: &Stated) 
         (Presence::NotPackaged, _) if vmm.is_none() => Some("the record has it for others".to_owned()),
         _ if vmm.is_some() => vmm.map(|v| format!("it is a part of {}, which is {}", v.name, v.presence.words())),
         (_, Some(path)) if all_there => Some(format!("its packages are installed, but {path} is not there")),
-        (_, Some(path)) => match root.metadata(Path::new(path)) {
+        (_, Some(path)) => match root.look(Path::new(path))? {
             Some(_) => Some(format!("{path} is no program")),
             None => Some(format!("{path} is not there")),
         },
@@ -263,8 +269,7 @@ pub fn ask(root: &Root, program: &Path) -> ProgramAnswer {
 /// A program at a path.
 fn program(root: &Root, path: &str) -> Result<Option<PathBuf>, RootError> {
     let path = PathBuf::from(path);
-    root.look(&path)?;
-    Ok(Some(path).filter(|p| root.is_program(p)))
+    Ok(root.is_program(&path)?.then_some(path))
 }
 
 #[cfg(test)]
@@ -288,12 +293,12 @@ mod tests {
             path: Some(program.display().to_string()),
             path_confidence: Confidence::Documented,
         };
-        let found = component(&Root::default(), None, &stated).unwrap();
+        let found = component(&Root::default(), PackageManager::Apt, None, &stated).unwrap();
         assert!(found.installed);
         assert_eq!(found.version, None);
         assert!(!ran.exists(), "it was run");
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o644)).unwrap();
-        let found = component(&Root::default(), None, &stated).unwrap();
+        let found = component(&Root::default(), PackageManager::Apt, None, &stated).unwrap();
         assert!(!found.installed);
         assert!(found.problem.unwrap().ends_with("is no program"));
     }

@@ -47,6 +47,9 @@
 //!   There is one handler, and the answer says whose it was.
 //! - Of a file that others have edited since, only our own keys are taken back, in today's text (`keys`); a key of ours
 //!   that they changed, and a file of ours that was changed by hand, stay unless forced.
+//!   `containerd::migrated` knows where `containerd config migrate` puts them, and `stray` what no state knows.
+//! - `standing` reads everything together again, by the state alone (`in_effect`): what others have done since that
+//!   keeps it from having an effect.
 //! - A folder that its reader reads whole (`config.d`, `conf.d`) never contains an incomplete file: the new file waits
 //!   in the folder above.
 //!   A lock on the state's folder lets one `configure` or `unconfigure` of a root run at a time.
@@ -83,6 +86,7 @@ mod runtime_files;
 pub mod state;
 
 // What is taken back, and what is still there.
+mod in_effect;
 mod keys;
 pub mod revert;
 mod standing;

@@ -80,20 +80,22 @@ pub fn can_run_inside(root: &Root) -> bool {
 ///
 /// # Errors
 ///
-/// That there is no temporary folder for the settings of an installer that works on another root.
+/// That there is no temporary folder for the settings of an installer that works on another root, or that a folder of
+/// programs cannot be looked into ([`root::RootError`]).
 pub fn choose(root: &Root, manager: PackageManager) -> io::Result<Chosen> {
-    let has = |program: &str| root.which(program).is_some();
-    let ostree =
-        || has("rpm-ostree") && ["/run/ostree-booted", "/ostree"].iter().any(|p| root.metadata(Path::new(p)).is_some());
+    let which = |root: &Root, program: &str| root.which(program).map_err(io::Error::other);
+    let has = |program: &str| Ok::<_, io::Error>(which(root, program)?.is_some());
+    let is_there = |path: &str| Ok::<_, io::Error>(root.look(Path::new(path)).map_err(io::Error::other)?.is_some());
+    let ostree = || Ok::<_, io::Error>(has("rpm-ostree")? && (is_there("/run/ostree-booted")? || is_there("/ostree")?));
     let installer = match manager {
         PackageManager::Apt => Installer::Apt,
-        PackageManager::Dnf | PackageManager::Yum if ostree() => Installer::RpmOstree,
-        PackageManager::Dnf if has("dnf") => Installer::Dnf,
-        PackageManager::Dnf if has("microdnf") => Installer::Microdnf,
-        PackageManager::Dnf if has("yum") => Installer::Yum,
+        PackageManager::Dnf | PackageManager::Yum if ostree()? => Installer::RpmOstree,
+        PackageManager::Dnf if has("dnf")? => Installer::Dnf,
+        PackageManager::Dnf if has("microdnf")? => Installer::Microdnf,
+        PackageManager::Dnf if has("yum")? => Installer::Yum,
         PackageManager::Dnf => Installer::Dnf,
         PackageManager::Yum => Installer::Yum,
-        PackageManager::Zypper if has("transactional-update") => Installer::TransactionalUpdate,
+        PackageManager::Zypper if has("transactional-update")? => Installer::TransactionalUpdate,
         PackageManager::Zypper => Installer::Zypper,
         PackageManager::Pacman => Installer::Pacman,
         PackageManager::Apk => Installer::Apk,
@@ -101,12 +103,12 @@ pub fn choose(root: &Root, manager: PackageManager) -> io::Result<Chosen> {
         PackageManager::Nix => Installer::Nix,
     };
     let name = installer.program();
-    let found = root.which(name);
+    let found = which(root, name)?;
     let (program, place) = match found {
         Some(program) if root.is_running_system() => (program, Place::Here),
         Some(program) if can_run_inside(root) => (program, Place::Inside),
         _ if root.is_running_system() => (PathBuf::from(name), Place::Nowhere),
-        _ => match Root::default().which(name) {
+        _ => match which(&Root::default(), name)? {
             Some(program) => (program, Place::Outside),
             None => (PathBuf::from(name), Place::Nowhere),
         },

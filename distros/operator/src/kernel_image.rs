@@ -3,6 +3,7 @@
 mod order;
 
 use crate::packages::Format;
+use model::package_manager::PackageManager;
 use root::{Root, RootError};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -27,16 +28,27 @@ pub struct KernelImage {
 /// The kernel that counts of those that a record's pattern matches: `/boot/vmlinuz-*`, `/usr/lib/modules/*/vmlinuz`.
 ///
 /// One that the record's packages stand for goes before a vendor's own, by what dpkg says and else by its flavour; one with
-/// its modules before one that was left over; and then the newest in the order of the root's package manager. Everything that names a kernel asks here, so that the one that
-/// is proved is the one that is configured.
+/// its modules before one that was left over; and then the newest in the order of the package manager: that of the
+/// record, or for an unknown system the one whose database is there. Everything that names a kernel asks here, so that the
+/// one that is proved is the one that is configured.
 ///
 /// # Errors
 ///
-/// That a folder is there and cannot be looked into.
-pub fn newest(root: &Root, pattern: &str, packages: &[String]) -> Result<Option<KernelImage>, RootError> {
-    let mut images: Vec<KernelImage> =
-        root.glob(pattern)?.into_iter().filter_map(|p| image(root, pattern, p)).collect();
-    let format = Format::of(root);
+/// That a folder, or dpkg's file, is there and cannot be looked into.
+pub fn newest(
+    root: &Root,
+    pattern: &str,
+    packages: &[String],
+    manager: Option<PackageManager>,
+) -> Result<Option<KernelImage>, RootError> {
+    let mut images: Vec<KernelImage> = Vec::new();
+    for path in root.glob(pattern)? {
+        images.extend(image(root, pattern, path)?);
+    }
+    let format = match manager.and_then(Format::of_manager) {
+        Some(format) => Some(format),
+        None => Format::of(root)?,
+    };
     let flavours: BTreeSet<Vec<String>> = images.iter().filter_map(|i| Some(flavour(i.release.as_deref()?))).collect();
     let meant = flavours_of(packages, &[PREFIX]);
     let own = flavours_of(packages, &[PREFIX, "kernel-", "linux-"]);
@@ -46,7 +58,7 @@ pub fn newest(root: &Root, pattern: &str, packages: &[String]) -> Result<Option<
     let named = match images.len() {
         0 => BTreeSet::new(),
         1 if is_plain => BTreeSet::new(),
-        _ => named_by(root, packages),
+        _ => named_by(root, packages)?,
     };
     let release = |i: &KernelImage| i.release.clone().unwrap_or_else(|| i.path.to_string_lossy().into_owned());
     images.sort_by(|a, b| {
@@ -87,28 +99,36 @@ fn is_leftover(name: &str) -> bool {
 }
 
 /// A path that matched, unless it is no kernel.
-fn image(root: &Root, pattern: &str, path: PathBuf) -> Option<KernelImage> {
-    let text = path.to_str()?;
+fn image(root: &Root, pattern: &str, path: PathBuf) -> Result<Option<KernelImage>, RootError> {
+    let Some(text) = path.to_str() else { return Ok(None) };
+    let Some(name) = path.file_name().and_then(|n| n.to_str()) else { return Ok(None) };
     // Fedora has one that is for rescue only.
-    if is_leftover(path.file_name()?.to_str()?) || text.contains("-0-rescue-") || !root.has_file(&path) {
-        return None;
+    if is_leftover(name) || text.contains("-0-rescue-") || !root.has_file(&path)? {
+        return Ok(None);
     }
     let (before, after) = pattern.split_once('*').filter(|(_, after)| !after.contains('*')).unzip();
     let release = before.and_then(|b| text.strip_prefix(b)?.strip_suffix(after?)).map(str::to_owned);
     if release.as_ref().is_some_and(String::is_empty) {
-        return None;
+        return Ok(None);
     }
-    let modules = release.as_ref().and_then(|release| {
-        let folders = [format!("/lib/modules/{release}"), format!("/usr/lib/modules/{release}")];
-        folders.map(PathBuf::from).into_iter().find(|f| root.metadata(f).is_some_and(|m| m.is_dir()))
-    });
-    Some(KernelImage { path, release, modules, in_doubt: false })
+    let mut modules = None;
+    if let Some(release) = &release {
+        for folder in [format!("/lib/modules/{release}"), format!("/usr/lib/modules/{release}")].map(PathBuf::from) {
+            if modules.is_none() && root.look(&folder)?.is_some_and(|m| m.is_dir()) {
+                modules = Some(folder);
+            }
+        }
+    }
+    Ok(Some(KernelImage { path, release, modules, in_doubt: false }))
 }
 
 /// The releases of the kernels that packages stand for, by what dpkg says that they depend on, at any remove:
 /// `linux-image-generic` depends on `linux-image-6.8.0-45-generic`.
-fn named_by(root: &Root, packages: &[String]) -> BTreeSet<String> {
-    let status = root.read_text(Path::new("/var/lib/dpkg/status"), MAX_STATUS).unwrap_or_default();
+fn named_by(root: &Root, packages: &[String]) -> Result<BTreeSet<String>, RootError> {
+    let status = match root.read_text(Path::new("/var/lib/dpkg/status"), MAX_STATUS) {
+        Err(error) if error.is_missing() => String::new(),
+        status => status?,
+    };
     let stanzas = || status.split("\n\n");
     let mut wanted: Vec<String> = packages.to_vec();
     let mut seen = BTreeSet::new();
@@ -122,7 +142,7 @@ fn named_by(root: &Root, packages: &[String]) -> BTreeSet<String> {
         let names = depends.flat_map(|list| list.split([',', '|'])).filter_map(|one| one.split_whitespace().next());
         wanted.extend(names.filter(|name| name.starts_with(PREFIX)).map(str::to_owned));
     }
-    seen.iter().filter_map(|name| name.strip_prefix(PREFIX)).map(str::to_owned).collect()
+    Ok(seen.iter().filter_map(|name| name.strip_prefix(PREFIX)).map(str::to_owned).collect())
 }
 
 #[cfg(test)]
@@ -151,7 +171,7 @@ mod tests {
         fn newest_of(&self, package: &str, pattern: &str) -> Option<String> {
             let packages = [package.to_owned()];
             let root = Root::new(self.0.path()).unwrap();
-            newest(&root, pattern, &packages).unwrap().map(|k| k.path.display().to_string())
+            newest(&root, pattern, &packages, None).unwrap().map(|k| k.path.display().to_string())
         }
     }
 
@@ -184,6 +204,12 @@ mod tests {
         assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-7.2^1"));
         tree.write("usr/lib/sysimage/rpm/rpmdb.sqlite", "");
         assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-7.2.1"));
+        // Of a known system the record says which one it is, whatever else lies there.
+        tree.write("var/lib/dpkg/status", "");
+        assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-7.2^1"));
+        let root = Root::new(tree.0.path()).unwrap();
+        let known = newest(&root, "/boot/vmlinuz-*", &[], Some(PackageManager::Dnf)).unwrap().unwrap();
+        assert_eq!(known.path, Path::new("/boot/vmlinuz-7.2.1"));
     }
 
     #[test]
@@ -229,7 +255,7 @@ mod tests {
     fn leftovers_are_no_kernels_and_flavours_raise_a_doubt() {
         let doubt = |tree: &Tree| {
             let root = Root::new(tree.0.path()).unwrap();
-            newest(&root, "/boot/vmlinuz-*", &["linux-image-amd64".to_owned()]).unwrap().map(|k| k.in_doubt)
+            newest(&root, "/boot/vmlinuz-*", &["linux-image-amd64".to_owned()], None).unwrap().map(|k| k.in_doubt)
         };
         let tree = Tree::with(&["boot/vmlinuz-6.12.48+deb13-amd64", "boot/vmlinuz-6.12.9+deb13-amd64"]);
         for left in ["bak~", "bak", "efi.signed", "old-dkms", "dpkg-bak", "rpmsave", "old"] {

@@ -13,6 +13,7 @@ mod rpm;
 pub(crate) use rpm::folder as rpm_folder;
 
 use crate::process::ProcessError;
+use model::package_manager::PackageManager;
 use root::{Root, RootError};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -50,6 +51,28 @@ struct Entry {
     provides: Vec<String>,
 }
 
+/// What is wrong with the text of a database, and where.
+#[derive(Debug, PartialEq, Eq)]
+struct Damage {
+    /// From 1.
+    line: usize,
+    what: &'static str,
+}
+
+impl Damage {
+    fn of(self, root: &Root, file: &Path) -> QueryError {
+        QueryError::Damaged { path: root.shown(file), line: self.line, what: self.what }
+    }
+}
+
+/// A file that was cut off ends in the middle of a line: whoever writes a database ends each with a newline.
+fn ends_with_a_line(text: &str) -> Result<(), Damage> {
+    match text.is_empty() || text.ends_with('\n') {
+        true => Ok(()),
+        false => Err(Damage { line: text.lines().count(), what: "the file ends within a line" }),
+    }
+}
+
 impl Entry {
     fn installed(&self) -> Installed {
         Installed { package: self.name.clone(), version: self.version.clone() }
@@ -65,6 +88,16 @@ pub enum QueryError {
     /// A file of it.
     #[error(transparent)]
     Read(#[from] RootError),
+    /// A file of it is not what its package manager writes: what is installed cannot be told from it.
+    #[error("{path}:{line}: the package database is damaged: {what}")]
+    Damaged {
+        /// The file, seen from outside.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// The tool that reads it.
     #[error(transparent)]
     Tool(#[from] ProcessError),
@@ -100,19 +133,48 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format of the root's database.
-    pub fn of(root: &Root) -> Option<Format> {
-        let is_there = |path: &str| root.metadata(Path::new(path)).is_some();
-        let known = [
-            ("/var/lib/dpkg/status", Format::Dpkg),
-            ("/var/lib/dpkg/status.d", Format::Dpkg),
-            ("/var/lib/pacman/local", Format::Pacman),
-            ("/lib/apk/db/installed", Format::Apk),
-            ("/var/db/pkg", Format::Portage),
-        ];
+    /// The format that a package manager's database has; `None` of Nix's, which is not read.
+    pub fn of_manager(manager: PackageManager) -> Option<Format> {
+        match manager {
+            PackageManager::Apt => Some(Format::Dpkg),
+            PackageManager::Dnf | PackageManager::Yum | PackageManager::Zypper => Some(Format::Rpm),
+            PackageManager::Pacman => Some(Format::Pacman),
+            PackageManager::Apk => Some(Format::Apk),
+            PackageManager::Emerge => Some(Format::Portage),
+            PackageManager::Nix => None,
+        }
+    }
+
+    /// The format of an unknown system's database, by what is there.
+    ///
+    /// # Errors
+    ///
+    /// That a folder on the way to one cannot be looked into.
+    pub fn of(root: &Root) -> Result<Option<Format>, RootError> {
         // A Debian system with rpm installed for its tools has both, and is dpkg's.
-        let text = known.iter().find(|(path, _)| is_there(path)).map(|(_, format)| *format);
-        text.or_else(|| rpm::folder(root).map(|_| Format::Rpm))
+        for format in [Format::Dpkg, Format::Pacman, Format::Apk, Format::Portage, Format::Rpm] {
+            if format.is_there(root)? {
+                return Ok(Some(format));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the root has a database of this format.
+    fn is_there(self, root: &Root) -> Result<bool, RootError> {
+        let files: &[&str] = match self {
+            Format::Dpkg => &["/var/lib/dpkg/status", "/var/lib/dpkg/status.d"],
+            Format::Pacman => &["/var/lib/pacman/local"],
+            Format::Apk => &["/lib/apk/db/installed"],
+            Format::Portage => &["/var/db/pkg"],
+            Format::Rpm => return Ok(rpm::folder(root)?.is_some()),
+        };
+        for file in files {
+            if root.look(Path::new(file))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -127,15 +189,23 @@ pub struct Packages<'r> {
 }
 
 impl<'r> Packages<'r> {
-    /// Reads the root's database.
+    /// Reads the root's database: that of the package manager which the record of a known system names, and no other
+    /// that lies beside it; of an unknown system the one that is there.
+    ///
+    /// Nothing of the root is run for it.
     ///
     /// # Errors
     ///
-    /// That there is none, or it cannot be read.
-    ///
-    /// Nothing of the root is run for it.
-    pub fn read(root: &'r Root) -> Result<Packages<'r>, QueryError> {
-        let format = Format::of(root).ok_or_else(|| QueryError::NoDatabase(root.path().to_owned()))?;
+    /// That there is none, or it cannot be read or is damaged.
+    pub fn read(root: &'r Root, manager: Option<PackageManager>) -> Result<Packages<'r>, QueryError> {
+        let format = match manager {
+            Some(manager) => match Format::of_manager(manager) {
+                Some(format) if format.is_there(root)? => Some(format),
+                _ => None,
+            },
+            None => Format::of(root)?,
+        };
+        let format = format.ok_or_else(|| QueryError::NoDatabase(root.path().to_owned()))?;
         let entries = match format {
             Format::Dpkg => dpkg::entries(root)?,
             Format::Pacman => pacman::entries(root)?,

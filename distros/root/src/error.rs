@@ -61,13 +61,22 @@ impl RootError {
         let RootError::Read { source, .. } = self else { return false };
         is_missing(source)
     }
+
+    /// Whether nobody can tell what is there, because rights are missing or a device fails.
+    ///
+    /// Something else than what was looked for, as a folder or a FIFO in the place of a file, is an answer.
+    pub fn is_unreadable(&self) -> bool {
+        let RootError::Read { source, .. } = self else { return false };
+        let is_something_else = matches!(source.kind(), io::ErrorKind::IsADirectory | io::ErrorKind::Other);
+        !is_something_else && !is_missing(source) && !leads_nowhere(source)
+    }
 }
 
 pub(crate) fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Whether links lead in a circle.
-pub(crate) fn is_circle(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
+/// Whether a path leads nowhere, for everybody: links in a circle, a name that is too long or has a zero byte.
+pub(crate) fn leads_nowhere(error: &io::Error) -> bool {
+    [Errno::LOOP, Errno::NAMETOOLONG, Errno::INVAL].iter().any(|e| error.raw_os_error() == Some(e.raw_os_error()))
 }

@@ -92,6 +92,18 @@ impl Root {
         }
     }
 
+    /// [`Root::utf8`], `None` where no such text stands: there is nothing, or a folder, a FIFO, bytes that are no text.
+    ///
+    /// # Errors
+    ///
+    /// That it cannot be told: [`RootError::is_unreadable`].
+    pub fn text_if_any(&self, inside: &Path) -> Result<Option<String>, RootError> {
+        match self.utf8(inside) {
+            Err(error) if error.is_unreadable() => Err(error),
+            text => Ok(text.ok()),
+        }
+    }
+
     /// The names in a directory, sorted; none if there is no such directory.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! [`Root`]: the folder, its paths, and what stands at them.
 
-use crate::error::{RootError, is_circle, is_missing};
+use crate::error::{RootError, is_missing, leads_nowhere};
 use crate::open::{self, IN_ROOT, open};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -151,19 +151,14 @@ impl Root {
         }
     }
 
-    /// What stands at a path, links followed; `None` if nothing does, or nobody can tell.
-    pub fn metadata(&self, inside: &Path) -> Option<Metadata> {
-        self.look(inside).ok().flatten()
-    }
-
-    /// [`Root::metadata`] that distinguishes what is not there from what cannot be looked at.
+    /// What stands at a path, links followed; `None` if nothing does.
     ///
     /// # Errors
     ///
     /// That a folder on the way cannot be searched.
     pub fn look(&self, inside: &Path) -> Result<Option<Metadata>, RootError> {
         match self.seen(inside) {
-            Err(error) if is_missing(&error) || is_circle(&error) => Ok(None),
+            Err(error) if is_missing(&error) || leads_nowhere(&error) => Ok(None),
             found => found.map(Some).map_err(self.cannot_read(inside)),
         }
     }
@@ -179,20 +174,51 @@ impl Root {
     }
 
     /// Whether a regular file stands at the path, links followed.
-    pub fn has_file(&self, inside: &Path) -> bool {
-        self.metadata(inside).is_some_and(|m| m.is_file())
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Root::look`].
+    pub fn has_file(&self, inside: &Path) -> Result<bool, RootError> {
+        Ok(self.look(inside)?.is_some_and(|m| m.is_file()))
     }
 
     /// Whether a regular file with an execute bit stands at the path.
-    pub fn is_program(&self, inside: &Path) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Root::look`].
+    pub fn is_program(&self, inside: &Path) -> Result<bool, RootError> {
         use std::os::unix::fs::PermissionsExt;
-        self.metadata(inside).is_some_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+        Ok(self.look(inside)?.is_some_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0))
     }
 
     /// The program of that name in the root's usual folders, seen from inside.
-    pub fn which(&self, name: &str) -> Option<PathBuf> {
+    ///
+    /// # Errors
+    ///
+    /// That one of those folders cannot be searched, and none before it has the program.
+    pub fn which(&self, name: &str) -> Result<Option<PathBuf>, RootError> {
         let folders = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/run/current-system/sw/bin"];
-        folders.iter().map(|f| Path::new(f).join(name)).find(|p| self.is_program(p))
+        for program in folders.iter().map(|folder| Path::new(folder).join(name)) {
+            if self.is_program(&program)? {
+                return Ok(Some(program));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first of some paths at which a regular file stands, links followed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Root::look`], of a path before it.
+    pub fn first_file<'p>(&self, paths: impl IntoIterator<Item = &'p Path>) -> Result<Option<&'p Path>, RootError> {
+        for path in paths {
+            if self.has_file(path)? {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
     }
 
     /// The directories that must be made for a file, the outermost first.

@@ -1,6 +1,7 @@
 use super::*;
 use crate::glob::matches;
 use rustix::fs::Mode;
+use rustix::io::Errno;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -64,7 +65,7 @@ fn no_link_leads_out_for_reading_or_writing() {
     let paths = ["/file", "/chain", "/folder/file", "/etc/climbing/file", "/etc/../folder/file"];
     for path in paths.map(Path::new) {
         assert!(root.read(path, 100).unwrap_err().is_missing(), "{}", path.display());
-        assert!(root.metadata(path).is_none() && root.place(path).unwrap().is_none(), "{}", path.display());
+        assert!(root.look(path).unwrap().is_none() && root.place(path).unwrap().is_none(), "{}", path.display());
     }
     assert_eq!(root.list(Path::new("/folder")).unwrap(), Vec::<String>::new());
     for path in paths.map(Path::new) {
@@ -229,13 +230,31 @@ fn what_is_to_be_written_may_lack_its_folders() {
 }
 
 #[test]
+fn what_stands_there_instead_is_an_answer_and_missing_rights_are_none() {
+    let (dir, root) = root();
+    symlink("circle", dir.path().join("circle")).unwrap();
+    for other in ["/etc", "/none", "/circle", "/usr/lib/os-release/x"] {
+        let error = root.read(Path::new(other), 100).unwrap_err();
+        assert!(!error.is_unreadable(), "{error}");
+    }
+    let long = format!("/{}", "x".repeat(300));
+    for nowhere in ["/none", "/circle", "/usr/lib/os-release/x", "/a\0b", long.as_str()] {
+        assert!(root.look(Path::new(nowhere)).unwrap().is_none(), "{nowhere}");
+    }
+    for errno in [Errno::ACCESS, Errno::PERM, Errno::IO, Errno::STALE] {
+        assert!(RootError::Read { path: "/x".into(), source: errno.into() }.is_unreadable(), "{errno}");
+    }
+}
+
+#[test]
 fn configuration_is_read_to_the_byte_or_not_at_all() {
     let (dir, root) = root();
     std::fs::write(dir.path().join("junk"), [0xff, 0xfe]).unwrap();
     assert!(root.utf8(Path::new("/junk")).unwrap_err().to_string().contains("UTF-8"));
     assert_eq!(root.utf8_if_any(Path::new("/none")).unwrap(), None);
     assert_eq!(root.utf8_if_any(Path::new("/usr/lib/os-release")).unwrap().as_deref(), Some("ID=inside\n"));
-    assert!(root.has_file(Path::new("/usr/lib/os-release")) && !root.has_file(Path::new("/usr/lib")));
+    let has_file = |path: &str| root.has_file(Path::new(path)).unwrap();
+    assert!(has_file("/usr/lib/os-release") && !has_file("/usr/lib"));
     assert_eq!(root.list(Path::new("/none")).unwrap(), Vec::<String>::new());
     assert_eq!(root.list(Path::new("/")).unwrap(), ["etc", "junk", "usr"]);
 }

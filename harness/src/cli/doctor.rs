@@ -167,9 +167,12 @@ fn look() -> Vec<Finding> {
 
 fn program(name: &'static str, why: &str, packages: &'static [&'static str]) -> Finding {
     // Not by PATH: administrators' programs are not in every user's.
-    let found = Root::default().which(name);
-    let seen = found.as_ref().map_or_else(|| format!("not found; it {why}"), |p| p.display().to_string());
-    Finding { subject: Subject::Program(name), ok: found.is_some(), seen, packages, needed: true }
+    let (ok, seen) = match Root::default().which(name) {
+        Ok(Some(path)) => (true, path.display().to_string()),
+        Ok(None) => (false, format!("not found; it {why}")),
+        Err(error) => (false, error.to_string()),
+    };
+    Finding { subject: Subject::Program(name), ok, seen, packages, needed: true }
 }
 
 fn docker() -> (bool, String) {

@@ -11,6 +11,7 @@ use futures_util::StreamExt as _;
 use model::arch::Arch;
 use model::database::{Database, DatabaseError};
 use model::diagnostic::printable;
+use model::package_manager::PackageManager;
 use model::record::ResolveError;
 use model::release::Release;
 use operator::detect::{FoundBy, detect};
@@ -208,10 +209,11 @@ pub fn release(root: &Root, database: &Database, arch: Arch) -> Result<Installed
     }
 }
 
-/// The installed versions of these packages by the root's package database; packages that are not installed are left out.
-pub fn versions(root: &Root, packages: &[String]) -> BTreeMap<String, String> {
+/// The installed versions of these packages by this package manager's database; packages that are not installed are left
+/// out.
+pub fn versions(root: &Root, manager: PackageManager, packages: &[String]) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
-    let installed = match Packages::read(root) {
+    let installed = match Packages::read(root, Some(manager)) {
         Ok(installed) => installed,
         Err(e) => {
             tracing::warn!("the versions of packages are not known: {e}");
@@ -283,12 +285,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::new(dir.path()).unwrap();
         let names = ["qemu", "gone", "provided", "none"].map(str::to_owned);
-        assert_eq!(versions(&root, &names), BTreeMap::new(), "there is no database");
+        let versions = || versions(&root, PackageManager::Apt, &names);
+        assert_eq!(versions(), BTreeMap::new(), "there is no database");
         std::fs::create_dir_all(dir.path().join("var/lib/dpkg")).unwrap();
         let status = "Package: qemu\nStatus: hold ok installed\nProvides: provided\nVersion: 1:2.3-4\n\n\
             Package: gone\nStatus: deinstall ok config-files\nVersion: 1.0\n";
         std::fs::write(dir.path().join("var/lib/dpkg/status"), status).unwrap();
-        assert_eq!(versions(&root, &names), [("qemu".to_owned(), "1:2.3-4".to_owned())].into());
+        assert_eq!(versions(), [("qemu".to_owned(), "1:2.3-4".to_owned())].into());
     }
 
     #[test]

@@ -64,15 +64,16 @@ pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failu
         Failure::from(Cause::Io { context: format!("looking for {glob}"), source: std::io::Error::other(e) })
     };
     let root = Root::new(tree).map_err(unreadable)?;
-    let found = kernel_image::newest(&root, glob, &kernel.packages).map_err(unreadable)?.ok_or_else(missing)?;
+    let found = kernel_image::newest(&root, glob, &kernel.packages, Some(release.package_manager));
+    let found = found.map_err(unreadable)?.ok_or_else(missing)?;
     let (Some(version), Some(modules)) = (found.release, found.modules) else { return Err(missing()) };
     let at = |path: &Path| root.resolve(path).map_err(unreadable);
     let configs = [format!("/boot/config-{version}"), format!("{}/config", modules.display())];
-    let config = configs.iter().find(|path| root.has_file(Path::new(path)));
+    let config = root.first_file(configs.iter().map(Path::new)).map_err(unreadable)?;
     Ok(KernelFiles {
         vmlinuz: at(&found.path)?,
         modules_dir: at(&modules)?,
-        config: config.map(|path| at(Path::new(path))).transpose()?,
+        config: config.map(at).transpose()?,
         release: version,
     })
 }
@@ -81,7 +82,7 @@ pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failu
 mod tests {
     use super::*;
     use crate::fixtures::release;
-    use operator::configure::Found;
+    use operator::configure::{Found, Guest};
     use std::os::unix::fs::symlink;
 
     #[test]
@@ -115,9 +116,10 @@ mod tests {
             std::fs::write(dir.path().join(format!("boot/vmlinuz-{version}")), "").unwrap();
         }
         let root = Root::new(dir.path()).unwrap();
+        let guest = Guest::Own { kernel: None, initrd: String::new() };
         while let Some(expected) = versions.pop() {
             let proved = find(dir.path(), &release).unwrap();
-            let configured = Found::gather(&root, &release).kernel.unwrap();
+            let configured = Found::gather(&root, &release, &guest).unwrap().kernel.unwrap();
             assert_eq!(format!("/boot/vmlinuz-{}", proved.release), configured);
             assert_eq!(proved.release, expected);
             std::fs::remove_file(root.shown(&proved.vmlinuz)).unwrap();

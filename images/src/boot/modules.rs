@@ -119,9 +119,12 @@ impl Index {
         let read = |name: &str| root.read_text(&inside.join(name), MAX_INDEX);
         let text = read("modules.dep").map_err(cannot)?;
         // A file of the tree with its links followed there; where that leads nowhere it counts as missing.
-        let file = |path: &str| {
+        let file = |path: &str| -> Result<Option<PathBuf>, Failure> {
             let path = inside.join(path);
-            root.resolve(&path).ok().filter(|p| root.has_file(p))
+            match root.has_file(&path).map_err(cannot)? {
+                true => Ok(Some(root.resolve(&path).map_err(cannot)?)),
+                false => Ok(None),
+            }
         };
         let mut modules = BTreeMap::new();
         for line in text.lines() {
@@ -130,7 +133,7 @@ impl Index {
             };
             // modules.dep lists what to load last first.
             let needs = needs.split_whitespace().rev().map(name_of).collect();
-            modules.insert(name_of(path), (file(path), needs));
+            modules.insert(name_of(path), (file(path)?, needs));
         }
         // Kernels without built-in modules or soft dependencies may lack these.
         let builtin = read("modules.builtin").unwrap_or_default();

@@ -17,7 +17,7 @@ pub(crate) struct CheckArguments {
     /// By default all are listed, and the preferred VMM, the preferred filesystem and the kernel must be there.
     #[arg(value_name = "COMPONENT")]
     components: Vec<String>,
-    /// Compare all versions with those that were verified, and look whether what was configured is still there; after an upgrade this says what is not proved any more.
+    /// Compare all versions with those that were verified, and look whether what was configured is still there and in effect; after an upgrade this says what is not proved any more.
     #[arg(long)]
     all: bool,
     /// Print only what is not well; for timers and package managers' hooks.
@@ -37,7 +37,8 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyho
     let packages = packages(&system)?;
     let mut found = Vec::new();
     for stated in &chosen {
-        let mut component = component(&system.root, packages.as_ref(), stated).map_err(|e| unreadable(&e))?;
+        let mut component = component(&system.root, system.record.package_manager, packages.as_ref(), stated)
+            .map_err(|e| unreadable(&e))?;
         let program =
             component.path.as_ref().filter(|_| arguments.run_programs && stated.kind != ComponentKind::Kernel);
         component.said = program.map(|program| ask(&system.root, program));
@@ -97,7 +98,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyho
 
 /// The root's package database; `None` where there is none, as with an admin's hand-made root.
 pub(crate) fn packages(system: &System) -> anyhow::Result<Option<Packages<'_>>> {
-    match Packages::read(&system.root) {
+    match Packages::read(&system.root, Some(system.record.package_manager)) {
         Ok(packages) => Ok(Some(packages)),
         Err(error @ QueryError::NoDatabase(_)) => {
             eprintln!("warning: {error}");
@@ -110,7 +111,9 @@ pub(crate) fn packages(system: &System) -> anyhow::Result<Option<Packages<'_>>> 
 /// That a package database does not answer; where it is there and cannot be read, nothing is known.
 pub(crate) fn unreadable(error: &QueryError) -> Failed {
     let exit = match error {
-        QueryError::NoRpm(_) | QueryError::Refused { .. } | QueryError::Read(_) => Exit::Unknown,
+        QueryError::NoRpm(_) | QueryError::Refused { .. } | QueryError::Read(_) | QueryError::Damaged { .. } => {
+            Exit::Unknown
+        }
         _ => Exit::BadInput,
     };
     let failed = Failed::new(exit, "unreadable-packages", error.to_string());
@@ -118,6 +121,9 @@ pub(crate) fn unreadable(error: &QueryError) -> Failed {
         QueryError::NoRpm(_) | QueryError::Refused { .. } => {
             failed.hint("install an rpm that reads this database, or run kata-osinfo on that system itself")
         }
+        QueryError::Damaged { .. } => failed.hint(
+            "repair the database, or restore it from a backup: dpkg keeps the one before in /var/lib/dpkg/status-old",
+        ),
         _ => failed,
     }
 }

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
 use operator::configure::lock::lock;
 use operator::configure::{
-    Configuration, Handler, HandlerChoice, Located, NotEffective, PrepareError, Prepared, Problem,
+    Configuration, Handler, HandlerChoice, Located, NotEffective, PrepareError, Prepared, Problem, Sibling,
     find_containerd_config, locate, prepare, siblings,
 };
 use operator::fallback::{Way, fallback};
@@ -80,7 +80,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
             Some(HandlerChoice {
                 handler: Handler::Containerd,
                 config: Some(place.main.clone()),
-                version: containerd_version::find(&machine.root, given, &place)?,
+                version: containerd_version::find(&machine.root, machine.release.package_manager, given, &place)?,
             })
         }
         Some(HandlerName::Crio) => Some(HandlerChoice { handler: Handler::Crio, config: None, version: None }),
@@ -93,8 +93,9 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
         _ => error.into(),
     })?;
     let diff = prepared.diff(&machine.root)?;
-    let mut answer = answer(&machine, &configuration, &located, &prepared);
-    say(&machine, &configuration, &located, &prepared);
+    let siblings = siblings(&machine.root, &prepared.located)?;
+    let mut answer = answer(&machine, &configuration, &located, &prepared, &siblings);
+    say(&machine, &configuration, &located, &prepared, &siblings);
     let (not_effective, problems) = match &lock {
         None => (prepared.not_effective.clone(), prepared.problems.clone()),
         Some(lock) => prepared.write(&machine.root, lock, &configuration)?,
@@ -121,7 +122,13 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
     Ok(if effective { Exit::Ok } else { Exit::NotEffective })
 }
 
-fn answer(machine: &Machine, configuration: &Configuration, located: &Located, prepared: &Prepared) -> Value {
+fn answer(
+    machine: &Machine,
+    configuration: &Configuration,
+    located: &Located,
+    prepared: &Prepared,
+    siblings: &[Sibling],
+) -> Value {
     let files: Vec<&Path> = prepared.changes.iter().map(|c| c.path.as_path()).collect();
     json!({
         "version": 1,
@@ -133,7 +140,7 @@ fn answer(machine: &Machine, configuration: &Configuration, located: &Located, p
             "copied-from": copied_from(located, prepared),
             "named-by": located.by,
             "others": located.others,
-            "siblings": siblings(&machine.root, &prepared.located),
+            "siblings": siblings,
         },
         "warnings": prepared.warnings,
         "theirs": prepared.theirs,
@@ -148,7 +155,7 @@ fn copied_from<'a>(located: &'a Located, prepared: &Prepared) -> Option<&'a Path
 }
 
 /// What a reader should know, on stderr.
-fn say(machine: &Machine, configuration: &Configuration, located: &Located, prepared: &Prepared) {
+fn say(machine: &Machine, configuration: &Configuration, located: &Located, prepared: &Prepared, siblings: &[Sibling]) {
     eprintln!(
         "note: Kata {} (by {}) reads {} (by {})",
         configuration.kata,
@@ -182,7 +189,7 @@ fn say(machine: &Machine, configuration: &Configuration, located: &Located, prep
             "warning: {other} is there too: a runtime built for that prefix reads it instead; name the right one with --kata-config"
         );
     }
-    for sibling in siblings(&machine.root, &prepared.located) {
+    for sibling in siblings {
         let sibling = printable(&sibling.path.display().to_string());
         eprintln!("warning: {sibling} lies beside it and has the same drop-ins");
     }

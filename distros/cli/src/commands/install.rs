@@ -202,7 +202,8 @@ fn without_what_they_bring(system: &System, components: &[&Stated]) -> anyhow::R
     let packages = packages_of(system)?;
     let mut exit = Exit::Ok;
     for stated in components {
-        let found = component(&system.root, packages.as_ref(), stated).map_err(|e| unreadable(&e))?;
+        let found = component(&system.root, system.record.package_manager, packages.as_ref(), stated)
+            .map_err(|e| unreadable(&e))?;
         let all_there = found.packages.iter().all(|wanted| !wanted.installed.is_empty());
         if found.presence == Presence::NotInstalled && all_there && !found.packages.is_empty() {
             let problem = found.problem.unwrap_or_default();

@@ -93,6 +93,7 @@ impl Machine {
     pub(crate) fn inspect(common: &GlobalArguments, arguments: &MachineArguments) -> anyhow::Result<Machine> {
         let System { root, record, entry, target, arch } = System::find(common, &arguments.about)?;
         let release = record.release(&target.version, arch)?;
+        let guest = guest(arguments)?;
         let read = installed(&root, &release);
         let database = read.as_ref().map_or_else(|e| PackageDatabase::Unread(e.to_string()), |_| PackageDatabase::Read);
         let (packages, unreadable) = match read {
@@ -104,9 +105,9 @@ impl Machine {
             Err(error) => (BTreeMap::new(), Some(unreadable(&error))),
         };
         let profile = Profile::find(&arguments.profile)?;
-        let initrd = arguments.initrd.as_deref().map(Path::new).filter(|path| root.has_file(path));
+        let initrd = root.first_file(arguments.initrd.as_deref().map(Path::new))?;
         let initrd = initrd.map(|path| initrd::look(&root, path));
-        let found = Found { packages, database, initrd, ..Found::gather(&root, &release) };
+        let found = Found { packages, database, initrd, ..Found::gather(&root, &release, &guest)? };
         let (stated, kata_from) = match (&arguments.kata_version, &found.kata) {
             (Some(version), _) => (Some(version), VersionSource::Argument),
             (None, Some(version)) => (Some(version), VersionSource::File),
@@ -126,19 +127,6 @@ impl Machine {
             eprintln!("warning: {by}: {why}; nothing that was proved is counted");
             verified.clear();
         }
-        let guest = match (arguments.kernel.as_deref(), &arguments.initrd) {
-            (Some("kata"), None) | (None, None) => Guest::Kata,
-            (Some("kata"), Some(_)) => {
-                anyhow::bail!("--kernel kata keeps Kata's own image or initrd: leave --initrd away")
-            }
-            (kernel, Some(initrd)) => {
-                let kernel = kernel.filter(|k| *k != "distro").map(str::to_owned);
-                Guest::Own { kernel, initrd: initrd.clone() }
-            }
-            (Some(_), None) => {
-                anyhow::bail!("a kernel needs --initrd: one with Kata's agent and the kernel's modules")
-            }
-        };
         let used = ["vmm qemu path", "fs virtio-fs path", "kernel linux image"];
         let assumed = record
             .facts(&entry, arch)
@@ -191,7 +179,7 @@ impl Machine {
     pub(crate) fn files_are_there(&self) -> anyhow::Result<()> {
         let Guest::Own { kernel, initrd } = &self.guest else { return Ok(()) };
         for (what, path) in kernel.iter().map(|k| ("kernel", k)).chain([("initrd", initrd)]) {
-            if !self.root.has_file(Path::new(path)) {
+            if !self.root.has_file(Path::new(path))? {
                 anyhow::bail!("{what} {path}: no such file: give the path as the machine itself has it, below --root");
             }
         }
@@ -199,9 +187,26 @@ impl Machine {
     }
 }
 
+/// What guests boot, by the options.
+fn guest(arguments: &MachineArguments) -> anyhow::Result<Guest> {
+    Ok(match (arguments.kernel.as_deref(), &arguments.initrd) {
+        (Some("kata"), None) | (None, None) => Guest::Kata,
+        (Some("kata"), Some(_)) => {
+            anyhow::bail!("--kernel kata keeps Kata's own image or initrd: leave --initrd away")
+        }
+        (kernel, Some(initrd)) => {
+            let kernel = kernel.filter(|k| *k != "distro").map(str::to_owned);
+            Guest::Own { kernel, initrd: initrd.clone() }
+        }
+        (Some(_), None) => {
+            anyhow::bail!("a kernel needs --initrd: one with Kata's agent and the kernel's modules")
+        }
+    })
+}
+
 /// Versions of the release's packages that are installed.
 fn installed(root: &Root, release: &Release) -> Result<BTreeMap<String, String>, QueryError> {
-    let packages = Packages::read(root)?;
+    let packages = Packages::read(root, Some(release.package_manager))?;
     let mut versions = BTreeMap::new();
     for name in release.packages() {
         if let Some(installed) = packages.installed(&name)?.into_iter().next() {

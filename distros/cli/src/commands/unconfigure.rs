@@ -6,7 +6,7 @@ use clap::Args;
 use model::diagnostic::printable;
 use operator::configure::lock::{Lock, lock};
 use operator::configure::revert::{Kept, Reverted, revert};
-use operator::configure::state::{self, Change, ChangeError, STATE, State};
+use operator::configure::state::{self, Change, ChangeError, FOLDER, STATE, State};
 use operator::configure::stray::{self, strays};
 use root::Root;
 use serde_json::json;
@@ -36,12 +36,28 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
             state => Ok((state?, None)),
         }
     };
-    // Without a folder of states there is none, and nothing that a crash could have left.
-    let is_there = root.place_itself(Path::new(STATE))?.is_some();
-    let to_take = || anyhow::Ok(arguments.force && recorded()?.0.is_none() && !strays(&root)?.is_empty());
-    let lock = if arguments.dry_run || !is_there && !to_take()? { None } else { Some(lock(&root)?) };
+    // Without a folder of states there is none, and nothing that a crash could have left. What keeps it from being read
+    // is told below.
+    let is_there = root.place_itself(Path::new(STATE)).is_ok_and(|place| place.is_some());
+    let to_take = || -> anyhow::Result<bool> {
+        if !arguments.force {
+            return Ok(false);
+        }
+        let (state, damaged) = recorded()?;
+        Ok(state.is_none() && (damaged.is_some() || !strays(&root)?.is_empty()))
+    };
+    let lock = if arguments.dry_run || !is_there && !to_take()? {
+        None
+    } else {
+        if arguments.force
+            && let Some(name) = stray::set_folder_aside(&root)?
+        {
+            eprintln!("warning: {FOLDER} is not a folder: it is called {name} now");
+        }
+        Some(lock(&root)?)
+    };
     let Reverted { restored, kept } = match recorded()? {
-        (Some(state), _) => revert(&root, lock.as_ref(), &state, arguments.force)?,
+        (Some(state), _) => stray::take_back(&root, lock.as_ref(), &state, arguments.force)?,
         (None, damaged) => unrecorded(&root, lock.as_ref(), damaged, arguments.force)?,
     };
     for Kept { path, why } in &kept {
@@ -74,15 +90,16 @@ fn unrecorded(root: &Root, lock: Option<&Lock>, damaged: Option<String>, force: 
     let strays = strays(root)?;
     if let Some(why) = &damaged {
         eprintln!("warning: {STATE} is damaged: {}", printable(why));
-        if let Some(lock) = lock {
-            stray::set_aside(root, lock)?;
-            eprintln!("note: it is called {} now: what there is of the old texts is in it", stray::DAMAGED);
+        if let Some(lock) = lock
+            && let Some(name) = stray::set_aside(root, lock)?
+        {
+            eprintln!("note: it is called {name} now: what there is of the old texts is in it");
         }
     }
     if strays.is_empty() {
         eprintln!("note: nothing is configured{}", if damaged.is_some() { " that says that it is ours" } else { "" });
         if lock.is_some() {
-            root.remove_empty_folder(Path::new(STATE).parent().unwrap_or(Path::new("/")))?;
+            root.remove_empty_folder(Path::new(FOLDER))?;
         }
         return Ok(Reverted::default());
     }

@@ -99,7 +99,8 @@ impl Scratch {
         }
         let done = self.install_wanted(&wanted(repositories, modules), Duration::ZERO).expect("installed");
         assert_eq!(done.plan.enables, [repositories, modules].concat());
-        let found = Packages::read(&self.root()).expect("packages").installed("kq-extra").expect("asked");
+        let found =
+            Packages::read(&self.root(), Some(self.manager)).expect("packages").installed("kq-extra").expect("asked");
         assert_eq!(found.len(), 1, "{found:?}");
     }
 
@@ -149,7 +150,7 @@ impl Scratch {
     pub(crate) fn fails(&self, situation: Situation, package: &str, kind: FailureKind) {
         let failure = self.failure(package);
         assert_eq!(failure.kind, kind, "{situation:?}: {}", failure.message);
-        let installed = Packages::read(&self.root()).map(|p| p.installed(package).expect("asked"));
+        let installed = Packages::read(&self.root(), Some(self.manager)).map(|p| p.installed(package).expect("asked"));
         assert!(installed.is_err() || installed.is_ok_and(|i| i.is_empty()), "it must not be there");
     }
 
@@ -167,9 +168,9 @@ impl Scratch {
         assert_eq!(names, [("kq-vmm", version)]);
         let changes: Vec<&str> = done.plan.changes.iter().flatten().map(|c| c.package.as_str()).collect();
         assert!(changes.contains(&"kq-vmm") && changes.contains(&"kq-lib"), "{changes:?}");
-        assert!(root.is_program(Path::new(VMM)));
+        assert!(root.is_program(Path::new(VMM)).expect("looked"));
 
-        let packages = Packages::read(&root).expect("packages");
+        let packages = Packages::read(&root, Some(self.manager)).expect("packages");
         for name in ["kq-vmm", "kq-virtual"] {
             let found = packages.installed(name).expect("asked");
             assert_eq!(found.first().map(|i| i.package.as_str()), Some("kq-vmm"), "{name}");
@@ -185,7 +186,9 @@ impl Scratch {
         let plan = installer::plan(&chosen, &root, &big, &options).expect("a plan");
         let changes: Vec<&str> = plan.changes.iter().flatten().map(|c| c.package.as_str()).collect();
         assert_eq!(changes, ["kq-big"]);
-        assert!(Packages::read(&root).expect("packages").installed("kq-big").expect("asked").is_empty());
+        assert!(
+            Packages::read(&root, Some(self.manager)).expect("packages").installed("kq-big").expect("asked").is_empty()
+        );
     }
 
     /// While the lock is held it fails, no sooner than it was told to wait; after `let_go` in time it goes on.

@@ -42,7 +42,9 @@ fn hold_lock(scratch: &Scratch) -> Box<dyn FnOnce() + Send> {
         std::thread::sleep(Duration::from_millis(50));
     }
     // It makes the database behind the lock, which cannot be asked before.
-    while !Packages::read(&scratch.root()).is_ok_and(|packages| packages.installed("kq-vmm").is_ok()) {
+    while !Packages::read(&scratch.root(), Some(PackageManager::Zypper))
+        .is_ok_and(|packages| packages.installed("kq-vmm").is_ok())
+    {
         assert!(Instant::now() < until, "zypper's shell made no database");
         std::thread::sleep(Duration::from_millis(50));
     }

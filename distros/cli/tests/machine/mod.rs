@@ -149,6 +149,20 @@ impl Machine {
         }
     }
 
+    /// What `check --all` says of what was configured: `FILE:LINE: MESSAGE`.
+    pub(crate) fn told_by_check(&self) -> Vec<String> {
+        let output = self.run(&["check", "--all", "--format", "json"]);
+        let told = output.json()["configured"].as_array().expect("a list").clone();
+        let words = |problem: &Value| {
+            let line = problem["line"].as_u64().map(|line| format!(":{line}")).unwrap_or_default();
+            let text = |key: &str| problem[key].as_str().expect("a text").to_owned();
+            format!("{}{line}: {}", text("file"), text("message"))
+        };
+        // A finding is no success.
+        assert!(told.is_empty() || output.code != 0, "{told:?}");
+        told.iter().map(words).collect()
+    }
+
     /// Everything on the machine: bytes, modes and links.
     pub(crate) fn everything(&self) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
         self.everything_in("m")

@@ -7,7 +7,9 @@ mod config;
 mod files;
 mod glob;
 mod handler;
+pub(super) mod in_effect;
 mod loaded;
+pub(super) mod migrated;
 pub(super) mod stray;
 mod written;
 
@@ -24,7 +26,7 @@ use files::Files;
 use handler::{default_runtime, handler, settings, told};
 use loaded::{GRPC, Loaded, Loading, RUNTIME, read};
 use model::profile::Runtime;
-use root::Root;
+use root::{Root, RootError};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -70,8 +72,7 @@ pub(super) fn containerd(
     let mut loadings: Vec<Loading> = Loading::all(wanted.version).to_vec();
     let mut instead = Replaced::new();
     if place.joins_drop_ins_itself(&imports(&document)) {
-        let folder = place.drop_in.with_file_name("*.toml");
-        instead.insert(path.clone(), Some(format!("version = 2\nimports = [\"{}\"]\n", folder.display())));
+        instead.insert(path.clone(), Some(place.joined()));
         replaced.extend(instead.clone());
         loadings = vec![Loading::MergesThenMigrates];
     }
@@ -218,10 +219,14 @@ fn with_import(text: &str, drop_in: &Path) -> Result<String, EditError> {
 }
 
 /// The `ConfigPath` of every Kata handler for a runtime, of every containerd that is there.
-pub(super) fn config_paths(root: &Root, runtime: Runtime) -> Vec<String> {
+///
+/// # Errors
+///
+/// That a containerd's main file cannot be read, or looked for.
+pub(super) fn config_paths(root: &Root, runtime: Runtime) -> Result<Vec<String>, RootError> {
     let replaced = Replaced::new();
     let mut handlers = BTreeMap::new();
-    for place in config::present(root) {
+    for place in config::present(root)? {
         let files = read(&Files { root, replaced: &replaced }, &place.main, Loading::MergesThenMigrates);
         for file in files.unwrap_or_default() {
             for (name, handler) in [GRPC, RUNTIME].into_iter().filter_map(|p| file.runtimes(p)).flatten() {
@@ -242,7 +247,7 @@ pub(super) fn config_paths(root: &Root, runtime: Runtime) -> Vec<String> {
             paths.push(path);
         }
     }
-    paths
+    Ok(paths)
 }
 
 #[cfg(test)]

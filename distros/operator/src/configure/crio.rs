@@ -6,9 +6,9 @@ use super::edit::edited;
 use super::runtime_files::{HandlerError, NAME};
 use super::state::{Change, State};
 use super::theirs::ForeignValue;
-use super::toml::{line_of, table_of};
+use super::toml::{line_of, table_of, value_of};
 use super::{Problem, Setting};
-use root::Root;
+use root::{Root, RootError};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ pub(super) struct Written {
 ///
 /// # Errors
 ///
-/// That the file was changed since this program wrote it.
+/// That the file was changed since this program wrote it, or that one beside it cannot be read.
 pub(super) fn crio(
     root: &Root,
     state: Option<&State>,
@@ -53,7 +53,7 @@ pub(super) fn crio(
         ("runtime_config_path", json!(config.display().to_string())),
         ("privileged_without_host_devices", json!(true)),
     ];
-    let there = earlier(root, &path, replaced);
+    let there = earlier(root, &path, replaced)?;
     let was = |key: &str| there.as_ref().and_then(|t| t.handler.get(key));
     let table = ["crio", "runtime", "runtimes", NAME].map(str::to_owned).to_vec();
     let mut settings: Vec<Setting> = Vec::new();
@@ -117,41 +117,89 @@ impl Earlier {
 }
 
 /// The last handler of this name before ours: of the main file, or of a drop-in.
-fn earlier(root: &Root, ours: &Path, replaced: &Replaced) -> Option<Earlier> {
+fn earlier(root: &Root, ours: &Path, replaced: &Replaced) -> Result<Option<Earlier>, RootError> {
     let folder = Path::new(FOLDER);
-    let names: BTreeSet<String> = root.list(folder).unwrap_or_default().into_iter().collect();
+    let names = names(root)?;
     let drop_ins = names.iter().filter(|n| n.as_str() < FILE).map(|n| folder.join(n));
     let files: Vec<PathBuf> = [PathBuf::from(MAIN)].into_iter().chain(drop_ins).collect();
-    files.into_iter().rev().filter(|p| p != ours && !replaced.contains_key(p)).find_map(|file| {
-        let text = root.utf8_if_any(&file).ok()??;
-        let document = Document::parse(text.as_str()).ok()?;
+    let handler = |text: &str| {
+        let document = Document::parse(text).ok()?;
         let item = HANDLER.iter().try_fold(document.as_item(), |item, key| item.get(key))?;
-        let Value::Object(handler) = table_of(item.as_table_like()?) else { return None };
-        Some(Earlier { file, handler, text: text.clone() })
-    })
+        if let Value::Object(handler) = table_of(item.as_table_like()?) { Some(handler) } else { None }
+    };
+    for file in files.into_iter().rev().filter(|p| p != ours && !replaced.contains_key(p)) {
+        let Some(text) = root.text_if_any(&file)? else { continue };
+        if let Some(handler) = handler(&text) {
+            return Ok(Some(Earlier { file, text, handler }));
+        }
+    }
+    Ok(None)
+}
+
+/// The names of the drop-ins, in the order in which they are read; none where a file stands in their folder's place.
+fn names(root: &Root) -> Result<BTreeSet<String>, RootError> {
+    match root.list(Path::new(FOLDER)) {
+        Err(error) if !error.is_unreadable() => Ok(BTreeSet::new()),
+        names => Ok(names?.into_iter().collect()),
+    }
 }
 
 impl Written {
     /// A later file's handler of the same name, which takes the place of ours, unless it says the same.
-    pub(super) fn problems(&self, root: &Root, replaced: &Replaced) -> Vec<Problem> {
+    ///
+    /// # Errors
+    ///
+    /// That one of them cannot be read.
+    pub(super) fn problems(&self, root: &Root, replaced: &Replaced) -> Result<Vec<Problem>, RootError> {
         let folder = Path::new(FOLDER);
-        let names: BTreeSet<String> = root.list(folder).unwrap_or_default().into_iter().collect();
+        let names = names(root)?;
         let later = names.iter().filter(|n| n.as_str() > FILE).map(|n| folder.join(n));
         let mut problems = Vec::new();
         for path in later.filter(|p| *p != self.path && !replaced.contains_key(p)) {
-            let Ok(text) = root.utf8(&path) else { continue };
-            let Ok(document) = Document::parse(text.as_str()) else { continue };
-            let Some(item) = HANDLER.iter().try_fold(document.as_item(), |item, key| item.get(key)) else { continue };
-            let Some(theirs) = item.as_table_like().map(table_of) else { continue };
-            let differs = |key: &&&str| theirs.get(**key) != self.handler.get(**key);
-            let Some(key) = ["runtime_path", "runtime_type", "runtime_config_path"].iter().find(differs) else {
-                continue;
-            };
-            let span = item.get(key).and_then(Item::span).or_else(|| item.span());
-            let of = |value: &Value| value.get(*key).map_or_else(|| "not set".to_owned(), Value::to_string);
-            let message = format!("handler {NAME}: {key} is {}, wanted {}", of(&theirs), of(&self.handler));
-            problems.push(Problem { line: span.map(|s| line_of(&text, s.start)), file: path, message });
+            problems.extend(self.difference(root, path)?);
         }
-        problems
+        Ok(problems)
     }
+
+    /// What a file's handler says otherwise, if it has one.
+    fn difference(&self, root: &Root, path: PathBuf) -> Result<Option<Problem>, RootError> {
+        Ok(root.text_if_any(&path)?.and_then(|text| self.difference_in(path, &text)))
+    }
+
+    fn difference_in(&self, path: PathBuf, text: &str) -> Option<Problem> {
+        let document = Document::parse(text).ok()?;
+        let item = HANDLER.iter().try_fold(document.as_item(), |item, key| item.get(key))?;
+        let found = item.as_table_like().map(table_of)?;
+        let differs = |key: &&&str| found.get(**key) != self.handler.get(**key);
+        let key = ["runtime_path", "runtime_type", "runtime_config_path"].iter().find(differs)?;
+        let span = item.get(key).and_then(Item::span).or_else(|| item.span());
+        let of = |value: &Value| value.get(*key).map_or_else(|| "not set".to_owned(), Value::to_string);
+        let message = format!("handler {NAME}: {key} is {}, wanted {}", of(&found), of(&self.handler));
+        Some(Problem { line: span.map(|s| line_of(text, s.start)), file: path, message })
+    }
+}
+
+/// Why the handler that our drop-in was written with is not there, or another one.
+///
+/// # Errors
+///
+/// That a drop-in cannot be read.
+pub(super) fn problems(root: &Root, file: &Change) -> Result<Vec<Problem>, RootError> {
+    let handler = |text: &str| {
+        let document: DocumentMut = text.parse().ok()?;
+        HANDLER.iter().try_fold(document.as_item(), |item, key| item.get(key)).map(value_of)
+    };
+    let Some(wanted) = handler(&file.after) else { return Ok(Vec::new()) };
+    let written = Written { path: file.path.clone(), handler: wanted, theirs: Vec::new() };
+    let mut problems = written.problems(root, &Replaced::new())?;
+    // A later file's handler takes the place of this one, too.
+    if problems.is_empty() {
+        let now = root.text_if_any(&file.path)?.unwrap_or_default();
+        if handler(&now).is_none() {
+            let message = format!("handler {NAME} is not there any more: configure again");
+            problems.push(Problem { file: file.path.clone(), line: None, message });
+        }
+        problems.extend(written.difference(root, file.path.clone())?);
+    }
+    Ok(problems)
 }

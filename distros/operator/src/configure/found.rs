@@ -3,10 +3,11 @@
 //! Binaries are read, never run: the root may be another machine's, or another architecture's.
 
 use super::initrd::Initrd;
+use super::inputs::Guest;
 use crate::kernel_image::newest;
 use model::release::Release;
 use model::share::Share;
-use root::Root;
+use root::{Root, RootError};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -88,37 +89,44 @@ pub enum PackageDatabase {
 }
 
 impl Found {
-    /// Looks below a root for what a release's record names.
+    /// Looks below a root for what a release's record names, for such guests.
     ///
-    /// What cannot be read counts as not there.
-    pub fn gather(root: &Root, release: &Release) -> Found {
-        let hypervisor = release.qemu().map(|v| v.path.clone()).filter(|p| root.has_file(Path::new(p)));
-        let daemon = release.filesystem(Share::VirtioFs).and_then(|f| f.path.clone());
-        let qemu = hypervisor.as_deref().and_then(|p| binary(root, p));
+    /// # Errors
+    ///
+    /// That something which they need may be there and cannot be read.
+    pub fn gather(root: &Root, release: &Release, guest: &Guest) -> Result<Found, RootError> {
+        let there = |path: &str| Ok::<_, RootError>(root.has_file(Path::new(path))?.then(|| path.to_owned()));
+        let hypervisor = release.qemu().map(|v| there(&v.path)).transpose()?.flatten();
+        let daemon =
+            release.filesystem(Share::VirtioFs).and_then(|f| f.path.as_deref()).map(there).transpose()?.flatten();
+        let binary = |path: &String| root.head(Path::new(path), MAX_BINARY);
+        let qemu = hypervisor.as_ref().map(binary).transpose()?;
+        let flavour = daemon.as_ref().map(binary).transpose()?.map(|bytes| Flavour::of(&bytes));
+        // One that the kernel does not have, or does not show, forbids nothing.
         let sysctl = root.utf8_if_any(Path::new("/proc/sys/kernel/io_uring_disabled")).ok().flatten();
-        let kernel =
-            release.kernel.as_ref().and_then(|kernel| newest(root, &kernel.image, &kernel.packages).ok().flatten());
-        Found {
+        let kernel = match &release.kernel {
+            Some(kernel) => newest(root, &kernel.image, &kernel.packages, Some(release.package_manager)),
+            None => Ok(None),
+        };
+        let kernel = match guest {
+            Guest::Own { kernel: None, .. } => kernel?,
+            // Their kernel is another one.
+            Guest::Own { kernel: Some(_), .. } | Guest::Kata => kernel.ok().flatten(),
+        };
+        Ok(Found {
             io_uring: qemu.as_deref().and_then(links_liburing),
             lacks: qemu.as_deref().map(lacks).unwrap_or_default(),
             io_uring_forbidden: sysctl.is_some_and(|v| v.trim() == "2"),
             hypervisor,
-            daemon: daemon.and_then(|path| {
-                let flavour = Flavour::of(&binary(root, &path)?);
-                Some(Daemon { path, flavour })
-            }),
+            daemon: daemon.zip(flavour).map(|(path, flavour)| Daemon { path, flavour }),
             kernel_in_doubt: kernel.as_ref().is_some_and(|k| k.in_doubt),
             kernel: kernel.and_then(|k| k.path.to_str().map(str::to_owned)),
-            kata: root.utf8_if_any(Path::new("/opt/kata/VERSION")).ok().flatten(),
+            kata: root.text_if_any(Path::new("/opt/kata/VERSION"))?,
             packages: BTreeMap::new(),
             database: PackageDatabase::NotAsked,
             initrd: None,
-        }
+        })
     }
-}
-
-fn binary(root: &Root, path: &str) -> Option<Vec<u8>> {
-    root.head(Path::new(path), MAX_BINARY).ok()
 }
 
 /// The name of a needed library stands in a dynamically linked program as it is.

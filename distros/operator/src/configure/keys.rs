@@ -46,8 +46,8 @@ pub(super) fn take_back(now: &str, before: Option<&str>, after: &str, force: boo
         }
         let Some(found) = item(&document, &path) else { continue };
         let found = Some(found);
-        // Without it others' keys would be read by the rules of another version.
-        let must_stay = before.is_none() && path == ["version"];
+        // Without it, or with another one, others' keys would be read by the rules of another version.
+        let must_stay = path == ["version"] && (before.is_none() || plain(found) != plain(ours));
         if plain(found) == plain(was) || must_stay {
             continue;
         }
@@ -139,7 +139,8 @@ fn put(document: &mut DocumentMut, path: &[String], item: Item) {
     }
 }
 
-fn table<'d>(document: &'d mut DocumentMut, path: &[String]) -> Option<&'d mut dyn TableLike> {
+/// The table at a path.
+pub(super) fn table<'d>(document: &'d mut DocumentMut, path: &[String]) -> Option<&'d mut dyn TableLike> {
     let mut table: &mut dyn TableLike = document.as_table_mut();
     for name in path {
         table = table.get_mut(name)?.as_table_like_mut()?;

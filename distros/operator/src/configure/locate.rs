@@ -58,10 +58,11 @@ pub enum LocateError {
 ///
 /// # Errors
 ///
-/// That there is none, or that containerd's handlers of this runtime name several.
+/// That there is none, that containerd's handlers of this runtime name several, or that one of these places cannot be
+/// looked into.
 pub fn locate(root: &Root, runtime: Runtime, named: Option<&Path>) -> Result<Located, LocateError> {
     let searched = search(root, runtime);
-    let mut paths = containerd::config_paths(root, runtime);
+    let mut paths = containerd::config_paths(root, runtime)?;
     paths.sort();
     paths.dedup();
     if let Some(named) = named {
@@ -82,12 +83,16 @@ fn search(root: &Root, runtime: Runtime) -> Result<Located, LocateError> {
         Runtime::Go => GO,
         Runtime::Rs => RS,
     };
-    let mut found = places.iter().map(Path::new).filter(|p| root.has_file(p));
-    let Some(first) = found.next() else { return Err(LocateError::Nowhere(places.to_vec())) };
+    let found = root.first_file(places.iter().map(Path::new))?;
+    let Some(first) = found else { return Err(LocateError::Nowhere(places.to_vec())) };
     let mut located = Located { searched: true, ..at(root, first, "the runtime's own search")? };
     // The Rust runtime, and /etc before all, have one order; among Go's prefixes the build decides.
     if runtime == Runtime::Go && located.named == first && first != Path::new(places[0]) {
-        located.others = found.map(Path::to_owned).collect();
+        for place in places.iter().map(Path::new).skip_while(|place| *place != first).skip(1) {
+            if root.has_file(place)? {
+                located.others.push(place.to_owned());
+            }
+        }
     }
     Ok(located)
 }
@@ -107,12 +112,12 @@ pub(super) fn first_place(runtime: Runtime) -> &'static Path {
 
 /// What stands there, or what it is this program's copy of.
 fn at(root: &Root, named: &Path, by: &str) -> Result<Located, LocateError> {
-    if !root.has_file(named) {
+    if !root.has_file(named)? {
         return Err(LocateError::Missing(named.to_owned()));
     }
     let path = root.resolve_new(named)?;
     let named = match copy::source(&root.utf8(&path)?) {
-        Some(source) if !root.has_file(&source) => return Err(LocateError::SourceGone { copy: path, of: source }),
+        Some(source) if !root.has_file(&source)? => return Err(LocateError::SourceGone { copy: path, of: source }),
         Some(source) => source,
         None => named.to_owned(),
     };
@@ -131,14 +136,13 @@ pub struct Sibling {
 }
 
 /// Other configurations in the same directory.
-pub fn siblings(root: &Root, located: &Located) -> Vec<Sibling> {
-    let Some(folder) = located.path.parent() else { return Vec::new() };
-    let sibling = |path: PathBuf| {
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        let other = name.starts_with("configuration")
-            && name.ends_with(".toml")
-            && root.resolve_new(&path).is_ok_and(|p| p != located.path && p == path);
-        let text = if other { root.utf8(&path).ok()? } else { return None };
+///
+/// # Errors
+///
+/// That the directory, or one of them, cannot be read.
+pub fn siblings(root: &Root, located: &Located) -> Result<Vec<Sibling>, RootError> {
+    let Some(folder) = located.path.parent() else { return Ok(Vec::new()) };
+    let sibling = |path: PathBuf, text: String| {
         let document: DocumentMut = text.parse().ok()?;
         let hypervisor = document.get("hypervisor")?;
         let alike = hypervisor.get("qemu").is_some_and(|qemu| {
@@ -146,7 +150,21 @@ pub fn siblings(root: &Root, located: &Located) -> Vec<Sibling> {
         });
         Some(Sibling { path, alike })
     };
-    root.list(folder).unwrap_or_default().into_iter().filter_map(|n| sibling(folder.join(n))).collect()
+    let names = match root.list(folder) {
+        Err(error) if !error.is_unreadable() => Vec::new(),
+        names => names?,
+    };
+    let mut siblings = Vec::new();
+    for name in names.iter().filter(|n| n.starts_with("configuration") && n.ends_with(".toml")) {
+        let path = folder.join(name);
+        // A link to one is that one.
+        if root.resolve_new(&path).is_ok_and(|p| p != located.path && p == path)
+            && let Some(text) = root.text_if_any(&path)?
+        {
+            siblings.extend(sibling(path, text));
+        }
+    }
+    Ok(siblings)
 }
 
 /// The key that makes a QEMU's guests confidential: such guests boot a measured kernel and share no filesystem.
@@ -183,8 +201,11 @@ mod tests {
         std::fs::write(opt.join("configuration-qemu-snp.toml"), format!("{QEMU}confidential_guest = true\n")).unwrap();
         std::fs::write(opt.join("configuration-qemu-two.toml"), QEMU).unwrap();
         std::fs::write(opt.join("configuration-note.toml"), "x = 1\n").unwrap();
-        let others: Vec<(PathBuf, bool)> =
-            siblings(&root, &located).into_iter().map(|s| (s.path.file_name().unwrap().into(), s.alike)).collect();
+        let others: Vec<(PathBuf, bool)> = siblings(&root, &located)
+            .unwrap()
+            .into_iter()
+            .map(|s| (s.path.file_name().unwrap().into(), s.alike))
+            .collect();
         let expected = [
             ("configuration-clh.toml", false),
             ("configuration-qemu-snp.toml", false),

@@ -1,6 +1,6 @@
 //! One at a time: a lock for everything that configures a root.
 
-use super::state::{self, ChangeError, STATE};
+use super::state::{self, ChangeError, FOLDER, STATE};
 use root::{Place, Root, RootError};
 use rustix::fs::{FlockOperation, Mode, flock};
 use rustix::io::Errno;
@@ -26,12 +26,15 @@ pub struct Lock {
 ///
 /// # Errors
 ///
-/// That another one holds it for a minute, or that the state's folder cannot be made.
+/// That another one holds it for a minute, that something else stands where the state's folder is to be, or that it
+/// cannot be made.
 pub fn lock(root: &Root) -> Result<Lock, ChangeError> {
     let started = Instant::now();
     let mut made = Vec::new();
     loop {
-        for folder in root.missing_folders(&root.resolve_new(Path::new(STATE))?) {
+        state::check_folder(root)?;
+        // Of the folder alone: a link in the state's own place is not followed.
+        for folder in root.missing_folders(&root.resolve_new(Path::new(FOLDER))?.join("_")) {
             if !made.contains(&folder) {
                 made.push(folder);
             }
@@ -50,7 +53,7 @@ pub fn lock(root: &Root) -> Result<Lock, ChangeError> {
             }
         }
         // Whoever had it before may have removed the folder.
-        if !is_still_there(root, &folder) {
+        if !is_still_there(root, &folder)? {
             continue;
         }
         if place.path() == Path::new(STATE) {
@@ -62,10 +65,10 @@ pub fn lock(root: &Root) -> Result<Lock, ChangeError> {
     }
 }
 
-fn is_still_there(root: &Root, folder: &File) -> bool {
+fn is_still_there(root: &Root, folder: &File) -> Result<bool, RootError> {
     let same = |a: &std::fs::Metadata, b: &std::fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
-    let now = Path::new(STATE).parent().and_then(|p| root.metadata(p));
-    now.zip(folder.metadata().ok()).is_some_and(|(a, b)| same(&a, &b))
+    let now = root.look(Path::new(FOLDER))?;
+    Ok(now.zip(folder.metadata().ok()).is_some_and(|(a, b)| same(&a, &b)))
 }
 
 /// Removes what a crash has left beside the state, and beside every file that it names.

@@ -154,20 +154,24 @@ impl Merged {
     /// Both runtimes resolve these paths when they load the configuration (`resolve_path!` in
     /// `src/libs/kata-types/src/config/hypervisor/mod.rs@4.0.0`, `ResolvePath` in
     /// `src/runtime/pkg/katautils/config.go@3.30.0`).
-    pub fn missing_files(&self, root: &Root) -> Vec<Problem> {
+    ///
+    /// # Errors
+    ///
+    /// That one may be there: a folder on the way cannot be looked into.
+    pub fn missing_files(&self, root: &Root) -> Result<Vec<Problem>, RootError> {
         let virtio_fs = self.get(&["hypervisor", "qemu", "shared_fs"]).and_then(Value::as_str) == Some("virtio-fs");
         let daemon = virtio_fs.then_some("virtio_fs_daemon");
-        ["path", "kernel", "initrd", "image", "firmware"]
-            .into_iter()
-            .chain(daemon)
-            .filter_map(|key| {
-                let path = ["hypervisor", "qemu", key].map(str::to_owned).to_vec();
-                let leaf = self.leaves.get(&path)?;
-                let named = leaf.value.as_str().filter(|n| n.starts_with('/') && !root.has_file(Path::new(n)))?;
+        let mut problems = Vec::new();
+        for key in ["path", "kernel", "initrd", "image", "firmware"].into_iter().chain(daemon) {
+            let path = ["hypervisor", "qemu", key].map(str::to_owned).to_vec();
+            let Some(leaf) = self.leaves.get(&path) else { continue };
+            let Some(named) = leaf.value.as_str().filter(|n| n.starts_with('/')) else { continue };
+            if !root.has_file(Path::new(named))? {
                 let message = format!("hypervisor.qemu.{key} is {named}, which is not there: Kata would not start");
-                Some(Problem { file: leaf.file.clone(), line: Some(leaf.line), message })
-            })
-            .collect()
+                problems.push(Problem { file: leaf.file.clone(), line: Some(leaf.line), message });
+            }
+        }
+        Ok(problems)
     }
 
     /// What would keep Kata from starting, or surprises.
@@ -224,6 +228,18 @@ impl Merged {
             })
             .collect()
     }
+}
+
+/// What a text sets.
+pub(super) fn settings_in(text: &str) -> Vec<Setting> {
+    let Ok(document) = Document::parse(text) else { return Vec::new() };
+    let mut leaves = Vec::new();
+    flatten(document.as_table(), &mut Vec::new(), text, &mut leaves);
+    let setting = |(mut table, value, _): (Vec<String>, Value, usize)| {
+        let key = table.pop()?;
+        Some(Setting { table, key, value, why: String::new() })
+    };
+    leaves.into_iter().filter_map(setting).collect()
 }
 
 fn drop_in_text(root: &Root, path: &Path, name: &str, runtime: Runtime) -> Result<String, String> {

@@ -50,7 +50,7 @@ pub(super) fn place(
         None => true,
     };
     let own = Located { named, path, by: "a copy of its own".to_owned(), others: Vec::new(), searched: !handler };
-    let alone = own.path.parent() != located.path.parent() && siblings(root, &own).iter().all(|s| s.alike);
+    let alone = own.path.parent() != located.path.parent() && siblings(root, &own)?.iter().all(|s| s.alike);
     Ok((free && alone).then_some(own))
 }
 

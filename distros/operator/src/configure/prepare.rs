@@ -130,7 +130,7 @@ pub fn prepare(
     let drop_ins = reads_drop_ins(configuration.runtime, configuration.kata);
     let mut changes = Vec::new();
     let mut warnings = Vec::new();
-    let others = own::unlike(&siblings(root, source));
+    let others = own::unlike(&siblings(root, source)?);
     let located = if drop_ins && !others.is_empty() {
         let Some(own) = own::place(root, source, configuration.runtime, handler.is_some())? else {
             return Err(PrepareError::Shared { path: source.path.clone(), others });
@@ -160,7 +160,7 @@ pub fn prepare(
         replaced.insert(drop_in_path.clone(), None);
     }
     let without = Merged::read_with(root, &located, configuration.runtime, configuration.kata, &replaced)?;
-    planned.extend(control_groups(root, configuration, &without));
+    planned.extend(control_groups(root, configuration, &without)?);
     let settings = theirs::settled(&planned, &without, configuration);
     if drop_ins {
         let before = original(root, old.as_ref(), &drop_in_path)?;
@@ -211,7 +211,7 @@ pub fn prepare(
     theirs.splice(0..0, of_kata);
     Ok(Prepared {
         not_effective: merged.not_effective(&settings),
-        problems: problems(root, &merged, configuration.runtime, written.as_ref(), &replaced),
+        problems: problems(root, &merged, configuration.runtime, written.as_ref(), &replaced)?,
         handler: written,
         located,
         settings,
@@ -257,7 +257,7 @@ impl Prepared {
     ) -> Result<(Vec<NotEffective>, Vec<Problem>), PrepareError> {
         change::apply(root, lock, self.old.as_ref(), self.new)?;
         let merged = Merged::read(root, &self.located, configuration.runtime, configuration.kata)?;
-        let problems = problems(root, &merged, configuration.runtime, self.handler.as_ref(), &BTreeMap::new());
+        let problems = problems(root, &merged, configuration.runtime, self.handler.as_ref(), &BTreeMap::new())?;
         Ok((merged.not_effective(&self.settings), problems))
     }
 }
@@ -265,18 +265,18 @@ impl Prepared {
 /// What a Go runtime before 3.0.0 needs on a machine with version 2 of control groups, of which it knows nothing but
 /// what systemd does for it (`src/runtime/pkg/resourcecontrol/cgroups.go@2.5.0` and `@3.0.0`; kata-containers issues 1927
 /// and 3073).
-fn control_groups(root: &Root, configuration: &Configuration, without: &Merged) -> Option<Setting> {
+fn control_groups(root: &Root, configuration: &Configuration, without: &Merged) -> Result<Option<Setting>, RootError> {
     let (table, key) = ("runtime", "sandbox_cgroup_only");
     let needed = configuration.runtime == Runtime::Go
         && configuration.kata < KataVersion::new(3, 0, 0)
-        && root.has_file(Path::new("/sys/fs/cgroup/cgroup.controllers"))
+        && root.has_file(Path::new("/sys/fs/cgroup/cgroup.controllers"))?
         && without.get(&[table, key]) != Some(&true.into());
-    needed.then(|| Setting {
+    Ok(needed.then(|| Setting {
         table: vec![table.to_owned()],
         key: key.to_owned(),
         value: true.into(),
         why: "Kata before 3.0 starts nothing otherwise where control groups are of version 2".to_owned(),
-    })
+    }))
 }
 
 /// Drop-ins of the configuration that was copied: the copy has its own.
@@ -297,18 +297,12 @@ fn problems(
     runtime: Runtime,
     handler: Option<&WrittenHandler>,
     replaced: &BTreeMap<PathBuf, Option<String>>,
-) -> Vec<Problem> {
+) -> Result<Vec<Problem>, RootError> {
     let handler = match handler {
         Some(WrittenHandler::Containerd(written)) => written.problems(root, replaced),
-        Some(WrittenHandler::Crio(written)) => written.problems(root, replaced),
+        Some(WrittenHandler::Crio(written)) => written.problems(root, replaced)?,
         None => Vec::new(),
     };
-    merged
-        .problems()
-        .iter()
-        .cloned()
-        .chain(merged.missing_files(root))
-        .chain(merged.dax_window(runtime))
-        .chain(handler)
-        .collect()
+    let missing = merged.missing_files(root)?;
+    Ok(merged.problems().iter().cloned().chain(missing).chain(merged.dax_window(runtime)).chain(handler).collect())
 }

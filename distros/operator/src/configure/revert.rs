@@ -3,10 +3,9 @@
 //! Of a file that others have edited since only our own keys are taken back (`keys`).
 
 use super::change::{PendingFile, begin};
-use super::keys;
 use super::lock::Lock;
 use super::state::{self, Change, ChangeError, STATE, State, VERSION};
-use super::today::{Today, today};
+use super::today::{Today, taken, today};
 use root::Root;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -122,7 +121,10 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
 
 /// Writes a state of what was not taken back.
 fn keep_state(root: &Root, state: &State, reverted: &mut Reverted) {
-    let kept = |file: &Change| reverted.kept.iter().any(|k| k.path == file.path);
+    // What others have made of a handler is compared with all files that it was written to.
+    let of_one =
+        |a: &PathBuf, b: &PathBuf| state.configurations.iter().any(|c| c.handler.contains(a) && c.handler.contains(b));
+    let kept = |file: &Change| reverted.kept.iter().any(|k| k.path == file.path || of_one(&k.path, &file.path));
     let mut left = State { version: VERSION, earlier: BTreeMap::new(), in_place: Vec::new(), ..state.clone() };
     left.files.retain(kept);
     left.configurations.iter_mut().for_each(|c| c.keep(|path| left.files.iter().any(|f| f.path == *path)));
@@ -175,10 +177,10 @@ fn back(root: &Root, state: &State, file: &Change, force: bool) -> Result<(Pendi
         Today::Ours => (file.before.clone(), Vec::new()),
         Today::Gone if !force => (None, Vec::new()),
         Today::Back => (text, Vec::new()),
-        Today::Edited(taken) if !force || taken.changed.is_empty() => (taken.text, taken.changed),
+        Today::Edited(edited) if !force || edited.changed.is_empty() => (edited.text, edited.changed),
         Today::Edited(_) => {
             let now = text.unwrap_or_default();
-            let forced = keys::take_back(&now, file.before.as_deref(), &file.after, true);
+            let forced = taken(state, file, &now, true);
             (forced.map_err(|e| e.to_string())?.text, Vec::new())
         }
         Today::Foreign if !force => return Err("it has been changed since kata-osinfo wrote it".to_owned()),

@@ -135,12 +135,12 @@ pub(super) fn is_shim(path: &str) -> bool {
 ///
 /// # Errors
 ///
-/// That it is nowhere.
+/// That it is nowhere, or cannot be looked for.
 pub fn shim(root: &Root, runtime: Runtime) -> Result<PathBuf, HandlerError> {
     let places = match runtime {
         Runtime::Go => GO,
         Runtime::Rs => RS,
     };
-    let found = places.iter().map(Path::new).find(|p| root.has_file(p));
+    let found = root.first_file(places.iter().map(Path::new))?;
     found.map(Path::to_owned).ok_or_else(|| HandlerError::NoShim(places.to_vec()))
 }

@@ -1,10 +1,11 @@
-//! Whether what was configured is still there: files and packages come and go.
+//! Whether what was configured is still there, and in effect: files and packages come and go.
 
 use super::state::{self, ChangeError, State};
 use super::toml::line_of;
-use super::{Initrd, Problem, copy};
+use super::{Initrd, Problem, copy, in_effect};
 use root::Root;
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use toml_edit::{Document, Item};
 
 /// Keys of Kata's configuration whose files must be there.
@@ -13,7 +14,8 @@ const FILES: [&str; 4] = ["path", "kernel", "initrd", "virtio_fs_daemon"];
 /// What is wrong with what this program configured on a machine; nothing where it configured nothing.
 ///
 /// A kernel that an upgrade removed, an initrd that was rebuilt for another one, a drop-in that went with the folder it
-/// lay in. `look` looks into an initrd.
+/// lay in; and what others have written since that keeps it from having an effect, as `configure` would tell it.
+/// `look` looks into an initrd.
 ///
 /// # Errors
 ///
@@ -24,16 +26,20 @@ pub fn standing(root: &Root, look: &dyn Fn(&Root, &Path) -> Initrd) -> Result<Ve
 
 fn problems(root: &Root, state: &State, look: &dyn Fn(&Root, &Path) -> Initrd) -> Result<Vec<Problem>, ChangeError> {
     let mut problems = Vec::new();
+    // Files of which the rest need not be told.
+    let mut undone: BTreeSet<PathBuf> = BTreeSet::new();
     let mut tell = |file: &Path, line, message: String| {
         problems.push(Problem { file: file.to_owned(), line, message: format!("{message}: configure again") });
     };
     for file in &state.files {
         let Some(now) = root.utf8_if_any(&file.path)? else {
             tell(&file.path, None, "kata-osinfo wrote it, and it is gone".to_owned());
+            undone.insert(file.path.clone());
             continue;
         };
         if file.before.as_ref() == Some(&now) && file.after != now {
             tell(&file.path, None, "it is again as it was before kata-osinfo edited it".to_owned());
+            undone.insert(file.path.clone());
         }
         if let Some(source) = copy::source(&file.after) {
             match root.utf8_if_any(&source)? {
@@ -46,19 +52,30 @@ fn problems(root: &Root, state: &State, look: &dyn Fn(&Root, &Path) -> Initrd) -
         let Some(qemu) = document.get("hypervisor").and_then(|h| h.get("qemu")) else { continue };
         for key in FILES {
             let Some(item) = qemu.get(key) else { continue };
-            let named = item.as_str().filter(|n| n.starts_with('/') && !root.has_file(Path::new(n)));
             // A copy names what the shipped configuration has, and its drop-in what counts.
-            if let Some(named) = named.filter(|_| copy::source(&now).is_none()) {
+            let named = item.as_str().filter(|n| n.starts_with('/') && copy::source(&now).is_none());
+            if let Some(named) = named
+                && !root.has_file(Path::new(named))?
+            {
                 let line = item.span().map(|s| line_of(&now, s.start));
                 tell(&file.path, line, format!("hypervisor.qemu.{key} is {named}, which is not there"));
             }
         }
-        let named = |key: &str| qemu.get(key).and_then(Item::as_str).filter(|n| root.has_file(Path::new(n)));
+        let named = |key: &str| qemu.get(key).and_then(Item::as_str);
         if let (Some(kernel), Some(initrd)) = (named("kernel"), named("initrd"))
+            && root.has_file(Path::new(kernel))?
+            && root.has_file(Path::new(initrd))?
             && let Some(why) = look(root, Path::new(initrd)).against(kernel)
         {
             let line = qemu.get("initrd").and_then(Item::span).map(|s| line_of(&now, s.start));
             tell(&file.path, line, format!("hypervisor.qemu.initrd is {initrd}, which {why}"));
+        }
+    }
+    let is_told = |path: &Path| undone.contains(path);
+    for problem in in_effect::problems(root, state, &is_told)? {
+        let same = |told: &Problem| told.line.is_some() && (&told.file, told.line) == (&problem.file, problem.line);
+        if !problems.iter().any(same) {
+            problems.push(problem);
         }
     }
     Ok(problems)

@@ -13,6 +13,9 @@ use std::path::{Component, Path, PathBuf};
 /// Where the state of a machine is kept.
 pub const STATE: &str = "/var/lib/kata-osinfo/configured.json";
 
+/// The folder of the state, of which the lock is taken.
+pub const FOLDER: &str = "/var/lib/kata-osinfo";
+
 /// The form that is written.
 pub(super) const VERSION: u32 = 3;
 
@@ -177,11 +180,11 @@ pub enum ChangeError {
 ///
 /// # Errors
 ///
-/// That the state cannot be read.
+/// [`ChangeError::State`] where something else stands there, whatever it is; else that the state cannot be read.
 pub fn read(root: &Root) -> Result<Option<State>, ChangeError> {
-    let Some(held) = root.place_itself(Path::new(STATE))?.map(|p| p.read(MAX_STATE)).transpose()?.flatten() else {
-        return Ok(None);
-    };
+    check_folder(root)?;
+    let read = root.place_itself(Path::new(STATE)).and_then(|place| place.map(|p| p.read(MAX_STATE)).transpose());
+    let Some(held) = read.map_err(no_state)?.flatten() else { return Ok(None) };
     let broken = |e: serde_json::Error| ChangeError::State(e.to_string());
     let Form { version } = serde_json::from_slice(&held.bytes).map_err(broken)?;
     let state: State = match version {
@@ -193,6 +196,25 @@ pub fn read(root: &Root) -> Result<Option<State>, ChangeError> {
     match paths.into_iter().find(|p| !is_plain(p)) {
         Some(odd) => Err(ChangeError::State(format!("{} is no plain absolute path", odd.display()))),
         None => Ok(Some(state)),
+    }
+}
+
+/// That nothing else stands where the state's folder is, or is to be made.
+pub(super) fn check_folder(root: &Root) -> Result<(), ChangeError> {
+    let folder = root.resolve_new(Path::new(FOLDER)).and_then(|path| root.look(&path));
+    match folder.map_err(no_state)? {
+        Some(other) if !other.is_dir() => Err(ChangeError::State(format!("{FOLDER} is not a folder"))),
+        _ => Ok(()),
+    }
+}
+
+/// Rights that are missing, or a device that fails, say nothing about the state; whatever else stands there is none.
+fn no_state(error: RootError) -> ChangeError {
+    match error {
+        RootError::Read { .. } if error.is_unreadable() => error.into(),
+        RootError::Read { source, .. } => ChangeError::State(source.to_string()),
+        RootError::TooLarge { .. } => ChangeError::State(error.to_string()),
+        error => error.into(),
     }
 }
 

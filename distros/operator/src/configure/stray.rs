@@ -1,22 +1,30 @@
-//! What this program has left on a machine where no state says so: it was removed, or is damaged.
+//! What this program has left on a machine where no state says so: it was removed, is damaged, or does not know of it.
 //!
 //! Files that are wholly ours say so in their first line, and lie where this program writes them; a handler in
 //! containerd's own file is ours where nobody else would have written it so. Nothing tells what an edited file said
 //! before, so the rest stays.
 
+use super::containerd::{self, Replaced, migrated};
 use super::edit::DROP_IN;
 use super::keys::says_it_is_ours;
 use super::lock::Lock;
-use super::revert::Kept;
-use super::state::{Change, ChangeError, Configured, MAX_STATE, STATE, State, is_plain};
-use super::{containerd, copy, crio, locate, own};
+use super::revert::{Kept, Reverted, revert};
+use super::state::{Change, ChangeError, Configured, FOLDER, MAX_STATE, STATE, State, check_folder, is_plain};
+use super::{copy, crio, locate, own};
 use model::profile::Runtime;
-use root::{Root, RootError};
+use root::{Place, Root, RootError};
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// What a damaged state is called once nothing depends on it: what there is of the old texts is in it.
-pub const DAMAGED: &str = "configured.json.damaged";
+const DAMAGED: &str = "configured.json.damaged";
+
+/// What is called so that stood where the state's folder is to be.
+const DAMAGED_FOLDER: &str = "kata-osinfo.damaged";
+
+/// Names that are tried for what is put aside.
+const MAX_ASIDE: usize = 100;
 
 /// What cannot be known without a state.
 pub const UNKNOWN: &str = "without a state nothing tells what stood there before: values that were overridden in others' \
@@ -39,10 +47,54 @@ impl Strays {
 
     /// Every file, with why it is told.
     pub fn told(&self) -> Vec<Kept> {
-        let why = "it is in effect, and no state knows it any more";
-        let files = self.state.files.iter().map(|f| Kept { path: f.path.clone(), why: why.to_owned() });
-        files.chain(self.kept.iter().cloned()).collect()
+        self.state.files.iter().map(unknown).chain(self.kept.iter().cloned()).collect()
     }
+}
+
+fn unknown(file: &Change) -> Kept {
+    Kept { path: file.path.clone(), why: "it is in effect, and no state knows it any more".to_owned() }
+}
+
+/// Takes back what a state says, and looks for what else of ours is in effect.
+///
+/// A main file of containerd's that the state does not know may have what the state's files say, as
+/// `containerd config migrate` writes it: that goes. Everything else that no state knows is told, and goes by force.
+///
+/// # Errors
+///
+/// As [`revert`].
+pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> Result<Reverted, ChangeError> {
+    let mut added = migrated::unknown_mains(root, state);
+    // What cannot be read has no effect, and does not keep the rest from being taken back.
+    let found = strays(root).unwrap_or_default().state;
+    let is_known = |path: &Path| state.files.iter().chain(&added).any(|f| f.path == path);
+    let mut others: Vec<Change> = found.files.iter().filter(|f| !is_known(&f.path)).cloned().collect();
+    let mut handler: Vec<PathBuf> = added.iter().map(|f| f.path.clone()).collect();
+    let mut all = state.clone();
+    if force && !others.is_empty() {
+        let of_found = found.configurations.iter().flat_map(|c| &c.handler);
+        handler.extend(of_found.filter(|path| others.iter().any(|f| f.path == **path)).cloned());
+        let folders = found.directories.into_iter().filter(|folder| !state.directories.contains(folder));
+        all.directories.extend(folders);
+        added.append(&mut others);
+    }
+    if !added.is_empty() {
+        let files = added.iter().map(|f| f.path.clone()).collect();
+        all.configurations.push(unnamed(files, handler));
+        all.files.extend(added);
+    }
+    let mut reverted = revert(root, lock, &all, force)?;
+    reverted.kept.extend(others.iter().map(unknown));
+    let texts: Replaced = reverted.restored.iter().map(|f| (f.path.clone(), Some(f.after.clone()))).collect();
+    let left = migrated::left(root, state, &texts);
+    let told: Vec<Kept> = left.into_iter().filter(|l| !reverted.kept.iter().any(|k| k.path == l.path)).collect();
+    reverted.kept.extend(told);
+    Ok(reverted)
+}
+
+/// What was found of a configuration that no state knows.
+fn unnamed(files: Vec<PathBuf>, handler: Vec<PathBuf>) -> Configured {
+    Configured { config: PathBuf::new(), profile: String::new(), production: false, notes: Vec::new(), files, handler }
 }
 
 /// Looks for what is ours in all the places that this program writes to, and that a damaged state names.
@@ -60,34 +112,68 @@ pub fn strays(root: &Root) -> Result<Strays, RootError> {
     let (mut handler, kept) = containerd::stray::strays(root, &marked)?;
     handler.extend(ours(root, &crio::drop_in())?);
     let paths = |changes: &[Change]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
-    let this = Configured {
-        config: PathBuf::new(),
-        profile: String::new(),
-        production: false,
-        notes: Vec::new(),
-        files: [paths(&of_kata), paths(&handler)].concat(),
-        handler: paths(&handler),
-    };
+    let this = unnamed([paths(&of_kata), paths(&handler)].concat(), paths(&handler));
     let files: Vec<Change> = of_kata.into_iter().chain(handler).collect();
     let configurations = if files.is_empty() { Vec::new() } else { vec![this] };
     let directories = own::FOLDERS.map(PathBuf::from).to_vec();
     Ok(Strays { state: State { configurations, files, directories, ..State::default() }, kept })
 }
 
-/// Puts a damaged state aside, so that what is found of ours can be noted down in its place.
+/// Puts a damaged state aside, or whatever else has its name, so that what is found of ours can be noted down in its
+/// place.
+///
+/// Returns its new name, in the same folder.
 ///
 /// # Errors
 ///
 /// That it cannot be renamed.
-pub fn set_aside(root: &Root, _lock: &Lock) -> Result<(), ChangeError> {
-    Ok(root.place_itself(Path::new(STATE))?.map_or(Ok(()), |place| place.rename(DAMAGED))?)
+pub fn set_aside(root: &Root, _lock: &Lock) -> Result<Option<String>, ChangeError> {
+    Ok(root.place_itself(Path::new(STATE))?.map(|place| renamed(&place, DAMAGED)).transpose()?)
+}
+
+/// Puts aside what stands where the state's folder is to be and is no folder: the lock cannot be taken before.
+///
+/// Returns its new name, in the same folder.
+///
+/// # Errors
+///
+/// That it cannot be renamed.
+pub fn set_folder_aside(root: &Root) -> Result<Option<String>, ChangeError> {
+    match check_folder(root) {
+        Err(ChangeError::State(_)) => {}
+        sound => return sound.map(|()| None),
+    }
+    // The link itself, where it is one.
+    Ok(root.place_itself(Path::new(FOLDER))?.map(|place| renamed(&place, DAMAGED_FOLDER)).transpose()?)
+}
+
+/// Gives a file of any kind another name; one of the same kind that has it goes.
+fn renamed(place: &Place, name: &str) -> Result<String, RootError> {
+    // A folder does not take the name of a file, nor the other way round.
+    let is_taken = |error: &RootError| {
+        let RootError::Write { source, .. } = error else { return false };
+        let kinds =
+            [ErrorKind::AlreadyExists, ErrorKind::DirectoryNotEmpty, ErrorKind::IsADirectory, ErrorKind::NotADirectory];
+        kinds.contains(&source.kind())
+    };
+    let mut number = 1;
+    let mut name_now = name.to_owned();
+    loop {
+        match place.rename(&name_now) {
+            Err(error) if is_taken(&error) && number < MAX_ASIDE => {
+                number += 1;
+                name_now = format!("{name}.{number}");
+            }
+            renamed => return renamed.map(|()| name_now),
+        }
+    }
 }
 
 /// Copies of Kata's configurations, and drop-ins beside these.
 fn of_kata(root: &Root) -> Result<Vec<Change>, RootError> {
     let mut named: BTreeSet<PathBuf> = locate::places().chain(own::OWN.map(Path::new)).map(Path::to_owned).collect();
     for runtime in [Runtime::Go, Runtime::Rs] {
-        named.extend(containerd::config_paths(root, runtime).into_iter().map(PathBuf::from));
+        named.extend(containerd::config_paths(root, runtime)?.into_iter().map(PathBuf::from));
     }
     named.extend(named_by_a_damaged_state(root));
     let mut found: Vec<Change> = Vec::new();
@@ -108,7 +194,7 @@ fn of_kata(root: &Root) -> Result<Vec<Change>, RootError> {
 /// A file that says that it is ours.
 fn ours(root: &Root, path: &Path) -> Result<Option<Change>, RootError> {
     let path = root.resolve_new(path)?;
-    let text = root.utf8_if_any(&path).ok().flatten().filter(|text| says_it_is_ours(text));
+    let text = root.text_if_any(&path)?.filter(|text| says_it_is_ours(text));
     Ok(text.map(|after| Change { path, before: None, after }))
 }
 

@@ -1,5 +1,7 @@
 //! What stands in a written file today, seen against what was written.
 
+use super::containerd::migrated;
+use super::edit::EditError;
 use super::keys::{self, Taken};
 use super::state::{Change, State};
 
@@ -38,8 +40,20 @@ pub(super) fn today(state: &State, file: &Change, now: Option<&str>) -> Today {
         Some(Ok(Taken { text: Some(text), .. })) => text,
         _ => now.to_owned(),
     };
-    match keys::take_back(&text, file.before.as_deref(), &file.after, false) {
+    match taken(state, file, &text, false) {
         Ok(taken) => Today::Edited(taken),
         Err(_) => Today::Foreign,
     }
+}
+
+/// A file's text of today without what is ours in it, also where `containerd config migrate` has put that.
+pub(super) fn taken(state: &State, file: &Change, now: &str, force: bool) -> Result<Taken, EditError> {
+    let before = file.before.as_deref();
+    let mut taken = keys::take_back(now, before, &file.after, force)?;
+    if let Some(text) = taken.text.take() {
+        let moved = migrated::take_back(&text, before, &file.after, &migrated::handlers(state), force)?;
+        taken.text = moved.text;
+        taken.changed.extend(moved.changed);
+    }
+    Ok(taken)
 }

@@ -72,7 +72,7 @@ pub(super) fn own_settings(root: &Root) -> io::Result<OwnSettings> {
 
 /// The root's settings that are data, as this machine's apt-config reads them: as nobody, from copies.
 fn data_of(root: &Root) -> io::Result<Vec<(String, String)>> {
-    let Some(program) = Root::default().which("apt-config") else { return Ok(Vec::new()) };
+    let Some(program) = Root::default().which("apt-config").map_err(io::Error::other)? else { return Ok(Vec::new()) };
     let copies = tempfile::Builder::new().prefix("kata-osinfo-").tempdir()?;
     let at = copies.path();
     std::fs::set_permissions(at, std::fs::Permissions::from_mode(0o755))?;

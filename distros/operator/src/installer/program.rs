@@ -1,5 +1,6 @@
 //! The programs that install packages.
 
+use model::package_manager::PackageManager;
 use serde::Serialize;
 
 /// A program that installs packages.
@@ -69,6 +70,20 @@ impl Installer {
             Installer::Apt => "apt-get",
             Installer::Nix => "nix-env",
             other => other.name(),
+        }
+    }
+
+    /// The package manager whose database it writes.
+    pub fn manager(self) -> PackageManager {
+        match self {
+            Installer::Apt => PackageManager::Apt,
+            Installer::Dnf | Installer::Microdnf | Installer::RpmOstree => PackageManager::Dnf,
+            Installer::Yum => PackageManager::Yum,
+            Installer::Zypper | Installer::TransactionalUpdate => PackageManager::Zypper,
+            Installer::Pacman => PackageManager::Pacman,
+            Installer::Apk => PackageManager::Apk,
+            Installer::Emerge => PackageManager::Emerge,
+            Installer::Nix => PackageManager::Nix,
         }
     }
 

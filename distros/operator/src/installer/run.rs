@@ -117,7 +117,7 @@ fn plan_as(
     if wanted.packages.is_empty() {
         return Err(InstallError::Nothing);
     }
-    let (already, missing) = split(root, wanted)?;
+    let (already, missing) = split(chosen, root, wanted)?;
     let todo = Wanted { packages: missing, ..wanted.clone() };
     let done = todo.packages.is_empty();
     let steps = if done { Vec::new() } else { chosen.steps(root, &todo, options.refresh) };
@@ -178,7 +178,7 @@ pub fn install(chosen: &Chosen, root: &Root, wanted: &Wanted, options: &Options)
     if chosen.place == Place::Nowhere {
         return Err(InstallError::NoProgram { installer: name, root: root.path().display().to_string() });
     }
-    let (already, missing) = split(root, wanted)?;
+    let (already, missing) = split(chosen, root, wanted)?;
     let todo = Wanted { packages: missing, ..wanted.clone() };
     let steps = chosen.steps(root, &todo, options.refresh);
     let mut told = plan;
@@ -198,7 +198,7 @@ pub fn install(chosen: &Chosen, root: &Root, wanted: &Wanted, options: &Options)
         }
         lock.run(chosen, &step.invocation, options)?;
     }
-    let packages = Packages::read(root)?;
+    let packages = Packages::read(root, Some(chosen.installer.manager()))?;
     let mut installed = Vec::new();
     for package in &wanted.packages {
         let found = packages.installed(package)?;
@@ -263,9 +263,9 @@ impl Lock {
 }
 
 /// What is installed of what is wanted, and what is not.
-fn split(root: &Root, wanted: &Wanted) -> Result<(Vec<Installed>, Vec<String>), InstallError> {
+fn split(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Result<(Vec<Installed>, Vec<String>), InstallError> {
     // A scratch root has no database before its first package.
-    let packages = match Packages::read(root) {
+    let packages = match Packages::read(root, Some(chosen.installer.manager())) {
         Ok(packages) => packages,
         Err(QueryError::NoDatabase(_)) => return Ok((Vec::new(), wanted.packages.clone())),
         Err(error) => return Err(error.into()),

@@ -62,7 +62,8 @@ impl OwnSettings {
 
 /// Where RPM's database is in the root: Debian's rpm would make one in its user's home.
 pub(super) fn rpm_database(root: &Root) -> io::Result<OwnSettings> {
-    let folder = crate::packages::rpm_folder(root).unwrap_or_else(|| PathBuf::from("/var/lib/rpm"));
+    let folder = crate::packages::rpm_folder(root).map_err(io::Error::other)?;
+    let folder = folder.unwrap_or_else(|| PathBuf::from("/var/lib/rpm"));
     Ok(OwnSettings::with(".rpmmacros", &format!("%_dbpath {}\n", folder.display()))?.named_by("HOME", ""))
 }
 

@@ -1,26 +1,44 @@
 //! apk's list of what is installed: one letter a field, a blank line between packages.
 
-use super::{Entry, MAX_BYTES, without_version};
+use super::{Damage, Entry, MAX_BYTES, QueryError, ends_with_a_line, without_version};
 use root::{Root, RootError};
 use std::path::Path;
 
 const INSTALLED: &str = "/lib/apk/db/installed";
 
-pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, RootError> {
+pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, QueryError> {
     let text = root.read_text(Path::new(INSTALLED), MAX_BYTES)?;
+    parse(&text).map_err(|damage| damage.of(root, Path::new(INSTALLED)))
+}
+
+/// The packages of a list; its last one need not have an empty line behind it.
+fn parse(text: &str) -> Result<Vec<Entry>, Damage> {
     let mut entries = Vec::new();
     let mut entry = Entry::default();
-    for line in text.lines().chain([""]) {
+    let mut begun = None;
+    for (line, number) in text.lines().chain([""]).zip(1..) {
+        if line.is_empty() {
+            let whole = std::mem::take(&mut entry);
+            let Some(line) = begun.take() else { continue };
+            if whole.name.is_empty() || whole.version.is_empty() {
+                return Err(Damage { line, what: "a package without a name (`P:`) or a version (`V:`)" });
+            }
+            entries.push(whole);
+            continue;
+        }
+        begun = begun.or(Some(number));
         match line.split_once(':') {
             Some(("P", name)) => entry.name = name.to_owned(),
             Some(("V", version)) => entry.version = version.to_owned(),
             Some(("p", list)) => {
                 entry.provides = list.split_whitespace().map(|p| without_version(p).to_owned()).collect();
             }
-            _ if line.is_empty() && !entry.name.is_empty() => entries.push(std::mem::take(&mut entry)),
-            _ => {}
+            // There are many more fields, and there will be others.
+            Some((field, _)) if matches!(field.as_bytes(), [b'a'..=b'z' | b'A'..=b'Z']) => {}
+            _ => return Err(Damage { line: number, what: "expected a field, one letter and a colon" }),
         }
     }
+    ends_with_a_line(text)?;
     Ok(entries)
 }
 
@@ -38,4 +56,25 @@ pub(super) fn owner(root: &Root, paths: &[String]) -> Result<Option<String>, Roo
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOUND: &str = "C:Q1x=\nP:a\nV:1-r0\nF:\nF:usr\nM:0:0:755\nR:x:y\nZ:Q1=\n\nP:b\nV:2\np:c=1 d\n\n";
+
+    #[test]
+    fn what_apk_would_not_write_is_damage() {
+        assert_eq!(parse("").unwrap(), []);
+        assert_eq!(parse(SOUND).unwrap().len(), 2);
+        // Without the last empty line.
+        assert_eq!(parse(&SOUND[..SOUND.len() - 1]).unwrap().len(), 2);
+        let line = |text: &str| parse(text).unwrap_err().line;
+        assert_eq!(line(&SOUND[..SOUND.len() - 3]), 12, "cut off within a line");
+        assert_eq!(line("P:a\nV:1\n\nP:b\n"), 4, "cut off before its version");
+        assert_eq!(line("P:a\nV:1\n\nV:2\n\n"), 4, "without a name");
+        assert_eq!(line("P:a\nV:1\n\n<html>\n"), 4);
+        assert_eq!(line("P:a\nV:1\nhref: x\n\n"), 3);
+    }
 }

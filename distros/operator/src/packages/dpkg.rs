@@ -1,9 +1,9 @@
 //! dpkg's `status` and file lists, read as they are: which packages are configured, and which one owns a file.
 
-use super::{Budget, Entry, MAX_BYTES, names_of, without_version};
+use super::{Budget, Damage, Entry, MAX_BYTES, QueryError, ends_with_a_line, names_of, without_version};
 use root::{Root, RootError};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const STATUS: &str = "/var/lib/dpkg/status";
 /// While dpkg runs, what it did since it last wrote `status`: a file for each package, in the order of their names.
@@ -30,7 +30,7 @@ pub struct Package {
     provides: Vec<String>,
 }
 
-pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, RootError> {
+pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, QueryError> {
     let entry = |p: Package| Entry { name: p.name, version: p.version, provides: p.provides };
     Ok(installed(root)?.into_iter().map(entry).collect())
 }
@@ -39,29 +39,40 @@ pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, RootError> {
 ///
 /// # Errors
 ///
-/// That the database is there and cannot be read.
-pub fn installed(root: &Root) -> Result<Vec<Package>, RootError> {
+/// That the database is there and cannot be read, or is damaged.
+pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     let mut budget = Budget(MAX_BYTES);
-    let mut text = match budget.text(root, Path::new(STATUS)) {
+    let mut texts = Vec::new();
+    match budget.text(root, Path::new(STATUS)) {
         // Those of distroless images are below.
-        Err(error) if error.is_missing() => String::new(),
-        text => text?,
-    };
+        Err(error) if error.is_missing() => {}
+        text => texts.push((PathBuf::from(STATUS), text?)),
+    }
     // Distroless images have one file a package instead.
     for name in root.list(Path::new("/var/lib/dpkg/status.d"))?.iter().filter(|n| !n.ends_with(".md5sums")) {
-        text += "\n\n";
-        text += &budget.text(root, &Path::new("/var/lib/dpkg/status.d").join(name))?;
+        let path = Path::new("/var/lib/dpkg/status.d").join(name);
+        let text = budget.text(root, &path)?;
+        texts.push((path, text));
     }
-    let mut stanzas = parse(&text);
+    let mut stanzas = Vec::new();
+    for (path, text) in &texts {
+        let parsed = match path == Path::new(STATUS) {
+            true => parse(text),
+            // A package's own, which dpkg did not write: it may end without a newline.
+            false => stanzas_of(text),
+        };
+        stanzas.extend(parsed.map_err(|damage| damage.of(root, path))?);
+    }
     // A hook that runs within dpkg's run asks before `status` is written.
     let is_update = |name: &&String| name.bytes().all(|b| b.is_ascii_digit());
     for name in root.list(Path::new(UPDATES))?.iter().filter(is_update) {
-        let text = match budget.text(root, &Path::new(UPDATES).join(name)) {
+        let path = Path::new(UPDATES).join(name);
+        let text = match budget.text(root, &path) {
             // dpkg has come to write `status` meanwhile.
             Err(error) if error.is_missing() => continue,
             text => text?,
         };
-        for newer in parse(&text) {
+        for newer in parse(&text).map_err(|damage| damage.of(root, &path))? {
             stanzas.retain(|s| (&s.package.name, &s.package.arch) != (&newer.package.name, &newer.package.arch));
             stanzas.push(newer);
         }
@@ -82,21 +93,48 @@ impl Stanza {
     }
 }
 
-fn parse(text: &str) -> Vec<Stanza> {
+/// The stanzas of a file that dpkg wrote.
+fn parse(text: &str) -> Result<Vec<Stanza>, Damage> {
+    let stanzas = stanzas_of(text)?;
+    ends_with_a_line(text)?;
+    Ok(stanzas)
+}
+
+/// The stanzas of a text; the last one need not have an empty line behind it, as debootstrap's first has none.
+fn stanzas_of(text: &str) -> Result<Vec<Stanza>, Damage> {
     let mut stanzas = Vec::new();
     let mut stanza = Stanza::new();
-    for line in text.lines().chain([""]) {
+    let mut begun = None;
+    for (line, number) in text.lines().chain([""]).zip(1..) {
         if line.is_empty() {
             let mut whole = std::mem::replace(&mut stanza, Stanza::new());
+            let Some(line) = begun.take() else { continue };
+            if whole.package.name.is_empty() {
+                return Err(Damage { line, what: "a stanza without a package's name" });
+            }
+            if whole.installed && whole.package.version.is_empty() {
+                return Err(Damage { line, what: "an installed package without a version" });
+            }
             if whole.package.source.is_empty() {
                 whole.package.source.clone_from(&whole.package.name);
             }
-            if !whole.package.name.is_empty() {
-                stanzas.push(whole);
-            }
+            stanzas.push(whole);
             continue;
         }
-        match line.split_once(": ") {
+        // A comment, as dpkg fills a file with before it writes.
+        if line.starts_with('#') {
+            continue;
+        }
+        if line.starts_with([' ', '\t']) && begun.is_some() {
+            continue;
+        }
+        begun = begun.or(Some(number));
+        let field = line.split_once(':').map(|(name, value)| (name.trim_end(), value));
+        match field.filter(|(name, _)| is_field(name)) {
+            None => return Err(Damage { line: number, what: "expected a field, `Name: value`" }),
+            Some(("Package", _)) if !stanza.package.name.is_empty() => {
+                return Err(Damage { line: number, what: "a second name within a stanza" });
+            }
             Some(("Package", name)) => stanza.package.name = name.trim().to_owned(),
             Some(("Version", version)) => stanza.package.version = version.trim().to_owned(),
             Some(("Architecture", arch)) => stanza.package.arch = arch.trim().to_owned(),
@@ -110,10 +148,15 @@ fn parse(text: &str) -> Vec<Stanza> {
             Some(("Provides", list)) => {
                 stanza.package.provides = list.split(',').map(|p| without_version(p.trim()).to_owned()).collect();
             }
-            _ => {}
+            Some(_) => {}
         }
     }
-    stanzas
+    Ok(stanzas)
+}
+
+/// Whether a text is a field's name: printable, and no hyphen first (Debian policy 5.1).
+fn is_field(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('-') && name.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// The name of the package that lists a file under one of these names.
@@ -185,25 +228,55 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("var/lib/dpkg/status.d");
         std::fs::create_dir_all(&folder).unwrap();
-        assert_eq!(crate::packages::Format::of(&Root::new(dir.path()).unwrap()), Some(crate::packages::Format::Dpkg));
+        let format = crate::packages::Format::of(&Root::new(dir.path()).unwrap()).unwrap();
+        assert_eq!(format, Some(crate::packages::Format::Dpkg));
         for name in ["a", "b", "c"] {
             let file = std::fs::File::create(folder.join(name)).unwrap();
             file.set_len(MAX_BYTES / 5 * 2).unwrap();
         }
         let error = entries(&Root::new(dir.path()).unwrap()).err().unwrap();
-        assert!(matches!(error, RootError::TooLarge { .. }), "{error}");
+        assert!(matches!(error, QueryError::Read(RootError::TooLarge { .. })), "{error}");
     }
 
     #[test]
     fn only_what_is_installed_counts() {
         let text = "Package: a\nStatus: install ok installed\nVersion: 1:2\n\nPackage: gone\nStatus: deinstall ok config-files\nVersion: 1\n\nPackage: half\nStatus: install ok half-installed\n\nPackage: b\nStatus: install ok triggers-awaited\nVersion: 3\n";
         assert_eq!(installed(text, &[]), [("a".into(), "1:2".into()), ("b".into(), "3".into())]);
-        let provides =
-            parse("Package: a\nProvides: b (= 1), c,\n d\nDescription: x\n y: z\n").remove(0).package.provides;
+        let text = "Package: a\nVersion: 1\nProvides: b (= 1), c,\n d\nDescription: x\n y: z\n";
+        let provides = parse(text).unwrap().remove(0).package.provides;
         assert_eq!(provides[..2], ["b", "c"]);
-        let sources = "Package: a\nSource: s (1:2)\n\nPackage: b\nSource: t\n\nPackage: c\nArchitecture: all\n";
-        let sources: Vec<String> = parse(sources).into_iter().map(|s| s.package.source).collect();
+        let sources =
+            "Package: a\nSource: s (1:2)\nVersion: 1\n\nPackage: b\nSource: t\nVersion: 1\n\nPackage: c\nVersion: 1\n";
+        let sources: Vec<String> = parse(sources).unwrap().into_iter().map(|s| s.package.source).collect();
         assert_eq!(sources, ["s", "t", "c"]);
+    }
+
+    #[test]
+    fn what_dpkg_would_not_write_is_damage() {
+        let sound = "Package: a\nStatus: install ok installed\nEssential : yes\nVersion: 1\nConffiles:\n /x 1\n\tnewconffile\nDescription: ü\n .\n\n\nPackage: b\nStatus: purge ok not-installed\nPriority: optional\n\n";
+        assert_eq!(parse(sound).unwrap().len(), 2);
+        for few in [
+            "",
+            "\n",
+            "#padding\n#padding\n",
+            "Package: dpkg\nVersion: 1\nMaintainer: unknown\nStatus: install ok installed\n",
+        ] {
+            assert!(parse(few).is_ok(), "{few}");
+        }
+        let line = |text: &str| parse(text).err().unwrap().line;
+        assert_eq!(line(&sound[..sound.len() - 3]), 14, "cut off within a line");
+        assert_eq!(line("Package: a\nStatus: install ok installed\n"), 1, "cut off before its version");
+        assert_eq!(line("Version: 1\n\nPackage: a\nVersion: 1\n"), 1, "without a name");
+        assert_eq!(line("Package:\nVersion: 1\n"), 1, "without a name");
+        assert_eq!(line("Package: a\nVersion: 1\nPackage: b\nVersion: 1\n"), 3, "the line between is lost");
+        assert_eq!(line("Package: a\nVersion: 1\n\n<!DOCTYPE html>\n"), 4);
+        assert_eq!(line("<a href=\"http://x\">\n"), 1);
+        assert_eq!(line(" y\nPackage: a\nVersion: 1\n"), 1, "what does it continue?");
+        assert_eq!(
+            line(&format!("Package: a\nVersion: 1\n\n{}", "\0".repeat(4096))),
+            4,
+            "blocks that were never written"
+        );
     }
 
     #[test]

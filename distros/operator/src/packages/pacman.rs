@@ -1,21 +1,42 @@
 //! pacman's local database: a folder a package, with `desc` and `files`.
 
-use super::{Budget, Entry, MAX_BYTES, without_version};
+use super::{Budget, Damage, Entry, MAX_BYTES, QueryError, ends_with_a_line, without_version};
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
 
 const LOCAL: &str = "/var/lib/pacman/local";
 
-pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, RootError> {
+pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, QueryError> {
     let mut entries = Vec::new();
-    for (_, desc) in folders(root)? {
-        entries.push(Entry {
-            name: field(&desc, "NAME").into_iter().next().unwrap_or_default(),
-            version: field(&desc, "VERSION").into_iter().next().unwrap_or_default(),
-            provides: field(&desc, "PROVIDES").iter().map(|p| without_version(p).to_owned()).collect(),
-        });
+    for (folder, desc) in folders(root)? {
+        entries.push(entry(&desc).map_err(|damage| damage.of(root, &folder.join("desc")))?);
     }
     Ok(entries)
+}
+
+fn entry(desc: &str) -> Result<Entry, Damage> {
+    let mut within = false;
+    for (line, number) in desc.lines().zip(1..) {
+        let is_head = line.len() > 2 && line.starts_with('%') && line.ends_with('%');
+        if !within && !line.is_empty() && !is_head {
+            return Err(Damage { line: number, what: "expected the head of a section, `%NAME%`" });
+        }
+        within = !line.is_empty();
+    }
+    ends_with_a_line(desc)?;
+    let lines = desc.lines().count();
+    if within {
+        return Err(Damage { line: lines, what: "the file ends within a section" });
+    }
+    let of = |name: &str| {
+        let value = field(desc, name).into_iter().next();
+        value.ok_or(Damage { line: lines.max(1), what: "the file ends without `%NAME%` or `%VERSION%`" })
+    };
+    Ok(Entry {
+        name: of("NAME")?,
+        version: of("VERSION")?,
+        provides: field(desc, "PROVIDES").iter().map(|p| without_version(p).to_owned()).collect(),
+    })
 }
 
 pub(super) fn owner(root: &Root, paths: &[String]) -> Result<Option<String>, RootError> {
@@ -53,4 +74,22 @@ fn field(text: &str, name: &str) -> Vec<String> {
     let head = format!("%{name}%");
     let after = text.lines().skip_while(|l| *l != head).skip(1);
     after.take_while(|l| !l.is_empty()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_pacman_would_not_write_is_damage() {
+        let sound = "%NAME%\na\n\n%VERSION%\n1-1\n\n%DESC%\n\n%PROVIDES%\nb=1\n%c%\n\n";
+        assert_eq!(entry(sound).unwrap().name, "a");
+        let line = |text: &str| entry(text).unwrap_err().line;
+        assert_eq!(line(&sound[..sound.len() - 1]), 11, "cut off within a section");
+        assert_eq!(line(&sound[..sound.len() - 3]), 11, "cut off within a line");
+        assert_eq!(line("%NAME%\na\n\n"), 3, "cut off before its version");
+        assert_eq!(line("%VERSION%\n1-1\n\n"), 3, "without a name");
+        assert_eq!(line("%NAME%\na\n\n<html>\n"), 4);
+        assert_eq!(line(""), 1);
+    }
 }

@@ -37,7 +37,12 @@ fn packages(root: &Root) -> Result<Vec<(PathBuf, Entry)>, RootError> {
     let mut found = Vec::new();
     for category in root.list(Path::new(FOLDER))? {
         let folder = Path::new(FOLDER).join(&category);
-        for name in root.list(&folder).unwrap_or_default() {
+        let names = match root.list(&folder) {
+            // A file beside the categories.
+            Err(error) if error.is_missing() => continue,
+            names => names?,
+        };
+        for name in names {
             if let Some((package, version)) = split(&name) {
                 let entry = Entry {
                     name: format!("{category}/{package}"),

@@ -14,12 +14,19 @@ const WITHIN: Duration = Duration::from_secs(60);
 const FORMAT: &str = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\\n";
 
 /// Where the database is: its own folder on older systems, below /usr on image-based and newer ones.
-pub(crate) fn folder(root: &Root) -> Option<PathBuf> {
-    let files = ["rpmdb.sqlite", "Packages", "Packages.db"];
-    ["/var/lib/rpm", "/usr/lib/sysimage/rpm"]
-        .iter()
-        .map(PathBuf::from)
-        .find(|folder| files.iter().any(|file| root.metadata(&folder.join(file)).is_some()))
+///
+/// # Errors
+///
+/// That one of them cannot be looked into.
+pub(crate) fn folder(root: &Root) -> Result<Option<PathBuf>, RootError> {
+    for folder in ["/var/lib/rpm", "/usr/lib/sysimage/rpm"].map(PathBuf::from) {
+        for file in ["rpmdb.sqlite", "Packages", "Packages.db"] {
+            if root.look(&folder.join(file))?.is_some() {
+                return Ok(Some(folder));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// A database that can be asked.
@@ -35,7 +42,7 @@ impl Database {
     /// The running system's own, or a copy of another root's.
     pub(super) fn of(root: &Root) -> Result<Database, QueryError> {
         let none = || QueryError::NoRpm(root.path().to_owned());
-        let rpm = Root::default().which("rpm").ok_or_else(none)?;
+        let rpm = Root::default().which("rpm")?.ok_or_else(none)?;
         let copy = if root.is_running_system() { None } else { Some(copy(root)?) };
         Ok(Database { root: root.path().to_owned(), rpm, copy })
     }
@@ -88,7 +95,7 @@ impl Database {
 
 /// The database's files in a folder of nobody's.
 fn copy(root: &Root) -> Result<tempfile::TempDir, QueryError> {
-    let from = folder(root).unwrap_or_else(|| PathBuf::from("/var/lib/rpm"));
+    let from = folder(root)?.unwrap_or_else(|| PathBuf::from("/var/lib/rpm"));
     let copied = tempfile::Builder::new().prefix("kata-osinfo-").tempdir();
     let to = copied.map_err(|source| RootError::Read { path: std::env::temp_dir(), source })?;
     let failed = |source: io::Error| RootError::Read { path: to.path().to_owned(), source };
@@ -106,7 +113,7 @@ fn copy(root: &Root) -> Result<tempfile::TempDir, QueryError> {
         let path = from.join(&name);
         // Locks and shared memory of whoever has it open; what they are about is in the other files.
         let passing = name.starts_with('.') || name.starts_with("__db.") || name.ends_with("-shm");
-        if passing || !root.has_file(&path) {
+        if passing || !root.has_file(&path)? {
             continue;
         }
         let bytes = root.read(&path, left)?;

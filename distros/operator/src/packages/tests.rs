@@ -26,7 +26,7 @@ fn pacmans_database_is_read() {
         ),
         ("var/lib/pacman/local/qemu-base-9.1-1/files", "%FILES%\nusr/\nusr/bin/qemu-system-x86_64\n\n%BACKUP%\n"),
     ]);
-    let packages = Packages::read(&root).unwrap();
+    let packages = Packages::read(&root, None).unwrap();
     assert_eq!(packages.format(), Format::Pacman);
     for name in ["qemu-base", "qemu", "qemu-headless"] {
         assert_eq!(one(&packages.installed(name).unwrap()), ("qemu-base", "9.1-1"));
@@ -43,7 +43,7 @@ fn apks_and_portages_databases_are_read() {
         "lib/apk/db/installed",
         "C:Q1x=\nP:qemu-system-x86_64\nV:9.1.2-r1\np:cmd:qemu-system-x86_64=9.1 so:x=1\nF:usr\nF:usr/bin\nR:qemu-system-x86_64\n\nP:b\nV:1\n",
     )]);
-    let packages = Packages::read(&root_apk).unwrap();
+    let packages = Packages::read(&root_apk, None).unwrap();
     assert_eq!(packages.format(), Format::Apk);
     assert_eq!(one(&packages.installed("qemu-system-x86_64").unwrap()).1, "9.1.2-r1");
     let owner = packages.owner(Path::new("/usr/bin/qemu-system-x86_64")).unwrap().unwrap();
@@ -53,7 +53,7 @@ fn apks_and_portages_databases_are_read() {
         "var/db/pkg/app-emulation/qemu-9.1.2-r1/CONTENTS",
         "dir /usr/bin\nobj /usr/bin/qemu-system-x86_64 0123 1700000000\nsym /usr/bin/qemu-kvm -> qemu-system-x86_64 1700000000\n",
     )]);
-    let packages = Packages::read(&root_portage).unwrap();
+    let packages = Packages::read(&root_portage, None).unwrap();
     for name in ["qemu", "app-emulation/qemu"] {
         assert_eq!(one(&packages.installed(name).unwrap()), ("app-emulation/qemu", "9.1.2-r1"));
     }
@@ -67,7 +67,7 @@ fn apks_and_portages_databases_are_read() {
 fn dpkg_answers_as_its_own_tool_does() {
     let query = Path::new("/usr/bin/dpkg-query");
     let root = Root::default();
-    let packages = Packages::read(&root).unwrap();
+    let packages = Packages::read(&root, None).unwrap();
     let ask = |arguments: &[&str]| {
         let finished = crate::process::Invocation::new(query, arguments).run(std::time::Duration::from_secs(60), None);
         finished.unwrap().stdout
@@ -84,8 +84,73 @@ fn dpkg_answers_as_its_own_tool_does() {
     assert_eq!(packages.entries.len(), all);
 }
 
+/// A Fedora with a folder of dpkg's for its tools, a container's leftovers: the record says whose system it is.
+#[test]
+fn a_known_systems_database_is_its_package_managers() {
+    let (dir, root) = root(&[
+        ("var/lib/dpkg/status", ""),
+        ("lib/apk/db/installed", "P:qemu\nV:9\n"),
+        ("var/lib/pacman/local/qemu-1-1/desc", "%NAME%\nqemu\n\n%VERSION%\n1-1\n\n"),
+    ]);
+    let read = |manager| Packages::read(&root, manager);
+    for (manager, format, version) in [
+        (Some(PackageManager::Apk), Format::Apk, Some("9")),
+        (Some(PackageManager::Pacman), Format::Pacman, Some("1-1")),
+        (Some(PackageManager::Apt), Format::Dpkg, None),
+        (None, Format::Dpkg, None),
+    ] {
+        let packages = read(manager).unwrap();
+        assert_eq!(packages.format(), format, "{manager:?}");
+        let found = packages.installed("qemu").unwrap();
+        assert_eq!(found.first().map(|i| i.version.as_str()), version, "{manager:?}");
+    }
+    let none = [PackageManager::Dnf, PackageManager::Yum, PackageManager::Zypper, PackageManager::Nix];
+    for manager in none.into_iter().chain([PackageManager::Emerge]) {
+        assert!(matches!(read(Some(manager)), Err(QueryError::NoDatabase(_))), "{manager:?}");
+    }
+    // Its own, which nothing here can read, and not the other one that can be.
+    std::fs::create_dir_all(dir.path().join("usr/lib/sysimage/rpm")).unwrap();
+    std::fs::write(dir.path().join("usr/lib/sysimage/rpm/rpmdb.sqlite"), "damaged").unwrap();
+    match read(Some(PackageManager::Dnf)) {
+        Ok(packages) => assert_eq!(packages.format(), Format::Rpm),
+        Err(error) => assert!(matches!(error, QueryError::NoRpm(_)), "{error}"),
+    }
+}
+
+#[test]
+fn damage_is_told_with_file_and_line() {
+    let sound = "Package: a\nStatus: install ok installed\nVersion: 1\n\n";
+    let (dir, root) = root(&[("var/lib/dpkg/status", sound)]);
+    let told = || Packages::read(&root, None).map(|p| p.entries.len()).map_err(|e| e.to_string());
+    assert_eq!(told(), Ok(1));
+    let write = |path: &str, text: &str| {
+        let file = dir.path().join(path);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    };
+    // As dpkg leaves it while it runs: the next is not whole yet.
+    write("var/lib/dpkg/updates/0000", &sound.replace("Package: a", "Package: b"));
+    write("var/lib/dpkg/updates/tmp.i", "#padding\n#padd");
+    assert_eq!(told(), Ok(2));
+    // A package's own description, which need not end with a line.
+    write("var/lib/dpkg/status.d/c", "Package: c\nVersion: 3\nDescription: c");
+    write("var/lib/dpkg/status.d/c.md5sums", "0123  usr/bin/c\n");
+    assert_eq!(told(), Ok(3));
+    for (file, text, line) in [
+        ("var/lib/dpkg/updates/0000", "Package: b\nVersi", 2),
+        ("var/lib/dpkg/status.d/c", "c is here\n", 1),
+        ("var/lib/dpkg/status", "Package: a\nVersion: 1\n\n<html>\n", 4),
+    ] {
+        write(file, text);
+        let expected = format!("{}:{line}: the package database is damaged: ", root.path().join(file).display());
+        let told = told().unwrap_err();
+        assert!(told.starts_with(&expected), "{told}");
+        std::fs::remove_file(dir.path().join(file)).unwrap();
+    }
+}
+
 #[test]
 fn a_root_without_packages_says_so() {
     let (_dir, root) = root(&[("etc/hostname", "x")]);
-    assert!(Packages::read(&root).unwrap_err().to_string().contains("no package database"));
+    assert!(Packages::read(&root, None).unwrap_err().to_string().contains("no package database"));
 }

@@ -84,19 +84,21 @@ fn planned(
     version: KataVersion,
 ) -> Result<Configuration, Stop> {
     let release = claims.in_use();
-    let mut found = Found::gather(root, &release);
+    let kernel = claims.brought.get("kernel").unwrap_or(&claims.vmlinuz).clone();
+    let guest = Guest::Own { kernel: Some(kernel), initrd: kata.initrd.clone() };
+    let mut found = Found::gather(root, &release, &guest)
+        .map_err(|e| Stop::error(format!("looking for what Kata {} needs: {e}", kata.version)))?;
     // Which of the two daemons it is would decide before it has been tried.
     if let Some(daemon) = &mut found.daemon {
         daemon.flavour = Flavour::Unknown;
     }
-    let kernel = claims.brought.get("kernel").unwrap_or(&claims.vmlinuz).clone();
     let inputs = Inputs {
         release: &release,
         verified: &[],
         profile,
         kata: version,
         found: &found,
-        guest: &Guest::Own { kernel: Some(kernel), initrd: kata.initrd.clone() },
+        guest: &guest,
         emulated: kata.emulated,
         force: true,
     };
@@ -136,7 +138,8 @@ fn took_effect(root: &Root, merged: &Merged, settings: &[Setting]) -> Result<(),
         let file = n.file.map(|file| file.display().to_string()).unwrap_or_default();
         format!("{} is {} by {file}, not {}", n.key, n.found.unwrap_or_default(), n.wanted)
     });
-    let problems = merged.problems().iter().cloned().chain(merged.missing_files(root));
+    let missing = merged.missing_files(root).map_err(|e| Stop::error(format!("looking for Kata's files: {e}")))?;
+    let problems = merged.problems().iter().cloned().chain(missing);
     let wrong: Vec<String> = differs.chain(problems.map(|p| format!("{}: {}", p.file.display(), p.message))).collect();
     if wrong.is_empty() {
         return Ok(());

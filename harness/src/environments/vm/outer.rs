@@ -127,7 +127,7 @@ impl Outer {
         let version = version.ok_or_else(|| OuterError::NoPackage { image: name() })?;
         let accelerator = Accelerator::Tcg { why: "KVM was not tried".to_owned() };
         let outer = Outer { tree: image.rootfs(), release: release()?, version, accelerator, _hold: hold };
-        match Root::new(&outer.tree)?.is_program(Path::new(PROGRAM)) {
+        match Root::new(&outer.tree)?.is_program(Path::new(PROGRAM))? {
             true => Ok(outer),
             false => Err(OuterError::NoProgram { image: name() }),
         }

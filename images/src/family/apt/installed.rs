@@ -1,23 +1,32 @@
 //! What is installed in a tree by dpkg: exact versions, the suites that they came from, and who owns a path.
 
 use super::programs;
-use crate::error::Failure;
+use crate::error::{Cause, Failure};
 use crate::manifest::{Owner, Package, PackageOrigin};
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::tree;
-use operator::packages::dpkg;
+use operator::packages::{QueryError, dpkg};
 use root::Root;
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 
 /// All installed packages, sorted by name and architecture.
 pub(crate) fn packages(tree: &Path) -> Result<Vec<Package>, Failure> {
-    let found = dpkg::installed(&tree::open(tree)?).map_err(tree::failed)?;
+    let found = dpkg::installed(&tree::open(tree)?).map_err(unread)?;
     let package = |p: dpkg::Package| Package { name: p.name, version: p.version, arch: p.arch, source: p.source };
     let mut all: Vec<Package> = found.into_iter().map(package).collect();
     all.sort_by(|a, b| (&a.name, &a.arch).cmp(&(&b.name, &b.arch)));
     Ok(all)
+}
+
+/// That dpkg's database cannot be read, or is damaged.
+fn unread(error: QueryError) -> Failure {
+    match error {
+        QueryError::Read(error) => tree::failed(error),
+        error => Cause::Io { context: "in the release's tree".to_owned(), source: io::Error::other(error) }.into(),
+    }
 }
 
 /// The suites that offer the installed versions of these packages, by these lists.
@@ -79,7 +88,8 @@ pub(crate) fn owners(tree: &Path, paths: &[String]) -> Vec<Owner> {
     let found = root.as_ref().and_then(|root| dpkg::owners(root, &inside).ok());
     let packages = found.unwrap_or_else(|| vec![None; paths.len()]);
     let resolved = |path: &Path| {
-        let root = root.as_ref().filter(|root| root.metadata(path).is_some())?;
+        // Nobody but root reads a tree here, so that what cannot be looked at is not there.
+        let root = root.as_ref().filter(|root| root.look(path).is_ok_and(|found| found.is_some()))?;
         Some(root.resolve(path).ok()?.display().to_string())
     };
     paths

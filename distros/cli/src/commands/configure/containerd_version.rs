@@ -1,6 +1,7 @@
 //! Which version a machine's containerd has.
 
 use model::diagnostic::printable;
+use model::package_manager::PackageManager;
 use operator::configure::ContainerdConfig;
 use operator::packages::Packages;
 use operator::process::Invocation;
@@ -12,7 +13,12 @@ use std::time::Duration;
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// Given; else that of the package that owns the program; else, on the running system alone, what the program says.
-pub(super) fn find(root: &Root, given: Option<&str>, place: &ContainerdConfig) -> anyhow::Result<Option<(u32, u32)>> {
+pub(super) fn find(
+    root: &Root,
+    manager: PackageManager,
+    given: Option<&str>,
+    place: &ContainerdConfig,
+) -> anyhow::Result<Option<(u32, u32)>> {
     if let Some(given) = given {
         let version: model::kata_version::KataVersion = given
             .parse()
@@ -20,9 +26,9 @@ pub(super) fn find(root: &Root, given: Option<&str>, place: &ContainerdConfig) -
         return Ok(Some((version.major, version.minor)));
     }
     // Those of Kubernetes' distributions are in no search path.
-    let program = root.which("containerd").filter(|_| place.is_standard());
+    let program = if place.is_standard() { root.which("containerd")? } else { None };
     let Some(program) = program else { return Ok(None) };
-    let owner = Packages::read(root).ok().and_then(|packages| packages.owner(&program).ok().flatten());
+    let owner = Packages::read(root, Some(manager)).ok().and_then(|packages| packages.owner(&program).ok().flatten());
     if let Some(owner) = owner {
         // `1:2.1.3-1`, `1.7.24~ds1-6`
         return Ok(owner.version.split(':').next_back().and_then(major_minor));
@@ -84,7 +90,8 @@ mod tests {
         };
         write("usr/bin/containerd", "no program that could be run");
         let root = Root::new(dir.path()).unwrap();
-        let said = |given| find(&root, given, &find_containerd_config(&root, None).unwrap()).unwrap();
+        let apt = PackageManager::Apt;
+        let said = |given| find(&root, apt, given, &find_containerd_config(&root, None).unwrap()).unwrap();
         assert_eq!(said(None), None);
         write("var/lib/dpkg/info/containerd.io.list", "/usr/bin/containerd\n");
         for (version, expected) in [("1:2.1.3-1", (2, 1)), ("1.7.24~ds1-6+b4", (1, 7))] {
@@ -97,6 +104,6 @@ mod tests {
         let theirs =
             find_containerd_config(&root, Some(Path::new("/var/lib/rancher/k3s/agent/etc/containerd/config.toml")))
                 .unwrap();
-        assert_eq!(find(&root, None, &theirs).unwrap(), None);
+        assert_eq!(find(&root, apt, None, &theirs).unwrap(), None);
     }
 }

@@ -1,11 +1,11 @@
 //! Where a machine's containerd reads its configuration: the distributions of Kubernetes bring one of their own.
 
 use super::super::runtime_files::HandlerError;
-use root::Root;
+use root::{Root, RootError};
 use std::path::{Path, PathBuf};
 
 /// Where containerd itself looks.
-const STANDARD: &str = "/etc/containerd/config.toml";
+pub(super) const STANDARD: &str = "/etc/containerd/config.toml";
 
 /// One containerd's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,13 +40,14 @@ impl ContainerdConfig {
         self.owner == "containerd"
     }
 
-    fn new(root: &Root, main: &Path) -> ContainerdConfig {
+    fn new(root: &Root, main: &Path) -> Result<ContainerdConfig, RootError> {
         let owner = DISTRIBUTIONS.iter().find(|(_, path)| Path::new(path) == main).map_or("containerd", |(o, _)| o);
         let beside = |name: &str| main.with_file_name("").join(name);
-        let text = || root.utf8_if_any(main).ok().flatten().unwrap_or_default();
+        // What is no text is told by whoever reads it in earnest.
+        let text = root.text_if_any(main)?.unwrap_or_default();
         let (folder, rebuilt) = match owner {
             "k3s" | "rke2" => {
-                let new = text()
+                let new = text
                     .parse::<toml_edit::DocumentMut>()
                     .is_ok_and(|d| d.get("version").and_then(toml_edit::Item::as_integer).is_some_and(|v| v >= 3));
                 let name = if new { "config-v3.toml" } else { "config.toml" };
@@ -61,12 +62,12 @@ impl ContainerdConfig {
             "k0s" => {
                 let folder = beside("containerd.d");
                 let advice = "k0s rebuilds it at each start: restart k0s, so that it imports containerd.d";
-                let own = text().lines().next() == Some(K0S_OWN);
+                let own = text.lines().next() == Some(K0S_OWN);
                 (folder, own.then(|| advice.to_owned()))
             }
             _ => (beside("conf.d"), None),
         };
-        ContainerdConfig { owner, main: main.to_owned(), drop_in: folder.join("50-kata-osinfo.toml"), rebuilt }
+        Ok(ContainerdConfig { owner, main: main.to_owned(), drop_in: folder.join("50-kata-osinfo.toml"), rebuilt })
     }
 
     /// Up to 1.35 k0s joins the files of `containerd.d` itself, for the containerd 1.7 that it brings.
@@ -74,26 +75,40 @@ impl ContainerdConfig {
         let folder = self.drop_in.with_file_name("").display().to_string();
         self.owner == "k0s" && self.rebuilt.is_some() && !imports.iter().any(|i| i.starts_with(&folder))
     }
+
+    /// A main file that says what such a distribution makes of its own.
+    pub(super) fn joined(&self) -> String {
+        format!("version = 2\nimports = [\"{}\"]\n", self.drop_in.with_file_name("*.toml").display())
+    }
 }
 
 /// All that are there.
-pub(super) fn present(root: &Root) -> Vec<ContainerdConfig> {
-    let mains = DISTRIBUTIONS.iter().map(|(_, main)| *main).chain([STANDARD]);
-    mains.map(Path::new).filter(|main| root.has_file(main)).map(|main| ContainerdConfig::new(root, main)).collect()
+///
+/// # Errors
+///
+/// That a folder on the way to one cannot be looked into, or the file cannot be read.
+pub(super) fn present(root: &Root) -> Result<Vec<ContainerdConfig>, RootError> {
+    let mut present = Vec::new();
+    for main in DISTRIBUTIONS.iter().map(|(_, main)| *main).chain([STANDARD]).map(Path::new) {
+        if root.has_file(main)? {
+            present.push(ContainerdConfig::new(root, main)?);
+        }
+    }
+    Ok(present)
 }
 
 /// The one that is named, else the one that is there, else containerd's own.
 ///
 /// # Errors
 ///
-/// That there are several.
+/// That there are several, or that one cannot be read or looked for.
 pub fn find_containerd_config(root: &Root, named: Option<&Path>) -> Result<ContainerdConfig, HandlerError> {
     if let Some(main) = named {
-        return Ok(ContainerdConfig::new(root, main));
+        return Ok(ContainerdConfig::new(root, main)?);
     }
-    let mut present = present(root);
+    let mut present = present(root)?;
     match present.len() {
-        0 => Ok(ContainerdConfig::new(root, Path::new(STANDARD))),
+        0 => Ok(ContainerdConfig::new(root, Path::new(STANDARD))?),
         1 => Ok(present.remove(0)),
         _ => Err(HandlerError::Several(present.into_iter().map(|p| p.main.display().to_string()).collect())),
     }

@@ -24,10 +24,18 @@ impl Files<'_> {
         }
     }
 
-    /// The names in a folder, sorted; none where it cannot be listed.
-    pub(super) fn names(&self, folder: &Path) -> Vec<String> {
-        let Ok(resolved) = self.root.resolve_new(folder) else { return Vec::new() };
-        let mut names: BTreeSet<String> = self.root.list(folder).unwrap_or_default().into_iter().collect();
+    /// The names in a folder, sorted; none where there is no folder.
+    ///
+    /// # Errors
+    ///
+    /// That it cannot be listed.
+    pub(super) fn names(&self, folder: &Path) -> Result<Vec<String>, RootError> {
+        let listed = self.root.resolve_new(folder).and_then(|resolved| Ok((resolved, self.root.list(folder)?)));
+        let (resolved, listed) = match listed {
+            Err(error) if !error.is_unreadable() => return Ok(Vec::new()),
+            listed => listed?,
+        };
+        let mut names: BTreeSet<String> = listed.into_iter().collect();
         for (path, text) in self.replaced.iter().filter(|(p, _)| p.parent() == Some(&resolved)) {
             let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
             match text {
@@ -35,10 +43,12 @@ impl Files<'_> {
                 None => names.remove(name),
             };
         }
-        names.into_iter().collect()
+        Ok(names.into_iter().collect())
     }
 
+    /// What cannot be looked at counts as there: whoever reads it is told why it cannot be read.
     pub(super) fn is_there(&self, path: &Path) -> bool {
-        self.text(path).is_ok_and(|t| t.is_some()) || self.root.metadata(path).is_some_and(|m| !m.is_file())
+        let is_none_or_a_file = |path| self.root.look(path).is_ok_and(|found| found.is_none_or(|m| m.is_file()));
+        self.text(path).is_ok_and(|t| t.is_some()) || !is_none_or_a_file(path)
     }
 }

@@ -1,6 +1,7 @@
 //! The patterns in containerd's `imports`: those of Go's `path/filepath`, in which a leading dot is like any character.
 
 use super::files::Files;
+use root::RootError;
 use std::path::{Component, Path, PathBuf};
 
 /// More than anybody's configuration has; what follows is not looked at.
@@ -27,25 +28,30 @@ impl Token {
 }
 
 /// The files that a pattern matches, by the order of their names; `None` where it is not a pattern.
-pub(super) fn glob(files: &Files<'_>, pattern: &Path) -> Option<Vec<PathBuf>> {
+///
+/// # Errors
+///
+/// That a folder cannot be listed.
+pub(super) fn glob(files: &Files<'_>, pattern: &Path) -> Result<Option<Vec<PathBuf>>, RootError> {
     let mut found = vec![PathBuf::from("/")];
     for component in pattern.components() {
         let Component::Normal(part) = component else { continue };
-        let part = part.to_str()?;
+        let Some(part) = part.to_str() else { return Ok(None) };
         if !part.contains(['*', '?', '[', '\\']) {
             found.iter_mut().for_each(|folder| folder.push(part));
             continue;
         }
-        let tokens = tokens(part)?;
-        let matching = |folder: &PathBuf| {
-            let names = files.names(folder);
-            let names = names.into_iter().filter(|n| matches(&tokens, n));
-            names.map(|n| folder.join(n)).collect::<Vec<_>>()
-        };
-        found = found.iter().flat_map(matching).take(MAX_MATCHES).collect();
+        let Some(tokens) = tokens(part) else { return Ok(None) };
+        let mut matching = Vec::new();
+        for folder in &found {
+            let left = MAX_MATCHES - matching.len();
+            let names = files.names(folder)?.into_iter().filter(|n| matches(&tokens, n));
+            matching.extend(names.take(left).map(|n| folder.join(n)));
+        }
+        found = matching;
     }
     found.retain(|path| files.is_there(path));
-    Some(found)
+    Ok(Some(found))
 }
 
 fn tokens(pattern: &str) -> Option<Vec<Token>> {

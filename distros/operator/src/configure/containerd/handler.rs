@@ -96,6 +96,7 @@ pub(super) fn settings(plugin: &str, handler: &Map<String, Value>) -> Vec<Settin
     all
 }
 
-fn setting(table: &[&str], key: &str, value: Value) -> Setting {
+/// A key of a table, with its value.
+pub(super) fn setting(table: &[&str], key: &str, value: Value) -> Setting {
     Setting { table: table.iter().map(|t| (*t).to_owned()).collect(), key: key.to_owned(), value, why: String::new() }
 }

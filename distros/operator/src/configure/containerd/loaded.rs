@@ -186,10 +186,10 @@ fn resolve(files: &Files<'_>, parent: &Path, import: &str, loading: Loading) -> 
         return Ok(vec![beside]);
     }
     let wrong = || LoadError::Pattern { path: parent.to_owned(), import: import.to_owned() };
-    let mut found = glob(files, &beside).ok_or_else(wrong)?;
+    let mut found = glob(files, &beside)?.ok_or_else(wrong)?;
     // Up to some 1.7 a relative pattern starts where containerd runs: a service at the root.
     if loading == Loading::Replaces && !import.starts_with('/') {
-        found.extend(glob(files, &clean(&Path::new("/").join(import))).ok_or_else(wrong)?);
+        found.extend(glob(files, &clean(&Path::new("/").join(import)))?.ok_or_else(wrong)?);
     }
     Ok(found)
 }

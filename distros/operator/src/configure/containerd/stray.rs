@@ -10,6 +10,7 @@ use super::config::present;
 use super::handler::{Wanted, proven, settings};
 use super::imports;
 use super::loaded::{GRPC, RUNTIME};
+use super::migrated::{without_unset, without_unset_keys};
 use root::{Root, RootError};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -18,13 +19,14 @@ use toml_edit::{DocumentMut, Item};
 /// Our drop-ins and our keys in the files that containerds read first, and what may be ours; a main file stands behind
 /// the drop-in that it imports.
 ///
-/// A handler is ours where it is to the letter what this program writes, for a configuration that it has left a mark at.
+/// A handler is ours where it is to the letter what this program writes, for a configuration that it has left a mark at;
+/// keys that say nothing are those that `containerd config migrate` writes out.
 pub(in super::super) fn strays(
     root: &Root,
     marked: &dyn Fn(&Path) -> bool,
 ) -> Result<(Vec<Change>, Vec<Kept>), RootError> {
     let (mut changes, mut kept) = (Vec::new(), Vec::new());
-    for place in present(root) {
+    for place in present(root)? {
         let main = root.resolve_new(&place.main)?;
         let path = root.resolve_new(&place.drop_in)?;
         let drop_in = root.utf8_if_any(&path)?.filter(|text| says_it_is_ours(text));
@@ -39,6 +41,7 @@ pub(in super::super) fn strays(
             true => format!("imports = [{}]\n", toml_edit::Value::from(import)),
             false => String::new(),
         };
+        let mut bare = text.clone();
         for plugin in [GRPC, RUNTIME] {
             let Some(handler) = handler(&document, plugin) else { continue };
             let text = |value: Option<&Value>| value.and_then(Value::as_str).map(PathBuf::from).unwrap_or_default();
@@ -47,8 +50,11 @@ pub(in super::super) fn strays(
                 continue;
             }
             let wanted = proven(Wanted { shim: &shim, config: &config, version: None });
-            match Value::Object(wanted.clone()) == handler {
-                true => ours = edited(&ours, &settings(plugin, &wanted)).unwrap_or(ours),
+            match Value::Object(wanted.clone()) == without_unset_keys(&handler) {
+                true => {
+                    ours = edited(&ours, &settings(plugin, &wanted)).unwrap_or(ours);
+                    bare = without_unset(&bare, plugin).unwrap_or(bare);
+                }
                 false => kept.push(Kept {
                     path: main.clone(),
                     why: format!("its handler {NAME} is ours in part at most: what it said before is not known"),
@@ -57,7 +63,7 @@ pub(in super::super) fn strays(
         }
         changes.extend(drop_in.map(|after| Change { path, before: None, after }));
         if !ours.is_empty() {
-            match take_back(&text, Some(""), &ours, false) {
+            match take_back(&bare, Some(""), &ours, false) {
                 Ok(taken) => changes.push(Change { path: main, before: taken.text, after: text }),
                 Err(error) => kept.push(Kept { path: main, why: error.to_string() }),
             }

@@ -154,6 +154,7 @@ pub(super) fn set_by<'a>(files: &'a [File], key: &[&str]) -> Option<(&'a Path, O
     })
 }
 
-fn line_in(files: &[File], file: &Path, key: &[&str]) -> Option<usize> {
+/// The line of a file, from 1, where a key is set.
+pub(super) fn line_in(files: &[File], file: &Path, key: &[&str]) -> Option<usize> {
     files.iter().find(|f| f.path == file)?.line(key)
 }

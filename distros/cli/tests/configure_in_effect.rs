@@ -1,0 +1,285 @@
+//! `check --all` tells what keeps that which was configured from having an effect, and nothing else.
+
+mod machine;
+
+use machine::{BASE, Machine};
+
+const MAIN: &str = "m/etc/containerd/config.toml";
+const CONF_D: &str = "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n";
+const V2: &str = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"registry.example/two:1\"\n";
+const KATA: [&str; 5] = ["configure", "--profile", "go-3.29", "--kata-version", "3.30.0"];
+
+/// What was done since, and what is told of it.
+type Cause = (&'static str, fn(&Machine), &'static str);
+
+/// A machine with a main file of containerd's, on which a handler was written.
+fn with_handler(main: &str, version: &str) -> Machine {
+    let machine = Machine::new();
+    machine.file(MAIN, main);
+    let call = [&KATA[..], &["--handler", "containerd", "--containerd-version", version]].concat();
+    let output = machine.run(&call);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    machine
+}
+
+fn tell(machine: &Machine, causes: &[Cause]) {
+    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    for (name, cause, expected) in causes {
+        let machine = machine.copy();
+        cause(&machine);
+        let told = machine.told_by_check();
+        assert!(told.iter().any(|t| t.starts_with(expected)), "{name}: {told:?}");
+        let quiet = machine.run(&["check", "--all", "--quiet"]);
+        assert!(quiet.stdout.contains(&format!("configured: {expected}")), "{name}: {}", quiet.stdout);
+        assert_eq!(quiet.code, 1, "{name}");
+    }
+}
+
+fn replace(machine: &Machine, file: &str, from: &str, to: &str) {
+    let text = machine.read(file);
+    assert!(text.contains(from), "{text}");
+    machine.file(file, &text.replace(from, to));
+}
+
+#[test]
+fn what_undoes_an_edit_of_containerds_file_is_told() {
+    let machine = with_handler(V2, "1.7");
+    tell(
+        &machine,
+        &[
+            (
+                "the handler is gone",
+                |m| m.file(MAIN, "version = 2\n# Made anew.\n"),
+                "/etc/containerd/config.toml: handler kata is not there any more",
+            ),
+            (
+                "CRI is disabled",
+                |m| m.file(MAIN, &format!("disabled_plugins=[\"io.containerd.grpc.v1.cri\"]\n{}", m.read(MAIN))),
+                "/etc/containerd/config.toml:1: disabled_plugins has containerd's CRI plugin",
+            ),
+            (
+                "another configuration",
+                |m| replace(m, MAIN, "ConfigPath = \"/opt", "ConfigPath = \"/mine"),
+                "/etc/containerd/config.toml:12: handler kata: options.ConfigPath is \"/mine/kata/",
+            ),
+            (
+                "another shim",
+                |m| replace(m, MAIN, "runtime_path = \"/opt", "runtime_path = \"/mine"),
+                "/etc/containerd/config.toml:7: handler kata: runtime_path is \"/mine/kata/",
+            ),
+            (
+                "another type",
+                |m| replace(m, MAIN, "\"io.containerd.kata.v2\"", "\"io.containerd.runc.v2\""),
+                "/etc/containerd/config.toml:6: handler kata: runtime_type is \"io.containerd.runc.v2\"",
+            ),
+            (
+                "an imported file replaces the section",
+                |m| {
+                    replace(m, MAIN, "version = 2\n", "version = 2\nimports = [\"/etc/containerd/two.toml\"]\n");
+                    m.file("m/etc/containerd/two.toml", V2);
+                },
+                "/etc/containerd/config.toml: handler kata is not there any more",
+            ),
+            (
+                "an import is missing",
+                |m| replace(m, MAIN, "version = 2\n", "version = 2\nimports = [\"/etc/nowhere.toml\"]\n"),
+                "/etc/containerd/config.toml: containerd would not start: /etc/nowhere.toml is imported and is not there",
+            ),
+            (
+                "it was migrated",
+                |m| m.file(MAIN, include_str!("fixtures/containerd/migrated-by-2.1.9.toml")),
+                "/etc/containerd/config.toml:86: handler kata is not where kata-osinfo wrote it",
+            ),
+            (
+                "it was migrated, and the handler is gone",
+                |m| m.file(MAIN, "version = 3\n"),
+                "/etc/containerd/config.toml: handler kata is not there any more",
+            ),
+            ("it is no TOML", |m| m.file(MAIN, "version = [\n"), "/etc/containerd/config.toml: containerd would not"),
+            (
+                "the file is gone",
+                |m| std::fs::remove_file(m.path(MAIN)).expect("removed"),
+                "/etc/containerd/config.toml: kata-osinfo wrote it, and it is gone",
+            ),
+            ("it is as before", |m| m.file(MAIN, V2), "/etc/containerd/config.toml: it is again as it was before"),
+        ],
+    );
+}
+
+#[test]
+fn what_undoes_a_drop_in_of_containerds_is_told() {
+    let machine = with_handler(CONF_D, "2.1");
+    tell(
+        &machine,
+        &[
+            (
+                "a later drop-in",
+                |m| {
+                    let ours = m.read("m/etc/containerd/conf.d/50-kata-osinfo.toml");
+                    let theirs = ours.replace("/opt/kata/share", "/theirs");
+                    m.file("m/etc/containerd/conf.d/kata-deploy.toml", &theirs);
+                },
+                "/etc/containerd/conf.d/kata-deploy.toml:11: handler kata: options.ConfigPath is \"/theirs/",
+            ),
+            (
+                "ours was changed",
+                |m| replace(m, "m/etc/containerd/conf.d/50-kata-osinfo.toml", "/opt/kata/share", "/theirs"),
+                "/etc/containerd/conf.d/50-kata-osinfo.toml:11: handler kata: options.ConfigPath is \"/theirs/",
+            ),
+            (
+                "a later drop-in disables CRI",
+                |m| {
+                    let off = "version = 3\ndisabled_plugins = [\"io.containerd.cri.v1.runtime\"]\n";
+                    m.file("m/etc/containerd/conf.d/99.toml", off);
+                },
+                "/etc/containerd/conf.d/99.toml:2: disabled_plugins has",
+            ),
+            (
+                "it is imported no more",
+                |m| m.file(MAIN, "version = 3\n"),
+                "/etc/containerd/config.toml: handler kata is not there any more",
+            ),
+            (
+                "no main file imports it",
+                |m| std::fs::remove_file(m.path(MAIN)).expect("removed"),
+                "/etc/containerd/config.toml: handler kata is not there any more",
+            ),
+            (
+                "it is gone",
+                |m| std::fs::remove_file(m.path("m/etc/containerd/conf.d/50-kata-osinfo.toml")).expect("removed"),
+                "/etc/containerd/conf.d/50-kata-osinfo.toml: kata-osinfo wrote it, and it is gone",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn what_undoes_a_handler_of_cri_o_is_told() {
+    let machine = Machine::new();
+    assert_eq!(machine.run(&[&KATA[..], &["--handler", "crio"]].concat()).code, 0);
+    tell(
+        &machine,
+        &[
+            (
+                "a later drop-in",
+                |m| m.file("m/etc/crio/crio.conf.d/99", "[crio.runtime.runtimes.kata]\nruntime_path = \"/theirs\"\n"),
+                "/etc/crio/crio.conf.d/99:2: handler kata: runtime_path is \"/theirs\", wanted ",
+            ),
+            (
+                "ours was changed",
+                |m| replace(m, "m/etc/crio/crio.conf.d/50-kata-osinfo.conf", "/opt/kata/share", "/theirs"),
+                "/etc/crio/crio.conf.d/50-kata-osinfo.conf:",
+            ),
+            (
+                "ours is empty",
+                |m| m.file("m/etc/crio/crio.conf.d/50-kata-osinfo.conf", "# Nothing.\n"),
+                "/etc/crio/crio.conf.d/50-kata-osinfo.conf: handler kata is not there any more",
+            ),
+        ],
+    );
+}
+
+/// A drop-in that is read after ours.
+fn later(machine: &Machine, text: &str) {
+    machine.file(&format!("m/{BASE}/config.d/99-other.toml"), text);
+}
+
+#[test]
+fn what_undoes_katas_configuration_is_told() {
+    let machine = Machine::new();
+    assert_eq!(machine.run(&KATA).code, 0);
+    tell(
+        &machine,
+        &[
+            (
+                "another VMM",
+                |m| later(m, "[hypervisor.qemu]\npath = \"/usr/libexec/virtiofsd\"\n"),
+                "/opt/kata/share/defaults/kata-containers/config.d/99-other.toml:2: hypervisor.qemu.path is \"/usr/libexec/virtiofsd\", wanted \"/usr/libexec/qemu-kvm\"",
+            ),
+            (
+                "another filesystem",
+                |m| later(m, "[hypervisor.qemu]\n\nshared_fs = \"virtio-9p\"\n"),
+                "/opt/kata/share/defaults/kata-containers/config.d/99-other.toml:3: hypervisor.qemu.shared_fs is ",
+            ),
+            (
+                "a file that is missing",
+                |m| later(m, "[hypervisor.qemu]\nfirmware = \"/nowhere\"\n"),
+                "/opt/kata/share/defaults/kata-containers/config.d/99-other.toml:2: hypervisor.qemu.firmware is /nowhere, which is not there",
+            ),
+            (
+                "a DAX window",
+                |m| later(m, "[hypervisor.qemu]\nvirtio_fs_cache_size = 1024\n"),
+                "/opt/kata/share/defaults/kata-containers/config.d/99-other.toml:2: hypervisor.qemu.virtio_fs_cache_size is 1024",
+            ),
+            (
+                "no TOML",
+                |m| later(m, "x = [\n"),
+                "/opt/kata/share/defaults/kata-containers/config.d/99-other.toml:1: not TOML, Kata would not start",
+            ),
+            (
+                "a folder",
+                |m| std::fs::create_dir(m.path(&format!("m/{BASE}/config.d/99"))).expect("made"),
+                "/opt/kata/share/defaults/kata-containers/config.d/99: Kata would not start",
+            ),
+            (
+                "ours was changed",
+                |m| replace(m, &format!("m/{BASE}/config.d/50-kata-osinfo.toml"), "\"virtio-fs\"", "\"virtio-9p\""),
+                "/opt/kata/share/defaults/kata-containers/config.d/50-kata-osinfo.toml:",
+            ),
+            (
+                "Kata is gone",
+                |m| std::fs::remove_file(m.path(&format!("m/{BASE}/configuration-qemu.toml"))).expect("removed"),
+                "/opt/kata/share/defaults/kata-containers/configuration-qemu.toml: Kata's configuration is not there any more",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn what_undoes_an_edit_of_katas_own_file_is_told() {
+    let machine = Machine::new();
+    assert_eq!(machine.run(&["configure", "--profile", "go-2.4", "--kata-version", "2.4.0"]).code, 0);
+    tell(
+        &machine,
+        &[(
+            "another filesystem",
+            |m| {
+                let main = format!("m/{BASE}/configuration-qemu.toml");
+                replace(m, &main, "shared_fs = \"virtio-fs\"", "shared_fs = \"virtio-9p\"");
+            },
+            "/opt/kata/share/defaults/kata-containers/configuration-qemu.toml:11: hypervisor.qemu.shared_fs is \"virtio-9p\", wanted \"virtio-fs\"",
+        )],
+    );
+    // It reads no drop-ins.
+    later(&machine, "[hypervisor.qemu]\npath = \"/theirs\"\n");
+    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+}
+
+#[test]
+fn a_key_that_an_older_kata_refuses_is_told() {
+    let machine = Machine::new();
+    assert_eq!(machine.run(&["configure", "--profile", "go-2.5", "--kata-version", "2.5.0"]).code, 0);
+    tell(
+        &machine,
+        &[(
+            "a key of Kata 3",
+            |m| later(m, "[hypervisor.qemu]\nblock_device_aio = \"threads\"\n"),
+            "/opt/kata/share/defaults/kata-containers/config.d/99-other.toml:2: Kata 2.5.0 does not know `block_device_aio`",
+        )],
+    );
+}
+
+#[test]
+fn what_others_may_have_otherwise_is_no_finding() {
+    let machine = with_handler(V2, "1.7");
+    assert_eq!(machine.run(&[&KATA[..], &["--emulated"]].concat()).code, 0);
+    let more = "[hypervisor.qemu]\nvirtio_fs_cache = \"always\"\nvalid_hypervisor_paths = [\"/mine\", \"/usr/libexec/qemu-kvm\"]\n\
+                enable_debug = true\n[agent.kata]\ndial_timeout = 900\n";
+    later(&machine, more);
+    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    let machine = with_handler(V2, "1.7");
+    replace(&machine, MAIN, "[\"io.katacontainers.*\"]", "[\"io.katacontainers.*\", \"my.org/*\"]");
+    replace(&machine, MAIN, "privileged_without_host_devices = true", "snapshotter = \"devmapper\"");
+    machine.file(MAIN, &format!("{}\n[theirs]\nx = 1\n", machine.read(MAIN)));
+    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+}

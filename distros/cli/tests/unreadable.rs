@@ -1,0 +1,109 @@
+//! What cannot be read is not told as absent, and a damaged database is not an empty one.
+#![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
+
+mod machine;
+
+use machine::{Machine, RECORD};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+fn chmod(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("set");
+}
+
+/// Runs the command as nobody: as root nothing is hidden.
+fn as_nobody(machine: &Machine, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(machine.path("kata-osinfo"));
+    command.args(arguments).args(["--arch", "x86_64", "--records"]).arg(machine.path("records"));
+    command.arg("--root").arg(machine.path("m")).env_clear().uid(65534).gid(65534);
+    let output = command.output().expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code().expect("a code"), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
+fn a_closed_folder_hides_what_may_be_in_it() {
+    let machine = Machine::new();
+    std::fs::copy(assert_cmd::cargo::cargo_bin!("kata-osinfo"), machine.path("kata-osinfo")).expect("copied");
+    chmod(&machine.path(""), 0o755);
+    let of_database: [(&str, &str, &[&str]); 2] = [
+        ("var/lib/rpm", "rpmdb.sqlite", &["check", "fs"]),
+        ("var/lib/dpkg", "status", &["check", "fs", "--target", "debian:13"]),
+    ];
+    for (folder, name, call) in of_database {
+        machine.file(&format!("m/{folder}/{name}"), "");
+        told_as_unreadable(&machine, folder, call);
+        std::fs::remove_dir_all(machine.path("m").join(folder)).expect("removed");
+    }
+    machine.file("m/etc/kata-containers/other", "");
+    machine.file("m/var/lib/rancher/k3s/agent/etc/containerd/config.toml", "version = 2\n");
+    let configure = ["configure", "--profile", "go-3.29", "--dry-run"];
+    let handler = ["configure", "--profile", "go-3.29", "--dry-run", "--handler", "containerd"];
+    let own = machine::with(&configure, &[]);
+    let of_files: [(&str, &[&str]); 7] = [
+        ("etc/kata-containers", &configure),
+        // k3s reads there, and nothing in /etc/containerd.
+        ("var/lib/rancher", &handler),
+        ("var/lib/rancher", &configure),
+        ("opt/kata/bin", &handler),
+        ("usr/libexec", &configure),
+        ("boot", &own),
+        ("boot", &["check", "kernel"]),
+    ];
+    for (folder, call) in of_files {
+        told_as_unreadable(&machine, folder, call);
+    }
+    // Guests that boot Kata's own kernel need nothing there.
+    chmod(&machine.path("m/boot"), 0o700);
+    let (code, _, stderr) = as_nobody(&machine, &configure);
+    chmod(&machine.path("m/boot"), 0o755);
+    assert_eq!(code, 0, "{stderr}");
+}
+
+/// With a folder closed, a call says that something in it cannot be read, and answers nothing else.
+fn told_as_unreadable(machine: &Machine, folder: &str, call: &[&str]) {
+    let closed = machine.path("m").join(folder);
+    chmod(&closed, 0o700);
+    let (code, stdout, stderr) = as_nobody(machine, call);
+    chmod(&closed, 0o755);
+    let told = format!("{stdout}{stderr}");
+    assert_eq!(code, 3, "{folder} {call:?}: {told}");
+    let of_it = told.lines().any(|l| l.contains(&closed.display().to_string()) && l.contains("cannot be read: "));
+    assert!(of_it, "{folder} {call:?}: {told}");
+}
+
+#[test]
+fn a_damaged_database_is_not_an_empty_one() {
+    let noise: Vec<u8> = (0..4000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let page = b"<!DOCTYPE html>\n<html><body>404: not found</body></html>\n".to_vec();
+    let dpkg = "Package: qemu-kvm\nStatus: install ok installed\nVersion: 1\nDescription: QEMU\n\n";
+    let apk = "C:Q1=\nP:qemu-kvm\nV:1\nF:usr\n\n";
+    let pacman = "%NAME%\nqemu-kvm\n\n%VERSION%\n1-1\n\n";
+    for (manager, database, sound) in [
+        ("apt", "m/var/lib/dpkg/status", dpkg),
+        ("apk", "m/lib/apk/db/installed", apk),
+        ("pacman", "m/var/lib/pacman/local/qemu-kvm-1-1/desc", pacman),
+    ] {
+        let machine = Machine::new();
+        machine
+            .file("records/mini.yaml", &RECORD.replace("package-manager: dnf", &format!("package-manager: {manager}")));
+        machine.file(database, sound);
+        chmod(&machine.path("m/usr/libexec/qemu-kvm"), 0o755);
+        let check = || machine.run(&["check", "vmm"]);
+        let output = check();
+        assert_eq!(output.code, 0, "{manager}: {}{}", output.stdout, output.stderr);
+        assert!(!output.stdout.contains("is not installed"), "{manager}: {}", output.stdout);
+        for damaged in [&noise, &page, &sound.as_bytes()[..sound.len() - 3].to_vec()] {
+            std::fs::write(machine.path(database), damaged).expect("written");
+            let output = check();
+            assert_eq!(output.code, 3, "{manager}: {}{}", output.stdout, output.stderr);
+            let expected = format!("error: {}:", machine.path(database).display());
+            assert!(output.stderr.contains(&expected), "{manager}: {}", output.stderr);
+            assert!(output.stderr.contains("the package database is damaged: "), "{manager}: {}", output.stderr);
+            assert!(output.stderr.contains("hint: "), "{manager}: {}", output.stderr);
+        }
+    }
+}

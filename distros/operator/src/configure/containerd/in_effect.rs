@@ -1,0 +1,141 @@
+//! Whether a handler that was written has an effect still.
+
+use super::super::Problem;
+use super::super::keys::is_whole;
+use super::super::runtime_files::NAME;
+use super::super::state::Change;
+use super::config::{ContainerdConfig, STANDARD, present};
+use super::files::Replaced;
+use super::imports;
+use super::loaded::{LoadError, Loading};
+use super::migrated::handler_of;
+use super::written::{line_in, loaded, set_by};
+use root::{Root, RootError};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use toml_edit::DocumentMut;
+
+/// Keys that decide whose handler it is; others may be changed without harm.
+const DECIDING: [&[&str]; 3] = [&["runtime_type"], &["runtime_path"], &["options", "ConfigPath"]];
+
+/// Why the handler that some files make is not there, or another one.
+///
+/// Which containerd it was written for is told by how it was written: an edit of the main file is for 1.x, a drop-in for
+/// 2.0 and later, of which one that takes it is enough.
+///
+/// # Errors
+///
+/// That one of the files that containerd reads cannot be read, or looked for.
+pub(in super::super) fn problems(root: &Root, files: &[&Change]) -> Result<Vec<Problem>, RootError> {
+    let Some((file, handler)) = files.iter().find_map(|f| Some((*f, handler_of(f)?))) else { return Ok(Vec::new()) };
+    let Some((main, replaced)) = main_of(root, file, files)? else { return Ok(Vec::new()) };
+    let expected = Expected { root, main: &main, replaced: &replaced, handler: &handler };
+    let (of_it, of_others): (&[Loading], &[Loading]) = match (is_whole(file), replaced.is_empty()) {
+        (true, true) => (&[Loading::MergesThenMigrates, Loading::MigratesThenMerges], &[]),
+        (true, false) => (&[Loading::MergesThenMigrates], &[]),
+        (false, _) => (&[Loading::Replaces], &[Loading::MergesThenMigrates, Loading::MigratesThenMerges]),
+    };
+    let mut found: Vec<Result<Vec<Problem>, LoadError>> = Vec::new();
+    for loading in of_it {
+        let problems = expected.problems(*loading);
+        if problems.as_ref().is_ok_and(Vec::is_empty) {
+            return Ok(Vec::new());
+        }
+        found.push(problems);
+    }
+    // What others read is of interest only where the one that it was written for does not start.
+    if found.iter().all(Result::is_err) {
+        for loading in of_others {
+            let problems = expected.problems(*loading);
+            if problems.as_ref().is_ok_and(Vec::is_empty) {
+                return Ok(vec![expected.moved(*loading)]);
+            }
+            found.push(problems);
+        }
+    }
+    let starts = found.iter().position(Result::is_ok).unwrap_or_default();
+    match found.into_iter().nth(starts) {
+        Some(Ok(problems)) => Ok(problems),
+        Some(Err(LoadError::Root(error))) if error.is_unreadable() => Err(error),
+        Some(Err(why)) => {
+            Ok(vec![Problem { file: main, line: None, message: format!("containerd would not start: {why}") }])
+        }
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The main file, and what is read in its place by a distribution that joins drop-ins itself; `None` where nothing tells
+/// which it is.
+fn main_of(root: &Root, file: &Change, files: &[&Change]) -> Result<Option<(PathBuf, Replaced)>, RootError> {
+    let is_drop_in = is_whole(file);
+    // Every drop-in lies in a folder beside its main file.
+    let Some(beside) = file.path.ancestors().nth(2) else { return Ok(None) };
+    let is_its = |place: &ContainerdConfig| {
+        let main = root.resolve_new(&place.main).unwrap_or_else(|_| place.main.clone());
+        if is_drop_in { main.parent() == Some(beside) } else { main == file.path }
+    };
+    let Some(place) = present(root)?.into_iter().find(is_its) else {
+        let edited =
+            if is_drop_in { files.iter().find(|f| f.path != file.path).map(|f| &f.path) } else { Some(&file.path) };
+        let main = edited.cloned().unwrap_or_else(|| beside.join("config.toml"));
+        let is_known = main == Path::new(STANDARD) || root.has_file(&main)?;
+        return Ok(is_known.then(|| (main, Replaced::new())));
+    };
+    let text = root.text_if_any(&place.main)?.unwrap_or_default();
+    let document: DocumentMut = text.parse().unwrap_or_default();
+    let mut replaced = Replaced::new();
+    if is_drop_in && place.joins_drop_ins_itself(&imports(&document)) {
+        replaced.insert(root.resolve_new(&place.main)?, Some(place.joined()));
+    }
+    Ok(Some((place.main, replaced)))
+}
+
+/// The handler that is to be there.
+struct Expected<'a> {
+    root: &'a Root,
+    main: &'a Path,
+    replaced: &'a Replaced,
+    handler: &'a Value,
+}
+
+impl Expected<'_> {
+    /// What is wrong with it for one containerd, or why that would not start.
+    fn problems(&self, loading: Loading) -> Result<Vec<Problem>, LoadError> {
+        let (files, loaded) = loaded(self.root, self.replaced, self.main, loading)?;
+        let mut problems = Vec::new();
+        if let Some(file) = &loaded.disabled {
+            let message =
+                "disabled_plugins has containerd's CRI plugin: no handler has an effect until it is taken out";
+            let line = line_in(&files, file, &["disabled_plugins"]);
+            problems.push(Problem { file: file.clone(), line, message: message.to_owned() });
+        }
+        let Some(found) = loaded.runtimes.get(NAME) else {
+            let message = format!("handler {NAME} is not there any more: configure again");
+            problems.push(Problem { file: self.main.to_owned(), line: None, message });
+            return Ok(problems);
+        };
+        for keys in DECIDING {
+            let at = |handler: &Value| keys.iter().try_fold(handler, |value, key| value.get(key)).cloned();
+            let (wanted, found) = (at(self.handler), at(found));
+            if wanted == found {
+                continue;
+            }
+            let (file, line) = set_by(&files, keys).unwrap_or((self.main, None));
+            let said = |value: Option<Value>| value.map_or_else(|| "not set".to_owned(), |value| value.to_string());
+            let message = format!("handler {NAME}: {} is {}, wanted {}", keys.join("."), said(found), said(wanted));
+            problems.push(Problem { file: file.to_owned(), line, message });
+        }
+        Ok(problems)
+    }
+
+    /// That it is there, for a containerd that it was not written for.
+    fn moved(&self, loading: Loading) -> Problem {
+        let loaded = loaded(self.root, self.replaced, self.main, loading);
+        let files = loaded.map(|(files, _)| files).unwrap_or_default();
+        let (file, line) = set_by(&files, &["runtime_path"]).unwrap_or((self.main, None));
+        let message = format!(
+            "handler {NAME} is not where kata-osinfo wrote it: others have moved it, as `containerd config migrate` does: configure again"
+        );
+        Problem { file: file.to_owned(), line, message }
+    }
+}

@@ -1,0 +1,349 @@
+//! A handler of ours that is not where it was written.
+//!
+//! `containerd config migrate` moves it from [`GRPC`]'s section to [`RUNTIME`]'s, takes the handlers of imported files
+//! into the main file, and writes out every key that is not set (seen with containerd 2.1.9). Others move sections by
+//! hand.
+
+use super::super::Setting;
+use super::super::edit::{EditError, LineEnds, edited};
+use super::super::keys::{self, Taken};
+use super::super::revert::Kept;
+use super::super::runtime_files::NAME;
+use super::super::state::{Change, State};
+use super::super::toml::value_of;
+use super::config::{ContainerdConfig, present};
+use super::files::Replaced;
+use super::handler::{RUNC, setting};
+use super::imports;
+use super::loaded::{GRPC, RUNTIME};
+use root::Root;
+use serde_json::{Value, json};
+use toml_edit::{DocumentMut, Item};
+
+/// What this program writes of a handler.
+const KEYS: [&str; 5] =
+    ["/runtime_type", "/runtime_path", "/privileged_without_host_devices", "/pod_annotations", "/options/ConfigPath"];
+
+/// What tells whose handler it is.
+const TELLING: [&str; 2] = ["/runtime_path", "/options/ConfigPath"];
+
+/// The handlers that a state's files were written with.
+pub(in super::super) fn handlers(state: &State) -> Vec<Value> {
+    let mut all = Vec::new();
+    for file in &state.files {
+        if let Some(handler) = handler_of(file)
+            && !all.contains(&handler)
+        {
+            all.push(handler);
+        }
+    }
+    all
+}
+
+/// The handler that a file was written with.
+pub(super) fn handler_of(file: &Change) -> Option<Value> {
+    let after: DocumentMut = file.after.parse().ok()?;
+    let before: DocumentMut = file.before.as_deref().unwrap_or_default().parse().ok()?;
+    let written =
+        |plugin: &&str| runtime(&after, plugin, NAME).filter(|h| runtime(&before, plugin, NAME).as_ref() != Some(h));
+    [GRPC, RUNTIME].iter().find_map(written)
+}
+
+/// Takes our handler back where others have put it: `before` and `after` are the file's texts that were written, `now`
+/// is what is left of it after [`keys::take_back`].
+///
+/// It goes as a whole. Where a key of it was changed it stays as a whole, unless it is forced: half a handler starts
+/// nothing.
+///
+/// # Errors
+///
+/// As [`keys::take_back`].
+pub(in super::super) fn take_back(
+    now: &str,
+    before: Option<&str>,
+    after: &str,
+    handlers: &[Value],
+    force: bool,
+) -> Result<Taken, EditError> {
+    let mut left = Taken { text: Some(now.to_owned()), changed: Vec::new() };
+    if handlers.is_empty() {
+        return Ok(left);
+    }
+    let (old, new): (DocumentMut, DocumentMut) = (before.unwrap_or_default().parse()?, after.parse()?);
+    for plugin in [GRPC, RUNTIME] {
+        let Some(text) = left.text.clone() else { break };
+        let document: DocumentMut = text.parse()?;
+        let Some(found) = runtime(&document, plugin, NAME) else { continue };
+        let was = runtime(&old, plugin, NAME).or_else(|| runtime(&old, other(plugin), NAME)).unwrap_or_default();
+        let Some(ours) = closest(handlers, &found, &was) else { continue };
+        let theirs = settings_of(plugin, &was);
+        let mut written = settings_of(plugin, ours);
+        // The default runtime that was written out beside it; the migration gives it more keys, which need this one.
+        let runc = json!({ "runtime_type": RUNC });
+        let has_runc = |document: &DocumentMut| [GRPC, RUNTIME].iter().any(|p| runtime(document, p, "runc").is_some());
+        if has_runc(&new) && !has_runc(&old) && runtime(&document, plugin, "runc") == Some(runc) {
+            written.push(setting(&["plugins", plugin, "containerd", "runtimes", "runc"], "runtime_type", json!(RUNC)));
+        }
+        let before = before.map(|text| edited(text, &theirs)).transpose()?;
+        let after = edited(before.as_deref().unwrap_or_default(), &written)?;
+        let bare = if was.is_null() { without_unset(&text, plugin)? } else { text };
+        let taken = keys::take_back(&bare, before.as_deref(), &after, force)?;
+        if taken.changed.is_empty() || force {
+            left.text = taken.text;
+        } else {
+            left.changed.extend(taken.changed);
+        }
+    }
+    Ok(left)
+}
+
+/// Main files that a state does not know, with what is in them from its files to the letter: the handler, and imports of
+/// what will be gone.
+///
+/// What cannot be read does not keep the rest from being taken back.
+pub(in super::super) fn unknown_mains(root: &Root, state: &State) -> Vec<Change> {
+    let handlers = handlers(state);
+    let mut changes = Vec::new();
+    for place in present(root).unwrap_or_default() {
+        let Ok(path) = root.resolve_new(&place.main) else { continue };
+        if state.files.iter().any(|f| f.path == path) {
+            continue;
+        }
+        // What is no text, or no TOML, has no effect.
+        let Some(text) = root.utf8_if_any(&path).ok().flatten() else { continue };
+        let import = state.files.iter().any(|f| root.resolve_new(&place.drop_in).is_ok_and(|p| p == f.path));
+        if let Ok(Some(without)) = without_ours(&text, &handlers, import.then_some(&place)) {
+            changes.push(Change { path, before: Some(without), after: text });
+        }
+    }
+    changes
+}
+
+/// A main file's text without our handler and an import of our drop-in; `None` where it has neither.
+fn without_ours(
+    text: &str,
+    handlers: &[Value],
+    imported: Option<&ContainerdConfig>,
+) -> Result<Option<String>, EditError> {
+    let document: DocumentMut = text.parse()?;
+    let mut written = Vec::new();
+    let mut bare = text.to_owned();
+    for plugin in [GRPC, RUNTIME] {
+        if let Some(handler) = to_the_letter(&document, plugin, handlers) {
+            written.extend(settings_of(plugin, handler));
+            bare = without_unset(&bare, plugin)?;
+        }
+    }
+    let import = imported.map(|place| place.drop_in.display().to_string());
+    if let Some(import) = import.filter(|import| imports(&document).contains(import)) {
+        written.push(setting(&[], "imports", json!([import])));
+    }
+    if written.is_empty() {
+        return Ok(None);
+    }
+    Ok(keys::take_back(&bare, Some(""), &edited("", &written)?, false)?.text)
+}
+
+/// Our handlers that are in main files after everything was taken back: they stood there before a state knew of them.
+///
+/// `texts` are files as they are to be.
+pub(in super::super) fn left(root: &Root, state: &State, texts: &Replaced) -> Vec<Kept> {
+    let mut handlers = handlers(state);
+    if handlers.is_empty() {
+        // An edit that changed nothing.
+        let edited =
+            state.files.iter().filter(|f| !keys::is_whole(f)).filter_map(|f| f.after.parse::<DocumentMut>().ok());
+        let of = |document: DocumentMut| [GRPC, RUNTIME].iter().find_map(|plugin| runtime(&document, plugin, NAME));
+        handlers.extend(edited.filter_map(of));
+    }
+    let mut kept = Vec::new();
+    for place in present(root).unwrap_or_default() {
+        let Ok(path) = root.resolve_new(&place.main) else { continue };
+        let text = match texts.get(&path) {
+            Some(text) => text.clone(),
+            None => root.utf8_if_any(&path).ok().flatten(),
+        };
+        let Some(Ok(document)) = text.map(|text| text.parse::<DocumentMut>()) else { continue };
+        if [GRPC, RUNTIME].iter().any(|plugin| to_the_letter(&document, plugin, &handlers).is_some()) {
+            let why = format!(
+                "its handler {NAME} is the one that kata-osinfo wrote, and stood there before: take it out by hand"
+            );
+            kept.push(Kept { path, why });
+        }
+    }
+    kept
+}
+
+/// Those of the handler's keys that say something, and those that this program writes.
+pub(super) fn without_unset_keys(handler: &Value) -> Value {
+    let said = |(key, value): &(&String, &Value)| is_written(key) || !says_nothing(value);
+    let map = handler.as_object().into_iter().flatten().filter(said);
+    Value::Object(map.map(|(key, value)| (key.clone(), value.clone())).collect())
+}
+
+/// A text without the keys of the handler that are written out and say nothing.
+pub(super) fn without_unset(text: &str, plugin: &str) -> Result<String, EditError> {
+    let mut document: DocumentMut = text.parse()?;
+    let line_ends = LineEnds::of(text, &document)?;
+    let path = ["plugins", plugin, "containerd", "runtimes", NAME].map(str::to_owned);
+    if let Some(handler) = keys::table(&mut document, &path) {
+        let all = handler.iter().map(|(key, item)| (key.to_owned(), value_of(item)));
+        let unset: Vec<String> =
+            all.filter(|(key, value)| !is_written(key) && says_nothing(value)).map(|(key, _)| key).collect();
+        for key in unset {
+            handler.remove(&key);
+        }
+    }
+    Ok(line_ends.put(document.to_string()))
+}
+
+fn is_written(key: &str) -> bool {
+    KEYS.iter().any(|written| written.strip_prefix('/') == Some(key))
+}
+
+/// Whether a value is what containerd has where nothing is set.
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(on) => !on,
+        Value::Number(number) => number.as_i64() == Some(0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.values().all(says_nothing),
+    }
+}
+
+/// The handler of ours that a found one comes from, if any: by a shim or a configuration that was not there before.
+fn closest<'h>(handlers: &'h [Value], found: &Value, was: &Value) -> Option<&'h Value> {
+    let same = |ours: &Value, key: &str| ours.pointer(key).is_some() && found.pointer(key) == ours.pointer(key);
+    let is_from = |ours: &&Value| TELLING.iter().any(|key| same(ours, key) && was.pointer(key) != ours.pointer(key));
+    handlers.iter().filter(is_from).max_by_key(|ours| KEYS.iter().filter(|key| same(ours, key)).count())
+}
+
+/// The handler of ours that a section has with all of its values.
+fn to_the_letter<'h>(document: &DocumentMut, plugin: &str, handlers: &'h [Value]) -> Option<&'h Value> {
+    let found = runtime(document, plugin, NAME)?;
+    handlers
+        .iter()
+        .find(|ours| KEYS.iter().all(|key| ours.pointer(key).is_some() && found.pointer(key) == ours.pointer(key)))
+}
+
+fn other(plugin: &str) -> &'static str {
+    if plugin == GRPC { RUNTIME } else { GRPC }
+}
+
+/// A handler's keys of those that this program writes, as settings of a section.
+fn settings_of(plugin: &str, handler: &Value) -> Vec<Setting> {
+    let of = |pointer: &&str| {
+        let value = handler.pointer(pointer)?.clone();
+        let mut table = vec!["plugins", plugin, "containerd", "runtimes", NAME];
+        table.extend(pointer.split('/').skip(1));
+        let key = table.pop()?;
+        Some(setting(&table, key, value))
+    };
+    KEYS.iter().filter_map(of).collect()
+}
+
+fn runtime(document: &DocumentMut, plugin: &str, name: &str) -> Option<Value> {
+    let keys = ["plugins", plugin, "containerd", "runtimes", name];
+    keys.iter().try_fold(document.as_item(), |item: &Item, key| item.get(key)).map(value_of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEFORE: &str = "version = 2\n\n[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"p:1\"\n";
+    const HANDLER: &str = "
+[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.kata]
+runtime_type = \"io.containerd.kata.v2\"
+runtime_path = \"/shim\"
+privileged_without_host_devices = true
+pod_annotations = [\"io.katacontainers.*\"]
+
+[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.kata.options]
+ConfigPath = \"/k.toml\"
+";
+    const RUNC_WRITTEN: &str = "
+[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]
+runtime_type = \"io.containerd.runc.v2\"
+";
+
+    fn after() -> String {
+        format!("{BEFORE}{HANDLER}{RUNC_WRITTEN}")
+    }
+
+    fn moved(text: &str) -> String {
+        text.replace(GRPC, RUNTIME).replace("version = 2", "version = 3")
+    }
+
+    /// All of the ways back, as [`super::super::super::today`] goes them.
+    fn taken(now: &str, before: Option<&str>, force: bool) -> Taken {
+        let file = Change { path: "/main".into(), before: before.map(str::to_owned), after: after() };
+        let state = State { files: vec![file], ..State::default() };
+        super::super::super::today::taken(&state, &state.files[0], now, force).unwrap()
+    }
+
+    #[test]
+    fn what_was_moved_goes_from_where_it_is() {
+        let expected = Taken { text: Some(moved(BEFORE)), changed: Vec::new() };
+        assert_eq!(taken(&moved(&after()), Some(BEFORE), false), expected);
+        // As it was written, nothing is looked for elsewhere.
+        assert_eq!(taken(&after(), Some(BEFORE), false).text.as_deref(), Some(BEFORE));
+        // Both sections, and lines of DOS.
+        let both = format!("{}{}", moved(BEFORE), HANDLER) + &moved(HANDLER);
+        assert_eq!(taken(&both, Some(BEFORE), false), expected);
+        let dos = taken(&moved(&after()).replace('\n', "\r\n"), Some(BEFORE), false);
+        assert_eq!(dos.text, Some(moved(BEFORE).replace('\n', "\r\n")));
+        // A file that was made with it.
+        assert_eq!(taken(&format!("version = 3\n{}", moved(HANDLER)), None, false).text, None);
+    }
+
+    #[test]
+    fn what_the_migration_writes_out_goes_with_it_and_the_default_runtime_stays() {
+        let unset = "snapshotter = ''\ncontainer_annotations = []\ncgroup_writable = false\ncni_max_conf_num = 0\n";
+        let kata = moved(HANDLER).replace("pod_annotations", &format!("{unset}pod_annotations"));
+        let runc = moved(RUNC_WRITTEN) + "sandboxer = 'podsandbox'\n";
+        let now = format!("{}{kata}{runc}", moved(BEFORE));
+        assert_eq!(taken(&now, Some(BEFORE), false).text, Some(moved(BEFORE) + &runc));
+    }
+
+    #[test]
+    fn a_moved_handler_that_was_changed_stays_whole_unless_it_is_forced() {
+        let now = moved(&after()).replace("/k.toml", "/mine.toml");
+        let kept = taken(&now, Some(BEFORE), false);
+        assert_eq!(kept.text.as_deref(), Some(now.as_str()));
+        let key = format!("plugins.{RUNTIME}.containerd.runtimes.kata.options.ConfigPath");
+        assert_eq!(kept.changed, [key]);
+        assert_eq!(taken(&now, Some(BEFORE), true).text, Some(moved(BEFORE)));
+        // Nothing of it is ours any more.
+        let theirs = now.replace("/shim", "/their-shim");
+        let kept = taken(&theirs, Some(BEFORE), false);
+        assert_eq!((kept.text.as_deref(), kept.changed), (Some(theirs.as_str()), Vec::new()));
+    }
+
+    #[test]
+    fn what_others_had_in_the_moved_handler_comes_back() {
+        let theirs = HANDLER.replace("/shim", "/their-shim").replace("true", "false");
+        let before = format!("{BEFORE}{theirs}");
+        let file = Change { path: "/main".into(), before: Some(before.clone()), after: format!("{BEFORE}{HANDLER}") };
+        let state = State { files: vec![file], ..State::default() };
+        let now = moved(&state.files[0].after);
+        let taken = super::super::super::today::taken(&state, &state.files[0], &now, false).unwrap();
+        assert_eq!(taken.text, Some(moved(&before)));
+    }
+
+    #[test]
+    fn a_main_file_has_what_it_imported() {
+        let handlers = [json!({
+            "runtime_type": "io.containerd.kata.v2", "runtime_path": "/shim", "privileged_without_host_devices": true,
+            "pod_annotations": ["io.katacontainers.*"], "options": { "ConfigPath": "/k.toml" },
+        })];
+        let main = format!("{}{}", moved(BEFORE), moved(HANDLER));
+        assert_eq!(without_ours(&main, &handlers, None).unwrap(), Some(moved(BEFORE)));
+        // Nobody knows what it was before: only what is to the letter ours is.
+        for theirs in [moved(BEFORE), main.replace("true", "false"), main.replace("/k.toml", "/mine.toml")] {
+            assert_eq!(without_ours(&theirs, &handlers, None).unwrap(), None, "{theirs}");
+        }
+    }
+}
