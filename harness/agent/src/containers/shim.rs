@@ -174,11 +174,11 @@ mod tests {
         let ours = format!("{missing} /opt/kata/initrd.img does not exist: not found");
         assert_eq!(
             of(&format!("{missing} /usr/bin/qemu-system-x86_64 does not exist: not found")),
-            Refusal::RecordIsWrong
+            Refusal::RecordIsWrong(vec![record[0].clone()])
         );
         assert_eq!(of(&ours), Refusal::ConfigurationIsWrong);
         let fork = "ctr: failed to create shim task: fork/exec /usr/libexec/virtiofsd: no such file or directory";
-        assert_eq!(of(fork), Refusal::RecordIsWrong);
+        assert_eq!(of(fork), Refusal::RecordIsWrong(vec![record[1].clone()]));
         let vsock = "ctr: host system doesn't support vsock: stat /dev/vhost-vsock: no such file or directory";
         assert_eq!(of(vsock), Refusal::Blames(Component::Kernel));
         let syslog = "ctr: failed to create shim task: Unix syslog delivery error: unknown";

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> Cause {
-        super::cause(&text.lines().map(str::to_owned).collect::<Vec<_>>())
+        cause(&text.lines().map(str::to_owned).collect::<Vec<_>>())
     }
 
     #[test]
