@@ -8,32 +8,3 @@ pub(crate) mod oci;
 pub mod qcow2;
 
 pub use cloud::{Archive, Base, Task};
-
-use serde::{Deserialize, Serialize};
-
-/// Where the base tree comes from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Source {
-    /// Bootstrap where the distro's tool is installed, else OCI.
-    #[default]
-    Auto,
-    /// The own tool of the distro's family, `mmdebstrap` for Debian and Ubuntu.
-    Bootstrap,
-    /// The record's OCI image, through Docker.
-    Oci,
-    /// A vendor's cloud image, which [`Options::base`](crate::Options::base) reads; without one as [`Source::Auto`].
-    Cloud,
-}
-
-impl Source {
-    /// The word shown to people.
-    pub fn name(self) -> &'static str {
-        match self {
-            Source::Auto => "auto",
-            Source::Bootstrap => "bootstrap",
-            Source::Oci => "oci",
-            Source::Cloud => "cloud",
-        }
-    }
-}

@@ -7,10 +7,11 @@ pub(crate) mod credentials;
 mod folder;
 pub(crate) mod install;
 
-use self::install::{ExtraPackage, Install, PackageName};
+use self::install::Install;
 use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, Package, PackageOrigin};
 use crate::options::Options;
+use crate::package::{ExtraPackage, PackageName};
 use crate::runner::Runner;
 use model::package_manager::PackageManager;
 use model::release::Release;

@@ -12,8 +12,10 @@ mod job; // one call: its step, its runner, its family
 pub mod manifest; // what is in an image and how it was made
 pub mod options; // what the caller may choose
 mod owners; // which packages own the paths that a record names
+mod package; // packages by name or file
 mod prepare; // the whole way from a release to its image
 mod progress; // the steps, as the caller hears of them
+mod source; // what a base tree may come from
 
 // Where things come from and where they are kept.
 pub mod base; // the base tree: an OCI image, a cloud image; bootstrapping is the family's
@@ -39,16 +41,16 @@ pub mod error; // what can go wrong, by step and cause
 #[cfg(test)]
 mod fixtures;
 
-pub use base::Source;
 pub use boot::initramfs::ExtraFile;
 pub use cache::{Clean, Cleaned, Hold, Image, Leftover, Origin, RemovedImage, Swept, Trimmed, clean, sweep, trim};
 pub use disk::{Disk, prepare_disk};
 pub use error::{Cause, CommandFailure, ImageError};
 pub use family::addresses;
 pub use family::credentials::check_mirror;
-pub use family::install::{ExtraPackage, PackageName};
 pub use manifest::Manifest;
 pub use options::Options;
+pub use package::{ExtraPackage, PackageName};
 pub use prepare::{attainable, prepare};
 pub use progress::{Phase, Progress};
 pub use sandbox::confines;
+pub use source::Source;

@@ -1,8 +1,8 @@
 //! What is in an image and how it was made: `manifest.json` beside the tree.
 
-use crate::base::Source;
 use crate::error::{Cause, Context, Failure};
 use crate::progress::Phase;
+use crate::source::Source;
 use jiff::Timestamp;
 use model::arch::Arch;
 use serde::{Deserialize, Serialize};

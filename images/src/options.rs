@@ -1,7 +1,8 @@
 //! What the caller may choose.
 
-use crate::base::{Base, Source};
-use crate::family::install::ExtraPackage;
+use crate::base::Base;
+use crate::package::ExtraPackage;
+use crate::source::Source;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

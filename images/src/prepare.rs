@@ -23,17 +23,19 @@
 //! Everything else of this machine is read-only for its own programs and invisible to the tree's.
 //! Candidates (`--install`, `--overlay`) are an image derived from the plain one.
 
-use crate::base::{Base, Source, cloud, oci};
+use crate::base::{Base, cloud, oci};
 use crate::cache::{Image, Store, Turn, Workshop};
 use crate::digest::Fields;
 use crate::error::{Cause, Failure, ImageError};
-use crate::family::install::{ExtraPackage, Install, PackageName};
+use crate::family::install::Install;
 use crate::family::{self, Archives, Family};
 use crate::job::{Job, able_to_build};
 use crate::manifest::{FORMAT, Index, Manifest};
 use crate::options::Options;
+use crate::package::{ExtraPackage, PackageName};
 use crate::progress::{Phase, Progress};
 use crate::runner::has_program;
+use crate::source::Source;
 use crate::{candidates, owners};
 use jiff::Timestamp;
 use model::release::Release;

@@ -9,7 +9,7 @@ use crate::body::{caught, in_fresh_directory};
 use crate::launch::deadlines;
 use crate::port::Port;
 use crate::server;
-use protocol::message::{GuestReply, GuestRequest};
+use protocol::message::{GuestReply, GuestRequest, SHARE};
 use qemu::deviation::RPC_PORT;
 use rustix::mount::{MountFlags, mount};
 use std::fs::{self, File};
@@ -22,8 +22,6 @@ use suites::environment::{Answer, Question};
 use suites::filesystem::{self, Site};
 use suites::vsock;
 
-/// Where a guest's share is mounted.
-pub const SHARE: &str = "/mnt/share";
 /// Where `pjdfstest` lies, if the harness sent it.
 pub const PJDFSTEST: &str = "/pjdfstest";
 /// A folder of the guest's own, for what must not lie on the share.

@@ -23,6 +23,8 @@ pub const HEARTBEAT: Duration = Duration::from_millis(500);
 /// The name of the harness's port in a virtual machine that is an environment; a guest's port is named by the deviation that
 /// adds it, `qemu::deviation::RPC_PORT`.
 pub const VM_PORT: &str = "org.kata-qualify.environment";
+/// Where a guest's share is mounted.
+pub const SHARE: &str = "/mnt/share";
 
 /// What an agent sends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 use super::*;
-use crate::base::Source;
 use crate::manifest::FORMAT;
+use crate::source::Source;
 use model::arch::Arch;
 
 pub(crate) fn manifest(key: &str, version: &str, made: &str) -> Manifest {

@@ -13,11 +13,12 @@ mod scaffold;
 mod settings;
 
 use super::credentials::Login;
-use super::install::{Install, PackageName};
+use super::install::Install;
 use super::{Archives, Family};
 use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, Package, PackageOrigin};
 use crate::options::Options;
+use crate::package::PackageName;
 use crate::progress::Phase;
 use crate::runner::{Runner, has_program};
 use crate::tree;

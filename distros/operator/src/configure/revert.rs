@@ -4,21 +4,11 @@
 
 use super::change::{PendingFile, begin};
 use super::lock::Lock;
-use super::state::{self, Change, ChangeError, STATE, State, VERSION};
+use super::state::{self, Change, ChangeError, Kept, STATE, State, VERSION};
 use super::today::{Today, taken, today};
 use root::Root;
-use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-/// Something of ours that was not taken back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Kept {
-    /// The file.
-    pub path: PathBuf,
-    /// Why.
-    pub why: String,
-}
 
 /// What became of everything that was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

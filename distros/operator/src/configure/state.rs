@@ -34,6 +34,15 @@ pub struct Change {
     pub after: String,
 }
 
+/// Something of ours that was not taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub why: String,
+}
+
 impl Change {
     /// A unified diff, empty where nothing changes.
     pub fn diff(&self) -> String {

@@ -3,7 +3,6 @@
 mod condition;
 mod machine;
 
-use crate::guest::SHARE;
 use crate::launch::compose::{self, Composed};
 use crate::launch::daemon::DaemonProcess;
 use crate::launch::deadlines::Deadlines;
@@ -16,7 +15,7 @@ use crate::log::Log;
 use crate::process::{kill_group, stderr_log, wait};
 use model::profile::Profile;
 use protocol::client::{Client, ClientError};
-use protocol::message::{GuestReply, GuestRequest, Launched};
+use protocol::message::{GuestReply, GuestRequest, Launched, SHARE};
 use qemu::launch::FdPurpose;
 use qemu::qmp::Qmp;
 use std::collections::BTreeMap;

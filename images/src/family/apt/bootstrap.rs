@@ -8,7 +8,7 @@ use super::scaffold::Scaffold;
 use super::{names, programs};
 use crate::error::{Cause, Context, Failure};
 use crate::family::folder;
-use crate::family::install::PackageName;
+use crate::package::PackageName;
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::tree::{self, FolderEntry};

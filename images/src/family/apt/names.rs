@@ -1,6 +1,6 @@
 //! Names of Debian's packages and of their files.
 
-use crate::family::install::PackageName;
+use crate::package::PackageName;
 use std::path::Path;
 
 /// What names look like, for messages.

@@ -7,8 +7,8 @@
 use super::super::Setting;
 use super::super::edit::{EditError, LineEnds, edited};
 use super::super::keys::{self, Taken};
-use super::super::revert::Kept;
 use super::super::runtime_files::NAME;
+use super::super::state::Kept;
 use super::super::state::{Change, State};
 use super::super::toml::value_of;
 use super::config::{ContainerdConfig, present};

@@ -2,9 +2,9 @@
 
 use super::super::edit::edited;
 use super::super::keys::{says_it_is_ours, take_back};
-use super::super::revert::Kept;
 use super::super::runtime_files::{NAME, is_shim};
 use super::super::state::Change;
+use super::super::state::Kept;
 use super::super::toml::value_of;
 use super::config::present;
 use super::handler::{Wanted, proven, settings};
