@@ -67,6 +67,7 @@ mod toml;
 
 // What is decided.
 mod configuration;
+mod guest;
 mod image;
 mod inputs;
 mod plan;
@@ -97,8 +98,9 @@ pub use configuration::{BlockAio, Boot, Configuration, Note, PlanError, Wanting}
 pub use containerd::{ContainerdConfig, find_containerd_config};
 pub use edit::{DROP_IN, drop_in, edited};
 pub use found::{Daemon, Flavour, Found, PackageDatabase};
+pub use guest::Guest;
 pub use initrd::Initrd;
-pub use inputs::{Guest, Inputs};
+pub use inputs::Inputs;
 pub use locate::{LocateError, Sibling, locate, siblings};
 pub use located::Located;
 pub use merged::{Merged, NotEffective, Problem};

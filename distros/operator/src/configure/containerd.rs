@@ -18,10 +18,9 @@ pub(super) use files::Replaced;
 pub(super) use handler::Wanted;
 pub(super) use written::Written;
 
-use super::change::original;
 use super::edit::{EditError, LineEnds, edited};
 use super::runtime_files::{HandlerError, NAME};
-use super::state::{Change, State};
+use super::state::{Change, ChangeError};
 use files::Files;
 use handler::{default_runtime, handler, settings, told};
 use loaded::{GRPC, Loaded, Loading, RUNTIME, read};
@@ -41,6 +40,9 @@ fn plugin(version: i64) -> &'static str {
     }
 }
 
+/// The text of a file from before anything was configured; `None` where there was none.
+pub(super) type Original<'a> = dyn Fn(&Path) -> Result<Option<String>, ChangeError> + 'a;
+
 /// The files that make Kata a handler of the containerd that reads `place`.
 ///
 /// containerd before 2.0 replaces a plugin's whole section by that of an imported file, so there the main file is edited;
@@ -50,18 +52,20 @@ fn plugin(version: i64) -> &'static str {
 /// Before 2.0 the main file's runtimes also replace the default ones, and the CRI plugin does not start without the one
 /// that it takes by default: where the file names none, `runc` is written out beside Kata.
 ///
+/// `original` says what stood in a file before anything was configured.
+///
 /// # Errors
 ///
 /// What cannot be read or edited, would be undone by an import, or would change more than the handler.
 pub(super) fn containerd(
     root: &Root,
-    state: Option<&State>,
+    original: &Original<'_>,
     place: &ContainerdConfig,
     wanted: Wanted<'_>,
     replaced: &Replaced,
 ) -> Result<(Vec<Change>, Written), HandlerError> {
     let path = root.resolve_new(&place.main)?;
-    let before = original(root, state, &path)?;
+    let before = original(&path)?;
     let edit = |source| HandlerError::Edit { path: path.clone(), source };
     let document: DocumentMut =
         before.as_deref().unwrap_or_default().parse().map_err(|e| edit(EditError::Syntax(e)))?;
@@ -103,7 +107,7 @@ pub(super) fn containerd(
     });
     let before_text = before.as_deref();
     let candidates =
-        Candidates { root, state, place, handler: &handler, path: &path, before: before_text, replaced: &replaced };
+        Candidates { root, original, place, handler: &handler, path: &path, before: before_text, replaced: &replaced };
     let candidates = match old && place.rebuilt.is_none() {
         true => vec![candidates.edit(&document, form).map_err(edit)?],
         false => candidates.drop_ins(form)?,
@@ -139,7 +143,7 @@ pub(super) fn containerd(
 /// The ways in which the handler could be written.
 struct Candidates<'a> {
     root: &'a Root,
-    state: Option<&'a State>,
+    original: &'a Original<'a>,
     place: &'a ContainerdConfig,
     handler: &'a Map<String, Value>,
     path: &'a Path,
@@ -178,8 +182,7 @@ impl Candidates<'_> {
             let after = edited(&head, &settings(plugin(form), self.handler)).map_err(edit)?;
             let mut replaced = self.replaced.clone();
             replaced.insert(path.clone(), Some(after.clone()));
-            let mut changes =
-                vec![Change { before: original(self.root, self.state, &path)?, path: path.clone(), after }];
+            let mut changes = vec![Change { before: (self.original)(&path)?, path: path.clone(), after }];
             let files = Files { root: self.root, replaced: &replaced };
             let read = read(&files, &self.place.main, Loading::MergesThenMigrates);
             if read.is_ok_and(|files| !files.iter().any(|f| f.path == self.place.drop_in)) {

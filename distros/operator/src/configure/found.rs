@@ -2,8 +2,8 @@
 //!
 //! Binaries are read, never run: the root may be another machine's, or another architecture's.
 
+use super::guest::Guest;
 use super::initrd::Initrd;
-use super::inputs::Guest;
 use crate::kernel_image::newest;
 use model::release::Release;
 use model::share::Share;

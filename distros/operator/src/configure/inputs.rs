@@ -1,24 +1,11 @@
 //! Everything that a configuration follows from.
 
-use super::Found;
+use super::found::Found;
+use super::guest::Guest;
 use model::kata_version::KataVersion;
 use model::profile::Profile;
 use model::release::Release;
 use model::verified::VerifiedEntry;
-
-/// Which kernel the guests boot.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Guest {
-    /// This kernel with this initrd, which holds Kata's agent and the kernel's modules.
-    Own {
-        /// The kernel's path; `None` is the newest of the distro's.
-        kernel: Option<String>,
-        /// The initrd's path.
-        initrd: String,
-    },
-    /// What Kata's configuration names already: Kata's own kernel, not for production.
-    Kata,
-}
 
 /// Everything that a configuration follows from.
 #[derive(Debug, Clone, Copy)]

@@ -1,9 +1,10 @@
 //! The pure part: from facts to a configuration, or to what is missing.
 
 use super::configuration::{BlockAio, Boot, Configuration, Note, PlanError, Wanting};
+use super::guest::Guest;
 use super::image::image_boot;
 use super::initrd::{self, Judged};
-use super::inputs::{Guest, Inputs};
+use super::inputs::Inputs;
 use super::{Flavour, Share, ShareChoice, evidence, version};
 use model::arch::Arch;
 use model::capability::Capability;

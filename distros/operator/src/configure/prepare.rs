@@ -178,7 +178,8 @@ pub fn prepare(
             Handler::Containerd => {
                 let place = containerd::find_containerd_config(root, choice.config.as_deref())?;
                 let wanted = Wanted { shim: &shim, config: &located.named, version: choice.version };
-                let (files, handler) = containerd::containerd(root, old.as_ref(), &place, wanted, &replaced)?;
+                let before = |path: &Path| original(root, old.as_ref(), path);
+                let (files, handler) = containerd::containerd(root, &before, &place, wanted, &replaced)?;
                 changes.extend(files);
                 theirs.clone_from(&handler.theirs);
                 written = Some(WrittenHandler::Containerd(handler));
