@@ -1,6 +1,6 @@
 //! What differs from one family of distros to the next: how packages are named, fetched, installed and listed.
 //!
-//! A family is one file below this folder and one entry of [`ALL`]; nothing else in this crate knows a package manager.
+//! A family is one folder below this one and one entry of [`ALL`]; nothing else in this crate knows a package manager.
 
 mod apt;
 pub(crate) mod credentials;
@@ -50,8 +50,8 @@ pub(crate) trait Family: Sync {
     /// The program of this machine that makes a base tree from the archives.
     fn bootstrap_program(&self) -> &'static str;
 
-    /// Whether that program knows the distro.
-    fn can_bootstrap(&self, distro: &str) -> bool;
+    /// Whether that program knows a mirror of the distro.
+    fn knows_mirror(&self, distro: &str) -> bool;
 
     /// Reads the cause of a failure from the last lines of the family's programs.
     fn cause_reader(&self) -> fn(&[String]) -> Cause;

@@ -279,7 +279,8 @@ fn source_of(family: &dyn Family, release: &Release, options: &Options) -> Sourc
     match options.source {
         _ if options.base.is_some() => Source::Cloud,
         Source::Auto | Source::Cloud
-            if has_program(family.bootstrap_program()) && family.can_bootstrap(&release.distro) =>
+            if has_program(family.bootstrap_program())
+                && (options.mirror.is_some() || family.knows_mirror(&release.distro)) =>
         {
             Source::Bootstrap
         }
@@ -328,6 +329,17 @@ mod tests {
         let mut other = plain.clone();
         other.vmms[0].path = "/usr/libexec/qemu-kvm".to_owned();
         assert_ne!(first, of(&other));
+    }
+
+    #[test]
+    #[cfg_attr(lacks = "images", ignore = "needs root and mmdebstrap")]
+    fn a_mirror_that_is_named_can_be_bootstrapped_from() {
+        let release = Release { distro: "devuan".to_owned(), ..release("6", "excalibur") };
+        let family = family::of(&release).unwrap();
+        let options = Options::new("/nowhere");
+        assert_eq!(source_of(family, &release, &options), Source::Oci);
+        let options = Options { mirror: Some("http://mirror.example/merged".to_owned()), ..options };
+        assert_eq!(source_of(family, &release, &options), Source::Bootstrap);
     }
 
     #[test]

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
-    /// Bootstrap where the distro's tool is installed, else OCI.
+    /// Bootstrap where the distro's tool is installed and a mirror is known, else OCI.
     #[default]
     Auto,
-    /// The own tool of the distro's family, `mmdebstrap` for Debian and Ubuntu.
+    /// The own tool of the distro's family, `mmdebstrap` where that is apt's.
     Bootstrap,
     /// The record's OCI image, through Docker.
     Oci,

@@ -69,7 +69,7 @@ impl From<In> for Environment {
 /// Where an image's base comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum SourceArgument {
-    /// Bootstrap where the distro's tool is there, else the OCI image.
+    /// Bootstrap where the distro's tool is there and a mirror is known, else the OCI image.
     Auto,
     /// The distro family's own tool (mmdebstrap).
     Bootstrap,

@@ -74,7 +74,7 @@ impl Family for Apt {
         bootstrap::PROGRAM
     }
 
-    fn can_bootstrap(&self, distro: &str) -> bool {
+    fn knows_mirror(&self, distro: &str) -> bool {
         ["debian", "ubuntu"].contains(&distro)
     }
 

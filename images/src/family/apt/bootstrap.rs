@@ -1,4 +1,4 @@
-//! The base tree by `mmdebstrap`, for Debian and Ubuntu.
+//! The base tree by `mmdebstrap`, for Debian, Ubuntu and what is built from them.
 //!
 //! It fetches and unpacks; the packages' scripts run afterwards, in the tree.
 
@@ -36,7 +36,7 @@ pub(crate) fn default_mirrors(
     let Some(suite) = release.suites.iter().find(|s| s.archive == Archive::Main) else {
         return Err(Cause::RecordLacks { what: "suite".to_owned(), needed_for: "installing packages" }.into());
     };
-    let mut command = fetch.mmdebstrap()?;
+    let mut command = fetch.mmdebstrap(&release.distro)?;
     command
         .args(["--mode=root", "--variant=custom", "--format=directory"])
         .args(["--skip=update,download,extract,cleanup,check/signed-by", &suite.name])
@@ -95,7 +95,7 @@ pub(crate) fn bootstrap(
     tree: &Path,
 ) -> Result<(), Failure> {
     let arch = release.arch.debian_name();
-    let mut command = fetch.mmdebstrap()?;
+    let mut command = fetch.mmdebstrap(&release.distro)?;
     command
         // Nothing of the tree is run.
         .args(["--mode=root", "--variant=extract", "--format=directory"])

@@ -21,6 +21,9 @@ use std::process::Command;
 
 /// Below the image's folder: settings and credentials.
 const FOLDER: &str = "fetch";
+/// Below that: the keys of the release, and those that its base is fetched by.
+const KEYS: &str = "keys";
+const MACHINE_KEYS: &str = "machine-keys";
 /// The package lists, and the suites that they are of.
 pub(crate) const LISTS: &str = "apt/lists";
 pub(crate) const SOURCES: &str = "apt/sources.list";
@@ -77,10 +80,14 @@ impl Fetch {
         file.and_then(|mut file| file.write_all(text.as_bytes())).context("writing", &path)
     }
 
-    /// mmdebstrap: it has settings of its own, and the machine's keys.
-    pub(crate) fn mmdebstrap(&self) -> Result<Command, Failure> {
+    /// mmdebstrap: it has settings of its own, and trusts what this machine's apt does, and the distro's keyring on it.
+    ///
+    /// That keyring is often in `/usr/share/keyrings` alone, where apt uses it only for sources that name it.
+    pub(crate) fn mmdebstrap(&self, distro: &str) -> Result<Command, Failure> {
+        self.copy_keys(&tree::open(Path::new("/"))?, MACHINE_KEYS, |name| is_keyring_of(name, distro))?;
         let mut command = self.command("mmdebstrap")?;
         command.env_remove("APT_CONFIG");
+        command.arg(format!("--keyring={}", self.seen.join(FOLDER).join(MACHINE_KEYS).display()));
         Ok(command)
     }
 
@@ -105,7 +112,8 @@ impl Fetch {
 
     /// Fetches the package lists of the suites in [`SOURCES`], verified by the tree's own keys.
     pub(crate) fn update(&self, runner: &Runner<'_>, tree: &Path) -> Result<(), Failure> {
-        self.copy_keys(&tree::open(tree)?)?;
+        // Other parties' keyrings are there, too, and keys that are no longer trusted.
+        self.copy_keys(&tree::open(tree)?, KEYS, |name| name.contains("-archive-keyring"))?;
         let lists = self.folder.join(LISTS).join("partial");
         std::fs::create_dir_all(&lists).context("creating", &lists)?;
         let mut update = self.command("apt-get")?;
@@ -113,12 +121,12 @@ impl Fetch {
         runner.run(Phase::Install, &mut update)
     }
 
-    /// Copies the keys that the release trusts its archive by: links among them are followed in its tree.
-    fn copy_keys(&self, root: &Root) -> Result<(), Failure> {
-        let keys = self.private().join("keys");
+    /// Copies the keys that a system trusts archives by, and those of its keyrings that count; links among them are
+    /// followed in its tree.
+    fn copy_keys(&self, root: &Root, to: &str, is_wanted: impl Fn(&str) -> bool) -> Result<(), Failure> {
+        let keys = self.private().join(to);
         std::fs::create_dir_all(&keys).context("creating", &keys)?;
-        // Other parties' keyrings are there, too, and keys that are no longer trusted.
-        let counts = |folder: &Path, name: &str| folder.ends_with("trusted.gpg.d") || name.contains("-archive-keyring");
+        let counts = |folder: &Path, name: &str| folder.ends_with("trusted.gpg.d") || is_wanted(name);
         let is_key = |name: &String| name.ends_with(".gpg") || name.ends_with(".asc") || name.ends_with(".pgp");
         for folder in ["/etc/apt/trusted.gpg.d", "/usr/share/keyrings"].map(Path::new) {
             let names = root.list(folder).map_err(tree::failed)?;
@@ -155,6 +163,11 @@ impl Drop for Fetch {
             tracing::warn!(%error, "credentials were not removed");
         }
     }
+}
+
+/// Whether a file of `/usr/share/keyrings` has the keys of a distro's archive.
+fn is_keyring_of(name: &str, distro: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(stem, _)| stem == format!("{distro}-archive-keyring"))
 }
 
 /// A line of apt_auth.conf(5).
@@ -241,7 +254,7 @@ fn configuration(arch: Arch, seen: &Path) -> String {
         Dir::Etc::sourcelist \"{at}/{SOURCES}\";\n\
         Dir::Etc::sourceparts \"/dev/null\";\n\
         Dir::Etc::trusted \"/dev/null\";\n\
-        Dir::Etc::trustedparts \"{at}/fetch/keys/\";\n\
+        Dir::Etc::trustedparts \"{at}/{FOLDER}/{KEYS}/\";\n\
         Dir::State \"{at}/fetch/state\";\n\
         Dir::State::lists \"{at}/{LISTS}\";\n\
         Dir::State::status \"/dev/null\";\n\
@@ -278,6 +291,27 @@ mod tests {
             assert!(of(bad).is_err(), "{bad}");
         }
         assert_eq!(mirrors_of("deb http://m.example/debian trixie main\n"), ["http://m.example/debian"]);
+    }
+
+    #[test]
+    fn a_base_is_fetched_by_the_keys_of_apt_and_the_distros_own() {
+        let machine = tempfile::tempdir().unwrap();
+        for file in [
+            "etc/apt/trusted.gpg.d/house.asc",
+            "usr/share/keyrings/devuan-archive-keyring.pgp",
+            "usr/share/keyrings/other-archive-keyring.gpg",
+            "usr/share/keyrings/devuan-archive-removed-keys.gpg",
+        ] {
+            let path = machine.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, file).unwrap();
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let fetch = Fetch::new(folder.path(), &Settings::default(), &[], Arch::X86_64).unwrap();
+        let root = tree::open(machine.path()).unwrap();
+        fetch.copy_keys(&root, MACHINE_KEYS, |name| is_keyring_of(name, "devuan")).unwrap();
+        let names = folder::names(&fetch.private().join(MACHINE_KEYS)).unwrap();
+        assert_eq!(names, ["devuan-archive-keyring.gpg", "house.asc"]);
     }
 
     #[test]
