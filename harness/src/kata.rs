@@ -12,8 +12,8 @@
 //! their checksums; they turn `supported` into `partial`.
 
 use crate::built_in::AGENT;
-use crate::environments::vm::{Content, SeedFile};
 use crate::replacement::Replacement;
+use crate::seed::{Content, SeedFile};
 use images::ImageError;
 use images::artifacts::{self, Agent, Artifacts, ArtifactsError, ExternalFile, OpenedFile};
 use images::boot::{kernel, modules};
@@ -241,7 +241,7 @@ impl Supplied {
                 shim: add("containerd-shim-kata-v2", Content::Opened(one.shim.clone())),
                 shipped: Some(add("configuration.toml", Content::Opened(one.configuration.clone()))),
                 configuration: place(one.kind).to_owned(),
-                initrd: add("initrd", Content::Bytes(initrd.into())),
+                initrd: add("initrd", Content::Unnamed(Arc::new(initrd))),
                 agent: one.agent.alone().map(|bytes| add("kata-agent", Content::Bytes(bytes.into()))),
                 checker: one.checker.as_ref().map(|file| add("check", Content::Opened(file.clone()))),
                 own,

@@ -23,6 +23,7 @@ pub mod progress;
 pub mod replacement;
 pub mod run;
 pub mod schedule;
+pub mod seed;
 pub mod setup;
 pub mod shared;
 pub mod sweep;

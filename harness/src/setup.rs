@@ -2,10 +2,11 @@
 
 use crate::built_in::AGENT;
 use crate::environments::host;
+use crate::environments::vm;
 use crate::environments::vm::outer::{Accelerator, Outer, OuterError};
-use crate::environments::vm::{self, Content, SeedFile};
 use crate::line::{Line, LineError, ask};
 use crate::plan::Cell;
+use crate::seed::{Content, SeedFile};
 use crate::shared::Shared;
 use agent::home::VOLUME;
 use images::boot::{initramfs, kernel, modules};
@@ -47,11 +48,11 @@ pub enum SetupError {
     #[error(transparent)]
     Thread(#[from] tokio::task::JoinError),
     /// A file that the agent is to be given cannot be read.
-    #[error("{path}")]
+    #[error("reading what becomes {path} in the environment")]
     Read {
-        /// The file.
+        /// Where the agent gets it.
         path: PathBuf,
-        /// The system's reason.
+        /// The file and the system's reason.
         source: io::Error,
     },
     /// The agent did not answer.
@@ -70,8 +71,8 @@ pub struct Prepared {
     pub holds: Vec<Hold>,
     /// What is known of it.
     pub claims: Claims,
-    /// The guests' initramfs, until it has been sent.
-    pub initramfs: Arc<[u8]>,
+    /// The guests' initramfs.
+    pub initramfs: Content,
     /// What else the agent is given.
     pub files: Vec<SeedFile>,
     /// pjdfstest, where it was built.
@@ -145,7 +146,7 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, SetupErro
             let docker_image = docker::ensure_imported(docker, &image).await?;
             let base = Base::Container { image: Box::new(image), docker_image };
             let holds = vec![hold];
-            Prepared { base, holds, claims, initramfs: initramfs.into(), files: Vec::new(), pjdfstest }
+            Prepared { base, holds, claims, initramfs, files: Vec::new(), pjdfstest }
         }
         Environment::Vm => {
             let named = release.clone();
@@ -168,7 +169,7 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, SetupErro
             })
             .await?;
             let base = Base::Vm { disk: Box::new(disk) };
-            Prepared { base, holds, claims, initramfs: initramfs.into(), files, pjdfstest }
+            Prepared { base, holds, claims, initramfs, files, pjdfstest }
         }
         Environment::Host => {
             let dir = shared.host_folder.clone();
@@ -179,7 +180,7 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, SetupErro
             })
             .await?;
             let (base, holds, files) = (Base::Host { dir }, Vec::new(), Vec::new());
-            Prepared { base, holds, claims, initramfs: initramfs.into(), files, pjdfstest }
+            Prepared { base, holds, claims, initramfs, files, pjdfstest }
         }
     };
     let folder = prepared.folder().to_owned();
@@ -208,7 +209,7 @@ async fn blocking<T: Send + 'static>(
 ///
 /// # Errors
 /// As [`boot_files`].
-pub fn boot_files_of(image: &Image, release: &Release, profiles: &[Profile]) -> Result<(Claims, Vec<u8>), ImageError> {
+pub fn boot_files_of(image: &Image, release: &Release, profiles: &[Profile]) -> Result<(Claims, Content), ImageError> {
     let versions = versions(&image.manifest, &release.packages());
     boot_files(&image.rootfs(), Path::new(VOLUME), versions, release, profiles)
 }
@@ -223,7 +224,7 @@ pub fn boot_files(
     versions: BTreeMap<String, String>,
     release: &Release,
     profiles: &[Profile],
-) -> Result<(Claims, Vec<u8>), ImageError> {
+) -> Result<(Claims, Content), ImageError> {
     let kernel = kernel::find(tree, release)?;
     let wanted = wanted_modules(profiles);
     let mut sets = BTreeMap::new();
@@ -242,7 +243,7 @@ pub fn boot_files(
         file("/etc/nsswitch.conf", 0o644, b"passwd: files\ngroup: files\n".to_vec()),
     ];
     extra.extend(crate::pjdfstest::BINARY.map(|bytes| file("/pjdfstest", 0o755, bytes.to_vec())));
-    let initramfs = initramfs::build(AGENT, &all, &extra)?;
+    let initramfs = Content::Unnamed(Arc::new(initramfs::build(AGENT, &all, &extra)?));
     let claims = Claims {
         release: release.clone(),
         versions,
@@ -296,48 +297,36 @@ fn versions(manifest: &Manifest, packages: &[String]) -> BTreeMap<String, String
 
 /// Gives everything to the environment's agent; a virtual machine was booted with the files.
 ///
-/// The initramfs is not kept, because it would take most of the harness's memory while a cell runs.
-///
 /// # Errors
 /// When a file cannot be read, or the agent does not take it.
-pub async fn send(line: &Line, prepared: &mut Prepared) -> Result<(), SetupError> {
+pub async fn send(line: &Line, prepared: &Prepared) -> Result<(), SetupError> {
     if !matches!(prepared.base, Base::Vm { .. }) {
-        let initramfs = std::mem::take(&mut prepared.initramfs);
-        let folder = prepared.folder().to_owned();
-        put(line, &prepared.claims.initramfs, 0o644, &initramfs).await?;
+        let folder = prepared.folder();
+        put(line, Path::new(&prepared.claims.initramfs), 0o644, &prepared.initramfs).await?;
         if let Some(pjdfstest) = prepared.pjdfstest {
-            put(line, &folder.join("pjdfstest").to_string_lossy(), 0o755, pjdfstest).await?;
+            put(line, &folder.join("pjdfstest"), 0o755, &Content::Static(pjdfstest)).await?;
         }
         for SeedFile { name, content } in &prepared.files {
-            let read;
-            let bytes: &[u8] = match content {
-                Content::Static(bytes) => bytes,
-                Content::Bytes(bytes) => bytes,
-                Content::File(path) => {
-                    let read_file = std::fs::read(path);
-                    read = read_file.map_err(|source| SetupError::Read { path: path.clone(), source })?;
-                    &read
-                }
-                Content::Opened(file) => {
-                    let mut all = Vec::new();
-                    let done = file.reader().read_to_end(&mut all);
-                    done.map_err(|source| SetupError::Read { path: file.path().to_owned(), source })?;
-                    read = all;
-                    &read
-                }
-            };
-            put(line, &folder.join(name).to_string_lossy(), 0o755, bytes).await?;
+            put(line, &folder.join(name), 0o755, content).await?;
         }
     }
     let request = EnvironmentRequest::SetUp { claims: Box::new(prepared.claims.clone()) };
     done(ask(line, request, 30).await?)
 }
 
-async fn put(line: &Line, path: &str, mode: u32, bytes: &[u8]) -> Result<(), SetupError> {
-    for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
-        let offset = (index * CHUNK) as u64;
-        let request = EnvironmentRequest::PutFile { path: path.to_owned(), mode, offset, bytes: Bytes(chunk.to_vec()) };
-        done(ask(line, request, 60).await?)?;
+async fn put(line: &Line, path: &Path, mode: u32, content: &Content) -> Result<(), SetupError> {
+    let unreadable = |source| SetupError::Read { path: path.to_owned(), source };
+    let (size, mut reader) = content.open().map_err(unreadable)?;
+    let mut offset = 0;
+    while offset < size {
+        let mut chunk = Vec::with_capacity(CHUNK);
+        reader.by_ref().take(CHUNK as u64).read_to_end(&mut chunk).map_err(unreadable)?;
+        if chunk.is_empty() {
+            return Err(unreadable(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let (path, next) = (path.to_string_lossy().into_owned(), offset + chunk.len() as u64);
+        done(ask(line, EnvironmentRequest::PutFile { path, mode, offset, bytes: Bytes(chunk) }, 60).await?)?;
+        offset = next;
     }
     Ok(())
 }

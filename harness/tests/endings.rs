@@ -30,11 +30,11 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
     let image = prepared.unwrap();
     let (claims, initramfs) = setup::boot_files_of(&image, &release, std::slice::from_ref(&profile)).unwrap();
     let docker_image = images::docker::ensure_imported(&docker, &image).await.unwrap();
-    let mut prepared = setup::Prepared {
+    let prepared = setup::Prepared {
         base: setup::Base::Container { image: Box::new(image), docker_image: docker_image.clone() },
         holds: Vec::new(),
         claims,
-        initramfs: initramfs.into(),
+        initramfs,
         files: Vec::new(),
         pjdfstest: None,
     };
@@ -43,7 +43,7 @@ async fn each_bad_end_of_a_guest_has_its_own_name() {
     let lock_path = lock.path().to_string_lossy().into_owned();
     let owner = container::Owner { run: id, lock: lock_path, cache: images::cache::id(&cache()).unwrap() };
     let container = container::start(&docker, &docker_image, harness::built_in::AGENT, &owner).await.unwrap();
-    setup::send(&container.line, &mut prepared).await.unwrap();
+    setup::send(&container.line, &prepared).await.unwrap();
     let mut seen = Vec::new();
     for fault in Fault::ALL {
         let request = EnvironmentRequest::Rehearse { profile: Box::new(profile.clone()), fault: *fault };

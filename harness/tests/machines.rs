@@ -6,8 +6,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails by panicking")]
 
 use harness::environments::vm::outer::Outer;
-use harness::environments::vm::{self, Content, SeedFile, Size, Vm, pinned};
+use harness::environments::vm::{self, Size, Vm, pinned};
 use harness::line::ask;
+use harness::seed::{Content, SeedFile};
 use images::{Disk, Options, prepare_disk};
 use model::arch::Arch;
 use model::database::Database;

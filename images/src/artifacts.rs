@@ -17,7 +17,7 @@ mod guest;
 mod version;
 
 pub use self::folder::OpenedFile;
-pub use self::guest::{Agent, guest_initrd, lay_over};
+pub use self::guest::{Agent, guest_initrd};
 pub use crate::external_file::ExternalFile;
 
 use crate::digest;

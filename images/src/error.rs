@@ -308,12 +308,14 @@ pub(crate) trait Context<T> {
 
 impl<T> Context<T> for std::io::Result<T> {
     fn context(self, what: &str, path: &Path) -> Result<T, Failure> {
-        self.map_err(|source| {
-            if source.kind() == std::io::ErrorKind::StorageFull {
-                Cause::DiskFull.into()
-            } else {
-                Cause::Io { context: format!("{what} {}", path.display()), source }.into()
-            }
-        })
+        self.map_err(|source| failure_of(source, || format!("{what} {}", path.display())))
+    }
+}
+
+/// An I/O error with what was being done; a full disk becomes [`Cause::DiskFull`].
+pub(crate) fn failure_of(source: std::io::Error, doing: impl FnOnce() -> String) -> Failure {
+    match source.kind() {
+        std::io::ErrorKind::StorageFull => Cause::DiskFull.into(),
+        _ => Cause::Io { context: doing(), source }.into(),
     }
 }

@@ -4,6 +4,7 @@ use crate::replay::{Unit, Work, normalised};
 use agent::home::{SLOTS, VOLUME};
 use anyhow::Context as _;
 use harness::environments::container::{LOCK_LABEL, RUN_LABEL};
+use harness::seed::Content;
 use harness::sweep::RunLock;
 use model::sync::locked;
 use protocol::client::Client;
@@ -33,13 +34,13 @@ pub(crate) struct Floor {
 }
 
 /// Does the work again; `files` are the claims and the initramfs.
-pub(crate) fn run(files: &(Claims, Vec<u8>), work: &Work, jobs: usize, locks: &Path) -> anyhow::Result<Floor> {
+pub(crate) fn run(files: &(Claims, Content), work: &Work, jobs: usize, locks: &Path) -> anyhow::Result<Floor> {
     let name = format!("kata-qualify-floor-{}", std::process::id());
     // A sweep leaves alone what belongs to a lock that is held.
     let lock = RunLock::take(locks, &name)?;
     let folder = tempfile::tempdir()?;
     // The volume's root is the folder's copy, so its files come with one command.
-    std::fs::write(folder.path().join("initramfs"), &files.1)?;
+    std::io::copy(&mut files.1.open()?.1, &mut std::fs::File::create(folder.path().join("initramfs"))?)?;
     if let Some(pjdfstest) = harness::pjdfstest::BINARY {
         executable(&folder.path().join("pjdfstest"), pjdfstest)?;
     }

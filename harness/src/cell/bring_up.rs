@@ -2,15 +2,15 @@
 
 use crate::artifacts::artifact_folder;
 use crate::built_in::AGENT;
+use crate::environments::vm;
 use crate::environments::vm::outer::{Accelerator, release_name};
-use crate::environments::vm::{self, Content, SeedFile};
 use crate::environments::{EnvironmentError, Running, container, host};
+use crate::seed::{Content, SeedFile};
 use crate::setup::{Base, Prepared};
 use crate::shared::Shared;
 use model::diagnostic::error_chain;
 use reports::journal::{CellId, Environment};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// What to say while it is done.
 pub(super) fn doing(kind: Environment) -> &'static str {
@@ -43,10 +43,7 @@ pub(super) async fn bring_up(
         Base::Vm { disk } => {
             let outer = shared.machines.outer().await?;
             let file = |name: &str, content: Content| SeedFile { name: name.to_owned(), content };
-            let mut seed = vec![
-                file("agent", Content::Static(AGENT)),
-                file("initramfs", Content::Bytes(Arc::clone(&prepared.initramfs))),
-            ];
+            let mut seed = vec![file("agent", Content::Static(AGENT)), file("initramfs", prepared.initramfs.clone())];
             seed.extend(prepared.pjdfstest.map(|bytes| file("pjdfstest", Content::Static(bytes))));
             seed.extend(prepared.files.iter().cloned());
             let (size, logs) = (shared.machines.size, shared.out.join(artifact_folder(cell)));

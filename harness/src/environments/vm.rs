@@ -36,11 +36,11 @@ mod stderr;
 mod tiny;
 
 use crate::line::{Heard, Line};
+use crate::seed::SeedFile;
 use agent::launch::kernel_log::panic_line;
 use agent::log::Log;
 use agent::process::how_it_ended;
 use futures_util::StreamExt as _;
-use images::artifacts::OpenedFile;
 use images::{Disk, ExtraFile};
 use model::redact::{one_line, printable};
 use outer::Outer;
@@ -62,9 +62,6 @@ const BOOT: Duration = Duration::from_secs(420);
 const SHOWS: Duration = Duration::from_secs(3);
 /// Where the agent and what it needs are unpacked in the machine.
 const FOLDER: &str = agent::home::VOLUME;
-/// The most bytes of a file that a machine is given. A kernel with debug information has some hundred MB, and a part of an
-/// archive of Kata's may be a hole.
-const MAX_SEED_FILE: u64 = 2 << 30;
 /// The serial number by which the machine knows the disk with the agent on it.
 const SEED: &str = "kata-qualify";
 /// What the unit prints on the console when the agent ends.
@@ -107,28 +104,6 @@ pub struct Size {
     pub memory_mib: u32,
     /// Virtual CPUs.
     pub cpus: u32,
-}
-
-/// A file that the machine is given, by its name in the agent's folder.
-#[derive(Debug, Clone)]
-pub struct SeedFile {
-    /// `kata/go-3.29/initrd`.
-    pub name: String,
-    /// What is in it.
-    pub content: Content,
-}
-
-/// Where a file's content is.
-#[derive(Debug, Clone)]
-pub enum Content {
-    /// In the program.
-    Static(&'static [u8]),
-    /// In memory.
-    Bytes(Arc<[u8]>),
-    /// In a file here.
-    File(PathBuf),
-    /// In a file of strangers, opened where no link led elsewhere.
-    Opened(OpenedFile),
 }
 
 /// Why a machine did not come up.
@@ -268,28 +243,9 @@ fn pack(files: &[SeedFile]) -> io::Result<File> {
     for SeedFile { name, content } in files {
         let mut header = tar::Header::new_gnu();
         header.set_mode(0o755);
-        let mut add = |size: u64, from: &mut dyn Read| {
-            header.set_size(size);
-            archive.append_data(&mut header, name, from)
-        };
-        match content {
-            &Content::Static(mut bytes) => add(bytes.len() as u64, &mut bytes)?,
-            Content::Bytes(bytes) => add(bytes.len() as u64, &mut bytes.as_ref())?,
-            Content::File(path) => {
-                let named = |e: io::Error| io::Error::other(format!("{}: {e}", path.display()));
-                let mut file = File::open(path).map_err(named)?;
-                let size = file.metadata().map_err(named)?.len();
-                if size > MAX_SEED_FILE {
-                    return Err(named(io::Error::other(format!("it has more than {MAX_SEED_FILE} bytes"))));
-                }
-                add(size, &mut file)?;
-            }
-            Content::Opened(file) => {
-                let named = |e: io::Error| io::Error::other(format!("{}: {e}", file.path().display()));
-                let size = file.size().map_err(named)?;
-                add(size, &mut file.reader().take(size))?;
-            }
-        }
+        let (size, mut reader) = content.open()?;
+        header.set_size(size);
+        archive.append_data(&mut header, name, &mut reader)?;
     }
     let mut file = archive.into_inner()?;
     let length = file.stream_position()?;
@@ -360,6 +316,7 @@ fn still(error: &str, serial: &Log) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seed::Content;
 
     #[test]
     fn the_agents_end_is_read_from_a_babbling_console() {
@@ -387,11 +344,5 @@ mod tests {
             .map(|entry| entry.unwrap().path().unwrap().to_string_lossy().into_owned())
             .collect();
         assert_eq!(names, ["agent", "initramfs", "kata/shim"]);
-        let gone = pack(&[of("x", Content::File("/nonexistent/x".into()))]).unwrap_err().to_string();
-        assert!(gone.contains("/nonexistent/x"), "{gone}");
-        let hole = dir.path().join("hole");
-        File::create(&hole).unwrap().set_len(MAX_SEED_FILE + 1).unwrap();
-        let refused = pack(&[of("x", Content::File(hole))]).unwrap_err().to_string();
-        assert!(refused.ends_with("hole: it has more than 2147483648 bytes"), "{refused}");
     }
 }

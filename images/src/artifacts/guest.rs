@@ -37,11 +37,12 @@ use super::{ArtifactsError, MAX_PROGRAM, doing};
 use crate::boot::initramfs::{self, ExtraFile};
 use crate::boot::initrd::Initrd;
 use crate::boot::modules::Resolution;
-use crate::error::ImageError;
+use crate::error::{Context as _, Failure, ImageError};
 use object::Endianness;
 use object::elf;
 use object::read::elf::{ElfFile64, ProgramHeader as _};
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::Path;
 
 /// Where Kata's agent is as a file of its own, below an archive's prefix.
@@ -147,29 +148,36 @@ fn is_static(bytes: &[u8]) -> io::Result<bool> {
 /// nothing that it relies on can be left behind (the top of this file has the measurement).
 ///
 /// # Errors
-/// As [`initramfs::layer`].
-pub fn guest_initrd(init: &[u8], modules: &Resolution, agent: &Agent) -> Result<Vec<u8>, ImageError> {
-    let program = match agent {
-        Agent::InInitrd { path, initrd, .. } => return lay_over(initrd, init, modules, path),
-        Agent::Alone(program) => program,
-    };
-    let file =
-        |path: &str, mode, content: &[u8]| ExtraFile { path: path.to_owned(), mode, content: content.to_owned() };
-    // The agent reads the second one to name the guest.
-    let files = [file(ALONE_AT, 0o755, program), file("/etc/hostname", 0o644, b"kata\n")];
-    lay_over(&initramfs::root(&files)?, init, modules, ALONE_AT)
+/// As [`initramfs::build`].
+pub fn guest_initrd(init: &[u8], modules: &Resolution, agent: &Agent) -> Result<File, ImageError> {
+    initramfs::in_file(modules, |out| match agent {
+        Agent::InInitrd { path, initrd, .. } => lay_over(initrd, init, modules, path, out),
+        Agent::Alone(program) => {
+            let file = |path: &str, mode, content: &[u8]| ExtraFile {
+                path: path.to_owned(),
+                mode,
+                content: content.to_owned(),
+            };
+            // The agent reads the second one to name the guest.
+            let files = [file(ALONE_AT, 0o755, program), file("/etc/hostname", 0o644, b"kata\n")];
+            let mut root = Vec::new();
+            initramfs::root(&files, &mut root)?;
+            lay_over(&root, init, modules, ALONE_AT, out)
+        }
+    })
 }
 
 /// An initrd with the harness's agent as `/init` and the modules over it; `next` is what that agent executes.
 ///
 /// # Errors
 /// As [`initramfs::layer`].
-pub fn lay_over(below: &[u8], init: &[u8], modules: &Resolution, next: &str) -> Result<Vec<u8>, ImageError> {
-    let mut all = below.to_vec();
+fn lay_over(below: &[u8], init: &[u8], modules: &Resolution, next: &str, out: &mut dyn Write) -> Result<(), Failure> {
     // An archive that is not compressed has to begin at a multiple of four bytes (`init/initramfs.c`).
-    all.resize(all.len().next_multiple_of(4), 0);
-    all.extend(initramfs::layer(init, modules, FOLDER, &[("next", next.as_bytes())])?);
-    Ok(all)
+    let padding = below.len().next_multiple_of(4) - below.len();
+    out.write_all(below)
+        .and_then(|()| out.write_all(&[0; 3][..padding]))
+        .context("writing", Path::new("a guest's initrd"))?;
+    initramfs::layer(init, modules, FOLDER, &[("next", next.as_bytes())], out)
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! The guest's initramfs: one program as PID 1 and the modules that its kernel needs.
 
 use super::modules::{self, Resolution};
-use crate::error::{Cause, Failure, ImageError};
+use crate::error::{Cause, Failure, ImageError, failure_of};
 use crate::progress::Phase;
 use cpio::NewcBuilder;
 use cpio::newc::trailer;
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 
 /// The folders that every guest has.
 const FOLDERS: [&str; 10] = ["dev", "etc", "mnt", "modules", "proc", "root", "run", "sys", "tmp", "var"];
@@ -26,30 +27,49 @@ pub struct ExtraFile {
     pub content: Vec<u8>,
 }
 
-/// Builds the initramfs: a `newc` archive, not compressed, the same bytes for the same input.
+/// Builds the initramfs in a file without a name: a `newc` archive, not compressed, the same bytes for the same input.
 ///
 /// `/init` is `init`, `/modules/NN-name.ko` are the decompressed modules, and `/modules/order` lists their file names
 /// in the order of loading, one a line.
 ///
 /// # Errors
 /// A module that cannot be read or decompressed, or an extra file whose path is not absolute or is already taken.
-pub fn build(init: &[u8], modules: &Resolution, extra: &[ExtraFile]) -> Result<Vec<u8>, ImageError> {
-    let loaded = modules::load(modules)?;
-    archive(init, modules, &loaded, extra).map_err(|f| ImageError::new("the guest", Phase::Record, f))
+pub fn build(init: &[u8], modules: &Resolution, extra: &[ExtraFile]) -> Result<File, ImageError> {
+    in_file(modules, |out| {
+        let mut image = Writer::new(out);
+        image.skeleton()?;
+        image.entry("init", FILE | 0o755, None, init)?;
+        image.modules("modules", modules)?;
+        image.files(extra)?;
+        image.end()
+    })
+}
+
+/// What is written, in a file without a name, because those of all cells would take most of a run's memory.
+pub(crate) fn in_file(
+    modules: &Resolution,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
+) -> Result<File, ImageError> {
+    let written = || {
+        let mut out = BufWriter::new(tempfile::tempfile().map_err(io_failure)?);
+        write(&mut out)?;
+        out.into_inner().map_err(|e| io_failure(e.into_error()))
+    };
+    written().map_err(|failure| match modules.load_order.first() {
+        Some(module) => modules::failed(&module.path, failure),
+        None => ImageError::new("the guest", Phase::Record, failure),
+    })
 }
 
 /// Builds a root filesystem to lay [`layer`] over: folders, the two nodes that PID 1 needs, and these files.
 ///
 /// # Errors
 /// A file whose path is not absolute or is already taken.
-pub fn root(files: &[ExtraFile]) -> Result<Vec<u8>, ImageError> {
-    let built = || {
-        let mut image = Writer::new(files.iter().map(|file| file.content.len()).sum());
-        image.skeleton()?;
-        image.files(files)?;
-        image.end()
-    };
-    built().map_err(|f| ImageError::new("the guest", Phase::Record, f))
+pub(crate) fn root(files: &[ExtraFile], out: &mut dyn Write) -> Result<(), Failure> {
+    let mut image = Writer::new(out);
+    image.skeleton()?;
+    image.files(files)?;
+    image.end()
 }
 
 /// Builds an archive to append to another initrd: `/init` and one folder with the modules and `files`, and nothing else,
@@ -60,42 +80,34 @@ pub fn root(files: &[ExtraFile]) -> Result<Vec<u8>, ImageError> {
 ///
 /// # Errors
 /// A module that cannot be read or decompressed.
-pub fn layer(init: &[u8], modules: &Resolution, folder: &str, files: &[(&str, &[u8])]) -> Result<Vec<u8>, ImageError> {
-    let loaded = modules::load(modules)?;
-    let built = || {
-        let mut image = Writer::new(loaded.iter().map(Vec::len).sum::<usize>() + init.len());
-        image.entry("init", LINK | 0o777, None, folder.as_bytes())?;
-        image.entry("init", FILE | 0o755, None, init)?;
-        image.entry(folder, FOLDER | 0o755, None, &[])?;
-        image.entry(&format!("{folder}/modules"), FOLDER | 0o755, None, &[])?;
-        image.modules(&format!("{folder}/modules"), modules, &loaded)?;
-        for (name, content) in files {
-            image.entry(&format!("{folder}/{name}"), FILE | 0o644, None, content)?;
-        }
-        image.end()
-    };
-    built().map_err(|f| ImageError::new("the guest", Phase::Record, f))
-}
-
-fn archive(init: &[u8], modules: &Resolution, loaded: &[Vec<u8>], extra: &[ExtraFile]) -> Result<Vec<u8>, Failure> {
-    let size: usize = loaded.iter().map(Vec::len).sum::<usize>() + extra.iter().map(|e| e.content.len()).sum::<usize>();
-    let mut image = Writer::new(size + init.len());
-    image.skeleton()?;
+pub(crate) fn layer(
+    init: &[u8],
+    modules: &Resolution,
+    folder: &str,
+    files: &[(&str, &[u8])],
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let mut image = Writer::new(out);
+    image.entry("init", LINK | 0o777, None, folder.as_bytes())?;
     image.entry("init", FILE | 0o755, None, init)?;
-    image.modules("modules", modules, loaded)?;
-    image.files(extra)?;
+    image.entry(folder, FOLDER | 0o755, None, &[])?;
+    image.entry(&format!("{folder}/modules"), FOLDER | 0o755, None, &[])?;
+    image.modules(&format!("{folder}/modules"), modules)?;
+    for (name, content) in files {
+        image.entry(&format!("{folder}/{name}"), FILE | 0o644, None, content)?;
+    }
     image.end()
 }
 
-struct Writer {
-    out: Vec<u8>,
+struct Writer<'a> {
+    out: &'a mut dyn Write,
     next: u32,
     taken: BTreeSet<String>,
 }
 
-impl Writer {
-    fn new(size: usize) -> Writer {
-        Writer { out: Vec::with_capacity(size + 65536), next: 1, taken: BTreeSet::new() }
+impl<'a> Writer<'a> {
+    fn new(out: &'a mut dyn Write) -> Writer<'a> {
+        Writer { out, next: 1, taken: BTreeSet::new() }
     }
 
     fn skeleton(&mut self) -> Result<(), Failure> {
@@ -114,14 +126,15 @@ impl Writer {
     }
 
     /// The modules below a folder that is there, and their order.
-    fn modules(&mut self, folder: &str, modules: &Resolution, loaded: &[Vec<u8>]) -> Result<(), Failure> {
-        let mut order = String::new();
-        for (n, (module, bytes)) in modules.load_order.iter().zip(loaded).enumerate() {
-            let name = format!("{n:02}-{}.ko", module.name);
+    fn modules(&mut self, folder: &str, modules: &Resolution) -> Result<(), Failure> {
+        let mut order = Vec::new();
+        modules::load(modules, |module, bytes| {
+            let name = format!("{:02}-{}.ko", order.len(), module.name);
             self.entry(&format!("{folder}/{name}"), FILE | 0o644, None, bytes)?;
-            order.push_str(&name);
-            order.push('\n');
-        }
+            order.push(name + "\n");
+            Ok(())
+        })?;
+        let order = order.concat();
         self.entry(&format!("{folder}/order"), FILE | 0o644, None, order.as_bytes())
     }
 
@@ -148,8 +161,8 @@ impl Writer {
         Ok(())
     }
 
-    fn end(self) -> Result<Vec<u8>, Failure> {
-        trailer(self.out).map_err(io_failure)
+    fn end(self) -> Result<(), Failure> {
+        trailer(self.out).map(drop).map_err(io_failure)
     }
 
     fn entry(&mut self, name: &str, mode: u32, device: Option<(u32, u32)>, content: &[u8]) -> Result<(), Failure> {
@@ -165,8 +178,8 @@ impl Writer {
             .mtime(0)
             .rdev_major(major)
             .rdev_minor(minor);
-        let size = u32::try_from(content.len()).map_err(|e| io_failure(std::io::Error::other(e)))?;
-        let mut writer = builder.write(&mut self.out, size);
+        let size = u32::try_from(content.len()).map_err(|e| io_failure(io::Error::other(e)))?;
+        let mut writer = builder.write(&mut *self.out, size);
         writer.write_all(content).map_err(io_failure)?;
         writer.finish().map_err(io_failure)?;
         self.next += 1;
@@ -175,8 +188,8 @@ impl Writer {
     }
 }
 
-fn io_failure(source: std::io::Error) -> Failure {
-    Cause::Io { context: "writing the initramfs".to_owned(), source }.into()
+fn io_failure(source: io::Error) -> Failure {
+    failure_of(source, || "writing the initramfs".to_owned())
 }
 
 #[cfg(test)]
@@ -184,13 +197,17 @@ mod tests {
     use super::*;
     use cpio::NewcReader;
     use std::collections::BTreeMap;
-    use std::io::Read;
+    use std::io::{Read as _, Seek as _};
     use std::path::Path;
 
     fn sample(extra: &[ExtraFile]) -> Result<Vec<u8>, ImageError> {
         let dir = modules::tests::tree();
         let found = modules::resolve(dir.path(), Path::new("/"), &["virtiofs".to_owned()]).unwrap();
-        build(b"#!init", &found, extra)
+        let mut file = build(b"#!init", &found, extra)?;
+        let mut bytes = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        Ok(bytes)
     }
 
     fn file(path: &str) -> ExtraFile {

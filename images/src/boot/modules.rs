@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A module that must be loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,47 +42,60 @@ pub struct Resolution {
 /// # Errors
 /// When `modules.dep` cannot be read.
 pub fn resolve(tree: &Path, modules_dir: &Path, wanted: &[String]) -> Result<Resolution, ImageError> {
-    let index = Index::read(tree, modules_dir).map_err(|f| failed(modules_dir, f))?;
-    let mut walk = Walk { index: &index, done: BTreeSet::new(), order: Vec::new(), steps_left: STEPS };
-    let mut result = Resolution { tree: tree.to_owned(), ..Resolution::default() };
-    for name in wanted {
-        let name = normal(name);
-        if index.builtin.contains(&name) {
-            result.builtin.push(name);
-        } else if !walk.visit(&name, &mut Vec::new()) {
-            result.missing.push(name);
+    let find = || {
+        let root = Root::new(tree).map_err(cannot)?;
+        let index = Index::read(&root, modules_dir)?;
+        let mut walk = Walk { root: &root, index: &index, done: BTreeSet::new(), order: Vec::new(), steps_left: STEPS };
+        let mut result = Resolution { tree: tree.to_owned(), ..Resolution::default() };
+        for name in wanted {
+            let name = normal(name);
+            if index.builtin.contains(&name) {
+                result.builtin.push(name);
+            } else if !walk.visit(&name, &mut Vec::new())? {
+                result.missing.push(name);
+            }
         }
-    }
-    result.load_order = walk.order;
-    dedup(&mut result.builtin);
-    dedup(&mut result.missing);
-    Ok(result)
+        result.load_order = walk.order;
+        dedup(&mut result.builtin);
+        dedup(&mut result.missing);
+        Ok(result)
+    };
+    find().map_err(|failure| failed(modules_dir, failure))
 }
 
-/// The modules' bytes, decompressed, in load order.
+/// Gives each module's bytes, decompressed, to `take`, in load order.
+///
+/// No more of them are in memory than are decompressed at the same time.
 ///
 /// # Errors
-/// A file that cannot be read, or is not what its name says; more bytes than a guest has room for.
-pub fn load(found: &Resolution) -> Result<Vec<Vec<u8>>, ImageError> {
-    load_up_to(found, MAX_MODULES)
+/// A file that cannot be read, or is not what its name says; more bytes than a guest has room for; what `take` says.
+pub(crate) fn load(found: &Resolution, take: impl FnMut(&Module, &[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
+    load_up_to(found, MAX_MODULES, take)
 }
 
-fn load_up_to(found: &Resolution, most: u64) -> Result<Vec<Vec<u8>>, ImageError> {
-    let root = Root::new(&found.tree).map_err(|e| failed(&found.tree, cannot(e)))?;
-    let loaded = AtomicU64::new(0);
-    let load = |module: &Module| {
-        let bytes = decompressed(&root, &module.path)?;
-        let size = bytes.len() as u64;
-        if loaded.fetch_add(size, Ordering::Relaxed).saturating_add(size) > most {
-            let reason = format!("it and those before it have more than {most} bytes");
-            return Err(Failure::from(Cause::BadModule { path: module.path.clone(), reason }));
+fn load_up_to(
+    found: &Resolution,
+    most: u64,
+    mut take: impl FnMut(&Module, &[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let root = Root::new(&found.tree).map_err(cannot)?;
+    let mut room = most;
+    for some in found.load_order.chunks(2 * rayon::current_num_threads()) {
+        let loaded: Vec<Vec<u8>> =
+            some.par_iter().map(|module| decompressed(&root, &module.path)).collect::<Result<_, _>>()?;
+        for (module, bytes) in some.iter().zip(&loaded) {
+            room = room.checked_sub(bytes.len() as u64).ok_or_else(|| {
+                let reason = format!("it and those before it have more than {most} bytes");
+                Cause::BadModule { path: module.path.clone(), reason }
+            })?;
+            take(module, bytes)?;
         }
-        Ok(bytes)
-    };
-    found.load_order.par_iter().map(|module| load(module).map_err(|f| failed(&module.path, f))).collect()
+    }
+    Ok(())
 }
 
-fn failed(path: &Path, failure: Failure) -> ImageError {
+/// A failure with the kernel's name, by a path of one of its modules or of their folder.
+pub(crate) fn failed(path: &Path, failure: Failure) -> ImageError {
     let folder = path.ancestors().find(|p| p.parent().is_some_and(|p| p.ends_with("modules"))).unwrap_or(path);
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     ImageError::new(&format!("the guest of kernel {name}"), Phase::Record, failure)
@@ -104,8 +116,8 @@ const DEPTH: usize = 256;
 const STEPS: usize = 100_000;
 
 struct Index {
-    /// Name → file and the names it depends on, in the order of loading.
-    modules: BTreeMap<String, (Option<PathBuf>, Vec<String>)>,
+    /// Name → file, which may be missing, and the names it depends on, in the order of loading.
+    modules: BTreeMap<String, (PathBuf, Vec<String>)>,
     builtin: BTreeSet<String>,
     /// Soft dependencies often name what a module offers and not the module: ext4 wants `crypto-crc32c`.
     aliases: BTreeMap<String, Vec<String>>,
@@ -114,18 +126,14 @@ struct Index {
 }
 
 impl Index {
-    fn read(tree: &Path, inside: &Path) -> Result<Index, Failure> {
-        let root = Root::new(tree).map_err(cannot)?;
-        let read = |name: &str| root.read_text(&inside.join(name), MAX_INDEX);
-        let text = read("modules.dep").map_err(cannot)?;
-        // A file of the tree with its links followed there; where that leads nowhere it counts as missing.
-        let file = |path: &str| -> Result<Option<PathBuf>, Failure> {
-            let path = inside.join(path);
-            match root.has_file(&path).map_err(cannot)? {
-                true => Ok(Some(root.resolve(&path).map_err(cannot)?)),
-                false => Ok(None),
-            }
+    fn read(root: &Root, inside: &Path) -> Result<Index, Failure> {
+        let read = |name: &str| root.read_text(&inside.join(name), MAX_INDEX).map_err(cannot);
+        // Kernels without built-in modules or soft dependencies may lack the others.
+        let read_if_there = |name: &str| match root.has_file(&inside.join(name)).map_err(cannot)? {
+            true => read(name),
+            false => Ok(String::new()),
         };
+        let text = read("modules.dep")?;
         let mut modules = BTreeMap::new();
         for line in text.lines() {
             let Some((path, needs)) = line.split_once(':') else {
@@ -133,13 +141,12 @@ impl Index {
             };
             // modules.dep lists what to load last first.
             let needs = needs.split_whitespace().rev().map(name_of).collect();
-            modules.insert(name_of(path), (file(path)?, needs));
+            modules.insert(name_of(path), (inside.join(path), needs));
         }
-        // Kernels without built-in modules or soft dependencies may lack these.
-        let builtin = read("modules.builtin").unwrap_or_default();
-        let soft = read("modules.softdep").unwrap_or_default();
+        let builtin = read_if_there("modules.builtin")?;
+        let soft = read_if_there("modules.softdep")?;
         let mut aliases: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for line in read("modules.alias").unwrap_or_default().lines() {
+        for line in read_if_there("modules.alias")?.lines() {
             let mut words = line.split_whitespace();
             // Patterns are for devices; a soft dependency names exactly.
             if let (Some("alias"), Some(alias), Some(module)) = (words.next(), words.next(), words.next())
@@ -175,6 +182,7 @@ impl Index {
 }
 
 struct Walk<'a> {
+    root: &'a Root,
     index: &'a Index,
     done: BTreeSet<String>,
     order: Vec<Module>,
@@ -184,47 +192,56 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// Adds a module after all it needs; false when it or something that it needs is not there.
-    fn visit(&mut self, name: &str, above: &mut Vec<String>) -> bool {
+    fn visit(&mut self, name: &str, above: &mut Vec<String>) -> Result<bool, Failure> {
         if self.done.contains(name) || self.index.builtin.contains(name) {
-            return true;
+            return Ok(true);
         }
         // A circle of soft dependencies: a module that is being visited is loaded anyway.
         if above.iter().any(|a| a == name) {
-            return true;
+            return Ok(true);
         }
         if self.steps_left == 0 || above.len() == DEPTH {
-            return false;
+            return Ok(false);
         }
         self.steps_left -= 1;
-        let Some((Some(path), needs)) = self.index.modules.get(name) else {
-            return false;
+        let Some((path, needs)) = self.index.modules.get(name) else {
+            return Ok(false);
         };
+        // Links are followed in the tree; where that leads nowhere the module is missing.
+        if !self.root.has_file(path).map_err(cannot)? {
+            return Ok(false);
+        }
         above.push(name.to_owned());
         let none = Vec::new();
         // Soft dependencies may be missing.
         for soft in self.index.before.get(name).unwrap_or(&none) {
-            self.visit_soft(soft, above);
+            self.visit_soft(soft, above)?;
         }
-        let complete = needs.iter().all(|need| self.visit(need, above));
+        let mut complete = true;
+        for need in needs {
+            complete = complete && self.visit(need, above)?;
+        }
         if complete {
             self.done.insert(name.to_owned());
-            self.order.push(Module { name: name.to_owned(), path: path.clone() });
+            let path = self.root.resolve(path).map_err(cannot)?;
+            self.order.push(Module { name: name.to_owned(), path });
             for soft in self.index.after.get(name).unwrap_or(&none) {
-                self.visit_soft(soft, above);
+                self.visit_soft(soft, above)?;
             }
         }
         above.pop();
-        complete
+        Ok(complete)
     }
 
     /// Adds a soft dependency if it is there: the module of that name, or every one that offers it.
-    fn visit_soft(&mut self, name: &str, above: &mut Vec<String>) {
-        if !self.visit(name, above) {
+    fn visit_soft(&mut self, name: &str, above: &mut Vec<String>) -> Result<(), Failure> {
+        if !self.visit(name, above)? {
             let index = self.index;
             for module in index.aliases.get(name).into_iter().flatten() {
-                self.visit(module, above);
+                self.visit(module, above)?;
             }
         }
+        Ok(())
     }
 }
 

@@ -13,7 +13,8 @@ use model::release::Release;
 use protocol::client::Client;
 use protocol::message::GuestReply;
 use qemu::deviation::RPC_PORT;
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -59,12 +60,13 @@ pub(super) struct Tiny {
 impl Tiny {
     /// Starts its QEMU, and waits for nothing.
     pub(super) fn start(outer: &Outer, accelerator: &Accelerator, extras: Extras<'_>) -> Result<Tiny, TinyError> {
-        let (initramfs, vmlinuz) = guest(outer.tree(), outer.release(), extras.modules)?;
+        let (mut initramfs, vmlinuz) = guest(outer.tree(), outer.release(), extras.modules)?;
         let started = || {
             let folder = tempfile::tempdir()?;
             let [kernel, initrd] = ["vmlinuz", "initramfs"].map(|name| folder.path().join(name));
             std::fs::write(&kernel, vmlinuz)?;
-            std::fs::write(&initrd, initramfs)?;
+            initramfs.rewind()?;
+            io::copy(&mut initramfs, &mut File::create(&initrd)?)?;
             let (line, line_there) = UnixStream::pair()?;
             let (serial, serial_there) = UnixStream::pair()?;
             let mut descriptors: Vec<(OwnedFd, i32)> =
@@ -130,7 +132,7 @@ fn fixed() -> Vec<String> {
 ///
 /// # Errors
 /// When the tree has no kernel, or lacks one of the modules' files.
-fn guest(tree: &Path, release: &Release, more: &[&str]) -> Result<(Vec<u8>, Vec<u8>), ImageError> {
+fn guest(tree: &Path, release: &Release, more: &[&str]) -> Result<(File, Vec<u8>), ImageError> {
     let kernel = kernel::find(tree, release)?;
     let names: Vec<String> = ["virtio_pci", "virtio_console"].iter().chain(more).map(|n| (*n).to_owned()).collect();
     let found = modules::resolve(tree, &kernel.modules_dir, &names)?;

@@ -4,6 +4,7 @@ use crate::boot::initrd::tests::{Made, archive, gzip, merged_usr};
 use crate::boot::modules;
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read as _, Seek as _};
 
 const FOLDER_MODE: u32 = 0o040_755;
 const FILE: u32 = 0o100_755;
@@ -25,6 +26,13 @@ pub(in crate::artifacts) fn elf(loader: Option<&str>) -> Vec<u8> {
     bytes[head + 32..head + 40].copy_from_slice(&(loader.len() as u64).to_le_bytes());
     bytes.extend(loader);
     bytes.extend_from_slice(b"kata-agent");
+    bytes
+}
+
+fn bytes_of(mut file: File) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut bytes).unwrap();
     bytes
 }
 
@@ -86,7 +94,7 @@ fn katas_initrd_is_taken_whole() {
     assert_eq!((path(&agent), agent.alone()), ("/sbin/init", None));
     let Agent::InInitrd { initrd, .. } = &agent else { panic!("{}", path(&agent)) };
     let below = Initrd::read(initrd.clone()).unwrap();
-    let all = Initrd::read(guest_initrd(b"ours", &found, &agent).unwrap()).unwrap();
+    let all = Initrd::read(bytes_of(guest_initrd(b"ours", &found, &agent).unwrap())).unwrap();
     for theirs in below.paths().filter(|path| *path != "init") {
         assert_eq!(all.file(theirs), below.file(theirs), "{theirs}");
         assert_eq!(all.resolve(theirs), below.resolve(theirs), "{theirs}");
@@ -100,7 +108,7 @@ fn katas_initrd_is_taken_whole() {
 fn an_agent_by_itself_gets_a_root_of_its_own() {
     let dir = modules::tests::tree();
     let found = modules::resolve(dir.path(), Path::new("/"), &["virtiofs".to_owned()]).unwrap();
-    let all = Initrd::read(guest_initrd(b"ours", &found, &Agent::Alone(b"agent".to_vec())).unwrap()).unwrap();
+    let all = Initrd::read(bytes_of(guest_initrd(b"ours", &found, &Agent::Alone(b"agent".to_vec())).unwrap())).unwrap();
     assert_eq!(all.file("sbin/init").unwrap(), (b"agent".as_slice(), 0o755));
     assert_eq!(all.file("kata-qualify/next").unwrap().0, b"/sbin/init");
     assert_eq!(all.file("etc/hostname").unwrap().0, b"kata\n");
@@ -122,7 +130,8 @@ fn only_init_is_replaced() {
     let found = modules::resolve(dir.path(), Path::new("/"), &["virtiofs".to_owned()]).unwrap();
     let below = merged_usr();
     let theirs: Vec<String> = Initrd::read(below.clone()).unwrap().paths().map(str::to_owned).collect();
-    let layer = initramfs::layer(b"#!ours", &found, FOLDER, &[("next", b"/sbin/init")]).unwrap();
+    let mut layer = Vec::new();
+    initramfs::layer(b"#!ours", &found, FOLDER, &[("next", b"/sbin/init")], &mut layer).unwrap();
     let layer = Initrd::read(layer).unwrap();
     let ours: Vec<&str> = layer.paths().collect();
     let shared: Vec<&&str> = ours.iter().filter(|path| theirs.iter().any(|theirs| theirs == *path)).collect();
@@ -143,7 +152,9 @@ fn an_initrd_of_any_form_is_laid_over() {
     ]);
     let two = [archive(&[("early", FILE, (1, 1), b"x")]), gzip(&linked)].concat();
     for below in [linked.clone(), gzip(&linked), zstd::encode_all(&linked[..], 1).unwrap(), two] {
-        let all = Initrd::read(lay_over(&below, b"ours", &found, "/sbin/init").unwrap()).unwrap();
+        let mut all = Vec::new();
+        lay_over(&below, b"ours", &found, "/sbin/init", &mut all).unwrap();
+        let all = Initrd::read(all).unwrap();
         assert_eq!(all.file("init").unwrap().0, b"ours");
         assert_eq!(all.file("sbin/init").unwrap().0, b"theirs");
         assert_eq!(all.file("kata-qualify/next").unwrap().0, b"/sbin/init");
@@ -155,7 +166,8 @@ fn an_initrd_of_any_form_is_laid_over() {
 fn init_is_unlinked_before_it_is_written() {
     let dir = modules::tests::tree();
     let found = modules::resolve(dir.path(), Path::new("/"), &["virtiofs".to_owned()]).unwrap();
-    let layer = initramfs::layer(b"#!ours", &found, FOLDER, &[]).unwrap();
+    let mut layer = Vec::new();
+    initramfs::layer(b"#!ours", &found, FOLDER, &[], &mut layer).unwrap();
     let first = cpio::NewcReader::new(&layer[..]).unwrap();
     assert_eq!((first.entry().name(), first.entry().mode() & 0o170_000), ("init", LINK & 0o170_000));
     let second = cpio::NewcReader::new(first.finish().unwrap()).unwrap();
