@@ -137,12 +137,12 @@ pub(super) fn simulation(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Invoc
     chosen.invocation(root, &arguments)
 }
 
-/// Signs of its failures, as apt 2.6 and dpkg 1.21 of Debian 12 tell them, and apt 3.0 its conflicts.
+/// Signs of its failures, as apt 2.6 and dpkg 1.21 of Debian 12 tell them, and apt 3.0 to 3.2 what they put otherwise.
 pub(super) const FAILURES: Signs = Signs {
     codes: &[],
     words: &[
         (FailureKind::DiskFull, &["no space left on device", "enough free space"]),
-        (FailureKind::Locked, &["could not get lock", "unable to acquire the dpkg"]),
+        (FailureKind::Locked, &["could not get lock", "unable to acquire the dpkg", "was locked by another process"]),
         (
             FailureKind::Verification,
             &[
@@ -150,6 +150,7 @@ pub(super) const FAILURES: Signs = Signs {
                 "has unexpected size",
                 "no_pubkey",
                 "is not signed",
+                "is no longer signed",
                 "cannot be authenticated",
                 "could not be authenticated",
                 "unauthenticated packages",
@@ -162,6 +163,7 @@ pub(super) const FAILURES: Signs = Signs {
             &[
                 "failed to fetch",
                 "does not have a release file",
+                "no longer has a release file",
                 "is invalid",
                 "could not be opened",
                 "does not exist",
@@ -169,7 +171,16 @@ pub(super) const FAILURES: Signs = Signs {
                 "sources list could not be read",
             ],
         ),
-        (FailureKind::Conflict, &["unmet dependencies", "remove is disabled", "conflicts with", "unable to satisfy"]),
+        (
+            FailureKind::Conflict,
+            &[
+                "unmet dependencies",
+                "remove is disabled",
+                "conflicts with",
+                "unable to satisfy", // apt 3.
+                "held broken packages",
+            ],
+        ),
     ],
 };
 
