@@ -71,6 +71,8 @@ pub(super) fn own_settings(root: &Root) -> io::Result<OwnSettings> {
 }
 
 /// The root's settings that are data, as this machine's apt-config reads them: as nobody, from copies.
+///
+/// The form that it is told to print them in is one that apt-config of apt 2.6 knows.
 fn data_of(root: &Root) -> io::Result<Vec<(String, String)>> {
     let Some(program) = Root::default().which("apt-config").map_err(io::Error::other)? else { return Ok(Vec::new()) };
     let copies = tempfile::Builder::new().prefix("kata-osinfo-").tempdir()?;
@@ -184,7 +186,8 @@ pub(super) const FAILURES: Signs = Signs {
     ],
 };
 
-/// `Inst NAME [OLD] (NEW SUITE [ARCH])`, `Remv NAME [OLD]`.
+/// `Inst NAME [OLD] (NEW SUITE [ARCH])`, `Remv NAME [OLD]`: what apt 2.2 of Debian 11 to that of sid simulate, by
+/// `distros/cli/tests/debian.rs`.
 pub(super) fn changes(finished: &Finished) -> Option<Vec<PackageChange>> {
     if !finished.is_ok() {
         return None;

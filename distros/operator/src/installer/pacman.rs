@@ -146,7 +146,8 @@ pub(super) const FAILURES: Signs = Signs {
     ],
 };
 
-/// `NAME VERSION`; pacman does not say which are there in another version.
+/// `NAME VERSION`, as pacman 6.0 of Debian 12 prints it in the tests of the installers; it does not say which are there
+/// in another version.
 pub(super) fn changes(finished: &Finished) -> Option<Vec<PackageChange>> {
     if !finished.is_ok() {
         return None;
