@@ -9,6 +9,7 @@ use crate::error::{Cause, CommandFailure, Failure};
 use crate::progress::{Phase, Progress};
 use crate::sandbox::{BindMount, Network, Sandbox};
 use model::redact::Redactor;
+use model::shell::quoted;
 use operator::process;
 use root::Root;
 use std::collections::VecDeque;
@@ -143,16 +144,9 @@ impl Runner<'_> {
 
     /// The command line for people.
     fn words(&self, command: &Command) -> String {
-        let mut words: Vec<String> = vec![command.get_program().to_string_lossy().into_owned()];
-        words.extend(command.get_args().map(|a| a.to_string_lossy().into_owned()));
-        let quoted: Vec<String> = words
-            .iter()
-            .map(|w| match w.is_empty() || w.contains(|c: char| c.is_whitespace() || "'\"$;&|<>()".contains(c)) {
-                true => format!("'{}'", w.replace('\'', r"'\''")),
-                false => w.clone(),
-            })
-            .collect();
-        self.redact.text(&quoted.join(" "))
+        let words = [command.get_program()].into_iter().chain(command.get_args());
+        let words: Vec<String> = words.map(|word| quoted(&word.to_string_lossy())).collect();
+        self.redact.text(&words.join(" "))
     }
 
     fn wait(&self, child: &mut Child) -> Result<ExitStatus, Failure> {

@@ -101,12 +101,7 @@ pub(crate) fn command(tree: &Path, mounts: &[BindMount<'_>], program: &str) -> R
         root.make_folder(Path::new(folder)).map_err(failed)?;
     }
     let mut command = runner::of_tree(tree, mounts, program)?;
-    command
-        .env_clear()
-        .env("PATH", operator::process::PATH)
-        .env("HOME", "/root")
-        .env("LC_ALL", "C.UTF-8")
-        .env("LANGUAGE", "C");
+    command.env_clear().env("PATH", root::PATH).env("HOME", "/root").env("LC_ALL", "C.UTF-8").env("LANGUAGE", "C");
     Ok(command)
 }
 

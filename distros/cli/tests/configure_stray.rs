@@ -230,6 +230,10 @@ fn what_may_be_somebody_elses_stays_and_is_told() {
     std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
     let theirs = machine.read(MAIN).replace("privileged_without_host_devices = true", "snapshotter = \"s\"");
     machine.file(MAIN, &theirs);
+    // Force helps with one of the two.
+    let output = machine.run(&["unconfigure"]);
+    let hint = format!("takes back /{BASE}/config.d/50-kata-osinfo.toml, too\n");
+    assert!(output.code == 13 && output.stderr.contains(&hint), "{}", output.stderr);
     let output = machine.run(&["unconfigure", "--force"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
     assert!(output.stderr.contains("ours in part at most"), "{}", output.stderr);
@@ -274,5 +278,6 @@ fn a_handler_that_was_there_before_is_told() {
     assert_eq!(output.code, 13, "{}", output.stderr);
     assert!(output.stderr.contains("config.toml is not taken back"), "{}", output.stderr);
     assert!(output.stderr.contains("take it out by hand"), "{}", output.stderr);
+    assert!(!output.stderr.contains("--force"), "which would not take it out: {}", output.stderr);
     assert_eq!(machine.read(MAIN), text);
 }

@@ -16,7 +16,9 @@ fn chmod(path: &Path, mode: u32) {
 /// Runs the command as nobody: as root nothing is hidden.
 fn as_nobody(machine: &Machine, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(machine.path("kata-osinfo"));
-    command.args(arguments).args(["--arch", "x86_64", "--records"]).arg(machine.path("records"));
+    // It is about what was configured, whatever that is for.
+    let arch: &[&str] = if arguments[0] == "unconfigure" { &[] } else { &["--arch", "x86_64"] };
+    command.args(arguments).args(arch).arg("--records").arg(machine.path("records"));
     command.arg("--root").arg(machine.path("m")).env_clear().uid(65534).gid(65534);
     let output = command.output().expect("it runs");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
@@ -63,16 +65,54 @@ fn a_closed_folder_hides_what_may_be_in_it() {
     assert_eq!(code, 0, "{stderr}");
 }
 
-/// With a folder closed, a call says that something in it cannot be read, and answers nothing else.
+/// With a folder or a file closed, a call says that something in it cannot be read, and answers nothing else.
 fn told_as_unreadable(machine: &Machine, folder: &str, call: &[&str]) {
     let closed = machine.path("m").join(folder);
+    let open = std::fs::metadata(&closed).expect("there").permissions();
     chmod(&closed, 0o700);
     let (code, stdout, stderr) = as_nobody(machine, call);
-    chmod(&closed, 0o755);
+    std::fs::set_permissions(&closed, open).expect("set");
     let told = format!("{stdout}{stderr}");
     assert_eq!(code, 3, "{folder} {call:?}: {told}");
     let of_it = told.lines().any(|l| l.contains(&closed.display().to_string()) && l.contains("cannot be read: "));
     assert!(of_it, "{folder} {call:?}: {told}");
+}
+
+/// Others may have moved our handler, or an import of ours, to a file that cannot be read: without our drop-in containerd
+/// would not start with it, and without the state nobody would find it again.
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
+fn nothing_is_taken_back_while_something_of_ours_may_be_in_what_cannot_be_read() {
+    const MAIN: &str = "m/etc/containerd/config.toml";
+    let drop_in = "m/etc/containerd/conf.d/50-kata-osinfo.toml";
+    let machine = Machine::new();
+    std::fs::copy(assert_cmd::cargo::cargo_bin!("kata-osinfo"), machine.path("kata-osinfo")).expect("copied");
+    chmod(&machine.path(""), 0o755);
+    machine.file(MAIN, "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n");
+    let configure = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "2.1"];
+    let output = machine.run(&configure);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert!(machine.path(drop_in).exists());
+    let imports = "[\"/etc/containerd/conf.d/50-kata-osinfo.toml\", \"/etc/theirs/one.toml\"]";
+    machine.file(MAIN, &format!("version = 3\nimports = {imports}\n"));
+    machine.file("m/etc/theirs/one.toml", "version = 3\n");
+    machine.file("m/var/lib/rancher/k3s/agent/etc/containerd/config.toml", "version = 2\n");
+    // The state is for its owner alone.
+    let state = machine.path("m/var/lib/kata-osinfo");
+    let owned = Command::new("chown").args(["-R", "65534:65534"]).arg(state).status().expect("it runs");
+    assert!(owned.success());
+    let before = machine.everything();
+    for closed in ["etc/containerd", "etc/containerd/config.toml", "etc/theirs", "var/lib/rancher"] {
+        for call in [&["unconfigure"][..], &["unconfigure", "--dry-run"], &["unconfigure", "--force"]] {
+            told_as_unreadable(&machine, closed, call);
+            assert_eq!(machine.everything(), before, "{closed} {call:?}");
+        }
+    }
+    let output = machine.run(&["unconfigure"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    let main = machine.read(MAIN);
+    assert!(main.contains("/etc/theirs/one.toml") && !main.contains("kata-osinfo"), "{main}");
+    assert!(!machine.path(drop_in).exists());
 }
 
 #[test]

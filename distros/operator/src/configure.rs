@@ -48,6 +48,8 @@
 //! - Of a file that others have edited since, only our own keys are taken back, in today's text (`keys`); a key of ours
 //!   that they changed, and a file of ours that was changed by hand, stay unless forced.
 //!   `containerd::migrated` knows where `containerd config migrate` puts them, and `stray` what no state knows.
+//!   All places where something of ours may be are read first: where one cannot be read nothing is taken back, as nothing
+//!   is written by `configure`.
 //! - `standing` reads everything together again, by the state alone (`in_effect`): what others have done since that
 //!   keeps it from having an effect.
 //! - A folder that its reader reads whole (`config.d`, `conf.d`) never contains an incomplete file: the new file waits

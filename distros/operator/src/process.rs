@@ -15,7 +15,9 @@ pub use child::{end_group, kill_group, tie, wait};
 pub use filter::{Filter, leave_session_keyring};
 
 use child::{POLITELY, end_group_by};
+use model::shell::quoted;
 use model::sync::locked;
+use root::PATH;
 use rustix::process::Signal;
 use std::ffi::CString;
 use std::io::{self, Read, Write};
@@ -25,9 +27,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
-
-/// Where programs find others, whatever the caller's variable says.
-pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Bytes that are kept of each of a program's streams; the rest is read and dropped.
 const MAX_OUTPUT: usize = 4 * 1024 * 1024;
@@ -97,15 +96,6 @@ pub enum ProcessError {
         /// The end of its output.
         last: String,
     },
-}
-
-/// A word of a shell's, whatever is in it.
-pub fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "+-._/:@%,".contains(c);
-    match !word.is_empty() && word.chars().all(plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
-    }
 }
 
 impl Invocation {

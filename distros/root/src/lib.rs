@@ -15,7 +15,7 @@ pub use attributes::Attributes;
 pub use error::RootError;
 pub use place::{Held, Place};
 pub use read::MAX_CONFIGURATION;
-pub use root::Root;
+pub use root::{PATH, Root};
 
 #[cfg(test)]
 mod tests;

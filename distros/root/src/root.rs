@@ -15,6 +15,12 @@ use std::sync::Arc;
 /// Symbolic links that are followed in one path, as Linux does.
 const MAX_LINKS: usize = 40;
 
+/// Where a login of root's finds programs, as its variable `PATH`: Debian's, which other distros have in another order or
+/// without the last, and the folder that has all of NixOS's.
+///
+/// A program that is looked for in a root is looked for there, and what it runs looks there itself.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin";
+
 /// A directory taken as `/`, by its descriptor.
 ///
 /// Every file of it is opened below that descriptor by `openat2` with `RESOLVE_IN_ROOT`, so that neither a link nor a
@@ -192,14 +198,13 @@ impl Root {
         Ok(self.look(inside)?.is_some_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0))
     }
 
-    /// The program of that name in the root's usual folders, seen from inside.
+    /// The program of that name that a login of root's would find, by [`PATH`], seen from inside.
     ///
     /// # Errors
     ///
     /// That one of those folders cannot be searched, and none before it has the program.
     pub fn which(&self, name: &str) -> Result<Option<PathBuf>, RootError> {
-        let folders = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/run/current-system/sw/bin"];
-        for program in folders.iter().map(|folder| Path::new(folder).join(name)) {
+        for program in PATH.split(':').map(|folder| Path::new(folder).join(name)) {
             if self.is_program(&program)? {
                 return Ok(Some(program));
             }

@@ -260,6 +260,24 @@ fn configuration_is_read_to_the_byte_or_not_at_all() {
 }
 
 #[test]
+fn a_program_is_the_one_that_a_login_of_roots_finds() {
+    use std::os::unix::fs::PermissionsExt;
+    let (dir, root) = root();
+    assert_eq!(root.which("x").unwrap(), None);
+    // An admin's own comes first.
+    assert!(PATH.starts_with("/usr/local/sbin:/usr/local/bin:"));
+    for folder in PATH.split(':').rev() {
+        let program = Path::new(folder).join("x");
+        let file = dir.path().join(program.strip_prefix("/").unwrap());
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, "").unwrap();
+        assert_ne!(root.which("x").unwrap().as_ref(), Some(&program), "it cannot be run");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(root.which("x").unwrap(), Some(program));
+    }
+}
+
+#[test]
 fn globs_match_within_components() {
     let (dir, root) = root();
     for (version, name) in [("6.1", "vmlinuz"), ("6.2", "vmlinuz"), (".x", "vmlinuz")] {

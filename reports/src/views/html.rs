@@ -8,6 +8,7 @@ use crate::verdict::{Judgement, Standing};
 use crate::views::wording::{self, Labels};
 use crate::views::{causes, overview};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use model::shell::quoted;
 use model::verified::{Basis, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use suites::capability::Capability;
@@ -357,12 +358,7 @@ fn command(argv: &[String]) -> String {
         if at > 0 {
             out.push_str(if arg.starts_with('-') { " \\\n    " } else { " " });
         }
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_=,./:@%+".contains(c);
-        if !arg.is_empty() && arg.chars().all(plain) {
-            out.push_str(arg);
-        } else {
-            out.push_str(&format!("'{}'", arg.replace('\'', "'\\''")));
-        }
+        out.push_str(&quoted(arg));
     }
     out
 }

@@ -7,9 +7,9 @@ use clap::Args;
 use model::diagnostic::printable;
 use model::record::ComponentKind;
 use model::record::Confidence;
+use model::shell::quoted;
 use operator::check::{Presence, Stated, component};
 use operator::installer::{self, FailureKind, InstallError, Options, Plan, Wanted};
-use operator::process::quoted;
 use std::fmt::Write as _;
 use std::time::Duration;
 

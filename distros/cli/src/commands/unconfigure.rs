@@ -61,12 +61,17 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
         (Some(state), _) => stray::take_back(&root, lock.as_ref(), &state, arguments.force)?,
         (None, damaged) => unrecorded(&root, lock.as_ref(), damaged, arguments.force)?,
     };
-    for Kept { path, why } in &kept {
+    for Kept { path, why, .. } in &kept {
         let path = printable(&path.display().to_string());
         eprintln!("warning: {path} is not taken back, or not all of it: {}", printable(why));
     }
-    if !kept.is_empty() && !arguments.force {
-        eprintln!("hint: `kata-osinfo unconfigure --force` takes that back, too");
+    let by_force: Vec<String> = kept.iter().filter(|k| k.by_force).map(|k| k.path.display().to_string()).collect();
+    if !by_force.is_empty() && !arguments.force {
+        let what = match by_force.len() == kept.len() {
+            true => "that back".to_owned(),
+            false => format!("back {}", by_force.join(", ")),
+        };
+        eprintln!("hint: `kata-osinfo unconfigure --force` takes {}, too", printable(&what));
     }
     let diff: String = restored.iter().map(Change::diff).collect();
     match (arguments.format, arguments.dry_run) {

@@ -1,4 +1,7 @@
 //! CRI-O's handler.
+//!
+//! Which files CRI-O reads, and in which order, is that of its crio.conf.d(5); no CRI-O was asked: the tests' files are
+//! made by hand.
 
 use super::change::original;
 use super::containerd::Replaced;

@@ -32,15 +32,15 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
     let mut unwritten = Vec::new();
     let mut steps = Vec::new();
     for file in &state.files {
-        let keep = |why: String| Kept { path: file.path.clone(), why };
         match back(root, state, file, force) {
             Ok((step, changed)) => {
                 if !changed.is_empty() && !force {
-                    reverted.kept.push(keep(format!("{} has another value by now", changed.join(", "))));
+                    let why = format!("{} has another value by now", changed.join(", "));
+                    reverted.kept.push(Kept { path: file.path.clone(), why, by_force: true });
                 }
                 steps.push(step);
             }
-            Err(why) => reverted.kept.push(keep(why)),
+            Err(kept) => reverted.kept.push(kept),
         }
     }
     let change = |step: &PendingFile| Change {
@@ -61,7 +61,7 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
         let taken = step.take(root, state.attributes.get(&path));
         match &taken {
             Ok(()) => reverted.restored.extend(restored),
-            Err(error) => reverted.kept.push(Kept { path, why: error.to_string() }),
+            Err(error) => reverted.kept.push(Kept { path, why: error.to_string(), by_force: false }),
         }
         taken.is_ok()
     };
@@ -95,7 +95,7 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
         };
         stuck |= match why {
             Some(why) => {
-                unwritten.push(Kept { path: step.file.path, why });
+                unwritten.push(Kept { path: step.file.path, why, by_force: false });
                 is_handler
             }
             None => !carry_out(step) && is_handler,
@@ -121,7 +121,7 @@ fn keep_state(root: &Root, state: &State, reverted: &mut Reverted) {
     left.configurations.retain(|c| !c.files.is_empty());
     if let Err(error) = state::write(root, &left) {
         // The one that is there knows of more than is left, and does no harm.
-        reverted.kept.push(Kept { path: STATE.into(), why: error.to_string() });
+        reverted.kept.push(Kept { path: STATE.into(), why: error.to_string(), by_force: false });
     }
 }
 
@@ -143,20 +143,26 @@ fn remove_state(root: &Root, state: &State) -> Result<(), ChangeError> {
 }
 
 /// What takes a file back, and the keys that were changed by others; or why it stays.
-fn back(root: &Root, state: &State, file: &Change, force: bool) -> Result<(PendingFile, Vec<String>), String> {
+fn back(root: &Root, state: &State, file: &Change, force: bool) -> Result<(PendingFile, Vec<String>), Kept> {
+    let stays = |why: String, by_force: bool| Kept { path: file.path.clone(), why, by_force };
     let mut step = match PendingFile::new(root, file.clone(), None) {
         Ok(step) => step,
         // A FIFO, something huge: the folder is the same, and what stands there is replaced.
         Err(error) if force => {
-            let place = root.place(&file.path).map_err(|e| e.to_string())?.ok_or_else(|| error.to_string())?;
+            let place = root.place(&file.path).map_err(|e| stays(e.to_string(), false))?;
+            let place = place.ok_or_else(|| stays(error.to_string(), false))?;
             let target = file.before.clone();
             let step = PendingFile { file: file.clone(), target, place: Some(place), now: None, blocked: true };
             return Ok((step, Vec::new()));
         }
-        Err(error) => return Err(error.to_string()),
+        Err(error) => {
+            // A folder is not replaced, nor what cannot be looked at.
+            let is_replaced = root.look(&file.path).is_ok_and(|found| found.is_some_and(|f| !f.is_dir()));
+            return Err(stays(error.to_string(), is_replaced));
+        }
     };
     if step.now.is_some() && step.text().is_none() && !force {
-        return Err("expected UTF-8 text".to_owned());
+        return Err(stays("expected UTF-8 text".to_owned(), true));
     }
     let text = step.text().map(str::to_owned);
     let found = match &step.now {
@@ -171,9 +177,11 @@ fn back(root: &Root, state: &State, file: &Change, force: bool) -> Result<(Pendi
         Today::Edited(_) => {
             let now = text.unwrap_or_default();
             let forced = taken(state, file, &now, true);
-            (forced.map_err(|e| e.to_string())?.text, Vec::new())
+            (forced.map_err(|e| stays(e.to_string(), false))?.text, Vec::new())
         }
-        Today::Foreign if !force => return Err("it has been changed since kata-osinfo wrote it".to_owned()),
+        Today::Foreign if !force => {
+            return Err(stays("it has been changed since kata-osinfo wrote it".to_owned(), true));
+        }
         Today::Gone | Today::Foreign => (file.before.clone(), Vec::new()),
     };
     step.target = target;

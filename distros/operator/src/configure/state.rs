@@ -41,6 +41,9 @@ pub struct Kept {
     pub path: PathBuf,
     /// Why.
     pub why: String,
+    /// Whether `--force` takes it back.
+    #[serde(skip)]
+    pub by_force: bool,
 }
 
 impl Change {

@@ -53,7 +53,8 @@ impl Strays {
 }
 
 fn unknown(file: &Change) -> Kept {
-    Kept { path: file.path.clone(), why: "it is in effect, and no state knows it any more".to_owned() }
+    let why = "it is in effect, and no state knows it any more".to_owned();
+    Kept { path: file.path.clone(), why, by_force: true }
 }
 
 /// Takes back what a state says, and looks for what else of ours is in effect.
@@ -63,11 +64,16 @@ fn unknown(file: &Change) -> Kept {
 ///
 /// # Errors
 ///
-/// As [`revert`].
+/// That one of the places that are looked at cannot be read: nothing is taken back then, also not by force. Else as
+/// [`revert`].
 pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> Result<Reverted, ChangeError> {
-    let mut added = migrated::unknown_mains(root, state);
-    // What cannot be read has no effect, and does not keep the rest from being taken back.
-    let found = strays(root).unwrap_or_default().state;
+    let mains = migrated::mains(root)?;
+    let mut added = migrated::unknown_mains(&mains, state);
+    let found = match strays(root) {
+        Err(error) if error.is_unreadable() => return Err(error.into()),
+        // What is no file of a configuration has no effect.
+        found => found.unwrap_or_default().state,
+    };
     let is_known = |path: &Path| state.files.iter().chain(&added).any(|f| f.path == path);
     let mut others: Vec<Change> = found.files.iter().filter(|f| !is_known(&f.path)).cloned().collect();
     let mut handler: Vec<PathBuf> = added.iter().map(|f| f.path.clone()).collect();
@@ -87,7 +93,7 @@ pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -
     let mut reverted = revert(root, lock, &all, force)?;
     reverted.kept.extend(others.iter().map(unknown));
     let texts: Replaced = reverted.restored.iter().map(|f| (f.path.clone(), Some(f.after.clone()))).collect();
-    let left = migrated::left(root, state, &texts);
+    let left = migrated::left(&mains, state, &texts);
     let told: Vec<Kept> = left.into_iter().filter(|l| !reverted.kept.iter().any(|k| k.path == l.path)).collect();
     reverted.kept.extend(told);
     Ok(reverted)

@@ -3,12 +3,12 @@
 mod dependencies;
 
 use super::own_record;
-use crate::process::quoted;
 use model::arch::Arch;
 use model::diagnostic::printable;
 use model::kata_version::KataVersion;
 use model::profile::{DaemonStyle, Profile};
 use model::release::Release;
+use model::shell::quoted;
 use serde::Serialize;
 
 /// A component that can be built.

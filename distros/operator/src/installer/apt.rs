@@ -71,6 +71,8 @@ pub(super) fn own_settings(root: &Root) -> io::Result<OwnSettings> {
 }
 
 /// The root's settings that are data, as this machine's apt-config reads them: as nobody, from copies.
+///
+/// The form that it is told to print them in is one that apt-config of apt 2.6 knows.
 fn data_of(root: &Root) -> io::Result<Vec<(String, String)>> {
     let Some(program) = Root::default().which("apt-config").map_err(io::Error::other)? else { return Ok(Vec::new()) };
     let copies = tempfile::Builder::new().prefix("kata-osinfo-").tempdir()?;
@@ -137,12 +139,12 @@ pub(super) fn simulation(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Invoc
     chosen.invocation(root, &arguments)
 }
 
-/// Signs of its failures, as apt 2.6 and dpkg 1.21 of Debian 12 tell them, and apt 3.0 its conflicts.
+/// Signs of its failures, as apt 2.6 and dpkg 1.21 of Debian 12 tell them, and apt 3.0 to 3.2 what they put otherwise.
 pub(super) const FAILURES: Signs = Signs {
     codes: &[],
     words: &[
         (FailureKind::DiskFull, &["no space left on device", "enough free space"]),
-        (FailureKind::Locked, &["could not get lock", "unable to acquire the dpkg"]),
+        (FailureKind::Locked, &["could not get lock", "unable to acquire the dpkg", "was locked by another process"]),
         (
             FailureKind::Verification,
             &[
@@ -150,6 +152,7 @@ pub(super) const FAILURES: Signs = Signs {
                 "has unexpected size",
                 "no_pubkey",
                 "is not signed",
+                "is no longer signed",
                 "cannot be authenticated",
                 "could not be authenticated",
                 "unauthenticated packages",
@@ -162,6 +165,7 @@ pub(super) const FAILURES: Signs = Signs {
             &[
                 "failed to fetch",
                 "does not have a release file",
+                "no longer has a release file",
                 "is invalid",
                 "could not be opened",
                 "does not exist",
@@ -169,11 +173,21 @@ pub(super) const FAILURES: Signs = Signs {
                 "sources list could not be read",
             ],
         ),
-        (FailureKind::Conflict, &["unmet dependencies", "remove is disabled", "conflicts with", "unable to satisfy"]),
+        (
+            FailureKind::Conflict,
+            &[
+                "unmet dependencies",
+                "remove is disabled",
+                "conflicts with",
+                "unable to satisfy", // apt 3.
+                "held broken packages",
+            ],
+        ),
     ],
 };
 
-/// `Inst NAME [OLD] (NEW SUITE [ARCH])`, `Remv NAME [OLD]`.
+/// `Inst NAME [OLD] (NEW SUITE [ARCH])`, `Remv NAME [OLD]`: what apt 2.2 of Debian 11 to that of sid simulate, by
+/// `distros/cli/tests/debian.rs`.
 pub(super) fn changes(finished: &Finished) -> Option<Vec<PackageChange>> {
     if !finished.is_ok() {
         return None;

@@ -10,7 +10,9 @@ use std::io;
 use std::path::Path;
 
 /// No weak dependencies, because what is qualified is a component with its dependencies; a lock is waited for outside.
-const QUIETLY: [&str; 3] = ["--setopt=install_weak_deps=False", "--setopt=exit_on_lock=True", "--color=never"];
+///
+/// Settings, which both versions have: dnf5 has no option `--color` any more and refuses what it does not know.
+const QUIETLY: [&str; 3] = ["--setopt=install_weak_deps=False", "--setopt=exit_on_lock=True", "--setopt=color=never"];
 
 /// dnf of the machine on another root, with that root's repositories.
 pub(super) fn outside_options(root: &Root, settings: Option<&Path>) -> Vec<String> {
@@ -100,13 +102,21 @@ pub(super) fn simulation(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Invoc
     chosen.invocation(root, &arguments(wanted, &repositories(wanted), "--assumeno"))
 }
 
-/// Signs of its failures, as dnf 4.14 and rpm 4.18 of Debian 12 tell them.
+/// Signs of its failures, as dnf 4.14 and rpm 4.18 of Debian 12 tell them, and dnf5 5.2, which shows rpm's own words where
+/// dnf 4 has others.
 pub(super) const FAILURES: Signs = Signs {
     codes: &[(200, FailureKind::Locked)],
     words: &[
         (
             FailureKind::DiskFull,
-            &["no space left on device", "more space needed on the", "insufficient disk space", "disk full"],
+            &[
+                "no space left on device",
+                "more space needed on the",
+                "more space on the",
+                "more inodes on the",
+                "insufficient disk space",
+                "disk full",
+            ],
         ),
         (
             FailureKind::Locked,
@@ -115,6 +125,7 @@ pub(super) const FAILURES: Signs = Signs {
                 "already locked by",
                 "transaction lock on",
                 "failed to obtain the transaction lock",
+                "failed to obtain rpm transaction lock", // dnf5.
                 "waiting for process with pid",
             ],
         ),
@@ -127,6 +138,8 @@ pub(super) const FAILURES: Signs = Signs {
                 "does not match the expected checksum",
                 "checksum mismatch",
                 "gpg check failed",
+                "pgp check for package", // dnf5.
+                "does not verify",
                 "verification failed",
                 "digest verification",
                 "wrong digest",
@@ -142,6 +155,9 @@ pub(super) const FAILURES: Signs = Signs {
                 "cannot download",
                 "no enabled repositories",
                 "errors during downloading",
+                "failed to download packages",  // dnf5.
+                "no matching repositories for", // dnf5.
+                "unknown repo",
                 "is invalid",
                 "failed to synchronize",
                 "could not be opened",
@@ -149,11 +165,24 @@ pub(super) const FAILURES: Signs = Signs {
                 "repository error",
             ],
         ),
-        (FailureKind::Conflict, &["conflicts with", "conflicting requests", "problem:", "nothing provides"]),
+        (
+            FailureKind::Conflict,
+            &[
+                "conflicts with",
+                "conflicts between",
+                "conflicting requests",
+                "problem:",
+                "problem 1:", // Where there are several.
+                "nothing provides",
+            ],
+        ),
     ],
 };
 
 /// The table of the transaction: sections with lines of name, architecture, version, repository, size.
+///
+/// dnf 4.14 of Debian 12 prints it so in the tests of the installers; dnf5's, whose last head ends with a colon, was only
+/// read: no dnf5 was run.
 pub(super) fn changes(finished: &Finished) -> Option<Vec<PackageChange>> {
     let nothing = finished.is_ok() && finished.stdout.contains("Nothing to do");
     // An answer of no to its question ends it with 1.
@@ -198,6 +227,11 @@ pub(super) fn changes(finished: &Finished) -> Option<Vec<PackageChange>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dnf5_refuses_no_option() {
+        assert!(QUIETLY.iter().all(|option| option.starts_with("--setopt=")), "{QUIETLY:?}");
+    }
 
     #[test]
     fn the_table_is_read() {

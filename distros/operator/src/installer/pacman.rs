@@ -102,7 +102,7 @@ pub(super) fn simulation(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Invoc
     chosen.invocation(root, &arguments)
 }
 
-/// Signs of its failures, as pacman 6.0 of Debian 12 tells them.
+/// Signs of its failures, as pacman 6.0 of Debian 12 tells them, and pacman 7, which downloads as another user.
 pub(super) const FAILURES: Signs = Signs {
     codes: &[],
     words: &[
@@ -115,14 +115,18 @@ pub(super) const FAILURES: Signs = Signs {
                 "invalid or corrupted database",
                 "pgp signature",
                 "missing required signature",
+                "required key missing from keyring",
             ],
         ),
+        // It also says that it failed to synchronize, and no repository is to blame.
+        (FailureKind::Other, &["switching to sandbox user"]),
         (FailureKind::MissingPackage, &["target not found"]),
         (
             FailureKind::Repository,
             &[
                 "failed to synchronize",
                 "failed retrieving file",
+                "failed to retrieve some files",
                 "could not be opened",
                 "does not exist",
                 "no usable package repositories",
@@ -142,7 +146,8 @@ pub(super) const FAILURES: Signs = Signs {
     ],
 };
 
-/// `NAME VERSION`; pacman does not say which are there in another version.
+/// `NAME VERSION`, as pacman 6.0 of Debian 12 prints it in the tests of the installers; it does not say which are there
+/// in another version.
 pub(super) fn changes(finished: &Finished) -> Option<Vec<PackageChange>> {
     if !finished.is_ok() {
         return None;

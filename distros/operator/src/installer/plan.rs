@@ -2,7 +2,7 @@
 
 use super::{Installer, Place};
 use crate::packages::Installed;
-use crate::process::quoted;
+use model::shell::quoted;
 use serde::Serialize;
 
 /// What is to be installed.

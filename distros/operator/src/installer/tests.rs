@@ -71,6 +71,45 @@ fn each_programs_failures_are_known_by_its_own_signs() {
         (Zypper, 4, "Problem: nothing provides 'y' needed by x", Conflict),
         (Pacman, 1, "error: target not found: x", MissingPackage),
         (Pacman, 1, "error: failed to init transaction (unable to lock database)", Locked),
+        // apt 3.0 of Debian 13, whose signatures sqv verifies; 3.1 and 3.2 have other words after the same.
+        (Apt, 100, "Error: Unable to satisfy dependencies. Reached two conflicting decisions:", Conflict),
+        (Apt, 100, "Error: Unable to satisfy dependencies. Reached two conflicting assignments:", Conflict),
+        (Apt, 100, "W: OpenPGP signature verification failed: copy:/r InRelease: Sub-process sqv", Verification),
+        // apt 2.6 and 3.0 alike.
+        (Apt, 100, "E: Unable to correct problems, you have held broken packages.", Conflict),
+        (Apt, 100, "E: The repository 'copy:/r ./ Release' no longer has a Release file.", Repository),
+        (Apt, 100, "E: The repository 'copy:/r ./ InRelease' is no longer signed.", Verification),
+        // dpkg 1.21 and 1.22.
+        (Apt, 100, "dpkg: error: dpkg frontend lock was locked by another process with pid 7", Locked),
+        // dnf5 5.2 of Fedora 41 and later.
+        (Dnf, 1, "Failed to resolve the transaction:\nNo match for argument: x", MissingPackage),
+        (Dnf, 1, "Failed to obtain rpm transaction lock. Another transaction is in progress.", Locked),
+        (Dnf, 1, "Failed to download metadata (baseurl: \"file:/r\") for repository \"local\"", Repository),
+        (Dnf, 1, "Failed to download packages\n Librepo error: Curl error (37)", Repository),
+        (Dnf, 2, "No matching repositories for \"crb\"", Repository),
+        (Dnf, 1, "Transaction failed: Signature verification failed.", Verification),
+        (Dnf, 1, "OpenPGP check for package \"x\" (x.rpm) from repo \"r\" has failed: Public key", Verification),
+        // dnf 4.14.
+        (Dnf, 1, "Error: Unknown repo: 'crb'", Repository),
+        (Dnf, 1, "Error: \n Problem 1: package x requires y, but none of the providers can be installed", Conflict),
+        // rpm 4.18 to 6.0, by way of dnf5 and zypper 1.14.
+        (Dnf, 1, "  - installing package x-1-1.noarch needs 142MB more space on the / filesystem", DiskFull),
+        (Dnf, 1, "  - installing package x-1-1.noarch needs 7 more inodes on the / filesystem", DiskFull),
+        (Dnf, 1, "  - package x-1-1.noarch does not verify: no signature", Verification),
+        (Dnf, 1, "  - file /x conflicts between attempted installs of x-1-1.noarch and y-1-1.noarch", Conflict),
+        (Zypper, 8, "RPM failed: installing package x-1-1.noarch needs 8MB more space on the / filesystem", DiskFull),
+        (Zypper, 8, "RPM failed: package x-1-1.noarch does not verify: no signature", Verification),
+        (Zypper, 8, "file /x conflicts between attempted installs of x-1-1.noarch and y-1-1.noarch", Conflict),
+        // pacman 6 and 7.
+        (Pacman, 1, "error: required key missing from keyring", Verification),
+        (Pacman, 1, "error: failed to commit transaction (failed to retrieve some files)", Repository),
+        // pacman 7, where nothing may change its user.
+        (
+            Pacman,
+            1,
+            "error: switching to sandbox user 'alpm' failed!\nerror: failed to synchronize all databases",
+            Other,
+        ),
         // Another's words say nothing, nor does a program that is not run.
         (Pacman, 1, "E: Unable to locate package x", Other),
         (Yum, 1, "No space left on device", Other),

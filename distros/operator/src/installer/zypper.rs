@@ -69,7 +69,8 @@ fn install<'a>(before: &[&'a str], after: &[&'a str], wanted: &'a Wanted) -> Vec
     all
 }
 
-/// Signs of its failures: codes by zypper(8), words as zypper 1.14 and rpm 4.18 of Debian 12 tell them.
+/// Signs of its failures: codes by zypper(8), words as zypper 1.14 and rpm 4.18 of Debian 12 tell them, and rpm's
+/// own up to 6.0, which zypper passes on.
 pub(super) const FAILURES: Signs = Signs {
     codes: &[(6, FailureKind::Repository), (7, FailureKind::Locked), (104, FailureKind::MissingPackage)],
     words: &[
@@ -78,6 +79,8 @@ pub(super) const FAILURES: Signs = Signs {
             &[
                 "no space left on device",
                 "more space needed on the",
+                "more space on the",
+                "more inodes on the",
                 "insufficient disk space",
                 "disk full",
                 "enough free space",
@@ -95,6 +98,7 @@ pub(super) const FAILURES: Signs = Signs {
                 "does not match the expected checksum",
                 "checksum mismatch",
                 "gpg check failed",
+                "does not verify",
                 "verification failed",
                 "digest verification",
                 "wrong digest",
@@ -119,11 +123,14 @@ pub(super) const FAILURES: Signs = Signs {
                 "skipping repository",
             ],
         ),
-        (FailureKind::Conflict, &["conflicts with", "conflicting requests", "problem:", "nothing provides"]),
+        (
+            FailureKind::Conflict,
+            &["conflicts with", "conflicts between", "conflicting requests", "problem:", "nothing provides"],
+        ),
     ],
 };
 
-/// `<install-summary>` of its XML.
+/// `<install-summary>` of its XML, as zypper 1.14 of Debian 12 writes it in the tests of the installers.
 pub(super) fn changes(finished: &Finished) -> Option<Vec<PackageChange>> {
     if !finished.is_ok() {
         return None;

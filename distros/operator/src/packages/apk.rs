@@ -1,4 +1,6 @@
 //! apk's list of what is installed: one letter a field, a blank line between packages.
+//!
+//! That is the form of apk-tools 2. The tests' lists are made by hand: no apk was asked.
 
 use super::{Damage, Entry, MAX_BYTES, QueryError, ends_with_a_line, without_version};
 use root::{Root, RootError};

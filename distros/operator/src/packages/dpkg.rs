@@ -1,4 +1,7 @@
 //! dpkg's `status` and file lists, read as they are: which packages are configured, and which one owns a file.
+//!
+//! As dpkg 1.20 of Debian 11 to that of sid write them, which `distros/cli/tests/debian.rs` reads; a test compares what
+//! is found with what this machine's own dpkg-query says.
 
 use super::{Budget, Damage, Entry, MAX_BYTES, QueryError, ends_with_a_line, names_of, without_version};
 use root::{Root, RootError};

@@ -1,4 +1,6 @@
 //! pacman's local database: a folder a package, with `desc` and `files`.
+//!
+//! The form is 9, by its `ALPM_DB_VERSION`, as pacman 6.0 of Debian 12 writes it in the tests of the installers.
 
 use super::{Budget, Damage, Entry, MAX_BYTES, QueryError, ends_with_a_line, without_version};
 use root::{Root, RootError};

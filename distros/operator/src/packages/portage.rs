@@ -1,4 +1,6 @@
 //! Portage's database: `/var/db/pkg/CATEGORY/NAME-VERSION/CONTENTS`.
+//!
+//! The tests' folders are made by hand: no emerge was asked.
 
 use super::{Entry, MAX_BYTES};
 use root::{Root, RootError};

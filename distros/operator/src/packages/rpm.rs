@@ -2,6 +2,8 @@
 //!
 //! The rpm of another root is never run. This machine's reads a copy of the database: as nobody, in namespaces of its own,
 //! with its own macros, so that nothing but the database is the root's.
+//!
+//! What it is asked, and what it answers, is that of rpm 4.18 of Debian 12, with which the tests of the installers run.
 
 use super::{Installed, MAX_BYTES, QueryError};
 use crate::process::{Confinement, Finished, Invocation, NOBODY};
@@ -14,6 +16,8 @@ const WITHIN: Duration = Duration::from_secs(60);
 const FORMAT: &str = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\\n";
 
 /// Where the database is: its own folder on older systems, below /usr on image-based and newer ones.
+///
+/// `Packages` is Berkeley DB's, `Packages.db` ndb's, and `rpmdb.sqlite` that of the backend which rpm 4.16 brought.
 ///
 /// # Errors
 ///

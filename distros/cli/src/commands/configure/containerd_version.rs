@@ -39,7 +39,7 @@ pub(super) fn find(
     Ok(says(&program, WITHIN))
 }
 
-/// `containerd github.com/containerd/containerd v2.1.3 …`
+/// `containerd github.com/containerd/containerd v2.1.3 …`, and without the `v` as Debian's 1.7 and 2.1 say it.
 fn says(program: &Path, within: Duration) -> Option<(u32, u32)> {
     match Invocation::new(program, &["--version"]).run(within, None) {
         Ok(finished) => finished.stdout.split_whitespace().find_map(major_minor),

@@ -118,7 +118,8 @@ fn whatever_stands_in_the_way_goes_only_by_force() {
     std::fs::write(at("b"), [0xff, 0xfe]).unwrap();
     std::fs::create_dir(at("c")).unwrap();
     let old = state::read(&root).unwrap().unwrap();
-    assert_eq!(revert(&root, Some(&lock(&root).unwrap()), &old, false).unwrap().kept.len(), 3);
+    let kept = revert(&root, Some(&lock(&root).unwrap()), &old, false).unwrap().kept;
+    assert_eq!(kept.iter().map(|k| k.by_force).collect::<Vec<_>>(), [true, true, false], "{kept:?}");
     assert!(at("a").exists() && std::fs::read(at("b")).unwrap() == [0xff, 0xfe]);
     assert_eq!(revert(&root, None, &old, true).unwrap().restored.len(), 3);
     assert!(at("a").exists(), "a dry run removes nothing");

@@ -3,6 +3,10 @@
 //! `containerd config migrate` moves it from [`GRPC`]'s section to [`RUNTIME`]'s, takes the handlers of imported files
 //! into the main file, and writes out every key that is not set (seen with containerd 2.1.9). Others move sections by
 //! hand.
+//!
+//! All of these files are read before anything is taken back, and one that cannot be read ends the call, as it does in
+//! `configure`. It may have our handler, or an import of our drop-in with which containerd does not start once the drop-in
+//! is gone; and by the state alone, which goes last, the handler is found again.
 
 use super::super::Setting;
 use super::super::edit::{EditError, LineEnds, edited};
@@ -16,8 +20,9 @@ use super::files::Replaced;
 use super::handler::{RUNC, setting};
 use super::imports;
 use super::loaded::{GRPC, RUNTIME};
-use root::Root;
+use root::{Root, RootError};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use toml_edit::{DocumentMut, Item};
 
 /// What this program writes of a handler.
@@ -97,23 +102,50 @@ pub(in super::super) fn take_back(
     Ok(left)
 }
 
+/// A main file that is there, as it was read before anything was taken back.
+pub(in super::super) struct Main {
+    place: ContainerdConfig,
+    /// With no links in it.
+    path: PathBuf,
+    /// Our drop-in beside it, with no links in it; `None` where its folder leads nowhere.
+    drop_in: Option<PathBuf>,
+    /// `None` where it is no text, and so has no effect.
+    text: Option<String>,
+}
+
+impl Main {
+    fn read(root: &Root, place: ContainerdConfig) -> Result<Main, RootError> {
+        let path = root.resolve_new(&place.main)?;
+        let text = root.text_if_any(&path)?;
+        let drop_in = match root.resolve_new(&place.drop_in) {
+            Err(error) if error.is_unreadable() => return Err(error),
+            resolved => resolved.ok(),
+        };
+        Ok(Main { place, path, drop_in, text })
+    }
+}
+
+/// The main files of every containerd that is there.
+///
+/// # Errors
+///
+/// That one of them cannot be read, or looked for.
+pub(in super::super) fn mains(root: &Root) -> Result<Vec<Main>, RootError> {
+    present(root)?.into_iter().map(|place| Main::read(root, place)).collect()
+}
+
 /// Main files that a state does not know, with what is in them from its files to the letter: the handler, and imports of
 /// what will be gone.
-///
-/// What cannot be read does not keep the rest from being taken back.
-pub(in super::super) fn unknown_mains(root: &Root, state: &State) -> Vec<Change> {
+pub(in super::super) fn unknown_mains(mains: &[Main], state: &State) -> Vec<Change> {
     let handlers = handlers(state);
+    let is_known = |path: &PathBuf| state.files.iter().any(|f| f.path == *path);
     let mut changes = Vec::new();
-    for place in present(root).unwrap_or_default() {
-        let Ok(path) = root.resolve_new(&place.main) else { continue };
-        if state.files.iter().any(|f| f.path == path) {
-            continue;
-        }
-        // What is no text, or no TOML, has no effect.
-        let Some(text) = root.utf8_if_any(&path).ok().flatten() else { continue };
-        let import = state.files.iter().any(|f| root.resolve_new(&place.drop_in).is_ok_and(|p| p == f.path));
-        if let Ok(Some(without)) = without_ours(&text, &handlers, import.then_some(&place)) {
-            changes.push(Change { path, before: Some(without), after: text });
+    for main in mains.iter().filter(|main| !is_known(&main.path)) {
+        let Some(text) = &main.text else { continue };
+        let import = main.drop_in.as_ref().is_some_and(is_known);
+        // What is no TOML has no effect.
+        if let Ok(Some(without)) = without_ours(text, &handlers, import.then_some(&main.place)) {
+            changes.push(Change { path: main.path.clone(), before: Some(without), after: text.clone() });
         }
     }
     changes
@@ -147,7 +179,7 @@ fn without_ours(
 /// Our handlers that are in main files after everything was taken back: they stood there before a state knew of them.
 ///
 /// `texts` are files as they are to be.
-pub(in super::super) fn left(root: &Root, state: &State, texts: &Replaced) -> Vec<Kept> {
+pub(in super::super) fn left(mains: &[Main], state: &State, texts: &Replaced) -> Vec<Kept> {
     let mut handlers = handlers(state);
     if handlers.is_empty() {
         // An edit that changed nothing.
@@ -157,18 +189,14 @@ pub(in super::super) fn left(root: &Root, state: &State, texts: &Replaced) -> Ve
         handlers.extend(edited.filter_map(of));
     }
     let mut kept = Vec::new();
-    for place in present(root).unwrap_or_default() {
-        let Ok(path) = root.resolve_new(&place.main) else { continue };
-        let text = match texts.get(&path) {
-            Some(text) => text.clone(),
-            None => root.utf8_if_any(&path).ok().flatten(),
-        };
-        let Some(Ok(document)) = text.map(|text| text.parse::<DocumentMut>()) else { continue };
+    for main in mains {
+        let text = texts.get(&main.path).unwrap_or(&main.text);
+        let Some(Ok(document)) = text.as_ref().map(|text| text.parse::<DocumentMut>()) else { continue };
         if [GRPC, RUNTIME].iter().any(|plugin| to_the_letter(&document, plugin, &handlers).is_some()) {
             let why = format!(
                 "its handler {NAME} is the one that kata-osinfo wrote, and stood there before: take it out by hand"
             );
-            kept.push(Kept { path, why });
+            kept.push(Kept { path: main.path.clone(), why, by_force: false });
         }
     }
     kept

@@ -33,7 +33,7 @@ pub(in super::super) fn strays(
         let text = root.utf8(&main)?;
         let Ok(document) = text.parse::<DocumentMut>() else {
             let why = "it is no TOML: what of it is ours, and whether it imports our file, cannot be told";
-            kept.push(Kept { path: main, why: why.to_owned() });
+            kept.push(Kept { path: main, why: why.to_owned(), by_force: false });
             continue;
         };
         let import = place.drop_in.display().to_string();
@@ -58,6 +58,7 @@ pub(in super::super) fn strays(
                 false => kept.push(Kept {
                     path: main.clone(),
                     why: format!("its handler {NAME} is ours in part at most: what it said before is not known"),
+                    by_force: false,
                 }),
             }
         }
@@ -65,7 +66,7 @@ pub(in super::super) fn strays(
         if !ours.is_empty() {
             match take_back(&bare, Some(""), &ours, false) {
                 Ok(taken) => changes.push(Change { path: main, before: taken.text, after: text }),
-                Err(error) => kept.push(Kept { path: main, why: error.to_string() }),
+                Err(error) => kept.push(Kept { path: main, why: error.to_string(), by_force: false }),
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Packages that a build needs, by package manager.
 
-use crate::process::quoted;
 use model::package_manager::PackageManager;
 use model::release::Release;
+use model::shell::quoted;
 
 /// What virtiofsd's build needs.
 pub(super) fn of_virtiofsd(release: &Release) -> Vec<&'static str> {

@@ -111,7 +111,7 @@ pub(super) fn search_path(run: &Path, programs: &[PathBuf]) -> OsString {
     folders.push(run.join("bin"));
     folders.extend(std::env::split_paths(&inherited));
     // What an agent is started with is not always what a login has.
-    folders.extend(["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(PathBuf::from));
+    folders.extend(std::env::split_paths(root::PATH));
     std::env::join_paths(folders).unwrap_or(inherited)
 }
 
