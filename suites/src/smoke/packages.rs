@@ -7,6 +7,7 @@ use crate::environment::{Environment, Ran};
 use crate::outcome::Component;
 use crate::row::{Row, row};
 use crate::share::Share;
+use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::release::Release;
 use std::time::Duration;
@@ -37,7 +38,7 @@ const QUICK: Duration = Duration::from_secs(20);
 fn packages_are_installed(env: &dyn Environment) -> Check {
     let claims = env.claims();
     for package in claims.release.packages() {
-        let ran = query(env, &package)?;
+        let ran = query(env, package.as_str())?;
         ensure!(ran.ok(), "package {package} is not installed: {}", ran.tail());
         let known = claims.versions.get(&package);
         let version = ran.stdout.trim().to_owned();
@@ -72,7 +73,7 @@ fn virtiofsd_is_where_the_record_says(env: &dyn Environment) -> Check {
 /// report must reach the right maintainer.
 fn binaries_belong_to_the_packages_named(env: &dyn Environment) -> Check {
     let release = &env.claims().release;
-    let mut claims: Vec<(String, Vec<String>)> = Vec::new();
+    let mut claims: Vec<(String, Vec<PackageName>)> = Vec::new();
     if let Some(vmm) = release.qemu() {
         claims.push((vmm.path.clone(), vmm.packages.clone()));
     }
@@ -83,9 +84,9 @@ fn binaries_belong_to_the_packages_named(env: &dyn Environment) -> Check {
     }
     for (path, packages) in claims {
         let owner = owner(env, &path)?;
-        if !packages.contains(&owner) {
+        if !packages.iter().any(|package| *package == *owner) {
             let message = format!("{path} belongs to package {owner}, the record names {}", packages.join(", "));
-            return Err(Stop::blame_record(packages.into_iter().chain([path]), message));
+            return Err(Stop::blame_record(packages.into_iter().map(String::from).chain([path]), message));
         }
     }
     Ok(())

@@ -211,7 +211,7 @@ fn line(component: &Component) -> String {
         let _ = writeln!(out, "  package {} is not installed", wanted.name);
     }
     for wanted in &component.packages {
-        for by in wanted.installed.iter().filter(|i| i.package != wanted.name) {
+        for by in wanted.installed.iter().filter(|i| wanted.name != i.package.as_str()) {
             let _ = writeln!(out, "  package {} is provided by {} {}", wanted.name, by.package, by.version);
         }
     }

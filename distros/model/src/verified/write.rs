@@ -9,6 +9,7 @@
 
 use super::{VerifiedEntry, VerifiedFile};
 use crate::diagnostic::is_direction_control;
+use crate::package::PackageName;
 use crate::source::RecordError;
 use crate::syntax;
 use root::Place;
@@ -117,7 +118,7 @@ fn merged(old: &[VerifiedEntry], releases: &[&str], new: &[VerifiedEntry]) -> Re
 
 /// The entry with every text on one line, without control characters, and of bounded length.
 fn safe(entry: &VerifiedEntry) -> VerifiedEntry {
-    let by_name = |(name, version): (&String, &String)| (line(name), line(version));
+    let by_name = |(name, version): (&PackageName, &String)| (name.clone(), line(version));
     let mut entry = VerifiedEntry {
         release: line(&entry.release),
         profile: line(&entry.profile),
@@ -181,7 +182,7 @@ fn render(entries: &[VerifiedEntry]) -> String {
             out += "    versions:\n";
         }
         for (package, version) in &entry.versions {
-            let _ = writeln!(out, "      {}: {}", quoted(package), quoted(version));
+            let _ = writeln!(out, "      {}: {}", quoted(package.as_str()), quoted(version));
         }
         out += match entry.capabilities.is_empty() {
             true => "    capabilities: {}\n",
