@@ -10,7 +10,7 @@ use crate::shared::Shared;
 use agent::home::VOLUME;
 use images::boot::{initramfs, kernel, modules};
 use images::{Disk, ExtraFile, Hold, Image, ImageError, Manifest, Origin, docker};
-use model::package::PackageName;
+use model::package::{PackageName, PackageVersion};
 use model::profile::Profile;
 use model::release::Release;
 use model::verified::Basis;
@@ -221,7 +221,7 @@ pub fn boot_files_of(image: &Image, release: &Release, profiles: &[Profile]) -> 
 pub fn boot_files(
     tree: &Path,
     folder: &Path,
-    versions: BTreeMap<PackageName, String>,
+    versions: BTreeMap<PackageName, PackageVersion>,
     release: &Release,
     profiles: &[Profile],
 ) -> Result<(Claims, Vec<u8>), ImageError> {
@@ -290,7 +290,7 @@ fn file(path: &str, mode: u32, bytes: Vec<u8>) -> ExtraFile {
 }
 
 /// The installed versions of these packages.
-fn versions(manifest: &Manifest, packages: &[PackageName]) -> BTreeMap<PackageName, String> {
+fn versions(manifest: &Manifest, packages: &[PackageName]) -> BTreeMap<PackageName, PackageVersion> {
     let version = |name: &PackageName| Some((name.clone(), manifest.package(name.as_str())?.version.clone()));
     packages.iter().filter_map(version).collect()
 }

@@ -5,7 +5,7 @@ use crate::progress::Phase;
 use crate::source::Source;
 use jiff::Timestamp;
 use model::arch::Arch;
-use model::package::PackageName;
+use model::package::{PackageName, PackageVersion};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Write as _;
@@ -80,7 +80,7 @@ pub struct Package {
     /// `qemu-system-x86`.
     pub name: String,
     /// `1:10.0.3+ds-0+deb13u1`.
-    pub version: String,
+    pub version: PackageVersion,
     /// The distro's name of the architecture: `amd64`, `all`.
     pub arch: String,
     /// The source package: `qemu`.
@@ -94,7 +94,7 @@ pub struct PackageOrigin {
     /// The package.
     pub package: PackageName,
     /// Its installed version.
-    pub version: String,
+    pub version: PackageVersion,
     /// Suites that offer this version: `trixie`, `trixie-security`; empty for a local file.
     pub suites: Vec<String>,
 }

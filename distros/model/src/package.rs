@@ -1,12 +1,14 @@
-//! Names of packages, checked where they are made, so that nobody checks them again.
+//! Names and versions of packages, checked where they are made, so that nobody checks them again.
 
+use crate::diagnostic::is_direction_control;
 use crate::package_manager::PackageManager;
+use crate::redact::is_unprintable;
 use serde::{Deserialize, Serialize};
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
-/// Bytes of the longest name.
+/// Bytes of the longest name, and of the longest version.
 const MAX: usize = 200;
 
 /// The name of a package as a package manager can be given it: no option, no path, no address, no shell's word.
@@ -125,6 +127,63 @@ impl PartialEq<&str> for PackageName {
     }
 }
 
+/// The version of a package as its package manager writes it: one word that can be shown as it is, and no address.
+///
+/// Two are the same or they are not; which of them is the later one, only their package manager says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PackageVersion(String);
+
+/// A text is not the version of a package.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a package version: expected one printable word")]
+pub struct NotAPackageVersion(String);
+
+impl PackageVersion {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PackageVersion {
+    type Err = NotAPackageVersion;
+
+    fn from_str(text: &str) -> Result<PackageVersion, NotAPackageVersion> {
+        let shown = |c: char| !(c.is_whitespace() || is_unprintable(c) || is_direction_control(c));
+        match !text.is_empty() && text.len() <= MAX && text.chars().all(shown) && !text.contains("://") {
+            true => Ok(PackageVersion(text.to_owned())),
+            false => Err(NotAPackageVersion(text.chars().take(40).collect())),
+        }
+    }
+}
+
+impl TryFrom<String> for PackageVersion {
+    type Error = NotAPackageVersion;
+
+    fn try_from(text: String) -> Result<PackageVersion, NotAPackageVersion> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for PackageVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl PartialEq<str> for PackageVersion {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for PackageVersion {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +197,19 @@ mod tests {
         for wrong in ["", "-o", ".x", "/x", "a b", "a;b", "a\n", "a\u{1b}[m", "ä", "../x", "a//b", "file:/x", &long] {
             let error = wrong.parse::<PackageName>().unwrap_err().to_string();
             assert!(error.contains("is not a package name") && !error.contains(['\n', '\u{1b}']), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_version_is_one_word_that_can_be_shown() {
+        for version in ["1:10.0.3+ds-0+deb13u1", "8.2.0-11.fc40", "2~bpo12+1", "9.1.2-r1", "2.1.9^git1", "1.0@r3"] {
+            assert_eq!(version.parse::<PackageVersion>().unwrap(), version);
+        }
+        let long = "1".repeat(MAX + 1);
+        for wrong in ["", "1 2", "1\n", "1\u{1b}[m", "1\u{202e}", "1\u{200b}", "1\0", "http://mirror.example/1", &long]
+        {
+            let error = wrong.parse::<PackageVersion>().unwrap_err().to_string();
+            assert!(error.contains("is not a package version") && !error.contains(['\n', '\u{1b}']), "{error}");
         }
     }
 

@@ -8,7 +8,7 @@ use crate::packages::{Installed, Packages, QueryError};
 use crate::process::{Confinement, Invocation, ending};
 use model::arch::Arch;
 use model::diagnostic::printable;
-use model::package::PackageName;
+use model::package::{PackageName, PackageVersion};
 use model::package_manager::PackageManager;
 use model::record::{ComponentKind, Confidence, Record, ReleaseEntry};
 use root::{Root, RootError};
@@ -91,7 +91,7 @@ pub struct Component {
     /// The package that owns the file.
     pub package: Option<Installed>,
     /// The owner's version; a file that no package owns has none.
-    pub version: Option<String>,
+    pub version: Option<PackageVersion>,
     /// The record's packages, each with what is installed under that name or provides it.
     pub packages: Vec<Wanted>,
     /// What is wrong.

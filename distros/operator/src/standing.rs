@@ -4,7 +4,7 @@ use crate::packages::{Packages, QueryError};
 use jiff::civil::Date;
 use model::capability::Capability;
 use model::environment::Environment;
-use model::package::PackageName;
+use model::package::{PackageName, PackageVersion};
 use model::verified::{Basis, Verdict, VerifiedEntry};
 use serde::Serialize;
 
@@ -51,9 +51,9 @@ pub struct VersionPair {
     /// The package.
     pub package: PackageName,
     /// The version that was verified.
-    pub verified: String,
+    pub verified: PackageVersion,
     /// The version that is installed.
-    pub installed: Option<String>,
+    pub installed: Option<PackageVersion>,
 }
 
 /// Compares an entry with what is installed.

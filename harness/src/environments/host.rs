@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use model::arch::Arch;
 use model::database::{Database, DatabaseError};
 use model::diagnostic::printable;
-use model::package::PackageName;
+use model::package::{PackageName, PackageVersion};
 use model::package_manager::PackageManager;
 use model::record::ResolveError;
 use model::release::Release;
@@ -212,7 +212,11 @@ pub fn release(root: &Root, database: &Database, arch: Arch) -> Result<Installed
 
 /// The installed versions of these packages by this package manager's database; packages that are not installed are left
 /// out.
-pub fn versions(root: &Root, manager: PackageManager, packages: &[PackageName]) -> BTreeMap<PackageName, String> {
+pub fn versions(
+    root: &Root,
+    manager: PackageManager,
+    packages: &[PackageName],
+) -> BTreeMap<PackageName, PackageVersion> {
     let mut found = BTreeMap::new();
     let installed = match Packages::read(root, Some(manager)) {
         Ok(installed) => installed,
@@ -293,7 +297,7 @@ mod tests {
         let status = "Package: qemu\nStatus: hold ok installed\nProvides: provided\nVersion: 1:2.3-4\n\n\
             Package: gone\nStatus: deinstall ok config-files\nVersion: 1.0\n";
         std::fs::write(dir.path().join("var/lib/dpkg/status"), status).unwrap();
-        assert_eq!(versions(), [(name("qemu"), "1:2.3-4".to_owned())].into());
+        assert_eq!(versions(), [(name("qemu"), "1:2.3-4".parse::<PackageVersion>().unwrap())].into());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use model::arch::Arch;
-use model::package::PackageName;
+use model::package::{PackageName, PackageVersion};
 use model::verified::Basis;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -117,7 +117,7 @@ pub struct CellFacts {
     /// `kvm`, `tcg`.
     pub accelerator: String,
     /// Component package → exact version.
-    pub versions: BTreeMap<PackageName, String>,
+    pub versions: BTreeMap<PackageName, PackageVersion>,
     /// Component package → the package suite it came from.
     pub suites: BTreeMap<PackageName, String>,
     /// The kernel that guests boot: `uname -r`.

@@ -58,7 +58,7 @@ pub(super) fn clean_facts(facts: &CellFacts, redactor: &Redactor) -> CellFacts {
     CellFacts {
         basis: facts.basis,
         accelerator: redactor.line(&facts.accelerator),
-        versions: facts.versions.iter().map(|(package, version)| (package.clone(), own.line(version))).collect(),
+        versions: facts.versions.clone(),
         suites: facts.suites.iter().map(|(package, suite)| (package.clone(), redactor.line(suite))).collect(),
         kernel: facts.kernel.as_ref().map(|k| own.line(k)),
         image: redactor.line(&facts.image),

@@ -7,7 +7,7 @@ use crate::environment::{Environment, Ran};
 use crate::outcome::Component;
 use crate::row::{Row, row};
 use crate::share::Share;
-use model::package::PackageName;
+use model::package::{PackageName, PackageVersion};
 use model::package_manager::PackageManager;
 use model::release::Release;
 use std::time::Duration;
@@ -44,9 +44,9 @@ fn packages_are_installed(env: &dyn Environment) -> Check {
         let version = ran.stdout.trim().to_owned();
         ensure!(!version.is_empty(), "package {package} is not fully configured");
         ensure!(
-            known.is_none_or(|known| *known == version),
+            known.is_none_or(|known| *known == *version),
             "package {package} is at {version}, the image was made with {}",
-            known.map_or("no known version", String::as_str)
+            known.map_or("no known version", PackageVersion::as_str)
         );
     }
     Ok(())
@@ -104,7 +104,7 @@ fn qemu_reports_the_packaged_version(env: &dyn Environment) -> Check {
         .qemu()
         .and_then(|vmm| vmm.packages.iter().find_map(|p| env.claims().versions.get(p)))
         .ok_or_else(|| Stop::error("the image has no version for the VMM's packages"))?;
-    ensure!(agree(&reported, packaged), "the binary says version {reported}, the package is {packaged}");
+    ensure!(agree(&reported, packaged.as_str()), "the binary says version {reported}, the package is {packaged}");
     env.note(format!("QEMU {reported}"));
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::{Exit, Failed};
 use clap::Args;
 use model::diagnostic::printable;
 use model::kata_version::KataVersion;
-use model::package::PackageName;
+use model::package::{PackageName, PackageVersion};
 use model::profile::Profile;
 use model::record::Confidence;
 use model::release::Release;
@@ -206,7 +206,7 @@ fn guest(arguments: &MachineArguments) -> anyhow::Result<Guest> {
 }
 
 /// Versions of the release's packages that are installed.
-fn installed(root: &Root, release: &Release) -> Result<BTreeMap<PackageName, String>, QueryError> {
+fn installed(root: &Root, release: &Release) -> Result<BTreeMap<PackageName, PackageVersion>, QueryError> {
     let packages = Packages::read(root, Some(release.package_manager))?;
     let mut versions = BTreeMap::new();
     for name in release.packages() {

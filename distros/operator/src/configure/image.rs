@@ -9,7 +9,7 @@ use super::inputs::Inputs;
 use model::arch::Arch;
 use model::capability::Capability;
 use model::kata_version::KataVersion;
-use model::package::PackageName;
+use model::package::{PackageName, PackageVersion};
 use model::profile::{ImageDriver, Runtime};
 
 /// How guests are given Kata's image.
@@ -93,8 +93,8 @@ fn has_no_read_only_memory(inputs: &Inputs<'_>) -> bool {
         of_this.filter_map(|e| e.versions.get(name)).next_back()
     };
     let versions = packages.iter().filter_map(|name| inputs.found.packages.get(name).or_else(|| verified(name)));
-    let major = |version: &String| -> Option<u32> {
-        let version = version.split(':').next_back()?;
+    let major = |version: &PackageVersion| -> Option<u32> {
+        let version = version.as_str().split(':').next_back()?;
         version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
     };
     inputs.kata >= KataVersion::new(2, 2, 0) && versions.filter_map(major).any(|major| major < 6)

@@ -45,7 +45,7 @@ pub(crate) fn origins(
     let known = parse_policy(&runner.output(Phase::Record, &mut policy)?);
     let origin = |name: &PackageName| {
         let installed = packages.iter().find(|p| *name == *p.name)?;
-        let suites = known.get(&(name.to_string(), installed.version.clone())).cloned().unwrap_or_default();
+        let suites = known.get(&(name.to_string(), installed.version.to_string())).cloned().unwrap_or_default();
         Some(PackageOrigin { package: name.clone(), version: installed.version.clone(), suites })
     };
     Ok(names.iter().filter_map(origin).collect())
@@ -113,7 +113,8 @@ mod tests {
             Package: adduser\nStatus: install ok installed\nArchitecture: all\nVersion: 3.134\n";
         std::fs::write(dir.path().join("var/lib/dpkg/status"), status).unwrap();
         let found = packages(dir.path()).unwrap();
-        let found: Vec<[&str; 4]> = found.iter().map(|p| [&*p.name, &*p.version, &*p.arch, &*p.source]).collect();
+        let found: Vec<[&str; 4]> =
+            found.iter().map(|p| [&*p.name, p.version.as_str(), &*p.arch, &*p.source]).collect();
         assert_eq!(found, [["adduser", "3.134", "all", "adduser"], ["qemu-utils", "1:7.2", "amd64", "qemu"]]);
     }
 
