@@ -133,6 +133,10 @@ fn packages(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<
     })
 }
 
+/// A path of the root, or a pattern of paths; this is the only check.
+///
+/// It stays a text: it is shown, compared and written into configurations, and whoever opens it does so below the
+/// descriptor of a root, which no path leads out of.
 fn path(d: &mut Decoder<'_>, node: &Node, key: &str, confidence: Confidence) -> Option<Fact<PerArch<String>>> {
     d.fact(node.get(key)?, confidence, |d, n| {
         d.per_arch(n, |d, n| {
