@@ -11,6 +11,7 @@ use crate::shared::Shared;
 use agent::home::VOLUME;
 use images::boot::{initramfs, kernel, modules};
 use images::{Disk, ExtraFile, Hold, Image, ImageError, Manifest, Origin, docker};
+use model::package::{PackageName, PackageVersion};
 use model::profile::Profile;
 use model::release::Release;
 use model::verified::Basis;
@@ -189,7 +190,7 @@ pub async fn prepare(shared: &Shared, cell: &Cell) -> Result<Prepared, SetupErro
 }
 
 /// The packages of a release as Kata's host: those of its guests, and its container manager's.
-fn host_packages(release: &Release) -> Vec<String> {
+fn host_packages(release: &Release) -> Vec<PackageName> {
     let manager = release.container_manager.iter().flat_map(|m| m.packages.clone());
     release.packages().into_iter().chain(manager).collect()
 }
@@ -221,7 +222,7 @@ pub fn boot_files_of(image: &Image, release: &Release, profiles: &[Profile]) -> 
 pub fn boot_files(
     tree: &Path,
     folder: &Path,
-    versions: BTreeMap<String, String>,
+    versions: BTreeMap<PackageName, PackageVersion>,
     release: &Release,
     profiles: &[Profile],
 ) -> Result<(Claims, Content), ImageError> {
@@ -290,8 +291,8 @@ fn file(path: &str, mode: u32, bytes: Vec<u8>) -> ExtraFile {
 }
 
 /// The installed versions of these packages.
-fn versions(manifest: &Manifest, packages: &[String]) -> BTreeMap<String, String> {
-    let version = |name: &String| manifest.package(name).map(|p| (name.clone(), p.version.clone()));
+fn versions(manifest: &Manifest, packages: &[PackageName]) -> BTreeMap<PackageName, PackageVersion> {
+    let version = |name: &PackageName| Some((name.clone(), manifest.package(name.as_str())?.version.clone()));
     packages.iter().filter_map(version).collect()
 }
 

@@ -9,6 +9,7 @@ mod command;
 use command::{cell, end, errors, kata_qualify, outcomes, results};
 use jiff::civil::date;
 use model::arch::Arch;
+use model::package::{PackageName, PackageVersion};
 use model::verified::{self, Basis, Verdict, VerifiedCapability, VerifiedEntry};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -78,6 +79,10 @@ impl Place {
     }
 }
 
+fn versioned(package: &str, version: &str) -> (PackageName, PackageVersion) {
+    (package.parse().unwrap(), version.parse().unwrap())
+}
+
 /// What an earlier run found, which an error must not touch.
 fn earlier(release: &str) -> VerifiedEntry {
     let supported = VerifiedCapability::plain(Verdict::Supported);
@@ -90,7 +95,7 @@ fn earlier(release: &str) -> VerifiedEntry {
         tested: date(2026, 1, 2),
         harness: "0.0.1".to_owned(),
         test_set: "d3dcb968b1d5".to_owned(),
-        versions: BTreeMap::from([("qemu-system-x86".to_owned(), "1:1.0".to_owned())]),
+        versions: BTreeMap::from([versioned("qemu-system-x86", "1:1.0")]),
         capabilities: BTreeMap::from([(model::capability::Capability::VmmBoot, supported)]),
     }
 }

@@ -15,6 +15,7 @@ use crate::package::ExtraPackage;
 use crate::progress::Phase;
 use crate::tree::compare;
 use jiff::Timestamp;
+use model::package::PackageName;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
@@ -79,10 +80,10 @@ pub(crate) fn derive(job: &mut Job<'_>, plain: &Image, candidates: &Candidates) 
     job.copy_tree(&plain.rootfs(), &tree)?;
     let mut manifest = plain.manifest.clone();
     let in_package = |package: &ExtraPackage| match package {
-        ExtraPackage::Name(name) => Some(name.to_string()),
-        ExtraPackage::File(path) => job.family.name_in_file(path).map(|name| name.to_string()),
+        ExtraPackage::Name(name) => Some(name.clone()),
+        ExtraPackage::File(path) => job.family.name_in_file(path),
     };
-    let names: Vec<String> =
+    let names: Vec<PackageName> =
         manifest.requested.iter().cloned().chain(candidates.packages.iter().filter_map(in_package)).collect();
     if !candidates.packages.is_empty() {
         job.enter(Phase::Install);

@@ -20,12 +20,13 @@ use crate::family::{self, Family};
 use crate::job::{Job, able_to_build};
 use crate::manifest::Manifest;
 use crate::options::Options;
-use crate::package::{ExtraPackage, PackageName};
+use crate::package::ExtraPackage;
 use crate::prepare::prepare;
 use crate::progress::{Phase, Progress};
 use crate::runner::tied;
 use crate::tree;
 use jiff::Timestamp;
+use model::package::PackageName;
 use model::release::Release;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -133,7 +134,7 @@ impl Job<'_> {
         self.archives()?.install(&self.runner, &install)?;
         self.enter(Phase::Record);
         let mut manifest = image.manifest.clone();
-        manifest.requested.extend(names.iter().map(ToString::to_string));
+        manifest.requested.extend(names.iter().cloned());
         manifest.packages = self.family.packages(tree)?;
         manifest.origins = self.family.origins(&self.runner, tree, &plain, &manifest.requested, &manifest.packages)?;
         Ok(manifest)
@@ -182,9 +183,8 @@ fn mke2fs(tree: &Path, image: &Path, settings: &Path, uuid: &str, born: i64) -> 
 
 /// What is installed to make a machine of the release, checked: the names become arguments.
 fn machine_packages(family: &dyn Family, release: &Release) -> Result<Vec<PackageName>, Failure> {
-    let own = family.machine_packages().iter().map(|name| (*name).to_owned());
-    let manager = release.container_manager.iter().flat_map(|manager| manager.packages.clone());
-    family::checked(family, own.chain(manager).collect())
+    let manager = release.container_manager.as_ref().map(|manager| manager.packages.as_slice());
+    family::checked(family, manager.unwrap_or_default(), family.machine_packages())
 }
 
 fn key(image: &Image, packages: &[PackageName], files: &[ExtraFile]) -> String {

@@ -11,10 +11,12 @@ use self::install::Install;
 use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, Package, PackageOrigin};
 use crate::options::Options;
-use crate::package::{ExtraPackage, PackageName};
+use crate::package::ExtraPackage;
 use crate::runner::Runner;
+use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::release::Release;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -26,7 +28,7 @@ pub(crate) trait Family: Sync {
     /// Its package manager, as records name it.
     fn package_manager(&self) -> PackageManager;
 
-    /// A text as a package's name, if it is one.
+    /// A text as a package's name, if it is one by this family's rules: its programs are given no other.
     fn package_name(&self, text: &str) -> Option<PackageName>;
 
     /// Whether a text names a package's file.
@@ -78,7 +80,7 @@ pub(crate) trait Family: Sync {
         runner: &Runner<'_>,
         tree: &Path,
         image_folder: &Path,
-        names: &[String],
+        names: &[PackageName],
         packages: &[Package],
     ) -> Result<Vec<PackageOrigin>, Failure>;
 
@@ -121,19 +123,21 @@ pub(crate) fn of(release: &Release) -> Result<&'static dyn Family, Failure> {
 
 /// The names to install for a release's image, sorted and checked.
 pub(crate) fn wanted(family: &dyn Family, release: &Release) -> Result<Vec<PackageName>, Failure> {
-    let support = family.support_packages().iter().map(|name| (*name).to_owned());
-    checked(family, release.packages().into_iter().chain(support).collect())
+    checked(family, &release.packages(), family.support_packages())
 }
 
-/// A record's names, sorted, without duplicates, and checked.
-pub(crate) fn checked(family: &dyn Family, mut names: Vec<String>) -> Result<Vec<PackageName>, Failure> {
-    names.sort();
-    names.dedup();
-    let check = |name: String| match family.package_name(&name) {
+/// A record's names and those of the family itself, sorted, without duplicates, and checked by the family's rules.
+pub(crate) fn checked(
+    family: &dyn Family,
+    of_record: &[PackageName],
+    own: &[&str],
+) -> Result<Vec<PackageName>, Failure> {
+    let names: BTreeSet<&str> = of_record.iter().map(PackageName::as_str).chain(own.iter().copied()).collect();
+    let check = |name: &str| match family.package_name(name) {
         Some(checked) => Ok(checked),
         None => {
             let reason = format!("expected {} in the record", family.name_form());
-            Err(Failure::from(Cause::BadPackage { name, reason }))
+            Err(Failure::from(Cause::BadPackage { name: name.to_owned(), reason }))
         }
     };
     names.into_iter().map(check).collect()
@@ -177,10 +181,12 @@ mod tests {
         }
     }
 
+    /// Options are no names at all; the tree's package manager could still take one of these for something else.
     #[test]
     fn a_record_cannot_smuggle_options_in() {
+        assert!("-oDPkg::Pre-Invoke::=reboot".parse::<PackageName>().is_err());
         let mut release = crate::fixtures::release("13", "trixie");
-        release.vmms[0].packages.push("-oDPkg::Pre-Invoke::=reboot".to_owned());
+        release.vmms[0].packages.push("qemu-".parse().unwrap());
         let refused = wanted(of(&release).unwrap(), &release).unwrap_err();
         assert!(matches!(refused.cause, Cause::BadPackage { .. }));
     }

@@ -28,15 +28,18 @@ pub(crate) fn release(version: &str, codename: &str) -> Release {
         oci_image: None,
         vmms: vec![Vmm {
             name: "qemu".to_owned(),
-            packages: vec!["qemu-system-x86".to_owned()],
+            packages: vec!["qemu-system-x86".parse().unwrap()],
             path: "/usr/bin/qemu-system-x86_64".to_owned(),
         }],
         filesystems: vec![FilesystemDriver {
             name: "virtio-fs".to_owned(),
-            packages: vec!["virtiofsd".to_owned()],
+            packages: vec!["virtiofsd".parse().unwrap()],
             path: Some("/usr/libexec/virtiofsd".to_owned()),
         }],
-        kernel: Some(Kernel { packages: vec!["linux-image-amd64".to_owned()], image: "/boot/vmlinuz-*".to_owned() }),
+        kernel: Some(Kernel {
+            packages: vec!["linux-image-amd64".parse().unwrap()],
+            image: "/boot/vmlinuz-*".to_owned(),
+        }),
         container_manager: None,
     }
 }

@@ -49,7 +49,7 @@ pub use family::addresses;
 pub use family::credentials::check_mirror;
 pub use manifest::Manifest;
 pub use options::Options;
-pub use package::{ExtraPackage, PackageName};
+pub use package::ExtraPackage;
 pub use prepare::{attainable, prepare};
 pub use progress::{Phase, Progress};
 pub use sandbox::confines;

@@ -5,6 +5,7 @@ use crate::progress::Phase;
 use crate::source::Source;
 use jiff::Timestamp;
 use model::arch::Arch;
+use model::package::{PackageName, PackageVersion};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Write as _;
@@ -45,7 +46,7 @@ pub struct Manifest {
     /// The signed indexes that the packages come from.
     pub indexes: Vec<Index>,
     /// What the installer was asked for: the record's packages, support packages, extras.
-    pub requested: Vec<String>,
+    pub requested: Vec<PackageName>,
     /// Everything that is installed, sorted by name.
     pub packages: Vec<Package>,
     /// Which suites the requested packages' versions came from.
@@ -79,7 +80,7 @@ pub struct Package {
     /// `qemu-system-x86`.
     pub name: String,
     /// `1:10.0.3+ds-0+deb13u1`.
-    pub version: String,
+    pub version: PackageVersion,
     /// The distro's name of the architecture: `amd64`, `all`.
     pub arch: String,
     /// The source package: `qemu`.
@@ -91,9 +92,9 @@ pub struct Package {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PackageOrigin {
     /// The package.
-    pub package: String,
+    pub package: PackageName,
     /// Its installed version.
-    pub version: String,
+    pub version: PackageVersion,
     /// Suites that offer this version: `trixie`, `trixie-security`; empty for a local file.
     pub suites: Vec<String>,
 }

@@ -32,12 +32,13 @@ use crate::family::{self, Archives, Family};
 use crate::job::{Job, able_to_build};
 use crate::manifest::{FORMAT, Index, Manifest};
 use crate::options::Options;
-use crate::package::{ExtraPackage, PackageName};
+use crate::package::ExtraPackage;
 use crate::progress::{Phase, Progress};
 use crate::runner::has_program;
 use crate::source::Source;
 use crate::{candidates, owners};
 use jiff::Timestamp;
+use model::package::PackageName;
 use model::release::Release;
 use std::path::Path;
 
@@ -224,8 +225,7 @@ fn record(
     job.enter(Phase::Record);
     let tree = workshop.rootfs();
     let packages = job.family.packages(&tree)?;
-    let requested: Vec<String> = wanted.iter().map(ToString::to_string).collect();
-    let origins = job.family.origins(&job.runner, &tree, &workshop.dir, &requested, &packages)?;
+    let origins = job.family.origins(&job.runner, &tree, &workshop.dir, wanted, &packages)?;
     Ok(Manifest {
         format: FORMAT,
         key: resolved.key,
@@ -240,7 +240,7 @@ fn record(
         made: Timestamp::now(),
         accepted_expired: resolved.accepted_expired,
         indexes: resolved.indexes,
-        requested,
+        requested: wanted.to_vec(),
         packages,
         origins,
         owners: owners::owners(job.family, &tree, job.release),
@@ -306,7 +306,7 @@ mod tests {
         same.aliases.push("stable".to_owned());
         assert_eq!(first, of(&same));
         let mut other = plain.clone();
-        other.vmms[0].packages.push("qemu-utils".to_owned());
+        other.vmms[0].packages.push("qemu-utils".parse().unwrap());
         assert_ne!(first, of(&other));
         let mut other = plain.clone();
         other.suites.pop();

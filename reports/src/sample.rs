@@ -5,6 +5,9 @@ use jiff::Timestamp;
 use model::arch::Arch;
 use model::profile::Profile;
 use model::verified::Basis;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::str::FromStr;
 use suites::capability::Capability;
 use suites::catalogue::{Place, Suite, Test};
 use suites::outcome::{Component, Outcome};
@@ -90,8 +93,11 @@ pub(crate) fn cell(release: &str) -> CellId {
     }
 }
 
+fn map<K: FromStr<Err: Debug> + Ord, V: FromStr<Err: Debug>>(items: &[(&str, &str)]) -> BTreeMap<K, V> {
+    items.iter().map(|(key, value)| (key.parse().unwrap(), value.parse().unwrap())).collect()
+}
+
 pub(crate) fn facts(basis: Basis) -> CellFacts {
-    let map = |items: &[(&str, &str)]| items.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     CellFacts {
         basis,
         accelerator: if basis == Basis::Emulated { "tcg" } else { "kvm" }.to_owned(),

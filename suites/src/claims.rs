@@ -1,6 +1,7 @@
 //! What the harness knows of an environment before anything runs in it: the release, its image, and the Kata that came
 //! along.
 
+use model::package::{PackageName, PackageVersion};
 use model::profile;
 use model::release::Release;
 use model::share::Share;
@@ -13,7 +14,7 @@ pub struct Claims {
     /// What the record says.
     pub release: Release,
     /// Version of each installed package that the record names.
-    pub versions: BTreeMap<String, String>,
+    pub versions: BTreeMap<PackageName, PackageVersion>,
     /// The release of the kernel in use, `6.12.48+deb13-amd64`.
     pub kernel: String,
     /// The kernel image's path in the environment.

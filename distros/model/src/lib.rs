@@ -5,6 +5,7 @@ pub mod arch; // architectures by Kata's names, and what distros call them
 pub mod capability; // capabilities, the columns of the matrix: the one table of them
 pub mod environment; // where a release is brought up: container, virtual machine, host
 pub mod kata_version; // versions of Kata, in their order
+pub mod package; // names and versions of packages, checked where they are made
 pub mod package_manager; // package managers by their names in a record
 pub mod share; // the ways a directory of the host reaches a guest
 pub mod target; // what people name on the command line: `debian:13`, `all`

@@ -13,6 +13,7 @@ mod parse;
 mod resolve;
 
 use crate::arch::Arch;
+use crate::package::PackageName;
 use crate::package_manager::PackageManager;
 use crate::release::PackageSuite;
 use crate::verified::VerifiedEntry;
@@ -26,7 +27,6 @@ pub use crate::source::{Origin, RecordError, Source, read_text};
 pub use kind::ComponentKind;
 pub(crate) use layer::Draft;
 pub(crate) use names::misnamed;
-pub use names::{is_name_for, is_package_name};
 pub(crate) use parse::draft as parse_draft;
 #[cfg(all(test, feature = "schema"))]
 pub(crate) use parse::keys;
@@ -38,7 +38,7 @@ pub struct ComponentEntry {
     /// `qemu`, `virtio-fs`, `containerd`; `linux` for the kernel.
     pub name: String,
     /// Packages to install, `packages:`.
-    pub packages: Option<Fact<PerArch<Vec<String>>>>,
+    pub packages: Option<Fact<PerArch<Vec<PackageName>>>>,
     /// The binary's path, `path:`; for the kernel its image's glob, `image:`.
     pub path: Option<Fact<PerArch<String>>>,
 }

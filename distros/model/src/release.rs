@@ -1,6 +1,7 @@
 //! One release of a distro for one architecture, with the record's defaults applied.
 
 use crate::arch::Arch;
+use crate::package::PackageName;
 use crate::package_manager::PackageManager;
 use crate::share::Share;
 use serde::{Deserialize, Serialize};
@@ -51,8 +52,8 @@ impl Release {
     }
 
     /// All native packages that Kata needs of this release, sorted, without duplicates.
-    pub fn packages(&self) -> Vec<String> {
-        let mut all: Vec<String> = Vec::new();
+    pub fn packages(&self) -> Vec<PackageName> {
+        let mut all: Vec<PackageName> = Vec::new();
         all.extend(self.vmms.iter().flat_map(|v| v.packages.clone()));
         all.extend(self.filesystems.iter().flat_map(|f| f.packages.clone()));
         all.extend(self.kernel.iter().flat_map(|k| k.packages.clone()));
@@ -89,7 +90,7 @@ pub struct Vmm {
     /// `qemu`.
     pub name: String,
     /// Packages to install.
-    pub packages: Vec<String>,
+    pub packages: Vec<PackageName>,
     /// The binary's absolute path.
     pub path: String,
 }
@@ -100,7 +101,7 @@ pub struct FilesystemDriver {
     /// `virtio-fs`, `virtio-9p`.
     pub name: String,
     /// Packages to install; empty where the VMM's packages bring it.
-    pub packages: Vec<String>,
+    pub packages: Vec<PackageName>,
     /// The daemon's absolute path, where there is a daemon.
     pub path: Option<String>,
 }
@@ -109,7 +110,7 @@ pub struct FilesystemDriver {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kernel {
     /// Packages to install.
-    pub packages: Vec<String>,
+    pub packages: Vec<PackageName>,
     /// Glob of the kernel image: `/boot/vmlinuz-*`.
     pub image: String,
 }
@@ -120,7 +121,7 @@ pub struct ContainerManager {
     /// `containerd`.
     pub name: String,
     /// Packages to install.
-    pub packages: Vec<String>,
+    pub packages: Vec<PackageName>,
     /// The binary's absolute path.
     pub path: String,
 }

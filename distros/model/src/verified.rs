@@ -12,6 +12,7 @@ pub use write::{WriteError, apply, write_file};
 use crate::arch::Arch;
 use crate::capability::Capability;
 use crate::environment::Environment;
+use crate::package::{PackageName, PackageVersion};
 use jiff::civil::Date;
 use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap;
@@ -126,7 +127,7 @@ pub struct VerifiedEntry {
     /// A digest of the ids of the tests that ran.
     pub test_set: String,
     /// Version of each component package.
-    pub versions: BTreeMap<String, String>,
+    pub versions: BTreeMap<PackageName, PackageVersion>,
     /// Verdicts by capability.
     pub capabilities: BTreeMap<Capability, VerifiedCapability>,
 }

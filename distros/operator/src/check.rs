@@ -8,6 +8,7 @@ use crate::packages::{Installed, Packages, QueryError};
 use crate::process::{Confinement, Invocation, ending};
 use model::arch::Arch;
 use model::diagnostic::printable;
+use model::package::{PackageName, PackageVersion};
 use model::package_manager::PackageManager;
 use model::record::{ComponentKind, Confidence, Record, ReleaseEntry};
 use root::{Root, RootError};
@@ -28,7 +29,7 @@ pub struct Stated {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part_of: Option<Box<Stated>>,
     /// Packages to install; `None` where the record says that nobody knows.
-    pub packages: Option<Vec<String>>,
+    pub packages: Option<Vec<PackageName>>,
     /// How well the packages are known.
     pub packages_confidence: Confidence,
     /// The binary's path, or the kernel image's pattern; `None` if there is none or it is not known.
@@ -90,7 +91,7 @@ pub struct Component {
     /// The package that owns the file.
     pub package: Option<Installed>,
     /// The owner's version; a file that no package owns has none.
-    pub version: Option<String>,
+    pub version: Option<PackageVersion>,
     /// The record's packages, each with what is installed under that name or provides it.
     pub packages: Vec<Wanted>,
     /// What is wrong.
@@ -114,7 +115,7 @@ pub enum ProgramAnswer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Wanted {
     /// The name in the record.
-    pub name: String,
+    pub name: PackageName,
     /// What is installed under that name, or provides it.
     pub installed: Vec<Installed>,
 }
@@ -140,10 +141,7 @@ pub fn stated(record: &Record, entry: &ReleaseEntry, arch: Arch) -> Vec<Stated> 
             kind,
             packaged,
             part_of,
-            packages: match packages {
-                None => Some(Vec::new()),
-                Some(fact) => fact.value.as_ref().map(|v| v.split_whitespace().map(str::to_owned).collect()),
-            },
+            packages: record.packages_of(entry, arch, kind, &name),
             // Nothing stated is nothing that could be wrong.
             packages_confidence: packages.map_or(Confidence::Measured, |f| f.confidence),
             path: path.and_then(|f| f.value.clone()),
@@ -168,7 +166,7 @@ pub fn component(
     let mut wanted = Vec::new();
     for name in stated.packages.iter().flatten() {
         let installed = match packages {
-            Some(packages) => packages.installed(name)?,
+            Some(packages) => packages.installed(name.as_str())?,
             None => Vec::new(),
         };
         wanted.push(Wanted { name: name.clone(), installed });

@@ -3,6 +3,7 @@
 mod order;
 
 use crate::packages::Format;
+use model::package::PackageName;
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
 use std::collections::BTreeSet;
@@ -38,7 +39,7 @@ pub struct KernelImage {
 pub fn newest(
     root: &Root,
     pattern: &str,
-    packages: &[String],
+    packages: &[PackageName],
     manager: Option<PackageManager>,
 ) -> Result<Option<KernelImage>, RootError> {
     let mut images: Vec<KernelImage> = Vec::new();
@@ -78,9 +79,10 @@ pub fn newest(
 const PREFIX: &str = "linux-image-";
 
 /// The flavours that packages' names end in: `amd64` of `linux-image-amd64`, `default` of `kernel-default`.
-fn flavours_of(packages: &[String], prefixes: &[&str]) -> BTreeSet<Vec<String>> {
-    let rest = |package: &String| prefixes.iter().find_map(|prefix| package.strip_prefix(prefix)).map(str::to_owned);
-    packages.iter().filter_map(rest).map(|rest| flavour(&format!("-{rest}"))).collect()
+fn flavours_of(packages: &[PackageName], prefixes: &[&str]) -> BTreeSet<Vec<String>> {
+    let rest = |package: &str| prefixes.iter().find_map(|prefix| package.strip_prefix(prefix)).map(str::to_owned);
+    let rests = packages.iter().filter_map(|package| rest(package.as_str()));
+    rests.map(|rest| flavour(&format!("-{rest}"))).collect()
 }
 
 /// The words of a release that are no version: `cloud` and `amd64` of `6.12.48+deb13-cloud-amd64`.
@@ -124,13 +126,13 @@ fn image(root: &Root, pattern: &str, path: PathBuf) -> Result<Option<KernelImage
 
 /// The releases of the kernels that packages stand for, by what dpkg says that they depend on, at any remove:
 /// `linux-image-generic` depends on `linux-image-6.8.0-45-generic`.
-fn named_by(root: &Root, packages: &[String]) -> Result<BTreeSet<String>, RootError> {
+fn named_by(root: &Root, packages: &[PackageName]) -> Result<BTreeSet<String>, RootError> {
     let status = match root.read_text(Path::new("/var/lib/dpkg/status"), MAX_STATUS) {
         Err(error) if error.is_missing() => String::new(),
         status => status?,
     };
     let stanzas = || status.split("\n\n");
-    let mut wanted: Vec<String> = packages.to_vec();
+    let mut wanted: Vec<String> = packages.iter().map(ToString::to_string).collect();
     let mut seen = BTreeSet::new();
     while let Some(package) = wanted.pop().filter(|_| seen.len() < 256) {
         if !seen.insert(package.clone()) {
@@ -169,7 +171,7 @@ mod tests {
         }
 
         fn newest_of(&self, package: &str, pattern: &str) -> Option<String> {
-            let packages = [package.to_owned()];
+            let packages = [package.parse::<PackageName>().unwrap()];
             let root = Root::new(self.0.path()).unwrap();
             newest(&root, pattern, &packages, None).unwrap().map(|k| k.path.display().to_string())
         }
@@ -255,7 +257,8 @@ mod tests {
     fn leftovers_are_no_kernels_and_flavours_raise_a_doubt() {
         let doubt = |tree: &Tree| {
             let root = Root::new(tree.0.path()).unwrap();
-            newest(&root, "/boot/vmlinuz-*", &["linux-image-amd64".to_owned()], None).unwrap().map(|k| k.in_doubt)
+            let packages = ["linux-image-amd64".parse::<PackageName>().unwrap()];
+            newest(&root, "/boot/vmlinuz-*", &packages, None).unwrap().map(|k| k.in_doubt)
         };
         let tree = Tree::with(&["boot/vmlinuz-6.12.48+deb13-amd64", "boot/vmlinuz-6.12.9+deb13-amd64"]);
         for left in ["bak~", "bak", "efi.signed", "old-dkms", "dpkg-bak", "rpmsave", "old"] {

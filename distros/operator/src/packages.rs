@@ -13,6 +13,7 @@ mod rpm;
 pub(crate) use rpm::folder as rpm_folder;
 
 use crate::process::ProcessError;
+use model::package::PackageVersion;
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
 use serde::Serialize;
@@ -34,19 +35,19 @@ impl Budget {
 }
 
 /// An installed package.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Installed {
-    /// Its name.
+    /// Its name as the database has it.
     pub package: String,
-    /// Its version as the package manager writes it.
-    pub version: String,
+    /// Its version.
+    pub version: PackageVersion,
 }
 
 /// A package as its database describes it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     name: String,
-    version: String,
+    version: PackageVersion,
     /// Names that it stands for, without versions.
     provides: Vec<String>,
 }
@@ -70,6 +71,17 @@ fn ends_with_a_line(text: &str) -> Result<(), Damage> {
     match text.is_empty() || text.ends_with('\n') {
         true => Ok(()),
         false => Err(Damage { line: text.lines().count(), what: "the file ends within a line" }),
+    }
+}
+
+/// The version that a line of a database gives; none where it gives no text.
+fn version_of(text: &str, line: usize) -> Result<Option<PackageVersion>, Damage> {
+    match text {
+        "" => Ok(None),
+        text => match text.parse::<PackageVersion>() {
+            Ok(version) => Ok(Some(version)),
+            Err(_) => Err(Damage { line, what: "a version that is not one printable word" }),
+        },
     }
 }
 

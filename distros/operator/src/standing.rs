@@ -4,6 +4,7 @@ use crate::packages::{Packages, QueryError};
 use jiff::civil::Date;
 use model::capability::Capability;
 use model::environment::Environment;
+use model::package::{PackageName, PackageVersion};
 use model::verified::{Basis, Verdict, VerifiedEntry};
 use serde::Serialize;
 
@@ -48,11 +49,11 @@ pub struct Judged {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VersionPair {
     /// The package.
-    pub package: String,
+    pub package: PackageName,
     /// The version that was verified.
-    pub verified: String,
+    pub verified: PackageVersion,
     /// The version that is installed.
-    pub installed: Option<String>,
+    pub installed: Option<PackageVersion>,
 }
 
 /// Compares an entry with what is installed.
@@ -69,7 +70,7 @@ pub fn standing(
     let mut versions = Vec::new();
     for (package, verified) in &entry.versions {
         let installed = match packages {
-            Some(packages) => packages.installed(package)?.into_iter().map(|i| i.version).next(),
+            Some(packages) => packages.installed(package.as_str())?.into_iter().map(|i| i.version).next(),
             None => None,
         };
         versions.push(VersionPair { package: package.clone(), verified: verified.clone(), installed });

@@ -11,6 +11,7 @@ use futures_util::StreamExt as _;
 use model::arch::Arch;
 use model::database::{Database, DatabaseError};
 use model::diagnostic::printable;
+use model::package::{PackageName, PackageVersion};
 use model::package_manager::PackageManager;
 use model::record::ResolveError;
 use model::release::Release;
@@ -211,7 +212,11 @@ pub fn release(root: &Root, database: &Database, arch: Arch) -> Result<Installed
 
 /// The installed versions of these packages by this package manager's database; packages that are not installed are left
 /// out.
-pub fn versions(root: &Root, manager: PackageManager, packages: &[String]) -> BTreeMap<String, String> {
+pub fn versions(
+    root: &Root,
+    manager: PackageManager,
+    packages: &[PackageName],
+) -> BTreeMap<PackageName, PackageVersion> {
     let mut found = BTreeMap::new();
     let installed = match Packages::read(root, Some(manager)) {
         Ok(installed) => installed,
@@ -221,11 +226,11 @@ pub fn versions(root: &Root, manager: PackageManager, packages: &[String]) -> BT
         }
     };
     for package in packages {
-        match installed.installed(package) {
+        match installed.installed(package.as_str()) {
             // A package that only provides the name has a version of another series.
             Ok(named) => {
-                let named = named.into_iter().filter(|i| i.package == *package);
-                found.extend(named.map(|i| (i.package, i.version)));
+                let named = named.into_iter().filter(|i| *package == *i.package);
+                found.extend(named.map(|i| (package.clone(), i.version)));
             }
             // A program that did not answer once is not asked again.
             Err(e) => {
@@ -284,14 +289,15 @@ mod tests {
     fn versions_are_of_what_is_installed_under_the_very_name() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::new(dir.path()).unwrap();
-        let names = ["qemu", "gone", "provided", "none"].map(str::to_owned);
+        let name = |name: &str| name.parse::<PackageName>().unwrap();
+        let names = ["qemu", "gone", "provided", "none"].map(name);
         let versions = || versions(&root, PackageManager::Apt, &names);
         assert_eq!(versions(), BTreeMap::new(), "there is no database");
         std::fs::create_dir_all(dir.path().join("var/lib/dpkg")).unwrap();
         let status = "Package: qemu\nStatus: hold ok installed\nProvides: provided\nVersion: 1:2.3-4\n\n\
             Package: gone\nStatus: deinstall ok config-files\nVersion: 1.0\n";
         std::fs::write(dir.path().join("var/lib/dpkg/status"), status).unwrap();
-        assert_eq!(versions(), [("qemu".to_owned(), "1:2.3-4".to_owned())].into());
+        assert_eq!(versions(), [(name("qemu"), "1:2.3-4".parse::<PackageVersion>().unwrap())].into());
     }
 
     #[test]

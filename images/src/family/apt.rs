@@ -18,12 +18,12 @@ use super::{Archives, Family};
 use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, Package, PackageOrigin};
 use crate::options::Options;
-use crate::package::PackageName;
 use crate::progress::Phase;
 use crate::runner::{Runner, has_program};
 use crate::tree;
 use fetch::Fetch;
 use mirrors::Mirrors;
+use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::release::Release;
 use settings::Settings;
@@ -105,7 +105,7 @@ impl Family for Apt {
         runner: &Runner<'_>,
         tree: &Path,
         image_folder: &Path,
-        names: &[String],
+        names: &[PackageName],
         packages: &[Package],
     ) -> Result<Vec<PackageOrigin>, Failure> {
         installed::origins(runner, tree, &image_folder.join(fetch::LISTS), names, packages)

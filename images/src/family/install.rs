@@ -1,6 +1,7 @@
 //! What is to be installed in a tree, as every family takes it.
 
-use crate::package::{ExtraPackage, PackageName};
+use crate::package::ExtraPackage;
+use model::package::PackageName;
 use std::path::Path;
 
 /// What to install, and where.

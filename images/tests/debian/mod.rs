@@ -1,6 +1,7 @@
 //! Debian's releases as the tests need them, by hand: the record's parser is another crate's business.
 
 use model::arch::Arch;
+use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::release::{Archive, FilesystemDriver, Kernel, PackageSuite, Release, Vmm};
 
@@ -19,6 +20,7 @@ pub(crate) fn release(version: &str) -> Release {
         suites.push(suite(format!("{codename}-updates"), Archive::Main));
         suites.push(suite(format!("{codename}-security"), Archive::Security));
     }
+    let name = |name: &str| name.parse::<PackageName>().expect("a name");
     let old = ["11", "12"].contains(&version);
     Release {
         distro: "debian".to_owned(),
@@ -31,15 +33,15 @@ pub(crate) fn release(version: &str) -> Release {
         oci_image: Some(format!("docker.io/library/debian:{version}")),
         vmms: vec![Vmm {
             name: "qemu".to_owned(),
-            packages: vec!["qemu-system-x86".to_owned()],
+            packages: vec![name("qemu-system-x86")],
             path: "/usr/bin/qemu-system-x86_64".to_owned(),
         }],
         filesystems: vec![FilesystemDriver {
             name: "virtio-fs".to_owned(),
-            packages: vec![if old { "qemu-system-common" } else { "virtiofsd" }.to_owned()],
+            packages: vec![name(if old { "qemu-system-common" } else { "virtiofsd" })],
             path: Some(if old { "/usr/lib/qemu/virtiofsd" } else { "/usr/libexec/virtiofsd" }.to_owned()),
         }],
-        kernel: Some(Kernel { packages: vec!["linux-image-amd64".to_owned()], image: "/boot/vmlinuz-*".to_owned() }),
+        kernel: Some(Kernel { packages: vec![name("linux-image-amd64")], image: "/boot/vmlinuz-*".to_owned() }),
         container_manager: None,
     }
 }

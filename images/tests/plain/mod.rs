@@ -1,5 +1,6 @@
 //! A release's tree as mmdebstrap makes it by itself, as this machine's root, and what two trees have in common.
 
+use model::package::PackageName;
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -32,7 +33,7 @@ const EXCLUDED: &[(&str, &str)] = &[
 ];
 
 /// By mmdebstrap in one go, its packages' scripts in chroot(2).
-pub(crate) fn make(tree: &Path, sources: &str, packages: &[String]) {
+pub(crate) fn make(tree: &Path, sources: &str, packages: &[PackageName]) {
     let made = Command::new("unshare")
         .args(["--mount", "--propagation", "private", "mmdebstrap", "--mode=root", "--variant=minbase"])
         .args(["--format=directory", "--quiet", "--aptopt=Acquire::Check-Valid-Until \"false\""])

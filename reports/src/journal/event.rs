@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use model::arch::Arch;
+use model::package::{PackageName, PackageVersion};
 use model::verified::Basis;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -116,9 +117,9 @@ pub struct CellFacts {
     /// `kvm`, `tcg`.
     pub accelerator: String,
     /// Component package → exact version.
-    pub versions: BTreeMap<String, String>,
+    pub versions: BTreeMap<PackageName, PackageVersion>,
     /// Component package → the package suite it came from.
-    pub suites: BTreeMap<String, String>,
+    pub suites: BTreeMap<PackageName, String>,
     /// The kernel that guests boot: `uname -r`.
     pub kernel: Option<String>,
     /// The image's name.

@@ -151,7 +151,6 @@ fn bound(event: &mut Event, redactor: &mut Redactor) {
     match event {
         Event::RunStarted { options, .. } => list(options, &mut text),
         Event::CellFacts { facts, .. } => {
-            facts.versions.values_mut().for_each(&mut text);
             facts.suites.values_mut().for_each(&mut text);
             facts.environment.values_mut().for_each(&mut text);
             facts.kernel.iter_mut().for_each(&mut text);

@@ -4,7 +4,7 @@
 
 use crate::journal::{CellFacts, Event, Journal};
 use crate::redact::{self, Redactor};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use suites::outcome::Outcome;
 
 /// Knows every host that anything in the journal gives away.
@@ -54,21 +54,18 @@ pub(super) fn clean_outcome(outcome: &Outcome, redactor: &Redactor) -> Outcome {
 pub(super) fn clean_facts(facts: &CellFacts, redactor: &Redactor) -> CellFacts {
     // Versions are the evidence itself: no host learnt elsewhere may change a digit of them.
     let own = Redactor::default();
-    let map = |items: &BTreeMap<String, String>, redactor: &Redactor| {
-        items.iter().map(|(k, v)| (own.line(k), redactor.line(v))).collect()
-    };
     let list = |items: &[String]| items.iter().map(|i| redactor.line(i)).collect();
     CellFacts {
         basis: facts.basis,
         accelerator: redactor.line(&facts.accelerator),
-        versions: map(&facts.versions, &own),
-        suites: map(&facts.suites, redactor),
+        versions: facts.versions.clone(),
+        suites: facts.suites.iter().map(|(package, suite)| (package.clone(), redactor.line(suite))).collect(),
         kernel: facts.kernel.as_ref().map(|k| own.line(k)),
         image: redactor.line(&facts.image),
         image_made: facts.image_made,
         image_cached: facts.image_cached,
         image_options: list(&facts.image_options),
-        environment: map(&facts.environment, redactor),
+        environment: facts.environment.iter().map(|(k, v)| (own.line(k), redactor.line(v))).collect(),
         notes: list(&facts.notes),
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::journal::Event;
 use crate::sample::{BOOT, INSTALL, Maker, POSIX, cell, error, fail, journal, strings};
+use model::package::{PackageName, PackageVersion};
 use model::verified::Basis;
 use suites::outcome::Component;
 
@@ -74,7 +75,8 @@ fn versions_are_kept_digit_by_digit() {
 fn later_facts_add_to_earlier_ones_and_emulation_sticks() {
     let mut maker = Maker::default();
     let mut more = crate::sample::facts(Basis::Hardware);
-    more.versions = [("linux-image".to_owned(), "6.12".to_owned())].into();
+    let (package, version) = ("linux-image".parse::<PackageName>(), "6.12".parse::<PackageVersion>());
+    more.versions = [(package.unwrap(), version.unwrap())].into();
     more.kernel = None;
     maker.push(Event::CellFacts { cell: cell("13"), facts: crate::sample::facts(Basis::Emulated) });
     maker.push(Event::CellFacts { cell: cell("13"), facts: more });

@@ -237,7 +237,7 @@ fn evidence(cell: &CellReport) -> Markup {
     html! {
         div.scroll { table.facts { tbody {
             (fact("basis", &format!("{} ({})", facts.basis, facts.accelerator)))
-            @for (package, _) in &facts.versions { (fact(package, &wording::version(facts, package))) }
+            @for (package, _) in &facts.versions { (fact(package.as_str(), &wording::version(facts, package.as_str()))) }
             @if let Some(kernel) = &facts.kernel { (fact("guest kernel", kernel)) }
             (fact("image", &facts.image))
             @if let Some(made) = facts.image_made {

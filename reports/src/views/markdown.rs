@@ -142,7 +142,7 @@ fn evidence(out: &mut String, matrix: &Matrix) -> std::fmt::Result {
             let packages = facts.map_or_else(String::new, |f| {
                 f.versions
                     .keys()
-                    .map(|p| escape(&format!("{p} {}", wording::version(f, p))))
+                    .map(|p| escape(&format!("{p} {}", wording::version(f, p.as_str()))))
                     .collect::<Vec<_>>()
                     .join("<br>")
             });

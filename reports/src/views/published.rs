@@ -110,7 +110,7 @@ fn versions(out: &mut String, entries: &[&VerifiedEntry]) -> std::fmt::Result {
         let versions: Vec<String> = entry
             .versions
             .iter()
-            .map(|(package, version)| format!("{} {}", escape(package), escape(version)))
+            .map(|(package, version)| format!("{} {}", escape(package.as_str()), escape(version.as_str())))
             .collect();
         writeln!(out, "- {} ({}): {}", named(entry), entry.environment, versions.join(", "))?;
     }

@@ -5,6 +5,7 @@ use crate::matrix::{CellReport, Matrix};
 use crate::run::Ending;
 use crate::verdict::Judgement;
 use crate::views::disagreement::disagreements;
+use model::package::PackageVersion;
 use model::verified::{Basis, Verdict};
 use suites::outcome::Outcome;
 
@@ -117,7 +118,7 @@ pub(crate) fn tally(judgement: &Judgement) -> Option<String> {
 
 /// What the packages were and where they came from: `1:7.2 (bookworm-security)`.
 pub(crate) fn version(facts: &CellFacts, package: &str) -> String {
-    let version = facts.versions.get(package).map_or("?", String::as_str);
+    let version = facts.versions.get(package).map_or("?", PackageVersion::as_str);
     match facts.suites.get(package) {
         Some(suite) => format!("{version} ({suite})"),
         None => version.to_owned(),

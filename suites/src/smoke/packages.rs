@@ -7,6 +7,7 @@ use crate::environment::{Environment, Ran};
 use crate::outcome::Component;
 use crate::row::{Row, row};
 use crate::share::Share;
+use model::package::{PackageName, PackageVersion};
 use model::package_manager::PackageManager;
 use model::release::Release;
 use std::time::Duration;
@@ -37,15 +38,15 @@ const QUICK: Duration = Duration::from_secs(20);
 fn packages_are_installed(env: &dyn Environment) -> Check {
     let claims = env.claims();
     for package in claims.release.packages() {
-        let ran = query(env, &package)?;
+        let ran = query(env, package.as_str())?;
         ensure!(ran.ok(), "package {package} is not installed: {}", ran.tail());
         let known = claims.versions.get(&package);
         let version = ran.stdout.trim().to_owned();
         ensure!(!version.is_empty(), "package {package} is not fully configured");
         ensure!(
-            known.is_none_or(|known| *known == version),
+            known.is_none_or(|known| *known == *version),
             "package {package} is at {version}, the image was made with {}",
-            known.map_or("no known version", String::as_str)
+            known.map_or("no known version", PackageVersion::as_str)
         );
     }
     Ok(())
@@ -72,7 +73,7 @@ fn virtiofsd_is_where_the_record_says(env: &dyn Environment) -> Check {
 /// report must reach the right maintainer.
 fn binaries_belong_to_the_packages_named(env: &dyn Environment) -> Check {
     let release = &env.claims().release;
-    let mut claims: Vec<(String, Vec<String>)> = Vec::new();
+    let mut claims: Vec<(String, Vec<PackageName>)> = Vec::new();
     if let Some(vmm) = release.qemu() {
         claims.push((vmm.path.clone(), vmm.packages.clone()));
     }
@@ -83,9 +84,9 @@ fn binaries_belong_to_the_packages_named(env: &dyn Environment) -> Check {
     }
     for (path, packages) in claims {
         let owner = owner(env, &path)?;
-        if !packages.contains(&owner) {
+        if !packages.iter().any(|package| *package == *owner) {
             let message = format!("{path} belongs to package {owner}, the record names {}", packages.join(", "));
-            return Err(Stop::blame_record(packages.into_iter().chain([path]), message));
+            return Err(Stop::blame_record(packages.into_iter().map(String::from).chain([path]), message));
         }
     }
     Ok(())
@@ -103,7 +104,7 @@ fn qemu_reports_the_packaged_version(env: &dyn Environment) -> Check {
         .qemu()
         .and_then(|vmm| vmm.packages.iter().find_map(|p| env.claims().versions.get(p)))
         .ok_or_else(|| Stop::error("the image has no version for the VMM's packages"))?;
-    ensure!(agree(&reported, packaged), "the binary says version {reported}, the package is {packaged}");
+    ensure!(agree(&reported, packaged.as_str()), "the binary says version {reported}, the package is {packaged}");
     env.note(format!("QEMU {reported}"));
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::system::{GlobalArguments, System, TargetArguments};
 use super::{Exit, Failed, Format, json, print};
 use clap::Args;
+use model::package::PackageVersion;
 use model::record::ComponentKind;
 use operator::check::{Component, Presence, ProgramAnswer, Stated, ask, component};
 use operator::packages::{Packages, QueryError};
@@ -211,7 +212,7 @@ fn line(component: &Component) -> String {
         let _ = writeln!(out, "  package {} is not installed", wanted.name);
     }
     for wanted in &component.packages {
-        for by in wanted.installed.iter().filter(|i| i.package != wanted.name) {
+        for by in wanted.installed.iter().filter(|i| wanted.name != i.package.as_str()) {
             let _ = writeln!(out, "  package {} is provided by {} {}", wanted.name, by.package, by.version);
         }
     }
@@ -237,7 +238,7 @@ fn changes(standings: &[Standing], only_changed: bool) -> String {
         }
         let _ = writeln!(out, "{head}: versions have changed");
         for pair in first.versions.iter().filter(|v| v.installed.as_ref() != Some(&v.verified)) {
-            let now = pair.installed.as_deref().unwrap_or("not installed");
+            let now = pair.installed.as_ref().map_or("not installed", PackageVersion::as_str);
             let _ = writeln!(out, "  {} {} -> {now}", pair.package, pair.verified);
         }
     }

@@ -5,6 +5,7 @@ use super::system::{GlobalArguments, System, TargetArguments};
 use super::{Exit, Failed, Format, json, print};
 use clap::Args;
 use model::diagnostic::printable;
+use model::package::PackageName;
 use model::record::ComponentKind;
 use model::record::Confidence;
 use model::shell::quoted;
@@ -272,7 +273,7 @@ fn wanted(system: &System, components: &[&Stated], allow_assumed: bool) -> Resul
         Failed::new(Exit::Unknown, "assumed", format!("{what} in the record of {} are only assumed", system.target))
             .hint("check them and pass --allow-assumed, or state them in /etc/kata-osinfo with a confidence")
     };
-    let mut packages: Vec<String> = Vec::new();
+    let mut packages: Vec<PackageName> = Vec::new();
     // A filesystem that comes with the VMM is given by the VMM's packages.
     let with_vmm = components.iter().flat_map(|s| [Some(*s), s.part_of.as_deref()]).flatten();
     for component in with_vmm.filter(|s| s.packaged) {

@@ -6,6 +6,7 @@ use super::{Exit, Failed};
 use clap::Args;
 use model::diagnostic::printable;
 use model::kata_version::KataVersion;
+use model::package::{PackageName, PackageVersion};
 use model::profile::Profile;
 use model::record::Confidence;
 use model::release::Release;
@@ -205,11 +206,11 @@ fn guest(arguments: &MachineArguments) -> anyhow::Result<Guest> {
 }
 
 /// Versions of the release's packages that are installed.
-fn installed(root: &Root, release: &Release) -> Result<BTreeMap<String, String>, QueryError> {
+fn installed(root: &Root, release: &Release) -> Result<BTreeMap<PackageName, PackageVersion>, QueryError> {
     let packages = Packages::read(root, Some(release.package_manager))?;
     let mut versions = BTreeMap::new();
     for name in release.packages() {
-        if let Some(installed) = packages.installed(&name)?.into_iter().next() {
+        if let Some(installed) = packages.installed(name.as_str())?.into_iter().next() {
             versions.insert(name, installed.version);
         }
     }

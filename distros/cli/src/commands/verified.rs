@@ -5,6 +5,7 @@ use super::system::{GlobalArguments, System, TargetArguments};
 use super::{Exit, Failed, Format, json, print, yes_no};
 use clap::Args;
 use model::capability::Capability;
+use model::package::PackageVersion;
 use model::profile::Profile;
 use model::record::ComponentKind;
 use model::share::Share;
@@ -108,7 +109,7 @@ fn told(standing: &Standing) -> String {
         judged.causes.iter().for_each(|cause| out += &format!("      {cause}\n"));
     }
     for pair in standing.versions.iter().filter(|v| v.installed.as_ref() != Some(&v.verified)) {
-        let now = pair.installed.as_deref().unwrap_or("not installed");
+        let now = pair.installed.as_ref().map_or("not installed", PackageVersion::as_str);
         let _ = writeln!(out, "    {} was {}, is {now}", pair.package, pair.verified);
     }
     out

@@ -67,7 +67,7 @@ impl Scratch {
     }
 
     pub(crate) fn install(&self, package: &str, lock_timeout: Duration) -> Result<Installation, InstallError> {
-        self.install_wanted(&Wanted { packages: vec![package.to_owned()], ..Wanted::default() }, lock_timeout)
+        self.install_wanted(&alone(package), lock_timeout)
     }
 
     pub(crate) fn install_wanted(&self, wanted: &Wanted, lock_timeout: Duration) -> Result<Installation, InstallError> {
@@ -81,7 +81,7 @@ impl Scratch {
     /// `kq-extra` is found once what it needs is enabled and no sooner, and what is enabled is told.
     pub(crate) fn enables_first(&self, repositories: &[&str], modules: &[&str]) {
         let wanted = |repositories: &[&str], modules: &[&str]| Wanted {
-            packages: vec!["kq-extra".to_owned()],
+            packages: vec!["kq-extra".parse().expect("a name")],
             repositories: repositories.iter().map(|r| (*r).to_owned()).collect(),
             modules: modules.iter().map(|m| (*m).to_owned()).collect(),
         };
@@ -122,7 +122,7 @@ impl Scratch {
     pub(crate) fn runs_no_strangers(&self) {
         let root = self.root();
         let chosen = installer::choose(&root, self.manager).expect("settings");
-        let wanted = Wanted { packages: vec!["kq-vmm".into()], ..Wanted::default() };
+        let wanted = alone("kq-vmm");
         let options = Options { timeout: Duration::from_secs(120), ..Options::default() };
         let told = || std::fs::read_to_string(self.path().join("strangers/ran")).unwrap_or_default();
         // It may fail, because no lists have been fetched.
@@ -159,7 +159,7 @@ impl Scratch {
     pub(crate) fn installs_and_answers(&self, version: &str) {
         let root = self.root();
         let chosen = installer::choose(&root, self.manager).expect("settings");
-        let wanted = Wanted { packages: vec!["kq-vmm".into()], ..Wanted::default() };
+        let wanted = alone("kq-vmm");
         let options = Options { timeout: Duration::from_secs(120), ..Options::default() };
 
         let done = self.install("kq-vmm", Duration::ZERO).expect("installed");
@@ -182,7 +182,7 @@ impl Scratch {
         let again = installer::install(&chosen, &root, &wanted, &options).expect("nothing to do");
         assert!(again.plan.commands.is_empty());
 
-        let big = Wanted { packages: vec!["kq-big".into()], ..Wanted::default() };
+        let big = alone("kq-big");
         let plan = installer::plan(&chosen, &root, &big, &options).expect("a plan");
         let changes: Vec<&str> = plan.changes.iter().flatten().map(|c| c.package.as_str()).collect();
         assert_eq!(changes, ["kq-big"]);
@@ -241,6 +241,11 @@ pub(crate) fn noise(count: usize) -> Vec<u8> {
         state.to_le_bytes()[3]
     };
     (0..count).map(step).collect()
+}
+
+/// That package and nothing besides.
+fn alone(package: &str) -> Wanted {
+    Wanted { packages: vec![package.parse().expect("a name")], ..Wanted::default() }
 }
 
 /// A folder with a package's files.

@@ -197,7 +197,8 @@ fn the_daemon_is_where_the_packaging_puts_it() {
         let (distro, release) = target.split_once(':').expect("a target");
         let release = database.record(distro).expect(distro).release(release, Arch::X86_64).expect(target);
         let driver = release.filesystem(Share::VirtioFs).expect(target);
-        assert_eq!((driver.packages.as_slice(), driver.path.as_deref()), (&[package.to_owned()][..], Some(path)));
+        assert_eq!(driver.packages, [package], "{target}");
+        assert_eq!(driver.path.as_deref(), Some(path), "{target}");
     }
     let focal = database.record("ubuntu").expect("ubuntu").release("focal", Arch::X86_64).expect("focal");
     assert!(focal.filesystem(Share::VirtioFs).is_none(), "QEMU 4.2 had no daemon");

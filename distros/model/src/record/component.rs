@@ -1,7 +1,8 @@
 //! VMMs, filesystem drivers, kernels, container managers and package suites.
 
-use super::{ComponentEntry, Confidence, Fact, Parts, PerArch, is_package_name};
+use super::{ComponentEntry, Confidence, Fact, Parts, PerArch};
 use crate::decode::Decoder;
+use crate::package::PackageName;
 use crate::release::{Archive, PackageSuite};
 use crate::share::Share;
 use crate::syntax::{Node, NodeKind};
@@ -108,26 +109,34 @@ fn kernel(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<Co
     })
 }
 
-fn packages(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<Fact<PerArch<Vec<String>>>> {
+fn packages(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<Fact<PerArch<Vec<PackageName>>>> {
     d.fact(node.get("packages")?, confidence, |d, n| {
         d.per_arch(n, |d, n| {
             // An admin's own build: nothing is to be installed, whatever the layer below names.
             if matches!(&n.kind, NodeKind::Scalar(s) if s == "none") {
                 return Some(Vec::new());
             }
-            let names = d.strings(n, "packages")?;
-            for name in &names {
-                // These reach a package manager's command line: an option or a shell's word must not pass for a name.
-                if !is_package_name(name) {
-                    let message = format!("`{name}` is not a package name");
-                    d.error("bad-package", n.span.clone(), message);
+            let texts = d.strings(n, "packages")?;
+            let mut names = Vec::new();
+            for text in &texts {
+                match text.parse::<PackageName>() {
+                    Ok(name) => names.push(name),
+                    Err(_) => {
+                        let message = format!("`{text}` is not a package name");
+                        d.error("bad-package", n.span.clone(), message);
+                    }
                 }
             }
-            Some(names)
+            // Without any, a list that was not empty says nothing: an empty one would say that nothing is needed.
+            (!names.is_empty() || texts.is_empty()).then_some(names)
         })
     })
 }
 
+/// A path of the root, or a pattern of paths; this is the only check.
+///
+/// It stays a text: it is shown, compared and written into configurations, and whoever opens it does so below the
+/// descriptor of a root, which no path leads out of.
 fn path(d: &mut Decoder<'_>, node: &Node, key: &str, confidence: Confidence) -> Option<Fact<PerArch<String>>> {
     d.fact(node.get(key)?, confidence, |d, n| {
         d.per_arch(n, |d, n| {

@@ -7,6 +7,7 @@ use super::resolve::merged;
 use super::{ComponentEntry, Fact, Parts, PerArch, Record, RecordError, ReleaseEntry, Source, misnamed};
 use crate::arch::Arch;
 use crate::diagnostic::{Diagnostic, finish};
+use crate::package::PackageName;
 use crate::package_manager::PackageManager;
 use crate::syntax::Node;
 use std::collections::BTreeMap;
@@ -199,7 +200,7 @@ fn renumber(parts: &mut Parts, by: usize) {
         fact.value.as_mut()
     }
     fn component(component: &mut ComponentEntry, by: usize) {
-        fact::<PerArch<Vec<String>>>(&mut component.packages, by);
+        fact::<PerArch<Vec<PackageName>>>(&mut component.packages, by);
         fact::<PerArch<String>>(&mut component.path, by);
     }
     fact(&mut parts.suites, by);

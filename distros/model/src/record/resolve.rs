@@ -3,6 +3,7 @@
 use super::ComponentKind;
 use super::{ComponentEntry, Confidence, Fact, Parts, PerArch, Record, ReleaseEntry};
 use crate::arch::Arch;
+use crate::package::PackageName;
 use crate::release::{ContainerManager, FilesystemDriver, Kernel, PackageSuite, Release, Vmm};
 use crate::suggest::{did_you_mean, nearest};
 
@@ -163,6 +164,29 @@ impl Record {
 
     /// Whether a component is stated for other architectures only: it is not packaged for this one.
     pub fn is_elsewhere(&self, release: &ReleaseEntry, arch: Arch, kind: ComponentKind, name: &str) -> bool {
+        self.component(release, kind, name).is_some_and(|c| match (known(&c.packages), known(&c.path)) {
+            (Some(packages), _) => !packages.states(arch),
+            (None, Some(path)) => c.packages.is_none() && !path.states(arch),
+            (None, None) => false,
+        })
+    }
+
+    /// The packages of a component: none where none are stated for the architecture, `None` where nobody knows.
+    pub fn packages_of(
+        &self,
+        release: &ReleaseEntry,
+        arch: Arch,
+        kind: ComponentKind,
+        name: &str,
+    ) -> Option<Vec<PackageName>> {
+        match stated_for(&self.component(release, kind, name)?.packages, arch) {
+            Some(fact) => fact.value?.get(arch).cloned(),
+            None => Some(Vec::new()),
+        }
+    }
+
+    /// The component of that name, with the record's defaults applied.
+    fn component(&self, release: &ReleaseEntry, kind: ComponentKind, name: &str) -> Option<ComponentEntry> {
         let parts = merged(&self.defaults, &release.parts);
         let list = |fact| known(fact).cloned().unwrap_or_default();
         let all: Vec<ComponentEntry> = match kind {
@@ -171,11 +195,7 @@ impl Record {
             ComponentKind::Kernel => known(&parts.kernel).cloned().into_iter().collect(),
             ComponentKind::ContainerManager => known(&parts.container_manager).cloned().into_iter().collect(),
         };
-        all.iter().find(|c| c.name == name).is_some_and(|c| match (known(&c.packages), known(&c.path)) {
-            (Some(packages), _) => !packages.states(arch),
-            (None, Some(path)) => c.packages.is_none() && !path.states(arch),
-            (None, None) => false,
-        })
+        all.into_iter().find(|c| c.name == name)
     }
 
     /// Repositories and modules that must be enabled for a release, with the confidence of the weaker.
@@ -267,7 +287,7 @@ fn known<T>(fact: &Option<Fact<T>>) -> Option<&T> {
 }
 
 /// The packages on `arch`: none stated is none needed, stated but not for `arch` is not known.
-fn packages(component: &ComponentEntry, arch: Arch) -> Option<Vec<String>> {
+fn packages(component: &ComponentEntry, arch: Arch) -> Option<Vec<PackageName>> {
     match &component.packages {
         None => Some(Vec::new()),
         Some(fact) => fact.value.as_ref()?.get(arch).cloned(),

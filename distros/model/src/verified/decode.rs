@@ -4,6 +4,7 @@ use super::{Basis, Verdict, VerifiedCapability, VerifiedEntry};
 use crate::capability::Capability;
 use crate::decode::Decoder;
 use crate::environment::Environment;
+use crate::package::{PackageName, PackageVersion};
 use crate::syntax::{Entry, Node, NodeKind};
 use std::collections::BTreeMap;
 
@@ -43,7 +44,7 @@ fn entry(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedEntry> {
     let basis = d.required(node, "basis").and_then(|n| d.word(n, "basis", "unknown-basis", &bases));
     let tested = d.required(node, "tested").and_then(|n| d.date(n, "tested"));
     let versions = match node.get("versions") {
-        Some(map) => by_name(d, map, "versions", |_, e| Some(e.key.clone()), |d, n| d.string(n, "a version")),
+        Some(map) => by_name(d, map, "versions", package, version),
         None => Some(BTreeMap::new()),
     };
     let capabilities = d.required(node, "capabilities");
@@ -83,6 +84,27 @@ fn by_name<K: Ord, T>(
         map.insert(key(d, entry)?, read(d, &entry.value)?);
     }
     Some(map)
+}
+
+/// A package's name.
+fn package(d: &mut Decoder<'_>, entry: &Entry) -> Option<PackageName> {
+    let name = entry.key.parse::<PackageName>().ok();
+    if name.is_none() {
+        let message = format!("`{}` is not a package name", entry.key);
+        d.error("bad-package", entry.key_span.clone(), message);
+    }
+    name
+}
+
+/// A package's version.
+fn version(d: &mut Decoder<'_>, node: &Node) -> Option<PackageVersion> {
+    let text = d.string(node, "a version")?;
+    let version = text.parse::<PackageVersion>().ok();
+    if version.is_none() {
+        d.error("bad-version", node.span.clone(), format!("`{text}` is not a package version")).hint =
+            Some("write the version as the package manager does: one word".into());
+    }
+    version
 }
 
 /// A capability's name.

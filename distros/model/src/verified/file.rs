@@ -88,4 +88,22 @@ mod tests {
         assert!(told.starts_with("verified/d.yaml:2:") && told.contains("has no key `vmm`"), "{told}");
         assert!(wrong("distro: d\nverified: {}\n").contains("a list that the harness writes"));
     }
+
+    #[test]
+    fn versions_are_those_of_packages() {
+        let with = |version: &str| {
+            let head =
+                "distro: d\nverified:\n  - release: \"1\"\n    arch: x86_64\n    profile: p\n    environment: vm\n";
+            let run = "    basis: emulated\n    tested: 2026-01-01\n    harness: \"1\"\n    test-set: x\n";
+            let text = format!("{head}{run}    versions:\n      {version}\n    capabilities: {{}}\n");
+            VerifiedFile::parse(Path::new("verified/d.yaml"), &text).map(|file| file.entries.len())
+        };
+        assert_eq!(with("qemu-kvm: \"17:9.0-1\"").map_err(|e| e.to_string()), Ok(1));
+        for (version, expected) in
+            [("\"-o\": \"1\"", "`-o` is not a package name"), ("qemu: \"1 2\"", "`1 2` is not a package version")]
+        {
+            let told = with(version).unwrap_err().to_string();
+            assert!(told.starts_with("verified/d.yaml:12:") && told.contains(expected), "{told}");
+        }
+    }
 }

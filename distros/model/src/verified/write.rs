@@ -117,14 +117,12 @@ fn merged(old: &[VerifiedEntry], releases: &[&str], new: &[VerifiedEntry]) -> Re
 
 /// The entry with every text on one line, without control characters, and of bounded length.
 fn safe(entry: &VerifiedEntry) -> VerifiedEntry {
-    let by_name = |(name, version): (&String, &String)| (line(name), line(version));
     let mut entry = VerifiedEntry {
         release: line(&entry.release),
         profile: line(&entry.profile),
         environment: entry.environment,
         harness: line(&entry.harness),
         test_set: line(&entry.test_set),
-        versions: entry.versions.iter().map(by_name).collect(),
         ..entry.clone()
     };
     for capability in entry.capabilities.values_mut() {
@@ -181,7 +179,7 @@ fn render(entries: &[VerifiedEntry]) -> String {
             out += "    versions:\n";
         }
         for (package, version) in &entry.versions {
-            let _ = writeln!(out, "      {}: {}", quoted(package), quoted(version));
+            let _ = writeln!(out, "      {}: {}", quoted(package.as_str()), quoted(version.as_str()));
         }
         out += match entry.capabilities.is_empty() {
             true => "    capabilities: {}\n",

@@ -4,6 +4,7 @@ use super::{Flavour, PassedOver, Share};
 use model::arch::Arch;
 use model::capability::Capability;
 use model::kata_version::KataVersion;
+use model::package::PackageName;
 use model::profile::Runtime;
 use serde::Serialize;
 
@@ -95,7 +96,7 @@ pub struct Wanting {
     /// What exactly is missing.
     pub why: String,
     /// Packages of the distro that bring it.
-    pub packages: Vec<String>,
+    pub packages: Vec<PackageName>,
 }
 
 /// Why there is no configuration.

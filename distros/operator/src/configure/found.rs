@@ -5,6 +5,7 @@
 use super::guest::Guest;
 use super::initrd::Initrd;
 use crate::kernel_image::newest;
+use model::package::{PackageName, PackageVersion};
 use model::release::Release;
 use model::share::Share;
 use root::{Root, RootError};
@@ -70,7 +71,7 @@ pub struct Found {
     /// What Kata's `VERSION` file says, where there is one.
     pub kata: Option<String>,
     /// Versions of the release's packages that are installed.
-    pub packages: BTreeMap<String, String>,
+    pub packages: BTreeMap<PackageName, PackageVersion>,
     /// Whether those are known.
     pub database: PackageDatabase,
 }

@@ -9,6 +9,7 @@ use super::inputs::Inputs;
 use model::arch::Arch;
 use model::capability::Capability;
 use model::kata_version::KataVersion;
+use model::package::{PackageName, PackageVersion};
 use model::profile::{ImageDriver, Runtime};
 
 /// How guests are given Kata's image.
@@ -86,14 +87,14 @@ fn shipped(inputs: &Inputs<'_>) -> ImageDriver {
 /// `add_nvdimm` in `src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0`.
 fn has_no_read_only_memory(inputs: &Inputs<'_>) -> bool {
     let packages = inputs.release.qemu().map(|v| v.packages.as_slice()).unwrap_or_default();
-    let verified = |name: &String| {
+    let verified = |name: &PackageName| {
         let of_this =
             inputs.verified.iter().filter(|e| e.release == inputs.release.version && e.arch == inputs.release.arch);
         of_this.filter_map(|e| e.versions.get(name)).next_back()
     };
     let versions = packages.iter().filter_map(|name| inputs.found.packages.get(name).or_else(|| verified(name)));
-    let major = |version: &String| -> Option<u32> {
-        let version = version.split(':').next_back()?;
+    let major = |version: &PackageVersion| -> Option<u32> {
+        let version = version.as_str().split(':').next_back()?;
         version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
     };
     inputs.kata >= KataVersion::new(2, 2, 0) && versions.filter_map(major).any(|major| major < 6)

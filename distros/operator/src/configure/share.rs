@@ -3,6 +3,7 @@
 use super::{Flavour, Found, PackageDatabase};
 use model::arch::Arch;
 use model::capability::Capability;
+use model::package::PackageName;
 use model::profile::{DaemonStyle, Profile};
 use model::release::{FilesystemDriver, Release};
 use model::verified::{Verdict, VerifiedEntry};
@@ -44,7 +45,7 @@ pub struct PassedOver {
     #[serde(skip)]
     pub blames: Vec<Blamed>,
     /// Packages that would bring it, where only they are missing.
-    pub install: Vec<String>,
+    pub install: Vec<PackageName>,
     /// Whether `--force` can choose it all the same: the profile knows it and it is there.
     pub forceable: Option<Share>,
 }
@@ -183,7 +184,7 @@ fn judge(
 }
 
 /// Packages with their versions, where all of them are installed.
-fn installed(packages: &[String], found: &Found) -> Option<String> {
+fn installed(packages: &[PackageName], found: &Found) -> Option<String> {
     let versions = packages.iter().map(|p| Some(format!("{p} {}", found.packages.get(p)?)));
     versions.collect::<Option<Vec<_>>>().filter(|all| !all.is_empty()).map(|all| all.join(", "))
 }
@@ -191,7 +192,7 @@ fn installed(packages: &[String], found: &Found) -> Option<String> {
 /// The packages that a verdict on a driver is about: the driver's own, and the VMM's where it has none.
 ///
 /// `None` where the daemon is from no package: then no verdict of the distro's packages is about it.
-fn components(driver: &FilesystemDriver, release: &Release) -> Option<Vec<String>> {
+fn components(driver: &FilesystemDriver, release: &Release) -> Option<Vec<PackageName>> {
     match (&driver.path, driver.packages.is_empty()) {
         (_, false) => Some(driver.packages.clone()),
         (None, true) => Some(release.qemu().map(|v| v.packages.clone()).unwrap_or_default()),
@@ -207,7 +208,7 @@ fn said(
     release: &Release,
     profile: &Profile,
     capability: Capability,
-    packages: &Option<Vec<String>>,
+    packages: &Option<Vec<PackageName>>,
     found: &Found,
 ) -> (Vec<String>, Vec<String>) {
     let Some(packages) = packages else { return (Vec::new(), Vec::new()) };

@@ -4,6 +4,7 @@ use super::failure::{FailureKind, Signs};
 use super::settings::OwnSettings;
 use super::{Action, Chosen, PackageChange, Wanted};
 use crate::process::{Confinement, Finished, Invocation};
+use model::package::PackageName;
 use root::Root;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -128,14 +129,14 @@ pub(super) fn steps(chosen: &Chosen, root: &Root, wanted: &Wanted, refresh: bool
     }
     let mut arguments = QUIETLY.to_vec();
     arguments.extend(["install", "--"]);
-    arguments.extend(wanted.packages.iter().map(String::as_str));
+    arguments.extend(wanted.packages.iter().map(PackageName::as_str));
     steps.push(chosen.invocation(root, &arguments));
     steps
 }
 
 pub(super) fn simulation(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Invocation {
     let mut arguments = vec!["--quiet=2", "--simulate", "--no-install-recommends", "--no-remove", "install", "--"];
-    arguments.extend(wanted.packages.iter().map(String::as_str));
+    arguments.extend(wanted.packages.iter().map(PackageName::as_str));
     chosen.invocation(root, &arguments)
 }
 

@@ -5,6 +5,7 @@ use super::settings::{self, OwnSettings};
 use super::{Action, Chosen, PackageChange, Wanted};
 use crate::os_release::OsRelease;
 use crate::process::{Finished, Invocation};
+use model::package::PackageName;
 use root::Root;
 use std::io;
 use std::path::Path;
@@ -74,7 +75,7 @@ fn arguments<'a>(wanted: &'a Wanted, repositories: &'a [String], answer: &'a str
     all.extend(QUIETLY);
     all.extend(repositories.iter().map(String::as_str));
     all.extend(["install", "--"]);
-    all.extend(wanted.packages.iter().map(String::as_str));
+    all.extend(wanted.packages.iter().map(PackageName::as_str));
     all
 }
 

@@ -10,30 +10,31 @@ pub(super) const FAILURES: Signs = Signs { codes: &[], words: &[] };
 
 pub(super) fn steps(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Vec<Invocation> {
     let enabled: Vec<String> = wanted.repositories.iter().map(|r| format!("--enablerepo={r}")).collect();
-    let attributes: Vec<String> = wanted.packages.iter().map(|p| format!("nixos.{p}")).collect();
-    let (before, names): (Vec<&str>, &[String]) = match chosen.installer {
+    // Nix has packages as attributes of a channel.
+    let within = if chosen.installer == Installer::Nix { "nixos." } else { "" };
+    let names: Vec<String> = wanted.packages.iter().map(|p| format!("{within}{p}")).collect();
+    let mut arguments: Vec<&str> = match chosen.installer {
         Installer::Yum => {
             let mut words = vec!["--assumeyes"];
             words.extend(enabled.iter().map(String::as_str));
             words.push("install");
-            (words, &wanted.packages)
+            words
         }
         Installer::Microdnf => {
             let mut words = vec!["--assumeyes", "--setopt=install_weak_deps=0"];
             words.extend(enabled.iter().map(String::as_str));
             words.push("install");
-            (words, &wanted.packages)
+            words
         }
-        Installer::Apk => (vec!["add"], &wanted.packages),
-        Installer::Emerge => (vec!["--ask=n", "--noreplace"], &wanted.packages),
+        Installer::Apk => vec!["add"],
+        Installer::Emerge => vec!["--ask=n", "--noreplace"],
         // It takes effect with the next boot.
-        Installer::RpmOstree => (vec!["install", "--idempotent"], &wanted.packages),
-        Installer::TransactionalUpdate => (vec!["--non-interactive", "pkg", "install"], &wanted.packages),
-        Installer::Nix => (vec!["--install", "--attr"], &attributes),
+        Installer::RpmOstree => vec!["install", "--idempotent"],
+        Installer::TransactionalUpdate => vec!["--non-interactive", "pkg", "install"],
+        Installer::Nix => vec!["--install", "--attr"],
         // These have modules of their own.
         Installer::Apt | Installer::Dnf | Installer::Zypper | Installer::Pacman => return Vec::new(),
     };
-    let mut arguments = before;
     arguments.extend(names.iter().map(String::as_str));
     vec![chosen.invocation(root, &arguments)]
 }

@@ -4,6 +4,7 @@ use super::failure::{FailureKind, Signs};
 use super::settings::{self, OwnSettings};
 use super::{Action, Chosen, PackageChange, Wanted};
 use crate::process::{Finished, Invocation};
+use model::package::PackageName;
 use root::Root;
 use std::io;
 use std::path::Path;
@@ -87,7 +88,7 @@ pub(super) fn steps(chosen: &Chosen, root: &Root, wanted: &Wanted, refresh: bool
         steps.push(chosen.invocation(root, &["--sync", "--refresh"]));
     }
     let mut arguments = vec!["--sync", "--needed", "--noconfirm", "--noprogressbar", "--"];
-    arguments.extend(wanted.packages.iter().map(String::as_str));
+    arguments.extend(wanted.packages.iter().map(PackageName::as_str));
     steps.push(chosen.invocation(root, &arguments));
     steps
 }
@@ -98,7 +99,7 @@ fn has_databases(root: &Root) -> bool {
 
 pub(super) fn simulation(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Invocation {
     let mut arguments = vec!["--sync", "--needed", "--print", "--print-format", "%n %v", "--"];
-    arguments.extend(wanted.packages.iter().map(String::as_str));
+    arguments.extend(wanted.packages.iter().map(PackageName::as_str));
     chosen.invocation(root, &arguments)
 }
 

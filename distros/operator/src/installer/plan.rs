@@ -2,6 +2,7 @@
 
 use super::{Installer, Place};
 use crate::packages::Installed;
+use model::package::PackageName;
 use model::shell::quoted;
 use serde::Serialize;
 
@@ -9,7 +10,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Packages by name.
-    pub packages: Vec<String>,
+    pub packages: Vec<PackageName>,
     /// Repositories to enable for them.
     pub repositories: Vec<String>,
     /// Modules of the package manager to enable for them.
@@ -27,7 +28,7 @@ pub struct Plan {
     /// Where it runs.
     pub place: Place,
     /// What was asked for.
-    pub packages: Vec<String>,
+    pub packages: Vec<PackageName>,
     /// Of these, what is there already.
     pub already: Vec<Installed>,
     /// Repositories and modules that are enabled first.

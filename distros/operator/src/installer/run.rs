@@ -3,7 +3,7 @@
 use super::{Chosen, Failure, FailureKind, Place, Plan, Wanted};
 use crate::packages::{Installed, Packages, QueryError};
 use crate::process::{Confinement, Invocation, to_stderr};
-use model::record::is_package_name;
+use model::package::{PackageName, is_plain};
 use root::Root;
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -50,8 +50,8 @@ pub struct Installation {
 /// Why nothing, or not everything, was installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// A name that is none.
-    #[error("`{0}` is not a package name: letters, digits and `+-._:@/` are expected")]
+    /// A repository or a module whose name could be an option or something else.
+    #[error("`{0}` names no repository and no module: letters, digits and `+-._:@/` are expected")]
     BadName(String),
     /// Nothing to install.
     #[error("no package was named")]
@@ -82,7 +82,7 @@ pub enum InstallError {
         /// The installer's name.
         installer: &'static str,
         /// The package.
-        package: String,
+        package: PackageName,
     },
 }
 
@@ -110,8 +110,8 @@ fn plan_as(
     options: &Options,
     confinement: Confinement,
 ) -> Result<Plan, InstallError> {
-    let names = wanted.packages.iter().chain(&wanted.repositories).chain(&wanted.modules);
-    if let Some(bad) = names.into_iter().find(|n| !is_package_name(n)) {
+    let enabled = wanted.repositories.iter().chain(&wanted.modules);
+    if let Some(bad) = enabled.into_iter().find(|name| !is_plain(name)) {
         return Err(InstallError::BadName(bad.clone()));
     }
     if wanted.packages.is_empty() {
@@ -201,7 +201,7 @@ pub fn install(chosen: &Chosen, root: &Root, wanted: &Wanted, options: &Options)
     let packages = Packages::read(root, Some(chosen.installer.manager()))?;
     let mut installed = Vec::new();
     for package in &wanted.packages {
-        let found = packages.installed(package)?;
+        let found = packages.installed(package.as_str())?;
         if found.is_empty() {
             return Err(InstallError::NotThere { installer: name, package: package.clone() });
         }
@@ -263,7 +263,7 @@ impl Lock {
 }
 
 /// What is installed of what is wanted, and what is not.
-fn split(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Result<(Vec<Installed>, Vec<String>), InstallError> {
+fn split(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Result<(Vec<Installed>, Vec<PackageName>), InstallError> {
     // A scratch root has no database before its first package.
     let packages = match Packages::read(root, Some(chosen.installer.manager())) {
         Ok(packages) => packages,
@@ -272,7 +272,7 @@ fn split(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Result<(Vec<Installed
     };
     let (mut already, mut missing) = (Vec::new(), Vec::new());
     for package in &wanted.packages {
-        let found = packages.installed(package)?;
+        let found = packages.installed(package.as_str())?;
         match found.is_empty() {
             true => missing.push(package.clone()),
             false => already.extend(found),

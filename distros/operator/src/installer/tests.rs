@@ -31,7 +31,7 @@ fn the_system_decides_where_the_record_cannot() {
 #[test]
 fn what_nobody_tried_here_is_told_word_for_word() {
     let (_dir, root) = root(&[]);
-    let wanted = Wanted { packages: vec!["qemu".into()], ..Wanted::default() };
+    let wanted = Wanted { packages: vec!["qemu".parse().unwrap()], ..Wanted::default() };
     let mut told = String::new();
     for installer in Installer::ALL.iter().filter(|i| !i.is_exercised()) {
         let chosen = Chosen {

@@ -4,6 +4,7 @@ use super::failure::{FailureKind, Signs};
 use super::settings::{self, OwnSettings};
 use super::{Action, Chosen, PackageChange, Wanted};
 use crate::process::{Finished, Invocation};
+use model::package::PackageName;
 use root::Root;
 use std::io;
 use std::path::Path;
@@ -65,7 +66,7 @@ fn install<'a>(before: &[&'a str], after: &[&'a str], wanted: &'a Wanted) -> Vec
     all.extend(["install", "--no-recommends"]);
     all.extend(after);
     all.push("--");
-    all.extend(wanted.packages.iter().map(String::as_str));
+    all.extend(wanted.packages.iter().map(PackageName::as_str));
     all
 }
 

@@ -2,8 +2,9 @@
 //!
 //! That is the form of apk-tools 2. The tests' lists are made by hand: no apk was asked.
 
-use super::{Damage, Entry, MAX_BYTES, QueryError, ends_with_a_line, without_version};
+use super::{Damage, Entry, MAX_BYTES, QueryError, ends_with_a_line, version_of, without_version};
 use root::{Root, RootError};
+use std::mem::take;
 use std::path::Path;
 
 const INSTALLED: &str = "/lib/apk/db/installed";
@@ -16,24 +17,24 @@ pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, QueryError> {
 /// The packages of a list; its last one need not have an empty line behind it.
 fn parse(text: &str) -> Result<Vec<Entry>, Damage> {
     let mut entries = Vec::new();
-    let mut entry = Entry::default();
+    let (mut name, mut version, mut provides) = (String::new(), None, Vec::new());
     let mut begun = None;
     for (line, number) in text.lines().chain([""]).zip(1..) {
         if line.is_empty() {
-            let whole = std::mem::take(&mut entry);
+            let (name, version, provides) = (take(&mut name), take(&mut version), take(&mut provides));
             let Some(line) = begun.take() else { continue };
-            if whole.name.is_empty() || whole.version.is_empty() {
+            let Some(version) = version.filter(|_| !name.is_empty()) else {
                 return Err(Damage { line, what: "a package without a name (`P:`) or a version (`V:`)" });
-            }
-            entries.push(whole);
+            };
+            entries.push(Entry { name, version, provides });
             continue;
         }
         begun = begun.or(Some(number));
         match line.split_once(':') {
-            Some(("P", name)) => entry.name = name.to_owned(),
-            Some(("V", version)) => entry.version = version.to_owned(),
+            Some(("P", text)) => text.clone_into(&mut name),
+            Some(("V", text)) => version = version_of(text, number)?,
             Some(("p", list)) => {
-                entry.provides = list.split_whitespace().map(|p| without_version(p).to_owned()).collect();
+                provides = list.split_whitespace().map(|p| without_version(p).to_owned()).collect();
             }
             // There are many more fields, and there will be others.
             Some((field, _)) if matches!(field.as_bytes(), [b'a'..=b'z' | b'A'..=b'Z']) => {}
@@ -77,6 +78,7 @@ mod tests {
         assert_eq!(line("P:a\nV:1\n\nP:b\n"), 4, "cut off before its version");
         assert_eq!(line("P:a\nV:1\n\nV:2\n\n"), 4, "without a name");
         assert_eq!(line("P:a\nV:1\n\n<html>\n"), 4);
+        assert_eq!(line("P:a\nV:1 \u{1b}[m\n\n"), 2, "no version");
         assert_eq!(line("P:a\nV:1\nhref: x\n\n"), 3);
     }
 }

@@ -3,7 +3,8 @@
 //! As dpkg 1.20 of Debian 11 to that of sid write them, which `distros/cli/tests/debian.rs` reads; a test compares what
 //! is found with what this machine's own dpkg-query says.
 
-use super::{Budget, Damage, Entry, MAX_BYTES, QueryError, ends_with_a_line, names_of, without_version};
+use super::{Budget, Damage, Entry, MAX_BYTES, QueryError, ends_with_a_line, names_of, version_of, without_version};
+use model::package::PackageVersion;
 use root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,12 +20,12 @@ const MAX_LIST: u64 = 64 << 20;
 const MAX_LISTS: u64 = 1 << 30;
 
 /// A configured package.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package {
     /// `qemu-system-x86`.
     pub name: String,
     /// `1:10.0.3+ds-0+deb13u1`.
-    pub version: String,
+    pub version: PackageVersion,
     /// dpkg's name of the architecture: `amd64`, `all`.
     pub arch: String,
     /// The source package's name: `qemu`.
@@ -76,23 +77,35 @@ pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
             text => text?,
         };
         for newer in parse(&text).map_err(|damage| damage.of(root, &path))? {
-            stanzas.retain(|s| (&s.package.name, &s.package.arch) != (&newer.package.name, &newer.package.arch));
+            stanzas.retain(|s| (&s.name, &s.arch) != (&newer.name, &newer.arch));
             stanzas.push(newer);
         }
     }
-    Ok(stanzas.into_iter().filter(|s| s.installed).map(|s| s.package).collect())
+    Ok(stanzas.into_iter().filter_map(Stanza::configured).collect())
 }
 
 /// What dpkg knows of one package on one architecture.
+#[derive(Default)]
 struct Stanza {
-    package: Package,
+    name: String,
+    version: Option<PackageVersion>,
+    arch: String,
+    source: String,
+    provides: Vec<String>,
     installed: bool,
 }
 
 impl Stanza {
     fn new() -> Stanza {
         // Distroless images' files have no state.
-        Stanza { package: Package::default(), installed: true }
+        Stanza { installed: true, ..Stanza::default() }
+    }
+
+    /// The package, if it is installed.
+    fn configured(self) -> Option<Package> {
+        let Stanza { name, version, arch, source, provides, installed } = self;
+        let version = version.filter(|_| installed)?;
+        Some(Package { name, version, arch, source, provides })
     }
 }
 
@@ -112,14 +125,14 @@ fn stanzas_of(text: &str) -> Result<Vec<Stanza>, Damage> {
         if line.is_empty() {
             let mut whole = std::mem::replace(&mut stanza, Stanza::new());
             let Some(line) = begun.take() else { continue };
-            if whole.package.name.is_empty() {
+            if whole.name.is_empty() {
                 return Err(Damage { line, what: "a stanza without a package's name" });
             }
-            if whole.installed && whole.package.version.is_empty() {
+            if whole.installed && whole.version.is_none() {
                 return Err(Damage { line, what: "an installed package without a version" });
             }
-            if whole.package.source.is_empty() {
-                whole.package.source.clone_from(&whole.package.name);
+            if whole.source.is_empty() {
+                whole.source.clone_from(&whole.name);
             }
             stanzas.push(whole);
             continue;
@@ -135,21 +148,21 @@ fn stanzas_of(text: &str) -> Result<Vec<Stanza>, Damage> {
         let field = line.split_once(':').map(|(name, value)| (name.trim_end(), value));
         match field.filter(|(name, _)| is_field(name)) {
             None => return Err(Damage { line: number, what: "expected a field, `Name: value`" }),
-            Some(("Package", _)) if !stanza.package.name.is_empty() => {
+            Some(("Package", _)) if !stanza.name.is_empty() => {
                 return Err(Damage { line: number, what: "a second name within a stanza" });
             }
-            Some(("Package", name)) => stanza.package.name = name.trim().to_owned(),
-            Some(("Version", version)) => stanza.package.version = version.trim().to_owned(),
-            Some(("Architecture", arch)) => stanza.package.arch = arch.trim().to_owned(),
+            Some(("Package", name)) => stanza.name = name.trim().to_owned(),
+            Some(("Version", text)) => stanza.version = version_of(text.trim(), number)?,
+            Some(("Architecture", arch)) => stanza.arch = arch.trim().to_owned(),
             // `qemu (1:10.0.3+ds-0+deb13u1)`, where its version is another one.
-            Some(("Source", source)) => stanza.package.source = without_version(source.trim()).to_owned(),
+            Some(("Source", source)) => stanza.source = without_version(source.trim()).to_owned(),
             Some(("Status", status)) => {
                 // Triggers come after a package is configured.
                 let state = status.split_whitespace().last();
                 stanza.installed = matches!(state, Some("installed" | "triggers-awaited" | "triggers-pending"));
             }
             Some(("Provides", list)) => {
-                stanza.package.provides = list.split(',').map(|p| without_version(p.trim()).to_owned()).collect();
+                stanza.provides = list.split(',').map(|p| without_version(p.trim()).to_owned()).collect();
             }
             Some(_) => {}
         }
@@ -223,7 +236,7 @@ mod tests {
             std::fs::write(folder.join(name), text).unwrap();
         }
         let entries = entries(&Root::new(dir.path()).unwrap()).unwrap();
-        entries.into_iter().map(|e| (e.name, e.version)).collect()
+        entries.into_iter().map(|e| (e.name, e.version.to_string())).collect()
     }
 
     #[test]
@@ -246,11 +259,11 @@ mod tests {
         let text = "Package: a\nStatus: install ok installed\nVersion: 1:2\n\nPackage: gone\nStatus: deinstall ok config-files\nVersion: 1\n\nPackage: half\nStatus: install ok half-installed\n\nPackage: b\nStatus: install ok triggers-awaited\nVersion: 3\n";
         assert_eq!(installed(text, &[]), [("a".into(), "1:2".into()), ("b".into(), "3".into())]);
         let text = "Package: a\nVersion: 1\nProvides: b (= 1), c,\n d\nDescription: x\n y: z\n";
-        let provides = parse(text).unwrap().remove(0).package.provides;
+        let provides = parse(text).unwrap().remove(0).provides;
         assert_eq!(provides[..2], ["b", "c"]);
         let sources =
             "Package: a\nSource: s (1:2)\nVersion: 1\n\nPackage: b\nSource: t\nVersion: 1\n\nPackage: c\nVersion: 1\n";
-        let sources: Vec<String> = parse(sources).unwrap().into_iter().map(|s| s.package.source).collect();
+        let sources: Vec<String> = parse(sources).unwrap().into_iter().map(|s| s.source).collect();
         assert_eq!(sources, ["s", "t", "c"]);
     }
 
@@ -274,6 +287,7 @@ mod tests {
         assert_eq!(line("Package: a\nVersion: 1\nPackage: b\nVersion: 1\n"), 3, "the line between is lost");
         assert_eq!(line("Package: a\nVersion: 1\n\n<!DOCTYPE html>\n"), 4);
         assert_eq!(line("<a href=\"http://x\">\n"), 1);
+        assert_eq!(line("Package: a\nVersion: 1 \u{1b}[m\n"), 2, "no version");
         assert_eq!(line(" y\nPackage: a\nVersion: 1\n"), 1, "what does it continue?");
         assert_eq!(
             line(&format!("Package: a\nVersion: 1\n\n{}", "\0".repeat(4096))),

@@ -2,7 +2,7 @@
 //!
 //! The form is 9, by its `ALPM_DB_VERSION`, as pacman 6.0 of Debian 12 writes it in the tests of the installers.
 
-use super::{Budget, Damage, Entry, MAX_BYTES, QueryError, ends_with_a_line, without_version};
+use super::{Budget, Damage, Entry, MAX_BYTES, QueryError, ends_with_a_line, version_of, without_version};
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
 
@@ -30,13 +30,13 @@ fn entry(desc: &str) -> Result<Entry, Damage> {
     if within {
         return Err(Damage { line: lines, what: "the file ends within a section" });
     }
-    let of = |name: &str| {
-        let value = field(desc, name).into_iter().next();
-        value.ok_or(Damage { line: lines.max(1), what: "the file ends without `%NAME%` or `%VERSION%`" })
-    };
+    let lacks = || Damage { line: lines.max(1), what: "the file ends without `%NAME%` or `%VERSION%`" };
+    let of = |name: &str| field(desc, name).into_iter().next().ok_or_else(lacks);
+    let (name, text) = (of("NAME")?, of("VERSION")?);
+    let at = desc.lines().position(|line| line == "%VERSION%").map_or(lines, |head| head + 2);
     Ok(Entry {
-        name: of("NAME")?,
-        version: of("VERSION")?,
+        name,
+        version: version_of(&text, at)?.ok_or_else(lacks)?,
         provides: field(desc, "PROVIDES").iter().map(|p| without_version(p).to_owned()).collect(),
     })
 }
@@ -92,6 +92,7 @@ mod tests {
         assert_eq!(line("%NAME%\na\n\n"), 3, "cut off before its version");
         assert_eq!(line("%VERSION%\n1-1\n\n"), 3, "without a name");
         assert_eq!(line("%NAME%\na\n\n<html>\n"), 4);
+        assert_eq!(line("%NAME%\na\n\n%VERSION%\n1 1\n\n"), 5, "no version");
         assert_eq!(line(""), 1);
     }
 }

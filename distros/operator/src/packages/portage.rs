@@ -3,6 +3,7 @@
 //! The tests' folders are made by hand: no emerge was asked.
 
 use super::{Entry, MAX_BYTES};
+use model::package::PackageVersion;
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
 
@@ -45,12 +46,12 @@ fn packages(root: &Root) -> Result<Vec<(PathBuf, Entry)>, RootError> {
             names => names?,
         };
         for name in names {
-            if let Some((package, version)) = split(&name) {
-                let entry = Entry {
-                    name: format!("{category}/{package}"),
-                    version: version.to_owned(),
-                    provides: vec![package.to_owned()],
-                };
+            // Portage makes no folder of another name.
+            if let Some((package, version)) = split(&name)
+                && let Ok(version) = version.parse::<PackageVersion>()
+            {
+                let entry =
+                    Entry { name: format!("{category}/{package}"), version, provides: vec![package.to_owned()] };
                 found.push((folder.join(&name), entry));
             }
         }

@@ -7,6 +7,7 @@
 
 use super::{Installed, MAX_BYTES, QueryError};
 use crate::process::{Confinement, Finished, Invocation, NOBODY};
+use model::package::PackageVersion;
 use root::{Root, RootError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,10 +55,10 @@ impl Database {
     pub(super) fn installed(&self, name: &str) -> Result<Vec<Installed>, QueryError> {
         let named = self.ask(&["-q", "--qf", FORMAT, "--", name])?;
         if named.is_ok() {
-            return Ok(lines(&named.stdout));
+            return self.lines(&named.stdout);
         }
         let provided = self.ask(&["-q", "--whatprovides", "--qf", FORMAT, "--", name])?;
-        if provided.is_ok() { Ok(lines(&provided.stdout)) } else { Ok(Vec::new()) }
+        if provided.is_ok() { self.lines(&provided.stdout) } else { Ok(Vec::new()) }
     }
 
     pub(super) fn owner(&self, paths: &[String]) -> Result<Option<Installed>, QueryError> {
@@ -65,7 +66,7 @@ impl Database {
             // Unlike `-qf`, this asks the database only, and not for the file.
             let found = self.ask(&["-q", "--whatprovides", "--qf", FORMAT, "--", path])?;
             if found.is_ok()
-                && let Some(owner) = lines(&found.stdout).into_iter().next()
+                && let Some(owner) = self.lines(&found.stdout)?.into_iter().next()
             {
                 return Ok(Some(owner));
             }
@@ -94,6 +95,18 @@ impl Database {
             true => Err(QueryError::Refused { path: self.root.clone(), message: finished.last_words() }),
             false => Ok(finished),
         }
+    }
+
+    /// What an answer in [`FORMAT`] names.
+    fn lines(&self, text: &str) -> Result<Vec<Installed>, QueryError> {
+        let mut installed = Vec::new();
+        for (package, version) in text.lines().filter_map(|line| line.split_once('\t')) {
+            let version = version.parse::<PackageVersion>();
+            let version =
+                version.map_err(|e| QueryError::Refused { path: self.root.clone(), message: e.to_string() })?;
+            installed.push(Installed { package: package.to_owned(), version });
+        }
+        Ok(installed)
     }
 }
 
@@ -126,12 +139,4 @@ fn copy(root: &Root) -> Result<tempfile::TempDir, QueryError> {
         std::fs::write(&file, bytes).and_then(|()| give(&file)).map_err(failed)?;
     }
     Ok(to)
-}
-
-fn lines(text: &str) -> Vec<Installed> {
-    let one = |line: &str| {
-        let (package, version) = line.split_once('\t')?;
-        Some(Installed { package: package.to_owned(), version: version.to_owned() })
-    };
-    text.lines().filter_map(one).collect()
 }

@@ -13,7 +13,7 @@ fn root(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
 
 fn one(packages: &[Installed]) -> (&str, &str) {
     let [one] = packages else { panic!("{packages:?}") };
-    (&one.package, &one.version)
+    (&one.package, one.version.as_str())
 }
 
 #[test]

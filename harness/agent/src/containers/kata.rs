@@ -109,7 +109,7 @@ fn planned(
                 "kernel" => release.kernel.as_ref().map(|kernel| kernel.image.clone()),
                 name => Share::of_name(name).and_then(|share| release.filesystem(share)?.path.clone()),
             };
-            Stop::blame_record(wanting.packages.iter().cloned().chain(path), e.to_string())
+            Stop::blame_record(wanting.packages.iter().map(ToString::to_string).chain(path), e.to_string())
         }
         PlanError::NotPackaged { .. } => Stop::blame(Component::Record, e.to_string()),
         PlanError::Unsupported { .. } | PlanError::NothingWorks { .. } => Stop::fail(e.to_string()),

@@ -10,6 +10,7 @@ use super::confined::{Confined, FILES};
 use images::{Hold, Image, ImageError};
 use model::arch::Arch;
 use model::database::{Database, DatabaseError};
+use model::package::PackageVersion;
 use model::record::ResolveError;
 use model::release::Release;
 use root::{Root, RootError};
@@ -109,7 +110,7 @@ pub struct Outer {
     tree: PathBuf,
     release: Release,
     /// The version of its package.
-    pub version: String,
+    pub version: PackageVersion,
     /// How it runs processors here.
     pub accelerator: Accelerator,
     _hold: Hold,

@@ -6,6 +6,7 @@ use crate::manifest::{Owner, Package, PackageOrigin};
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::tree;
+use model::package::PackageName;
 use operator::packages::{QueryError, dpkg};
 use root::Root;
 use std::collections::BTreeMap;
@@ -34,17 +35,17 @@ pub(crate) fn origins(
     runner: &Runner<'_>,
     tree: &Path,
     lists: &Path,
-    names: &[String],
+    names: &[PackageName],
     packages: &[Package],
 ) -> Result<Vec<PackageOrigin>, Failure> {
     let mut policy = programs::command(tree, &[programs::lists(lists)], "apt-cache")?;
     // The tree needs no cache of the lists, which it does not have.
     policy.args(["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="]);
-    policy.args(["policy", "--"]).args(names);
+    policy.args(["policy", "--"]).args(names.iter().map(PackageName::as_str));
     let known = parse_policy(&runner.output(Phase::Record, &mut policy)?);
-    let origin = |name: &String| {
-        let installed = packages.iter().find(|p| p.name == *name)?;
-        let suites = known.get(&(name.clone(), installed.version.clone())).cloned().unwrap_or_default();
+    let origin = |name: &PackageName| {
+        let installed = packages.iter().find(|p| *name == *p.name)?;
+        let suites = known.get(&(name.to_string(), installed.version.to_string())).cloned().unwrap_or_default();
         Some(PackageOrigin { package: name.clone(), version: installed.version.clone(), suites })
     };
     Ok(names.iter().filter_map(origin).collect())
@@ -112,7 +113,8 @@ mod tests {
             Package: adduser\nStatus: install ok installed\nArchitecture: all\nVersion: 3.134\n";
         std::fs::write(dir.path().join("var/lib/dpkg/status"), status).unwrap();
         let found = packages(dir.path()).unwrap();
-        let found: Vec<[&str; 4]> = found.iter().map(|p| [&*p.name, &*p.version, &*p.arch, &*p.source]).collect();
+        let found: Vec<[&str; 4]> =
+            found.iter().map(|p| [&*p.name, p.version.as_str(), &*p.arch, &*p.source]).collect();
         assert_eq!(found, [["adduser", "3.134", "all", "adduser"], ["qemu-utils", "1:7.2", "amd64", "qemu"]]);
     }
 

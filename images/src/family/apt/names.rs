@@ -1,6 +1,6 @@
 //! Names of Debian's packages and of their files.
 
-use crate::package::PackageName;
+use model::package::PackageName;
 use std::path::Path;
 
 /// What names look like, for messages.
@@ -10,7 +10,7 @@ pub(crate) const FILE_FORM: &str = "a .deb file";
 
 /// A text as a package's name, if it is one.
 pub(crate) fn package(text: &str) -> Option<PackageName> {
-    is_package(text).then(|| PackageName::new(text))
+    text.parse().ok().filter(|_| is_package(text))
 }
 
 /// Debian policy 5.6.7: at least two characters, lower-case letters, digits, `+`, `-`, `.`, starting with an alphanumeric.

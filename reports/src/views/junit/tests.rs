@@ -97,7 +97,7 @@ proptest! {
             _ => skip(&printed),
         };
         let mut facts = sample::facts(model::verified::Basis::Emulated);
-        facts.versions.insert(printed.clone(), printed.clone());
+        facts.environment.insert(printed.clone(), printed.clone());
         let mut maker = Maker::default();
         maker.start(&["go-3.29"], &["13"]);
         maker.push(Event::CellFacts { cell: cell("13"), facts });

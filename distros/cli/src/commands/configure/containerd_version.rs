@@ -31,7 +31,7 @@ pub(super) fn find(
     let owner = Packages::read(root, Some(manager)).ok().and_then(|packages| packages.owner(&program).ok().flatten());
     if let Some(owner) = owner {
         // `1:2.1.3-1`, `1.7.24~ds1-6`
-        return Ok(owner.version.split(':').next_back().and_then(major_minor));
+        return Ok(owner.version.as_str().split(':').next_back().and_then(major_minor));
     }
     if !root.is_running_system() {
         return Ok(None);

@@ -2,6 +2,7 @@ use super::*;
 use crate::arch::Arch;
 use crate::capability::Capability;
 use crate::lint::{Form, lint_as};
+use crate::package::{PackageName, PackageVersion};
 use crate::record::Record;
 use crate::verified::{Basis, Verdict, VerifiedCapability};
 use proptest::prelude::*;
@@ -11,6 +12,10 @@ const RELEASES: &[&str] = &["12", "13", "testing"];
 
 fn written(old: Option<&str>, new: &[VerifiedEntry]) -> Result<String, WriteError> {
     apply(old, "debian", RELEASES, new)
+}
+
+fn versioned(package: &str, version: &str) -> (PackageName, PackageVersion) {
+    (package.parse().unwrap(), version.parse().unwrap())
 }
 
 fn entry(release: &str, profile: &str) -> VerifiedEntry {
@@ -35,7 +40,7 @@ fn entry(release: &str, profile: &str) -> VerifiedEntry {
         tested: jiff::civil::date(2026, 11, 21),
         harness: "0.1.0".into(),
         test_set: "sha256:0e1".into(),
-        versions: [("qemu-system-x86".into(), "1:10.0.13+dfsg-0+deb13u1".into())].into(),
+        versions: [versioned("qemu-system-x86", "1:10.0.13+dfsg-0+deb13u1")].into(),
         capabilities: capabilities.into(),
     }
 }
@@ -134,9 +139,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn what_is_written_is_read_back(cause in ".{0,400}", name in "[ -~]{1,20}", existing in any::<bool>()) {
+    fn what_is_written_is_read_back(
+        cause in ".{0,400}",
+        package in "[a-z0-9]([.:@/]?[a-zA-Z0-9+_-]){0,9}",
+        version in "[!-.0-~]{1,20}",
+        existing in any::<bool>(),
+    ) {
         let mut new = entry("13", "go-3.29");
-        new.versions.insert(name.clone(), name);
+        new.versions.extend([versioned(&package, &version)]);
         new.capabilities.get_mut(&Capability::FsVirtioFs).unwrap().causes.push(cause);
         let old = existing.then(|| written(None, &[entry("13", "rs-4.0")]).unwrap());
         let once = written(old.as_deref(), &[new.clone()]).unwrap();

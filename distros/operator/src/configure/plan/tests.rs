@@ -1,6 +1,7 @@
 use super::*;
 use crate::configure::{Daemon, Found, Initrd, PackageDatabase, Setting, settings};
 use model::kata_version::KataVersion;
+use model::package::{PackageName, PackageVersion};
 use model::record::Record;
 use model::verified::VerifiedFile;
 use serde_json::json;
@@ -44,6 +45,10 @@ fn all() -> Found {
         kernel: Some("/boot/vmlinuz-6".into()),
         ..Found::default()
     }
+}
+
+fn installed(package: &str, version: &str) -> (PackageName, PackageVersion) {
+    (package.parse().unwrap(), version.parse().unwrap())
 }
 
 fn own() -> Guest {
@@ -251,7 +256,7 @@ fn evidence_says_where_the_installed_version_is_another() {
     let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry("rs-4.0", "container", yes)), "rs-4.0");
     let note = |case: &Case| case.plan().unwrap().notes.into_iter().find(|n| n.about == "shared_fs").unwrap().text;
     assert!(note(&case).ends_with("run of 2026-11-21"));
-    case.found.packages = [("virtiofsd".to_owned(), "1.14".to_owned()), ("qemu-kvm".to_owned(), "9".to_owned())].into();
+    case.found.packages = [installed("virtiofsd", "1.14"), installed("qemu-kvm", "9")].into();
     assert!(note(&case).ends_with("run of 2026-11-21 with virtiofsd 1.13, installed is 1.14"), "{}", note(&case));
 }
 
@@ -282,7 +287,8 @@ fn what_is_missing_is_installed_and_what_is_not_packaged_described() {
     let mut case = Case::new(RECORD, "rs-4.0");
     case.found.hypervisor = None;
     let Err(PlanError::Missing { wanting }) = case.plan() else { panic!("no QEMU") };
-    assert_eq!((wanting.component.as_str(), wanting.packages.as_slice()), ("qemu", ["qemu-kvm".to_owned()].as_slice()));
+    assert_eq!(wanting.component, "qemu");
+    assert_eq!(wanting.packages, ["qemu-kvm"]);
     case.found = Found { daemon: None, ..all() };
     let Err(PlanError::Missing { wanting }) = case.plan() else { panic!("no virtiofsd") };
     assert_eq!(wanting.packages, ["virtiofsd"]);
@@ -403,7 +409,7 @@ fn a_daemon_that_its_installed_package_lacks_is_not_installed_again() {
     let mut case = Case::new(RECORD, "rs-4.0");
     case.found.daemon = None;
     assert!(matches!(case.plan(), Err(PlanError::Missing { .. })));
-    case.found.packages.insert("virtiofsd".into(), "2~bpo12+1".into());
+    case.found.packages.extend([installed("virtiofsd", "2~bpo12+1")]);
     match case.plan() {
         Err(PlanError::NothingWorks { passed_over }) => {
             let why = "/usr/libexec/virtiofsd is not there: virtiofsd 2~bpo12+1 is installed, a version without it";
@@ -424,7 +430,7 @@ fn an_image_is_a_disk_where_qemu_has_no_read_only_memory_backend() {
         ("1:7.2+dfsg-7", "2.5.0", None),
         ("10.0.2", "2.5.0", None),
     ] {
-        case.found.packages.insert("qemu-kvm".into(), version.into());
+        case.found.packages.extend([installed("qemu-kvm", version)]);
         case.kata = kata.parse().unwrap();
         assert_eq!(disk(&case), expected, "{version} {kata}");
     }
