@@ -10,7 +10,6 @@ use super::toml::{line_of, table_of, value_of};
 use super::{Problem, Setting};
 use root::{Root, RootError};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use toml_edit::{Document, DocumentMut, Item, Table};
 
@@ -119,7 +118,7 @@ impl Earlier {
 /// The last handler of this name before ours: of the main file, or of a drop-in.
 fn earlier(root: &Root, ours: &Path, replaced: &Replaced) -> Result<Option<Earlier>, RootError> {
     let folder = Path::new(FOLDER);
-    let names = names(root)?;
+    let names = root.list_if_any(folder)?;
     let drop_ins = names.iter().filter(|n| n.as_str() < FILE).map(|n| folder.join(n));
     let files: Vec<PathBuf> = [PathBuf::from(MAIN)].into_iter().chain(drop_ins).collect();
     let handler = |text: &str| {
@@ -136,14 +135,6 @@ fn earlier(root: &Root, ours: &Path, replaced: &Replaced) -> Result<Option<Earli
     Ok(None)
 }
 
-/// The names of the drop-ins, in the order in which they are read; none where a file stands in their folder's place.
-fn names(root: &Root) -> Result<BTreeSet<String>, RootError> {
-    match root.list(Path::new(FOLDER)) {
-        Err(error) if !error.is_unreadable() => Ok(BTreeSet::new()),
-        names => Ok(names?.into_iter().collect()),
-    }
-}
-
 impl Written {
     /// A later file's handler of the same name, which takes the place of ours, unless it says the same.
     ///
@@ -152,7 +143,7 @@ impl Written {
     /// That one of them cannot be read.
     pub(super) fn problems(&self, root: &Root, replaced: &Replaced) -> Result<Vec<Problem>, RootError> {
         let folder = Path::new(FOLDER);
-        let names = names(root)?;
+        let names = root.list_if_any(folder)?;
         let later = names.iter().filter(|n| n.as_str() > FILE).map(|n| folder.join(n));
         let mut problems = Vec::new();
         for path in later.filter(|p| *p != self.path && !replaced.contains_key(p)) {
