@@ -80,8 +80,8 @@ pub fn can_run_inside(root: &Root) -> bool {
 ///
 /// # Errors
 ///
-/// That there is no temporary folder for the settings of an installer that works on another root, or that a folder of
-/// programs cannot be looked into ([`root::RootError`]).
+/// That there is no temporary folder for the settings of an installer that works on another root, or that these, or a
+/// folder of programs, cannot be read ([`root::RootError`]).
 pub fn choose(root: &Root, manager: PackageManager) -> io::Result<Chosen> {
     let which = |root: &Root, program: &str| root.which(program).map_err(io::Error::other);
     let has = |program: &str| Ok::<_, io::Error>(which(root, program)?.is_some());

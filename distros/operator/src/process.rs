@@ -12,6 +12,7 @@ mod confine;
 mod filter;
 
 pub use child::{end_group, kill_group, tie, wait};
+pub(crate) use confine::give_to_reader;
 pub use filter::{Filter, leave_session_keyring};
 
 use child::{POLITELY, end_group_by};
@@ -63,7 +64,7 @@ pub enum Confinement {
 }
 
 /// The user and group without rights: `nobody`, by the number that all distros have for the kernel's overflow.
-pub(crate) const NOBODY: u32 = 65534;
+const NOBODY: u32 = 65534;
 
 /// What became of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
