@@ -198,8 +198,8 @@ impl Invocation {
         command.envs(self.env.iter().map(|(n, v)| (n, v)));
         // A group of its own, so that its children can be ended with it.
         command.process_group(0);
-        // Made here, for nothing may be allocated after the fork.
-        let chroot = self.chroot.as_ref().and_then(|c| CString::new(c.as_os_str().as_bytes()).ok());
+        // Made here, because nothing may be allocated after the fork.
+        let chroot = self.chroot.as_ref().map(|root| CString::new(root.as_os_str().as_bytes())).transpose()?;
         let confinement = self.confinement;
         let filter = Filter::of_strangers()?;
         let prepare = move || {
