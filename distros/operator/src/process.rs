@@ -283,7 +283,7 @@ fn tail(text: &str) -> String {
 }
 
 /// Passes a program's output on to standard error, its control characters but line feeds made visible.
-pub fn to_stderr(bytes: &[u8]) {
+pub(crate) fn to_stderr(bytes: &[u8]) {
     // Nobody may be there to read it.
     let _ = io::stderr().write_all(shown(bytes).as_bytes());
 }

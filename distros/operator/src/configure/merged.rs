@@ -1,7 +1,8 @@
 //! Kata's configuration as Kata would read it: the file, then its drop-ins, by the runtime's own rules.
 
 use super::toml::{line_of, value_of};
-use super::{Located, Setting, key_since, reads_drop_ins};
+use super::version::{key_since, reads_drop_ins};
+use super::{Located, Setting};
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
 use root::{Root, RootError};
@@ -83,7 +84,7 @@ impl Merged {
     /// # Errors
     ///
     /// As [`Merged::read`].
-    pub fn read_with(
+    pub(super) fn read_with(
         root: &Root,
         located: &Located,
         runtime: Runtime,
