@@ -23,7 +23,7 @@ use super::runtime_files::{HandlerError, NAME};
 use super::state::{Change, ChangeError};
 use files::Files;
 use handler::{default_runtime, handler, settings, told};
-use loaded::{GRPC, Loaded, Loading, RUNTIME, read};
+use loaded::{GRPC, LoadError, Loaded, Loading, RUNTIME, read};
 use model::profile::Runtime;
 use root::{Root, RootError};
 use serde_json::{Map, Value};
@@ -225,13 +225,17 @@ fn with_import(text: &str, drop_in: &Path) -> Result<String, EditError> {
 ///
 /// # Errors
 ///
-/// That a containerd's main file cannot be read, or looked for.
+/// That a containerd's main file, or one that it imports, cannot be read, or looked for.
 pub(super) fn config_paths(root: &Root, runtime: Runtime) -> Result<Vec<String>, RootError> {
     let replaced = Replaced::new();
     let mut handlers = BTreeMap::new();
     for place in config::present(root)? {
-        let files = read(&Files { root, replaced: &replaced }, &place.main, Loading::MergesThenMigrates);
-        for file in files.unwrap_or_default() {
+        let files = match read(&Files { root, replaced: &replaced }, &place.main, Loading::MergesThenMigrates) {
+            Err(LoadError::Root(error)) if error.is_unreadable() => return Err(error),
+            // That it would not start is told by whoever writes its handler.
+            files => files.unwrap_or_default(),
+        };
+        for file in files {
             for (name, handler) in [GRPC, RUNTIME].into_iter().filter_map(|p| file.runtimes(p)).flatten() {
                 handlers.insert((place.owner, name.clone()), handler.clone());
             }
