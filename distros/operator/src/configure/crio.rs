@@ -54,7 +54,7 @@ pub(super) fn crio(
     ];
     let there = earlier(root, &path, replaced)?;
     let was = |key: &str| there.as_ref().and_then(|t| t.handler.get(key));
-    let table = ["crio", "runtime", "runtimes", NAME].map(str::to_owned).to_vec();
+    let table = HANDLER.map(str::to_owned).to_vec();
     let mut settings: Vec<Setting> = Vec::new();
     let mut theirs = Vec::new();
     for (key, ours) in proven {
@@ -81,6 +81,11 @@ pub(super) fn drop_in() -> PathBuf {
     Path::new(FOLDER).join(FILE)
 }
 
+/// The handler of our name in a document.
+fn handler_in(document: &Item) -> Option<&Item> {
+    HANDLER.iter().try_fold(document, |item, key| item.get(key))
+}
+
 /// A handler of this name in a file that is read before ours.
 struct Earlier {
     file: PathBuf,
@@ -91,16 +96,13 @@ struct Earlier {
 impl Earlier {
     fn line(&self, key: &str) -> Option<usize> {
         let document = Document::parse(self.text.as_str()).ok()?;
-        let item = HANDLER.iter().chain([&key]).try_fold(document.as_item(), |item, key| item.get(key))?;
-        item.span().map(|s| line_of(&self.text, s.start))
+        handler_in(document.as_item())?.get(key)?.span().map(|s| line_of(&self.text, s.start))
     }
 
     /// All that it says, behind a head.
     fn said_again(&self, head: &str) -> String {
         let Ok(theirs) = self.text.parse::<DocumentMut>() else { return head.to_owned() };
-        let Some(item) = HANDLER.iter().try_fold(theirs.as_item(), |item, key| item.get(key)) else {
-            return head.to_owned();
-        };
+        let Some(item) = handler_in(theirs.as_item()) else { return head.to_owned() };
         let mut handler = Table::new();
         item.as_table_like().into_iter().flat_map(|t| t.iter()).for_each(|(key, item)| {
             handler.insert(key, item.clone());
@@ -123,7 +125,7 @@ fn earlier(root: &Root, ours: &Path, replaced: &Replaced) -> Result<Option<Earli
     let files: Vec<PathBuf> = [PathBuf::from(MAIN)].into_iter().chain(drop_ins).collect();
     let handler = |text: &str| {
         let document = Document::parse(text).ok()?;
-        let item = HANDLER.iter().try_fold(document.as_item(), |item, key| item.get(key))?;
+        let item = handler_in(document.as_item())?;
         if let Value::Object(handler) = table_of(item.as_table_like()?) { Some(handler) } else { None }
     };
     for file in files.into_iter().rev().filter(|p| p != ours && !replaced.contains_key(p)) {
@@ -159,7 +161,7 @@ impl Written {
 
     fn difference_in(&self, path: PathBuf, text: &str) -> Option<Problem> {
         let document = Document::parse(text).ok()?;
-        let item = HANDLER.iter().try_fold(document.as_item(), |item, key| item.get(key))?;
+        let item = handler_in(document.as_item())?;
         let found = item.as_table_like().map(table_of)?;
         let differs = |key: &&&str| found.get(**key) != self.handler.get(**key);
         let key = ["runtime_path", "runtime_type", "runtime_config_path"].iter().find(differs)?;
@@ -178,7 +180,7 @@ impl Written {
 pub(super) fn problems(root: &Root, file: &Change) -> Result<Vec<Problem>, RootError> {
     let handler = |text: &str| {
         let document: DocumentMut = text.parse().ok()?;
-        HANDLER.iter().try_fold(document.as_item(), |item, key| item.get(key)).map(value_of)
+        handler_in(document.as_item()).map(value_of)
     };
     let Some(wanted) = handler(&file.after) else { return Ok(Vec::new()) };
     let written = Written { path: file.path.clone(), handler: wanted, theirs: Vec::new() };
