@@ -74,7 +74,8 @@ impl Merged {
     ///
     /// # Errors
     ///
-    /// That the main file cannot be read; what is wrong with drop-ins is a [`Problem`].
+    /// That the main file cannot be read, or the folder of drop-ins cannot be listed; what is wrong with a drop-in is a
+    /// [`Problem`].
     pub fn read(root: &Root, located: &Located, runtime: Runtime, kata: KataVersion) -> Result<Merged, RootError> {
         Merged::read_with(root, located, runtime, kata, &BTreeMap::new())
     }

@@ -231,7 +231,7 @@ fn share(choice: &ShareChoice, force: bool) -> Result<(Share, bool), PlanError> 
     Err(PlanError::NothingWorks { passed_over: choice.passed_over.clone() })
 }
 
-/// `machine_type`: the profile's for x86_64, of which it is taken; the others' is the same in every Kata from 2.2 on.
+/// `machine_type`: on x86_64 the profile's; on the others it is the same in every Kata from 2.2 on.
 ///
 /// `src/runtime/arch/*-options.mk@3.30.0`, `src/runtime-rs/arch/*-options.mk@4.0.0`.
 fn machine(profile: &Profile, arch: Arch) -> String {
