@@ -170,7 +170,7 @@ pub(super) fn owner(root: &Root, names: &[String]) -> Result<Option<String>, Roo
 ///
 /// # Errors
 ///
-/// That the lists cannot be read.
+/// That the lists cannot be read, or have more than 1 GiB together.
 pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<String>>, RootError> {
     let files: Vec<Vec<String>> = paths.iter().map(|path| names_of(root, path)).collect();
     owners_of_names(root, &files)
@@ -191,7 +191,8 @@ fn owners_of_names(root: &Root, files: &[Vec<String>]) -> Result<Vec<Option<Stri
         let path = Path::new(INFO).join(&list);
         let bytes = match root.read(&path, left.min(MAX_LIST)) {
             Ok(bytes) => bytes,
-            Err(RootError::TooLarge { .. }) => continue,
+            // Else it is what all lists together may have that is used up.
+            Err(RootError::TooLarge { .. }) if left > MAX_LIST => continue,
             Err(_) if !root.look(&path)?.is_some_and(|found| found.is_file()) => continue,
             Err(error) => return Err(error),
         };
