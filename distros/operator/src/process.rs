@@ -3,9 +3,9 @@
 //! Whoever runs a program has five things: a deadline, a cap on its output, a process group of its own, its end with ours,
 //! and a wait that does not poll.
 //! [`Invocation`] has them all and is for a program that is asked something.
-//! What needs more is made of [`tie`], [`wait`], [`kill_group`] and [`end_group`], and says at its place why it is another one: the
-//! jobs of `images` (cancelled, told line by line), what the agent keeps attached (fed, read while it runs), and programs
-//! under test.
+//! What needs more is made of [`tie`], [`wait`], [`kill_group`] and [`end_group`], and its module says why: the jobs of
+//! `images` (cancelled, told line by line), what the agent keeps attached (fed, read while it runs), and programs under
+//! test.
 
 mod child;
 mod confine;
@@ -135,7 +135,8 @@ impl Invocation {
             let child = self.command().and_then(|mut command| command.spawn());
             return self.attend(child, within, show);
         }
-        // A namespace is for what one thread starts, which from then on starts no thread; and the child dies with it.
+        // A new process namespace is that of a thread's children, and the thread can start no other thread from then on: so
+        // it is one of its own. The child dies with it.
         std::thread::scope(|scope| {
             let (give, take) = mpsc::channel();
             let (ended, end) = mpsc::channel::<()>();

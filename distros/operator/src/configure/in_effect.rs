@@ -10,9 +10,9 @@ use root::{Root, RootError};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// What others have done that keeps it from having one.
+/// What others have done since that keeps a configuration from having an effect.
 ///
-/// `is_told` are files of which something worse is told.
+/// `is_told` says of which files something worse is told already.
 ///
 /// # Errors
 ///

@@ -44,7 +44,7 @@ pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     let mut budget = Budget(MAX_BYTES);
     let mut texts = Vec::new();
     match budget.text(root, Path::new(STATUS)) {
-        // Those of distroless images are below.
+        // Distroless images have none: theirs are read below.
         Err(error) if error.is_missing() => {}
         text => texts.push((PathBuf::from(STATUS), text?)),
     }
