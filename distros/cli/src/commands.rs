@@ -1,4 +1,4 @@
-//! The command's calls, one file each, and what they share.
+//! The command's calls, and what they share.
 
 // The calls.
 pub(crate) mod check;

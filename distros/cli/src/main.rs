@@ -1,4 +1,4 @@
-//! `kata-osinfo`: asks and checks the database of distros.
+//! `kata-osinfo`: asks the records of distros, checks and installs what they name, and configures Kata to use it.
 
 /// In the place of the standard one, which panics where standard error cannot be written: the exit code is left then.
 macro_rules! eprintln {

@@ -25,14 +25,18 @@ fn with_handler(main: &str, version: &str) -> Machine {
 fn tell(machine: &Machine, causes: &[Cause]) {
     assert_eq!(machine.told_by_check(), Vec::<String>::new());
     for (name, cause, expected) in causes {
-        let machine = machine.copy();
-        cause(&machine);
-        let told = machine.told_by_check();
-        assert!(told.iter().any(|t| t.starts_with(expected)), "{name}: {told:?}");
-        let quiet = machine.run(&["check", "--all", "--quiet"]);
-        assert!(quiet.stdout.contains(&format!("configured: {expected}")), "{name}: {}", quiet.stdout);
-        assert_eq!(quiet.code, 1, "{name}");
+        tell_one(machine, name, cause, expected);
     }
+}
+
+fn tell_one(machine: &Machine, name: &str, cause: impl Fn(&Machine), expected: &str) {
+    let machine = machine.copy();
+    cause(&machine);
+    let told = machine.told_by_check();
+    assert!(told.iter().any(|t| t.starts_with(expected)), "{name}: {told:?}");
+    let quiet = machine.run(&["check", "--all", "--quiet"]);
+    assert!(quiet.stdout.contains(&format!("configured: {expected}")), "{name}: {}", quiet.stdout);
+    assert_eq!(quiet.code, 1, "{name}");
 }
 
 fn replace(machine: &Machine, file: &str, from: &str, to: &str) {
@@ -180,42 +184,40 @@ fn what_undoes_a_handler_of_cri_o_is_told() {
 }
 
 /// A drop-in that is read after ours.
+const LATER: &str = "opt/kata/share/defaults/kata-containers/config.d/99-other.toml";
+
 fn later(machine: &Machine, text: &str) {
-    machine.file(&format!("m/{BASE}/config.d/99-other.toml"), text);
+    machine.file(&format!("m/{LATER}"), text);
 }
 
 #[test]
 fn what_undoes_katas_configuration_is_told() {
     let machine = Machine::new();
     assert_eq!(machine.run(&KATA).code, 0);
+    for (name, text, expected) in [
+        (
+            "another VMM",
+            "[hypervisor.qemu]\npath = \"/usr/libexec/virtiofsd\"\n",
+            "2: hypervisor.qemu.path is \"/usr/libexec/virtiofsd\", wanted \"/usr/libexec/qemu-kvm\"",
+        ),
+        ("another filesystem", "[hypervisor.qemu]\n\nshared_fs = \"virtio-9p\"\n", "3: hypervisor.qemu.shared_fs is "),
+        (
+            "a file that is missing",
+            "[hypervisor.qemu]\nfirmware = \"/nowhere\"\n",
+            "2: hypervisor.qemu.firmware is /nowhere, which is not there",
+        ),
+        (
+            "a DAX window",
+            "[hypervisor.qemu]\nvirtio_fs_cache_size = 1024\n",
+            "2: hypervisor.qemu.virtio_fs_cache_size is 1024",
+        ),
+        ("no TOML", "x = [\n", "1: not TOML, Kata would not start"),
+    ] {
+        tell_one(&machine, name, |m| later(m, text), &format!("/{LATER}:{expected}"));
+    }
     tell(
         &machine,
         &[
-            (
-                "another VMM",
-                |m| later(m, "[hypervisor.qemu]\npath = \"/usr/libexec/virtiofsd\"\n"),
-                "/opt/kata/share/defaults/kata-containers/config.d/99-other.toml:2: hypervisor.qemu.path is \"/usr/libexec/virtiofsd\", wanted \"/usr/libexec/qemu-kvm\"",
-            ),
-            (
-                "another filesystem",
-                |m| later(m, "[hypervisor.qemu]\n\nshared_fs = \"virtio-9p\"\n"),
-                "/opt/kata/share/defaults/kata-containers/config.d/99-other.toml:3: hypervisor.qemu.shared_fs is ",
-            ),
-            (
-                "a file that is missing",
-                |m| later(m, "[hypervisor.qemu]\nfirmware = \"/nowhere\"\n"),
-                "/opt/kata/share/defaults/kata-containers/config.d/99-other.toml:2: hypervisor.qemu.firmware is /nowhere, which is not there",
-            ),
-            (
-                "a DAX window",
-                |m| later(m, "[hypervisor.qemu]\nvirtio_fs_cache_size = 1024\n"),
-                "/opt/kata/share/defaults/kata-containers/config.d/99-other.toml:2: hypervisor.qemu.virtio_fs_cache_size is 1024",
-            ),
-            (
-                "no TOML",
-                |m| later(m, "x = [\n"),
-                "/opt/kata/share/defaults/kata-containers/config.d/99-other.toml:1: not TOML, Kata would not start",
-            ),
             (
                 "a folder",
                 |m| std::fs::create_dir(m.path(&format!("m/{BASE}/config.d/99"))).expect("made"),

@@ -41,15 +41,18 @@ fn a_closed_folder_hides_what_may_be_in_it() {
         std::fs::remove_dir_all(machine.path("m").join(folder)).expect("removed");
     }
     machine.file("m/etc/kata-containers/other", "");
-    machine.file("m/var/lib/rancher/k3s/agent/etc/containerd/config.toml", "version = 2\n");
+    let imports = "version = 2\nimports = [\"/etc/theirs/*.toml\"]\n";
+    machine.file("m/var/lib/rancher/k3s/agent/etc/containerd/config.toml", imports);
+    machine.file("m/etc/theirs/x.toml", "version = 2\n");
     let configure = ["configure", "--profile", "go-3.29", "--dry-run"];
     let handler = ["configure", "--profile", "go-3.29", "--dry-run", "--handler", "containerd"];
     let own = machine::with(&configure, &[]);
-    let of_files: [(&str, &[&str]); 7] = [
+    let of_files: [(&str, &[&str]); 8] = [
         ("etc/kata-containers", &configure),
         // k3s reads there, and nothing in /etc/containerd.
         ("var/lib/rancher", &handler),
         ("var/lib/rancher", &configure),
+        ("etc/theirs", &configure),
         ("opt/kata/bin", &handler),
         ("usr/libexec", &configure),
         ("boot", &own),

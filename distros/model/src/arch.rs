@@ -62,7 +62,7 @@ impl Arch {
     /// The name that distros with that package manager use, in their packages and repositories.
     ///
     /// rpm's, apk's and pacman's are Kata's; Gentoo's are those of its profiles, and nix speaks of systems.
-    pub fn native_name(self, manager: PackageManager) -> &'static str {
+    pub(crate) fn native_name(self, manager: PackageManager) -> &'static str {
         match (manager, self) {
             (PackageManager::Apt, arch) => arch.debian_name(),
             (PackageManager::Emerge, Arch::X86_64) => "amd64",
@@ -86,7 +86,7 @@ impl Arch {
     }
 
     /// The architecture that some distro calls so, where that is not Kata's name for it.
-    pub fn of_native_name(name: &str) -> Option<Arch> {
+    pub(crate) fn of_native_name(name: &str) -> Option<Arch> {
         let others = [PackageManager::Apt, PackageManager::Emerge, PackageManager::Nix];
         let called = |arch: &Arch| others.iter().any(|m| arch.native_name(*m) == name);
         Arch::ALL.iter().copied().filter(|a| a.name() != name).find(called)

@@ -190,10 +190,10 @@ fn property(text: &str) -> String {
 }
 
 /// Findings that are kept of one file: a person needs the first ones.
-pub const MAX_FINDINGS: usize = 100;
+pub(crate) const MAX_FINDINGS: usize = 100;
 
 /// The findings of one file in its order, at most [`MAX_FINDINGS`], each with file, line and column.
-pub fn finish(mut found: Vec<Diagnostic>, text: &str, file: &str) -> Vec<Diagnostic> {
+pub(crate) fn finish(mut found: Vec<Diagnostic>, text: &str, file: &str) -> Vec<Diagnostic> {
     found.sort_by_key(|d| d.start);
     if found.len() > MAX_FINDINGS {
         let left_out = found.len() - MAX_FINDINGS;
@@ -211,7 +211,7 @@ pub fn finish(mut found: Vec<Diagnostic>, text: &str, file: &str) -> Vec<Diagnos
 }
 
 /// Line and column (in characters), from 1, of a byte offset.
-pub fn line_column(text: &str, offset: usize) -> (usize, usize) {
+pub(crate) fn line_column(text: &str, offset: usize) -> (usize, usize) {
     let before = &text[..floor_boundary(text, offset)];
     let line_start = before.rfind('\n').map_or(0, |i| i + 1);
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)

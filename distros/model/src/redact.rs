@@ -47,7 +47,7 @@ impl Redactor {
     pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Redactor {
         let mut redactor = Redactor::default();
         for text in texts {
-            if text.contains("://") || text.contains(':') {
+            if text.contains(':') {
                 redactor.learn(text);
             }
         }

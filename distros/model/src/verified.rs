@@ -124,7 +124,7 @@ pub struct VerifiedEntry {
     pub tested: Date,
     /// The harness's version.
     pub harness: String,
-    /// A digest of the ids of the tests that ran.
+    /// A digest of what the catalogue required.
     pub test_set: String,
     /// Version of each component package.
     pub versions: BTreeMap<PackageName, PackageVersion>,

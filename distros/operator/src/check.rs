@@ -38,7 +38,7 @@ pub struct Stated {
     pub path_confidence: Confidence,
 }
 
-/// Whether a component can be used, and if not, why nobody can say so or what is in the way.
+/// Whether a component can be used; where it cannot, or nobody can tell, why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Presence {

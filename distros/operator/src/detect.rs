@@ -64,7 +64,7 @@ pub enum Fit {
 ///
 /// # Errors
 ///
-/// That os-release cannot be read; an unknown system is an answer.
+/// That os-release, or what else tells the release, cannot be read; an unknown system is an answer.
 pub fn detect(root: &Root, database: &Database) -> Result<Detection, RootError> {
     let os = OsRelease::read(root)?;
     let own = |name: &str| os.get(name).map(str::to_owned);
@@ -89,7 +89,7 @@ pub fn detect(root: &Root, database: &Database) -> Result<Detection, RootError> 
     };
     let Some((record, by)) = by_id.or_else(first_relative) else { return Ok(detection) };
     let names = match by {
-        FoundBy::Id => names(root, &os, record),
+        FoundBy::Id => names(root, &os, record)?,
         FoundBy::IdLike => names_of_relative(&os, record),
     };
     detection.distro = Some(record.distro.clone());
@@ -113,7 +113,7 @@ pub fn detect(root: &Root, database: &Database) -> Result<Detection, RootError> 
 type Names = Vec<Vec<String>>;
 
 /// The names of a system that has a record of its own.
-fn names(root: &Root, os: &OsRelease, record: &Record) -> Names {
+fn names(root: &Root, os: &OsRelease, record: &Record) -> Result<Names, RootError> {
     let mut names: Names = Vec::new();
     let mut step = |name: &str| names.push(vec![name.to_owned()]);
     let version = os.get("VERSION_ID");
@@ -124,7 +124,7 @@ fn names(root: &Root, os: &OsRelease, record: &Record) -> Names {
     if let Some(version) = version {
         if os.get("NAME").is_some_and(|n| n.ends_with(" Stream")) {
             step(&format!("stream{version}"));
-        } else if let Some(point) = point_release(root, version) {
+        } else if let Some(point) = point_release(root, version)? {
             step(&point);
         }
         step(version);
@@ -145,7 +145,7 @@ fn names(root: &Root, os: &OsRelease, record: &Record) -> Names {
             (None, None) => {}
         }
     }
-    names
+    Ok(names)
 }
 
 /// The names by which a relative of the system may know it: what the system says of that relative, and its codename.
@@ -181,13 +181,24 @@ fn is_enterprise_linux(os: &OsRelease) -> bool {
 }
 
 /// `8.2.2004` of `CentOS Linux release 8.2.2004 (Core)`: os-release has the major version only.
-fn point_release(root: &Root, version: &str) -> Option<String> {
-    ["/etc/centos-release", "/etc/redhat-release"].iter().find_map(|file| {
-        let text = root.read_text(Path::new(file), 4096).ok()?;
+fn point_release(root: &Root, version: &str) -> Result<Option<String>, RootError> {
+    let point = |text: &str| {
         let (_, after) = text.split_once(" release ")?;
         let point = after.split_whitespace().next()?;
         point.starts_with(&format!("{version}.")).then(|| point.to_owned())
-    })
+    };
+    for file in ["/etc/centos-release", "/etc/redhat-release"] {
+        match root.read_text(Path::new(file), 4096) {
+            Err(error) if error.is_unreadable() => return Err(error),
+            Err(_) => {}
+            Ok(text) => {
+                if let Some(point) = point(&text) {
+                    return Ok(Some(point));
+                }
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// The releases of the first step of names that has any.

@@ -68,7 +68,7 @@ pub fn fallback(inputs: &Inputs<'_>) -> Way {
     }
 }
 
-/// What must be built for virtio-fs, which every family has: what is blamed for it, the daemon where nothing else is.
+/// What must be built for virtio-fs, which every profile has: what is blamed for it, the daemon where nothing else is.
 fn blamed(inputs: &Inputs<'_>, passed_over: &[PassedOver]) -> Vec<Buildable> {
     let mut blames = passed_over.iter().filter(|p| p.name == "virtio-fs").flat_map(|p| &p.blames);
     let qemu = inputs.found.lacks.iter().any(|share| share == "virtio-fs") || blames.clone().any(|b| *b == Blamed::Vmm);
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(built(&way("12", "rs-4.0", &found(Flavour::C, &[]))), [Virtiofsd]);
         assert_eq!(built(&way("12", "rs-4.0", &found(Flavour::C, &["virtio-fs"]))), [Qemu, Virtiofsd]);
         assert_eq!(built(&way("12", "rs-4.0", &found(Flavour::Rust, &["virtio-fs"]))), [Qemu]);
-        // 9p still serves the families that have it.
+        // 9p still serves the profiles that have it.
         let ninep = way("12", "go-3.2", &found(Flavour::C, &[]));
         assert!(matches!(ninep, Way::Configure { configuration } if configuration.share.name() == "virtio-9p"));
     }

@@ -69,7 +69,7 @@ pub enum Place {
 }
 
 /// Whether programs of the root can be run: as root, and of the machine's architecture.
-pub fn can_run_inside(root: &Root) -> bool {
+fn can_run_inside(root: &Root) -> bool {
     let machine = Arch::of_machine();
     rustix::process::geteuid().is_root() && machine.is_some() && crate::detect::arch(root) == machine
 }
@@ -80,8 +80,8 @@ pub fn can_run_inside(root: &Root) -> bool {
 ///
 /// # Errors
 ///
-/// That there is no temporary folder for the settings of an installer that works on another root, or that a folder of
-/// programs cannot be looked into ([`root::RootError`]).
+/// That there is no temporary folder for the settings of an installer that works on another root, or that these, or a
+/// folder of programs, cannot be read ([`root::RootError`]).
 pub fn choose(root: &Root, manager: PackageManager) -> io::Result<Chosen> {
     let which = |root: &Root, program: &str| root.which(program).map_err(io::Error::other);
     let has = |program: &str| Ok::<_, io::Error>(which(root, program)?.is_some());
@@ -123,12 +123,6 @@ pub fn choose(root: &Root, manager: PackageManager) -> io::Result<Chosen> {
     Ok(Chosen { installer, program, place, own_settings: own_settings.map(Arc::new) })
 }
 
-/// One command of an installer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Step {
-    pub(crate) invocation: Invocation,
-}
-
 /// Reads what would be changed from a simulation; `None` if it failed.
 type Reader = fn(&Finished) -> Option<Vec<PackageChange>>;
 
@@ -152,9 +146,9 @@ impl Chosen {
     }
 
     /// What a plan says of the commands: as they are, for a shell, and whether they are guarded.
-    fn told(&self, steps: Vec<Step>) -> (Vec<Vec<String>>, Vec<String>, bool) {
-        let shell = steps.iter().map(|step| step.invocation.shell()).collect();
-        (steps.into_iter().map(|step| step.invocation.argv).collect(), shell, self.own_settings.is_some())
+    fn told(&self, steps: Vec<Invocation>) -> (Vec<Vec<String>>, Vec<String>, bool) {
+        let shell = steps.iter().map(Invocation::shell).collect();
+        (steps.into_iter().map(|step| step.argv).collect(), shell, self.own_settings.is_some())
     }
 
     /// The folder of our settings for another root.
@@ -175,15 +169,14 @@ impl Chosen {
     }
 
     /// The commands that make it so.
-    pub(crate) fn steps(&self, root: &Root, wanted: &Wanted, refresh: bool) -> Vec<Step> {
-        let invocations = match self.installer {
+    pub(crate) fn steps(&self, root: &Root, wanted: &Wanted, refresh: bool) -> Vec<Invocation> {
+        match self.installer {
             Installer::Apt => apt::steps(self, root, wanted, refresh),
             Installer::Dnf => dnf::steps(self, root, wanted),
             Installer::Zypper => zypper::steps(self, root, wanted, refresh),
             Installer::Pacman => pacman::steps(self, root, wanted, refresh),
             _ => other::steps(self, root, wanted),
-        };
-        invocations.into_iter().map(|invocation| Step { invocation }).collect()
+        }
     }
 
     /// Why it failed, by what it said.

@@ -52,7 +52,7 @@ impl OsRelease {
     }
 
     /// The words of `ID_LIKE` in lower case, the closest relative first.
-    pub fn id_like(&self) -> Vec<String> {
+    pub(crate) fn id_like(&self) -> Vec<String> {
         self.get("ID_LIKE").unwrap_or_default().split_whitespace().map(str::to_lowercase).collect()
     }
 }

@@ -146,7 +146,7 @@ pub enum Format {
 
 impl Format {
     /// The format that a package manager's database has; `None` of Nix's, which is not read.
-    pub fn of_manager(manager: PackageManager) -> Option<Format> {
+    pub(crate) fn of_manager(manager: PackageManager) -> Option<Format> {
         match manager {
             PackageManager::Apt => Some(Format::Dpkg),
             PackageManager::Dnf | PackageManager::Yum | PackageManager::Zypper => Some(Format::Rpm),

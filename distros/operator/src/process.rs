@@ -3,15 +3,16 @@
 //! Whoever runs a program has five things: a deadline, a cap on its output, a process group of its own, its end with ours,
 //! and a wait that does not poll.
 //! [`Invocation`] has them all and is for a program that is asked something.
-//! What needs more is made of [`tie`], [`wait`], [`kill_group`] and [`end_group`], and says at its place why it is another one: the
-//! jobs of `images` (cancelled, told line by line), what the agent keeps attached (fed, read while it runs), and programs
-//! under test.
+//! What needs more is made of [`tie`], [`wait`], [`kill_group`] and [`end_group`], and its module says why: the jobs of
+//! `images` (cancelled, told line by line), what the agent keeps attached (fed, read while it runs), and programs under
+//! test.
 
 mod child;
 mod confine;
 mod filter;
 
 pub use child::{end_group, kill_group, tie, wait};
+pub(crate) use confine::give_to_reader;
 pub use filter::{Filter, leave_session_keyring};
 
 use child::{POLITELY, end_group_by};
@@ -62,7 +63,7 @@ pub enum Confinement {
 }
 
 /// The user and group without rights: `nobody`, by the number that all distros have for the kernel's overflow.
-pub(crate) const NOBODY: u32 = 65534;
+const NOBODY: u32 = 65534;
 
 /// What became of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,7 +125,8 @@ impl Invocation {
             let child = self.command().and_then(|mut command| command.spawn());
             return self.attend(child, within, show);
         }
-        // A namespace is for what one thread starts, which from then on starts no thread; and the child dies with it.
+        // A new process namespace is that of a thread's children, and the thread can start no other thread from then on: so
+        // it is one of its own. The child dies with it.
         std::thread::scope(|scope| {
             let (give, take) = mpsc::channel();
             let (ended, end) = mpsc::channel::<()>();
@@ -187,8 +189,8 @@ impl Invocation {
         command.envs(self.env.iter().map(|(n, v)| (n, v)));
         // A group of its own, so that its children can be ended with it.
         command.process_group(0);
-        // Made here, for nothing may be allocated after the fork.
-        let chroot = self.chroot.as_ref().and_then(|c| CString::new(c.as_os_str().as_bytes()).ok());
+        // Made here, because nothing may be allocated after the fork.
+        let chroot = self.chroot.as_ref().map(|root| CString::new(root.as_os_str().as_bytes())).transpose()?;
         let confinement = self.confinement;
         let filter = Filter::of_strangers()?;
         let prepare = move || {
@@ -272,7 +274,7 @@ fn tail(text: &str) -> String {
 }
 
 /// Passes a program's output on to standard error, its control characters but line feeds made visible.
-pub fn to_stderr(bytes: &[u8]) {
+pub(crate) fn to_stderr(bytes: &[u8]) {
     // Nobody may be there to read it.
     let _ = io::stderr().write_all(shown(bytes).as_bytes());
 }

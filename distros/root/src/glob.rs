@@ -2,7 +2,6 @@
 
 use crate::error::RootError;
 use crate::root::{Root, parts};
-use std::io;
 use std::path::{Path, PathBuf};
 
 impl Root {
@@ -21,11 +20,8 @@ impl Root {
                     next.push(folder.join(&part));
                     continue;
                 }
-                let names = match self.list(folder) {
-                    // A file where the pattern wants a folder.
-                    Err(RootError::Read { source, .. }) if source.kind() == io::ErrorKind::NotADirectory => continue,
-                    names => names?,
-                };
+                // Where the pattern wants a folder a file may stand.
+                let names = self.list_if_any(folder)?;
                 next.extend(names.iter().filter(|n| matches(&part, n)).map(|n| folder.join(n)));
             }
             found = next;

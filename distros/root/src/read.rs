@@ -1,6 +1,6 @@
 //! Reading files and listing folders, capped.
 
-use crate::error::{RootError, is_missing};
+use crate::error::{RootError, is_missing, leads_nowhere};
 use crate::root::Root;
 use rustix::fs::{Dir, OFlags};
 use std::fs::File;
@@ -111,6 +111,18 @@ impl Root {
     /// That it is there and cannot be listed, or has more than 100,000 names.
     pub fn list(&self, inside: &Path) -> Result<Vec<String>, RootError> {
         self.list_up_to(inside, MAX_ENTRIES)
+    }
+
+    /// [`Root::list`], none where no folder stands: there is nothing, or a file, or links in a circle.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Root::list`], but for what is no folder.
+    pub fn list_if_any(&self, inside: &Path) -> Result<Vec<String>, RootError> {
+        match self.list(inside) {
+            Err(RootError::Read { source, .. }) if is_missing(&source) || leads_nowhere(&source) => Ok(Vec::new()),
+            names => names,
+        }
     }
 
     pub(crate) fn list_up_to(&self, inside: &Path, limit: usize) -> Result<Vec<String>, RootError> {

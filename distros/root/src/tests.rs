@@ -241,6 +241,11 @@ fn what_stands_there_instead_is_an_answer_and_missing_rights_are_none() {
     for nowhere in ["/none", "/circle", "/usr/lib/os-release/x", "/a\0b", long.as_str()] {
         assert!(root.look(Path::new(nowhere)).unwrap().is_none(), "{nowhere}");
     }
+    for no_folder in ["/none", "/circle", "/usr/lib/os-release", "/usr/lib/os-release/x"] {
+        assert_eq!(root.list_if_any(Path::new(no_folder)).unwrap(), Vec::<String>::new(), "{no_folder}");
+    }
+    assert!(root.list(Path::new("/usr/lib/os-release")).is_err());
+    assert_eq!(root.list_if_any(Path::new("/usr")).unwrap(), ["lib"]);
     for errno in [Errno::ACCESS, Errno::PERM, Errno::IO, Errno::STALE] {
         assert!(RootError::Read { path: "/x".into(), source: errno.into() }.is_unreadable(), "{errno}");
     }

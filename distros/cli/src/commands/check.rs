@@ -24,7 +24,7 @@ pub(crate) struct CheckArguments {
     /// Print only what is not well; for timers and package managers' hooks.
     #[arg(long)]
     quiet: bool,
-    /// Also ask the programs for their versions: runs each of them with `--version`, in its root, as nobody, without privileges or a network, for 10 s at most. Needs root. Without this nothing of the system is run.
+    /// Also ask the programs for their versions: runs each of them with `--version`, in its root, as nobody, without privileges or a network, for 10 s at most. Needs root. Without this none of them is run.
     #[arg(long)]
     run_programs: bool,
     #[command(flatten)]

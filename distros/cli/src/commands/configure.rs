@@ -25,10 +25,10 @@ pub(crate) struct ConfigureArguments {
     /// The configuration that Kata reads; by default what containerd's handler names, else Kata's own search.
     #[arg(long, value_name = "PATH")]
     kata_config: Option<PathBuf>,
-    /// Also make Kata a handler of the container manager; without it a handler that was written before is taken back.
+    /// Also make Kata a handler of the container manager; without it, one that was written for the same configuration of Kata is taken back.
     #[arg(long, value_enum)]
     handler: Option<HandlerName>,
-    /// containerd's main configuration; by default that of the k3s, RKE2, k0s or MicroK8s that is there, else /etc/containerd/config.toml.
+    /// containerd's main configuration; by default the one that is there, of containerd itself, k3s, RKE2, k0s or MicroK8s, and /etc/containerd/config.toml if none is. Needed where there are several.
     #[arg(long, value_name = "PATH")]
     containerd_config: Option<PathBuf>,
     /// containerd's version, `2.1`; by default that of this machine's containerd.

@@ -71,8 +71,8 @@ pub(crate) fn print_way(way: &Way, machine: &Machine, format: Format) -> anyhow:
                     (false, false) => writeln!(out, "{name} can run Kata {range} with {share}")?,
                     (true, _) => writeln!(
                         out,
-                        "{name} is not known to run Kata {range}: with {share} it can, but its guests' kernel or initrd is \
-                         in doubt"
+                        "{name} is not known to run Kata {range}: with {share} it can, but what its guests boot, or what is \
+                         plugged into them, is in doubt"
                     )?,
                     (false, true) => writeln!(
                         out,

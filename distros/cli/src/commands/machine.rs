@@ -23,7 +23,7 @@ use std::path::Path;
 pub(crate) struct MachineArguments {
     #[command(flatten)]
     pub(crate) about: TargetArguments,
-    /// The Kata family: `go-3.29`, `rs-4.0`.
+    /// The profile, a range of Kata versions that pass the same arguments: `go-3.29`, `rs-4.0`.
     #[arg(long, value_name = "PROFILE")]
     pub(crate) profile: String,
     /// The very version of Kata, `3.30.0`; by default what /opt/kata/VERSION says, else the profile's.

@@ -10,7 +10,7 @@ use std::io::{Write, stdout};
 /// Arguments of `requirements`.
 #[derive(Debug, Args)]
 pub(crate) struct RequirementsArguments {
-    /// The Kata family: `go-3.29`, `rs-4.0`.
+    /// The profile, a range of Kata versions that pass the same arguments: `go-3.29`, `rs-4.0`.
     #[arg(long, value_name = "PROFILE")]
     profile: String,
     /// The component.

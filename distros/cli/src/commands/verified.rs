@@ -1,6 +1,6 @@
 //! `verified`: whether this combination was proved, for which profile, on what basis, how long ago, and of these versions.
 
-use super::check::packages;
+use super::check::{packages, unreadable};
 use super::system::{GlobalArguments, System, TargetArguments};
 use super::{Exit, Failed, Format, json, print, yes_no};
 use clap::Args;
@@ -45,8 +45,8 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
         let entries = system.record.verified.iter();
         let entries = entries
             .filter(|v| v.release == system.target.version && v.arch == system.arch && v.profile == profile.name);
-        let standings: Vec<Standing> =
-            entries.map(|v| standing(v, &capabilities, packages.as_ref(), today)).collect::<Result<_, _>>()?;
+        let standings = entries.map(|v| standing(v, &capabilities, packages.as_ref(), today));
+        let standings: Vec<Standing> = standings.collect::<Result<_, _>>().map_err(|e| unreadable(&e))?;
         answers.push((profile.name.as_str(), standings));
     }
     // The combination is proved if one environment has proved all of it, of these versions.

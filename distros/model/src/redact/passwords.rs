@@ -34,10 +34,12 @@ pub fn percent_decoded(text: &str) -> String {
     while let [first, after @ ..] = rest {
         let digits = after.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
         let code = digits.and_then(|d| std::str::from_utf8(d).ok()).and_then(|d| u8::from_str_radix(d, 16).ok());
-        (bytes, rest) = match (first, code) {
-            (b'%', Some(byte)) => ([bytes, vec![byte]].concat(), &after[2..]),
-            (byte, _) => ([bytes, vec![*byte]].concat(), after),
+        let (byte, left) = match (first, code) {
+            (b'%', Some(byte)) => (byte, &after[2..]),
+            (byte, _) => (*byte, after),
         };
+        bytes.push(byte);
+        rest = left;
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -48,7 +48,7 @@ fn capability_names() -> serde_json::Value {
     serde_json::json!({ "enum": names })
 }
 
-/// Where a target is brought up.
+/// Where the release is brought up.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "kebab-case")]
 #[expect(dead_code, reason = "only its schema is used")]

@@ -64,7 +64,8 @@ pub struct Configuration {
     /// Whether guests boot Kata's image, and no run proved that they can.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unproven_image: bool,
-    /// Whether guests boot a kernel or an initrd of which something is in doubt.
+    /// Whether something is in doubt of the kernel or initrd that guests boot, or what is known not to be plugged into them
+    /// is forced.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub in_doubt: bool,
     /// Whether deadlines are stretched for emulation.

@@ -13,7 +13,6 @@ use super::toml::{line_of, table_of, value_of};
 use super::{Problem, Setting};
 use root::{Root, RootError};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use toml_edit::{Document, DocumentMut, Item, Table};
 
@@ -58,7 +57,7 @@ pub(super) fn crio(
     ];
     let there = earlier(root, &path, replaced)?;
     let was = |key: &str| there.as_ref().and_then(|t| t.handler.get(key));
-    let table = ["crio", "runtime", "runtimes", NAME].map(str::to_owned).to_vec();
+    let table = HANDLER.map(str::to_owned).to_vec();
     let mut settings: Vec<Setting> = Vec::new();
     let mut theirs = Vec::new();
     for (key, ours) in proven {
@@ -85,6 +84,11 @@ pub(super) fn drop_in() -> PathBuf {
     Path::new(FOLDER).join(FILE)
 }
 
+/// The handler of our name in a document.
+fn handler_in(document: &Item) -> Option<&Item> {
+    HANDLER.iter().try_fold(document, |item, key| item.get(key))
+}
+
 /// A handler of this name in a file that is read before ours.
 struct Earlier {
     file: PathBuf,
@@ -95,16 +99,13 @@ struct Earlier {
 impl Earlier {
     fn line(&self, key: &str) -> Option<usize> {
         let document = Document::parse(self.text.as_str()).ok()?;
-        let item = HANDLER.iter().chain([&key]).try_fold(document.as_item(), |item, key| item.get(key))?;
-        item.span().map(|s| line_of(&self.text, s.start))
+        handler_in(document.as_item())?.get(key)?.span().map(|s| line_of(&self.text, s.start))
     }
 
     /// All that it says, behind a head.
     fn said_again(&self, head: &str) -> String {
         let Ok(theirs) = self.text.parse::<DocumentMut>() else { return head.to_owned() };
-        let Some(item) = HANDLER.iter().try_fold(theirs.as_item(), |item, key| item.get(key)) else {
-            return head.to_owned();
-        };
+        let Some(item) = handler_in(theirs.as_item()) else { return head.to_owned() };
         let mut handler = Table::new();
         item.as_table_like().into_iter().flat_map(|t| t.iter()).for_each(|(key, item)| {
             handler.insert(key, item.clone());
@@ -122,12 +123,12 @@ impl Earlier {
 /// The last handler of this name before ours: of the main file, or of a drop-in.
 fn earlier(root: &Root, ours: &Path, replaced: &Replaced) -> Result<Option<Earlier>, RootError> {
     let folder = Path::new(FOLDER);
-    let names = names(root)?;
+    let names = root.list_if_any(folder)?;
     let drop_ins = names.iter().filter(|n| n.as_str() < FILE).map(|n| folder.join(n));
     let files: Vec<PathBuf> = [PathBuf::from(MAIN)].into_iter().chain(drop_ins).collect();
     let handler = |text: &str| {
         let document = Document::parse(text).ok()?;
-        let item = HANDLER.iter().try_fold(document.as_item(), |item, key| item.get(key))?;
+        let item = handler_in(document.as_item())?;
         if let Value::Object(handler) = table_of(item.as_table_like()?) { Some(handler) } else { None }
     };
     for file in files.into_iter().rev().filter(|p| p != ours && !replaced.contains_key(p)) {
@@ -139,14 +140,6 @@ fn earlier(root: &Root, ours: &Path, replaced: &Replaced) -> Result<Option<Earli
     Ok(None)
 }
 
-/// The names of the drop-ins, in the order in which they are read; none where a file stands in their folder's place.
-fn names(root: &Root) -> Result<BTreeSet<String>, RootError> {
-    match root.list(Path::new(FOLDER)) {
-        Err(error) if !error.is_unreadable() => Ok(BTreeSet::new()),
-        names => Ok(names?.into_iter().collect()),
-    }
-}
-
 impl Written {
     /// A later file's handler of the same name, which takes the place of ours, unless it says the same.
     ///
@@ -155,7 +148,7 @@ impl Written {
     /// That one of them cannot be read.
     pub(super) fn problems(&self, root: &Root, replaced: &Replaced) -> Result<Vec<Problem>, RootError> {
         let folder = Path::new(FOLDER);
-        let names = names(root)?;
+        let names = root.list_if_any(folder)?;
         let later = names.iter().filter(|n| n.as_str() > FILE).map(|n| folder.join(n));
         let mut problems = Vec::new();
         for path in later.filter(|p| *p != self.path && !replaced.contains_key(p)) {
@@ -171,7 +164,7 @@ impl Written {
 
     fn difference_in(&self, path: PathBuf, text: &str) -> Option<Problem> {
         let document = Document::parse(text).ok()?;
-        let item = HANDLER.iter().try_fold(document.as_item(), |item, key| item.get(key))?;
+        let item = handler_in(document.as_item())?;
         let found = item.as_table_like().map(table_of)?;
         let differs = |key: &&&str| found.get(**key) != self.handler.get(**key);
         let key = ["runtime_path", "runtime_type", "runtime_config_path"].iter().find(differs)?;
@@ -190,7 +183,7 @@ impl Written {
 pub(super) fn problems(root: &Root, file: &Change) -> Result<Vec<Problem>, RootError> {
     let handler = |text: &str| {
         let document: DocumentMut = text.parse().ok()?;
-        HANDLER.iter().try_fold(document.as_item(), |item, key| item.get(key)).map(value_of)
+        handler_in(document.as_item()).map(value_of)
     };
     let Some(wanted) = handler(&file.after) else { return Ok(Vec::new()) };
     let written = Written { path: file.path.clone(), handler: wanted, theirs: Vec::new() };

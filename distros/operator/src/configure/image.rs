@@ -4,8 +4,8 @@
 //! initrd says nothing of that, so it needs verdicts of its own.
 
 use super::configuration::PlanError;
-use super::evidence;
 use super::inputs::Inputs;
+use super::share::evidence;
 use model::arch::Arch;
 use model::capability::Capability;
 use model::kata_version::KataVersion;

@@ -10,9 +10,9 @@ use root::{Root, RootError};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// What others have done that keeps it from having one.
+/// What others have done since that keeps a configuration from having an effect.
 ///
-/// `is_told` are files of which something worse is told.
+/// `is_told` says of which files something worse is told already.
 ///
 /// # Errors
 ///
@@ -101,7 +101,10 @@ fn may_be(different: &NotEffective) -> bool {
 
 /// Why the handler is not there, or another one.
 fn of_handler(root: &Root, files: &[&Change]) -> Result<Vec<Problem>, RootError> {
-    let drop_in: Option<PathBuf> = root.resolve_new(&crio::drop_in()).ok();
+    let drop_in: Option<PathBuf> = match root.resolve_new(&crio::drop_in()) {
+        Err(error) if error.is_unreadable() => return Err(error),
+        path => path.ok(),
+    };
     match files.iter().find(|f| Some(&f.path) == drop_in.as_ref()) {
         Some(file) => crio::problems(root, file),
         None => containerd::in_effect::problems(root, files),

@@ -14,7 +14,7 @@ pub struct Inputs<'a> {
     pub release: &'a Release,
     /// What runs proved of it.
     pub verified: &'a [VerifiedEntry],
-    /// The Kata family.
+    /// The profile of that Kata.
     pub profile: &'a Profile,
     /// The very version of Kata.
     pub kata: KataVersion,

@@ -150,12 +150,8 @@ pub fn siblings(root: &Root, located: &Located) -> Result<Vec<Sibling>, RootErro
         });
         Some(Sibling { path, alike })
     };
-    let names = match root.list(folder) {
-        Err(error) if !error.is_unreadable() => Vec::new(),
-        names => names?,
-    };
     let mut siblings = Vec::new();
-    for name in names.iter().filter(|n| n.starts_with("configuration") && n.ends_with(".toml")) {
+    for name in root.list_if_any(folder)?.iter().filter(|n| n.starts_with("configuration") && n.ends_with(".toml")) {
         let path = folder.join(name);
         // A link to one is that one.
         if root.resolve_new(&path).is_ok_and(|p| p != located.path && p == path)

@@ -1,7 +1,8 @@
 //! Kata's configuration as Kata would read it: the file, then its drop-ins, by the runtime's own rules.
 
 use super::toml::{line_of, value_of};
-use super::{Located, Setting, key_since, reads_drop_ins};
+use super::version::{key_since, reads_drop_ins};
+use super::{Located, Setting};
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
 use root::{Root, RootError};
@@ -73,7 +74,8 @@ impl Merged {
     ///
     /// # Errors
     ///
-    /// That the main file cannot be read; what is wrong with drop-ins is a [`Problem`].
+    /// That the main file cannot be read, or the folder of drop-ins cannot be listed; what is wrong with a drop-in is a
+    /// [`Problem`].
     pub fn read(root: &Root, located: &Located, runtime: Runtime, kata: KataVersion) -> Result<Merged, RootError> {
         Merged::read_with(root, located, runtime, kata, &BTreeMap::new())
     }
@@ -83,7 +85,7 @@ impl Merged {
     /// # Errors
     ///
     /// As [`Merged::read`].
-    pub fn read_with(
+    pub(super) fn read_with(
         root: &Root,
         located: &Located,
         runtime: Runtime,

@@ -5,7 +5,8 @@ use super::guest::Guest;
 use super::image::image_boot;
 use super::initrd::{self, Judged};
 use super::inputs::Inputs;
-use super::{Flavour, Share, ShareChoice, evidence, version};
+use super::share::evidence;
+use super::{Flavour, Share, ShareChoice, version};
 use model::arch::Arch;
 use model::capability::Capability;
 use model::profile::{ImageDriver, Profile};
@@ -230,7 +231,7 @@ fn share(choice: &ShareChoice, force: bool) -> Result<(Share, bool), PlanError> 
     Err(PlanError::NothingWorks { passed_over: choice.passed_over.clone() })
 }
 
-/// `machine_type`: the profile's for x86_64, of which it is taken; the others' is the same in every Kata from 2.2 on.
+/// `machine_type`: on x86_64 the profile's; on the others it is the same in every Kata from 2.2 on.
 ///
 /// `src/runtime/arch/*-options.mk@3.30.0`, `src/runtime-rs/arch/*-options.mk@4.0.0`.
 fn machine(profile: &Profile, arch: Arch) -> String {

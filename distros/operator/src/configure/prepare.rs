@@ -4,11 +4,12 @@ use super::change::{self, original, originals};
 use super::edit::{DROP_IN, EditError, drop_in, edited};
 use super::locate::{confidential, siblings};
 use super::lock::Lock;
+use super::runtime_files::shim;
 use super::state::{self, Change, ChangeError, Configured, State};
 use super::theirs::{self, ForeignValue};
 use super::{
     Configuration, Handler, HandlerError, Located, Merged, NotEffective, Problem, Setting, containerd,
-    containerd::Wanted, copy, crio, own, reads_drop_ins, settings, shim,
+    containerd::Wanted, copy, crio, own, reads_drop_ins, settings,
 };
 use model::kata_version::KataVersion;
 use model::profile::Runtime;

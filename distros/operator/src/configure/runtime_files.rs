@@ -136,7 +136,7 @@ pub(super) fn is_shim(path: &str) -> bool {
 /// # Errors
 ///
 /// That it is nowhere, or cannot be looked for.
-pub fn shim(root: &Root, runtime: Runtime) -> Result<PathBuf, HandlerError> {
+pub(super) fn shim(root: &Root, runtime: Runtime) -> Result<PathBuf, HandlerError> {
     let places = match runtime {
         Runtime::Go => GO,
         Runtime::Rs => RS,

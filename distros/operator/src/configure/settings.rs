@@ -1,7 +1,8 @@
 //! A configuration in Kata's keys, for one runtime and version.
 
+use super::Share;
 use super::configuration::{BlockAio, Boot, Configuration};
-use super::{Share, key_since};
+use super::version::key_since;
 use model::profile::Runtime;
 use serde::Serialize;
 use serde_json::{Value, json};

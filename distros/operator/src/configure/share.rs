@@ -239,7 +239,7 @@ fn said(
 }
 
 /// What runs proved of a capability of a release: what speaks against it, and what for it.
-pub fn evidence(
+pub(super) fn evidence(
     verified: &[VerifiedEntry],
     release: &Release,
     profile: &Profile,

@@ -19,7 +19,7 @@ pub fn reads_drop_ins(runtime: Runtime, kata: KataVersion) -> bool {
 /// From `src/runtime/pkg/katautils/config.go` at the tags before and at each version.
 /// It matters: the Go runtime refuses a drop-in with a key below `hypervisor` or `agent` that it does not know
 /// (`copyFieldValue` in the same file at 2.5.0).
-pub fn key_since(runtime: Runtime, key: &str) -> Option<KataVersion> {
+pub(super) fn key_since(runtime: Runtime, key: &str) -> Option<KataVersion> {
     match (runtime, key) {
         (Runtime::Go, "block_device_aio") => Some(KataVersion::new(3, 0, 0)),
         (Runtime::Go, "rootfs_type") => Some(KataVersion::new(3, 1, 0)),

@@ -37,7 +37,7 @@ impl Buildable {
 pub struct Instructions {
     /// What is built.
     pub component: Buildable,
-    /// The version, and where Kata names it.
+    /// The version.
     pub version: String,
     /// Where Kata names that version.
     pub source: String,
@@ -84,7 +84,7 @@ impl Instructions {
     }
 }
 
-/// The daemon's place: where Kata's own prefix would have it on a machine that it was built on.
+/// Where the daemon is installed: in `libexec`, as below Kata's own prefix.
 const DAEMON: &str = "/usr/local/libexec/virtiofsd";
 
 /// How to build a component for a profile on a release.

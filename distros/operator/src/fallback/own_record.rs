@@ -5,13 +5,12 @@ use model::release::Release;
 
 /// A record that states one thing of one release; what it does not state is that of the record below it.
 pub(super) fn record(release: &Release, part: &str) -> String {
-    let manager = serde_json::to_value(release.package_manager).ok();
-    let manager = manager.as_ref().and_then(|m| m.as_str()).unwrap_or("apt").to_owned();
     let indented: String = part.lines().map(|l| format!("    {l}\n")).collect();
     format!(
         "# What this machine's admin has built; it is laid over the shipped record of {0}.\n\
-         apiVersion: v1\ndistro: {0}\npackage-manager: {manager}\narch: {1}\nreleases:\n  - version: {2}\n{indented}",
+         apiVersion: v1\ndistro: {0}\npackage-manager: {1}\narch: {2}\nreleases:\n  - version: {3}\n{indented}",
         printable(&release.distro),
+        release.package_manager,
         release.arch,
         scalar(&release.version)
     )

@@ -3,11 +3,10 @@
 use super::failure::{FailureKind, Signs};
 use super::settings::OwnSettings;
 use super::{Action, Chosen, PackageChange, Wanted};
-use crate::process::{Confinement, Finished, Invocation};
+use crate::process::{Confinement, Finished, Invocation, give_to_reader};
 use model::package::PackageName;
 use root::Root;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -78,33 +77,42 @@ fn data_of(root: &Root) -> io::Result<Vec<(String, String)>> {
     let Some(program) = Root::default().which("apt-config").map_err(io::Error::other)? else { return Ok(Vec::new()) };
     let copies = tempfile::Builder::new().prefix("kata-osinfo-").tempdir()?;
     let at = copies.path();
-    std::fs::set_permissions(at, std::fs::Permissions::from_mode(0o755))?;
     std::fs::create_dir(at.join("parts"))?;
+    // They may hold a proxy's password, and a caller may let nobody read what it makes.
+    give_to_reader(at)?;
+    give_to_reader(&at.join("parts"))?;
+    let copy = |to: PathBuf, text: &str| std::fs::write(&to, text).and_then(|()| give_to_reader(&to));
     let mut any = false;
-    let files =
-        root.glob("/etc/apt/apt.conf.d/*").unwrap_or_default().into_iter().chain([PathBuf::from("/etc/apt/apt.conf")]);
-    for file in files {
-        let Ok(text) = root.read_text(&file, MAX_BYTES) else { continue };
+    let parts = root.glob("/etc/apt/apt.conf.d/*").map_err(io::Error::other)?;
+    for file in parts.into_iter().chain([PathBuf::from("/etc/apt/apt.conf")]) {
+        if !root.has_file(&file).map_err(io::Error::other)? {
+            continue;
+        }
+        let text = root.read_text(&file, MAX_BYTES).map_err(io::Error::other)?;
         // A file that names others reads on this machine.
         if text.lines().any(|line| line.trim_start().starts_with("#include")) {
             continue;
         }
         let name = file.file_name().unwrap_or_default();
         let to = if file.ends_with("apt.conf") { at.to_owned() } else { at.join("parts") };
-        std::fs::write(to.join(name), text)?;
+        copy(to.join(name), &text)?;
         any = true;
     }
     if !any {
         return Ok(Vec::new());
     }
     let read = format!("Dir::Etc::parts \"{0}/parts\";\nDir::Etc::main \"{0}/apt.conf\";\n", at.display());
-    std::fs::write(at.join("read"), read)?;
+    copy(at.join("read"), &read)?;
     // Without a list of architectures it would ask what the root calls its dpkg.
     let arguments = ["-o", "APT::Architectures::=all", "dump", "--no-empty", "--format", "%F %v%n"];
     let mut invocation = Invocation::new(&program, &arguments);
     invocation.env.push(("APT_CONFIG".to_owned(), at.join("read").display().to_string()));
     invocation.confinement = Confinement::Reader;
     let dumped = invocation.run(WITHIN, None).map_err(io::Error::other)?;
+    if !dumped.is_ok() {
+        let (path, why) = (root.path().display(), dumped.last_words());
+        return Err(io::Error::other(format!("apt's settings of {path} cannot be read: {why}")));
+    }
     let setting = |line: &str| {
         let (key, value) = line.split_once(' ')?;
         let plain = !value.chars().any(|c| c.is_control() || "\"\\".contains(c));
@@ -243,6 +251,10 @@ Acquire::https::Proxy "x\u{1}y";
             assert!(written.contains(kept), "{kept}: {written}");
         }
         assert!(!written.contains("evil") && !written.contains("\"8\""), "{written}");
+        // One that apt does not understand: it would take none of them.
+        std::fs::write(parts.join("70z"), "Broken {{ \"\n").unwrap();
+        let error = own_settings(&Root::new(dir.path()).unwrap()).err().unwrap().to_string();
+        assert!(error.contains("cannot be read") && error.contains("70z"), "{error}");
     }
 
     #[test]

@@ -62,7 +62,7 @@ const CONFIGURATION: &str = "dnf.conf";
 /// The root's data, and where its database is.
 pub(super) fn own_settings(root: &Root) -> io::Result<OwnSettings> {
     let mut text = "[main]\nplugins=0\n".to_owned();
-    for (section, key, value) in settings::ini(root, Path::new("/etc/dnf/dnf.conf")) {
+    for (section, key, value) in settings::ini(root, Path::new("/etc/dnf/dnf.conf"))? {
         if section == "main" && DATA.contains(&key.as_str()) {
             text += &format!("{key}={value}\n");
         }

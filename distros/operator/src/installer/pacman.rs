@@ -67,13 +67,13 @@ pub(super) fn own_settings(root: &Root) -> io::Result<OwnSettings> {
         }
         text += &if value.is_empty() { format!("{key}\n") } else { format!("{key} = {value}\n") };
     };
-    for (section, key, value) in settings::ini(root, Path::new("/etc/pacman.conf")) {
+    for (section, key, value) in settings::ini(root, Path::new("/etc/pacman.conf"))? {
         if key != "Include" {
             add(&section, &key, &value);
             continue;
         }
-        for file in root.glob(&value).unwrap_or_default() {
-            for (inner, key, value) in settings::ini(root, &file) {
+        for file in root.glob(&value).map_err(io::Error::other)? {
+            for (inner, key, value) in settings::ini(root, &file)? {
                 add(if inner.is_empty() { &section } else { &inner }, &key, &value);
             }
         }

@@ -168,7 +168,8 @@ pub fn install(chosen: &Chosen, root: &Root, wanted: &Wanted, options: &Options)
     if let Some(plan) = &plan
         && plan.commands.is_empty()
     {
-        return Ok(Installation { installed: plan.already.clone(), plan: plan.clone(), waited: 0 });
+        let (installed, waited) = (plan.already.clone(), lock.waited.as_secs());
+        return Ok(Installation { installed, plan: plan.clone(), waited });
     }
     if !chosen.installer.is_exercised()
         && let Some(plan) = plan
@@ -196,7 +197,7 @@ pub fn install(chosen: &Chosen, root: &Root, wanted: &Wanted, options: &Options)
         {
             to_stderr(plan.told().as_bytes());
         }
-        lock.run(chosen, &step.invocation, options)?;
+        lock.run(chosen, step, options)?;
     }
     let packages = Packages::read(root, Some(chosen.installer.manager()))?;
     let mut installed = Vec::new();

@@ -10,8 +10,15 @@ const MAX_BYTES: u64 = 1 << 20;
 /// Section, key and value of each line; a key by itself has an empty value. Nothing where there is no such file.
 ///
 /// Values are one line each and printable, so that none becomes another setting where it is written again.
-pub(super) fn ini(root: &Root, path: &Path) -> Vec<(String, String, String)> {
-    let text = root.read_text(path, MAX_BYTES).unwrap_or_default();
+///
+/// # Errors
+///
+/// That the file is there and cannot be read: without its settings signatures might not be checked.
+pub(super) fn ini(root: &Root, path: &Path) -> io::Result<Vec<(String, String, String)>> {
+    let text = match root.read_text(path, MAX_BYTES) {
+        Err(error) if error.is_missing() => return Ok(Vec::new()),
+        text => text.map_err(io::Error::other)?,
+    };
     let mut section = String::new();
     let mut found = Vec::new();
     for line in text.lines() {
@@ -27,7 +34,7 @@ pub(super) fn ini(root: &Root, path: &Path) -> Vec<(String, String, String)> {
         let (key, value) = line.split_once('=').unwrap_or((line, ""));
         found.push((section.clone(), key.trim().to_owned(), value.trim().to_owned()));
     }
-    found
+    Ok(found)
 }
 
 /// A folder of settings of our own, and the variables that lead to them.
@@ -76,9 +83,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("x"), "[main]\n# no\na = b=c\nd\n  e=f\ng=h\u{b}i\n[two]\nj=\n").unwrap();
         let root = Root::new(dir.path()).unwrap();
-        let found = ini(&root, Path::new("/x"));
+        let found = ini(&root, Path::new("/x")).unwrap();
         let found: Vec<[&str; 3]> = found.iter().map(|(s, k, v)| [s.as_str(), k, v]).collect();
         assert_eq!(found, [["main", "a", "b=c"], ["main", "d", ""], ["two", "j", ""]]);
-        assert!(ini(&root, Path::new("/none")).is_empty());
+        assert!(ini(&root, Path::new("/none")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn settings_that_cannot_be_read_are_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("folder")).unwrap();
+        std::fs::File::create(dir.path().join("huge")).unwrap().set_len(MAX_BYTES + 1).unwrap();
+        let root = Root::new(dir.path()).unwrap();
+        for name in ["/folder", "/huge"] {
+            let error = ini(&root, Path::new(name)).unwrap_err().to_string();
+            assert!(error.contains(&name[1..]), "{error}");
+        }
     }
 }

@@ -41,7 +41,7 @@ fn what_nobody_tried_here_is_told_word_for_word() {
             own_settings: None,
         };
         for step in chosen.steps(&root, &wanted, true) {
-            told += &format!("{}: {}\n", installer.name(), step.invocation.argv.join(" "));
+            told += &format!("{}: {}\n", installer.name(), step.argv.join(" "));
         }
     }
     insta::assert_snapshot!(told, @r"

@@ -31,7 +31,7 @@ const DATA: [&str; 8] = [
 /// The root's data, and where its database is.
 pub(super) fn own_settings(root: &Root) -> io::Result<OwnSettings> {
     let mut text = "[main]\n".to_owned();
-    for (section, key, value) in settings::ini(root, Path::new("/etc/zypp/zypp.conf")) {
+    for (section, key, value) in settings::ini(root, Path::new("/etc/zypp/zypp.conf"))? {
         if section == "main" && DATA.contains(&key.to_ascii_lowercase().as_str()) {
             text += &format!("{key} = {value}\n");
         }

@@ -48,7 +48,7 @@ pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
     let mut budget = Budget(MAX_BYTES);
     let mut texts = Vec::new();
     match budget.text(root, Path::new(STATUS)) {
-        // Those of distroless images are below.
+        // Distroless images have none: theirs are read below.
         Err(error) if error.is_missing() => {}
         text => texts.push((PathBuf::from(STATUS), text?)),
     }
@@ -186,7 +186,7 @@ pub(super) fn owner(root: &Root, names: &[String]) -> Result<Option<String>, Roo
 ///
 /// # Errors
 ///
-/// That the lists cannot be read.
+/// That the lists cannot be read, or have more than 1 GiB together.
 pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<String>>, RootError> {
     let files: Vec<Vec<String>> = paths.iter().map(|path| names_of(root, path)).collect();
     owners_of_names(root, &files)
@@ -207,7 +207,8 @@ fn owners_of_names(root: &Root, files: &[Vec<String>]) -> Result<Vec<Option<Stri
         let path = Path::new(INFO).join(&list);
         let bytes = match root.read(&path, left.min(MAX_LIST)) {
             Ok(bytes) => bytes,
-            Err(RootError::TooLarge { .. }) => continue,
+            // Else it is what all lists together may have that is used up.
+            Err(RootError::TooLarge { .. }) if left > MAX_LIST => continue,
             Err(_) if !root.look(&path)?.is_some_and(|found| found.is_file()) => continue,
             Err(error) => return Err(error),
         };

@@ -6,11 +6,11 @@
 //! What it is asked, and what it answers, is that of rpm 4.18 of Debian 12, with which the tests of the installers run.
 
 use super::{Installed, MAX_BYTES, QueryError};
-use crate::process::{Confinement, Finished, Invocation, NOBODY};
+use crate::process::{Confinement, Finished, Invocation, give_to_reader};
 use model::package::PackageVersion;
 use root::{Root, RootError};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 const WITHIN: Duration = Duration::from_secs(60);
@@ -116,15 +116,7 @@ fn copy(root: &Root) -> Result<tempfile::TempDir, QueryError> {
     let copied = tempfile::Builder::new().prefix("kata-osinfo-").tempdir();
     let to = copied.map_err(|source| RootError::Read { path: std::env::temp_dir(), source })?;
     let failed = |source: io::Error| RootError::Read { path: to.path().to_owned(), source };
-    let give = |path: &Path| match rustix::process::geteuid().is_root() {
-        // Where it may not be given away, it is not read as nobody either.
-        true => match std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-            given => given,
-        },
-        false => Ok(()),
-    };
-    give(to.path()).map_err(failed)?;
+    give_to_reader(to.path()).map_err(failed)?;
     let mut left = MAX_BYTES;
     for name in root.list(&from)? {
         let path = from.join(&name);
@@ -136,7 +128,7 @@ fn copy(root: &Root) -> Result<tempfile::TempDir, QueryError> {
         let bytes = root.read(&path, left)?;
         left -= bytes.len() as u64;
         let file = to.path().join(&name);
-        std::fs::write(&file, bytes).and_then(|()| give(&file)).map_err(failed)?;
+        std::fs::write(&file, bytes).and_then(|()| give_to_reader(&file)).map_err(failed)?;
     }
     Ok(to)
 }

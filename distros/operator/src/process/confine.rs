@@ -5,6 +5,7 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 use rustix::thread::UnshareFlags;
 use std::io;
+use std::path::Path;
 
 /// Address space of a confined program, in bytes: far more than any database or version needs.
 const MEMORY: u64 = 4 << 30;
@@ -38,6 +39,23 @@ pub(super) fn this_process(confinement: Confinement, filter: &Filter) -> io::Res
         // Where the kernel has no filters, the machine's own programs still read.
         Err(_) if confinement == Confinement::Reader => Ok(rustix::thread::set_no_new_privs(true)?),
         applied => applied,
+    }
+}
+
+/// Gives a file to whom a [`Confinement::Reader`] runs as, so that it can be read there and by no other user.
+///
+/// Where it may not be given away, it is not read as nobody either.
+///
+/// # Errors
+///
+/// What the operating system refused.
+pub(crate) fn give_to_reader(path: &Path) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    match std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        given => given,
     }
 }
 

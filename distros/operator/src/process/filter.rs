@@ -109,7 +109,7 @@ mod tests {
     use std::os::unix::process::CommandExt as _;
     use std::process::Command;
 
-    /// What a shell's Python says under the filter.
+    /// What a Python script prints under the filter.
     fn under_the_filter(script: &str) -> String {
         let filter = Filter::of_strangers().unwrap();
         let mut command = Command::new("python3");

@@ -43,7 +43,7 @@ impl ContainerdConfig {
     fn new(root: &Root, main: &Path) -> Result<ContainerdConfig, RootError> {
         let owner = DISTRIBUTIONS.iter().find(|(_, path)| Path::new(path) == main).map_or("containerd", |(o, _)| o);
         let beside = |name: &str| main.with_file_name("").join(name);
-        // What is no text is told by whoever reads it in earnest.
+        // That it is no text is told where it is to be edited.
         let text = root.text_if_any(main)?.unwrap_or_default();
         let (folder, rebuilt) = match owner {
             "k3s" | "rke2" => {

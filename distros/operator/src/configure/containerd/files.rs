@@ -30,12 +30,11 @@ impl Files<'_> {
     ///
     /// That it cannot be listed.
     pub(super) fn names(&self, folder: &Path) -> Result<Vec<String>, RootError> {
-        let listed = self.root.resolve_new(folder).and_then(|resolved| Ok((resolved, self.root.list(folder)?)));
-        let (resolved, listed) = match listed {
+        let resolved = match self.root.resolve_new(folder) {
             Err(error) if !error.is_unreadable() => return Ok(Vec::new()),
-            listed => listed?,
+            resolved => resolved?,
         };
-        let mut names: BTreeSet<String> = listed.into_iter().collect();
+        let mut names: BTreeSet<String> = self.root.list_if_any(folder)?.into_iter().collect();
         for (path, text) in self.replaced.iter().filter(|(p, _)| p.parent() == Some(&resolved)) {
             let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
             match text {

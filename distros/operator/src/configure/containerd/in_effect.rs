@@ -9,7 +9,7 @@ use super::files::Replaced;
 use super::imports;
 use super::loaded::{LoadError, Loading};
 use super::migrated::handler_of;
-use super::written::{line_in, loaded, set_by};
+use super::written::{disabled, loaded, set_by};
 use root::{Root, RootError};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -102,13 +102,7 @@ impl Expected<'_> {
     /// What is wrong with it for one containerd, or why that would not start.
     fn problems(&self, loading: Loading) -> Result<Vec<Problem>, LoadError> {
         let (files, loaded) = loaded(self.root, self.replaced, self.main, loading)?;
-        let mut problems = Vec::new();
-        if let Some(file) = &loaded.disabled {
-            let message =
-                "disabled_plugins has containerd's CRI plugin: no handler has an effect until it is taken out";
-            let line = line_in(&files, file, &["disabled_plugins"]);
-            problems.push(Problem { file: file.clone(), line, message: message.to_owned() });
-        }
+        let mut problems: Vec<Problem> = disabled(&files, &loaded).into_iter().collect();
         let Some(found) = loaded.runtimes.get(NAME) else {
             let message = format!("handler {NAME} is not there any more: configure again");
             problems.push(Problem { file: self.main.to_owned(), line: None, message });

@@ -12,8 +12,7 @@ use super::super::Setting;
 use super::super::edit::{EditError, LineEnds, edited};
 use super::super::keys::{self, Taken};
 use super::super::runtime_files::NAME;
-use super::super::state::Kept;
-use super::super::state::{Change, State};
+use super::super::state::{Change, Kept, State};
 use super::super::toml::value_of;
 use super::config::{ContainerdConfig, present};
 use super::files::Replaced;
@@ -272,7 +271,8 @@ fn settings_of(plugin: &str, handler: &Value) -> Vec<Setting> {
     KEYS.iter().filter_map(of).collect()
 }
 
-fn runtime(document: &DocumentMut, plugin: &str, name: &str) -> Option<Value> {
+/// A handler of a plugin's section.
+pub(super) fn runtime(document: &DocumentMut, plugin: &str, name: &str) -> Option<Value> {
     let keys = ["plugins", plugin, "containerd", "runtimes", name];
     keys.iter().try_fold(document.as_item(), |item: &Item, key| item.get(key)).map(value_of)
 }

@@ -3,18 +3,16 @@
 use super::super::edit::edited;
 use super::super::keys::{says_it_is_ours, take_back};
 use super::super::runtime_files::{NAME, is_shim};
-use super::super::state::Change;
-use super::super::state::Kept;
-use super::super::toml::value_of;
+use super::super::state::{Change, Kept};
 use super::config::present;
 use super::handler::{Wanted, proven, settings};
 use super::imports;
 use super::loaded::{GRPC, RUNTIME};
-use super::migrated::{without_unset, without_unset_keys};
+use super::migrated::{runtime, without_unset, without_unset_keys};
 use root::{Root, RootError};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use toml_edit::{DocumentMut, Item};
+use toml_edit::DocumentMut;
 
 /// Our drop-ins and our keys in the files that containerds read first, and what may be ours; a main file stands behind
 /// the drop-in that it imports.
@@ -43,7 +41,7 @@ pub(in super::super) fn strays(
         };
         let mut bare = text.clone();
         for plugin in [GRPC, RUNTIME] {
-            let Some(handler) = handler(&document, plugin) else { continue };
+            let Some(handler) = runtime(&document, plugin, NAME) else { continue };
             let text = |value: Option<&Value>| value.and_then(Value::as_str).map(PathBuf::from).unwrap_or_default();
             let (shim, config) = (text(handler.get("runtime_path")), text(handler.pointer("/options/ConfigPath")));
             if !marked(&config) || !shim.to_str().is_some_and(is_shim) {
@@ -71,9 +69,4 @@ pub(in super::super) fn strays(
         }
     }
     Ok((changes, kept))
-}
-
-fn handler(document: &DocumentMut, plugin: &str) -> Option<Value> {
-    let keys = ["plugins", plugin, "containerd", "runtimes", NAME];
-    keys.iter().try_fold(document.as_item(), |item: &Item, key| item.get(key)).map(value_of)
 }

@@ -112,10 +112,8 @@ impl Written {
                     continue;
                 }
             };
-            if let Some(file) = &loaded.disabled {
-                let message =
-                    "disabled_plugins has containerd's CRI plugin: no handler has an effect until it is taken out";
-                tell(file, line_in(&files, file, &["disabled_plugins"]), message.to_owned());
+            if let Some(Problem { file, line, message }) = disabled(&files, &loaded) {
+                tell(&file, line, message);
             }
             for (key, wanted, found) in self.differences(&loaded) {
                 let keys: Vec<&str> = key.iter().map(String::as_str).collect();
@@ -154,7 +152,10 @@ pub(super) fn set_by<'a>(files: &'a [File], key: &[&str]) -> Option<(&'a Path, O
     })
 }
 
-/// The line of a file, from 1, where a key is set.
-pub(super) fn line_in(files: &[File], file: &Path, key: &[&str]) -> Option<usize> {
-    files.iter().find(|f| f.path == file)?.line(key)
+/// That a file disables the CRI plugin, if one does.
+pub(super) fn disabled(files: &[File], loaded: &Loaded) -> Option<Problem> {
+    let file = loaded.disabled.as_ref()?;
+    let line = files.iter().find(|f| f.path == *file).and_then(|f| f.line(&["disabled_plugins"]));
+    let message = "disabled_plugins has containerd's CRI plugin: no handler has an effect until it is taken out";
+    Some(Problem { file: file.clone(), line, message: message.to_owned() })
 }

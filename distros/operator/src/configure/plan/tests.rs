@@ -194,7 +194,7 @@ fn what_is_verified_not_to_work_is_passed_over_both_ways_round() {
     let case = Case::new(&format!("{ninep_first}verified:\n{}", entry("go-3.2", "container", no_9p)), "go-3.2");
     let configuration = case.plan().unwrap();
     assert_eq!((configuration.share.name(), configuration.passed_over[0].name.as_str()), ("virtio-fs", "virtio-9p"));
-    // A family without 9p says so, whatever was verified.
+    // A profile without 9p says so, whatever was verified.
     let configuration = Case::new(&ninep_first, "rs-4.0").plan().unwrap();
     assert!(configuration.passed_over[0].why[0].contains("has no virtio-9p"), "{configuration:?}");
 }
@@ -212,7 +212,7 @@ fn a_filesystem_without_its_device_in_qemu_is_passed_over() {
 }
 
 #[test]
-fn the_c_daemon_serves_only_families_that_speak_its_language() {
+fn the_c_daemon_serves_only_profiles_that_pass_its_options() {
     let mut case = Case::new(RECORD, "go-3.1");
     case.found.daemon = Some(Daemon { path: "/usr/libexec/virtiofsd".into(), flavour: Flavour::C });
     assert_eq!(case.plan().unwrap().share.name(), "virtio-fs");
@@ -266,7 +266,7 @@ fn what_is_known_not_to_work_is_refused_unless_forced() {
     let mut case = Case::new(&format!("{RECORD}verified:\n{}", entry("go-3.29", "container", no_boot)), "go-3.29");
     let error = case.plan().unwrap_err();
     assert!(error.to_string().starts_with("vmm.boot is known not to work: qemu: exits"), "{error}");
-    // Another family's verdict is not this one's.
+    // Another profile's verdict is not this one's.
     case.profile = "rs-4.0";
     assert!(case.plan().is_ok());
     case.profile = "go-3.29";

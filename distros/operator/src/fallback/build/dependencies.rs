@@ -6,37 +6,16 @@ use model::shell::quoted;
 
 /// What virtiofsd's build needs.
 pub(super) fn of_virtiofsd(release: &Release) -> Vec<&'static str> {
-    let bookworm = is_bookworm(release);
     match release.package_manager {
-        // bookworm's own rustc is 1.63; rustc-web is the one that its browsers are built with.
-        PackageManager::Apt if bookworm => {
-            vec![
-                "rustc-web",
-                "cargo-web",
-                "gcc",
-                "libc6-dev",
-                "pkg-config",
-                "libcap-ng-dev",
-                "libseccomp-dev",
-                "ca-certificates",
-            ]
-        }
         PackageManager::Apt => {
-            vec![
-                "rustc",
-                "cargo",
-                "gcc",
-                "libc6-dev",
-                "pkg-config",
-                "libcap-ng-dev",
-                "libseccomp-dev",
-                "ca-certificates",
-            ]
+            // bookworm's own rustc is 1.63; rustc-web is the one that its browsers are built with.
+            let rust = if is_bookworm(release) { ["rustc-web", "cargo-web"] } else { ["rustc", "cargo"] };
+            let others = ["gcc", "libc6-dev", "pkg-config", "libcap-ng-dev", "libseccomp-dev", "ca-certificates"];
+            rust.into_iter().chain(others).collect()
         }
-        PackageManager::Dnf | PackageManager::Yum => {
+        PackageManager::Dnf | PackageManager::Yum | PackageManager::Zypper => {
             vec!["rust", "cargo", "gcc", "libcap-ng-devel", "libseccomp-devel"]
         }
-        PackageManager::Zypper => vec!["rust", "cargo", "gcc", "libcap-ng-devel", "libseccomp-devel"],
         PackageManager::Pacman => vec!["rust", "gcc", "libcap-ng", "libseccomp"],
         PackageManager::Emerge => vec!["dev-lang/rust-bin", "sys-libs/libcap-ng", "sys-libs/libseccomp"],
         // A shell with them: what follows is run in it.
