@@ -10,6 +10,7 @@ use crate::process::{how_it_ended, kill_group, prepare, stderr_log};
 use crate::system;
 use folders::{clean_up, lay_out, search_path, sweep};
 use model::sync::locked;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
@@ -149,21 +150,31 @@ impl Instance {
     }
 
     /// A command of `ctr` that talks to this instance.
-    pub fn command<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S]) -> Command {
+    fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
         let mut command = Command::new(self.settings.containerd.with_file_name("ctr"));
         command.arg("--address").arg(self.run.join("sock")).args(["--namespace", &self.name]).args(arguments);
         command.env("PATH", search_path(&self.run, &self.settings.programs));
         command
     }
 
+    /// Starts a command of `ctr` with `input` on its standard input.
+    ///
+    /// # Errors
+    /// A skip where there is no `ctr`, an error where it cannot be started.
+    pub fn attach<S: AsRef<OsStr>>(&self, arguments: &[S], input: &[u8]) -> Result<Attached, Stop> {
+        Attached::start(&mut self.command(arguments), input).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => Stop::skip(format!("the environment has no ctr beside its containerd: {e}")),
+            _ => Stop::error(format!("starting ctr: {e}")),
+        })
+    }
+
     /// Runs a command of `ctr` to its end.
     ///
     /// # Errors
     /// When it cannot be started or outlives the deadline; its own failure is an exit code.
-    pub fn ctr<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S], deadline: Duration) -> Result<Finished, Stop> {
+    pub fn ctr<S: AsRef<OsStr>>(&self, arguments: &[S], deadline: Duration) -> Result<Finished, Stop> {
         let words: Vec<String> = arguments.iter().map(|a| a.as_ref().to_string_lossy().into_owned()).collect();
-        let mut attached = Attached::start(&mut self.command(arguments), &[])
-            .map_err(|e| Stop::skip(format!("the environment has no ctr beside its containerd: {e}")))?;
+        let mut attached = self.attach(arguments, &[])?;
         attached.wait(deadline).ok_or_else(|| match self.ended() {
             Some(_) => self.crash(),
             None => Stop::error(format!("ctr {} did not end within {} s", words.join(" "), deadline.as_secs())),
