@@ -148,5 +148,4 @@ fn took_effect(root: &Root, merged: &Merged, settings: &[Setting]) -> Result<(),
 }
 
 #[cfg(test)]
-#[path = "kata/tests.rs"]
 pub(crate) mod tests;
