@@ -138,6 +138,15 @@ pub trait Daemon {
     fn log(&self) -> String;
     /// Waits until it has ended; `None` if it outlives `deadline`.
     fn wait(&mut self, deadline: Duration) -> Option<String>;
+    /// The last lines of its log, for a message.
+    fn last_lines(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        match lines.len() {
+            0 => "it printed nothing".to_owned(),
+            count => lines[count.saturating_sub(8)..].join(" | "),
+        }
+    }
 }
 
 /// A running guest, seen from its host.
