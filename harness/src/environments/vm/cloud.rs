@@ -23,7 +23,7 @@ use super::outer::OuterError;
 use super::pinned::Pinned;
 use super::tiny::{Extras, FREE_FD, Tiny, TinyError};
 use images::base::qcow2::{self, Qcow2Error};
-use images::base::{Archive, Base, Task};
+use images::base::{Archive, Base, BaseError, Task};
 use images::external_file::{Checksum, ExternalFile, ExternalFileError};
 use model::arch::Arch;
 use model::database::Database;
@@ -187,12 +187,12 @@ impl Base for CloudImage {
         self.checksum.to_string()
     }
 
-    fn read(&self, task: &Task<'_>) -> Result<Archive, String> {
-        self.archive(task).map_err(|e| error_chain(&e))
+    fn read(&self, task: &Task<'_>) -> Result<Archive, BaseError> {
+        self.archive(task).map_err(BaseError::new)
     }
 
-    fn accept(&self, tree: &Path) -> Result<(), String> {
-        self.is_wanted(tree).map_err(|e| error_chain(&e))
+    fn accept(&self, tree: &Path) -> Result<(), BaseError> {
+        self.is_wanted(tree).map_err(BaseError::new)
     }
 }
 
@@ -338,7 +338,7 @@ mod tests {
         let tree = tempfile::tempdir().unwrap();
         std::fs::create_dir(tree.path().join("etc")).unwrap();
         std::fs::write(tree.path().join("etc/os-release"), os_release).unwrap();
-        image(target).accept(tree.path())
+        image(target).accept(tree.path()).map_err(|e| e.to_string())
     }
 
     #[test]
