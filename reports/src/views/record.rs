@@ -102,7 +102,7 @@ fn entry(matrix: &Matrix, cell: &CellReport, profile: &str, old: Option<&Verifie
 fn capability_of(judgement: &Judgement) -> VerifiedCapability {
     let causes: Vec<String> = match judgement.verdict {
         Verdict::Unsupported | Verdict::Partial => {
-            judgement.causes.iter().map(|c| format!("{}: {} ({})", c.component, c.message, c.test)).collect()
+            judgement.causes.iter().map(|c| c.component.cause(&format!("{} ({})", c.message, c.test))).collect()
         }
         Verdict::Untested => judgement.reasons.iter().map(Reason::to_string).collect(),
         Verdict::Supported | Verdict::Offered | Verdict::NotApplicable | Verdict::Inconclusive => Vec::new(),
