@@ -305,10 +305,7 @@ fn harmless(message: &str) -> String {
 /// What a system says it is.
 fn named(found: &Detection) -> String {
     let targets: Vec<String> = found.releases.iter().map(ToString::to_string).collect();
-    let name = found.name.clone().unwrap_or_else(|| {
-        let version = found.version_id.as_deref().or(found.codename.as_deref());
-        format!("{} {}", found.id, version.unwrap_or("of no version"))
-    });
+    let name = found.pretty_name();
     match (found.by, targets.as_slice()) {
         (Some(FoundBy::Id), [_, ..]) => format!("{} ({})", harmless(&name), targets.join(" or ")),
         _ => format!("{} (ID={})", harmless(&name), harmless(&found.id)),
