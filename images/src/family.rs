@@ -1,6 +1,6 @@
 //! What differs from one family of distros to the next: how packages are named, fetched, installed and listed.
 //!
-//! A family is one file below this folder and one entry of [`ALL`]; nothing else in this crate knows a package manager.
+//! A family is one folder below this one and one entry of [`ALL`]; nothing else in this crate knows a package manager.
 
 mod apt;
 pub(crate) mod credentials;

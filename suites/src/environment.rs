@@ -168,7 +168,7 @@ pub trait Machine {
     fn boot_time(&self) -> Duration;
     /// Whether KVM runs it.
     fn has_kvm(&self) -> bool;
-    /// Whether its processor is emulated, be it by a machine around it.
+    /// Whether it may be slow: its processor is emulated, or it is nested.
     fn is_emulated(&self) -> bool;
     /// How many CPUs it may grow to by its arguments.
     fn max_vcpus(&self) -> u32;
