@@ -41,7 +41,7 @@ pub struct Resolution {
 /// A file that `modules.dep` names and that is not there counts as missing, as does what depends on it.
 ///
 /// # Errors
-/// When `modules.dep` cannot be read.
+/// When `modules.dep`, or another of these files that is there, cannot be read.
 pub fn resolve(tree: &Path, modules_dir: &Path, wanted: &[String]) -> Result<Resolution, ImageError> {
     let index = Index::read(tree, modules_dir).map_err(|f| failed(modules_dir, f))?;
     let mut walk = Walk { index: &index, done: BTreeSet::new(), order: Vec::new(), steps_left: STEPS };
@@ -135,11 +135,15 @@ impl Index {
             let needs = needs.split_whitespace().rev().map(name_of).collect();
             modules.insert(name_of(path), (file(path)?, needs));
         }
-        // Kernels without built-in modules or soft dependencies may lack these.
-        let builtin = read("modules.builtin").unwrap_or_default();
-        let soft = read("modules.softdep").unwrap_or_default();
+        // Kernels without built-in modules or soft dependencies may lack these. One that is there and cannot be read is
+        // no lack of the kernel's.
+        let optional = |name: &str| match read(name) {
+            Err(error) if error.is_unreadable() => Err(cannot(error)),
+            text => Ok(text.unwrap_or_default()),
+        };
+        let (builtin, soft) = (optional("modules.builtin")?, optional("modules.softdep")?);
         let mut aliases: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for line in read("modules.alias").unwrap_or_default().lines() {
+        for line in optional("modules.alias")?.lines() {
             let mut words = line.split_whitespace();
             // Patterns are for devices; a soft dependency names exactly.
             if let (Some("alias"), Some(alias), Some(module)) = (words.next(), words.next(), words.next())
