@@ -8,18 +8,19 @@
 //! initrd onto the disk that a machine gets its agent from.
 //! A Go runtime and a Rust one run beside each other, under containerd's names `io.containerd.kata.v2` and
 //! `io.containerd.kata-rs.v2`.
-//! Components that were brought along stand in the configuration in place of the distro's, and in the evidence with
-//! their checksums; they turn `supported` into `partial`.
+//! Components that were supplied stand in the configuration in place of the distro's, and as candidates in the evidence
+//! with their checksums; they turn `supported` into `partial`.
 
 use crate::built_in::AGENT;
 use crate::replacement::Replacement;
 use crate::seed::{Content, SeedFile};
 use images::ImageError;
-use images::artifacts::{self, Agent, Artifacts, ArtifactsError, ExternalFile, OpenedFile};
+use images::artifacts::{self, Agent, Artifacts, ArtifactsError, OpenedFile};
 use images::boot::{kernel, modules};
+use images::external_file::ExternalFile;
 use model::profile::{Profile, Runtime};
 use model::release::Release;
-use reports::matrix::SUBSTITUTE;
+use reports::matrix::CANDIDATE;
 use std::iter;
 use std::path::Path;
 use std::ptr;
@@ -187,16 +188,16 @@ impl Supplied {
 
     /// What the evidence says of every cell with replaced components, by name.
     pub fn replacement_evidence(&self) -> impl Iterator<Item = (String, String)> {
-        self.replacements.iter().map(|(one, evidence)| (format!("{SUBSTITUTE}{}", one.name), evidence.clone()))
+        self.replacements.iter().map(|(one, evidence)| (format!("{CANDIDATE}{}", one.name), evidence.clone()))
     }
 
     /// Claims the replacements, and gives their files.
     pub fn claim_replacements(&self, claims: &mut Claims, folder: &Path) -> Vec<SeedFile> {
         let mut files = Vec::new();
         for (replacement, _) in &self.replacements {
-            let name = format!("brought/{}", replacement.name);
+            let name = format!("candidate/{}", replacement.name);
             let path = folder.join(&name).to_string_lossy().into_owned();
-            claims.brought.insert(replacement.name.to_owned(), path);
+            claims.candidates.insert(replacement.name.to_owned(), path);
             files.push(SeedFile { name, content: Content::File(replacement.path.clone()) });
         }
         files
@@ -352,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_brought_along_takes_the_place_of_the_releases_own() {
+    fn a_candidate_takes_the_place_of_the_releases_own() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("my-virtiofsd");
         fs::write(&path, "daemon").unwrap();
@@ -369,19 +370,19 @@ mod tests {
             initramfs: String::new(),
             modules: BTreeMap::new(),
             kata: Vec::new(),
-            brought: BTreeMap::new(),
+            candidates: BTreeMap::new(),
         };
         let files = supplied.claim_replacements(&mut claims, Path::new("/agent"));
-        assert_eq!(files.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["brought/virtiofsd"]);
+        assert_eq!(files.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["candidate/virtiofsd"]);
         let daemon = |release: &Release| release.filesystem(Share::VirtioFs).unwrap().path.clone().unwrap();
-        assert_eq!(daemon(&claims.in_use()), "/agent/brought/virtiofsd");
+        assert_eq!(daemon(&claims.in_use()), "/agent/candidate/virtiofsd");
         assert_eq!(
             daemon(&claims.release),
             "/usr/lib/qemu/virtiofsd",
             "the packages' tests are about the distro's own"
         );
-        assert_eq!(claims.in_use().qemu().unwrap().path, qemu, "what was not brought is the release's");
+        assert_eq!(claims.in_use().qemu().unwrap().path, qemu, "what no candidate replaces is the release's");
         let evidence: Vec<(String, String)> = supplied.replacement_evidence().collect();
-        assert_eq!(evidence, [("brought-virtiofsd".to_owned(), "my-virtiofsd (sha256 f77b12a53ece5f6b)".to_owned())]);
+        assert_eq!(evidence, [("candidate-virtiofsd".to_owned(), "my-virtiofsd (sha256 f77b12a53ece5f6b)".to_owned())]);
     }
 }

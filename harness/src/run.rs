@@ -18,7 +18,7 @@ use agent::launch::compose::normalised;
 use agent::launch::provided::Provided;
 use anyhow::Context as _;
 use bollard::Docker;
-use images::artifacts::ExternalFile;
+use images::external_file::ExternalFile;
 use model::diagnostic::error_chain;
 use model::profile::Profile;
 use model::release::Release;

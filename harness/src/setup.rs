@@ -253,7 +253,7 @@ pub fn boot_files(
         initramfs: folder.join("initramfs").to_string_lossy().into_owned(),
         modules: sets,
         kata: Vec::new(),
-        brought: BTreeMap::new(),
+        candidates: BTreeMap::new(),
     };
     Ok((claims, initramfs))
 }

@@ -7,11 +7,12 @@
 mod command;
 
 use command::{end, kata_qualify, results, wait_for};
+use model::sync::locked;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 /// Long enough to bootstrap an image first.
@@ -76,7 +77,7 @@ struct Running {
 
 impl Running {
     fn start(dir: &Path) -> Running {
-        let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = locked(&ONE);
         let mut child = kata_qualify(dir)
             .args(["run", "debian:13", "--profile", "go-3.29", "--test", "virtio_fs::", "--jobs", "1", "--out", "out"])
             .stdout(Stdio::piped())

@@ -12,11 +12,12 @@ use harness::seed::{Content, SeedFile};
 use images::{Disk, Options, prepare_disk};
 use model::arch::Arch;
 use model::database::Database;
+use model::sync::locked;
 use protocol::message::EnvironmentRequest;
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// The tests count processes by their disk, which they share.
@@ -30,7 +31,7 @@ struct Ready {
 }
 
 fn ready() -> Ready {
-    let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let turn = locked(&ONE_AT_A_TIME);
     let options = Options::new(cache());
     let database = Database::embedded();
     let release = database.record("debian").unwrap().release("13", Arch::X86_64).unwrap();

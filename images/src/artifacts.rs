@@ -18,10 +18,9 @@ mod version;
 
 pub use self::folder::OpenedFile;
 pub use self::guest::{Agent, guest_initrd};
-pub use crate::external_file::ExternalFile;
 
 use crate::digest;
-use crate::external_file::ExternalFileError;
+use crate::external_file::{ExternalFile, ExternalFileError};
 use folder::Folder;
 use model::profile::{Beyond, Profile, Runtime};
 use root::MAX_CONFIGURATION;

@@ -7,4 +7,4 @@ pub mod cloud;
 pub(crate) mod oci;
 pub mod qcow2;
 
-pub use cloud::{Archive, Base, Task};
+pub use cloud::{Archive, Base, BaseError, Task};

@@ -12,12 +12,11 @@
 //! ```
 //!
 //! Nothing in a cache is used that another user could have put there: see [`trust`].
-//! An image is on the disk before it has its name, so that a power cut leaves none by half.
-//! An image that cannot be read counts as missing: it is made again, and is the first to be removed.
 //!
 //! # What is safe to rely on
 //!
-//! An image is on the disk before it has its name: the tree, its manifest and their folders are synchronised first.
+//! An image is on the disk before it has its name, so that a power cut leaves none by half: the tree, its manifest and
+//! their folders are synchronised first.
 //! An image whose manifest cannot be read all the same, because it was damaged or another version wrote it, counts as
 //! none: whoever wants it makes it again, and it is the first to be removed.
 //! A cell holds the images that it is made of by shared locks; the lock file's time is the image's last use.

@@ -1,5 +1,6 @@
 //! What can go wrong between a release and its image, by phase and cause.
 
+use crate::base::BaseError;
 use crate::progress::Phase;
 use model::arch::Arch;
 use model::package_manager::PackageManager;
@@ -163,11 +164,8 @@ pub enum Cause {
         reason: String,
     },
     /// A base that the caller gave cannot be read, or is not what it should be.
-    #[error("the cloud image: {detail}")]
-    BadBase {
-        /// What is wrong with it.
-        detail: String,
-    },
+    #[error("the cloud image: {0}")]
+    BadBase(BaseError),
     /// An entry of a root filesystem's archive is refused.
     #[error("the archive's entry {entry}: {reason}")]
     BadArchive {

@@ -22,7 +22,7 @@ pub mod base; // the base tree: an OCI image, a cloud image; bootstrapping is th
 pub mod cache; // images on disk: found, locked, removed
 mod digest; // hashes and keys
 pub mod external_file; // a file by its path or address, with its checksum
-mod family; // what differs between package managers: one file for each
+mod family; // what differs between package managers: one folder for each
 
 // What is made of a tree.
 pub mod artifacts; // Kata's own files, and a guest's initrd with its agent

@@ -292,6 +292,7 @@ fn source_of(family: &dyn Family, release: &Release, options: &Options) -> Sourc
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::{Archive, BaseError, Task};
     use crate::fixtures::release;
 
     #[test]
@@ -317,10 +318,10 @@ mod tests {
             fn identity(&self) -> String {
                 self.0.to_owned()
             }
-            fn read(&self, _: &crate::base::Task<'_>) -> Result<crate::base::Archive, String> {
-                Err(String::new())
+            fn read(&self, _: &Task<'_>) -> Result<Archive, BaseError> {
+                Err(BaseError::new(std::io::Error::other("it is not to be read")))
             }
-            fn accept(&self, _: &Path) -> Result<(), String> {
+            fn accept(&self, _: &Path) -> Result<(), BaseError> {
                 Ok(())
             }
         }

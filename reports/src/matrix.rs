@@ -2,7 +2,7 @@
 
 use crate::journal::{CellFacts, CellId, Journal, Phase};
 use crate::run::{Cell, CellFailure, Ending, Instance, Launch, Run, fold};
-use crate::verdict::{Evidence, Judgement, Requirements, Standing, Substitute, agreement, judge, test_set};
+use crate::verdict::{Candidate, Evidence, Judgement, Requirements, Standing, agreement, judge, test_set};
 use jiff::Timestamp;
 use model::environment::Environment;
 use model::profile::Profile;
@@ -12,8 +12,10 @@ use suites::capability::Capability;
 use suites::catalogue::Test;
 use suites::outcome::{Component, Outcome};
 
-/// How the facts of a component begin that took the place of the distro's own: `brought-virtiofsd`.
-pub const SUBSTITUTE: &str = "brought-";
+/// How the fact of a component begins that took the place of the distro's own: `candidate-virtiofsd`.
+pub const CANDIDATE: &str = "candidate-";
+/// The same in older journals: what it is about must not become `supported`.
+const CANDIDATE_BEFORE: &str = "brought-";
 
 /// Profile → capability → what is said of it.
 pub type Judgements = BTreeMap<String, BTreeMap<Capability, Judgement>>;
@@ -221,11 +223,14 @@ fn repeated(cell: &Cell, profile: &str) -> BTreeSet<String> {
 }
 
 /// What took the place of the distro's own components, as the harness puts it into the facts.
-fn substitutes(facts: &CellFacts) -> Vec<Substitute> {
-    let named = facts.environment.iter().filter_map(|(key, what)| Some((key.strip_prefix(SUBSTITUTE)?, what)));
+fn candidates(facts: &CellFacts) -> Vec<Candidate> {
+    let named = facts.environment.iter().filter_map(|(key, what)| {
+        let name = key.strip_prefix(CANDIDATE).or_else(|| key.strip_prefix(CANDIDATE_BEFORE))?;
+        Some((name, what))
+    });
     // A name that nobody knows counts against as much as any.
     let of = |name| Component::of_name(name).unwrap_or(Component::Qemu);
-    named.map(|(name, what)| Substitute { component: of(name), what: what.clone() }).collect()
+    named.map(|(name, what)| Candidate { component: of(name), what: what.clone() }).collect()
 }
 
 /// What a cell knows under one profile.
@@ -246,6 +251,31 @@ fn evidence(environment: Environment, cell: &Cell, profile: &str) -> Evidence {
         error: cell.errors.first().map(CellFailure::to_string),
         basis: cell.facts.as_ref().map(|f| f.basis),
         environment: Some(environment),
-        substitutes: cell.facts.iter().flat_map(substitutes).collect(),
+        candidates: cell.facts.iter().flat_map(candidates).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matrix;
+    use crate::journal::Event;
+    use crate::sample::{BOOT, Maker, catalogue, cell, facts, profiles};
+    use model::verified::{Basis, Verdict};
+    use suites::capability::Capability;
+    use suites::outcome::Outcome;
+
+    #[test]
+    fn a_candidate_counts_in_a_journal_and_in_an_older_one() {
+        for fact in ["candidate-qemu", "brought-qemu"] {
+            let mut facts = facts(Basis::Hardware);
+            facts.environment.insert(fact.to_owned(), "mine (sha256 0123)".to_owned());
+            let mut maker = Maker::default();
+            maker.start(&["go-3.29"], &["13"]);
+            maker.push(Event::CellFacts { cell: cell("13"), facts });
+            maker.done("13", &["go-3.29"], BOOT, Outcome::Pass);
+            let matrix = matrix(&maker.journal, &catalogue(), &profiles());
+            let judgement = matrix.cells[0].judgement("go-3.29", Capability::VmmBoot).unwrap();
+            assert_eq!(judgement.verdict, Verdict::Partial, "{fact}");
+        }
     }
 }

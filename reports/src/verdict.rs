@@ -123,7 +123,7 @@ pub struct Flaky {
 
 /// A component that took the place of the distro's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Substitute {
+pub struct Candidate {
     /// Whose place it took.
     pub component: Component,
     /// The file's name and checksum, in words.
@@ -142,7 +142,7 @@ pub struct Evidence {
     /// Where the cell was brought up; tests that it cannot show are not part of the cell.
     pub environment: Option<Environment>,
     /// What took the place of the distro's own components.
-    pub substitutes: Vec<Substitute>,
+    pub candidates: Vec<Candidate>,
 }
 
 /// Judges every capability of a cell under the profile that the requirements are of.
@@ -216,13 +216,13 @@ fn judge_one(requirements: &Requirements<'_>, capability: Capability, evidence: 
     } else {
         Verdict::Supported
     };
-    let substitutes = evidence.substitutes.iter().filter(|one| rests_on(capability, one.component));
-    let substitutes: Vec<String> = substitutes.map(|one| format!("{} {}", one.component, one.what)).collect();
-    if matches!(judgement.verdict, Verdict::Supported | Verdict::Offered) && !substitutes.is_empty() {
+    let candidates = evidence.candidates.iter().filter(|one| rests_on(capability, one.component));
+    let candidates: Vec<String> = candidates.map(|one| format!("{} {}", one.component, one.what)).collect();
+    if matches!(judgement.verdict, Verdict::Supported | Verdict::Offered) && !candidates.is_empty() {
         if judgement.verdict == Verdict::Supported {
             judgement.verdict = Verdict::Partial;
         }
-        judgement.workaround = Some(format!("with components brought along: {}", substitutes.join(", ")));
+        judgement.workaround = Some(format!("with candidates: {}", candidates.join(", ")));
     }
     judgement.causes = causes.into_iter().collect();
     judgement.reasons = errors.list().chain(gaps.list()).collect();
@@ -232,8 +232,8 @@ fn judge_one(requirements: &Requirements<'_>, capability: Capability, evidence: 
 /// Whether a capability was shown with a component that took the place of the distro's own.
 ///
 /// When in doubt it was: a distro gets no credit for what it does not ship.
-fn rests_on(capability: Capability, substitute: Component) -> bool {
-    match (capability.area(), substitute) {
+fn rests_on(capability: Capability, candidate: Component) -> bool {
+    match (capability.area(), candidate) {
         (Area::Kata, _) => true,
         (area, Component::Virtiofsd) => area == Area::Fs(Share::VirtioFs),
         // The release's modules do not fit another kernel, so that only Kata's guests get one.

@@ -26,25 +26,25 @@ pub struct Claims {
     /// Kata as it was brought along: at most one for each profile.
     #[serde(default)]
     pub kata: Vec<Kata>,
-    /// Components brought along in the distro's place, by name (`qemu`, `virtiofsd`, `kernel`): their paths in the
-    /// environment.
+    /// Candidates in the place of the distro's own components, by name (`qemu`, `virtiofsd`, `kernel`): their paths in
+    /// the environment.
     #[serde(default)]
-    pub brought: BTreeMap<String, String>,
+    pub candidates: BTreeMap<String, String>,
 }
 
 impl Claims {
-    /// What guests run: the release with what was brought along in the place of the distro's own.
+    /// What guests run: the release with the candidates in the place of the distro's own components.
     ///
     /// A kernel is in use in Kata's guests only, because the modules of all other guests are the release's.
     pub fn in_use(&self) -> Release {
         let mut release = self.release.clone();
-        if let Some(path) = self.brought.get("qemu") {
+        if let Some(path) = self.candidates.get("qemu") {
             for vmm in release.vmms.iter_mut().filter(|vmm| vmm.name == "qemu") {
                 vmm.path.clone_from(path);
                 vmm.packages.clear();
             }
         }
-        if let Some(path) = self.brought.get("virtiofsd") {
+        if let Some(path) = self.candidates.get("virtiofsd") {
             for driver in release.filesystems.iter_mut().filter(|driver| driver.name == Share::VirtioFs.name()) {
                 driver.path = Some(path.clone());
                 driver.packages.clear();

@@ -138,6 +138,15 @@ pub trait Daemon {
     fn log(&self) -> String;
     /// Waits until it has ended; `None` if it outlives `deadline`.
     fn wait(&mut self, deadline: Duration) -> Option<String>;
+    /// The last lines of its log, for a message.
+    fn last_lines(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        match lines.len() {
+            0 => "it printed nothing".to_owned(),
+            count => lines[count.saturating_sub(8)..].join(" | "),
+        }
+    }
 }
 
 /// A running guest, seen from its host.
@@ -159,7 +168,7 @@ pub trait Machine {
     fn boot_time(&self) -> Duration;
     /// Whether KVM runs it.
     fn has_kvm(&self) -> bool;
-    /// Whether its processor is emulated, be it by a machine around it.
+    /// Whether it may be slow: its processor is emulated, or it is nested.
     fn is_emulated(&self) -> bool;
     /// How many CPUs it may grow to by its arguments.
     fn max_vcpus(&self) -> u32;

@@ -2,7 +2,7 @@
 //!
 //! A property is an ordinary function in the module of its theme, listed in that module's `ROWS`.
 //! Most run inside the guest on a [`Site`]; those between host and guest run in the environment on a [`Pair`].
-//! Each also runs natively, as the control: what fails there says nothing about a distro.
+//! The former also run natively, as the control: what fails there says nothing about a distro.
 
 mod attributes;
 mod concurrency;

@@ -3,6 +3,7 @@
 mod boot;
 mod daemon;
 mod gates;
+mod guest_files;
 mod guests;
 mod hotplug;
 mod image;

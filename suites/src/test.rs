@@ -2,10 +2,8 @@
 //!
 //! # Where a body runs
 //!
-//! A body runs in one of six places: in the environment; in the environment with a shared guest (`Machine`); inside a
-//! guest without a share (`Inside`); inside the guest on its share (`Guest`); in the environment while the guest acts
-//! on the other side of the share (`Pair`); in the environment with a runtime for containers (`Runc`, `Kata`).
-//! A body that ends guests, or plugs devices into them, boots its own.
+//! [`Place`] lists the places. A body that is given a guest shares it with other tests; one that ends guests, or plugs
+//! devices into them, boots its own.
 //! What a process cannot take back, a body inside a guest does in a process of its own (`child`).
 //!
 //! # Blocked
@@ -45,11 +43,11 @@ pub enum Place {
     Vcpu,
     /// In the environment, booting guests of its own (it may kill them).
     OwnGuest,
-    /// In the environment, asking a shared guest or its VMM.
+    /// With a shared guest without a share: in the environment, asking it or its VMM, or inside it ([`Body::Inside`]).
     Machine,
-    /// Inside a shared guest.
+    /// Inside a shared guest, on its share.
     Guest,
-    /// In the environment, talking to a shared guest: host and guest both act.
+    /// On both sides of a shared guest's share: host and guest act.
     Pair,
     /// In the environment, running containers under runc: the control of [`Place::Kata`].
     Runc,
@@ -250,9 +248,9 @@ pub enum Body {
     Machine(fn(&mut dyn Machine) -> Check),
     /// Runs inside a shared guest without a share.
     Inside(fn() -> Check),
-    /// Runs inside the guest.
+    /// Runs inside the guest, on its share.
     Guest(GuestBody),
-    /// Runs inside the guest, which is given the names of what fails natively.
+    /// Runs inside the guest, on its share, and is given the names of what fails natively.
     BesideNative(GuestBody),
     /// Runs on both sides of a share.
     Pair(PairBody),

@@ -3,6 +3,7 @@
 // The words.
 pub mod arch; // architectures by Kata's names, and what distros call them
 pub mod capability; // capabilities, the columns of the matrix: the one table of them
+pub mod component; // the parts of a distro that a failure blames
 pub mod environment; // where a release is brought up: container, virtual machine, host
 pub mod kata_version; // versions of Kata, in their order
 pub mod package; // names and versions of packages, checked where they are made

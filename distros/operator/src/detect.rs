@@ -38,6 +38,16 @@ pub struct Detection {
     pub fit: Option<Fit>,
 }
 
+impl Detection {
+    /// What the system calls itself before people, in its own words: its `PRETTY_NAME`, else its id and version.
+    pub fn pretty_name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| {
+            let version = self.version_id.as_deref().or(self.codename.as_deref());
+            format!("{} {}", self.id, version.unwrap_or("of no version"))
+        })
+    }
+}
+
 /// How a record was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,11 +1,10 @@
 //! Containers under the distro's containerd: what the container tests are given.
 //!
 //! [`Engine`] runs a containerd of its own beside whatever else runs, drives it by the distro's own `ctr`, and removes
-//! everything again. `ctr` and not the gRPC API: it comes with every containerd, weighs nothing in the agent, and what
-//! it was told stands in a report as a command that a maintainer can repeat.
+//! everything again. `ctr` and not the gRPC API: it comes with every containerd from 1.4 to 2.3, weighs nothing in the
+//! agent, and what it was told stands in a report as a command that a maintainer can repeat.
 //!
 //! containerd is started with its own configuration, root, state, socket and namespace; CRI and NRI are off.
-//! `ctr` comes with every containerd from 1.4 to 2.1.
 //! Containers are described by OCI specifications of ours (`ctr run --config`), which can say what `ctr`'s options
 //! cannot: groups, limits on processes, CRI's annotations.
 //! The agent's own binary is the only program in them, as the probe; the image that is imported is made of it, and one

@@ -78,7 +78,7 @@ type SharedGuest = Arc<Mutex<Option<RunningGuest>>>;
 struct Agent {
     home: Home,
     launcher: Launcher,
-    guests: Arc<Mutex<BTreeMap<u64, SharedGuest>>>,
+    guests: Mutex<BTreeMap<u64, SharedGuest>>,
     controls: Controls,
     containers: Arc<Engine>,
     pjdfstest: Mutex<Option<Result<Vec<u8>, Stop>>>,
@@ -91,7 +91,7 @@ impl Agent {
         Agent {
             launcher: Launcher::new(home.clone()),
             home,
-            guests: Arc::default(),
+            guests: Mutex::default(),
             controls: Controls::default(),
             containers: Arc::default(),
             pjdfstest: Mutex::default(),

@@ -79,7 +79,7 @@ impl Bench {
             initramfs: String::new(),
             modules: BTreeMap::new(),
             kata: Vec::new(),
-            brought: BTreeMap::new(),
+            candidates: BTreeMap::new(),
         };
         let profile = Profile::find("go-3.29").unwrap().clone();
         Bench { settings, claims, profile, engine: Engine::default(), folder }

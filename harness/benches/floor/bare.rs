@@ -6,14 +6,14 @@ use anyhow::Context as _;
 use harness::environments::container::{LOCK_LABEL, RUN_LABEL};
 use harness::seed::Content;
 use harness::sweep::RunLock;
-use model::sync::locked;
+use model::sync::{locked, unlocked};
 use protocol::client::Client;
 use protocol::message::{EnvironmentReply, EnvironmentRequest, Launched};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use suites::environment::Claims;
 
@@ -75,7 +75,7 @@ pub(crate) fn run(files: &(Claims, Content), work: &Work, jobs: usize, locks: &P
     drop(script);
     let seconds = began.elapsed().as_secs_f64();
     result?;
-    let Done { launched, outcomes } = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let Done { launched, outcomes } = unlocked(done);
     let phases = format!("container {up:.1}, tests {:.1}, removal {:.1}", tested - up, seconds - tested);
     Ok(Floor { seconds, phases, launched, outcomes })
 }

@@ -2,14 +2,14 @@
 
 use crate::frame::{self, Decoder};
 use crate::message::{self, EncodeError, Message, Numbered, VERSION};
-use model::sync::locked;
+use model::sync::{locked, waited};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 /// Why no reply came.
@@ -144,7 +144,7 @@ impl<R: DeserializeOwned + Send + 'static> Client<R> {
                 return Ok(found);
             }
             let wait = Duration::from_millis(100).min(end.saturating_duration_since(Instant::now()));
-            state = self.shared.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            state = waited(&self.shared.changed, state, wait);
         }
     }
 }

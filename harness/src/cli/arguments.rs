@@ -120,7 +120,7 @@ pub(super) struct RunArguments {
     /// Write what was verified into the folder verified/ of --records, or of distros/records below the current folder.
     #[arg(long)]
     pub write_back: bool,
-    /// Guests at the same time [default: the number of CPUs].
+    /// Guests at the same time [default: the number of CPUs, at most 7].
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=7))]
     pub jobs: Option<u16>,
     /// How often to retry a failing test in a fresh guest; one that then passes is flaky.

@@ -72,6 +72,14 @@ pub enum ContainerError {
         /// What it said.
         source: Box<testcontainers::TestcontainersError>,
     },
+    /// testcontainers could not remove a container.
+    #[error("removing container {id}: {source}")]
+    Remove {
+        /// The container's id.
+        id: String,
+        /// What it said.
+        source: Box<testcontainers::TestcontainersError>,
+    },
     /// The agent did not come up.
     #[error(transparent)]
     Agent(#[from] LineError),
@@ -232,11 +240,19 @@ impl Container {
     /// Stops and removes the container and its volume.
     pub async fn remove(self) -> Result<(), ContainerError> {
         let Container { container, docker, volume, line, .. } = self;
-        let image = container.id().to_owned();
+        let id = container.id().to_owned();
         drop(line);
-        container.rm().await.map_err(|source| ContainerError::Start { image, source: Box::new(source) })?;
+        container.rm().await.map_err(|source| ContainerError::Remove { id, source: Box::new(source) })?;
         remove_volume(&docker, &volume).await;
         Ok(())
+    }
+
+    /// Keeps the container and its volume so that people can look into them; `kata-qualify clean` removes them.
+    pub async fn keep(self) {
+        // Otherwise it would end with the line. If the agent does not answer any more, there is nothing to keep.
+        let _ = self.line.ask(EnvironmentRequest::Stay, Duration::from_secs(10)).await;
+        // testcontainers removes a container when its value is dropped.
+        std::mem::forget(self.container);
     }
 }
 
@@ -264,14 +280,4 @@ async fn remove_volume(docker: &Docker, volume: &str) {
 
 fn docker_error(doing: &'static str) -> impl Fn(bollard::errors::Error) -> ContainerError {
     move |source| ContainerError::Docker { doing, source }
-}
-
-impl Container {
-    /// Keeps the container and its volume so that people can look into them; `kata-qualify clean` removes them.
-    pub async fn keep(self) {
-        // Otherwise it would end with the line. If the agent does not answer any more, there is nothing to keep.
-        let _ = self.line.ask(EnvironmentRequest::Stay, Duration::from_secs(10)).await;
-        // testcontainers removes a container when its value is dropped.
-        std::mem::forget(self.container);
-    }
 }

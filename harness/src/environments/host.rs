@@ -189,11 +189,7 @@ pub struct InstalledRelease {
 /// When no record fits, or two releases fit and nothing tells which it is.
 pub fn release(root: &Root, database: &Database, arch: Arch) -> Result<InstalledRelease, UnknownRelease> {
     let found = detect(root, database)?;
-    let name = found.name.clone().unwrap_or_else(|| {
-        let version = found.version_id.as_deref().or(found.codename.as_deref());
-        format!("{} {}", found.id, version.unwrap_or("of no version"))
-    });
-    let name = printable(&name);
+    let name = printable(&found.pretty_name());
     match (found.releases.as_slice(), &found.distro) {
         ([target], _) => match database.record(&target.distro)?.release(&target.version, arch) {
             Ok(release) => {

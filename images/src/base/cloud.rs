@@ -25,6 +25,8 @@ use super::archive;
 use crate::error::{Cause, Context, Failure};
 use crate::progress::Phase;
 use crate::runner::Runner;
+use model::diagnostic::error_chain;
+use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -39,15 +41,34 @@ pub trait Base: fmt::Debug + Send + Sync {
     /// Fetches and reads it; everything that this needs is in `task.folder`, which is removed afterwards.
     ///
     /// # Errors
-    /// What failed, in words that fit after "read the base".
-    fn read(&self, task: &Task<'_>) -> Result<Archive, String>;
+    /// What failed.
+    fn read(&self, task: &Task<'_>) -> Result<Archive, BaseError>;
 
     /// Whether a tree is of the release that is wanted.
     ///
     /// # Errors
     /// What it is instead.
-    fn accept(&self, tree: &Path) -> Result<(), String>;
+    fn accept(&self, tree: &Path) -> Result<(), BaseError>;
 }
+
+/// Why a [`Base`] cannot be used: an error of the caller's, whose kinds this crate does not know.
+#[derive(Debug)]
+pub struct BaseError(Box<dyn Error + Send + Sync>);
+
+impl BaseError {
+    /// Takes the caller's error.
+    pub fn new(error: impl Error + Send + Sync + 'static) -> BaseError {
+        BaseError(Box::new(error))
+    }
+}
+
+impl fmt::Display for BaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&error_chain(&*self.0))
+    }
+}
+
+impl Error for BaseError {}
 
 /// What reading a base gets.
 pub struct Task<'a> {
@@ -80,7 +101,7 @@ pub(crate) fn read(runner: &Runner<'_>, base: &dyn Base, workshop: &Path, tree: 
     let read = base.read(&task);
     // A reader that was stopped fails with a message of its own, which is not the reason.
     runner.check()?;
-    let bad = |detail| Failure::from(Cause::BadBase { detail });
+    let bad = |error| Failure::from(Cause::BadBase(error));
     let archive = read.map_err(bad)?;
     runner.report(Phase::Read, Some("unpacking"));
     archive::unpack(runner, &archive.tar, tree)?;

@@ -40,7 +40,7 @@ pub struct Resolution {
 /// A file that `modules.dep` names and that is not there counts as missing, as does what depends on it.
 ///
 /// # Errors
-/// When `modules.dep` cannot be read.
+/// When `modules.dep`, or another of these files that is there, cannot be read.
 pub fn resolve(tree: &Path, modules_dir: &Path, wanted: &[String]) -> Result<Resolution, ImageError> {
     let find = || {
         let root = Root::new(tree).map_err(cannot)?;

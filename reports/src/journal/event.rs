@@ -163,7 +163,7 @@ pub enum Event {
         cells: Vec<CellId>,
         /// The test filter, if not all tests were asked for.
         filter: Option<String>,
-        /// Whether candidate packages or another record were laid over: such a run is never written back.
+        /// Whether it was about candidates or another record: such a run is never written back.
         candidate: bool,
         /// Options that the results depend on.
         options: Vec<String>,

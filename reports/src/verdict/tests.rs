@@ -192,7 +192,7 @@ proptest! {
             standings: attempts.iter().enumerate().filter_map(|(i, o)| Some((format!("t{i}"), Standing::of(o)?))).collect(),
             error: broken.then(|| "image: none".to_owned()),
             basis: None,
-            substitutes: Vec::new(),
+            candidates: Vec::new(),
         };
         let passed = |i: usize| {
             let decisive = attempts[i].iter().rfind(|o| matches!(o, Outcome::Pass | Outcome::Fail { .. }));
@@ -225,13 +225,13 @@ fn a_reason_names_a_few_tests_and_counts_the_rest() {
 }
 
 #[test]
-fn what_was_brought_along_makes_the_verdicts_that_rest_on_it_partial_and_no_others() {
+fn candidates_make_the_verdicts_that_rest_on_them_partial_and_no_others() {
     let ids: Vec<String> = suites::catalogue::tests().iter().map(|t| t.id.clone()).collect();
     let pass = [Outcome::Pass];
     let all: Vec<(&str, &[Outcome])> = ids.iter().map(|id| (id.as_str(), &pass[..])).collect();
     let mut evidence = evidence(&all);
     evidence.environment = Some(Environment::Vm);
-    evidence.substitutes = vec![Substitute { component: Virtiofsd, what: "mine (sha256 0123)".to_owned() }];
+    evidence.candidates = vec![Candidate { component: Virtiofsd, what: "mine (sha256 0123)".to_owned() }];
     let profile = Profile::find("go-3.29").unwrap();
     let judged = judge(suites::catalogue::tests(), profile, &evidence);
     assert_eq!(judged[&Capability::KataFs].verdict, Verdict::Partial);
@@ -240,7 +240,7 @@ fn what_was_brought_along_makes_the_verdicts_that_rest_on_it_partial_and_no_othe
     assert_eq!(judged[&Capability::FsVirtioFs].verdict, Verdict::Partial);
     assert_eq!(judged[&Capability::VmmBoot].verdict, Verdict::Supported);
     assert_eq!(judged[&Capability::ContainersRunc].verdict, Verdict::Supported);
-    evidence.substitutes = vec![Substitute { component: Qemu, what: "mine (sha256 4567)".to_owned() }];
+    evidence.candidates = vec![Candidate { component: Qemu, what: "mine (sha256 4567)".to_owned() }];
     let judged = judge(suites::catalogue::tests(), profile, &evidence);
     for (capability, expected) in [
         (Capability::VmmBoot, Verdict::Partial),
@@ -277,10 +277,10 @@ fn what_only_a_list_shows_is_offered_and_never_supported() {
         assert_eq!(judge(Outcome::Pass), best, "{capability}");
         assert_eq!(judge(fail(Qemu, "no such device")), Verdict::Unsupported, "{capability}");
     }
-    // A component that was brought along changes nothing about it, but is named.
+    // A candidate changes nothing about it, but is named.
     let catalogue = vec![test(A, &[Capability::VmmVfio], Qemu, &[], &[])];
     let evidence = Evidence {
-        substitutes: vec![Substitute { component: Qemu, what: "mine (sha256 1)".to_owned() }],
+        candidates: vec![Candidate { component: Qemu, what: "mine (sha256 1)".to_owned() }],
         ..evidence(&[(A, &[Outcome::Pass])])
     };
     let judgement = judge(&catalogue, &go(), &evidence).remove(&Capability::VmmVfio).unwrap();

@@ -76,7 +76,7 @@ fn place(place: Place) -> &'static str {
         Place::OwnGuest => "in the environment, with guests of its own",
         Place::Guest => "inside a guest",
         Place::Pair => "in the environment and inside a guest",
-        Place::Machine => "in the environment, asking a guest or its VMM",
+        Place::Machine => "with a guest that has no share",
         Place::Runc => "in the environment, in containers under runc",
         Place::Kata => "in the environment, in containers under Kata",
     }

@@ -24,7 +24,7 @@ pub struct Withheld {
 /// `old` finds the entry that a new one replaces.
 /// A capability that was inconclusive keeps what the old entry says, or is left out.
 /// A capability that no test exists for is left out; `not-applicable` is written, so that a reader tells it from what nobody looked at.
-/// Runs that are filtered, unfinished, about candidates or with components brought along write nothing, nor do cells in error.
+/// Runs that are filtered, unfinished, or about candidates write nothing, nor do cells in error.
 pub fn verified_entries<'a>(
     matrix: &Matrix,
     old: impl Fn(&CellReport, &str) -> Option<&'a VerifiedEntry>,
@@ -50,9 +50,7 @@ pub fn verified_entries<'a>(
 
 fn withheld_run(matrix: &Matrix) -> Option<String> {
     match (matrix.candidate, &matrix.filter, matrix.ending) {
-        (true, _, _) => {
-            Some("the run was about candidate packages, components brought along or another record".to_owned())
-        }
+        (true, _, _) => Some("the run was about candidates or another record".to_owned()),
         (_, Some(filter), _) => Some(format!("the run was filtered: {filter}")),
         (_, _, Ending::Interrupted) => Some("the run was interrupted".to_owned()),
         (_, _, Ending::Killed) => Some("the run has no end".to_owned()),
@@ -104,7 +102,7 @@ fn entry(matrix: &Matrix, cell: &CellReport, profile: &str, old: Option<&Verifie
 fn capability_of(judgement: &Judgement) -> VerifiedCapability {
     let causes: Vec<String> = match judgement.verdict {
         Verdict::Unsupported | Verdict::Partial => {
-            judgement.causes.iter().map(|c| format!("{}: {} ({})", c.component, c.message, c.test)).collect()
+            judgement.causes.iter().map(|c| c.component.cause(&format!("{} ({})", c.message, c.test))).collect()
         }
         Verdict::Untested => judgement.reasons.iter().map(Reason::to_string).collect(),
         Verdict::Supported | Verdict::Offered | Verdict::NotApplicable | Verdict::Inconclusive => Vec::new(),

@@ -34,8 +34,8 @@ fn the_kernel_inside_is_the_runtimes(containers: &dyn Containers) -> Check {
         Runtime::Kata => {
             ensure!(facts.boot_id != host_boot.trim(), "the boot id inside is the host's: there is no virtual machine");
             let claimed = &containers.claims().kernel;
-            if containers.claims().brought.contains_key("kernel") {
-                containers.note(format!("the guest's kernel, brought along, is {}", facts.kernel));
+            if containers.claims().candidates.contains_key("kernel") {
+                containers.note(format!("the guest's kernel, a candidate, is {}", facts.kernel));
                 return Ok(());
             }
             ensure!(&facts.kernel == claimed, "the guest's kernel is {}, the release's is {claimed}", facts.kernel);

@@ -1,6 +1,7 @@
 //! A guest of the distro's kernel under the distro's QEMU, with the profile's arguments.
 
 use super::BOOTS;
+use super::guest_files::{memory_kib, read};
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
@@ -46,11 +47,7 @@ fn kernel_boots_to_userspace(machine: &mut dyn Machine) -> Check {
 fn guest_has_the_cpus_and_memory_asked_for(machine: &mut dyn Machine) -> Check {
     let asked = machine.profile().qemu.vcpus;
     cpus_work(machine, asked)?;
-    let meminfo = read(machine, "/proc/meminfo")?;
-    let total_kib: u64 = meminfo
-        .lines()
-        .find_map(|l| l.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok())
-        .ok_or_else(|| Stop::fail("/proc/meminfo has no MemTotal"))?;
+    let total_kib = memory_kib(machine)?;
     let asked_mib = total_asked(machine)?;
     let share = total_kib as f64 / 1024.0 / asked_mib as f64;
     ensure!((0.80..=1.0).contains(&share), "{asked_mib} MiB were asked for, the guest sees {} MiB", total_kib / 1024);
@@ -85,11 +82,6 @@ fn guest_console_reaches_the_host(machine: &mut dyn Machine) -> Check {
         std::thread::sleep(Duration::from_millis(20));
     }
     Err(Stop::fail("a line written to /dev/hvc0 did not reach the console socket within 10 s"))
-}
-
-/// A file of the guest's as text.
-pub(super) fn read(machine: &mut dyn Machine, path: &str) -> Result<String, Stop> {
-    machine.ask(Question::Read { path: path.into() })?.text(&format!("reading {path} in the guest"))
 }
 
 /// The guest's memory by QEMU's own account, MiB.

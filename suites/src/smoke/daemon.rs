@@ -33,7 +33,7 @@ fn virtiofsd_accepts_the_profiles_flags(env: &dyn Environment) -> Check {
     let mut daemon = env.start_virtiofsd()?;
     match daemon.wait(Duration::from_secs(1)) {
         None => Ok(()),
-        Some(how) => Err(Stop::fail(format!("virtiofsd ended at once ({how}): {}", last_lines(&daemon.log())))),
+        Some(how) => Err(Stop::fail(format!("virtiofsd ended at once ({how}): {}", daemon.last_lines()))),
     }
 }
 
@@ -48,11 +48,11 @@ fn virtiofsd_prints_what_runtime_rs_waits_for(env: &dyn Environment) -> Check {
             return Ok(());
         }
         if let Some(how) = daemon.wait(Duration::from_millis(50)) {
-            return Err(Stop::fail(format!("virtiofsd ended ({how}): {}", last_lines(&daemon.log()))));
+            return Err(Stop::fail(format!("virtiofsd ended ({how}): {}", daemon.last_lines())));
         }
     }
-    let log = daemon.log();
-    Err(Stop::fail(format!("{RUNTIME_RS_WAITS_FOR:?} did not appear within 10 s; seen: {}", last_lines(&log))))
+    let seen = daemon.last_lines();
+    Err(Stop::fail(format!("{RUNTIME_RS_WAITS_FOR:?} did not appear within 10 s; seen: {seen}")))
 }
 
 /// QEMU takes the profile's virtio-fs arguments and opens the vhost-user conversation with whatever listens.
@@ -61,12 +61,4 @@ fn virtiofsd_prints_what_runtime_rs_waits_for(env: &dyn Environment) -> Check {
 /// does not know the `readonly=` that runtime-rs always passes.
 fn qemu_accepts_the_arguments_of_virtio_fs(env: &dyn Environment) -> Check {
     env.start_qemu_against_a_silent_daemon()
-}
-
-fn last_lines(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
-    if lines.is_empty() {
-        return "it printed nothing".to_owned();
-    }
-    lines[lines.len().saturating_sub(8)..].join(" | ")
 }

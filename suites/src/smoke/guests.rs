@@ -1,7 +1,8 @@
 //! Guests that a test boots and ends itself: how they end, and what only several CPUs or several guests show.
 
 use super::BOOTS;
-use super::boot::{cpus_work, read};
+use super::boot::cpus_work;
+use super::guest_files::read;
 use crate::capability::Capability;
 use crate::check::Check;
 use crate::ensure;

@@ -5,6 +5,7 @@ mod forms;
 pub(super) mod waits;
 
 use super::BOOTS;
+use super::guest_files::{list, memory_kib, read};
 use super::peer::Peer;
 use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
@@ -84,12 +85,12 @@ const FOR_SCSI: &[&str] = &["SCSI_VIRTIO", "BLK_DEV_SD"];
 fn memory_is_hotplugged(env: &dyn Environment) -> Check {
     let mut machine = env.boot()?;
     let machine = machine.as_mut();
-    let before = total_kib(machine)?;
+    let before = memory_kib(machine)?;
     let size = plug_memory(machine)?;
     let wait = Wait::new(machine, ONLINE, "the guest's memory grew by that of a DIMM");
     // The kernel keeps a little of each block for its own tables.
     let has_it =
-        |machine: &mut dyn Machine| total_kib(machine).map(|now| now.saturating_sub(before) * 1024 >= size / 10 * 9);
+        |machine: &mut dyn Machine| memory_kib(machine).map(|now| now.saturating_sub(before) * 1024 >= size / 10 * 9);
     let mut by_us = 0;
     let grown = |machine: &mut dyn Machine| {
         if has_it(machine)? {
@@ -99,7 +100,7 @@ fn memory_is_hotplugged(env: &dyn Environment) -> Check {
         has_it(machine).map(|has| has.then_some(()))
     };
     let progress = |machine: &mut dyn Machine| {
-        let more = total_kib(machine)?.saturating_sub(before);
+        let more = memory_kib(machine)?.saturating_sub(before);
         Ok((more > 0).then(|| format!("the guest has {more} KiB more, of {}", size / 1024)))
     };
     within(env, machine, &wait, FOR_MEMORY, grown, progress)?;
@@ -337,22 +338,6 @@ fn bring_online(machine: &mut dyn Machine, folder: &str, prefix: &str) -> Result
 /// Whether a name is the prefix and a number.
 fn is_numbered(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()))
-}
-
-fn total_kib(machine: &mut dyn Machine) -> Result<u64, Stop> {
-    let meminfo = read(machine, "/proc/meminfo")?;
-    let total = meminfo.lines().find_map(|l| l.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse().ok());
-    total.ok_or_else(|| Stop::fail("/proc/meminfo has no MemTotal"))
-}
-
-pub(super) fn read(machine: &mut dyn Machine, path: &str) -> Result<String, Stop> {
-    machine.ask(Question::Read { path: path.into() })?.text(&format!("reading {path} in the guest"))
-}
-
-/// The names in a folder of the guest's; none where it is not there.
-pub(super) fn list(machine: &mut dyn Machine, folder: &str) -> Result<Vec<String>, Stop> {
-    let answer = machine.ask(Question::List { path: folder.into() })?;
-    Ok(answer.names("").unwrap_or_default())
 }
 
 /// A disk's file, removed when dropped.

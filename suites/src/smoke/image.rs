@@ -10,8 +10,8 @@
 mod layout;
 
 use super::BOOTS;
+use super::guest_files::{list, read};
 use super::hotplug::waits::{Wait, within};
-use super::hotplug::{list, read};
 use crate::capability::Capability;
 use crate::check::{Check, Doing as _, Stop};
 use crate::ensure;

@@ -132,7 +132,7 @@ fn qemu_path(env: &dyn Environment) -> Result<String, Stop> {
     path_of_qemu(&env.claims().release)
 }
 
-/// The VMM that guests run: the record's, or the one that was brought along.
+/// The VMM that guests run: the record's, or a candidate.
 pub(super) fn qemu_in_use(env: &dyn Environment) -> Result<String, Stop> {
     path_of_qemu(&env.claims().in_use())
 }

@@ -3,6 +3,7 @@
 use super::{Flavour, Found, PackageDatabase};
 use model::arch::Arch;
 use model::capability::Capability;
+use model::component::Component;
 use model::package::PackageName;
 use model::profile::{DaemonStyle, Profile};
 use model::release::{FilesystemDriver, Release};
@@ -67,9 +68,12 @@ pub enum Blamed {
 }
 
 impl Blamed {
-    /// Whom a verdict blames: its cause begins with the component, as the harness writes it.
+    /// Whom a verdict's cause blames.
     fn by_cause(cause: &str) -> Blamed {
-        if cause.starts_with("qemu:") { Blamed::Vmm } else { Blamed::Server }
+        match Component::of_cause(cause) {
+            Some(Component::Qemu) => Blamed::Vmm,
+            _ => Blamed::Server,
+        }
     }
 }
 

@@ -6,20 +6,22 @@ use super::capture::Attached;
 use super::settings::Settings;
 use super::{ctr, image, shim};
 use crate::log::Log;
-use crate::process::{how_it_ended, kill_group, prepare};
+use crate::process::{how_it_ended, kill_group, prepare, stderr_log};
 use crate::system;
 use folders::{clean_up, lay_out, search_path, sweep};
 use model::sync::locked;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use suites::check::Stop;
 use suites::containers::{Event, Finished, Runtime};
+use suites::ending::is_crash;
 use suites::outcome::Component;
 
 /// Where the sockets and states of our instances lie: short, because a Unix socket's path has 108 bytes.
@@ -62,6 +64,7 @@ impl Instance {
         }
         let (run, disk) = (Path::new(RUN).join(&name), settings.disk.join(&name));
         let failed = |e: io::Error| Stop::error(format!("making the folders of containerd: {e}"));
+        fs::create_dir_all(&settings.artifacts).map_err(failed)?;
         lay_out(&name, settings, &run, &disk).map_err(failed)?;
         let mut command = Command::new(&settings.containerd);
         command.arg("--config").arg(run.join("config.toml")).arg("--address").arg(run.join("sock"));
@@ -72,10 +75,11 @@ impl Instance {
             clean_up(&name, &disk, 0);
             Stop::blame(Component::Containerd, format!("{} does not start: {e}", settings.containerd.display()))
         })?;
-        fs::create_dir_all(&settings.artifacts).map_err(failed)?;
-        let log =
-            child.stderr.take().map(|stderr| Log::collect(stderr, &settings.artifacts.join(format!("{name}.log"))));
-        let log = log.unwrap_or_else(|| Err(io::Error::other("it has no standard error"))).map_err(failed)?;
+        let log = stderr_log(&mut child, &settings.artifacts.join(format!("{name}.log"))).map_err(|e| {
+            kill_group(&mut child);
+            clean_up(&name, &disk, 0);
+            Stop::error(format!("logging containerd: {e}"))
+        })?;
         let snapshotter = if system::filesystem_of(&disk) == "overlay" { "native" } else { "overlayfs" };
         let mut instance = Instance {
             name,
@@ -102,6 +106,11 @@ impl Instance {
             let finished = self.ctr(&["version"], COMMAND);
             match finished {
                 Ok(finished) if finished.code == 0 => return Ok(finished),
+                // One that is told to end has served before; what does nothing and exits with 0 is no containerd.
+                _ if self.ended().is_some_and(|status| status.success()) => {
+                    let message = format!("containerd ended before it served (exit code 0): {}", self.last_words());
+                    return Err(Stop::blame(Component::Containerd, message));
+                }
                 _ if self.ended().is_some() => return Err(self.crash()),
                 _ if Instant::now() > end => {
                     let log = self.log.last_lines(4);
@@ -141,21 +150,31 @@ impl Instance {
     }
 
     /// A command of `ctr` that talks to this instance.
-    pub fn command<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S]) -> Command {
+    fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
         let mut command = Command::new(self.settings.containerd.with_file_name("ctr"));
         command.arg("--address").arg(self.run.join("sock")).args(["--namespace", &self.name]).args(arguments);
         command.env("PATH", search_path(&self.run, &self.settings.programs));
         command
     }
 
+    /// Starts a command of `ctr` with `input` on its standard input.
+    ///
+    /// # Errors
+    /// A skip where there is no `ctr`, an error where it cannot be started.
+    pub fn attach<S: AsRef<OsStr>>(&self, arguments: &[S], input: &[u8]) -> Result<Attached, Stop> {
+        Attached::start(&mut self.command(arguments), input).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => Stop::skip(format!("the environment has no ctr beside its containerd: {e}")),
+            _ => Stop::error(format!("starting ctr: {e}")),
+        })
+    }
+
     /// Runs a command of `ctr` to its end.
     ///
     /// # Errors
     /// When it cannot be started or outlives the deadline; its own failure is an exit code.
-    pub fn ctr<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S], deadline: Duration) -> Result<Finished, Stop> {
+    pub fn ctr<S: AsRef<OsStr>>(&self, arguments: &[S], deadline: Duration) -> Result<Finished, Stop> {
         let words: Vec<String> = arguments.iter().map(|a| a.as_ref().to_string_lossy().into_owned()).collect();
-        let mut attached = Attached::start(&mut self.command(arguments), &[])
-            .map_err(|e| Stop::skip(format!("the environment has no ctr beside its containerd: {e}")))?;
+        let mut attached = self.attach(arguments, &[])?;
         attached.wait(deadline).ok_or_else(|| match self.ended() {
             Some(_) => self.crash(),
             None => Stop::error(format!("ctr {} did not end within {} s", words.join(" "), deadline.as_secs())),
@@ -243,25 +262,31 @@ impl Instance {
     }
 
     /// How containerd has ended, if it has.
-    pub fn ended(&self) -> Option<std::process::ExitStatus> {
+    pub fn ended(&self) -> Option<ExitStatus> {
         locked(&self.child).try_wait().ok().flatten()
     }
 
     /// What its end means: a crash blames containerd, a kill from outside blames nobody.
     pub fn crash(&self) -> Stop {
-        let Some(status) = self.ended() else { return Stop::error("containerd runs") };
-        let message = format!("containerd ended ({}): {}", how_it_ended(status), self.last_words());
-        match status.signal() {
-            Some(libc::SIGILL | libc::SIGABRT | libc::SIGBUS | libc::SIGFPE | libc::SIGSEGV) | None => {
-                Stop::blame(Component::Containerd, message)
-            }
-            Some(_) => Stop::error(message),
+        match self.ended() {
+            Some(status) => meaning(status, &self.last_words()),
+            None => Stop::error("containerd runs"),
         }
     }
 
     /// containerd's process id; a test that ends it on purpose needs it.
     pub fn pid(&self) -> u32 {
         locked(&self.child).id()
+    }
+}
+
+/// What such an end of containerd's means. It obeys SIGTERM and SIGINT by exiting with 0, as it never does by itself.
+fn meaning(status: ExitStatus, last_words: &str) -> Stop {
+    let message = format!("containerd ended ({}): {last_words}", how_it_ended(status));
+    match (status.code(), status.signal()) {
+        (Some(1..), _) => Stop::blame(Component::Containerd, message),
+        (_, Some(signal)) if is_crash(signal) => Stop::blame(Component::Containerd, message),
+        _ => Stop::error(message),
     }
 }
 
@@ -280,5 +305,25 @@ impl Drop for Instance {
         }
         kill_group(&mut locked(&self.child));
         clean_up(&self.name, &self.disk, self.next.load(Ordering::Relaxed));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_crash_and_a_failure_of_its_own_blame_containerd() {
+        let blamed = |raw: i32| match meaning(ExitStatus::from_raw(raw), "last words") {
+            Stop::Fail { blames, .. } => blames == Some(Component::Containerd),
+            Stop::Error { message } => !message.contains("last words"),
+            other => panic!("{other:?}"),
+        };
+        for crash in [libc::SIGILL, libc::SIGTRAP, libc::SIGABRT, libc::SIGSEGV, libc::SIGSYS, 1 << 8, 2 << 8] {
+            assert!(blamed(crash), "{crash}");
+        }
+        for from_outside in [libc::SIGKILL, libc::SIGTERM, libc::SIGHUP, 0] {
+            assert!(!blamed(from_outside), "{from_outside}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::session::{Pods, Session};
 use super::settings::Settings;
 use crate::body::caught;
 use model::profile::Profile;
-use model::sync::locked;
+use model::sync::{locked, unlocked};
 use root::Root;
 use std::collections::BTreeMap;
 use std::fs;
@@ -140,7 +140,7 @@ impl Engine {
             session.forget_pod();
         }
         drop(session);
-        kept.notes.extend(notes.into_inner().unwrap_or_default());
+        kept.notes.extend(unlocked(notes));
         if instance.ended().is_some() {
             // Whatever the body made of it: containerd's end explains the rest.
             result = Err(instance.crash());

@@ -1,7 +1,8 @@
 //! What the host shows of containers: processes, mounts, control groups, folders; and the removal of all of it.
 
+use crate::process;
 use rustix::mount::{UnmountFlags, unmount};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,17 +23,14 @@ const RUNTIMES_FOLDERS: [&str; 7] = [
 /// The processes whose arguments, program or control group name `id`.
 pub fn processes(id: &str) -> Vec<Process> {
     let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        if pid == std::process::id() {
-            continue;
-        }
-        let argv = arguments(&entry.path());
+    for pid in process::pids().into_iter().filter(|pid| *pid != std::process::id()) {
+        let folder = Path::new("/proc").join(pid.to_string());
+        let argv = arguments(&folder);
         let ours = argv.iter().any(|argument| names(argument, id)) || {
-            names(&fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default(), id)
+            names(&fs::read_to_string(folder.join("cgroup")).unwrap_or_default(), id)
         };
         if ours {
-            let program = fs::read_link(entry.path().join("exe")).unwrap_or_default();
+            let program = fs::read_link(folder.join("exe")).unwrap_or_default();
             found.push(Process { pid, program: program.to_string_lossy().into_owned(), argv });
         }
     }
@@ -141,7 +139,7 @@ pub fn remove(id: &str, more: &[PathBuf]) {
 
 /// SIGKILL by process id; a process that has gone is fine.
 pub fn kill(pid: u32) -> bool {
-    i32::try_from(pid).ok().and_then(Pid::from_raw).is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok())
+    process::signal(pid, Signal::KILL).is_ok()
 }
 
 #[cfg(test)]

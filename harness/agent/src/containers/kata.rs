@@ -84,7 +84,7 @@ fn planned(
     version: KataVersion,
 ) -> Result<Configuration, Stop> {
     let release = claims.in_use();
-    let kernel = claims.brought.get("kernel").unwrap_or(&claims.vmlinuz).clone();
+    let kernel = claims.candidates.get("kernel").unwrap_or(&claims.vmlinuz).clone();
     let guest = Guest::Own { kernel: Some(kernel), initrd: kata.initrd.clone() };
     let mut found = Found::gather(root, &release, &guest)
         .map_err(|e| Stop::error(format!("looking for what Kata {} needs: {e}", kata.version)))?;
@@ -148,5 +148,4 @@ fn took_effect(root: &Root, merged: &Merged, settings: &[Setting]) -> Result<(),
 }
 
 #[cfg(test)]
-#[path = "kata/tests.rs"]
 pub(crate) mod tests;

@@ -66,14 +66,14 @@ impl Session<'_> {
         self.kata().is_some_and(|kata| kata.emulated)
     }
 
-    /// Under Kata the paths that the record names, without those in whose place something was brought along.
+    /// Under Kata the paths that the record names, without those in whose place a candidate is.
     fn record_paths(&self) -> Option<Vec<String>> {
         self.kata()?;
-        let brought = |name: &str| self.claims.brought.contains_key(name);
+        let is_candidate = |name: &str| self.claims.candidates.contains_key(name);
         let release = &self.claims.release;
-        let qemu = release.qemu().map(|vmm| vmm.path.clone()).filter(|_| !brought("qemu"));
+        let qemu = release.qemu().map(|vmm| vmm.path.clone()).filter(|_| !is_candidate("qemu"));
         let virtiofsd = release.filesystem(Share::VirtioFs).and_then(|f| f.path.clone());
-        Some(qemu.into_iter().chain(virtiofsd.filter(|_| !brought("virtiofsd"))).collect())
+        Some(qemu.into_iter().chain(virtiofsd.filter(|_| !is_candidate("virtiofsd"))).collect())
     }
 
     /// The name that containerd knows the runtime by.

@@ -46,8 +46,7 @@ impl ContainerTask {
         arguments: &[String],
         input: &[u8],
     ) -> Result<ContainerTask, Stop> {
-        let attached = Attached::start(&mut instance.command(arguments), input)
-            .map_err(|e| Stop::skip(format!("the environment has no ctr beside its containerd: {e}")))?;
+        let attached = instance.attach(arguments, input)?;
         Ok(ContainerTask {
             instance: Arc::clone(instance),
             runtime,
@@ -191,8 +190,7 @@ impl Task for ContainerTask {
             Some(program) => arguments.push(program),
             None => arguments.extend([PROBE].iter().chain(command)),
         }
-        let mut attached = Attached::start(&mut self.instance.command(&arguments), input)
-            .map_err(|e| Stop::error(format!("starting ctr: {e}")))?;
+        let mut attached = self.instance.attach(&arguments, input)?;
         let deadline = self.instance.patience(self.runtime);
         match attached.wait(deadline) {
             Some(finished) => self.judge(finished),

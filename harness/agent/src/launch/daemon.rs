@@ -92,16 +92,6 @@ impl DaemonProcess {
     pub fn signal(&self, signal: rustix::process::Signal) -> Result<(), Stop> {
         process::signal(self.child.id(), signal).map_err(|e| Stop::error(format!("virtiofsd: {e}")))
     }
-
-    /// Its last words, for a message.
-    pub fn last_lines(&self) -> String {
-        let text = self.log();
-        let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
-        if lines.is_empty() {
-            return "it printed nothing".to_owned();
-        }
-        lines[lines.len().saturating_sub(8)..].join(" | ")
-    }
 }
 
 impl Daemon for DaemonProcess {

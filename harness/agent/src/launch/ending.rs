@@ -115,6 +115,11 @@ impl ProcessEnd {
             ProcessEnd::Code(code) => code == RUST_PANIC,
         }
     }
+
+    /// Whether it did not come to its end by itself: any signal ended it, or a panic.
+    fn is_by_signal_or_panic(self) -> bool {
+        matches!(self, ProcessEnd::Signal(_) | ProcessEnd::Code(RUST_PANIC))
+    }
 }
 
 /// With what a Rust program ends whose main thread panicked.
@@ -142,24 +147,17 @@ pub fn judge(signs: &Signs) -> Option<Ending> {
         {
             Ending::BothCrashed { vmm: *signal, daemon: format!("{end}: {words}") }
         }
-        (_, Ended { end: ProcessEnd::Signal(signal), .. }, _) => Ending::VmmKilled { signal: *signal },
         // A QEMU that gives up after its daemon has crashed, or was killed, is not at fault.
-        (_, Ended { end: ProcessEnd::Code(1..), .. }, Some(Ended { end, words }))
-            if end.is_crash() || matches!(end, ProcessEnd::Signal(_)) =>
-        {
+        (_, Ended { end: ProcessEnd::Code(1..), .. }, Some(Ended { end, words })) if end.is_by_signal_or_panic() => {
             daemon_ended(*end, words)
         }
         (_, Ended { end: ProcessEnd::Code(0), .. }, daemon) => match (&signs.oops, daemon) {
             (Some(line), _) => Ending::Oopsed { line: line.clone() },
             // A guest may well give up when its files are gone.
-            (None, Some(Ended { end, words })) if end.is_crash() || matches!(end, ProcessEnd::Signal(_)) => {
-                daemon_ended(*end, words)
-            }
+            (None, Some(Ended { end, words })) if end.is_by_signal_or_panic() => daemon_ended(*end, words),
             (None, _) => Ending::PoweredOff,
         },
-        (_, Ended { end: ProcessEnd::Code(code), words }, _) => {
-            Ending::VmmExited { code: *code, stderr: words.clone() }
-        }
+        (_, Ended { end, words }, _) => vmm_ended(*end, words),
         (_, _, Some(Ended { end, words })) => daemon_ended(*end, words),
         (_, Stopped, _) => Ending::VmmStopped { state: "its process is in state T".to_owned() },
         (_, _, Some(Stopped)) => Ending::DaemonStopped,
@@ -183,7 +181,7 @@ fn judge_the_living(signs: &Signs) -> Option<Ending> {
     }
 }
 
-/// The ending of a guest whose QEMU was not there any more.
+/// The ending of a guest whose QEMU has ended, by itself or by a signal.
 pub fn vmm_ended(end: ProcessEnd, words: &str) -> Ending {
     match end {
         ProcessEnd::Signal(signal) => Ending::VmmKilled { signal },

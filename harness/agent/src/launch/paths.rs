@@ -100,17 +100,13 @@ impl GuestPaths {
             number: 0,
         }
     }
-
-    /// Removes what only a running guest needs.
-    pub fn remove_sockets(&self) {
-        let _ = fs::remove_dir_all(&self.sockets);
-        let _ = fs::remove_file(&self.disk);
-    }
 }
 
 impl Drop for GuestPaths {
+    /// Removes what only a running guest needs.
     fn drop(&mut self) {
-        self.remove_sockets();
+        let _ = fs::remove_dir_all(&self.sockets);
+        let _ = fs::remove_file(&self.disk);
     }
 }
 

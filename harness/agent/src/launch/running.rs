@@ -308,7 +308,6 @@ impl Drop for RunningGuest {
     fn drop(&mut self) {
         kill_group(&mut self.qemu);
         drop(self.daemon.take());
-        self.paths.remove_sockets();
     }
 }
 

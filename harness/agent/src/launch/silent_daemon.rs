@@ -21,7 +21,6 @@ pub fn against_a_silent_daemon(composed: &Composed, paths: &GuestPaths, deadline
     let mut qemu = qemu_process::start(composed, paths)?;
     let result = spoken_to(&listener, &mut qemu, &paths.dir.join("qemu.log"), deadlines.vhost_user);
     kill_group(&mut qemu);
-    paths.remove_sockets();
     result
 }
 

@@ -23,7 +23,7 @@ use super::outer::OuterError;
 use super::pinned::Pinned;
 use super::tiny::{Extras, FREE_FD, Tiny, TinyError};
 use images::base::qcow2::{self, Qcow2Error};
-use images::base::{Archive, Base, Task};
+use images::base::{Archive, Base, BaseError, Task};
 use images::external_file::{Checksum, ExternalFile, ExternalFileError};
 use model::arch::Arch;
 use model::database::Database;
@@ -187,12 +187,12 @@ impl Base for CloudImage {
         self.checksum.to_string()
     }
 
-    fn read(&self, task: &Task<'_>) -> Result<Archive, String> {
-        self.archive(task).map_err(|e| error_chain(&e))
+    fn read(&self, task: &Task<'_>) -> Result<Archive, BaseError> {
+        self.archive(task).map_err(BaseError::new)
     }
 
-    fn accept(&self, tree: &Path) -> Result<(), String> {
-        self.is_wanted(tree).map_err(|e| error_chain(&e))
+    fn accept(&self, tree: &Path) -> Result<(), BaseError> {
+        self.is_wanted(tree).map_err(BaseError::new)
     }
 }
 
@@ -305,10 +305,7 @@ fn harmless(message: &str) -> String {
 /// What a system says it is.
 fn named(found: &Detection) -> String {
     let targets: Vec<String> = found.releases.iter().map(ToString::to_string).collect();
-    let name = found.name.clone().unwrap_or_else(|| {
-        let version = found.version_id.as_deref().or(found.codename.as_deref());
-        format!("{} {}", found.id, version.unwrap_or("of no version"))
-    });
+    let name = found.pretty_name();
     match (found.by, targets.as_slice()) {
         (Some(FoundBy::Id), [_, ..]) => format!("{} ({})", harmless(&name), targets.join(" or ")),
         _ => format!("{} (ID={})", harmless(&name), harmless(&found.id)),
@@ -338,7 +335,7 @@ mod tests {
         let tree = tempfile::tempdir().unwrap();
         std::fs::create_dir(tree.path().join("etc")).unwrap();
         std::fs::write(tree.path().join("etc/os-release"), os_release).unwrap();
-        image(target).accept(tree.path())
+        image(target).accept(tree.path()).map_err(|e| e.to_string())
     }
 
     #[test]

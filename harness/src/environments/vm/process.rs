@@ -1,7 +1,8 @@
 //! QEMU as a process that is ours: its group killed when it is no longer wanted, itself killed when we die.
 //!
 //! It runs as long as its machine does, so it has no deadline here: every step of a cell has one.
-//! Who makes the command ties it to the thread that starts it or confines it, which does that too, and what caps its standard error is who reads it.
+//! The command sets the death signal itself, as part of its confinement (`confined`).
+//! Nothing here limits what it writes to standard error: whoever reads that does.
 
 use agent::process::{kill_group, prepare, wait};
 use model::sync::locked;

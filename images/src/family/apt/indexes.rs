@@ -9,6 +9,7 @@ use crate::runner::Runner;
 use jiff::Timestamp;
 use model::release::{Archive, PackageSuite, Release};
 use root::Root;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ pub(crate) fn fetch(
                 scope.spawn(move || fetch_one(runner, suite, mirrors, fetch, folder, &name))
             })
             .collect();
-        running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(Cause::Cancelled.into()))).collect()
+        running.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
     })
 }
 

@@ -7,6 +7,7 @@
 use crate::check::{Check, Doing as _, Stop};
 use crate::environment::Machine;
 use crate::outcome::Component;
+use crate::smoke::guest_files::list;
 use model::profile::{BlkSource, Profile, Runtime, Written};
 use serde_json::{Value, json};
 use std::fs::OpenOptions;
@@ -237,9 +238,9 @@ impl Bridge {
     pub(super) fn slot(machine: &mut dyn Machine, slot: u32) -> Result<Option<String>, Stop> {
         let bridge = "/sys/devices/pci0000:00/0000:00:02.0";
         // The bus behind the bridge has the number that the guest's firmware gave it.
-        let Some(bus) = super::list(machine, &format!("{bridge}/pci_bus"))?.into_iter().next() else { return Ok(None) };
+        let Some(bus) = list(machine, &format!("{bridge}/pci_bus"))?.into_iter().next() else { return Ok(None) };
         let device = format!("{bus}:{slot:02x}.0");
-        let there = super::list(machine, bridge)?.contains(&device);
+        let there = list(machine, bridge)?.contains(&device);
         Ok(there.then(|| format!("{bridge}/{device}")))
     }
 }

@@ -28,7 +28,7 @@ impl Machine {
                 initramfs: String::new(),
                 modules: BTreeMap::new(),
                 kata: Vec::new(),
-                brought: BTreeMap::new(),
+                candidates: BTreeMap::new(),
             },
             dir,
         };
@@ -100,10 +100,10 @@ fn a_daemon_that_is_known_not_to_fit_is_tried_all_the_same() {
 }
 
 #[test]
-fn what_is_brought_along_stands_in_the_configuration() {
+fn a_candidate_stands_in_the_configuration() {
     let mut machine = Machine::new();
     machine.put("k/virtiofsd", "shared-dir");
-    machine.claims.brought.insert("virtiofsd".to_owned(), "/k/virtiofsd".to_owned());
+    machine.claims.candidates.insert("virtiofsd".to_owned(), "/k/virtiofsd".to_owned());
     let go = machine.configure(&kata(Runtime::Go)).unwrap();
     assert!(go.text.contains("virtio_fs_daemon = \"/k/virtiofsd\""), "{}", go.text);
 }

@@ -9,7 +9,7 @@ use protocol::client::Client;
 use qemu::qmp::QmpError;
 use std::time::Duration;
 use suites::check::Stop;
-use suites::environment::Ending;
+use suites::environment::{Daemon as _, Ending};
 use suites::outcome::Component;
 
 impl RunningGuest {
