@@ -24,6 +24,7 @@ use reports::matrix::CANDIDATE;
 use std::iter;
 use std::path::Path;
 use std::ptr;
+use std::sync::Arc;
 use suites::containers::{Kata, OwnGuest};
 use suites::environment::Claims;
 

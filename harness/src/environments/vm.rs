@@ -48,11 +48,10 @@ use process::Process;
 use protocol::message::VM_PORT;
 use serde_json::json;
 use std::fs::File;
-use std::io::{self, Read, Seek as _, Write as _};
+use std::io::{self, Seek as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio_util::io::ReaderStream;
 
@@ -317,6 +316,7 @@ fn still(error: &str, serial: &Log) -> String {
 mod tests {
     use super::*;
     use crate::seed::Content;
+    use std::sync::Arc;
 
     #[test]
     fn the_agents_end_is_read_from_a_babbling_console() {

@@ -67,11 +67,11 @@ fn a_static_agent_needs_nothing_and_a_dynamic_one_its_loader() {
 fn a_hole_is_no_agent_and_no_initrd() {
     let dir = tempfile::tempdir().unwrap();
     let (agent, initrd) = (dir.path().join("kata-agent"), dir.path().join("initrd.img"));
-    fs::File::create(&initrd).unwrap().set_len(MAX_INITRD + 1).unwrap();
+    File::create(&initrd).unwrap().set_len(MAX_INITRD + 1).unwrap();
     let folder = Folder::open(dir.path()).unwrap();
     let error = folder.file(Path::new("/initrd.img"), MAX_INITRD).unwrap_err().to_string();
     assert!(error.contains("initrd.img: it has more than 1073741824 bytes"), "{error}");
-    fs::File::create(&agent).unwrap().set_len(MAX_PROGRAM + 1).unwrap();
+    File::create(&agent).unwrap().set_len(MAX_PROGRAM + 1).unwrap();
     let error = find(&folder, Path::new("/"), None).unwrap_err().to_string();
     assert!(error.contains("kata-agent: it has more than 536870912 bytes"), "{error}");
 }
