@@ -44,7 +44,13 @@ impl Candidates {
                     let reason = format!("expected {}", family.name_form());
                     return Err(Cause::BadPackage { name: name.to_string(), reason }.into());
                 }
-                ExtraPackage::File(path) => fields.add("file", digest::of_file(path)?),
+                ExtraPackage::File(path) if family.is_package_file(&path.to_string_lossy()) => {
+                    fields.add("file", digest::of_file(path)?)
+                }
+                ExtraPackage::File(path) => {
+                    let reason = format!("expected {}", family.file_form());
+                    return Err(Cause::BadPackage { name: path.display().to_string(), reason }.into());
+                }
             };
         }
         let overlay = options.overlay.clone();

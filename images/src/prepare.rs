@@ -83,8 +83,10 @@ fn any_way(release: &Release, options: &Options) -> Result<(), Failure> {
         Source::Bootstrap if !has_program(family.bootstrap_program()) => {
             Err(Cause::ToolMissing { program: family.bootstrap_program().to_owned() }.into())
         }
-        _ if release.suites.is_empty() => Err(lacks("suite", "installing packages").into()),
-        _ => Ok(()),
+        _ => match family.lacking(release) {
+            Some(what) => Err(lacks(what, "installing packages").into()),
+            None => Ok(()),
+        },
     }
 }
 

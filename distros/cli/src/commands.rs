@@ -18,6 +18,7 @@ mod machine;
 pub(crate) mod system;
 
 use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use model::arch::Arch;
 use std::io::{Write, stdout};
 
@@ -30,28 +31,12 @@ pub(crate) enum Format {
     Json,
 }
 
-/// An architecture on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ArchName {
-    #[value(name = "x86_64")]
-    X86_64,
-    #[value(name = "aarch64")]
-    Aarch64,
-    #[value(name = "ppc64le")]
-    Ppc64le,
-    #[value(name = "s390x")]
-    S390x,
-}
-
-impl From<ArchName> for Arch {
-    fn from(name: ArchName) -> Arch {
-        match name {
-            ArchName::X86_64 => Arch::X86_64,
-            ArchName::Aarch64 => Arch::Aarch64,
-            ArchName::Ppc64le => Arch::Ppc64le,
-            ArchName::S390x => Arch::S390x,
-        }
-    }
+/// Reads an architecture on the command line, by Kata's name.
+pub(crate) fn arch_parser() -> impl TypedValueParser<Value = Arch> {
+    PossibleValuesParser::new(Arch::ALL.iter().map(|arch| arch.name())).try_map(|name| {
+        let named = Arch::ALL.iter().copied().find(|arch| arch.name() == name);
+        named.ok_or_else(|| format!("unknown architecture `{name}`"))
+    })
 }
 
 /// The machine's own architecture; x86_64 on one that Kata does not know.

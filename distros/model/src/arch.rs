@@ -59,6 +59,16 @@ impl Arch {
         }
     }
 
+    /// What the ELF header of its programs says: whether they are little-endian, and `e_machine` (`linux/elf-em.h`).
+    pub fn elf(self) -> (bool, u16) {
+        match self {
+            Arch::X86_64 => (true, 62),
+            Arch::Aarch64 => (true, 183),
+            Arch::Ppc64le => (true, 21),
+            Arch::S390x => (false, 22),
+        }
+    }
+
     /// The name that distros with that package manager use, in their packages and repositories.
     ///
     /// rpm's, apk's and pacman's are Kata's; Gentoo's are those of its profiles, and nix speaks of systems.

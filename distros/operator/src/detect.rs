@@ -244,15 +244,15 @@ pub fn arch(root: &Root) -> Option<Arch> {
     let programs = ["/bin/sh", "/usr/bin/env", "/sbin/init", "/usr/bin/rpm", "/run/current-system/sw/bin/sh"];
     let headers = programs.iter().filter_map(|p| root.head(Path::new(p), 20).ok());
     for header in headers {
-        // e_ident[EI_DATA]: 1 is little-endian; e_machine: 62 x86-64, 183 AArch64, 21 PPC64, 22 S/390.
-        let [0x7f, b'E', b'L', b'F', 2, data, .., low, high] = header.as_slice() else { continue };
-        return match (data, u16::from_le_bytes([*low, *high]), u16::from_be_bytes([*low, *high])) {
-            (1, 62, _) => Some(Arch::X86_64),
-            (1, 183, _) => Some(Arch::Aarch64),
-            (1, 21, _) => Some(Arch::Ppc64le),
-            (2, _, 22) => Some(Arch::S390x),
-            _ => None,
+        let [0x7f, b'E', b'L', b'F', 2, data, .., first, second] = header.as_slice() else { continue };
+        let machine = [*first, *second];
+        // e_ident[EI_DATA]: 1 is little-endian, 2 big-endian.
+        let said = match data {
+            1 => (true, u16::from_le_bytes(machine)),
+            2 => (false, u16::from_be_bytes(machine)),
+            _ => return None,
         };
+        return Arch::ALL.iter().copied().find(|arch| arch.elf() == said);
     }
     None
 }
@@ -275,7 +275,9 @@ mod tests {
             (1, [21, 0], Some(Arch::Ppc64le)),
             (2, [0, 21], None),
             (2, [0, 22], Some(Arch::S390x)),
+            // RISC-V.
             (1, [243, 0], None),
+            (3, [62, 0], None),
         ] {
             let mut header = vec![0x7f, b'E', b'L', b'F', 2, data, 1, 0];
             header.resize(18, 0);

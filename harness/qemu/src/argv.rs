@@ -5,6 +5,7 @@ mod rs;
 
 use crate::launch::{Arg, FIRST_FD, FdPurpose, Form, InheritedFd, Launch};
 use crate::sandbox::{Disk, Sandbox, Shared};
+use model::arch::Arch;
 use model::profile::{BlkSource, ImageDriver, Profile, Runtime};
 use model::share::Share;
 use std::path::Path;
@@ -12,7 +13,8 @@ use std::path::Path;
 /// What Kata passes for this sandbox under this profile, argument by argument.
 ///
 /// # Errors
-/// When the profile's runtime does not know the share, or a value cannot be written on QEMU's command line.
+/// When the architecture is not x86_64, the profile's runtime does not know the share, or a value cannot be written on
+/// QEMU's command line.
 pub fn launch(profile: &Profile, sandbox: &Sandbox) -> Result<Launch, ArgvError> {
     validate(profile, sandbox)?;
     let fds = descriptors(profile, sandbox);
@@ -32,6 +34,14 @@ pub fn launch(profile: &Profile, sandbox: &Sandbox) -> Result<Launch, ArgvError>
 /// What cannot be expressed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ArgvError {
+    /// Nobody has read what Kata passes there.
+    #[error("profile {profile} has no arguments for {arch}: Kata's were read for x86_64 only")]
+    Architecture {
+        /// The profile.
+        profile: String,
+        /// What was asked for.
+        arch: Arch,
+    },
     /// The runtime or its guest agent does not know the share.
     #[error("profile {profile} does not share over {share}, only over {known}")]
     Share {
@@ -63,6 +73,9 @@ pub enum ArgvError {
 }
 
 fn validate(profile: &Profile, sandbox: &Sandbox) -> Result<(), ArgvError> {
+    if sandbox.arch != Arch::X86_64 {
+        return Err(ArgvError::Architecture { profile: profile.name.clone(), arch: sandbox.arch });
+    }
     let share = match &sandbox.shared {
         Shared::None => None,
         Shared::VirtioFs { .. } => Some(Share::VirtioFs),

@@ -1,5 +1,6 @@
 //! What one guest is made of: the input of the argument generators.
 
+use model::arch::Arch;
 use model::profile::{ImageDriver, Profile, Runtime};
 
 /// The tag under which Kata shares its directory with the guest (`mountGuestTag` in
@@ -12,6 +13,8 @@ pub const SHARE_TAG: &str = "kataShared";
 pub struct Sandbox {
     /// The QEMU binary.
     pub program: String,
+    /// The architecture of host and guest.
+    pub arch: Arch,
     /// Kata's sandbox id; the guest is named `sandbox-ID`.
     pub id: String,
     /// Machine UUID; only the Go runtime passes it.
@@ -52,7 +55,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// A sandbox with the profile's defaults, no share, disk, vsock or network, for a host of this size.
+    /// A sandbox with the profile's defaults, which are x86_64's: no share, disk, vsock or network, for a host of this size.
     pub fn new(
         profile: &Profile,
         program: impl Into<String>,
@@ -61,6 +64,7 @@ impl Sandbox {
     ) -> Sandbox {
         Sandbox {
             program: program.into(),
+            arch: Arch::X86_64,
             id: id.into(),
             uuid: "00000000-0000-4000-8000-000000000000".to_owned(),
             kernel: kernel.into(),

@@ -78,6 +78,10 @@ impl Family for Apt {
         ["debian", "ubuntu"].contains(&distro)
     }
 
+    fn lacking(&self, release: &Release) -> Option<&'static str> {
+        release.suites.is_empty().then_some("suite")
+    }
+
     fn cause_reader(&self) -> fn(&[String]) -> Cause {
         messages::cause
     }

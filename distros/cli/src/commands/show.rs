@@ -1,7 +1,7 @@
 //! What `show` and `list` print.
 
 use super::system::{self, GlobalArguments};
-use super::{ArchName, Exit, Format, json, this_arch};
+use super::{Exit, Format, arch_parser, json, this_arch};
 use anyhow::Result;
 use clap::Args;
 use jiff::civil::Date;
@@ -30,14 +30,14 @@ pub(crate) struct ShowArguments {
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
     /// The architecture, by Kata's name; by default the system's.
-    #[arg(long, value_enum)]
-    arch: Option<ArchName>,
+    #[arg(long, value_parser = arch_parser())]
+    arch: Option<Arch>,
 }
 
 pub(crate) fn run(common: &GlobalArguments, arguments: &ShowArguments) -> Result<Exit> {
     let root = common.root()?;
     let database = common.database(&root)?;
-    let arch = arguments.arch.map(Arch::from).or_else(|| operator::detect::arch(&root)).unwrap_or_else(this_arch);
+    let arch = arguments.arch.or_else(|| operator::detect::arch(&root)).unwrap_or_else(this_arch);
     let shown = match &arguments.target {
         Some(target) => releases(&database, target, arch)?,
         None => {

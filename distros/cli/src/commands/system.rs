@@ -1,6 +1,6 @@
 //! The system that a call is about: its root, its record, its release.
 
-use super::{ArchName, Exit, Failed, Format, this_arch};
+use super::{Exit, Failed, Format, arch_parser, this_arch};
 use clap::Args;
 use model::arch::Arch;
 use model::database::Database;
@@ -33,8 +33,8 @@ pub(crate) struct TargetArguments {
     #[arg(long, value_name = "RELEASE")]
     pub(crate) target: Option<String>,
     /// The architecture, by Kata's name; by default the system's.
-    #[arg(long, value_enum)]
-    pub(crate) arch: Option<ArchName>,
+    #[arg(long, value_parser = arch_parser())]
+    pub(crate) arch: Option<Arch>,
     /// How to print the answer.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
@@ -77,7 +77,7 @@ impl System {
         let root = common.root()?;
         let database = common.database(&root)?;
         let own_arch = detect::arch(&root);
-        let arch = about.arch.map(Arch::from).or(own_arch).unwrap_or_else(this_arch);
+        let arch = about.arch.or(own_arch).unwrap_or_else(this_arch);
         let target = match &about.target {
             Some(text) => named(text, &database)?,
             None => only(&detect(&root, &database)?)?,

@@ -42,18 +42,32 @@ fn every_path_in_dpkgs_records_wakes_the_check() {
 fn its_files_are_where_they_belong() {
     let built = Built::get();
     let listed = must(Command::new("dpkg-deb").arg("--contents").arg(built.package()));
-    let mut files = String::new();
+    let (mut files, mut records) = (String::new(), BTreeSet::new());
     for line in listed.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(words[1], "root/root", "{line}");
+        if let Some(record) = words[5].strip_prefix("./usr/share/kata-osinfo/").filter(|name| name.ends_with(".yaml")) {
+            assert_eq!(words[0], "-rw-r--r--", "{line}");
+            records.insert(record.to_owned());
+            continue;
+        }
         // Folders that hold something are no news; the folder of units is debhelper's choice.
         if !line.ends_with('/') || line.ends_with("/etc/kata-osinfo/") {
             files += &format!("{} {}\n", words[0], words[5].replace("./usr/lib/systemd", "./lib/systemd"));
         }
     }
     insta::assert_snapshot!(files);
+    let verified = yaml_files("distros/records/verified").into_iter().map(|name| format!("verified/{name}"));
+    assert_eq!(records, yaml_files("distros/records").into_iter().chain(verified).collect());
     let conffiles = must(Command::new("dpkg-deb").args(["--info"]).arg(built.package()));
     assert!(!conffiles.contains("conffiles"), "nothing in it may be changed by the admin: {conffiles}");
+}
+
+/// The names of a folder's YAML files.
+fn yaml_files(folder: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(repository(folder)).expect("the folder");
+    let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.ends_with(".yaml")).collect()
 }
 
 #[test]

@@ -127,6 +127,9 @@ releases:
     assert_eq!(release.name(), "mint:6");
     assert_eq!(release.vmms[0].path, "/opt/q");
     assert_eq!(release.filesystems[0].path.as_deref(), Some("/usr/lib/qemu/virtiofsd"), "that of bookworm");
+    assert_eq!(release.oci_image, None, "bookworm's is Debian");
+    let entry = mint.find_release("faye").unwrap();
+    assert!([&entry.released, &entry.eol, &entry.lts].iter().all(|date| date.is_none()), "Debian's dates: {entry:?}");
     assert!(mint.verified.is_empty(), "what was proved of Debian was proved of its packages");
     assert_eq!(mint.releases.len(), 1);
     assert_eq!(database.record("all-of-debian").unwrap().releases.len(), 5);

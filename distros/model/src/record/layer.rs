@@ -145,7 +145,8 @@ impl Draft {
     /// The record of a distro that is built from this one.
     ///
     /// It has all that this one has; what was proved is not among it, because it was proved of other packages.
-    /// Its releases are its own where it names any; each stands on the one that it names as `derives-from`.
+    /// Its releases are its own where it names any; each stands on the one that it names as `derives-from`, whose
+    /// packages it has. Dates and image are not taken over: they are of the parent's release.
     pub(crate) fn parent_of(mut self, child: Draft) -> Draft {
         self.ids.clear();
         if let Some(own) = &child.releases {
@@ -153,9 +154,19 @@ impl Draft {
             let stands_on = |release: &ReleaseEntry| {
                 let name = release.derives_from.as_deref()?;
                 let parent = parents.iter().find(|p| p.names().contains(&name))?.clone();
-                Some(ReleaseEntry { version: release.version.clone(), codename: None, aliases: Vec::new(), ..parent })
+                Some(ReleaseEntry {
+                    version: release.version.clone(),
+                    codename: None,
+                    aliases: Vec::new(),
+                    released: None,
+                    eol: None,
+                    lts: None,
+                    parts: Parts { image: None, ..parent.parts },
+                    ..parent
+                })
             };
             self.releases = Some(own.iter().filter_map(stands_on).collect());
+            self.defaults.image = None;
         }
         self.under(child)
     }

@@ -77,7 +77,7 @@ fn capability(driver: ImageDriver) -> Capability {
 fn shipped(inputs: &Inputs<'_>) -> ImageDriver {
     match (inputs.profile.runtime, inputs.release.arch) {
         (_, Arch::S390x) | (Runtime::Rs, Arch::Aarch64) => ImageDriver::Blk,
-        _ => ImageDriver::Nvdimm,
+        (_, Arch::X86_64 | Arch::Ppc64le) | (Runtime::Go, Arch::Aarch64) => ImageDriver::Nvdimm,
     }
 }
 

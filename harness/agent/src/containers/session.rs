@@ -296,6 +296,7 @@ impl Containers for Session<'_> {
     fn golden_arguments(&self, id: &str) -> Result<Vec<String>, Stop> {
         let qemu = self.claims.in_use().qemu().map(|vmm| vmm.path.clone()).unwrap_or_default();
         let mut guest = Guest::new(self.profile, qemu, id, "kernel");
+        guest.arch = self.claims.release.arch;
         guest.initrd = Some("initrd".to_owned());
         guest.shared = Shared::VirtioFs { socket: "socket".to_owned(), tag: SHARE_TAG.to_owned() };
         guest.vsock = Some(Vsock { guest_cid: 3 });

@@ -64,6 +64,7 @@ pub fn compose(
     let program = program.ok_or_else(|| Stop::fail(format!("the record names no qemu for {}", release.name())))?;
     let id = format!("kq{}-{}", std::process::id(), paths.number);
     let mut sandbox = Sandbox::new(profile, program, id, claims.vmlinuz.clone());
+    sandbox.arch = release.arch;
     sandbox.initrd = Some(claims.initramfs.clone());
     sandbox.console = text(&paths.console);
     sandbox.pid_file = text(&paths.sockets.join("pid"));

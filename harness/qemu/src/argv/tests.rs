@@ -254,6 +254,10 @@ fn what_cannot_be_expressed_is_refused() {
         "profile go-3.29 does not share over virtio-9p, only over virtio-fs"
     );
     assert!(of("rs-4.0", |s| s.console = "/a,b".to_owned()).starts_with("console socket \"/a,b\" contains a comma"));
+    assert_eq!(
+        of("go-3.29", |s| s.arch = Arch::Aarch64),
+        "profile go-3.29 has no arguments for aarch64: Kata's were read for x86_64 only"
+    );
     assert_eq!(of("rs-4.0", |s| s.max_vcpus = 0), "maximum of vcpus is 0, expected at least the vcpus");
     assert!(of("go-2.2", |s| s.vsock = Some(Vsock { guest_cid: 2 })).starts_with("guest cid is 2"));
 }

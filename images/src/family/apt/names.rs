@@ -33,3 +33,18 @@ pub(crate) fn is_file(text: &str) -> bool {
 pub(crate) fn in_file(file: &Path) -> Option<PackageName> {
     package(file.file_name()?.to_str()?.split('_').next()?.trim_end_matches(".deb"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_debians_policy() {
+        for good in ["qemu-system-x86", "libstdc++6", "0ad", "g++"] {
+            assert!(package(good).is_some(), "{good}");
+        }
+        for wrong in ["", "x", "-o", "Qemu", "a b", "a/b", "a=1", "qemu-"] {
+            assert_eq!(package(wrong), None, "{wrong}");
+        }
+    }
+}
