@@ -1,6 +1,6 @@
 //! dnf, version 4 and 5.
 
-use super::failure::{FailureKind, Signs};
+use super::failure::{FailureKind, RPM_DISK_FULL, RPM_VERIFICATION, Signs};
 use super::settings::{self, OwnSettings};
 use super::{Action, Chosen, PackageChange, Wanted};
 use crate::os_release::OsRelease;
@@ -108,17 +108,7 @@ pub(super) fn simulation(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Invoc
 pub(super) const FAILURES: Signs = Signs {
     codes: &[(200, FailureKind::Locked)],
     words: &[
-        (
-            FailureKind::DiskFull,
-            &[
-                "no space left on device",
-                "more space needed on the",
-                "more space on the",
-                "more inodes on the",
-                "insufficient disk space",
-                "disk full",
-            ],
-        ),
+        (FailureKind::DiskFull, RPM_DISK_FULL),
         (
             FailureKind::Locked,
             &[
@@ -130,24 +120,8 @@ pub(super) const FAILURES: Signs = Signs {
                 "waiting for process with pid",
             ],
         ),
-        (
-            FailureKind::Verification,
-            &[
-                "is not signed",
-                "checksum doesn't match",
-                "checksums do not match",
-                "does not match the expected checksum",
-                "checksum mismatch",
-                "gpg check failed",
-                "pgp check for package", // dnf5.
-                "does not verify",
-                "verification failed",
-                "digest verification",
-                "wrong digest",
-                "unexpected checksum",
-                "incorrect checksum",
-            ],
-        ),
+        (FailureKind::Verification, RPM_VERIFICATION),
+        (FailureKind::Verification, &["pgp check for package"]), // dnf5.
         (FailureKind::MissingPackage, &["no match for argument", "unable to find a match"]),
         (
             FailureKind::Repository,

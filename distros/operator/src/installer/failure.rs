@@ -65,6 +65,32 @@ pub(super) struct Signs {
     pub(super) words: &'static [(FailureKind, &'static [&'static str])],
 }
 
+/// What dnf and zypper alike say of a disk that is full, because rpm says it to both.
+pub(super) const RPM_DISK_FULL: &[&str] = &[
+    "no space left on device",
+    "more space needed on the",
+    "more space on the",
+    "more inodes on the",
+    "insufficient disk space",
+    "disk full",
+];
+
+/// Likewise of a checksum or signature that is wrong or missing.
+pub(super) const RPM_VERIFICATION: &[&str] = &[
+    "is not signed",
+    "checksum doesn't match",
+    "checksums do not match",
+    "does not match the expected checksum",
+    "checksum mismatch",
+    "gpg check failed",
+    "does not verify",
+    "verification failed",
+    "digest verification",
+    "wrong digest",
+    "unexpected checksum",
+    "incorrect checksum",
+];
+
 impl Failure {
     /// Reads why an installer failed.
     pub(super) fn of(installer: &str, signs: &Signs, finished: &Finished) -> Failure {

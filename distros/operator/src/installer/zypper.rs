@@ -1,6 +1,6 @@
 //! zypper.
 
-use super::failure::{FailureKind, Signs};
+use super::failure::{FailureKind, RPM_DISK_FULL, RPM_VERIFICATION, Signs};
 use super::settings::{self, OwnSettings};
 use super::{Action, Chosen, PackageChange, Wanted};
 use crate::process::{Finished, Invocation};
@@ -75,38 +75,17 @@ fn install<'a>(before: &[&'a str], after: &[&'a str], wanted: &'a Wanted) -> Vec
 pub(super) const FAILURES: Signs = Signs {
     codes: &[(6, FailureKind::Repository), (7, FailureKind::Locked), (104, FailureKind::MissingPackage)],
     words: &[
+        (FailureKind::DiskFull, RPM_DISK_FULL),
         (
             FailureKind::DiskFull,
             &[
-                "no space left on device",
-                "more space needed on the",
-                "more space on the",
-                "more inodes on the",
-                "insufficient disk space",
-                "disk full",
                 "enough free space",
                 "free disk space", // When a package does not fit into its cache.
                 "can't hardlink/copy",
             ],
         ),
         (FailureKind::Locked, &["transaction lock on", "system management is locked"]),
-        (
-            FailureKind::Verification,
-            &[
-                "is not signed",
-                "checksum doesn't match",
-                "checksums do not match",
-                "does not match the expected checksum",
-                "checksum mismatch",
-                "gpg check failed",
-                "does not verify",
-                "verification failed",
-                "digest verification",
-                "wrong digest",
-                "unexpected checksum",
-                "incorrect checksum",
-            ],
-        ),
+        (FailureKind::Verification, RPM_VERIFICATION),
         (FailureKind::MissingPackage, &["not found in package names", "no provider of"]),
         (
             FailureKind::Repository,
