@@ -1,7 +1,7 @@
 //! Container tests under a real containerd and runc, and under runtimes that lie.
 //!
 //! They need root, containerd with its `ctr`, and runc; where one is lacking they are ignored.
-//! `KATA_QUALIFY_CONTAINERD` names another containerd, `KATA_QUALIFY_PROBE` a static agent that has been built already.
+//! `KATA_QUALIFY_CONTAINERD` names another containerd.
 
 #![expect(clippy::unwrap_used, reason = "what cannot be unwrapped fails the test")]
 
@@ -10,41 +10,18 @@ use agent::containers::{Engine, Patience, Settings, host};
 use model::arch::Arch;
 use model::database::Database;
 use model::profile::{self, Profile};
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use suites::catalogue::{self, Body, Place, Test};
 use suites::check::{Check, Stop};
 use suites::containers::Kata;
 use suites::environment::Claims;
 use suites::outcome::Component;
-
-/// The agent as a static program: a container's root filesystem has no libraries.
-fn probe() -> &'static Path {
-    static PROBE: OnceLock<PathBuf> = OnceLock::new();
-    PROBE.get_or_init(|| {
-        if let Some(path) = std::env::var_os("KATA_QUALIFY_PROBE") {
-            return path.into();
-        }
-        let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("static");
-        let status = Command::new(env!("CARGO"))
-            .args(["build", "--locked", "--quiet", "--package", "agent", "--target", &target, "--target-dir"])
-            .arg(&folder)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .env("RUSTFLAGS", "-C target-feature=+crt-static")
-            .env("CARGO_PROFILE_DEV_STRIP", "true")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .status()
-            .unwrap();
-        assert!(status.success(), "building the static agent: {status}");
-        folder.join(target).join("debug/kata-qualify-agent")
-    })
-}
 
 fn containerd() -> PathBuf {
     std::env::var_os("KATA_QUALIFY_CONTAINERD").map_or_else(|| "/usr/bin/containerd".into(), PathBuf::from)
@@ -61,11 +38,15 @@ struct Bench {
 impl Bench {
     fn new() -> Bench {
         let folder = tempfile::Builder::new().prefix("kq-containers").tempdir().unwrap();
+        // Static, because a container's root filesystem has no libraries.
+        let probe = folder.path().join("probe");
+        fs::write(&probe, harness::built_in::AGENT).unwrap();
+        fs::set_permissions(&probe, fs::Permissions::from_mode(0o755)).unwrap();
         let settings = Settings {
             containerd: containerd(),
             disk: folder.path().join("disk"),
             artifacts: folder.path().join("artifacts"),
-            probe: probe().to_owned(),
+            probe,
             programs: Vec::new(),
             kata_shims: BTreeMap::new(),
             patience: Patience::new(false),
@@ -216,24 +197,23 @@ fn the_end_of_containerd_is_named_and_the_next_test_has_a_new_one() {
     let bench = Bench::new();
     let exit_codes = "containers::runc::exit_codes_are_told";
     assert_eq!(bench.run(exit_codes), Ok(()));
-    for (signal, blamed) in [(libc::SIGABRT, true), (libc::SIGKILL, false)] {
+    for (signal, blamed) in [(Signal::ABORT, true), (Signal::KILL, false)] {
         let pid = i32::try_from(bench.engine.containerd().unwrap()).unwrap();
         let killed = std::thread::scope(|scope| {
             let test = scope.spawn(|| bench.run("containers::runc::nothing_stays_behind"));
             std::thread::sleep(std::time::Duration::from_millis(400));
-            let signal = rustix::process::Signal::from_named_raw(signal).unwrap();
-            rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal).unwrap();
+            kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
             test.join().unwrap()
         });
         match killed {
             Err(Stop::Fail { message, blames, .. }) => {
-                assert!(blamed && blames == Some(Component::Containerd), "{signal}: {message}, {blames:?}");
+                assert!(blamed && blames == Some(Component::Containerd), "{signal:?}: {message}, {blames:?}");
                 assert!(message.contains("containerd ended"), "{message}");
             }
             Err(Stop::Error { message }) => assert!(!blamed && message.contains("containerd ended"), "{message}"),
             other => panic!("{other:?}"),
         }
-        assert_eq!(bench.run(exit_codes), Ok(()), "after signal {signal}");
+        assert_eq!(bench.run(exit_codes), Ok(()), "after {signal:?}");
     }
 }
 

@@ -1,5 +1,0 @@
-//! Tells the tests what this machine lacks.
-
-fn main() {
-    lacks::tell(&[lacks::RUNC]);
-}
