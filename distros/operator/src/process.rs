@@ -182,6 +182,10 @@ impl Invocation {
         let (program, arguments) = self.argv.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
         let mut command = Command::new(program);
         command.args(arguments).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if self.confinement != Confinement::Free {
+            // What the caller keeps there may be secrets.
+            command.env_clear();
+        }
         for (name, value) in [("LC_ALL", "C"), ("LANGUAGE", "C"), ("DEBIAN_FRONTEND", "noninteractive"), ("PATH", PATH)]
         {
             command.env(name, value);
@@ -341,6 +345,27 @@ mod tests {
         let finished = sh("echo ready; sleep 20 >&1 2>&1 & exit 0", Duration::from_secs(10)).unwrap();
         assert_eq!(finished.stdout, "ready\n");
         assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
+    fn who_is_confined_gets_nothing_of_the_callers() {
+        // As a shell's `exec 9</` leaves it: not closed by what is executed.
+        let root = std::fs::File::open("/").unwrap();
+        rustix::io::fcntl_setfd(&root, rustix::io::FdFlags::empty()).unwrap();
+        let script = format!("ls /proc/self/fd/{}/ && echo open; env", std::os::fd::AsRawFd::as_raw_fd(&root));
+        let said = |confinement| {
+            let mut invocation = Invocation::new(Path::new("/bin/sh"), &["-c", &script]);
+            invocation.confinement = confinement;
+            invocation.run(Duration::from_secs(20), None).unwrap().stdout
+        };
+        let free = said(Confinement::Free);
+        assert!(free.contains("open\n") && free.contains("CARGO_MANIFEST_DIR="), "{free}");
+        for confinement in [Confinement::Reader, Confinement::Stranger] {
+            let confined = said(confinement);
+            assert!(!confined.contains("open\n") && !confined.contains("CARGO"), "{confined}");
+            assert!(confined.contains("LC_ALL=C\n"), "{confined}");
+        }
     }
 
     #[test]

@@ -23,6 +23,11 @@ pub(super) fn this_process(confinement: Confinement, filter: &Filter) -> io::Res
     if confinement == Confinement::Free {
         return Ok(());
     }
+    match close_on_exec() {
+        // Before Linux 5.11; the machine's own programs still read.
+        Err(Errno::NOSYS | Errno::INVAL) if confinement == Confinement::Reader => {}
+        closed => closed?,
+    }
     leave_session_keyring()?;
     rustix::process::setrlimit(Resource::Core, limit(0))?;
     rustix::process::setrlimit(Resource::As, limit(MEMORY))?;
@@ -67,6 +72,17 @@ fn limit(value: u64) -> Rlimit {
 fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
     // SAFETY: CLONE_FILES is not among the flags, so no other thread's descriptors change their meaning.
     unsafe { rustix::thread::unshare_unsafe(flags) }
+}
+
+/// Whatever the caller left open ends with the program's start: a folder among it would be a way out of its root.
+#[expect(unsafe_code, reason = "no library here has close_range with flags")]
+fn close_on_exec() -> Result<(), Errno> {
+    const FIRST: libc::c_uint = 3;
+    // SAFETY: the call takes numbers only, and closes nothing now.
+    match unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) } {
+        0 => Ok(()),
+        _ => Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)),
+    }
 }
 
 /// A reader is content with what the caller may do.
