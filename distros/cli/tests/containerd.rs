@@ -139,6 +139,19 @@ const LAYOUTS: &[Layout] = &[
         ends: [Not; 5],
     },
     Layout {
+        name: "CRI's images are disabled, without which it does not come up",
+        files: &[("config.toml", "version = 3\ndisabled_plugins = [\"io.containerd.cri.v1.images\"]\n")],
+        ends: [No, No, Not, Not, Not],
+    },
+    Layout {
+        name: "the controller of CRI's sandboxes is disabled",
+        files: &[(
+            "config.toml",
+            "version = 3\ndisabled_plugins = [\"io.containerd.podsandbox.controller.v1.podsandbox\"]\n",
+        )],
+        ends: [No, No, Not, Not, Not],
+    },
+    Layout {
         name: "CRI is disabled in version 1, as Docker's package has it",
         files: &[("config.toml", "disabled_plugins = [\"cri\"]\n\n#root = \"/var/lib/containerd\"\n")],
         ends: [No, No, Not, Not, Not],

@@ -19,6 +19,12 @@ pub(super) const GRPC: &str = "io.containerd.grpc.v1.cri";
 /// Its runtimes' section from version 3 on.
 pub(super) const RUNTIME: &str = "io.containerd.cri.v1.runtime";
 const V1: &str = "cri";
+/// Plugins without which the CRI plugin of containerd 2 does not come up, as 2.1.9 says when it starts.
+const NEEDED_BY_CRI: [&str; 3] = [
+    "io.containerd.cri.v1.images",
+    "io.containerd.podsandbox.controller.v1.podsandbox",
+    "io.containerd.sandbox.controller.v1.shim",
+];
 
 /// More files than this are not followed.
 const MAX_FILES: usize = 1000;
@@ -281,7 +287,10 @@ pub(super) fn join(files: &[File], loading: Loading) -> Result<Loaded, LoadError
         .and_then(|r| if let Value::Object(map) = r { Some(map) } else { None })
         .unwrap_or_default();
     prune(&mut rest);
-    let off = disabled.iter().find(|(d, _)| d == section || (d == GRPC && section != V1));
+    let ends_cri = |name: &str| {
+        name == section || (name == GRPC && section != V1) || (section == RUNTIME && NEEDED_BY_CRI.contains(&name))
+    };
+    let off = disabled.iter().find(|(name, _)| ends_cri(name));
     Ok(Loaded { runtimes, rest, disabled: off.map(|(_, path)| (*path).to_owned()) })
 }
 
