@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// The most bytes of a file. A kernel with debug information has some hundred MB, and a part of an archive of Kata's may be
 /// a hole.
-pub(crate) const MAX_SIZE: u64 = 2 << 30;
+const MAX_SIZE: u64 = 2 << 30;
 
 /// A file, by its name in the agent's folder.
 #[derive(Debug, Clone)]
