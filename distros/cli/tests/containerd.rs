@@ -207,31 +207,40 @@ fn configured(machine: &Machine, version: &str) -> machine::Output {
 
 #[test]
 fn every_layout_gets_the_handler_or_is_told() {
-    for layout in LAYOUTS {
-        for (version, expected) in VERSIONS.iter().zip(layout.ends) {
-            let machine = machine_with(layout);
-            let before = machine.everything();
-            let call = call(version);
-            let dry = machine.run(&call.iter().map(String::as_str).chain(["--dry-run"]).collect::<Vec<_>>());
-            assert_eq!(end(&dry), expected, "{} with {version}: {}{}", layout.name, dry.stderr, dry.stdout);
-            assert_eq!(machine.everything(), before, "{}", layout.name);
-            let output = configured(&machine, version);
-            assert_eq!(end(&output), expected, "{} with {version}: {}", layout.name, output.stderr);
-            match expected {
-                No => assert_eq!(machine.everything(), before, "{}", layout.name),
-                Yes | Not => {
-                    let told = machine.told_by_check();
-                    assert_eq!(told.is_empty(), expected == Yes, "{} with {version}: {told:?}", layout.name);
-                    // Once more changes nothing, and all of it can be taken back.
-                    if ["1.7", "2.1"].contains(version) {
-                        let once = machine.everything();
-                        assert_eq!(end(&configured(&machine, version)), expected, "{}", layout.name);
-                        assert_eq!(machine.everything(), once, "{} with {version}", layout.name);
-                    }
-                    assert_eq!(machine.run(&["unconfigure"]).code, 0);
-                    assert_eq!(machine.everything(), before, "{}", layout.name);
+    // Hundreds of calls, each of which waits for a program.
+    std::thread::scope(|scope| {
+        for (at, version) in VERSIONS.into_iter().enumerate() {
+            scope.spawn(move || {
+                for layout in LAYOUTS {
+                    gets_the_handler_or_is_told(layout, version, layout.ends[at]);
                 }
+            });
+        }
+    });
+}
+
+fn gets_the_handler_or_is_told(layout: &Layout, version: &str, expected: End) {
+    let machine = machine_with(layout);
+    let before = machine.everything();
+    let call = call(version);
+    let dry = machine.run(&call.iter().map(String::as_str).chain(["--dry-run"]).collect::<Vec<_>>());
+    assert_eq!(end(&dry), expected, "{} with {version}: {}{}", layout.name, dry.stderr, dry.stdout);
+    assert_eq!(machine.everything(), before, "{}", layout.name);
+    let output = configured(&machine, version);
+    assert_eq!(end(&output), expected, "{} with {version}: {}", layout.name, output.stderr);
+    match expected {
+        No => assert_eq!(machine.everything(), before, "{}", layout.name),
+        Yes | Not => {
+            let told = machine.told_by_check();
+            assert_eq!(told.is_empty(), expected == Yes, "{} with {version}: {told:?}", layout.name);
+            // Once more changes nothing, and all of it can be taken back.
+            if ["1.7", "2.1"].contains(&version) {
+                let once = machine.everything();
+                assert_eq!(end(&configured(&machine, version)), expected, "{}", layout.name);
+                assert_eq!(machine.everything(), once, "{} with {version}", layout.name);
             }
+            assert_eq!(machine.run(&["unconfigure"]).code, 0);
+            assert_eq!(machine.everything(), before, "{}", layout.name);
         }
     }
 }
