@@ -46,7 +46,8 @@
 //!   one's drop-in, and `unconfigure` takes back everything.
 //!   There is one handler, and the answer says whose it was.
 //! - Of a file that others have edited since, only our own keys are taken back, in today's text (`keys`); a key of ours
-//!   that they changed, and a file of ours that was changed by hand, stay unless forced.
+//!   that they changed, and a file of ours that was changed by hand, stay unless forced; `configure` does not write over
+//!   such a file, and of a container manager's none either that no state knows and that has keys besides ours.
 //!   `containerd::migrated` knows where `containerd config migrate` puts them, and `stray` what no state knows.
 //!   All places where something of ours may be are read first: where one cannot be read nothing is taken back, as nothing
 //!   is written by `configure`.

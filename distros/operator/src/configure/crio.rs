@@ -6,6 +6,7 @@
 use super::change::original;
 use super::containerd::Replaced;
 use super::edit::edited;
+use super::keys::HEAD;
 use super::runtime_files::{HandlerError, NAME};
 use super::state::{Change, State};
 use super::theirs::ForeignValue;
@@ -71,9 +72,10 @@ pub(super) fn crio(
         }
         settings.push(Setting { table: table.clone(), key: key.to_owned(), value, why: String::new() });
     }
-    let head = "# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.\n";
-    let text = there.as_ref().map(|t| t.said_again(head)).unwrap_or_else(|| head.to_owned());
-    let after = edited(&text, &settings).map_err(|source| HandlerError::Edit { path: path.clone(), source })?;
+    // A text of comments alone would have them behind what is added to it.
+    let text = there.as_ref().map(Earlier::said_again).unwrap_or_default();
+    let text = edited(&text, &settings).map_err(|source| HandlerError::Edit { path: path.clone(), source })?;
+    let after = format!("{HEAD}{text}");
     let handler: Value = settings.into_iter().map(|s| (s.key, s.value)).collect::<Map<_, _>>().into();
     let change = Change { before: original(root, state, &path)?, path: path.clone(), after };
     Ok((vec![change], Written { path, handler, theirs }))
@@ -102,10 +104,10 @@ impl Earlier {
         handler_in(document.as_item())?.get(key)?.span().map(|s| line_of(&self.text, s.start))
     }
 
-    /// All that it says, behind a head.
-    fn said_again(&self, head: &str) -> String {
-        let Ok(theirs) = self.text.parse::<DocumentMut>() else { return head.to_owned() };
-        let Some(item) = handler_in(theirs.as_item()) else { return head.to_owned() };
+    /// All that it says.
+    fn said_again(&self) -> String {
+        let Ok(theirs) = self.text.parse::<DocumentMut>() else { return String::new() };
+        let Some(item) = handler_in(theirs.as_item()) else { return String::new() };
         let mut handler = Table::new();
         item.as_table_like().into_iter().flat_map(|t| t.iter()).for_each(|(key, item)| {
             handler.insert(key, item.clone());
@@ -116,7 +118,7 @@ impl Earlier {
             table.insert(key, item);
             Item::Table(table)
         });
-        whole.into_table().map_or_else(|_| head.to_owned(), |table| format!("{head}{}", DocumentMut::from(table)))
+        whole.into_table().map_or_else(|_| String::new(), |table| DocumentMut::from(table).to_string())
     }
 }
 
