@@ -5,6 +5,7 @@ mod machine;
 
 use machine::{BASE, Machine, debian_mirror};
 use serde_json::{Value, json};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -588,11 +589,10 @@ fn a_later_drop_in_of_crio_is_told() {
     let folder = "m/etc/crio/crio.conf.d";
     let theirs = "[crio.runtime.runtimes.kata]\nruntime_path = \"/other\"\nruntime_type = \"vm\"\n";
     machine.file(&format!("{folder}/10-theirs.conf"), theirs);
-    let call = ["configure", "--profile", "go-3.29", "--handler", "crio"];
-    assert_eq!(machine.run(&call).code, 0);
+    assert_eq!(machine.run(&CRIO).code, 0);
     machine.file(&format!("{folder}/99-kata-deploy"), theirs);
     for more in [&["--dry-run"][..], &[]] {
-        let output = machine.run(&[&call, more].concat());
+        let output = machine.run(&[&CRIO, more].concat());
         assert_eq!(output.code, 13, "{}", output.stderr);
         let told = "/etc/crio/crio.conf.d/99-kata-deploy:2: handler kata: runtime_path is \"/other\", wanted ";
         assert!(output.stderr.contains(told), "{}", output.stderr);
@@ -600,7 +600,73 @@ fn a_later_drop_in_of_crio_is_told() {
     // The same handler again changes nothing.
     let ours = machine.read(&format!("{folder}/50-kata-osinfo.conf"));
     machine.file(&format!("{folder}/99-kata-deploy"), &ours);
-    assert_eq!(machine.run(&call).code, 0);
+    assert_eq!(machine.run(&CRIO).code, 0);
+}
+
+const CRIO: [&str; 5] = ["configure", "--profile", "go-3.29", "--handler", "crio"];
+
+/// In the order of Go's `filepath.Walk`, by which CRI-O reads its folder: that of each name, and not of whole paths.
+#[test]
+fn crios_drop_ins_in_folders_below_are_read_where_the_folders_name_stands() {
+    let theirs = "[crio.runtime.runtimes.kata]\nruntime_path = \"/other\"\nruntime_type = \"vm\"\n";
+    for (name, is_later) in [
+        ("10-site/99.conf", false),
+        ("50-kata-osinfo/99.conf", false),
+        ("50-kata-osinfo.conf.d/10", true),
+        ("60-site/deep/10.conf", true),
+    ] {
+        let machine = Machine::new();
+        let file = format!("/etc/crio/crio.conf.d/{name}");
+        machine.file(&format!("m{file}"), theirs);
+        let output = machine.run(&CRIO);
+        assert_eq!(output.code, if is_later { 13 } else { 0 }, "{name}: {}", output.stderr);
+        let told = format!("warning: {file}:2: handler kata: runtime_path is \"/other\", wanted ");
+        assert_eq!(output.stderr.contains(&told), is_later, "{name}: {}", output.stderr);
+        let overridden = format!("note: overrides handler kata: runtime_path of {file}:2");
+        assert_eq!(output.stderr.contains(&overridden), !is_later, "{name}: {}", output.stderr);
+        let told = machine.told_by_check();
+        assert_eq!(told.iter().any(|t| t.starts_with(&format!("{file}:2: handler kata"))), is_later, "{told:?}");
+    }
+    // Of several the last one decides.
+    let machine = Machine::new();
+    assert_eq!(machine.run(&CRIO).code, 0);
+    let ours = machine.read("m/etc/crio/crio.conf.d/50-kata-osinfo.conf");
+    machine.file("m/etc/crio/crio.conf.d/60-site/10.conf", theirs);
+    machine.file("m/etc/crio/crio.conf.d/70-site/10.conf", &ours);
+    assert_eq!(machine.run(&CRIO).code, 0);
+    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+}
+
+#[test]
+fn a_file_with_which_crio_does_not_start_is_told_and_nothing_is_written() {
+    let (sound, broken) = ("[crio]\n", "x = [\n");
+    for (name, place, why) in [
+        ("crio.conf", "crio.conf:1", "CRI-O would not start: not TOML: "),
+        ("crio.conf.d/10-early", "crio.conf.d/10-early:1", "CRI-O would not start: not TOML: "),
+        ("crio.conf.d/60-site/x.conf", "crio.conf.d/60-site/x.conf:1", "CRI-O would not start: not TOML: "),
+        ("crio.conf.d/60-link", "crio.conf.d/60-link", "CRI-O would not start: it is read as a file, and leads to a"),
+        ("crio.conf.d/70-gone", "crio.conf.d/70-gone", "CRI-O would not start: "),
+    ] {
+        let put = |machine: &Machine| match name {
+            "crio.conf.d/60-link" => symlink("/etc/site", machine.path(&format!("m/etc/crio/{name}"))).expect("a link"),
+            "crio.conf.d/70-gone" => symlink("/nowhere", machine.path(&format!("m/etc/crio/{name}"))).expect("a link"),
+            _ => machine.file(&format!("m/etc/crio/{name}"), broken),
+        };
+        let machine = Machine::new();
+        machine.file("m/etc/site/10.conf", sound);
+        machine.file("m/etc/crio/crio.conf.d/20-sound.conf", sound);
+        let configured = machine.copy();
+        put(&machine);
+        let before = machine.everything();
+        let output = machine.run(&CRIO);
+        let told = format!("error: /etc/crio/{place}: {why}");
+        assert!(output.code == 13 && output.stderr.contains(&told), "{name}: {} {}", output.code, output.stderr);
+        assert_eq!(machine.everything(), before, "{name}");
+        assert_eq!(configured.run(&CRIO).code, 0);
+        put(&configured);
+        let told = configured.told_by_check();
+        assert!(told.iter().any(|t| t.starts_with(&format!("/etc/crio/{place}: {why}"))), "{name}: {told:?}");
+    }
 }
 
 /// What `containerd config migrate` of 2.1.9 printed of a main file of version 2 that `configure` had edited for 1.7.

@@ -62,6 +62,14 @@ pub enum HandlerError {
         /// What is wrong.
         why: String,
     },
+    /// CRI-O does not start with what is there.
+    #[error("{place}: {why}; mend the file, or take it out of what CRI-O reads")]
+    CrioWouldNotStart {
+        /// The file, and the line in it.
+        place: String,
+        /// What is wrong.
+        why: String,
+    },
     /// A file that is rebuilt at each start does not import ours.
     #[error("{main} does not import a file of ours: {advice}")]
     NotImported {
@@ -102,6 +110,7 @@ impl HandlerError {
             HandlerError::Edit { .. }
             | HandlerError::OldConfig { .. }
             | HandlerError::WouldNotStart { .. }
+            | HandlerError::CrioWouldNotStart { .. }
             | HandlerError::NotImported { .. }
             | HandlerError::Harm { .. }
             | HandlerError::Replaced { .. } => true,
