@@ -176,6 +176,26 @@ const LAYOUTS: &[Layout] = &[
         ends: [No; 5],
     },
     Layout { name: "not TOML", files: &[("config.toml", "version = [\n")], ends: [No; 5] },
+    Layout { name: "a version that is a float", files: &[("config.toml", "version = 2.0\n")], ends: [No; 5] },
+    Layout {
+        name: "an imported file's version is a string",
+        files: &[
+            ("config.toml", "version = 2\nimports = [\"/etc/containerd/one.toml\"]\n"),
+            ("one.toml", "oom_score = 1\nversion = \"2\"\n"),
+        ],
+        ends: [No; 5],
+    },
+    Layout {
+        name: "imports that are no array",
+        files: &[("config.toml", "version = 2\nimports = \"/etc/containerd/conf.d/*.toml\"\n")],
+        ends: [No; 5],
+    },
+    Layout {
+        name: "disabled plugins that are no strings",
+        files: &[("config.toml", "version = 2\ndisabled_plugins = [\n  1,\n]\n")],
+        ends: [No; 5],
+    },
+    Layout { name: "plugins that are no table", files: &[("config.toml", "plugins = []\n")], ends: [No; 5] },
 ];
 
 fn machine_with(layout: &Layout) -> Machine {
@@ -254,6 +274,17 @@ fn what_keeps_a_handler_from_having_an_effect_is_told() {
     told("an import is missing", "2.3", "/etc/containerd/nowhere.toml is imported and is not there");
     told("an import of an import replaces the section", "1.7", "/etc/containerd/two.toml, which");
     told("version 3", "1.7", "has version 3, this containerd reads up to 2");
+    for version in VERSIONS {
+        for (name, expected) in [
+            ("a version that is a float", "config.toml:1: version is of type float, expected an integer"),
+            ("an imported file's version is a string", "one.toml:2: version is of type string, expected an integer"),
+            ("imports that are no array", "config.toml:2: imports is of type string, expected an array of strings"),
+            ("disabled plugins that are no strings", "config.toml:2: disabled_plugins is of type array, expected an"),
+            ("plugins that are no table", "config.toml:1: plugins is of type array, expected a table"),
+        ] {
+            told(name, version, &format!("/etc/containerd/{expected}"));
+        }
+    }
     // containerd 1 has no `config migrate`.
     for version in ["1.6", "1.7"] {
         told(
@@ -263,6 +294,28 @@ fn what_keeps_a_handler_from_having_an_effect_is_told() {
         );
     }
     told("version 1", "2.1", "`containerd config migrate`");
+}
+
+#[test]
+fn a_named_configuration_of_containerds_that_is_not_there_is_refused() {
+    let machine = Machine::new();
+    let before = machine.everything();
+    let named = |name: &str, more: &[&str]| {
+        let call = call("2.1");
+        let call: Vec<&str> = call.iter().map(String::as_str).chain(["--containerd-config", name]).collect();
+        machine.run(&[&call[..], more].concat())
+    };
+    for name in ["/etc/containerd/confg.toml", "/var/lib/rancher/k3s/agent/etc/containerd/config.toml", "/etc"] {
+        for more in [&[][..], &["--dry-run"][..]] {
+            let output = named(name, more);
+            let told = format!("error: no containerd configuration at {name}: give the file");
+            assert!(output.code == 2 && output.stderr.contains(&told), "{}: {}", output.code, output.stderr);
+            assert_eq!(machine.everything(), before);
+        }
+    }
+    // That one containerd does without, if nobody names it.
+    let output = named("/etc/containerd/config.toml", &[]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
 }
 
 /// Runs the containerd of a version on each layout, before and after; `None` where there is no such layout for it.

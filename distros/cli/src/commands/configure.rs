@@ -28,7 +28,7 @@ pub(crate) struct ConfigureArguments {
     /// Also make Kata a handler of the container manager; without it, one that was written for the same configuration of Kata is taken back.
     #[arg(long, value_enum)]
     handler: Option<HandlerName>,
-    /// containerd's main configuration; by default the one that is there, of containerd itself, k3s, RKE2, k0s or MicroK8s, and /etc/containerd/config.toml if none is. Needed where there are several.
+    /// containerd's main configuration; by default the one that is there, of containerd itself, k3s, RKE2, k0s or MicroK8s, and /etc/containerd/config.toml if none is. Needed where there are several. Only /etc/containerd/config.toml is made where it is missing.
     #[arg(long, value_name = "PATH")]
     containerd_config: Option<PathBuf>,
     /// containerd's version, `2.1`; by default that of this machine's containerd.

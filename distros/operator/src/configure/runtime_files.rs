@@ -54,6 +54,9 @@ pub enum HandlerError {
     /// Several containerds are there.
     #[error("several containerds have a configuration here: choose one with --containerd-config: {}", .0.join(", "))]
     Several(Vec<String>),
+    /// What was named is not there: a containerd that is told to read it would not start.
+    #[error("no containerd configuration at {0}: give the file that containerd reads first with --containerd-config")]
+    NoConfig(PathBuf),
     /// It does not start with what is there.
     #[error("containerd would not start with {main} as it is: {why}")]
     WouldNotStart {
@@ -114,9 +117,11 @@ impl HandlerError {
             | HandlerError::NotImported { .. }
             | HandlerError::Harm { .. }
             | HandlerError::Replaced { .. } => true,
-            HandlerError::NoShim(_) | HandlerError::Root(_) | HandlerError::Change(_) | HandlerError::Several(_) => {
-                false
-            }
+            HandlerError::NoShim(_)
+            | HandlerError::Root(_)
+            | HandlerError::Change(_)
+            | HandlerError::Several(_)
+            | HandlerError::NoConfig(_) => false,
         }
     }
 }

@@ -101,9 +101,13 @@ pub(super) fn present(root: &Root) -> Result<Vec<ContainerdConfig>, RootError> {
 ///
 /// # Errors
 ///
-/// That there are several, or that one cannot be read or looked for.
+/// That the named one is not there, that there are several, or that one cannot be read or looked for.
 pub fn find_containerd_config(root: &Root, named: Option<&Path>) -> Result<ContainerdConfig, HandlerError> {
     if let Some(main) = named {
+        // This one alone may be missing: containerd looks for it where it is told of none.
+        if main != Path::new(STANDARD) && !root.has_file(main)? {
+            return Err(HandlerError::NoConfig(main.to_owned()));
+        }
         return Ok(ContainerdConfig::new(root, main)?);
     }
     let mut present = present(root)?;
