@@ -5,7 +5,7 @@ mod machine;
 
 use machine::{BASE, Machine, debian_mirror};
 use serde_json::{Value, json};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -592,6 +592,133 @@ fn the_distributions_of_kubernetes_are_written_to_where_theirs_reads() {
         assert_eq!(output.code, 0, "{}", output.stderr);
         assert!(machine.read("m/etc/containerd/config.toml").contains("runtimes.kata]"));
     }
+}
+
+/// Whatever tells that a distribution of Kubernetes is there, before it has written what its containerd reads.
+#[test]
+fn a_distribution_of_kubernetes_that_was_never_started_is_told_and_nothing_is_written() {
+    for (name, file, sign) in [
+        ("k3s", "usr/local/bin/k3s", "usr/local/bin/k3s"),
+        ("k3s", "opt/bin/k3s", "opt/bin/k3s"),
+        ("k3s", "etc/systemd/system/k3s-agent.service", "etc/systemd/system/k3s-agent.service"),
+        ("k3s", "etc/rancher/k3s/config.yaml", "etc/rancher/k3s/config.yaml"),
+        ("k3s", "etc/rancher/k3s/config.yaml.d/10.yaml", "etc/rancher/k3s"),
+        ("k3s", "var/lib/rancher/k3s/server/db", "var/lib/rancher/k3s"),
+        ("rke2", "usr/bin/rke2", "usr/bin/rke2"),
+        ("rke2", "opt/rke2/bin/rke2", "opt/rke2/bin/rke2"),
+        (
+            "rke2",
+            "usr/local/lib/systemd/system/rke2-server.service",
+            "usr/local/lib/systemd/system/rke2-server.service",
+        ),
+        ("rke2", "var/lib/rancher/rke2/bin/", "var/lib/rancher/rke2"),
+        ("k0s", "usr/local/bin/k0s", "usr/local/bin/k0s"),
+        ("k0s", "etc/init.d/k0scontroller", "etc/init.d/k0scontroller"),
+        ("k0s", "etc/k0s/k0s.yaml", "etc/k0s"),
+        ("k0s", "var/lib/k0s/bin/", "var/lib/k0s"),
+        ("microk8s", "snap/bin/microk8s", "snap/bin/microk8s"),
+        ("microk8s", "var/snap/microk8s/common/", "var/snap/microk8s"),
+    ] {
+        let machine = Machine::new();
+        match file.ends_with('/') {
+            true => std::fs::create_dir_all(machine.path(&format!("m/{file}"))).expect("made"),
+            false => machine.file(&format!("m/{file}"), ""),
+        }
+        // A file that nobody is known to read is no containerd in use.
+        for main in [None, Some("version = 2\n")] {
+            if let Some(text) = main {
+                machine.file(MAIN, text);
+            }
+            let before = machine.everything();
+            for more in [&["--dry-run"][..], &[][..]] {
+                let call = call("2.1");
+                let call: Vec<&str> = call.iter().map(String::as_str).chain(more.iter().copied()).collect();
+                let output = machine.run(&call);
+                let told = format!("error: {name} is here (/{sign}), and ");
+                assert!(output.code == 13 && output.stderr.contains(&told), "{}: {}", output.code, output.stderr);
+                assert!(output.stderr.contains("choose with --containerd-config"), "{}", output.stderr);
+                assert_eq!(machine.everything(), before, "{file}");
+            }
+        }
+        let call = call("2.1");
+        let named = call.iter().map(String::as_str).chain(["--containerd-config", "/etc/containerd/config.toml"]);
+        let output = machine.run(&named.collect::<Vec<_>>());
+        assert_eq!(output.code, 0, "{file}: {}", output.stderr);
+    }
+}
+
+#[test]
+fn beside_a_containerd_in_use_a_distribution_of_kubernetes_is_a_warning() {
+    let warning =
+        "warning: k3s is here, too (/usr/local/bin/k3s), and has a containerd of its own: name what that reads";
+    let program = |machine: &Machine, name: &str| {
+        machine.file(&format!("m/{name}"), "");
+        let executable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(machine.path(&format!("m/{name}")), executable).expect("set");
+    };
+    let machine = Machine::new();
+    program(&machine, "usr/local/bin/k3s");
+    program(&machine, "usr/bin/containerd");
+    // Installed is not in use.
+    assert_eq!(configured(&machine, "2.1").code, 13);
+    let running = machine.copy();
+    running.file("m/run/containerd/containerd.sock", "");
+    machine.file(MAIN, "version = 2\n");
+    for machine in [machine, running] {
+        let output = configured(&machine, "2.1");
+        assert!(output.code == 0 && output.stderr.contains(warning), "{}: {}", output.code, output.stderr);
+        assert!(machine.path("m/etc/containerd/conf.d/50-kata-osinfo.toml").exists());
+    }
+    // Where k3s has written its own, that is the one.
+    let machine = Machine::new();
+    program(&machine, "usr/local/bin/k3s");
+    let folder = "var/lib/rancher/k3s/agent/etc/containerd";
+    let imports = format!("version = 3\nimports = [\"/{folder}/config-v3.toml.d/*.toml\"]\n");
+    machine.file(&format!("m/{folder}/config.toml"), &imports);
+    let output = configured(&machine, "2.1");
+    assert!(output.code == 0 && !output.stderr.contains("is here"), "{}: {}", output.code, output.stderr);
+}
+
+#[test]
+fn the_folder_of_data_that_k3s_is_told_is_the_one_that_is_written_to() {
+    let main = |data: &str| format!("{data}/agent/etc/containerd/config.toml");
+    let drop_in = |data: &str| format!("{data}/agent/etc/containerd/config-v3.toml.d/50-kata-osinfo.toml");
+    let keep = |machine: &Machine, data: &str| {
+        let imports = format!("version = 3\nimports = [\"{data}/agent/etc/containerd/config-v3.toml.d/*.toml\"]\n");
+        machine.file(&format!("m{}", main(data)), &imports);
+    };
+    for name in ["k3s", "rke2"] {
+        let machine = Machine::new();
+        // What it wrote before it was told is read no more.
+        keep(&machine, &format!("/var/lib/rancher/{name}"));
+        machine.file(&format!("m/etc/rancher/{name}/config.yaml"), "data-dir: /data # the large disk\n");
+        let output = configured(&machine, "2.1");
+        let told = format!("{name} is here (/etc/rancher/{name}/config.yaml), and {}, which its", main("/data"));
+        assert!(output.code == 13 && output.stderr.contains(&told), "{}: {}", output.code, output.stderr);
+        for (data, told) in [("/data", ""), ("/two", "data-dir: \"/two\"\n")] {
+            machine.file(&format!("m/etc/rancher/{name}/config.yaml.d/10-disk.yaml"), told);
+            keep(&machine, data);
+            let before = machine.everything();
+            let output = configured(&machine, "2.1");
+            assert_eq!(output.code, 0, "{}", output.stderr);
+            assert!(output.stdout.contains(&drop_in(data)), "{data}: {}", output.stdout);
+            assert_eq!(machine.told_by_check(), Vec::<String>::new());
+            assert_eq!(machine.run(&["unconfigure"]).code, 0);
+            assert_eq!(machine.everything(), before);
+        }
+        machine.file(&format!("m/etc/rancher/{name}/config.yaml"), "data-dir: [\n");
+        let output = configured(&machine, "2.1");
+        let told = format!("/etc/rancher/{name}/config.yaml is no map in YAML");
+        assert!(output.code == 13 && output.stderr.contains(&told), "{}: {}", output.code, output.stderr);
+    }
+    // On its command line, which is not read.
+    let machine = Machine::new();
+    keep(&machine, "/srv/rke2");
+    let (call, main) = (call("2.1"), main("/srv/rke2"));
+    let named = call.iter().map(String::as_str).chain(["--containerd-config", &main]);
+    let output = machine.run(&named.collect::<Vec<_>>());
+    assert!(output.code == 0 && output.stdout.contains(&drop_in("/srv/rke2")), "{}{}", output.stdout, output.stderr);
+    assert_eq!(machine.told_by_check(), Vec::<String>::new());
 }
 
 #[test]

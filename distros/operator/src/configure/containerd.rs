@@ -4,6 +4,7 @@
 //! out as it was meant, and everything else as it was.
 
 mod config;
+mod distribution;
 mod files;
 mod glob;
 mod handler;
