@@ -34,7 +34,9 @@
 //!   changes.
 //!   containerd before 2.0 replaces a plugin's whole section by that of an imported file, so its main file is edited;
 //!   later ones get a drop-in.
-//! - k3s, RKE2, k0s and MicroK8s bring a containerd of their own; `containerd::config` knows where.
+//! - k3s, RKE2, k0s and MicroK8s bring a containerd of their own; `containerd::distribution` knows what that reads, also
+//!   in another folder of data, and what tells that one of them is there.
+//!   Where one has not written that yet, nothing is written in its place that nobody would read.
 //! - A state file (`state`), for root alone, has every file's text before and after, and until all is done what stood there when
 //!   it began.
 //!   It is written first: what was written can be taken back to the byte, also after a kill or without space
@@ -46,7 +48,8 @@
 //!   one's drop-in, and `unconfigure` takes back everything.
 //!   There is one handler, and the answer says whose it was.
 //! - Of a file that others have edited since, only our own keys are taken back, in today's text (`keys`); a key of ours
-//!   that they changed, and a file of ours that was changed by hand, stay unless forced.
+//!   that they changed, and a file of ours that was changed by hand, stay unless forced; `configure` does not write over
+//!   such a file, and of a container manager's none either that no state knows and that has keys besides ours.
 //!   `containerd::migrated` knows where `containerd config migrate` puts them, and `stray` what no state knows.
 //!   All places where something of ours may be are read first: where one cannot be read nothing is taken back, as nothing
 //!   is written by `configure`.

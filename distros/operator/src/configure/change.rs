@@ -33,6 +33,21 @@ pub(super) fn original(root: &Root, state: Option<&State>, path: &Path) -> Resul
     }
 }
 
+/// That files of ours which no state knows hold nothing of others': it would be lost when they are written anew.
+///
+/// # Errors
+///
+/// That one has keys that are not written now, or cannot be read.
+pub(super) fn hold_only_ours(root: &Root, state: Option<&State>, changes: &[Change]) -> Result<(), ChangeError> {
+    let is_known = |change: &Change| state.is_some_and(|s| s.files.iter().any(|f| f.path == change.path));
+    for change in changes.iter().filter(|change| change.before.is_none() && !is_known(change)) {
+        if root.utf8_if_any(&change.path)?.is_some_and(|now| keys::has_others(&now, &change.after)) {
+            return Err(ChangeError::Changed(change.path.clone()));
+        }
+    }
+    Ok(())
+}
+
 /// What some files of a state go back to when they are written no more; what was changed by hand stays.
 pub(super) fn originals(
     root: &Root,

@@ -4,6 +4,7 @@
 //! out as it was meant, and everything else as it was.
 
 mod config;
+mod distribution;
 mod files;
 mod glob;
 mod handler;
@@ -19,6 +20,7 @@ pub(super) use handler::Wanted;
 pub(super) use written::Written;
 
 use super::edit::{EditError, LineEnds, edited};
+use super::keys::HEAD;
 use super::runtime_files::{HandlerError, NAME};
 use super::state::{Change, ChangeError};
 use files::Files;
@@ -178,7 +180,7 @@ impl Candidates<'_> {
         }
         let mut all = Vec::new();
         for form in forms {
-            let head = format!("# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.\nversion = {form}\n");
+            let head = format!("{HEAD}version = {form}\n");
             let after = edited(&head, &settings(plugin(form), self.handler)).map_err(edit)?;
             let mut replaced = self.replaced.clone();
             replaced.insert(path.clone(), Some(after.clone()));

@@ -192,6 +192,7 @@ pub fn prepare(
                 written = Some(WrittenHandler::Crio(handler));
             }
         }
+        change::hold_only_ours(root, old.as_ref(), &changes[for_kata..])?;
     }
     let paths = |changes: &[Change]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
     let this = Configured {
