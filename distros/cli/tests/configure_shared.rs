@@ -157,6 +157,47 @@ fn what_a_copy_would_not_reach_is_refused() {
     assert_eq!(machine.everything(), before);
 }
 
+/// Kata reads both, and a drop-in says as much as the main file.
+#[test]
+fn what_a_drop_in_makes_confidential_is_refused() {
+    let handler: &[&str] = &["--handler", "containerd", "--containerd-version", "1.7"];
+    for key in ["confidential_guest", "sev_snp_guest"] {
+        for (machine, more) in [(Machine::new(), &[][..]), (everything_in_one_folder(), handler)] {
+            machine.file(&format!("m/{BASE}/config.d/10-snp.toml"), &format!("[hypervisor.qemu]\n{key} = true\n"));
+            let before = machine.everything();
+            let output = machine.run(&[&["configure", "--profile", "go-3.29"], more].concat());
+            assert_eq!(output.code, 2, "{}", output.stderr);
+            let told = format!("({key} = true in /{BASE}/config.d/10-snp.toml:2)");
+            assert!(output.stderr.contains(&told), "{}", output.stderr);
+            assert_eq!(machine.everything(), before);
+        }
+    }
+    // Nor is one refused that a drop-in makes ordinary.
+    let machine = Machine::new();
+    let main = format!("m/{BASE}/configuration-qemu.toml");
+    machine.file(&main, &KATA.replace("machine_type", "confidential_guest = true\nmachine_type"));
+    assert_eq!(machine.run(&["configure", "--profile", "go-3.29"]).code, 2);
+    machine.file(&format!("m/{BASE}/config.d/60-mine.toml"), "[hypervisor.qemu]\nconfidential_guest = false\n");
+    let output = machine.run(&["configure", "--profile", "go-3.29"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+}
+
+/// It is read in the copy's folder alone.
+#[test]
+fn what_makes_a_copy_confidential_is_refused() {
+    let machine = everything_in_one_folder();
+    let call = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "1.7"];
+    assert_eq!(machine.run(&call).code, 0);
+    let snp = "/etc/kata-containers/kata-osinfo/config.d/60-snp.toml";
+    machine.file(&format!("m{snp}"), "[hypervisor.qemu]\nconfidential_guest = true\n");
+    let told = machine.told_by_check();
+    assert!(told.iter().any(|t| t.starts_with(&format!("{snp}:2: hypervisor.qemu.confidential_guest is"))), "{told:?}");
+    let output = machine.run(&call);
+    assert_eq!(output.code, 2, "{}", output.stderr);
+    assert!(output.stderr.contains(&format!("in {snp}:2)")), "{}", output.stderr);
+}
+
 #[test]
 fn drop_ins_that_a_copy_does_not_have_are_told() {
     let machine = everything_in_one_folder();

@@ -24,6 +24,8 @@
 //! - Where a configuration that is not for ordinary guests of QEMU lies in the same folder, a copy in a folder below
 //!   `/etc/kata-containers` gets the drop-in, and is what the handler names or the runtime finds first; `own` has the
 //!   reasons.
+//! - What a configuration is for (QEMU, confidential guests, guests that share nothing) is asked of what Kata would have
+//!   without our drop-in, never of the main file alone.
 //! - `image` decides how Kata's own image is handed over, by verdicts of its own (`vmm.image.nvdimm`, `vmm.image.blk`):
 //!   that a QEMU boots an initrd says nothing about that.
 //! - With an initrd `image` is emptied; `rootfs_type` and `vm_rootfs_driver` stay, because neither matters then and

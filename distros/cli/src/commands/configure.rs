@@ -93,7 +93,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
         _ => error.into(),
     })?;
     let diff = prepared.diff(&machine.root)?;
-    let siblings = siblings(&machine.root, &prepared.located)?;
+    let siblings = siblings(&machine.root, &prepared.located, configuration.runtime, configuration.kata)?;
     let mut answer = answer(&machine, &configuration, &located, &prepared, &siblings);
     say(&machine, &configuration, &located, &prepared, &siblings);
     let (not_effective, problems) = match &lock {

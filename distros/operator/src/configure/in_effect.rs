@@ -65,8 +65,14 @@ fn of_configuration(root: &Root, configured: &Configured, files: &[&Change]) -> 
         let message = format!("{} is {found}, wanted {}", n.key, n.wanted);
         Problem { file: n.file.unwrap_or_else(|| main.clone()), line: n.line, message }
     });
+    let confidential = merged.confidential().map(|(key, set)| {
+        let message = format!(
+            "hypervisor.qemu.{key} is true: confidential guests share no filesystem: take it out, or run `kata-osinfo unconfigure`"
+        );
+        Problem { file: set.file.to_owned(), line: Some(set.line), message }
+    });
     let missing = merged.missing_files(root)?;
-    let others = merged.problems().iter().cloned().chain(missing).chain(merged.dax_window(runtime));
+    let others = merged.problems().iter().cloned().chain(missing).chain(merged.dax_window(runtime)).chain(confidential);
     Ok(others.chain(not_effective).collect())
 }
 

@@ -2,7 +2,7 @@
 
 use super::change::{self, original, originals};
 use super::edit::{DROP_IN, EditError, drop_in, edited};
-use super::locate::{confidential, siblings};
+use super::locate::siblings;
 use super::lock::Lock;
 use super::runtime_files::shim;
 use super::state::{self, Change, ChangeError, Configured, State};
@@ -85,13 +85,17 @@ pub enum PrepareError {
     NotQemu(PathBuf),
     /// Its guests are confidential.
     #[error(
-        "{path} is for confidential guests ({key} = true), which boot a measured kernel and share no filesystem: give the configuration for ordinary ones with --kata-config"
+        "{path} is for confidential guests ({key} = true in {file}:{line}), which boot a measured kernel and share no filesystem: give the configuration for ordinary ones with --kata-config, or take that out"
     )]
     Confidential {
-        /// The file.
+        /// The configuration.
         path: PathBuf,
         /// What says so.
         key: &'static str,
+        /// Its file, or one of its drop-ins.
+        file: PathBuf,
+        /// The line in that, from 1.
+        line: usize,
     },
     /// Its drop-ins are others' too, and a copy would not be read.
     #[error(
@@ -121,19 +125,20 @@ pub fn prepare(
     let base = original(root, old.as_ref(), &located.path)?.unwrap_or_default();
     let edit = |source| PrepareError::Edit { path: located.path.clone(), source };
     let document: toml_edit::DocumentMut = base.parse().map_err(|e| edit(EditError::Syntax(e)))?;
-    let Some(qemu) = document.get("hypervisor").and_then(|h| h.get("qemu")) else {
-        return Err(PrepareError::NotQemu(located.path.clone()));
-    };
-    if let Some(key) = confidential(qemu) {
-        return Err(PrepareError::Confidential { path: located.path.clone(), key });
-    }
     let source = located;
+    let version = (configuration.runtime, configuration.kata);
+    let of_others = Merged::of_others(root, source, version, &base)?;
+    let has_qemu = document.get("hypervisor").is_some_and(|h| h.get("qemu").is_some());
+    if !has_qemu && !of_others.is_of_qemu() {
+        return Err(PrepareError::NotQemu(source.path.clone()));
+    }
+    are_ordinary(&of_others, source)?;
     let drop_ins = reads_drop_ins(configuration.runtime, configuration.kata);
     let mut changes = Vec::new();
     let mut warnings = Vec::new();
-    let others = own::unlike(&siblings(root, source)?);
+    let others = own::unlike(&siblings(root, source, configuration.runtime, configuration.kata)?);
     let located = if drop_ins && !others.is_empty() {
-        let Some(own) = own::place(root, source, configuration.runtime, handler.is_some())? else {
+        let Some(own) = own::place(root, source, configuration, handler.is_some())? else {
             return Err(PrepareError::Shared { path: source.path.clone(), others });
         };
         let before = original(root, old.as_ref(), &own.path)?;
@@ -161,6 +166,8 @@ pub fn prepare(
         replaced.insert(drop_in_path.clone(), None);
     }
     let without = Merged::read_with(root, &located, configuration.runtime, configuration.kata, &replaced)?;
+    // A copy has drop-ins of its own.
+    are_ordinary(&without, &located)?;
     planned.extend(control_groups(root, configuration, &without)?);
     let settings = theirs::settled(&planned, &without, configuration);
     if drop_ins {
@@ -261,6 +268,19 @@ impl Prepared {
         let merged = Merged::read(root, &self.located, configuration.runtime, configuration.kata)?;
         let problems = problems(root, &merged, configuration.runtime, self.handler.as_ref(), &BTreeMap::new())?;
         Ok((merged.not_effective(&self.settings), problems))
+    }
+}
+
+/// That the guests of a configuration are not confidential ones.
+fn are_ordinary(of_others: &Merged, located: &Located) -> Result<(), PrepareError> {
+    match of_others.confidential() {
+        None => Ok(()),
+        Some((key, set)) => Err(PrepareError::Confidential {
+            path: located.path.clone(),
+            key,
+            file: set.file.to_owned(),
+            line: set.line,
+        }),
     }
 }
 
