@@ -185,6 +185,40 @@ fn a_handler_of_cri_o_says_again_what_an_earlier_one_says() {
     }
 }
 
+#[test]
+fn a_file_of_our_name_that_is_somebody_elses_is_replaced_only_by_force() {
+    let of_kata = format!("{BASE}/config.d/50-kata-osinfo.toml");
+    let cases: [(&str, &str, &[&str]); 3] = [
+        (&of_kata, "[hypervisor.qemu]\nenable_debug = true\n", &[]),
+        (
+            "etc/containerd/conf.d/50-kata-osinfo.toml",
+            "version = 3\n",
+            &["--handler", "containerd", "--containerd-version", "2.1"],
+        ),
+        ("etc/crio/crio.conf.d/50-kata-osinfo.conf", "[crio]\n", &["--handler", "crio"]),
+    ];
+    for (path, text, handler) in cases {
+        let machine = Machine::new();
+        machine.file(&format!("m/{path}"), text);
+        let before = machine.everything();
+        for more in [&[][..], &["--dry-run"]] {
+            let output = call(&machine, GO, &[handler, more].concat());
+            assert_eq!(output.code, 2, "{path}: {}", output.stderr);
+            assert!(output.stderr.contains(&format!("error: /{path} is not kata-osinfo's")), "{}", output.stderr);
+            assert_eq!(machine.everything(), before, "{path}");
+        }
+        let output = call(&machine, GO, &[handler, &["--force"]].concat());
+        assert_eq!(output.code, 0, "{path}: {}", output.stderr);
+        assert!(output.stderr.contains(&format!("warning: /{path} was not kata-osinfo's")), "{}", output.stderr);
+        assert_ne!(machine.read(&format!("m/{path}")), text);
+        // It is ours now.
+        let output = call(&machine, GO, handler);
+        assert_eq!(output.code, 0, "{path}: {}", output.stderr);
+        assert_eq!(machine.run(&["unconfigure"]).code, 0);
+        assert_eq!(machine.everything(), before, "{path}");
+    }
+}
+
 /// Both runtimes of Kata's release, side by side.
 fn both() -> Machine {
     let machine = Machine::new();

@@ -86,12 +86,13 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
         Some(HandlerName::Crio) => Some(HandlerChoice { handler: Handler::Crio, config: None, version: None }),
         None => None,
     };
-    let prepared = prepare(&machine.root, &located, &configuration, handler).map_err(|error| match &error {
-        PrepareError::Handler(why) if why.keeps_it_out() => {
-            anyhow::Error::new(Failed::new(Exit::NotEffective, "no-handler", error.to_string()))
-        }
-        _ => error.into(),
-    })?;
+    let prepared =
+        prepare(&machine.root, &located, &configuration, handler, machine.force).map_err(|error| match &error {
+            PrepareError::Handler(why) if why.keeps_it_out() => {
+                anyhow::Error::new(Failed::new(Exit::NotEffective, "no-handler", error.to_string()))
+            }
+            _ => error.into(),
+        })?;
     let diff = prepared.diff(&machine.root)?;
     let siblings = siblings(&machine.root, &prepared.located, configuration.runtime, configuration.kata)?;
     let mut answer = answer(&machine, &configuration, &located, &prepared, &siblings);

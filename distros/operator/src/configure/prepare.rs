@@ -2,6 +2,7 @@
 
 use super::change::{self, original, originals};
 use super::edit::{DROP_IN, EditError, drop_in, edited};
+use super::keys::{is_whole, says_it_is_ours};
 use super::locate::siblings;
 use super::lock::Lock;
 use super::runtime_files::shim;
@@ -107,9 +108,14 @@ pub enum PrepareError {
         /// The others.
         others: Vec<String>,
     },
+    /// A file has the name of one of ours.
+    #[error(
+        "{0} is not kata-osinfo's, which writes a file of that name: give it another name, or pass --force to have it replaced until `kata-osinfo unconfigure` brings it back"
+    )]
+    Foreign(PathBuf),
 }
 
-/// Works out which files to write.
+/// Works out which files to write; `force` replaces also files of others that have the names of ours.
 ///
 /// # Errors
 ///
@@ -119,6 +125,7 @@ pub fn prepare(
     located: &Located,
     configuration: &Configuration,
     handler: Option<HandlerChoice>,
+    force: bool,
 ) -> Result<Prepared, PrepareError> {
     let old = state::read(root)?;
     let mut planned = settings(configuration);
@@ -200,6 +207,15 @@ pub fn prepare(
             }
         }
     }
+    for path in foreign(root, &changes)? {
+        if !force {
+            return Err(PrepareError::Foreign(path));
+        }
+        let path = path.display();
+        warnings.push(format!(
+            "{path} was not kata-osinfo's: it is replaced until `kata-osinfo unconfigure` brings it back"
+        ));
+    }
     let paths = |changes: &[Change]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
     let this = Configured {
         config: source.path.clone(),
@@ -269,6 +285,17 @@ impl Prepared {
         let problems = problems(root, &merged, configuration.runtime, self.handler.as_ref(), &BTreeMap::new())?;
         Ok((merged.not_effective(&self.settings), problems))
     }
+}
+
+/// Files that are to be wholly ours, and in whose place somebody else's stand.
+fn foreign(root: &Root, changes: &[Change]) -> Result<Vec<PathBuf>, RootError> {
+    let mut found = Vec::new();
+    for change in changes.iter().filter(|c| is_whole(c)) {
+        if root.utf8_if_any(&change.path)?.is_some_and(|now| !says_it_is_ours(&now)) {
+            found.push(change.path.clone());
+        }
+    }
+    Ok(found)
 }
 
 /// That the guests of a configuration are not confidential ones.
