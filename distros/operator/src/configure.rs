@@ -52,6 +52,8 @@
 //!   `containerd::migrated` knows where `containerd config migrate` puts them, and `stray` what no state knows.
 //!   All places where something of ours may be are read first: where one cannot be read nothing is taken back, as nothing
 //!   is written by `configure`.
+//! - The state's files are those that their paths lead to today: one that others have moved, with a link in its place, is
+//!   edited where it is, and a main file of containerd's that was a link and is a file again is the one that it was.
 //! - `standing` reads everything together again, by the state alone (`in_effect`): what others have done since that
 //!   keeps it from having an effect.
 //! - A folder that its reader reads whole (`config.d`, `conf.d`) never contains an incomplete file: the new file waits

@@ -127,7 +127,7 @@ pub fn prepare(
     handler: Option<HandlerChoice>,
     force: bool,
 ) -> Result<Prepared, PrepareError> {
-    let old = state::read(root)?;
+    let old = state::read(root)?.map(|old| containerd::migrated::adopted(root, old)).transpose()?;
     let mut planned = settings(configuration);
     let base = original(root, old.as_ref(), &located.path)?.unwrap_or_default();
     let edit = |source| PrepareError::Edit { path: located.path.clone(), source };
