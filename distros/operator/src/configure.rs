@@ -49,6 +49,7 @@
 //!   There is one handler, and the answer says whose it was.
 //! - Of a file that others have edited since, only our own keys are taken back, in today's text (`keys`); a key of ours
 //!   that they changed, and a file of ours that was changed by hand, stay unless forced.
+//!   What was only added to a file of ours moves to a file of theirs beside it first (`added`), for `configure` as well.
 //!   `containerd::migrated` knows where `containerd config migrate` puts them, and `stray` what no state knows.
 //!   All places where something of ours may be are read first: where one cannot be read nothing is taken back, as nothing
 //!   is written by `configure`.
@@ -82,6 +83,7 @@ mod share;
 mod version;
 
 // What is written, and whether it takes effect.
+mod added;
 mod change;
 mod containerd;
 mod crio;
@@ -100,6 +102,7 @@ mod standing;
 pub mod stray;
 mod today;
 
+pub use added::Added;
 pub use configuration::{BlockAio, Boot, Configuration, Note, PlanError, Wanting};
 pub use containerd::{ContainerdConfig, find_containerd_config};
 pub use edit::{DROP_IN, drop_in, edited};

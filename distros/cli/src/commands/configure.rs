@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
 use operator::configure::lock::lock;
 use operator::configure::{
-    Configuration, Handler, HandlerChoice, Located, NotEffective, PrepareError, Prepared, Problem, Sibling,
+    Added, Configuration, Handler, HandlerChoice, Located, NotEffective, PrepareError, Prepared, Problem, Sibling,
     find_containerd_config, locate, prepare, siblings,
 };
 use operator::fallback::{Way, fallback};
@@ -130,7 +130,8 @@ fn answer(
     prepared: &Prepared,
     siblings: &[Sibling],
 ) -> Value {
-    let files: Vec<&Path> = prepared.changes.iter().map(|c| c.path.as_path()).collect();
+    let moved = prepared.added.iter().filter_map(Added::theirs);
+    let files: Vec<&Path> = moved.chain(&prepared.changes).map(|c| c.path.as_path()).collect();
     json!({
         "version": 1,
         "outcome": "configure",

@@ -1,5 +1,6 @@
 //! From a configuration to the files that make Kata have it, and to the proof that it will.
 
+use super::added::{self, Added};
 use super::change::{self, original, originals};
 use super::edit::{DROP_IN, EditError, drop_in, edited};
 use super::keys::{is_whole, says_it_is_ours};
@@ -44,6 +45,8 @@ pub struct Prepared {
     pub problems: Vec<Problem>,
     /// What others have set: overridden, extended, or kept although the release was qualified with something else.
     pub theirs: Vec<ForeignValue>,
+    /// What others have added to files of ours, and moves to files of theirs.
+    pub added: Vec<Added>,
     /// What changes besides, and a reader may not expect.
     pub warnings: Vec<String>,
     /// Files that are no longer written, and what they go back to.
@@ -127,7 +130,9 @@ pub fn prepare(
     handler: Option<HandlerChoice>,
     force: bool,
 ) -> Result<Prepared, PrepareError> {
-    let old = state::read(root)?.map(|old| containerd::migrated::adopted(root, old)).transpose()?;
+    let recorded = state::read(root)?.map(|old| containerd::migrated::adopted(root, old)).transpose()?;
+    let mut added = recorded.as_ref().map(|old| added::all(root, old)).unwrap_or_default();
+    let old = recorded.as_ref().map(|old| added::noted(old, &added));
     let mut planned = settings(configuration);
     let base = original(root, old.as_ref(), &located.path)?.unwrap_or_default();
     let edit = |source| PrepareError::Edit { path: located.path.clone(), source };
@@ -166,6 +171,7 @@ pub fn prepare(
     let back = back.transpose()?.unwrap_or_default();
     let mut replaced = back.clone();
     replaced.insert(source.path.clone(), Some(base.clone()));
+    replaced.extend(added.iter().filter_map(Added::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
     replaced.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
     let drop_in_path = root.resolve_new(&located.drop_ins().join(DROP_IN))?;
     if drop_ins {
@@ -195,6 +201,16 @@ pub fn prepare(
                 let wanted = Wanted { shim: &shim, config: &located.named, version: choice.version };
                 let before = |path: &Path| original(root, old.as_ref(), path);
                 let (files, handler) = containerd::containerd(root, &before, &place, wanted, &replaced)?;
+                let mut then = replaced.clone();
+                then.extend(files.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
+                for added in added.iter().filter(|a| files.iter().any(|c| c.path == a.ours())) {
+                    // What is not read any more would be lost, all but for its text.
+                    if let Some(theirs) = added.theirs()
+                        && !containerd::reads(root, &place, &then, &theirs.path)?
+                    {
+                        return Err(added.refused().into());
+                    }
+                }
                 changes.extend(files);
                 theirs.clone_from(&handler.theirs);
                 written = Some(WrittenHandler::Containerd(handler));
@@ -216,6 +232,10 @@ pub fn prepare(
             "{path} was not kata-osinfo's: it is replaced until `kata-osinfo unconfigure` brings it back"
         ));
     }
+    // Those of other configurations stay as they are.
+    added.retain(|a| back.contains_key(a.ours()) || changes.iter().any(|c| c.path == a.ours()));
+    warnings.extend(added.iter().filter_map(Added::words));
+    let old = recorded.map(|old| added::noted(&old, &added));
     let paths = |changes: &[Change]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
     let this = Configured {
         config: source.path.clone(),
@@ -241,6 +261,7 @@ pub fn prepare(
         located,
         settings,
         theirs,
+        added,
         warnings,
         back: back.into_iter().filter(|(path, _)| !changes.iter().any(|c| c.path == *path)).collect(),
         changes,
@@ -257,6 +278,9 @@ impl Prepared {
     /// That a file cannot be read.
     pub fn diff(&self, root: &Root) -> Result<String, PrepareError> {
         let mut text = String::new();
+        for theirs in self.added.iter().filter_map(Added::theirs) {
+            text += &Change { before: root.utf8_if_any(&theirs.path)?, ..theirs.clone() }.diff();
+        }
         for (path, after) in &self.back {
             let after = after.clone().unwrap_or_default();
             text += &Change { path: path.clone(), before: root.utf8_if_any(path)?, after }.diff();
@@ -280,6 +304,9 @@ impl Prepared {
         lock: &Lock,
         configuration: &Configuration,
     ) -> Result<(Vec<NotEffective>, Vec<Problem>), PrepareError> {
+        for added in &self.added {
+            added.write(root)?;
+        }
         change::apply(root, lock, self.old.as_ref(), self.new)?;
         let merged = Merged::read(root, &self.located, configuration.runtime, configuration.kata)?;
         let problems = problems(root, &merged, configuration.runtime, self.handler.as_ref(), &BTreeMap::new())?;

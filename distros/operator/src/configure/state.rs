@@ -177,9 +177,16 @@ pub enum ChangeError {
     Version(u32),
     /// A file of ours is not as this program left it.
     #[error(
-        "{0} has been changed since kata-osinfo wrote it: move what was changed to a drop-in of your own and remove the file, or `kata-osinfo unconfigure --force`"
+        "{path} has been changed since kata-osinfo wrote it ({how}): move what was changed to a file of your own beside it, such as {to}, and remove {path}; or `kata-osinfo unconfigure --force` takes all of it back"
     )]
-    Changed(PathBuf),
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// The lines that differ.
+        how: String,
+        /// Where they could go.
+        to: PathBuf,
+    },
     /// A file is not as it was looked at.
     #[error("{0} was changed just now: try again")]
     Meanwhile(PathBuf),
