@@ -24,6 +24,8 @@
 //! - Where a configuration that is not for ordinary guests of QEMU lies in the same folder, a copy in a folder below
 //!   `/etc/kata-containers` gets the drop-in, and is what the handler names or the runtime finds first; `own` has the
 //!   reasons.
+//!   One that comes later is a finding of `standing`; others' drop-ins are not copied, because they may be about another
+//!   VMM, but what of them a copy lacks is told key by key.
 //! - What a configuration is for (QEMU, confidential guests, guests that share nothing) is asked of what Kata would have
 //!   without our drop-in, never of the main file alone.
 //! - `image` decides how Kata's own image is handed over, by verdicts of its own (`vmm.image.nvdimm`, `vmm.image.blk`):
@@ -49,8 +51,8 @@
 //!   There is one handler, and the answer says whose it was.
 //! - Of a file that others have edited since, only our own keys are taken back, in today's text (`keys`); a key of ours
 //!   that they changed, and a file of ours that was changed by hand, stay unless forced.
-//!   What was only added to a file of ours moves to a file of theirs beside it first (`added`), for `configure` as well.
 //!   `containerd::migrated` knows where `containerd config migrate` puts them, and `stray` what no state knows.
+//!   What was only added to a file of ours moves to a file of theirs beside it, by `configure`, too (`added`).
 //!   All places where something of ours may be are read first: where one cannot be read nothing is taken back, as nothing
 //!   is written by `configure`.
 //! - The state's files are those that their paths lead to today: one that others have moved, with a link in its place, is

@@ -6,6 +6,7 @@ use super::edit::{DROP_IN, EditError, drop_in, edited};
 use super::keys::{is_whole, says_it_is_ours};
 use super::locate::siblings;
 use super::lock::Lock;
+use super::merged::settings_in;
 use super::runtime_files::shim;
 use super::state::{self, Change, ChangeError, Configured, State};
 use super::theirs::{self, ForeignValue};
@@ -155,7 +156,6 @@ pub fn prepare(
         };
         let before = original(root, old.as_ref(), &own.path)?;
         changes.push(Change { path: own.path.clone(), before, after: copy::text(&source.path, &base) });
-        warnings.extend(left_behind(root, source, &own, old.as_ref())?);
         own
     } else {
         source.clone()
@@ -235,7 +235,7 @@ pub fn prepare(
     // Those of other configurations stay as they are.
     added.retain(|a| back.contains_key(a.ours()) || changes.iter().any(|c| c.path == a.ours()));
     warnings.extend(added.iter().filter_map(Added::words));
-    let old = recorded.map(|old| added::noted(&old, &added));
+    let old = recorded.as_ref().map(|old| added::noted(old, &added));
     let paths = |changes: &[Change]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
     let this = Configured {
         config: source.path.clone(),
@@ -252,6 +252,11 @@ pub fn prepare(
     let mut of_kata = theirs::told(&planned, &settings, &without, &merged);
     if located.path != source.path {
         theirs::in_source(&mut of_kata, &located.path, &source.path);
+        let is_ours = |path: &PathBuf| recorded.iter().flat_map(|s| &s.files).any(|f| f.path == *path && is_whole(f));
+        let goes_to = located.drop_ins();
+        for (path, text) in drop_ins_of(root, source, &added, &is_ours)? {
+            warnings.extend(left_behind(&path, &text, &goes_to, &planned, &merged));
+        }
     }
     theirs.splice(0..0, of_kata);
     Ok(Prepared {
@@ -355,16 +360,39 @@ fn control_groups(root: &Root, configuration: &Configuration, without: &Merged) 
     }))
 }
 
-/// Drop-ins of the configuration that was copied: the copy has its own.
-fn left_behind(root: &Root, from: &Located, own: &Located, old: Option<&State>) -> Result<Vec<String>, PrepareError> {
-    let folder = from.drop_ins();
-    let ours = |path: &PathBuf| old.is_some_and(|s| s.files.iter().any(|f| f.path == *path && f.before.is_none()));
-    let names = root.list(&folder)?;
-    let theirs = names.iter().map(|n| folder.join(n)).filter(|p| !ours(p));
-    let drop_ins = own.drop_ins();
-    Ok(theirs
-        .map(|p| format!("{} is not read by it: what it is to have goes to {}", p.display(), drop_ins.display()))
-        .collect())
+/// Others' drop-ins of a configuration, those among them that are to be written.
+fn drop_ins_of(
+    root: &Root,
+    located: &Located,
+    added: &[Added],
+    is_ours: &dyn Fn(&PathBuf) -> bool,
+) -> Result<BTreeMap<PathBuf, String>, RootError> {
+    let folder = root.resolve_new(&located.drop_ins())?;
+    let mut all = BTreeMap::new();
+    for path in root.list(&folder)?.iter().map(|name| folder.join(name)).filter(|path| !is_ours(path)) {
+        let text = root.text_if_any(&path)?.unwrap_or_default();
+        all.insert(path, text);
+    }
+    let moved = added.iter().filter_map(Added::theirs).filter(|c| c.path.parent() == Some(folder.as_path()));
+    all.extend(moved.map(|c| (c.path.clone(), c.after.clone())));
+    Ok(all)
+}
+
+/// What a drop-in of a configuration sets and its copy, which has drop-ins of its own, does not have.
+fn left_behind(path: &Path, text: &str, goes_to: &Path, planned: &[Setting], merged: &Merged) -> Option<String> {
+    let set = settings_in(text);
+    let is_lost = |s: &&Setting| {
+        let of_another =
+            s.table.first().is_some_and(|t| t == "hypervisor") && s.table.get(1).is_some_and(|t| t != "qemu");
+        let is_planned = planned.iter().any(|p| p.path() == s.path());
+        !of_another && !is_planned && merged.leaf(&s.path()).map(|leaf| leaf.value) != Some(&s.value)
+    };
+    let lost: Vec<String> = set.iter().filter(is_lost).map(|s| format!("{} = {}", s.name(), s.value)).collect();
+    if lost.is_empty() && !set.is_empty() {
+        return None;
+    }
+    let lost = if lost.is_empty() { String::new() } else { format!(" ({})", lost.join(", ")) };
+    Some(format!("{} is not read by it: what it is to have{lost} goes to {}", path.display(), goes_to.display()))
 }
 
 fn problems(
