@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
 use operator::configure::lock::lock;
 use operator::configure::{
-    Configuration, Handler, HandlerChoice, HandlerError, Located, NotEffective, PrepareError, Prepared, Problem,
+    Added, Configuration, Handler, HandlerChoice, HandlerError, Located, NotEffective, PrepareError, Prepared, Problem,
     Sibling, find_containerd_config, locate, prepare, siblings,
 };
 use operator::fallback::{Way, fallback};
@@ -89,13 +89,14 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
         Some(HandlerName::Crio) => Some(HandlerChoice { handler: Handler::Crio, config: None, version: None }),
         None => None,
     };
-    let mut prepared = prepare(&machine.root, &located, &configuration, handler).map_err(|error| match error {
-        PrepareError::Handler(why) => no_handler(why),
-        error => error.into(),
-    })?;
+    let mut prepared =
+        prepare(&machine.root, &located, &configuration, handler, machine.force).map_err(|error| match error {
+            PrepareError::Handler(why) => no_handler(why),
+            error => error.into(),
+        })?;
     prepared.warnings.extend(passed_over);
     let diff = prepared.diff(&machine.root)?;
-    let siblings = siblings(&machine.root, &prepared.located)?;
+    let siblings = siblings(&machine.root, &prepared.located, configuration.runtime, configuration.kata)?;
     let mut answer = answer(&machine, &configuration, &located, &prepared, &siblings);
     say(&machine, &configuration, &located, &prepared, &siblings);
     let (not_effective, problems) = match &lock {
@@ -139,7 +140,8 @@ fn answer(
     prepared: &Prepared,
     siblings: &[Sibling],
 ) -> Value {
-    let files: Vec<&Path> = prepared.changes.iter().map(|c| c.path.as_path()).collect();
+    let moved = prepared.added.iter().filter_map(Added::theirs);
+    let files: Vec<&Path> = moved.chain(&prepared.changes).map(|c| c.path.as_path()).collect();
     json!({
         "version": 1,
         "outcome": "configure",

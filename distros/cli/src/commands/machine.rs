@@ -38,7 +38,7 @@ pub(crate) struct MachineArguments {
     /// Nothing is accelerated here: give guests more time.
     #[arg(long)]
     pub(crate) emulated: bool,
-    /// Do also what is known not to work.
+    /// Do also what is known not to work; `configure` then also replaces files of others that have the names of its own.
     #[arg(long)]
     pub(crate) force: bool,
     /// Use facts of the record that nobody has checked.
@@ -80,7 +80,7 @@ pub(crate) struct Machine {
     found: Found,
     guest: Guest,
     emulated: bool,
-    force: bool,
+    pub(crate) force: bool,
     /// Facts that nobody checked and that a plan would use.
     pub(crate) assumed: Vec<String>,
     /// Why the package database cannot be read, where it is there.

@@ -1,5 +1,6 @@
 //! Kata's configuration as Kata would read it: the file, then its drop-ins, by the runtime's own rules.
 
+use super::edit::DROP_IN;
 use super::toml::{line_of, value_of};
 use super::version::{key_since, reads_drop_ins};
 use super::{Located, Setting};
@@ -8,7 +9,7 @@ use model::profile::Runtime;
 use root::{Root, RootError};
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use toml_edit::{Document, TableLike};
 
@@ -99,7 +100,8 @@ impl Merged {
         let mut merged = Merged::default();
         let mut drop_ins: BTreeMap<PathBuf, String> = BTreeMap::new();
         if reads_drop_ins(runtime, kata) {
-            let folder = located.drop_ins();
+            // What is to be replaced is named without links.
+            let folder = root.resolve_new(&located.drop_ins())?;
             for name in root.list(&folder)? {
                 let path = folder.join(&name);
                 if replaced.contains_key(&path) {
@@ -119,6 +121,22 @@ impl Merged {
             merged.add(&path, &text, Some((runtime, kata)));
         }
         Ok(merged)
+    }
+
+    /// What others alone have made of a configuration: `main` is the main file's text, and our drop-in does not count.
+    ///
+    /// # Errors
+    ///
+    /// As [`Merged::read`].
+    pub(super) fn of_others(
+        root: &Root,
+        located: &Located,
+        (runtime, kata): (Runtime, KataVersion),
+        main: &str,
+    ) -> Result<Merged, RootError> {
+        let ours = root.resolve_new(&located.drop_ins().join(DROP_IN))?;
+        let replaced = BTreeMap::from([(located.path.clone(), Some(main.to_owned())), (ours, None)]);
+        Merged::read_with(root, located, runtime, kata, &replaced)
     }
 
     /// Merges one file; `drop_in` says that the stricter rules of drop-ins hold.
@@ -190,6 +208,22 @@ impl Merged {
     /// A value with its place, where it is set.
     pub(super) fn leaf(&self, path: &[String]) -> Option<Set<'_>> {
         self.leaves.get(path).map(|l| Set { value: &l.value, file: &l.file, line: l.line })
+    }
+
+    /// Whether it is for QEMU and no other VMM.
+    pub(super) fn is_of_qemu(&self) -> bool {
+        let of_a_vmm = self.leaves.keys().filter(|k| k.len() > 2 && k[0] == "hypervisor");
+        of_a_vmm.map(|k| k[1].as_str()).collect::<BTreeSet<_>>() == BTreeSet::from(["qemu"])
+    }
+
+    /// The key that makes QEMU's guests confidential: such guests boot a measured kernel and share no filesystem.
+    ///
+    /// `src/runtime/config/configuration-qemu-snp.toml.in@3.30.0` and its likes for TDX, Secure Execution and CCA.
+    pub(super) fn confidential(&self) -> Option<(&'static str, Set<'_>)> {
+        ["confidential_guest", "sev_snp_guest"].into_iter().find_map(|key| {
+            let set = self.leaf(&["hypervisor", "qemu", key].map(str::to_owned))?;
+            (set.value.as_bool() == Some(true)).then_some((key, set))
+        })
     }
 
     /// A DAX window, which the Go runtime asks QEMU for as `cache-size`: no released QEMU's `vhost-user-fs` has that, and

@@ -2,7 +2,9 @@
 //!
 //! Of a file that others have edited since only our own keys are taken back (`keys`).
 
+use super::added::{self, Added};
 use super::change::{PendingFile, begin};
+use super::keys::is_whole;
 use super::lock::Lock;
 use super::state::{self, Change, ChangeError, Kept, STATE, State, VERSION};
 use super::today::{Today, taken, today};
@@ -17,9 +19,12 @@ pub struct Reverted {
     pub restored: Vec<Change>,
     /// What is still there.
     pub kept: Vec<Kept>,
+    /// What others had added to files of ours, and has moved.
+    pub added: Vec<Added>,
 }
 
-/// Takes everything back: whole files of ours that are as they were written, our keys in those that we edited.
+/// Takes everything back: whole files of ours that are as they were written, our keys in those that we edited. What others
+/// have added to a file of ours moves to one of theirs first, also where it is forced.
 ///
 /// What others changed of ours stays, and stays in the state, unless it is forced; what cannot be taken back does not
 /// keep the rest from it, nor does a disk on which there is no space to note what is under way. It can be tried again.
@@ -28,6 +33,8 @@ pub struct Reverted {
 ///
 /// That what is left of the state, or of our folders, cannot be removed.
 pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> Result<Reverted, ChangeError> {
+    let added = added::all(root, state);
+    let state = &added::noted(state, &added);
     let mut reverted = Reverted::default();
     let mut unwritten = Vec::new();
     let mut steps = Vec::new();
@@ -49,8 +56,23 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
         after: step.target.clone().unwrap_or_default(),
     };
     if lock.is_none() {
-        reverted.restored = steps.iter().filter(|s| !s.is_done()).map(change).collect();
+        let theirs = added.iter().filter_map(Added::theirs).cloned();
+        reverted.restored = theirs.chain(steps.iter().filter(|s| !s.is_done()).map(change)).collect();
+        reverted.added = added;
         return Ok(reverted);
+    }
+    for added in added {
+        match added.write(root) {
+            Ok(()) => {
+                reverted.restored.extend(added.theirs().cloned());
+                reverted.added.push(added);
+            }
+            Err(error) => {
+                steps.retain(|step| step.file.path != added.ours());
+                let path = added.ours().to_owned();
+                reverted.kept.push(Kept { path, why: error.to_string(), by_force: false });
+            }
+        }
     }
     // Whoever names a file before it: containerd does not start with an import of a file that has gone.
     let is_handler = |step: &PendingFile| state.configurations.iter().any(|c| c.handler.contains(&step.file.path));
@@ -180,7 +202,11 @@ fn back(root: &Root, state: &State, file: &Change, force: bool) -> Result<(Pendi
             (forced.map_err(|e| stays(e.to_string(), false))?.text, Vec::new())
         }
         Today::Foreign if !force => {
-            return Err(stays("it has been changed since kata-osinfo wrote it".to_owned(), true));
+            let why = match &text {
+                Some(now) if is_whole(file) => added::changed_words(file, now),
+                _ => "it has been changed since kata-osinfo wrote it".to_owned(),
+            };
+            return Err(stays(why, true));
         }
         Today::Gone | Today::Foreign => (file.before.clone(), Vec::new()),
     };
