@@ -3,7 +3,7 @@
 
 mod machine;
 
-use machine::{Machine, RECORD};
+use machine::{BASE, Machine, RECORD};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -116,6 +116,37 @@ fn nothing_is_taken_back_while_something_of_ours_may_be_in_what_cannot_be_read()
     let main = machine.read(MAIN);
     assert!(main.contains("/etc/theirs/one.toml") && !main.contains("kata-osinfo"), "{main}");
     assert!(!machine.path(drop_in).exists());
+}
+
+/// What a file says that is too large to be read is not known either, whoever asks.
+#[test]
+fn what_is_too_large_to_be_read_is_told_as_that_and_not_as_absent() {
+    let machine = Machine::new();
+    machine.file("m/etc/containerd/config.toml", "version = 3\nimports = [\"/etc/theirs/*.toml\"]\n");
+    let configure = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "2.1"];
+    let output = machine.run(&configure);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    for name in ["etc/theirs/one.toml", "etc/containerd/config.toml", &format!("{BASE}/config.d/90-theirs.toml")] {
+        let machine = machine.copy();
+        let path = machine.path("m").join(name);
+        machine.file(&format!("m/{name}"), "");
+        std::fs::File::create(&path).and_then(|file| file.set_len(5 << 20)).expect("5 MiB");
+        let before = machine.everything();
+        let mut calls = vec![configure.to_vec(), vec!["check", "--all"]];
+        // Nothing of ours is in others' drop-ins.
+        if !name.contains("config.d") {
+            calls.push(vec!["unconfigure"]);
+        }
+        for call in calls {
+            let output = machine.run(&call);
+            let told = format!("{}{}", output.stdout, output.stderr);
+            assert_eq!(output.code, 3, "{name} {call:?}: {told}");
+            let expected = format!("{} has more than 4194304 bytes", path.display());
+            assert!(told.contains(&expected), "{name} {call:?}: {told}");
+            assert!(!told.contains("would not start"), "{name} {call:?}: {told}");
+        }
+        assert!(machine.everything() == before, "{name}");
+    }
 }
 
 #[test]
