@@ -68,6 +68,19 @@ fn a_closed_folder_hides_what_may_be_in_it() {
     assert_eq!(code, 0, "{stderr}");
 }
 
+/// Databases that are there would be fetched anew, beside the packages of old ones.
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
+fn a_closed_folder_of_pacmans_databases_is_not_an_empty_one() {
+    let machine = Machine::new();
+    std::fs::copy(assert_cmd::cargo::cargo_bin!("kata-osinfo"), machine.path("kata-osinfo")).expect("copied");
+    chmod(&machine.path(""), 0o755);
+    machine.file("records/mini.yaml", &RECORD.replace("package-manager: dnf", "package-manager: pacman"));
+    machine.file("m/var/lib/pacman/local/other-1-1/desc", "%NAME%\nother\n\n%VERSION%\n1-1\n\n");
+    machine.file("m/var/lib/pacman/sync/core.db", "");
+    told_as_unreadable(&machine, "var/lib/pacman/sync", &["install", "--dry-run", "vmm"]);
+}
+
 /// With a folder or a file closed, a call says that something in it cannot be read, and answers nothing else.
 fn told_as_unreadable(machine: &Machine, folder: &str, call: &[&str]) {
     let closed = machine.path("m").join(folder);

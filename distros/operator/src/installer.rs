@@ -33,7 +33,7 @@ pub use run::{InstallError, Installation, Options, install, plan};
 use crate::process::{Confinement, Finished, Invocation};
 use model::arch::Arch;
 use model::package_manager::PackageManager;
-use root::Root;
+use root::{Root, RootError};
 use serde::Serialize;
 use settings::OwnSettings;
 use std::io;
@@ -169,14 +169,18 @@ impl Chosen {
     }
 
     /// The commands that make it so.
-    pub(crate) fn steps(&self, root: &Root, wanted: &Wanted, refresh: bool) -> Vec<Invocation> {
-        match self.installer {
+    ///
+    /// # Errors
+    ///
+    /// That what they depend on cannot be read.
+    pub(crate) fn steps(&self, root: &Root, wanted: &Wanted, refresh: bool) -> Result<Vec<Invocation>, RootError> {
+        Ok(match self.installer {
             Installer::Apt => apt::steps(self, root, wanted, refresh),
             Installer::Dnf => dnf::steps(self, root, wanted),
             Installer::Zypper => zypper::steps(self, root, wanted, refresh),
-            Installer::Pacman => pacman::steps(self, root, wanted, refresh),
+            Installer::Pacman => pacman::steps(self, root, wanted, refresh)?,
             _ => other::steps(self, root, wanted),
-        }
+        })
     }
 
     /// Why it failed, by what it said.
