@@ -16,8 +16,9 @@ fn chmod(path: &Path, mode: u32) {
 /// Runs the command as nobody: as root nothing is hidden.
 fn as_nobody(machine: &Machine, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(machine.path("kata-osinfo"));
-    // It is about what was configured, whatever that is for.
-    let arch: &[&str] = if arguments[0] == "unconfigure" { &[] } else { &["--arch", "x86_64"] };
+    // One is about what was configured, whatever that is for; the others say what the system's is.
+    let is_without = ["unconfigure", "detect", "show"].contains(&arguments[0]);
+    let arch: &[&str] = if is_without { &[] } else { &["--arch", "x86_64"] };
     command.args(arguments).args(arch).arg("--records").arg(machine.path("records"));
     command.arg("--root").arg(machine.path("m")).env_clear().uid(65534).gid(65534);
     let output = command.output().expect("it runs");
@@ -79,6 +80,24 @@ fn a_closed_folder_of_pacmans_databases_is_not_an_empty_one() {
     machine.file("m/var/lib/pacman/local/other-1-1/desc", "%NAME%\nother\n\n%VERSION%\n1-1\n\n");
     machine.file("m/var/lib/pacman/sync/core.db", "");
     told_as_unreadable(&machine, "var/lib/pacman/sync", &["install", "--dry-run", "vmm"]);
+}
+
+/// This machine's architecture would be taken for the system's.
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
+fn programs_that_cannot_be_read_do_not_tell_the_architecture() {
+    let machine = Machine::new();
+    std::fs::copy(assert_cmd::cargo::cargo_bin!("kata-osinfo"), machine.path("kata-osinfo")).expect("copied");
+    chmod(&machine.path(""), 0o755);
+    machine.file("m/bin/sh", "");
+    for call in [&["detect"][..], &["detect", "--format", "json"], &["show"], &["show", "mini:1"]] {
+        told_as_unreadable(&machine, "bin/sh", call);
+    }
+    chmod(&machine.path("m/bin/sh"), 0o700);
+    // Another program tells it.
+    machine.file("m/usr/bin/env", &format!("\x7fELF\x02\x01\x01{}\x3e\0", "\0".repeat(11)));
+    let (code, stdout, stderr) = as_nobody(&machine, &["detect"]);
+    assert_eq!((code, stdout.as_str()), (0, "mini:1 first on x86_64\n"), "{stderr}");
 }
 
 /// With a folder or a file closed, a call says that something in it cannot be read, and answers nothing else.
