@@ -5,6 +5,7 @@
 use super::guest::Guest;
 use super::initrd::Initrd;
 use crate::kernel_image::newest;
+use crate::packages::QueryError;
 use model::package::{PackageName, PackageVersion};
 use model::release::Release;
 use model::share::Share;
@@ -94,8 +95,9 @@ impl Found {
     ///
     /// # Errors
     ///
-    /// That something which they need may be there and cannot be read.
-    pub fn gather(root: &Root, release: &Release, guest: &Guest) -> Result<Found, RootError> {
+    /// That something which they need may be there and cannot be read, or that the package database, which says which
+    /// kernel it is, is damaged.
+    pub fn gather(root: &Root, release: &Release, guest: &Guest) -> Result<Found, QueryError> {
         let there = |path: &str| Ok::<_, RootError>(root.has_file(Path::new(path))?.then(|| path.to_owned()));
         let hypervisor = release.qemu().map(|v| there(&v.path)).transpose()?.flatten();
         let daemon =

@@ -32,6 +32,8 @@ pub struct Package {
     pub source: String,
     /// Names that it stands for, without versions.
     provides: Vec<String>,
+    /// Names that it depends on, and those that would do as well, without versions.
+    pub(crate) depends: Vec<String>,
 }
 
 pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, QueryError> {
@@ -92,6 +94,7 @@ struct Stanza {
     arch: String,
     source: String,
     provides: Vec<String>,
+    depends: Vec<String>,
     installed: bool,
 }
 
@@ -103,9 +106,9 @@ impl Stanza {
 
     /// The package, if it is installed.
     fn configured(self) -> Option<Package> {
-        let Stanza { name, version, arch, source, provides, installed } = self;
+        let Stanza { name, version, arch, source, provides, depends, installed } = self;
         let version = version.filter(|_| installed)?;
-        Some(Package { name, version, arch, source, provides })
+        Some(Package { name, version, arch, source, provides, depends })
     }
 }
 
@@ -163,6 +166,9 @@ fn stanzas_of(text: &str) -> Result<Vec<Stanza>, Damage> {
             }
             Some(("Provides", list)) => {
                 stanza.provides = list.split(',').map(|p| without_version(p.trim()).to_owned()).collect();
+            }
+            Some(("Depends", list)) => {
+                stanza.depends = list.split([',', '|']).map(|p| without_version(p.trim()).to_owned()).collect();
             }
             Some(_) => {}
         }
