@@ -3,6 +3,7 @@
 //! Of a file that others have edited since only our own keys are taken back (`keys`).
 
 use super::change::{PendingFile, begin};
+use super::keys::is_whole;
 use super::lock::Lock;
 use super::state::{self, Change, ChangeError, Kept, STATE, State, VERSION};
 use super::today::{Today, taken, today};
@@ -19,10 +20,14 @@ pub struct Reverted {
     pub kept: Vec<Kept>,
 }
 
+/// Why a file stays that an edit names.
+const NAMED: &str = "what may name it is not taken back";
+
 /// Takes everything back: whole files of ours that are as they were written, our keys in those that we edited.
 ///
 /// What others changed of ours stays, and stays in the state, unless it is forced; what cannot be taken back does not
 /// keep the rest from it, nor does a disk on which there is no space to note what is under way. It can be tried again.
+/// Only what an edit that stays may name stays, too: containerd does not start with an import of a file that has gone.
 ///
 /// # Errors
 ///
@@ -31,6 +36,9 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
     let mut reverted = Reverted::default();
     let mut unwritten = Vec::new();
     let mut steps = Vec::new();
+    let is_handler = |path: &Path| state.configurations.iter().any(|c| c.handler.iter().any(|file| file == path));
+    // Whether an edit that stays may name other files, and goes by force with them.
+    let mut names = None;
     for file in &state.files {
         match back(root, state, file, force) {
             Ok((step, changed)) => {
@@ -40,8 +48,20 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
                 }
                 steps.push(step);
             }
-            Err(kept) => reverted.kept.push(kept),
+            Err(kept) => {
+                if is_handler(&file.path) && !is_whole(file) {
+                    names = Some(kept.by_force && names != Some(false));
+                }
+                reverted.kept.push(kept);
+            }
         }
+    }
+    if let Some(by_force) = names {
+        let goes = |step: &PendingFile| !step.is_done() && step.target.is_none() && is_handler(&step.file.path);
+        let (named, rest): (Vec<PendingFile>, Vec<PendingFile>) = steps.into_iter().partition(goes);
+        let kept = named.into_iter().map(|step| Kept { path: step.file.path, why: NAMED.to_owned(), by_force });
+        reverted.kept.extend(kept);
+        steps = rest;
     }
     let change = |step: &PendingFile| Change {
         path: step.file.path.clone(),
@@ -53,7 +73,7 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
         return Ok(reverted);
     }
     // Whoever names a file before it: containerd does not start with an import of a file that has gone.
-    let is_handler = |step: &PendingFile| state.configurations.iter().any(|c| c.handler.contains(&step.file.path));
+    let is_handler = |step: &PendingFile| is_handler(&step.file.path);
     steps.reverse();
     steps.sort_by_key(|step| !is_handler(step));
     let mut carry_out = |step: PendingFile| {
@@ -90,7 +110,7 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
         let why = match &noted {
             // Half of it would be taken for somebody's edit.
             Err(error) if in_place => Some(error.to_string()),
-            _ if stuck && is_handler && step.target.is_none() => Some("what may name it is not taken back".to_owned()),
+            _ if stuck && is_handler && step.target.is_none() => Some(NAMED.to_owned()),
             _ => None,
         };
         stuck |= match why {
