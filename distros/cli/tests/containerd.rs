@@ -953,3 +953,27 @@ fn a_handler_that_was_moved_by_hand_is_taken_back_to_the_byte() {
     let output = machine.run(&["unconfigure"]);
     assert_eq!((output.code, machine.read(MAIN)), (0, moved(EDITED)), "{}", output.stderr);
 }
+
+/// containerd does not start with an import of a file that has gone.
+#[test]
+fn a_drop_in_stays_while_what_imports_it_cannot_be_taken_back() {
+    let drop_in = "m/etc/containerd/conf.d/50-kata-osinfo.toml";
+    let machine = Machine::new();
+    machine.file(MAIN, "version = 3\n");
+    assert_eq!(configured(&machine, "2.1").code, 0);
+    let ours = machine.read(MAIN);
+    assert!(ours.contains("50-kata-osinfo.toml"), "{ours}");
+    machine.file(MAIN, &format!("{ours}a slip\n"));
+    for call in [&["unconfigure", "--dry-run"][..], &["unconfigure"]] {
+        let output = machine.run(call);
+        assert_eq!(output.code, 13, "{}", output.stderr);
+        let told = "conf.d/50-kata-osinfo.toml is not taken back, or not all of it: what may name it is not taken back";
+        assert!(output.stderr.contains(told), "{}", output.stderr);
+        assert!(!output.stdout.contains("containerd/conf.d"), "{}", output.stdout);
+        assert!(machine.path(drop_in).exists());
+    }
+    machine.file(MAIN, &ours);
+    let output = machine.run(&["unconfigure"]);
+    assert_eq!((output.code, machine.read(MAIN).as_str()), (0, "version = 3\n"), "{}", output.stderr);
+    assert!(!machine.path(drop_in).exists());
+}

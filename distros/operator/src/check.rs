@@ -174,7 +174,10 @@ pub fn component(
     let looked = match (&stated.path, stated.kind) {
         (Some(pattern), ComponentKind::Kernel) => {
             let packages = stated.packages.as_deref().unwrap_or_default();
-            newest(root, pattern, packages, Some(manager)).map(|kernel| kernel.map(|k| k.path))
+            match newest(root, pattern, packages, Some(manager)) {
+                Err(QueryError::Read(error)) => Err(error),
+                kernel => Ok(kernel?.map(|k| k.path)),
+            }
         }
         (Some(path), _) => program(root, path),
         (None, _) => Ok(None),

@@ -122,7 +122,7 @@ pub use plan::plan;
 pub use prepare::{HandlerChoice, PrepareError, Prepared, prepare};
 pub use runtime_files::{Handler, HandlerError};
 pub use settings::{Setting, settings};
-pub use share::{Blamed, PassedOver, Share, ShareChoice};
+pub use share::{Blamed, PassedOver, ShareChoice, SharedFs};
 pub use standing::standing;
 pub use theirs::{Fate, ForeignValue};
 pub use version::reads_drop_ins;

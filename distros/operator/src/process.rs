@@ -87,6 +87,14 @@ pub enum ProcessError {
         /// Why.
         source: io::Error,
     },
+    /// It was started, and its end could not be waited for; it was killed with its children.
+    #[error("failed to wait for {program}, which was killed: {source}")]
+    Wait {
+        /// Its path.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
     /// The deadline passed; it was killed with its children.
     #[error("{program} had not finished after {} s and was killed; it said last: {last}", .after.as_secs())]
     Deadline {
@@ -119,7 +127,7 @@ impl Invocation {
     ///
     /// # Errors
     ///
-    /// That it could not be started, or had not ended by the deadline.
+    /// That it could not be started or waited for, or had not ended by the deadline.
     pub fn run(&self, within: Duration, show: Option<fn(&[u8])>) -> Result<Finished, ProcessError> {
         if self.confinement == Confinement::Free {
             let child = self.command().and_then(|mut command| command.spawn());
@@ -154,11 +162,19 @@ impl Invocation {
     ) -> Result<Finished, ProcessError> {
         let started = Instant::now();
         let program = self.argv.first().cloned().unwrap_or_default();
-        let failed = |source| ProcessError::Start { program: program.clone(), source };
-        let mut child = child.map_err(failed)?;
+        let mut child = match child {
+            Ok(child) => child,
+            Err(source) => return Err(ProcessError::Start { program, source }),
+        };
         let stdout = keep(child.stdout.take(), show);
         let stderr = keep(child.stderr.take(), show);
-        let ended = wait(&mut child, within).map_err(failed)?;
+        let ended = match wait(&mut child, within) {
+            Ok(ended) => ended,
+            Err(source) => {
+                kill_group(&mut child);
+                return Err(ProcessError::Wait { program, source });
+            }
+        };
         let Some(status) = ended else {
             // The first process of a namespace hears nothing that it does not want to, but for this.
             let signals = if self.confinement == Confinement::Free { &POLITELY[..] } else { &POLITELY[1..] };
@@ -326,7 +342,10 @@ mod tests {
         let script = format!("sleep 1000 & echo $! >{}; echo waiting >&2; wait", file.display());
         let error = sh(&script, Duration::from_millis(500)).unwrap_err().to_string();
         assert!(error.contains("it said last: waiting"), "{error}");
-        let pid = std::fs::read_to_string(file).unwrap();
+        has_ended(&std::fs::read_to_string(file).unwrap());
+    }
+
+    fn has_ended(pid: &str) {
         // A busy machine takes its time to carry a signal out.
         let end = Instant::now() + Duration::from_secs(20);
         loop {
@@ -337,6 +356,22 @@ mod tests {
             assert!(Instant::now() < end, "{status}");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// As where whoever started this program ignores `SIGCHLD`: the kernel tells nobody of a child's end.
+    #[test]
+    fn a_program_that_cannot_be_waited_for_was_started_and_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pid");
+        let script = format!("sleep 1000 >&- 2>&- & echo $! >{}", file.display());
+        let invocation = Invocation::new(Path::new("/bin/sh"), &["-c", &script]);
+        let child = invocation.command().unwrap().spawn().unwrap();
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).unwrap();
+        let error = invocation.attend(Ok(child), Duration::from_secs(10), None).unwrap_err();
+        assert!(matches!(error, ProcessError::Wait { .. }), "{error}");
+        assert!(error.to_string().starts_with("failed to wait for /bin/sh, which was killed: "), "{error}");
+        has_ended(&std::fs::read_to_string(file).unwrap());
     }
 
     #[test]

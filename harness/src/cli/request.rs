@@ -152,10 +152,15 @@ fn image_options(arguments: &RunArguments, cache: &Path) -> anyhow::Result<image
         SourceArgument::Bootstrap => images::Source::Bootstrap,
         SourceArgument::Oci => images::Source::Oci,
     };
-    if let Some(mirror) = &arguments.mirror {
-        images::check_mirror(mirror).map_err(|why| UsageError(format!("--mirror: {why}")))?;
+    for (option, given, mirror) in [
+        ("--mirror", &arguments.mirror, &mut images.mirror),
+        ("--security-mirror", &arguments.security_mirror, &mut images.security_mirror),
+    ] {
+        if let Some(url) = given {
+            images::check_mirror(url).map_err(|why| UsageError(format!("{option}: {why}")))?;
+        }
+        mirror.clone_from(given);
     }
-    images.mirror.clone_from(&arguments.mirror);
     images.offline = arguments.offline;
     images.accept_expired = arguments.accept_expired;
     images.extra_packages =
@@ -296,6 +301,7 @@ fn options(arguments: &RunArguments) -> Vec<String> {
         (arguments.accept_expired, "--accept-expired"),
         (arguments.offline, "--offline"),
         (arguments.mirror.is_some(), "--mirror"),
+        (arguments.security_mirror.is_some(), "--security-mirror"),
         (arguments.overlay.is_some(), "--overlay"),
         (arguments.records.is_some(), "--records"),
     ] {
@@ -310,4 +316,28 @@ fn options(arguments: &RunArguments) -> Vec<String> {
     options.extend(cloud.map(|source| format!("--cloud-image {}", source.name())));
     options.extend(arguments.install.iter().map(|package| format!("--install {package}")));
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::arguments::{Arguments, Command};
+    use clap::Parser as _;
+
+    #[test]
+    fn each_archive_has_its_mirror_and_the_journal_names_neither() {
+        let dir = tempfile::tempdir().unwrap();
+        let [cache, out] = ["cache", "out"].map(|name| dir.path().join(name).display().to_string());
+        let (main, security) = ("http://a.example/debian", "http://b.example/debian-security");
+        // Offline, so that this machine need not be able to make an image.
+        let words = ["kata-qualify", "run", "debian:13", "--in", "container", "--offline", "--cache", &cache];
+        let words = words.into_iter().chain(["--out", &out, "--mirror", main, "--security-mirror", security]);
+        let Command::Run(arguments) = Arguments::parse_from(words).command else { panic!("another command") };
+        let request = request(&arguments, &Database::embedded()).unwrap();
+        let mirrors = [request.images.mirror.as_deref(), request.images.security_mirror.as_deref()];
+        assert_eq!(mirrors, [Some(main), Some(security)]);
+        assert_eq!(request.options, ["--offline", "--mirror", "--security-mirror"]);
+        let secret = images::addresses(&request.images);
+        assert!([main, security].iter().all(|url| secret.iter().any(|known| known == url)), "{secret:?}");
+    }
 }

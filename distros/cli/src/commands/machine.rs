@@ -97,7 +97,7 @@ impl Machine {
         let guest = guest(arguments)?;
         let read = installed(&root, &release);
         let database = read.as_ref().map_or_else(|e| PackageDatabase::Unread(e.to_string()), |_| PackageDatabase::Read);
-        let (packages, unreadable) = match read {
+        let (packages, unread) = match read {
             Ok(packages) => (packages, None),
             Err(error @ QueryError::NoDatabase(_)) => {
                 eprintln!("warning: {}", printable(&error.to_string()));
@@ -108,7 +108,11 @@ impl Machine {
         let profile = Profile::find(&arguments.profile)?;
         let initrd = root.first_file(arguments.initrd.as_deref().map(Path::new))?;
         let initrd = initrd.map(|path| initrd::look(&root, path));
-        let found = Found { packages, database, initrd, ..Found::gather(&root, &release, &guest)? };
+        let found = Found::gather(&root, &release, &guest).map_err(|error| match error {
+            QueryError::Read(error) => anyhow::Error::from(error),
+            error => unreadable(&error).into(),
+        })?;
+        let found = Found { packages, database, initrd, ..found };
         let (stated, kata_from) = match (&arguments.kata_version, &found.kata) {
             (Some(version), _) => (Some(version), VersionSource::Argument),
             (None, Some(version)) => (Some(version), VersionSource::File),
@@ -148,7 +152,7 @@ impl Machine {
             emulated: arguments.emulated,
             force: arguments.force,
             assumed,
-            unreadable,
+            unreadable: unread,
         })
     }
 

@@ -88,6 +88,7 @@ pub(super) fn containerd(
     for loading in loadings {
         match loaded(root, &replaced, &place.main, loading) {
             Ok((_, loaded)) => now.push((loading, loaded)),
+            Err(LoadError::Root(error)) if error.is_unreadable() => return Err(error.into()),
             Err(error) => why = error.to_string(),
         }
     }

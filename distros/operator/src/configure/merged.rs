@@ -75,8 +75,8 @@ impl Merged {
     ///
     /// # Errors
     ///
-    /// That the main file cannot be read, or the folder of drop-ins cannot be listed; what is wrong with a drop-in is a
-    /// [`Problem`].
+    /// That the main file or a drop-in cannot be read, or the folder of drop-ins cannot be listed; what is wrong with a
+    /// drop-in is a [`Problem`].
     pub fn read(root: &Root, located: &Located, runtime: Runtime, kata: KataVersion) -> Result<Merged, RootError> {
         Merged::read_with(root, located, runtime, kata, &BTreeMap::new())
     }
@@ -107,7 +107,7 @@ impl Merged {
                 if replaced.contains_key(&path) {
                     continue;
                 }
-                match drop_in_text(root, &path, &name, runtime) {
+                match drop_in_text(root, &path, &name, runtime)? {
                     Ok(text) => drop_ins.extend([(path, text)]),
                     Err(message) => merged.problems.push(Problem { file: path, line: None, message }),
                 }
@@ -278,12 +278,25 @@ pub(super) fn settings_in(text: &str) -> Vec<Setting> {
     leaves.into_iter().filter_map(setting).collect()
 }
 
-fn drop_in_text(root: &Root, path: &Path, name: &str, runtime: Runtime) -> Result<String, String> {
-    let meta = root.symlink_metadata(path).map_err(|e| e.to_string())?;
-    if runtime == Runtime::Rs && !meta.is_file() {
-        return Err("Kata would not start: it accepts only regular files here, no links and no directories".to_owned());
+/// A drop-in's text, or why Kata would not start with what stands there.
+///
+/// # Errors
+///
+/// That nobody can tell which.
+fn drop_in_text(root: &Root, path: &Path, name: &str, runtime: Runtime) -> Result<Result<String, String>, RootError> {
+    let is_link_or_folder = match root.symlink_metadata(path) {
+        Err(error) if error.is_unreadable() => return Err(error),
+        Err(error) => return Ok(Err(error.to_string())),
+        Ok(meta) => !meta.is_file(),
+    };
+    if runtime == Runtime::Rs && is_link_or_folder {
+        let why = "Kata would not start: it accepts only regular files here, no links and no directories";
+        return Ok(Err(why.to_owned()));
     }
-    root.utf8(path).map_err(|e| format!("Kata would not start: {name} cannot be read: {e}"))
+    match root.utf8(path) {
+        Err(error) if error.is_unreadable() => Err(error),
+        text => Ok(text.map_err(|e| format!("Kata would not start: {name} cannot be read: {e}"))),
+    }
 }
 
 fn flatten(table: &dyn TableLike, path: &mut Vec<String>, text: &str, leaves: &mut Vec<(Vec<String>, Value, usize)>) {
@@ -390,6 +403,15 @@ mod tests {
             told(Runtime::Rs, KataVersion::new(4, 0, 0)),
             [name("b", syntax), name("c", None), name("d.toml", None)]
         );
+    }
+
+    #[test]
+    fn of_a_drop_in_that_is_too_large_nothing_is_said() {
+        let (dir, root, located) = machine(MAIN, &[]);
+        let huge = std::fs::File::create(dir.path().join("k/config.d/a.toml")).unwrap();
+        huge.set_len(root::MAX_CONFIGURATION + 1).unwrap();
+        let error = Merged::read(&root, &located, Runtime::Go, GO).unwrap_err();
+        assert!(error.is_unreadable(), "{error}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::image::image_boot;
 use super::initrd::{self, Judged};
 use super::inputs::Inputs;
 use super::share::evidence;
-use super::{Flavour, Share, ShareChoice, version};
+use super::{Flavour, ShareChoice, SharedFs, version};
 use model::arch::Arch;
 use model::capability::Capability;
 use model::profile::{ImageDriver, Profile};
@@ -209,7 +209,7 @@ fn no_kernel(release: &Release) -> PlanError {
 }
 
 /// The chosen filesystem, and whether it was forced.
-fn share(choice: &ShareChoice, force: bool) -> Result<(Share, bool), PlanError> {
+fn share(choice: &ShareChoice, force: bool) -> Result<(SharedFs, bool), PlanError> {
     if let Some(share) = &choice.share {
         return Ok((share.clone(), false));
     }

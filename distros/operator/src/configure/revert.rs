@@ -23,11 +23,15 @@ pub struct Reverted {
     pub added: Vec<Added>,
 }
 
+/// Why a file stays that an edit names.
+const NAMED: &str = "what may name it is not taken back";
+
 /// Takes everything back: whole files of ours that are as they were written, our keys in those that we edited. What others
 /// have added to a file of ours moves to one of theirs first, also where it is forced.
 ///
 /// What others changed of ours stays, and stays in the state, unless it is forced; what cannot be taken back does not
 /// keep the rest from it, nor does a disk on which there is no space to note what is under way. It can be tried again.
+/// Only what an edit that stays may name stays, too: containerd does not start with an import of a file that has gone.
 ///
 /// # Errors
 ///
@@ -38,6 +42,9 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
     let mut reverted = Reverted::default();
     let mut unwritten = Vec::new();
     let mut steps = Vec::new();
+    let is_handler = |path: &Path| state.configurations.iter().any(|c| c.handler.iter().any(|file| file == path));
+    // Whether an edit that stays may name other files, and goes by force with them.
+    let mut names = None;
     for file in &state.files {
         match back(root, state, file, force) {
             Ok((step, changed)) => {
@@ -47,8 +54,20 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
                 }
                 steps.push(step);
             }
-            Err(kept) => reverted.kept.push(kept),
+            Err(kept) => {
+                if is_handler(&file.path) && !is_whole(file) {
+                    names = Some(kept.by_force && names != Some(false));
+                }
+                reverted.kept.push(kept);
+            }
         }
+    }
+    if let Some(by_force) = names {
+        let goes = |step: &PendingFile| !step.is_done() && step.target.is_none() && is_handler(&step.file.path);
+        let (named, rest): (Vec<PendingFile>, Vec<PendingFile>) = steps.into_iter().partition(goes);
+        let kept = named.into_iter().map(|step| Kept { path: step.file.path, why: NAMED.to_owned(), by_force });
+        reverted.kept.extend(kept);
+        steps = rest;
     }
     let change = |step: &PendingFile| Change {
         path: step.file.path.clone(),
@@ -75,7 +94,7 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
         }
     }
     // Whoever names a file before it: containerd does not start with an import of a file that has gone.
-    let is_handler = |step: &PendingFile| state.configurations.iter().any(|c| c.handler.contains(&step.file.path));
+    let is_handler = |step: &PendingFile| is_handler(&step.file.path);
     steps.reverse();
     steps.sort_by_key(|step| !is_handler(step));
     let mut carry_out = |step: PendingFile| {
@@ -112,7 +131,7 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
         let why = match &noted {
             // Half of it would be taken for somebody's edit.
             Err(error) if in_place => Some(error.to_string()),
-            _ if stuck && is_handler && step.target.is_none() => Some("what may name it is not taken back".to_owned()),
+            _ if stuck && is_handler && step.target.is_none() => Some(NAMED.to_owned()),
             _ => None,
         };
         stuck |= match why {

@@ -413,6 +413,9 @@ runtime_type = \"io.containerd.runc.v2\"
         })];
         let main = format!("{}{}", moved(BEFORE), moved(HANDLER));
         assert_eq!(without_ours(&main, &handlers, None).unwrap(), Some(moved(BEFORE)));
+        // As two editors leave it.
+        let mixed = |text: &str| text.replacen('\n', "\r\n", 2);
+        assert_eq!(without_ours(&mixed(&main), &handlers, None).unwrap(), Some(mixed(&moved(BEFORE))));
         // Nobody knows what it was before: only what is to the letter ours is.
         for theirs in [moved(BEFORE), main.replace("true", "false"), main.replace("/k.toml", "/mine.toml")] {
             assert_eq!(without_ours(&theirs, &handlers, None).unwrap(), None, "{theirs}");
