@@ -12,6 +12,7 @@ mod confine;
 mod filter;
 
 pub use child::{end_group, kill_group, tie, wait};
+pub use confine::close_on_exec;
 pub(crate) use confine::give_to_reader;
 pub use filter::{Filter, leave_session_keyring};
 
