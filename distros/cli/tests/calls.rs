@@ -241,6 +241,10 @@ fn what_is_not_packaged_for_the_architecture_is_listed() {
     assert!(out.contains("fs virtio-9p: not installed: it is a part of qemu, which is not installed"), "{out}");
     let (code, out, _) = call(&["packages", "9p", "--target", "debian:13", "--arch", "x86_64"]);
     assert_eq!((code, out.as_str()), (Some(0), "qemu-system-x86\n"));
+    // What is a part of every system has no package: that is all well, and no silence.
+    let (code, out, error) = call(&["packages", "kernel", "--target", "nixos:unstable", "--arch", "x86_64"]);
+    assert_eq!((code, out.as_str()), (Some(0), ""));
+    assert_eq!(error, "note: the record of nixos:unstable has no package for kernel linux: none is needed\n");
 }
 
 /// Debian 12 with a QEMU that no longer brings virtiofsd: to install it again would bring nothing.

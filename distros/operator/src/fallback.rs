@@ -40,6 +40,15 @@ pub enum Way {
         /// What to do instead.
         instead: String,
     },
+    /// The initrd that was named is none of the kernel that guests boot.
+    WrongInitrd {
+        /// Its path.
+        initrd: String,
+        /// What speaks against it.
+        why: String,
+        /// What to do instead.
+        instead: String,
+    },
     /// No shared filesystem works: one must be built.
     Build {
         /// All that were tried, with the evidence.
@@ -59,6 +68,7 @@ pub fn fallback(inputs: &Inputs<'_>) -> Way {
             Way::Describe { record: own_record::of_component(release, &component), component }
         }
         Err(PlanError::Unsupported { what, why, instead }) => Way::Unsupported { capability: what, why, instead },
+        Err(PlanError::WrongInitrd { initrd, why, instead }) => Way::WrongInitrd { initrd, why, instead },
         Err(PlanError::NothingWorks { passed_over }) => Way::Build {
             instructions: blamed(inputs, &passed_over)
                 .into_iter()

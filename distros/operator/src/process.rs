@@ -12,6 +12,7 @@ mod confine;
 mod filter;
 
 pub use child::{end_group, kill_group, tie, wait};
+pub use confine::close_on_exec;
 pub(crate) use confine::give_to_reader;
 pub use filter::{Filter, leave_session_keyring};
 
@@ -44,6 +45,8 @@ pub struct Invocation {
     pub chroot: Option<PathBuf>,
     /// Variables besides the fixed ones: C locale, no questions.
     pub env: Vec<(String, String)>,
+    /// Whether it gets the caller's variables, too; what is confined never does.
+    pub inherits: bool,
     /// What is kept from it.
     pub confinement: Confinement,
 }
@@ -112,7 +115,7 @@ impl Invocation {
     pub fn new(program: &Path, arguments: &[&str]) -> Invocation {
         let mut argv = vec![program.display().to_string()];
         argv.extend(arguments.iter().map(|a| (*a).to_owned()));
-        Invocation { argv, chroot: None, env: Vec::new(), confinement: Confinement::Free }
+        Invocation { argv, chroot: None, env: Vec::new(), inherits: true, confinement: Confinement::Free }
     }
 
     /// The same as a line for a shell, with its variables and the directory that becomes its `/`.
@@ -198,8 +201,8 @@ impl Invocation {
         let (program, arguments) = self.argv.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
         let mut command = Command::new(program);
         command.args(arguments).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        if self.confinement != Confinement::Free {
-            // What the caller keeps there may be secrets.
+        if self.confinement != Confinement::Free || !self.inherits {
+            // What the caller keeps there may be secrets, or settings of the program.
             command.env_clear();
         }
         for (name, value) in [("LC_ALL", "C"), ("LANGUAGE", "C"), ("DEBIAN_FRONTEND", "noninteractive"), ("PATH", PATH)]
@@ -380,6 +383,17 @@ mod tests {
         let finished = sh("echo ready; sleep 20 >&1 2>&1 & exit 0", Duration::from_secs(10)).unwrap();
         assert_eq!(finished.stdout, "ready\n");
         assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn who_does_not_inherit_has_its_own_variables_alone() {
+        let mut invocation = Invocation::new(Path::new("/usr/bin/env"), &[]);
+        invocation.env.push(("OWN".to_owned(), "1".to_owned()));
+        let said = |invocation: &Invocation| invocation.run(Duration::from_secs(20), None).unwrap().stdout;
+        assert!(said(&invocation).contains("CARGO_MANIFEST_DIR="));
+        invocation.inherits = false;
+        let own = said(&invocation);
+        assert!(!own.contains("CARGO") && own.contains("OWN=1\n") && own.contains("PATH="), "{own}");
     }
 
     #[test]

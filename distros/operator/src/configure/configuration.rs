@@ -133,6 +133,16 @@ pub enum PlanError {
         /// What to do instead.
         instead: String,
     },
+    /// The initrd that was named is none of the kernel that guests boot: a slip of whoever named it, no fault of the distro.
+    #[error("{initrd} {why}: {instead}")]
+    WrongInitrd {
+        /// Its path.
+        initrd: String,
+        /// What speaks against it.
+        why: String,
+        /// What to do instead.
+        instead: String,
+    },
     /// No shared filesystem works.
     #[error("no shared filesystem works: {}", .passed_over.iter().map(|p| format!("{}: {}", p.name, p.why.join("; "))).collect::<Vec<_>>().join(" | "))]
     NothingWorks {

@@ -132,11 +132,8 @@ fn boot(reasons: &mut Reasons<'_>) -> Result<Boot, PlanError> {
         );
     }
     if let Some(why) = found.initrd.as_ref().and_then(|i| i.against(&kernel)).filter(|_| !force) {
-        return Err(PlanError::Unsupported {
-            what: Capability::KernelGuest,
-            why: vec![format!("{initrd} {why}")],
-            instead: format!("give an initrd that was made for {kernel}"),
-        });
+        let instead = format!("name an initrd that was made for {kernel}");
+        return Err(PlanError::WrongInitrd { initrd: initrd.clone(), why, instead });
     }
     for Judged { text, in_doubt } in initrd::judged(&kernel, initrd, found.initrd.as_ref(), kata) {
         reasons.in_doubt |= in_doubt;

@@ -77,6 +77,8 @@ impl Confined {
     fn enter(&self) -> io::Result<()> {
         let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
         let bare = MountFlags::NOSUID | MountFlags::NOEXEC;
+        // What it is handed is made inheritable after this: below, and by `agent::process::prepare`.
+        operator::process::close_on_exec()?;
         operator::process::leave_session_keyring()?;
         // SAFETY: the table of descriptors is not among what is unshared.
         unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWIPC) }?;
