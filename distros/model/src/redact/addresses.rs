@@ -132,7 +132,7 @@ fn scheme_start(text: &str, from: usize, at: usize) -> usize {
         i + text[i..].chars().next().map_or(1, char::len_utf8)
     });
     // The digits of a percent code, as in `url%3Dhttps`, are not the scheme's.
-    let digits = text[start..at].as_bytes().get(..2).filter(|_| text[..start].ends_with('%'));
+    let digits = text.as_bytes()[start..at].get(..2).filter(|_| text[..start].ends_with('%'));
     if digits.is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit)) { start + 2 } else { start }
 }
 
@@ -200,7 +200,7 @@ fn login(text: &str) -> usize {
     }
     let may_end = |at: &usize| *at > colon && *at < run.len() && !is_digest(&run[*at..]);
     let ends = || run.match_indices('@').map(|(at, _)| at + 1).filter(may_end);
-    ends().find(|at| is_surely_host(&run[*at..])).or_else(|| ends().last()).unwrap_or(0)
+    ends().find(|at| is_surely_host(&run[*at..])).or_else(|| ends().next_back()).unwrap_or(0)
 }
 
 /// Whether a text begins with an image's digest: `name:tag@sha256:…` is no login.

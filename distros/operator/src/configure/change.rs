@@ -41,8 +41,10 @@ pub(super) fn original(root: &Root, state: Option<&State>, path: &Path) -> Resul
 pub(super) fn hold_only_ours(root: &Root, state: Option<&State>, changes: &[Change]) -> Result<(), ChangeError> {
     let is_known = |change: &Change| state.is_some_and(|s| s.files.iter().any(|f| f.path == change.path));
     for change in changes.iter().filter(|change| change.before.is_none() && !is_known(change)) {
-        if root.utf8_if_any(&change.path)?.is_some_and(|now| keys::has_others(&now, &change.after)) {
-            return Err(ChangeError::Changed(change.path.clone()));
+        if let Some(now) = root.utf8_if_any(&change.path)?
+            && keys::has_others(&now, &change.after)
+        {
+            return Err(added::changed(change, &now));
         }
     }
     Ok(())
