@@ -3,6 +3,7 @@
 fn main() {
     lacks::tell(&[
         lacks::CURL,
+        lacks::DNF_IMAGES,
         lacks::DOCKER,
         lacks::DOCKER_REGISTRY,
         lacks::DPKG_DEB,

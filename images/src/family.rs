@@ -6,6 +6,7 @@ mod apt;
 pub(crate) mod credentials;
 mod folder;
 pub(crate) mod install;
+mod rpm;
 
 use self::install::Install;
 use crate::error::{Cause, Failure};
@@ -16,12 +17,13 @@ use crate::runner::Runner;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::release::Release;
+use root::Root;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// The families that images are made of.
-const ALL: [&dyn Family; 1] = [&apt::Apt];
+const ALL: [&dyn Family; 2] = [&apt::Apt, &rpm::DNF];
 
 /// A family of distros: those with the same package manager.
 pub(crate) trait Family: Sync {
@@ -55,8 +57,12 @@ pub(crate) trait Family: Sync {
     /// Whether that program knows a mirror of the distro.
     fn knows_mirror(&self, distro: &str) -> bool;
 
-    /// What the record of a release must say so that its packages can be fetched, and does not: `suite`.
+    /// What the record of a release must say so that its packages can be fetched, and does not.
     fn lacking(&self, release: &Release) -> Option<&'static str>;
+
+    /// The files and folders of a base by which it says where its packages come from and whose signatures count; none
+    /// where the record and this machine say it.
+    fn settings_in_base(&self) -> &'static [&'static str];
 
     /// Reads the cause of a failure from the last lines of the family's programs.
     fn cause_reader(&self) -> fn(&[String]) -> Cause;
@@ -77,7 +83,8 @@ pub(crate) trait Family: Sync {
     /// All packages that are installed in a tree.
     fn packages(&self, tree: &Path) -> Result<Vec<Package>, Failure>;
 
-    /// The suites that offer the installed versions of the named packages, by the indexes in an image's folder.
+    /// The suites or repositories that offer the installed versions of the named packages, by the indexes in an image's
+    /// folder.
     fn origins(
         &self,
         runner: &Runner<'_>,
@@ -96,8 +103,10 @@ pub(crate) trait Family: Sync {
 
 /// A release's archives, as this machine reaches them.
 pub(crate) trait Archives {
-    /// The archives' signed indexes as they are now; what is fetched lies in `folder`.
-    fn indexes(&mut self, runner: &mut Runner<'_>, folder: &Path) -> Result<Vec<Index>, Failure>;
+    /// The archives' indexes as they are now; what is fetched lies in `folder`, which is there until the image is made.
+    ///
+    /// `base` has what [`Family::settings_in_base`] names of an OCI image that a tree will be made of.
+    fn indexes(&mut self, runner: &mut Runner<'_>, folder: &Path, base: Option<&Path>) -> Result<Vec<Index>, Failure>;
 
     /// Makes a base tree; gives what must be installed besides, as [`Install::required`] takes it.
     ///
@@ -144,6 +153,21 @@ pub(crate) fn checked(
         }
     };
     names.into_iter().map(check).collect()
+}
+
+/// The owners of paths that a database names, and where the paths lead in their tree.
+fn owned(root: Option<&Root>, paths: &[String], packages: Vec<Option<String>>) -> Vec<Owner> {
+    let resolved = |path: &Path| {
+        // Nobody but root reads a tree here, so that what cannot be looked at is not there.
+        let root = root.filter(|root| root.look(path).is_ok_and(|found| found.is_some()))?;
+        Some(root.resolve(path).ok()?.display().to_string())
+    };
+    let owner = |(path, package): (&String, Option<String>)| Owner {
+        path: path.clone(),
+        resolved: resolved(Path::new(path)),
+        package,
+    };
+    paths.iter().zip(packages).map(owner).collect()
 }
 
 /// The addresses of mirrors and proxies, with their credentials, that nothing that leaves this machine may tell.

@@ -8,7 +8,7 @@ mod apk;
 pub mod dpkg;
 mod pacman;
 mod portage;
-mod rpm;
+pub mod rpm;
 
 pub(crate) use rpm::folder as rpm_folder;
 

@@ -105,6 +105,22 @@ pub const DNF: Need = need(
         Program("modifyrepo_c"),
     ],
 );
+/// What makes images of releases with RPMs, and signed repositories for them.
+pub const DNF_IMAGES: Need = need(
+    "dnf-images",
+    &[
+        Root,
+        MOUNTS,
+        Architecture("x86_64"),
+        Program("dnf"),
+        Program("rpm"),
+        Program("rpmbuild"),
+        Program("rpmsign"),
+        Program("createrepo_c"),
+        Program("gpg"),
+        Program("ldd"),
+    ],
+);
 /// zypper, and what makes a repository for it, in scratch roots.
 pub const ZYPPER: Need =
     need("zypper", &[Root, MOUNTS, Program("zypper"), Program("rpm"), Program("rpmbuild"), Program("createrepo_c")]);

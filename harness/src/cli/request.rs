@@ -91,6 +91,10 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
         images::check_mirror(mirror).map_err(|why| UsageError(format!("--mirror: {why}")))?;
     }
     images.mirror.clone_from(&arguments.mirror);
+    if let Some(key) = arguments.mirror_keys.iter().find(|key| !key.is_file()) {
+        return Err(UsageError(format!("--mirror-key {}: expected a file", key.display())).into());
+    }
+    images.keys.clone_from(&arguments.mirror_keys);
     images.offline = arguments.offline;
     images.accept_expired = arguments.accept_expired;
     images.extra_packages =
@@ -275,6 +279,7 @@ fn options(arguments: &RunArguments) -> Vec<String> {
         (arguments.accept_expired, "--accept-expired"),
         (arguments.offline, "--offline"),
         (arguments.mirror.is_some(), "--mirror"),
+        (!arguments.mirror_keys.is_empty(), "--mirror-key"),
         (arguments.overlay.is_some(), "--overlay"),
         (arguments.records.is_some(), "--records"),
     ] {

@@ -3,6 +3,10 @@
 use model::redact::percent_decoded;
 use std::fmt;
 
+/// Variables by which programs that fetch find a proxy.
+pub(crate) const PROXY_VARIABLES: [&str; 6] =
+    ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+
 /// The user and the password for a mirror.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Login {
