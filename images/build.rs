@@ -11,6 +11,7 @@ fn main() {
         lacks::LDD,
         lacks::MKE2FS,
         lacks::MOUNTING,
+        lacks::PACMAN_IMAGES,
         lacks::ROOT,
         lacks::STRACE,
     ]);

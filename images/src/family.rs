@@ -4,8 +4,10 @@
 
 mod apt;
 pub(crate) mod credentials;
+mod download;
 mod folder;
 pub(crate) mod install;
+mod pacman;
 mod rpm;
 
 use self::install::Install;
@@ -13,17 +15,20 @@ use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, Package, PackageOrigin};
 use crate::options::Options;
 use crate::package::ExtraPackage;
-use crate::runner::Runner;
+use crate::runner::{self, Runner};
+use crate::sandbox::Network;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::release::Release;
+use operator::os_release::OsRelease;
 use root::Root;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::str::FromStr;
 
 /// The families that images are made of.
-const ALL: [&dyn Family; 2] = [&apt::Apt, &rpm::DNF];
+const ALL: [&dyn Family; 3] = [&apt::Apt, &rpm::DNF, &pacman::Pacman];
 
 /// A family of distros: those with the same package manager.
 pub(crate) trait Family: Sync {
@@ -153,6 +158,27 @@ pub(crate) fn checked(
         }
     };
     names.into_iter().map(check).collect()
+}
+
+/// Where programs of this machine see an image's folder: without root there are no namespaces.
+fn seen(folder: &Path) -> PathBuf {
+    if rustix::process::geteuid().is_root() { PathBuf::from("/tmp") } else { folder.to_owned() }
+}
+
+/// A program of this machine, working in an image's folder; its home is a folder below that.
+fn of_machine(folder: &Path, network: Network, program: &str, home: &str) -> Result<Command, Failure> {
+    let mut command = match rustix::process::geteuid().is_root() {
+        true => runner::of_machine(folder, network, program)?,
+        false => runner::tied(program),
+    };
+    let home = seen(folder).join(home);
+    command.env("HOME", &home).env("TMPDIR", &home).env("LC_ALL", "C");
+    Ok(command)
+}
+
+/// Whether this machine runs that distro.
+fn is_this_machines(distro: &str) -> bool {
+    OsRelease::read(&Root::default()).is_ok_and(|os| os.id() == distro)
 }
 
 /// The owners of paths that a database names, and where the paths lead in their tree.

@@ -27,6 +27,7 @@ mod zypper;
 
 pub use dnf::QUIETLY as DNF_QUIETLY;
 pub use failure::{Failure, FailureKind};
+pub use pacman::whole_settings as pacman_settings;
 pub use plan::{Action, PackageChange, Plan, Wanted};
 pub use program::Installer;
 pub use run::{InstallError, Installation, Options, install, plan};

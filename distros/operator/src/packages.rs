@@ -6,7 +6,7 @@
 
 mod apk;
 pub mod dpkg;
-mod pacman;
+pub mod pacman;
 mod portage;
 pub mod rpm;
 

@@ -127,6 +127,22 @@ pub const ZYPPER: Need =
 /// pacman, and what makes a repository for it, in scratch roots.
 pub const PACMAN: Need =
     need("pacman", &[Root, MOUNTS, Program("pacman"), Program("repo-add"), Program("bsdtar"), Program("zstd")]);
+/// What makes images of releases with pacman, and signed repositories for them.
+pub const PACMAN_IMAGES: Need = need(
+    "pacman-images",
+    &[
+        Root,
+        MOUNTS,
+        Architecture("x86_64"),
+        Program("pacman"),
+        Program("repo-add"),
+        Program("bsdtar"),
+        Program("zstd"),
+        Program("curl"),
+        Program("gpg"),
+        Program("ldd"),
+    ],
+);
 /// A machine with apt, under an overlay.
 pub const DEBIAN_SYSTEM: Need =
     need("debian-system", &[Root, MOUNTS, Program("apt-get"), Program("dpkg"), Program("unshare"), Program("chroot")]);

@@ -18,9 +18,9 @@ mod installed;
 mod messages;
 mod sources;
 
-use super::credentials::{self, Login, PROXY_VARIABLES};
+use super::credentials::{self, Login};
 use super::install::Install;
-use super::{Archives, Family};
+use super::{Archives, Family, is_this_machines};
 use crate::error::{Cause, Context as _, Failure};
 use crate::manifest::{Index, Owner, Package, PackageOrigin};
 use crate::options::Options;
@@ -32,7 +32,6 @@ use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
 use model::release::Release;
-use operator::os_release::OsRelease;
 use root::Root;
 use sources::Sources;
 use std::path::{Path, PathBuf};
@@ -144,7 +143,7 @@ impl Family for Rpm {
 
     fn secret_addresses(&self, options: &Options) -> Vec<String> {
         let given = options.mirror.iter().chain(&options.security_mirror).cloned();
-        given.chain(sources::addresses(&Root::default(), self)).chain(proxies()).collect()
+        given.chain(sources::addresses(&Root::default(), self)).chain(credentials::proxies()).collect()
     }
 
     fn archives<'a>(
@@ -200,15 +199,6 @@ impl Family for Rpm {
             initrd => initrd.map_err(tree::failed),
         }
     }
-}
-
-/// Whether this machine runs that distro.
-fn is_this_machines(distro: &str) -> bool {
-    OsRelease::read(&Root::default()).is_ok_and(|os| os.id() == distro)
-}
-
-fn proxies() -> impl Iterator<Item = String> {
-    PROXY_VARIABLES.iter().filter_map(|name| std::env::var(name).ok())
 }
 
 /// A release's repositories.

@@ -6,9 +6,9 @@
 
 use super::installed;
 use crate::error::{Cause, Context as _, Failure};
-use crate::family::credentials::Login;
+use crate::family::{self, credentials::Login};
 use crate::progress::Phase;
-use crate::runner::{self, Runner, tied};
+use crate::runner::{Runner, tied};
 use crate::sandbox::Network;
 use crate::tree;
 use model::release::Release;
@@ -44,11 +44,6 @@ pub(super) struct Desk {
     version: String,
 }
 
-/// Where programs see an image's folder: without root there are no namespaces.
-pub(super) fn seen(folder: &Path) -> PathBuf {
-    if rustix::process::geteuid().is_root() { PathBuf::from("/tmp") } else { folder.to_owned() }
-}
-
 /// What stands for `$releasever` in addresses: the record's number, else that by which the system calls itself.
 pub(super) fn release_version(release: &Release, os: &OsRelease) -> String {
     let is_number = release.version.starts_with(|c: char| c.is_ascii_digit());
@@ -71,7 +66,8 @@ impl Desk {
         tree: Option<&Path>,
     ) -> Result<Desk, Failure> {
         let os = tree.map(tree::open).transpose()?.and_then(|root| OsRelease::read(&root).ok()).unwrap_or_default();
-        let desk = Desk { folder: folder.to_owned(), seen: seen(folder), version: release_version(release, &os) };
+        let desk =
+            Desk { folder: folder.to_owned(), seen: family::seen(folder), version: release_version(release, &os) };
         let private = desk.private();
         std::fs::DirBuilder::new().mode(0o700).create(&private).context("creating", &private)?;
         let database = private.join("root/var/lib/rpm");
@@ -120,13 +116,7 @@ impl Desk {
 
     /// A program of this machine, working in the folder.
     pub(super) fn command(&self, network: Network, program: &str) -> Result<Command, Failure> {
-        let mut command = match rustix::process::geteuid().is_root() {
-            true => runner::of_machine(&self.folder, network, program)?,
-            false => tied(program),
-        };
-        let private = self.seen.join(FOLDER);
-        command.env("HOME", &private).env("TMPDIR", &private).env("LC_ALL", "C");
-        Ok(command)
+        family::of_machine(&self.folder, network, program, FOLDER)
     }
 
     /// dnf; without a network it knows what it has fetched.

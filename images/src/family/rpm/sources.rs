@@ -151,7 +151,7 @@ impl Sources {
         for (name, value) in &self.variables {
             put(variables.join(name), format!("{value}\n").as_bytes())?;
         }
-        let at = desk::seen(folder).join(desk::KEYS);
+        let at = crate::family::seen(folder).join(desk::KEYS);
         let text: String = self.repositories.iter().map(|repository| repository.section(&at)).collect();
         put(folder.join(desk::REPOSITORIES), text.as_bytes())
     }
