@@ -28,7 +28,7 @@ use std::process::Command;
 use std::str::FromStr;
 
 /// The families that images are made of.
-const ALL: [&dyn Family; 3] = [&apt::Apt, &rpm::DNF, &pacman::Pacman];
+const ALL: [&dyn Family; 4] = [&apt::Apt, &rpm::DNF, &rpm::ZYPPER, &pacman::Pacman];
 
 /// A family of distros: those with the same package manager.
 pub(crate) trait Family: Sync {
@@ -213,7 +213,9 @@ impl FromStr for ExtraPackage {
         }
         let name = ALL.iter().find_map(|family| family.package_name(text));
         name.map(ExtraPackage::Name).ok_or_else(|| {
-            let forms = ALL.map(|family| format!("{} or {}", family.name_form(), family.file_form()));
+            let mut forms = ALL.map(|family| format!("{} or {}", family.name_form(), family.file_form())).to_vec();
+            // Two have the same packages.
+            forms.dedup();
             bad(&format!("expected {}", forms.join(", ")))
         })
     }

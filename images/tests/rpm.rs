@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// What every base of Fedora has: here one package is all of it.
-const BASE: &str = "bash coreutils filesystem glibc-minimal-langpack rpm system-release e2fsprogs /bin/sh";
+const BASE: &str =
+    "bash coreutils filesystem glibc-minimal-langpack rpm system-release distribution-release e2fsprogs /bin/sh";
 
 /// What the tree's own rpm needs: programs with their libraries, rpm's configuration, and Fedora's place of the database.
 const INSTALL_BASE: &str = r#"
@@ -115,13 +116,23 @@ impl Repository {
 
     /// Makes the image of the release whose packages these are.
     fn prepared(&self, cache: &Path, key: &str, change: impl FnOnce(&mut Options)) -> Result<Image, ImageError> {
+        self.prepared_of(&release(), cache, key, change)
+    }
+
+    fn prepared_of(
+        &self,
+        release: &Release,
+        cache: &Path,
+        key: &str,
+        change: impl FnOnce(&mut Options),
+    ) -> Result<Image, ImageError> {
         let mut options = Options {
             mirror: Some(format!("file://{}", self.folder().display())),
             keys: vec![self.key(key)],
             ..Options::new(cache)
         };
         change(&mut options);
-        prepare(&release(), &options, &|_| {})
+        prepare(release, &options, &|_| {})
     }
 }
 
@@ -129,6 +140,11 @@ impl Drop for Repository {
     fn drop(&mut self) {
         let _ = Command::new("gpgconf").args(["--kill", "all"]).env("GNUPGHOME", self.gpg.path()).status();
     }
+}
+
+/// openSUSE's release: its indexes are signed.
+fn leap() -> Release {
+    Release { distro: "opensuse".to_owned(), package_manager: PackageManager::Zypper, ..release() }
 }
 
 fn run(command: &mut Command) {
@@ -244,4 +260,27 @@ fn what_the_wrong_key_signed_and_half_an_index_are_refused() {
     assert!(matches!(*error.cause, Cause::MirrorUnreachable { .. }), "{error}");
     assert_eq!(left_overs(cache.path()), 0);
     assert!(images::cache::list(cache.path()).is_empty());
+}
+
+#[test]
+#[cfg_attr(lacks = "dnf-images", ignore = "needs root, x86_64, dnf, rpm, createrepo-c and gnupg")]
+fn zyppers_repositories_must_be_signed_themselves() {
+    let repository = Repository::new();
+    let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let error = repository.prepared_of(&leap(), cache.path(), "right", |_| {}).unwrap_err();
+    assert_eq!(error.phase, Phase::Resolve, "{error}");
+    let repomd = repository.folder().join("repodata/repomd.xml");
+    for (signer, is_taken) in [("wrong", false), ("right", true)] {
+        let user = format!("{signer}@b.example");
+        run(repository
+            .gpg()
+            .args(["--batch", "--yes", "--armor", "--local-user", &user, "--detach-sign"])
+            .arg(&repomd));
+        let made = repository.prepared_of(&leap(), cache.path(), "right", |_| {});
+        match (made, is_taken) {
+            (Ok(image), true) => assert!(image.manifest.package("kq-hello").is_some()),
+            (Err(error), false) => assert!(matches!(*error.cause, Cause::Untrusted { .. }), "{error}"),
+            (made, _) => panic!("signed by {signer}: {made:?}"),
+        }
+    }
 }

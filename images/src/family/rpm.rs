@@ -1,4 +1,4 @@
-//! Fedora, Enterprise Linux and all other distros with RPM packages in repositories that dnf reads.
+//! Fedora, Enterprise Linux, openSUSE and all other distros with RPM packages in repositories that dnf reads.
 //!
 //! This machine's dnf decides and fetches, the release's own rpm installs: what any of dnf 4, dnf 5, microdnf, tdnf and
 //! zypper would do in the tree ends in that rpm, and a tree that has none of them can be installed into, too.
@@ -6,6 +6,9 @@
 //! ```text
 //! repositories and keys of the base ─► dnf (network, no tree) ─► packages ─► rpmkeys (no network) ─► the tree's rpm (no network)
 //! ```
+//!
+//! zypper is not asked: this machine's would take the tree for its root, and run the plugins that it finds in it.
+//! Its repositories have the form of dnf's, and both have libsolv decide.
 //!
 //! dnf works on a folder of its own that has a copy of the tree's database, and never on the tree.
 //! A base is made from nothing in two steps: this machine's rpm unpacks the packages without running anything of them, and
@@ -74,6 +77,24 @@ pub(crate) const DNF: Rpm = Rpm {
     // Who asks for no language gets all of them.
     base: &["bash", "coreutils", "filesystem", "glibc-minimal-langpack", "rpm", "system-release"],
     machine: &["dbus", "dracut", "iproute", "kmod", "systemd", "systemd-udev"],
+};
+
+/// openSUSE, SLES: their indexes are signed, and they name their repositories and keys elsewhere.
+pub(crate) const ZYPPER: Rpm = Rpm {
+    manager: PackageManager::Zypper,
+    repositories: "/etc/zypp/repos.d",
+    variables: &["/etc/zypp/vars.d"],
+    keys: "/usr/lib/rpm/gnupg/keys",
+    settings: &[
+        "/etc/os-release",
+        "/usr/lib/os-release",
+        "/etc/zypp/repos.d",
+        "/etc/zypp/vars.d",
+        "/usr/lib/rpm/gnupg/keys",
+    ],
+    signs_indexes: true,
+    base: &["bash", "coreutils", "distribution-release", "filesystem", "rpm"],
+    machine: &["dbus-1", "dracut", "iproute2", "kmod", "systemd", "udev"],
 };
 
 /// Bytes of an initrd.
@@ -291,8 +312,10 @@ mod tests {
         for wrong in ["", "-o", "a b", "a/b", "@core", "pattern:x", "x.rpm", "a;b", "*"] {
             assert_eq!(DNF.package_name(wrong), None, "{wrong}");
         }
-        assert!(super::super::checked(&DNF, &[], DNF.base).is_ok());
-        assert!(super::super::checked(&DNF, &[], DNF.machine).is_ok());
+        for family in [DNF, ZYPPER] {
+            assert!(super::super::checked(&family, &[], family.base).is_ok());
+            assert!(super::super::checked(&family, &[], family.machine).is_ok());
+        }
     }
 
     #[test]

@@ -123,6 +123,8 @@ pub(super) const FAILURES: Signs = Signs {
         ),
         (FailureKind::Verification, RPM_VERIFICATION),
         (FailureKind::Verification, &["pgp check for package"]), // dnf5.
+        // Of an index that must be signed.
+        (FailureKind::Verification, &["bad gpg signature", "gpg signature is not available"]),
         (FailureKind::MissingPackage, &["no match for argument", "unable to find a match"]),
         (
             FailureKind::Repository,

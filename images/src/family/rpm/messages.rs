@@ -62,7 +62,14 @@ fn repository(line: &str) -> Option<&str> {
 /// Which package, and by which keys; or which repository's index.
 fn untrusted(lines: &[String]) -> String {
     let find = |phrases: &[&str]| lines.iter().find(|line| phrases.iter().any(|phrase| line.contains(phrase)));
-    let telling = find(&["Public key for ", "is not signed", "checksum doesn't match", "does not verify", "Bad GPG"]);
+    let telling = find(&[
+        "Public key for ",
+        "is not signed",
+        "checksum doesn't match",
+        "does not verify",
+        "Bad GPG signature",
+        "GPG signature is not available",
+    ]);
     let is_one = |line: &&String| failure_kind(PackageManager::Dnf, line) == FailureKind::Verification;
     let line = telling.or_else(|| lines.iter().find(is_one)).cloned().unwrap_or_default();
     let line = line.trim_start_matches([' ', '-']).trim_end();
@@ -106,6 +113,21 @@ mod tests {
         let Cause::Untrusted { detail } = cause else { panic!("{cause:?}") };
         assert!(detail.starts_with("Downloading successful, but checksum doesn't match."), "{detail}");
         assert!(detail.ends_with("(repository main)"), "{detail}");
+    }
+
+    #[test]
+    fn an_index_that_must_be_signed_and_is_not_is_not_trusted() {
+        let failed = "Error: Failed to download metadata for repo 'main': ";
+        for why in [
+            "GPG verification is enabled, but GPG signature is not available. This may be an error or the repository does not support GPG verification: Curl error (37): Couldn't read a file:// file",
+            "repomd.xml GPG signature verification error: Bad GPG signature",
+        ] {
+            let cause = of(&format!("Errors during downloading metadata for repository 'main':\n{failed}{why}"));
+            assert!(
+                matches!(&cause, Cause::Untrusted { detail } if detail.ends_with("(repository main)")),
+                "{cause:?}"
+            );
+        }
     }
 
     #[test]

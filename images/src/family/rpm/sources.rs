@@ -71,7 +71,17 @@ impl Sources {
                 ADDRESSES.contains(&key.as_str())
                     && words(value).all(|w| w.starts_with("http://") || w.starts_with("https://"))
             };
-            let mut kept: Vec<(String, String)> = settings.iter().filter(is_address).cloned().collect();
+            // zypper's, below each address.
+            let below = get("path").unwrap_or_default().trim_matches('/');
+            let whole = |(key, value): &(String, String)| match below {
+                "" => (key.clone(), value.clone()),
+                below => {
+                    let at: Vec<String> =
+                        words(value).map(|at| format!("{}/{below}", at.trim_end_matches('/'))).collect();
+                    (key.clone(), at.join(" "))
+                }
+            };
+            let mut kept: Vec<(String, String)> = settings.iter().filter(is_address).map(whole).collect();
             if kept.is_empty() {
                 continue;
             }
@@ -356,6 +366,32 @@ mod tests {
         assert!(section.contains("gpgkey=file:///k/KEY-43-x86_64 file:///k/KEY-other\n"), "{section}");
         let error = of(FEDORA, &["nfv"]).unwrap_err();
         assert!(matches!(error.cause, Cause::NoMirror { suite } if suite == "nfv"));
+    }
+
+    #[test]
+    fn zyppers_repositories_are_signed_and_have_a_path() {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in [
+            (
+                "etc/zypp/repos.d/repo-oss.repo",
+                "[repo-oss]\nenabled=1\nautorefresh=1\nbaseurl=http://mirror.example/leap/\npath=/repo/oss\ntype=rpm-md\n",
+            ),
+            ("etc/zypp/repos.d/dvd.repo", "[dvd]\nenabled=1\nbaseurl=hd:///?device=/dev/sr0\n"),
+            ("usr/lib/rpm/gnupg/keys/gpg-pubkey-29b700a4.asc", "the key"),
+        ] {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let root = Root::new(dir.path()).unwrap();
+        let sources = Sources::of_system(&root, &super::super::ZYPPER, &fedora(&[])).unwrap();
+        assert_eq!(sources.ids(), ["repo-oss"]);
+        let section = sources.repositories[0].section(Path::new("/k"));
+        assert!(section.contains("repo_gpgcheck=1\n"), "{section}");
+        assert!(
+            section.contains("gpgkey=file:///k/gpg-pubkey-29b700a4.asc\nbaseurl=http://mirror.example/leap/repo/oss\n"),
+            "{section}"
+        );
     }
 
     #[test]
