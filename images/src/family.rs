@@ -2,6 +2,7 @@
 //!
 //! A family is one folder below this one and one entry of [`ALL`]; nothing else in this crate knows a package manager.
 
+mod apk;
 mod apt;
 pub(crate) mod credentials;
 mod download;
@@ -28,7 +29,7 @@ use std::process::Command;
 use std::str::FromStr;
 
 /// The families that images are made of.
-const ALL: [&dyn Family; 4] = [&apt::Apt, &rpm::DNF, &rpm::ZYPPER, &pacman::Pacman];
+const ALL: [&dyn Family; 5] = [&apt::Apt, &rpm::DNF, &rpm::ZYPPER, &pacman::Pacman, &apk::Apk];
 
 /// A family of distros: those with the same package manager.
 pub(crate) trait Family: Sync {

@@ -4,7 +4,7 @@
 //! no root of the machine's own architecture. RPM's is read by this machine's `rpm`, from a copy, as nobody and in
 //! namespaces of its own; a root's own program is never run.
 
-mod apk;
+pub mod apk;
 pub mod dpkg;
 pub mod pacman;
 mod portage;

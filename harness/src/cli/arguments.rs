@@ -71,7 +71,7 @@ impl From<In> for Environment {
 pub(super) enum SourceArgument {
     /// Bootstrap where the distro's tool is there and a mirror is known, else the OCI image.
     Auto,
-    /// The distro family's own tool (mmdebstrap, dnf, pacman).
+    /// The distro family's own tool (mmdebstrap, dnf, pacman, apk).
     Bootstrap,
     /// The record's OCI image.
     Oci,
@@ -139,7 +139,8 @@ pub(super) struct RunArguments {
     #[arg(long)]
     pub accept_expired: bool,
     /// The archive to install from [default: the one that this machine's apt uses, else mmdebstrap's own; without
-    /// apt what the base names]. Of RPMs it is the folder with `repodata`, of pacman the one with `core` and `extra`.
+    /// apt what the base names]. Of RPMs it is the folder with `repodata`, of pacman the one with `core` and `extra`, of apk
+    /// the one with `main`.
     #[arg(long, value_name = "URL")]
     pub mirror: Option<String>,
     /// A key by which packages of --mirror are signed, where neither the base nor this machine has it; not for apt, whose
@@ -153,7 +154,7 @@ pub(super) struct RunArguments {
     /// `#sha512:HEX`; an address must have one, a path may have one.
     #[arg(long, value_name = "PATH|URL#CHECKSUM", conflicts_with = "source")]
     pub cloud_image: Option<String>,
-    /// Also install this package (a name, or a .deb, .rpm or .pkg.tar.zst file) over the release: a candidate, never written back.
+    /// Also install this package (a name, or a .deb, .rpm, .pkg.tar.zst or .apk file) over the release: a candidate, never written back.
     #[arg(long = "install", value_name = "PACKAGE")]
     pub install: Vec<String>,
     /// Lay this folder over the release like an image layer (`.wh.NAME` deletes): a candidate, never written back.
