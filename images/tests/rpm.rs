@@ -9,9 +9,14 @@ use model::arch::Arch;
 use model::package_manager::PackageManager;
 use model::release::{Release, Vmm};
 use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+#[expect(dead_code, reason = "other tests run containers, too")]
+mod registry;
 
 /// What every base of Fedora has: here one package is all of it.
 const BASE: &str =
@@ -64,9 +69,7 @@ impl Repository {
         repository.package("kq-library", "1.0", "", "", "");
         repository.package("kq-hello", "1.0", "Requires: kq-library\n", "", "");
         for package in std::fs::read_dir(repository.folder()).unwrap() {
-            let mut sign = Command::new("rpmsign");
-            sign.args(["--define", "__gpg /usr/bin/gpg", "--define", "_gpg_name right@b.example", "--addsign"]);
-            run(sign.arg(package.unwrap().path()).env("GNUPGHOME", repository.gpg.path()));
+            repository.sign(&package.unwrap().path());
         }
         repository.index();
         repository
@@ -84,6 +87,20 @@ impl Repository {
         let mut gpg = Command::new("gpg");
         gpg.env("GNUPGHOME", self.gpg.path());
         gpg
+    }
+
+    fn sign(&self, package: &Path) {
+        let mut sign = Command::new("rpmsign");
+        sign.args(["--define", "__gpg /usr/bin/gpg", "--define", "_gpg_name right@b.example", "--addsign"]);
+        run(sign.arg(package).env("GNUPGHOME", self.gpg.path()));
+    }
+
+    /// Serves it; gives its address.
+    fn serve(&self) -> String {
+        let (listener, folder) = (TcpListener::bind("127.0.0.1:0").unwrap(), self.folder());
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| answer(stream, &folder)));
+        format!("http://{address}")
     }
 
     fn index(&self) {
@@ -145,6 +162,25 @@ impl Drop for Repository {
 /// openSUSE's release: its indexes are signed.
 fn leap() -> Release {
     Release { distro: "opensuse".to_owned(), package_manager: PackageManager::Zypper, ..release() }
+}
+
+/// Answers one request with a file of the folder.
+fn answer(mut stream: TcpStream, folder: &Path) {
+    let mut asked = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(n @ 1..) = stream.read(&mut buffer) {
+        asked.extend_from_slice(&buffer[..n]);
+        if asked.ends_with(b"\r\n\r\n") {
+            break;
+        }
+    }
+    let asked = String::from_utf8_lossy(&asked).into_owned();
+    let path = asked.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
+    let found = std::fs::read(folder.join(path));
+    let status = if found.is_ok() { "200 OK" } else { "404 Not Found" };
+    let body = found.unwrap_or_default();
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
 }
 
 fn run(command: &mut Command) {
@@ -283,4 +319,59 @@ fn zyppers_repositories_must_be_signed_themselves() {
             (made, _) => panic!("signed by {signer}: {made:?}"),
         }
     }
+}
+
+#[test]
+#[cfg_attr(
+    any(lacks = "dnf-images", lacks = "docker", lacks = "docker-registry"),
+    ignore = "needs root, x86_64, dnf, rpm, createrepo-c, gnupg, Docker and docker-registry"
+)]
+fn an_oci_image_says_where_its_packages_come_from() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let docker = runtime.block_on(images::docker::connect()).unwrap();
+    let repository = Repository::new();
+    let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let plain = repository.prepared(cache.path(), "right", |_| {}).unwrap_or_else(|e| panic!("{e}"));
+    let extra = repository.package("kq-extra", "1.0", "Requires: kq-library\n", "", "");
+    repository.sign(&extra);
+    repository.index();
+
+    // The tree, with its own settings and key: as a registry would have it.
+    let settings = tempfile::tempdir().unwrap();
+    for (path, content) in [
+        (
+            "etc/yum.repos.d/own.repo",
+            format!("[own]\nbaseurl={}\ngpgkey=file:///etc/pki/rpm-gpg/KEY\n", repository.serve()),
+        ),
+        ("etc/pki/rpm-gpg/KEY", std::fs::read_to_string(repository.key("right")).unwrap()),
+    ] {
+        let path = settings.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    let tar = settings.path().join("base.tar");
+    let mut pack = Command::new("tar");
+    pack.arg("-cf").arg(&tar).arg("-C").arg(plain.rootfs()).arg(".").arg("-C").arg(settings.path()).arg("etc");
+    run(&mut pack);
+    let server = registry::Registry::start();
+    let reference = format!("{}/fedora:1", server.address);
+    runtime.block_on(registry::publish(&docker, &tar, &reference));
+
+    let mut release = release();
+    release.oci_image = Some(reference.clone());
+    release.vmms[0].packages = vec!["kq-extra".parse().unwrap()];
+    let options = Options { source: Source::Oci, ..Options::new(cache.path()) };
+    let image = prepare(&release, &options, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(image.manifest.source, Source::Oci);
+    assert!(image.manifest.package("kq-extra").is_some());
+    assert_eq!(image.manifest.indexes[0].suite, "own");
+    let origin = image.manifest.origins.iter().find(|o| o.package == "kq-extra").unwrap();
+    assert_eq!(origin.suites, ["own"]);
+    assert_eq!(prepare(&release, &options, &|_| {}).unwrap().origin, Origin::Cached);
+
+    // A repository that the record names and the base does not have.
+    release.repositories = vec!["crb".to_owned()];
+    let error = prepare(&release, &options, &|_| {}).unwrap_err();
+    assert!(matches!(&*error.cause, Cause::NoMirror { suite } if suite == "crb"), "{error}");
+    runtime.block_on(registry::forget(&docker, &reference));
 }
