@@ -1,6 +1,7 @@
 //! What differs from one family of distros to the next: how packages are named, fetched, installed and listed.
 //!
-//! A family is one folder below this one and one entry of [`ALL`]; nothing else in this crate knows a package manager.
+//! A family is one entry of [`ALL`] and one folder below this one, which those with RPMs share; nothing else in this crate
+//! knows a package manager.
 
 mod apk;
 mod apt;
@@ -29,7 +30,7 @@ use std::process::Command;
 use std::str::FromStr;
 
 /// The families that images are made of.
-const ALL: [&dyn Family; 5] = [&apt::Apt, &rpm::DNF, &rpm::ZYPPER, &pacman::Pacman, &apk::Apk];
+const ALL: [&dyn Family; 6] = [&apt::Apt, &rpm::DNF, &rpm::YUM, &rpm::ZYPPER, &pacman::Pacman, &apk::Apk];
 
 /// A family of distros: those with the same package manager.
 pub(crate) trait Family: Sync {
@@ -215,7 +216,7 @@ impl FromStr for ExtraPackage {
         let name = ALL.iter().find_map(|family| family.package_name(text));
         name.map(ExtraPackage::Name).ok_or_else(|| {
             let mut forms = ALL.map(|family| format!("{} or {}", family.name_form(), family.file_form())).to_vec();
-            // Two have the same packages.
+            // Some have the same packages.
             forms.dedup();
             bad(&format!("expected {}", forms.join(", ")))
         })

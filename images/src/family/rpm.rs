@@ -79,6 +79,9 @@ pub(crate) const DNF: Rpm = Rpm {
     machine: &["dbus", "dracut", "iproute", "kmod", "systemd", "systemd-udev"],
 };
 
+/// Amazon Linux, whose records name the program that it had first.
+pub(crate) const YUM: Rpm = Rpm { manager: PackageManager::Yum, ..DNF };
+
 /// openSUSE, SLES: their indexes are signed, and they name their repositories and keys elsewhere.
 pub(crate) const ZYPPER: Rpm = Rpm {
     manager: PackageManager::Zypper,
@@ -312,7 +315,7 @@ mod tests {
         for wrong in ["", "-o", "a b", "a/b", "@core", "pattern:x", "x.rpm", "a;b", "*"] {
             assert_eq!(DNF.package_name(wrong), None, "{wrong}");
         }
-        for family in [DNF, ZYPPER] {
+        for family in [DNF, YUM, ZYPPER] {
             assert!(super::super::checked(&family, &[], family.base).is_ok());
             assert!(super::super::checked(&family, &[], family.machine).is_ok());
         }
