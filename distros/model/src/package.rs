@@ -33,7 +33,7 @@ impl PackageName {
     /// Whether `manager` can have a package of that name.
     ///
     /// What is left out of a family's names means something else to its tools: a path, an address, a file, an option.
-    pub(crate) fn is_for(&self, manager: PackageManager) -> bool {
+    pub fn is_for(&self, manager: PackageManager) -> bool {
         let name = self.as_str();
         let all = |text: &str, more: &str| {
             text.starts_with(|c: char| c.is_ascii_alphanumeric() || (c == '_' && more.contains('_')))

@@ -25,10 +25,13 @@ mod other;
 mod pacman;
 mod zypper;
 
+pub use dnf::QUIETLY as DNF_QUIETLY;
 pub use failure::{Failure, FailureKind};
+pub use pacman::whole_settings as pacman_settings;
 pub use plan::{Action, PackageChange, Plan, Wanted};
 pub use program::Installer;
 pub use run::{InstallError, Installation, Options, install, plan};
+pub use settings::ini;
 
 use crate::process::{Confinement, Finished, Invocation};
 use model::arch::Arch;
@@ -66,6 +69,18 @@ pub enum Place {
     Outside,
     /// There is none.
     Nowhere,
+}
+
+/// Why a package manager failed, by what it said in the C locale.
+pub fn failure_kind(manager: PackageManager, said: &str) -> FailureKind {
+    let signs = match manager {
+        PackageManager::Apt => &apt::FAILURES,
+        PackageManager::Dnf | PackageManager::Yum => &dnf::FAILURES,
+        PackageManager::Zypper => &zypper::FAILURES,
+        PackageManager::Pacman => &pacman::FAILURES,
+        PackageManager::Apk | PackageManager::Emerge | PackageManager::Nix => &other::FAILURES,
+    };
+    signs.by_words(said).unwrap_or(FailureKind::Other)
 }
 
 /// Whether programs of the root can be run: as root, and of the machine's architecture.

@@ -4,11 +4,11 @@
 //! no root of the machine's own architecture. RPM's is read by this machine's `rpm`, from a copy, as nobody and in
 //! namespaces of its own; a root's own program is never run.
 
-mod apk;
+pub mod apk;
 pub mod dpkg;
-mod pacman;
+pub mod pacman;
 mod portage;
-mod rpm;
+pub mod rpm;
 
 pub(crate) use rpm::folder as rpm_folder;
 

@@ -82,6 +82,11 @@ impl Family for Apt {
         release.suites.is_empty().then_some("suite")
     }
 
+    fn settings_in_base(&self) -> &'static [&'static str] {
+        // Its sources are replaced, and its keys are read in the tree.
+        &[]
+    }
+
     fn cause_reader(&self) -> fn(&[String]) -> Cause {
         messages::cause
     }
@@ -172,7 +177,7 @@ impl AptArchives<'_> {
 }
 
 impl Archives for AptArchives<'_> {
-    fn indexes(&mut self, runner: &mut Runner<'_>, folder: &Path) -> Result<Vec<Index>, Failure> {
+    fn indexes(&mut self, runner: &mut Runner<'_>, folder: &Path, _: Option<&Path>) -> Result<Vec<Index>, Failure> {
         let fetch = self.fetch(folder)?;
         let release = self.release;
         let access = self.access.as_mut().ok_or(Cause::NotCached)?;

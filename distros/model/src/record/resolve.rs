@@ -111,6 +111,8 @@ impl Record {
             arch,
             package_manager: self.package_manager,
             suites: known(&parts.suites).cloned().unwrap_or_default(),
+            repositories: known(&parts.repositories).cloned().unwrap_or_default(),
+            modules: known(&parts.modules).cloned().unwrap_or_default(),
             oci_image: known(&parts.image).cloned(),
             vmms: known(&parts.vmms)
                 .into_iter()

@@ -65,6 +65,14 @@ pub(super) struct Signs {
     pub(super) words: &'static [(FailureKind, &'static [&'static str])],
 }
 
+impl Signs {
+    /// The kind that is known by what was said.
+    pub(super) fn by_words(&self, said: &str) -> Option<FailureKind> {
+        let said = said.to_lowercase();
+        self.words.iter().find(|(_, words)| words.iter().any(|w| said.contains(w))).map(|(kind, _)| *kind)
+    }
+}
+
 /// What dnf and zypper alike say of a disk that is full, because rpm says it to both.
 pub(super) const RPM_DISK_FULL: &[&str] = &[
     "no space left on device",
@@ -95,9 +103,7 @@ impl Failure {
     /// Reads why an installer failed.
     pub(super) fn of(installer: &str, signs: &Signs, finished: &Finished) -> Failure {
         let by_code = || signs.codes.iter().find(|(code, _)| finished.code == Some(*code)).map(|(_, kind)| *kind);
-        let said = format!("{}\n{}", finished.stdout, finished.stderr).to_lowercase();
-        let by_words =
-            || signs.words.iter().find(|(_, words)| words.iter().any(|w| said.contains(w))).map(|(kind, _)| *kind);
+        let by_words = || signs.by_words(&format!("{}\n{}", finished.stdout, finished.stderr));
         Failure {
             kind: by_code().or_else(by_words).unwrap_or(FailureKind::Other),
             message: format!("{installer} ended with {}: {}", ending(finished), finished.last_words()),
