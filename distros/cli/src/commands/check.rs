@@ -32,7 +32,11 @@ pub(crate) struct CheckArguments {
 }
 
 pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyhow::Result<Exit> {
-    let system = System::find(common, &arguments.about)?;
+    // A timer or a hook is told only what is not well.
+    let system = match arguments.quiet {
+        true => System::find_quietly(common, &arguments.about)?,
+        false => System::find(common, &arguments.about)?,
+    };
     let stated = system.stated();
     let chosen = chosen(&stated, &arguments.components)?;
     let packages = packages(&system)?;

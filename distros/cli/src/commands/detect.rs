@@ -1,9 +1,9 @@
 //! `detect`: which record and release the system is.
 
-use super::system::{self, GlobalArguments};
+use super::system::{self, GlobalArguments, Lent};
 use super::{Exit, Format, json, print};
 use clap::Args;
-use operator::detect::{Fit, FoundBy};
+use operator::detect::Fit;
 use std::fmt::Write as _;
 
 /// Arguments of `detect`.
@@ -39,12 +39,8 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &DetectArguments) -> anyh
     if found.releases.len() > 1 {
         out += "  which of them, nothing tells: os-release is the same, and apt's sources name both or neither\n";
     }
-    if found.by == Some(FoundBy::IdLike) {
-        let _ = writeln!(
-            out,
-            "  as the relative of {}, which has no record of its own",
-            found.name.as_deref().unwrap_or(&found.id)
-        );
+    if let Some(lent) = Lent::of(&found) {
+        let _ = writeln!(out, "  {lent}");
     }
     match (found.fit, &found.version_id) {
         (Some(Fit::Prefix), Some(version)) => {

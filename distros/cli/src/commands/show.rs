@@ -1,6 +1,6 @@
 //! What `show` and `list` print.
 
-use super::system::{self, GlobalArguments};
+use super::system::{self, GlobalArguments, Lent};
 use super::{Exit, Format, arch_parser, json, this_arch};
 use anyhow::Result;
 use clap::Args;
@@ -44,6 +44,9 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ShowArguments) -> Result
             let found = system::detect(&root, &database)?;
             if found.releases.is_empty() {
                 return Err(system::unknown(&found).into());
+            }
+            if let Some(lent) = Lent::of(&found) {
+                eprintln!("note: {lent}");
             }
             let mut all = Vec::new();
             for target in &found.releases {

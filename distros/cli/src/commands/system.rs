@@ -70,24 +70,60 @@ pub(crate) struct System {
     pub(crate) entry: ReleaseEntry,
     pub(crate) target: Target,
     pub(crate) arch: Arch,
+    /// How the release is lent to the system, where it has no record of its own.
+    pub(crate) lent: Option<Lent>,
+}
+
+/// That a system has no record of its own, and which one it is taken for.
+pub(crate) struct Lent {
+    /// What the system is called.
+    name: String,
+    /// `as rhel:10, by ID_LIKE`.
+    how: String,
+}
+
+impl Lent {
+    /// What is lent to the system that was found.
+    pub(crate) fn of(found: &Detection) -> Option<Lent> {
+        Some(Lent { name: found.pretty_name(), how: found.lent.clone()? })
+    }
+}
+
+impl std::fmt::Display for Lent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} has no record of its own and is taken {}", printable(&self.name), self.how)
+    }
 }
 
 impl System {
+    /// [`System::find_quietly`], and says on standard error what is lent from a relative.
     pub(crate) fn find(common: &GlobalArguments, about: &TargetArguments) -> Result<System, Failed> {
+        let system = System::find_quietly(common, about)?;
+        if let Some(lent) = &system.lent {
+            eprintln!("note: {lent}");
+        }
+        Ok(system)
+    }
+
+    /// The release that was named, or that the system is.
+    pub(crate) fn find_quietly(common: &GlobalArguments, about: &TargetArguments) -> Result<System, Failed> {
         let root = common.root()?;
         let database = common.database(&root)?;
         let own_arch = detect::arch(&root);
         let arch = about.arch.or(own_arch).unwrap_or_else(this_arch);
-        let target = match &about.target {
-            Some(text) => named(text, &database)?,
-            None => only(&detect(&root, &database)?)?,
+        let (target, lent) = match &about.target {
+            Some(text) => (named(text, &database)?, None),
+            None => {
+                let found = detect(&root, &database)?;
+                (only(&found)?, Lent::of(&found))
+            }
         };
         let unknown = |e: &dyn std::fmt::Display| Failed::new(Exit::Unknown, "unknown-release", e.to_string());
         let record = database.record(&target.distro).map_err(|e| unknown(&e))?.clone();
         let entry = record.require_release(&target.version).map_err(|e| unknown(&e))?.clone();
         // That it exists for the architecture.
         record.release(&target.version, arch).map_err(|e| unknown(&e))?;
-        Ok(System { root, record, entry, target, arch })
+        Ok(System { root, record, entry, target, arch, lent })
     }
 
     /// Its components as the record states them.
@@ -103,6 +139,7 @@ impl System {
             "codename": self.entry.codename,
             "arch": self.arch,
             "root": self.root.path(),
+            "lent": self.lent.as_ref().map(|lent| &lent.how),
         })
     }
 }
@@ -134,6 +171,10 @@ fn only(detection: &Detection) -> Result<Target, Failed> {
 /// That a system is not known, and what would make it known.
 pub(crate) fn unknown(detection: &Detection) -> Failed {
     let name = detection.name.as_deref().unwrap_or(&detection.id);
+    if let Some(why) = &detection.refused {
+        return Failed::new(Exit::Unknown, "unlike-its-relative", format!("{name} is lent no record: {why}"))
+            .hint("if you know better, name a release with --target");
+    }
     match &detection.distro {
         Some(distro) => {
             Failed::new(Exit::Unknown, "unknown-release", format!("no release of {distro} in the records is {name}"))
