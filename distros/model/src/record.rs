@@ -54,6 +54,8 @@ pub struct Parts {
     pub modules: Option<Fact<Vec<String>>>,
     /// `image:`, the OCI image.
     pub image: Option<Fact<String>>,
+    /// `parts-from:`, where Kata's parts come from where they are no packages: in words.
+    pub parts_from: Option<Fact<String>>,
     /// `vmm:`, the preferred one first.
     pub vmms: Option<Fact<Vec<ComponentEntry>>>,
     /// `fs:` in the order of the file.
@@ -85,6 +87,8 @@ pub struct ReleaseEntry {
     pub arches: Option<Vec<Arch>>,
     /// `derives-from:`: the release of the parent distro that it is built from.
     pub derives_from: Option<String>,
+    /// `package-manager:`, where it is not the record's.
+    pub package_manager: Option<PackageManager>,
     /// What differs from the defaults.
     pub parts: Parts,
     /// Where it stands in the file.
@@ -118,7 +122,7 @@ pub struct Record {
     pub ids: Vec<String>,
     /// `derives-from:`: the distro that it is built from, whose record is beneath this one.
     pub derives_from: Option<String>,
-    /// `package-manager:`, or `package-installer:` as the proposal had it.
+    /// `package-manager:`, or `package-installer:` as the proposal had it; a release may have [another](Record::manager_of).
     pub package_manager: PackageManager,
     /// Architectures.
     pub arches: Vec<Arch>,

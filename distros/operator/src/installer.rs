@@ -91,6 +91,7 @@ pub fn choose(root: &Root, manager: PackageManager) -> io::Result<Chosen> {
         PackageManager::Apt => Installer::Apt,
         PackageManager::Dnf | PackageManager::Yum if ostree()? => Installer::RpmOstree,
         PackageManager::Dnf if has("dnf")? => Installer::Dnf,
+        PackageManager::Dnf if has("tdnf")? => Installer::Tdnf,
         PackageManager::Dnf if has("microdnf")? => Installer::Microdnf,
         PackageManager::Dnf if has("yum")? => Installer::Yum,
         PackageManager::Dnf => Installer::Dnf,
@@ -101,6 +102,9 @@ pub fn choose(root: &Root, manager: PackageManager) -> io::Result<Chosen> {
         PackageManager::Apk => Installer::Apk,
         PackageManager::Emerge => Installer::Emerge,
         PackageManager::Nix => Installer::Nix,
+        PackageManager::Tdnf if !has("tdnf")? && has("dnf")? => Installer::Dnf,
+        PackageManager::Tdnf => Installer::Tdnf,
+        PackageManager::ImageBased => Installer::ImageBased,
     };
     let name = installer.program();
     let found = which(root, name)?;
@@ -164,7 +168,10 @@ impl Chosen {
             Installer::Pacman => pacman::outside_options(root, self.settings()),
             Installer::Apk => vec!["--root".to_owned(), root.path().display().to_string()],
             Installer::Emerge => vec![format!("--root={}", root.path().display())],
-            Installer::RpmOstree | Installer::TransactionalUpdate | Installer::Nix => Vec::new(),
+            Installer::Tdnf => vec![format!("--installroot={}", root.path().display())],
+            Installer::RpmOstree | Installer::TransactionalUpdate | Installer::Nix | Installer::ImageBased => {
+                Vec::new()
+            }
         }
     }
 

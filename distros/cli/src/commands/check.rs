@@ -4,6 +4,7 @@ use super::system::{GlobalArguments, System, TargetArguments};
 use super::{Exit, Failed, Format, json, print};
 use clap::Args;
 use model::package::PackageVersion;
+use model::package_manager::PackageManager;
 use model::record::ComponentKind;
 use operator::check::{Component, Presence, ProgramAnswer, Stated, ask, component};
 use operator::packages::{Packages, QueryError};
@@ -42,8 +43,8 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyho
     let packages = packages(&system)?;
     let mut found = Vec::new();
     for stated in &chosen {
-        let mut component = component(&system.root, system.record.package_manager, packages.as_ref(), stated)
-            .map_err(|e| unreadable(&e))?;
+        let mut component =
+            component(&system.root, system.manager(), packages.as_ref(), stated).map_err(|e| unreadable(&e))?;
         let program =
             component.path.as_ref().filter(|_| arguments.run_programs && stated.kind != ComponentKind::Kernel);
         component.said = program.map(|program| ask(&system.root, program));
@@ -103,8 +104,9 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyho
 
 /// The root's package database; `None` where there is none, as with an admin's hand-made root.
 pub(crate) fn packages(system: &System) -> anyhow::Result<Option<Packages<'_>>> {
-    match Packages::read(&system.root, Some(system.record.package_manager)) {
+    match Packages::read(&system.root, Some(system.manager())) {
         Ok(packages) => Ok(Some(packages)),
+        Err(QueryError::NoDatabase(_)) if system.manager() == PackageManager::ImageBased => Ok(None),
         Err(error @ QueryError::NoDatabase(_)) => {
             eprintln!("warning: {error}");
             Ok(None)

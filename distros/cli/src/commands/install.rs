@@ -6,6 +6,7 @@ use super::{Exit, Failed, Format, json, print};
 use clap::Args;
 use model::diagnostic::printable;
 use model::package::PackageName;
+use model::package_manager::PackageManager;
 use model::record::ComponentKind;
 use model::record::Confidence;
 use model::shell::quoted;
@@ -67,7 +68,7 @@ pub(crate) struct InstallArguments {
 
 pub(crate) fn installer(common: &GlobalArguments, arguments: &InstallerArguments) -> anyhow::Result<Exit> {
     let system = System::find(common, &arguments.about)?;
-    let chosen = installer::choose(&system.root, system.record.package_manager)?;
+    let chosen = installer::choose(&system.root, system.manager())?;
     let there = chosen.place != installer::Place::Nowhere;
     if arguments.about.format == Format::Json {
         json(&serde_json::json!({
@@ -98,12 +99,16 @@ pub(crate) fn packages(common: &GlobalArguments, arguments: &PackagesArguments) 
             "packages": wanted.packages,
             "repositories": wanted.repositories,
             "modules": wanted.modules,
+            "parts-from": system.record.parts_from(&system.entry),
             "not-packaged": missing,
         }))?;
         return Ok(exit);
     }
     for (what, names) in [("repository", &wanted.repositories), ("module", &wanted.modules)] {
         names.iter().for_each(|n| eprintln!("needs the {what} {n}"));
+    }
+    if let Some(from) = system.record.parts_from(&system.entry) {
+        eprintln!("its parts come from {from}");
     }
     let mut out = String::new();
     for package in &wanted.packages {
@@ -129,8 +134,10 @@ fn missing(stated: &[Stated], components: &[&Stated], named: &[String]) -> Vec<S
 
 fn not_packaged(system: &System, missing: &[String]) -> Failed {
     let message = format!("{} does not package for {}: {}", system.target, system.arch, missing.join(", "));
-    Failed::new(Exit::Unknown, "not-packaged", message)
-        .hint("describe your own in /etc/kata-osinfo, or name the components that are to be installed")
+    Failed::new(Exit::Unknown, "not-packaged", message).hint(match system.record.parts_from(&system.entry) {
+        Some(from) => format!("its parts come from {from}"),
+        None => "describe your own in /etc/kata-osinfo, or name the components that are to be installed".to_owned(),
+    })
 }
 
 pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) -> anyhow::Result<Exit> {
@@ -142,7 +149,7 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
         return Err(not_packaged(&system, &missing).into());
     }
     let wanted = wanted(&system, &components, arguments.allow_assumed)?;
-    let chosen = installer::choose(&system.root, system.record.package_manager)?;
+    let chosen = installer::choose(&system.root, system.manager())?;
     let options = Options {
         refresh: !arguments.no_refresh,
         lock_timeout: Duration::from_secs(arguments.lock_timeout),
@@ -150,6 +157,9 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
         show: true,
     };
     let as_json = arguments.about.format == Format::Json;
+    if wanted.packages.is_empty() && system.manager() == PackageManager::ImageBased {
+        is_all_there(&system, &components)?;
+    }
     if wanted.packages.is_empty() {
         if as_json {
             json(&serde_json::json!({ "version": 1, "system": system.json(), "installed": [] }))?;
@@ -198,13 +208,37 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
     }
 }
 
+/// That everything is there that no package brings; else where it comes from.
+fn is_all_there(system: &System, components: &[&Stated]) -> anyhow::Result<()> {
+    for stated in components {
+        let found = component(&system.root, system.manager(), None, stated).map_err(|e| unreadable(&e))?;
+        if !found.installed {
+            let (kind, name) = (found.kind.name(), &found.name);
+            let problem = found.problem.unwrap_or_else(|| found.presence.words().to_owned());
+            let from = system.record.parts_from(&system.entry);
+            let from =
+                from.unwrap_or_else(|| "wherever you have them from: state their paths in /etc/kata-osinfo".into());
+            return Err(Failed::new(
+                Exit::Wanting,
+                "image-based",
+                format!(
+                    "nothing is installed into {}, which comes as an image, and {kind} {name} is missing: {problem}",
+                    system.target
+                ),
+            )
+            .hint(format!("its parts come from {from}"))
+            .into());
+        }
+    }
+    Ok(())
+}
+
 /// Tells of components whose packages are installed in a version that does not bring them: installing is no way to them.
 fn without_what_they_bring(system: &System, components: &[&Stated]) -> anyhow::Result<Exit> {
     let packages = packages_of(system)?;
     let mut exit = Exit::Ok;
     for stated in components {
-        let found = component(&system.root, system.record.package_manager, packages.as_ref(), stated)
-            .map_err(|e| unreadable(&e))?;
+        let found = component(&system.root, system.manager(), packages.as_ref(), stated).map_err(|e| unreadable(&e))?;
         let all_there = found.packages.iter().all(|wanted| !wanted.installed.is_empty());
         if found.presence == Presence::NotInstalled && all_there && !found.packages.is_empty() {
             let problem = found.problem.unwrap_or_default();
@@ -251,6 +285,8 @@ fn failed(error: InstallError) -> Failed {
         }
         InstallError::BadName(_) | InstallError::Nothing => Failed::new(Exit::BadInput, "bad-package", message),
         InstallError::NotRoot => Failed::new(Exit::BadInput, "not-root", message),
+        InstallError::ImageBased => Failed::new(Exit::Unknown, "image-based", message)
+            .hint("state the components in /etc/kata-osinfo with `packages: none` and their paths"),
         InstallError::NoProgram { .. } => Failed::new(Exit::Failed, "no-installer", message),
         InstallError::NotExercised(_) => Failed::new(Exit::NotExercised, "not-exercised", message),
         InstallError::Query(error) => unreadable(&error),

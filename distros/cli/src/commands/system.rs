@@ -5,6 +5,7 @@ use clap::Args;
 use model::arch::Arch;
 use model::database::Database;
 use model::diagnostic::printable;
+use model::package_manager::PackageManager;
 use model::record::{Record, ReleaseEntry};
 use model::target::{self, Target};
 use operator::check::{Stated, stated};
@@ -124,6 +125,11 @@ impl System {
         // That it exists for the architecture.
         record.release(&target.version, arch).map_err(|e| unknown(&e))?;
         Ok(System { root, record, entry, target, arch, lent })
+    }
+
+    /// What installs its packages.
+    pub(crate) fn manager(&self) -> PackageManager {
+        self.record.manager_of(&self.entry)
     }
 
     /// Its components as the record states them.

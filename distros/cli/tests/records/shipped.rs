@@ -20,7 +20,7 @@ const REGISTRIES: [&str; 7] = [
 ];
 
 /// A record's top-level keys in the order in which a reader looks for them.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 15] = [
     "apiVersion",
     "distro",
     "ids",
@@ -30,6 +30,7 @@ const ORDER: [&str; 14] = [
     "confidence",
     "repositories",
     "modules",
+    "parts-from",
     "vmm",
     "fs",
     "kernel",
@@ -147,6 +148,18 @@ fn enterprise_linux_has_its_own_qemu_and_no_9p() {
                 assert!(release.filesystems.iter().all(|f| f.packages == [package]), "{}", release.name());
             }
         }
+    }
+}
+
+#[test]
+fn each_release_names_its_own_package_manager() {
+    let database = Database::embedded();
+    for (target, expected) in
+        [("amzn:2", PackageManager::Yum), ("amzn:2023", PackageManager::Dnf), ("azurelinux:3.0", PackageManager::Tdnf)]
+    {
+        let (distro, release) = target.split_once(':').expect("a target");
+        let release = database.record(distro).expect(distro).release(release, Arch::X86_64).expect(target);
+        assert_eq!(release.package_manager, expected, "{target}");
     }
 }
 

@@ -13,7 +13,7 @@ const KERNEL_KEYS: &[&str] = &["packages", "image", "confidence"];
 
 /// The keys that [`parts`] reads.
 pub(super) const PART_KEYS: &[&str] =
-    &["suites", "repositories", "modules", "image", "vmm", "fs", "kernel", "container-manager"];
+    &["suites", "repositories", "modules", "image", "parts-from", "vmm", "fs", "kernel", "container-manager"];
 
 /// What both the top level and a release can state.
 pub(super) fn parts(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Parts {
@@ -25,6 +25,7 @@ pub(super) fn parts(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) ->
         repositories: node.get("repositories").and_then(|n| d.fact(n, c, |d, n| d.strings(n, "repositories"))),
         modules: node.get("modules").and_then(|n| d.fact(n, c, |d, n| d.strings(n, "modules"))),
         image: node.get("image").and_then(|n| d.fact(n, c, |d, n| d.string(n, "image"))),
+        parts_from: node.get("parts-from").and_then(|n| d.fact(n, c, |d, n| d.string(n, "parts-from"))),
         vmms: node.get("vmm").and_then(|n| d.fact(n, c, |d, n| vmms(d, n, c))),
         filesystems: fs.and_then(|n| d.fact(n, c, |d, n| filesystems(d, n, c))),
         preferred_filesystem: fs

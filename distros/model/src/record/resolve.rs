@@ -4,6 +4,7 @@ use super::ComponentKind;
 use super::{ComponentEntry, Confidence, Fact, Parts, PerArch, Record, ReleaseEntry};
 use crate::arch::Arch;
 use crate::package::PackageName;
+use crate::package_manager::PackageManager;
 use crate::release::{ContainerManager, FilesystemDriver, Kernel, PackageSuite, Release, Vmm};
 use crate::suggest::{did_you_mean, nearest};
 
@@ -78,6 +79,16 @@ impl Record {
         })
     }
 
+    /// What installs packages in a release.
+    pub fn manager_of(&self, release: &ReleaseEntry) -> PackageManager {
+        release.package_manager.unwrap_or(self.package_manager)
+    }
+
+    /// Where Kata's parts come from in a release where they are no packages, in words.
+    pub fn parts_from(&self, release: &ReleaseEntry) -> Option<String> {
+        known(&merged(&self.defaults, &release.parts).parts_from).cloned()
+    }
+
     /// The architectures of a release.
     pub fn release_arches<'r>(&'r self, release: &'r ReleaseEntry) -> &'r [Arch] {
         release.arches.as_deref().unwrap_or(&self.arches)
@@ -109,7 +120,7 @@ impl Record {
             codename: entry.codename.clone(),
             aliases: entry.aliases.clone(),
             arch,
-            package_manager: self.package_manager,
+            package_manager: self.manager_of(entry),
             suites: known(&parts.suites).cloned().unwrap_or_default(),
             oci_image: known(&parts.image).cloned(),
             vmms: known(&parts.vmms)
@@ -215,6 +226,7 @@ impl Record {
         }
         let parts = merged(&self.defaults, &release.parts);
         self.state(&mut facts, "image", &parts.image, |i| Some(i.clone()));
+        self.state(&mut facts, "parts from", &parts.parts_from, |from| Some(from.clone()));
         self.state(&mut facts, "suites", &parts.suites, |suites| {
             let names: Vec<&str> = suites.iter().map(|s: &PackageSuite| s.name.as_str()).collect();
             Some(names.join(" "))
@@ -315,6 +327,7 @@ pub(super) fn merged(defaults: &Parts, over: &Parts) -> Parts {
         repositories: pick(&defaults.repositories, &over.repositories),
         modules: pick(&defaults.modules, &over.modules),
         image: pick(&defaults.image, &over.image),
+        parts_from: pick(&defaults.parts_from, &over.parts_from),
         vmms: merge_fact(&defaults.vmms, &over.vmms, merge_components),
         filesystems: merge_fact(&defaults.filesystems, &over.filesystems, merge_components),
         preferred_filesystem: pick(&defaults.preferred_filesystem, &over.preferred_filesystem),

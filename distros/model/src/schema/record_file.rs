@@ -40,6 +40,8 @@ pub(super) struct RecordFile {
     modules: Option<OneOrMany<String>>,
     /// The OCI image.
     image: Option<String>,
+    /// Where Kata's parts come from, where they are no packages.
+    parts_from: Option<String>,
     /// VMMs, the preferred one first.
     vmm: Option<OrUnknown<OneOrMany<Component>>>,
     /// Shared filesystems.
@@ -63,6 +65,8 @@ struct ReleaseFile {
     aliases: Option<OneOrMany<Version>>,
     /// The release of the parent distro that it is built from.
     derives_from: Option<Version>,
+    /// What installs packages, where it is not the distro's usual one.
+    package_manager: Option<PackageManager>,
     /// Day of the release.
     released: Option<Day>,
     /// Last day of the distro's own support.
@@ -81,6 +85,8 @@ struct ReleaseFile {
     modules: Option<OneOrMany<String>>,
     /// The OCI image.
     image: Option<String>,
+    /// Where Kata's parts come from, where they are no packages.
+    parts_from: Option<String>,
     /// VMMs, the preferred one first.
     vmm: Option<OrUnknown<OneOrMany<Component>>>,
     /// Shared filesystems.
@@ -209,11 +215,14 @@ enum PackageManager {
     Apt,
     Dnf,
     Yum,
+    Tdnf,
     Zypper,
     Pacman,
     Apk,
     Emerge,
     Nix,
+    #[schemars(rename = "none")]
+    ImageBased,
 }
 
 /// A value, or the word `unknown`.

@@ -22,6 +22,12 @@ fn the_system_decides_where_the_record_cannot() {
     assert_eq!(choice(&["usr/bin/dnf", "usr/bin/rpm-ostree"], dnf), Installer::Dnf);
     assert_eq!(choice(&["usr/bin/dnf", "usr/bin/rpm-ostree", "run/ostree-booted"], dnf), Installer::RpmOstree);
     assert_eq!(choice(&["usr/bin/yum"], dnf), Installer::Yum);
+    assert_eq!(choice(&["usr/bin/tdnf"], dnf), Installer::Tdnf);
+    // Azure Linux 3 has dnf as a package.
+    assert_eq!(choice(&["usr/bin/tdnf", "usr/bin/dnf"], PackageManager::Tdnf), Installer::Tdnf);
+    assert_eq!(choice(&["usr/bin/dnf"], PackageManager::Tdnf), Installer::Dnf);
+    assert_eq!(choice(&[], PackageManager::Tdnf), Installer::Tdnf);
+    assert_eq!(choice(&["usr/bin/dnf"], PackageManager::ImageBased), Installer::ImageBased);
     assert_eq!(choice(&["usr/bin/zypper"], PackageManager::Zypper), Installer::Zypper);
     let snapshot = ["usr/bin/zypper", "usr/sbin/transactional-update"];
     assert_eq!(choice(&snapshot, PackageManager::Zypper), Installer::TransactionalUpdate);
@@ -47,6 +53,7 @@ fn what_nobody_tried_here_is_told_word_for_word() {
     insta::assert_snapshot!(told, @r"
     yum: yum --assumeyes install qemu
     microdnf: microdnf --assumeyes --setopt=install_weak_deps=0 install qemu
+    tdnf: tdnf --assumeyes install qemu
     apk: apk add qemu
     emerge: emerge --ask=n --noreplace qemu
     rpm-ostree: rpm-ostree install --idempotent qemu
