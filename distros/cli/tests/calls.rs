@@ -331,3 +331,43 @@ fn what_cannot_be_read_is_not_told_as_absent() {
         assert!(out.contains(&format!("{name}: cannot be read: ")), "{out}");
     }
 }
+
+/// Into a system that comes as an image nothing is installed, and who asks hears where Kata's parts come from.
+#[test]
+fn what_comes_as_an_image_says_where_its_parts_come_from() {
+    let dir = tempfile::tempdir().expect("a root");
+    let write = |path: &str, text: &str| {
+        let file = dir.path().join(path);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+        std::fs::write(&file, text).expect("written");
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).expect("set");
+    };
+    write("etc/os-release", "ID=flatcar\nVERSION_ID=4459.0.0\n");
+    assert_eq!(run(dir.path(), &["installer", "--arch", "x86_64"]), "none\nexit code 1");
+    let install = || run(dir.path(), &["install", "vmm", "fs", "--arch", "x86_64"]);
+    let told = install();
+    assert!(told.contains("flatcar:rolling, which comes as an image, and vmm qemu is missing"), "{told}");
+    assert!(told.contains("hint: its parts come from the system extension kata-containers"), "{told}");
+    assert!(told.ends_with("exit code 11"), "{told}");
+    write("opt/kata/bin/qemu-system-x86_64", "");
+    write("opt/kata/libexec/virtiofsd", "");
+    assert_eq!(install(), "no packages are needed\nexit code 0");
+}
+
+/// A hint that is followed leads on: the distro of a relative is not the place for the system's release.
+#[test]
+fn a_system_that_is_not_found_is_told_the_record_that_makes_it_known() {
+    let dir = tempfile::tempdir().expect("a root");
+    std::fs::create_dir(dir.path().join("etc")).expect("made");
+    let kali = "ID=kali\nID_LIKE=debian\nVERSION_ID=\"2019.4\"\nVERSION_CODENAME=kali-rolling\nPRETTY_NAME=\"Kali\"\n";
+    std::fs::write(dir.path().join("etc/os-release"), kali).expect("written");
+    let told = run(dir.path(), &["detect"]);
+    let hint = "hint: write into /etc/kata-osinfo/kali.yaml: `distro: kali`, `derives-from: debian`, \
+        `releases: [{version: 2019.4, derives-from: 13}]`; or name the nearest with --target";
+    assert!(told.contains(hint), "{told}");
+    std::fs::create_dir(dir.path().join("etc/kata-osinfo")).expect("made");
+    let own = "distro: kali\nderives-from: debian\nreleases: [{version: 2019.4, derives-from: 13}]\n";
+    std::fs::write(dir.path().join("etc/kata-osinfo/kali.yaml"), own).expect("written");
+    let told = run(dir.path(), &["detect"]);
+    assert!(told.starts_with("kali:2019.4 on ") && told.ends_with("exit code 0"), "{told}");
+}

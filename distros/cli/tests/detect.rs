@@ -2,7 +2,8 @@
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
 use model::database::Database;
-use operator::detect::{Detection, detect};
+use model::lint::{Form, lint_as};
+use operator::detect::{Detection, detect, own_record};
 use root::Root;
 use std::path::Path;
 
@@ -102,6 +103,37 @@ fn every_system_is_found_as_itself_or_as_a_relative_that_is_named_or_not_at_all(
         assert_eq!(json["derivative"]["name"].is_string(), found.derivative.is_some(), "{}", section.name);
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Whoever writes what the hint says has a system that is found.
+#[test]
+fn the_record_that_a_hint_asks_for_makes_the_system_known() {
+    let embedded = Database::embedded();
+    let mut followed = Vec::new();
+    let fixtures = [include_str!("fixtures/os-release.txt"), include_str!("fixtures/systems.txt")];
+    for section in fixtures.iter().flat_map(|fixture| sections(fixture)) {
+        let (dir, root) = section.root();
+        let found = detect(&root, &embedded).expect("readable");
+        if !found.releases.is_empty() || found.refused.is_some() {
+            continue;
+        }
+        let own = own_record(&root, &embedded, &found).expect(&section.name);
+        let folder = dir.path().join("etc/kata-osinfo");
+        std::fs::create_dir(&folder).expect("made");
+        let text = own.lines.join("\n") + "\n";
+        std::fs::write(folder.join(&own.file), &text).expect("written");
+        let findings = lint_as(Path::new(&own.file), &text, Form::Part);
+        assert!(findings.is_empty(), "{}: {findings:?}", section.name);
+        let database = Database::of_system(&root, &[]).expect("records");
+        assert!(database.problems().is_empty(), "{}: {:?}", section.name, database.problems());
+        let found = detect(&root, &database).expect("readable");
+        assert_eq!(found.releases.len(), 1, "{}: {text}", section.name);
+        followed.push(section.name);
+    }
+    // A release of a distro, of the one whose packages they are, of a relative, and of nothing that is known.
+    for kind in ["sles-12.5", "bazzite-40", "kali-2019.4", "void"] {
+        assert!(followed.iter().any(|name| name == kind), "{kind} is known by now: {followed:?}");
+    }
 }
 
 #[test]

@@ -7,9 +7,11 @@
 
 mod apt_sources;
 mod derivative;
+mod own_record;
 mod unlike;
 
 pub use derivative::Derivative;
+pub use own_record::{OwnRecord, own_record};
 
 use crate::os_release::OsRelease;
 use model::arch::Arch;

@@ -24,7 +24,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &DetectArguments) -> anyh
         return Ok(exit);
     }
     if found.releases.is_empty() {
-        return Err(system::unknown(&found).into());
+        return Err(system::unknown(&root, &database, &found).into());
     }
     let mut out = String::new();
     for release in &found.releases {

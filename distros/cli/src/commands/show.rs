@@ -43,7 +43,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ShowArguments) -> Result
         None => {
             let found = system::detect(&root, &database)?;
             if found.releases.is_empty() {
-                return Err(system::unknown(&found).into());
+                return Err(system::unknown(&root, &database, &found).into());
             }
             if let Some(lent) = Lent::of(&found) {
                 eprintln!("note: {lent}");

@@ -3,7 +3,7 @@
 use super::{Exit, Failed, Format, arch_parser, this_arch};
 use clap::Args;
 use model::arch::Arch;
-use model::database::Database;
+use model::database::{Database, SYSTEM_FOLDERS};
 use model::diagnostic::printable;
 use model::package_manager::PackageManager;
 use model::record::{Record, ReleaseEntry};
@@ -116,7 +116,7 @@ impl System {
             Some(text) => (named(text, &database)?, None),
             None => {
                 let found = detect(&root, &database)?;
-                (only(&found)?, Lent::of(&found))
+                (only(&root, &database, &found)?, Lent::of(&found))
             }
         };
         let unknown = |e: &dyn std::fmt::Display| Failed::new(Exit::Unknown, "unknown-release", e.to_string());
@@ -158,10 +158,10 @@ pub(crate) fn detect(root: &Root, database: &Database) -> Result<Detection, Fail
 }
 
 /// The one release that was found.
-fn only(detection: &Detection) -> Result<Target, Failed> {
+fn only(root: &Root, database: &Database, detection: &Detection) -> Result<Target, Failed> {
     match detection.releases.as_slice() {
         [one] => Ok(one.clone()),
-        [] => Err(unknown(detection)),
+        [] => Err(unknown(root, database, detection)),
         several => {
             let names: Vec<String> = several.iter().map(ToString::to_string).collect();
             Err(Failed::new(
@@ -175,19 +175,24 @@ fn only(detection: &Detection) -> Result<Target, Failed> {
 }
 
 /// That a system is not known, and what would make it known.
-pub(crate) fn unknown(detection: &Detection) -> Failed {
+pub(crate) fn unknown(root: &Root, database: &Database, detection: &Detection) -> Failed {
     let name = detection.name.as_deref().unwrap_or(&detection.id);
     if let Some(why) = &detection.refused {
         return Failed::new(Exit::Unknown, "unlike-its-relative", format!("{name} is lent no record: {why}"))
             .hint("if you know better, name a release with --target");
     }
+    let own = detect::own_record(root, database, detection).map(|own| {
+        let lines: Vec<String> = own.lines.iter().map(|line| format!("`{line}`")).collect();
+        format!("write into {}/{}: {}; or ", SYSTEM_FOLDERS[1], own.file, lines.join(", "))
+    });
+    let own = own.unwrap_or_default();
     match &detection.distro {
         Some(distro) => {
             Failed::new(Exit::Unknown, "unknown-release", format!("no release of {distro} in the records is {name}"))
-                .hint(format!("add it to /etc/kata-osinfo/{distro}.yaml, or name the nearest with --target"))
+                .hint(format!("{own}name the nearest with --target"))
         }
         None => Failed::new(Exit::Unknown, "unknown-system", format!("no record is of {name} (ID={})", detection.id))
-            .hint(format!("write /etc/kata-osinfo/{}.yaml, or name a release with --target", detection.id)),
+            .hint(format!("{own}name a release with --target")),
     }
 }
 

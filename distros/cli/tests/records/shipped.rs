@@ -154,12 +154,29 @@ fn enterprise_linux_has_its_own_qemu_and_no_9p() {
 #[test]
 fn each_release_names_its_own_package_manager() {
     let database = Database::embedded();
-    for (target, expected) in
-        [("amzn:2", PackageManager::Yum), ("amzn:2023", PackageManager::Dnf), ("azurelinux:3.0", PackageManager::Tdnf)]
-    {
+    for (target, expected) in [
+        ("amzn:2", PackageManager::Yum),
+        ("amzn:2023", PackageManager::Dnf),
+        ("azurelinux:3.0", PackageManager::Tdnf),
+        ("photon:5.0", PackageManager::Tdnf),
+        ("flatcar:rolling", PackageManager::ImageBased),
+    ] {
         let (distro, release) = target.split_once(':').expect("a target");
         let release = database.record(distro).expect(distro).release(release, Arch::X86_64).expect(target);
         assert_eq!(release.package_manager, expected, "{target}");
+    }
+}
+
+#[test]
+fn a_system_that_comes_as_an_image_says_where_its_parts_come_from() {
+    let database = Database::embedded();
+    for record in database.records() {
+        for entry in &record.releases {
+            let is_image = record.manager_of(entry) == PackageManager::ImageBased;
+            let facts = record.facts(entry, record.release_arches(entry)[0]);
+            let stated = facts.iter().any(|f| f.subject == "parts from");
+            assert_eq!(stated, is_image, "{}:{}", record.distro, entry.version);
+        }
     }
 }
 
