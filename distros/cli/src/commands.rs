@@ -55,7 +55,7 @@ pub(crate) enum Exit {
     BadInput = 2,
     /// The system, its release or a fact is not known.
     Unknown = 3,
-    /// The package manager failed.
+    /// The package manager failed, or there is none.
     Failed = 4,
     /// Another package manager held its database for too long.
     Locked = 5,
@@ -80,7 +80,7 @@ Exit codes:
      a combination is not verified, or its versions have changed
   2  usage, or input that cannot be used
   3  the system, its release or a fact is not known, or only assumed
-  4  the package manager failed
+  4  the package manager failed, or is not there
   5  another package manager held its database for too long
   6  the package manager is recognised, but not run by this program:
      its command is printed

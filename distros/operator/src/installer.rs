@@ -87,6 +87,11 @@ pub fn choose(root: &Root, manager: PackageManager) -> io::Result<Chosen> {
     let has = |program: &str| Ok::<_, io::Error>(which(root, program)?.is_some());
     let is_there = |path: &str| Ok::<_, io::Error>(root.look(Path::new(path)).map_err(io::Error::other)?.is_some());
     let ostree = || Ok::<_, io::Error>(has("rpm-ostree")? && (is_there("/run/ostree-booted")? || is_there("/ostree")?));
+    // Since dnf took yum's place its name is a link.
+    let yum_is_dnf = || {
+        let yum = which(root, "yum")?.and_then(|yum| root.resolve(&yum).ok());
+        Ok::<_, io::Error>(yum.is_some_and(|yum| yum.ends_with("dnf-3") || yum.ends_with("dnf5")) && has("dnf")?)
+    };
     let installer = match manager {
         PackageManager::Apt => Installer::Apt,
         PackageManager::Dnf | PackageManager::Yum if ostree()? => Installer::RpmOstree,
@@ -95,6 +100,7 @@ pub fn choose(root: &Root, manager: PackageManager) -> io::Result<Chosen> {
         PackageManager::Dnf if has("microdnf")? => Installer::Microdnf,
         PackageManager::Dnf if has("yum")? => Installer::Yum,
         PackageManager::Dnf => Installer::Dnf,
+        PackageManager::Yum if yum_is_dnf()? => Installer::Dnf,
         PackageManager::Yum => Installer::Yum,
         PackageManager::Zypper if has("transactional-update")? => Installer::TransactionalUpdate,
         PackageManager::Zypper => Installer::Zypper,

@@ -1,6 +1,6 @@
 //! `installer`, `packages` and `install`.
 
-use super::check::{NEEDED, chosen, lacking, packages as packages_of, unreadable};
+use super::check::{chosen, packages as packages_of, unreadable};
 use super::system::{GlobalArguments, System, TargetArguments};
 use super::{Exit, Failed, Format, json, print};
 use clap::Args;
@@ -11,7 +11,7 @@ use model::record::ComponentKind;
 use model::record::Confidence;
 use model::shell::quoted;
 use operator::check::{Presence, Stated, component};
-use operator::installer::{self, FailureKind, InstallError, Options, Plan, Wanted};
+use operator::installer::{self, FailureKind, InstallError, Installer, Options, Place, Plan, Wanted};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -30,9 +30,12 @@ pub(crate) struct InstallerArguments {
 /// Arguments of `packages`.
 #[derive(Debug, Args)]
 pub(crate) struct PackagesArguments {
-    /// Components, as with `check`; by default the preferred VMM and filesystem, and the kernel.
+    /// Components, as with `check`; by default the preferred VMM and filesystem.
     #[arg(value_name = "COMPONENT")]
     components: Vec<String>,
+    /// This component too, such as `kernel`.
+    #[arg(long, value_name = "COMPONENT")]
+    with: Vec<String>,
     /// Use what the record only assumes.
     #[arg(long)]
     allow_assumed: bool,
@@ -43,9 +46,12 @@ pub(crate) struct PackagesArguments {
 /// Arguments of `install`.
 #[derive(Debug, Args)]
 pub(crate) struct InstallArguments {
-    /// Components, as with `check`; by default the preferred VMM and filesystem, and the kernel.
+    /// Components, as with `check`; by default the preferred VMM and filesystem.
     #[arg(value_name = "COMPONENT")]
     components: Vec<String>,
+    /// This component too: `kernel`, which is not among the defaults, because the machine may boot it the next time.
+    #[arg(long, value_name = "COMPONENT")]
+    with: Vec<String>,
     /// Print what would be done and change nothing.
     #[arg(long)]
     dry_run: bool,
@@ -69,7 +75,7 @@ pub(crate) struct InstallArguments {
 pub(crate) fn installer(common: &GlobalArguments, arguments: &InstallerArguments) -> anyhow::Result<Exit> {
     let system = System::find(common, &arguments.about)?;
     let chosen = installer::choose(&system.root, system.manager())?;
-    let there = chosen.place != installer::Place::Nowhere;
+    let there = chosen.place != Place::Nowhere;
     if arguments.about.format == Format::Json {
         json(&serde_json::json!({
             "version": 1,
@@ -88,7 +94,7 @@ pub(crate) fn installer(common: &GlobalArguments, arguments: &InstallerArguments
 pub(crate) fn packages(common: &GlobalArguments, arguments: &PackagesArguments) -> anyhow::Result<Exit> {
     let system = System::find(common, &arguments.about)?;
     let stated = system.stated();
-    let components = components(&stated, &arguments.components)?;
+    let components = components(&stated, &arguments.components, &arguments.with)?;
     let missing = missing(&stated, &components, &arguments.components);
     let wanted = wanted(&system, &components, arguments.allow_assumed)?;
     let exit = if missing.is_empty() { Exit::Ok } else { Exit::Unknown };
@@ -127,7 +133,8 @@ fn missing(stated: &[Stated], components: &[&Stated], named: &[String]) -> Vec<S
     let mut missing: Vec<String> =
         components.iter().filter(elsewhere).map(|s| format!("{} {}", s.kind.name(), s.name)).collect();
     if named.is_empty() {
-        missing.extend(lacking(stated).into_iter().map(str::to_owned));
+        let lacking = USUAL.iter().filter(|kind| !stated.iter().any(|s| s.kind == **kind));
+        missing.extend(lacking.map(|kind| kind.name().to_owned()));
     }
     missing
 }
@@ -143,12 +150,16 @@ fn not_packaged(system: &System, missing: &[String]) -> Failed {
 pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) -> anyhow::Result<Exit> {
     let system = System::find(common, &arguments.about)?;
     let stated = system.stated();
-    let components = components(&stated, &arguments.components)?;
+    let components = components(&stated, &arguments.components, &arguments.with)?;
     let missing = missing(&stated, &components, &arguments.components);
     if !missing.is_empty() {
         return Err(not_packaged(&system, &missing).into());
     }
     let wanted = wanted(&system, &components, arguments.allow_assumed)?;
+    let is_kernel = |s: &&Stated| s.kind == ComponentKind::Kernel && s.packages.iter().flatten().next().is_some();
+    if components.iter().any(is_kernel) {
+        eprintln!("note: a kernel is among what is installed: the machine may boot it the next time");
+    }
     let chosen = installer::choose(&system.root, system.manager())?;
     let options = Options {
         refresh: !arguments.no_refresh,
@@ -169,11 +180,20 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
         return Ok(Exit::Ok);
     }
     if arguments.dry_run {
-        let plan = installer::plan(&chosen, &system.root, &wanted, &options).map_err(failed)?;
+        let planned = installer::plan(&chosen, &system.root, &wanted, &options);
+        let plan = planned.map_err(|error| failed_without_lists(error, chosen.installer, &options))?;
+        let nowhere = (plan.place == Place::Nowhere && !plan.commands.is_empty()).then(|| {
+            format!("{} is neither in {} nor on this machine", chosen.installer.name(), system.root.path().display())
+        });
         if as_json {
-            json(&serde_json::json!({ "version": 1, "system": system.json(), "plan": plan }))?;
+            let problems: Vec<&String> = nowhere.iter().collect();
+            json(&serde_json::json!({ "version": 1, "system": system.json(), "plan": plan, "problems": problems }))?;
         } else {
             print(&told(&plan))?;
+        }
+        if let Some(problem) = nowhere {
+            eprintln!("error: {}", printable(&problem));
+            return Ok(Exit::Failed);
         }
         return match plan.commands.is_empty() {
             true => without_what_they_bring(&system, &components),
@@ -266,6 +286,19 @@ fn told(plan: &Plan) -> String {
     out
 }
 
+/// Why a dry run, which fetches nothing, cannot tell: the lists may be what an installation fetches first.
+fn failed_without_lists(error: InstallError, installer: Installer, options: &Options) -> Failed {
+    let is_unknown = matches!(&error, InstallError::Failed(failure) if failure.kind == FailureKind::MissingPackage);
+    let refresh = installer.refresh().filter(|_| is_unknown && options.refresh);
+    let failed = failed(error);
+    match refresh {
+        Some(command) => failed.hint(format!(
+            "a dry run uses the package lists that are there, if any: without --dry-run, `{command}` is run first"
+        )),
+        None => failed,
+    }
+}
+
 fn failed(error: InstallError) -> Failed {
     let message = error.to_string();
     match error {
@@ -294,13 +327,27 @@ fn failed(error: InstallError) -> Failed {
     }
 }
 
-/// The components that were named; else what Kata cannot do without.
-fn components<'s>(stated: &'s [Stated], names: &[String]) -> Result<Vec<&'s Stated>, Failed> {
-    if !names.is_empty() {
-        return chosen(stated, names);
-    }
+/// What is installed unless something else is asked for.
+///
+/// Kata cannot do without a kernel either; but its own configuration boots guests with its own, and a host may boot the one
+/// that is installed.
+const USUAL: [ComponentKind; 2] = [ComponentKind::Vmm, ComponentKind::Fs];
+
+/// The components that were named, else the usual ones; and those that are to be added.
+fn components<'s>(stated: &'s [Stated], names: &[String], with: &[String]) -> Result<Vec<&'s Stated>, Failed> {
     let first = |kind: ComponentKind| stated.iter().filter(move |s| s.kind == kind).min_by_key(|s| !s.packaged);
-    Ok(NEEDED.iter().filter_map(|kind| first(*kind)).collect())
+    let mut all: Vec<&Stated> = match names.is_empty() {
+        true => USUAL.iter().filter_map(|kind| first(*kind)).collect(),
+        false => chosen(stated, names)?,
+    };
+    // None would be all of them.
+    let added = if with.is_empty() { Vec::new() } else { chosen(stated, with)? };
+    for one in added {
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
+    Ok(all)
 }
 
 /// The packages of components, each once; what is unknown or only assumed is an error.
@@ -330,4 +377,23 @@ fn wanted(system: &System, components: &[&Stated], allow_assumed: bool) -> Resul
         return Err(assumed("the repositories and modules"));
     }
     Ok(Wanted { packages, repositories, modules })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use operator::installer::Failure;
+
+    #[test]
+    fn a_dry_run_without_lists_says_what_an_installation_does_first() {
+        let told = |installer, refresh| {
+            let failure = Failure { kind: FailureKind::MissingPackage, message: "no such package".to_owned() };
+            let options = Options { refresh, ..Options::default() };
+            let failed = failed_without_lists(InstallError::Failed(failure), installer, &options);
+            failed.hint.unwrap_or_default()
+        };
+        assert!(told(Installer::Apt, true).contains("without --dry-run, `apt-get update` is run first"));
+        assert!(!told(Installer::Apt, false).contains("is run first"), "--no-refresh");
+        assert!(!told(Installer::Dnf, true).contains("is run first"), "dnf sees to its lists itself");
+    }
 }

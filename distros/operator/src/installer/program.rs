@@ -98,6 +98,16 @@ impl Installer {
         }
     }
 
+    /// The command by which it fetches package lists before it installs; `None` where it sees to them itself.
+    pub fn refresh(self) -> Option<&'static str> {
+        match self {
+            Installer::Apt => Some("apt-get update"),
+            Installer::Zypper => Some("zypper refresh"),
+            Installer::Pacman => Some("pacman --sync --refresh"),
+            _ => None,
+        }
+    }
+
     /// Whether it is run; else its command is told and left to the admin.
     pub fn is_exercised(self) -> bool {
         matches!(self, Installer::Apt | Installer::Dnf | Installer::Zypper | Installer::Pacman)
