@@ -151,9 +151,11 @@ impl System {
 }
 
 pub(crate) fn detect(root: &Root, database: &Database) -> Result<Detection, Failed> {
-    detect::detect(root, database).map_err(|e| {
-        Failed::new(Exit::BadInput, "unreadable-system", e.to_string())
-            .hint("name the release with --target, or the system's directory with --root")
+    detect::detect(root, database).map_err(|e| match e.is_unreadable() {
+        true => Failed::new(Exit::Unknown, "unreadable", e.to_string())
+            .hint("run it as a user who may read that, such as root, or name the release with --target"),
+        false => Failed::new(Exit::BadInput, "unreadable-system", e.to_string())
+            .hint("name the release with --target, or the system's directory with --root"),
     })
 }
 
