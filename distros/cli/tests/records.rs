@@ -10,7 +10,7 @@ use model::arch::Arch;
 use model::database::Database;
 use model::lint;
 use model::package_manager::PackageManager;
-use model::record::{Confidence, Record};
+use model::record::{ComponentKind, Confidence, Record};
 use model::release::{Archive, Release};
 use model::share::Share;
 use std::path::{Path, PathBuf};

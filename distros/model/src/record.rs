@@ -18,6 +18,7 @@ use crate::package_manager::PackageManager;
 use crate::release::PackageSuite;
 use crate::verified::VerifiedEntry;
 use jiff::civil::Date;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -32,7 +33,7 @@ pub(crate) use parse::draft as parse_draft;
 pub(crate) use parse::keys;
 pub use resolve::{ResolveError, StatedFact};
 
-/// A VMM, a filesystem driver, the kernel or the container manager, as a record states it.
+/// A component of a release as a record states it: a VMM, a filesystem driver, the kernel, a container manager.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ComponentEntry {
     /// `qemu`, `virtio-fs`, `containerd`; `linux` for the kernel.
@@ -64,8 +65,8 @@ pub struct Parts {
     pub preferred_filesystem: Option<String>,
     /// `kernel:`.
     pub kernel: Option<Fact<ComponentEntry>>,
-    /// `container-manager:`.
-    pub container_manager: Option<Fact<ComponentEntry>>,
+    /// `container-manager:`, `kata:` and others of which there can be several, the preferred one first.
+    pub listed: BTreeMap<ComponentKind, Fact<Vec<ComponentEntry>>>,
 }
 
 /// One entry of `releases:`.

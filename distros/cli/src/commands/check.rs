@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArguments {
-    /// Components: `vmm`, `fs`, `kernel`, `container-manager`, or names in the record such as `qemu`, `virtio-fs`.
+    /// Components: `vmm`, `fs`, `kernel`, `container-manager`, `kata`, `firmware`, `jailer`, `snapshotter`, or names in the record such as `qemu`, `virtio-fs`.
     ///
     /// By default all are listed, and the preferred VMM, the preferred filesystem and the kernel must be there.
     #[arg(value_name = "COMPONENT")]
@@ -45,8 +45,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyho
     for stated in &chosen {
         let mut component =
             component(&system.root, system.manager(), packages.as_ref(), stated).map_err(|e| unreadable(&e))?;
-        let program =
-            component.path.as_ref().filter(|_| arguments.run_programs && stated.kind != ComponentKind::Kernel);
+        let program = component.path.as_ref().filter(|_| arguments.run_programs && !stated.kind.is_data());
         component.said = program.map(|program| ask(&system.root, program));
         found.push(component);
     }

@@ -20,7 +20,7 @@ const REGISTRIES: [&str; 7] = [
 ];
 
 /// A record's top-level keys in the order in which a reader looks for them.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 19] = [
     "apiVersion",
     "distro",
     "ids",
@@ -35,6 +35,10 @@ const ORDER: [&str; 15] = [
     "fs",
     "kernel",
     "container-manager",
+    "kata",
+    "firmware",
+    "jailer",
+    "snapshotter",
     "releases",
 ];
 
@@ -243,6 +247,32 @@ fn images_come_from_the_distros_registries() {
         if named { Vec::new() } else { vec![format!("{}: {image}", release.name())] }
     });
     assert_eq!(wrong, Vec::<String>::new());
+}
+
+/// Beside QEMU, virtiofsd and containerd; a container manager that is added takes no other's place.
+#[test]
+fn what_else_a_distro_has_for_kata_is_known_where_a_source_says_so() {
+    use ComponentKind::{ContainerManager, Firmware, Jailer, Kata, Snapshotter};
+    let database = Database::embedded();
+    for (target, kind, name, packages) in [
+        ("alpine:3.24", ContainerManager, "cri-o", &["cri-o"][..]),
+        ("arch:rolling", ContainerManager, "cri-o", &["cri-o"]),
+        ("azurelinux:3.0", Kata, "kata-containers", &["kata-containers", "kernel-uvm"]),
+        ("azurelinux:4.0", Kata, "kata-containers", &["kata-containers"]),
+        ("debian:12", Firmware, "ovmf", &["ovmf"]),
+        ("debian:13", Snapshotter, "nydus", &["nydus-snapshotter"]),
+        ("nixos:26.05", Kata, "kata-runtime", &["kata-runtime"]),
+        ("nixos:26.05", Jailer, "jailer", &["firecracker"]),
+        ("talos:rolling", Kata, "kata-static", &[]),
+    ] {
+        let (distro, version) = target.split_once(':').expect("a target");
+        let record = database.record(distro).expect(distro);
+        let entry = record.require_release(version).expect(target);
+        let found = record.packages_of(entry, Arch::X86_64, kind, name).expect(target);
+        assert_eq!(found, packages, "{target} {name}");
+        let first = record.release(version, Arch::X86_64).expect(target).container_manager;
+        assert!(first.is_none_or(|manager| manager.name == "containerd"), "{target}");
+    }
 }
 
 /// What nobody checked is marked so, and what nobody knows says so; what is here is not installed unasked.

@@ -223,9 +223,11 @@ fn renumber(parts: &mut Parts, by: usize) {
     for list in [&mut parts.vmms, &mut parts.filesystems] {
         fact(list, by).into_iter().flatten().for_each(|c| component(c, by));
     }
-    for one in [&mut parts.kernel, &mut parts.container_manager] {
-        fact(one, by).into_iter().for_each(|c| component(c, by));
+    for list in parts.listed.values_mut() {
+        list.source += by;
+        list.value.iter_mut().flatten().for_each(|c| component(c, by));
     }
+    fact(&mut parts.kernel, by).into_iter().for_each(|c| component(c, by));
 }
 
 #[cfg(test)]

@@ -47,5 +47,6 @@ fn components(parts: &Parts) -> impl Iterator<Item = &ComponentEntry> {
         fact.as_ref()?.value.as_ref()
     }
     let lists = [&parts.vmms, &parts.filesystems].into_iter().filter_map(known).flatten();
-    lists.chain([&parts.kernel, &parts.container_manager].into_iter().filter_map(known))
+    let listed = parts.listed.values().filter_map(|fact| fact.value.as_ref()).flatten();
+    lists.chain(listed).chain(known(&parts.kernel))
 }

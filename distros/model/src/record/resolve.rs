@@ -141,7 +141,7 @@ impl Record {
                 .collect(),
             kernel: known(&parts.kernel)
                 .and_then(|c| Some(Kernel { packages: packages(c, arch)?, image: path(c, arch)? })),
-            container_manager: known(&parts.container_manager).and_then(|c| {
+            container_manager: listed(&parts, ComponentKind::ContainerManager).iter().find_map(|c| {
                 Some(ContainerManager { name: c.name.clone(), packages: packages(c, arch)?, path: path(c, arch)? })
             }),
         })
@@ -163,9 +163,7 @@ impl Record {
                 names(&preferred_first(drivers, &parts.preferred_filesystem))
             }
             ComponentKind::Kernel => known(&parts.kernel).map(|c| c.name.clone()).into_iter().collect(),
-            ComponentKind::ContainerManager => {
-                known(&parts.container_manager).map(|c| c.name.clone()).into_iter().collect()
-            }
+            kind => names(listed(&parts, kind)),
         };
         if !self.release_arches(release).contains(&arch) {
             return Vec::new();
@@ -204,7 +202,7 @@ impl Record {
             ComponentKind::Vmm => list(&parts.vmms),
             ComponentKind::Fs => list(&parts.filesystems),
             ComponentKind::Kernel => known(&parts.kernel).cloned().into_iter().collect(),
-            ComponentKind::ContainerManager => known(&parts.container_manager).cloned().into_iter().collect(),
+            kind => listed(&parts, kind).to_vec(),
         };
         all.into_iter().find(|c| c.name == name)
     }
@@ -238,9 +236,9 @@ impl Record {
             ("vmm", whole_unknown(&parts.vmms)),
             ("fs", whole_unknown(&parts.filesystems)),
             ("kernel", whole_unknown(&parts.kernel)),
-            ("container-manager", whole_unknown(&parts.container_manager)),
         ];
-        for (subject, fact) in unknown {
+        let listed_unknown = parts.listed.iter().map(|(kind, fact)| (kind.name(), whole_unknown(&Some(fact.clone()))));
+        for (subject, fact) in unknown.into_iter().chain(listed_unknown) {
             self.state(&mut facts, subject, &fact, |()| None);
         }
         let mut component = |kind: &str, c: &ComponentEntry| {
@@ -260,7 +258,9 @@ impl Record {
             component("fs", c);
         }
         known(&parts.kernel).into_iter().for_each(|c| component("kernel", c));
-        known(&parts.container_manager).into_iter().for_each(|c| component("container-manager", c));
+        for kind in ComponentKind::LISTED {
+            listed(&parts, kind).iter().for_each(|c| component(kind.name(), c));
+        }
         facts
     }
 
@@ -291,6 +291,11 @@ fn stated_for<T: Clone>(fact: &Option<Fact<PerArch<T>>>, arch: Arch) -> Option<F
 fn whole_unknown<T>(fact: &Option<Fact<T>>) -> Option<Fact<()>> {
     let fact = fact.as_ref().filter(|f| f.value.is_none())?;
     Some(Fact { value: None, confidence: fact.confidence, span: fact.span.clone(), source: fact.source })
+}
+
+/// The components of a kind of which there can be several, where they are known.
+fn listed(parts: &Parts, kind: ComponentKind) -> &[ComponentEntry] {
+    parts.listed.get(&kind).and_then(|fact| fact.value.as_deref()).unwrap_or_default()
 }
 
 /// A fact's value, where it is stated and known.
@@ -332,12 +337,13 @@ pub(super) fn merged(defaults: &Parts, over: &Parts) -> Parts {
         filesystems: merge_fact(&defaults.filesystems, &over.filesystems, merge_components),
         preferred_filesystem: pick(&defaults.preferred_filesystem, &over.preferred_filesystem),
         kernel: merge_fact(&defaults.kernel, &over.kernel, merge_component),
-        container_manager: merge_fact(&defaults.container_manager, &over.container_manager, |default, over| {
-            match default.name == over.name {
-                true => merge_component(default, over),
-                false => over.clone(),
-            }
-        }),
+        listed: ComponentKind::LISTED
+            .into_iter()
+            .filter_map(|kind| {
+                let fact = |parts: &Parts| parts.listed.get(&kind).cloned();
+                Some((kind, merge_fact(&fact(defaults), &fact(over), merge_components)?))
+            })
+            .collect(),
     }
 }
 

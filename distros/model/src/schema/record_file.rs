@@ -48,8 +48,16 @@ pub(super) struct RecordFile {
     fs: Option<OrUnknown<Filesystems>>,
     /// The kernel.
     kernel: Option<OrUnknown<Kernel>>,
-    /// The container manager.
-    container_manager: Option<OrUnknown<Component>>,
+    /// Container managers, the preferred one first.
+    container_manager: Option<OrUnknown<OneOrMany<Component>>>,
+    /// Kata itself, as the distro packages it.
+    kata: Option<OrUnknown<OneOrMany<Component>>>,
+    /// Firmware of guests, such as OVMF.
+    firmware: Option<OrUnknown<OneOrMany<Component>>>,
+    /// What confines a VMM, such as Firecracker's jailer.
+    jailer: Option<OrUnknown<OneOrMany<Component>>>,
+    /// Snapshotters that Kata is used with, such as nydus-snapshotter.
+    snapshotter: Option<OrUnknown<OneOrMany<Component>>>,
 }
 
 /// A release and what differs from the distro's defaults.
@@ -93,8 +101,16 @@ struct ReleaseFile {
     fs: Option<OrUnknown<Filesystems>>,
     /// The kernel.
     kernel: Option<OrUnknown<Kernel>>,
-    /// The container manager.
-    container_manager: Option<OrUnknown<Component>>,
+    /// Container managers, the preferred one first.
+    container_manager: Option<OrUnknown<OneOrMany<Component>>>,
+    /// Kata itself, as the distro packages it.
+    kata: Option<OrUnknown<OneOrMany<Component>>>,
+    /// Firmware of guests, such as OVMF.
+    firmware: Option<OrUnknown<OneOrMany<Component>>>,
+    /// What confines a VMM, such as Firecracker's jailer.
+    jailer: Option<OrUnknown<OneOrMany<Component>>>,
+    /// Snapshotters that Kata is used with, such as nydus-snapshotter.
+    snapshotter: Option<OrUnknown<OneOrMany<Component>>>,
 }
 
 /// A value for all architectures, or one each.
