@@ -13,6 +13,7 @@ use model::package_manager::PackageManager;
 use model::record::{ComponentKind, Confidence, Record};
 use model::release::{Archive, Release};
 use model::share::Share;
+use model::sources::{self, Sources};
 use std::path::{Path, PathBuf};
 
 fn fixture(name: &str) -> PathBuf {

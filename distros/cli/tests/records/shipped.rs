@@ -275,6 +275,25 @@ fn what_else_a_distro_has_for_kata_is_known_where_a_source_says_so() {
     }
 }
 
+/// Who doubts a fact finds where it was read; what is only assumed was read nowhere.
+#[test]
+fn every_fact_that_was_read_somewhere_names_its_source() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../records").join(sources::FOLDER);
+    let database = Database::embedded();
+    let mut wrong = Vec::new();
+    for record in database.records() {
+        let file = folder.join(format!("{}.yaml", record.distro));
+        let text = std::fs::read_to_string(&file).expect(&record.distro);
+        let sources = Sources::parse(&file, &text).expect(&record.distro);
+        assert_eq!(sources.distro, record.distro);
+        wrong.extend(sources.lacking(record).iter().map(|s| format!("{}: {s} has no source", record.distro)));
+        wrong.extend(sources.idle(record).iter().map(|s| format!("{}: {s} is no such fact", record.distro)));
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+    let files = std::fs::read_dir(folder).expect("sources").count();
+    assert_eq!(files, database.records().count(), "a file of each record, and no other");
+}
+
 /// What nobody checked is marked so, and what nobody knows says so; what is here is not installed unasked.
 #[test]
 fn what_is_assumed_or_unknown_is_marked() {
