@@ -376,3 +376,30 @@ fn a_system_that_is_not_found_is_told_the_record_that_makes_it_known() {
     let told = run(dir.path(), &["detect"]);
     assert!(told.starts_with("kali:2019.4 on ") && told.ends_with("exit code 0"), "{told}");
 }
+
+/// A program that misuses a call reads why where it reads the answer.
+#[test]
+fn a_call_that_cannot_be_understood_is_told_to_programs_too() {
+    let dir = root();
+    for (call, told) in [
+        (&["check", "--no-such", "--format", "json"][..], "--no-such"),
+        (&["check", "--format=json", "--arch", "amd64"], "amd64"),
+        (&["lint", "--format", "json"], "FILE"),
+        (&["chekc", "--format", "json"], "chekc"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"))
+            .arg("--root")
+            .arg(dir.path())
+            .args(call)
+            .output()
+            .expect("it runs");
+        assert_eq!(output.status.code(), Some(2), "{call:?}");
+        let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
+        assert_eq!((&value["version"], &value["error"]["kind"]), (&1.into(), &"usage".into()), "{value}");
+        let message = value["error"]["message"].as_str().expect("a message");
+        assert!(message.contains(told) && !message.starts_with("error"), "{value}");
+        assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: "), "people are told as before");
+    }
+    let help = run(dir.path(), &["check", "--help", "--format", "json"]);
+    assert!(help.contains("Usage: ") && help.ends_with("exit code 0"), "{help}");
+}
