@@ -17,7 +17,14 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 const PJDFSTEST: &str = "0.2.2";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    lacks::tell(&[lacks::CONTAINERS, lacks::DOCKER_COMMAND, lacks::RUNC, lacks::SYSTEM_CALLS]);
+    lacks::tell(&[
+        lacks::CONTAINERS,
+        lacks::DOCKER_COMMAND,
+        lacks::LDD,
+        lacks::MOUNTING,
+        lacks::RUNC,
+        lacks::SYSTEM_CALLS,
+    ]);
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("..");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     for path in [

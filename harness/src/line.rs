@@ -5,6 +5,7 @@ use model::sync::locked;
 use protocol::frame::Decoder;
 use protocol::message::{self, EnvironmentReply, EnvironmentRequest, Message, Numbered, VERSION};
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,6 +14,10 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 /// An agent that has said nothing, not even a heartbeat, for so long is gone.
 const SILENCE: Duration = Duration::from_secs(30);
+/// How often a question that has no answer looks whether anything is heard at all.
+const LOOK: Duration = Duration::from_millis(500);
+/// Messages that wait to be written; whoever has one more waits, too.
+const QUEUE: usize = 64;
 
 /// Why an environment's agent did not answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -65,7 +70,7 @@ impl Line {
         mut input: impl AsyncWrite + Send + Unpin + 'static,
         deadline: Duration,
     ) -> Result<Line, LineError> {
-        let (outgoing, mut queue) = mpsc::channel::<Vec<u8>>(64);
+        let (outgoing, mut queue) = mpsc::channel::<Vec<u8>>(QUEUE);
         let (say_ended, ended) = watch::channel(None);
         let (say_hello, hello) = oneshot::channel();
         let pending: Pending = Arc::default();
@@ -73,15 +78,17 @@ impl Line {
         let close = Arc::new(Notify::new());
         let closed = Arc::clone(&close);
         tokio::spawn(async move {
-            loop {
-                let bytes = tokio::select! {
-                    next = queue.recv() => next,
-                    () = closed.notified() => return,
-                };
-                let Some(bytes) = bytes else { return };
-                if input.write_all(&bytes).await.is_err() || input.flush().await.is_err() {
-                    return;
+            let write = async {
+                while let Some(bytes) = queue.recv().await {
+                    if input.write_all(&bytes).await.is_err() || input.flush().await.is_err() {
+                        return;
+                    }
                 }
+            };
+            // Closing ends a write, too: an agent may never read.
+            tokio::select! {
+                () = write => {}
+                () = closed.notified() => {}
             }
         });
         let (waiting, last) = (Arc::clone(&pending), Arc::clone(&heard));
@@ -138,31 +145,43 @@ impl Line {
         self.close.notify_one();
     }
 
-    /// Asks and waits for the answer, as long as the agent is heard of.
+    /// Asks and waits for the answer, as long as the agent is heard of; sending counts towards the deadline.
     pub async fn ask(&self, request: EnvironmentRequest, deadline: Duration) -> Result<EnvironmentReply, LineError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let bytes = message::encode(&Numbered { id, request }).map_err(|e| LineError::Unsent(e.to_string()))?;
-        let (answer, mut wait) = oneshot::channel();
+        let (answer, wait) = oneshot::channel();
         locked(&self.pending).insert(id, answer);
-        if self.ended.borrow().is_some() || self.outgoing.send(bytes).await.is_err() {
-            return Err(LineError::Ended(self.why_ended()));
-        }
-        let end = Instant::now() + deadline;
-        loop {
-            match tokio::time::timeout(Duration::from_millis(500), &mut wait).await {
-                Ok(Ok(reply)) => return Ok(reply),
-                Ok(Err(_)) => return Err(LineError::Ended(self.why_ended())),
-                Err(_) => {}
-            }
-            let failure = if let Some(silent) = self.silent() {
-                LineError::Silent(silent)
-            } else if Instant::now() > end {
-                LineError::Late(deadline)
-            } else {
-                continue;
-            };
+        let reply = self.exchange(bytes, wait, deadline).await;
+        if reply.is_err() {
             locked(&self.pending).remove(&id);
-            return Err(failure);
+        }
+        reply
+    }
+
+    async fn exchange(
+        &self,
+        bytes: Vec<u8>,
+        wait: oneshot::Receiver<EnvironmentReply>,
+        deadline: Duration,
+    ) -> Result<EnvironmentReply, LineError> {
+        let end = Instant::now() + deadline;
+        let mut exchange = pin!(async {
+            if self.ended.borrow().is_some() || self.outgoing.send(bytes).await.is_err() {
+                return Err(LineError::Ended(self.why_ended()));
+            }
+            wait.await.map_err(|_| LineError::Ended(self.why_ended()))
+        });
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if let Ok(reply) = tokio::time::timeout(LOOK.min(left), &mut exchange).await {
+                return reply;
+            }
+            if let Some(silent) = self.silent() {
+                return Err(LineError::Silent(silent));
+            }
+            if Instant::now() >= end {
+                return Err(LineError::Late(deadline));
+            }
         }
     }
 
@@ -182,4 +201,52 @@ impl Line {
 /// Those of [`Line::ask`].
 pub async fn ask(line: &Line, request: EnvironmentRequest, seconds: u64) -> Result<EnvironmentReply, LineError> {
     line.ask(request, Duration::from_secs(seconds)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::future::join_all;
+    use protocol::message::Bytes;
+    use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
+    use tokio_util::io::ReaderStream;
+
+    /// More than what is on its way to an agent has room for.
+    const LARGE: usize = 64 << 10;
+
+    /// A line to an agent that has said hello and reads nothing, and that agent's two ends of it.
+    async fn to_one_that_does_not_read() -> (Line, DuplexStream, DuplexStream) {
+        let (heard, mut says) = duplex(1024);
+        let (told, unread) = duplex(1024);
+        let hello = Message::<EnvironmentReply>::Hello { version: VERSION, role: "test".to_owned() };
+        says.write_all(&message::encode(&hello).unwrap()).await.unwrap();
+        let heard = ReaderStream::new(heard)
+            .map(|read| read.map(|bytes| Heard::Frames(bytes.to_vec())).map_err(|e| e.to_string()));
+        let line = Line::open(Box::pin(heard), told, Duration::from_secs(20)).await.unwrap();
+        (line, says, unread)
+    }
+
+    fn large() -> EnvironmentRequest {
+        EnvironmentRequest::PutFile { path: "/file".to_owned(), mode: 0o644, offset: 0, bytes: Bytes(vec![0; LARGE]) }
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_does_not_read_is_late_however_much_waits_for_it() {
+        let (line, _says, _unread) = to_one_that_does_not_read().await;
+        let asked = (0..QUEUE + 8).map(|_| line.ask(large(), Duration::from_millis(200)));
+        let answers = tokio::time::timeout(Duration::from_secs(20), join_all(asked)).await.expect("deadlines hold");
+        assert!(answers.iter().all(|answer| matches!(answer, Err(LineError::Late(_)))), "{answers:?}");
+        assert!(locked(&line.pending).is_empty());
+    }
+
+    #[tokio::test]
+    async fn closing_a_line_ends_what_is_being_written() {
+        let (line, _says, mut unread) = to_one_that_does_not_read().await;
+        line.ask(large(), Duration::from_millis(50)).await.unwrap_err();
+        line.close();
+        let mut rest = Vec::new();
+        let end = tokio::time::timeout(Duration::from_secs(20), unread.read_to_end(&mut rest)).await;
+        end.expect("the line ends").unwrap();
+        assert!(rest.len() < LARGE, "all of it was written: {} bytes", rest.len());
+    }
 }

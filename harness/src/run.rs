@@ -123,20 +123,7 @@ pub async fn run(
     let cache = images::cache::id(&request.images.cache)?;
     let lock = RunLock::take(&request.locks, &run)
         .with_context(|| format!("locking the run in {}", request.locks.display()))?;
-    if let Some(docker) = &docker {
-        let own = OwnCache { cache: &cache, locks: &request.locks };
-        let swept = sweep(docker, Which::Over(own)).await.context("looking through Docker's containers and volumes")?;
-        tell(&progress, &swept);
-    }
-    let swept = sweep_folders(&request.locks);
-    tell(&progress, &swept.with_context(|| format!("looking through {}", request.locks.display()))?);
-    let swept = images::sweep(&request.images.cache)?;
-    if swept.removed > 0 {
-        progress.say(&format!("swept {} half images of preparations that are over", swept.removed));
-    }
-    for left in swept.leftovers {
-        progress.say(&format!("warning: left {left}"));
-    }
+    sweep_what_is_over(docker.as_ref(), &cache, &request, &progress).await?;
     let (sources, replacements) = (request.kata.clone(), request.replacements.clone());
     let profiles = request.profiles.clone();
     let scratch = kata_folder(&request.locks, &run);
@@ -147,26 +134,7 @@ pub async fn run(
     }
     let open = move || Supplied::open(&sources, &replacements, &profiles, &scratch);
     let kata = Arc::new(tokio::task::spawn_blocking(open).await?.map_err(BadRequest::Kata)?);
-    let wanted = |test: &Test| request.filter.as_ref().is_none_or(|part| test.id.contains(part.as_str()));
-    let several = request.environments.len() > 1;
-    let cells: Vec<Cell> = request
-        .releases
-        .iter()
-        .flat_map(|release| request.environments.iter().map(move |environment| (release, *environment)))
-        .map(|(release, environment)| {
-            let id = cell_id(release, environment);
-            let name = format!("{}:{}", release.distro, release.version);
-            let provided = provided(environment);
-            let same = |profile: &Profile, configuration| normalised(profile, configuration, provided);
-            Cell {
-                line: progress.cell(&if several { format!("{name} {environment}") } else { name }),
-                id,
-                release: release.clone(),
-                profiles: request.profiles.clone(),
-                units: plan::units(&request.profiles, environment, wanted, same),
-            }
-        })
-        .collect();
+    let cells = cells(&request, &progress);
     // Before that a signal ends the process: everything made so far is swept by the next start.
     let mut interrupts = Interrupts::listen(interrupted)?;
     std::fs::create_dir_all(&request.out).map_err(|source| BadRequest::Out { path: request.out.clone(), source })?;
@@ -244,6 +212,54 @@ pub async fn run(
     }
     drop(folder);
     Ok((ended, left))
+}
+
+/// Removes what earlier runs and preparations that are over have left.
+async fn sweep_what_is_over(
+    docker: Option<&Docker>,
+    cache: &str,
+    request: &Request,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    if let Some(docker) = docker {
+        let own = OwnCache { cache, locks: &request.locks };
+        let swept = sweep(docker, Which::Over(own)).await.context("looking through Docker's containers and volumes")?;
+        tell(progress, &swept);
+    }
+    let swept = sweep_folders(&request.locks);
+    tell(progress, &swept.with_context(|| format!("looking through {}", request.locks.display()))?);
+    let swept = images::sweep(&request.images.cache)?;
+    if swept.removed > 0 {
+        progress.say(&format!("swept {} half images of preparations that are over", swept.removed));
+    }
+    for left in swept.leftovers {
+        progress.say(&format!("warning: left {left}"));
+    }
+    Ok(())
+}
+
+/// Each release in each environment, with what is to be run there.
+fn cells(request: &Request, progress: &Progress) -> Vec<Cell> {
+    let wanted = |test: &Test| request.filter.as_ref().is_none_or(|part| test.id.contains(part.as_str()));
+    let several = request.environments.len() > 1;
+    request
+        .releases
+        .iter()
+        .flat_map(|release| request.environments.iter().map(move |environment| (release, *environment)))
+        .map(|(release, environment)| {
+            let id = cell_id(release, environment);
+            let name = format!("{}:{}", release.distro, release.version);
+            let provided = provided(environment);
+            let same = |profile: &Profile, configuration| normalised(profile, configuration, provided);
+            Cell {
+                line: progress.cell(&if several { format!("{name} {environment}") } else { name }),
+                id,
+                release: release.clone(),
+                profiles: request.profiles.clone(),
+                units: plan::units(&request.profiles, environment, wanted, same),
+            }
+        })
+        .collect()
 }
 
 /// Prints what a sweep did. People must know what it left, because that may take gigabytes.

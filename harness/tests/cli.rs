@@ -32,12 +32,15 @@ fn said_in(dir: &TempDir, arguments: &[&str]) -> String {
 /// What would be left of such an address stands in the arguments of whoever fetches.
 #[test]
 fn a_mirror_whose_password_cannot_be_told_from_its_path_is_bad_usage() {
-    for mirror in
-        ["user:SECRET@mirror.example/debian", "http://user:SEC/RET@mirror.example/debian", "mirror.example/debian"]
-    {
-        let said = said(&["run", "debian:13", "--in", "vm", "--mirror", mirror]);
-        assert!(said.contains("--mirror: expected SCHEME://") && said.ends_with("exit 2\n"), "{said}");
-        assert!(!said.contains("SEC"), "{said}");
+    for option in ["--mirror", "--security-mirror"] {
+        for mirror in
+            ["user:SECRET@mirror.example/debian", "http://user:SEC/RET@mirror.example/debian", "mirror.example/debian"]
+        {
+            let said = said(&["run", "debian:13", "--in", "vm", option, mirror]);
+            let expected = format!("error: {option}: expected SCHEME://");
+            assert!(said.contains(&expected) && said.ends_with("exit 2\n"), "{said}");
+            assert!(!said.contains("SEC"), "{said}");
+        }
     }
 }
 

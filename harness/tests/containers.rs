@@ -217,6 +217,45 @@ fn the_end_of_containerd_is_named_and_the_next_test_has_a_new_one() {
     }
 }
 
+/// One that was told to end stops answering at once and ends a second later; its client knows only the former.
+#[test]
+#[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
+fn a_containerd_that_is_still_shutting_down_is_waited_for_and_blames_nobody() {
+    let mut bench = Bench::new();
+    bench.settings.containerd = bench.folder.path().join("containerd");
+    let containerd = r#"#!/bin/sh
+serves=$(dirname "$0")/serves
+trap 'rm "$serves"; sleep 1; exit 0' TERM
+echo $$ >"$serves"
+while :; do sleep 0.05; done
+"#;
+    let ctr = r#"#!/bin/sh
+serves=$(dirname "$0")/serves
+case " $* " in
+*" version "*) test -s "$serves" ;;
+*" run "*)
+    kill -TERM "$(cat "$serves")"
+    while test -e "$serves"; do sleep 0.01; done
+    echo 'ctr: error reading from server: EOF: unavailable' >&2
+    exit 1
+    ;;
+esac
+"#;
+    for (name, script) in [("containerd", containerd), ("ctr", ctr)] {
+        let path = bench.folder.path().join(name);
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    // The second one would meet the first one's containerd, if that had not been given up.
+    for _ in 0..2 {
+        match bench.run("containers::runc::exit_codes_are_told") {
+            Err(Stop::Error { message }) => assert!(message.contains("containerd ended (exit code 0)"), "{message}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(bench.engine.containerd(), None);
+    }
+}
+
 #[test]
 #[cfg_attr(lacks = "runc", ignore = "needs root, containerd and runc")]
 fn a_containerd_that_does_not_start_is_blamed_or_missed() {

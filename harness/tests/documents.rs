@@ -27,7 +27,18 @@ const WORDS: usize = 60;
 fn the_threat_model_names_everybody_who_gives_something() {
     let text = read(&repository().join("docs/security.md"));
     let rows: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).collect();
-    for giver in ["records", "a root", "packages", "archives", "images", "guests", "journals", "bundles", "mirrors"] {
+    for giver in [
+        "records",
+        "a root",
+        "packages",
+        "archives",
+        "images",
+        "guests",
+        "journals",
+        "bundles",
+        "mirrors",
+        "a checkout",
+    ] {
         let named = rows.iter().any(|row| row.contains(&format!("**{giver}")));
         assert!(named, "docs/security.md has no row about {giver}: say what they may do at worst, and what limits it");
     }

@@ -119,6 +119,10 @@ async fn the_ends_of_a_machine_are_told_apart() {
 #[ignore = "minutes each; the nightly workflow runs them with --ignored"]
 fn a_killed_run_leaves_no_machine() {
     let ready = ready();
+    // As a shell's `exec 9<file` leaves it: not closed by what is executed.
+    let open = ready.folder.path().join("open");
+    let inherited = std::fs::File::create(&open).unwrap();
+    rustix::io::fcntl_setfd(&inherited, rustix::io::FdFlags::empty()).unwrap();
     let mut run = Command::new(env!("CARGO_BIN_EXE_kata-qualify"))
         .args(["run", "debian:13", "--in", "vm", "--vm-memory", "1024", "--test", "host::cpu_can_virtualize"])
         .arg("--cache")
@@ -148,8 +152,14 @@ fn a_killed_run_leaves_no_machine() {
         Duration::from_secs(60),
         "QEMU to be under its filter",
     );
+    let held = |pid: u32| {
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        files.filter(|file| std::fs::read_link(file.as_ref().unwrap().path()).is_ok_and(|to| to == open)).count()
+    };
+    let (of_run, of_machine) = (held(run.id()), held(machines[0]));
     run.kill().unwrap();
     run.wait().unwrap();
+    assert_eq!((of_run, of_machine), (1, 0), "QEMU has what the run was left with");
     let line = |key: &str| kept.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim();
     for user in ["Uid:", "Gid:"].iter().flat_map(|key| line(key).split_whitespace()) {
         assert!(user.parse::<u32>().unwrap() >= 1_900_000_000, "{kept}");

@@ -102,8 +102,6 @@ impl Job<'_> {
         };
         let workshop = self.store.workshop(&key)?;
         let tree = workshop.rootfs();
-        self.enter(Phase::Copy);
-        self.copy_tree(&image.rootfs(), &tree)?;
         let manifest = self.host(image, &tree, &workshop.dir, &packages)?;
         self.enter(Phase::Disk);
         self.boot_files(&tree, &workshop.dir)?;
@@ -123,20 +121,21 @@ impl Job<'_> {
         workshop.finish(&self.store, &manifest)
     }
 
-    /// Installs what makes a machine of the tree, and writes down what is in it then.
+    /// Copies the tree, installs what makes a machine of the copy, and writes down what is in it then.
     fn host(&mut self, image: &Image, tree: &Path, folder: &Path, names: &[PackageName]) -> Result<Manifest, Failure> {
+        let (plain, _hold) = image.plain()?;
+        self.enter(Phase::Copy);
+        self.copy_tree(&image.rootfs(), tree)?;
         self.enter(Phase::Install);
-        // A derived image has no indexes of its own: those of the plain one are beside it.
-        let images = image.dir.parent().unwrap_or(&image.dir);
-        let plain = image.manifest.derived_from.as_ref().map_or_else(|| image.dir.clone(), |key| images.join(key));
         let packages: Vec<ExtraPackage> = names.iter().cloned().map(ExtraPackage::Name).collect();
-        let install = Install { tree, folder, indexes: &plain, packages: &packages, required: &[] };
+        let install = Install { tree, folder, indexes: &plain.dir, packages: &packages, required: &[] };
         self.archives()?.install(&self.runner, &install)?;
         self.enter(Phase::Record);
         let mut manifest = image.manifest.clone();
         manifest.requested.extend(names.iter().cloned());
         manifest.packages = self.family.packages(tree)?;
-        manifest.origins = self.family.origins(&self.runner, tree, &plain, &manifest.requested, &manifest.packages)?;
+        manifest.origins =
+            self.family.origins(&self.runner, tree, &plain.dir, &manifest.requested, &manifest.packages)?;
         Ok(manifest)
     }
 
@@ -253,6 +252,42 @@ mod tests {
         // A file's times are part of the tree, and the first look at it after a change sets one of them.
         make("zero");
         assert!(make("one") == make("two"), "two disks of one tree differ");
+    }
+
+    /// The tree of the plain image is not needed any more, but its indexes say what can be installed.
+    #[test]
+    fn the_plain_image_stays_while_a_disk_is_made_of_candidates() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = crate::cache::Store::new(dir.path());
+        let made = "2026-11-01T00:00:00Z";
+        let plain = crate::cache::tests::make(&store, &"a".repeat(64), "13", made);
+        let workshop = store.workshop("b").unwrap();
+        std::fs::create_dir(workshop.rootfs()).unwrap();
+        let manifest = crate::cache::tests::manifest(&"b".repeat(64), "13", made);
+        let manifest = Manifest { derived_from: Some(plain.key().to_owned()), ..manifest };
+        let candidate = workshop.finish(&store, &manifest).unwrap();
+        // A `clean` beside it, the moment before the packages are installed.
+        let cleaned = std::sync::Mutex::new(None);
+        let progress = |now: Progress| {
+            if now.phase == Phase::Install && now.detail.is_none() {
+                let done = crate::cache::clean(dir.path(), &crate::cache::Clean::All).unwrap();
+                cleaned.lock().unwrap().get_or_insert(done);
+            }
+        };
+        let (release, folder) = (crate::fixtures::release("13", "trixie"), tempfile::tempdir().unwrap());
+        let options = Options { offline: true, ..Options::new(dir.path()) };
+        let mut job = Job::new(&release, &options, &progress).unwrap();
+        // The tree is empty, so that nothing can be installed.
+        assert!(job.host(&candidate, &folder.path().join("rootfs"), folder.path(), &[]).is_err());
+        let in_use = cleaned.lock().unwrap().take().expect("it came to installing").in_use;
+        assert!(in_use.contains(&plain.key().to_owned()), "{in_use:?}");
+        std::fs::remove_dir_all(&plain.dir).unwrap();
+        let gone = job.host(&candidate, &folder.path().join("again"), folder.path(), &[]).unwrap_err();
+        assert!(
+            gone.cause.to_string().contains("debian:13 has been removed from the cache meanwhile"),
+            "{}",
+            gone.cause
+        );
     }
 
     /// The kernel and initrd that are kept of a tree whose `update-initramfs` runs this script.

@@ -4,6 +4,7 @@ use crate::base::BaseError;
 use crate::progress::Phase;
 use model::arch::Arch;
 use model::package_manager::PackageManager;
+use model::release::Archive;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -143,6 +144,8 @@ pub enum Cause {
     NoMirror {
         /// `trixie-security`.
         suite: String,
+        /// Which of the distro's archives has it.
+        archive: Archive,
     },
     /// Offline, and nothing suitable in the cache.
     #[error("what is needed is not in the cache, and offline forbids fetching it")]
@@ -246,11 +249,12 @@ impl Cause {
                 age_words(*age)
             ),
             Cause::MirrorUnreachable { cached_age: None, .. } => {
-                "check the network and the machine's apt sources, or name another mirror with --mirror; --offline works once an image is cached".to_owned()
+                "check the network and the machine's apt sources, or name another mirror with --mirror, or --security-mirror for that of security updates; --offline works once an image is cached".to_owned()
             }
-            Cause::NoMirror { .. } => "name one with --mirror".to_owned(),
+            Cause::NoMirror { archive: Archive::Main, .. } => "name one with --mirror".to_owned(),
+            Cause::NoMirror { archive: Archive::Security, .. } => "name one with --security-mirror".to_owned(),
             Cause::Expired { .. } => {
-                "use a fresher mirror (--mirror), or accept its age with --accept-expired, which the evidence then records".to_owned()
+                "use a fresher mirror (--mirror, --security-mirror), or accept its age with --accept-expired, which the evidence then records".to_owned()
             }
             Cause::Untrusted { .. } => {
                 "install the distro's archive keyring (debian-archive-keyring, ubuntu-keyring)".to_owned()
@@ -315,5 +319,18 @@ pub(crate) fn failure_of(source: std::io::Error, doing: impl FnOnce() -> String)
     match source.kind() {
         std::io::ErrorKind::StorageFull => Cause::DiskFull.into(),
         _ => Cause::Io { context: doing(), source }.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_mirror_is_named_by_the_option_of_its_archive() {
+        for (archive, option) in [(Archive::Main, "--mirror"), (Archive::Security, "--security-mirror")] {
+            let hint = Cause::NoMirror { suite: "trixie".to_owned(), archive }.hint().unwrap();
+            assert!(hint.ends_with(&format!(" {option}")), "{hint}");
+        }
     }
 }

@@ -72,8 +72,7 @@ fn any_way(release: &Release, options: &Options) -> Result<(), Failure> {
     let wanted = family::wanted(family, release)?;
     candidates::Candidates::of(family, options)?;
     let request = request(release, &wanted, options.base.as_deref());
-    let is_cached = |m: &Manifest| m.request == request && m.derived_from.is_none();
-    if options.offline || Store::new(&options.cache).newest(is_cached).is_some() {
+    if options.offline || Store::new(&options.cache).newest(|m| fits(m, &request, options)).is_some() {
         return Ok(());
     }
     able_to_build(release)?;
@@ -108,11 +107,9 @@ fn image(job: &mut Job<'_>) -> Result<Image, Failure> {
 /// The image of the release as its archive has it: without candidates.
 fn plain(job: &mut Job<'_>, wanted: &[PackageName]) -> Result<Image, Failure> {
     let request = request(job.release, wanted, job.options.base.as_deref());
-    let source = if job.options.base.is_some() { Source::Cloud } else { job.options.source };
-    let fits = |m: &Manifest| {
-        m.request == request && m.derived_from.is_none() && (source == Source::Auto || m.source == source)
-    };
-    if job.options.offline {
+    let options = job.options;
+    let fits = |m: &Manifest| fits(m, &request, options);
+    if options.offline {
         return job.store.newest(fits).ok_or_else(|| Cause::NotCached.into());
     }
     // A workshop, because what a killed process leaves of it is swept at the next start.
@@ -276,6 +273,18 @@ fn request(release: &Release, wanted: &[PackageName], base: Option<&dyn Base>) -
     }
 }
 
+/// Whether an image in the cache is what is asked for, whatever the network offered when it was made.
+///
+/// One that was made in another way than the one that is named is not.
+fn fits(cached: &Manifest, request: &str, options: &Options) -> bool {
+    let is_made_so = match options.source {
+        _ if options.base.is_some() => cached.source == Source::Cloud,
+        Source::Auto | Source::Cloud => true,
+        named => cached.source == named,
+    };
+    cached.request == request && cached.derived_from.is_none() && is_made_so
+}
+
 /// Which base is made of a release.
 fn source_of(family: &dyn Family, release: &Release, options: &Options) -> Source {
     match options.source {
@@ -343,6 +352,29 @@ mod tests {
         assert_eq!(source_of(family, &release, &options), Source::Oci);
         let options = Options { mirror: Some("http://mirror.example/merged".to_owned()), ..options };
         assert_eq!(source_of(family, &release, &options), Source::Bootstrap);
+    }
+
+    #[test]
+    fn an_image_that_was_made_in_another_way_is_no_way() {
+        let cache = tempfile::tempdir().unwrap();
+        let release = release("13", "trixie");
+        let wanted = family::wanted(family::of(&release).unwrap(), &release).unwrap();
+        let (store, key) = (Store::new(cache.path()), "a".repeat(64));
+        let workshop = store.workshop(&key).unwrap();
+        std::fs::create_dir(workshop.rootfs()).unwrap();
+        let bootstrapped = crate::cache::tests::manifest(&key, "13", "2026-11-01T00:00:00Z");
+        let manifest = Manifest { request: request(&release, &wanted, None), ..bootstrapped };
+        workshop.finish(&store, &manifest).unwrap();
+        let way = |source| any_way(&release, &Options { source, ..Options::new(cache.path()) });
+        for source in [Source::Auto, Source::Bootstrap, Source::Cloud] {
+            way(source).unwrap();
+        }
+        // The record names no OCI image.
+        assert!(way(Source::Oci).is_err());
+        let offline =
+            |source| prepare(&release, &Options { source, offline: true, ..Options::new(cache.path()) }, &|_| {});
+        assert_eq!(offline(Source::Cloud).unwrap().key(), key, "without a cloud image it is as if none were named");
+        assert!(matches!(*offline(Source::Oci).unwrap_err().cause, Cause::NotCached));
     }
 
     #[test]

@@ -151,10 +151,14 @@ impl Runner<'_> {
 
     fn wait(&self, child: &mut Child) -> Result<ExitStatus, Failure> {
         loop {
-            let ended = process::wait(child, LOOK)
-                .map_err(|source| Failure::from(Cause::Io { context: "waiting for a child".to_owned(), source }))?;
-            if let Some(status) = ended {
-                return Ok(status);
+            match process::wait(child, LOOK) {
+                Ok(Some(status)) => return Ok(status),
+                Ok(None) => {}
+                Err(source) => {
+                    // Its output is read until it ends.
+                    process::kill_group(child);
+                    return Err(Cause::Io { context: "waiting for a child".to_owned(), source }.into());
+                }
             }
             if let Err(stop) = self.check() {
                 process::end_group(child);
@@ -288,6 +292,21 @@ mod tests {
             .unwrap_err();
         assert!(matches!(failure.cause, Cause::DeadlineExceeded { seconds: 1 }));
         // The pipe closes only when the background child is gone too.
+        assert!(started.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn what_cannot_be_waited_for_is_ended() {
+        let started = Instant::now();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 60 & exit 0"]).process_group(0).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).unwrap();
+        let cancel = AtomicBool::new(false);
+        assert!(matches!(runner(&cancel, 20).wait(&mut child).unwrap_err().cause, Cause::Io { .. }));
+        // The pipe closes only when the background child is gone too.
+        child.stdout.take().unwrap().read_to_end(&mut Vec::new()).unwrap();
         assert!(started.elapsed() < Duration::from_secs(20));
     }
 

@@ -14,7 +14,8 @@
 //!
 //! Programs inside are root of a user namespace of their own: by ids that are nobody's on this machine ([`ids`]), and with
 //! capabilities over what belongs to that namespace only.
-//! They have no key of the caller's, and a filter keeps them from the system calls that reach past namespaces ([`Filter`]).
+//! They have no key and no open file of the caller's, and a filter keeps them from the system calls that reach past
+//! namespaces ([`Filter`]).
 //! The keeper makes the mounts while it is still this machine's root; the copies of them inside cannot be changed back,
 //! neither to be written to where they are read-only, nor to have devices.
 //!
@@ -28,7 +29,7 @@ mod mounts;
 
 use first_process::{children, keep, unblock_child_signal, watch};
 use mounts::{PLACE, attach};
-use operator::process::{Filter, leave_session_keyring};
+use operator::process::{Filter, close_on_exec, leave_session_keyring};
 use rustix::fs::CWD;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, MoveMountFlags, mount_change, move_mount};
 use rustix::process::{
@@ -228,6 +229,7 @@ impl Forked {
         rustix::process::chdir(c"/")?;
         let children = children()?;
         let Some(program) = fork()? else {
+            close_on_exec()?;
             unblock_child_signal()?;
             return self.filter.apply();
         };

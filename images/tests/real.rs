@@ -14,7 +14,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 mod debian;
@@ -27,10 +27,21 @@ fn shared_cache() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("images-cache")
 }
 
-/// Trixie's image.
-fn trixie() -> images::Image {
+/// Trixie's image: the mirror is asked for it once, and not by every test.
+fn trixie() -> &'static images::Image {
+    static IMAGE: LazyLock<images::Image> = LazyLock::new(trixie_now);
+    &IMAGE
+}
+
+/// Trixie's image as the mirror has it now.
+fn trixie_now() -> images::Image {
     let options = Options { accept_expired: true, ..Options::new(shared_cache()) };
     prepare(&debian::release("13"), &options, &|_| {}).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Trixie with nothing but its base: how an image is made matters, and not what is in it.
+fn bare_trixie() -> Release {
+    Release { vmms: Vec::new(), filesystems: Vec::new(), kernel: None, ..debian::release("13") }
 }
 
 fn left_overs(cache: &Path) -> usize {
@@ -67,7 +78,7 @@ fn trixie_becomes_a_tree_with_a_kernel_and_an_initramfs() {
 
     // Unchanged: nothing is bootstrapped, and offline nobody is asked.
     let started = Instant::now();
-    let again = trixie();
+    let again = trixie_now();
     assert_eq!((again.origin, again.key()), (Origin::Cached, image.key()));
     assert!(started.elapsed() < Duration::from_secs(10));
     let options =
@@ -399,10 +410,10 @@ fn a_full_disk_is_called_that() {
 #[test]
 #[cfg_attr(lacks = "images", ignore = "needs root, x86_64 and mmdebstrap")]
 fn two_makers_of_one_image_build_it_once() {
-    trixie();
+    let release = bare_trixie();
     let cache = tempfile::tempdir().unwrap();
     let options = Options { accept_expired: true, ..Options::new(cache.path()) };
-    let make = || prepare(&debian::release("13"), &options, &|_| {}).unwrap();
+    let make = || prepare(&release, &options, &|_| {}).unwrap();
     let (one, two) = std::thread::scope(|scope| {
         let (one, two) = (scope.spawn(make), scope.spawn(make));
         (one.join().unwrap(), two.join().unwrap())
@@ -545,7 +556,7 @@ fn a_maker_killed_in_a_postinst_leaves_nothing_that_blocks_the_next() {
     let script = "#!/bin/sh\ntouch /in-postinst\nsetsid sleep 600 &\nsleep 600\n";
     let (_work, deb) = package("kata-slow", script);
     let name = deb.to_str().unwrap();
-    let cache = borrowed(&plain);
+    let cache = borrowed(plain);
     kill_maker(cache.path(), &[(PACKAGE, name)], || made(cache.path(), "in-postinst"));
     assert_eq!(images::sweep(cache.path()).unwrap().removed, 1);
     assert_eq!(left_overs(cache.path()), 0);
@@ -579,7 +590,7 @@ fn a_packages_script_has_no_power_over_the_machine() {
     use std::os::linux::net::SocketAddrExt as _;
     use std::os::unix::fs::MetadataExt as _;
     let plain = trixie();
-    let cache = borrowed(&plain);
+    let cache = borrowed(plain);
     let secret = cache.path().join("secret");
     std::fs::write(&secret, "of the machine").unwrap();
     let device = std::fs::metadata(&secret).unwrap().dev();
@@ -780,7 +791,7 @@ fn an_oci_image_takes_the_same_path() {
     assert!(image.manifest.oci_digest.as_deref().is_some_and(|d| d.starts_with("sha256:")));
     let version = |image: &images::Image, name: &str| image.manifest.package(name).map(|p| p.version.clone());
     for package in ["qemu-system-x86", "virtiofsd", "linux-image-amd64"] {
-        assert_eq!(version(&image, package), version(&plain, package), "{package}");
+        assert_eq!(version(&image, package), version(plain, package), "{package}");
     }
     kernel::find(&image.rootfs(), &release).unwrap();
     assert_eq!(prepare(&release, &options, &|_| {}).unwrap().origin, Origin::Cached);

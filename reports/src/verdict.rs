@@ -18,6 +18,7 @@
 pub mod agreement;
 mod requirements;
 mod standing;
+mod varying;
 
 pub use requirements::{Requirements, test_set};
 pub use standing::Standing;
@@ -29,6 +30,7 @@ use suites::capability::{Area, Capability};
 use suites::catalogue::Test;
 use suites::outcome::{Component, Outcome};
 use suites::share::Share;
+use varying::without_varying;
 
 /// What is said of a capability under a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +63,7 @@ pub struct Cause {
     pub test: String,
     /// The component at fault.
     pub component: Component,
-    /// What was expected and what was seen.
+    /// What was expected and what was seen, without what varies from guest to guest.
     pub message: String,
 }
 
@@ -260,8 +262,8 @@ fn answer<'a>(requirements: &Requirements<'_>, evidence: &'a Evidence, required:
     let mut seen = BTreeSet::new();
     loop {
         let blocked = |why: &str| match test == required {
-            true => why.to_owned(),
-            false => format!("blocked by {test}: {why}"),
+            true => without_varying(why),
+            false => format!("blocked by {test}: {}", without_varying(why)),
         };
         let Some(standing) = evidence.standings.get(test) else {
             // What is required is in the catalogue.
@@ -276,7 +278,8 @@ fn answer<'a>(requirements: &Requirements<'_>, evidence: &'a Evidence, required:
             Outcome::Pass if test == required => return Answer::Passed,
             Outcome::Pass => return Answer::InError(blocked("which passed in the end")),
             Outcome::Fail { message, blames } => {
-                return Answer::Failed(Cause { test: test.to_owned(), component: *blames, message: message.clone() });
+                let message = without_varying(message);
+                return Answer::Failed(Cause { test: test.to_owned(), component: *blames, message });
             }
             Outcome::Error { message } => return Answer::InError(blocked(message)),
             Outcome::Skip { reason } => return Answer::Skipped(blocked(reason)),

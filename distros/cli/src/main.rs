@@ -154,10 +154,13 @@ fn report(error: &anyhow::Error, as_json: bool) -> Exit {
     let failed = error.downcast_ref::<Failed>();
     let (exit, kind, hint) = match failed {
         Some(failed) => (failed.exit, failed.kind, failed.hint.as_deref()),
-        None if root_error(error).is_some_and(RootError::is_unreadable) => {
-            (Exit::Unknown, "unreadable", Some("run it as a user who may read that, such as root"))
-        }
-        None => (Exit::BadInput, "bad-input", None),
+        None => match root_error(error).filter(|error| error.is_unreadable()) {
+            Some(RootError::TooLarge { .. } | RootError::TooMany { .. }) => {
+                (Exit::Unknown, "unreadable", Some("put it elsewhere, if it is not meant to be there"))
+            }
+            Some(_) => (Exit::Unknown, "unreadable", Some("run it as a user who may read that, such as root")),
+            None => (Exit::BadInput, "bad-input", None),
+        },
     };
     eprintln!("error: {}", printable(&message));
     if let Some(hint) = hint {

@@ -286,7 +286,7 @@ fn what_others_changed_of_ours_is_told_and_stays_unless_it_is_forced() {
         machine.read(MAIN).replace("privileged_without_host_devices = true", "privileged_without_host_devices = false");
     machine.file(MAIN, &changed);
     let drop_in = format!("m/{BASE}/config.d/50-kata-osinfo.toml");
-    machine.file(&drop_in, &(machine.read(&drop_in) + "\n# mine\n"));
+    machine.file(&drop_in, &machine.read(&drop_in).replace("\"q35\"", "\"mine\""));
     let output = machine.run(&["unconfigure", "--format", "json"]);
     assert_eq!(output.code, 13, "{}", output.stderr);
     let kept = output.json()["kept"].as_array().expect("a list").len();
@@ -295,7 +295,7 @@ fn what_others_changed_of_ours_is_told_and_stays_unless_it_is_forced() {
     assert!(output.stderr.contains("50-kata-osinfo.toml is not taken back"), "{}", output.stderr);
     assert!(output.stderr.contains("unconfigure --force"), "{}", output.stderr);
     assert!(machine.read(MAIN).contains("privileged_without_host_devices = false"));
-    assert!(!machine.read(MAIN).contains("runtime_path") && machine.read(&drop_in).contains("# mine"));
+    assert!(!machine.read(MAIN).contains("runtime_path") && machine.read(&drop_in).contains("\"mine\""));
     // Its own drop-in is not overwritten unasked.
     assert_eq!(machine.run(EDIT).code, 2);
     must(&machine, &["unconfigure", "--force"]);

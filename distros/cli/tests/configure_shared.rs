@@ -157,17 +157,87 @@ fn what_a_copy_would_not_reach_is_refused() {
     assert_eq!(machine.everything(), before);
 }
 
+/// Kata reads both, and a drop-in says as much as the main file.
+#[test]
+fn what_a_drop_in_makes_confidential_is_refused() {
+    let handler: &[&str] = &["--handler", "containerd", "--containerd-version", "1.7"];
+    for key in ["confidential_guest", "sev_snp_guest"] {
+        for (machine, more) in [(Machine::new(), &[][..]), (everything_in_one_folder(), handler)] {
+            machine.file(&format!("m/{BASE}/config.d/10-snp.toml"), &format!("[hypervisor.qemu]\n{key} = true\n"));
+            let before = machine.everything();
+            let output = machine.run(&[&["configure", "--profile", "go-3.29"], more].concat());
+            assert_eq!(output.code, 2, "{}", output.stderr);
+            let told = format!("({key} = true in /{BASE}/config.d/10-snp.toml:2)");
+            assert!(output.stderr.contains(&told), "{}", output.stderr);
+            assert_eq!(machine.everything(), before);
+        }
+    }
+    // Nor is one refused that a drop-in makes ordinary.
+    let machine = Machine::new();
+    let main = format!("m/{BASE}/configuration-qemu.toml");
+    machine.file(&main, &KATA.replace("machine_type", "confidential_guest = true\nmachine_type"));
+    assert_eq!(machine.run(&["configure", "--profile", "go-3.29"]).code, 2);
+    machine.file(&format!("m/{BASE}/config.d/60-mine.toml"), "[hypervisor.qemu]\nconfidential_guest = false\n");
+    let output = machine.run(&["configure", "--profile", "go-3.29"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+}
+
+/// It is read in the copy's folder alone.
+#[test]
+fn what_makes_a_copy_confidential_is_refused() {
+    let machine = everything_in_one_folder();
+    let call = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "1.7"];
+    assert_eq!(machine.run(&call).code, 0);
+    let snp = "/etc/kata-containers/kata-osinfo/config.d/60-snp.toml";
+    machine.file(&format!("m{snp}"), "[hypervisor.qemu]\nconfidential_guest = true\n");
+    let told = machine.told_by_check();
+    assert!(told.iter().any(|t| t.starts_with(&format!("{snp}:2: hypervisor.qemu.confidential_guest is"))), "{told:?}");
+    let output = machine.run(&call);
+    assert_eq!(output.code, 2, "{}", output.stderr);
+    assert!(output.stderr.contains(&format!("in {snp}:2)")), "{}", output.stderr);
+}
+
+/// Kata would take any of two VMMs then.
+#[test]
+fn a_configuration_that_comes_to_lie_beside_ours_is_told() {
+    let machine = Machine::new();
+    let call = ["configure", "--profile", "go-3.29"];
+    assert_eq!(machine.run(&call).code, 0);
+    machine.file(&format!("m/{BASE}/configuration-qemu-two.toml"), KATA);
+    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    machine.file(&format!("m/{BASE}/configuration-clh.toml"), &other("clh"));
+    let told = machine.told_by_check();
+    let expected = format!("/{BASE}/configuration-clh.toml: it is not for ordinary guests of QEMU, and has the same");
+    assert!(told.len() == 1 && told[0].starts_with(&expected), "{told:?}");
+    // As it says.
+    let output = machine.run(&call);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists());
+    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+}
+
 #[test]
 fn drop_ins_that_a_copy_does_not_have_are_told() {
     let machine = everything_in_one_folder();
-    machine.file(&format!("m/{BASE}/config.d/60-mine.toml"), "[hypervisor.qemu]\nenable_debug = true\n");
+    // Of these, ours takes the place of one, another is another VMM's, and two would be lost.
+    let mine = "[hypervisor.qemu]\nenable_debug = true\npath = \"/mine\"\n[hypervisor.clh]\nx = 1\n[agent.kata]\ny = [\"z\"]\n";
+    machine.file(&format!("m/{BASE}/config.d/60-mine.toml"), mine);
     for _ in 0..2 {
         let output = machine.run(&["configure", "--profile", "go-3.29"]);
         assert_eq!(output.code, 0, "{}", output.stderr);
-        let told = format!("warning: /{BASE}/config.d/60-mine.toml is not read by it");
+        let told = format!(
+            "warning: /{BASE}/config.d/60-mine.toml is not read by it: what it is to have (hypervisor.qemu.enable_debug = true, \
+             agent.kata.y = [\"z\"]) goes to /etc/kata-containers/config.d\n"
+        );
         assert_eq!(output.stderr.matches(&told).count(), 1, "{}", output.stderr);
-        assert!(!output.stderr.contains("50-kata-osinfo.toml is not read"), "{}", output.stderr);
+        assert_eq!(output.stderr.matches("is not read by it").count(), 1, "{}", output.stderr);
     }
+    // Where it has them, there is nothing to tell.
+    let theirs = "[hypervisor.qemu]\nenable_debug = true\n[agent.kata]\ny = [\"z\"]\n";
+    machine.file("m/etc/kata-containers/config.d/60-mine.toml", theirs);
+    let output = machine.run(&["configure", "--profile", "go-3.29"]);
+    assert!(output.code == 0 && !output.stderr.contains("is not read by it"), "{}", output.stderr);
     // What was copied goes away, as an upgrade of Kata's release makes it.
     std::fs::remove_dir_all(machine.path("m/opt/kata/share")).expect("removed");
     let output = machine.run(&["configure", "--profile", "go-3.29"]);

@@ -266,6 +266,58 @@ fn configuring_again_without_a_state_can_be_taken_back() {
     is_clean(&machine);
 }
 
+/// The calls that write a handler, and the drop-in that each writes.
+const HANDLERS: [(&[&str], &str); 2] = [
+    (&["--handler", "containerd", "--containerd-version", "2.1"], "m/etc/containerd/conf.d/50-kata-osinfo.toml"),
+    (&["--handler", "crio"], "m/etc/crio/crio.conf.d/50-kata-osinfo.conf"),
+];
+
+#[test]
+fn a_handlers_drop_in_is_known_without_a_state() {
+    for (handler, drop_in) in HANDLERS {
+        let machine = Machine::new();
+        let output = machine.run(&[&["configure", "--profile", "go-3.29"][..], handler].concat());
+        assert_eq!(output.code, 0, "{}", output.stderr);
+        let text = machine.read(drop_in);
+        assert!(text.starts_with("# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.\n"), "{text}");
+        std::fs::remove_dir_all(machine.path(FOLDER)).expect("removed");
+        let output = machine.run(&["unconfigure"]);
+        let told = format!("{} is not taken back, or not all of it: it is in effect, and no state", &drop_in[1..]);
+        assert!(output.code == 13 && output.stderr.contains(&told), "{}", output.stderr);
+        let output = machine.run(&["unconfigure", "--force"]);
+        assert_eq!(output.code, 0, "{}", output.stderr);
+        assert!(!machine.path(drop_in).exists());
+    }
+}
+
+/// Without our keys what is left would be half a handler, with which CRI-O does not start.
+#[test]
+fn what_an_admin_adds_to_a_handlers_drop_in_stays_with_the_whole_handler() {
+    for (handler, drop_in) in HANDLERS {
+        let machine = Machine::new();
+        let call = [&["configure", "--profile", "go-3.29"][..], handler].concat();
+        assert_eq!(machine.run(&call).code, 0);
+        let theirs = format!("{}mine = \"x\"\n", machine.read(drop_in));
+        machine.file(drop_in, &theirs);
+        for is_lost in [false, true] {
+            if is_lost {
+                std::fs::remove_dir_all(machine.path(FOLDER)).expect("removed");
+            }
+            let output = machine.run(&call);
+            assert_eq!(output.code, 2, "{drop_in} {is_lost}: {}", output.stderr);
+            let told = format!("{} has been changed since kata-osinfo wrote it: move what was changed", &drop_in[1..]);
+            assert!(output.stderr.contains(&told), "{}", output.stderr);
+            assert_eq!(machine.read(drop_in), theirs, "{is_lost}");
+            let machine = machine.copy();
+            let output = machine.run(&["unconfigure"]);
+            assert_eq!(output.code, 13, "{drop_in} {is_lost}: {}", output.stderr);
+            assert_eq!(machine.read(drop_in), theirs, "{is_lost}");
+            assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);
+            assert!(!machine.path(drop_in).exists(), "{is_lost}");
+        }
+    }
+}
+
 /// What stood there, to the letter, when it was written stays, and not without a word.
 #[test]
 fn a_handler_that_was_there_before_is_told() {

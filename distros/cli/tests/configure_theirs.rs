@@ -185,6 +185,144 @@ fn a_handler_of_cri_o_says_again_what_an_earlier_one_says() {
     }
 }
 
+#[test]
+fn a_file_of_our_name_that_is_somebody_elses_is_replaced_only_by_force() {
+    let of_kata = format!("{BASE}/config.d/50-kata-osinfo.toml");
+    let cases: [(&str, &str, &[&str]); 3] = [
+        (&of_kata, "[hypervisor.qemu]\nenable_debug = true\n", &[]),
+        (
+            "etc/containerd/conf.d/50-kata-osinfo.toml",
+            "version = 3\n",
+            &["--handler", "containerd", "--containerd-version", "2.1"],
+        ),
+        ("etc/crio/crio.conf.d/50-kata-osinfo.conf", "[crio]\n", &["--handler", "crio"]),
+    ];
+    for (path, text, handler) in cases {
+        let machine = Machine::new();
+        machine.file(&format!("m/{path}"), text);
+        let before = machine.everything();
+        for more in [&[][..], &["--dry-run"]] {
+            let output = call(&machine, GO, &[handler, more].concat());
+            assert_eq!(output.code, 2, "{path}: {}", output.stderr);
+            assert!(output.stderr.contains(&format!("error: /{path} is not kata-osinfo's")), "{}", output.stderr);
+            assert_eq!(machine.everything(), before, "{path}");
+        }
+        let output = call(&machine, GO, &[handler, &["--force"]].concat());
+        assert_eq!(output.code, 0, "{path}: {}", output.stderr);
+        assert!(output.stderr.contains(&format!("warning: /{path} was not kata-osinfo's")), "{}", output.stderr);
+        assert_ne!(machine.read(&format!("m/{path}")), text);
+        // It is ours now.
+        let output = call(&machine, GO, handler);
+        assert_eq!(output.code, 0, "{path}: {}", output.stderr);
+        assert_eq!(machine.run(&["unconfigure"]).code, 0);
+        assert_eq!(machine.everything(), before, "{path}");
+    }
+}
+
+/// Neither call is locked out by it, and nothing of it is lost.
+#[test]
+fn what_an_admin_adds_to_our_drop_in_moves_to_a_file_of_theirs() {
+    let machine = Machine::new();
+    let before = machine.everything();
+    assert_eq!(call(&machine, GO, &[]).code, 0);
+    let ours = drop_in(&machine);
+    let file = format!("{BASE}/config.d/50-kata-osinfo.toml");
+    let moved = format!("{BASE}/config.d/51-added-to-kata-osinfo.toml");
+    // Into the last table.
+    machine.file(&format!("m/{file}"), &format!("{ours}# for support\nenable_debug = true\n"));
+    let changed = machine.everything();
+    let told = format!("what others have added to /{file} is in /{moved} now, which is theirs: line ");
+    let dry = call(&machine, GO, &["--dry-run"]);
+    assert!(
+        dry.code == 0 && dry.stderr.contains(&told) && dry.stdout.contains("+enable_debug = true"),
+        "{}",
+        dry.stderr
+    );
+    let dry = machine.run(&["unconfigure", "--dry-run"]);
+    assert!(
+        dry.code == 0 && dry.stderr.contains(&told) && dry.stdout.contains("+enable_debug = true"),
+        "{}",
+        dry.stderr
+    );
+    assert_eq!(machine.everything(), changed);
+    let theirs = "[hypervisor.qemu]\n# for support\nenable_debug = true\n";
+    for force in [&["unconfigure"][..], &["unconfigure", "--force"]] {
+        let machine = machine.copy();
+        let output = machine.run(force);
+        assert!(output.code == 0 && output.stderr.contains(&told), "{}", output.stderr);
+        assert!(machine.read(&format!("m/{moved}")).ends_with(theirs), "{}", machine.read(&format!("m/{moved}")));
+        std::fs::remove_dir_all(machine.path(&format!("m/{BASE}/config.d"))).expect("removed");
+        assert_eq!(machine.everything(), before);
+    }
+    let output = call(&machine, GO, &[]);
+    assert!(output.code == 0 && output.stderr.contains(&format!("warning: {told}")), "{}", output.stderr);
+    assert!(output.stdout.contains(&format!("/{moved}\n")), "{}", output.stdout);
+    assert_eq!(drop_in(&machine), ours);
+    assert!(machine.read(&format!("m/{moved}")).ends_with(theirs));
+    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    let again = call(&machine, GO, &["--format", "json"]);
+    assert_eq!((again.code, &again.json()["diff"]), (0, &json!("")), "{}", again.stderr);
+    // It is theirs.
+    assert_eq!(machine.run(&["unconfigure"]).code, 0);
+    assert!(machine.read(&format!("m/{moved}")).ends_with(theirs));
+    assert!(!machine.path(&format!("m/{file}")).exists());
+}
+
+#[test]
+fn what_an_admin_changes_in_our_drop_in_is_told_with_what_to_do() {
+    let machine = Machine::new();
+    assert_eq!(call(&machine, GO, &[]).code, 0);
+    let ours = drop_in(&machine);
+    let file = format!("{BASE}/config.d/50-kata-osinfo.toml");
+    machine.file(&format!("m/{file}"), &ours.replace("\"q35\"", "\"mine\""));
+    let changed = machine.everything();
+    for (call, code) in [(GO, 2), (&["unconfigure"][..], 13)] {
+        let output = machine.run(call);
+        assert_eq!(output.code, code, "{}", output.stderr);
+        assert!(output.stderr.contains("` is new): move what was changed to a file of your own"), "{}", output.stderr);
+        assert!(output.stderr.contains(&format!("such as /{BASE}/config.d/51-added-to-kata-osinfo.toml")));
+        assert!(output.stderr.contains("`machine_type = \"mine\"` is new"), "{}", output.stderr);
+        assert_eq!(machine.everything(), changed);
+    }
+    // As it says.
+    machine.file(&format!("m/{BASE}/config.d/60-mine.toml"), "[hypervisor.qemu]\nmachine_type = \"mine\"\n");
+    std::fs::remove_file(machine.path(&format!("m/{file}"))).expect("removed");
+    let output = call(&machine, GO, &[]);
+    assert!(output.code == 13 && output.stderr.contains("60-mine.toml:2: "), "{}", output.stderr);
+}
+
+/// It moves where containerd reads it there, and only what means something without our handler.
+#[test]
+fn what_an_admin_adds_to_our_drop_in_of_containerds_moves_where_it_is_read() {
+    let arguments = ["--handler", "containerd", "--containerd-version", "2.1"];
+    let table = "[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.";
+    let mine = format!("\n{table}mine]\nruntime_type = \"io.containerd.runc.v2\"\n");
+    let half = format!("\n{table}kata.more]\nx = 1\n");
+    let (glob, single) = ("version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n", "version = 3\n");
+    for (main, added, moves) in [(glob, &mine, true), (single, &mine, false), (glob, &half, false)] {
+        let machine = Machine::new();
+        machine.file(MAIN, main);
+        assert_eq!(call(&machine, GO, &arguments).code, 0);
+        let file = "m/etc/containerd/conf.d/50-kata-osinfo.toml";
+        let ours = machine.read(file);
+        machine.file(file, &format!("{ours}{added}"));
+        let changed = machine.everything();
+        let output = call(&machine, GO, &arguments);
+        assert_eq!(output.code, if moves { 0 } else { 2 }, "{main}{added}: {}", output.stderr);
+        let moved = "m/etc/containerd/conf.d/51-added-to-kata-osinfo.toml";
+        assert!(output.stderr.contains(&moved[1..]), "{}", output.stderr);
+        if moves {
+            assert!(machine.read(moved).ends_with(&format!("\nversion = 3\n{added}")), "{}", machine.read(moved));
+            assert_eq!(machine.read(file), ours);
+            assert_eq!(machine.told_by_check(), Vec::<String>::new());
+            assert_eq!(call(&machine, GO, &[&arguments[..], &["--format", "json"]].concat()).json()["diff"], json!(""));
+        } else {
+            assert!(output.stderr.contains("has been changed since"), "{}", output.stderr);
+            assert_eq!(machine.everything(), changed);
+        }
+    }
+}
+
 /// Both runtimes of Kata's release, side by side.
 fn both() -> Machine {
     let machine = Machine::new();
@@ -213,9 +351,10 @@ fn each_runtime_keeps_what_it_was_configured_with() {
     assert!(other.stderr.contains("configured with for go-3.29 goes: this is for go-3.32"), "{}", other.stderr);
     assert!(machine.path(&rs).exists() && machine.read(&go).contains("profile go-3.32"));
     // What an admin made of the one does not keep the other from being configured.
-    machine.file(&rs, &format!("{}# mine\n", machine.read(&rs)));
+    let changed = machine.read(&rs).replace("\"q35\"", "\"mine\"") + "# mine\n";
+    machine.file(&rs, &changed);
     assert_eq!(call(&machine, GO, &[]).code, 0);
-    assert!(machine.read(&rs).ends_with("# mine\n"));
+    assert_eq!(machine.read(&rs), changed);
     assert_eq!(machine.run(&["unconfigure"]).code, 13);
     assert!(machine.path(&rs).exists() && !machine.path(&go).exists());
     assert_eq!(machine.run(&["unconfigure", "--force"]).code, 0);

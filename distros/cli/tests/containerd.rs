@@ -5,6 +5,7 @@ mod machine;
 
 use machine::{BASE, Machine, debian_mirror};
 use serde_json::{Value, json};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -175,6 +176,26 @@ const LAYOUTS: &[Layout] = &[
         ends: [No; 5],
     },
     Layout { name: "not TOML", files: &[("config.toml", "version = [\n")], ends: [No; 5] },
+    Layout { name: "a version that is a float", files: &[("config.toml", "version = 2.0\n")], ends: [No; 5] },
+    Layout {
+        name: "an imported file's version is a string",
+        files: &[
+            ("config.toml", "version = 2\nimports = [\"/etc/containerd/one.toml\"]\n"),
+            ("one.toml", "oom_score = 1\nversion = \"2\"\n"),
+        ],
+        ends: [No; 5],
+    },
+    Layout {
+        name: "imports that are no array",
+        files: &[("config.toml", "version = 2\nimports = \"/etc/containerd/conf.d/*.toml\"\n")],
+        ends: [No; 5],
+    },
+    Layout {
+        name: "disabled plugins that are no strings",
+        files: &[("config.toml", "version = 2\ndisabled_plugins = [\n  1,\n]\n")],
+        ends: [No; 5],
+    },
+    Layout { name: "plugins that are no table", files: &[("config.toml", "plugins = []\n")], ends: [No; 5] },
 ];
 
 fn machine_with(layout: &Layout) -> Machine {
@@ -207,31 +228,40 @@ fn configured(machine: &Machine, version: &str) -> machine::Output {
 
 #[test]
 fn every_layout_gets_the_handler_or_is_told() {
-    for layout in LAYOUTS {
-        for (version, expected) in VERSIONS.iter().zip(layout.ends) {
-            let machine = machine_with(layout);
-            let before = machine.everything();
-            let call = call(version);
-            let dry = machine.run(&call.iter().map(String::as_str).chain(["--dry-run"]).collect::<Vec<_>>());
-            assert_eq!(end(&dry), expected, "{} with {version}: {}{}", layout.name, dry.stderr, dry.stdout);
-            assert_eq!(machine.everything(), before, "{}", layout.name);
-            let output = configured(&machine, version);
-            assert_eq!(end(&output), expected, "{} with {version}: {}", layout.name, output.stderr);
-            match expected {
-                No => assert_eq!(machine.everything(), before, "{}", layout.name),
-                Yes | Not => {
-                    let told = machine.told_by_check();
-                    assert_eq!(told.is_empty(), expected == Yes, "{} with {version}: {told:?}", layout.name);
-                    // Once more changes nothing, and all of it can be taken back.
-                    if ["1.7", "2.1"].contains(version) {
-                        let once = machine.everything();
-                        assert_eq!(end(&configured(&machine, version)), expected, "{}", layout.name);
-                        assert_eq!(machine.everything(), once, "{} with {version}", layout.name);
-                    }
-                    assert_eq!(machine.run(&["unconfigure"]).code, 0);
-                    assert_eq!(machine.everything(), before, "{}", layout.name);
+    // Hundreds of calls, each of which waits for a program.
+    std::thread::scope(|scope| {
+        for (at, version) in VERSIONS.into_iter().enumerate() {
+            scope.spawn(move || {
+                for layout in LAYOUTS {
+                    gets_the_handler_or_is_told(layout, version, layout.ends[at]);
                 }
+            });
+        }
+    });
+}
+
+fn gets_the_handler_or_is_told(layout: &Layout, version: &str, expected: End) {
+    let machine = machine_with(layout);
+    let before = machine.everything();
+    let call = call(version);
+    let dry = machine.run(&call.iter().map(String::as_str).chain(["--dry-run"]).collect::<Vec<_>>());
+    assert_eq!(end(&dry), expected, "{} with {version}: {}{}", layout.name, dry.stderr, dry.stdout);
+    assert_eq!(machine.everything(), before, "{}", layout.name);
+    let output = configured(&machine, version);
+    assert_eq!(end(&output), expected, "{} with {version}: {}", layout.name, output.stderr);
+    match expected {
+        No => assert_eq!(machine.everything(), before, "{}", layout.name),
+        Yes | Not => {
+            let told = machine.told_by_check();
+            assert_eq!(told.is_empty(), expected == Yes, "{} with {version}: {told:?}", layout.name);
+            // Once more changes nothing, and all of it can be taken back.
+            if ["1.7", "2.1"].contains(&version) {
+                let once = machine.everything();
+                assert_eq!(end(&configured(&machine, version)), expected, "{}", layout.name);
+                assert_eq!(machine.everything(), once, "{} with {version}", layout.name);
             }
+            assert_eq!(machine.run(&["unconfigure"]).code, 0);
+            assert_eq!(machine.everything(), before, "{}", layout.name);
         }
     }
 }
@@ -253,6 +283,17 @@ fn what_keeps_a_handler_from_having_an_effect_is_told() {
     told("an import is missing", "2.3", "/etc/containerd/nowhere.toml is imported and is not there");
     told("an import of an import replaces the section", "1.7", "/etc/containerd/two.toml, which");
     told("version 3", "1.7", "has version 3, this containerd reads up to 2");
+    for version in VERSIONS {
+        for (name, expected) in [
+            ("a version that is a float", "config.toml:1: version is of type float, expected an integer"),
+            ("an imported file's version is a string", "one.toml:2: version is of type string, expected an integer"),
+            ("imports that are no array", "config.toml:2: imports is of type string, expected an array of strings"),
+            ("disabled plugins that are no strings", "config.toml:2: disabled_plugins is of type array, expected an"),
+            ("plugins that are no table", "config.toml:1: plugins is of type array, expected a table"),
+        ] {
+            told(name, version, &format!("/etc/containerd/{expected}"));
+        }
+    }
     // containerd 1 has no `config migrate`.
     for version in ["1.6", "1.7"] {
         told(
@@ -262,6 +303,28 @@ fn what_keeps_a_handler_from_having_an_effect_is_told() {
         );
     }
     told("version 1", "2.1", "`containerd config migrate`");
+}
+
+#[test]
+fn a_named_configuration_of_containerds_that_is_not_there_is_refused() {
+    let machine = Machine::new();
+    let before = machine.everything();
+    let named = |name: &str, more: &[&str]| {
+        let call = call("2.1");
+        let call: Vec<&str> = call.iter().map(String::as_str).chain(["--containerd-config", name]).collect();
+        machine.run(&[&call[..], more].concat())
+    };
+    for name in ["/etc/containerd/confg.toml", "/var/lib/rancher/k3s/agent/etc/containerd/config.toml", "/etc"] {
+        for more in [&[][..], &["--dry-run"][..]] {
+            let output = named(name, more);
+            let told = format!("error: no containerd configuration at {name}: give the file");
+            assert!(output.code == 2 && output.stderr.contains(&told), "{}: {}", output.code, output.stderr);
+            assert_eq!(machine.everything(), before);
+        }
+    }
+    // That one containerd does without, if nobody names it.
+    let output = named("/etc/containerd/config.toml", &[]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
 }
 
 /// Runs the containerd of a version on each layout, before and after; `None` where there is no such layout for it.
@@ -540,6 +603,133 @@ fn the_distributions_of_kubernetes_are_written_to_where_theirs_reads() {
     }
 }
 
+/// Whatever tells that a distribution of Kubernetes is there, before it has written what its containerd reads.
+#[test]
+fn a_distribution_of_kubernetes_that_was_never_started_is_told_and_nothing_is_written() {
+    for (name, file, sign) in [
+        ("k3s", "usr/local/bin/k3s", "usr/local/bin/k3s"),
+        ("k3s", "opt/bin/k3s", "opt/bin/k3s"),
+        ("k3s", "etc/systemd/system/k3s-agent.service", "etc/systemd/system/k3s-agent.service"),
+        ("k3s", "etc/rancher/k3s/config.yaml", "etc/rancher/k3s/config.yaml"),
+        ("k3s", "etc/rancher/k3s/config.yaml.d/10.yaml", "etc/rancher/k3s"),
+        ("k3s", "var/lib/rancher/k3s/server/db", "var/lib/rancher/k3s"),
+        ("rke2", "usr/bin/rke2", "usr/bin/rke2"),
+        ("rke2", "opt/rke2/bin/rke2", "opt/rke2/bin/rke2"),
+        (
+            "rke2",
+            "usr/local/lib/systemd/system/rke2-server.service",
+            "usr/local/lib/systemd/system/rke2-server.service",
+        ),
+        ("rke2", "var/lib/rancher/rke2/bin/", "var/lib/rancher/rke2"),
+        ("k0s", "usr/local/bin/k0s", "usr/local/bin/k0s"),
+        ("k0s", "etc/init.d/k0scontroller", "etc/init.d/k0scontroller"),
+        ("k0s", "etc/k0s/k0s.yaml", "etc/k0s"),
+        ("k0s", "var/lib/k0s/bin/", "var/lib/k0s"),
+        ("microk8s", "snap/bin/microk8s", "snap/bin/microk8s"),
+        ("microk8s", "var/snap/microk8s/common/", "var/snap/microk8s"),
+    ] {
+        let machine = Machine::new();
+        match file.ends_with('/') {
+            true => std::fs::create_dir_all(machine.path(&format!("m/{file}"))).expect("made"),
+            false => machine.file(&format!("m/{file}"), ""),
+        }
+        // A file that nobody is known to read is no containerd in use.
+        for main in [None, Some("version = 2\n")] {
+            if let Some(text) = main {
+                machine.file(MAIN, text);
+            }
+            let before = machine.everything();
+            for more in [&["--dry-run"][..], &[][..]] {
+                let call = call("2.1");
+                let call: Vec<&str> = call.iter().map(String::as_str).chain(more.iter().copied()).collect();
+                let output = machine.run(&call);
+                let told = format!("error: {name} is here (/{sign}), and ");
+                assert!(output.code == 13 && output.stderr.contains(&told), "{}: {}", output.code, output.stderr);
+                assert!(output.stderr.contains("choose with --containerd-config"), "{}", output.stderr);
+                assert_eq!(machine.everything(), before, "{file}");
+            }
+        }
+        let call = call("2.1");
+        let named = call.iter().map(String::as_str).chain(["--containerd-config", "/etc/containerd/config.toml"]);
+        let output = machine.run(&named.collect::<Vec<_>>());
+        assert_eq!(output.code, 0, "{file}: {}", output.stderr);
+    }
+}
+
+#[test]
+fn beside_a_containerd_in_use_a_distribution_of_kubernetes_is_a_warning() {
+    let warning =
+        "warning: k3s is here, too (/usr/local/bin/k3s), and has a containerd of its own: name what that reads";
+    let program = |machine: &Machine, name: &str| {
+        machine.file(&format!("m/{name}"), "");
+        let executable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(machine.path(&format!("m/{name}")), executable).expect("set");
+    };
+    let machine = Machine::new();
+    program(&machine, "usr/local/bin/k3s");
+    program(&machine, "usr/bin/containerd");
+    // Installed is not in use.
+    assert_eq!(configured(&machine, "2.1").code, 13);
+    let running = machine.copy();
+    running.file("m/run/containerd/containerd.sock", "");
+    machine.file(MAIN, "version = 2\n");
+    for machine in [machine, running] {
+        let output = configured(&machine, "2.1");
+        assert!(output.code == 0 && output.stderr.contains(warning), "{}: {}", output.code, output.stderr);
+        assert!(machine.path("m/etc/containerd/conf.d/50-kata-osinfo.toml").exists());
+    }
+    // Where k3s has written its own, that is the one.
+    let machine = Machine::new();
+    program(&machine, "usr/local/bin/k3s");
+    let folder = "var/lib/rancher/k3s/agent/etc/containerd";
+    let imports = format!("version = 3\nimports = [\"/{folder}/config-v3.toml.d/*.toml\"]\n");
+    machine.file(&format!("m/{folder}/config.toml"), &imports);
+    let output = configured(&machine, "2.1");
+    assert!(output.code == 0 && !output.stderr.contains("is here"), "{}: {}", output.code, output.stderr);
+}
+
+#[test]
+fn the_folder_of_data_that_k3s_is_told_is_the_one_that_is_written_to() {
+    let main = |data: &str| format!("{data}/agent/etc/containerd/config.toml");
+    let drop_in = |data: &str| format!("{data}/agent/etc/containerd/config-v3.toml.d/50-kata-osinfo.toml");
+    let keep = |machine: &Machine, data: &str| {
+        let imports = format!("version = 3\nimports = [\"{data}/agent/etc/containerd/config-v3.toml.d/*.toml\"]\n");
+        machine.file(&format!("m{}", main(data)), &imports);
+    };
+    for name in ["k3s", "rke2"] {
+        let machine = Machine::new();
+        // What it wrote before it was told is read no more.
+        keep(&machine, &format!("/var/lib/rancher/{name}"));
+        machine.file(&format!("m/etc/rancher/{name}/config.yaml"), "data-dir: /data # the large disk\n");
+        let output = configured(&machine, "2.1");
+        let told = format!("{name} is here (/etc/rancher/{name}/config.yaml), and {}, which its", main("/data"));
+        assert!(output.code == 13 && output.stderr.contains(&told), "{}: {}", output.code, output.stderr);
+        for (data, told) in [("/data", ""), ("/two", "data-dir: \"/two\"\n")] {
+            machine.file(&format!("m/etc/rancher/{name}/config.yaml.d/10-disk.yaml"), told);
+            keep(&machine, data);
+            let before = machine.everything();
+            let output = configured(&machine, "2.1");
+            assert_eq!(output.code, 0, "{}", output.stderr);
+            assert!(output.stdout.contains(&drop_in(data)), "{data}: {}", output.stdout);
+            assert_eq!(machine.told_by_check(), Vec::<String>::new());
+            assert_eq!(machine.run(&["unconfigure"]).code, 0);
+            assert_eq!(machine.everything(), before);
+        }
+        machine.file(&format!("m/etc/rancher/{name}/config.yaml"), "data-dir: [\n");
+        let output = configured(&machine, "2.1");
+        let told = format!("/etc/rancher/{name}/config.yaml is no map in YAML");
+        assert!(output.code == 13 && output.stderr.contains(&told), "{}: {}", output.code, output.stderr);
+    }
+    // On its command line, which is not read.
+    let machine = Machine::new();
+    keep(&machine, "/srv/rke2");
+    let (call, main) = (call("2.1"), main("/srv/rke2"));
+    let named = call.iter().map(String::as_str).chain(["--containerd-config", &main]);
+    let output = machine.run(&named.collect::<Vec<_>>());
+    assert!(output.code == 0 && output.stdout.contains(&drop_in("/srv/rke2")), "{}{}", output.stdout, output.stderr);
+    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+}
+
 #[test]
 fn k0s_and_microk8s_get_theirs() {
     let wrote = |main: &str, text: &str, version: &str| {
@@ -588,11 +778,10 @@ fn a_later_drop_in_of_crio_is_told() {
     let folder = "m/etc/crio/crio.conf.d";
     let theirs = "[crio.runtime.runtimes.kata]\nruntime_path = \"/other\"\nruntime_type = \"vm\"\n";
     machine.file(&format!("{folder}/10-theirs.conf"), theirs);
-    let call = ["configure", "--profile", "go-3.29", "--handler", "crio"];
-    assert_eq!(machine.run(&call).code, 0);
+    assert_eq!(machine.run(&CRIO).code, 0);
     machine.file(&format!("{folder}/99-kata-deploy"), theirs);
     for more in [&["--dry-run"][..], &[]] {
-        let output = machine.run(&[&call, more].concat());
+        let output = machine.run(&[&CRIO, more].concat());
         assert_eq!(output.code, 13, "{}", output.stderr);
         let told = "/etc/crio/crio.conf.d/99-kata-deploy:2: handler kata: runtime_path is \"/other\", wanted ";
         assert!(output.stderr.contains(told), "{}", output.stderr);
@@ -600,7 +789,73 @@ fn a_later_drop_in_of_crio_is_told() {
     // The same handler again changes nothing.
     let ours = machine.read(&format!("{folder}/50-kata-osinfo.conf"));
     machine.file(&format!("{folder}/99-kata-deploy"), &ours);
-    assert_eq!(machine.run(&call).code, 0);
+    assert_eq!(machine.run(&CRIO).code, 0);
+}
+
+const CRIO: [&str; 5] = ["configure", "--profile", "go-3.29", "--handler", "crio"];
+
+/// In the order of Go's `filepath.Walk`, by which CRI-O reads its folder: that of each name, and not of whole paths.
+#[test]
+fn crios_drop_ins_in_folders_below_are_read_where_the_folders_name_stands() {
+    let theirs = "[crio.runtime.runtimes.kata]\nruntime_path = \"/other\"\nruntime_type = \"vm\"\n";
+    for (name, is_later) in [
+        ("10-site/99.conf", false),
+        ("50-kata-osinfo/99.conf", false),
+        ("50-kata-osinfo.conf.d/10", true),
+        ("60-site/deep/10.conf", true),
+    ] {
+        let machine = Machine::new();
+        let file = format!("/etc/crio/crio.conf.d/{name}");
+        machine.file(&format!("m{file}"), theirs);
+        let output = machine.run(&CRIO);
+        assert_eq!(output.code, if is_later { 13 } else { 0 }, "{name}: {}", output.stderr);
+        let told = format!("warning: {file}:2: handler kata: runtime_path is \"/other\", wanted ");
+        assert_eq!(output.stderr.contains(&told), is_later, "{name}: {}", output.stderr);
+        let overridden = format!("note: overrides handler kata: runtime_path of {file}:2");
+        assert_eq!(output.stderr.contains(&overridden), !is_later, "{name}: {}", output.stderr);
+        let told = machine.told_by_check();
+        assert_eq!(told.iter().any(|t| t.starts_with(&format!("{file}:2: handler kata"))), is_later, "{told:?}");
+    }
+    // Of several the last one decides.
+    let machine = Machine::new();
+    assert_eq!(machine.run(&CRIO).code, 0);
+    let ours = machine.read("m/etc/crio/crio.conf.d/50-kata-osinfo.conf");
+    machine.file("m/etc/crio/crio.conf.d/60-site/10.conf", theirs);
+    machine.file("m/etc/crio/crio.conf.d/70-site/10.conf", &ours);
+    assert_eq!(machine.run(&CRIO).code, 0);
+    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+}
+
+#[test]
+fn a_file_with_which_crio_does_not_start_is_told_and_nothing_is_written() {
+    let (sound, broken) = ("[crio]\n", "x = [\n");
+    for (name, place, why) in [
+        ("crio.conf", "crio.conf:1", "CRI-O would not start: not TOML: "),
+        ("crio.conf.d/10-early", "crio.conf.d/10-early:1", "CRI-O would not start: not TOML: "),
+        ("crio.conf.d/60-site/x.conf", "crio.conf.d/60-site/x.conf:1", "CRI-O would not start: not TOML: "),
+        ("crio.conf.d/60-link", "crio.conf.d/60-link", "CRI-O would not start: it is read as a file, and leads to a"),
+        ("crio.conf.d/70-gone", "crio.conf.d/70-gone", "CRI-O would not start: "),
+    ] {
+        let put = |machine: &Machine| match name {
+            "crio.conf.d/60-link" => symlink("/etc/site", machine.path(&format!("m/etc/crio/{name}"))).expect("a link"),
+            "crio.conf.d/70-gone" => symlink("/nowhere", machine.path(&format!("m/etc/crio/{name}"))).expect("a link"),
+            _ => machine.file(&format!("m/etc/crio/{name}"), broken),
+        };
+        let machine = Machine::new();
+        machine.file("m/etc/site/10.conf", sound);
+        machine.file("m/etc/crio/crio.conf.d/20-sound.conf", sound);
+        let configured = machine.copy();
+        put(&machine);
+        let before = machine.everything();
+        let output = machine.run(&CRIO);
+        let told = format!("error: /etc/crio/{place}: {why}");
+        assert!(output.code == 13 && output.stderr.contains(&told), "{name}: {} {}", output.code, output.stderr);
+        assert_eq!(machine.everything(), before, "{name}");
+        assert_eq!(configured.run(&CRIO).code, 0);
+        put(&configured);
+        let told = configured.told_by_check();
+        assert!(told.iter().any(|t| t.starts_with(&format!("/etc/crio/{place}: {why}"))), "{name}: {told:?}");
+    }
 }
 
 /// What `containerd config migrate` of 2.1.9 printed of a main file of version 2 that `configure` had edited for 1.7.
@@ -697,4 +952,28 @@ fn a_handler_that_was_moved_by_hand_is_taken_back_to_the_byte() {
     machine.file(MAIN, &moved(&machine.read(MAIN)));
     let output = machine.run(&["unconfigure"]);
     assert_eq!((output.code, machine.read(MAIN)), (0, moved(EDITED)), "{}", output.stderr);
+}
+
+/// containerd does not start with an import of a file that has gone.
+#[test]
+fn a_drop_in_stays_while_what_imports_it_cannot_be_taken_back() {
+    let drop_in = "m/etc/containerd/conf.d/50-kata-osinfo.toml";
+    let machine = Machine::new();
+    machine.file(MAIN, "version = 3\n");
+    assert_eq!(configured(&machine, "2.1").code, 0);
+    let ours = machine.read(MAIN);
+    assert!(ours.contains("50-kata-osinfo.toml"), "{ours}");
+    machine.file(MAIN, &format!("{ours}a slip\n"));
+    for call in [&["unconfigure", "--dry-run"][..], &["unconfigure"]] {
+        let output = machine.run(call);
+        assert_eq!(output.code, 13, "{}", output.stderr);
+        let told = "conf.d/50-kata-osinfo.toml is not taken back, or not all of it: what may name it is not taken back";
+        assert!(output.stderr.contains(told), "{}", output.stderr);
+        assert!(!output.stdout.contains("containerd/conf.d"), "{}", output.stdout);
+        assert!(machine.path(drop_in).exists());
+    }
+    machine.file(MAIN, &ours);
+    let output = machine.run(&["unconfigure"]);
+    assert_eq!((output.code, machine.read(MAIN).as_str()), (0, "version = 3\n"), "{}", output.stderr);
+    assert!(!machine.path(drop_in).exists());
 }

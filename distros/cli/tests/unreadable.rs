@@ -3,7 +3,7 @@
 
 mod machine;
 
-use machine::{Machine, RECORD};
+use machine::{BASE, Machine, RECORD};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -16,8 +16,9 @@ fn chmod(path: &Path, mode: u32) {
 /// Runs the command as nobody: as root nothing is hidden.
 fn as_nobody(machine: &Machine, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(machine.path("kata-osinfo"));
-    // It is about what was configured, whatever that is for.
-    let arch: &[&str] = if arguments[0] == "unconfigure" { &[] } else { &["--arch", "x86_64"] };
+    // One is about what was configured, whatever that is for; the others say what the system's is.
+    let is_without = ["unconfigure", "detect", "show"].contains(&arguments[0]);
+    let arch: &[&str] = if is_without { &[] } else { &["--arch", "x86_64"] };
     command.args(arguments).args(arch).arg("--records").arg(machine.path("records"));
     command.arg("--root").arg(machine.path("m")).env_clear().uid(65534).gid(65534);
     let output = command.output().expect("it runs");
@@ -68,6 +69,37 @@ fn a_closed_folder_hides_what_may_be_in_it() {
     assert_eq!(code, 0, "{stderr}");
 }
 
+/// Databases that are there would be fetched anew, beside the packages of old ones.
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
+fn a_closed_folder_of_pacmans_databases_is_not_an_empty_one() {
+    let machine = Machine::new();
+    std::fs::copy(assert_cmd::cargo::cargo_bin!("kata-osinfo"), machine.path("kata-osinfo")).expect("copied");
+    chmod(&machine.path(""), 0o755);
+    machine.file("records/mini.yaml", &RECORD.replace("package-manager: dnf", "package-manager: pacman"));
+    machine.file("m/var/lib/pacman/local/other-1-1/desc", "%NAME%\nother\n\n%VERSION%\n1-1\n\n");
+    machine.file("m/var/lib/pacman/sync/core.db", "");
+    told_as_unreadable(&machine, "var/lib/pacman/sync", &["install", "--dry-run", "vmm"]);
+}
+
+/// This machine's architecture would be taken for the system's.
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
+fn programs_that_cannot_be_read_do_not_tell_the_architecture() {
+    let machine = Machine::new();
+    std::fs::copy(assert_cmd::cargo::cargo_bin!("kata-osinfo"), machine.path("kata-osinfo")).expect("copied");
+    chmod(&machine.path(""), 0o755);
+    machine.file("m/bin/sh", "");
+    for call in [&["detect"][..], &["detect", "--format", "json"], &["show"], &["show", "mini:1"]] {
+        told_as_unreadable(&machine, "bin/sh", call);
+    }
+    chmod(&machine.path("m/bin/sh"), 0o700);
+    // Another program tells it.
+    machine.file("m/usr/bin/env", &format!("\x7fELF\x02\x01\x01{}\x3e\0", "\0".repeat(11)));
+    let (code, stdout, stderr) = as_nobody(&machine, &["detect"]);
+    assert_eq!((code, stdout.as_str()), (0, "mini:1 first on x86_64\n"), "{stderr}");
+}
+
 /// With a folder or a file closed, a call says that something in it cannot be read, and answers nothing else.
 fn told_as_unreadable(machine: &Machine, folder: &str, call: &[&str]) {
     let closed = machine.path("m").join(folder);
@@ -116,6 +148,37 @@ fn nothing_is_taken_back_while_something_of_ours_may_be_in_what_cannot_be_read()
     let main = machine.read(MAIN);
     assert!(main.contains("/etc/theirs/one.toml") && !main.contains("kata-osinfo"), "{main}");
     assert!(!machine.path(drop_in).exists());
+}
+
+/// What a file says that is too large to be read is not known either, whoever asks.
+#[test]
+fn what_is_too_large_to_be_read_is_told_as_that_and_not_as_absent() {
+    let machine = Machine::new();
+    machine.file("m/etc/containerd/config.toml", "version = 3\nimports = [\"/etc/theirs/*.toml\"]\n");
+    let configure = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "2.1"];
+    let output = machine.run(&configure);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    for name in ["etc/theirs/one.toml", "etc/containerd/config.toml", &format!("{BASE}/config.d/90-theirs.toml")] {
+        let machine = machine.copy();
+        let path = machine.path("m").join(name);
+        machine.file(&format!("m/{name}"), "");
+        std::fs::File::create(&path).and_then(|file| file.set_len(5 << 20)).expect("5 MiB");
+        let before = machine.everything();
+        let mut calls = vec![configure.to_vec(), vec!["check", "--all"]];
+        // Nothing of ours is in others' drop-ins.
+        if !name.contains("config.d") {
+            calls.push(vec!["unconfigure"]);
+        }
+        for call in calls {
+            let output = machine.run(&call);
+            let told = format!("{}{}", output.stdout, output.stderr);
+            assert_eq!(output.code, 3, "{name} {call:?}: {told}");
+            let expected = format!("{} has more than 4194304 bytes", path.display());
+            assert!(told.contains(&expected), "{name} {call:?}: {told}");
+            assert!(!told.contains("would not start"), "{name} {call:?}: {told}");
+        }
+        assert!(machine.everything() == before, "{name}");
+    }
 }
 
 #[test]

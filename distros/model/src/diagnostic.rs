@@ -1,7 +1,7 @@
 //! Findings about a record, with their place in it; front ends render them.
 
 #[cfg(feature = "excerpts")]
-use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Patch, Renderer, Snippet};
 use serde::Serialize;
 use std::ops::Range;
 
@@ -124,18 +124,22 @@ impl Diagnostic {
         };
         let message = printable(&self.message);
         // Only an excerpt: a long file would be searched for each of its findings.
-        let excerpt = Excerpt::of(text, self.start..self.end);
-        let mut groups = vec![level.primary_title(message.as_str()).id(self.rule).element(
-            excerpt.snippet(&self.file).annotation(AnnotationKind::Primary.span(first_line(
-                &excerpt.text,
-                self.start - excerpt.start,
-                self.end - excerpt.start,
-            ))),
-        )];
+        let excerpt = Excerpt::of(text, self.start..self.start);
+        let title = level.primary_title(message.as_str()).id(self.rule);
+        let mut groups = vec![match &excerpt {
+            Some(excerpt) => {
+                title.element(excerpt.snippet(&self.file).annotation(AnnotationKind::Primary.span(first_line(
+                    &excerpt.text,
+                    self.start - excerpt.start,
+                    self.end - excerpt.start,
+                ))))
+            }
+            None => title.element(Origin::path(self.file.as_str()).line(self.line).char_column(self.column)),
+        }];
         let hint = self.hint.as_deref().map(printable);
-        let (first, last) = (self.fixes.iter().map(|f| f.start).min(), self.fixes.iter().map(|f| f.end).max());
-        let fixed = Excerpt::of(text, first.unwrap_or_default()..last.unwrap_or_default());
-        if !self.fixes.is_empty() {
+        let fixes = self.fixes.iter().map(|f| f.start).min().zip(self.fixes.iter().map(|f| f.end).max());
+        let fixed = fixes.and_then(|(first, last)| Excerpt::of(text, first..last));
+        if let Some(fixed) = &fixed {
             let title = hint.as_deref().unwrap_or("the corrected text");
             let mut snippet = fixed.snippet(&self.file);
             for fix in &self.fixes {
@@ -151,6 +155,11 @@ impl Diagnostic {
     }
 }
 
+/// Bytes of the longest line that is shown: of a longer one nobody sees more than its finding's place, and to look for the
+/// part to show takes time for each finding.
+#[cfg(feature = "excerpts")]
+const MAX_LINE: usize = 1000;
+
 /// The lines of a text that a span is on.
 #[cfg(feature = "excerpts")]
 struct Excerpt {
@@ -162,13 +171,16 @@ struct Excerpt {
 
 #[cfg(feature = "excerpts")]
 impl Excerpt {
-    fn of(text: &str, span: Range<usize>) -> Excerpt {
+    /// None where a line is too long to be looked at.
+    fn of(text: &str, span: Range<usize>) -> Option<Excerpt> {
         let (first, last) = (floor_boundary(text, span.start), floor_boundary(text, span.end.max(span.start)));
         // The end of a text is at the end of its last line.
         let above = if first == text.len() { text.strip_suffix('\n').unwrap_or(text) } else { &text[..first] };
         let start = above.rfind('\n').map_or(0, |at| at + 1);
         let end = text[last..].find('\n').map_or(text.len(), |at| last + at + 1);
-        Excerpt { text: visible(&text[start..end]), start, line: text[..start].matches('\n').count() + 1 }
+        let lines = &text[start..end];
+        let is_short = lines.lines().all(|line| line.len() <= MAX_LINE);
+        is_short.then(|| Excerpt { text: visible(lines), start, line: text[..start].matches('\n').count() + 1 })
     }
 
     fn snippet<'e, T: Clone>(&'e self, file: &'e str) -> Snippet<'e, T> {
@@ -321,6 +333,21 @@ mod tests {
         let shown = finish(vec![found], "a", "b\u{1b}\n\u{7}.yaml")[0].github();
         assert!(!shown.chars().any(|c| c.is_control() || is_direction_control(c)), "{shown:?}");
         assert!(shown.contains("x\\u{1b}[31m"), "{shown}");
+    }
+
+    #[cfg(feature = "excerpts")]
+    #[test]
+    fn of_a_long_line_the_place_is_told_and_nothing_shown() {
+        let text = format!("a: 1\nb: [{}]\n", "amd64, ".repeat(1000));
+        let fix = Fix { start: 9, end: 14, replacement: "x86_64".to_owned() };
+        let found = Diagnostic::error("unknown-arch", &text, 9..14, "unknown").hint("use x86_64").fixes(vec![fix]);
+        let shown = finish(vec![found], &text, "x.yaml")[0].human(&text, false);
+        assert!(shown.contains("--> x.yaml:2:5\n") && shown.contains("hint: use x86_64"), "{shown}");
+        assert!(shown.len() < 200, "{shown}");
+        // Lines above and below do not matter, nor does what a long span has behind its first line.
+        let long = format!("a: 1\n# {}\n", "x".repeat(2000));
+        let shown = finish(vec![Diagnostic::error("x", &long, 3..2000, "m")], &long, "x.yaml")[0].human(&long, false);
+        assert!(shown.contains("1 | a: 1\n") && shown.len() < 200, "{shown}");
     }
 
     #[cfg(feature = "excerpts")]

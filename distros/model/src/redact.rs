@@ -7,6 +7,7 @@
 mod addresses;
 mod controls;
 mod hosts;
+mod netrc;
 mod passwords;
 
 pub use controls::{is_unprintable, one_line, printable};
@@ -14,6 +15,7 @@ pub use passwords::percent_decoded;
 
 use addresses::{CITED, phrases, urls};
 use hosts::{without_hosts, without_logins};
+use netrc::without_entries;
 use passwords::spellings;
 use std::collections::BTreeSet;
 
@@ -64,12 +66,15 @@ impl Redactor {
     /// Redacts this URL's host and password, too.
     pub fn know(&mut self, address: &str) {
         let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-        // A password may hold what ends a host elsewhere.
-        let host_at = rest.find('/').map_or(rest.len(), |first| match rest[..first].contains('@') {
-            true => first,
-            false => rest.rfind('@').map_or(first, |at| rest[at..].find('/').map_or(rest.len(), |slash| at + slash)),
-        });
-        let authority = &rest[..host_at];
+        // A password may have slashes: where that is not certain, both readings are known.
+        let host_of = |at: usize| &rest[..rest[at..].find('/').map_or(rest.len(), |slash| at + slash)];
+        for authority in [host_of(0), host_of(rest.rfind('@').unwrap_or_default())] {
+            self.know_authority(authority);
+        }
+    }
+
+    /// `user:password@host:port`.
+    fn know_authority(&mut self, authority: &str) {
         let (who, host) = authority.rsplit_once('@').unwrap_or(("", authority));
         let name = match host.strip_prefix('[') {
             Some(v6) => v6.split(']').next().unwrap_or_default(),
@@ -97,6 +102,7 @@ impl Redactor {
         phrases(text, |host| {
             self.hosts.insert(host.to_ascii_lowercase());
         });
+        self.hosts.extend(netrc::hosts(text).filter(|host| host.contains('.')).map(str::to_ascii_lowercase));
     }
 
     /// `input` printable, without mirrors and credentials, and no longer than [`MAX_TEXT`].
@@ -125,23 +131,20 @@ impl Redactor {
     /// `input` without mirrors and credentials.
     pub fn mirrors(&self, input: &str) -> String {
         let hidden = self.without_secrets(input);
-        let input = hidden.as_str();
         // What this text gives away besides.
         let mut own = Redactor::default();
-        own.learn(input);
+        own.learn(&hidden);
+        let hidden = without_entries(&hidden);
+        let input = hidden.as_str();
         let without_hosts = |text: &str| without_hosts(text, &[&self.hosts, &own.hosts]);
         let mut out = String::with_capacity(input.len());
         let mut from = 0;
         urls(input, |url| {
             out.push_str(&without_hosts(&without_logins(&input[from..url.authority])));
             out.push_str(if url.cited { &url.host } else { MIRROR });
-            let path = &input[url.path..url.end];
-            match path.find(['?', '#']) {
-                Some(at) => {
-                    out.push_str(&without_hosts(&path[..at]));
-                    out.push_str("?<redacted>");
-                }
-                None => out.push_str(&without_hosts(path)),
+            out.push_str(&without_hosts(&input[url.path..url.query]));
+            if url.query < url.end {
+                out.push_str("?<redacted>");
             }
             from = url.end;
         });

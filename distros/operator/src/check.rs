@@ -173,7 +173,10 @@ pub fn component(
     let looked = match (&stated.path, stated.kind) {
         (Some(pattern), ComponentKind::Kernel) => {
             let packages = stated.packages.as_deref().unwrap_or_default();
-            newest(root, pattern, packages, Some(manager)).map(|kernel| kernel.map(|k| k.path))
+            match newest(root, pattern, packages, Some(manager)) {
+                Err(QueryError::Read(error)) => Err(error),
+                kernel => Ok(kernel?.map(|k| k.path)),
+            }
         }
         (Some(path), kind) if kind.is_data() => file(root, path),
         (Some(path), _) => program(root, path),
@@ -211,9 +214,12 @@ pub fn component(
     };
     let problem = match (presence, &stated.path) {
         (Presence::Installed, _) => None,
-        (Presence::Unreadable, _) => unreadable.map(|e| e.to_string()),
+        (Presence::Unreadable, _) if unreadable.is_some() => unreadable.map(|e| e.to_string()),
         (Presence::NotPackaged, _) if vmm.is_none() => Some("the record has it for others".to_owned()),
-        _ if vmm.is_some() => vmm.map(|v| format!("it is a part of {}, which is {}", v.name, v.presence.words())),
+        _ if vmm.is_some() => vmm.map(|v| match v.problem {
+            Some(why) if v.presence == Presence::Unreadable => format!("it is a part of {}: {why}", v.name),
+            _ => format!("it is a part of {}, which is {}", v.name, v.presence.words()),
+        }),
         (_, Some(path)) if all_there => Some(format!("its packages are installed, but {path} is not there")),
         (_, Some(path)) => match root.look(Path::new(path))? {
             Some(_) => Some(format!("{path} is no program")),

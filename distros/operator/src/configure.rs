@@ -24,6 +24,10 @@
 //! - Where a configuration that is not for ordinary guests of QEMU lies in the same folder, a copy in a folder below
 //!   `/etc/kata-containers` gets the drop-in, and is what the handler names or the runtime finds first; `own` has the
 //!   reasons.
+//!   One that comes later is a finding of `standing`; others' drop-ins are not copied, because they may be about another
+//!   VMM, but what of them a copy lacks is told key by key.
+//! - What a configuration is for (QEMU, confidential guests, guests that share nothing) is asked of what Kata would have
+//!   without our drop-in, never of the main file alone.
 //! - `image` decides how Kata's own image is handed over, by verdicts of its own (`vmm.image.nvdimm`, `vmm.image.blk`):
 //!   that a QEMU boots an initrd says nothing about that.
 //! - With an initrd `image` is emptied; `rootfs_type` and `vm_rootfs_driver` stay, because neither matters then and
@@ -34,7 +38,9 @@
 //!   changes.
 //!   containerd before 2.0 replaces a plugin's whole section by that of an imported file, so its main file is edited;
 //!   later ones get a drop-in.
-//! - k3s, RKE2, k0s and MicroK8s bring a containerd of their own; `containerd::config` knows where.
+//! - k3s, RKE2, k0s and MicroK8s bring a containerd of their own; `containerd::distribution` knows what that reads, also
+//!   in another folder of data, and what tells that one of them is there.
+//!   Where one has not written that yet, nothing is written in its place that nobody would read.
 //! - A state file (`state`), for root alone, has every file's text before and after, and until all is done what stood there when
 //!   it began.
 //!   It is written first: what was written can be taken back to the byte, also after a kill or without space
@@ -46,10 +52,14 @@
 //!   one's drop-in, and `unconfigure` takes back everything.
 //!   There is one handler, and the answer says whose it was.
 //! - Of a file that others have edited since, only our own keys are taken back, in today's text (`keys`); a key of ours
-//!   that they changed, and a file of ours that was changed by hand, stay unless forced.
+//!   that they changed, and a file of ours that was changed by hand, stay unless forced; `configure` does not write over
+//!   such a file, and of a container manager's none either that no state knows and that has keys besides ours.
 //!   `containerd::migrated` knows where `containerd config migrate` puts them, and `stray` what no state knows.
+//!   What was only added to a file of ours moves to a file of theirs beside it, by `configure`, too (`added`).
 //!   All places where something of ours may be are read first: where one cannot be read nothing is taken back, as nothing
 //!   is written by `configure`.
+//! - The state's files are those that their paths lead to today: one that others have moved, with a link in its place, is
+//!   edited where it is, and a main file of containerd's that was a link and is a file again is the one that it was.
 //! - `standing` reads everything together again, by the state alone (`in_effect`): what others have done since that
 //!   keeps it from having an effect.
 //! - A folder that its reader reads whole (`config.d`, `conf.d`) never contains an incomplete file: the new file waits
@@ -78,6 +88,7 @@ mod share;
 mod version;
 
 // What is written, and whether it takes effect.
+mod added;
 mod change;
 mod containerd;
 mod crio;
@@ -96,6 +107,7 @@ mod standing;
 pub mod stray;
 mod today;
 
+pub use added::Added;
 pub use configuration::{BlockAio, Boot, Configuration, Note, PlanError, Wanting};
 pub use containerd::{ContainerdConfig, find_containerd_config};
 pub use edit::{DROP_IN, drop_in, edited};
@@ -110,7 +122,7 @@ pub use plan::plan;
 pub use prepare::{HandlerChoice, PrepareError, Prepared, prepare};
 pub use runtime_files::{Handler, HandlerError};
 pub use settings::{Setting, settings};
-pub use share::{Blamed, PassedOver, Share, ShareChoice};
+pub use share::{Blamed, PassedOver, ShareChoice, SharedFs};
 pub use standing::standing;
 pub use theirs::{Fate, ForeignValue};
 pub use version::reads_drop_ins;

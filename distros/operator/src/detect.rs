@@ -34,8 +34,6 @@ pub struct Detection {
     pub codename: Option<String>,
     /// Its `PRETTY_NAME`.
     pub name: Option<String>,
-    /// The system's architecture, where it is one of Kata's.
-    pub arch: Option<Arch>,
     /// The record that is meant, even where it has no such release.
     pub distro: Option<String>,
     /// How the record was found.
@@ -123,7 +121,6 @@ pub fn detect(root: &Root, database: &Database) -> Result<Detection, RootError> 
         version_id: own("VERSION_ID"),
         codename: own("VERSION_CODENAME"),
         name: own("PRETTY_NAME"),
-        arch: arch(root),
         distro: None,
         by: None,
         releases: Vec::new(),
@@ -340,22 +337,33 @@ fn fitting<'r>(record: &'r Record, names: &Names) -> Option<(Vec<&'r ReleaseEntr
     }
 }
 
-/// The architecture of the root's programs, by the ELF header of its shell or loader.
-pub fn arch(root: &Root) -> Option<Arch> {
-    let programs = ["/bin/sh", "/usr/bin/env", "/sbin/init", "/usr/bin/rpm", "/run/current-system/sw/bin/sh"];
-    let headers = programs.iter().filter_map(|p| root.head(Path::new(p), 20).ok());
-    for header in headers {
+/// The architecture of the root's programs, where it is one of Kata's, by the ELF header of its shell or another that most
+/// systems have.
+///
+/// # Errors
+///
+/// That one of them cannot be read, and none of the others tells it.
+pub fn arch(root: &Root) -> Result<Option<Arch>, RootError> {
+    let mut unreadable = None;
+    for program in ["/bin/sh", "/usr/bin/env", "/sbin/init", "/usr/bin/rpm", "/run/current-system/sw/bin/sh"] {
+        let header = match root.head(Path::new(program), 20) {
+            Ok(header) => header,
+            Err(error) => {
+                unreadable = unreadable.or(Some(error).filter(RootError::is_unreadable));
+                continue;
+            }
+        };
         let [0x7f, b'E', b'L', b'F', 2, data, .., first, second] = header.as_slice() else { continue };
         let machine = [*first, *second];
         // e_ident[EI_DATA]: 1 is little-endian, 2 big-endian.
         let said = match data {
             1 => (true, u16::from_le_bytes(machine)),
             2 => (false, u16::from_be_bytes(machine)),
-            _ => return None,
+            _ => return Ok(None),
         };
-        return Arch::ALL.iter().copied().find(|arch| arch.elf() == said);
+        return Ok(Arch::ALL.iter().copied().find(|arch| arch.elf() == said));
     }
-    None
+    unreadable.map_or(Ok(None), Err)
 }
 
 #[cfg(test)]
@@ -365,12 +373,12 @@ mod tests {
     #[test]
     fn the_architecture_is_read_from_a_programs_header() {
         if let Some(here) = Arch::of_machine() {
-            assert_eq!(arch(&Root::default()), Some(here));
+            assert_eq!(arch(&Root::default()).unwrap(), Some(here));
         }
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("bin")).unwrap();
         let root = Root::new(dir.path()).unwrap();
-        assert_eq!(arch(&root), None);
+        assert_eq!(arch(&root).unwrap(), None);
         for (data, machine, expected) in [
             (1, [183, 0], Some(Arch::Aarch64)),
             (1, [21, 0], Some(Arch::Ppc64le)),
@@ -384,9 +392,9 @@ mod tests {
             header.resize(18, 0);
             header.extend(machine);
             std::fs::write(dir.path().join("bin/sh"), header).unwrap();
-            assert_eq!(arch(&root), expected);
+            assert_eq!(arch(&root).unwrap(), expected);
         }
         std::fs::write(dir.path().join("bin/sh"), "#!/bin/x").unwrap();
-        assert_eq!(arch(&root), None);
+        assert_eq!(arch(&root).unwrap(), None);
     }
 }

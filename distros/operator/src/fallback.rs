@@ -7,6 +7,7 @@ pub use build::{Buildable, Instructions, instructions};
 
 use crate::configure::{Blamed, Configuration, Inputs, PassedOver, PlanError, Wanting, plan};
 use model::capability::Capability;
+use model::share::Share;
 use serde::Serialize;
 
 /// The way out, in the order in which they are tried.
@@ -39,6 +40,15 @@ pub enum Way {
         /// What to do instead.
         instead: String,
     },
+    /// The initrd that was named is none of the kernel that guests boot.
+    WrongInitrd {
+        /// Its path.
+        initrd: String,
+        /// What speaks against it.
+        why: String,
+        /// What to do instead.
+        instead: String,
+    },
     /// No shared filesystem works: one must be built.
     Build {
         /// All that were tried, with the evidence.
@@ -58,6 +68,7 @@ pub fn fallback(inputs: &Inputs<'_>) -> Way {
             Way::Describe { record: own_record::of_component(release, &component), component }
         }
         Err(PlanError::Unsupported { what, why, instead }) => Way::Unsupported { capability: what, why, instead },
+        Err(PlanError::WrongInitrd { initrd, why, instead }) => Way::WrongInitrd { initrd, why, instead },
         Err(PlanError::NothingWorks { passed_over }) => Way::Build {
             instructions: blamed(inputs, &passed_over)
                 .into_iter()
@@ -70,8 +81,9 @@ pub fn fallback(inputs: &Inputs<'_>) -> Way {
 
 /// What must be built for virtio-fs, which every profile has: what is blamed for it, the daemon where nothing else is.
 fn blamed(inputs: &Inputs<'_>, passed_over: &[PassedOver]) -> Vec<Buildable> {
-    let mut blames = passed_over.iter().filter(|p| p.name == "virtio-fs").flat_map(|p| &p.blames);
-    let qemu = inputs.found.lacks.iter().any(|share| share == "virtio-fs") || blames.clone().any(|b| *b == Blamed::Vmm);
+    let of_it = |p: &&PassedOver| Share::of_name(&p.name) == Some(Share::VirtioFs);
+    let mut blames = passed_over.iter().filter(of_it).flat_map(|p| &p.blames);
+    let qemu = inputs.found.lacks.contains(&Share::VirtioFs) || blames.clone().any(|b| *b == Blamed::Vmm);
     let daemon = blames.any(|b| *b == Blamed::Server);
     match (qemu, daemon) {
         (true, true) => vec![Buildable::Qemu, Buildable::Virtiofsd],
@@ -83,7 +95,7 @@ fn blamed(inputs: &Inputs<'_>, passed_over: &[PassedOver]) -> Vec<Buildable> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::configure::{Daemon, Flavour, Found, Guest};
+    use crate::configure::{Daemon, Flavour, Found, Guest, SharedFs};
     use model::database::Database;
     use model::profile::Profile;
 
@@ -104,11 +116,11 @@ mod tests {
         })
     }
 
-    fn found(flavour: Flavour, lacks: &[&str]) -> Found {
+    fn found(flavour: Flavour, lacks: &[Share]) -> Found {
         Found {
             hypervisor: Some("/usr/bin/qemu-system-x86_64".into()),
             daemon: Some(Daemon { path: "/usr/lib/qemu/virtiofsd".into(), flavour }),
-            lacks: lacks.iter().map(|l| (*l).to_owned()).collect(),
+            lacks: lacks.to_vec(),
             ..Found::default()
         }
     }
@@ -122,11 +134,11 @@ mod tests {
     fn what_is_blamed_is_what_is_built() {
         use Buildable::{Qemu, Virtiofsd};
         assert_eq!(built(&way("12", "rs-4.0", &found(Flavour::C, &[]))), [Virtiofsd]);
-        assert_eq!(built(&way("12", "rs-4.0", &found(Flavour::C, &["virtio-fs"]))), [Qemu, Virtiofsd]);
-        assert_eq!(built(&way("12", "rs-4.0", &found(Flavour::Rust, &["virtio-fs"]))), [Qemu]);
+        assert_eq!(built(&way("12", "rs-4.0", &found(Flavour::C, &[Share::VirtioFs]))), [Qemu, Virtiofsd]);
+        assert_eq!(built(&way("12", "rs-4.0", &found(Flavour::Rust, &[Share::VirtioFs]))), [Qemu]);
         // 9p still serves the profiles that have it.
         let ninep = way("12", "go-3.2", &found(Flavour::C, &[]));
-        assert!(matches!(ninep, Way::Configure { configuration } if configuration.share.name() == "virtio-9p"));
+        assert!(matches!(ninep, Way::Configure { configuration } if configuration.share == SharedFs::Virtio9p));
     }
 
     #[test]

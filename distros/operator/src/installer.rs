@@ -33,7 +33,7 @@ pub use run::{InstallError, Installation, Options, install, plan};
 use crate::process::{Confinement, Finished, Invocation};
 use model::arch::Arch;
 use model::package_manager::PackageManager;
-use root::Root;
+use root::{Root, RootError};
 use serde::Serialize;
 use settings::OwnSettings;
 use std::io;
@@ -69,9 +69,12 @@ pub enum Place {
 }
 
 /// Whether programs of the root can be run: as root, and of the machine's architecture.
-fn can_run_inside(root: &Root) -> bool {
+fn can_run_inside(root: &Root) -> io::Result<bool> {
     let machine = Arch::of_machine();
-    rustix::process::geteuid().is_root() && machine.is_some() && crate::detect::arch(root) == machine
+    if !rustix::process::geteuid().is_root() || machine.is_none() {
+        return Ok(false);
+    }
+    Ok(crate::detect::arch(root).map_err(io::Error::other)? == machine)
 }
 
 /// The installer of a root whose record names `manager`.
@@ -116,7 +119,7 @@ pub fn choose(root: &Root, manager: PackageManager) -> io::Result<Chosen> {
     let found = which(root, name)?;
     let (program, place) = match found {
         Some(program) if root.is_running_system() => (program, Place::Here),
-        Some(program) if can_run_inside(root) => (program, Place::Inside),
+        Some(program) if can_run_inside(root)? => (program, Place::Inside),
         _ if root.is_running_system() => (PathBuf::from(name), Place::Nowhere),
         _ => match which(&Root::default(), name)? {
             Some(program) => (program, Place::Outside),
@@ -182,14 +185,18 @@ impl Chosen {
     }
 
     /// The commands that make it so.
-    pub(crate) fn steps(&self, root: &Root, wanted: &Wanted, refresh: bool) -> Vec<Invocation> {
-        match self.installer {
+    ///
+    /// # Errors
+    ///
+    /// That what they depend on cannot be read.
+    pub(crate) fn steps(&self, root: &Root, wanted: &Wanted, refresh: bool) -> Result<Vec<Invocation>, RootError> {
+        Ok(match self.installer {
             Installer::Apt => apt::steps(self, root, wanted, refresh),
             Installer::Dnf => dnf::steps(self, root, wanted),
             Installer::Zypper => zypper::steps(self, root, wanted, refresh),
-            Installer::Pacman => pacman::steps(self, root, wanted, refresh),
+            Installer::Pacman => pacman::steps(self, root, wanted, refresh)?,
             _ => other::steps(self, root, wanted),
-        }
+        })
     }
 
     /// Why it failed, by what it said.

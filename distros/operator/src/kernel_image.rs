@@ -2,15 +2,12 @@
 
 mod order;
 
-use crate::packages::Format;
+use crate::packages::{Format, QueryError, dpkg};
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-
-/// Bytes of the largest status file of dpkg that is read.
-const MAX_STATUS: u64 = 256 << 20;
 
 /// A kernel's files, seen from inside the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,13 +32,13 @@ pub struct KernelImage {
 ///
 /// # Errors
 ///
-/// That a folder, or dpkg's file, is there and cannot be looked into.
+/// That a folder is there and cannot be looked into, or dpkg's database cannot be read, or is damaged.
 pub fn newest(
     root: &Root,
     pattern: &str,
     packages: &[PackageName],
     manager: Option<PackageManager>,
-) -> Result<Option<KernelImage>, RootError> {
+) -> Result<Option<KernelImage>, QueryError> {
     let mut images: Vec<KernelImage> = Vec::new();
     for path in root.glob(pattern)? {
         images.extend(image(root, pattern, path)?);
@@ -55,11 +52,12 @@ pub fn newest(
     let own = flavours_of(packages, &[PREFIX, "kernel-", "linux-"]);
     // No kernel of another flavour than the package's name has is the package's, unless dpkg says so.
     let is_plain = flavours.len() < 2 && (meant.is_empty() || flavours.is_subset(&meant));
-    // Asked only where there is a choice or a doubt: dpkg's file is large.
-    let named = match images.len() {
-        0 => BTreeSet::new(),
-        1 if is_plain => BTreeSet::new(),
-        _ => named_by(root, packages)?,
+    // Asked only where there is a choice or a doubt: dpkg's database is large.
+    let named = match (images.len(), format) {
+        (0, _) => BTreeSet::new(),
+        (1, _) if is_plain => BTreeSet::new(),
+        (_, Some(Format::Dpkg)) => named_by(root, packages)?,
+        _ => BTreeSet::new(),
     };
     let release = |i: &KernelImage| i.release.clone().unwrap_or_else(|| i.path.to_string_lossy().into_owned());
     images.sort_by(|a, b| {
@@ -126,25 +124,17 @@ fn image(root: &Root, pattern: &str, path: PathBuf) -> Result<Option<KernelImage
 
 /// The releases of the kernels that packages stand for, by what dpkg says that they depend on, at any remove:
 /// `linux-image-generic` depends on `linux-image-6.8.0-45-generic`.
-fn named_by(root: &Root, packages: &[PackageName]) -> Result<BTreeSet<String>, RootError> {
-    let status = match root.read_text(Path::new("/var/lib/dpkg/status"), MAX_STATUS) {
-        Err(error) if error.is_missing() => String::new(),
-        status => status?,
-    };
-    let stanzas = || status.split("\n\n");
-    let mut wanted: Vec<String> = packages.iter().map(ToString::to_string).collect();
+fn named_by(root: &Root, packages: &[PackageName]) -> Result<BTreeSet<String>, QueryError> {
+    let installed = dpkg::installed(root)?;
+    let mut wanted: Vec<&str> = packages.iter().map(PackageName::as_str).collect();
     let mut seen = BTreeSet::new();
     while let Some(package) = wanted.pop().filter(|_| seen.len() < 256) {
-        if !seen.insert(package.clone()) {
-            continue;
+        if seen.insert(package) {
+            let depends = installed.iter().filter(|p| p.name == package).flat_map(|p| &p.depends);
+            wanted.extend(depends.map(String::as_str).filter(|name| name.starts_with(PREFIX)));
         }
-        let line = format!("Package: {package}");
-        let stanza = stanzas().filter(|stanza| stanza.lines().any(|l| l == line));
-        let depends = stanza.flat_map(|stanza| stanza.lines().filter_map(|l| l.strip_prefix("Depends: ")));
-        let names = depends.flat_map(|list| list.split([',', '|'])).filter_map(|one| one.split_whitespace().next());
-        wanted.extend(names.filter(|name| name.starts_with(PREFIX)).map(str::to_owned));
     }
-    Ok(seen.iter().filter_map(|name| name.strip_prefix(PREFIX)).map(str::to_owned).collect())
+    Ok(seen.into_iter().filter_map(|name| name.strip_prefix(PREFIX)).map(str::to_owned).collect())
 }
 
 #[cfg(test)]
@@ -225,11 +215,33 @@ mod tests {
     fn the_kernel_of_the_records_packages_goes_before_a_vendors_own() {
         let tree = Tree::with(&["boot/vmlinuz-6.12.9+deb13-amd64", "boot/vmlinuz-6.12.9+deb13-cloud-amd64"]);
         assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-6.12.9+deb13-amd64"));
-        let status = "Package: linux-image-cloud-amd64\nDepends: linux-image-6.12.9+deb13-cloud-amd64 (= 6.12.9-1)\n\n\
-            Package: linux-image-amd64\nStatus: install ok installed\nDepends: linux-image-latest | other\n\n\
-            Package: linux-image-latest\nDepends: kmod, linux-image-6.12.9+deb13-amd64 (= 6.12.9-1)\n\n";
+        let status = "Package: linux-image-cloud-amd64\nVersion: 1\nDepends: linux-image-6.12.9+deb13-cloud-amd64 (= 6.12.9-1)\n\n\
+            Package: linux-image-amd64\nStatus: install ok installed\nVersion: 1\nDepends: linux-image-latest | other\n\n\
+            Package: linux-image-latest\nVersion: 1\nDepends: kmod, linux-image-6.12.9+deb13-amd64 (= 6.12.9-1)\n\n";
         tree.write("var/lib/dpkg/status", status);
         assert_eq!(tree.newest("/boot/vmlinuz-*").as_deref(), Some("/boot/vmlinuz-6.12.9+deb13-amd64"));
+    }
+
+    #[test]
+    fn dpkgs_database_is_read_as_everywhere() {
+        let tree = Tree::with(&["boot/vmlinuz-6.12.9+deb13-amd64", "boot/vmlinuz-6.12.48+deb13-amd64"]);
+        let says = |file: &str, status: &str, version: &str| {
+            let depends = format!("Depends: linux-image-{version}+deb13-amd64 (= 1)");
+            let text = format!("Package: linux-image-amd64\nStatus: {status}\nVersion: 1\n{depends}\n\n");
+            tree.write(&format!("var/lib/dpkg/{file}"), &text);
+            tree.newest("/boot/vmlinuz-*").unwrap()
+        };
+        // Of what was removed the configuration is left.
+        let removed = says("status", "deinstall ok config-files", "6.12.9");
+        assert_eq!(removed, "/boot/vmlinuz-6.12.48+deb13-amd64");
+        assert_eq!(says("status", "install ok installed", "6.12.9"), "/boot/vmlinuz-6.12.9+deb13-amd64");
+        // What dpkg has done since, while it runs.
+        assert_eq!(says("updates/0001", "install ok installed", "6.12.48"), "/boot/vmlinuz-6.12.48+deb13-amd64");
+        tree.write("var/lib/dpkg/status", "<html>");
+        let root = Root::new(tree.0.path()).unwrap();
+        let asked = |manager| newest(&root, "/boot/vmlinuz-*", &[], Some(manager));
+        assert!(matches!(asked(PackageManager::Apt), Err(QueryError::Damaged { .. })));
+        assert!(asked(PackageManager::Dnf).unwrap().is_some(), "it is not that system's database");
     }
 
     /// Whatever its version, and whether it has its modules: where no database says which one is the record's.
@@ -276,7 +288,7 @@ mod tests {
         tree.write("lib/modules/6.14.11-4-pve/modules.dep", "");
         tree.write(
             "var/lib/dpkg/status",
-            "Package: linux-image-amd64\nDepends: linux-image-6.12.48+deb13-amd64 (= 6.12.48-1)\n",
+            "Package: linux-image-amd64\nVersion: 1\nDepends: linux-image-6.12.48+deb13-amd64 (= 6.12.48-1)\n",
         );
         assert_eq!((tree.newest("/boot/vmlinuz-*").as_deref(), doubt(&tree)), (Some(ours), Some(false)));
     }

@@ -12,6 +12,7 @@ mod confine;
 mod filter;
 
 pub use child::{end_group, kill_group, tie, wait};
+pub use confine::close_on_exec;
 pub(crate) use confine::give_to_reader;
 pub use filter::{Filter, leave_session_keyring};
 
@@ -44,6 +45,8 @@ pub struct Invocation {
     pub chroot: Option<PathBuf>,
     /// Variables besides the fixed ones: C locale, no questions.
     pub env: Vec<(String, String)>,
+    /// Whether it gets the caller's variables, too; what is confined never does.
+    pub inherits: bool,
     /// What is kept from it.
     pub confinement: Confinement,
 }
@@ -87,6 +90,14 @@ pub enum ProcessError {
         /// Why.
         source: io::Error,
     },
+    /// It was started, and its end could not be waited for; it was killed with its children.
+    #[error("failed to wait for {program}, which was killed: {source}")]
+    Wait {
+        /// Its path.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
     /// The deadline passed; it was killed with its children.
     #[error("{program} had not finished after {} s and was killed; it said last: {last}", .after.as_secs())]
     Deadline {
@@ -104,7 +115,7 @@ impl Invocation {
     pub fn new(program: &Path, arguments: &[&str]) -> Invocation {
         let mut argv = vec![program.display().to_string()];
         argv.extend(arguments.iter().map(|a| (*a).to_owned()));
-        Invocation { argv, chroot: None, env: Vec::new(), confinement: Confinement::Free }
+        Invocation { argv, chroot: None, env: Vec::new(), inherits: true, confinement: Confinement::Free }
     }
 
     /// The same as a line for a shell, with its variables and the directory that becomes its `/`.
@@ -119,7 +130,7 @@ impl Invocation {
     ///
     /// # Errors
     ///
-    /// That it could not be started, or had not ended by the deadline.
+    /// That it could not be started or waited for, or had not ended by the deadline.
     pub fn run(&self, within: Duration, show: Option<fn(&[u8])>) -> Result<Finished, ProcessError> {
         if self.confinement == Confinement::Free {
             let child = self.command().and_then(|mut command| command.spawn());
@@ -154,11 +165,19 @@ impl Invocation {
     ) -> Result<Finished, ProcessError> {
         let started = Instant::now();
         let program = self.argv.first().cloned().unwrap_or_default();
-        let failed = |source| ProcessError::Start { program: program.clone(), source };
-        let mut child = child.map_err(failed)?;
+        let mut child = match child {
+            Ok(child) => child,
+            Err(source) => return Err(ProcessError::Start { program, source }),
+        };
         let stdout = keep(child.stdout.take(), show);
         let stderr = keep(child.stderr.take(), show);
-        let ended = wait(&mut child, within).map_err(failed)?;
+        let ended = match wait(&mut child, within) {
+            Ok(ended) => ended,
+            Err(source) => {
+                kill_group(&mut child);
+                return Err(ProcessError::Wait { program, source });
+            }
+        };
         let Some(status) = ended else {
             // The first process of a namespace hears nothing that it does not want to, but for this.
             let signals = if self.confinement == Confinement::Free { &POLITELY[..] } else { &POLITELY[1..] };
@@ -182,8 +201,8 @@ impl Invocation {
         let (program, arguments) = self.argv.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
         let mut command = Command::new(program);
         command.args(arguments).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        if self.confinement != Confinement::Free {
-            // What the caller keeps there may be secrets.
+        if self.confinement != Confinement::Free || !self.inherits {
+            // What the caller keeps there may be secrets, or settings of the program.
             command.env_clear();
         }
         for (name, value) in [("LC_ALL", "C"), ("LANGUAGE", "C"), ("DEBIAN_FRONTEND", "noninteractive"), ("PATH", PATH)]
@@ -326,7 +345,10 @@ mod tests {
         let script = format!("sleep 1000 & echo $! >{}; echo waiting >&2; wait", file.display());
         let error = sh(&script, Duration::from_millis(500)).unwrap_err().to_string();
         assert!(error.contains("it said last: waiting"), "{error}");
-        let pid = std::fs::read_to_string(file).unwrap();
+        has_ended(&std::fs::read_to_string(file).unwrap());
+    }
+
+    fn has_ended(pid: &str) {
         // A busy machine takes its time to carry a signal out.
         let end = Instant::now() + Duration::from_secs(20);
         loop {
@@ -339,12 +361,39 @@ mod tests {
         }
     }
 
+    /// As where whoever started this program ignores `SIGCHLD`: the kernel tells nobody of a child's end.
+    #[test]
+    fn a_program_that_cannot_be_waited_for_was_started_and_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pid");
+        let script = format!("sleep 1000 >&- 2>&- & echo $! >{}", file.display());
+        let invocation = Invocation::new(Path::new("/bin/sh"), &["-c", &script]);
+        let child = invocation.command().unwrap().spawn().unwrap();
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).unwrap();
+        let error = invocation.attend(Ok(child), Duration::from_secs(10), None).unwrap_err();
+        assert!(matches!(error, ProcessError::Wait { .. }), "{error}");
+        assert!(error.to_string().starts_with("failed to wait for /bin/sh, which was killed: "), "{error}");
+        has_ended(&std::fs::read_to_string(file).unwrap());
+    }
+
     #[test]
     fn an_orphan_with_our_pipe_is_not_waited_for() {
         let started = Instant::now();
         let finished = sh("echo ready; sleep 20 >&1 2>&1 & exit 0", Duration::from_secs(10)).unwrap();
         assert_eq!(finished.stdout, "ready\n");
         assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn who_does_not_inherit_has_its_own_variables_alone() {
+        let mut invocation = Invocation::new(Path::new("/usr/bin/env"), &[]);
+        invocation.env.push(("OWN".to_owned(), "1".to_owned()));
+        let said = |invocation: &Invocation| invocation.run(Duration::from_secs(20), None).unwrap().stdout;
+        assert!(said(&invocation).contains("CARGO_MANIFEST_DIR="));
+        invocation.inherits = false;
+        let own = said(&invocation);
+        assert!(!own.contains("CARGO") && own.contains("OWN=1\n") && own.contains("PATH="), "{own}");
     }
 
     #[test]

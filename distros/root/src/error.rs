@@ -62,13 +62,19 @@ impl RootError {
         is_missing(source)
     }
 
-    /// Whether nobody can tell what is there, because rights are missing or a device fails.
+    /// Whether nobody can tell what is there, because rights are missing, a device fails, or there is more of it than is
+    /// read.
     ///
     /// Something else than what was looked for, as a folder or a FIFO in the place of a file, is an answer.
     pub fn is_unreadable(&self) -> bool {
-        let RootError::Read { source, .. } = self else { return false };
-        let is_something_else = matches!(source.kind(), io::ErrorKind::IsADirectory | io::ErrorKind::Other);
-        !is_something_else && !is_missing(source) && !leads_nowhere(source)
+        match self {
+            RootError::Read { source, .. } => {
+                let is_something_else = matches!(source.kind(), io::ErrorKind::IsADirectory | io::ErrorKind::Other);
+                !is_something_else && !is_missing(source) && !leads_nowhere(source)
+            }
+            RootError::TooLarge { .. } | RootError::TooMany { .. } => true,
+            RootError::Root { .. } | RootError::Write { .. } | RootError::NotText { .. } => false,
+        }
     }
 }
 

@@ -130,6 +130,7 @@ fn a_folder_of_too_many_names_is_refused_and_not_cut() {
     }
     let error = root.list_up_to(Path::new("/etc"), 2).unwrap_err();
     assert!(error.to_string().contains("etc has more than 2 names"), "{error}");
+    assert!(error.is_unreadable(), "what has that many names is not told as empty");
     assert_eq!(root.list_up_to(Path::new("/etc"), 3).unwrap(), ["a", "b", "c"]);
 }
 
@@ -249,6 +250,12 @@ fn what_stands_there_instead_is_an_answer_and_missing_rights_are_none() {
     for errno in [Errno::ACCESS, Errno::PERM, Errno::IO, Errno::STALE] {
         assert!(RootError::Read { path: "/x".into(), source: errno.into() }.is_unreadable(), "{errno}");
     }
+    let huge = std::fs::File::create(dir.path().join("huge")).unwrap();
+    huge.set_len(MAX_CONFIGURATION + 1).unwrap();
+    let error = root.text_if_any(Path::new("/huge")).unwrap_err();
+    assert!(error.is_unreadable() && !error.is_missing(), "{error}");
+    huge.set_len(MAX_CONFIGURATION).unwrap();
+    assert!(root.text_if_any(Path::new("/huge")).unwrap().is_some());
 }
 
 #[test]

@@ -2,17 +2,17 @@
 //! their end.
 
 pub mod compose;
-pub mod daemon;
+pub(crate) mod daemon;
 pub mod deadlines;
-pub mod ending;
+mod ending;
 pub mod kernel_log;
-pub mod memory;
-pub mod paths;
+mod memory;
+pub(crate) mod paths;
 pub mod provided;
-pub mod qemu_process;
-pub mod rehearsal;
-pub mod running;
-pub mod silent_daemon;
-pub mod slots;
-pub mod syslog;
-pub mod vhost;
+mod qemu_process;
+pub(crate) mod rehearsal;
+pub(crate) mod running;
+pub(crate) mod silent_daemon;
+pub(crate) mod slots;
+pub(crate) mod syslog;
+mod vhost;

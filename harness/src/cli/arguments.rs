@@ -141,6 +141,9 @@ pub(super) struct RunArguments {
     /// The archive to install from [default: the one that this machine's apt uses, else mmdebstrap's own].
     #[arg(long, value_name = "URL")]
     pub mirror: Option<String>,
+    /// The archive of security updates, for which --mirror does not stand [default: likewise].
+    #[arg(long, value_name = "URL")]
+    pub security_mirror: Option<String>,
     /// Where an image's base comes from.
     #[arg(long, value_enum, default_value = "auto")]
     pub source: SourceArgument,

@@ -35,73 +35,13 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
     let arch =
         Arch::of_machine().ok_or_else(|| UsageError(format!("Kata does not support {}", std::env::consts::ARCH)))?;
     let environments = environments(&arguments.environments)?;
-    let mut releases: Vec<Release> = Vec::new();
-    // What a derivative shows is not evidence about the distro that it is like.
-    let mut relative = false;
-    if environments.contains(&Environment::Host) {
-        if !arguments.targets.is_empty() {
-            return Err(UsageError("--in host takes no target: it is what this machine runs".into()).into());
-        }
-        let runs = host::release(&Root::default(), database, arch).map_err(|e| usage(&e))?;
-        if let Some(relative) = &runs.relative {
-            tell(format_args!("note: this machine runs {relative}, and is judged as {}", runs.release.name()));
-            if arguments.write_back {
-                return Err(UsageError(format!(
-                    "--write-back: this machine runs {relative}, and the record of {} speaks of that distro alone",
-                    runs.release.distro
-                ))
-                .into());
-            }
-        }
-        relative = runs.relative.is_some();
-        releases.push(runs.release);
-    } else if arguments.targets.is_empty() {
-        return Err(UsageError("name what to qualify, for example debian:13".into()).into());
-    }
-    for text in &arguments.targets {
-        for target in target::parse(text, database).map_err(|e| usage(&e))? {
-            let record = database.record(&target.distro).map_err(|e| usage(&e))?;
-            let release = record.release(&target.version, arch).map_err(|e| usage(&e))?;
-            if !releases.contains(&release) {
-                releases.push(release);
-            }
-        }
-    }
+    let (releases, relative) = releases(arguments, &environments, database, arch)?;
     let profiles = profiles(&arguments.profiles)?;
     if let Some(filter) = &arguments.filter {
-        let chosen = |t: &&catalogue::Test| t.id.contains(filter.as_str());
-        if !catalogue::tests().iter().any(|t| chosen(&t)) {
-            return Err(no_such_test(filter).into());
-        }
-        if !catalogue::tests().iter().filter(chosen).any(|t| profiles.iter().any(|p| t.applies_to(&p.name))) {
-            let names: Vec<&str> = profiles.iter().map(|p| p.name.as_str()).collect();
-            return Err(
-                UsageError(format!("no test with `{filter}` in its name applies under {}", names.join(", "))).into()
-            );
-        }
+        chooses_a_test(filter, &profiles)?;
     }
     let cache = cache(arguments.cache.as_deref())?;
-    let mut images = images::Options::new(&cache);
-    images.source = match arguments.source {
-        SourceArgument::Auto => images::Source::Auto,
-        SourceArgument::Bootstrap => images::Source::Bootstrap,
-        SourceArgument::Oci => images::Source::Oci,
-    };
-    if let Some(mirror) = &arguments.mirror {
-        images::check_mirror(mirror).map_err(|why| UsageError(format!("--mirror: {why}")))?;
-    }
-    images.mirror.clone_from(&arguments.mirror);
-    images.offline = arguments.offline;
-    images.accept_expired = arguments.accept_expired;
-    images.extra_packages =
-        arguments.install.iter().map(|p| p.parse::<ExtraPackage>().map_err(|e| usage(&e))).collect::<Result<_, _>>()?;
-    if let Some(overlay) = &arguments.overlay {
-        if !overlay.is_dir() {
-            return Err(UsageError(format!("--overlay {}: expected a folder", overlay.display())).into());
-        }
-        let absolute = std::path::absolute(overlay);
-        images.overlay = Some(absolute.with_context(|| format!("--overlay {}", overlay.display()))?);
-    }
+    let mut images = image_options(arguments, &cache)?;
     let candidate = images.overlay.is_some() || !images.extra_packages.is_empty() || !arguments.components.is_empty();
     if candidate && arguments.write_back {
         return Err(UsageError(
@@ -147,6 +87,92 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
         locks: locks_folder(&cache),
         budget: budget(arguments.cache_size)?,
     })
+}
+
+/// What is to be qualified, and whether that stands in for a relative of it that this machine runs.
+fn releases(
+    arguments: &RunArguments,
+    environments: &[Environment],
+    database: &Database,
+    arch: Arch,
+) -> anyhow::Result<(Vec<Release>, bool)> {
+    let mut releases: Vec<Release> = Vec::new();
+    // What a derivative shows is not evidence about the distro that it is like.
+    let mut relative = false;
+    if environments.contains(&Environment::Host) {
+        if !arguments.targets.is_empty() {
+            return Err(UsageError("--in host takes no target: it is what this machine runs".into()).into());
+        }
+        let runs = host::release(&Root::default(), database, arch).map_err(|e| usage(&e))?;
+        if let Some(relative) = &runs.relative {
+            tell(format_args!("note: this machine runs {relative}, and is judged as {}", runs.release.name()));
+            if arguments.write_back {
+                return Err(UsageError(format!(
+                    "--write-back: this machine runs {relative}, and the record of {} speaks of that distro alone",
+                    runs.release.distro
+                ))
+                .into());
+            }
+        }
+        relative = runs.relative.is_some();
+        releases.push(runs.release);
+    } else if arguments.targets.is_empty() {
+        return Err(UsageError("name what to qualify, for example debian:13".into()).into());
+    }
+    for text in &arguments.targets {
+        for target in target::parse(text, database).map_err(|e| usage(&e))? {
+            let record = database.record(&target.distro).map_err(|e| usage(&e))?;
+            let release = record.release(&target.version, arch).map_err(|e| usage(&e))?;
+            if !releases.contains(&release) {
+                releases.push(release);
+            }
+        }
+    }
+    Ok((releases, relative))
+}
+
+/// That part of a test's name chooses one that applies under the profiles.
+fn chooses_a_test(filter: &str, profiles: &[Profile]) -> Result<(), UsageError> {
+    let chosen = |t: &&catalogue::Test| t.id.contains(filter);
+    if !catalogue::tests().iter().any(|t| chosen(&t)) {
+        return Err(no_such_test(filter));
+    }
+    if !catalogue::tests().iter().filter(chosen).any(|t| profiles.iter().any(|p| t.applies_to(&p.name))) {
+        let names: Vec<&str> = profiles.iter().map(|p| p.name.as_str()).collect();
+        return Err(UsageError(format!("no test with `{filter}` in its name applies under {}", names.join(", "))));
+    }
+    Ok(())
+}
+
+/// How images are made, but for a base that is brought along.
+fn image_options(arguments: &RunArguments, cache: &Path) -> anyhow::Result<images::Options> {
+    let mut images = images::Options::new(cache);
+    images.source = match arguments.source {
+        SourceArgument::Auto => images::Source::Auto,
+        SourceArgument::Bootstrap => images::Source::Bootstrap,
+        SourceArgument::Oci => images::Source::Oci,
+    };
+    for (option, given, mirror) in [
+        ("--mirror", &arguments.mirror, &mut images.mirror),
+        ("--security-mirror", &arguments.security_mirror, &mut images.security_mirror),
+    ] {
+        if let Some(url) = given {
+            images::check_mirror(url).map_err(|why| UsageError(format!("{option}: {why}")))?;
+        }
+        mirror.clone_from(given);
+    }
+    images.offline = arguments.offline;
+    images.accept_expired = arguments.accept_expired;
+    images.extra_packages =
+        arguments.install.iter().map(|p| p.parse::<ExtraPackage>().map_err(|e| usage(&e))).collect::<Result<_, _>>()?;
+    if let Some(overlay) = &arguments.overlay {
+        if !overlay.is_dir() {
+            return Err(UsageError(format!("--overlay {}: expected a folder", overlay.display())).into());
+        }
+        let absolute = std::path::absolute(overlay);
+        images.overlay = Some(absolute.with_context(|| format!("--overlay {}", overlay.display()))?);
+    }
+    Ok(images)
 }
 
 /// Refuses releases of which this machine cannot make an image in any way, before anything starts.
@@ -275,6 +301,7 @@ fn options(arguments: &RunArguments) -> Vec<String> {
         (arguments.accept_expired, "--accept-expired"),
         (arguments.offline, "--offline"),
         (arguments.mirror.is_some(), "--mirror"),
+        (arguments.security_mirror.is_some(), "--security-mirror"),
         (arguments.overlay.is_some(), "--overlay"),
         (arguments.records.is_some(), "--records"),
     ] {
@@ -289,4 +316,28 @@ fn options(arguments: &RunArguments) -> Vec<String> {
     options.extend(cloud.map(|source| format!("--cloud-image {}", source.name())));
     options.extend(arguments.install.iter().map(|package| format!("--install {package}")));
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::arguments::{Arguments, Command};
+    use clap::Parser as _;
+
+    #[test]
+    fn each_archive_has_its_mirror_and_the_journal_names_neither() {
+        let dir = tempfile::tempdir().unwrap();
+        let [cache, out] = ["cache", "out"].map(|name| dir.path().join(name).display().to_string());
+        let (main, security) = ("http://a.example/debian", "http://b.example/debian-security");
+        // Offline, so that this machine need not be able to make an image.
+        let words = ["kata-qualify", "run", "debian:13", "--in", "container", "--offline", "--cache", &cache];
+        let words = words.into_iter().chain(["--out", &out, "--mirror", main, "--security-mirror", security]);
+        let Command::Run(arguments) = Arguments::parse_from(words).command else { panic!("another command") };
+        let request = request(&arguments, &Database::embedded()).unwrap();
+        let mirrors = [request.images.mirror.as_deref(), request.images.security_mirror.as_deref()];
+        assert_eq!(mirrors, [Some(main), Some(security)]);
+        assert_eq!(request.options, ["--offline", "--mirror", "--security-mirror"]);
+        let secret = images::addresses(&request.images);
+        assert!([main, security].iter().all(|url| secret.iter().any(|known| known == url)), "{secret:?}");
+    }
 }

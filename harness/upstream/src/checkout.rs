@@ -1,8 +1,14 @@
 //! Files of a git repository at a tag.
+//!
+//! The checkout may be a stranger's, and git does what a repository's configuration says.
+//! So only commands are run that read references and objects: none of them looks at an index or a work tree, so that
+//! monitors, filters, text conversions, hooks and aliases have no part in them.
+//! The one way to a program of the configuration's that is left is an object that a partial clone fetches when it is
+//! missing, and that is refused ([`ENVIRONMENT`]).
 
 use model::kata_version::KataVersion;
 use operator::process::{Invocation, ProcessError};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -11,6 +17,35 @@ use std::time::{Duration, Instant};
 const GIT: &str = "/usr/bin/git";
 /// The longest that one call of git may take.
 const CALL: Duration = Duration::from_secs(60);
+
+/// The longest that the texts of all files may be, in bytes; Kata's are a tenth of it.
+const MAX_TEXTS: usize = 512 << 20;
+
+/// What git has of an environment besides its path and language: of the caller's, `GIT_DIR` would name another repository.
+const ENVIRONMENT: &[(&str, &str)] = &[
+    // The repository's own configuration is the only one.
+    ("GIT_CONFIG_NOSYSTEM", "1"),
+    ("GIT_CONFIG_GLOBAL", "/dev/null"),
+    // Nothing is fetched: git before 2.39.4 knows only the second, which allows no way to fetch.
+    ("GIT_NO_LAZY_FETCH", "1"),
+    ("GIT_ALLOW_PROTOCOL", ""),
+    ("GIT_TERMINAL_PROMPT", "0"),
+    // A tag's files are those that it was made of.
+    ("GIT_NO_REPLACE_OBJECTS", "1"),
+];
+
+/// What stands before each command: the checkout may be another user's, and what follows is run by no command here,
+/// whatever a later git makes of them.
+const OPTIONS: &[&str] = &[
+    "-c",
+    "safe.directory=*",
+    "-c",
+    "core.fsmonitor=",
+    "-c",
+    "core.hooksPath=/dev/null",
+    "--no-optional-locks",
+    "--no-pager",
+];
 
 /// A git repository with Kata's source, bare or not.
 #[derive(Debug)]
@@ -21,6 +56,8 @@ pub struct Checkout {
     deadline: Option<Instant>,
     /// A file's text by its object: most files are the same from one release to the next.
     texts: RefCell<BTreeMap<String, Rc<str>>>,
+    /// How long these are together.
+    length: Cell<usize>,
 }
 
 /// Why a checkout cannot be read.
@@ -44,6 +81,9 @@ pub enum CheckoutError {
         /// How long it had.
         within: Duration,
     },
+    /// Its files are more than Kata's can be.
+    #[error("the files of the checkout are longer than {} MiB together, which Kata's are not", MAX_TEXTS >> 20)]
+    TooLong,
     /// An object that a tag names is not there.
     #[error("git cannot read {object}: {said}")]
     Object {
@@ -84,7 +124,7 @@ impl Checkout {
     pub fn open(dir: &Path, within: Duration) -> Result<Checkout, CheckoutError> {
         let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
         let deadline = Instant::now().checked_add(within);
-        let checkout = Checkout { dir, within, deadline, texts: RefCell::default() };
+        let checkout = Checkout { dir, within, deadline, texts: RefCell::default(), length: Cell::default() };
         let refused = |said: String| CheckoutError::NoRepository { dir: checkout.dir.display().to_string(), said };
         if !checkout.dir.is_dir() {
             return Err(refused("there is no such folder".to_owned()));
@@ -109,7 +149,9 @@ impl Checkout {
     }
 
     fn versions_from(&self, oldest: KataVersion) -> Result<Vec<(KataVersion, String)>, CheckoutError> {
-        let tags = self.git(&["tag", "--list", "[0-9]*.[0-9]*.[0-9]*"])?.unwrap_or_default();
+        // Not `git tag`, whose output the configuration changes.
+        let list = ["for-each-ref", "--format=%(refname:strip=2)", "refs/tags/[0-9]*.[0-9]*.[0-9]*"];
+        let tags = self.git(&list)?.map_err(|said| CheckoutError::Object { object: "refs/tags".to_owned(), said })?;
         let mut versions: Vec<(KataVersion, String)> = tags
             .lines()
             .filter_map(|tag| tag.parse::<KataVersion>().ok().map(|version| (version, tag.to_owned())))
@@ -150,6 +192,11 @@ impl Checkout {
         }
         let read = self.git(&["cat-file", "blob", object])?;
         let text: Rc<str> = read.map_err(|said| CheckoutError::Object { object: object.to_owned(), said })?.into();
+        let length = self.length.get() + text.len();
+        if length > MAX_TEXTS {
+            return Err(CheckoutError::TooLong);
+        }
+        self.length.set(length);
         self.texts.borrow_mut().insert(object.to_owned(), Rc::clone(&text));
         Ok(text)
     }
@@ -161,10 +208,10 @@ impl Checkout {
             return Err(CheckoutError::Deadline { within: self.within });
         }
         let dir = self.dir.display().to_string();
-        // The checkout may be another user's; nothing of its configuration is run by reading objects.
-        let all = [&["-C", dir.as_str(), "-c", "safe.directory=*", "--no-optional-locks"], arguments].concat();
+        let all = [&["-C", dir.as_str()][..], OPTIONS, arguments].concat();
         let mut call = Invocation::new(Path::new(GIT), &all);
-        call.env.push(("GIT_NO_LAZY_FETCH".to_owned(), "1".to_owned()));
+        call.inherits = false;
+        call.env.extend(ENVIRONMENT.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let finished = call.run(left.min(CALL), None)?;
         Ok(match finished.code {
             Some(0) => Ok(finished.stdout),

@@ -1,5 +1,7 @@
 //! What a comparison found.
 
+use model::redact::{one_line, printable};
+
 /// What was compared, and what differs.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -15,6 +17,9 @@ pub struct Report {
     pub differences: Vec<Difference>,
 }
 
+/// The longest line of a difference, in bytes: a value is as long as a checkout's author likes.
+const MAX_LINE: usize = 500;
+
 /// One difference between a profile and Kata's source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
@@ -28,6 +33,8 @@ pub struct Difference {
 
 impl std::fmt::Display for Difference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}: {}", self.tag, self.place, self.what)
+        // A checkout is a stranger's text, and this goes to a terminal.
+        let line = format!("{} {}: {}", self.tag, self.place, self.what);
+        f.write_str(&one_line(&printable(&line, MAX_LINE * 4), MAX_LINE))
     }
 }

@@ -4,7 +4,7 @@
 
 use model::profile::Family;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Duration;
 use upstream::{Checkout, CheckoutError, Readings, Report, compare_family};
 
@@ -54,9 +54,18 @@ impl Repository {
     }
 
     fn git(&self, arguments: &[&str]) {
-        let identity = ["-c", "user.name=k", "-c", "user.email=k@localhost", "-c", "commit.gpgsign=false"];
-        let output = Command::new("git").arg("-C").arg(self.0.path()).args(identity).args(arguments).output().unwrap();
+        let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// What git prints, however it ends.
+    fn asks(&self, arguments: &[&str]) -> String {
+        String::from_utf8_lossy(&self.run(arguments).stdout).trim().to_owned()
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let identity = ["-c", "user.name=k", "-c", "user.email=k@localhost", "-c", "commit.gpgsign=false"];
+        Command::new("git").arg("-C").arg(self.0.path()).args(identity).args(arguments).output().unwrap()
     }
 
     fn write(&self, path: &str, text: &str) {
@@ -120,11 +129,15 @@ impl Repository {
     }
 
     fn compare(&self) -> Report {
-        let checkout = Checkout::open(self.0.path(), Duration::from_secs(120)).unwrap();
+        self.compared().unwrap()
+    }
+
+    fn compared(&self) -> Result<Report, CheckoutError> {
+        let checkout = Checkout::open(self.0.path(), Duration::from_secs(120))?;
         let mut report = Report::default();
         let (family, readings) = (Family::parse(FAMILY).unwrap(), Readings::parse(READINGS).unwrap());
-        compare_family(&checkout, &family, &readings, &mut report).unwrap();
-        report
+        compare_family(&checkout, &family, &readings, &mut report)?;
+        Ok(report)
     }
 
     fn said(&self) -> Vec<String> {
@@ -247,6 +260,99 @@ fn a_release_that_was_not_read_and_one_that_is_missing_are_reported() {
     assert!(said.iter().any(|line| line.starts_with("2.0.1 -: this release has not been read")), "{said:?}");
     assert!(said.contains(&"1.0.0 -: there is no such tag in the checkout".to_owned()), "{said:?}");
     assert!(!said.iter().any(|line| line.starts_with("3.0.0")), "{said:?}");
+}
+
+/// All that git knows to run for a repository's configuration, in one: each would make a file.
+#[test]
+fn a_hostile_checkout_runs_nothing_and_changes_nothing() {
+    let repository = Repository::as_expected();
+    repository.write(".gitattributes", "* filter=trap diff=trap merge=trap\n");
+    repository.release("2.2.0");
+    // What takes the place of an object is not what the tag was made of.
+    let object = |name: &str| repository.asks(&["rev-parse", name]);
+    let (makefile, other) = (object(&format!("2.1.0:{MAKEFILE}")), object("2.1.0:src/moved.rs"));
+    repository.git(&["replace", &makefile, &other]);
+    let outside = tempfile::tempdir().unwrap();
+    let made = outside.path().join("made");
+    let program = trap(&outside.path().join("program"), &made);
+    let included = outside.path().join("included").display().to_string();
+    std::fs::write(&included, format!("[core]\nfsmonitor = {program}\n")).unwrap();
+    for command in ["rev-parse", "for-each-ref", "ls-tree", "cat-file", "tag"] {
+        repository.git(&["config", &format!("alias.{command}"), &format!("!{program}")]);
+        repository.git(&["config", &format!("pager.{command}"), &program]);
+    }
+    for key in RUN {
+        repository.git(&["config", key, &program]);
+    }
+    let conditional = format!("includeIf.gitdir:{}/.git.path", repository.0.path().display());
+    let fetched = format!("ext::{program}");
+    let settings: [(&str, &str); 10] = [
+        ("column.ui", "always"),
+        ("color.ui", "always"),
+        ("log.showSignature", "true"),
+        ("include.path", &included),
+        (&conditional, &included),
+        ("core.repositoryFormatVersion", "1"),
+        ("extensions.partialClone", "origin"),
+        ("remote.origin.promisor", "true"),
+        ("remote.origin.url", &fetched),
+        ("protocol.ext.allow", "always"),
+    ];
+    for (key, value) in settings {
+        repository.git(&["config", key, value]);
+    }
+    for hook in ["reference-transaction", "post-index-change", "fsmonitor-watchman", "post-checkout"] {
+        trap(&repository.0.path().join(".git/hooks").join(hook), &made);
+    }
+    assert_eq!(repository.said(), ["2.2.0 -: this release has not been read; the newest that was is 2.1.0"]);
+    // An object that is missing is an error. It is what git on its own runs the program for.
+    let (folder, file) = makefile.split_at(2);
+    std::fs::remove_file(repository.0.path().join(".git/objects").join(folder).join(file)).unwrap();
+    let error = repository.compared().unwrap_err();
+    assert!(matches!(&error, CheckoutError::Object { object, .. } if *object == makefile), "{error}");
+    assert!(!made.exists(), "a program of the checkout's has run");
+    repository.asks(&["--no-replace-objects", "cat-file", "blob", &makefile]);
+    assert!(made.exists(), "there was nothing to keep from running");
+}
+
+/// Settings whose value git runs.
+const RUN: &[&str] = &[
+    "core.fsmonitor",
+    "core.pager",
+    "core.editor",
+    "core.sshCommand",
+    "core.gitProxy",
+    "core.askPass",
+    "core.alternateRefsCommand",
+    "credential.helper",
+    "filter.trap.smudge",
+    "filter.trap.clean",
+    "filter.trap.process",
+    "diff.trap.textconv",
+    "diff.trap.command",
+    "diff.external",
+    "gpg.program",
+    "uploadpack.packObjectsHook",
+    "remote.origin.uploadpack",
+];
+
+/// Makes a program that makes a file; returns its path.
+fn trap(program: &Path, made: &Path) -> String {
+    std::fs::create_dir_all(program.parent().unwrap()).unwrap();
+    std::fs::write(program, format!("#!/bin/sh\ntouch {}\nexit 1\n", made.display())).unwrap();
+    std::fs::set_permissions(program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    program.display().to_string()
+}
+
+#[test]
+fn what_a_checkout_says_cannot_drive_the_terminal() {
+    let repository = Repository::as_expected();
+    let makefile = std::fs::read_to_string(repository.0.path().join(MAKEFILE)).unwrap();
+    repository.write(MAKEFILE, &makefile.replace("2048", &format!("\u{1b}]0;x\u{7}20\u{202e}{}", "4".repeat(9000))));
+    repository.git(&["commit", "-q", "-a", "-m", "m"]);
+    let said = repository.said();
+    assert!(said[0].contains("Kata says `204"), "{said:?}");
+    assert!(said.iter().all(|line| line.len() < 600 && !line.contains(['\u{1b}', '\u{202e}'])), "{said:?}");
 }
 
 #[test]

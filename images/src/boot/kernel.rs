@@ -5,7 +5,7 @@ use crate::progress::Phase;
 use crate::tree;
 use model::release::Release;
 use operator::kernel_image;
-use root::{Root, RootError};
+use operator::packages::QueryError;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -60,16 +60,16 @@ pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failu
         return Err(lacks(format!("single `*` in {glob}")).into());
     }
     let missing = || Failure::from(Cause::NotInTree { what: format!("a kernel with its modules, matching {glob}") });
-    let unreadable = |e: RootError| {
+    let unreadable = |e: QueryError| {
         Failure::from(Cause::Io { context: format!("looking for {glob}"), source: std::io::Error::other(e) })
     };
-    let root = Root::new(tree).map_err(unreadable)?;
+    let root = tree::open(tree)?;
     let found = kernel_image::newest(&root, glob, &kernel.packages, Some(release.package_manager));
     let found = found.map_err(unreadable)?.ok_or_else(missing)?;
     let (Some(version), Some(modules)) = (found.release, found.modules) else { return Err(missing()) };
-    let at = |path: &Path| root.resolve(path).map_err(unreadable);
+    let at = |path: &Path| root.resolve(path).map_err(|e| unreadable(e.into()));
     let configs = [format!("/boot/config-{version}"), format!("{}/config", modules.display())];
-    let config = root.first_file(configs.iter().map(Path::new)).map_err(unreadable)?;
+    let config = root.first_file(configs.iter().map(Path::new)).map_err(|e| unreadable(e.into()))?;
     Ok(KernelFiles {
         vmlinuz: at(&found.path)?,
         modules_dir: at(&modules)?,
@@ -83,6 +83,7 @@ mod tests {
     use super::*;
     use crate::fixtures::release;
     use operator::configure::{Found, Guest};
+    use root::Root;
     use std::os::unix::fs::symlink;
 
     #[test]

@@ -71,17 +71,37 @@ impl Image {
             }
         };
         if !self.dir.join("manifest.json").exists() {
-            let gone = format!("{} has been removed from the cache meanwhile; run it again", self.release());
-            return Err(std::io::Error::new(std::io::ErrorKind::NotFound, gone));
+            return Err(self.gone());
         }
         file.set_modified(std::time::SystemTime::now())?;
         Ok(Hold { _file: file })
     }
 
-    /// The image that it is derived from, if the cache still has it.
-    pub(crate) fn base(&self) -> Result<Option<Image>, Failure> {
-        let store = self.store();
-        self.manifest.derived_from.as_ref().map_or(Ok(None), |key| store.find(key))
+    fn gone(&self) -> std::io::Error {
+        let gone = format!("{} has been removed from the cache meanwhile; run it again", self.release());
+        std::io::Error::new(std::io::ErrorKind::NotFound, gone)
+    }
+
+    /// The image that it is derived from, held, if the cache still has it.
+    pub(crate) fn base(&self) -> Result<Option<(Image, Hold)>, Failure> {
+        let Some(key) = &self.manifest.derived_from else { return Ok(None) };
+        let Some(base) = self.store().find(key)? else { return Ok(None) };
+        match base.hold() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            hold => {
+                let hold = hold.context("locking", &base.dir)?;
+                Ok(Some((base, hold)))
+            }
+        }
+    }
+
+    /// The plain image, held, whose folder has the indexes that this one's packages come from: itself, or the one that it
+    /// is derived from.
+    pub(crate) fn plain(&self) -> Result<(Image, Hold), Failure> {
+        if self.manifest.derived_from.is_none() {
+            return Ok((self.clone(), self.hold().context("locking", &self.dir)?));
+        }
+        self.base()?.map_or_else(|| Err(self.gone()).context("looking for the image below", &self.dir), Ok)
     }
 
     /// The name of the cache that it lies in.

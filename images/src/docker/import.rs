@@ -30,7 +30,7 @@ pub async fn ensure_imported(docker: &Docker, image: &Image) -> Result<String, I
 
 async fn imported(docker: &Docker, image: &Image) -> Result<String, Failure> {
     let cache = image.cache_id()?;
-    if let Some(base) = image.base()? {
+    if let Some((base, _hold)) = image.base()? {
         match Box::pin(layered(docker, &cache, &base, image)).await {
             Ok(true) => return Ok(tag(image, &cache)),
             Ok(false) => {}

@@ -1,5 +1,6 @@
 use super::*;
 use std::io::Read as _;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -40,6 +41,20 @@ fn nobody_inside_reads_the_arguments_of_this_process() {
     let own = std::env::args().next().unwrap();
     assert!(!text.contains(&own), "{text}");
     assert!(text.ends_with("\nsh\n"), "{text}");
+}
+
+#[test]
+#[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
+fn what_the_caller_left_open_is_not_open_inside() {
+    // As a shell's `exec 9</` leaves it: not closed by what is executed.
+    let root = std::fs::File::open("/").unwrap();
+    rustix::io::fcntl_setfd(&root, rustix::io::FdFlags::empty()).unwrap();
+    let script = format!("test -e /proc/self/fd/{} && echo open; echo looked", root.as_raw_fd());
+    let said = |mut command: Command| String::from_utf8(command.output().unwrap().stdout).unwrap();
+    let mut free = Command::new("sh");
+    free.args(["-c", &script]);
+    assert_eq!(said(free), "open\nlooked\n");
+    assert_eq!(said(confined(&script)), "looked\n");
 }
 
 #[test]

@@ -10,12 +10,14 @@
 //!
 //! # The whole rule
 //!
-//! On emulated hardware, the failure of a nested guest blames a component only if both hold:
+//! In a virtual machine on emulated hardware, the failure of a nested guest blames a component only if both hold:
 //!
 //! 1. it repeats in a fresh machine (`crate::matrix` says which tests did; the schedule of `harness` asks for that
 //!    machine),
-//! 2. and a container of the same run fails the same test under the same profile; for Kata, which runs in no container
-//!    of ours, its control under runc has passed in the same machine.
+//! 2. and a container of the same run fails the same test under the same profile.
+//!    Kata runs in no container of ours: of its tests only the first is asked.
+//!    Those that have a control under runc fail only where it passed in the same machine; else the agent makes the
+//!    failure an error (`harness/agent/src/containers/engine.rs`).
 //!
 //! Else the failure becomes an error, which blames nobody and makes the verdict `inconclusive`.
 //! A failure without a guest is believed at once.
@@ -44,7 +46,7 @@ pub fn weigh(
     for test in catalogue.iter().filter(|test| is_nested(test)) {
         let Some(standing) = evidence.standings.get_mut(&test.id) else { continue };
         let Outcome::Fail { message, .. } = &standing.outcome else { continue };
-        // Its control has passed in the same machine: else the agent calls it an error.
+        // No container runs Kata. Where its control failed in this machine, the agent has already made an error of it.
         if test.place == Place::Kata && repeated.contains(&test.id) {
             continue;
         }

@@ -65,6 +65,18 @@ fn one_root_that_blocks_two_tests_is_one_cause() {
     assert_eq!(judgement.causes[0].test, ROOT);
 }
 
+/// The same lack in two guests is one reason, and a cause that a record keeps is the same after the next run.
+#[test]
+fn numbers_of_guests_make_no_reason_two_and_no_cause_another() {
+    let no_space = |number| error(&format!("making /var/tmp/kata-qualify-image-{number}-0: no space left"));
+    let judgement = judged(&[(A, &[no_space(17)]), (B, &[no_space(18)])]);
+    let reasons: Vec<String> = judgement.reasons.iter().map(Reason::to_string).collect();
+    assert_eq!(reasons, ["making /var/tmp/kata-qualify-image-N-N: no space left (a, b)"]);
+    let refused = |slot| fail(Virtiofsd, &format!("unknown option --shared-dir=/kata-qualify/slot{slot}"));
+    let causes = |slot| judged(&[(A, &[refused(slot)]), (B, &[Outcome::Pass])]).causes;
+    assert_eq!(causes(0), causes(1));
+}
+
 #[test]
 fn what_blocks_decides_what_the_blocked_one_is() {
     let verdict = |root: Option<Outcome>| {

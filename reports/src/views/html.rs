@@ -15,8 +15,8 @@ use suites::capability::Capability;
 use suites::catalogue::Test;
 use suites::outcome::Outcome;
 
-/// The documentation of each test, by its id.
-type Docs<'a> = BTreeMap<&'a str, &'a str>;
+/// The ids of the tests that the page explains.
+type Known<'a> = BTreeSet<&'a str>;
 
 /// A cell with what the page calls it, and where the page has all of it.
 struct PageCell<'a> {
@@ -27,7 +27,7 @@ struct PageCell<'a> {
 
 /// Renders the matrix as a page of HTML, with the documentation of each test from the catalogue.
 pub fn render(matrix: &Matrix, catalogue: &[Test]) -> String {
-    let docs: Docs<'_> = catalogue.iter().map(|t| (t.id.as_str(), t.doc.as_str())).collect();
+    let known: Known<'_> = catalogue.iter().map(|t| t.id.as_str()).collect();
     let labels = Labels::new(matrix);
     let page_cell = |cell| PageCell { cell, label: labels.of(cell), anchor: anchor(cell) };
     let cells: Vec<PageCell<'_>> = matrix.cells.iter().map(page_cell).collect();
@@ -53,7 +53,7 @@ pub fn render(matrix: &Matrix, catalogue: &[Test]) -> String {
                     (summary(matrix, &cells))
                     @for profile in &matrix.profiles { (profile_table(matrix, profile, &cells)) }
                     h2 { "Releases" }
-                    @for one in &cells { (cell_details(matrix, one, &docs)) }
+                    @for one in &cells { (cell_details(matrix, one, &known)) }
                     (explained(matrix, catalogue))
                 }
             }
@@ -184,7 +184,7 @@ fn hover(judgement: &Judgement) -> String {
     lines.take(6).map(|l| crate::redact::one_line(&l, 300)).collect::<Vec<_>>().join("\n")
 }
 
-fn cell_details(matrix: &Matrix, one: &PageCell<'_>, docs: &Docs<'_>) -> Markup {
+fn cell_details(matrix: &Matrix, one: &PageCell<'_>, known: &Known<'_>) -> Markup {
     let PageCell { cell, label, anchor } = one;
     html! {
         section id=(anchor) {
@@ -192,7 +192,7 @@ fn cell_details(matrix: &Matrix, one: &PageCell<'_>, docs: &Docs<'_>) -> Markup 
                 @if let Some(millis) = cell.millis { " · " (wording::duration(millis)) } } }
             (cell_causes(cell))
             details { summary { "Evidence: packages, kernel, environment" } (evidence(cell)) }
-            details { summary { "Tests (" (cell.instances.len()) ")" } (tests(matrix, cell, docs)) }
+            details { summary { "Tests (" (cell.instances.len()) ")" } (tests(matrix, cell, known)) }
             @if !cell.launches.is_empty() {
                 details { summary { "Guests and their arguments (" (cell.launches.len()) ")" }
                     @for launch in &cell.launches { (launched(launch)) } }
@@ -255,8 +255,8 @@ fn fact(name: &str, value: &str) -> Markup {
     html! { tr { th scope="row" { (name) } td { (value) } } }
 }
 
-fn tests(matrix: &Matrix, cell: &CellReport, docs: &Docs<'_>) -> Markup {
-    // A test once, with a column for each profile: a shared result shows in both.
+fn tests(matrix: &Matrix, cell: &CellReport, known: &Known<'_>) -> Markup {
+    // A test once, with a column for each profile; a result that profiles beside each other share is one cell over them.
     let mut ids: Vec<&str> = Vec::new();
     let mut of: BTreeMap<&str, Vec<&Instance>> = BTreeMap::new();
     for instance in &cell.instances {
@@ -271,17 +271,31 @@ fn tests(matrix: &Matrix, cell: &CellReport, docs: &Docs<'_>) -> Markup {
             thead { tr { th { "test" } @for profile in &matrix.profiles { th { (profile.name) } } } }
             tbody { @for (id, instances) in ids.iter().filter_map(|id| Some((*id, of.get(id)?))) { tr {
                 th scope="row" {
-                    @if let Some(doc) = docs.get(id) {
-                        a href={"#test-" (id)} title=(doc.lines().next().unwrap_or_default()) { code { (id) } }
-                    } @else { code { (id) } }
+                    @if known.contains(id) { a href={"#test-" (id)} { code { (id) } } } @else { code { (id) } }
                     (what_happened(instances))
                 }
-                @for profile in &matrix.profiles {
-                    td { @for instance in instances.iter().filter(|i| i.counts_for(&profile.name)) { (result(instance)) } }
+                @for (width, shown) in columns(matrix, instances) {
+                    td colspan=[(width > 1).then_some(width)] { @for instance in shown { (result(instance)) } }
                 }
             } } }
         } }
     }
+}
+
+/// The results of a test by profile, the same ones beside each other together: how many columns, and what is in them.
+fn columns<'i>(matrix: &Matrix, instances: &[&'i Instance]) -> Vec<(usize, Vec<&'i Instance>)> {
+    let mut columns: Vec<(usize, Vec<&Instance>)> = Vec::new();
+    for profile in &matrix.profiles {
+        let shown: Vec<&Instance> = instances.iter().copied().filter(|i| i.counts_for(&profile.name)).collect();
+        let same = |last: &[&Instance]| {
+            last.len() == shown.len() && last.iter().zip(&shown).all(|(one, other)| std::ptr::eq(*one, *other))
+        };
+        match columns.last_mut() {
+            Some((width, last)) if same(last.as_slice()) => *width += 1,
+            _ => columns.push((1, shown)),
+        }
+    }
+    columns
 }
 
 /// The messages of all configurations of a test, each once.

@@ -17,7 +17,8 @@ use suites::outcome::Outcome;
 
 /// Renders the matrix as JUnit XML.
 ///
-/// Tests of the catalogue that apply and never ran are shown as skipped, unless the run was filtered.
+/// Tests of the catalogue that apply to the profile and in the cell's environment and never ran are shown as skipped,
+/// unless the run was filtered; what does not apply is left out, because whoever counts skipped tests looks for gaps.
 ///
 /// # Errors
 /// When the XML cannot be serialised, which no input is known to cause.
@@ -46,8 +47,8 @@ fn suite(matrix: &Matrix, cell: &CellReport, profile: &str, catalogue: &[Test]) 
     }
     if matrix.filter.is_none() {
         let ran: BTreeSet<&str> = cell.instances_of(profile).map(|i| i.test.as_str()).collect();
-        let applies = catalogue.iter().filter(|test| test.applies_to(profile));
-        for test in applies.filter(|test| !ran.contains(test.id.as_str())) {
+        let applies = |test: &&Test| test.applies_to(profile) && test.applies_in(cell.cell.environment);
+        for test in catalogue.iter().filter(applies).filter(|test| !ran.contains(test.id.as_str())) {
             suite.add_test_case(case(&test.id, &class, skipped("untested", "never ran"), 0));
         }
     }

@@ -2,6 +2,7 @@
 //! unplugged.
 
 mod forms;
+mod online;
 pub(super) mod waits;
 
 use super::BOOTS;
@@ -16,6 +17,7 @@ use crate::share::Share;
 use crate::test::Place;
 use crate::under;
 use forms::{Bridge, delete};
+use online::Online;
 use qapi_qmp as qapi;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -91,20 +93,24 @@ fn memory_is_hotplugged(env: &dyn Environment) -> Check {
     // The kernel keeps a little of each block for its own tables.
     let has_it =
         |machine: &mut dyn Machine| memory_kib(machine).map(|now| now.saturating_sub(before) * 1024 >= size / 10 * 9);
-    let mut by_us = 0;
+    let mut online = Online::default();
     let grown = |machine: &mut dyn Machine| {
         if has_it(machine)? {
             return Ok(Some(()));
         }
-        by_us += bring_online(machine, "/sys/devices/system/memory", "memory")?;
+        online.bring(machine, "/sys/devices/system/memory", "memory")?;
         has_it(machine).map(|has| has.then_some(()))
     };
     let progress = |machine: &mut dyn Machine| {
         let more = memory_kib(machine)?.saturating_sub(before);
         Ok((more > 0).then(|| format!("the guest has {more} KiB more, of {}", size / 1024)))
     };
-    within(env, machine, &wait, FOR_MEMORY, grown, progress)?;
-    env.note(match by_us {
+    let waited = within(env, machine, &wait, FOR_MEMORY, grown, progress);
+    if let Some(why) = online.refused {
+        env.note(why);
+    }
+    waited?;
+    env.note(match online.count {
         0 => "the guest's kernel brought the new memory online by itself".to_owned(),
         blocks => format!("{blocks} blocks of the new memory were brought online as Kata's agent does it"),
     });
@@ -165,8 +171,9 @@ fn cpu_is_hotplugged(env: &dyn Environment) -> Check {
     let slot = free.first().copied().cloned().unwrap_or_default();
     let id = forms::plug_cpu(machine, &slot)?;
     let wait = Wait::new(machine, ONLINE, "the guest did work on a plugged CPU");
+    let mut online = Online::default();
     let works = |machine: &mut dyn Machine| {
-        bring_online(machine, "/sys/devices/system/cpu", "cpu")?;
+        online.bring(machine, "/sys/devices/system/cpu", "cpu")?;
         let worked = machine.ask(Question::WorkOnEachCpu)?.cpus("working on each CPU of the guest")?;
         Ok((worked.len() > usize::try_from(present).unwrap_or(0)).then_some(()))
     };
@@ -175,7 +182,11 @@ fn cpu_is_hotplugged(env: &dyn Environment) -> Check {
         let count = there.iter().filter(|name| is_numbered(name, "cpu")).count();
         Ok((count > usize::try_from(present).unwrap_or(0)).then(|| format!("the guest has {count} CPUs, not online")))
     };
-    within(env, machine, &wait, FOR_CPUS, works, progress)?;
+    let waited = within(env, machine, &wait, FOR_CPUS, works, progress);
+    if let Some(why) = online.refused {
+        env.note(why);
+    }
+    waited?;
     delete(machine, &id)
 }
 
@@ -320,19 +331,6 @@ fn plug_memory(machine: &mut dyn Machine) -> Result<u64, Stop> {
     let size = block.max(256 << 20);
     forms::plug_memory(machine, size)?;
     Ok(size)
-}
-
-/// Brings online what is offline, as the agent does (`online_resources`); gives how much that was.
-fn bring_online(machine: &mut dyn Machine, folder: &str, prefix: &str) -> Result<usize, Stop> {
-    let mut written = 0;
-    for name in list(machine, folder)?.into_iter().filter(|name| is_numbered(name, prefix)) {
-        let path = format!("{folder}/{name}/online");
-        if read(machine, &path).is_ok_and(|state| state.trim() == "0") {
-            machine.ask(Question::Write { path, text: "1".into() })?;
-            written += 1;
-        }
-    }
-    Ok(written)
 }
 
 /// Whether a name is the prefix and a number.

@@ -194,9 +194,12 @@ pub(crate) fn lacking(stated: &[Stated]) -> Vec<&'static str> {
 
 fn line(component: &Component) -> String {
     let name = format!("{} {}", component.kind.name(), component.name);
-    let mut out = match &component.problem {
-        Some(problem) => format!("{name}: {}: {problem}\n", component.presence.words()),
-        None => {
+    let mut out = match component.installed {
+        false => {
+            let why = component.problem.as_ref().map(|p| format!(": {p}")).unwrap_or_default();
+            format!("{name}: {}{why}\n", component.presence.words())
+        }
+        true => {
             let path = component.path.as_ref().map(|p| format!(" at {}", p.display())).unwrap_or_default();
             let version = component.version.as_ref().map(|v| format!(", version {v}")).unwrap_or_default();
             let owner = match (&component.package, &component.path) {

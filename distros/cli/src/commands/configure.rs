@@ -10,8 +10,8 @@ use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
 use operator::configure::lock::lock;
 use operator::configure::{
-    Configuration, Handler, HandlerChoice, Located, NotEffective, PrepareError, Prepared, Problem, Sibling,
-    find_containerd_config, locate, prepare, siblings,
+    Added, Configuration, Handler, HandlerChoice, HandlerError, Located, NotEffective, PrepareError, Prepared, Problem,
+    Sibling, find_containerd_config, locate, prepare, siblings,
 };
 use operator::fallback::{Way, fallback};
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ pub(crate) struct ConfigureArguments {
     /// Also make Kata a handler of the container manager; without it, one that was written for the same configuration of Kata is taken back.
     #[arg(long, value_enum)]
     handler: Option<HandlerName>,
-    /// containerd's main configuration; by default the one that is there, of containerd itself, k3s, RKE2, k0s or MicroK8s, and /etc/containerd/config.toml if none is. Needed where there are several.
+    /// containerd's main configuration; by default the one that is there, of containerd itself, k3s, RKE2, k0s or MicroK8s, and /etc/containerd/config.toml if none of these is. Needed where there are several, and where one of these is installed and has not written its own yet. Only /etc/containerd/config.toml is made where it is missing.
     #[arg(long, value_name = "PATH")]
     containerd_config: Option<PathBuf>,
     /// containerd's version, `2.1`; by default that of this machine's containerd.
@@ -73,9 +73,12 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
     // Before anything is looked at that another one could be changing.
     let lock = if arguments.dry_run { None } else { Some(lock(&machine.root)?) };
     let located = locate(&machine.root, machine.profile.runtime, arguments.kata_config.as_deref())?;
+    let mut passed_over = Vec::new();
     let handler = match arguments.handler {
         Some(HandlerName::Containerd) => {
-            let place = find_containerd_config(&machine.root, arguments.containerd_config.as_deref())?;
+            let place =
+                find_containerd_config(&machine.root, arguments.containerd_config.as_deref()).map_err(no_handler)?;
+            passed_over.clone_from(&place.passed_over);
             let given = arguments.containerd_version.as_deref();
             Some(HandlerChoice {
                 handler: Handler::Containerd,
@@ -86,14 +89,14 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
         Some(HandlerName::Crio) => Some(HandlerChoice { handler: Handler::Crio, config: None, version: None }),
         None => None,
     };
-    let prepared = prepare(&machine.root, &located, &configuration, handler).map_err(|error| match &error {
-        PrepareError::Handler(why) if why.keeps_it_out() => {
-            anyhow::Error::new(Failed::new(Exit::NotEffective, "no-handler", error.to_string()))
-        }
-        _ => error.into(),
-    })?;
+    let mut prepared =
+        prepare(&machine.root, &located, &configuration, handler, machine.force).map_err(|error| match error {
+            PrepareError::Handler(why) => no_handler(why),
+            error => error.into(),
+        })?;
+    prepared.warnings.extend(passed_over);
     let diff = prepared.diff(&machine.root)?;
-    let siblings = siblings(&machine.root, &prepared.located)?;
+    let siblings = siblings(&machine.root, &prepared.located, configuration.runtime, configuration.kata)?;
     let mut answer = answer(&machine, &configuration, &located, &prepared, &siblings);
     say(&machine, &configuration, &located, &prepared, &siblings);
     let (not_effective, problems) = match &lock {
@@ -122,6 +125,14 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
     Ok(if effective { Exit::Ok } else { Exit::NotEffective })
 }
 
+/// Why there is no handler; a program is told apart that nothing was written because of what is there.
+fn no_handler(why: HandlerError) -> anyhow::Error {
+    match why.keeps_it_out() {
+        true => Failed::new(Exit::NotEffective, "no-handler", why.to_string()).into(),
+        false => why.into(),
+    }
+}
+
 fn answer(
     machine: &Machine,
     configuration: &Configuration,
@@ -129,7 +140,8 @@ fn answer(
     prepared: &Prepared,
     siblings: &[Sibling],
 ) -> Value {
-    let files: Vec<&Path> = prepared.changes.iter().map(|c| c.path.as_path()).collect();
+    let moved = prepared.added.iter().filter_map(Added::theirs);
+    let files: Vec<&Path> = moved.chain(&prepared.changes).map(|c| c.path.as_path()).collect();
     json!({
         "version": 1,
         "outcome": "configure",

@@ -3,7 +3,7 @@
 use super::system::{self, GlobalArguments, Lent};
 use super::{Exit, Format, json, print};
 use clap::Args;
-use operator::detect::Fit;
+use operator::detect::{self, Fit};
 use std::fmt::Write as _;
 
 /// Arguments of `detect`.
@@ -18,9 +18,12 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &DetectArguments) -> anyh
     let root = common.root()?;
     let database = common.database(&root)?;
     let found = system::detect(&root, &database)?;
+    let arch = detect::arch(&root)?;
     let exit = if found.releases.is_empty() { Exit::Unknown } else { Exit::Ok };
     if arguments.format == Format::Json {
-        json(&serde_json::json!({ "version": 1, "root": root.path(), "system": found }))?;
+        let mut system = serde_json::to_value(&found)?;
+        system["arch"] = serde_json::to_value(arch)?;
+        json(&serde_json::json!({ "version": 1, "root": root.path(), "system": system }))?;
         return Ok(exit);
     }
     if found.releases.is_empty() {
@@ -34,7 +37,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &DetectArguments) -> anyh
         if let Some(codename) = &entry.codename {
             let _ = write!(out, " {codename}");
         }
-        let _ = writeln!(out, " on {}", found.arch.map_or("an unknown architecture", |a| a.name()));
+        let _ = writeln!(out, " on {}", arch.map_or("an unknown architecture", |a| a.name()));
     }
     if found.releases.len() > 1 {
         out += "  which of them, nothing tells: os-release is the same, and apt's sources name both or neither\n";

@@ -2,7 +2,7 @@
 
 use super::machine::{Machine, MachineArguments};
 use super::system::GlobalArguments;
-use super::{Exit, Format, json};
+use super::{Exit, Failed, Format, json};
 use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
 use operator::configure::PassedOver;
@@ -45,12 +45,17 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &FallbackArguments) -> an
         return Ok(Exit::Ok);
     }
     machine.packages_are_known()?;
+    machine.files_are_there()?;
     print_way(&fallback::fallback(&machine.inputs()), &machine, arguments.machine.about.format)
 }
 
 /// Prints a way out, and says by the exit code which it is.
 pub(crate) fn print_way(way: &Way, machine: &Machine, format: Format) -> anyhow::Result<Exit> {
     let out = &mut stdout();
+    if let Way::WrongInitrd { initrd, why, instead } = way {
+        let failed = Failed::new(Exit::BadInput, "wrong-initrd", format!("--initrd: {initrd} {why}"));
+        return Err(failed.hint(format!("{instead}, or --force")).into());
+    }
     if format == Format::Json {
         let mut answer = serde_json::to_value(way)?;
         if let Some(map) = answer.as_object_mut() {
@@ -112,6 +117,8 @@ pub(crate) fn print_way(way: &Way, machine: &Machine, format: Format) -> anyhow:
             }
             Ok(Exit::Refused)
         }
+        // It was told above.
+        Way::WrongInitrd { .. } => Ok(Exit::BadInput),
         Way::Build { passed_over: all, instructions } => {
             if human {
                 for line in evidence(all) {

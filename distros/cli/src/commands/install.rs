@@ -110,8 +110,13 @@ pub(crate) fn packages(common: &GlobalArguments, arguments: &PackagesArguments) 
         }))?;
         return Ok(exit);
     }
+    for bare in needing_none(&components) {
+        let what = printable(&format!("{} {}", bare.kind.name(), bare.name));
+        eprintln!("note: the record of {} has no package for {what}: none is needed", system.target);
+    }
     for (what, names) in [("repository", &wanted.repositories), ("module", &wanted.modules)] {
-        names.iter().for_each(|n| eprintln!("needs the {what} {n}"));
+        // Without packages they are for nothing.
+        names.iter().filter(|_| !wanted.packages.is_empty()).for_each(|n| eprintln!("needs the {what} {n}"));
     }
     if let Some(from) = system.record.parts_from(&system.entry) {
         eprintln!("its parts come from {from}");
@@ -125,6 +130,14 @@ pub(crate) fn packages(common: &GlobalArguments, arguments: &PackagesArguments) 
         true => Ok(Exit::Ok),
         false => Err(not_packaged(&system, &missing).into()),
     }
+}
+
+/// The components that are packaged and for which there is nothing to install, as the record says.
+fn needing_none<'s>(components: &[&'s Stated]) -> Vec<&'s Stated> {
+    fn none(stated: &Stated) -> bool {
+        stated.packaged && stated.packages.as_ref().is_some_and(Vec::is_empty)
+    }
+    components.iter().copied().filter(|s| none(s) && s.part_of.as_deref().is_none_or(none)).collect()
 }
 
 /// What of the components the distro does not package for the architecture, or at all.

@@ -38,7 +38,7 @@ pub(crate) struct MachineArguments {
     /// Nothing is accelerated here: give guests more time.
     #[arg(long)]
     pub(crate) emulated: bool,
-    /// Do also what is known not to work.
+    /// Do also what is known not to work; `configure` then also replaces files of others that have the names of its own.
     #[arg(long)]
     pub(crate) force: bool,
     /// Use facts of the record that nobody has checked.
@@ -80,7 +80,7 @@ pub(crate) struct Machine {
     found: Found,
     guest: Guest,
     emulated: bool,
-    force: bool,
+    pub(crate) force: bool,
     /// Facts that nobody checked and that a plan would use.
     pub(crate) assumed: Vec<String>,
     /// Why the package database cannot be read, where it is there.
@@ -97,7 +97,7 @@ impl Machine {
         let guest = guest(arguments)?;
         let read = installed(&root, &release);
         let database = read.as_ref().map_or_else(|e| PackageDatabase::Unread(e.to_string()), |_| PackageDatabase::Read);
-        let (packages, unreadable) = match read {
+        let (packages, unread) = match read {
             Ok(packages) => (packages, None),
             Err(error @ QueryError::NoDatabase(_)) => {
                 eprintln!("warning: {}", printable(&error.to_string()));
@@ -108,7 +108,11 @@ impl Machine {
         let profile = Profile::find(&arguments.profile)?;
         let initrd = root.first_file(arguments.initrd.as_deref().map(Path::new))?;
         let initrd = initrd.map(|path| initrd::look(&root, path));
-        let found = Found { packages, database, initrd, ..Found::gather(&root, &release, &guest)? };
+        let found = Found::gather(&root, &release, &guest).map_err(|error| match error {
+            QueryError::Read(error) => anyhow::Error::from(error),
+            error => unreadable(&error).into(),
+        })?;
+        let found = Found { packages, database, initrd, ..found };
         let (stated, kata_from) = match (&arguments.kata_version, &found.kata) {
             (Some(version), _) => (Some(version), VersionSource::Argument),
             (None, Some(version)) => (Some(version), VersionSource::File),
@@ -148,7 +152,7 @@ impl Machine {
             emulated: arguments.emulated,
             force: arguments.force,
             assumed,
-            unreadable,
+            unreadable: unread,
         })
     }
 

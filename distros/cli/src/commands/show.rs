@@ -1,7 +1,7 @@
 //! What `show` and `list` print.
 
 use super::system::{self, GlobalArguments, Lent};
-use super::{Exit, Format, arch_parser, json, this_arch};
+use super::{Exit, Format, arch_parser, json};
 use anyhow::Result;
 use clap::Args;
 use jiff::civil::Date;
@@ -37,7 +37,7 @@ pub(crate) struct ShowArguments {
 pub(crate) fn run(common: &GlobalArguments, arguments: &ShowArguments) -> Result<Exit> {
     let root = common.root()?;
     let database = common.database(&root)?;
-    let arch = arguments.arch.or_else(|| operator::detect::arch(&root)).unwrap_or_else(this_arch);
+    let arch = system::arch(&root, arguments.arch)?;
     let shown = match &arguments.target {
         Some(target) => releases(&database, target, arch)?,
         None => {

@@ -110,8 +110,7 @@ impl System {
     pub(crate) fn find_quietly(common: &GlobalArguments, about: &TargetArguments) -> Result<System, Failed> {
         let root = common.root()?;
         let database = common.database(&root)?;
-        let own_arch = detect::arch(&root);
-        let arch = about.arch.or(own_arch).unwrap_or_else(this_arch);
+        let arch = arch(&root, about.arch)?;
         let (target, lent) = match &about.target {
             Some(text) => (named(text, &database)?, None),
             None => {
@@ -148,6 +147,18 @@ impl System {
             "lent": self.lent.as_ref().map(|lent| &lent.how),
         })
     }
+}
+
+/// The architecture that is named, else the system's; this machine's where nothing of the system tells.
+pub(crate) fn arch(root: &Root, named: Option<Arch>) -> Result<Arch, Failed> {
+    if let Some(arch) = named {
+        return Ok(arch);
+    }
+    let own = detect::arch(root).map_err(|e| {
+        Failed::new(Exit::Unknown, "unreadable", format!("the system's architecture is not known: {e}"))
+            .hint("name it with --arch, or run it as a user who may read that, such as root")
+    })?;
+    Ok(own.unwrap_or_else(this_arch))
 }
 
 pub(crate) fn detect(root: &Root, database: &Database) -> Result<Detection, Failed> {

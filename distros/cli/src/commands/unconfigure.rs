@@ -4,6 +4,7 @@ use super::system::GlobalArguments;
 use super::{Exit, Format, json, print_file};
 use clap::Args;
 use model::diagnostic::printable;
+use operator::configure::Added;
 use operator::configure::lock::{Lock, lock};
 use operator::configure::revert::{Reverted, revert};
 use operator::configure::state::{self, Change, ChangeError, FOLDER, Kept, STATE, State};
@@ -56,10 +57,13 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
         }
         Some(lock(&root)?)
     };
-    let Reverted { restored, kept } = match recorded()? {
+    let Reverted { restored, kept, added } = match recorded()? {
         (Some(state), _) => stray::take_back(&root, lock.as_ref(), &state, arguments.force)?,
         (None, damaged) => unrecorded(&root, lock.as_ref(), damaged, arguments.force)?,
     };
+    for words in added.iter().filter_map(Added::words) {
+        eprintln!("note: {}", printable(&words));
+    }
     for Kept { path, why, .. } in &kept {
         let path = printable(&path.display().to_string());
         eprintln!("warning: {path} is not taken back, or not all of it: {}", printable(why));

@@ -30,6 +30,8 @@ impl Built {
                 .args(["--build=binary", "--no-sign", "--build-profiles=pkg.kata-qualify.rustup"])
                 .env("KATA_OSINFO", env!("CARGO_BIN_EXE_kata-osinfo"))
                 .env("DEB_BUILD_OPTIONS", "noautodbgsym")
+                // It is unpacked at once, and nobody downloads it.
+                .env("DPKG_DEB_COMPRESSOR_LEVEL", "1")
                 .current_dir(source),
         );
         Built { folder }

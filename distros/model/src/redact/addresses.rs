@@ -1,5 +1,8 @@
 //! Addresses in text: URLs, logins, and hosts that a phrase gives away.
 
+use std::borrow::Cow;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 /// Hosts of pages that people cite; they are no mirrors.
 pub(super) const CITED: &[&str] = &[
     "bugs.debian.org",
@@ -15,7 +18,16 @@ pub(super) const CITED: &[&str] = &[
 ];
 
 /// Schemes whose hosts are mirrors, registries or proxies; `file:` and the like have none.
-const SCHEMES: &[&str] = &["http", "https", "ftp", "ftps", "rsync", "ssh", "socks", "socks5", "socks5h", "docker"];
+const SCHEMES: &[&str] = &[
+    "http", "https", "ftp", "ftps", "sftp", "scp", "tftp", "rsync", "ssh", "git", "s3", "gs", "ws", "wss", "socks",
+    "socks4", "socks4a", "socks5", "socks5h", "docker", "oci",
+];
+
+/// Bytes of an encoded address that are looked at.
+const MAX_ENCODED: usize = 4 << 10;
+
+/// What stands between a scheme and its host: as it is, and as programs write an address into another one.
+const SEPARATORS: &[&str] = &["://", ":%2f%2f", "%3a%2f%2f"];
 
 /// Phrases of apt, dnf, curl and resolvers that a bare host follows.
 const PHRASES: &[&str] = &[
@@ -42,52 +54,180 @@ pub(super) struct Url {
     pub(super) host: String,
     /// Where the path begins.
     pub(super) path: usize,
+    /// Where the query or the fragment begins.
+    pub(super) query: usize,
     pub(super) end: usize,
     pub(super) cited: bool,
 }
 
-/// Calls `found` for every URL with a host, in order.
+/// Calls `found` for every URL with a host, in order: those of known schemes, and whatever has a password.
 pub(super) fn urls(text: &str, mut found: impl FnMut(Url)) {
     let mut from = 0;
-    while let Some(at) = text[from..].find("://").map(|i| i + from) {
-        let authority = at + 3;
-        let letters = |c: char| c.is_ascii_alphanumeric() || "+.-".contains(c);
-        let start = text[from..at].rfind(|c| !letters(c)).map_or(from, |i| {
-            let i = i + from;
-            i + text[i..].chars().next().map_or(1, char::len_utf8)
-        });
-        let scheme = text[start..at].to_ascii_lowercase();
+    while let Some((at, authority)) = separator(text, from) {
+        let scheme = text[scheme_start(text, from, at)..at].to_ascii_lowercase();
         // `mirror+http`, `tor+https`, `apt-transport-http`.
         let known = SCHEMES.contains(&scheme.rsplit(['+', '.', '-']).next().unwrap_or_default());
-        let stop = |c: char| c.is_whitespace() || c.is_control() || "\"'`<>|\\{}^".contains(c);
+        let decoded = Decoded::new(text, authority);
+        let rest = &*decoded.text;
         // Passwords have quotes and the like; what looks like one ends before the host.
-        let from_host = authority + login(&text[authority..]);
-        let end = text[from_host..].find(stop).map_or(text.len(), |i| i + from_host);
-        let path = text[from_host..end].find(['/', '?', '#']).map_or(end, |i| i + from_host);
-        let host = text[authority..path].rsplit('@').next().unwrap_or_default();
+        let login = login(rest);
+        let path = rest[login..].find(|c: char| "/?#".contains(c) || ends_url(c)).map_or(rest.len(), |i| i + login);
+        let host = rest[..path].rsplit('@').next().unwrap_or_default();
         let bare = host.trim_end_matches([',', ';', ')', ']', '.', '!']);
         let bare = if host.starts_with('[') { host } else { bare };
-        if !known || bare.is_empty() {
+        let is_scheme = host.ends_with(':') && rest[path..].starts_with("//");
+        if !(known || login > 0) || bare.is_empty() || is_scheme {
             from = authority;
             continue;
         }
+        let query = path_end(rest, path);
+        let end = match rest[query..].starts_with(['?', '#']) {
+            true => rest[query..].find(ends_url).map_or(rest.len(), |i| i + query),
+            false => query,
+        };
         // Punctuation after a URL without a path belongs to the sentence.
         let path = path - (host.len() - bare.len());
         let name = bare.split(':').next().unwrap_or_default().to_ascii_lowercase();
         let cited = CITED.contains(&name.as_str());
-        let (host, end) = (bare.to_owned(), end.max(path));
-        from = end;
-        found(Url { authority, host, path, end, cited });
+        from = decoded.place(end);
+        found(Url {
+            authority,
+            host: bare.to_owned(),
+            path: decoded.place(path),
+            query: decoded.place(query),
+            end: from,
+            cited,
+        });
     }
 }
 
+/// The next separator from there on: where it begins and ends.
+fn separator(text: &str, from: usize) -> Option<(usize, usize)> {
+    let mut signs = text[from..].match_indices([':', '%']).map(|(i, _)| i + from);
+    signs.find_map(|at| Some((at, at + separator_length(&text[at..])?)))
+}
+
+/// How long the separator at the beginning of a text is.
+fn separator_length(text: &str) -> Option<usize> {
+    let is_here = |with: &&str| text.get(..with.len()).is_some_and(|here| here.eq_ignore_ascii_case(with));
+    SEPARATORS.iter().copied().find(is_here).map(str::len)
+}
+
+/// Where a path ends that begins there: at a query, at what ends its URL, or at another one, as in a proxy's path.
+fn path_end(text: &str, from: usize) -> usize {
+    let mut signs =
+        text[from..].match_indices(|c: char| "?#:%".contains(c) || ends_url(c)).map(|(i, sign)| (i + from, sign));
+    let end = |(at, sign): (usize, &str)| match sign {
+        ":" | "%" => separator_length(&text[at..]).map(|_| scheme_start(text, from, at)),
+        _ => Some(at),
+    };
+    signs.find_map(end).unwrap_or(text.len())
+}
+
+/// Where the scheme begins whose separator is there.
+fn scheme_start(text: &str, from: usize, at: usize) -> usize {
+    let letters = |c: char| c.is_ascii_alphanumeric() || "+.-".contains(c);
+    let start = text[from..at].rfind(|c| !letters(c)).map_or(from, |i| {
+        let i = i + from;
+        i + text[i..].chars().next().map_or(1, char::len_utf8)
+    });
+    // The digits of a percent code, as in `url%3Dhttps`, are not the scheme's.
+    let digits = text[start..at].as_bytes().get(..2).filter(|_| text[..start].ends_with('%'));
+    if digits.is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit)) { start + 2 } else { start }
+}
+
+/// What follows a separator, its percent codes decoded if the separator has some.
+struct Decoded<'a> {
+    text: Cow<'a, str>,
+    /// Where the text begins.
+    from: usize,
+    /// Where each byte comes from; nothing if nothing is decoded.
+    places: Vec<usize>,
+}
+
+impl<'a> Decoded<'a> {
+    /// From there to the end of the text; of what is encoded to its end, or to where its path becomes another address.
+    fn new(text: &'a str, from: usize) -> Decoded<'a> {
+        if text[..from].ends_with('/') {
+            return Decoded { text: Cow::Borrowed(&text[from..]), from, places: Vec::new() };
+        }
+        let bytes = &text.as_bytes()[..text.len().min(from + MAX_ENCODED)];
+        let (mut decoded, mut places, mut at) = (String::new(), Vec::new(), from);
+        while let Some(byte) = bytes.get(at).filter(|b| b.is_ascii_alphanumeric() || b"-_.~!*+%:@".contains(b)) {
+            let code = text.get(at + 1..at + 3).filter(|_| *byte == b'%');
+            let code = code.and_then(|code| u8::from_str_radix(code, 16).ok());
+            let meant = char::from(code.unwrap_or(*byte));
+            places.push(at);
+            // A letter for what is beyond ASCII: each byte stays one.
+            decoded.push(if meant.is_ascii() { meant } else { 'x' });
+            at += if code.is_some() { 3 } else { 1 };
+            if decoded.ends_with("://") && !decoded.contains(['?', '#']) {
+                break;
+            }
+        }
+        places.push(at);
+        Decoded { text: Cow::Owned(decoded), from, places }
+    }
+
+    /// Where that place of the text was before.
+    fn place(&self, at: usize) -> usize {
+        self.places.get(at).copied().unwrap_or(self.from + at)
+    }
+}
+
+/// Whether a URL ends before this character.
+fn ends_url(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || "\"'`<>|\\{}^".contains(c)
+}
+
 /// How long `user:password@` at the beginning is, whatever is in the password but spaces.
+///
+/// It may have `@` and `/`: it ends before the first word that can only be a host, else before the last that may be one.
 fn login(text: &str) -> usize {
-    let run = text.find(|c: char| c.is_whitespace() || c == '/').map_or(text, |end| &text[..end]);
-    let Some(at) = run.rfind('@') else { return 0 };
-    let user = run.find(':').filter(|colon| *colon < at).map(|colon| &run[..colon]);
+    let slash = text.find(|c: char| c.is_whitespace() || c == '/').unwrap_or(text.len());
+    // What follows a slash may be a path, and then ends as URLs do, or where another one begins.
+    let mut signs = text[slash..].match_indices(|c: char| c == ':' || ends_url(c)).map(|(i, sign)| (i + slash, sign));
+    let end = signs.find_map(|(at, sign)| match sign {
+        ":" => text[at..].starts_with("://").then(|| scheme_start(text, slash, at)),
+        _ => Some(at),
+    });
+    let run = &text[..end.unwrap_or(text.len())];
+    let Some(colon) = run[..slash].find(':') else { return 0 };
     let plain = |c: char| !c.is_control() && !"\"'`<>|\\{}^,;()[]".contains(c);
-    if user.is_some_and(|user| user.chars().all(plain)) { at + 1 } else { 0 }
+    let is_port = run[colon + 1..slash].bytes().all(|byte| byte.is_ascii_digit());
+    if is_port || !run[..colon].chars().all(plain) {
+        return 0;
+    }
+    let may_end = |at: &usize| *at > colon && *at < run.len() && !is_digest(&run[*at..]);
+    let ends = || run.match_indices('@').map(|(at, _)| at + 1).filter(may_end);
+    ends().find(|at| is_surely_host(&run[*at..])).or_else(|| ends().last()).unwrap_or(0)
+}
+
+/// Whether a text begins with an image's digest: `name:tag@sha256:…` is no login.
+fn is_digest(text: &str) -> bool {
+    ["sha256:", "sha512:"].iter().any(|digest| text.starts_with(digest))
+}
+
+/// Whether a text begins with a host and what may follow one in a URL.
+fn is_surely_host(text: &str) -> bool {
+    let Some(host) = host_length(text) else { return false };
+    let after = &text[host..];
+    let after = after.strip_prefix(':').map_or(after, |port| port.trim_start_matches(|c: char| c.is_ascii_digit()));
+    after.chars().next().is_none_or(|c| ends_url(c) || "/?#,;.)]".contains(c))
+}
+
+/// How long the host at the beginning of a text is: a name with a full stop, or an address.
+pub(super) fn host_length(text: &str) -> Option<usize> {
+    if let Some(v6) = text.strip_prefix('[') {
+        let end = v6.find(|c: char| !c.is_ascii_hexdigit() && c != ':' && c != '.')?;
+        let address = v6[..end].parse::<Ipv6Addr>().ok().filter(|_| v6[end..].starts_with(']'));
+        return address.map(|_| end + 2);
+    }
+    let end = text.find(|c: char| !is_host(c)).unwrap_or(text.len());
+    let host = text[..end].trim_end_matches('.');
+    let (name, last) = host.rsplit_once('.')?;
+    let is_name = !name.starts_with('.') && last.len() > 1 && !last.starts_with(|c: char| c.is_ascii_digit());
+    ((is_name && !name.is_empty()) || host.parse::<Ipv4Addr>().is_ok()).then_some(host.len())
 }
 
 /// Calls `found` for every bare host that a known phrase gives away.

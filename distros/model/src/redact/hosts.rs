@@ -1,7 +1,7 @@
 //! Taking hosts out of text: those that are known, and those behind a login.
 
 use super::MIRROR;
-use super::addresses::is_host;
+use super::addresses::{host_length, is_host};
 use std::collections::BTreeSet;
 
 /// `text` with every whole occurrence of a host replaced; in one pass, however many hosts are known.
@@ -72,7 +72,7 @@ fn hosts_of_run(run: &str, hosts: &[&BTreeSet<String>], out: &mut String) {
     out.push_str(&run[from..]);
 }
 
-/// `user:password@mirror.example` without a scheme before it.
+/// `user:password@mirror.example` without a scheme before it; what may be no host is one where a path follows.
 pub(super) fn without_logins(text: &str) -> String {
     if !text.contains('@') {
         return text.to_owned();
@@ -80,15 +80,28 @@ pub(super) fn without_logins(text: &str) -> String {
     let of = |word: &str| {
         let (who, rest) = word.rsplit_once('@')?;
         let (user, _) = who.split_once(':')?;
-        let host = rest.find(|c: char| !is_host(c)).map_or(rest, |end| &rest[..end]);
         let start =
             user.rfind(|c: char| !is_host(c)).map_or(0, |i| i + user[i..].chars().next().map_or(1, char::len_utf8));
-        let sound = !who.contains('/') && start < user.len() && host.contains('.') && !host.starts_with('.');
-        let is_name = host
-            .rsplit('.')
-            .next()
-            .is_some_and(|last| last.len() > 1 && !last.starts_with(|c: char| c.is_ascii_digit()));
-        (sound && is_name).then(|| format!("{}{MIRROR}{}", &user[..start], &rest[host.len()..]))
+        let (before, name) = user.split_at(start);
+        let is_login = !name.is_empty()
+            && !name.eq_ignore_ascii_case("mailto")
+            && (!before.contains('/') || before.ends_with("//"))
+            && !who[start..].contains('/');
+        let host = host_length(rest).or_else(|| label_before_path(rest).filter(|_| begins_as_name(name)));
+        host.filter(|_| is_login).map(|host| format!("{before}{MIRROR}{}", &rest[host..]))
     };
     text.split_inclusive(char::is_whitespace).map(|word| of(word).unwrap_or_else(|| word.to_owned())).collect()
+}
+
+/// How long the host of `mirror/debian` or `mirror:80/debian` is.
+fn label_before_path(text: &str) -> Option<usize> {
+    let host = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '-')?;
+    let after = &text[host..];
+    let after = after.strip_prefix(':').map_or(after, |port| port.trim_start_matches(|c: char| c.is_ascii_digit()));
+    (begins_as_name(text) && after.starts_with('/')).then_some(host)
+}
+
+/// Numbers and versions are no hosts and no users.
+fn begins_as_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
 }

@@ -40,6 +40,86 @@ fn hosts_and_logins_without_a_scheme_go() {
 }
 
 #[test]
+fn credentials_go_in_every_form_and_the_rest_stays() {
+    for (said, told) in [
+        ("fetching u:secret@host/debian", "fetching <mirror>/debian"),
+        ("u:secret@host:3142/debian", "<mirror>:3142/debian"),
+        ("u:secret@192.0.2.7 and u:secret@[2001:db8::1]:80/x", "<mirror> and <mirror>:80/x"),
+        ("proxy=//u:secret@proxy.example:3128", "proxy=//<mirror>:3128"),
+        ("of u:secret@mirror.example.", "of <mirror>."),
+        ("sftp://u:secret@mirror.example/x", "sftp://<mirror>/x"),
+        ("s3://key:secret@bucket/x", "s3://<mirror>/x"),
+        ("git+https://u:secret@git.example/kata", "git+https://<mirror>/kata"),
+        ("other://u:secret@host/x", "other://<mirror>/x"),
+        ("https://u:a/secret@host", "https://<mirror>"),
+        ("https://u:secret/a@b@host/x", "https://<mirror>/x"),
+        ("https://u:secret@a/b@host/x", "https://<mirror>/x"),
+        ("https://u:secret/a@mirror.example:80/x@y", "https://<mirror>/x@y"),
+        ("https://u:secret@github.com/a/b@c", "https://github.com/a/b@c"),
+        ("http://cache.example/https://u:secret@host/x", "http://<mirror>/https://<mirror>/x"),
+        ("https://https://u:secret@host/x", "https://https://<mirror>/x"),
+        ("https://u:secret@host/x@https://v:secret@host/y", "https://<mirror>/x@https://<mirror>/y"),
+        ("url=https%3A%2F%2Fu%3Asecret%40host", "url=https%3A%2F%2F<mirror>"),
+        ("GET /?to=https%3a%2f%2fu%3asecret%40host%2fx", "GET /?to=https%3a%2f%2f<mirror>%2fx"),
+        ("to%3Dhttps%3A%2F%2Fu%3Aa%2Fsecret%40host%2Fx%3Fsecret&y", "to%3Dhttps%3A%2F%2F<mirror>%2Fx?<redacted>&y"),
+        ("http://cache.example/https%3A%2F%2Fu%3Asecret%40host/x", "http://<mirror>/https%3A%2F%2F<mirror>/x"),
+        ("https%3A%2F%2Fa.example%2F%3Fu%3Dhttps%3A%2F%2Fu%3Asecret%40host", "https%3A%2F%2F<mirror>%2F?<redacted>"),
+        (
+            "machine mirror.example login u password secret; mirror.example",
+            "machine <mirror> login <redacted> password <redacted> <mirror>",
+        ),
+        (
+            "machine mirror:80/debian\n  login u\n  password \"a secret\"\nend",
+            "machine <mirror>:80/debian\n  login <redacted>\n  password <redacted>\nend",
+        ),
+        ("default login u password secret", "default login <redacted> password <redacted>"),
+        (
+            "machine https://mirror.example/x password secret login u",
+            "machine https://<mirror>/x password <redacted> login <redacted>",
+        ),
+    ] {
+        assert_eq!(text(said), told, "{said}");
+        assert_eq!(text(told), told, "what was redacted stays");
+    }
+    for kept in [
+        "user@host",
+        "write to: user@host/team, mailto:me@b.example",
+        "debian:13@sha256:0123abcd",
+        "docker.io/library/debian:13@sha256:0123abcd",
+        "registry:5000/name:tag@sha256:0123abcd/x",
+        "other://name:tag@sha256:0123abcd",
+        "/a:b@c",
+        "PATH=/a:b@c/d",
+        "pci:0000@0.1/x of go:mod@v1.2/x",
+        "https://github.com:443/a/@b/c",
+        "50%2F %3A%2F%2F https%3A%2F%2Fgithub.com%2Fa%2Fb",
+        "on this machine the login is asked for a password",
+        "machine q35 password",
+    ] {
+        assert_eq!(text(kept), kept);
+    }
+}
+
+#[test]
+fn a_password_with_slashes_is_known_in_both_readings() {
+    let known = Redactor::knowing(["https://user:pass@a.example/x@mirror.example/debian"]);
+    assert_eq!(known.text("pass of a.example or mirror.example"), "<redacted> of <mirror> or <mirror>");
+    let plain = Redactor::knowing(["https://mirror.example/debian@x"]);
+    assert_eq!(plain.text("mirror.example"), "<mirror>");
+}
+
+#[test]
+fn long_text_takes_time_in_proportion() {
+    for part in
+        ["x://", "x://y:z", "http://a/", "http://a:b@c/d@", "https%3A%2F%2Fa%2F", "u:p@[", "machine a password "]
+    {
+        let began = std::time::Instant::now();
+        let _ = Redactor::default().mirrors(&part.repeat((1 << 20) / part.len()));
+        assert!(began.elapsed().as_secs() < 20, "{part:?}: {:?}", began.elapsed());
+    }
+}
+
+#[test]
 fn a_log_keeps_its_bytes_but_for_mirrors() {
     let redactor = Redactor::knowing(["http://user:s3cret@mirror.example/"]);
     assert_eq!(redactor.log(b"\xff\x1b[1m plain\nlines\n"), None);

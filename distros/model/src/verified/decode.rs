@@ -50,7 +50,7 @@ fn entry(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedEntry> {
     let capabilities = d.required(node, "capabilities");
     let capabilities = capabilities.and_then(|map| {
         let read = by_name(d, map, "capabilities", name, capability)?;
-        used(d, map, &read).then_some(read)
+        possible(d, map, &read).then_some(read)
     });
     Some(VerifiedEntry {
         release: release?,
@@ -113,14 +113,24 @@ fn name(d: &mut Decoder<'_>, entry: &Entry) -> Option<Capability> {
     d.known("capability", "unknown-capability", &entry.key, &entry.key_span, &known)
 }
 
-/// Whether no capability that is only looked up in a list is called supported; one that is, is an error.
-fn used(d: &mut Decoder<'_>, map: &Node, capabilities: &BTreeMap<Capability, VerifiedCapability>) -> bool {
-    let says_used = |c: &VerifiedCapability| matches!(c.verdict, Verdict::Supported | Verdict::Partial);
+/// Whether each capability has a verdict that it can have; one that it cannot have is an error.
+///
+/// What is only looked up in a list was never used, and is `offered` at best; what is used never stands on a list alone.
+fn possible(d: &mut Decoder<'_>, map: &Node, capabilities: &BTreeMap<Capability, VerifiedCapability>) -> bool {
     let mut all = true;
-    for (capability, _) in capabilities.iter().filter(|(name, c)| name.is_only_listed() && says_used(c)) {
+    for (capability, said) in capabilities {
+        let (rule, why) = match (capability.is_only_listed(), said.verdict) {
+            (true, Verdict::Supported | Verdict::Partial) => {
+                ("never-used", "is only looked up in a list, so that it is `offered` at best")
+            }
+            (false, Verdict::Offered) => {
+                ("never-listed", "is used by tests, and `offered` is said of what is only looked up in a list")
+            }
+            _ => continue,
+        };
         let span = map.get(capability.name()).map_or_else(|| map.span.clone(), |n| n.span.clone());
-        let message = format!("`{capability}` is only looked up in a list, so that it is `offered` at best");
-        d.error("never-used", span, message).hint = Some("delete the line, or qualify the release again".to_owned());
+        d.error(rule, span, format!("`{capability}` {why}")).hint =
+            Some("delete the line, or qualify the release again".to_owned());
         all = false;
     }
     all

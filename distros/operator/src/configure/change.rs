@@ -3,10 +3,10 @@
 //! What was written, and what stood there before, is kept in the [`State`], for root alone; it is written before the first
 //! file is touched, with the old texts and the new ones, so that whatever a crash leaves is known.
 
-use super::keys;
 use super::lock::Lock;
 use super::state::{self, Change, ChangeError, State, VERSION};
 use super::today::{Today, today};
+use super::{added, keys};
 use root::{Attributes, Held, MAX_CONFIGURATION, Place, Root, RootError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,9 +28,24 @@ pub(super) fn original(root: &Root, state: Option<&State>, path: &Path) -> Resul
         Today::Ours => Ok(ours.before.clone()),
         Today::Edited(taken) => Ok(taken.text),
         Today::Back | Today::Gone => Ok(now),
-        Today::Foreign if keys::is_whole(ours) => Err(ChangeError::Changed(path.to_owned())),
+        Today::Foreign if keys::is_whole(ours) => Err(added::changed(ours, now.as_deref().unwrap_or_default())),
         Today::Foreign => Ok(now),
     }
+}
+
+/// That files of ours which no state knows hold nothing of others': it would be lost when they are written anew.
+///
+/// # Errors
+///
+/// That one has keys that are not written now, or cannot be read.
+pub(super) fn hold_only_ours(root: &Root, state: Option<&State>, changes: &[Change]) -> Result<(), ChangeError> {
+    let is_known = |change: &Change| state.is_some_and(|s| s.files.iter().any(|f| f.path == change.path));
+    for change in changes.iter().filter(|change| change.before.is_none() && !is_known(change)) {
+        if root.utf8_if_any(&change.path)?.is_some_and(|now| keys::has_others(&now, &change.after)) {
+            return Err(ChangeError::Changed(change.path.clone()));
+        }
+    }
+    Ok(())
 }
 
 /// What some files of a state go back to when they are written no more; what was changed by hand stays.
@@ -42,7 +57,7 @@ pub(super) fn originals(
     let mut all = BTreeMap::new();
     for file in state.files.iter().filter(|f| which(&f.path)) {
         let text = match original(root, Some(state), &file.path) {
-            Err(ChangeError::Changed(path)) => root.utf8_if_any(&path)?,
+            Err(ChangeError::Changed { path, .. }) => root.utf8_if_any(&path)?,
             text => text?,
         };
         all.insert(file.path.clone(), text);
@@ -129,7 +144,7 @@ pub(super) fn apply(root: &Root, lock: &Lock, old: Option<&State>, mut new: Stat
     let others: Vec<PathBuf> = kept.iter().map(|f| f.path.clone()).collect();
     for file in &dropped {
         match original(root, old, &file.path) {
-            Err(ChangeError::Changed(_)) => kept.push(file.clone()),
+            Err(ChangeError::Changed { .. }) => kept.push(file.clone()),
             before => {
                 let before = before?;
                 steps.push(PendingFile::new(root, Change { before: before.clone(), ..file.clone() }, before)?);

@@ -1,6 +1,6 @@
 //! Kata's configuration for a machine in our words, or why there is none; [`super::settings`] has it in Kata's.
 
-use super::{Flavour, PassedOver, Share};
+use super::{Flavour, PassedOver, SharedFs};
 use model::arch::Arch;
 use model::capability::Capability;
 use model::kata_version::KataVersion;
@@ -46,7 +46,7 @@ pub struct Configuration {
     /// `machine_type`.
     pub machine: String,
     /// `shared_fs`.
-    pub share: Share,
+    pub share: SharedFs,
     /// Which daemon that is, where it is virtio-fs.
     #[serde(skip)]
     pub flavour: Flavour,
@@ -130,6 +130,16 @@ pub enum PlanError {
         what: Capability,
         /// Each independent cause.
         why: Vec<String>,
+        /// What to do instead.
+        instead: String,
+    },
+    /// The initrd that was named is none of the kernel that guests boot: a slip of whoever named it, no fault of the distro.
+    #[error("{initrd} {why}: {instead}")]
+    WrongInitrd {
+        /// Its path.
+        initrd: String,
+        /// What speaks against it.
+        why: String,
         /// What to do instead.
         instead: String,
     },

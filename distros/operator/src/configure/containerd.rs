@@ -4,6 +4,7 @@
 //! out as it was meant, and everything else as it was.
 
 mod config;
+mod distribution;
 mod files;
 mod glob;
 mod handler;
@@ -19,6 +20,7 @@ pub(super) use handler::Wanted;
 pub(super) use written::Written;
 
 use super::edit::{EditError, LineEnds, edited};
+use super::keys::HEAD;
 use super::runtime_files::{HandlerError, NAME};
 use super::state::{Change, ChangeError};
 use files::Files;
@@ -86,6 +88,7 @@ pub(super) fn containerd(
     for loading in loadings {
         match loaded(root, &replaced, &place.main, loading) {
             Ok((_, loaded)) => now.push((loading, loaded)),
+            Err(LoadError::Root(error)) if error.is_unreadable() => return Err(error.into()),
             Err(error) => why = error.to_string(),
         }
     }
@@ -178,7 +181,7 @@ impl Candidates<'_> {
         }
         let mut all = Vec::new();
         for form in forms {
-            let head = format!("# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.\nversion = {form}\n");
+            let head = format!("{HEAD}version = {form}\n");
             let after = edited(&head, &settings(plugin(form), self.handler)).map_err(edit)?;
             let mut replaced = self.replaced.clone();
             replaced.insert(path.clone(), Some(after.clone()));
@@ -198,6 +201,27 @@ impl Candidates<'_> {
         }
         Ok(all)
     }
+}
+
+/// Whether a containerd reads a file, which has no links in its path.
+///
+/// # Errors
+///
+/// That its main file cannot be read.
+pub(super) fn reads(
+    root: &Root,
+    place: &ContainerdConfig,
+    replaced: &Replaced,
+    path: &Path,
+) -> Result<bool, RootError> {
+    let mut replaced = replaced.clone();
+    let text = Files { root, replaced: &replaced }.text(&place.main)?.unwrap_or_default();
+    let document: DocumentMut = text.parse().unwrap_or_default();
+    if place.joins_drop_ins_itself(&imports(&document)) {
+        replaced.insert(root.resolve_new(&place.main)?, Some(place.joined()));
+    }
+    let files = read(&Files { root, replaced: &replaced }, &place.main, Loading::MergesThenMigrates);
+    Ok(files.unwrap_or_default().iter().any(|f| root.resolve_new(&f.path).is_ok_and(|p| p == path)))
 }
 
 /// The imported file whose section takes the place of the main file's.

@@ -1,31 +1,34 @@
 //! CRI-O's handler.
 //!
-//! Which files CRI-O reads, and in which order, is that of its crio.conf.d(5); no CRI-O was asked: the tests' files are
-//! made by hand.
+//! Which files CRI-O reads, and in which order, is that of its crio.conf.d(5) and of `UpdateFromPath` in its
+//! `pkg/config/config.go` of August 2026; no CRI-O was asked: the tests' files are made by hand.
 
 use super::change::original;
 use super::containerd::Replaced;
 use super::edit::edited;
+use super::keys::HEAD;
 use super::runtime_files::{HandlerError, NAME};
 use super::state::{Change, State};
 use super::theirs::ForeignValue;
-use super::toml::{line_of, table_of, value_of};
+use super::toml::{line_of, table_of};
 use super::{Problem, Setting};
 use root::{Root, RootError};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use toml_edit::{Document, DocumentMut, Item, Table};
 
-/// CRI-O reads this directory after its configuration, in the order of names.
+/// CRI-O reads this directory after its configuration, with all folders below, in the order of names.
 const FOLDER: &str = "/etc/crio/crio.conf.d";
 const FILE: &str = "50-kata-osinfo.conf";
 const MAIN: &str = "/etc/crio/crio.conf";
 const HANDLER: [&str; 4] = ["crio", "runtime", "runtimes", NAME];
 
+/// More files than anybody has there.
+const MAX_FILES: usize = 10_000;
+
 /// A handler that was written, to be looked for when everything is read again.
 #[derive(Debug, Clone)]
 pub(super) struct Written {
-    path: PathBuf,
     handler: Value,
     /// What a handler of this name that is there says otherwise.
     pub(super) theirs: Vec<ForeignValue>,
@@ -39,7 +42,8 @@ pub(super) struct Written {
 ///
 /// # Errors
 ///
-/// That the file was changed since this program wrote it, or that one beside it cannot be read.
+/// That the file was changed since this program wrote it, that one beside it cannot be read, or that CRI-O would not
+/// start with one.
 pub(super) fn crio(
     root: &Root,
     state: Option<&State>,
@@ -55,7 +59,13 @@ pub(super) fn crio(
         ("runtime_config_path", json!(config.display().to_string())),
         ("privileged_without_host_devices", json!(true)),
     ];
-    let there = earlier(root, &path, replaced)?;
+    let others = others(root, replaced)?;
+    if let Some(problem) = others.iter().find_map(|other| other.text.as_ref().err()) {
+        let line = problem.line.map(|line| format!(":{line}")).unwrap_or_default();
+        let place = format!("{}{line}", problem.file.display());
+        return Err(HandlerError::CrioWouldNotStart { place, why: problem.message.clone() });
+    }
+    let there = earlier(&others);
     let was = |key: &str| there.as_ref().and_then(|t| t.handler.get(key));
     let table = HANDLER.map(str::to_owned).to_vec();
     let mut settings: Vec<Setting> = Vec::new();
@@ -71,12 +81,13 @@ pub(super) fn crio(
         }
         settings.push(Setting { table: table.clone(), key: key.to_owned(), value, why: String::new() });
     }
-    let head = "# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.\n";
-    let text = there.as_ref().map(|t| t.said_again(head)).unwrap_or_else(|| head.to_owned());
-    let after = edited(&text, &settings).map_err(|source| HandlerError::Edit { path: path.clone(), source })?;
+    // A text of comments alone would have them behind what is added to it.
+    let text = there.as_ref().map(Earlier::said_again).unwrap_or_default();
+    let text = edited(&text, &settings).map_err(|source| HandlerError::Edit { path: path.clone(), source })?;
+    let after = format!("{HEAD}{text}");
     let handler: Value = settings.into_iter().map(|s| (s.key, s.value)).collect::<Map<_, _>>().into();
-    let change = Change { before: original(root, state, &path)?, path: path.clone(), after };
-    Ok((vec![change], Written { path, handler, theirs }))
+    let change = Change { before: original(root, state, &path)?, path, after };
+    Ok((vec![change], Written { handler, theirs }))
 }
 
 /// Our drop-in.
@@ -102,10 +113,10 @@ impl Earlier {
         handler_in(document.as_item())?.get(key)?.span().map(|s| line_of(&self.text, s.start))
     }
 
-    /// All that it says, behind a head.
-    fn said_again(&self, head: &str) -> String {
-        let Ok(theirs) = self.text.parse::<DocumentMut>() else { return head.to_owned() };
-        let Some(item) = handler_in(theirs.as_item()) else { return head.to_owned() };
+    /// All that it says.
+    fn said_again(&self) -> String {
+        let Ok(theirs) = self.text.parse::<DocumentMut>() else { return String::new() };
+        let Some(item) = handler_in(theirs.as_item()) else { return String::new() };
         let mut handler = Table::new();
         item.as_table_like().into_iter().flat_map(|t| t.iter()).for_each(|(key, item)| {
             handler.insert(key, item.clone());
@@ -116,52 +127,117 @@ impl Earlier {
             table.insert(key, item);
             Item::Table(table)
         });
-        whole.into_table().map_or_else(|_| head.to_owned(), |table| format!("{head}{}", DocumentMut::from(table)))
+        whole.into_table().map_or_else(|_| String::new(), |table| DocumentMut::from(table).to_string())
     }
+}
+
+/// A file that CRI-O reads besides our drop-in.
+struct Other {
+    path: PathBuf,
+    /// What it says, or why CRI-O would not start with it.
+    text: Result<String, Problem>,
+}
+
+impl Other {
+    /// Whether it is read after ours: as the files are read, so their paths are compared, name by name.
+    fn is_later(&self) -> bool {
+        self.path > drop_in()
+    }
+}
+
+/// What CRI-O reads besides our drop-in, in its order.
+fn others(root: &Root, replaced: &Replaced) -> Result<Vec<Other>, RootError> {
+    let mut others = Vec::new();
+    for path in paths(root)?.into_iter().filter(|path| *path != drop_in()) {
+        others.push(Other { text: text(root, replaced, &path)?, path });
+    }
+    Ok(others)
+}
+
+/// The main file, then all below the folder, as Go's `filepath.Walk` goes: by the names, into a folder where its name
+/// stands, and into none behind a link, which is taken for a file.
+fn paths(root: &Root) -> Result<Vec<PathBuf>, RootError> {
+    let there = |path: &str| Ok::<_, RootError>(root.look(Path::new(path))?.map(|_| PathBuf::from(path)));
+    let mut paths: Vec<PathBuf> = there(MAIN)?.into_iter().collect();
+    let mut todo: Vec<PathBuf> = there(FOLDER)?.into_iter().collect();
+    while let Some(path) = todo.pop() {
+        let found = match root.symlink_metadata(&path) {
+            // It has gone since its folder was listed.
+            Err(error) if error.is_missing() => continue,
+            found => found?,
+        };
+        if found.is_dir() {
+            todo.extend(root.list(&path)?.iter().rev().map(|name| path.join(name)));
+        } else {
+            paths.push(path);
+        }
+        if todo.len() + paths.len() > MAX_FILES {
+            return Err(RootError::TooMany { path: root.shown(Path::new(FOLDER)), limit: MAX_FILES });
+        }
+    }
+    Ok(paths)
+}
+
+/// A file's text as it is to be, or why CRI-O would not start with it.
+fn text(root: &Root, replaced: &Replaced, path: &Path) -> Result<Result<String, Problem>, RootError> {
+    let broken = |line, why: &str| {
+        let message = format!("CRI-O would not start: {why}");
+        Ok(Err(Problem { file: path.to_owned(), line, message }))
+    };
+    if root.look(path)?.is_some_and(|found| found.is_dir()) {
+        return broken(None, "it is read as a file, and leads to a folder");
+    }
+    let text = match root.resolve_new(path).ok().and_then(|path| replaced.get(&path)) {
+        Some(Some(text)) => text.clone(),
+        Some(None) => return broken(None, "it is a link to what is not there"),
+        None => match root.utf8(path) {
+            Ok(text) => text,
+            Err(error) if error.is_unreadable() || matches!(error, RootError::TooLarge { .. }) => return Err(error),
+            Err(error) => return broken(None, &error.to_string()),
+        },
+    };
+    if let Err(error) = Document::parse(text.as_str()) {
+        let line = error.span().map(|span| line_of(&text, span.start));
+        return broken(line, &format!("not TOML: {}", error.message()));
+    }
+    Ok(Ok(text))
+}
+
+/// The handler of our name in a text.
+fn handler_of(text: &str) -> Option<Map<String, Value>> {
+    let document = Document::parse(text).ok()?;
+    let handler = table_of(handler_in(document.as_item())?.as_table_like()?);
+    if let Value::Object(handler) = handler { Some(handler) } else { None }
 }
 
 /// The last handler of this name before ours: of the main file, or of a drop-in.
-fn earlier(root: &Root, ours: &Path, replaced: &Replaced) -> Result<Option<Earlier>, RootError> {
-    let folder = Path::new(FOLDER);
-    let names = root.list_if_any(folder)?;
-    let drop_ins = names.iter().filter(|n| n.as_str() < FILE).map(|n| folder.join(n));
-    let files: Vec<PathBuf> = [PathBuf::from(MAIN)].into_iter().chain(drop_ins).collect();
-    let handler = |text: &str| {
-        let document = Document::parse(text).ok()?;
-        let item = handler_in(document.as_item())?;
-        if let Value::Object(handler) = table_of(item.as_table_like()?) { Some(handler) } else { None }
-    };
-    for file in files.into_iter().rev().filter(|p| p != ours && !replaced.contains_key(p)) {
-        let Some(text) = root.text_if_any(&file)? else { continue };
-        if let Some(handler) = handler(&text) {
-            return Ok(Some(Earlier { file, text, handler }));
-        }
-    }
-    Ok(None)
+fn earlier(others: &[Other]) -> Option<Earlier> {
+    others.iter().rev().filter(|other| !other.is_later()).find_map(|other| {
+        let text = other.text.as_ref().ok()?.clone();
+        Some(Earlier { file: other.path.clone(), handler: handler_of(&text)?, text })
+    })
 }
 
 impl Written {
-    /// A later file's handler of the same name, which takes the place of ours, unless it says the same.
+    /// Files with which CRI-O would not start, and the last handler of the same name after ours, which takes its place,
+    /// unless it says the same.
     ///
     /// # Errors
     ///
     /// That one of them cannot be read.
     pub(super) fn problems(&self, root: &Root, replaced: &Replaced) -> Result<Vec<Problem>, RootError> {
-        let folder = Path::new(FOLDER);
-        let names = root.list_if_any(folder)?;
-        let later = names.iter().filter(|n| n.as_str() > FILE).map(|n| folder.join(n));
-        let mut problems = Vec::new();
-        for path in later.filter(|p| *p != self.path && !replaced.contains_key(p)) {
-            problems.extend(self.difference(root, path)?);
-        }
+        let others = others(root, replaced)?;
+        let mut problems: Vec<Problem> = others.iter().filter_map(|other| other.text.as_ref().err().cloned()).collect();
+        let mut later = others.into_iter().rev().filter(Other::is_later);
+        let last = later.find_map(|other| {
+            let text = other.text.ok()?;
+            handler_of(&text).is_some().then_some((other.path, text))
+        });
+        problems.extend(last.and_then(|(path, text)| self.difference_in(path, &text)));
         Ok(problems)
     }
 
     /// What a file's handler says otherwise, if it has one.
-    fn difference(&self, root: &Root, path: PathBuf) -> Result<Option<Problem>, RootError> {
-        Ok(root.text_if_any(&path)?.and_then(|text| self.difference_in(path, &text)))
-    }
-
     fn difference_in(&self, path: PathBuf, text: &str) -> Option<Problem> {
         let document = Document::parse(text).ok()?;
         let item = handler_in(document.as_item())?;
@@ -181,21 +257,19 @@ impl Written {
 ///
 /// That a drop-in cannot be read.
 pub(super) fn problems(root: &Root, file: &Change) -> Result<Vec<Problem>, RootError> {
-    let handler = |text: &str| {
-        let document: DocumentMut = text.parse().ok()?;
-        handler_in(document.as_item()).map(value_of)
-    };
-    let Some(wanted) = handler(&file.after) else { return Ok(Vec::new()) };
-    let written = Written { path: file.path.clone(), handler: wanted, theirs: Vec::new() };
+    let Some(wanted) = handler_of(&file.after) else { return Ok(Vec::new()) };
+    let written = Written { handler: wanted.into(), theirs: Vec::new() };
     let mut problems = written.problems(root, &Replaced::new())?;
     // A later file's handler takes the place of this one, too.
     if problems.is_empty() {
-        let now = root.text_if_any(&file.path)?.unwrap_or_default();
-        if handler(&now).is_none() {
-            let message = format!("handler {NAME} is not there any more: configure again");
-            problems.push(Problem { file: file.path.clone(), line: None, message });
+        match text(root, &Replaced::new(), &file.path)? {
+            Err(problem) => problems.push(problem),
+            Ok(now) if handler_of(&now).is_none() => {
+                let message = format!("handler {NAME} is not there any more: configure again");
+                problems.push(Problem { file: file.path.clone(), line: None, message });
+            }
+            Ok(now) => problems.extend(written.difference_in(file.path.clone(), &now)),
         }
-        problems.extend(written.difference(root, file.path.clone())?);
     }
     Ok(problems)
 }

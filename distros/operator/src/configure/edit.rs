@@ -47,9 +47,7 @@ pub enum EditError {
     #[error("not TOML: {0}")]
     Syntax(#[from] toml_edit::TomlError),
     /// It would not stay as it is.
-    #[error(
-        "an edit would change more than it should: lines end in different ways, or it begins with a byte order mark"
-    )]
+    #[error("an edit would change more than it should: perhaps it begins with a byte order mark")]
     Layout,
     /// Something else stands where a table must.
     #[error("`{0}` is not a table there")]
@@ -82,31 +80,62 @@ pub fn edited(text: &str, settings: &[Setting]) -> Result<String, EditError> {
 }
 
 /// How lines end; the parser makes LF of all of them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) enum LineEnds {
     Unix,
     Dos,
+    /// Each in its own way.
+    Mixed {
+        /// The text with LF alone.
+        plain: String,
+        /// Of each of its lines whether it ends as in DOS.
+        dos: Vec<bool>,
+    },
 }
 
 impl LineEnds {
     /// What makes the unchanged document the text that it was parsed from.
     pub(super) fn of(text: &str, document: &DocumentMut) -> Result<LineEnds, EditError> {
         let plain = document.to_string();
-        [LineEnds::Unix, LineEnds::Dos]
-            .into_iter()
-            // A last line without its end gets one.
-            .find(|ends| {
-                let again = ends.put(plain.clone());
-                again == text || again == format!("{text}{}", ends.put("\n".to_owned()))
-            })
-            .ok_or(EditError::Layout)
+        // A last line without its end gets one, like that before it.
+        let is_it = |text: &str| plain == text || plain.strip_suffix('\n') == Some(text);
+        if is_it(text) {
+            return Ok(LineEnds::Unix);
+        }
+        if !is_it(&text.replace("\r\n", "\n")) {
+            return Err(EditError::Layout);
+        }
+        let mut dos: Vec<bool> = text.split_inclusive('\n').map(|line| line.ends_with("\r\n")).collect();
+        if let [.., before, last] = dos.as_mut_slice()
+            && !text.ends_with('\n')
+        {
+            *last = *before;
+        }
+        match dos.iter().all(|dos| *dos) {
+            true => Ok(LineEnds::Dos),
+            false => Ok(LineEnds::Mixed { plain, dos }),
+        }
     }
 
-    pub(super) fn put(self, text: String) -> String {
-        match self {
-            LineEnds::Unix => text,
-            LineEnds::Dos => text.replace('\n', "\r\n"),
+    /// The text with these line ends: those of what is there still, and for what is new that of what it stands for, or
+    /// follows.
+    pub(super) fn put(&self, text: String) -> String {
+        let (plain, dos) = match self {
+            LineEnds::Unix => return text,
+            LineEnds::Dos => return text.replace('\n', "\r\n"),
+            LineEnds::Mixed { plain, dos } => (plain, dos),
+        };
+        let mut put = String::with_capacity(text.len() + dos.len());
+        let mut as_in_dos = dos.first().copied().unwrap_or_default();
+        for change in similar::TextDiff::from_lines(plain.as_str(), text.as_str()).iter_all_changes() {
+            as_in_dos = change.old_index().and_then(|line| dos.get(line)).copied().unwrap_or(as_in_dos);
+            match (change.tag(), change.value().strip_suffix('\n')) {
+                (similar::ChangeTag::Delete, _) => {}
+                (_, Some(line)) if as_in_dos => put.extend([line, "\r\n"]),
+                _ => put.push_str(change.value()),
+            }
         }
+        put
     }
 }
 
@@ -183,13 +212,21 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_stay_and_a_mixture_is_refused() {
+    fn line_ends_stay_each_as_it_is() {
         let settings = [setting(&["a"], "x", json!(2))];
         assert_eq!(edited("[a]\r\nx = 1 # c\r\n", &settings).unwrap(), "[a]\r\nx = 2 # c\r\n");
         assert_eq!(edited("[a]\nx = 1", &settings).unwrap(), "[a]\nx = 2\n");
-        for text in ["[a]\r\nx = 1\n", "\u{feff}[a]\nx = 1\n"] {
-            assert!(matches!(edited(text, &settings), Err(EditError::Layout)), "{text:?}");
+        for (before, after) in [
+            ("[a]\r\nx = 1\n", "[a]\r\nx = 2\n"),
+            ("[a]\nx = 1\r\n", "[a]\nx = 2\r\n"),
+            ("# c\n[a]\r\n# d\n", "# c\n[a]\r\nx = 2\r\n# d\n"),
+            ("# c\n[a]\r\nx = 1", "# c\n[a]\r\nx = 2\r\n"),
+        ] {
+            assert_eq!(edited(before, &settings).unwrap(), after, "{before:?}");
+            assert_eq!(edited(after, &settings).unwrap(), after);
         }
+        let marked = edited("\u{feff}[a]\nx = 1\n", &settings);
+        assert!(matches!(marked, Err(EditError::Layout)), "{marked:?}");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use super::guest::Guest;
 use super::initrd::Initrd;
 use crate::kernel_image::newest;
+use crate::packages::QueryError;
 use model::package::{PackageName, PackageVersion};
 use model::release::Release;
 use model::share::Share;
@@ -57,7 +58,7 @@ pub struct Found {
     /// Whether that QEMU was linked with liburing; `None` where it cannot be told (statically linked).
     pub io_uring: Option<bool>,
     /// Shared filesystems that this QEMU has no device for: `virtio-9p` in Enterprise Linux's.
-    pub lacks: Vec<String>,
+    pub lacks: Vec<Share>,
     /// Whether the kernel lets nobody use io_uring (`kernel.io_uring_disabled` is 2).
     pub io_uring_forbidden: bool,
     /// The record's virtio-fs daemon, where it is there.
@@ -94,8 +95,9 @@ impl Found {
     ///
     /// # Errors
     ///
-    /// That something which they need may be there and cannot be read.
-    pub fn gather(root: &Root, release: &Release, guest: &Guest) -> Result<Found, RootError> {
+    /// That something which they need may be there and cannot be read, or that the package database, which says which
+    /// kernel it is, is damaged.
+    pub fn gather(root: &Root, release: &Release, guest: &Guest) -> Result<Found, QueryError> {
         let there = |path: &str| Ok::<_, RootError>(root.has_file(Path::new(path))?.then(|| path.to_owned()));
         let hypervisor = release.qemu().map(|v| there(&v.path)).transpose()?.flatten();
         let daemon =
@@ -141,14 +143,14 @@ fn links_liburing(binary: &[u8]) -> Option<bool> {
 }
 
 /// The shared filesystems whose device a QEMU does not name; neither is ever a module of its own.
-fn lacks(qemu: &[u8]) -> Vec<String> {
+fn lacks(qemu: &[u8]) -> Vec<Share> {
     let known = |text: &str| memchr::memmem::find(qemu, text.as_bytes()).is_some();
     // What does not look like a QEMU, a wrapper perhaps, says nothing.
     if !known("virtio-blk") {
         return Vec::new();
     }
-    let devices = [("virtio-fs", "vhost-user-fs-"), ("virtio-9p", "virtio-9p-")];
-    devices.iter().filter(|(_, device)| !known(device)).map(|(share, _)| (*share).to_owned()).collect()
+    let devices = [(Share::VirtioFs, "vhost-user-fs-"), (Share::Virtio9p, "virtio-9p-")];
+    devices.into_iter().filter(|(_, device)| !known(device)).map(|(share, _)| share).collect()
 }
 
 #[cfg(test)]
@@ -171,8 +173,8 @@ mod tests {
 
     #[test]
     fn a_qemu_without_a_device_lacks_its_filesystem() {
-        assert_eq!(lacks(b"virtio-blk-pci\0vhost-user-fs-pci\0"), ["virtio-9p"]);
-        assert_eq!(lacks(b"virtio-blk-ccw\0vhost-user-fs-ccw\0virtio-9p-ccw\0"), Vec::<String>::new());
-        assert_eq!(lacks(b"#!/bin/sh"), Vec::<String>::new());
+        assert_eq!(lacks(b"virtio-blk-pci\0vhost-user-fs-pci\0"), [Share::Virtio9p]);
+        assert_eq!(lacks(b"virtio-blk-ccw\0vhost-user-fs-ccw\0virtio-9p-ccw\0"), []);
+        assert_eq!(lacks(b"#!/bin/sh"), []);
     }
 }

@@ -1,6 +1,7 @@
 //! Whether what was configured has an effect still: all files are read together, as Kata and its container manager do.
 
 use super::edit::DROP_IN;
+use super::locate::siblings;
 use super::merged::settings_in;
 use super::state::{Change, Configured, State};
 use super::{Located, Merged, NotEffective, Problem, Setting, containerd, copy, crio};
@@ -65,9 +66,22 @@ fn of_configuration(root: &Root, configured: &Configured, files: &[&Change]) -> 
         let message = format!("{} is {found}, wanted {}", n.key, n.wanted);
         Problem { file: n.file.unwrap_or_else(|| main.clone()), line: n.line, message }
     });
+    let confidential = merged.confidential().map(|(key, set)| {
+        let message = format!(
+            "hypervisor.qemu.{key} is true: confidential guests share no filesystem: take it out, or run `kata-osinfo unconfigure`"
+        );
+        Problem { file: set.file.to_owned(), line: Some(set.line), message }
+    });
+    // One that has come since gets our drop-in too.
+    let beside = if drop_in.is_some() { siblings(root, &located, runtime, kata)? } else { Vec::new() };
+    let unlike = beside.into_iter().filter(|s| !s.alike).map(|s| {
+        let message =
+            "it is not for ordinary guests of QEMU, and has the same drop-ins, ours among them: configure again";
+        Problem { file: s.path, line: None, message: message.to_owned() }
+    });
     let missing = merged.missing_files(root)?;
-    let others = merged.problems().iter().cloned().chain(missing).chain(merged.dax_window(runtime));
-    Ok(others.chain(not_effective).collect())
+    let others = merged.problems().iter().cloned().chain(missing).chain(merged.dax_window(runtime)).chain(confidential);
+    Ok(others.chain(unlike).chain(not_effective).collect())
 }
 
 /// The runtime, by its profile, and Kata's version, by the first line of the drop-in: before there were drop-ins an edit

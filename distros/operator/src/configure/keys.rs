@@ -15,14 +15,30 @@ pub(super) struct Taken {
     pub(super) changed: Vec<String>,
 }
 
+/// How a container manager's drop-in begins that is wholly ours; what is written for Kata says more in its first line.
+pub(super) const HEAD: &str = "# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.\n";
+
 /// Whether a file is all ours: it says so itself.
 pub(super) fn is_whole(file: &Change) -> bool {
     says_it_is_ours(&file.after)
 }
 
-/// Whether a text begins with the line that all files begin with that are wholly this program's.
+/// Whether a text begins with the line that all files begin with that are wholly this program's; the first drop-ins for
+/// CRI-O ended with it.
 pub(super) fn says_it_is_ours(text: &str) -> bool {
-    text.lines().next().is_some_and(|line| line.starts_with('#') && line.contains("`kata-osinfo unconfigure`"))
+    let mut lines = text.lines();
+    let first = lines.next().is_some_and(|line| line.starts_with('#') && line.contains("`kata-osinfo unconfigure`"));
+    first || lines.next_back() == Some(HEAD.trim_end())
+}
+
+/// Whether a text has keys that ours has not.
+pub(super) fn has_others(text: &str, ours: &str) -> bool {
+    let keys = |text: &str| text.parse::<DocumentMut>().map(|document| leaves(document.as_table()));
+    match (keys(text), keys(ours)) {
+        (Ok(all), Ok(ours)) => all.iter().any(|key| !ours.contains(key)),
+        // What is no TOML is not what was written.
+        _ => true,
+    }
 }
 
 /// Takes back what turned `before` into `after`, in the text of today.
@@ -221,6 +237,23 @@ path = \"/k\"
         assert_eq!(take_back(after, None, after, false).unwrap().text, None);
         let now = format!("{after}{NVIDIA}");
         assert_eq!(take_back(&now, None, after, false).unwrap().text.unwrap(), format!("version = 3\n{NVIDIA}"));
+    }
+
+    #[test]
+    fn a_file_of_ours_is_known_by_its_first_line_or_by_the_last_of_an_early_one() {
+        let ours = format!("{HEAD}[a]\nx = 1\n");
+        assert!(says_it_is_ours(&ours) && says_it_is_ours(&format!("{ours}y = 2\n")));
+        assert!(says_it_is_ours(&format!("[a]\nx = 1\n{HEAD}")));
+        for theirs in ["", "[a]\nx = 1\n", "x = 1\n# See `kata-osinfo unconfigure`.\n"] {
+            assert!(!says_it_is_ours(theirs), "{theirs}");
+        }
+        assert!(!says_it_is_ours(&format!("x = 1\n{HEAD}y = 2\n")));
+    }
+
+    #[test]
+    fn what_others_added_to_ours_is_seen() {
+        assert!(!has_others(AFTER, AFTER) && !has_others(BEFORE, AFTER));
+        assert!(has_others(&format!("{AFTER}y = 2\n"), AFTER) && has_others("[a\n", AFTER));
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Which configuration Kata really reads.
 
 use super::located::Located;
-use super::{containerd, copy};
+use super::{Merged, containerd, copy};
+use model::kata_version::KataVersion;
 use model::profile::Runtime;
 use root::{Root, RootError};
 use serde::Serialize;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
-use toml_edit::{DocumentMut, Item};
+use toml_edit::DocumentMut;
 
 /// Where the Go runtime looks: the system's file, then that of the prefix it was built for.
 ///
@@ -135,40 +137,35 @@ pub struct Sibling {
     pub alike: bool,
 }
 
-/// Other configurations in the same directory.
+/// Other configurations in the same directory, each as others alone have made it, drop-ins included.
 ///
 /// # Errors
 ///
-/// That the directory, or one of them, cannot be read.
-pub fn siblings(root: &Root, located: &Located) -> Result<Vec<Sibling>, RootError> {
+/// That the directory, one of them or their drop-ins cannot be read.
+pub fn siblings(
+    root: &Root,
+    located: &Located,
+    runtime: Runtime,
+    kata: KataVersion,
+) -> Result<Vec<Sibling>, RootError> {
     let Some(folder) = located.path.parent() else { return Ok(Vec::new()) };
-    let sibling = |path: PathBuf, text: String| {
-        let document: DocumentMut = text.parse().ok()?;
-        let hypervisor = document.get("hypervisor")?;
-        let alike = hypervisor.get("qemu").is_some_and(|qemu| {
-            confidential(qemu).is_none() && qemu.get("shared_fs").and_then(Item::as_str) != Some("none")
-        });
-        Some(Sibling { path, alike })
-    };
+    let is_one = |text: &String| text.parse::<DocumentMut>().is_ok_and(|d| d.get("hypervisor").is_some());
     let mut siblings = Vec::new();
     for name in root.list_if_any(folder)?.iter().filter(|n| n.starts_with("configuration") && n.ends_with(".toml")) {
         let path = folder.join(name);
         // A link to one is that one.
         if root.resolve_new(&path).is_ok_and(|p| p != located.path && p == path)
-            && let Some(text) = root.text_if_any(&path)?
+            && let Some(text) = root.text_if_any(&path)?.filter(is_one)
         {
-            siblings.extend(sibling(path, text));
+            let named = path.clone();
+            let it = Located { named, path, by: String::new(), others: Vec::new(), searched: false };
+            let merged = Merged::of_others(root, &it, (runtime, kata), &text)?;
+            let shared = merged.get(&["hypervisor", "qemu", "shared_fs"]).and_then(Value::as_str);
+            let alike = merged.is_of_qemu() && merged.confidential().is_none() && shared != Some("none");
+            siblings.push(Sibling { path: it.path, alike });
         }
     }
     Ok(siblings)
-}
-
-/// The key that makes a QEMU's guests confidential: such guests boot a measured kernel and share no filesystem.
-///
-/// `src/runtime/config/configuration-qemu-snp.toml.in@3.30.0` and its likes for TDX, Secure Execution and CCA.
-pub(super) fn confidential(qemu: &Item) -> Option<&'static str> {
-    let on = |key: &&&str| qemu.get(**key).and_then(Item::as_bool) == Some(true);
-    ["confidential_guest", "sev_snp_guest"].iter().find(on).copied()
 }
 
 #[cfg(test)]
@@ -197,17 +194,21 @@ mod tests {
         std::fs::write(opt.join("configuration-qemu-snp.toml"), format!("{QEMU}confidential_guest = true\n")).unwrap();
         std::fs::write(opt.join("configuration-qemu-two.toml"), QEMU).unwrap();
         std::fs::write(opt.join("configuration-note.toml"), "x = 1\n").unwrap();
-        let others: Vec<(PathBuf, bool)> = siblings(&root, &located)
-            .unwrap()
-            .into_iter()
-            .map(|s| (s.path.file_name().unwrap().into(), s.alike))
-            .collect();
-        let expected = [
-            ("configuration-clh.toml", false),
-            ("configuration-qemu-snp.toml", false),
-            ("configuration-qemu-two.toml", true),
-        ];
-        assert_eq!(others, expected.map(|(n, a)| (PathBuf::from(n), a)));
+        let others = || -> Vec<(PathBuf, bool)> {
+            let siblings = siblings(&root, &located, Runtime::Go, KataVersion::new(3, 30, 0)).unwrap();
+            siblings.into_iter().map(|s| (s.path.file_name().unwrap().into(), s.alike)).collect()
+        };
+        let expected = |of_qemu| {
+            let names = ["configuration-clh.toml", "configuration-qemu-snp.toml", "configuration-qemu-two.toml"];
+            names.map(PathBuf::from).into_iter().zip([false, false, of_qemu]).collect::<Vec<_>>()
+        };
+        assert_eq!(others(), expected(true));
+        // Their drop-ins say what they are, but for ours.
+        std::fs::create_dir(opt.join("config.d")).unwrap();
+        std::fs::write(opt.join("config.d/50-kata-osinfo.toml"), "[hypervisor.qemu]\nshared_fs = \"none\"\n").unwrap();
+        assert_eq!(others(), expected(true));
+        std::fs::write(opt.join("config.d/10.toml"), "[hypervisor.qemu]\nsev_snp_guest = true\n").unwrap();
+        assert_eq!(others(), expected(false));
         std::fs::create_dir_all(dir.path().join("etc/kata-containers")).unwrap();
         std::fs::write(dir.path().join("etc/kata-containers/configuration.toml"), QEMU).unwrap();
         let located = locate(&root, Runtime::Go, None).unwrap();

@@ -1,5 +1,6 @@
 //! Kata's configuration as Kata would read it: the file, then its drop-ins, by the runtime's own rules.
 
+use super::edit::DROP_IN;
 use super::toml::{line_of, value_of};
 use super::version::{key_since, reads_drop_ins};
 use super::{Located, Setting};
@@ -8,7 +9,7 @@ use model::profile::Runtime;
 use root::{Root, RootError};
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use toml_edit::{Document, TableLike};
 
@@ -74,8 +75,8 @@ impl Merged {
     ///
     /// # Errors
     ///
-    /// That the main file cannot be read, or the folder of drop-ins cannot be listed; what is wrong with a drop-in is a
-    /// [`Problem`].
+    /// That the main file or a drop-in cannot be read, or the folder of drop-ins cannot be listed; what is wrong with a
+    /// drop-in is a [`Problem`].
     pub fn read(root: &Root, located: &Located, runtime: Runtime, kata: KataVersion) -> Result<Merged, RootError> {
         Merged::read_with(root, located, runtime, kata, &BTreeMap::new())
     }
@@ -99,13 +100,14 @@ impl Merged {
         let mut merged = Merged::default();
         let mut drop_ins: BTreeMap<PathBuf, String> = BTreeMap::new();
         if reads_drop_ins(runtime, kata) {
-            let folder = located.drop_ins();
+            // What is to be replaced is named without links.
+            let folder = root.resolve_new(&located.drop_ins())?;
             for name in root.list(&folder)? {
                 let path = folder.join(&name);
                 if replaced.contains_key(&path) {
                     continue;
                 }
-                match drop_in_text(root, &path, &name, runtime) {
+                match drop_in_text(root, &path, &name, runtime)? {
                     Ok(text) => drop_ins.extend([(path, text)]),
                     Err(message) => merged.problems.push(Problem { file: path, line: None, message }),
                 }
@@ -119,6 +121,22 @@ impl Merged {
             merged.add(&path, &text, Some((runtime, kata)));
         }
         Ok(merged)
+    }
+
+    /// What others alone have made of a configuration: `main` is the main file's text, and our drop-in does not count.
+    ///
+    /// # Errors
+    ///
+    /// As [`Merged::read`].
+    pub(super) fn of_others(
+        root: &Root,
+        located: &Located,
+        (runtime, kata): (Runtime, KataVersion),
+        main: &str,
+    ) -> Result<Merged, RootError> {
+        let ours = root.resolve_new(&located.drop_ins().join(DROP_IN))?;
+        let replaced = BTreeMap::from([(located.path.clone(), Some(main.to_owned())), (ours, None)]);
+        Merged::read_with(root, located, runtime, kata, &replaced)
     }
 
     /// Merges one file; `drop_in` says that the stricter rules of drop-ins hold.
@@ -192,6 +210,22 @@ impl Merged {
         self.leaves.get(path).map(|l| Set { value: &l.value, file: &l.file, line: l.line })
     }
 
+    /// Whether it is for QEMU and no other VMM.
+    pub(super) fn is_of_qemu(&self) -> bool {
+        let of_a_vmm = self.leaves.keys().filter(|k| k.len() > 2 && k[0] == "hypervisor");
+        of_a_vmm.map(|k| k[1].as_str()).collect::<BTreeSet<_>>() == BTreeSet::from(["qemu"])
+    }
+
+    /// The key that makes QEMU's guests confidential: such guests boot a measured kernel and share no filesystem.
+    ///
+    /// `src/runtime/config/configuration-qemu-snp.toml.in@3.30.0` and its likes for TDX, Secure Execution and CCA.
+    pub(super) fn confidential(&self) -> Option<(&'static str, Set<'_>)> {
+        ["confidential_guest", "sev_snp_guest"].into_iter().find_map(|key| {
+            let set = self.leaf(&["hypervisor", "qemu", key].map(str::to_owned))?;
+            (set.value.as_bool() == Some(true)).then_some((key, set))
+        })
+    }
+
     /// A DAX window, which the Go runtime asks QEMU for as `cache-size`: no released QEMU's `vhost-user-fs` has that, and
     /// it would not start (`appendFSDevice`, `QemuParams` in `src/runtime/pkg/govmm/qemu/qemu.go@4.1.0`).
     ///
@@ -244,12 +278,25 @@ pub(super) fn settings_in(text: &str) -> Vec<Setting> {
     leaves.into_iter().filter_map(setting).collect()
 }
 
-fn drop_in_text(root: &Root, path: &Path, name: &str, runtime: Runtime) -> Result<String, String> {
-    let meta = root.symlink_metadata(path).map_err(|e| e.to_string())?;
-    if runtime == Runtime::Rs && !meta.is_file() {
-        return Err("Kata would not start: it accepts only regular files here, no links and no directories".to_owned());
+/// A drop-in's text, or why Kata would not start with what stands there.
+///
+/// # Errors
+///
+/// That nobody can tell which.
+fn drop_in_text(root: &Root, path: &Path, name: &str, runtime: Runtime) -> Result<Result<String, String>, RootError> {
+    let is_link_or_folder = match root.symlink_metadata(path) {
+        Err(error) if error.is_unreadable() => return Err(error),
+        Err(error) => return Ok(Err(error.to_string())),
+        Ok(meta) => !meta.is_file(),
+    };
+    if runtime == Runtime::Rs && is_link_or_folder {
+        let why = "Kata would not start: it accepts only regular files here, no links and no directories";
+        return Ok(Err(why.to_owned()));
     }
-    root.utf8(path).map_err(|e| format!("Kata would not start: {name} cannot be read: {e}"))
+    match root.utf8(path) {
+        Err(error) if error.is_unreadable() => Err(error),
+        text => Ok(text.map_err(|e| format!("Kata would not start: {name} cannot be read: {e}"))),
+    }
 }
 
 fn flatten(table: &dyn TableLike, path: &mut Vec<String>, text: &str, leaves: &mut Vec<(Vec<String>, Value, usize)>) {
@@ -356,6 +403,15 @@ mod tests {
             told(Runtime::Rs, KataVersion::new(4, 0, 0)),
             [name("b", syntax), name("c", None), name("d.toml", None)]
         );
+    }
+
+    #[test]
+    fn of_a_drop_in_that_is_too_large_nothing_is_said() {
+        let (dir, root, located) = machine(MAIN, &[]);
+        let huge = std::fs::File::create(dir.path().join("k/config.d/a.toml")).unwrap();
+        huge.set_len(root::MAX_CONFIGURATION + 1).unwrap();
+        let error = Merged::read(&root, &located, Runtime::Go, GO).unwrap_err();
+        assert!(error.is_unreadable(), "{error}");
     }
 
     #[test]

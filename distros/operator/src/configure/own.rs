@@ -6,9 +6,9 @@
 //! kata-deploy copies each configuration to a folder of its own for that (`setup_runtime_directory` in
 //! `tools/packaging/kata-deploy/binary/src/artifacts/install.rs@4.1.0`).
 
-use super::copy;
 use super::locate::{Sibling, first_place, siblings};
 use super::located::Located;
+use super::{Configuration, copy};
 use model::profile::Runtime;
 use root::{Root, RootError};
 use std::path::PathBuf;
@@ -33,9 +33,10 @@ pub(super) const FOLDERS: [&str; 4] = [
 pub(super) fn place(
     root: &Root,
     located: &Located,
-    runtime: Runtime,
+    configuration: &Configuration,
     handler: bool,
 ) -> Result<Option<Located>, RootError> {
+    let (runtime, kata) = (configuration.runtime, configuration.kata);
     let named = match (handler, located.searched) {
         (true, _) => PathBuf::from(match runtime {
             Runtime::Go => OWN[0],
@@ -50,7 +51,8 @@ pub(super) fn place(
         None => true,
     };
     let own = Located { named, path, by: "a copy of its own".to_owned(), others: Vec::new(), searched: !handler };
-    let alone = own.path.parent() != located.path.parent() && siblings(root, &own)?.iter().all(|s| s.alike);
+    let alone =
+        own.path.parent() != located.path.parent() && siblings(root, &own, runtime, kata)?.iter().all(|s| s.alike);
     Ok((free && alone).then_some(own))
 }
 

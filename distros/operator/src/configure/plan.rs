@@ -6,7 +6,7 @@ use super::image::image_boot;
 use super::initrd::{self, Judged};
 use super::inputs::Inputs;
 use super::share::evidence;
-use super::{Flavour, Share, ShareChoice, version};
+use super::{Flavour, ShareChoice, SharedFs, version};
 use model::arch::Arch;
 use model::capability::Capability;
 use model::profile::{ImageDriver, Profile};
@@ -132,11 +132,8 @@ fn boot(reasons: &mut Reasons<'_>) -> Result<Boot, PlanError> {
         );
     }
     if let Some(why) = found.initrd.as_ref().and_then(|i| i.against(&kernel)).filter(|_| !force) {
-        return Err(PlanError::Unsupported {
-            what: Capability::KernelGuest,
-            why: vec![format!("{initrd} {why}")],
-            instead: format!("give an initrd that was made for {kernel}"),
-        });
+        let instead = format!("name an initrd that was made for {kernel}");
+        return Err(PlanError::WrongInitrd { initrd: initrd.clone(), why, instead });
     }
     for Judged { text, in_doubt } in initrd::judged(&kernel, initrd, found.initrd.as_ref(), kata) {
         reasons.in_doubt |= in_doubt;
@@ -209,7 +206,7 @@ fn no_kernel(release: &Release) -> PlanError {
 }
 
 /// The chosen filesystem, and whether it was forced.
-fn share(choice: &ShareChoice, force: bool) -> Result<(Share, bool), PlanError> {
+fn share(choice: &ShareChoice, force: bool) -> Result<(SharedFs, bool), PlanError> {
     if let Some(share) = &choice.share {
         return Ok((share.clone(), false));
     }

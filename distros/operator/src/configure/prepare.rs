@@ -1,9 +1,12 @@
 //! From a configuration to the files that make Kata have it, and to the proof that it will.
 
+use super::added::{self, Added};
 use super::change::{self, original, originals};
 use super::edit::{DROP_IN, EditError, drop_in, edited};
-use super::locate::{confidential, siblings};
+use super::keys::{is_whole, says_it_is_ours};
+use super::locate::siblings;
 use super::lock::Lock;
+use super::merged::settings_in;
 use super::runtime_files::shim;
 use super::state::{self, Change, ChangeError, Configured, State};
 use super::theirs::{self, ForeignValue};
@@ -43,6 +46,8 @@ pub struct Prepared {
     pub problems: Vec<Problem>,
     /// What others have set: overridden, extended, or kept although the release was qualified with something else.
     pub theirs: Vec<ForeignValue>,
+    /// What others have added to files of ours, and moves to files of theirs.
+    pub added: Vec<Added>,
     /// What changes besides, and a reader may not expect.
     pub warnings: Vec<String>,
     /// Files that are no longer written, and what they go back to.
@@ -85,13 +90,17 @@ pub enum PrepareError {
     NotQemu(PathBuf),
     /// Its guests are confidential.
     #[error(
-        "{path} is for confidential guests ({key} = true), which boot a measured kernel and share no filesystem: give the configuration for ordinary ones with --kata-config"
+        "{path} is for confidential guests ({key} = true in {file}:{line}), which boot a measured kernel and share no filesystem: give the configuration for ordinary ones with --kata-config, or take that out"
     )]
     Confidential {
-        /// The file.
+        /// The configuration.
         path: PathBuf,
         /// What says so.
         key: &'static str,
+        /// Its file, or one of its drop-ins.
+        file: PathBuf,
+        /// The line in that, from 1.
+        line: usize,
     },
     /// Its drop-ins are others' too, and a copy would not be read.
     #[error(
@@ -103,9 +112,14 @@ pub enum PrepareError {
         /// The others.
         others: Vec<String>,
     },
+    /// A file has the name of one of ours.
+    #[error(
+        "{0} is not kata-osinfo's, which writes a file of that name: give it another name, or pass --force to have it replaced until `kata-osinfo unconfigure` brings it back"
+    )]
+    Foreign(PathBuf),
 }
 
-/// Works out which files to write.
+/// Works out which files to write; `force` replaces also files of others that have the names of ours.
 ///
 /// # Errors
 ///
@@ -115,30 +129,33 @@ pub fn prepare(
     located: &Located,
     configuration: &Configuration,
     handler: Option<HandlerChoice>,
+    force: bool,
 ) -> Result<Prepared, PrepareError> {
-    let old = state::read(root)?;
+    let recorded = state::read(root)?.map(|old| containerd::migrated::adopted(root, old)).transpose()?;
+    let mut added = recorded.as_ref().map(|old| added::all(root, old)).unwrap_or_default();
+    let old = recorded.as_ref().map(|old| added::noted(old, &added));
     let mut planned = settings(configuration);
     let base = original(root, old.as_ref(), &located.path)?.unwrap_or_default();
     let edit = |source| PrepareError::Edit { path: located.path.clone(), source };
     let document: toml_edit::DocumentMut = base.parse().map_err(|e| edit(EditError::Syntax(e)))?;
-    let Some(qemu) = document.get("hypervisor").and_then(|h| h.get("qemu")) else {
-        return Err(PrepareError::NotQemu(located.path.clone()));
-    };
-    if let Some(key) = confidential(qemu) {
-        return Err(PrepareError::Confidential { path: located.path.clone(), key });
-    }
     let source = located;
+    let version = (configuration.runtime, configuration.kata);
+    let of_others = Merged::of_others(root, source, version, &base)?;
+    let has_qemu = document.get("hypervisor").is_some_and(|h| h.get("qemu").is_some());
+    if !has_qemu && !of_others.is_of_qemu() {
+        return Err(PrepareError::NotQemu(source.path.clone()));
+    }
+    are_ordinary(&of_others, source)?;
     let drop_ins = reads_drop_ins(configuration.runtime, configuration.kata);
     let mut changes = Vec::new();
     let mut warnings = Vec::new();
-    let others = own::unlike(&siblings(root, source)?);
+    let others = own::unlike(&siblings(root, source, configuration.runtime, configuration.kata)?);
     let located = if drop_ins && !others.is_empty() {
-        let Some(own) = own::place(root, source, configuration.runtime, handler.is_some())? else {
+        let Some(own) = own::place(root, source, configuration, handler.is_some())? else {
             return Err(PrepareError::Shared { path: source.path.clone(), others });
         };
         let before = original(root, old.as_ref(), &own.path)?;
         changes.push(Change { path: own.path.clone(), before, after: copy::text(&source.path, &base) });
-        warnings.extend(left_behind(root, source, &own, old.as_ref())?);
         own
     } else {
         source.clone()
@@ -154,6 +171,7 @@ pub fn prepare(
     let back = back.transpose()?.unwrap_or_default();
     let mut replaced = back.clone();
     replaced.insert(source.path.clone(), Some(base.clone()));
+    replaced.extend(added.iter().filter_map(Added::theirs).map(|c| (c.path.clone(), Some(c.after.clone()))));
     replaced.extend(changes.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
     let drop_in_path = root.resolve_new(&located.drop_ins().join(DROP_IN))?;
     if drop_ins {
@@ -161,6 +179,8 @@ pub fn prepare(
         replaced.insert(drop_in_path.clone(), None);
     }
     let without = Merged::read_with(root, &located, configuration.runtime, configuration.kata, &replaced)?;
+    // A copy has drop-ins of its own.
+    are_ordinary(&without, &located)?;
     planned.extend(control_groups(root, configuration, &without)?);
     let settings = theirs::settled(&planned, &without, configuration);
     if drop_ins {
@@ -181,6 +201,16 @@ pub fn prepare(
                 let wanted = Wanted { shim: &shim, config: &located.named, version: choice.version };
                 let before = |path: &Path| original(root, old.as_ref(), path);
                 let (files, handler) = containerd::containerd(root, &before, &place, wanted, &replaced)?;
+                let mut then = replaced.clone();
+                then.extend(files.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
+                for added in added.iter().filter(|a| files.iter().any(|c| c.path == a.ours())) {
+                    // What is not read any more would be lost, all but for its text.
+                    if let Some(theirs) = added.theirs()
+                        && !containerd::reads(root, &place, &then, &theirs.path)?
+                    {
+                        return Err(added.refused().into());
+                    }
+                }
                 changes.extend(files);
                 theirs.clone_from(&handler.theirs);
                 written = Some(WrittenHandler::Containerd(handler));
@@ -192,7 +222,21 @@ pub fn prepare(
                 written = Some(WrittenHandler::Crio(handler));
             }
         }
+        change::hold_only_ours(root, old.as_ref(), &changes[for_kata..])?;
     }
+    for path in foreign(root, &changes)? {
+        if !force {
+            return Err(PrepareError::Foreign(path));
+        }
+        let path = path.display();
+        warnings.push(format!(
+            "{path} was not kata-osinfo's: it is replaced until `kata-osinfo unconfigure` brings it back"
+        ));
+    }
+    // Those of other configurations stay as they are.
+    added.retain(|a| back.contains_key(a.ours()) || changes.iter().any(|c| c.path == a.ours()));
+    warnings.extend(added.iter().filter_map(Added::words));
+    let old = recorded.as_ref().map(|old| added::noted(old, &added));
     let paths = |changes: &[Change]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
     let this = Configured {
         config: source.path.clone(),
@@ -209,6 +253,11 @@ pub fn prepare(
     let mut of_kata = theirs::told(&planned, &settings, &without, &merged);
     if located.path != source.path {
         theirs::in_source(&mut of_kata, &located.path, &source.path);
+        let is_ours = |path: &PathBuf| recorded.iter().flat_map(|s| &s.files).any(|f| f.path == *path && is_whole(f));
+        let goes_to = located.drop_ins();
+        for (path, text) in drop_ins_of(root, source, &added, &is_ours)? {
+            warnings.extend(left_behind(&path, &text, &goes_to, &planned, &merged));
+        }
     }
     theirs.splice(0..0, of_kata);
     Ok(Prepared {
@@ -218,6 +267,7 @@ pub fn prepare(
         located,
         settings,
         theirs,
+        added,
         warnings,
         back: back.into_iter().filter(|(path, _)| !changes.iter().any(|c| c.path == *path)).collect(),
         changes,
@@ -234,6 +284,9 @@ impl Prepared {
     /// That a file cannot be read.
     pub fn diff(&self, root: &Root) -> Result<String, PrepareError> {
         let mut text = String::new();
+        for theirs in self.added.iter().filter_map(Added::theirs) {
+            text += &Change { before: root.utf8_if_any(&theirs.path)?, ..theirs.clone() }.diff();
+        }
         for (path, after) in &self.back {
             let after = after.clone().unwrap_or_default();
             text += &Change { path: path.clone(), before: root.utf8_if_any(path)?, after }.diff();
@@ -257,10 +310,37 @@ impl Prepared {
         lock: &Lock,
         configuration: &Configuration,
     ) -> Result<(Vec<NotEffective>, Vec<Problem>), PrepareError> {
+        for added in &self.added {
+            added.write(root)?;
+        }
         change::apply(root, lock, self.old.as_ref(), self.new)?;
         let merged = Merged::read(root, &self.located, configuration.runtime, configuration.kata)?;
         let problems = problems(root, &merged, configuration.runtime, self.handler.as_ref(), &BTreeMap::new())?;
         Ok((merged.not_effective(&self.settings), problems))
+    }
+}
+
+/// Files that are to be wholly ours, and in whose place somebody else's stand.
+fn foreign(root: &Root, changes: &[Change]) -> Result<Vec<PathBuf>, RootError> {
+    let mut found = Vec::new();
+    for change in changes.iter().filter(|c| is_whole(c)) {
+        if root.utf8_if_any(&change.path)?.is_some_and(|now| !says_it_is_ours(&now)) {
+            found.push(change.path.clone());
+        }
+    }
+    Ok(found)
+}
+
+/// That the guests of a configuration are not confidential ones.
+fn are_ordinary(of_others: &Merged, located: &Located) -> Result<(), PrepareError> {
+    match of_others.confidential() {
+        None => Ok(()),
+        Some((key, set)) => Err(PrepareError::Confidential {
+            path: located.path.clone(),
+            key,
+            file: set.file.to_owned(),
+            line: set.line,
+        }),
     }
 }
 
@@ -281,16 +361,39 @@ fn control_groups(root: &Root, configuration: &Configuration, without: &Merged) 
     }))
 }
 
-/// Drop-ins of the configuration that was copied: the copy has its own.
-fn left_behind(root: &Root, from: &Located, own: &Located, old: Option<&State>) -> Result<Vec<String>, PrepareError> {
-    let folder = from.drop_ins();
-    let ours = |path: &PathBuf| old.is_some_and(|s| s.files.iter().any(|f| f.path == *path && f.before.is_none()));
-    let names = root.list(&folder)?;
-    let theirs = names.iter().map(|n| folder.join(n)).filter(|p| !ours(p));
-    let drop_ins = own.drop_ins();
-    Ok(theirs
-        .map(|p| format!("{} is not read by it: what it is to have goes to {}", p.display(), drop_ins.display()))
-        .collect())
+/// Others' drop-ins of a configuration, those among them that are to be written.
+fn drop_ins_of(
+    root: &Root,
+    located: &Located,
+    added: &[Added],
+    is_ours: &dyn Fn(&PathBuf) -> bool,
+) -> Result<BTreeMap<PathBuf, String>, RootError> {
+    let folder = root.resolve_new(&located.drop_ins())?;
+    let mut all = BTreeMap::new();
+    for path in root.list(&folder)?.iter().map(|name| folder.join(name)).filter(|path| !is_ours(path)) {
+        let text = root.text_if_any(&path)?.unwrap_or_default();
+        all.insert(path, text);
+    }
+    let moved = added.iter().filter_map(Added::theirs).filter(|c| c.path.parent() == Some(folder.as_path()));
+    all.extend(moved.map(|c| (c.path.clone(), c.after.clone())));
+    Ok(all)
+}
+
+/// What a drop-in of a configuration sets and its copy, which has drop-ins of its own, does not have.
+fn left_behind(path: &Path, text: &str, goes_to: &Path, planned: &[Setting], merged: &Merged) -> Option<String> {
+    let set = settings_in(text);
+    let is_lost = |s: &&Setting| {
+        let of_another =
+            s.table.first().is_some_and(|t| t == "hypervisor") && s.table.get(1).is_some_and(|t| t != "qemu");
+        let is_planned = planned.iter().any(|p| p.path() == s.path());
+        !of_another && !is_planned && merged.leaf(&s.path()).map(|leaf| leaf.value) != Some(&s.value)
+    };
+    let lost: Vec<String> = set.iter().filter(is_lost).map(|s| format!("{} = {}", s.name(), s.value)).collect();
+    if lost.is_empty() && !set.is_empty() {
+        return None;
+    }
+    let lost = if lost.is_empty() { String::new() } else { format!(" ({})", lost.join(", ")) };
+    Some(format!("{} is not read by it: what it is to have{lost} goes to {}", path.display(), goes_to.display()))
 }
 
 fn problems(

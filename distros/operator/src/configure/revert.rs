@@ -2,7 +2,9 @@
 //!
 //! Of a file that others have edited since only our own keys are taken back (`keys`).
 
+use super::added::{self, Added};
 use super::change::{PendingFile, begin};
+use super::keys::is_whole;
 use super::lock::Lock;
 use super::state::{self, Change, ChangeError, Kept, STATE, State, VERSION};
 use super::today::{Today, taken, today};
@@ -17,20 +19,32 @@ pub struct Reverted {
     pub restored: Vec<Change>,
     /// What is still there.
     pub kept: Vec<Kept>,
+    /// What others had added to files of ours, and has moved.
+    pub added: Vec<Added>,
 }
 
-/// Takes everything back: whole files of ours that are as they were written, our keys in those that we edited.
+/// Why a file stays that an edit names.
+const NAMED: &str = "what may name it is not taken back";
+
+/// Takes everything back: whole files of ours that are as they were written, our keys in those that we edited. What others
+/// have added to a file of ours moves to one of theirs first, also where it is forced.
 ///
 /// What others changed of ours stays, and stays in the state, unless it is forced; what cannot be taken back does not
 /// keep the rest from it, nor does a disk on which there is no space to note what is under way. It can be tried again.
+/// Only what an edit that stays may name stays, too: containerd does not start with an import of a file that has gone.
 ///
 /// # Errors
 ///
 /// That what is left of the state, or of our folders, cannot be removed.
 pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> Result<Reverted, ChangeError> {
+    let added = added::all(root, state);
+    let state = &added::noted(state, &added);
     let mut reverted = Reverted::default();
     let mut unwritten = Vec::new();
     let mut steps = Vec::new();
+    let is_handler = |path: &Path| state.configurations.iter().any(|c| c.handler.iter().any(|file| file == path));
+    // Whether an edit that stays may name other files, and goes by force with them.
+    let mut names = None;
     for file in &state.files {
         match back(root, state, file, force) {
             Ok((step, changed)) => {
@@ -40,8 +54,20 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
                 }
                 steps.push(step);
             }
-            Err(kept) => reverted.kept.push(kept),
+            Err(kept) => {
+                if is_handler(&file.path) && !is_whole(file) {
+                    names = Some(kept.by_force && names != Some(false));
+                }
+                reverted.kept.push(kept);
+            }
         }
+    }
+    if let Some(by_force) = names {
+        let goes = |step: &PendingFile| !step.is_done() && step.target.is_none() && is_handler(&step.file.path);
+        let (named, rest): (Vec<PendingFile>, Vec<PendingFile>) = steps.into_iter().partition(goes);
+        let kept = named.into_iter().map(|step| Kept { path: step.file.path, why: NAMED.to_owned(), by_force });
+        reverted.kept.extend(kept);
+        steps = rest;
     }
     let change = |step: &PendingFile| Change {
         path: step.file.path.clone(),
@@ -49,11 +75,26 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
         after: step.target.clone().unwrap_or_default(),
     };
     if lock.is_none() {
-        reverted.restored = steps.iter().filter(|s| !s.is_done()).map(change).collect();
+        let theirs = added.iter().filter_map(Added::theirs).cloned();
+        reverted.restored = theirs.chain(steps.iter().filter(|s| !s.is_done()).map(change)).collect();
+        reverted.added = added;
         return Ok(reverted);
     }
+    for added in added {
+        match added.write(root) {
+            Ok(()) => {
+                reverted.restored.extend(added.theirs().cloned());
+                reverted.added.push(added);
+            }
+            Err(error) => {
+                steps.retain(|step| step.file.path != added.ours());
+                let path = added.ours().to_owned();
+                reverted.kept.push(Kept { path, why: error.to_string(), by_force: false });
+            }
+        }
+    }
     // Whoever names a file before it: containerd does not start with an import of a file that has gone.
-    let is_handler = |step: &PendingFile| state.configurations.iter().any(|c| c.handler.contains(&step.file.path));
+    let is_handler = |step: &PendingFile| is_handler(&step.file.path);
     steps.reverse();
     steps.sort_by_key(|step| !is_handler(step));
     let mut carry_out = |step: PendingFile| {
@@ -90,7 +131,7 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
         let why = match &noted {
             // Half of it would be taken for somebody's edit.
             Err(error) if in_place => Some(error.to_string()),
-            _ if stuck && is_handler && step.target.is_none() => Some("what may name it is not taken back".to_owned()),
+            _ if stuck && is_handler && step.target.is_none() => Some(NAMED.to_owned()),
             _ => None,
         };
         stuck |= match why {
@@ -180,7 +221,11 @@ fn back(root: &Root, state: &State, file: &Change, force: bool) -> Result<(Pendi
             (forced.map_err(|e| stays(e.to_string(), false))?.text, Vec::new())
         }
         Today::Foreign if !force => {
-            return Err(stays("it has been changed since kata-osinfo wrote it".to_owned(), true));
+            let why = match &text {
+                Some(now) if is_whole(file) => added::changed_words(file, now),
+                _ => "it has been changed since kata-osinfo wrote it".to_owned(),
+            };
+            return Err(stays(why, true));
         }
         Today::Gone | Today::Foreign => (file.before.clone(), Vec::new()),
     };

@@ -54,11 +54,34 @@ pub enum HandlerError {
     /// Several containerds are there.
     #[error("several containerds have a configuration here: choose one with --containerd-config: {}", .0.join(", "))]
     Several(Vec<String>),
+    /// A distribution of Kubernetes is there, and what its containerd reads is not, or is not known.
+    #[error(
+        "{name} is here ({sign}), and {why}; or choose with --containerd-config what containerd reads, which is /etc/containerd/config.toml for one of the machine's own"
+    )]
+    NotStarted {
+        /// The distribution.
+        name: &'static str,
+        /// What tells that it is there.
+        sign: PathBuf,
+        /// What is missing, and what to do.
+        why: String,
+    },
+    /// What was named is not there: a containerd that is told to read it would not start.
+    #[error("no containerd configuration at {0}: give the file that containerd reads first with --containerd-config")]
+    NoConfig(PathBuf),
     /// It does not start with what is there.
     #[error("containerd would not start with {main} as it is: {why}")]
     WouldNotStart {
         /// The main file.
         main: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// CRI-O does not start with what is there.
+    #[error("{place}: {why}; mend the file, or take it out of what CRI-O reads")]
+    CrioWouldNotStart {
+        /// The file, and the line in it.
+        place: String,
         /// What is wrong.
         why: String,
     },
@@ -102,12 +125,16 @@ impl HandlerError {
             HandlerError::Edit { .. }
             | HandlerError::OldConfig { .. }
             | HandlerError::WouldNotStart { .. }
+            | HandlerError::CrioWouldNotStart { .. }
+            | HandlerError::NotStarted { .. }
             | HandlerError::NotImported { .. }
             | HandlerError::Harm { .. }
             | HandlerError::Replaced { .. } => true,
-            HandlerError::NoShim(_) | HandlerError::Root(_) | HandlerError::Change(_) | HandlerError::Several(_) => {
-                false
-            }
+            HandlerError::NoShim(_)
+            | HandlerError::Root(_)
+            | HandlerError::Change(_)
+            | HandlerError::Several(_)
+            | HandlerError::NoConfig(_) => false,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A configuration in Kata's keys, for one runtime and version.
 
-use super::Share;
+use super::SharedFs;
 use super::configuration::{BlockAio, Boot, Configuration};
 use super::version::key_since;
 use model::profile::Runtime;
@@ -72,7 +72,7 @@ pub fn settings(configuration: &Configuration) -> Vec<Setting> {
         }
     }
     set(&qemu, "shared_fs", json!(c.share.name()), "the preferred one that works");
-    if let Share::VirtioFs { daemon } = &c.share {
+    if let SharedFs::VirtioFs { daemon } = &c.share {
         set(&qemu, "virtio_fs_daemon", json!(daemon), "the distro's daemon");
         set(&qemu, "valid_virtio_fs_daemon_paths", json!([daemon]), "what an annotation may name");
         set(&qemu, "virtio_fs_cache", json!(c.cache), "what the release was qualified with");

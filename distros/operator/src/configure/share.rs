@@ -7,13 +7,14 @@ use model::component::Component;
 use model::package::PackageName;
 use model::profile::{DaemonStyle, Profile};
 use model::release::{FilesystemDriver, Release};
+use model::share::Share;
 use model::verified::{Verdict, VerifiedEntry};
 use serde::Serialize;
 
-/// A shared filesystem that Kata can be told to use.
+/// A share that Kata can be told to use, `shared_fs`, with what it needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "name")]
-pub enum Share {
+pub enum SharedFs {
     /// `virtio-fs`, with the daemon's path.
     VirtioFs {
         /// `virtio_fs_daemon`.
@@ -24,13 +25,18 @@ pub enum Share {
     Virtio9p,
 }
 
-impl Share {
-    /// Kata's word for it, `shared_fs`.
-    pub fn name(&self) -> &'static str {
+impl SharedFs {
+    /// Which it is.
+    pub fn share(&self) -> Share {
         match self {
-            Share::VirtioFs { .. } => "virtio-fs",
-            Share::Virtio9p => "virtio-9p",
+            SharedFs::VirtioFs { .. } => Share::VirtioFs,
+            SharedFs::Virtio9p => Share::Virtio9p,
         }
+    }
+
+    /// Kata's word for it.
+    pub fn name(&self) -> &'static str {
+        self.share().name()
     }
 }
 
@@ -48,7 +54,7 @@ pub struct PassedOver {
     /// Packages that would bring it, where only they are missing.
     pub install: Vec<PackageName>,
     /// Whether `--force` can choose it all the same: the profile knows it and it is there.
-    pub forceable: Option<Share>,
+    pub forceable: Option<SharedFs>,
 }
 
 impl PassedOver {
@@ -81,7 +87,7 @@ impl Blamed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ShareChoice {
     /// The first one that works, by preference.
-    pub share: Option<Share>,
+    pub share: Option<SharedFs>,
     /// What is verified of it: one line each; empty is never verified.
     pub evidence: Vec<String>,
     /// Those preferred to it that do not.
@@ -94,8 +100,8 @@ impl ShareChoice {
         let mut choice = ShareChoice { share: None, evidence: Vec::new(), passed_over: Vec::new() };
         for driver in &release.filesystems {
             match judge(driver, release, verified, profile, found) {
-                Ok((share, evidence)) => {
-                    choice.share = Some(share);
+                Ok((shared_fs, evidence)) => {
+                    choice.share = Some(shared_fs);
                     choice.evidence = evidence;
                     break;
                 }
@@ -112,7 +118,7 @@ fn judge(
     verified: &[VerifiedEntry],
     profile: &Profile,
     found: &Found,
-) -> Result<(Share, Vec<String>), PassedOver> {
+) -> Result<(SharedFs, Vec<String>), PassedOver> {
     let mut no = PassedOver {
         name: driver.name.clone(),
         why: Vec::new(),
@@ -120,20 +126,19 @@ fn judge(
         install: Vec::new(),
         forceable: None,
     };
-    let known = model::share::Share::of_name(&driver.name);
-    if !known.is_some_and(|share| profile.shares(share)) {
+    let Some(share) = Share::of_name(&driver.name).filter(|share| profile.shares(*share)) else {
         no.because(
             Blamed::Server,
             format!("Kata {} has no {}: it has {}", profile.range, driver.name, profile.share_names()),
         );
         return Err(no);
-    }
-    if found.lacks.contains(&driver.name) {
+    };
+    if found.lacks.contains(&share) {
         let qemu = found.hypervisor.as_deref().unwrap_or("QEMU");
-        no.because(Blamed::Vmm, format!("{qemu} was built without a device for {}", driver.name));
+        no.because(Blamed::Vmm, format!("{qemu} was built without a device for {share}"));
     }
-    let share = match (driver.name.as_str(), &driver.path) {
-        ("virtio-fs", Some(path)) => match &found.daemon {
+    let shared_fs = match (share, &driver.path) {
+        (Share::VirtioFs, Some(path)) => match &found.daemon {
             Some(daemon) if daemon.path == *path => {
                 if daemon.flavour == Flavour::C && profile.virtiofsd.style != DaemonStyle::DashO {
                     no.because(
@@ -144,7 +149,7 @@ fn judge(
                         ),
                     );
                 }
-                Share::VirtioFs { daemon: path.clone() }
+                SharedFs::VirtioFs { daemon: path.clone() }
             }
             _ => {
                 match installed(&driver.packages, found) {
@@ -160,29 +165,27 @@ fn judge(
                         no.install.clone_from(&driver.packages);
                     }
                 }
-                Share::VirtioFs { daemon: path.clone() }
+                SharedFs::VirtioFs { daemon: path.clone() }
             }
         },
-        ("virtio-fs", None) => {
+        (Share::VirtioFs, None) => {
             no.because(Blamed::Server, format!("the record of {} names no daemon", release.distro));
             return Err(no);
         }
-        ("virtio-9p", _) => Share::Virtio9p,
-        (other, _) => {
-            no.because(Blamed::Server, format!("{other} is not a filesystem that this program can configure"));
+        (Share::Virtio9p, _) => SharedFs::Virtio9p,
+        (Share::VirtioBlk, _) => {
+            no.because(Blamed::Server, format!("{share} is not a filesystem that this program can configure"));
             return Err(no);
         }
     };
-    let (against, evidence) = match known.map(Capability::of_share) {
-        Some(capability) => said(verified, release, profile, capability, &components(driver, release), found),
-        None => (Vec::new(), Vec::new()),
-    };
+    let capability = Capability::of_share(share);
+    let (against, evidence) = said(verified, release, profile, capability, &components(driver, release), found);
     if !against.is_empty() && no.why.is_empty() {
-        no.forceable = Some(share.clone());
+        no.forceable = Some(shared_fs.clone());
     }
     against.into_iter().for_each(|why| no.because(Blamed::by_cause(&why), why));
     match no.why.is_empty() {
-        true => Ok((share, evidence)),
+        true => Ok((shared_fs, evidence)),
         false => Err(no),
     }
 }
@@ -291,4 +294,17 @@ fn strongest<'a>(
     let best = entries.iter().map(|e| e.environment).max();
     entries.retain(|e| Some(e.environment) == best);
     entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_told_by_its_own_name() {
+        for shared_fs in [SharedFs::VirtioFs { daemon: "/d".to_owned() }, SharedFs::Virtio9p] {
+            let told = serde_json::to_value(&shared_fs).unwrap();
+            assert_eq!(told["name"].as_str().and_then(Share::of_name), Some(shared_fs.share()), "{told}");
+        }
+    }
 }

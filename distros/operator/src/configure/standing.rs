@@ -2,7 +2,7 @@
 
 use super::state::{self, ChangeError, State};
 use super::toml::line_of;
-use super::{Initrd, Problem, copy, in_effect};
+use super::{Initrd, Problem, containerd, copy, in_effect};
 use root::Root;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,8 @@ const FILES: [&str; 4] = ["path", "kernel", "initrd", "virtio_fs_daemon"];
 ///
 /// That the state or a file cannot be read.
 pub fn standing(root: &Root, look: &dyn Fn(&Root, &Path) -> Initrd) -> Result<Vec<Problem>, ChangeError> {
-    state::read(root)?.map_or_else(|| Ok(Vec::new()), |state| problems(root, &state, look))
+    let Some(state) = state::read(root)? else { return Ok(Vec::new()) };
+    problems(root, &containerd::migrated::adopted(root, state)?, look)
 }
 
 fn problems(root: &Root, state: &State, look: &dyn Fn(&Root, &Path) -> Initrd) -> Result<Vec<Problem>, ChangeError> {

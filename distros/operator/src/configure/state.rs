@@ -177,9 +177,16 @@ pub enum ChangeError {
     Version(u32),
     /// A file of ours is not as this program left it.
     #[error(
-        "{0} has been changed since kata-osinfo wrote it: move what was changed to a drop-in of your own and remove the file, or `kata-osinfo unconfigure --force`"
+        "{path} has been changed since kata-osinfo wrote it ({how}): move what was changed to a file of your own beside it, such as {to}, and remove {path}; or `kata-osinfo unconfigure --force` takes all of it back"
     )]
-    Changed(PathBuf),
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// The lines that differ.
+        how: String,
+        /// Where they could go.
+        to: PathBuf,
+    },
     /// A file is not as it was looked at.
     #[error("{0} was changed just now: try again")]
     Meanwhile(PathBuf),
@@ -188,7 +195,7 @@ pub enum ChangeError {
     Locked(u64),
 }
 
-/// What was configured, if anything.
+/// What was configured, if anything, with every file where it is reached today.
 ///
 /// # Errors
 ///
@@ -207,8 +214,47 @@ pub fn read(root: &Root) -> Result<Option<State>, ChangeError> {
     let paths = state.files.iter().map(|f| &f.path).chain(&state.directories);
     match paths.into_iter().find(|p| !is_plain(p)) {
         Some(odd) => Err(ChangeError::State(format!("{} is no plain absolute path", odd.display()))),
-        None => Ok(Some(state)),
+        None => Ok(Some(followed(root, state)?)),
     }
+}
+
+/// A state whose files others have moved, with links in their places: what a link leads to is what is edited.
+fn followed(root: &Root, mut state: State) -> Result<State, RootError> {
+    let mut moved: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
+    let configs = state.configurations.iter().map(|c| &c.config).filter(|c| c.is_absolute());
+    for path in state.files.iter().map(|f| &f.path).chain(configs) {
+        match root.resolve_new(path) {
+            Err(error) if error.is_unreadable() => return Err(error),
+            Ok(now) if now != *path && !state.files.iter().any(|f| f.path == now) => {
+                moved.insert(path.clone(), now);
+            }
+            // Where it leads nowhere, whoever takes it back says so.
+            _ => {}
+        }
+    }
+    // A folder of ours that has become a link is not ours any more.
+    for folder in &state.directories {
+        if let (Some(above), Some(name)) = (folder.parent(), folder.file_name())
+            && let Ok(above) = root.resolve_new(above)
+        {
+            moved.insert(folder.clone(), above.join(name));
+        }
+    }
+    let follow = |path: &mut PathBuf| {
+        if let Some(now) = moved.get(path) {
+            path.clone_from(now);
+        }
+    };
+    for configured in &mut state.configurations {
+        follow(&mut configured.config);
+        configured.files.iter_mut().chain(&mut configured.handler).for_each(follow);
+    }
+    state.files.iter_mut().for_each(|f| follow(&mut f.path));
+    state.directories.iter_mut().chain(&mut state.in_place).for_each(follow);
+    let at = |path: PathBuf| moved.get(&path).cloned().unwrap_or(path);
+    state.attributes = state.attributes.into_iter().map(|(path, a)| (at(path), a)).collect();
+    state.earlier = state.earlier.into_iter().map(|(path, text)| (at(path), text)).collect();
+    Ok(state)
 }
 
 /// That nothing else stands where the state's folder is, or is to be made.

@@ -67,6 +67,7 @@ fn unknown(file: &Change) -> Kept {
 /// [`revert`].
 pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> Result<Reverted, ChangeError> {
     let mains = migrated::mains(root)?;
+    let state = &migrated::adopted(root, state.clone())?;
     let mut added = migrated::unknown_mains(&mains, state);
     let found = match strays(root) {
         Err(error) if error.is_unreadable() => return Err(error.into()),

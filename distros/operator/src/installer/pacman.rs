@@ -5,7 +5,7 @@ use super::settings::{self, OwnSettings};
 use super::{Action, Chosen, PackageChange, Wanted};
 use crate::process::{Finished, Invocation};
 use model::package::PackageName;
-use root::Root;
+use root::{Root, RootError};
 use std::io;
 use std::path::Path;
 
@@ -81,20 +81,25 @@ pub(super) fn own_settings(root: &Root) -> io::Result<OwnSettings> {
     OwnSettings::with(CONFIGURATION, &text)
 }
 
-pub(super) fn steps(chosen: &Chosen, root: &Root, wanted: &Wanted, refresh: bool) -> Vec<Invocation> {
+pub(super) fn steps(
+    chosen: &Chosen,
+    root: &Root,
+    wanted: &Wanted,
+    refresh: bool,
+) -> Result<Vec<Invocation>, RootError> {
     let mut steps = Vec::new();
     // New databases with old packages is what Arch does not support: they are fetched only where there are none.
-    if refresh && !has_databases(root) {
+    if refresh && !has_databases(root)? {
         steps.push(chosen.invocation(root, &["--sync", "--refresh"]));
     }
     let mut arguments = vec!["--sync", "--needed", "--noconfirm", "--noprogressbar", "--"];
     arguments.extend(wanted.packages.iter().map(PackageName::as_str));
     steps.push(chosen.invocation(root, &arguments));
-    steps
+    Ok(steps)
 }
 
-fn has_databases(root: &Root) -> bool {
-    root.list(Path::new("/var/lib/pacman/sync")).is_ok_and(|names| names.iter().any(|n| n.ends_with(".db")))
+fn has_databases(root: &Root) -> Result<bool, RootError> {
+    Ok(root.list_if_any(Path::new("/var/lib/pacman/sync"))?.iter().any(|name| name.ends_with(".db")))
 }
 
 pub(super) fn simulation(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Invocation {

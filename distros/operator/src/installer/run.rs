@@ -126,7 +126,7 @@ fn plan_as(
     let (already, missing) = split(chosen, root, wanted)?;
     let todo = Wanted { packages: missing, ..wanted.clone() };
     let done = todo.packages.is_empty();
-    let steps = if done { Vec::new() } else { chosen.steps(root, &todo, options.refresh) };
+    let steps = if done { Vec::new() } else { steps(chosen, root, &todo, options)? };
     let changes = match done {
         true => Some(Vec::new()),
         false if chosen.place == Place::Nowhere => None,
@@ -187,7 +187,7 @@ pub fn install(chosen: &Chosen, root: &Root, wanted: &Wanted, options: &Options)
     }
     let (already, missing) = split(chosen, root, wanted)?;
     let todo = Wanted { packages: missing, ..wanted.clone() };
-    let steps = chosen.steps(root, &todo, options.refresh);
+    let steps = steps(chosen, root, &todo, options)?;
     let mut told = plan;
     for (i, step) in steps.iter().enumerate() {
         if i + 1 == steps.len() && told.is_none() {
@@ -267,6 +267,10 @@ impl Lock {
         self.waited += pause;
         Ok(())
     }
+}
+
+fn steps(chosen: &Chosen, root: &Root, todo: &Wanted, options: &Options) -> Result<Vec<Invocation>, QueryError> {
+    Ok(chosen.steps(root, todo, options.refresh)?)
 }
 
 /// What is installed of what is wanted, and what is not.

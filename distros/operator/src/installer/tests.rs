@@ -52,7 +52,7 @@ fn what_nobody_tried_here_is_told_word_for_word() {
             place: Place::Nowhere,
             own_settings: None,
         };
-        for step in chosen.steps(&root, &wanted, true) {
+        for step in chosen.steps(&root, &wanted, true).unwrap() {
             told += &format!("{}: {}\n", installer.name(), step.argv.join(" "));
         }
     }

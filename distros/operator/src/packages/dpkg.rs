@@ -32,6 +32,8 @@ pub struct Package {
     pub source: String,
     /// Names that it stands for, without versions.
     provides: Vec<String>,
+    /// Names that it depends on, and those that would do as well, without versions.
+    pub(crate) depends: Vec<String>,
 }
 
 pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, QueryError> {
@@ -92,6 +94,7 @@ struct Stanza {
     arch: String,
     source: String,
     provides: Vec<String>,
+    depends: Vec<String>,
     installed: bool,
 }
 
@@ -103,9 +106,9 @@ impl Stanza {
 
     /// The package, if it is installed.
     fn configured(self) -> Option<Package> {
-        let Stanza { name, version, arch, source, provides, installed } = self;
+        let Stanza { name, version, arch, source, provides, depends, installed } = self;
         let version = version.filter(|_| installed)?;
-        Some(Package { name, version, arch, source, provides })
+        Some(Package { name, version, arch, source, provides, depends })
     }
 }
 
@@ -164,6 +167,9 @@ fn stanzas_of(text: &str) -> Result<Vec<Stanza>, Damage> {
             Some(("Provides", list)) => {
                 stanza.provides = list.split(',').map(|p| without_version(p.trim()).to_owned()).collect();
             }
+            Some(("Depends", list)) => {
+                stanza.depends = list.split([',', '|']).map(|p| without_version(p.trim()).to_owned()).collect();
+            }
             Some(_) => {}
         }
     }
@@ -182,11 +188,11 @@ pub(super) fn owner(root: &Root, names: &[String]) -> Result<Option<String>, Roo
 
 /// The names of the packages that own these files, each by its path or where its links lead; dpkg's lists are read once.
 ///
-/// A list that is no regular file, or larger than any, is passed over: an overlay may have replaced it.
+/// A list that is no regular file is passed over: an overlay may have replaced it.
 ///
 /// # Errors
 ///
-/// That the lists cannot be read, or have more than 1 GiB together.
+/// That the lists cannot be read: one has more than 64 MiB, or all have more than 1 GiB together.
 pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<String>>, RootError> {
     let files: Vec<Vec<String>> = paths.iter().map(|path| names_of(root, path)).collect();
     owners_of_names(root, &files)
@@ -207,8 +213,6 @@ fn owners_of_names(root: &Root, files: &[Vec<String>]) -> Result<Vec<Option<Stri
         let path = Path::new(INFO).join(&list);
         let bytes = match root.read(&path, left.min(MAX_LIST)) {
             Ok(bytes) => bytes,
-            // Else it is what all lists together may have that is used up.
-            Err(RootError::TooLarge { .. }) if left > MAX_LIST => continue,
             Err(_) if !root.look(&path)?.is_some_and(|found| found.is_file()) => continue,
             Err(error) => return Err(error),
         };
@@ -326,8 +330,6 @@ mod tests {
         symlink("/proc/kmsg", info.join("ccc.list")).unwrap();
         let mode = rustix::fs::Mode::RUSR;
         rustix::fs::mknodat(rustix::fs::CWD, info.join("ddd.list"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
-        let huge = std::fs::File::create(info.join("eee.list")).unwrap();
-        huge.set_len(MAX_LIST + 1).unwrap();
         symlink("fff.list", info.join("fff.list")).unwrap();
         std::fs::write(info.join("zzz.list"), "/bin/sh\n").unwrap();
         std::fs::create_dir_all(dir.path().join("dev")).unwrap();
@@ -337,6 +339,11 @@ mod tests {
         let root = Root::new(dir.path()).unwrap();
         let found = owners(&root, &[Path::new("/usr/bin/sh"), Path::new("/none")]).unwrap();
         assert_eq!(found, [Some("zzz".to_owned()), None]);
+        // What is in it has an owner.
+        let huge = std::fs::File::create(info.join("eee.list")).unwrap();
+        huge.set_len(MAX_LIST + 1).unwrap();
+        let error = owners(&root, &[Path::new("/none")]).unwrap_err();
+        assert!(error.is_unreadable(), "{error}");
     }
 
     #[test]

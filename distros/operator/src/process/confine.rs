@@ -75,8 +75,14 @@ fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
 }
 
 /// Whatever the caller left open ends with the program's start: a folder among it would be a way out of its root.
+///
+/// A system call and nothing else; what is opened or made inheritable after it is not closed.
+///
+/// # Errors
+///
+/// That the kernel cannot, before Linux 5.11.
 #[expect(unsafe_code, reason = "no library here has close_range with flags")]
-fn close_on_exec() -> Result<(), Errno> {
+pub fn close_on_exec() -> Result<(), Errno> {
     const FIRST: libc::c_uint = 3;
     // SAFETY: the call takes numbers only, and closes nothing now.
     match unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) } {

@@ -6,7 +6,7 @@ use super::capture::Attached;
 use super::settings::Settings;
 use super::{ctr, image, shim};
 use crate::log::Log;
-use crate::process::{how_it_ended, kill_group, prepare, stderr_log};
+use crate::process::{how_it_ended, kill_group, prepare, stderr_log, wait};
 use crate::system;
 use folders::{clean_up, lay_out, search_path, sweep};
 use model::sync::locked;
@@ -28,6 +28,8 @@ use suites::outcome::Component;
 const RUN: &str = "/run/kata-qualify/containers";
 /// How long containerd may take to serve, under emulation on a busy machine.
 const START: Duration = Duration::from_secs(60);
+/// How long it may take to end once it no longer serves: it stops its plugins, or the kernel writes it to a core file.
+const END: Duration = Duration::from_secs(10);
 /// How long a command of `ctr` may take that waits for no container.
 pub const COMMAND: Duration = Duration::from_secs(40);
 
@@ -261,6 +263,16 @@ impl Instance {
         lines.map(|line| Event { topic: ctr::topic(line).to_owned(), line: line.to_owned() }).collect()
     }
 
+    /// Whether it runs and answers.
+    pub fn serves(&self) -> bool {
+        self.ended().is_none() && self.ctr(&["version"], COMMAND).is_ok_and(|finished| finished.code == 0)
+    }
+
+    /// How containerd has ended, waiting a little for one that is about to.
+    pub fn wait_for_its_end(&self) -> Option<ExitStatus> {
+        wait(&mut locked(&self.child), END).ok().flatten()
+    }
+
     /// How containerd has ended, if it has.
     pub fn ended(&self) -> Option<ExitStatus> {
         locked(&self.child).try_wait().ok().flatten()
@@ -294,7 +306,7 @@ impl Drop for Instance {
     fn drop(&mut self) {
         locked(&self.events).take();
         // Politely first: a runtime that is asked takes its own things away.
-        if self.ended().is_none() {
+        if self.serves() {
             for runtime in [Runtime::Runc, Runtime::Kata] {
                 let listed = self.ctr(&["tasks", "list", "--quiet"], COMMAND);
                 let listed = listed.map(|finished| finished.text()).unwrap_or_default();

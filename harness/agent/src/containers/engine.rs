@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use suites::catalogue::{Place, Test};
 use suites::check::{Check, Stop};
-use suites::containers::{ContainersBody, Kata, Runtime, has_control};
+use suites::containers::{Containers as _, ContainersBody, Kata, Runtime, has_control};
 use suites::environment::Claims;
 
 /// Runs container tests.
@@ -135,18 +135,33 @@ impl Engine {
             folders: Mutex::default(),
         };
         let mut result = caught(|| body(&session));
+        // A shutdown and a core file take a while: the body fails before there is an end to be seen.
+        let is_silent = result.is_err() && !instance.serves();
+        let ended = if is_silent { instance.wait_for_its_end() } else { instance.ended() };
+        if ended.is_some() {
+            // Whatever the body made of it: containerd's end explains the rest.
+            result = Err(instance.crash());
+        } else if is_silent {
+            session.note("containerd no longer answers, and has not ended: the next test has a new one".to_owned());
+        }
         if result.is_err() {
             // Whatever it is, the next attempt has a fresh sandbox.
             session.forget_pod();
         }
         drop(session);
         kept.notes.extend(unlocked(notes));
-        if instance.ended().is_some() {
-            // Whatever the body made of it: containerd's end explains the rest.
-            result = Err(instance.crash());
-            self.stop();
+        if is_silent || ended.is_some() {
+            self.give_up(&instance);
         }
         result
+    }
+
+    /// Has the next test start a containerd, unless a test of the other runtime has done so already.
+    fn give_up(&self, instance: &Arc<Instance>) {
+        let is_current = locked(&self.instance).as_ref().is_some_and(|current| Arc::ptr_eq(current, instance));
+        if is_current {
+            self.stop();
+        }
     }
 
     fn instance(&self, settings: &Settings) -> Result<Arc<Instance>, Stop> {

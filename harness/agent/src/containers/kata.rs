@@ -112,6 +112,8 @@ fn planned(
             Stop::blame_record(wanting.packages.iter().map(ToString::to_string).chain(path), e.to_string())
         }
         PlanError::NotPackaged { .. } => Stop::blame(Component::Record, e.to_string()),
+        // Nothing is refused when it is forced, and an initrd is nothing that this release ships.
+        PlanError::WrongInitrd { .. } => Stop::error(e.to_string()),
         PlanError::Unsupported { .. } | PlanError::NothingWorks { .. } => Stop::fail(e.to_string()),
     })
 }

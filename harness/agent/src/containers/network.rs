@@ -72,6 +72,7 @@ fn ip(arguments: &[&str]) -> Result<(), Stop> {
         Err(ProcessError::Start { source, .. }) => {
             Err(Stop::skip(format!("the environment has no ip command to make a network with: {source}")))
         }
+        Err(error @ ProcessError::Wait { .. }) => Err(Stop::error(error.to_string())),
         Err(late) => cannot(&late.to_string()),
     }
 }

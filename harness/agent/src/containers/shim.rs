@@ -1,9 +1,11 @@
 //! What Kata's shims say, and whom it blames: the one place that reads it.
 //!
 //! The words were seen with Kata 3.30, 4.0 and 3.1.2. A complaint without any of them blames the component that the
-//! catalogue names.
+//! catalogue names. A device that cannot be had blames the kernel only where the kernel has none: what an environment keeps
+//! back, and what its processor cannot do, is a skip.
 
 use super::ctr;
+use std::fs;
 use suites::check::Stop;
 use suites::outcome::Component;
 
@@ -25,6 +27,34 @@ pub(super) fn words_about(log: &str, sandbox: &str) -> String {
     lines[lines.len().saturating_sub(LINES)..].iter().map(message).collect::<Vec<_>>().join(" | ")
 }
 
+/// A device that a sandbox needs of the host's kernel, and the words, in lower case, that say that it cannot be had.
+#[derive(Debug, PartialEq, Eq)]
+struct Device {
+    /// As `/proc/misc` has it, and its node in `/dev`.
+    name: &'static str,
+    words: &'static [&'static str],
+}
+
+static DEVICES: [Device; 3] = [
+    Device { name: "vhost-vsock", words: &["host system doesn't support vsock", "/dev/vhost-vsock"] },
+    // The last are QEMU's own words.
+    Device { name: "kvm", words: &["/dev/kvm", "could not access kvm kernel module"] },
+    Device { name: "vhost-net", words: &["/dev/vhost-net"] },
+];
+
+impl Device {
+    /// Why its lack is the environment's and not the kernel's: there is nothing to virtualize with, or the kernel has the
+    /// device, and whoever made `/dev` or the control group keeps it back. A kernel without it lacks the module.
+    fn withheld(&self, misc: &str, cpuinfo: &str) -> Option<String> {
+        if misc.lines().any(|line| line.split_whitespace().nth(1) == Some(self.name)) {
+            return Some(format!("the environment gives no access to /dev/{}, which its kernel has", self.name));
+        }
+        let flags = cpuinfo.lines().find(|line| line.starts_with("flags"))?;
+        let virtualizes = flags.split_whitespace().any(|flag| flag == "vmx" || flag == "svm");
+        (self.name == "kvm" && !virtualizes).then(|| "the environment's processor has neither vmx nor svm".to_owned())
+    }
+}
+
 /// What a refusal is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Refusal {
@@ -40,6 +70,8 @@ enum Refusal {
     RecordIsWrong(Vec<String>),
     /// What only the configuration names, which the harness has made, is not there.
     ConfigurationIsWrong,
+    /// This device of the host cannot be had.
+    NoDevice(&'static Device),
     /// Its words point to this component.
     Blames(Component),
     /// Its words are not known.
@@ -64,6 +96,13 @@ pub(super) fn refusal(complaint: &str, record: Option<&[String]>) -> Stop {
         Refusal::NoSeccomp => Stop::skip("the Kata given has an agent that was built without seccomp"),
         Refusal::RecordIsWrong(paths) => Stop::blame_record(&paths, message),
         Refusal::ConfigurationIsWrong => Stop::error(format!("the configuration names what is not there: {complaint}")),
+        Refusal::NoDevice(device) => {
+            let text = |path| fs::read_to_string(path).unwrap_or_default();
+            match device.withheld(&text("/proc/misc"), &text("/proc/cpuinfo")) {
+                Some(why) => Stop::skip(format!("{why}: {complaint}")),
+                None => Stop::blame(Component::Kernel, message),
+            }
+        }
         Refusal::Blames(component) => Stop::blame(component, message),
         Refusal::Unknown => Stop::fail(message),
     }
@@ -94,8 +133,8 @@ fn read(complaint: &str, record: Option<&[String]>) -> Refusal {
             return Refusal::ConfigurationIsWrong;
         }
     }
-    if has("host system doesn't support vsock") || has("/dev/vhost-vsock") || has("/dev/kvm") || has("/dev/vhost-net") {
-        return Refusal::Blames(Component::Kernel);
+    if let Some(device) = DEVICES.iter().find(|device| device.words.iter().any(|words| has(words))) {
+        return Refusal::NoDevice(device);
     }
     if has("virtiofsd") || has("virtio-fs daemon") || has("failed to read msg header") {
         return Refusal::Blames(Component::Virtiofsd);
@@ -156,13 +195,35 @@ mod tests {
     #[test]
     fn known_words_point_to_their_component() {
         for (text, component) in [
-            ("ctr: host system doesn't support vsock: stat /dev/vhost-vsock: no such file", Some(Component::Kernel)),
             ("ctr: fork/exec /usr/libexec/virtiofsd: no such file or directory", Some(Component::Virtiofsd)),
             ("ctr: timed out connecting to vsock 77:1024", Some(Component::Kernel)),
             ("ctr: failed to launch qemu: /usr/bin/qemu-system-x86_64: -foo", Some(Component::Qemu)),
             ("ctr: something else", None),
         ] {
             assert_eq!(read(text, None), component.map_or(Refusal::Unknown, Refusal::Blames), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_device_is_the_kernels_fault_only_where_the_kernel_has_none() {
+        let of = |text: &str| match read(text, None) {
+            Refusal::NoDevice(device) => device,
+            other => panic!("{text}: {other:?}"),
+        };
+        let vsock = of("ctr: host system doesn't support vsock: stat /dev/vhost-vsock: no such file or directory");
+        let kvm = of("ctr: failed to launch qemu: Could not access KVM kernel module: No such file or directory");
+        assert_eq!((vsock.name, kvm.name), ("vhost-vsock", "kvm"));
+        assert_eq!(of("ctr: open /dev/kvm: permission denied"), kvm);
+        assert_eq!(of("ctr: open /dev/vhost-net: no such file or directory").name, "vhost-net");
+        let (with, without) = ("flags\t\t: fpu svm lm\n", "flags\t\t: fpu lm\n");
+        let withheld = |device: &Device, misc, cpuinfo| device.withheld(misc, cpuinfo).unwrap_or_default();
+        let misc = "232 kvm\n241 vhost-vsock\n";
+        assert!(withheld(vsock, misc, with).contains("/dev/vhost-vsock, which its kernel has"));
+        assert!(withheld(kvm, misc, with).contains("/dev/kvm, which its kernel has"));
+        assert!(withheld(kvm, "", without).contains("neither vmx nor svm"));
+        let module_is_missing = [(vsock, "232 kvm\n", without), (kvm, "241 vhost-vsock\n", with), (kvm, "", "")];
+        for (device, misc, cpuinfo) in module_is_missing {
+            assert_eq!(device.withheld(misc, cpuinfo), None, "{}: {misc:?}, {cpuinfo:?}", device.name);
         }
     }
 
@@ -180,7 +241,7 @@ mod tests {
         let fork = "ctr: failed to create shim task: fork/exec /usr/libexec/virtiofsd: no such file or directory";
         assert_eq!(of(fork), Refusal::RecordIsWrong(vec![record[1].clone()]));
         let vsock = "ctr: host system doesn't support vsock: stat /dev/vhost-vsock: no such file or directory";
-        assert_eq!(of(vsock), Refusal::Blames(Component::Kernel));
+        assert!(matches!(of(vsock), Refusal::NoDevice(_)));
         let syslog = "ctr: failed to create shim task: Unix syslog delivery error: unknown";
         assert_eq!(of(syslog), Refusal::NoSyslog);
         assert!(matches!(refusal(syslog, Some(&record)), Stop::Skip { .. }));

@@ -118,6 +118,7 @@ impl Environment for TestEnvironment<'_> {
             Err(ProcessError::Deadline { .. }) => {
                 Err(Stop::fail(format!("{} did not end within {deadline:?}", argv.join(" "))))
             }
+            Err(error @ ProcessError::Wait { .. }) => Err(Stop::error(error.to_string())),
         }
     }
 

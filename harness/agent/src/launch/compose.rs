@@ -23,36 +23,36 @@ use suites::share::Share;
 const DISK: u64 = 8 << 30;
 
 /// What to start.
-pub struct Composed {
+pub(crate) struct Composed {
     /// QEMU's command line.
-    pub qemu: Vec<String>,
+    pub(crate) qemu: Vec<String>,
     /// The number under which QEMU wants its listening QMP socket, if it wants one handed down.
-    pub qmp_fd: Option<i32>,
+    pub(crate) qmp_fd: Option<i32>,
     /// virtiofsd's command line; empty without one.
-    pub daemon: Vec<String>,
+    pub(crate) daemon: Vec<String>,
     /// The number under which virtiofsd wants its listening socket, if it wants one handed down.
-    pub daemon_fd: Option<i32>,
+    pub(crate) daemon_fd: Option<i32>,
     /// Descriptors of the host's vhost and tap drivers, and of a disk, that QEMU inherits.
-    pub vhost: Vec<InheritedFd>,
+    pub(crate) vhost: Vec<InheritedFd>,
     /// The guest's context id, where it has vhost-vsock.
-    pub guest_cid: u32,
+    pub(crate) guest_cid: u32,
     /// The disk's file, where QEMU inherits it opened.
-    pub disk: PathBuf,
+    pub(crate) disk: PathBuf,
     /// How many vCPUs the guest may grow to.
-    pub max_vcpus: u32,
+    pub(crate) max_vcpus: u32,
     deviations: Vec<Deviation>,
 }
 
 impl Composed {
     /// The evidence.
-    pub fn launched(&self) -> Launched {
+    pub(crate) fn launched(&self) -> Launched {
         let deviations = self.deviations.iter().map(|deviation| deviation.meaning().to_owned()).collect();
         Launched { argv: self.qemu.clone(), daemon: self.daemon.clone(), deviations }
     }
 }
 
 /// Composes the guest of a configuration; makes its disk if it has one.
-pub fn compose(
+pub(crate) fn compose(
     profile: &Profile,
     configuration: Configuration,
     provided: Provided,
@@ -216,7 +216,7 @@ pub fn normalised(profile: &Profile, configuration: Configuration, provided: Pro
 }
 
 /// How the guest mounts a configuration's share: source, type, options, as Kata's agent is told to.
-pub fn mount(configuration: Configuration) -> Option<(&'static str, &'static str, &'static str)> {
+pub(crate) fn mount(configuration: Configuration) -> Option<(&'static str, &'static str, &'static str)> {
     match configuration {
         Configuration::Static
         | Configuration::Own

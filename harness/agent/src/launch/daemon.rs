@@ -17,7 +17,7 @@ use suites::environment::{Daemon, Ending};
 use suites::outcome::Component;
 
 /// A virtiofsd that was started.
-pub struct DaemonProcess {
+pub(crate) struct DaemonProcess {
     child: Child,
     ended: Option<ProcessEnd>,
     log: Log,
@@ -27,7 +27,7 @@ pub struct DaemonProcess {
 
 impl DaemonProcess {
     /// Starts the profile's daemon for a share, and waits for its socket where it makes that itself.
-    pub fn start(composed: &Composed, paths: &GuestPaths, deadlines: Deadlines) -> Result<DaemonProcess, Stop> {
+    pub(crate) fn start(composed: &Composed, paths: &GuestPaths, deadlines: Deadlines) -> Result<DaemonProcess, Stop> {
         let argv = &composed.daemon;
         let failed = |e: io::Error| Stop::error(format!("starting {}: {e}", argv[0]));
         let fds = match composed.daemon_fd {
@@ -50,7 +50,7 @@ impl DaemonProcess {
     }
 
     /// How it ended, if it has within `deadline`.
-    pub fn end(&mut self, deadline: Duration) -> Option<ProcessEnd> {
+    pub(crate) fn end(&mut self, deadline: Duration) -> Option<ProcessEnd> {
         if self.ended.is_none() {
             self.ended = wait(&mut self.child, deadline).ok().flatten().map(ProcessEnd::of);
             if self.ended.is_some() {
@@ -61,18 +61,18 @@ impl DaemonProcess {
     }
 
     /// The same as an ending of a guest.
-    pub fn ending(&mut self, deadline: Duration) -> Option<Ending> {
+    pub(crate) fn ending(&mut self, deadline: Duration) -> Option<Ending> {
         let end = self.end(deadline)?;
         Some(daemon_ended(end, &self.last_lines()))
     }
 
     /// Its process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// How many descriptors it and the processes that it started have open.
-    pub fn descriptors(&self) -> Result<usize, Stop> {
+    pub(crate) fn descriptors(&self) -> Result<usize, Stop> {
         let of = |pid: u32| std::fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count);
         let counted: io::Result<Vec<usize>> = process::family(self.child.id()).into_iter().map(of).collect();
         let counted = counted.map_err(|e| Stop::error(format!("counting the descriptors of virtiofsd: {e}")))?;
@@ -80,7 +80,7 @@ impl DaemonProcess {
     }
 
     /// See [`memory::wakes`].
-    pub fn wakes(&mut self) -> Option<u64> {
+    pub(crate) fn wakes(&mut self) -> Option<u64> {
         if self.family.is_empty() {
             // By now it serves a guest, and starts no more.
             self.family = process::family(self.child.id());
@@ -89,7 +89,7 @@ impl DaemonProcess {
     }
 
     /// Sends it a signal.
-    pub fn signal(&self, signal: rustix::process::Signal) -> Result<(), Stop> {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) -> Result<(), Stop> {
         process::signal(self.child.id(), signal).map_err(|e| Stop::error(format!("virtiofsd: {e}")))
     }
 }

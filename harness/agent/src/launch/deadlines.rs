@@ -1,6 +1,6 @@
 //! How long a guest is waited for: the one place that says so, by where the guest runs.
 //!
-//! An answer is always waited for longer than silence: while [`crate::launch::running`] waits, it watches for silence, so a
+//! An answer is always waited for longer than silence: while `launch::running` waits, it watches for silence, so a
 //! guest that hangs is told as such, and only one that is heard of as slow.
 //! Elsewhere there are only pauses between two looks, in milliseconds.
 

@@ -31,26 +31,26 @@ use suites::ending::{Ending, is_crash};
 
 /// What is known of a guest that gave no answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Signs {
+pub(crate) struct Signs {
     /// The kernel's line about its panic.
-    pub panic: Option<String>,
+    pub(crate) panic: Option<String>,
     /// The kernel's line about an oops.
-    pub oops: Option<String>,
+    pub(crate) oops: Option<String>,
     /// QEMU.
-    pub vmm: ProcessState,
+    pub(crate) vmm: ProcessState,
     /// virtiofsd, if the guest has one.
-    pub daemon: Option<ProcessState>,
+    pub(crate) daemon: Option<ProcessState>,
     /// Whether QEMU has closed the line to the guest's agent.
-    pub line_ended: bool,
+    pub(crate) line_ended: bool,
     /// For how many seconds the guest has been silent, if that is too long.
-    pub silent: Option<u64>,
+    pub(crate) silent: Option<u64>,
     /// What QMP says of a silent guest; nobody else is asked about.
-    pub qmp: Option<QmpAnswer>,
+    pub(crate) qmp: Option<QmpAnswer>,
 }
 
 /// A program under test.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum ProcessState {
+pub(crate) enum ProcessState {
     /// It runs.
     #[default]
     Runs,
@@ -67,7 +67,7 @@ pub enum ProcessState {
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProcessEnd {
+pub(crate) enum ProcessEnd {
     /// By itself, with this code.
     Code(i32),
     /// By this signal.
@@ -76,7 +76,7 @@ pub enum ProcessEnd {
 
 /// What QMP answered to `query-status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum QmpAnswer {
+pub(crate) enum QmpAnswer {
     /// That the guest runs.
     Running,
     /// Something else.
@@ -87,7 +87,7 @@ pub enum QmpAnswer {
 
 impl ProcessEnd {
     /// By `status`; a shell that waits for the real program repeats the signal that ended it as 128 and its number.
-    pub fn of(status: std::process::ExitStatus) -> ProcessEnd {
+    pub(crate) fn of(status: std::process::ExitStatus) -> ProcessEnd {
         use std::os::unix::process::ExitStatusExt as _;
         match (status.code(), status.signal()) {
             (Some(code @ 129..=192), _) => ProcessEnd::Signal(code - 128),
@@ -98,7 +98,7 @@ impl ProcessEnd {
 
     /// As [`ProcessEnd::of`], for QEMU, which obeys SIGTERM, SIGINT and SIGHUP by exiting with 0, as it does after its guest has
     /// powered off; what it says then tells the two apart (QEMU 0.11 and later, `qemu_kill_report`).
-    pub fn of_qemu(status: std::process::ExitStatus, said: &str) -> ProcessEnd {
+    pub(crate) fn of_qemu(status: std::process::ExitStatus, said: &str) -> ProcessEnd {
         let signal = said.lines().find_map(|line| {
             let rest = line.split_once("terminating on signal ")?.1;
             rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
@@ -135,7 +135,7 @@ impl std::fmt::Display for ProcessEnd {
 }
 
 /// The table: the first row that fits is the ending; `None` if nothing is wrong.
-pub fn judge(signs: &Signs) -> Option<Ending> {
+pub(crate) fn judge(signs: &Signs) -> Option<Ending> {
     use ProcessState::{Ended, Stopped};
     let daemon = signs.daemon.as_ref();
     Some(match (&signs.panic, &signs.vmm, daemon) {
@@ -182,7 +182,7 @@ fn judge_the_living(signs: &Signs) -> Option<Ending> {
 }
 
 /// The ending of a guest whose QEMU has ended, by itself or by a signal.
-pub fn vmm_ended(end: ProcessEnd, words: &str) -> Ending {
+pub(crate) fn vmm_ended(end: ProcessEnd, words: &str) -> Ending {
     match end {
         ProcessEnd::Signal(signal) => Ending::VmmKilled { signal },
         ProcessEnd::Code(0) => Ending::PoweredOff,
@@ -191,7 +191,7 @@ pub fn vmm_ended(end: ProcessEnd, words: &str) -> Ending {
 }
 
 /// The ending of a guest whose daemon went away.
-pub fn daemon_ended(end: ProcessEnd, words: &str) -> Ending {
+pub(crate) fn daemon_ended(end: ProcessEnd, words: &str) -> Ending {
     match end {
         ProcessEnd::Signal(signal) if !is_crash(signal) => Ending::DaemonKilled { signal },
         ProcessEnd::Code(0) => Ending::DaemonLeft { words: words.to_owned() },

@@ -12,7 +12,7 @@ pub fn panic_line(log: &str) -> Option<String> {
 }
 
 /// The line with which the kernel reported an oops.
-pub fn oops_line(log: &str) -> Option<String> {
+pub(crate) fn oops_line(log: &str) -> Option<String> {
     find(log, OOPS)
 }
 

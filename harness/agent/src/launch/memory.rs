@@ -19,7 +19,7 @@ use suites::outcome::Component;
 
 /// What is known of the guest's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Memory {
+pub(crate) enum Memory {
     /// QEMU and the daemon map the same file, and share it.
     Shared,
     /// QEMU keeps what the guest writes to itself.
@@ -42,7 +42,7 @@ struct Mapping {
 const AT_LEAST: u64 = 64 << 20;
 
 /// What is known of the memory between two processes; `memdev` is what QMP says of the guest's memory.
-pub fn between(vmm: u32, daemon: u32, memdev: Option<&Value>) -> Memory {
+pub(crate) fn between(vmm: u32, daemon: u32, memdev: Option<&Value>) -> Memory {
     let maps = |pid| std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
     judge(&maps(vmm), &maps(daemon), memdev)
 }
@@ -86,7 +86,7 @@ fn mappings(maps: &str) -> Vec<Mapping> {
 /// The stop for a request that a living guest with a living daemon did not finish; `late` says which.
 ///
 /// A request that cannot have reached the daemon is not the daemon's fault.
-pub fn blame(late: &str, memory: Option<Memory>) -> Stop {
+pub(crate) fn blame(late: &str, memory: Option<Memory>) -> Stop {
     match memory {
         Some(Memory::PrivateInVmm) => Stop::blame(
             Component::Qemu,
@@ -103,7 +103,7 @@ pub fn blame(late: &str, memory: Option<Memory>) -> Stop {
 }
 
 /// The stop for the same where virtiofsd has slept all the while: nothing has reached it.
-pub fn unheard(late: &str) -> Stop {
+pub(crate) fn unheard(late: &str) -> Stop {
     Stop::error(format!(
         "{late}; virtiofsd has slept since before the request: nothing reached it, and whether the guest's kernel or QEMU \
          holds it back is not known"
@@ -112,7 +112,7 @@ pub fn unheard(late: &str) -> Stop {
 
 /// How often the threads of these processes have gone to sleep by themselves, in all: each request that a daemon takes up
 /// and each message of its VMM ends in one more.
-pub fn wakes(pids: &[u32]) -> Option<u64> {
+pub(crate) fn wakes(pids: &[u32]) -> Option<u64> {
     let mut sum = 0;
     for pid in pids {
         for thread in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {

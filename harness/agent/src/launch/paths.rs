@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// A device that a guest has by settings that are not the shipped ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum ExtraDevice {
+pub(crate) enum ExtraDevice {
     /// None.
     #[default]
     None,
@@ -26,31 +26,31 @@ pub enum ExtraDevice {
 }
 
 /// Where a guest's files lie in the environment.
-pub struct GuestPaths {
+pub(crate) struct GuestPaths {
     /// Logs, kept as artifacts.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// Sockets; short, a Unix socket's path has 108 bytes.
-    pub sockets: PathBuf,
+    pub(crate) sockets: PathBuf,
     /// Kata's console, `hvc0`.
-    pub console: PathBuf,
+    pub(crate) console: PathBuf,
     /// The serial log.
-    pub serial: PathBuf,
+    pub(crate) serial: PathBuf,
     /// The guest's agent.
-    pub agent: PathBuf,
+    pub(crate) agent: PathBuf,
     /// QMP.
-    pub qmp: PathBuf,
+    pub(crate) qmp: PathBuf,
     /// virtiofsd.
-    pub virtiofsd: PathBuf,
+    pub(crate) virtiofsd: PathBuf,
     /// The share's folder on the host's side.
-    pub shared_dir: PathBuf,
+    pub(crate) shared_dir: PathBuf,
     /// The disk of a guest without a share.
-    pub disk: PathBuf,
-    /// The share, while it is in use; `None` for paths that are placeholders.
-    pub slot: Option<SlotGuard>,
+    pub(crate) disk: PathBuf,
+    /// Keeps the share in use; `None` for paths that are placeholders.
+    pub(crate) _slot: Option<SlotGuard>,
     /// What a test asks for besides what every guest has.
-    pub extra: ExtraDevice,
+    pub(crate) extra: ExtraDevice,
     /// The guest's number.
-    pub number: u64,
+    pub(crate) number: u64,
 }
 
 impl GuestPaths {
@@ -58,7 +58,7 @@ impl GuestPaths {
     ///
     /// # Errors
     /// What could not be made or emptied.
-    pub fn new(home: &Home, slot: SlotGuard, number: u64, extra: ExtraDevice) -> io::Result<GuestPaths> {
+    pub(crate) fn new(home: &Home, slot: SlotGuard, number: u64, extra: ExtraDevice) -> io::Result<GuestPaths> {
         let (dir, sockets) = (home.artifacts().join(format!("g{number}")), home.sockets.join(number.to_string()));
         let shared_dir = slot.dir();
         for folder in [&dir, &sockets, &shared_dir] {
@@ -75,7 +75,7 @@ impl GuestPaths {
             virtiofsd: sockets.join("virtiofsd"),
             disk: shared_dir.with_file_name(format!("disk{number}.img")),
             shared_dir,
-            slot: Some(slot),
+            _slot: Some(slot),
             extra,
             dir,
             sockets,
@@ -84,7 +84,7 @@ impl GuestPaths {
     }
 
     /// Paths that are nowhere, to compare arguments by.
-    pub fn placeholders(extra: ExtraDevice) -> GuestPaths {
+    pub(crate) fn placeholders(extra: ExtraDevice) -> GuestPaths {
         GuestPaths {
             dir: PathBuf::new(),
             sockets: PathBuf::from("/nonexistent"),
@@ -95,7 +95,7 @@ impl GuestPaths {
             virtiofsd: "virtiofsd".into(),
             shared_dir: "share".into(),
             disk: "/nonexistent/disk".into(),
-            slot: None,
+            _slot: None,
             extra,
             number: 0,
         }

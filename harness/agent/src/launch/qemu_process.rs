@@ -14,7 +14,7 @@ use suites::outcome::Component;
 ///
 /// # Errors
 /// A failure that blames QEMU where it does not start, an error where something cannot be opened for it.
-pub fn start(composed: &Composed, paths: &GuestPaths) -> Result<Child, Stop> {
+pub(crate) fn start(composed: &Composed, paths: &GuestPaths) -> Result<Child, Stop> {
     let mut fds: Vec<(OwnedFd, i32)> = Vec::new();
     if let Some(number) = composed.qmp_fd {
         let listener = UnixListener::bind(&paths.qmp);

@@ -32,7 +32,7 @@ fn hears(running: &mut RunningGuest) -> Result<(), Stop> {
 }
 
 /// Does it, and waits until the guest is seen to have ended or to be in trouble.
-pub fn rehearse(running: &mut RunningGuest, fault: Fault) -> Result<Ending, Stop> {
+pub(crate) fn rehearse(running: &mut RunningGuest, fault: Fault) -> Result<Ending, Stop> {
     if fault.configuration() == Configuration::VirtioFs {
         hears(running)?;
     }

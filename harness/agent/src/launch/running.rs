@@ -30,7 +30,7 @@ use suites::outcome::Component;
 use suites::share::Share;
 
 /// A running guest.
-pub struct RunningGuest {
+pub(crate) struct RunningGuest {
     profile: Profile,
     launched: Launched,
     guest_cid: Option<u32>,
@@ -54,13 +54,13 @@ pub struct RunningGuest {
 }
 
 /// A guest that was not started.
-pub struct NotStarted {
+pub(crate) struct NotStarted {
     /// Why.
-    pub stop: Stop,
+    pub(crate) stop: Stop,
     /// How it was tried, if it came to that.
-    pub launched: Option<Launched>,
+    pub(crate) launched: Option<Launched>,
     /// Its logs so far.
-    pub logs: Vec<PathBuf>,
+    pub(crate) logs: Vec<PathBuf>,
 }
 
 impl From<Stop> for Box<NotStarted> {
@@ -71,7 +71,7 @@ impl From<Stop> for Box<NotStarted> {
 
 impl RunningGuest {
     /// Starts a guest, waits for its agent and mounts its share.
-    pub fn start(
+    pub(crate) fn start(
         profile: &Profile,
         configuration: Configuration,
         required: RequiredDevice,
@@ -84,7 +84,7 @@ impl RunningGuest {
     }
 
     /// As [`RunningGuest::start`], with deadlines of the caller's.
-    pub fn start_within(
+    pub(crate) fn start_within(
         profile: &Profile,
         configuration: Configuration,
         required: RequiredDevice,
@@ -218,7 +218,12 @@ impl RunningGuest {
     /// Sends a request to the guest; no answer becomes a stop that says how the guest ended.
     ///
     /// The deadline is one of [`RunningGuest::deadlines`], where an answer's is longer than silence.
-    pub fn request(&mut self, request: GuestRequest, deadline: Duration, doing: &str) -> Result<GuestReply, Stop> {
+    pub(crate) fn request(
+        &mut self,
+        request: GuestRequest,
+        deadline: Duration,
+        doing: &str,
+    ) -> Result<GuestReply, Stop> {
         let serial = self.serial.clone();
         let woken_before = self.daemon_wakes();
         let (Some(agent), mut ended) = (&self.agent, self.qemu_ended) else {
@@ -248,59 +253,54 @@ impl RunningGuest {
     }
 
     /// Whether QEMU has ended.
-    pub fn ended(&mut self) -> bool {
+    pub(crate) fn ended(&mut self) -> bool {
         self.qemu_ended = self.qemu_ended.or(wait(&mut self.qemu, Duration::ZERO).ok().flatten());
         self.qemu_ended.is_some()
     }
 
     /// Whether the guest can serve another test.
-    pub fn usable(&mut self) -> bool {
+    pub(crate) fn usable(&mut self) -> bool {
         self.how_it_is().is_none()
     }
 
     /// How long it is waited for.
-    pub fn deadlines(&self) -> Deadlines {
+    pub(crate) fn deadlines(&self) -> Deadlines {
         self.deadlines
     }
 
     /// QEMU's process id.
-    pub fn vmm_pid(&self) -> u32 {
+    pub(crate) fn vmm_pid(&self) -> u32 {
         self.qemu.id()
     }
 
     /// How often virtiofsd has gone to sleep; see [`memory::wakes`].
-    pub fn daemon_wakes(&mut self) -> Option<u64> {
+    pub(crate) fn daemon_wakes(&mut self) -> Option<u64> {
         self.daemon.as_mut().and_then(DaemonProcess::wakes)
     }
 
     /// Sends QEMU a signal.
-    pub fn signal_vmm(&self, signal: rustix::process::Signal) -> Result<(), Stop> {
+    pub(crate) fn signal_vmm(&self, signal: rustix::process::Signal) -> Result<(), Stop> {
         crate::process::signal(self.qemu.id(), signal).map_err(|e| Stop::error(format!("QEMU: {e}")))
     }
 
     /// Sends virtiofsd a signal.
-    pub fn signal_daemon(&self, signal: rustix::process::Signal) -> Result<(), Stop> {
+    pub(crate) fn signal_daemon(&self, signal: rustix::process::Signal) -> Result<(), Stop> {
         self.daemon.as_ref().ok_or_else(|| Stop::error("the guest has no virtiofsd"))?.signal(signal)
     }
 
     /// How it was started.
-    pub fn launched(&self) -> &Launched {
+    pub(crate) fn launched(&self) -> &Launched {
         &self.launched
     }
 
     /// Paths of the logs.
-    pub fn artifacts(&self) -> Vec<PathBuf> {
+    pub(crate) fn artifacts(&self) -> Vec<PathBuf> {
         logs_in(&self.paths.dir)
     }
 
     /// The share's folder on the host's side.
-    pub fn shared_dir(&self) -> &Path {
+    pub(crate) fn shared_dir(&self) -> &Path {
         &self.paths.shared_dir
-    }
-
-    /// The profile.
-    pub fn profile(&self) -> &Profile {
-        &self.profile
     }
 }
 

@@ -14,7 +14,11 @@ use std::time::{Duration, Instant};
 use suites::check::Stop;
 
 /// Starts QEMU's virtio-fs half against our own listener; `Ok` once it speaks vhost-user.
-pub fn against_a_silent_daemon(composed: &Composed, paths: &GuestPaths, deadlines: Deadlines) -> Result<(), Stop> {
+pub(crate) fn against_a_silent_daemon(
+    composed: &Composed,
+    paths: &GuestPaths,
+    deadlines: Deadlines,
+) -> Result<(), Stop> {
     let failed = |e: io::Error| Stop::error(format!("listening on {}: {e}", paths.virtiofsd.display()));
     let listener = UnixListener::bind(&paths.virtiofsd).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;

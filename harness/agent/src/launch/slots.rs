@@ -8,13 +8,13 @@ use suites::check::Stop;
 
 /// Shares that guests may use at the same time: each has a small filesystem mounted below it, which is made with the
 /// environment.
-pub struct Slots {
+pub(crate) struct Slots {
     home: Home,
     taken: Mutex<Vec<usize>>,
 }
 
 /// A share in use.
-pub struct SlotGuard {
+pub(crate) struct SlotGuard {
     slots: Arc<Slots>,
     number: usize,
 }
@@ -24,7 +24,7 @@ pub(crate) const FOR_GUESTS: usize = SLOTS - 1;
 
 impl Slots {
     /// All of them, free.
-    pub fn new(home: Home) -> Slots {
+    pub(crate) fn new(home: Home) -> Slots {
         Slots { home, taken: Mutex::default() }
     }
 
@@ -32,7 +32,7 @@ impl Slots {
     ///
     /// # Errors
     /// That all are in use.
-    pub fn take(self: &Arc<Slots>) -> Result<SlotGuard, Stop> {
+    pub(crate) fn take(self: &Arc<Slots>) -> Result<SlotGuard, Stop> {
         let mut taken = locked(&self.taken);
         let number = (0..FOR_GUESTS).find(|n| !taken.contains(n));
         let number =
@@ -44,7 +44,7 @@ impl Slots {
 
 impl SlotGuard {
     /// The share's folder.
-    pub fn dir(&self) -> PathBuf {
+    pub(crate) fn dir(&self) -> PathBuf {
         self.slots.home.slot(self.number)
     }
 }

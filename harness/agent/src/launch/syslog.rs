@@ -11,7 +11,7 @@ use std::time::Duration;
 static SYSLOG: OnceLock<Log> = OnceLock::new();
 
 /// What a process has written to syslog: lines with its id in brackets, as syslog(3) puts it.
-pub fn said_by(pid: u32) -> String {
+pub(crate) fn said_by(pid: u32) -> String {
     if SYSLOG.get().is_none() {
         return journal_of(pid);
     }
@@ -32,7 +32,7 @@ fn journal_of(pid: u32) -> String {
 }
 
 /// virtiofsd started with `--syslog` wants /dev/log; what it writes there is kept beside the other logs.
-pub fn serve(artifacts: &Path) {
+pub(crate) fn serve(artifacts: &Path) {
     if Path::new("/dev/log").exists() {
         return;
     }

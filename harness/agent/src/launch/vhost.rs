@@ -9,7 +9,7 @@ use std::path::Path;
 use suites::check::Stop;
 
 /// The tap interface; it goes away with its descriptor.
-pub const TAP: &str = "tap0_kata";
+pub(crate) const TAP: &str = "tap0_kata";
 
 /// `VHOST_VSOCK_SET_GUEST_CID` of linux/vhost.h.
 const SET_GUEST_CID: libc::c_ulong = 0x4008_af60;
@@ -19,7 +19,7 @@ const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
 const TAP_FLAGS: libc::c_short = 0x0002 | 0x1000 | 0x4000;
 
 /// Opens what a descriptor of QEMU's is for; a guest has one disk at most.
-pub fn open(purpose: FdPurpose, guest_cid: u32, disk: &Path) -> Result<OwnedFd, Stop> {
+pub(crate) fn open(purpose: FdPurpose, guest_cid: u32, disk: &Path) -> Result<OwnedFd, Stop> {
     let disk = disk.to_string_lossy();
     let (path, opened) = match purpose {
         FdPurpose::Vsock => ("/dev/vhost-vsock", vsock(guest_cid)),

@@ -30,7 +30,7 @@ use model::database::Database;
 use model::diagnostic::error_chain;
 use model::redact::{one_line, printable};
 use model::release::Release;
-use operator::detect::{Detection, detect};
+use operator::detect::{self, Detection, detect};
 use protocol::client::ClientError;
 use protocol::message::{GuestReply, GuestRequest};
 use root::{Root, RootError};
@@ -235,14 +235,15 @@ impl CloudImage {
 
     /// Whether the tree that was in it is of the release that was asked for.
     fn is_wanted(&self, tree: &Path) -> Result<(), CloudError> {
-        let found = detect(&Root::new(tree)?, &self.database)?;
+        let root = Root::new(tree)?;
+        let found = detect(&root, &self.database)?;
         let name = || self.source.name().to_owned();
         let wanted = self.release.name();
         let is_it = found.lent.is_none() && found.releases.iter().any(|target| target.to_string() == wanted);
         if !is_it {
             return Err(CloudError::OtherRelease { name: name(), found: named(&found), wanted });
         }
-        match found.arch.filter(|arch| *arch != self.release.arch) {
+        match detect::arch(&root)?.filter(|arch| *arch != self.release.arch) {
             Some(found) => Err(CloudError::OtherArch { name: name(), found, wanted: self.release.arch }),
             None => Ok(()),
         }

@@ -2,17 +2,20 @@
 //!
 //! It runs as a user that nobody else has, without capabilities and without a way to get any, without a network and
 //! without keys. Its root is the tree that it comes from, which it cannot write to and which has only the devices that it
-//! needs.
+//! needs. What is mounted over the tree is mounted once the tree is the root, so that no link in it leads out.
 #![expect(unsafe_code, reason = "what must be done between fork and exec has no safe interface")]
 
-use rustix::fs::{Mode, OFlags};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change, mount_remount};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_bind, mount_change, mount_remount,
+    move_mount, open_tree,
+};
 use rustix::process::{Gid, Signal, Uid, set_parent_process_death_signal};
 use rustix::thread::{
     CapabilitySet, UnshareFlags, remove_capability_from_bounding_set, set_no_new_privs, set_thread_groups,
     set_thread_res_gid, set_thread_res_uid, unshare_unsafe,
 };
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -26,6 +29,8 @@ use std::process::Command;
 pub const KVM_DEVICE: &str = "/dev/kvm";
 /// The folder in which QEMU sees the files that it is given by name.
 pub(super) const FILES: &str = "/mnt";
+/// The folders of the tree that it has others in the place of.
+const FOLDERS: [&CStr; 2] = [c"/dev", c"/mnt"];
 /// The device that it opens by name.
 const RANDOM: &str = "/dev/urandom";
 /// Users from here on belong to nobody: systemd's list (docs/UIDS-GIDS.md) leaves them free, and the ranges of containers
@@ -35,9 +40,8 @@ const USERS: u32 = 1_900_000_000;
 /// What a QEMU is confined to.
 pub(super) struct Confined {
     tree: CString,
-    /// What is mounted over the tree's files: a file or a device of this machine's, and where.
-    binds: Vec<(CString, CString)>,
-    folders: [CString; 2],
+    /// What is mounted over the tree's files: a file or a device of this machine's, and where, seen from inside.
+    binds: [(CString, CString); 3],
     user: Uid,
     group: Gid,
     /// `/dev/kvm`, opened: a machine's own may be root's alone.
@@ -49,30 +53,14 @@ impl Confined {
     ///
     /// # Errors
     /// When a file is not there, or with `kvm` `/dev/kvm` cannot be opened.
-    pub(super) fn to(tree: &Path, files: &[(&Path, &str)], kvm: bool) -> io::Result<Confined> {
-        let inside = |path: &str| c_string(&tree.join(path.trim_start_matches('/')));
-        let mut binds = Vec::new();
-        for (file, name) in files {
-            let mode = std::fs::metadata(file)?.permissions().mode();
-            // The image's copy; some distros keep their kernels from all but root.
-            if mode & 0o444 != 0o444 {
-                std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode | 0o444))?;
-            }
-            binds.push((c_string(file)?, inside(&format!("{FILES}/{name}"))?));
-        }
-        binds.push((c_string(Path::new(RANDOM))?, inside(RANDOM)?));
+    pub(super) fn to(tree: &Path, files: [(&Path, &str); 2], kvm: bool) -> io::Result<Confined> {
+        let [first, second] = files.map(|(file, name)| given(file, name));
+        let binds = [first?, second?, (c_string(Path::new(RANDOM))?, c_string(Path::new(RANDOM))?)];
         // Out of the way of the numbers that QEMU is given.
         let high = |file: File| rustix::io::fcntl_dupfd_cloexec(file, 64).map_err(io::Error::from);
         let kvm = kvm.then(|| File::options().read(true).write(true).open(KVM_DEVICE).and_then(high)).transpose()?;
         let number = USERS + std::process::id() % 0x40_0000;
-        Ok(Confined {
-            tree: c_string(tree)?,
-            binds,
-            folders: [inside("/dev")?, inside(FILES)?],
-            user: Uid::from_raw(number),
-            group: Gid::from_raw(number),
-            kvm,
-        })
+        Ok(Confined { tree: c_string(tree)?, binds, user: Uid::from_raw(number), group: Gid::from_raw(number), kvm })
     }
 
     /// The number under which QEMU inherits `/dev/kvm`.
@@ -89,25 +77,32 @@ impl Confined {
     fn enter(&self) -> io::Result<()> {
         let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
         let bare = MountFlags::NOSUID | MountFlags::NOEXEC;
+        // What it is handed is made inheritable after this: below, and by `agent::process::prepare`.
+        operator::process::close_on_exec()?;
         operator::process::leave_session_keyring()?;
         // SAFETY: the table of descriptors is not among what is unshared.
         unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWIPC) }?;
         mount_change(c"/", private)?;
         mount_bind(&*self.tree, &*self.tree)?;
-        for folder in &self.folders {
-            mount(c"tmpfs", &**folder, c"tmpfs", bare, c"mode=0755,size=64k")?;
-        }
-        for (from, to) in &self.binds {
-            drop(rustix::fs::open(&**to, OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR)?);
-            mount_bind(&**from, &**to)?;
-        }
-        let read_only = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID;
-        mount_remount(&*self.tree, read_only, c"")?;
-        for folder in &self.folders {
-            mount_remount(&**folder, MountFlags::RDONLY | bare, c"")?;
-        }
+        // These have no path any more once the tree is the root.
+        let copied = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let copy = |(from, _): &(CString, CString)| open_tree(CWD, from.as_c_str(), copied);
+        let [first, second, third] = &self.binds;
+        let copies = [copy(first)?, copy(second)?, copy(third)?];
         rustix::process::chroot(&*self.tree)?;
         rustix::process::chdir(c"/")?;
+        for folder in FOLDERS {
+            mount(c"tmpfs", folder, c"tmpfs", bare, c"mode=0755,size=64k")?;
+        }
+        for (copy, (_, to)) in copies.iter().zip(&self.binds) {
+            drop(rustix::fs::open(to.as_c_str(), OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR)?);
+            move_mount(copy, c"", CWD, to.as_c_str(), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        }
+        let read_only = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID;
+        mount_remount(c"/", read_only, c"")?;
+        for folder in FOLDERS {
+            mount_remount(folder, MountFlags::RDONLY | bare, c"")?;
+        }
         set_no_new_privs(true)?;
         for capability in 0..64 {
             // Those that the kernel does not know are refused.
@@ -124,6 +119,57 @@ impl Confined {
     }
 }
 
+/// A file that QEMU is given by this name, and where it sees it.
+fn given(file: &Path, name: &str) -> io::Result<(CString, CString)> {
+    let mode = std::fs::metadata(file)?.permissions().mode();
+    // The image's copy; some distros keep their kernels from all but root.
+    if mode & 0o444 != 0o444 {
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode | 0o444))?;
+    }
+    Ok((c_string(file)?, c_string(&Path::new(FILES).join(name))?))
+}
+
 fn c_string(path: &Path) -> io::Result<CString> {
     Ok(CString::new(path.as_os_str().as_bytes())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// This machine's shell, with the libraries that it needs, as a tree.
+    fn tree() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let said = Command::new("ldd").arg("/bin/sh").output().unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        // `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, `/lib64/ld-linux-x86-64.so.2 (0x…)`
+        for file in said.split_whitespace().filter(|word| word.starts_with('/')).chain(["/bin/sh"]) {
+            let place = dir.path().join(file.trim_start_matches('/'));
+            std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+            std::fs::copy(file, place).unwrap();
+        }
+        std::fs::create_dir(dir.path().join("dev")).unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        dir
+    }
+
+    #[test]
+    #[cfg_attr(any(lacks = "mounting", lacks = "ldd"), ignore = "needs root that may make namespaces, and ldd")]
+    fn a_link_in_the_tree_does_not_lead_out_of_it() {
+        let (tree, outside) = (tree(), tempfile::tempdir().unwrap());
+        let inside = tree.path().join(outside.path().strip_prefix("/").unwrap());
+        std::fs::create_dir_all(&inside).unwrap();
+        std::os::unix::fs::symlink(outside.path(), tree.path().join("mnt")).unwrap();
+        let file = outside.path().join("vmlinuz");
+        std::fs::write(&file, "given\n").unwrap();
+        let files = ["kernel", "initrd"].map(|name| (file.as_path(), name));
+        let confined = Confined::to(tree.path(), files, false).unwrap();
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "read line < /mnt/kernel; echo $line; echo x > /mnt/x || echo unwritten"]).env_clear();
+        confined.around(&mut command);
+        let output = command.output().unwrap();
+        let [said, complaints] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        assert_eq!(said, "given\nunwritten\n", "{complaints}");
+        assert_eq!(std::fs::read_dir(&inside).unwrap().count(), 0, "it is mounted for the program alone");
+    }
 }

@@ -189,7 +189,7 @@ impl Outer {
         arguments: &[String],
     ) -> io::Result<Command> {
         let files = [(kernel, "kernel"), (initrd, "initrd")];
-        let confined = Confined::to(&self.tree, &files, *accelerator == Accelerator::Kvm)?;
+        let confined = Confined::to(&self.tree, files, *accelerator == Accelerator::Kvm)?;
         let mut command = Command::new(PROGRAM);
         if let Some(kvm) = confined.kvm() {
             command.args(["-add-fd".to_owned(), format!("fd={kvm},set={KVM_SET}")]);

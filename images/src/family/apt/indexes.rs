@@ -52,7 +52,8 @@ fn fetch_one(
     folder: &Path,
     name: &str,
 ) -> Result<Index, Failure> {
-    let mirror = mirrors.get(suite.archive).ok_or_else(|| Cause::NoMirror { suite: suite.name.clone() })?;
+    let unknown = || Cause::NoMirror { suite: suite.name.clone(), archive: suite.archive };
+    let mirror = mirrors.get(suite.archive).ok_or_else(unknown)?;
     let url = format!("{mirror}/dists/{}/InRelease", suite.name);
     let mut pauses = PAUSES.iter();
     while let Err(mut failure) = fetch.file(runner, &url, name) {

@@ -35,6 +35,22 @@ fn every_cell_is_in_every_table_and_every_test_is_explained_once() {
     }
 }
 
+/// Eighteen profiles times hundreds of tests times a hundred cells are most of a page.
+#[test]
+fn a_result_that_profiles_share_is_shown_once() {
+    let matrix = sample::matrix();
+    let page = render(&matrix, &sample::catalogue());
+    let shared = |profiles: usize| {
+        let all = matrix.cells.iter().flat_map(|cell| &cell.instances);
+        all.filter(|i| i.profiles.len() == profiles && !i.attempts.is_empty()).count()
+    };
+    let shown = |width: usize| page.matches(&format!("<td colspan=\"{width}\"><span")).count();
+    assert!(shared(3) > 10 && shared(2) == 1, "{} {}", shared(3), shared(2));
+    assert_eq!((shown(3), shown(2)), (shared(3), shared(2)));
+    // What a test proves stands once, where the links lead.
+    assert_eq!(page.matches("What `smoke::guest_boots` proves.").count(), 1);
+}
+
 #[test]
 fn a_hover_names_no_tests_where_its_reason_holds_for_all() {
     let matrix = sample::matrix();

@@ -15,7 +15,9 @@ fn a_small_run_as_json() {
 #[test]
 fn every_cell_has_each_verdict_and_each_test() {
     let matrix = sample::matrix();
-    let document: serde_json::Value = serde_json::from_str(&render(&matrix).unwrap()).unwrap();
+    let text = render(&matrix).unwrap();
+    assert_eq!(text.lines().count(), 1);
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(document["schema"], SCHEMA);
     assert_eq!(document["ending"], "killed");
     let cells = document["cells"].as_array().unwrap();

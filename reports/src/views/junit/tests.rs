@@ -2,6 +2,7 @@ use super::*;
 use crate::journal::{Event, Journal};
 use crate::matrix::matrix;
 use crate::sample::{self, BOOT, INSTALL, Maker, RENAME, cell, error, fail, skip};
+use model::environment::Environment;
 use proptest::prelude::*;
 use std::path::Path;
 use std::process::Command;
@@ -83,6 +84,20 @@ fn each_outcome_has_its_element() {
     assert_eq!(shape("debian:sid/x86_64/container rs-4.0", BOOT), ["error error"], "killed");
     let nine_elsewhere = xml.descendants().filter(|n| n.attribute("name") == Some(sample::NINE)).count();
     assert_eq!(nine_elsewhere, 4, "only where the profile has 9p: once a cell");
+}
+
+/// What no container can show is no gap of a container's cell; of a machine's it is one.
+#[test]
+fn what_the_environment_cannot_show_is_left_out() {
+    let id = "host::vhost_modules_load";
+    let test = sample::test(id, &[], Component::Kernel, &[], &[]);
+    let test = Test { environments: Environment::WITH_A_KERNEL, ..test };
+    let mut matrix = sample::small_matrix();
+    for (environment, shown) in [(Environment::Container, false), (Environment::Vm, true)] {
+        matrix.cells[0].cell.environment = environment;
+        let text = render(&matrix, std::slice::from_ref(&test)).unwrap();
+        assert_eq!(text.contains(&format!("name=\"{id}\"")), shown, "{environment}: {text}");
+    }
 }
 
 proptest! {

@@ -101,9 +101,9 @@ mod tests {
         }
         assert_eq!(said(Some("2.0")), Some((2, 0)));
         // A distribution of Kubernetes has its own.
-        let theirs =
-            find_containerd_config(&root, Some(Path::new("/var/lib/rancher/k3s/agent/etc/containerd/config.toml")))
-                .unwrap();
+        let main = "/var/lib/rancher/k3s/agent/etc/containerd/config.toml";
+        write(&main[1..], "version = 3\n");
+        let theirs = find_containerd_config(&root, Some(Path::new(main))).unwrap();
         assert_eq!(find(&root, apt, None, &theirs).unwrap(), None);
     }
 }

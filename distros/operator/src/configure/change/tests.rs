@@ -76,9 +76,11 @@ fn what_others_changed_is_not_overwritten_unasked() {
     let ours = "# `kata-osinfo unconfigure` removes it.\nx = 1\n";
     let files = vec![change("/f", None, ours), change("/g", None, ours)];
     apply(&root, &lock(&root).unwrap(), None, new(files)).unwrap();
-    std::fs::write(dir.path().join("f"), format!("{ours}y = 2\n")).unwrap();
+    std::fs::write(dir.path().join("f"), ours.replace('1', "2")).unwrap();
     let old = state::read(&root).unwrap().unwrap();
-    assert!(matches!(original(&root, Some(&old), Path::new("/f")), Err(ChangeError::Changed(_))));
+    let error = original(&root, Some(&old), Path::new("/f")).unwrap_err();
+    assert!(matches!(error, ChangeError::Changed { .. }), "{error}");
+    assert!(error.to_string().contains("(`x = 1` is gone, line 2 `x = 2` is new)"), "{error}");
     // The rest is taken back all the same, and what is left can be, later.
     let reverted = revert(&root, Some(&lock(&root).unwrap()), &old, false).unwrap();
     assert_eq!(reverted.kept.iter().map(|k| k.path.as_path()).collect::<Vec<_>>(), [Path::new("/f")]);

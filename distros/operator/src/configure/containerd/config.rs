@@ -1,11 +1,18 @@
 //! Where a machine's containerd reads its configuration: the distributions of Kubernetes bring one of their own.
 
 use super::super::runtime_files::HandlerError;
+use super::distribution::{self, reader};
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
 
 /// Where containerd itself looks.
 pub(super) const STANDARD: &str = "/etc/containerd/config.toml";
+
+/// Whose that is.
+const OWN: &str = "containerd";
+
+/// Where a containerd of the machine's own is spoken with.
+const SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// One containerd's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,18 +25,9 @@ pub struct ContainerdConfig {
     pub(super) drop_in: PathBuf,
     /// The main file is rebuilt at each start: what to do where it does not import our file.
     pub(super) rebuilt: Option<String>,
+    /// Distributions of Kubernetes that are there, too, and whose containerd does not read it.
+    pub passed_over: Vec<String>,
 }
-
-/// k3s and RKE2, k0s, MicroK8s, with the file that tells that they are there.
-///
-/// `get_containerd_paths` in `tools/packaging/kata-deploy/binary/src/config.rs` and `containerdConfPath` in
-/// `helm-chart/kata-deploy/templates/_helpers.tpl` at Kata 4.1.0, and for k0s its own `docs/runtime.md` at 1.36.
-const DISTRIBUTIONS: &[(&str, &str)] = &[
-    ("k3s", "/var/lib/rancher/k3s/agent/etc/containerd/config.toml"),
-    ("rke2", "/var/lib/rancher/rke2/agent/etc/containerd/config.toml"),
-    ("k0s", "/etc/k0s/containerd.toml"),
-    ("microk8s", "/var/snap/microk8s/current/args/containerd-template.toml"),
-];
 
 /// How k0s marks a file that it writes itself; only then it reads `containerd.d`.
 const K0S_OWN: &str = "# k0s_managed=true";
@@ -37,11 +35,10 @@ const K0S_OWN: &str = "# k0s_managed=true";
 impl ContainerdConfig {
     /// Whether it is containerd's own, so that the `containerd` of the system is the one that reads it.
     pub fn is_standard(&self) -> bool {
-        self.owner == "containerd"
+        self.owner == OWN
     }
 
-    fn new(root: &Root, main: &Path) -> Result<ContainerdConfig, RootError> {
-        let owner = DISTRIBUTIONS.iter().find(|(_, path)| Path::new(path) == main).map_or("containerd", |(o, _)| o);
+    fn new(root: &Root, owner: &'static str, main: &Path) -> Result<ContainerdConfig, RootError> {
         let beside = |name: &str| main.with_file_name("").join(name);
         // That it is no text is told where it is to be edited.
         let text = root.text_if_any(main)?.unwrap_or_default();
@@ -67,7 +64,8 @@ impl ContainerdConfig {
             }
             _ => (beside("conf.d"), None),
         };
-        Ok(ContainerdConfig { owner, main: main.to_owned(), drop_in: folder.join("50-kata-osinfo.toml"), rebuilt })
+        let (main, drop_in) = (main.to_owned(), folder.join("50-kata-osinfo.toml"));
+        Ok(ContainerdConfig { owner, main, drop_in, rebuilt, passed_over: Vec::new() })
     }
 
     /// Up to 1.35 k0s joins the files of `containerd.d` itself, for the containerd 1.7 that it brings.
@@ -88,10 +86,15 @@ impl ContainerdConfig {
 ///
 /// That a folder on the way to one cannot be looked into, or the file cannot be read.
 pub(super) fn present(root: &Root) -> Result<Vec<ContainerdConfig>, RootError> {
+    let mut mains = Vec::new();
+    for distribution in distribution::ALL {
+        mains.extend(distribution.main(root)?.ok().map(|main| (distribution.name, main)));
+    }
+    mains.push((OWN, PathBuf::from(STANDARD)));
     let mut present = Vec::new();
-    for main in DISTRIBUTIONS.iter().map(|(_, main)| *main).chain([STANDARD]).map(Path::new) {
-        if root.has_file(main)? {
-            present.push(ContainerdConfig::new(root, main)?);
+    for (owner, main) in mains {
+        if root.has_file(&main)? {
+            present.push(ContainerdConfig::new(root, owner, &main)?);
         }
     }
     Ok(present)
@@ -101,15 +104,72 @@ pub(super) fn present(root: &Root) -> Result<Vec<ContainerdConfig>, RootError> {
 ///
 /// # Errors
 ///
-/// That there are several, or that one cannot be read or looked for.
+/// That the named one is not there, that there are several, that a distribution of Kubernetes is there, has not written
+/// its own yet, and no other containerd is evidently in use, or that one cannot be read or looked for.
 pub fn find_containerd_config(root: &Root, named: Option<&Path>) -> Result<ContainerdConfig, HandlerError> {
     if let Some(main) = named {
-        return Ok(ContainerdConfig::new(root, main)?);
+        // This one alone may be missing: containerd looks for it where it is told of none.
+        if main != Path::new(STANDARD) && !root.has_file(main)? {
+            return Err(HandlerError::NoConfig(main.to_owned()));
+        }
+        return Ok(ContainerdConfig::new(root, reader(root, main)?.unwrap_or(OWN), main)?);
     }
     let mut present = present(root)?;
-    match present.len() {
-        0 => Ok(ContainerdConfig::new(root, Path::new(STANDARD))?),
-        1 => Ok(present.remove(0)),
-        _ => Err(HandlerError::Several(present.into_iter().map(|p| p.main.display().to_string()).collect())),
+    if present.len() > 1 {
+        return Err(HandlerError::Several(present.into_iter().map(|p| p.main.display().to_string()).collect()));
     }
+    let place = match present.pop() {
+        Some(place) => place,
+        None => ContainerdConfig::new(root, OWN, Path::new(STANDARD))?,
+    };
+    let mut unstarted = unstarted(root)?;
+    if place.is_standard() && !unstarted.is_empty() && !own_is_in_use(root)? {
+        let Unstarted { name, sign, why } = unstarted.swap_remove(0);
+        return Err(HandlerError::NotStarted { name, sign, why });
+    }
+    Ok(ContainerdConfig { passed_over: unstarted.iter().map(Unstarted::words).collect(), ..place })
+}
+
+/// Whether a containerd of the machine's own is evidently in use.
+fn own_is_in_use(root: &Root) -> Result<bool, RootError> {
+    if root.look(Path::new(SOCKET))?.is_some() {
+        return Ok(true);
+    }
+    Ok(root.has_file(Path::new(STANDARD))? && root.which("containerd")?.is_some())
+}
+
+/// A distribution of Kubernetes that is there without what its containerd reads.
+struct Unstarted {
+    name: &'static str,
+    /// What tells that it is there.
+    sign: PathBuf,
+    /// What is missing, and what to do.
+    why: String,
+}
+
+impl Unstarted {
+    fn words(&self) -> String {
+        let Unstarted { name, sign, .. } = self;
+        let sign = sign.display();
+        format!(
+            "{name} is here, too ({sign}), and has a containerd of its own: name what that reads with --containerd-config if it is the one in use"
+        )
+    }
+}
+
+/// All of these.
+fn unstarted(root: &Root) -> Result<Vec<Unstarted>, RootError> {
+    let mut all = Vec::new();
+    for distribution in distribution::ALL {
+        let name = distribution.name;
+        let why = match distribution.main(root)? {
+            Ok(main) if root.has_file(&main)? => continue,
+            Ok(main) => {
+                format!("{}, which its containerd reads, is not: start {name}, so that it writes it", main.display())
+            }
+            Err(why) => why,
+        };
+        all.extend(distribution.sign(root)?.map(|sign| Unstarted { name, sign, why }));
+    }
+    Ok(all)
 }

@@ -45,9 +45,38 @@ impl Files<'_> {
         Ok(names.into_iter().collect())
     }
 
-    /// What cannot be looked at counts as there: whoever reads it is told why it cannot be read.
+    /// What cannot be read counts as there: whoever reads it is told why it cannot be.
     pub(super) fn is_there(&self, path: &Path) -> bool {
-        let is_none_or_a_file = |path| self.root.look(path).is_ok_and(|found| found.is_none_or(|m| m.is_file()));
-        self.text(path).is_ok_and(|t| t.is_some()) || !is_none_or_a_file(path)
+        match self.text(path) {
+            Ok(text) => text.is_some(),
+            Err(_) => !matches!(self.root.look(path), Ok(None)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use root::MAX_CONFIGURATION;
+    use std::fs::File;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn what_cannot_be_read_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("sound"), "version = 3\n").unwrap();
+        std::fs::write(at("junk"), [0xff]).unwrap();
+        File::create(at("huge")).unwrap().set_len(MAX_CONFIGURATION + 1).unwrap();
+        std::fs::create_dir(at("folder")).unwrap();
+        symlink("circle", at("circle")).unwrap();
+        let root = Root::new(dir.path()).unwrap();
+        let replaced = Replaced::from([("/goes".into(), None), ("/comes".into(), Some(String::new()))]);
+        std::fs::write(at("goes"), "").unwrap();
+        let files = Files { root: &root, replaced: &replaced };
+        let there = ["sound", "junk", "huge", "folder", "comes"];
+        for name in there.into_iter().chain(["none", "circle", "goes"]) {
+            assert_eq!(files.is_there(&Path::new("/").join(name)), there.contains(&name), "{name}");
+        }
     }
 }

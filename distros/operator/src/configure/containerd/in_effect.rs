@@ -71,8 +71,11 @@ fn main_of(root: &Root, file: &Change, files: &[&Change]) -> Result<Option<(Path
     // Every drop-in lies in a folder beside its main file.
     let Some(beside) = file.path.ancestors().nth(2) else { return Ok(None) };
     let is_its = |place: &ContainerdConfig| {
-        let main = root.resolve_new(&place.main).unwrap_or_else(|_| place.main.clone());
-        if is_drop_in { main.parent() == Some(beside) } else { main == file.path }
+        let followed = |path: &Path| root.resolve_new(path).unwrap_or_else(|_| path.to_owned());
+        match is_drop_in {
+            true => place.main.parent().is_some_and(|folder| followed(folder) == beside),
+            false => followed(&place.main) == file.path,
+        }
     };
     let Some(place) = present(root)?.into_iter().find(is_its) else {
         let edited =

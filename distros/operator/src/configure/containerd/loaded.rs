@@ -119,6 +119,20 @@ pub(super) enum LoadError {
         /// What the parser says.
         message: String,
     },
+    /// A value is of a type that containerd does not take for its key.
+    #[error("{path}:{line}: {key} is of type {found}, expected {expected}")]
+    Type {
+        /// The file.
+        path: PathBuf,
+        /// The line in it, from 1.
+        line: usize,
+        /// The key.
+        key: &'static str,
+        /// The value's type, by TOML's name.
+        found: &'static str,
+        /// What is expected.
+        expected: &'static str,
+    },
     /// An import is not one of Go's patterns.
     #[error("{path}: `{import}` is not a pattern")]
     Pattern {
@@ -163,6 +177,9 @@ pub(super) fn read(files: &Files<'_>, main: &Path, loading: Loading) -> Result<V
         };
         let document: DocumentMut =
             text.parse().map_err(|e: TomlError| LoadError::Syntax { path: path.clone(), message: e.to_string() })?;
+        if let Some(error) = another_type(&path, &text) {
+            return Err(error);
+        }
         for import in texts(document.get("imports")) {
             pending.extend(resolve(files, &path, &import, loading)?);
         }
@@ -178,6 +195,24 @@ pub(super) fn read(files: &Files<'_>, main: &Path, loading: Loading) -> Result<V
         });
     }
     Ok(all)
+}
+
+/// The first key outside of sections whose value is of a type that containerd does not take for it.
+///
+/// As 1.6.20 says when it refuses them; the library with which later ones read TOML is as strict.
+fn another_type(path: &Path, text: &str) -> Option<LoadError> {
+    let document = Document::parse(text).ok()?;
+    let wrong = |key: &'static str, expected: &'static str, is_right: &dyn Fn(&Item) -> bool| {
+        let item = document.get(key).filter(|item| !is_right(item))?;
+        let line = item.span().map_or(1, |span| line_of(text, span.start));
+        Some(LoadError::Type { path: path.to_owned(), line, key, found: item.type_name(), expected })
+    };
+    let is_texts = |item: &Item| item.as_array().is_some_and(|list| list.iter().all(toml_edit::Value::is_str));
+    wrong("version", "an integer", &Item::is_integer)
+        .or_else(|| wrong("imports", "an array of strings", &is_texts))
+        .or_else(|| wrong("disabled_plugins", "an array of strings", &is_texts))
+        .or_else(|| wrong("required_plugins", "an array of strings", &is_texts))
+        .or_else(|| wrong("plugins", "a table", &Item::is_table_like))
 }
 
 fn texts(item: Option<&Item>) -> Vec<String> {

@@ -133,6 +133,50 @@ pub(in super::super) fn mains(root: &Root) -> Result<Vec<Main>, RootError> {
     present(root)?.into_iter().map(|place| Main::read(root, place)).collect()
 }
 
+/// A state that knows also the main files that others have made of one of its own: a link that has become a file again,
+/// or a copy.
+///
+/// What it knows of the old one, to the byte, holds for the new one.
+///
+/// # Errors
+///
+/// That a main file cannot be read, or looked for.
+pub(in super::super) fn adopted(root: &Root, mut state: State) -> Result<State, RootError> {
+    if state.configurations.iter().all(|c| c.handler.is_empty()) {
+        return Ok(state);
+    }
+    let handlers = handlers(&state);
+    let mains = mains(root)?;
+    for main in &mains {
+        let is_known = |path: &PathBuf| state.files.iter().any(|f| f.path == *path);
+        let Some(text) = main.text.as_ref().filter(|_| !is_known(&main.path)) else { continue };
+        let import = main.drop_in.as_ref().is_some_and(is_known);
+        if !matches!(without_ours(text, &handlers, import.then_some(&main.place)), Ok(Some(_))) {
+            continue;
+        }
+        let is_of_it = |f: &Change| {
+            let taken = keys::take_back(text, f.before.as_deref(), &f.after, false);
+            !keys::is_whole(f)
+                && state.configurations.iter().any(|c| c.handler.contains(&f.path))
+                && !mains.iter().any(|main| main.path == f.path)
+                && taken.is_ok_and(|taken| taken.changed.is_empty())
+        };
+        let Some(at) = state.files.iter().position(is_of_it) else { continue };
+        let file = state.files[at].clone();
+        for configured in state.configurations.iter_mut().filter(|c| c.handler.contains(&file.path)) {
+            configured.files.push(main.path.clone());
+            configured.handler.push(main.path.clone());
+        }
+        // Before the old one, which may be nobody's any more.
+        state.files.insert(at, Change { path: main.path.clone(), ..file.clone() });
+        if root.look(&file.path)?.is_none() {
+            state.files.retain(|f| f.path != file.path);
+            state.configurations.iter_mut().for_each(|c| c.keep(|path| *path != file.path));
+        }
+    }
+    Ok(state)
+}
+
 /// Main files that a state does not know, with what is in them from its files to the letter: the handler, and imports of
 /// what will be gone.
 pub(in super::super) fn unknown_mains(mains: &[Main], state: &State) -> Vec<Change> {
@@ -369,6 +413,9 @@ runtime_type = \"io.containerd.runc.v2\"
         })];
         let main = format!("{}{}", moved(BEFORE), moved(HANDLER));
         assert_eq!(without_ours(&main, &handlers, None).unwrap(), Some(moved(BEFORE)));
+        // As two editors leave it.
+        let mixed = |text: &str| text.replacen('\n', "\r\n", 2);
+        assert_eq!(without_ours(&mixed(&main), &handlers, None).unwrap(), Some(mixed(&moved(BEFORE))));
         // Nobody knows what it was before: only what is to the letter ours is.
         for theirs in [moved(BEFORE), main.replace("true", "false"), main.replace("/k.toml", "/mine.toml")] {
             assert_eq!(without_ours(&theirs, &handlers, None).unwrap(), None, "{theirs}");

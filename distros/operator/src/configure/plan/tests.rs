@@ -3,6 +3,7 @@ use crate::configure::{Daemon, Found, Initrd, PackageDatabase, Setting, settings
 use model::kata_version::KataVersion;
 use model::package::{PackageName, PackageVersion};
 use model::record::Record;
+use model::share::Share;
 use model::verified::VerifiedFile;
 use serde_json::json;
 use std::path::Path;
@@ -182,7 +183,7 @@ fn what_is_verified_not_to_work_is_passed_over_both_ways_round() {
         "      fs.virtio-fs: {verdict: unsupported, causes: [\"virtiofsd: too old\"]}\n      fs.virtio-9p: supported\n";
     let case = Case::new(&format!("{RECORD}verified:\n{}", entry("go-3.2", "container", no_fs)), "go-3.2");
     let configuration = case.plan().unwrap();
-    assert_eq!(configuration.share, Share::Virtio9p);
+    assert_eq!(configuration.share, SharedFs::Virtio9p);
     assert_eq!(configuration.passed_over.len(), 1);
     assert!(configuration.passed_over[0].why[0].starts_with("virtiofsd: too old (fs.virtio-fs on emulated"));
     assert_eq!(value(&settings(&configuration), "hypervisor.qemu.virtio_fs_daemon"), None);
@@ -202,12 +203,12 @@ fn what_is_verified_not_to_work_is_passed_over_both_ways_round() {
 #[test]
 fn a_filesystem_without_its_device_in_qemu_is_passed_over() {
     let mut case = Case::new(RECORD, "go-3.2");
-    case.found.lacks = vec!["virtio-fs".to_owned()];
+    case.found.lacks = vec![Share::VirtioFs];
     let configuration = case.plan().unwrap();
-    assert_eq!(configuration.share, Share::Virtio9p);
+    assert_eq!(configuration.share, SharedFs::Virtio9p);
     assert_eq!(configuration.passed_over[0].why, ["/usr/libexec/qemu-kvm was built without a device for virtio-fs"]);
     // Packages of a daemon would not help.
-    case.found = Found { lacks: vec!["virtio-fs".to_owned(), "virtio-9p".to_owned()], daemon: None, ..all() };
+    case.found = Found { lacks: vec![Share::VirtioFs, Share::Virtio9p], daemon: None, ..all() };
     assert!(matches!(case.plan(), Err(PlanError::NothingWorks { .. })));
 }
 
@@ -232,7 +233,7 @@ fn an_admins_own_daemon_is_not_judged_by_the_distros() {
     let mut case = Case::new(&format!("{own_daemon}verified:\n{}", entry("rs-4.0", "vm", no_fs)), "rs-4.0");
     case.found.daemon = Some(Daemon { path: "/usr/local/libexec/virtiofsd".into(), flavour: Flavour::Rust });
     let configuration = case.plan().unwrap();
-    assert_eq!(configuration.share, Share::VirtioFs { daemon: "/usr/local/libexec/virtiofsd".into() });
+    assert_eq!(configuration.share, SharedFs::VirtioFs { daemon: "/usr/local/libexec/virtiofsd".into() });
     assert!(configuration.notes.iter().any(|n| n.text.contains("never been verified")), "{configuration:?}");
 }
 
@@ -309,7 +310,7 @@ fn a_share_that_only_needs_packages_is_better_than_one_that_is_forced() {
     // Nothing to install, so the force of it.
     case.found.daemon = Some(Daemon { path: "/usr/libexec/virtiofsd".into(), flavour: Flavour::C });
     let configuration = case.plan().unwrap();
-    assert_eq!((configuration.share, configuration.production), (Share::Virtio9p, false));
+    assert_eq!((configuration.share, configuration.production), (SharedFs::Virtio9p, false));
 }
 
 #[test]
@@ -375,7 +376,7 @@ fn what_is_in_an_initrd_counts_and_not_its_name() {
     let of_host = "/boot/initrd.img-6.12.48+deb13-amd64";
     for cannot_boot in [has(&["6.1.0-9-amd64"], true), Initrd::Broken("it is empty".to_owned())] {
         let error = with("/boot/kata.img", cannot_boot).plan().unwrap_err();
-        assert!(matches!(error, PlanError::Unsupported { what: Capability::KernelGuest, .. }), "{error}");
+        assert!(matches!(error, PlanError::WrongInitrd { .. }), "{error}");
     }
     assert!(with(of_host, has(&["6.12.48+deb13-amd64"], true)).plan().is_ok());
     assert_eq!(judged(of_host, has(&["6.12.48+deb13-amd64"], true)), (true, String::new()));

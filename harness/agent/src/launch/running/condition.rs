@@ -44,7 +44,7 @@ impl RunningGuest {
     }
 
     /// How the guest ended, or what is wrong with it; `None` if nothing is.
-    pub fn how_it_is(&mut self) -> Option<Ending> {
+    pub(crate) fn how_it_is(&mut self) -> Option<Ending> {
         let signs = self.signs();
         judge(&signs)
     }

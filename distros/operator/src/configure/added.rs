@@ -1,0 +1,299 @@
+//! What others have added to a file that is wholly ours: it moves to a file of theirs, which this program leaves alone.
+//!
+//! Only what can be told from ours moves: every key of ours has the value that was written, and every new line is in
+//! their file. Whatever else was changed is told, line by line, and is theirs to move.
+
+use super::keys::{is_whole, says_it_is_ours, take_back};
+use super::merged::settings_in;
+use super::runtime_files::NAME;
+use super::state::{Change, ChangeError, State};
+use super::today::{Today, today};
+use super::{Setting, copy};
+use root::{MAX_CONFIGURATION, Place, Root};
+use similar::{ChangeTag, TextDiff};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+/// What names of their files begin with: they are read after ours, and a later one after an earlier one.
+const NUMBERS: RangeInclusive<u32> = 51..=59;
+
+/// Changed lines that are told.
+const SHOWN: usize = 4;
+
+/// What others have added to one of our files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Added {
+    /// Our file, as it was written.
+    ours: Change,
+    /// Its text of today.
+    now: String,
+    /// Their file; `None` where nothing but empty lines was added.
+    theirs: Option<Change>,
+}
+
+impl Added {
+    /// What can be told from ours in a file's text of today, and goes to a file that is none of `others`.
+    fn of(root: &Root, file: &Change, now: &str, others: &[Added]) -> Option<Added> {
+        let text = theirs(file, now)?;
+        let theirs = match text.is_empty() {
+            true => None,
+            false => Some(Change { path: free(root, file, &text, others)?, before: None, after: text }),
+        };
+        Some(Added { ours: file.clone(), now: now.to_owned(), theirs })
+    }
+
+    /// Their file, where there is to be one.
+    pub fn theirs(&self) -> Option<&Change> {
+        self.theirs.as_ref()
+    }
+
+    /// What becomes of it, on one line.
+    pub fn words(&self) -> Option<String> {
+        let theirs = self.theirs.as_ref()?.path.display();
+        let how = differences(&self.ours.after, &self.now);
+        Some(format!("what others have added to {} is in {theirs} now, which is theirs: {how}", self.ours().display()))
+    }
+
+    /// The path of our file.
+    pub(super) fn ours(&self) -> &Path {
+        &self.ours.path
+    }
+
+    /// That our file was changed, where theirs would not be read.
+    pub(super) fn refused(&self) -> ChangeError {
+        changed(&self.ours, &self.now)
+    }
+
+    /// Writes their file.
+    pub(super) fn write(&self, root: &Root) -> Result<(), ChangeError> {
+        let Some(theirs) = &self.theirs else { return Ok(()) };
+        // Whoever may read the one may read the other.
+        let like = root.place(self.ours())?.as_ref().map(Place::attributes).transpose()?.flatten();
+        let place = root.make_place(&theirs.path)?;
+        match place.read(MAX_CONFIGURATION)? {
+            Some(held) if held.bytes == theirs.after.as_bytes() => Ok(()),
+            Some(_) => Err(ChangeError::Meanwhile(theirs.path.clone())),
+            None => Ok(place.write(theirs.after.as_bytes(), like.as_ref())?),
+        }
+    }
+}
+
+/// Everything that others have added to a state's files, and that can be told from ours.
+pub(super) fn all(root: &Root, state: &State) -> Vec<Added> {
+    let mut all = Vec::new();
+    for file in state.files.iter().filter(|f| is_whole(f)) {
+        // What cannot be read is told by whoever writes it.
+        let Ok(Some(now)) = root.text_if_any(&file.path) else { continue };
+        if today(state, file, Some(&now)) == Today::Foreign {
+            all.extend(Added::of(root, file, &now, &all));
+        }
+    }
+    all
+}
+
+/// A state for which our files are ours still, because what was added to them has moved.
+pub(super) fn noted(state: &State, added: &[Added]) -> State {
+    let mut noted = state.clone();
+    noted.earlier.extend(added.iter().map(|a| (a.ours.path.clone(), a.now.clone())));
+    noted
+}
+
+/// That a file of ours was changed.
+pub(super) fn changed(file: &Change, now: &str) -> ChangeError {
+    ChangeError::Changed {
+        path: file.path.clone(),
+        how: differences(&file.after, now),
+        to: beside(file, *NUMBERS.start()),
+    }
+}
+
+/// The same, of a file that is named already.
+pub(super) fn changed_words(file: &Change, now: &str) -> String {
+    format!(
+        "it has been changed since kata-osinfo wrote it ({}): move what was changed to a file of your own beside it, such as {}",
+        differences(&file.after, now),
+        beside(file, *NUMBERS.start()).display()
+    )
+}
+
+/// The text of their file, empty where there is nothing for it; `None` where theirs cannot be told from ours.
+fn theirs(file: &Change, now: &str) -> Option<String> {
+    if !is_whole(file) || !says_it_is_ours(now) {
+        return None;
+    }
+    let (ours, all) = (settings_in(&file.after), settings_in(now));
+    let new: Vec<&Setting> = all.iter().filter(|s| !ours.contains(s)).collect();
+    // A part of our handler means nothing without the rest, and CRI-O takes it for the whole.
+    let is_of_ours = |s: &&Setting| s.table.windows(2).any(|names| names == ["runtimes", NAME]);
+    if !ours.iter().all(|s| all.contains(s)) || new.iter().any(is_of_ours) {
+        return None;
+    }
+    let rest = take_back(now, None, &file.after, false).ok()?.text.unwrap_or_default();
+    let is_our_comment = |line: &str| line.starts_with('#') && file.after.lines().any(|l| l == line);
+    let rest: Vec<&str> = rest.lines().filter(|line| !is_our_comment(line)).collect();
+    let diff = TextDiff::from_lines(file.after.as_str(), now);
+    let inserted = diff.iter_all_changes().filter(|c| c.tag() == ChangeTag::Insert).map(|c| c.value().trim());
+    let inserted: Vec<&str> = inserted.filter(|line| !line.is_empty()).collect();
+    if inserted.is_empty() {
+        return Some(String::new());
+    }
+    // One beside a key of ours goes with it.
+    let comments = inserted.iter().filter(|l| l.starts_with('#') && !rest.iter().any(|r| r.trim() == **l)).copied();
+    let lines: Vec<&str> = comments.chain(rest.iter().copied()).collect();
+    let name = file.path.file_name().unwrap_or_default().display();
+    let head = format!("# Others have added this to {name}; kata-osinfo has moved it here and leaves it alone.");
+    let text = format!("{head}\n{}\n", lines.join("\n").trim());
+    let then = settings_in(&text);
+    let is_whole = inserted.iter().all(|line| text.lines().any(|l| l.trim() == *line));
+    (is_whole && new.iter().all(|s| then.contains(s))).then_some(text)
+}
+
+/// A path beside our file at which nothing stands, or that very text.
+fn free(root: &Root, file: &Change, text: &str, others: &[Added]) -> Option<PathBuf> {
+    let is_free = |path: &PathBuf| match root.look(path) {
+        Ok(None) => true,
+        Ok(Some(_)) => root.text_if_any(path).is_ok_and(|there| there.as_deref() == Some(text)),
+        Err(_) => false,
+    };
+    let is_anothers = |path: &PathBuf| others.iter().filter_map(Added::theirs).any(|c| c.path == *path);
+    let paths = NUMBERS.filter_map(|number| root.resolve_new(&beside(file, number)).ok());
+    paths.filter(|path| !is_anothers(path)).find(is_free)
+}
+
+/// Beside a drop-in, and among the drop-ins of a configuration.
+fn beside(file: &Change, number: u32) -> PathBuf {
+    let folder = file.path.with_file_name("");
+    let is_drop_in = folder.file_name().is_some_and(|name| name == "config.d");
+    let folder = if copy::source(&file.after).is_some() && !is_drop_in { folder.join("config.d") } else { folder };
+    let extension = file.path.extension().map(|e| format!(".{}", e.display())).unwrap_or_default();
+    folder.join(format!("{number}-added-to-kata-osinfo{extension}"))
+}
+
+/// The first lines that differ, in words.
+fn differences(ours: &str, now: &str) -> String {
+    let diff = TextDiff::from_lines(ours, now);
+    let lines: Vec<String> = diff
+        .iter_all_changes()
+        .filter_map(|change| {
+            let text = change.value().trim();
+            let line = change.new_index().map_or(0, |index| index + 1);
+            match change.tag() {
+                _ if text.is_empty() => None,
+                ChangeTag::Insert => Some(format!("line {line} `{text}` is new")),
+                ChangeTag::Delete => Some(format!("`{text}` is gone")),
+                ChangeTag::Equal => None,
+            }
+        })
+        .collect();
+    let more = match lines.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    let first: Vec<String> = lines.into_iter().take(SHOWN).collect();
+    format!("{}{more}", first.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: &str = "\
+# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.
+# shared_fs: a note
+
+[hypervisor.qemu]
+# the distro's QEMU
+path = \"/q\"
+
+[runtime]
+# why
+x = true
+";
+    const HANDLER: &str = "\
+# Written by kata-osinfo; `kata-osinfo unconfigure` removes it.
+version = 3
+
+[plugins.\"p\".containerd.runtimes.kata]
+runtime_type = \"k\"
+";
+    const HEAD: &str = "# Others have added this to 50.toml; kata-osinfo has moved it here and leaves it alone.\n";
+
+    fn ours(after: &str) -> Change {
+        Change { path: "/config.d/50.toml".into(), before: None, after: after.to_owned() }
+    }
+
+    fn told_apart(after: &str, now: &str) -> Option<String> {
+        theirs(&ours(after), now)
+    }
+
+    #[test]
+    fn what_was_added_moves_with_its_comments() {
+        let now = format!("{OURS}# theirs\ny = 1 # too\n\n[agent.kata]\nz = [\"a\"]\n");
+        let moved = format!("{HEAD}[runtime]\n# theirs\ny = 1 # too\n\n[agent.kata]\nz = [\"a\"]\n");
+        assert_eq!(told_apart(OURS, &now), Some(moved));
+        // In the first table, whose comments begin with ours; and a comment beside a key of ours.
+        let now = OURS.replace("\n[runtime]\n", "y = 1\n\n[runtime]\n# theirs\n");
+        assert_eq!(told_apart(OURS, &now), Some(format!("{HEAD}# theirs\n\n[hypervisor.qemu]\ny = 1\n")));
+        assert_eq!(told_apart(OURS, &format!("{OURS}# mine\n")), Some(format!("{HEAD}# mine\n")));
+        assert_eq!(told_apart(OURS, &format!("{OURS}\n\n")), Some(String::new()));
+        let theirs = "[plugins.\"p\".containerd.runtimes.mine]\nruntime_type = \"m\"\n";
+        let moved = format!("{HEAD}version = 3\n\n{theirs}");
+        assert_eq!(told_apart(HANDLER, &format!("{HANDLER}\n{theirs}")), Some(moved));
+    }
+
+    #[test]
+    fn what_cannot_be_told_from_ours_does_not_move() {
+        for now in [
+            OURS.replace("\"/q\"", "\"/mine\""),
+            OURS.replace("x = true\n", ""),
+            OURS.replace("x = true", "x = true # mine"),
+            OURS.replace("# Written", "# Once written").replace("unconfigure`", "`"),
+            format!("{OURS}x = [\n"),
+            format!("{OURS}[runtime]\n"),
+            "# mine\n".to_owned(),
+        ] {
+            assert_eq!(told_apart(OURS, &now), None, "{now}");
+        }
+        assert_eq!(told_apart(HANDLER, &format!("{HANDLER}snapshotter = \"s\"\n")), None);
+    }
+
+    #[test]
+    fn what_was_changed_is_told_line_by_line() {
+        let now = OURS.replace("\"/q\"", "\"/mine\"");
+        assert_eq!(differences(OURS, &now), "`path = \"/q\"` is gone, line 6 `path = \"/mine\"` is new");
+        let now = format!("{OURS}a = 1\nb = 1\nc = 1\nd = 1\ne = 1\n");
+        assert!(differences(OURS, &now).ends_with("line 14 `d = 1` is new, and 1 more"), "{}", differences(OURS, &now));
+        let error = changed(&ours(OURS), &now).to_string();
+        assert!(
+            error.contains("such as /config.d/51-added-to-kata-osinfo.toml, and remove /config.d/50.toml"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn their_file_takes_the_place_of_nobody_elses() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(dir.path()).unwrap();
+        let folder = dir.path().join("config.d");
+        std::fs::create_dir(&folder).unwrap();
+        let state = State { files: vec![ours(OURS)], ..State::default() };
+        let to = || {
+            let added = all(&root, &state);
+            added
+                .iter()
+                .filter_map(|a| Some(a.theirs()?.path.file_name()?.to_str()?[..3].to_owned()))
+                .collect::<Vec<_>>()
+        };
+        std::fs::write(folder.join("50.toml"), OURS).unwrap();
+        assert_eq!(to(), Vec::<String>::new());
+        std::fs::write(folder.join("50.toml"), format!("{OURS}y = 1\n")).unwrap();
+        assert_eq!(to(), ["51-"]);
+        // As a crash leaves it.
+        all(&root, &state)[0].write(&root).unwrap();
+        assert_eq!(to(), ["51-"]);
+        std::fs::write(folder.join("50.toml"), format!("{OURS}y = 2\n")).unwrap();
+        assert_eq!(to(), ["52-"]);
+        (52..=59).for_each(|n| std::fs::create_dir(folder.join(format!("{n}-added-to-kata-osinfo.toml"))).unwrap());
+        assert_eq!(to(), Vec::<String>::new());
+    }
+}

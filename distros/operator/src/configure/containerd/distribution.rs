@@ -1,0 +1,201 @@
+//! The distributions of Kubernetes that bring a containerd of their own: what that reads, and what tells that one is there.
+
+use super::super::state::is_plain;
+use root::{PATH, Root, RootError};
+use serde_yaml::Mapping;
+use std::path::{Path, PathBuf};
+
+/// What the containerd of k3s or RKE2 reads first, below their folder of data.
+const BELOW_DATA: &str = "agent/etc/containerd/config.toml";
+
+/// Where a service lies that starts one.
+const SERVICES: [&str; 4] =
+    ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/etc/init.d"];
+
+/// A distribution of Kubernetes.
+#[derive(Debug)]
+pub(super) struct Distribution {
+    /// Its program's name, too.
+    pub(super) name: &'static str,
+    /// What its containerd reads first, or that this is made from; of k3s and RKE2 in the folder of data by default.
+    main: &'static str,
+    /// What it is told by or leaves behind, the most telling first.
+    traces: &'static [&'static str],
+}
+
+/// All of them.
+///
+/// `get_containerd_paths` in `tools/packaging/kata-deploy/binary/src/config.rs` and `containerdConfPath` in
+/// `helm-chart/kata-deploy/templates/_helpers.tpl` at Kata 4.1.0, and for k0s its own `docs/runtime.md` at 1.36.
+pub(super) const ALL: &[Distribution] = &[
+    Distribution {
+        name: "k3s",
+        main: "/var/lib/rancher/k3s/agent/etc/containerd/config.toml",
+        traces: &["/etc/rancher/k3s/config.yaml", "/etc/rancher/k3s", "/var/lib/rancher/k3s"],
+    },
+    Distribution {
+        name: "rke2",
+        main: "/var/lib/rancher/rke2/agent/etc/containerd/config.toml",
+        traces: &["/etc/rancher/rke2/config.yaml", "/etc/rancher/rke2", "/var/lib/rancher/rke2"],
+    },
+    Distribution { name: "k0s", main: "/etc/k0s/containerd.toml", traces: &["/etc/k0s", "/var/lib/k0s"] },
+    Distribution {
+        name: "microk8s",
+        main: "/var/snap/microk8s/current/args/containerd-template.toml",
+        traces: &["/var/snap/microk8s"],
+    },
+];
+
+impl Distribution {
+    /// What its containerd reads first, or that this is made from; or why nothing tells where that is.
+    ///
+    /// k3s and RKE2 read `config.yaml`, then what is in `config.yaml.d`, of which the last one counts (`readConfigFile` in
+    /// `pkg/configfilearg/parser.go` of k3s).
+    ///
+    /// # Errors
+    ///
+    /// That one of these files cannot be read.
+    pub(super) fn main(&self, root: &Root) -> Result<Result<PathBuf, String>, RootError> {
+        let Some(default) = self.main.strip_suffix(BELOW_DATA) else { return Ok(Ok(PathBuf::from(self.main))) };
+        let config = PathBuf::from(format!("/etc/rancher/{}/config.yaml", self.name));
+        let folder = config.with_file_name("config.yaml.d");
+        let names = root.list_if_any(&folder)?;
+        let is_read = |name: &&String| [".yaml", ".yml"].iter().any(|end| name.to_ascii_lowercase().ends_with(end));
+        let drop_ins = names.iter().filter(is_read).map(|name| folder.join(name));
+        let mut data = PathBuf::from(default);
+        for file in [config].into_iter().chain(drop_ins) {
+            let Some(text) = root.text_if_any(&file)? else { continue };
+            // The parser's own words may cite a token.
+            let Ok(keys) = serde_yaml::from_str::<Option<Mapping>>(&text) else {
+                return Ok(Err(format!("{} is no map in YAML: mend it, it may say where the data is", file.display())));
+            };
+            for (key, value) in keys.iter().flatten() {
+                let key = key.as_str().map(|key| key.strip_suffix('+').unwrap_or(key));
+                let Some(key) = key.filter(|key| ["data-dir", "d"].contains(key)) else { continue };
+                data = match value.as_str() {
+                    None if value.is_null() => PathBuf::from(default),
+                    Some("") => PathBuf::from(default),
+                    Some(path) if is_plain(Path::new(path)) => PathBuf::from(path),
+                    _ => return Ok(Err(format!("{} has no plain absolute path as {key}: mend it", file.display()))),
+                };
+            }
+        }
+        Ok(Ok(data.join(BELOW_DATA)))
+    }
+
+    /// The first thing that tells that it is there: its program, a service, its configuration or its data.
+    ///
+    /// # Errors
+    ///
+    /// That one of the places where it may be cannot be looked into.
+    pub(super) fn sign(&self, root: &Root) -> Result<Option<PathBuf>, RootError> {
+        let name = self.name;
+        // Where k3s goes if /usr/local is not to be written to, RKE2's archive, and snapd.
+        let others = ["/opt/bin".to_owned(), format!("/opt/{name}/bin"), "/snap/bin".to_owned()];
+        for folder in PATH.split(':').map(str::to_owned).chain(others) {
+            let program = Path::new(&folder).join(name);
+            if root.has_file(&program)? {
+                return Ok(Some(program));
+            }
+        }
+        for folder in SERVICES {
+            for pattern in [format!("{folder}/{name}*"), format!("{folder}/snap.{name}.*")] {
+                if let Some(service) = root.glob(&pattern)?.into_iter().next() {
+                    return Ok(Some(service));
+                }
+            }
+        }
+        for trace in self.traces {
+            if root.look(Path::new(trace))?.is_some() {
+                return Ok(Some(PathBuf::from(trace)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The name of the distribution whose containerd reads a file first; `None` where it is none's.
+///
+/// # Errors
+///
+/// That a distribution's configuration cannot be read.
+pub(super) fn reader(root: &Root, main: &Path) -> Result<Option<&'static str>, RootError> {
+    for distribution in ALL {
+        if Path::new(distribution.main) == main || distribution.main(root)?.is_ok_and(|told| told == main) {
+            return Ok(Some(distribution.name));
+        }
+    }
+    // In a folder of data that was named on the command line.
+    let of_data = main.ends_with(BELOW_DATA);
+    let is_rke2 = main.iter().any(|name| name == "rke2");
+    Ok(of_data.then_some(if is_rke2 { "rke2" } else { "k3s" }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Files<'a> = &'a [(&'a str, &'a str)];
+
+    fn machine(files: Files<'_>) -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let root = Root::new(dir.path()).unwrap();
+        (dir, root)
+    }
+
+    #[test]
+    fn the_folder_of_data_is_that_of_the_last_file_that_names_one() {
+        const MAIN: &str = "etc/rancher/rke2/config.yaml";
+        const ONE: &str = "etc/rancher/rke2/config.yaml.d/10-one.yaml";
+        const TWO: &str = "etc/rancher/rke2/config.yaml.d/20-two.YML";
+        let rke2 = ALL.iter().find(|d| d.name == "rke2").unwrap();
+        let cases: [(Files<'_>, Result<&str, &str>); 12] = [
+            (&[], Ok("/var/lib/rancher/rke2")),
+            (&[(MAIN, "# nothing\n")], Ok("/var/lib/rancher/rke2")),
+            (&[(MAIN, "data-dir: ''\n")], Ok("/var/lib/rancher/rke2")),
+            (&[(MAIN, "token: x\ndata-dir: /data # big\n")], Ok("/data")),
+            (&[(MAIN, "d: /data/\n")], Ok("/data")),
+            (&[(MAIN, "data-dir: /data\n"), (TWO, "data-dir: \"/two\"\n"), (ONE, "data-dir: /one\n")], Ok("/two")),
+            (&[(ONE, "data-dir: /one\n"), ("etc/rancher/rke2/config.yaml.d/old.txt", "data-dir: /old\n")], Ok("/one")),
+            (&[("etc/rancher/k3s/config.yaml", "data-dir: /data\n")], Ok("/var/lib/rancher/rke2")),
+            (
+                &[(MAIN, "data-dir: data\n")],
+                Err("/etc/rancher/rke2/config.yaml has no plain absolute path as data-dir"),
+            ),
+            (&[(MAIN, "data-dir: [/data]\n")], Err("/etc/rancher/rke2/config.yaml has no plain absolute path")),
+            (&[(MAIN, "data-dir: /a/../b\n")], Err("/etc/rancher/rke2/config.yaml has no plain absolute path")),
+            (
+                &[(ONE, "my-secret\n")],
+                Err("/etc/rancher/rke2/config.yaml.d/10-one.yaml is no map in YAML: mend it, it may"),
+            ),
+        ];
+        for (files, expected) in cases {
+            let (_dir, root) = machine(files);
+            match (rke2.main(&root).unwrap(), expected) {
+                (Ok(main), Ok(data)) => assert_eq!(main, Path::new(data).join(BELOW_DATA), "{files:?}"),
+                (Err(why), Err(expected)) => assert!(why.starts_with(expected), "{why}"),
+                (found, _) => panic!("{files:?}: {found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_by_the_distribution_that_is_told_to_keep_it() {
+        let (_dir, root) = machine(&[("etc/rancher/rke2/config.yaml", "data-dir: /data\n")]);
+        for (main, expected) in [
+            ("/data/agent/etc/containerd/config.toml", Some("rke2")),
+            ("/var/lib/rancher/rke2/agent/etc/containerd/config.toml", Some("rke2")),
+            ("/srv/rke2/agent/etc/containerd/config.toml", Some("rke2")),
+            ("/srv/agent/etc/containerd/config.toml", Some("k3s")),
+            ("/etc/k0s/containerd.toml", Some("k0s")),
+            ("/etc/containerd/config.toml", None),
+        ] {
+            assert_eq!(reader(&root, Path::new(main)).unwrap(), expected, "{main}");
+        }
+    }
+}
