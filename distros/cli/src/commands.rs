@@ -122,6 +122,11 @@ pub(crate) fn json(value: &serde_json::Value) -> anyhow::Result<()> {
     Ok(writeln!(out)?)
 }
 
+/// What stands behind an exit code that is not 0, for programs: what people are told.
+pub(crate) fn problems(messages: impl IntoIterator<Item = String>) -> serde_json::Value {
+    messages.into_iter().map(|message| serde_json::json!({ "message": message })).collect()
+}
+
 /// Prints text on standard output, its control characters made visible.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let lines: Vec<String> = text.lines().map(model::diagnostic::printable).collect();

@@ -168,6 +168,7 @@ fn programs_get_one_document_also_when_it_fails() {
     // Whether apk is on this machine is its own business.
     let nowhere = plan["plan"]["place"] == "nowhere";
     assert_eq!(plan["problems"].as_array().map(Vec::len), Some(usize::from(nowhere)), "{plan}");
+    assert!(plan["problems"].to_string().contains("apk is neither in") == nowhere, "{plan}");
     assert_eq!(json(&["list", "--records", "/nowhere"])["error"]["kind"], "bad-records");
 }
 
@@ -408,4 +409,55 @@ fn a_call_that_cannot_be_understood_is_told_to_programs_too() {
     }
     let help = run(dir.path(), &["check", "--help", "--format", "json"]);
     assert!(help.contains("Usage: ") && help.ends_with("exit code 0"), "{help}");
+}
+
+/// An exit code is for shells; a program reads in the document what stands behind it.
+#[test]
+fn every_exit_code_is_explained_in_the_document() {
+    let dir = root();
+    let power = ["--target", "rhel:9", "--arch", "ppc64le"];
+    let mut codes = std::collections::BTreeSet::new();
+    for call in [
+        &["detect"][..],
+        &["check"],
+        &["check", "vmm", "fs"],
+        &["check", "firecracker"],
+        &["check", "--all"],
+        &["verified", "--profile", "rs-4.0"],
+        &["verified", "--profile", "go-3.29"],
+        &["installer"],
+        &["packages"],
+        &["packages", "kernel"],
+        &["install", "vmm", "fs"],
+        &["install", "kernel", "--allow-assumed"],
+        &["install", "kernel", "--allow-assumed", "--dry-run"],
+        &["configure", "--profile", "go-3.29", "--dry-run"],
+        &["fallback", "--profile", "rs-4.0"],
+        &["unconfigure"],
+    ] {
+        let more: &[&[&str]] = match call[0] {
+            "detect" | "unconfigure" => &[&[]],
+            // Whichever package manager this machine has is not to be asked.
+            "install" | "installer" | "configure" => &[&["--arch", "x86_64"]],
+            _ => &[&["--arch", "x86_64"], &power],
+        };
+        for more in more {
+            let output = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"))
+                .arg("--root")
+                .arg(dir.path())
+                .args(call)
+                .args(*more)
+                .args(["--format", "json"])
+                .output()
+                .expect("it runs");
+            let code = output.status.code().expect("a code");
+            let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
+            let told = value["problems"].as_array().map(Vec::as_slice).unwrap_or_default();
+            assert!(told.iter().all(|p| p["message"].as_str().is_some_and(|m| !m.is_empty())), "{call:?} {value}");
+            let is_explained = value["error"]["message"].is_string() || !told.is_empty();
+            assert_eq!(is_explained, code != 0, "{call:?} {more:?}: {code} {value}");
+            codes.insert(code);
+        }
+    }
+    assert!(codes.len() > 3, "{codes:?}");
 }

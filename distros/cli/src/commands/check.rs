@@ -1,7 +1,7 @@
 //! `check`: what is installed, where, which version, by which package, and whether it is what was verified.
 
 use super::system::{GlobalArguments, System, TargetArguments};
-use super::{Exit, Failed, Format, json, print};
+use super::{Exit, Failed, Format, json, print, problems};
 use clap::Args;
 use model::package::PackageVersion;
 use model::package_manager::PackageManager;
@@ -74,6 +74,14 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyho
         let mut document = serde_json::json!({
             "version": 1, "system": system.json(), "installed": there, "components": found, "not-in-record": lacking,
         });
+        let mut all: Vec<String> = Vec::new();
+        all.extend(needed.iter().filter(|c| !c.installed).filter_map(|c| line(c).lines().next().map(str::to_owned)));
+        all.extend(lacking.iter().map(|kind| not_in_record(&system, kind)));
+        if arguments.all && changed {
+            all.extend(changes(&standings, true).lines().map(|line| line.trim().to_owned()));
+        }
+        all.extend(configured.iter().map(|p| p.message.clone()));
+        document["problems"] = problems(all);
         if arguments.all {
             document["verified"] = serde_json::to_value(&standings)?;
             document["matches"] = (!changed).into();
@@ -88,7 +96,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyho
         false => found.iter().for_each(|c| out += &line(c)),
     }
     for kind in &lacking {
-        let _ = writeln!(out, "{kind}: not packaged: the record of {} has none", system.target);
+        let _ = writeln!(out, "{}", not_in_record(&system, kind));
     }
     if arguments.all && (changed || !arguments.quiet) {
         out += &changes(&standings, arguments.quiet);
@@ -99,6 +107,10 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyho
     }
     print(&out)?;
     Ok(exit)
+}
+
+fn not_in_record(system: &System, kind: &str) -> String {
+    format!("{kind}: not packaged: the record of {} has none", system.target)
 }
 
 /// The root's package database; `None` where there is none, as with an admin's hand-made root.

@@ -1,7 +1,7 @@
 //! `detect`: which record and release the system is.
 
 use super::system::{self, GlobalArguments, Lent};
-use super::{Exit, Format, json, print};
+use super::{Exit, Format, json, print, problems};
 use clap::Args;
 use operator::detect::{self, Fit};
 use std::fmt::Write as _;
@@ -23,7 +23,10 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &DetectArguments) -> anyh
     if arguments.format == Format::Json {
         let mut system = serde_json::to_value(&found)?;
         system["arch"] = serde_json::to_value(arch)?;
-        json(&serde_json::json!({ "version": 1, "root": root.path(), "system": system }))?;
+        let unknown = found.releases.is_empty().then(|| system::unknown(&root, &database, &found).message);
+        json(&serde_json::json!({
+            "version": 1, "root": root.path(), "system": system, "problems": problems(unknown),
+        }))?;
         return Ok(exit);
     }
     if found.releases.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::check::{chosen, packages as packages_of, unreadable};
 use super::system::{GlobalArguments, System, TargetArguments};
-use super::{Exit, Failed, Format, json, print};
+use super::{Exit, Failed, Format, json, print, problems};
 use clap::Args;
 use model::diagnostic::printable;
 use model::package::PackageName;
@@ -11,7 +11,7 @@ use model::record::ComponentKind;
 use model::record::Confidence;
 use model::shell::quoted;
 use operator::check::{Presence, Stated, component};
-use operator::installer::{self, FailureKind, InstallError, Installer, Options, Place, Plan, Wanted};
+use operator::installer::{self, Chosen, FailureKind, InstallError, Installer, Options, Place, Plan, Wanted};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -76,6 +76,7 @@ pub(crate) fn installer(common: &GlobalArguments, arguments: &InstallerArguments
     let system = System::find(common, &arguments.about)?;
     let chosen = installer::choose(&system.root, system.manager())?;
     let there = chosen.place != Place::Nowhere;
+    let missing = (!there).then(|| is_nowhere(&chosen, &system));
     if arguments.about.format == Format::Json {
         json(&serde_json::json!({
             "version": 1,
@@ -84,6 +85,7 @@ pub(crate) fn installer(common: &GlobalArguments, arguments: &InstallerArguments
             "program": there.then_some(&chosen.program),
             "place": chosen.place,
             "exercised": chosen.installer.is_exercised(),
+            "problems": problems(missing),
         }))?;
     } else {
         print(chosen.installer.name())?;
@@ -107,6 +109,7 @@ pub(crate) fn packages(common: &GlobalArguments, arguments: &PackagesArguments) 
             "modules": wanted.modules,
             "parts-from": system.record.parts_from(&system.entry),
             "not-packaged": missing,
+            "problems": problems((!missing.is_empty()).then(|| not_packaged(&system, &missing).message)),
         }))?;
         return Ok(exit);
     }
@@ -195,12 +198,12 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
     if arguments.dry_run {
         let planned = installer::plan(&chosen, &system.root, &wanted, &options);
         let plan = planned.map_err(|error| failed_without_lists(error, chosen.installer, &options))?;
-        let nowhere = (plan.place == Place::Nowhere && !plan.commands.is_empty()).then(|| {
-            format!("{} is neither in {} nor on this machine", chosen.installer.name(), system.root.path().display())
-        });
+        let is_done = plan.commands.is_empty();
+        let nowhere = (plan.place == Place::Nowhere && !is_done).then(|| is_nowhere(&chosen, &system));
+        let lacking = if is_done { without_what_they_bring(&system, &components)? } else { Vec::new() };
         if as_json {
-            let problems: Vec<&String> = nowhere.iter().collect();
-            json(&serde_json::json!({ "version": 1, "system": system.json(), "plan": plan, "problems": problems }))?;
+            let all = problems(nowhere.iter().chain(&lacking).cloned());
+            json(&serde_json::json!({ "version": 1, "system": system.json(), "plan": plan, "problems": all }))?;
         } else {
             print(&told(&plan))?;
         }
@@ -208,30 +211,30 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
             eprintln!("error: {}", printable(&problem));
             return Ok(Exit::Failed);
         }
-        return match plan.commands.is_empty() {
-            true => without_what_they_bring(&system, &components),
-            false => Ok(Exit::Ok),
-        };
+        return Ok(warned(&lacking));
     }
     match installer::install(&chosen, &system.root, &wanted, &options) {
         Ok(done) if as_json => {
+            let lacking = without_what_they_bring(&system, &components)?;
             json(&serde_json::json!({
                 "version": 1,
                 "system": system.json(),
                 "plan": done.plan,
                 "installed": done.installed,
                 "waited-seconds": done.waited,
+                "problems": problems(lacking.iter().cloned()),
             }))?;
-            without_what_they_bring(&system, &components)
+            Ok(warned(&lacking))
         }
         Ok(done) => {
             let lines: Vec<String> = done.installed.iter().map(|i| format!("{} {}", i.package, i.version)).collect();
             print(&lines.join("\n"))?;
-            without_what_they_bring(&system, &components)
+            Ok(warned(&without_what_they_bring(&system, &components)?))
         }
         Err(InstallError::NotExercised(plan)) => {
             if as_json {
-                json(&serde_json::json!({ "version": 1, "system": system.json(), "plan": plan }))?;
+                let all = problems([format!("{}: run the command yourself", not_run(&plan))]);
+                json(&serde_json::json!({ "version": 1, "system": system.json(), "plan": plan, "problems": all }))?;
             } else {
                 print(&told(&plan))?;
             }
@@ -266,23 +269,37 @@ fn is_all_there(system: &System, components: &[&Stated]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tells of components whose packages are installed in a version that does not bring them: installing is no way to them.
-fn without_what_they_bring(system: &System, components: &[&Stated]) -> anyhow::Result<Exit> {
+/// The components whose packages are installed in a version that does not bring them: installing is no way to them.
+fn without_what_they_bring(system: &System, components: &[&Stated]) -> anyhow::Result<Vec<String>> {
     let packages = packages_of(system)?;
-    let mut exit = Exit::Ok;
+    let mut lacking = Vec::new();
     for stated in components {
         let found = component(&system.root, system.manager(), packages.as_ref(), stated).map_err(|e| unreadable(&e))?;
         let all_there = found.packages.iter().all(|wanted| !wanted.installed.is_empty());
         if found.presence == Presence::NotInstalled && all_there && !found.packages.is_empty() {
             let problem = found.problem.unwrap_or_default();
-            eprintln!("warning: {} {}: {}", found.kind.name(), found.name, printable(&problem));
-            exit = Exit::No;
+            lacking.push(format!("{} {}: {problem}", found.kind.name(), found.name));
         }
     }
-    if exit == Exit::No {
-        eprintln!("hint: `kata-osinfo fallback --profile PROFILE` says what to do instead");
+    Ok(lacking)
+}
+
+/// Tells people of what installing does not bring.
+fn warned(lacking: &[String]) -> Exit {
+    lacking.iter().for_each(|problem| eprintln!("warning: {}", printable(problem)));
+    if lacking.is_empty() {
+        return Exit::Ok;
     }
-    Ok(exit)
+    eprintln!("hint: `kata-osinfo fallback --profile PROFILE` says what to do instead");
+    Exit::No
+}
+
+fn is_nowhere(chosen: &Chosen, system: &System) -> String {
+    format!("{} is neither in {} nor on this machine", chosen.installer.name(), system.root.path().display())
+}
+
+fn not_run(plan: &Plan) -> String {
+    format!("{} is not run by this program", plan.installer.name())
 }
 
 fn told(plan: &Plan) -> String {
@@ -290,7 +307,7 @@ fn told(plan: &Plan) -> String {
     if plan.commands.is_empty() {
         out += "nothing is to be done\n";
     } else if !plan.exercised {
-        let _ = writeln!(out, "{} is not run by this program: run the command yourself", plan.installer.name());
+        let _ = writeln!(out, "{}: run the command yourself", not_run(plan));
     } else if plan.guarded {
         let call = std::env::args_os().skip(1).filter(|word| word != "--dry-run");
         let call: Vec<String> = call.map(|word| quoted(&word.to_string_lossy())).collect();
