@@ -461,3 +461,75 @@ fn every_exit_code_is_explained_in_the_document() {
     }
     assert!(codes.len() > 3, "{codes:?}");
 }
+
+/// Where a document has a release, and where it has a key that is spelt another way than the others.
+fn shapes(value: &serde_json::Value, releases: &mut Vec<serde_json::Value>, misspelt: &mut Vec<String>) {
+    use serde_json::Value;
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                let is_kebab = key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+                misspelt.extend((!is_kebab).then(|| key.clone()));
+                match (key.as_str(), value) {
+                    ("release", value) => releases.push(value.clone()),
+                    ("releases", Value::Array(all)) => {
+                        releases.extend(all.iter().filter(|one| one.get("release").is_none()).cloned());
+                    }
+                    _ => {}
+                }
+                shapes(value, releases, misspelt);
+            }
+        }
+        Value::Array(all) => all.iter().for_each(|value| shapes(value, releases, misspelt)),
+        _ => {}
+    }
+}
+
+#[test]
+fn documents_spell_keys_one_way_and_have_one_shape_of_a_release() {
+    let dir = root();
+    for call in [
+        &["detect"][..],
+        &["list"],
+        &["show", "--arch", "x86_64"],
+        &["show", "debian", "--arch", "x86_64"],
+        &["check", "--all", "--arch", "x86_64"],
+        &["verified", "--profile", "rs-4.0", "--arch", "x86_64"],
+        &["installer", "--arch", "x86_64"],
+        &["packages", "--arch", "x86_64"],
+        &["install", "--dry-run", "vmm", "--arch", "x86_64"],
+        &["fallback", "--profile", "rs-4.0", "--arch", "x86_64"],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"))
+            .arg("--root")
+            .arg(dir.path())
+            .args(call)
+            .args(["--format", "json"])
+            .env_remove("KATA_OSINFO_PATH")
+            .output()
+            .expect("it runs");
+        let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
+        let (mut releases, mut misspelt) = (Vec::new(), Vec::new());
+        shapes(&value, &mut releases, &mut misspelt);
+        assert!(misspelt.is_empty(), "{call:?}: {misspelt:?}");
+        assert!(!releases.is_empty() || value["error"].is_object(), "{call:?} {value}");
+        for release in &releases {
+            let keys = release.as_object().map(|map| map.keys().map(String::as_str).collect::<Vec<_>>());
+            let expected = ["aliases", "codename", "distro", "name", "version"];
+            assert_eq!(keys.as_deref(), Some(&expected[..]), "{call:?} {release}");
+            let parts = format!("{}:{}", release["distro"], release["version"]).replace('"', "");
+            assert_eq!(release["name"].as_str(), Some(parts.as_str()), "{call:?}");
+        }
+    }
+    // A release that has run before is in `show` with what `verified` says of it.
+    let output = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"))
+        .arg("--root")
+        .arg(dir.path())
+        .args(["show", "--arch", "x86_64", "--format", "json"])
+        .output()
+        .expect("it runs");
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
+    let run = &value["releases"][0]["verified"][0];
+    assert_eq!(run["versions"][0]["verified"], "9.0.0-r0", "{run}");
+    assert_eq!(run["capabilities"][0]["verdict"], "supported", "{run}");
+}

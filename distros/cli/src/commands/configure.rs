@@ -4,7 +4,7 @@ mod containerd_version;
 
 use super::fallback::print_way;
 use super::machine::{Machine, MachineArguments};
-use super::system::GlobalArguments;
+use super::system::{GlobalArguments, view_json};
 use super::{Exit, Failed, Format, json, print_file, problems};
 use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
@@ -148,7 +148,7 @@ fn answer(
     json!({
         "version": 1,
         "outcome": "configure",
-        "release": machine.release.name(),
+        "release": view_json(&machine.release),
         "arch": machine.release.arch,
         "kata-config": {
             "path": prepared.located.path,

@@ -1,6 +1,6 @@
 //! `detect`: which record and release the system is.
 
-use super::system::{self, GlobalArguments, Lent};
+use super::system::{self, GlobalArguments, Lent, entry_json};
 use super::{Exit, Format, json, print, problems};
 use clap::Args;
 use operator::detect::{self, Fit};
@@ -23,6 +23,12 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &DetectArguments) -> anyh
     if arguments.format == Format::Json {
         let mut system = serde_json::to_value(&found)?;
         system["arch"] = serde_json::to_value(arch)?;
+        let mut releases = Vec::new();
+        for release in &found.releases {
+            let entry = database.record(&release.distro)?.require_release(&release.version)?;
+            releases.push(entry_json(&release.distro, entry));
+        }
+        system["releases"] = releases.into();
         let unknown = found.releases.is_empty().then(|| system::unknown(&root, &database, &found).message);
         json(&serde_json::json!({
             "version": 1, "root": root.path(), "system": system, "problems": problems(unknown),

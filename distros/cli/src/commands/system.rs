@@ -7,11 +7,34 @@ use model::database::{Database, SYSTEM_FOLDERS};
 use model::diagnostic::printable;
 use model::package_manager::PackageManager;
 use model::record::{Record, ReleaseEntry};
+use model::release::Release;
 use model::target::{self, Target};
 use operator::check::{Stated, stated};
 use operator::detect::{self, Detection};
 use root::Root;
+use serde_json::{Value, json};
 use std::path::PathBuf;
+
+/// A release as every document for programs has it.
+pub(crate) fn release_json(distro: &str, version: &str, codename: Option<&str>, aliases: &[String]) -> Value {
+    json!({
+        "name": format!("{distro}:{version}"),
+        "distro": distro,
+        "version": version,
+        "codename": codename,
+        "aliases": aliases,
+    })
+}
+
+/// [`release_json`] of an entry of a record.
+pub(crate) fn entry_json(distro: &str, entry: &ReleaseEntry) -> Value {
+    release_json(distro, &entry.version, entry.codename.as_deref(), &entry.aliases)
+}
+
+/// [`release_json`] of a release with all that its record says.
+pub(crate) fn view_json(release: &Release) -> Value {
+    release_json(&release.distro, &release.version, release.codename.as_deref(), &release.aliases)
+}
 
 /// What every call takes.
 #[derive(Debug, Args)]
@@ -137,11 +160,9 @@ impl System {
     }
 
     /// The head of an answer for programs.
-    pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::json!({
-            "distro": self.target.distro,
-            "release": self.target.version,
-            "codename": self.entry.codename,
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "release": entry_json(&self.target.distro, &self.entry),
             "arch": self.arch,
             "root": self.root.path(),
             "lent": self.lent.as_ref().map(|lent| &lent.how),

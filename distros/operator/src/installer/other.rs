@@ -34,6 +34,7 @@ pub(super) fn steps(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Vec<Invoca
         Installer::Nix => vec!["--install", "--attr"],
         // These have modules of their own.
         Installer::Apt | Installer::Dnf | Installer::Zypper | Installer::Pacman => return Vec::new(),
+        // The plan was refused.
         Installer::ImageBased => return Vec::new(),
     };
     arguments.extend(names.iter().map(String::as_str));
