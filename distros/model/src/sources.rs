@@ -3,10 +3,11 @@
 //! An entry names facts by their subjects, or by how these begin: `vmm qemu` is all that is said of QEMU.
 
 use crate::decode::Decoder;
-use crate::diagnostic::{Severity, finish};
+use crate::diagnostic::{Diagnostic, Severity, finish};
 use crate::record::{Confidence, Record, RecordError, StatedFact};
 use crate::syntax::{self, Node, NodeKind};
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 
 /// The folder of such files, within one of records.
@@ -25,6 +26,7 @@ pub struct Sources {
 struct Entry {
     facts: Vec<String>,
     from: String,
+    span: Range<usize>,
 }
 
 impl Sources {
@@ -66,10 +68,64 @@ impl Sources {
 
     /// What is named here and is no fact of `record` that needs a source.
     pub fn idle(&self, record: &Record) -> Vec<&str> {
-        let subjects = sourced(record);
-        let named = self.entries.iter().flat_map(|entry| &entry.facts).map(String::as_str);
-        named.filter(|fact| !subjects.iter().any(|subject| is_of(subject, fact))).collect()
+        self.unused(record).into_iter().map(|(_, fact)| fact).collect()
     }
+
+    fn unused(&self, record: &Record) -> Vec<(&Entry, &str)> {
+        let subjects = sourced(record);
+        let named = self.entries.iter().flat_map(|entry| entry.facts.iter().map(move |fact| (entry, fact.as_str())));
+        named.filter(|(_, fact)| !subjects.iter().any(|subject| is_of(subject, fact))).collect()
+    }
+}
+
+/// What is wrong with a file of sources: its form, and what it names that `record`, where it is known, does not state.
+pub fn lint(path: &Path, text: &str, record: Option<&Record>) -> Vec<Diagnostic> {
+    let sources = match Sources::parse(path, text) {
+        Ok(sources) => sources,
+        Err(error) => return error.diagnostics,
+    };
+    let Some(record) = record else { return Vec::new() };
+    let mut found = Vec::new();
+    if sources.distro != record.distro {
+        let message = format!("the record beside its folder is of {}, not of {}", record.distro, sources.distro);
+        found.push(Diagnostic::error("wrong-distro", text, 0..0, message));
+    }
+    for (entry, fact) in sources.unused(record) {
+        let message = format!("`{fact}` is nothing that the record says to be documented or of packages");
+        let hint = "`kata-osinfo show` lists the subjects of facts; the beginning of one is enough";
+        found.push(Diagnostic::error("idle-source", text, entry.span.clone(), message).hint(hint));
+    }
+    finish(found, text, &path.display().to_string())
+}
+
+/// The facts of a record that somebody has read and no entry of `sources` names, each where it first stands.
+///
+/// Without `sources` there is no file of them that can be used.
+pub fn lint_record(record: &Record, sources: Option<&Sources>) -> Vec<Diagnostic> {
+    let (text, file) = (record.text.as_str(), record.path.display().to_string());
+    let Some(sources) = sources else {
+        let hint = format!("write {FOLDER}/{}.yaml, or see what lint says of it", record.distro);
+        let none = Diagnostic::error("no-source", text, 0..0, "no file says where the facts were read").hint(hint);
+        return finish(vec![none], text, &file);
+    };
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    for fact in read_facts(record).filter(|fact| sources.of(&fact.subject).is_none()) {
+        let Some(origin) = fact.origin.filter(|origin| origin.file == file) else { continue };
+        if seen.insert(fact.subject.clone()) {
+            let message = format!("{}: {}, and nothing says where it was read", fact.subject, fact.confidence.name());
+            let hint = format!("name it in {FOLDER}/{}.yaml, or say `confidence: assumed`", record.distro);
+            found.push(Diagnostic::error("no-source", text, line(text, origin.line), message).hint(hint));
+        }
+    }
+    finish(found, text, &file)
+}
+
+/// A line, from 1, without its indentation.
+fn line(text: &str, number: usize) -> Range<usize> {
+    let start: usize = text.split_inclusive('\n').take(number.saturating_sub(1)).map(str::len).sum();
+    let line = text[start..].lines().next().unwrap_or_default();
+    start + line.len() - line.trim_start().len()..start + line.len()
 }
 
 /// Whether a subject is the one that `fact` names, or begins with its words.
@@ -77,13 +133,18 @@ fn is_of(subject: &str, fact: &str) -> bool {
     subject.strip_prefix(fact).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
 }
 
-/// The subjects of a record's facts that somebody has read somewhere, over all releases and architectures.
-fn sourced(record: &Record) -> BTreeSet<String> {
+/// A record's facts that somebody has read somewhere, over all releases and architectures.
+fn read_facts(record: &Record) -> impl Iterator<Item = StatedFact> {
     let is_read = |fact: &StatedFact| matches!(fact.confidence, Confidence::Documented | Confidence::Packaging);
     let releases = record.releases.iter();
-    let each = releases.flat_map(|entry| record.release_arches(entry).iter().map(move |arch| (entry, *arch)));
-    let facts = each.flat_map(|(entry, arch)| record.facts(entry, arch));
-    facts.filter(|fact| fact.value.is_some() && is_read(fact)).map(|fact| fact.subject).collect()
+    let each = releases.flat_map(move |entry| record.release_arches(entry).iter().map(move |arch| (entry, *arch)));
+    let facts = each.flat_map(move |(entry, arch)| record.facts(entry, arch));
+    facts.filter(move |fact| fact.value.is_some() && is_read(fact))
+}
+
+/// Their subjects.
+fn sourced(record: &Record) -> BTreeSet<String> {
+    read_facts(record).map(|fact| fact.subject).collect()
 }
 
 fn entries(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<Entry>> {
@@ -94,7 +155,7 @@ fn entries(d: &mut Decoder<'_>, node: &Node) -> Option<Vec<Entry>> {
         d.fields(item, "a source", &["facts", "from"])?;
         let facts = d.required(item, "facts").and_then(|n| d.strings(n, "facts"));
         let from = d.required(item, "from").and_then(|n| d.string(n, "from"));
-        Some(Entry { facts: facts?, from: from? })
+        Some(Entry { facts: facts?, from: from?, span: item.span.clone() })
     })
 }
 
@@ -126,6 +187,26 @@ releases:
         assert_eq!(some.lacking(&record), ["kernel linux image"]);
         assert_eq!(some.idle(&record), ["fs"], "it is assumed");
         assert_eq!((some.of("vmm qemu path"), some.of("vmm qemu-kvm path")), (Some("the spec"), None));
+    }
+
+    #[test]
+    fn lint_tells_each_where_it_stands() {
+        let record = Record::parse(Path::new("d.yaml"), RECORD).unwrap();
+        let some = sources("\n  - {facts: [vmm qemu, kernel], from: the spec}");
+        let only = |found: Vec<Diagnostic>| {
+            assert_eq!(found.len(), 1, "{found:?}");
+            found[0].one_line()
+        };
+        let one = only(lint_record(&record, Some(&some)));
+        assert!(one.starts_with("d.yaml:9:3: eol: packaging, and nothing says where it was read"), "{one}");
+        let none = only(lint_record(&record, None));
+        assert!(none.starts_with("d.yaml:1:1: no file says"), "{none}");
+        let (file, text) = (Path::new("sources/d.yaml"), "distro: d\nsources:\n  - {facts: [vmm qemu, fs], from: x}\n");
+        let idle = only(lint(file, text, Some(&record)));
+        assert!(idle.starts_with("sources/d.yaml:3:") && idle.contains("`fs` is nothing that"), "{idle}");
+        assert!(lint(file, text, None).is_empty());
+        let other = text.replace("distro: d", "distro: e").replace(", fs", "");
+        assert!(only(lint(file, &other, Some(&record))).contains("is of d, not of e"));
     }
 
     #[test]
