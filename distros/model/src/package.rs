@@ -49,7 +49,7 @@ impl PackageName {
                 lower && !whole.ends_with('-') && all(name, "+-.") && all(arch, "-") && !name.ends_with(".deb")
             }
             // Names, with an epoch and a version or an architecture behind it; zypper takes `pattern:x` for no package.
-            PackageManager::Dnf | PackageManager::Yum | PackageManager::Zypper => {
+            PackageManager::Dnf | PackageManager::Yum | PackageManager::Tdnf | PackageManager::Zypper => {
                 let epoch_only = name.split_once(':').is_none_or(|(before, _)| {
                     before.rsplit('-').next().is_some_and(|e| !e.is_empty() && e.chars().all(|c| c.is_ascii_digit()))
                 });
@@ -62,6 +62,7 @@ impl PackageName {
                 all(category, "+-._") && all(package, "+-._:") && !name.ends_with(".ebuild")
             }
             PackageManager::Nix => all(name, "-._"),
+            PackageManager::ImageBased => false,
         }
     }
 }

@@ -105,13 +105,20 @@ pub fn choose(root: &Root, manager: PackageManager) -> io::Result<Chosen> {
     let has = |program: &str| Ok::<_, io::Error>(which(root, program)?.is_some());
     let is_there = |path: &str| Ok::<_, io::Error>(root.look(Path::new(path)).map_err(io::Error::other)?.is_some());
     let ostree = || Ok::<_, io::Error>(has("rpm-ostree")? && (is_there("/run/ostree-booted")? || is_there("/ostree")?));
+    // Since dnf took yum's place its name is a link.
+    let yum_is_dnf = || {
+        let yum = which(root, "yum")?.and_then(|yum| root.resolve(&yum).ok());
+        Ok::<_, io::Error>(yum.is_some_and(|yum| yum.ends_with("dnf-3") || yum.ends_with("dnf5")) && has("dnf")?)
+    };
     let installer = match manager {
         PackageManager::Apt => Installer::Apt,
         PackageManager::Dnf | PackageManager::Yum if ostree()? => Installer::RpmOstree,
         PackageManager::Dnf if has("dnf")? => Installer::Dnf,
+        PackageManager::Dnf if has("tdnf")? => Installer::Tdnf,
         PackageManager::Dnf if has("microdnf")? => Installer::Microdnf,
         PackageManager::Dnf if has("yum")? => Installer::Yum,
         PackageManager::Dnf => Installer::Dnf,
+        PackageManager::Yum if yum_is_dnf()? => Installer::Dnf,
         PackageManager::Yum => Installer::Yum,
         PackageManager::Zypper if has("transactional-update")? => Installer::TransactionalUpdate,
         PackageManager::Zypper => Installer::Zypper,
@@ -119,6 +126,9 @@ pub fn choose(root: &Root, manager: PackageManager) -> io::Result<Chosen> {
         PackageManager::Apk => Installer::Apk,
         PackageManager::Emerge => Installer::Emerge,
         PackageManager::Nix => Installer::Nix,
+        PackageManager::Tdnf if !has("tdnf")? && has("dnf")? => Installer::Dnf,
+        PackageManager::Tdnf => Installer::Tdnf,
+        PackageManager::ImageBased => Installer::ImageBased,
     };
     let name = installer.program();
     let found = which(root, name)?;
@@ -182,7 +192,10 @@ impl Chosen {
             Installer::Pacman => pacman::outside_options(root, self.settings()),
             Installer::Apk => vec!["--root".to_owned(), root.path().display().to_string()],
             Installer::Emerge => vec![format!("--root={}", root.path().display())],
-            Installer::RpmOstree | Installer::TransactionalUpdate | Installer::Nix => Vec::new(),
+            Installer::Tdnf => vec![format!("--installroot={}", root.path().display())],
+            Installer::RpmOstree | Installer::TransactionalUpdate | Installer::Nix | Installer::ImageBased => {
+                Vec::new()
+            }
         }
     }
 
