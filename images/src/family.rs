@@ -30,7 +30,7 @@ use std::process::Command;
 use std::str::FromStr;
 
 /// The families that images are made of.
-const ALL: [&dyn Family; 6] = [&apt::Apt, &rpm::DNF, &rpm::YUM, &rpm::ZYPPER, &pacman::Pacman, &apk::Apk];
+const ALL: [&dyn Family; 7] = [&apt::Apt, &rpm::DNF, &rpm::YUM, &rpm::TDNF, &rpm::ZYPPER, &pacman::Pacman, &apk::Apk];
 
 /// A family of distros: those with the same package manager.
 pub(crate) trait Family: Sync {
@@ -61,7 +61,10 @@ pub(crate) trait Family: Sync {
     /// The program of this machine that makes a base tree from the archives.
     fn bootstrap_program(&self) -> &'static str;
 
-    /// Whether that program knows a mirror of the distro.
+    /// The programs of this machine that packages are fetched and verified with, whatever the base came from.
+    fn fetching_programs(&self) -> &'static [&'static str];
+
+    /// Whether the program that bootstraps knows a mirror of the distro.
     fn knows_mirror(&self, distro: &str) -> bool;
 
     /// What the record of a release must say so that its packages can be fetched, and does not.

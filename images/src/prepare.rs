@@ -80,12 +80,17 @@ fn any_way(release: &Release, options: &Options) -> Result<(), Failure> {
     }
     able_to_build(release)?;
     let lacks = |what: &str, needed_for| Cause::RecordLacks { what: what.to_owned(), needed_for };
+    let missing = |program: &str| Cause::ToolMissing { program: program.to_owned() };
     match source_of(family, release, options) {
-        Source::Oci if release.oci_image.is_none() => Err(lacks("image", "an OCI base").into()),
+        Source::Oci if release.oci_image.is_none() => return Err(lacks("image", "an OCI base").into()),
         Source::Bootstrap if !has_program(family.bootstrap_program()) => {
-            Err(Cause::ToolMissing { program: family.bootstrap_program().to_owned() }.into())
+            return Err(missing(family.bootstrap_program()).into());
         }
-        _ => match family.lacking(release) {
+        _ => {}
+    }
+    match family.fetching_programs().iter().find(|program| !has_program(program)) {
+        Some(program) => Err(missing(program).into()),
+        None => match family.lacking(release) {
             Some(what) => Err(lacks(what, "installing packages").into()),
             None => Ok(()),
         },

@@ -75,10 +75,12 @@ pub enum Place {
 pub fn failure_kind(manager: PackageManager, said: &str) -> FailureKind {
     let signs = match manager {
         PackageManager::Apt => &apt::FAILURES,
-        PackageManager::Dnf | PackageManager::Yum => &dnf::FAILURES,
+        PackageManager::Dnf | PackageManager::Yum | PackageManager::Tdnf => &dnf::FAILURES,
         PackageManager::Zypper => &zypper::FAILURES,
         PackageManager::Pacman => &pacman::FAILURES,
-        PackageManager::Apk | PackageManager::Emerge | PackageManager::Nix => &other::FAILURES,
+        PackageManager::Apk | PackageManager::Emerge | PackageManager::Nix | PackageManager::ImageBased => {
+            &other::FAILURES
+        }
     };
     signs.by_words(said).unwrap_or(FailureKind::Other)
 }

@@ -87,6 +87,10 @@ impl Family for Apk {
         PROGRAM
     }
 
+    fn fetching_programs(&self) -> &'static [&'static str] {
+        &[download::PROGRAM]
+    }
+
     fn knows_mirror(&self, distro: &str) -> bool {
         is_this_machines(distro)
     }

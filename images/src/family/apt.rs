@@ -74,6 +74,11 @@ impl Family for Apt {
         bootstrap::PROGRAM
     }
 
+    fn fetching_programs(&self) -> &'static [&'static str] {
+        // Wherever there is an apt there are its helpers, and without one mmdebstrap is missing first.
+        &["apt-get"]
+    }
+
     fn knows_mirror(&self, distro: &str) -> bool {
         ["debian", "ubuntu"].contains(&distro)
     }

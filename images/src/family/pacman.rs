@@ -86,6 +86,10 @@ impl Family for Pacman {
         PROGRAM
     }
 
+    fn fetching_programs(&self) -> &'static [&'static str] {
+        &[download::PROGRAM, keyring::PROGRAM]
+    }
+
     fn knows_mirror(&self, distro: &str) -> bool {
         is_this_machines(distro)
     }

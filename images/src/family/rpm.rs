@@ -82,6 +82,9 @@ pub(crate) const DNF: Rpm = Rpm {
 /// Amazon Linux, whose records name the program that it had first.
 pub(crate) const YUM: Rpm = Rpm { manager: PackageManager::Yum, ..DNF };
 
+/// Azure Linux 3.0 and Photon, whose repositories are dnf's.
+pub(crate) const TDNF: Rpm = Rpm { manager: PackageManager::Tdnf, ..DNF };
+
 /// openSUSE, SLES: their indexes are signed, and they name their repositories and keys elsewhere.
 pub(crate) const ZYPPER: Rpm = Rpm {
     manager: PackageManager::Zypper,
@@ -146,6 +149,10 @@ impl Family for Rpm {
 
     fn bootstrap_program(&self) -> &'static str {
         desk::PROGRAM
+    }
+
+    fn fetching_programs(&self) -> &'static [&'static str] {
+        &[desk::PROGRAM, "rpmkeys"]
     }
 
     fn knows_mirror(&self, distro: &str) -> bool {

@@ -15,6 +15,8 @@ use root::Root;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// What verifies.
+pub(super) const PROGRAM: &str = "gpg";
 /// Where a system has them: `NAME.gpg`, `NAME-trusted`, `NAME-revoked`.
 pub(super) const OF_SYSTEM: &str = "/usr/share/pacman/keyrings";
 /// Below the image's folder: these files, and gpg's own folder.
@@ -165,7 +167,7 @@ fn gpg(
 }
 
 fn command(folder: &Path) -> Result<Command, Failure> {
-    let mut gpg = family::of_machine(folder, Network::None, "gpg", KEPT)?;
+    let mut gpg = family::of_machine(folder, Network::None, PROGRAM, KEPT)?;
     gpg.arg("--homedir").arg(family::seen(folder).join(HOME));
     gpg.args(["--batch", "--yes", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""]);
     Ok(gpg)
