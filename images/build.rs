@@ -3,6 +3,7 @@
 fn main() {
     lacks::tell(&[
         lacks::CURL,
+        lacks::DNF_IMAGES,
         lacks::DOCKER,
         lacks::DOCKER_REGISTRY,
         lacks::DPKG_DEB,
@@ -10,6 +11,7 @@ fn main() {
         lacks::LDD,
         lacks::MKE2FS,
         lacks::MOUNTING,
+        lacks::PACMAN_IMAGES,
         lacks::ROOT,
         lacks::STRACE,
     ]);

@@ -2,7 +2,7 @@
 //!
 //! Bootstrapping is the business of the release's family: `family/apt/bootstrap.rs` for Debian and Ubuntu.
 
-mod archive;
+pub(crate) mod archive;
 pub mod cloud;
 pub(crate) mod oci;
 pub mod qcow2;

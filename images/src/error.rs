@@ -68,8 +68,8 @@ impl fmt::Display for CommandFailure {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Cause {
-    /// A package that the record or the user names is in none of the release's suites.
-    #[error("package `{package}` is in none of the release's suites")]
+    /// A package that the record or the user names is in none of the release's suites or repositories.
+    #[error("package `{package}` is in none of the release's suites or repositories")]
     PackageMissing {
         /// The package.
         package: String,
@@ -140,9 +140,9 @@ pub enum Cause {
         needed_for: &'static str,
     },
     /// No mirror of a suite is known.
-    #[error("no mirror of the suite {suite} is known")]
+    #[error("no mirror of {suite} is known")]
     NoMirror {
-        /// `trixie-security`.
+        /// `trixie-security`, `crb`, or the release.
         suite: String,
         /// Which of the distro's archives has it.
         archive: Archive,
@@ -150,7 +150,7 @@ pub enum Cause {
     /// Offline, and nothing suitable in the cache.
     #[error("what is needed is not in the cache, and offline forbids fetching it")]
     NotCached,
-    /// An extra package that is neither a valid name nor a readable `.deb`.
+    /// An extra package that is neither a valid name nor a readable file of the family's.
     #[error("extra package `{name}`: {reason}")]
     BadPackage {
         /// As the user wrote it.
@@ -257,13 +257,16 @@ impl Cause {
                 "use a fresher mirror (--mirror, --security-mirror), or accept its age with --accept-expired, which the evidence then records".to_owned()
             }
             Cause::Untrusted { .. } => {
-                "install the distro's archive keyring (debian-archive-keyring, ubuntu-keyring)".to_owned()
+                "install the distro's archive keyring (debian-archive-keyring, ubuntu-keyring), or name the keys of a mirror of RPMs with --mirror-key".to_owned()
             }
             Cause::PackageMissing { .. } => {
-                "correct the record's packages or suites".to_owned()
+                "correct the record's packages, suites, repositories or modules".to_owned()
             }
             Cause::DiskFull => "free space, or put the cache elsewhere; `clean` removes old images".to_owned(),
-            Cause::ToolMissing { program } => format!("install `{program}`, or use the OCI source"),
+            Cause::ToolMissing { program } if program == "mmdebstrap" => {
+                format!("install `{program}`, or use the OCI source")
+            }
+            Cause::ToolMissing { program } => format!("install `{program}`"),
             Cause::NotRoot => "run as root".to_owned(),
             Cause::UnsupportedPackageManager { written, .. } => {
                 let written: Vec<&str> = written.iter().map(|manager| manager.name()).collect();

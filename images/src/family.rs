@@ -1,27 +1,36 @@
 //! What differs from one family of distros to the next: how packages are named, fetched, installed and listed.
 //!
-//! A family is one folder below this one and one entry of [`ALL`]; nothing else in this crate knows a package manager.
+//! A family is one entry of [`ALL`] and one folder below this one, which those with RPMs share; nothing else in this crate
+//! knows a package manager.
 
+mod apk;
 mod apt;
 pub(crate) mod credentials;
+mod download;
 mod folder;
 pub(crate) mod install;
+mod pacman;
+mod rpm;
 
 use self::install::Install;
 use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, Package, PackageOrigin};
 use crate::options::Options;
 use crate::package::ExtraPackage;
-use crate::runner::Runner;
+use crate::runner::{self, Runner};
+use crate::sandbox::Network;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::release::Release;
+use operator::os_release::OsRelease;
+use root::Root;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::str::FromStr;
 
 /// The families that images are made of.
-const ALL: [&dyn Family; 1] = [&apt::Apt];
+const ALL: [&dyn Family; 7] = [&apt::Apt, &rpm::DNF, &rpm::YUM, &rpm::TDNF, &rpm::ZYPPER, &pacman::Pacman, &apk::Apk];
 
 /// A family of distros: those with the same package manager.
 pub(crate) trait Family: Sync {
@@ -52,11 +61,18 @@ pub(crate) trait Family: Sync {
     /// The program of this machine that makes a base tree from the archives.
     fn bootstrap_program(&self) -> &'static str;
 
-    /// Whether that program knows a mirror of the distro.
+    /// The programs of this machine that packages are fetched and verified with, whatever the base came from.
+    fn fetching_programs(&self) -> &'static [&'static str];
+
+    /// Whether the program that bootstraps knows a mirror of the distro.
     fn knows_mirror(&self, distro: &str) -> bool;
 
-    /// What the record of a release must say so that its packages can be fetched, and does not: `suite`.
+    /// What the record of a release must say so that its packages can be fetched, and does not.
     fn lacking(&self, release: &Release) -> Option<&'static str>;
+
+    /// The files and folders of a base by which it says where its packages come from and whose signatures count; none
+    /// where the record and this machine say it.
+    fn settings_in_base(&self) -> &'static [&'static str];
 
     /// Reads the cause of a failure from the last lines of the family's programs.
     fn cause_reader(&self) -> fn(&[String]) -> Cause;
@@ -77,7 +93,8 @@ pub(crate) trait Family: Sync {
     /// All packages that are installed in a tree.
     fn packages(&self, tree: &Path) -> Result<Vec<Package>, Failure>;
 
-    /// The suites that offer the installed versions of the named packages, by the indexes in an image's folder.
+    /// The suites or repositories that offer the installed versions of the named packages, by the indexes in an image's
+    /// folder.
     fn origins(
         &self,
         runner: &Runner<'_>,
@@ -96,8 +113,10 @@ pub(crate) trait Family: Sync {
 
 /// A release's archives, as this machine reaches them.
 pub(crate) trait Archives {
-    /// The archives' signed indexes as they are now; what is fetched lies in `folder`.
-    fn indexes(&mut self, runner: &mut Runner<'_>, folder: &Path) -> Result<Vec<Index>, Failure>;
+    /// The archives' indexes as they are now; what is fetched lies in `folder`, which is there until the image is made.
+    ///
+    /// `base` has what [`Family::settings_in_base`] names of an OCI image that a tree will be made of.
+    fn indexes(&mut self, runner: &mut Runner<'_>, folder: &Path, base: Option<&Path>) -> Result<Vec<Index>, Failure>;
 
     /// Makes a base tree; gives what must be installed besides, as [`Install::required`] takes it.
     ///
@@ -146,6 +165,42 @@ pub(crate) fn checked(
     names.into_iter().map(check).collect()
 }
 
+/// Where programs of this machine see an image's folder: without root there are no namespaces.
+fn seen(folder: &Path) -> PathBuf {
+    if rustix::process::geteuid().is_root() { PathBuf::from("/tmp") } else { folder.to_owned() }
+}
+
+/// A program of this machine, working in an image's folder; its home is a folder below that.
+fn of_machine(folder: &Path, network: Network, program: &str, home: &str) -> Result<Command, Failure> {
+    let mut command = match rustix::process::geteuid().is_root() {
+        true => runner::of_machine(folder, network, program)?,
+        false => runner::tied(program),
+    };
+    let home = seen(folder).join(home);
+    command.env("HOME", &home).env("TMPDIR", &home).env("LC_ALL", "C");
+    Ok(command)
+}
+
+/// Whether this machine runs that distro.
+fn is_this_machines(distro: &str) -> bool {
+    OsRelease::read(&Root::default()).is_ok_and(|os| os.id() == distro)
+}
+
+/// The owners of paths that a database names, and where the paths lead in their tree.
+fn owned(root: Option<&Root>, paths: &[String], packages: Vec<Option<String>>) -> Vec<Owner> {
+    let resolved = |path: &Path| {
+        // Nobody but root reads a tree here, so that what cannot be looked at is not there.
+        let root = root.filter(|root| root.look(path).is_ok_and(|found| found.is_some()))?;
+        Some(root.resolve(path).ok()?.display().to_string())
+    };
+    let owner = |(path, package): (&String, Option<String>)| Owner {
+        path: path.clone(),
+        resolved: resolved(Path::new(path)),
+        package,
+    };
+    paths.iter().zip(packages).map(owner).collect()
+}
+
 /// The addresses of mirrors and proxies, with their credentials, that nothing that leaves this machine may tell.
 pub fn addresses(options: &Options) -> Vec<String> {
     ALL.iter().flat_map(|family| family.secret_addresses(options)).collect()
@@ -163,7 +218,9 @@ impl FromStr for ExtraPackage {
         }
         let name = ALL.iter().find_map(|family| family.package_name(text));
         name.map(ExtraPackage::Name).ok_or_else(|| {
-            let forms = ALL.map(|family| format!("{} or {}", family.name_form(), family.file_form()));
+            let mut forms = ALL.map(|family| format!("{} or {}", family.name_form(), family.file_form())).to_vec();
+            // Some have the same packages.
+            forms.dedup();
             bad(&format!("expected {}", forms.join(", ")))
         })
     }

@@ -25,6 +25,8 @@ pub(crate) fn release(version: &str, codename: &str) -> Release {
             suite(codename.to_owned(), Archive::Main),
             suite(format!("{codename}-security"), Archive::Security),
         ],
+        repositories: vec![],
+        modules: vec![],
         oci_image: None,
         vmms: vec![Vmm {
             name: "qemu".to_owned(),

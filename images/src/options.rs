@@ -17,10 +17,13 @@ pub struct Options {
     pub source: Source,
     /// What the caller reads the base from, instead of `source`.
     pub base: Option<Arc<dyn Base>>,
-    /// The main archive, instead of the one that the machine's apt uses.
+    /// The main archive, instead of the one that the machine's apt uses; of RPMs the folder that has `repodata`, instead
+    /// of the repositories that the base names.
     pub mirror: Option<String>,
-    /// The security archive, instead of the one that the machine's apt uses.
+    /// The security archive, likewise; of RPMs a second repository.
     pub security_mirror: Option<String>,
+    /// Files of the keys that sign what the mirror has, where neither the release's base nor this machine has them.
+    pub keys: Vec<PathBuf>,
     /// Packages laid over the release: candidates under test.
     pub extra_packages: Vec<ExtraPackage>,
     /// A folder laid over the tree like an OCI layer.
@@ -44,6 +47,7 @@ impl Options {
             base: None,
             mirror: None,
             security_mirror: None,
+            keys: Vec::new(),
             extra_packages: Vec::new(),
             overlay: None,
             offline: false,

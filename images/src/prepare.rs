@@ -2,17 +2,20 @@
 //!
 //! # How an image is made
 //!
-//! 1. The mirror is asked for the signed indexes of the release's suites.
+//! 1. The mirror is asked for the signed indexes of the release's suites or repositories.
+//!    Where these are is the record's, this machine's or the OCI image's to say.
 //!    Their hashes, and what the record asks for, make the image's key.
 //!    An image with that key in the cache is taken as it is.
-//! 2. `mmdebstrap` makes the base tree, or the record's OCI image or a vendor's cloud image is unpacked.
-//! 3. The release's own apt installs the native packages.
+//! 2. The family's tool (`mmdebstrap`, `dnf`) makes the base tree, or the record's OCI image or a vendor's cloud image is
+//!    unpacked.
+//! 3. The release's own package manager installs the native packages.
 //! 4. A manifest is written with the version of every package.
 //! 5. One rename puts the image into the cache.
 //!
 //! This machine's programs fetch; the tree's programs install.
-//! mmdebstrap unpacks the essential packages and apt, the tree's apt then says what it wants, and this machine's
+//! With apt, mmdebstrap unpacks the essential packages and apt, the tree's apt then says what it wants, and this machine's
 //! apt-helper fetches that by its hash.
+//! With RPM, this machine's dnf says what a copy of the tree's database lacks, and fetches that; the tree's rpm installs it.
 //! The tree's programs have no network.
 //!
 //! Programs of both kinds run under our PID 1, in namespaces of their own, so that nothing stays mounted or running.
@@ -77,12 +80,17 @@ fn any_way(release: &Release, options: &Options) -> Result<(), Failure> {
     }
     able_to_build(release)?;
     let lacks = |what: &str, needed_for| Cause::RecordLacks { what: what.to_owned(), needed_for };
+    let missing = |program: &str| Cause::ToolMissing { program: program.to_owned() };
     match source_of(family, release, options) {
-        Source::Oci if release.oci_image.is_none() => Err(lacks("image", "an OCI base").into()),
+        Source::Oci if release.oci_image.is_none() => return Err(lacks("image", "an OCI base").into()),
         Source::Bootstrap if !has_program(family.bootstrap_program()) => {
-            Err(Cause::ToolMissing { program: family.bootstrap_program().to_owned() }.into())
+            return Err(missing(family.bootstrap_program()).into());
         }
-        _ => match family.lacking(release) {
+        _ => {}
+    }
+    match family.fetching_programs().iter().find(|program| !has_program(program)) {
+        Some(program) => Err(missing(program).into()),
+        None => match family.lacking(release) {
             Some(what) => Err(lacks(what, "installing packages").into()),
             None => Ok(()),
         },
@@ -149,15 +157,22 @@ struct Resolved<'a> {
 fn resolve<'a>(job: &mut Job<'a>, request: &str, folder: &Path) -> Result<Resolved<'a>, Failure> {
     let source = source_of(job.family, job.release, job.options);
     let mut archives = job.archives()?;
-    let indexes = archives.indexes(&mut job.runner, folder)?;
-    let accepted_expired = expired(&indexes, Timestamp::now(), job.options.accept_expired)?;
-    let oci = match source {
-        Source::Oci => {
-            job.enter(Phase::Pull);
-            Some(oci::pull(&job.runner, job.release)?)
+    let settings = job.family.settings_in_base();
+    // A base that says where its packages come from is asked first.
+    let first = if settings.is_empty() { None } else { pull(job, source)? };
+    let base = match &first {
+        Some(pulled) => {
+            able_to_build(job.release)?;
+            let base = folder.join("base");
+            oci::settings(&job.runner, pulled, &job.store.id()?, settings, &base)?;
+            Some(base)
         }
-        Source::Auto | Source::Bootstrap | Source::Cloud => None,
+        None => None,
     };
+    job.enter(Phase::Resolve);
+    let indexes = archives.indexes(&mut job.runner, folder, base.as_deref())?;
+    let accepted_expired = expired(&indexes, Timestamp::now(), job.options.accept_expired)?;
+    let oci = if settings.is_empty() { pull(job, source)? } else { first };
     let key = Fields::default()
         .add("request", request)
         .add("source", source.name())
@@ -166,6 +181,17 @@ fn resolve<'a>(job: &mut Job<'a>, request: &str, folder: &Path) -> Result<Resolv
         .all("indexes", indexes.iter().map(|i| format!("{}={}", i.suite, i.sha256)))
         .hex();
     Ok(Resolved { key, source, archives, indexes, oci, accepted_expired })
+}
+
+/// Pulls the OCI image, where the base is one.
+fn pull(job: &mut Job<'_>, source: Source) -> Result<Option<oci::Pulled>, Failure> {
+    match source {
+        Source::Oci => {
+            job.enter(Phase::Pull);
+            oci::pull(&job.runner, job.release).map(Some)
+        }
+        Source::Auto | Source::Bootstrap | Source::Cloud => Ok(None),
+    }
 }
 
 /// Suites whose index is past its `Valid-Until`: an error unless that is accepted.
@@ -267,6 +293,11 @@ fn request(release: &Release, wanted: &[PackageName], base: Option<&dyn Base>) -
         .all("suites", suites)
         .all("packages", wanted.iter().map(PackageName::as_str))
         .all("paths", paths.chain(daemons).chain(kernels));
+    // What few releases have changes the keys of no others.
+    let fields = [("repositories", &release.repositories), ("modules", &release.modules)]
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .fold(fields, |fields, (label, names)| fields.all(label, names));
     match base {
         None => fields.hex(),
         Some(base) => fields.add("base", base.identity()).hex(),
@@ -323,6 +354,12 @@ mod tests {
         let mut other = plain.clone();
         other.suites.pop();
         assert_ne!(first, of(&other));
+        let named = |repositories: &[&str], modules: &[&str]| {
+            let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            of(&Release { repositories: texts(repositories), modules: texts(modules), ..plain.clone() })
+        };
+        let three = [named(&["crb"], &[]), named(&[], &["crb"]), named(&["crb", "nfv"], &[])];
+        assert!(three.iter().all(|key| *key != first) && three[0] != three[1] && three[0] != three[2]);
         #[derive(Debug)]
         struct FakeBase(&'static str);
         impl Base for FakeBase {

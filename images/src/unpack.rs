@@ -2,7 +2,8 @@
 
 use crate::error::{Cause, Context, Failure};
 use model::redact::{one_line, printable};
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::Path;
 
 /// What an archive may have.
@@ -12,6 +13,20 @@ pub(crate) struct Limits {
     pub(crate) bytes: u64,
     /// What is said of an archive that has more.
     pub(crate) reason: &'static str,
+}
+
+/// A file's content, decompressed by what it begins with: gzip, xz, zstd, or as it is.
+pub(crate) fn decompressed(file: File) -> io::Result<Box<dyn Read>> {
+    let mut file = BufReader::with_capacity(1 << 20, file);
+    let head = file.fill_buf()?;
+    let begins = |magic: &[u8]| head.starts_with(magic);
+    let (is_zstd, is_xz, is_gzip) = (begins(&[0x28, 0xb5, 0x2f, 0xfd]), begins(b"\xfd7zXZ\0"), begins(&[0x1f, 0x8b]));
+    Ok(match (is_zstd, is_xz, is_gzip) {
+        (true, ..) => Box::new(zstd::stream::read::Decoder::with_buffer(file)?),
+        (_, true, _) => Box::new(liblzma::read::XzDecoder::new(file)),
+        (.., true) => Box::new(flate2::read::MultiGzDecoder::new(file)),
+        _ => Box::new(file),
+    })
 }
 
 /// Judges an entry by its path, the target of a link, and its kind; an error is the reason why it is refused.

@@ -55,7 +55,7 @@ pub(crate) enum Exit {
     BadInput = 2,
     /// The system, its release or a fact is not known.
     Unknown = 3,
-    /// The package manager failed.
+    /// The package manager failed, or there is none.
     Failed = 4,
     /// Another package manager held its database for too long.
     Locked = 5,
@@ -80,7 +80,7 @@ Exit codes:
      a combination is not verified, or its versions have changed
   2  usage, or input that cannot be used
   3  the system, its release or a fact is not known, or only assumed
-  4  the package manager failed
+  4  the package manager failed, or is not there
   5  another package manager held its database for too long
   6  the package manager is recognised, but not run by this program:
      its command is printed
@@ -120,6 +120,11 @@ pub(crate) fn json(value: &serde_json::Value) -> anyhow::Result<()> {
     let mut out = stdout().lock();
     serde_json::to_writer_pretty(&mut out, value).map_err(std::io::Error::from)?;
     Ok(writeln!(out)?)
+}
+
+/// What stands behind an exit code that is not 0, for programs: what people are told.
+pub(crate) fn problems(messages: impl IntoIterator<Item = String>) -> serde_json::Value {
+    messages.into_iter().map(|message| serde_json::json!({ "message": message })).collect()
 }
 
 /// Prints text on standard output, its control characters made visible.

@@ -10,6 +10,7 @@ macro_rules! eprintln {
 
 mod commands;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use commands::system::GlobalArguments;
 use commands::{
@@ -20,6 +21,7 @@ use model::diagnostic::{error_chain, printable};
 use operator::configure::state::ChangeError;
 use operator::configure::{HandlerError, LocateError, PrepareError};
 use root::RootError;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// What each Linux distro offers Kata Containers, what of it is installed here, and what was proved of it.
@@ -107,7 +109,10 @@ impl Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return misused(&error),
+    };
     let exit = match run(&arguments) {
         Ok(exit) => exit,
         // Whoever read the output has seen enough: `kata-osinfo show | head`.
@@ -115,6 +120,32 @@ fn main() -> ExitCode {
         Err(error) => report(&error, arguments.command.is_json()),
     };
     ExitCode::from(exit as u8)
+}
+
+/// Prints the help that was asked for, or that the call cannot be understood: to a program as the answer, too.
+fn misused(error: &clap::Error) -> ExitCode {
+    // If nobody takes it, the exit code is left.
+    let _ = error.print();
+    if error.use_stderr() && asks_for_json(&std::env::args_os().collect::<Vec<_>>()) {
+        let text = error.render().to_string();
+        let mut paragraphs = text.split("\n\n").map(|lines| lines.split_whitespace().collect::<Vec<_>>().join(" "));
+        let message = paragraphs.next().unwrap_or_default();
+        let message = match error.kind() {
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a command is missing",
+            _ => message.strip_prefix("error: ").unwrap_or(&message),
+        };
+        let hint = paragraphs.find(|told| told.starts_with("tip: ") || told.starts_with("Usage: "));
+        let document = serde_json::json!({
+            "version": 1, "error": { "kind": "usage", "message": message, "hint": hint },
+        });
+        let _ = commands::json(&document);
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::BadInput as u8))
+}
+
+/// Whether a call that was not understood would have answered a program.
+fn asks_for_json(words: &[OsString]) -> bool {
+    words.iter().any(|word| word == "--format=json") || words.windows(2).any(|two| two == ["--format", "json"])
 }
 
 /// Tells what went wrong, on standard error and, to a program, as the answer.

@@ -99,7 +99,8 @@ fn people_are_told_what_there_is() {
         &["check", "cloud-hypervisor", "--arch", "x86_64"],
         &["installer", "--arch", "x86_64"],
         &["packages", "--arch", "x86_64"],
-        &["packages", "--allow-assumed", "--arch", "x86_64"],
+        &["packages", "--with", "kernel", "--arch", "x86_64"],
+        &["packages", "--with", "kernel", "--allow-assumed", "--arch", "x86_64"],
         &["packages", "cloud-hypervisor", "--arch", "x86_64"],
         &["install", "vmm", "fs", "--arch", "x86_64"],
         &["install", "--dry-run", "kernel", "--allow-assumed", "--arch", "x86_64"],
@@ -164,6 +165,10 @@ fn programs_get_one_document_also_when_it_fails() {
     assert_eq!(json(&["verified", "--profile", "rs-4.9", "--arch", "x86_64"])["error"]["kind"], "unknown-profile");
     let plan = json(&["install", "--dry-run", "kernel", "--allow-assumed", "--arch", "x86_64"]);
     assert_eq!(plan["plan"]["exercised"], false);
+    // Whether apk is on this machine is its own business.
+    let nowhere = plan["plan"]["place"] == "nowhere";
+    assert_eq!(plan["problems"].as_array().map(Vec::len), Some(usize::from(nowhere)), "{plan}");
+    assert!(plan["problems"].to_string().contains("apk is neither in") == nowhere, "{plan}");
     assert_eq!(json(&["list", "--records", "/nowhere"])["error"]["kind"], "bad-records");
 }
 
@@ -227,9 +232,10 @@ fn what_is_not_packaged_for_the_architecture_is_listed() {
         assert!(out.contains(line), "{out}");
     }
     assert_eq!(with(&["check"]).0, Some(3));
-    let (code, out, error) = with(&["packages"]);
+    let (code, out, error) = with(&["packages", "--with", "kernel"]);
     assert_eq!((code, out.as_str()), (Some(3), "kernel-core\n"));
     assert!(error.contains("rhel:9 does not package for ppc64le: vmm qemu, fs virtio-fs"), "{error}");
+    assert_eq!(with(&["packages"]).1, "", "no kernel unless it is asked for");
     let (code, out, _) = with(&["packages", "--format", "json"]);
     assert!(code == Some(3) && out.contains("\"fs virtio-fs\""), "{out}");
     let (code, _, error) = with(&["install", "--dry-run"]);
@@ -336,4 +342,194 @@ fn what_cannot_be_read_is_not_told_as_absent() {
         assert_eq!(code, Some(3), "{out}");
         assert!(out.contains(&format!("{name}: cannot be read: ")), "{out}");
     }
+}
+
+/// Into a system that comes as an image nothing is installed, and who asks hears where Kata's parts come from.
+#[test]
+fn what_comes_as_an_image_says_where_its_parts_come_from() {
+    let dir = tempfile::tempdir().expect("a root");
+    let write = |path: &str, text: &str| {
+        let file = dir.path().join(path);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+        std::fs::write(&file, text).expect("written");
+        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).expect("set");
+    };
+    write("etc/os-release", "ID=flatcar\nVERSION_ID=4459.0.0\n");
+    assert_eq!(run(dir.path(), &["installer", "--arch", "x86_64"]), "none\nexit code 1");
+    let install = || run(dir.path(), &["install", "vmm", "fs", "--arch", "x86_64"]);
+    let told = install();
+    assert!(told.contains("flatcar:rolling, which comes as an image, and vmm qemu is missing"), "{told}");
+    assert!(told.contains("hint: its parts come from the system extension kata-containers"), "{told}");
+    assert!(told.ends_with("exit code 11"), "{told}");
+    write("opt/kata/bin/qemu-system-x86_64", "");
+    write("opt/kata/libexec/virtiofsd", "");
+    assert_eq!(install(), "no packages are needed\nexit code 0");
+}
+
+/// A hint that is followed leads on: the distro of a relative is not the place for the system's release.
+#[test]
+fn a_system_that_is_not_found_is_told_the_record_that_makes_it_known() {
+    let dir = tempfile::tempdir().expect("a root");
+    std::fs::create_dir(dir.path().join("etc")).expect("made");
+    let kali = "ID=kali\nID_LIKE=debian\nVERSION_ID=\"2019.4\"\nVERSION_CODENAME=kali-rolling\nPRETTY_NAME=\"Kali\"\n";
+    std::fs::write(dir.path().join("etc/os-release"), kali).expect("written");
+    let told = run(dir.path(), &["detect"]);
+    let hint = "hint: write into /etc/kata-osinfo/kali.yaml: `distro: kali`, `derives-from: debian`, \
+        `releases: [{version: 2019.4, derives-from: 13}]`; or name the nearest with --target";
+    assert!(told.contains(hint), "{told}");
+    std::fs::create_dir(dir.path().join("etc/kata-osinfo")).expect("made");
+    let own = "distro: kali\nderives-from: debian\nreleases: [{version: 2019.4, derives-from: 13}]\n";
+    std::fs::write(dir.path().join("etc/kata-osinfo/kali.yaml"), own).expect("written");
+    let told = run(dir.path(), &["detect"]);
+    assert!(told.starts_with("kali:2019.4 on ") && told.ends_with("exit code 0"), "{told}");
+}
+
+/// A program that misuses a call reads why where it reads the answer.
+#[test]
+fn a_call_that_cannot_be_understood_is_told_to_programs_too() {
+    let dir = root();
+    for (call, told) in [
+        (&["check", "--no-such", "--format", "json"][..], "--no-such"),
+        (&["check", "--format=json", "--arch", "amd64"], "amd64"),
+        (&["lint", "--format", "json"], "FILE"),
+        (&["chekc", "--format", "json"], "chekc"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"))
+            .arg("--root")
+            .arg(dir.path())
+            .args(call)
+            .output()
+            .expect("it runs");
+        assert_eq!(output.status.code(), Some(2), "{call:?}");
+        let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
+        assert_eq!((&value["version"], &value["error"]["kind"]), (&1.into(), &"usage".into()), "{value}");
+        let message = value["error"]["message"].as_str().expect("a message");
+        assert!(message.contains(told) && !message.starts_with("error"), "{value}");
+        assert!(String::from_utf8_lossy(&output.stderr).starts_with("error: "), "people are told as before");
+    }
+    let help = run(dir.path(), &["check", "--help", "--format", "json"]);
+    assert!(help.contains("Usage: ") && help.ends_with("exit code 0"), "{help}");
+}
+
+/// An exit code is for shells; a program reads in the document what stands behind it.
+#[test]
+fn every_exit_code_is_explained_in_the_document() {
+    let dir = root();
+    let power = ["--target", "rhel:9", "--arch", "ppc64le"];
+    let mut codes = std::collections::BTreeSet::new();
+    for call in [
+        &["detect"][..],
+        &["check"],
+        &["check", "vmm", "fs"],
+        &["check", "firecracker"],
+        &["check", "--all"],
+        &["verified", "--profile", "rs-4.0"],
+        &["verified", "--profile", "go-3.29"],
+        &["installer"],
+        &["packages"],
+        &["packages", "kernel"],
+        &["install", "vmm", "fs"],
+        &["install", "kernel", "--allow-assumed"],
+        &["install", "kernel", "--allow-assumed", "--dry-run"],
+        &["configure", "--profile", "go-3.29", "--dry-run"],
+        &["fallback", "--profile", "rs-4.0"],
+        &["unconfigure"],
+    ] {
+        let more: &[&[&str]] = match call[0] {
+            "detect" | "unconfigure" => &[&[]],
+            // Whichever package manager this machine has is not to be asked.
+            "install" | "installer" | "configure" => &[&["--arch", "x86_64"]],
+            _ => &[&["--arch", "x86_64"], &power],
+        };
+        for more in more {
+            let output = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"))
+                .arg("--root")
+                .arg(dir.path())
+                .args(call)
+                .args(*more)
+                .args(["--format", "json"])
+                .output()
+                .expect("it runs");
+            let code = output.status.code().expect("a code");
+            let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
+            let told = value["problems"].as_array().map(Vec::as_slice).unwrap_or_default();
+            assert!(told.iter().all(|p| p["message"].as_str().is_some_and(|m| !m.is_empty())), "{call:?} {value}");
+            let is_explained = value["error"]["message"].is_string() || !told.is_empty();
+            assert_eq!(is_explained, code != 0, "{call:?} {more:?}: {code} {value}");
+            codes.insert(code);
+        }
+    }
+    assert!(codes.len() > 3, "{codes:?}");
+}
+
+/// Where a document has a release, and where it has a key that is spelt another way than the others.
+fn shapes(value: &serde_json::Value, releases: &mut Vec<serde_json::Value>, misspelt: &mut Vec<String>) {
+    use serde_json::Value;
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                let is_kebab = key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+                misspelt.extend((!is_kebab).then(|| key.clone()));
+                match (key.as_str(), value) {
+                    ("release", value) => releases.push(value.clone()),
+                    ("releases", Value::Array(all)) => {
+                        releases.extend(all.iter().filter(|one| one.get("release").is_none()).cloned());
+                    }
+                    _ => {}
+                }
+                shapes(value, releases, misspelt);
+            }
+        }
+        Value::Array(all) => all.iter().for_each(|value| shapes(value, releases, misspelt)),
+        _ => {}
+    }
+}
+
+#[test]
+fn documents_spell_keys_one_way_and_have_one_shape_of_a_release() {
+    let dir = root();
+    for call in [
+        &["detect"][..],
+        &["list"],
+        &["show", "--arch", "x86_64"],
+        &["show", "debian", "--arch", "x86_64"],
+        &["check", "--all", "--arch", "x86_64"],
+        &["verified", "--profile", "rs-4.0", "--arch", "x86_64"],
+        &["installer", "--arch", "x86_64"],
+        &["packages", "--arch", "x86_64"],
+        &["install", "--dry-run", "vmm", "--arch", "x86_64"],
+        &["fallback", "--profile", "rs-4.0", "--arch", "x86_64"],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"))
+            .arg("--root")
+            .arg(dir.path())
+            .args(call)
+            .args(["--format", "json"])
+            .env_remove("KATA_OSINFO_PATH")
+            .output()
+            .expect("it runs");
+        let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
+        let (mut releases, mut misspelt) = (Vec::new(), Vec::new());
+        shapes(&value, &mut releases, &mut misspelt);
+        assert!(misspelt.is_empty(), "{call:?}: {misspelt:?}");
+        assert!(!releases.is_empty() || value["error"].is_object(), "{call:?} {value}");
+        for release in &releases {
+            let keys = release.as_object().map(|map| map.keys().map(String::as_str).collect::<Vec<_>>());
+            let expected = ["aliases", "codename", "distro", "name", "version"];
+            assert_eq!(keys.as_deref(), Some(&expected[..]), "{call:?} {release}");
+            let parts = format!("{}:{}", release["distro"], release["version"]).replace('"', "");
+            assert_eq!(release["name"].as_str(), Some(parts.as_str()), "{call:?}");
+        }
+    }
+    // A release that has run before is in `show` with what `verified` says of it.
+    let output = Command::new(env!("CARGO_BIN_EXE_kata-osinfo"))
+        .arg("--root")
+        .arg(dir.path())
+        .args(["show", "--arch", "x86_64", "--format", "json"])
+        .output()
+        .expect("it runs");
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one document");
+    let run = &value["releases"][0]["verified"][0];
+    assert_eq!(run["versions"][0]["verified"], "9.0.0-r0", "{run}");
+    assert_eq!(run["capabilities"][0]["verdict"], "supported", "{run}");
 }

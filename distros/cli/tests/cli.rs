@@ -113,6 +113,7 @@ fn show_knows_debian_and_speaks_json() {
       kernel linux image                     /boot/vmlinuz-*  [packaging]
       container-manager containerd packages  containerd  [packaging]
       container-manager containerd path      /usr/bin/containerd  [packaging]
+      snapshotter nydus packages             nydus-snapshotter  [documented]
     "#);
     let output = run(dir.path(), &["show", "debian", "--format", "json", "--arch", "x86_64"]);
     let value: serde_json::Value = serde_json::from_str(&output.stdout).expect("JSON");
@@ -202,8 +203,47 @@ fn a_broken_record_is_told_and_does_not_stand_in_the_way() {
 #[test]
 fn the_shipped_record_has_no_findings() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the folder distros");
-    let output = run(dir, &["lint", "records/debian.yaml"]);
-    assert_eq!((output.code, output.stdout.as_str()), (0, ""));
+    for what in ["records/debian.yaml", "records"] {
+        let output = run(dir, &["lint", what]);
+        assert_eq!((output.code, output.stdout.as_str()), (0, ""), "{what}");
+    }
+}
+
+#[test]
+fn lint_takes_a_folder_with_all_that_belongs_to_records() {
+    let record = RECORD.replace("vmm:", "confidence: documented\nvmm:");
+    let sources = "distro: mini\nsources:\n  - {facts: [vmm qemu, eol], from: the spec}\n";
+    let dir = folder(&[
+        ("records/mini.yaml", record.as_str()),
+        ("records/read.me", "no record"),
+        ("records/verified/mini.yaml", "distro: mini\nverified: []\nmore: 1\n"),
+        ("records/sources/mini.yaml", sources),
+        ("empty/read.me", ""),
+    ]);
+    let lines = |arguments: &[&str]| {
+        let output = run(dir.path(), &[&["lint", "--format", "github"][..], arguments].concat());
+        let found = output.stdout.lines().map(|line| line.split("::").nth(1).unwrap_or_default().to_owned());
+        (output.code, found.collect::<Vec<_>>())
+    };
+    let (code, found) = lines(&["records"]);
+    assert_eq!(code, 1);
+    let is_idle = |line: &String| {
+        line.starts_with("error file=records/sources/mini.yaml,line=3,") && line.ends_with("title=idle-source")
+    };
+    assert!(found.iter().any(is_idle), "{found:?}");
+    assert!(found.iter().any(|line| line.starts_with("error file=records/verified/mini.yaml,line=3")), "{found:?}");
+    assert!(!found.iter().any(|line| line.contains("file=records/mini.yaml")), "each fact has a source: {found:?}");
+    // What is read and has no source is told in the record, also where that alone is checked.
+    let sources = sources.replace("vmm qemu, eol", "vmm qemu path");
+    std::fs::write(dir.path().join("records/sources/mini.yaml"), sources).expect("written");
+    assert_eq!(
+        lines(&["records/mini.yaml"]),
+        (1, vec!["error file=records/mini.yaml,line=5,col=1,title=no-source".to_owned()])
+    );
+    std::fs::remove_file(dir.path().join("records/sources/mini.yaml")).expect("removed");
+    assert_eq!(lines(&["records/mini.yaml"]).1, ["error file=records/mini.yaml,line=1,col=1,title=no-source"]);
+    let output = run(dir.path(), &["lint", "empty"]);
+    assert_eq!((output.code, output.stderr.as_str()), (2, "error: no file *.yaml is in empty\n"));
 }
 
 #[test]

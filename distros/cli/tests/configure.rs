@@ -161,7 +161,13 @@ fn the_answer_for_programs_keeps_its_form() {
       "not-effective": [],
       "outcome": "configure",
       "problems": [],
-      "release": "mini:1",
+      "release": {
+        "aliases": [],
+        "codename": "first",
+        "distro": "mini",
+        "name": "mini:1",
+        "version": "1"
+      },
       "settings": true,
       "theirs": [
         {

@@ -137,6 +137,7 @@ fn calls(tree: &Tree, release: &str, daemon: &str) {
     // Without package lists a dry run, which fetches none, cannot know; an installation fetches them.
     let (code, value) = tree.outside(&["install", "--dry-run", "vmm"]);
     assert_eq!((code, &value["error"]["kind"]), (4, &"missing-package".into()), "{value}");
+    assert!(value["error"]["hint"].as_str().is_some_and(|hint| hint.contains("`apt-get update`")), "{value}");
     let (code, value) = tree.outside(&["install", "vmm"]);
     assert_eq!(code, 0, "{value}");
     let (code, value) = tree.inside(&["install", "--dry-run", "kernel"]);

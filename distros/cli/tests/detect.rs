@@ -2,7 +2,8 @@
 #![expect(clippy::expect_used, reason = "a test's helpers may fail loudly")]
 
 use model::database::Database;
-use operator::detect::{Detection, detect};
+use model::lint::{Form, lint_as};
+use operator::detect::{Detection, detect, own_record};
 use root::Root;
 use std::path::Path;
 
@@ -13,10 +14,24 @@ struct Section {
     files: Vec<(String, String)>,
 }
 
-/// The sections of `fixtures/os-release.txt`, whose head tells the format.
-fn sections() -> Vec<Section> {
+impl Section {
+    /// The system's root.
+    fn root(&self) -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().expect("a root");
+        for (path, text) in &self.files {
+            let file = dir.path().join(path.trim_start_matches('/'));
+            std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+            std::fs::write(file, text).expect("written");
+        }
+        let root = Root::new(dir.path()).expect("a root");
+        (dir, root)
+    }
+}
+
+/// The sections of a fixture; the head of `fixtures/os-release.txt` tells the format.
+fn sections(fixture: &str) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
-    for line in include_str!("fixtures/os-release.txt").lines().filter(|l| !l.starts_with('#')) {
+    for line in fixture.lines().filter(|l| !l.starts_with('#')) {
         if let Some(head) = line.strip_prefix("== ") {
             let parts: Vec<&str> = head.split(" | ").collect();
             let [name, source, expected] = parts[..] else { panic!("{head}") };
@@ -54,23 +69,71 @@ fn every_system_of_public_record_is_what_it_is() {
     let records = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/records");
     let database = Database::only(&[records]).expect("the fixtures' records");
     assert!(database.problems().is_empty(), "{:?}", database.problems());
-    let sections = sections();
+    let sections = sections(include_str!("fixtures/os-release.txt"));
     assert!(sections.len() >= 40, "{}", sections.len());
     let mut wrong = Vec::new();
     for section in &sections {
-        let dir = tempfile::tempdir().expect("a root");
-        for (path, text) in &section.files {
-            let file = dir.path().join(path.trim_start_matches('/'));
-            std::fs::create_dir_all(file.parent().expect("a folder")).expect("made");
-            std::fs::write(file, text).expect("written");
-        }
-        let root = Root::new(dir.path()).expect("a root");
+        let (_dir, root) = section.root();
         let answer = answer(&detect(&root, &database).expect("readable"));
         if answer != section.expected {
             wrong.push(format!("{}: expected {}, got {answer}", section.name, section.expected));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// By the shipped records: what is lent is said, and what is unlike its relative is refused with the reason.
+#[test]
+fn every_system_is_found_as_itself_or_as_a_relative_that_is_named_or_not_at_all() {
+    let database = Database::embedded();
+    let mut wrong = Vec::new();
+    for section in sections(include_str!("fixtures/systems.txt")) {
+        let (_dir, root) = section.root();
+        let found = detect(&root, &database).expect("readable");
+        let answer = match (&found.refused, &found.lent) {
+            (Some(why), _) => why.clone(),
+            (None, Some(lent)) => format!("{}, {lent}", answer(&found)),
+            (None, None) => answer(&found),
+        };
+        if answer != section.expected {
+            wrong.push(format!("{}: expected {}, got {answer}", section.name, section.expected));
+        }
+        let json = serde_json::to_value(&found).expect("JSON");
+        assert_eq!(json["lent"].as_str(), found.lent.as_deref(), "{}", section.name);
+        assert_eq!(json["derivative"]["name"].is_string(), found.derivative.is_some(), "{}", section.name);
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Whoever writes what the hint says has a system that is found.
+#[test]
+fn the_record_that_a_hint_asks_for_makes_the_system_known() {
+    let embedded = Database::embedded();
+    let mut followed = Vec::new();
+    let fixtures = [include_str!("fixtures/os-release.txt"), include_str!("fixtures/systems.txt")];
+    for section in fixtures.iter().flat_map(|fixture| sections(fixture)) {
+        let (dir, root) = section.root();
+        let found = detect(&root, &embedded).expect("readable");
+        if !found.releases.is_empty() || found.refused.is_some() {
+            continue;
+        }
+        let own = own_record(&root, &embedded, &found).expect(&section.name);
+        let folder = dir.path().join("etc/kata-osinfo");
+        std::fs::create_dir(&folder).expect("made");
+        let text = own.lines.join("\n") + "\n";
+        std::fs::write(folder.join(&own.file), &text).expect("written");
+        let findings = lint_as(Path::new(&own.file), &text, Form::Part);
+        assert!(findings.is_empty(), "{}: {findings:?}", section.name);
+        let database = Database::of_system(&root, &[]).expect("records");
+        assert!(database.problems().is_empty(), "{}: {:?}", section.name, database.problems());
+        let found = detect(&root, &database).expect("readable");
+        assert_eq!(found.releases.len(), 1, "{}: {text}", section.name);
+        followed.push(section.name);
+    }
+    // A release of a distro, of the one whose packages they are, of a relative, and of nothing that is known.
+    for kind in ["sles-12.5", "bazzite-40", "kali-2019.4", "void"] {
+        assert!(followed.iter().any(|name| name == kind), "{kind} is known by now: {followed:?}");
+    }
 }
 
 #[test]

@@ -191,6 +191,9 @@ fn a_thousand_records_are_linted_in_time() {
     assert_eq!(code, Some(0));
     eprintln!("1,000 records: {} ms", took.as_millis());
     assert!(took < Duration::from_millis(200), "{took:?}");
+    let (code, took) = processor_time(&["lint", "."], dir.path());
+    eprintln!("their folder: {} ms", took.as_millis());
+    assert!(code == Some(0) && took < Duration::from_millis(200), "{code:?} {took:?}");
 }
 
 /// root reads everything, so another user asks.

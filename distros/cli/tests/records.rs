@@ -10,9 +10,10 @@ use model::arch::Arch;
 use model::database::Database;
 use model::lint;
 use model::package_manager::PackageManager;
-use model::record::{Confidence, Record};
+use model::record::{ComponentKind, Confidence, Record};
 use model::release::{Archive, Release};
 use model::share::Share;
+use model::sources::{self, Sources};
 use std::path::{Path, PathBuf};
 
 fn fixture(name: &str) -> PathBuf {

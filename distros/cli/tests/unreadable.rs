@@ -213,3 +213,17 @@ fn a_damaged_database_is_not_an_empty_one() {
         }
     }
 }
+
+/// Of a system whose name cannot be read nothing is known, which is no mistake of whoever asks.
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
+fn what_tells_the_system_is_not_told_as_wrong_where_it_cannot_be_read() {
+    let machine = Machine::new();
+    std::fs::copy(assert_cmd::cargo::cargo_bin!("kata-osinfo"), machine.path("kata-osinfo")).expect("copied");
+    chmod(&machine.path(""), 0o755);
+    told_as_unreadable(&machine, "etc/os-release", &["check", "fs"]);
+    // The sign of a derivative of Debian is among programs.
+    machine.file("m/etc/os-release", "ID=debian\nVERSION_ID=13\n");
+    machine.file("m/usr/bin/other", "");
+    told_as_unreadable(&machine, "usr/bin", &["check", "fs"]);
+}

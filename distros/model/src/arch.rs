@@ -87,9 +87,11 @@ impl Arch {
             (
                 PackageManager::Dnf
                 | PackageManager::Yum
+                | PackageManager::Tdnf
                 | PackageManager::Zypper
                 | PackageManager::Pacman
-                | PackageManager::Apk,
+                | PackageManager::Apk
+                | PackageManager::ImageBased,
                 arch,
             ) => arch.name(),
         }

@@ -17,6 +17,7 @@ mod fact; // a value, how well it is known, and where it stands
 pub mod record; // one distro's record, as its YAML file states it
 pub mod release; // one release on one architecture, with the record's defaults applied
 mod source; // files that records are read from, and why they cannot be used
+pub mod sources; // where the facts of a record are from
 pub mod verified; // what runs proved: files that the harness writes
 
 // What a Kata demands.

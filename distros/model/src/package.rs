@@ -33,7 +33,7 @@ impl PackageName {
     /// Whether `manager` can have a package of that name.
     ///
     /// What is left out of a family's names means something else to its tools: a path, an address, a file, an option.
-    pub(crate) fn is_for(&self, manager: PackageManager) -> bool {
+    pub fn is_for(&self, manager: PackageManager) -> bool {
         let name = self.as_str();
         let all = |text: &str, more: &str| {
             text.starts_with(|c: char| c.is_ascii_alphanumeric() || (c == '_' && more.contains('_')))
@@ -49,7 +49,7 @@ impl PackageName {
                 lower && !whole.ends_with('-') && all(name, "+-.") && all(arch, "-") && !name.ends_with(".deb")
             }
             // Names, with an epoch and a version or an architecture behind it; zypper takes `pattern:x` for no package.
-            PackageManager::Dnf | PackageManager::Yum | PackageManager::Zypper => {
+            PackageManager::Dnf | PackageManager::Yum | PackageManager::Tdnf | PackageManager::Zypper => {
                 let epoch_only = name.split_once(':').is_none_or(|(before, _)| {
                     before.rsplit('-').next().is_some_and(|e| !e.is_empty() && e.chars().all(|c| c.is_ascii_digit()))
                 });
@@ -62,6 +62,7 @@ impl PackageName {
                 all(category, "+-._") && all(package, "+-._:") && !name.ends_with(".ebuild")
             }
             PackageManager::Nix => all(name, "-._"),
+            PackageManager::ImageBased => false,
         }
     }
 }

@@ -12,6 +12,8 @@ pub enum PackageManager {
     Dnf,
     /// Enterprise Linux 7, Amazon Linux 2.
     Yum,
+    /// Photon OS, Azure Linux up to 3.
+    Tdnf,
     /// openSUSE, SLES.
     Zypper,
     /// Arch.
@@ -22,6 +24,9 @@ pub enum PackageManager {
     Emerge,
     /// NixOS.
     Nix,
+    /// None: the system comes as an image, and nothing is installed into it.
+    #[serde(rename = "none")]
+    ImageBased,
 }
 
 impl PackageManager {
@@ -30,11 +35,13 @@ impl PackageManager {
         PackageManager::Apt,
         PackageManager::Dnf,
         PackageManager::Yum,
+        PackageManager::Tdnf,
         PackageManager::Zypper,
         PackageManager::Pacman,
         PackageManager::Apk,
         PackageManager::Emerge,
         PackageManager::Nix,
+        PackageManager::ImageBased,
     ];
 
     /// The word in a record, `package-manager:`.
@@ -43,11 +50,13 @@ impl PackageManager {
             PackageManager::Apt => "apt",
             PackageManager::Dnf => "dnf",
             PackageManager::Yum => "yum",
+            PackageManager::Tdnf => "tdnf",
             PackageManager::Zypper => "zypper",
             PackageManager::Pacman => "pacman",
             PackageManager::Apk => "apk",
             PackageManager::Emerge => "emerge",
             PackageManager::Nix => "nix",
+            PackageManager::ImageBased => "none",
         }
     }
 }

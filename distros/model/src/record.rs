@@ -18,6 +18,7 @@ use crate::package_manager::PackageManager;
 use crate::release::PackageSuite;
 use crate::verified::VerifiedEntry;
 use jiff::civil::Date;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -32,7 +33,7 @@ pub(crate) use parse::draft as parse_draft;
 pub(crate) use parse::keys;
 pub use resolve::{ResolveError, StatedFact};
 
-/// A VMM, a filesystem driver, the kernel or the container manager, as a record states it.
+/// A component of a release as a record states it: a VMM, a filesystem driver, the kernel, a container manager.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ComponentEntry {
     /// `qemu`, `virtio-fs`, `containerd`; `linux` for the kernel.
@@ -54,6 +55,8 @@ pub struct Parts {
     pub modules: Option<Fact<Vec<String>>>,
     /// `image:`, the OCI image.
     pub image: Option<Fact<String>>,
+    /// `parts-from:`, where Kata's parts come from where they are no packages: in words.
+    pub parts_from: Option<Fact<String>>,
     /// `vmm:`, the preferred one first.
     pub vmms: Option<Fact<Vec<ComponentEntry>>>,
     /// `fs:` in the order of the file.
@@ -62,8 +65,8 @@ pub struct Parts {
     pub preferred_filesystem: Option<String>,
     /// `kernel:`.
     pub kernel: Option<Fact<ComponentEntry>>,
-    /// `container-manager:`.
-    pub container_manager: Option<Fact<ComponentEntry>>,
+    /// `container-manager:`, `kata:` and others of which there can be several, the preferred one first.
+    pub listed: BTreeMap<ComponentKind, Fact<Vec<ComponentEntry>>>,
 }
 
 /// One entry of `releases:`.
@@ -85,6 +88,8 @@ pub struct ReleaseEntry {
     pub arches: Option<Vec<Arch>>,
     /// `derives-from:`: the release of the parent distro that it is built from.
     pub derives_from: Option<String>,
+    /// `package-manager:`, where it is not the record's.
+    pub package_manager: Option<PackageManager>,
     /// What differs from the defaults.
     pub parts: Parts,
     /// Where it stands in the file.
@@ -118,7 +123,7 @@ pub struct Record {
     pub ids: Vec<String>,
     /// `derives-from:`: the distro that it is built from, whose record is beneath this one.
     pub derives_from: Option<String>,
-    /// `package-manager:`, or `package-installer:` as the proposal had it.
+    /// `package-manager:`, or `package-installer:` as the proposal had it; a release may have [another](Record::manager_of).
     pub package_manager: PackageManager,
     /// Architectures.
     pub arches: Vec<Arch>,

@@ -23,6 +23,10 @@ pub struct Release {
     pub package_manager: PackageManager,
     /// Package suites people run, in order: main, updates, security.
     pub suites: Vec<PackageSuite>,
+    /// Repositories to enable besides those that are: `crb`, `community`.
+    pub repositories: Vec<String>,
+    /// Modules of the package manager to enable: `virt:rhel`.
+    pub modules: Vec<String>,
     /// The OCI image of the release, without a digest: `docker.io/library/debian:13`.
     pub oci_image: Option<String>,
     /// VMMs, the first one preferred.

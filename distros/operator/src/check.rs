@@ -124,8 +124,7 @@ pub struct Wanted {
 pub fn stated(record: &Record, entry: &ReleaseEntry, arch: Arch) -> Vec<Stated> {
     let facts = record.facts(entry, arch);
     let mut all: Vec<Stated> = Vec::new();
-    let kinds = [ComponentKind::Vmm, ComponentKind::Fs, ComponentKind::Kernel, ComponentKind::ContainerManager];
-    for (kind, name) in record.components(entry, arch, &kinds) {
+    for (kind, name) in record.components(entry, arch, &ComponentKind::ALL) {
         let fact = |what: &str| {
             let subject = format!("{} {name} {what}", kind.name());
             facts.iter().find(|f| f.subject == subject)
@@ -179,6 +178,7 @@ pub fn component(
                 kernel => Ok(kernel?.map(|k| k.path)),
             }
         }
+        (Some(path), kind) if kind.is_data() => file(root, path),
         (Some(path), _) => program(root, path),
         (None, _) => Ok(None),
     };
@@ -268,6 +268,12 @@ pub fn ask(root: &Root, program: &Path) -> ProgramAnswer {
         Ok(finished) => ProgramAnswer::Nothing(format!("{}: {}", ending(&finished), finished.last_words())),
         Err(error) => ProgramAnswer::Nothing(error.to_string()),
     }
+}
+
+/// A file at a path.
+fn file(root: &Root, path: &str) -> Result<Option<PathBuf>, RootError> {
+    let path = PathBuf::from(path);
+    Ok(root.has_file(&path)?.then_some(path))
 }
 
 /// A program at a path.

@@ -2,8 +2,16 @@
 //!
 //! os-release says it.
 //! Debian's testing and unstable have the same file and are told apart by apt's sources, or both are the answer.
+//! A system without a record of its own is lent a relative's, by `PLATFORM_ID` or `ID_LIKE`, and the answer says so; one
+//! that is unlike the relative that it names is lent nothing.
 
 mod apt_sources;
+mod derivative;
+mod own_record;
+mod unlike;
+
+pub use derivative::Derivative;
+pub use own_record::{OwnRecord, own_record};
 
 use crate::os_release::OsRelease;
 use model::arch::Arch;
@@ -34,15 +42,34 @@ pub struct Detection {
     pub releases: Vec<Target>,
     /// How well the release fits.
     pub fit: Option<Fit>,
+    /// What the system is, where its os-release is that of the distro that it is built from.
+    pub derivative: Option<Derivative>,
+    /// How the release is lent to a system that has no record of its own: `as rhel:10, by ID_LIKE`.
+    pub lent: Option<String>,
+    /// Why the record that os-release leads to is not the system's.
+    pub refused: Option<String>,
 }
 
 impl Detection {
-    /// What the system calls itself before people, in its own words: its `PRETTY_NAME`, else its id and version.
+    /// What the system is called before people: what it is a derivative as, else its `PRETTY_NAME`, else its id and version.
     pub fn pretty_name(&self) -> String {
-        self.name.clone().unwrap_or_else(|| {
+        let derivative = self.derivative.map(|d| d.name.to_owned());
+        derivative.or_else(|| self.name.clone()).unwrap_or_else(|| {
             let version = self.version_id.as_deref().or(self.codename.as_deref());
             format!("{} {}", self.id, version.unwrap_or("of no version"))
         })
+    }
+
+    /// [`Detection::lent`] of what was found.
+    fn lending(&self) -> Option<String> {
+        let by = self.by?;
+        let kernel = match &self.derivative {
+            Some(_) => ", with a kernel of its own",
+            None if by == FoundBy::Id => return None,
+            None => "",
+        };
+        let names: Vec<String> = self.releases.iter().map(ToString::to_string).collect();
+        (!names.is_empty()).then(|| format!("as {}, by {}{kernel}", names.join(" or "), by.key()))
     }
 }
 
@@ -52,8 +79,21 @@ impl Detection {
 pub enum FoundBy {
     /// It is the record of this `ID`.
     Id,
+    /// There is none; it is the record of the distro whose release `PLATFORM_ID` names.
+    PlatformId,
     /// There is none; it is the record of the closest relative in `ID_LIKE`.
     IdLike,
+}
+
+impl FoundBy {
+    /// The key of os-release that it was found by.
+    fn key(self) -> &'static str {
+        match self {
+            FoundBy::Id => "ID",
+            FoundBy::PlatformId => "PLATFORM_ID",
+            FoundBy::IdLike => "ID_LIKE",
+        }
+    }
 }
 
 /// How well a release fits, the best first.
@@ -85,22 +125,19 @@ pub fn detect(root: &Root, database: &Database) -> Result<Detection, RootError> 
         by: None,
         releases: Vec::new(),
         fit: None,
+        derivative: None,
+        lent: None,
+        refused: None,
     };
-    let by_id = database.by_os_release_id(&os.id()).map(|r| (r, FoundBy::Id));
-    let mut relatives = relatives(&os).into_iter().filter_map(|like| database.by_os_release_id(&like));
-    // The first relative of which a release fits; else the first at all.
-    let first_relative = || {
-        let all: Vec<&Record> = relatives.by_ref().collect();
-        let fitting = all.iter().find(|r| fitting(r, &names_of_relative(&os, r)).is_some());
-        fitting.or(all.first()).map(|r| (*r, FoundBy::IdLike))
-    };
-    let Some((record, by)) = by_id.or_else(first_relative) else { return Ok(detection) };
-    let names = match by {
-        FoundBy::Id => names(root, &os, record)?,
-        FoundBy::IdLike => names_of_relative(&os, record),
+    let candidate = candidate(root, &os, database)?;
+    let has_own = candidate.as_ref().is_some_and(|c| c.by == FoundBy::Id);
+    detection.refused = unlike::why(&os, has_own).map(str::to_owned);
+    let Some(Candidate { record, by, names }) = candidate.filter(|_| detection.refused.is_none()) else {
+        return Ok(detection);
     };
     detection.distro = Some(record.distro.clone());
     detection.by = Some(by);
+    detection.derivative = derivative::of(root, &os)?;
     let Some((mut releases, fit)) = fitting(record, &names) else { return Ok(detection) };
     if let [_, _, ..] = releases.as_slice() {
         let suites = apt_sources::suites(root)?;
@@ -113,11 +150,41 @@ pub fn detect(root: &Root, database: &Database) -> Result<Detection, RootError> 
     let target = |r: &ReleaseEntry| Target { distro: record.distro.clone(), version: r.version.clone() };
     detection.releases = releases.into_iter().map(target).collect();
     detection.fit = Some(fit);
+    detection.lent = detection.lending();
     Ok(detection)
 }
 
 /// What a release of the distro may be called; names of one step mean the system at once, an earlier step outranks.
 type Names = Vec<Vec<String>>;
+
+/// A record that may be the system's.
+struct Candidate<'d> {
+    record: &'d Record,
+    by: FoundBy,
+    /// What a release of that record may be called.
+    names: Names,
+}
+
+/// The record of the system's own; else the first relative's of which a release fits, else the first relative's at all.
+fn candidate<'d>(root: &Root, os: &OsRelease, database: &'d Database) -> Result<Option<Candidate<'d>>, RootError> {
+    if let Some(record) = database.by_os_release_id(&os.id()) {
+        return Ok(Some(Candidate { record, by: FoundBy::Id, names: names(root, os, record)? }));
+    }
+    let platform = Platform::of(os);
+    let of_platform = platform.iter().flat_map(|platform| {
+        let records = platform.distros.iter().filter_map(move |distro| database.by_os_release_id(distro));
+        records.map(move |record| Candidate { record, by: FoundBy::PlatformId, names: platform.names(os) })
+    });
+    // Enterprise Linux is unlike Fedora, whatever it says.
+    let is_enterprise_linux = platform.as_ref().is_some_and(|p| p.distros == ENTERPRISE_LINUX);
+    let like = os.id_like().into_iter().filter(|id| !(is_enterprise_linux && id == "fedora"));
+    let relatives = like.filter_map(|id| database.by_os_release_id(&id));
+    let of_relatives =
+        relatives.map(|record| Candidate { record, by: FoundBy::IdLike, names: names_of_relative(os, record) });
+    let mut all: Vec<Candidate<'d>> = of_platform.chain(of_relatives).collect();
+    let first = all.iter().position(|c| fitting(c.record, &c.names).is_some()).unwrap_or(0);
+    Ok((first < all.len()).then(|| all.swap_remove(first)))
+}
 
 /// The names of a system that has a record of its own.
 fn names(root: &Root, os: &OsRelease, record: &Record) -> Result<Names, RootError> {
@@ -127,6 +194,13 @@ fn names(root: &Root, os: &OsRelease, record: &Record) -> Result<Names, RootErro
     let rawhide = |key| os.get(key) == Some("rawhide");
     if rawhide("REDHAT_BUGZILLA_PRODUCT_VERSION") || rawhide("REDHAT_SUPPORT_PRODUCT_VERSION") {
         step("rawhide");
+    }
+    // Alpine's edge calls itself after the release that it will become, also when that is out: `3.25.0_alpha20260805`.
+    if version.is_some_and(|version| version.contains("_alpha")) {
+        return Ok(vec![vec!["edge".to_owned()]]);
+    }
+    if os.id() == "nixos" && is_nixos_unstable(os, record) {
+        return Ok(vec![vec!["unstable".to_owned()]]);
     }
     if let Some(version) = version {
         if os.get("NAME").is_some_and(|n| n.ends_with(" Stream")) {
@@ -155,36 +229,63 @@ fn names(root: &Root, os: &OsRelease, record: &Record) -> Result<Names, RootErro
     Ok(names)
 }
 
+/// Whether it is NixOS's unstable, which calls itself after the release that comes next.
+///
+/// A channel's build says it, `26.11pre895432.a1b2c3d`, and a flake's does not; then a version that is later than every
+/// release of the record is unstable's.
+fn is_nixos_unstable(os: &OsRelease, record: &Record) -> bool {
+    let Some(version) = os.get("VERSION_ID") else { return false };
+    if os.get("BUILD_ID").and_then(|build| build.strip_prefix(version)).is_some_and(|rest| rest.starts_with("pre")) {
+        return true;
+    }
+    let numbers = |text: &str| text.split('.').map(|part| part.parse::<u32>().ok()).collect::<Option<Vec<u32>>>();
+    let newest = record.releases.iter().filter_map(|r| numbers(&r.version)).max();
+    numbers(version).zip(newest).is_some_and(|(version, newest)| version > newest)
+}
+
 /// The names by which a relative of the system may know it: what the system says of that relative, and its codename.
 ///
-/// Its own version says nothing, for Linux Mint 12 is no Debian 12; unless its platform is Enterprise Linux, where all count alike.
+/// Its own version says nothing, for Linux Mint 12 is no Debian 12.
 fn names_of_relative(os: &OsRelease, relative: &Record) -> Names {
     let upper = relative.distro.to_uppercase();
     let stated = [format!("{upper}_CODENAME"), format!("{upper}_VERSION_ID"), "VERSION_CODENAME".to_owned()];
     let mut names: Names = stated.iter().filter_map(|key| Some(vec![os.get(key)?.to_owned()])).collect();
-    if is_enterprise_linux(os) {
-        names.extend(os.get("VERSION_ID").map(|v| vec![v.to_owned()]));
-    }
+    // MicroOS is like opensuse-tumbleweed.
+    let prefix = format!("{}-", relative.distro);
+    names.extend(os.id_like().iter().filter_map(|id| Some(vec![id.strip_prefix(&prefix)?.to_owned()])));
     names
 }
 
-/// `ID_LIKE`, closest first; every Enterprise Linux is like RHEL and CentOS, and unlike Fedora.
-fn relatives(os: &OsRelease) -> Vec<String> {
-    let mut like = os.id_like();
-    if is_enterprise_linux(os) {
-        like.retain(|id| id != "fedora");
-        for id in ["rhel", "centos"] {
-            if !like.iter().any(|l| l == id) {
-                like.push(id.to_owned());
-            }
-        }
-    }
-    like
+/// Distros of which one has the releases of Enterprise Linux, the one that others are built from first.
+const ENTERPRISE_LINUX: &[&str] = &["rhel", "centos"];
+
+const FEDORA: &[&str] = &["fedora"];
+
+/// What `PLATFORM_ID` says: the packages are those of a release of another distro.
+struct Platform {
+    /// Whose release it may be.
+    distros: &'static [&'static str],
+    /// The release: 9 of `platform:el9`, 43 of `platform:f43`.
+    version: String,
 }
 
-/// Whether `PLATFORM_ID` is that of RHEL and what is built from its sources, `platform:el9`.
-fn is_enterprise_linux(os: &OsRelease) -> bool {
-    os.get("PLATFORM_ID").is_some_and(|p| p.starts_with("platform:el"))
+impl Platform {
+    fn of(os: &OsRelease) -> Option<Platform> {
+        let platform = os.get("PLATFORM_ID")?.strip_prefix("platform:")?;
+        let (distros, version) = match platform.strip_prefix("el") {
+            Some(version) => (ENTERPRISE_LINUX, version),
+            None => (FEDORA, platform.strip_prefix('f')?),
+        };
+        // Some have a minor version there: `el8.2`.
+        let major = version.split('.').next().filter(|v| !v.is_empty() && v.chars().all(|c| c.is_ascii_digit()))?;
+        Some(Platform { distros, version: major.to_owned() })
+    }
+
+    /// The system's own version counts where it is one of that release, 9.4 of 9; that of RHEL CoreOS, 4.13, does not.
+    fn names(&self, os: &OsRelease) -> Names {
+        let own = os.get("VERSION_ID").filter(|own| own.split('.').next() == Some(self.version.as_str()));
+        own.into_iter().chain([self.version.as_str()]).map(|name| vec![name.to_owned()]).collect()
+    }
 }
 
 /// `8.2.2004` of `CentOS Linux release 8.2.2004 (Core)`: os-release has the major version only.

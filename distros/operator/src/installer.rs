@@ -25,10 +25,13 @@ mod other;
 mod pacman;
 mod zypper;
 
+pub use dnf::QUIETLY as DNF_QUIETLY;
 pub use failure::{Failure, FailureKind};
+pub use pacman::whole_settings as pacman_settings;
 pub use plan::{Action, PackageChange, Plan, Wanted};
 pub use program::Installer;
 pub use run::{InstallError, Installation, Options, install, plan};
+pub use settings::ini;
 
 use crate::process::{Confinement, Finished, Invocation};
 use model::arch::Arch;
@@ -68,6 +71,20 @@ pub enum Place {
     Nowhere,
 }
 
+/// Why a package manager failed, by what it said in the C locale.
+pub fn failure_kind(manager: PackageManager, said: &str) -> FailureKind {
+    let signs = match manager {
+        PackageManager::Apt => &apt::FAILURES,
+        PackageManager::Dnf | PackageManager::Yum | PackageManager::Tdnf => &dnf::FAILURES,
+        PackageManager::Zypper => &zypper::FAILURES,
+        PackageManager::Pacman => &pacman::FAILURES,
+        PackageManager::Apk | PackageManager::Emerge | PackageManager::Nix | PackageManager::ImageBased => {
+            &other::FAILURES
+        }
+    };
+    signs.by_words(said).unwrap_or(FailureKind::Other)
+}
+
 /// Whether programs of the root can be run: as root, and of the machine's architecture.
 fn can_run_inside(root: &Root) -> io::Result<bool> {
     let machine = Arch::of_machine();
@@ -90,13 +107,20 @@ pub fn choose(root: &Root, manager: PackageManager) -> io::Result<Chosen> {
     let has = |program: &str| Ok::<_, io::Error>(which(root, program)?.is_some());
     let is_there = |path: &str| Ok::<_, io::Error>(root.look(Path::new(path)).map_err(io::Error::other)?.is_some());
     let ostree = || Ok::<_, io::Error>(has("rpm-ostree")? && (is_there("/run/ostree-booted")? || is_there("/ostree")?));
+    // Since dnf took yum's place its name is a link.
+    let yum_is_dnf = || {
+        let yum = which(root, "yum")?.and_then(|yum| root.resolve(&yum).ok());
+        Ok::<_, io::Error>(yum.is_some_and(|yum| yum.ends_with("dnf-3") || yum.ends_with("dnf5")) && has("dnf")?)
+    };
     let installer = match manager {
         PackageManager::Apt => Installer::Apt,
         PackageManager::Dnf | PackageManager::Yum if ostree()? => Installer::RpmOstree,
         PackageManager::Dnf if has("dnf")? => Installer::Dnf,
+        PackageManager::Dnf if has("tdnf")? => Installer::Tdnf,
         PackageManager::Dnf if has("microdnf")? => Installer::Microdnf,
         PackageManager::Dnf if has("yum")? => Installer::Yum,
         PackageManager::Dnf => Installer::Dnf,
+        PackageManager::Yum if yum_is_dnf()? => Installer::Dnf,
         PackageManager::Yum => Installer::Yum,
         PackageManager::Zypper if has("transactional-update")? => Installer::TransactionalUpdate,
         PackageManager::Zypper => Installer::Zypper,
@@ -104,6 +128,9 @@ pub fn choose(root: &Root, manager: PackageManager) -> io::Result<Chosen> {
         PackageManager::Apk => Installer::Apk,
         PackageManager::Emerge => Installer::Emerge,
         PackageManager::Nix => Installer::Nix,
+        PackageManager::Tdnf if !has("tdnf")? && has("dnf")? => Installer::Dnf,
+        PackageManager::Tdnf => Installer::Tdnf,
+        PackageManager::ImageBased => Installer::ImageBased,
     };
     let name = installer.program();
     let found = which(root, name)?;
@@ -167,7 +194,10 @@ impl Chosen {
             Installer::Pacman => pacman::outside_options(root, self.settings()),
             Installer::Apk => vec!["--root".to_owned(), root.path().display().to_string()],
             Installer::Emerge => vec![format!("--root={}", root.path().display())],
-            Installer::RpmOstree | Installer::TransactionalUpdate | Installer::Nix => Vec::new(),
+            Installer::Tdnf => vec![format!("--installroot={}", root.path().display())],
+            Installer::RpmOstree | Installer::TransactionalUpdate | Installer::Nix | Installer::ImageBased => {
+                Vec::new()
+            }
         }
     }
 

@@ -16,7 +16,7 @@ pub struct KernelImage {
     pub path: PathBuf,
     /// What the pattern's `*` stands for, `6.12.41+deb13-amd64`; `None` where the pattern has not exactly one.
     pub release: Option<String>,
-    /// Its modules, `/lib/modules/<release>`; `None` of one that a removed package left over, and of one that needs none.
+    /// Its modules, `/lib/modules/<release>`, or that of its flavour, where it is called by that alone; `None` of one that a removed package left over, and of one that needs none.
     pub modules: Option<PathBuf>,
     /// Whether nothing says that the record means this one: other flavours lie beside it, `cloud`, `rt`, or it is a
     /// vendor's own.
@@ -119,7 +119,25 @@ fn image(root: &Root, pattern: &str, path: PathBuf) -> Result<Option<KernelImage
             }
         }
     }
+    if modules.is_none()
+        && let Some(flavour) = &release
+    {
+        modules = modules_of_flavour(root, flavour)?;
+    }
     Ok(Some(KernelImage { path, release, modules, in_doubt: false }))
+}
+
+/// The modules of a kernel that is called by its flavour alone, as Alpine's: `/lib/modules/6.12.13-0-virt` of
+/// `/boot/vmlinuz-virt`, the newest of several.
+fn modules_of_flavour(root: &Root, flavour: &str) -> Result<Option<PathBuf>, RootError> {
+    if !flavour.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return Ok(None);
+    }
+    let folder = Path::new("/lib/modules");
+    let mut found = root.list(folder)?;
+    found.retain(|name| name.strip_suffix(flavour).is_some_and(|version| version.ends_with('-')));
+    found.sort_by(|a, b| order::compare(Some(Format::Apk), a, b));
+    Ok(found.pop().map(|name| folder.join(name)))
 }
 
 /// The releases of the kernels that packages stand for, by what dpkg says that they depend on, at any remove:

@@ -4,11 +4,11 @@
 //! no root of the machine's own architecture. RPM's is read by this machine's `rpm`, from a copy, as nobody and in
 //! namespaces of its own; a root's own program is never run.
 
-mod apk;
+pub mod apk;
 pub mod dpkg;
-mod pacman;
+pub mod pacman;
 mod portage;
-mod rpm;
+pub mod rpm;
 
 pub(crate) use rpm::folder as rpm_folder;
 
@@ -145,15 +145,17 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that a package manager's database has; `None` of Nix's, which is not read.
+    /// The format that a package manager's database has; `None` of Nix's, which is not read, and where there is none.
     pub(crate) fn of_manager(manager: PackageManager) -> Option<Format> {
         match manager {
             PackageManager::Apt => Some(Format::Dpkg),
-            PackageManager::Dnf | PackageManager::Yum | PackageManager::Zypper => Some(Format::Rpm),
+            PackageManager::Dnf | PackageManager::Yum | PackageManager::Tdnf | PackageManager::Zypper => {
+                Some(Format::Rpm)
+            }
             PackageManager::Pacman => Some(Format::Pacman),
             PackageManager::Apk => Some(Format::Apk),
             PackageManager::Emerge => Some(Format::Portage),
-            PackageManager::Nix => None,
+            PackageManager::Nix | PackageManager::ImageBased => None,
         }
     }
 

@@ -105,12 +105,44 @@ pub const DNF: Need = need(
         Program("modifyrepo_c"),
     ],
 );
+/// What makes images of releases with RPMs, and signed repositories for them.
+pub const DNF_IMAGES: Need = need(
+    "dnf-images",
+    &[
+        Root,
+        MOUNTS,
+        Architecture("x86_64"),
+        Program("dnf"),
+        Program("rpm"),
+        Program("rpmbuild"),
+        Program("rpmsign"),
+        Program("createrepo_c"),
+        Program("gpg"),
+        Program("ldd"),
+    ],
+);
 /// zypper, and what makes a repository for it, in scratch roots.
 pub const ZYPPER: Need =
     need("zypper", &[Root, MOUNTS, Program("zypper"), Program("rpm"), Program("rpmbuild"), Program("createrepo_c")]);
 /// pacman, and what makes a repository for it, in scratch roots.
 pub const PACMAN: Need =
     need("pacman", &[Root, MOUNTS, Program("pacman"), Program("repo-add"), Program("bsdtar"), Program("zstd")]);
+/// What makes images of releases with pacman, and signed repositories for them.
+pub const PACMAN_IMAGES: Need = need(
+    "pacman-images",
+    &[
+        Root,
+        MOUNTS,
+        Architecture("x86_64"),
+        Program("pacman"),
+        Program("repo-add"),
+        Program("bsdtar"),
+        Program("zstd"),
+        Program("curl"),
+        Program("gpg"),
+        Program("ldd"),
+    ],
+);
 /// A machine with apt, under an overlay.
 pub const DEBIAN_SYSTEM: Need =
     need("debian-system", &[Root, MOUNTS, Program("apt-get"), Program("dpkg"), Program("unshare"), Program("chroot")]);

@@ -71,7 +71,7 @@ impl From<In> for Environment {
 pub(super) enum SourceArgument {
     /// Bootstrap where the distro's tool is there and a mirror is known, else the OCI image.
     Auto,
-    /// The distro family's own tool (mmdebstrap).
+    /// The distro family's own tool (mmdebstrap, dnf, pacman, apk).
     Bootstrap,
     /// The record's OCI image.
     Oci,
@@ -138,12 +138,18 @@ pub(super) struct RunArguments {
     /// Accept a mirror whose signed index has expired; the evidence says so.
     #[arg(long)]
     pub accept_expired: bool,
-    /// The archive to install from [default: the one that this machine's apt uses, else mmdebstrap's own].
+    /// The archive to install from [default: the one that this machine's apt uses, else mmdebstrap's own; without
+    /// apt what the base names]. Of RPMs it is the folder with `repodata`, of pacman the one with `core` and `extra`, of apk
+    /// the one with `main`.
     #[arg(long, value_name = "URL")]
     pub mirror: Option<String>,
     /// The archive of security updates, for which --mirror does not stand [default: likewise].
     #[arg(long, value_name = "URL")]
     pub security_mirror: Option<String>,
+    /// A key by which packages of --mirror are signed, where neither the base nor this machine has it; not for apt, whose
+    /// keys are keyrings of this machine.
+    #[arg(long = "mirror-key", value_name = "FILE", requires = "mirror")]
+    pub mirror_keys: Vec<PathBuf>,
     /// Where an image's base comes from.
     #[arg(long, value_enum, default_value = "auto")]
     pub source: SourceArgument,
@@ -151,7 +157,7 @@ pub(super) struct RunArguments {
     /// `#sha512:HEX`; an address must have one, a path may have one.
     #[arg(long, value_name = "PATH|URL#CHECKSUM", conflicts_with = "source")]
     pub cloud_image: Option<String>,
-    /// Also install this package (a name, or a .deb file) over the release: a candidate, never written back.
+    /// Also install this package (a name, or a .deb, .rpm, .pkg.tar.zst or .apk file) over the release: a candidate, never written back.
     #[arg(long = "install", value_name = "PACKAGE")]
     pub install: Vec<String>,
     /// Lay this folder over the release like an image layer (`.wh.NAME` deletes): a candidate, never written back.

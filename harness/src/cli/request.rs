@@ -161,6 +161,10 @@ fn image_options(arguments: &RunArguments, cache: &Path) -> anyhow::Result<image
         }
         mirror.clone_from(given);
     }
+    if let Some(key) = arguments.mirror_keys.iter().find(|key| !key.is_file()) {
+        return Err(UsageError(format!("--mirror-key {}: expected a file", key.display())).into());
+    }
+    images.keys.clone_from(&arguments.mirror_keys);
     images.offline = arguments.offline;
     images.accept_expired = arguments.accept_expired;
     images.extra_packages =
@@ -302,6 +306,7 @@ fn options(arguments: &RunArguments) -> Vec<String> {
         (arguments.offline, "--offline"),
         (arguments.mirror.is_some(), "--mirror"),
         (arguments.security_mirror.is_some(), "--security-mirror"),
+        (!arguments.mirror_keys.is_empty(), "--mirror-key"),
         (arguments.overlay.is_some(), "--overlay"),
         (arguments.records.is_some(), "--records"),
     ] {

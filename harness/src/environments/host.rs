@@ -15,7 +15,7 @@ use model::package::{PackageName, PackageVersion};
 use model::package_manager::PackageManager;
 use model::record::ResolveError;
 use model::release::Release;
-use operator::detect::{FoundBy, detect};
+use operator::detect::detect;
 use operator::packages::Packages;
 use root::{Root, RootError};
 use std::collections::BTreeMap;
@@ -192,9 +192,7 @@ pub fn release(root: &Root, database: &Database, arch: Arch) -> Result<Installed
     let name = printable(&found.pretty_name());
     match (found.releases.as_slice(), &found.distro) {
         ([target], _) => match database.record(&target.distro)?.release(&target.version, arch) {
-            Ok(release) => {
-                Ok(InstalledRelease { release, relative: (found.by == Some(FoundBy::IdLike)).then_some(name) })
-            }
+            Ok(release) => Ok(InstalledRelease { release, relative: found.lent.is_some().then_some(name) }),
             Err(e) => Err(UnknownRelease::Arch { name, source: Box::new(e) }),
         },
         ([], Some(distro)) => Err(UnknownRelease::NotInRecord { name, distro: distro.clone() }),

@@ -4,30 +4,17 @@ use super::{ArtifactsError, doing};
 use crate::error::Cause;
 use crate::unpack::{self, Limits};
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Component, Path};
 
 /// Upstream's archives have some hundred entries and about 2 GiB.
 const LIMITS: Limits =
     Limits { entries: 100_000, bytes: 16 << 30, reason: "the archive is larger than any release of Kata" };
 
-/// A file's content, decompressed by what it begins with.
-fn decompressed(path: &Path) -> Result<Box<dyn Read>, ArtifactsError> {
-    let mut file = doing(File::open(path), "opening", path)?;
-    let mut magic = Vec::new();
-    doing((&mut file).take(6).read_to_end(&mut magic), "reading", path)?;
-    let file = doing(File::open(path), "opening", path)?;
-    Ok(match magic.as_slice() {
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(doing(zstd::stream::read::Decoder::new(file), "reading", path)?),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => Box::new(liblzma::read::XzDecoder::new(io::BufReader::new(file))),
-        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::new(file))),
-        _ => Box::new(io::BufReader::new(file)),
-    })
-}
-
 /// Unpacks an archive into an empty folder: no file of it is written outside, and no link leads outside.
 pub(super) fn unpack(archive: &Path, folder: &Path) -> Result<(), ArtifactsError> {
-    let mut tar = tar::Archive::new(decompressed(archive)?);
+    let file = doing(File::open(archive), "opening", archive)?;
+    let mut tar = tar::Archive::new(doing(unpack::decompressed(file), "reading", archive)?);
     tar.set_preserve_permissions(true);
     tar.set_preserve_ownerships(false);
     unpack::unpack(tar, archive, folder, &LIMITS, &accept, &|| Ok(())).map_err(|failure| match failure.cause {

@@ -4,7 +4,6 @@ use crate::error::{Context, Failure};
 use crate::runner::Runner;
 use crate::unpack::{self, Limits};
 use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 
 /// A release's server has some 100,000 entries and 4 GiB.
@@ -18,7 +17,7 @@ pub(crate) fn unpack(runner: &Runner<'_>, archive: &Path, tree: &Path) -> Result
     std::fs::create_dir_all(tree).context("creating", tree)?;
     let tree = tree.canonicalize().context("resolving", tree)?;
     let file = File::open(archive).context("opening", archive)?;
-    let mut tar = tar::Archive::new(BufReader::with_capacity(1 << 20, file));
+    let mut tar = tar::Archive::new(unpack::decompressed(file).context("reading", archive)?);
     tar.set_preserve_permissions(true);
     tar.set_preserve_ownerships(true);
     tar.set_unpack_xattrs(true);

@@ -8,9 +8,10 @@ use crate::runner::Runner;
 use bollard::Docker;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, RemoveContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, CreateImageOptionsBuilder, DownloadFromContainerOptionsBuilder,
+    RemoveContainerOptionsBuilder,
 };
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use model::release::Release;
 use std::collections::HashMap;
 use std::future::Future;
@@ -62,34 +63,82 @@ pub(crate) fn unpack(
 ) -> Result<(), Failure> {
     let tar = scratch.join("base.tar");
     wait_for(runner, async |docker| {
-        let body = ContainerCreateBody {
-            image: Some(pulled.reference.clone()),
-            // Never run; Docker wants a command where the image names none.
-            cmd: Some(vec!["/bin/true".to_owned()]),
-            labels: Some(HashMap::from([
-                (LABEL.to_owned(), "export".to_owned()),
-                (CACHE_LABEL.to_owned(), cache.to_owned()),
-            ])),
-            ..ContainerCreateBody::default()
-        };
-        let options = CreateContainerOptionsBuilder::new().build();
-        let created = docker.create_container(Some(options), body).await.map_err(|e| failed(&pulled.reference, &e))?;
-        let exported = export(&docker, &created.id, &tar).await;
-        let options = RemoveContainerOptionsBuilder::new().force(true).build();
-        let removed = docker.remove_container(&created.id, Some(options)).await;
-        exported?;
-        removed.map_err(|e| failed(&pulled.reference, &e))
+        let id = create(&docker, pulled, cache).await?;
+        let exported = write(docker.export_container(&id), pulled, &tar).await;
+        let removed = remove(&docker, pulled, &id).await;
+        exported.and(removed)
     })?;
     archive::unpack(runner, &tar, tree)?;
     std::fs::remove_file(&tar).context("removing", &tar)
 }
 
-async fn export(docker: &Docker, id: &str, archive: &Path) -> Result<(), Failure> {
+/// Takes files and folders of the image to a folder where they stand as in a tree; what is not there is left out.
+pub(crate) fn settings(
+    runner: &Runner<'_>,
+    pulled: &Pulled,
+    cache: &str,
+    paths: &[&str],
+    folder: &Path,
+) -> Result<(), Failure> {
+    std::fs::create_dir(folder).context("creating", folder)?;
+    let tar = |n: usize| folder.with_extension(n.to_string());
+    wait_for(runner, async |docker| {
+        let id = create(&docker, pulled, cache).await?;
+        let mut taken = Ok(());
+        for (n, path) in paths.iter().enumerate() {
+            let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
+            match write(docker.download_from_container(&id, Some(options)), pulled, &tar(n)).await {
+                Err(Failure { cause: Cause::NoSuchRelease { .. }, .. }) => {
+                    taken = taken.and(std::fs::remove_file(tar(n)).context("removing", &tar(n)));
+                }
+                done => taken = taken.and(done),
+            }
+        }
+        let removed = remove(&docker, pulled, &id).await;
+        taken.and(removed)
+    })?;
+    for (n, path) in paths.iter().enumerate().filter(|(n, _)| tar(*n).exists()) {
+        // The archive of a folder begins with its name.
+        let above = Path::new(path).parent().and_then(|above| above.strip_prefix("/").ok()).unwrap_or(Path::new(""));
+        archive::unpack(runner, &tar(n), &folder.join(above))?;
+        std::fs::remove_file(tar(n)).context("removing", &tar(n))?;
+    }
+    Ok(())
+}
+
+/// Makes a container of the image, which never runs; gives its id.
+async fn create(docker: &Docker, pulled: &Pulled, cache: &str) -> Result<String, Failure> {
+    let body = ContainerCreateBody {
+        image: Some(pulled.reference.clone()),
+        // Never run; Docker wants a command where the image names none.
+        cmd: Some(vec!["/bin/true".to_owned()]),
+        labels: Some(HashMap::from([
+            (LABEL.to_owned(), "export".to_owned()),
+            (CACHE_LABEL.to_owned(), cache.to_owned()),
+        ])),
+        ..ContainerCreateBody::default()
+    };
+    let options = CreateContainerOptionsBuilder::new().build();
+    let created = docker.create_container(Some(options), body).await.map_err(|e| failed(&pulled.reference, &e))?;
+    Ok(created.id)
+}
+
+async fn remove(docker: &Docker, pulled: &Pulled, id: &str) -> Result<(), Failure> {
+    let options = RemoveContainerOptionsBuilder::new().force(true).build();
+    docker.remove_container(id, Some(options)).await.map_err(|e| failed(&pulled.reference, &e))
+}
+
+/// Writes what Docker gives to a file.
+async fn write<B: AsRef<[u8]>>(
+    stream: impl Stream<Item = Result<B, bollard::errors::Error>>,
+    pulled: &Pulled,
+    archive: &Path,
+) -> Result<(), Failure> {
     let mut file = std::fs::File::create(archive).context("creating", archive)?;
-    let mut stream = docker.export_container(id);
+    let mut stream = std::pin::pin!(stream);
     while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|e| Cause::Docker { detail: e.to_string() })?;
-        file.write_all(&chunk).context("writing", archive)?;
+        let chunk = chunk.map_err(|e| failed(&pulled.reference, &e))?;
+        file.write_all(chunk.as_ref()).context("writing", archive)?;
     }
     Ok(())
 }
@@ -122,7 +171,7 @@ where
 
 fn failed(reference: &str, error: &bollard::errors::Error) -> Failure {
     let detail = error.to_string();
-    let absent = ["manifest unknown", "not found", "No such image", "does not exist"];
+    let absent = ["manifest unknown", "not found", "No such image", "does not exist", "Could not find the file"];
     let silent = [
         "connection refused",
         "no such host",

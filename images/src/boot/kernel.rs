@@ -66,7 +66,9 @@ pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failu
     let root = tree::open(tree)?;
     let found = kernel_image::newest(&root, glob, &kernel.packages, Some(release.package_manager));
     let found = found.map_err(unreadable)?.ok_or_else(missing)?;
-    let (Some(version), Some(modules)) = (found.release, found.modules) else { return Err(missing()) };
+    let Some(modules) = found.modules else { return Err(missing()) };
+    // What it calls itself: a file in /boot may have the name of its flavour alone.
+    let version = modules.file_name().and_then(|name| name.to_str()).ok_or_else(missing)?.to_owned();
     let at = |path: &Path| root.resolve(path).map_err(|e| unreadable(e.into()));
     let configs = [format!("/boot/config-{version}"), format!("{}/config", modules.display())];
     let config = root.first_file(configs.iter().map(Path::new)).map_err(|e| unreadable(e.into()))?;
@@ -137,6 +139,27 @@ mod tests {
         release.kernel.as_mut().unwrap().image = "/usr/lib/modules/*/vmlinuz".to_owned();
         let found = find(dir.path(), &release).unwrap();
         assert_eq!(found.vmlinuz, Path::new("/usr/lib/modules/7.0.1-200.fc44.x86_64/vmlinuz"));
+    }
+
+    /// Alpine's is called by its flavour, and its modules and configuration by its release.
+    #[test]
+    fn a_kernel_may_be_called_by_its_flavour() {
+        let dir = tempfile::tempdir().unwrap();
+        for release in ["6.12.9-0-virt", "6.12.13-0-virt", "6.12.20-0-lts"] {
+            std::fs::create_dir_all(dir.path().join("lib/modules").join(release)).unwrap();
+        }
+        std::fs::create_dir_all(dir.path().join("boot")).unwrap();
+        for file in ["vmlinuz-virt", "config-6.12.13-0-virt"] {
+            std::fs::write(dir.path().join("boot").join(file), "").unwrap();
+        }
+        let mut release = release("3.22", "-");
+        release.package_manager = model::package_manager::PackageManager::Apk;
+        release.kernel.as_mut().unwrap().packages = vec!["linux-virt".parse().unwrap()];
+        let found = find(dir.path(), &release).unwrap();
+        assert_eq!(found.release, "6.12.13-0-virt");
+        assert_eq!(found.vmlinuz, Path::new("/boot/vmlinuz-virt"));
+        assert_eq!(found.modules_dir, Path::new("/lib/modules/6.12.13-0-virt"));
+        assert_eq!(found.config.as_deref(), Some(Path::new("/boot/config-6.12.13-0-virt")));
     }
 
     /// A package's script may put anything in a kernel's place, also after it was found.

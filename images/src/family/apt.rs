@@ -74,12 +74,22 @@ impl Family for Apt {
         bootstrap::PROGRAM
     }
 
+    fn fetching_programs(&self) -> &'static [&'static str] {
+        // Wherever there is an apt there are its helpers, and without one mmdebstrap is missing first.
+        &["apt-get"]
+    }
+
     fn knows_mirror(&self, distro: &str) -> bool {
         ["debian", "ubuntu"].contains(&distro)
     }
 
     fn lacking(&self, release: &Release) -> Option<&'static str> {
         release.suites.is_empty().then_some("suite")
+    }
+
+    fn settings_in_base(&self) -> &'static [&'static str] {
+        // Its sources are replaced, and its keys are read in the tree.
+        &[]
     }
 
     fn cause_reader(&self) -> fn(&[String]) -> Cause {
@@ -172,7 +182,7 @@ impl AptArchives<'_> {
 }
 
 impl Archives for AptArchives<'_> {
-    fn indexes(&mut self, runner: &mut Runner<'_>, folder: &Path) -> Result<Vec<Index>, Failure> {
+    fn indexes(&mut self, runner: &mut Runner<'_>, folder: &Path, _: Option<&Path>) -> Result<Vec<Index>, Failure> {
         let fetch = self.fetch(folder)?;
         let release = self.release;
         let access = self.access.as_mut().ok_or(Cause::NotCached)?;

@@ -3,6 +3,15 @@
 use model::redact::percent_decoded;
 use std::fmt;
 
+/// Variables by which programs that fetch find a proxy.
+pub(crate) const PROXY_VARIABLES: [&str; 6] =
+    ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+
+/// The addresses of proxies that this process was given.
+pub(crate) fn proxies() -> impl Iterator<Item = String> {
+    PROXY_VARIABLES.iter().filter_map(|name| std::env::var(name).ok())
+}
+
 /// The user and the password for a mirror.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Login {

@@ -30,6 +30,8 @@ pub(crate) fn release(version: &str) -> Release {
         arch: Arch::X86_64,
         package_manager: PackageManager::Apt,
         suites,
+        repositories: vec![],
+        modules: vec![],
         oci_image: Some(format!("docker.io/library/debian:{version}")),
         vmms: vec![Vmm {
             name: "qemu".to_owned(),

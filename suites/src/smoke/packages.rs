@@ -182,18 +182,18 @@ fn query(env: &dyn Environment, package: &str) -> Result<Ran, Stop> {
                 },
             )
         }
-        PackageManager::Dnf | PackageManager::Yum | PackageManager::Zypper => {
+        PackageManager::Dnf | PackageManager::Yum | PackageManager::Tdnf | PackageManager::Zypper => {
             env.run(&["rpm", "-q", "--whatprovides", "--qf", "%{VERSION}-%{RELEASE}\n", package], QUICK)
         }
         PackageManager::Pacman => env.run(&["pacman", "-Q", package], QUICK),
         PackageManager::Apk => env.run(&["apk", "info", "-v", package], QUICK),
-        PackageManager::Emerge | PackageManager::Nix => Err(not_asked()),
+        PackageManager::Emerge | PackageManager::Nix | PackageManager::ImageBased => Err(not_asked()),
     }
 }
 
-/// No environment of Gentoo or NixOS is made yet.
+/// No environment of Gentoo, NixOS or an image-based system is made yet.
 fn not_asked() -> Stop {
-    Stop::error("the packages of Gentoo and NixOS are not asked yet")
+    Stop::error("the packages of Gentoo and NixOS are not asked yet, and image-based systems have none")
 }
 
 fn owner(env: &dyn Environment, path: &str) -> Result<String, Stop> {
@@ -203,12 +203,12 @@ fn owner(env: &dyn Environment, path: &str) -> Result<String, Stop> {
     for candidate in [path.to_owned(), real.clone(), real.replacen("/usr/", "/", 1)] {
         let ran = match manager {
             PackageManager::Apt => env.run(&["dpkg-query", "--search", &candidate], QUICK)?,
-            PackageManager::Dnf | PackageManager::Yum | PackageManager::Zypper => {
+            PackageManager::Dnf | PackageManager::Yum | PackageManager::Tdnf | PackageManager::Zypper => {
                 env.run(&["rpm", "-qf", "--qf", "%{NAME}: \n", &candidate], QUICK)?
             }
             PackageManager::Pacman => env.run(&["pacman", "-Qqo", &candidate], QUICK)?,
             PackageManager::Apk => env.run(&["apk", "info", "-W", &candidate], QUICK)?,
-            PackageManager::Emerge | PackageManager::Nix => return Err(not_asked()),
+            PackageManager::Emerge | PackageManager::Nix | PackageManager::ImageBased => return Err(not_asked()),
         };
         let owner = ran.stdout.split([':', ' ', '\n']).next().unwrap_or_default();
         if ran.ok() && !owner.is_empty() {

@@ -1,9 +1,10 @@
 //! `check`: what is installed, where, which version, by which package, and whether it is what was verified.
 
 use super::system::{GlobalArguments, System, TargetArguments};
-use super::{Exit, Failed, Format, json, print};
+use super::{Exit, Failed, Format, json, print, problems};
 use clap::Args;
 use model::package::PackageVersion;
+use model::package_manager::PackageManager;
 use model::record::ComponentKind;
 use operator::check::{Component, Presence, ProgramAnswer, Stated, ask, component};
 use operator::packages::{Packages, QueryError};
@@ -13,7 +14,7 @@ use std::fmt::Write as _;
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArguments {
-    /// Components: `vmm`, `fs`, `kernel`, `container-manager`, or names in the record such as `qemu`, `virtio-fs`.
+    /// Components: `vmm`, `fs`, `kernel`, `container-manager`, `kata`, `firmware`, `jailer`, `snapshotter`, or names in the record such as `qemu`, `virtio-fs`.
     ///
     /// By default all are listed, and the preferred VMM, the preferred filesystem and the kernel must be there.
     #[arg(value_name = "COMPONENT")]
@@ -32,16 +33,19 @@ pub(crate) struct CheckArguments {
 }
 
 pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyhow::Result<Exit> {
-    let system = System::find(common, &arguments.about)?;
+    // A timer or a hook is told only what is not well.
+    let system = match arguments.quiet {
+        true => System::find_quietly(common, &arguments.about)?,
+        false => System::find(common, &arguments.about)?,
+    };
     let stated = system.stated();
     let chosen = chosen(&stated, &arguments.components)?;
     let packages = packages(&system)?;
     let mut found = Vec::new();
     for stated in &chosen {
-        let mut component = component(&system.root, system.record.package_manager, packages.as_ref(), stated)
-            .map_err(|e| unreadable(&e))?;
-        let program =
-            component.path.as_ref().filter(|_| arguments.run_programs && stated.kind != ComponentKind::Kernel);
+        let mut component =
+            component(&system.root, system.manager(), packages.as_ref(), stated).map_err(|e| unreadable(&e))?;
+        let program = component.path.as_ref().filter(|_| arguments.run_programs && !stated.kind.is_data());
         component.said = program.map(|program| ask(&system.root, program));
         found.push(component);
     }
@@ -70,6 +74,14 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyho
         let mut document = serde_json::json!({
             "version": 1, "system": system.json(), "installed": there, "components": found, "not-in-record": lacking,
         });
+        let mut all: Vec<String> = Vec::new();
+        all.extend(needed.iter().filter(|c| !c.installed).filter_map(|c| line(c).lines().next().map(str::to_owned)));
+        all.extend(lacking.iter().map(|kind| not_in_record(&system, kind)));
+        if arguments.all && changed {
+            all.extend(changes(&standings, true).lines().map(|line| line.trim().to_owned()));
+        }
+        all.extend(configured.iter().map(|p| p.message.clone()));
+        document["problems"] = problems(all);
         if arguments.all {
             document["verified"] = serde_json::to_value(&standings)?;
             document["matches"] = (!changed).into();
@@ -84,7 +96,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyho
         false => found.iter().for_each(|c| out += &line(c)),
     }
     for kind in &lacking {
-        let _ = writeln!(out, "{kind}: not packaged: the record of {} has none", system.target);
+        let _ = writeln!(out, "{}", not_in_record(&system, kind));
     }
     if arguments.all && (changed || !arguments.quiet) {
         out += &changes(&standings, arguments.quiet);
@@ -97,10 +109,15 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &CheckArguments) -> anyho
     Ok(exit)
 }
 
+fn not_in_record(system: &System, kind: &str) -> String {
+    format!("{kind}: not packaged: the record of {} has none", system.target)
+}
+
 /// The root's package database; `None` where there is none, as with an admin's hand-made root.
 pub(crate) fn packages(system: &System) -> anyhow::Result<Option<Packages<'_>>> {
-    match Packages::read(&system.root, Some(system.record.package_manager)) {
+    match Packages::read(&system.root, Some(system.manager())) {
         Ok(packages) => Ok(Some(packages)),
+        Err(QueryError::NoDatabase(_)) if system.manager() == PackageManager::ImageBased => Ok(None),
         Err(error @ QueryError::NoDatabase(_)) => {
             eprintln!("warning: {error}");
             Ok(None)

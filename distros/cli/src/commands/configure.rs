@@ -4,8 +4,8 @@ mod containerd_version;
 
 use super::fallback::print_way;
 use super::machine::{Machine, MachineArguments};
-use super::system::GlobalArguments;
-use super::{Exit, Failed, Format, json, print_file};
+use super::system::{GlobalArguments, view_json};
+use super::{Exit, Failed, Format, json, print_file, problems};
 use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
 use operator::configure::lock::lock;
@@ -62,7 +62,8 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
         }
         eprintln!("hint: check it and state it in /etc/kata-osinfo, or pass --allow-assumed");
         if format == Format::Json {
-            json(&json!({ "version": 1, "outcome": "assumed", "facts": machine.assumed }))?;
+            let all = problems(machine.assumed.iter().map(|fact| format!("nobody has checked the record's {fact}")));
+            json(&json!({ "version": 1, "outcome": "assumed", "facts": machine.assumed, "problems": all }))?;
         }
         return Ok(Exit::Unknown);
     }
@@ -99,19 +100,21 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ConfigureArguments) -> a
     let siblings = siblings(&machine.root, &prepared.located, configuration.runtime, configuration.kata)?;
     let mut answer = answer(&machine, &configuration, &located, &prepared, &siblings);
     say(&machine, &configuration, &located, &prepared, &siblings);
-    let (not_effective, problems) = match &lock {
+    let (not_effective, found) = match &lock {
         None => (prepared.not_effective.clone(), prepared.problems.clone()),
         Some(lock) => prepared.write(&machine.root, lock, &configuration)?,
     };
-    let effective = not_effective.is_empty() && problems.is_empty();
-    for line in complaints(&not_effective, &problems) {
+    let effective = not_effective.is_empty() && found.is_empty();
+    for line in complaints(&not_effective, &found) {
         eprintln!("warning: {}", printable(&line));
     }
     if let Value::Object(answer) = &mut answer {
         answer.insert("written".to_owned(), (!arguments.dry_run).into());
         answer.insert("diff".to_owned(), diff.clone().into());
         answer.insert("not-effective".to_owned(), serde_json::to_value(&not_effective)?);
-        answer.insert("problems".to_owned(), serde_json::to_value(&problems)?);
+        let mut all: Vec<Value> = found.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+        all.extend(complaints(&not_effective, &[]).into_iter().map(|message| json!({ "message": message })));
+        answer.insert("problems".to_owned(), all.into());
     }
     match (format, arguments.dry_run) {
         (Format::Json, _) => json(&answer)?,
@@ -145,7 +148,7 @@ fn answer(
     json!({
         "version": 1,
         "outcome": "configure",
-        "release": machine.release.name(),
+        "release": view_json(&machine.release),
         "arch": machine.release.arch,
         "kata-config": {
             "path": prepared.located.path,

@@ -1,9 +1,9 @@
 //! `detect`: which record and release the system is.
 
-use super::system::{self, GlobalArguments};
-use super::{Exit, Format, json, print};
+use super::system::{self, GlobalArguments, Lent, entry_json};
+use super::{Exit, Format, json, print, problems};
 use clap::Args;
-use operator::detect::{self, Fit, FoundBy};
+use operator::detect::{self, Fit};
 use std::fmt::Write as _;
 
 /// Arguments of `detect`.
@@ -23,11 +23,20 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &DetectArguments) -> anyh
     if arguments.format == Format::Json {
         let mut system = serde_json::to_value(&found)?;
         system["arch"] = serde_json::to_value(arch)?;
-        json(&serde_json::json!({ "version": 1, "root": root.path(), "system": system }))?;
+        let mut releases = Vec::new();
+        for release in &found.releases {
+            let entry = database.record(&release.distro)?.require_release(&release.version)?;
+            releases.push(entry_json(&release.distro, entry));
+        }
+        system["releases"] = releases.into();
+        let unknown = found.releases.is_empty().then(|| system::unknown(&root, &database, &found).message);
+        json(&serde_json::json!({
+            "version": 1, "root": root.path(), "system": system, "problems": problems(unknown),
+        }))?;
         return Ok(exit);
     }
     if found.releases.is_empty() {
-        return Err(system::unknown(&found).into());
+        return Err(system::unknown(&root, &database, &found).into());
     }
     let mut out = String::new();
     for release in &found.releases {
@@ -42,12 +51,8 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &DetectArguments) -> anyh
     if found.releases.len() > 1 {
         out += "  which of them, nothing tells: os-release is the same, and apt's sources name both or neither\n";
     }
-    if found.by == Some(FoundBy::IdLike) {
-        let _ = writeln!(
-            out,
-            "  as the relative of {}, which has no record of its own",
-            found.name.as_deref().unwrap_or(&found.id)
-        );
+    if let Some(lent) = Lent::of(&found) {
+        let _ = writeln!(out, "  {lent}");
     }
     match (found.fit, &found.version_id) {
         (Some(Fit::Prefix), Some(version)) => {

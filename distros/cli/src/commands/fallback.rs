@@ -1,8 +1,8 @@
 //! `fallback`: what to do where something is missing or does not work.
 
 use super::machine::{Machine, MachineArguments};
-use super::system::GlobalArguments;
-use super::{Exit, Failed, Format, json};
+use super::system::{GlobalArguments, view_json};
+use super::{Exit, Failed, Format, json, problems};
 use clap::{Args, ValueEnum};
 use model::diagnostic::printable;
 use operator::configure::PassedOver;
@@ -60,8 +60,9 @@ pub(crate) fn print_way(way: &Way, machine: &Machine, format: Format) -> anyhow:
         let mut answer = serde_json::to_value(way)?;
         if let Some(map) = answer.as_object_mut() {
             map.insert("version".to_owned(), 1.into());
-            map.insert("release".to_owned(), machine.release.name().into());
+            map.insert("release".to_owned(), view_json(&machine.release));
             map.insert("profile".to_owned(), machine.profile.name.clone().into());
+            map.insert("problems".to_owned(), problems(in_the_way(way, &machine.release.name())));
         }
         json(&answer)?;
     }
@@ -133,6 +134,23 @@ pub(crate) fn print_way(way: &Way, machine: &Machine, format: Format) -> anyhow:
                 eprintln!("hint: --force takes one that is known not to pass every test");
             }
             Ok(Exit::NothingWorks)
+        }
+    }
+}
+
+/// Why it is not simply configured.
+fn in_the_way(way: &Way, name: &str) -> Vec<String> {
+    match way {
+        Way::Configure { .. } => Vec::new(),
+        Way::Install { wanting } => vec![format!("{}: {}", wanting.component, wanting.why)],
+        Way::Describe { component, .. } => {
+            vec![format!("{name} does not package {component}, as far as its record knows")]
+        }
+        Way::Unsupported { capability, why, .. } => why.iter().map(|why| format!("{capability}: {why}")).collect(),
+        Way::WrongInitrd { initrd, why, .. } => vec![format!("{initrd}: {why}")],
+        Way::Build { passed_over, .. } => {
+            let none = format!("no shared filesystem of {name} works");
+            std::iter::once(none).chain(evidence(passed_over)).collect()
         }
     }
 }

@@ -1,16 +1,17 @@
 //! `installer`, `packages` and `install`.
 
-use super::check::{NEEDED, chosen, lacking, packages as packages_of, unreadable};
+use super::check::{chosen, packages as packages_of, unreadable};
 use super::system::{GlobalArguments, System, TargetArguments};
-use super::{Exit, Failed, Format, json, print};
+use super::{Exit, Failed, Format, json, print, problems};
 use clap::Args;
 use model::diagnostic::printable;
 use model::package::PackageName;
+use model::package_manager::PackageManager;
 use model::record::ComponentKind;
 use model::record::Confidence;
 use model::shell::quoted;
 use operator::check::{Presence, Stated, component};
-use operator::installer::{self, FailureKind, InstallError, Options, Plan, Wanted};
+use operator::installer::{self, Chosen, FailureKind, InstallError, Installer, Options, Place, Plan, Wanted};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -29,9 +30,12 @@ pub(crate) struct InstallerArguments {
 /// Arguments of `packages`.
 #[derive(Debug, Args)]
 pub(crate) struct PackagesArguments {
-    /// Components, as with `check`; by default the preferred VMM and filesystem, and the kernel.
+    /// Components, as with `check`; by default the preferred VMM and filesystem.
     #[arg(value_name = "COMPONENT")]
     components: Vec<String>,
+    /// This component too, such as `kernel`.
+    #[arg(long, value_name = "COMPONENT")]
+    with: Vec<String>,
     /// Use what the record only assumes.
     #[arg(long)]
     allow_assumed: bool,
@@ -42,9 +46,12 @@ pub(crate) struct PackagesArguments {
 /// Arguments of `install`.
 #[derive(Debug, Args)]
 pub(crate) struct InstallArguments {
-    /// Components, as with `check`; by default the preferred VMM and filesystem, and the kernel.
+    /// Components, as with `check`; by default the preferred VMM and filesystem.
     #[arg(value_name = "COMPONENT")]
     components: Vec<String>,
+    /// This component too: `kernel`, which is not among the defaults, because the machine may boot it the next time.
+    #[arg(long, value_name = "COMPONENT")]
+    with: Vec<String>,
     /// Print what would be done and change nothing.
     #[arg(long)]
     dry_run: bool,
@@ -67,8 +74,9 @@ pub(crate) struct InstallArguments {
 
 pub(crate) fn installer(common: &GlobalArguments, arguments: &InstallerArguments) -> anyhow::Result<Exit> {
     let system = System::find(common, &arguments.about)?;
-    let chosen = installer::choose(&system.root, system.record.package_manager)?;
-    let there = chosen.place != installer::Place::Nowhere;
+    let chosen = installer::choose(&system.root, system.manager())?;
+    let there = chosen.place != Place::Nowhere;
+    let missing = (!there).then(|| is_nowhere(&chosen, &system));
     if arguments.about.format == Format::Json {
         json(&serde_json::json!({
             "version": 1,
@@ -77,6 +85,7 @@ pub(crate) fn installer(common: &GlobalArguments, arguments: &InstallerArguments
             "program": there.then_some(&chosen.program),
             "place": chosen.place,
             "exercised": chosen.installer.is_exercised(),
+            "problems": problems(missing),
         }))?;
     } else {
         print(chosen.installer.name())?;
@@ -87,7 +96,7 @@ pub(crate) fn installer(common: &GlobalArguments, arguments: &InstallerArguments
 pub(crate) fn packages(common: &GlobalArguments, arguments: &PackagesArguments) -> anyhow::Result<Exit> {
     let system = System::find(common, &arguments.about)?;
     let stated = system.stated();
-    let components = components(&stated, &arguments.components)?;
+    let components = components(&stated, &arguments.components, &arguments.with)?;
     let missing = missing(&stated, &components, &arguments.components);
     let wanted = wanted(&system, &components, arguments.allow_assumed)?;
     let exit = if missing.is_empty() { Exit::Ok } else { Exit::Unknown };
@@ -98,7 +107,9 @@ pub(crate) fn packages(common: &GlobalArguments, arguments: &PackagesArguments) 
             "packages": wanted.packages,
             "repositories": wanted.repositories,
             "modules": wanted.modules,
+            "parts-from": system.record.parts_from(&system.entry),
             "not-packaged": missing,
+            "problems": problems((!missing.is_empty()).then(|| not_packaged(&system, &missing).message)),
         }))?;
         return Ok(exit);
     }
@@ -109,6 +120,9 @@ pub(crate) fn packages(common: &GlobalArguments, arguments: &PackagesArguments) 
     for (what, names) in [("repository", &wanted.repositories), ("module", &wanted.modules)] {
         // Without packages they are for nothing.
         names.iter().filter(|_| !wanted.packages.is_empty()).for_each(|n| eprintln!("needs the {what} {n}"));
+    }
+    if let Some(from) = system.record.parts_from(&system.entry) {
+        eprintln!("its parts come from {from}");
     }
     let mut out = String::new();
     for package in &wanted.packages {
@@ -135,27 +149,34 @@ fn missing(stated: &[Stated], components: &[&Stated], named: &[String]) -> Vec<S
     let mut missing: Vec<String> =
         components.iter().filter(elsewhere).map(|s| format!("{} {}", s.kind.name(), s.name)).collect();
     if named.is_empty() {
-        missing.extend(lacking(stated).into_iter().map(str::to_owned));
+        let lacking = USUAL.iter().filter(|kind| !stated.iter().any(|s| s.kind == **kind));
+        missing.extend(lacking.map(|kind| kind.name().to_owned()));
     }
     missing
 }
 
 fn not_packaged(system: &System, missing: &[String]) -> Failed {
     let message = format!("{} does not package for {}: {}", system.target, system.arch, missing.join(", "));
-    Failed::new(Exit::Unknown, "not-packaged", message)
-        .hint("describe your own in /etc/kata-osinfo, or name the components that are to be installed")
+    Failed::new(Exit::Unknown, "not-packaged", message).hint(match system.record.parts_from(&system.entry) {
+        Some(from) => format!("its parts come from {from}"),
+        None => "describe your own in /etc/kata-osinfo, or name the components that are to be installed".to_owned(),
+    })
 }
 
 pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) -> anyhow::Result<Exit> {
     let system = System::find(common, &arguments.about)?;
     let stated = system.stated();
-    let components = components(&stated, &arguments.components)?;
+    let components = components(&stated, &arguments.components, &arguments.with)?;
     let missing = missing(&stated, &components, &arguments.components);
     if !missing.is_empty() {
         return Err(not_packaged(&system, &missing).into());
     }
     let wanted = wanted(&system, &components, arguments.allow_assumed)?;
-    let chosen = installer::choose(&system.root, system.record.package_manager)?;
+    let is_kernel = |s: &&Stated| s.kind == ComponentKind::Kernel && s.packages.iter().flatten().next().is_some();
+    if components.iter().any(is_kernel) {
+        eprintln!("note: a kernel is among what is installed: the machine may boot it the next time");
+    }
+    let chosen = installer::choose(&system.root, system.manager())?;
     let options = Options {
         refresh: !arguments.no_refresh,
         lock_timeout: Duration::from_secs(arguments.lock_timeout),
@@ -163,6 +184,9 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
         show: true,
     };
     let as_json = arguments.about.format == Format::Json;
+    if wanted.packages.is_empty() && system.manager() == PackageManager::ImageBased {
+        is_all_there(&system, &components)?;
+    }
     if wanted.packages.is_empty() {
         if as_json {
             json(&serde_json::json!({ "version": 1, "system": system.json(), "installed": [] }))?;
@@ -172,36 +196,45 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
         return Ok(Exit::Ok);
     }
     if arguments.dry_run {
-        let plan = installer::plan(&chosen, &system.root, &wanted, &options).map_err(failed)?;
+        let planned = installer::plan(&chosen, &system.root, &wanted, &options);
+        let plan = planned.map_err(|error| failed_without_lists(error, chosen.installer, &options))?;
+        let is_done = plan.commands.is_empty();
+        let nowhere = (plan.place == Place::Nowhere && !is_done).then(|| is_nowhere(&chosen, &system));
+        let lacking = if is_done { without_what_they_bring(&system, &components)? } else { Vec::new() };
         if as_json {
-            json(&serde_json::json!({ "version": 1, "system": system.json(), "plan": plan }))?;
+            let all = problems(nowhere.iter().chain(&lacking).cloned());
+            json(&serde_json::json!({ "version": 1, "system": system.json(), "plan": plan, "problems": all }))?;
         } else {
             print(&told(&plan))?;
         }
-        return match plan.commands.is_empty() {
-            true => without_what_they_bring(&system, &components),
-            false => Ok(Exit::Ok),
-        };
+        if let Some(problem) = nowhere {
+            eprintln!("error: {}", printable(&problem));
+            return Ok(Exit::Failed);
+        }
+        return Ok(warned(&lacking));
     }
     match installer::install(&chosen, &system.root, &wanted, &options) {
         Ok(done) if as_json => {
+            let lacking = without_what_they_bring(&system, &components)?;
             json(&serde_json::json!({
                 "version": 1,
                 "system": system.json(),
                 "plan": done.plan,
                 "installed": done.installed,
                 "waited-seconds": done.waited,
+                "problems": problems(lacking.iter().cloned()),
             }))?;
-            without_what_they_bring(&system, &components)
+            Ok(warned(&lacking))
         }
         Ok(done) => {
             let lines: Vec<String> = done.installed.iter().map(|i| format!("{} {}", i.package, i.version)).collect();
             print(&lines.join("\n"))?;
-            without_what_they_bring(&system, &components)
+            Ok(warned(&without_what_they_bring(&system, &components)?))
         }
         Err(InstallError::NotExercised(plan)) => {
             if as_json {
-                json(&serde_json::json!({ "version": 1, "system": system.json(), "plan": plan }))?;
+                let all = problems([format!("{}: run the command yourself", not_run(&plan))]);
+                json(&serde_json::json!({ "version": 1, "system": system.json(), "plan": plan, "problems": all }))?;
             } else {
                 print(&told(&plan))?;
             }
@@ -211,24 +244,62 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
     }
 }
 
-/// Tells of components whose packages are installed in a version that does not bring them: installing is no way to them.
-fn without_what_they_bring(system: &System, components: &[&Stated]) -> anyhow::Result<Exit> {
-    let packages = packages_of(system)?;
-    let mut exit = Exit::Ok;
+/// That everything is there that no package brings; else where it comes from.
+fn is_all_there(system: &System, components: &[&Stated]) -> anyhow::Result<()> {
     for stated in components {
-        let found = component(&system.root, system.record.package_manager, packages.as_ref(), stated)
-            .map_err(|e| unreadable(&e))?;
+        let found = component(&system.root, system.manager(), None, stated).map_err(|e| unreadable(&e))?;
+        if !found.installed {
+            let (kind, name) = (found.kind.name(), &found.name);
+            let problem = found.problem.unwrap_or_else(|| found.presence.words().to_owned());
+            let from = system.record.parts_from(&system.entry);
+            let from =
+                from.unwrap_or_else(|| "wherever you have them from: state their paths in /etc/kata-osinfo".into());
+            return Err(Failed::new(
+                Exit::Wanting,
+                "image-based",
+                format!(
+                    "nothing is installed into {}, which comes as an image, and {kind} {name} is missing: {problem}",
+                    system.target
+                ),
+            )
+            .hint(format!("its parts come from {from}"))
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// The components whose packages are installed in a version that does not bring them: installing is no way to them.
+fn without_what_they_bring(system: &System, components: &[&Stated]) -> anyhow::Result<Vec<String>> {
+    let packages = packages_of(system)?;
+    let mut lacking = Vec::new();
+    for stated in components {
+        let found = component(&system.root, system.manager(), packages.as_ref(), stated).map_err(|e| unreadable(&e))?;
         let all_there = found.packages.iter().all(|wanted| !wanted.installed.is_empty());
         if found.presence == Presence::NotInstalled && all_there && !found.packages.is_empty() {
             let problem = found.problem.unwrap_or_default();
-            eprintln!("warning: {} {}: {}", found.kind.name(), found.name, printable(&problem));
-            exit = Exit::No;
+            lacking.push(format!("{} {}: {problem}", found.kind.name(), found.name));
         }
     }
-    if exit == Exit::No {
-        eprintln!("hint: `kata-osinfo fallback --profile PROFILE` says what to do instead");
+    Ok(lacking)
+}
+
+/// Tells people of what installing does not bring.
+fn warned(lacking: &[String]) -> Exit {
+    lacking.iter().for_each(|problem| eprintln!("warning: {}", printable(problem)));
+    if lacking.is_empty() {
+        return Exit::Ok;
     }
-    Ok(exit)
+    eprintln!("hint: `kata-osinfo fallback --profile PROFILE` says what to do instead");
+    Exit::No
+}
+
+fn is_nowhere(chosen: &Chosen, system: &System) -> String {
+    format!("{} is neither in {} nor on this machine", chosen.installer.name(), system.root.path().display())
+}
+
+fn not_run(plan: &Plan) -> String {
+    format!("{} is not run by this program", plan.installer.name())
 }
 
 fn told(plan: &Plan) -> String {
@@ -236,13 +307,26 @@ fn told(plan: &Plan) -> String {
     if plan.commands.is_empty() {
         out += "nothing is to be done\n";
     } else if !plan.exercised {
-        let _ = writeln!(out, "{} is not run by this program: run the command yourself", plan.installer.name());
+        let _ = writeln!(out, "{}: run the command yourself", not_run(plan));
     } else if plan.guarded {
         let call = std::env::args_os().skip(1).filter(|word| word != "--dry-run");
         let call: Vec<String> = call.map(|word| quoted(&word.to_string_lossy())).collect();
         let _ = writeln!(out, "to do it: kata-osinfo {}", call.join(" "));
     }
     out
+}
+
+/// Why a dry run, which fetches nothing, cannot tell: the lists may be what an installation fetches first.
+fn failed_without_lists(error: InstallError, installer: Installer, options: &Options) -> Failed {
+    let is_unknown = matches!(&error, InstallError::Failed(failure) if failure.kind == FailureKind::MissingPackage);
+    let refresh = installer.refresh().filter(|_| is_unknown && options.refresh);
+    let failed = failed(error);
+    match refresh {
+        Some(command) => failed.hint(format!(
+            "a dry run uses the package lists that are there, if any: without --dry-run, `{command}` is run first"
+        )),
+        None => failed,
+    }
 }
 
 fn failed(error: InstallError) -> Failed {
@@ -264,6 +348,8 @@ fn failed(error: InstallError) -> Failed {
         }
         InstallError::BadName(_) | InstallError::Nothing => Failed::new(Exit::BadInput, "bad-package", message),
         InstallError::NotRoot => Failed::new(Exit::BadInput, "not-root", message),
+        InstallError::ImageBased => Failed::new(Exit::Unknown, "image-based", message)
+            .hint("state the components in /etc/kata-osinfo with `packages: none` and their paths"),
         InstallError::NoProgram { .. } => Failed::new(Exit::Failed, "no-installer", message),
         InstallError::NotExercised(_) => Failed::new(Exit::NotExercised, "not-exercised", message),
         InstallError::Query(error) => unreadable(&error),
@@ -271,13 +357,27 @@ fn failed(error: InstallError) -> Failed {
     }
 }
 
-/// The components that were named; else what Kata cannot do without.
-fn components<'s>(stated: &'s [Stated], names: &[String]) -> Result<Vec<&'s Stated>, Failed> {
-    if !names.is_empty() {
-        return chosen(stated, names);
-    }
+/// What is installed unless something else is asked for.
+///
+/// Kata cannot do without a kernel either; but its own configuration boots guests with its own, and a host may boot the one
+/// that is installed.
+const USUAL: [ComponentKind; 2] = [ComponentKind::Vmm, ComponentKind::Fs];
+
+/// The components that were named, else the usual ones; and those that are to be added.
+fn components<'s>(stated: &'s [Stated], names: &[String], with: &[String]) -> Result<Vec<&'s Stated>, Failed> {
     let first = |kind: ComponentKind| stated.iter().filter(move |s| s.kind == kind).min_by_key(|s| !s.packaged);
-    Ok(NEEDED.iter().filter_map(|kind| first(*kind)).collect())
+    let mut all: Vec<&Stated> = match names.is_empty() {
+        true => USUAL.iter().filter_map(|kind| first(*kind)).collect(),
+        false => chosen(stated, names)?,
+    };
+    // None would be all of them.
+    let added = if with.is_empty() { Vec::new() } else { chosen(stated, with)? };
+    for one in added {
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
+    Ok(all)
 }
 
 /// The packages of components, each once; what is unknown or only assumed is an error.
@@ -307,4 +407,23 @@ fn wanted(system: &System, components: &[&Stated], allow_assumed: bool) -> Resul
         return Err(assumed("the repositories and modules"));
     }
     Ok(Wanted { packages, repositories, modules })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use operator::installer::Failure;
+
+    #[test]
+    fn a_dry_run_without_lists_says_what_an_installation_does_first() {
+        let told = |installer, refresh| {
+            let failure = Failure { kind: FailureKind::MissingPackage, message: "no such package".to_owned() };
+            let options = Options { refresh, ..Options::default() };
+            let failed = failed_without_lists(InstallError::Failed(failure), installer, &options);
+            failed.hint.unwrap_or_default()
+        };
+        assert!(told(Installer::Apt, true).contains("without --dry-run, `apt-get update` is run first"));
+        assert!(!told(Installer::Apt, false).contains("is run first"), "--no-refresh");
+        assert!(!told(Installer::Dnf, true).contains("is run first"), "dnf sees to its lists itself");
+    }
 }

@@ -1,10 +1,11 @@
 //! `lint`: what is wrong with records.
 
-use super::{Exit, json};
+use super::{Exit, Failed, json};
 use clap::{Args, ValueEnum};
 use model::diagnostic::{Diagnostic, printable};
 use model::lint::{Form, fix_as, lint_as};
 use model::record::{self, Record};
+use model::sources::{self, Sources};
 use model::verified;
 use rayon::prelude::*;
 use std::io::{IsTerminal, Write, stdout};
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// Arguments of `lint`.
 #[derive(Debug, Args)]
 pub(crate) struct LintArguments {
-    /// The files: records, and verdicts where the folder is named `verified`.
+    /// The files, or folders of them: records; verdicts where the folder is named `verified`, and where facts were read where it is named `sources`.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Write the corrections that are certain into the files.
@@ -40,8 +41,14 @@ enum LintFormat {
 
 pub(crate) fn run(arguments: &LintArguments) -> anyhow::Result<Exit> {
     let colour = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let checked: Vec<Checked> =
-        arguments.files.par_iter().map(|file| check(file, arguments)).collect::<anyhow::Result<_>>()?;
+    let mut files = Vec::new();
+    for named in &arguments.files {
+        match named.is_dir() {
+            true => files.extend(files_of(named)?),
+            false => files.push(named.clone()),
+        }
+    }
+    let checked: Vec<Checked> = files.par_iter().map(|file| check(file, arguments)).collect::<anyhow::Result<_>>()?;
     let mut out = stdout().lock();
     for file in &checked {
         for diagnostic in &file.found {
@@ -65,6 +72,28 @@ pub(crate) fn run(arguments: &LintArguments) -> anyhow::Result<Exit> {
     })
 }
 
+/// The records of a folder, and the verdicts and sources in it.
+fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Failed> {
+    let failed = |e: std::io::Error| {
+        Failed::new(Exit::BadInput, "unreadable", format!("the folder {} cannot be read: {e}", folder.display()))
+    };
+    let mut files = Vec::new();
+    for folder in [folder.to_owned(), folder.join(verified::FOLDER), folder.join(sources::FOLDER)] {
+        if !folder.is_dir() {
+            continue;
+        }
+        for entry in std::fs::read_dir(folder).map_err(failed)? {
+            files.push(entry.map_err(failed)?.path());
+        }
+    }
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
+    files.sort();
+    match files.is_empty() {
+        true => Err(Failed::new(Exit::BadInput, "no-records", format!("no file *.yaml is in {}", folder.display()))),
+        false => Ok(files),
+    }
+}
+
 /// A file and what is wrong with it.
 struct Checked {
     text: String,
@@ -86,18 +115,45 @@ fn check(file: &Path, arguments: &LintArguments) -> anyhow::Result<Checked> {
             return Ok(Checked { text: String::new(), found: vec![*problem], unreadable });
         }
     };
+    if let Some(record) = record_beside(file, sources::FOLDER) {
+        let found = sources::lint(file, &text, record.as_ref());
+        return Ok(Checked { text, found, unreadable: false });
+    }
     let text = if arguments.fix { fixed(file, text, form)? } else { text };
-    let found = lint_as(file, &text, form);
+    let mut found = lint_as(file, &text, form);
+    if form == Form::Record {
+        found.extend(without_source(file, &text));
+        found.sort_by_key(|one| one.start);
+    }
     Ok(Checked { text, found, unreadable: false })
 }
 
 /// For a file of verdicts, the releases of the record beside its folder, none where there is no such record.
 fn releases_beside(file: &Path) -> Option<Vec<String>> {
-    let file = std::path::absolute(file).ok()?;
-    let folder = file.parent().filter(|folder| folder.file_name().is_some_and(|name| name == verified::FOLDER))?;
-    let record = folder.parent().zip(file.file_name()).map(|(records, name)| Record::read(&records.join(name)));
-    let releases = record.and_then(Result::ok).map(|record| record.releases).unwrap_or_default();
+    let releases = record_beside(file, verified::FOLDER)?.map(|record| record.releases).unwrap_or_default();
     Some(releases.into_iter().map(|release| release.version).collect())
+}
+
+/// For a file in a folder of that name, the record beside the folder that has the file's name, where it can be used.
+fn record_beside(file: &Path, folder_name: &str) -> Option<Option<Record>> {
+    let file = std::path::absolute(file).ok()?;
+    let folder = file.parent().filter(|folder| folder.file_name().is_some_and(|name| name == folder_name))?;
+    let record = folder.parent().zip(file.file_name()).map(|(records, name)| Record::read(&records.join(name)));
+    Some(record.and_then(Result::ok))
+}
+
+/// Where a record has a folder of sources beside it, its facts that have none; one that is not whole has no facts yet.
+fn without_source(file: &Path, text: &str) -> Vec<Diagnostic> {
+    let Some((folder, name)) = file.parent().map(|folder| folder.join(sources::FOLDER)).zip(file.file_name()) else {
+        return Vec::new();
+    };
+    if !folder.is_dir() {
+        return Vec::new();
+    }
+    let Ok(record) = Record::parse(file, text) else { return Vec::new() };
+    let path = folder.join(name);
+    let sources = record::read_text(&path).ok().and_then(|text| Sources::parse(&path, &text).ok());
+    sources::lint_record(&record, sources.as_ref())
 }
 
 /// The text with its fixes, which are in the file then.

@@ -92,7 +92,7 @@ impl Machine {
     ///
     /// A database that cannot be read is told when it is asked for.
     pub(crate) fn inspect(common: &GlobalArguments, arguments: &MachineArguments) -> anyhow::Result<Machine> {
-        let System { root, record, entry, target, arch } = System::find(common, &arguments.about)?;
+        let System { root, record, entry, target, arch, lent: _ } = System::find(common, &arguments.about)?;
         let release = record.release(&target.version, arch)?;
         let guest = guest(arguments)?;
         let read = installed(&root, &release);

@@ -1,6 +1,6 @@
 //! What `show` and `list` print.
 
-use super::system::{self, GlobalArguments};
+use super::system::{self, GlobalArguments, Lent, entry_json, view_json};
 use super::{Exit, Format, arch_parser, json};
 use anyhow::Result;
 use clap::Args;
@@ -43,7 +43,10 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &ShowArguments) -> Result
         None => {
             let found = system::detect(&root, &database)?;
             if found.releases.is_empty() {
-                return Err(system::unknown(&found).into());
+                return Err(system::unknown(&root, &database, &found).into());
+            }
+            if let Some(lent) = Lent::of(&found) {
+                eprintln!("note: {lent}");
             }
             let mut all = Vec::new();
             for target in &found.releases {
@@ -207,9 +210,54 @@ fn age(tested: Date, today: Date) -> String {
 fn document(releases: &[Shown]) -> Value {
     let releases: Vec<Value> = releases
         .iter()
-        .map(|r| serde_json::json!({ "release": r.release, "facts": r.facts, "verified": r.verified }))
+        .map(|shown| {
+            let release = &shown.release;
+            serde_json::json!({
+                "release": view_json(release),
+                "arch": release.arch,
+                "package-manager": release.package_manager,
+                "suites": release.suites,
+                "image": release.oci_image,
+                "vmm": release.vmms,
+                "fs": release.filesystems,
+                "kernel": release.kernel,
+                "container-manager": release.container_manager,
+                "facts": shown.facts,
+                "verified": shown.verified.iter().map(run_json).collect::<Vec<_>>(),
+            })
+        })
         .collect();
     serde_json::json!({ "version": 1, "releases": releases })
+}
+
+/// A run of the release that it stands under, in the shapes that `check --all` and `verified` have, too.
+///
+/// Records are shorter: a verdict is a word there, or a map.
+fn run_json(entry: &VerifiedEntry) -> Value {
+    let versions = entry.versions.iter();
+    let versions: Vec<Value> =
+        versions.map(|(package, version)| serde_json::json!({ "package": package, "verified": version })).collect();
+    let capabilities = entry.capabilities.iter();
+    let capabilities: Vec<Value> = capabilities
+        .map(|(capability, judged)| {
+            serde_json::json!({
+                "capability": capability,
+                "verdict": judged.verdict,
+                "causes": judged.causes,
+                "workaround": judged.workaround,
+            })
+        })
+        .collect();
+    serde_json::json!({
+        "profile": entry.profile,
+        "environment": entry.environment,
+        "basis": entry.basis,
+        "tested": entry.tested,
+        "harness": entry.harness,
+        "test-set": entry.test_set,
+        "versions": versions,
+        "capabilities": capabilities,
+    })
 }
 
 /// One line a release.
@@ -235,10 +283,7 @@ fn list_json(database: &Database) -> Value {
         .flat_map(|record| {
             record.releases.iter().map(|release| {
                 serde_json::json!({
-                    "distro": record.distro,
-                    "version": release.version,
-                    "codename": release.codename,
-                    "aliases": release.aliases,
+                    "release": entry_json(&record.distro, release),
                     "arches": record.release_arches(release),
                 })
             })

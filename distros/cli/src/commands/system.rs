@@ -3,14 +3,38 @@
 use super::{Exit, Failed, Format, arch_parser, this_arch};
 use clap::Args;
 use model::arch::Arch;
-use model::database::Database;
+use model::database::{Database, SYSTEM_FOLDERS};
 use model::diagnostic::printable;
+use model::package_manager::PackageManager;
 use model::record::{Record, ReleaseEntry};
+use model::release::Release;
 use model::target::{self, Target};
 use operator::check::{Stated, stated};
 use operator::detect::{self, Detection};
 use root::Root;
+use serde_json::{Value, json};
 use std::path::PathBuf;
+
+/// A release as every document for programs has it.
+pub(crate) fn release_json(distro: &str, version: &str, codename: Option<&str>, aliases: &[String]) -> Value {
+    json!({
+        "name": format!("{distro}:{version}"),
+        "distro": distro,
+        "version": version,
+        "codename": codename,
+        "aliases": aliases,
+    })
+}
+
+/// [`release_json`] of an entry of a record.
+pub(crate) fn entry_json(distro: &str, entry: &ReleaseEntry) -> Value {
+    release_json(distro, &entry.version, entry.codename.as_deref(), &entry.aliases)
+}
+
+/// [`release_json`] of a release with all that its record says.
+pub(crate) fn view_json(release: &Release) -> Value {
+    release_json(&release.distro, &release.version, release.codename.as_deref(), &release.aliases)
+}
 
 /// What every call takes.
 #[derive(Debug, Args)]
@@ -70,23 +94,64 @@ pub(crate) struct System {
     pub(crate) entry: ReleaseEntry,
     pub(crate) target: Target,
     pub(crate) arch: Arch,
+    /// How the release is lent to the system, where it has no record of its own.
+    pub(crate) lent: Option<Lent>,
+}
+
+/// That a system has no record of its own, and which one it is taken for.
+pub(crate) struct Lent {
+    /// What the system is called.
+    name: String,
+    /// `as rhel:10, by ID_LIKE`.
+    how: String,
+}
+
+impl Lent {
+    /// What is lent to the system that was found.
+    pub(crate) fn of(found: &Detection) -> Option<Lent> {
+        Some(Lent { name: found.pretty_name(), how: found.lent.clone()? })
+    }
+}
+
+impl std::fmt::Display for Lent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} has no record of its own and is taken {}", printable(&self.name), self.how)
+    }
 }
 
 impl System {
+    /// [`System::find_quietly`], and says on standard error what is lent from a relative.
     pub(crate) fn find(common: &GlobalArguments, about: &TargetArguments) -> Result<System, Failed> {
+        let system = System::find_quietly(common, about)?;
+        if let Some(lent) = &system.lent {
+            eprintln!("note: {lent}");
+        }
+        Ok(system)
+    }
+
+    /// The release that was named, or that the system is.
+    pub(crate) fn find_quietly(common: &GlobalArguments, about: &TargetArguments) -> Result<System, Failed> {
         let root = common.root()?;
         let database = common.database(&root)?;
         let arch = arch(&root, about.arch)?;
-        let target = match &about.target {
-            Some(text) => named(text, &database)?,
-            None => only(&detect(&root, &database)?)?,
+        let (target, lent) = match &about.target {
+            Some(text) => (named(text, &database)?, None),
+            None => {
+                let found = detect(&root, &database)?;
+                (only(&root, &database, &found)?, Lent::of(&found))
+            }
         };
         let unknown = |e: &dyn std::fmt::Display| Failed::new(Exit::Unknown, "unknown-release", e.to_string());
         let record = database.record(&target.distro).map_err(|e| unknown(&e))?.clone();
         let entry = record.require_release(&target.version).map_err(|e| unknown(&e))?.clone();
         // That it exists for the architecture.
         record.release(&target.version, arch).map_err(|e| unknown(&e))?;
-        Ok(System { root, record, entry, target, arch })
+        Ok(System { root, record, entry, target, arch, lent })
+    }
+
+    /// What installs its packages.
+    pub(crate) fn manager(&self) -> PackageManager {
+        self.record.manager_of(&self.entry)
     }
 
     /// Its components as the record states them.
@@ -95,13 +160,12 @@ impl System {
     }
 
     /// The head of an answer for programs.
-    pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::json!({
-            "distro": self.target.distro,
-            "release": self.target.version,
-            "codename": self.entry.codename,
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "release": entry_json(&self.target.distro, &self.entry),
             "arch": self.arch,
             "root": self.root.path(),
+            "lent": self.lent.as_ref().map(|lent| &lent.how),
         })
     }
 }
@@ -119,17 +183,19 @@ pub(crate) fn arch(root: &Root, named: Option<Arch>) -> Result<Arch, Failed> {
 }
 
 pub(crate) fn detect(root: &Root, database: &Database) -> Result<Detection, Failed> {
-    detect::detect(root, database).map_err(|e| {
-        Failed::new(Exit::BadInput, "unreadable-system", e.to_string())
-            .hint("name the release with --target, or the system's directory with --root")
+    detect::detect(root, database).map_err(|e| match e.is_unreadable() {
+        true => Failed::new(Exit::Unknown, "unreadable", e.to_string())
+            .hint("run it as a user who may read that, such as root, or name the release with --target"),
+        false => Failed::new(Exit::BadInput, "unreadable-system", e.to_string())
+            .hint("name the release with --target, or the system's directory with --root"),
     })
 }
 
 /// The one release that was found.
-fn only(detection: &Detection) -> Result<Target, Failed> {
+fn only(root: &Root, database: &Database, detection: &Detection) -> Result<Target, Failed> {
     match detection.releases.as_slice() {
         [one] => Ok(one.clone()),
-        [] => Err(unknown(detection)),
+        [] => Err(unknown(root, database, detection)),
         several => {
             let names: Vec<String> = several.iter().map(ToString::to_string).collect();
             Err(Failed::new(
@@ -143,15 +209,24 @@ fn only(detection: &Detection) -> Result<Target, Failed> {
 }
 
 /// That a system is not known, and what would make it known.
-pub(crate) fn unknown(detection: &Detection) -> Failed {
+pub(crate) fn unknown(root: &Root, database: &Database, detection: &Detection) -> Failed {
     let name = detection.name.as_deref().unwrap_or(&detection.id);
+    if let Some(why) = &detection.refused {
+        return Failed::new(Exit::Unknown, "unlike-its-relative", format!("{name} is lent no record: {why}"))
+            .hint("if you know better, name a release with --target");
+    }
+    let own = detect::own_record(root, database, detection).map(|own| {
+        let lines: Vec<String> = own.lines.iter().map(|line| format!("`{line}`")).collect();
+        format!("write into {}/{}: {}; or ", SYSTEM_FOLDERS[1], own.file, lines.join(", "))
+    });
+    let own = own.unwrap_or_default();
     match &detection.distro {
         Some(distro) => {
             Failed::new(Exit::Unknown, "unknown-release", format!("no release of {distro} in the records is {name}"))
-                .hint(format!("add it to /etc/kata-osinfo/{distro}.yaml, or name the nearest with --target"))
+                .hint(format!("{own}name the nearest with --target"))
         }
         None => Failed::new(Exit::Unknown, "unknown-system", format!("no record is of {name} (ID={})", detection.id))
-            .hint(format!("write /etc/kata-osinfo/{}.yaml, or name a release with --target", detection.id)),
+            .hint(format!("{own}name a release with --target")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `unconfigure`: takes back what `configure` wrote.
 
 use super::system::GlobalArguments;
-use super::{Exit, Format, json, print_file};
+use super::{Exit, Format, json, print_file, problems};
 use clap::Args;
 use model::diagnostic::printable;
 use operator::configure::Added;
@@ -80,9 +80,17 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
     match (arguments.format, arguments.dry_run) {
         (Format::Json, dry_run) => {
             let files: Vec<&Path> = restored.iter().map(|c| c.path.as_path()).collect();
-            json(
-                &json!({ "version": 1, "outcome": "unconfigure", "written": !dry_run, "files": files, "kept": kept, "diff": diff }),
-            )?;
+            let left =
+                kept.iter().map(|k| format!("{} is not taken back, or not all of it: {}", k.path.display(), k.why));
+            json(&json!({
+                "version": 1,
+                "outcome": "unconfigure",
+                "written": !dry_run,
+                "files": files,
+                "kept": kept,
+                "diff": diff,
+                "problems": problems(left),
+            }))?;
         }
         (Format::Human, true) => print_file(&diff)?,
         (Format::Human, false) => {

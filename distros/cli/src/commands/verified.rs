@@ -2,7 +2,7 @@
 
 use super::check::{packages, unreadable};
 use super::system::{GlobalArguments, System, TargetArguments};
-use super::{Exit, Failed, Format, json, print, yes_no};
+use super::{Exit, Failed, Format, json, print, problems, yes_no};
 use clap::Args;
 use model::capability::Capability;
 use model::package::PackageVersion;
@@ -59,8 +59,13 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &VerifiedArguments) -> an
                 serde_json::json!({ "profile": profile, "verified": proved(standings), "entries": standings })
             })
             .collect();
+        let unproved = answers.iter().filter(|(_, s)| !proved(s)).map(|(profile, s)| match s.is_empty() {
+            true => format!("{profile}: no run for {} on {} is recorded", system.target, system.arch),
+            false => format!("{profile}: no run has proved all of it in the versions that are installed"),
+        });
         json(&serde_json::json!({
             "version": 1, "system": system.json(), "verified": exit == Exit::Ok, "profiles": profiles,
+            "problems": problems(unproved),
         }))?;
         return Ok(exit);
     }

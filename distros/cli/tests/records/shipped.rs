@@ -20,7 +20,7 @@ const REGISTRIES: [&str; 7] = [
 ];
 
 /// A record's top-level keys in the order in which a reader looks for them.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 19] = [
     "apiVersion",
     "distro",
     "ids",
@@ -30,10 +30,15 @@ const ORDER: [&str; 14] = [
     "confidence",
     "repositories",
     "modules",
+    "parts-from",
     "vmm",
     "fs",
     "kernel",
     "container-manager",
+    "kata",
+    "firmware",
+    "jailer",
+    "snapshotter",
     "releases",
 ];
 
@@ -151,6 +156,35 @@ fn enterprise_linux_has_its_own_qemu_and_no_9p() {
 }
 
 #[test]
+fn each_release_names_its_own_package_manager() {
+    let database = Database::embedded();
+    for (target, expected) in [
+        ("amzn:2", PackageManager::Yum),
+        ("amzn:2023", PackageManager::Dnf),
+        ("azurelinux:3.0", PackageManager::Tdnf),
+        ("photon:5.0", PackageManager::Tdnf),
+        ("flatcar:rolling", PackageManager::ImageBased),
+    ] {
+        let (distro, release) = target.split_once(':').expect("a target");
+        let release = database.record(distro).expect(distro).release(release, Arch::X86_64).expect(target);
+        assert_eq!(release.package_manager, expected, "{target}");
+    }
+}
+
+#[test]
+fn a_system_that_comes_as_an_image_says_where_its_parts_come_from() {
+    let database = Database::embedded();
+    for record in database.records() {
+        for entry in &record.releases {
+            let is_image = record.manager_of(entry) == PackageManager::ImageBased;
+            let facts = record.facts(entry, record.release_arches(entry)[0]);
+            let stated = facts.iter().any(|f| f.subject == "parts from");
+            assert_eq!(stated, is_image, "{}:{}", record.distro, entry.version);
+        }
+    }
+}
+
+#[test]
 fn what_must_be_enabled_is_named() {
     let database = Database::embedded();
     let enabled = |distro: &str, release: &str, subject: &str| {
@@ -213,6 +247,51 @@ fn images_come_from_the_distros_registries() {
         if named { Vec::new() } else { vec![format!("{}: {image}", release.name())] }
     });
     assert_eq!(wrong, Vec::<String>::new());
+}
+
+/// Beside QEMU, virtiofsd and containerd; a container manager that is added takes no other's place.
+#[test]
+fn what_else_a_distro_has_for_kata_is_known_where_a_source_says_so() {
+    use ComponentKind::{ContainerManager, Firmware, Jailer, Kata, Snapshotter};
+    let database = Database::embedded();
+    for (target, kind, name, packages) in [
+        ("alpine:3.24", ContainerManager, "cri-o", &["cri-o"][..]),
+        ("arch:rolling", ContainerManager, "cri-o", &["cri-o"]),
+        ("azurelinux:3.0", Kata, "kata-containers", &["kata-containers", "kernel-uvm"]),
+        ("azurelinux:4.0", Kata, "kata-containers", &["kata-containers"]),
+        ("debian:12", Firmware, "ovmf", &["ovmf"]),
+        ("debian:13", Snapshotter, "nydus", &["nydus-snapshotter"]),
+        ("nixos:26.05", Kata, "kata-runtime", &["kata-runtime"]),
+        ("nixos:26.05", Jailer, "jailer", &["firecracker"]),
+        ("talos:rolling", Kata, "kata-static", &[]),
+    ] {
+        let (distro, version) = target.split_once(':').expect("a target");
+        let record = database.record(distro).expect(distro);
+        let entry = record.require_release(version).expect(target);
+        let found = record.packages_of(entry, Arch::X86_64, kind, name).expect(target);
+        assert_eq!(found, packages, "{target} {name}");
+        let first = record.release(version, Arch::X86_64).expect(target).container_manager;
+        assert!(first.is_none_or(|manager| manager.name == "containerd"), "{target}");
+    }
+}
+
+/// Who doubts a fact finds where it was read; what is only assumed was read nowhere.
+#[test]
+fn every_fact_that_was_read_somewhere_names_its_source() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../records").join(sources::FOLDER);
+    let database = Database::embedded();
+    let mut wrong = Vec::new();
+    for record in database.records() {
+        let file = folder.join(format!("{}.yaml", record.distro));
+        let text = std::fs::read_to_string(&file).expect(&record.distro);
+        let sources = Sources::parse(&file, &text).expect(&record.distro);
+        assert_eq!(sources.distro, record.distro);
+        wrong.extend(sources.lacking(record).iter().map(|s| format!("{}: {s} has no source", record.distro)));
+        wrong.extend(sources.idle(record).iter().map(|s| format!("{}: {s} is no such fact", record.distro)));
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+    let files = std::fs::read_dir(folder).expect("sources").count();
+    assert_eq!(files, database.records().count(), "a file of each record, and no other");
 }
 
 /// What nobody checked is marked so, and what nobody knows says so; what is here is not installed unasked.

@@ -15,14 +15,13 @@ pub(super) fn check(record: &Record) -> Vec<Diagnostic> {
     }
     let parts = record.releases.iter().map(|r| &r.parts);
     for parts in std::iter::once(&record.defaults).chain(parts) {
-        let lists = [&parts.vmms, &parts.filesystems];
+        let lists = [&parts.vmms, &parts.filesystems].into_iter().flatten().chain(parts.listed.values());
         let mut components: Vec<&ComponentEntry> = Vec::new();
-        for list in lists.into_iter().flatten() {
+        for list in lists {
             components.extend(list.value.iter().flatten());
             twice(record, list, &mut found);
         }
-        let single = [&parts.kernel, &parts.container_manager];
-        components.extend(single.into_iter().flatten().filter_map(|f| f.value.as_ref()));
+        components.extend(parts.kernel.iter().filter_map(|f| f.value.as_ref()));
         for component in components {
             packages(record, component, &mut found);
         }

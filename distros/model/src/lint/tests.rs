@@ -64,6 +64,8 @@ fn nothing_of_a_record_ends_a_line_or_names_a_place() {
         ("apk", &["x.apk", "a:b", "a/b"], &["qemu-system-x86_64"]),
         ("emerge", &["a/b/c", "x/y.ebuild"], &["app-emulation/qemu", "dev-lang/python:3.12"]),
         ("nix", &["a/b", "a:b"], &["qemu_kvm", "linuxPackages.kernel"]),
+        ("tdnf", &["a/b", "x.rpm"], &["qemu-system-x86-core"]),
+        ("none", &["qemu"], &["none"]),
     ] {
         let with = |name: &str| {
             let text = format!(

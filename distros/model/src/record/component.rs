@@ -1,6 +1,6 @@
 //! VMMs, filesystem drivers, kernels, container managers and package suites.
 
-use super::{ComponentEntry, Confidence, Fact, Parts, PerArch};
+use super::{ComponentEntry, ComponentKind, Confidence, Fact, Parts, PerArch};
 use crate::decode::Decoder;
 use crate::package::PackageName;
 use crate::release::{Archive, PackageSuite};
@@ -12,35 +12,54 @@ const COMPONENT_KEYS: &[&str] = &["name", "packages", "path", "confidence"];
 const KERNEL_KEYS: &[&str] = &["packages", "image", "confidence"];
 
 /// The keys that [`parts`] reads.
-pub(super) const PART_KEYS: &[&str] =
-    &["suites", "repositories", "modules", "image", "vmm", "fs", "kernel", "container-manager"];
+pub(super) const PART_KEYS: &[&str] = &[
+    "suites",
+    "repositories",
+    "modules",
+    "image",
+    "parts-from",
+    "vmm",
+    "fs",
+    "kernel",
+    "container-manager",
+    "kata",
+    "firmware",
+    "jailer",
+    "snapshotter",
+];
 
 /// What both the top level and a release can state.
 pub(super) fn parts(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Parts {
     let c = confidence;
     let fs = node.get("fs");
-    let manager = "container-manager";
+    let listed = ComponentKind::LISTED.into_iter().filter_map(|kind| {
+        let fact = d.fact(node.get(kind.name())?, c, |d, n| components(d, n, kind.name(), c))?;
+        Some((kind, fact))
+    });
+    let listed = listed.collect();
     Parts {
         suites: node.get("suites").and_then(|n| d.fact(n, c, suites)),
         repositories: node.get("repositories").and_then(|n| d.fact(n, c, |d, n| d.strings(n, "repositories"))),
         modules: node.get("modules").and_then(|n| d.fact(n, c, |d, n| d.strings(n, "modules"))),
         image: node.get("image").and_then(|n| d.fact(n, c, |d, n| d.string(n, "image"))),
-        vmms: node.get("vmm").and_then(|n| d.fact(n, c, |d, n| vmms(d, n, c))),
+        parts_from: node.get("parts-from").and_then(|n| d.fact(n, c, |d, n| d.string(n, "parts-from"))),
+        vmms: node.get("vmm").and_then(|n| d.fact(n, c, |d, n| components(d, n, "vmm", c))),
         filesystems: fs.and_then(|n| d.fact(n, c, |d, n| filesystems(d, n, c))),
         preferred_filesystem: fs
             .and_then(|n| n.get("preferred"))
             .and_then(|n| d.string(n, "preferred"))
             .map(|name| filesystem_name(&name)),
         kernel: node.get("kernel").and_then(|n| d.fact(n, c, |d, n| kernel(d, n, c))),
-        container_manager: node.get(manager).and_then(|n| d.fact(n, c, |d, n| component(d, n, manager, c))),
+        listed,
     }
 }
 
-fn vmms(d: &mut Decoder<'_>, node: &Node, confidence: Confidence) -> Option<Vec<ComponentEntry>> {
+/// One component, or a list of them.
+fn components(d: &mut Decoder<'_>, node: &Node, what: &str, confidence: Confidence) -> Option<Vec<ComponentEntry>> {
     match &node.kind {
-        NodeKind::Map(_) => Some(vec![component(d, node, "vmm", confidence)?]),
-        NodeKind::List(items) => d.all(items, |d, i| component(d, i, "vmm", confidence)),
-        _ => d.wrong(node, "vmm", "a map with `name`, or a list of such maps"),
+        NodeKind::Map(_) => Some(vec![component(d, node, what, confidence)?]),
+        NodeKind::List(items) => d.all(items, |d, i| component(d, i, what, confidence)),
+        _ => d.wrong(node, what, "a map with `name`, or a list of such maps"),
     }
 }
 

@@ -12,11 +12,45 @@ pub enum ComponentKind {
     Fs,
     /// The kernel.
     Kernel,
-    /// The container manager.
+    /// A container manager: containerd, CRI-O.
     ContainerManager,
+    /// Kata itself, as the distro packages it.
+    Kata,
+    /// Firmware of guests: OVMF.
+    Firmware,
+    /// What confines a VMM: Firecracker's jailer.
+    Jailer,
+    /// A snapshotter that Kata is used with: nydus.
+    Snapshotter,
 }
 
 impl ComponentKind {
+    /// Those that a record states as one component or as a list, the preferred one first.
+    pub(crate) const LISTED: [ComponentKind; 5] = [
+        ComponentKind::ContainerManager,
+        ComponentKind::Kata,
+        ComponentKind::Firmware,
+        ComponentKind::Jailer,
+        ComponentKind::Snapshotter,
+    ];
+
+    /// All of them, in the order in which they are told.
+    pub const ALL: [ComponentKind; 8] = [
+        ComponentKind::Vmm,
+        ComponentKind::Fs,
+        ComponentKind::Kernel,
+        ComponentKind::ContainerManager,
+        ComponentKind::Kata,
+        ComponentKind::Firmware,
+        ComponentKind::Jailer,
+        ComponentKind::Snapshotter,
+    ];
+
+    /// Whether it is a file that is read, and no program.
+    pub fn is_data(self) -> bool {
+        matches!(self, ComponentKind::Kernel | ComponentKind::Firmware)
+    }
+
     /// The key of a record.
     pub fn name(self) -> &'static str {
         match self {
@@ -24,6 +58,10 @@ impl ComponentKind {
             ComponentKind::Fs => "fs",
             ComponentKind::Kernel => "kernel",
             ComponentKind::ContainerManager => "container-manager",
+            ComponentKind::Kata => "kata",
+            ComponentKind::Firmware => "firmware",
+            ComponentKind::Jailer => "jailer",
+            ComponentKind::Snapshotter => "snapshotter",
         }
     }
 }

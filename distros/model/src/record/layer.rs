@@ -197,6 +197,7 @@ fn release_over(below: &ReleaseEntry, over: ReleaseEntry) -> ReleaseEntry {
         lts: over.lts.or_else(|| below.lts.clone()),
         arches: over.arches.or_else(|| below.arches.clone()),
         derives_from: over.derives_from.or_else(|| below.derives_from.clone()),
+        package_manager: over.package_manager.or(below.package_manager),
         parts: merged(&below.parts, &over.parts),
         span: over.span,
         source: over.source,
@@ -218,12 +219,15 @@ fn renumber(parts: &mut Parts, by: usize) {
     fact(&mut parts.repositories, by);
     fact(&mut parts.modules, by);
     fact(&mut parts.image, by);
+    fact(&mut parts.parts_from, by);
     for list in [&mut parts.vmms, &mut parts.filesystems] {
         fact(list, by).into_iter().flatten().for_each(|c| component(c, by));
     }
-    for one in [&mut parts.kernel, &mut parts.container_manager] {
-        fact(one, by).into_iter().for_each(|c| component(c, by));
+    for list in parts.listed.values_mut() {
+        list.source += by;
+        list.value.iter_mut().flatten().for_each(|c| component(c, by));
     }
+    fact(&mut parts.kernel, by).into_iter().for_each(|c| component(c, by));
 }
 
 #[cfg(test)]
@@ -275,6 +279,24 @@ releases:
         assert_eq!(origin("vmm qemu packages"), ("low".into(), 5));
         assert_eq!(origin("eol"), ("high".into(), 7));
         assert_eq!(record.find_release("one").unwrap().aliases, ["old"]);
+    }
+
+    #[test]
+    fn a_release_may_have_a_package_manager_of_its_own_and_parts_from_elsewhere() {
+        let low = format!("{LOW}    package-manager: none\n    parts-from: an extension\n");
+        let high = "distro: d\nreleases:\n  - {version: 2, eol: 2030-01-01}\n";
+        // The packages of the defaults are no packages of a system without a package manager.
+        assert!(draft("low", &low).complete().is_err());
+        let low = low.replace("path: /q2", "path: /q2, packages: none");
+        let record = draft("low", &low).under(draft("high", high)).complete().unwrap();
+        let manager = |version: &str| record.manager_of(record.find_release(version).unwrap());
+        assert_eq!((manager("1"), manager("2")), (PackageManager::Dnf, PackageManager::ImageBased));
+        assert_eq!(record.release("2", Arch::X86_64).unwrap().package_manager, PackageManager::ImageBased);
+        let from = |version: &str| record.parts_from(record.find_release(version).unwrap());
+        assert_eq!((from("1"), from("2").as_deref()), (None, Some("an extension")));
+        let facts = record.facts(record.find_release("2").unwrap(), Arch::X86_64);
+        let fact = facts.iter().find(|f| f.subject == "parts from").unwrap();
+        assert_eq!(fact.origin.as_ref().map(|o| (o.file.as_str(), o.line)), Some(("low", 11)));
     }
 
     /// A layer's own package manager need not be in it.

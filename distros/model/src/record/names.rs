@@ -1,29 +1,42 @@
 //! Names of packages that the record's package manager cannot have.
 
+use super::resolve::merged;
 use super::{ComponentEntry, Fact, Parts, Record};
 use crate::diagnostic::Diagnostic;
+use crate::package_manager::PackageManager;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-/// A package's name that is none for the record's package manager: where it stands, and what is wrong.
+/// A package's name that is none for the package manager: where it stands, and what is wrong.
 ///
 /// Only the whole record knows its package manager, so each comes with the number of its source.
 pub(crate) fn misnamed(record: &Record) -> Vec<(usize, Diagnostic)> {
-    let releases = record.releases.iter().map(|r| &r.parts);
-    let components = std::iter::once(&record.defaults).chain(releases).flat_map(components);
-    let facts = components.filter_map(|c| Some((c, c.packages.as_ref()?)));
+    let releases = record.releases.iter().map(|r| match r.package_manager {
+        // The defaults' packages are its own too, and the defaults' package manager is not.
+        Some(manager) => (manager, Cow::Owned(merged(&record.defaults, &r.parts))),
+        None => (record.package_manager, Cow::Borrowed(&r.parts)),
+    });
+    let defaults = (record.package_manager, Cow::Borrowed(&record.defaults));
+    let all: Vec<(PackageManager, Cow<'_, Parts>)> = std::iter::once(defaults).chain(releases).collect();
+    let components = all.iter().flat_map(|(manager, parts)| components(parts).map(move |c| (*manager, c)));
+    let facts = components.filter_map(|(manager, c)| Some((manager, c, c.packages.as_ref()?)));
     let mut found: Vec<(usize, Diagnostic)> = Vec::new();
     let mut seen = BTreeSet::new();
-    for (component, fact) in facts {
+    for (manager, component, fact) in facts {
         let text = record.sources.get(fact.source).map_or("", |s| s.text.as_str());
         let names = fact.value.iter().flat_map(|p| p.values()).flatten();
-        for name in names.filter(|n| !n.is_for(record.package_manager)) {
+        for name in names.filter(|n| !n.is_for(manager)) {
             // A layer's defaults are in every release.
             if !seen.insert((fact.source, fact.span.start, name)) {
                 continue;
             }
             let message = format!("{}: no package can be called `{name}` there", component.name);
             let one = Diagnostic::error("bad-package", text, fact.span.clone(), message);
-            found.push((fact.source, one.hint("write the package's plain name, without its place")));
+            let hint = match manager {
+                PackageManager::ImageBased => "there is no package manager: write `packages: none`",
+                _ => "write the package's plain name, without its place",
+            };
+            found.push((fact.source, one.hint(hint)));
         }
     }
     found
@@ -34,5 +47,6 @@ fn components(parts: &Parts) -> impl Iterator<Item = &ComponentEntry> {
         fact.as_ref()?.value.as_ref()
     }
     let lists = [&parts.vmms, &parts.filesystems].into_iter().filter_map(known).flatten();
-    lists.chain([&parts.kernel, &parts.container_manager].into_iter().filter_map(known))
+    let listed = parts.listed.values().filter_map(|fact| fact.value.as_ref()).flatten();
+    lists.chain(listed).chain(known(&parts.kernel))
 }

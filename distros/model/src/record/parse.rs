@@ -21,8 +21,18 @@ const RECORD_KEYS: &[&str] = &[
     "confidence",
     "releases",
 ];
-const RELEASE_KEYS: &[&str] =
-    &["version", "codename", "aliases", "derives-from", "released", "eol", "lts", "arch", "confidence"];
+const RELEASE_KEYS: &[&str] = &[
+    "version",
+    "codename",
+    "aliases",
+    "derives-from",
+    "package-manager",
+    "released",
+    "eol",
+    "lts",
+    "arch",
+    "confidence",
+];
 
 /// The keys of a record's top level and of a release, for whoever describes the format elsewhere.
 #[cfg(all(test, feature = "schema"))]
@@ -124,9 +134,12 @@ fn package_manager(d: &mut Decoder<'_>, root: &Node) -> Option<Option<(PackageMa
         (None, Some(node)) | (Some(node), None) => node,
         (None, None) => return Some(None),
     };
+    Some(Some((manager_word(d, node)?, Position::of(node))))
+}
+
+fn manager_word(d: &mut Decoder<'_>, node: &Node) -> Option<PackageManager> {
     let known: Vec<(&str, PackageManager)> = PackageManager::ALL.iter().map(|m| (m.name(), *m)).collect();
-    let word = d.word(node, "package manager", "unknown-package-manager", &known)?;
-    Some(Some((word, Position::of(node))))
+    d.word(node, "package manager", "unknown-package-manager", &known)
 }
 
 /// `releases:`, or the short form `version: [...]`.
@@ -149,6 +162,7 @@ fn releases(d: &mut Decoder<'_>, root: &Node, confidence: Confidence) -> Option<
                 lts: None,
                 arches: None,
                 derives_from: None,
+                package_manager: None,
                 parts: Parts::default(),
                 span,
                 source: 0,
@@ -180,6 +194,7 @@ fn release(d: &mut Decoder<'_>, node: &Node, inherited: Confidence) -> Option<Re
     let codename = node.get("codename").and_then(|n| d.name(n, "codename"));
     let derives_from = node.get("derives-from").and_then(|n| d.string(n, "derives-from"));
     let aliases = node.get("aliases").and_then(|n| d.names(n, "aliases"));
+    let package_manager = node.get("package-manager").and_then(|n| manager_word(d, n));
     let arches = node.get("arch").and_then(|n| d.arches(n));
     Some(ReleaseEntry {
         version: version?,
@@ -190,6 +205,7 @@ fn release(d: &mut Decoder<'_>, node: &Node, inherited: Confidence) -> Option<Re
         lts,
         arches,
         derives_from,
+        package_manager,
         parts: parts(d, node, confidence),
         span: node.span.clone(),
         source: 0,

@@ -4,6 +4,7 @@ use super::ComponentKind;
 use super::{ComponentEntry, Confidence, Fact, Parts, PerArch, Record, ReleaseEntry};
 use crate::arch::Arch;
 use crate::package::PackageName;
+use crate::package_manager::PackageManager;
 use crate::release::{ContainerManager, FilesystemDriver, Kernel, PackageSuite, Release, Vmm};
 use crate::suggest::{did_you_mean, nearest};
 
@@ -78,6 +79,16 @@ impl Record {
         })
     }
 
+    /// What installs packages in a release.
+    pub fn manager_of(&self, release: &ReleaseEntry) -> PackageManager {
+        release.package_manager.unwrap_or(self.package_manager)
+    }
+
+    /// Where Kata's parts come from in a release where they are no packages, in words.
+    pub fn parts_from(&self, release: &ReleaseEntry) -> Option<String> {
+        known(&merged(&self.defaults, &release.parts).parts_from).cloned()
+    }
+
     /// The architectures of a release.
     pub fn release_arches<'r>(&'r self, release: &'r ReleaseEntry) -> &'r [Arch] {
         release.arches.as_deref().unwrap_or(&self.arches)
@@ -109,8 +120,10 @@ impl Record {
             codename: entry.codename.clone(),
             aliases: entry.aliases.clone(),
             arch,
-            package_manager: self.package_manager,
+            package_manager: self.manager_of(entry),
             suites: known(&parts.suites).cloned().unwrap_or_default(),
+            repositories: known(&parts.repositories).cloned().unwrap_or_default(),
+            modules: known(&parts.modules).cloned().unwrap_or_default(),
             oci_image: known(&parts.image).cloned(),
             vmms: known(&parts.vmms)
                 .into_iter()
@@ -130,7 +143,7 @@ impl Record {
                 .collect(),
             kernel: known(&parts.kernel)
                 .and_then(|c| Some(Kernel { packages: packages(c, arch)?, image: path(c, arch)? })),
-            container_manager: known(&parts.container_manager).and_then(|c| {
+            container_manager: listed(&parts, ComponentKind::ContainerManager).iter().find_map(|c| {
                 Some(ContainerManager { name: c.name.clone(), packages: packages(c, arch)?, path: path(c, arch)? })
             }),
         })
@@ -152,9 +165,7 @@ impl Record {
                 names(&preferred_first(drivers, &parts.preferred_filesystem))
             }
             ComponentKind::Kernel => known(&parts.kernel).map(|c| c.name.clone()).into_iter().collect(),
-            ComponentKind::ContainerManager => {
-                known(&parts.container_manager).map(|c| c.name.clone()).into_iter().collect()
-            }
+            kind => names(listed(&parts, kind)),
         };
         if !self.release_arches(release).contains(&arch) {
             return Vec::new();
@@ -193,7 +204,7 @@ impl Record {
             ComponentKind::Vmm => list(&parts.vmms),
             ComponentKind::Fs => list(&parts.filesystems),
             ComponentKind::Kernel => known(&parts.kernel).cloned().into_iter().collect(),
-            ComponentKind::ContainerManager => known(&parts.container_manager).cloned().into_iter().collect(),
+            kind => listed(&parts, kind).to_vec(),
         };
         all.into_iter().find(|c| c.name == name)
     }
@@ -215,6 +226,7 @@ impl Record {
         }
         let parts = merged(&self.defaults, &release.parts);
         self.state(&mut facts, "image", &parts.image, |i| Some(i.clone()));
+        self.state(&mut facts, "parts from", &parts.parts_from, |from| Some(from.clone()));
         self.state(&mut facts, "suites", &parts.suites, |suites| {
             let names: Vec<&str> = suites.iter().map(|s: &PackageSuite| s.name.as_str()).collect();
             Some(names.join(" "))
@@ -226,9 +238,9 @@ impl Record {
             ("vmm", whole_unknown(&parts.vmms)),
             ("fs", whole_unknown(&parts.filesystems)),
             ("kernel", whole_unknown(&parts.kernel)),
-            ("container-manager", whole_unknown(&parts.container_manager)),
         ];
-        for (subject, fact) in unknown {
+        let listed_unknown = parts.listed.iter().map(|(kind, fact)| (kind.name(), whole_unknown(&Some(fact.clone()))));
+        for (subject, fact) in unknown.into_iter().chain(listed_unknown) {
             self.state(&mut facts, subject, &fact, |()| None);
         }
         let mut component = |kind: &str, c: &ComponentEntry| {
@@ -248,7 +260,9 @@ impl Record {
             component("fs", c);
         }
         known(&parts.kernel).into_iter().for_each(|c| component("kernel", c));
-        known(&parts.container_manager).into_iter().for_each(|c| component("container-manager", c));
+        for kind in ComponentKind::LISTED {
+            listed(&parts, kind).iter().for_each(|c| component(kind.name(), c));
+        }
         facts
     }
 
@@ -279,6 +293,11 @@ fn stated_for<T: Clone>(fact: &Option<Fact<PerArch<T>>>, arch: Arch) -> Option<F
 fn whole_unknown<T>(fact: &Option<Fact<T>>) -> Option<Fact<()>> {
     let fact = fact.as_ref().filter(|f| f.value.is_none())?;
     Some(Fact { value: None, confidence: fact.confidence, span: fact.span.clone(), source: fact.source })
+}
+
+/// The components of a kind of which there can be several, where they are known.
+fn listed(parts: &Parts, kind: ComponentKind) -> &[ComponentEntry] {
+    parts.listed.get(&kind).and_then(|fact| fact.value.as_deref()).unwrap_or_default()
 }
 
 /// A fact's value, where it is stated and known.
@@ -315,16 +334,18 @@ pub(super) fn merged(defaults: &Parts, over: &Parts) -> Parts {
         repositories: pick(&defaults.repositories, &over.repositories),
         modules: pick(&defaults.modules, &over.modules),
         image: pick(&defaults.image, &over.image),
+        parts_from: pick(&defaults.parts_from, &over.parts_from),
         vmms: merge_fact(&defaults.vmms, &over.vmms, merge_components),
         filesystems: merge_fact(&defaults.filesystems, &over.filesystems, merge_components),
         preferred_filesystem: pick(&defaults.preferred_filesystem, &over.preferred_filesystem),
         kernel: merge_fact(&defaults.kernel, &over.kernel, merge_component),
-        container_manager: merge_fact(&defaults.container_manager, &over.container_manager, |default, over| {
-            match default.name == over.name {
-                true => merge_component(default, over),
-                false => over.clone(),
-            }
-        }),
+        listed: ComponentKind::LISTED
+            .into_iter()
+            .filter_map(|kind| {
+                let fact = |parts: &Parts| parts.listed.get(&kind).cloned();
+                Some((kind, merge_fact(&fact(defaults), &fact(over), merge_components)?))
+            })
+            .collect(),
     }
 }
 

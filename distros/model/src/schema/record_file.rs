@@ -40,14 +40,24 @@ pub(super) struct RecordFile {
     modules: Option<OneOrMany<String>>,
     /// The OCI image.
     image: Option<String>,
+    /// Where Kata's parts come from, where they are no packages.
+    parts_from: Option<String>,
     /// VMMs, the preferred one first.
     vmm: Option<OrUnknown<OneOrMany<Component>>>,
     /// Shared filesystems.
     fs: Option<OrUnknown<Filesystems>>,
     /// The kernel.
     kernel: Option<OrUnknown<Kernel>>,
-    /// The container manager.
-    container_manager: Option<OrUnknown<Component>>,
+    /// Container managers, the preferred one first.
+    container_manager: Option<OrUnknown<OneOrMany<Component>>>,
+    /// Kata itself, as the distro packages it.
+    kata: Option<OrUnknown<OneOrMany<Component>>>,
+    /// Firmware of guests, such as OVMF.
+    firmware: Option<OrUnknown<OneOrMany<Component>>>,
+    /// What confines a VMM, such as Firecracker's jailer.
+    jailer: Option<OrUnknown<OneOrMany<Component>>>,
+    /// Snapshotters that Kata is used with, such as nydus-snapshotter.
+    snapshotter: Option<OrUnknown<OneOrMany<Component>>>,
 }
 
 /// A release and what differs from the distro's defaults.
@@ -63,6 +73,8 @@ struct ReleaseFile {
     aliases: Option<OneOrMany<Version>>,
     /// The release of the parent distro that it is built from.
     derives_from: Option<Version>,
+    /// What installs packages, where it is not the distro's usual one.
+    package_manager: Option<PackageManager>,
     /// Day of the release.
     released: Option<Day>,
     /// Last day of the distro's own support.
@@ -81,14 +93,24 @@ struct ReleaseFile {
     modules: Option<OneOrMany<String>>,
     /// The OCI image.
     image: Option<String>,
+    /// Where Kata's parts come from, where they are no packages.
+    parts_from: Option<String>,
     /// VMMs, the preferred one first.
     vmm: Option<OrUnknown<OneOrMany<Component>>>,
     /// Shared filesystems.
     fs: Option<OrUnknown<Filesystems>>,
     /// The kernel.
     kernel: Option<OrUnknown<Kernel>>,
-    /// The container manager.
-    container_manager: Option<OrUnknown<Component>>,
+    /// Container managers, the preferred one first.
+    container_manager: Option<OrUnknown<OneOrMany<Component>>>,
+    /// Kata itself, as the distro packages it.
+    kata: Option<OrUnknown<OneOrMany<Component>>>,
+    /// Firmware of guests, such as OVMF.
+    firmware: Option<OrUnknown<OneOrMany<Component>>>,
+    /// What confines a VMM, such as Firecracker's jailer.
+    jailer: Option<OrUnknown<OneOrMany<Component>>>,
+    /// Snapshotters that Kata is used with, such as nydus-snapshotter.
+    snapshotter: Option<OrUnknown<OneOrMany<Component>>>,
 }
 
 /// A value for all architectures, or one each.
@@ -209,11 +231,14 @@ enum PackageManager {
     Apt,
     Dnf,
     Yum,
+    Tdnf,
     Zypper,
     Pacman,
     Apk,
     Emerge,
     Nix,
+    #[schemars(rename = "none")]
+    ImageBased,
 }
 
 /// A value, or the word `unknown`.

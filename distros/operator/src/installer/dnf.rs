@@ -13,7 +13,8 @@ use std::path::Path;
 /// No weak dependencies, because what is qualified is a component with its dependencies; a lock is waited for outside.
 ///
 /// Settings, which both versions have: dnf5 has no option `--color` any more and refuses what it does not know.
-const QUIETLY: [&str; 3] = ["--setopt=install_weak_deps=False", "--setopt=exit_on_lock=True", "--setopt=color=never"];
+pub const QUIETLY: [&str; 3] =
+    ["--setopt=install_weak_deps=False", "--setopt=exit_on_lock=True", "--setopt=color=never"];
 
 /// dnf of the machine on another root, with that root's repositories.
 pub(super) fn outside_options(root: &Root, settings: Option<&Path>) -> Vec<String> {
@@ -122,6 +123,8 @@ pub(super) const FAILURES: Signs = Signs {
         ),
         (FailureKind::Verification, RPM_VERIFICATION),
         (FailureKind::Verification, &["pgp check for package"]), // dnf5.
+        // Of an index that must be signed.
+        (FailureKind::Verification, &["bad gpg signature", "gpg signature is not available"]),
         (FailureKind::MissingPackage, &["no match for argument", "unable to find a match"]),
         (
             FailureKind::Repository,

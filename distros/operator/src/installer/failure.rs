@@ -3,6 +3,7 @@
 //! Each program's signs stand in its own module, with the versions that they were read from.
 
 use crate::process::{Finished, ProcessError, ending};
+use model::diagnostic::printable;
 use serde::Serialize;
 
 /// Kinds of failures, each with something else to do about it.
@@ -65,6 +66,14 @@ pub(super) struct Signs {
     pub(super) words: &'static [(FailureKind, &'static [&'static str])],
 }
 
+impl Signs {
+    /// The kind that is known by what was said.
+    pub(super) fn by_words(&self, said: &str) -> Option<FailureKind> {
+        let said = said.to_lowercase();
+        self.words.iter().find(|(_, words)| words.iter().any(|w| said.contains(w))).map(|(kind, _)| *kind)
+    }
+}
+
 /// What dnf and zypper alike say of a disk that is full, because rpm says it to both.
 pub(super) const RPM_DISK_FULL: &[&str] = &[
     "no space left on device",
@@ -91,17 +100,44 @@ pub(super) const RPM_VERIFICATION: &[&str] = &[
     "incorrect checksum",
 ];
 
+/// Parts of the lines in which package managers name the packages of a conflict, in lower case.
+const CONFLICTING: [&str; 8] = [
+    "conflicts:",
+    "breaks:",
+    "depends:",
+    "conflicts ",
+    "nothing provides",
+    " requires ",
+    "are in conflict",
+    "breaks dependency",
+];
+
+/// How many of them are told; each package of a long list has its own.
+const TOLD: usize = 3;
+
+fn conflicting(finished: &Finished) -> impl Iterator<Item = String> {
+    let names = |line: &&str| {
+        let line = line.to_lowercase();
+        CONFLICTING.iter().any(|sign| line.contains(sign))
+    };
+    let lines = finished.stdout.lines().chain(finished.stderr.lines()).map(str::trim).filter(names);
+    lines.map(|line| printable(&line.chars().take(200).collect::<String>()))
+}
+
 impl Failure {
     /// Reads why an installer failed.
     pub(super) fn of(installer: &str, signs: &Signs, finished: &Finished) -> Failure {
         let by_code = || signs.codes.iter().find(|(code, _)| finished.code == Some(*code)).map(|(_, kind)| *kind);
-        let said = format!("{}\n{}", finished.stdout, finished.stderr).to_lowercase();
-        let by_words =
-            || signs.words.iter().find(|(_, words)| words.iter().any(|w| said.contains(w))).map(|(kind, _)| *kind);
-        Failure {
-            kind: by_code().or_else(by_words).unwrap_or(FailureKind::Other),
-            message: format!("{installer} ended with {}: {}", ending(finished), finished.last_words()),
-        }
+        let by_words = || signs.by_words(&format!("{}\n{}", finished.stdout, finished.stderr));
+        let kind = by_code().or_else(by_words).unwrap_or(FailureKind::Other);
+        let last = finished.last_words();
+        // The last words are of the conflict; which packages it is between was said before.
+        let mut words: Vec<String> = match kind {
+            FailureKind::Conflict => conflicting(finished).filter(|line| !last.contains(line)).take(TOLD).collect(),
+            _ => Vec::new(),
+        };
+        words.push(last);
+        Failure { kind, message: format!("{installer} ended with {}: {}", ending(finished), words.join("; ")) }
     }
 
     /// That it did not run to its end.

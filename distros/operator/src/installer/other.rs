@@ -14,7 +14,7 @@ pub(super) fn steps(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Vec<Invoca
     let within = if chosen.installer == Installer::Nix { "nixos." } else { "" };
     let names: Vec<String> = wanted.packages.iter().map(|p| format!("{within}{p}")).collect();
     let mut arguments: Vec<&str> = match chosen.installer {
-        Installer::Yum => {
+        Installer::Yum | Installer::Tdnf => {
             let mut words = vec!["--assumeyes"];
             words.extend(enabled.iter().map(String::as_str));
             words.push("install");
@@ -34,6 +34,8 @@ pub(super) fn steps(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Vec<Invoca
         Installer::Nix => vec!["--install", "--attr"],
         // These have modules of their own.
         Installer::Apt | Installer::Dnf | Installer::Zypper | Installer::Pacman => return Vec::new(),
+        // The plan was refused.
+        Installer::ImageBased => return Vec::new(),
     };
     arguments.extend(names.iter().map(String::as_str));
     vec![chosen.invocation(root, &arguments)]

@@ -67,18 +67,31 @@ pub(super) fn own_settings(root: &Root) -> io::Result<OwnSettings> {
         }
         text += &if value.is_empty() { format!("{key}\n") } else { format!("{key} = {value}\n") };
     };
+    for (section, key, value) in whole_settings(root)? {
+        add(&section, &key, &value);
+    }
+    OwnSettings::with(CONFIGURATION, &text)
+}
+
+/// Section, key and value of each line of the root's configuration, with the files that it includes.
+///
+/// # Errors
+///
+/// That one of them is there and cannot be read.
+pub fn whole_settings(root: &Root) -> io::Result<Vec<(String, String, String)>> {
+    let mut all = Vec::new();
     for (section, key, value) in settings::ini(root, Path::new("/etc/pacman.conf"))? {
         if key != "Include" {
-            add(&section, &key, &value);
+            all.push((section, key, value));
             continue;
         }
         for file in root.glob(&value).map_err(io::Error::other)? {
             for (inner, key, value) in settings::ini(root, &file)? {
-                add(if inner.is_empty() { &section } else { &inner }, &key, &value);
+                all.push((if inner.is_empty() { section.clone() } else { inner }, key, value));
             }
         }
     }
-    OwnSettings::with(CONFIGURATION, &text)
+    Ok(all)
 }
 
 pub(super) fn steps(

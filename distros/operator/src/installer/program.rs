@@ -15,6 +15,8 @@ pub enum Installer {
     Yum,
     /// Minimal images of Enterprise Linux.
     Microdnf,
+    /// Photon OS, Azure Linux up to 3.
+    Tdnf,
     /// openSUSE, SLES.
     Zypper,
     /// Arch.
@@ -29,6 +31,9 @@ pub enum Installer {
     TransactionalUpdate,
     /// NixOS.
     Nix,
+    /// None: the system comes as an image, and nothing is installed into it.
+    #[serde(rename = "none")]
+    ImageBased,
 }
 
 impl Installer {
@@ -38,6 +43,7 @@ impl Installer {
         Installer::Dnf,
         Installer::Yum,
         Installer::Microdnf,
+        Installer::Tdnf,
         Installer::Zypper,
         Installer::Pacman,
         Installer::Apk,
@@ -45,6 +51,7 @@ impl Installer {
         Installer::RpmOstree,
         Installer::TransactionalUpdate,
         Installer::Nix,
+        Installer::ImageBased,
     ];
 
     /// The name people know it by.
@@ -54,6 +61,7 @@ impl Installer {
             Installer::Dnf => "dnf",
             Installer::Yum => "yum",
             Installer::Microdnf => "microdnf",
+            Installer::Tdnf => "tdnf",
             Installer::Zypper => "zypper",
             Installer::Pacman => "pacman",
             Installer::Apk => "apk",
@@ -61,6 +69,7 @@ impl Installer {
             Installer::RpmOstree => "rpm-ostree",
             Installer::TransactionalUpdate => "transactional-update",
             Installer::Nix => "nix",
+            Installer::ImageBased => "none",
         }
     }
 
@@ -79,11 +88,23 @@ impl Installer {
             Installer::Apt => PackageManager::Apt,
             Installer::Dnf | Installer::Microdnf | Installer::RpmOstree => PackageManager::Dnf,
             Installer::Yum => PackageManager::Yum,
+            Installer::Tdnf => PackageManager::Tdnf,
             Installer::Zypper | Installer::TransactionalUpdate => PackageManager::Zypper,
             Installer::Pacman => PackageManager::Pacman,
             Installer::Apk => PackageManager::Apk,
             Installer::Emerge => PackageManager::Emerge,
             Installer::Nix => PackageManager::Nix,
+            Installer::ImageBased => PackageManager::ImageBased,
+        }
+    }
+
+    /// The command by which it fetches package lists before it installs; `None` where it sees to them itself.
+    pub fn refresh(self) -> Option<&'static str> {
+        match self {
+            Installer::Apt => Some("apt-get update"),
+            Installer::Zypper => Some("zypper refresh"),
+            Installer::Pacman => Some("pacman --sync --refresh"),
+            _ => None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! From what is wanted to what is installed.
 
-use super::{Chosen, Failure, FailureKind, Place, Plan, Wanted};
+use super::{Chosen, Failure, FailureKind, Installer, Place, Plan, Wanted};
 use crate::packages::{Installed, Packages, QueryError};
 use crate::process::{Confinement, Invocation, to_stderr};
 use model::package::{PackageName, is_plain};
@@ -56,6 +56,9 @@ pub enum InstallError {
     /// Nothing to install.
     #[error("no package was named")]
     Nothing,
+    /// There is no package manager.
+    #[error("the system comes as an image and has no package manager: nothing is installed into it")]
+    ImageBased,
     /// Not root.
     #[error("installing packages needs root: run it as root, or with --dry-run")]
     NotRoot,
@@ -116,6 +119,9 @@ fn plan_as(
     }
     if wanted.packages.is_empty() {
         return Err(InstallError::Nothing);
+    }
+    if chosen.installer == Installer::ImageBased {
+        return Err(InstallError::ImageBased);
     }
     let (already, missing) = split(chosen, root, wanted)?;
     let todo = Wanted { packages: missing, ..wanted.clone() };

@@ -14,7 +14,7 @@ const MAX_BYTES: u64 = 1 << 20;
 /// # Errors
 ///
 /// That the file is there and cannot be read: without its settings signatures might not be checked.
-pub(super) fn ini(root: &Root, path: &Path) -> io::Result<Vec<(String, String, String)>> {
+pub fn ini(root: &Root, path: &Path) -> io::Result<Vec<(String, String, String)>> {
     let text = match root.read_text(path, MAX_BYTES) {
         Err(error) if error.is_missing() => return Ok(Vec::new()),
         text => text.map_err(io::Error::other)?,

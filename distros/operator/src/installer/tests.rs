@@ -22,6 +22,18 @@ fn the_system_decides_where_the_record_cannot() {
     assert_eq!(choice(&["usr/bin/dnf", "usr/bin/rpm-ostree"], dnf), Installer::Dnf);
     assert_eq!(choice(&["usr/bin/dnf", "usr/bin/rpm-ostree", "run/ostree-booted"], dnf), Installer::RpmOstree);
     assert_eq!(choice(&["usr/bin/yum"], dnf), Installer::Yum);
+    assert_eq!(choice(&["usr/bin/tdnf"], dnf), Installer::Tdnf);
+    // Enterprise Linux 8 and Amazon Linux 2023 have dnf under its old name; Amazon Linux 2 may have it beside yum.
+    let yum = PackageManager::Yum;
+    assert_eq!(choice(&["usr/bin/yum", "usr/bin/dnf"], yum), Installer::Yum);
+    let (dir, linked) = root(&["usr/bin/dnf-3", "usr/bin/dnf"]);
+    std::os::unix::fs::symlink("dnf-3", dir.path().join("usr/bin/yum")).unwrap();
+    assert_eq!(choose(&linked, yum).unwrap().installer, Installer::Dnf);
+    // Azure Linux 3 has dnf as a package.
+    assert_eq!(choice(&["usr/bin/tdnf", "usr/bin/dnf"], PackageManager::Tdnf), Installer::Tdnf);
+    assert_eq!(choice(&["usr/bin/dnf"], PackageManager::Tdnf), Installer::Dnf);
+    assert_eq!(choice(&[], PackageManager::Tdnf), Installer::Tdnf);
+    assert_eq!(choice(&["usr/bin/dnf"], PackageManager::ImageBased), Installer::ImageBased);
     assert_eq!(choice(&["usr/bin/zypper"], PackageManager::Zypper), Installer::Zypper);
     let snapshot = ["usr/bin/zypper", "usr/sbin/transactional-update"];
     assert_eq!(choice(&snapshot, PackageManager::Zypper), Installer::TransactionalUpdate);
@@ -47,12 +59,61 @@ fn what_nobody_tried_here_is_told_word_for_word() {
     insta::assert_snapshot!(told, @r"
     yum: yum --assumeyes install qemu
     microdnf: microdnf --assumeyes --setopt=install_weak_deps=0 install qemu
+    tdnf: tdnf --assumeyes install qemu
     apk: apk add qemu
     emerge: emerge --ask=n --noreplace qemu
     rpm-ostree: rpm-ostree install --idempotent qemu
     transactional-update: transactional-update --non-interactive pkg install qemu
     nix: nix-env --install --attr nixos.qemu
     ");
+}
+
+#[test]
+fn a_conflict_names_its_packages() {
+    use Installer::{Apt, Dnf, Pacman, Zypper};
+    for (installer, code, stdout, stderr, named) in [
+        (
+            Apt,
+            100,
+            "The following packages have unmet dependencies:\n kq-vmm : Conflicts: kq-other but 1.0 is to be installed\n",
+            "E: Unable to correct problems, you have held broken packages.\n",
+            "kq-vmm : Conflicts: kq-other",
+        ),
+        (
+            Apt,
+            100,
+            "",
+            "Error: Unable to satisfy dependencies. Reached two conflicting decisions:\n   1. kq-vmm:amd64=1 is selected for install\n   2. kq-vmm:amd64 Conflicts kq-other\n",
+            "kq-vmm:amd64 Conflicts kq-other",
+        ),
+        (
+            Dnf,
+            1,
+            "",
+            "Error: \n Problem: package kq-vmm-1 requires kq-lib, but none of the providers can be installed\n",
+            "kq-vmm-1 requires kq-lib",
+        ),
+        (
+            Zypper,
+            4,
+            "Problem: nothing provides 'kq-lib' needed by kq-vmm-1\n Solution 1: do not install kq-vmm\n",
+            "Choose from above solutions by number or cancel\n",
+            "nothing provides 'kq-lib' needed by kq-vmm-1",
+        ),
+        (
+            Pacman,
+            1,
+            ":: kq-vmm-1 and kq-other-1 are in conflict\n",
+            "error: failed to prepare transaction (conflicting dependencies)\n",
+            "kq-vmm-1 and kq-other-1 are in conflict",
+        ),
+    ] {
+        let chosen = Chosen { installer, program: "x".into(), place: Place::Here, own_settings: None };
+        let finished = Finished { code: Some(code), stdout: stdout.to_owned(), stderr: stderr.to_owned() };
+        let failure = chosen.failure(&finished);
+        assert_eq!(failure.kind, FailureKind::Conflict, "{}", installer.name());
+        assert_eq!(failure.message.matches(named).count(), 1, "{}", failure.message);
+    }
 }
 
 #[test]

@@ -2,12 +2,53 @@
 //!
 //! That is the form of apk-tools 2. The tests' lists are made by hand: no apk was asked.
 
-use super::{Damage, Entry, MAX_BYTES, QueryError, ends_with_a_line, version_of, without_version};
+use super::{Damage, Entry, MAX_BYTES, QueryError, ends_with_a_line, names_of, version_of, without_version};
+use model::package::PackageVersion;
 use root::{Root, RootError};
 use std::mem::take;
 use std::path::Path;
 
 const INSTALLED: &str = "/lib/apk/db/installed";
+
+/// An installed package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Package {
+    /// `qemu-system-x86_64`.
+    pub name: String,
+    /// `9.2.2-r1`.
+    pub version: PackageVersion,
+    /// Alpine's name of the architecture: `x86_64`, `noarch`.
+    pub arch: String,
+    /// The package that it was built with: `qemu`.
+    pub source: String,
+}
+
+/// All installed packages.
+///
+/// # Errors
+///
+/// That the list cannot be read or is damaged.
+pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
+    let text = root.read_text(Path::new(INSTALLED), MAX_BYTES)?;
+    let entries = parse(&text).map_err(|damage| damage.of(root, Path::new(INSTALLED)))?;
+    // The list is sound, so that each of its paragraphs with a name is an entry.
+    let paragraphs = text.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty());
+    let package = |(entry, paragraph): (Entry, &str)| {
+        let of = |field: &str| paragraph.lines().find_map(|line| line.strip_prefix(field)).map(str::to_owned);
+        let (arch, source) = (of("A:").unwrap_or_default(), of("o:").unwrap_or_else(|| entry.name.clone()));
+        Package { name: entry.name, version: entry.version, arch, source }
+    };
+    Ok(entries.into_iter().zip(paragraphs).map(package).collect())
+}
+
+/// The packages that own files, by their paths or where their links lead; none of a file that nobody owns.
+///
+/// # Errors
+///
+/// That the list cannot be read.
+pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<String>>, QueryError> {
+    paths.iter().map(|path| Ok(owner(root, &names_of(root, path))?)).collect()
+}
 
 pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, QueryError> {
     let text = root.read_text(Path::new(INSTALLED), MAX_BYTES)?;
@@ -66,6 +107,21 @@ mod tests {
     use super::*;
 
     const SOUND: &str = "C:Q1x=\nP:a\nV:1-r0\nF:\nF:usr\nM:0:0:755\nR:x:y\nZ:Q1=\n\nP:b\nV:2\np:c=1 d\n\n";
+
+    #[test]
+    fn a_package_has_its_origin() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("lib/apk/db")).unwrap();
+        let list = "C:Q1x=\nP:qemu-system-x86_64\nV:9.2.2-r1\nA:x86_64\no:qemu\nF:usr/bin\nR:qemu\n\nP:local\nV:2-r0\nA:noarch\n\n";
+        std::fs::write(dir.path().join("lib/apk/db/installed"), list).unwrap();
+        let root = Root::new(dir.path()).unwrap();
+        let found = installed(&root).unwrap();
+        let found: Vec<[&str; 4]> =
+            found.iter().map(|p| [&*p.name, p.version.as_str(), &*p.arch, &*p.source]).collect();
+        assert_eq!(found, [["qemu-system-x86_64", "9.2.2-r1", "x86_64", "qemu"], ["local", "2-r0", "noarch", "local"]]);
+        let owners = owners(&root, &[Path::new("/usr/bin/qemu"), Path::new("/usr/bin/none")]).unwrap();
+        assert_eq!(owners, [Some("qemu-system-x86_64".to_owned()), None]);
+    }
 
     #[test]
     fn what_apk_would_not_write_is_damage() {

@@ -2,9 +2,23 @@
 //!
 //! The form is 9, by its `ALPM_DB_VERSION`, as pacman 6.0 of Debian 12 writes it in the tests of the installers.
 
-use super::{Budget, Damage, Entry, MAX_BYTES, QueryError, ends_with_a_line, version_of, without_version};
+use super::{Budget, Damage, Entry, MAX_BYTES, QueryError, ends_with_a_line, names_of, version_of, without_version};
+use model::package::PackageVersion;
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
+
+/// An installed package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Package {
+    /// `qemu-system-x86`.
+    pub name: String,
+    /// `10.1.2-1`.
+    pub version: PackageVersion,
+    /// pacman's name of the architecture: `x86_64`, `any`.
+    pub arch: String,
+    /// The name that packages which are built together have in common: `qemu`.
+    pub source: String,
+}
 
 const LOCAL: &str = "/var/lib/pacman/local";
 
@@ -14,6 +28,31 @@ pub(super) fn entries(root: &Root) -> Result<Vec<Entry>, QueryError> {
         entries.push(entry(&desc).map_err(|damage| damage.of(root, &folder.join("desc")))?);
     }
     Ok(entries)
+}
+
+/// All installed packages.
+///
+/// # Errors
+///
+/// That the database cannot be read or is damaged.
+pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
+    let mut all = Vec::new();
+    for (folder, desc) in folders(root)? {
+        let Entry { name, version, .. } = entry(&desc).map_err(|damage| damage.of(root, &folder.join("desc")))?;
+        let of = |key: &str| field(&desc, key).into_iter().next();
+        let (arch, source) = (of("ARCH").unwrap_or_default(), of("BASE").unwrap_or_else(|| name.clone()));
+        all.push(Package { name, version, arch, source });
+    }
+    Ok(all)
+}
+
+/// The packages that own files, by their paths or where their links lead; none of a file that nobody owns.
+///
+/// # Errors
+///
+/// That the database cannot be read.
+pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<String>>, QueryError> {
+    paths.iter().map(|path| Ok(owner(root, &names_of(root, path))?)).collect()
 }
 
 fn entry(desc: &str) -> Result<Entry, Damage> {
@@ -71,8 +110,8 @@ fn folders(root: &Root) -> Result<Vec<(PathBuf, String)>, RootError> {
     Ok(folders)
 }
 
-/// The lines below `%NAME%`, up to an empty one.
-fn field(text: &str, name: &str) -> Vec<String> {
+/// The lines below `%NAME%` of a package's description, up to an empty one; repositories' have the same form.
+pub fn field(text: &str, name: &str) -> Vec<String> {
     let head = format!("%{name}%");
     let after = text.lines().skip_while(|l| *l != head).skip(1);
     after.take_while(|l| !l.is_empty()).map(str::to_owned).collect()
@@ -81,6 +120,26 @@ fn field(text: &str, name: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_package_has_the_name_that_it_was_built_under() {
+        let dir = tempfile::tempdir().unwrap();
+        for (package, base) in [("qemu-system-x86", "%BASE%\nqemu\n\n"), ("local", "")] {
+            let folder = dir.path().join("var/lib/pacman/local").join(package);
+            std::fs::create_dir_all(&folder).unwrap();
+            let desc = format!("%NAME%\n{package}\n\n%VERSION%\n1:10.1-1\n\n{base}%ARCH%\nx86_64\n\n");
+            std::fs::write(folder.join("desc"), desc).unwrap();
+            std::fs::write(folder.join("files"), format!("%FILES%\nusr/\nusr/{package}\n\n")).unwrap();
+        }
+        let root = Root::new(dir.path()).unwrap();
+        let found = installed(&root).unwrap();
+        let found: Vec<[&str; 4]> =
+            found.iter().map(|p| [&*p.name, p.version.as_str(), &*p.arch, &*p.source]).collect();
+        let local = ["local", "1:10.1-1", "x86_64", "local"];
+        assert_eq!(found, [local, ["qemu-system-x86", "1:10.1-1", "x86_64", "qemu"]]);
+        let owners = owners(&root, &[Path::new("/usr/local"), Path::new("/usr/none")]).unwrap();
+        assert_eq!(owners, [Some("local".to_owned()), None]);
+    }
 
     #[test]
     fn what_pacman_would_not_write_is_damage() {

@@ -5,16 +5,80 @@
 //!
 //! What it is asked, and what it answers, is that of rpm 4.18 of Debian 12, with which the tests of the installers run.
 
-use super::{Installed, MAX_BYTES, QueryError};
+use super::{Installed, MAX_BYTES, QueryError, names_of};
 use crate::process::{Confinement, Finished, Invocation, give_to_reader};
 use model::package::PackageVersion;
 use root::{Root, RootError};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const WITHIN: Duration = Duration::from_secs(60);
+/// A line a package: its name, version, architecture and the file of its source package.
+const WHOLE: &str = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\\t%{ARCH}\\t%{SOURCERPM}\\n";
 const FORMAT: &str = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\\n";
+
+/// An installed package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Package {
+    /// `qemu-kvm-core`.
+    pub name: String,
+    /// `17:9.1.0-15.el9`.
+    pub version: PackageVersion,
+    /// RPM's name of the architecture: `x86_64`, `noarch`.
+    pub arch: String,
+    /// The source package's name: `qemu-kvm`.
+    pub source: String,
+}
+
+/// All installed packages, in no order; the keys that the database holds as if they were packages are left out.
+///
+/// # Errors
+///
+/// That the database cannot be read.
+pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
+    let database = Database::of(root)?;
+    let all = database.ask(&["-qa", "--qf", WHOLE])?;
+    match all.is_ok() {
+        true => packages_of(&all.stdout).map_err(|message| database.refused(message)),
+        false => Err(database.refused(all.last_words())),
+    }
+}
+
+/// What an answer in [`WHOLE`] names.
+fn packages_of(text: &str) -> Result<Vec<Package>, String> {
+    let mut packages = Vec::new();
+    for line in text.lines() {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let &[name, version, arch, source] = &fields[..] else {
+            return Err(format!("expected name, version, architecture and source of a package, found {line:?}"));
+        };
+        if name == "gpg-pubkey" {
+            continue;
+        }
+        let version = version.parse::<PackageVersion>().map_err(|e| e.to_string())?;
+        let source = source_name(source).unwrap_or(name).to_owned();
+        packages.push(Package { name: name.to_owned(), version, arch: arch.to_owned(), source });
+    }
+    Ok(packages)
+}
+
+/// `qemu-kvm` of `qemu-kvm-9.1.0-15.el9.src.rpm`.
+fn source_name(file: &str) -> Option<&str> {
+    let whole = file.strip_suffix(".rpm")?;
+    let (whole, _) = whole.rsplit_once('.')?;
+    whole.rsplitn(3, '-').nth(2)
+}
+
+/// The packages that own files, by their paths or where their links lead; none of a file that nobody owns.
+///
+/// # Errors
+///
+/// That the database cannot be read.
+pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<String>>, QueryError> {
+    let database = Database::of(root)?;
+    paths.iter().map(|path| Ok(database.owner(&names_of(root, path))?.map(|owner| owner.package))).collect()
+}
 
 /// Where the database is: its own folder on older systems, below /usr on image-based and newer ones.
 ///
@@ -92,9 +156,13 @@ impl Database {
         let broken =
             !finished.is_ok() && finished.stderr.lines().any(|l| l.starts_with("error:") && !l.contains("not owned"));
         match broken || finished.code.is_none() {
-            true => Err(QueryError::Refused { path: self.root.clone(), message: finished.last_words() }),
+            true => Err(self.refused(finished.last_words())),
             false => Ok(finished),
         }
+    }
+
+    fn refused(&self, message: String) -> QueryError {
+        QueryError::Refused { path: self.root.clone(), message }
     }
 
     /// What an answer in [`FORMAT`] names.
@@ -102,8 +170,7 @@ impl Database {
         let mut installed = Vec::new();
         for (package, version) in text.lines().filter_map(|line| line.split_once('\t')) {
             let version = version.parse::<PackageVersion>();
-            let version =
-                version.map_err(|e| QueryError::Refused { path: self.root.clone(), message: e.to_string() })?;
+            let version = version.map_err(|e| self.refused(e.to_string()))?;
             installed.push(Installed { package: package.to_owned(), version });
         }
         Ok(installed)
@@ -112,12 +179,26 @@ impl Database {
 
 /// The database's files in a folder of nobody's.
 fn copy(root: &Root) -> Result<tempfile::TempDir, QueryError> {
-    let from = folder(root)?.unwrap_or_else(|| PathBuf::from("/var/lib/rpm"));
     let copied = tempfile::Builder::new().prefix("kata-osinfo-").tempdir();
     let to = copied.map_err(|source| RootError::Read { path: std::env::temp_dir(), source })?;
     let failed = |source: io::Error| RootError::Read { path: to.path().to_owned(), source };
     give_to_reader(to.path()).map_err(failed)?;
+    for file in copy_to(root, to.path())? {
+        give_to_reader(&file).map_err(failed)?;
+    }
+    Ok(to)
+}
+
+/// Copies the database's files to a folder of this machine; none where the root has no database yet. Gives the copies.
+///
+/// # Errors
+///
+/// That a file of it cannot be read, or all of them together are larger than any database.
+pub fn copy_to(root: &Root, to: &Path) -> Result<Vec<PathBuf>, QueryError> {
+    let Some(from) = folder(root)? else { return Ok(Vec::new()) };
+    let failed = |source: io::Error| RootError::Read { path: to.to_owned(), source };
     let mut left = MAX_BYTES;
+    let mut copies = Vec::new();
     for name in root.list(&from)? {
         let path = from.join(&name);
         // Locks and shared memory of whoever has it open; what they are about is in the other files.
@@ -127,8 +208,34 @@ fn copy(root: &Root) -> Result<tempfile::TempDir, QueryError> {
         }
         let bytes = root.read(&path, left)?;
         left -= bytes.len() as u64;
-        let file = to.path().join(&name);
-        std::fs::write(&file, bytes).and_then(|()| give_to_reader(&file)).map_err(failed)?;
+        let file = to.join(&name);
+        std::fs::write(&file, bytes).map_err(failed)?;
+        copies.push(file);
     }
-    Ok(to)
+    Ok(copies)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_has_its_source_and_a_key_is_none() {
+        let said = "qemu-kvm-core\t17:9.1.0-15.el9\tx86_64\tqemu-kvm-9.1.0-15.el9.src.rpm\n\
+            gpg-pubkey\t8483c65d-5ccc5b19\t(none)\t(none)\n\
+            firmware\t20260101-1\tnoarch\tlinux-firmware-20260101-1.nosrc.rpm\nlocal\t2.0-1\tnoarch\t(none)\n";
+        let found = packages_of(said).unwrap();
+        let found: Vec<[&str; 4]> =
+            found.iter().map(|p| [&*p.name, p.version.as_str(), &*p.arch, &*p.source]).collect();
+        assert_eq!(
+            found,
+            [
+                ["qemu-kvm-core", "17:9.1.0-15.el9", "x86_64", "qemu-kvm"],
+                ["firmware", "20260101-1", "noarch", "linux-firmware"],
+                ["local", "2.0-1", "noarch", "local"],
+            ]
+        );
+        assert!(packages_of("qemu\t1 2-3\tx86_64\tx\n").is_err(), "no version");
+        assert!(packages_of("error: something else\n").unwrap_err().contains("something else"));
+    }
 }

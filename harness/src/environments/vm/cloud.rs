@@ -30,7 +30,7 @@ use model::database::Database;
 use model::diagnostic::error_chain;
 use model::redact::{one_line, printable};
 use model::release::Release;
-use operator::detect::{self, Detection, FoundBy, detect};
+use operator::detect::{self, Detection, detect};
 use protocol::client::ClientError;
 use protocol::message::{GuestReply, GuestRequest};
 use root::{Root, RootError};
@@ -239,7 +239,7 @@ impl CloudImage {
         let found = detect(&root, &self.database)?;
         let name = || self.source.name().to_owned();
         let wanted = self.release.name();
-        let is_it = found.by == Some(FoundBy::Id) && found.releases.iter().any(|target| target.to_string() == wanted);
+        let is_it = found.lent.is_none() && found.releases.iter().any(|target| target.to_string() == wanted);
         if !is_it {
             return Err(CloudError::OtherRelease { name: name(), found: named(&found), wanted });
         }
@@ -307,8 +307,8 @@ fn harmless(message: &str) -> String {
 fn named(found: &Detection) -> String {
     let targets: Vec<String> = found.releases.iter().map(ToString::to_string).collect();
     let name = found.pretty_name();
-    match (found.by, targets.as_slice()) {
-        (Some(FoundBy::Id), [_, ..]) => format!("{} ({})", harmless(&name), targets.join(" or ")),
+    match (&found.lent, targets.as_slice()) {
+        (None, [_, ..]) => format!("{} ({})", harmless(&name), targets.join(" or ")),
         _ => format!("{} (ID={})", harmless(&name), harmless(&found.id)),
     }
 }

@@ -88,16 +88,7 @@ pub(crate) fn owners(tree: &Path, paths: &[String]) -> Vec<Owner> {
     let inside: Vec<&Path> = paths.iter().map(Path::new).collect();
     let found = root.as_ref().and_then(|root| dpkg::owners(root, &inside).ok());
     let packages = found.unwrap_or_else(|| vec![None; paths.len()]);
-    let resolved = |path: &Path| {
-        // Nobody but root reads a tree here, so that what cannot be looked at is not there.
-        let root = root.as_ref().filter(|root| root.look(path).is_ok_and(|found| found.is_some()))?;
-        Some(root.resolve(path).ok()?.display().to_string())
-    };
-    paths
-        .iter()
-        .zip(packages)
-        .map(|(path, package)| Owner { path: path.clone(), resolved: resolved(Path::new(path)), package })
-        .collect()
+    crate::family::owned(root.as_ref(), paths, packages)
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
 //! Where the machine's own apt gets its packages: no mirror is ever written into this program.
 
-use super::settings::PROXY_VARIABLES;
 use crate::error::{Cause, Failure};
-use crate::family::credentials::{self, Login};
+use crate::family::credentials::{self, Login, PROXY_VARIABLES};
 use crate::options::Options;
 use model::redact::Redactor;
 use model::release::{Archive, PackageSuite, Release};

@@ -1,6 +1,7 @@
 //! apt's settings, so that it behaves the same on every machine.
 
 use crate::error::{Cause, Failure};
+use crate::family::credentials::PROXY_VARIABLES;
 use crate::progress::Phase;
 use crate::runner::{Runner, tied};
 
@@ -11,10 +12,6 @@ pub(crate) struct Settings {
     pub(crate) machine: Vec<(String, String)>,
     pub(crate) accept_expired: bool,
 }
-
-/// Variables by which apt's methods find a proxy.
-pub(crate) const PROXY_VARIABLES: [&str; 6] =
-    ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 
 impl Settings {
     /// The machine's proxy settings; a machine without apt has none.

@@ -13,13 +13,14 @@ pub(super) fn of_virtiofsd(release: &Release) -> Vec<&'static str> {
             let others = ["gcc", "libc6-dev", "pkg-config", "libcap-ng-dev", "libseccomp-dev", "ca-certificates"];
             rust.into_iter().chain(others).collect()
         }
-        PackageManager::Dnf | PackageManager::Yum | PackageManager::Zypper => {
+        PackageManager::Dnf | PackageManager::Yum | PackageManager::Tdnf | PackageManager::Zypper => {
             vec!["rust", "cargo", "gcc", "libcap-ng-devel", "libseccomp-devel"]
         }
         PackageManager::Pacman => vec!["rust", "gcc", "libcap-ng", "libseccomp"],
         PackageManager::Emerge => vec!["dev-lang/rust-bin", "sys-libs/libcap-ng", "sys-libs/libseccomp"],
         // A shell with them: what follows is run in it.
         PackageManager::Nix => vec!["rustc", "cargo", "gcc", "libcap_ng", "libseccomp"],
+        PackageManager::ImageBased => Vec::new(),
         PackageManager::Apk => vec!["rust", "cargo", "build-base", "libcap-ng-dev", "libseccomp-dev"],
     }
 }
@@ -43,7 +44,8 @@ pub(super) fn of_qemu(manager: PackageManager) -> Vec<&'static str> {
             "liburing-dev",
             "libnuma-dev",
         ],
-        PackageManager::Dnf | PackageManager::Yum => vec![
+        PackageManager::ImageBased => Vec::new(),
+        PackageManager::Dnf | PackageManager::Yum | PackageManager::Tdnf => vec![
             "gcc",
             "make",
             "ninja-build",
@@ -143,11 +145,16 @@ pub(super) fn install(manager: PackageManager, packages: &[&str]) -> String {
         PackageManager::Apt => "apt-get update && apt-get install -y --no-install-recommends",
         PackageManager::Dnf => "dnf install -y",
         PackageManager::Yum => "yum install -y",
+        PackageManager::Tdnf => "tdnf install -y",
         PackageManager::Zypper => "zypper --non-interactive install",
         PackageManager::Pacman => "pacman -S --noconfirm --needed",
         PackageManager::Apk => "apk add",
         PackageManager::Emerge => "emerge --noreplace",
         PackageManager::Nix => "nix-shell -p",
+        PackageManager::ImageBased => {
+            return "# Nothing is installed into this system: build it on another one, and copy the result here."
+                .to_owned();
+        }
     };
     let packages: Vec<String> = packages.iter().map(|p| quoted(p)).collect();
     format!("{command} {}", packages.join(" "))

@@ -12,6 +12,8 @@ fn nothing_of_a_record_becomes_a_command() {
         arch: Arch::X86_64,
         package_manager: PackageManager::Apt,
         suites: Vec::new(),
+        repositories: Vec::new(),
+        modules: Vec::new(),
         oci_image: None,
         vmms: Vec::new(),
         filesystems: Vec::new(),

@@ -1,0 +1,95 @@
+//! A record of the admin's that makes a system known which was not found.
+
+use super::{Detection, FoundBy, Platform};
+use crate::os_release::OsRelease;
+use crate::packages::Format;
+use model::arch::Arch;
+use model::database::Database;
+use model::package_manager::PackageManager;
+use model::record::Record;
+use root::Root;
+
+/// What is to be written, and where; with it the system is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnRecord {
+    /// The file's name in `/etc/kata-osinfo`.
+    pub file: String,
+    /// What must be in it, a key a line.
+    pub lines: Vec<String>,
+}
+
+/// The record that makes the system in `root` known, of which `found` has no release.
+///
+/// Of a distro that has a record it names the release; of a relative's it names what it is built from, and of others the
+/// package manager, which are guesses for the admin to look at. `None` where the system's own names cannot stand in a
+/// record, and where no record is to be lent to it.
+pub fn own_record(root: &Root, database: &Database, found: &Detection) -> Option<OwnRecord> {
+    if found.refused.is_some() {
+        return None;
+    }
+    let os = OsRelease::read(root).ok()?;
+    let version = version(&os)?;
+    let whole = |distro: &str, lines: &[String]| OwnRecord {
+        file: format!("{distro}.yaml"),
+        lines: std::iter::once(format!("distro: {distro}")).chain(lines.iter().cloned()).collect(),
+    };
+    let releases = |version: &str| format!("releases: [{{version: {version}}}]");
+    match (&found.distro, found.by) {
+        (Some(distro), Some(FoundBy::Id)) => Some(whole(distro, &[releases(&version)])),
+        (Some(distro), Some(FoundBy::PlatformId)) => Some(whole(distro, &[releases(&Platform::of(&os)?.version)])),
+        (Some(distro), _) => {
+            let parent = built_from(database.record(distro).ok()?, &version)?;
+            let release = format!("releases: [{{version: {version}, derives-from: {parent}}}]");
+            is_distro(&found.id).then(|| whole(&found.id, &[format!("derives-from: {distro}"), release]))
+        }
+        (None, _) => {
+            let arches: Vec<&str> = Arch::ALL.iter().map(|arch| arch.name()).collect();
+            let lines = [
+                format!("package-manager: {}", manager(root)),
+                format!("arch: [{}]", arches.join(", ")),
+                releases(&version),
+            ];
+            is_distro(&found.id).then(|| whole(&found.id, &lines))
+        }
+    }
+}
+
+/// What the system's release is to be called in a record; `rolling` where it has neither version nor codename.
+fn version(os: &OsRelease) -> Option<String> {
+    let version = match os.get("VERSION_ID") {
+        Some(version) if version.contains("_alpha") => "edge",
+        Some(version) => version,
+        None => os.get("VERSION_CODENAME").unwrap_or("rolling"),
+    };
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._+".contains(c);
+    let begins = version.starts_with(|c: char| c.is_ascii_alphanumeric());
+    (begins && version.len() <= 64 && version.chars().all(is_plain)).then(|| version.to_owned())
+}
+
+fn is_distro(id: &str) -> bool {
+    id.starts_with(|c: char| c.is_ascii_lowercase())
+        && id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c))
+}
+
+/// The release of the parent that has the same major version, else its latest numbered one.
+fn built_from<'r>(parent: &'r Record, version: &str) -> Option<&'r str> {
+    let major = version.split('.').next().unwrap_or_default();
+    let versions = || parent.releases.iter().map(|r| r.version.as_str());
+    let mut numbered = versions().filter(|v| v.starts_with(|c: char| c.is_ascii_digit()));
+    versions().find(|v| *v == major).or_else(|| numbered.next_back()).or_else(|| versions().next_back())
+}
+
+/// The package manager whose database is there.
+fn manager(root: &Root) -> PackageManager {
+    let has = |program: &str| root.which(program).is_ok_and(|found| found.is_some());
+    match Format::of(root).ok().flatten() {
+        Some(Format::Dpkg) => PackageManager::Apt,
+        Some(Format::Pacman) => PackageManager::Pacman,
+        Some(Format::Apk) => PackageManager::Apk,
+        Some(Format::Portage) => PackageManager::Emerge,
+        Some(Format::Rpm) if has("zypper") => PackageManager::Zypper,
+        Some(Format::Rpm) if has("tdnf") => PackageManager::Tdnf,
+        Some(Format::Rpm) => PackageManager::Dnf,
+        None => PackageManager::ImageBased,
+    }
+}

@@ -1,0 +1,264 @@
+//! Alpine Linux, and all other distros with apk.
+//!
+//! The tree's own apk decides what it wants, verifies it and installs it, all without a network; this machine's curl only
+//! fetches, into folders that are laid out as the repositories are.
+//! apk verifies an index by a key and each package by its hash in the index.
+//!
+//! A base from nothing needs an apk of this machine, which decides and verifies; nothing of the packages is run before the
+//! apk among them installs them all.
+//!
+//! No apk was there to try this with: the calls are those that apk(8) of apk-tools 2.14 documents.
+
+mod index;
+mod install;
+mod installed;
+mod messages;
+mod sources;
+
+use super::credentials::{self, Login};
+use super::download::{self, Wanted};
+use super::install::Install;
+use super::{Archives, Family, is_this_machines};
+use crate::digest;
+use crate::error::{Cause, Context as _, Failure};
+use crate::manifest::{Index, Owner, Package, PackageOrigin};
+use crate::options::Options;
+use crate::progress::Phase;
+use crate::runner::Runner;
+use crate::tree;
+use model::package::PackageName;
+use model::package_manager::PackageManager;
+use model::redact::Redactor;
+use model::release::Release;
+use root::Root;
+use std::path::{Path, PathBuf};
+
+/// The family.
+pub(crate) struct Apk;
+
+/// The program.
+const PROGRAM: &str = "apk";
+
+/// What is kept beside the tree, for candidates and disks that are made of it.
+const KEPT: &str = "apk";
+const KEYS: &str = "apk/keys";
+const INDEX: &str = "APKINDEX.tar.gz";
+
+/// Bytes of an initrd.
+const MAX_INITRD: u64 = 1 << 30;
+
+impl Family for Apk {
+    fn package_manager(&self) -> PackageManager {
+        PackageManager::Apk
+    }
+
+    fn package_name(&self, text: &str) -> Option<PackageName> {
+        text.parse::<PackageName>().ok().filter(|name| name.is_for(PackageManager::Apk))
+    }
+
+    fn is_package_file(&self, text: &str) -> bool {
+        text.ends_with(".apk")
+    }
+
+    fn name_form(&self) -> &'static str {
+        "an apk package's name (letters, digits, `.`, `_`, `+`, `-`)"
+    }
+
+    fn file_form(&self) -> &'static str {
+        "an .apk file"
+    }
+
+    fn name_in_file(&self, file: &Path) -> Option<PackageName> {
+        // `NAME-VERSION-rRELEASE.apk`
+        let whole = file.file_name()?.to_str()?.strip_suffix(".apk")?;
+        self.package_name(whole.rsplitn(3, '-').nth(2)?)
+    }
+
+    fn support_packages(&self) -> &'static [&'static str] {
+        // The tests make ext4 disks.
+        &["e2fsprogs"]
+    }
+
+    fn machine_packages(&self) -> &'static [&'static str] {
+        &["alpine-base", "dbus", "iproute2", "kmod", "mkinitfs"]
+    }
+
+    fn bootstrap_program(&self) -> &'static str {
+        PROGRAM
+    }
+
+    fn fetching_programs(&self) -> &'static [&'static str] {
+        &[download::PROGRAM]
+    }
+
+    fn knows_mirror(&self, distro: &str) -> bool {
+        is_this_machines(distro)
+    }
+
+    fn lacking(&self, _: &Release) -> Option<&'static str> {
+        None
+    }
+
+    fn settings_in_base(&self) -> &'static [&'static str] {
+        &[sources::REPOSITORIES, sources::OF_SYSTEM]
+    }
+
+    fn cause_reader(&self) -> fn(&[String]) -> Cause {
+        messages::cause
+    }
+
+    fn secret_addresses(&self, options: &Options) -> Vec<String> {
+        let given = options.mirror.iter().cloned();
+        given.chain(sources::addresses(&Root::default())).chain(credentials::proxies()).collect()
+    }
+
+    fn archives<'a>(
+        &self,
+        runner: &mut Runner<'_>,
+        release: &'a Release,
+        options: &Options,
+    ) -> Result<Box<dyn Archives + 'a>, Failure> {
+        let secret = self.secret_addresses(options);
+        runner.redact = Redactor::knowing(secret.iter().map(String::as_str));
+        let unclear = |reason: &str| Cause::BadAddress { address: "of a mirror".into(), reason: reason.into() };
+        let mirror = options.mirror.as_ref().map(|url| credentials::split(url.trim_end_matches('/')));
+        let (mirror, login) = mirror.transpose().map_err(unclear)?.unzip();
+        let (logins, keys) = (login.flatten().into_iter().collect(), options.keys.clone());
+        Ok(Box::new(Repositories { release, mirror, logins, keys, offline: options.offline, scratch: None }))
+    }
+
+    fn packages(&self, tree: &Path) -> Result<Vec<Package>, Failure> {
+        installed::packages(tree)
+    }
+
+    fn origins(
+        &self,
+        _: &Runner<'_>,
+        _: &Path,
+        image_folder: &Path,
+        names: &[PackageName],
+        packages: &[Package],
+    ) -> Result<Vec<PackageOrigin>, Failure> {
+        installed::origins(image_folder, names, packages)
+    }
+
+    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {
+        installed::owners(tree, paths)
+    }
+
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<Vec<u8>, Failure> {
+        let path = format!("/boot/initramfs-{kernel}");
+        let mut mkinitfs = tree::command(tree, &[], "mkinitfs")?;
+        mkinitfs.args(["-F", "base ext4 virtio", "-o", &path, kernel]);
+        runner.run(Phase::Disk, &mut mkinitfs)?;
+        match tree::open(tree)?.read(Path::new(&path), MAX_INITRD) {
+            Err(error) if error.is_missing() => Err(Cause::NotInTree { what: path }.into()),
+            initrd => initrd.map_err(tree::failed),
+        }
+    }
+}
+
+/// A release's repositories.
+struct Repositories<'a> {
+    release: &'a Release,
+    /// What the caller names in the place of the distro's own.
+    mirror: Option<String>,
+    logins: Vec<Login>,
+    /// Files of keys that the caller names.
+    keys: Vec<PathBuf>,
+    offline: bool,
+    /// Where the indexes lie until there is an image's folder.
+    scratch: Option<PathBuf>,
+}
+
+impl Repositories<'_> {
+    /// Has the image's folder keep the indexes that its key was made of.
+    fn keep(&self, folder: &Path) -> Result<(), Failure> {
+        let Some(scratch) = &self.scratch else { return Err(Cause::NotCached.into()) };
+        let to = folder.join(KEPT);
+        std::fs::rename(scratch.join(KEPT), &to).context("moving the indexes to", &to)
+    }
+
+    fn job<'s>(&'s self, runner: &'s Runner<'s>, folder: &'s Path) -> install::Job<'s> {
+        let arch = self.release.arch.name();
+        install::Job { runner, folder, logins: &self.logins, arch, offline: self.offline }
+    }
+
+    /// Fetches a repository's index; whether it is signed, the apk says that reads it.
+    fn index(&self, runner: &Runner<'_>, folder: &Path, id: &str, address: &str) -> Result<Index, Failure> {
+        let name = format!("{KEPT}/{id}.tar.gz");
+        let wanted = Wanted { address: format!("{address}/{}/{INDEX}", self.release.arch.name()), name: name.clone() };
+        let fetched = download::fetch(runner, Phase::Resolve, folder, &[wanted], &self.logins);
+        fetched.map_err(|failure| match failure.cause {
+            Cause::NoSuchRelease { .. } => {
+                Failure { cause: Cause::NoSuchRelease { what: format!("repository {id}") }, ..failure }
+            }
+            _ => failure,
+        })?;
+        let sha256 = digest::of_file(&folder.join(name))?;
+        Ok(Index { suite: id.to_owned(), security: false, sha256, date: None, valid_until: None })
+    }
+}
+
+impl Archives for Repositories<'_> {
+    fn indexes(&mut self, runner: &mut Runner<'_>, folder: &Path, base: Option<&Path>) -> Result<Vec<Index>, Failure> {
+        let of_base = base.map(tree::open).transpose()?;
+        let is_ours = is_this_machines(&self.release.distro);
+        let system = of_base.or_else(|| is_ours.then(Root::default));
+        let repositories = sources::repositories(system.as_ref(), self.mirror.as_deref(), self.release)?;
+        for part in [KEPT, KEYS] {
+            super::folder::make(&folder.join(part))?;
+        }
+        sources::write(folder, &repositories)?;
+        sources::keys(folder, system.as_ref(), &self.keys)?;
+        let index = |(id, address): &(String, String)| self.index(runner, folder, id, address);
+        let indexes = repositories.iter().map(index).collect::<Result<Vec<Index>, Failure>>()?;
+        self.scratch = Some(folder.to_owned());
+        Ok(indexes)
+    }
+
+    fn bootstrap(&self, runner: &Runner<'_>, folder: &Path, tree: &Path) -> Result<Vec<PackageName>, Failure> {
+        self.keep(folder)?;
+        install::bootstrap(&self.job(runner, folder), tree)?;
+        Ok(Vec::new())
+    }
+
+    fn adopt(&self, _: &Runner<'_>, folder: &Path, _: &Path) -> Result<(), Failure> {
+        // Its own settings already say where its packages come from.
+        self.keep(folder)
+    }
+
+    fn install(&self, runner: &Runner<'_>, install: &Install<'_>) -> Result<(), Failure> {
+        let borrowed = install.indexes != install.folder;
+        let copy = install.folder.join(KEPT);
+        if borrowed {
+            let mut cp = crate::runner::tied("cp");
+            cp.args(["-a", "--reflink=auto", "--"]).args([&install.indexes.join(KEPT), &copy]).env("LC_ALL", "C");
+            runner.run(Phase::Copy, &mut cp)?;
+        }
+        install::install(&self.job(runner, install.folder), install)?;
+        match borrowed {
+            true => std::fs::remove_dir_all(&copy).context("removing", &copy),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_files_are_apks() {
+        for good in ["qemu-system-x86_64", "libstdc++", "py3-yaml", "R"] {
+            assert!(Apk.package_name(good).is_some(), "{good}");
+        }
+        // `so:`, `cmd:` and `@tag` mean something else to apk, and `!` takes away.
+        for wrong in ["", "-o", "so:libc.so", "a@edge", "!qemu", "x.apk", "a=1", "a/b", "~x"] {
+            assert_eq!(Apk.package_name(wrong), None, "{wrong}");
+        }
+        let name = |file: &str| Apk.name_in_file(Path::new(file)).map(|name| name.to_string());
+        assert_eq!(name("/x/qemu-system-x86_64-9.2.2-r1.apk").as_deref(), Some("qemu-system-x86_64"));
+        assert!(super::super::checked(&Apk, &[], Apk.machine_packages()).is_ok());
+    }
+}

@@ -1,0 +1,129 @@
+//! What repositories offer, by their indexes: a paragraph for each package, one letter a field.
+
+use super::{KEPT, sources};
+use crate::error::{Context as _, Failure};
+use crate::unpack;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// Bytes of an index as it is unpacked; Alpine's have some 10 MB.
+const MAX_INDEX: u64 = 1 << 30;
+
+/// A package that a repository offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Offered {
+    pub(super) repository: String,
+    pub(super) name: String,
+    pub(super) version: String,
+}
+
+impl Offered {
+    /// The name of its file.
+    pub(super) fn file(&self) -> String {
+        format!("{}-{}.apk", self.name, self.version)
+    }
+}
+
+/// All packages of the indexes that an image's folder keeps.
+pub(super) fn offered(folder: &Path) -> Result<Vec<Offered>, Failure> {
+    let mut all = Vec::new();
+    for (id, _) in sources::written(folder)? {
+        let path = folder.join(KEPT).join(format!("{id}.tar.gz"));
+        let read = File::open(&path).and_then(unpack::decompressed).and_then(|index| of_index(index, &id));
+        all.extend(read.context("reading the index", &path)?);
+    }
+    Ok(all)
+}
+
+fn of_index(index: impl Read, repository: &str) -> io::Result<Vec<Offered>> {
+    let mut all = Vec::new();
+    // Its signature stands before it, as an archive of its own without an end.
+    for entry in tar::Archive::new(index.take(MAX_INDEX)).entries()? {
+        let mut entry = entry?;
+        if *entry.path()? != *Path::new("APKINDEX") {
+            continue;
+        }
+        let mut text = String::new();
+        entry.read_to_string(&mut text)?;
+        for paragraph in text.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty()) {
+            let of = |field: &str| paragraph.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+            let (name, version) = (of("P:").to_owned(), of("V:").to_owned());
+            // Both become a name here, and the end of an address.
+            let is_sound = |text: &str| {
+                text.starts_with(|c: char| c.is_ascii_alphanumeric())
+                    && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b))
+            };
+            if !is_sound(&name) || !is_sound(&version) {
+                return Err(io::Error::other(format!("expected name and version of a package, found {name:?}")));
+            }
+            all.push(Offered { repository: repository.to_owned(), name, version });
+        }
+    }
+    Ok(all)
+}
+
+/// Those of the packages that apk would install, by its lines `(1/2) Installing NAME (VERSION)`.
+///
+/// What no index has is left out: it is the caller's.
+pub(super) fn wanted(printed: &str, offered: &[Offered]) -> Vec<Offered> {
+    let mut all: Vec<Offered> = Vec::new();
+    for (name, version) in printed.lines().filter_map(change) {
+        let found = offered.iter().find(|one| one.name == name && one.version == version);
+        all.extend(found.filter(|one| !all.contains(one)).cloned());
+    }
+    all
+}
+
+/// What is to be there in the end: `(2/3) Upgrading musl (1.2.5-r0 -> 1.2.5-r1)`.
+fn change(line: &str) -> Option<(&str, &str)> {
+    let (_, rest) = line.trim().strip_prefix('(')?.split_once(") ")?;
+    let (verb, rest) = rest.split_once(' ')?;
+    if !["Installing", "Upgrading", "Downgrading", "Reinstalling", "Replacing"].contains(&verb) {
+        return None;
+    }
+    let (name, versions) = rest.split_once(" (")?;
+    let versions = versions.split(')').next()?;
+    Some((name, versions.rsplit(" -> ").next()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(text: &str) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (name, content) in [(".SIGN.RSA.a.rsa.pub", "signature"), ("DESCRIPTION", "v3.22"), ("APKINDEX", text)] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_cksum();
+            tar.append_data(&mut header, name, content.as_bytes()).unwrap();
+        }
+        tar.into_inner().unwrap()
+    }
+
+    #[test]
+    fn an_index_names_packages_and_their_versions() {
+        let text = "C:Q1x=\nP:qemu\nV:9.2.2-r1\nA:x86_64\nS:1\n\nC:Q1y=\nP:libstdc++\nV:14.2.0-r6\n\n";
+        let found = of_index(index(text).as_slice(), "community").unwrap();
+        let files: Vec<String> = found.iter().map(Offered::file).collect();
+        assert_eq!(files, ["qemu-9.2.2-r1.apk", "libstdc++-14.2.0-r6.apk"]);
+        assert!(of_index(index("P:../x\nV:1\n\n").as_slice(), "main").is_err());
+        assert!(of_index(index("P:x\n\n").as_slice(), "main").is_err());
+    }
+
+    /// As apk-tools 2.14 prints it, by its source: `src/commit.c`.
+    #[test]
+    fn what_apk_wants_is_read_from_its_simulation() {
+        let one = |name: &str, version: &str| Offered {
+            repository: "main".to_owned(),
+            name: name.to_owned(),
+            version: version.to_owned(),
+        };
+        let offered = [one("qemu", "9.2.2-r1"), one("musl", "1.2.5-r1"), one("old", "1-r0")];
+        let printed = "(1/4) Installing qemu (9.2.2-r1)\n(2/4) Upgrading musl (1.2.5-r0 -> 1.2.5-r1)\n\
+            (3/4) Installing candidate (2-r0)\n(4/4) Purging old (1-r0)\nOK: 8 MiB in 15 packages\n";
+        assert_eq!(wanted(printed, &offered), offered[..2]);
+        assert!(wanted("OK: 8 MiB in 15 packages\n", &offered).is_empty());
+    }
+}

@@ -1,0 +1,196 @@
+//! Packages: decided on, verified and installed by the tree's own apk, fetched by this machine's curl.
+
+use super::index::{self, Offered};
+use super::{INDEX, KEPT, KEYS, PROGRAM, sources};
+use crate::base;
+use crate::error::{Cause, Context as _, Failure};
+use crate::family::credentials::Login;
+use crate::family::download::{self, Wanted};
+use crate::family::install::Install;
+use crate::family::{self, folder};
+use crate::package::ExtraPackage;
+use crate::progress::Phase;
+use crate::runner::Runner;
+use crate::sandbox::{BindMount, Network};
+use crate::tree;
+use std::ffi::CStr;
+use std::path::Path;
+use std::process::Command;
+
+/// Below the image's folder: the repositories as far as they are fetched, keys, and the caller's packages.
+const ARCHIVES: &str = "archives";
+const TRUSTED: &str = "keys";
+const LOCAL: &str = "local";
+/// Where the tree's apk sees them.
+const OVER: &CStr = c"/var/cache/kata-qualify";
+
+/// What a tree is made of at least.
+const BASE: [&str; 2] = ["alpine-base", "apk-tools"];
+/// What packages have in their archives for apk alone; their scripts begin with a dot, too.
+const OF_PACKAGES: &str = ".";
+
+/// What all steps share.
+pub(super) struct Job<'a> {
+    pub(super) runner: &'a Runner<'a>,
+    pub(super) folder: &'a Path,
+    pub(super) logins: &'a [Login],
+    pub(super) arch: &'a str,
+    pub(super) offline: bool,
+}
+
+/// Makes a base tree.
+pub(super) fn bootstrap(job: &Job<'_>, tree: &Path) -> Result<(), Failure> {
+    std::fs::create_dir(tree).context("creating", tree)?;
+    job.offer(&[])?;
+    // There is no tree to ask: this machine's apk decides, on an empty folder that it calls its root.
+    let (empty, seen) = (job.folder.join("empty"), family::seen(job.folder));
+    folder::make_anew(&empty, &[])?;
+    let mut apk = family::of_machine(job.folder, Network::None, PROGRAM, ARCHIVES)?;
+    apk.arg("--root").arg(seen.join("empty")).args(["--initdb", "--arch", job.arch]);
+    let simulated = job.settings(&mut apk, &job.seen())?.args(["add", "--simulate"]).args(BASE);
+    let printed = job.runner.output(Phase::Bootstrap, simulated)?;
+    std::fs::remove_dir_all(&empty).context("removing", &empty)?;
+    let packages = job.fetch(Phase::Bootstrap, &index::wanted(&printed, &index::offered(job.folder)?))?;
+    let mut verify = family::of_machine(job.folder, Network::None, PROGRAM, ARCHIVES)?;
+    verify.arg("--keys-dir").arg(job.seen().join(TRUSTED)).arg("verify");
+    verify.args(packages.iter().map(|name| job.seen().join(name)));
+    job.runner.run(Phase::Bootstrap, &mut verify)?;
+    // Nothing of them is run yet.
+    for name in &packages {
+        base::archive::unpack(job.runner, &job.folder.join(ARCHIVES).join(name), tree)?;
+    }
+    let root = tree::open(tree)?;
+    let inside = root.list(Path::new("/")).map_err(tree::failed)?;
+    for name in inside.iter().filter(|name| name.starts_with(OF_PACKAGES)) {
+        tree::remove(&root, &format!("/{name}"))?;
+    }
+    tree::devices(&root)?;
+    let mut apk = job.apk(tree)?;
+    job.runner.run(Phase::Bootstrap, apk.args(["add", "--initdb"]).args(BASE))?;
+    job.tidy(tree)
+}
+
+/// Installs packages in a tree; offline nothing is fetched.
+pub(super) fn install(job: &Job<'_>, install: &Install<'_>) -> Result<(), Failure> {
+    let mut names: Vec<String> = install.required.iter().map(ToString::to_string).collect();
+    let mut files = Vec::new();
+    for package in install.packages {
+        match package {
+            ExtraPackage::Name(name) => names.push(name.to_string()),
+            ExtraPackage::File(path) => files.push(path.as_path()),
+        }
+    }
+    let local = job.offer(&files)?;
+    let over = Path::new(OVER.to_str().unwrap_or_default());
+    let local: Vec<String> = local.iter().map(|name| over.join(LOCAL).join(name).display().to_string()).collect();
+    let mut simulate = job.apk(install.tree)?;
+    simulate.args(["add", "--simulate"]);
+    if !local.is_empty() {
+        // It only decides here: what it takes from the repositories is verified when it is installed.
+        simulate.arg("--allow-untrusted");
+    }
+    let printed = job.runner.output(Phase::Install, simulate.args(&names).args(&local))?;
+    let wanted = index::wanted(&printed, &index::offered(job.folder)?);
+    if job.offline && !wanted.is_empty() {
+        return Err(Cause::NotCached.into());
+    }
+    job.fetch(Phase::Install, &wanted)?;
+    let root = tree::open(install.tree)?;
+    tree::devices(&root)?;
+    if !local.is_empty() {
+        // What the caller's packages need.
+        names.extend(wanted.iter().map(|one| one.name.clone()));
+    }
+    if !names.is_empty() {
+        job.runner.run(Phase::Install, job.apk(install.tree)?.arg("add").args(&names))?;
+    }
+    if !local.is_empty() {
+        // Without any repository, so that nothing but the caller's files goes unverified.
+        let mut apk = tree::command(install.tree, &[job.mount(&job.folder.join(ARCHIVES))], PROGRAM)?;
+        apk.args(["--no-network", "--no-cache", "--no-progress", "--repositories-file", "/dev/null"]);
+        job.runner.run(Phase::Install, apk.args(["add", "--allow-untrusted"]).args(&local))?;
+    }
+    // An OCI image that Docker has run has it.
+    tree::remove(&root, "/.dockerenv")?;
+    job.tidy(install.tree)
+}
+
+impl Job<'_> {
+    /// Has apk know our repositories and keys, and nothing else.
+    fn settings<'c>(&self, apk: &'c mut Command, at: &Path) -> Result<&'c mut Command, Failure> {
+        apk.args(["--no-network", "--no-cache", "--no-progress", "--repositories-file", "/dev/null"]);
+        apk.arg("--keys-dir").arg(at.join(TRUSTED));
+        for (id, _) in sources::written(self.folder)? {
+            apk.arg("--repository").arg(at.join(id));
+        }
+        Ok(apk)
+    }
+
+    /// Where this machine's programs see the packages.
+    fn seen(&self) -> std::path::PathBuf {
+        family::seen(self.folder).join(ARCHIVES)
+    }
+
+    fn mount<'m>(&self, archives: &'m Path) -> BindMount<'m> {
+        BindMount { folder: archives, over: OVER, writable: false }
+    }
+
+    /// The tree's own apk.
+    fn apk(&self, tree: &Path) -> Result<Command, Failure> {
+        let archives = self.folder.join(ARCHIVES);
+        let mut apk = tree::command(tree, &[self.mount(&archives)], PROGRAM)?;
+        self.settings(&mut apk, Path::new(OVER.to_str().unwrap_or_default()))?;
+        Ok(apk)
+    }
+
+    /// Makes the folder of packages anew: the repositories with their indexes, the keys, and the caller's packages.
+    fn offer(&self, files: &[&Path]) -> Result<Vec<String>, Failure> {
+        let archives = self.folder.join(ARCHIVES);
+        folder::make_anew(&archives, &[TRUSTED, LOCAL])?;
+        let copy = |from: &Path, to: &Path| {
+            std::fs::copy(from, to).context("copying", from)?;
+            let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+            std::fs::set_permissions(to, permissions).context("changing the mode of", to)
+        };
+        for key in folder::names(&self.folder.join(KEYS))? {
+            copy(&self.folder.join(KEYS).join(&key), &archives.join(TRUSTED).join(&key))?;
+        }
+        for (id, _) in sources::written(self.folder)? {
+            let at = archives.join(&id);
+            folder::make(&at)?;
+            folder::make(&at.join(self.arch))?;
+            copy(&self.folder.join(KEPT).join(format!("{id}.tar.gz")), &at.join(self.arch).join(INDEX))?;
+        }
+        let mut names = Vec::new();
+        for path in files {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            copy(path, &archives.join(LOCAL).join(&name))?;
+            names.push(name);
+        }
+        Ok(names)
+    }
+
+    /// Fetches packages to where their repositories have them; gives their paths there.
+    fn fetch(&self, phase: Phase, wanted: &[Offered]) -> Result<Vec<String>, Failure> {
+        let servers = sources::written(self.folder)?;
+        let mut files = Vec::new();
+        let mut names = Vec::new();
+        for one in wanted {
+            let Some((_, at)) = servers.iter().find(|(id, _)| *id == one.repository) else {
+                return Err(Cause::NoMirror { suite: one.repository.clone() }.into());
+            };
+            let (arch, file) = (self.arch, one.file());
+            let name = format!("{}/{arch}/{file}", one.repository);
+            files.push(Wanted { address: format!("{at}/{arch}/{file}"), name: format!("{ARCHIVES}/{name}") });
+            names.push(name);
+        }
+        download::fetch(self.runner, phase, self.folder, &files, self.logins)?;
+        Ok(names)
+    }
+
+    fn tidy(&self, tree: &Path) -> Result<(), Failure> {
+        tree::remove(&tree::open(tree)?, OVER.to_str().unwrap_or_default())?;
+        let archives = self.folder.join(ARCHIVES);
+        std::fs::remove_dir_all(&archives).context("removing", &archives)
+    }
+}

@@ -1,0 +1,135 @@
+//! Files from a mirror, fetched by this machine's curl for families whose own program decides and does not fetch.
+//!
+//! It may write to the image's folder only, and it alone gets credentials: they are in a file for root that is removed at
+//! once, and in no argument.
+//! What is fetched is trusted only once somebody has verified it.
+
+use super::credentials::Login;
+use crate::error::{Cause, Context as _, Failure};
+use crate::progress::Phase;
+use crate::runner::Runner;
+use crate::sandbox::Network;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+/// The program.
+pub(super) const PROGRAM: &str = "curl";
+/// Below the image's folder: what curl is told.
+const FOLDER: &str = "download";
+/// Bytes of a file.
+const MAX_FILE: u64 = 8 << 30;
+
+/// A file, and what it is to be called below the image's folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) address: String,
+    pub(super) name: String,
+}
+
+/// Fetches files; the folders that they are to lie in are there.
+pub(super) fn fetch(
+    runner: &Runner<'_>,
+    phase: Phase,
+    folder: &Path,
+    wanted: &[Wanted],
+    logins: &[Login],
+) -> Result<(), Failure> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let private = folder.join(FOLDER);
+    std::fs::DirBuilder::new().mode(0o700).create(&private).context("creating", &private)?;
+    let fetched = written(&private, &settings(&super::seen(folder), wanted, logins)).and_then(|()| {
+        let mut curl = super::of_machine(folder, Network::Machine, PROGRAM, FOLDER)?;
+        // Its first argument, without which it reads the settings of whoever calls it.
+        curl.arg("--disable").arg("--config").arg(super::seen(folder).join(FOLDER).join("config"));
+        runner.run(phase, &mut curl)
+    });
+    let removed = std::fs::remove_dir_all(&private).context("removing", &private);
+    fetched.and(removed)
+}
+
+fn written(private: &Path, settings: &str) -> Result<(), Failure> {
+    let path = private.join("config");
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    file.and_then(|mut file| file.write_all(settings.as_bytes())).context("writing", &path)
+}
+
+/// As curl(1) reads them from a file.
+fn settings(seen: &Path, wanted: &[Wanted], logins: &[Login]) -> String {
+    let mut text = String::new();
+    for (n, one) in wanted.iter().enumerate() {
+        if n > 0 {
+            text += "next\n";
+        }
+        text += "fail-early\nsilent\nshow-error\nfail\nlocation\nmax-redirs = 5\nretry = 2\nconnect-timeout = 30\nspeed-time = 60\nspeed-limit = 100\n";
+        text += "proto = \"=http,https,file\"\nproto-redir = \"=http,https\"\n";
+        text += &format!("max-filesize = {MAX_FILE}\n");
+        let output = seen.join(&one.name).display().to_string();
+        text += &format!("url = {}\noutput = {}\n", quoted(&one.address), quoted(&output));
+        let is_its = |login: &&Login| {
+            one.address
+                .strip_prefix(login.address.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if let Some(login) = logins.iter().find(is_its) {
+            text += &format!("user = {}\n", quoted(&format!("{}:{}", login.user, login.password)));
+        }
+    }
+    text
+}
+
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars().filter(|c| !c.is_control()) {
+        if matches!(c, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out + "\""
+}
+
+/// What curl's message means; nothing where it is none of curl's.
+pub(super) fn cause(line: &str) -> Option<Cause> {
+    let code = line.strip_prefix("curl: (")?.split(')').next()?.parse::<u8>().ok()?;
+    let missing = line.contains("error: 404") || line.contains("error: 410");
+    Some(match code {
+        // A `file:` that is not there.
+        37 => Cause::NoSuchRelease { what: "a file of the repository".to_owned() },
+        22 if missing => Cause::NoSuchRelease { what: "a file of the repository".to_owned() },
+        23 if line.contains("No space left") => Cause::DiskFull,
+        _ => Cause::MirrorUnreachable { detail: line.to_owned(), cached_age: None },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::family::credentials;
+
+    #[test]
+    fn credentials_go_to_their_mirror_alone_and_nothing_ends_a_setting() {
+        let login = credentials::split("http://me:p%22w@a.example/arch").unwrap().1.unwrap();
+        let wanted = ["http://a.example/arch/core.db", "http://a.example/archive/x\"\nuser = \"y"];
+        let wanted = wanted.map(|address| Wanted { address: address.to_owned(), name: "sync/core.db".to_owned() });
+        let text = settings(Path::new("/tmp"), &wanted, &[login]);
+        let (first, second) = text.split_once("next\n").unwrap();
+        assert!(first.contains("output = \"/tmp/sync/core.db\"\nuser = \"me:p\\\"w\"\n"), "{first}");
+        assert!(second.contains("url = \"http://a.example/archive/x\\\"user = \\\"y\"\n"), "{second}");
+        assert!(!second.contains("\nuser"), "{second}");
+    }
+
+    /// The lines of curl 7.88 of Debian 12.
+    #[test]
+    fn what_is_missing_and_what_does_not_answer_are_told_apart() {
+        let missing = |line: &str| matches!(cause(line), Some(Cause::NoSuchRelease { .. }));
+        assert!(missing("curl: (37) Couldn't open file /nonexist"));
+        assert!(missing("curl: (22) The requested URL returned error: 404"));
+        let silent = |line: &str| matches!(cause(line), Some(Cause::MirrorUnreachable { .. }));
+        assert!(silent("curl: (7) Failed to connect to 127.0.0.1 port 9 after 0 ms: Couldn't connect to server"));
+        assert!(silent("curl: (22) The requested URL returned error: 503"));
+        assert!(cause("gpg: (7) x").is_none());
+    }
+}

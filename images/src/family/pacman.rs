@@ -1,0 +1,277 @@
+//! Arch Linux, and all other distros with pacman.
+//!
+//! The tree's own pacman decides what it wants and installs it, both without a network; this machine's curl fetches, and
+//! its gpg verifies: each package by the hash in its repository's database and by a signature.
+//! Only a base from nothing is decided on by a pacman of this machine, and then nothing of the packages is run before the
+//! pacman among them installs them all.
+//!
+//! A release that rolls is upgraded as a whole: new packages on an old base are what its distro does not support.
+
+mod database;
+mod install;
+mod installed;
+mod keyring;
+mod messages;
+mod sources;
+
+use super::credentials::{self, Login};
+use super::download::{self, Wanted};
+use super::install::Install;
+use super::{Archives, Family, is_this_machines};
+use crate::digest;
+use crate::error::{Cause, Context as _, Failure};
+use crate::manifest::{Index, Owner, Package, PackageOrigin};
+use crate::options::Options;
+use crate::progress::Phase;
+use crate::runner::Runner;
+use crate::tree;
+use model::package::PackageName;
+use model::package_manager::PackageManager;
+use model::redact::Redactor;
+use model::release::Release;
+use root::Root;
+use sources::Repository;
+use std::path::{Path, PathBuf};
+
+/// The family.
+pub(crate) struct Pacman;
+
+/// The program.
+const PROGRAM: &str = "pacman";
+
+/// What is kept beside the tree, for candidates and disks that are made of it.
+const KEPT: &str = "pacman";
+const SYNC: &str = "pacman/sync";
+
+/// Bytes of an initrd.
+const MAX_INITRD: u64 = 1 << 30;
+
+impl Family for Pacman {
+    fn package_manager(&self) -> PackageManager {
+        PackageManager::Pacman
+    }
+
+    fn package_name(&self, text: &str) -> Option<PackageName> {
+        text.parse::<PackageName>().ok().filter(|name| name.is_for(PackageManager::Pacman))
+    }
+
+    fn is_package_file(&self, text: &str) -> bool {
+        text.rsplit('/').next().is_some_and(|name| name.contains(".pkg.tar") && !name.ends_with(".sig"))
+    }
+
+    fn name_form(&self) -> &'static str {
+        "a pacman package's name (lower-case letters, digits, `@`, `.`, `_`, `+`, `-`)"
+    }
+
+    fn file_form(&self) -> &'static str {
+        "a .pkg.tar.zst file"
+    }
+
+    fn name_in_file(&self, file: &Path) -> Option<PackageName> {
+        // `NAME-VERSION-RELEASE-ARCH.pkg.tar.zst`
+        let whole = file.file_name()?.to_str()?.split(".pkg.tar").next()?;
+        self.package_name(whole.rsplitn(4, '-').nth(3)?)
+    }
+
+    fn support_packages(&self) -> &'static [&'static str] {
+        // The tests make ext4 disks.
+        &["e2fsprogs"]
+    }
+
+    fn machine_packages(&self) -> &'static [&'static str] {
+        &["dbus", "iproute2", "kmod", "mkinitcpio", "systemd", "systemd-sysvcompat"]
+    }
+
+    fn bootstrap_program(&self) -> &'static str {
+        PROGRAM
+    }
+
+    fn fetching_programs(&self) -> &'static [&'static str] {
+        &[download::PROGRAM, keyring::PROGRAM]
+    }
+
+    fn knows_mirror(&self, distro: &str) -> bool {
+        is_this_machines(distro)
+    }
+
+    fn lacking(&self, _: &Release) -> Option<&'static str> {
+        None
+    }
+
+    fn settings_in_base(&self) -> &'static [&'static str] {
+        &["/etc/pacman.conf", "/etc/pacman.d/mirrorlist", keyring::OF_SYSTEM]
+    }
+
+    fn cause_reader(&self) -> fn(&[String]) -> Cause {
+        messages::cause
+    }
+
+    fn secret_addresses(&self, options: &Options) -> Vec<String> {
+        let given = options.mirror.iter().cloned();
+        given.chain(sources::addresses(&Root::default())).chain(credentials::proxies()).collect()
+    }
+
+    fn archives<'a>(
+        &self,
+        runner: &mut Runner<'_>,
+        release: &'a Release,
+        options: &Options,
+    ) -> Result<Box<dyn Archives + 'a>, Failure> {
+        let secret = self.secret_addresses(options);
+        runner.redact = Redactor::knowing(secret.iter().map(String::as_str));
+        let unclear = |reason: &str| Cause::BadAddress { address: "of a mirror".into(), reason: reason.into() };
+        let mirror = options.mirror.as_ref().map(|url| credentials::split(url.trim_end_matches('/')));
+        let (mirror, login) = mirror.transpose().map_err(unclear)?.unzip();
+        let (logins, keys) = (login.flatten().into_iter().collect(), options.keys.clone());
+        Ok(Box::new(Repositories { release, mirror, logins, keys, offline: options.offline, scratch: None }))
+    }
+
+    fn packages(&self, tree: &Path) -> Result<Vec<Package>, Failure> {
+        installed::packages(tree)
+    }
+
+    fn origins(
+        &self,
+        _: &Runner<'_>,
+        _: &Path,
+        image_folder: &Path,
+        names: &[PackageName],
+        packages: &[Package],
+    ) -> Result<Vec<PackageOrigin>, Failure> {
+        installed::origins(&image_folder.join(SYNC), names, packages)
+    }
+
+    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {
+        installed::owners(tree, paths)
+    }
+
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<Vec<u8>, Failure> {
+        let path = format!("/boot/initramfs-{kernel}.img");
+        // A disk that is not there yet has nothing that could be detected.
+        let mut mkinitcpio = tree::command(tree, &[], "mkinitcpio")?;
+        mkinitcpio.args(["--kernel", kernel, "--generate", &path, "--skiphooks", "autodetect"]);
+        runner.run(Phase::Disk, &mut mkinitcpio)?;
+        match tree::open(tree)?.read(Path::new(&path), MAX_INITRD) {
+            Err(error) if error.is_missing() => Err(Cause::NotInTree { what: path }.into()),
+            initrd => initrd.map_err(tree::failed),
+        }
+    }
+}
+
+/// A release's repositories.
+struct Repositories<'a> {
+    release: &'a Release,
+    /// What the caller names in the place of the distro's own.
+    mirror: Option<String>,
+    logins: Vec<Login>,
+    /// Files of keys that the caller names.
+    keys: Vec<PathBuf>,
+    offline: bool,
+    /// Where the databases lie until there is an image's folder.
+    scratch: Option<PathBuf>,
+}
+
+impl Repositories<'_> {
+    /// Has the image's folder keep the databases that its key was made of.
+    fn keep(&self, folder: &Path) -> Result<(), Failure> {
+        let Some(scratch) = &self.scratch else { return Err(Cause::NotCached.into()) };
+        let to = folder.join(KEPT);
+        std::fs::rename(scratch.join(KEPT), &to).context("moving the databases to", &to)
+    }
+
+    /// Fetches a repository's database, and its signature where it has one: Arch signs packages only.
+    fn database(&self, runner: &Runner<'_>, folder: &Path, repository: &Repository) -> Result<Index, Failure> {
+        let database = format!("{}.db", repository.id);
+        let wanted =
+            |name: &str| Wanted { address: format!("{}/{name}", repository.address), name: format!("{SYNC}/{name}") };
+        let fetch = |name: &str| download::fetch(runner, Phase::Resolve, folder, &[wanted(name)], &self.logins);
+        fetch(&database).map_err(|failure| match failure.cause {
+            Cause::NoSuchRelease { .. } => {
+                Failure { cause: Cause::NoSuchRelease { what: format!("repository {}", repository.id) }, ..failure }
+            }
+            _ => failure,
+        })?;
+        let signature = format!("{database}.sig");
+        match fetch(&signature) {
+            Ok(()) => keyring::verify(runner, folder, Phase::Resolve, &format!("{SYNC}/{database}"))?,
+            Err(Failure { cause: Cause::NoSuchRelease { .. }, .. }) if !repository.is_signed => {}
+            Err(Failure { cause: Cause::NoSuchRelease { .. }, .. }) => {
+                let detail = format!("the repository {} must be signed, and is not", repository.id);
+                return Err(Cause::Untrusted { detail }.into());
+            }
+            Err(failure) => return Err(failure),
+        }
+        let sha256 = digest::of_file(&folder.join(SYNC).join(&database))?;
+        Ok(Index { suite: repository.id.clone(), security: false, sha256, date: None, valid_until: None })
+    }
+
+    fn context<'s>(&'s self, folder: &'s Path, runner: &'s Runner<'s>) -> install::Job<'s> {
+        install::Job { runner, folder, logins: &self.logins, offline: self.offline }
+    }
+}
+
+impl Archives for Repositories<'_> {
+    fn indexes(&mut self, runner: &mut Runner<'_>, folder: &Path, base: Option<&Path>) -> Result<Vec<Index>, Failure> {
+        let of_base = base.map(tree::open).transpose()?;
+        let is_ours = is_this_machines(&self.release.distro);
+        let system = of_base.or_else(|| is_ours.then(Root::default));
+        let repositories = sources::repositories(system.as_ref(), self.mirror.as_deref(), self.release)?;
+        for part in [KEPT, SYNC] {
+            super::folder::make(&folder.join(part))?;
+        }
+        sources::write(folder, &repositories)?;
+        keyring::make(runner, folder, system.as_ref(), &self.keys)?;
+        let indexes = repositories.iter().map(|repository| self.database(runner, folder, repository)).collect();
+        self.scratch = Some(folder.to_owned());
+        indexes
+    }
+
+    fn bootstrap(&self, runner: &Runner<'_>, folder: &Path, tree: &Path) -> Result<Vec<PackageName>, Failure> {
+        self.keep(folder)?;
+        install::bootstrap(&self.context(folder, runner), tree)?;
+        Ok(Vec::new())
+    }
+
+    fn adopt(&self, _: &Runner<'_>, folder: &Path, _: &Path) -> Result<(), Failure> {
+        // Its own settings already say where its packages come from.
+        self.keep(folder)
+    }
+
+    fn install(&self, runner: &Runner<'_>, install: &Install<'_>) -> Result<(), Failure> {
+        let borrowed = install.indexes != install.folder;
+        let copy = install.folder.join(KEPT);
+        if borrowed {
+            let mut cp = crate::runner::tied("cp");
+            cp.args(["-a", "--reflink=auto", "--"]).args([&install.indexes.join(KEPT), &copy]).env("LC_ALL", "C");
+            runner.run(Phase::Copy, &mut cp)?;
+        }
+        install::install(&self.context(install.folder, runner), install)?;
+        match borrowed {
+            true => std::fs::remove_dir_all(&copy).context("removing", &copy),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_files_are_pacmans() {
+        for good in ["qemu-system-x86", "gtk2+extra", "r8168", "lib32-glibc", "a@b"] {
+            assert!(Pacman.package_name(good).is_some(), "{good}");
+        }
+        for wrong in ["", "-o", "Qemu", "core/qemu", "x.pkg.tar.zst", "a b", "x>=1"] {
+            assert_eq!(Pacman.package_name(wrong), None, "{wrong}");
+        }
+        assert!(
+            Pacman.is_package_file("./qemu-1-1-any.pkg.tar.zst")
+                && !Pacman.is_package_file("q-1-1-any.pkg.tar.zst.sig")
+        );
+        let name = |file: &str| Pacman.name_in_file(Path::new(file)).map(|name| name.to_string());
+        assert_eq!(name("/x/qemu-system-x86-1:10.1.2-1-x86_64.pkg.tar.zst").as_deref(), Some("qemu-system-x86"));
+        assert_eq!(name("x.pkg.tar"), None);
+        assert!(super::super::checked(&Pacman, &[], Pacman.machine_packages()).is_ok());
+    }
+}

@@ -1,0 +1,128 @@
+//! What repositories offer, by their databases: an archive with a description for each package.
+
+use crate::error::{Cause, Context as _, Failure};
+use crate::tree;
+use crate::unpack;
+use operator::packages::pacman::field;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// Bytes of a description, and of a whole database as it is unpacked; Arch's have some 100 MB.
+const MAX_DESCRIPTION: u64 = 1 << 20;
+const MAX_DATABASE: u64 = 4 << 30;
+
+/// A package that a repository offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Offered {
+    pub(super) repository: String,
+    pub(super) name: String,
+    pub(super) version: String,
+    /// The name of its file, beside the database.
+    pub(super) file: String,
+    pub(super) sha256: String,
+}
+
+/// All packages of the databases in a folder.
+pub(super) fn offered(sync: &Path) -> Result<Vec<Offered>, Failure> {
+    let root = tree::open(sync)?;
+    let mut all = Vec::new();
+    for name in root.list(Path::new("/")).map_err(tree::failed)? {
+        let Some(repository) = name.strip_suffix(".db") else { continue };
+        let file = root.file(&Path::new("/").join(&name)).map_err(tree::failed)?;
+        let read = unpack::decompressed(file).and_then(|database| of_database(database, repository));
+        all.extend(read.context("reading the database", &sync.join(&name))?);
+    }
+    Ok(all)
+}
+
+fn of_database(database: impl Read, repository: &str) -> io::Result<Vec<Offered>> {
+    let mut all = Vec::new();
+    for entry in tar::Archive::new(database.take(MAX_DATABASE)).entries()? {
+        let entry = entry?;
+        if !entry.path()?.ends_with("desc") {
+            continue;
+        }
+        let mut text = String::new();
+        entry.take(MAX_DESCRIPTION).read_to_string(&mut text)?;
+        let of = |key: &str| field(&text, key).into_iter().next().unwrap_or_default();
+        let (name, version, file) = (of("NAME"), of("VERSION"), of("FILENAME"));
+        // It becomes a name here, and the end of an address.
+        let is_sound =
+            !file.starts_with(['.', '-']) && file.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._:@~".contains(&b));
+        if name.is_empty() || version.is_empty() || !file.contains(".pkg.tar") || !is_sound {
+            return Err(io::Error::other(format!("expected name, version and file of a package, found {file:?}")));
+        }
+        all.push(Offered { repository: repository.to_owned(), name, version, file, sha256: of("SHA256SUM") });
+    }
+    Ok(all)
+}
+
+/// Those of the packages that pacman wants to install, by its lines `REPOSITORY NAME VERSION`; what it says besides is no
+/// such line.
+///
+/// # Errors
+/// That it wants one that no database has.
+pub(super) fn wanted(printed: &str, offered: &[Offered]) -> Result<Vec<Offered>, Failure> {
+    let mut all: Vec<Offered> = Vec::new();
+    for line in printed.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let &[repository, name, version] = &words[..] else { continue };
+        if !offered.iter().any(|one| one.repository == repository) {
+            continue;
+        }
+        let is_it = |one: &&Offered| one.repository == repository && one.name == name && one.version == version;
+        match offered.iter().find(is_it) {
+            Some(one) if all.contains(one) => {}
+            Some(one) => all.push(one.clone()),
+            None => return Err(Cause::PackageMissing { package: name.to_owned() }.into()),
+        }
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `repo-add` 6.0 makes it.
+    fn database(packages: &[(&str, &str, &str)]) -> Vec<u8> {
+        let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+        for (name, version, file) in packages {
+            let desc = format!("%FILENAME%\n{file}\n\n%NAME%\n{name}\n\n%VERSION%\n{version}\n\n%SHA256SUM%\n00ff\n\n");
+            let mut header = tar::Header::new_gnu();
+            header.set_size(desc.len() as u64);
+            header.set_mode(0o644);
+            header.set_cksum();
+            tar.append_data(&mut header, format!("{name}-{version}/desc"), desc.as_bytes()).unwrap();
+        }
+        tar.into_inner().unwrap().finish().unwrap()
+    }
+
+    #[test]
+    fn what_pacman_wants_is_found_in_its_database() {
+        let dir = tempfile::tempdir().unwrap();
+        let qemu = ("qemu", "1:10.1-1", "qemu-1:10.1-1-x86_64.pkg.tar.zst");
+        std::fs::write(dir.path().join("core.db"), database(&[("bash", "5-1", "bash-5-1-any.pkg.tar.zst")])).unwrap();
+        std::fs::write(dir.path().join("extra.db"), database(&[qemu])).unwrap();
+        std::fs::write(dir.path().join("core.db.sig"), "no database").unwrap();
+        let all = offered(dir.path()).unwrap();
+        let found =
+            wanted("loading packages...\nextra qemu 1:10.1-1\nextra qemu 1:10.1-1\nlocal x 1-1\n", &all).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!([&*found[0].file, &*found[0].sha256], [qemu.2, "00ff"]);
+        let error = wanted("core bash 6-1\n", &all).unwrap_err();
+        assert!(matches!(error.cause, Cause::PackageMissing { package } if package == "bash"));
+    }
+
+    #[test]
+    fn a_file_that_leads_elsewhere_is_no_package() {
+        for file in ["../x.pkg.tar.zst", "a/x.pkg.tar.zst", "-x.pkg.tar.zst", "x y.pkg.tar.zst", "x"] {
+            let read = of_database(unpacked(&database(&[("x", "1-1", file)])), "core");
+            assert!(read.is_err(), "{file}");
+        }
+    }
+
+    fn unpacked(gz: &[u8]) -> impl Read {
+        flate2::read::MultiGzDecoder::new(io::Cursor::new(gz.to_vec()))
+    }
+}

@@ -1,0 +1,206 @@
+//! Packages: decided on by the tree's own pacman, fetched and verified by this machine, installed by the tree's own pacman.
+
+use super::database::{self, Offered};
+use super::{PROGRAM, SYNC, keyring, sources};
+use crate::base;
+use crate::digest;
+use crate::error::{Cause, Context as _, Failure};
+use crate::family::credentials::Login;
+use crate::family::download::{self, Wanted};
+use crate::family::install::Install;
+use crate::family::{self, folder};
+use crate::package::ExtraPackage;
+use crate::progress::Phase;
+use crate::runner::Runner;
+use crate::sandbox::{BindMount, Network};
+use crate::tree;
+use std::ffi::CStr;
+use std::path::Path;
+use std::process::Command;
+
+/// Below the image's folder: packages, pacman's settings, and hooks that take others' places.
+const ARCHIVES: &str = "archives";
+const CONFIGURATION: &str = "pacman.conf";
+const HOOKS: &str = "hooks";
+/// Where the tree's pacman sees them, and the repositories' databases.
+const OVER: &CStr = c"/var/cache/kata-qualify";
+const SYNC_OVER: &CStr = c"/var/lib/pacman/sync";
+
+/// What takes longer than all other packages together when a kernel is installed, and makes what no guest here boots.
+const MASKED: [&str; 2] = ["90-mkinitcpio-install.hook", "90-dracut-install.hook"];
+
+/// What a tree is made of at least.
+const BASE: &str = "base";
+/// What packages have in their archives for pacman alone.
+const OF_PACKAGES: [&str; 5] = ["/.BUILDINFO", "/.CHANGELOG", "/.INSTALL", "/.MTREE", "/.PKGINFO"];
+
+/// What all steps share.
+pub(super) struct Job<'a> {
+    pub(super) runner: &'a Runner<'a>,
+    pub(super) folder: &'a Path,
+    pub(super) logins: &'a [Login],
+    pub(super) offline: bool,
+}
+
+/// Makes a base tree.
+pub(super) fn bootstrap(job: &Job<'_>, tree: &Path) -> Result<(), Failure> {
+    std::fs::create_dir(tree).context("creating", tree)?;
+    job.offer(&[])?;
+    // There is no tree to ask: this machine's pacman decides, on an empty folder that it calls its root.
+    let (empty, seen) = (job.folder.join("empty"), family::seen(job.folder));
+    folder::make_anew(&empty, &["db"])?;
+    let sync = job.folder.join("empty/db/sync");
+    std::os::unix::fs::symlink(seen.join(SYNC), &sync).context("linking", &sync)?;
+    let mut pacman = family::of_machine(job.folder, Network::None, PROGRAM, ARCHIVES)?;
+    pacman.arg("--root").arg(seen.join("empty")).arg("--dbpath").arg(seen.join("empty/db"));
+    pacman.arg("--config").arg(seen.join(ARCHIVES).join(CONFIGURATION));
+    let printed = job.runner.output(Phase::Bootstrap, print(&mut pacman, "--sync").args(["--", BASE]))?;
+    std::fs::remove_dir_all(&empty).context("removing", &empty)?;
+    let packages =
+        job.fetch(Phase::Bootstrap, &database::wanted(&printed, &database::offered(&job.folder.join(SYNC))?)?)?;
+    // Nothing of them is run yet.
+    for name in &packages {
+        base::archive::unpack(job.runner, &job.folder.join(ARCHIVES).join(name), tree)?;
+    }
+    let root = tree::open(tree)?;
+    OF_PACKAGES.iter().try_for_each(|file| tree::remove(&root, file))?;
+    job.put(Phase::Bootstrap, tree, &packages, true)
+}
+
+/// Installs packages in a tree, and upgrades what is there; offline nothing is fetched.
+pub(super) fn install(job: &Job<'_>, install: &Install<'_>) -> Result<(), Failure> {
+    let mut names: Vec<String> = install.required.iter().map(ToString::to_string).collect();
+    let mut files = Vec::new();
+    for package in install.packages {
+        match package {
+            ExtraPackage::Name(name) => names.push(name.to_string()),
+            ExtraPackage::File(path) => files.push(path.as_path()),
+        }
+    }
+    let local = job.offer(&files)?;
+    let over = Path::new(OVER.to_str().unwrap_or_default());
+    let mut printed = String::new();
+    if !names.is_empty() {
+        let mut pacman = job.pacman(install.tree)?;
+        print(&mut pacman, "--sync").arg("--sysupgrade").arg("--needed").arg("--").args(&names);
+        printed += &job.runner.output(Phase::Install, &mut pacman)?;
+    }
+    if !local.is_empty() {
+        let mut pacman = job.pacman(install.tree)?;
+        print(&mut pacman, "--upgrade").arg("--").args(local.iter().map(|name| over.join(name)));
+        printed += &job.runner.output(Phase::Install, &mut pacman)?;
+    }
+    let wanted = database::wanted(&printed, &database::offered(&job.folder.join(SYNC))?)?;
+    if job.offline && !wanted.is_empty() {
+        return Err(Cause::NotCached.into());
+    }
+    let mut packages = job.fetch(Phase::Install, &wanted)?;
+    // A candidate takes the place of the repositories' package of its name.
+    packages.extend(local);
+    job.put(Phase::Install, install.tree, &packages, false)?;
+    // An OCI image that Docker has run has it.
+    tree::remove(&tree::open(install.tree)?, "/.dockerenv")
+}
+
+/// Has pacman say what it would do: one package a line.
+fn print<'c>(pacman: &'c mut Command, operation: &str) -> &'c mut Command {
+    pacman.args([operation, "--print", "--print-format", "%r %n %v", "--noconfirm"])
+}
+
+impl Job<'_> {
+    /// Makes the folder of packages anew, with the caller's own in it; gives their names.
+    ///
+    /// No signature is asked for in the tree: what is fetched is verified here, and the caller's own need none.
+    fn offer(&self, files: &[&Path]) -> Result<Vec<String>, Failure> {
+        let archives = self.folder.join(ARCHIVES);
+        folder::make_anew(&archives, &[HOOKS])?;
+        let mut text = format!(
+            "[options]\nArchitecture = auto\nSigLevel = Never\nLocalFileSigLevel = Never\nHookDir = {}/{HOOKS}/\n",
+            OVER.to_string_lossy()
+        );
+        for (id, _) in sources::written(self.folder)? {
+            // It is asked for a server where it only reads the database.
+            text += &format!("[{id}]\nServer = file:///nowhere\n");
+        }
+        let configuration = archives.join(CONFIGURATION);
+        std::fs::write(&configuration, text).context("writing", &configuration)?;
+        for hook in MASKED {
+            let hook = archives.join(HOOKS).join(hook);
+            std::os::unix::fs::symlink("/dev/null", &hook).context("linking", &hook)?;
+        }
+        let mut names = Vec::new();
+        for path in files {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let to = archives.join(&name);
+            std::fs::copy(path, &to).context("copying", path)?;
+            let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+            std::fs::set_permissions(&to, permissions).context("changing the mode of", &to)?;
+            names.push(name);
+        }
+        Ok(names)
+    }
+
+    /// The tree's own pacman.
+    fn pacman(&self, tree: &Path) -> Result<Command, Failure> {
+        let (archives, sync) = (self.folder.join(ARCHIVES), self.folder.join(SYNC));
+        let mounts = [
+            BindMount { folder: &archives, over: OVER, writable: false },
+            BindMount { folder: &sync, over: SYNC_OVER, writable: false },
+        ];
+        let mut pacman = tree::command(tree, &mounts, PROGRAM)?;
+        pacman.env("SYSTEMD_OFFLINE", "1");
+        pacman.arg("--config").arg(Path::new(OVER.to_str().unwrap_or_default()).join(CONFIGURATION));
+        Ok(pacman)
+    }
+
+    /// Fetches packages with their signatures, and checks both their hashes and these; gives the files' names.
+    fn fetch(&self, phase: Phase, wanted: &[Offered]) -> Result<Vec<String>, Failure> {
+        let servers = sources::written(self.folder)?;
+        let mut files = Vec::new();
+        for one in wanted {
+            let Some((_, at)) = servers.iter().find(|(id, _)| *id == one.repository) else {
+                return Err(Cause::NoMirror { suite: one.repository.clone() }.into());
+            };
+            for name in [one.file.clone(), format!("{}.sig", one.file)] {
+                files.push(Wanted { address: format!("{at}/{name}"), name: format!("{ARCHIVES}/{name}") });
+            }
+        }
+        download::fetch(self.runner, phase, self.folder, &files, self.logins).map_err(|failure| {
+            match failure.cause {
+                // Its database has what it has not: that of another day.
+                Cause::NoSuchRelease { .. } => {
+                    Failure { cause: Cause::NoSuchRelease { what: "a package or its signature".to_owned() }, ..failure }
+                }
+                _ => failure,
+            }
+        })?;
+        for one in wanted {
+            let name = format!("{ARCHIVES}/{}", one.file);
+            if digest::of_file(&self.folder.join(&name))? != one.sha256 {
+                let detail = format!("{}: its checksum is not that of the database of {}", one.file, one.repository);
+                return Err(Cause::Untrusted { detail }.into());
+            }
+            keyring::verify(self.runner, self.folder, phase, &name)?;
+        }
+        Ok(wanted.iter().map(|one| one.file.clone()).collect())
+    }
+
+    /// Has the tree's own pacman install packages, without a network.
+    fn put(&self, phase: Phase, tree: &Path, packages: &[String], over_all: bool) -> Result<(), Failure> {
+        let root = tree::open(tree)?;
+        tree::devices(&root)?;
+        if !packages.is_empty() {
+            let mut pacman = self.pacman(tree)?;
+            pacman.args(["--upgrade", "--noconfirm", "--noprogressbar"]);
+            if over_all {
+                // The files are unpacked already, and belong to no package yet.
+                pacman.args(["--overwrite", "*"]);
+            }
+            let over = Path::new(OVER.to_str().unwrap_or_default());
+            self.runner.run(phase, pacman.arg("--").args(packages.iter().map(|name| over.join(name))))?;
+        }
+        tree::remove(&root, OVER.to_str().unwrap_or_default())?;
+        let archives = self.folder.join(ARCHIVES);
+        std::fs::remove_dir_all(&archives).context("removing", &archives)
+    }
+}

@@ -1,0 +1,161 @@
+//! Where a release's packages come from: read from a system as data. No mirror is ever written into this program.
+
+use super::KEPT;
+use crate::error::{Cause, Context as _, Failure};
+use model::package::is_plain;
+use model::release::Release;
+use operator::installer::pacman_settings;
+use root::Root;
+use std::path::Path;
+
+/// The repositories that a release has at least, where no system says it.
+const OWN: [&str; 2] = ["core", "extra"];
+/// How Arch's mirrors lay them out.
+const LAYOUT: &str = "$repo/os/$arch";
+
+/// A repository, at the first of its servers: which one answers must not decide what an image has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Repository {
+    pub(super) id: String,
+    pub(super) address: String,
+    /// Whether its database must be signed, and not only its packages.
+    pub(super) is_signed: bool,
+}
+
+/// The repositories of a system, or those of a mirror in their place, and those that the record wants besides.
+///
+/// # Errors
+/// That none is known, or not where one is.
+pub(super) fn repositories(
+    system: Option<&Root>,
+    mirror: Option<&str>,
+    release: &Release,
+) -> Result<Vec<Repository>, Failure> {
+    let mut known = match system {
+        Some(root) => of_system(root)?,
+        None => Vec::new(),
+    };
+    if let Some(mirror) = mirror {
+        if known.is_empty() {
+            known = OWN.map(|id| Template { id: id.to_owned(), ..Template::default() }).into();
+        }
+        known.iter_mut().for_each(|template| template.server = Some(format!("{mirror}/{LAYOUT}")));
+    }
+    let first = known.iter().find_map(|template| template.server.clone());
+    for id in &release.repositories {
+        if !known.iter().any(|template| template.id == *id) {
+            known.push(Template { id: id.clone(), server: first.clone(), is_signed: false });
+        }
+    }
+    if known.is_empty() {
+        return Err(Cause::NoMirror { suite: release.name() }.into());
+    }
+    let repository = |template: Template| -> Result<Repository, Failure> {
+        let Template { id, server, is_signed } = template;
+        match server.filter(|_| is_plain(&id)) {
+            Some(server) => {
+                let address = server.replace("$repo", &id).replace("$arch", release.arch.name());
+                Ok(Repository { id, address: address.trim_end_matches('/').to_owned(), is_signed })
+            }
+            None => Err(Cause::NoMirror { suite: id }.into()),
+        }
+    };
+    known.into_iter().map(repository).collect()
+}
+
+/// A repository as a configuration has it.
+#[derive(Default)]
+struct Template {
+    id: String,
+    server: Option<String>,
+    is_signed: bool,
+}
+
+fn of_system(root: &Root) -> Result<Vec<Template>, Failure> {
+    let settings = pacman_settings(root).context("reading", &root.shown(Path::new("/etc/pacman.conf")))?;
+    let mut all: Vec<Template> = Vec::new();
+    for (id, key, value) in settings.into_iter().filter(|(id, _, _)| !["", "options"].contains(&id.as_str())) {
+        if all.last().is_none_or(|last| last.id != id) {
+            all.push(Template { id, ..Template::default() });
+        }
+        let Some(last) = all.last_mut() else { continue };
+        match key.as_str() {
+            "Server" if last.server.is_none() && is_address(&value) => last.server = Some(value),
+            "SigLevel" => last.is_signed = value.split_whitespace().any(|w| w == "DatabaseRequired"),
+            _ => {}
+        }
+    }
+    Ok(all)
+}
+
+/// A base names no files of this machine.
+fn is_address(server: &str) -> bool {
+    server.starts_with("https://") || server.starts_with("http://")
+}
+
+/// The addresses in a system's settings.
+pub(super) fn addresses(root: &Root) -> Vec<String> {
+    of_system(root).unwrap_or_default().into_iter().filter_map(|template| template.server).collect()
+}
+
+/// Writes down which repository is where: `core ADDRESS`.
+pub(super) fn write(folder: &Path, repositories: &[Repository]) -> Result<(), Failure> {
+    let path = folder.join(KEPT).join("repositories");
+    let text: String = repositories.iter().map(|one| format!("{} {}\n", one.id, one.address)).collect();
+    std::fs::write(&path, text).context("writing", &path)
+}
+
+/// The repositories that were written down, each with its address.
+pub(super) fn written(folder: &Path) -> Result<Vec<(String, String)>, Failure> {
+    let path = folder.join(KEPT).join("repositories");
+    let text = std::fs::read_to_string(&path).context("reading", &path)?;
+    Ok(text.lines().filter_map(|line| line.split_once(' ')).map(|(id, at)| (id.to_owned(), at.to_owned())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIGURATION: &str = "[options]\nSigLevel = Required DatabaseOptional\nXferCommand = /bin/evil %u\n\
+        [core]\nInclude = /etc/pacman.d/mirrorlist\n[extra]\nInclude = /etc/pacman.d/mirrorlist\n\
+        [own]\nSigLevel = Required DatabaseRequired\nServer = file:///etc\nServer = https://own.example/$repo/\n";
+
+    fn base() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("etc/pacman.d")).unwrap();
+        std::fs::write(dir.path().join("etc/pacman.conf"), CONFIGURATION).unwrap();
+        let list = "#Server = https://off.example/$repo\nServer = https://one.example/$repo/os/$arch\nServer = https://two.example/\n";
+        std::fs::write(dir.path().join("etc/pacman.d/mirrorlist"), list).unwrap();
+        dir
+    }
+
+    fn of(mirror: Option<&str>, more: &[&str]) -> Vec<String> {
+        let (dir, mut release) = (base(), crate::fixtures::release("rolling", "-"));
+        release.repositories = more.iter().map(|id| (*id).to_owned()).collect();
+        let found = repositories(Some(&Root::new(dir.path()).unwrap()), mirror, &release).unwrap();
+        found.iter().map(|one| format!("{} {} {}", one.id, one.address, one.is_signed)).collect()
+    }
+
+    #[test]
+    fn repositories_are_read_from_the_base_and_those_of_the_record_are_beside_them() {
+        assert_eq!(
+            of(None, &["multilib", "core"]),
+            [
+                "core https://one.example/core/os/x86_64 false",
+                "extra https://one.example/extra/os/x86_64 false",
+                "own https://own.example/own true",
+                "multilib https://one.example/multilib/os/x86_64 false",
+            ]
+        );
+        let mirrored = of(Some("http://mirror.example/arch"), &[]);
+        assert_eq!(mirrored[1], "extra http://mirror.example/arch/extra/os/x86_64 false");
+    }
+
+    #[test]
+    fn without_a_base_a_mirror_has_the_distros_own() {
+        let release = crate::fixtures::release("rolling", "-");
+        let found = repositories(None, Some("http://mirror.example/arch"), &release).unwrap();
+        assert_eq!(found.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), OWN);
+        assert!(matches!(repositories(None, None, &release).unwrap_err().cause, Cause::NoMirror { .. }));
+    }
+}

@@ -1,0 +1,338 @@
+//! Fedora, Enterprise Linux, openSUSE and all other distros with RPM packages in repositories that dnf reads.
+//!
+//! This machine's dnf decides and fetches, the release's own rpm installs: what any of dnf 4, dnf 5, microdnf, tdnf and
+//! zypper would do in the tree ends in that rpm, and a tree that has none of them can be installed into, too.
+//!
+//! ```text
+//! repositories and keys of the base ─► dnf (network, no tree) ─► packages ─► rpmkeys (no network) ─► the tree's rpm (no network)
+//! ```
+//!
+//! zypper is not asked: this machine's would take the tree for its root, and run the plugins that it finds in it.
+//! Its repositories have the form of dnf's, and both have libsolv decide.
+//!
+//! dnf works on a folder of its own that has a copy of the tree's database, and never on the tree.
+//! A base is made from nothing in two steps: this machine's rpm unpacks the packages without running anything of them, and
+//! then the rpm among them installs them all anew, into a database of its own, with their scripts.
+
+mod desk;
+mod indexes;
+mod install;
+mod installed;
+mod messages;
+mod sources;
+
+use super::credentials::{self, Login};
+use super::install::Install;
+use super::{Archives, Family, is_this_machines};
+use crate::error::{Cause, Context as _, Failure};
+use crate::manifest::{Index, Owner, Package, PackageOrigin};
+use crate::options::Options;
+use crate::progress::Phase;
+use crate::runner::{Runner, has_program};
+use crate::tree;
+use desk::Desk;
+use model::package::PackageName;
+use model::package_manager::PackageManager;
+use model::redact::Redactor;
+use model::release::Release;
+use root::Root;
+use sources::Sources;
+use std::path::{Path, PathBuf};
+
+/// What differs between distros whose packages are RPMs.
+#[derive(Clone, Copy)]
+pub(crate) struct Rpm {
+    manager: PackageManager,
+    /// The folder of a system that says where its packages come from.
+    repositories: &'static str,
+    /// The folders of variables in addresses.
+    variables: &'static [&'static str],
+    /// The folder of keys that a system trusts.
+    keys: &'static str,
+    /// All of a base that is read before there is a tree.
+    settings: &'static [&'static str],
+    /// Whether an index is signed where nothing is said of it.
+    signs_indexes: bool,
+    /// What a tree is made of at least.
+    base: &'static [&'static str],
+    /// What makes a machine of it.
+    machine: &'static [&'static str],
+}
+
+/// Fedora, RHEL and its relatives, openEuler, Azure Linux.
+pub(crate) const DNF: Rpm = Rpm {
+    manager: PackageManager::Dnf,
+    repositories: "/etc/yum.repos.d",
+    variables: &["/etc/yum/vars", "/etc/dnf/vars"],
+    keys: "/etc/pki/rpm-gpg",
+    settings: &[
+        "/etc/os-release",
+        "/usr/lib/os-release",
+        "/etc/yum.repos.d",
+        "/etc/yum/vars",
+        "/etc/dnf/vars",
+        "/etc/pki/rpm-gpg",
+    ],
+    signs_indexes: false,
+    // Who asks for no language gets all of them.
+    base: &["bash", "coreutils", "filesystem", "glibc-minimal-langpack", "rpm", "system-release"],
+    machine: &["dbus", "dracut", "iproute", "kmod", "systemd", "systemd-udev"],
+};
+
+/// Amazon Linux, whose records name the program that it had first.
+pub(crate) const YUM: Rpm = Rpm { manager: PackageManager::Yum, ..DNF };
+
+/// Azure Linux 3.0 and Photon, whose repositories are dnf's.
+pub(crate) const TDNF: Rpm = Rpm { manager: PackageManager::Tdnf, ..DNF };
+
+/// openSUSE, SLES: their indexes are signed, and they name their repositories and keys elsewhere.
+pub(crate) const ZYPPER: Rpm = Rpm {
+    manager: PackageManager::Zypper,
+    repositories: "/etc/zypp/repos.d",
+    variables: &["/etc/zypp/vars.d"],
+    keys: "/usr/lib/rpm/gnupg/keys",
+    settings: &[
+        "/etc/os-release",
+        "/usr/lib/os-release",
+        "/etc/zypp/repos.d",
+        "/etc/zypp/vars.d",
+        "/usr/lib/rpm/gnupg/keys",
+    ],
+    signs_indexes: true,
+    base: &["bash", "coreutils", "distribution-release", "filesystem", "rpm"],
+    machine: &["dbus-1", "dracut", "iproute2", "kmod", "systemd", "udev"],
+};
+
+/// Bytes of an initrd.
+const MAX_INITRD: u64 = 1 << 30;
+
+/// Names of the repositories that the caller names by their addresses; dnf takes `main` for its own settings.
+const MIRROR: &str = "mirror";
+const SECURITY_MIRROR: &str = "security";
+
+impl Family for Rpm {
+    fn package_manager(&self) -> PackageManager {
+        self.manager
+    }
+
+    fn package_name(&self, text: &str) -> Option<PackageName> {
+        text.parse::<PackageName>().ok().filter(|name| name.is_for(self.manager))
+    }
+
+    fn is_package_file(&self, text: &str) -> bool {
+        text.ends_with(".rpm") && !text.ends_with(".src.rpm")
+    }
+
+    fn name_form(&self) -> &'static str {
+        "an RPM package's name (letters, digits, `+`, `-`, `.`, `_`)"
+    }
+
+    fn file_form(&self) -> &'static str {
+        "an .rpm file"
+    }
+
+    fn name_in_file(&self, file: &Path) -> Option<PackageName> {
+        let whole = file.file_name()?.to_str()?.strip_suffix(".rpm")?;
+        // `NAME-VERSION-RELEASE.ARCH`
+        let (whole, _) = whole.rsplit_once('.')?;
+        self.package_name(whole.rsplitn(3, '-').nth(2)?)
+    }
+
+    fn support_packages(&self) -> &'static [&'static str] {
+        // The tests make ext4 disks.
+        &["e2fsprogs"]
+    }
+
+    fn machine_packages(&self) -> &'static [&'static str] {
+        self.machine
+    }
+
+    fn bootstrap_program(&self) -> &'static str {
+        desk::PROGRAM
+    }
+
+    fn fetching_programs(&self) -> &'static [&'static str] {
+        &[desk::PROGRAM, "rpmkeys"]
+    }
+
+    fn knows_mirror(&self, distro: &str) -> bool {
+        is_this_machines(distro)
+            && Root::default().list(Path::new(self.repositories)).is_ok_and(|names| !names.is_empty())
+    }
+
+    fn lacking(&self, _: &Release) -> Option<&'static str> {
+        None
+    }
+
+    fn settings_in_base(&self) -> &'static [&'static str] {
+        self.settings
+    }
+
+    fn cause_reader(&self) -> fn(&[String]) -> Cause {
+        messages::cause
+    }
+
+    fn secret_addresses(&self, options: &Options) -> Vec<String> {
+        let given = options.mirror.iter().chain(&options.security_mirror).cloned();
+        given.chain(sources::addresses(&Root::default(), self)).chain(credentials::proxies()).collect()
+    }
+
+    fn archives<'a>(
+        &self,
+        runner: &mut Runner<'_>,
+        release: &'a Release,
+        options: &Options,
+    ) -> Result<Box<dyn Archives + 'a>, Failure> {
+        if !has_program(desk::PROGRAM) {
+            return Err(Cause::ToolMissing { program: desk::PROGRAM.to_owned() }.into());
+        }
+        let secret = self.secret_addresses(options);
+        runner.redact = Redactor::knowing(secret.iter().map(String::as_str));
+        let (mut mirrors, mut logins) = (Vec::new(), Vec::new());
+        for (id, url) in [(MIRROR, &options.mirror), (SECURITY_MIRROR, &options.security_mirror)] {
+            let Some(url) = url else { continue };
+            let unclear = |reason: &str| Cause::BadAddress { address: "of a mirror".into(), reason: reason.into() };
+            let (address, login) = credentials::split(url.trim_end_matches('/')).map_err(unclear)?;
+            mirrors.push((id, address));
+            logins.extend(login);
+        }
+        let (keys, offline) = (options.keys.clone(), options.offline);
+        Ok(Box::new(Repositories { family: *self, release, mirrors, logins, keys, offline, scratch: None }))
+    }
+
+    fn packages(&self, tree: &Path) -> Result<Vec<Package>, Failure> {
+        installed::packages(tree)
+    }
+
+    fn origins(
+        &self,
+        _: &Runner<'_>,
+        _: &Path,
+        image_folder: &Path,
+        names: &[PackageName],
+        packages: &[Package],
+    ) -> Result<Vec<PackageOrigin>, Failure> {
+        installed::origins(&image_folder.join(desk::CACHE), names, packages)
+    }
+
+    fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {
+        installed::owners(tree, paths)
+    }
+
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<Vec<u8>, Failure> {
+        let path = format!("/boot/initramfs-{kernel}.img");
+        // A disk that is not there yet has nothing that could be looked for.
+        let mut dracut = tree::command(tree, &[], "dracut")?;
+        dracut.args(["--force", "--no-hostonly", "--add-drivers", "ext4 virtio_blk virtio_pci", &path, kernel]);
+        runner.run(Phase::Disk, &mut dracut)?;
+        match tree::open(tree)?.read(Path::new(&path), MAX_INITRD) {
+            Err(error) if error.is_missing() => Err(Cause::NotInTree { what: path }.into()),
+            initrd => initrd.map_err(tree::failed),
+        }
+    }
+}
+
+/// A release's repositories.
+struct Repositories<'a> {
+    family: Rpm,
+    release: &'a Release,
+    /// What the caller names in the place of the distro's own.
+    mirrors: Vec<(&'static str, String)>,
+    logins: Vec<Login>,
+    /// Files of keys that the caller names.
+    keys: Vec<PathBuf>,
+    offline: bool,
+    /// Where the indexes lie until there is an image's folder.
+    scratch: Option<PathBuf>,
+}
+
+impl Repositories<'_> {
+    /// Where packages come from: the mirrors that the caller names, else what the base says, else this machine if it runs
+    /// the distro.
+    fn sources(&self, base: Option<&Path>) -> Result<Sources, Failure> {
+        let of_base = base.map(tree::open).transpose()?;
+        let is_ours = is_this_machines(&self.release.distro);
+        let system = of_base.or_else(|| is_ours.then(Root::default));
+        if !self.mirrors.is_empty() {
+            return Sources::of_mirrors(&self.mirrors, &self.keys, system.as_ref(), &self.family, self.release);
+        }
+        let system = system.ok_or_else(|| Cause::NoMirror { suite: self.release.name() })?;
+        Sources::of_system(&system, &self.family, self.release)
+    }
+
+    fn desk(&self, folder: &Path, tree: Option<&Path>) -> Result<Desk, Failure> {
+        Desk::new(folder, &self.logins, self.release, tree)
+    }
+
+    /// Has the image's folder keep the indexes that its key was made of.
+    fn keep(&self, folder: &Path) -> Result<(), Failure> {
+        let Some(scratch) = &self.scratch else { return Err(Cause::NotCached.into()) };
+        let to = folder.join(desk::KEPT);
+        std::fs::rename(scratch.join(desk::KEPT), &to).context("moving the indexes to", &to)
+    }
+}
+
+impl Archives for Repositories<'_> {
+    fn indexes(&mut self, runner: &mut Runner<'_>, folder: &Path, base: Option<&Path>) -> Result<Vec<Index>, Failure> {
+        let sources = self.sources(base)?;
+        sources.write(folder)?;
+        self.desk(folder, None)?.refresh(runner)?;
+        self.scratch = Some(folder.to_owned());
+        indexes::read(&folder.join(desk::CACHE), &sources.ids())
+    }
+
+    fn bootstrap(&self, runner: &Runner<'_>, folder: &Path, tree: &Path) -> Result<Vec<PackageName>, Failure> {
+        self.keep(folder)?;
+        let base = super::checked(&self.family, &[], self.family.base)?;
+        let desk = self.desk(folder, None)?;
+        install::bootstrap(runner, &desk, &self.release.modules, folder, tree, &base)?;
+        Ok(Vec::new())
+    }
+
+    fn adopt(&self, _: &Runner<'_>, folder: &Path, _: &Path) -> Result<(), Failure> {
+        // Its own settings already say where its packages come from.
+        self.keep(folder)
+    }
+
+    fn install(&self, runner: &Runner<'_>, install: &Install<'_>) -> Result<(), Failure> {
+        let borrowed = install.indexes != install.folder;
+        if borrowed {
+            desk::borrow(runner, install.indexes, install.folder)?;
+        }
+        let desk = self.desk(install.folder, Some(install.tree))?;
+        install::install(runner, &desk, &self.release.modules, install, self.offline)?;
+        drop(desk);
+        if borrowed {
+            let copy = install.folder.join(desk::KEPT);
+            std::fs::remove_dir_all(&copy).context("removing", &copy)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_rpms_tools_take_for_names() {
+        for good in ["qemu-system-x86-core", "libstdc++", "python3.11", "NetworkManager", "a_b", "389-ds-base"] {
+            assert!(DNF.package_name(good).is_some(), "{good}");
+        }
+        for wrong in ["", "-o", "a b", "a/b", "@core", "pattern:x", "x.rpm", "a;b", "*"] {
+            assert_eq!(DNF.package_name(wrong), None, "{wrong}");
+        }
+        for family in [DNF, YUM, ZYPPER] {
+            assert!(super::super::checked(&family, &[], family.base).is_ok());
+            assert!(super::super::checked(&family, &[], family.machine).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_file_says_which_package_is_in_it() {
+        assert!(DNF.is_package_file("./qemu-9.1-1.fc43.x86_64.rpm") && !DNF.is_package_file("qemu-9.1-1.src.rpm"));
+        let name = |file: &str| DNF.name_in_file(Path::new(file)).map(|name| name.to_string());
+        assert_eq!(name("/x/qemu-kvm-core-9.1.0-15.el9.x86_64.rpm").as_deref(), Some("qemu-kvm-core"));
+        assert_eq!(name("hello.rpm"), None);
+    }
+}

@@ -1,0 +1,254 @@
+//! This machine's dnf, working in an image's folder: on repositories of its own, and on a copy of a tree's database.
+//!
+//! It may write to the image's folder only, and it alone gets credentials: they are in a folder for root that is removed
+//! with [`Desk`], and in no argument and no tree.
+//! Nothing of the machine's dnf counts, neither its plugins nor its repositories.
+
+use super::installed;
+use crate::error::{Cause, Context as _, Failure};
+use crate::family::{self, credentials::Login};
+use crate::progress::Phase;
+use crate::runner::{Runner, tied};
+use crate::sandbox::Network;
+use crate::tree;
+use model::release::Release;
+use operator::installer::DNF_QUIETLY;
+use operator::os_release::OsRelease;
+use operator::packages::rpm;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The program.
+pub(super) const PROGRAM: &str = "dnf";
+
+/// Below the image's folder: settings and credentials.
+const FOLDER: &str = "fetch";
+/// What is kept beside the tree, for candidates and disks that are made of it.
+pub(super) const KEPT: &str = "dnf";
+pub(super) const KEYS: &str = "dnf/keys";
+pub(super) const VARIABLES: &str = "dnf/vars";
+pub(super) const REPOSITORIES: &str = "dnf/repositories.repo";
+pub(super) const CACHE: &str = "dnf/cache";
+
+/// Bytes of a file that says which stream of a module is enabled, and their folder.
+const MAX_MODULE: u64 = 1 << 16;
+pub(super) const MODULES: &str = "/etc/dnf/modules.d";
+
+/// The machine's dnf.
+pub(super) struct Desk {
+    folder: PathBuf,
+    /// Where its programs see that folder.
+    seen: PathBuf,
+    version: String,
+}
+
+/// What stands for `$releasever` in addresses: the record's number, else that by which the system calls itself.
+pub(super) fn release_version(release: &Release, os: &OsRelease) -> String {
+    let is_number = release.version.starts_with(|c: char| c.is_ascii_digit());
+    os.get("VERSION_ID").filter(|_| !is_number).unwrap_or(&release.version).to_owned()
+}
+
+/// Copies what an image keeps to the folder of one that is derived from it.
+pub(super) fn borrow(runner: &Runner<'_>, from: &Path, to: &Path) -> Result<(), Failure> {
+    let mut copy = tied("cp");
+    copy.args(["-a", "--reflink=auto", "--"]).args([from.join(KEPT), to.join(KEPT)]).env("LC_ALL", "C");
+    runner.run(Phase::Copy, &mut copy)
+}
+
+impl Desk {
+    /// Writes the settings into the folder, where the repositories are already; without a tree nothing is installed.
+    pub(super) fn new(
+        folder: &Path,
+        logins: &[Login],
+        release: &Release,
+        tree: Option<&Path>,
+    ) -> Result<Desk, Failure> {
+        let os = tree.map(tree::open).transpose()?.and_then(|root| OsRelease::read(&root).ok()).unwrap_or_default();
+        let desk =
+            Desk { folder: folder.to_owned(), seen: family::seen(folder), version: release_version(release, &os) };
+        let private = desk.private();
+        std::fs::DirBuilder::new().mode(0o700).create(&private).context("creating", &private)?;
+        let database = private.join("root/var/lib/rpm");
+        for folder in [&database, &private.join("repos.d"), &private.join(format!("root{MODULES}"))] {
+            std::fs::create_dir_all(folder).context("creating", folder)?;
+        }
+        // Debian's rpm has its database in its user's home else.
+        desk.write(".rpmmacros", "%_dbpath /var/lib/rpm\n")?;
+        desk.write("dnf.conf", &configuration(release))?;
+        let kept = folder.join(REPOSITORIES);
+        let repositories = std::fs::read_to_string(&kept).context("reading", &kept)?;
+        desk.write("repos.d/release.repo", &with_logins(&repositories, logins)?)?;
+        if let Some(tree) = tree {
+            desk.look_at(tree, &database)?;
+        }
+        Ok(desk)
+    }
+
+    /// Copies what dnf must know of a tree: its packages, and the modules that are enabled.
+    fn look_at(&self, tree: &Path, database: &Path) -> Result<(), Failure> {
+        let root = tree::open(tree)?;
+        rpm::copy_to(&root, database).map_err(installed::unread)?;
+        for name in root.list(Path::new(MODULES)).map_err(tree::failed)?.iter().filter(|n| n.ends_with(".module")) {
+            let content = root.read(&Path::new(MODULES).join(name), MAX_MODULE).map_err(tree::failed)?;
+            let path = self.private().join(format!("root{MODULES}")).join(name);
+            std::fs::write(&path, content).context("writing", &path)?;
+        }
+        Ok(())
+    }
+
+    /// The folder for root alone.
+    fn private(&self) -> PathBuf {
+        self.folder.join(FOLDER)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
+        let path = self.private().join(name);
+        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).context("writing", &path)
+    }
+
+    /// A path of the image's folder as its programs see it.
+    pub(super) fn seen(&self, name: &str) -> PathBuf {
+        self.seen.join(name)
+    }
+
+    /// A program of this machine, working in the folder.
+    pub(super) fn command(&self, network: Network, program: &str) -> Result<Command, Failure> {
+        family::of_machine(&self.folder, network, program, FOLDER)
+    }
+
+    /// dnf; without a network it knows what it has fetched.
+    pub(super) fn dnf(&self, network: Network) -> Result<Command, Failure> {
+        let mut dnf = self.command(network, PROGRAM)?;
+        let private = self.seen.join(FOLDER);
+        dnf.arg(format!("--config={}", private.join("dnf.conf").display()));
+        dnf.arg(format!("--installroot={}", private.join("root").display()));
+        dnf.arg(format!("--setopt=reposdir={}", private.join("repos.d").display()));
+        dnf.arg(format!("--setopt=varsdir={}", self.seen(VARIABLES).display()));
+        dnf.arg(format!("--setopt=cachedir={}", self.seen(CACHE).display()));
+        dnf.arg(format!("--releasever={}", self.version)).arg("--assumeyes").args(DNF_QUIETLY);
+        if network == Network::None {
+            dnf.arg("--cacheonly");
+        }
+        Ok(dnf)
+    }
+
+    /// Fetches the indexes as they are now; dnf verifies each part by its hash, and where they are signed the whole.
+    pub(super) fn refresh(&self, runner: &Runner<'_>) -> Result<(), Failure> {
+        runner.run(Phase::Resolve, self.dnf(Network::Machine)?.args(["makecache", "--refresh"]))
+    }
+
+    /// Enables modules, as a system would; gives the files that say so.
+    pub(super) fn enable(
+        &self,
+        runner: &Runner<'_>,
+        network: Network,
+        modules: &[String],
+    ) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+        if modules.is_empty() {
+            return Ok(Vec::new());
+        }
+        runner.run(Phase::Install, self.dnf(network)?.args(["module", "enable"]).args(modules))?;
+        let root = tree::open(&self.private().join("root"))?;
+        let folder = Path::new(MODULES);
+        let names = root.list(folder).map_err(tree::failed)?;
+        let read = |name: String| -> Result<(String, Vec<u8>), Failure> {
+            let content = root.read(&folder.join(&name), MAX_MODULE).map_err(tree::failed)?;
+            Ok((name, content))
+        };
+        names.into_iter().filter(|name| name.ends_with(".module")).map(read).collect()
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(self.private()) {
+            tracing::warn!(%error, "credentials were not removed");
+        }
+    }
+}
+
+/// dnf's configuration: the release's packages alone, the newest that there are, all of them signed.
+fn configuration(release: &Release) -> String {
+    let mut text = "[main]\nplugins=0\ngpgcheck=1\nlocalpkg_gpgcheck=0\nbest=1\nobsoletes=1\nskip_if_unavailable=0\n\
+        deltarpm=0\nzchunk=0\nkeepcache=1\nretries=3\ntimeout=30\n"
+        .to_owned();
+    // What modules are built for; a system's own package says it, which a bootstrap does not have yet.
+    let major = release.version.split('.').next().unwrap_or_default();
+    let platform = match release.distro.as_str() {
+        "fedora" => Some("f"),
+        "almalinux" | "centos" | "rhel" | "rocky" => Some("el"),
+        _ => None,
+    };
+    if let Some(platform) = platform.filter(|_| major.chars().all(|c| c.is_ascii_digit())) {
+        text += &format!("module_platform_id=platform:{platform}{major}\n");
+    }
+    text
+}
+
+/// The repositories with the credentials for those that have some.
+///
+/// # Errors
+/// When dnf's configuration cannot express them.
+fn with_logins(repositories: &str, logins: &[Login]) -> Result<String, Failure> {
+    let mut text = String::new();
+    for line in repositories.lines() {
+        text.extend([line, "\n"]);
+        let address = line.strip_prefix("baseurl=");
+        for login in logins.iter().filter(|login| address == Some(login.address.as_str())) {
+            let unsayable =
+                |word: &str| word.is_empty() || word.contains(|c: char| c.is_whitespace() || c.is_control());
+            if unsayable(&login.user) || unsayable(&login.password) {
+                let reason = "dnf's configuration, by which a mirror's credentials are handed on, takes neither an empty user or password nor spaces or control characters in them";
+                return Err(Cause::BadAddress { address: login.address.clone(), reason: reason.to_owned() }.into());
+            }
+            text += &format!("username={}\npassword={}\n", login.user, login.password);
+        }
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::family::credentials;
+
+    #[test]
+    fn credentials_are_for_their_repository_alone() {
+        let login = |url: &str| credentials::split(url).unwrap().1.unwrap();
+        let kept = "[a]\nbaseurl=http://a.example/os\n\n[b]\nbaseurl=http://b.example/os\n";
+        let text = with_logins(kept, &[login("http://me:pw@b.example/os")]).unwrap();
+        assert_eq!(text, format!("{kept}username=me\npassword=pw\n"));
+        assert!(with_logins(kept, &[login("http://me:p%20w@a.example/os")]).is_err());
+    }
+
+    #[test]
+    fn credentials_lie_in_a_folder_for_root_and_go_with_it() {
+        use std::os::unix::fs::MetadataExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(KEPT)).unwrap();
+        std::fs::write(dir.path().join(REPOSITORIES), "[a]\nbaseurl=http://a.example/os\n").unwrap();
+        let login = credentials::split("http://me:secret@a.example/os").unwrap().1.unwrap();
+        let desk = Desk::new(dir.path(), &[login], &crate::fixtures::release("9", "-"), None).unwrap();
+        let private = dir.path().join(FOLDER);
+        assert_eq!(private.metadata().unwrap().mode() & 0o777, 0o700);
+        let file = private.join("repos.d/release.repo");
+        assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
+        assert!(std::fs::read_to_string(file).unwrap().ends_with("username=me\npassword=secret\n"));
+        drop(desk);
+        assert!(!private.exists());
+    }
+
+    #[test]
+    fn a_release_is_called_by_its_number() {
+        let os = OsRelease::parse("VERSION_ID=45\n");
+        let of = |version: &str| release_version(&crate::fixtures::release(version, "-"), &os);
+        assert_eq!([of("9"), of("rawhide")], ["9", "45"]);
+        let mut rocky = crate::fixtures::release("8.10", "-");
+        rocky.distro = "rocky".to_owned();
+        assert!(configuration(&rocky).ends_with("module_platform_id=platform:el8\n"));
+        assert!(!configuration(&crate::fixtures::release("9", "-")).contains("platform"));
+    }
+}

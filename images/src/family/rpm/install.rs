@@ -1,0 +1,187 @@
+//! Packages, fetched and verified by this machine, installed by the release's own rpm inside its tree.
+
+use super::desk::{self, Desk, MODULES};
+use crate::error::{Cause, Context as _, Failure};
+use crate::family::folder;
+use crate::family::install::Install;
+use crate::package::ExtraPackage;
+use crate::progress::Phase;
+use crate::runner::Runner;
+use crate::sandbox::{BindMount, Network};
+use crate::tree;
+use model::package::PackageName;
+use std::path::Path;
+
+/// Below the image's folder: packages, and those of them that the caller brings along.
+const ARCHIVES: &str = "archives";
+const LOCAL: &str = "local";
+/// Where the tree's rpm sees them.
+const OVER: &std::ffi::CStr = c"/var/cache/kata-qualify";
+/// Where this machine's rpm has a database of what it only unpacks.
+const UNPACKED: &str = "/.kata-qualify-unpacked";
+
+/// What takes longer than all other packages together when a kernel is installed, and makes what no guest here boots.
+///
+/// `kernel-install` passes a hook over for a file of its name in this folder; before systemd 251 it knows no variable.
+const HOOKS: [&str; 2] = ["/etc/kernel/install.d/50-dracut.install", "/etc/kernel/install.d/51-dracut-rescue.install"];
+
+/// Makes a base tree of these packages and what they need.
+pub(super) fn bootstrap(
+    runner: &Runner<'_>,
+    desk: &Desk,
+    modules: &[String],
+    folder: &Path,
+    tree: &Path,
+    base: &[PackageName],
+) -> Result<(), Failure> {
+    std::fs::create_dir(tree).context("creating", tree)?;
+    let words: Vec<String> = base.iter().map(ToString::to_string).collect();
+    let modules = desk.enable(runner, Network::Machine, modules)?;
+    let packages = fetch(runner, desk, Network::Machine, folder, &words, Phase::Bootstrap)?;
+    // Nothing of them is run: neither scripts nor triggers nor this machine's plugins.
+    let mut rpm = desk.command(Network::None, "rpm")?;
+    rpm.arg(format!("--root={}", desk.seen("rootfs").display())).arg(format!("--dbpath={UNPACKED}"));
+    rpm.args(["--install", "--noscripts", "--notriggers", "--noplugins", "--nosignature"]);
+    rpm.args(packages.iter().map(|name| desk.seen(ARCHIVES).join(name)));
+    runner.run(Phase::Bootstrap, &mut rpm)?;
+    let root = tree::open(tree)?;
+    tree::remove(&root, UNPACKED)?;
+    tree::devices(&root)?;
+    for (name, content) in &modules {
+        tree::write(&root, &format!("{MODULES}/{name}"), 0o644, content)?;
+    }
+    // The tree's own has no database yet, and so installs all of them: over themselves, with their scripts.
+    put(runner, folder, tree, &packages, Phase::Bootstrap)
+}
+
+/// Installs packages in a tree; offline nothing is fetched.
+pub(super) fn install(
+    runner: &Runner<'_>,
+    desk: &Desk,
+    modules: &[String],
+    install: &Install<'_>,
+    offline: bool,
+) -> Result<(), Failure> {
+    let (folder, tree) = (install.folder, install.tree);
+    let network = if offline { Network::None } else { Network::Machine };
+    let mut words: Vec<String> = install.required.iter().map(ToString::to_string).collect();
+    let mut local = Vec::new();
+    for package in install.packages {
+        match package {
+            ExtraPackage::Name(name) => words.push(name.to_string()),
+            ExtraPackage::File(path) => {
+                let copy = copy_local(path, &folder.join(LOCAL))?;
+                words.push(desk.seen(LOCAL).join(&copy).display().to_string());
+                local.push(copy);
+            }
+        }
+    }
+    let modules = desk.enable(runner, network, modules)?;
+    let fetched = fetch(runner, desk, network, folder, &words, Phase::Install);
+    let mut packages = fetched.map_err(|failure| match failure.cause {
+        Cause::MirrorUnreachable { .. } | Cause::NoSuchRelease { .. } if offline => Cause::NotCached.into(),
+        _ => failure,
+    })?;
+    let root = tree::open(tree)?;
+    tree::devices(&root)?;
+    for (name, content) in &modules {
+        tree::write(&root, &format!("{MODULES}/{name}"), 0o644, content)?;
+    }
+    // Only what the repositories have was verified by their keys: these are the caller's.
+    for name in local {
+        let to = folder.join(ARCHIVES).join(&name);
+        std::fs::rename(folder.join(LOCAL).join(&name), &to).context("moving", &to)?;
+        packages.push(name);
+    }
+    put(runner, folder, tree, &packages, Phase::Install)?;
+    let left = folder.join(LOCAL);
+    if left.exists() {
+        std::fs::remove_dir_all(&left).context("removing", &left)?;
+    }
+    // An OCI image that Docker has run has it.
+    tree::remove(&root, "/.dockerenv")
+}
+
+/// Fetches what is wanted and what that needs, as far as the tree lacks it; gives the files' names.
+///
+/// dnf checks hashes and signatures. What it has fetched is checked once more: not all of its versions check what they
+/// are only to fetch.
+fn fetch(
+    runner: &Runner<'_>,
+    desk: &Desk,
+    network: Network,
+    folder: &Path,
+    words: &[String],
+    phase: Phase,
+) -> Result<Vec<String>, Failure> {
+    let archives = folder.join(ARCHIVES);
+    folder::make_anew(&archives, &[])?;
+    let mut dnf = desk.dnf(network)?;
+    dnf.args(["install", "--downloadonly"]).arg(format!("--downloaddir={}", desk.seen(ARCHIVES).display()));
+    dnf.arg("--").args(words);
+    runner.run(phase, &mut dnf)?;
+    let names = folder::names(&archives)?;
+    let packages: Vec<String> = names.into_iter().filter(|name| name.ends_with(".rpm")).collect();
+    if !packages.is_empty() {
+        verify(runner, desk, folder, &packages, phase)?;
+    }
+    Ok(packages)
+}
+
+/// Checks that each package is whole and signed by one of the release's keys.
+fn verify(runner: &Runner<'_>, desk: &Desk, folder: &Path, packages: &[String], phase: Phase) -> Result<(), Failure> {
+    let keyring = desk.seen("keyring");
+    let rpmkeys = || {
+        let mut rpmkeys = desk.command(Network::None, "rpmkeys")?;
+        rpmkeys.arg(format!("--dbpath={}", keyring.display()));
+        Ok::<_, Failure>(rpmkeys)
+    };
+    let made = folder.join("keyring");
+    folder::make_anew(&made, &[])?;
+    for key in folder::names(&folder.join(desk::KEYS))? {
+        // One that rpm cannot read is none that it finds afterwards.
+        let _ = runner.run(phase, rpmkeys()?.arg("--import").arg(desk.seen(desk::KEYS).join(key)));
+        runner.check()?;
+    }
+    let mut check = rpmkeys()?;
+    check.args(["--define", "_pkgverify_level all", "--checksig"]);
+    runner.run(phase, check.args(packages.iter().map(|name| desk.seen(ARCHIVES).join(name))))?;
+    std::fs::remove_dir_all(&made).context("removing", &made)
+}
+
+/// Has the tree's own rpm install packages: without a network, and without asking for signatures that were checked.
+fn put(runner: &Runner<'_>, folder: &Path, tree: &Path, packages: &[String], phase: Phase) -> Result<(), Failure> {
+    let archives = folder.join(ARCHIVES);
+    if !packages.is_empty() {
+        let root = tree::open(tree)?;
+        let mut masked = Vec::new();
+        for hook in HOOKS {
+            if root.symlink_metadata(Path::new(hook)).is_err() {
+                tree::write(&root, hook, 0o644, b"")?;
+                masked.push(hook);
+            }
+        }
+        let mount = BindMount { folder: &archives, over: OVER, writable: false };
+        let mut rpm = tree::command(tree, &[mount], "rpm")?;
+        rpm.env("KERNEL_INSTALL_BYPASS", "1").env("SYSTEMD_OFFLINE", "1");
+        // Candidates may be older than what is there, or the same once more.
+        rpm.args(["--upgrade", "--oldpackage", "--replacepkgs", "--nosignature"]);
+        let over = Path::new(OVER.to_str().unwrap_or_default());
+        rpm.args(packages.iter().map(|name| over.join(name)));
+        runner.run(phase, &mut rpm)?;
+        masked.into_iter().try_for_each(|hook| tree::remove(&root, hook))?;
+        tree::remove(&root, over.to_str().unwrap_or_default())?;
+    }
+    std::fs::remove_dir_all(&archives).context("removing", &archives)
+}
+
+/// Copies a package of the caller's to where dnf finds it; gives its name there.
+fn copy_local(path: &Path, to: &Path) -> Result<String, Failure> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    folder::make(to)?;
+    let target = to.join(&name);
+    std::fs::copy(path, &target).context("copying", path)?;
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(&target, permissions).context("changing the mode of", &target)?;
+    Ok(name)
+}

@@ -1,0 +1,413 @@
+//! Where a release's packages come from and by which keys they are trusted: read from a system as data, and written down
+//! for this machine's dnf.
+//!
+//! No mirror is ever written into this program, and no key is fetched: one that comes the way that packages come proves
+//! nothing.
+
+use super::Rpm;
+use super::desk::{self, KEPT};
+use crate::error::{Cause, Context as _, Failure};
+use crate::tree;
+use model::package::is_plain;
+use model::release::Release;
+use operator::installer::ini;
+use operator::os_release::OsRelease;
+use root::Root;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Bytes of a key, and of a variable's file.
+const MAX_KEY: u64 = 1 << 20;
+const MAX_VARIABLE: u64 = 1 << 10;
+/// Keys that are taken from a folder.
+const MAX_KEYS: usize = 100;
+
+/// The settings of a repository that say where it is.
+const ADDRESSES: [&str; 3] = ["baseurl", "metalink", "mirrorlist"];
+/// Those that say which of its packages are taken.
+const CHOICES: [&str; 6] = ["cost", "exclude", "excludepkgs", "includepkgs", "module_hotfixes", "priority"];
+
+/// Keys by the names of their files.
+type Keys = BTreeMap<String, Vec<u8>>;
+
+/// A repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Repository {
+    id: String,
+    settings: Vec<(String, String)>,
+    /// The names of its keys' files.
+    keys: Vec<String>,
+    /// Whether its index must be signed, too, and not only its packages.
+    checks_index: bool,
+}
+
+/// The repositories of a release, their keys, and the variables in their addresses.
+#[derive(Debug)]
+pub(super) struct Sources {
+    repositories: Vec<Repository>,
+    keys: Keys,
+    variables: BTreeMap<String, String>,
+}
+
+impl Sources {
+    /// Those that a system has, and those that the record wants to be enabled.
+    ///
+    /// One that the system can do without is left out: what an image has must not go by whether that one answered.
+    ///
+    /// # Errors
+    /// That the system lacks one that the record names, or a key of one.
+    pub(super) fn of_system(root: &Root, family: &Rpm, release: &Release) -> Result<Sources, Failure> {
+        let variables = variables(root, family, release)?;
+        let (mut repositories, mut keys) = (Vec::new(), Keys::new());
+        for (id, settings) in sections(root, family)? {
+            let get = |key: &str| settings.iter().rev().find(|(k, _)| k == key).map(|(_, value)| value.as_str());
+            let is = |key: &str, otherwise: bool| get(key).map_or(otherwise, is_yes);
+            let is_named = release.repositories.iter().any(|name| name.eq_ignore_ascii_case(&id));
+            let is_enabled = is("enabled", true) && !is("skip_if_unavailable", false);
+            if !is_plain(&id) || !(is_named || is_enabled) {
+                continue;
+            }
+            let is_address = |(key, value): &&(String, String)| {
+                ADDRESSES.contains(&key.as_str())
+                    && words(value).all(|w| w.starts_with("http://") || w.starts_with("https://"))
+            };
+            // zypper's, below each address.
+            let below = get("path").unwrap_or_default().trim_matches('/');
+            let whole = |(key, value): &(String, String)| match below {
+                "" => (key.clone(), value.clone()),
+                below => {
+                    let at: Vec<String> =
+                        words(value).map(|at| format!("{}/{below}", at.trim_end_matches('/'))).collect();
+                    (key.clone(), at.join(" "))
+                }
+            };
+            let mut kept: Vec<(String, String)> = settings.iter().filter(is_address).map(whole).collect();
+            if kept.is_empty() {
+                continue;
+            }
+            kept.extend(settings.iter().filter(|(key, _)| CHOICES.contains(&key.as_str())).cloned());
+            let listed = words(get("gpgkey").unwrap_or_default()).map(|word| expanded(word, &variables));
+            let names = keys_of(root, family, listed, &mut keys)?;
+            if names.is_empty() {
+                return Err(no_key(&id, "the base has"));
+            }
+            let checks_index = is("repo_gpgcheck", family.signs_indexes);
+            repositories.push(Repository { id, settings: kept, keys: names, checks_index });
+        }
+        let has = |name: &String| repositories.iter().any(|r: &Repository| r.id.eq_ignore_ascii_case(name));
+        if let Some(suite) = release.repositories.iter().find(|name| !has(name)) {
+            return Err(Cause::NoMirror { suite: suite.clone() }.into());
+        }
+        if repositories.is_empty() {
+            return Err(Cause::NoMirror { suite: release.name() }.into());
+        }
+        Ok(Sources { repositories, keys, variables })
+    }
+
+    /// What the caller names: addresses of repositories, and files of keys, else the keys of a system.
+    ///
+    /// # Errors
+    /// That there is no key.
+    pub(super) fn of_mirrors(
+        mirrors: &[(&'static str, String)],
+        files: &[PathBuf],
+        system: Option<&Root>,
+        family: &Rpm,
+        release: &Release,
+    ) -> Result<Sources, Failure> {
+        let mut keys = Keys::new();
+        for file in files {
+            let name = file.file_name().and_then(|name| name.to_str()).filter(|name| is_plain(name));
+            let Some(name) = name else {
+                let detail =
+                    format!("expected a name of letters, digits, `-`, `.` and `_` of the key {}", file.display());
+                return Err(Cause::Untrusted { detail }.into());
+            };
+            keys.insert(name.to_owned(), std::fs::read(file).context("reading the key", file)?);
+        }
+        if let Some(root) = system.filter(|_| files.is_empty()) {
+            keys_of(root, family, std::iter::empty(), &mut keys)?;
+        }
+        let names: Vec<String> = keys.keys().cloned().collect();
+        let repository = |(id, address): &(&'static str, String)| Repository {
+            id: (*id).to_owned(),
+            settings: vec![("baseurl".to_owned(), address.clone())],
+            keys: names.clone(),
+            checks_index: family.signs_indexes,
+        };
+        let repositories: Vec<Repository> = mirrors.iter().map(repository).collect();
+        match names.is_empty() {
+            true => Err(no_key(&release.name(), "neither a base nor --mirror-key names")),
+            false => Ok(Sources { repositories, keys, variables: named_by(release, &OsRelease::default()) }),
+        }
+    }
+
+    /// The repositories' names.
+    pub(super) fn ids(&self) -> Vec<String> {
+        self.repositories.iter().map(|repository| repository.id.clone()).collect()
+    }
+
+    /// Writes them into an image's folder, for dnf.
+    pub(super) fn write(&self, folder: &Path) -> Result<(), Failure> {
+        let kept = folder.join(KEPT);
+        let (keys, variables) = (folder.join(desk::KEYS), folder.join(desk::VARIABLES));
+        for folder in [&kept, &keys, &variables] {
+            crate::family::folder::make(folder)?;
+        }
+        let put = |path: PathBuf, content: &[u8]| std::fs::write(&path, content).context("writing", &path);
+        for (name, key) in &self.keys {
+            put(keys.join(name), key)?;
+        }
+        for (name, value) in &self.variables {
+            put(variables.join(name), format!("{value}\n").as_bytes())?;
+        }
+        let at = crate::family::seen(folder).join(desk::KEYS);
+        let text: String = self.repositories.iter().map(|repository| repository.section(&at)).collect();
+        put(folder.join(desk::REPOSITORIES), text.as_bytes())
+    }
+}
+
+impl Repository {
+    /// As dnf reads it: packages without a signature of these keys are refused.
+    fn section(&self, keys: &Path) -> String {
+        let mut text = format!("[{0}]\nname={0}\nenabled=1\ngpgcheck=1\n", self.id);
+        text += &format!("repo_gpgcheck={}\n", u8::from(self.checks_index));
+        // An image is made of the indexes that its key is made of.
+        text += "metadata_expire=never\n";
+        let keys: Vec<String> = self.keys.iter().map(|name| format!("file://{}", keys.join(name).display())).collect();
+        text += &format!("gpgkey={}\n", keys.join(" "));
+        for (key, value) in &self.settings {
+            text += &format!("{key}={value}\n");
+        }
+        text + "\n"
+    }
+}
+
+/// The addresses in a system's settings.
+pub(super) fn addresses(root: &Root, family: &Rpm) -> Vec<String> {
+    let settings = sections(root, family).unwrap_or_default().into_iter().flat_map(|(_, settings)| settings);
+    let addresses = settings.filter(|(key, _)| ADDRESSES.contains(&key.as_str()));
+    addresses.flat_map(|(_, value)| words(&value).map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// A section's name and its settings.
+type Section = (String, Vec<(String, String)>);
+
+/// The sections of a system's files of repositories, in their order.
+fn sections(root: &Root, family: &Rpm) -> Result<Vec<Section>, Failure> {
+    let folder = Path::new(family.repositories);
+    let mut all: Vec<Section> = Vec::new();
+    for name in root.list(folder).map_err(tree::failed)?.iter().filter(|name| name.ends_with(".repo")) {
+        let path = folder.join(name);
+        let lines = ini(root, &path).context("reading", &root.shown(&path))?;
+        let mut of_file: Vec<Section> = Vec::new();
+        for (section, key, value) in lines.into_iter().filter(|(section, _, _)| section != "main") {
+            match of_file.last_mut().filter(|(id, _)| *id == section) {
+                Some((_, settings)) => settings.push((key, value)),
+                None => of_file.push((section, vec![(key, value)])),
+            }
+        }
+        all.extend(of_file);
+    }
+    Ok(all)
+}
+
+/// Takes keys from a system: those that are listed, else all that it trusts; gives their names.
+fn keys_of(
+    root: &Root,
+    family: &Rpm,
+    listed: impl Iterator<Item = String>,
+    keys: &mut Keys,
+) -> Result<Vec<String>, Failure> {
+    let read = |path: &Path| {
+        let name = path.file_name().and_then(|name| name.to_str()).filter(|name| is_plain(name))?;
+        // What is listed may be missing: another one may be the right one.
+        Some((name.to_owned(), root.read(path, MAX_KEY).ok()?))
+    };
+    let mut found: Vec<(String, Vec<u8>)> =
+        listed.filter_map(|word| read(Path::new(word.strip_prefix("file://")?))).collect();
+    if found.is_empty() {
+        let folder = Path::new(family.keys);
+        let trusted = root.list(folder).map_err(tree::failed)?;
+        found.extend(trusted.iter().take(MAX_KEYS).filter_map(|name| read(&folder.join(name))));
+    }
+    let names = found.iter().map(|(name, _)| name.clone()).collect();
+    keys.extend(found);
+    Ok(names)
+}
+
+fn no_key(of: &str, who: &str) -> Failure {
+    Cause::Untrusted { detail: format!("{who} no key for {of}") }.into()
+}
+
+/// The variables in a system's addresses.
+fn variables(root: &Root, family: &Rpm, release: &Release) -> Result<BTreeMap<String, String>, Failure> {
+    // A system without os-release is read by the record alone.
+    let os = OsRelease::read(root).unwrap_or_default();
+    let mut all = named_by(release, &os);
+    for folder in family.variables.iter().map(Path::new) {
+        for name in root.list(folder).map_err(tree::failed)?.iter().filter(|name| is_plain(name)) {
+            let text = root.read_text(&folder.join(name), MAX_VARIABLE).map_err(tree::failed)?;
+            let value = text.lines().next().unwrap_or_default().trim();
+            all.insert(name.clone(), value.to_owned());
+        }
+    }
+    Ok(all)
+}
+
+/// The variables that follow from the release; dnf 4.14 does not know the parts of its version.
+fn named_by(release: &Release, os: &OsRelease) -> BTreeMap<String, String> {
+    let version = desk::release_version(release, os);
+    let (major, minor) = version.split_once('.').unwrap_or((version.as_str(), ""));
+    let arch = release.arch.name();
+    [
+        ("releasever", version.as_str()),
+        ("releasever_major", major),
+        ("releasever_minor", minor),
+        ("arch", arch),
+        ("basearch", arch),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .collect()
+}
+
+/// A text with its variables replaced; one that is not known stays as it is.
+fn expanded(text: &str, variables: &BTreeMap<String, String>) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        let braced = after.strip_prefix('{').and_then(|inner| inner.split_once('}'));
+        let (name, end) = braced.unwrap_or_else(|| {
+            let is_end = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+            after.split_at(after.find(is_end).unwrap_or(after.len()))
+        });
+        match variables.get(name) {
+            Some(value) => out.push_str(value),
+            None => out.extend(["$", name]),
+        }
+        rest = end;
+    }
+    out + rest
+}
+
+fn words(value: &str) -> impl Iterator<Item = &str> {
+    value.split([' ', '\t', ',']).filter(|word| !word.is_empty())
+}
+
+fn is_yes(value: &str) -> bool {
+    ["1", "yes", "true", "on"].contains(&value.to_ascii_lowercase().as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::DNF;
+    use super::*;
+
+    const FEDORA: &str = "[fedora]\nname=Fedora $releasever\n#baseurl=http://download.example/x\n\
+        metalink=https://mirrors.example/metalink?repo=fedora-$releasever&arch=$basearch\nenabled=1\n\
+        repo_gpgcheck=0\ntype=rpm\ngpgcheck=1\ngpgkey=file:///etc/pki/rpm-gpg/KEY-$releasever-${basearch}\n\
+        skip_if_unavailable=False\n\n[fedora-debuginfo]\nmetalink=https://mirrors.example/debug\nenabled=0\n\n\
+        [other]\nbaseurl=https://third.example/\nenabled=1\nskip_if_unavailable=True\n\n\
+        [local]\nbaseurl=file:///srv/x\nenabled=1\n\n\
+        [CRB]\nbaseurl=https://mirror.example/crb\nenabled=0\npassword=x\nproxy=http://evil.example\nexcludepkgs=qemu*\n";
+
+    fn base(repositories: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in [
+            ("etc/os-release", "ID=fedora\nVERSION_ID=43\n"),
+            ("etc/yum.repos.d/fedora.repo", repositories),
+            ("etc/dnf/vars/stream", "9-stream\n"),
+            ("etc/pki/rpm-gpg/KEY-43-x86_64", "the key"),
+            ("etc/pki/rpm-gpg/KEY-other", "another"),
+        ] {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        dir
+    }
+
+    fn fedora(repositories: &[&str]) -> Release {
+        let mut release = crate::fixtures::release("43", "-");
+        release.distro = "fedora".to_owned();
+        release.repositories = repositories.iter().map(|name| (*name).to_owned()).collect();
+        release
+    }
+
+    fn of(text: &str, repositories: &[&str]) -> Result<Sources, Failure> {
+        Sources::of_system(&Root::new(base(text).path()).unwrap(), &DNF, &fedora(repositories))
+    }
+
+    #[test]
+    fn of_a_base_its_enabled_repositories_are_taken_as_data() {
+        let sources = of(FEDORA, &[]).unwrap();
+        assert_eq!(sources.ids(), ["fedora"]);
+        let section = sources.repositories[0].section(Path::new("/tmp/dnf/keys"));
+        assert_eq!(
+            section,
+            "[fedora]\nname=fedora\nenabled=1\ngpgcheck=1\nrepo_gpgcheck=0\nmetadata_expire=never\n\
+            gpgkey=file:///tmp/dnf/keys/KEY-43-x86_64\n\
+            metalink=https://mirrors.example/metalink?repo=fedora-$releasever&arch=$basearch\n\n"
+        );
+        assert_eq!(sources.keys.keys().collect::<Vec<_>>(), ["KEY-43-x86_64"]);
+        assert_eq!(sources.variables["stream"], "9-stream");
+        assert_eq!(sources.variables["releasever_major"], "43");
+    }
+
+    #[test]
+    fn what_the_record_names_is_enabled_and_must_be_there() {
+        let sources = of(FEDORA, &["crb"]).unwrap();
+        assert_eq!(sources.ids(), ["fedora", "CRB"]);
+        let section = sources.repositories[1].section(Path::new("/k"));
+        assert!(section.contains("excludepkgs=qemu*\n"), "{section}");
+        assert!(!section.contains("evil") && !section.contains("password"), "{section}");
+        assert!(section.contains("gpgkey=file:///k/KEY-43-x86_64 file:///k/KEY-other\n"), "{section}");
+        let error = of(FEDORA, &["nfv"]).unwrap_err();
+        assert!(matches!(error.cause, Cause::NoMirror { suite } if suite == "nfv"));
+    }
+
+    #[test]
+    fn zyppers_repositories_are_signed_and_have_a_path() {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in [
+            (
+                "etc/zypp/repos.d/repo-oss.repo",
+                "[repo-oss]\nenabled=1\nautorefresh=1\nbaseurl=http://mirror.example/leap/\npath=/repo/oss\ntype=rpm-md\n",
+            ),
+            ("etc/zypp/repos.d/dvd.repo", "[dvd]\nenabled=1\nbaseurl=hd:///?device=/dev/sr0\n"),
+            ("usr/lib/rpm/gnupg/keys/gpg-pubkey-29b700a4.asc", "the key"),
+        ] {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let root = Root::new(dir.path()).unwrap();
+        let sources = Sources::of_system(&root, &super::super::ZYPPER, &fedora(&[])).unwrap();
+        assert_eq!(sources.ids(), ["repo-oss"]);
+        let section = sources.repositories[0].section(Path::new("/k"));
+        assert!(section.contains("repo_gpgcheck=1\n"), "{section}");
+        assert!(
+            section.contains("gpgkey=file:///k/gpg-pubkey-29b700a4.asc\nbaseurl=http://mirror.example/leap/repo/oss\n"),
+            "{section}"
+        );
+    }
+
+    #[test]
+    fn nothing_is_taken_without_a_key() {
+        let dir = base(FEDORA);
+        std::fs::remove_dir_all(dir.path().join("etc/pki")).unwrap();
+        let error = Sources::of_system(&Root::new(dir.path()).unwrap(), &DNF, &fedora(&[])).unwrap_err();
+        assert!(matches!(error.cause, Cause::Untrusted { detail } if detail.contains("no key for fedora")));
+        let mirrors = [("main", "http://mirror.example/os".to_owned())];
+        let error = Sources::of_mirrors(&mirrors, &[], None, &DNF, &fedora(&[])).unwrap_err();
+        assert!(matches!(error.cause, Cause::Untrusted { detail } if detail.contains("--mirror-key")));
+    }
+
+    #[test]
+    fn variables_are_replaced_and_others_stay() {
+        let variables = BTreeMap::from([("releasever".to_owned(), "9".to_owned())]);
+        assert_eq!(expanded("a-$releasever-${releasever}x$other$", &variables), "a-9-9x$other$");
+    }
+}

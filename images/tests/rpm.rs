@@ -1,0 +1,377 @@
+//! Images of RPMs for real: this machine's dnf and rpm, and a signed repository of three packages that the tests make.
+//!
+//! The tree's programs are copies of this machine's bash and rpm: a release's own would have to come from a mirror.
+
+#![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
+
+use images::{Cause, ExtraPackage, Image, ImageError, Options, Origin, Phase, Source, prepare};
+use model::arch::Arch;
+use model::package_manager::PackageManager;
+use model::release::{Release, Vmm};
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+#[expect(dead_code, reason = "other tests run containers, too")]
+mod registry;
+
+/// What every base of Fedora has: here one package is all of it.
+const BASE: &str =
+    "bash coreutils filesystem glibc-minimal-langpack rpm system-release distribution-release e2fsprogs /bin/sh";
+
+/// What the tree's own rpm needs: programs with their libraries, rpm's configuration, and Fedora's place of the database.
+const INSTALL_BASE: &str = r#"
+mkdir -p %{buildroot}/usr/bin %{buildroot}/usr/lib %{buildroot}/etc %{buildroot}/tmp
+for folder in bin lib lib64; do mkdir -p %{buildroot}/usr/$folder; ln -s usr/$folder %{buildroot}/$folder; done
+for program in /usr/bin/rpm /usr/bin/bash; do
+    for file in $program $(ldd $program | grep -o '/[^ ]*'); do
+        case $file in /usr/*) to=$file;; *) to=/usr$file;; esac
+        mkdir -p "%{buildroot}$(dirname $to)"
+        cp -L $file %{buildroot}$to
+    done
+done
+ln -s bash %{buildroot}/usr/bin/sh
+cp -r /usr/lib/rpm %{buildroot}/usr/lib/rpm
+mkdir -p %{buildroot}/usr/lib/rpm/macros.d
+echo '%%_dbpath /var/lib/rpm' > %{buildroot}/usr/lib/rpm/macros.d/macros.kq
+echo root:x:0:0:root:/root:/bin/sh > %{buildroot}/etc/passwd
+echo root:x:0: > %{buildroot}/etc/group
+printf 'ID=fedora\nVERSION_ID=1\n' > %{buildroot}/etc/os-release
+"#;
+
+/// A repository, and the keys that sign packages.
+struct Repository {
+    dir: tempfile::TempDir,
+    /// gpg's sockets do not fit into long paths.
+    gpg: tempfile::TempDir,
+}
+
+impl Repository {
+    /// The base, `kq-hello` that the record wants, and what that needs; all signed by the key `right`.
+    fn new() -> Repository {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        // This machine's programs read it as nobody in particular.
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let repository = Repository { dir, gpg: tempfile::tempdir().unwrap() };
+        std::fs::create_dir(repository.folder()).unwrap();
+        for key in ["right", "wrong"] {
+            let arguments = ["--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""];
+            let user = format!("{key} <{key}@b.example>");
+            let mut generate = repository.gpg();
+            run(generate.args(arguments).args(["--quick-generate-key", &user, "rsa2048", "sign", "never"]));
+            let mut export = repository.gpg();
+            run(export.args(["--armor", "--output"]).arg(repository.key(key)).args(["--export", key]));
+        }
+        repository.package("kq-base", "1.0", &format!("Provides: {BASE}\n"), INSTALL_BASE, "/*");
+        repository.package("kq-library", "1.0", "", "", "");
+        repository.package("kq-hello", "1.0", "Requires: kq-library\n", "", "");
+        for package in std::fs::read_dir(repository.folder()).unwrap() {
+            repository.sign(&package.unwrap().path());
+        }
+        repository.index();
+        repository
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.dir.path().join("repository")
+    }
+
+    fn key(&self, name: &str) -> PathBuf {
+        self.dir.path().join(format!("{name}.asc"))
+    }
+
+    fn gpg(&self) -> Command {
+        let mut gpg = Command::new("gpg");
+        gpg.env("GNUPGHOME", self.gpg.path());
+        gpg
+    }
+
+    fn sign(&self, package: &Path) {
+        let mut sign = Command::new("rpmsign");
+        sign.args(["--define", "__gpg /usr/bin/gpg", "--define", "_gpg_name right@b.example", "--addsign"]);
+        run(sign.arg(package).env("GNUPGHOME", self.gpg.path()));
+    }
+
+    /// Serves it; gives its address.
+    fn serve(&self) -> String {
+        let (listener, folder) = (TcpListener::bind("127.0.0.1:0").unwrap(), self.folder());
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || listener.incoming().flatten().for_each(|stream| answer(stream, &folder)));
+        format!("http://{address}")
+    }
+
+    fn index(&self) {
+        run(Command::new("createrepo_c").arg("--quiet").arg(self.folder()));
+    }
+
+    /// A package whose script says that it has run.
+    fn package(&self, name: &str, version: &str, fields: &str, install: &str, files: &str) -> PathBuf {
+        let mut spec =
+            format!("Name: {name}\nEpoch: 1\nVersion: {version}\nRelease: 1\nSummary: {name}\nLicense: none\n");
+        writeln!(spec, "BuildArch: noarch\nAutoReqProv: no\n{fields}%description\n{name}").unwrap();
+        writeln!(spec, "%post\necho {name} {version} >> /scripts").unwrap();
+        writeln!(spec, "%install\nmkdir -p %{{buildroot}}/usr/share/{name}").unwrap();
+        writeln!(spec, "echo {version} > %{{buildroot}}/usr/share/{name}/mark\n{install}").unwrap();
+        let files = if files.is_empty() { format!("/usr/share/{name}") } else { files.to_owned() };
+        writeln!(spec, "%files\n{files}").unwrap();
+        let file = self.dir.path().join(format!("{name}.spec"));
+        std::fs::write(&file, spec).unwrap();
+        let define = |text: String| ["--define".to_owned(), text];
+        let mut build = Command::new("rpmbuild");
+        build.args(["-bb", "--quiet", "--nodeps"]);
+        build.args(define(format!("_topdir {}", self.dir.path().join("build").display())));
+        build.args(define(format!("_rpmdir {}", self.folder().display())));
+        build.args(define("_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm".to_owned()));
+        build.args(define("_binary_payload w0.ufdio".to_owned())).args(define("__os_install_post %{nil}".to_owned()));
+        build.args(define("_binaries_in_noarch_packages_terminate_build 0".to_owned()));
+        run(build.args(define("_build_id_links none".to_owned())).arg(&file));
+        self.folder().join(format!("{name}-{version}-1.noarch.rpm"))
+    }
+
+    /// Makes the image of the release whose packages these are.
+    fn prepared(&self, cache: &Path, key: &str, change: impl FnOnce(&mut Options)) -> Result<Image, ImageError> {
+        self.prepared_of(&release(), cache, key, change)
+    }
+
+    fn prepared_of(
+        &self,
+        release: &Release,
+        cache: &Path,
+        key: &str,
+        change: impl FnOnce(&mut Options),
+    ) -> Result<Image, ImageError> {
+        let mut options = Options {
+            mirror: Some(format!("file://{}", self.folder().display())),
+            keys: vec![self.key(key)],
+            ..Options::new(cache)
+        };
+        change(&mut options);
+        prepare(release, &options, &|_| {})
+    }
+}
+
+impl Drop for Repository {
+    fn drop(&mut self) {
+        let _ = Command::new("gpgconf").args(["--kill", "all"]).env("GNUPGHOME", self.gpg.path()).status();
+    }
+}
+
+/// openSUSE's release: its indexes are signed.
+fn leap() -> Release {
+    Release { distro: "opensuse".to_owned(), package_manager: PackageManager::Zypper, ..release() }
+}
+
+/// Answers one request with a file of the folder.
+fn answer(mut stream: TcpStream, folder: &Path) {
+    let mut asked = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(n @ 1..) = stream.read(&mut buffer) {
+        asked.extend_from_slice(&buffer[..n]);
+        if asked.ends_with(b"\r\n\r\n") {
+            break;
+        }
+    }
+    let asked = String::from_utf8_lossy(&asked).into_owned();
+    let path = asked.split(' ').nth(1).unwrap_or_default().trim_start_matches('/');
+    let found = std::fs::read(folder.join(path));
+    let status = if found.is_ok() { "200 OK" } else { "404 Not Found" };
+    let body = found.unwrap_or_default();
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+}
+
+fn run(command: &mut Command) {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn release() -> Release {
+    Release {
+        distro: "fedora".to_owned(),
+        version: "1".to_owned(),
+        codename: None,
+        aliases: vec![],
+        arch: Arch::X86_64,
+        package_manager: PackageManager::Dnf,
+        suites: vec![],
+        repositories: vec![],
+        modules: vec![],
+        oci_image: None,
+        vmms: vec![Vmm {
+            name: "qemu".to_owned(),
+            packages: vec!["kq-hello".parse().unwrap()],
+            path: "/usr/share/kq-hello/mark".to_owned(),
+        }],
+        filesystems: vec![],
+        kernel: None,
+        container_manager: None,
+    }
+}
+
+fn left_overs(cache: &Path) -> usize {
+    std::fs::read_dir(cache.join("images/.tmp")).map_or(0, Iterator::count)
+}
+
+#[test]
+#[cfg_attr(lacks = "dnf-images", ignore = "needs root, x86_64, dnf, rpm, createrepo-c and gnupg")]
+fn a_signed_repository_becomes_an_image_and_a_candidate_is_laid_over_it() {
+    let repository = Repository::new();
+    let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let image = repository.prepared(cache.path(), "right", |_| {}).unwrap_or_else(|e| panic!("{e}"));
+    let manifest = &image.manifest;
+    assert_eq!((manifest.source, image.origin), (Source::Bootstrap, Origin::Built));
+    let hello = manifest.package("kq-hello").unwrap();
+    assert_eq!([hello.version.as_str(), &hello.arch, &hello.source], ["1:1.0-1", "noarch", "kq-hello"]);
+    assert!(manifest.package("kq-library").is_some(), "what is needed was left out");
+    let origin = manifest.origins.iter().find(|o| o.package == "kq-hello").unwrap();
+    assert_eq!(origin.suites, ["mirror"]);
+    assert_eq!(manifest.owner("/usr/share/kq-hello/mark").unwrap().package.as_deref(), Some("kq-hello"));
+    let repomd = repository.folder().join("repodata/repomd.xml");
+    assert_eq!(manifest.indexes[0].sha256, images::artifacts::sha256(&repomd).unwrap());
+    // Each script has run once, by the tree's own rpm.
+    let scripts = |image: &Image| std::fs::read_to_string(image.rootfs().join("scripts")).unwrap();
+    assert_eq!(scripts(&image), "kq-base 1.0\nkq-library 1.0\nkq-hello 1.0\n");
+    let text = std::fs::read_to_string(image.dir.join("manifest.json")).unwrap();
+    assert!(!text.contains("://"), "the manifest names a mirror");
+    for left in ["fetch", "archives", "keyring", "rootfs/var/cache/kata-qualify", "rootfs/.kata-qualify-unpacked"] {
+        assert!(!image.dir.join(left).exists(), "{left} was left");
+    }
+
+    let again = repository.prepared(cache.path(), "right", |_| {}).unwrap();
+    assert_eq!((again.origin, again.key()), (Origin::Cached, image.key()));
+
+    // A candidate needs no signature, and no network: what it needs is there.
+    let candidate = repository.package("kq-hello", "0.9", "Requires: kq-library\n", "", "");
+    let aside = repository.dir.path().join("kq-hello-0.9-1.noarch.rpm");
+    std::fs::rename(candidate, &aside).unwrap();
+    let file: ExtraPackage = aside.to_str().unwrap().parse().unwrap();
+    let with = |package: ExtraPackage| {
+        repository.prepared(cache.path(), "right", |options| {
+            options.offline = true;
+            options.extra_packages = vec![package];
+        })
+    };
+    let derived = with(file).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(derived.manifest.package("kq-hello").unwrap().version, "1:0.9-1");
+    let origin = derived.manifest.origins.iter().find(|o| o.package == "kq-hello").unwrap();
+    assert!(origin.suites.is_empty());
+    assert!(scripts(&derived).ends_with("kq-hello 0.9\n"));
+    assert!(!derived.dir.join("dnf").exists(), "the indexes are the plain image's");
+    assert_eq!(scripts(&image), "kq-base 1.0\nkq-library 1.0\nkq-hello 1.0\n", "the plain image was changed");
+
+    let error = with("no-such-package".parse().unwrap()).unwrap_err();
+    assert_eq!(error.phase, Phase::Install, "{error}");
+    assert!(matches!(&*error.cause, Cause::PackageMissing { package } if package == "no-such-package"), "{error}");
+    assert_eq!(left_overs(cache.path()), 0);
+}
+
+#[test]
+#[cfg_attr(lacks = "dnf-images", ignore = "needs root, x86_64, dnf, rpm, createrepo-c and gnupg")]
+fn what_the_wrong_key_signed_and_half_an_index_are_refused() {
+    let repository = Repository::new();
+    let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let error = repository.prepared(cache.path(), "wrong", |_| {}).unwrap_err();
+    assert_eq!(error.phase, Phase::Bootstrap, "{error}");
+    let Cause::Untrusted { detail } = &*error.cause else { panic!("{error}") };
+    assert!(detail.contains("kq-base-1.0-1.noarch") && detail.contains("wrong.asc"), "{detail}");
+
+    let none = repository.prepared(cache.path(), "right", |options| options.keys.clear()).unwrap_err();
+    assert!(matches!(&*none.cause, Cause::Untrusted { detail } if detail.contains("--mirror-key")), "{none}");
+
+    // The mirror has the new index and the old list of packages.
+    let lists = std::fs::read_dir(repository.folder().join("repodata")).unwrap();
+    let list = lists.map(|entry| entry.unwrap().path()).find(|p| p.to_string_lossy().ends_with("-primary.xml.gz"));
+    std::fs::write(list.unwrap(), "of yesterday").unwrap();
+    let error = repository.prepared(cache.path(), "right", |_| {}).unwrap_err();
+    assert_eq!(error.phase, Phase::Resolve, "{error}");
+    let Cause::Untrusted { detail } = &*error.cause else { panic!("{error}") };
+    assert!(detail.contains("checksum doesn't match") && detail.contains("repository mirror"), "{detail}");
+
+    std::fs::remove_dir_all(repository.folder().join("repodata")).unwrap();
+    let error = repository.prepared(cache.path(), "right", |_| {}).unwrap_err();
+    assert_eq!(error.phase, Phase::Resolve, "{error}");
+    assert!(matches!(*error.cause, Cause::MirrorUnreachable { .. }), "{error}");
+    assert_eq!(left_overs(cache.path()), 0);
+    assert!(images::cache::list(cache.path()).is_empty());
+}
+
+#[test]
+#[cfg_attr(lacks = "dnf-images", ignore = "needs root, x86_64, dnf, rpm, createrepo-c and gnupg")]
+fn zyppers_repositories_must_be_signed_themselves() {
+    let repository = Repository::new();
+    let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let error = repository.prepared_of(&leap(), cache.path(), "right", |_| {}).unwrap_err();
+    assert_eq!(error.phase, Phase::Resolve, "{error}");
+    let repomd = repository.folder().join("repodata/repomd.xml");
+    for (signer, is_taken) in [("wrong", false), ("right", true)] {
+        let user = format!("{signer}@b.example");
+        run(repository
+            .gpg()
+            .args(["--batch", "--yes", "--armor", "--local-user", &user, "--detach-sign"])
+            .arg(&repomd));
+        let made = repository.prepared_of(&leap(), cache.path(), "right", |_| {});
+        match (made, is_taken) {
+            (Ok(image), true) => assert!(image.manifest.package("kq-hello").is_some()),
+            (Err(error), false) => assert!(matches!(*error.cause, Cause::Untrusted { .. }), "{error}"),
+            (made, _) => panic!("signed by {signer}: {made:?}"),
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(
+    any(lacks = "dnf-images", lacks = "docker", lacks = "docker-registry"),
+    ignore = "needs root, x86_64, dnf, rpm, createrepo-c, gnupg, Docker and docker-registry"
+)]
+fn an_oci_image_says_where_its_packages_come_from() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let docker = runtime.block_on(images::docker::connect()).unwrap();
+    let repository = Repository::new();
+    let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let plain = repository.prepared(cache.path(), "right", |_| {}).unwrap_or_else(|e| panic!("{e}"));
+    let extra = repository.package("kq-extra", "1.0", "Requires: kq-library\n", "", "");
+    repository.sign(&extra);
+    repository.index();
+
+    // The tree, with its own settings and key: as a registry would have it.
+    let settings = tempfile::tempdir().unwrap();
+    for (path, content) in [
+        (
+            "etc/yum.repos.d/own.repo",
+            format!("[own]\nbaseurl={}\ngpgkey=file:///etc/pki/rpm-gpg/KEY\n", repository.serve()),
+        ),
+        ("etc/pki/rpm-gpg/KEY", std::fs::read_to_string(repository.key("right")).unwrap()),
+    ] {
+        let path = settings.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    let tar = settings.path().join("base.tar");
+    let mut pack = Command::new("tar");
+    pack.arg("-cf").arg(&tar).arg("-C").arg(plain.rootfs()).arg(".").arg("-C").arg(settings.path()).arg("etc");
+    run(&mut pack);
+    let server = registry::Registry::start();
+    let reference = format!("{}/fedora:1", server.address);
+    runtime.block_on(registry::publish(&docker, &tar, &reference));
+
+    let mut release = release();
+    release.oci_image = Some(reference.clone());
+    release.vmms[0].packages = vec!["kq-extra".parse().unwrap()];
+    let options = Options { source: Source::Oci, ..Options::new(cache.path()) };
+    let image = prepare(&release, &options, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(image.manifest.source, Source::Oci);
+    assert!(image.manifest.package("kq-extra").is_some());
+    assert_eq!(image.manifest.indexes[0].suite, "own");
+    let origin = image.manifest.origins.iter().find(|o| o.package == "kq-extra").unwrap();
+    assert_eq!(origin.suites, ["own"]);
+    assert_eq!(prepare(&release, &options, &|_| {}).unwrap().origin, Origin::Cached);
+
+    // A repository that the record names and the base does not have.
+    release.repositories = vec!["crb".to_owned()];
+    let error = prepare(&release, &options, &|_| {}).unwrap_err();
+    assert!(matches!(&*error.cause, Cause::NoMirror { suite } if suite == "crb"), "{error}");
+    runtime.block_on(registry::forget(&docker, &reference));
+}
