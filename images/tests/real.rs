@@ -785,12 +785,14 @@ fn an_oci_image_takes_the_same_path() {
     let cache = tempfile::tempdir().unwrap();
     let mut release = debian::release("13");
     release.oci_image = Some(reference.clone());
+    // QEMU and what it needs would take as long as all the rest.
+    release.vmms.clear();
     let options = Options { source: Source::Oci, accept_expired: true, ..Options::new(cache.path()) };
     let image = prepare(&release, &options, &|_| {}).unwrap();
     assert_eq!(image.manifest.source, Source::Oci);
     assert!(image.manifest.oci_digest.as_deref().is_some_and(|d| d.starts_with("sha256:")));
     let version = |image: &images::Image, name: &str| image.manifest.package(name).map(|p| p.version.clone());
-    for package in ["qemu-system-x86", "virtiofsd", "linux-image-amd64"] {
+    for package in ["virtiofsd", "linux-image-amd64"] {
         assert_eq!(version(&image, package), version(plain, package), "{package}");
     }
     kernel::find(&image.rootfs(), &release).unwrap();

@@ -372,6 +372,6 @@ fn an_oci_image_says_where_its_packages_come_from() {
     // A repository that the record names and the base does not have.
     release.repositories = vec!["crb".to_owned()];
     let error = prepare(&release, &options, &|_| {}).unwrap_err();
-    assert!(matches!(&*error.cause, Cause::NoMirror { suite } if suite == "crb"), "{error}");
+    assert!(matches!(&*error.cause, Cause::NoMirror { suite, .. } if suite == "crb"), "{error}");
     runtime.block_on(registry::forget(&docker, &reference));
 }

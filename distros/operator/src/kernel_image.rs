@@ -7,7 +7,7 @@ use model::package::PackageName;
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A kernel's files, seen from inside the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,7 +158,6 @@ fn named_by(root: &Root, packages: &[PackageName]) -> Result<BTreeSet<String>, Q
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     struct Tree(tempfile::TempDir);
 

@@ -34,7 +34,7 @@ use desk::Desk;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
-use model::release::Release;
+use model::release::{Archive, Release};
 use root::Root;
 use sources::Sources;
 use std::path::{Path, PathBuf};
@@ -256,7 +256,7 @@ impl Repositories<'_> {
         if !self.mirrors.is_empty() {
             return Sources::of_mirrors(&self.mirrors, &self.keys, system.as_ref(), &self.family, self.release);
         }
-        let system = system.ok_or_else(|| Cause::NoMirror { suite: self.release.name() })?;
+        let system = system.ok_or_else(|| Cause::NoMirror { suite: self.release.name(), archive: Archive::Main })?;
         Sources::of_system(&system, &self.family, self.release)
     }
 

@@ -13,6 +13,7 @@ use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::sandbox::{BindMount, Network};
 use crate::tree;
+use model::release::Archive;
 use std::ffi::CStr;
 use std::path::Path;
 use std::process::Command;
@@ -177,7 +178,7 @@ impl Job<'_> {
         let mut names = Vec::new();
         for one in wanted {
             let Some((_, at)) = servers.iter().find(|(id, _)| *id == one.repository) else {
-                return Err(Cause::NoMirror { suite: one.repository.clone() }.into());
+                return Err(Cause::NoMirror { suite: one.repository.clone(), archive: Archive::Main }.into());
             };
             let (arch, file) = (self.arch, one.file());
             let name = format!("{}/{arch}/{file}", one.repository);

@@ -6,7 +6,7 @@ use super::{KEPT, KEYS};
 use crate::error::{Cause, Context as _, Failure};
 use crate::tree;
 use model::package::is_plain;
-use model::release::Release;
+use model::release::{Archive, Release};
 use root::Root;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +35,9 @@ pub(super) fn repositories(
         (None, None) => Vec::new(),
     };
     let above = known.first().and_then(|first| first.rsplit_once('/')).map(|(above, _)| above.to_owned());
-    let Some(above) = above else { return Err(Cause::NoMirror { suite: release.name() }.into()) };
+    let Some(above) = above else {
+        return Err(Cause::NoMirror { suite: release.name(), archive: Archive::Main }.into());
+    };
     for id in release.repositories.iter().filter(|id| is_plain(id) && !id.contains('/')) {
         if !known.iter().any(|address| name(address) == id) {
             known.push(format!("{above}/{id}"));

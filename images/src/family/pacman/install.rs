@@ -14,6 +14,7 @@ use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::sandbox::{BindMount, Network};
 use crate::tree;
+use model::release::Archive;
 use std::ffi::CStr;
 use std::path::Path;
 use std::process::Command;
@@ -159,7 +160,7 @@ impl Job<'_> {
         let mut files = Vec::new();
         for one in wanted {
             let Some((_, at)) = servers.iter().find(|(id, _)| *id == one.repository) else {
-                return Err(Cause::NoMirror { suite: one.repository.clone() }.into());
+                return Err(Cause::NoMirror { suite: one.repository.clone(), archive: Archive::Main }.into());
             };
             for name in [one.file.clone(), format!("{}.sig", one.file)] {
                 files.push(Wanted { address: format!("{at}/{name}"), name: format!("{ARCHIVES}/{name}") });

@@ -3,7 +3,7 @@
 use super::KEPT;
 use crate::error::{Cause, Context as _, Failure};
 use model::package::is_plain;
-use model::release::Release;
+use model::release::{Archive, Release};
 use operator::installer::pacman_settings;
 use root::Root;
 use std::path::Path;
@@ -48,7 +48,7 @@ pub(super) fn repositories(
         }
     }
     if known.is_empty() {
-        return Err(Cause::NoMirror { suite: release.name() }.into());
+        return Err(Cause::NoMirror { suite: release.name(), archive: Archive::Main }.into());
     }
     let repository = |template: Template| -> Result<Repository, Failure> {
         let Template { id, server, is_signed } = template;
@@ -57,7 +57,7 @@ pub(super) fn repositories(
                 let address = server.replace("$repo", &id).replace("$arch", release.arch.name());
                 Ok(Repository { id, address: address.trim_end_matches('/').to_owned(), is_signed })
             }
-            None => Err(Cause::NoMirror { suite: id }.into()),
+            None => Err(Cause::NoMirror { suite: id, archive: Archive::Main }.into()),
         }
     };
     known.into_iter().map(repository).collect()

@@ -116,6 +116,7 @@ fn attribute<'t>(tag: &'t str, key: &str) -> Option<&'t str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write as _;
 
     /// As `createrepo_c` 0.20 writes it.
     const REPOMD: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<repomd xmlns=\"http://linux.duke.edu/metadata/repo\">\n  \
@@ -141,7 +142,7 @@ mod tests {
     fn the_versions_that_repositories_offer_are_those_of_packages() {
         let dir = tempfile::tempdir().unwrap();
         let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        std::io::Write::write_all(&mut gz, PRIMARY.as_bytes()).unwrap();
+        gz.write_all(PRIMARY.as_bytes()).unwrap();
         let list = gz.finish().unwrap();
         for id in ["base", "base-updates"] {
             let folder = dir.path().join(format!("{id}-c3309d09412a67d2/repodata"));

@@ -9,7 +9,7 @@ use super::desk::{self, KEPT};
 use crate::error::{Cause, Context as _, Failure};
 use crate::tree;
 use model::package::is_plain;
-use model::release::Release;
+use model::release::{Archive, Release};
 use operator::installer::ini;
 use operator::os_release::OsRelease;
 use root::Root;
@@ -96,10 +96,10 @@ impl Sources {
         }
         let has = |name: &String| repositories.iter().any(|r: &Repository| r.id.eq_ignore_ascii_case(name));
         if let Some(suite) = release.repositories.iter().find(|name| !has(name)) {
-            return Err(Cause::NoMirror { suite: suite.clone() }.into());
+            return Err(Cause::NoMirror { suite: suite.clone(), archive: Archive::Main }.into());
         }
         if repositories.is_empty() {
-            return Err(Cause::NoMirror { suite: release.name() }.into());
+            return Err(Cause::NoMirror { suite: release.name(), archive: Archive::Main }.into());
         }
         Ok(Sources { repositories, keys, variables })
     }
@@ -365,7 +365,7 @@ mod tests {
         assert!(!section.contains("evil") && !section.contains("password"), "{section}");
         assert!(section.contains("gpgkey=file:///k/KEY-43-x86_64 file:///k/KEY-other\n"), "{section}");
         let error = of(FEDORA, &["nfv"]).unwrap_err();
-        assert!(matches!(error.cause, Cause::NoMirror { suite } if suite == "nfv"));
+        assert!(matches!(error.cause, Cause::NoMirror { suite, .. } if suite == "nfv"));
     }
 
     #[test]
