@@ -42,6 +42,15 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
     }
     let cache = cache(arguments.cache.as_deref())?;
     let mut images = image_options(arguments, &cache)?;
+    if images.mirror.is_some()
+        && let Some(other) = releases.iter().find(|release| release.distro != releases[0].distro)
+    {
+        let (one, other) = (&releases[0].distro, &other.distro);
+        let why = format!(
+            "--mirror is the archive of one distro, and these are releases of {one} and {other}: run them one after the other"
+        );
+        return Err(UsageError(why).into());
+    }
     let candidate = images.overlay.is_some() || !images.extra_packages.is_empty() || !arguments.components.is_empty();
     if candidate && arguments.write_back {
         return Err(UsageError(
@@ -55,7 +64,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
             UsageError("--write-back does not go with --test: a part of the tests verifies nothing".into()).into()
         );
     }
-    let pinned = Arc::new(Pinned::new(images.clone()));
+    let pinned = Arc::new(Pinned::new(images.clone(), &releases));
     if let Some(text) = &arguments.cloud_image {
         images.base = Some(cloud_image(text, &environments, &releases, database, &pinned, &images)?);
     }
@@ -344,5 +353,16 @@ mod tests {
         assert_eq!(request.options, ["--offline", "--mirror", "--security-mirror"]);
         let secret = images::addresses(&request.images);
         assert!([main, security].iter().all(|url| secret.iter().any(|known| known == url)), "{secret:?}");
+    }
+
+    #[test]
+    fn a_mirror_is_of_one_distro() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = dir.path().display().to_string();
+        let words = ["kata-qualify", "run", "debian:13", "ubuntu:24.04", "--offline", "--cache", &cache];
+        let words = words.into_iter().chain(["--mirror", "http://a.example/debian"]);
+        let Command::Run(arguments) = Arguments::parse_from(words).command else { panic!("another command") };
+        let refused = request(&arguments, &Database::embedded()).err().unwrap().to_string();
+        assert!(refused.starts_with("--mirror is the archive of one distro"), "{refused}");
     }
 }

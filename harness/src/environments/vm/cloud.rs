@@ -327,7 +327,7 @@ mod tests {
             checksum: Checksum::Sha256("0".repeat(64)),
             release,
             database,
-            pinned: Arc::new(Pinned::new(Options::new("/nonexistent"))),
+            pinned: Arc::new(Pinned::new(Options::new("/nonexistent"), &[])),
             cancel: Arc::default(),
         }
     }

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The distro whose QEMU it is.
-const DISTRO: &str = "debian";
+pub(super) const DISTRO: &str = "debian";
 /// The release of it.
 const VERSION: &str = "13";
 /// The package that has it.

@@ -4,6 +4,7 @@ use super::outer::{self, Accelerator, KVM_DEVICE, Outer, OuterError};
 use super::tiny::{Extras, Tiny, TinyError};
 use images::{Image, Options, Progress, Source};
 use model::diagnostic::error_chain;
+use model::release::Release;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -19,8 +20,15 @@ pub struct Pinned {
 }
 
 impl Pinned {
-    /// One whose image will be prepared by these options.
-    pub fn new(options: Options) -> Pinned {
+    /// One whose image will be prepared by the options of a run of these releases.
+    ///
+    /// A mirror that is named is the releases', and so the pinned one's only if these are of its distro.
+    pub fn new(options: Options, releases: &[Release]) -> Pinned {
+        let is_theirs = releases.iter().all(|release| release.distro == outer::DISTRO);
+        let options = match is_theirs {
+            true => options,
+            false => Options { mirror: None, security_mirror: None, keys: Vec::new(), ..options },
+        };
         Pinned { options, outer: OnceLock::new() }
     }
 
@@ -121,4 +129,22 @@ fn boots_under_kvm(outer: &Outer) -> Result<(), NoKvm> {
         None if tiny.reports_error() => NoKvm::Ended(tiny.first_line()),
         None => NoKvm::Silent { said: tiny.first_line() },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::arch::Arch;
+    use model::database::Database;
+
+    #[test]
+    fn a_mirror_of_another_distro_is_not_the_pinned_ones() {
+        let database = Database::embedded();
+        let release =
+            |distro: &str, version: &str| database.record(distro).unwrap().release(version, Arch::X86_64).unwrap();
+        let options = Options { mirror: Some("http://a.example".to_owned()), ..Options::new("/nowhere") };
+        let mirror = |of: Release| Pinned::new(options.clone(), &[of]).options.mirror;
+        assert_eq!(mirror(release("debian", "12")), options.mirror);
+        assert_eq!(mirror(release("ubuntu", "24.04")), None);
+    }
 }
