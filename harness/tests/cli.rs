@@ -67,7 +67,7 @@ fn a_release_of_which_no_image_can_be_had_is_refused_before_anything_starts() {
     assert_snapshot!(said(&["run", "gentoo:rolling", "nixos:unstable"]), @r"
     error: gentoo:rolling: no installer is written for the package manager `emerge`
     nixos:unstable: no installer is written for the package manager `nix`
-    hint: images are made of releases with apt, dnf, yum, zypper, pacman, apk so far; run `kata-qualify run --in host` on such a system itself
+    hint: images are made of releases with apt, dnf, yum, tdnf, zypper, pacman, apk so far; run `kata-qualify run --in host` on such a system itself
     exit 2
     ");
 }
