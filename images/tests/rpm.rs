@@ -351,7 +351,14 @@ fn an_oci_image_says_where_its_packages_come_from() {
     }
     let tar = settings.path().join("base.tar");
     let mut pack = Command::new("tar");
-    pack.arg("-cf").arg(&tar).arg("-C").arg(plain.rootfs()).arg(".").arg("-C").arg(settings.path()).arg("etc");
+    pack.arg("-cf")
+        .arg(&tar)
+        .arg("-C")
+        .arg(plain.rootfs())
+        .arg(".")
+        .arg("-C")
+        .arg(settings.path())
+        .args(["etc/yum.repos.d", "etc/pki"]);
     run(&mut pack);
     let server = registry::Registry::start();
     let reference = format!("{}/fedora:1", server.address);

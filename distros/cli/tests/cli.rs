@@ -169,7 +169,7 @@ fn lint_shows_file_line_column_and_the_corrected_text() {
     13 |   name: virtio-9p
        |   ^^^^
        |
-    help: each `name` begins an entry of a list; `kata-osinfo lint --fix` writes this:
+    help: each `name` begins an entry of a list; `kata-osinfo lint --fix` corrects it
        |
     11 +   - name: virtio-fs
     12 +     path: /usr/lib/qemu/virtiofsd

@@ -159,6 +159,9 @@ impl Diagnostic {
 /// part to show takes time for each finding.
 #[cfg(feature = "excerpts")]
 const MAX_LINE: usize = 1000;
+/// The most lines that are shown of a correction, for the same reasons: the renderer looks for each of them from the first.
+#[cfg(feature = "excerpts")]
+const MAX_LINES: usize = 100;
 
 /// The lines of a text that a span is on.
 #[cfg(feature = "excerpts")]
@@ -171,7 +174,7 @@ struct Excerpt {
 
 #[cfg(feature = "excerpts")]
 impl Excerpt {
-    /// None where a line is too long to be looked at.
+    /// None where a line is too long to be looked at, or there are too many of them.
     fn of(text: &str, span: Range<usize>) -> Option<Excerpt> {
         let (first, last) = (floor_boundary(text, span.start), floor_boundary(text, span.end.max(span.start)));
         // The end of a text is at the end of its last line.
@@ -179,7 +182,7 @@ impl Excerpt {
         let start = above.rfind('\n').map_or(0, |at| at + 1);
         let end = text[last..].find('\n').map_or(text.len(), |at| last + at + 1);
         let lines = &text[start..end];
-        let is_short = lines.lines().all(|line| line.len() <= MAX_LINE);
+        let is_short = lines.lines().nth(MAX_LINES).is_none() && lines.lines().all(|line| line.len() <= MAX_LINE);
         is_short.then(|| Excerpt { text: visible(lines), start, line: text[..start].matches('\n').count() + 1 })
     }
 
@@ -344,6 +347,12 @@ mod tests {
         let shown = finish(vec![found], &text, "x.yaml")[0].human(&text, false);
         assert!(shown.contains("--> x.yaml:2:5\n") && shown.contains("hint: use x86_64"), "{shown}");
         assert!(shown.len() < 200, "{shown}");
+        // Nor are many lines.
+        let text = "a: 1\n".repeat(2 * MAX_LINES);
+        let fix = Fix { start: 0, end: text.len() - 1, replacement: "b: 1".to_owned() };
+        let found = Diagnostic::error("x", &text, 0..1, "m").hint("use b").fixes(vec![fix]);
+        let shown = finish(vec![found], &text, "x.yaml")[0].human(&text, false);
+        assert!(shown.contains("hint: use b") && shown.len() < 200, "{shown}");
         // Lines above and below do not matter, nor does what a long span has behind its first line.
         let long = format!("a: 1\n# {}\n", "x".repeat(2000));
         let shown = finish(vec![Diagnostic::error("x", &long, 3..2000, "m")], &long, "x.yaml")[0].human(&long, false);

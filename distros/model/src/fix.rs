@@ -47,7 +47,7 @@ fn in_map(text: &str, map: &Node) -> Vec<Diagnostic> {
         let hint = if fixes.is_empty() {
             format!("write `{}` as a list, one entry for each `name`", entry.key)
         } else {
-            "each `name` begins an entry of a list; `kata-osinfo lint --fix` writes this:".to_owned()
+            "each `name` begins an entry of a list; `kata-osinfo lint --fix` corrects it".to_owned()
         };
         found.push(diagnostic.hint(hint).fixes(fixes));
     }

@@ -213,8 +213,9 @@ releases:
     fn a_file_of_sources_has_nothing_else() {
         let wrong = |text: &str| Sources::parse(Path::new("sources/d.yaml"), text).unwrap_err().to_string();
         assert!(wrong("distro: d\n").contains("`sources` is missing"));
-        let told = wrong("distro: d\nsources:\n  - {facts: eol, form: x}\n");
-        assert!(told.starts_with("sources/d.yaml:3:") && told.contains("`form`"), "{told}");
+        let told = wrong("distro: d\nsources:\n  - {facts: eol}\n");
+        assert!(told.starts_with("sources/d.yaml:3:") && told.contains("`from` is missing"), "{told}");
+        assert!(wrong("distro: d\nsources:\n  - {facts: eol, from: x, form: x}\n").contains("`form`"));
         assert!(wrong("distro: d\nsources: eol\n").contains("a list of maps"));
     }
 }

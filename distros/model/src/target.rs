@@ -100,8 +100,8 @@ mod tests {
     fn errors_say_what_is_known_and_what_is_near() {
         let error = |text| parse(text, &Database::embedded()).unwrap_err().to_string();
         let unknown = error("debain");
-        assert!(unknown.starts_with("unknown distro `debain`: known are almalinux, alpine, "), "{unknown}");
-        assert!(unknown.ends_with(", sles, ubuntu; did you mean `debian`?"), "{unknown}");
+        assert!(unknown.starts_with("unknown distro `debain`: known are almalinux, "), "{unknown}");
+        assert!(unknown.ends_with(", ubuntu; did you mean `debian`?"), "{unknown}");
         assert_eq!(
             error("debian:trixi"),
             "unknown release `trixi` of debian: known are 11 (bullseye), 12 (bookworm), 13 (trixie), testing (forky), unstable (sid); did you mean `trixie`?"
