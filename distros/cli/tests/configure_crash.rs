@@ -150,6 +150,43 @@ fn no_space_leaves_nothing_stuck() {
     }
 }
 
+/// Nothing that others have added since is lost by a call that is cut short, whatever is called next.
+#[test]
+#[cfg_attr(lacks = "strace", ignore = "needs strace")]
+fn a_foreign_edit_outlives_a_call_that_is_cut_short() {
+    assert_strace_runs();
+    // A file of several names is written in place.
+    for (names, system_call, how) in [
+        (1, "write", "signal=KILL"),
+        (1, "renameat", "signal=KILL"),
+        (1, "write", "error=ENOSPC"),
+        (2, "pwrite64", "signal=KILL"),
+        (2, "ftruncate", "signal=KILL"),
+    ] {
+        let mut points = 0;
+        for n in 1.. {
+            let machine = machine();
+            if names == 2 {
+                std::fs::hard_link(machine.path(MAIN), machine.path("m/etc/hard")).expect("linked");
+            }
+            let expected = format!("{}{RUNC}{NVIDIA}", machine.read(MAIN));
+            must(&machine, EDIT);
+            machine.file(MAIN, &(machine.read(MAIN) + NVIDIA));
+            if !meddled(&machine, BACK, &format!("{system_call}:{how}:when={n}")) {
+                break;
+            }
+            points += 1;
+            let again = machine.copy();
+            must(&machine, BACK);
+            assert_eq!(machine.read(MAIN), expected, "{system_call} {n} {how}");
+            must(&again, EDIT);
+            must(&again, BACK);
+            assert_eq!(again.read(MAIN), expected, "{system_call} {n} {how}, configured again");
+        }
+        assert!(points > 0, "{system_call} {how}");
+    }
+}
+
 #[test]
 #[ignore = "half an hour: every point of every scenario"]
 fn no_kill_anywhere_leaves_anything_stuck() {
@@ -249,6 +286,10 @@ fn an_edited_file_keeps_what_it_is_and_gets_it_again() {
 
 const NVIDIA: &str = "\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.nvidia]\nruntime_type = \"io.containerd.runc.v2\" # theirs\n";
 
+/// What containerd needs beside any runtime of others, once one is there.
+const RUNC: &str =
+    "\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n";
+
 #[test]
 fn what_others_add_locks_nobody_out_and_stays() {
     let machine = machine();
@@ -266,11 +307,11 @@ fn what_others_add_locks_nobody_out_and_stays() {
     // Without the handler ours goes, and Kata's drop-in is written again.
     let copy = machine.copy();
     must(&copy, &["configure", "--profile", "go-3.29"]);
-    assert_eq!(copy.read(MAIN), format!("{original}{NVIDIA}"));
+    assert_eq!(copy.read(MAIN), format!("{original}{RUNC}{NVIDIA}"));
     for force in [&["unconfigure"][..], &["unconfigure", "--force"]] {
         let copy = machine.copy();
         must(&copy, force);
-        assert_eq!(copy.read(MAIN), format!("{original}{NVIDIA}"));
+        assert_eq!(copy.read(MAIN), format!("{original}{RUNC}{NVIDIA}"));
         copy.file(MAIN, &original);
         assert_eq!(copy.everything(), before);
     }
@@ -294,12 +335,44 @@ fn what_others_changed_of_ours_is_told_and_stays_unless_it_is_forced() {
     assert!(output.stderr.contains("privileged_without_host_devices has another value"), "{}", output.stderr);
     assert!(output.stderr.contains("50-kata-osinfo.toml is not taken back"), "{}", output.stderr);
     assert!(output.stderr.contains("unconfigure --force"), "{}", output.stderr);
-    assert!(machine.read(MAIN).contains("privileged_without_host_devices = false"));
-    assert!(!machine.read(MAIN).contains("runtime_path") && machine.read(&drop_in).contains("\"mine\""));
+    assert!(output.stderr.contains("the handler stays whole"), "{}", output.stderr);
+    assert_eq!(machine.read(MAIN), changed);
+    assert!(machine.read(&drop_in).contains("\"mine\""));
     // Its own drop-in is not overwritten unasked.
     assert_eq!(machine.run(EDIT).code, 2);
     must(&machine, &["unconfigure", "--force"]);
     assert_eq!(machine.everything(), before);
+}
+
+/// Half a handler starts nothing, and a key of theirs is not lost without a word.
+#[test]
+fn a_key_that_others_added_to_the_handler_keeps_it_whole_unless_it_is_forced() {
+    let machine = machine();
+    let before = machine.everything();
+    must(&machine, EDIT);
+    let theirs = machine.read(MAIN).replace("runtime_path = ", "snapshotter = \"nydus\"\nruntime_path = ");
+    machine.file(MAIN, &theirs);
+    let output = machine.run(EDIT);
+    assert_eq!(output.code, 2, "{}", output.stderr);
+    assert!(output.stderr.contains("containerd.runtimes.kata.snapshotter)"), "{}", output.stderr);
+    let output = machine.run(&["unconfigure"]);
+    assert_eq!(output.code, 13, "{}", output.stderr);
+    assert!(output.stderr.contains("containerd.runtimes.kata.snapshotter has another value"), "{}", output.stderr);
+    assert_eq!(machine.read(MAIN), theirs);
+    let output = must(&machine, &["unconfigure", "--force"]);
+    assert!(output.stderr.contains("snapshotter had another value by now, and goes too"), "{}", output.stderr);
+    assert_eq!(machine.everything(), before);
+}
+
+/// The admin's own tools have written it anew, with the default runtime and nothing of ours.
+#[test]
+fn a_file_that_was_deployed_anew_is_left_as_it_is() {
+    let machine = machine();
+    let theirs = format!("{}{RUNC}", machine.read(MAIN));
+    must(&machine, EDIT);
+    machine.file(MAIN, &theirs);
+    must(&machine, BACK);
+    assert_eq!(machine.read(MAIN), theirs);
 }
 
 #[test]

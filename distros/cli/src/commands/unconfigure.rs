@@ -57,12 +57,15 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
         }
         Some(lock(&root)?)
     };
-    let Reverted { restored, kept, added } = match recorded()? {
+    let Reverted { restored, kept, added, forced } = match recorded()? {
         (Some(state), _) => stray::take_back(&root, lock.as_ref(), &state, arguments.force)?,
         (None, damaged) => unrecorded(&root, lock.as_ref(), damaged, arguments.force)?,
     };
     for words in added.iter().filter_map(Added::words) {
         eprintln!("note: {}", printable(&words));
+    }
+    for words in &forced {
+        eprintln!("warning: {}", printable(words));
     }
     for Kept { path, why, .. } in &kept {
         let path = printable(&path.display().to_string());

@@ -3,9 +3,10 @@
 //! What was written, and what stood there before, is kept in the [`State`], for root alone; it is written before the first
 //! file is touched, with the old texts and the new ones, so that whatever a crash leaves is known.
 
+use super::containerd::migrated::is_of_handler;
 use super::lock::Lock;
 use super::state::{self, Change, ChangeError, State, VERSION};
-use super::today::{Today, today};
+use super::today::{Today, halfway, today};
 use super::{added, keys};
 use root::{Attributes, Held, MAX_CONFIGURATION, Place, Root, RootError};
 use std::collections::BTreeMap;
@@ -17,15 +18,19 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 ///
-/// That it cannot be read, or is one of our own and was changed since.
+/// That it cannot be read, or is one of our own, or has our handler, and that was changed since.
 pub(super) fn original(root: &Root, state: Option<&State>, path: &Path) -> Result<Option<String>, ChangeError> {
     let now = root.utf8_if_any(path)?;
     let Some((state, ours)) = state.and_then(|s| Some((s, s.files.iter().find(|f| f.path == path)?))) else {
         // A file of ours that no state knows any more was not there before, either.
         return Ok(now.filter(|text| !keys::says_it_is_ours(text)));
     };
+    let now = now.map(|now| halfway(state, path, now.as_bytes()).map(str::to_owned).unwrap_or(now));
     match today(state, ours, now.as_deref()) {
         Today::Ours => Ok(ours.before.clone()),
+        Today::Edited(taken) if taken.changed.iter().any(|key| is_of_handler(key)) => {
+            Err(ChangeError::Handler { path: path.to_owned(), keys: taken.changed })
+        }
         Today::Edited(taken) => Ok(taken.text),
         Today::Back | Today::Gone => Ok(now),
         Today::Foreign if keys::is_whole(ours) => Err(added::changed(ours, now.as_deref().unwrap_or_default())),
@@ -59,7 +64,7 @@ pub(super) fn originals(
     let mut all = BTreeMap::new();
     for file in state.files.iter().filter(|f| which(&f.path)) {
         let text = match original(root, Some(state), &file.path) {
-            Err(ChangeError::Changed { path, .. }) => root.utf8_if_any(&path)?,
+            Err(ChangeError::Changed { path, .. } | ChangeError::Handler { path, .. }) => root.utf8_if_any(&path)?,
             text => text?,
         };
         all.insert(file.path.clone(), text);
@@ -146,7 +151,7 @@ pub(super) fn apply(root: &Root, lock: &Lock, old: Option<&State>, mut new: Stat
     let others: Vec<PathBuf> = kept.iter().map(|f| f.path.clone()).collect();
     for file in &dropped {
         match original(root, old, &file.path) {
-            Err(ChangeError::Changed { .. }) => kept.push(file.clone()),
+            Err(ChangeError::Changed { .. } | ChangeError::Handler { .. }) => kept.push(file.clone()),
             before => {
                 let before = before?;
                 steps.push(PendingFile::new(root, Change { before: before.clone(), ..file.clone() }, before)?);
@@ -189,8 +194,8 @@ pub(super) fn apply(root: &Root, lock: &Lock, old: Option<&State>, mut new: Stat
     state::write(root, &new)
 }
 
-/// Notes down what stands there, for whatever a crash leaves of the steps.
-pub(super) fn begin(state: &mut State, steps: &[PendingFile]) {
+/// Notes down what stands there, which is all known by then, for whatever a crash leaves of the steps.
+fn begin(state: &mut State, steps: &[PendingFile]) {
     for step in steps.iter().filter(|s| !s.is_done()) {
         let path = step.file.path.clone();
         if step.is_in_place() {

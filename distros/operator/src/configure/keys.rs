@@ -50,12 +50,31 @@ pub(super) fn has_others(text: &str, ours: &str) -> bool {
 ///
 /// That one of the texts is no TOML, or cannot be kept as it is.
 pub(super) fn take_back(now: &str, before: Option<&str>, after: &str, force: bool) -> Result<Taken, EditError> {
+    take_back_but(now, before, after, force, &|_| false)
+}
+
+/// The same without the keys that `stays` says stay as they are.
+///
+/// # Errors
+///
+/// As [`take_back`].
+pub(super) fn take_back_but(
+    now: &str,
+    before: Option<&str>,
+    after: &str,
+    force: bool,
+    stays: &dyn Fn(&[String]) -> bool,
+) -> Result<Taken, EditError> {
     let mut document: DocumentMut = now.parse()?;
     let line_ends = LineEnds::of(now, &document)?;
     let old: DocumentMut = before.unwrap_or_default().parse()?;
     let new: DocumentMut = after.parse()?;
     let mut changed = Vec::new();
-    for path in leaves(new.as_table()) {
+    let mut paths = leaves(new.as_table());
+    paths.retain(|path| !stays(path));
+    // What is left by then decides about it.
+    paths.sort_by_key(|path| *path == ["version"]);
+    for path in paths {
         let (ours, was) = (item(&new, &path), item(&old, &path));
         if plain(ours) == plain(was) {
             continue;
@@ -63,7 +82,9 @@ pub(super) fn take_back(now: &str, before: Option<&str>, after: &str, force: boo
         let Some(found) = item(&document, &path) else { continue };
         let found = Some(found);
         // Without it, or with another one, others' keys would be read by the rules of another version.
-        let must_stay = path == ["version"] && (before.is_none() || plain(found) != plain(ours));
+        let is_needed =
+            before.is_none() || plain(found) != plain(ours) || document.iter().any(|(key, _)| key != "version");
+        let must_stay = path == ["version"] && is_needed;
         if plain(found) == plain(was) || must_stay {
             continue;
         }
@@ -81,6 +102,20 @@ pub(super) fn take_back(now: &str, before: Option<&str>, after: &str, force: boo
     let left = document.iter().any(|(key, _)| key != "version");
     let text = (left || before.is_some()).then(|| line_ends.put(document.to_string()));
     Ok(Taken { text, changed })
+}
+
+/// A text without some keys, and the tables that have nothing else.
+///
+/// # Errors
+///
+/// As [`take_back`].
+pub(super) fn without(text: &str, paths: &[Vec<String>]) -> Result<String, EditError> {
+    let mut document: DocumentMut = text.parse()?;
+    let line_ends = LineEnds::of(text, &document)?;
+    for path in paths {
+        restore(&mut document, &DocumentMut::new(), path);
+    }
+    Ok(line_ends.put(document.to_string()))
 }
 
 /// The paths of all values.
@@ -237,6 +272,15 @@ path = \"/k\"
         assert_eq!(take_back(after, None, after, false).unwrap().text, None);
         let now = format!("{after}{NVIDIA}");
         assert_eq!(take_back(&now, None, after, false).unwrap().text.unwrap(), format!("version = 3\n{NVIDIA}"));
+    }
+
+    #[test]
+    fn the_version_stays_while_anything_is_left_that_is_read_by_it() {
+        let (before, after) = ("# theirs\n", "version = 2\n\n[a]\nx = 1\n# theirs\n");
+        assert_eq!(take_back(after, Some(before), after, false).unwrap().text.as_deref(), Some(before));
+        let now = format!("{after}{NVIDIA}");
+        let text = take_back(&now, Some(before), after, false).unwrap().text.unwrap();
+        assert!(text.starts_with("version = 2\n") && text.ends_with(NVIDIA) && !text.contains("[a]"), "{text}");
     }
 
     #[test]

@@ -3,11 +3,12 @@
 //! Of a file that others have edited since only our own keys are taken back (`keys`).
 
 use super::added::{self, Added};
-use super::change::{PendingFile, begin};
+use super::change::PendingFile;
+use super::containerd::migrated::is_of_handler;
 use super::keys::is_whole;
 use super::lock::Lock;
 use super::state::{self, Change, ChangeError, Kept, STATE, State, VERSION};
-use super::today::{Today, taken, today};
+use super::today::{Today, halfway, taken, today};
 use root::Root;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ pub struct Reverted {
     pub kept: Vec<Kept>,
     /// What others had added to files of ours, and has moved.
     pub added: Vec<Added>,
+    /// What others had changed, and goes by force, in words.
+    pub forced: Vec<String>,
 }
 
 /// Why a file stays that an edit names.
@@ -48,9 +51,18 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
     for file in &state.files {
         match back(root, state, file, force) {
             Ok((step, changed)) => {
-                if !changed.is_empty() && !force {
-                    let why = format!("{} has another value by now", changed.join(", "));
-                    reverted.kept.push(Kept { path: file.path.clone(), why, by_force: true });
+                let keys = changed.join(", ");
+                match changed.iter().any(|key| is_of_handler(key)) {
+                    _ if changed.is_empty() => {}
+                    _ if force => {
+                        let path = file.path.display();
+                        reverted.forced.push(format!("{path}: {keys} had another value by now, and goes too"));
+                    }
+                    in_handler => {
+                        let whole = if in_handler { ", or is new: the handler stays whole" } else { "" };
+                        let why = format!("{keys} has another value by now{whole}");
+                        reverted.kept.push(Kept { path: file.path.clone(), why, by_force: true });
+                    }
                 }
                 steps.push(step);
             }
@@ -80,6 +92,7 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
         reverted.added = added;
         return Ok(reverted);
     }
+    let mut unmoved = Vec::new();
     for added in added {
         match added.write(root) {
             Ok(()) => {
@@ -89,6 +102,7 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
             Err(error) => {
                 steps.retain(|step| step.file.path != added.ours());
                 let path = added.ours().to_owned();
+                unmoved.push(path.clone());
                 reverted.kept.push(Kept { path, why: error.to_string(), by_force: false });
             }
         }
@@ -107,12 +121,27 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
         taken.is_ok()
     };
     let note = |steps: &[PendingFile]| {
-        let mut left = state.clone();
-        begin(&mut left, steps);
-        let same = left == *state;
-        // One of an earlier form, or of none, is written in this one.
-        left.version = VERSION;
-        if same { Ok(()) } else { state::write(root, &left) }
+        if steps.iter().all(PendingFile::is_done) {
+            return Ok(());
+        }
+        // What a file is taken for follows from its text and from what is known of it, also after a crash: neither changes
+        // before it is written.
+        let mut left = State { version: VERSION, ..state.clone() };
+        left.earlier.retain(|path, _| !unmoved.contains(path));
+        let goes = steps.iter().filter(|step| step.target.is_none());
+        left.earlier.extend(goes.filter_map(|step| Some((step.file.path.clone(), step.text()?.to_owned()))));
+        for step in steps.iter().filter(|s| s.is_in_place() && !s.is_done()) {
+            left.halfway.retain(|f| f.path != step.file.path);
+            match (standing(state, step), &step.target) {
+                (Some(was), Some(target)) => left.halfway.push(Change {
+                    path: step.file.path.clone(),
+                    before: Some(was.to_owned()),
+                    after: target.clone(),
+                }),
+                _ => left.in_place.push(step.file.path.clone()),
+            }
+        }
+        state::write(root, &left)
     };
     let mut noted = note(&steps);
     if noted.is_err() {
@@ -156,7 +185,13 @@ fn keep_state(root: &Root, state: &State, reverted: &mut Reverted) {
     let of_one =
         |a: &PathBuf, b: &PathBuf| state.configurations.iter().any(|c| c.handler.contains(a) && c.handler.contains(b));
     let kept = |file: &Change| reverted.kept.iter().any(|k| k.path == file.path || of_one(&k.path, &file.path));
-    let mut left = State { version: VERSION, earlier: BTreeMap::new(), in_place: Vec::new(), ..state.clone() };
+    let mut left = State {
+        version: VERSION,
+        earlier: BTreeMap::new(),
+        in_place: Vec::new(),
+        halfway: Vec::new(),
+        ..state.clone()
+    };
     left.files.retain(kept);
     left.configurations.iter_mut().for_each(|c| c.keep(|path| left.files.iter().any(|f| f.path == *path)));
     left.configurations.retain(|c| !c.files.is_empty());
@@ -183,6 +218,12 @@ fn remove_state(root: &Root, state: &State) -> Result<(), ChangeError> {
     Ok(())
 }
 
+/// The text of a file, or that of which half is written over.
+fn standing<'a>(state: &'a State, step: &'a PendingFile) -> Option<&'a str> {
+    let now = step.now.as_ref()?;
+    halfway(state, &step.file.path, &now.bytes).or_else(|| step.text())
+}
+
 /// What takes a file back, and the keys that were changed by others; or why it stays.
 fn back(root: &Root, state: &State, file: &Change, force: bool) -> Result<(PendingFile, Vec<String>), Kept> {
     let stays = |why: String, by_force: bool| Kept { path: file.path.clone(), why, by_force };
@@ -202,10 +243,10 @@ fn back(root: &Root, state: &State, file: &Change, force: bool) -> Result<(Pendi
             return Err(stays(error.to_string(), is_replaced));
         }
     };
-    if step.now.is_some() && step.text().is_none() && !force {
+    let text = standing(state, &step).map(str::to_owned);
+    if step.now.is_some() && text.is_none() && !force {
         return Err(stays("expected UTF-8 text".to_owned(), true));
     }
-    let text = step.text().map(str::to_owned);
     let found = match &step.now {
         Some(_) if text.is_none() => Today::Foreign,
         _ => today(state, file, text.as_deref()),
@@ -215,10 +256,10 @@ fn back(root: &Root, state: &State, file: &Change, force: bool) -> Result<(Pendi
         Today::Gone if !force => (None, Vec::new()),
         Today::Back => (text, Vec::new()),
         Today::Edited(edited) if !force || edited.changed.is_empty() => (edited.text, edited.changed),
-        Today::Edited(_) => {
+        Today::Edited(edited) => {
             let now = text.unwrap_or_default();
             let forced = taken(state, file, &now, true);
-            (forced.map_err(|e| stays(e.to_string(), false))?.text, Vec::new())
+            (forced.map_err(|e| stays(e.to_string(), false))?.text, edited.changed)
         }
         Today::Foreign if !force => {
             let why = match &text {

@@ -84,6 +84,9 @@ pub struct State {
     /// Files of several names, which are being written in place: what stands there may be half of it.
     #[serde(default)]
     pub in_place: Vec<PathBuf>,
+    /// Files of several names that are being taken back in place: what stood there, with others' edits, and what is to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub halfway: Vec<Change>,
 }
 
 /// One of Kata's configurations that this program has configured.
@@ -187,6 +190,16 @@ pub enum ChangeError {
         /// Where they could go.
         to: PathBuf,
     },
+    /// A handler of ours in somebody's file is not as this program left it.
+    #[error(
+        "{path}: others have changed the handler that kata-osinfo wrote there ({}): put it back as it was, or `kata-osinfo unconfigure --force` takes all of it back, with what they changed", .keys.join(", ")
+    )]
+    Handler {
+        /// The file.
+        path: PathBuf,
+        /// The keys that are new, or have another value.
+        keys: Vec<String>,
+    },
     /// A file is not as it was looked at.
     #[error("{0} was changed just now: try again")]
     Meanwhile(PathBuf),
@@ -250,6 +263,7 @@ fn followed(root: &Root, mut state: State) -> Result<State, RootError> {
         configured.files.iter_mut().chain(&mut configured.handler).for_each(follow);
     }
     state.files.iter_mut().for_each(|f| follow(&mut f.path));
+    state.halfway.iter_mut().for_each(|f| follow(&mut f.path));
     state.directories.iter_mut().chain(&mut state.in_place).for_each(follow);
     let at = |path: PathBuf| moved.get(&path).cloned().unwrap_or(path);
     state.attributes = state.attributes.into_iter().map(|(path, a)| (at(path), a)).collect();

@@ -4,6 +4,7 @@ use super::containerd::migrated;
 use super::edit::EditError;
 use super::keys::{self, Taken};
 use super::state::{Change, State};
+use std::path::Path;
 
 /// What became of a file that this program wrote.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,6 +27,7 @@ pub(super) fn today(state: &State, file: &Change, now: Option<&str>) -> Today {
     let Some(now) = now else {
         return if file.before.is_none() { Today::Back } else { Today::Gone };
     };
+    let now = halfway(state, &file.path, now.as_bytes()).unwrap_or(now);
     if file.before.as_deref() == Some(now) {
         return Today::Back;
     }
@@ -36,7 +38,8 @@ pub(super) fn today(state: &State, file: &Change, now: Option<&str>) -> Today {
         return Today::Foreign;
     }
     // A crash and an edit: what was ours then is not ours any more.
-    let text = match earlier.map(|e| keys::take_back(now, file.before.as_deref(), e, false)) {
+    let as_it_was = earlier.map(|e| Change { after: e.clone(), ..file.clone() });
+    let text = match as_it_was.map(|then| taken(state, &then, now, false)) {
         Some(Ok(Taken { text: Some(text), .. })) => text,
         _ => now.to_owned(),
     };
@@ -46,14 +49,16 @@ pub(super) fn today(state: &State, file: &Change, now: Option<&str>) -> Today {
     }
 }
 
+/// What stood in a file of several names when taking it back began, where that was cut short: some of the new bytes, and
+/// behind them what was there before.
+pub(super) fn halfway<'s>(state: &'s State, path: &Path, now: &[u8]) -> Option<&'s str> {
+    let of = state.halfway.iter().find(|f| f.path == path)?;
+    let (was, new) = (of.before.as_deref()?, of.after.as_bytes());
+    let written = now.iter().zip(new).take_while(|(a, b)| a == b).count();
+    (now.get(written..) == Some(was.as_bytes().get(written..).unwrap_or_default())).then_some(was)
+}
+
 /// A file's text of today without what is ours in it, also where `containerd config migrate` has put that.
 pub(super) fn taken(state: &State, file: &Change, now: &str, force: bool) -> Result<Taken, EditError> {
-    let before = file.before.as_deref();
-    let mut taken = keys::take_back(now, before, &file.after, force)?;
-    if let Some(text) = taken.text.take() {
-        let moved = migrated::take_back(&text, before, &file.after, &migrated::handlers(state), force)?;
-        taken.text = moved.text;
-        taken.changed.extend(moved.changed);
-    }
-    Ok(taken)
+    migrated::take_back(now, file.before.as_deref(), &file.after, &migrated::handlers(state), force)
 }

@@ -53,11 +53,11 @@ pub(super) fn handler_of(file: &Change) -> Option<Value> {
     [GRPC, RUNTIME].iter().find_map(written)
 }
 
-/// Takes our handler back where others have put it: `before` and `after` are the file's texts that were written, `now`
-/// is what is left of it after [`keys::take_back`].
+/// Takes back what turned `before` into `after`, as [`keys::take_back`] does, and our handler also where others have put
+/// it.
 ///
-/// It goes as a whole. Where a key of it was changed it stays as a whole, unless it is forced: half a handler starts
-/// nothing.
+/// It goes as a whole. Where a key of it was changed, or others have added one, it stays as a whole, unless it is forced:
+/// half a handler starts nothing. Where it was written and is not any more, the file is another one, and all others'.
 ///
 /// # Errors
 ///
@@ -69,10 +69,11 @@ pub(in super::super) fn take_back(
     handlers: &[Value],
     force: bool,
 ) -> Result<Taken, EditError> {
-    let mut left = Taken { text: Some(now.to_owned()), changed: Vec::new() };
     if handlers.is_empty() {
-        return Ok(left);
+        return keys::take_back(now, before, after, force);
     }
+    let mut left = Taken { text: Some(now.to_owned()), changed: Vec::new() };
+    let mut is_ours = false;
     let (old, new): (DocumentMut, DocumentMut) = (before.unwrap_or_default().parse()?, after.parse()?);
     for plugin in [GRPC, RUNTIME] {
         let Some(text) = left.text.clone() else { break };
@@ -80,25 +81,86 @@ pub(in super::super) fn take_back(
         let Some(found) = runtime(&document, plugin, NAME) else { continue };
         let was = runtime(&old, plugin, NAME).or_else(|| runtime(&old, other(plugin), NAME)).unwrap_or_default();
         let Some(ours) = closest(handlers, &found, &was) else { continue };
-        let theirs = settings_of(plugin, &was);
-        let mut written = settings_of(plugin, ours);
-        // The default runtime that was written out beside it; the migration gives it more keys, which need this one.
-        let runc = json!({ "runtime_type": RUNC });
-        let has_runc = |document: &DocumentMut| [GRPC, RUNTIME].iter().any(|p| runtime(document, p, "runc").is_some());
-        if has_runc(&new) && !has_runc(&old) && runtime(&document, plugin, "runc") == Some(runc) {
-            written.push(setting(&["plugins", plugin, "containerd", "runtimes", "runc"], "runtime_type", json!(RUNC)));
+        is_ours = true;
+        let expected = both(&was, ours);
+        let changed = differing(&found, &expected);
+        left.changed.extend(changed.iter().map(|keys| path(plugin, keys).join(".")));
+        if !changed.is_empty() && !force {
+            continue;
         }
-        let before = before.map(|text| edited(text, &theirs)).transpose()?;
-        let after = edited(before.as_deref().unwrap_or_default(), &written)?;
+        let is_added = |keys: &&Vec<String>| keys.iter().try_fold(&expected, |value, key| value.get(key)).is_none();
+        let added: Vec<Vec<String>> = changed.iter().filter(is_added).map(|keys| path(plugin, keys)).collect();
+        let before = before.map(|text| edited(text, &settings_of(plugin, &was))).transpose()?;
+        let after = edited(before.as_deref().unwrap_or_default(), &settings_of(plugin, ours))?;
         let bare = if was.is_null() { without_unset(&text, plugin)? } else { text };
-        let taken = keys::take_back(&bare, before.as_deref(), &after, force)?;
-        if taken.changed.is_empty() || force {
-            left.text = taken.text;
-        } else {
-            left.changed.extend(taken.changed);
-        }
+        left.text = keys::take_back(&keys::without(&bare, &added)?, before.as_deref(), &after, force)?.text;
+    }
+    let handler = |document: &DocumentMut| [GRPC, RUNTIME].map(|plugin| runtime(document, plugin, NAME));
+    if !is_ours && handler(&new) != handler(&old) {
+        return Ok(left);
+    }
+    // The default runtime that was written out beside it: containerd needs it for as long as there is another one, and the
+    // migration and others give it more keys, which need this one.
+    let has_runc = |document: &DocumentMut| [GRPC, RUNTIME].iter().any(|p| runtime(document, p, "runc").is_some());
+    for plugin in [GRPC, RUNTIME].into_iter().filter(|_| has_runc(&new) && !has_runc(&old)) {
+        let Some(text) = left.text.take() else { break };
+        let document: DocumentMut = text.parse()?;
+        let written = setting(&["plugins", plugin, "containerd", "runtimes", "runc"], "runtime_type", json!(RUNC));
+        left.text = match runtimes(&document, plugin) == Some(json!({ "runc": { "runtime_type": RUNC } })) {
+            true => keys::take_back(&text, before, &edited(before.unwrap_or_default(), &[written])?, false)?.text,
+            false => Some(text),
+        };
+    }
+    if let Some(text) = left.text.take() {
+        let is_done = |path: &[String]| path.get(2..4).is_some_and(|names| names == ["containerd", "runtimes"]);
+        let rest = keys::take_back_but(&text, before, after, force, &is_done)?;
+        left.text = rest.text;
+        left.changed.extend(rest.changed);
     }
     Ok(left)
+}
+
+/// Whether a key that was changed is one of our handler's, which then stays whole.
+pub(in super::super) fn is_of_handler(key: &str) -> bool {
+    [GRPC, RUNTIME].iter().any(|plugin| key.starts_with(&format!("{}.", path(plugin, &[]).join("."))))
+}
+
+/// The path of a key of our handler.
+fn path(plugin: &str, keys: &[String]) -> Vec<String> {
+    let table = ["plugins", plugin, "containerd", "runtimes", NAME].map(str::to_owned);
+    table.into_iter().chain(keys.iter().cloned()).collect()
+}
+
+/// A handler that was there with ours in it.
+fn both(was: &Value, ours: &Value) -> Value {
+    let mut all = was.as_object().cloned().unwrap_or_default();
+    for (key, value) in ours.as_object().into_iter().flatten() {
+        match (all.get_mut(key), value) {
+            (Some(Value::Object(into)), Value::Object(from)) => into.extend(from.clone()),
+            _ => {
+                all.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    Value::Object(all)
+}
+
+/// The paths of a handler's keys that are not as they are expected: keys that are not there, and new ones that say nothing,
+/// are no loss.
+fn differing(found: &Value, expected: &Value) -> Vec<Vec<String>> {
+    let mut all = Vec::new();
+    for (key, value) in found.as_object().into_iter().flatten() {
+        let there = expected.get(key);
+        match value {
+            Value::Object(_) => {
+                let below = differing(value, there.unwrap_or(&Value::Null));
+                all.extend(below.into_iter().map(|keys| [vec![key.clone()], keys].concat()));
+            }
+            _ if there == Some(value) || there.is_none() && says_nothing(value) => {}
+            _ => all.push(vec![key.clone()]),
+        }
+    }
+    all
 }
 
 /// A main file that is there, as it was read before anything was taken back.
@@ -284,10 +346,16 @@ fn says_nothing(value: &Value) -> bool {
     }
 }
 
-/// The handler of ours that a found one comes from, if any: by a shim or a configuration that was not there before.
+/// The handler of ours that a found one comes from, if any: by a shim or a configuration that was not there before, else
+/// by any key.
 fn closest<'h>(handlers: &'h [Value], found: &Value, was: &Value) -> Option<&'h Value> {
     let same = |ours: &Value, key: &str| ours.pointer(key).is_some() && found.pointer(key) == ours.pointer(key);
-    let is_from = |ours: &&Value| TELLING.iter().any(|key| same(ours, key) && was.pointer(key) != ours.pointer(key));
+    let is_from = |ours: &&Value| {
+        let is_new = |key: &&&str| ours.pointer(key).is_some() && was.pointer(key) != ours.pointer(key);
+        // One that was there for the same shim and the same configuration has other keys from us.
+        let keys: &[&str] = if TELLING.iter().any(|key| is_new(&key)) { &TELLING } else { &KEYS };
+        keys.iter().filter(is_new).any(|key| same(ours, key))
+    };
     handlers.iter().filter(is_from).max_by_key(|ours| KEYS.iter().filter(|key| same(ours, key)).count())
 }
 
@@ -313,6 +381,12 @@ fn settings_of(plugin: &str, handler: &Value) -> Vec<Setting> {
         Some(setting(&table, key, value))
     };
     KEYS.iter().filter_map(of).collect()
+}
+
+/// All handlers of a plugin's section.
+fn runtimes(document: &DocumentMut, plugin: &str) -> Option<Value> {
+    let keys = ["plugins", plugin, "containerd", "runtimes"];
+    keys.iter().try_fold(document.as_item(), |item: &Item, key| item.get(key)).map(value_of)
 }
 
 /// A handler of a plugin's section.
@@ -403,6 +477,51 @@ runtime_type = \"io.containerd.runc.v2\"
         let now = moved(&state.files[0].after);
         let taken = super::super::super::today::taken(&state, &state.files[0], &now, false).unwrap();
         assert_eq!(taken.text, Some(moved(&before)));
+    }
+
+    #[test]
+    fn the_default_runtime_stays_while_others_need_it_or_have_made_it_theirs() {
+        let nvidia = HANDLER.replace("runtimes.kata", "runtimes.nvidia");
+        let text = taken(&(after() + &nvidia), Some(BEFORE), false).text;
+        assert_eq!(text, Some(format!("{BEFORE}{RUNC_WRITTEN}{nvidia}")));
+        let options = format!("\n[plugins.\"{GRPC}\".containerd.runtimes.runc.options]\nSystemdCgroup = true\n");
+        let text = taken(&(after() + &options), Some(BEFORE), false).text;
+        assert_eq!(text, Some(format!("{BEFORE}{RUNC_WRITTEN}{options}")));
+        // Without our handler it is another file.
+        let theirs = format!("{BEFORE}{RUNC_WRITTEN}");
+        for force in [false, true] {
+            let expected = Taken { text: Some(theirs.clone()), changed: Vec::new() };
+            assert_eq!(taken(&theirs, Some(BEFORE), force), expected);
+        }
+    }
+
+    #[test]
+    fn a_handler_that_others_added_to_or_changed_stays_whole_unless_it_is_forced() {
+        let added = after().replace("runtime_path", "snapshotter = \"nydus\"\nruntime_path");
+        let changed = after().replace("/k.toml", "/mine.toml");
+        for (now, key) in [(added, "snapshotter"), (changed, "options.ConfigPath")] {
+            let kept = taken(&now, Some(BEFORE), false);
+            let key = format!("plugins.{GRPC}.containerd.runtimes.kata.{key}");
+            assert!(is_of_handler(&key));
+            assert_eq!(kept, Taken { text: Some(now.clone()), changed: vec![key.clone()] });
+            assert_eq!(taken(&now, Some(BEFORE), true).text.as_deref(), Some(BEFORE));
+            // Where it was moved.
+            let kept = taken(&moved(&now), Some(BEFORE), false);
+            assert_eq!((kept.text, kept.changed), (Some(moved(&now)), vec![key.replace(GRPC, RUNTIME)]));
+            assert_eq!(taken(&moved(&now), Some(BEFORE), true).text, Some(moved(BEFORE)));
+        }
+    }
+
+    /// Only what they lacked tells that it is ours.
+    #[test]
+    fn a_handler_that_was_there_for_the_same_shim_and_configuration_comes_back() {
+        let before = format!("{BEFORE}{}", HANDLER.replace("privileged_without_host_devices = true\n", ""));
+        let file = Change { path: "/main".into(), before: Some(before.clone()), after: format!("{BEFORE}{HANDLER}") };
+        let state = State { files: vec![file], ..State::default() };
+        let nvidia = HANDLER.replace("runtimes.kata", "runtimes.nvidia");
+        let now = format!("{}{nvidia}", state.files[0].after);
+        let taken = super::super::super::today::taken(&state, &state.files[0], &now, false).unwrap();
+        assert_eq!(taken.text, Some(format!("{before}{nvidia}")));
     }
 
     #[test]
