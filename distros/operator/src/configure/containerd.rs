@@ -19,6 +19,7 @@ pub(super) use files::Replaced;
 pub(super) use handler::Wanted;
 pub(super) use written::Written;
 
+use super::Setting;
 use super::edit::{EditError, LineEnds, edited};
 use super::keys::HEAD;
 use super::runtime_files::{HandlerError, NAME};
@@ -51,8 +52,8 @@ pub(super) type Original<'a> = dyn Fn(&Path) -> Result<Option<String>, ChangeErr
 /// later ones get a drop-in, in the version of the form that this containerd takes it from, and an import of it where
 /// nothing imports it already. No containerd reads a drop-in where there is no main file (`cmd/containerd/command/main.go`
 /// at v2.3.4), so then there is one that only imports.
-/// Before 2.0 the main file's runtimes also replace the default ones, and the CRI plugin does not start without the one
-/// that it takes by default: where the file names none, `runc` is written out beside Kata.
+/// Before 2.0 the stated runtimes also replace the default ones, and the CRI plugin does not start without the one that it
+/// takes by default: where none is stated, `runc` is written out beside Kata.
 ///
 /// `original` says what stood in a file before anything was configured.
 ///
@@ -109,8 +110,16 @@ pub(super) fn containerd(
         })
     });
     let before_text = before.as_deref();
-    let candidates =
-        Candidates { root, original, place, handler: &handler, path: &path, before: before_text, replaced: &replaced };
+    let candidates = Candidates {
+        root,
+        original,
+        place,
+        handler: &handler,
+        runc: default_runtime(&now),
+        path: &path,
+        before: before_text,
+        replaced: &replaced,
+    };
     let candidates = match old && place.rebuilt.is_none() {
         true => vec![candidates.edit(&document, form).map_err(edit)?],
         false => candidates.drop_ins(form)?,
@@ -149,17 +158,24 @@ struct Candidates<'a> {
     original: &'a Original<'a>,
     place: &'a ContainerdConfig,
     handler: &'a Map<String, Value>,
+    /// What has to stand beside it in version 2 of the form.
+    runc: Option<Setting>,
     path: &'a Path,
     before: Option<&'a str>,
     replaced: &'a Replaced,
 }
 
 impl Candidates<'_> {
+    /// What is set in a form.
+    fn settings(&self, form: i64) -> Vec<Setting> {
+        let beside = self.runc.iter().filter(|_| form < 3).cloned();
+        settings(plugin(form), self.handler).into_iter().chain(beside).collect()
+    }
+
     /// An edit of the main file.
     fn edit(&self, document: &DocumentMut, form: i64) -> Result<Vec<Change>, EditError> {
         let form = form.max(2);
-        let mut settings = settings(plugin(form), self.handler);
-        settings.extend(default_runtime(document, plugin(form)));
+        let settings = self.settings(form);
         // Comments alone have no version yet.
         let text = match document.is_empty() {
             true => format!("version = {form}\n{}", self.before.unwrap_or_default()),
@@ -182,7 +198,7 @@ impl Candidates<'_> {
         let mut all = Vec::new();
         for form in forms {
             let head = format!("{HEAD}version = {form}\n");
-            let after = edited(&head, &settings(plugin(form), self.handler)).map_err(edit)?;
+            let after = edited(&head, &self.settings(form)).map_err(edit)?;
             let mut replaced = self.replaced.clone();
             replaced.insert(path.clone(), Some(after.clone()));
             let mut changes = vec![Change { before: (self.original)(&path)?, path: path.clone(), after }];

@@ -3,9 +3,9 @@
 use super::super::Setting;
 use super::super::runtime_files::NAME;
 use super::super::theirs::{ForeignValue, joined};
+use super::loaded::{GRPC, Loaded, Loading};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
-use toml_edit::{DocumentMut, Item};
 
 /// The type of the runtime that containerd has by default.
 pub(super) const RUNC: &str = "io.containerd.runc.v2";
@@ -21,13 +21,17 @@ pub(in super::super) struct Wanted<'a> {
     pub(in super::super) version: Option<(u32, u32)>,
 }
 
-/// The runtime that containerd takes by default, as it describes it itself, unless the file has runtimes or another default.
-pub(super) fn default_runtime(document: &DocumentMut, plugin: &str) -> Option<Setting> {
-    let section = document.get("plugins").and_then(|p| p.get(plugin)).and_then(|c| c.get("containerd"));
-    let stated = |key: &str| section.and_then(|s| s.get(key));
-    let named = stated("default_runtime_name").and_then(Item::as_str);
-    let runc = stated("runtimes").is_none() && stated("default_runtime").is_none() && named.is_none_or(|n| n == "runc");
-    let table = ["plugins", plugin, "containerd", "runtimes", "runc"];
+/// The handler `runc` as containerd before 2.0 has it while none is stated, to be stated with the first other one.
+///
+/// Where another runtime is taken by default there was no such handler, or no CRI plugin: `default_runtime`, deprecated,
+/// is a handler beside it (`config dump` of 1.6.20).
+pub(super) fn default_runtime(now: &[(Loading, Loaded)]) -> Option<Setting> {
+    let (_, loaded) = now.iter().find(|(loading, _)| *loading == Loading::Replaces)?;
+    let stated = |key: &str| loaded.rest.get(GRPC)?.get("containerd")?.get(key);
+    let named = stated("default_runtime_name").and_then(Value::as_str);
+    let is_used = named.is_none_or(|n| n == "runc") || stated("default_runtime").is_some();
+    let runc = loaded.runtimes.is_empty() && is_used;
+    let table = ["plugins", GRPC, "containerd", "runtimes", "runc"];
     runc.then(|| setting(&table, "runtime_type", json!(RUNC)))
 }
 

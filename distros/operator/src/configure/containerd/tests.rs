@@ -60,6 +60,31 @@ fn runtimes_that_containerd_1_has_are_not_added_to() {
     assert!(changes(&root, Some((1, 7))).unwrap()[0].after.contains("runtimes.runc"));
 }
 
+/// With the first handler that is stated, `runc` would be none any more.
+#[test]
+fn the_default_handler_stays_beside_a_default_runtime_and_in_a_drop_in() {
+    const RUNC: &str = "containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n";
+    let deprecated = "[plugins.\"io.containerd.grpc.v1.cri\".containerd.default_runtime]\nruntime_type = \"x\"\n";
+    for more in ["", "[plugins.\"io.containerd.grpc.v1.cri\".containerd]\ndefault_runtime_name = \"mine\"\n"] {
+        let (_dir, root) = machine(Some(&format!("version = 2\n{more}{deprecated}")));
+        let edited = changes(&root, Some((1, 6))).unwrap();
+        assert!(edited[0].after.contains(RUNC), "{}", edited[0].after);
+    }
+    // k3s' main file is rebuilt, and gets a drop-in also for containerd 1.7.
+    let folder = "var/lib/rancher/k3s/agent/etc/containerd";
+    let main = format!(
+        "version = 2\nimports = [\"/{folder}/config.toml.d/*.toml\"]\n\
+         [plugins.\"io.containerd.internal.v1.opt\"]\npath = \"/opt\"\n"
+    );
+    let (dir, root) = machine(None);
+    std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+    std::fs::write(dir.path().join(folder).join("config.toml"), main).unwrap();
+    let changes = changes(&root, Some((1, 7))).unwrap();
+    assert_eq!(changes.len(), 1);
+    assert!(changes[0].path.ends_with("config.toml.d/50-kata-osinfo.toml"), "{}", changes[0].path.display());
+    assert!(changes[0].after.contains(RUNC), "{}", changes[0].after);
+}
+
 #[test]
 fn containerd_2_gets_a_drop_in_that_is_imported_once() {
     let (dir, root) = machine(Some("version = 3\nimports = [\"/etc/other.toml\"]\n"));
