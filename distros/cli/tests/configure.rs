@@ -92,6 +92,26 @@ fn what_is_written_takes_effect_and_is_taken_back_to_the_byte() {
     assert!(output.stderr.contains("nothing is configured"));
 }
 
+/// A handler that goes is a `RuntimeClass` that has none any more.
+#[test]
+fn what_a_new_configuration_takes_back_is_told() {
+    let machine = Machine::new();
+    machine.file("m/etc/containerd/config.toml", "version = 2 # ours\n");
+    let call = ["configure", "--profile", "go-3.29"];
+    let with = |more: &[&'static str]| machine.run(&[&call[..], more].concat());
+    assert_eq!(with(&["--handler", "containerd", "--containerd-version", "2.1"]).code, 0);
+    let drop_in = "/etc/containerd/conf.d/50-kata-osinfo.toml";
+    for more in [&["--handler", "crio", "--format", "json", "--dry-run"][..], &["--format", "json"]] {
+        let output = with(more);
+        assert_eq!(output.code, 0, "{}", output.stderr);
+        assert_eq!(output.json()["taken-back"], json!([drop_in, "/etc/containerd/config.toml"]), "{more:?}");
+        let removed = format!("note: {drop_in} is not written any more: it is removed\n");
+        let edited = "note: /etc/containerd/config.toml is not written any more: it goes back to what it is without";
+        assert!(output.stderr.contains(&removed) && output.stderr.contains(edited), "{}", output.stderr);
+    }
+    assert_eq!(with(&["--format", "json"]).json()["taken-back"], json!([]));
+}
+
 #[test]
 fn the_answer_for_programs_keeps_its_form() {
     let machine = Machine::new();
@@ -169,6 +189,7 @@ fn the_answer_for_programs_keeps_its_form() {
         "version": "1"
       },
       "settings": true,
+      "taken-back": [],
       "theirs": [
         {
           "fate": "overridden",

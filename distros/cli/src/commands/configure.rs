@@ -162,6 +162,7 @@ fn answer(
         "configuration": configuration,
         "settings": prepared.settings,
         "files": files,
+        "taken-back": prepared.back.keys().collect::<Vec<_>>(),
     })
 }
 
@@ -186,6 +187,11 @@ fn say(machine: &Machine, configuration: &Configuration, located: &Located, prep
     }
     for warning in &prepared.warnings {
         eprintln!("warning: {}", printable(warning));
+    }
+    for (path, text) in &prepared.back {
+        let path = printable(&path.display().to_string());
+        let what = if text.is_some() { "goes back to what it is without kata-osinfo" } else { "is removed" };
+        eprintln!("note: {path} is not written any more: it {what}");
     }
     for theirs in &prepared.theirs {
         eprintln!("note: {}", printable(&theirs.words()));

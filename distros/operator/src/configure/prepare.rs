@@ -50,8 +50,8 @@ pub struct Prepared {
     pub added: Vec<Added>,
     /// What changes besides, and a reader may not expect.
     pub warnings: Vec<String>,
-    /// Files that are no longer written, and what they go back to.
-    back: BTreeMap<PathBuf, Option<String>>,
+    /// Files that are no longer written and change with that, and what they go back to; `None` is a file that goes.
+    pub back: BTreeMap<PathBuf, Option<String>>,
     handler: Option<WrittenHandler>,
     /// What is configured now.
     old: Option<State>,
@@ -260,6 +260,12 @@ pub fn prepare(
         }
     }
     theirs.splice(0..0, of_kata);
+    let mut goes_back = BTreeMap::new();
+    for (path, text) in back {
+        if !changes.iter().any(|c| c.path == path) && root.utf8_if_any(&path)? != text {
+            goes_back.insert(path, text);
+        }
+    }
     Ok(Prepared {
         not_effective: merged.not_effective(&settings),
         problems: problems(root, &merged, configuration.runtime, written.as_ref(), &replaced)?,
@@ -269,7 +275,7 @@ pub fn prepare(
         theirs,
         added,
         warnings,
-        back: back.into_iter().filter(|(path, _)| !changes.iter().any(|c| c.path == *path)).collect(),
+        back: goes_back,
         changes,
         old,
         new,
