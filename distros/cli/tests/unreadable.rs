@@ -138,7 +138,7 @@ fn nothing_is_taken_back_while_something_of_ours_may_be_in_what_cannot_be_read()
     assert!(owned.success());
     let before = machine.everything();
     for closed in ["etc/containerd", "etc/containerd/config.toml", "etc/theirs", "var/lib/rancher"] {
-        for call in [&["unconfigure"][..], &["unconfigure", "--dry-run"], &["unconfigure", "--force"]] {
+        for call in [&["unconfigure"][..], &["unconfigure", "--dry-run"]] {
             told_as_unreadable(&machine, closed, call);
             assert_eq!(machine.everything(), before, "{closed} {call:?}");
         }
@@ -148,6 +148,45 @@ fn nothing_is_taken_back_while_something_of_ours_may_be_in_what_cannot_be_read()
     let main = machine.read(MAIN);
     assert!(main.contains("/etc/theirs/one.toml") && !main.contains("kata-osinfo"), "{main}");
     assert!(!machine.path(drop_in).exists());
+}
+
+/// By force everything goes but what such a file may be about.
+#[test]
+fn what_cannot_be_read_keeps_force_from_nothing_else() {
+    let configured = Machine::new();
+    configured.file("m/etc/containerd/config.toml", "version = 3\n");
+    let call = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "2.1"];
+    assert_eq!(configured.run(&call).code, 0);
+    for (name, is_its_main) in [("etc/k0s/containerd.toml", false), ("etc/containerd/config.toml", true)] {
+        let machine = configured.copy();
+        machine.file(&format!("m/{name}"), "");
+        let path = machine.path("m").join(name);
+        std::fs::File::create(&path).and_then(|file| file.set_len(5 << 20)).expect("5 MiB");
+        assert_eq!(machine.run(&["unconfigure"]).code, 3, "{name}");
+        let output = machine.run(&["unconfigure", "--force"]);
+        assert_eq!(output.code, 13, "{name}: {}", output.stderr);
+        let told = format!("warning: /{name} is not taken back, or not all of it: {}", path.display());
+        assert!(output.stderr.contains(&told), "{name}: {}", output.stderr);
+        assert!(!machine.path(&format!("m/{BASE}/config.d/50-kata-osinfo.toml")).exists(), "{name}");
+        // Without the drop-in containerd would not start where it is imported.
+        assert_eq!(machine.path("m/etc/containerd/conf.d/50-kata-osinfo.toml").exists(), is_its_main, "{name}");
+        assert_eq!(std::fs::metadata(&path).expect("there").len(), 5 << 20);
+        if !is_its_main {
+            assert_eq!(machine.read("m/etc/containerd/config.toml"), "version = 3\n");
+        }
+    }
+}
+
+/// What is no file of a configuration has no effect.
+#[test]
+fn where_nothing_is_configured_force_finds_nothing_in_what_is_no_file() {
+    let machine = Machine::new();
+    std::os::unix::fs::symlink("crio", machine.path("m/etc/crio")).expect("a link");
+    machine.file("m/etc/k0s/containerd.toml", "");
+    std::fs::write(machine.path("m/etc/k0s/containerd.toml"), [0xff, 0xfe]).expect("written");
+    let output = machine.run(&["unconfigure", "--force"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert!(output.stderr.contains("nothing is configured"), "{}", output.stderr);
 }
 
 /// What a file says that is too large to be read is not known either, whoever asks.

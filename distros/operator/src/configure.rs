@@ -57,7 +57,9 @@
 //!   `containerd::migrated` knows where `containerd config migrate` puts them, and `stray` what no state knows.
 //!   What was only added to a file of ours moves to a file of theirs beside it, by `configure`, too (`added`).
 //!   All places where something of ours may be are read first: where one cannot be read nothing is taken back, as nothing
-//!   is written by `configure`.
+//!   is written by `configure`; by force all goes but what that one may be about.
+//! - Of containerd's main file the handler goes or stays as a whole (`containerd::migrated`), and `runc`, written beside it
+//!   for containerd before 2.0, stays while others need it; without a sign of our handler the file is all others'.
 //! - The state's files are those that their paths lead to today: one that others have moved, with a link in its place, is
 //!   edited where it is, and a main file of containerd's that was a link and is a file again is the one that it was.
 //! - `standing` reads everything together again, by the state alone (`in_effect`): what others have done since that

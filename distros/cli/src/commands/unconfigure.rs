@@ -45,7 +45,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
             return Ok(false);
         }
         let (state, damaged) = recorded()?;
-        Ok(state.is_none() && (damaged.is_some() || !strays(&root)?.is_empty()))
+        Ok(state.is_none() && (damaged.is_some() || !strays(&root, true)?.is_empty()))
     };
     let lock = if arguments.dry_run || !is_there && !to_take()? {
         None
@@ -107,7 +107,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
 
 /// What to do where no state, or none that can be read, says what was written.
 fn unrecorded(root: &Root, lock: Option<&Lock>, damaged: Option<String>, force: bool) -> anyhow::Result<Reverted> {
-    let strays = strays(root)?;
+    let strays = strays(root, force)?;
     if let Some(why) = &damaged {
         eprintln!("warning: {STATE} is damaged: {}", printable(why));
         if let Some(lock) = lock
@@ -128,6 +128,6 @@ fn unrecorded(root: &Root, lock: Option<&Lock>, damaged: Option<String>, force: 
     }
     eprintln!("warning: {}", stray::UNKNOWN);
     let mut reverted = revert(root, lock, &strays.state, force)?;
-    reverted.kept.extend(strays.kept);
+    reverted.kept.extend(strays.kept.into_iter().chain(strays.unread));
     Ok(reverted)
 }

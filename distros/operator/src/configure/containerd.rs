@@ -14,6 +14,7 @@ pub(super) mod migrated;
 pub(super) mod stray;
 mod written;
 
+pub(super) use config::Unread;
 pub use config::{ContainerdConfig, find_containerd_config};
 pub(super) use files::Replaced;
 pub(super) use handler::Wanted;
@@ -265,13 +266,16 @@ fn with_import(text: &str, drop_in: &Path) -> Result<String, EditError> {
 ///
 /// # Errors
 ///
-/// That a containerd's main file, or one that it imports, cannot be read, or looked for.
-pub(super) fn config_paths(root: &Root, runtime: Runtime) -> Result<Vec<String>, RootError> {
+/// What `unread` makes of a main file that cannot be read or looked for, or that imports such a one.
+pub(super) fn config_paths(root: &Root, runtime: Runtime, unread: &mut Unread<'_>) -> Result<Vec<String>, RootError> {
     let replaced = Replaced::new();
     let mut handlers = BTreeMap::new();
-    for place in config::present(root)? {
+    for place in config::each(root, unread)? {
         let files = match read(&Files { root, replaced: &replaced }, &place.main, Loading::MergesThenMigrates) {
-            Err(LoadError::Root(error)) if error.is_unreadable() => return Err(error),
+            Err(LoadError::Root(error)) if error.is_unreadable() => {
+                unread(&place.main, error)?;
+                continue;
+            }
             // That it would not start is told by whoever writes its handler.
             files => files.unwrap_or_default(),
         };

@@ -64,7 +64,7 @@ pub enum LocateError {
 /// looked into.
 pub fn locate(root: &Root, runtime: Runtime, named: Option<&Path>) -> Result<Located, LocateError> {
     let searched = search(root, runtime);
-    let mut paths = containerd::config_paths(root, runtime)?;
+    let mut paths = containerd::config_paths(root, runtime, &mut |_, error| Err(error))?;
     paths.sort();
     paths.dedup();
     if let Some(named) = named {

@@ -40,7 +40,23 @@ const NAMED: &str = "what may name it is not taken back";
 ///
 /// That what is left of the state, or of our folders, cannot be removed.
 pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> Result<Reverted, ChangeError> {
-    let added = added::all(root, state);
+    revert_but(root, lock, state, force, Vec::new())
+}
+
+/// The same without files that are `held`.
+///
+/// # Errors
+///
+/// As [`revert`].
+pub(super) fn revert_but(
+    root: &Root,
+    lock: Option<&Lock>,
+    state: &State,
+    force: bool,
+    held: Vec<Kept>,
+) -> Result<Reverted, ChangeError> {
+    let mut added = added::all(root, state);
+    added.retain(|a| !held.iter().any(|kept| kept.path == a.ours()));
     let state = &added::noted(state, &added);
     let mut reverted = Reverted::default();
     let mut unwritten = Vec::new();
@@ -49,7 +65,11 @@ pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> R
     // Whether an edit that stays may name other files, and goes by force with them.
     let mut names = None;
     for file in &state.files {
-        match back(root, state, file, force) {
+        let taken = match held.iter().find(|kept| kept.path == file.path) {
+            Some(kept) => Err(kept.clone()),
+            None => back(root, state, file, force),
+        };
+        match taken {
             Ok((step, changed)) => {
                 let keys = changed.join(", ");
                 match changed.iter().any(|key| is_of_handler(key)) {

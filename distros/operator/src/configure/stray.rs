@@ -4,11 +4,11 @@
 //! containerd's own file is ours where nobody else would have written it so. Nothing tells what an edited file said
 //! before, so the rest stays.
 
-use super::containerd::{self, Replaced, migrated};
+use super::containerd::{self, Replaced, Unread, migrated};
 use super::edit::DROP_IN;
 use super::keys::says_it_is_ours;
 use super::lock::Lock;
-use super::revert::{Reverted, revert};
+use super::revert::{Reverted, revert_but};
 use super::state::{Change, ChangeError, Configured, FOLDER, Kept, MAX_STATE, STATE, State, check_folder, is_plain};
 use super::{copy, crio, locate, own};
 use model::profile::Runtime;
@@ -37,17 +37,20 @@ pub struct Strays {
     pub state: State,
     /// What may be ours, and stays.
     pub kept: Vec<Kept>,
+    /// What cannot be read, so that it is not known.
+    pub unread: Vec<Kept>,
 }
 
 impl Strays {
     /// Whether nothing was found.
     pub fn is_empty(&self) -> bool {
-        self.state.files.is_empty() && self.kept.is_empty()
+        self.state.files.is_empty() && self.kept.is_empty() && self.unread.is_empty()
     }
 
     /// Every file, with why it is told.
     pub fn told(&self) -> Vec<Kept> {
-        self.state.files.iter().map(unknown).chain(self.kept.iter().cloned()).collect()
+        let kept = self.kept.iter().chain(&self.unread).cloned();
+        self.state.files.iter().map(unknown).chain(kept).collect()
     }
 }
 
@@ -63,17 +66,14 @@ fn unknown(file: &Change) -> Kept {
 ///
 /// # Errors
 ///
-/// That one of the places that are looked at cannot be read: nothing is taken back then, also not by force. Else as
-/// [`revert`].
+/// That one of the places that are looked at cannot be read: nothing is taken back then. By force this is told, and what it
+/// may be about stays: its own text, and a drop-in that it may import. Else as [`revert`](super::revert::revert).
 pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> Result<Reverted, ChangeError> {
-    let mains = migrated::mains(root)?;
-    let state = &migrated::adopted(root, state.clone())?;
+    let mut closed = Vec::new();
+    let mains = migrated::mains(root, &mut |path, error| unread(force, &mut closed, path, error))?;
+    let state = &migrated::adopted_of(root, state.clone(), &mains)?;
     let mut added = migrated::unknown_mains(&mains, state);
-    let found = match strays(root) {
-        Err(error) if error.is_unreadable() => return Err(error.into()),
-        // What is no file of a configuration has no effect.
-        found => found.unwrap_or_default().state,
-    };
+    let Strays { state: found, unread: more, .. } = strays(root, force)?;
     let is_known = |path: &Path| state.files.iter().chain(&added).any(|f| f.path == path);
     let mut others: Vec<Change> = found.files.iter().filter(|f| !is_known(&f.path)).cloned().collect();
     let mut handler: Vec<PathBuf> = added.iter().map(|f| f.path.clone()).collect();
@@ -90,7 +90,27 @@ pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -
         all.configurations.push(unnamed(files, handler));
         all.files.extend(added);
     }
-    let mut reverted = revert(root, lock, &all, force)?;
+    let mut held: Vec<Kept> = Vec::new();
+    for file in &all.files {
+        let is_handler = all.configurations.iter().any(|c| c.handler.contains(&file.path));
+        // Every drop-in lies in a folder beside its main file.
+        let may_name = |main: &Path| is_handler && file.path.ancestors().nth(2) == main.parent();
+        let followed = |kept: &Kept| root.resolve_new(&kept.path).unwrap_or_else(|_| kept.path.clone());
+        let of_it = closed.iter().find(|kept| followed(kept) == file.path);
+        let beside = closed.iter().chain(&more).find(|kept| may_name(&followed(kept)) || may_name(&kept.path));
+        let why = match (of_it, beside) {
+            (Some(kept), _) => kept.why.clone(),
+            (None, Some(kept)) => format!("what may name it cannot be read: {}", kept.why),
+            (None, None) => continue,
+        };
+        held.push(Kept { path: file.path.clone(), why, by_force: false });
+    }
+    let mut reverted = revert_but(root, lock, &all, force, held)?;
+    for kept in closed.into_iter().chain(more) {
+        if !reverted.kept.iter().any(|k| k.path == kept.path) {
+            reverted.kept.push(kept);
+        }
+    }
     reverted.kept.extend(others.iter().map(unknown));
     let texts: Replaced = reverted.restored.iter().map(|f| (f.path.clone(), Some(f.after.clone()))).collect();
     let left = migrated::left(&mains, state, &texts);
@@ -104,26 +124,44 @@ fn unnamed(files: Vec<PathBuf>, handler: Vec<PathBuf>) -> Configured {
     Configured { config: PathBuf::new(), profile: String::new(), production: false, notes: Vec::new(), files, handler }
 }
 
+/// Ends the call where nobody can tell what a file says, or by force notes it; what is no file of a configuration has no
+/// effect.
+fn unread(force: bool, told: &mut Vec<Kept>, path: &Path, error: RootError) -> Result<(), RootError> {
+    match error.is_unreadable() {
+        true if !force => return Err(error),
+        true if !told.iter().any(|k| k.path == path) => {
+            told.push(Kept { path: path.to_owned(), why: error.to_string(), by_force: false });
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
 /// Looks for what is ours in all the places that this program writes to, and that a damaged state names.
 ///
 /// # Errors
 ///
-/// That something there cannot be read.
-pub fn strays(root: &Root) -> Result<Strays, RootError> {
-    let of_kata = of_kata(root)?;
+/// That something there cannot be read, unless it is forced.
+pub fn strays(root: &Root, force: bool) -> Result<Strays, RootError> {
+    let mut closed = Vec::new();
+    let mut tell = |path: &Path, error: RootError| unread(force, &mut closed, path, error);
+    let of_kata = of_kata(root, &mut tell)?;
     let marked = |config: &Path| {
         let path = root.resolve_new(config).unwrap_or_else(|_| config.to_owned());
         let drop_in = path.with_file_name("config.d").join(DROP_IN);
         of_kata.iter().any(|change| change.path == path || change.path == drop_in)
     };
-    let (mut handler, kept) = containerd::stray::strays(root, &marked)?;
-    handler.extend(ours(root, &crio::drop_in())?);
+    let (mut handler, kept) = containerd::stray::strays(root, &marked, &mut tell)?;
+    match ours(root, &crio::drop_in()) {
+        Ok(drop_in) => handler.extend(drop_in),
+        Err(error) => tell(&crio::drop_in(), error)?,
+    }
     let paths = |changes: &[Change]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
     let this = unnamed([paths(&of_kata), paths(&handler)].concat(), paths(&handler));
     let files: Vec<Change> = of_kata.into_iter().chain(handler).collect();
     let configurations = if files.is_empty() { Vec::new() } else { vec![this] };
     let directories = own::FOLDERS.map(PathBuf::from).to_vec();
-    Ok(Strays { state: State { configurations, files, directories, ..State::default() }, kept })
+    Ok(Strays { state: State { configurations, files, directories, ..State::default() }, kept, unread: closed })
 }
 
 /// Puts a damaged state aside, or whatever else has its name, so that what is found of ours can be noted down in its
@@ -177,25 +215,35 @@ fn renamed(place: &Place, name: &str) -> Result<String, RootError> {
 }
 
 /// Copies of Kata's configurations, and drop-ins beside these.
-fn of_kata(root: &Root) -> Result<Vec<Change>, RootError> {
+fn of_kata(root: &Root, unread: &mut Unread<'_>) -> Result<Vec<Change>, RootError> {
     let mut named: BTreeSet<PathBuf> = locate::places().chain(own::OWN.map(Path::new)).map(Path::to_owned).collect();
     for runtime in [Runtime::Go, Runtime::Rs] {
-        named.extend(containerd::config_paths(root, runtime)?.into_iter().map(PathBuf::from));
+        named.extend(containerd::config_paths(root, runtime, unread)?.into_iter().map(PathBuf::from));
     }
     named.extend(named_by_a_damaged_state(root));
     let mut found: Vec<Change> = Vec::new();
     for config in named.iter().filter(|path| path.is_absolute()) {
-        // A link's target has the drop-ins that are read; where it leads nowhere any more there may be some beside it.
-        let path = root.resolve_new(config)?;
-        let beside = [config, &path].map(|file| file.with_file_name("config.d").join(DROP_IN));
-        let copy = ours(root, &path)?.filter(|change| copy::source(&change.after).is_some());
-        for change in [copy, ours(root, &beside[0])?, ours(root, &beside[1])?].into_iter().flatten() {
-            if !found.contains(&change) {
-                found.push(change);
+        match of_one(root, config) {
+            Ok(changes) => {
+                for change in changes {
+                    if !found.contains(&change) {
+                        found.push(change);
+                    }
+                }
             }
+            Err(error) => unread(config, error)?,
         }
     }
     Ok(found)
+}
+
+/// A copy at a configuration's path, and drop-ins beside it.
+fn of_one(root: &Root, config: &Path) -> Result<Vec<Change>, RootError> {
+    // A link's target has the drop-ins that are read; where it leads nowhere any more there may be some beside it.
+    let path = root.resolve_new(config)?;
+    let beside = [config, &path].map(|file| file.with_file_name("config.d").join(DROP_IN));
+    let copy = ours(root, &path)?.filter(|change| copy::source(&change.after).is_some());
+    Ok([copy, ours(root, &beside[0])?, ours(root, &beside[1])?].into_iter().flatten().collect())
 }
 
 /// A file that says that it is ours.

@@ -80,21 +80,42 @@ impl ContainerdConfig {
     }
 }
 
+/// What is done about a file that cannot be read or looked for: an error ends the call.
+pub(in super::super) type Unread<'a> = dyn FnMut(&Path, RootError) -> Result<(), RootError> + 'a;
+
 /// All that are there.
 ///
 /// # Errors
 ///
 /// That a folder on the way to one cannot be looked into, or the file cannot be read.
 pub(super) fn present(root: &Root) -> Result<Vec<ContainerdConfig>, RootError> {
+    each(root, &mut |_, error| Err(error))
+}
+
+/// All that are there and can be read.
+///
+/// # Errors
+///
+/// What `unread` makes of the others.
+pub(super) fn each(root: &Root, unread: &mut Unread<'_>) -> Result<Vec<ContainerdConfig>, RootError> {
     let mut mains = Vec::new();
     for distribution in distribution::ALL {
-        mains.extend(distribution.main(root)?.ok().map(|main| (distribution.name, main)));
+        match distribution.main(root) {
+            Ok(main) => mains.extend(main.ok().map(|main| (distribution.name, main))),
+            Err(error) => unread(Path::new(distribution.main), error)?,
+        }
     }
     mains.push((OWN, PathBuf::from(STANDARD)));
     let mut present = Vec::new();
     for (owner, main) in mains {
-        if root.has_file(&main)? {
-            present.push(ContainerdConfig::new(root, owner, &main)?);
+        let place = match root.has_file(&main) {
+            Ok(true) => ContainerdConfig::new(root, owner, &main),
+            Ok(false) => continue,
+            Err(error) => Err(error),
+        };
+        match place {
+            Ok(place) => present.push(place),
+            Err(error) => unread(&main, error)?,
         }
     }
     Ok(present)

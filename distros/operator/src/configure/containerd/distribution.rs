@@ -18,7 +18,7 @@ pub(super) struct Distribution {
     /// Its program's name, too.
     pub(super) name: &'static str,
     /// What its containerd reads first, or that this is made from; of k3s and RKE2 in the folder of data by default.
-    main: &'static str,
+    pub(super) main: &'static str,
     /// What it is told by or leaves behind, the most telling first.
     traces: &'static [&'static str],
 }

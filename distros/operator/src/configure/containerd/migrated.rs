@@ -5,7 +5,7 @@
 //! hand.
 //!
 //! All of these files are read before anything is taken back, and one that cannot be read ends the call, as it does in
-//! `configure`. It may have our handler, or an import of our drop-in with which containerd does not start once the drop-in
+//! `configure`, or by force is told, with what lies beside it. It may have our handler, or an import of our drop-in with which containerd does not start once the drop-in
 //! is gone; and by the state alone, which goes last, the handler is found again.
 
 use super::super::Setting;
@@ -14,7 +14,7 @@ use super::super::keys::{self, Taken};
 use super::super::runtime_files::NAME;
 use super::super::state::{Change, Kept, State};
 use super::super::toml::value_of;
-use super::config::{ContainerdConfig, present};
+use super::config::{ContainerdConfig, Unread, each};
 use super::files::Replaced;
 use super::handler::{RUNC, setting};
 use super::imports;
@@ -190,9 +190,17 @@ impl Main {
 ///
 /// # Errors
 ///
-/// That one of them cannot be read, or looked for.
-pub(in super::super) fn mains(root: &Root) -> Result<Vec<Main>, RootError> {
-    present(root)?.into_iter().map(|place| Main::read(root, place)).collect()
+/// What `unread` makes of those that cannot be read, or looked for.
+pub(in super::super) fn mains(root: &Root, unread: &mut Unread<'_>) -> Result<Vec<Main>, RootError> {
+    let mut mains = Vec::new();
+    for place in each(root, unread)? {
+        let path = place.main.clone();
+        match Main::read(root, place) {
+            Ok(main) => mains.push(main),
+            Err(error) => unread(&path, error)?,
+        }
+    }
+    Ok(mains)
 }
 
 /// A state that knows also the main files that others have made of one of its own: a link that has become a file again,
@@ -203,13 +211,24 @@ pub(in super::super) fn mains(root: &Root) -> Result<Vec<Main>, RootError> {
 /// # Errors
 ///
 /// That a main file cannot be read, or looked for.
-pub(in super::super) fn adopted(root: &Root, mut state: State) -> Result<State, RootError> {
+pub(in super::super) fn adopted(root: &Root, state: State) -> Result<State, RootError> {
+    if state.configurations.iter().all(|c| c.handler.is_empty()) {
+        return Ok(state);
+    }
+    adopted_of(root, state, &mains(root, &mut |_, error| Err(error))?)
+}
+
+/// The same, of main files that were read.
+///
+/// # Errors
+///
+/// That one of a state's cannot be looked for.
+pub(in super::super) fn adopted_of(root: &Root, mut state: State, mains: &[Main]) -> Result<State, RootError> {
     if state.configurations.iter().all(|c| c.handler.is_empty()) {
         return Ok(state);
     }
     let handlers = handlers(&state);
-    let mains = mains(root)?;
-    for main in &mains {
+    for main in mains {
         let is_known = |path: &PathBuf| state.files.iter().any(|f| f.path == *path);
         let Some(text) = main.text.as_ref().filter(|_| !is_known(&main.path)) else { continue };
         let import = main.drop_in.as_ref().is_some_and(is_known);

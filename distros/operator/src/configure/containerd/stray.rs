@@ -4,7 +4,7 @@ use super::super::edit::edited;
 use super::super::keys::{says_it_is_ours, take_back};
 use super::super::runtime_files::{NAME, is_shim};
 use super::super::state::{Change, Kept};
-use super::config::present;
+use super::config::{ContainerdConfig, Unread, each};
 use super::handler::{Wanted, proven, settings};
 use super::imports;
 use super::loaded::{GRPC, RUNTIME};
@@ -19,53 +19,80 @@ use toml_edit::DocumentMut;
 ///
 /// A handler is ours where it is to the letter what this program writes, for a configuration that it has left a mark at;
 /// keys that say nothing are those that `containerd config migrate` writes out.
+///
+/// # Errors
+///
+/// What `unread` makes of those that cannot be read, or looked for.
 pub(in super::super) fn strays(
     root: &Root,
     marked: &dyn Fn(&Path) -> bool,
+    unread: &mut Unread<'_>,
 ) -> Result<(Vec<Change>, Vec<Kept>), RootError> {
     let (mut changes, mut kept) = (Vec::new(), Vec::new());
-    for place in present(root)? {
-        let main = root.resolve_new(&place.main)?;
-        let path = root.resolve_new(&place.drop_in)?;
-        let drop_in = root.utf8_if_any(&path)?.filter(|text| says_it_is_ours(text));
-        let text = root.utf8(&main)?;
-        let Ok(document) = text.parse::<DocumentMut>() else {
-            let why = "it is no TOML: what of it is ours, and whether it imports our file, cannot be told";
-            kept.push(Kept { path: main, why: why.to_owned(), by_force: false });
-            continue;
-        };
-        let import = place.drop_in.display().to_string();
-        let mut ours = match drop_in.is_some() && imports(&document).contains(&import) {
-            true => format!("imports = [{}]\n", toml_edit::Value::from(import)),
-            false => String::new(),
-        };
-        let mut bare = text.clone();
-        for plugin in [GRPC, RUNTIME] {
-            let Some(handler) = runtime(&document, plugin, NAME) else { continue };
-            let text = |value: Option<&Value>| value.and_then(Value::as_str).map(PathBuf::from).unwrap_or_default();
-            let (shim, config) = (text(handler.get("runtime_path")), text(handler.pointer("/options/ConfigPath")));
-            if !marked(&config) || !shim.to_str().is_some_and(is_shim) {
-                continue;
+    for place in each(root, unread)? {
+        match of_one(root, &place, marked) {
+            Ok((ours, others)) => {
+                changes.extend(ours);
+                kept.extend(others);
             }
-            let wanted = proven(Wanted { shim: &shim, config: &config, version: None });
-            match Value::Object(wanted.clone()) == without_unset_keys(&handler) {
-                true => {
-                    ours = edited(&ours, &settings(plugin, &wanted)).unwrap_or(ours);
-                    bare = without_unset(&bare, plugin).unwrap_or(bare);
-                }
-                false => kept.push(Kept {
-                    path: main.clone(),
-                    why: format!("its handler {NAME} is ours in part at most: what it said before is not known"),
-                    by_force: false,
-                }),
-            }
+            Err(error) => unread(&place.main, error)?,
         }
-        changes.extend(drop_in.map(|after| Change { path, before: None, after }));
-        if !ours.is_empty() {
-            match take_back(&bare, Some(""), &ours, false) {
-                Ok(taken) => changes.push(Change { path: main, before: taken.text, after: text }),
-                Err(error) => kept.push(Kept { path: main, why: error.to_string(), by_force: false }),
+    }
+    Ok((changes, kept))
+}
+
+/// Those of one containerd.
+fn of_one(
+    root: &Root,
+    place: &ContainerdConfig,
+    marked: &dyn Fn(&Path) -> bool,
+) -> Result<(Vec<Change>, Vec<Kept>), RootError> {
+    let (mut changes, mut kept) = (Vec::new(), Vec::new());
+    let main = root.resolve_new(&place.main)?;
+    let path = root.resolve_new(&place.drop_in)?;
+    let drop_in = root.utf8_if_any(&path)?.filter(|text| says_it_is_ours(text));
+    let why = "it is no TOML: what of it is ours, and whether it imports our file, cannot be told";
+    let no_toml = |path| Kept { path, why: why.to_owned(), by_force: false };
+    let Some(text) = root.text_if_any(&main)? else {
+        // With bytes that are no text no containerd starts, and only what lies beside it is of interest.
+        kept.extend(drop_in.map(|_| no_toml(main)));
+        return Ok((changes, kept));
+    };
+    let Ok(document) = text.parse::<DocumentMut>() else {
+        kept.push(no_toml(main));
+        return Ok((changes, kept));
+    };
+    let import = place.drop_in.display().to_string();
+    let mut ours = match drop_in.is_some() && imports(&document).contains(&import) {
+        true => format!("imports = [{}]\n", toml_edit::Value::from(import)),
+        false => String::new(),
+    };
+    let mut bare = text.clone();
+    for plugin in [GRPC, RUNTIME] {
+        let Some(handler) = runtime(&document, plugin, NAME) else { continue };
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(PathBuf::from).unwrap_or_default();
+        let (shim, config) = (text(handler.get("runtime_path")), text(handler.pointer("/options/ConfigPath")));
+        if !marked(&config) || !shim.to_str().is_some_and(is_shim) {
+            continue;
+        }
+        let wanted = proven(Wanted { shim: &shim, config: &config, version: None });
+        match Value::Object(wanted.clone()) == without_unset_keys(&handler) {
+            true => {
+                ours = edited(&ours, &settings(plugin, &wanted)).unwrap_or(ours);
+                bare = without_unset(&bare, plugin).unwrap_or(bare);
             }
+            false => kept.push(Kept {
+                path: main.clone(),
+                why: format!("its handler {NAME} is ours in part at most: what it said before is not known"),
+                by_force: false,
+            }),
+        }
+    }
+    changes.extend(drop_in.map(|after| Change { path, before: None, after }));
+    if !ours.is_empty() {
+        match take_back(&bare, Some(""), &ours, false) {
+            Ok(taken) => changes.push(Change { path: main, before: taken.text, after: text }),
+            Err(error) => kept.push(Kept { path: main, why: error.to_string(), by_force: false }),
         }
     }
     Ok((changes, kept))
