@@ -182,8 +182,10 @@ pub(super) fn apply(root: &Root, lock: &Lock, old: Option<&State>, mut new: Stat
         new.earlier =
             old.earlier.iter().filter(|(p, _)| others.contains(p)).map(|(p, t)| (p.clone(), t.clone())).collect();
         new.in_place = old.in_place.iter().filter(|p| others.contains(p)).cloned().collect();
+        new.halfway = old.halfway.iter().filter(|f| others.contains(&f.path)).cloned().collect();
         both.earlier.clone_from(&new.earlier);
         both.in_place.clone_from(&new.in_place);
+        both.halfway.clone_from(&new.halfway);
     }
     begin(&mut both, &steps);
     state::write(root, &both)?;

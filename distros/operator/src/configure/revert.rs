@@ -40,7 +40,7 @@ const NAMED: &str = "what may name it is not taken back";
 ///
 /// That what is left of the state, or of our folders, cannot be removed.
 pub fn revert(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -> Result<Reverted, ChangeError> {
-    revert_but(root, lock, state, force, Vec::new())
+    revert_but(root, lock, state, force, &[])
 }
 
 /// The same without files that are `held`.
@@ -53,7 +53,7 @@ pub(super) fn revert_but(
     lock: Option<&Lock>,
     state: &State,
     force: bool,
-    held: Vec<Kept>,
+    held: &[Kept],
 ) -> Result<Reverted, ChangeError> {
     let mut added = added::all(root, state);
     added.retain(|a| !held.iter().any(|kept| kept.path == a.ours()));

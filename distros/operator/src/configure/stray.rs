@@ -105,7 +105,7 @@ pub fn take_back(root: &Root, lock: Option<&Lock>, state: &State, force: bool) -
         };
         held.push(Kept { path: file.path.clone(), why, by_force: false });
     }
-    let mut reverted = revert_but(root, lock, &all, force, held)?;
+    let mut reverted = revert_but(root, lock, &all, force, &held)?;
     for kept in closed.into_iter().chain(more) {
         if !reverted.kept.iter().any(|k| k.path == kept.path) {
             reverted.kept.push(kept);

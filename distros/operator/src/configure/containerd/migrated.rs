@@ -5,8 +5,9 @@
 //! hand.
 //!
 //! All of these files are read before anything is taken back, and one that cannot be read ends the call, as it does in
-//! `configure`, or by force is told, with what lies beside it. It may have our handler, or an import of our drop-in with which containerd does not start once the drop-in
-//! is gone; and by the state alone, which goes last, the handler is found again.
+//! `configure`, or by force is told, and what lies beside it stays. It may have our handler, or an import of our drop-in
+//! with which containerd does not start once the drop-in is gone; and by the state alone, which goes last, the handler is
+//! found again.
 
 use super::super::Setting;
 use super::super::edit::{EditError, LineEnds, edited};
