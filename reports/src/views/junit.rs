@@ -64,6 +64,7 @@ fn properties(matrix: &Matrix, cell: &CellReport, profile: &str) -> Vec<(String,
         ("test-set".to_owned(), matrix.test_set.clone()),
         ("basis".to_owned(), wording::basis(cell.basis()).to_owned()),
         ("candidate".to_owned(), matrix.candidate.to_string()),
+        ("shaped".to_owned(), matrix.shaped.to_string()),
     ];
     if let Some(facts) = &cell.facts {
         all.push(("accelerator".to_owned(), facts.accelerator.clone()));
