@@ -1,5 +1,9 @@
 //! From a configuration to the files that make Kata have it, and to the proof that it will.
 
+mod error;
+
+pub use error::PrepareError;
+
 use super::added::{self, Added};
 use super::change::{self, original, originals};
 use super::edit::{DROP_IN, EditError, drop_in, edited};
@@ -8,11 +12,11 @@ use super::locate::siblings;
 use super::lock::Lock;
 use super::merged::settings_in;
 use super::runtime_files::shim;
-use super::state::{self, Change, ChangeError, Configured, State};
+use super::state::{self, Change, Configured, State};
 use super::theirs::{self, ForeignValue};
 use super::{
-    Configuration, Handler, HandlerError, Located, Merged, NotEffective, Problem, Setting, containerd,
-    containerd::Wanted, copy, crio, own, reads_drop_ins, settings,
+    Configuration, Handler, Located, Merged, NotEffective, Problem, Setting, containerd, containerd::Wanted, copy,
+    crio, own, reads_drop_ins, settings,
 };
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
@@ -63,60 +67,6 @@ pub struct Prepared {
 enum WrittenHandler {
     Containerd(containerd::Written),
     Crio(crio::Written),
-}
-
-/// Why nothing can be written.
-#[derive(Debug, thiserror::Error)]
-pub enum PrepareError {
-    /// Kata's configuration cannot be read.
-    #[error(transparent)]
-    Root(#[from] RootError),
-    /// The state, or a file that was changed.
-    #[error(transparent)]
-    Change(#[from] ChangeError),
-    /// The container manager.
-    #[error(transparent)]
-    Handler(#[from] HandlerError),
-    /// Kata's configuration cannot be edited.
-    #[error("{path}: {source}")]
-    Edit {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: EditError,
-    },
-    /// It is for another VMM.
-    #[error("{0} has no [hypervisor.qemu]: give Kata's configuration for QEMU with --kata-config")]
-    NotQemu(PathBuf),
-    /// Its guests are confidential.
-    #[error(
-        "{path} is for confidential guests ({key} = true in {file}:{line}), which boot a measured kernel and share no filesystem: give the configuration for ordinary ones with --kata-config, or take that out"
-    )]
-    Confidential {
-        /// The configuration.
-        path: PathBuf,
-        /// What says so.
-        key: &'static str,
-        /// Its file, or one of its drop-ins.
-        file: PathBuf,
-        /// The line in that, from 1.
-        line: usize,
-    },
-    /// Its drop-ins are others' too, and a copy would not be read.
-    #[error(
-        "{path} shares its drop-ins with {}, which are not for ordinary guests of QEMU: pass --handler, so that a copy with drop-ins of its own is read", .others.join(", ")
-    )]
-    Shared {
-        /// The file.
-        path: PathBuf,
-        /// The others.
-        others: Vec<String>,
-    },
-    /// A file has the name of one of ours.
-    #[error(
-        "{0} is not kata-osinfo's, which writes a file of that name: give it another name, or pass --force to have it replaced until `kata-osinfo unconfigure` brings it back"
-    )]
-    Foreign(PathBuf),
 }
 
 /// Works out which files to write; `force` replaces also files of others that have the names of ours.
