@@ -6,6 +6,7 @@ use super::version::{key_since, reads_drop_ins};
 use super::{Located, Setting};
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
+use model::share::Share;
 use root::{Root, RootError};
 use serde::Serialize;
 use serde_json::Value;
@@ -179,7 +180,8 @@ impl Merged {
     ///
     /// That one may be there: a folder on the way cannot be looked into.
     pub fn missing_files(&self, root: &Root) -> Result<Vec<Problem>, RootError> {
-        let virtio_fs = self.get(&["hypervisor", "qemu", "shared_fs"]).and_then(Value::as_str) == Some("virtio-fs");
+        let virtio_fs =
+            self.get(&["hypervisor", "qemu", "shared_fs"]).and_then(Value::as_str) == Some(Share::VirtioFs.name());
         let daemon = virtio_fs.then_some("virtio_fs_daemon");
         let mut problems = Vec::new();
         for key in ["path", "kernel", "initrd", "image", "firmware"].into_iter().chain(daemon) {
@@ -232,7 +234,7 @@ impl Merged {
     /// The Rust runtime asks QEMU for none.
     pub(super) fn dax_window(&self, runtime: Runtime) -> Option<Problem> {
         let key = |name: &str| ["hypervisor", "qemu", name].map(str::to_owned);
-        let virtio_fs = self.leaf(&key("shared_fs"))?.value == "virtio-fs";
+        let virtio_fs = self.leaf(&key("shared_fs"))?.value == Share::VirtioFs.name();
         let size = self.leaf(&key("virtio_fs_cache_size"))?;
         let megabytes = size.value.as_u64().filter(|m| *m > 0 && virtio_fs && runtime == Runtime::Go)?;
         let message = format!(
