@@ -149,7 +149,7 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
-    /// A run, or the resumption of one, began.
+    /// A run began.
     RunStarted {
         /// [`SCHEMA`](crate::journal::SCHEMA).
         schema: u32,

@@ -17,7 +17,7 @@ const MAX_ITEMS: usize = 1000;
 
 /// Folds a journal into what became of its run.
 ///
-/// A journal may hold several beginnings, when a killed run was resumed: what was done again then counts, and a test that was under way at the kill and was run again is not held against the cell.
+/// A journal may hold several beginnings, as one does to which another was appended: what was done again counts then, and a test that was under way at a kill and was run again is not held against the cell.
 pub fn fold(journal: &Journal) -> Run {
     let redactor = redactor(journal);
     let mut run = Run {
