@@ -285,7 +285,10 @@ fn what_is_only_assumed_is_not_used_unasked() {
     machine.file("records/mini.yaml", &RECORD.replace("packaging", "assumed"));
     let output = machine.run(&["configure", "--profile", "go-3.29"]);
     assert_eq!((output.code, output.stdout.as_str()), (3, ""));
-    assert!(output.stderr.contains("vmm qemu path: /usr/libexec/qemu-kvm"), "{}", output.stderr);
+    for said in ["vmm qemu path: /usr/libexec/qemu-kvm\n", "fs virtio-fs path: /usr/libexec/virtiofsd\n"] {
+        assert!(output.stderr.contains(said), "{}", output.stderr);
+    }
+    assert!(!output.stderr.contains("kernel linux"), "guests boot Kata's: {}", output.stderr);
     assert_eq!(machine.run(&["configure", "--profile", "go-3.29", "--allow-assumed"]).code, 0);
 }
 

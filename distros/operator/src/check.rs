@@ -38,6 +38,18 @@ pub struct Stated {
     pub path_confidence: Confidence,
 }
 
+impl Stated {
+    /// What a record's fact about the path is called: `vmm qemu path`, `kernel linux image`.
+    pub fn path_subject(&self) -> String {
+        path_subject(self.kind, &self.name)
+    }
+}
+
+fn path_subject(kind: ComponentKind, name: &str) -> String {
+    let what = if kind == ComponentKind::Kernel { "image" } else { "path" };
+    format!("{} {name} {what}", kind.name())
+}
+
 /// Whether a component can be used; where it cannot, or nobody can tell, why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -125,12 +137,9 @@ pub fn stated(record: &Record, entry: &ReleaseEntry, arch: Arch) -> Vec<Stated> 
     let facts = record.facts(entry, arch);
     let mut all: Vec<Stated> = Vec::new();
     for (kind, name) in record.components(entry, arch, &ComponentKind::ALL) {
-        let fact = |what: &str| {
-            let subject = format!("{} {name} {what}", kind.name());
-            facts.iter().find(|f| f.subject == subject)
-        };
-        let packages = fact("packages");
-        let path = fact(if kind == ComponentKind::Kernel { "image" } else { "path" });
+        let fact = |subject: String| facts.iter().find(|f| f.subject == subject);
+        let packages = fact(format!("{} {name} packages", kind.name()));
+        let path = fact(path_subject(kind, &name));
         let packaged = !record.is_elsewhere(entry, arch, kind, &name);
         // Nothing of its own: it comes with the VMM, and is not there without it.
         let is_part = kind == ComponentKind::Fs && packaged && packages.is_none() && path.is_none();

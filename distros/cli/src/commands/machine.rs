@@ -8,9 +8,11 @@ use model::diagnostic::printable;
 use model::kata_version::KataVersion;
 use model::package::{PackageName, PackageVersion};
 use model::profile::Profile;
-use model::record::Confidence;
+use model::record::{ComponentKind, Confidence};
 use model::release::Release;
+use model::share::Share;
 use model::verified::VerifiedEntry;
+use operator::check::Stated;
 use operator::configure::{Found, Guest, Inputs, PackageDatabase};
 use operator::initrd;
 use operator::packages::{Packages, QueryError};
@@ -92,7 +94,9 @@ impl Machine {
     ///
     /// A database that cannot be read is told when it is asked for.
     pub(crate) fn inspect(common: &GlobalArguments, arguments: &MachineArguments) -> anyhow::Result<Machine> {
-        let System { root, record, entry, target, arch, lent: _ } = System::find(common, &arguments.about)?;
+        let system = System::find(common, &arguments.about)?;
+        let components = system.stated();
+        let System { root, record, entry: _, target, arch, lent: _ } = system;
         let release = record.release(&target.version, arch)?;
         let guest = guest(arguments)?;
         let read = installed(&root, &release);
@@ -132,13 +136,10 @@ impl Machine {
             eprintln!("warning: {by}: {why}; nothing that was proved is counted");
             verified.clear();
         }
-        let used = ["vmm qemu path", "fs virtio-fs path", "kernel linux image"];
-        let assumed = record
-            .facts(&entry, arch)
-            .into_iter()
-            .filter(|f| f.confidence == Confidence::Assumed && used.contains(&f.subject.as_str()))
-            .filter(|f| guest != Guest::Kata || f.subject != "kernel linux image")
-            .map(|f| format!("{}: {}", f.subject, f.value.as_deref().unwrap_or("unknown")))
+        let assumed = components
+            .iter()
+            .filter(|s| is_used(s, &guest) && s.path_confidence == Confidence::Assumed)
+            .map(|s| format!("{}: {}", s.path_subject(), s.path.as_deref().unwrap_or("unknown")))
             .collect();
         Ok(Machine {
             verified,
@@ -189,6 +190,16 @@ impl Machine {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a plan uses where a component is: QEMU, the daemon of virtio-fs, and the kernel unless guests boot Kata's.
+fn is_used(stated: &Stated, guest: &Guest) -> bool {
+    match stated.kind {
+        ComponentKind::Vmm => stated.name == "qemu",
+        ComponentKind::Fs => stated.name == Share::VirtioFs.name(),
+        ComponentKind::Kernel => *guest != Guest::Kata,
+        _ => false,
     }
 }
 
