@@ -65,7 +65,7 @@ pub enum Confinement {
     Stranger,
 }
 
-/// The user and group without rights: `nobody`, by the number that all distros have for the kernel's overflow.
+/// The user and group without rights, `nobody`: 65534, the kernel's overflow id, on every distro.
 const NOBODY: u32 = 65534;
 
 /// What became of a program.

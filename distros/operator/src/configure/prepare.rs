@@ -361,7 +361,7 @@ fn control_groups(root: &Root, configuration: &Configuration, without: &Merged) 
     }))
 }
 
-/// Others' drop-ins of a configuration, those among them that are to be written.
+/// A configuration's drop-ins that others wrote and that are to change.
 fn drop_ins_of(
     root: &Root,
     located: &Located,
