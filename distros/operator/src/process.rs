@@ -179,7 +179,7 @@ impl Invocation {
             }
         };
         let Some(status) = ended else {
-            // The first process of a namespace hears nothing that it does not want to, but for this.
+            // The first process of a namespace hears nothing that it does not want to, except for this.
             let signals = if self.confinement == Confinement::Free { &POLITELY[..] } else { &POLITELY[1..] };
             end_group_by(&mut child, signals);
             let mut last = text(&stderr);

@@ -142,7 +142,7 @@ struct File {
 struct Base {
     name: String,
     from: String,
-    /// A profile's keys but for its name and range.
+    /// A profile's keys except for its name and range.
     demands: Mapping,
 }
 
