@@ -362,7 +362,7 @@ fn a_pre_release_is_not_taken_for_the_release() {
             for call in ["configure", "fallback"] {
                 let output = machine.run(&[&[call, "--profile", profile], given].concat());
                 assert_eq!(output.code, 2, "{version}: {}", output.stderr);
-                let expected = format!("kata {version} was made on the way to {release}");
+                let expected = format!("kata {version} is a pre-release of {release}");
                 assert!(output.stderr.contains(&expected), "{}", output.stderr);
             }
         }

@@ -860,7 +860,7 @@ fn a_file_with_which_crio_does_not_start_is_told_and_nothing_is_written() {
 
 /// What `containerd config migrate` of 2.1.9 printed of a main file of version 2 that `configure` had edited for 1.7.
 ///
-/// Of a main file of version 3 with our drop-in it prints the same, but for the imports that it had.
+/// Of a main file of version 3 with our drop-in it prints the same, except for the imports that it had.
 const MIGRATED: &str = include_str!("fixtures/containerd/migrated-by-2.1.9.toml");
 const EDITED: &str =
     "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"registry.example/two:1\"\n";

@@ -143,7 +143,7 @@ pub(super) struct RunArguments {
     /// the one with `main`.
     #[arg(long, value_name = "URL")]
     pub mirror: Option<String>,
-    /// The archive of security updates, for which --mirror does not stand [default: likewise].
+    /// The mirror of the archive of security updates, which --mirror does not cover [default: found as for --mirror].
     #[arg(long, value_name = "URL")]
     pub security_mirror: Option<String>,
     /// A key by which packages of --mirror are signed, where neither the base nor this machine has it; not for apt, whose

@@ -158,7 +158,7 @@ fn chooses_a_test(filter: &str, profiles: &[Profile]) -> Result<(), UsageError> 
     Ok(())
 }
 
-/// How images are made, but for a base that is brought along.
+/// How images are made, except for a base that is brought along.
 fn image_options(arguments: &RunArguments, cache: &Path) -> anyhow::Result<images::Options> {
     let mut images = images::Options::new(cache);
     images.source = match arguments.source {

@@ -81,7 +81,7 @@ fn properties(matrix: &Matrix, cell: &CellReport, profile: &str) -> Vec<(String,
     all
 }
 
-/// `debian_13.x86_64.container.go-3_29`: dots part packages in most viewers.
+/// `debian_13.x86_64.container.go-3_29`: dots separate packages in most viewers.
 fn class(cell: &CellId, profile: &str) -> String {
     let word = |s: &str| clean(s).replace('.', "_");
     let CellId { distro, release, arch, environment } = cell;

@@ -32,7 +32,8 @@ pub struct Added {
 }
 
 impl Added {
-    /// What can be told from ours in a file's text of today, and goes to a file that is none of `others`.
+    /// What others have added to our `file`, whose text of today is `now`; it moves to a file that `others` do not take.
+    /// `None` where theirs cannot be told from ours.
     fn of(root: &Root, file: &Change, now: &str, others: &[Added]) -> Option<Added> {
         let text = theirs(file, now)?;
         let theirs = match text.is_empty() {

@@ -154,7 +154,7 @@ pub fn prepare(
                 let mut then = replaced.clone();
                 then.extend(files.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
                 for added in added.iter().filter(|a| files.iter().any(|c| c.path == a.ours())) {
-                    // What is not read any more would be lost, all but for its text.
+                    // What is not read has no effect any more: only its text would be left.
                     if let Some(theirs) = added.theirs()
                         && !containerd::reads(root, &place, &then, &theirs.path)?
                     {
@@ -311,7 +311,7 @@ fn control_groups(root: &Root, configuration: &Configuration, without: &Merged) 
     }))
 }
 
-/// Others' drop-ins of a configuration, those among them that are to be written.
+/// A configuration's drop-ins that others wrote and that are to change.
 fn drop_ins_of(
     root: &Root,
     located: &Located,
