@@ -46,7 +46,7 @@ impl Packages {
         self.0.get(name).unwrap_or_else(|| panic!("{name} is not installed in the tree"))
     }
 
-    /// What a package needs, of alternatives the one that is installed, but for some.
+    /// What a package needs, of alternatives the one that is installed, except for some.
     pub(crate) fn needs(&self, name: &str, without: &[&str]) -> Vec<&str> {
         let provider = |wanted: &String| self.0.iter().find(|(_, package)| package.provides.contains(wanted));
         let found = |wanted: &String| self.0.get_key_value(wanted).or_else(|| provider(wanted)).map(|(name, _)| name);
@@ -58,7 +58,7 @@ impl Packages {
         installed.filter(|needed| !without.contains(needed)).collect()
     }
 
-    /// These packages and all that they need, but for some.
+    /// These packages and all that they need, except for some.
     pub(crate) fn closure<'a>(&'a self, roots: &[&'a str], without: &[&str]) -> BTreeSet<&'a str> {
         let mut all = BTreeSet::new();
         let mut left = roots.to_vec();
