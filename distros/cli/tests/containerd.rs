@@ -792,6 +792,47 @@ fn a_later_drop_in_of_crio_is_told() {
     assert_eq!(machine.run(&CRIO).code, 0);
 }
 
+/// A later handler takes the place of ours as a whole, so each of its keys counts, and each that it lacks.
+#[test]
+fn a_later_handler_of_crio_that_differs_in_any_key_is_told() {
+    let machine = Machine::new();
+    let folder = "m/etc/crio/crio.conf.d";
+    let earlier = "[crio.runtime.runtimes.kata]\nallowed_annotations = [\"a\"]\n";
+    machine.file(&format!("{folder}/10-theirs.conf"), earlier);
+    assert_eq!(machine.run(&CRIO).code, 0);
+    let ours = machine.read(&format!("{folder}/50-kata-osinfo.conf"));
+    let changed = |from: &str, to: &str| {
+        assert!(ours.contains(from), "{ours}");
+        ours.replace(from, to)
+    };
+    for (later, told) in [
+        (
+            changed("privileged_without_host_devices = true\n", ""),
+            "privileged_without_host_devices is not set, wanted true",
+        ),
+        (
+            changed("privileged_without_host_devices = true", "privileged_without_host_devices = false"),
+            "privileged_without_host_devices is false, wanted true",
+        ),
+        (changed("/run/vc", "/run/other"), "runtime_root is \"/run/other\", wanted \"/run/vc\""),
+        (changed("allowed_annotations = [\"a\"]\n", ""), "allowed_annotations is not set, wanted [\"a\"]"),
+        (format!("{ours}monitor_path = \"/m\"\n"), "monitor_path is \"/m\", wanted not set"),
+    ] {
+        machine.file(&format!("{folder}/99-later"), &later);
+        let output = machine.run(&CRIO);
+        assert_eq!(output.code, 13, "{told}: {}", output.stderr);
+        let is_told = |line: &str| line.contains("/99-later:") && line.contains(&format!("handler kata: {told}"));
+        assert!(output.stderr.lines().any(is_told), "{told}: {}", output.stderr);
+        let by_check = machine.told_by_check();
+        assert!(by_check.iter().any(|line| is_told(line)), "{told}: {by_check:?}");
+    }
+    // What was added to ours by hand is no other handler.
+    std::fs::remove_file(machine.path(&format!("{folder}/99-later"))).expect("removed");
+    machine.file(&format!("{folder}/50-kata-osinfo.conf"), &format!("{ours}monitor_path = \"/m\"\n"));
+    let by_check = machine.told_by_check();
+    assert!(!by_check.iter().any(|line| line.contains("handler kata")), "{by_check:?}");
+}
+
 const CRIO: [&str; 5] = ["configure", "--profile", "go-3.29", "--handler", "crio"];
 
 /// In the order of Go's `filepath.Walk`, by which CRI-O reads its folder: that of each name, and not of whole paths.
