@@ -69,6 +69,36 @@ fn a_closed_folder_hides_what_may_be_in_it() {
     assert_eq!(code, 0, "{stderr}");
 }
 
+/// A look shows that it is there, so it is not called absent; `configure` and `fallback`, which read it, say the same.
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
+fn a_program_that_may_not_be_read_is_not_told_as_absent() {
+    let machine = Machine::new();
+    std::fs::copy(assert_cmd::cargo::cargo_bin!("kata-osinfo"), machine.path("kata-osinfo")).expect("copied");
+    chmod(&machine.path(""), 0o755);
+    machine.file("records/mini.yaml", &RECORD.replace("package-manager: dnf", "package-manager: apt"));
+    let status = |name| format!("Package: {name}\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\n\n");
+    machine.file("m/var/lib/dpkg/status", &(status("qemu-kvm") + &status("virtiofsd")));
+    for (program, component) in [("usr/libexec/qemu-kvm", "vmm"), ("usr/libexec/virtiofsd", "fs")] {
+        let path = machine.path("m").join(program);
+        chmod(&path, 0o000);
+        let fallback = ["fallback", "--profile", "go-3.29"];
+        for call in [&["check", component][..], &["check"], &["install", "--dry-run", component], &fallback] {
+            let (code, stdout, stderr) = as_nobody(&machine, call);
+            let told = format!("{stdout}{stderr}");
+            assert_eq!(code, 3, "{call:?}: {told}");
+            let expected = format!("{} cannot be read: ", path.display());
+            assert!(told.contains(&expected), "{call:?}: {told}");
+            assert!(!told.contains("is not there"), "{call:?}: {told}");
+        }
+        // Whoever may read it sees that nobody can execute it.
+        let output = machine.run(&["check", component, "--arch", "x86_64"]);
+        assert_eq!(output.code, 1, "{}", output.stdout);
+        assert!(output.stdout.contains(&format!("/{program} is no program")), "{}", output.stdout);
+        chmod(&path, 0o755);
+    }
+}
+
 /// Databases that are there would be fetched anew, beside the packages of old ones.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
