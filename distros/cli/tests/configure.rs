@@ -279,6 +279,32 @@ fn what_is_not_there_is_named_with_a_code_of_its_own() {
     assert!(output.stdout.contains("/etc/kata-osinfo/mini.yaml"), "{}", output.stdout);
 }
 
+/// The profile's first version would be taken for it.
+#[test]
+fn what_stands_in_the_place_of_katas_version_is_told() {
+    let machine = Machine::new();
+    let path = machine.path("m/opt/kata/VERSION");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo");
+    assert!(made.success());
+    let told = |expected: &str| {
+        for call in [&["configure", "--profile", "go-3.29", "--dry-run"][..], &["fallback", "--profile", "go-3.29"]] {
+            let output = machine.run(call);
+            assert_eq!(output.code, 2, "{call:?}: {}", output.stderr);
+            assert!(output.stderr.contains(expected), "{call:?}: {}", output.stderr);
+            assert!(output.stderr.contains("hint: mend that, or name Kata's version"), "{}", output.stderr);
+            let named = machine.run(&[call, &["--kata-version", "3.30.0"]].concat());
+            assert_eq!(named.code, 0, "{call:?}: {}", named.stderr);
+        }
+    };
+    told("/opt/kata/VERSION cannot be read: not a regular file");
+    std::fs::remove_file(&path).expect("removed");
+    std::fs::create_dir(&path).expect("made");
+    told("/opt/kata/VERSION cannot be read: not a regular file");
+    std::fs::remove_dir(&path).expect("removed");
+    std::fs::write(&path, [0xff, 0xfe]).expect("written");
+    told("/opt/kata/VERSION: expected UTF-8 text");
+}
+
 /// `check` says the same of it; Kata would start none.
 #[test]
 fn what_nobody_can_execute_is_not_configured() {

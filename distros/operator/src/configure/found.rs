@@ -71,8 +71,6 @@ pub struct Found {
     pub kernel_in_doubt: bool,
     /// What is in the initrd that was named, where it was looked into.
     pub initrd: Option<Initrd>,
-    /// What Kata's `VERSION` file says, where there is one.
-    pub kata: Option<String>,
     /// Versions of the release's packages that are installed.
     pub packages: BTreeMap<PackageName, PackageVersion>,
     /// Whether those are known.
@@ -126,7 +124,6 @@ impl Found {
             daemon: daemon.map(|(path, bytes)| Daemon { path, flavour: Flavour::of(&bytes) }),
             kernel_in_doubt: kernel.as_ref().is_some_and(|k| k.in_doubt),
             kernel: kernel.and_then(|k| k.path.to_str().map(str::to_owned)),
-            kata: root.text_if_any(Path::new("/opt/kata/VERSION"))?,
             packages: BTreeMap::new(),
             database: PackageDatabase::NotAsked,
             initrd: None,
