@@ -1,7 +1,7 @@
 //! `unconfigure`: takes back what `configure` wrote.
 
 use super::system::GlobalArguments;
-use super::{Exit, Format, json, print_file, problems};
+use super::{Exit, Failed, Format, json, print_file, problems};
 use clap::Args;
 use model::diagnostic::printable;
 use operator::configure::Added;
@@ -120,11 +120,18 @@ fn unrecorded(root: &Root, lock: Option<&Lock>, damaged: Option<String>, force: 
         }
         return Ok(Reverted::default());
     }
+    if damaged.is_none()
+        && strays.is_unclear()
+        && let Some(Kept { path, why, .. }) = strays.unclear.first()
+    {
+        let unclear = Failed::new(Exit::Unknown, "unclear", format!("{}: {why}", path.display()));
+        return Err(unclear.hint("mend it, so that containerd reads it, and run this again").into());
+    }
     if !force {
         return Ok(Reverted { kept: strays.told(), ..Reverted::default() });
     }
     eprintln!("warning: {}", stray::UNKNOWN);
     let mut reverted = revert(root, lock, &strays.state, force)?;
-    reverted.kept.extend(strays.kept);
+    reverted.kept.extend(strays.kept.into_iter().chain(strays.unclear));
     Ok(reverted)
 }
