@@ -792,6 +792,38 @@ fn a_later_drop_in_of_crio_is_told() {
     assert_eq!(machine.run(&CRIO).code, 0);
 }
 
+/// Whoever reads a dry run's output, or a log of it, need not know them.
+#[test]
+fn passwords_of_registries_are_not_shown() {
+    const MAIN: &str = "m/etc/containerd/config.toml";
+    let main = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"r.example\".auth]\n\
+                username = \"u\"\npassword = \"hunter2\"\n";
+    let call = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "1.7"];
+    let machine = Machine::new();
+    machine.file(MAIN, main);
+    let hides = |call: &[&str]| {
+        let output = machine.run(call);
+        let said = format!("{}{}", output.stdout, output.stderr);
+        assert_eq!(output.code, 0, "{call:?}: {said}");
+        assert!(said.contains("<redacted>") && !said.contains("hunter2"), "{call:?}: {said}");
+    };
+    for more in [&["--dry-run"][..], &["--dry-run", "--format", "json"]] {
+        hides(&[&call[..], more].concat());
+    }
+    assert_eq!(machine.run(&call).code, 0);
+    assert!(machine.read(MAIN).contains("password = \"hunter2\"\n"), "{}", machine.read(MAIN));
+    hides(&["unconfigure", "--dry-run"]);
+    // Nor the line of what is no TOML.
+    for version in ["1.7", "2.1"] {
+        let machine = Machine::new();
+        machine.file(MAIN, &main.replace("hunter2\"", "hunter2"));
+        let output = machine.run(&[&call[..6], &[version]].concat());
+        assert_eq!(output.code, 13, "{version}: {}", output.stderr);
+        let told = output.stderr.contains("not TOML: line ");
+        assert!(told && !output.stderr.contains("hunter2"), "{version}: {}", output.stderr);
+    }
+}
+
 /// A later handler takes the place of ours as a whole, so each of its keys counts, and each that it lacks.
 #[test]
 fn a_later_handler_of_crio_that_differs_in_any_key_is_told() {

@@ -4,11 +4,11 @@ use super::system::GlobalArguments;
 use super::{Exit, Failed, Format, json, print_file, problems};
 use clap::Args;
 use model::diagnostic::printable;
-use operator::configure::Added;
 use operator::configure::lock::{Lock, lock};
 use operator::configure::revert::{Reverted, revert};
-use operator::configure::state::{self, Change, ChangeError, FOLDER, Kept, STATE, State};
+use operator::configure::state::{self, ChangeError, FOLDER, Kept, STATE, State};
 use operator::configure::stray::{self, strays};
+use operator::configure::{Added, hidden_diff};
 use root::Root;
 use serde_json::json;
 use std::path::Path;
@@ -76,7 +76,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
         };
         eprintln!("hint: `kata-osinfo unconfigure --force` takes {}, too", printable(&what));
     }
-    let diff: String = restored.iter().map(Change::diff).collect();
+    let diff: String = restored.iter().map(hidden_diff).collect();
     match (arguments.format, arguments.dry_run) {
         (Format::Json, dry_run) => {
             let files: Vec<&Path> = restored.iter().map(|c| c.path.as_path()).collect();

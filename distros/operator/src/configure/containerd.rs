@@ -69,8 +69,7 @@ pub(super) fn containerd(
     let path = root.resolve_new(&place.main)?;
     let before = original(&path)?;
     let edit = |source| HandlerError::Edit { path: path.clone(), source };
-    let document: DocumentMut =
-        before.as_deref().unwrap_or_default().parse().map_err(|e| edit(EditError::Syntax(e)))?;
+    let document: DocumentMut = before.as_deref().unwrap_or_default().parse().map_err(|e| edit(EditError::from(e)))?;
     let stated = document.get("version").and_then(Item::as_integer);
     let form = stated.unwrap_or(if document.is_empty() { 0 } else { 1 });
     let mut replaced = replaced.clone();

@@ -5,7 +5,7 @@
 //! in nothing that matters here; `LoadConfigWithPlugins` at v2.3.4; `migrateConfig` in `plugins/cri/runtime/plugin.go`
 //! at v2.1.4. Held against `containerd config dump` of 1.6, 1.7, 2.1 and 2.2 by tests.
 
-use super::super::toml::{line_of, table_of};
+use super::super::toml::{line_of, table_of, without_line};
 use super::files::Files;
 use super::glob::glob;
 use root::RootError;
@@ -176,7 +176,7 @@ pub(super) fn read(files: &Files<'_>, main: &Path, loading: Loading) -> Result<V
             return Err(LoadError::Missing(path));
         };
         let document: DocumentMut =
-            text.parse().map_err(|e: TomlError| LoadError::Syntax { path: path.clone(), message: e.to_string() })?;
+            text.parse().map_err(|e: TomlError| LoadError::Syntax { path: path.clone(), message: without_line(&e) })?;
         if let Some(error) = another_type(&path, &text) {
             return Err(error);
         }
