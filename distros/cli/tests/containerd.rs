@@ -175,6 +175,16 @@ const LAYOUTS: &[Layout] = &[
         files: &[("config.toml", "version = 1\n[plugins.cri]\nsandbox_image = \"registry.example/one:1\"\n")],
         ends: [No; 5],
     },
+    Layout {
+        name: "a plugin's section whose name is not one of containerd's",
+        files: &[("config.toml", "version = 2\n[plugins.\"a.b.c.d\"]\nx = 1\n#V2")],
+        ends: [Yes, No, Yes, Yes, Yes],
+    },
+    Layout {
+        name: "a plugin is disabled whose name is not one of containerd's",
+        files: &[("config.toml", "version = 2\ndisabled_plugins = [\"a.b.c.d\"]\n#V2")],
+        ends: [Yes, No, Yes, Yes, Yes],
+    },
     Layout { name: "not TOML", files: &[("config.toml", "version = [\n")], ends: [No; 5] },
     Layout { name: "a version that is a float", files: &[("config.toml", "version = 2.0\n")], ends: [No; 5] },
     Layout {
@@ -282,6 +292,7 @@ fn what_keeps_a_handler_from_having_an_effect_is_told() {
     );
     told("an import is missing", "2.3", "/etc/containerd/nowhere.toml is imported and is not there");
     told("an import of an import replaces the section", "1.7", "/etc/containerd/two.toml, which");
+    told("a plugin is disabled whose name is not one of containerd's", "1.7", "`a.b.c.d` is not a plugin's name: ");
     told("version 3", "1.7", "has version 3, this containerd reads up to 2");
     for version in VERSIONS {
         for (name, expected) in [

@@ -94,7 +94,7 @@ pub(super) fn containerd(
     if now.is_empty() {
         return Err(HandlerError::WouldNotStart { main: path, why });
     }
-    let old = now.iter().any(|(l, _)| *l == Loading::Replaces);
+    let old = now.iter().any(|(l, _)| l.replaces());
     if old && form == 1 || stated == Some(1) {
         return Err(HandlerError::OldConfig { path, migrate: !old });
     }
@@ -225,7 +225,7 @@ pub(super) fn reads(
 
 /// The imported file whose section takes the place of the main file's.
 fn replacing(root: &Root, replaced: &Replaced, place: &ContainerdConfig, now: &[(Loading, Loaded)]) -> Option<PathBuf> {
-    now.iter().find(|(l, _)| *l == Loading::Replaces)?;
+    now.iter().find(|(l, _)| l.replaces())?;
     let files = read(&Files { root, replaced }, &place.main, Loading::Replaces).ok()?;
     files.into_iter().rev().find(|f| f.path != place.main && f.has(GRPC)).map(|f| f.path)
 }
