@@ -10,7 +10,7 @@ use model::diagnostic::printable;
 use model::package_manager::PackageManager;
 use model::record::ComponentKind;
 use model::shell::quoted;
-use operator::check::{Presence, Stated, component};
+use operator::check::{Component, Presence, Stated, component};
 use operator::installer::{self, Chosen, FailureKind, InstallError, Installer, Options, Place, Plan};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -229,6 +229,9 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
 fn is_all_there(system: &System, components: &[&Stated]) -> anyhow::Result<()> {
     for stated in components {
         let found = component(&system.root, system.manager(), None, stated).map_err(|e| unreadable(&e))?;
+        if found.presence == Presence::Unreadable {
+            return Err(unknown(&found).into());
+        }
         if !found.installed {
             let (kind, name) = (found.kind.name(), &found.name);
             let problem = found.problem.unwrap_or_else(|| found.presence.words().to_owned());
@@ -250,13 +253,25 @@ fn is_all_there(system: &System, components: &[&Stated]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// That a component is there, or may be, and cannot be read.
+fn unknown(found: &Component) -> Failed {
+    let problem = found.problem.as_deref().unwrap_or(found.presence.words());
+    let message = format!("{} {}: {problem}", found.kind.name(), found.name);
+    Failed::new(Exit::Unknown, "unreadable", message).hint("run it as a user who may read that, such as root")
+}
+
 /// The components whose packages are installed in a version that does not bring them: installing is no way to them.
+///
+/// Whether that is so is not known of what cannot be read.
 fn without_what_they_bring(system: &System, components: &[&Stated]) -> anyhow::Result<Vec<String>> {
     let packages = packages_of(system)?;
     let mut lacking = Vec::new();
     for stated in components {
         let found = component(&system.root, system.manager(), packages.as_ref(), stated).map_err(|e| unreadable(&e))?;
         let all_there = found.packages.iter().all(|wanted| !wanted.installed.is_empty());
+        if found.presence == Presence::Unreadable && all_there {
+            return Err(unknown(&found).into());
+        }
         if found.presence == Presence::NotInstalled && all_there && !found.packages.is_empty() {
             let problem = found.problem.unwrap_or_default();
             lacking.push(format!("{} {}: {problem}", found.kind.name(), found.name));

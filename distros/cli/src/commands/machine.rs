@@ -48,12 +48,15 @@ pub(crate) struct MachineArguments {
     pub(crate) allow_assumed: bool,
 }
 
+/// The file that Kata's static release brings.
+const VERSION_FILE: &str = "/opt/kata/VERSION";
+
 /// Where the version of Kata is read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum VersionSource {
     /// The command line.
     Argument,
-    /// The file that Kata's static release brings.
+    /// [`VERSION_FILE`].
     File,
     /// The profile's first version.
     Profile,
@@ -64,7 +67,7 @@ impl VersionSource {
     pub(crate) fn name(self) -> &'static str {
         match self {
             VersionSource::Argument => "--kata-version",
-            VersionSource::File => "/opt/kata/VERSION",
+            VersionSource::File => VERSION_FILE,
             VersionSource::Profile => "the profile",
         }
     }
@@ -117,7 +120,11 @@ impl Machine {
             error => unreadable(&error).into(),
         })?;
         let found = Found { packages, database, initrd, ..found };
-        let (stated, kata_from) = match (&arguments.kata_version, &found.kata) {
+        let file = match &arguments.kata_version {
+            Some(_) => None,
+            None => in_version_file(&root)?,
+        };
+        let (stated, kata_from) = match (&arguments.kata_version, &file) {
             (Some(version), _) => (Some(version), VersionSource::Argument),
             (None, Some(version)) => (Some(version), VersionSource::File),
             (None, None) => (None, VersionSource::Profile),
@@ -201,6 +208,16 @@ fn is_used(stated: &Stated, guest: &Guest) -> bool {
         ComponentKind::Kernel => *guest != Guest::Kata,
         _ => false,
     }
+}
+
+/// What the file of Kata's version says, where there is one; something else in its place is not passed over.
+fn in_version_file(root: &Root) -> anyhow::Result<Option<String>> {
+    root.utf8_if_any(Path::new(VERSION_FILE)).map_err(|error| match error.is_unreadable() {
+        true => error.into(),
+        false => Failed::new(Exit::BadInput, "bad-version-file", error.to_string())
+            .hint("mend that, or name Kata's version with --kata-version")
+            .into(),
+    })
 }
 
 /// What guests boot, by the options.

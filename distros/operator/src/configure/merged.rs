@@ -1,6 +1,7 @@
 //! Kata's configuration as Kata would read it: the file, then its drop-ins, by the runtime's own rules.
 
 use super::edit::DROP_IN;
+use super::found::against;
 use super::toml::{line_of, value_of};
 use super::version::{key_since, reads_drop_ins};
 use super::{Located, Setting};
@@ -170,7 +171,7 @@ impl Merged {
         }
     }
 
-    /// Files that the configuration names and that are not there: Kata would not start, or no guest.
+    /// Files that the configuration names and that are not there, or are no programs: Kata would not start, or no guest.
     ///
     /// Both runtimes resolve these paths when they load the configuration (`resolve_path!` in
     /// `src/libs/kata-types/src/config/hypervisor/mod.rs@4.0.0`, `ResolvePath` in
@@ -188,8 +189,8 @@ impl Merged {
             let path = ["hypervisor", "qemu", key].map(str::to_owned).to_vec();
             let Some(leaf) = self.leaves.get(&path) else { continue };
             let Some(named) = leaf.value.as_str().filter(|n| n.starts_with('/')) else { continue };
-            if !root.has_file(Path::new(named))? {
-                let message = format!("hypervisor.qemu.{key} is {named}, which is not there: Kata would not start");
+            if let Some(why) = against(root, key, Path::new(named))? {
+                let message = format!("hypervisor.qemu.{key} is {named}, which {why}: Kata would not start");
                 problems.push(Problem { file: leaf.file.clone(), line: Some(leaf.line), message });
             }
         }

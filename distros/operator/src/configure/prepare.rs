@@ -12,6 +12,7 @@ use super::locate::siblings;
 use super::lock::Lock;
 use super::merged::settings_in;
 use super::runtime_files::shim;
+use super::secrets::hidden_diff;
 use super::state::{self, Change, Configured, State};
 use super::theirs::{self, ForeignValue};
 use super::{
@@ -87,7 +88,7 @@ pub fn prepare(
     let mut planned = settings(configuration);
     let base = original(root, old.as_ref(), &located.path)?.unwrap_or_default();
     let edit = |source| PrepareError::Edit { path: located.path.clone(), source };
-    let document: toml_edit::DocumentMut = base.parse().map_err(|e| edit(EditError::Syntax(e)))?;
+    let document: toml_edit::DocumentMut = base.parse().map_err(|e| edit(EditError::from(e)))?;
     let source = located;
     let version = (configuration.runtime, configuration.kata);
     let of_others = Merged::of_others(root, source, version, &base)?;
@@ -227,7 +228,7 @@ pub fn prepare(
 }
 
 impl Prepared {
-    /// The differences to what stands there now, as unified diffs; empty where nothing would change.
+    /// The differences to what stands there now, as unified diffs without secrets; empty where nothing would change.
     ///
     /// # Errors
     ///
@@ -235,14 +236,14 @@ impl Prepared {
     pub fn diff(&self, root: &Root) -> Result<String, PrepareError> {
         let mut text = String::new();
         for theirs in self.added.iter().filter_map(Added::theirs) {
-            text += &Change { before: root.utf8_if_any(&theirs.path)?, ..theirs.clone() }.diff();
+            text += &hidden_diff(&Change { before: root.utf8_if_any(&theirs.path)?, ..theirs.clone() });
         }
         for (path, after) in &self.back {
             let after = after.clone().unwrap_or_default();
-            text += &Change { path: path.clone(), before: root.utf8_if_any(path)?, after }.diff();
+            text += &hidden_diff(&Change { path: path.clone(), before: root.utf8_if_any(path)?, after });
         }
         for change in &self.changes {
-            text += &Change { before: root.utf8_if_any(&change.path)?, ..change.clone() }.diff();
+            text += &hidden_diff(&Change { before: root.utf8_if_any(&change.path)?, ..change.clone() });
         }
         Ok(text)
     }

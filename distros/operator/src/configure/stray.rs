@@ -37,17 +37,24 @@ pub struct Strays {
     pub state: State,
     /// What may be ours, and stays.
     pub kept: Vec<Kept>,
+    /// What nobody can tell of whether anything of it is ours, and stays.
+    pub unclear: Vec<Kept>,
 }
 
 impl Strays {
     /// Whether nothing was found.
     pub fn is_empty(&self) -> bool {
-        self.state.files.is_empty() && self.kept.is_empty()
+        self.state.files.is_empty() && self.kept.is_empty() && self.unclear.is_empty()
+    }
+
+    /// Whether nothing was found, and there is something of which nobody can tell.
+    pub fn is_unclear(&self) -> bool {
+        self.state.files.is_empty() && self.kept.is_empty() && !self.unclear.is_empty()
     }
 
     /// Every file, with why it is told.
     pub fn told(&self) -> Vec<Kept> {
-        self.state.files.iter().map(unknown).chain(self.kept.iter().cloned()).collect()
+        self.state.files.iter().map(unknown).chain(self.kept.iter().chain(&self.unclear).cloned()).collect()
     }
 }
 
@@ -116,14 +123,14 @@ pub fn strays(root: &Root) -> Result<Strays, RootError> {
         let drop_in = path.with_file_name("config.d").join(DROP_IN);
         of_kata.iter().any(|change| change.path == path || change.path == drop_in)
     };
-    let (mut handler, kept) = containerd::stray::strays(root, &marked)?;
+    let containerd::stray::Found { changes: mut handler, kept, unclear } = containerd::stray::strays(root, &marked)?;
     handler.extend(ours(root, &crio::drop_in())?);
     let paths = |changes: &[Change]| changes.iter().map(|c| c.path.clone()).collect::<Vec<_>>();
     let this = unnamed([paths(&of_kata), paths(&handler)].concat(), paths(&handler));
     let files: Vec<Change> = of_kata.into_iter().chain(handler).collect();
     let configurations = if files.is_empty() { Vec::new() } else { vec![this] };
     let directories = own::FOLDERS.map(PathBuf::from).to_vec();
-    Ok(Strays { state: State { configurations, files, directories, ..State::default() }, kept })
+    Ok(Strays { state: State { configurations, files, directories, ..State::default() }, kept, unclear })
 }
 
 /// Puts a damaged state aside, or whatever else has its name, so that what is found of ours can be noted down in its

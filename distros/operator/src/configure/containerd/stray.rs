@@ -14,24 +14,38 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use toml_edit::DocumentMut;
 
+/// What was found in containerds' configurations.
+#[derive(Debug, Default)]
+pub(in super::super) struct Found {
+    /// What is ours.
+    pub(in super::super) changes: Vec<Change>,
+    /// What may be, in part.
+    pub(in super::super) kept: Vec<Kept>,
+    /// Files that containerd does not read either, and of which nobody can tell.
+    pub(in super::super) unclear: Vec<Kept>,
+}
+
 /// Our drop-ins and our keys in the files that containerds read first, and what may be ours; a main file stands behind
 /// the drop-in that it imports.
 ///
 /// A handler is ours where it is to the letter what this program writes, for a configuration that it has left a mark at;
 /// keys that say nothing are those that `containerd config migrate` writes out.
-pub(in super::super) fn strays(
-    root: &Root,
-    marked: &dyn Fn(&Path) -> bool,
-) -> Result<(Vec<Change>, Vec<Kept>), RootError> {
-    let (mut changes, mut kept) = (Vec::new(), Vec::new());
+pub(in super::super) fn strays(root: &Root, marked: &dyn Fn(&Path) -> bool) -> Result<Found, RootError> {
+    let mut found = Found::default();
+    let Found { changes, kept, unclear } = &mut found;
     for place in present(root)? {
         let main = root.resolve_new(&place.main)?;
         let path = root.resolve_new(&place.drop_in)?;
         let drop_in = root.utf8_if_any(&path)?.filter(|text| says_it_is_ours(text));
         let text = root.utf8(&main)?;
         let Ok(document) = text.parse::<DocumentMut>() else {
-            let why = "it is no TOML: what of it is ours, and whether it imports our file, cannot be told";
-            kept.push(Kept { path: main, why: why.to_owned(), by_force: false });
+            // All that this program writes there names Kata.
+            if text.contains(NAME) {
+                let why = "it is no TOML: what of it is ours, and whether it imports our file, cannot be told";
+                unclear.push(Kept { path: main, why: why.to_owned(), by_force: false });
+            } else {
+                changes.extend(drop_in.map(|after| Change { path, before: None, after }));
+            }
             continue;
         };
         let import = place.drop_in.display().to_string();
@@ -68,5 +82,5 @@ pub(in super::super) fn strays(
             }
         }
     }
-    Ok((changes, kept))
+    Ok(found)
 }
