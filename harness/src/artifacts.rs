@@ -229,9 +229,7 @@ mod tests {
             }
         });
         let heard = ReaderStream::new(from);
-        let heard = futures_util::StreamExt::map(heard, |read| {
-            read.map(|bytes| Heard::Frames(bytes.to_vec())).map_err(|e| e.to_string())
-        });
+        let heard = futures_util::StreamExt::map(heard, |read| read.map(|bytes| Heard::Frames(bytes.to_vec())));
         Line::open(Box::pin(heard), to, Duration::from_secs(5)).await.unwrap()
     }
 

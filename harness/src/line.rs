@@ -5,6 +5,7 @@ use model::sync::locked;
 use protocol::frame::Decoder;
 use protocol::message::{self, EnvironmentReply, EnvironmentRequest, Message, Numbered, VERSION};
 use std::collections::HashMap;
+use std::io;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -66,7 +67,7 @@ pub struct Line {
 impl Line {
     /// Takes over both directions and waits for the agent's hello.
     pub async fn open(
-        mut output: impl Stream<Item = Result<Heard, String>> + Send + Unpin + 'static,
+        mut output: impl Stream<Item = io::Result<Heard>> + Send + Unpin + 'static,
         mut input: impl AsyncWrite + Send + Unpin + 'static,
         deadline: Duration,
     ) -> Result<Line, LineError> {
@@ -106,7 +107,7 @@ impl Line {
                         words.drain(..cut);
                     }
                     Err(e) => {
-                        words.push_str(&e);
+                        words.push_str(&e.to_string());
                         break;
                     }
                 }
@@ -220,8 +221,7 @@ mod tests {
         let (told, unread) = duplex(1024);
         let hello = Message::<EnvironmentReply>::Hello { version: VERSION, role: "test".to_owned() };
         says.write_all(&message::encode(&hello).unwrap()).await.unwrap();
-        let heard = ReaderStream::new(heard)
-            .map(|read| read.map(|bytes| Heard::Frames(bytes.to_vec())).map_err(|e| e.to_string()));
+        let heard = ReaderStream::new(heard).map(|read| read.map(|bytes| Heard::Frames(bytes.to_vec())));
         let line = Line::open(Box::pin(heard), told, Duration::from_secs(20)).await.unwrap();
         (line, says, unread)
     }

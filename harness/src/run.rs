@@ -66,6 +66,8 @@ pub struct Request {
     pub options: Vec<String>,
     /// Candidates are under test, not what the record names.
     pub candidate: bool,
+    /// Keys of the caller's vouch for packages.
+    pub shaped: bool,
     /// Where run locks lie.
     pub locks: PathBuf,
     /// How much the cache may take, bytes.
@@ -148,6 +150,7 @@ pub async fn run(
         cells: cells.iter().map(|c| c.id.clone()).collect(),
         filter: request.filter.clone(),
         candidate: request.candidate,
+        shaped: request.shaped,
         options: request.options.iter().cloned().chain(kata.options()).collect(),
     })?;
     let cancel = Arc::clone(&request.images.cancel);

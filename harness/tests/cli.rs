@@ -210,6 +210,25 @@ fn write_back_does_not_go_with_candidates() {
 }
 
 #[test]
+fn what_the_callers_keys_vouch_for_is_not_written_beside_the_shipped_records() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("key.asc"), "a key").unwrap();
+    let run = "run fedora:44 --write-back --mirror file:///nowhere --mirror-key key.asc --cache cache";
+    let run: Vec<&str> = run.split(' ').collect();
+    assert_snapshot!(said_in(&dir, &run), @r"
+    error: --write-back: keys that --mirror-key names vouch for the packages, and the shipped records speak of each distro's own; name a folder of your own with --records
+    exit 2
+    ");
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../distros/records");
+    let said = said_in(&dir, &[run.as_slice(), &["--records", checkout.to_str().unwrap()]].concat());
+    assert!(said.contains("has these records, name another folder") && said.contains("exit 2"), "{said}");
+    // The next mistake is found: nothing starts.
+    std::fs::create_dir(dir.path().join("mine")).unwrap();
+    let said = said_in(&dir, &[run.as_slice(), &["--records", "mine", "--test", "rename"]].concat());
+    assert!(said.contains("--write-back does not go with --test"), "{said}");
+}
+
+#[test]
 fn write_back_needs_records_to_write_to() {
     let dir = tempfile::tempdir().unwrap();
     assert_snapshot!(said_in(&dir, &["run", "debian:13", "--write-back"]), @r"
@@ -578,6 +597,7 @@ fn killed_run(dir: &Path) {
             cells: vec![cell.clone()],
             filter: None,
             candidate: false,
+            shaped: false,
             options: Vec::new(),
         })
         .unwrap();

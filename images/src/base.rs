@@ -7,4 +7,5 @@ pub mod cloud;
 pub(crate) mod oci;
 pub mod qcow2;
 
-pub use cloud::{Archive, Base, BaseError, Task};
+pub use crate::error::BaseError;
+pub use cloud::{Archive, Base, Task};

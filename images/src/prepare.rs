@@ -28,7 +28,7 @@
 
 use crate::base::{Base, cloud, oci};
 use crate::cache::{Image, Store, Turn, Workshop};
-use crate::digest::Fields;
+use crate::digest::{self, Fields};
 use crate::error::{Cause, Failure, ImageError};
 use crate::family::install::Install;
 use crate::family::{self, Archives, Family};
@@ -43,7 +43,7 @@ use crate::{candidates, owners};
 use jiff::Timestamp;
 use model::package::PackageName;
 use model::release::Release;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Makes the image of a release, or finds it in the cache.
 ///
@@ -74,7 +74,7 @@ fn any_way(release: &Release, options: &Options) -> Result<(), Failure> {
     let family = family::of(release)?;
     let wanted = family::wanted(family, release)?;
     candidates::Candidates::of(family, options)?;
-    let request = request(release, &wanted, options.base.as_deref());
+    let request = request(release, &wanted, options.base.as_deref(), &digests(&options.keys)?);
     if options.offline || Store::new(&options.cache).newest(|m| fits(m, &request, options)).is_some() {
         return Ok(());
     }
@@ -114,7 +114,7 @@ fn image(job: &mut Job<'_>) -> Result<Image, Failure> {
 
 /// The image of the release as its archive has it: without candidates.
 fn plain(job: &mut Job<'_>, wanted: &[PackageName]) -> Result<Image, Failure> {
-    let request = request(job.release, wanted, job.options.base.as_deref());
+    let request = request(job.release, wanted, job.options.base.as_deref(), &digests(&job.options.keys)?);
     let options = job.options;
     let fits = |m: &Manifest| fits(m, &request, options);
     if options.offline {
@@ -277,7 +277,9 @@ fn record(
 const RECIPE: u32 = 2;
 
 /// Hashes what is asked for, apart from what the network offers: the offline image is found by it.
-fn request(release: &Release, wanted: &[PackageName], base: Option<&dyn Base>) -> String {
+///
+/// `keys` are digests of those that the caller trusts: an image whose packages they vouch for is no other caller's.
+fn request(release: &Release, wanted: &[PackageName], base: Option<&dyn Base>, keys: &[String]) -> String {
     let suites = release.suites.iter().map(|s| format!("{} {:?} {}", s.name, s.archive, s.components.join(" ")));
     // The record's paths are looked up in the tree and stand in the manifest.
     let paths = release.vmms.iter().map(|v| v.path.as_str());
@@ -294,14 +296,22 @@ fn request(release: &Release, wanted: &[PackageName], base: Option<&dyn Base>) -
         .all("packages", wanted.iter().map(PackageName::as_str))
         .all("paths", paths.chain(daemons).chain(kernels));
     // What few releases have changes the keys of no others.
-    let fields = [("repositories", &release.repositories), ("modules", &release.modules)]
-        .into_iter()
-        .filter(|(_, names)| !names.is_empty())
-        .fold(fields, |fields, (label, names)| fields.all(label, names));
+    let fields =
+        [("repositories", release.repositories.as_slice()), ("modules", release.modules.as_slice()), ("keys", keys)]
+            .into_iter()
+            .filter(|(_, names)| !names.is_empty())
+            .fold(fields, |fields, (label, names)| fields.all(label, names));
     match base {
         None => fields.hex(),
         Some(base) => fields.add("base", base.identity()).hex(),
     }
+}
+
+/// The digests of keys, in an order of their own.
+fn digests(keys: &[PathBuf]) -> Result<Vec<String>, Failure> {
+    let mut all: Vec<String> = keys.iter().map(|key| digest::of_file(key)).collect::<Result<_, _>>()?;
+    all.sort();
+    Ok(all)
 }
 
 /// Whether an image in the cache is what is asked for, whatever the network offered when it was made.
@@ -341,7 +351,7 @@ mod tests {
     fn the_request_is_stable_and_sees_what_matters() {
         let plain = release("13", "trixie");
         let wanted = |r: &Release| family::wanted(family::of(r).unwrap(), r).unwrap();
-        let of = |r: &Release| request(r, &wanted(r), None);
+        let of = |r: &Release| request(r, &wanted(r), None, &[]);
         let first = of(&plain);
         assert_eq!(first, of(&plain.clone()));
         // Aliases and the container manager change nothing in the tree.
@@ -373,11 +383,39 @@ mod tests {
                 Ok(())
             }
         }
-        let on = |base| request(&plain, &wanted(&plain), Some(&FakeBase(base)));
+        let on = |base| request(&plain, &wanted(&plain), Some(&FakeBase(base)), &[]);
         assert!(first != on("a") && on("a") != on("b") && on("a") == on("a"));
         let mut other = plain.clone();
         other.vmms[0].path = "/usr/libexec/qemu-kvm".to_owned();
         assert_ne!(first, of(&other));
+    }
+
+    #[test]
+    fn what_keys_of_the_caller_vouch_for_is_not_taken_without_them() {
+        let (cache, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let key = |name: &str| {
+            let file = folder.path().join(name);
+            std::fs::write(&file, name).unwrap();
+            file
+        };
+        let release = release("13", "trixie");
+        let wanted = family::wanted(family::of(&release).unwrap(), &release).unwrap();
+        let (store, id) = (Store::new(cache.path()), "a".repeat(64));
+        let workshop = store.workshop(&id).unwrap();
+        std::fs::create_dir(workshop.rootfs()).unwrap();
+        let request = request(&release, &wanted, None, &digests(&[key("a"), key("b")]).unwrap());
+        let manifest = Manifest { request, ..crate::cache::tests::manifest(&id, "13", "2026-11-01T00:00:00Z") };
+        workshop.finish(&store, &manifest).unwrap();
+        let offline = |keys| {
+            let options = Options { offline: true, keys, ..Options::new(cache.path()) };
+            prepare(&release, &options, &|_| {}).map(|image| image.key().to_owned())
+        };
+        assert_eq!(offline(vec![key("b"), key("a")]).unwrap(), id);
+        for keys in [vec![], vec![key("a")], vec![key("a"), key("c")]] {
+            assert!(matches!(*offline(keys).unwrap_err().cause, Cause::NotCached));
+        }
+        let gone = offline(vec![folder.path().join("gone")]).unwrap_err().to_string();
+        assert!(gone.contains("/gone"), "{gone}");
     }
 
     #[test]
@@ -400,7 +438,7 @@ mod tests {
         let workshop = store.workshop(&key).unwrap();
         std::fs::create_dir(workshop.rootfs()).unwrap();
         let bootstrapped = crate::cache::tests::manifest(&key, "13", "2026-11-01T00:00:00Z");
-        let manifest = Manifest { request: request(&release, &wanted, None), ..bootstrapped };
+        let manifest = Manifest { request: request(&release, &wanted, None, &[]), ..bootstrapped };
         workshop.finish(&store, &manifest).unwrap();
         let way = |source| any_way(&release, &Options { source, ..Options::new(cache.path()) });
         for source in [Source::Auto, Source::Bootstrap, Source::Cloud] {

@@ -24,7 +24,7 @@ const BASE: &str =
 
 /// What the tree's own rpm needs: programs with their libraries, rpm's configuration, and Fedora's place of the database.
 const INSTALL_BASE: &str = r#"
-mkdir -p %{buildroot}/usr/bin %{buildroot}/usr/lib %{buildroot}/etc %{buildroot}/tmp
+mkdir -p %{buildroot}/usr/bin %{buildroot}/usr/lib %{buildroot}/etc %{buildroot}/tmp %{buildroot}/proc %{buildroot}/sys
 for folder in bin lib lib64; do mkdir -p %{buildroot}/usr/$folder; ln -s usr/$folder %{buildroot}/$folder; done
 for program in /usr/bin/rpm /usr/bin/bash; do
     for file in $program $(ldd $program | grep -o '/[^ ]*'); do

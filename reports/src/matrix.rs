@@ -33,6 +33,8 @@ pub struct Matrix {
     pub filter: Option<String>,
     /// Whether something was laid over the distro or the records.
     pub candidate: bool,
+    /// Whether keys of the caller's vouched for packages.
+    pub shaped: bool,
     /// Options that the results depend on.
     pub options: Vec<String>,
     /// When the run began.
@@ -135,7 +137,20 @@ pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Ma
     let (asked, unknown): (Vec<_>, Vec<_>) = run.profiles.iter().partition(|name| known(name).is_some());
     let asked: Vec<&Profile> = asked.into_iter().filter_map(known).collect();
     let unknown_profiles: Vec<String> = unknown.into_iter().cloned().collect();
-    let Run { id, harness, filter, candidate, options, started, finished, ending, mut cells, order, profiles: _ } = run;
+    let Run {
+        id,
+        harness,
+        filter,
+        candidate,
+        shaped,
+        options,
+        started,
+        finished,
+        ending,
+        mut cells,
+        order,
+        profiles: _,
+    } = run;
     let requirements: Vec<Requirements<'_>> = asked.iter().map(|p| Requirements::new(catalogue, p)).collect();
     let mut judged: BTreeMap<CellId, Judgements> =
         cells.iter().map(|(id, cell)| (id.clone(), judgements(id, cell, &cells, catalogue, &requirements))).collect();
@@ -153,6 +168,7 @@ pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Ma
         test_set: test_set(catalogue),
         filter,
         candidate,
+        shaped,
         options,
         started,
         finished,

@@ -139,6 +139,7 @@ impl Maker {
             cells: releases.iter().map(|r| cell(r)).collect(),
             filter: None,
             candidate: false,
+            shaped: false,
             options: vec![],
         })
     }

@@ -84,9 +84,25 @@ pub trait Environment {
     fn boot_with_a_root_port(&self) -> Result<Box<dyn Machine>, Stop>;
     /// Runs one vCPU of a machine of its own through KVM, and gives the API's version and how the vCPU came back;
     /// the error names the call of KVM's that failed.
-    fn run_a_vcpu(&self) -> Result<VcpuRun, String>;
+    fn run_a_vcpu(&self) -> Result<VcpuRun, VcpuError>;
     /// Something that the reader of the report should know, whatever the outcome.
     fn note(&self, text: String);
+}
+
+/// Why KVM runs no vCPU.
+#[derive(Debug, thiserror::Error)]
+pub enum VcpuError {
+    /// A call failed.
+    #[error("{call}: {source}")]
+    Call {
+        /// `KVM_CREATE_VM`, or what was done.
+        call: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The vCPU ran, and did something else than to halt.
+    #[error("a vCPU did not come to its end: {0}")]
+    Unfinished(String),
 }
 
 /// What KVM did with one vCPU.

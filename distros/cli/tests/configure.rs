@@ -300,13 +300,87 @@ fn what_is_not_there_is_named_with_a_code_of_its_own() {
     assert!(output.stdout.contains("/etc/kata-osinfo/mini.yaml"), "{}", output.stdout);
 }
 
+/// The profile's first version would be taken for it.
+#[test]
+fn what_stands_in_the_place_of_katas_version_is_told() {
+    let machine = Machine::new();
+    let path = machine.path("m/opt/kata/VERSION");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo");
+    assert!(made.success());
+    let told = |expected: &str| {
+        for call in [&["configure", "--profile", "go-3.29", "--dry-run"][..], &["fallback", "--profile", "go-3.29"]] {
+            let output = machine.run(call);
+            assert_eq!(output.code, 2, "{call:?}: {}", output.stderr);
+            assert!(output.stderr.contains(expected), "{call:?}: {}", output.stderr);
+            assert!(output.stderr.contains("hint: mend that, or name Kata's version"), "{}", output.stderr);
+            let named = machine.run(&[call, &["--kata-version", "3.30.0"]].concat());
+            assert_eq!(named.code, 0, "{call:?}: {}", named.stderr);
+        }
+    };
+    told("/opt/kata/VERSION cannot be read: not a regular file");
+    std::fs::remove_file(&path).expect("removed");
+    std::fs::create_dir(&path).expect("made");
+    told("/opt/kata/VERSION cannot be read: not a regular file");
+    std::fs::remove_dir(&path).expect("removed");
+    std::fs::write(&path, [0xff, 0xfe]).expect("written");
+    told("/opt/kata/VERSION: expected UTF-8 text");
+}
+
+/// `check` says the same of it; Kata would start none.
+#[test]
+fn what_nobody_can_execute_is_not_configured() {
+    use std::os::unix::fs::PermissionsExt;
+    let handler = ["--handler", "containerd", "--containerd-version", "2.1"];
+    let machine = Machine::new();
+    for (program, component, code) in [
+        ("usr/libexec/qemu-kvm", Some("vmm"), 11),
+        ("usr/libexec/virtiofsd", Some("fs"), 11),
+        ("opt/kata/bin/containerd-shim-kata-v2", None, 2),
+    ] {
+        let machine = machine.copy();
+        let path = machine.path("m").join(program);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("set");
+        let before = machine.everything();
+        let told = format!("/{program} is no program");
+        for more in [&["--dry-run"][..], &[]] {
+            let output = machine.run(&[&["configure", "--profile", "rs-4.0"][..], &handler, more].concat());
+            let go = machine.run(&[&["configure", "--profile", "go-3.29"][..], &handler, more].concat());
+            // The Rust shim is another one.
+            for output in if component.is_some() { vec![output, go] } else { vec![go] } {
+                let said = output.stdout + &output.stderr;
+                assert_eq!(output.code, code, "{said}");
+                assert!(said.contains(&told), "{said}");
+            }
+        }
+        if let Some(component) = component {
+            let output = machine.run(&["fallback", "--profile", "rs-4.0"]);
+            assert_eq!(output.code, 11, "{}", output.stdout);
+            assert!(output.stdout.contains(&told), "{}", output.stdout);
+            let output = machine.run(&["check", component]);
+            assert_eq!(output.code, 1, "{}", output.stdout);
+            assert!(output.stdout.contains(&told), "{}", output.stdout);
+        }
+        assert_eq!(machine.everything(), before, "{program}");
+    }
+    // What became none since.
+    assert_eq!(machine.run(&["configure", "--profile", "go-3.29"]).code, 0);
+    assert_eq!(machine.told_by_check(), Vec::<String>::new());
+    let path = machine.path("m/usr/libexec/virtiofsd");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).expect("set");
+    let told = machine.told_by_check();
+    assert!(told.iter().any(|t| t.contains("is /usr/libexec/virtiofsd, which is no program")), "{told:?}");
+}
+
 #[test]
 fn what_is_only_assumed_is_not_used_unasked() {
     let machine = Machine::new();
     machine.file("records/mini.yaml", &RECORD.replace("packaging", "assumed"));
     let output = machine.run(&["configure", "--profile", "go-3.29"]);
     assert_eq!((output.code, output.stdout.as_str()), (3, ""));
-    assert!(output.stderr.contains("vmm qemu path: /usr/libexec/qemu-kvm"), "{}", output.stderr);
+    for said in ["vmm qemu path: /usr/libexec/qemu-kvm\n", "fs virtio-fs path: /usr/libexec/virtiofsd\n"] {
+        assert!(output.stderr.contains(said), "{}", output.stderr);
+    }
+    assert!(!output.stderr.contains("kernel linux"), "guests boot Kata's: {}", output.stderr);
     assert_eq!(machine.run(&["configure", "--profile", "go-3.29", "--allow-assumed"]).code, 0);
 }
 
@@ -380,7 +454,7 @@ fn a_pre_release_is_not_taken_for_the_release() {
             for call in ["configure", "fallback"] {
                 let output = machine.run(&[&[call, "--profile", profile], given].concat());
                 assert_eq!(output.code, 2, "{version}: {}", output.stderr);
-                let expected = format!("kata {version} was made on the way to {release}");
+                let expected = format!("kata {version} is a pre-release of {release}");
                 assert!(output.stderr.contains(&expected), "{}", output.stderr);
             }
         }

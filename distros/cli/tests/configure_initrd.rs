@@ -12,7 +12,7 @@ const CHECK: &[&str] = &["check", "--all", "--quiet"];
 fn an_initrd_of_another_kernel_is_told_whatever_its_name_is() {
     let machine = Machine::new();
     machine.file("m/boot/kata.img", &cpio(&["usr/bin/kata-agent", "lib/modules/5.10.0-9-amd64/virtiofs.ko"]));
-    let told = "it has modules for 5.10.0-9-amd64 and none for 6.1";
+    let told = "its modules are for 5.10.0-9-amd64, not 6.1";
     slip(&machine, told);
     let output = machine.run(&with(CONFIGURE, &["--dry-run", "--force"]));
     assert_eq!(output.code, 0, "{}", output.stderr);
@@ -51,7 +51,7 @@ fn an_initrd_that_was_made_for_another_kernel_since_is_told_by_check() {
     let said = || machine.run(CHECK).stdout;
     assert!(!said().contains("configured:"), "{}", said());
     machine.file("m/boot/kata.img", &cpio(&["usr/bin/kata-agent", "lib/modules/6.2/virtiofs.ko"]));
-    let told = "hypervisor.qemu.initrd is /boot/kata.img, which is not one of /boot/vmlinuz-6.1: it has modules for 6.2 and none for 6.1";
+    let told = "hypervisor.qemu.initrd is /boot/kata.img, which does not belong to /boot/vmlinuz-6.1: its modules are for 6.2, not 6.1";
     assert!(said().contains(told), "{}", said());
     assert_eq!(machine.run(CHECK).code, 1);
 }

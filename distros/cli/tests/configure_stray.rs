@@ -334,3 +334,36 @@ fn a_handler_that_was_there_before_is_told() {
     assert!(!output.stderr.contains("--force"), "which would not take it out: {}", output.stderr);
     assert_eq!(machine.read(MAIN), text);
 }
+
+/// Where nothing was ever configured nothing can be left over; of what names Kata nobody can tell, which is no remainder
+/// either.
+#[test]
+fn a_main_file_that_is_no_toml_is_not_told_as_a_remainder() {
+    let machine = Machine::new();
+    let calls: [&[&str]; 3] = [&["unconfigure"], &["unconfigure", "--dry-run"], &["unconfigure", "--force"]];
+    for (text, code, told) in [
+        ("version = [\n", 0, "note: nothing is configured"),
+        ("version = [\n# kata\n", 3, "config.toml: it is no TOML: what of it is ours"),
+    ] {
+        machine.file(MAIN, text);
+        let before = machine.everything();
+        for call in calls {
+            let output = machine.run(call);
+            assert_eq!(output.code, code, "{call:?}: {}", output.stderr);
+            assert!(output.stderr.contains(told), "{call:?}: {}", output.stderr);
+            assert!(!output.stderr.contains("is not taken back"), "{call:?}: {}", output.stderr);
+            assert_eq!(machine.everything(), before, "{call:?}");
+        }
+    }
+    // Our drop-in says itself whose it is.
+    let (machine, _) = configured("2.1", false);
+    std::fs::remove_dir_all(machine.path("m/var/lib/kata-osinfo")).expect("removed");
+    machine.file(MAIN, "imports = [\"/etc/containerd/conf.d/*.toml\"\n");
+    let output = machine.run(&["unconfigure"]);
+    assert_eq!(output.code, 13, "{}", output.stderr);
+    assert!(
+        output.stderr.contains("/etc/containerd/conf.d/50-kata-osinfo.toml is not taken back"),
+        "{}",
+        output.stderr
+    );
+}

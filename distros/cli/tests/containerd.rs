@@ -175,6 +175,16 @@ const LAYOUTS: &[Layout] = &[
         files: &[("config.toml", "version = 1\n[plugins.cri]\nsandbox_image = \"registry.example/one:1\"\n")],
         ends: [No; 5],
     },
+    Layout {
+        name: "a plugin's section whose name is not one of containerd's",
+        files: &[("config.toml", "version = 2\n[plugins.\"a.b.c.d\"]\nx = 1\n#V2")],
+        ends: [Yes, No, Yes, Yes, Yes],
+    },
+    Layout {
+        name: "a plugin is disabled whose name is not one of containerd's",
+        files: &[("config.toml", "version = 2\ndisabled_plugins = [\"a.b.c.d\"]\n#V2")],
+        ends: [Yes, No, Yes, Yes, Yes],
+    },
     Layout { name: "not TOML", files: &[("config.toml", "version = [\n")], ends: [No; 5] },
     Layout { name: "a version that is a float", files: &[("config.toml", "version = 2.0\n")], ends: [No; 5] },
     Layout {
@@ -282,6 +292,7 @@ fn what_keeps_a_handler_from_having_an_effect_is_told() {
     );
     told("an import is missing", "2.3", "/etc/containerd/nowhere.toml is imported and is not there");
     told("an import of an import replaces the section", "1.7", "/etc/containerd/two.toml, which");
+    told("a plugin is disabled whose name is not one of containerd's", "1.7", "`a.b.c.d` is not a plugin's name: ");
     told("version 3", "1.7", "has version 3, this containerd reads up to 2");
     for version in VERSIONS {
         for (name, expected) in [
@@ -792,6 +803,79 @@ fn a_later_drop_in_of_crio_is_told() {
     assert_eq!(machine.run(&CRIO).code, 0);
 }
 
+/// Whoever reads a dry run's output, or a log of it, need not know them.
+#[test]
+fn passwords_of_registries_are_not_shown() {
+    const MAIN: &str = "m/etc/containerd/config.toml";
+    let main = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".registry.configs.\"r.example\".auth]\n\
+                username = \"u\"\npassword = \"hunter2\"\n";
+    let call = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "1.7"];
+    let machine = Machine::new();
+    machine.file(MAIN, main);
+    let hides = |call: &[&str]| {
+        let output = machine.run(call);
+        let said = format!("{}{}", output.stdout, output.stderr);
+        assert_eq!(output.code, 0, "{call:?}: {said}");
+        assert!(said.contains("<redacted>") && !said.contains("hunter2"), "{call:?}: {said}");
+    };
+    for more in [&["--dry-run"][..], &["--dry-run", "--format", "json"]] {
+        hides(&[&call[..], more].concat());
+    }
+    assert_eq!(machine.run(&call).code, 0);
+    assert!(machine.read(MAIN).contains("password = \"hunter2\"\n"), "{}", machine.read(MAIN));
+    hides(&["unconfigure", "--dry-run"]);
+    // Nor the line of what is no TOML.
+    for version in ["1.7", "2.1"] {
+        let machine = Machine::new();
+        machine.file(MAIN, &main.replace("hunter2\"", "hunter2"));
+        let output = machine.run(&[&call[..6], &[version]].concat());
+        assert_eq!(output.code, 13, "{version}: {}", output.stderr);
+        let told = output.stderr.contains("not TOML: line ");
+        assert!(told && !output.stderr.contains("hunter2"), "{version}: {}", output.stderr);
+    }
+}
+
+/// A later handler takes the place of ours as a whole, so each of its keys counts, and each that it lacks.
+#[test]
+fn a_later_handler_of_crio_that_differs_in_any_key_is_told() {
+    let machine = Machine::new();
+    let folder = "m/etc/crio/crio.conf.d";
+    let earlier = "[crio.runtime.runtimes.kata]\nallowed_annotations = [\"a\"]\n";
+    machine.file(&format!("{folder}/10-theirs.conf"), earlier);
+    assert_eq!(machine.run(&CRIO).code, 0);
+    let ours = machine.read(&format!("{folder}/50-kata-osinfo.conf"));
+    let changed = |from: &str, to: &str| {
+        assert!(ours.contains(from), "{ours}");
+        ours.replace(from, to)
+    };
+    for (later, told) in [
+        (
+            changed("privileged_without_host_devices = true\n", ""),
+            "privileged_without_host_devices is not set, wanted true",
+        ),
+        (
+            changed("privileged_without_host_devices = true", "privileged_without_host_devices = false"),
+            "privileged_without_host_devices is false, wanted true",
+        ),
+        (changed("/run/vc", "/run/other"), "runtime_root is \"/run/other\", wanted \"/run/vc\""),
+        (changed("allowed_annotations = [\"a\"]\n", ""), "allowed_annotations is not set, wanted [\"a\"]"),
+        (format!("{ours}monitor_path = \"/m\"\n"), "monitor_path is \"/m\", wanted not set"),
+    ] {
+        machine.file(&format!("{folder}/99-later"), &later);
+        let output = machine.run(&CRIO);
+        assert_eq!(output.code, 13, "{told}: {}", output.stderr);
+        let is_told = |line: &str| line.contains("/99-later:") && line.contains(&format!("handler kata: {told}"));
+        assert!(output.stderr.lines().any(is_told), "{told}: {}", output.stderr);
+        let by_check = machine.told_by_check();
+        assert!(by_check.iter().any(|line| is_told(line)), "{told}: {by_check:?}");
+    }
+    // What was added to ours by hand is no other handler.
+    std::fs::remove_file(machine.path(&format!("{folder}/99-later"))).expect("removed");
+    machine.file(&format!("{folder}/50-kata-osinfo.conf"), &format!("{ours}monitor_path = \"/m\"\n"));
+    let by_check = machine.told_by_check();
+    assert!(!by_check.iter().any(|line| line.contains("handler kata")), "{by_check:?}");
+}
+
 const CRIO: [&str; 5] = ["configure", "--profile", "go-3.29", "--handler", "crio"];
 
 /// In the order of Go's `filepath.Walk`, by which CRI-O reads its folder: that of each name, and not of whole paths.
@@ -860,7 +944,7 @@ fn a_file_with_which_crio_does_not_start_is_told_and_nothing_is_written() {
 
 /// What `containerd config migrate` of 2.1.9 printed of a main file of version 2 that `configure` had edited for 1.7.
 ///
-/// Of a main file of version 3 with our drop-in it prints the same, but for the imports that it had.
+/// Of a main file of version 3 with our drop-in it prints the same, except for the imports that it had.
 const MIGRATED: &str = include_str!("fixtures/containerd/migrated-by-2.1.9.toml");
 const EDITED: &str =
     "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"registry.example/two:1\"\n";

@@ -122,7 +122,7 @@ fn the_record_that_a_hint_asks_for_makes_the_system_known() {
         std::fs::create_dir(&folder).expect("made");
         let text = own.lines.join("\n") + "\n";
         std::fs::write(folder.join(&own.file), &text).expect("written");
-        let findings = lint_as(Path::new(&own.file), &text, Form::Part);
+        let findings = lint_as(Path::new(&own.file), &text, Form::Layer);
         assert!(findings.is_empty(), "{}: {findings:?}", section.name);
         let database = Database::of_system(&root, &[]).expect("records");
         assert!(database.problems().is_empty(), "{}: {:?}", section.name, database.problems());

@@ -69,6 +69,36 @@ fn a_closed_folder_hides_what_may_be_in_it() {
     assert_eq!(code, 0, "{stderr}");
 }
 
+/// A look shows that it is there, so it is not called absent; `configure` and `fallback`, which read it, say the same.
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
+fn a_program_that_may_not_be_read_is_not_told_as_absent() {
+    let machine = Machine::new();
+    std::fs::copy(assert_cmd::cargo::cargo_bin!("kata-osinfo"), machine.path("kata-osinfo")).expect("copied");
+    chmod(&machine.path(""), 0o755);
+    machine.file("records/mini.yaml", &RECORD.replace("package-manager: dnf", "package-manager: apt"));
+    let status = |name| format!("Package: {name}\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\n\n");
+    machine.file("m/var/lib/dpkg/status", &(status("qemu-kvm") + &status("virtiofsd")));
+    for (program, component) in [("usr/libexec/qemu-kvm", "vmm"), ("usr/libexec/virtiofsd", "fs")] {
+        let path = machine.path("m").join(program);
+        chmod(&path, 0o000);
+        let fallback = ["fallback", "--profile", "go-3.29"];
+        for call in [&["check", component][..], &["check"], &["install", "--dry-run", component], &fallback] {
+            let (code, stdout, stderr) = as_nobody(&machine, call);
+            let told = format!("{stdout}{stderr}");
+            assert_eq!(code, 3, "{call:?}: {told}");
+            let expected = format!("{} cannot be read: ", path.display());
+            assert!(told.contains(&expected), "{call:?}: {told}");
+            assert!(!told.contains("is not there"), "{call:?}: {told}");
+        }
+        // Whoever may read it sees that nobody can execute it.
+        let output = machine.run(&["check", component, "--arch", "x86_64"]);
+        assert_eq!(output.code, 1, "{}", output.stdout);
+        assert!(output.stdout.contains(&format!("/{program} is no program")), "{}", output.stdout);
+        chmod(&path, 0o755);
+    }
+}
+
 /// Databases that are there would be fetched anew, beside the packages of old ones.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
@@ -253,6 +283,89 @@ fn a_damaged_database_is_not_an_empty_one() {
     }
 }
 
+/// An admin's layer wins over what is shipped, so that what is shipped is no answer where one may be.
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
+fn a_closed_folder_of_records_leaves_no_answer_that_depends_on_them() {
+    let machine = Machine::new();
+    std::fs::copy(assert_cmd::cargo::cargo_bin!("kata-osinfo"), machine.path("kata-osinfo")).expect("copied");
+    chmod(&machine.path(""), 0o755);
+    machine.file("m/usr/share/kata-osinfo/notes.txt", "");
+    machine.file("m/etc/kata-osinfo/verified/notes.txt", "");
+    let calls: [&[&str]; 8] = [
+        &["detect"],
+        &["show"],
+        &["show", "debian:13"],
+        &["check", "vmm"],
+        &["packages", "vmm"],
+        &["verified", "--profile", "go-3.29"],
+        &["fallback", "--profile", "go-3.29"],
+        &["configure", "--profile", "go-3.29", "--dry-run"],
+    ];
+    for folder in ["etc/kata-osinfo", "etc/kata-osinfo/verified", "usr/share/kata-osinfo"] {
+        for call in calls {
+            told_as_unreadable(&machine, folder, call);
+        }
+    }
+    // That of --records, too.
+    std::fs::create_dir(machine.path("records/verified")).expect("made");
+    for closed in ["records", "records/verified"] {
+        chmod(&machine.path(closed), 0o600);
+        let (code, stdout, stderr) = as_nobody(&machine, &["packages", "vmm"]);
+        chmod(&machine.path(closed), 0o755);
+        let expected = format!("the records directory {} cannot be read: ", machine.path(closed).display());
+        assert!(code == 3 && stderr.contains(&expected), "{closed}: {code} {stdout}{stderr}");
+    }
+    let (code, _, stderr) = as_nobody(&machine, &["packages", "vmm"]);
+    assert_eq!(code, 0, "{stderr}");
+}
+
+/// There is a record, which a relative's is not to stand in for either.
+#[test]
+#[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
+fn a_record_that_may_not_be_read_is_not_told_as_none() {
+    let machine = Machine::new();
+    std::fs::copy(assert_cmd::cargo::cargo_bin!("kata-osinfo"), machine.path("kata-osinfo")).expect("copied");
+    chmod(&machine.path(""), 0o755);
+    machine.file("records/mini.yaml", &RECORD.replace("distro: mini", "distro: mini\nids: [mini-server]"));
+    let parent = RECORD.replace("distro: mini", "distro: parent");
+    machine.file("records/parent.yaml", &parent);
+    machine.file("m/etc/kata-osinfo/mini.yaml", "distro: mini\n");
+    chmod(&machine.path("m/etc/kata-osinfo/mini.yaml"), 0o000);
+    for system in ["ID=mini\n", "ID=mini-server\n", "ID=mini\nID_LIKE=parent\n", "ID=child\nID_LIKE=\"mini parent\"\n"]
+    {
+        machine.file("m/etc/os-release", &format!("{system}VERSION_ID=1\nVERSION_CODENAME=first\n"));
+        for call in [&["detect"][..], &["show"], &["check", "vmm"], &["packages", "vmm"]] {
+            let (code, stdout, stderr) = as_nobody(&machine, call);
+            assert_eq!((code, stdout.as_str()), (3, ""), "{system} {call:?}: {stderr}");
+            assert!(stderr.contains(" is broken, or cannot be read: run `kata-osinfo lint "), "{stderr}");
+            assert!(!stderr.contains("no record"), "{stderr}");
+        }
+    }
+    // A relative that is further away than the one that is taken makes no difference.
+    machine.file("m/etc/os-release", "ID=child\nID_LIKE=\"parent mini\"\nVERSION_CODENAME=first\n");
+    let (code, stdout, stderr) = as_nobody(&machine, &["detect"]);
+    assert!(code == 0 && stdout.starts_with("parent:1 first"), "{stdout}{stderr}");
+}
+
+/// What stands in the place of the system's name names nothing; where there is no name, no system was meant.
+#[test]
+fn a_system_that_has_something_else_for_its_name_is_not_known() {
+    let machine = Machine::new();
+    let name = machine.path("m/etc/os-release");
+    std::fs::remove_file(&name).expect("removed");
+    let calls: [&[&str]; 3] = [&["detect"], &["show"], &["check", "fs"]];
+    for call in calls {
+        assert_eq!(machine.run(call).code, 2, "{call:?}");
+    }
+    std::fs::create_dir(&name).expect("made");
+    for call in calls {
+        let output = machine.run(call);
+        assert_eq!(output.code, 3, "{call:?}: {}", output.stderr);
+        assert!(output.stderr.contains("os-release cannot be read: not a regular file"), "{}", output.stderr);
+    }
+}
+
 /// Of a system whose name cannot be read nothing is known, which is no mistake of whoever asks.
 #[test]
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
@@ -261,6 +374,12 @@ fn what_tells_the_system_is_not_told_as_wrong_where_it_cannot_be_read() {
     std::fs::copy(assert_cmd::cargo::cargo_bin!("kata-osinfo"), machine.path("kata-osinfo")).expect("copied");
     chmod(&machine.path(""), 0o755);
     told_as_unreadable(&machine, "etc/os-release", &["check", "fs"]);
+    // Who may not look into the root itself knows no more.
+    chmod(&machine.path("m"), 0o700);
+    let (code, _, stderr) = as_nobody(&machine, &["check", "fs"]);
+    chmod(&machine.path("m"), 0o755);
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("cannot be used: ") && stderr.contains("hint: run it as a user who may"), "{stderr}");
     // The sign of a derivative of Debian is among programs.
     machine.file("m/etc/os-release", "ID=debian\nVERSION_ID=13\n");
     machine.file("m/usr/bin/other", "");

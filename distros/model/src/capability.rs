@@ -182,7 +182,7 @@ capabilities! {
     }
     HostMemory {
         "host.memory", "shm", Host, Detail,
-        "guest memory fits /dev/shm, where virtio-fs wants it"
+        "guest memory, which virtio-fs shares, fits /dev/shm"
     }
     HostIoUring {
         "host.io-uring", "io_uring", Host, Detail,

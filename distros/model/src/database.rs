@@ -5,7 +5,7 @@ mod layers;
 use crate::record::{Record, RecordError};
 use crate::suggest::{did_you_mean, nearest};
 use layers::Layers;
-use root::Root;
+use root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
 pub struct Database {
     records: BTreeMap<String, Record>,
     problems: Vec<RecordError>,
-    /// Distros whose own file is broken: the built-in record must not stand in for it silently.
+    /// Distros whose own file is broken, by each of their ids: the built-in record must not stand in for it silently.
     broken: BTreeMap<String, PathBuf>,
 }
 
@@ -33,6 +33,9 @@ pub enum DatabaseError {
         /// Why.
         source: std::io::Error,
     },
+    /// A folder of the system that may have records cannot be looked into.
+    #[error("{0}: records of an admin's may be in it")]
+    Unreadable(RootError),
     /// No record of that name.
     #[error("unknown distro `{name}`: known are {known}{}", did_you_mean(.nearest))]
     UnknownDistro {
@@ -44,13 +47,24 @@ pub enum DatabaseError {
         nearest: Option<String>,
     },
     /// The record exists but cannot be used.
-    #[error("the record of {name} is broken: run `kata-osinfo lint {path}`")]
+    #[error("the record of {name} is broken, or cannot be read: run `kata-osinfo lint {path}`")]
     Broken {
         /// The distro.
         name: String,
         /// Its file.
         path: PathBuf,
     },
+}
+
+impl DatabaseError {
+    /// Whether nobody can tell which records there are, because rights are missing.
+    pub fn is_unreadable(&self) -> bool {
+        match self {
+            DatabaseError::Unreadable(_) => true,
+            DatabaseError::Directory { source, .. } => source.kind() == std::io::ErrorKind::PermissionDenied,
+            DatabaseError::UnknownDistro { .. } | DatabaseError::Broken { .. } => false,
+        }
+    }
 }
 
 /// Where the packaged records of a system are, the admin's last.
@@ -86,12 +100,13 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// That one of `directories` cannot be listed; a system folder that is not there has no records.
+    /// That one of `directories` cannot be listed, or that a system folder may be there and cannot be read; one that is not
+    /// there has no records.
     pub fn of_system(root: &Root, directories: &[PathBuf]) -> Result<Database, DatabaseError> {
         let mut layers = Layers::default();
         layers.embedded();
         for folder in SYSTEM_FOLDERS {
-            layers.system_folder(root, Path::new(folder));
+            layers.system_folder(root, Path::new(folder))?;
         }
         for directory in directories {
             layers.directory(directory)?;
@@ -116,6 +131,12 @@ impl Database {
     pub fn by_os_release_id(&self, id: &str) -> Option<&Record> {
         let named = self.records.get(id);
         named.or_else(|| self.records.values().find(|r| r.ids.iter().any(|i| i.eq_ignore_ascii_case(id))))
+    }
+
+    /// That the record of a system of this `ID` cannot be used, where there is one and no other stands for it.
+    pub fn broken(&self, id: &str) -> Option<DatabaseError> {
+        let path = self.broken.get(id).filter(|_| self.by_os_release_id(id).is_none())?;
+        Some(DatabaseError::Broken { name: id.to_owned(), path: path.clone() })
     }
 
     /// The record of a distro.

@@ -19,8 +19,8 @@ pub fn lint(path: &Path, text: &str) -> Vec<Diagnostic> {
 pub enum Form<'a> {
     /// A record by itself; unless it names the distro that it derives from.
     Record,
-    /// A part that lies over another file's, as the admin's do, or a whole record.
-    Part,
+    /// A layer over another file's record, as the admin's are, or a whole record.
+    Layer,
     /// A file of verdicts.
     Verified {
         /// The releases that the distro's record has, none where it is not known.
@@ -38,7 +38,7 @@ pub fn lint_as(path: &Path, text: &str, form: Form<'_>) -> Vec<Diagnostic> {
         if form == Form::Record && draft.derives_from.is_none() {
             diagnostics.extend(draft.missing());
         }
-        // Which names can be, only a package manager says; a part need not name it.
+        // Which names can be, only a package manager says; a layer need not name it.
         let has_manager = draft.package_manager.is_some();
         if let Some(record) = draft.for_rules() {
             if has_manager {

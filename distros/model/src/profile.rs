@@ -179,5 +179,16 @@ pub enum Runtime {
     Rs,
 }
 
+impl Runtime {
+    /// The runtime of a profile, by its name alone: also of one that another version of this program knows.
+    pub fn of_profile(name: &str) -> Option<Runtime> {
+        match name.split_once('-')?.0 {
+            "go" => Some(Runtime::Go),
+            "rs" => Some(Runtime::Rs),
+            _ => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -116,7 +116,7 @@ impl Redactor {
         one_line(&self.text(input), MAX_LINE)
     }
 
-    /// A log's text as it is, but for mirrors and credentials: nothing where there are none.
+    /// A log's text as it is, except for mirrors and credentials: nothing where there are none.
     pub fn log(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut clean = Vec::with_capacity(bytes.len());
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {

@@ -165,6 +165,19 @@ pub fn parse(text: &str) -> Result<Node, Vec<Diagnostic>> {
     }
 }
 
+/// Why no parser is to be shown a text that is not a record: each takes the square of such a depth, or of such a length.
+///
+/// A fragment that fits after a file's name; nothing of the text is in it, which may have secrets.
+pub fn out_of_bounds(text: &str) -> Option<String> {
+    if text.len() > MAX_BYTES {
+        return Some(format!("has more than {MAX_BYTES} bytes"));
+    }
+    if too_deep(text).is_some() {
+        return Some(format!("is nested more than {MAX_DEPTH} levels deep"));
+    }
+    long_tag(text).map(|_| format!("has a tag (`!name`) of more than {MAX_TAG} bytes"))
+}
+
 /// Where flow collections nest too deeply, found without recursion and before any parser sees the text.
 fn too_deep(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();

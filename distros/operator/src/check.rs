@@ -38,6 +38,18 @@ pub struct Stated {
     pub path_confidence: Confidence,
 }
 
+impl Stated {
+    /// What a record's fact about the path is called: `vmm qemu path`, `kernel linux image`.
+    pub fn path_subject(&self) -> String {
+        path_subject(self.kind, &self.name)
+    }
+}
+
+fn path_subject(kind: ComponentKind, name: &str) -> String {
+    let what = if kind == ComponentKind::Kernel { "image" } else { "path" };
+    format!("{} {name} {what}", kind.name())
+}
+
 /// Whether a component can be used; where it cannot, or nobody can tell, why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -48,7 +60,7 @@ pub enum Presence {
     NotInstalled,
     /// The distro does not package it for this architecture.
     NotPackaged,
-    /// It may be there: a folder on the way to it cannot be looked into.
+    /// It may be there: a folder on the way to it cannot be looked into, or what stands there cannot be read.
     Unreadable,
     /// The record does not know where it would be.
     Unknown,
@@ -125,12 +137,9 @@ pub fn stated(record: &Record, entry: &ReleaseEntry, arch: Arch) -> Vec<Stated> 
     let facts = record.facts(entry, arch);
     let mut all: Vec<Stated> = Vec::new();
     for (kind, name) in record.components(entry, arch, &ComponentKind::ALL) {
-        let fact = |what: &str| {
-            let subject = format!("{} {name} {what}", kind.name());
-            facts.iter().find(|f| f.subject == subject)
-        };
-        let packages = fact("packages");
-        let path = fact(if kind == ComponentKind::Kernel { "image" } else { "path" });
+        let fact = |subject: String| facts.iter().find(|f| f.subject == subject);
+        let packages = fact(format!("{} {name} packages", kind.name()));
+        let path = fact(path_subject(kind, &name));
         let packaged = !record.is_elsewhere(entry, arch, kind, &name);
         // Nothing of its own: it comes with the VMM, and is not there without it.
         let is_part = kind == ComponentKind::Fs && packaged && packages.is_none() && path.is_none();
@@ -220,11 +229,15 @@ pub fn component(
             Some(why) if v.presence == Presence::Unreadable => format!("it is a part of {}: {why}", v.name),
             _ => format!("it is a part of {}, which is {}", v.name, v.presence.words()),
         }),
-        (_, Some(path)) if all_there => Some(format!("its packages are installed, but {path} is not there")),
-        (_, Some(path)) => match root.look(Path::new(path))? {
-            Some(_) => Some(format!("{path} is no program")),
-            None => Some(format!("{path} is not there")),
-        },
+        (_, Some(path)) => {
+            let what = match root.look(Path::new(path))? {
+                None => "is not there",
+                Some(_) if stated.kind.is_data() => "is no regular file",
+                Some(_) => "is no program",
+            };
+            let packages = if all_there { "its packages are installed, but " } else { "" };
+            Some(format!("{packages}{path} {what}"))
+        }
         (Presence::Unknown, None) => Some("the record does not know its packages".to_owned()),
         (_, None) => Some("its packages are not installed".to_owned()),
     };
@@ -277,9 +290,18 @@ fn file(root: &Root, path: &str) -> Result<Option<PathBuf>, RootError> {
 }
 
 /// A program at a path.
+///
+/// A file that nobody can execute is none, and one of these that this user may not read either is not known: the same is
+/// told of it by `configure`, which reads it.
 fn program(root: &Root, path: &str) -> Result<Option<PathBuf>, RootError> {
     let path = PathBuf::from(path);
-    Ok(root.is_program(&path)?.then_some(path))
+    if root.is_program(&path)? {
+        return Ok(Some(path));
+    }
+    if root.has_file(&path)? {
+        root.head(&path, 1)?;
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

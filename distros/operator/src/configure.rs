@@ -62,6 +62,8 @@
 //!   for containerd before 2.0, stays while others need it; without a sign of our handler the file is all others'.
 //! - The state's files are those that their paths lead to today: one that others have moved, with a link in its place, is
 //!   edited where it is, and a main file of containerd's that was a link and is a file again is the one that it was.
+//! - Diffs and findings show no password, token or login of what others have set (`secrets`), and no line of what is no
+//!   TOML.
 //! - `standing` reads everything together again, by the state alone (`in_effect`): what others have done since that
 //!   keeps it from having an effect.
 //! - A folder that its reader reads whole (`config.d`, `conf.d`) never contains an incomplete file: the new file waits
@@ -99,6 +101,7 @@ pub mod lock;
 mod own;
 mod prepare;
 mod runtime_files;
+mod secrets;
 pub mod state;
 
 // What is taken back, and what is still there.
@@ -123,6 +126,7 @@ pub use merged::{Merged, NotEffective, Problem};
 pub use plan::plan;
 pub use prepare::{HandlerChoice, PrepareError, Prepared, prepare};
 pub use runtime_files::{Handler, HandlerError};
+pub use secrets::hidden_diff;
 pub use settings::{Setting, settings};
 pub use share::{Blamed, PassedOver, ShareChoice, SharedFs};
 pub use standing::standing;

@@ -15,7 +15,7 @@ pub use own_record::{OwnRecord, own_record};
 
 use crate::os_release::OsRelease;
 use model::arch::Arch;
-use model::database::Database;
+use model::database::{Database, DatabaseError};
 use model::record::{Record, ReleaseEntry};
 use model::target::Target;
 use root::{Root, RootError};
@@ -48,6 +48,9 @@ pub struct Detection {
     pub lent: Option<String>,
     /// Why the record that os-release leads to is not the system's.
     pub refused: Option<String>,
+    /// Why a record that would come before what was found cannot be used: then what was found is no answer.
+    #[serde(skip)]
+    pub unusable: Option<String>,
 }
 
 impl Detection {
@@ -128,8 +131,11 @@ pub fn detect(root: &Root, database: &Database) -> Result<Detection, RootError> 
         derivative: None,
         lent: None,
         refused: None,
+        unusable: None,
     };
     let candidate = candidate(root, &os, database)?;
+    let chosen = candidate.as_ref().map(|c| c.record.distro.as_str());
+    detection.unusable = unusable(&os, database, chosen).map(|why| why.to_string());
     let has_own = candidate.as_ref().is_some_and(|c| c.by == FoundBy::Id);
     detection.refused = unlike::why(&os, has_own).map(str::to_owned);
     let Some(Candidate { record, by, names }) = candidate.filter(|_| detection.refused.is_none()) else {
@@ -184,6 +190,18 @@ fn candidate<'d>(root: &Root, os: &OsRelease, database: &'d Database) -> Result<
     let mut all: Vec<Candidate<'d>> = of_platform.chain(of_relatives).collect();
     let first = all.iter().position(|c| fitting(c.record, &c.names).is_some()).unwrap_or(0);
     Ok((first < all.len()).then(|| all.swap_remove(first)))
+}
+
+/// Why a record cannot be used that the system has, or a relative of it that is closer than the one that was chosen.
+fn unusable(os: &OsRelease, database: &Database, chosen: Option<&str>) -> Option<DatabaseError> {
+    let platform = Platform::of(os);
+    let of_platform = platform.iter().flat_map(|platform| platform.distros).map(|distro| (*distro).to_owned());
+    let ids = std::iter::once(os.id()).chain(of_platform).chain(os.id_like());
+    let is_before = |id: &String| {
+        let record = database.by_os_release_id(id).map(|record| record.distro.as_str());
+        chosen.is_none() || record != chosen
+    };
+    ids.take_while(is_before).find_map(|id| database.broken(&id))
 }
 
 /// The names of a system that has a record of its own.

@@ -79,7 +79,7 @@ pub fn fallback(inputs: &Inputs<'_>) -> Way {
     }
 }
 
-/// What must be built for virtio-fs, which every profile has: what is blamed for it, the daemon where nothing else is.
+/// What to build for virtio-fs, which every profile has: the blamed component, by default the daemon.
 fn blamed(inputs: &Inputs<'_>, passed_over: &[PassedOver]) -> Vec<Buildable> {
     let of_it = |p: &&PassedOver| Share::of_name(&p.name) == Some(Share::VirtioFs);
     let mut blames = passed_over.iter().filter(of_it).flat_map(|p| &p.blames);

@@ -65,7 +65,7 @@ pub enum Confinement {
     Stranger,
 }
 
-/// The user and group without rights: `nobody`, by the number that all distros have for the kernel's overflow.
+/// The user and group without rights, `nobody`: 65534, the kernel's overflow id, on every distro.
 const NOBODY: u32 = 65534;
 
 /// What became of a program.
@@ -179,7 +179,7 @@ impl Invocation {
             }
         };
         let Some(status) = ended else {
-            // The first process of a namespace hears nothing that it does not want to, but for this.
+            // The first process of a namespace hears nothing that it does not want to, except for this.
             let signals = if self.confinement == Confinement::Free { &POLITELY[..] } else { &POLITELY[1..] };
             end_group_by(&mut child, signals);
             let mut last = text(&stderr);

@@ -83,7 +83,7 @@ impl Root {
     ///
     /// # Errors
     ///
-    /// Those of [`Root::utf8`], but for a missing file.
+    /// Those of [`Root::utf8`], except for a missing file.
     pub fn utf8_if_any(&self, inside: &Path) -> Result<Option<String>, RootError> {
         match self.utf8(inside) {
             Ok(text) => Ok(Some(text)),
@@ -117,7 +117,7 @@ impl Root {
     ///
     /// # Errors
     ///
-    /// Those of [`Root::list`], but for what is no folder.
+    /// Those of [`Root::list`], except for what is no folder.
     pub fn list_if_any(&self, inside: &Path) -> Result<Vec<String>, RootError> {
         match self.list(inside) {
             Err(RootError::Read { source, .. }) if is_missing(&source) || leads_nowhere(&source) => Ok(Vec::new()),

@@ -108,7 +108,7 @@ impl Root {
     ///
     /// # Errors
     ///
-    /// Those of [`Root::resolve`], but for what is missing.
+    /// Those of [`Root::resolve`], except for what is missing.
     pub fn resolve_new(&self, inside: &Path) -> Result<PathBuf, RootError> {
         self.followed(inside, true)
     }

@@ -183,7 +183,7 @@ pub const FISH: Need = need("fish", &[Program("fish")]);
 /// The shell zsh.
 pub const ZSH: Need = need("zsh", &[Program("zsh")]);
 
-/// Has this machine's lacks of what the crate's tests need known to its tests as `cfg(lacks = "…")`; for a build script.
+/// For build scripts: sets `cfg(lacks = "…")` for each of `needs` that this machine lacks.
 ///
 /// A name that is not among `needs` is one that the compiler warns of.
 pub fn tell(needs: &[Need]) {

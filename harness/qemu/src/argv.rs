@@ -140,8 +140,9 @@ fn image_disk(sandbox: &Sandbox) -> Option<Disk> {
     Some(Disk { id, file: image.file.clone(), read_only: true })
 }
 
-/// How the kernel is told to mount an image's first partition, which is ext4 as shipped; both runtimes say the same, and
-/// say behind the flags, in the same parameter, that it is to be read-only.
+/// How the kernel is told to mount an image's first partition, which is ext4 as shipped.
+///
+/// Both runtimes append the read-only option to the flags, in one parameter.
 ///
 /// `GetKernelRootParams` in `src/runtime/virtcontainers/hypervisor.go@3.32.0` and its lists before 3.1,
 /// `new_rootfs_kernel_params` in `src/runtime-rs/crates/hypervisor/src/kernel_param.rs@4.1.0`.

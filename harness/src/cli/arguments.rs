@@ -143,11 +143,12 @@ pub(super) struct RunArguments {
     /// the one with `main`.
     #[arg(long, value_name = "URL")]
     pub mirror: Option<String>,
-    /// The archive of security updates, for which --mirror does not stand [default: likewise].
+    /// The mirror of the archive of security updates, which --mirror does not cover [default: found as for --mirror].
     #[arg(long, value_name = "URL")]
     pub security_mirror: Option<String>,
     /// A key by which packages of --mirror are signed, where neither the base nor this machine has it; not for apt, whose
-    /// keys are keyrings of this machine.
+    /// keys are keyrings of this machine. Such a run is shaped: it is not about the distro's own packages for certain, its
+    /// reports say so, and it is written back into a folder of --records that is your own alone.
     #[arg(long = "mirror-key", value_name = "FILE", requires = "mirror")]
     pub mirror_keys: Vec<PathBuf>,
     /// Where an image's base comes from.

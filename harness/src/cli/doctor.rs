@@ -9,6 +9,7 @@ use crate::memory;
 use crate::progress::tell;
 use anyhow::Context as _;
 use model::diagnostic::error_chain;
+use operator::process::Invocation;
 use root::Root;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -247,13 +248,18 @@ fn free_memory() -> Finding {
 
 /// Starts the engine that was just installed and waits until it answers; the findings say whether it does.
 fn start_engine() {
-    let deadline = Instant::now() + Duration::from_secs(30);
     tell(format_args!("running: service docker start"));
-    let started = Command::new("service").args(["docker", "start"]).stdout(std::io::stderr()).status();
-    if !started.is_ok_and(|status| status.success()) {
-        tell(format_args!("warning: `service docker start` failed: start the Docker engine by hand"));
+    let call = Invocation::new(Path::new("service"), &["docker", "start"]);
+    let failure = match call.run(Duration::from_secs(120), None) {
+        Ok(finished) if finished.is_ok() => None,
+        Ok(finished) => Some(finished.last_words()),
+        Err(e) => Some(e.to_string()),
+    };
+    if let Some(why) = failure {
+        tell(format_args!("warning: `service docker start` failed ({why}): start the Docker engine by hand"));
         return;
     }
+    let deadline = Instant::now() + Duration::from_secs(30);
     while !docker().0 && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(500));
     }

@@ -59,6 +59,10 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
         )
         .into());
     }
+    let shaped = !images.keys.is_empty();
+    if shaped && arguments.write_back {
+        is_not_shipped(arguments.records.as_deref())?;
+    }
     if arguments.filter.is_some() && arguments.write_back {
         return Err(
             UsageError("--write-back does not go with --test: a part of the tests verifies nothing".into()).into()
@@ -93,6 +97,7 @@ pub(super) fn request(arguments: &RunArguments, database: &Database) -> anyhow::
         keep: arguments.keep,
         options: options(arguments),
         candidate: candidate || relative,
+        shaped,
         locks: locks_folder(&cache),
         budget: budget(arguments.cache_size)?,
     })
@@ -153,7 +158,7 @@ fn chooses_a_test(filter: &str, profiles: &[Profile]) -> Result<(), UsageError> 
     Ok(())
 }
 
-/// How images are made, but for a base that is brought along.
+/// How images are made, except for a base that is brought along.
 fn image_options(arguments: &RunArguments, cache: &Path) -> anyhow::Result<images::Options> {
     let mut images = images::Options::new(cache);
     images.source = match arguments.source {
@@ -186,6 +191,21 @@ fn image_options(arguments: &RunArguments, cache: &Path) -> anyhow::Result<image
         images.overlay = Some(absolute.with_context(|| format!("--overlay {}", overlay.display()))?);
     }
     Ok(images)
+}
+
+/// Refuses to write what keys of the caller's vouch for beside the shipped records, which speak of distros' own packages.
+fn is_not_shipped(records: Option<&Path>) -> Result<(), UsageError> {
+    let why = "--write-back: keys that --mirror-key names vouch for the packages, and the shipped records speak of each distro's own";
+    let Some(folder) = records else {
+        return Err(UsageError(format!("{why}; name a folder of your own with --records")));
+    };
+    // A folder of one's own changes some records; only the repository has all of them.
+    let shipped = Database::embedded();
+    let is_there = |distro: &str| folder.join(format!("{distro}.yaml")).exists();
+    match shipped.records().all(|record| is_there(&record.distro)) {
+        true => Err(UsageError(format!("{why}; {} has these records, name another folder", folder.display()))),
+        false => Ok(()),
+    }
 }
 
 /// Refuses releases of which this machine cannot make an image in any way, before anything starts.

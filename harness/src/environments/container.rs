@@ -223,7 +223,7 @@ async fn open_line(docker: &Docker, container: &str) -> Result<Line, ContainerEr
             let heard = output.map(|item| match item {
                 Ok(LogOutput::StdErr { message }) => Ok(Heard::Words(message.to_vec())),
                 Ok(other) => Ok(Heard::Frames(other.into_bytes().to_vec())),
-                Err(e) => Err(e.to_string()),
+                Err(e) => Err(std::io::Error::other(e)),
             });
             Ok(Line::open(heard, input, Duration::from_secs(30)).await?)
         }

@@ -121,8 +121,7 @@ pub async fn start(agent: &[u8], dir: &Path) -> Result<Host, HostError> {
             let frames = frames.map(Some).chain(futures_util::stream::iter([None]));
             let heard = futures_util::stream::select(frames, words.map(Some))
                 .take_while(|item| std::future::ready(item.is_some()))
-                .filter_map(std::future::ready)
-                .map(|item| item.map_err(|e| e.to_string()));
+                .filter_map(std::future::ready);
             Line::open(heard, stdin, Duration::from_secs(60)).await.map_err(HostError::from)
         }
         Err(e) => Err(failed("talking to the agent in")(e)),

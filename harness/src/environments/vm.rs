@@ -163,8 +163,7 @@ pub async fn start(outer: &Outer, disk: &Disk, size: Size, seed: &[SeedFile], lo
     line_here.set_nonblocking(true).map_err(ours("setting the agent's line up"))?;
     let stream = tokio::net::UnixStream::from_std(line_here).map_err(ours("setting the agent's line up"))?;
     let (from, to) = stream.into_split();
-    let heard = ReaderStream::with_capacity(from, 64 << 10)
-        .map(|read| read.map(|bytes| Heard::Frames(bytes.to_vec())).map_err(|e| e.to_string()));
+    let heard = ReaderStream::with_capacity(from, 64 << 10).map(|read| read.map(|bytes| Heard::Frames(bytes.to_vec())));
     match Line::open(heard, to, BOOT).await {
         Ok(line) => Ok(Vm { process, serial, stderr, line }),
         Err(e) => {

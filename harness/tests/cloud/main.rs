@@ -45,7 +45,7 @@ fn options() -> Options {
 /// The release's image on that base.
 fn prepared(version: &str, source: &str, options: Options) -> Result<Image, String> {
     let release = release(version);
-    let pinned = Arc::new(Pinned::new(options.clone()));
+    let pinned = Arc::new(Pinned::new(options.clone(), &[]));
     let source = ExternalFile::parse(source).unwrap();
     let cancel = Arc::clone(&options.cancel);
     let base =

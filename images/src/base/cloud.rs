@@ -22,11 +22,9 @@
 //! Of several kernels the record's package is taken, not the vendor's own flavour.
 
 use super::archive;
-use crate::error::{Cause, Context, Failure};
+use crate::error::{BaseError, Cause, Context, Failure};
 use crate::progress::Phase;
 use crate::runner::Runner;
-use model::diagnostic::error_chain;
-use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -50,25 +48,6 @@ pub trait Base: fmt::Debug + Send + Sync {
     /// What it is instead.
     fn accept(&self, tree: &Path) -> Result<(), BaseError>;
 }
-
-/// Why a [`Base`] cannot be used: an error of the caller's, whose kinds this crate does not know.
-#[derive(Debug)]
-pub struct BaseError(Box<dyn Error + Send + Sync>);
-
-impl BaseError {
-    /// Takes the caller's error.
-    pub fn new(error: impl Error + Send + Sync + 'static) -> BaseError {
-        BaseError(Box::new(error))
-    }
-}
-
-impl fmt::Display for BaseError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&error_chain(&*self.0))
-    }
-}
-
-impl Error for BaseError {}
 
 /// What reading a base gets.
 pub struct Task<'a> {

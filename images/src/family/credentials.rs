@@ -1,5 +1,6 @@
 //! A mirror's credentials: taken out of its address at once, and handed only to the program that fetches.
 
+use crate::error::{Cause, Failure};
 use model::redact::percent_decoded;
 use std::fmt;
 
@@ -24,6 +25,24 @@ pub(crate) struct Login {
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Login")
+    }
+}
+
+impl Login {
+    /// That `program` can read the user and the password from its configuration.
+    ///
+    /// # Errors
+    /// What it cannot read, without repeating it.
+    pub(crate) fn check_readable_by(&self, program: &str) -> Result<(), Failure> {
+        let unreadable = |word: &str| word.is_empty() || word.contains(|c: char| c.is_whitespace() || c.is_control());
+        if !unreadable(&self.user) && !unreadable(&self.password) {
+            return Ok(());
+        }
+        let reason = format!(
+            "a mirror's user and password must not be empty or contain spaces or control characters: {program} cannot read \
+             them"
+        );
+        Err(Cause::BadAddress { address: self.address.clone(), reason }.into())
     }
 }
 
@@ -81,6 +100,16 @@ mod tests {
             assert_eq!(split(plain), Ok((plain.to_owned(), None)));
         }
         assert_eq!(format!("{:?}", split("http://user:secret@h/").unwrap().1), "Some(Login)");
+    }
+
+    #[test]
+    fn credentials_that_a_program_cannot_read_are_refused_by_its_name() {
+        let said = |url: &str| split(url).unwrap().1.unwrap().check_readable_by("dnf").map_err(|e| e.cause.to_string());
+        assert_eq!(said("http://me:p%22w@h/"), Ok(()));
+        for unreadable in ["http://me@h/", "http://:pw@h/", "http://me:p%20w@h/", "http://me%0a:pw@h/"] {
+            let why = said(unreadable).unwrap_err();
+            assert!(why.contains("must not be empty or contain spaces") && why.contains("dnf cannot read"), "{why}");
+        }
     }
 
     /// Whatever is left of an address is handed on in arguments, which everybody here can read.

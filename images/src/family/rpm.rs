@@ -12,7 +12,7 @@
 //!
 //! dnf works on a folder of its own that has a copy of the tree's database, and never on the tree.
 //! A base is made from nothing in two steps: this machine's rpm unpacks the packages without running anything of them, and
-//! then the rpm among them installs them all anew, into a database of its own, with their scripts.
+//! then the rpm among them installs them all again, into a database of its own, with their scripts.
 
 mod desk;
 mod indexes;

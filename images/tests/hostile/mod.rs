@@ -125,7 +125,7 @@ pub(crate) fn attack() {
     network(&mut tried, &told);
     keys(&mut tried);
     settings(&mut tried);
-    // The last, for it changes what `/` is.
+    // The last, because it changes what `/` is.
     tried.of("chroot and fchdir", climb(&told.secret));
     print!("{}", tried.0);
 }

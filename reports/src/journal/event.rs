@@ -149,7 +149,7 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
-    /// A run, or the resumption of one, began.
+    /// A run began.
     RunStarted {
         /// [`SCHEMA`](crate::journal::SCHEMA).
         schema: u32,
@@ -165,6 +165,9 @@ pub enum Event {
         filter: Option<String>,
         /// Whether it was about candidates or another record: such a run is never written back.
         candidate: bool,
+        /// Whether keys of the caller's vouched for packages: what was found is not said of the distro.
+        #[serde(default)]
+        shaped: bool,
         /// Options that the results depend on.
         options: Vec<String>,
     },

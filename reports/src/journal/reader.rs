@@ -16,12 +16,12 @@ pub struct Journal {
 }
 
 /// One line, or the beginning of one that is too long.
-pub(super) struct Line {
-    pub(super) bytes: Vec<u8>,
+struct Line {
+    bytes: Vec<u8>,
     /// Its whole length in the file, with the line feed.
-    pub(super) length: u64,
+    length: u64,
     /// Whether a line feed ended it.
-    pub(super) ended: bool,
+    ended: bool,
 }
 
 /// Reads the journal `path`, or the journal in the folder `path`.
@@ -85,7 +85,7 @@ fn stated_schema(line: &[u8]) -> Option<u64> {
 }
 
 /// The next line without its line feed; of a line that is too long only as much is kept as shows that it is.
-pub(super) fn next_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
+fn next_line(reader: &mut impl BufRead) -> io::Result<Option<Line>> {
     let mut line = Line { bytes: Vec::new(), length: 0, ended: false };
     loop {
         let buffer = reader.fill_buf()?;

@@ -1,11 +1,10 @@
 //! Appending to a journal.
 
-use super::reader::next_line;
 use super::{Entry, Error, Event, FILE, MAX_LINE};
 use crate::redact::{self, Redactor};
 use jiff::Timestamp;
 use std::fs::{File, OpenOptions};
-use std::io::{BufReader, Seek, SeekFrom, Write};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Longest text of an event, in bytes.
@@ -30,7 +29,7 @@ impl Writer {
     /// When the folder already holds a run, or cannot be written.
     pub fn create(dir: &Path) -> Result<Writer, Error> {
         std::fs::create_dir_all(dir).map_err(|source| Error::Io { doing: "creating", path: dir.to_owned(), source })?;
-        let writer = Writer::open(dir, true)?;
+        let writer = Writer::open(dir)?;
         let length = writer.file.metadata().map_err(|e| writer.failed("reading", e))?.len();
         if length > 0 {
             return Err(Error::Exists(writer.path));
@@ -38,21 +37,9 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Goes on with the journal in `dir`, for instance to resume a killed run.
-    ///
-    /// A last line that was cut off when the run was killed is removed.
-    ///
-    /// # Errors
-    /// When there is no journal, another process writes it, or it cannot be written.
-    pub fn reopen(dir: &Path) -> Result<Writer, Error> {
-        let mut writer = Writer::open(dir, false)?;
-        writer.repair()?;
-        Ok(writer)
-    }
-
-    fn open(dir: &Path, create: bool) -> Result<Writer, Error> {
+    fn open(dir: &Path) -> Result<Writer, Error> {
         let path = dir.join(FILE);
-        let opened = OpenOptions::new().read(true).append(true).create(create).open(&path);
+        let opened = OpenOptions::new().append(true).create(true).open(&path);
         let file = opened.map_err(|source| Error::Io { doing: "opening", path: path.clone(), source })?;
         match file.try_lock() {
             Ok(()) => Ok(Writer { file, path, redactor: Redactor::default() }),
@@ -95,33 +82,11 @@ impl Writer {
         }
         let before = self.file.metadata().map_err(|e| self.failed("reading", e))?.len();
         if let Err(e) = self.file.write_all(&line) {
-            // Half a line would spoil the next one; if even this fails, reopening repairs it.
+            // Half a line would spoil the next one.
             let _ = self.file.set_len(before);
             return Err(self.failed("writing", e));
         }
         Ok(())
-    }
-
-    /// Removes a last line that has no end, unless it is whole but for the line feed.
-    fn repair(&mut self) -> Result<(), Error> {
-        let mut end = 0;
-        let mut tail = Vec::new();
-        let mut reader = BufReader::new(&self.file);
-        reader.seek(SeekFrom::Start(0)).map_err(|e| self.failed("reading", e))?;
-        while let Some(line) = next_line(&mut reader).map_err(|e| self.failed("reading", e))? {
-            if line.ended {
-                end += line.length;
-            } else {
-                tail = line.bytes;
-            }
-        }
-        if tail.is_empty() {
-            return Ok(());
-        }
-        if serde_json::from_slice::<Entry>(&tail).is_ok() {
-            return self.file.write_all(b"\n").map_err(|e| self.failed("writing", e));
-        }
-        self.file.set_len(end).map_err(|e| self.failed("repairing", e))
     }
 
     fn failed(&self, doing: &'static str, source: std::io::Error) -> Error {

@@ -17,7 +17,7 @@ const MAX_ITEMS: usize = 1000;
 
 /// Folds a journal into what became of its run.
 ///
-/// A journal may hold several beginnings, when a killed run was resumed: what was done again then counts, and a test that was under way at the kill and was run again is not held against the cell.
+/// A journal may hold several beginnings, as one does to which another was appended: what was done again counts then, and a test that was under way at a kill and was run again is not held against the cell.
 pub fn fold(journal: &Journal) -> Run {
     let redactor = redactor(journal);
     let mut run = Run {
@@ -26,6 +26,7 @@ pub fn fold(journal: &Journal) -> Run {
         profiles: Vec::new(),
         filter: None,
         candidate: false,
+        shaped: false,
         options: Vec::new(),
         started: None,
         finished: None,
@@ -39,13 +40,14 @@ pub fn fold(journal: &Journal) -> Run {
         run.started.get_or_insert(entry.at);
         run.finished = Some(entry.at);
         match &entry.event {
-            Event::RunStarted { schema: _, run: id, harness, profiles, cells, filter, candidate, options } => {
+            Event::RunStarted { schema: _, run: id, harness, profiles, cells, filter, candidate, shaped, options } => {
                 run.id = redactor.line(id);
                 run.harness = redactor.line(harness);
                 extend(&mut run.profiles, profiles.iter().map(|p| redactor.line(p)));
                 extend(&mut run.options, options.iter().map(|o| redactor.line(o)));
                 run.filter = filter.as_ref().map(|f| redactor.line(f)).or(run.filter);
                 run.candidate |= *candidate;
+                run.shaped |= *shaped;
                 run.ending = Ending::Killed;
                 for cell in cells {
                     folding.entry(cell.clone()).or_default();

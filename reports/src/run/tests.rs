@@ -20,7 +20,7 @@ fn a_test_without_an_end_was_killed() {
 }
 
 #[test]
-fn what_a_resumed_run_did_again_is_not_held_against_it() {
+fn what_was_done_again_is_not_held_against_a_run() {
     let mut maker = Maker { journal: journal() };
     maker.start(&["go-3.2", "go-3.29", "rs-4.0"], &["sid", "testing"]);
     maker.push(Event::CellStarted { cell: cell("sid") });

@@ -42,6 +42,8 @@ struct Document<'a> {
     filter: Option<&'a str>,
     /// Whether something was laid over the distro or the records.
     candidate: bool,
+    /// Whether keys of the caller's vouched for packages.
+    shaped: bool,
     options: &'a [String],
     profiles: Vec<Profile<'a>>,
     /// Profiles in the journal that cannot be judged, being unknown here.
@@ -137,6 +139,7 @@ fn document(matrix: &Matrix) -> Document<'_> {
         ending: matrix.ending,
         filter: matrix.filter.as_deref(),
         candidate: matrix.candidate,
+        shaped: matrix.shaped,
         options: &matrix.options,
         profiles: matrix
             .profiles

@@ -64,6 +64,7 @@ fn properties(matrix: &Matrix, cell: &CellReport, profile: &str) -> Vec<(String,
         ("test-set".to_owned(), matrix.test_set.clone()),
         ("basis".to_owned(), wording::basis(cell.basis()).to_owned()),
         ("candidate".to_owned(), matrix.candidate.to_string()),
+        ("shaped".to_owned(), matrix.shaped.to_string()),
     ];
     if let Some(facts) = &cell.facts {
         all.push(("accelerator".to_owned(), facts.accelerator.clone()));
@@ -80,7 +81,7 @@ fn properties(matrix: &Matrix, cell: &CellReport, profile: &str) -> Vec<(String,
     all
 }
 
-/// `debian_13.x86_64.container.go-3_29`: dots part packages in most viewers.
+/// `debian_13.x86_64.container.go-3_29`: dots separate packages in most viewers.
 fn class(cell: &CellId, profile: &str) -> String {
     let word = |s: &str| clean(s).replace('.', "_");
     let CellId { distro, release, arch, environment } = cell;

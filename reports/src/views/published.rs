@@ -27,7 +27,7 @@ fn write_all<'a>(
     writeln!(out, "# What was verified\n")?;
     writeln!(out, "Made by `kata-qualify matrix` from `distros/records/verified`; do not edit it.\n")?;
     writeln!(out, "{}\n", crate::views::markdown::LEGEND)?;
-    for record in records.filter(|record| !record.verified.is_empty()) {
+    for record in records.filter(|record| record.verified.iter().any(|entry| !entry.shaped)) {
         writeln!(out, "## {}\n", escape(&record.distro))?;
         for maintained in [true, false] {
             for profile in profiles.iter().filter(|profile| profile.maintained == maintained) {
@@ -43,7 +43,9 @@ fn of_profile(out: &mut String, record: &Record, profile: &Profile) -> std::fmt:
         let release = record.releases.iter().position(|release| release.version == entry.release);
         (release, entry.arch, entry.environment)
     };
-    let mut entries: Vec<&VerifiedEntry> = record.verified.iter().filter(|v| v.profile == profile.name).collect();
+    // Who reads this wants to know of the distro's own packages.
+    let of_distro = record.verified.iter().filter(|entry| !entry.shaped);
+    let mut entries: Vec<&VerifiedEntry> = of_distro.filter(|entry| entry.profile == profile.name).collect();
     entries.sort_by_key(|entry| place(entry));
     if entries.is_empty() {
         return Ok(());

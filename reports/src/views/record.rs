@@ -94,6 +94,7 @@ fn entry(matrix: &Matrix, cell: &CellReport, profile: &str, old: Option<&Verifie
         tested: cell.finished?.to_zoned(jiff::tz::TimeZone::UTC).date(),
         harness: matrix.harness.clone(),
         test_set: matrix.test_set.clone(),
+        shaped: matrix.shaped,
         versions: facts.versions.clone(),
         capabilities,
     })

@@ -82,6 +82,10 @@ pub(crate) fn caveats(matrix: &Matrix) -> Vec<String> {
             "Candidate packages, components or another record were laid over; nothing is written back.".to_owned(),
         );
     }
+    if matrix.shaped {
+        let why = "keys that --mirror-key names vouch for the packages, so that nothing is said of the distro's own";
+        out.push(format!("The run is shaped: {why}."));
+    }
     out.extend(disagreements(matrix));
     for profile in &matrix.unknown_profiles {
         out.push(format!("Profile {profile} is in the journal but is not known here: it is not judged."));

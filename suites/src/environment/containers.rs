@@ -157,7 +157,7 @@ pub trait Containers {
     /// A fresh network namespace with one interface whose other end is the host's.
     ///
     /// # Errors
-    /// A skip where the environment has not what it takes.
+    /// A skip where the environment cannot provide it.
     fn network(&self) -> Result<Box<dyn Network>, Stop>;
     /// A file of the host as text.
     ///

@@ -3,6 +3,7 @@
 use super::expect::errno_name;
 use super::mapping::Mapping;
 use crate::environment::{Action, Bytes, Reply, Status};
+use model::sync::locked;
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Uid};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -95,10 +96,10 @@ fn attempt(root: &Path, action: &Action) -> io::Result<Reply> {
         Action::SyncDirectory { path } => File::open(at(path)?)?.sync_all()?,
         Action::Hold { path, handle } => {
             let file = OpenOptions::new().read(true).write(true).open(at(path)?)?;
-            held()?.insert(handle.clone(), file);
+            locked(&HELD).insert(handle.clone(), file);
         }
         Action::ReadHeld { handle } => {
-            let mut held = held()?;
+            let mut held = locked(&HELD);
             let file = held.get_mut(handle).ok_or_else(|| unknown(handle))?;
             let mut data = Vec::new();
             file.seek(SeekFrom::Start(0))?;
@@ -106,20 +107,16 @@ fn attempt(root: &Path, action: &Action) -> io::Result<Reply> {
             return Ok(Reply::Data { data: Bytes(data) });
         }
         Action::AppendHeld { handle, data } => {
-            let mut held = held()?;
+            let mut held = locked(&HELD);
             let file = held.get_mut(handle).ok_or_else(|| unknown(handle))?;
             file.seek(SeekFrom::End(0))?;
             file.write_all(&data.0)?;
         }
         Action::Release { handle } => {
-            held()?.remove(handle).ok_or_else(|| unknown(handle))?;
+            locked(&HELD).remove(handle).ok_or_else(|| unknown(handle))?;
         }
     }
     Ok(Reply::Done)
-}
-
-fn held() -> io::Result<std::sync::MutexGuard<'static, BTreeMap<String, File>>> {
-    HELD.lock().map_err(|_| io::Error::other("the table of held files is poisoned"))
 }
 
 fn unknown(handle: &str) -> io::Error {
@@ -136,8 +133,9 @@ fn below(root: &Path, path: &Bytes) -> io::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::perform;
+    use super::{HELD, perform};
     use crate::environment::{Action, Bytes, Reply};
+    use model::sync::locked;
     use std::path::Path;
 
     #[test]
@@ -147,5 +145,20 @@ mod tests {
         assert_eq!(missing, Ok(Reply::Refused { errno: "ENOENT".to_owned() }));
         assert!(perform(dir.path(), &Action::Read { path: Bytes::from("/etc/passwd") }).is_err());
         assert!(perform(Path::new("/"), &Action::Release { handle: "nobody holds this".to_owned() }).is_err());
+    }
+
+    #[test]
+    fn files_are_held_also_after_a_thread_that_used_them_has_panicked() {
+        let panicked = std::thread::spawn::<_, ()>(|| {
+            let _held = locked(&HELD);
+            panic!("with the files locked");
+        });
+        panicked.join().unwrap_err();
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        std::fs::write(dir.path().join("file"), "text").expect("written");
+        let handle = "held after a panic".to_owned();
+        let hold = Action::Hold { path: Bytes::from("file"), handle: handle.clone() };
+        assert_eq!(perform(dir.path(), &hold), Ok(Reply::Done));
+        assert_eq!(perform(dir.path(), &Action::Release { handle }), Ok(Reply::Done));
     }
 }

@@ -97,7 +97,7 @@ fn kvm_modules_are_loaded(env: &dyn Environment) -> Check {
 ///
 /// /dev/kvm can exist, open and answer its version, and still be unable to run anything; only running tells.
 fn a_vcpu_runs(env: &dyn Environment) -> Check {
-    let run = env.run_a_vcpu().map_err(Stop::fail)?;
+    let run = env.run_a_vcpu().map_err(|e| Stop::fail(e.to_string()))?;
     ensure!(run.api == 12, "KVM's API has version {}, 12 was expected", run.api);
     let expected = [VcpuExit::Wrote(0x2a), VcpuExit::Halted];
     ensure!(run.exits == expected, "expected the vCPU to write 0x2a and to halt, saw: {}", run.seen());

@@ -181,7 +181,7 @@ fn guest_loads_overlayfs() -> Check {
     let text = |path: PathBuf| fs::read_to_string(&path).doing(format!("reading {}", path.display()));
     for (name, from) in [("bottom", "bottom"), ("top", "top"), ("both", "top")] {
         let seen = text(merged(name))?;
-        ensure!(seen == from, "{name} of the stack should be the {from} layer's, and says {seen:?}");
+        ensure!(seen == from, "{name}: expected the {from} layer's content, saw {seen:?}");
     }
     fs::write(merged("bottom"), "written").doing("writing through the stack")?;
     let (below, above) = (text(layers.0.join("lower1/bottom"))?, text(layers.0.join("upper/bottom"))?);

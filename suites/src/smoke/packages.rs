@@ -30,6 +30,8 @@ pub(super) static ROWS: &[Row] = &[
 ];
 
 const QUICK: Duration = Duration::from_secs(20);
+/// A version as images' manifests have it, with the epoch: `2:10.0.3-1.fc44`.
+const RPM_VERSION: &str = "%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\n";
 
 /// Every package that the record names for this release is installed, fully configured, at one known version.
 ///
@@ -183,7 +185,7 @@ fn query(env: &dyn Environment, package: &str) -> Result<Ran, Stop> {
             )
         }
         PackageManager::Dnf | PackageManager::Yum | PackageManager::Tdnf | PackageManager::Zypper => {
-            env.run(&["rpm", "-q", "--whatprovides", "--qf", "%{VERSION}-%{RELEASE}\n", package], QUICK)
+            env.run(&["rpm", "-q", "--whatprovides", "--qf", RPM_VERSION, package], QUICK)
         }
         PackageManager::Pacman => env.run(&["pacman", "-Q", package], QUICK),
         PackageManager::Apk => env.run(&["apk", "info", "-v", package], QUICK),

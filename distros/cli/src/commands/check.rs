@@ -6,6 +6,7 @@ use clap::Args;
 use model::package::PackageVersion;
 use model::package_manager::PackageManager;
 use model::record::ComponentKind;
+use model::share::Share;
 use operator::check::{Component, Presence, ProgramAnswer, Stated, ask, component};
 use operator::packages::{Packages, QueryError};
 use operator::standing::{Standing, standing};
@@ -163,8 +164,8 @@ pub(crate) fn chosen<'s>(stated: &'s [Stated], names: &[String]) -> Result<Vec<&
     for name in names {
         // `vmm` and `fs` are the preferred one; the daemon goes by its own name too.
         let name = match name.as_str() {
-            "virtiofsd" => "virtio-fs",
-            "9p" => "virtio-9p",
+            "virtiofsd" => Share::VirtioFs.name(),
+            "9p" => Share::Virtio9p.name(),
             other => other,
         };
         let found = stated.iter().find(|s| s.kind.name() == name || s.name == name);

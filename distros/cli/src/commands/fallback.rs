@@ -96,7 +96,10 @@ pub(crate) fn print_way(way: &Way, machine: &Machine, format: Format) -> anyhow:
         Way::Install { wanting } => {
             if human {
                 writeln!(out, "{}: {}", printable(&wanting.component), printable(&wanting.why))?;
-                writeln!(out, "next: install {}", printable(&wanting.packages.join(" ")))?;
+                // An admin's own has none.
+                if !wanting.packages.is_empty() {
+                    writeln!(out, "next: install {}", printable(&wanting.packages.join(" ")))?;
+                }
             }
             Ok(Exit::Wanting)
         }

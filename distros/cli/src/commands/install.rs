@@ -1,19 +1,20 @@
 //! `installer`, `packages` and `install`.
 
-use super::check::{chosen, packages as packages_of, unreadable};
+mod wanted;
+
+use super::check::{packages as packages_of, unreadable};
 use super::system::{GlobalArguments, System, TargetArguments};
 use super::{Exit, Failed, Format, json, print, problems};
 use clap::Args;
 use model::diagnostic::printable;
-use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::record::ComponentKind;
-use model::record::Confidence;
 use model::shell::quoted;
-use operator::check::{Presence, Stated, component};
-use operator::installer::{self, Chosen, FailureKind, InstallError, Installer, Options, Place, Plan, Wanted};
+use operator::check::{Component, Presence, Stated, component};
+use operator::installer::{self, Chosen, FailureKind, InstallError, Installer, Options, Place, Plan};
 use std::fmt::Write as _;
 use std::time::Duration;
+use wanted::{components, missing, needing_none, wanted};
 
 /// At least so many seconds, and a year at most: more is a slip, and more than a clock can be asked for.
 fn seconds(least: u64) -> clap::builder::RangedU64ValueParser {
@@ -135,26 +136,6 @@ pub(crate) fn packages(common: &GlobalArguments, arguments: &PackagesArguments) 
     }
 }
 
-/// The components that are packaged and for which there is nothing to install, as the record says.
-fn needing_none<'s>(components: &[&'s Stated]) -> Vec<&'s Stated> {
-    fn none(stated: &Stated) -> bool {
-        stated.packaged && stated.packages.as_ref().is_some_and(Vec::is_empty)
-    }
-    components.iter().copied().filter(|s| none(s) && s.part_of.as_deref().is_none_or(none)).collect()
-}
-
-/// What of the components the distro does not package for the architecture, or at all.
-fn missing(stated: &[Stated], components: &[&Stated], named: &[String]) -> Vec<String> {
-    let elsewhere = |s: &&&Stated| !s.packaged || s.part_of.as_ref().is_some_and(|vmm| !vmm.packaged);
-    let mut missing: Vec<String> =
-        components.iter().filter(elsewhere).map(|s| format!("{} {}", s.kind.name(), s.name)).collect();
-    if named.is_empty() {
-        let lacking = USUAL.iter().filter(|kind| !stated.iter().any(|s| s.kind == **kind));
-        missing.extend(lacking.map(|kind| kind.name().to_owned()));
-    }
-    missing
-}
-
 fn not_packaged(system: &System, missing: &[String]) -> Failed {
     let message = format!("{} does not package for {}: {}", system.target, system.arch, missing.join(", "));
     Failed::new(Exit::Unknown, "not-packaged", message).hint(match system.record.parts_from(&system.entry) {
@@ -248,6 +229,9 @@ pub(crate) fn install(common: &GlobalArguments, arguments: &InstallArguments) ->
 fn is_all_there(system: &System, components: &[&Stated]) -> anyhow::Result<()> {
     for stated in components {
         let found = component(&system.root, system.manager(), None, stated).map_err(|e| unreadable(&e))?;
+        if found.presence == Presence::Unreadable {
+            return Err(unknown(&found).into());
+        }
         if !found.installed {
             let (kind, name) = (found.kind.name(), &found.name);
             let problem = found.problem.unwrap_or_else(|| found.presence.words().to_owned());
@@ -269,13 +253,25 @@ fn is_all_there(system: &System, components: &[&Stated]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// That a component is there, or may be, and cannot be read.
+fn unknown(found: &Component) -> Failed {
+    let problem = found.problem.as_deref().unwrap_or(found.presence.words());
+    let message = format!("{} {}: {problem}", found.kind.name(), found.name);
+    Failed::new(Exit::Unknown, "unreadable", message).hint("run it as a user who may read that, such as root")
+}
+
 /// The components whose packages are installed in a version that does not bring them: installing is no way to them.
+///
+/// Whether that is so is not known of what cannot be read.
 fn without_what_they_bring(system: &System, components: &[&Stated]) -> anyhow::Result<Vec<String>> {
     let packages = packages_of(system)?;
     let mut lacking = Vec::new();
     for stated in components {
         let found = component(&system.root, system.manager(), packages.as_ref(), stated).map_err(|e| unreadable(&e))?;
         let all_there = found.packages.iter().all(|wanted| !wanted.installed.is_empty());
+        if found.presence == Presence::Unreadable && all_there {
+            return Err(unknown(&found).into());
+        }
         if found.presence == Presence::NotInstalled && all_there && !found.packages.is_empty() {
             let problem = found.problem.unwrap_or_default();
             lacking.push(format!("{} {}: {problem}", found.kind.name(), found.name));
@@ -355,58 +351,6 @@ fn failed(error: InstallError) -> Failed {
         InstallError::Query(error) => unreadable(&error),
         InstallError::NotThere { .. } => Failed::new(Exit::Failed, "not-there", message),
     }
-}
-
-/// What is installed unless something else is asked for.
-///
-/// Kata cannot do without a kernel either; but its own configuration boots guests with its own, and a host may boot the one
-/// that is installed.
-const USUAL: [ComponentKind; 2] = [ComponentKind::Vmm, ComponentKind::Fs];
-
-/// The components that were named, else the usual ones; and those that are to be added.
-fn components<'s>(stated: &'s [Stated], names: &[String], with: &[String]) -> Result<Vec<&'s Stated>, Failed> {
-    let first = |kind: ComponentKind| stated.iter().filter(move |s| s.kind == kind).min_by_key(|s| !s.packaged);
-    let mut all: Vec<&Stated> = match names.is_empty() {
-        true => USUAL.iter().filter_map(|kind| first(*kind)).collect(),
-        false => chosen(stated, names)?,
-    };
-    // None would be all of them.
-    let added = if with.is_empty() { Vec::new() } else { chosen(stated, with)? };
-    for one in added {
-        if !all.contains(&one) {
-            all.push(one);
-        }
-    }
-    Ok(all)
-}
-
-/// The packages of components, each once; what is unknown or only assumed is an error.
-fn wanted(system: &System, components: &[&Stated], allow_assumed: bool) -> Result<Wanted, Failed> {
-    let assumed = |what: &str| {
-        Failed::new(Exit::Unknown, "assumed", format!("{what} in the record of {} are only assumed", system.target))
-            .hint("check them and pass --allow-assumed, or state them in /etc/kata-osinfo with a confidence")
-    };
-    let mut packages: Vec<PackageName> = Vec::new();
-    // A filesystem that comes with the VMM is given by the VMM's packages.
-    let with_vmm = components.iter().flat_map(|s| [Some(*s), s.part_of.as_deref()]).flatten();
-    for component in with_vmm.filter(|s| s.packaged) {
-        let Some(names) = &component.packages else {
-            let message =
-                format!("nobody knows the packages of {} on {} {}", component.name, system.target, system.arch);
-            return Err(Failed::new(Exit::Unknown, "unknown-packages", message).hint("state them in /etc/kata-osinfo"));
-        };
-        if component.packages_confidence == Confidence::Assumed && !names.is_empty() && !allow_assumed {
-            return Err(assumed(&format!("the packages of {}", component.name)));
-        }
-        packages.extend(names.iter().cloned());
-    }
-    packages.sort();
-    packages.dedup();
-    let (repositories, modules, confidence) = system.record.enables(&system.entry);
-    if confidence == Confidence::Assumed && !(repositories.is_empty() && modules.is_empty()) && !allow_assumed {
-        return Err(assumed("the repositories and modules"));
-    }
-    Ok(Wanted { packages, repositories, modules })
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ fn check(file: &Path, arguments: &LintArguments) -> anyhow::Result<Checked> {
     let releases = releases_beside(file);
     let form = match releases.as_deref() {
         Some(releases) => Form::Verified { releases },
-        None if arguments.part => Form::Part,
+        None if arguments.part => Form::Layer,
         None => Form::Record,
     };
     let text = match record::read_text(file) {

@@ -8,9 +8,11 @@ use model::diagnostic::printable;
 use model::kata_version::KataVersion;
 use model::package::{PackageName, PackageVersion};
 use model::profile::Profile;
-use model::record::Confidence;
+use model::record::{ComponentKind, Confidence};
 use model::release::Release;
+use model::share::Share;
 use model::verified::VerifiedEntry;
+use operator::check::Stated;
 use operator::configure::{Found, Guest, Inputs, PackageDatabase};
 use operator::initrd;
 use operator::packages::{Packages, QueryError};
@@ -46,12 +48,15 @@ pub(crate) struct MachineArguments {
     pub(crate) allow_assumed: bool,
 }
 
+/// The file that Kata's static release brings.
+const VERSION_FILE: &str = "/opt/kata/VERSION";
+
 /// Where the version of Kata is read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum VersionSource {
     /// The command line.
     Argument,
-    /// The file that Kata's static release brings.
+    /// [`VERSION_FILE`].
     File,
     /// The profile's first version.
     Profile,
@@ -62,7 +67,7 @@ impl VersionSource {
     pub(crate) fn name(self) -> &'static str {
         match self {
             VersionSource::Argument => "--kata-version",
-            VersionSource::File => "/opt/kata/VERSION",
+            VersionSource::File => VERSION_FILE,
             VersionSource::Profile => "the profile",
         }
     }
@@ -92,7 +97,9 @@ impl Machine {
     ///
     /// A database that cannot be read is told when it is asked for.
     pub(crate) fn inspect(common: &GlobalArguments, arguments: &MachineArguments) -> anyhow::Result<Machine> {
-        let System { root, record, entry, target, arch, lent: _ } = System::find(common, &arguments.about)?;
+        let system = System::find(common, &arguments.about)?;
+        let components = system.stated();
+        let System { root, record, entry: _, target, arch, lent: _ } = system;
         let release = record.release(&target.version, arch)?;
         let guest = guest(arguments)?;
         let read = installed(&root, &release);
@@ -113,7 +120,11 @@ impl Machine {
             error => unreadable(&error).into(),
         })?;
         let found = Found { packages, database, initrd, ..found };
-        let (stated, kata_from) = match (&arguments.kata_version, &found.kata) {
+        let file = match &arguments.kata_version {
+            Some(_) => None,
+            None => in_version_file(&root)?,
+        };
+        let (stated, kata_from) = match (&arguments.kata_version, &file) {
             (Some(version), _) => (Some(version), VersionSource::Argument),
             (None, Some(version)) => (Some(version), VersionSource::File),
             (None, None) => (None, VersionSource::Profile),
@@ -132,13 +143,10 @@ impl Machine {
             eprintln!("warning: {by}: {why}; nothing that was proved is counted");
             verified.clear();
         }
-        let used = ["vmm qemu path", "fs virtio-fs path", "kernel linux image"];
-        let assumed = record
-            .facts(&entry, arch)
-            .into_iter()
-            .filter(|f| f.confidence == Confidence::Assumed && used.contains(&f.subject.as_str()))
-            .filter(|f| guest != Guest::Kata || f.subject != "kernel linux image")
-            .map(|f| format!("{}: {}", f.subject, f.value.as_deref().unwrap_or("unknown")))
+        let assumed = components
+            .iter()
+            .filter(|s| is_used(s, &guest) && s.path_confidence == Confidence::Assumed)
+            .map(|s| format!("{}: {}", s.path_subject(), s.path.as_deref().unwrap_or("unknown")))
             .collect();
         Ok(Machine {
             verified,
@@ -190,6 +198,26 @@ impl Machine {
         }
         Ok(())
     }
+}
+
+/// Whether a plan uses where a component is: QEMU, the daemon of virtio-fs, and the kernel unless guests boot Kata's.
+fn is_used(stated: &Stated, guest: &Guest) -> bool {
+    match stated.kind {
+        ComponentKind::Vmm => stated.name == "qemu",
+        ComponentKind::Fs => stated.name == Share::VirtioFs.name(),
+        ComponentKind::Kernel => *guest != Guest::Kata,
+        _ => false,
+    }
+}
+
+/// What the file of Kata's version says, where there is one; something else in its place is not passed over.
+fn in_version_file(root: &Root) -> anyhow::Result<Option<String>> {
+    root.utf8_if_any(Path::new(VERSION_FILE)).map_err(|error| match error.is_unreadable() {
+        true => error.into(),
+        false => Failed::new(Exit::BadInput, "bad-version-file", error.to_string())
+            .hint("mend that, or name Kata's version with --kata-version")
+            .into(),
+    })
 }
 
 /// What guests boot, by the options.

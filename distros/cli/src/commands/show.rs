@@ -176,6 +176,10 @@ fn matrix(entries: &[VerifiedEntry], today: Date) -> String {
         });
     }
     row("basis", &|e| e.basis.to_string());
+    if entries.iter().any(|e| e.shaped) {
+        // The packages may not have been the distro's own.
+        row("shaped", &|e| if e.shaped { "yes" } else { "-" }.to_owned());
+    }
     row("tested", &|e| e.tested.to_string());
     row("age", &|e| age(e.tested, today));
     let mut said = BTreeSet::new();

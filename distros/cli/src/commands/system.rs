@@ -11,8 +11,9 @@ use model::release::Release;
 use model::target::{self, Target};
 use operator::check::{Stated, stated};
 use operator::detect::{self, Detection};
-use root::Root;
+use root::{Root, RootError};
 use serde_json::{Value, json};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 /// A release as every document for programs has it.
@@ -69,7 +70,10 @@ const PATH_VARIABLE: &str = "KATA_OSINFO_PATH";
 
 impl GlobalArguments {
     pub(crate) fn root(&self) -> Result<Root, Failed> {
-        Root::new(&self.root).map_err(|e| Failed::new(Exit::BadInput, "bad-root", e.to_string()))
+        Root::new(&self.root).map_err(|e| match &e {
+            RootError::Root { source, .. } if source.kind() == ErrorKind::PermissionDenied => unreadable(&e),
+            _ => Failed::new(Exit::BadInput, "bad-root", e.to_string()),
+        })
     }
 
     /// The database of all layers; files that cannot be used are told and left out.
@@ -78,8 +82,10 @@ impl GlobalArguments {
         let mut folders: Vec<PathBuf> =
             std::env::split_paths(&variable).filter(|p| !p.as_os_str().is_empty()).collect();
         folders.extend(self.records.iter().cloned());
-        let database = Database::of_system(root, &folders)
-            .map_err(|e| Failed::new(Exit::BadInput, "bad-records", e.to_string()))?;
+        let database = Database::of_system(root, &folders).map_err(|e| match e.is_unreadable() {
+            true => unreadable(&e),
+            false => Failed::new(Exit::BadInput, "bad-records", e.to_string()),
+        })?;
         for problem in database.problems() {
             eprintln!("warning: {}", printable(&problem.to_string()));
         }
@@ -182,13 +188,26 @@ pub(crate) fn arch(root: &Root, named: Option<Arch>) -> Result<Arch, Failed> {
     Ok(own.unwrap_or_else(this_arch))
 }
 
+/// That something cannot be read which the answer depends on.
+fn unreadable(error: &dyn std::fmt::Display) -> Failed {
+    Failed::new(Exit::Unknown, "unreadable", error.to_string()).hint("run it as a user who may read that, such as root")
+}
+
 pub(crate) fn detect(root: &Root, database: &Database) -> Result<Detection, Failed> {
-    detect::detect(root, database).map_err(|e| match e.is_unreadable() {
-        true => Failed::new(Exit::Unknown, "unreadable", e.to_string())
+    let found = detect::detect(root, database).map_err(|e| match (e.is_unreadable(), e.is_missing()) {
+        (true, _) => Failed::new(Exit::Unknown, "unreadable", e.to_string())
             .hint("run it as a user who may read that, such as root, or name the release with --target"),
-        false => Failed::new(Exit::BadInput, "unreadable-system", e.to_string())
+        // There is no system where one was named.
+        (false, true) => Failed::new(Exit::BadInput, "unreadable-system", e.to_string())
             .hint("name the release with --target, or the system's directory with --root"),
-    })
+        (false, false) => Failed::new(Exit::Unknown, "unreadable-system", e.to_string())
+            .hint("mend that, or name the release with --target"),
+    })?;
+    match &found.unusable {
+        Some(why) => Err(Failed::new(Exit::Unknown, "unusable-record", why)
+            .hint("mend that file, run this as a user who may read it, or name a release with --target")),
+        None => Ok(found),
+    }
 }
 
 /// The one release that was found.

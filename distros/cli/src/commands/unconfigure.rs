@@ -1,14 +1,14 @@
 //! `unconfigure`: takes back what `configure` wrote.
 
 use super::system::GlobalArguments;
-use super::{Exit, Format, json, print_file, problems};
+use super::{Exit, Failed, Format, json, print_file, problems};
 use clap::Args;
 use model::diagnostic::printable;
-use operator::configure::Added;
 use operator::configure::lock::{Lock, lock};
 use operator::configure::revert::{Reverted, revert};
-use operator::configure::state::{self, Change, ChangeError, FOLDER, Kept, STATE, State};
+use operator::configure::state::{self, ChangeError, FOLDER, Kept, STATE, State};
 use operator::configure::stray::{self, strays};
+use operator::configure::{Added, hidden_diff};
 use root::Root;
 use serde_json::json;
 use std::path::Path;
@@ -79,7 +79,7 @@ pub(crate) fn run(common: &GlobalArguments, arguments: &UnconfigureArguments) ->
         };
         eprintln!("hint: `kata-osinfo unconfigure --force` takes {}, too", printable(&what));
     }
-    let diff: String = restored.iter().map(Change::diff).collect();
+    let diff: String = restored.iter().map(hidden_diff).collect();
     match (arguments.format, arguments.dry_run) {
         (Format::Json, dry_run) => {
             let files: Vec<&Path> = restored.iter().map(|c| c.path.as_path()).collect();
@@ -123,11 +123,18 @@ fn unrecorded(root: &Root, lock: Option<&Lock>, damaged: Option<String>, force: 
         }
         return Ok(Reverted::default());
     }
+    if damaged.is_none()
+        && strays.is_unclear()
+        && let Some(Kept { path, why, .. }) = strays.unclear.first()
+    {
+        let unclear = Failed::new(Exit::Unknown, "unclear", format!("{}: {why}", path.display()));
+        return Err(unclear.hint("mend it, so that containerd reads it, and run this again").into());
+    }
     if !force {
         return Ok(Reverted { kept: strays.told(), ..Reverted::default() });
     }
     eprintln!("warning: {}", stray::UNKNOWN);
     let mut reverted = revert(root, lock, &strays.state, force)?;
-    reverted.kept.extend(strays.kept.into_iter().chain(strays.unread));
+    reverted.kept.extend(strays.kept.into_iter().chain(strays.unclear).chain(strays.unread));
     Ok(reverted)
 }

@@ -5,7 +5,7 @@
 use assert_cmd::Command;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
 pub(crate) const RECORD: &str = "\
@@ -99,10 +99,14 @@ impl Machine {
         self.0.path().join(name)
     }
 
+    /// Writes a file, and makes it a program where it lies among programs.
     pub(crate) fn file(&self, name: &str, text: &str) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
-        std::fs::write(path, text).expect("written");
+        std::fs::write(&path, text).expect("written");
+        if ["/bin/", "/libexec/"].iter().any(|folder| name.contains(folder)) {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("set");
+        }
     }
 
     pub(crate) fn read(&self, name: &str) -> String {
@@ -170,7 +174,6 @@ impl Machine {
 
     /// [`Machine::everything`] of another folder.
     pub(crate) fn everything_in(&self, top: &str) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
-        use std::os::unix::fs::PermissionsExt;
         let mut all = BTreeMap::new();
         let mut todo = vec![self.path(top)];
         while let Some(folder) = todo.pop() {

@@ -7,7 +7,7 @@ use std::process::Command;
 /// What package managers write about themselves, and what comes and goes.
 const NOT_OF_PACKAGES: [&str; 6] = ["var/lib/dpkg", "var/lib/apt", "var/cache", "var/log", "run", "tmp"];
 
-/// Enters it: nothing is mounted but for the command, and nothing is left mounted however that ends.
+/// Enters it: nothing is mounted except for the command, and nothing is left mounted however that ends.
 const ENTER: &str = r#"
 set -e
 mount -t overlay overlay -o "lowerdir=/,upperdir=$1/changed,workdir=$1/work" "$1/root"

@@ -36,7 +36,13 @@ impl Layers {
             self.add(&file, Draft::read(&file));
         }
         let verified = directory.join(verified::FOLDER);
-        if verified.is_dir() {
+        let is_there = match std::fs::metadata(&verified) {
+            Err(source) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                return Err(DatabaseError::Directory { path: verified, source });
+            }
+            found => found.is_ok_and(|found| found.is_dir()),
+        };
+        if is_there {
             for file in yaml_files(&verified)? {
                 self.add_verdicts(&file, read_text(&file));
             }
@@ -44,23 +50,27 @@ impl Layers {
         Ok(())
     }
 
-    pub(super) fn system_folder(&mut self, root: &Root, folder: &Path) {
-        for inside in self.yaml_files_in(root, folder) {
+    pub(super) fn system_folder(&mut self, root: &Root, folder: &Path) -> Result<(), DatabaseError> {
+        for inside in self.yaml_files_in(root, folder)? {
             let path = root.shown(&inside);
             self.add(&path, Draft::of_text(&path, read_text_in(root, &inside)));
         }
-        for inside in self.yaml_files_in(root, &folder.join(verified::FOLDER)) {
+        for inside in self.yaml_files_in(root, &folder.join(verified::FOLDER))? {
             self.add_verdicts(&root.shown(&inside), read_text_in(root, &inside));
         }
+        Ok(())
     }
 
     /// The files of a folder inside a root; one that is not there has none.
-    fn yaml_files_in(&mut self, root: &Root, folder: &Path) -> Vec<PathBuf> {
+    ///
+    /// What stands there and is no folder is told, and has none either; of one that cannot be read nobody knows.
+    fn yaml_files_in(&mut self, root: &Root, folder: &Path) -> Result<Vec<PathBuf>, DatabaseError> {
         match root.list(folder) {
-            Ok(names) => names.iter().filter(|n| n.ends_with(".yaml")).map(|name| folder.join(name)).collect(),
+            Ok(names) => Ok(names.iter().filter(|n| n.ends_with(".yaml")).map(|name| folder.join(name)).collect()),
+            Err(error) if error.is_unreadable() => Err(DatabaseError::Unreadable(error)),
             Err(error) => {
                 self.problems.push(unreadable(&root.shown(folder), &error.to_string()));
-                Vec::new()
+                Ok(Vec::new())
             }
         }
     }
@@ -134,6 +144,13 @@ impl Layers {
             }
         }
         database.broken.append(&mut self.broken);
+        // A layer below says by which other ids its systems go.
+        for (name, draft) in &self.drafts {
+            let Some(path) = database.broken.get(name).cloned() else { continue };
+            for id in &draft.ids {
+                database.broken.entry(id.to_ascii_lowercase()).or_insert_with(|| path.clone());
+            }
+        }
         self.problems.append(&mut database.problems);
         database.problems = self.problems;
         database

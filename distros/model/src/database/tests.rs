@@ -82,6 +82,8 @@ fn every_file_of_verdicts_is_of_a_shipped_record_and_its_releases() {
     for (path, text) in VERDICTS {
         let file = VerifiedFile::parse(Path::new(path), text).unwrap();
         assert!(path.ends_with(&format!("/verified/{}.yaml", file.distro)), "{path}");
+        let shaped = file.entries.iter().find(|entry| entry.shaped);
+        assert_eq!(shaped, None, "{path}: shipped is what was found on the distro's own packages");
         let releases: Vec<String> = Database::embedded()
             .record(&file.distro)
             .unwrap()

@@ -118,7 +118,7 @@ pub enum Beyond {
         after: KataVersion,
     },
     /// It is on the way to a release of another profile than the one it set out from, and may have either's form.
-    #[error("kata {version} was made on the way to {release}, whose form it may not have yet: use the release itself")]
+    #[error("kata {version} is a pre-release of {release} and may pass other arguments: use the release itself")]
     PreRelease {
         /// As found.
         version: String,
@@ -142,7 +142,7 @@ struct File {
 struct Base {
     name: String,
     from: String,
-    /// A profile's keys but for its name and range.
+    /// A profile's keys except for its name and range.
     demands: Mapping,
 }
 

@@ -50,7 +50,7 @@ pub struct QemuDefaults {
 pub struct Qmp {
     /// The command that lists the CPUs' threads; QEMU 6.0 dropped `query-cpus`.
     pub threads: QueryThreads,
-    /// `share-rw` of a plugged disk and `mq` of a plugged interface.
+    /// How QMP gets `share-rw` (of a plugged disk) and `mq` (of a plugged interface): as text or as a boolean.
     pub switches: Written,
     /// `core-id` and the other numbers of a plugged CPU.
     pub cpu_ids: Written,

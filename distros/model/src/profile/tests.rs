@@ -61,3 +61,12 @@ fn minimums_cite_their_source() {
         assert!(minimum.source.contains('@'), "{minimum:?}");
     }
 }
+
+#[test]
+fn a_profiles_name_tells_its_runtime() {
+    for profile in Profile::all() {
+        assert_eq!(Runtime::of_profile(&profile.name), Some(profile.runtime), "{}", profile.name);
+    }
+    assert_eq!(Runtime::of_profile("rs-99.0"), Some(Runtime::Rs), "of a later version");
+    assert_eq!(Runtime::of_profile("rust-4.0"), None);
+}

@@ -17,6 +17,7 @@ const ENTRY_KEYS: &[&str] = &[
     "tested",
     "harness",
     "test-set",
+    "shaped",
     "versions",
     "capabilities",
 ];
@@ -43,6 +44,10 @@ fn entry(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedEntry> {
     let arch = d.required(node, "arch").and_then(|n| d.arch(n));
     let basis = d.required(node, "basis").and_then(|n| d.word(n, "basis", "unknown-basis", &bases));
     let tested = d.required(node, "tested").and_then(|n| d.date(n, "tested"));
+    let shaped = match node.get("shaped").filter(|node| !matches!(node.kind, NodeKind::Null)) {
+        Some(said) => d.word(said, "shaped", "wrong-value", &[("true", true), ("false", false)]),
+        None => Some(false),
+    };
     let versions = match node.get("versions") {
         Some(map) => by_name(d, map, "versions", package, version),
         None => Some(BTreeMap::new()),
@@ -61,6 +66,7 @@ fn entry(d: &mut Decoder<'_>, node: &Node) -> Option<VerifiedEntry> {
         tested: tested?,
         harness: harness?,
         test_set: test_set?,
+        shaped: shaped?,
         versions: versions?,
         capabilities: capabilities?,
     })

@@ -175,6 +175,9 @@ fn render(entries: &[VerifiedEntry]) -> String {
         let _ = writeln!(out, "    tested: {}", entry.tested);
         let _ = writeln!(out, "    harness: {}", quoted(&entry.harness));
         let _ = writeln!(out, "    test-set: {}", quoted(&entry.test_set));
+        if entry.shaped {
+            out += "    shaped: true\n";
+        }
         if !entry.versions.is_empty() {
             out += "    versions:\n";
         }

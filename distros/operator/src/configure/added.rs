@@ -6,6 +6,7 @@
 use super::keys::{is_whole, says_it_is_ours, take_back};
 use super::merged::settings_in;
 use super::runtime_files::NAME;
+use super::secrets::hidden;
 use super::state::{Change, ChangeError, State};
 use super::today::{Today, today};
 use super::{Setting, copy};
@@ -32,7 +33,8 @@ pub struct Added {
 }
 
 impl Added {
-    /// What can be told from ours in a file's text of today, and goes to a file that is none of `others`.
+    /// What others have added to our `file`, whose text of today is `now`; it moves to a file that `others` do not take.
+    /// `None` where theirs cannot be told from ours.
     fn of(root: &Root, file: &Change, now: &str, others: &[Added]) -> Option<Added> {
         let text = theirs(file, now)?;
         let theirs = match text.is_empty() {
@@ -179,8 +181,8 @@ fn differences(ours: &str, now: &str) -> String {
             let line = change.new_index().map_or(0, |index| index + 1);
             match change.tag() {
                 _ if text.is_empty() => None,
-                ChangeTag::Insert => Some(format!("line {line} `{text}` is new")),
-                ChangeTag::Delete => Some(format!("`{text}` is gone")),
+                ChangeTag::Insert => Some(format!("line {line} `{}` is new", hidden(text))),
+                ChangeTag::Delete => Some(format!("`{}` is gone", hidden(text))),
                 ChangeTag::Equal => None,
             }
         })

@@ -38,7 +38,7 @@ pub(super) fn original(root: &Root, state: Option<&State>, path: &Path) -> Resul
     }
 }
 
-/// That files of ours which no state knows hold nothing of others': it would be lost when they are written anew.
+/// That files of ours which no state knows hold nothing of others': it would be lost when they are written again.
 ///
 /// # Errors
 ///

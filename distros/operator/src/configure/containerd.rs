@@ -12,6 +12,7 @@ pub(super) mod in_effect;
 mod loaded;
 pub(super) mod migrated;
 pub(super) mod stray;
+mod values;
 mod written;
 
 pub(super) use config::Unread;
@@ -71,8 +72,7 @@ pub(super) fn containerd(
     let path = root.resolve_new(&place.main)?;
     let before = original(&path)?;
     let edit = |source| HandlerError::Edit { path: path.clone(), source };
-    let document: DocumentMut =
-        before.as_deref().unwrap_or_default().parse().map_err(|e| edit(EditError::Syntax(e)))?;
+    let document: DocumentMut = before.as_deref().unwrap_or_default().parse().map_err(|e| edit(EditError::from(e)))?;
     let stated = document.get("version").and_then(Item::as_integer);
     let form = stated.unwrap_or(if document.is_empty() { 0 } else { 1 });
     let mut replaced = replaced.clone();
@@ -97,7 +97,7 @@ pub(super) fn containerd(
     if now.is_empty() {
         return Err(HandlerError::WouldNotStart { main: path, why });
     }
-    let old = now.iter().any(|(l, _)| *l == Loading::Replaces);
+    let old = now.iter().any(|(l, _)| l.replaces());
     if old && form == 1 || stated == Some(1) {
         return Err(HandlerError::OldConfig { path, migrate: !old });
     }
@@ -243,7 +243,7 @@ pub(super) fn reads(
 
 /// The imported file whose section takes the place of the main file's.
 fn replacing(root: &Root, replaced: &Replaced, place: &ContainerdConfig, now: &[(Loading, Loaded)]) -> Option<PathBuf> {
-    now.iter().find(|(l, _)| *l == Loading::Replaces)?;
+    now.iter().find(|(l, _)| l.replaces())?;
     let files = read(&Files { root, replaced }, &place.main, Loading::Replaces).ok()?;
     files.into_iter().rev().find(|f| f.path != place.main && f.has(GRPC)).map(|f| f.path)
 }

@@ -29,7 +29,8 @@ const MAX_FILES: usize = 10_000;
 /// A handler that was written, to be looked for when everything is read again.
 #[derive(Debug, Clone)]
 pub(super) struct Written {
-    handler: Value,
+    /// All that it says: what an earlier one has besides is in it, too.
+    handler: Map<String, Value>,
     /// What a handler of this name that is there says otherwise.
     pub(super) theirs: Vec<ForeignValue>,
 }
@@ -85,7 +86,7 @@ pub(super) fn crio(
     let text = there.as_ref().map(Earlier::said_again).unwrap_or_default();
     let text = edited(&text, &settings).map_err(|source| HandlerError::Edit { path: path.clone(), source })?;
     let after = format!("{HEAD}{text}");
-    let handler: Value = settings.into_iter().map(|s| (s.key, s.value)).collect::<Map<_, _>>().into();
+    let handler = handler_of(&after).unwrap_or_default();
     let change = Change { before: original(root, state, &path)?, path, after };
     Ok((vec![change], Written { handler, theirs }))
 }
@@ -218,6 +219,15 @@ fn earlier(others: &[Other]) -> Option<Earlier> {
     })
 }
 
+/// Whether what a handler says besides ours is a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Besides {
+    /// It takes the place of ours, as a whole.
+    Counts,
+    /// It was added to ours.
+    IsTheirs,
+}
+
 impl Written {
     /// Files with which CRI-O would not start, and the last handler of the same name after ours, which takes its place,
     /// unless it says the same.
@@ -233,19 +243,21 @@ impl Written {
             let text = other.text.ok()?;
             handler_of(&text).is_some().then_some((other.path, text))
         });
-        problems.extend(last.and_then(|(path, text)| self.difference_in(path, &text)));
+        problems.extend(last.and_then(|(path, text)| self.difference_in(path, &text, Besides::Counts)));
         Ok(problems)
     }
 
-    /// What a file's handler says otherwise, if it has one.
-    fn difference_in(&self, path: PathBuf, text: &str) -> Option<Problem> {
+    /// What a file's handler says otherwise, if it has one: first of all which runtime it is.
+    fn difference_in(&self, path: PathBuf, text: &str, besides: Besides) -> Option<Problem> {
         let document = Document::parse(text).ok()?;
         let item = handler_in(document.as_item())?;
-        let found = item.as_table_like().map(table_of)?;
-        let differs = |key: &&&str| found.get(**key) != self.handler.get(**key);
-        let key = ["runtime_path", "runtime_type", "runtime_config_path"].iter().find(differs)?;
+        let Value::Object(found) = item.as_table_like().map(table_of)? else { return None };
+        let added = found.keys().filter(|_| besides == Besides::Counts);
+        let keys = ["runtime_path", "runtime_type", "runtime_config_path"].into_iter();
+        let mut keys = keys.chain(self.handler.keys().chain(added).map(String::as_str));
+        let key = keys.find(|key| found.get(*key) != self.handler.get(*key))?;
         let span = item.get(key).and_then(Item::span).or_else(|| item.span());
-        let of = |value: &Value| value.get(*key).map_or_else(|| "not set".to_owned(), Value::to_string);
+        let of = |value: &Map<String, Value>| value.get(key).map_or_else(|| "not set".to_owned(), Value::to_string);
         let message = format!("handler {NAME}: {key} is {}, wanted {}", of(&found), of(&self.handler));
         Some(Problem { line: span.map(|s| line_of(text, s.start)), file: path, message })
     }
@@ -258,7 +270,7 @@ impl Written {
 /// That a drop-in cannot be read.
 pub(super) fn problems(root: &Root, file: &Change) -> Result<Vec<Problem>, RootError> {
     let Some(wanted) = handler_of(&file.after) else { return Ok(Vec::new()) };
-    let written = Written { handler: wanted.into(), theirs: Vec::new() };
+    let written = Written { handler: wanted, theirs: Vec::new() };
     let mut problems = written.problems(root, &Replaced::new())?;
     // A later file's handler takes the place of this one, too.
     if problems.is_empty() {
@@ -268,7 +280,7 @@ pub(super) fn problems(root: &Root, file: &Change) -> Result<Vec<Problem>, RootE
                 let message = format!("handler {NAME} is not there any more: configure again");
                 problems.push(Problem { file: file.path.clone(), line: None, message });
             }
-            Ok(now) => problems.extend(written.difference_in(file.path.clone(), &now)),
+            Ok(now) => problems.extend(written.difference_in(file.path.clone(), &now, Besides::IsTheirs)),
         }
     }
     Ok(problems)

@@ -1,5 +1,6 @@
 //! Settings as text: a drop-in of their own, or edits in a `configuration.toml` that keep everything else as it is.
 
+use super::toml::without_line;
 use super::{Configuration, Setting};
 use serde_json::Value;
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike};
@@ -45,13 +46,19 @@ fn one_line(text: &str) -> String {
 pub enum EditError {
     /// It does not parse.
     #[error("not TOML: {0}")]
-    Syntax(#[from] toml_edit::TomlError),
+    Syntax(String),
     /// It would not stay as it is.
     #[error("an edit would change more than it should: perhaps it begins with a byte order mark")]
     Layout,
     /// Something else stands where a table must.
     #[error("`{0}` is not a table there")]
     NotATable(String),
+}
+
+impl From<toml_edit::TomlError> for EditError {
+    fn from(error: toml_edit::TomlError) -> EditError {
+        EditError::Syntax(without_line(&error))
+    }
 }
 
 /// A configuration's text with settings in it: values are replaced in place, comments, order and layout stay.

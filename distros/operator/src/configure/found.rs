@@ -53,8 +53,10 @@ pub struct Daemon {
 /// What was found on a machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Found {
-    /// The record's VMM, where its binary is there: its path.
+    /// The record's VMM, where its program is there: its path.
     pub hypervisor: Option<String>,
+    /// Paths of the record's programs at which something stands that nobody can execute.
+    pub no_programs: Vec<String>,
     /// Whether that QEMU was linked with liburing; `None` where it cannot be told (statically linked).
     pub io_uring: Option<bool>,
     /// Shared filesystems that this QEMU has no device for: `virtio-9p` in Enterprise Linux's.
@@ -69,8 +71,6 @@ pub struct Found {
     pub kernel_in_doubt: bool,
     /// What is in the initrd that was named, where it was looked into.
     pub initrd: Option<Initrd>,
-    /// What Kata's `VERSION` file says, where there is one.
-    pub kata: Option<String>,
     /// Versions of the release's packages that are installed.
     pub packages: BTreeMap<PackageName, PackageVersion>,
     /// Whether those are known.
@@ -98,13 +98,12 @@ impl Found {
     /// That something which they need may be there and cannot be read, or that the package database, which says which
     /// kernel it is, is damaged.
     pub fn gather(root: &Root, release: &Release, guest: &Guest) -> Result<Found, QueryError> {
-        let there = |path: &str| Ok::<_, RootError>(root.has_file(Path::new(path))?.then(|| path.to_owned()));
-        let hypervisor = release.qemu().map(|v| there(&v.path)).transpose()?.flatten();
+        let mut no_programs = Vec::new();
+        let mut there = |path: &str| program(root, path, &mut no_programs);
+        let qemu = release.qemu().map(|v| there(&v.path)).transpose()?.flatten();
         let daemon =
             release.filesystem(Share::VirtioFs).and_then(|f| f.path.as_deref()).map(there).transpose()?.flatten();
-        let binary = |path: &String| root.head(Path::new(path), MAX_BINARY);
-        let qemu = hypervisor.as_ref().map(binary).transpose()?;
-        let flavour = daemon.as_ref().map(binary).transpose()?.map(|bytes| Flavour::of(&bytes));
+        let (hypervisor, qemu) = qemu.unzip();
         // One that the kernel does not have, or does not show, forbids nothing.
         let sysctl = root.utf8_if_any(Path::new("/proc/sys/kernel/io_uring_disabled")).ok().flatten();
         let kernel = match &release.kernel {
@@ -121,15 +120,47 @@ impl Found {
             lacks: qemu.as_deref().map(lacks).unwrap_or_default(),
             io_uring_forbidden: sysctl.is_some_and(|v| v.trim() == "2"),
             hypervisor,
-            daemon: daemon.zip(flavour).map(|(path, flavour)| Daemon { path, flavour }),
+            no_programs,
+            daemon: daemon.map(|(path, bytes)| Daemon { path, flavour: Flavour::of(&bytes) }),
             kernel_in_doubt: kernel.as_ref().is_some_and(|k| k.in_doubt),
             kernel: kernel.and_then(|k| k.path.to_str().map(str::to_owned)),
-            kata: root.text_if_any(Path::new("/opt/kata/VERSION"))?,
             packages: BTreeMap::new(),
             database: PackageDatabase::NotAsked,
             initrd: None,
         })
     }
+}
+
+/// A program with its path and what is in it; noted down where something stands there that nobody can execute.
+fn program(root: &Root, path: &str, no_programs: &mut Vec<String>) -> Result<Option<(String, Vec<u8>)>, RootError> {
+    let inside = Path::new(path);
+    let Some(found) = root.look(inside)? else { return Ok(None) };
+    // What this user may not read is not known, whatever its mode is.
+    let bytes = if found.is_file() { root.head(inside, MAX_BINARY)? } else { Vec::new() };
+    if root.is_program(inside)? {
+        return Ok(Some((path.to_owned(), bytes)));
+    }
+    no_programs.push(path.to_owned());
+    Ok(None)
+}
+
+/// Why a program cannot be used at whose path something stands.
+pub(super) fn no_program(path: &str) -> String {
+    format!("{path} is no program: make it executable, or install it anew")
+}
+
+/// What speaks against a file that a key of Kata's configuration for QEMU names, after `which`.
+///
+/// # Errors
+///
+/// That a folder on the way to it cannot be searched.
+pub(super) fn against(root: &Root, key: &str, named: &Path) -> Result<Option<&'static str>, RootError> {
+    let is_run = ["path", "virtio_fs_daemon"].contains(&key);
+    Ok(match root.has_file(named)? {
+        false => Some("is not there"),
+        true if is_run && !root.is_program(named)? => Some("is no program"),
+        true => None,
+    })
 }
 
 /// The name of a needed library stands in a dynamically linked program as it is.
@@ -162,6 +193,25 @@ mod tests {
         assert_eq!(Flavour::of(b"..fuse: unknown option(s): `.."), Flavour::C);
         assert_eq!(Flavour::of(b"..--shared-dir.."), Flavour::Rust);
         assert_eq!(Flavour::of(b"#!/bin/sh\nexec real \"$@\"\n"), Flavour::Unknown);
+    }
+
+    #[test]
+    fn what_nobody_can_execute_is_no_program() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(dir.path()).unwrap();
+        let mut none = Vec::new();
+        assert_eq!(program(&root, "/qemu", &mut none).unwrap(), None);
+        assert_eq!(against(&root, "path", Path::new("/qemu")).unwrap(), Some("is not there"));
+        assert_eq!(none, Vec::<String>::new());
+        std::fs::write(dir.path().join("qemu"), "q").unwrap();
+        assert_eq!(program(&root, "/qemu", &mut none).unwrap(), None);
+        assert_eq!(against(&root, "path", Path::new("/qemu")).unwrap(), Some("is no program"));
+        assert_eq!(against(&root, "kernel", Path::new("/qemu")).unwrap(), None);
+        assert_eq!(none, ["/qemu"]);
+        std::fs::set_permissions(dir.path().join("qemu"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(program(&root, "/qemu", &mut none).unwrap(), Some(("/qemu".to_owned(), b"q".to_vec())));
+        assert_eq!(against(&root, "path", Path::new("/qemu")).unwrap(), None);
     }
 
     #[test]

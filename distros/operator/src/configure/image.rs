@@ -34,7 +34,7 @@ pub(super) fn image_boot(inputs: &Inputs<'_>) -> Result<ImageBoot, PlanError> {
     let of = |driver| evidence(inputs.verified, inputs.release, inputs.profile, capability(driver), inputs.found);
     let (mut against, evidence) = of(shipped);
     if shipped == ImageDriver::Nvdimm && has_no_read_only_memory(inputs) {
-        against.push("QEMU before 6.0 knows no read-only memory backend, which Kata's image would be".to_owned());
+        against.push("QEMU before 6.0 cannot attach Kata's image read-only".to_owned());
     }
     if against.is_empty() {
         return Ok(boot(shipped, false, evidence));

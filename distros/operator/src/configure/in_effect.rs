@@ -87,7 +87,7 @@ fn of_configuration(root: &Root, configured: &Configured, files: &[&Change]) -> 
 /// The runtime, by its profile, and Kata's version, by the first line of the drop-in: before there were drop-ins an edit
 /// is read by every version alike.
 fn kata(configured: &Configured, drop_in: Option<&str>) -> Option<(Runtime, KataVersion)> {
-    let runtime = if configured.profile.starts_with("rs-") { Runtime::Rs } else { Runtime::Go };
+    let runtime = Runtime::of_profile(&configured.profile)?;
     let Some(text) = drop_in else { return Some((runtime, KataVersion::new(2, 4, 0))) };
     let (_, rest) = text.lines().next()?.split_once("(Kata ")?;
     Some((runtime, rest.split_once(')')?.0.parse().ok()?))

@@ -28,7 +28,7 @@ impl Initrd {
             Initrd::Has { modules, .. } => {
                 let release = release_of(kernel).filter(|r| !modules.is_empty() && !modules.contains(*r))?;
                 let others: Vec<&str> = modules.iter().map(String::as_str).collect();
-                Some(format!("is not one of {kernel}: it has modules for {} and none for {release}", others.join(", ")))
+                Some(format!("does not belong to {kernel}: its modules are for {}, not {release}", others.join(", ")))
             }
             Initrd::Unread(_) => None,
             Initrd::Broken(why) => Some(format!("is unpacked by no kernel: {why}")),

@@ -203,7 +203,7 @@ mod tests {
             names.map(PathBuf::from).into_iter().zip([false, false, of_qemu]).collect::<Vec<_>>()
         };
         assert_eq!(others(), expected(true));
-        // Their drop-ins say what they are, but for ours.
+        // Their drop-ins say what they are, except for ours.
         std::fs::create_dir(opt.join("config.d")).unwrap();
         std::fs::write(opt.join("config.d/50-kata-osinfo.toml"), "[hypervisor.qemu]\nshared_fs = \"none\"\n").unwrap();
         assert_eq!(others(), expected(true));

@@ -1,11 +1,13 @@
 //! Kata's configuration as Kata would read it: the file, then its drop-ins, by the runtime's own rules.
 
 use super::edit::DROP_IN;
+use super::found::against;
 use super::toml::{line_of, value_of};
 use super::version::{key_since, reads_drop_ins};
 use super::{Located, Setting};
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
+use model::share::Share;
 use root::{Root, RootError};
 use serde::Serialize;
 use serde_json::Value;
@@ -169,7 +171,7 @@ impl Merged {
         }
     }
 
-    /// Files that the configuration names and that are not there: Kata would not start, or no guest.
+    /// Files that the configuration names and that are not there, or are no programs: Kata would not start, or no guest.
     ///
     /// Both runtimes resolve these paths when they load the configuration (`resolve_path!` in
     /// `src/libs/kata-types/src/config/hypervisor/mod.rs@4.0.0`, `ResolvePath` in
@@ -179,15 +181,16 @@ impl Merged {
     ///
     /// That one may be there: a folder on the way cannot be looked into.
     pub fn missing_files(&self, root: &Root) -> Result<Vec<Problem>, RootError> {
-        let virtio_fs = self.get(&["hypervisor", "qemu", "shared_fs"]).and_then(Value::as_str) == Some("virtio-fs");
+        let virtio_fs =
+            self.get(&["hypervisor", "qemu", "shared_fs"]).and_then(Value::as_str) == Some(Share::VirtioFs.name());
         let daemon = virtio_fs.then_some("virtio_fs_daemon");
         let mut problems = Vec::new();
         for key in ["path", "kernel", "initrd", "image", "firmware"].into_iter().chain(daemon) {
             let path = ["hypervisor", "qemu", key].map(str::to_owned).to_vec();
             let Some(leaf) = self.leaves.get(&path) else { continue };
             let Some(named) = leaf.value.as_str().filter(|n| n.starts_with('/')) else { continue };
-            if !root.has_file(Path::new(named))? {
-                let message = format!("hypervisor.qemu.{key} is {named}, which is not there: Kata would not start");
+            if let Some(why) = against(root, key, Path::new(named))? {
+                let message = format!("hypervisor.qemu.{key} is {named}, which {why}: Kata would not start");
                 problems.push(Problem { file: leaf.file.clone(), line: Some(leaf.line), message });
             }
         }
@@ -232,7 +235,7 @@ impl Merged {
     /// The Rust runtime asks QEMU for none.
     pub(super) fn dax_window(&self, runtime: Runtime) -> Option<Problem> {
         let key = |name: &str| ["hypervisor", "qemu", name].map(str::to_owned);
-        let virtio_fs = self.leaf(&key("shared_fs"))?.value == "virtio-fs";
+        let virtio_fs = self.leaf(&key("shared_fs"))?.value == Share::VirtioFs.name();
         let size = self.leaf(&key("virtio_fs_cache_size"))?;
         let megabytes = size.value.as_u64().filter(|m| *m > 0 && virtio_fs && runtime == Runtime::Go)?;
         let message = format!(

@@ -1,6 +1,7 @@
 //! The pure part: from facts to a configuration, or to what is missing.
 
 use super::configuration::{BlockAio, Boot, Configuration, Note, PlanError, Wanting};
+use super::found::no_program;
 use super::guest::Guest;
 use super::image::image_boot;
 use super::initrd::{self, Judged};
@@ -185,7 +186,10 @@ fn hypervisor(inputs: &Inputs<'_>) -> Result<String, PlanError> {
         None => Err(PlanError::Missing {
             wanting: Wanting {
                 component: vmm.name.clone(),
-                why: format!("{} is not there", vmm.path),
+                why: match inputs.found.no_programs.contains(&vmm.path) {
+                    true => no_program(&vmm.path),
+                    false => format!("{} is not there", vmm.path),
+                },
                 packages: vmm.packages.clone(),
             },
         }),

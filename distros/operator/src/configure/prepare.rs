@@ -1,5 +1,9 @@
 //! From a configuration to the files that make Kata have it, and to the proof that it will.
 
+mod error;
+
+pub use error::PrepareError;
+
 use super::added::{self, Added};
 use super::change::{self, original, originals};
 use super::edit::{DROP_IN, EditError, drop_in, edited};
@@ -8,11 +12,12 @@ use super::locate::siblings;
 use super::lock::Lock;
 use super::merged::settings_in;
 use super::runtime_files::shim;
-use super::state::{self, Change, ChangeError, Configured, State};
+use super::secrets::hidden_diff;
+use super::state::{self, Change, Configured, State};
 use super::theirs::{self, ForeignValue};
 use super::{
-    Configuration, Handler, HandlerError, Located, Merged, NotEffective, Problem, Setting, containerd,
-    containerd::Wanted, copy, crio, own, reads_drop_ins, settings,
+    Configuration, Handler, Located, Merged, NotEffective, Problem, Setting, containerd, containerd::Wanted, copy,
+    crio, own, reads_drop_ins, settings,
 };
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
@@ -65,60 +70,6 @@ enum WrittenHandler {
     Crio(crio::Written),
 }
 
-/// Why nothing can be written.
-#[derive(Debug, thiserror::Error)]
-pub enum PrepareError {
-    /// Kata's configuration cannot be read.
-    #[error(transparent)]
-    Root(#[from] RootError),
-    /// The state, or a file that was changed.
-    #[error(transparent)]
-    Change(#[from] ChangeError),
-    /// The container manager.
-    #[error(transparent)]
-    Handler(#[from] HandlerError),
-    /// Kata's configuration cannot be edited.
-    #[error("{path}: {source}")]
-    Edit {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: EditError,
-    },
-    /// It is for another VMM.
-    #[error("{0} has no [hypervisor.qemu]: give Kata's configuration for QEMU with --kata-config")]
-    NotQemu(PathBuf),
-    /// Its guests are confidential.
-    #[error(
-        "{path} is for confidential guests ({key} = true in {file}:{line}), which boot a measured kernel and share no filesystem: give the configuration for ordinary ones with --kata-config, or take that out"
-    )]
-    Confidential {
-        /// The configuration.
-        path: PathBuf,
-        /// What says so.
-        key: &'static str,
-        /// Its file, or one of its drop-ins.
-        file: PathBuf,
-        /// The line in that, from 1.
-        line: usize,
-    },
-    /// Its drop-ins are others' too, and a copy would not be read.
-    #[error(
-        "{path} shares its drop-ins with {}, which are not for ordinary guests of QEMU: pass --handler, so that a copy with drop-ins of its own is read", .others.join(", ")
-    )]
-    Shared {
-        /// The file.
-        path: PathBuf,
-        /// The others.
-        others: Vec<String>,
-    },
-    /// A file has the name of one of ours.
-    #[error(
-        "{0} is not kata-osinfo's, which writes a file of that name: give it another name, or pass --force to have it replaced until `kata-osinfo unconfigure` brings it back"
-    )]
-    Foreign(PathBuf),
-}
-
 /// Works out which files to write; `force` replaces also files of others that have the names of ours.
 ///
 /// # Errors
@@ -137,7 +88,7 @@ pub fn prepare(
     let mut planned = settings(configuration);
     let base = original(root, old.as_ref(), &located.path)?.unwrap_or_default();
     let edit = |source| PrepareError::Edit { path: located.path.clone(), source };
-    let document: toml_edit::DocumentMut = base.parse().map_err(|e| edit(EditError::Syntax(e)))?;
+    let document: toml_edit::DocumentMut = base.parse().map_err(|e| edit(EditError::from(e)))?;
     let source = located;
     let version = (configuration.runtime, configuration.kata);
     let of_others = Merged::of_others(root, source, version, &base)?;
@@ -204,7 +155,7 @@ pub fn prepare(
                 let mut then = replaced.clone();
                 then.extend(files.iter().map(|c| (c.path.clone(), Some(c.after.clone()))));
                 for added in added.iter().filter(|a| files.iter().any(|c| c.path == a.ours())) {
-                    // What is not read any more would be lost, all but for its text.
+                    // What is not read has no effect any more: only its text would be left.
                     if let Some(theirs) = added.theirs()
                         && !containerd::reads(root, &place, &then, &theirs.path)?
                     {
@@ -283,7 +234,7 @@ pub fn prepare(
 }
 
 impl Prepared {
-    /// The differences to what stands there now, as unified diffs; empty where nothing would change.
+    /// The differences to what stands there now, as unified diffs without secrets; empty where nothing would change.
     ///
     /// # Errors
     ///
@@ -291,14 +242,14 @@ impl Prepared {
     pub fn diff(&self, root: &Root) -> Result<String, PrepareError> {
         let mut text = String::new();
         for theirs in self.added.iter().filter_map(Added::theirs) {
-            text += &Change { before: root.utf8_if_any(&theirs.path)?, ..theirs.clone() }.diff();
+            text += &hidden_diff(&Change { before: root.utf8_if_any(&theirs.path)?, ..theirs.clone() });
         }
         for (path, after) in &self.back {
             let after = after.clone().unwrap_or_default();
-            text += &Change { path: path.clone(), before: root.utf8_if_any(path)?, after }.diff();
+            text += &hidden_diff(&Change { path: path.clone(), before: root.utf8_if_any(path)?, after });
         }
         for change in &self.changes {
-            text += &Change { before: root.utf8_if_any(&change.path)?, ..change.clone() }.diff();
+            text += &hidden_diff(&Change { before: root.utf8_if_any(&change.path)?, ..change.clone() });
         }
         Ok(text)
     }
@@ -367,7 +318,7 @@ fn control_groups(root: &Root, configuration: &Configuration, without: &Merged) 
     }))
 }
 
-/// Others' drop-ins of a configuration, those among them that are to be written.
+/// A configuration's drop-ins that others wrote and that are to change.
 fn drop_ins_of(
     root: &Root,
     located: &Located,

@@ -24,6 +24,9 @@ pub enum HandlerError {
     /// Kata itself is not there.
     #[error("no Kata shim at {}: install Kata first", .0.join(", "))]
     NoShim(Vec<&'static str>),
+    /// What stands where Kata's is can be executed by nobody.
+    #[error("{0} is no program: make it executable, or install Kata anew")]
+    NoProgram(PathBuf),
     /// The container manager's configuration cannot be read.
     #[error(transparent)]
     Root(#[from] RootError),
@@ -131,6 +134,7 @@ impl HandlerError {
             | HandlerError::Harm { .. }
             | HandlerError::Replaced { .. } => true,
             HandlerError::NoShim(_)
+            | HandlerError::NoProgram(_)
             | HandlerError::Root(_)
             | HandlerError::Change(_)
             | HandlerError::Several(_)
@@ -162,12 +166,19 @@ pub(super) fn is_shim(path: &str) -> bool {
 ///
 /// # Errors
 ///
-/// That it is nowhere, or cannot be looked for.
+/// That it is nowhere, is no program, or cannot be looked for.
 pub(super) fn shim(root: &Root, runtime: Runtime) -> Result<PathBuf, HandlerError> {
     let places = match runtime {
         Runtime::Go => GO,
         Runtime::Rs => RS,
     };
-    let found = root.first_file(places.iter().map(Path::new))?;
-    found.map(Path::to_owned).ok_or_else(|| HandlerError::NoShim(places.to_vec()))
+    for place in places.iter().map(Path::new) {
+        if root.is_program(place)? {
+            return Ok(place.to_owned());
+        }
+    }
+    Err(match root.first_file(places.iter().map(Path::new))? {
+        Some(file) => HandlerError::NoProgram(file.to_owned()),
+        None => HandlerError::NoShim(places.to_vec()),
+    })
 }

@@ -1,5 +1,6 @@
 //! Which shared filesystem: by the record's preference, by what is there, and by what was verified.
 
+use super::found::no_program;
 use super::{Flavour, Found, PackageDatabase};
 use model::arch::Arch;
 use model::capability::Capability;
@@ -149,6 +150,11 @@ fn judge(
                         ),
                     );
                 }
+                SharedFs::VirtioFs { daemon: path.clone() }
+            }
+            _ if found.no_programs.contains(path) => {
+                no.because(Blamed::Server, no_program(path));
+                no.install.clone_from(&driver.packages);
                 SharedFs::VirtioFs { daemon: path.clone() }
             }
             _ => {

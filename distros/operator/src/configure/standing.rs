@@ -1,5 +1,6 @@
 //! Whether what was configured is still there, and in effect: files and packages come and go.
 
+use super::found::against;
 use super::state::{self, ChangeError, State};
 use super::toml::line_of;
 use super::{Initrd, Problem, containerd, copy, in_effect};
@@ -56,10 +57,10 @@ fn problems(root: &Root, state: &State, look: &dyn Fn(&Root, &Path) -> Initrd) -
             // A copy names what the shipped configuration has, and its drop-in what counts.
             let named = item.as_str().filter(|n| n.starts_with('/') && copy::source(&now).is_none());
             if let Some(named) = named
-                && !root.has_file(Path::new(named))?
+                && let Some(why) = against(root, key, Path::new(named))?
             {
                 let line = item.span().map(|s| line_of(&now, s.start));
-                tell(&file.path, line, format!("hypervisor.qemu.{key} is {named}, which is not there"));
+                tell(&file.path, line, format!("hypervisor.qemu.{key} is {named}, which {why}"));
             }
         }
         let named = |key: &str| qemu.get(key).and_then(Item::as_str);

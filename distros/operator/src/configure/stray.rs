@@ -37,19 +37,26 @@ pub struct Strays {
     pub state: State,
     /// What may be ours, and stays.
     pub kept: Vec<Kept>,
-    /// What cannot be read, so that it is not known.
+    /// What nobody can tell of whether anything of it is ours, and stays.
+    pub unclear: Vec<Kept>,
+    /// What cannot be read, and may be ours, or name it.
     pub unread: Vec<Kept>,
 }
 
 impl Strays {
     /// Whether nothing was found.
     pub fn is_empty(&self) -> bool {
-        self.state.files.is_empty() && self.kept.is_empty() && self.unread.is_empty()
+        self.state.files.is_empty() && self.kept.is_empty() && self.unclear.is_empty() && self.unread.is_empty()
+    }
+
+    /// Whether nothing was found, and there is something of which nobody can tell.
+    pub fn is_unclear(&self) -> bool {
+        self.state.files.is_empty() && self.kept.is_empty() && !self.is_empty()
     }
 
     /// Every file, with why it is told.
     pub fn told(&self) -> Vec<Kept> {
-        let kept = self.kept.iter().chain(&self.unread).cloned();
+        let kept = self.kept.iter().chain(&self.unclear).chain(&self.unread).cloned();
         self.state.files.iter().map(unknown).chain(kept).collect()
     }
 }
@@ -151,7 +158,8 @@ pub fn strays(root: &Root, force: bool) -> Result<Strays, RootError> {
         let drop_in = path.with_file_name("config.d").join(DROP_IN);
         of_kata.iter().any(|change| change.path == path || change.path == drop_in)
     };
-    let (mut handler, kept) = containerd::stray::strays(root, &marked, &mut tell)?;
+    let containerd::stray::Found { changes: mut handler, kept, unclear } =
+        containerd::stray::strays(root, &marked, &mut tell)?;
     match ours(root, &crio::drop_in()) {
         Ok(drop_in) => handler.extend(drop_in),
         Err(error) => tell(&crio::drop_in(), error)?,
@@ -161,7 +169,8 @@ pub fn strays(root: &Root, force: bool) -> Result<Strays, RootError> {
     let files: Vec<Change> = of_kata.into_iter().chain(handler).collect();
     let configurations = if files.is_empty() { Vec::new() } else { vec![this] };
     let directories = own::FOLDERS.map(PathBuf::from).to_vec();
-    Ok(Strays { state: State { configurations, files, directories, ..State::default() }, kept, unread: closed })
+    let state = State { configurations, files, directories, ..State::default() };
+    Ok(Strays { state, kept, unclear, unread: closed })
 }
 
 /// Puts a damaged state aside, or whatever else has its name, so that what is found of ours can be noted down in its

@@ -83,7 +83,7 @@ pub(super) fn settled(planned: &[Setting], without: &Merged, configuration: &Con
     planned.iter().filter_map(settle).collect()
 }
 
-/// The value of a setting beside theirs; `None` where theirs stays and need not be said again.
+/// What to write where the admin has set a value; `None` where the admin's value stays.
 fn value(setting: &Setting, theirs: &Value, c: &Configuration) -> Option<Value> {
     let ours = &setting.value;
     let keep = |yes: bool| if yes { None } else { Some(ours.clone()) };

@@ -1,7 +1,7 @@
 //! TOML as JSON, and where in a text something stands.
 
 use serde_json::Value;
-use toml_edit::{Item, TableLike};
+use toml_edit::{Item, TableLike, TomlError};
 
 /// TOML as JSON; dates as their text.
 pub(super) fn value_of(item: &Item) -> Value {
@@ -31,7 +31,27 @@ fn plain(value: &toml_edit::Value) -> Value {
     }
 }
 
+/// What a parser says of a text, and where, without the line itself: that may have a password.
+pub(super) fn without_line(error: &TomlError) -> String {
+    let told = error.to_string();
+    let place = told.lines().next().and_then(|line| line.strip_prefix("TOML parse error at "));
+    place.map_or_else(|| error.message().to_owned(), |place| format!("{place}: {}", error.message()))
+}
+
 /// The line, from 1, of a byte of a text.
 pub(super) fn line_of(text: &str, at: usize) -> usize {
     text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_toml_is_told_by_its_place_alone() {
+        let error = "a = 1\npassword = \"hunter2\n".parse::<toml_edit::DocumentMut>().unwrap_err();
+        let told = without_line(&error);
+        assert!(told.starts_with("line ") && !told.contains("hunter2"), "{told}");
+        assert!(!told.contains('\n'), "{told}");
+    }
 }

@@ -8,6 +8,7 @@ use model::diagnostic::printable;
 use model::kata_version::KataVersion;
 use model::profile::{DaemonStyle, Profile};
 use model::release::Release;
+use model::share::Share;
 use model::shell::quoted;
 use serde::Serialize;
 
@@ -128,7 +129,10 @@ fn virtiofsd(release: &Release, profile: &Profile) -> Instructions {
         dependencies: dependencies.into_iter().map(str::to_owned).collect(),
         record: own_record::record(
             release,
-            &format!("fs:\n  - name: virtio-fs\n    confidence: measured\n    packages: []\n    path: {DAEMON}\n"),
+            &format!(
+                "fs:\n  - name: {}\n    confidence: measured\n    packages: []\n    path: {DAEMON}\n",
+                Share::VirtioFs
+            ),
         ),
         record_path: format!("/etc/kata-osinfo/{}.yaml", release.distro),
         exercised: (bookworm && release.arch == Arch::X86_64)

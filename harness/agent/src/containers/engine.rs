@@ -196,7 +196,10 @@ fn none_for(claims: &Claims) -> Stop {
             "no Kata was given to run containers with: name a release of it by --kata PATH|URL[#sha256]",
         );
     }
-    Stop::skip(format!("the Kata given is {}: this profile has none (--kata may be given twice)", given.join(" and ")))
+    Stop::skip(format!(
+        "no --kata matches this profile; given: {}; repeat --kata for another runtime",
+        given.join(" and ")
+    ))
 }
 
 impl Drop for Engine {

@@ -110,7 +110,7 @@ cp \"$KATA_AGENT\" \"$DESTDIR/sbin/kata-agent\"
 /// Sourced by the initrd's `/init` because of `BOOT=kata`, in process 1: the modules are inserted by then.
 ///
 /// Kata's agent mounts these itself and takes one that is there for a mistake (`general_mount` in
-/// `src/agent/src/mount.rs@3.30.0`), but for `/dev`.
+/// `src/agent/src/mount.rs@3.30.0`), except for `/dev`.
 const MOUNTROOT: &str = "\
 mount_top() { :; }
 mount_premount() { :; }

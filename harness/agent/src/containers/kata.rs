@@ -60,7 +60,7 @@ pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -
         return Err(Stop::error(format!("Kata {} would read {found} and not {ours}", kata.version)));
     }
     let settings = settings(&configuration);
-    let (file, text) = written(root, &located, &configuration, &settings).map_err(|e| doing("configuring")(&e))?;
+    let (file, text) = written(root, &located, &configuration, &settings, &doing("configuring"))?;
     let merged =
         Merged::read(root, &located, kata.kind, version).map_err(|e| doing("reading the configuration")(&e))?;
     took_effect(root, &merged, &settings)?;
@@ -124,14 +124,15 @@ fn written(
     located: &Located,
     configuration: &Configuration,
     settings: &[Setting],
-) -> Result<(PathBuf, String), String> {
+    failed: &dyn Fn(&dyn std::fmt::Display) -> Stop,
+) -> Result<(PathBuf, String), Stop> {
     let (path, text) = if reads_drop_ins(configuration.runtime, configuration.kata) {
         (located.drop_ins().join(DROP_IN), drop_in(configuration, settings))
     } else {
-        let text = root.utf8(&located.path).map_err(|e| e.to_string())?;
-        (located.path.clone(), edited(&text, settings).map_err(|e| e.to_string())?)
+        let text = root.utf8(&located.path).map_err(|e| failed(&e))?;
+        (located.path.clone(), edited(&text, settings).map_err(|e| failed(&e))?)
     };
-    root.write(&path, text.as_bytes()).map_err(|e| e.to_string())?;
+    root.write(&path, text.as_bytes()).map_err(|e| failed(&e))?;
     Ok((path, text))
 }
 

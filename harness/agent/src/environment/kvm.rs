@@ -3,7 +3,7 @@
 use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::{Kvm, VcpuExit};
 use std::io;
-use suites::environment::{VcpuExit as Exit, VcpuRun};
+use suites::environment::{VcpuError, VcpuExit as Exit, VcpuRun};
 
 /// Where the program lies in the machine's memory.
 const START: u64 = 0x1000;
@@ -14,12 +14,11 @@ const PROGRAM: [u8; 5] = [0xb0, 0x2a, 0xe6, 0xe9, 0xf4];
 ///
 /// # Errors
 /// The name of KVM's call that failed, and why.
-pub fn run_a_vcpu() -> Result<VcpuRun, String> {
-    let failed = |call: &'static str| move |e: kvm_ioctls::Error| format!("{call}: {}", io::Error::from(e));
+pub fn run_a_vcpu() -> Result<VcpuRun, VcpuError> {
     let kvm = Kvm::new().map_err(failed("opening /dev/kvm"))?;
     let api = kvm.get_api_version();
     let vm = kvm.create_vm().map_err(failed("KVM_CREATE_VM"))?;
-    let mut memory = Page::new().map_err(|e| format!("making guest memory: {e}"))?;
+    let mut memory = Page::new().map_err(failed("making guest memory"))?;
     memory.put(&PROGRAM);
     let region = kvm_userspace_memory_region {
         slot: 0,
@@ -58,9 +57,13 @@ pub fn run_a_vcpu() -> Result<VcpuRun, String> {
 ///
 /// # Errors
 /// As [`run_a_vcpu`], or what the vCPU did instead.
-pub fn works() -> Result<(), String> {
+pub fn works() -> Result<(), VcpuError> {
     let run = run_a_vcpu()?;
-    run.has_halted().then_some(()).ok_or_else(|| format!("a vCPU did not come to its end: {}", run.seen()))
+    run.has_halted().then_some(()).ok_or_else(|| VcpuError::Unfinished(run.seen()))
+}
+
+fn failed<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) -> VcpuError {
+    move |e| VcpuError::Call { call, source: e.into() }
 }
 
 /// One page of anonymous memory.

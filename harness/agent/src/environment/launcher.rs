@@ -92,7 +92,7 @@ impl Launcher {
     /// Whether KVM boots a guest, or why not.
     pub(super) fn kvm_by_booting(&self, profile: &Profile) -> Fact {
         if let Err(e) = kvm::run_a_vcpu() {
-            return Fact::Lacks(e);
+            return Fact::Lacks(e.to_string());
         }
         let (claims, paths) = match self.claims().and_then(|claims| Ok((claims, self.paths(ExtraDevice::None)?))) {
             Ok(ready) => ready,

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use suites::catalogue::Configuration;
 use suites::check::Stop;
-use suites::environment::{Claims, Daemon, Environment, Machine, Ran, VcpuRun};
+use suites::environment::{Claims, Daemon, Environment, Machine, Ran, VcpuError, VcpuRun};
 
 /// The environment as one test sees it.
 pub(super) struct TestEnvironment<'a> {
@@ -176,7 +176,7 @@ impl Environment for TestEnvironment<'_> {
         self.boot_guest(self.profile, Configuration::Own, RequiredDevice::None, ExtraDevice::RootPort)
     }
 
-    fn run_a_vcpu(&self) -> Result<VcpuRun, String> {
+    fn run_a_vcpu(&self) -> Result<VcpuRun, VcpuError> {
         kvm::run_a_vcpu()
     }
 

@@ -110,8 +110,8 @@ impl Drop for GuestPaths {
     }
 }
 
-/// Empties a share but for `small`, a mount that is emptied, too: a guest that died on its way has removed nothing, and the
-/// next one would find its directories there and take them for the share's fault.
+/// Empties a share except for `small`, a mount that is emptied, too: a guest that died on its way has removed nothing,
+/// and the next one would find its directories there and take them for the share's fault.
 fn empty(share: &Path) -> io::Result<()> {
     for entry in fs::read_dir(share)? {
         let entry = entry?;

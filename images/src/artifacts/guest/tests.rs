@@ -161,7 +161,7 @@ fn an_initrd_of_any_form_is_laid_over() {
     }
 }
 
-/// The kernel writes through a file's second name: a link stands before `/init` itself, for it takes the name away.
+/// The kernel writes through a file's second name: a link stands before `/init` itself, because it takes the name away.
 #[test]
 fn init_is_unlinked_before_it_is_written() {
     let dir = modules::tests::tree();

@@ -144,7 +144,7 @@ impl Job<'_> {
         Ok(apk)
     }
 
-    /// Makes the folder of packages anew: the repositories with their indexes, the keys, and the caller's packages.
+    /// Makes the folder of packages again: the repositories with their indexes, the keys, and the caller's packages.
     fn offer(&self, files: &[&Path]) -> Result<Vec<String>, Failure> {
         let archives = self.folder.join(ARCHIVES);
         folder::make_anew(&archives, &[TRUSTED, LOCAL])?;

@@ -175,9 +175,9 @@ fn is_keyring_of(name: &str, distro: &str) -> bool {
 /// # Errors
 /// When that file cannot express it.
 fn auth_line(login: &Login) -> Result<String, Failure> {
-    let unsayable = |word: &str| word.is_empty() || word.contains(|c: char| c.is_whitespace() || c.is_control());
-    if unsayable(&login.user) || unsayable(&login.password) || login.user.starts_with('#') {
-        let reason = "apt's auth.conf, by which a mirror's credentials are handed on, takes neither an empty user or password nor spaces or control characters in them";
+    login.check_readable_by("apt")?;
+    if login.user.starts_with('#') {
+        let reason = "a mirror's user must not begin with `#`: apt reads the line as a comment";
         return Err(Cause::BadAddress { address: login.address.clone(), reason: reason.to_owned() }.into());
     }
     Ok(format!("machine {} login {} password {}\n", login.address, login.user, login.password))
@@ -319,7 +319,8 @@ mod tests {
         let line = |url| auth_line(&credentials::split(url).unwrap().1.unwrap());
         let expected = "machine https://mirror.example:8080/debian login a@b password p:w\"\n";
         assert_eq!(line("https://a%40b:p%3aw%22@mirror.example:8080/debian").unwrap(), expected);
-        assert!(line("http://user:p%20w@h/").is_err());
+        assert!(line("http://user:p%20w@h/").unwrap_err().cause.to_string().contains("apt cannot read them"));
+        assert!(line("http://%23user:pw@h/").unwrap_err().cause.to_string().contains("begin with `#`"));
     }
 
     #[test]

@@ -109,7 +109,7 @@ fn print<'c>(pacman: &'c mut Command, operation: &str) -> &'c mut Command {
 }
 
 impl Job<'_> {
-    /// Makes the folder of packages anew, with the caller's own in it; gives their names.
+    /// Makes the folder of packages again, with the caller's own in it; gives their names.
     ///
     /// No signature is asked for in the tree: what is fetched is verified here, and the caller's own need none.
     fn offer(&self, files: &[&Path]) -> Result<Vec<String>, Failure> {

@@ -5,7 +5,7 @@
 //! Nothing of the machine's dnf counts, neither its plugins nor its repositories.
 
 use super::installed;
-use crate::error::{Cause, Context as _, Failure};
+use crate::error::{Context as _, Failure};
 use crate::family::{self, credentials::Login};
 use crate::progress::Phase;
 use crate::runner::{Runner, tied};
@@ -198,12 +198,7 @@ fn with_logins(repositories: &str, logins: &[Login]) -> Result<String, Failure> 
         text.extend([line, "\n"]);
         let address = line.strip_prefix("baseurl=");
         for login in logins.iter().filter(|login| address == Some(login.address.as_str())) {
-            let unsayable =
-                |word: &str| word.is_empty() || word.contains(|c: char| c.is_whitespace() || c.is_control());
-            if unsayable(&login.user) || unsayable(&login.password) {
-                let reason = "dnf's configuration, by which a mirror's credentials are handed on, takes neither an empty user or password nor spaces or control characters in them";
-                return Err(Cause::BadAddress { address: login.address.clone(), reason: reason.to_owned() }.into());
-            }
+            login.check_readable_by("dnf")?;
             text += &format!("username={}\npassword={}\n", login.user, login.password);
         }
     }

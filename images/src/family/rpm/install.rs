@@ -166,6 +166,8 @@ fn put(runner: &Runner<'_>, folder: &Path, tree: &Path, packages: &[String], pha
         rpm.env("KERNEL_INSTALL_BYPASS", "1").env("SYSTEMD_OFFLINE", "1");
         // Candidates may be older than what is there, or the same once more.
         rpm.args(["--upgrade", "--oldpackage", "--replacepkgs", "--nosignature"]);
+        // A package may have these folders: they are there, and something is mounted on them.
+        rpm.args(["--excludepath=/proc", "--excludepath=/sys"]);
         let over = Path::new(OVER.to_str().unwrap_or_default());
         rpm.args(packages.iter().map(|name| over.join(name)));
         runner.run(phase, &mut rpm)?;

@@ -13,7 +13,7 @@ fn fail() -> Outcome {
     Outcome::Fail { message: "broken".to_owned(), blames: Component::Kernel }
 }
 
-/// Everything that boots a guest passes, but for what is given.
+/// Everything that boots a guest passes, except for what is given.
 fn evidence(environment: Environment, differs: &[(&str, Outcome)]) -> Evidence {
     let outcome = |id: &str| differs.iter().find(|(test, _)| *test == id).map_or(Outcome::Pass, |(_, o)| o.clone());
     let standings = catalogue::tests()

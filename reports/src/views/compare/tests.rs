@@ -139,6 +139,27 @@ fn what_is_written_back() {
 }
 
 #[test]
+fn what_a_shaped_run_writes_says_so_and_so_does_every_report() {
+    let mut maker = run(|_| None);
+    for entry in &mut maker.journal.entries {
+        if let Event::RunStarted { shaped, .. } = &mut entry.event {
+            *shaped = true;
+        }
+    }
+    let matrix = judged(&maker);
+    let (entries, withheld) = verified_entries(&matrix, |_, _| None);
+    assert_eq!(withheld, []);
+    assert!(!entries.is_empty() && entries.iter().all(|(_, entry)| entry.shaped));
+    assert!(recorded().iter().all(|entry| !entry.shaped));
+    let (tests, line) = (sample::catalogue(), "The run is shaped: ");
+    assert!(crate::views::markdown::render(&matrix).contains(line));
+    assert!(crate::views::html::render(&matrix, &tests).contains(line));
+    assert!(crate::views::json::render(&matrix).unwrap().contains("\"shaped\":true"));
+    let junit = crate::views::junit::render(&matrix, &tests).unwrap();
+    assert!(junit.contains("<property name=\"shaped\" value=\"true\"/>"), "{junit}");
+}
+
+#[test]
 fn the_same_journal_gives_the_same_entries() {
     let entries = recorded();
     let again = verified_entries(&judged(&run(|_| None)), |c, p| entry_of(&entries, c, p)).0;

@@ -17,7 +17,7 @@ fn case<'a>(xml: &'a roxmltree::Document, suite: &str, test: &str) -> roxmltree:
     suite.children().find(|n| n.has_tag_name("testcase") && n.attribute("name") == Some(test)).unwrap()
 }
 
-/// As Jenkins gets it, but for the verdicts on capabilities that no test of the run is required for.
+/// As Jenkins gets it, except for the verdicts on capabilities that no test of the run is required for.
 #[test]
 fn a_small_run_as_junit() {
     let catalogue = sample::small_catalogue();

@@ -211,8 +211,9 @@ pub(super) fn device_add(machine: &mut dyn Machine, arguments: Value) -> Result<
     Ok(id)
 }
 
-/// Unplugs a device and waits until QEMU says that the guest has let it go, ten seconds as runtime-rs does, times what the
-/// guest is slower.
+/// Unplugs a device and waits until QEMU says that the guest has let it go.
+///
+/// Waits ten seconds, as runtime-rs does, longer in proportion where the guest is slower.
 pub(super) fn delete(machine: &mut dyn Machine, id: &str) -> Check {
     machine.qmp("device_del", json!({ "id": id }))?;
     let deadline = super::Wait::new(machine, Duration::from_secs(10), "").scaled();

@@ -98,13 +98,13 @@ fn a_version_is_of_its_own_profile_or_of_none() {
         ("what", "`what` is not a version of Kata: expected three numbers, `3.30.0`, and `-rc0` at most"),
         (
             "2.4.0-alpha0",
-            "kata 2.4.0-alpha0 was made on the way to 2.4.0, whose form it may not have yet: use the release itself",
+            "kata 2.4.0-alpha0 is a pre-release of 2.4.0 and may pass other arguments: use the release itself",
         ),
         // It drives virtiofsd in the old form (`virtiofsd.args` in src/runtime/virtcontainers/virtiofsd.go@3.2.0-alpha0),
         // and 3.1.3 after it in the new one.
         (
             "3.2.0-alpha0",
-            "kata 3.2.0-alpha0 was made on the way to 3.2.0, whose form it may not have yet: use the release itself",
+            "kata 3.2.0-alpha0 is a pre-release of 3.2.0 and may pass other arguments: use the release itself",
         ),
         ("3.3.0-alpha0", "go-3.2"),
     ] {
@@ -113,7 +113,7 @@ fn a_version_is_of_its_own_profile_or_of_none() {
     assert_eq!(of(Runtime::Rs, "4.0.0"), "rs-4.0");
     assert_eq!(of(Runtime::Rs, "4.1.0"), "rs-4.1");
     assert!(of(Runtime::Rs, "3.30.0").contains("older than 4.0.0"));
-    assert!(of(Runtime::Rs, "4.0.0-rc1").contains("on the way to 4.0.0"));
+    assert!(of(Runtime::Rs, "4.0.0-rc1").contains("is a pre-release of 4.0.0"));
 }
 
 #[test]

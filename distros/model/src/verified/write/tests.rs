@@ -40,9 +40,19 @@ fn entry(release: &str, profile: &str) -> VerifiedEntry {
         tested: jiff::civil::date(2026, 11, 21),
         harness: "0.1.0".into(),
         test_set: "sha256:0e1".into(),
+        shaped: false,
         versions: [versioned("qemu-system-x86", "1:10.0.13+dfsg-0+deb13u1")].into(),
         capabilities: capabilities.into(),
     }
+}
+
+#[test]
+fn what_is_shaped_is_read_back_as_that() {
+    let one = VerifiedEntry { shaped: true, ..entry("13", "go-3.29") };
+    let text = written(None, &[one]).unwrap();
+    assert!(text.contains("\n    shaped: true\n") && read_back(&text)[0].shaped, "{text}");
+    let plain = written(None, &[entry("13", "go-3.29")]).unwrap();
+    assert!(!plain.contains("shaped") && !read_back(&plain)[0].shaped, "{plain}");
 }
 
 fn read_back(text: &str) -> Vec<VerifiedEntry> {

@@ -1,6 +1,7 @@
 //! The distributions of Kubernetes that bring a containerd of their own: what that reads, and what tells that one is there.
 
 use super::super::state::is_plain;
+use model::syntax::out_of_bounds;
 use root::{PATH, Root, RootError};
 use serde_yaml::Mapping;
 use std::path::{Path, PathBuf};
@@ -65,6 +66,10 @@ impl Distribution {
         let mut data = PathBuf::from(default);
         for file in [config].into_iter().chain(drop_ins) {
             let Some(text) = root.text_if_any(&file)? else { continue };
+            if let Some(why) = out_of_bounds(&text) {
+                let file = file.display();
+                return Ok(Err(format!("{file} {why}, more than is read: mend it, it may say where the data is")));
+            }
             // The parser's own words may cite a token.
             let Ok(keys) = serde_yaml::from_str::<Option<Mapping>>(&text) else {
                 return Ok(Err(format!("{} is no map in YAML: mend it, it may say where the data is", file.display())));
@@ -180,6 +185,24 @@ mod tests {
                 (Ok(main), Ok(data)) => assert_eq!(main, Path::new(data).join(BELOW_DATA), "{files:?}"),
                 (Err(why), Err(expected)) => assert!(why.starts_with(expected), "{why}"),
                 (found, _) => panic!("{files:?}: {found:?}"),
+            }
+        }
+    }
+
+    /// libyaml takes the square of a depth: a minute for the first.
+    #[test]
+    fn what_no_parser_is_to_be_shown_is_told() {
+        let large = format!("data-dir: /data\n{}", "# comment\n".repeat(110_000));
+        let tag = format!("a: !{}\n", "x".repeat(100_000));
+        for (text, expected) in [
+            (format!("a: {}", "[".repeat(100_000)), "is nested more than 32 levels deep, more than is read: mend it"),
+            (large, "has more than 1048576 bytes, more than is read: mend it"),
+            (tag, "has a tag (`!name`) of more than 64 bytes, more than is read: mend it"),
+        ] {
+            for name in ["etc/rancher/k3s/config.yaml", "etc/rancher/k3s/config.yaml.d/1.yaml"] {
+                let (_dir, root) = machine(&[(name, &text)]);
+                let why = ALL[0].main(&root).unwrap().unwrap_err();
+                assert!(why.starts_with(&format!("/{name} {expected}")), "{why}");
             }
         }
     }

@@ -5,7 +5,7 @@
 //! in nothing that matters here; `LoadConfigWithPlugins` at v2.3.4; `migrateConfig` in `plugins/cri/runtime/plugin.go`
 //! at v2.1.4. Held against `containerd config dump` of 1.6, 1.7, 2.1 and 2.2 by tests.
 
-use super::super::toml::{line_of, table_of};
+use super::super::toml::{line_of, table_of, without_line};
 use super::files::Files;
 use super::glob::glob;
 use root::RootError;
@@ -19,6 +19,8 @@ pub(super) const GRPC: &str = "io.containerd.grpc.v1.cri";
 /// Its runtimes' section from version 3 on.
 pub(super) const RUNTIME: &str = "io.containerd.cri.v1.runtime";
 const V1: &str = "cri";
+/// What all names of plugins begin with in version 2, as 1.7.24 wants it and 1.6.20 and 2.1.9 do not.
+const PREFIX: &str = "io.containerd.";
 /// Plugins without which the CRI plugin of containerd 2 does not come up, as 2.1.9 says when it starts.
 const NEEDED_BY_CRI: [&str; 3] = [
     "io.containerd.cri.v1.images",
@@ -32,8 +34,10 @@ const MAX_FILES: usize = 1000;
 /// How a containerd joins the files of its configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Loading {
-    /// 1.x: a plugin's section of a later file takes the place of the one before.
+    /// Up to 1.6: a plugin's section of a later file takes the place of the one before.
     Replaces,
+    /// 1.7: as before, and no plugin has a name that does not begin with [`PREFIX`].
+    ReplacesPrefixed,
     /// 2.0 to 2.2: sections are merged key by key, then brought to version 3 if the last file's version is lower.
     MergesThenMigrates,
     /// 2.3 and later: every file is brought to the newest version, then they are merged; no import may have a version
@@ -44,19 +48,26 @@ pub(super) enum Loading {
 impl Loading {
     /// All that a containerd may be whose major and minor version is this, `None` where it is not known.
     pub(super) fn all(version: Option<(u32, u32)>) -> &'static [Loading] {
-        use Loading::{MergesThenMigrates, MigratesThenMerges, Replaces};
+        use Loading::{MergesThenMigrates, MigratesThenMerges, Replaces, ReplacesPrefixed};
         match version {
+            // What 1.7 reads is read by 1.6 alike.
             None => &[Replaces, MergesThenMigrates, MigratesThenMerges],
-            Some(v) if v < (2, 0) => &[Replaces],
+            Some(v) if v < (1, 7) => &[Replaces],
+            Some(v) if v < (2, 0) => &[ReplacesPrefixed],
             Some(v) if v < (2, 3) => &[MergesThenMigrates],
             Some(_) => &[MigratesThenMerges],
         }
     }
 
+    /// Whether it is that of a containerd before 2.0.
+    pub(super) fn replaces(self) -> bool {
+        matches!(self, Loading::Replaces | Loading::ReplacesPrefixed)
+    }
+
     /// The highest version of the form that it reads.
     fn newest(self) -> i64 {
         match self {
-            Loading::Replaces => 2,
+            Loading::Replaces | Loading::ReplacesPrefixed => 2,
             Loading::MergesThenMigrates => 3,
             Loading::MigratesThenMerges => 4,
         }
@@ -71,6 +82,7 @@ pub(super) struct File {
     version: i64,
     plugins: Map<String, Value>,
     disabled: Vec<String>,
+    required: Vec<String>,
 }
 
 impl File {
@@ -154,6 +166,9 @@ pub(super) enum LoadError {
     /// A plugin goes by a name of an earlier form.
     #[error("`{0}` is not a plugin's name in this version of the configuration")]
     ShortName(String),
+    /// A plugin's name is none of those that 1.7 takes.
+    #[error("`{0}` is not a plugin's name: this containerd wants `io.containerd.` before it")]
+    WithoutPrefix(String),
 }
 
 /// The files in the order in which they are read; none where there is no main file.
@@ -176,7 +191,7 @@ pub(super) fn read(files: &Files<'_>, main: &Path, loading: Loading) -> Result<V
             return Err(LoadError::Missing(path));
         };
         let document: DocumentMut =
-            text.parse().map_err(|e: TomlError| LoadError::Syntax { path: path.clone(), message: e.to_string() })?;
+            text.parse().map_err(|e: TomlError| LoadError::Syntax { path: path.clone(), message: without_line(&e) })?;
         if let Some(error) = another_type(&path, &text) {
             return Err(error);
         }
@@ -190,6 +205,7 @@ pub(super) fn read(files: &Files<'_>, main: &Path, loading: Loading) -> Result<V
                 .and_then(|p| if let Value::Object(map) = p { Some(map) } else { None })
                 .unwrap_or_default(),
             disabled: texts(document.get("disabled_plugins")),
+            required: texts(document.get("required_plugins")),
             path,
             text,
         });
@@ -229,7 +245,7 @@ fn resolve(files: &Files<'_>, parent: &Path, import: &str, loading: Loading) -> 
     let wrong = || LoadError::Pattern { path: parent.to_owned(), import: import.to_owned() };
     let mut found = glob(files, &beside)?.ok_or_else(wrong)?;
     // Up to some 1.7 a relative pattern starts where containerd runs: a service at the root.
-    if loading == Loading::Replaces && !import.starts_with('/') {
+    if loading.replaces() && !import.starts_with('/') {
         found.extend(glob(files, &clean(&Path::new("/").join(import)))?.ok_or_else(wrong)?);
     }
     Ok(found)
@@ -259,22 +275,23 @@ fn clean(path: &Path) -> PathBuf {
 pub(super) fn join(files: &[File], loading: Loading) -> Result<Loaded, LoadError> {
     let newest = loading.newest();
     // containerd 2 starts from its own version, and a file's takes its place; version 1 is read as what is there then.
-    let mut version = if loading == Loading::Replaces { 0 } else { newest };
+    let mut version = if loading.replaces() { 0 } else { newest };
     let mut cap = 0;
     let mut plugins = Map::new();
     let mut disabled: Vec<(String, &Path)> = Vec::new();
+    let mut required: Vec<String> = Vec::new();
     for file in files {
         let mut own = file.plugins.clone();
         let too_new = |limit| LoadError::TooNew { path: file.path.clone(), version: file.version, limit };
         if file.version > newest {
             return Err(too_new(newest));
         }
-        let old = loading != Loading::Replaces && file.version < 2;
+        let old = !loading.replaces() && file.version < 2;
         if old {
             rename(&mut own);
         }
         match loading {
-            Loading::Replaces => {
+            Loading::Replaces | Loading::ReplacesPrefixed => {
                 version = if file.version == 0 { version } else { file.version };
                 plugins.extend(own);
             }
@@ -295,26 +312,30 @@ pub(super) fn join(files: &[File], loading: Loading) -> Result<Loaded, LoadError
         }
         let name = |d: &String| if old && d == V1 { GRPC.to_owned() } else { d.clone() };
         disabled.extend(file.disabled.iter().map(|d| (name(d), file.path.as_path())));
+        required.extend(file.required.iter().map(name));
     }
-    let section = match (loading, version) {
-        (Loading::Replaces, ..2) => V1,
-        (Loading::Replaces, _) => GRPC,
-        _ => RUNTIME,
+    let section = match (loading.replaces(), version) {
+        (true, ..2) => V1,
+        (true, _) => GRPC,
+        (false, _) => RUNTIME,
     };
     let parts = if section == GRPC { 4 } else { 2 };
-    let named =
-        disabled.iter().map(|(d, _)| d.as_str()).chain(plugins.keys().map(String::as_str).filter(|_| parts == 4));
-    if section != V1
-        && let Some(short) = named.into_iter().find(|d| d.split('.').count() < parts)
-    {
-        return Err(LoadError::ShortName(short.to_owned()));
+    let stated = plugins.keys().filter(|_| parts == 4);
+    let named: Vec<&String> = disabled.iter().map(|(d, _)| d).chain(&required).chain(stated).collect();
+    if section != V1 {
+        if let Some(short) = named.iter().find(|d| d.split('.').count() < parts) {
+            return Err(LoadError::ShortName((*short).clone()));
+        }
+        let is_foreign = |d: &&&String| loading == Loading::ReplacesPrefixed && !d.starts_with(PREFIX);
+        if let Some(foreign) = named.iter().find(is_foreign) {
+            return Err(LoadError::WithoutPrefix((*foreign).clone()));
+        }
     }
     if loading == Loading::MergesThenMigrates && version < 3 {
         migrate(&mut plugins);
     }
     // What is left in a section that is not read says nothing.
-    let read =
-        |name: &String| name == section || (loading != Loading::Replaces && name.starts_with("io.containerd.cri."));
+    let read = |name: &String| name == section || (!loading.replaces() && name.starts_with("io.containerd.cri."));
     let mut rest: Map<String, Value> = plugins.into_iter().filter(|(name, _)| read(name)).collect();
     let runtimes = rest
         .get_mut(section)
@@ -384,6 +405,37 @@ mod tests {
     const DROP_IN: &str = "/etc/containerd/conf.d/50-kata.toml";
     const HANDLER: &str = "version = 3\n[plugins.\"io.containerd.cri.v1.runtime\".containerd.runtimes.kata]\n\
                            runtime_type = \"io.containerd.kata.v2\"\n";
+
+    /// What `containerd config dump` of 1.6.20, 1.7.24 and 2.1.9 says of a file of version 2.
+    #[test]
+    fn plugins_have_whole_names_before_2_0_and_prefixed_ones_in_1_7() {
+        let short = "`a.b` is not a plugin's name in this version";
+        let foreign = "`a.b.c.d` is not a plugin's name: this containerd wants `io.containerd.` before it";
+        for (text, of_1_6, of_1_7) in [
+            ("[plugins.\"a.b\"]\nx = 1\n", Some(short), Some(short)),
+            ("disabled_plugins = [\"a.b\"]\n", Some(short), Some(short)),
+            ("required_plugins = [\"a.b\"]\n", Some(short), Some(short)),
+            ("[plugins.\"a.b.c.d\"]\nx = 1\n", None, Some(foreign)),
+            ("disabled_plugins = [\"a.b.c.d\"]\n", None, Some(foreign)),
+            ("required_plugins = [\"a.b.c.d\"]\n", None, Some(foreign)),
+            ("disabled_plugins = [\"io.containerd.x.y\"]\n", None, None),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::create_dir_all(dir.path().join("etc/containerd")).unwrap();
+            std::fs::write(dir.path().join(&MAIN[1..]), format!("version = 2\n{text}")).unwrap();
+            let root = Root::new(dir.path()).unwrap();
+            let files = Files { root: &root, replaced: &BTreeMap::new() };
+            for (version, expected) in [((1, 6), of_1_6), ((1, 7), of_1_7), ((2, 1), None)] {
+                let [loading] = Loading::all(Some(version)) else { panic!("it joins its files in one way") };
+                let joined = join(&read(&files, Path::new(MAIN), *loading).unwrap(), *loading);
+                match (joined, expected) {
+                    (Ok(_), None) => {}
+                    (Err(error), Some(why)) if error.to_string().starts_with(why) => {}
+                    (joined, _) => panic!("{version:?} {text}: {joined:?}"),
+                }
+            }
+        }
+    }
 
     /// What `containerd config dump` of 2.2.7, built from its source, says of a drop-in in its own `conf.d`.
     ///

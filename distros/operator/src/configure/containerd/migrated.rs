@@ -20,14 +20,11 @@ use super::files::Replaced;
 use super::handler::{RUNC, setting};
 use super::imports;
 use super::loaded::{GRPC, RUNTIME};
+use super::values::{KEYS, both, differing, is_written, says_nothing};
 use root::{Root, RootError};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use toml_edit::{DocumentMut, Item};
-
-/// What this program writes of a handler.
-const KEYS: [&str; 5] =
-    ["/runtime_type", "/runtime_path", "/privileged_without_host_devices", "/pod_annotations", "/options/ConfigPath"];
 
 /// What tells whose handler it is.
 const TELLING: [&str; 2] = ["/runtime_path", "/options/ConfigPath"];
@@ -130,38 +127,6 @@ pub(in super::super) fn is_of_handler(key: &str) -> bool {
 fn path(plugin: &str, keys: &[String]) -> Vec<String> {
     let table = ["plugins", plugin, "containerd", "runtimes", NAME].map(str::to_owned);
     table.into_iter().chain(keys.iter().cloned()).collect()
-}
-
-/// A handler that was there with ours in it.
-fn both(was: &Value, ours: &Value) -> Value {
-    let mut all = was.as_object().cloned().unwrap_or_default();
-    for (key, value) in ours.as_object().into_iter().flatten() {
-        match (all.get_mut(key), value) {
-            (Some(Value::Object(into)), Value::Object(from)) => into.extend(from.clone()),
-            _ => {
-                all.insert(key.clone(), value.clone());
-            }
-        }
-    }
-    Value::Object(all)
-}
-
-/// The paths of a handler's keys that are not as they are expected: keys that are not there, and new ones that say nothing,
-/// are no loss.
-fn differing(found: &Value, expected: &Value) -> Vec<Vec<String>> {
-    let mut all = Vec::new();
-    for (key, value) in found.as_object().into_iter().flatten() {
-        let there = expected.get(key);
-        match value {
-            Value::Object(_) => {
-                let below = differing(value, there.unwrap_or(&Value::Null));
-                all.extend(below.into_iter().map(|keys| [vec![key.clone()], keys].concat()));
-            }
-            _ if there == Some(value) || there.is_none() && says_nothing(value) => {}
-            _ => all.push(vec![key.clone()]),
-        }
-    }
-    all
 }
 
 /// A main file that is there, as it was read before anything was taken back.
@@ -327,13 +292,6 @@ pub(in super::super) fn left(mains: &[Main], state: &State, texts: &Replaced) ->
     kept
 }
 
-/// Those of the handler's keys that say something, and those that this program writes.
-pub(super) fn without_unset_keys(handler: &Value) -> Value {
-    let said = |(key, value): &(&String, &Value)| is_written(key) || !says_nothing(value);
-    let map = handler.as_object().into_iter().flatten().filter(said);
-    Value::Object(map.map(|(key, value)| (key.clone(), value.clone())).collect())
-}
-
 /// A text without the keys of the handler that are written out and say nothing.
 pub(super) fn without_unset(text: &str, plugin: &str) -> Result<String, EditError> {
     let mut document: DocumentMut = text.parse()?;
@@ -348,22 +306,6 @@ pub(super) fn without_unset(text: &str, plugin: &str) -> Result<String, EditErro
         }
     }
     Ok(line_ends.put(document.to_string()))
-}
-
-fn is_written(key: &str) -> bool {
-    KEYS.iter().any(|written| written.strip_prefix('/') == Some(key))
-}
-
-/// Whether a value is what containerd has where nothing is set.
-fn says_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Bool(on) => !on,
-        Value::Number(number) => number.as_i64() == Some(0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(map) => map.values().all(says_nothing),
-    }
 }
 
 /// The handler of ours that a found one comes from, if any: by a shim or a configuration that was not there before, else

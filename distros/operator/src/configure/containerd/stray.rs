@@ -8,11 +8,23 @@ use super::config::{ContainerdConfig, Unread, each};
 use super::handler::{Wanted, proven, settings};
 use super::imports;
 use super::loaded::{GRPC, RUNTIME};
-use super::migrated::{runtime, without_unset, without_unset_keys};
+use super::migrated::{runtime, without_unset};
+use super::values::without_unset_keys;
 use root::{Root, RootError};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use toml_edit::DocumentMut;
+
+/// What was found in containerds' configurations.
+#[derive(Debug, Default)]
+pub(in super::super) struct Found {
+    /// What is ours.
+    pub(in super::super) changes: Vec<Change>,
+    /// What may be, in part.
+    pub(in super::super) kept: Vec<Kept>,
+    /// Files that containerd does not read either, and of which nobody can tell.
+    pub(in super::super) unclear: Vec<Kept>,
+}
 
 /// Our drop-ins and our keys in the files that containerds read first, and what may be ours; a main file stands behind
 /// the drop-in that it imports.
@@ -27,18 +39,14 @@ pub(in super::super) fn strays(
     root: &Root,
     marked: &dyn Fn(&Path) -> bool,
     unread: &mut Unread<'_>,
-) -> Result<(Vec<Change>, Vec<Kept>), RootError> {
-    let (mut changes, mut kept) = (Vec::new(), Vec::new());
+) -> Result<Found, RootError> {
+    let mut found = Found::default();
     for place in each(root, unread)? {
-        match of_one(root, &place, marked) {
-            Ok((ours, others)) => {
-                changes.extend(ours);
-                kept.extend(others);
-            }
-            Err(error) => unread(&place.main, error)?,
+        if let Err(error) = of_one(root, &place, marked, &mut found) {
+            unread(&place.main, error)?;
         }
     }
-    Ok((changes, kept))
+    Ok(found)
 }
 
 /// Those of one containerd.
@@ -46,21 +54,23 @@ fn of_one(
     root: &Root,
     place: &ContainerdConfig,
     marked: &dyn Fn(&Path) -> bool,
-) -> Result<(Vec<Change>, Vec<Kept>), RootError> {
-    let (mut changes, mut kept) = (Vec::new(), Vec::new());
+    found: &mut Found,
+) -> Result<(), RootError> {
+    let Found { changes, kept, unclear } = found;
     let main = root.resolve_new(&place.main)?;
     let path = root.resolve_new(&place.drop_in)?;
     let drop_in = root.utf8_if_any(&path)?.filter(|text| says_it_is_ours(text));
-    let why = "it is no TOML: what of it is ours, and whether it imports our file, cannot be told";
-    let no_toml = |path| Kept { path, why: why.to_owned(), by_force: false };
-    let Some(text) = root.text_if_any(&main)? else {
-        // With bytes that are no text no containerd starts, and only what lies beside it is of interest.
-        kept.extend(drop_in.map(|_| no_toml(main)));
-        return Ok((changes, kept));
-    };
-    let Ok(document) = text.parse::<DocumentMut>() else {
-        kept.push(no_toml(main));
-        return Ok((changes, kept));
+    let bytes = root.text_if_any(&main)?;
+    let parsed = bytes.as_ref().map(|text| text.parse::<DocumentMut>());
+    let (Some(text), Some(Ok(document))) = (bytes.as_ref(), parsed) else {
+        // All that this program writes there names Kata; of bytes that are no text nobody can tell whether they do.
+        if bytes.map_or(drop_in.is_some(), |text| text.contains(NAME)) {
+            let why = "it is no TOML: what of it is ours, and whether it imports our file, cannot be told";
+            unclear.push(Kept { path: main, why: why.to_owned(), by_force: false });
+        } else {
+            changes.extend(drop_in.map(|after| Change { path, before: None, after }));
+        }
+        return Ok(());
     };
     let import = place.drop_in.display().to_string();
     let mut ours = match drop_in.is_some() && imports(&document).contains(&import) {
@@ -91,9 +101,9 @@ fn of_one(
     changes.extend(drop_in.map(|after| Change { path, before: None, after }));
     if !ours.is_empty() {
         match take_back(&bare, Some(""), &ours, false) {
-            Ok(taken) => changes.push(Change { path: main, before: taken.text, after: text }),
+            Ok(taken) => changes.push(Change { path: main, before: taken.text, after: text.clone() }),
             Err(error) => kept.push(Kept { path: main, why: error.to_string(), by_force: false }),
         }
     }
-    Ok((changes, kept))
+    Ok(())
 }

@@ -1,0 +1,85 @@
+//! Which components are asked for, and which packages they are.
+
+use super::super::check::chosen;
+use super::super::system::System;
+use super::super::{Exit, Failed};
+use model::package::PackageName;
+use model::record::{ComponentKind, Confidence};
+use operator::check::Stated;
+use operator::installer::Wanted;
+
+/// The components that were named, else the usual ones; and those that are to be added.
+pub(super) fn components<'s>(
+    stated: &'s [Stated],
+    names: &[String],
+    with: &[String],
+) -> Result<Vec<&'s Stated>, Failed> {
+    let first = |kind: ComponentKind| stated.iter().filter(move |s| s.kind == kind).min_by_key(|s| !s.packaged);
+    let mut all: Vec<&Stated> = match names.is_empty() {
+        true => USUAL.iter().filter_map(|kind| first(*kind)).collect(),
+        false => chosen(stated, names)?,
+    };
+    // None would be all of them.
+    let added = if with.is_empty() { Vec::new() } else { chosen(stated, with)? };
+    for one in added {
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
+    Ok(all)
+}
+
+/// The packages of components, each once; what is unknown or only assumed is an error.
+pub(super) fn wanted(system: &System, components: &[&Stated], allow_assumed: bool) -> Result<Wanted, Failed> {
+    let assumed = |what: &str| {
+        Failed::new(Exit::Unknown, "assumed", format!("{what} in the record of {} are only assumed", system.target))
+            .hint("check them and pass --allow-assumed, or state them in /etc/kata-osinfo with a confidence")
+    };
+    let mut packages: Vec<PackageName> = Vec::new();
+    // A filesystem that comes with the VMM is given by the VMM's packages.
+    let with_vmm = components.iter().flat_map(|s| [Some(*s), s.part_of.as_deref()]).flatten();
+    for component in with_vmm.filter(|s| s.packaged) {
+        let Some(names) = &component.packages else {
+            let message =
+                format!("nobody knows the packages of {} on {} {}", component.name, system.target, system.arch);
+            return Err(Failed::new(Exit::Unknown, "unknown-packages", message).hint("state them in /etc/kata-osinfo"));
+        };
+        if component.packages_confidence == Confidence::Assumed && !names.is_empty() && !allow_assumed {
+            return Err(assumed(&format!("the packages of {}", component.name)));
+        }
+        packages.extend(names.iter().cloned());
+    }
+    packages.sort();
+    packages.dedup();
+    let (repositories, modules, confidence) = system.record.enables(&system.entry);
+    if confidence == Confidence::Assumed && !(repositories.is_empty() && modules.is_empty()) && !allow_assumed {
+        return Err(assumed("the repositories and modules"));
+    }
+    Ok(Wanted { packages, repositories, modules })
+}
+
+/// The components that are packaged and for which there is nothing to install, as the record says.
+pub(super) fn needing_none<'s>(components: &[&'s Stated]) -> Vec<&'s Stated> {
+    fn none(stated: &Stated) -> bool {
+        stated.packaged && stated.packages.as_ref().is_some_and(Vec::is_empty)
+    }
+    components.iter().copied().filter(|s| none(s) && s.part_of.as_deref().is_none_or(none)).collect()
+}
+
+/// What of the components the distro does not package for the architecture, or at all.
+pub(super) fn missing(stated: &[Stated], components: &[&Stated], named: &[String]) -> Vec<String> {
+    let elsewhere = |s: &&&Stated| !s.packaged || s.part_of.as_ref().is_some_and(|vmm| !vmm.packaged);
+    let mut missing: Vec<String> =
+        components.iter().filter(elsewhere).map(|s| format!("{} {}", s.kind.name(), s.name)).collect();
+    if named.is_empty() {
+        let lacking = USUAL.iter().filter(|kind| !stated.iter().any(|s| s.kind == **kind));
+        missing.extend(lacking.map(|kind| kind.name().to_owned()));
+    }
+    missing
+}
+
+/// What is installed unless something else is asked for.
+///
+/// Kata cannot do without a kernel either; but its own configuration boots guests with its own, and a host may boot the one
+/// that is installed.
+const USUAL: [ComponentKind; 2] = [ComponentKind::Vmm, ComponentKind::Fs];

@@ -1,0 +1,61 @@
+//! Why no configuration is written.
+
+use super::super::HandlerError;
+use super::super::edit::EditError;
+use super::super::state::ChangeError;
+use root::RootError;
+use std::path::PathBuf;
+
+/// Why nothing can be written.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// Kata's configuration cannot be read.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// The state, or a file that was changed.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// The container manager.
+    #[error(transparent)]
+    Handler(#[from] HandlerError),
+    /// Kata's configuration cannot be edited.
+    #[error("{path}: {source}")]
+    Edit {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: EditError,
+    },
+    /// It is for another VMM.
+    #[error("{0} has no [hypervisor.qemu]: give Kata's configuration for QEMU with --kata-config")]
+    NotQemu(PathBuf),
+    /// Its guests are confidential.
+    #[error(
+        "{path} is for confidential guests ({key} = true in {file}:{line}), which boot a measured kernel and share no filesystem: give the configuration for ordinary ones with --kata-config, or take that out"
+    )]
+    Confidential {
+        /// The configuration.
+        path: PathBuf,
+        /// What says so.
+        key: &'static str,
+        /// Its file, or one of its drop-ins.
+        file: PathBuf,
+        /// The line in that, from 1.
+        line: usize,
+    },
+    /// Its drop-ins are others' too, and a copy would not be read.
+    #[error(
+        "{path} shares its drop-ins with {}, which are not for ordinary guests of QEMU: pass --handler, so that a copy with drop-ins of its own is read", .others.join(", ")
+    )]
+    Shared {
+        /// The file.
+        path: PathBuf,
+        /// The others.
+        others: Vec<String>,
+    },
+    /// A file has the name of one of ours.
+    #[error(
+        "{0} is not kata-osinfo's, which writes a file of that name: give it another name, or pass --force to have it replaced until `kata-osinfo unconfigure` brings it back"
+    )]
+    Foreign(PathBuf),
+}

@@ -1,0 +1,347 @@
+//! The rules of this house that a program can check: how long files are, that imports make no circle, and that every
+//! dependency is used.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lines that a file may have, tests aside, without saying why.
+const MOST_LINES: usize = 400;
+/// How the first line of a longer file begins; the reason follows.
+const REASON: &str = "// Over 400 lines: ";
+
+/// How many files the crates have at least: files that are not found must not pass for files that are right.
+const FILES: usize = 200;
+
+#[test]
+fn no_file_is_long_without_a_reason() {
+    let mut found = 0;
+    let mut long = Vec::new();
+    for member in members() {
+        for source in sources(&member) {
+            found += 1;
+            long.extend(
+                excess(&source.text).map(|lines| format!("{member}/src/{}: {lines} lines", source.path.display())),
+            );
+        }
+    }
+    assert!(found >= FILES, "{found} files were found, expected {FILES} or more");
+    assert!(
+        long.is_empty(),
+        "longer than {MOST_LINES} lines, tests aside:\n{}\nsplit it where there are two ideas, or give the reason on its \
+         first line: `{REASON}…`",
+        long.join("\n")
+    );
+}
+
+#[test]
+fn a_long_file_is_told_by_its_code_and_its_first_line() {
+    let text = |first: &str, lines: usize| format!("{first}\n{}", "x();\n".repeat(lines - 1));
+    assert_eq!(excess(&text("//! A module.", 400)), None);
+    assert_eq!(excess(&text("//! A module.", 401)), Some(401));
+    assert_eq!(excess(&text("// Over 400 lines: one table.", 401)), None);
+    assert_eq!(excess(&text("// Over 400 lines: ", 401)), Some(401), "no reason is given");
+    let tested = "//! A module.\nx();\n\n#[cfg(test)]\nmod tests {\n    use super::*;\n}\n";
+    assert_eq!(before_tests(tested), "//! A module.\nx();\n\n");
+    let apart = "#[cfg(test)]\nmod tests;\nx();\n";
+    assert_eq!(before_tests(apart), apart, "its tests are in another file");
+}
+
+#[test]
+fn the_modules_of_a_crate_import_each_other_in_no_circle() {
+    let mut imported = 0;
+    let mut found = Vec::new();
+    for member in members() {
+        let imports = imports(&sources(&member));
+        imported += imports.len();
+        found.extend(circles(&imports).into_iter().map(|circle| format!("{member}/src: {circle}")));
+    }
+    assert!(imported > members().len(), "only {imported} modules import another one: are imports still found?");
+    assert!(
+        found.is_empty(),
+        "modules import each other in a circle:\n{}\nmove what both need to a module that imports neither, or to the one \
+         that is imported",
+        found.join("\n")
+    );
+}
+
+#[test]
+fn a_circle_is_told_with_who_imports_whom() {
+    let circles_of = |files: &[(&str, &str)]| circles(&imports(&outside_tests(made(files))));
+    let base = ("base/archive.rs", "use crate::{\n    error::{self, Failure},\n    tree,\n};\n");
+    let error = ("error.rs", "use crate::base::BaseError;\n");
+    assert_eq!(
+        circles_of(&[error, base, ("base.rs", "mod archive;\n"), ("tree.rs", "")]),
+        ["base/archive.rs imports error, error.rs imports base"]
+    );
+    let tree = ("tree.rs", "pub fn of() {\n    crate::error::none();\n}\n");
+    assert_eq!(
+        circles_of(&[error, ("base.rs", "use crate::{b, tree};\n"), tree, ("b.rs", "")]),
+        ["base.rs imports tree, tree.rs imports error, error.rs imports base"]
+    );
+    for none in [
+        // Its own children.
+        ("base.rs", "use crate::base::archive::Archive;\nmod archive;\n"),
+        // Prose, and what is of the crate's root or another crate.
+        ("base.rs", "/// As [`crate::error::Failure`].\nuse crate::Root;\nuse mycrate::error;\n"),
+        // Tests.
+        ("base.rs", "#[cfg(test)]\nmod tests {\n    use crate::error::Failure;\n}\n"),
+    ] {
+        assert_eq!(circles_of(&[error, none]), Vec::<String>::new(), "{none:?}");
+    }
+    let tests = ("base/tests.rs", "use crate::error::Failure;\n");
+    let sample = ("base/sample/made.rs", "use crate::error::Failure;\n");
+    let base = ("base.rs", "#[cfg(test)]\nmod tests;\n#[cfg(all(test, unix))]\npub(crate) mod sample;\n");
+    assert_eq!(circles_of(&[error, base, tests, sample]), Vec::<String>::new());
+}
+
+#[test]
+fn every_dependency_is_used() {
+    let root = repository();
+    let mut found = 0;
+    let mut unused = Vec::new();
+    for member in members() {
+        let manifest = read(&root.join(&member).join("Cargo.toml"));
+        let code: String = sources(&member).iter().map(|source| code(&source.text)).collect();
+        for name in dependencies(&manifest) {
+            found += 1;
+            if !uses(&code, name) {
+                unused.push(format!("{member}/Cargo.toml: {name}"));
+            }
+        }
+    }
+    assert!(found >= members().len(), "only {found} dependencies were found");
+    assert!(
+        unused.is_empty(),
+        "not used in src outside tests:\n{}\nremove it from [dependencies], or move it to [dev-dependencies] if tests use \
+         it",
+        unused.join("\n")
+    );
+}
+
+#[test]
+fn a_dependency_is_used_where_a_path_begins_with_it() {
+    let manifest = "[package]\nname = \"x\"\n\n[dependencies]\n# Why.\nserde.workspace = true\n\
+        model = { workspace = true, features = [\"schema\"] }\ntokio-util = \"0.7\"\n\n[dev-dependencies]\ninsta = \"1\"\n";
+    assert_eq!(dependencies(manifest), ["serde", "model", "tokio-util"]);
+    for used in ["use tokio_util::io::StreamReader;", "let x = <tokio_util::X>::new();", "use tokio_util as util;"] {
+        assert!(uses(used, "tokio-util"), "{used}");
+    }
+    for unused in ["use my_tokio_util::io;", "use crate::tokio_util::io;", "use tokio_util_more::x;", "tokio_util"] {
+        assert!(!uses(unused, "tokio-util"), "{unused}");
+    }
+    assert!(!uses(&code("/// See serde::Serialize.\nfn x() {}\n"), "serde"));
+}
+
+/// A file of a crate.
+struct Source {
+    /// Below `src`.
+    path: PathBuf,
+    text: String,
+}
+
+/// Of each module of a crate's root that imports others, these, each with a file that imports it.
+type Imports = BTreeMap<String, BTreeMap<String, PathBuf>>;
+
+/// The folders of the workspace's crates.
+fn members() -> Vec<String> {
+    let manifest = read(&repository().join("Cargo.toml"));
+    let lines = manifest.lines().skip_while(|line| *line != "members = [").skip(1).take_while(|line| *line != "]");
+    let all: Vec<String> = lines.map(|line| line.trim_matches([' ', ',', '"']).to_owned()).collect();
+    assert!(!all.is_empty(), "the workspace's Cargo.toml has no list that begins with a line `members = [`");
+    all
+}
+
+/// The files of a crate without its tests.
+fn sources(member: &str) -> Vec<Source> {
+    let src = repository().join(member).join("src");
+    let mut folders = vec![src.clone()];
+    let mut all = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|e| panic!("listing {}: {e}", folder.display())) {
+            let path = entry.unwrap_or_else(|e| panic!("listing {}: {e}", folder.display())).path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let below = path.strip_prefix(&src).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+                all.push(Source { path: below.to_owned(), text: read(&path) });
+            }
+        }
+    }
+    outside_tests(all)
+}
+
+/// Files as a crate could have them.
+fn made(files: &[(&str, &str)]) -> Vec<Source> {
+    files.iter().map(|(path, text)| Source { path: PathBuf::from(path), text: (*text).to_owned() }).collect()
+}
+
+/// The files without those that are compiled for tests alone, and each without the tests at its end.
+fn outside_tests(mut files: Vec<Source>) -> Vec<Source> {
+    let tests: Vec<PathBuf> = files.iter().flat_map(test_files).collect();
+    files.retain(|file| !tests.iter().any(|test| file.path.with_extension("").starts_with(test)));
+    for file in &mut files {
+        file.text = before_tests(&file.text).to_owned();
+    }
+    files
+}
+
+/// The modules in files of their own that a file declares for tests alone, as paths without `.rs`.
+fn test_files(file: &Source) -> Vec<PathBuf> {
+    let mut folder = file.path.with_extension("");
+    if ["lib", "main", "mod"].iter().any(|root| folder.ends_with(root)) {
+        folder.pop();
+    }
+    let names = test_modules(&file.text).filter_map(|(_, line)| line.strip_suffix(';')?.rsplit(' ').next());
+    names.map(|name| folder.join(name)).collect()
+}
+
+/// A text up to the tests at its end.
+fn before_tests(text: &str) -> &str {
+    let inline = test_modules(text).find(|(_, line)| line.ends_with('{'));
+    inline.map_or(text, |(at, _)| &text[..at])
+}
+
+/// The modules for tests alone: where their attributes begin, and the line that declares them.
+fn test_modules(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.match_indices("#[cfg(").filter_map(move |(at, _)| {
+        let rest = &text[at..];
+        let is_for_tests = rest.starts_with("#[cfg(test)]") || rest.starts_with("#[cfg(all(test,");
+        let begins_line = at == 0 || text[..at].ends_with('\n');
+        let line = rest.lines().find(|line| !line.starts_with("#["))?;
+        (is_for_tests && begins_line && line.contains("mod ")).then_some((at, line))
+    })
+}
+
+/// How many lines a file has, where they are too many and its first line does not say why.
+fn excess(text: &str) -> Option<usize> {
+    let lines = text.lines().count();
+    let reason = text.lines().next().and_then(|first| first.strip_prefix(REASON));
+    let has_reason = reason.is_some_and(|reason| !reason.trim().is_empty());
+    (lines > MOST_LINES && !has_reason).then_some(lines)
+}
+
+/// A text without the lines that are comments.
+fn code(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// What the modules of a crate's root import of each other.
+fn imports(sources: &[Source]) -> Imports {
+    let modules: BTreeSet<String> = sources.iter().filter_map(|source| module(&source.path)).collect();
+    let mut all = Imports::new();
+    for source in sources {
+        let Some(importer) = module(&source.path) else { continue };
+        let code = code(&source.text);
+        for name in crate_names(&code).filter(|name| *name != importer && modules.contains(*name)) {
+            let of_importer = all.entry(importer.clone()).or_default();
+            of_importer.entry(name.to_owned()).or_insert_with(|| source.path.clone());
+        }
+    }
+    all
+}
+
+/// The module of the crate's root that a file belongs to.
+fn module(path: &Path) -> Option<String> {
+    let first = path.iter().next()?;
+    let name = Path::new(first).file_stem()?.to_string_lossy().into_owned();
+    (name != "lib" && name != "main").then_some(name)
+}
+
+/// What follows `crate::`, and what is first in each part of `crate::{…}`.
+fn crate_names(code: &str) -> impl Iterator<Item = &str> {
+    let paths = code.match_indices("crate::").filter(move |(at, _)| !code[..*at].ends_with(is_in_word));
+    paths.flat_map(move |(at, start)| {
+        let rest = &code[at + start.len()..];
+        match rest.strip_prefix('{') {
+            Some(group) => parts(group),
+            None => vec![word(rest)],
+        }
+    })
+}
+
+/// The first word of each part of a group, which ends with its brace.
+fn parts(group: &str) -> Vec<&str> {
+    let mut names = vec![word(group.trim_start())];
+    let mut depth = 0;
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => names.push(word(group[at + 1..].trim_start())),
+            _ => {}
+        }
+    }
+    names
+}
+
+/// The word that a text begins with.
+fn word(text: &str) -> &str {
+    text.split(|c: char| !is_in_word(c)).next().unwrap_or_default()
+}
+
+fn is_in_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// The circles, of those with modules in common at least one: `base.rs imports error, error.rs imports base`.
+fn circles(imports: &Imports) -> Vec<String> {
+    let shortest = imports.keys().filter_map(|start| {
+        let way = circle(imports, start)?;
+        // From its first module alone, so that it is told once.
+        (way.iter().min() == Some(&start.as_str())).then_some(way)
+    });
+    let step = |from: &str, to: &str| format!("{} imports {to}", imports[from][to].display());
+    shortest
+        .map(|way| {
+            let next = way.iter().cycle().skip(1);
+            way.iter().zip(next).map(|(from, to)| step(from, to)).collect::<Vec<_>>().join(", ")
+        })
+        .collect()
+}
+
+/// The shortest way from a module by its imports back to it.
+fn circle<'i>(imports: &'i Imports, start: &'i str) -> Option<Vec<&'i str>> {
+    let mut ways = VecDeque::from([vec![start]]);
+    let mut seen = BTreeSet::new();
+    while let Some(way) = ways.pop_front() {
+        let last = way.last()?;
+        for next in imports.get(*last).into_iter().flat_map(BTreeMap::keys) {
+            if next == start {
+                return Some(way);
+            }
+            if seen.insert(next) {
+                ways.push_back(way.iter().copied().chain([next.as_str()]).collect());
+            }
+        }
+    }
+    None
+}
+
+/// The names in a manifest's `[dependencies]`.
+fn dependencies(manifest: &str) -> Vec<&str> {
+    let section = manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1);
+    let names = section.take_while(|line| !line.starts_with('[')).filter_map(|line| line.split(['.', ' ', '=']).next());
+    names.filter(|name| !name.is_empty() && !name.starts_with('#')).collect()
+}
+
+/// Whether a path in the code begins with a dependency's name.
+fn uses(code: &str, dependency: &str) -> bool {
+    let name = dependency.replace('-', "_");
+    code.match_indices(name.as_str()).any(|(at, _)| {
+        let (before, after) = (&code[..at], &code[at + name.len()..]);
+        let begins = !before.ends_with(|c: char| is_in_word(c) || c == ':');
+        let is_imported = before.ends_with("use ") && !after.starts_with(is_in_word);
+        begins && (after.starts_with("::") || is_imported)
+    })
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|e| panic!("reading {}: {e}", path.display()))
+}
