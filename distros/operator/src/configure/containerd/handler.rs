@@ -26,7 +26,7 @@ pub(in super::super) struct Wanted<'a> {
 /// Where another runtime is taken by default there was no such handler, or no CRI plugin: `default_runtime`, deprecated,
 /// is a handler beside it (`config dump` of 1.6.20).
 pub(super) fn default_runtime(now: &[(Loading, Loaded)]) -> Option<Setting> {
-    let (_, loaded) = now.iter().find(|(loading, _)| *loading == Loading::Replaces)?;
+    let (_, loaded) = now.iter().find(|(loading, _)| loading.replaces())?;
     let stated = |key: &str| loaded.rest.get(GRPC)?.get("containerd")?.get(key);
     let named = stated("default_runtime_name").and_then(Value::as_str);
     let is_used = named.is_none_or(|n| n == "runc") || stated("default_runtime").is_some();
