@@ -22,7 +22,6 @@ pub fn hidden_diff(change: &Change) -> String {
 
 /// A configuration's text without secrets, of as many lines.
 pub(super) fn hidden(text: &str) -> String {
-    let by_line = |text: &str, each: fn(&str) -> String| text.split_inclusive('\n').map(each).collect::<String>();
     let values = match Document::parse(text) {
         Ok(document) => {
             let mut found = Vec::new();
@@ -32,6 +31,10 @@ pub(super) fn hidden(text: &str) -> String {
         Err(_) => by_line(text, assignment),
     };
     by_line(&values, |line| without_login(&comment(line)))
+}
+
+fn by_line(text: &str, each: impl Fn(&str) -> String) -> String {
+    text.split_inclusive('\n').map(each).collect()
 }
 
 fn is_secret(key: &str) -> bool {
