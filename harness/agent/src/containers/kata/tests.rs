@@ -4,6 +4,7 @@ use model::database::Database;
 use model::profile::Runtime;
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 /// A root with what the record of Debian 13 names, and a Kata's shipped configuration.
 struct Machine {
@@ -47,7 +48,9 @@ impl Machine {
     fn put(&self, path: &str, text: &str) {
         let path = self.dir.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        fs::write(&path, text).unwrap();
+        // What nobody can execute is no program.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     fn configure(&self, kata: &Kata) -> Result<Configured, Stop> {
