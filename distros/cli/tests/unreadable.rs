@@ -30,7 +30,7 @@ fn as_nobody(machine: &Machine, arguments: &[&str]) -> (i32, String, String) {
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
 fn a_closed_folder_hides_what_may_be_in_it() {
     let machine = Machine::new();
-    std::fs::copy(assert_cmd::cargo::cargo_bin!("kata-osinfo"), machine.path("kata-osinfo")).expect("copied");
+    copied(&machine);
     chmod(&machine.path(""), 0o755);
     let of_database: [(&str, &str, &[&str]); 2] = [
         ("var/lib/rpm", "rpmdb.sqlite", &["check", "fs"]),
@@ -74,7 +74,7 @@ fn a_closed_folder_hides_what_may_be_in_it() {
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
 fn a_program_that_may_not_be_read_is_not_told_as_absent() {
     let machine = Machine::new();
-    std::fs::copy(assert_cmd::cargo::cargo_bin!("kata-osinfo"), machine.path("kata-osinfo")).expect("copied");
+    copied(&machine);
     chmod(&machine.path(""), 0o755);
     machine.file("records/mini.yaml", &RECORD.replace("package-manager: dnf", "package-manager: apt"));
     let status = |name| format!("Package: {name}\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\n\n");
@@ -104,7 +104,7 @@ fn a_program_that_may_not_be_read_is_not_told_as_absent() {
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
 fn a_closed_folder_of_pacmans_databases_is_not_an_empty_one() {
     let machine = Machine::new();
-    std::fs::copy(assert_cmd::cargo::cargo_bin!("kata-osinfo"), machine.path("kata-osinfo")).expect("copied");
+    copied(&machine);
     chmod(&machine.path(""), 0o755);
     machine.file("records/mini.yaml", &RECORD.replace("package-manager: dnf", "package-manager: pacman"));
     machine.file("m/var/lib/pacman/local/other-1-1/desc", "%NAME%\nother\n\n%VERSION%\n1-1\n\n");
@@ -117,7 +117,7 @@ fn a_closed_folder_of_pacmans_databases_is_not_an_empty_one() {
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
 fn programs_that_cannot_be_read_do_not_tell_the_architecture() {
     let machine = Machine::new();
-    std::fs::copy(assert_cmd::cargo::cargo_bin!("kata-osinfo"), machine.path("kata-osinfo")).expect("copied");
+    copied(&machine);
     chmod(&machine.path(""), 0o755);
     machine.file("m/bin/sh", "");
     for call in [&["detect"][..], &["detect", "--format", "json"], &["show"], &["show", "mini:1"]] {
@@ -128,6 +128,14 @@ fn programs_that_cannot_be_read_do_not_tell_the_architecture() {
     machine.file("m/usr/bin/env", &format!("\x7fELF\x02\x01\x01{}\x3e\0", "\0".repeat(11)));
     let (code, stdout, stderr) = as_nobody(&machine, &["detect"]);
     assert_eq!((code, stdout.as_str()), (0, "mini:1 first on x86_64\n"), "{stderr}");
+}
+
+/// Copies the program to where others may run it. `cp` does it, because a file that this process has open for writing
+/// cannot be executed as long as any of its children has it, too.
+fn copied(machine: &Machine) {
+    let mut cp = Command::new("cp");
+    cp.arg(assert_cmd::cargo::cargo_bin!("kata-osinfo")).arg(machine.path("kata-osinfo"));
+    assert!(cp.status().expect("it runs").success());
 }
 
 /// With a folder or a file closed, a call says that something in it cannot be read, and answers nothing else.
@@ -151,7 +159,7 @@ fn nothing_is_taken_back_while_something_of_ours_may_be_in_what_cannot_be_read()
     const MAIN: &str = "m/etc/containerd/config.toml";
     let drop_in = "m/etc/containerd/conf.d/50-kata-osinfo.toml";
     let machine = Machine::new();
-    std::fs::copy(assert_cmd::cargo::cargo_bin!("kata-osinfo"), machine.path("kata-osinfo")).expect("copied");
+    copied(&machine);
     chmod(&machine.path(""), 0o755);
     machine.file(MAIN, "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n");
     let configure = ["configure", "--profile", "go-3.29", "--handler", "containerd", "--containerd-version", "2.1"];
@@ -288,7 +296,7 @@ fn a_damaged_database_is_not_an_empty_one() {
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
 fn a_closed_folder_of_records_leaves_no_answer_that_depends_on_them() {
     let machine = Machine::new();
-    std::fs::copy(assert_cmd::cargo::cargo_bin!("kata-osinfo"), machine.path("kata-osinfo")).expect("copied");
+    copied(&machine);
     chmod(&machine.path(""), 0o755);
     machine.file("m/usr/share/kata-osinfo/notes.txt", "");
     machine.file("m/etc/kata-osinfo/verified/notes.txt", "");
@@ -325,7 +333,7 @@ fn a_closed_folder_of_records_leaves_no_answer_that_depends_on_them() {
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
 fn a_record_that_may_not_be_read_is_not_told_as_none() {
     let machine = Machine::new();
-    std::fs::copy(assert_cmd::cargo::cargo_bin!("kata-osinfo"), machine.path("kata-osinfo")).expect("copied");
+    copied(&machine);
     chmod(&machine.path(""), 0o755);
     machine.file("records/mini.yaml", &RECORD.replace("distro: mini", "distro: mini\nids: [mini-server]"));
     let parent = RECORD.replace("distro: mini", "distro: parent");
@@ -371,7 +379,7 @@ fn a_system_that_has_something_else_for_its_name_is_not_known() {
 #[cfg_attr(lacks = "root", ignore = "needs root, to become somebody else")]
 fn what_tells_the_system_is_not_told_as_wrong_where_it_cannot_be_read() {
     let machine = Machine::new();
-    std::fs::copy(assert_cmd::cargo::cargo_bin!("kata-osinfo"), machine.path("kata-osinfo")).expect("copied");
+    copied(&machine);
     chmod(&machine.path(""), 0o755);
     told_as_unreadable(&machine, "etc/os-release", &["check", "fs"]);
     // Who may not look into the root itself knows no more.

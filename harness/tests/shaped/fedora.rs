@@ -422,9 +422,11 @@ impl Shape<'_> {
         put(
             "setup",
             "/etc/passwd",
-            text("root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"),
+            text(
+                "root:x:0:0:root:/root:/bin/bash\ndaemon:x:2:2:daemon:/sbin:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
+            ),
         );
-        put("setup", "/etc/group", text("root:x:0:\ntty:x:5:\nkvm:x:36:\nnobody:x:65534:\n"));
+        put("setup", "/etc/group", text("root:x:0:\ndaemon:x:2:\ntty:x:5:\nkvm:x:36:\nnobody:x:65534:\n"));
         put("setup", "/etc/shadow", Content::File(0o000, "root:!locked::0:99999:7:::\n".to_owned()));
         put("fedora-release", "/usr/lib/os-release", text(OS_RELEASE));
         put("fedora-release", "/etc/os-release", Content::Link("../usr/lib/os-release"));

@@ -135,7 +135,7 @@ impl ImageForm<'_> {
         let claims = env.claims();
         let set = claims.modules.get(self.modules);
         let mut lacking = set.map(|set| set.missing.clone()).unwrap_or_default();
-        let config = env.read(&format!("/boot/config-{}", claims.kernel)).unwrap_or_default();
+        let config = super::kernel::configuration(env).map(|(_, text)| text).unwrap_or_default();
         lacking.extend(super::hotplug::waits::lacking(&config, self.options).iter().map(|o| format!("CONFIG_{o}")));
         match lacking.is_empty() {
             true => Ok(()),

@@ -77,7 +77,7 @@ fn kernel_image_has_its_modules(env: &dyn Environment) -> Check {
     let image = env.run(&["test", "-s", &claims.vmlinuz], std::time::Duration::from_secs(10))?;
     ensure!(image.ok(), "{} is missing or empty", claims.vmlinuz);
     ensure!(
-        claims.vmlinuz.ends_with(&claims.kernel),
+        is_of(&claims.vmlinuz, &claims.kernel),
         "the image is {}, the modules are of {}",
         claims.vmlinuz,
         claims.kernel
@@ -88,13 +88,34 @@ fn kernel_image_has_its_modules(env: &dyn Environment) -> Check {
     Ok(())
 }
 
+/// Whether a kernel image can be of a release, by its path: named after it, beside its modules, or named after its flavour
+/// alone, as Alpine's `/boot/vmlinuz-virt`.
+fn is_of(vmlinuz: &str, release: &str) -> bool {
+    let (folder, name) = vmlinuz.rsplit_once('/').unwrap_or_default();
+    let is_flavour = |flavour: &str| release.rsplit_once('-').is_some_and(|(_, last)| last == flavour);
+    name.ends_with(release)
+        || folder.strip_suffix(release).is_some_and(|above| above.ends_with("/modules/"))
+        || name.strip_prefix("vmlinuz-").is_some_and(is_flavour)
+}
+
+/// The kernel's configuration, and its path: in /boot, or with the modules, where Fedora's package has it.
+pub(super) fn configuration(env: &dyn Environment) -> Result<(String, String), Stop> {
+    let release = &env.claims().kernel;
+    let [in_boot, with_modules] = [format!("/boot/config-{release}"), format!("/lib/modules/{release}/config")];
+    match env.read(&in_boot) {
+        Ok(text) => Ok((in_boot, text)),
+        // What is told is that the usual file is missing.
+        Err(missing) => env.read(&with_modules).map(|text| (with_modules, text)).map_err(|_| missing),
+    }
+}
+
 /// The kernel has, built in, what Kata's agent cannot run containers without: namespaces, control groups, seccomp, …
 ///
 /// Kata's own guest kernels are built with these (tools/packaging/kernel/configs/fragments); the agent loads no module
 /// for them.
 fn kernel_has_the_options_that_the_agent_needs(env: &dyn Environment) -> Check {
-    let path = format!("/boot/config-{}", env.claims().kernel);
-    let config = parse_config(&env.read(&path)?);
+    let (path, text) = configuration(env)?;
+    let config = parse_config(&text);
     ensure!(!config.is_empty(), "{path} has no options in it");
     let lacking: Vec<String> = OPTIONS
         .iter()
@@ -153,8 +174,8 @@ fn kernel_has_the_modules_of_virtio_blk(env: &dyn Environment) -> Check {
 /// (src/runtime-rs/crates/hypervisor/src/qemu/cmdline_generator.rs@4.0.0), and QEMU refuses to start where there is no
 /// /dev/iommu behind it.
 fn kernel_has_iommufd(env: &dyn Environment) -> Check {
-    let path = format!("/boot/config-{}", env.claims().kernel);
-    let config = parse_config(&env.read(&path)?);
+    let (path, text) = configuration(env)?;
+    let config = parse_config(&text);
     ensure!(!config.is_empty(), "{path} has no options in it");
     let gates = env.profile().gates_of(Capability::VmmVfio).filter(|g| g.kind == GateKind::KernelOption);
     let lacking = lacking(&config, gates);
@@ -196,6 +217,19 @@ fn parse_config(text: &str) -> BTreeMap<String, String> {
 mod tests {
     use super::*;
     use model::profile::Profile;
+
+    #[test]
+    fn an_image_is_of_a_release_by_its_name_or_its_folder() {
+        for (vmlinuz, release) in [
+            ("/boot/vmlinuz-6.12.48+deb13-amd64", "6.12.48+deb13-amd64"),
+            ("/usr/lib/modules/6.17.1-300.fc44.x86_64/vmlinuz", "6.17.1-300.fc44.x86_64"),
+            ("/boot/vmlinuz-virt", "6.12.13-0-virt"),
+        ] {
+            assert!(is_of(vmlinuz, release), "{vmlinuz}");
+            assert!(!is_of(vmlinuz, "6.1.0-56-lts"), "{vmlinuz}");
+        }
+        assert!(!is_of("/boot/vmlinuz", "6.12") && !is_of("/boot/vmlinuz-lts", "6.12.13-0-virt"));
+    }
 
     #[test]
     fn config_lines_are_options_and_comments_are_not() {

@@ -126,7 +126,11 @@ fn theirs(file: &Change, now: &str) -> Option<String> {
     let (ours, all) = (settings_in(&file.after), settings_in(now));
     let new: Vec<&Setting> = all.iter().filter(|s| !ours.contains(s)).collect();
     // A part of our handler means nothing without the rest, and CRI-O takes it for the whole.
-    let is_of_ours = |s: &&Setting| s.table.windows(2).any(|names| names == ["runtimes", NAME]);
+    // And what makes our handler the default one means nothing without it: no container would start.
+    let is_of_ours = |s: &&Setting| {
+        let is_default = ["default_runtime", "default_runtime_name"].contains(&s.key.as_str());
+        s.table.windows(2).any(|names| names == ["runtimes", NAME]) || is_default && s.value.as_str() == Some(NAME)
+    };
     if !ours.iter().all(|s| all.contains(s)) || new.iter().any(is_of_ours) {
         return None;
     }
@@ -256,7 +260,9 @@ runtime_type = \"k\"
         ] {
             assert_eq!(told_apart(OURS, &now), None, "{now}");
         }
-        assert_eq!(told_apart(HANDLER, &format!("{HANDLER}snapshotter = \"s\"\n")), None);
+        for theirs in ["snapshotter = \"s\"\n", "\n[plugins.\"p\".containerd]\ndefault_runtime_name = \"kata\"\n"] {
+            assert_eq!(told_apart(HANDLER, &format!("{HANDLER}{theirs}")), None, "{theirs}");
+        }
     }
 
     #[test]

@@ -83,8 +83,8 @@ pub(in crate::smoke) fn within<T>(
     if let Some(seen) = progress(machine)? {
         return Err(Stop::error(format!("{late}; {seen}")));
     }
-    let path = format!("/boot/config-{}", env.claims().kernel);
-    let config = env.read(&path).unwrap_or_default();
+    let usual = || (format!("/boot/config-{}", env.claims().kernel), String::new());
+    let (path, config) = crate::smoke::kernel::configuration(env).unwrap_or_else(|_| usual());
     let lacking = lacking(&config, options);
     Err(match lacking.is_empty() {
         true if config.is_empty() => Stop::fail(format!("{late}; {path} cannot be read")),

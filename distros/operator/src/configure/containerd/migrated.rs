@@ -83,7 +83,12 @@ pub(in super::super) fn take_back(
         let expected = both(&was, ours);
         let changed = differing(&found, &expected);
         left.changed.extend(changed.iter().map(|keys| path(plugin, keys).join(".")));
-        if !changed.is_empty() && !force {
+        // Without the default handler containerd's CRI plugin does not load.
+        let default = ["plugins", plugin, "containerd", "default_runtime_name"];
+        let stated = default.iter().try_fold(document.as_item(), |item: &Item, key| item.get(key));
+        let is_default = was.is_null() && stated.and_then(Item::as_str) == Some(NAME);
+        left.changed.extend(is_default.then(|| default.join(".")));
+        if (is_default || !changed.is_empty()) && !force {
             continue;
         }
         let is_added = |keys: &&Vec<String>| keys.iter().try_fold(&expected, |value, key| value.get(key)).is_none();
@@ -428,6 +433,19 @@ runtime_type = \"io.containerd.runc.v2\"
         let theirs = now.replace("/shim", "/their-shim");
         let kept = taken(&theirs, Some(BEFORE), false);
         assert_eq!((kept.text.as_deref(), kept.changed), (Some(theirs.as_str()), Vec::new()));
+    }
+
+    /// containerd's CRI plugin does not load where the default runtime is none of those that are there.
+    #[test]
+    fn a_handler_that_others_have_made_the_default_stays_unless_it_is_forced() {
+        let default = format!("\n[plugins.\"{GRPC}\".containerd]\ndefault_runtime_name = \"kata\"\n");
+        let now = after() + &default;
+        let kept = taken(&now, Some(BEFORE), false);
+        assert_eq!(kept.text.as_deref(), Some(now.as_str()));
+        assert_eq!(kept.changed, [format!("plugins.{GRPC}.containerd.default_runtime_name")]);
+        assert_eq!(taken(&now, Some(BEFORE), true).text, Some(format!("{BEFORE}{default}")));
+        let other = now.replace("\"kata\"\n", "\"runc\"\n");
+        assert!(taken(&other, Some(BEFORE), false).changed.is_empty());
     }
 
     #[test]
