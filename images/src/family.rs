@@ -9,6 +9,7 @@ pub(crate) mod credentials;
 mod download;
 mod folder;
 pub(crate) mod install;
+mod installed;
 mod pacman;
 mod rpm;
 
@@ -184,21 +185,6 @@ fn of_machine(folder: &Path, network: Network, program: &str, home: &str) -> Res
 /// Whether this machine runs that distro.
 fn is_this_machines(distro: &str) -> bool {
     OsRelease::read(&Root::default()).is_ok_and(|os| os.id() == distro)
-}
-
-/// The owners of paths that a database names, and where the paths lead in their tree.
-fn owned(root: Option<&Root>, paths: &[String], packages: Vec<Option<String>>) -> Vec<Owner> {
-    let resolved = |path: &Path| {
-        // Nobody but root reads a tree here, so that what cannot be looked at is not there.
-        let root = root.filter(|root| root.look(path).is_ok_and(|found| found.is_some()))?;
-        Some(root.resolve(path).ok()?.display().to_string())
-    };
-    let owner = |(path, package): (&String, Option<String>)| Owner {
-        path: path.clone(),
-        resolved: resolved(Path::new(path)),
-        package,
-    };
-    paths.iter().zip(packages).map(owner).collect()
 }
 
 /// The addresses of mirrors and proxies, with their credentials, that nothing that leaves this machine may tell.

@@ -34,6 +34,19 @@ impl Budget {
     }
 }
 
+/// One of all packages that are installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Package {
+    /// Its name as the database has it: `qemu-system-x86`.
+    pub name: String,
+    /// With the epoch, where there is one: `17:9.1.0-15.el9`.
+    pub version: PackageVersion,
+    /// The package manager's name of the architecture: `x86_64`, `noarch`, `any`.
+    pub arch: String,
+    /// The source package's name, or what packages that are built together have in common: `qemu`.
+    pub source: String,
+}
+
 /// An installed package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Installed {

@@ -20,7 +20,7 @@ use super::download::{self, Wanted};
 use super::install::Install;
 use super::{Archives, Family, is_this_machines};
 use crate::digest;
-use crate::error::{Cause, Context as _, Failure};
+use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, Package, PackageOrigin};
 use crate::options::Options;
 use crate::progress::Phase;
@@ -30,6 +30,7 @@ use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
 use model::release::Release;
+use operator::packages::apk;
 use root::Root;
 use std::path::{Path, PathBuf};
 
@@ -43,9 +44,6 @@ const PROGRAM: &str = "apk";
 const KEPT: &str = "apk";
 const KEYS: &str = "apk/keys";
 const INDEX: &str = "APKINDEX.tar.gz";
-
-/// Bytes of an initrd.
-const MAX_INITRD: u64 = 1 << 30;
 
 impl Family for Apk {
     fn package_manager(&self) -> PackageManager {
@@ -120,15 +118,14 @@ impl Family for Apk {
     ) -> Result<Box<dyn Archives + 'a>, Failure> {
         let secret = self.secret_addresses(options);
         runner.redact = Redactor::knowing(secret.iter().map(String::as_str));
-        let unclear = |reason: &str| Cause::BadAddress { address: "of a mirror".into(), reason: reason.into() };
-        let mirror = options.mirror.as_ref().map(|url| credentials::split(url.trim_end_matches('/')));
-        let (mirror, login) = mirror.transpose().map_err(unclear)?.unzip();
+        let mirror = options.mirror.as_deref().map(credentials::of_mirror);
+        let (mirror, login) = mirror.transpose()?.unzip();
         let (logins, keys) = (login.flatten().into_iter().collect(), options.keys.clone());
         Ok(Box::new(Repositories { release, mirror, logins, keys, offline: options.offline, scratch: None }))
     }
 
     fn packages(&self, tree: &Path) -> Result<Vec<Package>, Failure> {
-        installed::packages(tree)
+        super::installed::listed(apk::installed(&tree::open(tree)?))
     }
 
     fn origins(
@@ -143,7 +140,7 @@ impl Family for Apk {
     }
 
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {
-        installed::owners(tree, paths)
+        super::installed::owners(tree, paths, apk::owners)
     }
 
     fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<Vec<u8>, Failure> {
@@ -151,10 +148,7 @@ impl Family for Apk {
         let mut mkinitfs = tree::command(tree, &[], "mkinitfs")?;
         mkinitfs.args(["-F", "base ext4 virtio", "-o", &path, kernel]);
         runner.run(Phase::Disk, &mut mkinitfs)?;
-        match tree::open(tree)?.read(Path::new(&path), MAX_INITRD) {
-            Err(error) if error.is_missing() => Err(Cause::NotInTree { what: path }.into()),
-            initrd => initrd.map_err(tree::failed),
-        }
+        super::installed::initrd(tree, &path)
     }
 }
 
@@ -172,13 +166,6 @@ struct Repositories<'a> {
 }
 
 impl Repositories<'_> {
-    /// Has the image's folder keep the indexes that its key was made of.
-    fn keep(&self, folder: &Path) -> Result<(), Failure> {
-        let Some(scratch) = &self.scratch else { return Err(Cause::NotCached.into()) };
-        let to = folder.join(KEPT);
-        std::fs::rename(scratch.join(KEPT), &to).context("moving the indexes to", &to)
-    }
-
     fn job<'s>(&'s self, runner: &'s Runner<'s>, folder: &'s Path) -> install::Job<'s> {
         let arch = self.release.arch.name();
         install::Job { runner, folder, logins: &self.logins, arch, offline: self.offline }
@@ -218,29 +205,18 @@ impl Archives for Repositories<'_> {
     }
 
     fn bootstrap(&self, runner: &Runner<'_>, folder: &Path, tree: &Path) -> Result<Vec<PackageName>, Failure> {
-        self.keep(folder)?;
+        super::install::keep(self.scratch.as_deref(), KEPT, folder)?;
         install::bootstrap(&self.job(runner, folder), tree)?;
         Ok(Vec::new())
     }
 
     fn adopt(&self, _: &Runner<'_>, folder: &Path, _: &Path) -> Result<(), Failure> {
         // Its own settings already say where its packages come from.
-        self.keep(folder)
+        super::install::keep(self.scratch.as_deref(), KEPT, folder)
     }
 
     fn install(&self, runner: &Runner<'_>, install: &Install<'_>) -> Result<(), Failure> {
-        let borrowed = install.indexes != install.folder;
-        let copy = install.folder.join(KEPT);
-        if borrowed {
-            let mut cp = crate::runner::tied("cp");
-            cp.args(["-a", "--reflink=auto", "--"]).args([&install.indexes.join(KEPT), &copy]).env("LC_ALL", "C");
-            runner.run(Phase::Copy, &mut cp)?;
-        }
-        install::install(&self.job(runner, install.folder), install)?;
-        match borrowed {
-            true => std::fs::remove_dir_all(&copy).context("removing", &copy),
-            false => Ok(()),
-        }
+        install.with_indexes(runner, KEPT, || install::install(&self.job(runner, install.folder), install))
     }
 }
 

@@ -20,7 +20,6 @@ use crate::manifest::{Index, Owner, Package, PackageOrigin};
 use crate::options::Options;
 use crate::progress::Phase;
 use crate::runner::{Runner, has_program};
-use crate::tree;
 use fetch::Fetch;
 use mirrors::Mirrors;
 use model::package::PackageName;
@@ -31,9 +30,6 @@ use std::path::Path;
 
 /// The family.
 pub(crate) struct Apt;
-
-/// Bytes of an initrd.
-const MAX_INITRD: u64 = 1 << 30;
 
 impl Family for Apt {
     fn package_manager(&self) -> PackageManager {
@@ -134,10 +130,7 @@ impl Family for Apt {
         update.args(["-c", "-k", kernel]);
         runner.run(Phase::Disk, &mut update)?;
         let path = format!("/boot/initrd.img-{kernel}");
-        match tree::open(tree)?.read(Path::new(&path), MAX_INITRD) {
-            Err(error) if error.is_missing() => Err(Cause::NotInTree { what: path }.into()),
-            initrd => initrd.map_err(tree::failed),
-        }
+        super::installed::initrd(tree, &path)
     }
 }
 

@@ -84,6 +84,12 @@ pub(crate) fn split(url: &str) -> Result<(String, Option<Login>), &'static str> 
     Ok((address, login))
 }
 
+/// The address of a mirror that the caller names, without its credentials, and these.
+pub(super) fn of_mirror(url: &str) -> Result<(String, Option<Login>), Cause> {
+    let unclear = |reason: &str| Cause::BadAddress { address: "of a mirror".into(), reason: reason.into() };
+    split(url.trim_end_matches('/')).map_err(unclear)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

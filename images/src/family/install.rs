@@ -1,6 +1,9 @@
 //! What is to be installed in a tree, as every family takes it.
 
+use crate::error::{Cause, Context as _, Failure};
 use crate::package::ExtraPackage;
+use crate::progress::Phase;
+use crate::runner::{Runner, tied};
 use model::package::PackageName;
 use std::path::Path;
 
@@ -14,4 +17,32 @@ pub(crate) struct Install<'a> {
     pub(crate) packages: &'a [ExtraPackage],
     /// What a bootstrapped base needs besides.
     pub(crate) required: &'a [PackageName],
+}
+
+impl Install<'_> {
+    /// Has `work` find the indexes, which an image keeps below its folder under that name: one that is derived from another
+    /// has a copy of them for as long as it is made.
+    pub(super) fn with_indexes(
+        &self,
+        runner: &Runner<'_>,
+        kept: &str,
+        work: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if self.indexes == self.folder {
+            return work();
+        }
+        let copy = self.folder.join(kept);
+        let mut cp = tied("cp");
+        cp.args(["-a", "--reflink=auto", "--"]).args([&self.indexes.join(kept), &copy]).env("LC_ALL", "C");
+        runner.run(Phase::Copy, &mut cp)?;
+        work()?;
+        std::fs::remove_dir_all(&copy).context("removing", &copy)
+    }
+}
+
+/// Has an image's folder keep the indexes that its key was made of; they lie elsewhere until there is one.
+pub(super) fn keep(scratch: Option<&Path>, kept: &str, folder: &Path) -> Result<(), Failure> {
+    let Some(scratch) = scratch else { return Err(Cause::NotCached.into()) };
+    let to = folder.join(kept);
+    std::fs::rename(scratch.join(kept), &to).context("moving the indexes to", &to)
 }

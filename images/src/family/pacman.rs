@@ -19,7 +19,7 @@ use super::download::{self, Wanted};
 use super::install::Install;
 use super::{Archives, Family, is_this_machines};
 use crate::digest;
-use crate::error::{Cause, Context as _, Failure};
+use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, Package, PackageOrigin};
 use crate::options::Options;
 use crate::progress::Phase;
@@ -29,6 +29,7 @@ use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
 use model::release::Release;
+use operator::packages::pacman;
 use root::Root;
 use sources::Repository;
 use std::path::{Path, PathBuf};
@@ -42,9 +43,6 @@ const PROGRAM: &str = "pacman";
 /// What is kept beside the tree, for candidates and disks that are made of it.
 const KEPT: &str = "pacman";
 const SYNC: &str = "pacman/sync";
-
-/// Bytes of an initrd.
-const MAX_INITRD: u64 = 1 << 30;
 
 impl Family for Pacman {
     fn package_manager(&self) -> PackageManager {
@@ -119,15 +117,14 @@ impl Family for Pacman {
     ) -> Result<Box<dyn Archives + 'a>, Failure> {
         let secret = self.secret_addresses(options);
         runner.redact = Redactor::knowing(secret.iter().map(String::as_str));
-        let unclear = |reason: &str| Cause::BadAddress { address: "of a mirror".into(), reason: reason.into() };
-        let mirror = options.mirror.as_ref().map(|url| credentials::split(url.trim_end_matches('/')));
-        let (mirror, login) = mirror.transpose().map_err(unclear)?.unzip();
+        let mirror = options.mirror.as_deref().map(credentials::of_mirror);
+        let (mirror, login) = mirror.transpose()?.unzip();
         let (logins, keys) = (login.flatten().into_iter().collect(), options.keys.clone());
         Ok(Box::new(Repositories { release, mirror, logins, keys, offline: options.offline, scratch: None }))
     }
 
     fn packages(&self, tree: &Path) -> Result<Vec<Package>, Failure> {
-        installed::packages(tree)
+        super::installed::listed(pacman::installed(&tree::open(tree)?))
     }
 
     fn origins(
@@ -142,7 +139,7 @@ impl Family for Pacman {
     }
 
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {
-        installed::owners(tree, paths)
+        super::installed::owners(tree, paths, pacman::owners)
     }
 
     fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<Vec<u8>, Failure> {
@@ -151,10 +148,7 @@ impl Family for Pacman {
         let mut mkinitcpio = tree::command(tree, &[], "mkinitcpio")?;
         mkinitcpio.args(["--kernel", kernel, "--generate", &path, "--skiphooks", "autodetect"]);
         runner.run(Phase::Disk, &mut mkinitcpio)?;
-        match tree::open(tree)?.read(Path::new(&path), MAX_INITRD) {
-            Err(error) if error.is_missing() => Err(Cause::NotInTree { what: path }.into()),
-            initrd => initrd.map_err(tree::failed),
-        }
+        super::installed::initrd(tree, &path)
     }
 }
 
@@ -172,13 +166,6 @@ struct Repositories<'a> {
 }
 
 impl Repositories<'_> {
-    /// Has the image's folder keep the databases that its key was made of.
-    fn keep(&self, folder: &Path) -> Result<(), Failure> {
-        let Some(scratch) = &self.scratch else { return Err(Cause::NotCached.into()) };
-        let to = folder.join(KEPT);
-        std::fs::rename(scratch.join(KEPT), &to).context("moving the databases to", &to)
-    }
-
     /// Fetches a repository's database, and its signature where it has one: Arch signs packages only.
     fn database(&self, runner: &Runner<'_>, folder: &Path, repository: &Repository) -> Result<Index, Failure> {
         let database = format!("{}.db", repository.id);
@@ -227,29 +214,18 @@ impl Archives for Repositories<'_> {
     }
 
     fn bootstrap(&self, runner: &Runner<'_>, folder: &Path, tree: &Path) -> Result<Vec<PackageName>, Failure> {
-        self.keep(folder)?;
+        super::install::keep(self.scratch.as_deref(), KEPT, folder)?;
         install::bootstrap(&self.context(folder, runner), tree)?;
         Ok(Vec::new())
     }
 
     fn adopt(&self, _: &Runner<'_>, folder: &Path, _: &Path) -> Result<(), Failure> {
         // Its own settings already say where its packages come from.
-        self.keep(folder)
+        super::install::keep(self.scratch.as_deref(), KEPT, folder)
     }
 
     fn install(&self, runner: &Runner<'_>, install: &Install<'_>) -> Result<(), Failure> {
-        let borrowed = install.indexes != install.folder;
-        let copy = install.folder.join(KEPT);
-        if borrowed {
-            let mut cp = crate::runner::tied("cp");
-            cp.args(["-a", "--reflink=auto", "--"]).args([&install.indexes.join(KEPT), &copy]).env("LC_ALL", "C");
-            runner.run(Phase::Copy, &mut cp)?;
-        }
-        install::install(&self.context(install.folder, runner), install)?;
-        match borrowed {
-            true => std::fs::remove_dir_all(&copy).context("removing", &copy),
-            false => Ok(()),
-        }
+        install.with_indexes(runner, KEPT, || install::install(&self.context(install.folder, runner), install))
     }
 }
 

@@ -24,7 +24,7 @@ mod sources;
 use super::credentials::{self, Login};
 use super::install::Install;
 use super::{Archives, Family, is_this_machines};
-use crate::error::{Cause, Context as _, Failure};
+use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, Package, PackageOrigin};
 use crate::options::Options;
 use crate::progress::Phase;
@@ -35,6 +35,7 @@ use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
 use model::release::{Archive, Release};
+use operator::packages::rpm;
 use root::Root;
 use sources::Sources;
 use std::path::{Path, PathBuf};
@@ -102,9 +103,6 @@ pub(crate) const ZYPPER: Rpm = Rpm {
     base: &["bash", "coreutils", "distribution-release", "filesystem", "rpm"],
     machine: &["dbus-1", "dracut", "iproute2", "kmod", "systemd", "udev"],
 };
-
-/// Bytes of an initrd.
-const MAX_INITRD: u64 = 1 << 30;
 
 /// Names of the repositories that the caller names by their addresses; dnf takes `main` for its own settings.
 const MIRROR: &str = "mirror";
@@ -191,8 +189,7 @@ impl Family for Rpm {
         let (mut mirrors, mut logins) = (Vec::new(), Vec::new());
         for (id, url) in [(MIRROR, &options.mirror), (SECURITY_MIRROR, &options.security_mirror)] {
             let Some(url) = url else { continue };
-            let unclear = |reason: &str| Cause::BadAddress { address: "of a mirror".into(), reason: reason.into() };
-            let (address, login) = credentials::split(url.trim_end_matches('/')).map_err(unclear)?;
+            let (address, login) = credentials::of_mirror(url)?;
             mirrors.push((id, address));
             logins.extend(login);
         }
@@ -201,7 +198,7 @@ impl Family for Rpm {
     }
 
     fn packages(&self, tree: &Path) -> Result<Vec<Package>, Failure> {
-        installed::packages(tree)
+        super::installed::listed(rpm::installed(&tree::open(tree)?))
     }
 
     fn origins(
@@ -216,7 +213,7 @@ impl Family for Rpm {
     }
 
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {
-        installed::owners(tree, paths)
+        super::installed::owners(tree, paths, rpm::owners)
     }
 
     fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<Vec<u8>, Failure> {
@@ -225,10 +222,7 @@ impl Family for Rpm {
         let mut dracut = tree::command(tree, &[], "dracut")?;
         dracut.args(["--force", "--no-hostonly", "--add-drivers", "ext4 virtio_blk virtio_pci", &path, kernel]);
         runner.run(Phase::Disk, &mut dracut)?;
-        match tree::open(tree)?.read(Path::new(&path), MAX_INITRD) {
-            Err(error) if error.is_missing() => Err(Cause::NotInTree { what: path }.into()),
-            initrd => initrd.map_err(tree::failed),
-        }
+        super::installed::initrd(tree, &path)
     }
 }
 
@@ -263,13 +257,6 @@ impl Repositories<'_> {
     fn desk(&self, folder: &Path, tree: Option<&Path>) -> Result<Desk, Failure> {
         Desk::new(folder, &self.logins, self.release, tree)
     }
-
-    /// Has the image's folder keep the indexes that its key was made of.
-    fn keep(&self, folder: &Path) -> Result<(), Failure> {
-        let Some(scratch) = &self.scratch else { return Err(Cause::NotCached.into()) };
-        let to = folder.join(desk::KEPT);
-        std::fs::rename(scratch.join(desk::KEPT), &to).context("moving the indexes to", &to)
-    }
 }
 
 impl Archives for Repositories<'_> {
@@ -282,7 +269,7 @@ impl Archives for Repositories<'_> {
     }
 
     fn bootstrap(&self, runner: &Runner<'_>, folder: &Path, tree: &Path) -> Result<Vec<PackageName>, Failure> {
-        self.keep(folder)?;
+        super::install::keep(self.scratch.as_deref(), desk::KEPT, folder)?;
         let base = super::checked(&self.family, &[], self.family.base)?;
         let desk = self.desk(folder, None)?;
         install::bootstrap(runner, &desk, &self.release.modules, folder, tree, &base)?;
@@ -291,22 +278,14 @@ impl Archives for Repositories<'_> {
 
     fn adopt(&self, _: &Runner<'_>, folder: &Path, _: &Path) -> Result<(), Failure> {
         // Its own settings already say where its packages come from.
-        self.keep(folder)
+        super::install::keep(self.scratch.as_deref(), desk::KEPT, folder)
     }
 
     fn install(&self, runner: &Runner<'_>, install: &Install<'_>) -> Result<(), Failure> {
-        let borrowed = install.indexes != install.folder;
-        if borrowed {
-            desk::borrow(runner, install.indexes, install.folder)?;
-        }
-        let desk = self.desk(install.folder, Some(install.tree))?;
-        install::install(runner, &desk, &self.release.modules, install, self.offline)?;
-        drop(desk);
-        if borrowed {
-            let copy = install.folder.join(desk::KEPT);
-            std::fs::remove_dir_all(&copy).context("removing", &copy)?;
-        }
-        Ok(())
+        install.with_indexes(runner, desk::KEPT, || {
+            let desk = self.desk(install.folder, Some(install.tree))?;
+            install::install(runner, &desk, &self.release.modules, install, self.offline)
+        })
     }
 }
 

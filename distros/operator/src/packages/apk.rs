@@ -2,26 +2,12 @@
 //!
 //! That is the form of apk-tools 2. The tests' lists are made by hand: no apk was asked.
 
-use super::{Damage, Entry, MAX_BYTES, QueryError, ends_with_a_line, names_of, version_of, without_version};
-use model::package::PackageVersion;
+use super::{Damage, Entry, MAX_BYTES, Package, QueryError, ends_with_a_line, names_of, version_of, without_version};
 use root::{Root, RootError};
 use std::mem::take;
 use std::path::Path;
 
 const INSTALLED: &str = "/lib/apk/db/installed";
-
-/// An installed package.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Package {
-    /// `qemu-system-x86_64`.
-    pub name: String,
-    /// `9.2.2-r1`.
-    pub version: PackageVersion,
-    /// Alpine's name of the architecture: `x86_64`, `noarch`.
-    pub arch: String,
-    /// The package that it was built with: `qemu`.
-    pub source: String,
-}
 
 /// All installed packages.
 ///

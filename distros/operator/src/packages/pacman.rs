@@ -2,23 +2,11 @@
 //!
 //! The form is 9, by its `ALPM_DB_VERSION`, as pacman 6.0 of Debian 12 writes it in the tests of the installers.
 
-use super::{Budget, Damage, Entry, MAX_BYTES, QueryError, ends_with_a_line, names_of, version_of, without_version};
-use model::package::PackageVersion;
+use super::{
+    Budget, Damage, Entry, MAX_BYTES, Package, QueryError, ends_with_a_line, names_of, version_of, without_version,
+};
 use root::{Root, RootError};
 use std::path::{Path, PathBuf};
-
-/// An installed package.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Package {
-    /// `qemu-system-x86`.
-    pub name: String,
-    /// `10.1.2-1`.
-    pub version: PackageVersion,
-    /// pacman's name of the architecture: `x86_64`, `any`.
-    pub arch: String,
-    /// The name that packages which are built together have in common: `qemu`.
-    pub source: String,
-}
 
 const LOCAL: &str = "/var/lib/pacman/local";
 

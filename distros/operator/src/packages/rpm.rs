@@ -5,7 +5,7 @@
 //!
 //! What it is asked, and what it answers, is that of rpm 4.18 of Debian 12, with which the tests of the installers run.
 
-use super::{Installed, MAX_BYTES, QueryError, names_of};
+use super::{Installed, MAX_BYTES, Package, QueryError, names_of};
 use crate::process::{Confinement, Finished, Invocation, give_to_reader};
 use model::package::PackageVersion;
 use root::{Root, RootError};
@@ -17,19 +17,6 @@ const WITHIN: Duration = Duration::from_secs(60);
 /// A line a package: its name, version, architecture and the file of its source package.
 const WHOLE: &str = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\\t%{ARCH}\\t%{SOURCERPM}\\n";
 const FORMAT: &str = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\\n";
-
-/// An installed package.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Package {
-    /// `qemu-kvm-core`.
-    pub name: String,
-    /// `17:9.1.0-15.el9`.
-    pub version: PackageVersion,
-    /// RPM's name of the architecture: `x86_64`, `noarch`.
-    pub arch: String,
-    /// The source package's name: `qemu-kvm`.
-    pub source: String,
-}
 
 /// All installed packages, in no order; the keys that the database holds as if they were packages are left out.
 ///

@@ -1,33 +1,25 @@
 //! What is installed in a tree by dpkg: exact versions, the suites that they came from, and who owns a path.
 
 use super::programs;
-use crate::error::{Cause, Failure};
+use crate::error::Failure;
+use crate::family::installed;
 use crate::manifest::{Owner, Package, PackageOrigin};
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::tree;
 use model::package::PackageName;
-use operator::packages::{QueryError, dpkg};
-use root::Root;
+use operator::packages::{self, dpkg};
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 
-/// All installed packages, sorted by name and architecture.
+/// All installed packages.
 pub(crate) fn packages(tree: &Path) -> Result<Vec<Package>, Failure> {
-    let found = dpkg::installed(&tree::open(tree)?).map_err(unread)?;
-    let package = |p: dpkg::Package| Package { name: p.name, version: p.version, arch: p.arch, source: p.source };
-    let mut all: Vec<Package> = found.into_iter().map(package).collect();
-    all.sort_by(|a, b| (&a.name, &a.arch).cmp(&(&b.name, &b.arch)));
-    Ok(all)
-}
-
-/// That dpkg's database cannot be read, or is damaged.
-fn unread(error: QueryError) -> Failure {
-    match error {
-        QueryError::Read(error) => tree::failed(error),
-        error => Cause::Io { context: "in the release's tree".to_owned(), source: io::Error::other(error) }.into(),
-    }
+    let all = |found: Vec<dpkg::Package>| {
+        let one =
+            |p: dpkg::Package| packages::Package { name: p.name, version: p.version, arch: p.arch, source: p.source };
+        found.into_iter().map(one).collect()
+    };
+    installed::listed(dpkg::installed(&tree::open(tree)?).map(all))
 }
 
 /// The suites that offer the installed versions of these packages, by these lists.
@@ -43,12 +35,9 @@ pub(crate) fn origins(
     policy.args(["-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="]);
     policy.args(["policy", "--"]).args(names.iter().map(PackageName::as_str));
     let known = parse_policy(&runner.output(Phase::Record, &mut policy)?);
-    let origin = |name: &PackageName| {
-        let installed = packages.iter().find(|p| *name == *p.name)?;
-        let suites = known.get(&(name.to_string(), installed.version.to_string())).cloned().unwrap_or_default();
-        Some(PackageOrigin { package: name.clone(), version: installed.version.clone(), suites })
-    };
-    Ok(names.iter().filter_map(origin).collect())
+    Ok(installed::origins(names, packages, |package| {
+        known.get(&(package.name.clone(), package.version.to_string())).cloned().unwrap_or_default()
+    }))
 }
 
 /// `apt-cache policy`: the suites of every version; hosts are never read.
@@ -82,13 +71,9 @@ fn parse_policy(text: &str) -> BTreeMap<(String, String), Vec<String>> {
     all
 }
 
-/// The owners of paths; nobody's, where dpkg's lists cannot be read.
+/// The owners of paths.
 pub(crate) fn owners(tree: &Path, paths: &[String]) -> Vec<Owner> {
-    let root = Root::new(tree).ok();
-    let inside: Vec<&Path> = paths.iter().map(Path::new).collect();
-    let found = root.as_ref().and_then(|root| dpkg::owners(root, &inside).ok());
-    let packages = found.unwrap_or_else(|| vec![None; paths.len()]);
-    crate::family::owned(root.as_ref(), paths, packages)
+    installed::owners(tree, paths, dpkg::owners)
 }
 
 #[cfg(test)]

@@ -4,11 +4,10 @@
 //! with [`Desk`], and in no argument and no tree.
 //! Nothing of the machine's dnf counts, neither its plugins nor its repositories.
 
-use super::installed;
 use crate::error::{Context as _, Failure};
-use crate::family::{self, credentials::Login};
+use crate::family::{self, credentials::Login, installed};
 use crate::progress::Phase;
-use crate::runner::{Runner, tied};
+use crate::runner::Runner;
 use crate::sandbox::Network;
 use crate::tree;
 use model::release::Release;
@@ -48,13 +47,6 @@ pub(super) struct Desk {
 pub(super) fn release_version(release: &Release, os: &OsRelease) -> String {
     let is_number = release.version.starts_with(|c: char| c.is_ascii_digit());
     os.get("VERSION_ID").filter(|_| !is_number).unwrap_or(&release.version).to_owned()
-}
-
-/// Copies what an image keeps to the folder of one that is derived from it.
-pub(super) fn borrow(runner: &Runner<'_>, from: &Path, to: &Path) -> Result<(), Failure> {
-    let mut copy = tied("cp");
-    copy.args(["-a", "--reflink=auto", "--"]).args([from.join(KEPT), to.join(KEPT)]).env("LC_ALL", "C");
-    runner.run(Phase::Copy, &mut copy)
 }
 
 impl Desk {

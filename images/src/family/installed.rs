@@ -1,0 +1,75 @@
+//! What is installed in a tree, as every family tells it; what differs is the database that is asked.
+
+use crate::error::{Cause, Failure};
+use crate::manifest::{Owner, Package, PackageOrigin};
+use crate::tree;
+use model::package::PackageName;
+use operator::packages::{self, QueryError};
+use root::Root;
+use std::io;
+use std::path::Path;
+
+/// Bytes of an initrd.
+const MAX_INITRD: u64 = 1 << 30;
+
+/// All installed packages, sorted by name, architecture and version: there may be several versions of a kernel.
+pub(super) fn listed(found: Result<Vec<packages::Package>, QueryError>) -> Result<Vec<Package>, Failure> {
+    let package = |p: packages::Package| Package { name: p.name, version: p.version, arch: p.arch, source: p.source };
+    let mut all: Vec<Package> = found.map_err(unread)?.into_iter().map(package).collect();
+    all.sort_by(|a, b| (&a.name, &a.arch, a.version.as_str()).cmp(&(&b.name, &b.arch, b.version.as_str())));
+    Ok(all)
+}
+
+/// That a tree's database cannot be read, or is damaged.
+pub(super) fn unread(error: QueryError) -> Failure {
+    match error {
+        QueryError::Read(error) => tree::failed(error),
+        QueryError::NoRpm(_) => Cause::ToolMissing { program: "rpm".to_owned() }.into(),
+        error => Cause::Io { context: "in the release's tree".to_owned(), source: io::Error::other(error) }.into(),
+    }
+}
+
+/// Where the installed versions of the named packages are offered, as `suites` says of each.
+pub(super) fn origins(
+    names: &[PackageName],
+    packages: &[Package],
+    suites: impl Fn(&Package) -> Vec<String>,
+) -> Vec<PackageOrigin> {
+    let origin = |name: &PackageName| {
+        let installed = packages.iter().find(|p| *name == *p.name)?;
+        let suites = suites(installed);
+        Some(PackageOrigin { package: name.clone(), version: installed.version.clone(), suites })
+    };
+    names.iter().filter_map(origin).collect()
+}
+
+/// The owners of paths by a database, and where the paths lead in their tree; nobody's, where it cannot be read.
+pub(super) fn owners<E>(
+    tree: &Path,
+    paths: &[String],
+    ask: impl FnOnce(&Root, &[&Path]) -> Result<Vec<Option<String>>, E>,
+) -> Vec<Owner> {
+    let root = Root::new(tree).ok();
+    let inside: Vec<&Path> = paths.iter().map(Path::new).collect();
+    let found = root.as_ref().and_then(|root| ask(root, &inside).ok());
+    let packages = found.unwrap_or_else(|| vec![None; paths.len()]);
+    let resolved = |path: &Path| {
+        // Nobody but root reads a tree here, so that what cannot be looked at is not there.
+        let root = root.as_ref().filter(|root| root.look(path).is_ok_and(|found| found.is_some()))?;
+        Some(root.resolve(path).ok()?.display().to_string())
+    };
+    let owner = |(path, package): (&String, Option<String>)| Owner {
+        path: path.clone(),
+        resolved: resolved(Path::new(path)),
+        package,
+    };
+    paths.iter().zip(packages).map(owner).collect()
+}
+
+/// The initrd that a tree's own tool has written.
+pub(super) fn initrd(tree: &Path, path: &str) -> Result<Vec<u8>, Failure> {
+    match tree::open(tree)?.read(Path::new(path), MAX_INITRD) {
+        Err(error) if error.is_missing() => Err(Cause::NotInTree { what: path.to_owned() }.into()),
+        initrd => initrd.map_err(tree::failed),
+    }
+}
