@@ -22,6 +22,7 @@ use model::sync::locked;
 use root::PATH;
 use rustix::process::Signal;
 use std::ffi::CString;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
@@ -49,6 +50,8 @@ pub struct Invocation {
     pub inherits: bool,
     /// What is kept from it.
     pub confinement: Confinement,
+    /// The file of this machine that is its standard input; nothing without one.
+    pub input: Option<PathBuf>,
 }
 
 /// What is kept from a program: it runs as nobody, gains no privileges, has namespaces of its own, without a network, none
@@ -115,7 +118,7 @@ impl Invocation {
     pub fn new(program: &Path, arguments: &[&str]) -> Invocation {
         let mut argv = vec![program.display().to_string()];
         argv.extend(arguments.iter().map(|a| (*a).to_owned()));
-        Invocation { argv, chroot: None, env: Vec::new(), inherits: true, confinement: Confinement::Free }
+        Invocation { argv, chroot: None, env: Vec::new(), inherits: true, confinement: Confinement::Free, input: None }
     }
 
     /// The same as a line for a shell, with its variables and the directory that becomes its `/`.
@@ -123,10 +126,12 @@ impl Invocation {
         let variables = self.env.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
         let environment = (!self.env.is_empty()).then(|| "env".to_owned()).into_iter().chain(variables);
         let chroot = self.chroot.iter().flat_map(|root| ["chroot".to_owned(), quoted(&root.display().to_string())]);
-        environment.chain(chroot).chain(self.argv.iter().map(|word| quoted(word))).collect::<Vec<_>>().join(" ")
+        let input = self.input.iter().map(|file| format!("<{}", quoted(&file.display().to_string())));
+        let words = self.argv.iter().map(|word| quoted(word));
+        environment.chain(chroot).chain(words).chain(input).collect::<Vec<_>>().join(" ")
     }
 
-    /// Runs it with nothing on its standard input; `show` gets both its streams as they come.
+    /// Runs it; `show` gets both its streams as they come.
     ///
     /// # Errors
     ///
@@ -200,7 +205,11 @@ impl Invocation {
     fn command(&self) -> io::Result<Command> {
         let (program, arguments) = self.argv.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
         let mut command = Command::new(program);
-        command.args(arguments).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(arguments).current_dir("/").stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(match &self.input {
+            Some(file) => Stdio::from(File::open(file)?),
+            None => Stdio::null(),
+        });
         if self.confinement != Confinement::Free || !self.inherits {
             // What the caller keeps there may be secrets, or settings of the program.
             command.env_clear();
@@ -332,6 +341,13 @@ mod tests {
         let finished = sh("echo out; echo err >&2; exit 3", Duration::from_secs(10)).unwrap();
         assert_eq!((finished.code, finished.stdout.as_str(), finished.stderr.as_str()), (Some(3), "out\n", "err\n"));
         assert_eq!(finished.last_words(), "err");
+        let mut reads = Invocation::new(Path::new("/bin/cat"), &[]);
+        assert_eq!(reads.run(Duration::from_secs(10), None).unwrap().stdout, "");
+        let input = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(input.path(), "in").unwrap();
+        reads.input = Some(input.path().to_owned());
+        assert_eq!(reads.run(Duration::from_secs(10), None).unwrap().stdout, "in");
+        assert_eq!(reads.shell(), format!("/bin/cat <{}", input.path().display()));
         let finished = sh("kill -9 $$", Duration::from_secs(10)).unwrap();
         assert_eq!(finished.code, None);
         let flood = sh("head -c 9000000 /dev/zero", Duration::from_secs(20)).unwrap();

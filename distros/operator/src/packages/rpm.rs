@@ -5,6 +5,8 @@
 //!
 //! What it is asked, and what it answers, is that of rpm 4.18 of Debian 12, with which the tests of the installers run.
 
+mod ndb;
+
 use super::{Installed, MAX_BYTES, Package, QueryError, names_of};
 use crate::process::{Confinement, Finished, Invocation, give_to_reader};
 use model::package::PackageVersion;
@@ -76,7 +78,7 @@ pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<String>>, Query
 /// That one of them cannot be looked into.
 pub(crate) fn folder(root: &Root) -> Result<Option<PathBuf>, RootError> {
     for folder in ["/var/lib/rpm", "/usr/lib/sysimage/rpm"].map(PathBuf::from) {
-        for file in ["rpmdb.sqlite", "Packages", "Packages.db"] {
+        for file in ["rpmdb.sqlite", "Packages", ndb::FILE] {
             if root.look(&folder.join(file))?.is_some() {
                 return Ok(Some(folder));
             }
@@ -164,42 +166,76 @@ impl Database {
     }
 }
 
-/// The database's files in a folder of nobody's.
+/// The database in a folder of nobody's, in a form that this machine's rpm has; nothing where there is none yet.
 fn copy(root: &Root) -> Result<tempfile::TempDir, QueryError> {
     let copied = tempfile::Builder::new().prefix("kata-osinfo-").tempdir();
     let to = copied.map_err(|source| RootError::Read { path: std::env::temp_dir(), source })?;
     let failed = |source: io::Error| RootError::Read { path: to.path().to_owned(), source };
     give_to_reader(to.path()).map_err(failed)?;
-    for file in copy_to(root, to.path())? {
-        give_to_reader(&file).map_err(failed)?;
+    let put = |name: &str, bytes: &[u8]| {
+        let file = to.path().join(name);
+        std::fs::write(&file, bytes).and_then(|()| give_to_reader(&file)).map_err(failed)
+    };
+    let Some(from) = folder(root)? else { return Ok(to) };
+    let names = root.list(&from)?;
+    if names.iter().any(|name| name == ndb::FILE) {
+        let path = from.join(ndb::FILE);
+        let refused = |message: &str| QueryError::Refused { path: root.shown(&path), message: message.to_owned() };
+        put(HEADERS, &ndb::header_list(&root.read(&path, MAX_BYTES)?).map_err(refused)?)?;
+        import(root, to.path())?;
+        return Ok(to);
     }
-    Ok(to)
-}
-
-/// Copies the database's files to a folder of this machine; none where the root has no database yet. Gives the copies.
-///
-/// # Errors
-///
-/// That a file of it cannot be read, or all of them together are larger than any database.
-pub fn copy_to(root: &Root, to: &Path) -> Result<Vec<PathBuf>, QueryError> {
-    let Some(from) = folder(root)? else { return Ok(Vec::new()) };
-    let failed = |source: io::Error| RootError::Read { path: to.to_owned(), source };
     let mut left = MAX_BYTES;
-    let mut copies = Vec::new();
-    for name in root.list(&from)? {
+    for name in names {
         let path = from.join(&name);
-        // Locks and shared memory of whoever has it open; what they are about is in the other files.
-        let passing = name.starts_with('.') || name.starts_with("__db.") || name.ends_with("-shm");
-        if passing || !root.has_file(&path)? {
+        if is_passing(&name) || !root.has_file(&path)? {
             continue;
         }
         let bytes = root.read(&path, left)?;
         left -= bytes.len() as u64;
-        let file = to.join(&name);
-        std::fs::write(&file, bytes).map_err(failed)?;
-        copies.push(file);
+        put(&name, &bytes)?;
     }
-    Ok(copies)
+    Ok(to)
+}
+
+/// Whether a file is a lock or shared memory of whoever has the database open: what these are about is in the others.
+fn is_passing(name: &str) -> bool {
+    name.starts_with('.') || name.starts_with("__db.") || name.ends_with("-shm")
+}
+
+/// A list of packages' headers, which a database is made of.
+const HEADERS: &str = "headers";
+
+/// Has this machine's rpm make a database of the list of headers in a folder.
+fn import(root: &Root, folder: &Path) -> Result<(), QueryError> {
+    let none = || QueryError::NoRpm(root.path().to_owned());
+    let rpmdb = Root::default().which("rpmdb")?.ok_or_else(none)?;
+    let mut invocation = Invocation::new(&rpmdb, &["--dbpath", &folder.display().to_string(), "--importdb"]);
+    invocation.input = Some(folder.join(HEADERS));
+    invocation.env.push(("HOME".to_owned(), "/nonexistent".to_owned()));
+    invocation.confinement = Confinement::Reader;
+    let finished = invocation.run(WITHIN, None)?;
+    match finished.is_ok() {
+        true => Ok(()),
+        false => Err(QueryError::Refused { path: root.path().to_owned(), message: finished.last_words() }),
+    }
+}
+
+/// Copies the database to a folder of this machine, in a form that its rpm has; nothing where the root has none yet.
+///
+/// # Errors
+///
+/// That a file of it cannot be read, or all of them together are larger than any database.
+pub fn copy_to(root: &Root, to: &Path) -> Result<(), QueryError> {
+    let copy = copy(root)?;
+    let failed = |source: io::Error| RootError::Read { path: to.to_owned(), source };
+    for entry in std::fs::read_dir(copy.path()).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        if !is_passing(&name.to_string_lossy()) && name != HEADERS {
+            std::fs::copy(copy.path().join(&name), to.join(&name)).map_err(failed)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -224,5 +260,67 @@ mod tests {
         );
         assert!(packages_of("qemu\t1 2-3\tx86_64\tx\n").is_err(), "no version");
         assert!(packages_of("error: something else\n").unwrap_err().contains("something else"));
+    }
+
+    /// A header of strings alone, by their tags, and of one file.
+    fn header(strings: &[(u32, &str)], folder: &str, file: &str) -> Vec<u8> {
+        let (mut index, mut store) = (Vec::new(), Vec::new());
+        let mut put = |tag: u32, kind: u32, value: &[u8]| {
+            let at = u32::try_from(store.len()).unwrap();
+            index.extend([tag, kind, at, 1].map(u32::to_be_bytes).concat());
+            store.extend_from_slice(value);
+        };
+        // The number of the file's folder comes first, because numbers lie at multiples of their size.
+        put(1116, 4, &[0; 4]);
+        for (tag, text) in strings {
+            put(*tag, 6, format!("{text}\0").as_bytes());
+        }
+        put(1117, 8, format!("{file}\0").as_bytes());
+        put(1118, 8, format!("{folder}\0").as_bytes());
+        let sizes = [index.len() / 16, store.len()].map(|size| u32::try_from(size).unwrap().to_be_bytes());
+        [sizes.concat(), index, store].concat()
+    }
+
+    #[test]
+    #[cfg_attr(lacks = "dnf", ignore = "needs root, dnf, rpm and createrepo-c")]
+    fn opensuses_database_is_read_by_an_rpm_that_does_not_know_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("usr/lib/sysimage/rpm");
+        std::fs::create_dir_all(&folder).unwrap();
+        let strings = |name| {
+            [
+                (1000_u32, name),
+                (1001, "10.0.2"),
+                (1002, "160000.2.2"),
+                (1022, "x86_64"),
+                (1044, "qemu-10.0.2-160000.2.2.src.rpm"),
+            ]
+        };
+        let emulator = header(&strings("qemu-x86"), "/usr/bin/", "qemu-system-x86_64");
+        let tools = header(&strings("qemu-tools"), "/usr/bin/", "qemu-edid");
+        std::fs::write(folder.join(ndb::FILE), ndb::tests::database(&[&emulator, &tools])).unwrap();
+        // ndb's own index, and where rpm 4.18 of openSUSE says that the database is.
+        std::fs::write(folder.join("Index.db"), "no database").unwrap();
+        std::fs::create_dir_all(dir.path().join("var/lib")).unwrap();
+        std::os::unix::fs::symlink("../../usr/lib/sysimage/rpm", dir.path().join("var/lib/rpm")).unwrap();
+        let root = Root::new(dir.path()).unwrap();
+        let mut found = installed(&root).unwrap();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        let found: Vec<[&str; 4]> =
+            found.iter().map(|p| [&*p.name, p.version.as_str(), &*p.arch, &*p.source]).collect();
+        let one = |name| [name, "10.0.2-160000.2.2", "x86_64", "qemu"];
+        assert_eq!(found, [one("qemu-tools"), one("qemu-x86")]);
+        let owners = owners(&root, &[Path::new("/usr/bin/qemu-system-x86_64"), Path::new("/usr/bin/none")]).unwrap();
+        assert_eq!(owners, [Some("qemu-x86".to_owned()), None]);
+
+        // A copy is this machine's rpm's own.
+        let copy = tempfile::tempdir().unwrap();
+        copy_to(&root, copy.path()).unwrap();
+        assert!(!copy.path().join(ndb::FILE).exists());
+        let all = std::process::Command::new("rpm").arg("--dbpath").arg(copy.path()).arg("-qa").output().unwrap();
+        assert_eq!(String::from_utf8(all.stdout).unwrap().lines().count(), 2);
+
+        std::fs::write(folder.join(ndb::FILE), "damaged").unwrap();
+        assert!(matches!(installed(&root), Err(QueryError::Refused { .. })));
     }
 }
