@@ -22,39 +22,10 @@
 //! Debian's names, no dracut, no firmware for UEFI, no languages and no manuals.
 
 use crate::debian::Packages;
-use crate::rpms::{Content, Rpm};
+use crate::rpms;
+use crate::shape::{All, Content, Folders, KERNEL, Kernel, Links, Making, Shape};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-
-/// What the base, the record and the tests need; the kernel comes to it.
-const ROOTS: &[&str] = &[
-    "bash",
-    "coreutils",
-    "e2fsprogs",
-    "kmod",
-    "libc-bin",
-    "qemu-system-x86",
-    "rpm",
-    "systemd",
-    "util-linux",
-    "virtiofsd",
-];
-
-/// What Fedora does without, or has in another way.
-const WITHOUT: &[&str] = &[
-    "adduser",
-    "base-files",
-    "base-passwd",
-    "dash",
-    "debconf",
-    "debianutils",
-    "debugedit",
-    "dpkg",
-    "init-system-helpers",
-    "initramfs-tools",
-    "linux-base",
-    "perl-base",
-];
 
 /// Debian's package, and Fedora's: by the source package, and by name. All others keep theirs.
 const NAMES: &[(&str, &str, &str)] = &[
@@ -86,9 +57,6 @@ const QEMU_MODULES: &[(&str, &str)] = &[
     ("hw-", "device-"),
     ("ui-", "ui-"),
 ];
-
-/// The programs of `rpm`.
-const RPM_PROGRAMS: &[&str] = &["rpm", "rpm2archive", "rpm2cpio", "rpmdb", "rpmkeys", "rpmquery", "rpmverify"];
 
 /// Modules of `kernel-modules-core`: of many more the folders and files that virtual machines have use for. ext4 and
 /// SCSI's disks are built in there, and so they are always to be had.
@@ -134,18 +102,8 @@ const CORE_MODULES: &[&str] = &[
     "virt/",
 ];
 
-/// What is left out everywhere.
-const LEFT_OUT: &[&str] = &[
-    "/usr/share/bug/",
-    "/usr/share/doc/",
-    "/usr/share/info/",
-    "/usr/share/lintian/",
-    "/usr/share/locale/",
-    "/usr/share/man/",
-];
-
 /// The folders of `filesystem`, and their modes.
-const FOLDERS: &[(&str, u32)] = &[
+const FOLDERS: Folders = &[
     ("/boot", 0o555),
     ("/dev", 0o755),
     ("/etc", 0o755),
@@ -187,10 +145,10 @@ const FOLDERS: &[(&str, u32)] = &[
 ];
 
 /// Its folders that rpm leaves alone, because something is mounted there.
-const GHOSTS: &[(&str, u32)] = &[("/proc", 0o555), ("/sys", 0o555)];
+const GHOSTS: Folders = &[("/proc", 0o555), ("/sys", 0o555)];
 
 /// Its links.
-const LINKS: &[(&str, &str)] = &[
+const LINKS: Links = &[
     ("/bin", "usr/bin"),
     ("/lib", "usr/lib"),
     ("/lib64", "usr/lib64"),
@@ -226,27 +184,20 @@ const BESIDES: &[(&str, &str, &str, &[&str])] = &[
 const OS_RELEASE: &str = "NAME=\"Fedora Linux\"\nVERSION=\"44 (Container Image)\"\nID=fedora\nVERSION_ID=44\n\
     PLATFORM_ID=\"platform:f44\"\nPRETTY_NAME=\"Fedora Linux 44 (shaped of Debian 13)\"\n";
 
-/// The name of Debian's kernel package.
-const KERNEL: &str = "linux-image-amd64";
-
 /// The packages, made of a tree of Debian 13 that has rpm besides what the record of Debian names.
-pub(crate) fn packages(tree: &Path) -> BTreeMap<String, Rpm> {
+pub(crate) fn packages(tree: &Path, work: &Path) -> All {
     let debian = Packages::of(tree);
-    let kernel = debian.needs(KERNEL, &[])[0];
-    let version = kernel.trim_start_matches("linux-image-");
-    let shape = Shape { tree, kernel, version, modules: core_modules(tree, version) };
-    let mut rpms = BTreeMap::new();
-    let roots: Vec<&str> = ROOTS.iter().copied().chain([kernel]).collect();
-    for name in debian.closure(&roots, WITHOUT) {
-        shape.of(name, &debian, &mut rpms);
-    }
-    shape.complete(&mut rpms, &debian);
-    rpms
+    let kernel = Kernel::of(&debian);
+    let shape = Fedora { modules: core_modules(tree, &kernel), kernel: &kernel };
+    let mut making = Making::of(&shape, &debian, &kernel, tree, work);
+    making.say(BESIDES);
+    complete(&mut making, &kernel.version);
+    making.all
 }
 
 /// The modules of `kernel-modules-core` and those that they need, below `kernel/`.
-fn core_modules(tree: &Path, version: &str) -> BTreeSet<String> {
-    let dependencies = tree.join("usr/lib/modules").join(version).join("modules.dep");
+fn core_modules(tree: &Path, kernel: &Kernel) -> BTreeSet<String> {
+    let dependencies = tree.join(kernel.modules().trim_start_matches('/')).join("modules.dep");
     let text = std::fs::read_to_string(dependencies).unwrap();
     let needs: BTreeMap<&str, Vec<&str>> = text
         .lines()
@@ -262,67 +213,33 @@ fn core_modules(tree: &Path, version: &str) -> BTreeSet<String> {
     core.flat_map(|(module, needs)| needs.iter().chain([module])).map(|module| (*module).to_owned()).collect()
 }
 
-/// How Fedora calls a package of Debian's: its source package and its name.
-fn called<'a>(name: &'a str, kernel: &str) -> (&'a str, &'a str) {
-    if name == kernel {
-        return ("kernel", "kernel-core");
-    }
-    let found = NAMES.iter().find(|(debian, _, _)| *debian == name);
-    found.map_or((name, name), |(_, source, fedora)| (*source, *fedora))
-}
-
-/// `Version` and `Release` of a version of Debian's: `1:10.0.13+ds-0+deb13u1` is `10.0.13` and `0+deb13u1.fc44`.
-fn version_of(debian: &str) -> [String; 2] {
-    let whole = debian.split_once(':').map_or(debian, |(_, whole)| whole);
-    let (upstream, revision) = whole.rsplit_once('-').unwrap_or((whole, "0"));
-    let version = upstream.split_once('+').map_or(upstream, |(version, _)| version).replace('-', ".");
-    [version, format!("{revision}.fc44")]
-}
-
-struct Shape<'a> {
-    tree: &'a Path,
-    /// The name of the kernel's package in Debian.
-    kernel: &'a str,
-    /// What it calls itself.
-    version: &'a str,
+struct Fedora<'a> {
+    kernel: &'a Kernel,
     modules: BTreeSet<String>,
 }
 
-impl Shape<'_> {
-    /// Adds what a package of Debian's becomes.
-    fn of(&self, name: &str, debian: &Packages, rpms: &mut BTreeMap<String, Rpm>) {
-        let (source, main) = called(name, self.kernel);
-        let package = debian.get(name);
-        let rpm = entry(rpms, source, main, &package.version);
-        for needed in debian.needs(name, WITHOUT) {
-            let needed = called(needed, self.kernel).1;
-            let tag = format!("Requires: {needed}");
-            if needed != main && !rpm.tags.contains(&tag) {
-                rpm.tags.push(tag);
-            }
-        }
-        if main == name {
-            rpm.tags.extend(package.provides.iter().map(|provided| format!("Provides: {provided}")));
-        }
-        for path in &package.paths {
-            let from = self.tree.join(path.trim_start_matches('/'));
-            if LEFT_OUT.iter().any(|out| format!("{path}/").starts_with(out)) || from.symlink_metadata().is_err() {
-                continue;
-            }
-            let to = self.moved(path);
-            let is_of_filesystem =
-                FOLDERS.iter().any(|(folder, _)| *folder == to) || LINKS.iter().any(|(link, _)| *link == to);
-            let Some(part) = self.part(name, main, &to).filter(|_| !is_of_filesystem) else { continue };
-            let is_new_module = is_qemu_module(&part) && !rpms.contains_key(&part);
-            let rpm = entry(rpms, source, &part, &package.version);
-            if is_new_module {
-                rpm.tags.push(format!("Requires: {main}"));
-            }
-            rpm.files.entry(to).or_insert(Content::Of(from));
-        }
+impl Shape for Fedora<'_> {
+    fn manager(&self) -> &'static str {
+        "rpm"
     }
 
-    /// Where Fedora has a file of Debian's.
+    fn names(&self) -> &'static [(&'static str, &'static str, &'static str)] {
+        NAMES
+    }
+
+    fn kernel(&self) -> (&'static str, &'static str) {
+        ("kernel", "kernel-core")
+    }
+
+    fn filesystem(&self) -> (Folders, Links) {
+        (FOLDERS, LINKS)
+    }
+
+    fn version(&self, source: &str, upstream: &str, revision: &str) -> String {
+        let epoch = if source == "qemu" { "2:" } else { "" };
+        format!("{epoch}{upstream}-{revision}.fc44")
+    }
+
     fn moved(&self, path: &str) -> String {
         for (debian, fedora) in [
             ("/usr/sbin/", "/usr/bin/"),
@@ -333,15 +250,13 @@ impl Shape<'_> {
                 return format!("{fedora}{rest}");
             }
         }
-        let of_boot = |name: &str| path == format!("/boot/{name}-{}", self.version);
-        let file = ["vmlinuz", "config", "System.map"].into_iter().find(|name| of_boot(name));
-        file.map_or_else(|| path.to_owned(), |name| format!("/lib/modules/{}/{name}", self.version))
+        let of_boot = self.kernel.of_boot(path);
+        of_boot.map_or_else(|| path.to_owned(), |name| format!("/lib/modules/{}/{name}", self.kernel.version))
     }
 
-    /// Fedora's package of a file that is at a path there; none if nothing here needs that one.
-    fn part(&self, name: &str, main: &str, path: &str) -> Option<String> {
+    fn part(&self, debian: &str, main: &str, path: &str) -> Option<String> {
         let file = path.rsplit('/').next().unwrap_or_default();
-        let found = match name {
+        let found = match debian {
             "qemu-system-x86" => path == "/usr/bin/qemu-system-i386" || path == "/usr/bin/qemu-system-x86_64",
             "qemu-system-common" if file.ends_with(".so") => {
                 let (begins, part) = QEMU_MODULES.iter().find(|(begins, _)| file.starts_with(begins))?;
@@ -356,16 +271,10 @@ impl Shape<'_> {
                 !path.starts_with("/usr/share/qemu/") || path.starts_with("/usr/share/qemu/keymaps")
             }
             "seabios" if file.starts_with("vgabios") => return Some("seavgabios-bin".to_owned()),
-            "rpm" | "rpm-common" | "rpm2cpio" => {
-                let is_for_building = ["brp-", "check-", "find-", "fileattrs/"];
-                match (path.strip_prefix("/usr/bin/"), path.strip_prefix("/usr/lib/rpm/")) {
-                    (Some(program), _) => RPM_PROGRAMS.contains(&program),
-                    (_, Some(below)) => !is_for_building.iter().any(|part| below.starts_with(part)),
-                    _ => !path.starts_with("/usr/lib/x86_64-linux-gnu/rpm-plugins") && path != "/var/lib/rpm",
-                }
-            }
-            kernel if kernel == self.kernel => {
-                let Some(below) = path.strip_prefix(&format!("/lib/modules/{}/", self.version)) else {
+            "rpm" | "rpm-common" | "rpm2cpio" => rpms::is_of_rpm(path),
+            // The kernel's.
+            _ if main == "kernel-core" => {
+                let Some(below) = path.strip_prefix(&format!("/lib/modules/{}/", self.kernel.version)) else {
                     return path.starts_with("/lib/modules").then(|| main.to_owned());
                 };
                 let is_module = below.starts_with("kernel/");
@@ -379,87 +288,50 @@ impl Shape<'_> {
         };
         found.then(|| main.to_owned())
     }
+}
 
-    /// Adds what Debian does not have, and what Fedora's packages say and do besides.
-    fn complete(&self, rpms: &mut BTreeMap<String, Rpm>, debian: &Packages) {
-        let kernel = self.version;
-        for (name, source, version, tags) in BESIDES {
-            let is_number = version.starts_with(|c: char| c.is_ascii_digit());
-            let version = if is_number { version } else { debian.get(version).version.as_str() };
-            let rpm = entry(rpms, source, name, version);
-            rpm.tags.extend(tags.iter().map(|tag| (*tag).to_owned()));
-        }
-        let modules: Vec<String> = rpms.keys().filter(|name| is_qemu_module(name)).cloned().collect();
-        let mut tag = |name: &str, tags: Vec<String>| rpms.get_mut(name).unwrap().tags.extend(tags);
-        tag("qemu-system-x86", modules.iter().map(|name| format!("Requires: {name}")).collect());
-        for (name, is, needs) in [
-            ("kernel-core", ["kernel-uname-r", "kernel-core-uname-r"].as_slice(), "kernel-modules-core-uname-r"),
-            ("kernel-modules-core", ["kernel-modules-core-uname-r"].as_slice(), "kernel-uname-r"),
-        ] {
-            tag(name, is.iter().map(|what| format!("Provides: {what} = {kernel}")).collect());
-            tag(name, vec![format!("Requires: {needs} = {kernel}")]);
-        }
-        let mut script =
-            |name: &str, section, lines: String| rpms.get_mut(name).unwrap().scripts.push((section, lines));
-        script("filesystem", "%pretrans -p <lua>", pretrans());
-        script("glibc-common", "%transfiletriggerin -- /lib /usr/lib /lib64 /usr/lib64", "/sbin/ldconfig".to_owned());
-        script("kernel-modules-core", "%posttrans", format!("/sbin/depmod -a {kernel}"));
-        let install = format!("/bin/kernel-install add {kernel} /lib/modules/{kernel}/vmlinuz || exit 0");
-        script("kernel-core", "%posttrans", install);
-
-        let mut put =
-            |name: &str, path: &str, content| rpms.get_mut(name).unwrap().files.insert(path.to_owned(), content);
-        for (path, mode) in FOLDERS {
-            put("filesystem", path, Content::Folder(*mode));
-        }
-        for (path, mode) in GHOSTS {
-            put("filesystem", path, Content::Ghost(*mode));
-        }
-        for (path, target) in LINKS {
-            put("filesystem", path, Content::Link(target));
-        }
-        let text = |text: &str| Content::File(0o644, text.to_owned());
-        put(
-            "setup",
-            "/etc/passwd",
-            text(
-                "root:x:0:0:root:/root:/bin/bash\ndaemon:x:2:2:daemon:/sbin:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
-            ),
-        );
-        put("setup", "/etc/group", text("root:x:0:\ndaemon:x:2:\ntty:x:5:\nkvm:x:36:\nnobody:x:65534:\n"));
-        put("setup", "/etc/shadow", Content::File(0o000, "root:!locked::0:99999:7:::\n".to_owned()));
-        put("fedora-release", "/usr/lib/os-release", text(OS_RELEASE));
-        put("fedora-release", "/etc/os-release", Content::Link("../usr/lib/os-release"));
-        put("fedora-release", "/etc/fedora-release", text("Fedora release 44 (shaped of Debian 13)\n"));
-        put("bash", "/usr/bin/sh", Content::Link("bash"));
-        put("qemu-system-x86-core", "/usr/bin/qemu-kvm", Content::Link("qemu-system-x86_64"));
-        put("rpm", "/usr/lib/rpm/macros.d/macros.dbpath", text("%_dbpath %{_prefix}/lib/sysimage/rpm\n"));
-        put("rpm", "/usr/lib/sysimage/rpm", Content::Folder(0o755));
+/// Adds what Debian does not have, and what Fedora's packages do besides.
+fn complete(making: &mut Making<'_>, kernel: &str) {
+    let modules: Vec<String> = making.all.keys().filter(|name| is_qemu_module(name)).cloned().collect();
+    for module in &modules {
+        making.get(module).needs.insert("qemu-common".to_owned());
     }
+    making.get("qemu-system-x86").needs.extend(modules);
+    for (name, is, needs) in [
+        ("kernel-core", ["kernel-uname-r", "kernel-core-uname-r"].as_slice(), "kernel-modules-core-uname-r"),
+        ("kernel-modules-core", ["kernel-modules-core-uname-r"].as_slice(), "kernel-uname-r"),
+    ] {
+        let made = making.get(name);
+        made.provides.extend(is.iter().map(|what| format!("{what} = {kernel}")));
+        made.needs.insert(format!("{needs} = {kernel}"));
+    }
+    // Folders and links that other packages' files go through, whichever comes first.
+    let through = ["/usr", "/usr/bin", "/usr/lib", "/usr/lib64", "/run", "/proc", "/sys", "/var"];
+    making.script("filesystem", "%pretrans -p <lua>", rpms::lua(&through, LINKS));
+    let libraries = "%transfiletriggerin -- /lib /usr/lib /lib64 /usr/lib64";
+    making.script("glibc-common", libraries, "/sbin/ldconfig".to_owned());
+    making.script("kernel-modules-core", "%posttrans", format!("/sbin/depmod -a {kernel}"));
+    let install = format!("/bin/kernel-install add {kernel} /lib/modules/{kernel}/vmlinuz || exit 0");
+    making.script("kernel-core", "%posttrans", install);
+
+    making.filesystem();
+    rpms::ghosts(making.get("filesystem"), GHOSTS);
+    let passwd = "root:x:0:0:root:/root:/bin/bash\ndaemon:x:2:2:daemon:/sbin:/usr/sbin/nologin\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n";
+    making.write("setup", "/etc/passwd", 0o644, passwd);
+    making.write("setup", "/etc/group", 0o644, "root:x:0:\ndaemon:x:2:\ntty:x:5:\nkvm:x:36:\nnobody:x:65534:\n");
+    making.write("setup", "/etc/shadow", 0o000, "root:!locked::0:99999:7:::\n");
+    making.write("fedora-release", "/usr/lib/os-release", 0o644, OS_RELEASE);
+    making.put("fedora-release", "/etc/os-release", Content::Link("../usr/lib/os-release"));
+    making.write("fedora-release", "/etc/fedora-release", 0o644, "Fedora release 44 (shaped of Debian 13)\n");
+    making.put("bash", "/usr/bin/sh", Content::Link("bash"));
+    making.put("qemu-system-x86-core", "/usr/bin/qemu-kvm", Content::Link("qemu-system-x86_64"));
+    let database = "%_dbpath %{_prefix}/lib/sysimage/rpm\n";
+    making.write("rpm", "/usr/lib/rpm/macros.d/macros.dbpath", 0o644, database);
+    making.put("rpm", "/usr/lib/sysimage/rpm", Content::Folder(0o755));
 }
 
 /// Whether a package has one of QEMU's modules.
 pub(crate) fn is_qemu_module(name: &str) -> bool {
     let of = |part: &str| name.strip_prefix("qemu-").is_some_and(|rest| rest.starts_with(part));
     QEMU_MODULES.iter().any(|(_, part)| of(part))
-}
-
-/// The package of that name; the version is Debian's, for one that is not there yet.
-fn entry<'r>(rpms: &'r mut BTreeMap<String, Rpm>, source: &str, name: &str, debian: &str) -> &'r mut Rpm {
-    rpms.entry(name.to_owned()).or_insert_with(|| {
-        let [version, release] = version_of(debian);
-        let mut tags = vec![format!("Version: {version}"), format!("Release: {release}")];
-        if source == "qemu" {
-            tags.push("Epoch: 2".to_owned());
-        }
-        Rpm { source: source.to_owned(), tags, ..Rpm::default() }
-    })
-}
-
-/// Makes the folders and links that other packages' files go through, whichever comes first.
-fn pretrans() -> String {
-    let folders = ["/usr", "/usr/bin", "/usr/lib", "/usr/lib64", "/run", "/proc", "/sys", "/var"];
-    let folders = folders.iter().map(|folder| format!("posix.mkdir(\"{folder}\")\n"));
-    let links = LINKS.iter().map(|(link, target)| format!("posix.symlink(\"{target}\", \"{link}\")\n"));
-    folders.chain(links).collect()
 }

@@ -5,16 +5,21 @@
 //! What comes of it says whether the way of a package manager leads there and whether the record has the shape right,
 //! and nothing of the distro's own programs: such a run is stamped `shaped`.
 //!
-//! Root, mmdebstrap, Docker, dnf, rpm with rpmbuild and rpmsign, createrepo_c, gpg, and a mirror or a warm cache are
-//! needed.
+//! Root, mmdebstrap, Docker, gpg, xz, zstd, and a mirror or a warm cache are needed, and for the shapes of Fedora and
+//! openSUSE dnf, rpm with rpmbuild and rpmsign, and createrepo_c, for Arch's pacman, repo-add, bsdtar and curl.
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
+mod arch;
 #[path = "../command/mod.rs"]
 mod command;
 mod debian;
 mod fedora;
+mod key;
+mod pacmans;
 mod rpms;
+mod shape;
+mod suse;
 
 use images::{ExtraPackage, Image, Options, prepare};
 use model::arch::Arch;
@@ -24,35 +29,170 @@ use model::verified::{Verdict, VerifiedEntry};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
+/// A distro in its shape.
+struct Shaped {
+    distro: &'static str,
+    release: &'static str,
+    /// Debian's package of its package manager.
+    manager: &'static str,
+    /// The rules by which it is made.
+    rules: &'static [&'static str],
+    /// Makes its repositories of a tree.
+    make: fn(&Path, &Place),
+    /// Packages of the record, how their versions begin and end, and their repositories.
+    packages: &'static [(&'static str, &'static str, &'static str, &'static str)],
+}
+
+/// Where a shape is, its key, and room to make it.
+struct Place {
+    repositories: PathBuf,
+    key: PathBuf,
+    work: PathBuf,
+}
+
+impl Place {
+    fn below(folder: &Path) -> Place {
+        let [repositories, key, work] = ["repositories", "key.asc", "work"].map(|name| folder.join(name));
+        Place { repositories, key, work }
+    }
+}
+
+const FEDORA: Shaped = Shaped {
+    distro: "fedora",
+    release: "44",
+    manager: "rpm",
+    rules: &[include_str!("fedora.rs"), include_str!("rpms.rs")],
+    make: |tree, at| rpms::repository(&fedora::packages(tree, &at.work), &at.repositories, &at.key, false),
+    packages: &[
+        ("kernel-core", "6.", ".fc44", "mirror"),
+        ("qemu-system-x86-core", "2:10.", ".fc44", "mirror"),
+        ("virtiofsd", "1.", ".fc44", "mirror"),
+    ],
+};
+
+const SUSE: Shaped = Shaped {
+    distro: "opensuse",
+    release: "16.0",
+    manager: "rpm",
+    rules: &[include_str!("suse.rs"), include_str!("rpms.rs")],
+    make: |tree, at| rpms::repository(&suse::packages(tree, &at.work), &at.repositories, &at.key, true),
+    packages: &[
+        ("kernel-default", "6.", "-160000.1.1", "mirror"),
+        ("qemu-x86", "10.", "-160000.1.1", "mirror"),
+        ("virtiofsd", "1.", "-160000.1.1", "mirror"),
+    ],
+};
+
+const ARCH: Shaped = Shaped {
+    distro: "arch",
+    release: "rolling",
+    manager: "pacman-package-manager",
+    rules: &[include_str!("arch.rs"), include_str!("pacmans.rs")],
+    make: |tree, at| {
+        let all = arch::packages(tree, &at.work);
+        pacmans::repositories(&all, &at.repositories, &at.key, arch::repository(&all));
+    },
+    packages: &[
+        ("linux", "6.", ".arch1-1", "core"),
+        ("qemu-system-x86", "10.", "-1", "extra"),
+        ("virtiofsd", "1.", "", "extra"),
+    ],
+};
+
+impl Shaped {
+    /// Its repositories: made once of the same packages by the same rules.
+    fn repositories(&self) -> Place {
+        let image = debian_with(self.manager);
+        let mut digest = DefaultHasher::new();
+        image.key().hash(&mut digest);
+        [include_str!("debian.rs"), include_str!("key.rs"), include_str!("shape.rs")].hash(&mut digest);
+        self.rules.hash(&mut digest);
+        let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shaped").join(self.distro);
+        let folder = all.join(format!("{}-{:016x}", self.release, digest.finish()));
+        if !folder.exists() {
+            // What was made of other packages, or not to its end.
+            let _ = std::fs::remove_dir_all(&all);
+            let half = Place::below(&all.join("half"));
+            for folder in [&half.repositories, &half.work] {
+                std::fs::create_dir_all(folder).unwrap();
+            }
+            (self.make)(&image.rootfs(), &half);
+            std::fs::remove_dir_all(&half.work).unwrap();
+            std::fs::rename(all.join("half"), &folder).unwrap();
+        }
+        Place::below(&folder)
+    }
+
+    /// Qualifies the release of the shipped record with these repositories, and gives the image that was made of them.
+    fn qualifies(&self) -> Image {
+        let at = self.repositories();
+        let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let [out, records] = ["out", "records"].map(|name| place.path().join(name));
+        std::fs::create_dir(&records).unwrap();
+        let name = format!("{}:{}", self.distro, self.release);
+        let mut run = command::kata_qualify(place.path());
+        run.env("KATA_QUALIFY_CACHE", cache()).args(["run", &name, "--in", "container", "--write-back"]);
+        run.arg("--mirror").arg(format!("file://{}", at.repositories.display()));
+        run.arg("--mirror-key").arg(&at.key);
+        run.arg("--out").arg(&out).arg("--records").arg(&records);
+        let ended = command::end(&mut run);
+        assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
+
+        // The evidence: packages at their whole versions, of these repositories, and the stamp.
+        let results = command::results(&out);
+        assert_eq!(results["shaped"], true);
+        assert!(ended.stdout.contains("The run is shaped: "), "{}", ended.stdout);
+        let cell = command::cell(&results, &format!("{name}/"));
+        assert_eq!(command::errors(cell), [""; 0]);
+        for (package, begins, ends, repository) in self.packages {
+            let version = cell["facts"]["versions"][package].as_str().unwrap_or_default();
+            assert!(version.starts_with(begins) && version.ends_with(ends), "{package} {version}");
+            assert_eq!(cell["facts"]["suites"][package], *repository, "{package}");
+        }
+        let outcomes = command::outcomes(cell);
+        for test in [
+            "packages_are_installed",
+            "qemu_is_where_the_record_says",
+            "virtiofsd_is_where_the_record_says",
+            "binaries_belong_to_the_packages_named",
+        ] {
+            let of_test = outcomes.iter().filter(|(name, _)| name.ends_with(&format!(" smoke::{test}")));
+            let of_test: Vec<&str> = of_test.map(|(_, outcome)| outcome.as_str()).collect();
+            assert!(!of_test.is_empty() && of_test.iter().all(|outcome| *outcome == "pass"), "{test}: {of_test:?}");
+        }
+        self.is_written_back(&records);
+        let made = images::cache::list(&cache()).into_iter().filter(|image| image.manifest.distro == self.distro);
+        made.max_by_key(|image| image.made).unwrap()
+    }
+
+    /// What Debian 13 shows, these binaries of it show, too; and it is written back, stamped.
+    fn is_written_back(&self, records: &Path) {
+        let written = verified(&Database::load(&[records.to_owned()]).unwrap(), self.distro, self.release);
+        assert!(!written.is_empty() && written.iter().all(|entry| entry.shaped), "{written:?}");
+        let debian = verified(&Database::embedded(), "debian", "13");
+        let mut compared = 0;
+        for entry in &written {
+            let Some(of_debian) = debian.iter().find(|other| other.profile == entry.profile) else { continue };
+            for (capability, shown) in of_debian.capabilities.iter().filter(|(_, c)| c.verdict == Verdict::Supported) {
+                let found = entry.capabilities.get(capability).map(|c| (c.verdict, &c.causes));
+                assert_eq!(found, Some((shown.verdict, &shown.causes)), "{} {capability}", entry.profile);
+                compared += 1;
+            }
+        }
+        assert!(compared > 10, "{compared} capabilities were compared");
+    }
+}
+
 fn cache() -> PathBuf {
     std::path::absolute(command::cache()).unwrap()
 }
 
-/// Debian 13 with rpm: what packages are made of.
-fn debian_with_rpm() -> Image {
+/// Debian 13 with a package manager: what packages are made of.
+fn debian_with(manager: &str) -> Image {
     let release = Database::embedded().record("debian").unwrap().release("13", Arch::X86_64).unwrap();
-    let rpm: ExtraPackage = "rpm".parse().unwrap();
-    let options = Options { accept_expired: true, extra_packages: vec![rpm], ..Options::new(cache()) };
-    prepare(&release, &options, &|_| {}).unwrap_or_else(|e| panic!("no image of debian:13 with rpm: {e}"))
-}
-
-/// The repository in Fedora's shape: made once of the same packages by the same rules.
-fn fedora() -> PathBuf {
-    let image = debian_with_rpm();
-    let mut digest = DefaultHasher::new();
-    image.key().hash(&mut digest);
-    [include_str!("debian.rs"), include_str!("fedora.rs"), include_str!("rpms.rs")].hash(&mut digest);
-    let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shaped");
-    let folder = all.join(format!("fedora-44-{:016x}", digest.finish()));
-    if !folder.exists() {
-        // What was made of other packages, or not to its end.
-        let _ = std::fs::remove_dir_all(&all);
-        let half = all.join("half");
-        std::fs::create_dir_all(&half).unwrap();
-        rpms::repository(&fedora::packages(&image.rootfs()), &half);
-        std::fs::rename(&half, &folder).unwrap();
-    }
-    folder
+    let manager: ExtraPackage = manager.parse().unwrap();
+    let options = Options { accept_expired: true, extra_packages: vec![manager], ..Options::new(cache()) };
+    prepare(&release, &options, &|_| {}).unwrap_or_else(|e| panic!("no image of debian:13 to make packages of: {e}"))
 }
 
 /// What runs in containers have found of a release.
@@ -62,62 +202,56 @@ fn verified(database: &Database, distro: &str, release: &str) -> Vec<VerifiedEnt
     entries.filter(is_it).cloned().collect()
 }
 
+/// The packages of an image with a property.
+fn packages_that(image: &Image, is_one: impl Fn(&str) -> bool) -> Vec<&str> {
+    image.manifest.packages.iter().map(|package| package.name.as_str()).filter(|name| is_one(name)).collect()
+}
+
 #[test]
 #[ignore = "takes minutes: .ci/nightly"]
 fn the_shipped_record_of_fedora_fits_a_repository_in_fedoras_shape() {
-    let repository = fedora();
-    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let [out, records] = ["out", "records"].map(|name| place.path().join(name));
-    std::fs::create_dir(&records).unwrap();
-    let mut run = command::kata_qualify(place.path());
-    run.env("KATA_QUALIFY_CACHE", cache()).args(["run", "fedora:44", "--in", "container", "--write-back"]);
-    run.arg("--mirror").arg(format!("file://{}", repository.display()));
-    run.arg("--mirror-key").arg(repository.join(rpms::KEY));
-    run.arg("--out").arg(&out).arg("--records").arg(&records);
-    let ended = command::end(&mut run);
-    assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
-
-    // The evidence: RPMs at their whole versions, of the one repository, and the stamp.
-    let results = command::results(&out);
-    assert_eq!(results["shaped"], true);
-    assert!(ended.stdout.contains("The run is shaped: "), "{}", ended.stdout);
-    let cell = command::cell(&results, "fedora:44/");
-    assert_eq!(command::errors(cell), [""; 0]);
-    for (package, begins) in [("qemu-system-x86-core", "2:10."), ("virtiofsd", "1."), ("kernel-core", "6.")] {
-        let version = cell["facts"]["versions"][package].as_str().unwrap_or_default();
-        assert!(version.starts_with(begins) && version.ends_with(".fc44"), "{package} {version}");
-        assert_eq!(cell["facts"]["suites"][package], "mirror", "{package}");
-    }
-    let outcomes = command::outcomes(cell);
-    for test in [
-        "packages_are_installed",
-        "qemu_is_where_the_record_says",
-        "virtiofsd_is_where_the_record_says",
-        "binaries_belong_to_the_packages_named",
-    ] {
-        let of_test = outcomes.iter().filter(|(name, _)| name.ends_with(&format!(" smoke::{test}")));
-        let of_test: Vec<&str> = of_test.map(|(_, outcome)| outcome.as_str()).collect();
-        assert!(!of_test.is_empty() && of_test.iter().all(|outcome| *outcome == "pass"), "{test}: {of_test:?}");
-    }
-    // The record does not ask for QEMU's modules, nor for the kernel's other ones.
-    let made = images::cache::list(&cache()).into_iter().filter(|image| image.manifest.distro == "fedora");
-    let image = made.max_by_key(|image| image.made).unwrap();
-    let modules = image.manifest.packages.iter().filter(|package| fedora::is_qemu_module(&package.name));
-    assert_eq!(modules.map(|package| package.name.as_str()).collect::<Vec<_>>(), [""; 0]);
+    let image = FEDORA.qualifies();
+    // The record does not ask for QEMU's modules.
+    assert_eq!(packages_that(&image, fedora::is_qemu_module), [""; 0]);
     assert_eq!(image.manifest.package("qemu-common").unwrap().source, "qemu");
+}
 
-    // What Debian 13 shows, these binaries of it show, too; and it is written back, stamped.
-    let written = verified(&Database::load(&[records]).unwrap(), "fedora", "44");
-    assert!(!written.is_empty() && written.iter().all(|entry| entry.shaped), "{written:?}");
-    let debian = verified(&Database::embedded(), "debian", "13");
-    let mut compared = 0;
-    for entry in &written {
-        let Some(of_debian) = debian.iter().find(|other| other.profile == entry.profile) else { continue };
-        for (capability, shown) in of_debian.capabilities.iter().filter(|(_, c)| c.verdict == Verdict::Supported) {
-            let found = entry.capabilities.get(capability).map(|c| (c.verdict, &c.causes));
-            assert_eq!(found, Some((shown.verdict, &shown.causes)), "{} {capability}", entry.profile);
-            compared += 1;
-        }
-    }
-    assert!(compared > 10, "{compared} capabilities were compared");
+#[test]
+#[ignore = "takes minutes: .ci/nightly"]
+fn the_shipped_record_of_opensuse_fits_a_repository_in_opensuses_shape() {
+    let image = SUSE.qualifies();
+    // What is recommended is not what is qualified.
+    let is_recommended = |name: &str| suse::is_qemu_module(name) || name == "qemu-tools";
+    assert_eq!(packages_that(&image, is_recommended), [""; 0]);
+    assert_eq!(image.manifest.package("qemu-seabios").unwrap().source, "qemu");
+    // The kernel's script has been there.
+    let linked = std::fs::read_link(image.rootfs().join("boot/vmlinuz")).unwrap();
+    let kernel = linked.to_str().unwrap().trim_start_matches("vmlinuz-");
+    let image_of_it = std::fs::read_link(image.rootfs().join("boot").join(&linked)).unwrap();
+    assert_eq!(image_of_it, Path::new(&format!("../usr/lib/modules/{kernel}/vmlinuz")));
+    assert!(modules(&image, kernel).contains(".ko.zst:"), "its modules are not compressed by zstd");
+}
+
+#[test]
+#[ignore = "takes minutes: .ci/nightly"]
+fn the_shipped_record_of_arch_fits_a_mirror_in_archs_shape() {
+    let image = ARCH.qualifies();
+    let is_not_asked_for = |name: &str| arch::is_qemu_module(name) || name == "qemu-base";
+    assert_eq!(packages_that(&image, is_not_asked_for), [""; 0]);
+    assert_eq!(image.manifest.package("qemu-system-x86-firmware").unwrap().source, "qemu");
+    let suites: Vec<&str> = image.manifest.indexes.iter().map(|index| index.suite.as_str()).collect();
+    assert_eq!(suites, ["core", "extra"]);
+    // kmod's hook was run, and mkinitcpio's was not, which nobody needs here.
+    let folders = std::fs::read_dir(image.rootfs().join("usr/lib/modules")).unwrap();
+    let kernels: Vec<String> = folders.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let [kernel] = &kernels[..] else { panic!("{kernels:?}") };
+    assert!(modules(&image, kernel).contains(".ko.zst:"), "its modules are not compressed by zstd");
+    assert!(image.rootfs().join("usr/share/libalpm/hooks/90-mkinitcpio-install.hook").exists());
+    assert!(!image.rootfs().join("boot/vmlinuz-linux").exists());
+}
+
+/// What depmod has found of a kernel in an image.
+fn modules(image: &Image, kernel: &str) -> String {
+    let file = image.rootfs().join("usr/lib/modules").join(kernel).join("modules.dep");
+    std::fs::read_to_string(file).unwrap()
 }

@@ -1,78 +1,59 @@
 //! A signed repository of RPMs, made by this machine's `rpmbuild`, `rpmsign` and `createrepo_c`.
 
+use crate::key::{self, Key};
+use crate::shape::{All, Content, Folders, Links, Made, run};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-/// A package that is to be made.
-#[derive(Default)]
-pub(crate) struct Rpm {
-    /// The name of its source package, whose other packages may be made with it.
-    pub(crate) source: String,
-    /// `Epoch:`, `Version:`, `Requires:` and the like.
-    pub(crate) tags: Vec<String>,
-    /// What stands after a section's name, and its lines: `%posttrans`.
-    pub(crate) scripts: Vec<(&'static str, String)>,
-    /// By path.
-    pub(crate) files: BTreeMap<String, Content>,
-}
+/// The programs of `rpm`.
+const RPM_PROGRAMS: &[&str] = &["rpm", "rpm2archive", "rpm2cpio", "rpmdb", "rpmkeys", "rpmquery", "rpmverify"];
 
-/// What is at a path.
-pub(crate) enum Content {
-    /// What is at a path of this machine: a folder without its content, a file or a link.
-    Of(PathBuf),
-    Folder(u32),
-    /// A folder that is the package's and not in it.
-    Ghost(u32),
-    File(u32, String),
-    Link(&'static str),
-}
-
-/// The name of the public key in a repository's folder.
-pub(crate) const KEY: &str = "RPM-GPG-KEY-shaped";
-
-/// Makes the packages and their repository in a folder.
-pub(crate) fn repository(rpms: &BTreeMap<String, Rpm>, folder: &Path) {
+/// Makes the packages and their repository in a folder, and the key's public part; an index that is signed, too, or not.
+pub(crate) fn repository(all: &All, folder: &Path, public: &Path, signs_index: bool) {
     let work = folder.join(".work");
-    let mut sources: BTreeMap<&str, Vec<(&str, &Rpm)>> = BTreeMap::new();
-    for (name, rpm) in rpms {
-        sources.entry(&rpm.source).or_default().push((name, rpm));
+    let mut sources: BTreeMap<&str, Vec<(&str, &Made)>> = BTreeMap::new();
+    for (name, made) in all {
+        sources.entry(&made.source).or_default().push((name, made));
     }
     for (source, packages) in sources {
         build(source, &packages, &work.join(source), folder);
     }
     std::fs::remove_dir_all(&work).unwrap();
-    sign(folder);
+    let key = Key::new(public);
+    sign(folder, &key);
     run(Command::new("createrepo_c").arg("--quiet").arg(folder));
+    if signs_index {
+        key.sign(&folder.join("repodata/repomd.xml"), "asc");
+    }
 }
 
 /// Makes the packages of one source.
-fn build(source: &str, packages: &[(&str, &Rpm)], work: &Path, to: &Path) {
+fn build(source: &str, packages: &[(&str, &Made)], work: &Path, to: &Path) {
     let root = work.join("root");
     std::fs::create_dir_all(&root).unwrap();
     let (mut heads, mut scripts, mut lists) = (String::new(), String::new(), String::new());
-    for (name, rpm) in packages {
+    for (name, made) in packages {
         // The one of the source's own name is what a specification begins with.
         let named = if *name == source { String::new() } else { format!("-n {name}") };
         let mut head = String::new();
-        writeln!(head, "Summary: {name}\nAutoReqProv: no\n{}", rpm.tags.join("\n")).unwrap();
+        writeln!(head, "Summary: {name}\nAutoReqProv: no\n{}\n{}", tags(made), made.lines.join("\n")).unwrap();
         writeln!(head, "%description {named}\n{name}").unwrap();
         match named.is_empty() {
             true => heads.insert_str(0, &head),
             false => heads.push_str(&format!("%package {named}\n{head}")),
         }
-        for (section, lines) in &rpm.scripts {
+        for (section, lines) in &made.scripts {
             // `%transfiletriggerin -- /lib`: its package stands before what it is about.
             let (word, rest) = section.split_once(' ').unwrap_or((section, ""));
             writeln!(scripts, "{word} {named} {rest}\n{lines}").unwrap();
         }
         writeln!(lists, "%files {named}").unwrap();
         // A folder comes before what is in it.
-        for (path, content) in &rpm.files {
-            let at = root.join(path.trim_start_matches('/'));
-            writeln!(lists, "{}\"{}\"", put(content, &at), pattern(path)).unwrap();
+        for (path, content) in &made.files {
+            content.put(&root.join(path.trim_start_matches('/')));
+            writeln!(lists, "{}\"{}\"", directive(content), pattern(path)).unwrap();
         }
     }
     if !packages.iter().any(|(name, _)| *name == source) {
@@ -105,28 +86,26 @@ fn build(source: &str, packages: &[(&str, &Rpm)], work: &Path, to: &Path) {
     std::fs::remove_dir_all(work).unwrap();
 }
 
+/// `Epoch:`, `Version:`, `Requires:` and the like.
+fn tags(made: &Made) -> String {
+    let (whole, release) = made.version.rsplit_once('-').unwrap();
+    let (epoch, version) = whole.split_once(':').unwrap_or(("0", whole));
+    let mut tags = format!("Version: {version}\nRelease: {release}");
+    if epoch != "0" {
+        tags += &format!("\nEpoch: {epoch}");
+    }
+    let needs = made.needs.iter().map(|needed| format!("\nRequires: {needed}"));
+    tags.extend(needs.chain(made.provides.iter().map(|provided| format!("\nProvides: {provided}"))));
+    tags
+}
+
 /// A path as a list of files has it: what means something there stands for itself.
 fn pattern(path: &str) -> String {
     path.chars().map(|c| if r#"[]{}*\"%"#.contains(c) || c.is_whitespace() { '?' } else { c }).collect()
 }
 
-/// Puts something at a path; gives what stands before it in a list of files.
-fn put(content: &Content, at: &Path) -> &'static str {
-    std::fs::create_dir_all(at.parent().unwrap()).unwrap();
-    let mode = |mode: u32| std::fs::set_permissions(at, std::fs::Permissions::from_mode(mode)).unwrap();
-    match content {
-        Content::Folder(_) | Content::Ghost(_) => std::fs::create_dir_all(at).unwrap(),
-        Content::Link(target) => symlink(target, at).unwrap(),
-        Content::File(_, text) => std::fs::write(at, text).unwrap(),
-        Content::Of(path) if path.is_symlink() => symlink(std::fs::read_link(path).unwrap(), at).unwrap(),
-        Content::Of(path) if path.is_dir() => std::fs::create_dir_all(at).unwrap(),
-        Content::Of(path) => assert!(std::fs::copy(path, at).is_ok(), "copying {}", path.display()),
-    }
-    match content {
-        Content::Folder(its_mode) | Content::Ghost(its_mode) | Content::File(its_mode, _) => mode(*its_mode),
-        Content::Of(path) if !path.is_symlink() => mode(path.metadata().unwrap().permissions().mode() & 0o7777),
-        Content::Of(_) | Content::Link(_) => {}
-    }
+/// What stands before something in a list of files.
+fn directive(content: &Content) -> &'static str {
     match content {
         Content::Ghost(_) => "%ghost %dir ",
         Content::Folder(_) => "%dir ",
@@ -135,35 +114,33 @@ fn put(content: &Content, at: &Path) -> &'static str {
     }
 }
 
-/// Signs all packages by a key that nobody has afterwards.
-fn sign(folder: &Path) {
-    // gpg's sockets do not fit into long paths.
-    let home = tempfile::tempdir().unwrap();
-    let gpg = |arguments: &[&str]| {
-        let mut gpg = Command::new("gpg");
-        gpg.env("GNUPGHOME", home.path()).args([
-            "--batch",
-            "--quiet",
-            "--pinentry-mode",
-            "loopback",
-            "--passphrase",
-            "",
-        ]);
-        run(gpg.args(arguments));
-    };
-    let user = "shaped <shaped@b.example>";
-    gpg(&["--quick-generate-key", user, "rsa2048", "sign", "never"]);
-    let key = folder.join(KEY);
-    gpg(&["--armor", "--output", key.to_str().unwrap(), "--export", "shaped@b.example"]);
+/// Signs all packages.
+fn sign(folder: &Path, key: &Key) {
     let packages = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let packages: Vec<PathBuf> = packages.filter(|path| path.extension().is_some_and(|e| e == "rpm")).collect();
     let mut sign = Command::new("rpmsign");
-    sign.args(["--define", "__gpg /usr/bin/gpg", "--define", "_gpg_name shaped@b.example", "--addsign"]);
-    run(sign.args(packages).env("GNUPGHOME", home.path()));
-    let _ = Command::new("gpgconf").args(["--kill", "all"]).env("GNUPGHOME", home.path()).status();
+    sign.args(["--define", "__gpg /usr/bin/gpg", "--define", &format!("_gpg_name {}", key::USER), "--addsign"]);
+    run(sign.args(packages).env("GNUPGHOME", key.home()));
 }
 
-fn run(command: &mut Command) {
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+/// Lua that makes folders and links, whichever package comes first.
+pub(crate) fn lua(folders: &[&str], links: Links) -> String {
+    let folders = folders.iter().map(|folder| format!("posix.mkdir(\"{folder}\")\n"));
+    let links = links.iter().map(|(link, target)| format!("posix.symlink(\"{target}\", \"{link}\")\n"));
+    folders.chain(links).collect()
+}
+
+/// Gives a package folders that it has and does not bring along.
+pub(crate) fn ghosts(made: &mut Made, folders: Folders) {
+    made.files.extend(folders.iter().map(|(path, mode)| ((*path).to_owned(), Content::Ghost(*mode))));
+}
+
+/// Whether a file of Debian's rpm is one of rpm's own package elsewhere, and not of those for building packages.
+pub(crate) fn is_of_rpm(path: &str) -> bool {
+    let is_for_building = ["brp-", "check-", "find-", "fileattrs/"];
+    match (path.strip_prefix("/usr/bin/"), path.strip_prefix("/usr/lib/rpm/")) {
+        (Some(program), _) => RPM_PROGRAMS.contains(&program),
+        (_, Some(below)) => !is_for_building.iter().any(|part| below.starts_with(part)),
+        _ => !path.starts_with("/usr/lib/x86_64-linux-gnu/rpm-plugins") && path != "/var/lib/rpm",
+    }
 }

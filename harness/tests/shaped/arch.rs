@@ -1,0 +1,287 @@
+//! Debian 13's binaries in the shape of Arch Linux: its names, splits, paths and hooks.
+//!
+//! The shape is read from Arch's own PKGBUILDs, as they were in 2021 to 2024, and not from our record:
+//!
+//! - `filesystem`: `/bin`, `/sbin` and `/usr/sbin` are links to `/usr/bin`, `/lib`, `/lib64` and `/usr/lib64` to `/usr/lib`;
+//!   it has `/proc` and `/sys`, the accounts and `os-release`.
+//! - `qemu`: `qemu-system-x86` has the emulators and needs `qemu-common`, `qemu-system-x86-firmware` and `seabios`; the
+//!   firmware package has the boot ROMs and `qboot.rom`. Each module is a package of its name after `qemu-`, except for
+//!   `accel-tcg-*`, which are the emulator's, and `accel-qtest-*`, which are `qemu-tests`. The metapackage `qemu-base` needs
+//!   modules, the emulator and `virtiofsd`.
+//! - `virtiofsd`: `/usr/lib/virtiofsd`, because there is no libexec.
+//! - `linux`: `/usr/lib/modules/V` has `vmlinuz`, `pkgbase` and the modules, which zstd has compressed, and nothing is in
+//!   `/boot`; depmod is kept from running; it needs `coreutils`, `kmod` and `initramfs`.
+//! - `kmod`: the hook `60-depmod.hook` calls depmod for each folder of modules that is installed.
+//! - `mkinitcpio`: it stands for `initramfs`, and its hook `90-mkinitcpio-install.hook` copies a kernel to
+//!   `/boot/vmlinuz-linux` and makes its initramfs.
+//! - `pacman`: libalpm is part of it.
+//! - Packages have `.PKGINFO` and `.MTREE`, and lie in `core` and `extra`. Arch signs its packages only; here the databases
+//!   are signed, too, which pacman checks where it is so.
+//!
+//! What is not Arch's: versions and options of the programs, libraries in `/usr/lib/x86_64-linux-gnu` and under Debian's
+//! names, QEMU's modules where Debian's emulator looks for them, the kernel's configuration, which is a file beside its
+//! modules here and in the image there, no mkinitcpio, no firmware for UEFI, no languages and no manuals.
+
+use crate::debian::Packages;
+use crate::shape::{All, Content, Folders, KERNEL, Kernel, Links, Making, Shape};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Debian's package, and Arch's: by the source package, and by name. All others keep theirs.
+const NAMES: &[(&str, &str, &str)] = &[
+    ("ipxe-qemu", "qemu", "qemu-common"),
+    ("libalpm15", "pacman", "pacman"),
+    ("libc-bin", "glibc", "glibc"),
+    ("libc6", "glibc", "glibc"),
+    ("libsystemd-shared", "systemd", "systemd"),
+    ("libsystemd0", "systemd", "systemd-libs"),
+    ("libudev1", "systemd", "systemd-libs"),
+    ("login.defs", "shadow", "shadow"),
+    ("mount", "util-linux", "util-linux"),
+    ("pacman-package-manager", "pacman", "pacman"),
+    ("passwd", "shadow", "shadow"),
+    ("qemu-system-common", "qemu", "qemu-common"),
+    ("qemu-system-data", "qemu", "qemu-common"),
+    ("qemu-system-x86", "qemu", "qemu-system-x86"),
+    ("uidmap", "shadow", "shadow"),
+];
+
+/// The folders of `filesystem`, and their modes.
+const FOLDERS: Folders = &[
+    ("/boot", 0o755),
+    ("/dev", 0o755),
+    ("/etc", 0o755),
+    ("/etc/ld.so.conf.d", 0o755),
+    ("/etc/profile.d", 0o755),
+    ("/etc/skel", 0o755),
+    ("/home", 0o755),
+    ("/mnt", 0o755),
+    ("/opt", 0o755),
+    ("/proc", 0o555),
+    ("/root", 0o750),
+    ("/run", 0o755),
+    ("/srv", 0o755),
+    ("/srv/http", 0o755),
+    ("/sys", 0o555),
+    ("/tmp", 0o1777),
+    ("/usr", 0o755),
+    ("/usr/bin", 0o755),
+    ("/usr/include", 0o755),
+    ("/usr/lib", 0o755),
+    ("/usr/local", 0o755),
+    ("/usr/share", 0o755),
+    ("/usr/share/misc", 0o755),
+    ("/usr/src", 0o755),
+    ("/var", 0o755),
+    ("/var/cache", 0o755),
+    ("/var/empty", 0o755),
+    ("/var/lib", 0o755),
+    ("/var/lib/misc", 0o755),
+    ("/var/local", 0o755),
+    ("/var/log", 0o755),
+    ("/var/log/old", 0o755),
+    ("/var/opt", 0o755),
+    ("/var/spool", 0o755),
+    ("/var/spool/mail", 0o1777),
+    ("/var/tmp", 0o1777),
+];
+
+/// Its links.
+const LINKS: Links = &[
+    ("/bin", "usr/bin"),
+    ("/etc/mtab", "../proc/self/mounts"),
+    ("/lib", "usr/lib"),
+    ("/lib64", "usr/lib"),
+    ("/sbin", "usr/bin"),
+    ("/usr/lib64", "lib"),
+    ("/usr/sbin", "bin"),
+    ("/var/lock", "../run/lock"),
+    ("/var/mail", "spool/mail"),
+    ("/var/run", "../run"),
+];
+
+/// What Arch's packages say besides: name, source package, version (or Debian's package that has it), and lines.
+const BESIDES: &[(&str, &str, &str, &[&str])] = &[
+    (
+        "base",
+        "base",
+        "3-2",
+        &[
+            "Requires: bash",
+            "Requires: coreutils",
+            "Requires: filesystem",
+            "Requires: glibc",
+            "Requires: pacman",
+            "Requires: shadow",
+            "Requires: systemd",
+            "Requires: systemd-sysvcompat",
+            "Requires: util-linux",
+        ],
+    ),
+    ("bash", "bash", "bash", &["Provides: sh"]),
+    ("filesystem", "filesystem", "2025.05.03-1", &["backup = etc/group", "backup = etc/passwd", "backup = etc/shadow"]),
+    ("glibc", "glibc", "libc6", &["Requires: filesystem"]),
+    ("linux", "linux", KERNEL, &["Requires: coreutils", "Requires: initramfs", "Requires: kmod"]),
+    ("mkinitcpio", "mkinitcpio", "39.2-3", &["Provides: initramfs", "Requires: bash", "Requires: coreutils"]),
+    ("qemu-base", "qemu", "qemu-system-x86", &["Requires: qemu-system-x86", "Requires: virtiofsd"]),
+    (
+        "qemu-system-x86",
+        "qemu",
+        "qemu-system-x86",
+        &["Requires: qemu-common", "Requires: qemu-system-x86-firmware", "Requires: seabios"],
+    ),
+    ("shadow", "shadow", "passwd", &[]),
+    ("systemd-sysvcompat", "systemd", "systemd", &["Requires: systemd"]),
+];
+
+const OS_RELEASE: &str = "NAME=\"Arch Linux\"\nPRETTY_NAME=\"Arch Linux (shaped of Debian 13)\"\nID=arch\n\
+    BUILD_ID=rolling\n";
+
+/// When kmod's hook is run: after all packages, for each folder of modules.
+const DEPMOD_HOOK: &str = "[Trigger]\nType = Path\nOperation = Install\nOperation = Upgrade\nOperation = Remove\n\
+    Target = usr/lib/modules/*/\nTarget = !usr/lib/modules/*/?*\n\n[Action]\nWhen = PostTransaction\n\
+    Exec = /usr/share/libalpm/scripts/depmod\nNeedsTargets\n";
+
+/// What it does.
+const DEPMOD: &str = "#!/bin/bash\nwhile read -r folder; do\n    version=${folder#usr/lib/modules/}\n    \
+    depmod \"${version%%/*}\"\ndone\n";
+
+/// When mkinitcpio's is.
+const MKINITCPIO_HOOK: &str = "[Trigger]\nType = Path\nOperation = Install\nOperation = Upgrade\n\
+    Target = usr/lib/modules/*/vmlinuz\n\n[Action]\nWhen = PostTransaction\n\
+    Exec = /usr/share/libalpm/scripts/mkinitcpio\nNeedsTargets\n";
+
+/// What that does of all that it does there.
+const MKINITCPIO: &str = "#!/bin/bash\nwhile read -r kernel; do\n    cp \"/$kernel\" /boot/vmlinuz-linux\ndone\n";
+
+/// The packages, made of a tree of Debian 13 that has pacman besides what the record of Debian names.
+pub(crate) fn packages(tree: &Path, work: &Path) -> All {
+    let debian = Packages::of(tree);
+    let kernel = Kernel::of(&debian);
+    let shape = Arch { kernel: &kernel };
+    let mut making = Making::of(&shape, &debian, &kernel, tree, work);
+    making.say(BESIDES);
+    complete(&mut making, &kernel);
+    making.all
+}
+
+/// The repository that Arch has a package in: the base, the kernel and what these need are in `core`.
+pub(crate) fn repository(all: &All) -> impl Fn(&str) -> &'static str {
+    let mut core = BTreeSet::new();
+    let mut left = vec!["base", "e2fsprogs", "linux"];
+    while let Some(wanted) = left.pop() {
+        let provider = || all.iter().find(|(_, made)| made.provides.contains(wanted));
+        let found = all.get_key_value(wanted).or_else(provider);
+        let (name, made) = found.unwrap_or_else(|| panic!("nothing stands for {wanted}"));
+        if core.insert(name.clone()) {
+            left.extend(made.needs.iter().map(String::as_str));
+        }
+    }
+    move |name| if core.contains(name) { "core" } else { "extra" }
+}
+
+struct Arch<'a> {
+    kernel: &'a Kernel,
+}
+
+impl Shape for Arch<'_> {
+    fn manager(&self) -> &'static str {
+        "pacman-package-manager"
+    }
+
+    fn names(&self) -> &'static [(&'static str, &'static str, &'static str)] {
+        NAMES
+    }
+
+    fn kernel(&self) -> (&'static str, &'static str) {
+        ("linux", "linux")
+    }
+
+    fn filesystem(&self) -> (Folders, Links) {
+        (FOLDERS, LINKS)
+    }
+
+    fn version(&self, source: &str, upstream: &str, revision: &str) -> String {
+        // A package's own revision is a number; Debian's may say more.
+        let revision = if revision.bytes().all(|b| b.is_ascii_digit()) { revision } else { "1" };
+        let patched = if source == "linux" { ".arch1" } else { "" };
+        format!("{upstream}{patched}-{revision}")
+    }
+
+    fn moved(&self, path: &str) -> String {
+        for (debian, arch) in [
+            ("/usr/sbin/", "/usr/bin/"),
+            ("/lib64/", "/usr/lib/"),
+            ("/usr/lib64/", "/usr/lib/"),
+            ("/usr/libexec", "/usr/lib"),
+        ] {
+            if let Some(rest) = path.strip_prefix(debian) {
+                return format!("{arch}{rest}");
+            }
+        }
+        self.kernel.moved(path).unwrap_or_else(|| path.to_owned())
+    }
+
+    fn part(&self, debian: &str, main: &str, path: &str) -> Option<String> {
+        let file = path.rsplit('/').next().unwrap_or_default();
+        let found = match debian {
+            "qemu-system-x86" => path == "/usr/bin/qemu-system-i386" || path == "/usr/bin/qemu-system-x86_64",
+            "qemu-system-common" if file.ends_with(".so") => return Some(of_module(file.trim_end_matches(".so"))),
+            "qemu-system-data" => {
+                let is_rom = |begins: &&str| file.starts_with(*begins);
+                if ["kvmvapic.bin", "linuxboot", "multiboot", "pvh.bin", "qboot.rom"].iter().any(is_rom) {
+                    return Some("qemu-system-x86-firmware".to_owned());
+                }
+                // The others boot other machines.
+                !path.starts_with("/usr/share/qemu/") || path.starts_with("/usr/share/qemu/keymaps")
+            }
+            // The kernel's.
+            _ if main == "linux" => path.starts_with("/usr/lib/modules/") && file != "System.map",
+            _ => true,
+        };
+        found.then(|| main.to_owned())
+    }
+}
+
+/// The package of one of QEMU's modules.
+fn of_module(module: &str) -> String {
+    match module {
+        tcg if tcg.starts_with("accel-tcg-") => "qemu-system-x86".to_owned(),
+        qtest if qtest.starts_with("accel-qtest-") => "qemu-tests".to_owned(),
+        module => format!("qemu-{module}"),
+    }
+}
+
+/// Adds what Debian does not have, and what Arch's packages do besides.
+fn complete(making: &mut Making<'_>, kernel: &Kernel) {
+    let modules: Vec<String> = making.all.keys().filter(|name| is_qemu_module(name)).cloned().collect();
+    for module in &modules {
+        making.get(module).needs.insert("qemu-common".to_owned());
+    }
+    making.get("qemu-base").needs.extend(modules);
+
+    making.filesystem();
+    let passwd = "root:x:0:0::/root:/usr/bin/bash\nnobody:x:65534:65534:Kernel Overflow User:/:/usr/bin/nologin\n";
+    making.write("filesystem", "/etc/passwd", 0o644, passwd);
+    making.write("filesystem", "/etc/group", 0o644, "root:x:0:root\ntty:x:5:\nkvm:x:992:\nnobody:x:65534:\n");
+    making.write("filesystem", "/etc/shadow", 0o600, "root:*:14871::::::\nnobody:!*:14871::::::\n");
+    making.write("filesystem", "/usr/lib/os-release", 0o644, OS_RELEASE);
+    making.put("filesystem", "/etc/os-release", Content::Link("../usr/lib/os-release"));
+    making.write("filesystem", "/etc/arch-release", 0o644, "");
+    making.put("bash", "/usr/bin/sh", Content::Link("bash"));
+    making.put("systemd-sysvcompat", "/usr/bin/init", Content::Link("../lib/systemd/systemd"));
+    making.write("linux", &format!("{}/pkgbase", kernel.modules()), 0o644, "linux\n");
+    for (package, hook, text, script, lines) in [
+        ("kmod", "60-depmod", DEPMOD_HOOK, "depmod", DEPMOD),
+        ("mkinitcpio", "90-mkinitcpio-install", MKINITCPIO_HOOK, "mkinitcpio", MKINITCPIO),
+    ] {
+        making.write(package, &format!("/usr/share/libalpm/hooks/{hook}.hook"), 0o644, text);
+        making.write(package, &format!("/usr/share/libalpm/scripts/{script}"), 0o755, lines);
+    }
+}
+
+/// Whether a package has one of QEMU's modules.
+pub(crate) fn is_qemu_module(name: &str) -> bool {
+    let of = |part: &&str| name.strip_prefix("qemu-").is_some_and(|rest| rest.starts_with(*part));
+    ["audio-", "block-", "chardev-", "hw-", "ui-"].iter().any(of)
+}

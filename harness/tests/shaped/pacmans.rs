@@ -1,0 +1,81 @@
+//! Signed repositories of pacman's packages, made by this machine's `bsdtar` and `repo-add`.
+
+use crate::key::{self, Key};
+use crate::shape::{All, Made, run};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What a list of a package's files says of each, as makepkg has it.
+const MTREE: &str = "--options=!all,use-set,type,uid,gid,mode,time,size,md5,sha256,link";
+
+/// Makes the packages and their repositories in a folder, and the key's public part; both packages and databases are
+/// signed. The repositories lie as on a mirror: `core/os/x86_64/core.db`.
+pub(crate) fn repositories(all: &All, folder: &Path, public: &Path, repository: impl Fn(&str) -> &'static str) {
+    let key = Key::new(public);
+    let at = |id: &str| folder.join(id).join("os/x86_64");
+    let mut built: BTreeMap<&str, Vec<PathBuf>> = BTreeMap::new();
+    for (name, made) in all {
+        let id = repository(name);
+        std::fs::create_dir_all(at(id)).unwrap();
+        let package = build(name, made, &folder.join(".work"), &at(id));
+        key.sign(&package, "sig");
+        built.entry(id).or_default().push(package);
+    }
+    for (id, packages) in built {
+        let mut add = Command::new("repo-add");
+        add.args(["--quiet", "--sign", "--key", key::USER]).arg(at(id).join(format!("{id}.db.tar.gz")));
+        run(add.args(packages).env("GNUPGHOME", key.home()));
+    }
+}
+
+/// Makes a package.
+fn build(name: &str, made: &Made, work: &Path, to: &Path) -> PathBuf {
+    std::fs::create_dir_all(work).unwrap();
+    // A folder comes before what is in it.
+    for (path, content) in &made.files {
+        content.put(&work.join(path.trim_start_matches('/')));
+    }
+    std::fs::write(work.join(".PKGINFO"), info(name, made)).unwrap();
+    if !made.scripts.is_empty() {
+        let functions = made.scripts.iter().map(|(when, lines)| format!("{when}() {{\n{lines}\n}}\n"));
+        std::fs::write(work.join(".INSTALL"), functions.collect::<String>()).unwrap();
+    }
+    // What is about the package comes first.
+    let names = || {
+        let entries = std::fs::read_dir(work).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<_> = entries.collect();
+        names.sort();
+        names
+    };
+    let bsdtar = || {
+        let mut bsdtar = Command::new("bsdtar");
+        bsdtar.arg("-C").arg(work);
+        bsdtar
+    };
+    let list = to.join(".MTREE");
+    run(bsdtar().args(["--gzip", "--format=mtree", MTREE, "-cf"]).arg(&list).args(names()));
+    std::fs::rename(&list, work.join(".MTREE")).unwrap();
+    let file = to.join(format!("{name}-{}-x86_64.pkg.tar.zst", made.version));
+    run(bsdtar().args(["--zstd", "-cf"]).arg(&file).args(names()));
+    std::fs::remove_dir_all(work).unwrap();
+    file
+}
+
+/// What a package says of itself.
+fn info(name: &str, made: &Made) -> String {
+    let mut info = format!(
+        "pkgname = {name}\npkgbase = {}\npkgver = {}\npkgdesc = {name}\nsize = 4096\narch = x86_64\n",
+        made.source, made.version
+    );
+    for (word, names) in [("provides", &made.provides), ("depend", &made.needs)] {
+        for name in names {
+            writeln!(info, "{word} = {name}").unwrap();
+        }
+    }
+    for line in &made.lines {
+        writeln!(info, "{line}").unwrap();
+    }
+    info
+}
