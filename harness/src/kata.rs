@@ -367,6 +367,7 @@ mod tests {
             release,
             versions: BTreeMap::new(),
             kernel: String::new(),
+            kernel_config: None,
             vmlinuz: String::new(),
             initramfs: String::new(),
             modules: BTreeMap::new(),

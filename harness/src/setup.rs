@@ -248,6 +248,7 @@ pub fn boot_files(
     let claims = Claims {
         release: release.clone(),
         versions,
+        kernel_config: kernel::own_configuration(tree, &kernel)?,
         kernel: kernel.release.clone(),
         vmlinuz: kernel.vmlinuz.to_string_lossy().into_owned(),
         initramfs: folder.join("initramfs").to_string_lossy().into_owned(),

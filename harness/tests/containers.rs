@@ -56,6 +56,7 @@ impl Bench {
             release,
             versions: BTreeMap::new(),
             kernel: String::new(),
+            kernel_config: None,
             vmlinuz: String::new(),
             initramfs: String::new(),
             modules: BTreeMap::new(),

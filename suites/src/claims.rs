@@ -17,6 +17,9 @@ pub struct Claims {
     pub versions: BTreeMap<PackageName, PackageVersion>,
     /// The release of the kernel in use, `6.12.48+deb13-amd64`.
     pub kernel: String,
+    /// The configuration that the kernel's image has in itself, where it is in no file.
+    #[serde(default)]
+    pub kernel_config: Option<String>,
     /// The kernel image's path in the environment.
     pub vmlinuz: String,
     /// The initramfs's path in the environment.

@@ -1,5 +1,6 @@
 //! The release's kernel in its tree.
 
+use super::configuration;
 use crate::error::{Cause, Failure, ImageError};
 use crate::progress::Phase;
 use crate::tree;
@@ -43,6 +44,18 @@ pub fn find(tree: &Path, release: &Release) -> Result<KernelFiles, ImageError> {
 /// It is gone, no regular file, or larger than a kernel can be.
 pub fn read(tree: &Path, kernel: &KernelFiles) -> Result<Vec<u8>, ImageError> {
     image(tree, kernel).map_err(|f| ImageError::new(&format!("the kernel {}", kernel.release), Phase::Record, f))
+}
+
+/// The configuration of a kernel that [`find`] has found, where its image has it in itself and the distro ships it in no
+/// file.
+///
+/// # Errors
+/// As [`read`].
+pub fn own_configuration(tree: &Path, kernel: &KernelFiles) -> Result<Option<String>, ImageError> {
+    match kernel.config {
+        Some(_) => Ok(None),
+        None => read(tree, kernel).map(|image| configuration::of(&image)),
+    }
 }
 
 pub(crate) fn image(tree: &Path, kernel: &KernelFiles) -> Result<Vec<u8>, Failure> {

@@ -2,6 +2,7 @@
 
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
+use crate::claims::Claims;
 use crate::ensure;
 use crate::environment::Environment;
 use crate::row::{Row, row};
@@ -98,14 +99,24 @@ fn is_of(vmlinuz: &str, release: &str) -> bool {
         || name.strip_prefix("vmlinuz-").is_some_and(is_flavour)
 }
 
-/// The kernel's configuration, and its path: in /boot, or with the modules, where Fedora's package has it.
+/// The kernel's configuration, and where it is: in /boot, with the modules, where Fedora's package has it, or in the image,
+/// where Arch's is.
 pub(super) fn configuration(env: &dyn Environment) -> Result<(String, String), Stop> {
-    let release = &env.claims().kernel;
-    let [in_boot, with_modules] = [format!("/boot/config-{release}"), format!("/lib/modules/{release}/config")];
-    match env.read(&in_boot) {
-        Ok(text) => Ok((in_boot, text)),
-        // What is told is that the usual file is missing.
-        Err(missing) => env.read(&with_modules).map(|text| (with_modules, text)).map_err(|_| missing),
+    configuration_of(env.claims(), |path| env.read(path))
+}
+
+fn configuration_of(claims: &Claims, read: impl Fn(&str) -> Result<String, Stop>) -> Result<(String, String), Stop> {
+    let Claims { kernel, kernel_config, vmlinuz, .. } = claims;
+    let [in_boot, with_modules] = [format!("/boot/config-{kernel}"), format!("/lib/modules/{kernel}/config")];
+    // What is told is that the usual file is missing.
+    let missing = match read(&in_boot) {
+        Ok(text) => return Ok((in_boot, text)),
+        Err(missing) => missing,
+    };
+    match (read(&with_modules), kernel_config) {
+        (Ok(text), _) => Ok((with_modules, text)),
+        (Err(_), Some(text)) => Ok((vmlinuz.clone(), text.clone())),
+        (Err(_), None) => Err(missing),
     }
 }
 
@@ -229,6 +240,36 @@ mod tests {
             assert!(!is_of(vmlinuz, "6.1.0-56-lts"), "{vmlinuz}");
         }
         assert!(!is_of("/boot/vmlinuz", "6.12") && !is_of("/boot/vmlinuz-lts", "6.12.13-0-virt"));
+    }
+
+    #[test]
+    fn a_configuration_is_in_a_file_or_in_the_image() {
+        let database = model::database::Database::embedded();
+        let release = database.record("arch").unwrap().release("rolling", model::arch::Arch::X86_64).unwrap();
+        let mut claims = Claims {
+            release,
+            versions: BTreeMap::new(),
+            kernel_config: Some("in the image".to_owned()),
+            kernel: "6.17".to_owned(),
+            vmlinuz: "/usr/lib/modules/6.17/vmlinuz".to_owned(),
+            initramfs: String::new(),
+            modules: BTreeMap::new(),
+            kata: Vec::new(),
+            candidates: BTreeMap::new(),
+        };
+        let found = |claims: &Claims, files: &[&str]| {
+            configuration_of(claims, |path| match files.contains(&path) {
+                true => Ok("in a file".to_owned()),
+                false => Err(Stop::fail(format!("{path} is missing"))),
+            })
+        };
+        let (in_boot, with_modules) = ("/boot/config-6.17", "/lib/modules/6.17/config");
+        let text = |text: &str, path: &str| Ok((path.to_owned(), text.to_owned()));
+        assert_eq!(found(&claims, &[in_boot, with_modules]), text("in a file", in_boot));
+        assert_eq!(found(&claims, &[with_modules]), text("in a file", with_modules));
+        assert_eq!(found(&claims, &[]), text("in the image", "/usr/lib/modules/6.17/vmlinuz"));
+        claims.kernel_config = None;
+        assert_eq!(found(&claims, &[]), Err(Stop::fail("/boot/config-6.17 is missing")));
     }
 
     #[test]

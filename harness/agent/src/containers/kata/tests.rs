@@ -25,6 +25,7 @@ impl Machine {
                 release,
                 versions: BTreeMap::new(),
                 kernel: "6.12".to_owned(),
+                kernel_config: None,
                 vmlinuz: "/boot/vmlinuz-6.12".to_owned(),
                 initramfs: String::new(),
                 modules: BTreeMap::new(),
