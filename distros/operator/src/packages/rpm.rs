@@ -116,7 +116,7 @@ impl Database {
 
     pub(super) fn owner(&self, paths: &[String]) -> Result<Option<Installed>, QueryError> {
         for path in paths {
-            // Unlike `-qf`, this asks the database only, and not for the file.
+            // Unlike `-qf`, this asks the database first.
             let found = self.ask(&["-q", "--whatprovides", "--qf", FORMAT, "--", path])?;
             if found.is_ok()
                 && let Some(owner) = self.lines(&found.stdout)?.into_iter().next()
@@ -141,9 +141,10 @@ impl Database {
             invocation.confinement = Confinement::Reader;
         }
         let finished = invocation.run(WITHIN, None)?;
-        // No answer and no complaint but `is not installed`: that is an answer.
-        let broken =
-            !finished.is_ok() && finished.stderr.lines().any(|l| l.starts_with("error:") && !l.contains("not owned"));
+        // No answer and no complaint but `is not installed`: that is an answer. So is that of a file that no package has:
+        // rpm then looks for it on this machine, and complains where it is not.
+        let is_answer = |l: &str| l.contains("not owned") || l.starts_with("error: file ");
+        let broken = !finished.is_ok() && finished.stderr.lines().any(|l| l.starts_with("error:") && !is_answer(l));
         match broken || finished.code.is_none() {
             true => Err(self.refused(finished.last_words())),
             false => Ok(finished),
