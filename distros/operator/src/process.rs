@@ -416,7 +416,7 @@ mod tests {
     #[cfg_attr(lacks = "mounting", ignore = "needs root that may make namespaces")]
     fn who_is_confined_gets_nothing_of_the_callers() {
         // As a shell's `exec 9</` leaves it: not closed by what is executed.
-        let root = std::fs::File::open("/").unwrap();
+        let root = File::open("/").unwrap();
         rustix::io::fcntl_setfd(&root, rustix::io::FdFlags::empty()).unwrap();
         let script = format!("ls /proc/self/fd/{}/ && echo open; env", std::os::fd::AsRawFd::as_raw_fd(&root));
         let said = |confinement| {
