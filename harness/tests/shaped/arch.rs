@@ -285,3 +285,27 @@ pub(crate) fn is_qemu_module(name: &str) -> bool {
     let of = |part: &&str| name.strip_prefix("qemu-").is_some_and(|rest| rest.starts_with(*part));
     ["audio-", "block-", "chardev-", "hw-", "ui-"].iter().any(of)
 }
+
+#[test]
+fn what_the_base_and_the_kernel_need_is_in_core() {
+    use crate::shape::Made;
+    let made = |needs: &[&str], provides: &[&str]| Made {
+        needs: needs.iter().map(|name| (*name).to_owned()).collect(),
+        provides: provides.iter().map(|name| (*name).to_owned()).collect(),
+        ..Made::default()
+    };
+    let all = All::from(
+        [
+            ("base", made(&["sh"], &[])),
+            ("bash", made(&[], &["sh"])),
+            ("e2fsprogs", made(&[], &[])),
+            ("linux", made(&["initramfs"], &[])),
+            ("mkinitcpio", made(&["bash"], &["initramfs"])),
+            ("qemu-system-x86", made(&["bash"], &[])),
+        ]
+        .map(|(name, made)| (name.to_owned(), made)),
+    );
+    let repository = repository(&all);
+    let core: Vec<&String> = all.keys().filter(|name| repository(name) == "core").collect();
+    assert_eq!(core, ["base", "bash", "e2fsprogs", "linux", "mkinitcpio"]);
+}

@@ -307,3 +307,18 @@ pub(crate) fn run(command: &mut Command) {
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn a_kernels_files_lie_with_its_modules_which_zstd_compresses() {
+    let kernel = Kernel { package: "linux-image-6.12-amd64".to_owned(), version: "6.12-amd64".to_owned() };
+    for (debian, moved) in [
+        ("/boot/vmlinuz-6.12-amd64", Some("/usr/lib/modules/6.12-amd64/vmlinuz")),
+        ("/boot/System.map-6.12-amd64", Some("/usr/lib/modules/6.12-amd64/System.map")),
+        ("/usr/lib/modules/6.12-amd64/kernel/a/b.ko.xz", Some("/usr/lib/modules/6.12-amd64/kernel/a/b.ko.zst")),
+        ("/usr/lib/modules/6.12-amd64/modules.order", None),
+        ("/boot/vmlinuz-6.13-amd64", None),
+        ("/usr/share/x.ko", None),
+    ] {
+        assert_eq!(kernel.moved(debian).as_deref(), moved, "{debian}");
+    }
+}

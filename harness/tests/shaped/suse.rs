@@ -337,3 +337,19 @@ pub(crate) fn is_qemu_module(name: &str) -> bool {
     let of = |part: &&str| name.strip_prefix("qemu-").is_some_and(|rest| rest.starts_with(*part));
     QEMU_MODULES.iter().any(of)
 }
+
+#[test]
+fn qemus_modules_are_packages_as_the_specification_has_them() {
+    for (module, package) in [
+        ("accel-qtest-x86_64", "qemu-accel-qtest"),
+        ("accel-tcg-x86_64", "qemu-accel-tcg-x86"),
+        ("block-dmg-bz2", "qemu-block-dmg"),
+        ("chardev-spice", "qemu-chardev-spice"),
+        ("hw-display-virtio-gpu-pci-gl", "qemu-hw-display-virtio-gpu-pci"),
+        ("hw-display-virtio-vga", "qemu-hw-display-virtio-vga"),
+        ("ui-egl-headless", "qemu-ui-opengl"),
+    ] {
+        assert_eq!(of_module(module), package);
+        assert_eq!(is_qemu_module(package), !package.starts_with("qemu-accel-"), "{package}");
+    }
+}

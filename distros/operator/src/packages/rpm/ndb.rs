@@ -1,8 +1,8 @@
 //! ndb, the database of openSUSE's and SLES's rpm, taken apart here: Debian's and other distros' rpm is built without it,
 //! and does not complain but takes its folder for one without a database.
 //!
-//! The file has slots, each of which says in which blocks a package's header lies. Its form is 0, which
-//! `lib/backend/ndb/rpmpkg.c` of rpm 4.14 to 4.20 writes, in the byte order of small machines.
+//! The file has slots, each of which says in which blocks a package's header lies; numbers are little-endian. Its form is
+//! 0, which `lib/backend/ndb/rpmpkg.c` of rpm 4.14 to 4.20 writes.
 
 /// The file.
 pub(super) const FILE: &str = "Packages.db";
