@@ -10,6 +10,7 @@ mod glob;
 mod handler;
 pub(super) mod in_effect;
 mod loaded;
+mod loss;
 pub(super) mod migrated;
 pub(super) mod stray;
 mod values;
@@ -19,6 +20,7 @@ pub(super) use config::Unread;
 pub use config::{ContainerdConfig, find_containerd_config};
 pub(super) use files::Replaced;
 pub(super) use handler::Wanted;
+pub(super) use loss::{loss, lost};
 pub(super) use written::Written;
 
 use super::Setting;
@@ -218,27 +220,6 @@ impl Candidates<'_> {
         }
         Ok(all)
     }
-}
-
-/// Whether a containerd reads a file, which has no links in its path.
-///
-/// # Errors
-///
-/// That its main file cannot be read.
-pub(super) fn reads(
-    root: &Root,
-    place: &ContainerdConfig,
-    replaced: &Replaced,
-    path: &Path,
-) -> Result<bool, RootError> {
-    let mut replaced = replaced.clone();
-    let text = Files { root, replaced: &replaced }.text(&place.main)?.unwrap_or_default();
-    let document: DocumentMut = text.parse().unwrap_or_default();
-    if place.joins_drop_ins_itself(&imports(&document)) {
-        replaced.insert(root.resolve_new(&place.main)?, Some(place.joined()));
-    }
-    let files = read(&Files { root, replaced: &replaced }, &place.main, Loading::MergesThenMigrates);
-    Ok(files.unwrap_or_default().iter().any(|f| root.resolve_new(&f.path).is_ok_and(|p| p == path)))
 }
 
 /// The imported file whose section takes the place of the main file's.

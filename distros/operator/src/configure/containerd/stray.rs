@@ -1,5 +1,6 @@
 //! What of a containerd's configuration is certainly this program's, where no state says so.
 
+use super::super::comments;
 use super::super::edit::edited;
 use super::super::keys::{says_it_is_ours, take_back};
 use super::super::runtime_files::{NAME, is_shim};
@@ -101,7 +102,10 @@ fn of_one(
     changes.extend(drop_in.map(|after| Change { path, before: None, after }));
     if !ours.is_empty() {
         match take_back(&bare, Some(""), &ours, false) {
-            Ok(taken) => changes.push(Change { path: main, before: taken.text, after: text.clone() }),
+            Ok(taken) => {
+                let before = comments::kept(text, None, &ours, taken.text);
+                changes.push(Change { path: main, before, after: text.clone() });
+            }
             Err(error) => kept.push(Kept { path: main, why: error.to_string(), by_force: false }),
         }
     }
