@@ -140,7 +140,9 @@ pub(super) fn containerd(
         match written.outcome(root, &replaced, &changes, &now) {
             Outcome::Good => return Ok((changes, written)),
             Outcome::NotEffective => second = second.or(Some(changes)),
-            Outcome::Harm(what) => harm = what,
+            // The first way is that of the main file's own form; why others are none is nothing to act on.
+            Outcome::Harm(what) if harm.is_empty() => harm = what,
+            Outcome::Harm(_) => {}
         }
     }
     if let Some(import) = replacing(root, &replaced, place, &now) {

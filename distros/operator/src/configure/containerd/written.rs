@@ -61,7 +61,12 @@ impl Written {
                 left.remove("runc");
             }
             if others(before) != left {
-                return Outcome::Harm("other handlers would change".to_owned());
+                let why = if loading.replaces() {
+                    ", because a later file's section takes the place of this one's"
+                } else {
+                    ""
+                };
+                return Outcome::Harm(format!("other handlers would change{why}"));
             }
             if before.rest != after.rest {
                 return Outcome::Harm("other settings of the CRI plugin would change".to_owned());
