@@ -1,4 +1,4 @@
-//! The parts of a distro that a failure can blame, and how a cause in a record names one.
+//! The parts of a distro that a failure can blame.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -48,34 +48,10 @@ impl Component {
             Component::Record => "record",
         }
     }
-
-    /// A cause of [`VerifiedCapability`](crate::verified::VerifiedCapability) that blames it.
-    pub fn cause(self, message: &str) -> String {
-        format!("{self}: {message}")
-    }
-
-    /// The component that such a cause blames; `None` if it blames none.
-    pub fn of_cause(cause: &str) -> Option<Component> {
-        Component::of_name(cause.split_once(": ")?.0)
-    }
 }
 
 impl fmt::Display for Component {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cause_names_its_component() {
-        for component in Component::ALL {
-            assert_eq!(Component::of_cause(&component.cause("it: exited")), Some(*component));
-        }
-        assert_eq!(Component::of_cause("the environment lacks vhost-net: no such file"), None);
-        assert_eq!(Component::of_cause("qemu"), None);
     }
 }
