@@ -24,7 +24,7 @@ fn entry(release: &str, profile: &str) -> VerifiedEntry {
         causes: vec![
             "virtiofsd: \"--fd\" is refused: it's C # really\n".into(),
             "\u{1b}[31mred\u{0}\u{202e} ]]> <b>".into(),
-            "x".repeat(100_000),
+            "x".repeat(100_000).into(),
             "\\".into(),
         ],
         workaround: Some("key: value".into()),
