@@ -10,7 +10,7 @@ use model::arch::Arch;
 use model::diagnostic::printable;
 use model::package::{PackageName, PackageVersion};
 use model::package_manager::PackageManager;
-use model::record::{ComponentKind, Confidence, Record, ReleaseEntry};
+use model::record::{ComponentKind, Confidence, FactSubject, Record, ReleaseEntry, StatedFact};
 use root::{Root, RootError};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -40,14 +40,9 @@ pub struct Stated {
 
 impl Stated {
     /// What a record's fact about the path is called: `vmm qemu path`, `kernel linux image`.
-    pub fn path_subject(&self) -> String {
-        path_subject(self.kind, &self.name)
+    pub fn path_subject(&self) -> FactSubject {
+        FactSubject::Path(self.kind, self.name.clone())
     }
-}
-
-fn path_subject(kind: ComponentKind, name: &str) -> String {
-    let what = if kind == ComponentKind::Kernel { "image" } else { "path" };
-    format!("{} {name} {what}", kind.name())
 }
 
 /// Whether a component can be used; where it cannot, or nobody can tell, why.
@@ -137,9 +132,9 @@ pub fn stated(record: &Record, entry: &ReleaseEntry, arch: Arch) -> Vec<Stated> 
     let facts = record.facts(entry, arch);
     let mut all: Vec<Stated> = Vec::new();
     for (kind, name) in record.components(entry, arch, &ComponentKind::ALL) {
-        let fact = |subject: String| facts.iter().find(|f| f.subject == subject);
-        let packages = fact(format!("{} {name} packages", kind.name()));
-        let path = fact(path_subject(kind, &name));
+        let fact = |subject: FactSubject| facts.iter().find(|f| f.subject == subject);
+        let packages = fact(FactSubject::Packages(kind, name.clone()));
+        let path = fact(FactSubject::Path(kind, name.clone()));
         let packaged = !record.is_elsewhere(entry, arch, kind, &name);
         // Nothing of its own: it comes with the VMM, and is not there without it.
         let is_part = kind == ComponentKind::Fs && packaged && packages.is_none() && path.is_none();
@@ -152,7 +147,7 @@ pub fn stated(record: &Record, entry: &ReleaseEntry, arch: Arch) -> Vec<Stated> 
             packages: record.packages_of(entry, arch, kind, &name),
             // Nothing stated is nothing that could be wrong.
             packages_confidence: packages.map_or(Confidence::Measured, |f| f.confidence),
-            path: path.and_then(|f| f.value.clone()),
+            path: path.and_then(StatedFact::value),
             path_confidence: path.map_or(Confidence::Measured, |f| f.confidence),
             name,
         });
