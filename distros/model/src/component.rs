@@ -55,3 +55,21 @@ impl fmt::Display for Component {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_component_is_told_by_its_name_as_a_key_too() {
+        for component in Component::ALL {
+            assert_eq!(Component::of_name(component.name()), Some(*component));
+            let json = serde_json::to_string(&BTreeMap::from([(*component, 1)])).unwrap();
+            assert_eq!(json, format!("{{\"{component}\":1}}"));
+            let read: BTreeMap<Component, u8> = serde_json::from_str(&json).unwrap();
+            assert_eq!(read.into_keys().collect::<Vec<_>>(), [*component]);
+        }
+        assert_eq!(Component::of_name("qmeu"), None);
+    }
+}

@@ -34,7 +34,7 @@ fn the_kernel_inside_is_the_runtimes(containers: &dyn Containers) -> Check {
         Runtime::Kata => {
             ensure!(facts.boot_id != host_boot.trim(), "the boot id inside is the host's: there is no virtual machine");
             let claimed = &containers.claims().kernel;
-            if containers.claims().candidates.contains_key("kernel") {
+            if containers.claims().candidates.contains_key(&Component::Kernel) {
                 containers.note(format!("the guest's kernel, a candidate, is {}", facts.kernel));
                 return Ok(());
             }

@@ -4,6 +4,7 @@ use super::check::unreadable;
 use super::system::{GlobalArguments, System, TargetArguments};
 use super::{Exit, Failed};
 use clap::Args;
+use model::component::Component;
 use model::diagnostic::printable;
 use model::kata_version::KataVersion;
 use model::package::{PackageName, PackageVersion};
@@ -203,7 +204,7 @@ impl Machine {
 /// Whether a plan uses where a component is: QEMU, the daemon of virtio-fs, and the kernel unless guests boot Kata's.
 fn is_used(stated: &Stated, guest: &Guest) -> bool {
     match stated.kind {
-        ComponentKind::Vmm => stated.name == "qemu",
+        ComponentKind::Vmm => stated.name == Component::Qemu.name(),
         ComponentKind::Fs => stated.name == Share::VirtioFs.name(),
         ComponentKind::Kernel => *guest != Guest::Kata,
         _ => false,

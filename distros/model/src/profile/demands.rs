@@ -1,6 +1,7 @@
 //! What a profile demands of a release: gates, guest modules and documented minimums.
 
 use crate::capability::Capability;
+use crate::component::Component;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -65,8 +66,8 @@ impl Modules {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Minimum {
-    /// `qemu`, `virtiofsd`.
-    pub component: String,
+    /// What it is asked of.
+    pub component: Component,
     /// The version, as upstream counts.
     pub version: String,
     /// What needs it.

@@ -12,7 +12,6 @@
 
 use model::kata_version::KataVersion;
 use model::profile::Profile;
-use model::share::Share;
 use operator::configure::{
     Configuration, DROP_IN, Flavour, Found, Guest, Inputs, Located, Merged, PlanError, Setting, drop_in, edited,
     locate, plan, reads_drop_ins, settings,
@@ -84,7 +83,7 @@ fn planned(
     version: KataVersion,
 ) -> Result<Configuration, Stop> {
     let release = claims.in_use();
-    let kernel = claims.candidates.get("kernel").unwrap_or(&claims.vmlinuz).clone();
+    let kernel = claims.candidates.get(&Component::Kernel).unwrap_or(&claims.vmlinuz).clone();
     let guest = Guest::Own { kernel: Some(kernel), initrd: kata.initrd.clone() };
     let mut found = Found::gather(root, &release, &guest)
         .map_err(|e| Stop::error(format!("looking for what Kata {} needs: {e}", kata.version)))?;
@@ -104,12 +103,8 @@ fn planned(
     };
     plan(&inputs).map_err(|e| match &e {
         PlanError::Missing { wanting } => {
-            let path = match wanting.component.as_str() {
-                "qemu" => release.qemu().map(|vmm| vmm.path.clone()),
-                "kernel" => release.kernel.as_ref().map(|kernel| kernel.image.clone()),
-                name => Share::of_name(name).and_then(|share| release.filesystem(share)?.path.clone()),
-            };
-            Stop::blame_record(wanting.packages.iter().map(ToString::to_string).chain(path), e.to_string())
+            let packages = wanting.packages.iter().map(ToString::to_string);
+            Stop::blame_record(packages.chain(wanting.path.clone()), e.to_string())
         }
         PlanError::NotPackaged { .. } => Stop::blame(Component::Record, e.to_string()),
         // Nothing is refused when it is forced, and an initrd is nothing that this release ships.

@@ -18,6 +18,7 @@ use suites::containers::{
     Container, Containers, Event, Finished, GuestFiles, Kata, Network, Process, Runtime, Sandbox, Task, Trace,
 };
 use suites::environment::Claims;
+use suites::outcome::Component;
 use suites::share::Share;
 
 /// How long the probe stays after its last words where `ctr` may drop them, in milliseconds.
@@ -69,11 +70,11 @@ impl Session<'_> {
     /// Under Kata the paths that the record names, without those in whose place a candidate is.
     fn record_paths(&self) -> Option<Vec<String>> {
         self.kata()?;
-        let is_candidate = |name: &str| self.claims.candidates.contains_key(name);
+        let is_candidate = |component: Component| self.claims.candidates.contains_key(&component);
         let release = &self.claims.release;
-        let qemu = release.qemu().map(|vmm| vmm.path.clone()).filter(|_| !is_candidate("qemu"));
+        let qemu = release.qemu().map(|vmm| vmm.path.clone()).filter(|_| !is_candidate(Component::Qemu));
         let virtiofsd = release.filesystem(Share::VirtioFs).and_then(|f| f.path.clone());
-        Some(qemu.into_iter().chain(virtiofsd.filter(|_| !is_candidate("virtiofsd"))).collect())
+        Some(qemu.into_iter().chain(virtiofsd.filter(|_| !is_candidate(Component::Virtiofsd))).collect())
     }
 
     /// The name that containerd knows the runtime by.
