@@ -3,7 +3,7 @@
 
 use model::component::Component;
 use model::package::{PackageName, PackageVersion};
-use model::profile;
+use model::profile::{self, ModuleUse};
 use model::release::Release;
 use model::share::Share;
 use serde::{Deserialize, Serialize};
@@ -22,8 +22,8 @@ pub struct Claims {
     pub vmlinuz: String,
     /// The initramfs's path in the environment.
     pub initramfs: String,
-    /// By use (`boot`, `virtio-fs`, …): the modules to load, in order, and those that the kernel lacks.
-    pub modules: BTreeMap<String, ModuleSet>,
+    /// By use: the modules to load, in order, and those that the kernel lacks.
+    pub modules: BTreeMap<ModuleUse, ModuleSet>,
     /// Kata as it was brought along: at most one for each profile.
     #[serde(default)]
     pub kata: Vec<Kata>,

@@ -8,7 +8,7 @@ mod family;
 mod qemu;
 mod virtiofsd;
 
-pub use demands::{Gate, GateKind, Minimum, Modules};
+pub use demands::{Gate, GateKind, Minimum, ModuleUse, Modules};
 pub use family::{Beyond, Change, Family, FamilyError};
 pub use qemu::{BlkReadOnly, BlkSource, ImageDriver, QemuDefaults, Qmp, QueryThreads, Written};
 pub use virtiofsd::{DaemonStyle, Virtiofsd};
