@@ -1,7 +1,7 @@
 //! Cells × profiles × capabilities: what every report is made of.
 
 use crate::journal::{CellFacts, CellId, Journal, Phase};
-use crate::run::{Cell, CellFailure, Ending, Instance, Launch, Run, fold};
+use crate::run::{Cell, CellFailure, Instance, Launch, Run, RunEnding, fold};
 use crate::verdict::{Candidate, Evidence, Judgement, Requirements, Standing, agreement, judge, test_set};
 use jiff::Timestamp;
 use model::environment::Environment;
@@ -42,7 +42,7 @@ pub struct Matrix {
     /// When its last event was.
     pub finished: Option<Timestamp>,
     /// How it ended.
-    pub ending: Ending,
+    pub ending: RunEnding,
     /// The profiles, in the order asked for.
     pub profiles: Vec<ProfileHead>,
     /// Profiles that the journal names and nobody knows: they cannot be judged.

@@ -33,7 +33,7 @@ pub struct Run {
     /// When its last event was.
     pub finished: Option<Timestamp>,
     /// How it ended.
-    pub ending: Ending,
+    pub ending: RunEnding,
     /// Its cells.
     pub cells: BTreeMap<CellId, Cell>,
     /// The cells in the order asked for, which is the record's order of releases.
@@ -43,7 +43,7 @@ pub struct Run {
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Ending {
+pub enum RunEnding {
     /// In order.
     Finished,
     /// Somebody stopped it.

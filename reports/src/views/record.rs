@@ -2,7 +2,7 @@
 
 use crate::matrix::{CellReport, Matrix};
 use crate::redact;
-use crate::run::Ending;
+use crate::run::RunEnding;
 use crate::verdict::{Cause, Judgement, Reason};
 use model::verified::{Verdict, VerifiedCapability, VerifiedCause, VerifiedEntry};
 use std::collections::BTreeMap;
@@ -52,9 +52,9 @@ fn withheld_run(matrix: &Matrix) -> Option<String> {
     match (matrix.candidate, &matrix.filter, matrix.ending) {
         (true, _, _) => Some("the run was about candidates or another record".to_owned()),
         (_, Some(filter), _) => Some(format!("the run was filtered: {filter}")),
-        (_, _, Ending::Interrupted) => Some("the run was interrupted".to_owned()),
-        (_, _, Ending::Killed) => Some("the run has no end".to_owned()),
-        (false, None, Ending::Finished) => None,
+        (_, _, RunEnding::Interrupted) => Some("the run was interrupted".to_owned()),
+        (_, _, RunEnding::Killed) => Some("the run has no end".to_owned()),
+        (false, None, RunEnding::Finished) => None,
     }
 }
 
