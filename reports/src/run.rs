@@ -35,7 +35,7 @@ pub struct Run {
     /// How it ended.
     pub ending: RunEnding,
     /// Its cells.
-    pub cells: BTreeMap<CellId, Cell>,
+    pub cells: BTreeMap<CellId, CellRun>,
     /// The cells in the order asked for, which is the record's order of releases.
     pub order: Vec<CellId>,
 }
@@ -54,7 +54,7 @@ pub enum RunEnding {
 
 /// What became of a cell.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Cell {
+pub struct CellRun {
     /// What its verdicts rest on; `None` if it never got that far.
     pub facts: Option<CellFacts>,
     /// The guests that it started.
@@ -73,7 +73,7 @@ pub struct Cell {
     pub instances: Vec<Instance>,
 }
 
-impl Cell {
+impl CellRun {
     /// How long it took, in milliseconds.
     pub fn millis(&self) -> Option<u64> {
         Some(between(self.started?, self.last?))

@@ -1,7 +1,7 @@
 //! A journal folded into what became of its run.
 
 use super::clean::{clean_facts, clean_outcome, redactor};
-use super::{Attempt, Cell, CellFailure, Instance, Launch, Run, RunEnding, between};
+use super::{Attempt, CellFailure, CellRun, Instance, Launch, Run, RunEnding, between};
 use crate::journal::{CellFacts, CellId, Event, Journal, Phase};
 use crate::redact::Redactor;
 use jiff::Timestamp;
@@ -78,7 +78,7 @@ pub fn fold(journal: &Journal) -> Run {
 /// A cell while its events are gone through.
 #[derive(Default)]
 struct Folding {
-    cell: Cell,
+    cell: CellRun,
     /// Test and profiles → its place in the cell's instances.
     places: BTreeMap<(String, Vec<String>), usize>,
     /// Tests that began and have not ended.
@@ -174,7 +174,7 @@ impl Folding {
         }
     }
 
-    fn finish(mut self, ending: RunEnding) -> Cell {
+    fn finish(mut self, ending: RunEnding) -> CellRun {
         if let (Some(at), false) = (self.cell.last, self.cell.complete) {
             self.end_phase(at);
         }
