@@ -18,7 +18,7 @@ mod written;
 pub(super) use config::Unread;
 pub use config::{ContainerdConfig, find_containerd_config};
 pub(super) use files::Replaced;
-pub(super) use handler::Wanted;
+pub(super) use handler::WantedHandler;
 pub(super) use written::Written;
 
 use super::Setting;
@@ -66,7 +66,7 @@ pub(super) fn containerd(
     root: &Root,
     original: &Original<'_>,
     place: &ContainerdConfig,
-    wanted: Wanted<'_>,
+    wanted: WantedHandler<'_>,
     replaced: &Replaced,
 ) -> Result<(Vec<Change>, Written), HandlerError> {
     let path = root.resolve_new(&place.main)?;
