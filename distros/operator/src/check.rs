@@ -100,7 +100,7 @@ pub struct Component {
     /// The owner's version; a file that no package owns has none.
     pub version: Option<PackageVersion>,
     /// The record's packages, each with what is installed under that name or provides it.
-    pub packages: Vec<Wanted>,
+    pub packages: Vec<WantedPackage>,
     /// What is wrong.
     pub problem: Option<String>,
     /// What the program says of itself, where it was asked.
@@ -120,7 +120,7 @@ pub enum ProgramAnswer {
 
 /// A package that the record names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Wanted {
+pub struct WantedPackage {
     /// The name in the record.
     pub name: PackageName,
     /// What is installed under that name, or provides it.
@@ -172,7 +172,7 @@ pub fn component(
             Some(packages) => packages.installed(name.as_str())?,
             None => Vec::new(),
         };
-        wanted.push(Wanted { name: name.clone(), installed });
+        wanted.push(WantedPackage { name: name.clone(), installed });
     }
     let looked = match (&stated.path, stated.kind) {
         (Some(pattern), ComponentKind::Kernel) => {
