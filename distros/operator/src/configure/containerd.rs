@@ -35,7 +35,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item};
-use written::{Outcome, loaded, set_by};
+use written::{Effect, loaded, set_by};
 
 /// The CRI plugin's section, by the version of the configuration's form.
 fn plugin(version: i64) -> &'static str {
@@ -136,9 +136,9 @@ pub(super) fn containerd(
     let mut second = None;
     for changes in candidates {
         match written.outcome(root, &replaced, &changes, &now) {
-            Outcome::Good => return Ok((changes, written)),
-            Outcome::NotEffective => second = second.or(Some(changes)),
-            Outcome::Harm(what) => harm = what,
+            Effect::Good => return Ok((changes, written)),
+            Effect::NotEffective => second = second.or(Some(changes)),
+            Effect::Harm(what) => harm = what,
         }
     }
     if let Some(import) = replacing(root, &replaced, place, &now) {
