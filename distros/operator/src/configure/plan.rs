@@ -4,7 +4,7 @@ use super::configuration::{BlockAio, Boot, Configuration, Note, PlanError, Wanti
 use super::found::no_program;
 use super::guest::Guest;
 use super::image::image_boot;
-use super::initrd::{self, Judged};
+use super::initrd::{self, Remark};
 use super::inputs::Inputs;
 use super::share::evidence;
 use super::{Flavour, ShareChoice, SharedFs, version};
@@ -137,7 +137,7 @@ fn boot(reasons: &mut Reasons<'_>) -> Result<Boot, PlanError> {
         let instead = format!("name an initrd that was made for {kernel}");
         return Err(PlanError::WrongInitrd { initrd: initrd.clone(), why, instead });
     }
-    for Judged { text, in_doubt } in initrd::judged(&kernel, initrd, found.initrd.as_ref(), kata) {
+    for Remark { text, in_doubt } in initrd::judged(&kernel, initrd, found.initrd.as_ref(), kata) {
         reasons.in_doubt |= in_doubt;
         reasons.note("initrd", text);
     }
