@@ -13,19 +13,19 @@ use std::time::Duration;
 /// What runs the containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Runtime {
+pub enum ContainerRuntime {
     /// runc, the control: it shows what the environment and containerd can do without Kata.
     Runc,
     /// Kata.
     Kata,
 }
 
-impl Runtime {
+impl ContainerRuntime {
     /// The word in ids and messages.
     pub fn name(self) -> &'static str {
         match self {
-            Runtime::Runc => "runc",
-            Runtime::Kata => "kata",
+            ContainerRuntime::Runc => "runc",
+            ContainerRuntime::Kata => "kata",
         }
     }
 }
@@ -119,7 +119,7 @@ pub struct Event {
 /// Containers of one runtime.
 pub trait Containers {
     /// Which runtime runs them.
-    fn runtime(&self) -> Runtime;
+    fn runtime(&self) -> ContainerRuntime;
     /// What the record and the image say.
     fn claims(&self) -> &Claims;
     /// The profile under test.

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use suites::check::Stop;
 use suites::containers::{
-    Container, Containers, Event, Finished, GuestFiles, Kata, Network, Process, Runtime, Sandbox, Task, Trace,
+    Container, ContainerRuntime, Containers, Event, Finished, GuestFiles, Kata, Network, Process, Sandbox, Task, Trace,
 };
 use suites::environment::Claims;
 use suites::outcome::Component;
@@ -41,7 +41,7 @@ pub struct Session<'a> {
     /// The containerd.
     pub instance: Arc<Instance>,
     /// The runtime.
-    pub runtime: Runtime,
+    pub runtime: ContainerRuntime,
     /// What the record and the image say.
     pub claims: &'a Claims,
     /// The profile under test.
@@ -57,8 +57,8 @@ pub struct Session<'a> {
 impl Session<'_> {
     fn kata(&self) -> Option<&Kata> {
         match self.runtime {
-            Runtime::Runc => None,
-            Runtime::Kata => self.claims.kata_for(&self.profile.name),
+            ContainerRuntime::Runc => None,
+            ContainerRuntime::Kata => self.claims.kata_for(&self.profile.name),
         }
     }
 
@@ -176,7 +176,7 @@ impl Session<'_> {
 }
 
 impl Containers for Session<'_> {
-    fn runtime(&self) -> Runtime {
+    fn runtime(&self) -> ContainerRuntime {
         self.runtime
     }
 
