@@ -19,7 +19,7 @@ pub use crate::claims::{Claims, ModuleSet};
 pub use crate::ending::Ending;
 pub use action::{Action, Bytes, FileKind, Reply, Status};
 pub use container::{Container, Facts, FileFacts, Finished, Limits, Mount, PROBE, Sandbox};
-pub use containers::{ContainerRuntime, Containers, Event, GuestFiles, Network, Process, Task, Trace};
+pub use containers::{ContainerRuntime, ContainerdEvent, Containers, GuestFiles, Network, Process, Task, Trace};
 /// The kind of an environment; [`Environment`] is what a body may ask of it.
 pub use model::environment::Environment as Kind;
 pub use question::{Answer, Question};

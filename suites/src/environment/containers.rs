@@ -109,7 +109,7 @@ impl std::fmt::Display for Trace {
 
 /// An event that containerd published.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
+pub struct ContainerdEvent {
     /// What happened: `/tasks/oom`.
     pub topic: String,
     /// All that was printed of it.
@@ -174,7 +174,7 @@ pub trait Containers {
     /// What there is on the host of containers other than the shared pod.
     fn traces(&self) -> BTreeSet<Trace>;
     /// The events that containerd published about the container of that id.
-    fn events(&self, id: &str) -> Vec<Event>;
+    fn events(&self, id: &str) -> Vec<ContainerdEvent>;
     /// What the profile passes to QEMU for a sandbox of that id, with `<placeholders>` for what differs from run to run.
     ///
     /// # Errors

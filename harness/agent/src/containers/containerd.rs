@@ -20,7 +20,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use suites::check::Stop;
-use suites::containers::{ContainerRuntime, Event, Finished};
+use suites::containers::{ContainerRuntime, ContainerdEvent, Finished};
 use suites::ending::is_crash;
 use suites::outcome::Component;
 
@@ -255,12 +255,12 @@ impl Instance {
     }
 
     /// The events about the container of that id.
-    pub fn events(&self, id: &str) -> Vec<Event> {
+    pub fn events(&self, id: &str) -> Vec<ContainerdEvent> {
         let text = locked(&self.events).as_ref().map(Attached::stdout).unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
         let named = format!("\"{id}\"");
         let lines = text.lines().filter(|line| line.contains(&named));
-        lines.map(|line| Event { topic: ctr::topic(line).to_owned(), line: line.to_owned() }).collect()
+        lines.map(|line| ContainerdEvent { topic: ctr::topic(line).to_owned(), line: line.to_owned() }).collect()
     }
 
     /// Whether it runs and answers.

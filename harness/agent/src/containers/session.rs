@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use suites::check::Stop;
 use suites::containers::{
-    Container, ContainerRuntime, Containers, Event, Finished, GuestFiles, Kata, Network, Process, Sandbox, Task, Trace,
+    Container, ContainerRuntime, ContainerdEvent, Containers, Finished, GuestFiles, Kata, Network, Process, Sandbox,
+    Task, Trace,
 };
 use suites::environment::Claims;
 use suites::outcome::Component;
@@ -290,7 +291,7 @@ impl Containers for Session<'_> {
         all
     }
 
-    fn events(&self, id: &str) -> Vec<Event> {
+    fn events(&self, id: &str) -> Vec<ContainerdEvent> {
         self.instance.events(id)
     }
 
