@@ -29,8 +29,8 @@ use crate::test::{Place, Suite, Test};
 
 pub use crate::claims::{Kata, OwnGuest};
 pub use crate::environment::{
-    Container, ContainerRuntime, ContainerdEvent, Containers, Facts, FileFacts, Finished, GuestFiles, Limits, Mount,
-    Network, PROBE, Process, Sandbox, Task, Trace,
+    Container, ContainerRuntime, ContainerdEvent, Containers, FileFacts, Finished, GuestFiles, Limits, Mount, Network,
+    PROBE, ProbeFacts, Process, Sandbox, Task, Trace,
 };
 pub use crate::test::ContainersBody;
 pub use process::pattern;

@@ -18,7 +18,7 @@ use std::time::Duration;
 pub use crate::claims::{Claims, ModuleSet};
 pub use crate::ending::Ending;
 pub use action::{Action, Bytes, FileKind, Reply, Status};
-pub use container::{Container, Facts, FileFacts, Finished, Limits, Mount, PROBE, Sandbox};
+pub use container::{Container, FileFacts, Finished, Limits, Mount, PROBE, ProbeFacts, Sandbox};
 pub use containers::{ContainerRuntime, ContainerdEvent, Containers, GuestFiles, Network, Process, Task, Trace};
 /// The kind of an environment; [`Environment`] is what a body may ask of it.
 pub use model::environment::Environment as Kind;

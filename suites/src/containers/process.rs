@@ -3,7 +3,7 @@
 use crate::capability::Capability;
 use crate::check::{Check, Stop};
 use crate::ensure;
-use crate::environment::{Container, ContainerRuntime, Containers, Facts, Finished, Sandbox};
+use crate::environment::{Container, ContainerRuntime, Containers, Finished, ProbeFacts, Sandbox};
 use crate::row::{Row, row};
 use std::time::Duration;
 
@@ -255,7 +255,7 @@ fn seccomp_denies_what_the_profile_denies(containers: &dyn Containers) -> Check 
 }
 
 /// What the probe said of itself.
-pub(super) fn parse_facts(finished: &Finished) -> Result<Facts, Stop> {
+pub(super) fn parse_facts(finished: &Finished) -> Result<ProbeFacts, Stop> {
     serde_json::from_slice(&finished.stdout)
         .map_err(|e| Stop::fail(format!("the container did not describe itself ({e}): {}", finished.summary())))
 }
