@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// A component of a release as the record has it, with the confidence of each fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Stated {
+pub struct StatedComponent {
     /// What it is.
     pub kind: ComponentKind,
     /// `qemu`, `virtio-fs`, `linux`, `containerd`.
@@ -27,7 +27,7 @@ pub struct Stated {
     pub packaged: bool,
     /// The VMM that brings a filesystem without packages and daemon of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub part_of: Option<Box<Stated>>,
+    pub part_of: Option<Box<StatedComponent>>,
     /// Packages to install; `None` where the record says that nobody knows.
     pub packages: Option<Vec<PackageName>>,
     /// How well the packages are known.
@@ -38,7 +38,7 @@ pub struct Stated {
     pub path_confidence: Confidence,
 }
 
-impl Stated {
+impl StatedComponent {
     /// What a record's fact about the path is called: `vmm qemu path`, `kernel linux image`.
     pub fn path_subject(&self) -> FactSubject {
         FactSubject::Path(self.kind, self.name.clone())
@@ -128,9 +128,9 @@ pub struct WantedPackage {
 }
 
 /// The components of a release, the preferred VMM and filesystem first of their kind.
-pub fn stated(record: &Record, entry: &ReleaseEntry, arch: Arch) -> Vec<Stated> {
+pub fn stated(record: &Record, entry: &ReleaseEntry, arch: Arch) -> Vec<StatedComponent> {
     let facts = record.facts(entry, arch);
-    let mut all: Vec<Stated> = Vec::new();
+    let mut all: Vec<StatedComponent> = Vec::new();
     for (kind, name) in record.components(entry, arch, &ComponentKind::ALL) {
         let fact = |subject: FactSubject| facts.iter().find(|f| f.subject == subject);
         let packages = fact(FactSubject::Packages(kind, name.clone()));
@@ -140,7 +140,7 @@ pub fn stated(record: &Record, entry: &ReleaseEntry, arch: Arch) -> Vec<Stated> 
         let is_part = kind == ComponentKind::Fs && packaged && packages.is_none() && path.is_none();
         let vmm = || all.iter().filter(|s| s.kind == ComponentKind::Vmm).min_by_key(|s| !s.packaged).cloned();
         let part_of = if is_part { vmm().map(Box::new) } else { None };
-        all.push(Stated {
+        all.push(StatedComponent {
             kind,
             packaged,
             part_of,
@@ -164,7 +164,7 @@ pub fn component(
     root: &Root,
     manager: PackageManager,
     packages: Option<&Packages<'_>>,
-    stated: &Stated,
+    stated: &StatedComponent,
 ) -> Result<Component, QueryError> {
     let mut wanted = Vec::new();
     for name in stated.packages.iter().flatten() {
@@ -310,7 +310,7 @@ mod tests {
         let (program, ran) = (dir.path().join("qemu"), dir.path().join("ran"));
         std::fs::write(&program, format!("#!/bin/sh\n: >{}\necho QEMU emulator version 10\n", ran.display())).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let stated = Stated {
+        let stated = StatedComponent {
             kind: ComponentKind::Vmm,
             name: "qemu".into(),
             packaged: true,
