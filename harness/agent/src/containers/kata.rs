@@ -28,7 +28,7 @@ const MAX_SHIPPED: u64 = 4 << 20;
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Configured {
+pub struct ConfiguredKata {
     /// The file with the settings, in the environment.
     pub file: PathBuf,
     /// Its text.
@@ -43,7 +43,7 @@ pub struct Configured {
 /// # Errors
 /// A failure that blames the record where a path of its is not there; an error where the configuration that was made
 /// would not take effect.
-pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -> Result<Option<Configured>, Stop> {
+pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -> Result<Option<ConfiguredKata>, Stop> {
     let Some(shipped) = &kata.shipped else { return Ok(None) };
     let doing = |what: &str| {
         let what = format!("{what} for Kata {}", kata.version);
@@ -68,7 +68,7 @@ pub fn configure(root: &Root, claims: &Claims, profile: &Profile, kata: &Kata) -
     if kata.emulated {
         notes.push("deviation: Kata's own deadlines are stretched, because nothing is accelerated here".to_owned());
     }
-    Ok(Some(Configured { file, text, notes }))
+    Ok(Some(ConfiguredKata { file, text, notes }))
 }
 
 fn place(root: &Root, from: &Path, to: &Path) -> Result<(), RootError> {

@@ -53,7 +53,7 @@ impl Machine {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    fn configure(&self, kata: &Kata) -> Result<Configured, Stop> {
+    fn configure(&self, kata: &Kata) -> Result<ConfiguredKata, Stop> {
         let profile = Profile::find(&kata.profile).unwrap();
         configure(&self.root, &self.claims, profile, kata).map(|configured| configured.unwrap())
     }
