@@ -34,7 +34,7 @@ use std::str::FromStr;
 const ALL: [&dyn PackageFamily; 7] =
     [&apt::Apt, &rpm::DNF, &rpm::YUM, &rpm::TDNF, &rpm::ZYPPER, &pacman::Pacman, &apk::Apk];
 
-/// A family of distros: those with the same package manager.
+/// A package family: the distros with the same package manager.
 pub(crate) trait PackageFamily: Sync {
     /// Its package manager, as records name it.
     fn package_manager(&self) -> PackageManager;
