@@ -34,7 +34,7 @@ mod workshop;
 pub use budget::{RemovedImage, Trimmed, trim};
 pub use image::{Hold, Image, Origin};
 pub use name::id;
-pub use removal::{Clean, Cleaned, Leftover, Swept, clean, sweep};
+pub use removal::{Clean, Cleaned, Leftover, SweptImages, clean, sweep};
 pub(crate) use workshop::Workshop;
 
 use crate::error::{Cause, Context, Failure};

@@ -16,7 +16,7 @@ use crate::cache::{Image, Turn};
 use crate::digest::Fields;
 use crate::error::{Context, Failure, ImageError};
 use crate::family::install::Install;
-use crate::family::{self, Family};
+use crate::family::{self, PackageFamily};
 use crate::job::{Job, able_to_build};
 use crate::manifest::Manifest;
 use crate::options::Options;
@@ -181,7 +181,7 @@ fn mke2fs(tree: &Path, image: &Path, settings: &Path, uuid: &str, born: i64) -> 
 }
 
 /// What is installed to make a machine of the release, checked: the names become arguments.
-fn machine_packages(family: &dyn Family, release: &Release) -> Result<Vec<PackageName>, Failure> {
+fn machine_packages(family: &dyn PackageFamily, release: &Release) -> Result<Vec<PackageName>, Failure> {
     let manager = release.container_manager.as_ref().map(|manager| manager.packages.as_slice());
     family::checked(family, manager.unwrap_or_default(), family.machine_packages())
 }

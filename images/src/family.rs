@@ -31,10 +31,11 @@ use std::process::Command;
 use std::str::FromStr;
 
 /// The families that images are made of.
-const ALL: [&dyn Family; 7] = [&apt::Apt, &rpm::DNF, &rpm::YUM, &rpm::TDNF, &rpm::ZYPPER, &pacman::Pacman, &apk::Apk];
+const ALL: [&dyn PackageFamily; 7] =
+    [&apt::Apt, &rpm::DNF, &rpm::YUM, &rpm::TDNF, &rpm::ZYPPER, &pacman::Pacman, &apk::Apk];
 
-/// A family of distros: those with the same package manager.
-pub(crate) trait Family: Sync {
+/// A package family: the distros with the same package manager.
+pub(crate) trait PackageFamily: Sync {
     /// Its package manager, as records name it.
     fn package_manager(&self) -> PackageManager;
 
@@ -116,7 +117,7 @@ pub(crate) trait Family: Sync {
 pub(crate) trait Archives {
     /// The archives' indexes as they are now; what is fetched lies in `folder`, which is there until the image is made.
     ///
-    /// `base` has what [`Family::settings_in_base`] names of an OCI image that a tree will be made of.
+    /// `base` has what [`PackageFamily::settings_in_base`] names of an OCI image that a tree will be made of.
     fn indexes(&mut self, runner: &mut Runner<'_>, folder: &Path, base: Option<&Path>) -> Result<Vec<Index>, Failure>;
 
     /// Makes a base tree; gives what must be installed besides, as [`Install::required`] takes it.
@@ -136,7 +137,7 @@ pub(crate) trait Archives {
 ///
 /// # Errors
 /// When no family of that package manager is written.
-pub(crate) fn of(release: &Release) -> Result<&'static dyn Family, Failure> {
+pub(crate) fn of(release: &Release) -> Result<&'static dyn PackageFamily, Failure> {
     let manager = release.package_manager;
     ALL.into_iter().find(|family| family.package_manager() == manager).ok_or_else(|| {
         let written = ALL.iter().map(|family| family.package_manager()).collect();
@@ -145,13 +146,13 @@ pub(crate) fn of(release: &Release) -> Result<&'static dyn Family, Failure> {
 }
 
 /// The names to install for a release's image, sorted and checked.
-pub(crate) fn wanted(family: &dyn Family, release: &Release) -> Result<Vec<PackageName>, Failure> {
+pub(crate) fn wanted(family: &dyn PackageFamily, release: &Release) -> Result<Vec<PackageName>, Failure> {
     checked(family, &release.packages(), family.support_packages())
 }
 
 /// A record's names and those of the family itself, sorted, without duplicates, and checked by the family's rules.
 pub(crate) fn checked(
-    family: &dyn Family,
+    family: &dyn PackageFamily,
     of_record: &[PackageName],
     own: &[&str],
 ) -> Result<Vec<PackageName>, Failure> {

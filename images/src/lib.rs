@@ -42,7 +42,9 @@ pub mod error; // what can go wrong, by step and cause
 mod fixtures;
 
 pub use boot::initramfs::ExtraFile;
-pub use cache::{Clean, Cleaned, Hold, Image, Leftover, Origin, RemovedImage, Swept, Trimmed, clean, sweep, trim};
+pub use cache::{
+    Clean, Cleaned, Hold, Image, Leftover, Origin, RemovedImage, SweptImages, Trimmed, clean, sweep, trim,
+};
 pub use disk::{Disk, prepare_disk};
 pub use error::{Cause, CommandFailure, ImageError};
 pub use family::addresses;

@@ -31,7 +31,7 @@ use crate::cache::{Image, Store, Turn, Workshop};
 use crate::digest::{self, Fields};
 use crate::error::{Cause, Failure, ImageError};
 use crate::family::install::Install;
-use crate::family::{self, Archives, Family};
+use crate::family::{self, Archives, PackageFamily};
 use crate::job::{Job, able_to_build};
 use crate::manifest::{FORMAT, Index, Manifest};
 use crate::options::Options;
@@ -327,7 +327,7 @@ fn fits(cached: &Manifest, request: &str, options: &Options) -> bool {
 }
 
 /// Which base is made of a release.
-fn source_of(family: &dyn Family, release: &Release, options: &Options) -> Source {
+fn source_of(family: &dyn PackageFamily, release: &Release, options: &Options) -> Source {
     match options.source {
         _ if options.base.is_some() => Source::Cloud,
         Source::Auto | Source::Cloud

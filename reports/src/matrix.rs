@@ -1,7 +1,7 @@
 //! Cells × profiles × capabilities: what every report is made of.
 
 use crate::journal::{CellFacts, CellId, Journal, Phase};
-use crate::run::{Cell, CellFailure, Ending, Instance, Launch, Run, fold};
+use crate::run::{CellFailure, CellRun, Instance, Launch, Run, RunEnding, fold};
 use crate::verdict::{Candidate, Evidence, Judgement, Requirements, Standing, agreement, judge, test_set};
 use jiff::Timestamp;
 use model::environment::Environment;
@@ -42,7 +42,7 @@ pub struct Matrix {
     /// When its last event was.
     pub finished: Option<Timestamp>,
     /// How it ended.
-    pub ending: Ending,
+    pub ending: RunEnding,
     /// The profiles, in the order asked for.
     pub profiles: Vec<ProfileHead>,
     /// Profiles that the journal names and nobody knows: they cannot be judged.
@@ -186,8 +186,8 @@ pub fn matrix(journal: &Journal, catalogue: &[Test], profiles: &[Profile]) -> Ma
 /// release showed.
 fn judgements(
     id: &CellId,
-    cell: &Cell,
-    cells: &BTreeMap<CellId, Cell>,
+    cell: &CellRun,
+    cells: &BTreeMap<CellId, CellRun>,
     catalogue: &[Test],
     requirements: &[Requirements<'_>],
 ) -> Judgements {
@@ -206,7 +206,7 @@ fn judgements(
 }
 
 /// A cell with its tests in the order of the catalogue, where each has its place.
-fn report(id: CellId, cell: Cell, judgements: Judgements, places: &BTreeMap<&str, usize>) -> CellReport {
+fn report(id: CellId, cell: CellRun, judgements: Judgements, places: &BTreeMap<&str, usize>) -> CellReport {
     let millis = cell.millis();
     let mut instances = cell.instances;
     instances.sort_by(|a, b| {
@@ -229,7 +229,7 @@ fn report(id: CellId, cell: Cell, judgements: Judgements, places: &BTreeMap<&str
 }
 
 /// The tests that failed in more than one virtual machine of the cell.
-fn repeated(cell: &Cell, profile: &str) -> BTreeSet<String> {
+fn repeated(cell: &CellRun, profile: &str) -> BTreeSet<String> {
     let mut machines: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
     for instance in cell.instances.iter().filter(|i| i.counts_for(profile)) {
         let failed = instance.attempts.iter().filter(|a| matches!(a.outcome, Outcome::Fail { .. }));
@@ -250,7 +250,7 @@ fn candidates(facts: &CellFacts) -> Vec<Candidate> {
 }
 
 /// What a cell knows under one profile.
-fn evidence(environment: Environment, cell: &Cell, profile: &str) -> Evidence {
+fn evidence(environment: Environment, cell: &CellRun, profile: &str) -> Evidence {
     let mut standings: BTreeMap<String, Standing> = BTreeMap::new();
     for instance in cell.instances.iter().filter(|i| i.counts_for(profile)) {
         let Some(standing) = Standing::of(instance.attempts.iter().map(|a| &a.outcome)) else {

@@ -1,6 +1,6 @@
 //! Files that records and verdicts are read from: their text, places in it, and why it cannot be used.
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, UNREADABLE};
 use root::{Root, RootError};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub struct Origin {
 ///
 /// # Errors
 ///
-/// One finding, of the rule `unreadable` where there is no text to check.
+/// One finding; [`Diagnostic::is_unreadable`] where there is no text to check.
 pub fn read_text(path: &Path) -> Result<String, Box<Diagnostic>> {
     // Without waiting: opening a pipe waits until somebody writes to it.
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
@@ -53,7 +53,7 @@ fn text_of<E: std::fmt::Display>(path: &Path, opened: Result<std::fs::File, E>) 
     use std::io::Read;
     let file = path.display().to_string();
     let failed = |message: String| {
-        Box::new(Diagnostic { file: file.clone(), ..Diagnostic::error("unreadable", "", 0..0, message) })
+        Box::new(Diagnostic { file: file.clone(), ..Diagnostic::error(UNREADABLE, "", 0..0, message) })
     };
     let mut bytes = Vec::new();
     let opened = opened
@@ -107,5 +107,19 @@ impl RecordError {
     pub fn human(&self, colour: bool) -> String {
         let shown: Vec<String> = self.diagnostics.iter().map(|d| d.human(&self.text, colour)).collect();
         shown.join("\n\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_text_has_been_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("d.yaml");
+        assert!(read_text(&file).unwrap_err().is_unreadable());
+        std::fs::write(&file, [0xff]).unwrap();
+        assert!(!read_text(&file).unwrap_err().is_unreadable());
     }
 }

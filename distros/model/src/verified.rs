@@ -1,11 +1,13 @@
 //! What runs proved: the entries of `verified/DISTRO.yaml`, which are part of the distro's record.
 
+mod cause;
 mod decode;
 mod file;
 mod forged;
 mod write;
 
 pub(crate) use file::lint;
+pub use cause::VerifiedCause;
 pub use file::{FOLDER, VerifiedFile};
 pub use write::{WriteError, apply, write_file};
 
@@ -150,7 +152,7 @@ pub struct VerifiedCapability {
     /// The verdict.
     pub verdict: Verdict,
     /// Every independent cause.
-    pub causes: Vec<String>,
+    pub causes: Vec<VerifiedCause>,
     /// What makes it work.
     pub workaround: Option<String>,
 }

@@ -212,7 +212,7 @@ pub struct Packages<'r> {
     format: Format,
     /// All of them; empty for RPM, which is asked each time.
     entries: Vec<Entry>,
-    rpm: Option<rpm::Database>,
+    rpm: Option<rpm::RpmDatabase>,
 }
 
 impl<'r> Packages<'r> {
@@ -240,7 +240,7 @@ impl<'r> Packages<'r> {
             Format::Portage => portage::entries(root)?,
             Format::Rpm => Vec::new(),
         };
-        let rpm = (format == Format::Rpm).then(|| rpm::Database::of(root)).transpose()?;
+        let rpm = (format == Format::Rpm).then(|| rpm::RpmDatabase::of(root)).transpose()?;
         Ok(Packages { root, format, entries, rpm })
     }
 

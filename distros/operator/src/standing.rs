@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use model::capability::Capability;
 use model::environment::Environment;
 use model::package::{PackageName, PackageVersion};
-use model::verified::{Basis, Verdict, VerifiedEntry};
+use model::verified::{Basis, Verdict, VerifiedCause, VerifiedEntry};
 use serde::Serialize;
 
 /// What one entry of `verified:` says of the system at hand.
@@ -42,7 +42,7 @@ pub struct Judged {
     /// Its verdict.
     pub verdict: Option<Verdict>,
     /// Why it is not supported.
-    pub causes: Vec<String>,
+    pub causes: Vec<VerifiedCause>,
 }
 
 /// A package's version then and now.

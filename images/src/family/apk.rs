@@ -18,7 +18,7 @@ mod sources;
 use super::credentials::{self, Login};
 use super::download::{self, Wanted};
 use super::install::Install;
-use super::{Archives, Family, is_this_machines};
+use super::{Archives, PackageFamily, is_this_machines};
 use crate::digest;
 use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, Package, PackageOrigin};
@@ -45,7 +45,7 @@ const KEPT: &str = "apk";
 const KEYS: &str = "apk/keys";
 const INDEX: &str = "APKINDEX.tar.gz";
 
-impl Family for Apk {
+impl PackageFamily for Apk {
     fn package_manager(&self) -> PackageManager {
         PackageManager::Apk
     }

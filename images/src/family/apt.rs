@@ -14,7 +14,7 @@ mod settings;
 
 use super::credentials::Login;
 use super::install::Install;
-use super::{Archives, Family};
+use super::{Archives, PackageFamily};
 use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, Package, PackageOrigin};
 use crate::options::Options;
@@ -31,7 +31,7 @@ use std::path::Path;
 /// The family.
 pub(crate) struct Apt;
 
-impl Family for Apt {
+impl PackageFamily for Apt {
     fn package_manager(&self) -> PackageManager {
         PackageManager::Apt
     }

@@ -17,7 +17,7 @@ mod sources;
 use super::credentials::{self, Login};
 use super::download::{self, Wanted};
 use super::install::Install;
-use super::{Archives, Family, is_this_machines};
+use super::{Archives, PackageFamily, is_this_machines};
 use crate::digest;
 use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, Package, PackageOrigin};
@@ -44,7 +44,7 @@ const PROGRAM: &str = "pacman";
 const KEPT: &str = "pacman";
 const SYNC: &str = "pacman/sync";
 
-impl Family for Pacman {
+impl PackageFamily for Pacman {
     fn package_manager(&self) -> PackageManager {
         PackageManager::Pacman
     }

@@ -23,7 +23,7 @@ mod sources;
 
 use super::credentials::{self, Login};
 use super::install::Install;
-use super::{Archives, Family, is_this_machines};
+use super::{Archives, PackageFamily, is_this_machines};
 use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, Package, PackageOrigin};
 use crate::options::Options;
@@ -108,7 +108,7 @@ pub(crate) const ZYPPER: Rpm = Rpm {
 const MIRROR: &str = "mirror";
 const SECURITY_MIRROR: &str = "security";
 
-impl Family for Rpm {
+impl PackageFamily for Rpm {
     fn package_manager(&self) -> PackageManager {
         self.manager
     }

@@ -1,7 +1,7 @@
 //! A journal folded into what became of its run.
 
 use super::clean::{clean_facts, clean_outcome, redactor};
-use super::{Attempt, Cell, CellFailure, Ending, Instance, Launch, Run, between};
+use super::{Attempt, CellFailure, CellRun, Instance, Launch, Run, RunEnding, between};
 use crate::journal::{CellFacts, CellId, Event, Journal, Phase};
 use crate::redact::Redactor;
 use jiff::Timestamp;
@@ -30,7 +30,7 @@ pub fn fold(journal: &Journal) -> Run {
         options: Vec::new(),
         started: None,
         finished: None,
-        ending: Ending::Killed,
+        ending: RunEnding::Killed,
         cells: BTreeMap::new(),
         order: Vec::new(),
     };
@@ -48,7 +48,7 @@ pub fn fold(journal: &Journal) -> Run {
                 run.filter = filter.as_ref().map(|f| redactor.line(f)).or(run.filter);
                 run.candidate |= *candidate;
                 run.shaped |= *shaped;
-                run.ending = Ending::Killed;
+                run.ending = RunEnding::Killed;
                 for cell in cells {
                     folding.entry(cell.clone()).or_default();
                     if listed.insert(cell.clone()) {
@@ -57,7 +57,7 @@ pub fn fold(journal: &Journal) -> Run {
                 }
             }
             Event::RunFinished { interrupted } => {
-                run.ending = if *interrupted { Ending::Interrupted } else { Ending::Finished };
+                run.ending = if *interrupted { RunEnding::Interrupted } else { RunEnding::Finished };
             }
             event => {
                 for cell in event.cells() {
@@ -78,7 +78,7 @@ pub fn fold(journal: &Journal) -> Run {
 /// A cell while its events are gone through.
 #[derive(Default)]
 struct Folding {
-    cell: Cell,
+    cell: CellRun,
     /// Test and profiles → its place in the cell's instances.
     places: BTreeMap<(String, Vec<String>), usize>,
     /// Tests that began and have not ended.
@@ -174,15 +174,15 @@ impl Folding {
         }
     }
 
-    fn finish(mut self, ending: Ending) -> Cell {
+    fn finish(mut self, ending: RunEnding) -> CellRun {
         if let (Some(at), false) = (self.cell.last, self.cell.complete) {
             self.end_phase(at);
         }
         let message = match (self.cell.errors.first(), ending) {
             (Some(_), _) => "the cell could not go on during this test",
-            (None, Ending::Killed) => "the run was killed during this test",
-            (None, Ending::Interrupted) => "the run was interrupted during this test",
-            (None, Ending::Finished) => "the journal has no end of this test",
+            (None, RunEnding::Killed) => "the run was killed during this test",
+            (None, RunEnding::Interrupted) => "the run was interrupted during this test",
+            (None, RunEnding::Finished) => "the journal has no end of this test",
         };
         for key in std::mem::take(&mut self.open) {
             let outcome = Outcome::Error { message: message.to_owned() };

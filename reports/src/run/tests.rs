@@ -13,7 +13,7 @@ fn attempts<'a>(run: &'a Run, release: &str, test: &str) -> Vec<&'a Outcome> {
 #[test]
 fn a_test_without_an_end_was_killed() {
     let run = fold(&journal());
-    assert_eq!(run.ending, Ending::Killed);
+    assert_eq!(run.ending, RunEnding::Killed);
     assert_eq!(attempts(&run, "sid", BOOT), [&error("the run was killed during this test")]);
     assert!(!run.cells[&cell("sid")].complete);
     assert!(run.cells[&cell("13")].complete);
@@ -30,7 +30,7 @@ fn what_was_done_again_is_not_held_against_a_run() {
     maker.push(Event::CellFinished { cell: cell("testing") });
     maker.push(Event::RunFinished { interrupted: false });
     let run = fold(&maker.journal);
-    assert_eq!(run.ending, Ending::Finished);
+    assert_eq!(run.ending, RunEnding::Finished);
     assert_eq!(attempts(&run, "sid", BOOT), [&Outcome::Pass]);
     assert_eq!(attempts(&run, "sid", INSTALL), [&Outcome::Pass], "from before the kill");
     assert!(run.cells[&cell("testing")].errors.is_empty());

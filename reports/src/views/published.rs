@@ -89,12 +89,12 @@ fn named(entry: &VerifiedEntry) -> String {
 
 /// Each cause once, with the capabilities that it takes away and where it was seen.
 fn causes(out: &mut String, entries: &[&VerifiedEntry]) -> std::fmt::Result {
-    let mut seen: BTreeMap<(Capability, &str), Vec<String>> = BTreeMap::new();
+    let mut seen: BTreeMap<(Capability, String), Vec<String>> = BTreeMap::new();
     for entry in entries {
         let place = format!("{} ({})", named(entry), entry.environment);
         for (capability, found) in entry.capabilities.iter().filter(|(_, c)| c.verdict == Verdict::Unsupported) {
             for cause in &found.causes {
-                seen.entry((*capability, cause)).or_default().push(place.clone());
+                seen.entry((*capability, cause.to_string())).or_default().push(place.clone());
             }
         }
     }

@@ -111,7 +111,7 @@ fn check(file: &Path, arguments: &LintArguments) -> anyhow::Result<Checked> {
     let text = match record::read_text(file) {
         Ok(text) => text,
         Err(problem) => {
-            let unreadable = problem.rule == "unreadable";
+            let unreadable = problem.is_unreadable();
             return Ok(Checked { text: String::new(), found: vec![*problem], unreadable });
         }
     };

@@ -1,7 +1,7 @@
 //! Files of records and of verdicts as they are read, layer upon layer.
 
 use super::{Database, DatabaseError, RECORDS, VERDICTS};
-use crate::diagnostic::{Diagnostic, finish};
+use crate::diagnostic::{Diagnostic, UNREADABLE, finish};
 use crate::record::{Draft, RecordError, read_text, read_text_in};
 use crate::verified::{self, VerifiedEntry, VerifiedFile};
 use root::Root;
@@ -195,7 +195,7 @@ fn yaml_files(directory: &Path) -> Result<Vec<PathBuf>, DatabaseError> {
 }
 
 fn unreadable(path: &Path, message: &str) -> RecordError {
-    let found = Diagnostic::error("unreadable", "", 0..0, message);
+    let found = Diagnostic::error(UNREADABLE, "", 0..0, message);
     let diagnostics = finish(vec![found], "", &path.display().to_string());
     RecordError { path: path.to_owned(), text: String::new(), diagnostics }
 }

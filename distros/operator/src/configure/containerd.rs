@@ -19,7 +19,7 @@ mod written;
 pub(super) use config::Unread;
 pub use config::{ContainerdConfig, find_containerd_config};
 pub(super) use files::Replaced;
-pub(super) use handler::Wanted;
+pub(super) use handler::WantedHandler;
 pub(super) use loss::{loss, lost};
 pub(super) use written::Written;
 
@@ -37,7 +37,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item};
-use written::{Outcome, loaded, set_by};
+use written::{Effect, loaded, set_by};
 
 /// The CRI plugin's section, by the version of the configuration's form.
 fn plugin(version: i64) -> &'static str {
@@ -68,7 +68,7 @@ pub(super) fn containerd(
     root: &Root,
     original: &Original<'_>,
     place: &ContainerdConfig,
-    wanted: Wanted<'_>,
+    wanted: WantedHandler<'_>,
     replaced: &Replaced,
 ) -> Result<(Vec<Change>, Written), HandlerError> {
     let path = root.resolve_new(&place.main)?;
@@ -138,11 +138,11 @@ pub(super) fn containerd(
     let mut second = None;
     for changes in candidates {
         match written.outcome(root, &replaced, &changes, &now) {
-            Outcome::Good => return Ok((changes, written)),
-            Outcome::NotEffective => second = second.or(Some(changes)),
+            Effect::Good => return Ok((changes, written)),
+            Effect::NotEffective => second = second.or(Some(changes)),
             // The first way is that of the main file's own form; why others are none is nothing to act on.
-            Outcome::Harm(what) if harm.is_empty() => harm = what,
-            Outcome::Harm(_) => {}
+            Effect::Harm(what) if harm.is_empty() => harm = what,
+            Effect::Harm(_) => {}
         }
     }
     if let Some(import) = replacing(root, &replaced, place, &now) {

@@ -17,8 +17,8 @@ use super::secrets::hidden_diff;
 use super::state::{self, Change, ChangeError, Configured, Kept, State};
 use super::theirs::{self, ForeignValue};
 use super::{
-    Configuration, Handler, Located, Merged, NotEffective, Problem, Setting, containerd, containerd::Wanted, copy,
-    crio, own, reads_drop_ins, settings,
+    Configuration, Handler, Located, Merged, NotEffective, Problem, Setting, containerd, containerd::WantedHandler,
+    copy, crio, own, reads_drop_ins, settings,
 };
 use model::kata_version::KataVersion;
 use model::profile::Runtime;
@@ -150,7 +150,7 @@ pub fn prepare(
         match choice.handler {
             Handler::Containerd => {
                 let place = containerd::find_containerd_config(root, choice.config.as_deref())?;
-                let wanted = Wanted { shim: &shim, config: &located.named, version: choice.version };
+                let wanted = WantedHandler { shim: &shim, config: &located.named, version: choice.version };
                 let before = |path: &Path| original(root, old.as_ref(), path);
                 let (files, handler) = containerd::containerd(root, &before, &place, wanted, &replaced)?;
                 changes.extend(files);

@@ -6,7 +6,7 @@ use super::super::keys::{says_it_is_ours, take_back};
 use super::super::runtime_files::{NAME, is_shim};
 use super::super::state::{Change, Kept};
 use super::config::{ContainerdConfig, Unread, each};
-use super::handler::{Wanted, proven, settings};
+use super::handler::{WantedHandler, proven, settings};
 use super::imports;
 use super::loaded::{GRPC, RUNTIME};
 use super::migrated::{runtime, without_unset};
@@ -86,7 +86,7 @@ fn of_one(
         if !marked(&config) || !shim.to_str().is_some_and(is_shim) {
             continue;
         }
-        let wanted = proven(Wanted { shim: &shim, config: &config, version: None });
+        let wanted = proven(WantedHandler { shim: &shim, config: &config, version: None });
         match Value::Object(wanted.clone()) == without_unset_keys(&handler) {
             true => {
                 ours = edited(&ours, &settings(plugin, &wanted)).unwrap_or(ours);
