@@ -5,6 +5,7 @@ use model::arch::Arch;
 use model::diagnostic::error_chain;
 use model::package_manager::PackageManager;
 use model::release::Archive;
+use operator::installer::Reason;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::fmt;
@@ -281,6 +282,25 @@ impl Cause {
             Cause::NotCached => "run once without --offline".to_owned(),
             _ => return None,
         })
+    }
+}
+
+impl From<Reason> for Cause {
+    fn from(reason: Reason) -> Cause {
+        match reason {
+            Reason::MissingPackage { package: Some(package) } => Cause::PackageMissing { package },
+            Reason::MissingIndex { what } => Cause::NoSuchRelease { what },
+            Reason::Expired { suite } => Cause::Expired { suite },
+            Reason::Unreachable { detail } => Cause::MirrorUnreachable { detail, cached_age: None },
+            Reason::Untrusted { detail } => Cause::Untrusted { detail },
+            Reason::DiskFull => Cause::DiskFull,
+            // Its words stand beside the command.
+            Reason::MissingPackage { package: None }
+            | Reason::Unreadable
+            | Reason::Locked
+            | Reason::Conflict
+            | Reason::Other => Cause::CommandFailed,
+        }
     }
 }
 

@@ -9,7 +9,7 @@
 //!   plugins and downloaders.
 //! - A dry run asks the root's own package manager as nobody, without a network; what it then does not tell is left out.
 //! - Locks are waited for, failures are told apart by what is said in the C locale (each program's signs stand in its own
-//!   module), and afterwards it is checked whether the packages are there.
+//!   module below `failure`), and afterwards it is checked whether the packages are there.
 //! - What the record only assumes is not installed unless that is allowed.
 
 mod failure;
@@ -26,7 +26,7 @@ mod pacman;
 mod zypper;
 
 pub use dnf::QUIETLY as DNF_QUIETLY;
-pub use failure::{Failure, FailureKind};
+pub use failure::{Failure, FailureKind, Reason, reason};
 pub use pacman::whole_settings as pacman_settings;
 pub use plan::{Action, PackageChange, Plan, Wanted};
 pub use program::Installer;
@@ -69,20 +69,6 @@ pub enum Place {
     Outside,
     /// There is none.
     Nowhere,
-}
-
-/// Why a package manager failed, by what it said in the C locale.
-pub fn failure_kind(manager: PackageManager, said: &str) -> FailureKind {
-    let signs = match manager {
-        PackageManager::Apt => &apt::FAILURES,
-        PackageManager::Dnf | PackageManager::Yum | PackageManager::Tdnf => &dnf::FAILURES,
-        PackageManager::Zypper => &zypper::FAILURES,
-        PackageManager::Pacman => &pacman::FAILURES,
-        PackageManager::Apk | PackageManager::Emerge | PackageManager::Nix | PackageManager::ImageBased => {
-            &other::FAILURES
-        }
-    };
-    signs.by_words(said).unwrap_or(FailureKind::Other)
 }
 
 /// Whether programs of the root can be run: as root, and of the machine's architecture.
@@ -218,15 +204,7 @@ impl Chosen {
 
     /// Why it failed, by what it said.
     pub(crate) fn failure(&self, finished: &Finished) -> Failure {
-        let signs = match self.installer {
-            Installer::Apt => &apt::FAILURES,
-            Installer::Dnf => &dnf::FAILURES,
-            Installer::Zypper => &zypper::FAILURES,
-            Installer::Pacman => &pacman::FAILURES,
-            // These are not run.
-            _ => &other::FAILURES,
-        };
-        Failure::of(self.installer.name(), signs, finished)
+        Failure::of(self.installer, finished)
     }
 
     /// What would be changed, by the installer's own simulation; `None` where it does not tell.

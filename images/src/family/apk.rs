@@ -12,7 +12,6 @@
 mod index;
 mod install;
 mod installed;
-mod messages;
 mod sources;
 
 use super::credentials::{self, Login};
@@ -30,6 +29,7 @@ use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
 use model::release::Release;
+use operator::installer::reason;
 use operator::packages::apk;
 use root::Root;
 use std::path::{Path, PathBuf};
@@ -102,7 +102,7 @@ impl Family for Apk {
     }
 
     fn cause_reader(&self) -> fn(&[String]) -> Cause {
-        messages::cause
+        |lines| download::cause(lines).unwrap_or_else(|| reason(PackageManager::Apk, lines).into())
     }
 
     fn secret_addresses(&self, options: &Options) -> Vec<String> {
@@ -236,5 +236,12 @@ mod tests {
         let name = |file: &str| Apk.name_in_file(Path::new(file)).map(|name| name.to_string());
         assert_eq!(name("/x/qemu-system-x86_64-9.2.2-r1.apk").as_deref(), Some("qemu-system-x86_64"));
         assert!(super::super::checked(&Apk, &[], Apk.machine_packages()).is_ok());
+    }
+
+    #[test]
+    fn failures_are_read_from_whichever_program_failed() {
+        let of = |text: &str| (Apk.cause_reader())(&text.lines().map(str::to_owned).collect::<Vec<_>>());
+        assert!(matches!(of("curl: (6) Could not resolve host: mirror.example"), Cause::MirrorUnreachable { .. }));
+        assert!(matches!(of("  nosuch (no such package):"), Cause::PackageMissing { package } if package == "nosuch"));
     }
 }

@@ -5,7 +5,6 @@ mod fetch;
 mod indexes;
 mod install;
 mod installed;
-mod messages;
 mod mirrors;
 mod names;
 mod programs;
@@ -25,6 +24,7 @@ use mirrors::Mirrors;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::release::Release;
+use operator::installer::reason;
 use settings::Settings;
 use std::path::Path;
 
@@ -89,7 +89,7 @@ impl Family for Apt {
     }
 
     fn cause_reader(&self) -> fn(&[String]) -> Cause {
-        messages::cause
+        |lines| reason(PackageManager::Apt, lines).into()
     }
 
     fn secret_addresses(&self, options: &Options) -> Vec<String> {

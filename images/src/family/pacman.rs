@@ -11,7 +11,6 @@ mod database;
 mod install;
 mod installed;
 mod keyring;
-mod messages;
 mod sources;
 
 use super::credentials::{self, Login};
@@ -29,6 +28,7 @@ use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
 use model::release::Release;
+use operator::installer::reason;
 use operator::packages::pacman;
 use root::Root;
 use sources::Repository;
@@ -101,7 +101,7 @@ impl Family for Pacman {
     }
 
     fn cause_reader(&self) -> fn(&[String]) -> Cause {
-        messages::cause
+        cause
     }
 
     fn secret_addresses(&self, options: &Options) -> Vec<String> {
@@ -150,6 +150,12 @@ impl Family for Pacman {
         runner.run(Phase::Disk, &mut mkinitcpio)?;
         super::installed::initrd(tree, &path)
     }
+}
+
+/// The most telling cause among what curl, gpg and pacman have printed.
+fn cause(lines: &[String]) -> Cause {
+    let of_tools = download::cause(lines).or_else(|| keyring::cause(lines));
+    of_tools.unwrap_or_else(|| reason(PackageManager::Pacman, lines).into())
 }
 
 /// A release's repositories.
@@ -249,5 +255,23 @@ mod tests {
         assert_eq!(name("/x/qemu-system-x86-1:10.1.2-1-x86_64.pkg.tar.zst").as_deref(), Some("qemu-system-x86"));
         assert_eq!(name("x.pkg.tar"), None);
         assert!(super::super::checked(&Pacman, &[], Pacman.machine_packages()).is_ok());
+    }
+
+    /// Each program's words are read in one place, and here it is decided who is asked first.
+    #[test]
+    fn failures_are_read_from_whichever_program_failed() {
+        let of = |text: &str| cause(&text.lines().map(str::to_owned).collect::<Vec<_>>());
+        let made = "gpg: Signature made Sun Nov 29 06:41:24 2026 UTC\ngpg:                using RSA key AB7AD4A0\n";
+        let unknown = of(&format!("{made}gpg: Can't check signature: No public key"));
+        let Cause::Untrusted { detail } = unknown else { panic!("{unknown:?}") };
+        assert_eq!(detail, "Can't check signature: No public key (AB7AD4A0)");
+        let damaged = of(&format!("{made}gpg: BAD signature from \"good <good@b.example>\" [full]"));
+        assert!(matches!(damaged, Cause::Untrusted { detail } if detail.starts_with("BAD signature from")));
+        assert!(matches!(of("curl: (6) Could not resolve host: mirror.example"), Cause::MirrorUnreachable { .. }));
+        assert!(matches!(of("curl: (22) The requested URL returned error: 404"), Cause::NoSuchRelease { .. }));
+        let missing = of("error: target not found: nosuch");
+        assert!(matches!(missing, Cause::PackageMissing { package } if package == "nosuch"));
+        assert!(matches!(of("error: required key missing from keyring"), Cause::Untrusted { .. }));
+        assert!(matches!(of("error: unable to lock database"), Cause::CommandFailed));
     }
 }

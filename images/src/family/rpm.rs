@@ -18,7 +18,6 @@ mod desk;
 mod indexes;
 mod install;
 mod installed;
-mod messages;
 mod sources;
 
 use super::credentials::{self, Login};
@@ -35,6 +34,7 @@ use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
 use model::release::{Archive, Release};
+use operator::installer::reason;
 use operator::packages::rpm;
 use root::Root;
 use sources::Sources;
@@ -167,7 +167,8 @@ impl Family for Rpm {
     }
 
     fn cause_reader(&self) -> fn(&[String]) -> Cause {
-        messages::cause
+        // Which program a tree has does not matter: this machine's dnf is run, and rpm.
+        |lines| reason(PackageManager::Dnf, lines).into()
     }
 
     fn secret_addresses(&self, options: &Options) -> Vec<String> {

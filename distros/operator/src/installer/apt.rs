@@ -1,6 +1,5 @@
 //! apt-get, whose options have the same meaning since Debian 8.
 
-use super::failure::{FailureKind, Signs};
 use super::settings::OwnSettings;
 use super::{Action, Chosen, PackageChange, Wanted};
 use crate::process::{Confinement, Finished, Invocation, give_to_reader};
@@ -147,53 +146,6 @@ pub(super) fn simulation(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Invoc
     arguments.extend(wanted.packages.iter().map(PackageName::as_str));
     chosen.invocation(root, &arguments)
 }
-
-/// Signs of its failures, as apt 2.6 and dpkg 1.21 of Debian 12 tell them, and apt 3.0 to 3.2 what they put otherwise.
-pub(super) const FAILURES: Signs = Signs {
-    codes: &[],
-    words: &[
-        (FailureKind::DiskFull, &["no space left on device", "enough free space"]),
-        (FailureKind::Locked, &["could not get lock", "unable to acquire the dpkg", "was locked by another process"]),
-        (
-            FailureKind::Verification,
-            &[
-                "hash sum mismatch",
-                "has unexpected size",
-                "no_pubkey",
-                "is not signed",
-                "is no longer signed",
-                "cannot be authenticated",
-                "could not be authenticated",
-                "unauthenticated packages",
-                "verification failed",
-            ],
-        ),
-        (FailureKind::MissingPackage, &["unable to locate package", "has no installation candidate"]),
-        (
-            FailureKind::Repository,
-            &[
-                "failed to fetch",
-                "does not have a release file",
-                "no longer has a release file",
-                "is invalid",
-                "could not be opened",
-                "does not exist",
-                "unable to parse package file",
-                "sources list could not be read",
-            ],
-        ),
-        (
-            FailureKind::Conflict,
-            &[
-                "unmet dependencies",
-                "remove is disabled",
-                "conflicts with",
-                "unable to satisfy", // apt 3.
-                "held broken packages",
-            ],
-        ),
-    ],
-};
 
 /// `Inst NAME [OLD] (NEW SUITE [ARCH])`, `Remv NAME [OLD]`: what apt 2.2 of Debian 11 to that of sid simulate, by
 /// `distros/cli/tests/debian.rs`.

@@ -1,6 +1,5 @@
 //! dnf, version 4 and 5.
 
-use super::failure::{FailureKind, RPM_DISK_FULL, RPM_VERIFICATION, Signs};
 use super::settings::{self, OwnSettings};
 use super::{Action, Chosen, PackageChange, Wanted};
 use crate::os_release::OsRelease;
@@ -103,59 +102,6 @@ pub(super) fn steps(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Vec<Invoca
 pub(super) fn simulation(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Invocation {
     chosen.invocation(root, &arguments(wanted, &repositories(wanted), "--assumeno"))
 }
-
-/// Signs of its failures, as dnf 4.14 and rpm 4.18 of Debian 12 tell them, and dnf5 5.2, which shows rpm's own words where
-/// dnf 4 has others.
-pub(super) const FAILURES: Signs = Signs {
-    codes: &[(200, FailureKind::Locked)],
-    words: &[
-        (FailureKind::DiskFull, RPM_DISK_FULL),
-        (
-            FailureKind::Locked,
-            &[
-                "another copy is running",
-                "already locked by",
-                "transaction lock on",
-                "failed to obtain the transaction lock",
-                "failed to obtain rpm transaction lock", // dnf5.
-                "waiting for process with pid",
-            ],
-        ),
-        (FailureKind::Verification, RPM_VERIFICATION),
-        (FailureKind::Verification, &["pgp check for package"]), // dnf5.
-        // Of an index that must be signed.
-        (FailureKind::Verification, &["bad gpg signature", "gpg signature is not available"]),
-        (FailureKind::MissingPackage, &["no match for argument", "unable to find a match"]),
-        (
-            FailureKind::Repository,
-            &[
-                "failed to download metadata",
-                "cannot download",
-                "no enabled repositories",
-                "errors during downloading",
-                "failed to download packages",  // dnf5.
-                "no matching repositories for", // dnf5.
-                "unknown repo",
-                "is invalid",
-                "failed to synchronize",
-                "could not be opened",
-                "does not exist",
-                "repository error",
-            ],
-        ),
-        (
-            FailureKind::Conflict,
-            &[
-                "conflicts with",
-                "conflicts between",
-                "conflicting requests",
-                "problem:",
-                "problem 1:", // Where there are several.
-                "nothing provides",
-            ],
-        ),
-    ],
-};
 
 /// The table of the transaction: sections with lines of name, architecture, version, repository, size.
 ///

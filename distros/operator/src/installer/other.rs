@@ -1,12 +1,8 @@
 //! Installers that are recognised and not run: their commands, as their manuals have them.
 
-use super::failure::Signs;
 use super::{Chosen, Installer, Wanted};
 use crate::process::Invocation;
 use root::Root;
-
-/// They are not run, so nothing is known of how they fail.
-pub(super) const FAILURES: Signs = Signs { codes: &[], words: &[] };
 
 pub(super) fn steps(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Vec<Invocation> {
     let enabled: Vec<String> = wanted.repositories.iter().map(|r| format!("--enablerepo={r}")).collect();

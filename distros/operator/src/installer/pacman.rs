@@ -1,6 +1,5 @@
 //! pacman.
 
-use super::failure::{FailureKind, Signs};
 use super::settings::{self, OwnSettings};
 use super::{Action, Chosen, PackageChange, Wanted};
 use crate::process::{Finished, Invocation};
@@ -120,50 +119,6 @@ pub(super) fn simulation(chosen: &Chosen, root: &Root, wanted: &Wanted) -> Invoc
     arguments.extend(wanted.packages.iter().map(PackageName::as_str));
     chosen.invocation(root, &arguments)
 }
-
-/// Signs of its failures, as pacman 6.0 of Debian 12 tells them, and pacman 7, which downloads as another user.
-pub(super) const FAILURES: Signs = Signs {
-    codes: &[],
-    words: &[
-        (FailureKind::DiskFull, &["no space left on device", "free disk space", "too full", "disk full"]),
-        (FailureKind::Locked, &["unable to lock database"]),
-        (
-            FailureKind::Verification,
-            &[
-                "invalid or corrupted package",
-                "invalid or corrupted database",
-                "pgp signature",
-                "missing required signature",
-                "required key missing from keyring",
-            ],
-        ),
-        // It also says that it failed to synchronize, and no repository is to blame.
-        (FailureKind::Other, &["switching to sandbox user"]),
-        (FailureKind::MissingPackage, &["target not found"]),
-        (
-            FailureKind::Repository,
-            &[
-                "failed to synchronize",
-                "failed retrieving file",
-                "failed to retrieve some files",
-                "could not be opened",
-                "does not exist",
-                "no usable package repositories",
-            ],
-        ),
-        (
-            FailureKind::Conflict,
-            &[
-                "conflicts with",
-                "are in conflict",
-                "conflicting files",
-                "conflicting dependencies",
-                "unable to satisfy",
-                "could not satisfy dependencies",
-            ],
-        ),
-    ],
-};
 
 /// `NAME VERSION`, as pacman 6.0 of Debian 12 prints it in the tests of the installers; it does not say which are there
 /// in another version.

@@ -140,6 +140,8 @@ fn each_programs_failures_are_known_by_its_own_signs() {
         (Apt, 100, "E: Unable to correct problems, you have held broken packages.", Conflict),
         (Apt, 100, "E: The repository 'copy:/r ./ Release' no longer has a Release file.", Repository),
         (Apt, 100, "E: The repository 'copy:/r ./ InRelease' is no longer signed.", Verification),
+        (Apt, 100, "E: Release file for copy:/r/InRelease is expired (invalid since 2d 3h 5min 8s).", Repository),
+        (Apt, 100, "W: GPG error: copy:/r ./ InRelease: BADSIG 0123456789ABCDEF x <x@b.example>", Verification),
         // dpkg 1.21 and 1.22.
         (Apt, 100, "dpkg: error: dpkg frontend lock was locked by another process with pid 7", Locked),
         // dnf5 5.2 of Fedora 41 and later.

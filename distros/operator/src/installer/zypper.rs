@@ -1,6 +1,5 @@
 //! zypper.
 
-use super::failure::{FailureKind, RPM_DISK_FULL, RPM_VERIFICATION, Signs};
 use super::settings::{self, OwnSettings};
 use super::{Action, Chosen, PackageChange, Wanted};
 use crate::process::{Finished, Invocation};
@@ -69,46 +68,6 @@ fn install<'a>(before: &[&'a str], after: &[&'a str], wanted: &'a Wanted) -> Vec
     all.extend(wanted.packages.iter().map(PackageName::as_str));
     all
 }
-
-/// Signs of its failures: codes by zypper(8), words as zypper 1.14 and rpm 4.18 of Debian 12 tell them, and rpm's
-/// own up to 6.0, which zypper passes on.
-pub(super) const FAILURES: Signs = Signs {
-    codes: &[(6, FailureKind::Repository), (7, FailureKind::Locked), (104, FailureKind::MissingPackage)],
-    words: &[
-        (FailureKind::DiskFull, RPM_DISK_FULL),
-        (
-            FailureKind::DiskFull,
-            &[
-                "enough free space",
-                "free disk space", // When a package does not fit into its cache.
-                "can't hardlink/copy",
-            ],
-        ),
-        (FailureKind::Locked, &["transaction lock on", "system management is locked"]),
-        (FailureKind::Verification, RPM_VERIFICATION),
-        (FailureKind::MissingPackage, &["not found in package names", "no provider of"]),
-        (
-            FailureKind::Repository,
-            &[
-                "failed to download metadata",
-                "cannot download",
-                "is invalid",
-                "valid metadata not found",
-                "no repositories defined",
-                "could not be opened",
-                "does not exist",
-                "failed to cache rpm",
-                "repository error",
-                "could not refresh the repositories",
-                "skipping repository",
-            ],
-        ),
-        (
-            FailureKind::Conflict,
-            &["conflicts with", "conflicts between", "conflicting requests", "problem:", "nothing provides"],
-        ),
-    ],
-};
 
 /// `<install-summary>` of its XML, as zypper 1.14 of Debian 12 writes it in the tests of the installers.
 pub(super) fn changes(finished: &Finished) -> Option<Vec<PackageChange>> {

@@ -1,0 +1,47 @@
+//! What apk says: apk-tools 2.14, by its source, because no apk was asked.
+
+use super::{FailureKind, NOTHING_NAMED, Signs};
+
+pub(super) const SIGNS: Signs = Signs {
+    words: &[
+        (FailureKind::DiskFull, &["no space left on device"]),
+        // What an index lacks that nobody trusts is no package that is missing.
+        (
+            FailureKind::Verification,
+            &["untrusted signature", ": untrusted", "bad signature", "bad archive", "package integrity error"],
+        ),
+        (FailureKind::MissingPackage, &["(no such package)"]),
+    ],
+    package: |line| line.split_once(" (no such package)").map(|(package, _)| package.trim()),
+    ..NOTHING_NAMED
+};
+
+#[cfg(test)]
+mod tests {
+    use crate::installer::{Reason, reason};
+    use model::package_manager::PackageManager;
+
+    fn of(text: &str) -> Reason {
+        reason(PackageManager::Apk, &text.lines().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_missing_package_is_named() {
+        let reason =
+            of("ERROR: unable to select packages:\n  nosuch (no such package):\n    required by: world[nosuch]");
+        assert!(matches!(reason, Reason::MissingPackage { package: Some(package) } if package == "nosuch"));
+    }
+
+    #[test]
+    fn an_index_that_nobody_trusts_lacks_nothing() {
+        let text = "WARNING: opening /var/cache/kata-qualify/main: UNTRUSTED signature\nERROR: unable to select packages:\n  qemu (no such package):\n    required by: world[qemu]";
+        assert!(matches!(of(text), Reason::Untrusted { detail } if detail.contains("/main: UNTRUSTED signature")));
+        assert!(matches!(of("ERROR: qemu-9-r0: BAD signature"), Reason::Untrusted { .. }));
+    }
+
+    #[test]
+    fn full_disks_and_anything_else() {
+        assert_eq!(of("ERROR: x-1-r0: No space left on device"), Reason::DiskFull);
+        assert!(matches!(of("ERROR: busybox-1-r0.trigger: script exited with error 1"), Reason::Other));
+    }
+}
