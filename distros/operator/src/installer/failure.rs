@@ -10,10 +10,15 @@ mod pacman;
 mod rpm;
 mod zypper;
 
+pub(super) use apk::SIGNS as APK;
+pub(super) use apt::SIGNS as APT;
+pub(super) use dnf::SIGNS as DNF;
+pub(super) use pacman::SIGNS as PACMAN;
+pub(super) use zypper::SIGNS as ZYPPER;
+
 use super::Installer;
 use crate::process::{Finished, ProcessError, ending};
 use model::diagnostic::printable;
-use model::package_manager::PackageManager;
 use serde::Serialize;
 
 /// Kinds of failures, each with something else to do about it.
@@ -109,8 +114,8 @@ pub enum Reason {
 }
 
 /// Why a package manager failed, by the lines that it and the programs behind it have printed.
-pub fn reason(manager: PackageManager, lines: &[String]) -> Reason {
-    let Some(signs) = Signs::of(manager) else { return Reason::Other };
+pub fn reason(installer: Installer, lines: &[String]) -> Reason {
+    let signs = installer.program().signs();
     let kind = signs.by_words(&lines.join("\n"));
     match kind {
         FailureKind::DiskFull => Reason::DiskFull,
@@ -126,7 +131,7 @@ pub fn reason(manager: PackageManager, lines: &[String]) -> Reason {
 }
 
 /// The signs by which one program's failures are known.
-struct Signs {
+pub(super) struct Signs {
     /// Exit codes that say it.
     codes: &'static [(i32, FailureKind)],
     /// Else parts of messages, in lower case; the most telling kind first, because a full disk also breaks repositories.
@@ -139,8 +144,8 @@ struct Signs {
     repository: fn(&[String], &str) -> Reason,
 }
 
-/// Signs of a program that names nothing that is read.
-const NOTHING_NAMED: Signs = Signs {
+/// Signs of a program of which nothing is known.
+pub(super) const NOTHING_KNOWN: Signs = Signs {
     codes: &[],
     words: &[],
     package: |_| None,
@@ -149,18 +154,6 @@ const NOTHING_NAMED: Signs = Signs {
 };
 
 impl Signs {
-    /// Those of a package manager; none of one that nobody has run.
-    fn of(manager: PackageManager) -> Option<&'static Signs> {
-        match manager {
-            PackageManager::Apt => Some(&apt::SIGNS),
-            PackageManager::Dnf | PackageManager::Yum | PackageManager::Tdnf => Some(&dnf::SIGNS),
-            PackageManager::Zypper => Some(&zypper::SIGNS),
-            PackageManager::Pacman => Some(&pacman::SIGNS),
-            PackageManager::Apk => Some(&apk::SIGNS),
-            PackageManager::Emerge | PackageManager::Nix | PackageManager::ImageBased => None,
-        }
-    }
-
     /// The kind that is known by what was said.
     fn by_words(&self, said: &str) -> FailureKind {
         let said = said.to_lowercase();
@@ -199,14 +192,12 @@ fn conflicting(finished: &Finished) -> impl Iterator<Item = String> {
 }
 
 impl Failure {
-    /// Reads why an installer failed; of one that is not run, nothing is known.
+    /// Reads why an installer failed.
     pub(super) fn of(installer: Installer, finished: &Finished) -> Failure {
-        let by_signs = |signs: &Signs| {
-            let by_code = signs.codes.iter().find(|(code, _)| finished.code == Some(*code)).map(|(_, kind)| *kind);
-            by_code.unwrap_or_else(|| signs.by_words(&format!("{}\n{}", finished.stdout, finished.stderr)))
-        };
-        let signs = Signs::of(installer.manager()).filter(|_| installer.is_exercised());
-        let kind = signs.map_or(FailureKind::Other, by_signs);
+        let signs = installer.program().signs();
+        let by_code = signs.codes.iter().find(|(code, _)| finished.code == Some(*code)).map(|(_, kind)| *kind);
+        let by_words = || signs.by_words(&format!("{}\n{}", finished.stdout, finished.stderr));
+        let kind = by_code.unwrap_or_else(by_words);
         let last = finished.last_words();
         // The last words are of the conflict; which packages it is between was said before.
         let mut words: Vec<String> = match kind {

@@ -1,8 +1,8 @@
 //! What apk says: apk-tools 2.14, by its source, because no apk was asked.
 
-use super::{FailureKind, NOTHING_NAMED, Signs};
+use super::{FailureKind, NOTHING_KNOWN, Signs};
 
-pub(super) const SIGNS: Signs = Signs {
+pub(in crate::installer) static SIGNS: Signs = Signs {
     words: &[
         (FailureKind::DiskFull, &["no space left on device"]),
         // What an index lacks that nobody trusts is no package that is missing.
@@ -13,16 +13,15 @@ pub(super) const SIGNS: Signs = Signs {
         (FailureKind::MissingPackage, &["(no such package)"]),
     ],
     package: |line| line.split_once(" (no such package)").map(|(package, _)| package.trim()),
-    ..NOTHING_NAMED
+    ..NOTHING_KNOWN
 };
 
 #[cfg(test)]
 mod tests {
-    use crate::installer::{Reason, reason};
-    use model::package_manager::PackageManager;
+    use crate::installer::{Installer, Reason, reason};
 
     fn of(text: &str) -> Reason {
-        reason(PackageManager::Apk, &text.lines().map(str::to_owned).collect::<Vec<_>>())
+        reason(Installer::Apk, &text.lines().map(str::to_owned).collect::<Vec<_>>())
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::{FailureKind, Reason, Signs};
 
-pub(super) const SIGNS: Signs = Signs {
+pub(in crate::installer) static SIGNS: Signs = Signs {
     codes: &[],
     words: &[
         (FailureKind::DiskFull, &["no space left on device", "enough free space"]),
@@ -134,11 +134,10 @@ fn between_dists(address: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::installer::{Reason, reason};
-    use model::package_manager::PackageManager;
+    use crate::installer::{Installer, Reason, reason};
 
     fn of(text: &str) -> Reason {
-        reason(PackageManager::Apt, &text.lines().map(str::to_owned).collect::<Vec<_>>())
+        reason(Installer::Apt, &text.lines().map(str::to_owned).collect::<Vec<_>>())
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::{FailureKind, Reason, Signs, rpm};
 
-pub(super) const SIGNS: Signs = Signs {
+pub(in crate::installer) static SIGNS: Signs = Signs {
     codes: &[(200, FailureKind::Locked)],
     words: &[
         (FailureKind::DiskFull, rpm::DISK_FULL),
@@ -114,11 +114,10 @@ fn id(line: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use crate::installer::{Reason, reason};
-    use model::package_manager::PackageManager;
+    use crate::installer::{Installer, Reason, reason};
 
     fn of(text: &str) -> Reason {
-        reason(PackageManager::Dnf, &text.lines().map(str::to_owned).collect::<Vec<_>>())
+        reason(Installer::Dnf, &text.lines().map(str::to_owned).collect::<Vec<_>>())
     }
 
     #[test]

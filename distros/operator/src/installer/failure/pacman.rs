@@ -1,8 +1,8 @@
 //! What pacman says: pacman 6.0 of Debian 12, and pacman 7, which downloads as another user.
 
-use super::{FailureKind, NOTHING_NAMED, Signs};
+use super::{FailureKind, NOTHING_KNOWN, Signs};
 
-pub(super) const SIGNS: Signs = Signs {
+pub(in crate::installer) static SIGNS: Signs = Signs {
     codes: &[],
     words: &[
         (FailureKind::DiskFull, &["no space left on device", "free disk space", "too full", "disk full"]),
@@ -44,16 +44,15 @@ pub(super) const SIGNS: Signs = Signs {
         ),
     ],
     package: |line| line.split_once("target not found: ").map(|(_, package)| package.trim()),
-    ..NOTHING_NAMED
+    ..NOTHING_KNOWN
 };
 
 #[cfg(test)]
 mod tests {
-    use crate::installer::{Reason, reason};
-    use model::package_manager::PackageManager;
+    use crate::installer::{Installer, Reason, reason};
 
     fn of(text: &str) -> Reason {
-        reason(PackageManager::Pacman, &text.lines().map(str::to_owned).collect::<Vec<_>>())
+        reason(Installer::Pacman, &text.lines().map(str::to_owned).collect::<Vec<_>>())
     }
 
     #[test]

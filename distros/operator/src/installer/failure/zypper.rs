@@ -1,9 +1,9 @@
 //! What zypper, and rpm behind it, say: codes by zypper(8), words as zypper 1.14 and rpm 4.18 of Debian 12 tell them, and
 //! rpm's own up to 6.0, which zypper passes on.
 
-use super::{FailureKind, NOTHING_NAMED, Signs, rpm};
+use super::{FailureKind, NOTHING_KNOWN, Signs, rpm};
 
-pub(super) const SIGNS: Signs = Signs {
+pub(in crate::installer) static SIGNS: Signs = Signs {
     codes: &[(6, FailureKind::Repository), (7, FailureKind::Locked), (104, FailureKind::MissingPackage)],
     words: &[
         (FailureKind::DiskFull, rpm::DISK_FULL),
@@ -39,5 +39,5 @@ pub(super) const SIGNS: Signs = Signs {
             &["conflicts with", "conflicts between", "conflicting requests", "problem:", "nothing provides"],
         ),
     ],
-    ..NOTHING_NAMED
+    ..NOTHING_KNOWN
 };
