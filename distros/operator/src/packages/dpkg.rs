@@ -9,6 +9,8 @@ use root::{Root, RootError};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+/// Distroless images have the folder.
+pub(super) const FILES: &[&str] = &[STATUS, "/var/lib/dpkg/status.d"];
 const STATUS: &str = "/var/lib/dpkg/status";
 /// While dpkg runs, what it did since it last wrote `status`: a file for each package, in the order of their names.
 const UPDATES: &str = "/var/lib/dpkg/updates";
