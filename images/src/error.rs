@@ -5,7 +5,7 @@ use model::arch::Arch;
 use model::diagnostic::error_chain;
 use model::package_manager::PackageManager;
 use model::release::Archive;
-use operator::installer::Reason;
+use operator::installer::FailureReason;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::fmt;
@@ -285,21 +285,21 @@ impl Cause {
     }
 }
 
-impl From<Reason> for Cause {
-    fn from(reason: Reason) -> Cause {
+impl From<FailureReason> for Cause {
+    fn from(reason: FailureReason) -> Cause {
         match reason {
-            Reason::MissingPackage { package: Some(package) } => Cause::PackageMissing { package },
-            Reason::MissingIndex { what } => Cause::NoSuchRelease { what },
-            Reason::Expired { suite } => Cause::Expired { suite },
-            Reason::Unreachable { detail } => Cause::MirrorUnreachable { detail, cached_age: None },
-            Reason::Untrusted { detail } => Cause::Untrusted { detail },
-            Reason::DiskFull => Cause::DiskFull,
+            FailureReason::MissingPackage { package: Some(package) } => Cause::PackageMissing { package },
+            FailureReason::MissingIndex { what } => Cause::NoSuchRelease { what },
+            FailureReason::Expired { suite } => Cause::Expired { suite },
+            FailureReason::Unreachable { detail } => Cause::MirrorUnreachable { detail, cached_age: None },
+            FailureReason::Untrusted { detail } => Cause::Untrusted { detail },
+            FailureReason::DiskFull => Cause::DiskFull,
             // Its words stand beside the command.
-            Reason::MissingPackage { package: None }
-            | Reason::Unreadable
-            | Reason::Locked
-            | Reason::Conflict
-            | Reason::Other => Cause::CommandFailed,
+            FailureReason::MissingPackage { package: None }
+            | FailureReason::Unreadable
+            | FailureReason::Locked
+            | FailureReason::Conflict
+            | FailureReason::Other => Cause::CommandFailed,
         }
     }
 }

@@ -26,7 +26,7 @@ mod pacman;
 mod zypper;
 
 pub use dnf::QUIETLY as DNF_QUIETLY;
-pub use failure::{Failure, FailureKind, Reason, reason};
+pub use failure::{Failure, FailureKind, FailureReason, failure_reason};
 pub use pacman::whole_settings as pacman_settings;
 pub use plan::{Action, PackageChange, Plan, Wanted};
 pub use program::Installer;

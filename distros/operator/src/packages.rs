@@ -196,7 +196,7 @@ impl Format {
 
     /// Whether the root has a database of this format.
     fn is_there(self, root: &Root) -> Result<bool, RootError> {
-        for file in self.kept().files {
+        for file in self.reader().files {
             if root.look(Path::new(file))?.is_some() {
                 return Ok(true);
             }
@@ -205,21 +205,23 @@ impl Format {
     }
 
     /// Where its database is, and what reads it.
-    fn kept(self) -> Kept {
+    fn reader(self) -> FormatReader {
         match self {
-            Format::Dpkg => Kept { files: dpkg::FILES, read: |root| listed(dpkg::entries(root)?, dpkg::owner) },
-            Format::Rpm => Kept { files: rpm::FILES, read: |root| Ok(Box::new(rpm::Database::of(root)?)) },
-            Format::Pacman => Kept { files: pacman::FILES, read: |root| listed(pacman::entries(root)?, pacman::owner) },
-            Format::Apk => Kept { files: apk::FILES, read: |root| listed(apk::entries(root)?, apk::owner) },
+            Format::Dpkg => FormatReader { files: dpkg::FILES, read: |root| listed(dpkg::entries(root)?, dpkg::owner) },
+            Format::Rpm => FormatReader { files: rpm::FILES, read: |root| Ok(Box::new(rpm::RpmDatabase::of(root)?)) },
+            Format::Pacman => {
+                FormatReader { files: pacman::FILES, read: |root| listed(pacman::entries(root)?, pacman::owner) }
+            }
+            Format::Apk => FormatReader { files: apk::FILES, read: |root| listed(apk::entries(root)?, apk::owner) },
             Format::Portage => {
-                Kept { files: portage::FILES, read: |root| listed(portage::entries(root)?, portage::owner) }
+                FormatReader { files: portage::FILES, read: |root| listed(portage::entries(root)?, portage::owner) }
             }
         }
     }
 }
 
 /// A format's database in any root.
-struct Kept {
+struct FormatReader {
     /// One of these is there.
     files: &'static [&'static str],
     /// Reads it, or gets ready to ask it.
@@ -290,7 +292,7 @@ impl<'r> Packages<'r> {
             None => Format::of(root)?,
         };
         let format = format.ok_or_else(|| QueryError::NoDatabase(root.path().to_owned()))?;
-        Ok(Packages { root, format, answers: (format.kept().read)(root)? })
+        Ok(Packages { root, format, answers: (format.reader().read)(root)? })
     }
 
     /// The database's format.

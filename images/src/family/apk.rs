@@ -29,7 +29,7 @@ use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
 use model::release::Release;
-use operator::installer::{Installer, reason};
+use operator::installer::{Installer, failure_reason};
 use operator::packages::apk;
 use root::Root;
 use std::path::{Path, PathBuf};
@@ -102,7 +102,7 @@ impl Family for Apk {
     }
 
     fn cause_reader(&self) -> fn(&[String]) -> Cause {
-        |lines| download::cause(lines).unwrap_or_else(|| reason(Installer::Apk, lines).into())
+        |lines| download::cause(lines).unwrap_or_else(|| failure_reason(Installer::Apk, lines).into())
     }
 
     fn secret_addresses(&self, options: &Options) -> Vec<String> {

@@ -24,7 +24,7 @@ use mirrors::Mirrors;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::release::Release;
-use operator::installer::{Installer, reason};
+use operator::installer::{Installer, failure_reason};
 use settings::Settings;
 use std::path::Path;
 
@@ -89,7 +89,7 @@ impl Family for Apt {
     }
 
     fn cause_reader(&self) -> fn(&[String]) -> Cause {
-        |lines| reason(Installer::Apt, lines).into()
+        |lines| failure_reason(Installer::Apt, lines).into()
     }
 
     fn secret_addresses(&self, options: &Options) -> Vec<String> {

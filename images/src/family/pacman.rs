@@ -28,7 +28,7 @@ use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
 use model::release::Release;
-use operator::installer::{Installer, reason};
+use operator::installer::{Installer, failure_reason};
 use operator::packages::pacman;
 use root::Root;
 use sources::Repository;
@@ -155,7 +155,7 @@ impl Family for Pacman {
 /// The most telling cause among what curl, gpg and pacman have printed.
 fn cause(lines: &[String]) -> Cause {
     let of_tools = download::cause(lines).or_else(|| keyring::cause(lines));
-    of_tools.unwrap_or_else(|| reason(Installer::Pacman, lines).into())
+    of_tools.unwrap_or_else(|| failure_reason(Installer::Pacman, lines).into())
 }
 
 /// A release's repositories.

@@ -34,7 +34,7 @@ use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
 use model::release::{Archive, Release};
-use operator::installer::{Installer, reason};
+use operator::installer::{Installer, failure_reason};
 use operator::packages::rpm;
 use root::Root;
 use sources::Sources;
@@ -168,7 +168,7 @@ impl Family for Rpm {
 
     fn cause_reader(&self) -> fn(&[String]) -> Cause {
         // Which program a tree has does not matter: this machine's dnf is run, and rpm.
-        |lines| reason(Installer::Dnf, lines).into()
+        |lines| failure_reason(Installer::Dnf, lines).into()
     }
 
     fn secret_addresses(&self, options: &Options) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! apt-get, whose options have the same meaning since Debian 8.
 
 use super::failure::{self, Signs};
-use super::program::Program;
+use super::program::InstallerProgram;
 use super::settings::OwnSettings;
 use super::{Action, Chosen, PackageChange, Wanted};
 use crate::process::{Confinement, Finished, Invocation, give_to_reader};
@@ -48,9 +48,9 @@ const MAX_BYTES: u64 = 1 << 20;
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// The program.
-pub(super) struct Apt;
+pub(super) struct AptInstaller;
 
-impl Program for Apt {
+impl InstallerProgram for AptInstaller {
     fn name(&self) -> &'static str {
         "apt"
     }
@@ -226,7 +226,7 @@ Acquire::https::Proxy "x\u{1}y";
         std::fs::write(parts.join("50x"), text).unwrap();
         std::fs::write(parts.join("60y"), "#include \"/etc/passwd\";\nAcquire::Retries \"8\";\n").unwrap();
         std::fs::write(dir.path().join("etc/apt/apt.conf"), "APT::Default-Release \"stable\";\n").unwrap();
-        let own = Apt.own_settings(&Root::new(dir.path()).unwrap()).unwrap().unwrap();
+        let own = AptInstaller.own_settings(&Root::new(dir.path()).unwrap()).unwrap().unwrap();
         let written = std::fs::read_to_string(own.folder.path().join("apt.conf")).unwrap();
         for kept in [
             "Acquire::Retries \"7\";",
@@ -239,14 +239,15 @@ Acquire::https::Proxy "x\u{1}y";
         assert!(!written.contains("evil") && !written.contains("\"8\""), "{written}");
         // One that apt does not understand: it would take none of them.
         std::fs::write(parts.join("70z"), "Broken {{ \"\n").unwrap();
-        let error = Apt.own_settings(&Root::new(dir.path()).unwrap()).err().unwrap().to_string();
+        let error = AptInstaller.own_settings(&Root::new(dir.path()).unwrap()).err().unwrap().to_string();
         assert!(error.contains("cannot be read") && error.contains("70z"), "{error}");
     }
 
     #[test]
     fn the_simulation_is_read() {
         let stdout = "Inst a (1.2 Debian:13/stable [amd64])\nInst b [1] (2 x [amd64]) []\nRemv c [3]\nConf a (1.2 x)\n";
-        let found = Apt.changes(&Finished { code: Some(0), stdout: stdout.into(), stderr: String::new() }).unwrap();
+        let found =
+            AptInstaller.changes(&Finished { code: Some(0), stdout: stdout.into(), stderr: String::new() }).unwrap();
         let shown: Vec<String> = found.iter().map(|c| format!("{:?} {} {}", c.action, c.package, c.version)).collect();
         assert_eq!(shown, ["Install a 1.2", "Upgrade b 2", "Remove c 3"]);
     }

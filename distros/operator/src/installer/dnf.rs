@@ -1,7 +1,7 @@
 //! dnf, version 4 and 5.
 
 use super::failure::{self, Signs};
-use super::program::Program;
+use super::program::InstallerProgram;
 use super::settings::{self, OwnSettings};
 use super::{Action, Chosen, PackageChange, Wanted};
 use crate::os_release::OsRelease;
@@ -50,9 +50,9 @@ const DATA: [&str; 25] = [
 const CONFIGURATION: &str = "dnf.conf";
 
 /// The program.
-pub(super) struct Dnf;
+pub(super) struct DnfInstaller;
 
-impl Program for Dnf {
+impl InstallerProgram for DnfInstaller {
     fn name(&self) -> &'static str {
         "dnf"
     }
@@ -181,7 +181,7 @@ mod tests {
     fn the_table_is_read() {
         let stdout = "Dependencies resolved.\n====\n Package  Arch  Version  Repo  Size\n====\nInstalling:\n qemu-kvm-core  x86_64  17:9.1.0-15.el9  appstream  4.9 M\n a-name-that-is-much-too-long-for-its-column\n                x86_64  1-2  appstream  1 k\nInstalling dependencies:\n b  noarch  3-4  baseos  1 k\nUpgrading:\n c  noarch  5-6  baseos  1 k\n     replacing  d.noarch 1-1\n\nTransaction Summary\n====\nInstall  3 Packages\n";
         let finished = Finished { code: Some(1), stdout: stdout.into(), stderr: "Operation aborted.\n".into() };
-        let found = Dnf.changes(&finished).unwrap();
+        let found = DnfInstaller.changes(&finished).unwrap();
         let shown: Vec<String> = found.iter().map(|c| format!("{:?} {} {}", c.action, c.package, c.version)).collect();
         assert_eq!(
             shown,

@@ -75,7 +75,7 @@ pub struct Failure {
 
 /// Why a program failed, with what it names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reason {
+pub enum FailureReason {
     /// No repository has such a package.
     MissingPackage {
         /// Its name, where it is told.
@@ -114,18 +114,20 @@ pub enum Reason {
 }
 
 /// Why a package manager failed, by the lines that it and the programs behind it have printed.
-pub fn reason(installer: Installer, lines: &[String]) -> Reason {
+pub fn failure_reason(installer: Installer, lines: &[String]) -> FailureReason {
     let signs = installer.program().signs();
     let kind = signs.by_words(&lines.join("\n"));
     match kind {
-        FailureKind::DiskFull => Reason::DiskFull,
-        FailureKind::Locked => Reason::Locked,
-        FailureKind::Conflict => Reason::Conflict,
-        FailureKind::Deadline | FailureKind::Other => Reason::Other,
-        FailureKind::MissingPackage => {
-            Reason::MissingPackage { package: lines.iter().find_map(|line| (signs.package)(line)).map(str::to_owned) }
+        FailureKind::DiskFull => FailureReason::DiskFull,
+        FailureKind::Locked => FailureReason::Locked,
+        FailureKind::Conflict => FailureReason::Conflict,
+        FailureKind::Deadline | FailureKind::Other => FailureReason::Other,
+        FailureKind::MissingPackage => FailureReason::MissingPackage {
+            package: lines.iter().find_map(|line| (signs.package)(line)).map(str::to_owned),
+        },
+        FailureKind::Verification => {
+            FailureReason::Untrusted { detail: (signs.untrusted)(lines, signs.first(kind, lines)) }
         }
-        FailureKind::Verification => Reason::Untrusted { detail: (signs.untrusted)(lines, signs.first(kind, lines)) },
         FailureKind::Repository => (signs.repository)(lines, signs.first(kind, lines)),
     }
 }
@@ -141,7 +143,7 @@ pub(super) struct Signs {
     /// What is not trusted, by all lines and the first that says so.
     untrusted: fn(&[String], &str) -> String,
     /// What is wrong with a repository, likewise.
-    repository: fn(&[String], &str) -> Reason,
+    repository: fn(&[String], &str) -> FailureReason,
 }
 
 /// Signs of a program of which nothing is known.
@@ -150,7 +152,7 @@ pub(super) const NOTHING_KNOWN: Signs = Signs {
     words: &[],
     package: |_| None,
     untrusted: |_, line| line.to_owned(),
-    repository: |_, _| Reason::Unreadable,
+    repository: |_, _| FailureReason::Unreadable,
 };
 
 impl Signs {

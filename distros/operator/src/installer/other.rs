@@ -1,8 +1,8 @@
 //! Installers that are recognised and not run: their commands, as their manuals have them.
 
-use super::dnf::Dnf;
+use super::dnf::DnfInstaller;
 use super::failure::{self, NOTHING_KNOWN, Signs};
-use super::program::Program;
+use super::program::InstallerProgram;
 use super::{Chosen, Wanted};
 use crate::process::Invocation;
 use model::package_manager::PackageManager;
@@ -10,7 +10,7 @@ use root::{Root, RootError};
 use std::path::Path;
 
 /// A program that is recognised and not run.
-pub(super) struct Other {
+pub(super) struct ToldInstaller {
     name: &'static str,
     file_name: &'static str,
     manager: PackageManager,
@@ -27,7 +27,7 @@ pub(super) struct Other {
 }
 
 /// What most of them have in common.
-const PLAIN: Other = Other {
+const PLAIN: ToldInstaller = ToldInstaller {
     name: "none",
     file_name: "none",
     manager: PackageManager::ImageBased,
@@ -38,27 +38,27 @@ const PLAIN: Other = Other {
     signs: &NOTHING_KNOWN,
 };
 
-pub(super) static YUM: Other = Other {
+pub(super) static YUM: ToldInstaller = ToldInstaller {
     name: "yum",
     file_name: "yum",
     manager: PackageManager::Yum,
-    outside: |root| Dnf.outside_options(root, None),
+    outside: |root| DnfInstaller.outside_options(root, None),
     enabling: Some(&["--assumeyes"]),
     verb: &["install"],
     ..PLAIN
 };
 
-pub(super) static MICRODNF: Other = Other {
+pub(super) static MICRODNF: ToldInstaller = ToldInstaller {
     name: "microdnf",
     file_name: "microdnf",
     manager: PackageManager::Dnf,
-    outside: |root| Dnf.outside_options(root, None),
+    outside: |root| DnfInstaller.outside_options(root, None),
     enabling: Some(&["--assumeyes", "--setopt=install_weak_deps=0"]),
     verb: &["install"],
     ..PLAIN
 };
 
-pub(super) static TDNF: Other = Other {
+pub(super) static TDNF: ToldInstaller = ToldInstaller {
     name: "tdnf",
     file_name: "tdnf",
     manager: PackageManager::Tdnf,
@@ -69,7 +69,7 @@ pub(super) static TDNF: Other = Other {
 };
 
 /// Images of Alpine are made with it.
-pub(super) static APK: Other = Other {
+pub(super) static APK: ToldInstaller = ToldInstaller {
     name: "apk",
     file_name: "apk",
     manager: PackageManager::Apk,
@@ -79,7 +79,7 @@ pub(super) static APK: Other = Other {
     ..PLAIN
 };
 
-pub(super) static EMERGE: Other = Other {
+pub(super) static EMERGE: ToldInstaller = ToldInstaller {
     name: "emerge",
     file_name: "emerge",
     manager: PackageManager::Emerge,
@@ -89,7 +89,7 @@ pub(super) static EMERGE: Other = Other {
 };
 
 /// It takes effect with the next boot.
-pub(super) static RPM_OSTREE: Other = Other {
+pub(super) static RPM_OSTREE: ToldInstaller = ToldInstaller {
     name: "rpm-ostree",
     file_name: "rpm-ostree",
     manager: PackageManager::Dnf,
@@ -97,7 +97,7 @@ pub(super) static RPM_OSTREE: Other = Other {
     ..PLAIN
 };
 
-pub(super) static TRANSACTIONAL_UPDATE: Other = Other {
+pub(super) static TRANSACTIONAL_UPDATE: ToldInstaller = ToldInstaller {
     name: "transactional-update",
     file_name: "transactional-update",
     manager: PackageManager::Zypper,
@@ -106,7 +106,7 @@ pub(super) static TRANSACTIONAL_UPDATE: Other = Other {
 };
 
 /// It has packages as attributes of a channel.
-pub(super) static NIX: Other = Other {
+pub(super) static NIX: ToldInstaller = ToldInstaller {
     name: "nix",
     file_name: "nix-env",
     manager: PackageManager::Nix,
@@ -116,9 +116,9 @@ pub(super) static NIX: Other = Other {
 };
 
 /// Its plan is refused.
-pub(super) static IMAGE_BASED: Other = PLAIN;
+pub(super) static IMAGE_BASED: ToldInstaller = PLAIN;
 
-impl Program for Other {
+impl InstallerProgram for ToldInstaller {
     fn name(&self) -> &'static str {
         self.name
     }

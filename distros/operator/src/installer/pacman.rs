@@ -1,7 +1,7 @@
 //! pacman.
 
 use super::failure::{self, Signs};
-use super::program::Program;
+use super::program::InstallerProgram;
 use super::settings::{self, OwnSettings};
 use super::{Action, Chosen, PackageChange, Wanted};
 use crate::process::{Confinement, Finished, Invocation};
@@ -33,9 +33,9 @@ const DATA: [&str; 13] = [
 const OF_REPOSITORY: [&str; 4] = ["CacheServer", "Server", "SigLevel", "Usage"];
 
 /// The program.
-pub(super) struct Pacman;
+pub(super) struct PacmanInstaller;
 
-impl Program for Pacman {
+impl InstallerProgram for PacmanInstaller {
     fn name(&self) -> &'static str {
         "pacman"
     }

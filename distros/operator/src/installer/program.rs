@@ -44,7 +44,7 @@ pub enum Installer {
 }
 
 /// What differs between the programs: their names, what they are told, and how they are understood.
-pub(super) trait Program: Sync {
+pub(super) trait InstallerProgram: Sync {
     /// The name people know it by.
     fn name(&self) -> &'static str;
 
@@ -113,15 +113,15 @@ impl Installer {
     ];
 
     /// The program itself.
-    pub(super) fn program(self) -> &'static dyn Program {
+    pub(super) fn program(self) -> &'static dyn InstallerProgram {
         match self {
-            Installer::Apt => &apt::Apt,
-            Installer::Dnf => &dnf::Dnf,
+            Installer::Apt => &apt::AptInstaller,
+            Installer::Dnf => &dnf::DnfInstaller,
             Installer::Yum => &other::YUM,
             Installer::Microdnf => &other::MICRODNF,
             Installer::Tdnf => &other::TDNF,
-            Installer::Zypper => &zypper::Zypper,
-            Installer::Pacman => &pacman::Pacman,
+            Installer::Zypper => &zypper::ZypperInstaller,
+            Installer::Pacman => &pacman::PacmanInstaller,
             Installer::Apk => &other::APK,
             Installer::Emerge => &other::EMERGE,
             Installer::RpmOstree => &other::RPM_OSTREE,

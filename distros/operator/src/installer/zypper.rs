@@ -1,7 +1,7 @@
 //! zypper.
 
 use super::failure::{self, Signs};
-use super::program::Program;
+use super::program::InstallerProgram;
 use super::settings::{self, OwnSettings};
 use super::{Action, Chosen, PackageChange, Place, Wanted};
 use crate::process::{Confinement, Finished, Invocation};
@@ -24,9 +24,9 @@ const DATA: [&str; 8] = [
 ];
 
 /// The program.
-pub(super) struct Zypper;
+pub(super) struct ZypperInstaller;
 
-impl Program for Zypper {
+impl InstallerProgram for ZypperInstaller {
     fn name(&self) -> &'static str {
         "zypper"
     }

@@ -36,7 +36,7 @@ const FORMAT: &str = "%{NAME}\\t%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\\n";
 ///
 /// That the database cannot be read.
 pub fn installed(root: &Root) -> Result<Vec<Package>, QueryError> {
-    let database = Database::of(root)?;
+    let database = RpmDatabase::of(root)?;
     let all = database.ask(&["-qa", "--qf", WHOLE])?;
     match all.is_ok() {
         true => packages_of(&all.stdout).map_err(|message| database.refused(message)),
@@ -75,7 +75,7 @@ fn source_name(file: &str) -> Option<&str> {
 ///
 /// That the database cannot be read.
 pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<String>>, QueryError> {
-    let database = Database::of(root)?;
+    let database = RpmDatabase::of(root)?;
     paths.iter().map(|path| Ok(database.owner(root, &names_of(root, path))?.map(|owner| owner.package))).collect()
 }
 
@@ -95,20 +95,20 @@ pub(crate) fn folder(root: &Root) -> Result<Option<PathBuf>, RootError> {
 
 /// A database that can be asked.
 #[derive(Debug)]
-pub(super) struct Database {
+pub(super) struct RpmDatabase {
     root: PathBuf,
     rpm: PathBuf,
     /// Of another root; goes with this.
     copy: Option<tempfile::TempDir>,
 }
 
-impl Database {
+impl RpmDatabase {
     /// The running system's own, or a copy of another root's.
-    pub(super) fn of(root: &Root) -> Result<Database, QueryError> {
+    pub(super) fn of(root: &Root) -> Result<RpmDatabase, QueryError> {
         let none = || QueryError::NoRpm(root.path().to_owned());
         let rpm = Root::default().which("rpm")?.ok_or_else(none)?;
         let copy = if root.is_running_system() { None } else { Some(copy(root)?) };
-        Ok(Database { root: root.path().to_owned(), rpm, copy })
+        Ok(RpmDatabase { root: root.path().to_owned(), rpm, copy })
     }
 
     fn ask(&self, arguments: &[&str]) -> Result<Finished, QueryError> {
@@ -150,7 +150,7 @@ impl Database {
     }
 }
 
-impl Answers for Database {
+impl Answers for RpmDatabase {
     fn installed(&self, name: &str) -> Result<Vec<Installed>, QueryError> {
         let named = self.ask(&["-q", "--qf", FORMAT, "--", name])?;
         if named.is_ok() {

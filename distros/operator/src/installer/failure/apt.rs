@@ -1,7 +1,7 @@
 //! What apt and dpkg say, also by way of mmdebstrap: apt 2.6 and dpkg 1.21 of Debian 12, and apt 3.0 to 3.2 what they put
 //! otherwise.
 
-use super::{FailureKind, Reason, Signs};
+use super::{FailureKind, FailureReason, Signs};
 
 pub(in crate::installer) static SIGNS: Signs = Signs {
     codes: &[],
@@ -89,14 +89,16 @@ fn missing(line: &str) -> Option<&str> {
     }
 }
 
-fn repository(lines: &[String], _: &str) -> Reason {
+fn repository(lines: &[String], _: &str) -> FailureReason {
     if let Some(suite) = lines.iter().find_map(|line| expired(line)) {
-        return Reason::Expired { suite };
+        return FailureReason::Expired { suite };
     }
-    let silent = lines.iter().find(|line| is_silent(line)).map(|line| Reason::Unreachable { detail: line.clone() });
-    let absent = || lines.iter().find(|line| is_absent(line)).map(|line| Reason::MissingIndex { what: suite(line) });
+    let silent =
+        lines.iter().find(|line| is_silent(line)).map(|line| FailureReason::Unreachable { detail: line.clone() });
+    let absent =
+        || lines.iter().find(|line| is_absent(line)).map(|line| FailureReason::MissingIndex { what: suite(line) });
     // Where nothing answers, apt says both that it cannot connect and that there is no Release file.
-    silent.or_else(absent).unwrap_or(Reason::Unreadable)
+    silent.or_else(absent).unwrap_or(FailureReason::Unreadable)
 }
 
 fn expired(line: &str) -> Option<String> {
@@ -134,10 +136,10 @@ fn between_dists(address: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::installer::{Installer, Reason, reason};
+    use crate::installer::{FailureReason, Installer, failure_reason};
 
-    fn of(text: &str) -> Reason {
-        reason(Installer::Apt, &text.lines().map(str::to_owned).collect::<Vec<_>>())
+    fn of(text: &str) -> FailureReason {
+        failure_reason(Installer::Apt, &text.lines().map(str::to_owned).collect::<Vec<_>>())
     }
 
     #[test]
@@ -148,17 +150,17 @@ mod tests {
             E: Release file for http://mirror.example/debian/dists/sid/InRelease is expired (invalid since 14d 20h 25min 22s). Updates for this repository will not be applied.\n\
             E: apt-get update --error-on=any -oAPT::Status-Fd=<$fd> -oDpkg::Use-Pty=false failed\n\
             E: mmdebstrap failed to run");
-        assert!(matches!(reason, Reason::Expired { suite } if suite == "sid"));
+        assert!(matches!(reason, FailureReason::Expired { suite } if suite == "sid"));
     }
 
     #[test]
     fn apt_without_the_package() {
         let reason = of("Reading package lists...\nE: Unable to locate package virtiofsd");
-        assert!(matches!(reason, Reason::MissingPackage { package: Some(package) } if package == "virtiofsd"));
+        assert!(matches!(reason, FailureReason::MissingPackage { package: Some(package) } if package == "virtiofsd"));
         let reason = of("E: Package 'qemu-kvm' has no installation candidate");
-        assert!(matches!(reason, Reason::MissingPackage { package: Some(package) } if package == "qemu-kvm"));
+        assert!(matches!(reason, FailureReason::MissingPackage { package: Some(package) } if package == "qemu-kvm"));
         let reason = of("E: Package qemu-kvm has no installation candidate");
-        assert!(matches!(reason, Reason::MissingPackage { package: Some(package) } if package == "qemu-kvm"));
+        assert!(matches!(reason, FailureReason::MissingPackage { package: Some(package) } if package == "qemu-kvm"));
     }
 
     #[test]
@@ -170,7 +172,7 @@ mod tests {
             // apt-get update adds a second, misleading complaint.
             "W: Failed to fetch http://mirror.invalid/debian/dists/sid/InRelease  Temporary failure resolving 'mirror.invalid'\nE: The repository 'http://mirror.invalid/debian sid Release' does not have a Release file.",
         ] {
-            assert!(matches!(of(text), Reason::Unreachable { .. }), "{text}");
+            assert!(matches!(of(text), FailureReason::Unreachable { .. }), "{text}");
         }
     }
 
@@ -181,10 +183,10 @@ mod tests {
             E: Failed to fetch http://mirror.example/debian/dists/nosuch/InRelease  404  Not Found [IP: 192.0.2.80 80]\n\
             E: Download Failed",
         );
-        assert!(matches!(reason, Reason::MissingIndex { ref what } if what == "suite nosuch"), "{reason:?}");
+        assert!(matches!(reason, FailureReason::MissingIndex { ref what } if what == "suite nosuch"), "{reason:?}");
         let reason =
             of("E: The repository 'http://mirror.example/debian nosuch Release' does not have a Release file.");
-        assert!(matches!(reason, Reason::MissingIndex { ref what } if what == "suite nosuch"), "{reason:?}");
+        assert!(matches!(reason, FailureReason::MissingIndex { ref what } if what == "suite nosuch"), "{reason:?}");
     }
 
     #[test]
@@ -192,7 +194,7 @@ mod tests {
         let reason = of(
             "dpkg: error processing archive x.deb (--unpack):\n cannot copy extracted data: No space left on device\nE: Failed to fetch y",
         );
-        assert!(matches!(reason, Reason::DiskFull));
+        assert!(matches!(reason, FailureReason::DiskFull));
     }
 
     #[test]
@@ -200,11 +202,11 @@ mod tests {
         let reason = of(
             "W: GPG error: http://mirror.example sid InRelease: The following signatures couldn't be verified because the public key is not available: NO_PUBKEY 0123456789ABCDEF\nE: The repository 'http://mirror.example sid InRelease' is not signed.",
         );
-        assert!(matches!(reason, Reason::Untrusted { .. }));
+        assert!(matches!(reason, FailureReason::Untrusted { .. }));
     }
 
     #[test]
     fn anything_else() {
-        assert!(matches!(of("dpkg: error processing package x (--configure):"), Reason::Other));
+        assert!(matches!(of("dpkg: error processing package x (--configure):"), FailureReason::Other));
     }
 }

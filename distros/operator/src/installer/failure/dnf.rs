@@ -1,7 +1,7 @@
 //! What dnf, and rpm behind it, say: dnf 4.14 and rpm 4.18 of Debian 12, and dnf5 5.2, which shows rpm's own words where
 //! dnf 4 has others. The lines of the tests are those of the former.
 
-use super::{FailureKind, Reason, Signs, rpm};
+use super::{FailureKind, FailureReason, Signs, rpm};
 
 pub(in crate::installer) static SIGNS: Signs = Signs {
     codes: &[(200, FailureKind::Locked)],
@@ -86,13 +86,13 @@ fn untrusted(lines: &[String], first: &str) -> String {
     }
 }
 
-fn repository(lines: &[String], first: &str) -> Reason {
+fn repository(lines: &[String], first: &str) -> FailureReason {
     if let Some(what) = lines.iter().find_map(|line| absent(line, lines)) {
-        return Reason::MissingIndex { what };
+        return FailureReason::MissingIndex { what };
     }
     let told = lines.iter().find(|line| line.contains("Curl error") || line.contains("Status code"));
     let detail = told.map_or(first, String::as_str).trim_start_matches([' ', '-']).to_owned();
-    Reason::Unreachable { detail }
+    FailureReason::Unreachable { detail }
 }
 
 /// What a mirror that answers does not have: its index, and so the repository.
@@ -114,10 +114,10 @@ fn id(line: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use crate::installer::{Installer, Reason, reason};
+    use crate::installer::{FailureReason, Installer, failure_reason};
 
-    fn of(text: &str) -> Reason {
-        reason(Installer::Dnf, &text.lines().map(str::to_owned).collect::<Vec<_>>())
+    fn of(text: &str) -> FailureReason {
+        failure_reason(Installer::Dnf, &text.lines().map(str::to_owned).collect::<Vec<_>>())
     }
 
     #[test]
@@ -127,13 +127,13 @@ mod tests {
             Import of key(s) didn't help, wrong key(s)?\n\
             Public key for hello-1.0-1.noarch.rpm is not installed. Failing package is: hello-1.0-1.noarch\n \
             GPG Keys are configured as: file:///tmp/dnf/keys/wrong.asc\nError: GPG check FAILED");
-        let Reason::Untrusted { detail } = reason else { panic!("{reason:?}") };
+        let FailureReason::Untrusted { detail } = reason else { panic!("{reason:?}") };
         assert!(detail.starts_with("Public key for hello-1.0-1.noarch.rpm is not installed."), "{detail}");
         assert!(detail.ends_with("/keys/wrong.asc)"), "{detail}");
         let reason = of("/tmp/archives/hello-1.0-1.noarch.rpm: digests SIGNATURES NOT OK");
-        assert!(matches!(reason, Reason::Untrusted { detail } if detail.contains("hello-1.0-1")));
+        assert!(matches!(reason, FailureReason::Untrusted { detail } if detail.contains("hello-1.0-1")));
         let reason = of("/tmp/archives/hello-1.0-1.noarch.rpm: DIGESTS SIGNATURES NOT OK");
-        assert!(matches!(reason, Reason::Untrusted { .. }));
+        assert!(matches!(reason, FailureReason::Untrusted { .. }));
     }
 
     #[test]
@@ -141,7 +141,7 @@ mod tests {
         let reason = of("Errors during downloading metadata for repository 'main':\n  \
             - Downloading successful, but checksum doesn't match. Calculated: 4167(sha256)  Expected: f9ff(sha256) \n\
             Error: Failed to download metadata for repo 'main': Yum repo downloading error: Downloading error(s): repodata/f9ff-primary.xml.gz - Cannot download, all mirrors were already tried without success");
-        let Reason::Untrusted { detail } = reason else { panic!("{reason:?}") };
+        let FailureReason::Untrusted { detail } = reason else { panic!("{reason:?}") };
         assert!(detail.starts_with("Downloading successful, but checksum doesn't match."), "{detail}");
         assert!(detail.ends_with("(repository main)"), "{detail}");
     }
@@ -155,7 +155,7 @@ mod tests {
         ] {
             let reason = of(&format!("Errors during downloading metadata for repository 'main':\n{failed}{why}"));
             assert!(
-                matches!(&reason, Reason::Untrusted { detail } if detail.ends_with("(repository main)")),
+                matches!(&reason, FailureReason::Untrusted { detail } if detail.ends_with("(repository main)")),
                 "{reason:?}"
             );
         }
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn a_missing_package_is_named() {
         let reason = of("No match for argument: nosuch\nError: Unable to find a match: nosuch");
-        assert!(matches!(reason, Reason::MissingPackage { package: Some(package) } if package == "nosuch"));
+        assert!(matches!(reason, FailureReason::MissingPackage { package: Some(package) } if package == "nosuch"));
     }
 
     #[test]
@@ -173,23 +173,23 @@ mod tests {
             - Curl error (7): Couldn't connect to server for http://127.0.0.1:9/x/repodata/repomd.xml [Failed to connect to 127.0.0.1 port 9 after 0 ms: Couldn't connect to server]\n\
             Error: Failed to download metadata for repo 'main': Cannot download repomd.xml: Cannot download repodata/repomd.xml: All mirrors were tried");
         assert!(
-            matches!(&reason, Reason::Unreachable { detail, .. } if detail.starts_with("Curl error")),
+            matches!(&reason, FailureReason::Unreachable { detail, .. } if detail.starts_with("Curl error")),
             "{reason:?}"
         );
         let reason = of("Errors during downloading metadata for repository 'main':\n  \
             - Status code: 404 for http://mirror.example/x/repodata/repomd.xml (IP: 192.0.2.1)\n\
             Error: Failed to download metadata for repo 'main': Cannot download repomd.xml: Cannot download repodata/repomd.xml: All mirrors were tried");
-        assert!(matches!(&reason, Reason::MissingIndex { what } if what == "repository main"), "{reason:?}");
+        assert!(matches!(&reason, FailureReason::MissingIndex { what } if what == "repository main"), "{reason:?}");
         let reason = of("Error: Unknown repo: 'crb'");
-        assert!(matches!(&reason, Reason::MissingIndex { what } if what == "repository crb"), "{reason:?}");
+        assert!(matches!(&reason, FailureReason::MissingIndex { what } if what == "repository crb"), "{reason:?}");
     }
 
     #[test]
     fn full_disks_and_conflicts() {
         let full = "error: installing package x needs 12MB more space on the / filesystem";
-        assert!(matches!(of(full), Reason::DiskFull));
+        assert!(matches!(of(full), FailureReason::DiskFull));
         let conflict =
             "Error: \n Problem: conflicting requests\n  - nothing provides /bin/sh needed by hello-1.0-1.noarch";
-        assert_eq!(of(conflict), Reason::Conflict);
+        assert_eq!(of(conflict), FailureReason::Conflict);
     }
 }

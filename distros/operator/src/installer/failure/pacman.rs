@@ -49,23 +49,23 @@ pub(in crate::installer) static SIGNS: Signs = Signs {
 
 #[cfg(test)]
 mod tests {
-    use crate::installer::{Installer, Reason, reason};
+    use crate::installer::{FailureReason, Installer, failure_reason};
 
-    fn of(text: &str) -> Reason {
-        reason(Installer::Pacman, &text.lines().map(str::to_owned).collect::<Vec<_>>())
+    fn of(text: &str) -> FailureReason {
+        failure_reason(Installer::Pacman, &text.lines().map(str::to_owned).collect::<Vec<_>>())
     }
 
     #[test]
     fn a_missing_package_is_named() {
         let reason = of("error: target not found: nosuch");
-        assert!(matches!(reason, Reason::MissingPackage { package: Some(package) } if package == "nosuch"));
+        assert!(matches!(reason, FailureReason::MissingPackage { package: Some(package) } if package == "nosuch"));
     }
 
     #[test]
     fn full_disks_and_anything_else() {
-        assert_eq!(of("error: Partition / too full: 4 blocks needed, 1 blocks free"), Reason::DiskFull);
+        assert_eq!(of("error: Partition / too full: 4 blocks needed, 1 blocks free"), FailureReason::DiskFull);
         let conflict = of("error: failed to prepare transaction (could not satisfy dependencies)");
-        assert_eq!(conflict, Reason::Conflict);
-        assert_eq!(of("error: failed to synchronize all databases"), Reason::Unreadable);
+        assert_eq!(conflict, FailureReason::Conflict);
+        assert_eq!(of("error: failed to synchronize all databases"), FailureReason::Unreadable);
     }
 }
