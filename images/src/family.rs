@@ -10,6 +10,7 @@ mod download;
 mod folder;
 pub(crate) mod install;
 mod installed;
+mod offered;
 mod pacman;
 mod rpm;
 

@@ -11,13 +11,12 @@
 
 mod index;
 mod install;
-mod installed;
 mod sources;
 
 use super::credentials::{self, Login};
 use super::download::{self, Wanted};
 use super::install::Install;
-use super::{Archives, Family, is_this_machines};
+use super::{Archives, Family, is_this_machines, offered};
 use crate::digest;
 use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, Package, PackageOrigin};
@@ -136,7 +135,7 @@ impl Family for Apk {
         names: &[PackageName],
         packages: &[Package],
     ) -> Result<Vec<PackageOrigin>, Failure> {
-        installed::origins(image_folder, names, packages)
+        Ok(offered::origins(names, packages, &index::offered(image_folder)?))
     }
 
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {

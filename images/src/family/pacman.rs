@@ -9,14 +9,13 @@
 
 mod database;
 mod install;
-mod installed;
 mod keyring;
 mod sources;
 
 use super::credentials::{self, Login};
 use super::download::{self, Wanted};
 use super::install::Install;
-use super::{Archives, Family, is_this_machines};
+use super::{Archives, Family, is_this_machines, offered};
 use crate::digest;
 use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, Package, PackageOrigin};
@@ -135,7 +134,7 @@ impl Family for Pacman {
         names: &[PackageName],
         packages: &[Package],
     ) -> Result<Vec<PackageOrigin>, Failure> {
-        installed::origins(&image_folder.join(SYNC), names, packages)
+        Ok(offered::origins(names, packages, &database::offered(&image_folder.join(SYNC))?))
     }
 
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {

@@ -2,6 +2,7 @@
 
 use super::{KEPT, sources};
 use crate::error::{Context as _, Failure};
+use crate::family::offered::Offered;
 use crate::unpack;
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,21 +10,6 @@ use std::path::Path;
 
 /// Bytes of an index as it is unpacked; Alpine's have some 10 MB.
 const MAX_INDEX: u64 = 1 << 30;
-
-/// A package that a repository offers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Offered {
-    pub(super) repository: String,
-    pub(super) name: String,
-    pub(super) version: String,
-}
-
-impl Offered {
-    /// The name of its file.
-    pub(super) fn file(&self) -> String {
-        format!("{}-{}.apk", self.name, self.version)
-    }
-}
 
 /// All packages of the indexes that an image's folder keeps.
 pub(super) fn offered(folder: &Path) -> Result<Vec<Offered>, Failure> {
@@ -48,16 +34,23 @@ fn of_index(index: impl Read, repository: &str) -> io::Result<Vec<Offered>> {
         entry.read_to_string(&mut text)?;
         for paragraph in text.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty()) {
             let of = |field: &str| paragraph.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
-            let (name, version) = (of("P:").to_owned(), of("V:").to_owned());
+            let (name, version) = (of("P:"), of("V:"));
             // Both become a name here, and the end of an address.
             let is_sound = |text: &str| {
                 text.starts_with(|c: char| c.is_ascii_alphanumeric())
                     && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b))
             };
-            if !is_sound(&name) || !is_sound(&version) {
+            let sound = version.parse().ok().filter(|_| is_sound(name) && is_sound(version));
+            let Some(known) = sound else {
                 return Err(io::Error::other(format!("expected name and version of a package, found {name:?}")));
-            }
-            all.push(Offered { repository: repository.to_owned(), name, version });
+            };
+            all.push(Offered {
+                repository: repository.to_owned(),
+                name: name.to_owned(),
+                version: known,
+                file: format!("{name}-{version}.apk"),
+                sha256: None,
+            });
         }
     }
     Ok(all)
@@ -106,7 +99,7 @@ mod tests {
     fn an_index_names_packages_and_their_versions() {
         let text = "C:Q1x=\nP:qemu\nV:9.2.2-r1\nA:x86_64\nS:1\n\nC:Q1y=\nP:libstdc++\nV:14.2.0-r6\n\n";
         let found = of_index(index(text).as_slice(), "community").unwrap();
-        let files: Vec<String> = found.iter().map(Offered::file).collect();
+        let files: Vec<&str> = found.iter().map(|one| one.file.as_str()).collect();
         assert_eq!(files, ["qemu-9.2.2-r1.apk", "libstdc++-14.2.0-r6.apk"]);
         assert!(of_index(index("P:../x\nV:1\n\n").as_slice(), "main").is_err());
         assert!(of_index(index("P:x\n\n").as_slice(), "main").is_err());
@@ -118,7 +111,9 @@ mod tests {
         let one = |name: &str, version: &str| Offered {
             repository: "main".to_owned(),
             name: name.to_owned(),
-            version: version.to_owned(),
+            version: version.parse().unwrap(),
+            file: format!("{name}-{version}.apk"),
+            sha256: None,
         };
         let offered = [one("qemu", "9.2.2-r1"), one("musl", "1.2.5-r1"), one("old", "1-r0")];
         let printed = "(1/4) Installing qemu (9.2.2-r1)\n(2/4) Upgrading musl (1.2.5-r0 -> 1.2.5-r1)\n\

@@ -1,12 +1,13 @@
 //! Packages: decided on, verified and installed by the tree's own apk, fetched by this machine's curl.
 
-use super::index::{self, Offered};
+use super::index;
 use super::{INDEX, KEPT, KEYS, PROGRAM, sources};
 use crate::base;
 use crate::error::{Cause, Context as _, Failure};
 use crate::family::credentials::Login;
 use crate::family::download::{self, Wanted};
 use crate::family::install::Install;
+use crate::family::offered::Offered;
 use crate::family::{self, folder};
 use crate::package::ExtraPackage;
 use crate::progress::Phase;
@@ -180,7 +181,7 @@ impl Job<'_> {
             let Some((_, at)) = servers.iter().find(|(id, _)| *id == one.repository) else {
                 return Err(Cause::NoMirror { suite: one.repository.clone(), archive: Archive::Main }.into());
             };
-            let (arch, file) = (self.arch, one.file());
+            let (arch, file) = (self.arch, &one.file);
             let name = format!("{}/{arch}/{file}", one.repository);
             files.push(Wanted { address: format!("{at}/{arch}/{file}"), name: format!("{ARCHIVES}/{name}") });
             names.push(name);

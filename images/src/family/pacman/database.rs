@@ -1,6 +1,7 @@
 //! What repositories offer, by their databases: an archive with a description for each package.
 
 use crate::error::{Cause, Context as _, Failure};
+use crate::family::offered::Offered;
 use crate::tree;
 use crate::unpack;
 use operator::packages::pacman::field;
@@ -10,17 +11,6 @@ use std::path::Path;
 /// Bytes of a description, and of a whole database as it is unpacked; Arch's have some 100 MB.
 const MAX_DESCRIPTION: u64 = 1 << 20;
 const MAX_DATABASE: u64 = 4 << 30;
-
-/// A package that a repository offers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Offered {
-    pub(super) repository: String,
-    pub(super) name: String,
-    pub(super) version: String,
-    /// The name of its file, beside the database.
-    pub(super) file: String,
-    pub(super) sha256: String,
-}
 
 /// All packages of the databases in a folder.
 pub(super) fn offered(sync: &Path) -> Result<Vec<Offered>, Failure> {
@@ -49,10 +39,12 @@ fn of_database(database: impl Read, repository: &str) -> io::Result<Vec<Offered>
         // It becomes a name here, and the end of an address.
         let is_sound =
             !file.starts_with(['.', '-']) && file.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._:@~".contains(&b));
-        if name.is_empty() || version.is_empty() || !file.contains(".pkg.tar") || !is_sound {
+        let sound = version.parse().ok().filter(|_| !name.is_empty() && file.contains(".pkg.tar") && is_sound);
+        let Some(version) = sound else {
             return Err(io::Error::other(format!("expected name, version and file of a package, found {file:?}")));
-        }
-        all.push(Offered { repository: repository.to_owned(), name, version, file, sha256: of("SHA256SUM") });
+        };
+        let sha256 = field(&text, "SHA256SUM").into_iter().next();
+        all.push(Offered { repository: repository.to_owned(), name, version, file, sha256 });
     }
     Ok(all)
 }
@@ -109,7 +101,7 @@ mod tests {
         let found =
             wanted("loading packages...\nextra qemu 1:10.1-1\nextra qemu 1:10.1-1\nlocal x 1-1\n", &all).unwrap();
         assert_eq!(found.len(), 1);
-        assert_eq!([&*found[0].file, &*found[0].sha256], [qemu.2, "00ff"]);
+        assert_eq!((found[0].file.as_str(), found[0].sha256.as_deref()), (qemu.2, Some("00ff")));
         let error = wanted("core bash 6-1\n", &all).unwrap_err();
         assert!(matches!(error.cause, Cause::PackageMissing { package } if package == "bash"));
     }

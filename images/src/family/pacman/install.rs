@@ -1,6 +1,6 @@
 //! Packages: decided on by the tree's own pacman, fetched and verified by this machine, installed by the tree's own pacman.
 
-use super::database::{self, Offered};
+use super::database;
 use super::{PROGRAM, SYNC, keyring, sources};
 use crate::base;
 use crate::digest;
@@ -8,6 +8,7 @@ use crate::error::{Cause, Context as _, Failure};
 use crate::family::credentials::Login;
 use crate::family::download::{self, Wanted};
 use crate::family::install::Install;
+use crate::family::offered::Offered;
 use crate::family::{self, folder};
 use crate::package::ExtraPackage;
 use crate::progress::Phase;
@@ -177,7 +178,7 @@ impl Job<'_> {
         })?;
         for one in wanted {
             let name = format!("{ARCHIVES}/{}", one.file);
-            if digest::of_file(&self.folder.join(&name))? != one.sha256 {
+            if Some(digest::of_file(&self.folder.join(&name))?) != one.sha256 {
                 let detail = format!("{}: its checksum is not that of the database of {}", one.file, one.repository);
                 return Err(Cause::Untrusted { detail }.into());
             }
