@@ -4,6 +4,7 @@ use super::{KEPT, sources};
 use crate::error::{Context as _, Failure};
 use crate::family::offered::Offered;
 use crate::unpack;
+use model::package::PackageVersion;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -40,7 +41,7 @@ fn of_index(index: impl Read, repository: &str) -> io::Result<Vec<Offered>> {
                 text.starts_with(|c: char| c.is_ascii_alphanumeric())
                     && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b))
             };
-            let sound = version.parse().ok().filter(|_| is_sound(name) && is_sound(version));
+            let sound = version.parse::<PackageVersion>().ok().filter(|_| is_sound(name) && is_sound(version));
             let Some(known) = sound else {
                 return Err(io::Error::other(format!("expected name and version of a package, found {name:?}")));
             };

@@ -4,6 +4,7 @@ use crate::error::{Cause, Context as _, Failure};
 use crate::family::offered::Offered;
 use crate::tree;
 use crate::unpack;
+use model::package::PackageVersion;
 use operator::packages::pacman::field;
 use std::io::{self, Read};
 use std::path::Path;
@@ -39,7 +40,10 @@ fn of_database(database: impl Read, repository: &str) -> io::Result<Vec<Offered>
         // It becomes a name here, and the end of an address.
         let is_sound =
             !file.starts_with(['.', '-']) && file.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._:@~".contains(&b));
-        let sound = version.parse().ok().filter(|_| !name.is_empty() && file.contains(".pkg.tar") && is_sound);
+        let sound = version
+            .parse::<PackageVersion>()
+            .ok()
+            .filter(|_| !name.is_empty() && file.contains(".pkg.tar") && is_sound);
         let Some(version) = sound else {
             return Err(io::Error::other(format!("expected name, version and file of a package, found {file:?}")));
         };
