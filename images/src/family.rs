@@ -16,7 +16,7 @@ mod rpm;
 
 use self::install::Install;
 use crate::error::{Cause, Failure};
-use crate::manifest::{Index, Owner, Package, PackageOrigin};
+use crate::manifest::{Index, Owner, PackageOrigin};
 use crate::options::Options;
 use crate::package::ExtraPackage;
 use crate::runner::{self, Runner};
@@ -25,6 +25,7 @@ use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::release::Release;
 use operator::os_release::OsRelease;
+use operator::packages::Package;
 use root::Root;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -16,7 +16,7 @@ use crate::process::ProcessError;
 use model::package::PackageVersion;
 use model::package_manager::PackageManager;
 use root::{Root, RootError};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -35,8 +35,9 @@ impl Budget {
     }
 }
 
-/// One of all packages that are installed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One of all packages that are installed; images' manifests list them so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Package {
     /// Its name as the database has it: `qemu-system-x86`.
     pub name: String,

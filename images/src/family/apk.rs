@@ -19,7 +19,7 @@ use super::install::Install;
 use super::{Archives, Family, is_this_machines, offered};
 use crate::digest;
 use crate::error::{Cause, Failure};
-use crate::manifest::{Index, Owner, Package, PackageOrigin};
+use crate::manifest::{Index, Owner, PackageOrigin};
 use crate::options::Options;
 use crate::progress::Phase;
 use crate::runner::Runner;
@@ -29,7 +29,7 @@ use model::package_manager::PackageManager;
 use model::redact::Redactor;
 use model::release::Release;
 use operator::installer::{Installer, failure_reason};
-use operator::packages::apk;
+use operator::packages::{Package, apk};
 use root::Root;
 use std::path::{Path, PathBuf};
 
@@ -135,7 +135,8 @@ impl Family for Apk {
         names: &[PackageName],
         packages: &[Package],
     ) -> Result<Vec<PackageOrigin>, Failure> {
-        Ok(offered::origins(names, packages, &index::offered(image_folder)?))
+        let all = index::offered(image_folder)?;
+        Ok(offered::origins(names, packages, all.iter().map(|file| &file.offered)))
     }
 
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {

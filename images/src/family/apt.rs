@@ -15,7 +15,7 @@ use super::credentials::Login;
 use super::install::Install;
 use super::{Archives, Family};
 use crate::error::{Cause, Failure};
-use crate::manifest::{Index, Owner, Package, PackageOrigin};
+use crate::manifest::{Index, Owner, PackageOrigin};
 use crate::options::Options;
 use crate::progress::Phase;
 use crate::runner::{Runner, has_program};
@@ -25,6 +25,7 @@ use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::release::Release;
 use operator::installer::{Installer, failure_reason};
+use operator::packages::Package;
 use settings::Settings;
 use std::path::Path;
 

@@ -18,7 +18,7 @@ use super::install::Install;
 use super::{Archives, Family, is_this_machines, offered};
 use crate::digest;
 use crate::error::{Cause, Failure};
-use crate::manifest::{Index, Owner, Package, PackageOrigin};
+use crate::manifest::{Index, Owner, PackageOrigin};
 use crate::options::Options;
 use crate::progress::Phase;
 use crate::runner::Runner;
@@ -28,7 +28,7 @@ use model::package_manager::PackageManager;
 use model::redact::Redactor;
 use model::release::Release;
 use operator::installer::{Installer, failure_reason};
-use operator::packages::pacman;
+use operator::packages::{Package, pacman};
 use root::Root;
 use sources::Repository;
 use std::path::{Path, PathBuf};
@@ -134,7 +134,8 @@ impl Family for Pacman {
         names: &[PackageName],
         packages: &[Package],
     ) -> Result<Vec<PackageOrigin>, Failure> {
-        Ok(offered::origins(names, packages, &database::offered(&image_folder.join(SYNC))?))
+        let all = database::offered(&image_folder.join(SYNC))?;
+        Ok(offered::origins(names, packages, all.iter().map(|file| &file.offered)))
     }
 
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {

@@ -16,15 +16,14 @@
 
 mod indexes;
 mod install;
-mod installed;
 mod sources;
 mod workspace;
 
 use super::credentials::{self, Login};
 use super::install::Install;
-use super::{Archives, Family, is_this_machines};
+use super::{Archives, Family, is_this_machines, offered};
 use crate::error::{Cause, Failure};
-use crate::manifest::{Index, Owner, Package, PackageOrigin};
+use crate::manifest::{Index, Owner, PackageOrigin};
 use crate::options::Options;
 use crate::progress::Phase;
 use crate::runner::{Runner, has_program};
@@ -34,9 +33,10 @@ use model::package_manager::PackageManager;
 use model::redact::Redactor;
 use model::release::{Archive, Release};
 use operator::installer::{Installer, failure_reason};
-use operator::packages::rpm;
+use operator::packages::{Package, rpm};
 use root::Root;
 use sources::Sources;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use workspace::Workspace;
 
@@ -210,7 +210,9 @@ impl Family for Rpm {
         names: &[PackageName],
         packages: &[Package],
     ) -> Result<Vec<PackageOrigin>, Failure> {
-        installed::origins(&image_folder.join(workspace::CACHE), names, packages)
+        let wanted: BTreeSet<&str> = names.iter().map(PackageName::as_str).collect();
+        let all = indexes::offered(&image_folder.join(workspace::CACHE), &wanted)?;
+        Ok(offered::origins(names, packages, &all))
     }
 
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {

@@ -2,7 +2,7 @@
 
 use super::{KEPT, sources};
 use crate::error::{Context as _, Failure};
-use crate::family::offered::Offered;
+use crate::family::offered::{Offered, OfferedFile};
 use crate::unpack;
 use model::package::PackageVersion;
 use std::fs::File;
@@ -13,7 +13,7 @@ use std::path::Path;
 const MAX_INDEX: u64 = 1 << 30;
 
 /// All packages of the indexes that an image's folder keeps.
-pub(super) fn offered(folder: &Path) -> Result<Vec<Offered>, Failure> {
+pub(super) fn offered(folder: &Path) -> Result<Vec<OfferedFile>, Failure> {
     let mut all = Vec::new();
     for (id, _) in sources::written(folder)? {
         let path = folder.join(KEPT).join(format!("{id}.tar.gz"));
@@ -23,7 +23,7 @@ pub(super) fn offered(folder: &Path) -> Result<Vec<Offered>, Failure> {
     Ok(all)
 }
 
-fn of_index(index: impl Read, repository: &str) -> io::Result<Vec<Offered>> {
+fn of_index(index: impl Read, repository: &str) -> io::Result<Vec<OfferedFile>> {
     let mut all = Vec::new();
     // Its signature stands before it, as an archive of its own without an end.
     for entry in tar::Archive::new(index.take(MAX_INDEX)).entries()? {
@@ -45,13 +45,8 @@ fn of_index(index: impl Read, repository: &str) -> io::Result<Vec<Offered>> {
             let Some(known) = sound else {
                 return Err(io::Error::other(format!("expected name and version of a package, found {name:?}")));
             };
-            all.push(Offered {
-                repository: repository.to_owned(),
-                name: name.to_owned(),
-                version: known,
-                file: format!("{name}-{version}.apk"),
-                sha256: None,
-            });
+            let offered = Offered { repository: repository.to_owned(), name: name.to_owned(), version: known };
+            all.push(OfferedFile { offered, name: format!("{name}-{version}.apk"), sha256: None });
         }
     }
     Ok(all)
@@ -60,10 +55,10 @@ fn of_index(index: impl Read, repository: &str) -> io::Result<Vec<Offered>> {
 /// Those of the packages that apk would install, by its lines `(1/2) Installing NAME (VERSION)`.
 ///
 /// What no index has is left out: it is the caller's.
-pub(super) fn wanted(printed: &str, offered: &[Offered]) -> Vec<Offered> {
-    let mut all: Vec<Offered> = Vec::new();
+pub(super) fn wanted(printed: &str, offered: &[OfferedFile]) -> Vec<OfferedFile> {
+    let mut all: Vec<OfferedFile> = Vec::new();
     for (name, version) in printed.lines().filter_map(change) {
-        let found = offered.iter().find(|one| one.name == name && one.version == version);
+        let found = offered.iter().find(|one| one.offered.name == name && one.offered.version == version);
         all.extend(found.filter(|one| !all.contains(one)).cloned());
     }
     all
@@ -100,7 +95,7 @@ mod tests {
     fn an_index_names_packages_and_their_versions() {
         let text = "C:Q1x=\nP:qemu\nV:9.2.2-r1\nA:x86_64\nS:1\n\nC:Q1y=\nP:libstdc++\nV:14.2.0-r6\n\n";
         let found = of_index(index(text).as_slice(), "community").unwrap();
-        let files: Vec<&str> = found.iter().map(|one| one.file.as_str()).collect();
+        let files: Vec<&str> = found.iter().map(|one| one.name.as_str()).collect();
         assert_eq!(files, ["qemu-9.2.2-r1.apk", "libstdc++-14.2.0-r6.apk"]);
         assert!(of_index(index("P:../x\nV:1\n\n").as_slice(), "main").is_err());
         assert!(of_index(index("P:x\n\n").as_slice(), "main").is_err());
@@ -109,12 +104,11 @@ mod tests {
     /// As apk-tools 2.14 prints it, by its source: `src/commit.c`.
     #[test]
     fn what_apk_wants_is_read_from_its_simulation() {
-        let one = |name: &str, version: &str| Offered {
-            repository: "main".to_owned(),
-            name: name.to_owned(),
-            version: version.parse().unwrap(),
-            file: format!("{name}-{version}.apk"),
-            sha256: None,
+        let one = |name: &str, version: &str| {
+            let version: PackageVersion = version.parse().unwrap();
+            let file = format!("{name}-{version}.apk");
+            let offered = Offered { repository: "main".to_owned(), name: name.to_owned(), version };
+            OfferedFile { offered, name: file, sha256: None }
         };
         let offered = [one("qemu", "9.2.2-r1"), one("musl", "1.2.5-r1"), one("old", "1-r0")];
         let printed = "(1/4) Installing qemu (9.2.2-r1)\n(2/4) Upgrading musl (1.2.5-r0 -> 1.2.5-r1)\n\
