@@ -15,7 +15,7 @@ mod sources;
 use super::credentials::{self, Login};
 use super::download::{self, Wanted};
 use super::install::Install;
-use super::{Archives, Family, is_this_machines, offered};
+use super::{Archives, Family, is_this_machines};
 use crate::digest;
 use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, PackageOrigin};
@@ -135,7 +135,7 @@ impl Family for Pacman {
         packages: &[Package],
     ) -> Result<Vec<PackageOrigin>, Failure> {
         let all = database::offered(&image_folder.join(SYNC))?;
-        Ok(offered::origins(names, packages, all.iter().map(|file| &file.offered)))
+        Ok(super::offered::origins(names, packages, all.iter().map(|file| &file.offered)))
     }
 
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {

@@ -21,7 +21,7 @@ mod workspace;
 
 use super::credentials::{self, Login};
 use super::install::Install;
-use super::{Archives, Family, is_this_machines, offered};
+use super::{Archives, Family, is_this_machines};
 use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, PackageOrigin};
 use crate::options::Options;
@@ -212,7 +212,7 @@ impl Family for Rpm {
     ) -> Result<Vec<PackageOrigin>, Failure> {
         let wanted: BTreeSet<&str> = names.iter().map(PackageName::as_str).collect();
         let all = indexes::offered(&image_folder.join(workspace::CACHE), &wanted)?;
-        Ok(offered::origins(names, packages, &all))
+        Ok(super::offered::origins(names, packages, &all))
     }
 
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {
