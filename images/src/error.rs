@@ -5,6 +5,7 @@ use model::arch::Arch;
 use model::diagnostic::error_chain;
 use model::package_manager::PackageManager;
 use model::release::Archive;
+use operator::installer::FailureReason;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::fmt;
@@ -281,6 +282,25 @@ impl Cause {
             Cause::NotCached => "run once without --offline".to_owned(),
             _ => return None,
         })
+    }
+}
+
+impl From<FailureReason> for Cause {
+    fn from(reason: FailureReason) -> Cause {
+        match reason {
+            FailureReason::MissingPackage { package: Some(package) } => Cause::PackageMissing { package },
+            FailureReason::MissingIndex { what } => Cause::NoSuchRelease { what },
+            FailureReason::Expired { suite } => Cause::Expired { suite },
+            FailureReason::Unreachable { detail } => Cause::MirrorUnreachable { detail, cached_age: None },
+            FailureReason::Untrusted { detail } => Cause::Untrusted { detail },
+            FailureReason::DiskFull => Cause::DiskFull,
+            // Its words stand beside the command.
+            FailureReason::MissingPackage { package: None }
+            | FailureReason::Unreadable
+            | FailureReason::Locked
+            | FailureReason::Conflict
+            | FailureReason::Other => Cause::CommandFailed,
+        }
     }
 }
 

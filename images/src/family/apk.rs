@@ -11,8 +11,6 @@
 
 mod index;
 mod install;
-mod installed;
-mod messages;
 mod sources;
 
 use super::credentials::{self, Login};
@@ -21,7 +19,7 @@ use super::install::Install;
 use super::{Archives, PackageFamily, is_this_machines};
 use crate::digest;
 use crate::error::{Cause, Failure};
-use crate::manifest::{Index, Owner, Package, PackageOrigin};
+use crate::manifest::{Index, Owner, PackageOrigin};
 use crate::options::Options;
 use crate::progress::Phase;
 use crate::runner::Runner;
@@ -30,7 +28,8 @@ use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
 use model::release::Release;
-use operator::packages::apk;
+use operator::installer::{Installer, failure_reason};
+use operator::packages::{Package, apk};
 use root::Root;
 use std::path::{Path, PathBuf};
 
@@ -102,7 +101,7 @@ impl PackageFamily for Apk {
     }
 
     fn cause_reader(&self) -> fn(&[String]) -> Cause {
-        messages::cause
+        |lines| download::cause(lines).unwrap_or_else(|| failure_reason(Installer::Apk, lines).into())
     }
 
     fn secret_addresses(&self, options: &Options) -> Vec<String> {
@@ -136,7 +135,8 @@ impl PackageFamily for Apk {
         names: &[PackageName],
         packages: &[Package],
     ) -> Result<Vec<PackageOrigin>, Failure> {
-        installed::origins(image_folder, names, packages)
+        let all = index::offered(image_folder)?;
+        Ok(super::offered::origins(names, packages, all.iter().map(|file| &file.offered)))
     }
 
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {
@@ -236,5 +236,12 @@ mod tests {
         let name = |file: &str| Apk.name_in_file(Path::new(file)).map(|name| name.to_string());
         assert_eq!(name("/x/qemu-system-x86_64-9.2.2-r1.apk").as_deref(), Some("qemu-system-x86_64"));
         assert!(super::super::checked(&Apk, &[], Apk.machine_packages()).is_ok());
+    }
+
+    #[test]
+    fn failures_are_read_from_whichever_program_failed() {
+        let of = |text: &str| (Apk.cause_reader())(&text.lines().map(str::to_owned).collect::<Vec<_>>());
+        assert!(matches!(of("curl: (6) Could not resolve host: mirror.example"), Cause::MirrorUnreachable { .. }));
+        assert!(matches!(of("  nosuch (no such package):"), Cause::PackageMissing { package } if package == "nosuch"));
     }
 }

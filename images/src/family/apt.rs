@@ -5,7 +5,6 @@ mod fetch;
 mod indexes;
 mod install;
 mod installed;
-mod messages;
 mod mirrors;
 mod names;
 mod programs;
@@ -16,7 +15,7 @@ use super::credentials::Login;
 use super::install::Install;
 use super::{Archives, PackageFamily};
 use crate::error::{Cause, Failure};
-use crate::manifest::{Index, Owner, Package, PackageOrigin};
+use crate::manifest::{Index, Owner, PackageOrigin};
 use crate::options::Options;
 use crate::progress::Phase;
 use crate::runner::{Runner, has_program};
@@ -25,6 +24,8 @@ use mirrors::Mirrors;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::release::Release;
+use operator::installer::{Installer, failure_reason};
+use operator::packages::Package;
 use settings::Settings;
 use std::path::Path;
 
@@ -89,7 +90,7 @@ impl PackageFamily for Apt {
     }
 
     fn cause_reader(&self) -> fn(&[String]) -> Cause {
-        messages::cause
+        |lines| failure_reason(Installer::Apt, lines).into()
     }
 
     fn secret_addresses(&self, options: &Options) -> Vec<String> {

@@ -91,8 +91,12 @@ fn quoted(text: &str) -> String {
     out + "\""
 }
 
-/// What curl's message means; nothing where it is none of curl's.
-pub(super) fn cause(line: &str) -> Option<Cause> {
+/// What curl's message among these lines means, as curl 7.88 of Debian 12 words it; nothing where none is curl's.
+pub(super) fn cause(lines: &[String]) -> Option<Cause> {
+    lines.iter().find_map(|line| meant(line))
+}
+
+fn meant(line: &str) -> Option<Cause> {
     let code = line.strip_prefix("curl: (")?.split(')').next()?.parse::<u8>().ok()?;
     let missing = line.contains("error: 404") || line.contains("error: 410");
     Some(match code {
@@ -121,15 +125,16 @@ mod tests {
         assert!(!second.contains("\nuser"), "{second}");
     }
 
-    /// The lines of curl 7.88 of Debian 12.
     #[test]
     fn what_is_missing_and_what_does_not_answer_are_told_apart() {
-        let missing = |line: &str| matches!(cause(line), Some(Cause::NoSuchRelease { .. }));
+        let missing = |line: &str| matches!(meant(line), Some(Cause::NoSuchRelease { .. }));
         assert!(missing("curl: (37) Couldn't open file /nonexist"));
         assert!(missing("curl: (22) The requested URL returned error: 404"));
-        let silent = |line: &str| matches!(cause(line), Some(Cause::MirrorUnreachable { .. }));
+        let silent = |line: &str| matches!(meant(line), Some(Cause::MirrorUnreachable { .. }));
         assert!(silent("curl: (7) Failed to connect to 127.0.0.1 port 9 after 0 ms: Couldn't connect to server"));
         assert!(silent("curl: (22) The requested URL returned error: 503"));
-        assert!(cause("gpg: (7) x").is_none());
+        let lines = ["gpg: (7) x", "curl: (23) No space left on device"].map(str::to_owned);
+        assert!(matches!(cause(&lines), Some(Cause::DiskFull)));
+        assert!(cause(&lines[..1]).is_none());
     }
 }

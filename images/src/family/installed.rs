@@ -1,10 +1,9 @@
 //! What is installed in a tree, as every family tells it; what differs is the database that is asked.
 
 use crate::error::{Cause, Failure};
-use crate::manifest::{Owner, Package, PackageOrigin};
+use crate::manifest::Owner;
 use crate::tree;
-use model::package::PackageName;
-use operator::packages::{self, QueryError};
+use operator::packages::{Package, QueryError};
 use root::Root;
 use std::io;
 use std::path::Path;
@@ -13,9 +12,8 @@ use std::path::Path;
 const MAX_INITRD: u64 = 1 << 30;
 
 /// All installed packages, sorted by name, architecture and version: there may be several versions of a kernel.
-pub(super) fn listed(found: Result<Vec<packages::Package>, QueryError>) -> Result<Vec<Package>, Failure> {
-    let package = |p: packages::Package| Package { name: p.name, version: p.version, arch: p.arch, source: p.source };
-    let mut all: Vec<Package> = found.map_err(unread)?.into_iter().map(package).collect();
+pub(super) fn listed(found: Result<Vec<Package>, QueryError>) -> Result<Vec<Package>, Failure> {
+    let mut all = found.map_err(unread)?;
     all.sort_by(|a, b| (&a.name, &a.arch, a.version.as_str()).cmp(&(&b.name, &b.arch, b.version.as_str())));
     Ok(all)
 }
@@ -27,20 +25,6 @@ pub(super) fn unread(error: QueryError) -> Failure {
         QueryError::NoRpm(_) => Cause::ToolMissing { program: "rpm".to_owned() }.into(),
         error => Cause::Io { context: "in the release's tree".to_owned(), source: io::Error::other(error) }.into(),
     }
-}
-
-/// Where the installed versions of the named packages are offered, as `suites` says of each.
-pub(super) fn origins(
-    names: &[PackageName],
-    packages: &[Package],
-    suites: impl Fn(&Package) -> Vec<String>,
-) -> Vec<PackageOrigin> {
-    let origin = |name: &PackageName| {
-        let installed = packages.iter().find(|p| *name == *p.name)?;
-        let suites = suites(installed);
-        Some(PackageOrigin { package: name.clone(), version: installed.version.clone(), suites })
-    };
-    names.iter().filter_map(origin).collect()
 }
 
 /// The owners of paths by a database, and where the paths lead in their tree; nobody's, where it cannot be read.

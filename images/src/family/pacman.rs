@@ -9,9 +9,7 @@
 
 mod database;
 mod install;
-mod installed;
 mod keyring;
-mod messages;
 mod sources;
 
 use super::credentials::{self, Login};
@@ -20,7 +18,7 @@ use super::install::Install;
 use super::{Archives, PackageFamily, is_this_machines};
 use crate::digest;
 use crate::error::{Cause, Failure};
-use crate::manifest::{Index, Owner, Package, PackageOrigin};
+use crate::manifest::{Index, Owner, PackageOrigin};
 use crate::options::Options;
 use crate::progress::Phase;
 use crate::runner::Runner;
@@ -29,7 +27,8 @@ use model::package::PackageName;
 use model::package_manager::PackageManager;
 use model::redact::Redactor;
 use model::release::Release;
-use operator::packages::pacman;
+use operator::installer::{Installer, failure_reason};
+use operator::packages::{Package, pacman};
 use root::Root;
 use sources::Repository;
 use std::path::{Path, PathBuf};
@@ -101,7 +100,7 @@ impl PackageFamily for Pacman {
     }
 
     fn cause_reader(&self) -> fn(&[String]) -> Cause {
-        messages::cause
+        cause
     }
 
     fn secret_addresses(&self, options: &Options) -> Vec<String> {
@@ -135,7 +134,8 @@ impl PackageFamily for Pacman {
         names: &[PackageName],
         packages: &[Package],
     ) -> Result<Vec<PackageOrigin>, Failure> {
-        installed::origins(&image_folder.join(SYNC), names, packages)
+        let all = database::offered(&image_folder.join(SYNC))?;
+        Ok(super::offered::origins(names, packages, all.iter().map(|file| &file.offered)))
     }
 
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner> {
@@ -150,6 +150,12 @@ impl PackageFamily for Pacman {
         runner.run(Phase::Disk, &mut mkinitcpio)?;
         super::installed::initrd(tree, &path)
     }
+}
+
+/// The most telling cause among what curl, gpg and pacman have printed.
+fn cause(lines: &[String]) -> Cause {
+    let of_tools = download::cause(lines).or_else(|| keyring::cause(lines));
+    of_tools.unwrap_or_else(|| failure_reason(Installer::Pacman, lines).into())
 }
 
 /// A release's repositories.
@@ -249,5 +255,23 @@ mod tests {
         assert_eq!(name("/x/qemu-system-x86-1:10.1.2-1-x86_64.pkg.tar.zst").as_deref(), Some("qemu-system-x86"));
         assert_eq!(name("x.pkg.tar"), None);
         assert!(super::super::checked(&Pacman, &[], Pacman.machine_packages()).is_ok());
+    }
+
+    /// Each program's words are read in one place, and here it is decided who is asked first.
+    #[test]
+    fn failures_are_read_from_whichever_program_failed() {
+        let of = |text: &str| cause(&text.lines().map(str::to_owned).collect::<Vec<_>>());
+        let made = "gpg: Signature made Sun Nov 29 06:41:24 2026 UTC\ngpg:                using RSA key AB7AD4A0\n";
+        let unknown = of(&format!("{made}gpg: Can't check signature: No public key"));
+        let Cause::Untrusted { detail } = unknown else { panic!("{unknown:?}") };
+        assert_eq!(detail, "Can't check signature: No public key (AB7AD4A0)");
+        let damaged = of(&format!("{made}gpg: BAD signature from \"good <good@b.example>\" [full]"));
+        assert!(matches!(damaged, Cause::Untrusted { detail } if detail.starts_with("BAD signature from")));
+        assert!(matches!(of("curl: (6) Could not resolve host: mirror.example"), Cause::MirrorUnreachable { .. }));
+        assert!(matches!(of("curl: (22) The requested URL returned error: 404"), Cause::NoSuchRelease { .. }));
+        let missing = of("error: target not found: nosuch");
+        assert!(matches!(missing, Cause::PackageMissing { package } if package == "nosuch"));
+        assert!(matches!(of("error: required key missing from keyring"), Cause::Untrusted { .. }));
+        assert!(matches!(of("error: unable to lock database"), Cause::CommandFailed));
     }
 }

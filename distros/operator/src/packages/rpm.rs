@@ -5,13 +5,25 @@
 //!
 //! What it is asked, and what it answers, is that of rpm 4.18 of Debian 12, with which the tests of the installers run.
 
-use super::{Installed, MAX_BYTES, Package, QueryError, names_of};
+use super::{Answers, Installed, MAX_BYTES, Package, QueryError, names_of};
 use crate::process::{Confinement, Finished, Invocation, give_to_reader};
 use model::package::PackageVersion;
 use root::{Root, RootError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Below its own folder on older systems, below /usr on image-based and newer ones.
+///
+/// `Packages` is Berkeley DB's, `Packages.db` ndb's, and `rpmdb.sqlite` that of the backend which rpm 4.16 brought.
+pub(super) const FILES: &[&str] = &[
+    "/var/lib/rpm/rpmdb.sqlite",
+    "/var/lib/rpm/Packages",
+    "/var/lib/rpm/Packages.db",
+    "/usr/lib/sysimage/rpm/rpmdb.sqlite",
+    "/usr/lib/sysimage/rpm/Packages",
+    "/usr/lib/sysimage/rpm/Packages.db",
+];
 
 const WITHIN: Duration = Duration::from_secs(60);
 /// A line a package: its name, version, architecture and the file of its source package.
@@ -64,22 +76,18 @@ fn source_name(file: &str) -> Option<&str> {
 /// That the database cannot be read.
 pub fn owners(root: &Root, paths: &[&Path]) -> Result<Vec<Option<String>>, QueryError> {
     let database = RpmDatabase::of(root)?;
-    paths.iter().map(|path| Ok(database.owner(&names_of(root, path))?.map(|owner| owner.package))).collect()
+    paths.iter().map(|path| Ok(database.owner(root, &names_of(root, path))?.map(|owner| owner.package))).collect()
 }
 
-/// Where the database is: its own folder on older systems, below /usr on image-based and newer ones.
-///
-/// `Packages` is Berkeley DB's, `Packages.db` ndb's, and `rpmdb.sqlite` that of the backend which rpm 4.16 brought.
+/// The folder that the database is in.
 ///
 /// # Errors
 ///
 /// That one of them cannot be looked into.
 pub(crate) fn folder(root: &Root) -> Result<Option<PathBuf>, RootError> {
-    for folder in ["/var/lib/rpm", "/usr/lib/sysimage/rpm"].map(PathBuf::from) {
-        for file in ["rpmdb.sqlite", "Packages", "Packages.db"] {
-            if root.look(&folder.join(file))?.is_some() {
-                return Ok(Some(folder));
-            }
+    for file in FILES.iter().map(Path::new) {
+        if root.look(file)?.is_some() {
+            return Ok(file.parent().map(Path::to_owned));
         }
     }
     Ok(None)
@@ -101,28 +109,6 @@ impl RpmDatabase {
         let rpm = Root::default().which("rpm")?.ok_or_else(none)?;
         let copy = if root.is_running_system() { None } else { Some(copy(root)?) };
         Ok(RpmDatabase { root: root.path().to_owned(), rpm, copy })
-    }
-
-    pub(super) fn installed(&self, name: &str) -> Result<Vec<Installed>, QueryError> {
-        let named = self.ask(&["-q", "--qf", FORMAT, "--", name])?;
-        if named.is_ok() {
-            return self.lines(&named.stdout);
-        }
-        let provided = self.ask(&["-q", "--whatprovides", "--qf", FORMAT, "--", name])?;
-        if provided.is_ok() { self.lines(&provided.stdout) } else { Ok(Vec::new()) }
-    }
-
-    pub(super) fn owner(&self, paths: &[String]) -> Result<Option<Installed>, QueryError> {
-        for path in paths {
-            // Unlike `-qf`, this asks the database only, and not for the file.
-            let found = self.ask(&["-q", "--whatprovides", "--qf", FORMAT, "--", path])?;
-            if found.is_ok()
-                && let Some(owner) = self.lines(&found.stdout)?.into_iter().next()
-            {
-                return Ok(Some(owner));
-            }
-        }
-        Ok(None)
     }
 
     fn ask(&self, arguments: &[&str]) -> Result<Finished, QueryError> {
@@ -161,6 +147,30 @@ impl RpmDatabase {
             installed.push(Installed { package: package.to_owned(), version });
         }
         Ok(installed)
+    }
+}
+
+impl Answers for RpmDatabase {
+    fn installed(&self, name: &str) -> Result<Vec<Installed>, QueryError> {
+        let named = self.ask(&["-q", "--qf", FORMAT, "--", name])?;
+        if named.is_ok() {
+            return self.lines(&named.stdout);
+        }
+        let provided = self.ask(&["-q", "--whatprovides", "--qf", FORMAT, "--", name])?;
+        if provided.is_ok() { self.lines(&provided.stdout) } else { Ok(Vec::new()) }
+    }
+
+    fn owner(&self, _: &Root, paths: &[String]) -> Result<Option<Installed>, QueryError> {
+        for path in paths {
+            // Unlike `-qf`, this asks the database only, and not for the file.
+            let found = self.ask(&["-q", "--whatprovides", "--qf", FORMAT, "--", path])?;
+            if found.is_ok()
+                && let Some(owner) = self.lines(&found.stdout)?.into_iter().next()
+            {
+                return Ok(Some(owner));
+            }
+        }
+        Ok(None)
     }
 }
 

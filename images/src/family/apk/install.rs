@@ -1,12 +1,13 @@
 //! Packages: decided on, verified and installed by the tree's own apk, fetched by this machine's curl.
 
-use super::index::{self, Offered};
+use super::index;
 use super::{INDEX, KEPT, KEYS, PROGRAM, sources};
 use crate::base;
 use crate::error::{Cause, Context as _, Failure};
 use crate::family::credentials::Login;
 use crate::family::download::{self, Wanted};
 use crate::family::install::Install;
+use crate::family::offered::OfferedFile;
 use crate::family::{self, folder};
 use crate::package::ExtraPackage;
 use crate::progress::Phase;
@@ -172,16 +173,16 @@ impl Job<'_> {
     }
 
     /// Fetches packages to where their repositories have them; gives their paths there.
-    fn fetch(&self, phase: Phase, wanted: &[Offered]) -> Result<Vec<String>, Failure> {
+    fn fetch(&self, phase: Phase, wanted: &[OfferedFile]) -> Result<Vec<String>, Failure> {
         let servers = sources::written(self.folder)?;
         let mut files = Vec::new();
         let mut names = Vec::new();
         for one in wanted {
-            let Some((_, at)) = servers.iter().find(|(id, _)| *id == one.repository) else {
-                return Err(Cause::NoMirror { suite: one.repository.clone(), archive: Archive::Main }.into());
+            let (repository, arch, file) = (&one.offered.repository, self.arch, &one.name);
+            let Some((_, at)) = servers.iter().find(|(id, _)| id == repository) else {
+                return Err(Cause::NoMirror { suite: repository.clone(), archive: Archive::Main }.into());
             };
-            let (arch, file) = (self.arch, one.file());
-            let name = format!("{}/{arch}/{file}", one.repository);
+            let name = format!("{repository}/{arch}/{file}");
             files.push(Wanted { address: format!("{at}/{arch}/{file}"), name: format!("{ARCHIVES}/{name}") });
             names.push(name);
         }

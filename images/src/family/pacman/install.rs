@@ -1,6 +1,6 @@
 //! Packages: decided on by the tree's own pacman, fetched and verified by this machine, installed by the tree's own pacman.
 
-use super::database::{self, Offered};
+use super::database;
 use super::{PROGRAM, SYNC, keyring, sources};
 use crate::base;
 use crate::digest;
@@ -8,6 +8,7 @@ use crate::error::{Cause, Context as _, Failure};
 use crate::family::credentials::Login;
 use crate::family::download::{self, Wanted};
 use crate::family::install::Install;
+use crate::family::offered::OfferedFile;
 use crate::family::{self, folder};
 use crate::package::ExtraPackage;
 use crate::progress::Phase;
@@ -155,14 +156,15 @@ impl Job<'_> {
     }
 
     /// Fetches packages with their signatures, and checks both their hashes and these; gives the files' names.
-    fn fetch(&self, phase: Phase, wanted: &[Offered]) -> Result<Vec<String>, Failure> {
+    fn fetch(&self, phase: Phase, wanted: &[OfferedFile]) -> Result<Vec<String>, Failure> {
         let servers = sources::written(self.folder)?;
         let mut files = Vec::new();
         for one in wanted {
-            let Some((_, at)) = servers.iter().find(|(id, _)| *id == one.repository) else {
-                return Err(Cause::NoMirror { suite: one.repository.clone(), archive: Archive::Main }.into());
+            let repository = &one.offered.repository;
+            let Some((_, at)) = servers.iter().find(|(id, _)| id == repository) else {
+                return Err(Cause::NoMirror { suite: repository.clone(), archive: Archive::Main }.into());
             };
-            for name in [one.file.clone(), format!("{}.sig", one.file)] {
+            for name in [one.name.clone(), format!("{}.sig", one.name)] {
                 files.push(Wanted { address: format!("{at}/{name}"), name: format!("{ARCHIVES}/{name}") });
             }
         }
@@ -176,14 +178,15 @@ impl Job<'_> {
             }
         })?;
         for one in wanted {
-            let name = format!("{ARCHIVES}/{}", one.file);
-            if digest::of_file(&self.folder.join(&name))? != one.sha256 {
-                let detail = format!("{}: its checksum is not that of the database of {}", one.file, one.repository);
+            let name = format!("{ARCHIVES}/{}", one.name);
+            if Some(digest::of_file(&self.folder.join(&name))?) != one.sha256 {
+                let detail =
+                    format!("{}: its checksum is not that of the database of {}", one.name, one.offered.repository);
                 return Err(Cause::Untrusted { detail }.into());
             }
             keyring::verify(self.runner, self.folder, phase, &name)?;
         }
-        Ok(wanted.iter().map(|one| one.file.clone()).collect())
+        Ok(wanted.iter().map(|one| one.name.clone()).collect())
     }
 
     /// Has the tree's own pacman install packages, without a network.
