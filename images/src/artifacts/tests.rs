@@ -291,7 +291,11 @@ fn a_chain_of_links_does_not_lead_out_either() {
         "../".repeat(10),
         secret.display().to_string().trim_start_matches('/')
     );
-    for (name, target) in [("opt/kata/VERSION", through.as_str()), ("opt/kata/bin/loop", "loop")] {
+    // Nor to what is not there, as long as it is not there.
+    let nowhere = format!("1/2/3/4/5/6/7/8/9/10/top/{}nothing-of-this-name", "../".repeat(10));
+    let links =
+        [("opt/kata/VERSION", through.as_str()), ("opt/kata/bin/loop", "loop"), ("opt/kata/gone", nowhere.as_str())];
+    for (name, target) in links {
         let mut tar = tar::Builder::new(Vec::new());
         let mut add = |name: &str, target: &str| {
             let mut header = tar::Header::new_gnu();

@@ -7,6 +7,9 @@ use crate::runner::{Runner, tied};
 use model::package::PackageName;
 use std::path::Path;
 
+/// Where a tree's package manager sees the packages that were fetched for it.
+pub(super) const OVER: &str = "/var/cache/kata-qualify";
+
 /// What to install, and where.
 pub(crate) struct Install<'a> {
     pub(crate) tree: &'a Path,

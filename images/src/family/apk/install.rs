@@ -6,7 +6,7 @@ use crate::base;
 use crate::error::{Cause, Context as _, Failure};
 use crate::family::credentials::Login;
 use crate::family::download::{self, Wanted};
-use crate::family::install::Install;
+use crate::family::install::{Install, OVER};
 use crate::family::{self, folder};
 use crate::package::ExtraPackage;
 use crate::progress::Phase;
@@ -14,7 +14,6 @@ use crate::runner::Runner;
 use crate::sandbox::{BindMount, Network};
 use crate::tree;
 use model::release::Archive;
-use std::ffi::CStr;
 use std::path::Path;
 use std::process::Command;
 
@@ -22,8 +21,6 @@ use std::process::Command;
 const ARCHIVES: &str = "archives";
 const TRUSTED: &str = "keys";
 const LOCAL: &str = "local";
-/// Where the tree's apk sees them.
-const OVER: &CStr = c"/var/cache/kata-qualify";
 
 /// What a tree is made of at least.
 const BASE: [&str; 2] = ["alpine-base", "apk-tools"];
@@ -82,7 +79,7 @@ pub(super) fn install(job: &Job<'_>, install: &Install<'_>) -> Result<(), Failur
         }
     }
     let local = job.offer(&files)?;
-    let over = Path::new(OVER.to_str().unwrap_or_default());
+    let over = Path::new(OVER);
     let local: Vec<String> = local.iter().map(|name| over.join(LOCAL).join(name).display().to_string()).collect();
     let mut simulate = job.apk(install.tree)?;
     simulate.args(["add", "--simulate"]);
@@ -140,7 +137,7 @@ impl Job<'_> {
     fn apk(&self, tree: &Path) -> Result<Command, Failure> {
         let archives = self.folder.join(ARCHIVES);
         let mut apk = tree::command(tree, &[self.mount(&archives)], PROGRAM)?;
-        self.settings(&mut apk, Path::new(OVER.to_str().unwrap_or_default()))?;
+        self.settings(&mut apk, Path::new(OVER))?;
         Ok(apk)
     }
 
@@ -190,7 +187,7 @@ impl Job<'_> {
     }
 
     fn tidy(&self, tree: &Path) -> Result<(), Failure> {
-        tree::remove(&tree::open(tree)?, OVER.to_str().unwrap_or_default())?;
+        tree::remove(&tree::open(tree)?, OVER)?;
         let archives = self.folder.join(ARCHIVES);
         std::fs::remove_dir_all(&archives).context("removing", &archives)
     }

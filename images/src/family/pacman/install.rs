@@ -7,7 +7,7 @@ use crate::digest;
 use crate::error::{Cause, Context as _, Failure};
 use crate::family::credentials::Login;
 use crate::family::download::{self, Wanted};
-use crate::family::install::Install;
+use crate::family::install::{Install, OVER};
 use crate::family::{self, folder};
 use crate::package::ExtraPackage;
 use crate::progress::Phase;
@@ -15,7 +15,6 @@ use crate::runner::Runner;
 use crate::sandbox::{BindMount, Network};
 use crate::tree;
 use model::release::Archive;
-use std::ffi::CStr;
 use std::path::Path;
 use std::process::Command;
 
@@ -23,9 +22,8 @@ use std::process::Command;
 const ARCHIVES: &str = "archives";
 const CONFIGURATION: &str = "pacman.conf";
 const HOOKS: &str = "hooks";
-/// Where the tree's pacman sees them, and the repositories' databases.
-const OVER: &CStr = c"/var/cache/kata-qualify";
-const SYNC_OVER: &CStr = c"/var/lib/pacman/sync";
+/// Where the tree's pacman sees the repositories' databases.
+const SYNC_OVER: &str = "/var/lib/pacman/sync";
 
 /// What takes longer than all other packages together when a kernel is installed, and makes what no guest here boots.
 const MASKED: [&str; 2] = ["90-mkinitcpio-install.hook", "90-dracut-install.hook"];
@@ -79,7 +77,7 @@ pub(super) fn install(job: &Job<'_>, install: &Install<'_>) -> Result<(), Failur
         }
     }
     let local = job.offer(&files)?;
-    let over = Path::new(OVER.to_str().unwrap_or_default());
+    let over = Path::new(OVER);
     let mut printed = String::new();
     if !names.is_empty() {
         let mut pacman = job.pacman(install.tree)?;
@@ -116,8 +114,7 @@ impl Job<'_> {
         let archives = self.folder.join(ARCHIVES);
         folder::make_anew(&archives, &[HOOKS])?;
         let mut text = format!(
-            "[options]\nArchitecture = auto\nSigLevel = Never\nLocalFileSigLevel = Never\nHookDir = {}/{HOOKS}/\n",
-            OVER.to_string_lossy()
+            "[options]\nArchitecture = auto\nSigLevel = Never\nLocalFileSigLevel = Never\nHookDir = {OVER}/{HOOKS}/\n"
         );
         for (id, _) in sources::written(self.folder)? {
             // It is asked for a server where it only reads the database.
@@ -150,7 +147,7 @@ impl Job<'_> {
         ];
         let mut pacman = tree::command(tree, &mounts, PROGRAM)?;
         pacman.env("SYSTEMD_OFFLINE", "1");
-        pacman.arg("--config").arg(Path::new(OVER.to_str().unwrap_or_default()).join(CONFIGURATION));
+        pacman.arg("--config").arg(Path::new(OVER).join(CONFIGURATION));
         Ok(pacman)
     }
 
@@ -197,10 +194,10 @@ impl Job<'_> {
                 // The files are unpacked already, and belong to no package yet.
                 pacman.args(["--overwrite", "*"]);
             }
-            let over = Path::new(OVER.to_str().unwrap_or_default());
+            let over = Path::new(OVER);
             self.runner.run(phase, pacman.arg("--").args(packages.iter().map(|name| over.join(name))))?;
         }
-        tree::remove(&root, OVER.to_str().unwrap_or_default())?;
+        tree::remove(&root, OVER)?;
         let archives = self.folder.join(ARCHIVES);
         std::fs::remove_dir_all(&archives).context("removing", &archives)
     }

@@ -3,7 +3,7 @@
 use super::desk::{self, Desk, MODULES};
 use crate::error::{Cause, Context as _, Failure};
 use crate::family::folder;
-use crate::family::install::Install;
+use crate::family::install::{Install, OVER};
 use crate::package::ExtraPackage;
 use crate::progress::Phase;
 use crate::runner::Runner;
@@ -15,8 +15,6 @@ use std::path::Path;
 /// Below the image's folder: packages, and those of them that the caller brings along.
 const ARCHIVES: &str = "archives";
 const LOCAL: &str = "local";
-/// Where the tree's rpm sees them.
-const OVER: &std::ffi::CStr = c"/var/cache/kata-qualify";
 /// Where this machine's rpm has a database of what it only unpacks.
 const UNPACKED: &str = "/.kata-qualify-unpacked";
 
@@ -168,11 +166,10 @@ fn put(runner: &Runner<'_>, folder: &Path, tree: &Path, packages: &[String], pha
         rpm.args(["--upgrade", "--oldpackage", "--replacepkgs", "--nosignature"]);
         // A package may have these folders: they are there, and something is mounted on them.
         rpm.args(["--excludepath=/proc", "--excludepath=/sys"]);
-        let over = Path::new(OVER.to_str().unwrap_or_default());
-        rpm.args(packages.iter().map(|name| over.join(name)));
+        rpm.args(packages.iter().map(|name| Path::new(OVER).join(name)));
         runner.run(phase, &mut rpm)?;
         masked.into_iter().try_for_each(|hook| tree::remove(&root, hook))?;
-        tree::remove(&root, over.to_str().unwrap_or_default())?;
+        tree::remove(&root, OVER)?;
     }
     std::fs::remove_dir_all(&archives).context("removing", &archives)
 }
