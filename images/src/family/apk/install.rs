@@ -8,7 +8,6 @@ use crate::family::credentials::Login;
 use crate::family::download::{self, Wanted};
 use crate::family::install::{Install, OVER};
 use crate::family::{self, folder};
-use crate::package::ExtraPackage;
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::sandbox::{BindMount, Network};
@@ -70,14 +69,7 @@ pub(super) fn bootstrap(job: &Job<'_>, tree: &Path) -> Result<(), Failure> {
 
 /// Installs packages in a tree; offline nothing is fetched.
 pub(super) fn install(job: &Job<'_>, install: &Install<'_>) -> Result<(), Failure> {
-    let mut names: Vec<String> = install.required.iter().map(ToString::to_string).collect();
-    let mut files = Vec::new();
-    for package in install.packages {
-        match package {
-            ExtraPackage::Name(name) => names.push(name.to_string()),
-            ExtraPackage::File(path) => files.push(path.as_path()),
-        }
-    }
+    let (mut names, files) = install.names_and_files();
     let local = job.offer(&files)?;
     let over = Path::new(OVER);
     let local: Vec<String> = local.iter().map(|name| over.join(LOCAL).join(name).display().to_string()).collect();
@@ -145,27 +137,16 @@ impl Job<'_> {
     fn offer(&self, files: &[&Path]) -> Result<Vec<String>, Failure> {
         let archives = self.folder.join(ARCHIVES);
         folder::make_anew(&archives, &[TRUSTED, LOCAL])?;
-        let copy = |from: &Path, to: &Path| {
-            std::fs::copy(from, to).context("copying", from)?;
-            let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-            std::fs::set_permissions(to, permissions).context("changing the mode of", to)
-        };
         for key in folder::names(&self.folder.join(KEYS))? {
-            copy(&self.folder.join(KEYS).join(&key), &archives.join(TRUSTED).join(&key))?;
+            folder::copy_into(&archives.join(TRUSTED), &self.folder.join(KEYS).join(&key))?;
         }
         for (id, _) in sources::written(self.folder)? {
             let at = archives.join(&id);
             folder::make(&at)?;
             folder::make(&at.join(self.arch))?;
-            copy(&self.folder.join(KEPT).join(format!("{id}.tar.gz")), &at.join(self.arch).join(INDEX))?;
+            folder::copy(&self.folder.join(KEPT).join(format!("{id}.tar.gz")), &at.join(self.arch).join(INDEX))?;
         }
-        let mut names = Vec::new();
-        for path in files {
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            copy(path, &archives.join(LOCAL).join(&name))?;
-            names.push(name);
-        }
-        Ok(names)
+        files.iter().map(|path| folder::copy_into(&archives.join(LOCAL), path)).collect()
     }
 
     /// Fetches packages to where their repositories have them; gives their paths there.

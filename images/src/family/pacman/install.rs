@@ -9,7 +9,6 @@ use crate::family::credentials::Login;
 use crate::family::download::{self, Wanted};
 use crate::family::install::{Install, OVER};
 use crate::family::{self, folder};
-use crate::package::ExtraPackage;
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::sandbox::{BindMount, Network};
@@ -68,14 +67,7 @@ pub(super) fn bootstrap(job: &Job<'_>, tree: &Path) -> Result<(), Failure> {
 
 /// Installs packages in a tree, and upgrades what is there; offline nothing is fetched.
 pub(super) fn install(job: &Job<'_>, install: &Install<'_>) -> Result<(), Failure> {
-    let mut names: Vec<String> = install.required.iter().map(ToString::to_string).collect();
-    let mut files = Vec::new();
-    for package in install.packages {
-        match package {
-            ExtraPackage::Name(name) => names.push(name.to_string()),
-            ExtraPackage::File(path) => files.push(path.as_path()),
-        }
-    }
+    let (names, files) = install.names_and_files();
     let local = job.offer(&files)?;
     let over = Path::new(OVER);
     let mut printed = String::new();
@@ -126,16 +118,7 @@ impl Job<'_> {
             let hook = archives.join(HOOKS).join(hook);
             std::os::unix::fs::symlink("/dev/null", &hook).context("linking", &hook)?;
         }
-        let mut names = Vec::new();
-        for path in files {
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let to = archives.join(&name);
-            std::fs::copy(path, &to).context("copying", path)?;
-            let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-            std::fs::set_permissions(&to, permissions).context("changing the mode of", &to)?;
-            names.push(name);
-        }
-        Ok(names)
+        files.iter().map(|path| folder::copy_into(&archives, path)).collect()
     }
 
     /// The tree's own pacman.

@@ -4,7 +4,6 @@ use super::desk::{self, Desk, MODULES};
 use crate::error::{Cause, Context as _, Failure};
 use crate::family::folder;
 use crate::family::install::{Install, OVER};
-use crate::package::ExtraPackage;
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::sandbox::{BindMount, Network};
@@ -62,17 +61,13 @@ pub(super) fn install(
 ) -> Result<(), Failure> {
     let (folder, tree) = (install.folder, install.tree);
     let network = if offline { Network::None } else { Network::Machine };
-    let mut words: Vec<String> = install.required.iter().map(ToString::to_string).collect();
+    let (mut words, files) = install.names_and_files();
     let mut local = Vec::new();
-    for package in install.packages {
-        match package {
-            ExtraPackage::Name(name) => words.push(name.to_string()),
-            ExtraPackage::File(path) => {
-                let copy = copy_local(path, &folder.join(LOCAL))?;
-                words.push(desk.seen(LOCAL).join(&copy).display().to_string());
-                local.push(copy);
-            }
-        }
+    for path in files {
+        folder::make(&folder.join(LOCAL))?;
+        let copy = folder::copy_into(&folder.join(LOCAL), path)?;
+        words.push(desk.seen(LOCAL).join(&copy).display().to_string());
+        local.push(copy);
     }
     let modules = desk.enable(runner, network, modules)?;
     let fetched = fetch(runner, desk, network, folder, &words, Phase::Install);
@@ -172,15 +167,4 @@ fn put(runner: &Runner<'_>, folder: &Path, tree: &Path, packages: &[String], pha
         tree::remove(&root, OVER)?;
     }
     std::fs::remove_dir_all(&archives).context("removing", &archives)
-}
-
-/// Copies a package of the caller's to where dnf finds it; gives its name there.
-fn copy_local(path: &Path, to: &Path) -> Result<String, Failure> {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    folder::make(to)?;
-    let target = to.join(&name);
-    std::fs::copy(path, &target).context("copying", path)?;
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    std::fs::set_permissions(&target, permissions).context("changing the mode of", &target)?;
-    Ok(name)
 }
