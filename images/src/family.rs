@@ -108,8 +108,8 @@ pub(crate) trait Family: Sync {
     /// The owners of paths of a tree.
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner>;
 
-    /// Makes the initrd of a tree's kernel by the tree's own tool.
-    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<Vec<u8>, Failure>;
+    /// Makes the initrd of a tree's kernel by the tree's own tool; gives where in the tree it is to be.
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure>;
 }
 
 /// A release's archives, as this machine reaches them.

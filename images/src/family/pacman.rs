@@ -142,13 +142,13 @@ impl Family for Pacman {
         super::installed::owners(tree, paths, pacman::owners)
     }
 
-    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<Vec<u8>, Failure> {
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure> {
         let path = format!("/boot/initramfs-{kernel}.img");
         // A disk that is not there yet has nothing that could be detected.
         let mut mkinitcpio = tree::command(tree, &[], "mkinitcpio")?;
         mkinitcpio.args(["--kernel", kernel, "--generate", &path, "--skiphooks", "autodetect"]);
         runner.run(Phase::Disk, &mut mkinitcpio)?;
-        super::installed::initrd(tree, &path)
+        Ok(path)
     }
 }
 
