@@ -4,7 +4,7 @@
 use super::{ArtifactsError, doing};
 use root::{Root, RootError};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +18,13 @@ pub struct OpenedFile {
 }
 
 impl OpenedFile {
+    /// A file without a name that holds this; messages call it by the path.
+    pub(super) fn made(path: &Path, content: &[u8]) -> io::Result<OpenedFile> {
+        let mut file = tempfile::tempfile()?;
+        file.write_all(content)?;
+        Ok(OpenedFile { path: path.to_owned(), file: Arc::new(file), most: content.len() as u64 })
+    }
+
     /// Its path, for messages: opening it might lead elsewhere.
     pub fn path(&self) -> &Path {
         &self.path
