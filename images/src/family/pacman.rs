@@ -14,10 +14,10 @@ mod keyring;
 mod messages;
 mod sources;
 
-use super::credentials::{self, Login};
+use super::credentials;
 use super::download::{self, Wanted};
 use super::install::Install;
-use super::{Archives, Family, is_this_machines};
+use super::{Archives, Family, Given, is_this_machines};
 use crate::digest;
 use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, Package, PackageOrigin};
@@ -27,7 +27,6 @@ use crate::runner::Runner;
 use crate::tree;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
-use model::redact::Redactor;
 use model::release::Release;
 use operator::packages::pacman;
 use root::Root;
@@ -115,12 +114,7 @@ impl Family for Pacman {
         release: &'a Release,
         options: &Options,
     ) -> Result<Box<dyn Archives + 'a>, Failure> {
-        let secret = self.secret_addresses(options);
-        runner.redact = Redactor::knowing(secret.iter().map(String::as_str));
-        let mirror = options.mirror.as_deref().map(credentials::of_mirror);
-        let (mirror, login) = mirror.transpose()?.unzip();
-        let (logins, keys) = (login.flatten().into_iter().collect(), options.keys.clone());
-        Ok(Box::new(Repositories { release, mirror, logins, keys, offline: options.offline, scratch: None }))
+        Ok(Box::new(Repositories { release, given: Given::of(self, runner, options)?, scratch: None }))
     }
 
     fn packages(&self, tree: &Path) -> Result<Vec<Package>, Failure> {
@@ -155,12 +149,7 @@ impl Family for Pacman {
 /// A release's repositories.
 struct Repositories<'a> {
     release: &'a Release,
-    /// What the caller names in the place of the distro's own.
-    mirror: Option<String>,
-    logins: Vec<Login>,
-    /// Files of keys that the caller names.
-    keys: Vec<PathBuf>,
-    offline: bool,
+    given: Given,
     /// Where the databases lie until there is an image's folder.
     scratch: Option<PathBuf>,
 }
@@ -171,7 +160,7 @@ impl Repositories<'_> {
         let database = format!("{}.db", repository.id);
         let wanted =
             |name: &str| Wanted { address: format!("{}/{name}", repository.address), name: format!("{SYNC}/{name}") };
-        let fetch = |name: &str| download::fetch(runner, Phase::Resolve, folder, &[wanted(name)], &self.logins);
+        let fetch = |name: &str| download::fetch(runner, Phase::Resolve, folder, &[wanted(name)], &self.given.logins);
         fetch(&database).map_err(|failure| match failure.cause {
             Cause::NoSuchRelease { .. } => {
                 Failure { cause: Cause::NoSuchRelease { what: format!("repository {}", repository.id) }, ..failure }
@@ -193,7 +182,7 @@ impl Repositories<'_> {
     }
 
     fn context<'s>(&'s self, folder: &'s Path, runner: &'s Runner<'s>) -> install::Job<'s> {
-        install::Job { runner, folder, logins: &self.logins, offline: self.offline }
+        install::Job { runner, folder, logins: &self.given.logins, offline: self.given.offline }
     }
 }
 
@@ -202,12 +191,12 @@ impl Archives for Repositories<'_> {
         let of_base = base.map(tree::open).transpose()?;
         let is_ours = is_this_machines(&self.release.distro);
         let system = of_base.or_else(|| is_ours.then(Root::default));
-        let repositories = sources::repositories(system.as_ref(), self.mirror.as_deref(), self.release)?;
+        let repositories = sources::repositories(system.as_ref(), self.given.mirror.as_deref(), self.release)?;
         for part in [KEPT, SYNC] {
             super::folder::make(&folder.join(part))?;
         }
         sources::write(folder, &repositories)?;
-        keyring::make(runner, folder, system.as_ref(), &self.keys)?;
+        keyring::make(runner, folder, system.as_ref(), &self.given.keys)?;
         let indexes = repositories.iter().map(|repository| self.database(runner, folder, repository)).collect();
         self.scratch = Some(folder.to_owned());
         indexes
