@@ -244,7 +244,7 @@ impl Supplied {
                 shipped: Some(add("configuration.toml", Content::Opened(one.configuration.clone()))),
                 configuration: place(one.kind).to_owned(),
                 initrd: add("initrd", Content::Unnamed(Arc::new(initrd))),
-                agent: one.agent.alone().map(|bytes| add("kata-agent", Content::Bytes(bytes.into()))),
+                agent: one.agent.alone().map(|file| add("kata-agent", Content::Opened(file.clone()))),
                 checker: one.checker.as_ref().map(|file| add("check", Content::Opened(file.clone()))),
                 own,
                 emulated,

@@ -14,6 +14,7 @@ mod offered;
 mod pacman;
 mod rpm;
 
+use self::credentials::Login;
 use self::install::Install;
 use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, PackageOrigin};
@@ -23,6 +24,7 @@ use crate::runner::{self, Runner};
 use crate::sandbox::Network;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
+use model::redact::Redactor;
 use model::release::Release;
 use operator::os_release::OsRelease;
 use operator::packages::Package;
@@ -111,8 +113,8 @@ pub(crate) trait PackageFamily: Sync {
     /// The owners of paths of a tree.
     fn owners(&self, tree: &Path, paths: &[String]) -> Vec<Owner>;
 
-    /// Makes the initrd of a tree's kernel by the tree's own tool.
-    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<Vec<u8>, Failure>;
+    /// Makes the initrd of a tree's kernel by the tree's own tool; gives where in the tree it is to be.
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure>;
 }
 
 /// A release's archives, as this machine reaches them.
@@ -133,6 +135,27 @@ pub(crate) trait Archives {
 
     /// Installs packages by the tree's own package manager.
     fn install(&self, runner: &Runner<'_>, install: &Install<'_>) -> Result<(), Failure>;
+}
+
+/// What the caller says of the archives, for families whose repositories are all at one address.
+struct Given {
+    /// In the place of the distro's own.
+    mirror: Option<String>,
+    logins: Vec<Login>,
+    /// Files of keys.
+    keys: Vec<PathBuf>,
+    offline: bool,
+}
+
+impl Given {
+    /// Tells the runner what is secret, as [`Family::archives`] does.
+    fn of(family: &dyn Family, runner: &mut Runner<'_>, options: &Options) -> Result<Given, Failure> {
+        let secret = family.secret_addresses(options);
+        runner.redact = Redactor::knowing(secret.iter().map(String::as_str));
+        let (mirror, login) = options.mirror.as_deref().map(credentials::of_mirror).transpose()?.unzip();
+        let logins = login.flatten().into_iter().collect();
+        Ok(Given { mirror, logins, keys: options.keys.clone(), offline: options.offline })
+    }
 }
 
 /// The family of a release.

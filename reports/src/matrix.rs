@@ -1,7 +1,11 @@
 //! Cells × profiles × capabilities: what every report is made of.
 
 use crate::journal::{CellFacts, CellId, Journal, Phase};
+<<<<<<< HEAD
 use crate::run::{CellFailure, CellRun, Instance, Launch, Run, RunEnding, fold};
+=======
+use crate::run::{Cell, CellFailure, Ending, Instance, Launch, Run, by_profile, fold};
+>>>>>>> res
 use crate::verdict::{Candidate, Evidence, Judgement, Requirements, Standing, agreement, judge, test_set};
 use jiff::Timestamp;
 use model::environment::Environment;
@@ -104,11 +108,6 @@ impl CellReport {
     pub fn judgement(&self, profile: &str, capability: Capability) -> Option<&Judgement> {
         self.judgements.get(profile)?.get(&capability)
     }
-
-    /// The tests whose result counts for a profile.
-    pub fn instances_of(&self, profile: &str) -> impl Iterator<Item = &Instance> {
-        self.instances.iter().filter(move |i| i.counts_for(profile))
-    }
 }
 
 impl Matrix {
@@ -195,11 +194,16 @@ fn judgements(
         Environment::Vm => cells.get(&CellId { environment: Environment::Container, ..id.clone() }),
         Environment::Container | Environment::Host => None,
     };
+    let (none, of_cell) = (Vec::new(), by_profile(&cell.instances));
+    let container = container.map(|cell| (cell, by_profile(&cell.instances)));
     let judged = requirements.iter().map(|requirements| {
         let profile = requirements.profile().name.as_str();
-        let container = container.map(|cell| evidence(Environment::Container, cell, profile));
-        let known = evidence(id.environment, cell, profile);
-        let weighed = agreement::weigh(catalogue, known, &repeated(cell, profile), container.as_ref());
+        let elsewhere = container
+            .as_ref()
+            .map(|(cell, all)| evidence(Environment::Container, cell, all.get(profile).unwrap_or(&none)));
+        let instances = of_cell.get(profile).unwrap_or(&none);
+        let known = evidence(id.environment, cell, instances);
+        let weighed = agreement::weigh(catalogue, known, &repeated(instances), elsewhere.as_ref());
         (profile.to_owned(), judge(requirements, &weighed))
     });
     judged.collect()
@@ -229,9 +233,13 @@ fn report(id: CellId, cell: CellRun, judgements: Judgements, places: &BTreeMap<&
 }
 
 /// The tests that failed in more than one virtual machine of the cell.
+<<<<<<< HEAD
 fn repeated(cell: &CellRun, profile: &str) -> BTreeSet<String> {
+=======
+fn repeated(instances: &[&Instance]) -> BTreeSet<String> {
+>>>>>>> res
     let mut machines: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
-    for instance in cell.instances.iter().filter(|i| i.counts_for(profile)) {
+    for instance in instances {
         let failed = instance.attempts.iter().filter(|a| matches!(a.outcome, Outcome::Fail { .. }));
         machines.entry(&instance.test).or_default().extend(failed.map(|a| a.machine));
     }
@@ -249,10 +257,15 @@ fn candidates(facts: &CellFacts) -> Vec<Candidate> {
     named.map(|(name, what)| Candidate { component: of(name), what: what.clone() }).collect()
 }
 
+<<<<<<< HEAD
 /// What a cell knows under one profile.
 fn evidence(environment: Environment, cell: &CellRun, profile: &str) -> Evidence {
+=======
+/// What a cell knows under one profile, for which these of its tests count.
+fn evidence(environment: Environment, cell: &Cell, instances: &[&Instance]) -> Evidence {
+>>>>>>> res
     let mut standings: BTreeMap<String, Standing> = BTreeMap::new();
-    for instance in cell.instances.iter().filter(|i| i.counts_for(profile)) {
+    for instance in instances {
         let Some(standing) = Standing::of(instance.attempts.iter().map(|a| &a.outcome)) else {
             continue;
         };

@@ -130,6 +130,15 @@ pub struct Instance {
     pub attempts: Vec<Attempt>,
 }
 
+/// A cell's tests by the profiles that their results count for.
+pub(crate) fn by_profile(instances: &[Instance]) -> BTreeMap<&str, Vec<&Instance>> {
+    let mut all: BTreeMap<&str, Vec<&Instance>> = BTreeMap::new();
+    for instance in instances {
+        instance.profiles.iter().for_each(|profile| all.entry(profile).or_default().push(instance));
+    }
+    all
+}
+
 impl Instance {
     /// Whether the result counts for a profile.
     pub fn counts_for(&self, profile: &str) -> bool {

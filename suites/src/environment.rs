@@ -50,6 +50,11 @@ impl Ran {
     }
 }
 
+/// Runs a program to its end, with these variables besides its own: by its path and arguments, at most that long.
+///
+/// `Err` only when it outlived its time or could not be waited for.
+pub type Run = fn(argv: &[&str], variables: &[(&str, &str)], deadline: Duration) -> Result<Ran, Stop>;
+
 /// The environment: a place where the distro's programs run.
 pub trait Environment {
     /// What the record and the image say.

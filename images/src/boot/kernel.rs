@@ -42,14 +42,15 @@ pub fn find(tree: &Path, release: &Release) -> Result<KernelFiles, ImageError> {
 /// # Errors
 /// It is gone, no regular file, or larger than a kernel can be.
 pub fn read(tree: &Path, kernel: &KernelFiles) -> Result<Vec<u8>, ImageError> {
-    image(tree, kernel).map_err(|f| ImageError::new(&format!("the kernel {}", kernel.release), Phase::Record, f))
-}
-
-pub(crate) fn image(tree: &Path, kernel: &KernelFiles) -> Result<Vec<u8>, Failure> {
-    match tree::open(tree)?.read(&kernel.vmlinuz, MAX_IMAGE) {
-        Err(error) if error.is_missing() => Err(Cause::NotInTree { what: kernel.vmlinuz.display().to_string() }.into()),
-        image => image.map_err(tree::failed),
-    }
+    let image = || -> Result<Vec<u8>, Failure> {
+        match tree::open(tree)?.read(&kernel.vmlinuz, MAX_IMAGE) {
+            Err(error) if error.is_missing() => {
+                Err(Cause::NotInTree { what: kernel.vmlinuz.display().to_string() }.into())
+            }
+            image => image.map_err(tree::failed),
+        }
+    };
+    image().map_err(|f| ImageError::new(&format!("the kernel {}", kernel.release), Phase::Record, f))
 }
 
 pub(crate) fn files(tree: &Path, release: &Release) -> Result<KernelFiles, Failure> {

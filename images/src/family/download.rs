@@ -5,12 +5,11 @@
 //! What is fetched is trusted only once somebody has verified it.
 
 use super::credentials::Login;
+use super::folder;
 use crate::error::{Cause, Context as _, Failure};
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::sandbox::Network;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 /// The program.
@@ -39,8 +38,9 @@ pub(super) fn fetch(
         return Ok(());
     }
     let private = folder.join(FOLDER);
-    std::fs::DirBuilder::new().mode(0o700).create(&private).context("creating", &private)?;
-    let fetched = written(&private, &settings(&super::seen(folder), wanted, logins)).and_then(|()| {
+    folder::make_private(&private)?;
+    let settings = settings(&super::seen(folder), wanted, logins);
+    let fetched = folder::write_private(&private.join("config"), &settings).and_then(|()| {
         let mut curl = super::of_machine(folder, Network::Machine, PROGRAM, FOLDER)?;
         // Its first argument, without which it reads the settings of whoever calls it.
         curl.arg("--disable").arg("--config").arg(super::seen(folder).join(FOLDER).join("config"));
@@ -48,12 +48,6 @@ pub(super) fn fetch(
     });
     let removed = std::fs::remove_dir_all(&private).context("removing", &private);
     fetched.and(removed)
-}
-
-fn written(private: &Path, settings: &str) -> Result<(), Failure> {
-    let path = private.join("config");
-    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-    file.and_then(|mut file| file.write_all(settings.as_bytes())).context("writing", &path)
 }
 
 /// As curl(1) reads them from a file.

@@ -8,9 +8,6 @@ use root::Root;
 use std::io;
 use std::path::Path;
 
-/// Bytes of an initrd.
-const MAX_INITRD: u64 = 1 << 30;
-
 /// All installed packages, sorted by name, architecture and version: there may be several versions of a kernel.
 pub(super) fn listed(found: Result<Vec<Package>, QueryError>) -> Result<Vec<Package>, Failure> {
     let mut all = found.map_err(unread)?;
@@ -48,12 +45,4 @@ pub(super) fn owners<E>(
         package,
     };
     paths.iter().zip(packages).map(owner).collect()
-}
-
-/// The initrd that a tree's own tool has written.
-pub(super) fn initrd(tree: &Path, path: &str) -> Result<Vec<u8>, Failure> {
-    match tree::open(tree)?.read(Path::new(path), MAX_INITRD) {
-        Err(error) if error.is_missing() => Err(Cause::NotInTree { what: path.to_owned() }.into()),
-        initrd => initrd.map_err(tree::failed),
-    }
 }

@@ -12,10 +12,10 @@ mod install;
 mod keyring;
 mod sources;
 
-use super::credentials::{self, Login};
+use super::credentials;
 use super::download::{self, Wanted};
 use super::install::Install;
-use super::{Archives, PackageFamily, is_this_machines};
+use super::{Archives, Given, PackageFamily, is_this_machines};
 use crate::digest;
 use crate::error::{Cause, Failure};
 use crate::manifest::{Index, Owner, PackageOrigin};
@@ -25,7 +25,6 @@ use crate::runner::Runner;
 use crate::tree;
 use model::package::PackageName;
 use model::package_manager::PackageManager;
-use model::redact::Redactor;
 use model::release::Release;
 use operator::installer::{Installer, failure_reason};
 use operator::packages::{Package, pacman};
@@ -114,12 +113,7 @@ impl PackageFamily for Pacman {
         release: &'a Release,
         options: &Options,
     ) -> Result<Box<dyn Archives + 'a>, Failure> {
-        let secret = self.secret_addresses(options);
-        runner.redact = Redactor::knowing(secret.iter().map(String::as_str));
-        let mirror = options.mirror.as_deref().map(credentials::of_mirror);
-        let (mirror, login) = mirror.transpose()?.unzip();
-        let (logins, keys) = (login.flatten().into_iter().collect(), options.keys.clone());
-        Ok(Box::new(Repositories { release, mirror, logins, keys, offline: options.offline, scratch: None }))
+        Ok(Box::new(Repositories { release, given: Given::of(self, runner, options)?, scratch: None }))
     }
 
     fn packages(&self, tree: &Path) -> Result<Vec<Package>, Failure> {
@@ -142,13 +136,13 @@ impl PackageFamily for Pacman {
         super::installed::owners(tree, paths, pacman::owners)
     }
 
-    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<Vec<u8>, Failure> {
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure> {
         let path = format!("/boot/initramfs-{kernel}.img");
         // A disk that is not there yet has nothing that could be detected.
         let mut mkinitcpio = tree::command(tree, &[], "mkinitcpio")?;
         mkinitcpio.args(["--kernel", kernel, "--generate", &path, "--skiphooks", "autodetect"]);
         runner.run(Phase::Disk, &mut mkinitcpio)?;
-        super::installed::initrd(tree, &path)
+        Ok(path)
     }
 }
 
@@ -161,12 +155,7 @@ fn cause(lines: &[String]) -> Cause {
 /// A release's repositories.
 struct Repositories<'a> {
     release: &'a Release,
-    /// What the caller names in the place of the distro's own.
-    mirror: Option<String>,
-    logins: Vec<Login>,
-    /// Files of keys that the caller names.
-    keys: Vec<PathBuf>,
-    offline: bool,
+    given: Given,
     /// Where the databases lie until there is an image's folder.
     scratch: Option<PathBuf>,
 }
@@ -177,7 +166,7 @@ impl Repositories<'_> {
         let database = format!("{}.db", repository.id);
         let wanted =
             |name: &str| Wanted { address: format!("{}/{name}", repository.address), name: format!("{SYNC}/{name}") };
-        let fetch = |name: &str| download::fetch(runner, Phase::Resolve, folder, &[wanted(name)], &self.logins);
+        let fetch = |name: &str| download::fetch(runner, Phase::Resolve, folder, &[wanted(name)], &self.given.logins);
         fetch(&database).map_err(|failure| match failure.cause {
             Cause::NoSuchRelease { .. } => {
                 Failure { cause: Cause::NoSuchRelease { what: format!("repository {}", repository.id) }, ..failure }
@@ -199,7 +188,7 @@ impl Repositories<'_> {
     }
 
     fn context<'s>(&'s self, folder: &'s Path, runner: &'s Runner<'s>) -> install::Job<'s> {
-        install::Job { runner, folder, logins: &self.logins, offline: self.offline }
+        install::Job { runner, folder, logins: &self.given.logins, offline: self.given.offline }
     }
 }
 
@@ -208,12 +197,12 @@ impl Archives for Repositories<'_> {
         let of_base = base.map(tree::open).transpose()?;
         let is_ours = is_this_machines(&self.release.distro);
         let system = of_base.or_else(|| is_ours.then(Root::default));
-        let repositories = sources::repositories(system.as_ref(), self.mirror.as_deref(), self.release)?;
+        let repositories = sources::repositories(system.as_ref(), self.given.mirror.as_deref(), self.release)?;
         for part in [KEPT, SYNC] {
             super::folder::make(&folder.join(part))?;
         }
         sources::write(folder, &repositories)?;
-        keyring::make(runner, folder, system.as_ref(), &self.keys)?;
+        keyring::make(runner, folder, system.as_ref(), &self.given.keys)?;
         let indexes = repositories.iter().map(|repository| self.database(runner, folder, repository)).collect();
         self.scratch = Some(folder.to_owned());
         indexes

@@ -219,13 +219,13 @@ impl PackageFamily for Rpm {
         super::installed::owners(tree, paths, rpm::owners)
     }
 
-    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<Vec<u8>, Failure> {
+    fn initrd(&self, runner: &Runner<'_>, tree: &Path, kernel: &str) -> Result<String, Failure> {
         let path = format!("/boot/initramfs-{kernel}.img");
         // A disk that is not there yet has nothing that could be looked for.
         let mut dracut = tree::command(tree, &[], "dracut")?;
         dracut.args(["--force", "--no-hostonly", "--add-drivers", "ext4 virtio_blk virtio_pci", &path, kernel]);
         runner.run(Phase::Disk, &mut dracut)?;
-        super::installed::initrd(tree, &path)
+        Ok(path)
     }
 }
 

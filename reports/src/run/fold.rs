@@ -20,6 +20,7 @@ const MAX_ITEMS: usize = 1000;
 /// A journal may hold several beginnings, as one does to which another was appended: what was done again counts then, and a test that was under way at a kill and was run again is not held against the cell.
 pub fn fold(journal: &Journal) -> Run {
     let redactor = redactor(journal);
+    let mut names = Names { redactor: &redactor, known: BTreeMap::new() };
     let mut run = Run {
         id: String::new(),
         harness: String::new(),
@@ -61,7 +62,7 @@ pub fn fold(journal: &Journal) -> Run {
             }
             event => {
                 for cell in event.cells() {
-                    folding.entry(cell.clone()).or_default().event(entry.at, event, &redactor);
+                    folding.entry(cell.clone()).or_default().event(entry.at, event, &mut names);
                 }
             }
         }
@@ -87,7 +88,8 @@ struct Folding {
 }
 
 impl Folding {
-    fn event(&mut self, at: Timestamp, event: &Event, redactor: &Redactor) {
+    fn event(&mut self, at: Timestamp, event: &Event, names: &mut Names<'_>) {
+        let redactor = names.redactor;
         self.cell.started.get_or_insert(at);
         self.cell.last = Some(at);
         match event {
@@ -113,10 +115,10 @@ impl Folding {
                 });
             }
             Event::TestStarted { profiles, test, .. } => {
-                self.open.insert(key(test, profiles, redactor));
+                self.open.insert(names.key(test, profiles));
             }
             Event::TestFinished { profiles, test, attempt: _, machine, outcome, millis, notes, artifacts, .. } => {
-                let key = key(test, profiles, redactor);
+                let key = names.key(test, profiles);
                 self.open.remove(&key);
                 let attempt = Attempt {
                     machine: *machine,
@@ -192,9 +194,26 @@ impl Folding {
     }
 }
 
-fn key(test: &str, profiles: &[String], redactor: &Redactor) -> (String, Vec<String>) {
-    let profiles = profiles.iter().map(|p| redactor.line(p)).collect();
-    (redactor.line(test), sorted(profiles))
+/// Names of tests and profiles, cleaned: each stands in thousands of events, and is looked through once.
+struct Names<'r> {
+    redactor: &'r Redactor,
+    known: BTreeMap<String, String>,
+}
+
+impl Names<'_> {
+    fn clean(&mut self, name: &str) -> String {
+        if let Some(clean) = self.known.get(name) {
+            return clean.clone();
+        }
+        let clean = self.redactor.line(name);
+        self.known.insert(name.to_owned(), clean.clone());
+        clean
+    }
+
+    fn key(&mut self, test: &str, profiles: &[String]) -> (String, Vec<String>) {
+        let profiles = profiles.iter().map(|profile| self.clean(profile)).collect();
+        (self.clean(test), sorted(profiles))
+    }
 }
 
 fn sorted(mut items: Vec<String>) -> Vec<String> {

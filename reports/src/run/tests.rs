@@ -88,6 +88,18 @@ fn later_facts_add_to_earlier_ones_and_emulation_sticks() {
 }
 
 #[test]
+fn a_result_is_found_by_every_profile_that_it_counts_for() {
+    let run = fold(&journal());
+    let instances = &run.cells[&cell("13")].instances;
+    let all = by_profile(instances);
+    assert_eq!(all.keys().copied().collect::<Vec<_>>(), ["go-3.2", "go-3.29", "rs-4.0"]);
+    for (profile, found) in all {
+        let counted: Vec<&Instance> = instances.iter().filter(|i| i.counts_for(profile)).collect();
+        assert_eq!(found, counted, "{profile}");
+    }
+}
+
+#[test]
 fn a_test_is_seen_under_each_profile_it_ran_for() {
     let run = fold(&journal());
     let posix: Vec<_> = run.cells[&cell("13")].instances.iter().filter(|i| i.test == POSIX).collect();

@@ -97,13 +97,13 @@ impl Reasons<'_> {
         Ok(())
     }
 
-    /// Kata plugs what a pod asks for into its guest, and reads QMP's replies to everything.
+    /// The same of what a guest needs of its VMM once it has booted.
     fn need_what_is_plugged(&mut self) -> Result<(), PlanError> {
-        for what in PLUGGED {
-            let (against, _) = self.evidence(*what);
+        for what in Capability::of_every_vmm().filter(|what| *what != Capability::VmmBoot) {
+            let (against, _) = self.evidence(what);
             if !against.is_empty() && !self.inputs.force {
                 let instead = "use another release or profile, or a VMM of your own".to_owned();
-                return Err(PlanError::Unsupported { what: *what, why: against, instead });
+                return Err(PlanError::Unsupported { what, why: against, instead });
             }
             self.in_doubt |= !against.is_empty();
             against.into_iter().for_each(|a| self.note("path", format!("forced although known not to work: {a}")));
@@ -169,10 +169,6 @@ fn block_aio(reasons: &mut Reasons<'_>, hypervisor: &str) -> Option<BlockAio> {
     reasons.note("block_device_aio", why);
     Some(BlockAio::Threads)
 }
-
-/// What every pod needs of a VMM besides a guest that boots.
-const PLUGGED: &[Capability] =
-    &[Capability::VmmQmp, Capability::VmmHotplugMemory, Capability::VmmHotplugBlk, Capability::VmmHotplugNet];
 
 fn hypervisor(inputs: &Inputs<'_>) -> Result<String, PlanError> {
     let Some(vmm) = inputs.release.qemu() else {

@@ -6,16 +6,14 @@
 use super::settings::Settings;
 use crate::error::{Cause, Context, Failure};
 use crate::family::credentials::Login;
-use crate::family::folder;
+use crate::family::{self, folder};
 use crate::progress::Phase;
-use crate::runner::{self, Runner, tied};
+use crate::runner::Runner;
 use crate::sandbox::Network;
 use crate::tree;
 use model::arch::Arch;
 use model::redact::{one_line, printable};
 use root::Root;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -52,12 +50,9 @@ pub(crate) struct Download {
 impl Fetch {
     /// Writes the settings and credentials into the folder.
     pub(crate) fn new(folder: &Path, settings: &Settings, logins: &[Login], arch: Arch) -> Result<Fetch, Failure> {
-        // Without root there is nothing to give up, and there are no namespaces.
-        let is_root = rustix::process::geteuid().is_root();
-        let seen = if is_root { PathBuf::from("/tmp") } else { folder.to_owned() };
-        let fetch = Fetch { folder: folder.to_owned(), seen };
+        let fetch = Fetch { folder: folder.to_owned(), seen: family::seen(folder) };
         let private = fetch.private();
-        std::fs::DirBuilder::new().mode(0o700).create(&private).context("creating", &private)?;
+        folder::make_private(&private)?;
         let mut credentials = String::new();
         for login in logins {
             credentials += &auth_line(login)?;
@@ -75,9 +70,7 @@ impl Fetch {
     }
 
     fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
-        let path = self.private().join(name);
-        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        file.and_then(|mut file| file.write_all(text.as_bytes())).context("writing", &path)
+        folder::write_private(&self.private().join(name), text)
     }
 
     /// mmdebstrap: it has settings of its own, and trusts what this machine's apt does, and the distro's keyring on it.
@@ -93,13 +86,8 @@ impl Fetch {
 
     /// A program of this machine, working in the folder.
     pub(crate) fn command(&self, program: &str) -> Result<Command, Failure> {
-        let mut command = match rustix::process::geteuid().is_root() {
-            true => runner::of_machine(&self.folder, Network::Machine, program)?,
-            false => tied(program),
-        };
-        let private = self.seen.join(FOLDER);
-        command.env("APT_CONFIG", private.join("apt.conf")).env("HOME", &private).env("TMPDIR", &private);
-        command.env("LC_ALL", "C");
+        let mut command = family::of_machine(&self.folder, Network::Machine, program, FOLDER)?;
+        command.env("APT_CONFIG", self.seen.join(FOLDER).join("apt.conf"));
         Ok(command)
     }
 

@@ -74,13 +74,8 @@ fn offer(archives: &Path, packages: &[ExtraPackage]) -> Result<Vec<String>, Fail
 
 /// Copies a local package to where apt in the tree finds it; returns its path there.
 fn copy_local(path: &Path, to: &Path) -> Result<String, Failure> {
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     folder::make(to)?;
-    let target = to.join(&name);
-    std::fs::copy(path, &target).context("copying", path)?;
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    std::fs::set_permissions(&target, permissions).context("changing the mode of", &target)?;
-    Ok(format!("/var/cache/apt/archives/{LOCAL}/{name}"))
+    Ok(format!("/var/cache/apt/archives/{LOCAL}/{}", folder::copy_into(to, path)?))
 }
 
 /// Writes `sources.list`, the suites at the mirror in use: into the image's folder, and into the tree.

@@ -3,8 +3,7 @@
 use super::workspace::{self, MODULES, Workspace};
 use crate::error::{Cause, Context as _, Failure};
 use crate::family::folder;
-use crate::family::install::Install;
-use crate::package::ExtraPackage;
+use crate::family::install::{Install, OVER};
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::sandbox::{BindMount, Network};
@@ -15,8 +14,6 @@ use std::path::Path;
 /// Below the image's folder: packages, and those of them that the caller brings along.
 const ARCHIVES: &str = "archives";
 const LOCAL: &str = "local";
-/// Where the tree's rpm sees them.
-const OVER: &std::ffi::CStr = c"/var/cache/kata-qualify";
 /// Where this machine's rpm has a database of what it only unpacks.
 const UNPACKED: &str = "/.kata-qualify-unpacked";
 
@@ -64,17 +61,13 @@ pub(super) fn install(
 ) -> Result<(), Failure> {
     let (folder, tree) = (install.folder, install.tree);
     let network = if offline { Network::None } else { Network::Machine };
-    let mut words: Vec<String> = install.required.iter().map(ToString::to_string).collect();
+    let (mut words, files) = install.names_and_files();
     let mut local = Vec::new();
-    for package in install.packages {
-        match package {
-            ExtraPackage::Name(name) => words.push(name.to_string()),
-            ExtraPackage::File(path) => {
-                let copy = copy_local(path, &folder.join(LOCAL))?;
-                words.push(workspace.seen(LOCAL).join(&copy).display().to_string());
-                local.push(copy);
-            }
-        }
+    for path in files {
+        folder::make(&folder.join(LOCAL))?;
+        let copy = folder::copy_into(&folder.join(LOCAL), path)?;
+        words.push(workspace.seen(LOCAL).join(&copy).display().to_string());
+        local.push(copy);
     }
     let modules = workspace.enable(runner, network, modules)?;
     let fetched = fetch(runner, workspace, network, folder, &words, Phase::Install);
@@ -174,22 +167,10 @@ fn put(runner: &Runner<'_>, folder: &Path, tree: &Path, packages: &[String], pha
         rpm.args(["--upgrade", "--oldpackage", "--replacepkgs", "--nosignature"]);
         // A package may have these folders: they are there, and something is mounted on them.
         rpm.args(["--excludepath=/proc", "--excludepath=/sys"]);
-        let over = Path::new(OVER.to_str().unwrap_or_default());
-        rpm.args(packages.iter().map(|name| over.join(name)));
+        rpm.args(packages.iter().map(|name| Path::new(OVER).join(name)));
         runner.run(phase, &mut rpm)?;
         masked.into_iter().try_for_each(|hook| tree::remove(&root, hook))?;
-        tree::remove(&root, over.to_str().unwrap_or_default())?;
+        tree::remove(&root, OVER)?;
     }
     std::fs::remove_dir_all(&archives).context("removing", &archives)
-}
-
-/// Copies a package of the caller's to where dnf finds it; gives its name there.
-fn copy_local(path: &Path, to: &Path) -> Result<String, Failure> {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    folder::make(to)?;
-    let target = to.join(&name);
-    std::fs::copy(path, &target).context("copying", path)?;
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    std::fs::set_permissions(&target, permissions).context("changing the mode of", &target)?;
-    Ok(name)
 }

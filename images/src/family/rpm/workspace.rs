@@ -5,7 +5,7 @@
 //! Nothing of the machine's dnf counts, neither its plugins nor its repositories.
 
 use crate::error::{Context as _, Failure};
-use crate::family::{self, credentials::Login, installed};
+use crate::family::{self, credentials::Login, folder, installed};
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::sandbox::Network;
@@ -14,8 +14,6 @@ use model::release::Release;
 use operator::installer::DNF_QUIETLY;
 use operator::os_release::OsRelease;
 use operator::packages::rpm;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -61,7 +59,7 @@ impl Workspace {
         let workspace =
             Workspace { folder: folder.to_owned(), seen: family::seen(folder), version: release_version(release, &os) };
         let private = workspace.private();
-        std::fs::DirBuilder::new().mode(0o700).create(&private).context("creating", &private)?;
+        folder::make_private(&private)?;
         let database = private.join("root/var/lib/rpm");
         for folder in [&database, &private.join("repos.d"), &private.join(format!("root{MODULES}"))] {
             std::fs::create_dir_all(folder).context("creating", folder)?;
@@ -96,9 +94,7 @@ impl Workspace {
     }
 
     fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
-        let path = self.private().join(name);
-        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        file.and_then(|mut file| file.write_all(text.as_bytes())).context("writing", &path)
+        folder::write_private(&self.private().join(name), text)
     }
 
     /// A path of the image's folder as its programs see it.
