@@ -149,7 +149,7 @@ struct Given {
 
 impl Given {
     /// Tells the runner what is secret, as [`Family::archives`] does.
-    fn of(family: &dyn Family, runner: &mut Runner<'_>, options: &Options) -> Result<Given, Failure> {
+    fn of(family: &dyn PackageFamily, runner: &mut Runner<'_>, options: &Options) -> Result<Given, Failure> {
         let secret = family.secret_addresses(options);
         runner.redact = Redactor::knowing(secret.iter().map(String::as_str));
         let (mirror, login) = options.mirror.as_deref().map(credentials::of_mirror).transpose()?.unzip();

@@ -1,11 +1,7 @@
 //! Cells × profiles × capabilities: what every report is made of.
 
 use crate::journal::{CellFacts, CellId, Journal, Phase};
-<<<<<<< HEAD
-use crate::run::{CellFailure, CellRun, Instance, Launch, Run, RunEnding, fold};
-=======
-use crate::run::{Cell, CellFailure, Ending, Instance, Launch, Run, by_profile, fold};
->>>>>>> res
+use crate::run::{CellRun, CellFailure, RunEnding, Instance, Launch, Run, by_profile, fold};
 use crate::verdict::{Candidate, Evidence, Judgement, Requirements, Standing, agreement, judge, test_set};
 use jiff::Timestamp;
 use model::environment::Environment;
@@ -233,11 +229,7 @@ fn report(id: CellId, cell: CellRun, judgements: Judgements, places: &BTreeMap<&
 }
 
 /// The tests that failed in more than one virtual machine of the cell.
-<<<<<<< HEAD
-fn repeated(cell: &CellRun, profile: &str) -> BTreeSet<String> {
-=======
 fn repeated(instances: &[&Instance]) -> BTreeSet<String> {
->>>>>>> res
     let mut machines: BTreeMap<&str, BTreeSet<u32>> = BTreeMap::new();
     for instance in instances {
         let failed = instance.attempts.iter().filter(|a| matches!(a.outcome, Outcome::Fail { .. }));
@@ -257,13 +249,8 @@ fn candidates(facts: &CellFacts) -> Vec<Candidate> {
     named.map(|(name, what)| Candidate { component: of(name), what: what.clone() }).collect()
 }
 
-<<<<<<< HEAD
-/// What a cell knows under one profile.
-fn evidence(environment: Environment, cell: &CellRun, profile: &str) -> Evidence {
-=======
 /// What a cell knows under one profile, for which these of its tests count.
-fn evidence(environment: Environment, cell: &Cell, instances: &[&Instance]) -> Evidence {
->>>>>>> res
+fn evidence(environment: Environment, cell: &CellRun, instances: &[&Instance]) -> Evidence {
     let mut standings: BTreeMap<String, Standing> = BTreeMap::new();
     for instance in instances {
         let Some(standing) = Standing::of(instance.attempts.iter().map(|a| &a.outcome)) else {
