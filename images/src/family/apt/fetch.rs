@@ -127,7 +127,7 @@ impl Fetch {
         runner.run(Phase::Resolve, &mut command)
     }
 
-    /// Fetches the package lists of the suites in [`SOURCES`], verified by the keys that the caller names, else by the tree's own.
+    /// Fetches the package lists of the suites in [`SOURCES`], verified by the caller's keys, else by the tree's own.
     pub(crate) fn update(&self, runner: &Runner<'_>, tree: &Path) -> Result<(), Failure> {
         // Other parties' keyrings are there, too, and keys that are no longer trusted.
         self.copy_keys(&tree::open(tree)?, KEYS, |name| name.contains("-archive-keyring"))?;
