@@ -3,7 +3,7 @@
 //! The program that fetches may write to the image's folder only, and it alone gets credentials: they are in a folder for
 //! root that is removed with [`Fetch`], and in no argument and no tree.
 
-use super::settings::Settings;
+use super::settings::{PHASED, Settings};
 use crate::error::{Cause, Context, Failure};
 use crate::family::credentials::Login;
 use crate::family::folder;
@@ -266,6 +266,7 @@ fn acquire(settings: &Settings, seen: &Path) -> Result<String, Failure> {
     // Namespaces confine it; apt's own user could not reach the folder.
     let at = seen.display();
     text += "APT::Sandbox::User \"root\";\n";
+    text += &format!("{PHASED} \"true\";\n");
     text += &format!("Dir::Etc::netrc \"{at}/{FOLDER}/auth.conf\";\nDir::Etc::netrcparts \"/dev/null\";\n");
     Ok(text)
 }
@@ -381,6 +382,8 @@ mod tests {
         assert_eq!(folder.metadata().unwrap().mode() & 0o777, 0o700);
         let auth = folder.join("auth.conf");
         assert_eq!(auth.metadata().unwrap().mode() & 0o777, 0o600);
+        let settings = std::fs::read_to_string(folder.join("acquire.conf")).unwrap();
+        assert!(settings.contains("APT::Get::Always-Include-Phased-Updates \"true\";\n"), "{settings}");
         let text = std::fs::read_to_string(&auth).unwrap();
         assert!(text.starts_with("machine http://mirror.example/debian login user password pw\n"), "{text}");
         drop(fetch);
