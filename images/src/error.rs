@@ -259,7 +259,7 @@ impl Cause {
                 "use a fresher mirror (--mirror, --security-mirror), or accept its age with --accept-expired, which the evidence then records".to_owned()
             }
             Cause::Untrusted { .. } => {
-                "install the distro's archive keyring (debian-archive-keyring, ubuntu-keyring), or name the keys of a mirror of RPMs with --mirror-key".to_owned()
+                "install the distro's archive keyring (debian-archive-keyring, ubuntu-keyring), or name the mirror's keys with --mirror-key".to_owned()
             }
             Cause::PackageMissing { .. } => {
                 "correct the record's packages, suites, repositories or modules".to_owned()

@@ -146,9 +146,9 @@ pub(super) struct RunArguments {
     /// The mirror of the archive of security updates, which --mirror does not cover [default: found as for --mirror].
     #[arg(long, value_name = "URL")]
     pub security_mirror: Option<String>,
-    /// A key by which packages of --mirror are signed, where neither the base nor this machine has it; not for apt, whose
-    /// keys are keyrings of this machine. Such a run is shaped: it is not about the distro's own packages for certain, its
-    /// reports say so, and it is written back into a folder of --records that is your own alone.
+    /// A key by which packages or indexes of --mirror are signed, where neither the base nor this machine has it. Such a
+    /// run is shaped: it is not about the distro's own packages for certain, its reports say so, and it is written back
+    /// into a folder of --records that is your own alone.
     #[arg(long = "mirror-key", value_name = "FILE", requires = "mirror")]
     pub mirror_keys: Vec<PathBuf>,
     /// Where an image's base comes from.

@@ -135,7 +135,7 @@ const CORE_MODULES: &[&str] = &[
 ];
 
 /// What is left out everywhere.
-const LEFT_OUT: &[&str] = &[
+pub(crate) const LEFT_OUT: &[&str] = &[
     "/usr/share/bug/",
     "/usr/share/doc/",
     "/usr/share/info/",
@@ -234,7 +234,7 @@ pub(crate) fn packages(tree: &Path) -> BTreeMap<String, Rpm> {
     let debian = Packages::of(tree);
     let kernel = debian.needs(KERNEL, &[])[0];
     let version = kernel.trim_start_matches("linux-image-");
-    let shape = Shape { tree, kernel, version, modules: core_modules(tree, version) };
+    let shape = Shape { tree, kernel, version, modules: modules(tree, version, CORE_MODULES) };
     let mut rpms = BTreeMap::new();
     let roots: Vec<&str> = ROOTS.iter().copied().chain([kernel]).collect();
     for name in debian.closure(&roots, WITHOUT) {
@@ -244,8 +244,8 @@ pub(crate) fn packages(tree: &Path) -> BTreeMap<String, Rpm> {
     rpms
 }
 
-/// The modules of `kernel-modules-core` and those that they need, below `kernel/`.
-fn core_modules(tree: &Path, version: &str) -> BTreeSet<String> {
+/// A kernel's modules whose paths below `kernel/` begin so, and those that they need.
+pub(crate) fn modules(tree: &Path, version: &str, begins: &[&str]) -> BTreeSet<String> {
     let dependencies = tree.join("usr/lib/modules").join(version).join("modules.dep");
     let text = std::fs::read_to_string(dependencies).unwrap();
     let needs: BTreeMap<&str, Vec<&str>> = text
@@ -253,13 +253,13 @@ fn core_modules(tree: &Path, version: &str) -> BTreeSet<String> {
         .filter_map(|line| line.split_once(':'))
         .map(|(module, needs)| (module, needs.split_whitespace().collect()))
         .collect();
-    let is_core = |module: &str| {
+    let is_wanted = |module: &str| {
         let path = module.trim_start_matches("kernel/");
-        CORE_MODULES.iter().any(|core| path.starts_with(core))
+        begins.iter().any(|begin| path.starts_with(begin))
     };
     // depmod lists all that a module needs, also by way of others.
-    let core = needs.iter().filter(|(module, _)| is_core(module));
-    core.flat_map(|(module, needs)| needs.iter().chain([module])).map(|module| (*module).to_owned()).collect()
+    let wanted = needs.iter().filter(|(module, _)| is_wanted(module));
+    wanted.flat_map(|(module, needs)| needs.iter().chain([module])).map(|module| (*module).to_owned()).collect()
 }
 
 /// How Fedora calls a package of Debian's: its source package and its name.

@@ -111,7 +111,7 @@ fn pattern(path: &str) -> String {
 }
 
 /// Puts something at a path; gives what stands before it in a list of files.
-fn put(content: &Content, at: &Path) -> &'static str {
+pub(crate) fn put(content: &Content, at: &Path) -> &'static str {
     std::fs::create_dir_all(at.parent().unwrap()).unwrap();
     let mode = |mode: u32| std::fs::set_permissions(at, std::fs::Permissions::from_mode(mode)).unwrap();
     match content {
@@ -163,7 +163,7 @@ fn sign(folder: &Path) {
     let _ = Command::new("gpgconf").args(["--kill", "all"]).env("GNUPGHOME", home.path()).status();
 }
 
-fn run(command: &mut Command) {
+pub(crate) fn run(command: &mut Command) {
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

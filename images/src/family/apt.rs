@@ -27,7 +27,7 @@ use model::release::Release;
 use operator::installer::{Installer, failure_reason};
 use operator::packages::Package;
 use settings::Settings;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The family.
 pub(crate) struct Apt;
@@ -146,6 +146,8 @@ struct Access {
     mirrors: Mirrors,
     settings: Settings,
     logins: Vec<Login>,
+    /// Files of keys that the caller names.
+    keys: Vec<PathBuf>,
 }
 
 impl Access {
@@ -157,7 +159,7 @@ impl Access {
         let whole = named.or(mirrors::of_machine(Path::new("/"), release));
         runner.redact = whole.redactor(&settings.proxy_urls());
         let (mirrors, logins) = whole.without_credentials()?;
-        Ok(Access { mirrors, settings, logins })
+        Ok(Access { mirrors, settings, logins, keys: options.keys.clone() })
     }
 }
 
@@ -170,7 +172,7 @@ impl AptArchives<'_> {
     /// The machine's apt, working in a folder.
     fn fetch(&self, folder: &Path) -> Result<Fetch, Failure> {
         let access = self.access()?;
-        Fetch::new(folder, &access.settings, &access.logins, self.release.arch)
+        Fetch::new(folder, &access.settings, &access.logins, &access.keys, self.release.arch)
     }
 }
 
