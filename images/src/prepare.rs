@@ -62,26 +62,39 @@ pub fn prepare(
     image(&mut job).map_err(|failure| job.failed(failure))
 }
 
-/// Whether this machine has any way to an image of the release; neither network nor Docker is asked.
+/// How an image of a release can be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The cache has one, unless the mirror has something newer by now; offline nothing else is looked for.
+    Cache,
+    /// It is made on such a base: never [`Source::Auto`].
+    Base(Source),
+}
+
+/// By which way this machine has an image of the release; neither network nor Docker is asked.
 ///
 /// # Errors
-/// Why it has none: no family for the package manager, no base to begin with, another architecture, not root.
-pub fn attainable(release: &Release, options: &Options) -> Result<(), ImageError> {
+/// Why by none: no family for the package manager, no kernel, no base to begin with, another architecture, not root.
+pub fn attainable(release: &Release, options: &Options) -> Result<Way, ImageError> {
     any_way(release, options).map_err(|failure| ImageError::new(&release.name(), Phase::Resolve, failure))
 }
 
-fn any_way(release: &Release, options: &Options) -> Result<(), Failure> {
+fn any_way(release: &Release, options: &Options) -> Result<Way, Failure> {
     let family = family::of(release)?;
+    let lacks = |what: &str, needed_for| Cause::RecordLacks { what: what.to_owned(), needed_for };
+    if release.kernel.is_none() {
+        return Err(lacks("kernel", "a guest").into());
+    }
     let wanted = family::wanted(family, release)?;
     candidates::Candidates::of(family, options)?;
     let request = request(release, &wanted, options.base.as_deref(), &digests(&options.keys)?);
     if options.offline || Store::new(&options.cache).newest(|m| fits(m, &request, options)).is_some() {
-        return Ok(());
+        return Ok(Way::Cache);
     }
     able_to_build(release)?;
-    let lacks = |what: &str, needed_for| Cause::RecordLacks { what: what.to_owned(), needed_for };
     let missing = |program: &str| Cause::ToolMissing { program: program.to_owned() };
-    match source_of(family, release, options) {
+    let source = source_of(family, release, options);
+    match source {
         Source::Oci if release.oci_image.is_none() => return Err(lacks("image", "an OCI base").into()),
         Source::Bootstrap if !has_program(family.bootstrap_program()) => {
             return Err(missing(family.bootstrap_program()).into());
@@ -92,7 +105,7 @@ fn any_way(release: &Release, options: &Options) -> Result<(), Failure> {
         Some(program) => Err(missing(program).into()),
         None => match family.lacking(release) {
             Some(what) => Err(lacks(what, "installing packages").into()),
-            None => Ok(()),
+            None => Ok(Way::Base(source)),
         },
     }
 }
@@ -457,7 +470,7 @@ mod tests {
         workshop.finish(&store, &manifest).unwrap();
         let way = |source| any_way(&release, &Options { source, ..Options::new(cache.path()) });
         for source in [Source::Auto, Source::Bootstrap, Source::Cloud] {
-            way(source).unwrap();
+            assert_eq!(way(source).unwrap(), Way::Cache);
         }
         // The record names no OCI image.
         assert!(way(Source::Oci).is_err());
