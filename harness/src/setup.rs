@@ -367,6 +367,12 @@ pub fn evidence(
             .flat_map(|m| &m.accepted_expired)
             .map(|s| format!("accepted the expired Release of {s}"))
             .chain(manifest.iter().filter_map(|m| Some(format!("cloud image sha256:{}", m.cloud_sha256.as_ref()?))))
+            .chain(
+                manifest
+                    .iter()
+                    .filter(|m| m.source == images::Source::OciImage)
+                    .filter_map(|m| Some(format!("OCI image {}", m.oci_digest.as_ref()?))),
+            )
             .collect(),
         environment,
         notes: Vec::new(),

@@ -1,6 +1,7 @@
 //! What can go wrong between a release and its image, by phase and cause.
 
 use crate::progress::Phase;
+use crate::source::Source;
 use model::arch::Arch;
 use model::diagnostic::error_chain;
 use model::package_manager::PackageManager;
@@ -169,8 +170,13 @@ pub enum Cause {
         reason: String,
     },
     /// A base that the caller gave cannot be read, or is not what it should be.
-    #[error("the cloud image: {0}")]
-    BadBase(BaseError),
+    #[error("the {}: {error}", .kind.title())]
+    BadBase {
+        /// What it is.
+        kind: Source,
+        /// What is wrong with it.
+        error: BaseError,
+    },
     /// An entry of a root filesystem's archive is refused.
     #[error("the archive's entry {entry}: {reason}")]
     BadArchive {

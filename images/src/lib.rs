@@ -52,7 +52,7 @@ pub use family::credentials::check_mirror;
 pub use manifest::Manifest;
 pub use options::Options;
 pub use package::ExtraPackage;
-pub use prepare::{attainable, prepare};
+pub use prepare::{Way, attainable, prepare};
 pub use progress::{Phase, Progress};
 pub use sandbox::confines;
 pub use source::Source;

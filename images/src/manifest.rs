@@ -33,7 +33,7 @@ pub struct Manifest {
     pub arch: Arch,
     /// How the base was made: never [`Source::Auto`].
     pub source: Source,
-    /// The OCI image's content digest, where the base is one.
+    /// The OCI image's content digest, where the base is one: of a registry's, or of files.
     pub oci_digest: Option<String>,
     /// The SHA-256 of the cloud image, where the base is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,6 +4,7 @@
 
 pub(crate) mod attributes;
 pub(crate) mod compare;
+pub(crate) mod whiteout;
 
 use crate::error::{Cause, Context, Failure};
 use crate::runner;
@@ -14,7 +15,7 @@ use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,6 +32,11 @@ pub(crate) fn failed(error: RootError) -> Failure {
         true => Cause::DiskFull.into(),
         false => Cause::Io { context: "in the release's tree".to_owned(), source: io::Error::other(error) }.into(),
     }
+}
+
+/// A path by which this process reaches what is open, whatever it is called by now.
+pub(crate) fn of_descriptor(open: &impl AsFd) -> PathBuf {
+    Path::new("/proc/self/fd").join(open.as_fd().as_raw_fd().to_string())
 }
 
 /// A name in a folder of the tree; a link of that name is never followed.
@@ -54,7 +60,7 @@ impl FolderEntry {
 
     /// A path by which this process and no other reaches it, whatever its folder is called by now.
     pub(crate) fn path(&self) -> PathBuf {
-        Path::new("/proc/self/fd").join(self.folder.as_raw_fd().to_string()).join(&self.name)
+        of_descriptor(&self.folder).join(&self.name)
     }
 
     /// Removes what is there, a folder with all that is in it.

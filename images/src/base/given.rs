@@ -1,4 +1,4 @@
-//! A base that the caller reads from a vendor's cloud image.
+//! A base that the caller gives: a vendor's cloud image, or an OCI image as files.
 //!
 //! # Cloud images
 //!
@@ -11,8 +11,9 @@
 //! qcow2 ─► checksum ─► header and tables ─► guest under the pinned QEMU ─► archive ─► tree ─► os-release ─► apt
 //! ```
 //!
-//! This crate knows only the trait `Base`: who it is, read it, is it the release.
-//! Reading takes a virtual machine, which `harness` has and this crate does not.
+//! The trait `Base` is all that is known of it here: who it is, read it, is it the release.
+//! Reading a cloud image takes a virtual machine, which `harness` has and this crate does not; an OCI image is read by
+//! [`oci_image`](super::oci_image).
 //! The cache is asked by the checksum before anything is fetched.
 //! Once unpacked, the tree is trusted as an OCI image's is: its apt runs in namespaces of its own, with ids that belong
 //! to nobody here.
@@ -21,20 +22,22 @@
 //! could find.
 //! Of several kernels the record's package is taken, not the vendor's own flavour.
 
-use super::archive;
+use super::{archive, layers};
 use crate::error::{BaseError, Cause, Context, Failure};
 use crate::progress::Phase;
 use crate::runner::Runner;
+use crate::source::Source;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Where a release's base comes from, if neither from its archive nor from a registry.
-///
-/// Reading a cloud image takes a virtual machine, of which this crate knows nothing.
 pub trait Base: fmt::Debug + Send + Sync {
     /// What distinguishes it from every other base: its checksum.
     /// It is known before anything is fetched or read, because the cache is asked first.
     fn identity(&self) -> String;
+
+    /// Which kind of base it is.
+    fn source(&self) -> Source;
 
     /// Fetches and reads it; everything that this needs is in `task.folder`, which is removed afterwards.
     ///
@@ -62,15 +65,24 @@ pub struct Task<'a> {
 /// A base that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Archive {
-    /// Its root filesystem as a tar archive; not trusted.
-    pub tar: PathBuf,
+    /// Its root filesystem; not trusted.
+    pub content: Content,
     /// The SHA-256 of what it was read from.
     pub sha256: String,
 }
 
+/// A root filesystem in tar archives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// All of it in one.
+    Tree(PathBuf),
+    /// Layers with whiteouts, the lowest first.
+    Layers(Vec<PathBuf>),
+}
+
 /// Unpacks the caller's base, if it is of the release; gives the SHA-256 of what it was read from.
 pub(crate) fn read(runner: &Runner<'_>, base: &dyn Base, workshop: &Path, tree: &Path) -> Result<String, Failure> {
-    let folder = workshop.join("base");
+    let folder = workshop.join("given");
     std::fs::create_dir(&folder).context("creating", &folder)?;
     let task = Task {
         folder: &folder,
@@ -80,10 +92,13 @@ pub(crate) fn read(runner: &Runner<'_>, base: &dyn Base, workshop: &Path, tree: 
     let read = base.read(&task);
     // A reader that was stopped fails with a message of its own, which is not the reason.
     runner.check()?;
-    let bad = |error| Failure::from(Cause::BadBase(error));
+    let bad = |error| Failure::from(Cause::BadBase { kind: base.source(), error });
     let archive = read.map_err(bad)?;
     runner.report(Phase::Read, Some("unpacking"));
-    archive::unpack(runner, &archive.tar, tree)?;
+    match &archive.content {
+        Content::Tree(tar) => archive::unpack(runner, tar, tree)?,
+        Content::Layers(tars) => layers::apply(runner, tars, tree)?,
+    }
     std::fs::remove_dir_all(&folder).context("removing", &folder)?;
     base.accept(tree).map_err(bad)?;
     Ok(archive.sha256)
