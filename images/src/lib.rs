@@ -45,7 +45,7 @@ pub use boot::initramfs::ExtraFile;
 pub use cache::{Clean, Cleaned, Hold, Image, Leftover, Origin, RemovedImage, Swept, Trimmed, clean, sweep, trim};
 pub use disk::{Disk, prepare_disk};
 pub use error::{Cause, CommandFailure, ImageError};
-pub use family::addresses;
+pub use family::{Tool, addresses, tools};
 pub use family::credentials::check_mirror;
 pub use manifest::Manifest;
 pub use options::Options;
