@@ -27,9 +27,9 @@
 //! Candidates (`--install`, `--overlay`) are an image derived from the plain one.
 
 use crate::base::{Base, cloud, oci};
-use crate::cache::{Image, Store, Turn, Workshop};
+use crate::cache::{Hold, Image, Store, Turn, Workshop};
 use crate::digest::{self, Fields};
-use crate::error::{Cause, Failure, ImageError};
+use crate::error::{Cause, Context as _, Failure, ImageError};
 use crate::family::install::Install;
 use crate::family::{self, Archives, Family};
 use crate::job::{Job, able_to_build};
@@ -150,6 +150,8 @@ struct Resolved<'a> {
     archives: Box<dyn Archives + 'a>,
     indexes: Vec<Index>,
     oci: Option<oci::Pulled>,
+    /// The tree of the caller's base and the SHA-256 of what it was read from, where it had to be read for the indexes.
+    read: Option<(PathBuf, String)>,
     accepted_expired: Vec<String>,
 }
 
@@ -159,18 +161,36 @@ fn resolve<'a>(job: &mut Job<'a>, request: &str, folder: &Path) -> Result<Resolv
     let mut archives = job.archives()?;
     let settings = job.family.settings_in_base();
     // A base that says where its packages come from is asked first.
-    let first = if settings.is_empty() { None } else { pull(job, source)? };
-    let base = match &first {
-        Some(pulled) => {
-            able_to_build(job.release)?;
-            let base = folder.join("base");
-            oci::settings(&job.runner, pulled, &job.store.id()?, settings, &base)?;
-            Some(base)
+    let (mut first, mut read, mut held) = (None, None, None);
+    let base = match &job.options.base {
+        _ if settings.is_empty() => None,
+        Some(base) => {
+            held = kept(job, request);
+            if held.is_none() {
+                able_to_build(job.release)?;
+                job.enter(Phase::Read);
+                let tree = folder.join("rootfs");
+                let sha256 = cloud::read(&job.runner, base.as_ref(), folder, &tree)?;
+                read = Some((tree, sha256));
+            }
+            held.as_ref().map(|(kept, _)| kept).or(read.as_ref().map(|(tree, _)| tree)).cloned()
         }
-        None => None,
+        None => {
+            first = pull(job, source)?;
+            match &first {
+                Some(pulled) => {
+                    able_to_build(job.release)?;
+                    let base = folder.join("base");
+                    oci::settings(&job.runner, pulled, &job.store.id()?, settings, &base)?;
+                    Some(base)
+                }
+                None => None,
+            }
+        }
     };
     job.enter(Phase::Resolve);
     let indexes = archives.indexes(&mut job.runner, folder, base.as_deref())?;
+    drop(held);
     let accepted_expired = expired(&indexes, Timestamp::now(), job.options.accept_expired)?;
     let oci = if settings.is_empty() { pull(job, source)? } else { first };
     let key = Fields::default()
@@ -180,7 +200,16 @@ fn resolve<'a>(job: &mut Job<'a>, request: &str, folder: &Path) -> Result<Resolv
         .all("accepted expired", &accepted_expired)
         .all("indexes", indexes.iter().map(|i| format!("{}={}", i.suite, i.sha256)))
         .hex();
-    Ok(Resolved { key, source, archives, indexes, oci, accepted_expired })
+    Ok(Resolved { key, source, archives, indexes, oci, read, accepted_expired })
+}
+
+/// What an image in the cache has kept of the same base, and what keeps it there.
+fn kept(job: &Job<'_>, request: &str) -> Option<(PathBuf, Hold)> {
+    let image = job.store.newest(|manifest| fits(manifest, request, job.options))?;
+    // One that is removed just now is none.
+    let hold = image.hold().ok()?;
+    let settings = image.dir.join(cloud::SETTINGS);
+    settings.is_dir().then_some((settings, hold))
 }
 
 /// Pulls the OCI image, where the base is one.
@@ -217,7 +246,14 @@ fn build(
     match (&resolved.oci, &job.options.base) {
         (_, Some(base)) => {
             job.enter(Phase::Read);
-            cloud_sha256 = Some(cloud::read(&job.runner, base.as_ref(), folder, &tree)?);
+            cloud_sha256 = Some(match &resolved.read {
+                Some((read, sha256)) => {
+                    std::fs::rename(read, &tree).context("moving the base to", &tree)?;
+                    sha256.clone()
+                }
+                None => cloud::read(&job.runner, base.as_ref(), folder, &tree)?,
+            });
+            cloud::keep(&tree, job.family.settings_in_base(), &folder.join(cloud::SETTINGS))?;
         }
         (Some(pulled), None) => {
             job.enter(Phase::Pull);
