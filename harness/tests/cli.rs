@@ -44,6 +44,22 @@ fn a_mirror_whose_password_cannot_be_told_from_its_path_is_bad_usage() {
     }
 }
 
+/// Programs that fetch have a `/tmp` of their own, where they would find nothing.
+#[test]
+fn a_mirror_below_the_folder_of_temporary_files_is_refused_before_anything_starts() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let link = dir.path().join("mirror");
+    std::os::unix::fs::symlink("/tmp", &link).unwrap();
+    let linked = format!("file://{}", link.display());
+    for option in ["--mirror", "--security-mirror"] {
+        for mirror in ["file:///tmp/mirror", "file:/tmp/mirror", "file://localhost/%74mp/mirror", linked.as_str()] {
+            let said = said(&["run", "debian:13", "--in", "vm", option, mirror]);
+            let expected = format!("error: {option}: expected a folder that is not below /tmp");
+            assert!(said.contains(&expected) && said.ends_with("exit 2\n"), "{mirror}: {said}");
+        }
+    }
+}
+
 #[test]
 fn an_unknown_distro_is_told_with_the_known_ones() {
     // Distros come and go in the records.
@@ -97,6 +113,25 @@ fn a_closed_standard_output_is_a_quiet_end() {
         let said = String::from_utf8(ended.stderr).unwrap();
         assert!(codes.contains(&ended.status.code().unwrap()), "{arguments:?}: {:?} {said}", ended.status);
         assert!(!said.contains("ipe") && !said.contains("panicked"), "{arguments:?}: {said}");
+    }
+}
+
+/// Who only qualifies Debian lacks nothing, whatever of these is missing.
+#[test]
+fn doctor_names_the_programs_of_other_families_and_needs_none_of_them() {
+    let said = said(&["doctor"]);
+    for (program, package) in [
+        ("dnf", "`dnf`"),
+        ("rpmkeys", "`rpm`"),
+        ("pacman", "`pacman-package-manager`"),
+        ("curl", "`curl`"),
+        ("gpg", "`gpg`"),
+        ("apk", "OCI and cloud images do without"),
+    ] {
+        let line = said.lines().find(|line| line.split_whitespace().nth(1) == Some(program));
+        let line = line.unwrap_or_else(|| panic!("{program}: {said}"));
+        let is_there = line.starts_with("ok ");
+        assert!(is_there || line.starts_with("without ") && line.contains(package), "{line}");
     }
 }
 

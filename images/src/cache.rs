@@ -4,6 +4,7 @@
 //! <cache>/images/<key>/rootfs          the tree
 //!                     /manifest.json   what is in it
 //!                     /apt/lists       package lists, kept beside the tree for images derived from it
+//!                     /settings        what a cloud image says of where its packages come from
 //! <cache>/images/.tmp/<key>-<n>/       being made; its lock file is held by its maker
 //! <cache>/images/.locks/<key>          held exclusively while making, shared while in use
 //!                       /<key>.import  held while Docker is given the image

@@ -208,6 +208,55 @@ fn of_machine(folder: &Path, network: Network, program: &str, home: &str) -> Res
     Ok(command)
 }
 
+/// A program of this machine that images of releases with some package managers are made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tool {
+    /// Its name.
+    pub program: &'static str,
+    /// The package of Debian's that has it, where one has.
+    pub package: Option<&'static str>,
+    /// The package managers of these releases.
+    pub managers: Vec<PackageManager>,
+    /// Whether it only makes a base from nothing, which an OCI image or a cloud image can take the place of.
+    pub bootstraps_only: bool,
+}
+
+/// The programs that images are made with, each once.
+pub fn tools() -> Vec<Tool> {
+    let mut all: Vec<Tool> = Vec::new();
+    for family in ALL {
+        let fetching = family.fetching_programs().iter().map(|program| (*program, false));
+        let bootstrapping = (family.bootstrap_program(), true);
+        for (program, bootstraps_only) in fetching.chain([bootstrapping]) {
+            let manager = family.package_manager();
+            match all.iter_mut().find(|tool| tool.program == program) {
+                Some(tool) if tool.managers.contains(&manager) => {}
+                Some(tool) => tool.managers.push(manager),
+                None => {
+                    let package = package_with(program);
+                    all.push(Tool { program, package, managers: vec![manager], bootstraps_only });
+                }
+            }
+        }
+    }
+    all
+}
+
+/// The package of Debian's that has a program; Debian has no apk.
+fn package_with(program: &str) -> Option<&'static str> {
+    let of = [
+        ("apt-get", "apt"),
+        ("curl", "curl"),
+        ("dnf", "dnf"),
+        ("gpg", "gpg"),
+        ("mmdebstrap", "mmdebstrap"),
+        ("pacman", "pacman-package-manager"),
+        ("rpm", "rpm"),
+        ("rpmkeys", "rpm"),
+    ];
+    of.into_iter().find(|(name, _)| *name == program).map(|(_, package)| package)
+}
+
 /// Whether this machine runs that distro.
 fn is_this_machines(distro: &str) -> bool {
     OsRelease::read(&Root::default()).is_ok_and(|os| os.id() == distro)
@@ -251,6 +300,25 @@ mod tests {
         for wrong in ["", "-o", "a b", "a;b", "a/b", "a=1", "../x.deb"] {
             let parsed = wrong.parse::<ExtraPackage>();
             assert!(matches!(parsed, Err(Cause::BadPackage { .. })), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_program_is_listed_once_with_all_that_need_it() {
+        let tools = tools();
+        let of = |program: &str| tools.iter().filter(|tool| tool.program == program).collect::<Vec<_>>();
+        let rpms = [PackageManager::Dnf, PackageManager::Yum, PackageManager::Tdnf, PackageManager::Zypper];
+        for (program, package, managers, bootstraps_only) in [
+            ("mmdebstrap", Some("mmdebstrap"), &[PackageManager::Apt][..], true),
+            ("dnf", Some("dnf"), &rpms, false),
+            ("rpmkeys", Some("rpm"), &rpms, false),
+            ("curl", Some("curl"), &[PackageManager::Pacman, PackageManager::Apk], false),
+            ("gpg", Some("gpg"), &[PackageManager::Pacman], false),
+            ("pacman", Some("pacman-package-manager"), &[PackageManager::Pacman], true),
+            ("apk", None, &[PackageManager::Apk], true),
+        ] {
+            let expected = Tool { program, package, managers: managers.to_vec(), bootstraps_only };
+            assert_eq!(of(program), [&expected]);
         }
     }
 

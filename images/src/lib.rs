@@ -47,7 +47,7 @@ pub use cache::{
 };
 pub use disk::{Disk, prepare_disk};
 pub use error::{Cause, CommandFailure, ImageError};
-pub use family::addresses;
+pub use family::{Tool, addresses, tools};
 pub use family::credentials::check_mirror;
 pub use manifest::Manifest;
 pub use options::Options;

@@ -27,9 +27,9 @@
 //! Candidates (`--install`, `--overlay`) are an image derived from the plain one.
 
 use crate::base::{Base, given, oci};
-use crate::cache::{Image, Store, Turn, Workshop};
+use crate::cache::{Hold, Image, Store, Turn, Workshop};
 use crate::digest::{self, Fields};
-use crate::error::{Cause, Failure, ImageError};
+use crate::error::{Cause, Context as _, Failure, ImageError};
 use crate::family::install::Install;
 use crate::family::{self, Archives, PackageFamily};
 use crate::job::{Job, able_to_build};
@@ -168,6 +168,8 @@ struct Resolved<'a> {
     archives: Box<dyn Archives + 'a>,
     indexes: Vec<Index>,
     oci: Option<oci::Pulled>,
+    /// The tree of the caller's base and the SHA-256 of what it was read from, where it had to be read for the indexes.
+    read: Option<(PathBuf, String)>,
     accepted_expired: Vec<String>,
 }
 
@@ -177,25 +179,36 @@ fn resolve<'a>(job: &mut Job<'a>, request: &str, folder: &Path) -> Result<Resolv
     let mut archives = job.archives()?;
     let settings = job.family.settings_in_base();
     // A base that says where its packages come from is asked first.
-    let first = if settings.is_empty() { None } else { pull(job, source)? };
-    let base = folder.join("base");
-    let base = match (&first, job.options.base.as_deref()) {
-        (Some(pulled), _) => {
-            able_to_build(job.release)?;
-            oci::settings(&job.runner, pulled, &job.store.id()?, settings, &base)?;
-            Some(base)
+    let (mut first, mut read, mut held) = (None, None, None);
+    let base = match &job.options.base {
+        _ if settings.is_empty() => None,
+        Some(base) => {
+            held = kept(job, request);
+            if held.is_none() {
+                able_to_build(job.release)?;
+                job.enter(Phase::Read);
+                let tree = folder.join("rootfs");
+                let sha256 = given::read(&job.runner, base.as_ref(), folder, &tree)?;
+                read = Some((tree, sha256));
+            }
+            held.as_ref().map(|(kept, _)| kept).or(read.as_ref().map(|(tree, _)| tree)).cloned()
         }
-        // It is read once more if the cache lacks the image: a cloud image, whose guest takes minutes, is read only then.
-        (None, Some(given)) if given.source() == Source::OciImage && !settings.is_empty() => {
-            able_to_build(job.release)?;
-            job.enter(Phase::Read);
-            given::read(&job.runner, given, folder, &base)?;
-            Some(base)
+        None => {
+            first = pull(job, source)?;
+            match &first {
+                Some(pulled) => {
+                    able_to_build(job.release)?;
+                    let base = folder.join("base");
+                    oci::settings(&job.runner, pulled, &job.store.id()?, settings, &base)?;
+                    Some(base)
+                }
+                None => None,
+            }
         }
-        (None, _) => None,
     };
     job.enter(Phase::Resolve);
     let indexes = archives.indexes(&mut job.runner, folder, base.as_deref())?;
+    drop(held);
     let accepted_expired = expired(&indexes, Timestamp::now(), job.options.accept_expired)?;
     let oci = if settings.is_empty() { pull(job, source)? } else { first };
     let key = Fields::default()
@@ -205,7 +218,16 @@ fn resolve<'a>(job: &mut Job<'a>, request: &str, folder: &Path) -> Result<Resolv
         .all("accepted expired", &accepted_expired)
         .all("indexes", indexes.iter().map(|i| format!("{}={}", i.suite, i.sha256)))
         .hex();
-    Ok(Resolved { key, source, archives, indexes, oci, accepted_expired })
+    Ok(Resolved { key, source, archives, indexes, oci, read, accepted_expired })
+}
+
+/// What an image in the cache has kept of the same base, and what keeps it there.
+fn kept(job: &Job<'_>, request: &str) -> Option<(PathBuf, Hold)> {
+    let image = job.store.newest(|manifest| fits(manifest, request, job.options))?;
+    // One that is removed just now is none.
+    let hold = image.hold().ok()?;
+    let settings = image.dir.join(cloud::SETTINGS);
+    settings.is_dir().then_some((settings, hold))
 }
 
 /// Pulls the OCI image, where the base is one.
@@ -242,7 +264,14 @@ fn build(
     match (&resolved.oci, &job.options.base) {
         (_, Some(base)) => {
             job.enter(Phase::Read);
-            sha256 = Some(given::read(&job.runner, base.as_ref(), folder, &tree)?);
+            sha256 = Some(match &resolved.read {
+                Some((read, sha256)) => {
+                    std::fs::rename(read, &tree).context("moving the base to", &tree)?;
+                    sha256.clone()
+                }
+                None => given::read(&job.runner, base.as_ref(), folder, &tree)?,
+            });
+            given::keep(&tree, job.family.settings_in_base(), &folder.join(given::SETTINGS))?;
         }
         (Some(pulled), None) => {
             job.enter(Phase::Pull);

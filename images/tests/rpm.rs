@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
+use images::base::{Archive, Base, BaseError, Task};
 use images::{Cause, ExtraPackage, Image, ImageError, Options, Origin, Phase, Source, prepare};
 use model::package_manager::PackageManager;
 use model::release::Release;
@@ -12,7 +13,9 @@ use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[expect(dead_code, reason = "other tests run containers, too")]
 mod registry;
@@ -106,6 +109,26 @@ impl Repository {
         build.args(define("_binaries_in_noarch_packages_terminate_build 0".to_owned()));
         run(build.args(define("_build_id_links none".to_owned())).arg(&file));
         self.folder().join(format!("{name}-{version}-1.noarch.rpm"))
+    }
+
+    /// Packs the tree of an image with settings and a key of its own, as a vendor's base has them; gives the archive.
+    fn base(&self, image: &Image, folder: &Path) -> PathBuf {
+        for (path, content) in [
+            (
+                "etc/yum.repos.d/own.repo",
+                format!("[own]\nbaseurl={}\ngpgkey=file:///etc/pki/rpm-gpg/KEY\n", self.serve()),
+            ),
+            ("etc/pki/rpm-gpg/KEY", std::fs::read_to_string(self.key("right")).unwrap()),
+        ] {
+            let path = folder.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        let tar = folder.join("base.tar");
+        let mut pack = Command::new("tar");
+        pack.arg("-cf").arg(&tar).arg("-C").arg(image.rootfs()).arg(".");
+        run(pack.arg("-C").arg(folder).args(["etc/yum.repos.d", "etc/pki"]));
+        tar
     }
 
     /// Makes the image of the release whose packages these are.
@@ -260,30 +283,8 @@ fn an_oci_image_says_where_its_packages_come_from() {
     repository.sign(&extra);
     repository.index();
 
-    // The tree, with its own settings and key: as a registry would have it.
-    let settings = tempfile::tempdir().unwrap();
-    for (path, content) in [
-        (
-            "etc/yum.repos.d/own.repo",
-            format!("[own]\nbaseurl={}\ngpgkey=file:///etc/pki/rpm-gpg/KEY\n", repository.serve()),
-        ),
-        ("etc/pki/rpm-gpg/KEY", std::fs::read_to_string(repository.keys.key("right")).unwrap()),
-    ] {
-        let path = settings.path().join(path);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, content).unwrap();
-    }
-    let tar = settings.path().join("base.tar");
-    let mut pack = Command::new("tar");
-    pack.arg("-cf")
-        .arg(&tar)
-        .arg("-C")
-        .arg(plain.rootfs())
-        .arg(".")
-        .arg("-C")
-        .arg(settings.path())
-        .args(["etc/yum.repos.d", "etc/pki"]);
-    run(&mut pack);
+    let folder = tempfile::tempdir().unwrap();
+    let tar = repository.base(&plain, folder.path());
     let server = registry::Registry::start();
     let reference = format!("{}/fedora:1", server.address);
     runtime.block_on(registry::publish(&docker, &tar, &reference));
@@ -305,4 +306,70 @@ fn an_oci_image_says_where_its_packages_come_from() {
     let error = prepare(&release, &options, &|_| {}).unwrap_err();
     assert!(matches!(&*error.cause, Cause::NoMirror { suite, .. } if suite == "crb"), "{error}");
     runtime.block_on(registry::forget(&docker, &reference));
+}
+
+/// A cloud image that was read already, and how often it was asked for.
+#[derive(Debug)]
+struct Made {
+    tar: PathBuf,
+    read: AtomicUsize,
+}
+
+impl Base for Made {
+    fn identity(&self) -> String {
+        "sha256:made".to_owned()
+    }
+
+    fn read(&self, task: &Task<'_>) -> Result<Archive, BaseError> {
+        self.read.fetch_add(1, Ordering::Relaxed);
+        let tar = task.folder.join("base.tar");
+        std::fs::copy(&self.tar, &tar).map_err(BaseError::new)?;
+        Ok(Archive { tar, sha256: "0".repeat(64) })
+    }
+
+    fn accept(&self, _: &Path) -> Result<(), BaseError> {
+        Ok(())
+    }
+}
+
+#[test]
+#[cfg_attr(lacks = "dnf-images", ignore = "needs root, x86_64, dnf, rpm, createrepo-c and gnupg")]
+fn a_cloud_image_says_where_its_packages_come_from_and_is_read_once_for_that() {
+    let repository = Repository::new();
+    let cache = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let plain = repository.prepared(cache.path(), "right", |_| {}).unwrap_or_else(|e| panic!("{e}"));
+    let offer = |version: &str| {
+        repository.sign(&repository.package("kq-extra", version, "Requires: kq-library\n", "", ""));
+        repository.index();
+    };
+    offer("1.0");
+    let folder = tempfile::tempdir().unwrap();
+    let base = Arc::new(Made { tar: repository.base(&plain, folder.path()), read: AtomicUsize::new(0) });
+    let read = || base.read.load(Ordering::Relaxed);
+    let mut release = release();
+    release.vmms[0].packages = vec!["kq-extra".parse().unwrap()];
+    let options = Options { base: Some(Arc::<Made>::clone(&base)), ..Options::new(cache.path()) };
+    let made = |options: &Options| prepare(&release, options, &|_| {}).unwrap_or_else(|e| panic!("{e}"));
+    let image = made(&options);
+    assert_eq!((image.manifest.source, image.origin, read()), (Source::Cloud, Origin::Built, 1));
+    assert_eq!(image.manifest.cloud_sha256.as_deref(), Some("0".repeat(64).as_str()));
+    assert_eq!(image.manifest.indexes[0].suite, "own");
+    let version = |image: &Image| image.manifest.package("kq-extra").unwrap().version.to_string();
+    assert_eq!(version(&image), "1:1.0-1");
+
+    let again = made(&options);
+    assert_eq!((again.origin, again.key(), read()), (Origin::Cached, image.key(), 1));
+    let offline = made(&Options { offline: true, ..options.clone() });
+    assert_eq!((offline.origin, offline.key(), read()), (Origin::Offline, image.key(), 1));
+
+    // What is new is installed on the base as it was.
+    offer("2.0");
+    let newer = made(&options);
+    assert_eq!((newer.origin, version(&newer), read()), (Origin::Built, "1:2.0-1".to_owned(), 2));
+
+    // What the base does not have is not made up.
+    release.repositories = vec!["crb".to_owned()];
+    let error = prepare(&release, &options, &|_| {}).unwrap_err();
+    assert!(matches!(&*error.cause, Cause::NoMirror { suite, .. } if suite == "crb"), "{error}");
+    assert_eq!(left_overs(cache.path()), 0);
 }

@@ -24,8 +24,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 pub use crate::fact::{Confidence, Fact, PerArch};
-pub(crate) use crate::source::read_text_in;
-pub use crate::source::{Origin, RecordError, Source, read_text};
+pub use crate::source::{Origin, RecordError, Source, bytes, read_text, text};
 pub use facts::{FactSubject, StatedFact};
 pub use kind::ComponentKind;
 pub(crate) use layer::Draft;

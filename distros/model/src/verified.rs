@@ -100,6 +100,11 @@ impl Basis {
             Basis::Emulated => "emulated",
         }
     }
+
+    /// The word for people, marked where nobody knows whether the packages were the distro's own.
+    pub fn marked(self, shaped: bool) -> String {
+        format!("{}{}", self.name(), if shaped { " (shaped)" } else { "" })
+    }
 }
 
 impl fmt::Display for Basis {

@@ -2,20 +2,22 @@
 //!
 //! # Cloud images
 //!
-//! A cloud image is a base like the others: a tree, onto which the release's own apt installs the record's packages.
+//! A cloud image is a base like the others: a tree, onto which the record's packages are installed.
 //! What differs is who reads it.
 //! Its filesystems come from a stranger, and mounting such filesystems is how kernels are broken; no mount, loop device
 //! or nbd of this machine ever sees them.
 //!
 //! ```text
-//! qcow2 ─► checksum ─► header and tables ─► guest under the pinned QEMU ─► archive ─► tree ─► os-release ─► apt
+//! qcow2 ─► checksum ─► header and tables ─► guest under the pinned QEMU ─► archive ─► tree ─► os-release ─► packages
 //! ```
 //!
 //! The trait `Base` is all that is known of it here: who it is, read it, is it the release.
 //! Reading a cloud image takes a virtual machine, which `harness` has and this crate does not; an OCI image is read by
 //! [`oci_image`](super::oci_image).
 //! The cache is asked by the checksum before anything is fetched.
-//! Once unpacked, the tree is trusted as an OCI image's is: its apt runs in namespaces of its own, with ids that belong
+//! Where the base says itself where its packages come from (all families but apt's), the archives' indexes, which are a part
+//! of an image's key, can only be asked once it is read; what it says is kept with the image, so that it is read once.
+//! Once unpacked, the tree is trusted as an OCI image's is: its programs run in namespaces of their own, with ids that belong
 //! to nobody here.
 //! That is why an address needs a checksum.
 //! A boot loader's `update-grub` is moved out of the way while packages are installed, because there is no disk that it
@@ -27,13 +29,19 @@ use crate::error::{BaseError, Cause, Context, Failure};
 use crate::progress::Phase;
 use crate::runner::Runner;
 use crate::source::Source;
+use crate::tree;
 use std::fmt;
 use std::path::{Path, PathBuf};
+
+/// Below an image's folder: what its base said of where its packages come from.
+pub(crate) const SETTINGS: &str = "settings";
+/// Bytes of one of these files: a distro's keyring is the largest.
+const MAX_SETTING: u64 = 64 << 20;
 
 /// Where a release's base comes from, if neither from its archive nor from a registry.
 pub trait Base: fmt::Debug + Send + Sync {
     /// What distinguishes it from every other base: its checksum.
-    /// It is known before anything is fetched or read, because the cache is asked first.
+    /// It is known before anything is fetched or read, because the cache is asked by it.
     fn identity(&self) -> String;
 
     /// Which kind of base it is.
@@ -102,4 +110,49 @@ pub(crate) fn read(runner: &Runner<'_>, base: &dyn Base, workshop: &Path, tree: 
     std::fs::remove_dir_all(&folder).context("removing", &folder)?;
     base.accept(tree).map_err(bad)?;
     Ok(archive.sha256)
+}
+
+/// Keeps files of a base, and the files of its folders, where they stand in it; links are followed inside, and what cannot
+/// be one of these files is left out, as whoever reads them leaves it out.
+pub(crate) fn keep(tree: &Path, settings: &[&str], folder: &Path) -> Result<(), Failure> {
+    let root = tree::open(tree)?;
+    for setting in settings.iter().map(Path::new) {
+        let names = root.list_if_any(setting).map_err(tree::failed)?;
+        for inside in names.iter().map(|name| setting.join(name)).chain([setting.to_owned()]) {
+            let Ok(content) = root.read(&inside, MAX_SETTING) else { continue };
+            let to = folder.join(inside.strip_prefix("/").unwrap_or(&inside));
+            let above = to.parent().unwrap_or(folder);
+            std::fs::create_dir_all(above).context("creating", above)?;
+            std::fs::write(&to, content).context("writing", &to)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_kept_as_files_and_nothing_outside_of_the_tree_is() {
+        use std::os::unix::fs::symlink;
+        let (tree, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let at = |path: &str| tree.path().join(path);
+        for folder in ["etc/yum.repos.d/folder", "etc/pki", "usr/lib", "real"] {
+            std::fs::create_dir_all(at(folder)).unwrap();
+        }
+        std::fs::write(at("usr/lib/os-release"), "ID=fedora\n").unwrap();
+        symlink("../usr/lib/os-release", at("etc/os-release")).unwrap();
+        std::fs::write(at("etc/yum.repos.d/own.repo"), "[own]\n").unwrap();
+        symlink("/etc/hostname", at("etc/yum.repos.d/outside.repo")).unwrap();
+        symlink("/real", at("etc/pki/keys")).unwrap();
+        std::fs::write(at("real/KEY"), "the key").unwrap();
+        keep(tree.path(), &["/etc/os-release", "/etc/yum.repos.d", "/etc/pki/keys", "/etc/none"], kept.path()).unwrap();
+        let text = |path: &str| std::fs::read_to_string(kept.path().join(path)).unwrap();
+        assert_eq!(text("etc/os-release"), "ID=fedora\n");
+        assert_eq!(text("etc/yum.repos.d/own.repo"), "[own]\n");
+        assert_eq!(text("etc/pki/keys/KEY"), "the key");
+        assert_eq!(std::fs::read_dir(kept.path().join("etc/yum.repos.d")).unwrap().count(), 1);
+        assert!(!kept.path().join("etc/none").exists());
+    }
 }

@@ -257,6 +257,7 @@ fn run_json(entry: &VerifiedEntry) -> Value {
         "profile": entry.profile,
         "environment": entry.environment,
         "basis": entry.basis,
+        "shaped": entry.shaped,
         "tested": entry.tested,
         "harness": entry.harness,
         "test-set": entry.test_set,

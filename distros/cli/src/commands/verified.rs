@@ -94,7 +94,7 @@ fn told(standing: &Standing) -> String {
     let mut out = format!(
         "  {} on {} basis, {} ({} days ago), harness {}: supported {}, same versions {}\n",
         standing.environment,
-        standing.basis,
+        standing.basis.marked(standing.shaped),
         standing.tested,
         standing.age_days,
         standing.harness,

@@ -76,6 +76,9 @@ pub(super) fn revert_but(
             Ok((step, changed)) => {
                 let keys = changed.join(", ");
                 match changed.iter().any(|key| is_of_handler(key)) {
+                    _ if step.blocked => {
+                        reverted.forced.push(format!("{}: it cannot be read, and goes too", file.path.display()));
+                    }
                     _ if changed.is_empty() => {}
                     _ if force => {
                         let path = file.path.display();

@@ -232,7 +232,7 @@ fn said(
         let Some(judged) = entry.capabilities.get(&capability) else { continue };
         let run = format!(
             "{capability} on {} in a {} run of {}{}",
-            entry.basis,
+            entry.basis.marked(entry.shaped),
             entry.environment,
             entry.tested,
             differences(entry, release, found)
