@@ -226,7 +226,7 @@ fn kept(job: &Job<'_>, request: &str) -> Option<(PathBuf, Hold)> {
     let image = job.store.newest(|manifest| fits(manifest, request, job.options))?;
     // One that is removed just now is none.
     let hold = image.hold().ok()?;
-    let settings = image.dir.join(cloud::SETTINGS);
+    let settings = image.dir.join(given::SETTINGS);
     settings.is_dir().then_some((settings, hold))
 }
 
