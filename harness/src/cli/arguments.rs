@@ -148,7 +148,7 @@ pub(super) struct RunArguments {
     pub format: Format,
 }
 
-/// How images of releases are made.
+// How images of releases are made; a doc comment would become the text of the commands that take it.
 #[derive(Debug, Args)]
 pub(super) struct ImageArguments {
     /// Accept a mirror whose signed index has expired; the evidence says so.
@@ -190,7 +190,6 @@ pub(super) struct ImageArguments {
     pub cache: Option<PathBuf>,
 }
 
-/// `kata-qualify plan`.
 #[derive(Debug, Args)]
 pub(super) struct PlanArguments {
     /// Releases: `debian:13`, `debian`, `debian:11,12` [default: all].

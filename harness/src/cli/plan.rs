@@ -2,7 +2,7 @@
 
 use crate::cli::arguments::{Format, PlanArguments};
 use crate::cli::prospect::{self, Refusal};
-use crate::cli::{Exit, UsageError, print, records, request, runtime};
+use crate::cli::{Exit, UsageError, print, records, redact, request, runtime};
 use crate::progress::tell;
 use images::Way;
 use model::record::ResolveError;
@@ -30,7 +30,7 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
         return Err(UsageError(why.to_owned()).into());
     }
     let all = ["all".to_owned()];
-    let targets = if arguments.targets.is_empty() { all.as_slice() } else { &arguments.targets };
+    let targets: &[String] = if arguments.targets.is_empty() { &all } else { &arguments.targets };
     let named = request::named(targets, &database, arch)?;
     let releases: Vec<Release> = named.iter().filter_map(|(_, release)| release.clone().ok()).collect();
     let (images, _) = request::images(&arguments.images, false, &environments, &releases, &database)?;
@@ -46,6 +46,7 @@ pub(super) fn plan(arguments: &PlanArguments) -> anyhow::Result<Exit> {
             Ok(()) => Ok(way),
             Err(why) => Err(refusal(why.to_string())),
         });
+        let way = way.map_err(|refusal| Refusal { why: redact(&refusal.why), ..refusal });
         let lacks_qemu = release.as_ref().is_ok_and(|release| release.qemu().is_none());
         let note = lacks_qemu.then(|| format!("the record names no QEMU on {arch}: no guest can be started"));
         Row { release: target.to_string(), way, note }

@@ -244,9 +244,9 @@ impl<'n> Layout<'n> {
             return Err(self.refused(&what));
         }
         let of = |((path, packed), id): ((PathBuf, Option<(String, u64)>), &String)| {
-            Ok(Layer { path, packed, unpacked: self.sha256(id)?.to_owned() })
+            Ok::<_, OciImageError>(Layer { path, packed, unpacked: self.sha256(id)?.to_owned() })
         };
-        let layers = files.into_iter().zip(&rootfs.diff_ids).map(of).collect::<Result<_, OciImageError>>()?;
+        let layers = files.into_iter().zip(&rootfs.diff_ids).map(of).collect::<Result<_, _>>()?;
         Ok(Image { digest, layers })
     }
 
