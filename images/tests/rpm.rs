@@ -4,7 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of a test fail by panicking, as the test does")]
 
-use images::base::{Archive, Base, BaseError, Task};
+use images::base::{Archive, Base, BaseError, Content, Task};
 use images::{Cause, ExtraPackage, Image, ImageError, Options, Origin, Phase, Source, prepare};
 use model::package_manager::PackageManager;
 use model::release::Release;
@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -118,7 +118,7 @@ impl Repository {
                 "etc/yum.repos.d/own.repo",
                 format!("[own]\nbaseurl={}\ngpgkey=file:///etc/pki/rpm-gpg/KEY\n", self.serve()),
             ),
-            ("etc/pki/rpm-gpg/KEY", std::fs::read_to_string(self.key("right")).unwrap()),
+            ("etc/pki/rpm-gpg/KEY", std::fs::read_to_string(self.keys.key("right")).unwrap()),
         ] {
             let path = folder.join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -320,11 +320,15 @@ impl Base for Made {
         "sha256:made".to_owned()
     }
 
+    fn source(&self) -> Source {
+        Source::Cloud
+    }
+
     fn read(&self, task: &Task<'_>) -> Result<Archive, BaseError> {
         self.read.fetch_add(1, Ordering::Relaxed);
         let tar = task.folder.join("base.tar");
         std::fs::copy(&self.tar, &tar).map_err(BaseError::new)?;
-        Ok(Archive { tar, sha256: "0".repeat(64) })
+        Ok(Archive { content: Content::Tree(tar), sha256: "0".repeat(64) })
     }
 
     fn accept(&self, _: &Path) -> Result<(), BaseError> {

@@ -1,7 +1,7 @@
 //! Cells × profiles × capabilities: what every report is made of.
 
 use crate::journal::{CellFacts, CellId, Journal, Phase};
-use crate::run::{CellRun, CellFailure, RunEnding, Instance, Launch, Run, by_profile, fold};
+use crate::run::{CellFailure, CellRun, Instance, Launch, Run, RunEnding, by_profile, fold};
 use crate::verdict::{Candidate, Evidence, Judgement, Requirements, Standing, agreement, judge, test_set};
 use jiff::Timestamp;
 use model::environment::Environment;
